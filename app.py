@@ -1,0 +1,18 @@
+"""The web app: `streamlit run app.py`. Starts the dispatcher beside it and gives every visitor an anonymous owner."""
+
+from __future__ import annotations
+
+import streamlit as st
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from ui.server import Headers, Shell, say_sorry
+
+shell = Shell()
+app = st.App(
+    "ui/main.py",
+    lifespan=shell.lifespan,
+    routes=[Route("/health", shell.health)],
+    middleware=[Middleware(Headers)],
+    on_script_error=say_sorry,
+)

@@ -1,0 +1,88 @@
+"""What a unit's picture costs beside lucent's own loop: python -m benchmarks.feature_images, some two minutes.
+
+All sides make pictures of the last convolution of two shipped CNNs, on one thread, in 32 steps each: a step costs the
+same at any number of them, and lucent's default takes half a minute a unit and more at the usual 256.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from benchmarks.timing import Timing, interleave, ratios, spread, table, write
+from merging.analysis.feature_images import PASS, render
+from merging.analysis.picture_parts import PictureSettings
+from merging.graph import export
+from merging.permutation import named_tensors
+from merging.zoo.catalogue import FOLDER
+from merging.zoo.checkpoints import load_checkpoint
+from merging.zoo.torchvision_import import torchvision  # noqa: F401 - lucent's loop imports it, and alone cannot
+
+NETS = {"cifar-cnn-s0": ("features.12", (3, 32, 32)), "fashion-cnn-s0": ("features.9", (1, 28, 28))}
+STEPS, LAYER_UNITS, REPEATS = 32, 64, 3
+
+
+def ours(model: nn.Module, layer: str, shape: tuple[int, int, int], units: int) -> Callable[[], object]:
+    """Pictures of the first units of the layer."""
+    graph, tensors = export(model, torch.zeros(1, *shape)), named_tensors(model)
+    settings = PictureSettings(steps=STEPS)
+    return lambda: render(graph, tensors, layer, range(units), input_shape=shape, settings=settings)
+
+
+def lucents(model: nn.Module, layer: str, shape: tuple[int, int, int], size: int) -> Callable[[], object]:
+    """One unit by lucent's loop, whose images are enlarged to `size` pixels."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of kornia's age
+        from lucent.optvis import objectives, param
+        from lucent.optvis import render as loop
+    channels = None if shape[0] == 3 else shape[0]  # None: RGB with correlated colours
+
+    def run() -> object:
+        return loop.render_vis(
+            copy.deepcopy(model),  # its hooks stay on the network and would slow the next call
+            objectives.channel(layer.replace(".", "_"), 0),
+            lambda: param.image(shape[1], channels=channels),
+            thresholds=(STEPS,),
+            preprocess=False,
+            progress=False,
+            show_image=False,
+            fixed_image_size=size,
+        )
+
+    return run
+
+
+def shared(timing: Timing, units: int) -> Timing:
+    """Seconds a unit of a call that makes many."""
+    return Timing(tuple(seconds / units for seconds in timing.seconds))
+
+
+def main() -> None:
+    """Measure and write the table."""
+    torch.set_num_threads(1)
+    rows = []
+    for name, (layer, shape) in NETS.items():
+        model = load_checkpoint(FOLDER / f"{name}.safetensors").build()
+        sides = {
+            f"{PASS} units a pass": ours(model, layer, shape, PASS),
+            f"{LAYER_UNITS} units": ours(model, layer, shape, LAYER_UNITS),
+            f"lucent, {shape[1]} pixels": lucents(model, layer, shape, shape[1]),
+            "lucent, 224 pixels (its default)": lucents(model, layer, shape, 224),
+        }
+        measured = interleave(sides, REPEATS, clock=time.process_time)
+        each = [shared(measured[side], units) for side, units in zip(sides, (PASS, LAYER_UNITS, 1, 1), strict=True)]
+        rows += [
+            [name, side, spread(seconds), spread(ratios(seconds, each[0]), 2)]
+            for side, seconds in zip(sides, each, strict=True)
+        ]
+    write(f"{STEPS} steps, {REPEATS} rounds: median (lowest-highest) of processor seconds, one thread")
+    write(table(["net", "side", "seconds a unit", f"times {PASS} units a pass"], rows))
+
+
+if __name__ == "__main__":
+    main()

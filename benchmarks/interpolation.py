@@ -1,0 +1,52 @@
+"""What a curve costs beside the forward passes that it cannot avoid: python -m benchmarks.interpolation
+
+Both sides run in this process in turns: the 25-point curve (weights interpolated, loss, accuracy and calibration
+error), and 25 plain forward passes of one net over the same batches. The ratio is taken round by round.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from torch import nn
+
+from benchmarks.nets import PAIRS, images, pair
+from benchmarks.timing import interleave, ratios, spread, table, write
+from merging.analysis.evaluation import CPU_BATCH
+from merging.analysis.interpolation import interpolate
+from merging.data import Batches
+
+POINTS = 25
+
+
+@torch.inference_mode()
+def forward_passes(model: nn.Module, data: Batches) -> None:
+    """25 times all batches, outputs thrown away."""
+    for _ in range(POINTS):
+        for batch, _ in data:
+            model(batch)
+
+
+def main() -> None:
+    """Write one row a shipped pair."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--images", type=int, default=1000)
+    options.add_argument("--repeats", type=int, default=5)
+    chosen = options.parse_args()
+    data, rows = images(chosen.images).sized(CPU_BATCH), []  # what a pass costs depends on it: the same on both sides
+    for label, name in PAIRS.items():
+        a, b = pair(name)
+        sides = {
+            "curve": lambda a=a, b=b: interpolate(a, b, data, points=POINTS),
+            "forward": lambda a=a: forward_passes(a, data),
+        }
+        found = interleave(sides, chosen.repeats)
+        ratio = ratios(found["curve"], found["forward"])
+        rows.append([label, spread(found["curve"], 2), spread(found["forward"], 2), spread(ratio)])
+    write(f"{POINTS} points, {chosen.images} images, {chosen.repeats} rounds: median (lowest-highest), one thread")
+    write(table(["net", "curve (s)", "forward passes (s)", "ratio"], rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""The shipped nets and images that the benchmarks run on."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from merging.data import Batches, as_batches
+from merging.zoo import datasets
+from merging.zoo.catalogue import FOLDER
+from merging.zoo.checkpoints import load_checkpoint
+
+PAIRS = {"MLP 3×512": "fashion-mlp-512", "CNN": "fashion-cnn", "ResNet": "fashion-resnet"}
+
+
+def pair(name: str) -> tuple[nn.Module, nn.Module]:
+    """Both seeds of a shipped net, such as "fashion-cnn", in eval mode."""
+    first, second = (load_checkpoint(FOLDER / f"{name}-s{seed}.safetensors").build() for seed in (0, 1))
+    return first, second
+
+
+def images(count: int, split: str = "test", dataset: str = "fashion-mnist") -> Batches:
+    """The first images of a shipped data set in batches of 500, on one thread."""
+    torch.set_num_threads(1)  # the machines that these figures come from are shared
+    loaded = datasets.load(dataset, split, count)  # type: ignore[arg-type]
+    return as_batches((loaded.images, loaded.labels))

@@ -1,0 +1,138 @@
+"""Weight matching against the least it can cost: its own matrix products and assignments, and its memory.
+
+python -m benchmarks.weight_matching
+
+"alone" repeats, on tensors that lie ready, exactly the products and assignments that the measured matching made; the
+ratio is taken round by round within this process. Memory is the peak of a fresh process over its level before the
+models were made, in checkpoints (the two given models are two of them).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.timing import interleave, ratios, spread, table, write
+from merging import matching
+from merging.align.weight_matching import WeightMatchingSettings, weight_matching
+from merging.graph import export
+from merging.permutation import PermutationSpec, named_tensors
+from merging.problem import Problem
+from merging.tracing import trace_graph
+from merging.zoo.checkpoints import load_checkpoint
+
+ZOO = Path(__file__).parent.parent / "assets" / "zoo"
+WIDTH, DEPTH = 2300, 5  # 106 MB of float32
+SMALL = WeightMatchingSettings()
+LARGE = WeightMatchingSettings(restarts=1, sweeps=2)  # random nets never settle; every further sweep costs the same
+
+
+def main() -> None:
+    """Measure the shipped nets' pairs and one large dense pair, and write two tables."""
+    torch.set_num_threads(1)
+    images = torch.rand(2, 1, 28, 28)
+    names = ("fashion-mlp-512", "fashion-cnn", "fashion-resnet")
+    rows = [row(name, shipped(name), images, SMALL, repeats=9) for name in names]
+    large = tuple(dense(seed) for seed in (0, 1))
+    rows.append(row(f"MLP {DEPTH}x{WIDTH}, random", large, torch.rand(2, WIDTH), LARGE, repeats=3))
+    write(table(("pair", "products and assignments", "matching, s", "alone, s", "ratio"), rows))
+    size = megabytes(large[0])
+    shares = ", ".join(f"{memory() / size:.2f}" for _ in range(3))
+    write(f"\nPeak memory of matching two MLPs of {size:.0f} MB: {shares} checkpoints (three processes).")
+
+
+def row(
+    name: str, models: tuple[nn.Module, ...], example: Tensor, settings: WeightMatchingSettings, repeats: int
+) -> tuple[object, ...]:
+    """One line of the table: the pair's two sides timed in turns, one round of warm-up before."""
+    graph = export(models[0], example)
+    problem = Problem(models, graph, trace_graph(graph))
+    scores, rows = recorded(lambda: weight_matching(problem, settings))
+
+    def alone() -> None:
+        for a, b in rows:
+            matching.similarity(a, b)
+        for matrix in scores:
+            matching.assign(matrix)
+
+    sides = {"matching": lambda: weight_matching(problem, settings), "alone": alone}
+    timings = interleave(sides, repeats)
+    share = ratios(timings["matching"], timings["alone"])
+    return name, len(rows), spread(timings["matching"]), spread(timings["alone"]), spread(share, 2)
+
+
+def recorded(run: Callable[[], object]) -> tuple[list[Tensor], list[tuple[list[Tensor], list[Tensor]]]]:
+    """The score matrices that were assigned, and the operands of the products that made them, copied in order."""
+    scores: list[Tensor] = []
+    rows: list[tuple[list[Tensor], list[Tensor]]] = []
+    similarity = matching.similarity
+
+    def noted(a: list[Tensor], b: list[Tensor]) -> Tensor:
+        rows.append((a, [matrix.clone() for matrix in b]))
+        scores.append(similarity(a, b))
+        return scores[-1]
+
+    with patch.object(matching, "similarity", noted):
+        run()
+    return scores, rows
+
+
+def shipped(name: str) -> tuple[nn.Module, ...]:
+    """The two seeds of a net of the zoo."""
+    return tuple(load_checkpoint(ZOO / f"{name}-s{seed}.safetensors").build() for seed in (0, 1))
+
+
+def dense(seed: int) -> nn.Module:
+    """A random MLP of DEPTH hidden layers of WIDTH units on WIDTH inputs."""
+    torch.manual_seed(seed)
+    layers = [layer for _ in range(DEPTH) for layer in (nn.Linear(WIDTH, WIDTH), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Linear(WIDTH, 10)).eval()
+
+
+def megabytes(model: nn.Module) -> float:
+    """The size of a model's tensors in 10^6 bytes."""
+    return sum(t.numel() * t.element_size() for t in named_tensors(model).values()) / 1e6
+
+
+def memory() -> float:
+    """The peak in 10^6 bytes that a fresh process adds for two models and their matching."""
+    result = subprocess.run(
+        [sys.executable, "-c", "from benchmarks.weight_matching import child; child()"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return float(result.stdout)
+
+
+def child() -> None:
+    """What the fresh process does: trace a small net of the kind, then make and match two large ones."""
+    global WIDTH
+    torch.set_num_threads(1)
+    large, WIDTH = WIDTH, 16
+    graph = export(dense(0), torch.rand(2, 16))
+    spec = trace_graph(graph)
+    weight_matching(Problem((dense(0), dense(1)), graph, spec), SMALL)
+    WIDTH = large
+    before = peak()
+    models = dense(0), dense(1)
+    wide = PermutationSpec(tuple(replace(group, size=WIDTH) for group in spec.groups))
+    weight_matching(Problem(models, graph, wide), LARGE)
+    write(str(peak() - before))
+
+
+def peak() -> float:
+    """This process's peak in 10^6 bytes. From /proc: what getrusage says of a child includes its parent's peak."""
+    status = Path("/proc/self/status").read_text()
+    return next(float(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    main()

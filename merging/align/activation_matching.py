@@ -1,0 +1,96 @@
+"""Activation matching: reorder B's units so that they fire where A's do (Ainsworth et al. 2023, Section 3.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from merging.methods import method
+from merging.problem import Alignment
+from merging.settings import setting
+
+if TYPE_CHECKING:
+    from merging.permutation import Permutation
+    from merging.problem import Problem
+
+TIE = 1e-12  # of the largest similarity: units that nothing tells apart, such as dead ones, stay where they are
+
+
+@dataclass(frozen=True)
+class ActivationMatchingSettings:
+    """What is compared, where, and on how many images."""
+
+    similarity: str = setting(
+        "pearson",
+        label="Similarity",
+        choices=("pearson", "product", "distance"),
+        help="Three different methods: correlation; mean product E[ab]; minus the Euclidean distance.",
+    )
+    site: str = setting(
+        "after",
+        label="Look",
+        choices=("after", "before"),
+        help="After the nonlinearity, or before it: at the norm, or else the convolution or linear layer.",
+    )
+    images: int = setting(2000, label="Images", low=2, high=100_000, unit="images", help="How many training images.")
+
+
+@method(
+    "align",
+    "activation-matching",
+    label="Activation matching",
+    paper="Ainsworth, Hayase, Srinivasa: Git Re-Basin (ICLR 2023), Section 3.1; Li et al.: Convergent Learning (2016)",
+    link="https://arxiv.org/abs/2209.04836",
+    summary="Assigns B's units to A's so that matched units respond alike to the training images.",
+    limits="Needs training images. Units that never fire correlate with nothing and are matched by place alone. "
+    "A residual stream has many sites; their similarities are added. Heads and the groups of a convolution, which no "
+    "single value shows, are matched by weights.",
+    settings=ActivationMatchingSettings,
+    needs_data=True,
+)
+def activation_matching(problem: Problem, settings: ActivationMatchingSettings) -> Alignment:
+    """For every group, the assignment of B's units that maximises the summed similarity over the group's sites.
+
+    Notes: `sites`, the layers that were read, by group; `by_weights`, groups that no value shows unit by unit, which
+    are matched by their weights instead; `mean_similarity` of the matched units, by group, averaged over its sites;
+    `dead`, how many units of A and of B vary at none of them, by group; `images` read.
+    """
+    import torch
+
+    from merging.activation_statistics import sites_by_group, unit_moments
+    from merging.data import training_sample
+    from merging.matching import assign
+
+    data = training_sample(problem.data, settings.images, problem.seed)
+    sites = sites_by_group(problem.graph, problem.spec, settings.site)
+    moments = unit_moments(problem, sites, data)
+    permutation = problem.spec.identity()
+    means, dead = {}, {}
+    for group, found in moments.items():
+        scores = torch.stack([m.similarity(settings.similarity) for m in found]).sum(0)
+        stay = TIE * float(scores.abs().max()) * torch.eye(len(scores), dtype=scores.dtype)
+        permutation[group] = assign(scores + stay)
+        matched = scores[range(len(scores)), permutation[group]]
+        means[group] = float(matched.mean()) / len(found)
+        dead[group] = [int(torch.stack([m.constant(net) for m in found]).all(0).sum()) for net in ("a", "b")]
+    hidden = [group.name for group in problem.spec.groups if group.name not in moments]
+    if hidden:
+        permutation |= _by_weights(problem, hidden, permutation)
+    layers = {group: [site.layer for site in chosen] for group, chosen in sites.items()}
+    notes = {"similarity": settings.similarity, "site": settings.site, "images": data.count}
+    notes |= {"by_weights": hidden, "sites": layers, "mean_similarity": means, "dead": dead}
+    return Alignment((problem.spec.identity(), permutation), notes)
+
+
+def _by_weights(problem: Problem, names: list[str], permutation: Permutation) -> Permutation:
+    """Groups `names` matched by weights, the others being permuted already."""
+    import numpy as np
+
+    from merging.matching import coordinate_descent, matchable, packed
+    from merging.permutation import PermutationSpec, permute
+
+    first, second = problem.models[0], permute(problem.models[1], problem.spec, permutation)
+    spec = PermutationSpec(tuple(group for group in problem.spec.groups if group.name in names))
+    (a, spec), (b, _) = (packed(matchable(model, spec), spec) for model in (first, second))
+    rng = np.random.default_rng(problem.seed)
+    return coordinate_descent(a, b, spec, spec.identity(), rng, 100, lambda sweep, gain: None).permutation

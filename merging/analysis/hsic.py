@@ -1,0 +1,179 @@
+"""Linear centred kernel alignment, exact, for all pairs of two networks' layers at once.
+
+CKA = HSIC(x, y) / sqrt(HSIC(x, x) HSIC(y, y)) (Kornblith et al. 2019): never clamped, NaN where a self-HSIC is not
+above 0. The debiased estimator HSIC_1 (Song et al. 2012, eq. 5) keeps independent wide features from looking alike.
+With centred rows x_i, y_i of n images, and up to a factor that CKA cancels:
+
+    features  |X'Y|^2, debiased: - n/(n-2) sum_i |x_i|^2 |y_i|^2 + |X|^2 |Y|^2 / ((n-1)(n-2))       2 n P1 P2 flops
+    Grams     tr KL,   debiased: + (1'K1)(1'L1) / ((n-1)(n-2)) - 2/(n-2) 1'KL1, diagonals zeroed    2 n^2 (P + L1 L2)
+
+where P counts a network's features and L its layers. Columns are centred first; products of centred columns are taken
+in the features' own precision, and everything that is summed of them is float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from merging.errors import DataUnavailable
+
+COLUMNS = 4096  # features that are multiplied with all others at a time: bounds the memory of the product
+BLOCK, ROWS = 1024, 128  # columns and rows of a Gram's products: a block stays in the processor's cache
+ROUNDING = 1e-12  # of the biased HSIC: a debiased one below it is 0, as for images that are all equally far apart
+GRAM_BYTES = 2**30  # above this a network's Grams are not all kept
+
+
+@dataclass(frozen=True)
+class Features:
+    """A network's layers as centred features side by side.
+
+    matrix: (n, P) in the features' own precision.  widths: columns of each of the L layers.  debiased: the estimator.
+    """
+
+    matrix: Tensor
+    widths: tuple[int, ...]
+    debiased: bool
+
+    @cached_property
+    def owner(self) -> Tensor:
+        """(P,) int64: the layer of each column."""
+        return torch.repeat_interleave(torch.arange(len(self.widths)), torch.tensor(self.widths)).to(self.matrix.device)
+
+    @cached_property
+    def squares(self) -> Tensor:
+        """(n, L): |x_i|^2 of every image and layer."""
+        squares = self.matrix.double().square()
+        return squares.new_zeros(len(squares), len(self.widths)).index_add_(1, self.owner, squares)
+
+    @cached_property
+    def own(self) -> Tensor:
+        """(L,): every layer's HSIC with itself."""
+        blocks = self.matrix.split(self.widths, 1)
+        norms = [(x.T @ x if x.shape[1] < len(x) else x @ x.T).double().square_().sum() for x in blocks]
+        n, products, sums = len(self.matrix), self.squares.square().sum(0), self.squares.sum(0).square()
+        return _above_rounding(self._debias(torch.stack(norms), products, sums, n), torch.stack(norms))
+
+    def cross(self, other: Features) -> Tensor:
+        """(L1, L2): HSIC of every pair of layers, from one product of the concatenated features."""
+        norms = self.squares.new_zeros(len(self.widths), other.matrix.shape[1])
+        for columns, owner in zip(self.matrix.split(COLUMNS, 1), self.owner.split(COLUMNS), strict=True):
+            norms.index_add_(0, owner, (columns.T @ other.matrix).double().square_())
+        norms = norms.new_zeros(len(self.widths), len(other.widths)).index_add_(1, other.owner, norms)
+        sums = torch.outer(self.squares.sum(0), other.squares.sum(0))
+        return self._debias(norms, self.squares.T @ other.squares, sums, len(self.matrix))
+
+    def _debias(self, norms: Tensor, products: Tensor, sums: Tensor, n: int) -> Tensor:
+        return norms - n / (n - 2) * products + sums / ((n - 1) * (n - 2)) if self.debiased else norms
+
+
+@dataclass(frozen=True)
+class Grams:
+    """A network's layers as Gram matrices of the centred features, flattened. matrix: (L, n^2) float64; images: n."""
+
+    matrix: Tensor
+    images: int
+    debiased: bool
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """(L, n): K1 of every layer."""
+        return self.matrix.view(-1, self.images, self.images).sum(2)
+
+    @cached_property
+    def own(self) -> Tensor:
+        """(L,): every layer's HSIC with itself."""
+        norms = self.matrix.square().sum(1)
+        return _above_rounding(self._debias(norms, self.rows.square().sum(1), self.rows.sum(1).square()), norms)
+
+    def cross(self, other: Grams) -> Tensor:
+        """(L1, L2): HSIC of every pair of layers, from one product of the flattened Grams."""
+        sums = torch.outer(self.rows.sum(1), other.rows.sum(1))
+        return self._debias(self.matrix @ other.matrix.T, self.rows @ other.rows.T, sums)
+
+    def _debias(self, traces: Tensor, products: Tensor, sums: Tensor) -> Tensor:
+        n = self.images
+        return traces + sums / ((n - 1) * (n - 2)) - 2 / (n - 2) * products if self.debiased else traces
+
+
+def similarity(x: Features | Grams, y: Features | Grams) -> np.ndarray:
+    """(L1, L2) float64: CKA of every layer of x with every layer of y, both of the same form."""
+    power = torch.outer(x.own, y.own)
+    alive = torch.outer(x.own > 0, y.own > 0)
+    cross = x.cross(y)  # type: ignore[arg-type]
+    values = torch.where(alive, cross / power.clamp_min(0).sqrt(), torch.nan)
+    found: np.ndarray = values.cpu().numpy()
+    return found
+
+
+def represent(layers: Sequence[Tensor], debiased: bool, *, grams: bool | None = None) -> Features | Grams:
+    """Layers' features (n, p), n the same in all, in the cheaper form, or in the one that `grams` says.
+
+    Raises DataUnavailable for fewer than 4 images (2 for the biased estimator).
+    """
+    images, widths = len(layers[0]), [layer.shape[1] for layer in layers]
+    if prefers_grams(images, widths) if grams is None else grams:
+        return from_grams((gram(layer) for layer in layers), debiased)
+    check_images(images, debiased)
+    return Features(torch.cat([centred(layer) for layer in layers], 1), tuple(widths), debiased)
+
+
+def from_grams(grams: Iterable[Tensor], debiased: bool) -> Grams:
+    """Gram matrices (n, n), one a layer, of centred features; their diagonals are zeroed where debiased."""
+    kept = list(grams)
+    check_images(len(kept[0]), debiased)
+    if debiased:
+        kept = [one.fill_diagonal_(0) for one in kept]
+    return Grams(torch.stack([one.flatten() for one in kept]), len(kept[0]), debiased)
+
+
+def prefers_grams(images: int, widths: Sequence[int]) -> bool:
+    """Whether a map between two networks of these widths costs less by Grams, which then also fit in memory."""
+    total, layers = sum(widths), len(widths)
+    cheaper = total**2 > images * (2 * total + layers**2)
+    return cheaper and 8 * images**2 * layers <= GRAM_BYTES
+
+
+def gram(features: Tensor) -> Tensor:
+    """(n, n) float64 products of the centred rows of (n, p) features.
+
+    Products of a block of columns are taken in the features' own precision, and summed over the blocks in float64.
+    """
+    images = len(features)
+    total = torch.zeros(images, images, dtype=torch.float64, device=features.device)
+    for block in features.split(BLOCK, 1):
+        columns = centred(block)
+        for first in range(0, images, ROWS):  # the lower triangle in blocks of rows: it is symmetric
+            last = first + ROWS
+            total[first:, first:last] += columns[first:] @ columns[first:last].T
+    lower = total.tril()
+    return lower + lower.tril(-1).T
+
+
+def centred(features: Tensor) -> Tensor:
+    """(n, p) features, float32 at least, with mean 0 a column; one that varies by rounding alone becomes exactly 0.
+
+    Otherwise a dead unit's rounding noise would be compared, and it correlates with anything.
+    """
+    columns = features.to(torch.promote_types(features.dtype, torch.float32))
+    mean = columns.mean(0)
+    columns = columns - mean
+    noise = 8 * torch.finfo(features.dtype).eps * mean.abs() * len(columns) ** 0.5
+    constant = torch.linalg.vector_norm(columns, dim=0) <= noise
+    return columns.masked_fill_(constant, 0) if bool(constant.any()) else columns
+
+
+def check_images(images: int, debiased: bool) -> None:
+    """Raises DataUnavailable where there are too few images for the estimator to be defined."""
+    least = 4 if debiased else 2
+    if images < least:
+        raise DataUnavailable(f"CKA of {images} images is not defined; give {least} or more, a few hundred to mean it.")
+
+
+def _above_rounding(own: Tensor, biased: Tensor) -> Tensor:
+    return torch.where(own > ROUNDING * biased, own, torch.zeros_like(own))

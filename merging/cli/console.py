@@ -1,0 +1,75 @@
+"""What the commands write: text, tables and JSON to stdout; progress and errors to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+
+def say(text: str = "") -> None:
+    """A line of text on stdout."""
+    sys.stdout.write(f"{text}\n")
+
+
+def say_error(text: str) -> None:
+    """One line on stderr that begins with "error:"."""
+    sys.stderr.write(f"error: {' '.join(text.split())}\n")
+
+
+def say_json(value: Any) -> None:
+    """A value as JSON on stdout, and nothing else."""
+    say(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def say_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Columns of text, as wide as their widest cell; the last one is not padded."""
+    cells = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    for row in cells:
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+class Bars:
+    """A Report that draws one bar a stage on stderr, where that is a terminal."""
+
+    def __init__(self, *, shown: bool) -> None:
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[said]}"),
+        )
+        self._progress = Progress(*columns, console=console, disable=not (shown and console.is_terminal))
+        self._stages: dict[str, TaskID] = {}
+        self._last = ""
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._finish(self._last)
+        self._progress.stop()
+
+    def __call__(self, stage: str, fraction: float | None = None, message: str = "") -> None:
+        """Show how far a stage is; fraction: 0..1, None where it cannot be told."""
+        if stage != self._last:
+            self._finish(self._last)
+            self._last = stage
+        if stage not in self._stages:
+            self._stages[stage] = self._progress.add_task(stage, total=None if fraction is None else 1.0, said="")
+        total = None if fraction is None else 1.0
+        self._progress.update(self._stages[stage], total=total, completed=fraction or 0.0, said=message)
+
+    def _finish(self, stage: str) -> None:
+        if stage in self._stages:
+            self._progress.update(self._stages[stage], total=1.0, completed=1.0, said="")

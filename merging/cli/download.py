@@ -1,0 +1,24 @@
+"""`download`: fetch a data set."""
+
+from __future__ import annotations
+
+import argparse
+
+from merging.cli.console import say
+from merging.problem import Report
+from merging.zoo.dataset_facts import FACTS
+
+NAME, HELP = "download", "fetch a data set into the cache folder"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("dataset", choices=tuple(FACTS), metavar="NAME", help=", ".join(FACTS))
+
+
+def run(options: argparse.Namespace, report: Report) -> None:
+    """Fetch it and say where it is."""
+    from merging.zoo.datasets import download
+
+    report("downloading", None, FACTS[options.dataset].label)
+    say(f"{FACTS[options.dataset].label} is in {download(options.dataset)}")

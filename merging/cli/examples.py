@@ -1,0 +1,30 @@
+"""`examples`: make the finished runs that come with the program again."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from merging.cli.console import say
+from merging.errors import InvalidRequest
+from merging.problem import Report
+from merging.work.shipped_runs import RUNS
+
+NAME, HELP = "examples", "make the example runs that the first screen shows (assets/runs), on the CPU with one thread"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("--out", type=Path, default=RUNS, metavar="DIR", help="(default assets/runs)")
+
+
+def run(options: argparse.Namespace, report: Report) -> None:
+    """Make them in place of what was there. Raises InvalidRequest for a folder that holds anything but such runs."""
+    others = [path.name for path in options.out.glob("*") if not (path / "job.json").is_file()]
+    if others:
+        raise InvalidRequest(
+            f"{options.out} holds {others[0]}, which is no run and would be lost. Choose another folder."
+        )
+    from merging.work import examples
+
+    say(f"written to {examples.make(options.out, report)}")

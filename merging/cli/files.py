@@ -1,0 +1,73 @@
+"""Results to files: the kind follows from the file's ending."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from merging import results
+from merging.errors import InvalidSetting
+from merging.results import LossCurve, SimilarityMap, UnitPicture
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+METRICS = ("loss", "accuracy", "ece")
+
+
+def write(path: Path, data: bytes) -> Path:
+    """Write the bytes, making the folder where there is none; gives the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def write_result(path: Path, value: object, table: Callable[[], str], figure: Callable[[], go.Figure]) -> Path:
+    """A result as .csv (its table), .json (all) or .html (its figure). Raises InvalidSetting for other endings."""
+    if path.suffix == ".csv":
+        return write(path, table().encode())
+    if path.suffix == ".json":
+        return write(path, results.to_json(value).encode())
+    if path.suffix == ".html":
+        return write(path, figure().to_html(include_plotlyjs=True).encode())
+    raise InvalidSetting(
+        f"{path.name}: a result is written as .csv, .json or .html. Give the file one of these endings."
+    )
+
+
+def curves_csv(curves: Mapping[str, Mapping[str, LossCurve]]) -> str:
+    """One row a point: path, split, lambda, loss, accuracy, ece."""
+    rows = [
+        (kind, split, f"{at:.6g}", *(repr(float(getattr(curve, metric)[number])) for metric in METRICS))
+        for kind, splits in curves.items()
+        for split, curve in splits.items()
+        for number, at in enumerate(curve.lambdas)
+    ]
+    return _csv([("path", "split", "lambda", *METRICS), *rows])
+
+
+def similarity_csv(found: SimilarityMap) -> str:
+    """A row a layer of the first net, a column a layer of the second."""
+    rows = [(name, *map(repr, row)) for name, row in zip(found.row_layers, found.values.tolist(), strict=True)]
+    return _csv([(f"{found.row} \\ {found.column}", *found.column_layers), *rows])
+
+
+def png(picture: UnitPicture) -> bytes:
+    """A picture of a unit as a PNG file."""
+    from PIL import Image
+
+    pixels = np.rint(picture.pixels * 255).astype(np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def _csv(rows: list[tuple[str, ...]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()

@@ -1,0 +1,87 @@
+"""`inspect`: what a checkpoint is, and which of its tensor axes may be permuted together."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from merging.cli.console import say, say_json
+from merging.cli.nets import Net, read_net
+from merging.cli.options import add_json, add_nets
+from merging.problem import Report
+
+if TYPE_CHECKING:
+    from merging.permutation import Axis, Group
+
+NAME, HELP = "inspect", "show a checkpoint's architecture, data and permutation groups"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    add_nets(parser, "NET")
+    parser.add_argument("--input", metavar="C,H,W", help="shape of one input, for a net of your own")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace, report: Report) -> None:
+    """Load, trace and print."""
+    from merging.tracing import trace, verify
+
+    net = read_net(options.net, options)
+    model, inputs = net.module(), _example(net, options.input)
+    report("tracing", None, net.label)
+    spec = trace(model, inputs)
+    report("verifying", None, "permuting units at random and comparing outputs")
+    error = verify(model, spec, inputs)
+    found = {**_facts(net), "equivalence": error, "groups": [_group(group) for group in spec.groups]}
+    if options.json:
+        return say_json(found)
+    for key in ("name", "architecture", "label", "config", "dataset", "classes", "mean", "std", "seed", "parameters"):
+        value = found[key]
+        say(f"{key:13} {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    for theirs, ours in found["renamed"].items():
+        say(f"{'renamed':13} {theirs} is {ours} here")
+    say(f"{'equivalence':13} {error:.1e} (largest relative change of the outputs under a random permutation)")
+    for group in spec.groups:
+        say(f"\n{group.name}: {group.size} units")
+        for axis in group.axes:
+            say(f"  {axis.parameter}, dimension {axis.dim}{_place(axis, group)}")
+    return None
+
+
+def _facts(net: Net) -> dict[str, Any]:
+    found = net.checkpoint
+    kept = ("name", "architecture", "config", "dataset", "seed", "epochs", "sha256")
+    return {
+        **{key: getattr(found, key) for key in kept},
+        **{key: list(getattr(found, key)) for key in ("classes", "mean", "std", "was")},
+        "label": net.label,
+        "parameters": sum(parameter.numel() for parameter in net.module().parameters()),
+        "renamed": dict(found.renamed or {}),
+    }
+
+
+def _example(net: Net, shape: str | None) -> Any:
+    import torch
+
+    from merging.errors import InvalidSetting
+    from merging.work.task_tools import example
+
+    if shape is None and net.is_own:
+        raise InvalidSetting("A net of your own needs --input, the shape of one input, such as --input 3,32,32.")
+    if shape is None:
+        return example(net.ref, torch.device("cpu"))
+    sizes = [int(size) for size in shape.split(",") if size.isdigit()]
+    if len(sizes) != shape.count(",") + 1:
+        raise InvalidSetting(f"--input takes whole numbers such as 3,32,32; got {shape}.")
+    return torch.rand(2, *sizes)
+
+
+def _group(group: Group) -> dict[str, Any]:
+    return {"name": group.name, "units": group.size, "axes": [vars(axis) for axis in group.axes]}
+
+
+def _place(axis: Axis, group: Group) -> str:
+    if axis.block == 1 and axis.offset == 0:
+        return ""
+    return f", elements {axis.offset} to {axis.offset + axis.block * group.size - 1} in blocks of {axis.block}"

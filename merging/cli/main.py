@@ -1,0 +1,95 @@
+"""Parse the arguments, run the command, and turn whatever happens into an exit code and one line."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from merging import __version__
+from merging.cli import (
+    curve,
+    download,
+    examples,
+    inspect_net,
+    merge,
+    methods,
+    neurons,
+    similarity,
+    train,
+    zoo,
+)
+from merging.cli.console import Bars, say_error
+from merging.work.outcome import Outcome, attempt
+
+COMMANDS = (methods, zoo, inspect_net, merge, curve, similarity, neurons, train, download, examples)
+DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+# Errors that another choice of arguments would mend; all others are failures of the work.
+_MISUSES = {
+    "CheckpointError",
+    "DataUnavailable",
+    "IncompatibleModels",
+    "InvalidRequest",
+    "InvalidSetting",
+    "UnknownArchitecture",
+    "UnknownLayer",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with our errors: one line that says what to do."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where the help is; exit code 2."""
+        say_error(f"{message}. See {self.prog} --help.")
+        raise SystemExit(MISUSED)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; gives the exit code. arguments: without the program's name, sys.argv by default."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # some consoles of Windows cannot show every letter
+            stream.reconfigure(errors="replace")
+    options = parser().parse_args(arguments)
+    try:
+        with Bars(shown=not options.quiet) as bars:
+            outcome = attempt(lambda report: options.run(options, report) or {}, bars)
+        sys.stdout.flush()
+        return _code(outcome, options.debug)
+    except KeyboardInterrupt:
+        say_error("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def parser() -> Parser:
+    """The whole command line."""
+    whole = Parser(prog="python -m merging", description="Merge neural networks and look at what happened.")
+    whole.add_argument("--version", action="version", version=f"mergescope {__version__}")
+    commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+    for command in COMMANDS:
+        made = commands.add_parser(command.NAME, help=command.HELP, description=f"{command.HELP}.")
+        made.add_argument("--quiet", action="store_true", help="no progress on stderr")
+        made.add_argument("--debug", action="store_true", help="details of errors that should not happen")
+        command.configure(made)
+        made.set_defaults(run=command.run)
+    return whole
+
+
+def _code(outcome: Outcome, debug: bool) -> int:
+    if outcome.error is None:
+        return DONE
+    kind, text = outcome.error["kind"], outcome.error["text"]
+    if kind == "BrokenPipeError":
+        raise BrokenPipeError
+    if "details" in outcome.error and not debug:
+        text = text.replace("Copy the details", "Run it again with --debug and copy the details")
+    say_error(text)
+    if debug:
+        sys.stderr.write(outcome.error.get("details", ""))
+    return MISUSED if kind in _MISUSES else FAILED

@@ -1,0 +1,125 @@
+"""`merge`: merge two networks, measure what happened, write the result."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from merging import results
+from merging.cli.console import say, say_json, say_table
+from merging.cli.files import curves_csv, write
+from merging.cli.images import dataset_of, read_images
+from merging.cli.nets import Net, device_of, read_net
+from merging.cli.options import add_data, add_json, add_machine, add_methods, add_nets, chosen_methods
+from merging.problem import Report
+from merging.results import LossCurve, MergeReport, Metrics
+from merging.work.images import fingerprint
+from merging.work.payload import Payload
+from merging.work.request import MergeRequest
+
+NAME, HELP = "merge", "merge two networks and write the merge, B re-ordered, the permutation and a report"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    add_nets(parser, "A", "B")
+    add_methods(parser, align="weight-matching")
+    add_data(parser)
+    parser.add_argument("--points", type=int, default=25, metavar="N", help="lambdas of the curves (default 25)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write (default mergescope-<run>)")
+    add_machine(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace, report: Report) -> None:
+    """Merge, write the artifacts, print the figures."""
+    a, b = (read_net(name, options) for name in (options.a, options.b))
+    if a.is_own or b.is_own:
+        from merging.cli.merge_own import merge_own
+
+        found, made, run_id = *merge_own(options, a, b, report), f"{a.checkpoint.name}-{b.checkpoint.name}"
+    else:
+        found, made, run_id = _as_worker(options, a, b, report)
+    folder = options.out or Path(f"mergescope-{run_id[:12]}")
+    for name, data in made.items():
+        write(folder / name, data)
+    write(folder / "report.json", results.to_json(found).encode())
+    if found.curves:
+        write(folder / "curves.csv", curves_csv(found.curves).encode())
+    if options.json:
+        return say_json({"run": run_id, "folder": str(folder), **_summary(found)})
+    return _show(found, folder)
+
+
+def _as_worker(
+    options: argparse.Namespace, a: Net, b: Net, report: Report
+) -> tuple[MergeReport, dict[str, bytes], str]:
+    """The same task as a worker of the app runs: its report, its other artifacts, and the run's id."""
+    from merging.work import tasks
+
+    request, images = _request(options, a, b), read_images(options, a)
+    payload = Payload(request.to_json(), (a.data, b.data), images, device_of(options), options.threads)
+    made = tasks.run("merge", payload, report)
+    return results.load(made.pop("report")), made, request.id
+
+
+def _request(options: argparse.Namespace, a: Net, b: Net) -> MergeRequest:
+    keys, settings = chosen_methods(options)
+    dataset = dataset_of(options, a)
+    return MergeRequest(
+        (a.ref, b.ref),
+        **keys,
+        settings=settings,
+        dataset=dataset,
+        data_sha256=fingerprint(dataset, options.images),
+        images=options.images,
+        points=options.points,
+        seed=options.seed,
+    )
+
+
+def _summary(found: MergeReport) -> dict[str, Any]:
+    """The figures one asks for first, of the test images."""
+    curves = _curves(found)
+    ends = next((curve.ends for curve in curves.values()), ())
+    return {
+        "equivalence": found.equivalence,
+        "groups": {name: {"units": units, "moved": moved} for name, (units, moved) in found.groups.items()},
+        "ends": [vars(end) for end in ends],
+        "ensemble": vars(found.ensemble["test"]) if "test" in found.ensemble else None,
+        "middle": {
+            kind: {metric: curve.middle(metric) for metric in ("loss", "accuracy", "ece")}
+            for kind, curve in curves.items()
+        },
+        "barrier": {kind: vars(curve.barrier()) for kind, curve in curves.items()},
+        "seconds": found.seconds,
+        "missing": found.missing,
+    }
+
+
+def _show(found: MergeReport, folder: Path) -> None:
+    moved, units = (sum(pair[i] for pair in found.groups.values()) for i in (1, 0))
+    say(f"{moved} of {units} units moved; |B - pi(B)| {found.equivalence:.0e} of the outputs' size")
+    curves = _curves(found)
+    if not curves:
+        say(found.missing)
+    else:
+        ends = next(iter(curves.values())).ends
+        rows = [_row(name, end) for name, end in zip("AB", ends, strict=True)]
+        for kind, curve in curves.items():
+            middle = Metrics(curve.middle("loss"), curve.middle("accuracy"), curve.middle("ece"))
+            rows.append((*_row(f"{kind}, half-way", middle), f"{curve.barrier().height:.3f}"))
+        rows += [_row("ensemble", found.ensemble["test"])] if "test" in found.ensemble else []
+        say_table(("test images", "accuracy", "loss", "ECE", "barrier"), [(*row, "")[:5] for row in rows])
+    say(f"written to {folder}")
+
+
+def _curves(found: MergeReport) -> dict[str, LossCurve]:
+    """The curves on test images, the naive one first."""
+    kinds = ("naive", "aligned", "corrected")
+    return {kind: found.curves[kind]["test"] for kind in kinds if "test" in found.curves.get(kind, {})}
+
+
+def _row(name: str, metrics: Metrics) -> tuple[str, ...]:
+    return name, f"{100 * metrics.accuracy:.1f} %", f"{metrics.loss:.3f}", f"{100 * metrics.ece:.1f} %"

@@ -1,0 +1,84 @@
+"""A network on the command line: a checkpoint file, or the id of a shipped one."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from merging.cli.options import read_config
+from merging.errors import CheckpointError
+from merging.work.request import ModelRef
+from merging.zoo.architectures.names import describe
+from merging.zoo.catalogue import shipped, shipped_file
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from merging.zoo.checkpoints import Checkpoint
+
+
+@dataclass(frozen=True)
+class Net:
+    """A network that was asked for. data: as safetensors under our tensor names."""
+
+    checkpoint: Checkpoint
+    data: bytes
+
+    @property
+    def is_own(self) -> bool:
+        """Whether a factory of the person's own builds it."""
+        return ":" in self.checkpoint.architecture
+
+    @property
+    def label(self) -> str:
+        """The architecture in words."""
+        return describe(self.checkpoint.architecture, {} if self.is_own else self.checkpoint.config)
+
+    @property
+    def ref(self) -> ModelRef:
+        """What a request names it by. Raises InvalidRequest for a net of one's own factory."""
+        kept = ("name", "architecture", "config", "dataset", "classes", "mean", "std")
+        told: dict[str, Any] = {key: getattr(self.checkpoint, key) for key in kept}
+        return ModelRef(hashlib.sha256(self.data).hexdigest(), **{**told, "name": told["name"] or self.label})
+
+    def module(self, device: torch.device | str = "cpu") -> nn.Module:
+        """The network on a device, in eval mode."""
+        return self.checkpoint.build().to(device)
+
+
+def read_net(name: str, options: argparse.Namespace) -> Net:
+    """The network of that file or id. Raises CheckpointError where there is neither, or as `load_checkpoint` does."""
+    from merging.zoo.checkpoints import load_bytes, load_checkpoint
+
+    known = {entry.id: entry for entry in shipped()}
+    if name in known:
+        path = shipped_file(known[name].sha256)
+        data = path.read_bytes() if path else b""
+        return Net(load_bytes(data), data)
+    if not Path(name).is_file():
+        raise CheckpointError(f"There is no file and no shipped checkpoint {name!r}. Shipped: {', '.join(known)}.")
+    given = {key: getattr(options, key) for key in ("architecture", "mean", "std")}
+    config = read_config(options.config) if options.config else None
+    found = load_checkpoint(name, config=config, **given)
+    wanted = getattr(options, "data", None)
+    if wanted and not found.dataset and not options.mean:
+        found = load_checkpoint(name, config=config, dataset=wanted, **given)
+    return Net(found, found.to_bytes())
+
+
+def device_of(options: argparse.Namespace) -> str:
+    """ "cuda" or "cpu", as asked for; also sets torch's threads. Raises InvalidSetting without the GPU asked for."""
+    import torch
+
+    from merging.errors import InvalidSetting
+    from merging.work.worker import use_threads
+
+    use_threads(options.threads)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise InvalidSetting("torch finds no GPU here. Leave --device out, or install torch for your GPU.")
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    return found if options.device == "auto" else str(options.device)

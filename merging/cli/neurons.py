@@ -1,0 +1,62 @@
+"""`neurons`: pictures of what units look for, as PNG files."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from merging import results
+from merging.cli.console import say, say_json
+from merging.cli.files import png, write
+from merging.cli.nets import device_of, read_net
+from merging.cli.options import add_json, add_machine, add_nets
+from merging.errors import InvalidSetting
+from merging.problem import Report
+from merging.results import UnitPicture
+from merging.work.payload import Payload
+from merging.work.request import MAX_UNITS, PicturesRequest
+
+NAME, HELP = "neurons", "draw what units of a layer look for (feature visualization)"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    add_nets(parser, "NET")
+    parser.add_argument("--layer", required=True, metavar="NAME", help="torch name, such as features.4")
+    parser.add_argument("--units", type=_units, default="0-15", metavar="0,1,5-8", help="(default 0-15)")
+    parser.add_argument("--steps", type=int, default=256, metavar="N", help="of the optimisation (default 256)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("neurons"), metavar="DIR", help="(default neurons)")
+    add_machine(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace, report: Report) -> None:
+    """Run the same task as a worker of the app does, sixteen units at a time, and write one PNG file a unit."""
+    from merging.work import tasks
+
+    net, device, written = read_net(options.net, options), device_of(options), []
+    for first in range(0, len(options.units), MAX_UNITS):
+        units = options.units[first : first + MAX_UNITS]
+        request = PicturesRequest(net.ref, options.layer, units, options.steps, options.seed)
+        made = tasks.run("pictures", Payload(request.to_json(), (net.data,), {}, device, options.threads), report)
+        for unit in request.units:
+            picture: UnitPicture = results.load(made[f"unit-{unit}"])
+            path = write(options.out / f"unit-{unit:04d}.png", png(picture))
+            written.append({"unit": unit, "file": str(path), "objective": picture.objective, "start": picture.start})
+    if options.json:
+        return say_json({"layer": options.layer, "pictures": written})
+    return say(f"{len(written)} pictures of {options.layer} written to {options.out}")
+
+
+def _units(text: str) -> tuple[int, ...]:
+    """Numbers and ranges: "0,1,5-8"."""
+    found: list[int] = []
+    for piece in text.split(","):
+        first, _, last = piece.strip().partition("-")
+        if not first.isdigit() or not (last or first).isdigit() or int(last or first) - int(first) > 10_000:
+            raise argparse.ArgumentTypeError(f"units are numbers and ranges such as 0,1,5-8; got {text!r}")
+        found += range(int(first), int(last or first) + 1)
+    if not found:
+        raise InvalidSetting(f"--units {text} names no unit.")
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,26 @@
+"""B re-ordered to A, for the commands that look at a pair without merging it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from merging.cli.options import chosen_methods
+from merging.problem import Report
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from merging.data import Batches
+
+
+def reordered(a: nn.Module, b: nn.Module, data: Batches, options: argparse.Namespace, report: Report) -> nn.Module:
+    """pi(B) as --align says; B itself for "none". data: training images."""
+    from merging.merge import prepare
+
+    keys, settings = chosen_methods(options)
+    if keys["align"] == "none":
+        return b
+    own = {"align": settings["align"]}
+    prepared = prepare((a, b), align=keys["align"], data=data, settings=own, seed=options.seed, report=report)
+    return prepared.problem.aligned[1]

@@ -1,0 +1,57 @@
+"""`similarity`: how alike the layers of two networks are (CKA)."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from merging import results
+from merging.cli.console import say, say_table
+from merging.cli.files import similarity_csv, write_result
+from merging.cli.images import need_batches
+from merging.cli.nets import device_of, read_net
+from merging.cli.options import add_data, add_json, add_machine, add_nets
+from merging.problem import Report
+from merging.results import SimilarityMap
+
+NAME, HELP = "similarity", "compare every layer of A with every layer of B by linear CKA"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    add_nets(parser, "A", "B")
+    add_data(parser)
+    parser.add_argument("--layers", metavar="NAME,...", help="torch names (default: all)")
+    parser.add_argument("--estimator", choices=("debiased", "biased"), default="debiased")
+    parser.add_argument("--treatment", choices=("pooled", "flattened"), default="pooled", help="of convolutions")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write .csv, .json or .html as well")
+    add_machine(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace, report: Report) -> None:
+    """Measure on the test images, print, and write where asked to."""
+    from merging.analysis.cka import cka
+
+    nets, device = [read_net(name, options) for name in (options.a, options.b)], device_of(options)
+    images = need_batches(options, nets[0], device)["test"]
+    a, b = (net.module(device) for net in nets)
+    layers = options.layers.split(",") if options.layers else None
+    how = {"estimator": options.estimator, "treatment": options.treatment}
+    found = cka(a, b, images, layers=layers, report=report, **how)
+    _write(options, found)
+    if options.json:
+        return say(results.to_json(found))
+    say(f"CKA ({found.estimator}, {found.treatment}) on {found.images} images; rows: A, columns: B")
+    rows = [
+        (name, *(f"{value:.2f}" for value in row)) for name, row in zip(found.row_layers, found.values, strict=True)
+    ]
+    return say_table(("", *found.column_layers), rows)
+
+
+def _write(options: argparse.Namespace, found: SimilarityMap) -> None:
+    if options.out is None:
+        return
+    from merging.figures.similarity import heatmap
+
+    write_result(options.out, found, lambda: similarity_csv(found), lambda: heatmap(found, "A and B"))

@@ -1,0 +1,72 @@
+"""`train`: the shipped checkpoints again, or a net of one's own choice."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from merging.cli.console import say, say_json
+from merging.cli.nets import device_of
+from merging.cli.options import add_json, add_machine, read_config
+from merging.errors import InvalidSetting
+from merging.problem import Report
+from merging.zoo.architectures.names import NAMES
+from merging.zoo.catalogue import FOLDER
+from merging.zoo.dataset_facts import FACTS
+
+NAME, HELP = "train", "train shipped checkpoints again by id (none: all), or one of --architecture and --data"
+
+
+OF_ONE = {"config": None, "data": "fashion-mnist", "seed": 0, "epochs": 5, "name": ""}  # option -> default
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("ids", nargs="*", metavar="ID", help="shipped checkpoints; see `zoo`")
+    parser.add_argument("--architecture", choices=tuple(NAMES), metavar="KEY", help=", ".join(NAMES))
+    parser.add_argument("--config", action="append", metavar="KEY=VALUE", help="such as widths=512,512 norm=batch")
+    parser.add_argument("--data", "--dataset", choices=tuple(FACTS), metavar="NAME", default=OF_ONE["data"])
+    parser.add_argument("--seed", type=int, default=OF_ONE["seed"])
+    parser.add_argument("--epochs", type=int, default=OF_ONE["epochs"])
+    parser.add_argument("--name", default="", help="what the checkpoint is called")
+    parser.add_argument("--out", type=Path, help="file of one net (default: its name), folder of shipped ones")
+    add_machine(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace, report: Report) -> None:
+    """Train and write safetensors files."""
+    if options.architecture:
+        if options.ids:
+            raise InvalidSetting("Give ids of shipped checkpoints or --architecture, not both.")
+        return _one(options, report)
+    given = [name for name, usual in OF_ONE.items() if getattr(options, name) != usual]
+    if given:
+        raise InvalidSetting(
+            f"--{', --'.join(given)} belong to --architecture; a shipped checkpoint is trained as its recipe says."
+        )
+    from merging.zoo.shipping import train_shipped
+
+    manifest = train_shipped(options.ids or None, options.out or FOLDER, report)
+    return say_json({"manifest": str(manifest)}) if options.json else say(f"written to {manifest.parent}")
+
+
+def _one(options: argparse.Namespace, report: Report) -> None:
+    from merging.zoo.shipping import train_one
+
+    path = options.out or Path(f"{options.architecture}-{options.data}-s{options.seed}.safetensors")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    trained = train_one(
+        options.architecture,
+        read_config(options.config),
+        options.data,
+        path,
+        name=options.name,
+        device=device_of(options),
+        report=report,
+        epochs=options.epochs,
+        seed=options.seed,
+    )
+    if options.json:
+        return say_json({"file": str(path), **trained.metrics})
+    return say(f"test accuracy {100 * trained.metrics['accuracy']:.1f} %, written to {path}")

@@ -1,0 +1,158 @@
+"""Images and labels that can be read again and again in the same order: for matching, correcting and evaluating."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from merging.errors import DataUnavailable, InvalidRequest
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Labelled images, cut into batches in a fixed order; iterating twice gives the same batches twice.
+
+    images: (n, C, H, W), or (n, ...) for other inputs, float as the network takes them (zoo nets: 0..1), kept on the
+    CPU; uint8 stays uint8 in memory and becomes float / 255 batch by batch.  labels: (n,) int64.  size: images a
+    batch.  device, dtype: where and as what batches come.  order: (n',) int64 image numbers to read, or None for all.
+    Raises DataUnavailable where there are no images, lengths differ or an image holds NaN or infinity.
+    """
+
+    images: Tensor
+    labels: Tensor
+    size: int = 500
+    device: torch.device | str = "cpu"
+    dtype: torch.dtype = torch.float32
+    order: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InvalidRequest(f"A batch of {self.size} images is not possible; choose 1 or more.")
+        if len(self.images) == 0:
+            raise DataUnavailable("The data hold no images. Give at least one batch of (images, labels).")
+        if self.labels.shape != (len(self.images),):
+            raise DataUnavailable(
+                f"There are {len(self.images)} images but labels of shape {tuple(self.labels.shape)}. "
+                "Give one class number for every image."
+            )
+        if self.labels.dtype != torch.int64:
+            raise DataUnavailable(f"Labels are {self.labels.dtype}; give class numbers as int64.")
+        if self.order is None and self.images.is_floating_point() and not bool(torch.isfinite(self.images).all()):
+            raise DataUnavailable("An image holds NaN or infinity. Clean the data first.")
+
+    @property
+    def count(self) -> int:
+        """How many images one pass reads."""
+        return len(self.images) if self.order is None else len(self.order)
+
+    def __len__(self) -> int:
+        """How many batches one pass has."""
+        return -(-self.count // self.size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for start in range(0, self.count, self.size):
+            yield self._read(start, min(start + self.size, self.count))
+
+    def example(self, count: int = 2) -> Tensor:
+        """The first images (count, C, H, W): an input to trace or to compare outputs with."""
+        return self._read(0, min(count, self.count))[0]
+
+    def on_model(self, model: nn.Module) -> Batches:
+        """The same batches, delivered on the model's device and in its precision."""
+        parameter = next(model.parameters())
+        return replace(self, device=parameter.device, dtype=parameter.dtype)
+
+    def sized(self, size: int) -> Batches:
+        """The same images in batches of `size`."""
+        return replace(self, size=size)
+
+    def sample(self, count: int, seed: int = 0) -> Batches:
+        """At most `count` of the images, drawn without replacement and in random order, a function of `seed` alone.
+
+        Data are often sorted by class: statistics of the first images, or of single batches, would be a few classes'.
+        """
+        drawn = torch.from_numpy(np.random.default_rng(seed).permutation(self.count)[:count])
+        return replace(self, order=drawn if self.order is None else self.order[drawn])
+
+    def even(self) -> Batches:
+        """Without a last batch that is smaller than the others, for averages over batches."""
+        whole = self.count - self.count % self.size if self.count > self.size else self.count
+        order = torch.arange(self.count) if self.order is None else self.order
+        return replace(self, order=order[:whole])
+
+    def _read(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        chosen: Any = slice(start, stop) if self.order is None else self.order[start:stop]
+        images = self.images[chosen].to(self.device)
+        if images.dtype == torch.uint8:
+            images = images.float() / 255
+        return images.to(self.dtype), self.labels[chosen].to(self.device)
+
+
+def as_batches(data: Any, size: int = 500) -> Batches:
+    """`data` as Batches: Batches as they are, a pair (images, labels) of tensors or arrays, or an iterable of pairs.
+
+    An iterable (a DataLoader, a generator) is read once, here, and kept in memory in the order it came, so that every
+    later pass sees the same images even if the loader shuffles.
+    Raises DataUnavailable where it is empty or has no labels, InvalidRequest where it is something else.
+    """
+    if isinstance(data, Batches):
+        return data
+    if _is_pair(data):
+        return Batches(_images(data[0]), _labels(data[1]), size)
+    if not isinstance(data, Iterable) or isinstance(data, (str, bytes, dict, torch.Tensor, np.ndarray)):
+        raise InvalidRequest(f"Data must be batches of (images, labels) or a pair of tensors, not {_kind(data)}.")
+    parts = [_part(batch) for batch in data]
+    if not parts:
+        raise DataUnavailable("The data hold no batches. A generator that was read before is empty: make it anew.")
+    images, labels = zip(*parts, strict=True)
+    if len({(part.shape[1:], part.dtype) for part in images}) > 1:
+        raise DataUnavailable("The batches hold images of different shapes or types; give them all the same.")
+    return Batches(torch.cat(images), torch.cat(labels), size)
+
+
+def training_sample(data: Batches | None, count: int, seed: int) -> Batches:
+    """At most `count` random images for a method that looks at activations. Raises DataUnavailable without data."""
+    if data is None:
+        raise DataUnavailable("This method runs the networks on training images. Give data, or choose another method.")
+    return data.sample(count, seed)
+
+
+def _is_pair(data: Any) -> bool:
+    arrays = (torch.Tensor, np.ndarray)
+    return isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(item, arrays) for item in data)
+
+
+def _part(batch: Any) -> tuple[Tensor, Tensor]:
+    if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+        raise DataUnavailable(f"A batch is {_kind(batch)} without labels; give pairs (images, labels).")
+    images, labels = _images(batch[0]), _labels(batch[1])
+    if len(images) != len(labels):
+        raise DataUnavailable(f"A batch has {len(images)} images and {len(labels)} labels; give as many of each.")
+    return images, labels
+
+
+def _images(value: Any) -> Tensor:
+    images = _tensor(value)
+    return images if images.is_floating_point() or images.dtype == torch.uint8 else images.float()
+
+
+def _labels(value: Any) -> Tensor:
+    labels = _tensor(value)
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise DataUnavailable(f"Labels are {labels.dtype}; give class numbers (0, 1, 2 ...) as whole numbers.")
+    return labels.to(torch.int64)
+
+
+def _tensor(value: Any) -> Tensor:
+    if isinstance(value, np.ndarray) and not value.flags.writeable:
+        value = value.copy()  # torch has no read-only memory and warns of it
+    return torch.as_tensor(value).detach().cpu()
+
+
+def _kind(value: Any) -> str:
+    return f"a {type(value).__name__}"

@@ -1,0 +1,1 @@
+"""Results as Plotly figures: one palette, one template, pure functions. Needs plotly and numpy only."""

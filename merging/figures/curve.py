@@ -1,0 +1,172 @@
+"""The path from A to B: loss, accuracy or calibration error along lambda."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import plotly.graph_objects as go
+
+from merging.figures import numbers
+from merging.figures.palette import STYLES, figure
+from merging.results import Barrier, LossCurve, MergeReport, Metric
+
+Above = Literal["mean", "chord"]
+AXES: dict[Metric, str] = {"loss": "Loss (nats per image)", "accuracy": "Accuracy (%)", "ece": "Calibration error (%)"}
+WORDS: dict[Metric, str] = {"loss": "loss", "accuracy": "accuracy", "ece": "calibration error"}
+LAMBDA = "λ: share of B in the weights (0 = A, 1 = B)"
+KINDS = ("naive", "aligned", "corrected")
+
+
+def curves_of(report: MergeReport, split: str) -> dict[str, LossCurve]:
+    """The curves of a split by kind, in the order in which they are drawn."""
+    return {kind: report.curves[kind][split] for kind in KINDS if split in report.curves.get(kind, {})}
+
+
+def curve_figure(report: MergeReport, metric: Metric = "loss", split: str = "test", above: Above = "mean") -> go.Figure:
+    """All curves of a split with A and B as dots, the ensemble as a line and each barrier as a bracket at its peak.
+
+    above: what barriers are measured from, the mean of the ends or the chord between them.
+    """
+    curves = curves_of(report, split)
+    fig = figure(
+        describe_curves(report, metric, split, above),
+        height=400,
+        x={"title": LAMBDA, "range": [-0.04, 1.04], "tickvals": [0, 0.25, 0.5, 0.75, 1]},
+        y={"title": AXES[metric]},
+        hovermode="x unified",
+    )
+    for kind, curve in curves.items():
+        _add_curve(fig, kind, curve, metric)
+    _add_brackets(fig, curves, metric, above)
+    if curves:
+        _add_ends(fig, next(iter(curves.values())), metric)
+    if split in report.ensemble:
+        _add_ensemble(fig, getattr(report.ensemble[split], metric), metric)
+    return fig
+
+
+def base_at(curve: LossCurve, metric: Metric, above: Above, at: float) -> float:
+    """What the barrier is measured from at lambda `at`: the mean of the ends, or the chord between them."""
+    first, last = (getattr(end, metric) for end in curve.ends)
+    return (first + last) / 2 if above == "mean" else first + at * (last - first)
+
+
+def describe_curves(report: MergeReport, metric: Metric, split: str, above: Above = "mean") -> str:
+    """The figure in words: half-way values and barriers of every curve, and the ends."""
+    curves = curves_of(report, split)
+    if not curves:
+        return "No curves: " + (report.missing or "this run measured none.")
+    write = numbers.metric(metric)
+    first, last = (write(getattr(end, metric)) for end in next(iter(curves.values())).ends)
+    parts = [f"{WORDS[metric].capitalize()} on {split} images along the line from A ({first}) to B ({last})"]
+    for kind, curve in curves.items():
+        barrier = curve.barrier(metric, above=above)
+        height = numbers.difference(metric, barrier.height)
+        label = STYLES[kind].label
+        parts.append(f"{label}: {write(curve.middle(metric))} half-way, barrier {height} at λ {barrier.at:.2f}")
+    if split in report.ensemble:
+        parts.append(f"ensemble: {write(getattr(report.ensemble[split], metric))}")
+    return "; ".join(parts) + "."
+
+
+def _scale(metric: Metric) -> float:
+    return 1.0 if metric == "loss" else 100.0
+
+
+def _hover(metric: Metric) -> str:
+    return "%{y:.3f}" if metric == "loss" else "%{y:.1f} %"
+
+
+def _add_curve(fig: go.Figure, kind: str, curve: LossCurve, metric: Metric) -> None:
+    style = STYLES[kind]
+    fig.add_scatter(
+        x=curve.lambdas,
+        y=getattr(curve, metric) * _scale(metric),
+        name=style.label,
+        mode="lines+markers",
+        line=style.line(),
+        marker=style.marker(5),
+        hovertemplate=_hover(metric),
+        legendgroup=kind,
+        meta=kind,
+    )
+
+
+def _bracket(curve: LossCurve, metric: Metric, above: Above) -> tuple[float, float]:
+    """Where a barrier starts and where it ends, on the axis."""
+    barrier: Barrier = curve.barrier(metric, above=above)
+    base, sign = base_at(curve, metric, above, barrier.at), -1 if metric == "accuracy" else 1
+    return base * _scale(metric), (base + sign * barrier.height) * _scale(metric)
+
+
+def _add_brackets(fig: go.Figure, curves: dict[str, LossCurve], metric: Metric, above: Above) -> None:
+    """Each barrier with its height: beside a tall bracket, low down where its hump is wide; else clear of all curves
+    that are as flat, the aligned one's to the left."""
+    brackets = {kind: _bracket(curve, metric, above) for kind, curve in curves.items()}
+    values = [getattr(curve, metric) for curve in curves.values()]
+    room = 0.12 * float(np.ptp(np.concatenate(values))) * _scale(metric) if values else 0.0
+    outermost = min if metric == "accuracy" else max
+    flat = [high for low, high in brackets.values() if abs(high - low) < room]
+    for kind, (low, high) in brackets.items():
+        barrier = curves[kind].barrier(metric, above=above)
+        _add_bracket(fig, kind, barrier.at, low, high)
+        small = abs(high - low) < room
+        left = kind == "aligned" if small else barrier.at > 0.6
+        fig.add_annotation(
+            x=barrier.at,
+            y=outermost(flat) if small else low + 0.3 * (high - low),
+            text=f"barrier {numbers.difference(metric, barrier.height)}",
+            font={"color": STYLES[kind].color, "size": 13},
+            showarrow=False,
+            xanchor="right" if left else "left",
+            xshift=-10 if left else 10,
+            yshift=(-14 if metric == "accuracy" else 14) if small else 0,
+        )
+
+
+def _add_bracket(fig: go.Figure, kind: str, at: float, low: float, high: float) -> None:
+    """An H turned on its side at the peak, from the base to the curve."""
+    wide = 0.012
+    fig.add_scatter(
+        x=[at - wide, at + wide, None, at, at, None, at - wide, at + wide],
+        y=[low, low, None, low, high, None, high, high],
+        mode="lines",
+        line={"color": STYLES[kind].color, "width": 1.5},
+        name=f"barrier of {STYLES[kind].label}",
+        legendgroup=kind,
+        showlegend=False,
+        hoverinfo="skip",
+        meta=f"bracket {kind}",
+    )
+
+
+def _add_ends(fig: go.Figure, curve: LossCurve, metric: Metric) -> None:
+    for name, at, end in zip("AB", (0.0, 1.0), curve.ends, strict=True):
+        value = getattr(end, metric) * _scale(metric)
+        fig.add_scatter(
+            x=[at],
+            y=[value],
+            name=name,
+            mode="markers+text",
+            text=[f"<b>{name}</b>"],
+            textposition="bottom center" if metric == "accuracy" else "top center",
+            marker={**STYLES[name].marker(12), "line": {"width": 1, "color": "white"}},
+            hovertemplate=_hover(metric),
+            showlegend=False,
+            meta=name,
+            cliponaxis=False,
+        )
+
+
+def _add_ensemble(fig: go.Figure, value: float, metric: Metric) -> None:
+    style = STYLES["ensemble"]
+    fig.add_scatter(
+        x=np.array([0.0, 1.0]),
+        y=np.full(2, value * _scale(metric)),
+        name=style.label,
+        mode="lines",
+        line=style.line(1.8),
+        hovertemplate=_hover(metric),
+        meta="ensemble",
+    )

@@ -1,0 +1,121 @@
+"""How numbers are written, everywhere: rounded to what they mean, with their unit."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+UNKNOWN = "–"
+MINUS = "−"
+_STEPS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def accuracy(value: float | None) -> str:
+    """A share of 0..1 in percent with one digit: "88.4 %"."""
+    return UNKNOWN if value is None or math.isnan(value) else _signed(100 * value, ".1f") + " %"
+
+
+def points(value: float) -> str:
+    """A difference of two shares in percentage points: "4.6 pp"."""
+    return _signed(100 * value, ".1f") + " pp"
+
+
+def loss(value: float | None) -> str:
+    """Nats an image, three digits that count: ".312", "1.20", "12.4"."""
+    if value is None or math.isnan(value):
+        return UNKNOWN
+    if abs(value) < 0.9995:
+        return _signed(value, ".3f").replace("0.", ".", 1)
+    return _signed(value, ".2f" if abs(value) < 9.995 else ".1f")
+
+
+def correlation(value: float | None) -> str:
+    """A number of -1..1 with two digits: ".83", "−.04", "1.00"."""
+    if value is None or math.isnan(value):
+        return UNKNOWN
+    text = _signed(value, ".2f")
+    return text.replace("0.", ".", 1) if abs(value) < 0.995 else text
+
+
+def ratio(value: float | None) -> str:
+    """A quotient with two digits: ".94", "1.12"."""
+    return correlation(value)
+
+
+def tiny(value: float | None) -> str:
+    """An error near 0 by its power of ten: "3e-7"; exactly 0 is "0"."""
+    if value is None or math.isnan(value):
+        return UNKNOWN
+    if value == 0:
+        return "0"
+    digits, power = f"{value:.0e}".split("e")
+    return f"{digits}e{int(power)}".replace("-", MINUS) if abs(int(power)) > 2 else f"{value:.2g}"
+
+
+def count(value: int | float) -> str:
+    """A count with at most three digits: "932 k", "11.2 M"; below 10,000 it is exact: "2,000"."""
+    if abs(value) < 10_000:
+        return f"{value:,.0f}"
+    for step, letter in _STEPS:
+        if abs(value) >= step:
+            return f"{value / step:.3g} {letter}"
+    return f"{value:,.0f}"
+
+
+def size(value: float | None) -> str:
+    """Bytes as people say them: "3.7 MB", "12 GB"."""
+    if value is None:
+        return UNKNOWN
+    for step, letter in _STEPS:
+        if value >= step:
+            return f"{value / step:.{1 if value < 10 * step else 0}f} {letter}B"
+    return f"{value:.0f} B"
+
+
+def duration(value: float | None) -> str:
+    """Seconds as people say them: "6 s", "1 min 15 s", "2 h 5 min"."""
+    if value is None:
+        return UNKNOWN
+    whole = max(round(value), 0)
+    if value < 1:
+        return "under 1 s"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def ago(moment: float | None, now: float | None = None) -> str:
+    """A time in seconds since 1970 as seen from now: "just now", "5 min ago", "21 Nov 2026"."""
+    if not moment:
+        return UNKNOWN
+    passed = (time.time() if now is None else now) - moment
+    if passed < 60:
+        return "just now"
+    if passed < 86_400:
+        return f"{duration(passed // 60 * 60)} ago"
+    return time.strftime("%d %b %Y", time.localtime(moment)).lstrip("0")
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th ..."""
+    if number % 100 in (11, 12, 13):
+        return f"{number}th"
+    return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th') }"
+
+
+def metric(name: str) -> Callable[[float | None], str]:
+    """How a metric ("loss", "accuracy" or "ece") is written."""
+    return loss if name == "loss" else accuracy
+
+
+def difference(name: str, value: float) -> str:
+    """How a difference of two values of a metric is written, such as a barrier."""
+    return loss(value) if name == "loss" else points(value)
+
+
+def _signed(value: float, form: str) -> str:
+    text = f"{value:{form}}"
+    return text.replace("-", MINUS) if float(text) != 0 else text.lstrip("-")

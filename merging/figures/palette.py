@@ -1,0 +1,86 @@
+"""One language of colours, dashes and marker shapes (Okabe-Ito), the same in every figure, light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one thing is drawn; the marker shape repeats what the colour says. label: its name in legends."""
+
+    color: str
+    dash: str
+    symbol: str
+    label: str
+
+    def line(self, width: float = 2.5) -> dict[str, Any]:
+        """Keywords of a Plotly line."""
+        return {"color": self.color, "dash": self.dash, "width": width}
+
+    def marker(self, size: float = 6) -> dict[str, Any]:
+        """Keywords of a Plotly marker."""
+        return {"color": self.color, "symbol": self.symbol, "size": size}
+
+
+STYLES: dict[str, Style] = {
+    "A": Style("#0072B2", "solid", "circle", "A"),
+    "B": Style("#E69F00", "solid", "diamond", "B"),
+    "pi(B)": Style("#E69F00", "dash", "diamond-open", "π(B): B re-ordered"),
+    "naive": Style("#7F7F7F", "dot", "x", "naive average"),
+    "aligned": Style("#009E73", "solid", "circle", "aligned"),
+    "corrected": Style("#D55E00", "solid", "square", "aligned + corrected"),
+    "ensemble": Style("#CC79A7", "dash", "line-ew", "ensemble of A and B"),
+    "merge": Style("#009E73", "solid", "circle", "merge"),
+}
+SIMILARITY = "Viridis"
+DIFFERENCE = "RdBu"
+GRID = "rgba(127,127,127,0.22)"
+AXIS = {"gridcolor": GRID, "zeroline": False, "linecolor": "rgba(127,127,127,0.6)", "title_standoff": 8}
+
+
+def figure(alt: str, *, height: int, x: dict[str, Any], y: dict[str, Any], **layout: Any) -> go.Figure:
+    """An empty figure of this program's look; x, y: keywords of the axes. Background and font colour are the page's.
+
+    alt: what the figure shows, in words for people who cannot see it (read back by `alt_text`).
+    """
+    fig = go.Figure()
+    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": {"text": ""}}
+    fig.update_layout(
+        height=height,
+        margin={"l": 8, "r": 12, "t": 8, "b": 8},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        legend=legend,
+        hoverlabel={"namelength": -1},
+        meta={"alt": alt},
+        **layout,
+    )
+    fig.update_xaxes(automargin=True, **{**AXIS, **x})
+    fig.update_yaxes(automargin=True, **{**AXIS, **y})
+    return fig
+
+
+def alt_text(fig: go.Figure) -> str:
+    """The words that `figure` was given."""
+    return fig.layout.meta["alt"]
+
+
+def page(figures: Sequence[tuple[go.Figure, str]]) -> str:
+    """Figures, each under its title, as one HTML page that opens without a network: on white."""
+    parts = []
+    for number, (fig, title) in enumerate(figures):
+        alone = go.Figure(fig)
+        alone.update_layout(template="plotly_white", paper_bgcolor="white", plot_bgcolor="white", height=520)
+        parts.append(f"<h2>{escape(title)}</h2><p>{escape(alt_text(fig))}</p>")
+        parts.append(alone.to_html(include_plotlyjs=number == 0, full_html=False))
+    style = (
+        "body{font-family:sans-serif;max-width:1000px;margin:2rem auto;padding:0 1rem;color:#222}h2{font-size:1.1rem}"
+    )
+    head = f'<meta charset="utf-8"><title>Mergescope</title><style>{style}</style>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>'

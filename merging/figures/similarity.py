@@ -1,0 +1,147 @@
+"""Layer-by-layer similarity: maps of one size and one colour scale, and their diagonals as lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from merging.figures import numbers
+from merging.figures.palette import SIMILARITY, STYLES, figure
+from merging.results import SimilarityMap
+
+ORDER = ("A-B", "A-pi(B)", "A-merge", "B-merge")
+TITLES = {"A-B": "A and B", "A-pi(B)": "A and π(B)", "A-merge": "A and the merge", "B-merge": "B and the merge"}
+LABELLED = 12  # layers up to which every cell carries its number
+TICKS = 16
+_LINES = {"A-B": "B", "A-pi(B)": "pi(B)", "A-merge": "A", "B-merge": "corrected"}
+
+
+def heatmap(map: SimilarityMap, title: str, *, height: int = 380) -> go.Figure:
+    """One map, layers in network order on both axes, the diagonal outlined. Colours run 0..1 whatever the values are;
+    a negative value keeps its number and is marked by a minus sign.
+
+    Over the cells lies an invisible scatter whose points can be clicked; their customdata is (row layer, column layer).
+    """
+    rows, columns = map.values.shape
+    fig = figure(
+        _describe(map, title),
+        height=height,
+        x=layer_axis(map.column_layers, f"layers of {_shown(map.column)}, input first", [-0.5, columns - 0.5]),
+        y=layer_axis(map.row_layers, f"layers of {_shown(map.row)}", [rows - 0.5, -0.5]),
+        clickmode="event+select",
+        dragmode=False,
+        showlegend=False,
+    )
+    bar = {"title": {"text": "CKA", "side": "top"}, "thickness": 10, "tickvals": [0, 0.25, 0.5, 0.75, 1], "len": 1}
+    fig.add_heatmap(
+        z=map.values,
+        x=np.arange(columns),
+        y=np.arange(rows),
+        zmin=0,
+        zmax=1,
+        colorscale=SIMILARITY,
+        colorbar=bar,
+        hoverinfo="skip",
+        xgap=1,
+        ygap=1,
+        text=_texts(map.values),
+        texttemplate="%{text}",
+        textfont={"size": 11},
+    )
+    _add_targets(fig, map)
+    for cell in range(min(rows, columns)):
+        around = {"x0": cell - 0.5, "x1": cell + 0.5, "y0": cell - 0.5, "y1": cell + 0.5}
+        fig.add_shape(type="rect", **around, line={"color": "rgba(255,255,255,0.85)", "width": 1.5})
+    return fig
+
+
+def diagonal_figure(maps: Mapping[str, SimilarityMap]) -> go.Figure:
+    """Each map's similarity of equal layers, as lines over the depth of the network."""
+    layers = next((map.row_layers for map in maps.values()), ())
+    means = [f"{TITLES[key]} {numbers.correlation(float(np.nanmean(_diagonal(map))))}" for key, map in maps.items()]
+    lowest = min([0.9, *(float(np.nanmin(_diagonal(map))) for map in maps.values())])
+    fig = figure(
+        "CKA of equal layers over depth, on average: " + ", ".join(means) + ".",
+        height=340,
+        x=layer_axis(layers, "layer, input first", [-0.3, len(layers) - 0.7]),
+        y={"title": "CKA of equal layers (1 = alike)", "range": [lowest - 0.1 * (1 - lowest), 1 + 0.05 * (1 - lowest)]},
+        hovermode="x unified",
+    )
+    for key in (key for key in ORDER if key in maps):
+        style = STYLES[_LINES[key]]
+        values = _diagonal(maps[key])
+        fig.add_scatter(
+            x=np.arange(len(values)),
+            y=values,
+            name=TITLES[key],
+            mode="lines+markers",
+            line=style.line(5 if key == "A-B" else 2.2),
+            opacity=0.45 if key == "A-B" else 1,
+            marker=style.marker(6),
+            hovertemplate="%{y:.3f}",
+            meta=key,
+        )
+    return fig
+
+
+def _diagonal(map: SimilarityMap) -> np.ndarray:
+    return np.diagonal(map.values)
+
+
+def _shown(name: str) -> str:
+    return {"pi(B)": "π(B)", "merge": "the merge"}.get(name, name)
+
+
+def layer_axis(layers: tuple[str, ...], title: str, span: list[float]) -> dict[str, Any]:
+    """Keywords of an axis that names layers, a sixteenth of them where there are many; span: its range."""
+    every = max(1, math.ceil(len(layers) / TICKS))
+    places = list(range(0, len(layers), every))
+    names = [layers[place] if len(layers[place]) <= 22 else f"…{layers[place][-21:]}" for place in places]
+    return {"title": title, "tickvals": places, "ticktext": names, "range": span, "showgrid": False}
+
+
+def _texts(values: np.ndarray) -> list[list[str]]:
+    few = max(values.shape) <= LABELLED
+    return [[_cell(value, few) for value in row] for row in values]
+
+
+def _cell(value: float, few: bool) -> str:
+    if math.isnan(value):
+        return "?"
+    return numbers.correlation(value) if few else (numbers.MINUS if value < 0 else "")
+
+
+def _add_targets(fig: go.Figure, map: SimilarityMap) -> None:
+    rows, columns = map.values.shape
+    y, x = (index.ravel() for index in np.mgrid[0:rows, 0:columns])
+    named = [
+        (row, column, numbers.correlation(float(map.values[i, j])))
+        for i, row in enumerate(map.row_layers)
+        for j, column in enumerate(map.column_layers)
+    ]
+    hover = (
+        f"{_shown(map.row)}: %{{customdata[0]}}<br>{_shown(map.column)}: %{{customdata[1]}}<br>CKA %{{customdata[2]}}"
+    )
+    invisible = {"marker": {"opacity": 0}}
+    fig.add_scatter(
+        x=x,
+        y=y,
+        mode="markers",
+        marker={"symbol": "square", "size": max(8, min(44, int(300 / max(rows, columns)))), "opacity": 0},
+        selected=invisible,
+        unselected=invisible,
+        customdata=named,
+        hovertemplate=hover + "<extra></extra>",
+        showlegend=False,
+    )
+
+
+def _describe(map: SimilarityMap, title: str) -> str:
+    diagonal = _diagonal(map)
+    low, high = (numbers.correlation(float(f(diagonal))) for f in (np.nanmin, np.nanmax))
+    size = f"{map.values.shape[0]} by {map.values.shape[1]} layers"
+    return f"Similarity (CKA) of {title}, {size}; equal layers between {low} and {high}."

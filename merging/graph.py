@@ -1,0 +1,231 @@
+"""A torch module as one flat graph of ATen operators: name its layers, run it with any weights, up to any node.
+
+graph = export(model, example)
+output, kept = graph.run(named_tensors(other), images, keep=[graph.layer("features.4").node])
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from merging import graph_run
+from merging.errors import IncompatibleModels, UnknownLayer, UnsupportedOperation
+from merging.graph_export import check_memory, exported
+from merging.graph_layers import Layer, block_outputs, find_layers
+from merging.permutation import named_tensors
+
+__all__ = ["Graph", "Layer", "difference", "export"]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A network's structure, without its weights.
+
+    nodes: its operations in network order.  input, output: node names.  sources: placeholder -> tensor name as in
+    `permutation.named_tensors`.  shapes: tensor name -> shape, of all tensors.  constants: placeholder -> a tensor that
+    is neither parameter nor buffer.  record: what every node gave on the example.
+    """
+
+    nodes: tuple[Node, ...]
+    input: str
+    output: str
+    sources: Mapping[str, str]
+    shapes: Mapping[str, tuple[int, ...]]
+    constants: Mapping[str, Tensor]
+    record: graph_run.Record
+
+    def run(
+        self, tensors: Mapping[str, Tensor], x: Tensor, keep: Iterable[str] = (), until: str | None = None
+    ) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Run the network with these weights, in the caller's grad mode.
+
+        tensors: name -> tensor, as from `named_tensors`, of this structure.  x: (n, ...) like the example, any n.
+        keep: nodes whose values come back; later in-place operations do not reach them.  until: the last node to run;
+        it is kept too, and the output is then None.  Raises IncompatibleModels where a tensor is missing and
+        UnknownLayer where a node is.
+        """
+        wanted = {*keep} if until is None else {*keep, until}
+        values = self._values(tensors, x, wanted)
+        kept = graph_run.run(self._program, values, x.device, wanted, until)
+        return (values[self.output] if until is None else None), kept
+
+    def walk(self, tensors: Mapping[str, Tensor], x: Tensor, nodes: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+        """Run the network and stop at each of `nodes` on the way: (node, its value), in network order, no copies.
+
+        tensors, x: as for `run`, x of shape (n, ...).
+        Use a value before asking for the next one, which may overwrite it; what nothing needs is freed, so that
+        memory holds a few values and not all. Ends after the last of `nodes`. Otherwise as `run`.
+        """
+        wanted = {*nodes}
+        yield from graph_run.walk(self._program, self._values(tensors, x, wanted), x.device, wanted)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Convolutions, linear layers, norms, activations, pools and sums of two streams, in network order."""
+        return self._named[0]
+
+    def layer(self, name: str) -> Layer:
+        """The layer of that name; a block's name means its output. Raises UnknownLayer naming the nearest ones."""
+        by_name = {layer.name: layer for layer in self.layers}
+        by_node = {layer.node: layer for layer in self.layers}
+        found = by_name.get(name) or by_node.get(block_outputs(self.nodes).get(name, ""))
+        if found is None:
+            near = difflib.get_close_matches(name, by_name, n=4, cutoff=0.3) or list(by_name)[:4]
+            raise UnknownLayer(f"This network has no layer {name!r}. Near: {', '.join(near)}.")
+        return found
+
+    def name_of(self, node: str) -> str:
+        """A person's name for any operation, and the tensor's name for a weight."""
+        return self._named[1].get(node) or self.sources.get(node, node)
+
+    @cached_property
+    def signature(self) -> str:
+        """sha256 of the operators, their attributes and the tensors' names and shapes; equal for one structure."""
+        lines = [f"{name} {shape}" for name, shape in sorted(self.shapes.items())]
+        operations = [f"{operator} {attributes}" for _, operator, attributes in self.operations]
+        return hashlib.sha256("\n".join([*lines, *operations]).encode()).hexdigest()
+
+    @cached_property
+    def operations(self) -> tuple[tuple[str, str, str], ...]:
+        """Every node as (node, operator, attributes in words that depend on structure alone), then the output."""
+        known = {node: f"<{name}>" for node, name in self.sources.items()} | {self.input: "<input>"}
+        known |= {node: f"<{_digest(constant)}>" for node, constant in self.constants.items()}
+        known |= {node.name: f"%{number}" for number, node in enumerate(self.nodes)}
+        found = []
+        for node in self.nodes:
+            kwargs = {key: value for key, value in sorted(node.kwargs.items()) if key != "device"}
+            found.append((node.name, str(node.target), f"{_spell(node.args, known)} {_spell(kwargs, known)}"))
+        return (*found, (self.output, "output", known[self.output]))
+
+    def _values(self, tensors: Mapping[str, Tensor], x: Tensor, wanted: set[str]) -> dict[str, Any]:
+        """What is known before the first operation: node -> input, weight or constant."""
+        if unknown := wanted - self.record.values.keys():
+            raise UnknownLayer(f"This network has no node {', '.join(sorted(unknown))}.")
+        try:
+            values: dict[str, Any] = {node: tensors[name] for node, name in self.sources.items()}
+        except KeyError as error:
+            raise IncompatibleModels(f"These weights have no tensor {error}, which the network uses.") from error
+        values |= {node: constant.to(x.device) for node, constant in self.constants.items()}
+        values[self.input] = x.clone() if self.input in self.record.written else x
+        return values
+
+    @cached_property
+    def _named(self) -> tuple[tuple[Layer, ...], dict[str, str]]:
+        shapes = {name: shape for name, shape in self.record.values.items() if isinstance(shape, tuple)}
+        active = {self.input}
+        for node in self.nodes:
+            if any(source.name in active for source in node.all_input_nodes):
+                active.add(node.name)
+        return find_layers(self.nodes, shapes, active)
+
+    @cached_property
+    def _program(self) -> tuple[graph_run.Step, ...]:
+        return graph_run.steps(self.nodes, self.output)
+
+
+def export(model: nn.Module, example: Tensor) -> Graph:
+    """The graph of `model` in eval mode, for any number of images shaped like example (n, ...); n may be 1.
+
+    The model is left as it is. Raises UnsupportedOperation, in words, where the model cannot be written as one graph.
+    """
+    program, twin, example = exported(model, example)
+    tensors = named_tensors(twin)
+    check_memory(tensors)
+    sources, constants = _sources(program, twin)
+    nodes = _operations(program)
+    (result,) = next(node for node in program.graph.nodes if node.op == "output").args[0]
+    x = program.graph_signature.user_inputs[0]
+    values: dict[str, Any] = {node: tensors[name] for node, name in sources.items()} | constants
+    try:
+        with torch.no_grad():
+            record = graph_run.record(
+                graph_run.steps(nodes, result.name), values | {x: example.clone()}, example.device
+            )
+    except RuntimeError as error:  # the forward pass caught an operation's error, which the graph cannot do
+        raise UnsupportedOperation(f"The network's graph does not run by itself: {error}") from error
+    if changed := [sources.get(node, node) for node in record.written if node != x]:
+        raise UnsupportedOperation(
+            f"The forward pass changes {changed[0]} in place, also in eval mode: it has no fixed weights."
+        )
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    return Graph(nodes, x, result.name, sources, shapes, constants, record)
+
+
+def difference(a: Graph, b: Graph) -> str:
+    """ "" where both have one structure, else a sentence that names the first difference."""
+    for name in [*a.shapes, *b.shapes]:
+        if name not in a.shapes or name not in b.shapes:
+            return f"Only the {'first' if name in a.shapes else 'second'} network has a tensor {name}."
+        if a.shapes[name] != b.shapes[name]:
+            return f"{name} has shape {a.shapes[name]} in the first network and {b.shapes[name]} in the second."
+    for (node, operator, attributes), (other, operator_b, attributes_b) in zip(
+        a.operations, b.operations, strict=False
+    ):
+        name, name_b = a.name_of(node), b.name_of(other)
+        if operator != operator_b:
+            return f"{name} is {operator} in the first network; there the second has {operator_b} ({name_b})."
+        if attributes != attributes_b:
+            return (
+                f"{name} is {operator} in both networks, with {attributes} in the first, {attributes_b} in the second."
+            )
+    return ""
+
+
+def _sources(program: ExportedProgram, twin: nn.Module) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Placeholder -> tensor name, and placeholder -> constant. Tied tensors are united under their first name."""
+    named = [*twin.named_parameters(remove_duplicate=False), *twin.named_buffers(remove_duplicate=False)]
+    first: dict[int, str] = {}
+    for name, tensor in named:
+        first.setdefault(id(tensor), name)
+    names = {name: first[id(tensor)] for name, tensor in named}
+    sources, constants = {}, {}
+    used = {node.name for node in program.graph.nodes if node.users}
+    for spec in program.graph_signature.input_specs:
+        placeholder, target = spec.arg.name, spec.target
+        if target in names:
+            sources[placeholder] = names[target]
+        elif placeholder in used and target in program.constants:
+            constants[placeholder] = program.constants[target].detach()
+    return {node: name for node, name in sources.items() if node in used}, constants
+
+
+def _operations(program: ExportedProgram) -> tuple[Node, ...]:
+    """The graph's operations without its checks of shapes and types, which bind a run to the example's."""
+    for node in reversed(program.graph.nodes):
+        if not node.users and (node.op == "get_attr" or _is_check(node)):
+            program.graph.erase_node(node)
+        elif node.op == "get_attr" or "HigherOrder" in type(node.target).__mro__[-2].__name__:
+            raise UnsupportedOperation(
+                f"{node.name} ({node.target}): the forward pass switches gradients or precision, or runs a part of the "
+                "graph by condition. Take that out of the forward pass."
+            )
+    return tuple(node for node in program.graph.nodes if node.op == "call_function")
+
+
+def _is_check(node: Node) -> bool:
+    return getattr(node.target, "__name__", str(node.target)).startswith(("_assert", "sym_constrain"))
+
+
+def _digest(constant: Tensor) -> str:
+    data = constant.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return f"constant {tuple(constant.shape)} {hashlib.sha256(data).hexdigest()[:12]}"
+
+
+def _spell(arg: Any, known: Mapping[str, str]) -> str:
+    if isinstance(arg, Node):
+        return known[arg.name]
+    if isinstance(arg, (list, tuple)):
+        return f"[{', '.join(_spell(item, known) for item in arg)}]"
+    if isinstance(arg, dict):
+        return ", ".join(f"{key}={_spell(value, known)}" for key, value in arg.items())
+    return repr(arg)

@@ -1,0 +1,159 @@
+"""Which nodes of an exported graph are layers a person can name and look into."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch.fx import Node
+
+Kind = Literal["conv", "linear", "norm", "activation", "pool", "add", "other"]
+
+_KINDS: dict[Kind, str] = {
+    "conv": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
+    "linear": "linear addmm bilinear",
+    "norm": "batch_norm layer_norm group_norm instance_norm rms_norm",
+    "activation": "relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish softplus softsign hardtanh hardswish"
+    " hardsigmoid hardshrink softshrink tanhshrink threshold tanh sigmoid log_sigmoid clamp clamp_min glu",
+    "pool": "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d"
+    " adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d mean amax",
+    "add": "add",
+}
+_KIND_OF: dict[str, Kind] = {op: kind for kind, ops in _KINDS.items() for op in ops.split()}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A named value of the network.
+
+    name: as in torch (`features.4`), a later use of one module as `act (2nd use)`; an operation inside a block as
+    `layer1.0:add`, unless it is the block's output, which is called as the block.  node: the graph node.
+    dim: the dimension of the value that holds the units.  units: how many.  positions: the other dimensions but the
+    batch's, on the example's shape.
+    """
+
+    name: str
+    node: str
+    kind: Kind
+    dim: int
+    units: int
+    positions: tuple[int, ...]
+
+
+def operator_name(node: Node) -> str:
+    """The ATen operator's base name without the in-place underscore: `relu` for aten.relu_.default."""
+    packet = getattr(node.target, "_overloadpacket", None)
+    name: str = packet.__name__ if packet is not None else getattr(node.target, "__name__", str(node.target))
+    return name.rstrip("_") if not name.startswith("_") else name
+
+
+def module_calls(node: Node) -> dict[str, str]:
+    """The module calls around a node, outermost first: call key -> module path ("" is the network itself)."""
+    return {key: path for key, (path, _) in node.meta.get("nn_module_stack", {}).items()}
+
+
+def module_path(node: Node) -> str:
+    """The path of the innermost torch module that ran the node, "" for the network itself."""
+    return next(reversed(module_calls(node).values()), "")
+
+
+def name_nodes(nodes: Sequence[Node], shown: set[str]) -> dict[str, str]:
+    """Node name -> distinct name for a person. nodes: the operations in network order; shown: those to be layers."""
+    outputs = _call_outputs(nodes)
+    parents = {key for node in nodes for key in list(module_calls(node))[:-1]}
+    alone = Counter(_innermost(node) for node in nodes if node.name in shown)
+    seen: Counter[str] = Counter()
+    names = {}
+    for node in sorted(nodes, key=lambda node: node.name not in shown):  # layers first: they get the plain names
+        call, path = _innermost(node), module_path(node)
+        single = call not in parents and node.name in shown and alone[call] == 1
+        plain = path and (single or outputs.get(call) == node.name)
+        name = path if plain else f"{path or 'forward'}:{operator_name(node)}"
+        seen[name] += 1
+        names[node.name] = name if seen[name] == 1 else f"{name} ({_ordinal(seen[name])} use)"
+    return names
+
+
+def block_outputs(nodes: Sequence[Node]) -> dict[str, str]:
+    """Module path -> the node that gives its output on its first use, for modules with one output."""
+    found: dict[str, str] = {}
+    paths = {key: path for node in nodes for key, path in module_calls(node).items()}
+    for call, name in _call_outputs(nodes).items():
+        found.setdefault(paths[call], name)
+    return found
+
+
+def find_layers(
+    nodes: Sequence[Node], shapes: Mapping[str, tuple[int, ...]], active: set[str]
+) -> tuple[tuple[Layer, ...], dict[str, str]]:
+    """The layers in network order, and every operation's name for a person.
+
+    shapes: node -> shape of its value, where that is one tensor.  active: the nodes that depend on the input.
+    """
+    dims = _unit_dims(nodes, shapes)
+    kinds = {node.name: _kind(node, active) for node in nodes if node.name in dims and node.name in active}
+    shown = {name for name, kind in kinds.items() if kind != "other"}
+    names = name_nodes(nodes, shown)
+    layers = []
+    for node in nodes:
+        if node.name in shown:
+            dim, shape = dims[node.name], shapes[node.name]
+            positions = tuple(size for d, size in enumerate(shape) if d not in (0, dim))
+            layers.append(Layer(names[node.name], node.name, kinds[node.name], dim, shape[dim], positions))
+    return tuple(layers), names
+
+
+def _kind(node: Node, active: set[str]) -> Kind:
+    kind = _KIND_OF.get(operator_name(node), "other")
+    streams = [arg for arg in node.all_input_nodes if arg.name in active]
+    return "other" if kind == "add" and len(streams) < 2 else kind
+
+
+def _innermost(node: Node) -> str:
+    return next(reversed(module_calls(node)), "")
+
+
+def _call_outputs(nodes: Sequence[Node]) -> dict[str, str]:
+    """Module call -> its output node, where exactly one value of the call is used outside of it."""
+    found: dict[str, set[str]] = {}
+    for node in nodes:
+        users = [set(module_calls(user)) for user in node.users]
+        for call in module_calls(node):
+            if any(call not in calls for calls in users):
+                found.setdefault(call, set()).add(node.name)
+    return {call: next(iter(names)) for call, names in found.items() if len(names) == 1}
+
+
+def _unit_dims(nodes: Sequence[Node], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    dims: dict[str, int] = {}
+    for node in nodes:
+        shape = shapes.get(node.name, ())
+        if len(shape) < 2:
+            continue
+        kind, source = _KIND_OF.get(operator_name(node)), next(iter(node.all_input_nodes), None)
+        inherited = dims.get(source.name) if source is not None else None
+        if kind == "conv" or operator_name(node) in ("batch_norm", "group_norm", "instance_norm"):
+            dims[node.name] = 1
+        elif kind == "linear" or operator_name(node) == "layer_norm":
+            dims[node.name] = len(shape) - 1
+        elif inherited is not None and source is not None and len(shapes.get(source.name, ())) == len(shape):
+            dims[node.name] = _moved(node, inherited, len(shape))
+        else:
+            dims[node.name] = 2 if len(shape) == 3 else 1  # tokens are (batch, position, unit), pictures unit first
+    return dims
+
+
+def _moved(node: Node, dim: int, rank: int) -> int:
+    if operator_name(node) == "permute":
+        return [d % rank for d in node.args[1]].index(dim)  # type: ignore[union-attr, operator]
+    if operator_name(node) == "transpose":
+        a, b = (int(d) % rank for d in node.args[1:3])  # type: ignore[arg-type]
+        return {a: b, b: a}.get(dim, dim)
+    return dim
+
+
+def _ordinal(number: int) -> str:
+    tail = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{tail}"

@@ -1,0 +1,152 @@
+"""Running an exported graph node by node: the interpreter, and what one recorded run tells about every value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation. writes: the value that it changes in place, or "".  frees: values that nothing reads later."""
+
+    node: str
+    call: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    writes: str
+    frees: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run on the example showed.
+
+    values: node -> shape of its tensor, tuple of shapes where it gives several, or the number that it computes.
+    hazards: in-place node -> the earlier values that share its memory and are read after it.
+    written: the inputs and weights that an in-place operation changed.
+    """
+
+    values: dict[str, Any]
+    hazards: dict[str, tuple[str, ...]]
+    written: tuple[str, ...]
+
+
+def steps(nodes: Iterable[Node], output: str) -> tuple[Step, ...]:
+    """The program of a graph's operations; `output` is never freed."""
+    nodes = tuple(nodes)
+    last = {node.name: node.name for node in nodes}
+    last |= {source.name: node.name for node in nodes for source in node.all_input_nodes}
+    dying: dict[str, list[str]] = {}
+    for name, user in last.items():
+        if name != output:
+            dying.setdefault(user, []).append(name)
+    return tuple(
+        Step(n.name, n.target, n.args, dict(n.kwargs), _written(n), tuple(dying.get(n.name, ())))  # type: ignore[arg-type]
+        for n in nodes
+    )
+
+
+def run(
+    program: Iterable[Step], values: dict[str, Any], device: torch.device, wanted: set[str], until: str | None
+) -> dict[str, Tensor]:
+    """Run a program on `values` (node -> value, changed in place); give back the wanted values.
+
+    A wanted value is copied just before an operation would change its memory. Stops after the node `until`.
+    """
+    kept = {name: values[name] for name in wanted if name in values}
+    for step in program:
+        if until in kept:
+            break
+        if step.writes and kept:
+            _rescue(kept, values[step.writes])
+        value = values[step.node] = _call(step, values, device)
+        if step.node in wanted:
+            kept[step.node] = value
+        for name in step.frees:
+            values.pop(name, None)
+    return kept
+
+
+def walk(
+    program: Iterable[Step], values: dict[str, Any], device: torch.device, wanted: set[str]
+) -> Iterator[tuple[str, Any]]:
+    """Run a program on `values` and yield each wanted node with its value, before anything can overwrite it."""
+    left = set(wanted)
+    for step in program:
+        if not left:
+            return
+        value = values[step.node] = _call(step, values, device)
+        if step.node in left:
+            left.remove(step.node)
+            yield step.node, value
+        for name in step.frees:
+            values.pop(name, None)
+
+
+def record(program: Iterable[Step], values: dict[str, Any], device: torch.device) -> Record:
+    """One run with every value kept, to learn shapes and which values share memory."""
+    program = tuple(program)
+    before = {name: value._version for name, value in values.items() if isinstance(value, Tensor)}
+    last = {name: number for number, step in enumerate(program) for name in step.frees}
+    hazards: dict[str, tuple[str, ...]] = {}
+    shapes = {name: shape_of(value) for name, value in values.items()}
+    for number, step in enumerate(program):
+        if step.writes:
+            target = values[step.writes]
+            live = [name for name in values if last.get(name, len(program)) > number]
+            hazards[step.node] = tuple(name for name in live if _shares(values[name], target))
+        value = values[step.node] = _call(step, values, device)
+        shapes[step.node] = shape_of(value)
+        for name in step.frees:
+            if name not in before:
+                values.pop(name, None)
+    written = tuple(name for name, version in before.items() if values[name]._version != version)
+    return Record(shapes, {node: names for node, names in hazards.items() if names}, written)
+
+
+def shape_of(value: Any) -> Any:
+    """The shape of a tensor, a list of shapes for several tensors, and any other value as it is."""
+    if isinstance(value, Tensor):
+        return tuple(value.shape)
+    return [shape_of(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _call(step: Step, values: Mapping[str, Any], device: torch.device) -> Any:
+    # A device that was written into the graph when it was exported must not bind the run to it.
+    kwargs = {key: device if key == "device" else _fill(arg, values) for key, arg in step.kwargs.items()}
+    return step.call(*[_fill(arg, values) for arg in step.args], **kwargs)
+
+
+def _fill(arg: Any, values: Mapping[str, Any]) -> Any:
+    if isinstance(arg, Node):
+        return values[arg.name]
+    if isinstance(arg, (list, tuple)):
+        return [_fill(item, values) for item in arg]
+    return arg
+
+
+def _written(node: Node) -> str:
+    schema = getattr(node.target, "_schema", None)
+    for number, declared in enumerate(schema.arguments if schema is not None else ()):
+        given = node.args[number] if number < len(node.args) else node.kwargs.get(declared.name)
+        if isinstance(given, Node) and declared.alias_info is not None and declared.alias_info.is_write:
+            return given.name
+    return ""
+
+
+def _rescue(kept: dict[str, Tensor], target: Tensor) -> None:
+    for name, value in kept.items():
+        if _shares(value, target):
+            kept[name] = value.clone()
+
+
+def _shares(value: Any, target: Tensor) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(_shares(item, target) for item in value)
+    return isinstance(value, Tensor) and value.untyped_storage().data_ptr() == target.untyped_storage().data_ptr()

@@ -1,0 +1,273 @@
+"""How the dimensions of tensors are made of units, and which units are the same: terms and their unification.
+
+A dimension is a concatenation of parts, a part a row-major product of atoms, an atom either positions that nothing
+permutes (label FIXED) or labelled units. So C·H·W after a flatten is one part of two atoms, and two streams side by
+side are two parts. A label may later turn out to be made of others (after a concatenation, a chunk, a view): it is then
+bound to a dimension, as a variable is to a term. Every step only shrinks the set of permutations that are left, so a
+layout may be coarser than needed but never promises too much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from merging.errors import UnsupportedOperation
+
+FIXED = -1
+_MOST_PARTS = 4096
+
+
+class LayoutConflict(UnsupportedOperation):
+    """Units would have to be cut where they cannot be. The tracer catches it and adds which operation asks for that."""
+
+
+@dataclass(frozen=True)
+class Atom:
+    """`size` consecutive indices: units with this label, or positions (FIXED)."""
+
+    size: int
+    label: int = FIXED
+
+
+Part = tuple[Atom, ...]
+Dim = tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One dimension a tensor dimension."""
+
+    dims: tuple[Dim, ...]
+
+    @property
+    def rank(self) -> int:
+        """The number of dimensions."""
+        return len(self.dims)
+
+    def replace(self, dim: int, new: Dim) -> Layout:
+        """The same layout with one dimension exchanged."""
+        dims = list(self.dims)
+        dims[dim] = new
+        return Layout(tuple(dims))
+
+
+def fixed(size: int) -> Dim:
+    """A dimension that nothing permutes."""
+    return ((Atom(size),),)
+
+
+def part_size(part: Part) -> int:
+    """The number of indices of a part."""
+    return prod(atom.size for atom in part)
+
+
+def size_of(dim: Dim) -> int:
+    """The number of indices of a dimension."""
+    return sum(part_size(part) for part in dim)
+
+
+def join(dims: Sequence[Dim]) -> Dim:
+    """The concatenation of dimensions."""
+    return tuple(part for dim in dims for part in dim)
+
+
+class Labels:
+    """The labels of one network and what is known about them."""
+
+    def __init__(self) -> None:
+        self._bound: dict[int, Dim] = {}
+        self._owned: list[bool] = []  # whether a parameter's axis carries the label
+
+    def fresh(self, size: int, *, owned: bool = False) -> Dim:
+        """A dimension of new units. owned: they lie on a parameter; else the values along it are all the same."""
+        if size == 1:
+            return fixed(1)
+        self._owned.append(owned)
+        return ((Atom(size, len(self._owned) - 1),),)
+
+    def owned(self, dim: Dim) -> bool:
+        """Whether any units of the dimension lie on a parameter and are free to be permuted."""
+        return any(a.label != FIXED and self._owned[a.label] for part in self.resolve(dim) for a in part)
+
+    def resolve(self, dim: Dim) -> Dim:
+        """The dimension with everything put in that is known by now, in normal form."""
+        return _normal(join([self._resolve_part(part) for part in dim]))
+
+    def pin(self, dim: Dim) -> None:
+        """Nothing permutes these units."""
+        for part in self.resolve(dim):
+            for atom in part:
+                if atom.label != FIXED and atom.label not in self._bound:
+                    self._bind(atom.label, fixed(atom.size))
+
+    def unify(self, one: Dim, other: Dim) -> None:
+        """Both dimensions, of equal size, are permuted alike. Raises LayoutConflict where they cannot be."""
+        if size_of(one) != size_of(other):
+            raise LayoutConflict(f"{size_of(one)} and {size_of(other)} units do not fit together")
+        while True:
+            one, other = self.resolve(one), self.resolve(other)
+            if not one or one == other:
+                return
+            first, second = part_size(one[0]), part_size(other[0])
+            if first == second:
+                self._unify_parts(one[0], other[0])
+                one, other = one[1:], other[1:]
+            elif first > second:
+                head, tail = self._split_part(one[0], second)
+                self.unify(head, other[:1])
+                one, other = tail + one[1:], other[1:]
+            else:
+                head, tail = self._split_part(other[0], first)
+                self.unify(one[:1], head)
+                one, other = one[1:], tail + other[1:]
+
+    def split(self, dim: Dim, sizes: Sequence[int]) -> list[Dim]:
+        """A dimension as consecutive pieces of these sizes; units on both sides of a border become two labels."""
+        pieces, rest = [], self.resolve(dim)
+        for size in sizes:
+            piece: Dim = ()
+            while size:
+                have = part_size(rest[0])
+                head, tail = (rest[:1], ()) if have <= size else self._split_part(rest[0], size)
+                piece, size = piece + head, size - min(have, size)
+                rest = self.resolve(tail + rest[1:])
+            pieces.append(piece)
+        return pieces
+
+    def product(self, outer: Dim, inner: Dim) -> Dim:
+        """The row-major product of two dimensions, as a flatten makes it."""
+        outer, inner = self.resolve(outer), self.resolve(inner)
+        if len(inner) == 1:
+            return _normal(tuple(part + inner[0] for part in outer))
+        copies = size_of(outer)
+        if any(atom.label != FIXED for part in outer for atom in part) or copies * len(inner) > _MOST_PARTS:
+            raise LayoutConflict("units that were concatenated are repeated for every one of other units")
+        return _normal(inner * copies)
+
+    def cut(self, dim: Dim, inner: int) -> tuple[Dim, Dim]:
+        """A dimension as the product of an outer and an inner one of `inner` indices, as a view makes them."""
+        dim = self.resolve(dim)
+        sizes = [part_size(part) for part in dim]
+        if all(size % inner == 0 for size in sizes):
+            outer: list[Part] = []
+            below: Dim = ()
+            while dim:
+                above, inside = self._cut_part(dim[0], inner)
+                outer.append(above)
+                self.unify(below or (inside,), (inside,))
+                below, dim = (inside,), self.resolve(dim[1:])
+            return tuple(outer), below
+        pieces = self.split(dim, [inner] * (sum(sizes) // inner))
+        for piece in pieces[1:]:
+            self.unify(pieces[0], piece)
+        return fixed(len(pieces)), pieces[0]
+
+    def _resolve_part(self, part: Part) -> Dim:
+        result: Dim = ((),)
+        for atom in reversed(part):
+            below = self._bound.get(atom.label)
+            dim: Dim = ((atom,),) if below is None else self.resolve(below)
+            result = _normal(tuple(p + result[0] for p in dim)) if len(result) == 1 else self.product(dim, result)
+        return result
+
+    def _single(self, part: Part) -> Dim:
+        dim = self.resolve((part,))
+        if len(dim) > 1:
+            raise LayoutConflict("units are both concatenated and multiplied")
+        return dim
+
+    def _bind(self, label: int, dim: Dim) -> None:
+        if label in self._bound:
+            raise LayoutConflict("the same units are cut in two ways at once")
+        self._bound[label] = dim
+        if self._owned[label]:
+            for part in dim:
+                for atom in part:
+                    if atom.label != FIXED:
+                        self._owned[atom.label] = True
+
+    def _unify_parts(self, one: Part, other: Part) -> None:
+        """Two parts of equal size."""
+        if one == other:
+            return
+        if len(one) == 1 and one[0].label != FIXED:
+            older = len(other) == 1 and other[0].label > one[0].label
+            self._bind(other[0].label, (one,)) if older else self._bind(one[0].label, (other,))
+        elif len(other) == 1 and other[0].label != FIXED:
+            self._bind(other[0].label, (one,))
+        else:
+            inner = prod(atom.size for atom in (one if one[0].size <= other[0].size else other)[1:])
+            above, below = self._cut_part(one, inner)
+            (other,) = self._single(other)  # cutting the one may have cut the same units in the other
+            above_other, below_other = self._cut_part(other, inner)
+            self.unify((above,), (above_other,))
+            self.unify((below,), (below_other,))
+
+    def _split_part(self, part: Part, at: int) -> tuple[Dim, Dim]:
+        """A part as its first `at` indices and the rest."""
+        atom, rest = part[0], part[1:]
+        count, inside = divmod(at, part_size(rest))
+        if inside:
+            self._release(atom, "units are cut apart in their middle")
+            left, right = self._split_part(rest, inside)
+            whole, after = (Atom(count), *rest), (Atom(atom.size - count - 1), *rest)
+            return ((whole,) if count else ()) + left, right + ((after,) if after[0].size else ())
+        if atom.label != FIXED:
+            owned = self._owned[atom.label]
+            halves = self.fresh(count, owned=owned), self.fresh(atom.size - count, owned=owned)
+            self._bind(atom.label, join(halves))
+            return ((*halves[0][0], *rest),), ((*halves[1][0], *rest),)
+        return ((Atom(count), *rest),), ((Atom(atom.size - count), *rest),)
+
+    def _cut_part(self, part: Part, inner: int) -> tuple[Part, Part]:
+        """A part as an outer and an inner product, the inner one of `inner` indices."""
+        above, below, have = list(part), list(part[:0]), 1
+        while have < inner and above:
+            atom = above.pop()
+            need = inner // have
+            if atom.size > need:
+                if atom.size % need or inner % have:
+                    raise LayoutConflict("a view cuts units across")
+                outer, atom = self._cut_atom(atom, need)
+                above.append(outer)
+            below.insert(0, atom)
+            have *= atom.size
+        if have != inner:
+            raise LayoutConflict("a view mixes units with positions")
+        return tuple(above) or (Atom(1),), tuple(below) or (Atom(1),)
+
+    def _cut_atom(self, atom: Atom, inner: int) -> tuple[Atom, Atom]:
+        if atom.label == FIXED:
+            return Atom(atom.size // inner), Atom(inner)
+        owned = self._owned[atom.label]
+        outer_dim, inner_dim = self.fresh(atom.size // inner, owned=owned), self.fresh(inner, owned=owned)
+        self._bind(atom.label, ((*outer_dim[0], *inner_dim[0]),))
+        return outer_dim[0][0], inner_dim[0][0]
+
+    def _release(self, atom: Atom, why: str) -> None:
+        """Fix an atom that no parameter carries; refuse otherwise."""
+        if atom.label != FIXED:
+            if self._owned[atom.label]:
+                raise LayoutConflict(why)
+            self._bind(atom.label, fixed(atom.size))
+
+
+def _normal(dim: Dim) -> Dim:
+    """Sizes of one dropped, neighbouring positions merged."""
+    parts: list[Part] = []
+    for part in dim:
+        atoms: list[Atom] = []
+        for atom in part:
+            if atom.size == 1:
+                continue
+            if atom.label == FIXED and atoms and atoms[-1].label == FIXED:
+                atom = Atom(atoms.pop().size * atom.size)
+            atoms.append(atom)
+        new = tuple(atoms) or (Atom(1),)
+        positions = len(new) == 1 and new[0].label == FIXED
+        if positions and parts and len(parts[-1]) == 1 and parts[-1][0].label == FIXED:
+            new = (Atom(parts.pop()[0].size + new[0].size),)
+        parts.append(new)
+    return tuple(parts)

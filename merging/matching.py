@@ -1,0 +1,187 @@
+"""Matching units by their weights: similarity of two nets' units, assignment, coordinate descent over the groups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+
+from merging.permutation import Axis, Group, Permutation, PermutationSpec
+
+LEAST_GAIN = 1e-12  # relative to |A| |B|: what looks like a gain below it is rounding in float64
+CLEAR_GAIN = 1e-5  # relative to |A| |B|: above it, a gain in float32 scores is no rounding
+CHUNK = 1 << 20  # elements turned into float64 at once
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Where one coordinate descent ended: the permutation, its objective, the gain of every sweep, and whether it
+    stopped by itself (`settled`) or at the bound on sweeps."""
+
+    permutation: Permutation
+    objective: float
+    gains: tuple[float, ...]
+    settled: bool
+
+
+def matchable(model: nn.Module, spec: PermutationSpec) -> dict[str, Tensor]:
+    """The tensors that units are matched on: parameters that some group lies on, in float32 or float64, contiguous.
+
+    Buffers are left out: BatchNorm's running statistics are permuted but say nothing about which unit is which.
+    """
+    found = {name: p.detach() for name, p in model.named_parameters() if name in spec.by_parameter}
+    kind = torch.float64 if any(p.dtype == torch.float64 for p in found.values()) else torch.float32
+    return {name: p.to(kind).contiguous() for name, p in found.items()}
+
+
+def packed(tensors: Mapping[str, Tensor], spec: PermutationSpec) -> tuple[dict[str, Tensor], PermutationSpec]:
+    """The same matching problem in fewer tensors: each group's vectors (biases, norm parameters) as one matrix.
+
+    tensors: `matchable`, of any shape.  Gives name -> tensor, and the groups with only those axes that lie on them.
+    """
+    rest, groups = dict(tensors), []
+    for group in spec.groups:
+        axes = tuple(axis for axis in group.axes if axis.parameter in tensors)
+        vectors = [axis for axis in axes if tensors[axis.parameter].shape == (group.size,)]
+        if vectors:
+            name = f"vectors of {group.name}"
+            rest[name] = torch.stack([rest.pop(axis.parameter) for axis in vectors], dim=1)
+            axes = (*(axis for axis in axes if axis not in vectors), Axis(name, 0))
+        groups.append(replace(group, axes=axes))
+    return rest, PermutationSpec(tuple(groups))
+
+
+def neighbours(spec: PermutationSpec) -> dict[str, list[str]]:
+    """Group -> the groups whose assignment depends on it: those on other axes of its tensors, and those that cut the
+    same stretch of an axis another way (heads, and units inside a head). A group with one tensor on two axes is its
+    own neighbour: its assignment is a linearisation of a quadratic problem."""
+    near: dict[str, dict[str, None]] = {group.name: {} for group in spec.groups}
+    for pairs in spec.by_parameter.values():
+        for axis, group in pairs:
+            for place, other in pairs:
+                crosses = other is not group and _overlap(axis, group.size, place, other.size)
+                if place.dim != axis.dim or crosses:
+                    near[group.name][other.name] = None
+    return {name: list(found) for name, found in near.items()}
+
+
+def _overlap(a: Axis, size_a: int, b: Axis, size_b: int) -> bool:
+    return a.offset < b.offset + size_b * b.block and b.offset < a.offset + size_a * a.block
+
+
+def unfold(tensor: Tensor, axis: Axis, units: int) -> Tensor:
+    """The tensor as one row a unit: shape (units, block * all other elements). A view where the memory allows it."""
+    if axis.dim == 0 and len(tensor) == units * axis.block:
+        return tensor.reshape(units, -1)
+    rows = tensor.movedim(axis.dim, 0)[axis.offset : axis.offset + units * axis.block]
+    return rows.reshape(units, -1)
+
+
+def unit_rows(tensors: Mapping[str, Tensor], group: Group) -> list[Tensor]:
+    """All that belongs to the group's units: a matrix (units, k) for every axis."""
+    return [unfold(tensors[axis.parameter], axis, group.size) for axis in group.axes]
+
+
+def similarity(a: list[Tensor], b: list[Tensor]) -> Tensor:
+    """(units, units): inner product of A's unit i and B's unit j over all their rows. a, b: lists of (units, k)."""
+    total = a[0] @ b[0].T
+    for mine, other in zip(a[1:], b[1:], strict=True):
+        total.addmm_(mine, other.T)
+    return total
+
+
+def assign(scores: Tensor) -> Tensor:
+    """The permutation p (units,) int64 that maximises sum_i scores[i, p[i]]. scores: (units, units)."""
+    return assign_and_gain(scores)[0]
+
+
+def assign_and_gain(scores: Tensor) -> tuple[Tensor, float]:
+    """The assignment (units,) int64, and what its scores gain over the diagonal's: 0 where it is the diagonal."""
+    costs = scores.detach().cpu().neg().numpy()  # negated here: `maximize=True` would copy it once more, in float64
+    rows, columns = linear_sum_assignment(costs)
+    gain = costs.diagonal().sum(dtype=np.float64) - costs[rows, columns].sum(dtype=np.float64)
+    return torch.from_numpy(columns.astype(np.int64, copy=False)), float(gain) if (rows != columns).any() else 0.0
+
+
+def inner(a: Tensor, b: Tensor) -> float:
+    """The inner product of two tensors of one shape, summed in float64."""
+    if a.numel() <= CHUNK:
+        return float(torch.dot(a.flatten().double(), b.flatten().double()))
+    parts = zip(a.flatten().split(CHUNK), b.flatten().split(CHUNK), strict=True)
+    return math.fsum(float(torch.dot(x.double(), y.double())) for x, y in parts)
+
+
+def coordinate_descent(
+    a: Mapping[str, Tensor],
+    b: Mapping[str, Tensor],
+    spec: PermutationSpec,
+    start: Permutation,
+    rng: np.random.Generator,
+    sweeps: int,
+    tell: Callable[[int, float], None],
+) -> Descent:
+    """Maximise sum <A, p(B)> one group at a time, in random order, until no group gains (Ainsworth et al., Alg. 1).
+
+    a, b: tensors, name -> tensor, and spec, as from `packed`.  start: b's permutation to begin with.  rng: draws the
+    order of visits.  sweeps: the most passes over all groups.  tell(sweep, gain): called after each.
+    A group is visited again only after one that shares a tensor with it has moved, for else its assignment would be
+    the same; a move is taken only if it surely gains, so the loop ends.
+    """
+    found, near, moved = dict(start), neighbours(spec), dict(b)
+    for group in spec.groups:
+        if not torch.equal(start[group.name], torch.arange(group.size)):  # else a copy of all tensors would be made
+            moved |= _move(moved, group, start[group.name])
+    scale = sum(float(a[name].norm() * b[name].norm()) for name in a)
+    rows = {group.name: unit_rows(a, group) for group in spec.groups}
+    stale = {group.name for group in spec.groups if group.axes}
+    gains: list[float] = []
+    while stale and len(gains) < sweeps:
+        gain = 0.0
+        for index in rng.permutation(len(spec.groups)):
+            group = spec.groups[index]
+            if group.name not in stale:
+                continue
+            stale.remove(group.name)
+            order, gained = assign_and_gain(similarity(rows[group.name], unit_rows(moved, group)))
+            if gained == 0:
+                continue
+            trial = _move(moved, group, order)
+            if gained < CLEAR_GAIN * scale or group.name in near[group.name]:
+                gained = _gain(a, moved, trial)
+            if gained > LEAST_GAIN * scale:
+                moved |= trial
+                found[group.name] = found[group.name][order]
+                stale.update(near[group.name])
+                gain += gained
+        gains.append(gain)
+        tell(len(gains), gain)
+    return Descent(found, objective(a, moved), tuple(gains), not stale)
+
+
+def objective(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
+    """sum <A, B> over the tensors of `a`, in float64. a, b: name -> tensor of any shape, the same in both."""
+    return math.fsum(inner(tensor, b[name]) for name, tensor in a.items())
+
+
+def _move(tensors: Mapping[str, Tensor], group: Group, order: Tensor) -> dict[str, Tensor]:
+    """The group's tensors with its units re-ordered."""
+    moved: dict[str, Tensor] = {}
+    for axis in group.axes:
+        tensor = moved.get(axis.parameter, tensors[axis.parameter])
+        index = order
+        if axis.block != 1 or tensor.shape[axis.dim] != group.size:
+            index = torch.arange(tensor.shape[axis.dim])
+            part = index[axis.offset : axis.offset + group.size * axis.block].view(group.size, axis.block)
+            part.copy_(part[order])
+        moved[axis.parameter] = tensor.index_select(axis.dim, index.to(tensor.device))
+    return moved
+
+
+def _gain(a: Mapping[str, Tensor], tensors: Mapping[str, Tensor], trial: Mapping[str, Tensor]) -> float:
+    """The true gain of a move, in float64: rounding in the scores could else send two equal units to and fro."""
+    return math.fsum(inner(a[name], tensor) - inner(a[name], tensors[name]) for name, tensor in trial.items())

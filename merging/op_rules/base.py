@@ -1,0 +1,74 @@
+"""The table of rules, and what a rule is given to work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+from merging.errors import UnsupportedOperation
+from merging.labels import Dim, Labels, Layout, fixed, size_of
+
+Rule = Callable[..., Any]
+R = TypeVar("R", bound=Rule)
+RULES: dict[str, Rule] = {}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One node of the graph. layer: its name for a person; operator: as in `aten.add.Tensor`; shape: of the result."""
+
+    node: str
+    layer: str
+    operator: str
+    shape: Any
+    labels: Labels
+
+    def refuse(self, reason: str) -> NoReturn:
+        """Raise UnsupportedOperation that names the operation and the remedy."""
+        raise UnsupportedOperation(
+            f"{self.layer} (node {self.node}, {self.operator}) cannot be followed: {reason}. "
+            "Replace the operation in the network, or add a rule for it to merging/op_rules."
+        )
+
+    def unify(self, one: Dim, other: Dim) -> None:
+        """Both dimensions are permuted alike; a dimension of size one is broadcast and carries nothing."""
+        if size_of(one) > 1 and size_of(other) > 1:
+            self.labels.unify(one, other)
+
+    def positions(self, dim: Dim, what: str) -> None:
+        """The operation needs these indices in their order; units there refuse it."""
+        if self.labels.owned(dim):
+            self.refuse(f"it {what}, where units may be re-ordered")
+        self.labels.pin(dim)
+
+    def fresh(self, size: int) -> Dim:
+        """A dimension along which all values are the same."""
+        return self.labels.fresh(size)
+
+    def fixed_shape(self) -> Layout:
+        """The result's shape, nothing permuted."""
+        return Layout(tuple(fixed(size) for size in self.shape))
+
+
+def rule(*operators: str) -> Callable[[R], R]:
+    """Declare a rule for ATen operators, all overloads ("add") or one ("max.dim"); `add_` follows `add`."""
+
+    def declare(function: R) -> R:
+        for operator in operators:
+            RULES[operator] = function
+        return function
+
+    return declare
+
+
+def axis(dim: int, rank: int) -> int:
+    """A dimension counted from the front."""
+    return dim % rank if rank else 0
+
+
+def axes(dims: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
+    """Dimensions counted from the front; none given means all of them."""
+    if dims is None or (not isinstance(dims, int) and len(dims) == 0):
+        return tuple(range(rank))
+    return tuple(axis(dim, rank) for dim in ([dims] if isinstance(dims, int) else dims))

@@ -1,0 +1,65 @@
+"""The papers' methods by name: each a triple align x combine x correct with its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from merging.methods import Recipe
+
+_GIT_REBASIN = ("Ainsworth, Hayase, Srinivasa: Git Re-Basin (ICLR 2023)", "https://arxiv.org/abs/2209.04836")
+_REPAIR = ("Jordan, Sedghi, Saukh, Entezari, Neyshabur: REPAIR (ICLR 2023)", "https://arxiv.org/abs/2211.08403")
+
+
+def _recipe(key: str, label: str, source: tuple[str, str], summary: str, align: str, correct: str = "none") -> Recipe:
+    return Recipe(key, label, *source, summary, align, "average", correct)
+
+
+_ALL = (
+    _recipe(
+        "git-rebasin-weights",
+        "Git Re-Basin (weights)",
+        _GIT_REBASIN,
+        "Reorder B's units so that its weights agree with A's, then average.",
+        "weight-matching",
+    ),
+    _recipe(
+        "git-rebasin-activations",
+        "Git Re-Basin (activations)",
+        _GIT_REBASIN,
+        "Reorder B's units so that they fire where A's do, then average.",
+        "activation-matching",
+    ),
+    _recipe(
+        "git-rebasin-batch-norm",
+        "Git Re-Basin + BatchNorm reset",
+        _REPAIR,
+        "Match weights, average, and estimate BatchNorm's statistics for the merged weights.",
+        "weight-matching",
+        "batch-norm-reset",
+    ),
+    _recipe(
+        "repair",
+        "REPAIR",
+        _REPAIR,
+        "Match weights, average, and give every channel the mean and spread of its parents.",
+        "weight-matching",
+        "repair",
+    ),
+    _recipe(
+        "rescale",
+        "RESCALE",
+        _REPAIR,
+        "Match weights, average, and give every channel the spread of its parents.",
+        "weight-matching",
+        "rescale",
+    ),
+    _recipe(
+        "naive",
+        "Naive average",
+        ("Baseline of every paper", "https://arxiv.org/abs/2209.04836"),
+        "Average unit i of A with unit i of B, whatever they compute: what alignment is compared with.",
+        "none",
+    ),
+)
+RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.key: recipe for recipe in _ALL})

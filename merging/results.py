@@ -1,0 +1,272 @@
+"""What comes back: frozen values of numpy arrays and JSON, with save and load. No tensors, no widgets.
+
+The web process, the command line and notebooks read these; only workers make them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from merging.errors import MergescopeError
+
+Metric = Literal["loss", "accuracy", "ece"]
+# What zipfile, zlib, json and numpy raise on bytes that are cut off, altered or of another kind.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, RuntimeError, OSError, EOFError)
+FORMAT = 1  # raised by hand when the meaning of a saved value changes
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """One evaluation: mean cross-entropy in nats an image; accuracy and calibration error (ECE, 15 bins) in 0..1."""
+
+    loss: float
+    accuracy: float
+    ece: float
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """How far the path rises above its ends (for accuracy: falls below), in the metric's unit, and at which lambda."""
+
+    height: float
+    at: float
+
+
+@dataclass(frozen=True)
+class LossCurve:
+    """Metrics along the straight line from A (lambda 0) to B (lambda 1).
+
+    lambdas, loss, accuracy, ece: (P,) float64. ends: the raw checkpoints A and B on the same images; an uncorrected
+    curve starts and stops exactly there. split: "train" or "test"; images: how many.
+    """
+
+    lambdas: np.ndarray
+    loss: np.ndarray
+    accuracy: np.ndarray
+    ece: np.ndarray
+    ends: tuple[Metrics, Metrics]
+    split: str = "test"
+    images: int = 0
+    correct: str = "none"
+
+    def barrier(self, metric: Metric = "loss", *, above: Literal["mean", "chord"] = "mean") -> Barrier:
+        """The barrier: above the mean of the ends (Ainsworth et al. 2023, Def. 2.1), or above the chord between
+        them (Entezari et al. 2022, eq. 1). May be negative where the path stays below."""
+        values = getattr(self, metric)
+        first, last = (getattr(end, metric) for end in self.ends)
+        base = np.full_like(values, (first + last) / 2) if above == "mean" else first + self.lambdas * (last - first)
+        rise = (base - values) if metric == "accuracy" else (values - base)
+        peak = int(np.argmax(rise))
+        return Barrier(float(rise[peak]), float(self.lambdas[peak]))
+
+    def middle(self, metric: Metric = "loss") -> float:
+        """The metric at the evaluated point nearest to lambda = 1/2."""
+        return float(getattr(self, metric)[int(np.argmin(np.abs(self.lambdas - 0.5)))])
+
+
+@dataclass(frozen=True)
+class SimilarityMap:
+    """Layer-by-layer similarity. values: (rows, columns) float64, NaN where undefined; never clamped.
+
+    row_layers, column_layers: torch layer names in network order; row, column: whose layers ("A", "pi(B)", "merge");
+    treatment: how convolutional activations were read ("pooled" over positions, or "flattened").
+    """
+
+    values: np.ndarray
+    row_layers: tuple[str, ...]
+    column_layers: tuple[str, ...]
+    row: str
+    column: str
+    estimator: str
+    images: int
+    treatment: str = "pooled"
+
+
+@dataclass(frozen=True)
+class LayerUnits:
+    """Facts about every unit of one layer, measured on the data set. U units, K exemplars, M models in `models`' order.
+
+    partner: (U,) int64, B's unit that was matched to A's unit i.  match: (U,) Pearson correlation of A's unit i and
+    pi(B)'s unit i over images and positions; NaN for a dead unit.  std: (M, U) standard deviation of the activation.
+    peak: (M, U) largest value over the images of the picture objective (mean over positions).  dead: (M, U) bool, it
+    answers all images alike.  exemplars: (M, U, K) int64 image numbers by falling activation; exemplar_values: (M, U,
+    K); exemplar_places: (M, U, K, 2) relative centre (row, column) in 0..1 of the strongest position.  images: 0 where
+    nothing could be measured: then only `partner` is known, the rest is NaN, and K is 0.
+    """
+
+    layer: str
+    kind: str
+    units: int
+    positions: tuple[int, ...]
+    partner: np.ndarray
+    match: np.ndarray
+    std: np.ndarray
+    peak: np.ndarray
+    dead: np.ndarray
+    exemplars: np.ndarray
+    exemplar_values: np.ndarray
+    exemplar_places: np.ndarray
+    images: int
+    patch: float = 1.0  # share of the image's side that one position sees (receptive field), 1 for linear layers
+    models: tuple[str, ...] = ("A", "pi(B)", "merge", "naive")
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """A layer one can look into: torch name, kind (conv, linear, norm ...), units, positions, group or ""."""
+
+    name: str
+    kind: str
+    units: int
+    positions: tuple[int, ...]
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class UnitPicture:
+    """A feature-visualization image of one unit. pixels: (H, W, C) float32 in 0..1.
+
+    objective: its value at the picture; start: at the first, random image; how: the settings it was made with.
+    """
+
+    pixels: np.ndarray
+    objective: float
+    start: float
+    how: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class MergeReport:
+    """Everything a run found. curves: "naive" | "aligned" | "corrected" -> split -> LossCurve (empty without images).
+
+    ensemble: split -> Metrics of the mean of the two nets' probabilities.  similarity: "A-B", "A-pi(B)", "A-merge",
+    "B-merge".  units: one LayerUnits a layer.  layers: every layer in network order (known without images too).
+    equivalence: max |B - pi(B)| over the outputs, relative, in float64.  groups: name -> (units, units that moved).
+    notes: objective, restarts, spread and the like, by stage.  missing: why there are no curves, or "".
+    """
+
+    request: dict[str, Any]
+    layers: tuple[LayerInfo, ...]
+    groups: dict[str, tuple[int, int]]
+    equivalence: float
+    curves: dict[str, dict[str, LossCurve]] = field(default_factory=dict)
+    ensemble: dict[str, Metrics] = field(default_factory=dict)
+    similarity: dict[str, SimilarityMap] = field(default_factory=dict)
+    units: tuple[LayerUnits, ...] = ()
+    permutation: dict[str, np.ndarray] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    machine: dict[str, str] = field(default_factory=dict)
+    missing: str = ""
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """A finished training on the worker. history: one dict an epoch (epoch, train_loss)."""
+
+    name: str
+    checkpoint: str  # sha256 of the safetensors file
+    accuracy: float
+    loss: float
+    history: tuple[dict[str, float], ...]
+    seconds: float
+    machine: dict[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+_SAVED = (Metrics, Barrier, LossCurve, SimilarityMap, LayerUnits, LayerInfo, UnitPicture, MergeReport, TrainReport)
+_KINDS: dict[str, type] = {kind.__name__: kind for kind in _SAVED}
+
+
+def save(value: Any) -> bytes:
+    """A result value as bytes: a zip of `value.json` and one `.npy` an array. The same value gives the same bytes."""
+    arrays: list[np.ndarray] = []
+    text = json.dumps(_plain(value, arrays), sort_keys=True, allow_nan=True)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        _write(archive, "value.json", text.encode())
+        for number, array in enumerate(arrays):
+            buffer = io.BytesIO()
+            np.save(buffer, array, allow_pickle=False)
+            _write(archive, f"{number}.npy", buffer.getvalue())
+    return out.getvalue()
+
+
+def load(data: bytes) -> Any:
+    """The value that `save` wrote. Raises MergescopeError where the bytes are not such a file."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            arrays = _Arrays(archive)
+            return _value(json.loads(archive.read("value.json")), arrays)
+    except _DAMAGE as error:
+        raise MergescopeError(f"This is not a saved result of this version ({error}). Run it again.") from error
+
+
+def to_json(value: Any) -> str:
+    """A result value as readable JSON, arrays as lists and NaN as null: the numbers for other programs."""
+    return json.dumps(_listed(value), indent=1, allow_nan=False)
+
+
+class _Arrays:
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self.archive = archive
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        return np.load(io.BytesIO(self.archive.read(f"{number}.npy")), allow_pickle=False)
+
+
+def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))  # a fixed date: same value, same bytes
+    info.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(info, data)
+
+
+def _plain(value: Any, arrays: list[np.ndarray]) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {"is": type(value).__name__, **{f.name: _plain(getattr(value, f.name), arrays) for f in fields(value)}}
+    if isinstance(value, np.ndarray):
+        arrays.append(value)
+        return {"is": "array", "number": len(arrays) - 1}
+    if isinstance(value, tuple):
+        return {"is": "tuple", "items": [_plain(item, arrays) for item in value]}
+    if isinstance(value, dict):
+        return {"is": "dict", "items": {str(key): _plain(item, arrays) for key, item in value.items()}}
+    if isinstance(value, list):
+        return [_plain(item, arrays) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _value(plain: Any, arrays: _Arrays) -> Any:
+    if isinstance(plain, list):
+        return [_value(item, arrays) for item in plain]
+    if not isinstance(plain, dict):
+        return plain
+    kind = plain["is"]
+    if kind == "array":
+        return arrays[plain["number"]]
+    if kind == "tuple":
+        return tuple(_value(item, arrays) for item in plain["items"])
+    if kind == "dict":
+        return {key: _value(item, arrays) for key, item in plain["items"].items()}
+    return _KINDS[kind](**{key: _value(item, arrays) for key, item in plain.items() if key != "is"})
+
+
+def _listed(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _listed(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, np.ndarray):
+        return _listed(value.tolist())
+    if isinstance(value, dict):
+        return {str(key): _listed(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_listed(item) for item in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not np.isfinite(value) else value

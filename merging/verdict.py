@@ -1,0 +1,280 @@
+"""A report in plain words: one sentence for the headline, a paragraph below it, and a short status.
+
+Everything is decided by the numbers and by the thresholds below, on the test images where there are some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from merging.figures import numbers
+from merging.results import Barrier, LossCurve, MergeReport
+
+CONNECTED = 0.02  # fall of accuracy on the way: what Frankle et al. 2020 call stable
+PARTLY = 0.10  # up to this fall the path is damaged but not destroyed
+EQUAL = 0.02  # difference of the parents' accuracies up to which they are called equally good
+SAME = 1e-4  # nats: a path that departs less from its ends than this is flat
+GUESSING = 1.5  # times the accuracy of guessing: parents below it have learnt next to nothing
+SHRUNK = 0.75  # of the parents' standard deviation: averaged units below it have lost their scale
+FEW_IMAGES = 1000
+FEW_MOVED = 0.1  # of all units: up to here the nets are said to agree on the order
+
+
+def word(report: MergeReport) -> str:
+    """ "connected", "partly connected" or "not connected": the merge's path by its largest fall in accuracy;
+    "not measured" without images."""
+    return _Reading(report).status if report.curves else "not measured"
+
+
+def headline(report: MergeReport) -> str:
+    """One or two sentences: what the half-way numbers mean."""
+    if not report.curves:
+        return "B was re-ordered and merged with A. What the merge is worth was not measured."
+    return _headline(_Reading(report))
+
+
+def verdict(report: MergeReport) -> str:
+    """A paragraph: the half-way accuracies beside the parents' and the ensemble's, the barriers, what they mean for
+    linear mode connectivity, and what to be careful about."""
+    if not report.curves:
+        why = report.missing or "There were no images to measure with."
+        return f"{why} What holds without images: {_equivalence(report)}"
+    reading = _Reading(report)
+    return " ".join([*_halfway(reading), *_barriers(reading), _meaning(reading), *_cautions(reading)])
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """The numbers of a report that its words depend on."""
+
+    report: MergeReport
+
+    @cached_property
+    def split(self) -> str:
+        splits = self.report.curves["naive"]
+        return "test" if "test" in splits else next(iter(splits))
+
+    @cached_property
+    def naive(self) -> LossCurve:
+        return self.report.curves["naive"][self.split]
+
+    @cached_property
+    def aligned(self) -> LossCurve:
+        return self.report.curves.get("aligned", self.report.curves["naive"])[self.split]
+
+    @cached_property
+    def final(self) -> LossCurve:
+        """The merge's own path: the corrected one where there is one."""
+        return self.report.curves["corrected"][self.split] if self.corrected else self.aligned
+
+    @property
+    def corrected(self) -> bool:
+        return "corrected" in self.report.curves
+
+    @property
+    def moved(self) -> bool:
+        """Whether any unit of B found another place."""
+        return any(moved for _, moved in self.report.groups.values())
+
+    @property
+    def straight(self) -> bool:
+        return self.report.request.get("combine", "average") == "average"
+
+    @property
+    def path(self) -> str:
+        return "straight line" if self.straight else "path"
+
+    @property
+    def parents(self) -> tuple[float, float]:
+        first, second = self.naive.ends
+        return first.accuracy, second.accuracy
+
+    @property
+    def status(self) -> str:
+        fall = _fall(self.final)
+        return "connected" if fall <= CONNECTED else "partly connected" if fall <= PARTLY else "not connected"
+
+    @property
+    def guessing(self) -> bool:
+        """Whether a parent is hardly better than guessing; False where the number of classes is not known."""
+        models = self.report.request.get("models") or [{}]
+        classes = len(models[0].get("classes") or ())
+        return classes > 1 and min(self.parents) < GUESSING / classes
+
+
+def _headline(found: _Reading) -> str:
+    naive, aligned, final = (_fall(curve) for curve in (found.naive, found.aligned, found.final))
+    if found.guessing:
+        return "At least one of the nets is hardly better than guessing, so the path between them says little."
+    if _flat(found.naive):
+        return "A and B behave as one network all along the line between them: there is nothing to merge."
+    if _flat(found.aligned) and found.moved:
+        return "B is A with its neurons in another order: re-ordered, the two are the same network."
+    if naive <= CONNECTED:
+        return _headline_connected(found, final)
+    if final <= CONNECTED:
+        done = _done(found, needed=aligned > CONNECTED)
+        path = "path between them" if found.corrected and aligned > CONNECTED else found.path
+        return f"{_begin(found, naive, aligned)}. {done}, the {path} stays good."
+    if final < naive - CONNECTED and final <= PARTLY:
+        done = _done(found, needed=aligned > PARTLY)
+        return f"{_begin(found, naive, aligned)}. {done}, it is nearly as good as they are, but a barrier remains."
+    if final < naive - CONNECTED:
+        return f"{_begin(found, naive, aligned)}. {_done(found)}, it does better, but the merge still fails."
+    return f"{_begin(found, naive, aligned)}, and {_tried(found)} did not help."
+
+
+def _headline_connected(found: _Reading, final: float) -> str:
+    good = "The straight line between A and B is good as it is, without any re-ordering"
+    if final > CONNECTED:
+        return f"{good}; {_tried(found)} made it worse."
+    moved = sum(moved for _, moved in found.report.groups.values())
+    units = sum(units for units, _ in found.report.groups.values())
+    agree = ": the nets already agree on the order of their neurons" if moved <= FEW_MOVED * units else ""
+    return f"{good}{agree}."
+
+
+def _begin(found: _Reading, naive: float, aligned: float) -> str:
+    """The order of the neurons is called the cause where re-ordering alone, which keeps B's function, repairs most."""
+    cause = ", because their neurons are in a different order" if aligned < min(naive / 2, naive - CONNECTED) else ""
+    return f"{_parents(found)}, yet their average {'fails' if naive > PARTLY else 'is worse'}{cause}"
+
+
+def _parents(found: _Reading) -> str:
+    first, second = found.parents
+    if abs(first - second) <= EQUAL:
+        return "Both nets are equally good"
+    better, worse = ("A", "B") if first > second else ("B", "A")
+    return f"{better} is better than {worse}"
+
+
+def _done(found: _Reading, needed: bool = True) -> str:
+    """What was done to B and to the average, as the beginning of a sentence. needed: whether the correction was."""
+    steps = ["re-ordered"] if found.moved else []
+    steps += ["corrected"] if found.corrected and (needed or not found.moved) else []
+    return " and ".join(steps).capitalize() or "Combined otherwise"
+
+
+def _tried(found: _Reading) -> str:
+    steps = ["re-ordering"] if found.moved else []
+    steps += ["correction"] if found.corrected else []
+    return " and ".join(steps) or "leaving the neurons where they are"
+
+
+def _halfway(found: _Reading) -> Iterator[str]:
+    first, second = map(numbers.accuracy, found.parents)
+    (name, curve), *others = _named(found)
+    each = [f"the {name} is right on {numbers.accuracy(curve.middle('accuracy'))} of the {found.split} images"]
+    each += [f"the {name} on {numbers.accuracy(curve.middle('accuracy'))}" for name, curve in others]
+    yield f"Half-way between A ({first} right) and B ({second}), {_listed(each)}."
+    if found.split in found.report.ensemble:
+        both = numbers.accuracy(found.report.ensemble[found.split].accuracy)
+        yield f"Averaging the two nets' answers instead, an ensemble, gives {both} at twice the cost."
+
+
+def _barriers(found: _Reading) -> Iterator[str]:
+    each = [f"{_rise(curve.barrier('loss', above='chord'))} for the {name}" for name, curve in _named(found)]
+    yield f"The loss barrier, the largest rise above the chord between A and B, is {_listed(each)}."
+
+
+def _meaning(found: _Reading) -> str:
+    fall = _fall(found.final)
+    corrected = found.corrected and _fall(found.aligned) > CONNECTED
+    steps = ["their neurons are in one order"] if found.moved and _fall(found.naive) > CONNECTED else []
+    steps += ["the average is corrected"] if corrected else []
+    order = f", once {' and '.join(steps)}" if steps else ""
+    allowed = f"the {numbers.points(CONNECTED)} that Frankle et al. (2020) take for stable"
+    lost = f"Accuracy falls by at most {numbers.points(max(fall, 0.0))} below the chord from A to B"
+    if corrected and fall <= CONNECTED:
+        return f"{lost}, within {allowed}: the two are connected{order}."
+    if not found.straight and fall <= CONNECTED:
+        return f"{lost}, within {allowed}: the two are connected{order}, though by a path that is not straight."
+    if fall <= CONNECTED:
+        return f"{lost}, within {allowed}: the two are linearly connected{order}."
+    if fall <= PARTLY:
+        return f"{lost}, more than {allowed}: the two are only partly connected."
+    return f"{lost}, far more than {allowed}: this merge does not connect them."
+
+
+def _cautions(found: _Reading) -> Iterator[str]:
+    first, second = found.parents
+    if abs(first - second) > EQUAL:
+        yield "The parents are not equally good, so a merge half-way is worth less than the better one."
+    if found.corrected and found.final.middle("accuracy") < found.aligned.middle("accuracy") - 0.01:
+        yield "The correction made the half-way net worse than leaving it alone."
+    if found.corrected:
+        yield "The corrected path is corrected at its ends too, so it need not start and stop at A and B."
+    if not found.corrected and _fall(found.final) > CONNECTED:
+        yield from _advice(found)
+    if found.naive.images < FEW_IMAGES:
+        p, n = found.final.middle("accuracy"), found.naive.images
+        margin = numbers.points(2 * float(np.sqrt(max(p * (1 - p), 1 / n) / n)))
+        yield f"It was measured on {n} images only: accuracies are uncertain by about {margin}."
+
+
+def _advice(found: _Reading) -> Iterator[str]:
+    """What to try where a barrier remains and nothing was corrected."""
+    if any(layer.kind == "norm" for layer in found.report.layers):
+        yield (
+            "This network has normalization layers: if they are BatchNorm, their averaged running statistics do not "
+            "fit the averaged weights. Try a correction, BatchNorm reset or REPAIR."
+        )
+    elif (scale := _scale(found.report)) < SHRUNK:
+        yield (
+            f"In its last layers the merge's units vary {numbers.ratio(scale)} times as widely as the parents': "
+            "averaging has shrunk them. Try the correction REPAIR."
+        )
+    if found.moved and _fall(found.final) > _fall(found.naive) - CONNECTED:
+        yield "Re-ordering alone did not help here. Try another alignment, or the correction first."
+    if not found.moved:
+        yield "B's neurons stayed where they were. Try an alignment that moves them."
+
+
+def _scale(report: MergeReport) -> float:
+    """Median standard deviation of the merge's units over the mean of the parents', in the last third of the layers;
+    NaN where it is not known."""
+    layers = report.units[-max(1, len(report.units) // 3) :]
+    shares: list[float] = []
+    for layer in layers:
+        std = dict(zip(layer.models, layer.std, strict=True))
+        alive = std["A"] + std["pi(B)"] > 0
+        shares.extend((2 * std["merge"] / (std["A"] + std["pi(B)"]).clip(1e-30))[alive] if "merge" in std else ())
+    return float(np.median(shares)) if shares else float("nan")
+
+
+def _named(found: _Reading) -> list[tuple[str, LossCurve]]:
+    named = [("naive average", found.naive)]
+    if not found.corrected:
+        same = np.array_equal(found.naive.loss, found.aligned.loss)
+        return [("average", found.naive)] if same else [*named, ("merge", found.aligned)]
+    return [*named, ("merge before correction", found.aligned), ("corrected merge", found.final)]
+
+
+def _fall(curve: LossCurve) -> float:
+    """The largest fall of accuracy, as a share of the images; below the chord, so that parents' difference is none."""
+    return curve.barrier("accuracy", above="chord").height
+
+
+def _rise(barrier: Barrier) -> str:
+    if barrier.height <= SAME:
+        return "none"
+    return f"{numbers.loss(barrier.height)} nats (at λ = {numbers.ratio(barrier.at)})"
+
+
+def _flat(curve: LossCurve) -> bool:
+    values = [*curve.loss, *(end.loss for end in curve.ends)]
+    return max(values) - min(values) <= SAME
+
+
+def _equivalence(report: MergeReport) -> str:
+    units, moved = (sum(counts[part] for counts in report.groups.values()) for part in (0, 1))
+    error = numbers.tiny(report.equivalence)
+    return f"{moved} of {units} units of B found another place, which changed B's outputs by {error} of their size."
+
+
+def _listed(parts: list[str]) -> str:
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]

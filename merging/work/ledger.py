@@ -1,0 +1,285 @@
+"""The memory of the program: who asked for what, how far it is, and what came of it.
+
+One SQLite file and one store of files beside it; any number of processes of one machine may use them at once. Pages
+and the command line ask here; a dispatcher writes through `ledger_desk.Desk`. No torch, no Ray.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from merging import results
+from merging.errors import InvalidRequest, MergescopeError
+from merging.work import ledger_models
+from merging.work.ledger_jobs import OPEN, Job, Worker, read_jobs
+from merging.work.ledger_room import filing
+from merging.work.ledger_schema import connect, prepare, snapshot, transaction
+from merging.work.limits import Limits, from_environment
+from merging.work.request import DownloadRequest, Request, TrainRequest
+from merging.work.shipped_runs import ShippedRuns, picture_question
+from merging.work.store import Store
+from merging.zoo.datasets import available
+
+if TYPE_CHECKING:
+    from merging.zoo.catalogue import Entry
+
+SHORTEST_PREFIX = 8
+OWNER = 80  # characters
+SILENT = 30.0  # seconds after which a worker is no longer shown
+
+
+def home() -> Path:
+    """Where ledger and store live: MERGESCOPE_HOME, or mergescope below XDG_DATA_HOME or ~/.local/share."""
+    chosen = os.environ.get("MERGESCOPE_HOME")
+    return (
+        Path(chosen) if chosen else Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "mergescope"
+    )
+
+
+class Ledger:
+    """Jobs, artifacts and models in one folder (`home()` by default)."""
+
+    def __init__(
+        self, folder: Path | None = None, limits: Limits | None = None, shipped: ShippedRuns | None = None
+    ) -> None:
+        self.folder = Path(folder) if folder is not None else home()
+        self.limits = limits or from_environment()
+        self.file = self.folder / "ledger.sqlite"
+        self.shipped = shipped or ShippedRuns()
+        prepare(self.file)
+        self.store = Store(self.folder / "store", int(self.limits.store_mb * 1e6))
+
+    def submit(self, request: Request, owner: str, *, again: bool = False) -> Job:
+        """Ask for it. Known and done: the finished job. Open: the caller becomes another owner. Else: queued.
+
+        again: queue it although a finished result is known (to make what an example was shipped without).
+        Raises InvalidRequest where a model is unknown, or the owner has too many open jobs.
+        """
+        _owner(owner)
+        ledger_models.check_known(self, request)
+        known = None if again else self.shipped.job(request.id)
+        with connect(self.file) as db, transaction(db):
+            row = db.execute("SELECT * FROM jobs WHERE id = ?", (request.id,)).fetchone()
+            state = "" if row is None else row["state"]
+            if known is not None and state not in (*OPEN, "done"):
+                return known
+            done = state == "done" and not again and self._whole(db, request)
+            if not done:
+                self._check_cap(db, request, owner)
+            if not done and state not in OPEN:
+                _enqueue(db, request, owner)
+            _attach(db, request.id, owner)
+        return self._known(request.id)
+
+    def job(self, id_or_prefix: str) -> Job | None:
+        """The job of that id, or whose id alone begins with those 8 or more digits; None where there is none."""
+        prefix, found = _prefix(id_or_prefix), self._found(id_or_prefix)
+        own = found[0] if len(found) == 1 else None
+        if own is not None and own.state in (*OPEN, "done"):
+            return own
+        example = self.shipped.job(prefix) if prefix and len(found) < 2 else None
+        return example or own  # a later run that came to nothing does not hide the example
+
+    def own(self, job_id: str) -> Job | None:
+        """This machine's own run of that job, even where it came to nothing and `job` gives the shipped example."""
+        found = self._found(job_id)
+        return found[0] if len(found) == 1 else None
+
+    def jobs(
+        self,
+        *,
+        owner: str | None = None,
+        states: Sequence[str] | None = None,
+        kind: str | Sequence[str] | None = None,
+        limit: int = 100,
+    ) -> tuple[Job, ...]:
+        """The newest jobs first: of one owner, in some states, of one kind or several. No shipped examples."""
+        where, values = ["1"], list[Any]()
+        if owner is not None:
+            where, values = [*where, "id IN (SELECT job FROM owners WHERE owner = ?)"], [*values, owner]
+        kinds = (kind,) if isinstance(kind, str) else kind
+        for column, allowed in (("state", states), ("kind", kinds)):
+            if allowed is not None:
+                where, values = [*where, f"{column} IN ({', '.join('?' * len(allowed))})"], [*values, *allowed]
+        chosen = f"SELECT * FROM jobs WHERE {' AND '.join(where)} ORDER BY created DESC, id LIMIT ?"
+        with connect(self.file) as db, snapshot(db):
+            return read_jobs(db, db.execute(chosen, (*values, limit)).fetchall())
+
+    def examples(self) -> tuple[Job, ...]:
+        """The finished runs that come with the program."""
+        return self.shipped.jobs()
+
+    def cancel(self, id: str, owner: str) -> None:
+        """Take back one's wish for an open job; it stops at once when nobody else asked for it. Finished ones stay.
+
+        Raises InvalidRequest where the job is not the owner's.
+        """
+        with connect(self.file) as db, transaction(db):
+            row = _own(db, id, owner)
+            if row["state"] not in OPEN:
+                return
+            others = _others(db, id, owner)
+            if others:
+                _detach(db, id, owner, others[0])
+                return
+            end(db, id, "cancelled")
+
+    def delete(self, id: str, owner: str) -> None:
+        """Forget the job for this owner; when nobody else asked for it, it stops and its artifacts are removed.
+
+        Raises InvalidRequest where the job is not the owner's.
+        """
+        with filing(self.file, self.store) as files:
+            _own(files.db, id, owner)
+            others = _others(files.db, id, owner)
+            if others:
+                _detach(files.db, id, owner, others[0])
+            else:
+                files.remove(id)
+
+    def artifact(self, job_id: str, name: str) -> bytes | None:
+        """An artifact's bytes, None where the job has none of that name. Raises MergescopeError where it is damaged."""
+        with connect(self.file) as db:
+            row = db.execute("SELECT sha256 FROM artifacts WHERE job = ? AND name = ?", (job_id, name)).fetchone()
+        return self.store.get(row[0]) if row else self.shipped.artifact(job_id, name)
+
+    def artifacts(self, job_id: str) -> dict[str, tuple[str, int]]:
+        """Name -> (sha256, bytes) of everything the job made."""
+        with connect(self.file) as db:
+            rows = db.execute(
+                "SELECT name, sha256, size FROM artifacts WHERE job = ? ORDER BY name", (job_id,)
+            ).fetchall()
+        return {row["name"]: (row["sha256"], row["size"]) for row in rows} or self.shipped.artifacts(job_id)
+
+    def report(self, job_id: str) -> Any | None:
+        """The job's MergeReport or TrainReport, None while there is none."""
+        data = self.artifact(job_id, "report")
+        return None if data is None else results.load(data)
+
+    def pictures(self, model_sha256: str, layer: str, units: Sequence[int], steps: int, seed: int) -> dict[int, bytes]:
+        """Of the wanted units, the pictures that are known already: unit -> a saved UnitPicture."""
+        question = picture_question(model_sha256, layer, steps, seed)
+        with connect(self.file) as db:
+            rows = db.execute("SELECT unit, sha256 FROM pictures WHERE question = ?", (question,)).fetchall()
+        own = {row["unit"]: row["sha256"] for row in rows if self.store.has(row["sha256"])}
+        shipped = self.shipped.pictures(question, units)
+        return {u: self.store.get(own[u]) if u in own else shipped[u] for u in units if u in own or u in shipped}
+
+    def checkpoint(self, sha256: str) -> bytes:
+        """The safetensors bytes of a shipped, uploaded, trained or merged net. Raises InvalidRequest where unknown."""
+        return ledger_models.checkpoint(self, sha256)
+
+    def models(self, owner: str | None = None) -> tuple[Entry, ...]:
+        """What people uploaded and trained, the newest first; everybody may use all of them."""
+        return ledger_models.models(self, owner)
+
+    def add_model(self, entry: Entry, data: bytes, owner: str) -> Entry:
+        """Keep a model for everybody to use. Raises InvalidRequest beyond the caps of an owner."""
+        _owner(owner)
+        return ledger_models.add(self, entry, data, owner)
+
+    def delete_model(self, id: str, owner: str) -> None:
+        """Remove one's own model. Raises InvalidRequest where it is not the owner's, or an open job needs it."""
+        ledger_models.delete(self, id, owner)
+
+    def workers(self) -> tuple[Worker, ...]:
+        """The workers that told of themselves lately."""
+        chosen = (
+            "SELECT name, device, busy, memory_used, memory_total, gpu_memory_used, gpu_memory_total, node, seen"
+            " FROM workers WHERE seen > ? ORDER BY name"
+        )
+        with connect(self.file) as db:
+            return tuple(Worker(*row) for row in db.execute(chosen, (time.time() - SILENT,)))
+
+    def _found(self, id_or_prefix: str) -> tuple[Job, ...]:
+        prefix = _prefix(id_or_prefix)
+        if not prefix:
+            return ()
+        with connect(self.file) as db, snapshot(db):
+            rows = db.execute("SELECT * FROM jobs WHERE id >= ? AND id < ? LIMIT 2", (prefix, prefix + "g")).fetchall()
+            return read_jobs(db, rows)
+
+    def _known(self, id: str) -> Job:
+        job = self.job(id)
+        if job is None:
+            raise MergescopeError("The run was deleted a moment ago. Ask again.")
+        return job
+
+    def _whole(self, db: sqlite3.Connection, request: Request) -> bool:
+        if isinstance(request, DownloadRequest):
+            return available(request.dataset) in ("folder", "downloaded")
+        made = dict(map(tuple, db.execute("SELECT name, sha256 FROM artifacts WHERE job = ?", (request.id,))))
+        if isinstance(request, TrainRequest) and not ledger_models.listed(db, made.get("checkpoint.safetensors", "")):
+            return False  # the network was deleted: whoever trains it again wants it back in the list
+        return all(self.store.has(sha256) for sha256 in made.values())
+
+    def _check_cap(self, db: sqlite3.Connection, request: Request, owner: str) -> None:
+        counted = (
+            "SELECT COUNT(*) FROM jobs JOIN owners ON owners.job = jobs.id"
+            " WHERE state IN (?, ?) AND owners.owner = ? AND id != ?"
+        )
+        number = db.execute(counted, (*OPEN, owner, request.id)).fetchone()[0]
+        if number >= self.limits.open_jobs:
+            raise InvalidRequest(f"You have {number} open jobs, the most one may have. Wait for one, or cancel one.")
+        if isinstance(request, TrainRequest):
+            ledger_models.check_room(self, db, owner, 0)  # before hours of training, not after
+
+
+def end(db: sqlite3.Connection, id: str, state: str) -> None:
+    """Set a final state and stop the clock of the last stage. Inside a transaction."""
+    now = time.time()
+    db.execute("UPDATE jobs SET state = ?, finished = ?, dispatcher = '' WHERE id = ?", (state, now, id))
+    db.execute("UPDATE stages SET seconds = ? - began WHERE job = ? AND seconds IS NULL", (now, id))
+
+
+def _prefix(text: str) -> str:
+    """An id or its beginning as it is searched for, "" for what can be neither."""
+    prefix = text.strip().lower()
+    return prefix if len(prefix) >= SHORTEST_PREFIX and set(prefix) <= set("0123456789abcdef") else ""
+
+
+def _enqueue(db: sqlite3.Connection, request: Request, owner: str) -> None:
+    db.execute("DELETE FROM stages WHERE job = ?", (request.id,))
+    # Who wanted an attempt that came to nothing did not ask for this one: the job must stop when its asker cancels.
+    nothing = "SELECT id FROM jobs WHERE id = ? AND state IN ('failed', 'cancelled')"
+    db.execute(f"DELETE FROM owners WHERE job IN ({nothing})", (request.id,))
+    db.execute(
+        "INSERT INTO jobs (id, kind, title, request, owner, state, created) VALUES (?, ?, ?, ?, ?, 'queued', ?)"
+        " ON CONFLICT (id) DO UPDATE SET state = 'queued', owner = excluded.owner, created = excluded.created,"
+        " started = NULL, finished = NULL, stage = '', fraction = 0, message = '', error = NULL, attempts = 0,"
+        " dispatcher = '', worker = ''",
+        (request.id, request.kind, request.title, request.to_json(), owner, time.time()),
+    )
+
+
+def _attach(db: sqlite3.Connection, id: str, owner: str) -> None:
+    db.execute("INSERT INTO owners VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (id, owner, time.time()))
+
+
+def _detach(db: sqlite3.Connection, id: str, owner: str, heir: str) -> None:
+    db.execute("DELETE FROM owners WHERE job = ? AND owner = ?", (id, owner))
+    db.execute("UPDATE jobs SET owner = ? WHERE id = ? AND owner = ?", (heir, id, owner))
+
+
+def _others(db: sqlite3.Connection, id: str, owner: str) -> list[str]:
+    rows = db.execute("SELECT owner FROM owners WHERE job = ? AND owner != ? ORDER BY asked", (id, owner))
+    return [row[0] for row in rows]
+
+
+def _own(db: sqlite3.Connection, id: str, owner: str) -> sqlite3.Row:
+    row = db.execute(
+        "SELECT * FROM jobs WHERE id = ? AND id IN (SELECT job FROM owners WHERE owner = ?)", (id, owner)
+    ).fetchone()
+    if row is None:
+        raise InvalidRequest(f"There is no job {id[:12]} of yours.")
+    return row
+
+
+def _owner(owner: str) -> None:
+    if not isinstance(owner, str) or not 1 <= len(owner) <= OWNER:
+        raise InvalidRequest(f"An owner's name has 1 to {OWNER} characters.")

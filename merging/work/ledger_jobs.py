@@ -1,0 +1,168 @@
+"""What a page sees of a job, and what is read off the queue: fair order, position, time left."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+OPEN = ("queued", "running")
+STATES = (*OPEN, "done", "failed", "cancelled")
+COPIED = ("id", "kind", "title", "state", "owner", "created", "started", "finished")
+TOLD = ("stage", "fraction", "message", "attempts", "worker")
+HISTORY = 20  # finished jobs of a kind that tell how long the next one takes
+TELLING = 0.1  # from this share of the work on, a job's own progress tells better than history
+
+FAIR = """
+    (SELECT COUNT(*) FROM jobs AS r WHERE r.state = 'running' AND r.owner = jobs.owner),
+    COALESCE((SELECT at FROM served WHERE served.owner = jobs.owner), 0), jobs.created, jobs.id"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One request and how far it is. Times are seconds since 1970, `fraction` is of the whole job (0..1).
+
+    owner: whose turn it takes in the queue; owners: everybody who asked for it. stages: (stage, message, seconds).
+    eta: seconds until it is done, None when nothing tells. position: 1 for the next in the queue, 0 when not queued.
+    error: {"kind": class name, "text": words for a person, "details": for "copy details" where the program failed}.
+    """
+
+    id: str
+    kind: str
+    title: str
+    request: dict[str, Any]
+    state: str
+    owner: str = ""
+    owners: tuple[str, ...] = ()
+    created: float = 0.0
+    started: float | None = None
+    finished: float | None = None
+    stage: str = ""
+    fraction: float = 0.0
+    message: str = ""
+    stages: tuple[tuple[str, str, float], ...] = ()
+    eta: float | None = None
+    position: int = 0
+    error: dict[str, str] | None = None
+    attempts: int = 0
+    worker: str = ""
+    example: bool = field(default=False)  # one of the finished runs that come with the program
+
+    @property
+    def open(self) -> bool:
+        """Whether it is still queued or running."""
+        return self.state in OPEN
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A place where jobs run. busy: a job's id or "". Memory in bytes, None without a GPU. seen: when it last told."""
+
+    name: str
+    device: str
+    busy: str
+    memory_used: int
+    memory_total: int
+    gpu_memory_used: int | None
+    gpu_memory_total: int | None
+    node: str
+    seen: float
+
+
+def fair_order(
+    queued: Iterable[tuple[str, str, float]], running: Sequence[str], served: Mapping[str, float]
+) -> list[str]:
+    """Ids of the queued jobs in the order in which they will be taken, if nobody asks for more.
+
+    queued: (id, owner, created); running: owners of the running jobs, the longest running first; served: owner -> when
+    a job of theirs was last taken. Whoever has the fewest running comes first, then who was served longest ago, then
+    the oldest job. The future is played with the longest running job finishing first.
+    """
+    waiting, at = sorted(queued, key=lambda job: (job[2], job[0])), dict(served)
+    busy, slots, order, now = deque(running), max(1, len(running)), [], max([0.0, *at.values()])
+    while waiting:
+        if len(busy) >= slots:
+            busy.popleft()
+        chosen = min(waiting, key=lambda job: (busy.count(job[1]), at.get(job[1], 0.0)))
+        waiting.remove(chosen)
+        busy.append(chosen[1])
+        now += 1
+        at[chosen[1]] = now
+        order.append(chosen[0])
+    return order
+
+
+def time_left(fraction: float, elapsed: float, usual: float | None) -> float | None:
+    """Seconds until a running job is done: by its own progress once that tells, before by how long such jobs take."""
+    if fraction >= TELLING:
+        return elapsed * (1 - fraction) / fraction
+    return None if usual is None else max(usual - elapsed, 0.0)
+
+
+def queue(db: sqlite3.Connection) -> list[str]:
+    """Ids of all queued jobs in the fair order."""
+    queued = [tuple(row) for row in db.execute("SELECT id, owner, created FROM jobs WHERE state = 'queued'")]
+    running = [row[0] for row in db.execute("SELECT owner FROM jobs WHERE state = 'running' ORDER BY started")]
+    return fair_order(queued, running, dict(map(tuple, db.execute("SELECT owner, at FROM served"))))
+
+
+def usual_seconds(db: sqlite3.Connection, kind: str) -> float | None:
+    """Median seconds of the last finished jobs of a kind, None where there are none."""
+    last = "SELECT finished - started FROM jobs WHERE state = 'done' AND kind = ? ORDER BY finished DESC LIMIT ?"
+    seconds = [row[0] for row in db.execute(last, (kind, HISTORY))]
+    return median(seconds) if seconds else None
+
+
+def read_jobs(db: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> tuple[Job, ...]:
+    """The rows of table jobs as values, with position and time left as of now. Rows and queue of one snapshot."""
+    outlook = _outlook(db) if any(row["state"] in OPEN for row in rows) else _Outlook()
+    return tuple(_job(db, row, outlook) for row in rows)
+
+
+@dataclass(frozen=True)
+class _Outlook:
+    """What the open jobs wait for, read once for all of them. seconds: id -> until the job is done, None: unknown."""
+
+    positions: Mapping[str, int] = field(default_factory=dict)
+    seconds: Mapping[str, float | None] = field(default_factory=dict)
+
+
+def _outlook(db: sqlite3.Connection) -> _Outlook:
+    now, order = time.time(), queue(db)
+    kinds = {row["id"]: row["kind"] for row in db.execute("SELECT id, kind FROM jobs WHERE state = 'queued'")}
+    running = db.execute("SELECT id, kind, fraction, started FROM jobs WHERE state = 'running'").fetchall()
+    usual = {kind: usual_seconds(db, kind) for kind in {*kinds.values(), *(row["kind"] for row in running)}}
+    seconds = {row["id"]: time_left(row["fraction"], now - row["started"], usual[row["kind"]]) for row in running}
+    before, unknown = sum(left or 0.0 for left in seconds.values()), 0
+    slots = max(1, len(running))
+    for id in order:
+        own = usual[kinds[id]]
+        # Jobs ahead of a kind that never finished count as long as the one that waits for them.
+        seconds[id] = None if own is None else (before + unknown * own) / slots + own
+        before, unknown = before + (own or 0.0), unknown + (not own)
+    return _Outlook({id: number for number, id in enumerate(order, 1)}, seconds)
+
+
+def _job(db: sqlite3.Connection, row: sqlite3.Row, outlook: _Outlook) -> Job:
+    owners = db.execute("SELECT owner FROM owners WHERE job = ? ORDER BY asked", (row["id"],))
+    return Job(
+        **{name: row[name] for name in COPIED + TOLD},
+        request=json.loads(row["request"]),
+        owners=tuple(owner[0] for owner in owners),
+        stages=_stages(db, row["id"], row["finished"] or time.time()),
+        eta=outlook.seconds.get(row["id"]),
+        position=outlook.positions.get(row["id"], 0),
+        error=json.loads(row["error"]) if row["error"] else None,
+    )
+
+
+def _stages(db: sqlite3.Connection, job: str, until: float) -> tuple[tuple[str, str, float], ...]:
+    rows = db.execute("SELECT stage, message, began, seconds FROM stages WHERE job = ? ORDER BY number", (job,))
+    return tuple(
+        (r["stage"], r["message"], max(until - r["began"], 0.0) if r["seconds"] is None else r["seconds"]) for r in rows
+    )

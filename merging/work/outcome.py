@@ -1,0 +1,45 @@
+"""The border of a job: whatever happens inside, an outcome comes out. The program's one broad `except` is here."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from merging.errors import MergescopeError
+from merging.problem import Report
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """artifacts: name -> bytes, where it went well.  error: {"kind", "text"} and perhaps "details", if not."""
+
+    artifacts: dict[str, bytes] = field(default_factory=dict)
+    error: dict[str, str] | None = None
+
+
+def attempt(work: Callable[[Report], dict[str, bytes]], report: Report) -> Outcome:
+    """Run `work(report)`. Our own errors keep their words; any other becomes a sentence with stage and details."""
+    reached = "loading"
+
+    def noted(stage: str, fraction: float | None = None, message: str = "") -> None:
+        nonlocal reached
+        reached = stage
+        report(stage, fraction, message)
+
+    try:
+        return Outcome(work(noted))
+    except MergescopeError as error:
+        return Outcome(error={"kind": type(error).__name__, "text": str(error)})
+    except Exception as error:  # noqa: BLE001 (the one border: a job must end with a reason, whatever went wrong)
+        return Outcome(error=unexpected(error, reached))
+
+
+def unexpected(error: BaseException, stage: str) -> dict[str, str]:
+    """An error that nobody foresaw, in words for a person and with details for whoever mends it."""
+    kind, details = type(error).__name__, "".join(traceback.format_exception(error))
+    if isinstance(error, MemoryError) or kind == "OutOfMemoryError":
+        text = f"The worker ran out of memory in stage {stage}. Ask for fewer images or units, or use a smaller net."
+        return {"kind": kind, "text": text, "details": details}
+    what = f"Something went wrong inside the program ({kind} in stage {stage})."
+    return {"kind": kind, "text": f"{what} Copy the details into a report of the error.", "details": details}

@@ -1,0 +1,94 @@
+"""The bounds that every request keeps, and the sentences that say so. No torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from merging.errors import InvalidRequest
+from merging.zoo.architectures.names import NAMES
+from merging.zoo.dataset_facts import FACTS
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+TEXT = 200  # characters of a name or layer
+CONFIG = 4_000  # characters of a build configuration as JSON
+CONFIG_ITEMS = 64  # entries of one list in a build configuration
+MAX_WIDTH = 8_192
+MAX_SEED = 2**31 - 1
+BOUNDS = {"images": (100, 60_000), "points": (3, 101), "seed": (0, MAX_SEED), "steps": (16, 2048), "epochs": (1, 50)}
+
+
+def set_fields(value: Any, **fields: Any) -> None:
+    """Set fields of a frozen value while it is made."""
+    for name, given in fields.items():
+        object.__setattr__(value, name, given)
+
+
+def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The build configuration as plain JSON values. Raises InvalidRequest where it is not, or is too long."""
+    try:
+        text = json.dumps(dict(config), sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"A build configuration holds plain JSON values only ({error}).") from error
+    if len(text) > CONFIG:
+        raise InvalidRequest(f"A build configuration has at most {CONFIG} characters as JSON; got {len(text)}.")
+    return json.loads(text)
+
+
+def check_architecture(key: str, config: Mapping[str, Any]) -> None:
+    """Raises InvalidRequest for an unknown architecture, or a number beyond what one may build."""
+    if key not in NAMES:
+        raise InvalidRequest(f"No architecture is called {key!r}; known: {', '.join(NAMES)}.")
+    for name, value in config.items():
+        numbers = value if isinstance(value, list) else [value]
+        if len(numbers) > CONFIG_ITEMS or any(isinstance(n, int | float) and not 0 <= n <= MAX_WIDTH for n in numbers):
+            raise InvalidRequest(f"{name} of {key} may hold {CONFIG_ITEMS} numbers up to {MAX_WIDTH}; got {value!r}.")
+
+
+def check_data(dataset: str, sha256: str, *, required: bool) -> None:
+    """Raises InvalidRequest for an unknown data set or a hash that is none. required: "" is not allowed."""
+    if dataset not in FACTS and (required or dataset):
+        raise InvalidRequest(f"No data set is called {dataset!r}; known: {', '.join(FACTS)}.")
+    if sha256:
+        check_sha256(sha256, "The data set's hash")
+
+
+def check_fit(dataset: str, config: Mapping[str, Any]) -> None:
+    """Raises InvalidRequest where a network cannot take the data set's images, or tells fewer classes apart."""
+    facts, shape = FACTS.get(dataset), tuple(config.get("in_shape", ()))
+    if facts is not None and shape and shape != facts.shape:
+        takes, has = ("×".join(map(str, size)) for size in (shape, facts.shape))
+        raise InvalidRequest(f"The networks take images of {takes}, but those of {facts.label} are {has}.")
+    if facts is not None and config.get("classes", len(facts.classes)) < len(facts.classes):
+        few = f"The networks tell {config['classes']} classes apart, but {facts.label} has {len(facts.classes)}."
+        raise InvalidRequest(f"{few} Choose the data set that they were trained on.")
+
+
+def check_sha256(text: str, what: str) -> None:
+    """Raises InvalidRequest where the text is not a sha256."""
+    if not isinstance(text, str) or not SHA256.fullmatch(text):
+        raise InvalidRequest(f"{what} must be a sha256 of 64 hexadecimal digits; got {str(text)[:80]!r}.")
+
+
+def check_text(text: str, what: str) -> None:
+    """Raises InvalidRequest where the text is empty or too long."""
+    if not isinstance(text, str) or not 1 <= len(text) <= TEXT:
+        raise InvalidRequest(f"{what} has 1 to {TEXT} characters; got {str(text)[:40]!r}.")
+
+
+def channel_numbers(values: Any) -> tuple[float, ...]:
+    """The values as floats, one a channel. Raises InvalidRequest where there are none or one is not finite."""
+    numbers = tuple(float(value) for value in values)
+    if not 1 <= len(numbers) <= 64 or not all(abs(number) < 1e6 for number in numbers):
+        raise InvalidRequest(f"Mean and std hold 1 to 64 finite numbers; got {len(numbers)}.")
+    return numbers
+
+
+def check_whole(request: Any, *names: str) -> None:
+    """Raises InvalidRequest where a field is not a whole number within its bounds."""
+    for name in names:
+        value, (low, high) = getattr(request, name), BOUNDS[name]
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise InvalidRequest(f"{name} must be a whole number from {low} to {high}; got {value!r}.")

@@ -1,0 +1,31 @@
+"""What share of a job each of its stages is, so that one bar can show the whole. Shares are of a usual run on a CPU."""
+
+from __future__ import annotations
+
+STAGES: dict[str, tuple[tuple[str, float], ...]] = {
+    "merge": (
+        ("loading", 0.04),
+        ("tracing", 0.08),
+        ("verifying", 0.02),
+        ("matching", 0.20),
+        ("curve", 0.44),
+        ("similarity", 0.18),
+        ("saving", 0.04),
+    ),
+    "pictures": (("loading", 0.1), ("rendering", 0.85), ("saving", 0.05)),
+    "train": (("loading", 0.02), ("training", 0.95), ("saving", 0.03)),
+    "download": (("downloading", 1.0),),
+}
+
+
+def overall(kind: str, stage: str, fraction: float | None) -> float:
+    """The share of the whole job (0..1) that is done `fraction` (0..1, None for its start) into a stage.
+
+    0 for a stage that the kind does not name: the ledger never lets a job fall back.
+    """
+    done = 0.0
+    for name, share in STAGES[kind]:
+        if name == stage:
+            return done + share * min(max(fraction or 0.0, 0.0), 1.0)
+        done += share
+    return 0.0

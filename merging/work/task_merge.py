@@ -1,0 +1,181 @@
+"""The merge task: load, trace, align, combine, correct, then measure the path, the similarity and every unit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from merging import results
+from merging.analysis.activations import groups_by_node
+from merging.analysis.evaluation import ensemble
+from merging.analysis.interpolation import curves
+from merging.analysis.survey import Survey, analyse, unmeasured_units
+from merging.data import Batches
+from merging.errors import MergescopeError
+from merging.merge import Prepared, prepare
+from merging.methods import find
+from merging.permutation import named_tensors, with_tensors
+from merging.problem import Corrector, Report
+from merging.results import LayerInfo, LossCurve, MergeReport
+from merging.work.payload import Payload
+from merging.work.request import MergeRequest
+from merging.work.task_tools import (
+    Clock,
+    arrays,
+    batches,
+    build,
+    check_finite,
+    checkpoint,
+    device_of,
+    example,
+    names_of,
+)
+from merging.work.worker import machine
+
+INSIDE = 2_000  # images that similarity and unit facts are read from: more changes no picture and takes long
+MISSING = "The images are not on the machine that runs the program: there are no curves and no similarity."
+NO_DATASET = (
+    "It is not known which images these networks were trained on: there are no curves and no similarity."
+    " Choose the data set when uploading."
+)
+
+
+@dataclass(frozen=True)
+class Nets:
+    """The four networks one looks into, on their device. naive: the plain average of A and B, nothing aligned."""
+
+    a: nn.Module
+    b: nn.Module
+    aligned: nn.Module
+    merge: nn.Module
+    naive: nn.Module
+
+
+def merge_task(request: MergeRequest, payload: Payload, report: Report) -> dict[str, bytes]:
+    """Artifacts of a merge: "report", the three networks as safetensors, "permutation.npz".
+
+    The same request gives the same bytes on one CPU with one number of threads, but for the report's `seconds`; a GPU
+    adds some sums in no fixed order.
+    Raises whatever of our errors a step raises; data-driven methods raise DataUnavailable without images.
+    """
+    clock, device = Clock("merge", report), device_of(payload)
+    clock("loading", 0.0, "reading the checkpoints")
+    pairs = zip(request.models, payload.checkpoints, strict=True)
+    models = [build(model, data, device) for model, data in pairs]
+    data = {split: batches(images, device) for split, images in payload.images.items()}
+    prepared = prepare(
+        models,
+        **{role: getattr(request, role) for role in ("align", "combine", "correct")},
+        example=None if data else example(request.models[0], device),
+        data=data.get("train"),
+        settings=request.settings,
+        seed=request.seed,
+        report=clock,
+    )
+    nets = _nets(prepared)
+    found = _curves(request, prepared, nets, data, clock) if data else {}
+    both = {split: ensemble([nets.a, nets.b], images) for split, images in data.items()}
+    survey = _survey(prepared, nets, data, clock)
+    clock("saving", 0.0, "")
+    artifacts = _networks(request, nets)
+    permutation = {name: p.cpu().numpy() for name, p in prepared.alignment.permutations[1].items()}
+    artifacts["permutation.npz"] = arrays(permutation)
+    clock.stop()
+    artifacts["report"] = results.save(
+        MergeReport(
+            request=json.loads(request.to_json()),
+            layers=_layers(prepared),
+            groups={name: (len(p), int((p != range(len(p))).sum())) for name, p in permutation.items()},
+            equivalence=prepared.notes["equivalence"],
+            curves=found,
+            ensemble=both,
+            similarity=survey.similarity,
+            units=survey.units,
+            permutation=permutation,
+            notes=dict(prepared.notes),
+            seconds=dict(clock.seconds),
+            machine=machine(payload.device),
+            missing=_missing(request, data),
+        )
+    )
+    return artifacts
+
+
+def _missing(request: MergeRequest, data: Mapping[str, Batches]) -> str:
+    if data:
+        return ""
+    return MISSING if request.dataset else NO_DATASET
+
+
+def _nets(prepared: Prepared) -> Nets:
+    problem = prepared.problem
+    average = find("combine", "average")
+    plain = average.run(replace(problem, aligned=problem.models), (0.5, 0.5), average.settings())
+    naive = with_tensors(problem.models[0], plain)
+    merged = prepared.merge().merged
+    check_finite(merged, "The merge")
+    return Nets(problem.models[0], problem.models[1], problem.aligned[1], merged, naive)
+
+
+def _curves(
+    request: MergeRequest, prepared: Prepared, nets: Nets, data: Mapping[str, Batches], clock: Clock
+) -> dict[str, dict[str, LossCurve]]:
+    """naive: straight from A to B.  aligned: from A to pi(B) as the method combines.  corrected: that, corrected."""
+    wanted = 2 + (request.correct != "none")
+    points = request.points
+    found = {"naive": curves(nets.a, nets.b, data, points=points, report=clock.part("curve", 0, wanted))}
+    ends = {split: curve.ends for split, curve in found["naive"].items()}
+    straight = request.combine == "average"
+
+    def combined(net: nn.Module, weights: tuple[float, ...]) -> nn.Module:
+        return net if straight else prepared.combine(weights)
+
+    def corrected(net: nn.Module, weights: tuple[float, ...]) -> nn.Module:
+        return prepared.correct(combined(net, weights), weights)
+
+    plain = None if straight else Corrector(combined)
+    part = clock.part("curve", 1, wanted)
+    found["aligned"] = curves(nets.a, nets.aligned, data, points=points, corrector=plain, report=part)
+    if request.correct != "none":
+        how: dict[str, Any] = {"correct": request.correct, "corrector": Corrector(corrected), "ends": ends}
+        part = clock.part("curve", 2, wanted)
+        found["corrected"] = curves(nets.a, nets.aligned, data, points=points, report=part, **how)
+    for name, splits in found.items():
+        for curve in splits.values():
+            if not (curve.loss == curve.loss).all():
+                raise MergescopeError(f"The loss of the {name} path is not a number. Choose other settings.")
+    return found
+
+
+def _survey(prepared: Prepared, nets: Nets, data: Mapping[str, Batches], clock: Clock) -> Survey:
+    problem, moved = prepared.problem, prepared.alignment.permutations[1]
+    if not data:
+        return Survey({}, unmeasured_units(problem.graph, moved, problem.spec))
+    clock("similarity", 0.0, "comparing layers and units")
+    shown = {"A": nets.a, "pi(B)": nets.aligned, "merge": nets.merge, "naive": nets.naive}
+    first = replace(data["test"], order=torch.arange(min(INSIDE, data["test"].count)))
+    tensors = {name: named_tensors(net) for name, net in shown.items()}
+    return analyse(problem.graph, tensors, moved, problem.spec, first, report=clock.part("similarity", 0, 1))
+
+
+def _layers(prepared: Prepared) -> tuple[LayerInfo, ...]:
+    graph = prepared.problem.graph
+    groups = groups_by_node(graph, prepared.problem.spec)
+    return tuple(
+        LayerInfo(layer.name, layer.kind, layer.units, layer.positions, groups.get(layer.node, ""))
+        for layer in graph.layers
+    )
+
+
+def _networks(request: MergeRequest, nets: Nets) -> dict[str, bytes]:
+    a, b = request.models
+    return {
+        "merge.safetensors": checkpoint(nets.merge, a, f"Merge of {names_of((a, b))}"),
+        "aligned.safetensors": checkpoint(nets.aligned, b, f"{b.name}, units re-ordered"),
+        "naive.safetensors": checkpoint(nets.naive, a, f"Plain average of {names_of((a, b))}"),
+    }

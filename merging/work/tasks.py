@@ -1,0 +1,32 @@
+"""What a job does, whoever runs it: the dispatcher's workers, the command line, a notebook. Bytes in, bytes out."""
+
+from __future__ import annotations
+
+from merging.errors import InvalidRequest
+from merging.problem import Report, silent
+from merging.work.payload import Payload
+from merging.work.request import MergeRequest, PicturesRequest, TrainRequest, from_json
+
+
+def run(kind: str, payload: Payload, report: Report = silent) -> dict[str, bytes]:
+    """Artifact name -> bytes of a job of this kind.
+
+    Raises InvalidRequest where the payload's request is of another kind, and our other errors as the task meets them.
+    """
+    request = from_json(payload.request)
+    if request.kind != kind or len(payload.checkpoints) != len(request.checkpoints):
+        found = f"{request.kind} with {len(payload.checkpoints)} checkpoints"
+        raise InvalidRequest(f"A {kind} job was given a request for {found}. Ask again.")
+    if isinstance(request, MergeRequest):
+        from merging.work.task_merge import merge_task
+
+        return merge_task(request, payload, report)
+    if isinstance(request, PicturesRequest):
+        from merging.work.task_pictures import pictures_task  # lucent is imported for pictures alone
+
+        return pictures_task(request, payload, report)
+    if isinstance(request, TrainRequest):
+        from merging.work.task_train import train_task
+
+        return train_task(request, payload, report)
+    raise InvalidRequest(f"A worker does not do {kind}; the dispatcher does.")

@@ -1,0 +1,134 @@
+"""What runs inside Ray: a task for a job, a mailbox for its progress, and a task that warms a worker up.
+
+Ray is imported by the dispatcher; these are plain functions and classes that it wraps. A worker imports torch here.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from merging.work.outcome import Outcome, attempt
+from merging.work.payload import Payload
+
+SECONDS_BETWEEN = 0.2  # a stage's messages in between are left out
+Key = tuple[str, int]  # job id and the number of its taking
+
+
+@dataclass(frozen=True)
+class Place:
+    """A worker's whereabouts: device in words, host name, memory of the machine and of its GPU in bytes."""
+
+    device: str
+    node: str
+    memory_used: int
+    memory_total: int
+    gpu_memory_used: int | None = None
+    gpu_memory_total: int | None = None
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One message of a running job."""
+
+    key: Key
+    stage: str
+    fraction: float | None
+    message: str
+    place: Place
+
+
+class Mailbox:
+    """An actor: jobs put messages, the dispatcher takes them all."""
+
+    def __init__(self) -> None:
+        self.mails: list[Mail] = []
+
+    def put(self, mail: Mail) -> None:
+        """Leave a message."""
+        self.mails.append(mail)
+
+    def take(self) -> list[Mail]:
+        """All messages since the last time, the oldest first."""
+        taken, self.mails = self.mails, []
+        return taken
+
+
+def run_job(kind: str, payload: Payload, key: Key, send: Callable[[Mail], Any]) -> Outcome:
+    """Run a job and tell where it is through `send`, five times a second at most."""
+    use_threads(payload.threads)
+    place, last, said = whereabouts(payload.device), -SECONDS_BETWEEN, ""
+
+    def report(stage: str, fraction: float | None = None, message: str = "") -> None:
+        nonlocal last, said, place
+        now = time.monotonic()
+        if stage == said and now - last < SECONDS_BETWEEN:
+            return
+        if now - last >= SECONDS_BETWEEN:
+            place = whereabouts(payload.device)
+        last, said = now, stage
+        send(Mail(key, stage, fraction, message, place))
+
+    def work(noted: Callable[..., None]) -> dict[str, bytes]:
+        from merging.work import tasks
+
+        return tasks.run(kind, payload, noted)
+
+    report("loading", 0.0, "")
+    return attempt(work, report)
+
+
+def warm_up(device: str, threads: int) -> Place:
+    """Pay what the first job would pay: import torch and export a tiny network. Tells where the worker is."""
+    import torch
+
+    from merging.graph import export
+
+    use_threads(threads)
+    export(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU()), torch.zeros(2, 2))
+    return whereabouts(device)
+
+
+def use_threads(threads: int) -> None:
+    """Let torch use so many threads; Ray sets one where nobody says. 0 leaves them as they are."""
+    import torch
+
+    if threads:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        torch.set_num_threads(threads)
+
+
+def whereabouts(device: str) -> Place:
+    """This process's place; the device is "cuda" only where torch can use a GPU."""
+    import torch
+
+    memory, node = psutil.virtual_memory(), socket.gethostname()
+    if device == "cuda" and torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        name = torch.cuda.get_device_name()
+        return Place(name, node, memory.total - memory.available, memory.total, total - free, total)
+    threads = torch.get_num_threads()
+    words = f"CPU, {threads} thread{'s' * (threads != 1)}"
+    return Place(words, node, memory.total - memory.available, memory.total)
+
+
+def machine(device: str) -> dict[str, str]:
+    """What a report says of where it was made: device, torch, threads, Python, mergescope."""
+    import torch
+
+    from merging import __version__
+
+    return {
+        "device": whereabouts(device).device,
+        "torch": torch.__version__,
+        "threads": str(torch.get_num_threads()),
+        "python": platform.python_version(),
+        "mergescope": __version__,
+    }

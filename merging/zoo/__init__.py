@@ -1,0 +1,1 @@
+"""The nets and the images: architectures, checkpoints, data sets, training, and the catalogue of what is shipped."""

@@ -1,0 +1,48 @@
+"""What the built-in architectures are called: the table that the web process reads without importing torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Name:
+    """A label for menus and a sentence for the help beside them."""
+
+    label: str
+    summary: str
+
+
+NAMES: dict[str, Name] = {
+    "mlp": Name("MLP", "Flattened image, linear layers with ReLU between them."),
+    "cnn": Name("Plain CNN", "3×3 convolutions with ReLU, three max pools, global average, one linear layer."),
+    "resnet": Name("Small residual net", "Basic residual blocks in stages; norm and kind of shortcut can be chosen."),
+    "vgg11": Name("VGG-11", "Eight convolutions without normalisation, torchvision's key names."),
+    "vgg11_bn": Name("VGG-11 + BN", "VGG-11 with BatchNorm after every convolution."),
+    "vgg16": Name("VGG-16", "Thirteen convolutions without normalisation, torchvision's key names."),
+    "vgg16_bn": Name("VGG-16 + BN", "VGG-16 with BatchNorm after every convolution."),
+    "resnet20": Name("ResNet-20 (CIFAR)", "Three stages of three basic blocks, 16-32-64 channels."),
+    "resnet32": Name("ResNet-32 (CIFAR)", "Three stages of five basic blocks, 16-32-64 channels."),
+    "resnet44": Name("ResNet-44 (CIFAR)", "Three stages of seven basic blocks, 16-32-64 channels."),
+    "resnet56": Name("ResNet-56 (CIFAR)", "Three stages of nine basic blocks, 16-32-64 channels."),
+    "tv_resnet18": Name("ResNet-18 (torchvision)", "torchvision's own ResNet-18 for large images."),
+    "tv_resnet50": Name("ResNet-50 (torchvision)", "torchvision's own ResNet-50 with bottleneck blocks."),
+}
+
+
+def describe(architecture: str, config: Mapping[str, Any]) -> str:
+    """The label with what the configuration adds, such as "MLP 3×512" or "Plain CNN 32-64-128-256 + BN".
+
+    An unknown key is described by itself, so that a list of foreign checkpoints can still be shown.
+    """
+    label = NAMES[architecture].label if architecture in NAMES else architecture
+    widths = [int(width) for width in config.get("widths", ())]
+    if widths:
+        label += f" {_widths(architecture, widths)}"
+    norm = {"batch": " + BN", "layer": " + LN"}.get(str(config.get("norm", "none")), "")
+    return label + (norm if architecture in ("cnn", "resnet") else "")
+
+
+def _widths(architecture: str, widths: list[int]) -> str:
+    same = architecture == "mlp" and len(set(widths)) == 1
+    return f"{len(widths)}×{widths[0]}" if same else "-".join(map(str, widths))

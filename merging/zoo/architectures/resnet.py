@@ -1,0 +1,157 @@
+"""Residual nets of basic blocks: the small one of the zoo and the CIFAR ResNet-20/32/44/56.
+
+Source: He et al. 2015 (arXiv:1512.03385), section 4.2. Key names are those of the two public code bases in common use:
+`shortcut` and `linear` in one, `downsample` and `fc` in the other; the configuration says which.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from merging.errors import InvalidSetting
+from merging.zoo.architectures.normalise import Normalise
+
+
+class PadShortcut(nn.Module):
+    """Option A: every second pixel, and zero channels on both sides; no parameters."""
+
+    def __init__(self, channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.before = (width - channels) // 2
+        self.after = width - channels - self.before
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, channels, h, w) to (n, width, h / stride, w / stride)."""
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
+
+
+def _norm(kind: str, width: int) -> nn.Module:
+    if kind == "batch":
+        return nn.BatchNorm2d(width)
+    return nn.GroupNorm(1, width) if kind == "layer" else nn.Identity()
+
+
+def _shortcut(kind: str, norm: str, channels: int, width: int, stride: int) -> nn.Module:
+    if stride == 1 and channels == width:
+        return nn.Identity()
+    if kind == "pad":
+        return PadShortcut(channels, width, stride)
+    return nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=norm == "none"), _norm(norm, width))
+
+
+class Block(nn.Module):
+    """relu(shortcut(x) + norm(conv(relu(norm(conv(x))))))."""
+
+    def __init__(self, channels: int, width: int, stride: int, norm: str, shortcut: str, projection: str) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=norm == "none")
+        self.bn1 = _norm(norm, width)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=norm == "none")
+        self.bn2 = _norm(norm, width)
+        self.projection = projection
+        self.add_module(projection, _shortcut(shortcut, norm, channels, width, stride))
+        self.relu2 = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, channels, h, w) to (n, width, h / stride, w / stride)."""
+        inner = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
+        return self.relu2(inner + self.get_submodule(self.projection)(x))
+
+
+class ResNet(nn.Module):
+    """A 3×3 stem, stages `layer1`, `layer2`, ... of blocks, a global average and one linear layer."""
+
+    def __init__(
+        self, stem: nn.Conv2d, norm: str, stages: Sequence[nn.Module], head: str, last: nn.Linear, first: Normalise
+    ) -> None:
+        super().__init__()
+        self.normalise = first
+        self.conv1 = stem
+        self.bn1 = _norm(norm, stem.out_channels)
+        self.relu = nn.ReLU()
+        self.stages = [f"layer{number}" for number in range(1, len(stages) + 1)]
+        for name, stage in zip(self.stages, stages, strict=True):
+            self.add_module(name, stage)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten(1)
+        self.head = head
+        self.add_module(head, last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (n, channels, height, width) in [0, 1] to logits (n, classes)."""
+        x = self.relu(self.bn1(self.conv1(self.normalise(images))))
+        for name in self.stages:
+            x = self.get_submodule(name)(x)
+        return self.get_submodule(self.head)(self.flatten(self.pool(x)))
+
+
+def _stages(
+    widths: Sequence[int], blocks: Sequence[int], norm: str, shortcut: str, projection: str
+) -> list[nn.Sequential]:
+    stages, channels = [], widths[0]
+    for number, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+        halve = number > 0
+        # Identity shortcuts cannot stride, so those stages begin with a pool that halves the picture for both branches.
+        pooled: list[nn.Module] = [nn.MaxPool2d(2)] if halve and shortcut == "identity" else []
+        strides = [2 if halve and not pooled else 1] + [1] * (count - 1)
+        inputs = [channels] + [width] * (count - 1)
+        body = [Block(n, width, s, norm, shortcut, projection) for n, s in zip(inputs, strides, strict=True)]
+        stages.append(nn.Sequential(*pooled, *body))
+        channels = width
+    return stages
+
+
+def resnet(
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    widths: Sequence[int] = (16, 32, 64),
+    blocks: Sequence[int] = (1, 1, 1),
+    norm: str = "batch",
+    shortcut: str = "conv",
+    head: str = "fc",
+    projection: str = "shortcut",
+    in_shape: Sequence[int] = (1, 28, 28),
+    classes: int = 10,
+) -> nn.Module:
+    """A residual net with one stage a width; blocks gives the number of basic blocks in each.
+
+    Raises InvalidSetting where blocks and widths differ in length, widths shrink under a padded shortcut, or
+    identity shortcuts would have to join unequal widths.
+    """
+    if len(widths) != len(blocks):
+        raise InvalidSetting(f"blocks needs one number a stage: {len(widths)} widths, {len(blocks)} numbers")
+    if shortcut == "identity" and len(set(widths)) > 1:
+        raise InvalidSetting("identity shortcuts need the same width in every stage; choose conv or pad")
+    if shortcut == "pad" and list(widths) != sorted(widths):
+        raise InvalidSetting("zero-padded shortcuts need widths that never shrink; choose conv")
+    stem = nn.Conv2d(in_shape[0], widths[0], 3, 1, 1, bias=norm == "none")
+    stages = _stages(widths, blocks, norm, shortcut, projection)
+    return ResNet(stem, norm, stages, head, nn.Linear(widths[-1], classes), Normalise(mean, std))
+
+
+def _cifar(
+    depth: int,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    width: int = 16,
+    shortcut: str = "pad",
+    head: str = "linear",
+    projection: str = "shortcut",
+    in_shape: Sequence[int] = (3, 32, 32),
+    classes: int = 10,
+) -> nn.Module:
+    """The CIFAR ResNet of this depth (6n + 2); width is the first stage's, so 16 is the paper's and 64 is "4x"."""
+    widths, blocks = (width, 2 * width, 4 * width), ((depth - 2) // 6,) * 3
+    names = {"head": head, "projection": projection}
+    return resnet(
+        mean=mean, std=std, widths=widths, blocks=blocks, shortcut=shortcut, in_shape=in_shape, classes=classes, **names
+    )
+
+
+resnet20, resnet32, resnet44, resnet56 = (partial(_cifar, depth) for depth in (20, 32, 44, 56))

@@ -1,0 +1,78 @@
+"""VGG in torchvision's key layout, with ReLUs out of place (Simonyan & Zisserman 2014, arXiv:1409.1556)."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from torch import Tensor, nn
+
+from merging.zoo.architectures.normalise import Normalise
+
+# Configurations A and D of the paper's table 1; 0 is a max pool.
+PLANS: dict[int, tuple[int, ...]] = {
+    11: (64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0),
+    16: (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0),
+}
+
+
+class VGG(nn.Module):
+    """`features`, an adaptive average pool to pooled × pooled, then the head."""
+
+    def __init__(
+        self, features: nn.Sequential, pooled: int, head: nn.Module, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.normalise = Normalise(mean, std)
+        self.features = features
+        self.avgpool = nn.AdaptiveAvgPool2d(pooled)
+        self.flatten = nn.Flatten(1)
+        self.classifier = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (n, channels, height, width) in [0, 1] to logits (n, classes)."""
+        return self.classifier(self.flatten(self.avgpool(self.features(self.normalise(images)))))
+
+
+def _features(plan: Sequence[int], channels: int, batch_norm: bool) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for width in plan:
+        if width == 0:
+            layers.append(nn.MaxPool2d(2))
+            continue
+        layers.append(nn.Conv2d(channels, width, 3, padding=1))
+        layers += [nn.BatchNorm2d(width)] if batch_norm else []
+        layers.append(nn.ReLU())
+        channels = width
+    return nn.Sequential(*layers)
+
+
+def _three_layers(inputs: int, hidden: int, classes: int) -> nn.Sequential:
+    dropped = [nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout()]
+    return nn.Sequential(*dropped, nn.Linear(hidden, classes))
+
+
+def _vgg(
+    depth: int,
+    batch_norm: bool,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    head: str = "linear",
+    hidden: int = 4096,
+    pooled: int = 1,
+    in_shape: Sequence[int] = (3, 32, 32),
+    classes: int = 10,
+) -> nn.Module:
+    """A VGG whose head is one linear `classifier` (the usual CIFAR variant) or the three of `classifier.0/3/6`.
+
+    torchvision's own is head="three", hidden=4096, pooled=7, in_shape=(3, 224, 224), classes=1000.
+    """
+    plan = PLANS[depth]
+    inputs = plan[-2] * pooled * pooled
+    last = _three_layers(inputs, hidden, classes) if head == "three" else nn.Linear(inputs, classes)
+    return VGG(_features(plan, in_shape[0], batch_norm), pooled, last, mean, std)
+
+
+vgg11 = partial(_vgg, 11, False)
+vgg11_bn = partial(_vgg, 11, True)
+vgg16 = partial(_vgg, 16, False)
+vgg16_bn = partial(_vgg, 16, True)

@@ -1,0 +1,37 @@
+"""Mild augmentations of a batch of images, vectorised: (n, C, H, W) uint8 and a generator to the same shape."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+MARGIN = 4  # pixels of zero padding before a random crop, as is usual for CIFAR
+
+
+def none(images: Tensor, generator: torch.Generator) -> Tensor:
+    """The images (n, C, H, W) as they are."""
+    return images
+
+
+def flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Each image (n, C, H, W) mirrored left to right with probability one half."""
+    mirrored = torch.rand(len(images), generator=generator) < 0.5
+    return torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
+
+
+def flip_crop(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Flipped, then moved by up to four pixels each way; (n, C, H, W), what comes in at the edge is black."""
+    count, channels, height, width = images.shape
+    padded = pad(flip(images, generator), (MARGIN,) * 4)
+    down, right = torch.randint(0, 2 * MARGIN + 1, (2, count, 1), generator=generator)
+    rows, columns = down + torch.arange(height), right + torch.arange(width)
+    n, c = torch.arange(count).view(-1, 1, 1, 1), torch.arange(channels).view(1, -1, 1, 1)
+    return padded[n, c, rows[:, None, :, None], columns[:, None, None, :]]
+
+
+AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
+    "none": none,
+    "flip": flip,
+    "flip-crop": flip_crop,
+}

@@ -1,0 +1,204 @@
+"""The checkpoints one can pick: what is shipped, which pairs can be merged, three pairs to begin with. torch-free."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from merging.errors import CheckpointError
+from merging.zoo.architectures.names import describe
+from merging.zoo.dataset_facts import FACTS
+
+FOLDER = Path(__file__).resolve().parents[2] / "assets" / "zoo"
+_REMEDY = "Restore assets/zoo from the repository, or train the nets again with `python -m merging train`."
+_LISTS = ("classes", "mean", "std")
+_WORDS = {
+    "widths": "widths",
+    "blocks": "blocks a stage",
+    "norm": "normalisation",
+    "shortcut": "kind of shortcut",
+    "in_shape": "image shape",
+    "classes": "number of classes",
+    "width": "width",
+    "head": "kind of head",
+    "hidden": "width of the head",
+    "pooled": "size of the pooled picture",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One checkpoint. id: "fashion-mlp-512-s0", or "u-<12 hex>" for a person's own.  sha256: of the safetensors file.
+
+    label: the architecture in words, "MLP 3×512".  dataset: a key of FACTS, or "" where not known.  mean, std: one
+    value a channel.  accuracy: in 0..1 on the test images.  source: "shipped", "uploaded" or "trained".  created:
+    seconds since 1970.
+    """
+
+    id: str
+    name: str
+    sha256: str
+    architecture: str
+    config: dict[str, Any]
+    label: str
+    dataset: str
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    seed: int | None
+    epochs: int | None
+    accuracy: float | None
+    parameters: int
+    bytes: int
+    source: str
+    command: str = ""
+    notes: str = ""
+    owner: str = ""
+    created: float = 0.0
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A card on the first screen: two shipped checkpoints (by id) and a method for them."""
+
+    key: str
+    title: str
+    text: str
+    a: str
+    b: str
+    align: str
+    combine: str
+    correct: str
+
+
+_PRESETS = (
+    Preset(
+        "mlps",
+        "Two MLPs",
+        "Two seeds of one MLP. Their average fails because their neurons stand in different orders; "
+        "matched by weight, the straight line between them stays good.",
+        "fashion-mlp-512-s0",
+        "fashion-mlp-512-s1",
+        "weight-matching",
+        "average",
+        "none",
+    ),
+    Preset(
+        "cnns",
+        "Two CNNs, look inside",
+        "Two seeds of a plain convolutional net: see what each channel looks for in A, in B and in the merge.",
+        "fashion-cnn-s0",
+        "fashion-cnn-s1",
+        "weight-matching",
+        "average",
+        "none",
+    ),
+    Preset(
+        "batch-norm",
+        "BatchNorm: permute, then repair",
+        "With BatchNorm, re-ordering is not enough: the merge's activations shrink until REPAIR restores them.",
+        "fashion-cnn-bn-s0",
+        "fashion-cnn-bn-s1",
+        "weight-matching",
+        "average",
+        "repair",
+    ),
+)
+
+
+def shipped() -> tuple[Entry, ...]:
+    """The checkpoints in assets/zoo, in the manifest's order. Raises CheckpointError where the manifest is damaged."""
+    return tuple(entry for entry, _ in _read(FOLDER, _stamp(FOLDER)))
+
+
+def shipped_file(sha256: str) -> Path | None:
+    """The safetensors file of a shipped checkpoint; None for any other sha256."""
+    return next((path for entry, path in _read(FOLDER, _stamp(FOLDER)) if entry.sha256 == sha256), None)
+
+
+def find(name: str) -> Entry:
+    """The shipped checkpoint of this id. Raises CheckpointError listing the known ids."""
+    known = {entry.id: entry for entry in shipped()}
+    if name not in known:
+        raise CheckpointError(f"There is no checkpoint {name!r}. Shipped: {', '.join(known)}.")
+    return known[name]
+
+
+def presets() -> tuple[Preset, ...]:
+    """The cards whose two checkpoints are shipped."""
+    ids = {entry.id for entry in shipped()}
+    return tuple(preset for preset in _PRESETS if {preset.a, preset.b} <= ids)
+
+
+def uploaded(facts: Mapping[str, Any], data: bytes, *, owner: str, created: float, source: str = "uploaded") -> Entry:
+    """The entry of a converted checkpoint: `facts` and `data` as `merging.zoo.disposable.convert` gives them."""
+    digest = hashlib.sha256(data).hexdigest()
+    kept = ("architecture", "config", "label", "dataset", "seed", "epochs", "parameters", *_LISTS)
+    told = {key: facts[key] for key in kept} | {
+        "accuracy": facts.get("accuracy"),
+        "name": facts["name"] or facts["label"],
+    }
+    told |= {"id": f"u-{digest[:12]}", "sha256": digest, "bytes": len(data)}
+    return _told({**told, "source": source, "owner": owner, "created": created})
+
+
+def compatible(a: Entry, b: Entry) -> str:
+    """Why the two cannot be merged, in one sentence; "" where they can."""
+    if a.sha256 == b.sha256:
+        return f"Both are the same file ({a.name}): pick two different checkpoints."
+    if a.architecture != b.architecture:
+        return f"A is {a.label} and B is {b.label}: only networks of one architecture can be merged."
+    for key in a.config.keys() & b.config.keys():
+        if a.config[key] != b.config[key]:
+            first, second = (_size(entry.config[key]) for entry in (a, b))
+            return f"A and B differ in their {_WORDS.get(key, key)}: {first} and {second}."
+    if a.parameters != b.parameters:
+        return f"A has {a.parameters:,} parameters and B {b.parameters:,}: they are not built alike."
+    if a.dataset and b.dataset and a.dataset != b.dataset:
+        first, second = (FACTS[entry.dataset].label if entry.dataset in FACTS else entry.dataset for entry in (a, b))
+        return f"A was trained on {first} and B on {second}: their outputs mean different classes."
+    if a.classes and b.classes and a.classes != b.classes:
+        return "A and B name their classes differently or in another order, so their outputs cannot be averaged."
+    if [round(value, 4) for value in a.mean + a.std] != [round(value, 4) for value in b.mean + b.std]:
+        return "A and B expect their images normalised differently (mean and std): enter the same for both."
+    return ""
+
+
+def _size(value: Any) -> str:
+    return "-".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _stamp(folder: Path) -> int:
+    try:
+        return (folder / "manifest.json").stat().st_mtime_ns
+    except OSError as error:
+        raise CheckpointError(
+            f"The list of shipped checkpoints is missing ({folder / 'manifest.json'}). {_REMEDY}"
+        ) from error
+
+
+@lru_cache(maxsize=4)
+def _read(folder: Path, stamp: int) -> tuple[tuple[Entry, Path], ...]:
+    """The manifest's entries with their files; read again when its time stamp changes."""
+    try:
+        listed = json.loads((folder / "manifest.json").read_text("utf-8"))["checkpoints"]
+        return tuple((_entry(raw), folder / Path(raw["file"]).name) for raw in listed)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"The list of shipped checkpoints is damaged ({error!r}). {_REMEDY}") from error
+
+
+def _entry(raw: Mapping[str, Any]) -> Entry:
+    kept = ("id", "name", "sha256", "architecture", "config", "dataset", "seed", "epochs", "accuracy", "parameters")
+    told = {key: raw[key] for key in (*kept, "bytes", *_LISTS)} | {
+        key: raw.get(key, "") for key in ("command", "notes")
+    }
+    return _told({**told, "label": describe(raw["architecture"], raw["config"]), "source": "shipped"})
+
+
+def _told(values: Mapping[str, Any]) -> Entry:
+    return Entry(**{**values, **{key: tuple(values[key]) for key in _LISTS}})

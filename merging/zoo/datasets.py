@@ -1,0 +1,160 @@
+"""The images: found in the user's folder, among the downloads or in the shipped part, in this order.
+
+numpy only; torchvision is imported inside `download` alone, so that the web process can ask what is available.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from merging.errors import DataUnavailable, InvalidSetting
+from merging.zoo.dataset_facts import FACTS, DatasetFacts
+from merging.zoo.readers import find, read_cifar, read_idx
+
+__all__ = ["FACTS", "DatasetFacts", "ImageSet", "available", "download", "load"]
+
+Split = Literal["train", "test"]
+ASSETS = Path(__file__).resolve().parents[2] / "assets" / "data"
+_SHIPPED = {"fashion-mnist": ASSETS / "fashion-mnist"}
+_TORCHVISION = {"fashion-mnist": "FashionMNIST", "mnist": "MNIST", "cifar-10": "CIFAR10", "cifar-100": "CIFAR100"}
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """images (n, channels, height, width) uint8, labels (n,) int64 indexing classes.
+
+    complete says that these are all the official images of the split.
+    """
+
+    name: str
+    split: str
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    complete: bool
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the images' bytes followed by the labels' (little-endian int64), in hexadecimal."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
+        return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: mergescope/data below XDG_CACHE_HOME or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mergescope" / "data"
+
+
+def available(name: str) -> str | None:
+    """Where this data set would be read from: "folder" (MERGESCOPE_DATA), "downloaded", "shipped" or None.
+
+    Looks at file names only. Raises InvalidSetting for an unknown name.
+    """
+    facts(name)
+    return next((place for place, folder in _places(name) if _has_files(name, folder)), None)
+
+
+def load(name: str, split: Split, limit: int | None = None) -> ImageSet:
+    """The images of a split, the first `limit` of them where one is given.
+
+    Raises InvalidSetting for an unknown name or split, DataUnavailable where the images are not on this machine or
+    a file is damaged.
+    """
+    known = facts(name)
+    if split not in ("train", "test"):
+        raise InvalidSetting(f"a split is train or test; got {split!r}")
+    if limit is not None and limit < 1:
+        raise InvalidSetting(f"limit is a number of images above 0; got {limit}")
+    folder = next((folder for _, folder in _places(name) if _has_files(name, folder)), None)
+    if folder is None:
+        raise DataUnavailable(
+            f"{known.label} is not on this machine: set MERGESCOPE_DATA to a folder that holds {known.folder}, "
+            f"or run `python -m merging download {name}`"
+        )
+    images, labels = (_read_idx_pair if _is_idx(name) else _read_cifar_split)(name, folder, split)
+    _check(known, images, labels)
+    images, labels = images[:limit], labels[:limit]
+    return ImageSet(name, split, images, labels, known.classes, len(labels) == getattr(known, split))
+
+
+def download(name: str) -> Path:
+    """Fetch a data set into the cache folder through torchvision (which checks its MD5 sums); gives that folder.
+
+    Raises DataUnavailable where the network or the server fails.
+    """
+    known = facts(name)
+    from merging.zoo.torchvision_import import torchvision  # seconds and 346 MB: only when asked for
+
+    root = cache_folder()
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        getattr(torchvision.datasets, _TORCHVISION[name])(root, download=True)
+    except (OSError, RuntimeError) as error:
+        raise DataUnavailable(f"{known.label} could not be downloaded: {error}") from error
+    return root / known.folder
+
+
+def facts(name: str) -> DatasetFacts:
+    """What is known of the data set; raises InvalidSetting for an unknown name."""
+    if name not in FACTS:
+        raise InvalidSetting(f"no data set is called {name!r}; known: {', '.join(FACTS)}")
+    return FACTS[name]
+
+
+def _places(name: str) -> list[tuple[str, Path]]:
+    mine = os.environ.get("MERGESCOPE_DATA")
+    places = [("folder", Path(mine) / FACTS[name].folder)] if mine else []
+    places.append(("downloaded", cache_folder() / FACTS[name].folder))
+    return places + ([("shipped", _SHIPPED[name])] if name in _SHIPPED else [])
+
+
+def _is_idx(name: str) -> bool:
+    return FACTS[name].folder.endswith("raw")
+
+
+def _files(name: str, split: str) -> list[str]:
+    if _is_idx(name):
+        kin = "train" if split == "train" else "t10k"
+        return [f"{kin}-images-idx3-ubyte", f"{kin}-labels-idx1-ubyte"]
+    if name == "cifar-100":
+        return [split]
+    return [f"data_batch_{number}" for number in range(1, 6)] if split == "train" else ["test_batch"]
+
+
+def _has_files(name: str, folder: Path) -> bool:
+    return all(find(folder, file) for split in ("train", "test") for file in _files(name, split))
+
+
+def _paths(name: str, folder: Path, split: str) -> list[Path]:
+    return [path for path in (find(folder, file) for file in _files(name, split)) if path is not None]
+
+
+def _read_idx_pair(name: str, folder: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    images, labels = (read_idx(path) for path in _paths(name, folder, split))
+    return images[:, None] if images.ndim == 3 else images, labels.astype(np.int64)
+
+
+def _read_cifar_split(name: str, folder: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    key = "fine_labels" if name == "cifar-100" else "labels"
+    batches = [read_cifar(path, key) for path in _paths(name, folder, split)]
+    return np.concatenate([images for images, _ in batches]), np.concatenate([labels for _, labels in batches])
+
+
+def _check(known: DatasetFacts, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+    if images.shape[1:] != known.shape or labels.shape != (len(images),):
+        raise DataUnavailable(
+            f"the {known.label} files hold images {images.shape[1:]} with labels {labels.shape}, "
+            f"not {known.shape}; delete them and download the data again"
+        )
+    if len(labels) and not 0 <= labels.min() <= labels.max() < len(known.classes):
+        raise DataUnavailable(f"the {known.label} files hold a label outside its {len(known.classes)} classes")

@@ -1,0 +1,89 @@
+"""torch.save files: the zip directory is checked first, then `torch.load(weights_only=True)` reads plain tensors.
+
+Only the disposable process calls `load`: weights_only refuses code, but not files that ask for terabytes of memory.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import warnings
+import zipfile
+from typing import Any
+
+import torch
+
+from merging.errors import CheckpointError
+from merging.zoo.reading.kinds import HOW
+from merging.zoo.reading.limits import MAX_HEADER, MAX_TENSORS
+
+# What torch.load raises on a file that it refuses or that is damaged (measured); torch's own words stay here, because
+# they teach people to switch the protection off.
+_REFUSALS = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    LookupError,
+    EOFError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    struct.error,
+)
+_OTHER_ARCHIVES = {
+    "constants.pkl": "a TorchScript program",
+    "models/model.json": "a torch.export program",
+    "[Content_Types].xml": "an office document",
+}
+
+
+def load(data: bytes) -> Any:
+    """What a torch.save file holds: tensors in dictionaries and lists, unchecked.
+
+    Raises CheckpointError where the archive is not torch.save's, is compressed, damaged, or holds code.
+    """
+    root = _check_directory(data)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice for the program that wrote the file
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except MemoryError as error:
+        raise CheckpointError("The file asks for far more memory than its size explains. It was not loaded.") from error
+    except _REFUSALS as error:
+        raise CheckpointError(_reason(error, root)) from error
+
+
+def _check_directory(data: bytes) -> str:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, EOFError, struct.error) as error:
+        raise CheckpointError(f"The file is cut off or damaged: its directory cannot be read. {HOW}") from error
+    names = [entry.filename for entry in entries]
+    pickles = [entry for entry in entries if entry.filename.endswith("/data.pkl") and entry.filename.count("/") == 1]
+    for ending, what in _OTHER_ARCHIVES.items():
+        if any(name.endswith(ending) for name in names):
+            raise CheckpointError(f"The file is {what}, which would have to be run to be read. {HOW}")
+    if len(pickles) != 1:
+        raise CheckpointError(f"The file is a zip archive, but none that torch.save wrote. {HOW}")
+    if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in entries):
+        raise CheckpointError("The archive is compressed or encrypted, which torch.save never does. It was not loaded.")
+    if len(set(names)) != len(names) or sum(entry.file_size for entry in entries) > len(data):
+        raise CheckpointError("The archive's entries overlap: it claims to hold more than it has. It was not loaded.")
+    if len(entries) > 2 * MAX_TENSORS or pickles[0].file_size > MAX_HEADER:
+        raise CheckpointError(f"The file lists {len(entries)} parts; at most {MAX_TENSORS} tensors are read.")
+    return pickles[0].filename.removesuffix("data.pkl")
+
+
+def _reason(error: Exception, root: str) -> str:
+    text = str(error)
+    if "allocate" in text or "memory" in text:
+        return "The file asks for far more memory than its size explains. It was not loaded."
+    if isinstance(error, pickle.UnpicklingError) and "weights" in text.lower():
+        return (
+            "The file holds more than tensors: a whole model, an optimizer or other Python objects, which could run "
+            f"any program. It was not loaded. {HOW}"
+        )
+    return f"The file is damaged or is not what torch.save writes. It was not loaded. {HOW}"

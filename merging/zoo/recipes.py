@@ -1,0 +1,136 @@
+"""What the shipped zoo consists of: one recipe a checkpoint. torch-free, so that a menu can list it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_FASHION = {"in_shape": [1, 28, 28], "classes": 10}
+_CIFAR = {"in_shape": [3, 32, 32], "classes": 10}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One shipped checkpoint: its file is `id`.safetensors; options are fields of TrainingSettings.
+
+    Checkpoints of one `pair` differ in the seed alone (or in where they part), so they can be merged.
+    """
+
+    id: str
+    name: str
+    architecture: str
+    config: Mapping[str, Any]
+    dataset: str
+    options: Mapping[str, Any]
+    pair: str
+    notes: str = ""
+    tags: tuple[str, ...] = field(default=())
+
+    @property
+    def command(self) -> str:
+        """The command that trains this checkpoint again."""
+        return f"python -m merging train {self.id}"
+
+
+def _two_seeds(
+    pair: str, label: str, architecture: str, config: Mapping[str, Any], options: Mapping[str, Any], notes: str
+) -> tuple[Recipe, ...]:
+    dataset, place = ("cifar-10", "CIFAR-10") if pair.startswith("cifar") else ("fashion-mnist", "Fashion-MNIST")
+    return tuple(
+        Recipe(
+            id=f"{pair}-s{seed}",
+            name=f"{label} · {place} · seed {seed}",
+            architecture=architecture,
+            config=config,
+            dataset=dataset,
+            options={**options, "seed": seed},
+            pair=pair,
+            notes=notes,
+            tags=(architecture, "two seeds"),
+        )
+        for seed in (0, 1)
+    )
+
+
+def _parting(
+    pair: str, label: str, config: Mapping[str, Any], options: Mapping[str, Any], epoch: int
+) -> tuple[Recipe, ...]:
+    note = f"The two share seed 0 and the first {epoch} epochs exactly; after that the order of the data differs."
+    return tuple(
+        Recipe(
+            id=f"{pair}-{letter}",
+            name=f"{label} · Fashion-MNIST · shared start {letter.upper()}",
+            architecture="cnn",
+            config=config,
+            dataset="fashion-mnist",
+            options={**options, "seed": 0, "branch": [epoch, branch]},
+            pair=pair,
+            notes=note,
+            tags=("cnn", "shared start"),
+        )
+        for letter, branch in (("a", 101), ("b", 102))
+    )
+
+
+_MLP = {"epochs": 8, "batch": 256, "lr": 2e-3}
+_CNN = {"epochs": 7, "batch": 128, "lr": 3e-3, "augment": "flip", "precision": "bfloat16"}
+_PLAIN = {**_FASHION, "widths": [32, 64, 128, 256], "norm": "none"}
+_COLOUR = {
+    "epochs": 10,
+    "batch": 128,
+    "lr": 4e-3,
+    "weight_decay": 0.02,
+    "augment": "flip-crop",
+    "precision": "bfloat16",
+}
+
+RECIPES: tuple[Recipe, ...] = (
+    *_two_seeds(
+        "fashion-mlp-512",
+        "MLP 3×512",
+        "mlp",
+        {**_FASHION, "widths": [512] * 3},
+        _MLP,
+        "Three hidden layers of 512 units, no normalisation.",
+    ),
+    *_two_seeds(
+        "fashion-mlp-128",
+        "MLP 3×128",
+        "mlp",
+        {**_FASHION, "widths": [128] * 3},
+        _MLP,
+        "The same net at a quarter of the width, to see what width does to a merge.",
+    ),
+    *_two_seeds(
+        "fashion-cnn",
+        "Plain CNN",
+        "cnn",
+        _PLAIN,
+        _CNN,
+        "No normalisation: every change of scale through averaging stays visible.",
+    ),
+    *_two_seeds(
+        "fashion-cnn-bn",
+        "Plain CNN + BN",
+        "cnn",
+        {**_PLAIN, "norm": "batch"},
+        {**_CNN, "epochs": 5},
+        "BatchNorm: its running statistics must be estimated again after a merge.",
+    ),
+    *_two_seeds(
+        "fashion-resnet",
+        "Small residual net",
+        "resnet",
+        {**_FASHION, "widths": [16, 32, 64], "blocks": [1, 1, 1], "norm": "batch", "shortcut": "conv"},
+        {**_CNN, "epochs": 6},
+        "Basic blocks with BatchNorm: a residual stream ties several layers to one permutation.",
+    ),
+    *_parting("fashion-cnn-shared", "Plain CNN", _PLAIN, _CNN, 3),
+    *_two_seeds(
+        "cifar-cnn",
+        "Colour CNN + BN",
+        "cnn",
+        {**_CIFAR, "widths": [64, 128, 256, 256], "norm": "batch"},
+        _COLOUR,
+        "Colour images; trained with random flips and crops.",
+    ),
+)

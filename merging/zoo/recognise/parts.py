@@ -1,0 +1,68 @@
+"""The layers of a state dict: its tensors gathered by the module that holds them, by kind and in order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Shapes = Mapping[str, tuple[int, ...]]
+Kind = Literal["conv", "linear", "norm", "other"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One module with tensors of its own. prefix: with its dot, "" at the top; tensors: last name -> shape."""
+
+    prefix: str
+    kind: Kind
+    tensors: dict[str, tuple[int, ...]]
+
+    @property
+    def weight(self) -> tuple[int, ...]:
+        """Shape of the weight: (out, in) linear, (out, in, height, width) conv, (units,) norm."""
+        return self.tensors.get("weight", ())
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A candidate, not yet proved: names maps every tensor name of ours to the file's."""
+
+    architecture: str
+    config: dict[str, object]
+    names: dict[str, str]
+
+
+def parts_of(shapes: Shapes) -> list[Part]:
+    """The modules in the order in which the file first names them."""
+    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    for name, shape in shapes.items():
+        prefix, _, last = name.rpartition(".")
+        found.setdefault(f"{prefix}." if prefix else "", {})[last] = shape
+    return [Part(prefix, _kind(tensors), tensors) for prefix, tensors in found.items()]
+
+
+def natural(text: str) -> list[tuple[int, int, str]]:
+    """A sort key that counts: fc2 before fc10, numbers before words."""
+    pieces = re.split(r"(\d+)", text)
+    return [(0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in pieces if piece]
+
+
+def renamed(pairs: list[tuple[str, Part]]) -> dict[str, str]:
+    """Our tensor names -> the file's, for modules paired one to one: (our prefix with its dot, the file's part)."""
+    return {f"{ours}{last}": f"{part.prefix}{last}" for ours, part in pairs for last in part.tensors}
+
+
+def image_shape(features: int) -> list[int]:
+    """(channels, height, width) of a flattened image: square and grey where possible, else square and coloured."""
+    for channels in (1, 3):
+        side = round((features / channels) ** 0.5)
+        if channels * side * side == features:
+            return [channels, side, side]
+    return [1, 1, features]
+
+
+def _kind(tensors: Mapping[str, tuple[int, ...]]) -> Kind:
+    dimensions = len(tensors.get("weight", ()))
+    return {4: "conv", 2: "linear", 1: "norm"}.get(dimensions, "other")  # type: ignore[return-value]

@@ -1,0 +1,83 @@
+"""Residual nets under their common public names: `conv1`, `bn1`, `layer1.0.conv1` ..., `shortcut` or `downsample`,
+`linear` or `fc`. Source of the layouts: He et al. 2015 (arXiv:1512.03385), sections 4.1 and 4.2.
+"""
+
+from __future__ import annotations
+
+import re
+
+from merging.zoo.recognise.parts import Guess, Shapes
+
+_BLOCK = re.compile(r"layer(\d+)\.(\d+)\.(.+)")
+_SHORTCUTS = ("shortcut", "downsample")
+_HEADS = ("linear", "fc")
+TORCHVISION = {"tv_resnet18": ([2, 2, 2, 2], "basic"), "tv_resnet50": ([3, 4, 6, 3], "bottleneck")}
+
+
+def residual(shapes: Shapes) -> Guess | None:
+    """A residual net of basic blocks, or torchvision's ResNet-18/50; None for nets of other names."""
+    stem, head = shapes.get("conv1.weight", ()), next((name for name in _HEADS if shapes.get(f"{name}.weight")), None)
+    blocks = _blocks(shapes)
+    if len(stem) != 4 or head is None or not blocks:
+        return None
+    config: dict[str, object] = {"classes": shapes[f"{head}.weight"][0]}
+    kind = "bottleneck" if any(name.endswith(".conv3.weight") for name in shapes) else "basic"
+    if stem[2] == 7 or kind == "bottleneck":
+        known = next((key for key, plan in TORCHVISION.items() if plan == (blocks, kind)), None)
+        return Guess(known, config, _names(shapes, head, "fc", "downsample")) if known else None
+    first = [shapes.get(f"layer{s}.{_first(shapes, s)}.conv1.weight") for s in range(1, len(blocks) + 1)]
+    widths = [shape[0] if shape else 0 for shape in first]
+    config = {"in_shape": [stem[1], *((28, 28) if stem[1] == 1 else (32, 32))], **config}
+    shortcut = _shortcut(shapes, len(blocks))
+    if _is_cifar(shapes, widths, blocks) and shortcut != "identity":
+        key = f"resnet{6 * blocks[0] + 2}"
+        return Guess(
+            key, config | {"width": widths[0], "shortcut": shortcut}, _names(shapes, head, "linear", "shortcut")
+        )
+    config |= {"widths": widths, "blocks": blocks, "norm": _norm(shapes), "shortcut": shortcut}
+    return Guess("resnet", config, _names(shapes, head, "fc", "shortcut"))
+
+
+def _blocks(shapes: Shapes) -> list[int]:
+    """How many blocks each stage has; empty where stages are missing."""
+    found: dict[int, set[str]] = {}
+    for name in shapes:
+        if match := _BLOCK.fullmatch(name):
+            found.setdefault(int(match[1]), set()).add(match[2])
+    whole = sorted(found) == list(range(1, len(found) + 1))
+    return [len(found[stage]) for stage in sorted(found)] if whole else []
+
+
+def _first(shapes: Shapes, stage: int) -> int:
+    """The number of a stage's first block: 1 where a pool without tensors stands before it."""
+    return 0 if any(name.startswith(f"layer{stage}.0.") for name in shapes) else 1
+
+
+def _shortcut(shapes: Shapes, stages: int) -> str:
+    if any(f".{word}." in name for name in shapes for word in _SHORTCUTS):
+        return "conv"
+    return "identity" if any(_first(shapes, stage) for stage in range(2, stages + 1)) else "pad"
+
+
+def _norm(shapes: Shapes) -> str:
+    if "bn1.running_mean" in shapes:
+        return "batch"
+    return "layer" if "bn1.weight" in shapes else "none"
+
+
+def _is_cifar(shapes: Shapes, widths: list[int], blocks: list[int]) -> bool:
+    plan = [widths[0], 2 * widths[0], 4 * widths[0]]
+    return widths == plan and blocks in ([n] * 3 for n in (3, 5, 7, 9)) and _norm(shapes) == "batch"
+
+
+def _names(shapes: Shapes, head: str, our_head: str, our_shortcut: str) -> dict[str, str]:
+    """Our names -> the file's: only the head's and the shortcuts' words differ."""
+
+    def ours(name: str) -> str:
+        if name.startswith(f"{head}."):
+            return f"{our_head}{name.removeprefix(head)}"
+        for word in _SHORTCUTS:
+            name = re.sub(rf"^(layer\d+\.\d+)\.{word}\.", rf"\1.{our_shortcut}.", name)
+        return name
+
+    return {ours(name): name for name in shapes}

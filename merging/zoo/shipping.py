@@ -1,0 +1,146 @@
+"""Trained nets as files: safetensors with their story in the metadata, and the manifest that lists a folder of them."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from merging.errors import DataUnavailable, InvalidSetting
+from merging.zoo.architectures.names import describe
+from merging.zoo.datasets import load
+from merging.zoo.recipes import RECIPES, Recipe
+from merging.zoo.training import Report, TrainedModel, train
+
+METADATA_KEY = "mergescope"
+FORMAT = 1
+THREADS = 1  # the order of a sum follows the threads, so the shipped bytes are made with one on any machine
+
+
+def train_one(
+    architecture: str,
+    config: Mapping[str, Any],
+    dataset: str,
+    path: Path,
+    *,
+    name: str = "",
+    device: str = "cpu",
+    report: Report | None = None,
+    **options: Any,
+) -> TrainedModel:
+    """Train a net and save it; options are the fields of TrainingSettings.
+
+    Raises what `train` raises; nothing is written then.
+    """
+    trained = train(architecture, config, dataset, device=device, report=report, **options)
+    save(trained, path, name=name or path.stem)
+    return trained
+
+
+def train_shipped(ids: list[str] | None, out: Path, report: Report | None = None) -> Path:
+    """Train these shipped checkpoints (None: all) into the folder `out` with one thread; gives the manifest's path.
+
+    The manifest is written anew after every checkpoint. Raises InvalidSetting for an unknown id, DataUnavailable where
+    the full training split is not on this machine: the shipped part of it would make another net under the same name.
+    """
+    known = {recipe.id: recipe for recipe in RECIPES}
+    unknown = [name for name in ids or () if name not in known]
+    if unknown:
+        raise InvalidSetting(f"no shipped checkpoint is called {unknown[0]!r}; known: {', '.join(known)}")
+    chosen = [known[name] for name in (known if ids is None else ids)]
+    for dataset in {recipe.dataset: None for recipe in chosen}:
+        if not load(dataset, "train").complete:
+            raise DataUnavailable(f"only a part of {dataset} is here; run `python -m merging download {dataset}` first")
+    out.mkdir(parents=True, exist_ok=True)
+    for recipe in chosen:
+        with _threads(THREADS):
+            trained = train(recipe.architecture, recipe.config, recipe.dataset, report=report, **_options(recipe))
+            save(trained, out / f"{recipe.id}.safetensors", name=recipe.name)
+        write_manifest(out)
+    return out / "manifest.json"
+
+
+def save(trained: TrainedModel, path: Path, *, name: str) -> None:
+    """Write float32 weights and, under one metadata key, all that a reader needs to rebuild and describe the net."""
+    story = {
+        "format": FORMAT,
+        "name": name,
+        "architecture": trained.architecture,
+        "config": trained.config,
+        "dataset": trained.dataset,
+        "classes": trained.classes,
+        "mean": trained.mean,
+        "std": trained.std,
+        "seed": trained.settings.seed,
+        "epochs": trained.settings.epochs,
+        "options": trained.options,
+        "metrics": trained.metrics,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+    state = {key: value.contiguous() for key, value in trained.module.state_dict().items()}
+    partial = path.with_suffix(".partial")
+    save_file(state, partial, metadata={METADATA_KEY: json.dumps(story)})
+    partial.replace(path)
+
+
+def write_manifest(folder: Path) -> Path:
+    """List the shipped checkpoints that are in the folder, in the order of the recipes; gives the manifest's path."""
+    present = [(recipe, folder / f"{recipe.id}.safetensors") for recipe in RECIPES]
+    entries = [_entry(recipe, path) for recipe, path in present if path.is_file()]
+    partial = folder / "manifest.partial"
+    partial.write_text(
+        json.dumps({"format": FORMAT, "checkpoints": entries}, indent=1, ensure_ascii=False) + "\n", "utf-8"
+    )
+    return partial.replace(folder / "manifest.json")
+
+
+def _entry(recipe: Recipe, path: Path) -> dict[str, Any]:
+    with safe_open(path, framework="pt") as file:
+        story = json.loads(file.metadata()[METADATA_KEY])
+        sizes = {key: file.get_tensor(key).numel() for key in file.keys()}  # noqa: SIM118 (no mapping)
+    content = path.read_bytes()
+    metrics = story["metrics"]
+    copied = ("architecture", "config", "dataset", "classes", "mean", "std", "seed", "epochs", "options")
+    return {
+        "id": recipe.id,
+        "name": story["name"],
+        "file": path.name,
+        **{key: story[key] for key in copied},
+        "architecture_label": describe(story["architecture"], story["config"]),
+        "command": recipe.command,
+        "accuracy": metrics["accuracy"],
+        "loss": metrics["loss"],
+        "train_accuracy": metrics["train_accuracy"],
+        "train_loss": metrics["train_loss"],
+        "parameters": sum(size for key, size in sizes.items() if not _is_statistic(key)),
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "notes": recipe.notes,
+        "pair": recipe.pair,
+        "tags": list(recipe.tags),
+    }
+
+
+def _is_statistic(key: str) -> bool:
+    return key.endswith(("running_mean", "running_var", "num_batches_tracked"))
+
+
+def _options(recipe: Recipe) -> dict[str, Any]:
+    branch = recipe.options.get("branch")
+    return {**recipe.options, "branch": tuple(branch) if branch else None}
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

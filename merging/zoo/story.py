@@ -1,0 +1,103 @@
+"""What a checkpoint says about its net (architecture, data, seed ...): foreign words, and so checked. torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from merging.errors import CheckpointError
+from merging.zoo.architectures.names import NAMES
+
+MAX_NAME = 120
+MAX_CLASSES = 10_000
+MAX_NUMBER = 100_000  # of any width, class or pixel count in a configuration
+MAX_BLOCKS = 256
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything but the weights. mean, std: one value a channel of images in 0..1; empty words mean "not known"."""
+
+    name: str = ""
+    architecture: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    dataset: str = ""
+    classes: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    seed: int | None = None
+    epochs: int | None = None
+
+
+def read_story(raw: Mapping[str, Any]) -> Story:
+    """A file's metadata as a Story. Raises CheckpointError naming the field that is not what it must be."""
+    architecture = raw.get("architecture", "")
+    if architecture not in ("", *NAMES):
+        raise _wrong("architecture", f"is none of {', '.join(NAMES)}")
+    return Story(
+        name=clean_name(raw.get("name", "")),
+        architecture=architecture,
+        config=_config(raw.get("config", {})),
+        dataset=_word(raw, "dataset"),
+        classes=_words(raw.get("classes", ())),
+        mean=_numbers(raw, "mean"),
+        std=_numbers(raw, "std"),
+        seed=_count(raw, "seed"),
+        epochs=_count(raw, "epochs"),
+    )
+
+
+def clean_name(text: Any) -> str:
+    """A name as a person may be shown it: printable, one line, at most 120 characters; paths lose their folders."""
+    last = str(text)[-4 * MAX_NAME :].replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(letter for letter in last if letter.isprintable()).strip()[:MAX_NAME]
+
+
+def _config(raw: Any) -> dict[str, Any]:
+    if not isinstance(raw, dict) or len(raw) > 16 or not all(_is_small(value) for value in raw.values()):
+        raise _wrong("config", f"is not a short table of words and whole numbers up to {MAX_NUMBER}")
+    blocks = raw.get("blocks", [])
+    if isinstance(blocks, list) and sum(block for block in blocks if isinstance(block, int)) > MAX_BLOCKS:
+        raise _wrong("config", f"asks for more than {MAX_BLOCKS} blocks")
+    return dict(raw)
+
+
+def _is_small(value: Any) -> bool:
+    if isinstance(value, list):
+        return len(value) <= 64 and all(type(item) is int and 0 < item <= MAX_NUMBER for item in value)
+    return (type(value) is int and 0 < value <= MAX_NUMBER) or (isinstance(value, str) and len(value) <= 40)
+
+
+def _word(raw: Mapping[str, Any], key: str) -> str:
+    value = raw.get(key) or ""
+    if not isinstance(value, str) or len(value) > MAX_NAME:
+        raise _wrong(key, "is not a short word")
+    return clean_name(value)
+
+
+def _words(raw: Any) -> tuple[str, ...]:
+    if not isinstance(raw, (list, tuple)) or len(raw) > MAX_CLASSES or not all(isinstance(word, str) for word in raw):
+        raise _wrong("classes", f"is not a list of at most {MAX_CLASSES} names")
+    return tuple("".join(letter for letter in word[:MAX_NAME] if letter.isprintable()) for word in raw)
+
+
+def _numbers(raw: Mapping[str, Any], key: str) -> tuple[float, ...]:
+    values = raw.get(key) or ()
+    listed = values if isinstance(values, (list, tuple)) else ("",)
+    if len(listed) > 16 or not all(type(value) in (int, float) and abs(value) < 1e6 for value in listed):
+        raise _wrong(key, "is not a short list of numbers")
+    if key == "std" and not all(value > 0 for value in listed):
+        raise _wrong(key, "holds a value that is not above 0")
+    return tuple(float(value) for value in listed)
+
+
+def _count(raw: Mapping[str, Any], key: str) -> int | None:
+    value = raw.get(key)
+    if value is None or (type(value) is int and 0 <= value < 2**63):
+        return value
+    raise _wrong(key, "is not a whole number")
+
+
+def _wrong(key: str, what: str) -> CheckpointError:
+    return CheckpointError(f"The file's mergescope metadata is damaged: {key} {what}. Save the weights without it.")

@@ -1,0 +1,187 @@
+"""Training a built-in architecture: one loop, Adam with a one-cycle rate, the same bytes for the same seed.
+
+"Same" holds on one CPU with one torch build and one number of threads: sums are ordered by the threads. On a GPU
+some of torch's backward kernels add in no fixed order.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from merging.errors import InvalidSetting
+from merging.zoo.architectures.table import build
+from merging.zoo.augment import AUGMENTATIONS
+from merging.zoo.datasets import ImageSet, facts, load
+
+Report = Callable[[str, float, str], None]
+EVALUATION_BATCH = 500
+REPORT_EVERY = 20  # batches; well under a second each, so a cancelled training stops soon
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a net is trained; JSON-able.
+
+    lr is the peak of the one-cycle rate. branch = (epoch, seed): from that epoch on the order of the data follows the
+    other seed, so that two nets with one seed and two branches share their first epochs exactly. precision "bfloat16"
+    multiplies in bfloat16; weights, gradients and the optimiser stay float32.
+    """
+
+    epochs: int = 5
+    seed: int = 0
+    batch: int = 256
+    lr: float = 3e-3
+    weight_decay: float = 0.0
+    augment: str = "none"
+    precision: str = "float32"
+    branch: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 2 or self.lr <= 0 or self.weight_decay < 0:
+            raise InvalidSetting("epochs >= 1, batch >= 2, lr > 0 and weight_decay >= 0 are needed")
+        if self.augment not in AUGMENTATIONS:
+            raise InvalidSetting(f"augment is one of {', '.join(AUGMENTATIONS)}; got {self.augment!r}")
+        if self.precision not in ("float32", "bfloat16"):
+            raise InvalidSetting(f"precision is float32 or bfloat16; got {self.precision!r}")
+
+    def order_seed(self, epoch: int) -> int:
+        """The seed of one epoch's data order and augmentation: a mix of the seed (or branch's seed) and the epoch."""
+        seed = self.branch[1] if self.branch and epoch >= self.branch[0] else self.seed
+        return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean cross-entropy in nats and the fraction of images classified correctly."""
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A trained net in eval mode with all that its checkpoint states; history has one entry an epoch."""
+
+    module: nn.Module
+    architecture: str
+    config: dict[str, Any]
+    dataset: str
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    settings: TrainingSettings
+    metrics: dict[str, float]
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The training settings as JSON values."""
+        return asdict(self.settings)
+
+
+def train(
+    architecture: str,
+    config: Mapping[str, Any],
+    dataset: str | tuple[ImageSet, ImageSet],
+    *,
+    device: str = "cpu",
+    report: Report | None = None,
+    start: Mapping[str, Tensor] | None = None,
+    **options: Any,
+) -> TrainedModel:
+    """Train a net from its seed, or from the weights `start`, on a data set or a (training, test) pair of image sets.
+
+    options are the fields of TrainingSettings (epochs, seed, batch, lr, ...). report(stage, fraction, message) is
+    called every 20 batches and may raise Cancelled to stop. The caller's random state is left as it was.
+    Raises InvalidSetting, UnknownArchitecture or DataUnavailable before any work is done.
+    """
+    settings = _settings(options)
+    images, test = (load(dataset, "train"), load(dataset, "test")) if isinstance(dataset, str) else dataset
+    known = facts(images.name)
+    full = {"in_shape": list(known.shape), "classes": len(images.classes), **config}
+    full = {key: value for key, value in full.items() if key != "in_shape" or not architecture.startswith("tv_")}
+    module = build(architecture, full, known.mean, known.std, seed=settings.seed).to(device)
+    if start is not None:
+        module.load_state_dict(dict(start))
+    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
+        torch.manual_seed(settings.seed)  # for dropout; the data's order has generators of its own
+        history = _fit(module, images, settings, device, report or _silent)
+    score, fitted = evaluate(module, test, device=device), evaluate(module, images, device=device)
+    metrics = {"loss": score.loss, "accuracy": score.accuracy}
+    metrics |= {"train_loss": fitted.loss, "train_accuracy": fitted.accuracy}
+    return TrainedModel(
+        module.cpu(), architecture, full, images.name, images.classes, known.mean, known.std, settings, metrics, history
+    )
+
+
+@torch.no_grad()
+def evaluate(module: nn.Module, images: ImageSet, *, device: str = "cpu") -> Score:
+    """Loss and accuracy in eval mode and float32; the module is left in eval mode."""
+    module.eval()
+    loss = correct = 0.0
+    for first in range(0, len(images), EVALUATION_BATCH):
+        chosen = slice(first, first + EVALUATION_BATCH)
+        logits = module(torch.from_numpy(images.images[chosen].copy()).to(device).float() / 255)
+        labels = torch.from_numpy(images.labels[chosen].copy()).to(device)
+        loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+        correct += float((logits.argmax(1) == labels).sum())
+    return Score(loss / len(images), correct / len(images))
+
+
+def _settings(options: dict[str, Any]) -> TrainingSettings:
+    unknown = set(options) - set(TrainingSettings.__dataclass_fields__)
+    if unknown:
+        known = ", ".join(TrainingSettings.__dataclass_fields__)
+        raise InvalidSetting(f"training has no setting {sorted(unknown)[0]!r}; it has {known}")
+    return TrainingSettings(**options)
+
+
+def _fit(
+    module: nn.Module, images: ImageSet, settings: TrainingSettings, device: str, report: Report
+) -> list[dict[str, float]]:
+    # The last, shorter batch of an epoch is left out: BatchNorm cannot use one image, and the order changes each epoch.
+    steps = max(1, len(images) // settings.batch)
+    optimiser = torch.optim.AdamW(module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.lr, total_steps=settings.epochs * steps)
+    pixels, labels = torch.from_numpy(images.images.copy()), torch.from_numpy(images.labels.copy())
+    history = []
+    _lay_out(module.train(), torch.channels_last)  # convolutions are up to twice as fast in this layout
+    for epoch in range(settings.epochs):
+        generator = torch.Generator().manual_seed(settings.order_seed(epoch))
+        order, total = torch.randperm(len(images), generator=generator), 0.0
+        for step in range(steps):
+            chosen = order[step * settings.batch : (step + 1) * settings.batch]
+            inputs = AUGMENTATIONS[settings.augment](pixels[chosen], generator)
+            inputs = (inputs.to(device).float() / 255).contiguous(memory_format=torch.channels_last)
+            loss = _step(module, inputs, labels[chosen].to(device), optimiser, settings.precision)
+            schedule.step()
+            total += loss
+            if step % REPORT_EVERY == 0:
+                done = (epoch * steps + step) / (settings.epochs * steps)
+                report("train", done, f"epoch {epoch + 1} of {settings.epochs}, loss {loss:.3f}")
+        history.append({"epoch": epoch + 1, "train_loss": total / steps})
+    report("train", 1.0, "trained")
+    _lay_out(module.eval(), torch.contiguous_format)
+    return history
+
+
+def _lay_out(module: nn.Module, layout: torch.memory_format) -> None:
+    module.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stubs leave this keyword out
+
+
+def _step(module: nn.Module, inputs: Tensor, labels: Tensor, optimiser: torch.optim.Optimizer, precision: str) -> float:
+    optimiser.zero_grad(set_to_none=True)
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        loss = F.cross_entropy(module(inputs), labels)
+    loss.backward()
+    optimiser.step()
+    return float(loss.detach())
+
+
+def _silent(stage: str, fraction: float, message: str) -> None:
+    """The report of a caller who does not ask for one."""

@@ -1,0 +1,31 @@
+"""The queue: what runs, what waits, what came of it, and who does the work."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ui.chosen import PREFIX
+from ui.job_rows import KINDS, job_list, worker_lines
+from ui.screens import link
+from ui.state import ledger, owner
+
+st.markdown("### Jobs", anchors=False)
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    whose = st.segmented_control("Whose", ["mine", "everybody's"], default="everybody's", key="whose", required=True)
+    kinds = st.pills("What", list(KINDS), format_func=KINDS.__getitem__, default="merge", selection_mode="multi")
+job_list(owner() if whose == "mine" else None, list(kinds or KINDS))
+st.markdown("**Workers**")
+lines = worker_lines(ledger().workers())
+if lines:
+    st.dataframe(
+        lines, hide_index=True, width="stretch", alt="Workers with their device, what they do and their memory"
+    )
+    if all(line["GPU memory"] == "no GPU" for line in lines):
+        st.caption("No GPU was found: all work is done on the CPU, which takes longer.")
+else:
+    st.caption("No worker has told of itself in the last half minute. One starts with the app and needs ten seconds.")
+examples = [job for job in ledger().examples() if job.kind == "merge"]
+if examples:
+    st.markdown("**Finished examples that come with the program**")
+for job in examples:
+    link("merge", job.title, run=job.id[:PREFIX], icon=":material/science:")

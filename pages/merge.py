@@ -1,0 +1,55 @@
+"""The first screen: two networks on the left, what happened half-way on the right, three presets beneath."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ui.chosen import chosen, request_of
+from ui.guard import in_words
+from ui.merge_form import fill_once, merge_form
+from ui.presets import cards, open_wanted
+from ui.result import result
+from ui.run_bar import again, run_bar
+from ui.state import ledger, merge_report
+from ui.states import nothing, unfinished
+
+open_wanted()
+found = chosen()
+fill_once(request_of(found.job) if found.job else None, found.short)
+st.markdown(
+    "Two networks can learn the same task equally well and still not mix: average their weights, and the result often "
+    "fails. **Mergescope merges networks and shows what happened** to the accuracy, to the layers and to each neuron."
+)
+
+
+@st.fragment
+def form() -> None:
+    """Widgets re-run on their own, so that the charts beside them stay as they are."""
+    with in_words():
+        request = merge_form()
+        if request is not None:
+            again(request)
+            st.rerun(scope="app")
+
+
+with st.container(key="screen"):
+    left, right = st.columns([4, 9], gap="medium")
+with left.container(border=True):
+    st.subheader("Two networks", anchor=False)
+    form()
+with right:
+    if found.job is not None:
+        run_bar(found.job, found.report, "merge")
+    if found.report is not None:
+        result(found.report)
+    elif found.job is not None:
+        unfinished(found)
+        old = ledger().job(st.session_state.get("last_done", ""))
+        report = merge_report(old) if old is not None and old.id != found.job.id else None
+        if report is not None:
+            st.caption("The result before this one:")
+            with st.container(key="dimmed"):
+                result(report, key=" old")
+    else:
+        nothing(found, "merge")
+cards()

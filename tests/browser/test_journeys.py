@@ -1,0 +1,140 @@
+"""What people do, in a real browser against a real server with a real worker. Tests wait for states, never for time."""
+
+import json
+import re
+
+import pytest
+
+STILL = "[data-testid=stApp][data-test-script-state=notRunning]"
+SMALL = "MLP 3×128 · Fashion-MNIST · seed {}"
+
+
+def go(page, path="/"):
+    page.goto(path)
+    page.wait_for_selector(STILL)
+
+
+def choose(page, label, option):
+    box = page.get_by_role("combobox", name=re.compile(label))
+    box.click()
+    box.fill(option)
+    page.get_by_role("option", name=option).first.click()
+    page.wait_for_selector(STILL)
+
+
+def set_number(page, label, value):
+    box = page.get_by_role("spinbutton", name=re.compile(label))
+    box.fill(str(value))
+    box.press("Enter")
+    page.wait_for_selector(STILL)
+
+
+def chart(page):
+    return page.locator("[data-testid=stPlotlyChart] .main-svg").first
+
+
+def run_merge(page, images=200, points=5, seed=0):
+    go(page)
+    for number, name in enumerate("AB"):
+        choose(page, f"Network {name}", SMALL.format(number))
+    for label, value in (("Seed", seed), ("Points", points), ("Images", images)):
+        set_number(page, label, value)
+    page.get_by_role("button", name="Run merge").click()
+
+
+@pytest.fixture(scope="module")
+def finished(chromium, server):
+    """The address of a small merge that was run in the browser and watched until it was done."""
+    context = chromium.new_context(base_url=server.url)
+    context.set_default_timeout(90_000)
+    page = context.new_page()
+    run_merge(page)
+    page.get_by_text(re.compile("in the queue|Load the networks")).first.wait_for()
+    page.get_by_text("Naive average").first.wait_for()
+    chart(page).wait_for()
+    run = re.search(r"run=([0-9a-f]{12})", page.url)
+    assert run
+    headline = page.get_by_role("heading", level=2).first.inner_text()
+    context.close()
+    return run[1], headline
+
+
+def test_the_first_screen_shows_a_finished_example_without_a_click(visitor):
+    go(visitor)
+    visitor.get_by_text("Naive average").first.wait_for()
+    chart(visitor).wait_for()
+    assert visitor.get_by_text("· example").first.is_visible()
+
+
+def test_a_merge_runs_and_its_address_shows_the_same_to_somebody_else(visitor, finished):
+    run, headline = finished
+    go(visitor, f"/?run={run}")
+    chart(visitor).wait_for()
+    assert visitor.get_by_role("heading", level=2).first.inner_text() == headline
+    assert visitor.get_by_text("ok", exact=False).first.is_visible()
+    assert visitor.get_by_role("button", name="Delete").count() == 0
+
+
+def test_the_chart_follows_its_controls(visitor, finished):
+    go(visitor, f"/?run={finished[0]}")
+    visitor.get_by_text("Loss (nats per image)").first.wait_for()
+    visitor.get_by_role("radio", name="Accuracy").or_(visitor.get_by_role("button", name="Accuracy")).first.click()
+    visitor.get_by_text("Accuracy (%)").first.wait_for()
+    assert "metric=Accuracy" in visitor.url
+
+
+def test_a_running_merge_can_be_cancelled(visitor):
+    run_merge(visitor, images=10_000, points=101)
+    visitor.get_by_role("button", name="Cancel").click()
+    visitor.get_by_text("This run was cancelled.").wait_for()
+    assert visitor.get_by_role("button", name="Run it again", exact=True).is_visible()
+
+
+def test_a_click_on_a_cell_leads_to_the_neurons_of_its_layer(visitor, finished):
+    go(visitor, f"/similarity?run={finished[0]}")
+    area = visitor.locator("[data-testid=stPlotlyChart] .nsewdrag").first
+    area.wait_for()
+    box = area.bounding_box()
+    visitor.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * (2.5 / 7))
+    visitor.get_by_text(re.compile("A: layers.2")).first.wait_for()
+    visitor.mouse.down()
+    visitor.mouse.up()
+    visitor.wait_for_url(re.compile(r"/neurons\?.*layer=layers\.2"))
+    visitor.get_by_text("What became of each unit?").wait_for()
+
+
+def test_the_numbers_can_be_taken_along(visitor, finished):
+    go(visitor, f"/?run={finished[0]}")
+    visitor.get_by_role("button", name="Downloads").click()
+    with visitor.expect_download() as download:
+        visitor.get_by_role("button", name="Numbers (JSON)").click()
+    numbers = json.loads(download.value.path().read_text())
+    assert len(numbers["curves"]["naive"]["test"]["loss"]) == 5
+
+
+def test_pictures_arrive_while_one_looks(visitor, finished):
+    go(visitor, f"/neurons?run={finished[0]}&layer=layers.0&unit=3")
+    picture = visitor.get_by_role("img", name=re.compile("Picture that excites unit 3 of A"))
+    picture.wait_for()
+    assert picture.evaluate("image => image.naturalWidth") == 28
+    visitor.get_by_role("link", name="All units of the layer").click()
+    visitor.get_by_text("What became of each unit?").wait_for()
+    visitor.get_by_role("link", name=re.compile("^Unit 5|Unit 5$")).click()
+    visitor.get_by_text("Unit 5 of layers.0").wait_for()
+
+
+def test_a_narrow_screen_needs_no_sideways_scrolling(visitor, finished):
+    visitor.set_viewport_size({"width": 400, "height": 800})
+    for page in ("", "similarity", "models", "jobs"):
+        go(visitor, f"/{page}?run={finished[0]}")
+        main = visitor.locator("[data-testid=stMain]")
+        assert main.evaluate("main => main.scrollWidth - main.clientWidth") <= 0, page
+
+
+def test_what_was_found_is_still_there_after_a_restart(visitor, server, finished):
+    run, headline = finished
+    server.stop()
+    server.start()
+    go(visitor, f"/?run={run}")
+    chart(visitor).wait_for()
+    assert visitor.get_by_role("heading", level=2).first.inner_text() == headline

@@ -1,0 +1,28 @@
+"""What every test shares: one thread, drawn cases that repeat, and a home of its own so that no test writes yours."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import settings
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the tests' nets are too small for threads
+
+# Shared machines are slow at times, and the same cases every run make a failure one that can be repeated.
+settings.register_profile("mergescope", deadline=None, derandomize=True, max_examples=25)
+settings.load_profile("mergescope")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser journeys last: they are the slowest, and Playwright's event loop runs on in this thread until its end."""
+    items.sort(key=lambda item: "browser" in item.path.parts)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory):
+    """A folder for ledgers and stores, set as MERGESCOPE_HOME for the tests and for all processes they start."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MERGESCOPE_HOME", str(folder))
+        yield folder

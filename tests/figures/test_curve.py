@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from merging.figures.curve import base_at, curve_figure, describe_curves
+from merging.figures.palette import STYLES, alt_text, page
+from tests.figures.made import report
+
+REPORT = report({}, corrected=True)
+
+
+def trace(fig, name):
+    return next(trace for trace in fig.data if trace.meta == name)
+
+
+@pytest.mark.parametrize("metric", ["loss", "accuracy", "ece"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_every_curve_keeps_its_colour_dash_and_marker(metric, split):
+    fig = curve_figure(REPORT, metric, split)
+    for kind in ("naive", "aligned", "corrected"):
+        drawn, style = trace(fig, kind), STYLES[kind]
+        assert (drawn.line.color, drawn.line.dash, drawn.marker.symbol) == (style.color, style.dash, style.symbol)
+        np.testing.assert_allclose(
+            drawn.y, getattr(REPORT.curves[kind][split], metric) * (1 if metric == "loss" else 100)
+        )
+
+
+def test_the_styles_differ_for_eyes_that_see_no_colour():
+    kinds = ("naive", "aligned", "corrected", "ensemble")
+    assert len({(STYLES[kind].dash, STYLES[kind].symbol) for kind in kinds}) == len(kinds)
+
+
+def test_raw_ends_are_dots_and_the_ensemble_is_a_line():
+    fig = curve_figure(REPORT, "accuracy")
+    ends = REPORT.curves["naive"]["test"].ends
+    assert [(trace(fig, name).x[0], trace(fig, name).y[0]) for name in "AB"] == [
+        (0, pytest.approx(100 * ends[0].accuracy)),
+        (1, pytest.approx(100 * ends[1].accuracy)),
+    ]
+    assert list(trace(fig, "ensemble").y) == [pytest.approx(90.3)] * 2
+
+
+@pytest.mark.parametrize("above", ["mean", "chord"])
+@pytest.mark.parametrize("metric", ["loss", "accuracy"])
+def test_the_bracket_stands_at_the_peak_and_is_as_high_as_the_barrier(metric, above):
+    curve = REPORT.curves["naive"]["test"]
+    barrier, scale = curve.barrier(metric, above=above), 1 if metric == "loss" else 100
+    bracket = trace(curve_figure(REPORT, metric, above=above), "bracket naive")
+    low, high = bracket.y[3], bracket.y[4]
+    assert bracket.x[3] == barrier.at
+    assert abs(high - low) == pytest.approx(scale * barrier.height)
+    assert low == pytest.approx(scale * base_at(curve, metric, above, barrier.at))
+    peak = getattr(curve, metric)[list(curve.lambdas).index(barrier.at)]
+    assert high == pytest.approx(scale * peak)
+
+
+def test_axes_have_titles_with_units():
+    assert "nats" in curve_figure(REPORT, "loss").layout.yaxis.title.text
+    assert "%" in curve_figure(REPORT, "ece").layout.yaxis.title.text
+    assert "0 = A, 1 = B" in curve_figure(REPORT).layout.xaxis.title.text
+
+
+def test_the_figure_is_described_in_words():
+    words = alt_text(curve_figure(REPORT, "accuracy"))
+    assert "naive average: 39.4 % half-way, barrier 50.0 pp at λ 0.50" in words
+    assert "ensemble: 90.3 %" in words
+
+
+def test_without_images_the_words_say_why():
+    assert describe_curves(report({}, images=False), "loss", "test") == (
+        "No curves: The images of Fashion-MNIST are not on this machine."
+    )
+
+
+def test_a_downloaded_page_needs_no_network_and_shows_titles_as_text():
+    text = page([(curve_figure(REPORT), "A <b>title</b>"), (curve_figure(REPORT, "ece"), "Another")])
+    assert "A &lt;b&gt;title&lt;/b&gt;" in text
+    assert "<script src=" not in text
+    assert text.count("plotly-graph-div") >= 2

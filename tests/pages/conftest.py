@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from merging.work.ledger import Ledger
+
+MAIN = Path(__file__).resolve().parents[2] / "ui" / "main.py"
+PAGES = MAIN.parents[1] / "pages"
+
+
+@pytest.fixture
+def ledger(tmp_path, monkeypatch):
+    """An empty ledger that the pages of this test read."""
+    monkeypatch.setenv("MERGESCOPE_HOME", str(tmp_path))
+    return Ledger(tmp_path)
+
+
+@pytest.fixture
+def open_page(ledger):
+    """Open a page as a visitor would: `open_page("merge", run=...)` gives the AppTest after its first run."""
+
+    def open(page: str = "merge", **params: str) -> AppTest:
+        app = AppTest.from_file(str(MAIN), default_timeout=20)
+        for name, value in params.items():
+            app.query_params[name] = value
+        if page != "merge":
+            app.switch_page(str(PAGES / f"{page}.py"))
+        app.run()
+        assert not app.exception, app.exception
+        return app
+
+    return open

@@ -1,0 +1,194 @@
+import sqlite3
+from dataclasses import fields
+
+from merging.methods import ROLES, table
+from tests.pages.ledgers import SOMEBODY, done, failed, merge_request, queued, running
+
+
+def texts(app, *kinds):
+    return "\n".join(element.value for kind in kinds for element in getattr(app, kind))
+
+
+def press(app, label):
+    return next(button for button in app.button if button.label == label).click().run()
+
+
+def test_a_finished_run_shows_its_numbers(ledger, open_page):
+    run = done(ledger)
+    app = open_page(run=run[:12])
+    assert {metric.label: metric.value for metric in app.metric}["Naive average"] == "39.4 %"
+    table = next(m.value for m in app.markdown if "barrier above the mean" in m.value)
+    assert "| naive average | 1.70 | 1.40 | 1.40 | 0.50 |" in table
+    assert not app.error
+
+
+def test_the_address_names_the_run_and_what_one_looks_at(ledger, open_page):
+    run = done(ledger)
+    app = open_page(run=run[:12], metric="Accuracy")
+    assert f"?run={run[:12]}&metric=Accuracy" in texts(app, "code")
+    table = next(m.value for m in app.markdown if "barrier above the mean" in m.value)
+    assert "| naive average | 39.4 % | 50.0 pp |" in table
+
+
+def test_without_an_example_the_page_says_the_next_step(ledger, open_page, monkeypatch):
+    monkeypatch.setattr("merging.work.shipped_runs.ShippedRuns.entries", {})
+    assert "No run yet" in texts(open_page(), "markdown")
+
+
+def test_run_merge_queues_the_job_that_the_form_says(ledger, open_page):
+    app = open_page()
+    app.number_input(key="form_images").set_value(300).run()
+    app.number_input(key="form_seed").set_value(7).run()
+    press(app, "Run merge")
+    (job,) = ledger.jobs(kind="merge")
+    assert (job.state, job.request["images"], job.request["seed"]) == ("queued", 300, 7)
+    assert app.query_params["run"] == job.id[:12]
+
+
+def test_a_pair_that_cannot_be_run_says_why(ledger, open_page):
+    app = open_page()
+    app.selectbox(key="form_b").set_value("fashion-cnn-s0").run()
+    assert "only networks of one architecture" in texts(app, "warning")
+    assert next(b for b in app.button if b.label == "Run merge").disabled
+
+
+def test_a_recipe_sets_the_three_choices_and_a_choice_finds_its_recipe(ledger, open_page):
+    app = open_page()
+    app.selectbox(key="recipe").set_value("repair").run()
+    assert [app.selectbox(key=role).value for role in ("align", "combine", "correct")] == [
+        "weight-matching",
+        "average",
+        "repair",
+    ]
+    app.selectbox(key="correct").set_value("none").run()
+    assert app.selectbox(key="recipe").value == "git-rebasin-weights"
+
+
+def test_settings_are_drawn_from_the_method_and_reach_the_request(ledger, open_page):
+    app = open_page()
+    app.number_input(key="set align weight-matching restarts").set_value(2).run()
+    press(app, "Run merge")
+    assert ledger.jobs(kind="merge")[0].request["settings"]["align"]["restarts"] == 2
+
+
+def test_every_methods_settings_are_drawn_with_their_defaults(ledger, open_page):
+    app = open_page()
+    for role in ROLES:
+        for key, method in table(role).items():
+            app.selectbox(key=role).set_value(key).run()
+            assert not app.exception, (role, key)
+            for declared in fields(method.settings):
+                assert app.session_state[f"set {role} {key} {declared.name}"] == declared.default
+
+
+def test_an_open_run_shows_its_stages_and_the_result_before_it_dimmed(ledger, open_page):
+    before = done(ledger, merge_request(seed=5))
+    app = open_page(run=before[:12])
+    _, claim = running(ledger, merge_request(seed=6))
+    app.query_params["run"] = claim.id[:12]
+    app.run()
+    assert "**Match B's units to A's**: sweep 3, gain 12.4" in texts(app, "markdown")
+    assert "The result before this one:" in texts(app, "caption")
+    assert app.metric
+
+
+def test_cancel_takes_ones_own_job_back(ledger, open_page):
+    app = open_page()
+    app.number_input(key="form_seed").set_value(7).run()
+    press(app, "Run merge")
+    job = ledger.jobs(kind="merge")[0]
+    press(app, "Cancel")
+    assert ledger.job(job.id).state == "cancelled"
+    assert "This run was cancelled" in texts(app, "info")
+
+
+def test_only_whoever_asked_can_cancel(ledger, open_page):
+    app = open_page(run=queued(ledger, owner=SOMEBODY)[:12])
+    assert "only they can cancel" in texts(app, "caption")
+    assert "Cancel" not in [button.label for button in app.button]
+
+
+def test_a_failed_run_says_why_as_plain_text_with_details_to_copy(ledger, open_page):
+    app = open_page(run=failed(ledger)[:12])
+    assert "ran out of memory" in texts(app, "error")
+    assert "\\<b\\>fewer" in texts(app, "error")
+    assert "Traceback: line 1" in texts(app, "code")
+
+
+def test_a_deleted_run_can_be_asked_for_again(ledger, open_page):
+    run = done(ledger)
+    app = open_page(run=run[:12])
+    ledger.delete(run, SOMEBODY)
+    app.run()
+    assert "is not here" in texts(app, "markdown")
+    press(app, "Run it again")
+    assert ledger.job(run).state == "queued"
+
+
+def test_a_run_of_another_version_is_told_and_the_form_still_works(ledger, open_page):
+    run = done(ledger)
+    with sqlite3.connect(ledger.file) as db:
+        db.execute("UPDATE jobs SET request = json_set(request, '$.unheard', 1)")
+    app = open_page(run=run[:12])
+    assert "not a request of this version" in texts(app, "warning")
+    assert "Run merge" in [button.label for button in app.button]
+
+
+def test_a_damaged_result_is_told_and_can_be_run_again(ledger, open_page):
+    run = done(ledger)
+    ledger.store.path(ledger.artifacts(run)["report"][0]).write_bytes(b"rubbish")
+    app = open_page(run=run[:12])
+    assert "was damaged" in texts(app, "warning")
+    press(app, "Run it again")
+    assert ledger.job(run).state == "queued"
+
+
+def test_a_result_of_another_format_is_shown_with_a_note(ledger, open_page, monkeypatch):
+    monkeypatch.setattr("ui.chosen.FORMAT", 99)
+    app = open_page(run=done(ledger)[:12])
+    assert "Another version of Mergescope made this result" in texts(app, "warning")
+    assert app.metric
+
+
+def test_an_unknown_address_leads_on(ledger, open_page):
+    assert "is not here" in texts(open_page(run="0123456789ab"), "markdown")
+
+
+def test_a_merge_without_images_says_what_is_missing(ledger, open_page):
+    app = open_page(run=done(ledger, images=False)[:12])
+    assert "not on this machine" in texts(app, "info")
+
+
+def test_another_seed_queues_the_same_merge_with_the_next_one(ledger, open_page):
+    app = open_page(run=done(ledger)[:12])
+    press(app, "Run again with another seed")
+    newest = ledger.jobs(kind="merge", states=("queued",))[0]
+    assert newest.request["seed"] == 1
+
+
+def test_a_preset_card_runs_its_pair(ledger, open_page, monkeypatch):
+    monkeypatch.setattr("merging.work.shipped_runs.ShippedRuns.entries", {})
+    app = open_page()
+    next(button for button in app.button if button.key == "preset cnns").click().run()
+    job = ledger.jobs(kind="merge")[0]
+    assert job.request["models"][0]["architecture"] == "cnn"
+    assert app.selectbox(key="form_a").value == "fashion-cnn-s0"
+
+
+def test_the_first_screen_is_a_finished_example(ledger, open_page):
+    app = open_page()
+    assert {"Naive average", "Permuted first", "Ensemble"} <= {metric.label for metric in app.metric}
+    assert "· example" in texts(app, "markdown")
+    assert not ledger.jobs()
+
+
+def test_an_example_without_its_networks_offers_to_make_them(ledger, open_page):
+    app = open_page()
+    press(app, "Run it here")
+    assert ledger.jobs(kind="merge")[0].state == "queued"
+
+
+def test_a_finished_run_is_the_same_after_a_restart(ledger, open_page):
+    run = done(ledger)
+    first = [metric.value for metric in open_page(run=run[:12]).metric]
+    assert [metric.value for metric in open_page(run=run[:12]).metric] == first

@@ -1,0 +1,218 @@
+import numpy as np
+import pytest
+
+from merging import results
+from merging.results import UnitPicture
+from merging.work.ledger_desk import Desk
+from merging.work.request import DownloadRequest
+from merging.zoo import catalogue
+from tests.pages.ledgers import done, failed, merge_request, queued, running
+from tests.pages.test_merge_page import press, texts
+
+
+def make_pictures(ledger):
+    """Work off every queued pictures job; the pixels tell the unit."""
+    desk = Desk(ledger)
+    while claim := desk.claim(("pictures",)):
+        pixels = np.full((4, 4, 1), 0.5, np.float32)
+        made = {f"unit-{u}": results.save(UnitPicture(pixels, 0.5 + u, 0.1, {})) for u in claim.request.units}
+        desk.finish(claim, made)
+
+
+@pytest.mark.parametrize("page", ["similarity", "neurons"])
+def test_without_any_run_a_page_says_the_next_step(page, ledger, open_page, monkeypatch):
+    monkeypatch.setattr("merging.work.shipped_runs.ShippedRuns.entries", {})
+    assert "No run chosen yet" in texts(open_page(page), "markdown")
+
+
+@pytest.mark.parametrize("page", ["similarity", "neurons"])
+def test_a_failed_run_says_why_on_every_page(page, ledger, open_page):
+    assert "ran out of memory" in texts(open_page(page, run=failed(ledger)[:12]), "error")
+
+
+@pytest.mark.parametrize("page", ["similarity", "neurons"])
+def test_an_open_run_shows_its_progress_on_every_page(page, ledger, open_page):
+    _, claim = running(ledger)
+    assert "Match B's units" in texts(open_page(page, run=claim.id[:12]), "markdown")
+
+
+@pytest.mark.parametrize("page", ["similarity", "neurons"])
+def test_a_deleted_run_says_so_on_every_page(page, ledger, open_page):
+    assert "is not here" in texts(open_page(page, run="0123456789ab"), "markdown")
+
+
+@pytest.mark.parametrize("page", ["similarity", "neurons"])
+def test_a_run_without_images_says_what_is_missing(page, ledger, open_page):
+    run = done(ledger, images=False)
+    assert "not on this machine" in texts(open_page(page, run=run[:12]), "info")
+
+
+def test_similarity_states_how_it_was_measured(ledger, open_page):
+    app = open_page("similarity", run=done(ledger)[:12])
+    assert "debiased estimator, n = 200 test images, convolutions averaged over positions" in texts(app, "caption")
+    titles = texts(app, "markdown")
+    assert all(f"**{title}**" in titles for title in ("A and B", "A and π(B)", "A and the merge", "B and the merge"))
+
+
+def test_neurons_ask_for_what_is_missing_and_show_what_is_made(ledger, open_page):
+    app = open_page("neurons", run=done(ledger)[:12], sort="unit number")
+    jobs = ledger.jobs(kind="pictures")
+    assert {job.request["model"]["name"].split(" of ")[0] for job in jobs} >= {"merge", "naive"}
+    assert all(len(job.request["units"]) <= 16 for job in jobs)
+    asked = [unit for job in jobs if job.request["model"]["name"].startswith("merge") for unit in job.request["units"]]
+    assert set(range(8)) - {3} <= set(asked)
+    assert 3 not in asked
+    assert "dead unit: no picture can be trusted" in texts(app, "caption")
+    assert "making" in texts(app, "caption")
+    make_pictures(ledger)
+    app.run()
+    assert "making" not in texts(app, "caption").split("\n")
+    assert not ledger.jobs(kind="pictures", states=("queued",))
+    assert texts(app, "caption").count("× data") >= 30
+
+
+def test_pictures_that_failed_say_why_and_can_be_tried_again(ledger, open_page):
+    run = done(ledger)
+    open_page("neurons", run=run[:12])
+    desk = Desk(ledger)
+    while claim := desk.claim(("pictures",)):
+        desk.fail(claim, {"kind": "UnknownLayer", "text": "There is no layer of that name."})
+    app = open_page("neurons", run=run[:12])
+    assert "There is no layer of that name." in texts(app, "error")
+    assert not ledger.jobs(kind="pictures", states=("queued",))
+    press(app, "Try again")
+    assert ledger.jobs(kind="pictures", states=("queued",))
+
+
+def test_a_units_own_page_opens_by_its_address(ledger, open_page):
+    app = open_page("neurons", run=done(ledger)[:12], layer="layers.2", unit="5")
+    assert "### Unit 5 of layers.2" in texts(app, "markdown")
+    assert "| merge |" in texts(app, "markdown")
+
+
+@pytest.mark.parametrize("unit", ["99999", "-1", "x", "²"])
+def test_a_unit_that_is_not_there_shows_all_units(unit, ledger, open_page):
+    app = open_page("neurons", run=done(ledger)[:12], layer="layers.2", unit=unit)
+    assert "### What became of each unit?" in texts(app, "markdown")
+
+
+def test_pictures_nobody_looks_at_any_more_are_taken_back(ledger, open_page):
+    app = open_page("neurons", run=done(ledger)[:12], sort="unit number")
+    first = {job.id for job in ledger.jobs(kind="pictures", states=("queued",))}
+    app.selectbox(key="layer").set_value("layers.4").run()
+    now = ledger.jobs(kind="pictures", states=("queued",))
+    assert not first & {job.id for job in now}
+    assert {job.request["layer"] for job in now} == {"layers.4"}
+
+
+def test_the_same_pictures_by_somebody_else_come_from_the_store(ledger, open_page):
+    run = done(ledger)
+    open_page("neurons", run=run[:12])
+    make_pictures(ledger)
+    before = len(ledger.jobs(kind="pictures"))
+    app = open_page("neurons", run=run[:12])
+    assert len(ledger.jobs(kind="pictures")) == before
+    assert "making" not in texts(app, "caption").split("\n")
+
+
+def test_jobs_are_listed_by_state_with_what_one_can_do(ledger, open_page, monkeypatch):
+    monkeypatch.setattr("merging.work.shipped_runs.ShippedRuns.entries", {})
+    assert "No jobs yet" in texts(open_page("jobs"), "info")
+    done(ledger, merge_request(seed=1))
+    failed(ledger, merge_request(seed=2))
+    queued(ledger, merge_request(seed=3))
+    app = open_page("jobs")
+    shown = texts(app, "markdown")
+    assert all(f"**{title}**" in shown for title in ("Waiting", "Done", "Failed"))
+    assert "ran out of memory" in texts(app, "error")
+    assert "Waiting, 1st in the queue" in texts(app, "caption")
+    assert "only they can cancel" not in texts(app, "caption")
+
+
+def test_models_show_every_network_with_its_facts(ledger, open_page):
+    app = open_page("models")
+    assert "**MLP 3×512 · Fashion-MNIST · seed 0**" in texts(app, "markdown")
+    assert "accuracy **89.2 %** · seed 0 · 8 epochs" in texts(app, "markdown")
+
+
+def upload(open_page, name, data):
+    app = open_page("models")
+    app.file_uploader[0].set_value((name, data, "application/octet-stream")).run()
+    return press(app, "Check and add")
+
+
+def test_an_uploaded_checkpoint_becomes_a_network_one_can_pick_and_delete(ledger, open_page):
+    shipped = catalogue.find("fashion-mlp-128-s0")
+    app = upload(open_page, "../../mine.safetensors", catalogue.shipped_file(shipped.sha256).read_bytes())
+    (entry,) = ledger.models()
+    assert (entry.architecture, entry.dataset, entry.source) == ("mlp", "fashion-mnist", "uploaded")
+    assert "Added: MLP 3×128" in texts(app, "success")
+    app.run()
+    press(app, "Delete this network")
+    assert ledger.models() == ()
+
+
+def test_what_a_person_says_of_a_checkpoint_is_kept_and_must_fit(ledger, open_page):
+    data = catalogue.shipped_file(catalogue.find("fashion-mlp-128-s0").sha256).read_bytes()
+    app = open_page("models")
+    app.selectbox(key="upload data").set_value("other").run()
+    app.text_input(key="mean other").set_value("0.5").run()
+    app.text_area(key="classes other").set_value("cat, dog").run()
+    app.file_uploader[0].set_value(("mine.safetensors", data, "application/octet-stream")).run()
+    press(app, "Check and add")
+    assert "10 outputs, but 2 classes" in texts(app, "error")
+    app.text_area(key="classes other").set_value(", ".join("abcdefghij")).run()
+    press(app, "Check and add")
+    (entry,) = ledger.models()
+    assert (entry.dataset, entry.mean, entry.classes) == ("", (0.5,), tuple("abcdefghij"))
+
+
+def test_a_file_that_is_no_checkpoint_is_refused_in_words(ledger, open_page):
+    app = upload(open_page, "mine.pt", b"cos\nsystem\n(S'true'\ntR.")
+    assert len(app.error) == 1
+    assert "Traceback" not in texts(app, "error")
+    assert ledger.models() == ()
+
+
+def test_wrong_normalisation_is_refused_in_words(ledger, open_page):
+    app = open_page("models")
+    app.selectbox(key="upload data").set_value("fashion-mnist").run()
+    app.text_input(key="mean fashion-mnist").set_value("0.3; oops").run()
+    assert "numbers with commas" in texts(app, "error")
+
+
+def test_a_training_is_queued_from_the_form(ledger, open_page):
+    app = open_page("models")
+    app.number_input(key="train seed").set_value(9).run()
+    press(app, "Train")
+    (job,) = ledger.jobs(kind="train")
+    assert (job.request["seed"], job.request["architecture"], job.request["epochs"]) == (9, "mlp", 8)
+
+
+def test_a_data_set_that_is_missing_can_be_fetched(ledger, open_page, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("MERGESCOPE_DATA", raising=False)
+    app = open_page("models")
+    next(button for button in app.button if button.key == "download mnist").click().run()
+    assert ledger.job(DownloadRequest("mnist").id).state == "queued"
+
+
+def test_every_word_is_explained_and_can_be_found(open_page):
+    app = open_page("words")
+    assert "**barrier**" in texts(app, "markdown")
+    app.text_input[0].set_value("kappa-nonsense").run()
+    assert "No word here" in texts(app, "info")
+
+
+def test_without_images_units_have_their_pictures_and_nothing_is_claimed(ledger, open_page):
+    run = done(ledger, merge_request(dataset="", data_sha256=""), images=False)
+    app = open_page("neurons", run=run[:12])
+    make_pictures(ledger)
+    app.run()
+    assert not app.exception
+    assert "not on this machine" in texts(app, "info")
+    assert "not measured" in texts(app, "caption")
+    assert "Dead units" not in texts(app, "caption")
+    app = open_page("neurons", run=run[:12], layer="layers.0", unit="2")
+    assert not app.exception
+    assert "Unit 2 of layers.0: not measured" in texts(app, "markdown")

@@ -1,0 +1,50 @@
+import shlex
+
+import pytest
+
+from merging.work.images import fingerprint
+from merging.work.request import MergeRequest, ModelRef
+from merging.zoo import catalogue
+from ui.reproduce import changed, command, snippet
+
+PAIR = tuple(ModelRef.of(catalogue.find(f"fashion-mlp-128-s{seed}")) for seed in (0, 1))
+
+
+def request(**changes):
+    data = fingerprint("fashion-mnist", 200)
+    return MergeRequest(PAIR, dataset="fashion-mnist", data_sha256=data, images=200, points=5, **changes)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request(),
+        request(align="none", seed=4),
+        request(correct="repair", settings={"align": {"restarts": 2}, "correct": {"images": 100}}),
+    ],
+)
+def test_the_command_line_asks_for_the_same_run(asked):
+    from merging.cli.main import parser
+    from merging.cli.merge import _request
+    from merging.cli.nets import read_net
+
+    words = shlex.split(command(asked))
+    assert words[:3] == ["python", "-m", "merging"]
+    options = parser().parse_args(words[3:])
+    nets = [read_net(name, options) for name in (options.a, options.b)]
+    assert _request(options, *nets).id == asked.id
+
+
+@pytest.mark.parametrize(
+    "asked", [request(), request(correct="repair", settings={"correct": {"images": 100}}), MergeRequest(PAIR)]
+)
+def test_the_lines_of_python_run(asked, monkeypatch):
+    monkeypatch.chdir(catalogue.FOLDER.parents[1])
+    names: dict = {}
+    exec(snippet(asked), names)  # our own text, as a person would paste it
+    assert names["result"].notes["equivalence"] < 1e-6
+
+
+def test_only_settings_of_ones_own_are_told():
+    assert changed(request()) == {}
+    assert changed(request(settings={"align": {"restarts": 2}})) == {"align": {"restarts": 2}}

@@ -1,0 +1,138 @@
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import streamlit as st
+
+from merging.work.ledger import Ledger
+from tests.pages.ledgers import done
+from ui import server
+from ui.words import STAGES, WORDS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+EVERY_PAGE = """
+import sys
+from streamlit.testing.v1 import AppTest
+import app
+for page in ("merge", "similarity", "neurons", "models", "jobs", "words"):
+    shown = AppTest.from_file("ui/main.py", default_timeout=60)
+    shown.query_params["run"] = sys.argv[1]
+    if page != "merge":
+        shown.switch_page(f"../pages/{page}.py")
+    shown.run()
+    assert not shown.exception, (page, shown.exception)
+heavy = {"torch", "ray", "lucent", "torchvision"} & set(sys.modules)
+sys.stdout.write("heavy: " + ",".join(sorted(heavy)))
+"""
+
+
+def test_the_web_process_imports_neither_torch_nor_ray_nor_lucent(tmp_path):
+    (tmp_path / "every_page.py").write_text(EVERY_PAGE.replace('"ui/main.py"', repr(str(ROOT / "ui" / "main.py"))))
+    run = done(Ledger(tmp_path))
+    environment = {**os.environ, "MERGESCOPE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "ignore", str(tmp_path / "every_page.py"), run[:12]]
+    found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.endswith("heavy: ")
+
+
+def answer(scope, wanted=b"set-cookie", inner_headers=()):
+    """The headers of one name that a browser gets through the middleware."""
+    sent = []
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": list(inner_headers)})
+
+    async def send(message):
+        sent.append(message)
+
+    async def run():
+        await server.Headers(app)(scope, None, send)
+
+    asyncio.run(run())
+    return [value.decode() for name, value in sent[0]["headers"] if name == wanted]
+
+
+def test_a_visitor_gets_one_random_cookie_that_scripts_cannot_read():
+    first, second = (answer({"type": "http", "headers": []})[0] for _ in range(2))
+    assert "HttpOnly" in first
+    assert "SameSite=Lax" in first
+    assert "Secure" not in first
+    name, value = first.split(";")[0].split("=")
+    assert len(value) == 32
+    assert first != second
+    assert answer({"type": "http", "headers": [(b"cookie", f"{name}={value}".encode())]}) == []
+
+
+@pytest.mark.parametrize("foreign", ["a/b=1", 'x={"a": 1}', "novalue", "u@h=1", "a=b c"])
+def test_other_programs_cookies_on_the_same_host_neither_break_nor_hide_it(foreign):
+    mine = f"{server.COOKIE}={'0' * 32}"
+    assert answer({"type": "http", "headers": [(b"cookie", f"{foreign}; {mine}".encode())]}) == []
+    assert len(answer({"type": "http", "headers": [(b"cookie", foreign.encode())]})) == 1
+
+
+def test_a_malformed_name_is_replaced():
+    assert len(answer({"type": "http", "headers": [(b"cookie", f"{server.COOKIE}=me".encode())]})) == 1
+
+
+def test_the_cookie_is_secure_behind_https():
+    assert "Secure" in answer({"type": "http", "headers": [], "scheme": "https"})[0]
+
+
+def test_a_page_tells_the_browser_to_fetch_the_chart_script_early():
+    html = [(b"content-type", b"text/html; charset=utf-8")]
+    (link,) = answer({"type": "http", "headers": []}, b"link", html)
+    assert len(server.chart_scripts()) == 1
+    assert link == f"<./static/js/{server.chart_scripts()[0]}>; rel=modulepreload; crossorigin"
+    assert answer({"type": "http", "headers": []}, b"link", [(b"content-type", b"text/css")]) == []
+
+
+def test_health_tells_how_the_dispatcher_is():
+    shell = server.Shell()
+    assert b"elsewhere" in asyncio.run(shell.health(None)).body
+    shell.child = SimpleNamespace(poll=lambda: None)
+    assert b"running" in asyncio.run(shell.health(None)).body
+    shell.child = SimpleNamespace(poll=lambda: 1)
+    assert b"stopped" in asyncio.run(shell.health(None)).body
+
+
+def test_no_dispatcher_is_started_where_one_runs_elsewhere(monkeypatch):
+    monkeypatch.setenv("MERGESCOPE_DISPATCHER", "none")
+    monkeypatch.setattr(server, "start_dispatcher", lambda: 1 / 0)
+    shell = server.Shell()
+
+    async def live():
+        async with shell.lifespan(None):
+            return shell.child
+
+    assert asyncio.run(live()) is None
+
+
+def test_the_dispatcher_ends_when_its_pipe_closes():
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    server.stop_dispatcher(child)
+    assert child.returncode == 0
+
+
+def test_an_unforeseen_error_is_a_sentence_and_no_traceback(monkeypatch):
+    said = []
+    monkeypatch.setattr(st, "error", lambda text, **_: said.append(text))
+    assert server.say_sorry(KeyError("secret path")) is True
+    assert "secret" not in said[0]
+
+
+def test_the_glossary_speaks_in_sentences():
+    for word, text in WORDS.items():
+        assert text.endswith("."), word
+        assert len(text) < 240, word
+
+
+def test_every_stage_of_every_job_has_words():
+    from merging.work.stages import STAGES as SHARES
+
+    assert {stage for stages in SHARES.values() for stage, _ in stages} <= set(STAGES)

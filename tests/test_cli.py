@@ -1,0 +1,229 @@
+"""The command line, run on the real thing: the shipped small nets and few images."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from merging import load_checkpoint, results
+from merging.cli import main
+from merging.cli.console import say_table
+from merging.methods import methods
+from merging.permutation import named_tensors, permute_tensors
+from merging.recipes import RECIPES
+from merging.tracing import trace
+from merging.zoo.catalogue import find, shipped, shipped_file
+
+A, B = "fashion-mlp-128-s0", "fashion-mlp-128-s1"
+FEW = ("--images", "200", "--points", "3", "--device", "cpu")
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr."""
+    code = main([str(argument) for argument in arguments])
+    return code, *capsys.readouterr()
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> object:
+    """What --json prints, of a command that must succeed."""
+    code, out, err = run(capsys, *arguments, "--json")
+    assert (code, err) == (0, "")
+    return json.loads(out)
+
+
+@pytest.fixture(scope="module")
+def merged(tmp_path_factory) -> Path:
+    """The folder of one merge."""
+    folder = tmp_path_factory.mktemp("merge")
+    assert main(["merge", A, B, *FEW, "--out", str(folder), "--quiet"]) == 0
+    return folder
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    for command in (
+        "methods",
+        "inspect",
+        "merge",
+        "curve",
+        "similarity",
+        "neurons",
+        "train",
+        "zoo",
+        "download",
+        "examples",
+    ):
+        assert command in out
+
+
+def test_methods_lists_all_of_the_tables(capsys):
+    listed = printed(capsys, "methods")
+    for role, table in methods().items():
+        assert [row["key"] for row in listed[role]] == list(table)
+    assert [row["key"] for row in listed["recipes"]] == list(RECIPES)
+    code, out, _ = run(capsys, "methods")
+    assert code == 0
+    assert "--set align.restarts" in out
+
+
+def test_zoo_lists_what_is_shipped(capsys):
+    assert [entry["id"] for entry in printed(capsys, "zoo")] == [entry.id for entry in shipped()]
+    assert "MLP 3×512" in run(capsys, "zoo")[1]
+
+
+def test_inspect_shows_groups_with_their_tensors_and_axes(capsys):
+    found = printed(capsys, "inspect", "fashion-resnet-s0")
+    assert (found["architecture"], found["dataset"], found["parameters"]) == ("resnet", "fashion-mnist", 77_754)
+    assert found["equivalence"] < 1e-6
+    spec = trace(load_entry("fashion-resnet-s0"), torch.rand(2, 1, 28, 28))
+    assert [(group["name"], group["units"]) for group in found["groups"]] == list(spec.sizes.items())
+    code, out, _ = run(capsys, "inspect", "fashion-mlp-128-s0")
+    assert code == 0
+    assert "layers.0: 128 units" in out
+    assert "layers.2.weight, dimension 1" in out
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def load_entry(name: str) -> torch.nn.Module:
+    return load_checkpoint(shipped_file(find(name).sha256)).build()
+
+
+def test_merge_writes_files_that_agree_with_each_other(merged):
+    assert {path.name for path in merged.iterdir()} >= {
+        "merge.safetensors",
+        "aligned.safetensors",
+        "permutation.npz",
+        "report.json",
+        "curves.csv",
+    }
+    a, b = load_entry(A), load_entry(B)
+    aligned, merge = (load_checkpoint(merged / f"{name}.safetensors").build() for name in ("aligned", "merge"))
+    permutation = {name: torch.from_numpy(p) for name, p in np.load(merged / "permutation.npz").items()}
+    moved = permute_tensors(named_tensors(b), trace(a, torch.rand(2, 1, 28, 28)), permutation)
+    for name, tensor in named_tensors(aligned).items():
+        assert torch.equal(tensor, moved[name]), name
+        middle = (named_tensors(a)[name] + tensor) / 2
+        assert torch.allclose(named_tensors(merge)[name], middle, atol=1e-7), name
+    report = json.loads((merged / "report.json").read_text())
+    assert report["equivalence"] < 1e-6
+    rows = table(merged / "curves.csv")
+    assert len(rows) == 2 * 2 * 3, "two paths, two splits, three lambdas"
+    half = {row["path"]: float(row["loss"]) for row in rows if row["split"] == "test" and row["lambda"] == "0.5"}
+    assert half["aligned"] < half["naive"] - 0.3, "matching is what makes the middle good"
+
+
+def test_merge_says_the_figures_and_the_same_run_gives_the_same_bytes(capsys, merged, tmp_path):
+    told = printed(capsys, "merge", A, B, *FEW, "--out", tmp_path)
+    assert told["folder"] == str(tmp_path)
+    assert set(told["middle"]) == {"naive", "aligned"}
+    assert told["barrier"]["aligned"]["height"] < told["barrier"]["naive"]["height"]
+    for name in ("merge.safetensors", "aligned.safetensors", "permutation.npz", "curves.csv"):
+        assert (tmp_path / name).read_bytes() == (merged / name).read_bytes(), name
+
+
+def test_settings_and_recipes_reach_the_methods(capsys, tmp_path):
+    chosen = ("--recipe", "naive", "--correct", "repair", "--set", "correct.images=150", "--seed", "3")
+    told = printed(capsys, "merge", "fashion-resnet-s0", "fashion-resnet-s1", *FEW, *chosen, "--out", tmp_path)
+    request = json.loads((tmp_path / "report.json").read_text())["request"]
+    assert (request["align"], request["correct"], request["seed"]) == ("none", "repair", 3)
+    assert request["settings"]["correct"]["images"] == 150
+    assert all(group["moved"] == 0 for group in told["groups"].values())
+    assert "corrected" in told["middle"]
+
+
+def test_curve_writes_csv_json_and_html(capsys, tmp_path):
+    for ending in ("csv", "json", "html"):
+        path = tmp_path / f"curve.{ending}"
+        told = printed(capsys, "curve", A, B, *FEW, "--out", path)
+        assert told["lambdas"] == [0, 0.5, 1]
+        assert path.stat().st_size > 100
+    assert [float(row["loss"]) for row in table(tmp_path / "curve.csv")] == told["loss"]
+    assert json.loads((tmp_path / "curve.json").read_text()) == told
+    assert "plotly" in (tmp_path / "curve.html").read_text("utf-8")[:100_000].lower()
+    matched = printed(capsys, "curve", A, B, *FEW, "--align", "weight-matching")
+    assert matched["loss"][1] < told["loss"][1]
+    assert matched["ends"][0] == told["ends"][0]
+
+
+def test_similarity_of_a_net_with_itself_is_one_on_the_diagonal(capsys, tmp_path):
+    few = ("--images", "200", "--out", tmp_path / "map.csv", "--layers", "layers.0,layers.3")
+    told = printed(capsys, "similarity", A, A, *few)
+    assert told["row_layers"] == ["layers.0", "layers.3"]
+    assert np.diag(told["values"]) == pytest.approx([1, 1])
+    assert (tmp_path / "map.csv").read_text().startswith("A \\ B,layers.0,layers.3")
+
+
+def test_neurons_writes_the_pictures_that_a_worker_makes(capsys, tmp_path):
+    told = printed(capsys, "neurons", A, "--layer", "layers.0", "--units", "2,5-6", "--steps", "16", "--out", tmp_path)
+    assert [picture["unit"] for picture in told["pictures"]] == [2, 5, 6]
+    for picture in told["pictures"]:
+        with Image.open(picture["file"]) as image:
+            assert (image.size, image.mode) == ((28, 28), "L")
+
+
+def test_train_makes_a_checkpoint_that_the_other_commands_read(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wanted = (
+        "--architecture",
+        "mlp",
+        "--config",
+        "widths=8,",
+        "--epochs",
+        "1",
+        "--seed",
+        "4",
+        "--out",
+        "small.safetensors",
+    )
+    told = printed(capsys, "train", *wanted)
+    assert told["accuracy"] > 0.3
+    found = printed(capsys, "inspect", "small.safetensors")
+    assert (found["label"], found["seed"], found["epochs"]) == ("MLP 1×8", 4, 1)
+
+
+def test_nets_of_ones_own_are_merged_by_their_factory(capsys, tmp_path, monkeypatch):
+    import safetensors.torch
+
+    (tmp_path / "mynets.py").write_text(
+        "from torch import nn\n\ndef make(width):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(784, width), nn.Tanh(), nn.Linear(width, 10))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    from importlib import import_module
+
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        net = import_module("mynets").make(12)
+        safetensors.torch.save_file(net.state_dict(), tmp_path / f"{seed}.safetensors")
+    own = ("--architecture", "mynets:make", "--config", "width=12")
+    files = (tmp_path / "0.safetensors", tmp_path / "1.safetensors")
+    found = printed(capsys, "inspect", files[0], *own, "--input", "1,28,28")
+    assert [(group["name"], group["units"]) for group in found["groups"]] == [("1", 12)]
+    told = printed(capsys, "merge", *files, *own, *FEW, "--data", "fashion-mnist", "--out", tmp_path / "out")
+    assert told["equivalence"] < 1e-6
+    assert set(told["middle"]) == {"naive", "aligned"}
+    code, _, err = run(capsys, "merge", *files, *own, *FEW)
+    assert (code, "--data" in err) == (2, True)
+
+
+def test_a_table_is_as_wide_as_its_cells(capsys):
+    say_table(("a", "long head"), [("wide cell", 1), ("x", 22)])
+    assert capsys.readouterr().out == "a          long head\nwide cell  1\nx          22\n"
+
+
+def test_the_report_is_the_one_that_pages_read(merged):
+    report = json.loads((merged / "report.json").read_text())
+    assert set(report) == set(results.MergeReport.__dataclass_fields__)

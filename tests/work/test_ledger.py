@@ -1,0 +1,170 @@
+"""The life of a job: one run a question, cancelled and deleted by whoever asked, found by a prefix."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from merging import results
+from merging.errors import InvalidRequest
+from merging.work.ledger_desk import Desk
+from merging.work.ledger_schema import connect
+from merging.work.request import DownloadRequest
+from merging.zoo.datasets import ASSETS
+from tests.work.making import ALL, SAVED, merge_request, take
+
+SHIPPED_IMAGES = ASSETS / "fashion-mnist"
+
+
+def test_a_job_from_question_to_answer(ledger):
+    desk, asked = Desk(ledger), merge_request()
+    job = ledger.submit(asked, "ann")
+    assert (job.state, job.position, job.owners, job.id) == ("queued", 1, ("ann",), asked.id)
+    claim = take(desk)
+    desk.tell(claim, "loading", 0.0, "reading")
+    desk.tell(claim, "matching", 0.4, "sweep 1")
+    desk.tell(claim, "matching", 0.3, "sweep 2")
+    job = ledger.job(job.id[:8])
+    assert (job.state, job.stage, job.fraction, job.message) == ("running", "matching", 0.4, "sweep 2")
+    assert [(stage, message) for stage, message, _ in job.stages] == [("loading", "reading"), ("matching", "sweep 2")]
+    assert job.eta is not None
+    assert job.position == 0
+    assert desk.finish(claim, {"report": SAVED})
+    job = ledger.job(job.id)
+    assert (job.state, job.fraction, job.eta) == ("done", 1.0, None)
+    assert ledger.report(job.id) == results.Metrics(0.0, 0.0, 0.0)
+    assert ledger.submit(asked, "ann").state == "done"
+    assert desk.claim(ALL) is None
+
+
+def test_a_job_is_found_by_eight_digits_that_tell_which(ledger):
+    job = ledger.submit(merge_request(), "ann")
+    assert ledger.job(job.id[:8]).id == job.id
+    assert ledger.job(f" {job.id.upper()} ").id == job.id
+    for wrong in (job.id[:7], "", "zzzzzzzz", "%%%%%%%%", "0" * 64, job.id + "0"):
+        assert ledger.job(wrong) is None
+
+
+def test_one_question_of_two_people_is_one_job_of_both(ledger):
+    desk = Desk(ledger)
+    first, second = ledger.submit(merge_request(), "ann"), ledger.submit(merge_request(), "bob")
+    assert first.id == second.id
+    assert second.owners == ("ann", "bob")
+    claim = take(desk)
+    assert desk.claim(ALL) is None
+    desk.finish(claim, {"report": SAVED})
+    assert [job.id for job in ledger.jobs(owner="bob", states=("done",))] == [first.id]
+
+
+def test_what_failed_or_was_cancelled_runs_again_when_asked_again(ledger):
+    desk = Desk(ledger)
+    ledger.submit(merge_request(), "ann")
+    desk.fail(take(desk), {"kind": "NotEquivalent", "text": "words"})
+    job = ledger.jobs(owner="ann")[0]
+    assert (job.state, job.error) == ("failed", {"kind": "NotEquivalent", "text": "words"})
+    job = ledger.submit(merge_request(), "ann")
+    assert (job.state, job.error, job.stages, job.attempts) == ("queued", None, (), 0)
+    ledger.cancel(job.id, "ann")
+    assert ledger.job(job.id).state == "cancelled"
+    assert ledger.submit(merge_request(), "ann").state == "queued"
+    assert take(desk).attempts == 1
+
+
+def test_a_result_whose_file_is_gone_is_made_again(ledger):
+    desk, asked = Desk(ledger), merge_request()
+    ledger.submit(asked, "ann")
+    desk.finish(take(desk), {"report": SAVED})
+    ledger.store.delete(ledger.artifacts(asked.id)["report"][0])
+    assert ledger.submit(asked, "ann").state == "queued"
+
+
+def test_a_finished_run_can_be_asked_for_again(ledger):
+    desk, asked = Desk(ledger), merge_request()
+    ledger.submit(asked, "ann")
+    desk.finish(take(desk), {"report": SAVED})
+    assert ledger.submit(asked, "ann", again=True).state == "queued"
+    assert ledger.report(asked.id) is not None  # the old result stays until the new one is there
+
+
+def test_what_another_version_of_the_program_queued_fails_in_words(ledger):
+    job = ledger.submit(merge_request(), "ann")
+    with connect(ledger.file) as db:
+        db.execute("UPDATE jobs SET request = replace(request, '\"points\"', '\"dots\"')")
+    later = ledger.submit(merge_request(1), "ann")
+    desk = Desk(ledger)
+    assert desk.claim(ALL) is None
+    assert ledger.job(job.id).error["kind"] == "InvalidRequest"
+    assert take(desk).id == later.id
+
+
+def test_a_download_is_done_only_while_the_images_are_there(ledger, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("MERGESCOPE_DATA", raising=False)
+    asked, desk = DownloadRequest("fashion-mnist"), Desk(ledger)
+    ledger.submit(asked, "ann")
+    desk.finish(take(desk), {})
+    assert ledger.submit(asked, "ann").state == "queued"
+    desk.finish(take(desk), {})
+    folder = tmp_path / "cache" / "mergescope" / "data" / "FashionMNIST" / "raw"
+    shutil.copytree(SHIPPED_IMAGES, folder)
+    assert ledger.submit(asked, "ann").state == "done"
+
+
+def test_cancelling_a_running_job_takes_it_from_its_dispatcher(ledger):
+    desk, job = Desk(ledger), ledger.submit(merge_request(), "ann")
+    claim = take(desk)
+    assert desk.held() == {job.id: claim.run}
+    ledger.cancel(job.id, "ann")
+    assert desk.held() == {}
+    assert not desk.finish(claim, {"report": SAVED})  # too late: nothing changes
+    desk.tell(claim, "curve", 0.9, "")
+    desk.fail(claim, {"kind": "x", "text": "y"})
+    assert ledger.job(job.id).state == "cancelled"
+    assert ledger.artifacts(job.id) == {}
+
+
+def test_cancelling_what_another_wants_too_leaves_it_to_them(ledger):
+    desk, job = Desk(ledger), ledger.submit(merge_request(), "ann")
+    ledger.submit(merge_request(), "bob")
+    ledger.cancel(job.id, "ann")
+    job = ledger.job(job.id)
+    assert (job.state, job.owner, job.owners) == ("queued", "bob", ("bob",))
+    assert take(desk).owner == "bob"
+
+
+def test_deleting_keeps_what_others_asked_for_and_files_that_others_refer_to(ledger):
+    desk, shared = Desk(ledger), os.urandom(100)
+    jobs = []
+    for seed in range(2):
+        jobs.append(ledger.submit(merge_request(seed), "ann"))
+        desk.finish(take(desk), {"report": shared, "own": bytes([seed])})
+    ledger.submit(merge_request(1), "bob")
+    ledger.delete(jobs[0].id, "ann")
+    assert ledger.job(jobs[0].id) is None
+    assert ledger.artifact(jobs[1].id, "report") == shared
+    ledger.delete(jobs[1].id, "ann")
+    assert ledger.artifact(jobs[1].id, "report") == shared
+    assert ledger.jobs(owner="ann") == ()
+    ledger.delete(jobs[1].id, "bob")
+    assert ledger.store.size() == 0
+
+
+def test_nobody_cancels_or_deletes_another_s_job(ledger):
+    job = ledger.submit(merge_request(), "ann")
+    for act in (ledger.cancel, ledger.delete):
+        with pytest.raises(InvalidRequest, match="no job"):
+            act(job.id, "bob")
+    assert ledger.job(job.id).state == "queued"
+
+
+def test_the_web_process_needs_neither_torch_nor_ray(ledger):
+    import subprocess
+    import sys
+
+    program = (
+        "import sys, merging.work.ledger, merging.work.request, merging.work.images, merging.work.store;"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'ray', 'lucent', 'streamlit')))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], env={"PYTHONPATH": "."}).returncode == 0

@@ -1,0 +1,54 @@
+"""Time left: what a page is told of the wait, and that a long queue costs no more than one look at each of its jobs."""
+
+from __future__ import annotations
+
+import pytest
+
+from merging.work.ledger import Ledger
+from merging.work.ledger_desk import Desk
+from merging.work.ledger_jobs import read_jobs
+from merging.work.ledger_schema import connect
+from merging.work.limits import Limits
+from tests.work.making import SAVED, merge_request, pictures_request, take
+
+
+def finished(ledger: Ledger, request, seconds: float) -> None:
+    """A job that took so long, in the ledger's history."""
+    desk, job = Desk(ledger), ledger.submit(request, "ann")
+    desk.finish(take(desk), {"report": SAVED})
+    with connect(ledger.file) as db:
+        db.execute("UPDATE jobs SET started = finished - ? WHERE id = ?", (seconds, job.id))
+
+
+def test_the_wait_is_what_stands_ahead_and_oneself(ledger):
+    finished(ledger, merge_request(0), 10.0)
+    queued = [merge_request(1), pictures_request(0), merge_request(2)]
+    for request in queued:
+        ledger.submit(request, "ann")
+    etas = [ledger.job(request.id).eta for request in queued]
+    # Pictures never finished: they count as long as the one that waits for them.
+    assert etas == [pytest.approx(10.0), None, pytest.approx(30.0)]
+
+
+def test_what_runs_is_waited_for_too(ledger):
+    finished(ledger, merge_request(0), 10.0)
+    waiting = merge_request(2)
+    running = ledger.submit(merge_request(1), "ann")
+    take(Desk(ledger))
+    ledger.submit(waiting, "ann")
+    assert ledger.job(running.id).eta == pytest.approx(10.0, abs=1.0)
+    assert ledger.job(waiting.id).eta == pytest.approx(20.0, abs=1.0)
+
+
+def test_reading_a_queue_twice_as_long_takes_twice_the_statements(tmp_path):
+    counts = []
+    for length in (10, 20):
+        ledger = Ledger(tmp_path / str(length), Limits(open_jobs=100))
+        for seed in range(length):
+            ledger.submit(merge_request(seed), "ann")
+        with connect(ledger.file) as db:
+            rows, said = db.execute("SELECT * FROM jobs").fetchall(), []
+            db.set_trace_callback(said.append)
+            assert len(read_jobs(db, rows)) == length
+        counts.append(len(said))
+    assert counts[1] <= 2 * counts[0]

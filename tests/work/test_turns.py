@@ -1,0 +1,110 @@
+"""Fair turns, and caps that hold whoever asks."""
+
+from __future__ import annotations
+
+import collections
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from merging.errors import InvalidRequest
+from merging.work.ledger import Ledger
+from merging.work.ledger_desk import Desk
+from merging.work.ledger_jobs import fair_order
+from merging.work.limits import Limits, from_environment
+from merging.work.request import ModelRef, PicturesRequest
+from tests.work.making import SAVED, merge_request, mlps, take
+
+
+def test_the_next_turn_is_theirs_who_have_least(ledger):
+    desk = Desk(ledger)
+    for seed in range(3):
+        ledger.submit(merge_request(seed), "ann")
+    for seed in range(3, 5):
+        ledger.submit(merge_request(seed), "bob")
+    positions = {job.request["seed"]: job.position for job in ledger.jobs()}
+    turns = [take(desk) for _ in range(5)]
+    assert [turn.owner for turn in turns] == ["ann", "bob", "ann", "bob", "ann"]
+    assert [positions[turn.request.seed] for turn in turns] == [1, 2, 3, 4, 5]
+
+
+def test_who_was_served_longest_ago_comes_first(ledger):
+    desk = Desk(ledger)
+    for seed, owner in enumerate(("ann", "bob")):
+        ledger.submit(merge_request(seed), owner)
+        desk.finish(take(desk), {"report": SAVED})
+    ledger.submit(merge_request(2), "bob")
+    ledger.submit(merge_request(3), "ann")
+    assert take(desk).owner == "ann"
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=3))
+def test_the_fair_order_holds_every_job_once_and_nobody_waits_behind_a_crowd(owners, running):
+    queued = [(str(number), owner, float(number)) for number, owner in enumerate(owners)]
+    order = fair_order(queued, running, {})
+    assert sorted(order) == sorted(id for id, _, _ in queued)
+    by_owner = collections.defaultdict(list)
+    for id in order:
+        by_owner[owners[int(id)]].append(int(id))
+    assert all(ids == sorted(ids) for ids in by_owner.values())  # one's own jobs keep their order
+    turns = [owners[int(id)] for id in order]
+    present = len(set(owners))
+    for owner in set(owners):
+        assert turns.index(owner) < present + len(running)  # the first of everybody before anybody's crowd
+
+
+@settings(max_examples=8)
+@given(owners=st.lists(st.sampled_from("abc"), min_size=1, max_size=6))
+def test_the_first_of_the_fair_order_is_what_is_taken(owners, tmp_path_factory):
+    ledger = Ledger(tmp_path_factory.mktemp("fair"))
+    desk = Desk(ledger)
+    for seed, owner in enumerate(owners):
+        ledger.submit(merge_request(seed), owner)
+    for _ in owners:
+        first = min((job for job in ledger.jobs(states=("queued",))), key=lambda job: job.position)
+        claim = take(desk)
+        assert claim.id == first.id
+        assert desk.finish(claim, {})
+
+
+def test_an_owner_has_so_many_open_jobs_and_others_are_not_held_up(tmp_path):
+    ledger = Ledger(tmp_path, Limits(open_jobs=2))
+    first = ledger.submit(merge_request(0), "ann")
+    ledger.submit(merge_request(1), "ann")
+    with pytest.raises(InvalidRequest, match="2 open jobs"):
+        ledger.submit(merge_request(2), "ann")
+    assert ledger.submit(merge_request(0), "ann").id == first.id  # one's own open job is no new one
+    assert ledger.submit(merge_request(2), "bob").state == "queued"
+    with pytest.raises(InvalidRequest, match="2 open jobs"):
+        ledger.submit(merge_request(2), "ann")
+    ledger.cancel(first.id, "ann")
+    assert ledger.submit(merge_request(2), "ann").owners == ("bob", "ann")
+
+
+def test_weights_that_nobody_has_cannot_be_asked_about(ledger):
+    a, _ = mlps()
+    unknown = ModelRef("0" * 64, a.name, a.architecture, a.config)
+    with pytest.raises(InvalidRequest, match="not here"):
+        ledger.submit(PicturesRequest(unknown, "layers.0", (0,)), "ann")
+
+
+def test_the_environment_sets_the_limits(monkeypatch):
+    monkeypatch.setenv("MERGESCOPE_OPEN_JOBS", "3")
+    assert from_environment().open_jobs == 3
+    monkeypatch.setenv("MERGESCOPE_OPEN_JOBS", "none")
+    with pytest.raises(Exception, match="MERGESCOPE_OPEN_JOBS is 'none'"):
+        from_environment()
+    with pytest.raises(Exception, match="at least"):
+        Limits(open_jobs=0)
+
+
+def test_the_oldest_runs_make_room_for_new_ones(tmp_path):
+    ledger = Ledger(tmp_path, Limits(store_mb=1))
+    desk = Desk(ledger)
+    for seed in range(4):
+        ledger.submit(merge_request(seed), "ann")
+        desk.finish(take(desk), {"report": os.urandom(300_000)})
+    assert [job.request["seed"] for job in ledger.jobs(states=("done",))] == [3, 2, 1]
+    assert ledger.store.size() == 900_000

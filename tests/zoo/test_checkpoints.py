@@ -1,0 +1,207 @@
+"""Checkpoints: what is sane comes back exactly, what is not is one clear error and nothing is loaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from merging.errors import CheckpointError, MergescopeError, UnknownArchitecture
+from merging.zoo import catalogue, disposable
+from merging.zoo.architectures import build
+from merging.zoo.checkpoints import load_bytes, load_checkpoint, save_checkpoint
+from merging.zoo.convert import convert
+from merging.zoo.dataset_facts import FACTS
+from tests.zoo.hostile import hostile, mlp, saved, story
+
+MARK = Path("mergescope-was-opened")
+CASES = hostile(str(MARK))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_hostile_files_are_one_error_that_says_what_was_found(name):
+    data, words = CASES[name]
+    with pytest.raises(CheckpointError, match=words) as refused:
+        convert(data, {})
+    text = str(refused.value)
+    assert "weights_only" not in text, "torch's advice to switch the protection off reached a person"
+    assert len(text) < 500
+    assert text.isprintable()
+    assert not MARK.exists()
+
+
+WRAPPED = {
+    "plain": mlp(),
+    "state_dict": {"state_dict": mlp(), "epoch": 3, "best": 0.5, "lr": [0.1]},
+    "model_state_dict": {"model_state_dict": mlp(), "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}},
+    "model": {"model": mlp()},
+    "DataParallel": {"state_dict": {f"module.{name}": value for name, value in mlp().items()}},
+    "compiled": {f"_orig_mod.{name}": value for name, value in mlp().items()},
+    "parameters": {name: nn.Parameter(value) for name, value in mlp().items()},
+    "flat storage": dict(zip(mlp(), torch.randn(163).split([128, 8, 24, 3]), strict=True)),
+}
+WRAPPED["flat storage"] = {name: value.view(mlp()[name].shape) for name, value in WRAPPED["flat storage"].items()}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPED)
+def test_usual_wrappings_are_taken_off(wrapping):
+    found = load_bytes(convert(saved(WRAPPED[wrapping]), {})[0])
+    assert found.config == {"in_shape": [1, 4, 4], "classes": 3, "widths": [8]}
+    inner = WRAPPED[wrapping]
+    for key in ("state_dict", "model_state_dict", "model"):
+        inner = inner.get(key, inner)
+    assert torch.equal(found.state["layers.0.weight"], next(v for k, v in inner.items() if k.endswith("fc1.weight")))
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float64"])
+def test_other_precisions_become_float32_and_say_so(kind):
+    state = {name: value.to(getattr(torch, kind)) for name, value in mlp().items()}
+    for data in (saved(state), safetensors.torch.save(state)):
+        converted, facts = convert(data, {})
+        assert facts["was"] == (kind,)
+        found = load_bytes(converted)
+        assert found.state["layers.0.weight"].dtype == torch.float32
+        assert torch.equal(found.state["layers.0.weight"], state["fc1.weight"].float())
+
+
+def test_a_permuted_layout_keeps_its_numbers():
+    weight = torch.randn(16, 8).t()  # dense, but not contiguous
+    assert torch.equal(
+        load_bytes(convert(saved(mlp(**{"fc1.weight": weight})), {})[0]).state["layers.0.weight"], weight
+    )
+
+
+def test_tied_tensors_are_saved_once_and_come_back_tied():
+    shared = torch.randn(4, 4)
+    state = {"layers.0.weight": shared, "layers.0.bias": torch.zeros(4), "layers.2.weight": shared}
+    state |= {"layers.2.bias": torch.zeros(4)}
+    config = {"in_shape": [1, 2, 2], "classes": 4, "widths": [4]}
+    data = save_checkpoint(state, architecture="mlp", config=config)
+    assert len(data) < len(
+        save_checkpoint({**state, "layers.2.weight": shared.clone()}, architecture="mlp", config=config)
+    )
+    found = load_bytes(data).state
+    assert found["layers.0.weight"].data_ptr() == found["layers.2.weight"].data_ptr()
+    assert torch.equal(found["layers.2.weight"], shared)
+
+
+def test_save_and_load_give_the_checkpoint_back_and_the_same_bytes():
+    model = build("cnn", {"widths": [4, 8], "norm": "batch"}, (0.3,), (0.2,), seed=5)
+    facts = {"architecture": "cnn", "config": {"widths": [4, 8], "norm": "batch"}, "dataset": "fashion-mnist"}
+    facts |= {"classes": FACTS["fashion-mnist"].classes, "mean": (0.3,), "std": (0.2,), "seed": 5, "epochs": 2}
+    data = save_checkpoint(model, name="mine", **facts)
+    assert data == save_checkpoint(model.state_dict(), name="mine", **facts)
+    found = load_bytes(data)
+    assert found.name == "mine"
+    assert {key: getattr(found, key) for key in facts} == facts
+    images = torch.rand(2, 1, 28, 28)
+    assert torch.equal(found.build()(images), model(images))
+    assert not found.build().training
+
+
+@pytest.mark.parametrize("entry", catalogue.shipped(), ids=lambda entry: entry.id)
+def test_every_shipped_checkpoint_loads_as_its_entry_says(entry):
+    found = load_checkpoint(catalogue.shipped_file(entry.sha256))
+    for key in ("name", "sha256", "architecture", "config", "dataset", "classes", "mean", "std", "seed", "epochs"):
+        assert getattr(found, key) == getattr(entry, key), key
+    assert sum(parameter.numel() for parameter in found.build().parameters()) == entry.parameters
+
+
+def test_a_torch_file_goes_through_a_process_of_its_own(tmp_path):
+    path = tmp_path / "my net.pt"
+    path.write_bytes(saved({"state_dict": {name: value.half() for name, value in mlp().items()}}))
+    found = load_checkpoint(path, mean=[0.5], std=[0.25])
+    assert (found.name, found.architecture, found.mean, found.std) == ("my net", "mlp", (0.5,), (0.25,))
+    converted = disposable.convert(path.read_bytes(), name="../../evil.pt", dataset="")
+    entry = catalogue.uploaded(converted.facts, converted.data, owner="me", created=1.0)
+    assert entry.name == "evil.pt"
+    assert (entry.label, entry.parameters, entry.source) == ("MLP 1×8", 163, "uploaded")
+    assert converted.facts["renamed"]["fc1.weight"] == "layers.0.weight"
+    assert load_bytes(converted.data).sha256 == entry.sha256
+
+
+def test_a_hostile_file_is_refused_through_the_process_too(tmp_path):
+    with pytest.raises(CheckpointError, match="does not hold as many numbers"):
+        disposable.convert(CASES["expanded view"][0])
+    with pytest.raises(CheckpointError, match="stopped"):
+        disposable.convert(saved(mlp()), seconds=0.01)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_checkpoint(tmp_path / "missing.pt")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux enforces the memory limit")
+def test_the_reading_process_cannot_take_more_memory_than_its_limit():
+    program = "import torch\nfrom merging.zoo.convert import _limit\n_limit(1000, 50)\nprint(len(bytearray(10**9)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=disposable.ROOT)
+    assert "MemoryError" in done.stderr
+    assert done.returncode != 0
+
+
+def test_a_dataset_gives_classes_and_statistics():
+    state = build("mlp", {"widths": [8]}).state_dict()
+    found = load_bytes(safetensors.torch.save(state), dataset="mnist")
+    assert (found.classes, found.mean) == (FACTS["mnist"].classes, FACTS["mnist"].mean)
+    with pytest.raises(CheckpointError, match="no data set 'imagenet'"):
+        load_bytes(safetensors.torch.save(state), dataset="imagenet")
+    with pytest.raises(CheckpointError, match="takes 1 channels"):
+        load_bytes(safetensors.torch.save(state), dataset="cifar-10")
+
+
+def test_the_callers_name_wins_and_a_files_own_name_wins_over_its_path(tmp_path):
+    model = build("mlp", {"widths": [8]})
+    named = save_checkpoint(model, name="in the file", architecture="mlp", config={"widths": [8]})
+    assert load_bytes(named).name == load_bytes(named, name="").name == "in the file"
+    assert load_bytes(named, name="mine").name == "mine"
+    for data, wanted in ((named, "in the file"), (safetensors.torch.save(model.state_dict()), "on disk")):
+        (tmp_path / "on disk.safetensors").write_bytes(data)
+        assert load_checkpoint(tmp_path / "on disk.safetensors").name == wanted
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"), [([float("nan")], [1.0]), ([0.0], [float("inf")]), ([0.5], [0.0]), ([0.5], [-0.25])]
+)
+def test_numbers_that_no_image_can_be_normalised_by_are_refused_in_words(mean, std):
+    with pytest.raises(CheckpointError, match="finite numbers, and std above 0"):
+        load_bytes(safetensors.torch.save(build("mlp", {"widths": [8]}).state_dict()), mean=mean, std=std)
+
+
+def test_a_net_of_ones_own_is_built_by_its_factory():
+    model = nn.Linear(3, 2)
+    data = safetensors.torch.save(model.state_dict())
+    own = {"architecture": "torch.nn:Linear", "config": {"in_features": 3, "out_features": 2}}
+    assert torch.equal(load_bytes(data, **own).build()(torch.ones(1, 3)), model(torch.ones(1, 3)))
+    with pytest.raises(UnknownArchitecture, match="cannot be imported"):
+        load_bytes(data, architecture="no.such:thing").build()
+    with pytest.raises(UnknownArchitecture, match="does not fit"):
+        load_bytes(data, architecture="torch.nn:Linear", config={"in_features": 9, "out_features": 2}).build()
+
+
+def test_bytes_of_a_torch_file_are_never_unpickled_here():
+    with pytest.raises(MergescopeError, match="no safetensors"):
+        load_bytes(saved(mlp()))
+
+
+GOOD = (saved(mlp()), safetensors.torch.save(mlp()), story(architecture="mlp", config={"widths": [8]}))
+
+
+@settings(max_examples=150)
+@given(
+    st.sampled_from(GOOD),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=4),
+)
+def test_a_file_with_wrong_bytes_is_read_or_refused_but_never_anything_else(good, wrong):
+    damaged = bytearray(good)
+    for where, value in wrong:
+        damaged[int(where**2 * len(good))] = value  # the square: more often near the start, where the structure is
+    try:
+        data, _ = convert(bytes(damaged), {})
+    except MergescopeError:
+        return
+    assert all(torch.isfinite(tensor).all() for tensor in load_bytes(data).state.values())

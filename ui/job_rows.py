@@ -1,0 +1,127 @@
+"""The queue as it is: one row a job with what one can do with it, and the workers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import streamlit as st
+
+from merging.figures import numbers
+from merging.work.ledger_jobs import Job, Worker
+from ui.chosen import PREFIX
+from ui.guard import in_words
+from ui.progress import cancel_button, failure, plain, progress_words
+from ui.screens import link
+from ui.state import ledger, owner
+from ui.words import STATES
+
+EVERY = 2.0  # seconds between two looks while a job is open
+SHOWN = 40
+Color = Literal["gray", "blue", "green", "red"]
+COLORS: dict[str, Color] = {"queued": "gray", "running": "blue", "done": "green", "failed": "red", "cancelled": "gray"}
+ICONS = {
+    "queued": ":material/hourglass_empty:",
+    "running": ":material/sync:",
+    "done": ":material/check:",
+    "failed": ":material/error:",
+    "cancelled": ":material/cancel:",
+}
+KINDS = {"merge": "merges", "pictures": "pictures", "train": "trainings", "download": "downloads"}
+GROUPS = (
+    ("running", "Running"),
+    ("queued", "Waiting"),
+    ("done", "Done"),
+    ("failed", "Failed"),
+    ("cancelled", "Cancelled"),
+)
+
+
+def job_list(whose: str | None, kinds: list[str]) -> None:
+    """Rows of the jobs of an owner (None for everybody) and these kinds; looks again while one of them is open."""
+    is_open = any(job.open for job in found(whose, kinds))
+    st.fragment(_list, run_every=EVERY if is_open else None)(whose, kinds)
+
+
+def found(whose: str | None, kinds: list[str]) -> list[Job]:
+    """The newest jobs that are to be shown."""
+    return list(ledger().jobs(owner=whose, kind=kinds, limit=SHOWN))
+
+
+def worker_lines(workers: tuple[Worker, ...]) -> list[dict[str, str]]:
+    """One line a worker: device, what it does, memory."""
+    return [
+        {
+            "Worker": worker.name,
+            "Device": worker.device,
+            "Now": f"runs {worker.busy[:6]}" if worker.busy else "free",
+            "Memory": f"{numbers.size(worker.memory_used)} of {numbers.size(worker.memory_total)}",
+            "GPU memory": _gpu(worker),
+        }
+        for worker in workers
+    ]
+
+
+def when(job: Job) -> str:
+    """How far or how long ago, in one line."""
+    if job.open:
+        return progress_words(job)
+    took = f" · took {numbers.duration(job.finished - job.started)}" if job.finished and job.started else ""
+    return f"{numbers.ago(job.finished or job.created)}{took}"
+
+
+def details(job: Job) -> str:
+    """What tells a merge from another of the same networks: seed, images, points."""
+    if job.kind != "merge":
+        return ""
+    asked = job.request
+    return f"seed {asked['seed']} · {numbers.count(asked['images'])} images · {asked['points']} points · "
+
+
+def _gpu(worker: Worker) -> str:
+    if worker.gpu_memory_total is None:
+        return "no GPU"
+    used = f"{numbers.size(worker.gpu_memory_used)} of " if worker.gpu_memory_used is not None else ""
+    return f"{used}{numbers.size(worker.gpu_memory_total)}"
+
+
+def _list(whose: str | None, kinds: list[str]) -> None:
+    with in_words():
+        jobs = found(whose, kinds)
+        if not jobs:
+            st.info("No jobs yet. Press *Run merge* on the first screen.", icon=":material/list_alt:")
+        for state, title in GROUPS:
+            group = [job for job in jobs if job.state == state]
+            if group:
+                st.markdown(f"**{title}** :gray[{len(group)}]")
+            for job in sorted(group, key=lambda job: job.position):
+                _row(job)
+        was, now = st.session_state.get("jobs were open"), any(job.open for job in jobs)
+        st.session_state["jobs were open"] = now
+        if was and not now:
+            st.rerun(scope="app")
+
+
+def _row(job: Job) -> None:
+    with st.container(border=True, key=f"job {job.id[:PREFIX]}"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.badge(STATES[job.state], icon=ICONS[job.state], color=COLORS[job.state])
+            st.markdown(plain(job.title), width="stretch")
+            _actions(job)
+        if job.state == "running":
+            st.progress(min(max(job.fraction, 0.0), 1.0), text=when(job))
+        else:
+            st.caption(f"`{job.id[:6]}` · {details(job)}{when(job)}")
+        if job.state == "failed":
+            failure(job)
+
+
+def _actions(job: Job) -> None:
+    if job.kind == "merge":
+        link("merge", "Open", run=job.id[:PREFIX], icon=":material/open_in_new:")
+    if job.kind in ("train", "download"):
+        link("models", "Networks", icon=":material/open_in_new:")
+    if job.open and owner() in job.owners:
+        cancel_button(job, f"cancel {job.id[:PREFIX]}")
+    elif owner() in job.owners and st.button("Delete", key=f"delete {job.id[:PREFIX]}", icon=":material/delete:"):
+        ledger().delete(job.id, owner())
+        st.rerun(scope="app")

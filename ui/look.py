@@ -1,0 +1,26 @@
+"""The look that the theme cannot say: logo, style sheet, charts in the page's colours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from merging.figures.palette import alt_text
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+CHART = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"], "scrollZoom": False}
+
+
+def dress() -> None:
+    """Logo and style sheet (files of this program; no text of a user is ever in them)."""
+    st.logo(str(ASSETS / "logo.svg"), size="large")
+    st.html(ASSETS / "style.css")
+
+
+def draw(figure: go.Figure, key: str, name: str, **keywords: Any) -> Any:
+    """A chart in the page's colours, with its words as alternative text. name: of the file when saved as PNG."""
+    config = {**CHART, "toImageButtonOptions": {"filename": name, "scale": 2}}
+    return st.plotly_chart(figure, key=key, theme="streamlit", config=config, alt=alt_text(figure), **keywords)

@@ -1,0 +1,126 @@
+"""The method: a recipe, or align, combine and correct with settings drawn from each method's own declaration."""
+
+from __future__ import annotations
+
+from dataclasses import Field, fields
+from typing import Any
+
+import streamlit as st
+
+from merging.methods import ROLES, Method, Role, table
+from merging.recipes import RECIPES
+from ui.words import meaning
+
+OWN = "own"  # the recipe menu's entry for a triple that is no paper's
+
+
+def recipe_of(triple: dict[str, str]) -> str:
+    """The key of the recipe with these choices and no settings of its own; OWN where there is none."""
+    for key, recipe in RECIPES.items():
+        if all(getattr(recipe, role) == triple[role] for role in ROLES) and not recipe.settings:
+            return key
+    return OWN
+
+
+def method_form() -> None:
+    """The widgets; their values are read by `triple` and `settings`."""
+    names = {**{key: recipe.label for key, recipe in RECIPES.items()}, OWN: "Your own combination"}
+    st.selectbox(
+        "Recipe",
+        list(names),
+        format_func=names.__getitem__,
+        key="recipe",
+        help=meaning("recipe"),
+        on_change=_apply_recipe,
+        persist_state="session",
+    )
+    known = RECIPES.get(st.session_state["recipe"])
+    if known is not None:
+        st.caption(f"{known.summary} [{known.paper}]({known.link})")
+    with st.expander("Align, combine, correct and their settings", icon=":material/tune:"):
+        for role in ROLES:
+            _choice(role)
+
+
+def triple() -> dict[str, str]:
+    """role -> the chosen method's key."""
+    return {role: st.session_state[role] for role in ROLES}
+
+
+def settings() -> dict[str, dict[str, Any]]:
+    """role -> the settings of the chosen method as the widgets say; methods without settings are left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for role in ROLES:
+        method = table(role)[st.session_state[role]]
+        names = [declared.name for declared in fields(method.settings)]
+        values = {
+            name: st.session_state[_key(method, name)] for name in names if _key(method, name) in st.session_state
+        }
+        if values:
+            found[role] = values
+    return found
+
+
+def fill_method(chosen: dict[str, str], values: dict[str, dict[str, Any]]) -> None:
+    """Set the widgets before they are drawn: the method's choices, and its settings where they are given."""
+    for role in ROLES:
+        st.session_state[role] = chosen[role]
+        method = table(role)[chosen[role]]
+        for declared in fields(method.settings):
+            st.session_state[_key(method, declared.name)] = values.get(role, {}).get(declared.name, declared.default)
+    st.session_state["recipe"] = recipe_of(chosen)
+
+
+def _choice(role: Role) -> None:
+    methods = table(role)
+    st.selectbox(
+        role.capitalize(),
+        list(methods),
+        format_func=lambda key: methods[key].label,
+        key=role,
+        help=meaning(role),
+        on_change=_apply_choice,
+        persist_state="session",
+    )
+    method = methods[st.session_state[role]]
+    st.caption(f"{method.summary} {method.limits}")
+    for declared in fields(method.settings):
+        _setting(method, declared)
+
+
+def _setting(method: Method, declared: Field[Any]) -> None:
+    about, key = declared.metadata, _key(method, declared.name)
+    st.session_state.setdefault(key, declared.default)
+    label = f"{about['label']} ({about['unit']})" if about["unit"] else about["label"]
+    shared: dict[str, Any] = {"key": key, "help": about["help"], "persist_state": "session"}
+    if isinstance(declared.default, bool):
+        st.toggle(label, **shared)
+    elif about["choices"]:
+        st.selectbox(label, list(about["choices"]), **shared)
+    else:
+        _number(label, declared, shared)
+
+
+def _number(label: str, declared: Field[Any], shared: dict[str, Any]) -> None:
+    about = declared.metadata
+    kind: type[int] | type[float] = int if isinstance(declared.default, int) else float
+    low, high, step = (None if about[name] is None else kind(about[name]) for name in ("low", "high", "step"))
+    usual = 1 if kind is int else None
+    st.number_input(label, low, high, step=step or usual, format=None if kind is int else "%g", **shared)
+
+
+def _key(method: Method, name: str) -> str:
+    return f"set {method.role} {method.key} {name}"
+
+
+def _apply_recipe() -> None:
+    recipe = RECIPES.get(st.session_state["recipe"])
+    if recipe is not None:
+        chosen: dict[str, str] = {role: getattr(recipe, role) for role in ROLES}
+        key = recipe.key
+        fill_method(chosen, {role: dict(values) for role, values in recipe.settings.items()})
+        st.session_state["recipe"] = key
+
+
+def _apply_choice() -> None:
+    st.session_state["recipe"] = recipe_of(triple())

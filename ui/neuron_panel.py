@@ -1,0 +1,50 @@
+"""The Neurons page: which layer, in which order, and the rows of one page of its units."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from merging.figures.units import match_histogram
+from merging.results import LayerUnits, MergeReport
+from merging.work.request import ModelRef
+from ui.look import draw
+from ui.unit_rows import View, rows
+from ui.units import SHOWN, SLOTS, SORTS, first_layer, ordered, page_of, pages
+from ui.words import meaning
+
+
+def neuron_panel(report: MergeReport, models: dict[str, ModelRef], run: str) -> None:
+    """Controls, then the rows; these look again every two seconds while pictures are on their way."""
+    layer = choose_layer(report)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        help = f"{meaning('match correlation')} {meaning('scale')}"
+        sort = st.selectbox("Sort by", SORTS, key="sort", help=help, width=180, bind="query-params")
+        shown = st.segmented_control("Show", SHOWN, default="all", key="show", required=True, bind="query-params")
+    units = ordered(layer, sort, shown)
+    if not units:
+        st.info(f"No unit of {layer.layer} is {shown}.", icon=":material/check_circle:")
+        return
+    number = st.pagination(pages(units), key=f"page {layer.layer} {sort} {shown}") if pages(units) > 1 else 1
+    rows(View(layer, models, report, run, *page_of(units, number)))
+
+
+def choose_layer(report: MergeReport) -> LayerUnits:
+    """The layer menu, with how well its units matched beside it."""
+    by_name = {layer.layer: layer for layer in report.units}
+    left, right = st.columns([2, 5], vertical_alignment="top")
+    with left:
+        layer = by_name[
+            st.selectbox("Layer", list(by_name), first_layer(report.units), key="layer", bind="query-params")
+        ]
+        positions = "×".join(map(str, layer.positions))
+        st.caption(f"{layer.kind}, {layer.units} units" + (f", {positions} positions" if positions else ""))
+        if not layer.images:
+            st.info(report.missing, icon=":material/image_not_supported:")
+            return layer
+        dead = ", ".join(
+            f"{int(row.sum())} in {SLOTS[name]}" for name, row in zip(layer.models, layer.dead, strict=True)
+        )
+        st.caption(f"Dead units: {dead}.", help=meaning("dead unit"))
+    with right:
+        draw(match_histogram(layer), f"histogram {layer.layer}", f"match-{layer.layer}")
+    return layer

@@ -1,0 +1,96 @@
+"""Pictures of units: those that are known, and jobs for those that are missing, sixteen a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from merging.errors import InvalidRequest
+from merging.work.ledger_jobs import OPEN, Job
+from merging.work.request import MAX_UNITS, MergeRequest, ModelRef, PicturesRequest
+from ui.state import ledger, owner
+from ui.tiles import read_picture
+from ui.units import Cell
+
+STEPS, SEED = 256, 0
+Key = tuple[str, int]  # source, unit
+
+
+@dataclass
+class Gallery:
+    """made: (source, unit) -> (PNG, objective).  waiting: on their way, with their job.  failed: with the job that
+    failed or was cancelled.  refused: why no job could be asked for, or ""."""
+
+    made: dict[Key, tuple[bytes, float]] = field(default_factory=dict)
+    waiting: dict[Key, Job] = field(default_factory=dict)
+    failed: dict[Key, Job] = field(default_factory=dict)
+    refused: str = ""
+
+
+def networks(job: Job, request: MergeRequest) -> dict[str, ModelRef]:
+    """Source -> the network one looks into: A, B, and what the run made of them."""
+    a, b = request.models
+    found = {"A": a, "B": b}
+    made = ledger().artifacts(job.id)
+    for name in ("merge", "naive"):
+        if f"{name}.safetensors" in made:
+            found[name] = replace(a, sha256=made[f"{name}.safetensors"][0], name=f"{name} of run {job.id[:6]}")
+    return found
+
+
+def look(models: dict[str, ModelRef], layer: str, now: Iterable[Cell], next: Iterable[Cell] = ()) -> Gallery:
+    """What is known of the cells of `now`; jobs are asked for what is missing, filled up with cells of `next`."""
+    gallery = Gallery()
+    now, next = list(now), list(next)
+    jobs = _jobs(layer)
+    for source, model in models.items():
+        wanted, ahead = _living(now, source), _living(next, source)
+        there = ledger().pictures(model.sha256, layer, [*wanted, *ahead], STEPS, SEED)
+        known = {unit: saved for unit, saved in there.items() if unit in wanted}
+        gallery.made.update({(source, unit): read_picture(saved) for unit, saved in known.items()})
+        asked = {unit: job for (sha256, unit), job in jobs.items() if sha256 == model.sha256}
+        for unit in (unit for unit in wanted if unit not in known and unit in asked):
+            (gallery.waiting if asked[unit].open else gallery.failed)[source, unit] = asked[unit]
+        missing = [unit for unit in wanted if unit not in known and unit not in asked]
+        if missing:
+            more = [unit for unit in ahead if unit not in asked and unit not in there]
+            _ask(gallery, source, PicturesRequest(model, layer, tuple(missing[:1]), STEPS, SEED), missing, more)
+    return gallery
+
+
+def ask_again(models: dict[str, ModelRef], layer: str, failed: dict[Key, Job]) -> None:
+    """Queue again what failed or was cancelled."""
+    for source in {source for source, _ in failed}:
+        units = sorted(unit for name, unit in failed if name == source)
+        for first in range(0, len(units), MAX_UNITS):
+            part = tuple(units[first : first + MAX_UNITS])
+            ledger().submit(PicturesRequest(models[source], layer, part, STEPS, SEED), owner(), again=True)
+
+
+def _ask(gallery: Gallery, source: str, like: PicturesRequest, missing: list[int], more: list[int]) -> None:
+    """Ask for the missing units, sixteen a job; what room the last job has is filled with `more`."""
+    room = -len(missing) % MAX_UNITS
+    units = [*missing, *[unit for unit in dict.fromkeys(more) if unit not in missing][:room]]
+    try:
+        for first in range(0, len(units), MAX_UNITS):
+            part = tuple(units[first : first + MAX_UNITS])
+            job = ledger().submit(replace(like, units=part), owner())
+            gallery.waiting.update({(source, unit): job for unit in part if unit in missing})
+    except InvalidRequest as error:
+        gallery.refused = str(error)
+
+
+def _living(cells: list[Cell], source: str) -> list[int]:
+    return list(dict.fromkeys(cell.unit for cell in cells if cell.source == source and not cell.dead))
+
+
+def _jobs(layer: str) -> dict[tuple[str, int], Job]:
+    """(network's sha256, unit) -> the newest job that is making its picture or failed to; an open one before others."""
+    found: dict[tuple[str, int], Job] = {}
+    listed = ledger().jobs(kind="pictures", states=(*OPEN, "failed", "cancelled"), limit=200)
+    for job in sorted(listed, key=lambda job: (not job.open, -job.created)):
+        asked = job.request
+        if (asked["layer"], asked["steps"], asked["seed"]) == (layer, STEPS, SEED):
+            for unit in asked["units"]:
+                found.setdefault((asked["model"]["sha256"], unit), job)
+    return found

@@ -1,0 +1,70 @@
+"""The command line and the few lines of Python that make a run again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from merging.methods import ROLES, find
+from merging.settings import read_settings, settings_dict
+from merging.work.request import MergeRequest, ModelRef
+from merging.zoo import catalogue
+from merging.zoo.dataset_facts import FACTS
+
+
+def command(request: MergeRequest) -> str:
+    """The line for a shell; networks that are not shipped are named by the file one downloads."""
+    words = ["python -m merging merge", *(_name(model) or _file(model) for model in request.models)]
+    words += [f"--{role} {getattr(request, role)}" for role in ROLES if getattr(request, role) != _USUAL[role]]
+    for role, values in changed(request).items():
+        words += [f"--set {role}.{name}={value}" for name, value in values.items()]
+    words += [f"--data {request.dataset}"] if request.dataset else []
+    words += [f"--images {request.images}", f"--points {request.points}", f"--seed {request.seed}"]
+    return " ".join(words)
+
+
+def snippet(request: MergeRequest) -> str:
+    """The lines for a notebook that stands in the program's folder."""
+    files = [f"assets/zoo/{_name(model)}.safetensors" if _name(model) else _file(model) for model in request.models]
+    chosen = "".join(f', {role}="{getattr(request, role)}"' for role in ROLES if getattr(request, role) != _USUAL[role])
+    chosen += f", settings={changed(request)!r}" if changed(request) else ""
+    lines = ["import torch", "from merging import load_checkpoint, merge"]
+    if request.dataset and request.data_sha256:
+        lines += [
+            "from merging.zoo.datasets import load",
+            f'images = load("{request.dataset}", "train", {request.images})',
+        ]
+        chosen += ", data=(torch.tensor(images.images) / 255, torch.tensor(images.labels))"
+    else:
+        chosen += f", example=torch.zeros(2, {', '.join(map(str, _shape(request.models[0])))})"
+    lines += [
+        f'a, b = (load_checkpoint(file).build() for file in ("{files[0]}", "{files[1]}"))',
+        f"result = merge([a, b]{chosen}, seed={request.seed})",
+    ]
+    return "\n".join(lines)
+
+
+def changed(request: MergeRequest) -> dict[str, dict[str, Any]]:
+    """role -> the settings that are not the method's defaults."""
+    found = {}
+    for role, values in request.settings.items():
+        usual = settings_dict(read_settings(find(role, getattr(request, role)).settings, None))  # type: ignore[arg-type]
+        own = {name: value for name, value in values.items() if value != usual[name]}
+        if own:
+            found[role] = own
+    return found
+
+
+_USUAL = {"align": "weight-matching", "combine": "average", "correct": "none"}
+
+
+def _name(model: ModelRef) -> str:
+    return next((entry.id for entry in catalogue.shipped() if entry.sha256 == model.sha256), "")
+
+
+def _file(model: ModelRef) -> str:
+    return f"{model.sha256[:12]}.safetensors"
+
+
+def _shape(model: ModelRef) -> tuple[int, ...]:
+    facts = FACTS.get(model.dataset)
+    return tuple(model.config.get("in_shape") or (facts.shape if facts else (len(model.mean), 32, 32)))

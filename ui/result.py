@@ -1,0 +1,85 @@
+"""The right side of the first screen: what happened half-way, the curves, the barriers, and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import streamlit as st
+
+from merging.figures import numbers
+from merging.figures.curve import AXES, KINDS, Above, curve_figure, curves_of
+from merging.figures.palette import STYLES
+from merging.results import MergeReport, Metric
+from merging.verdict import headline, verdict
+from ui.look import draw
+from ui.screens import link
+from ui.words import meaning
+
+T = TypeVar("T")
+METRICS: dict[Metric, str] = {"loss": "Loss", "accuracy": "Accuracy", "ece": "Calibration"}
+SPLITS = {"test": "Test images", "train": "Train images"}
+ABOVE: dict[Above, str] = {"mean": "above the mean", "chord": "above the chord"}
+
+
+def result(report: MergeReport, key: str = "") -> None:
+    """Everything about a finished merge; key tells two results on one page apart."""
+    with st.container(key=f"headline{key}"):
+        st.markdown(f"## {headline(report)}", anchors=False)
+        if not report.curves:
+            st.info(report.missing, icon=":material/image_not_supported:")
+            return
+        half_way(report)
+    metric, split, above = _controls(report, key)
+    draw(curve_figure(report, metric, split, above), f"curve{key}", f"{metric}-{split}", width="stretch")
+    st.markdown(barrier_table(report, metric, split), width="stretch")
+    st.markdown(verdict(report))
+    link("words", "What these words mean", icon=":material/menu_book:")
+
+
+def half_way(report: MergeReport, split: str = "test") -> None:
+    """The numbers that matter most, large: accuracy half-way, naively and merged, then the ends and the ceiling."""
+    curves = curves_of(report, split)
+    shown = [(_HALF_WAY[kind], curves[kind].middle("accuracy"), _help(kind, split)) for kind in KINDS if kind in curves]
+    ends = next(iter(curves.values())).ends
+    beside = [(name, end.accuracy, f"Accuracy of {name} alone.") for name, end in zip("AB", ends, strict=True)]
+    if split in report.ensemble:
+        beside.append(("Ensemble", report.ensemble[split].accuracy, meaning("ensemble")))
+    boxes = st.columns([4] * len(shown) + [3] * len(beside))
+    for box, (label, value, help) in zip(boxes, [*shown, *beside], strict=True):
+        box.metric(label, numbers.accuracy(value), help=help)
+
+
+def _help(kind: str, split: str) -> str:
+    return f"Accuracy half-way between A and B (λ = ½) on {split} images, {STYLES[kind].label}."
+
+
+_HALF_WAY = {"naive": "Naive average", "aligned": "Permuted first", "corrected": "Corrected too"}
+
+
+def barrier_table(report: MergeReport, metric: Metric, split: str) -> str:
+    """Half-way value and both barriers of every curve, as a Markdown table."""
+    write = numbers.metric(metric)
+    lines = ["| | half-way | barrier above the mean | above the chord | peak at λ |", "|---|---:|---:|---:|---:|"]
+    for kind, curve in curves_of(report, split).items():
+        mean, chord = (curve.barrier(metric, above=above) for above in ("mean", "chord"))
+        heights = [numbers.difference(metric, barrier.height) for barrier in (mean, chord)]
+        cells = [STYLES[kind].label, write(curve.middle(metric)), *heights, f"{mean.at:.2f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _controls(report: MergeReport, key: str) -> tuple[Metric, str, Above]:
+    splits = [split for split in SPLITS if curves_of(report, split)]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        metric = _choice("What", list(METRICS), METRICS.__getitem__, f"metric{key}", "; ".join(AXES.values()))
+        split = _choice("Images", splits, SPLITS.__getitem__, f"split{key}", meaning("images"))
+        above = _choice("Barrier", list(ABOVE), ABOVE.__getitem__, f"above{key}", meaning("barrier"))
+    return metric, split, above
+
+
+def _choice(label: str, options: list[T], form: Callable[[T], str], key: str, help: str) -> T:
+    """A choice of one; in the address too, unless two results stand on one page."""
+    shared: dict[str, Any] = {"bind": None if " " in key else "query-params"}
+    shared |= {"default": options[0], "format_func": form, "key": key, "help": help, "required": True}
+    return st.segmented_control(label, options, **shared)

@@ -1,0 +1,120 @@
+"""What stands around the pages: the dispatcher's process, the owner's cookie, the health route, the last resort."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import streamlit as st
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+COOKIE = "mergescope_owner"
+YEAR = 365 * 24 * 3600
+GRACE = 12.0  # seconds the dispatcher has to stop its workers
+ROOT = Path(__file__).resolve().parents[1]
+log = logging.getLogger(__name__)
+
+
+class Shell:
+    """Holds the dispatcher's process, so that the health route can tell how it is."""
+
+    def __init__(self) -> None:
+        self.child: subprocess.Popen[bytes] | None = None
+
+    @asynccontextmanager
+    async def lifespan(self, app: st.App) -> AsyncIterator[None]:
+        """Run a dispatcher as long as the app runs; none with MERGESCOPE_DISPATCHER=none (one runs elsewhere)."""
+        self.child = None if os.environ.get("MERGESCOPE_DISPATCHER") == "none" else start_dispatcher()
+        try:
+            yield
+        finally:
+            if self.child is not None:
+                stop_dispatcher(self.child)
+
+    async def health(self, request: Request) -> JSONResponse:
+        """Whether the app answers, and how its dispatcher is: "running", "stopped" or "elsewhere"."""
+        state = "elsewhere" if self.child is None else "running" if self.child.poll() is None else "stopped"
+        return JSONResponse({"status": "ok", "dispatcher": state})
+
+
+def start_dispatcher() -> subprocess.Popen[bytes]:
+    """`python -m merging.work` with a pipe as its stdin: when this process is gone, however it went, the pipe ends."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "merging.work", "--watch-stdin"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONPATH": paths})
+
+
+def stop_dispatcher(child: subprocess.Popen[bytes]) -> None:
+    """Close its stdin and wait; after GRACE seconds end it the hard way."""
+    if child.stdin is not None:
+        child.stdin.close()
+    try:
+        child.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+class Headers:
+    """ASGI middleware. A visitor without one gets a random name in an HttpOnly cookie, for "my jobs" and caps; and with
+    a page the browser is told to fetch the script that draws charts at once, not when the first chart arrives."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.early = ", ".join(f"<./static/js/{name}>; rel=modulepreload; crossorigin" for name in chart_scripts())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; add the headers to the answer."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if not _is_known(scope):
+                    headers.append("set-cookie", _new_cookie(scope))
+                if self.early and headers.get("content-type", "").startswith("text/html"):
+                    headers.append("link", self.early)
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+
+def chart_scripts() -> list[str]:
+    """The files in which Streamlit keeps what draws Plotly charts (4.7 MB); empty where it keeps them elsewhere."""
+    folder = Path(st.__file__).parent / "static" / "static" / "js"
+    return sorted(path.name for path in folder.glob("PlotlyChart.*.js"))
+
+
+def say_sorry(error: Exception) -> bool:
+    """Nobody foresaw this error: the log gets it, the page a sentence. Gives True, so that no traceback is shown."""
+    log.error("a page failed", exc_info=error)
+    st.error(
+        "Something went wrong inside Mergescope, and the program's log says what. Reload the page; if it happens "
+        "again, report it with what you clicked.",
+        icon=":material/error:",
+    )
+    return True
+
+
+def _is_known(scope: Scope) -> bool:
+    """Whether the visitor's cookies hold a good name. Other programs' cookies on this host may be malformed, and
+    http.cookies drops all of them, or raises, for one that is."""
+    given = next((value for name, value in scope["headers"] if name == b"cookie"), b"").decode("latin-1")
+    return re.search(rf"(?:^|;\s*){COOKIE}=[0-9a-f]{{32}}(?:;|$)", given) is not None
+
+
+def _new_cookie(scope: Scope) -> str:
+    secure = "; Secure" if scope.get("scheme") == "https" else ""
+    return f"{COOKIE}={secrets.token_hex(16)}; Max-Age={YEAR}; Path=/; HttpOnly; SameSite=Lax{secure}"

@@ -1,0 +1,62 @@
+"""What every page reads: the ledger, who is looking, the networks, finished reports. Every cache is bounded."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from pathlib import Path
+
+import streamlit as st
+
+from merging.results import MergeReport, TrainReport
+from merging.work.ledger import Ledger, home
+from merging.work.ledger_jobs import Job
+from merging.zoo import catalogue
+from merging.zoo.catalogue import Entry
+from merging.zoo.datasets import ImageSet, Split, available, load
+from ui.server import COOKIE
+
+
+def ledger() -> Ledger:
+    """The ledger of this program, opened once a process."""
+    return _ledger(home())
+
+
+def owner() -> str:
+    """Who is looking: the random name in their cookie; without cookies, one that lasts as long as the page."""
+    named = str(st.context.cookies.get(COOKIE, ""))
+    if re.fullmatch(r"[0-9a-f]{32}", named):
+        return named
+    return st.session_state.setdefault("owner", secrets.token_hex(16))
+
+
+def entries() -> dict[str, Entry]:
+    """Every network one can pick, by id: the shipped ones, then people's own."""
+    return {entry.id: entry for entry in (*catalogue.shipped(), *ledger().models())}
+
+
+def merge_report(job: Job) -> MergeReport | None:
+    """The report of a finished merge; None where it has none. Raises MergescopeError where it is damaged."""
+    found = _report(str(home()), job.id, job.finished or 0.0)
+    return found if isinstance(found, MergeReport) else None
+
+
+def images(dataset: str, split: Split, count: int) -> ImageSet | None:
+    """The first `count` images of a split, None where they are not on this machine."""
+    place = available(dataset) if dataset else None
+    return _images(dataset, split, count, place) if place else None
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _ledger(folder: Path) -> Ledger:
+    return Ledger(folder)
+
+
+@st.cache_resource(max_entries=24, show_spinner=False)
+def _report(folder: str, job_id: str, finished: float) -> MergeReport | TrainReport | None:
+    return ledger().report(job_id)
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def _images(dataset: str, split: Split, count: int, place: str) -> ImageSet:
+    return load(dataset, split, count)

@@ -1,0 +1,69 @@
+"""Small pictures as PNG: a unit's picture, and the images of the data set to which it responds most."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+
+import numpy as np
+import streamlit as st
+from PIL import Image, ImageDraw
+
+from merging import results
+from merging.results import LayerUnits, UnitPicture
+from merging.zoo.datasets import ImageSet
+
+SIDE = 112  # pixels of a contact sheet's image on the screen's grid
+FRAME = (230, 159, 0)  # Okabe-Ito orange: where in the image the unit responds
+
+
+@st.cache_data(max_entries=2048, show_spinner=False)
+def read_picture(saved: bytes) -> tuple[bytes, float]:
+    """A saved UnitPicture as (PNG, objective)."""
+    picture: UnitPicture = results.load(saved)
+    return png(picture.pixels), picture.objective
+
+
+def show(image: bytes, alt: str) -> None:
+    """A PNG as wide as its place. It travels inside the page: forty small files would be forty requests."""
+    st.image(f"data:image/png;base64,{base64.b64encode(image).decode()}", width="stretch", alt=alt)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """pixels: (H, W, 1 or 3) in 0..1, as PNG of that size."""
+    out = io.BytesIO()
+    _image(np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+def exemplar_sheet(
+    layer: LayerUnits, network: str, unit: int, images: ImageSet, columns: int = 9, most: int = 9
+) -> bytes:
+    """At most so many images that excite a unit, as PNG, strongest first; a convolution's strongest place is framed.
+
+    network: one of layer.models.  images: the test images the units were measured on.
+    """
+    row = layer.models.index(network)
+    numbers, places = layer.exemplars[row, unit, :most], layer.exemplar_places[row, unit, :most]
+    sheet = Image.new("RGB", (columns * SIDE, math.ceil(len(numbers) / columns) * SIDE), "white")
+    for at, (number, place) in enumerate(zip(numbers, places, strict=True)):
+        tile = _image(np.moveaxis(images.images[number], 0, -1)).convert("RGB").resize((SIDE - 4, SIDE - 4), 0)
+        if layer.patch < 1:
+            _frame(tile, place, layer.patch)
+        sheet.paste(tile, (at % columns * SIDE + 2, at // columns * SIDE + 2))
+    out = io.BytesIO()
+    sheet.save(out, "PNG")
+    return out.getvalue()
+
+
+def _image(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def _frame(tile: Image.Image, place: np.ndarray, patch: float) -> None:
+    """place: relative (row, column) of the centre."""
+    side, half = tile.width, patch * tile.width / 2
+    middle = [float(np.clip(at * side, half, side - half)) for at in place]
+    box = [round(value) for value in (middle[1] - half, middle[0] - half, middle[1] + half - 1, middle[0] + half - 1)]
+    ImageDraw.Draw(tile).rectangle(box, outline=FRAME, width=3)

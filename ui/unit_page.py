@@ -1,0 +1,79 @@
+"""One unit in full: large pictures, the images that excite it in each network, and its figures."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from merging.figures import numbers
+from merging.results import LayerUnits, MergeReport
+from merging.work.request import ModelRef
+from ui.guard import in_words
+from ui.pictures import look
+from ui.screens import link
+from ui.unit_rows import EVERY
+from ui.unit_tiles import exemplars, tile
+from ui.units import SLOTS, cells, fate, scale
+from ui.words import meaning
+
+
+def asked_unit(report: MergeReport) -> tuple[LayerUnits, int] | None:
+    """The layer and unit that the address names, None where it names none of this run."""
+    text = st.query_params.get("unit", "")
+    layer = next((found for found in report.units if found.layer == st.query_params.get("layer", "")), None)
+    if layer is None or not text.isdecimal() or len(text) > 7 or int(text) >= layer.units:
+        return None
+    return layer, int(text)
+
+
+def unit_page(layer: LayerUnits, unit: int, report: MergeReport, models: dict[str, ModelRef], run: str) -> None:
+    """Everything about one unit; looks again while its pictures are made."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"### Unit {unit} of {layer.layer}: {fate(layer, unit)}", anchors=False, width="content")
+        link("neurons", "All units of the layer", run=run, layer=layer.layer, icon=":material/arrow_back:")
+    waiting = look(models, layer.layer, cells(layer, unit).values()).waiting
+    st.fragment(_pictures, run_every=EVERY if waiting else None)(layer, unit, models)
+    if not layer.images:
+        st.info(report.missing, icon=":material/image_not_supported:")
+        return
+    st.markdown(figures_table(layer, unit))
+    st.caption(f"{meaning('scale')} {meaning('× data')}")
+    st.markdown("**Images of the data set to which the unit responds most**", help=meaning("exemplars"))
+    for network in layer.models:
+        left, right = st.columns([1, 8], vertical_alignment="top")
+        left.markdown(SLOTS[network])
+        with right:
+            exemplars(layer, network, unit, report)
+
+
+def figures_table(layer: LayerUnits, unit: int) -> str:
+    """The unit in every network, as a Markdown table."""
+    lines = [
+        f"Match correlation of A's unit {unit} and B's unit {int(layer.partner[unit])}: "
+        f"**{numbers.correlation(float(layer.match[unit]))}** · scale in the merge "
+        f"**{numbers.ratio(float(scale(layer)[unit]))}**",
+        "",
+        "| | spread of the activation | largest mean response | strongest response | dead |",
+        "|---|---:|---:|---:|---|",
+    ]
+    for row, network in enumerate(layer.models):
+        values = (layer.std[row, unit], layer.peak[row, unit], layer.exemplar_values[row, unit, 0])
+        written = " | ".join(f"{float(value):.2f}" for value in values)
+        lines.append(f"| {SLOTS[network]} | {written} | {'yes' if layer.dead[row, unit] else 'no'} |")
+    return "\n".join(lines)
+
+
+def _pictures(layer: LayerUnits, unit: int, models: dict[str, ModelRef]) -> None:
+    with in_words():
+        shown = cells(layer, unit)
+        gallery = look(models, layer.layer, shown.values())
+        if gallery.refused:
+            st.warning(gallery.refused, icon=":material/info:")
+        with st.container(key="unitrow large"):
+            columns = st.columns(len(shown))
+        for column, (slot, cell) in zip(columns, shown.items(), strict=True):
+            with column:
+                tile(slot, cell, gallery, f"large {slot}")
+        if not gallery.waiting and st.session_state.pop("unit was open", False):
+            st.rerun(scope="app")
+        if gallery.waiting:
+            st.session_state["unit was open"] = True

@@ -1,0 +1,102 @@
+"""The rows of one page of units: each in A, π(B), the merge, the naive average and B's old slot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from merging.figures import numbers
+from merging.results import LayerUnits, MergeReport
+from merging.work.request import ModelRef
+from ui.guard import in_words
+from ui.pictures import Gallery, ask_again, look
+from ui.screens import link
+from ui.state import ledger, owner
+from ui.unit_tiles import exemplars, tile
+from ui.units import SLOTS, cells, fate, scale
+from ui.words import meaning
+
+EVERY = 2.0  # seconds between two looks while pictures are being made
+WIDTHS = [2, *([2] * len(SLOTS)), 3]
+OPEN = "pictures were open"
+
+
+@dataclass(frozen=True)
+class View:
+    """What one looks at: a layer of a run (its address in `run`), the units of this page and of the next one."""
+
+    layer: LayerUnits
+    models: dict[str, ModelRef]
+    report: MergeReport
+    run: str
+    now: list[int]
+    next: list[int]
+
+    def gallery(self) -> Gallery:
+        """The pictures of this page; those that are missing are asked for, and some of the next page with them."""
+        here, there = ([cell for unit in units for cell in cells(self.layer, unit).values()] for units in self._units)
+        return look(self.models, self.layer.layer, here, there)
+
+    @property
+    def _units(self) -> tuple[list[int], list[int]]:
+        return self.now, self.next
+
+
+def rows(view: View) -> None:
+    """The rows of one page. Jobs that an earlier page asked for and nobody waits for any more are taken back."""
+    waiting = view.gallery().waiting
+    _take_back({job.id for job in waiting.values()})
+    st.fragment(_rows, run_every=EVERY if waiting else None)(view)
+
+
+def _rows(view: View) -> None:
+    with in_words():
+        gallery = view.gallery()
+        _say_state(view, gallery)
+        for unit in view.now:
+            _row(view, unit, gallery)
+        was, st.session_state[OPEN] = st.session_state.get(OPEN), bool(gallery.waiting)
+        if was and not gallery.waiting:
+            st.rerun(scope="app")  # so that nothing looks again any more
+
+
+def _say_state(view: View, gallery: Gallery) -> None:
+    total = len(gallery.made) + len(gallery.waiting) + len(gallery.failed)
+    if gallery.waiting:
+        st.progress(len(gallery.made) / total, f"Making pictures: {len(gallery.made)} of {total} are ready")
+    else:
+        st.caption(f"{len(gallery.made)} pictures.", help=f"{meaning('picture of a unit')} {meaning('× data')}")
+    if gallery.refused:
+        st.warning(gallery.refused, icon=":material/info:")
+    if gallery.failed:
+        job = next(iter(gallery.failed.values()))
+        why = (job.error or {}).get("text", "They were cancelled.")
+        st.error(f"{len(gallery.failed)} pictures could not be made. {why}", icon=":material/error:")
+        if st.button("Try again", key="pictures again", icon=":material/replay:"):
+            ask_again(view.models, view.layer.layer, gallery.failed)
+            st.rerun(scope="app")
+
+
+def _row(view: View, unit: int, gallery: Gallery) -> None:
+    layer = view.layer
+    with st.container(key=f"unitrow {unit}"):
+        first, *tiles, last = st.columns(WIDTHS, vertical_alignment="top")
+        with first:
+            link("neurons", f"Unit {unit}", run=view.run, layer=layer.layer, unit=str(unit))
+            st.caption(
+                f"match {numbers.correlation(float(layer.match[unit]))}  \n"
+                f"scale {numbers.ratio(float(scale(layer)[unit]))}  \n**{fate(layer, unit)}**"
+            )
+        for column, (slot, cell) in zip(tiles, cells(layer, unit).items(), strict=False):
+            with column:
+                tile(slot, cell, gallery, f"{unit} {slot}")
+        with last:
+            exemplars(layer, "A", unit, view.report, columns=3, rows=1)
+
+
+def _take_back(wanted: set[str]) -> None:
+    """Forget one's queued pictures that this view does not wait for, so that what one looks at comes first."""
+    for job in ledger().jobs(owner=owner(), states=("queued",), kind="pictures"):
+        if job.id not in wanted:
+            ledger().delete(job.id, owner())

@@ -1,0 +1,92 @@
+"""Bring a checkpoint: the file is opened by a process of its own, checked, and kept as safetensors."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import streamlit as st
+
+from merging.errors import InvalidRequest
+from merging.zoo.catalogue import Entry, uploaded
+from merging.zoo.dataset_facts import FACTS
+from merging.zoo.disposable import convert
+from ui.guard import in_words
+from ui.state import ledger, owner
+
+LARGEST = 64  # MB
+SAYS = "file"  # the menu's entries beside the data sets: what the file says of itself, and none of the known ones
+OTHER = "other"
+HELP = "One number a channel of images in 0..1, as they were normalised for the training; 0 and 1 for none."
+
+
+@dataclass(frozen=True)
+class Story:
+    """What a person says of a checkpoint; None is for what the file itself says. dataset: "" for none of the known."""
+
+    dataset: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    classes: tuple[str, ...] = ()
+
+
+def upload_form() -> None:
+    """File, name, data set, normalisation and classes; then the checked network is added to the cards."""
+    file = st.file_uploader(
+        "A checkpoint: .safetensors, or a .pt / .pth state dict", ["safetensors", "pt", "pth"], max_upload_size=LARGEST
+    )
+    name = st.text_input("Name", max_chars=80, placeholder="My VGG, seed 3", key="upload name")
+    labels = {SAYS: "as the file says", **{key: facts.label for key, facts in FACTS.items()}, OTHER: "another data set"}
+    dataset = st.selectbox("Trained on", list(labels), format_func=labels.__getitem__, key="upload data")
+    with in_words():
+        story = _story(dataset)
+        pressed = st.button("Check and add", type="primary", icon=":material/upload:", disabled=file is None)
+        if pressed and file is not None:
+            with st.spinner("Reading the file in a process of its own"):
+                entry = add(file.getvalue(), name, story)
+            st.success(f"Added: {entry.label}, {entry.parameters:,} parameters.", icon=":material/check:")
+
+
+def add(data: bytes, name: str, story: Story) -> Entry:
+    """Check a file and keep it. Raises CheckpointError, UnknownArchitecture or InvalidRequest in words."""
+    if len(data) > LARGEST * 1_000_000:
+        raise InvalidRequest(f"The file has {len(data) / 1e6:.0f} MB; {LARGEST} MB may be uploaded.")
+    made = convert(data, name=name, dataset=story.dataset, mean=story.mean, std=story.std)
+    entry = uploaded(made.facts, made.data, owner=owner(), created=time.time())
+    outputs = entry.config.get("classes")
+    if story.classes and outputs and len(story.classes) != outputs:
+        raise InvalidRequest(f"The network has {outputs} outputs, but {len(story.classes)} classes are named.")
+    return ledger().add_model(replace(entry, classes=story.classes or entry.classes), made.data, owner())
+
+
+def _story(dataset: str) -> Story:
+    """The fields about the images, filled in for a known data set; none where the file says it all."""
+    if dataset == SAYS:
+        st.caption("Files from here say how they were trained. For others, choose the data set.")
+        return Story()
+    known = FACTS.get(dataset)
+    left, right = st.columns(2)
+    mean = left.text_input("Mean", _text(known.mean if known else (0.0,)), key=f"mean {dataset}", help=HELP)
+    std = right.text_input("Std", _text(known.std if known else (1.0,)), key=f"std {dataset}", help=HELP)
+    names = ", ".join(known.classes) if known else ""
+    classes = st.text_area("Classes, in the order of the outputs", names, key=f"classes {dataset}", height=80)
+    return Story("" if known is None else dataset, numbers_of(mean), numbers_of(std), names_of(classes))
+
+
+def numbers_of(text: str) -> tuple[float, ...]:
+    """ "0.49, 0.48, 0.45" as numbers. Raises InvalidRequest where a part is none."""
+    try:
+        return tuple(float(part) for part in text.replace(";", ",").split(",") if part.strip())
+    except ValueError:
+        raise InvalidRequest(
+            f"Mean and std are numbers with commas between them, such as 0.49, 0.48; got {text!r}."
+        ) from None
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """ "cat, dog" as names."""
+    return tuple(part.strip() for part in text.replace("\n", ",").split(",") if part.strip())
+
+
+def _text(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
