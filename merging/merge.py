@@ -11,39 +11,36 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from merging import graph as graphs
-from merging import tracing
-from merging.data import Batches, as_batches
-from merging.errors import DataUnavailable, IncompatibleModels, InvalidRequest, InvalidSetting, NotEquivalent
+from merging.data import as_batches
+from merging.errors import DataUnavailable, InvalidRequest, InvalidSetting
 from merging.methods import ROLES, Method, Role, find
-from merging.permutation import Permutation, PermutationSpec, named_tensors, permute, with_tensors
-from merging.problem import Alignment, Corrector, MergeResult, Problem, Report, silent
+from merging.permutation import permute, with_tensors
+from merging.problem import Alignment, Combiner, Corrector, MergeResult, Problem, Report, silent
 from merging.settings import read_settings
+from merging.subjects import checked_models, in_eval_mode, inputs_for, name_of, read_problem, refuse_above
+from merging.unit_maps import mapped
 
-LARGEST_ERROR = 1e-6  # relative, in float64: an exact permutation stays below 1e-9 in deep networks, a wrong one is ~1
 EQUIVALENCE_IMAGES = 64
-KEPT_SPECS = 32
-
-_specs: dict[str, PermutationSpec] = {}
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A merge up to the point where only the weights of the models are open, so that a whole curve shares the work.
 
-    problem: with the aligned models.  notes: what was found by stage.  method, settings: of the combination.
+    problem: with the aligned models.  notes: what was found by stage.  method: of the combination.
     """
 
     problem: Problem
     alignment: Alignment
     method: Method
-    settings: Any
+    combiner: Combiner
     corrector: Corrector
     notes: Mapping[str, Any]
 
     def combine(self, weights: Sequence[float]) -> nn.Module:
-        """The combined net, not corrected. weights: one a model, summing to 1; (1, 0) gives A bit for bit."""
-        tensors = self.method.run(self.problem, _checked_weights(weights, len(self.problem.models)), self.settings)
+        """The combined net, not corrected. weights: one a model, summing to 1; (1, 0) gives aligned A bit for bit where
+        the method has such ends."""
+        tensors = self.combiner(_checked_weights(weights, len(self.problem.models)))
         return with_tensors(self.problem.models[0], tensors)
 
     def correct(self, net: nn.Module, weights: Sequence[float]) -> nn.Module:
@@ -73,13 +70,14 @@ def merge(
     report: Report | None = None,
     weights: Sequence[float] | None = None,
 ) -> MergeResult:
-    """Merge two networks of one structure; the inputs are left as they are.
+    """Merge two to ten networks of one structure; the inputs are left as they are.
 
-    align, combine, correct: keys of the method tables.  settings: role -> that method's settings.  example: inputs
+    align, combine, correct: keys of the method tables.  settings: role -> that method's settings.  base: the network
+    that all were trained from, for methods of experts (task arithmetic, TIES, DARE).  example: inputs
     (n, ...) to trace with, by default the first of data.  data: training images, see `data.as_batches`.  weights: one
     a model, summing to 1, equal by default.  report: called with (stage, fraction, message).
-    The result's notes: `trace`, `align`, `correct`, and `equivalence`, max |B - pi(B)| over the outputs relative to
-    the largest, in float64.
+    The result's notes: `trace`, `align`, `combine`, `correct`, and `equivalence`, max |B - pi(B)| over the outputs
+    relative to the largest, in float64; above rounding only for aligners that map units (`Method.permutes` is false).
     Raises IncompatibleModels, UnsupportedOperation, NotEquivalent, DataUnavailable, InvalidSetting, InvalidRequest.
     """
     prepared = prepare(
@@ -111,23 +109,29 @@ def prepare(
     report: Report | None = None,
 ) -> Prepared:
     """Trace, verify and align once, and measure what the correction needs; arguments and errors as of `merge`."""
-    if base is not None:
-        raise InvalidRequest("None of these methods starts from a common base network; leave `base` out.")
     chosen = _methods({"align": align, "combine": combine, "correct": correct}, data)
     wishes = _settings(chosen, settings or {})
-    problem, error = _problem(models, example, None if data is None else as_batches(data), seed, report or silent)
-    alignment = chosen["align"].run(problem, wishes["align"])
-    problem = replace(problem, aligned=_aligned(problem, alignment.permutations))
-    equivalence = _check_equivalence(problem, example)
+    ready = checked_models(models, base)
+    _check_fit(chosen, len(ready), base)
+    batches = None if data is None else as_batches(data)
+    inputs = inputs_for(ready[0], example, batches)
+    start = None if base is None else in_eval_mode(base)
+    unequal = chosen["align"].unequal_widths
+    problem, error = read_problem(ready, start, inputs, batches, seed, report or silent, unequal_widths=unequal)
+    alignment = _align(problem, chosen["align"], wishes["align"])
+    problem = replace(problem, aligned=_aligned(problem, alignment))
+    equivalence = _check_equivalence(problem, example, chosen["align"].permutes)
+    combiner = chosen["combine"].run(problem, wishes["combine"])
     corrector = chosen["correct"].run(problem, wishes["correct"])
     units = sum(group.size for group in problem.spec.groups)
     notes = {
         "trace": {"groups": len(problem.spec.groups), "units": units, "error": error},
         "align": alignment.notes,
+        "combine": combiner.notes,
         "correct": corrector.notes,
         "equivalence": equivalence,
     }
-    return Prepared(problem, alignment, chosen["combine"], wishes["combine"], corrector, notes)
+    return Prepared(problem, alignment, chosen["combine"], combiner, corrector, notes)
 
 
 def output_difference(a: nn.Module, b: nn.Module, images: Tensor) -> float:
@@ -150,6 +154,17 @@ def _methods(keys: Mapping[Role, str], data: Any) -> dict[Role, Method]:
     return chosen
 
 
+def _check_fit(chosen: Mapping[Role, Method], count: int, base: nn.Module | None) -> None:
+    for method in chosen.values():
+        if count > method.most_models:
+            raise InvalidRequest(f"{method.label} takes {method.most_models} networks at most; {count} are given.")
+    combine = chosen["combine"]
+    if combine.needs_base and base is None:
+        raise InvalidRequest(f"{combine.label} merges experts of one base network; give that as `base`.")
+    if base is not None and not combine.needs_base:
+        raise InvalidRequest(f"{combine.label} does not look at a base network; leave `base` out.")
+
+
 def _settings(chosen: Mapping[Role, Method], given: Mapping[str, Mapping[str, Any]]) -> dict[Role, Any]:
     for role in given:
         if role not in ROLES:
@@ -157,90 +172,41 @@ def _settings(chosen: Mapping[Role, Method], given: Mapping[str, Mapping[str, An
     return {role: read_settings(method.settings, given.get(role)) for role, method in chosen.items()}
 
 
-def _problem(
-    models: Sequence[nn.Module], example: Tensor | None, data: Batches | None, seed: int, report: Report
-) -> tuple[Problem, float]:
-    """The problem before alignment, and the tracer's own error: max output change under a random permutation."""
-    _check_models(models)
-    ready = tuple(_in_eval_mode(model) for model in models)
-    inputs = _inputs(ready[0], example, data)
-    report("tracing", 0.0, "reading the networks' structure")
-    first, *others = (graphs.export(model, inputs) for model in ready)
-    for other in others:
-        found = graphs.difference(first, other)
-        if found:
-            raise IncompatibleModels(f"These networks have different structures. {found} Choose two of one kind.")
-    spec = _spec(first)
-    report("verifying", 0.0, "permuting units at random and comparing outputs")
-    error = tracing.verify(ready[0], spec, inputs, seed)
-    _refuse_above(error, "A random permutation of the first network")
-    return Problem(ready, first, spec, data, seed, report), error
+def _align(problem: Problem, method: Method, settings: Any) -> Alignment:
+    """All models' way into the merged units: found at once, or of each other model to the first."""
+    if method.joint or len(problem.models) == 2:
+        return method.run(problem, settings)
+    found = []
+    for number in range(1, len(problem.models)):
+        problem.report("matching", 0.0, f"network {name_of(number)} to A")
+        found.append(method.run(problem.pair(number), settings))
+    maps = tuple(one.maps[1] for one in found if one.maps)
+    notes = {name_of(number): one.notes for number, one in enumerate(found, 1)}
+    permutations = (found[0].permutations[0], *(one.permutations[1] for one in found))
+    return Alignment(permutations, {"by_model": notes}, (found[0].maps[0], *maps) if maps else ())
 
 
-def _spec(graph: graphs.Graph) -> PermutationSpec:
-    """The traced spec; tracing is a function of the structure, so the last ones are kept."""
-    if graph.signature not in _specs:
-        while len(_specs) >= KEPT_SPECS:
-            del _specs[next(iter(_specs))]
-        _specs[graph.signature] = tracing.trace_graph(graph)
-    return _specs[graph.signature]
-
-
-def _aligned(problem: Problem, permutations: tuple[Permutation, ...]) -> tuple[nn.Module, ...]:
+def _aligned(problem: Problem, alignment: Alignment) -> tuple[nn.Module, ...]:
+    if alignment.maps:
+        return tuple(
+            mapped(model, problem.structure(number)[1], problem.models[0], permutation, maps)
+            for number, (model, permutation, maps) in enumerate(
+                zip(problem.models, alignment.permutations, alignment.maps, strict=True)
+            )
+        )
     first, *others = problem.models
-    return (first, *(permute(m, problem.spec, p) for m, p in zip(others, permutations[1:], strict=True)))
+    return (first, *(permute(m, problem.spec, p) for m, p in zip(others, alignment.permutations[1:], strict=True)))
 
 
-def _check_equivalence(problem: Problem, example: Tensor | None) -> float:
-    images = _inputs(problem.models[0], None if problem.data else example, problem.data, EQUIVALENCE_IMAGES)
+def _check_equivalence(problem: Problem, example: Tensor | None, exact: bool) -> float:
+    """The largest change of a model's outputs by aligning it; refused above rounding where it must be none."""
+    images = inputs_for(problem.models[0], None if problem.data else example, problem.data, EQUIVALENCE_IMAGES)
     problem.report("verifying", 0.5, "comparing B with pi(B)")
     pairs = zip(problem.models[1:], problem.aligned[1:], strict=True)
     error = max(output_difference(model, aligned, images) for model, aligned in pairs)
-    _refuse_above(error, "The permutation found for the second network")
+    if exact:
+        refuse_above(error, "The permutation found for another network than the first")
     return error
-
-
-def _refuse_above(error: float, what: str) -> None:
-    if not error <= LARGEST_ERROR:  # so that NaN is refused too
-        raise NotEquivalent(
-            f"{what} changes its outputs by {error:.2g} of their size; more than {LARGEST_ERROR:g} is no permutation "
-            "symmetry. This network cannot be merged; please report it with its architecture."
-        )
-
-
-def _check_models(models: Sequence[nn.Module]) -> None:
-    if len(models) != 2:
-        raise IncompatibleModels(f"{len(models)} networks are given; this version merges exactly two.")
-    devices = {p.device for model in models for p in model.parameters()}
-    if len(devices) > 1:
-        raise IncompatibleModels(f"The networks are on {' and '.join(sorted(map(str, devices)))}; move them to one.")
-    for number, model in enumerate(models):
-        parameters = dict(model.named_parameters())
-        for name, tensor in named_tensors(model).items():
-            if not tensor.is_floating_point():
-                continue
-            broken = not torch.isfinite(tensor).all() if name in parameters else torch.isnan(tensor).any()
-            if broken:
-                raise IncompatibleModels(
-                    f"Network {'AB'[number]} holds NaN or infinity in {name}. Its training failed; choose another."
-                )
-
-
-def _in_eval_mode(model: nn.Module) -> nn.Module:
-    """The model itself, or a copy where it is in training mode: the caller's model is not changed."""
-    return copy.deepcopy(model).eval() if any(module.training for module in model.modules()) else model
-
-
-def _inputs(model: nn.Module, example: Tensor | None, data: Batches | None, count: int = 2) -> Tensor:
-    """Inputs on the model's device and in its precision: the example, or else the first images of the data."""
-    parameter = next(model.parameters(), None)
-    if parameter is None:
-        raise IncompatibleModels("These networks have no parameters; there is nothing to merge.")
-    if example is not None:
-        return example.to(parameter.device, parameter.dtype if example.is_floating_point() else None)
-    if data is None:
-        raise InvalidRequest("Give data, or an example of the networks' input, to trace them with.")
-    return data.on_model(model).example(count)
 
 
 def _checked_weights(weights: Sequence[float], count: int) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ from merging.settings import NoSettings
 
 Role = Literal["align", "combine", "correct"]
 ROLES: tuple[Role, ...] = ("align", "combine", "correct")
+MOST_MODELS = 10  # of one merge: all are in memory at once
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -26,8 +27,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Method:
     """One way to align, combine or correct.
 
-    run: align `(problem, settings) -> Alignment`; combine `(problem, weights, settings) -> {name: tensor}`;
-    correct `(problem, settings) -> Corrector` (see merging.problem for the values).
+    run: `(problem, settings) ->` an Alignment, a Combiner or a Corrector (see merging.problem for the values).
+    joint: an aligner that looks at all models at once; the others match each model to the first, two at a time.
+    permutes: an aligner whose answer keeps every network's function; else it gives maps, which do not.
+    ends: a combination that gives model k bit for bit where all weight is on it.
     """
 
     role: Role
@@ -41,6 +44,12 @@ class Method:
     settings: type = NoSettings
     needs_data: bool = False
     recovers_twin: bool = False  # an aligner that promises to find a permuted twin's permutation
+    joint: bool = False
+    permutes: bool = True
+    unequal_widths: bool = False  # an aligner that also takes models whose layers have other widths than the first's
+    ends: bool = True
+    needs_base: bool = False  # a combination of experts with the net they were trained from
+    most_models: int = MOST_MODELS
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,11 @@ class LossCurve:
         peak = int(np.argmax(rise))
         return Barrier(float(rise[peak]), float(self.lambdas[peak]))
 
+    @property
+    def at_middle(self) -> Metrics:
+        """All metrics at the evaluated point nearest to lambda = 1/2."""
+        return Metrics(self.middle("loss"), self.middle("accuracy"), self.middle("ece"))
+
     def middle(self, metric: Metric = "loss") -> float:
         """The metric at the evaluated point nearest to lambda = 1/2."""
         return float(getattr(self, metric)[int(np.argmin(np.abs(self.lambdas - 0.5)))])
@@ -144,9 +149,11 @@ class UnitPicture:
 
 @dataclass(frozen=True)
 class MergeReport:
-    """Everything a run found. curves: "naive" | "aligned" | "corrected" -> split -> LossCurve (empty without images).
+    """Everything a run found. curves: "naive" | "aligned" | "corrected" -> split -> LossCurve (empty without images and
+    for more than two models).
 
-    ensemble: split -> Metrics of the mean of the two nets' probabilities.  similarity: "A-B", "A-pi(B)", "A-merge",
+    ensemble: split -> Metrics of the mean of the nets' probabilities.  scores: "A", "B" ..., "naive", "merge" -> split
+    -> Metrics (empty without images).  similarity: "A-B", "A-pi(B)", "A-merge",
     "B-merge".  units: one LayerUnits a layer.  layers: every layer in network order (known without images too).
     equivalence: max |B - pi(B)| over the outputs, relative, in float64.  groups: name -> (units, units that moved).
     notes: objective, restarts, spread and the like, by stage.  missing: why there are no curves, or "".
@@ -158,6 +165,7 @@ class MergeReport:
     equivalence: float
     curves: dict[str, dict[str, LossCurve]] = field(default_factory=dict)
     ensemble: dict[str, Metrics] = field(default_factory=dict)
+    scores: dict[str, dict[str, Metrics]] = field(default_factory=dict)
     similarity: dict[str, SimilarityMap] = field(default_factory=dict)
     units: tuple[LayerUnits, ...] = ()
     permutation: dict[str, np.ndarray] = field(default_factory=dict)

@@ -1,14 +1,13 @@
 """The whole merge: what it refuses, what it proves, and that aligned merges beat naive ones on trained nets."""
 
 import copy
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from merging import tracing
+from merging import subjects, tracing
 from merging.data import Batches, as_batches
 from merging.errors import (
     DataUnavailable,
@@ -178,8 +177,8 @@ def refused(error: type[Exception], words: str, models: list[nn.Module], **more:
 
 def test_unmergeable_networks_are_refused_in_words() -> None:
     net = make("mlp", 0)
-    refused(IncompatibleModels, "exactly two", [net])
-    refused(IncompatibleModels, "3 networks", [net] * 3)
+    refused(IncompatibleModels, "1 network is given; a merge takes 2 to 10", [net])
+    refused(IncompatibleModels, "11 networks are given; a merge takes 2 to 10", [net] * 11)
     refused(IncompatibleModels, "different structures", [net, make("cnn", 0)])
     wider = copy.deepcopy(net)
     wider[1], wider[3] = nn.Linear(64, 30), nn.Linear(30, 20)
@@ -202,7 +201,7 @@ def test_missing_data_and_wrong_wishes_are_refused() -> None:
     refused(DataUnavailable, "Activation matching needs training images", pair, align="activation-matching")
     refused(DataUnavailable, "REPAIR needs training images", pair, correct="repair")
     refused(InvalidRequest, "example", pair, example=None)
-    refused(InvalidRequest, "base", pair, base=pair[0])
+    refused(InvalidRequest, "does not look at a base", pair, base=pair[0])
     refused(InvalidSetting, "Known: none", pair, correct="nonsense")
     refused(InvalidSetting, "restarts is 0", pair, settings={"align": {"restarts": 0}})
     refused(InvalidSetting, "'alignment'", pair, settings={"alignment": {}})
@@ -226,7 +225,7 @@ def test_a_wrong_spec_stops_the_merge_before_any_result(monkeypatch: pytest.Monk
     group = right.groups[0]
     axes = tuple(axis for axis in group.axes if axis.dim != 1)
     wrong = PermutationSpec((type(group)(group.name, group.size, axes, group.nodes), *right.groups[1:]))
-    monkeypatch.setattr(sys.modules[merge.__module__], "_specs", {})
+    monkeypatch.setattr(subjects, "_specs", {})
     monkeypatch.setattr(tracing, "trace_graph", lambda graph: wrong)
     refused(NotEquivalent, "no permutation symmetry", [make("mlp", 0), make("mlp", 1)])
 
@@ -234,7 +233,7 @@ def test_a_wrong_spec_stops_the_merge_before_any_result(monkeypatch: pytest.Monk
 def test_the_spec_of_a_structure_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     traced: list[object] = []
     original = tracing.trace_graph
-    monkeypatch.setattr(sys.modules[merge.__module__], "_specs", {})
+    monkeypatch.setattr(subjects, "_specs", {})
     monkeypatch.setattr(tracing, "trace_graph", lambda graph: traced.append(graph) or original(graph))
     for seed in (0, 1):
         merge([make("mlp", seed), make("mlp", seed + 1)], example=EXAMPLE, settings={"align": {"restarts": 1}})

@@ -110,18 +110,33 @@ def test_an_aligner_that_promises_it_recovers_a_twin(method: Method, kind: str) 
 
 @pytest.mark.parametrize("method", COMBINERS, ids=ids)
 def test_a_combination_keeps_the_ends_the_inputs_and_itself(method: Method) -> None:
-    a, b = make("cnn", 0), make("cnn", 1)
-    given, settings = problem("cnn", (a, b)), defaults(method)
+    a, b, base = make("cnn", 0), make("cnn", 1), make("cnn", 2) if method.needs_base else None
+    given, settings = problem("cnn", (a, b), base=base), defaults(method)
     before = [tensors_of(model) for model in given.models]
-    assert same(dict(method.run(given, (1.0, 0.0), settings)), before[0])
-    assert same(dict(method.run(given, (0.0, 1.0), settings)), before[1])
-    middle = method.run(given, (0.5, 0.5), settings)
-    assert same(dict(middle), dict(method.run(given, (0.5, 0.5), settings)))
+    combiner, again = (method.run(given, settings) for _ in range(2))
+    if method.ends:
+        assert same(dict(combiner((1.0, 0.0))), before[0])
+        assert same(dict(combiner((0.0, 1.0))), before[1])
+    middle = combiner((0.5, 0.5))
+    assert same(dict(middle), dict(combiner((0.5, 0.5))))
+    assert same(dict(middle), dict(again((0.5, 0.5))))
+    assert json.loads(json.dumps(combiner.notes)) == combiner.notes
     assert all(same(old, tensors_of(model)) for old, model in zip(before, given.models, strict=True))
-    itself = method.run(problem("cnn", (a, copy.deepcopy(a))), (0.5, 0.5), settings)
-    assert all(torch.allclose(tensor, before[0][name]) for name, tensor in itself.items())
     for name, tensor in before[0].items():
         assert (middle[name].shape, middle[name].dtype) == (tensor.shape, tensor.dtype)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("method", COMBINERS, ids=ids)
+def test_combining_a_net_with_itself_gives_that_net(method: Method, count: int) -> None:
+    """Experts that learned nothing since their base merge into the base."""
+    net = make("cnn", 0)
+    if count > method.most_models:
+        return
+    base = net if method.needs_base else None
+    given = problem("cnn", tuple(copy.deepcopy(net) for _ in range(count)), base=base)
+    got = method.run(given, defaults(method))((1 / count,) * count)
+    assert all(torch.allclose(tensor, tensors_of(net)[name], atol=1e-6) for name, tensor in got.items())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -207,4 +222,4 @@ def test_a_recipe_is_made_of_known_methods(recipe) -> None:
 
 
 def middle(given: Problem) -> nn.Module:
-    return with_tensors(given.models[0], average(given, (0.5, 0.5), NoSettings()))
+    return with_tensors(given.models[0], average(given, NoSettings())((0.5, 0.5)))

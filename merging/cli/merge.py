@@ -69,8 +69,10 @@ def _request(options: argparse.Namespace, a: Net, b: Net) -> MergeRequest:
     dataset = dataset_of(options, a)
     return MergeRequest(
         (a.ref, b.ref),
-        **keys,
-        settings=settings,
+        keys["align"],
+        keys["combine"],
+        keys["correct"],
+        settings,
         dataset=dataset,
         data_sha256=fingerprint(dataset, options.images),
         images=options.images,

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from merging.methods import method
+from merging.problem import Combiner
 from merging.settings import NoSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from torch import Tensor
 
     from merging.problem import Problem
@@ -22,22 +25,30 @@ if TYPE_CHECKING:
     summary="Averages the weights of matched units, half and half or as far along the line as asked.",
     limits="Shrinks activations where the units differ; a correction restores their scale.",
 )
-def average(problem: Problem, weights: tuple[float, ...], settings: NoSettings) -> dict[str, Tensor]:
+def average(problem: Problem, settings: NoSettings) -> Combiner:
     """sum_k weights[k] * W_k over the aligned models, name -> tensor of the models' shapes and dtypes.
 
-    weights: one a model, summing to 1. A model of weight 0 is not looked at, so that weights (1, 0) give the first
-    model's tensors bit for bit. Half precision is summed in float32; counters and other whole numbers are those of
-    the heaviest model, the first of equals.
+    A model of weight 0 is not looked at, so that weights (1, 0) give the first model's tensors bit for bit.
     """
     from merging.permutation import named_tensors
 
     del settings
-    used = [(w, named_tensors(model)) for w, model in zip(weights, problem.aligned, strict=True) if w != 0]
+    tensors = [named_tensors(model) for model in problem.aligned]
+    return Combiner(lambda weights: weighted_mean(tensors, weights))
+
+
+def weighted_mean(models: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> dict[str, Tensor]:
+    """sum_k weights[k] * models[k], name -> tensor of one shape in all models; models of weight 0 are left out.
+
+    Half precision is summed in float32; counters and other whole numbers are those of the heaviest model, the first of
+    equals.
+    """
+    used = [(weight, tensors) for weight, tensors in zip(weights, models, strict=True) if weight != 0]
     heaviest = max(used, key=lambda item: item[0])[1]
     return {name: _mean(name, used) if t.is_floating_point() else t.clone() for name, t in heaviest.items()}
 
 
-def _mean(name: str, used: list[tuple[float, dict[str, Tensor]]]) -> Tensor:
+def _mean(name: str, used: list[tuple[float, Mapping[str, Tensor]]]) -> Tensor:
     import torch
 
     first = used[0][1][name]

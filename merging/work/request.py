@@ -99,13 +99,14 @@ class _Request:
 
 @dataclass(frozen=True)
 class MergeRequest(_Request):
-    """Merge two networks and measure what happened.
+    """Merge two to ten networks and measure what happened.
 
-    settings: {"align": {...}, "combine": {...}, "correct": {...}}, filled up with the methods' defaults. images: how
-    many of each split. data_sha256: of the images ("" where none are at hand). points: lambdas of the curves.
+    base: the net that the models were trained from, for methods that ask for it.  settings: {"align": {...},
+    "combine": {...}, "correct": {...}}, filled up with the methods' defaults.  images: how many of each split.
+    data_sha256: of the images ("" where none are at hand).  points: lambdas of the curves, which two models have.
     """
 
-    models: tuple[ModelRef, ModelRef]
+    models: tuple[ModelRef, ...]
     align: str = "weight-matching"
     combine: str = "average"
     correct: str = "none"
@@ -115,23 +116,38 @@ class MergeRequest(_Request):
     images: int = 2000
     points: int = 25
     seed: int = 0
+    base: ModelRef | None = None
     kind: ClassVar[str] = "merge"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         set_fields(self, models=tuple(self.models), settings=self._filled())
-        if len(self.models) != 2:
-            raise InvalidRequest(f"A merge takes two models; got {len(self.models)}.")
-        a, b = self.models
-        if (a.architecture, a.config) != (b.architecture, b.config):
-            raise InvalidRequest(
-                f"{a.name} is {a.label} and {b.name} is {b.label}; only networks of one structure can be merged."
-            )
+        self._check_models()
+        a = self.models[0]
         check_data(self.dataset, self.data_sha256, required=False)
         check_fit(self.dataset, a.config)
         check_whole(self, "images", "points", "seed")
         if self.points % 2 == 0:
             raise InvalidRequest(f"points must be odd, so that one of them is half-way; got {self.points}.")
+
+    def _check_models(self) -> None:
+        chosen = [find(role, getattr(self, role)) for role in ROLES]
+        most = min(chosen, key=lambda method: method.most_models)
+        if not 2 <= len(self.models) <= most.most_models:
+            raise InvalidRequest(f"{most.label} takes 2 to {most.most_models} models; got {len(self.models)}.")
+        needs = [method.label for method in chosen if method.needs_base]
+        if bool(needs) != (self.base is not None):
+            raise InvalidRequest(
+                f"{needs[0]} merges experts of one base network; choose that too."
+                if needs
+                else "A base network is given, but no chosen method looks at one; leave it out."
+            )
+        a = self.models[0]
+        for b in self.checkpoints[1:]:
+            if (a.architecture, a.config) != (b.architecture, b.config):
+                raise InvalidRequest(
+                    f"{a.name} is {a.label} and {b.name} is {b.label}; only networks of one structure can be merged."
+                )
 
     def _filled(self) -> dict[str, dict[str, Any]]:
         unknown = set(self.settings) - set(ROLES)
@@ -145,14 +161,14 @@ class MergeRequest(_Request):
 
     @property
     def checkpoints(self) -> tuple[ModelRef, ...]:
-        """A and B."""
-        return self.models
+        """A, B ..., and the base behind them."""
+        return self.models if self.base is None else (*self.models, self.base)
 
     @property
     def title(self) -> str:
         """What a list of jobs shows."""
         steps = [self.align, self.combine, *([self.correct] if self.correct != "none" else [])]
-        return f"{self.models[0].name} + {self.models[1].name}: {' · '.join(steps)}"
+        return f"{' + '.join(model.name for model in self.models)}: {' · '.join(steps)}"
 
 
 @dataclass(frozen=True)
@@ -251,8 +267,9 @@ def from_json(text: str) -> Request:
 def canonical(request: _Request) -> str:
     """The request as one JSON text that is equal for equal questions: sorted keys, models without their names."""
     values = asdict(request)
-    for model in values["models"] if "models" in values else [values.get("model", {})]:
-        model.pop("name", None)
+    for model in (*values.get("models", ()), values.get("model"), values.get("base")):
+        if model:
+            model.pop("name")
     return json.dumps(
         {"kind": request.kind, "version": request.VERSION, **values}, sort_keys=True, separators=(",", ":")
     )
@@ -261,4 +278,6 @@ def canonical(request: _Request) -> str:
 def _read(name: str, value: Any) -> Any:
     if name == "models":
         return tuple(ModelRef(**model) for model in value)
-    return ModelRef(**value) if name == "model" else tuple(value) if name == "units" else value
+    if name in ("model", "base") and value is not None:
+        return ModelRef(**value)
+    return tuple(value) if name == "units" else value

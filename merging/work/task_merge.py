@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,16 +12,17 @@ from torch import nn
 
 from merging import results
 from merging.analysis.activations import groups_by_node
-from merging.analysis.evaluation import ensemble
+from merging.analysis.evaluation import ensemble, evaluate
 from merging.analysis.interpolation import curves
 from merging.analysis.survey import Survey, analyse, unmeasured_units
 from merging.data import Batches
 from merging.errors import MergescopeError
 from merging.merge import Prepared, prepare
-from merging.methods import find
+from merging.methods import ROLES, find
 from merging.permutation import named_tensors, with_tensors
 from merging.problem import Corrector, Report
-from merging.results import LayerInfo, LossCurve, MergeReport
+from merging.results import LayerInfo, LossCurve, MergeReport, Metrics
+from merging.subjects import name_of
 from merging.work.payload import Payload
 from merging.work.request import MergeRequest
 from merging.work.task_tools import (
@@ -65,21 +66,13 @@ def merge_task(request: MergeRequest, payload: Payload, report: Report) -> dict[
     """
     clock, device = Clock("merge", report), device_of(payload)
     clock("loading", 0.0, "reading the checkpoints")
-    pairs = zip(request.models, payload.checkpoints, strict=True)
-    models = [build(model, data, device) for model, data in pairs]
     data = {split: batches(images, device) for split, images in payload.images.items()}
-    prepared = prepare(
-        models,
-        **{role: getattr(request, role) for role in ("align", "combine", "correct")},
-        example=None if data else example(request.models[0], device),
-        data=data.get("train"),
-        settings=request.settings,
-        seed=request.seed,
-        report=clock,
-    )
+    prepared = _prepared(request, payload, data, clock)
+    models = prepared.problem.models
     nets = _nets(prepared)
-    found = _curves(request, prepared, nets, data, clock) if data else {}
-    both = {split: ensemble([nets.a, nets.b], images) for split, images in data.items()}
+    found = _curves(request, prepared, nets, data, clock) if data and len(models) == 2 else {}
+    scores = _scores(models, nets, data, found, clock)
+    together = {split: ensemble(models, images) for split, images in data.items()}
     survey = _survey(prepared, nets, data, clock)
     clock("saving", 0.0, "")
     artifacts = _networks(request, nets)
@@ -93,7 +86,8 @@ def merge_task(request: MergeRequest, payload: Payload, report: Report) -> dict[
             groups={name: (len(p), int((p != range(len(p))).sum())) for name, p in permutation.items()},
             equivalence=prepared.notes["equivalence"],
             curves=found,
-            ensemble=both,
+            ensemble=together,
+            scores=scores,
             similarity=survey.similarity,
             units=survey.units,
             permutation=permutation,
@@ -106,6 +100,22 @@ def merge_task(request: MergeRequest, payload: Payload, report: Report) -> dict[
     return artifacts
 
 
+def _prepared(request: MergeRequest, payload: Payload, data: Mapping[str, Batches], clock: Clock) -> Prepared:
+    device = device_of(payload)
+    pairs = zip(request.checkpoints, payload.checkpoints, strict=True)
+    models = [build(model, checkpoint_data, device) for model, checkpoint_data in pairs]
+    return prepare(
+        models[: len(request.models)],
+        **{role: getattr(request, role) for role in ROLES},
+        base=None if request.base is None else models[-1],
+        example=None if data else example(request.models[0], device),
+        data=data.get("train"),
+        settings=request.settings,
+        seed=request.seed,
+        report=clock,
+    )
+
+
 def _missing(request: MergeRequest, data: Mapping[str, Batches]) -> str:
     if data:
         return ""
@@ -115,7 +125,8 @@ def _missing(request: MergeRequest, data: Mapping[str, Batches]) -> str:
 def _nets(prepared: Prepared) -> Nets:
     problem = prepared.problem
     average = find("combine", "average")
-    plain = average.run(replace(problem, aligned=problem.models), (0.5, 0.5), average.settings())
+    shares = (1 / len(problem.models),) * len(problem.models)
+    plain = average.run(replace(problem, aligned=problem.models), average.settings())(shares)
     naive = with_tensors(problem.models[0], plain)
     merged = prepared.merge().merged
     check_finite(merged, "The merge")
@@ -130,7 +141,8 @@ def _curves(
     points = request.points
     found = {"naive": curves(nets.a, nets.b, data, points=points, report=clock.part("curve", 0, wanted))}
     ends = {split: curve.ends for split, curve in found["naive"].items()}
-    straight = request.combine == "average"
+    straight = request.combine == "average" and not prepared.alignment.maps
+    first, second, *_ = prepared.problem.aligned
 
     def combined(net: nn.Module, weights: tuple[float, ...]) -> nn.Module:
         return net if straight else prepared.combine(weights)
@@ -140,15 +152,35 @@ def _curves(
 
     plain = None if straight else Corrector(combined)
     part = clock.part("curve", 1, wanted)
-    found["aligned"] = curves(nets.a, nets.aligned, data, points=points, corrector=plain, report=part)
+    found["aligned"] = curves(first, second, data, points=points, corrector=plain, ends=ends, report=part)
     if request.correct != "none":
         how: dict[str, Any] = {"correct": request.correct, "corrector": Corrector(corrected), "ends": ends}
         part = clock.part("curve", 2, wanted)
-        found["corrected"] = curves(nets.a, nets.aligned, data, points=points, report=part, **how)
+        found["corrected"] = curves(first, second, data, points=points, report=part, **how)
     for name, splits in found.items():
         for curve in splits.values():
             if not (curve.loss == curve.loss).all():
                 raise MergescopeError(f"The loss of the {name} path is not a number. Choose other settings.")
+    return found
+
+
+def _scores(
+    models: Sequence[nn.Module],
+    nets: Nets,
+    data: Mapping[str, Batches],
+    curves_found: Mapping[str, Mapping[str, LossCurve]],
+    clock: Clock,
+) -> dict[str, dict[str, Metrics]]:
+    """Metrics of every model, the naive average and the merge by split; read off the curves where there are any."""
+    if curves_found:
+        half = {"naive": curves_found["naive"], "merge": curves_found.get("corrected", curves_found["aligned"])}
+        ends = {name: {split: c.ends[k] for split, c in half["naive"].items()} for k, name in enumerate("AB")}
+        return ends | {name: {split: c.at_middle for split, c in splits.items()} for name, splits in half.items()}
+    named = {name_of(number): model for number, model in enumerate(models)} | {"naive": nets.naive, "merge": nets.merge}
+    found: dict[str, dict[str, Metrics]] = {}
+    for number, (name, net) in enumerate(named.items() if data else ()):
+        clock("evaluating", number / len(named), name)
+        found[name] = {split: evaluate(net, images) for split, images in data.items()}
     return found
 
 

@@ -13,7 +13,7 @@ from tests.pairs import make, problem, same
 
 
 def combined(a: nn.Module, b: nn.Module, weights: tuple[float, float]) -> dict[str, torch.Tensor]:
-    return average(problem("cnn", (a, b)), weights, NoSettings())
+    return average(problem("cnn", (a, b)), NoSettings())(weights)
 
 
 @pytest.mark.parametrize("end", [0, 1])
@@ -68,5 +68,5 @@ def test_double_precision_is_not_lost() -> None:
 
 def test_beyond_the_ends_is_allowed() -> None:
     a, b = make("mlp", 0), make("mlp", 1)
-    got = average(problem("mlp", (a, b)), (1.5, -0.5), NoSettings())
+    got = average(problem("mlp", (a, b)), NoSettings())((1.5, -0.5))
     assert torch.allclose(got["1.weight"], 1.5 * a[1].weight - 0.5 * b[1].weight, atol=1e-6)

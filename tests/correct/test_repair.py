@@ -29,7 +29,7 @@ def task(kind: str, data: Batches, seeds: tuple[int, int] = (0, 1)) -> Problem:
 
 
 def merged(given: Problem, weights: tuple[float, float] = HALF) -> nn.Module:
-    return with_tensors(given.models[0], average(given, weights, NoSettings()))
+    return with_tensors(given.models[0], average(given, NoSettings())(weights))
 
 
 def statistics(net: nn.Module, names: tuple[str, ...], data: Batches) -> dict[str, ChannelStatistics]:

@@ -1,0 +1,74 @@
+"""Choosing a hyper-parameter on training images that the method itself did not see; never on test images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from merging.batch_norm import batch_norms, reset_batch_norm
+from merging.data import Batches
+from merging.errors import DataUnavailable
+from merging.permutation import with_tensors
+from merging.problem import Problem
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The value with the lowest held-out loss, and (value, loss in nats an image) of all that were tried, in order."""
+
+    value: Any
+    tried: tuple[tuple[Any, float], ...]
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """For the report: `chosen`, and `tried`, the curve that it was chosen from."""
+        return {"chosen": self.value, "tried": [[value, loss] for value, loss in self.tried]}
+
+
+def held_out_split(data: Batches, held_out: int, seed: int) -> tuple[Batches, Batches]:
+    """Disjoint random parts of the training images: what a method may learn from, and `held_out` (at most half of all)
+    to judge it by. Raises DataUnavailable for a single image."""
+    if data.count < 2:
+        raise DataUnavailable("To choose a setting, 2 training images or more are needed; give more, or the setting.")
+    drawn = data.sample(data.count, seed)
+    assert drawn.order is not None
+    cut = min(held_out, data.count // 2)
+    return replace(drawn, order=drawn.order[cut:]), replace(drawn, order=drawn.order[:cut])
+
+
+def mean_loss(net: nn.Module, data: Batches) -> float:
+    """Mean cross-entropy in nats an image, float64; infinite where an output is not a number."""
+    total = 0.0
+    with torch.no_grad():
+        for images, labels in data.on_model(net):
+            total += float(cross_entropy(net(images).double(), labels, reduction="sum"))
+    return total / data.count if math.isfinite(total) else math.inf
+
+
+def choose(candidates: Sequence[V], build: Callable[[V], nn.Module], learn: Batches, held_out: Batches) -> Choice:
+    """Build a net for every candidate and keep the one of lowest loss on `held_out`, the first of equals.
+
+    A net with BatchNorm has its statistics taken from `learn` first: else all candidates would look broken alike.
+    """
+    tried = []
+    for value in candidates:
+        net = build(value)
+        if batch_norms(net):
+            net = reset_batch_norm(net, learn)
+        tried.append((value, mean_loss(net, held_out)))
+    return Choice(min(tried, key=lambda pair: pair[1])[0], tuple(tried))
+
+
+def middle(problem: Problem, models: Sequence[dict[str, Tensor]]) -> nn.Module:
+    """The plain mean of aligned models' tensors as a network: what an aligner's settings are judged by."""
+    from merging.combine.average import weighted_mean
+
+    return with_tensors(problem.models[0], weighted_mean(models, (1 / len(models),) * len(models)))

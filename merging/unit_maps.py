@@ -1,0 +1,56 @@
+"""Moving a network into other units by linear maps: what CCA, optimal transport and ZipIt! do where others permute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from merging.permutation import Axis, Group, Permutation, PermutationSpec, named_tensors, permute_tensors, with_tensors
+from merging.problem import UnitMap
+
+
+def from_permutation(p: Tensor) -> UnitMap:
+    """The map that re-orders units as p (units,) int64 does."""
+    make = torch.eye(len(p), dtype=torch.float64)[p.cpu()]
+    return UnitMap(make, make.T)
+
+
+def one_to_one(make: Tensor) -> Tensor:
+    """For people: the unit that weighs most in each merged unit. make: (merged units, units); gives (merged,) int64."""
+    return make.abs().argmax(1)
+
+
+def mapped(
+    model: nn.Module, spec: PermutationSpec, like: nn.Module, permutation: Permutation, maps: Mapping[str, UnitMap]
+) -> nn.Module:
+    """`model` in the merged net's units, as a copy of `like`, which has that net's architecture.
+
+    spec: of `model`.  Axes where units are made take `make`, axes where they are used take `use`; a BatchNorm's running
+    variance takes the squares of `make`, as if units were uncorrelated, so a reset should follow.  Groups without a map
+    are permuted. Computed in float64.
+    """
+    still = {group.name: torch.arange(group.size) for group in spec.groups if group.name in maps}
+    tensors = permute_tensors(named_tensors(model), spec, permutation | still)
+    variances = {f"{name}.running_var" for name, m in model.named_modules() if isinstance(m, _BatchNorm)}
+    for name, pairs in spec.by_parameter.items():
+        for dim in sorted({axis.dim for axis, group in pairs if group.name in maps}):
+            here = [(axis, group) for axis, group in pairs if axis.dim == dim and group.name in maps]
+            tensors[name] = _map_axis(tensors[name], here, maps, squared=name in variances)
+    return with_tensors(like, tensors)
+
+
+def _map_axis(tensor: Tensor, pairs: list[tuple[Axis, Group]], maps: Mapping[str, UnitMap], *, squared: bool) -> Tensor:
+    """The tensor with the stretches of one dimension that hold mapped units mapped, in order; the rest stays."""
+    dim, place, parts = pairs[0][0].dim, 0, []
+    rows = tensor.movedim(dim, 0).double()
+    for axis, group in sorted(pairs, key=lambda pair: pair[0].offset):
+        matrix = (maps[group.name].use.T if axis.used else maps[group.name].make).to(rows)
+        end = axis.offset + group.size * axis.block
+        units = rows[axis.offset : end].reshape(group.size, -1)
+        made = (matrix.square() if squared else matrix) @ units
+        parts += [rows[place : axis.offset], made.reshape(len(matrix) * axis.block, *rows.shape[1:])]
+        place = end
+    return torch.cat([*parts, rows[place:]]).movedim(0, dim).to(tensor.dtype)
