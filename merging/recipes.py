@@ -15,6 +15,10 @@ def _recipe(key: str, label: str, source: tuple[str, str], summary: str, align: 
     return Recipe(key, label, *source, summary, align, "average", correct)
 
 
+def _of_experts(key: str, label: str, paper: str, link: str, summary: str) -> Recipe:
+    return Recipe(key, label, paper, link, summary, "none", key, "none")
+
+
 _ALL = (
     _recipe(
         "git-rebasin-weights",
@@ -60,6 +64,27 @@ _ALL = (
         ("Baseline of every paper", "https://arxiv.org/abs/2209.04836"),
         "Average unit i of A with unit i of B, whatever they compute: what alignment is compared with.",
         "none",
+    ),
+    _of_experts(
+        "task-arithmetic",
+        "Task arithmetic",
+        "Ilharco et al.: Editing Models with Task Arithmetic (ICLR 2023)",
+        "https://arxiv.org/abs/2212.04089",
+        "Add to a base network what each of its experts learned.",
+    ),
+    _of_experts(
+        "ties",
+        "TIES",
+        "Yadav et al.: TIES-Merging (NeurIPS 2023)",
+        "https://arxiv.org/abs/2306.01708",
+        "Trim what each expert learned, elect a sign for every parameter, and average who agrees.",
+    ),
+    _of_experts(
+        "dare",
+        "DARE",
+        "Yu et al.: Language Models are Super Mario (ICML 2024)",
+        "https://arxiv.org/abs/2311.03099",
+        "Drop a random part of what each expert learned, make up for it in the rest, and add it to the base.",
     ),
 )
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.key: recipe for recipe in _ALL})
