@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from merging.data import as_batches
 from merging.errors import DataUnavailable, InvalidRequest, InvalidSetting
-from merging.methods import ROLES, Method, Role, find
+from merging.methods import ROLES, Method, Role, find, letter
 from merging.permutation import permute, with_tensors
 from merging.problem import Alignment, Combiner, Corrector, MergeResult, Problem, Report, silent
 from merging.settings import read_settings
-from merging.subjects import checked_models, in_eval_mode, inputs_for, name_of, read_problem, refuse_above
+from merging.subjects import checked_models, in_eval_mode, inputs_for, read_problem, refuse_above
 from merging.unit_maps import mapped
 
 EQUIVALENCE_IMAGES = 64
@@ -178,10 +178,10 @@ def _align(problem: Problem, method: Method, settings: Any) -> Alignment:
         return method.run(problem, settings)
     found = []
     for number in range(1, len(problem.models)):
-        problem.report("matching", 0.0, f"network {name_of(number)} to A")
+        problem.report("matching", 0.0, f"network {letter(number)} to A")
         found.append(method.run(problem.pair(number), settings))
     maps = tuple(one.maps[1] for one in found if one.maps)
-    notes = {name_of(number): one.notes for number, one in enumerate(found, 1)}
+    notes = {letter(number): one.notes for number, one in enumerate(found, 1)}
     permutations = (found[0].permutations[0], *(one.permutations[1] for one in found))
     return Alignment(permutations, {"by_model": notes}, (found[0].maps[0], *maps) if maps else ())
 

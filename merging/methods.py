@@ -91,6 +91,11 @@ def table(role: Role) -> Mapping[str, Method]:
     return MappingProxyType(found)
 
 
+def letter(number: int) -> str:
+    """What a model of a merge is called by its place: A, B, C ..."""
+    return "ABCDEFGHIJ"[number]
+
+
 def methods() -> Mapping[Role, Mapping[str, Method]]:
     """The three tables: role -> key -> Method."""
     return MappingProxyType({role: table(role) for role in ROLES})

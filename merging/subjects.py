@@ -12,7 +12,7 @@ from merging import graph as graphs
 from merging import tracing
 from merging.data import Batches
 from merging.errors import IncompatibleModels, InvalidRequest, NotEquivalent
-from merging.methods import MOST_MODELS
+from merging.methods import MOST_MODELS, letter
 from merging.permutation import PermutationSpec, named_tensors
 from merging.problem import Problem, Report
 
@@ -81,13 +81,8 @@ def checked_models(models: Sequence[nn.Module], base: nn.Module | None) -> tuple
     if len(devices) > 1:
         raise IncompatibleModels(f"The networks are on {' and '.join(sorted(map(str, devices)))}; move them to one.")
     for number, model in enumerate(every):
-        _refuse_broken(model, f"Network {name_of(number)}" if number < len(models) else "The base")
+        _refuse_broken(model, f"Network {letter(number)}" if number < len(models) else "The base")
     return tuple(in_eval_mode(model) for model in models)
-
-
-def name_of(number: int) -> str:
-    """What a model is called by its place: A, B, C ..."""
-    return "ABCDEFGHIJ"[number]
 
 
 def in_eval_mode(model: nn.Module) -> nn.Module:
@@ -122,12 +117,12 @@ def _structures(
     """() where all have one structure; else every model's own, which may differ in the widths of hidden layers."""
     if not unequal_widths or not any(graphs.difference(first, other) for other in others):
         for number, other in enumerate(others, 1):
-            _refuse_different(first, other, f"network {name_of(number)}")
+            _refuse_different(first, other, f"network {letter(number)}")
         return ()
     found = tuple((graph, spec_of(graph)) for graph in (first, *others))
     for number, (graph, spec) in enumerate(found[1:], 1):
         if _skeleton(graph, spec) != _skeleton(*found[0]):
-            _refuse_different(first, graph, f"network {name_of(number)}")
+            _refuse_different(first, graph, f"network {letter(number)}")
     return found
 
 

@@ -11,7 +11,9 @@ from functools import cached_property
 
 import numpy as np
 
+from merging import verdict_many
 from merging.figures import numbers
+from merging.methods import table
 from merging.results import Barrier, LossCurve, MergeReport
 
 CONNECTED = 0.02  # fall of accuracy on the way: what Frankle et al. 2020 call stable
@@ -26,12 +28,16 @@ FEW_MOVED = 0.1  # of all units: up to here the nets are said to agree on the or
 
 def word(report: MergeReport) -> str:
     """ "connected", "partly connected" or "not connected": the merge's path by its largest fall in accuracy;
-    "not measured" without images."""
-    return _Reading(report).status if report.curves else "not measured"
+    "as good", "worse" or "failed" for more than two networks; "not measured" without images."""
+    if not report.curves:
+        return verdict_many.status(report) if report.scores else "not measured"
+    return _Reading(report).status
 
 
 def headline(report: MergeReport) -> str:
     """One or two sentences: what the half-way numbers mean."""
+    if not report.curves and report.scores:
+        return verdict_many.headline(report)
     if not report.curves:
         return "B was re-ordered and merged with A. What the merge is worth was not measured."
     return _headline(_Reading(report))
@@ -40,6 +46,8 @@ def headline(report: MergeReport) -> str:
 def verdict(report: MergeReport) -> str:
     """A paragraph: the half-way accuracies beside the parents' and the ensemble's, the barriers, what they mean for
     linear mode connectivity, and what to be careful about."""
+    if not report.curves and report.scores:
+        return verdict_many.verdict(report)
     if not report.curves:
         why = report.missing or "There were no images to measure with."
         return f"{why} What holds without images: {_equivalence(report)}"
@@ -81,6 +89,12 @@ class _Reading:
         return any(moved for _, moved in self.report.groups.values())
 
     @property
+    def mapped(self) -> bool:
+        """Whether units were mixed by maps, which change what the networks compute, and not only re-ordered."""
+        method = table("align").get(self.report.request.get("align", ""))
+        return method is not None and not method.permutes
+
+    @property
     def straight(self) -> bool:
         return self.report.request.get("combine", "average") == "average"
 
@@ -112,7 +126,7 @@ def _headline(found: _Reading) -> str:
         return "At least one of the nets is hardly better than guessing, so the path between them says little."
     if _flat(found.naive):
         return "A and B behave as one network all along the line between them: there is nothing to merge."
-    if _flat(found.aligned) and found.moved:
+    if _flat(found.aligned) and found.moved and not found.mapped:
         return "B is A with its neurons in another order: re-ordered, the two are the same network."
     if naive <= CONNECTED:
         return _headline_connected(found, final)
@@ -140,7 +154,8 @@ def _headline_connected(found: _Reading, final: float) -> str:
 
 def _begin(found: _Reading, naive: float, aligned: float) -> str:
     """The order of the neurons is called the cause where re-ordering alone, which keeps B's function, repairs most."""
-    cause = ", because their neurons are in a different order" if aligned < min(naive / 2, naive - CONNECTED) else ""
+    repaired = aligned < min(naive / 2, naive - CONNECTED) and not found.mapped
+    cause = ", because their neurons are in a different order" if repaired else ""
     return f"{_parents(found)}, yet their average {'fails' if naive > PARTLY else 'is worse'}{cause}"
 
 
@@ -154,13 +169,13 @@ def _parents(found: _Reading) -> str:
 
 def _done(found: _Reading, needed: bool = True) -> str:
     """What was done to B and to the average, as the beginning of a sentence. needed: whether the correction was."""
-    steps = ["re-ordered"] if found.moved else []
+    steps = ["mapped" if found.mapped else "re-ordered"] if found.moved else []
     steps += ["corrected"] if found.corrected and (needed or not found.moved) else []
     return " and ".join(steps).capitalize() or "Combined otherwise"
 
 
 def _tried(found: _Reading) -> str:
-    steps = ["re-ordering"] if found.moved else []
+    steps = ["mapping" if found.mapped else "re-ordering"] if found.moved else []
     steps += ["correction"] if found.corrected else []
     return " and ".join(steps) or "leaving the neurons where they are"
 
@@ -184,7 +199,9 @@ def _barriers(found: _Reading) -> Iterator[str]:
 def _meaning(found: _Reading) -> str:
     fall = _fall(found.final)
     corrected = found.corrected and _fall(found.aligned) > CONNECTED
-    steps = ["their neurons are in one order"] if found.moved and _fall(found.naive) > CONNECTED else []
+    order_matters = found.moved and _fall(found.naive) > CONNECTED
+    steps = ["their neurons are mapped to each other" if found.mapped else "their neurons are in one order"]
+    steps = steps if order_matters else []
     steps += ["the average is corrected"] if corrected else []
     order = f", once {' and '.join(steps)}" if steps else ""
     allowed = f"the {numbers.points(CONNECTED)} that Frankle et al. (2020) take for stable"

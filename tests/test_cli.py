@@ -134,6 +134,24 @@ def test_merge_says_the_figures_and_the_same_run_gives_the_same_bytes(capsys, me
         assert (tmp_path / name).read_bytes() == (merged / name).read_bytes(), name
 
 
+def test_three_networks_and_a_base_are_merged_in_one_line(capsys, tmp_path):
+    names = [f"fashion-cnn{end}" for end in ("-s0", "-shared-a", "-shared-b")]
+    few = ("--images", "100", "--device", "cpu", "--out", tmp_path, "--quiet")
+    found = printed(capsys, "merge", *names, "--align", "none", *few)
+    assert set(found["scores"]) == {"A", "B", "C", "naive", "merge"}
+    assert found["scores"]["merge"] == found["scores"]["naive"]
+    assert found["middle"] == {}
+    experts = ("--base", names[0], "--recipe", "task-arithmetic", "--set", "combine.scale=0.5")
+    summed = printed(capsys, "merge", *names[1:], *experts, *few, "--points", "3")
+    base, merged = (
+        load_checkpoint(path).tensors for path in (shipped_file(find(names[0]).sha256), tmp_path / "merge.safetensors")
+    )
+    experts = [named_tensors(load_checkpoint(shipped_file(find(name).sha256)).build()) for name in names[1:]]
+    for name, start in base.items():
+        assert torch.allclose(merged[name], start + 0.5 * sum(own[name] - start for own in experts), atol=1e-6)
+    assert summed["scores"]["A"]["test"]["accuracy"] > 0.85
+
+
 def test_settings_and_recipes_reach_the_methods(capsys, tmp_path):
     chosen = ("--recipe", "naive", "--correct", "repair", "--set", "correct.images=150", "--seed", "3")
     told = printed(capsys, "merge", "fashion-resnet-s0", "fashion-resnet-s1", *FEW, *chosen, "--out", tmp_path)

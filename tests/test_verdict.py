@@ -5,6 +5,7 @@ import pytest
 
 from merging.results import LayerInfo, LayerUnits, LossCurve, MergeReport, Metrics
 from merging.verdict import headline, verdict, word
+from tests.figures.made import scores
 
 LAMBDAS = np.linspace(0, 1, 11)
 HUMP = 4 * LAMBDAS * (1 - LAMBDAS)
@@ -240,3 +241,27 @@ def test_a_path_that_stays_below_its_ends_does_not_rise():
     found = report(curve(0.7), curve(-0.01, rise=-0.02))
     assert "none for the merge" in verdict(found)
     assert "falls by at most 0.0 pp" in verdict(found)
+
+
+@pytest.mark.parametrize(
+    ("merge", "expected", "words"),
+    [
+        (0.88, "as good", "as good as they are"),
+        (0.84, "worse", "worse than they are"),
+        (0.3, "failed", "has lost most"),
+    ],
+)
+def test_a_merge_of_many_is_judged_beside_its_parents(merge, expected, words):
+    made = MergeReport({}, (), {}, 3e-16, scores=scores(3, merge), ensemble={"test": Metrics(0.2, 0.92, 0.01)})
+    assert word(made) == expected
+    assert words in headline(made)
+    assert "92.0 % at 3 times the cost" in verdict(made)
+    worse = MergeReport({}, (), {}, 3e-16, scores=scores(3, 0.1))
+    assert "no better than their plain average" in headline(worse)
+
+
+def test_maps_are_not_called_a_re_ordering():
+    mixed = report(curve(0.4), curve(0.01))
+    mixed = dataclasses.replace(mixed, request={**mixed.request, "align": "cca"})
+    assert "Mapped, the" in headline(mixed)
+    assert "in a different order" not in headline(mixed)

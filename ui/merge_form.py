@@ -14,6 +14,7 @@ from merging.work.request_checks import BOUNDS
 from merging.zoo.catalogue import Entry, Preset, compatible, presets
 from merging.zoo.dataset_facts import FACTS
 from ui.method_form import fill_method, method_form, settings, triple
+from ui.more_networks import base_network, chosen_more, fill_more, more_networks
 from ui.state import entries, ledger
 from ui.words import meaning
 
@@ -25,9 +26,10 @@ DEFAULTS = {"seed": 0, "points": 25, "images": 2000}
 def fill_from(request: MergeRequest) -> None:
     """Set every widget to what a run was asked for; networks that are gone are left as they are."""
     by_hash = {entry.sha256: id for id, entry in entries().items()}
-    for name, model in zip("ab", request.models, strict=True):
+    for name, model in zip("ab", request.models, strict=False):
         if model.sha256 in by_hash:
             st.session_state[f"form_{name}"] = by_hash[model.sha256]
+    fill_more(request, by_hash)
     fill_method({role: getattr(request, role) for role in ROLES}, request.settings)
     for field, key in KEYS.items():
         st.session_state[key] = getattr(request, field)
@@ -36,6 +38,7 @@ def fill_from(request: MergeRequest) -> None:
 def fill_preset(preset: Preset) -> None:
     """Set every widget to a preset."""
     st.session_state["form_a"], st.session_state["form_b"] = preset.a, preset.b
+    fill_more(None, {})
     fill_method({role: getattr(preset, role) for role in ROLES}, {})
     for field, key in KEYS.items():
         st.session_state[key] = DEFAULTS[field]
@@ -55,8 +58,10 @@ def fill_once(asked: MergeRequest | None, run: str) -> None:
 def wanted(a: Entry, b: Entry) -> MergeRequest:
     """What the widgets ask for. Raises our errors where a value is out of bounds."""
     count = int(st.session_state[KEYS["images"]])
+    more, base = chosen_more(entries())
     return MergeRequest(
-        models=(ModelRef.of(a), ModelRef.of(b)),
+        models=(ModelRef.of(a), ModelRef.of(b), *more),
+        base=base,
         **triple(),
         settings=settings(),
         dataset=a.dataset or b.dataset,
@@ -75,14 +80,18 @@ def merge_form() -> MergeRequest | None:
     if reason:
         st.warning(f"This pair cannot be run. {reason}", icon=":material/link_off:")
     _say_missing_images(a)
+    more_networks(a, b, known)
     method_form()
+    missing = base_network(a, known)
+    if missing:
+        st.warning(missing, icon=":material/link_off:")
     for column, (field, label) in zip(st.columns(3), WHOLE.items(), strict=True):
         low, high = BOUNDS[field]
         help = meaning(field)
         step = 2 if field == "points" else 1  # an odd number has one half-way
         column.number_input(label, low, high, key=KEYS[field], step=step, help=help, persist_state="session")
     pressed = st.button(
-        "Run merge", type="primary", icon=":material/play_arrow:", disabled=bool(reason), width="stretch"
+        "Run merge", type="primary", icon=":material/play_arrow:", disabled=bool(reason or missing), width="stretch"
     )
     st.caption(f"{_device()} · {_expected(a)}")
     return wanted(a, b) if pressed else None

@@ -42,7 +42,7 @@ def method_form() -> None:
             _choice(role)
 
 
-def triple() -> dict[str, str]:
+def triple() -> dict[Role, str]:
     """role -> the chosen method's key."""
     return {role: st.session_state[role] for role in ROLES}
 

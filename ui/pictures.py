@@ -29,7 +29,7 @@ class Gallery:
 
 def networks(job: Job, request: MergeRequest) -> dict[str, ModelRef]:
     """Source -> the network one looks into: A, B, and what the run made of them."""
-    a, b = request.models
+    a, b = request.models[:2]
     found = {"A": a, "B": b}
     made = ledger().artifacts(job.id)
     for name in ("merge", "naive"):

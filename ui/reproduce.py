@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from merging.methods import ROLES, find
+from merging.methods import ROLES, find, letter
 from merging.settings import read_settings, settings_dict
 from merging.work.request import MergeRequest, ModelRef
 from merging.zoo import catalogue
@@ -14,6 +14,7 @@ from merging.zoo.dataset_facts import FACTS
 def command(request: MergeRequest) -> str:
     """The line for a shell; networks that are not shipped are named by the file one downloads."""
     words = ["python -m merging merge", *(_name(model) or _file(model) for model in request.models)]
+    words += [f"--base {_name(request.base) or _file(request.base)}"] if request.base else []
     words += [f"--{role} {getattr(request, role)}" for role in ROLES if getattr(request, role) != _USUAL[role]]
     for role, values in changed(request).items():
         words += [f"--set {role}.{name}={value}" for name, value in values.items()]
@@ -24,7 +25,9 @@ def command(request: MergeRequest) -> str:
 
 def snippet(request: MergeRequest) -> str:
     """The lines for a notebook that stands in the program's folder."""
-    files = [f"assets/zoo/{_name(model)}.safetensors" if _name(model) else _file(model) for model in request.models]
+    files = [
+        f"assets/zoo/{_name(model)}.safetensors" if _name(model) else _file(model) for model in request.checkpoints
+    ]
     chosen = "".join(f', {role}="{getattr(request, role)}"' for role in ROLES if getattr(request, role) != _USUAL[role])
     chosen += f", settings={changed(request)!r}" if changed(request) else ""
     lines = ["import torch", "from merging import load_checkpoint, merge"]
@@ -36,9 +39,11 @@ def snippet(request: MergeRequest) -> str:
         chosen += ", data=(torch.tensor(images.images) / 255, torch.tensor(images.labels))"
     else:
         chosen += f", example=torch.zeros(2, {', '.join(map(str, _shape(request.models[0])))})"
+    names = [*(letter(number).lower() for number in range(len(request.models))), *(["base"] if request.base else [])]
+    chosen += ", base=base" if request.base else ""
     lines += [
-        f'a, b = (load_checkpoint(file).build() for file in ("{files[0]}", "{files[1]}"))',
-        f"result = merge([a, b]{chosen}, seed={request.seed})",
+        f"{', '.join(names)} = (load_checkpoint(file).build() for file in {tuple(files)!r})".replace("'", '"'),
+        f"result = merge([{', '.join(names[: len(request.models)])}]{chosen}, seed={request.seed})",
     ]
     return "\n".join(lines)
 

@@ -10,6 +10,8 @@ import streamlit as st
 from merging.figures import numbers
 from merging.figures.curve import AXES, KINDS, Above, curve_figure, curves_of
 from merging.figures.palette import STYLES
+from merging.figures.scores import scores_figure
+from merging.methods import table
 from merging.results import MergeReport, Metric
 from merging.verdict import headline, verdict
 from ui.look import draw
@@ -26,10 +28,12 @@ def result(report: MergeReport, key: str = "") -> None:
     """Everything about a finished merge; key tells two results on one page apart."""
     with st.container(key=f"headline{key}"):
         st.markdown(f"## {headline(report)}", anchors=False)
-        if not report.curves:
+        if not (report.curves or report.scores):
             st.info(report.missing, icon=":material/image_not_supported:")
             return
-        half_way(report)
+        (half_way if report.curves else worth)(report)
+    if not report.curves:
+        return _many(report, key)
     metric, split, above = _controls(report, key)
     draw(curve_figure(report, metric, split, above), f"curve{key}", f"{metric}-{split}", width="stretch")
     st.markdown(barrier_table(report, metric, split), width="stretch")
@@ -40,7 +44,9 @@ def result(report: MergeReport, key: str = "") -> None:
 def half_way(report: MergeReport, split: str = "test") -> None:
     """The numbers that matter most, large: accuracy half-way, naively and merged, then the ends and the ceiling."""
     curves = curves_of(report, split)
-    shown = [(_HALF_WAY[kind], curves[kind].middle("accuracy"), _help(kind, split)) for kind in KINDS if kind in curves]
+    permutes = table("align")[report.request.get("align", "none")].permutes
+    words = {**_HALF_WAY, **({} if permutes else {"aligned": "Mapped first"})}
+    shown = [(words[kind], curves[kind].middle("accuracy"), _help(kind, split)) for kind in KINDS if kind in curves]
     ends = next(iter(curves.values())).ends
     beside = [(name, end.accuracy, f"Accuracy of {name} alone.") for name, end in zip("AB", ends, strict=True)]
     if split in report.ensemble:
@@ -48,6 +54,24 @@ def half_way(report: MergeReport, split: str = "test") -> None:
     boxes = st.columns([4] * len(shown) + [3] * len(beside))
     for box, (label, value, help) in zip(boxes, [*shown, *beside], strict=True):
         box.metric(label, numbers.accuracy(value), help=help)
+
+
+def worth(report: MergeReport, split: str = "test") -> None:
+    """For more than two networks, the same numbers without a path: naive, merged, the ceiling."""
+    shown = {"Naive average": report.scores["naive"][split], "Merge": report.scores["merge"][split]}
+    shown |= {"Ensemble": report.ensemble[split]} if split in report.ensemble else {}
+    for box, (label, found) in zip(st.columns(len(shown)), shown.items(), strict=True):
+        box.metric(label, numbers.accuracy(found.accuracy), help=f"Accuracy on {split} images.")
+
+
+def _many(report: MergeReport, key: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        metric = _choice("What", list(METRICS), METRICS.__getitem__, f"metric{key}", "; ".join(AXES.values()))
+        splits = [split for split in SPLITS if split in report.scores["merge"]]
+        split = _choice("Images", splits, SPLITS.__getitem__, f"split{key}", meaning("images"))
+    draw(scores_figure(report, metric, split), f"scores{key}", f"{metric}-{split}", width="stretch")
+    st.markdown(verdict(report))
+    link("words", "What these words mean", icon=":material/menu_book:")
 
 
 def _help(kind: str, split: str) -> str:

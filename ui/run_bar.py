@@ -33,7 +33,7 @@ def run_bar(job: Job, report: MergeReport | None, here: str) -> None:
             st.markdown(_networks(request), width="content")
             st.caption(_method(request), width="content")
             if report is not None:
-                _equivalence(report)
+                _equivalence(report, find("align", request.align).permutes)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             for key, label in (("merge", "Curve"), ("similarity", "Similarity"), ("neurons", "Neurons")):
                 if key != here:
@@ -90,8 +90,10 @@ def _delete(job: Job) -> None:
 
 
 def _networks(request: MergeRequest) -> str:
-    a, b = (plain(model.name) for model in request.models)
-    return f":blue[●] {a} :gray[+] :orange[◆] {b}"
+    a, b, *others = (plain(model.name) for model in request.models)
+    more = "".join(f" :gray[+] {name}" for name in others)
+    base = f" :gray[from] {plain(request.base.name)}" if request.base else ""
+    return f":blue[●] {a} :gray[+] :orange[◆] {b}{more}{base}"
 
 
 def _method(request: MergeRequest) -> str:
@@ -101,8 +103,12 @@ def _method(request: MergeRequest) -> str:
     return f"{steps} · {data} · seed {request.seed}"
 
 
-def _equivalence(report: MergeReport) -> None:
+def _equivalence(report: MergeReport, permutes: bool) -> None:
     fine = report.equivalence <= GOOD
+    if not permutes:
+        said = f"|B − mapped B| {numbers.tiny(report.equivalence)}: units are mixed, not re-ordered"
+        st.badge(said, icon=":material/shuffle:", color="blue", help=meaning("|B − π(B)|"))
+        return
     st.badge(
         f"|B − π(B)| {numbers.tiny(report.equivalence)} {'ok' if fine else 'too large'}",
         icon=":material/check:" if fine else ":material/warning:",

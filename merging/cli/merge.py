@@ -18,12 +18,14 @@ from merging.work.images import fingerprint
 from merging.work.payload import Payload
 from merging.work.request import MergeRequest
 
-NAME, HELP = "merge", "merge two networks and write the merge, B re-ordered, the permutation and a report"
+NAME, HELP = "merge", "merge two networks or more; write the merge, B re-ordered, the permutation and a report"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add_nets(parser, "A", "B")
+    parser.add_argument("more", nargs="*", metavar="C", help="further networks of the same merge, up to ten in all")
+    parser.add_argument("--base", metavar="NET", help="what the networks were trained from; see `methods`")
     add_methods(parser, align="weight-matching")
     add_data(parser)
     parser.add_argument("--points", type=int, default=25, metavar="N", help="lambdas of the curves (default 25)")
@@ -34,13 +36,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, report: Report) -> None:
     """Merge, write the artifacts, print the figures."""
-    a, b = (read_net(name, options) for name in (options.a, options.b))
-    if a.is_own or b.is_own:
+    nets = [read_net(name, options) for name in (options.a, options.b, *options.more)]
+    base = read_net(options.base, options) if options.base else None
+    if any(net.is_own for net in nets):
         from merging.cli.merge_own import merge_own
 
-        found, made, run_id = *merge_own(options, a, b, report), f"{a.checkpoint.name}-{b.checkpoint.name}"
+        names = "-".join(net.checkpoint.name for net in nets)
+        found, made, run_id = *merge_own(options, nets, base, report), names
     else:
-        found, made, run_id = _as_worker(options, a, b, report)
+        found, made, run_id = _as_worker(options, nets, base, report)
     folder = options.out or Path(f"mergescope-{run_id[:12]}")
     for name, data in made.items():
         write(folder / name, data)
@@ -53,22 +57,23 @@ def run(options: argparse.Namespace, report: Report) -> None:
 
 
 def _as_worker(
-    options: argparse.Namespace, a: Net, b: Net, report: Report
+    options: argparse.Namespace, nets: list[Net], base: Net | None, report: Report
 ) -> tuple[MergeReport, dict[str, bytes], str]:
     """The same task as a worker of the app runs: its report, its other artifacts, and the run's id."""
     from merging.work import tasks
 
-    request, images = _request(options, a, b), read_images(options, a)
-    payload = Payload(request.to_json(), (a.data, b.data), images, device_of(options), options.threads)
+    request, images = _request(options, nets, base), read_images(options, nets[0])
+    data = tuple(net.data for net in (*nets, *([base] if base else [])))
+    payload = Payload(request.to_json(), data, images, device_of(options), options.threads)
     made = tasks.run("merge", payload, report)
     return results.load(made.pop("report")), made, request.id
 
 
-def _request(options: argparse.Namespace, a: Net, b: Net) -> MergeRequest:
+def _request(options: argparse.Namespace, nets: list[Net], base: Net | None) -> MergeRequest:
     keys, settings = chosen_methods(options)
-    dataset = dataset_of(options, a)
+    dataset = dataset_of(options, nets[0])
     return MergeRequest(
-        (a.ref, b.ref),
+        tuple(net.ref for net in nets),
         keys["align"],
         keys["combine"],
         keys["correct"],
@@ -78,6 +83,7 @@ def _request(options: argparse.Namespace, a: Net, b: Net) -> MergeRequest:
         images=options.images,
         points=options.points,
         seed=options.seed,
+        base=base.ref if base else None,
     )
 
 
@@ -88,6 +94,7 @@ def _summary(found: MergeReport) -> dict[str, Any]:
     return {
         "equivalence": found.equivalence,
         "groups": {name: {"units": units, "moved": moved} for name, (units, moved) in found.groups.items()},
+        "scores": {name: {split: vars(m) for split, m in splits.items()} for name, splits in found.scores.items()},
         "ends": [vars(end) for end in ends],
         "ensemble": vars(found.ensemble["test"]) if "test" in found.ensemble else None,
         "middle": {
@@ -104,8 +111,12 @@ def _show(found: MergeReport, folder: Path) -> None:
     moved, units = (sum(pair[i] for pair in found.groups.values()) for i in (1, 0))
     say(f"{moved} of {units} units moved; |B - pi(B)| {found.equivalence:.0e} of the outputs' size")
     curves = _curves(found)
-    if not curves:
+    if not found.scores and not curves:
         say(found.missing)
+    elif not curves:
+        rows = [_row(name, splits["test"]) for name, splits in found.scores.items() if "test" in splits]
+        rows += [_row("ensemble", found.ensemble["test"])] if "test" in found.ensemble else []
+        say_table(("test images", "accuracy", "loss", "ECE"), rows)
     else:
         ends = next(iter(curves.values())).ends
         rows = [_row(name, end) for name, end in zip("AB", ends, strict=True)]

@@ -18,11 +18,10 @@ from merging.analysis.survey import Survey, analyse, unmeasured_units
 from merging.data import Batches
 from merging.errors import MergescopeError
 from merging.merge import Prepared, prepare
-from merging.methods import ROLES, find
+from merging.methods import ROLES, find, letter
 from merging.permutation import named_tensors, with_tensors
 from merging.problem import Corrector, Report
 from merging.results import LayerInfo, LossCurve, MergeReport, Metrics
-from merging.subjects import name_of
 from merging.work.payload import Payload
 from merging.work.request import MergeRequest
 from merging.work.task_tools import (
@@ -176,7 +175,7 @@ def _scores(
         half = {"naive": curves_found["naive"], "merge": curves_found.get("corrected", curves_found["aligned"])}
         ends = {name: {split: c.ends[k] for split, c in half["naive"].items()} for k, name in enumerate("AB")}
         return ends | {name: {split: c.at_middle for split, c in splits.items()} for name, splits in half.items()}
-    named = {name_of(number): model for number, model in enumerate(models)} | {"naive": nets.naive, "merge": nets.merge}
+    named = {letter(number): model for number, model in enumerate(models)} | {"naive": nets.naive, "merge": nets.merge}
     found: dict[str, dict[str, Metrics]] = {}
     for number, (name, net) in enumerate(named.items() if data else ()):
         clock("evaluating", number / len(named), name)
@@ -205,9 +204,9 @@ def _layers(prepared: Prepared) -> tuple[LayerInfo, ...]:
 
 
 def _networks(request: MergeRequest, nets: Nets) -> dict[str, bytes]:
-    a, b = request.models
+    a, b = request.models[:2]
     return {
-        "merge.safetensors": checkpoint(nets.merge, a, f"Merge of {names_of((a, b))}"),
+        "merge.safetensors": checkpoint(nets.merge, a, f"Merge of {names_of(request.models)}"),
         "aligned.safetensors": checkpoint(nets.aligned, b, f"{b.name}, units re-ordered"),
-        "naive.safetensors": checkpoint(nets.naive, a, f"Plain average of {names_of((a, b))}"),
+        "naive.safetensors": checkpoint(nets.naive, a, f"Plain average of {names_of(request.models)}"),
     }

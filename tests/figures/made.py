@@ -71,6 +71,15 @@ def unmeasured(layer: str) -> LayerUnits:
     return replace(units(layer), **measured, **shown)
 
 
+def scores(count: int, merge: float = 0.86) -> dict[str, dict[str, Metrics]]:
+    """Of that many parents, a naive average that guesses and a merge of this accuracy, on test images."""
+    accuracy = {"ABCDEFGHIJ"[number]: 0.88 + 0.005 * number for number in range(count)} | {
+        "naive": 0.12,
+        "merge": merge,
+    }
+    return {name: {"test": Metrics(1.2 - value, value, 0.02)} for name, value in accuracy.items()}
+
+
 def report(request: dict, *, corrected: bool = False, images: bool = True) -> MergeReport:
     """The report of a merge request (as JSON values); images=False: what is left when the data set is missing."""
     layers = tuple(LayerInfo(name, "linear", UNITS, (), name) for name in LAYERS)
@@ -86,6 +95,10 @@ def report(request: dict, *, corrected: bool = False, images: bool = True) -> Me
     if not images:
         found = tuple(unmeasured(name) for name in LAYERS)
         return MergeReport(**known, units=found, missing="The images of Fashion-MNIST are not on this machine.")
+    if len(request["models"]) > 2:
+        return MergeReport(
+            **known, scores=scores(len(request["models"])), ensemble={"test": Metrics(0.28, 0.903, 0.02)}
+        )
     ends = (Metrics(0.31, 0.8925, 0.02), Metrics(0.30, 0.8948, 0.03))
     kinds = ("naive", "aligned", *(("corrected",) if corrected else ()))
     pairs = {"A-B": ("A", "B"), "A-pi(B)": ("A", "pi(B)"), "A-merge": ("A", "merge"), "B-merge": ("B", "merge")}

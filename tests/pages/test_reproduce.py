@@ -1,4 +1,5 @@
 import shlex
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,10 @@ from merging.zoo import catalogue
 from ui.reproduce import changed, command, snippet
 
 PAIR = tuple(ModelRef.of(catalogue.find(f"fashion-mlp-128-s{seed}")) for seed in (0, 1))
+
+
+CNNS = tuple(ModelRef.of(catalogue.find(f"fashion-cnn{end}")) for end in ("-s0", "-s1", "-shared-a", "-shared-b"))
+EXPERTS = MergeRequest(CNNS[:3], align="none", combine="ties", base=CNNS[3])
 
 
 def request(**changes):
@@ -21,6 +26,7 @@ def request(**changes):
         request(),
         request(align="none", seed=4),
         request(correct="repair", settings={"align": {"restarts": 2}, "correct": {"images": 100}}),
+        replace(EXPERTS, dataset="fashion-mnist", data_sha256=fingerprint("fashion-mnist", 2000)),
     ],
 )
 def test_the_command_line_asks_for_the_same_run(asked):
@@ -31,12 +37,13 @@ def test_the_command_line_asks_for_the_same_run(asked):
     words = shlex.split(command(asked))
     assert words[:3] == ["python", "-m", "merging"]
     options = parser().parse_args(words[3:])
-    nets = [read_net(name, options) for name in (options.a, options.b)]
-    assert _request(options, *nets).id == asked.id
+    nets = [read_net(name, options) for name in (options.a, options.b, *options.more)]
+    base = read_net(options.base, options) if options.base else None
+    assert _request(options, nets, base).id == asked.id
 
 
 @pytest.mark.parametrize(
-    "asked", [request(), request(correct="repair", settings={"correct": {"images": 100}}), MergeRequest(PAIR)]
+    "asked", [request(), request(correct="repair", settings={"correct": {"images": 100}}), MergeRequest(PAIR), EXPERTS]
 )
 def test_the_lines_of_python_run(asked, monkeypatch):
     monkeypatch.chdir(catalogue.FOLDER.parents[1])

@@ -1,0 +1,47 @@
+"""What each network of a merge is worth: bars for the parents, the naive average and the merge, the ensemble a line."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from merging.figures import numbers
+from merging.figures.curve import AXES, WORDS
+from merging.figures.palette import STYLES, figure
+from merging.results import MergeReport, Metric
+
+OTHER = "#56B4E9"  # parents beyond A and B, which have colours of their own
+
+
+def scores_figure(report: MergeReport, metric: Metric = "accuracy", split: str = "test") -> go.Figure:
+    """A bar a network, from A to the merge, with its value written on it."""
+    scale = 1.0 if metric == "loss" else 100.0
+    named = {name: getattr(splits[split], metric) for name, splits in report.scores.items()}
+    fig = figure(
+        describe_scores(report, metric, split),
+        height=60 + 38 * len(named),
+        x={"title": AXES[metric], "rangemode": "tozero"},
+        y={"autorange": "reversed", "type": "category"},
+        showlegend=False,
+    )
+    fig.add_bar(
+        x=[scale * value for value in named.values()],
+        y=list(named),
+        orientation="h",
+        marker={"color": [STYLES[name].color if name in STYLES else OTHER for name in named]},
+        text=[numbers.metric(metric)(value) for value in named.values()],
+        hoverinfo="skip",
+    )
+    if split in report.ensemble:
+        style = STYLES["ensemble"]
+        at = scale * getattr(report.ensemble[split], metric)
+        fig.add_vline(at, line=style.line(2), annotation_text="ensemble", annotation_font_color=style.color)
+    return fig
+
+
+def describe_scores(report: MergeReport, metric: Metric, split: str) -> str:
+    """The figure in words."""
+    write = numbers.metric(metric)
+    parts = [f"{name} {write(getattr(splits[split], metric))}" for name, splits in report.scores.items()]
+    if split in report.ensemble:
+        parts.append(f"ensemble {write(getattr(report.ensemble[split], metric))}")
+    return f"{WORDS[metric].capitalize()} on {split} images: {', '.join(parts)}."
