@@ -144,7 +144,8 @@ def test_three_networks_and_a_base_are_merged_in_one_line(capsys, tmp_path):
     experts = ("--base", names[0], "--recipe", "task-arithmetic", "--set", "combine.scale=0.5")
     summed = printed(capsys, "merge", *names[1:], *experts, *few, "--points", "3")
     base, merged = (
-        load_checkpoint(path).tensors for path in (shipped_file(find(names[0]).sha256), tmp_path / "merge.safetensors")
+        named_tensors(load_checkpoint(path).build())
+        for path in (shipped_file(find(names[0]).sha256), tmp_path / "merge.safetensors")
     )
     experts = [named_tensors(load_checkpoint(shipped_file(find(name).sha256)).build()) for name in names[1:]]
     for name, start in base.items():
