@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from merging.data import as_batches
 from merging.errors import DataUnavailable, InvalidRequest, InvalidSetting
+from merging.matching import inner
 from merging.methods import ROLES, Method, Role, find, letter
 from merging.permutation import permute, with_tensors
 from merging.problem import Alignment, Combiner, Corrector, MergeResult, Problem, Report, silent
@@ -76,8 +77,9 @@ def merge(
     that all were trained from, for methods of experts (task arithmetic, TIES, DARE).  example: inputs
     (n, ...) to trace with, by default the first of data.  data: training images, see `data.as_batches`.  weights: one
     a model, summing to 1, equal by default.  report: called with (stage, fraction, message).
-    The result's notes: `trace`, `align`, `combine`, `correct`, and `equivalence`, max |B - pi(B)| over the outputs
-    relative to the largest, in float64; above rounding only for aligners that map units (`Method.permutes` is false).
+    The result's notes: `trace`, `align`, `combine`, `correct`; `objective` and `distance`, inner product and distance
+    of A's and pi(B)'s parameters; and `equivalence`, max |B - pi(B)| over the outputs relative to the largest, in
+    float64, above rounding only for aligners that map units (`Method.permutes` is false).
     Raises IncompatibleModels, UnsupportedOperation, NotEquivalent, DataUnavailable, InvalidSetting, InvalidRequest.
     """
     prepared = prepare(
@@ -130,6 +132,7 @@ def prepare(
         "combine": combiner.notes,
         "correct": corrector.notes,
         "equivalence": equivalence,
+        **_agreement(problem.aligned),
     }
     return Prepared(problem, alignment, chosen["combine"], combiner, corrector, notes)
 
@@ -207,6 +210,15 @@ def _check_equivalence(problem: Problem, example: Tensor | None, exact: bool) ->
     if exact:
         refuse_above(error, "The permutation found for another network than the first")
     return error
+
+
+def _agreement(aligned: tuple[nn.Module, ...]) -> dict[str, float]:
+    """How near the aligned models' parameters are to the first's: inner product and distance, the mean over models."""
+    first, *others = ({name: p.detach() for name, p in model.named_parameters()} for model in aligned)
+    products = [math.fsum(inner(first[name], other[name]) for name in first) for other in others]
+    gaps = [{name: first[name] - other[name] for name in first} for other in others]
+    distances = [math.sqrt(math.fsum(inner(gap, gap) for gap in each.values())) for each in gaps]
+    return {"objective": math.fsum(products) / len(others), "distance": math.fsum(distances) / len(others)}
 
 
 def _checked_weights(weights: Sequence[float], count: int) -> tuple[float, ...]:

@@ -156,7 +156,8 @@ class MergeReport:
     -> Metrics (empty without images).  similarity: "A-B", "A-pi(B)", "A-merge",
     "B-merge".  units: one LayerUnits a layer.  layers: every layer in network order (known without images too).
     equivalence: max |B - pi(B)| over the outputs, relative, in float64.  groups: name -> (units, units that moved).
-    notes: objective, restarts, spread and the like, by stage.  missing: why there are no curves, or "".
+    notes: objective, restarts, spread and the like, by stage.  memory: the most bytes that the worker held meanwhile
+    (of the GPU where there is one), 0 where not known.  missing: why there are no curves, or "".
     """
 
     request: dict[str, Any]
@@ -172,6 +173,7 @@ class MergeReport:
     notes: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     machine: dict[str, str] = field(default_factory=dict)
+    memory: int = 0
     missing: str = ""
     format: int = FORMAT
 

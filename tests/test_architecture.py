@@ -22,6 +22,7 @@ WEB = (
     *("merging.errors", "merging.settings", "merging.methods", "merging.recipes"),
     *("merging.results", "merging.verdict", "merging.figures"),
     *("merging.work.request", "merging.work.request_checks", "merging.work.ledger", "merging.work.ledger_jobs"),
+    "merging.work.comparison",
     *("merging.work.store", "merging.work.images", "merging.work.stages", "merging.work.limits"),
     *("merging.work.shipped_runs", "merging.work.supervisor", "merging.zoo.catalogue", "merging.zoo.disposable"),
     *("merging.zoo.datasets", "merging.zoo.dataset_facts", "merging.zoo.architectures.names"),

@@ -54,6 +54,7 @@ def test_help_names_every_command(capsys):
         "methods",
         "inspect",
         "merge",
+        "compare",
         "curve",
         "similarity",
         "neurons",

@@ -13,6 +13,7 @@ SCREENS = {
     "merge": ("Merge", ":material/merge:"),
     "similarity": ("Similarity", ":material/grid_on:"),
     "neurons": ("Neurons", ":material/blur_on:"),
+    "compare": ("Compare", ":material/leaderboard:"),
     "models": ("Models", ":material/deployed_code:"),
     "jobs": ("Jobs", ":material/list_alt:"),
     "words": ("Words", ":material/menu_book:"),

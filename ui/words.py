@@ -63,6 +63,7 @@ WORDS: dict[str, str] = {
     "further networks": ("More networks for the same merge, up to ten; each is aligned to A, or all of them together."),
     "base network": "The network that all experts were trained from; what each has learned since is merged into it.",
     "seed": "The number that all random choices of a run or a training start from.",
+    "seeds": "How many seeds every method is run with: the spread between them is drawn.",
     "points": "At how many λ, evenly spaced from A to B, the curves are measured.",
     "images": "How many images of each split (train and test) are measured.",
     "checkpoint": "A file with a trained network's weights.",

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from merging import __version__
 from merging.cli import (
+    compare,
     curve,
     download,
     examples,
@@ -25,7 +26,7 @@ from merging.cli import (
 from merging.cli.console import Bars, say_error
 from merging.work.outcome import Outcome, attempt
 
-COMMANDS = (methods, zoo, inspect_net, merge, curve, similarity, neurons, train, download, examples)
+COMMANDS = (methods, zoo, inspect_net, merge, compare, curve, similarity, neurons, train, download, examples)
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 # Errors that another choice of arguments would mend; all others are failures of the work.
 _MISUSES = {

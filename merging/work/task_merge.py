@@ -24,6 +24,7 @@ from merging.problem import Corrector, Report
 from merging.results import LayerInfo, LossCurve, MergeReport, Metrics
 from merging.work.payload import Payload
 from merging.work.request import MergeRequest
+from merging.work.task_memory import peak_memory, watch_memory
 from merging.work.task_tools import (
     Clock,
     arrays,
@@ -64,6 +65,7 @@ def merge_task(request: MergeRequest, payload: Payload, report: Report) -> dict[
     Raises whatever of our errors a step raises; data-driven methods raise DataUnavailable without images.
     """
     clock, device = Clock("merge", report), device_of(payload)
+    watch_memory(device)
     clock("loading", 0.0, "reading the checkpoints")
     data = {split: batches(images, device) for split, images in payload.images.items()}
     prepared = _prepared(request, payload, data, clock)
@@ -93,6 +95,7 @@ def merge_task(request: MergeRequest, payload: Payload, report: Report) -> dict[
             notes=dict(prepared.notes),
             seconds=dict(clock.seconds),
             machine=machine(payload.device),
+            memory=peak_memory(device),
             missing=_missing(request, data),
         )
     )

@@ -1,0 +1,114 @@
+"""Methods side by side: bars of what the merge is worth, or lines over the number of networks merged at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from merging.figures import numbers
+from merging.figures.palette import STYLES, figure
+
+# One colour an alignment, everywhere: the Okabe-Ito colours first, then Tol's muted ones.
+ALIGN_COLORS: dict[str, str] = {
+    "none": "#7F7F7F",
+    "weight-matching": "#009E73",
+    "activation-matching": "#0072B2",
+    "straight-through": "#D55E00",
+    "frank-wolfe": "#56B4E9",
+    "optimal-transport": "#E69F00",
+    "cca": "#CC79A7",
+    "zipit": "#882255",
+    "sinkhorn": "#999933",
+    "cycle-consistent": "#332288",
+    "merge-many": "#44AA99",
+}
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+REFERENCES = {"parents_accuracy": ("A", "networks, mean"), "ensemble_accuracy": ("ensemble", "ensemble")}
+REFERENCES |= {"naive_accuracy": ("naive", "naive average")}
+
+Point = tuple[str, str, str, int, float, float]  # label, align, combine · correct, networks, mean, spread
+
+
+def bars(points: Sequence[Point], references: Mapping[str, float]) -> go.Figure:
+    """Test accuracy of every method with its spread, best first; references: column -> mean, drawn as lines."""
+    ordered = sorted(points, key=lambda point: -point[4])
+    fig = figure(
+        describe(points, references),
+        height=110 + 30 * len(ordered),
+        x={"title": "Test accuracy of the merge (%)", "range": [0, 101]},
+        y={"autorange": "reversed", "type": "category"},
+        showlegend=False,
+    )
+    fig.add_bar(
+        x=[100 * mean for *_, mean, _ in ordered],
+        y=[label for label, *_ in ordered],
+        orientation="h",
+        marker={"color": [ALIGN_COLORS.get(align, "#000000") for _, align, *_ in ordered]},
+        error_x={"type": "data", "array": [100 * spread for *_, spread in ordered], "color": "#7F7F7F"},
+        text=[numbers.accuracy(mean) for *_, mean, _ in ordered],
+        textposition="inside",
+        insidetextanchor="start",
+        hoverinfo="skip",
+    )
+    for number, (key, value) in enumerate(references.items()):
+        style, label = STYLES[REFERENCES[key][0]], REFERENCES[key][1]
+        fig.add_vline(
+            100 * value,
+            line={"color": style.color, "dash": style.dash, "width": 2},
+            annotation={"text": label, "font": {"color": style.color}, "yshift": 14 * number, "textangle": 0},
+        )
+    fig.update_layout(margin={"t": 20 + 14 * len(references)})
+    return fig
+
+
+def growth(points: Sequence[Point]) -> go.Figure:
+    """Test accuracy by the number of networks merged at once, one line a method, bars for the spread."""
+    fig = figure(
+        describe(points, {}),
+        height=420,
+        x={"title": "Networks merged at once", "dtick": 1},
+        y={"title": "Test accuracy of the merge (%)"},
+    )
+    for label, align, dash in _lines(points):
+        mine = sorted((point for point in points if point[0] == label), key=lambda point: point[3])
+        fig.add_scatter(
+            x=[count for *_, count, _, _ in mine],
+            y=[100 * mean for *_, mean, _ in mine],
+            name=label,
+            mode="lines+markers",
+            line={"color": ALIGN_COLORS.get(align, "#000000"), "dash": dash, "width": 2.5},
+            error_y={"type": "data", "array": [100 * spread for *_, spread in mine]},
+            hovertemplate="%{y:.1f} %",
+        )
+    return fig
+
+
+def _lines(points: Sequence[Point]) -> list[tuple[str, str, str]]:
+    """(label, align, dash) of every line: the dash tells combination and correction."""
+    rests = list(dict.fromkeys(rest for _, _, rest, *_ in points))
+    found: dict[str, tuple[str, str, str]] = {}
+    for label, align, rest, *_ in points:
+        found.setdefault(label, (label, align, DASHES[rests.index(rest) % len(DASHES)]))
+    return list(found.values())
+
+
+def describe(points: Sequence[Point], references: Mapping[str, float]) -> str:
+    """The figure in words."""
+    if not points:
+        return "No merge of this comparison is done yet."
+    ordered: list[Any] = sorted(points, key=lambda point: (-point[3], -point[4]))
+    parts = [
+        f"{label} ({count} networks) {numbers.accuracy(mean)}" + (f" ± {numbers.points(spread)}" if spread else "")
+        for label, _, _, count, mean, spread in ordered
+    ]
+    beside = [f"{REFERENCES[key][1]} {numbers.accuracy(value)}" for key, value in references.items()]
+    return f"Test accuracy of the merge: {', '.join([*parts, *beside])}."
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """The mean of those values (n,) that are numbers; NaN where none is."""
+    found = np.asarray(values, float)
+    return float(found[~np.isnan(found)].mean()) if (~np.isnan(found)).any() else float("nan")

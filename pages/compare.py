@@ -1,0 +1,17 @@
+"""Which method works on these networks: a grid of merges on the worker, filling in live."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ui.compare_form import compare_form, fill_from_address
+from ui.compare_result import comparison
+from ui.guard import in_words
+
+fill_from_address()
+st.markdown("### Which method works on these networks?", anchors=False)
+left, right = st.columns([4, 9], gap="medium")
+with left.container(border=True), in_words():
+    compare_form()
+with right, in_words():
+    comparison()

@@ -1,0 +1,44 @@
+import pytest
+
+from merging.figures.comparison import ALIGN_COLORS, bars, growth, mean_of
+from merging.figures.palette import alt_text
+from merging.methods import table
+
+POINTS = [
+    ("None (naive)", "none", "average none", 2, 0.41, 0.0),
+    ("Weight matching", "weight-matching", "average none", 2, 0.88, 0.012),
+]
+
+
+def test_every_alignment_has_a_colour_of_its_own():
+    assert set(table("align")) <= set(ALIGN_COLORS)
+    assert len(set(ALIGN_COLORS.values())) == len(ALIGN_COLORS)
+
+
+def test_bars_are_the_means_best_first_with_their_spread_and_the_references_as_lines():
+    fig = bars(POINTS, {"parents_accuracy": 0.89, "naive_accuracy": 0.41})
+    (bar,) = fig.data
+    assert list(bar.y) == ["Weight matching", "None (naive)"]
+    assert list(bar.x) == pytest.approx([88, 41])
+    assert list(bar.error_x.array) == pytest.approx([1.2, 0])
+    assert [shape.x0 for shape in fig.layout.shapes] == pytest.approx([89, 41])
+    assert "Weight matching (2 networks) 88.0 % ± 1.2 pp" in alt_text(fig)
+    assert "networks, mean 89.0 %" in alt_text(fig)
+
+
+def test_growth_draws_a_line_a_method_over_the_number_of_networks():
+    more = [(*POINTS[1][:3], count, 0.9 - 0.01 * count, 0.0) for count in (4, 3)]
+    fig = growth([*POINTS, *more])
+    line = next(trace for trace in fig.data if trace.name == "Weight matching")
+    assert list(line.x) == [2, 3, 4]
+    assert list(line.y) == pytest.approx([88, 87, 86])
+
+
+def test_nothing_done_is_said():
+    assert alt_text(bars([], {})) == "No merge of this comparison is done yet."
+
+
+def test_the_mean_leaves_out_what_is_not_known():
+    nan = float("nan")
+    assert mean_of([1.0, nan, 3.0]) == 2
+    assert mean_of([nan]) != mean_of([nan])

@@ -1,0 +1,101 @@
+"""The Compare page: empty, asked for, filling in, shared by its address."""
+
+from merging.work.ledger_desk import Desk
+from tests.figures.made import scores
+from tests.pages.ledgers import SOMEBODY
+from tests.pages.test_merge_page import press, texts
+
+PAIR = "fashion-mlp-128-s0,fashion-mlp-128-s1"
+FEW = {"nets": PAIR, "align": "none,weight-matching", "combine": "average", "correct": "none", "images": "200"}
+
+
+def finish(ledger, accuracy):
+    """Do the next queued merge, with that accuracy."""
+    import json
+
+    from merging import results
+    from merging.results import MergeReport, Metrics
+
+    desk = Desk(ledger)
+    claim = desk.claim(("merge",))
+    together = {"test": Metrics(0.28, 0.903, 0.02)}
+    made = MergeReport(json.loads(claim.request.to_json()), (), {}, 0.0, scores=scores(2, accuracy), ensemble=together)
+    desk.finish(claim, {"report": results.save(made)})
+    return claim.request
+
+
+def test_without_a_comparison_the_page_says_what_to_do(open_page):
+    app = open_page("compare")
+    assert "No comparison yet" in texts(app, "markdown")
+
+
+def test_run_asks_for_every_cell_and_the_address_carries_the_comparison(ledger, open_page):
+    app = open_page("compare", **FEW)
+    press(app, "Run 2 merges")
+    jobs = ledger.jobs(kind="merge")
+    assert {(job.state, job.request["align"]) for job in jobs} == {("queued", "none"), ("queued", "weight-matching")}
+    assert app.query_params["nets"] == PAIR
+    assert "0 of 2 merges done" in str(app.get("progress")[0].proto.text)
+
+
+def test_rows_fill_in_and_another_visitor_sees_the_same(ledger, open_page):
+    app = open_page("compare", **FEW)
+    press(app, "Run 2 merges")
+    first = finish(ledger, 0.86)
+    app.run()
+    shown = app.dataframe[0].value
+    assert list(shown["State"]) == ["done" if first.align == key else "waiting" for key in ("none", "weight-matching")]
+    finish(ledger, 0.4)
+    app.run()
+    assert sorted(app.dataframe[0].value["Test accuracy"]) == [40, 86]
+    other = open_page("compare", **FEW)
+    assert sorted(other.dataframe[0].value["Test accuracy"]) == [40, 86]
+    assert not other.error
+
+
+def test_a_shared_comparison_that_was_not_run_here_offers_to_run_what_is_missing(ledger, open_page):
+    app = open_page("compare", **FEW)
+    assert ledger.jobs(kind="merge") == ()
+    press(app, "Run what is missing")
+    assert len(ledger.jobs(kind="merge")) == 2
+
+
+def test_stop_cancels_what_waits(ledger, open_page):
+    app = open_page("compare", **FEW)
+    press(app, "Run 2 merges")
+    press(app, "Stop")
+    assert {job.state for job in ledger.jobs(kind="merge")} == {"cancelled"}
+
+
+def test_methods_that_do_not_fit_are_named_and_nonsense_in_the_address_is_left_out(open_page):
+    app = open_page("compare", **{**FEW, "combine": "average,ties,nonsense", "images": "nonsense", "mode": "nonsense"})
+    assert not app.error
+    assert "Left out, for they do not fit these networks: TIES" in texts(app, "caption")
+
+
+def test_an_empty_choice_says_what_is_needed(open_page):
+    app = open_page("compare")
+    app.multiselect(key="compare align").set_value([]).run()
+    assert "Choose one way or more to align" in texts(app, "info")
+    app.multiselect(key="compare nets").set_value([]).run()
+    assert not app.exception
+
+
+def test_only_differences_hides_what_is_the_same(ledger, open_page):
+    app = open_page("compare", **FEW)
+    press(app, "Run 2 merges")
+    for accuracy in (0.86, 0.4):
+        finish(ledger, accuracy)
+    app.run()
+    assert "Combine" in app.dataframe[0].value
+    app.toggle(key="compare differences").set_value(True).run()
+    assert "Combine" not in app.dataframe[0].value
+    assert "Align" in app.dataframe[0].value
+
+
+def test_the_owner_of_an_earlier_run_keeps_it(ledger, open_page):
+    """A cell that somebody ran before is answered from the store and not queued again."""
+    app = open_page("compare", **FEW)
+    press(app, "Run 2 merges")
+    (done, _) = (finish(ledger, 0.8), finish(ledger, 0.7))
+    assert ledger.submit(done, SOMEBODY).state == "done"

@@ -1,0 +1,182 @@
+"""The table and the chart of a comparison, filling in while its merges run."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import streamlit as st
+
+from merging.errors import InvalidRequest, MergescopeError
+from merging.figures.comparison import REFERENCES, Point, bars, growth, mean_of
+from merging.methods import find
+from merging.work.comparison import COLUMNS, MEASURED, Grid, Row, differing, row_of, summaries, to_csv, to_values
+from merging.work.ledger_jobs import Job
+from merging.work.request import MergeRequest
+from ui.chosen import PREFIX
+from ui.compare_form import key
+from ui.guard import in_words
+from ui.look import draw
+from ui.screens import address
+from ui.state import ledger, merge_report, owner
+from ui.words import STATES
+
+EVERY = 2.0  # seconds between two looks while a merge is open
+SHARES = ("test_accuracy", "train_accuracy", "naive_accuracy", "parents_accuracy", "ensemble_accuracy")
+ALWAYS = ("networks", "align", "combine", "correct", "test_accuracy", "run")
+
+
+def comparison() -> None:
+    """The comparison that was asked for, or what one will see here."""
+    grid = st.session_state.get("comparison")
+    if grid is None:
+        with st.container(border=True):
+            st.markdown(
+                "**No comparison yet.** Choose networks and methods and press *Run*: every method becomes a bar beside "
+                "the networks themselves, their ensemble and their plain average, and a row of the table."
+            )
+        return
+    requests = grid.requests()
+    busy = st.session_state.get("comparison runs", False)
+    st.fragment(_live, run_every=EVERY if busy else None)(grid, requests)
+
+
+def rows_of(requests: tuple[MergeRequest, ...]) -> tuple[list[Row], list[Job]]:
+    """A row a merge, and the jobs that are still open."""
+    rows, jobs = [], []
+    for request in requests:
+        job = ledger().job(request.id)
+        state = STATES[job.state] if job else "not run"
+        done = job is not None and job.state == "done"
+        rows.append(
+            _done_row(job.id, job.finished or 0.0, request.to_json()) if done and job else row_of(request, state, None)
+        )
+        jobs += [job] if job is not None and job.open else []
+    return rows, jobs
+
+
+@st.cache_data(max_entries=1000, show_spinner=False)
+def _done_row(job_id: str, finished: float, asked: str) -> Row:
+    """A finished merge's row: a few numbers, so that the reports need not be read again."""
+    from ui.chosen import request_of
+
+    job = ledger().job(job_id)
+    assert job is not None
+    try:
+        return row_of(request_of(job), STATES["done"], merge_report(job))
+    except MergescopeError:
+        return row_of(request_of(job), "damaged", None)
+
+
+def _live(grid: Grid, requests: tuple[MergeRequest, ...]) -> None:
+    with in_words():
+        if st.session_state.get("comparison runs"):
+            _top_up(requests)
+        rows, waiting = rows_of(requests)
+        done = sum(row["state"] == STATES["done"] for row in rows)
+        if done < len(rows):
+            _progress(rows, done, waiting)
+        elif st.session_state.get("comparison runs"):
+            st.session_state["comparison runs"] = False
+            st.rerun(scope="app")
+        _chart(grid, rows)
+        _table(rows)
+
+
+def _top_up(requests: tuple[MergeRequest, ...]) -> None:
+    """Ask for what was not asked for yet, as many as one may have open at once; the rest when there is room."""
+    for request in requests:
+        if ledger().job(request.id) is None:
+            try:
+                ledger().submit(request, owner())
+            except InvalidRequest:  # as many as one may have open
+                return
+
+
+def _progress(rows: list[Row], done: int, waiting: list[Job]) -> None:
+    failed = sum(row["state"] in (STATES["failed"], STATES["cancelled"]) for row in rows)
+    ended = f" · {failed} failed or cancelled, see Jobs" if failed else ""
+    st.progress(done / len(rows), text=f"{done} of {len(rows)} merges done{ended}")
+    if not st.session_state.get("comparison runs"):
+        if st.button("Run what is missing", icon=":material/play_arrow:"):
+            st.session_state["comparison runs"] = True
+            st.rerun(scope="app")
+    elif st.button("Stop", icon=":material/stop:", help="Cancels what waits and runs; what is done stays."):
+        st.session_state["comparison runs"] = False
+        for job in waiting:
+            ledger().cancel(job.id, owner())
+        st.rerun(scope="app")
+    elif done + failed == len(rows):
+        st.session_state["comparison runs"] = False
+        st.rerun(scope="app")
+
+
+def points_of(rows: list[Row]) -> list[Point]:
+    """What the figures draw: every method with its mean and spread."""
+    found = summaries(rows, "test_accuracy")
+    plain = {summary.triple[2] for summary in found} == {"none"} and {s.triple[1] for s in found} == {"average"}
+    points = []
+    for summary in found:
+        align, combine, correct = summary.triple
+        steps = [("align", align), ("combine", combine)] + ([("correct", correct)] if correct != "none" else [])
+        names = [find(role, name).label for role, name in steps]  # type: ignore[arg-type]
+        label = names[0] if plain else " · ".join(names)
+        points.append((label, align, f"{combine} {correct}", summary.count, summary.mean, summary.spread))
+    return points
+
+
+def _chart(grid: Grid, rows: list[Row]) -> None:
+    points = points_of(rows)
+    if not points:
+        return
+    if grid.mode == "growing" and len(grid.models) > 2:
+        draw(growth(points), "growth", "comparison", width="stretch")
+        return
+    beside = {name: mean_of([row[name] for row in rows]) for name in REFERENCES}
+    draw(bars(points, {n: v for n, v in beside.items() if not math.isnan(v)}), "bars", "comparison", width="stretch")
+    runs = max(summary.runs for summary in summaries(rows, "test_accuracy"))
+    if runs > 1:
+        st.caption(f"Mean of up to {runs} merges a method (pairs and seeds); the whisker is their standard deviation.")
+
+
+def _table(rows: list[Row]) -> None:
+    only = st.toggle("Only differences", key=key("differences"), help="Hides columns that are the same in every row.")
+    columns = [name for name in COLUMNS if name in ALWAYS or not all(_empty(row[name]) for row in rows)]
+    if only:
+        kept = differing(rows, columns)
+        columns = [name for name in columns if name in kept or name == "run"]
+    shown = [{COLUMNS[name]: _cell(name, row[name]) for name in columns} for row in rows]
+    st.dataframe(shown, hide_index=True, column_config=_config(columns), width="stretch")
+    with st.container(horizontal=True):
+        st.download_button("CSV", lambda: to_csv(rows), "comparison.csv", "text/csv", on_click="ignore")
+        values = to_values(rows)
+        st.download_button("JSON", lambda: json.dumps(values), "comparison.json", "application/json", on_click="ignore")
+
+
+def _config(columns: list[str]) -> dict[str, Any]:
+    """How numbers are written; they stay numbers, so that a click on a column's head sorts by them."""
+    found: dict[str, Any] = {}
+    for name in columns:
+        if name in SHARES:
+            found[COLUMNS[name]] = st.column_config.NumberColumn(format="%.1f %%")
+        elif name in MEASURED:
+            found[COLUMNS[name]] = st.column_config.NumberColumn(format="%.3g")
+    found[COLUMNS["run"]] = st.column_config.LinkColumn(display_text="open")
+    return found
+
+
+def _cell(name: str, value: Any) -> Any:
+    if name == "run":
+        return address("merge", str(value)[:PREFIX])
+    if name in ("align", "combine", "correct"):
+        return find(name, value).label  # type: ignore[arg-type]
+    if _empty(value):
+        return None
+    if name == "memory":
+        return round(value / 1e6)
+    return 100 * value if name in SHARES else value
+
+
+def _empty(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
