@@ -25,12 +25,14 @@ class Axis:
     """Where a group's units lie in a tensor: unit i is elements offset + i*block ... offset + (i+1)*block - 1 of `dim`.
 
     block > 1 after a flatten (H*W elements a unit); offset > 0 behind a concatenation or a zero-padded shortcut.
+    used: the units are summed over here, as along a linear layer's inputs; else they are made or scaled here.
     """
 
     parameter: str
     dim: int
     block: int = 1
     offset: int = 0
+    used: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,17 @@ class Site:
 
 @dataclass(frozen=True)
 class Group:
-    """Axes that move together. `name` is the layer that makes the units first; `nodes` are in network order."""
+    """Axes that move together. `name` is the layer that makes the units first; `nodes` are in network order.
+
+    linear: mixtures of units have a meaning too, so that an alignment may map them: every axis either makes the units
+    or uses them. Not so for a depthwise convolution's channels, for heads and the units inside them, for tied weights.
+    """
 
     name: str
     size: int
     axes: tuple[Axis, ...]
     nodes: tuple[Site, ...] = ()
+    linear: bool = True
 
 
 @dataclass(frozen=True)

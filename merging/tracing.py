@@ -20,8 +20,12 @@ from merging.errors import UnsupportedOperation
 from merging.graph import Graph, export
 from merging.graph_layers import operator_name
 from merging.labels import FIXED, Dim, Labels, Layout, LayoutConflict, fixed, part_size, size_of
-from merging.op_rules import RULES, Operation
+from merging.op_rules import RULES, Operation, shapes
+from merging.op_rules.base import names_in
 from merging.permutation import Axis, Group, PermutationSpec, Site, permute
+
+# Operators outside op_rules.shapes that give a weight on as it is.
+COPIES = {"clone", "detach", "detach_", "contiguous", "alias", "to", "_to_copy", "dropout", "lift_fresh_copy"}
 
 
 def trace(model: nn.Module, example: Tensor) -> PermutationSpec:
@@ -62,6 +66,9 @@ class _Tracer:
         for node, constant in graph.constants.items():
             self.values[node] = Layout(tuple(fixed(size) for size in constant.shape))
         self.values[graph.input] = Layout(tuple(fixed(size) for size in graph.record.values[graph.input]))
+        self.weights = {*graph.sources, *graph.constants}  # nodes that no image reaches
+        self.made: set[int] = set()  # labels of weights' axes, as they were named first
+        self.used: set[int] = set()
 
     def spec(self) -> PermutationSpec:
         for node in self.graph.nodes:
@@ -86,9 +93,26 @@ class _Tracer:
             op.refuse("this operator is not known")
         try:
             self._check_in_place(op)
-            return self._checked(op, rule(op, *args, **kwargs))
+            result = self._checked(op, rule(op, *args, **kwargs))
         except LayoutConflict as conflict:
             op.refuse(str(conflict))
+        self._note_roles(node, op, moves_only=rule.__module__ == shapes.__name__ or operator_name(node) in COPIES)
+        return result
+
+    def _note_roles(self, node: Node, op: Operation, *, moves_only: bool) -> None:
+        """Which axes of weights this operation makes units along, and which it uses them along."""
+        sources = [source for source in node.all_input_nodes if source.name in self.weights]
+        if len(sources) == len(node.all_input_nodes) and sources:
+            self.weights.add(node.name)
+        if moves_only:
+            return
+        for source in sources:
+            layouts = self.values[source.name]
+            for layout in layouts if isinstance(layouts, list) else [layouts]:
+                for dim in layout.dims if isinstance(layout, Layout) else ():
+                    names = names_in(dim)
+                    self.used |= names & (op.contracted | op.mixed)
+                    self.made |= names - (op.contracted - op.mixed)
 
     def _checked(self, op: Operation, result: Any) -> Any:
         for layout, shape in zip(
@@ -118,11 +142,16 @@ class _Tracer:
     def _groups(self) -> Iterator[Group]:
         axes: dict[int, list[Axis]] = {}
         sizes: dict[int, int] = {}
+        bent: set[int] = set()  # labels whose units cannot be mixed
         for name, layout in self.tensors.items():
             for place, dim in enumerate(layout.dims):
-                for label, size, block, offset in _runs(self.labels.resolve(dim)):
-                    axes.setdefault(label, []).append(Axis(name, place, block, offset))
+                resolved, own = self.labels.resolve(dim), names_in(dim)
+                for label, size, block, offset in _runs(resolved):
+                    axes.setdefault(label, []).append(Axis(name, place, block, offset, bool(own & self.used)))
                     sizes[label] = size
+                    bent |= {label} if own & self.used & self.made else set()
+                nested = [[atom.label for atom in part if atom.label != FIXED] for part in resolved]
+                bent.update(label for part in nested if len(part) > 1 for label in part)
         names, sites = self._places()
         taken: set[str] = set()
         for label in [*(label for label in names if label in axes), *(label for label in axes if label not in names)]:
@@ -130,7 +159,7 @@ class _Tracer:
             while name in taken:
                 name += "'"
             taken.add(name)
-            yield Group(name, sizes[label], tuple(axes[label]), tuple(sites.get(label, ())))
+            yield Group(name, sizes[label], tuple(axes[label]), tuple(sites.get(label, ())), label not in bent)
 
     def _places(self) -> tuple[dict[int, str], dict[int, list[Site]]]:
         """Label -> the layer that makes its units first, and -> where they can be seen, both in network order."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
 from merging.errors import UnsupportedOperation
-from merging.labels import Dim, Labels, Layout, fixed, size_of
+from merging.labels import FIXED, Dim, Labels, Layout, fixed, size_of
 
 Rule = Callable[..., Any]
 R = TypeVar("R", bound=Rule)
@@ -16,13 +16,18 @@ RULES: dict[str, Rule] = {}
 
 @dataclass(frozen=True)
 class Operation:
-    """One node of the graph. layer: its name for a person; operator: as in `aten.add.Tensor`; shape: of the result."""
+    """One node of the graph. layer: its name for a person; operator: as in `aten.add.Tensor`; shape: of the result.
+
+    contracted, mixed: labels, as the operands name them, that it sums over, and of those the ones it makes as well.
+    """
 
     node: str
     layer: str
     operator: str
     shape: Any
     labels: Labels
+    contracted: set[int] = field(default_factory=set)
+    mixed: set[int] = field(default_factory=set)
 
     def refuse(self, reason: str) -> NoReturn:
         """Raise UnsupportedOperation that names the operation and the remedy."""
@@ -35,6 +40,11 @@ class Operation:
         """Both dimensions are permuted alike; a dimension of size one is broadcast and carries nothing."""
         if size_of(one) > 1 and size_of(other) > 1:
             self.labels.unify(one, other)
+
+    def contract(self, *dims: Dim) -> None:
+        """The operation sums products over these dimensions of its operands."""
+        for dim in dims:
+            self.contracted.update(names_in(dim))
 
     def positions(self, dim: Dim, what: str) -> None:
         """The operation needs these indices in their order; units there refuse it."""
@@ -49,6 +59,11 @@ class Operation:
     def fixed_shape(self) -> Layout:
         """The result's shape, nothing permuted."""
         return Layout(tuple(fixed(size) for size in self.shape))
+
+
+def names_in(dim: Dim) -> set[int]:
+    """The labels that a dimension names, before anything is put in for them."""
+    return {atom.label for part in dim for atom in part if atom.label != FIXED}
 
 
 def rule(*operators: str) -> Callable[[R], R]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from merging.labels import Dim, Layout, fixed, size_of
-from merging.op_rules.base import Operation, rule
+from merging.op_rules.base import Operation, names_in, rule
 from merging.op_rules.elementwise import broadcast
 
 
@@ -14,13 +14,16 @@ from merging.op_rules.elementwise import broadcast
 def linear(op: Operation, x: Layout, weight: Layout, bias: Layout | None = None) -> Layout:
     """x (..., in) @ weight (out, in)^T + bias (out)."""
     op.unify(x.dims[-1], weight.dims[1])
+    op.contract(weight.dims[1])
     return _biased(op, Layout((*x.dims[:-1], weight.dims[0])), bias, -1)
 
 
 @rule("matmul", "bmm", "mm", "mv", "dot")
 def matmul(op: Operation, a: Layout, b: Layout) -> Layout:
     """a (..., n, k) @ b (..., k, m); the dimensions before are spread over each other."""
-    op.unify(a.dims[-1], b.dims[0 if b.rank == 1 else -2])
+    summed = b.dims[0 if b.rank == 1 else -2]
+    op.unify(a.dims[-1], summed)
+    op.contract(a.dims[-1], summed)
     rows = a.dims[-2:-1]
     columns = b.dims[-1:] if b.rank > 1 else ()
     rank = max(a.rank - 2, b.rank - 2, 0)
@@ -51,6 +54,8 @@ def einsum(op: Operation, equation: str, operands: Sequence[Layout], path: Any =
                 op.unify(found[letter], dim)
             else:
                 found[letter] = dim
+            if letter not in result:
+                op.contract(dim)
     return Layout(tuple(found[letter] for letter in result))
 
 
@@ -69,9 +74,11 @@ def convolution(
     alike, the units inside (one a group when depthwise)."""
     _pictures(op, x, weight)
     _, outer = _grouped(op, x.dims[1], groups, inner=weight.dims[1])
+    op.contract(weight.dims[1])
     if groups == 1:
         made = weight.dims[0]
     else:
+        op.mixed.update(names_in(weight.dims[0]))
         below = op.labels.fresh(size_of(weight.dims[0]) // groups, owned=True)
         made = op.labels.product(outer, below)
         op.unify(weight.dims[0], made)
@@ -93,8 +100,10 @@ def transposed_convolution(
     """x (n, in, ...) with weight (in, out / groups, ...)."""
     _pictures(op, x, weight)
     op.unify(x.dims[1], weight.dims[0])
+    op.contract(weight.dims[0])
     made = weight.dims[1]
     if groups > 1:
+        op.mixed.update(names_in(weight.dims[0]))
         inner = op.labels.fresh(size_of(x.dims[1]) // groups, owned=True)
         _, outer = _grouped(op, x.dims[1], groups, inner=inner)
         made = op.labels.product(outer, made)
