@@ -64,13 +64,14 @@ def neighbours(spec: PermutationSpec) -> dict[str, list[str]]:
     for pairs in spec.by_parameter.values():
         for axis, group in pairs:
             for place, other in pairs:
-                crosses = other is not group and _overlap(axis, group.size, place, other.size)
+                crosses = other is not group and overlap(axis, group.size, place, other.size)
                 if place.dim != axis.dim or crosses:
                     near[group.name][other.name] = None
     return {name: list(found) for name, found in near.items()}
 
 
-def _overlap(a: Axis, size_a: int, b: Axis, size_b: int) -> bool:
+def overlap(a: Axis, size_a: int, b: Axis, size_b: int) -> bool:
+    """Whether the units of two axes, on one dimension of one tensor, share indices."""
     return a.offset < b.offset + size_b * b.block and b.offset < a.offset + size_a * a.block
 
 

@@ -43,6 +43,21 @@ _ALL = (
         "batch-norm-reset",
     ),
     _recipe(
+        "git-rebasin-many",
+        "Git Re-Basin (many)",
+        _GIT_REBASIN,
+        "Match each model to the mean of the others in turn, then average them all.",
+        "merge-many",
+    ),
+    _recipe(
+        "c2m3",
+        "C2M3",
+        ("Crisostomi et al.: C2M3 (NeurIPS 2024)", "https://arxiv.org/abs/2405.17897"),
+        "Match all models to one common frame together, average them there, and repair the average.",
+        "cycle-consistent",
+        "repair",
+    ),
+    _recipe(
         "repair",
         "REPAIR",
         _REPAIR,

@@ -42,15 +42,22 @@ def mapped(
     return with_tensors(like, tensors)
 
 
+def mix(tensor: Tensor, axis: Axis, units: int, matrix: Tensor) -> Tensor:
+    """The tensor with the units along `axis` replaced by matrix @ units; other indices of that dimension stay.
+
+    matrix: (new units, units), of the tensor's dtype; gradients flow through both.
+    """
+    rows = tensor.movedim(axis.dim, 0)
+    end = axis.offset + units * axis.block
+    mixed = (matrix @ rows[axis.offset : end].reshape(units, -1)).reshape(len(matrix) * axis.block, *rows.shape[1:])
+    whole = axis.offset == 0 and end == len(rows)
+    return (mixed if whole else torch.cat([rows[: axis.offset], mixed, rows[end:]])).movedim(0, axis.dim)
+
+
 def _map_axis(tensor: Tensor, pairs: list[tuple[Axis, Group]], maps: Mapping[str, UnitMap], *, squared: bool) -> Tensor:
-    """The tensor with the stretches of one dimension that hold mapped units mapped, in order; the rest stays."""
-    dim, place, parts = pairs[0][0].dim, 0, []
-    rows = tensor.movedim(dim, 0).double()
-    for axis, group in sorted(pairs, key=lambda pair: pair[0].offset):
-        matrix = (maps[group.name].use.T if axis.used else maps[group.name].make).to(rows)
-        end = axis.offset + group.size * axis.block
-        units = rows[axis.offset : end].reshape(group.size, -1)
-        made = (matrix.square() if squared else matrix) @ units
-        parts += [rows[place : axis.offset], made.reshape(len(matrix) * axis.block, *rows.shape[1:])]
-        place = end
-    return torch.cat([*parts, rows[place:]]).movedim(0, dim).to(tensor.dtype)
+    """The tensor with the stretches of one dimension that hold mapped units mapped; the rest stays."""
+    found = tensor.double()
+    for axis, group in sorted(pairs, key=lambda pair: -pair[0].offset):  # from the end: earlier offsets stay true
+        matrix = (maps[group.name].use.T if axis.used else maps[group.name].make).to(found)
+        found = mix(found, axis, group.size, matrix.square() if squared else matrix)
+    return found.to(tensor.dtype)
