@@ -1,4 +1,4 @@
-"""How often a planted permutation is found again on residual MLPs that few weights anchor: `python -m benchmarks.planted`.
+"""How often a planted permutation is found again on weakly anchored residual MLPs: `python -m benchmarks.planted`.
 
 B is A with its units in a random order; A's weights are N(0, 1). A draw counts as found where B comes back to A within
 1e-5. "biases only": the layers that make and use the stream have equal rows, so that only biases tell its units apart.

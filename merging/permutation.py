@@ -7,8 +7,8 @@ Inputs and class logits are in no group. Convention everywhere: **new unit i is 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -91,6 +91,12 @@ class PermutationSpec:
         """A uniform permutation of every group; a function of the group names, sizes and `seed` alone."""
         rng = np.random.default_rng(seed)
         return {name: torch.from_numpy(rng.permutation(size)) for name, size in self.sizes.items()}
+
+
+def restricted(spec: PermutationSpec, names: Container[str]) -> PermutationSpec:
+    """The same groups with only the axes that lie on these tensors."""
+    groups = (replace(group, axes=tuple(a for a in group.axes if a.parameter in names)) for group in spec.groups)
+    return PermutationSpec(tuple(groups))
 
 
 def invert(permutation: Permutation) -> Permutation:

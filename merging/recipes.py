@@ -43,6 +43,13 @@ _ALL = (
         "batch-norm-reset",
     ),
     _recipe(
+        "git-rebasin-ste",
+        "Git Re-Basin (STE)",
+        _GIT_REBASIN,
+        "Learn by gradients which order of B's units makes the half-way loss smallest, then average.",
+        "straight-through",
+    ),
+    _recipe(
         "git-rebasin-many",
         "Git Re-Basin (many)",
         _GIT_REBASIN,
@@ -56,6 +63,23 @@ _ALL = (
         "Match all models to one common frame together, average them there, and repair the average.",
         "cycle-consistent",
         "repair",
+    ),
+    _recipe(
+        "sinkhorn",
+        "Sinkhorn Re-Basin",
+        ("Peña et al.: Re-basin via Implicit Sinkhorn Differentiation (CVPR 2023)", "https://arxiv.org/abs/2212.12042"),
+        "Learn soft permutations by gradients, harden them, then average.",
+        "sinkhorn",
+    ),
+    Recipe(
+        "np-merge",
+        "NP Merge",
+        "Orozco Camacho et al.: Non-Uniform Parameter-Wise Model Merging (2024)",
+        "https://arxiv.org/abs/2412.15467",
+        "Match units by their activations, then learn how much of each network every single parameter takes.",
+        "activation-matching",
+        "non-uniform",
+        "batch-norm-reset",
     ),
     _recipe(
         "repair",

@@ -25,6 +25,7 @@ from tests.pairs import NETS, make, problem, same, tensors_of, twin
 ALL = [method for role in ROLES for method in table(role).values()]
 ALIGNERS, COMBINERS, CORRECTORS = (list(table(role).values()) for role in ROLES)
 KINDS = list(NETS)
+QUICK = {"straight-through": {"steps": 20}, "sinkhorn": {"steps": 20}, "non-uniform": {"epochs": 1, "rate": 0.03}}
 
 
 def ids(method: Method) -> str:
@@ -32,7 +33,7 @@ def ids(method: Method) -> str:
 
 
 def defaults(method: Method) -> object:
-    return read_settings(method.settings, None)
+    return read_settings(method.settings, QUICK.get(method.key))
 
 
 @pytest.mark.parametrize("method", ALL, ids=ids)
@@ -168,12 +169,12 @@ def test_correcting_a_net_merged_with_itself_gives_that_net(method: Method, kind
 
 HASHED = """
 from merging.methods import table
-from merging.settings import read_settings
 from tests.pairs import make, problem
+from tests.test_methods import defaults
 def found():
     given = problem("residual", (make("residual", 0), make("residual", 1)), seed=1)
     for method in table("align").values():
-        got = method.run(given, read_settings(method.settings, None))
+        got = method.run(given, defaults(method))
         yield method.key, {group: p.tolist() for group, p in got.permutations[1].items()}, got.notes
 said = str(list(found()))
 """
