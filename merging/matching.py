@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from merging.permutation import Axis, Group, Permutation, PermutationSpec
+from merging.permutation import Axis, Group, Permutation, PermutationSpec, permute
+from merging.problem import Problem
 
 LEAST_GAIN = 1e-12  # relative to |A| |B|: what looks like a gain below it is rounding in float64
 CLEAR_GAIN = 1e-5  # relative to |A| |B|: above it, a gain in float32 scores is no rounding
@@ -162,6 +163,20 @@ def coordinate_descent(
         gains.append(gain)
         tell(len(gains), gain)
     return Descent(found, objective(a, moved), tuple(gains), not stale)
+
+
+def match_rest(problem: Problem, names: Sequence[str], permutation: Permutation) -> Permutation:
+    """Groups `names` of B matched to A's by weights, the others being permuted already; {} for no names.
+
+    For groups that no activation shows unit by unit, as heads and the groups of a convolution.
+    """
+    if not names:
+        return {}
+    first, second = problem.models[0], permute(problem.models[1], problem.spec, permutation)
+    spec = PermutationSpec(tuple(group for group in problem.spec.groups if group.name in names))
+    (a, spec), (b, _) = (packed(matchable(model, spec), spec) for model in (first, second))
+    rng = np.random.default_rng(problem.seed)
+    return coordinate_descent(a, b, spec, spec.identity(), rng, 100, lambda sweep, gain: None).permutation
 
 
 def objective(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from merging.matching import assign
 from merging.permutation import Axis, Group, Permutation, PermutationSpec, named_tensors, permute_tensors, with_tensors
 from merging.problem import UnitMap
 
@@ -19,8 +20,11 @@ def from_permutation(p: Tensor) -> UnitMap:
 
 
 def one_to_one(make: Tensor) -> Tensor:
-    """For people: the unit that weighs most in each merged unit. make: (merged units, units); gives (merged,) int64."""
-    return make.abs().argmax(1)
+    """For people: the unit that stands for each merged one. make: (merged units, units); gives (merged,) int64.
+
+    The best one-to-one match by the size of the weights; where there are more or fewer units, the heaviest one.
+    """
+    return assign(make.abs()) if make.shape[0] == make.shape[1] else make.abs().argmax(1)
 
 
 def mapped(

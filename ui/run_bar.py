@@ -105,7 +105,7 @@ def _method(request: MergeRequest) -> str:
 
 def _equivalence(report: MergeReport, permutes: bool) -> None:
     fine = report.equivalence <= GOOD
-    if not permutes:
+    if not permutes and not fine:
         said = f"|B − mapped B| {numbers.tiny(report.equivalence)}: units are mixed, not re-ordered"
         st.badge(said, icon=":material/shuffle:", color="blue", help=meaning("|B − π(B)|"))
         return

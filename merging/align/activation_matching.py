@@ -10,7 +10,6 @@ from merging.problem import Alignment
 from merging.settings import setting
 
 if TYPE_CHECKING:
-    from merging.permutation import Permutation
     from merging.problem import Problem
 
 TIE = 1e-12  # of the largest similarity: units that nothing tells apart, such as dead ones, stay where they are
@@ -59,7 +58,7 @@ def activation_matching(problem: Problem, settings: ActivationMatchingSettings) 
 
     from merging.activation_statistics import sites_by_group, unit_moments
     from merging.data import training_sample
-    from merging.matching import assign
+    from merging.matching import assign, match_rest
 
     data = training_sample(problem.data, settings.images, problem.seed)
     sites = sites_by_group(problem.graph, problem.spec, settings.site)
@@ -75,22 +74,8 @@ def activation_matching(problem: Problem, settings: ActivationMatchingSettings) 
         dead[group] = [int(torch.stack([m.constant(net) for m in found]).all(0).sum()) for net in ("a", "b")]
     hidden = [group.name for group in problem.spec.groups if group.name not in moments]
     if hidden:
-        permutation |= _by_weights(problem, hidden, permutation)
+        permutation |= match_rest(problem, hidden, permutation)
     layers = {group: [site.layer for site in chosen] for group, chosen in sites.items()}
     notes = {"similarity": settings.similarity, "site": settings.site, "images": data.count}
     notes |= {"by_weights": hidden, "sites": layers, "mean_similarity": means, "dead": dead}
     return Alignment((problem.spec.identity(), permutation), notes)
-
-
-def _by_weights(problem: Problem, names: list[str], permutation: Permutation) -> Permutation:
-    """Groups `names` matched by weights, the others being permuted already."""
-    import numpy as np
-
-    from merging.matching import coordinate_descent, matchable, packed
-    from merging.permutation import PermutationSpec, permute
-
-    first, second = problem.models[0], permute(problem.models[1], problem.spec, permutation)
-    spec = PermutationSpec(tuple(group for group in problem.spec.groups if group.name in names))
-    (a, spec), (b, _) = (packed(matchable(model, spec), spec) for model in (first, second))
-    rng = np.random.default_rng(problem.seed)
-    return coordinate_descent(a, b, spec, spec.identity(), rng, 100, lambda sweep, gain: None).permutation

@@ -1,0 +1,52 @@
+"""Optimal transport between two sets of units with equal mass each: exact, or smoothed by an entropy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment, linprog
+from scipy.sparse import kron, vstack
+from torch import Tensor
+
+LARGEST_ASSIGNMENT = 4096  # rows: a plan between n and m units is an assignment between lcm(n, m) equal parts
+ITERATIONS = 1000
+
+
+def exact_plan(costs: Tensor) -> Tensor:
+    """The plan (n, m) of least cost with row sums 1/n and column sums 1/m. costs: (n, m).
+
+    Equal masses are whole numbers of parts of 1/lcm(n, m), so the plan is an assignment of parts, or for many parts a
+    linear programme over n m variables. For n = m it is a permutation over n.
+    """
+    n, m = costs.shape
+    parts = math.lcm(n, m)
+    values = costs.detach().cpu().double().numpy()
+    plan = np.zeros((n, m))
+    if parts <= LARGEST_ASSIGNMENT:
+        rows, columns = linear_sum_assignment(values.repeat(parts // n, 0).repeat(parts // m, 1))
+        np.add.at(plan, (rows // (parts // n), columns // (parts // m)), 1 / parts)
+    else:
+        sums = [kron(np.eye(n), np.ones((1, m)), "csr"), kron(np.ones((1, n)), np.eye(m), "csr")]
+        masses = [np.full(n, 1 / n), np.full(m, 1 / m)]
+        found = linprog(values.ravel(), A_eq=vstack(sums), b_eq=np.concatenate(masses), method="highs")
+        plan = found.x.reshape(n, m)
+    return torch.from_numpy(plan)
+
+
+def entropic_plan(costs: Tensor, regularisation: float) -> Tensor:
+    """The plan (n, m) of least cost minus regularisation * entropy, by Sinkhorn's iteration in the log domain.
+
+    costs: (n, m).  regularisation: relative to the mean cost.
+    """
+    n, m = costs.shape
+    scores = -costs.detach().cpu().double() / (regularisation * float(costs.mean()) or 1.0)
+    rows, columns = torch.zeros(n, 1, dtype=torch.float64), torch.zeros(1, m, dtype=torch.float64)
+    for _ in range(ITERATIONS):
+        before = rows
+        rows = -math.log(n) - (scores + columns).logsumexp(1, keepdim=True)
+        columns = -math.log(m) - (scores + rows).logsumexp(0, keepdim=True)
+        if float((rows - before).abs().max()) < 1e-9:
+            break
+    return (scores + rows + columns).exp()
