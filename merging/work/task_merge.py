@@ -194,7 +194,8 @@ def _survey(prepared: Prepared, nets: Nets, data: Mapping[str, Batches], clock: 
     shown = {"A": nets.a, "pi(B)": nets.aligned, "merge": nets.merge, "naive": nets.naive}
     first = replace(data["test"], order=torch.arange(min(INSIDE, data["test"].count)))
     tensors = {name: named_tensors(net) for name, net in shown.items()}
-    return analyse(problem.graph, tensors, moved, problem.spec, first, report=clock.part("similarity", 0, 1))
+    b = named_tensors(nets.b) if prepared.alignment.maps and not problem.structures else None
+    return analyse(problem.graph, tensors, moved, problem.spec, first, b=b, report=clock.part("similarity", 0, 1))
 
 
 def _layers(prepared: Prepared) -> tuple[LayerInfo, ...]:

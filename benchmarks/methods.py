@@ -1,0 +1,154 @@
+"""What the methods cost beside the least they can: `python -m benchmarks.methods`.
+
+ZipIt!'s greedy step beside one assignment of the same layer; CCA's map beside its own decompositions; a step of the
+straight-through estimator and of Sinkhorn beside a plain training step plus the matching (the check on held-out images
+is made once in these few steps; by default it is made twenty times a run). One thread; sides in turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from benchmarks.timing import interleave, ratios, spread, table, write
+from merging.align import sinkhorn as sinkhorn_file
+from merging.align import straight_through as straight_through_file
+from merging.align.cca import canonical_map
+from merging.align.sinkhorn import SinkhornSettings, doubly_stochastic, sinkhorn
+from merging.align.straight_through import StraightThroughSettings, straight_through
+from merging.data import Batches
+from merging.graph import export
+from merging.greedy_zip import zip_units
+from merging.joint_moments import halves
+from merging.learning import Forward, descend, parameters_of, without_end
+from merging.matching import coordinate_descent, matchable, packed
+from merging.permutation import restricted
+from merging.problem import Problem
+from merging.soft_matching import soften
+from merging.tracing import trace_graph
+from merging.zoo.checkpoints import load_checkpoint
+from merging.zoo.datasets import load
+
+ZOO = Path(__file__).parent.parent / "assets" / "zoo"
+STEPS, BATCH = 20, 125
+
+
+def main() -> None:
+    """Print one table."""
+    torch.set_num_threads(1)
+    rows = [*zip_rows(), cca_row(512)]
+    with patch.multiple(straight_through_file, CHECKS=1), patch.multiple(sinkhorn_file, CHECKS=1):  # one at the end
+        rows += [step_row("fashion-mlp-512"), step_row("fashion-cnn"), sinkhorn_row("fashion-mlp-128")]
+    write(table(("what", "it, s", "the least, s", "ratio"), rows))
+
+
+def zip_rows() -> list[tuple[str, ...]]:
+    """The greedy step over the units of both nets, and one assignment of one's to the other's: each layer of a pair."""
+    problem, rows = shipped("fashion-mlp-512"), []
+    for name, (one, two) in halves(problem, problem.data, "after").items():
+        both = one + two
+        correlation, units = both.correlation(), both.sizes[0]
+        costs = -correlation[:units, units:].numpy()
+        rows.append(
+            timed(
+                f"ZipIt!, layer {name} of 512 units / an assignment",
+                lambda c=correlation, s=both.sizes: zip_units(c, s, 0.3, 0.125),
+                lambda c=costs: linear_sum_assignment(c),
+            )
+        )
+    return rows
+
+
+def cca_row(units: int) -> tuple[str, ...]:
+    """The map from covariances, and two symmetric decompositions and a singular one."""
+    features = torch.randn(4 * units, 2 * units, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    whole = features.T @ features / len(features)
+    xx, xy, yy = whole[:units, :units], whole[:units, units:], whole[units:, units:]
+
+    def least() -> None:
+        torch.linalg.eigh(xx)
+        torch.linalg.eigh(yy)
+        torch.linalg.svd(xy)
+
+    return timed(f"CCA, {units} units / its decompositions", lambda: canonical_map(xx, xy, yy, 0.1), least)
+
+
+def step_row(pair: str) -> tuple[str, ...]:
+    """STEPS steps of the straight-through estimator, and as many training steps and warm matchings."""
+    problem = shipped(pair)
+    settings = StraightThroughSettings(steps=STEPS, batch=BATCH, images=2 * STEPS * BATCH)
+    (a, spec), (b, _) = (packed(matchable(model, problem.spec), problem.spec) for model in problem.models)
+    rng = np.random.default_rng(0)
+    warm = coordinate_descent(a, b, spec, spec.identity(), rng, 100, lambda sweep, gain: None).permutation
+    forward, leaves = Forward(problem.models[0]), trainable(problem)
+
+    def least() -> None:
+        steps = descend(
+            leaves, 1e-3, without_end(problem.data, problem.models[0], 0), lambda x, y: forward.loss(leaves, x, y)
+        )
+        for _ in range(STEPS):
+            next(steps)
+            coordinate_descent(a, b, spec, warm, rng, 100, lambda sweep, gain: None)
+
+    return timed(
+        f"STE, {STEPS} steps, {pair} / training steps and matchings",
+        lambda: straight_through(problem, settings),
+        least,
+        3,
+    )
+
+
+def sinkhorn_row(pair: str) -> tuple[str, ...]:
+    """STEPS steps on the half-way loss, and as many training steps, normalisations and moves with their gradients."""
+    problem = shipped(pair)
+    settings = SinkhornSettings(objective="midpoint", steps=STEPS, batch=BATCH, images=2 * STEPS * BATCH)
+    forward, leaves = Forward(problem.models[0]), trainable(problem)
+    logits = {group.name: torch.randn(group.size, group.size).requires_grad_() for group in problem.spec.groups}
+    other = parameters_of(problem.models[1])
+    spec = restricted(problem.spec, other)
+
+    def least() -> None:
+        steps = descend(
+            leaves, 1e-3, without_end(problem.data, problem.models[0], 0), lambda x, y: forward.loss(leaves, x, y)
+        )
+        for _ in range(STEPS):
+            next(steps)
+            soft = {name: doubly_stochastic(p, settings.iterations) for name, p in logits.items()}
+            moved = soften(other, spec, soft)
+            torch.stack([tensor.sum() for tensor in moved.values()]).sum().backward()
+
+    return timed(
+        f"Sinkhorn, {STEPS} steps, {pair} / training steps, normalisations, moves",
+        lambda: sinkhorn(problem, settings),
+        least,
+        3,
+    )
+
+
+def shipped(pair: str) -> Problem:
+    """A zoo pair with the training images that it takes."""
+    models = tuple(load_checkpoint(ZOO / f"{pair}-s{seed}.safetensors").build() for seed in (0, 1))
+    found = load("fashion-mnist", "train", 2 * STEPS * BATCH)
+    data = Batches(torch.tensor(found.images), torch.tensor(found.labels, dtype=torch.int64), BATCH)
+    graph = export(models[0], data.example())
+    return Problem(models, graph, trace_graph(graph), data)
+
+
+def trainable(problem: Problem) -> dict[str, torch.Tensor]:
+    """The first model's parameters as leaves."""
+    return {name: p.clone().requires_grad_() for name, p in parameters_of(problem.models[0]).items()}
+
+
+def timed(name: str, it: Callable[[], object], least: Callable[[], object], repeats: int = 5) -> tuple[str, ...]:
+    """One line: both sides in turns."""
+    found = interleave({"it": it, "least": least}, repeats)
+    return name, spread(found["it"]), spread(found["least"]), spread(ratios(found["it"], found["least"]), 2)
+
+
+if __name__ == "__main__":
+    main()
