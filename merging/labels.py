@@ -210,7 +210,7 @@ class Labels:
         atom, rest = part[0], part[1:]
         count, inside = divmod(at, part_size(rest))
         if inside:
-            self._release(atom, "units are cut apart in their middle")
+            self._release(atom)
             left, right = self._split_part(rest, inside)
             whole, after = (Atom(count), *rest), (Atom(atom.size - count - 1), *rest)
             return ((whole,) if count else ()) + left, right + ((after,) if after[0].size else ())
@@ -246,11 +246,9 @@ class Labels:
         self._bind(atom.label, ((*outer_dim[0], *inner_dim[0]),))
         return outer_dim[0][0], inner_dim[0][0]
 
-    def _release(self, atom: Atom, why: str) -> None:
-        """Fix an atom that no parameter carries; refuse otherwise."""
+    def _release(self, atom: Atom) -> None:
+        """Units that are cut where they cannot be keep their places: fewer permutations are left, all of them right."""
         if atom.label != FIXED:
-            if self._owned[atom.label]:
-                raise LayoutConflict(why)
             self._bind(atom.label, fixed(atom.size))
 
 

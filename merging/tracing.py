@@ -27,6 +27,8 @@ from merging.permutation import Axis, Group, PermutationSpec, Site, permute
 # Operators outside op_rules.shapes that give a weight on as it is.
 COPIES = {"clone", "detach", "detach_", "contiguous", "alias", "to", "_to_copy", "dropout", "lift_fresh_copy"}
 
+FILLS = {"zero_", "fill_"}  # write one number everywhere
+
 
 def trace(model: nn.Module, example: Tensor) -> PermutationSpec:
     """The permutation groups of `model`; example: (n, ...) images, n may be 1.
@@ -125,11 +127,15 @@ class _Tracer:
         return result
 
     def _check_in_place(self, op: Operation) -> None:
-        """An in-place operation that other values see: only where nothing is permuted."""
+        """An in-place operation that other values see: only where nothing is permuted, or where all that is written is
+        one number, to whole units: in whatever order they are, it finds the same ones."""
+        fills = op.operator.split(".")[1] in FILLS
         for name in self.graph.record.hazards.get(op.node, ()):
             seen = self.values[name]
             for layout in seen if isinstance(seen, list) else [seen]:
                 for dim in layout.dims:
+                    if fills and op.labels.owned(dim):
+                        continue
                     op.positions(dim, f"changes {self.graph.name_of(name)} in place, which is read later")
 
     def _read(self, arg: Any) -> Any:
