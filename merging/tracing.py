@@ -204,3 +204,25 @@ def _is_tensor(shape: Any) -> bool:
 
 def _overload(node: Node) -> str:
     return f"{operator_name(node)}.{getattr(node.target, '_overloadname', '')}"
+
+
+def coverage(graph: Graph, spec: PermutationSpec) -> tuple[int, int]:
+    """How many output units of the hidden convolutions and linear layers are in a group, and how many there are."""
+    made = {
+        name: {place for axis, group in pairs if axis.dim == 0 for place in _extent(axis, group)}
+        for name, pairs in spec.by_parameter.items()
+    }
+    weights = [
+        graph.sources[node.args[1].name]
+        for node in graph.nodes
+        if operator_name(node).startswith(("conv", "linear"))
+        and len(node.args) > 1
+        and isinstance(node.args[1], Node)
+        and node.args[1].name in graph.sources
+    ]
+    hidden = dict.fromkeys(weights[:-1])  # the last one makes the outputs
+    return sum(len(made.get(name, ())) for name in hidden), sum(graph.shapes[name][0] for name in hidden)
+
+
+def _extent(axis: Axis, group: Group) -> range:
+    return range(axis.offset, axis.offset + group.size * axis.block)

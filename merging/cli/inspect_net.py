@@ -25,15 +25,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, report: Report) -> None:
     """Load, trace and print."""
-    from merging.tracing import trace, verify
+    from merging.graph import export
+    from merging.tracing import coverage, trace_graph, verify
 
     net = read_net(options.net, options)
     model, inputs = net.module(), _example(net, options.input)
     report("tracing", None, net.label)
-    spec = trace(model, inputs)
+    graph = export(model, inputs)
+    spec = trace_graph(graph)
+    permuted, units = coverage(graph, spec)
     report("verifying", None, "permuting units at random and comparing outputs")
     error = verify(model, spec, inputs)
-    found = {**_facts(net), "equivalence": error, "groups": [_group(group) for group in spec.groups]}
+    found = {
+        **_facts(net),
+        "equivalence": error,
+        "permuted": permuted,
+        "units": units,
+        "groups": [_group(group) for group in spec.groups],
+    }
     if options.json:
         return say_json(found)
     for key in ("name", "architecture", "label", "config", "dataset", "classes", "mean", "std", "seed", "parameters"):
@@ -42,10 +51,12 @@ def run(options: argparse.Namespace, report: Report) -> None:
     for theirs, ours in found["renamed"].items():
         say(f"{'renamed':13} {theirs} is {ours} here")
     say(f"{'equivalence':13} {error:.1e} (largest relative change of the outputs under a random permutation)")
+    say(f"{'permuted':13} {permuted} of {units} units of hidden layers")
     for group in spec.groups:
-        say(f"\n{group.name}: {group.size} units")
+        say(f"\n{group.name}: {group.size} units{'' if group.linear else ', which only change places'}")
         for axis in group.axes:
-            say(f"  {axis.parameter}, dimension {axis.dim}{_place(axis, group)}")
+            used = "used" if axis.used else "made"
+            say(f"  {used} {axis.parameter}, dimension {axis.dim}{_place(axis, group)}")
     return None
 
 

@@ -1,0 +1,91 @@
+"""Every torchvision classification architecture traced, onto docs/architectures.md: `python -m benchmarks.architectures`.
+
+Weights are random, biases, norm parameters and running statistics too; every group is permuted at random and outputs
+are compared in float64. Names on the command line trace those alone and print their rows.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.timing import write
+from merging.errors import MergescopeError
+from merging.graph import export
+from merging.tracing import coverage, trace_graph, verify
+from merging.zoo.torchvision_import import torchvision
+
+PAGE = Path(__file__).parent.parent / "docs" / "architectures.md"
+HEAD = """# Architectures
+
+What `merging.trace` makes of every classification architecture of torchvision, with random weights: the groups of units
+that may change places, how many of the hidden layers' output units are in one, and the largest change of the outputs,
+relative and in float64, when all groups are permuted at random. `python -m benchmarks.architectures` writes this page.
+
+| architecture | parameters | groups | units permuted | of | change of outputs | tracing, s |
+|---|---:|---:|---:|---:|---:|---:|
+"""
+LARGEST = 150_000_000  # parameters: verifying in float64 holds five copies
+SIDES = {"inception_v3": 96, "maxvit_t": 224}  # images: as small as the architecture allows
+FIXED = ("vit_", "swin_")
+
+
+def names() -> list[str]:
+    """All of torchvision's classification architectures."""
+    return sorted(torchvision.models.list_models(module=torchvision.models))
+
+
+def made(name: str) -> tuple[nn.Module, Tensor]:
+    """The network with everything random, in eval mode, and two images."""
+    side = SIDES.get(name, 224 if name.startswith(FIXED) else 64)
+    options = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net = torchvision.models.get_model(name, weights=None, **options).eval()
+    with torch.no_grad():
+        for key, tensor in (*net.named_parameters(), *net.named_buffers()):
+            if key.endswith("running_var"):
+                tensor.uniform_(0.5, 1.5)
+            elif tensor.is_floating_point() and tensor.ndim <= 1:
+                tensor.add_(0.2 * torch.randn_like(tensor))
+    return net, torch.randn(2, 3, side, side)
+
+
+def row(name: str) -> str:
+    """One line of the table. A network that is refused says so."""
+    net, images = made(name)
+    parameters = sum(p.numel() for p in net.parameters())
+    if parameters > LARGEST:
+        return f"| {name} | {parameters / 1e6:.1f} M | | | | not run: too large for this machine | |"
+    begin = time.perf_counter()
+    try:
+        graph = export(net, images)
+        spec = trace_graph(graph)
+    except MergescopeError as error:
+        return f"| {name} | {parameters / 1e6:.1f} M | | | | refused: {error} | |"
+    seconds = time.perf_counter() - begin
+    permuted, units = coverage(graph, spec)
+    error = verify(net, spec, images)
+    counts = f"{len(spec.groups)} | {permuted:,} | {units:,}"
+    return f"| {name} | {parameters / 1e6:.1f} M | {counts} | {error:.0e} | {seconds:.1f} |"
+
+
+def main() -> None:
+    """All of them onto the page, or those that are named onto the screen."""
+    chosen = sys.argv[1:]
+    rows = []
+    for name in chosen or names():
+        rows.append(row(name))
+        write(rows[-1])
+    if not chosen:
+        PAGE.write_text(HEAD + "\n".join(rows) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
