@@ -1,4 +1,4 @@
-"""Every torchvision classification architecture traced, onto docs/architectures.md: `python -m benchmarks.architectures`.
+"""Every torchvision classification architecture traced: `python -m benchmarks.architectures` (docs/architectures.md).
 
 Weights are random, biases, norm parameters and running statistics too; every group is permuted at random and outputs
 are compared in float64. Names on the command line trace those alone and print their rows.
@@ -52,7 +52,7 @@ def made(name: str) -> tuple[nn.Module, Tensor]:
         for key, tensor in (*net.named_parameters(), *net.named_buffers()):
             if key.endswith("running_var"):
                 tensor.uniform_(0.5, 1.5)
-            elif tensor.is_floating_point() and tensor.ndim <= 1:
+            elif tensor.is_floating_point() and (tensor.ndim <= 1 or not tensor.any()):  # ViT's head begins at nought
                 tensor.add_(0.2 * torch.randn_like(tensor))
     return net, torch.randn(2, 3, side, side)
 

@@ -19,7 +19,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from merging import graph_run
-from merging.errors import IncompatibleModels, UnknownLayer, UnsupportedOperation
+from merging.errors import IncompatibleModels, InvalidRequest, UnknownLayer, UnsupportedOperation
 from merging.graph_export import check_memory, exported
 from merging.graph_layers import Layer, block_outputs, find_layers
 from merging.permutation import named_tensors
@@ -68,6 +68,33 @@ class Graph:
         """
         wanted = {*nodes}
         yield from graph_run.walk(self._program, self._values(tensors, x, wanted), x.device, wanted)
+
+    def resume(self, tensors: Mapping[str, Tensor], x: Tensor, node: str, value: Tensor) -> Tensor:
+        """The output where `node` has this value: only what follows from it is run.
+
+        tensors: as for `run`.  x: (n, ...), for its size alone.  value: of the shape that the node has for x.
+        Raises InvalidRequest as `after` does.
+        """
+        values = self._values(tensors, x, {node}) | {node: value}
+        program = graph_run.steps(self.after(node), self.output)
+        graph_run.run(program, values, x.device, set(), None)
+        output: Tensor = values[self.output]
+        return output
+
+    def after(self, node: str) -> list[Node]:
+        """The operations that the output needs once the node is known, in network order.
+
+        Raises InvalidRequest where one of them also reads what comes before the node.
+        """
+        needed, found = {self.output}, []
+        for operation in reversed(self.nodes):
+            if operation.name in needed and operation.name != node:
+                found.append(operation)
+                needed.update(source.name for source in operation.all_input_nodes)
+        reads = [operation for operation in found if self.input in {s.name for s in operation.all_input_nodes}]
+        if any(isinstance(self.record.values[operation.name], (tuple, list)) for operation in reads):
+            raise InvalidRequest(f"What follows {self.name_of(node)} also reads what comes before it. Cut elsewhere.")
+        return found[::-1]
 
     @property
     def layers(self) -> tuple[Layer, ...]:
