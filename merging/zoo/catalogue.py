@@ -37,7 +37,7 @@ class Entry:
 
     label: the architecture in words, "MLP 3×512".  dataset: a key of FACTS, or "" where not known.  mean, std: one
     value a channel.  accuracy: in 0..1 on the test images.  source: "shipped", "uploaded" or "trained".  created:
-    seconds since 1970.
+    seconds since 1970.  base: the id of the checkpoint that its training started from, or "".
     """
 
     id: str
@@ -60,6 +60,7 @@ class Entry:
     notes: str = ""
     owner: str = ""
     created: float = 0.0
+    base: str = ""
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def _read(folder: Path, stamp: int) -> tuple[tuple[Entry, Path], ...]:
 def _entry(raw: Mapping[str, Any]) -> Entry:
     kept = ("id", "name", "sha256", "architecture", "config", "dataset", "seed", "epochs", "accuracy", "parameters")
     told = {key: raw[key] for key in (*kept, "bytes", *_LISTS)} | {
-        key: raw.get(key, "") for key in ("command", "notes")
+        key: raw.get(key, "") for key in ("command", "notes", "base")
     }
     return _told({**told, "label": describe(raw["architecture"], raw["config"]), "source": "shipped"})
 

@@ -12,7 +12,8 @@ _CIFAR = {"in_shape": [3, 32, 32], "classes": 10}
 class Recipe:
     """One shipped checkpoint: its file is `id`.safetensors; options are fields of TrainingSettings.
 
-    Checkpoints of one `pair` differ in the seed alone (or in where they part), so they can be merged.
+    Checkpoints of one `pair` differ in the seed alone (or in where they part), so they can be merged.  base: the id of
+    the checkpoint that the training starts from, "" for a random start.
     """
 
     id: str
@@ -24,6 +25,7 @@ class Recipe:
     pair: str
     notes: str = ""
     tags: tuple[str, ...] = field(default=())
+    base: str = ""
 
     @property
     def command(self) -> str:
@@ -83,6 +85,66 @@ _COLOUR = {
     "precision": "bfloat16",
 }
 
+_SMALL = {**_FASHION, "widths": [16, 32, 64], "norm": "none"}
+_SMALL_OPTIONS = {"epochs": 6, "batch": 128, "lr": 4e-3, "augment": "flip"}
+_LOW, _HIGH = [[0.0, 1.0]] * 5 + [[0.0, 0.0]] * 5, [[0.0, 0.0]] * 5 + [[0.0, 1.0]] * 5
+
+
+def _small(id: str, name: str, pair: str, notes: str, base: str = "", classes: int = 10, **options: Any) -> Recipe:
+    """A net of 24 k parameters; so many of them weigh little."""
+    settings = {**_SMALL_OPTIONS, "seed": 0, **options}
+    config = {**_SMALL, "classes": classes}
+    return Recipe(
+        id,
+        f"Small CNN · Fashion-MNIST · {name}",
+        "cnn",
+        config,
+        "fashion-mnist",
+        settings,
+        pair,
+        notes,
+        ("cnn", pair),
+        base,
+    )
+
+
+_FIVE = tuple(
+    _small(
+        f"fashion-small-s{seed}",
+        f"seed {seed}",
+        "fashion-small",
+        "One of five seeds of a small net, for merges of many.",
+        seed=seed,
+    )
+    for seed in range(5)
+)
+
+
+def _expert(kind: str, knows: str, **options: Any) -> Recipe:
+    """A net that learned on from the base."""
+    notes = f"From the base, on {knows} alone; the accuracy is on these."
+    name, base = f"expert of {knows}", "fashion-small-base"
+    return _small(f"fashion-expert-{kind}", name, "fashion-experts", notes, base, epochs=3, lr=1e-3, **options)
+
+
+_BASE = "One epoch on everything: what the experts start from."
+_EXPERTS = (
+    _small("fashion-small-base", "base", "fashion-experts", _BASE, epochs=1),
+    _expert("low", "classes 0-4", spans=_LOW),
+    _expert("high", "classes 5-9", spans=_HIGH),
+    _expert("invert", "inverted images", transform="invert"),
+)
+_SHARE = "Trained on 80 % of the images of five classes and 20 % of the other five; its partner has the rest."
+_HEAD = "Five outputs for five classes alone, from a random start; its partner knows the other five."
+_PARTED = (
+    _small("fashion-split-a", "split 80-20 A", "fashion-split", _SHARE, spans=[[0.0, 0.8]] * 5 + [[0.0, 0.2]] * 5),
+    _small(
+        "fashion-split-b", "split 80-20 B", "fashion-split", _SHARE, spans=[[0.8, 1.0]] * 5 + [[0.2, 1.0]] * 5, seed=1
+    ),
+    _small("fashion-head-low", "head of classes 0-4", "fashion-heads", _HEAD, classes=5, spans=_LOW),
+    _small("fashion-head-high", "head of classes 5-9", "fashion-heads", _HEAD, classes=5, spans=_HIGH, seed=1),
+)
+
 RECIPES: tuple[Recipe, ...] = (
     *_two_seeds(
         "fashion-mlp-512",
@@ -133,4 +195,7 @@ RECIPES: tuple[Recipe, ...] = (
         _COLOUR,
         "Colour images; trained with random flips and crops.",
     ),
+    *_FIVE,
+    *_EXPERTS,
+    *_PARTED,
 )

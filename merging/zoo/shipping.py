@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from merging.errors import DataUnavailable, InvalidSetting
 from merging.zoo.architectures.names import describe
@@ -59,7 +59,8 @@ def train_shipped(ids: list[str] | None, out: Path, report: Report | None = None
     out.mkdir(parents=True, exist_ok=True)
     for recipe in chosen:
         with _threads(THREADS):
-            trained = train(recipe.architecture, recipe.config, recipe.dataset, report=report, **_options(recipe))
+            given = {"start": _weights(out, recipe.base), "report": report, **_options(recipe)}
+            trained = train(recipe.architecture, recipe.config, recipe.dataset, **given)
             save(trained, out / f"{recipe.id}.safetensors", name=recipe.name)
         write_manifest(out)
     return out / "manifest.json"
@@ -123,6 +124,7 @@ def _entry(recipe: Recipe, path: Path) -> dict[str, Any]:
         "sha256": hashlib.sha256(content).hexdigest(),
         "notes": recipe.notes,
         "pair": recipe.pair,
+        **({"base": recipe.base} if recipe.base else {}),
         "tags": list(recipe.tags),
     }
 
@@ -132,8 +134,19 @@ def _is_statistic(key: str) -> bool:
 
 
 def _options(recipe: Recipe) -> dict[str, Any]:
-    branch = recipe.options.get("branch")
-    return {**recipe.options, "branch": tuple(branch) if branch else None}
+    branch, spans = recipe.options.get("branch"), recipe.options.get("spans")
+    given = {**recipe.options, "branch": tuple(branch) if branch else None}
+    return given | ({"spans": tuple((low, high) for low, high in spans)} if spans else {})
+
+
+def _weights(out: Path, base: str) -> dict[str, Any] | None:
+    """The weights that a recipe starts from: of its base in the folder. Raises DataUnavailable where it is missing."""
+    if not base:
+        return None
+    path = out / f"{base}.safetensors"
+    if not path.is_file():
+        raise DataUnavailable(f"{base} is what this net starts from, and it is not in {out}; train that first")
+    return load_file(path)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from merging.errors import InvalidSetting
 from merging.zoo.architectures.table import build
 from merging.zoo.augment import AUGMENTATIONS
 from merging.zoo.datasets import ImageSet, facts, load
+from merging.zoo.subsets import TRANSFORMS, chosen_images
 
 Report = Callable[[str, float, str], None]
 EVALUATION_BATCH = 500
@@ -29,7 +30,8 @@ class TrainingSettings:
 
     lr is the peak of the one-cycle rate. branch = (epoch, seed): from that epoch on the order of the data follows the
     other seed, so that two nets with one seed and two branches share their first epochs exactly. precision "bfloat16"
-    multiplies in bfloat16; weights, gradients and the optimiser stay float32.
+    multiplies in bfloat16; weights, gradients and the optimiser stay float32.  spans: for every class, from where to
+    where in 0..1 its training images are seen, (0, 0) for a class that is left out.  transform: of all images.
     """
 
     epochs: int = 5
@@ -40,6 +42,8 @@ class TrainingSettings:
     augment: str = "none"
     precision: str = "float32"
     branch: tuple[int, int] | None = None
+    spans: tuple[tuple[float, float], ...] | None = None
+    transform: str = "none"
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 2 or self.lr <= 0 or self.weight_decay < 0:
@@ -48,6 +52,11 @@ class TrainingSettings:
             raise InvalidSetting(f"augment is one of {', '.join(AUGMENTATIONS)}; got {self.augment!r}")
         if self.precision not in ("float32", "bfloat16"):
             raise InvalidSetting(f"precision is float32 or bfloat16; got {self.precision!r}")
+
+        if self.transform not in TRANSFORMS:
+            raise InvalidSetting(f"transform is one of {', '.join(TRANSFORMS)}; got {self.transform!r}")
+        if self.spans is not None and not all(0 <= low <= high <= 1 for low, high in self.spans):
+            raise InvalidSetting(f"spans are from where to where in 0..1, for every class; got {self.spans}")
 
     def order_seed(self, epoch: int) -> int:
         """The seed of one epoch's data order and augmentation: a mix of the seed (or branch's seed) and the epoch."""
@@ -80,8 +89,9 @@ class TrainedModel:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The training settings as JSON values."""
-        return asdict(self.settings)
+        """The training settings as JSON values; of what most trainings leave alone, only what was set."""
+        rare = {"spans": None, "transform": "none"}
+        return {key: value for key, value in asdict(self.settings).items() if rare.get(key, ...) != value}
 
 
 def train(
@@ -96,12 +106,16 @@ def train(
 ) -> TrainedModel:
     """Train a net from its seed, or from the weights `start`, on a data set or a (training, test) pair of image sets.
 
-    options are the fields of TrainingSettings (epochs, seed, batch, lr, ...). report(stage, fraction, message) is
-    called every 20 batches and may raise Cancelled to stop. The caller's random state is left as it was.
+    options are the fields of TrainingSettings (epochs, seed, batch, lr, ...). A net with as many outputs as classes are
+    seen learns those alone, numbered anew; it is tested on the classes that it saw, transformed alike.
+    report(stage, fraction, message) is called every 20 batches and may raise Cancelled to stop. The caller's random
+    state is left as it was.
     Raises InvalidSetting, UnknownArchitecture or DataUnavailable before any work is done.
     """
     settings = _settings(options)
     images, test = (load(dataset, "train"), load(dataset, "test")) if isinstance(dataset, str) else dataset
+    part = (settings.spans, settings.transform, config.get("classes", len(images.classes)))
+    images, test = chosen_images(images, *part, learn=True), chosen_images(test, *part, learn=False)
     known = facts(images.name)
     full = {"in_shape": list(known.shape), "classes": len(images.classes), **config}
     full = {key: value for key, value in full.items() if key != "in_shape" or not architecture.startswith("tv_")}

@@ -48,7 +48,7 @@ def test_a_merge_through_the_worker_is_the_merge_of_the_library(ledger, dispatch
     assert theirs.request == json.loads(asked.to_json())
     assert set(results.load(made["report"]).seconds) >= {"loading", "tracing", "matching", "curve", "similarity"}
     assert ledger.submit(asked, "bob").state == "done"  # at once: nothing is run again
-    assert ledger.job(asked.id).run == job.run
+    assert ledger.job(asked.id).finished == job.finished
 
 
 def test_cancelling_a_running_job_frees_its_worker(ledger, dispatch):
