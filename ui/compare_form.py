@@ -146,7 +146,7 @@ def _base(first: Entry | None, known: dict[str, Entry]) -> str:
         return ""
     fitting = [id for id, net in known.items() if id not in state[key("nets")] and not compatible(first, net)]
     if state.get(key("base")) not in fitting:
-        state[key("base")] = fitting[0] if fitting else None
+        state[key("base")] = first.base if first.base in fitting else fitting[0] if fitting else None
     if fitting:
         st.selectbox(
             "Base network",

@@ -52,7 +52,7 @@ def base_network(a: Entry, known: dict[str, Entry]) -> str:
     if not fitting:
         return f"{needs[0]} merges experts that were trained from one base network, and there is none that fits A."
     if st.session_state.get(BASE) not in fitting:
-        st.session_state[BASE] = fitting[0]
+        st.session_state[BASE] = a.base if a.base in fitting else fitting[0]
     st.selectbox(
         "Base network",
         fitting,

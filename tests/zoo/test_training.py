@@ -204,8 +204,9 @@ def test_experts_know_what_they_learned_and_are_near_the_base_they_name():
         own, base, other = weights[entry["id"]], weights[entry["base"]], weights["fashion-small-s1"]
         near, far = (sum(float((own[k] - net[k]).square().sum()) for k in own) for net in (base, other))
         assert 0 < near < 0.5 * far
-    low = build("cnn", by_id["fashion-expert-low"]["config"])
-    low.load_state_dict(weights["fashion-expert-low"], strict=False)
+    facts = by_id["fashion-expert-low"]
+    low = build("cnn", facts["config"], facts["mean"], facts["std"])
+    low.load_state_dict(weights["fashion-expert-low"])
     images = datasets.load("fashion-mnist", "test", 1000)
     known = images.labels < 5
     with torch.no_grad():
