@@ -21,11 +21,10 @@ Row = dict[str, Any]
 
 # Column -> its name on the screen. Accuracies and shares are 0..1, losses and barriers nats, distances of weights.
 COLUMNS: dict[str, str] = {
-    "networks": "Networks",
-    "count": "n",
     "align": "Align",
     "combine": "Combine",
     "correct": "Correct",
+    "count": "n",
     "seed": "Seed",
     "state": "State",
     "test_accuracy": "Test accuracy",
@@ -42,9 +41,11 @@ COLUMNS: dict[str, str] = {
     "equivalence": "|B − π(B)|",
     "seconds": "Seconds",
     "memory": "Peak memory (MB)",
+    "networks": "Networks",
     "run": "Run",
 }
-MEASURED = tuple(COLUMNS)[7:21]
+ASKED = ("align", "combine", "correct", "count", "seed", "state", "networks", "run")
+MEASURED = tuple(name for name in COLUMNS if name not in ASKED)
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,8 @@ def row_of(request: MergeRequest, state: str, report: MergeReport | None) -> Row
         **dict.fromkeys(MEASURED, math.nan),
         "run": request.id,
     }
-    return told | (_measured(report) if report is not None else {})
+    found = told | (_measured(report) if report is not None else {})
+    return {name: found[name] for name in COLUMNS}
 
 
 def _measured(report: MergeReport) -> Row:
