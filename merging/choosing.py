@@ -68,7 +68,7 @@ def choose(candidates: Sequence[V], build: Callable[[V], nn.Module], learn: Batc
 
 
 def middle(problem: Problem, models: Sequence[dict[str, Tensor]]) -> nn.Module:
-    """The plain mean of aligned models' tensors as a network: what an aligner's settings are judged by."""
+    """The plain mean of aligned models' tensors, of shapes alike, as a network: to judge settings by."""
     from merging.combine.average import weighted_mean
 
     return with_tensors(problem.models[0], weighted_mean(models, (1 / len(models),) * len(models)))

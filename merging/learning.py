@@ -43,7 +43,10 @@ class Forward:
         return cross_entropy(self(parameters, images), labels)
 
     def mean_loss(self, parameters: Tensors, data: Batches) -> float:
-        """Mean cross-entropy over all of `data`, without gradients; infinite where an output is not a number."""
+        """Mean cross-entropy over all of `data`, without gradients; infinite where an output is not a number.
+
+        parameters: name -> tensor of the model's shapes.
+        """
         total = 0.0
         with torch.no_grad():
             for images, labels in data.on_model(self.twin):

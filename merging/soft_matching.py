@@ -32,12 +32,12 @@ class SoftMatch:
 
 
 def barycentre(spec: PermutationSpec, like: Tensor) -> Soft:
-    """Every unit matched to every other alike: 1/n."""
+    """Every unit matched to every other alike: group -> (units, units) of 1/n."""
     return {group.name: like.new_full((group.size, group.size), 1 / group.size) for group in spec.groups}
 
 
 def hard(permutation: Permutation, like: Tensor) -> Soft:
-    """A permutation as a soft one."""
+    """A permutation as a soft one: group -> (units, units) of 0 and 1, of the dtype and device of `like`."""
     return {
         name: torch.eye(len(p), dtype=like.dtype, device=like.device)[p.to(like.device)]
         for name, p in permutation.items()
@@ -45,7 +45,7 @@ def hard(permutation: Permutation, like: Tensor) -> Soft:
 
 
 def soften(tensors: Tensors, spec: PermutationSpec, soft: Soft) -> dict[str, Tensor]:
-    """The tensors with soft[group] in place of a permutation on every axis."""
+    """The tensors, of any shape, with soft[group] (units, units) in place of a permutation on every axis."""
     found = dict(tensors)
     for name, pairs in spec.by_parameter.items():
         for axis, group in pairs:
@@ -54,7 +54,7 @@ def soften(tensors: Tensors, spec: PermutationSpec, soft: Soft) -> dict[str, Ten
 
 
 def agreement(nets: Sequence[Tensors]) -> Tensor:
-    """The sum over all pairs of nets of <A, B> over all tensors."""
+    """The sum over all pairs of nets of <A, B> over all tensors: a scalar. nets: name -> tensor of any shape."""
     products = [(a[name] * b[name]).sum() for a, b in combinations(nets, 2) for name in a]
     return torch.stack(products).sum()
 

@@ -49,7 +49,7 @@ def mapped(
 def mix(tensor: Tensor, axis: Axis, units: int, matrix: Tensor) -> Tensor:
     """The tensor with the units along `axis` replaced by matrix @ units; other indices of that dimension stay.
 
-    matrix: (new units, units), of the tensor's dtype; gradients flow through both.
+    tensor: of any shape.  matrix: (new units, units), of its dtype; gradients flow through both.
     """
     rows = tensor.movedim(axis.dim, 0)
     end = axis.offset + units * axis.block

@@ -97,7 +97,8 @@ def cca(problem: Problem, settings: CcaSettings) -> Alignment:
 def canonical_map(xx: Tensor, xy: Tensor, yy: Tensor, gamma: float) -> Tensor:
     """T (units of y, units of x) for features in rows: y T varies as x does.
 
-    xx, xy, yy: covariances, float64.  gamma: added to both diagonals, relative to their mean variance.
+    xx, xy, yy: covariances of shapes (x, x), (x, y), (y, y), float64.  gamma: added to both
+    diagonals, relative to their mean variance.
     """
     import torch
 

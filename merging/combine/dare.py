@@ -65,7 +65,7 @@ def dare(problem: Problem, settings: DareSettings) -> Combiner:
 
 
 def thinned(vector: Mapping[str, Tensor], drop: float, seed: list[int]) -> dict[str, Tensor]:
-    """Each entry nought with probability `drop`, else divided by 1 - drop, so that its mean stays; name -> tensor.
+    """Each entry nought with probability `drop`, else divided by 1 - drop, so that its mean stays; shapes are kept.
 
     Drawn on the CPU, so that every device drops the same.
     """

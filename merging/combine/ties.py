@@ -60,7 +60,7 @@ def ties(problem: Problem, settings: TiesSettings) -> Combiner:
 
 
 def trimmed(vector: Mapping[str, Tensor], keep: float) -> dict[str, Tensor]:
-    """The vector with only its `keep` share of entries of largest size, over all tensors together; at least one."""
+    """The vector with only its `keep` share of entries of largest size, over all tensors together, shapes kept."""
     import torch
 
     sizes = torch.cat([tensor.abs().flatten() for tensor in vector.values()])

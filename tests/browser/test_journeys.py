@@ -117,9 +117,12 @@ def test_pictures_arrive_while_one_looks(visitor, finished):
     picture = visitor.get_by_role("img", name=re.compile("Picture that excites unit 3 of A"))
     picture.wait_for()
     assert picture.evaluate("image => image.naturalWidth") == 28
-    visitor.get_by_role("link", name="All units of the layer").click()
+    back = visitor.get_by_role("link", name="All units of the layer")
+    # Both pages are drawn anew while pictures arrive, which may take a link from under the mouse: follow its address.
+    go(visitor, "/" + back.get_attribute("href"))
     visitor.get_by_text("What became of each unit?").wait_for()
-    visitor.get_by_role("link", name=re.compile("^Unit 5|Unit 5$")).click()
+    unit = visitor.get_by_role("link", name=re.compile("^Unit 5|Unit 5$"))
+    go(visitor, "/" + unit.get_attribute("href"))
     visitor.get_by_text("Unit 5 of layers.0").wait_for()
 
 
