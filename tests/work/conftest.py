@@ -46,7 +46,7 @@ def dispatch(engine):
     for stop, _ in started:
         stop.set()
     for _, thread in started:
-        thread.join(20)
+        thread.join(120)
         assert not thread.is_alive()
 
 
@@ -55,7 +55,7 @@ def ledger(tmp_path):
     return Ledger(tmp_path / "home")
 
 
-def until(true, seconds: float = 30.0):
+def until(true, seconds: float = 120.0):
     """Wait until `true()` is; gives its value."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -48,7 +48,7 @@ def cluster(tmp_path):
         for more in (head, [f"--address=127.0.0.1:{port}"]):
             started = subprocess.Popen(ray + more, cwd=elsewhere, env=environment, start_new_session=True)
             nodes.append(started)
-            until(lambda: _answers(port), 30)
+            until(lambda: _answers(port), 120)
         yield f"127.0.0.1:{port}", shared
     finally:
         for node in nodes:
@@ -71,7 +71,7 @@ def test_a_merge_on_a_cluster_that_shares_no_disk(cluster, tmp_path):
     environment = os.environ | shared | {"RAY_ADDRESS": address}
     program = subprocess.Popen([*command, "--watch-stdin"], stdin=subprocess.PIPE, env=environment, cwd=ROOT)
     try:
-        until(lambda: all(ledger.job(request.id).state == "done" for request in requests), 90)
+        until(lambda: all(ledger.job(request.id).state == "done" for request in requests), 120)
         assert {ledger.report(request.id).missing for request in requests} == {""}
         assert len(until(lambda: len(ledger.workers()) == 2 and ledger.workers(), 20)) == 2
     finally:
