@@ -130,7 +130,8 @@ def test_merge_says_the_figures_and_the_same_run_gives_the_same_bytes(capsys, me
     told = printed(capsys, "merge", A, B, *FEW, "--out", tmp_path)
     assert told["folder"] == str(tmp_path)
     assert set(told["middle"]) == {"naive", "aligned"}
-    assert told["barrier"]["aligned"]["height"] < told["barrier"]["naive"]["height"]
+    for kind in ("barrier", "barrier_above_chord"):
+        assert told[kind]["aligned"]["height"] < told[kind]["naive"]["height"]
     for name in ("merge.safetensors", "aligned.safetensors", "permutation.npz", "curves.csv"):
         assert (tmp_path / name).read_bytes() == (merged / name).read_bytes(), name
 

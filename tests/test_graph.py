@@ -172,6 +172,22 @@ def test_tokens_hold_their_units_last():
     assert found["forward:gelu"] == (2, 10)
 
 
+class _Patches(nn.Module):
+    """A picture to tokens, as in vision transformers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.act = nn.Conv2d(1, 12, 4, 4), nn.GELU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.act(self.embed(x).flatten(2).transpose(1, 2)).mean(1)
+
+
+def test_flattened_positions_keep_the_units_where_they_are():
+    layers = {layer.name: layer for layer in export(_Patches(), torch.rand(2, 1, 16, 16)).layers}
+    assert (layers["act"].units, layers["act"].positions) == (12, (16,))
+
+
 def test_an_unknown_layer_names_the_nearest():
     graph = net("residual-batch")[2]
     assert graph.layer("1.0").name == "1.0.act (2nd use)"

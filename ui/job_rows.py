@@ -77,6 +77,13 @@ def details(job: Job) -> str:
     return f"seed {asked['seed']} · {numbers.count(asked['images'])} images · {asked['points']} points · "
 
 
+def nothing_here(whose: str | None, kinds: list[str]) -> str:
+    """Why a list is empty, and what to do: nothing was ever asked for, or nothing of the chosen kinds."""
+    if ledger().jobs(limit=1):
+        return "No such jobs" + (" of yours" if whose else "") + ". Choose other kinds above to see the rest."
+    return "No jobs yet. Press *Run merge* on the first screen."
+
+
 def _gpu(worker: Worker) -> str:
     if worker.gpu_memory_total is None:
         return "no GPU"
@@ -88,7 +95,7 @@ def _list(whose: str | None, kinds: list[str]) -> None:
     with in_words():
         jobs = found(whose, kinds)
         if not jobs:
-            st.info("No jobs yet. Press *Run merge* on the first screen.", icon=":material/list_alt:")
+            st.info(nothing_here(whose, kinds), icon=":material/list_alt:")
         for state, title in GROUPS:
             group = [job for job in jobs if job.state == state]
             if group:

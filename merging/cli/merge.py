@@ -102,6 +102,7 @@ def _summary(found: MergeReport) -> dict[str, Any]:
             for kind, curve in curves.items()
         },
         "barrier": {kind: vars(curve.barrier()) for kind, curve in curves.items()},
+        "barrier_above_chord": {kind: vars(curve.barrier(above="chord")) for kind, curve in curves.items()},
         "seconds": found.seconds,
         "missing": found.missing,
     }
@@ -122,9 +123,11 @@ def _show(found: MergeReport, folder: Path) -> None:
         rows = [_row(name, end) for name, end in zip("AB", ends, strict=True)]
         for kind, curve in curves.items():
             middle = Metrics(curve.middle("loss"), curve.middle("accuracy"), curve.middle("ece"))
-            rows.append((*_row(f"{kind}, half-way", middle), f"{curve.barrier().height:.3f}"))
+            heights = (curve.barrier(above="mean").height, curve.barrier(above="chord").height)
+            rows.append((*_row(f"{kind}, half-way", middle), *(f"{height:.3f}" for height in heights)))
         rows += [_row("ensemble", found.ensemble["test"])] if "test" in found.ensemble else []
-        say_table(("test images", "accuracy", "loss", "ECE", "barrier"), [(*row, "")[:5] for row in rows])
+        titles = ("test images", "accuracy", "loss", "ECE", "barrier above mean", "above chord")
+        say_table(titles, [(*row, "", "")[:6] for row in rows])
     say(f"written to {folder}")
 
 

@@ -19,6 +19,7 @@ from merging.work import worker
 from merging.work.payload import Payload
 
 OBJECT_STORE = 400_000_000  # bytes: the images of one job, a few times over
+NICENESS = "5"  # of workers: pages stay quick, and jobs go on beside other programs (Ray's 15 starves them)
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -37,6 +38,7 @@ def environment() -> None:
     Without a cluster's address nobody else needs to reach it (Ray listens on all interfaces otherwise).
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", NICENESS)
     if not os.environ.get("RAY_ADDRESS"):
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
