@@ -140,11 +140,15 @@ def _unit_dims(nodes: Sequence[Node], shapes: Mapping[str, tuple[int, ...]]) -> 
             dims[node.name] = len(shape) - 1
         elif inherited is not None and source is not None and len(shapes.get(source.name, ())) == len(shape):
             dims[node.name] = _moved(node, inherited, len(shape))
-        elif inherited is not None and operator_name(node) == "flatten" and inherited < node.args[1]:
+        elif inherited is not None and _flattened_behind(node, inherited):
             dims[node.name] = inherited  # positions behind the units become one
         else:
             dims[node.name] = 2 if len(shape) == 3 else 1  # tokens are (batch, position, unit), pictures unit first
     return dims
+
+
+def _flattened_behind(node: Node, dim: int) -> bool:
+    return operator_name(node) == "flatten" and len(node.args) > 1 and int(node.args[1]) > dim  # type: ignore[arg-type]
 
 
 def _moved(node: Node, dim: int, rank: int) -> int:

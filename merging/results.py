@@ -10,7 +10,7 @@ import json
 import zipfile
 import zlib
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -194,6 +194,13 @@ class TrainReport:
 
 _SAVED = (Metrics, Barrier, LossCurve, SimilarityMap, LayerUnits, LayerInfo, UnitPicture, MergeReport, TrainReport)
 _KINDS: dict[str, type] = {kind.__name__: kind for kind in _SAVED}
+V = TypeVar("V", bound=type)
+
+
+def saved(kind: V) -> V:
+    """Let `save` and `load` know a dataclass that is declared elsewhere (a study's result)."""
+    _KINDS[kind.__name__] = kind
+    return kind
 
 
 def save(value: Any) -> bytes:

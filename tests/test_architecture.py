@@ -20,8 +20,14 @@ EVERY_FILE = [*FILES, ROOT / "start.py", *sorted(ROOT.glob("benchmarks/*.py")), 
 # What the web process may import of the library. Nothing among it loads torch, Ray or lucent.
 WEB = (
     *("merging.errors", "merging.settings", "merging.methods", "merging.recipes"),
-    *("merging.results", "merging.verdict", "merging.figures"),
-    *("merging.work.request", "merging.work.request_checks", "merging.work.ledger", "merging.work.ledger_jobs"),
+    *("merging.results", "merging.verdict", "merging.figures", "merging.study", "merging.studies"),
+    *(
+        "merging.work.request",
+        "merging.work.request_parts",
+        "merging.work.request_checks",
+        "merging.work.ledger",
+        "merging.work.ledger_jobs",
+    ),
     "merging.work.comparison",
     *("merging.work.store", "merging.work.images", "merging.work.stages", "merging.work.limits"),
     *("merging.work.shipped_runs", "merging.work.supervisor", "merging.zoo.catalogue", "merging.zoo.disposable"),
@@ -30,8 +36,10 @@ WEB = (
 )
 ROOMS_ABOVE = (
     *("merging.analysis", "merging.zoo", "merging.work", "merging.figures", "merging.cli"),
-    *("merging.verdict", "merging.verdict_many"),
+    *("merging.study", "merging.studies", "merging.verdict", "merging.verdict_many"),
 )
+
+WHAT = "merging.__version__"
 
 # Room -> (what of ours it may import, what of others). A room is the longest name that a module's begins with.
 LAWS: dict[str, tuple[tuple[str, ...], set[str]]] = {
@@ -39,17 +47,19 @@ LAWS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "merging.settings": (("merging.errors",), set()),
     "merging.methods": (("merging.errors", "merging.settings"), set()),
     "merging.recipes": (("merging.methods",), set()),
+    "merging.study": (("merging.errors", "merging.settings", "merging.problem", "merging.results", "CORE"), {"torch"}),
+    "merging.studies": (("CORE", "merging.results", "merging.study", "merging.analysis"), {"torch", "numpy"}),
     "merging.results": (("merging.errors",), {"numpy"}),
     "merging.verdict": (
         ("merging.results", "merging.methods", "merging.verdict_many", "merging.figures.numbers"),
         {"numpy"},
     ),
     "merging.verdict_many": (("merging.results", "merging.figures.numbers"), set()),
-    "merging.figures": (("merging.results", "merging.figures"), {"numpy", "plotly"}),
+    "merging.figures": (("merging.results", "merging.studies", "merging.figures"), {"numpy", "plotly"}),
     "merging.analysis": (("CORE", "merging.results", "merging.analysis"), {"torch", "numpy", "lucent"}),
     "merging.zoo": (("merging.errors", "merging.zoo"), {"torch", "torchvision", "numpy", "safetensors"}),
     "merging.work": (
-        ("CORE", "merging.results", "merging.analysis", "merging.zoo", "merging.work", "merging.__version__"),
+        ("CORE", "merging.results", "merging.study", "merging.analysis", "merging.zoo", "merging.work", WHAT),
         {"torch", "numpy", "ray", "psutil"},
     ),
     "merging.cli": (("merging",), {"torch", "numpy", "rich", "PIL", "plotly"}),

@@ -26,7 +26,7 @@ ICONS = {
     "failed": ":material/error:",
     "cancelled": ":material/cancel:",
 }
-KINDS = {"merge": "merges", "pictures": "pictures", "train": "trainings", "download": "downloads"}
+KINDS = {"merge": "merges", "pictures": "pictures", "study": "studies", "train": "trainings", "download": "downloads"}
 GROUPS = (
     ("running", "Running"),
     ("queued", "Waiting"),

@@ -81,6 +81,7 @@ STAGES: dict[str, str] = {
     "evaluating": "Measure every network",
     "similarity": "Compare layers and units",
     "rendering": "Make the pictures",
+    "studying": "Look into the merge",
     "training": "Train",
     "downloading": "Download",
     "saving": "Save",

@@ -27,7 +27,7 @@ from merging.work.worker import Place
 TICK = 0.05  # seconds between two looks at everything
 BEAT = 1.0  # seconds between two signs of life
 HEAVY = ("merge", "train")
-LIGHT = ("pictures",)
+LIGHT = ("pictures", "study")
 log = logging.getLogger(__name__)
 
 
@@ -86,7 +86,7 @@ class Dispatcher:
             self._begin(claim)
 
     def _kinds(self) -> tuple[str, ...]:
-        """What may start now: with two slots or more, one is kept for pictures, so that looking never waits long."""
+        """What may start now: with two slots or more, one is kept for looking, which so never waits long."""
         kinds = [job.claim.request.kind for job in self.running.values()]
         slots = self.slots
         free = slots - sum(kind != "download" for kind in kinds)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from merging.errors import InvalidRequest
 from merging.work.images import check_fingerprint, load_images
 from merging.work.ledger import Ledger
-from merging.work.request import MergeRequest, Request, TrainRequest
+from merging.work.request import MergeRequest, Request, StudyRequest, TrainRequest
 from merging.zoo.datasets import ImageSet
+
+NEEDED = ("merge.safetensors", "permutation.npz")
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,8 @@ class Payload:
     """A job as a worker gets it.
 
     request: as JSON. checkpoints: safetensors bytes in the order of the request's models. images: split -> images, {}
-    where this machine has none. device: "cpu" or "cuda". threads: of torch, 0 to leave them as they are.
+    where this machine has none. device: "cpu" or "cuda". threads: of torch, 0 to leave them as they are. artifacts: of
+    the merge that a study looks into.
     """
 
     request: str
@@ -23,17 +27,28 @@ class Payload:
     images: dict[str, ImageSet] = field(default_factory=dict)
     device: str = "cpu"
     threads: int = 0
+    artifacts: dict[str, bytes] = field(default_factory=dict)
 
 
 def gather(ledger: Ledger, request: Request, device: str, threads: int) -> Payload:
     """Read all that the request needs from this machine.
 
-    Raises InvalidRequest for unknown weights, DataUnavailable for images that are others than the request's, or for
-    a training without any.
+    Raises InvalidRequest for unknown weights or a merge whose networks are not stored, DataUnavailable for images that
+    are others than the request's, or for a training without any.
     """
     images: dict[str, ImageSet] = {}
-    if isinstance(request, MergeRequest | TrainRequest) and request.data_sha256:
-        images = load_images(request.dataset, request.images if isinstance(request, MergeRequest) else None)
-        check_fingerprint(images, request.data_sha256)
+    wanted = request.merge if isinstance(request, StudyRequest) else request
+    if isinstance(wanted, MergeRequest | TrainRequest) and wanted.data_sha256:
+        images = load_images(wanted.dataset, wanted.images if isinstance(wanted, MergeRequest) else None)
+        check_fingerprint(images, wanted.data_sha256)
     checkpoints = tuple(ledger.checkpoint(model.sha256) for model in request.checkpoints)
-    return Payload(request.to_json(), checkpoints, images, device, threads)
+    artifacts = _made(ledger, request.merge.id) if isinstance(request, StudyRequest) else {}
+    return Payload(request.to_json(), checkpoints, images, device, threads, artifacts)
+
+
+def _made(ledger: Ledger, merge: str) -> dict[str, bytes]:
+    """What a study reads of a merge; pi(B) is kept only where it was made on this machine."""
+    found = {name: ledger.artifact(merge, name) for name in (*NEEDED, "aligned.safetensors")}
+    if not all(found[name] for name in NEEDED):
+        raise InvalidRequest("The networks of this merge are not stored on this machine. Run the merge here first.")
+    return {name: data for name, data in found.items() if data is not None}

@@ -1,4 +1,4 @@
-"""What can be asked for: four frozen, validated requests whose id is the hash of what they ask. No torch.
+"""What can be asked for: five frozen, validated requests whose id is the hash of what they ask. No torch.
 
 The same question has the same id in every process and on every machine, whatever the order of its dicts and however
 its models are called. VERSION of a kind is raised by hand when the meaning of its results changes.
@@ -6,99 +6,34 @@ its models are called. VERSION of a kind is raised by hand when the meaning of i
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from merging.errors import InvalidRequest, InvalidSetting
 from merging.methods import ROLES, find
 from merging.settings import read_settings, settings_dict
+from merging.study import find_study
 from merging.work.request_checks import (
-    TEXT,
-    channel_numbers,
     check_architecture,
     check_data,
     check_fit,
-    check_sha256,
     check_text,
     check_whole,
     plain_config,
     set_fields,
 )
+from merging.work.request_parts import Asked, ModelRef, canonical
 from merging.zoo.architectures.names import describe
 from merging.zoo.dataset_facts import FACTS
 
-if TYPE_CHECKING:
-    from merging.zoo.catalogue import Entry
-
+__all__ = ["DownloadRequest", "MergeRequest", "ModelRef", "PicturesRequest", "Request", "StudyRequest", "TrainRequest"]
+__all__ += ["KINDS", "MAX_UNITS", "canonical", "from_json"]
 MAX_UNITS = 16
 
 
 @dataclass(frozen=True)
-class ModelRef:
-    """A checkpoint by its content, with what is needed to build it. `name` is for people and no part of any id."""
-
-    sha256: str
-    name: str
-    architecture: str
-    config: dict[str, Any]
-    dataset: str = ""
-    classes: tuple[str, ...] = ()
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-
-    def __post_init__(self) -> None:
-        set_fields(
-            self,
-            classes=tuple(self.classes),
-            mean=channel_numbers(self.mean),
-            std=channel_numbers(self.std),
-            config=plain_config(self.config),
-        )
-        check_sha256(self.sha256, f"The checkpoint of {self.name!r}")
-        check_text(self.name, "A model's name")
-        check_architecture(self.architecture, self.config)
-        if len(self.classes) > 10_000 or len(self.mean) != len(self.std) or not all(s > 0 for s in self.std):
-            raise InvalidRequest(
-                f"{self.name}: mean and std need one number a channel, std above 0, at most 10,000 classes."
-            )
-
-    @classmethod
-    def of(cls, entry: Entry) -> ModelRef:
-        """The reference of a catalogue entry."""
-        shared = (entry.dataset, entry.classes, entry.mean, entry.std)
-        return cls(entry.sha256, entry.name[:TEXT], entry.architecture, dict(entry.config), *shared)
-
-    @property
-    def label(self) -> str:
-        """The architecture in words, such as "MLP 3×512"."""
-        return describe(self.architecture, self.config)
-
-
-@dataclass(frozen=True)
-class _Request:
-    kind: ClassVar[str]
-    VERSION: ClassVar[int]
-
-    @cached_property
-    def id(self) -> str:
-        """sha256 of the canonical request, 64 hexadecimal digits."""
-        return hashlib.sha256(canonical(self).encode()).hexdigest()
-
-    def to_json(self) -> str:
-        """The request as JSON text that `from_json` reads."""
-        return json.dumps({"kind": self.kind, **asdict(self)}, sort_keys=True, ensure_ascii=False)
-
-    @property
-    def checkpoints(self) -> tuple[ModelRef, ...]:
-        """The models it reads."""
-        return ()
-
-
-@dataclass(frozen=True)
-class MergeRequest(_Request):
+class MergeRequest(Asked):
     """Merge two to ten networks and measure what happened.
 
     base: the net that the models were trained from, for methods that ask for it.  settings: {"align": {...},
@@ -172,7 +107,7 @@ class MergeRequest(_Request):
 
 
 @dataclass(frozen=True)
-class PicturesRequest(_Request):
+class PicturesRequest(Asked):
     """Feature-visualization pictures of some units of one layer: `steps` optimisation steps from noise of `seed`."""
 
     model: ModelRef
@@ -205,7 +140,7 @@ class PicturesRequest(_Request):
 
 
 @dataclass(frozen=True)
-class TrainRequest(_Request):
+class TrainRequest(Asked):
     """Train a built-in architecture on a data set; the result becomes a model of whoever asked."""
 
     architecture: str
@@ -234,7 +169,7 @@ class TrainRequest(_Request):
 
 
 @dataclass(frozen=True)
-class DownloadRequest(_Request):
+class DownloadRequest(Asked):
     """Fetch a data set to the machine that runs the program."""
 
     dataset: str
@@ -250,8 +185,40 @@ class DownloadRequest(_Request):
         return f"Download {FACTS[self.dataset].label}"
 
 
-Request = MergeRequest | PicturesRequest | TrainRequest | DownloadRequest
-KINDS: dict[str, type[Request]] = {k.kind: k for k in (MergeRequest, PicturesRequest, TrainRequest, DownloadRequest)}
+@dataclass(frozen=True)
+class StudyRequest(Asked):
+    """Ask a study's question of a merge that was made. settings: the study's own, filled up with its defaults."""
+
+    merge: MergeRequest
+    study: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    version: int = 0
+    kind: ClassVar[str] = "study"
+    VERSION: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        asked = find_study(self.study)
+        set_fields(self, settings=settings_dict(read_settings(asked.settings, self.settings)), version=asked.version)
+        check_whole(self, "seed")
+        if asked.needs_data and not self.merge.data_sha256:
+            raise InvalidRequest(f"{asked.label} needs images, and this merge was made without any.")
+
+    @property
+    def checkpoints(self) -> tuple[ModelRef, ...]:
+        """The networks that were merged."""
+        return self.merge.checkpoints
+
+    @property
+    def title(self) -> str:
+        """What a list of jobs shows."""
+        return f"{find_study(self.study).label}: {self.merge.title}"
+
+
+Request = MergeRequest | PicturesRequest | StudyRequest | TrainRequest | DownloadRequest
+KINDS: dict[str, type[Request]] = {
+    k.kind: k for k in (MergeRequest, PicturesRequest, StudyRequest, TrainRequest, DownloadRequest)
+}
 
 
 def from_json(text: str) -> Request:
@@ -264,20 +231,11 @@ def from_json(text: str) -> Request:
         raise InvalidRequest(f"This is not a request of this version ({error}). Ask again.") from error
 
 
-def canonical(request: _Request) -> str:
-    """The request as one JSON text that is equal for equal questions: sorted keys, models without their names."""
-    values = asdict(request)
-    for model in (*values.get("models", ()), values.get("model"), values.get("base")):
-        if model:
-            model.pop("name")
-    return json.dumps(
-        {"kind": request.kind, "version": request.VERSION, **values}, sort_keys=True, separators=(",", ":")
-    )
-
-
 def _read(name: str, value: Any) -> Any:
     if name == "models":
         return tuple(ModelRef(**model) for model in value)
+    if name == "merge":
+        return MergeRequest(**{inner: _read(inner, found) for inner, found in value.items()})
     if name in ("model", "base") and value is not None:
         return ModelRef(**value)
     return tuple(value) if name == "units" else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from merging.errors import InvalidRequest
 from merging.problem import Report, silent
 from merging.work.payload import Payload
-from merging.work.request import MergeRequest, PicturesRequest, TrainRequest, from_json
+from merging.work.request import MergeRequest, PicturesRequest, StudyRequest, TrainRequest, from_json
 
 
 def run(kind: str, payload: Payload, report: Report = silent) -> dict[str, bytes]:
@@ -25,6 +25,10 @@ def run(kind: str, payload: Payload, report: Report = silent) -> dict[str, bytes
         from merging.work.task_pictures import pictures_task  # lucent is imported for pictures alone
 
         return pictures_task(request, payload, report)
+    if isinstance(request, StudyRequest):
+        from merging.work.task_study import study_task
+
+        return study_task(request, payload, report)
     if isinstance(request, TrainRequest):
         from merging.work.task_train import train_task
 
