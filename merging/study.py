@@ -33,9 +33,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Subject:
     """A finished merge, as a study is given it.
 
-    nets: "A", "B", "pi(B)" (B in the merge's units), "naive" (the plain average of A and B), "merge".  partner: the
-    permutation that made pi(B), group -> (units,) int64; the nearest one where units were mixed.  exact: whether pi(B)
-    is B re-ordered.  data: "train" and "test" images, {} where there are none.  seed: of all that a study draws.
+    nets: "A", "B", "pi(B)" (B in the merge's units), "naive" (the plain average of all, nothing aligned), "average" (of
+    A and pi(B), nothing corrected), "merge".  partner: the permutation that made pi(B), group -> (units,) int64; the
+    nearest one where units were mixed.  exact: whether pi(B) is B re-ordered.  data: "train" and "test" images, {}
+    where there are none.  seed: of all that a study draws.
     """
 
     nets: Mapping[str, nn.Module]

@@ -44,11 +44,13 @@ def subject_of(merge: MergeRequest, payload: Payload, report: Report, seed: int)
     spec = spec_of(graph)
     partner = _permutation(payload.artifacts["permutation.npz"], device)
     merged = build(merge.models[0], payload.artifacts["merge.safetensors"], device)
+    aligned = _aligned(merge, payload, b, spec, partner)
     nets = {
         "A": a,
         "B": b,
-        "pi(B)": _aligned(merge, payload, b, spec, partner),
-        "naive": _naive((a, b, *others), graph, spec),
+        "pi(B)": aligned,
+        "naive": _average((a, b, *others), graph, spec),
+        "average": _average((a, aligned), graph, spec),
         "merge": merged,
     }
     return Subject(nets, graph, spec, partner, find("align", merge.align).permutes, data, seed, report)
@@ -69,7 +71,7 @@ def _aligned(
     return permute(b, spec, partner)
 
 
-def _naive(models: tuple[nn.Module, ...], graph: Graph, spec: PermutationSpec) -> nn.Module:
+def _average(models: tuple[nn.Module, ...], graph: Graph, spec: PermutationSpec) -> nn.Module:
     average = find("combine", "average")
     problem = Problem(models, graph, spec, aligned=models)
     plain = average.run(problem, average.settings())((1 / len(models),) * len(models))

@@ -1,0 +1,48 @@
+"""What a network says to labelled images: predictions, confidence, calibration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from merging.analysis.evaluation import BINS, beside, evaluating
+from merging.data import Batches
+
+
+@dataclass(frozen=True)
+class Answers:
+    """On n images. guess: (n,) int64 classes; confidence: (n,) probability of the guess; truth: (n,) labels."""
+
+    guess: np.ndarray
+    confidence: np.ndarray
+    truth: np.ndarray
+
+    @property
+    def right(self) -> np.ndarray:
+        """(n,) bool."""
+        return self.guess == self.truth
+
+    def calibration(self) -> np.ndarray:
+        """(3, 15): of each bin of confidence the number of images, their mean confidence and their accuracy; NaN where
+        a bin is empty (Guo et al. 2017)."""
+        number = np.clip(np.ceil(self.confidence * BINS).astype(int), 1, BINS) - 1
+        counts = np.bincount(number, minlength=BINS)
+        sums = [np.bincount(number, weights=w, minlength=BINS) for w in (self.confidence, self.right.astype(float))]
+        with np.errstate(invalid="ignore"):
+            return np.stack([counts, *(np.where(counts > 0, one / counts, np.nan) for one in sums)])
+
+
+def answers(models: list[nn.Module], data: Batches) -> Answers:
+    """Of one network, or of several's mean probabilities."""
+    batches = beside(models[0], data)
+    found: list[Tensor] = []
+    truth: list[Tensor] = []
+    with evaluating(*models):
+        for images, labels in batches:
+            found.append(torch.stack([model(images).double().softmax(1) for model in models]).mean(0))
+            truth.append(labels)
+    confidence, guess = torch.cat(found).max(1)
+    return Answers(guess.cpu().numpy(), confidence.cpu().numpy(), torch.cat(truth).cpu().numpy())

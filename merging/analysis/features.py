@@ -1,0 +1,34 @@
+"""All layers' features of one network on the same images, in one pass; and one layer's, which runs no further."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from merging.analysis.activations import flattened, pooled
+from merging.data import Batches
+from merging.graph import Graph, Layer
+from merging.permutation import named_tensors
+
+BATCH = 64
+
+
+@torch.no_grad()
+def read_layers(
+    graph: Graph, net: nn.Module, data: Batches, layers: Sequence[Layer] | None = None, *, flat: bool = False
+) -> list[Tensor]:
+    """(n, features) of every layer (default: all of the graph), in network order and the images' order.
+
+    flat: every number of a convolution, (n, units * positions), else its mean over positions, (n, units).
+    Memory: images x features, float32.
+    """
+    wanted = {layer.node: layer for layer in (graph.layers if layers is None else layers)}
+    parts: dict[str, list[Tensor]] = {node: [] for node in wanted}
+    read = flattened if flat else pooled
+    tensors = named_tensors(net)
+    for images, _ in data.sized(min(BATCH, data.size)):
+        for node, value in graph.walk(tensors, images, wanted):
+            parts[node].append(read(value, wanted[node].dim).clone())
+    return [torch.cat(part) for part in parts.values()]

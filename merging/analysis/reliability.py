@@ -1,0 +1,110 @@
+"""When to trust a CKA value: how much it owes to chance, to single images and to single directions.
+
+After Davari et al.: Reliability of CKA as a Similarity Measure in Deep Learning (ICLR 2023).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from merging.analysis.hsic import gram
+from merging.analysis.measures import Side, cka_debiased, mutual_neighbours, procrustes, trimmed_cka
+from merging.problem import Report, silent
+
+DRAWS = 100
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What stands beside one CKA value of two layers on n images with p features each.
+
+    value: debiased CKA.  low, high: 95 % interval by half-samples.  null: what 95 % of row-shuffled pairs stay below;
+    p_value: of at least this value by chance.  trimmed: without the top 1 % of images by leverage.  leverage, first:
+    largest leverage and first principal component's share, of x and of y.  dominant: the images with the largest
+    leverage in either, falling, as rows of the features.  neighbours, procrustes: the same pair by other measures.
+    """
+
+    value: float
+    low: float
+    high: float
+    null: float
+    p_value: float
+    trimmed: float
+    leverage: tuple[float, float]
+    first: tuple[float, float]
+    dominant: tuple[int, ...]
+    neighbours: float
+    procrustes: float
+    images: int
+    features: tuple[int, int]
+
+
+def examine(
+    x: Tensor, y: Tensor, *, draws: int = DRAWS, seed: int = 0, shown: int = 9, report: Report | None = None
+) -> Evidence:
+    """The evidence about the CKA of two layers' features (n, p1) and (n, p2) of the same images.
+
+    The interval: the spread over random halves of the images, drawn without replacement, is that of the whole sample
+    (1/m - 1/n = 1/n at m = n/2), laid around the value.  Memory: n^2 float64, a few times.
+    Raises DataUnavailable for fewer than 12 images (hsic.check_images for fewer than 4).
+    """
+    sides, rng = (Side(x), Side(y)), np.random.default_rng(seed)
+    value, grams = cka_debiased(*sides), [gram(side.centred).fill_diagonal_(0) for side in sides]
+    halves, shuffled = _halves(grams[0], grams[1], draws, rng), np.empty(draws)
+    own = [_hsic(one, one) for one in grams]
+    first, second = (one.float() for one in grams)
+    for draw in range(draws):
+        order = torch.from_numpy(rng.permutation(len(x))).to(x.device)
+        shuffled[draw] = _hsic(first, second[order][:, order]) / max(own[0] * own[1], 1e-300) ** 0.5
+        (report or silent)("reliability", (draw + 1) / draws, f"draw {draw + 1} of {draws}")
+    spread = halves - halves.mean()
+    low, high = (value + float(np.quantile(spread, q)) for q in (0.025, 0.975))
+    leverage = torch.stack([side.leverage for side in sides])
+    return Evidence(
+        value=value,
+        low=low,
+        high=high,
+        null=float(np.quantile(shuffled, 0.95)),
+        p_value=float((1 + (shuffled >= value).sum()) / (draws + 1)),
+        trimmed=trimmed_cka(*sides),
+        leverage=(float(leverage[0].max()), float(leverage[1].max())),
+        first=(sides[0].first_component, sides[1].first_component),
+        dominant=tuple(leverage.amax(0).argsort(descending=True, stable=True)[:shown].tolist()),
+        neighbours=mutual_neighbours(*sides),
+        procrustes=procrustes(*sides),
+        images=len(x),
+        features=(x.shape[1], y.shape[1]),
+    )
+
+
+def _hsic(first: Tensor, second: Tensor) -> float:
+    """HSIC_1 up to a factor, of Grams (n, n) whose diagonals are 0."""
+    n, rows = len(first), [one.sum(1, dtype=torch.float64) for one in (first, second)]
+    sums = float(rows[0].sum() * rows[1].sum()) / ((n - 1) * (n - 2))
+    return float((first * second).sum(dtype=torch.float64)) + sums - 2 / (n - 2) * float(rows[0] @ rows[1])
+
+
+def _halves(first: Tensor, second: Tensor, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """(draws,) debiased CKA of random halves of the images, from the whole's Grams (n, n) with zero diagonals.
+
+    HSIC_1 does not change when a constant is added to the features, so a half needs no centring of its own; with w its
+    indicator, tr K L = w'(K o L)w, and so on for the sums: a product of a Gram with all halves at once.
+    """
+    grams = (first, second)
+    n, m = len(first), len(first) // 2
+    chosen = np.argsort(rng.random((n, draws)), axis=0) < m
+    w = torch.from_numpy(chosen).to(first)
+    sums = [one @ w for one in (first, second)]
+
+    def hsic(i: int, j: int) -> Tensor:
+        pair = grams[i] * grams[j]
+        totals = (w * sums[i]).sum(0) * (w * sums[j]).sum(0) / ((m - 1) * (m - 2))
+        return (w * (pair @ w)).sum(0) + totals - 2 / (m - 2) * (w * sums[i] * sums[j]).sum(0)
+
+    power = (hsic(0, 0) * hsic(1, 1)).clamp_min(0).sqrt()
+    found: np.ndarray = torch.where(power > 0, hsic(0, 1) / power, torch.nan).cpu().numpy()
+    return found

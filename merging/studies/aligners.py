@@ -1,0 +1,93 @@
+"""Weight, activation and straight-through alignment of the same pair, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from merging.results import Metrics, saved
+from merging.settings import setting
+from merging.study import Subject, study
+
+COMPARED = ("none", "weight-matching", "activation-matching", "straight-through")
+RECOVERING = 2000  # training images for the matching
+
+
+@saved
+@dataclass(frozen=True)
+class Aligners:
+    """Of each aligner, of the plain average half-way, nothing corrected. keys: the aligners, K.
+
+    scores: key -> Metrics on test images.  distance: (K,) |A - pi(B)| over |A - B|.  alignment: (K,) singular vectors'
+    alignment, mean over weights.  variance: (K, L) mean variance of the units over the parents' mean, by layer.
+    layers: their names.  moved: (K,) share of units that changed places.
+    """
+
+    keys: tuple[str, ...]
+    labels: tuple[str, ...]
+    scores: dict[str, Metrics]
+    distance: np.ndarray
+    alignment: np.ndarray
+    variance: np.ndarray
+    layers: tuple[str, ...]
+    moved: np.ndarray
+    images: int
+
+
+@dataclass(frozen=True)
+class AlignersSettings:
+    """On how many images."""
+
+    images: int = setting(1000, low=100, high=10_000, label="Images", help="Test images that are measured.")
+
+
+@study(
+    "aligners",
+    label="Alignments side by side",
+    summary="No, weight, activation and straight-through alignment: loss, distances, spectra and variance of each.",
+    source="Ainsworth et al.: Git Re-Basin (ICLR 2023), sec. 3",
+    settings=AlignersSettings,
+)
+def aligners(subject: Subject, settings: AlignersSettings) -> Aligners:
+    """Align B to A in every way with its default settings, average, and measure."""
+    from merging.analysis.evaluation import evaluate
+    from merging.analysis.spectra import compare_weights
+    from merging.analysis.variance import variances
+    from merging.merge import prepare
+    from merging.methods import find
+
+    a, b = subject.nets["A"], subject.nets["B"]
+    data, train = subject.images(settings.images), subject.data["train"]
+    parents = sum(np.array([float(v.mean()) for v in variances(subject.graph, net, data)]) for net in (a, b)) / 2
+    weights = {name: p.detach() for name, p in a.named_parameters()}
+    start = _distance(a, b)
+    rows, scores = [], {}
+    for number, key in enumerate(COMPARED):
+        piece = subject.part(number / len(COMPARED), (number + 1) / len(COMPARED))
+        prepared = prepare([a, b], align=key, data=train, seed=subject.seed, report=piece)
+        average, aligned = prepared.merge().merged, prepared.problem.aligned[1]
+        scores[key] = evaluate(average, data)
+        alike = compare_weights(weights, {name: p.detach() for name, p in aligned.named_parameters()})
+        spread = np.array([float(v.mean()) for v in variances(subject.graph, average, data)])
+        moved = [p.cpu().numpy() != np.arange(len(p)) for p in prepared.alignment.permutations[1].values()]
+        rows.append(
+            (
+                _distance(a, aligned) / start if start else float("nan"),
+                float(np.nanmean([one.alignment for one in alike])),
+                np.divide(spread, parents, out=np.full_like(spread, np.nan), where=parents > 0),
+                float(np.concatenate(moved).mean()) if moved else 0.0,
+            )
+        )
+    distance, alignment, variance, moved_share = (np.array(column) for column in zip(*rows, strict=True))
+    labels = tuple(find("align", key).label for key in COMPARED)
+    layers = tuple(layer.name for layer in subject.graph.layers)
+    return Aligners(COMPARED, labels, scores, distance, alignment, variance, layers, moved_share, data.count)
+
+
+def _distance(a: object, b: object) -> float:
+    from torch import nn
+
+    assert isinstance(a, nn.Module) and isinstance(b, nn.Module)
+    pairs = zip(a.parameters(), b.parameters(), strict=True)
+    return float(sum((p.detach().double() - q.detach().double()).square().sum() for p, q in pairs)) ** 0.5

@@ -1,0 +1,88 @@
+"""What happens inside on the way from A to B: layers' similarity to the parents and variance, beside the loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from merging.results import saved
+from merging.settings import setting
+from merging.study import Subject, study
+
+LINES = {"naive": "B", "aligned": "pi(B)"}
+
+
+@saved
+@dataclass(frozen=True)
+class Along:
+    """Along the lines from A to B ("naive") and from A to pi(B) ("aligned"), nothing corrected; P lambdas, L layers.
+
+    lambdas: (P,).  to_a, to_b: line -> (P, L) debiased pooled CKA of equal layers with A and with B, NaN where
+    undefined.  variance: line -> (P, L) mean variance of the units over the parents', interpolated.  loss, accuracy:
+    line -> (P,).  images: n.
+    """
+
+    layers: tuple[str, ...]
+    lambdas: np.ndarray
+    to_a: dict[str, np.ndarray]
+    to_b: dict[str, np.ndarray]
+    variance: dict[str, np.ndarray]
+    loss: dict[str, np.ndarray]
+    accuracy: dict[str, np.ndarray]
+    images: int
+
+
+@dataclass(frozen=True)
+class AlongSettings:
+    """How many points and images."""
+
+    points: int = setting(11, low=3, high=51, step=2, label="Points", help="Lambdas of the line, an odd number.")
+    images: int = setting(500, low=50, high=4000, label="Images", help="Test images.")
+
+
+@study(
+    "along",
+    label="Inside, along the path",
+    summary="CKA of every layer with A's and B's, and its variance, at every lambda, beside the loss.",
+    source="Kornblith et al. 2019 (CKA); Jordan et al. 2023 (variance collapse)",
+    settings=AlongSettings,
+)
+def along(subject: Subject, settings: AlongSettings) -> Along:
+    """Both lines, one network at a time. Memory: images x features of three networks."""
+    from merging.analysis.evaluation import evaluate
+    from merging.analysis.features import read_layers
+    from merging.analysis.hsic import represent, similarity
+    from merging.permutation import named_tensors, with_tensors
+
+    data, lambdas = subject.images(settings.images), np.linspace(0, 1, settings.points)
+    layers = subject.graph.layers
+    parents = {name: read_layers(subject.graph, subject.nets[name], data) for name in ("A", "B")}
+    forms = {name: [represent([x], debiased=True) for x in features] for name, features in parents.items()}
+    spread = {name: np.array([float(x.var(0).mean()) for x in features]) for name, features in parents.items()}
+    scratch, a = with_tensors(subject.nets["A"], {}), named_tensors(subject.nets["A"])
+    shape, done = (len(lambdas), len(layers)), 0
+    found = Along(tuple(layer.name for layer in layers), lambdas, {}, {}, {}, {}, {}, data.count)
+    for line, end in LINES.items():
+        b = named_tensors(subject.nets[end])
+        to_a, to_b, variance = (found_in.setdefault(line, np.empty(shape)) for found_in in _layered(found))
+        loss, accuracy = (flat.setdefault(line, np.empty(len(lambdas))) for flat in (found.loss, found.accuracy))
+        for number, weight in enumerate(lambdas.tolist()):
+            for name, tensor in named_tensors(scratch).items():
+                tensor.copy_(a[name].lerp(b[name], weight) if tensor.is_floating_point() else a[name])
+            features = read_layers(subject.graph, scratch, data)
+            for at, x in enumerate(features):
+                form = represent([x], debiased=True)
+                to_a[number, at] = similarity(form, forms["A"][at])[0, 0]
+                to_b[number, at] = similarity(form, forms["B"][at])[0, 0]
+                between = (1 - weight) * spread["A"][at] + weight * spread["B"][at]
+                variance[number, at] = float(x.var(0).mean()) / between if between > 0 else np.nan
+            measured = evaluate(scratch, data)
+            loss[number], accuracy[number] = measured.loss, measured.accuracy
+            done += 1
+            subject.report("studying", done / (2 * len(lambdas)), f"{line} line, point {number + 1} of {len(lambdas)}")
+    return found
+
+
+def _layered(found: Along) -> tuple[dict[str, np.ndarray], ...]:
+    return found.to_a, found.to_b, found.variance

@@ -1,0 +1,107 @@
+"""One CKA value under the magnifying glass: chance, single images, single directions, other measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from merging.results import saved
+from merging.settings import setting
+from merging.studies.similarity import FLATTENED, PAIRS, WHY, reasons
+from merging.study import Subject, study
+
+HEAVY = 0.25  # of all squared length: a single image with more decides the value
+NARROW = 0.2  # wider intervals say that there are too few images
+
+
+@saved
+@dataclass(frozen=True)
+class Reliability:
+    """What stands beside the debiased CKA of two layers (value). low, high: 95 % interval by half-samples.
+
+    null: what 95 % of row-shuffled pairs stay below; p_value: chance of at least this value among them.  trimmed:
+    without the top 1 % of images by leverage.  leverage, first: largest leverage and share of the first principal
+    component in 0..1, of the row's and the column's layer.  dominant: test-image numbers by falling leverage;
+    dominant_leverage: theirs.  neighbours, procrustes: by those measures.  images: n; features: (p of the row's, p of
+    the column's layer).
+    """
+
+    pair: str
+    layers: tuple[str, str]
+    treatment: str
+    value: float
+    low: float
+    high: float
+    null: float
+    p_value: float
+    trimmed: float
+    leverage: tuple[float, float]
+    first: tuple[float, float]
+    dominant: tuple[int, ...]
+    neighbours: float
+    procrustes: float
+    images: int
+    features: tuple[int, int]
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What speaks against the value, in words; () where nothing does."""
+        found = list(reasons(self.value, self.trimmed, self.neighbours, self.procrustes, max(self.first)))
+        chance = ["chance"] if not self.value > self.null else []
+        words = [WHY[name] for name in [*chance, *found]]
+        if max(self.leverage) > HEAVY:
+            words.append(f"one image alone has {100 * max(self.leverage):.0f} % of all leverage")
+        if self.high - self.low > NARROW:
+            words.append(f"the interval is wide ({self.low:.2f} to {self.high:.2f}): take more images")
+        return tuple(words)
+
+    @property
+    def light(self) -> str:
+        """ "green": nothing speaks against the value; "amber": one thing does; "red": it is chance, or several do."""
+        doubts = self.doubts
+        if not doubts and not np.isnan(self.value):
+            return "green"
+        return "amber" if len(doubts) == 1 and self.value > self.null else "red"
+
+
+@dataclass(frozen=True)
+class ReliabilitySettings:
+    """Which cell of which map."""
+
+    pair: str = setting("A-pi(B)", choices=PAIRS, label="Networks", help="Row and column of the map.")
+    row: str = setting("", label="Row's layer", help="Torch name; the first layer if empty.")
+    column: str = setting("", label="Column's layer", help="Torch name; the row's if empty.")
+    treatment: str = setting(
+        "pooled", choices=("pooled", "flattened"), label="Convolutions", help="Averaged over positions, or not."
+    )
+    images: int = setting(2000, low=50, high=4000, label="Images", help="Test images.")
+    draws: int = setting(100, low=20, high=2000, label="Draws", help="Half-samples, and shuffled pairs.")
+
+
+@study(
+    "reliability",
+    label="Reliability of a similarity",
+    summary="Interval, chance level, dominating images and directions, and other measures beside one CKA value.",
+    source="Davari et al.: Reliability of CKA as a Similarity Measure in Deep Learning (ICLR 2023)",
+    settings=ReliabilitySettings,
+)
+def reliability(subject: Subject, settings: ReliabilitySettings) -> Reliability:
+    """Look at one cell; each network runs no further than its layer. Raises UnknownLayer."""
+    from merging.analysis.features import read_layers
+    from merging.analysis.reliability import examine
+
+    flat = settings.treatment == "flattened"
+    data = subject.images(min(settings.images, FLATTENED) if flat else settings.images)
+    names = settings.pair.partition("-")[::2]
+    row = subject.graph.layer(settings.row) if settings.row else subject.graph.layers[0]
+    layers = (row, subject.graph.layer(settings.column) if settings.column else row)
+    features = [
+        read_layers(subject.graph, subject.nets[name], data, [layer], flat=flat)[0]
+        for name, layer in zip(names, layers, strict=True)
+    ]
+    found = examine(*features, draws=settings.draws, seed=subject.seed, report=subject.part(0.2, 1.0))
+    order = data.order
+    values = {name: value for name, value in vars(found).items() if name != "dominant"}
+    dominant = tuple(int(order[row]) if order is not None else row for row in found.dominant)
+    return Reliability(settings.pair, (layers[0].name, layers[1].name), settings.treatment, dominant=dominant, **values)

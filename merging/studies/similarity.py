@@ -1,0 +1,106 @@
+"""How alike two of a merge's networks are, layer by layer, by every measure, and which cells not to trust."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from merging.results import SimilarityMap, saved
+from merging.settings import setting
+from merging.study import Subject, study
+
+PAIRS = ("A-B", "A-pi(B)", "A-merge", "B-merge", "A-average", "B-average", "A-naive", "B-naive")
+FLATTENED = 512  # images: a layer's n x n Gram and its features are held at once
+APART = 0.3  # by which CKA may differ from neighbours, Procrustes, or itself without the top 1 %, and still be trusted
+FIRST = 0.8  # share of the variance in one direction from which CKA is that direction's alone
+WHY = {
+    "trimmed": "few images decide: without the top 1 % of images it changes by more than .3",
+    "neighbours": "its neighbours disagree: CKA and mutual nearest neighbours differ by more than .3",
+    "procrustes": "another measure disagrees: CKA and Procrustes differ by more than .3",
+    "first": "one direction decides: it holds more than 80 % of a layer's variance",
+    "chance": "it is not above chance: shuffled images give as much",
+}
+
+
+@saved
+@dataclass(frozen=True)
+class Similarities:
+    """Maps of one pair of networks by several measures. maps: measure -> SimilarityMap, of one shape (rows, columns).
+
+    labels: measure -> its name.  distrust: (rows, columns) -> reasons, words of WHY, "" for a cell to trust.
+    first: (2, layers) share of the first principal component, of the rows' and the columns' network.
+    """
+
+    maps: dict[str, SimilarityMap]
+    labels: dict[str, str]
+    distrust: tuple[tuple[str, ...], ...]
+    first: np.ndarray
+
+
+@dataclass(frozen=True)
+class SimilaritySettings:
+    """Which pair, read how, on how many images."""
+
+    pair: str = setting("A-pi(B)", choices=PAIRS, label="Networks", help="Rows and columns of the maps.")
+    treatment: str = setting(
+        "pooled",
+        choices=("pooled", "flattened"),
+        label="Convolutions",
+        help="Averaged over positions, or position by position (at most 512 images).",
+    )
+    images: int = setting(1000, low=50, high=4000, label="Images", help="Test images that are compared.")
+
+
+def reasons(cka: float, trimmed: float, neighbours: float, procrustes: float, first: float) -> tuple[str, ...]:
+    """Words of WHY that speak against a CKA value, after Davari et al. 2023; () where none does.
+
+    first: the larger share of a first principal component of the two layers.
+    """
+    if np.isnan(cka):
+        return ()
+    found = [
+        ("trimmed", abs(cka - trimmed) > APART),
+        ("neighbours", abs(cka - neighbours) > APART and neighbours > cka),
+        ("procrustes", abs(cka - procrustes) > APART),
+        ("first", first > FIRST),
+    ]
+    return tuple(name for name, speaks in found if speaks)
+
+
+@study(
+    "similarity",
+    label="Similarity by every measure",
+    summary="CKA in four forms, Procrustes, SVCCA and mutual nearest neighbours, for all pairs of layers.",
+    source="Kornblith et al. 2019; Williams et al. 2021; Raghu et al. 2017; Huh et al. 2024; Davari et al. 2023",
+    settings=SimilaritySettings,
+)
+def similarity(subject: Subject, settings: SimilaritySettings) -> Similarities:
+    """All measures for every pair of layers of two networks, on a random sample of test images.
+
+    Memory: images x features of both networks in float64, and images^2 a layer for neighbours and the RBF kernel.
+    """
+    from merging.analysis.features import read_layers
+    from merging.analysis.measures import MEASURES, Side, map_of
+
+    count = min(settings.images, FLATTENED) if settings.treatment == "flattened" else settings.images
+    data, flat = subject.images(count), settings.treatment == "flattened"
+    row, _, column = settings.pair.partition("-")
+    sides = [
+        [Side(x) for x in read_layers(subject.graph, subject.nets[name], data, flat=flat)] for name in (row, column)
+    ]
+    layers = tuple(layer.name for layer in subject.graph.layers)
+    maps, labels = {}, {}
+    for number, (key, (label, _)) in enumerate(MEASURES.items()):
+        subject.report("studying", (number + 1) / (len(MEASURES) + 1), label)
+        values, labels[key] = map_of(key, *sides), label
+        maps[key] = SimilarityMap(values, layers, layers, row, column, key, data.count, settings.treatment)
+    first = np.array([[side.first_component for side in own] for own in sides])
+    cells = np.stack([maps[key].values for key in ("cka", "cka-trimmed", "knn", "procrustes")], -1)
+    distrust = tuple(
+        tuple(
+            ", ".join(reasons(*map(float, (*cells[i, j], max(first[0, i], first[1, j]))))) for j in range(len(layers))
+        )
+        for i in range(len(layers))
+    )
+    return Similarities(maps, labels, distrust, first)
