@@ -28,7 +28,7 @@ WEB = (
         "merging.work.ledger",
         "merging.work.ledger_jobs",
     ),
-    "merging.work.comparison",
+    *("merging.work.comparison", "merging.analysis.picture_parts"),
     *("merging.work.store", "merging.work.images", "merging.work.stages", "merging.work.limits"),
     *("merging.work.shipped_runs", "merging.work.supervisor", "merging.zoo.catalogue", "merging.zoo.disposable"),
     *("merging.zoo.datasets", "merging.zoo.dataset_facts", "merging.zoo.architectures.names"),

@@ -8,6 +8,7 @@ from merging.figures.units import match_histogram
 from merging.results import LayerUnits, MergeReport
 from merging.work.request import ModelRef
 from ui.look import draw
+from ui.pictures import choose_way
 from ui.unit_rows import View, rows
 from ui.units import SHOWN, SLOTS, SORTS, first_layer, ordered, page_of, pages
 from ui.words import meaning
@@ -19,13 +20,14 @@ def neuron_panel(report: MergeReport, models: dict[str, ModelRef], run: str) -> 
     with st.container(horizontal=True, vertical_alignment="bottom"):
         help = f"{meaning('match correlation')} {meaning('scale')}"
         sort = st.selectbox("Sort by", SORTS, key="sort", help=help, width=180, bind="query-params")
+        way = choose_way()
         shown = st.segmented_control("Show", SHOWN, default="all", key="show", required=True, bind="query-params")
     units = ordered(layer, sort, shown)
     if not units:
         st.info(f"No unit of {layer.layer} is {shown}.", icon=":material/check_circle:")
         return
     number = st.pagination(pages(units), key=f"page {layer.layer} {sort} {shown}") if pages(units) > 1 else 1
-    rows(View(layer, models, report, run, *page_of(units, number)))
+    rows(View(layer, models, report, run, *page_of(units, number), way))
 
 
 def choose_layer(report: MergeReport) -> LayerUnits:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+import streamlit as st
 
 from merging.errors import InvalidRequest
 from merging.work.ledger_jobs import OPEN, Job
@@ -12,7 +16,18 @@ from ui.state import ledger, owner
 from ui.tiles import read_picture
 from ui.units import Cell
 
-STEPS, SEED = 256, 0
+WAYS: dict[str, dict[str, Any]] = {
+    "whole unit": {},
+    "centre": {"objective": "neuron"},
+    "negative": {"negative": True},
+    "still": {"jitter": 0.0},
+    "turned and scaled": {"rotation": 15.0, "scale": 0.15},
+}
+WAY_HELP = (
+    "What a picture makes large: the unit's mean over all positions; its value at the centre; its opposite, what the "
+    "unit is against (read before its activation). The picture is shifted at random in every step, so that it holds "
+    "at any place: not at all when still; also turned by up to 15 degrees and scaled by up to 15 %."
+)
 Key = tuple[str, int]  # source, unit
 
 
@@ -38,33 +53,42 @@ def networks(job: Job, request: MergeRequest) -> dict[str, ModelRef]:
     return found
 
 
-def look(models: dict[str, ModelRef], layer: str, now: Iterable[Cell], next: Iterable[Cell] = ()) -> Gallery:
-    """What is known of the cells of `now`; jobs are asked for what is missing, filled up with cells of `next`."""
+def choose_way() -> str:
+    """The menu of how pictures are made; it is part of the address."""
+    return st.selectbox("Pictures", list(WAYS), key="pictures", help=WAY_HELP, width=180, bind="query-params")
+
+
+def look(
+    models: dict[str, ModelRef], layer: str, now: Iterable[Cell], next: Iterable[Cell] = (), *, way: str
+) -> Gallery:
+    """What is known of the cells of `now`, made in a way of WAYS; jobs are asked for what is missing, filled up with
+    cells of `next`."""
     gallery = Gallery()
     now, next = list(now), list(next)
-    jobs = _jobs(layer)
-    for source, model in models.items():
+    likes = {source: PicturesRequest(model, layer, (0,), WAYS[way]) for source, model in models.items()}
+    jobs = _jobs(likes)
+    for source, like in likes.items():
         wanted, ahead = _living(now, source), _living(next, source)
-        there = ledger().pictures(model.sha256, layer, [*wanted, *ahead], STEPS, SEED)
+        there = ledger().pictures(like, [*wanted, *ahead])
         known = {unit: saved for unit, saved in there.items() if unit in wanted}
         gallery.made.update({(source, unit): read_picture(saved) for unit, saved in known.items()})
-        asked = {unit: job for (sha256, unit), job in jobs.items() if sha256 == model.sha256}
+        asked = {unit: job for (sha256, unit), job in jobs.items() if sha256 == like.model.sha256}
         for unit in (unit for unit in wanted if unit not in known and unit in asked):
             (gallery.waiting if asked[unit].open else gallery.failed)[source, unit] = asked[unit]
         missing = [unit for unit in wanted if unit not in known and unit not in asked]
         if missing:
             more = [unit for unit in ahead if unit not in asked and unit not in there]
-            _ask(gallery, source, PicturesRequest(model, layer, tuple(missing[:1]), STEPS, SEED), missing, more)
+            _ask(gallery, source, like, missing, more)
     return gallery
 
 
-def ask_again(models: dict[str, ModelRef], layer: str, failed: dict[Key, Job]) -> None:
+def ask_again(models: dict[str, ModelRef], layer: str, failed: dict[Key, Job], way: str) -> None:
     """Queue again what failed or was cancelled."""
     for source in {source for source, _ in failed}:
         units = sorted(unit for name, unit in failed if name == source)
         for first in range(0, len(units), MAX_UNITS):
             part = tuple(units[first : first + MAX_UNITS])
-            ledger().submit(PicturesRequest(models[source], layer, part, STEPS, SEED), owner(), again=True)
+            ledger().submit(PicturesRequest(models[source], layer, part, WAYS[way]), owner(), again=True)
 
 
 def _ask(gallery: Gallery, source: str, like: PicturesRequest, missing: list[int], more: list[int]) -> None:
@@ -84,13 +108,14 @@ def _living(cells: list[Cell], source: str) -> list[int]:
     return list(dict.fromkeys(cell.unit for cell in cells if cell.source == source and not cell.dead))
 
 
-def _jobs(layer: str) -> dict[tuple[str, int], Job]:
+def _jobs(likes: dict[str, PicturesRequest]) -> dict[tuple[str, int], Job]:
     """(network's sha256, unit) -> the newest job that is making its picture or failed to; an open one before others."""
     found: dict[tuple[str, int], Job] = {}
+    wanted = {(like.layer, json.dumps(like.settings, sort_keys=True), like.seed) for like in likes.values()}
     listed = ledger().jobs(kind="pictures", states=(*OPEN, "failed", "cancelled"), limit=200)
     for job in sorted(listed, key=lambda job: (not job.open, -job.created)):
         asked = job.request
-        if (asked["layer"], asked["steps"], asked["seed"]) == (layer, STEPS, SEED):
+        if (asked["layer"], json.dumps(asked.get("settings"), sort_keys=True), asked["seed"]) in wanted:
             for unit in asked["units"]:
                 found.setdefault((asked["model"]["sha256"], unit), job)
     return found

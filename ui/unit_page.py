@@ -8,7 +8,7 @@ from merging.figures import numbers
 from merging.results import LayerUnits, MergeReport
 from merging.work.request import ModelRef
 from ui.guard import in_words
-from ui.pictures import look
+from ui.pictures import choose_way, look
 from ui.screens import link
 from ui.unit_rows import EVERY
 from ui.unit_tiles import exemplars, tile
@@ -30,8 +30,9 @@ def unit_page(layer: LayerUnits, unit: int, report: MergeReport, models: dict[st
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"### Unit {unit} of {layer.layer}: {fate(layer, unit)}", anchors=False, width="content")
         link("neurons", "All units of the layer", run=run, layer=layer.layer, icon=":material/arrow_back:")
-    waiting = look(models, layer.layer, cells(layer, unit).values()).waiting
-    st.fragment(_pictures, run_every=EVERY if waiting else None)(layer, unit, models)
+    way = choose_way()
+    waiting = look(models, layer.layer, cells(layer, unit).values(), way=way).waiting
+    st.fragment(_pictures, run_every=EVERY if waiting else None)(layer, unit, models, way)
     if not layer.images:
         st.info(report.missing, icon=":material/image_not_supported:")
         return
@@ -62,10 +63,10 @@ def figures_table(layer: LayerUnits, unit: int) -> str:
     return "\n".join(lines)
 
 
-def _pictures(layer: LayerUnits, unit: int, models: dict[str, ModelRef]) -> None:
+def _pictures(layer: LayerUnits, unit: int, models: dict[str, ModelRef], way: str) -> None:
     with in_words():
         shown = cells(layer, unit)
-        gallery = look(models, layer.layer, shown.values())
+        gallery = look(models, layer.layer, shown.values(), way=way)
         if gallery.refused:
             st.warning(gallery.refused, icon=":material/info:")
         with st.container(key="unitrow large"):

@@ -24,7 +24,8 @@ OPEN = "pictures were open"
 
 @dataclass(frozen=True)
 class View:
-    """What one looks at: a layer of a run (its address in `run`), the units of this page and of the next one."""
+    """What one looks at: a layer of a run (its address in `run`), the units of this page and of the next one; way: how
+    pictures are made."""
 
     layer: LayerUnits
     models: dict[str, ModelRef]
@@ -32,11 +33,12 @@ class View:
     run: str
     now: list[int]
     next: list[int]
+    way: str
 
     def gallery(self) -> Gallery:
         """The pictures of this page; those that are missing are asked for, and some of the next page with them."""
         here, there = ([cell for unit in units for cell in cells(self.layer, unit).values()] for units in self._units)
-        return look(self.models, self.layer.layer, here, there)
+        return look(self.models, self.layer.layer, here, there, way=self.way)
 
     @property
     def _units(self) -> tuple[list[int], list[int]]:
@@ -74,7 +76,7 @@ def _say_state(view: View, gallery: Gallery) -> None:
         why = (job.error or {}).get("text", "They were cancelled.")
         st.error(f"{len(gallery.failed)} pictures could not be made. {why}", icon=":material/error:")
         if st.button("Try again", key="pictures again", icon=":material/replay:"):
-            ask_again(view.models, view.layer.layer, gallery.failed)
+            ask_again(view.models, view.layer.layer, gallery.failed, view.way)
             st.rerun(scope="app")
 
 

@@ -83,22 +83,47 @@ def render(
     (Cancelled) passes through.  on_batch: gets the pictures of every pass as soon as they are done.
     Raises UnknownLayer (also for a unit out of range), InvalidRequest, and MergescopeError where the layer gives NaN.
     """
-    settings, shape = settings or PictureSettings(), _image_shape(input_shape)
-    known = tuple(graph.record.values[graph.input][1:])
-    if known != shape:
-        raise InvalidRequest(f"This network reads images of {_by(known)}, not of {_by(shape)}.")
-    objective = Objective.of(graph, tensors, layer, settings.objective)
-    objective.check(units)
-    making = _Making(objective, _Paint.of(shape, settings.decay, _first_float(tensors)), settings, seed)
+    artist = Artist.of(graph, tensors, layer, input_shape=input_shape, settings=settings, seed=seed)
+    artist.objective.check(units)
     pictures: list[UnitPicture] = []
     for first in range(0, len(units), PASS):
         chosen = [int(unit) for unit in units[first : first + PASS]]
         words = f"units {first + 1}-{first + len(chosen)} of {len(units)}"
-        done = making.pictures(chosen, _teller(report, first // PASS, -(-len(units) // PASS), words, settings.steps))
+        steps = artist.settings.steps
+        done, _ = artist.draw(chosen, _teller(report, first // PASS, -(-len(units) // PASS), words, steps))
         if on_batch is not None:
             on_batch(done)
         pictures += done
     return tuple(pictures)
+
+
+def direction_images(
+    graph: Graph,
+    tensors: Mapping[str, Tensor],
+    layer: str,
+    directions: np.ndarray,
+    *,
+    settings: PictureSettings | None = None,
+    seed: int = 0,
+) -> tuple[UnitPicture, ...]:
+    """Pictures of directions in a layer: of sums of its units. directions: (k, units) weights of the units.
+
+    Otherwise as `render`. Raises UnknownLayer, InvalidRequest where the directions are of another width.
+    """
+    shape = tuple(graph.record.values[graph.input][1:])
+    artist = Artist.of(graph, tensors, layer, input_shape=shape, settings=settings, seed=seed)
+    if directions.ndim != 2 or directions.shape[1] != artist.objective.layer.units:
+        raise InvalidRequest(
+            f"{layer} has {artist.objective.layer.units} units; directions are rows of so many weights, not of shape "
+            f"{directions.shape}."
+        )
+    found: list[UnitPicture] = []
+    for first in range(0, len(directions), PASS):
+        rows = directions[first : first + PASS]
+        filled = np.concatenate([rows, rows[:1].repeat(PASS - len(rows), 0)])
+        weights = torch.from_numpy(filled).to(artist.paint.scale)
+        found += artist.draw(list(range(first, first + len(rows))), lambda step: None, weights=weights)[0]
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -134,18 +159,49 @@ class _Paint:
 
 
 @dataclass(frozen=True)
-class _Making:
-    """All that the pictures of one call have in common."""
+class Artist:
+    """All that pictures of one network's layer, made in one way, have in common."""
 
     objective: Objective
     paint: _Paint
     settings: PictureSettings
     seed: int
 
-    def pictures(self, chosen: list[int], tell: Callable[[int], None]) -> tuple[UnitPicture, ...]:
-        """At most 16 pictures from one pass, which is filled up with the first unit."""
+    @staticmethod
+    def of(
+        graph: Graph,
+        tensors: Mapping[str, Tensor],
+        layer: str,
+        *,
+        input_shape: Sequence[int],
+        settings: PictureSettings | None = None,
+        seed: int = 0,
+    ) -> Artist:
+        """Arguments and errors as of `render`."""
+        settings, shape = settings or PictureSettings(), _image_shape(input_shape)
+        known = tuple(graph.record.values[graph.input][1:])
+        if known != shape:
+            raise InvalidRequest(f"This network reads images of {_by(known)}, not of {_by(shape)}.")
+        objective = Objective.of(graph, tensors, layer, settings.objective, negative=settings.negative)
+        return Artist(objective, _Paint.of(shape, settings.decay, _first_float(tensors)), settings, seed)
+
+    def draw(
+        self,
+        chosen: list[int],
+        tell: Callable[[int], None] = lambda step: None,
+        *,
+        start: Tensor | None = None,
+        weights: Tensor | None = None,
+    ) -> tuple[tuple[UnitPicture, ...], Tensor]:
+        """At most 16 pictures from one pass, which is filled up with the first unit; and the pass's coefficients.
+
+        tell: called with the step's number.  start: (16, C, H, F, 2) coefficients of another pass to go on from.
+        weights: (16, units) directions in place of the units.
+        """
         units = torch.tensor([*chosen, *chosen[:1] * (PASS - len(chosen))], device=self.paint.scale.device)
-        start = self._start(self.objective.graph.record.values[self.objective.graph.input][1])
+        units = units if weights is None else weights
+        if start is None:
+            start = self._noise(self.objective.graph.record.values[self.objective.graph.input][1])
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             spectrum = self._climb(start, units, tell)
             with torch.no_grad():
@@ -158,12 +214,13 @@ class _Making:
                 f"{layer} gives NaN or infinity, so there is no picture. Check the network's weights."
             )
         how = {**settings_dict(self.settings), "parameterisation": self.paint.name, "seed": self.seed, "layer": layer}
-        return tuple(
+        pictures = tuple(
             UnitPicture(np.ascontiguousarray(pixels[place]), after[place], before[place], {**how, "unit": unit})
             for place, unit in enumerate(chosen)
         )
+        return pictures, spectrum
 
-    def _start(self, channels: int) -> Tensor:
+    def _noise(self, channels: int) -> Tensor:
         """One noise for all units: what differs between two pictures of a seed then comes from the units."""
         noise = first_spectrum(self.seed, (1, channels, *self.paint.scale.shape[2:4], 2))
         return torch.from_numpy(noise).to(self.paint.scale).expand(PASS, *noise.shape[1:]).contiguous()

@@ -19,7 +19,8 @@ class Objective:
     """How strongly units of one layer answer.
 
     kind: "channel", the unit's mean over all positions, or "neuron", its value at the centre.  tensors: the weights,
-    which get no gradients.  drive: behind an activation or a pool, the layer that feeds it.
+    which get no gradients.  drive: behind an activation or a pool, the layer that feeds it.  negative: the answer is to
+    become small; it is read from `drive` then, for a rectified unit's is never below 0.
     """
 
     graph: Graph
@@ -27,9 +28,10 @@ class Objective:
     layer: Layer
     drive: Layer | None
     kind: str
+    negative: bool = False
 
     @staticmethod
-    def of(graph: Graph, tensors: Mapping[str, Tensor], layer: str, kind: str) -> Objective:
+    def of(graph: Graph, tensors: Mapping[str, Tensor], layer: str, kind: str, *, negative: bool = False) -> Objective:
         """Of the layer with this torch name. Raises UnknownLayer, InvalidRequest where its value mixes the images."""
         found = graph.layer(layer)
         if not _by_image(graph, found):
@@ -39,7 +41,8 @@ class Objective:
                 "of one of its units. Choose a layer before or after it."
             )
         frozen = {name: tensor.detach() for name, tensor in tensors.items()}
-        return Objective(graph, frozen, found, _drive(graph, found), kind)
+        drive = _drive(graph, found)
+        return Objective(graph, frozen, (drive or found) if negative else found, drive, kind, negative)
 
     def check(self, units: Sequence[int]) -> None:
         """Raises UnknownLayer where the layer has no such unit."""
@@ -48,24 +51,30 @@ class Objective:
                 raise UnknownLayer(f"{self.layer.name} has no unit {unit}: its units are 0 to {self.layer.units - 1}.")
 
     def __call__(self, images: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
-        """(n,) the answer of unit units[i] to image i, and (n,) the value whose gradient to follow.
+        """(n,) the answer of unit units[i] to image i, and (n,) the value whose gradient to climb.
+
+        units: (n,) int64, or (n, U) float: directions, weights of all the layer's units.
 
         The two differ where a rectified unit is 0 at every position. Its gradient is 0 too then, and the picture would
         stay noise: the value before the activation is followed until the unit answers. (Lucid redirects the gradient
         of its ReLUs for the same reason.)
         """
-        keep = () if self.drive is None else (self.drive.node,)
+        keep = () if self.drive is None or self.drive == self.layer else (self.drive.node,)
         images = images.contiguous(memory_format=torch.channels_last)  # pooling is 5 times faster on a CPU
         _, kept = self.graph.run(self.tensors, images, keep, until=self.layer.node)
         answers = self._answers(kept, self.layer, units)
         value = self._reduced(answers, kept, self.layer)
+        if self.negative:
+            return value, -value
         if self.drive is None:
             return value, value
         before = self._reduced(self._answers(kept, self.drive, units), kept, self.drive)
         return value, torch.where((answers == 0).all(1), before, value)
 
     def _answers(self, kept: Mapping[str, Tensor], layer: Layer, units: Tensor) -> Tensor:
-        """(n, positions): unit units[i] on image i."""
+        """(n, positions): unit or direction units[i] on image i."""
+        if units.is_floating_point():
+            return torch.einsum("nup,nu->np", by_unit(kept[layer.node], layer.dim), units)
         return by_unit(kept[layer.node], layer.dim)[torch.arange(len(units), device=units.device), units]
 
     def _reduced(self, answers: Tensor, kept: Mapping[str, Tensor], layer: Layer) -> Tensor:

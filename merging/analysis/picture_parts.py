@@ -25,6 +25,11 @@ class PictureSettings:
         label="Objective",
         help="What is made large: the unit's mean over all positions, or its value at the centre.",
     )
+    negative: bool = setting(
+        False,
+        label="Negative direction",
+        help="Make it small instead: what the unit, before its activation, is against.",
+    )
     jitter: float = setting(
         0.1,
         low=0.0,
@@ -91,6 +96,16 @@ def contact_sheet(pictures: Sequence[UnitPicture | np.ndarray | None], columns: 
         tile = tiles[number] if number < len(tiles) else None
         sheet[top : top + h, left : left + w] = GREY if tile is None else tile
     return sheet
+
+
+def pixel_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(K,) Pearson correlation of pictures (K, H, W, C), pixel by pixel."""
+    flat = [one.reshape(len(one), -1).astype(np.float64) for one in (x, y)]
+    flat = [one - one.mean(1, keepdims=True) for one in flat]
+    sizes = np.linalg.norm(flat[0], axis=1) * np.linalg.norm(flat[1], axis=1)
+    products = (flat[0] * flat[1]).sum(1)
+    found: np.ndarray = np.divide(products, sizes, out=np.full(len(x), np.nan), where=sizes > 0)
+    return found
 
 
 def _tile(picture: UnitPicture | np.ndarray) -> np.ndarray:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 
 from merging import results
+from merging.analysis.picture_parts import PictureSettings
 from merging.cli.console import say, say_json
 from merging.cli.files import png, write
 from merging.cli.nets import device_of, read_net
-from merging.cli.options import add_json, add_machine, add_nets
+from merging.cli.options import add_json, add_machine, add_nets, read_pairs, read_texts
 from merging.errors import InvalidSetting
 from merging.problem import Report
 from merging.results import UnitPicture
 from merging.work.payload import Payload
 from merging.work.request import MAX_UNITS, PicturesRequest
 
+SETTINGS = [declared.name for declared in fields(PictureSettings) if declared.name != "steps"]
 NAME, HELP = "neurons", "draw what units of a layer look for (feature visualization)"
 
 
@@ -25,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layer", required=True, metavar="NAME", help="torch name, such as features.4")
     parser.add_argument("--units", type=_units, default="0-15", metavar="0,1,5-8", help="(default 0-15)")
     parser.add_argument("--steps", type=int, default=256, metavar="N", help="of the optimisation (default 256)")
+    parser.add_argument("--set", action="append", metavar="NAME=VALUE", help=f"{', '.join(SETTINGS)}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("neurons"), metavar="DIR", help="(default neurons)")
     add_machine(parser)
@@ -35,10 +39,11 @@ def run(options: argparse.Namespace, report: Report) -> None:
     """Run the same task as a worker of the app does, sixteen units at a time, and write one PNG file a unit."""
     from merging.work import tasks
 
+    settings = read_texts(PictureSettings, {"steps": str(options.steps), **read_pairs(options.set, "--set")})
     net, device, written = read_net(options.net, options), device_of(options), []
     for first in range(0, len(options.units), MAX_UNITS):
         units = options.units[first : first + MAX_UNITS]
-        request = PicturesRequest(net.ref, options.layer, units, options.steps, options.seed)
+        request = PicturesRequest(net.ref, options.layer, units, settings, options.seed)
         made = tasks.run("pictures", Payload(request.to_json(), (net.data,), {}, device, options.threads), report)
         for unit in request.units:
             picture: UnitPicture = results.load(made[f"unit-{unit}"])

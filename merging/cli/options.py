@@ -65,9 +65,15 @@ def chosen_methods(options: argparse.Namespace) -> tuple[dict[str, str], dict[st
         role, _, setting = name.partition(".")
         if role not in ROLES or not setting:
             raise InvalidSetting(f"--set takes ROLE.NAME=VALUE with a role of {', '.join(ROLES)}; got {name}={value}.")
-        declared = {field.name: field for field in fields(find(role, keys[role]).settings)}  # type: ignore[arg-type]
-        settings[role][setting] = _as(declared[setting].default, value) if setting in declared else value
+        settings[role] |= read_texts(find(role, keys[role]).settings, {setting: value})
     return keys, settings
+
+
+def read_texts(declared: type, texts: Mapping[str, str]) -> dict[str, Any]:
+    """Settings given as texts, each as the type that a settings class declares; unknown ones as they are, to be
+    refused by name."""
+    known = {field.name: field for field in fields(declared)}
+    return {name: _as(known[name].default, text) if name in known else text for name, text in texts.items()}
 
 
 def read_pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:

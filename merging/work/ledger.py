@@ -20,7 +20,7 @@ from merging.work.ledger_jobs import OPEN, Job, Worker, read_jobs
 from merging.work.ledger_room import filing
 from merging.work.ledger_schema import connect, prepare, snapshot, transaction
 from merging.work.limits import Limits, from_environment
-from merging.work.request import DownloadRequest, Request, TrainRequest
+from merging.work.request import DownloadRequest, PicturesRequest, Request, TrainRequest
 from merging.work.shipped_runs import ShippedRuns, picture_question
 from merging.work.store import Store
 from merging.zoo.datasets import available
@@ -161,9 +161,9 @@ class Ledger:
         data = self.artifact(job_id, "report")
         return None if data is None else results.load(data)
 
-    def pictures(self, model_sha256: str, layer: str, units: Sequence[int], steps: int, seed: int) -> dict[int, bytes]:
-        """Of the wanted units, the pictures that are known already: unit -> a saved UnitPicture."""
-        question = picture_question(model_sha256, layer, steps, seed)
+    def pictures(self, like: PicturesRequest, units: Sequence[int]) -> dict[int, bytes]:
+        """Of these units, the pictures that are known already, made as `like` says: unit -> a saved UnitPicture."""
+        question = picture_question(like.model.sha256, like.layer, like.settings, like.seed)
         with connect(self.file) as db:
             rows = db.execute("SELECT unit, sha256 FROM pictures WHERE question = ?", (question,)).fetchall()
         own = {row["unit"]: row["sha256"] for row in rows if self.store.has(row["sha256"])}

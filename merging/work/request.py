@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from merging.analysis.picture_parts import PictureSettings
 from merging.errors import InvalidRequest, InvalidSetting
 from merging.methods import ROLES, find
 from merging.settings import read_settings, settings_dict
@@ -108,24 +109,28 @@ class MergeRequest(Asked):
 
 @dataclass(frozen=True)
 class PicturesRequest(Asked):
-    """Feature-visualization pictures of some units of one layer: `steps` optimisation steps from noise of `seed`."""
+    """Feature-visualization pictures of some units of one layer, from noise of `seed`.
+
+    settings: of PictureSettings, filled up with its defaults.
+    """
 
     model: ModelRef
     layer: str
     units: tuple[int, ...]
-    steps: int = 256
+    settings: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     kind: ClassVar[str] = "pictures"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         if not all(isinstance(unit, int) and 0 <= unit < 1_000_000 for unit in self.units):
             raise InvalidRequest(f"Units are whole numbers from 0; got {self.units!r}.")
-        set_fields(self, units=tuple(sorted(set(self.units))))
+        settings = read_settings(PictureSettings, self.settings)
+        set_fields(self, units=tuple(sorted(set(self.units))), settings=settings_dict(settings))
         if not 1 <= len(self.units) <= MAX_UNITS:
             raise InvalidRequest(f"Pictures are made for 1 to {MAX_UNITS} units at a time; got {len(self.units)}.")
         check_text(self.layer, "A layer's name")
-        check_whole(self, "steps", "seed")
+        check_whole(self, "seed")
 
     @property
     def checkpoints(self) -> tuple[ModelRef, ...]:

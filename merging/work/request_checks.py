@@ -17,7 +17,7 @@ CONFIG = 4_000  # characters of a build configuration as JSON
 CONFIG_ITEMS = 64  # entries of one list in a build configuration
 MAX_WIDTH = 8_192
 MAX_SEED = 2**31 - 1
-BOUNDS = {"images": (100, 60_000), "points": (3, 101), "seed": (0, MAX_SEED), "steps": (16, 2048), "epochs": (1, 50)}
+BOUNDS = {"images": (100, 60_000), "points": (3, 101), "seed": (0, MAX_SEED), "epochs": (1, 50)}
 
 
 def set_fields(value: Any, **fields: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -76,14 +76,14 @@ class ShippedRuns:
         return found
 
 
-def picture_question(sha256: str, layer: str, steps: int, seed: int) -> str:
+def picture_question(sha256: str, layer: str, settings: Mapping[str, Any], seed: int) -> str:
     """What all pictures of one layer, made in one way, have in common: a key that is equal for equal questions."""
-    return json.dumps([sha256, layer, steps, seed])
+    return json.dumps([sha256, layer, dict(settings), seed], sort_keys=True)
 
 
 def picture_question_of(request: dict[str, Any]) -> str:
     """The question of a pictures request given as JSON values."""
-    return picture_question(request["model"]["sha256"], request["layer"], request["steps"], request["seed"])
+    return picture_question(request["model"]["sha256"], request["layer"], request["settings"], request["seed"])
 
 
 def _job(id: str, entry: dict[str, Any]) -> Job:

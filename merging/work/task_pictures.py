@@ -8,6 +8,7 @@ from merging.analysis.picture_parts import PictureSettings
 from merging.graph import export
 from merging.permutation import named_tensors
 from merging.problem import Report
+from merging.settings import read_settings
 from merging.work.payload import Payload
 from merging.work.request import PicturesRequest
 from merging.work.task_tools import Clock, build, device_of, example
@@ -24,7 +25,7 @@ def pictures_task(request: PicturesRequest, payload: Payload, report: Report) ->
         request.layer,
         request.units,
         input_shape=tuple(images.shape[1:]),
-        settings=PictureSettings(steps=request.steps),
+        settings=read_settings(PictureSettings, request.settings),
         seed=request.seed,
         report=clock,
     )

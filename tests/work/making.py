@@ -23,7 +23,7 @@ def merge_request(seed: int = 0, *, images: int = 100, points: int = 3, **other)
 
 
 def pictures_request(*units: int, seed: int = 0, steps: int = 16) -> PicturesRequest:
-    return PicturesRequest(mlps()[0], "layers.0", units or (0,), steps=steps, seed=seed)
+    return PicturesRequest(mlps()[0], "layers.0", units or (0,), {"steps": steps}, seed)
 
 
 def long_request(seed: int = 0) -> TrainRequest:

@@ -157,7 +157,7 @@ def test_pictures_are_made_beside_a_long_job(ledger, dispatch):
     dispatch(ledger)
     until(lambda: ledger.job(asked.id).state == "done")
     assert [job.kind for job in ledger.jobs(states=("running",))] == ["train"]
-    known = ledger.pictures(asked.model.sha256, "layers.0", [0, 1, 2], 16, 0)
+    known = ledger.pictures(asked, [0, 1, 2])
     assert sorted(known) == [0, 2]
     picture = results.load(known[2])
     assert picture.pixels.shape == (28, 28, 1)

@@ -51,7 +51,7 @@ def test_an_example_is_whole(request_, tmp_path):
         assert {"naive", "aligned"} <= set(report.curves)
         assert report.curves["naive"]["test"].images == examples.IMAGES
     else:
-        known = ledger.pictures(request_.model.sha256, request_.layer, request_.units, request_.steps, request_.seed)
+        known = ledger.pictures(request_, request_.units)
         assert sorted(known) == list(request_.units)
 
 

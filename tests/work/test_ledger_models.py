@@ -10,19 +10,19 @@ from merging.work.ledger_desk import Desk
 from merging.work.limits import Limits
 from merging.work.request import ModelRef, PicturesRequest
 from merging.zoo import catalogue
-from tests.work.making import SAVED, long_request, mlps, pictures_request, take
+from tests.work.making import SAVED, long_request, pictures_request, take
 
 
 def test_pictures_are_known_by_their_question_whoever_asked(ledger):
-    desk, model = Desk(ledger), mlps()[0].sha256
+    desk, like = Desk(ledger), pictures_request(0)
     first = ledger.submit(pictures_request(0, 1), "ann")
     desk.finish(take(desk), {"unit-0": b"zero", "unit-1": b"one"})
     ledger.submit(pictures_request(1, 2), "bob")
     desk.finish(take(desk), {"unit-1": b"one", "unit-2": b"two"})
-    assert ledger.pictures(model, "layers.0", [0, 1, 2, 3], 16, 0) == {0: b"zero", 1: b"one", 2: b"two"}
-    assert ledger.pictures(model, "layers.0", [0], 16, 1) == {}
+    assert ledger.pictures(like, [0, 1, 2, 3]) == {0: b"zero", 1: b"one", 2: b"two"}
+    assert ledger.pictures(pictures_request(0, seed=1), [0]) == {}
     ledger.delete(first.id, "ann")
-    assert ledger.pictures(model, "layers.0", [0, 1, 2], 16, 0) == {1: b"one", 2: b"two"}
+    assert ledger.pictures(like, [0, 1, 2]) == {1: b"one", 2: b"two"}
 
 
 def model_entry(**other) -> catalogue.Entry:

@@ -1,0 +1,142 @@
+"""Does it hold? The pictures' story over all layers: who follows whom, against the noise of seeds, with intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from merging.results import saved
+from merging.settings import setting
+from merging.studies.layer import EXEMPLARS, SLOTS, layer_of
+from merging.studies.units import answers_to, pictures_of
+from merging.study import Subject, study
+
+MEASURES = {
+    "cross": "response to the parent's picture (0: average image, 1: strongest)",
+    "overlap": "share of the nine strongest images in common",
+    "pixels": "pixel correlation of the pictures",
+}
+ROWS = ("merge", "naive", "parents", "noise")
+RESAMPLES = 1000
+
+
+@saved
+@dataclass(frozen=True)
+class Evidence:
+    """N units, sampled from every layer with weights, in the measures of MEASURES; NaN where undefined.
+
+    layer: (N,) which of `layers`; unit: (N,) its number.  match: (N,) activation correlation of A's unit and its
+    partner.  values: measure -> row -> (N,): "merge" and "naive": to A's and pi(B)'s (the naive average's: to A's and
+    to B's at that slot), their mean; "parents": A's and pi(B)'s to each other; "noise": the same unit with another
+    seed ("cross", "pixels") or on the other half of the images ("overlap" of one unit's strongest in a random half
+    with those of pi(B) is not the same question, so it is left NaN).
+    """
+
+    layers: tuple[str, ...]
+    layer: np.ndarray
+    unit: np.ndarray
+    match: np.ndarray
+    values: dict[str, dict[str, np.ndarray]]
+    images: int
+    steps: int
+    seed: int
+
+    def interval(self, measure: str, row: str, layer: int | None = None) -> tuple[float, float, float]:
+        """Mean over units and its 95 % interval by resampling units 1,000 times; NaN where nothing is known."""
+        values = self.values[measure][row]
+        values = values[(self.layer == layer) & ~np.isnan(values)] if layer is not None else values[~np.isnan(values)]
+        if len(values) == 0:
+            return (float("nan"),) * 3
+        drawn = np.random.default_rng(self.seed).integers(0, len(values), (RESAMPLES, len(values)))
+        low, high = np.quantile(values[drawn].mean(1), [0.025, 0.975])
+        return float(values.mean()), float(low), float(high)
+
+
+@dataclass(frozen=True)
+class EvidenceSettings:
+    """How many units of a layer, and how their pictures are made."""
+
+    units: int = setting(16, low=2, high=16, label="Units a layer", help="Drawn at random, living in both parents.")
+    layers: int = setting(6, low=1, high=24, label="Layers", help="At most so many, spread over the depth.")
+    steps: int = setting(128, low=16, high=4096, label="Steps", help="Optimisation steps of a picture.")
+
+
+@study(
+    "evidence",
+    label="Does it hold?",
+    summary="Over all layers: how much the merge's units follow their parents', against seed noise.",
+    source="Borowski et al. 2021 (exemplars); cross-activation and the seed baseline are this program's own",
+    settings=EvidenceSettings,
+)
+def evidence(subject: Subject, settings: EvidenceSettings) -> Evidence:
+    """Ten passes of pictures a layer. Memory: images x units of one layer in five networks."""
+    from merging.analysis.activations import groups_by_node
+    from merging.analysis.picture_parts import PictureSettings, pixel_correlation
+    from merging.analysis.responses import correlations, overlap, respond
+    from merging.permutation import named_tensors
+
+    groups = groups_by_node(subject.graph, subject.spec)
+    weighty = [one for one in subject.graph.layers if one.node in groups and one.kind in ("conv", "linear")]
+    every = np.unique(np.linspace(0, len(weighty) - 1, min(settings.layers, len(weighty))).round().astype(int))
+    layers, data, rng = [weighty[at] for at in every], subject.images(2000), np.random.default_rng(subject.seed)
+    columns: dict[str, dict[str, list[np.ndarray]]] = {m: {row: [] for row in ROWS} for m in MEASURES}
+    where, numbers, match = [], [], []
+    for at, place in enumerate(layers):
+        piece = subject.reported(at / len(layers), (at + 1) / len(layers))
+        partner = layer_of(subject, place.name)[1]
+        answers = [respond(subject.graph, named_tensors(subject.nets[slot]), place, data) for slot in SLOTS]
+        alive = np.flatnonzero(~(answers[0].dead() | answers[1].dead()).cpu().numpy())
+        if len(alive) == 0:
+            continue
+        drawn = np.sort(rng.permutation(alive)[: settings.units])
+        chosen = tuple(drawn.tolist())
+        made = [
+            pictures_of(
+                piece,
+                place,
+                partner,
+                chosen,
+                PictureSettings(steps=settings.steps),
+                subject.seed + more,
+                piece.part(0.48 * more, 0.48 * (more + 1)),
+            )
+            for more in (0, 1)
+        ]
+        cross, own = answers_to(piece, place, chosen, *made)
+        strongest = [one.strongest(EXEMPLARS) for one in answers]
+        shared = [[overlap(x, y).cpu().numpy()[drawn] for y in strongest] for x in strongest]
+        pixels = [[pixel_correlation(x, y) for y in made[0]] for x in made[0]]
+        noise = [pixel_correlation(x, y) for x, y in zip(*made, strict=True)]
+        unknown = np.full(len(drawn), np.nan)
+        for measure, table, again in (
+            ("cross", cross, (own[0] + own[1]) / 2),
+            ("overlap", shared, unknown),
+            ("pixels", pixels, (noise[0] + noise[1]) / 2),
+        ):
+            for row, values in _rows(np.array(table), again).items():
+                columns[measure][row].append(values)
+        where.append(np.full(len(drawn), at))
+        numbers.append(drawn)
+        match.append(correlations([answers[0].mean, answers[1].mean])[0, 1].cpu().numpy()[drawn])
+    return Evidence(
+        layers=tuple(one.name for one in layers),
+        layer=np.concatenate(where),
+        unit=np.concatenate(numbers),
+        match=np.concatenate(match),
+        values={m: {row: np.concatenate(values) for row, values in rows.items()} for m, rows in columns.items()},
+        images=data.count,
+        steps=settings.steps,
+        seed=subject.seed,
+    )
+
+
+def _rows(table: np.ndarray, noise: np.ndarray) -> dict[str, np.ndarray]:
+    """(K,) values of ROWS from (M, M, K) of rows to columns, both as in SLOTS."""
+    a, b, merge, naive, old = range(len(SLOTS))
+    return {
+        "merge": (table[merge, a] + table[merge, b]) / 2,
+        "naive": (table[naive, a] + table[naive, old]) / 2,
+        "parents": (table[a, b] + table[b, a]) / 2,
+        "noise": noise,
+    }

@@ -1,0 +1,132 @@
+"""Sixteen units' pictures along the path from A to B: where does a feature fall apart, beyond numerical noise?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from merging.errors import UnknownLayer
+from merging.results import saved
+from merging.settings import setting
+from merging.studies.along import LINES
+from merging.studies.layer import layer_of
+from merging.studies.units import BLOCK
+from merging.study import Subject, study
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NOISE = 1e-7  # relative change of every weight in the control
+STARTS = ("cold", "warm", "control")
+
+
+@saved
+@dataclass(frozen=True)
+class Film:
+    """K units of a layer at P lambdas, on the lines to B ("naive") and to pi(B) ("aligned"), nothing corrected.
+
+    pictures: line -> start -> (P, K, H, W, C) uint8.  start: "cold" begins at noise for every lambda; "warm" begins
+    where the picture of the lambda before ended; "control" is cold with every weight changed by 1e-7 of itself: what
+    differs between it and cold is numerical noise.  step, control: line -> start -> (P, K) pixel correlation with the
+    picture before (NaN at the first), and of cold with control.  strength: line -> start -> (P, K) response to
+    its picture at that lambda, 0 as to the average image, 1 as to its strongest (means over positions).
+    """
+
+    layer: str
+    units: tuple[int, ...]
+    lambdas: np.ndarray
+    pictures: dict[str, dict[str, np.ndarray]]
+    step: dict[str, dict[str, np.ndarray]]
+    control: dict[str, np.ndarray]
+    strength: dict[str, dict[str, np.ndarray]]
+    how: dict[str, object]
+
+
+@dataclass(frozen=True)
+class FilmSettings:
+    """Which units, how many pictures."""
+
+    layer: str = setting("", label="Layer", help="Torch name; the first with units if empty.")
+    first: int = setting(0, low=0, high=1_000_000, label="First unit", help="Sixteen units from this one on.")
+    points: int = setting(11, low=3, high=21, step=2, label="Pictures", help="Lambdas of the film, an odd number.")
+    steps: int = setting(128, low=16, high=4096, label="Steps", help="Optimisation steps of a picture.")
+
+
+@study(
+    "film",
+    label="Pictures along the path",
+    summary="What units look for at every lambda from A to B, with a control for numerical noise.",
+    source="Olah et al. 2017 (pictures); the control is this program's own",
+    settings=FilmSettings,
+)
+def film(subject: Subject, settings: FilmSettings) -> Film:
+    """Three passes of 16 pictures a lambda and line. Memory: the pictures, and one network's tensors."""
+    import torch
+
+    from merging.analysis.feature_images import Artist
+    from merging.analysis.picture_parts import PictureSettings
+    from merging.analysis.responses import relative, respond
+    from merging.permutation import named_tensors
+    from merging.settings import settings_dict
+
+    place, _ = layer_of(subject, settings.layer)
+    numbers = tuple(range(settings.first, min(settings.first + BLOCK, place.units)))
+    if not numbers:
+        raise UnknownLayer(f"{place.name} has units 0 to {place.units - 1}; there is none from {settings.first} on.")
+    lambdas, how = np.linspace(0, 1, settings.points), PictureSettings(steps=settings.steps)
+    shape, data = tuple(subject.graph.record.values[subject.graph.input][1:]), subject.images(500)
+    a, total, done = named_tensors(subject.nets["A"]), 2 * len(lambdas) * len(STARTS), 0
+    found = Film(place.name, numbers, lambdas, {}, {}, {}, {}, {**settings_dict(how), "seed": subject.seed})
+    for line, end in LINES.items():
+        b, spectrum = named_tensors(subject.nets[end]), None
+        frames: dict[str, list[np.ndarray]] = {start: [] for start in STARTS}
+        strength: dict[str, list[np.ndarray]] = {start: [] for start in STARTS}
+        for weight in lambdas.tolist():
+            tensors = {n: t.lerp(b[n], weight) if t.is_floating_point() else t for n, t in a.items()}
+            for start in STARTS:
+                used = _changed(tensors, subject.seed) if start == "control" else tensors
+                artist = Artist.of(subject.graph, used, place.name, input_shape=shape, settings=how, seed=subject.seed)
+                pictures, ended = artist.draw(list(numbers), start=spectrum if start == "warm" else None)
+                spectrum = ended if start == "warm" else spectrum
+                pixels = np.array([picture.pixels for picture in pictures], np.float32)
+                shown = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(artist.paint.scale)
+                known, answer = (respond(subject.graph, used, place, x).mean[:, list(numbers)] for x in (data, shown))
+                strength[start].append(relative(answer, known).diagonal().cpu().numpy())
+                frames[start].append(pixels)
+                done += 1
+                subject.report("studying", done / total, f"{line} line, λ = {weight:.2f}, {start} start")
+        stacked = {start: np.array(one) for start, one in frames.items()}
+        found.pictures[line] = {s: np.round(255 * np.clip(one, 0, 1)).astype(np.uint8) for s, one in stacked.items()}
+        found.step[line] = {start: _steps(one) for start, one in stacked.items()}
+        found.control[line] = _alike(stacked["cold"], stacked["control"])
+        found.strength[line] = {start: np.array(one) for start, one in strength.items()}
+    return found
+
+
+def _changed(tensors: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+    """Every floating tensor with each number changed by 1e-7 of itself, up or down."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+
+    def moved(tensor: Tensor) -> Tensor:
+        signs = torch.randint(0, 2, tensor.shape, generator=generator).to(tensor) * 2 - 1
+        return tensor * (1 + NOISE * signs)
+
+    return {name: moved(tensor) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+
+
+def _steps(frames: np.ndarray) -> np.ndarray:
+    """(P, K) correlation of every frame with the one before; NaN for the first."""
+    rest = _alike(frames[1:], frames[:-1])
+    return np.concatenate([np.full_like(rest[:1], np.nan), rest])
+
+
+def _alike(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(P, K) Pearson correlation of pictures (P, K, H, W, C), pixel by pixel."""
+    from merging.analysis.picture_parts import pixel_correlation
+
+    flat = [one.reshape(-1, *one.shape[2:]) for one in (x, y)]
+    return pixel_correlation(*flat).reshape(x.shape[:2])

@@ -1,0 +1,136 @@
+"""Every unit of one layer in A, pi(B), the naive average, the merge and B's old slots: what they answer to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from merging.errors import InvalidRequest
+from merging.results import saved
+from merging.settings import setting
+from merging.study import Subject, study
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from merging.graph import Layer
+
+SLOTS = ("A", "pi(B)", "merge", "naive", "B")  # B: its unit that stood at this place before it was re-ordered
+EXEMPLARS = 9
+
+
+@saved
+@dataclass(frozen=True)
+class LayerStudy:
+    """U units of a layer in M networks (`slots`), on n test images; NaN where a unit is dead.
+
+    partner: (U,) B's unit that was matched to A's.  dead: (M, U) bool.  peak: (M, U) largest response to any image, of
+    the mean over positions.  overlap: (M, M, U) share of the nine strongest images in common.  response: (M, M, U) of
+    row's unit to column's nine strongest images, 0 as to the average image, 1 as to its strongest.  activation:
+    (M, M, U) Pearson correlation over images.  weight: (M, M, U) of the incoming weights, NaN for layers without.
+    tuning: (M, classes, U) mean response to a class's images.
+    """
+
+    layer: str
+    slots: tuple[str, ...]
+    partner: np.ndarray
+    dead: np.ndarray
+    peak: np.ndarray
+    overlap: np.ndarray
+    response: np.ndarray
+    activation: np.ndarray
+    weight: np.ndarray
+    tuning: np.ndarray
+    images: int
+
+    def change(self) -> np.ndarray:
+        """(U,) how much the merge's unit differs from its parents: 1 - the mean of its responses to A's and pi(B)'s
+        strongest images."""
+        merge = self.slots.index("merge")
+        return 1 - np.clip(self.response[merge, :2], 0, 1).mean(0)
+
+
+@dataclass(frozen=True)
+class LayerSettings:
+    """Which layer, on how many images."""
+
+    layer: str = setting("", label="Layer", help="Torch name; the first with units if empty.")
+    images: int = setting(2000, low=50, high=10_000, label="Images", help="Test images.")
+
+
+@study(
+    "layer",
+    label="Units of a layer",
+    summary="What every unit of a layer answers to in A, π(B), the merge, the naive average, and B's old slots.",
+    source="Natural exemplars: Borowski et al.: Exemplary Natural Images Explain CNN Activations (ICLR 2021)",
+    settings=LayerSettings,
+)
+def layer(subject: Subject, settings: LayerSettings) -> LayerStudy:
+    """Run every network up to the layer, once. Memory: images x units of five networks."""
+    import torch
+
+    from merging.analysis.responses import correlations, overlap, respond, response_to, tuning
+    from merging.permutation import named_tensors
+
+    place, partner = layer_of(subject, settings.layer)
+    data, answers = subject.images(settings.images), []
+    for number, slot in enumerate(SLOTS):
+        subject.report("studying", number / len(SLOTS), f"{slot}, up to {place.name}")
+        answers.append(respond(subject.graph, named_tensors(subject.nets[slot]), place, data))
+    labels = torch.cat([truth for _, truth in data])
+    strongest = [one.strongest(EXEMPLARS) for one in answers]
+    dead = torch.stack([one.dead() for one in answers])
+    alive = torch.where(dead, torch.nan, 1.0).double()
+    both = alive[:, None] * alive
+    pairs = [[overlap(first, second) for second in strongest] for first in strongest]
+    responses = [[response_to(one, images) for images in strongest] for one in answers]
+    classes = int(labels.max()) + 1
+    return LayerStudy(
+        layer=place.name,
+        slots=SLOTS,
+        partner=partner.cpu().numpy(),
+        dead=dead.cpu().numpy(),
+        peak=torch.stack([one.mean.double().amax(0) for one in answers]).cpu().numpy(),
+        overlap=(torch.stack([torch.stack(row) for row in pairs]) * both).cpu().numpy(),
+        response=(torch.stack([torch.stack(row) for row in responses]) * alive[:, None]).cpu().numpy(),
+        activation=(correlations([one.mean for one in answers]) * both).cpu().numpy(),
+        weight=incoming(subject, place).cpu().numpy(),
+        tuning=torch.stack([tuning(one, labels, classes) for one in answers]).cpu().numpy(),
+        images=data.count,
+    )
+
+
+def layer_of(subject: Subject, name: str) -> tuple[Layer, Tensor]:
+    """The layer of that name (the first that carries a group for "") and B's permutation of its units.
+
+    Raises UnknownLayer, and InvalidRequest for a layer whose units have no partner.
+    """
+    from merging.analysis.activations import groups_by_node
+
+    groups = groups_by_node(subject.graph, subject.spec)
+    named = [one for one in subject.graph.layers if one.node in groups]
+    found = subject.graph.layer(name) if name else named[0]
+    if found.node not in groups:
+        raise InvalidRequest(
+            f"The units of {found.name} are in an order of their own, so none has a partner in B. "
+            f"Choose one of {', '.join(one.name for one in named[:8])}."
+        )
+    return found, subject.partner[groups[found.node]]
+
+
+def incoming(subject: Subject, place: Layer) -> Tensor:
+    """(M, M, U) Pearson correlations of the units' incoming weights between the networks of SLOTS."""
+    import torch
+
+    from merging.analysis.responses import correlations
+    from merging.permutation import named_tensors
+
+    node = next(node for node in subject.graph.nodes if node.name == place.node)
+    sources = [subject.graph.sources.get(arg.name, "") for arg in node.all_input_nodes]
+    weights = [name for name in sources if name and len(subject.graph.shapes[name]) > 1]
+    if place.kind not in ("conv", "linear") or not weights:
+        return torch.full((len(SLOTS), len(SLOTS), place.units), torch.nan)
+    rows = [named_tensors(subject.nets[slot])[weights[0]].flatten(1).T for slot in SLOTS]
+    return correlations(rows)

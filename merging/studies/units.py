@@ -1,0 +1,188 @@
+"""Sixteen units of a layer under the magnifying glass: pictures, their noise, and who answers to whose picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from merging.errors import UnknownLayer
+from merging.results import saved
+from merging.settings import setting
+from merging.studies.layer import SLOTS, layer_of
+from merging.study import Subject, study
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from merging.graph import Layer
+
+BLOCK = 16  # units: one pass makes so many pictures
+FOLLOWS = 0.5  # of its own maximum: a unit that answers so strongly to another's pictures and images follows it
+WORDS = {
+    "died": "the merge's unit answers no image",
+    "kept": "both parents agree, and the merge follows both",
+    "blended": "the merge follows both parents, which differ",
+    "one-sided": "the merge follows one parent only",
+    "replaced": "the merge follows neither parent",
+}
+
+
+@saved
+@dataclass(frozen=True)
+class UnitsStudy:
+    """K units of a layer, in M networks (`slots`).
+
+    units: their numbers.  pictures: "first", "second" (other seed), "negative" -> (M, K, H, W, C) uint8.  cross:
+    (M, M, K) response of row's unit to column's picture, 0 as to the average image, 1 as to its strongest (means over
+    positions).  own: (M, K) to its own second picture.  pixels: (M, M, K) Pearson correlation of pictures; noise:
+    (M, K) of a unit's first and second picture.  how: the settings they were made with.
+    """
+
+    layer: str
+    units: tuple[int, ...]
+    slots: tuple[str, ...]
+    pictures: dict[str, np.ndarray]
+    cross: np.ndarray
+    own: np.ndarray
+    pixels: np.ndarray
+    noise: np.ndarray
+    how: dict[str, object]
+
+
+@dataclass(frozen=True)
+class UnitsSettings:
+    """Which units, and how their pictures are made."""
+
+    layer: str = setting("", label="Layer", help="Torch name; the first with units if empty.")
+    first: int = setting(0, low=0, high=1_000_000, label="First unit", help="Sixteen units from this one on.")
+    steps: int = setting(256, low=16, high=4096, label="Steps", help="Optimisation steps of a picture.")
+    negative: bool = setting(True, label="Negative direction", help="Also make what the units are against.")
+
+
+def follows(picture: float, exemplars: float) -> float:
+    """How much a unit follows another: the mean of its responses to that one's picture and strongest images, where 0
+    is its response to the average image and 1 its largest, each counted from 0 to 1.
+
+    What is not a number is left out; NaN where both are.
+    """
+    known = [min(max(value, 0.0), 1.0) for value in (picture, exemplars) if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def fate(dead: bool, r_a: float, r_b: float, agree: float) -> str:
+    """A word of WORDS. dead: the merge's unit; r_a, r_b: how much it follows A's and pi(B)'s; agree: how much these
+    follow each other (mean of both ways). The threshold is FOLLOWS."""
+    if dead:
+        return "died"
+    to_a, to_b = (not np.isnan(r) and r >= FOLLOWS for r in (r_a, r_b))
+    if to_a and to_b:
+        return "kept" if agree >= FOLLOWS else "blended"
+    return "one-sided" if to_a or to_b else "replaced"
+
+
+@study(
+    "units",
+    label="Pictures of units, compared",
+    summary="Pictures of 16 units in every network with two seeds, and how strongly each network answers to them.",
+    source="Olah et al. 2017 (pictures); seed noise and cross-activation as in this program's documentation",
+    settings=UnitsSettings,
+)
+def units(subject: Subject, settings: UnitsSettings) -> UnitsStudy:
+    """Five networks' pictures of the same slots; pi(B)'s are looked up from B's. Raises UnknownLayer beyond the end."""
+    from merging.analysis.picture_parts import PictureSettings, pixel_correlation
+    from merging.settings import settings_dict
+
+    place, partner = layer_of(subject, settings.layer)
+    numbers = tuple(range(settings.first, min(settings.first + BLOCK, place.units)))
+    if not numbers:
+        raise UnknownLayer(f"{place.name} has units 0 to {place.units - 1}; there is none from {settings.first} on.")
+    ways = {"first": (0, False), "second": (1, False)} | ({"negative": (0, True)} if settings.negative else {})
+    made, passes = {}, 5 * len(ways)
+    for number, (name, (seed, negative)) in enumerate(ways.items()):
+        piece = subject.part(0.95 * 5 * number / passes, 0.95 * 5 * (number + 1) / passes)
+        how = PictureSettings(steps=settings.steps, negative=negative)
+        made[name] = pictures_of(subject, place, partner, numbers, how, subject.seed + seed, piece)
+    cross, own = answers_to(subject, place, numbers, made["first"], made["second"])
+    pixels = np.array([[pixel_correlation(x, y) for y in made["first"]] for x in made["first"]])
+    noise = np.array([pixel_correlation(x, y) for x, y in zip(made["first"], made["second"], strict=True)])
+    told: dict[str, object] = {
+        **settings_dict(PictureSettings(steps=settings.steps)),
+        "seeds": (subject.seed, subject.seed + 1),
+    }
+    return UnitsStudy(
+        place.name,
+        numbers,
+        SLOTS,
+        {name: np.round(255 * np.clip(pixels, 0, 1)).astype(np.uint8) for name, pixels in made.items()},
+        cross,
+        own,
+        pixels,
+        noise,
+        told,
+    )
+
+
+def pictures_of(
+    subject: Subject,
+    place: Layer,
+    partner: Tensor,
+    numbers: tuple[int, ...],
+    how: object,
+    seed: int,
+    report: Callable[..., None],
+) -> np.ndarray:
+    """(M, K, H, W, C) float32 in 0..1: at most 16 units' pictures in every network of SLOTS, 5 passes at most."""
+    from merging.analysis.feature_images import render
+    from merging.analysis.picture_parts import PictureSettings
+    from merging.permutation import named_tensors
+
+    assert isinstance(how, PictureSettings)
+    shape = tuple(subject.graph.record.values[subject.graph.input][1:])
+    moved = tuple(int(partner[unit]) for unit in numbers)
+    asked = {"A": ("A", numbers), "pi(B)": ("B", moved), "merge": ("merge", numbers), "naive": ("naive", numbers)}
+    asked["B"] = ("B", numbers)
+    if not subject.exact:
+        asked["pi(B)"] = ("pi(B)", numbers)
+    found = []
+    for number, slot in enumerate(SLOTS):
+        net, chosen = asked[slot]
+        report("rendering", number / len(SLOTS), f"pictures of {slot}")
+        pictures = render(
+            subject.graph,
+            named_tensors(subject.nets[net]),
+            place.name,
+            chosen,
+            input_shape=shape,
+            settings=how,
+            seed=seed,
+        )
+        found.append([picture.pixels for picture in pictures])
+    return np.array(found, np.float32)
+
+
+def answers_to(
+    subject: Subject, place: Layer, numbers: tuple[int, ...], first: np.ndarray, second: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(M, M, K) `cross` and (M, K) `own` of UnitsStudy, for pictures (M, K, H, W, C)."""
+    import torch
+
+    from merging.analysis.responses import relative, respond
+    from merging.permutation import named_tensors
+
+    like = next(subject.nets["A"].parameters())
+    shown = [torch.from_numpy(p.reshape(-1, *p.shape[2:])).permute(0, 3, 1, 2).to(like) for p in (first, second)]
+    slots, count = len(SLOTS), len(numbers)
+    chosen = torch.arange(count)
+    cross, own = np.empty((slots, slots, count)), np.empty((slots, count))
+    data = subject.images(2000)
+    for row, slot in enumerate(SLOTS):
+        tensors = named_tensors(subject.nets[slot])
+        known = respond(subject.graph, tensors, place, data).mean[:, list(numbers)]
+        both = [respond(subject.graph, tensors, place, images).mean[:, list(numbers)] for images in shown]
+        first_of, second_of = (relative(one, known).view(slots, count, count)[:, chosen, chosen] for one in both)
+        cross[row], own[row] = first_of.cpu().numpy(), second_of[row].cpu().numpy()
+        subject.report("studying", 0.95 + 0.05 * (row + 1) / slots, f"{slot} answers to the pictures")
+    return cross, own
