@@ -206,7 +206,7 @@ def saved(kind: V) -> V:
 def save(value: Any) -> bytes:
     """A result value as bytes: a zip of `value.json` and one `.npy` an array. The same value gives the same bytes."""
     arrays: list[np.ndarray] = []
-    text = json.dumps(_plain(value, arrays), sort_keys=True, allow_nan=True)
+    text = json.dumps(_plain(value, arrays), allow_nan=True)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         _write(archive, "value.json", text.encode())

@@ -43,7 +43,7 @@ class Axes:
         width, size = _dot(along, along) ** 0.5, _dot(across, across) ** 0.5
         x = _dot(along, across) / width if width else 0.0
         height = max(size**2 - x**2, 0.0) ** 0.5
-        if not height > 1e-6 * max(width, size):
+        if not min(width, height) > 1e-6 * max(width, size):
             raise IncompatibleModels(
                 "The three networks lie on one line, so there is no plane through them: B and π(B) are the same, or "
                 "one of them is A. Choose an alignment that moves units."

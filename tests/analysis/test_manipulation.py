@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from merging.analysis.manipulation import classifier_of, rescale, translate
+from merging.errors import UnsupportedOperation
+from merging.graph import export
+from tests.pairs import SHAPE, blobs, structure, trained
+
+DATA = blobs(300, 1)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return classifier_of(structure("mlp")[0], trained("mlp", 0), DATA)
+
+
+def test_the_classifiers_input_gives_the_networks_answer(found):
+    with torch.no_grad():
+        logits = torch.cat([trained("mlp", 0)(images) for images, _ in DATA])
+    torch.testing.assert_close((found.inputs @ found.weight.T + found.bias).float(), logits, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["classes", "image", "unit"])
+def test_cka_moves_and_the_answers_do_not(found, kind):
+    image = torch.zeros(300, dtype=torch.bool)
+    image[0] = True
+    trail = {
+        "classes": lambda: translate(found, found.labels < 2, 0),
+        "image": lambda: translate(found, image, 0),
+        "unit": lambda: rescale(found, int(found.inputs.var(0).argmax())),
+    }[kind]()
+    assert trail.cka[0] == pytest.approx(1)
+    assert trail.cka[-1] < 0.9
+    assert np.ptp(trail.accuracy) == 0
+    assert trail.moved.max() < 1e-9
+    assert trail.cka[-1] == pytest.approx(trail.limit, abs=0.05)
+
+
+def test_neighbours_survive_what_fools_cka(found):
+    trail = translate(found, found.labels < 2, 0)
+    assert trail.cka[-1] < 0.8
+    assert trail.neighbours[-1] > 0.9
+
+
+def test_a_classifier_that_sees_everything_is_refused():
+    """Four features, five classes."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 5)).eval()
+    seen = classifier_of(export(net, torch.rand(2, *SHAPE)), net, DATA)
+    with pytest.raises(UnsupportedOperation, match="every direction"):
+        translate(seen, seen.labels < 2, 0)
+
+
+def test_a_network_without_a_linear_end_is_refused():
+    net = nn.Sequential(nn.Conv2d(1, 5, 8), nn.Flatten()).eval()
+    with pytest.raises(UnsupportedOperation, match="linear layer"):
+        classifier_of(export(net, torch.rand(2, *SHAPE)), net, DATA)

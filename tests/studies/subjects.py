@@ -1,0 +1,46 @@
+"""Subjects of studies made from the small trained nets of the tests."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from torch import nn
+
+from merging.merge import prepare
+from merging.permutation import permute, with_tensors
+from merging.problem import Alignment, Problem
+from merging.study import Subject
+from tests.pairs import blobs, problem, structure, trained
+
+
+@cache
+def merged(kind: str = "cnn", seed: int = 0) -> Subject:
+    """Two trained nets of a kind, merged by activation matching, with images."""
+    return of(kind, trained(kind, 0), trained(kind, 1), seed)
+
+
+def of(kind: str, a: nn.Module, b: nn.Module, seed: int = 0) -> Subject:
+    """A subject as a worker makes it of two nets."""
+    graph, spec = structure(kind)
+    prepared = prepare([a, b], align="activation-matching", data=blobs(300), seed=seed)
+    alignment: Alignment = prepared.alignment
+    aligned = permute(b, spec, alignment.permutations[1])
+    nets = {
+        "A": a,
+        "B": b,
+        "pi(B)": aligned,
+        "naive": mean(kind, a, b),
+        "average": mean(kind, a, aligned),
+        "merge": mean(kind, a, aligned),
+    }
+    data = {"train": blobs(300), "test": blobs(300, 1)}
+    return Subject(nets, graph, spec, alignment.permutations[1], True, data, seed)
+
+
+def mean(kind: str, a: nn.Module, b: nn.Module) -> nn.Module:
+    """The plain average."""
+    from merging.methods import find
+
+    asked: Problem = problem(kind, (a, b))
+    average = find("combine", "average")
+    return with_tensors(a, average.run(asked, average.settings())((0.5, 0.5)))
