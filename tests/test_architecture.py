@@ -20,7 +20,14 @@ EVERY_FILE = [*FILES, ROOT / "start.py", *sorted(ROOT.glob("benchmarks/*.py")), 
 # What the web process may import of the library. Nothing among it loads torch, Ray or lucent.
 WEB = (
     *("merging.errors", "merging.settings", "merging.methods", "merging.recipes"),
-    *("merging.results", "merging.verdict", "merging.figures", "merging.study", "merging.studies"),
+    *(
+        "merging.results",
+        "merging.verdict",
+        "merging.verdict_why",
+        "merging.figures",
+        "merging.study",
+        "merging.studies",
+    ),
     *(
         "merging.work.request",
         "merging.work.request_parts",
@@ -36,7 +43,7 @@ WEB = (
 )
 ROOMS_ABOVE = (
     *("merging.analysis", "merging.zoo", "merging.work", "merging.figures", "merging.cli"),
-    *("merging.study", "merging.studies", "merging.verdict", "merging.verdict_many"),
+    *("merging.study", "merging.studies", "merging.verdict", "merging.verdict_many", "merging.verdict_why"),
 )
 
 WHAT = "merging.__version__"
@@ -48,12 +55,16 @@ LAWS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "merging.methods": (("merging.errors", "merging.settings"), set()),
     "merging.recipes": (("merging.methods",), set()),
     "merging.study": (("merging.errors", "merging.settings", "merging.problem", "merging.results", "CORE"), {"torch"}),
-    "merging.studies": (("CORE", "merging.results", "merging.study", "merging.analysis"), {"torch", "numpy"}),
+    "merging.studies": (
+        ("CORE", "merging.results", "merging.study", "merging.studies", "merging.analysis"),
+        {"torch", "numpy"},
+    ),
     "merging.results": (("merging.errors",), {"numpy"}),
     "merging.verdict": (
         ("merging.results", "merging.methods", "merging.verdict_many", "merging.figures.numbers"),
         {"numpy"},
     ),
+    "merging.verdict_why": (("merging.results", "merging.studies", "merging.figures.numbers"), {"numpy"}),
     "merging.verdict_many": (("merging.results", "merging.figures.numbers"), set()),
     "merging.figures": (("merging.results", "merging.studies", "merging.figures"), {"numpy", "plotly"}),
     "merging.analysis": (("CORE", "merging.results", "merging.analysis"), {"torch", "numpy", "lucent"}),

@@ -90,7 +90,8 @@ def _look(job_id: str) -> None:
     if job is None or not job.open:
         st.rerun(scope="app")
         return
-    with st.container(border=True, key=f"progress {job.id[:12]}"):
+    kind = "studying" if job.kind == "study" else "progress"
+    with st.container(border=True, key=f"{kind} {job.id[:12]}"):
         st.progress(min(max(job.fraction, 0.0), 1.0), text=progress_words(job))
         st.markdown("  \n".join(stage_lines(job)))
         if job.state == "queued" and not ledger().workers():

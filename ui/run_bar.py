@@ -21,6 +21,13 @@ from ui.screens import address, go, link
 from ui.state import ledger, owner
 from ui.words import meaning
 
+VIEWS = {
+    "merge": "Curve",
+    "similarity": "Similarity",
+    "neurons": "Neurons",
+    "why": "Why",
+    "landscape": "Landscape",
+}
 GOOD = 1e-6  # relative difference of outputs, as the merge itself demands
 
 
@@ -35,7 +42,7 @@ def run_bar(job: Job, report: MergeReport | None, here: str) -> None:
             if report is not None:
                 _equivalence(report, find("align", request.align).permutes)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            for key, label in (("merge", "Curve"), ("similarity", "Similarity"), ("neurons", "Neurons")):
+            for key, label in VIEWS.items():
                 if key != here:
                     link(key, label, run=job.id[:PREFIX])
             _actions(job, request, report, here)

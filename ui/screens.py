@@ -13,6 +13,8 @@ SCREENS = {
     "merge": ("Merge", ":material/merge:"),
     "similarity": ("Similarity", ":material/grid_on:"),
     "neurons": ("Neurons", ":material/blur_on:"),
+    "why": ("Why", ":material/psychology_alt:"),
+    "landscape": ("Landscape", ":material/landscape:"),
     "compare": ("Compare", ":material/leaderboard:"),
     "models": ("Models", ":material/deployed_code:"),
     "jobs": ("Jobs", ":material/list_alt:"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import streamlit as st
@@ -52,6 +53,21 @@ def exemplar_sheet(
         if layer.patch < 1:
             _frame(tile, place, layer.patch)
         sheet.paste(tile, (at % columns * SIDE + 2, at // columns * SIDE + 2))
+    out = io.BytesIO()
+    sheet.save(out, "PNG")
+    return out.getvalue()
+
+
+def labelled_sheet(images: ImageSet, numbers: Sequence[int], words: Sequence[str], columns: int) -> bytes:
+    """Images of the data set as PNG, row by row, each with its words beneath."""
+    rows, line = math.ceil(len(numbers) / columns), 16
+    sheet = Image.new("RGB", (columns * SIDE, rows * (SIDE + line)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for at, (number, text) in enumerate(zip(numbers, words, strict=True)):
+        left, top = at % columns * SIDE + 2, at // columns * (SIDE + line) + 2
+        tile = _image(np.moveaxis(images.images[number], 0, -1)).convert("RGB").resize((SIDE - 4, SIDE - 4), 0)
+        sheet.paste(tile, (left, top))
+        draw.text((left, top + SIDE - 4), text.replace("→", ">"), fill="black")
     out = io.BytesIO()
     sheet.save(out, "PNG")
     return out.getvalue()

@@ -60,6 +60,27 @@ WORDS: dict[str, str] = {
     ),
     "exemplars": "The images of the data set to which the unit responds most.",
     "B, old slot": "B's unit that stood at this place before re-ordering: what the naive average mixes with A's unit.",
+    "variance collapse": (
+        "Averaged weights give activations that vary less than the parents', layer after layer (Jordan et al. 2023)."
+    ),
+    "share of the barrier": (
+        "How many nats of the barrier a layer causes: the mean rise of the loss when its weights, too, are averaged, "
+        "over all orders in which layers could be (Shapley value); shares sum to the barrier."
+    ),
+    "alignment of singular vectors": (
+        "How nearly two weights' singular vectors point the same way, weighted by their singular values: 1 where equal "
+        "up to scale, about 0 for unrelated weights (Ito et al. 2025)."
+    ),
+    "leverage": "The share of all squared length of a layer's representations that one image has.",
+    "permutation null": "What CKA gives when the images of one layer are shuffled: its level by chance.",
+    "mutual nearest neighbours": (
+        "The share of each image's ten nearest neighbours in one layer that are also its neighbours in the other."
+    ),
+    "cross-activation": (
+        "How strongly one network's unit responds to a picture made for another's: 0 as to the average image, 1 as to "
+        "its strongest."
+    ),
+    "seed noise": "How far apart two pictures of the same unit are that differ only in the random start.",
     "further networks": ("More networks for the same merge, up to ten; each is aligned to A, or all of them together."),
     "base network": "The network that all experts were trained from; what each has learned since is merged into it.",
     "seed": "The number that all random choices of a run or a training start from.",

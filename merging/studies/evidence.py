@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from merging.studies.layer import EXEMPLARS, SLOTS, layer_of
 from merging.studies.units import answers_to, pictures_of
 from merging.study import Subject, study
 
+if TYPE_CHECKING:
+    from merging.graph import Layer
+
 MEASURES = {
     "cross": "response to the parent's picture (0: average image, 1: strongest)",
     "overlap": "share of the nine strongest images in common",
@@ -19,6 +23,7 @@ MEASURES = {
 }
 ROWS = ("merge", "naive", "parents", "noise")
 RESAMPLES = 1000
+IMAGES = 2000
 
 
 @saved
@@ -72,63 +77,64 @@ class EvidenceSettings:
 def evidence(subject: Subject, settings: EvidenceSettings) -> Evidence:
     """Ten passes of pictures a layer. Memory: images x units of one layer in five networks."""
     from merging.analysis.activations import groups_by_node
-    from merging.analysis.picture_parts import PictureSettings, pixel_correlation
-    from merging.analysis.responses import correlations, overlap, respond
-    from merging.permutation import named_tensors
 
     groups = groups_by_node(subject.graph, subject.spec)
     weighty = [one for one in subject.graph.layers if one.node in groups and one.kind in ("conv", "linear")]
     every = np.unique(np.linspace(0, len(weighty) - 1, min(settings.layers, len(weighty))).round().astype(int))
-    layers, data, rng = [weighty[at] for at in every], subject.images(2000), np.random.default_rng(subject.seed)
-    columns: dict[str, dict[str, list[np.ndarray]]] = {m: {row: [] for row in ROWS} for m in MEASURES}
-    where, numbers, match = [], [], []
-    for at, place in enumerate(layers):
-        piece = subject.reported(at / len(layers), (at + 1) / len(layers))
-        partner = layer_of(subject, place.name)[1]
-        answers = [respond(subject.graph, named_tensors(subject.nets[slot]), place, data) for slot in SLOTS]
-        alive = np.flatnonzero(~(answers[0].dead() | answers[1].dead()).cpu().numpy())
-        if len(alive) == 0:
-            continue
-        drawn = np.sort(rng.permutation(alive)[: settings.units])
-        chosen = tuple(drawn.tolist())
-        made = [
-            pictures_of(
-                piece,
-                place,
-                partner,
-                chosen,
-                PictureSettings(steps=settings.steps),
-                subject.seed + more,
-                piece.part(0.48 * more, 0.48 * (more + 1)),
-            )
-            for more in (0, 1)
-        ]
-        cross, own = answers_to(piece, place, chosen, *made)
-        strongest = [one.strongest(EXEMPLARS) for one in answers]
-        shared = [[overlap(x, y).cpu().numpy()[drawn] for y in strongest] for x in strongest]
-        pixels = [[pixel_correlation(x, y) for y in made[0]] for x in made[0]]
-        noise = [pixel_correlation(x, y) for x, y in zip(*made, strict=True)]
-        unknown = np.full(len(drawn), np.nan)
-        for measure, table, again in (
-            ("cross", cross, (own[0] + own[1]) / 2),
-            ("overlap", shared, unknown),
-            ("pixels", pixels, (noise[0] + noise[1]) / 2),
-        ):
-            for row, values in _rows(np.array(table), again).items():
-                columns[measure][row].append(values)
-        where.append(np.full(len(drawn), at))
-        numbers.append(drawn)
-        match.append(correlations([answers[0].mean, answers[1].mean])[0, 1].cpu().numpy()[drawn])
+    layers, rng = [weighty[at] for at in every], np.random.default_rng(subject.seed)
+    pieces = [subject.reported(at / len(layers), (at + 1) / len(layers)) for at in range(len(layers))]
+    sampled = [_sampled(piece, place, settings, rng) for piece, place in zip(pieces, layers, strict=True)]
     return Evidence(
         layers=tuple(one.name for one in layers),
-        layer=np.concatenate(where),
-        unit=np.concatenate(numbers),
-        match=np.concatenate(match),
-        values={m: {row: np.concatenate(values) for row, values in rows.items()} for m, rows in columns.items()},
-        images=data.count,
+        layer=np.concatenate([np.full(len(one.unit), at) for at, one in enumerate(sampled)]),
+        unit=np.concatenate([one.unit for one in sampled]),
+        match=np.concatenate([one.match for one in sampled]),
+        values={
+            measure: {row: np.concatenate([one.values[measure][row] for one in sampled]) for row in ROWS}
+            for measure in MEASURES
+        },
+        images=subject.images(IMAGES).count,
         steps=settings.steps,
         seed=subject.seed,
     )
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    """Some units of one layer: (K,) numbers and match correlations, measure -> row -> (K,)."""
+
+    unit: np.ndarray
+    match: np.ndarray
+    values: dict[str, dict[str, np.ndarray]]
+
+
+def _sampled(subject: Subject, place: Layer, settings: EvidenceSettings, rng: np.random.Generator) -> _Sampled:
+    """Units that live in both parents, drawn at random, in all measures."""
+    from merging.analysis.picture_parts import PictureSettings, pixel_correlation
+    from merging.analysis.responses import correlations, overlap, respond
+    from merging.permutation import named_tensors
+
+    data, partner = subject.images(IMAGES), layer_of(subject, place.name)[1]
+    answers = [respond(subject.graph, named_tensors(subject.nets[slot]), place, data) for slot in SLOTS]
+    alive = np.flatnonzero(~(answers[0].dead() | answers[1].dead()).cpu().numpy())
+    drawn = np.sort(rng.permutation(alive)[: settings.units])
+    nothing = np.full(len(drawn), np.nan)
+    if len(drawn) == 0:
+        return _Sampled(drawn, nothing, {measure: dict.fromkeys(ROWS, nothing) for measure in MEASURES})
+    how, chosen = PictureSettings(steps=settings.steps), tuple(drawn.tolist())
+    seeds = ((subject.seed, subject.part(0.0, 0.48)), (subject.seed + 1, subject.part(0.48, 0.96)))
+    made = [pictures_of(subject, place, partner, chosen, how, seed, report) for seed, report in seeds]
+    cross, own = answers_to(subject, place, chosen, *made)
+    strongest = [one.strongest(EXEMPLARS) for one in answers]
+    shared = np.array([[overlap(x, y).cpu().numpy()[drawn] for y in strongest] for x in strongest])
+    pixels = np.array([[pixel_correlation(x, y) for y in made[0]] for x in made[0]])
+    noise = [pixel_correlation(x, y) for x, y in zip(*made, strict=True)]
+    values = {
+        "cross": _rows(cross, (own[0] + own[1]) / 2),
+        "overlap": _rows(shared, nothing),
+        "pixels": _rows(pixels, (noise[0] + noise[1]) / 2),
+    }
+    return _Sampled(drawn, correlations([one.mean for one in answers[:2]])[0, 1].cpu().numpy()[drawn], values)
 
 
 def _rows(table: np.ndarray, noise: np.ndarray) -> dict[str, np.ndarray]:

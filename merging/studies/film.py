@@ -18,6 +18,9 @@ from merging.study import Subject, study
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from merging.analysis.picture_parts import PictureSettings
+    from merging.graph import Layer
+
 NOISE = 1e-7  # relative change of every weight in the control
 STARTS = ("cold", "warm", "control")
 
@@ -63,12 +66,7 @@ class FilmSettings:
 )
 def film(subject: Subject, settings: FilmSettings) -> Film:
     """Three passes of 16 pictures a lambda and line. Memory: the pictures, and one network's tensors."""
-    import torch
-
-    from merging.analysis.feature_images import Artist
     from merging.analysis.picture_parts import PictureSettings
-    from merging.analysis.responses import relative, respond
-    from merging.permutation import named_tensors
     from merging.settings import settings_dict
 
     place, _ = layer_of(subject, settings.layer)
@@ -76,33 +74,47 @@ def film(subject: Subject, settings: FilmSettings) -> Film:
     if not numbers:
         raise UnknownLayer(f"{place.name} has units 0 to {place.units - 1}; there is none from {settings.first} on.")
     lambdas, how = np.linspace(0, 1, settings.points), PictureSettings(steps=settings.steps)
-    shape, data = tuple(subject.graph.record.values[subject.graph.input][1:]), subject.images(500)
-    a, total, done = named_tensors(subject.nets["A"]), 2 * len(lambdas) * len(STARTS), 0
     found = Film(place.name, numbers, lambdas, {}, {}, {}, {}, {**settings_dict(how), "seed": subject.seed})
-    for line, end in LINES.items():
-        b, spectrum = named_tensors(subject.nets[end]), None
-        frames: dict[str, list[np.ndarray]] = {start: [] for start in STARTS}
-        strength: dict[str, list[np.ndarray]] = {start: [] for start in STARTS}
-        for weight in lambdas.tolist():
-            tensors = {n: t.lerp(b[n], weight) if t.is_floating_point() else t for n, t in a.items()}
-            for start in STARTS:
-                used = _changed(tensors, subject.seed) if start == "control" else tensors
-                artist = Artist.of(subject.graph, used, place.name, input_shape=shape, settings=how, seed=subject.seed)
-                pictures, ended = artist.draw(list(numbers), start=spectrum if start == "warm" else None)
-                spectrum = ended if start == "warm" else spectrum
-                pixels = np.array([picture.pixels for picture in pictures], np.float32)
-                shown = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(artist.paint.scale)
-                known, answer = (respond(subject.graph, used, place, x).mean[:, list(numbers)] for x in (data, shown))
-                strength[start].append(relative(answer, known).diagonal().cpu().numpy())
-                frames[start].append(pixels)
-                done += 1
-                subject.report("studying", done / total, f"{line} line, λ = {weight:.2f}, {start} start")
-        stacked = {start: np.array(one) for start, one in frames.items()}
-        found.pictures[line] = {s: np.round(255 * np.clip(one, 0, 1)).astype(np.uint8) for s, one in stacked.items()}
-        found.step[line] = {start: _steps(one) for start, one in stacked.items()}
-        found.control[line] = _alike(stacked["cold"], stacked["control"])
-        found.strength[line] = {start: np.array(one) for start, one in strength.items()}
+    for number, line in enumerate(LINES):
+        piece = subject.reported(number / len(LINES), (number + 1) / len(LINES))
+        frames, strength = _shot(piece, place, numbers, line, lambdas, how)
+        found.pictures[line] = {s: np.round(255 * np.clip(one, 0, 1)).astype(np.uint8) for s, one in frames.items()}
+        found.step[line] = {start: _steps(one) for start, one in frames.items()}
+        found.control[line] = _alike(frames["cold"], frames["control"])
+        found.strength[line] = strength
     return found
+
+
+def _shot(
+    subject: Subject, place: Layer, numbers: tuple[int, ...], line: str, lambdas: np.ndarray, how: PictureSettings
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """One line: start -> pictures (P, K, H, W, C) in 0..1, and start -> strength (P, K)."""
+    import torch
+
+    from merging.analysis.feature_images import Artist
+    from merging.analysis.responses import relative, respond
+    from merging.permutation import named_tensors
+
+    a, b = (named_tensors(subject.nets[name]) for name in ("A", LINES[line]))
+    shape, data, units = tuple(subject.graph.record.values[subject.graph.input][1:]), subject.images(500), list(numbers)
+    frames: dict[str, list[np.ndarray]] = {start: [] for start in STARTS}
+    strength: dict[str, list[np.ndarray]] = {start: [] for start in STARTS}
+    spectrum = None
+    for at, weight in enumerate(lambdas.tolist()):
+        tensors = {n: t.lerp(b[n], weight) if t.is_floating_point() else t for n, t in a.items()}
+        for number, start in enumerate(STARTS):
+            share = (at * len(STARTS) + number) / (len(lambdas) * len(STARTS))
+            subject.report("studying", share, f"{line} line, λ = {weight:.2f}, {start} start")
+            used = _changed(tensors, subject.seed) if start == "control" else tensors
+            artist = Artist.of(subject.graph, used, place.name, input_shape=shape, settings=how, seed=subject.seed)
+            pictures, ended = artist.draw(units, start=spectrum if start == "warm" else None)
+            spectrum = ended if start == "warm" else spectrum
+            pixels = np.array([picture.pixels for picture in pictures], np.float32)
+            shown = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(artist.paint.scale)
+            known, answer = (respond(subject.graph, used, place, x).mean[:, units] for x in (data, shown))
+            strength[start].append(relative(answer, known).diagonal().cpu().numpy())
+            frames[start].append(pixels)
+    return {s: np.array(one) for s, one in frames.items()}, {s: np.array(one) for s, one in strength.items()}
 
 
 def _changed(tensors: dict[str, Tensor], seed: int) -> dict[str, Tensor]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from merging.results import Metrics, saved
 from merging.settings import setting
 from merging.study import Subject, study
+
+if TYPE_CHECKING:
+    from merging.analysis.spectra import Alike
+    from merging.data import Batches
 
 NETS = ("A", "pi(B)", "naive", "average", "merge")
 LOST = 24  # images shown
@@ -73,33 +78,26 @@ def why(subject: Subject, settings: WhySettings) -> Why:
     from merging.analysis.answers import answers
     from merging.analysis.attribution import attribute
     from merging.analysis.evaluation import ensemble, evaluate
-    from merging.analysis.spectra import compare_weights
-    from merging.analysis.variance import variances
     from merging.permutation import named_tensors
 
     nets, data = subject.nets, subject.images(settings.images)
-    half = subject.images(max(settings.images // 2, 100))
-    average = named_tensors(nets["average"])
-    found = attribute(
-        nets["A"], nets["pi(B)"], average, half, orders=settings.orders, seed=subject.seed, report=subject.part(0, 0.7)
-    )
+    half, average = subject.images(max(settings.images // 2, 100)), named_tensors(nets["average"])
+    how: dict[str, Any] = {"orders": settings.orders, "seed": subject.seed, "report": subject.part(0, 0.7)}
+    found = attribute(nets["A"], nets["pi(B)"], average, half, **how)
     subject.report("studying", 0.7, "how widely units vary")
-    spread = {name: [float(v.mean()) for v in variances(subject.graph, nets[name], data)] for name in NETS}
-    parents = (np.array(spread["A"]) + np.array(spread["pi(B)"])) / 2
+    variance = _variance(subject, data)
     subject.report("studying", 0.85, "weights and answers")
-    weights = [{name: p.detach() for name, p in nets[net].named_parameters()} for net in ("A", "B", "pi(B)")]
-    pairs = [compare_weights(weights[0], other) for other in weights[1:]]
-    parts = [nets["A"], nets["B"]]
+    pairs, parents = _spectra(subject), [nets["A"], nets["B"]]
     said = {name: answers([net], data) for name, net in nets.items() if name != "pi(B)"}
-    said["ensemble"] = answers(parts, data)
+    said["ensemble"] = answers(parents, data)
+    scores = {name: evaluate(nets[name], data) for name in said if name != "ensemble"}
     right = {name: one.right for name, one in said.items()}
     lost = np.flatnonzero(right["A"] & right["B"] & ~right["merge"])
     lost = lost[np.argsort(-said["merge"].confidence[lost], kind="stable")]
     numbers = data.order.numpy() if data.order is not None else np.arange(data.count)
-    scores = {name: evaluate(net, data) for name, net in nets.items() if name in said}
     return Why(
         layers=tuple(layer.name for layer in subject.graph.layers),
-        variance={name: _ratio(np.array(values), parents) for name, values in spread.items()},
+        variance=variance,
         blocks=found.blocks,
         share=found.share,
         error=found.error,
@@ -108,7 +106,7 @@ def why(subject: Subject, settings: WhySettings) -> Why:
         weights=tuple(one.name for one in pairs[0]),
         alignment=np.array([[one.alignment for one in pair] for pair in pairs]),
         distance=np.array([[one.distance for one in pair] for pair in pairs]),
-        scores=scores | {"ensemble": ensemble(parts, data)},
+        scores=scores | {"ensemble": ensemble(parents, data)},
         confidence={name: float(one.confidence.mean()) for name, one in said.items()},
         calibration={name: one.calibration() for name, one in said.items()},
         lost=tuple(numbers[lost[:LOST]].tolist()),
@@ -118,6 +116,22 @@ def why(subject: Subject, settings: WhySettings) -> Why:
         gained_count=int((~right["A"] & ~right["B"] & right["merge"]).sum()),
         images=data.count,
     )
+
+
+def _variance(subject: Subject, data: Batches) -> dict[str, np.ndarray]:
+    from merging.analysis.variance import variances
+
+    spread = {n: np.array([float(v.mean()) for v in variances(subject.graph, subject.nets[n], data)]) for n in NETS}
+    parents = (spread["A"] + spread["pi(B)"]) / 2
+    return {name: _ratio(values, parents) for name, values in spread.items()}
+
+
+def _spectra(subject: Subject) -> list[tuple[Alike, ...]]:
+    """A's weights with B's, and with pi(B)'s."""
+    from merging.analysis.spectra import compare_weights
+
+    weights = [{n: p.detach() for n, p in subject.nets[net].named_parameters()} for net in ("A", "B", "pi(B)")]
+    return [compare_weights(weights[0], other) for other in weights[1:]]
 
 
 def _ratio(values: np.ndarray, parents: np.ndarray) -> np.ndarray:

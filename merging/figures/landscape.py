@@ -1,0 +1,73 @@
+"""The plane of weights through A, B and pi(B), as contours with the networks marked."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+
+from merging.figures import numbers
+from merging.figures.palette import STYLES, figure
+from merging.studies.landscape import Landscape
+
+NAMES = {"A": "A", "B": "B", "pi(B)": "π(B)", "naive": "naive average", "merge": "merge"}
+PLACES = {"A": "bottom left", "B": "bottom right", "pi(B)": "top center", "naive": "bottom center", "merge": "top left"}
+CEILING = 4.0  # of the loss, in its median: beyond, a plane is one dark wall
+
+
+def landscape_figure(found: Landscape, metric: str) -> go.Figure:
+    """metric: "loss" or "accuracy". One unit is as long on both axes; the lines from A to B and to pi(B) are drawn."""
+    values = 100 * found.accuracy if metric == "accuracy" else found.loss
+    high = float(np.nanmax(values))
+    if metric == "loss":
+        high = min(high, CEILING * float(np.nanmedian(values)))
+    title = "Accuracy (%)" if metric == "accuracy" else "Loss (nats)"
+    parts = [
+        f"{NAMES[name]} {numbers.accuracy(point[4]) if metric == 'accuracy' else numbers.loss(point[3])}"
+        for name, point in found.points.items()
+    ]
+    fig = figure(
+        f"{title} on the plane of weights through A, B and π(B): {', '.join(parts)}.",
+        height=560,
+        x={"title": "distance in weights from A towards B"},
+        y={"title": "distance in weights, orthogonal", "scaleanchor": "x", "scaleratio": 1},
+        showlegend=False,
+    )
+    fig.add_contour(
+        z=np.minimum(values, high),
+        x=found.x,
+        y=found.y,
+        customdata=np.where(found.measured, "", " (between equal neighbours)"),
+        colorscale="Viridis" if metric == "accuracy" else "Viridis_r",
+        contours={"coloring": "heatmap"},
+        ncontours=18,
+        line={"width": 0.6, "color": "rgba(255,255,255,0.55)"},
+        colorbar={"title": {"text": title, "side": "top"}, "thickness": 10},
+        hovertemplate="(%{x:.1f}, %{y:.1f}): %{z:.3g}%{customdata}<extra></extra>",
+    )
+    _add_marks(fig, found)
+    return fig
+
+
+def _add_marks(fig: go.Figure, found: Landscape) -> None:
+    """The two lines from A, and the networks."""
+    for end, style in (("B", STYLES["naive"]), ("pi(B)", STYLES["aligned"])):
+        (x0, y0), (x1, y1) = found.points["A"][:2], found.points[end][:2]
+        fig.add_scatter(
+            x=[x0, x1], y=[y0, y1], mode="lines", line={"color": "white", "dash": style.dash, "width": 2},
+            hoverinfo="skip", meta=f"line {end}",
+        )  # fmt: skip
+    for name, (x, y, off, loss, accuracy) in found.points.items():
+        style = STYLES[name]
+        fig.add_scatter(
+            x=[x],
+            y=[y],
+            mode="markers+text",
+            text=[f"<b>{NAMES[name]}</b>"],
+            textposition=PLACES[name],
+            textfont={"color": "white", "shadow": "0 0 4px black, 0 0 4px black"},
+            marker={**style.marker(13), "line": {"width": 1.5, "color": "white"}},
+            hovertemplate=f"{NAMES[name]}: loss {numbers.loss(loss)}, accuracy {numbers.accuracy(accuracy)}"
+            + (f", {off:.1f} off the plane" if off > 0.01 * max(np.ptp(found.x), 1e-9) else "")
+            + "<extra></extra>",
+            meta=name,
+        )

@@ -1,0 +1,13 @@
+"""The loss and the accuracy on the plane of weights through A, B and pi(B)."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ui.landscape_panel import landscape_panel
+from ui.states import needs_result
+
+found = needs_result("landscape")
+if found is not None and found.report is not None:
+    st.markdown("### What lies between and around the networks?", anchors=False)
+    landscape_panel(found)

@@ -1,0 +1,62 @@
+"""The plane through A, B and pi(B), and the two lines in it as curves."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from merging.figures import numbers
+from merging.figures.curve import curve_figure, curves_of
+from merging.figures.landscape import landscape_figure
+from merging.results import Metric
+from merging.studies.landscape import Landscape
+from ui.chosen import Chosen
+from ui.look import draw
+from ui.study import studied
+
+METRICS: dict[Metric, str] = {"accuracy": "Accuracy", "loss": "Loss"}
+FINE = {"21 a side": 21, "41 a side (four times as long)": 41}
+
+
+def landscape_panel(found: Chosen) -> None:
+    """The plane, what it says, and the curve under it."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        metric = st.segmented_control(
+            "What", list(METRICS), format_func=METRICS.__getitem__, default="accuracy", key="plane", required=True,
+            bind="query-params",
+        )  # fmt: skip
+        fine = st.selectbox("Points", list(FINE), key="points a side", width=260)
+    plane: Landscape | None = studied(found, "landscape", {"resolution": FINE[fine]}, button="Measure the plane")
+    if plane is None:
+        return
+    draw(landscape_figure(plane, metric), f"plane {metric}", f"plane-{metric}", width="stretch")
+    st.markdown(in_words(plane))
+    measured = numbers.count(int(plane.measured.sum()))
+    st.caption(
+        f"{measured} of {numbers.count(plane.measured.size)} points measured on {numbers.count(plane.images)} test "
+        f"images (where neighbours agree within 2 points of accuracy and 2 % of loss, the rest is filled in); "
+        f"{plane.batch_norm}; axes orthogonal, one unit equally long on both."
+    )
+    if found.report is not None and curves_of(found.report, "test"):
+        st.markdown("**The two lines of the plane as curves**")
+        draw(curve_figure(found.report, metric), "line in the plane", f"line-{metric}", width="stretch")
+
+
+def in_words(plane: Landscape) -> str:
+    """What the plane shows, in two sentences."""
+    points = {name: point[4] for name, point in plane.points.items()}
+    lower = min(points["A"], points["B"])
+    naive = (
+        "the middle of the line to B lies in a worse region"
+        if points["naive"] < lower - 0.02
+        else "even the middle of the line to B is as good as its ends"
+    )
+    moved = (
+        "the merge lies in the same basin as A"
+        if points["merge"] > lower - 0.02
+        else "the merge still lies higher than its parents"
+    )
+    return (
+        f"B and π(B) compute the same function at two places of weight space. From A, {naive} "
+        f"({numbers.accuracy(points['naive'])}); on the way to π(B), {moved} ({numbers.accuracy(points['merge'])}; A "
+        f"{numbers.accuracy(points['A'])}, B {numbers.accuracy(points['B'])})."
+    )

@@ -1,0 +1,74 @@
+"""A study of the run one looks at: its finding, or what is there instead, with a button that asks for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from merging.errors import InvalidRequest
+from merging.study import find_study, load_finding
+from merging.work.ledger_jobs import Job
+from merging.work.request import StudyRequest
+from ui.chosen import Chosen, request_of
+from ui.downloads import lacks_networks, make_here
+from ui.progress import failure, watch
+from ui.state import ledger, owner
+
+
+def studied(found: Chosen, key: str, settings: dict[str, Any] | None = None, *, button: str = "Measure") -> Any | None:
+    """The finding of study `key` of the chosen run; None after saying what there is instead.
+
+    settings: the study's own, as for `StudyRequest`.  button: the word on the button that asks for it.
+    """
+    if found.job is None:
+        return None
+    try:
+        request = StudyRequest(request_of(found.job), key, settings or {})
+    except InvalidRequest as error:
+        st.info(str(error), icon=":material/image_not_supported:")
+        return None
+    job = ledger().job(request.id)
+    if job is not None and job.state == "done":
+        finding = _finding(job)
+        if finding is not None:
+            return finding
+    if job is not None and job.open:
+        watch(job)
+        return None
+    if job is not None and job.state == "failed":
+        failure(job)
+    _offer(found.job, request, "Try again" if job is not None and job.state == "failed" else button)
+    return None
+
+
+def known(found: Chosen, key: str, settings: dict[str, Any] | None = None) -> Any | None:
+    """The finding where it is there already; None otherwise, and nothing is drawn."""
+    if found.job is None:
+        return None
+    try:
+        job = ledger().job(StudyRequest(request_of(found.job), key, settings or {}).id)
+    except InvalidRequest:
+        return None
+    return _finding(job) if job is not None and job.state == "done" else None
+
+
+def _offer(merge: Job, request: StudyRequest, button: str) -> None:
+    asked = find_study(request.study)
+    with st.container(border=True, key=f"ask {request.id[:12]}"):
+        st.markdown(f"**{asked.label}.** {asked.summary}")
+        if lacks_networks(merge):
+            make_here(merge, f"make {request.id[:12]}")
+        elif st.button(button, key=f"study {request.id[:12]}", type="primary", icon=":material/science:"):
+            ledger().submit(request, owner(), again=True)
+            st.rerun(scope="app")
+
+
+def _finding(job: Job) -> Any | None:
+    return _loaded(str(ledger().folder), job.id, job.finished or 0.0)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _loaded(folder: str, job_id: str, finished: float) -> Any | None:
+    data = ledger().artifact(job_id, "finding")
+    return None if data is None else load_finding(data)

@@ -1,0 +1,136 @@
+"""The reasons of a merge: a paragraph, five figures, the images that were lost, and three alignments side by side."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from merging.figures import numbers
+from merging.figures.comparison import ALIGN_COLORS
+from merging.figures.inside import SHOWN, inside_figure, loss_figure
+from merging.figures.palette import STYLES
+from merging.figures.why import aligners_figure, calibration_figure, shares_figure, spectra_figure, variance_figure
+from merging.results import MergeReport
+from merging.studies.aligners import Aligners
+from merging.studies.along import Along
+from merging.studies.why import Why
+from merging.verdict_why import reasons
+from ui.chosen import Chosen
+from ui.look import draw
+from ui.state import images
+from ui.study import studied
+from ui.tiles import labelled_sheet, show
+from ui.words import meaning
+
+COLUMNS = 8
+
+
+def why_panel(found: Chosen) -> None:
+    """Three studies, each asked for by its own button."""
+    if found.report is None:
+        return
+    why: Why | None = studied(found, "why", button="Explain this merge")
+    if why is not None:
+        _explained(why, found.report)
+    st.markdown("#### Inside, along the path", anchors=False)
+    along: Along | None = studied(found, "along", button="Measure along the path")
+    if along is not None:
+        _along(along)
+    st.markdown("#### Other alignments of the same pair", anchors=False)
+    aligners: Aligners | None = studied(found, "aligners", button="Align in four ways")
+    if aligners is not None:
+        _aligners(aligners)
+
+
+def scores_table(why: Why) -> str:
+    """Accuracy, loss, confidence and calibration of every network, as a Markdown table."""
+    names = {"A": "A", "B": "B", "naive": "naive", "average": "aligned", "merge": "merge", "ensemble": "ensemble"}
+    lines = ["| | accuracy | loss | mean confidence | calibration error |", "|---|---:|---:|---:|---:|"]
+    for key, style in names.items():
+        score = why.scores[key]
+        cells = (numbers.accuracy(score.accuracy), numbers.loss(score.loss), numbers.accuracy(why.confidence[key]))
+        lines.append(f"| {STYLES[style].label} | {' | '.join(cells)} | {numbers.accuracy(score.ece)} |")
+    return "\n".join(lines)
+
+
+def _explained(why: Why, report: MergeReport) -> None:
+    corrected = report.request.get("correct", "none") != "none"
+    st.markdown(reasons(why, report.units, corrected))
+    left, right = st.columns(2)
+    with left.container(border=True):
+        st.markdown("**Do activations shrink?**", help=meaning("variance collapse"))
+        draw(variance_figure(why, corrected), "variance", "variance", width="stretch")
+    with right.container(border=True):
+        st.markdown("**Which layer costs most?**", help=meaning("share of the barrier"))
+        draw(shares_figure(why), "shares", "shares", width="stretch")
+        st.caption(
+            f"Of the aligned average, nothing corrected; {why.orders} orders of layers, bars with twice the standard "
+            f"error; they sum to {numbers.loss(why.total)} nats."
+        )
+    left, right = st.columns(2)
+    with left.container(border=True):
+        st.markdown("**Do the weights point the same way?**", help=meaning("alignment of singular vectors"))
+        draw(spectra_figure(why), "spectra", "singular-vectors", width="stretch")
+    with right.container(border=True):
+        st.markdown("**Is the merge as sure as it is right?**", help=meaning("calibration error"))
+        draw(calibration_figure(why), "calibration", "calibration", width="stretch")
+    st.markdown(scores_table(why))
+    _lost(why, report)
+
+
+def _lost(why: Why, report: MergeReport) -> None:
+    st.markdown(
+        f"**Images that both parents get right and the merge gets wrong** ({why.lost_count} of "
+        f"{numbers.count(why.both_right)}; the surest mistakes first)"
+    )
+    if not why.lost:
+        st.caption("There is none.")
+        return
+    known = images(report.request.get("dataset", ""), "test", max(why.lost) + 1)
+    if known is None:
+        st.caption("The images are not on this machine.")
+        return
+    names = [known.classes[number] if number < len(known.classes) else str(number) for number in why.lost_as]
+    truths = [known.classes[known.labels[number]] for number in why.lost]
+    said = [f"{truth} → {name}" for truth, name in zip(truths, names, strict=True)]
+    show(labelled_sheet(known, why.lost, said, COLUMNS), f"Lost images: {'; '.join(said[:8])}")
+
+
+def _along(along: Along) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        what = st.segmented_control(
+            "What", list(SHOWN), format_func=SHOWN.__getitem__, default="to_a", key="inside", required=True,
+            bind="query-params",
+        )  # fmt: skip
+    left, right = st.columns(2)
+    for column, line in ((left, "naive"), (right, "aligned")):
+        with column.container(border=True):
+            st.markdown(f"**{STYLES[line].label.capitalize()}: from A to {'B' if line == 'naive' else 'π(B)'}**")
+            draw(inside_figure(along, line, what), f"inside {line} {what}", f"inside-{line}-{what}", width="stretch")
+    draw(loss_figure(along), "loss along", "loss-along", width="stretch")
+    st.caption(
+        f"Debiased CKA of pooled activations on {numbers.count(along.images)} test images; plain averages, nothing "
+        "corrected. CKA does not see scale: a layer whose activations have shrunk to nothing may still look alike."
+    )
+
+
+def _aligners(found: Aligners) -> None:
+    lines = [
+        "| | accuracy half-way | loss | distance to A (before = 1) | alignment of singular vectors | units moved |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for at, (key, label) in enumerate(zip(found.keys, found.labels, strict=True)):
+        score = found.scores[key]
+        cells = (
+            numbers.accuracy(score.accuracy),
+            numbers.loss(score.loss),
+            numbers.ratio(float(found.distance[at])),
+            numbers.correlation(float(found.alignment[at])),
+            numbers.accuracy(float(found.moved[at])),
+        )
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    st.markdown("\n".join(lines))
+    draw(aligners_figure(found, ALIGN_COLORS), "aligners", "aligners", width="stretch")
+    st.caption(
+        f"Plain averages of A and π(B), nothing corrected, on {numbers.count(found.images)} test images; every method "
+        "with its default settings."
+    )
