@@ -68,7 +68,8 @@ def _match(units: Sequence[LayerUnits]) -> Iterator[str]:
     dead = sum(int((u.dead[u.models.index("merge")] & ~u.dead[:2].any(0)).sum()) for u in units if u.images)
     yield f"Units match worst in {worst}: the median correlation of partners is {numbers.correlation(medians[worst])}."
     if dead:
-        yield f"{dead} units that live in both parents are dead in the merge."
+        told = "1 unit that lives in both parents is" if dead == 1 else f"{dead} units that live in both parents are"
+        yield f"{told} dead in the merge."
 
 
 def _answers(why: Why) -> Iterator[str]:

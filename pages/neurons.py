@@ -20,7 +20,7 @@ if found is not None and found.job is not None and found.report is not None:
     if not found.report.units:
         st.info(found.report.missing or "This run measured no units.", icon=":material/image_not_supported:")
     elif asked is not None:
-        unit_page(*asked, found.report, models, found.short)
+        unit_page(*asked, found, models)
     else:
         st.markdown("### What became of each unit?", anchors=False)
-        neuron_panel(found.report, models, found.short)
+        neuron_panel(found, models)

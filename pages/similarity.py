@@ -1,9 +1,11 @@
-"""How alike the layers are: A, π(B) and the merge, layer by layer."""
+"""How alike the layers are: A, π(B) and the merge, layer by layer, and how far that can be trusted."""
 
 from __future__ import annotations
 
 import streamlit as st
 
+from ui.lab_panel import lab_panel
+from ui.measures_panel import measures_panel
 from ui.similarity_panel import similarity_panel
 from ui.states import needs_result
 
@@ -11,6 +13,10 @@ found = needs_result("similarity")
 if found is not None and found.report is not None:
     st.markdown("### Which layers see the images alike?", anchors=False)
     if found.report.similarity:
-        similarity_panel(found.report, found.short)
+        similarity_panel(found)
+        st.markdown("#### By other measures", anchors=False)
+        measures_panel(found)
+        st.markdown("#### The manipulation lab", anchors=False)
+        lab_panel(found)
     else:
         st.info(found.report.missing or "This run compared no layers.", icon=":material/image_not_supported:")

@@ -33,7 +33,7 @@ def landscape_panel(found: Chosen) -> None:
     measured = numbers.count(int(plane.measured.sum()))
     st.caption(
         f"{measured} of {numbers.count(plane.measured.size)} points measured on {numbers.count(plane.images)} test "
-        f"images (where neighbours agree within 2 points of accuracy and 2 % of loss, the rest is filled in); "
+        f"images (where neighbours agree within 3 points of accuracy and 10 % of loss, the rest is filled in); "
         f"{plane.batch_norm}; axes orthogonal, one unit equally long on both."
     )
     if found.report is not None and curves_of(found.report, "test"):

@@ -6,26 +6,52 @@ import streamlit as st
 
 from merging.figures.units import match_histogram
 from merging.results import LayerUnits, MergeReport
+from merging.studies.layer import LayerStudy
 from merging.work.request import ModelRef
+from ui.chosen import Chosen
+from ui.evidence_panel import evidence_panel
 from ui.look import draw
+from ui.overview import overview
 from ui.pictures import choose_way
+from ui.study import studied
 from ui.unit_rows import View, rows
 from ui.units import SHOWN, SLOTS, SORTS, first_layer, ordered, page_of, pages
 from ui.words import meaning
 
+VIEWS = {"rows": "Unit by unit", "sheets": "All units", "evidence": "Does it hold?"}
 
-def neuron_panel(report: MergeReport, models: dict[str, ModelRef], run: str) -> None:
-    """Controls, then the rows; these look again every two seconds while pictures are on their way."""
+
+def neuron_panel(found: Chosen, models: dict[str, ModelRef]) -> None:
+    """Controls, then the rows or sheets; these look again every two seconds while pictures are on their way."""
+    report, run = found.report, found.short
+    if report is None:
+        return
+    view = st.segmented_control(
+        "View", list(VIEWS), format_func=VIEWS.__getitem__, default="rows", key="view", required=True,
+        bind="query-params", label_visibility="collapsed",
+    )  # fmt: skip
+    if view == "evidence":
+        return evidence_panel(found)
     layer = choose_layer(report)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         help = f"{meaning('match correlation')} {meaning('scale')}"
         sort = st.selectbox("Sort by", SORTS, key="sort", help=help, width=180, bind="query-params")
         way = choose_way()
         shown = st.segmented_control("Show", SHOWN, default="all", key="show", required=True, bind="query-params")
-    units = ordered(layer, sort, shown)
+    change = None
+    if sort == "most changed":
+        measured: LayerStudy | None = studied(
+            found, "layer", {"layer": layer.layer}, button="Measure this layer's units"
+        )
+        if measured is None:
+            return
+        change = measured.change()
+    units = ordered(layer, sort, shown, change)
     if not units:
         st.info(f"No unit of {layer.layer} is {shown}.", icon=":material/check_circle:")
         return
+    if view == "sheets":
+        return overview(layer, models, run, units, way)
     number = st.pagination(pages(units), key=f"page {layer.layer} {sort} {shown}") if pages(units) > 1 else 1
     rows(View(layer, models, report, run, *page_of(units, number), way))
 

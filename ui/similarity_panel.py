@@ -1,4 +1,4 @@
-"""The four maps, their diagonals, and where a click leads."""
+"""The four maps and their diagonals; a click on a cell opens what speaks for and against its value."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ import streamlit as st
 from merging.figures import numbers
 from merging.figures.similarity import ORDER, TITLES, diagonal_figure, heatmap
 from merging.results import MergeReport, SimilarityMap
+from merging.studies.similarity import WHY, Similarities
+from ui.chosen import Chosen
 from ui.look import draw
-from ui.screens import go
+from ui.reliability_panel import reliability_panel
+from ui.study import known
 from ui.words import meaning
 
 
-def similarity_panel(report: MergeReport, run: str) -> None:
-    """Maps two by two, each in one size and scale; a click on a cell leads to that layer's neurons."""
+def similarity_panel(found: Chosen) -> None:
+    """Maps two by two, each in one size and scale, and under them the cell that was clicked last."""
+    report = found.report
+    if report is None:
+        return
     maps = {key: report.similarity[key] for key in ORDER if key in report.similarity}
     st.caption(how_measured(next(iter(maps.values()))), help=f"{meaning('CKA')} {meaning('debiased')}")
     keys = list(maps)
@@ -21,11 +27,12 @@ def similarity_panel(report: MergeReport, run: str) -> None:
         for column, key in zip(st.columns(2), pair, strict=False):
             with column.container(border=True):
                 st.markdown(f"**{TITLES[key]}**")
-                figure = heatmap(maps[key], TITLES[key])
+                figure = heatmap(maps[key], TITLES[key], doubts=doubts(found, key))
                 event = draw(figure, f"map {key}", f"cka-{key}", on_select="rerun", selection_mode="points")
-                layer = clicked_layer(event, report)
-                if layer:
-                    go("neurons", run=run, layer=layer)
+                _open_clicked(event, key)
+    cell = asked_cell(report)
+    if cell is not None:
+        reliability_panel(found, *cell, nearest_layer(report, cell[1]))
     with st.container(border=True):
         st.markdown("**Equal layers, over the depth of the network**")
         draw(diagonal_figure(maps), "diagonal", "cka-diagonal")
@@ -35,21 +42,43 @@ def similarity_panel(report: MergeReport, run: str) -> None:
         )
 
 
+def doubts(found: Chosen, pair: str) -> list[list[str]] | None:
+    """What speaks against each cell of a pair's map, in words, where that was measured already; None otherwise."""
+    measured: Similarities | None = known(found, "similarity", {"pair": pair})
+    return None if measured is None else spelled(measured)
+
+
+def spelled(measured: Similarities) -> list[list[str]]:
+    """The reasons of `distrust` as sentences."""
+    return [["; ".join(WHY[name] for name in cell.split(", ") if name) for cell in row] for row in measured.distrust]
+
+
 def how_measured(map: SimilarityMap) -> str:
     """How the numbers came about, in one line: n, estimator, treatment."""
     treatment = "averaged over positions" if map.treatment == "pooled" else "position by position"
     return (
         f"Linear CKA, {map.estimator} estimator, n = {numbers.count(map.images)} test images, convolutions "
-        f"{treatment}. Click a cell to see that layer's neurons."
+        f"{treatment}. Click a cell to see how far its value can be trusted."
     )
 
 
-def clicked_layer(event: object, report: MergeReport) -> str:
-    """The layer whose neurons a click asks for: the cell's row, or the next one with units; "" for no click."""
+def asked_cell(report: MergeReport) -> tuple[str, str, str] | None:
+    """(pair, row's layer, column's layer) that the address names, None where it names none of this run."""
+    pair, row, column = (st.query_params.get(name, "") for name in ("pair", "row", "column"))
+    names = {info.name for info in report.layers}
+    return (pair, row, column) if pair in report.similarity and {row, column} <= names else None
+
+
+def _open_clicked(event: object, pair: str) -> None:
+    """A new click changes the address, so that the cell can be shared."""
     points = getattr(getattr(event, "selection", None), "points", None) or []
     if not points:
-        return ""
-    return nearest_layer(report, str(points[0]["customdata"][0]))
+        return
+    clicked = (pair, *map(str, points[0]["customdata"][:2]))
+    if st.session_state.get("clicked cell") != clicked:
+        st.session_state["clicked cell"] = clicked
+        for name, value in zip(("pair", "row", "column"), clicked, strict=True):
+            st.query_params[name] = value
 
 
 def nearest_layer(report: MergeReport, layer: str) -> str:

@@ -16,10 +16,13 @@ from ui.progress import failure, watch
 from ui.state import ledger, owner
 
 
-def studied(found: Chosen, key: str, settings: dict[str, Any] | None = None, *, button: str = "Measure") -> Any | None:
+def studied(
+    found: Chosen, key: str, settings: dict[str, Any] | None = None, *, button: str = "Measure", at_once: bool = False
+) -> Any | None:
     """The finding of study `key` of the chosen run; None after saying what there is instead.
 
-    settings: the study's own, as for `StudyRequest`.  button: the word on the button that asks for it.
+    settings: the study's own, as for `StudyRequest`.  button: the word on the button that asks for it.  at_once: ask
+    without a button (what was clicked before was the wish).
     """
     if found.job is None:
         return None
@@ -33,6 +36,8 @@ def studied(found: Chosen, key: str, settings: dict[str, Any] | None = None, *, 
         finding = _finding(job)
         if finding is not None:
             return finding
+    if job is None and at_once and not lacks_networks(found.job):
+        job = ledger().submit(request, owner())
     if job is not None and job.open:
         watch(job)
         return None

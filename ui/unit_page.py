@@ -7,10 +7,12 @@ import streamlit as st
 from merging.figures import numbers
 from merging.results import LayerUnits, MergeReport
 from merging.work.request import ModelRef
+from ui.chosen import Chosen
 from ui.guard import in_words
 from ui.pictures import choose_way, look
 from ui.screens import link
 from ui.unit_rows import EVERY
+from ui.unit_study import unit_study
 from ui.unit_tiles import exemplars, tile
 from ui.units import SLOTS, cells, fate, scale
 from ui.words import meaning
@@ -25,11 +27,14 @@ def asked_unit(report: MergeReport) -> tuple[LayerUnits, int] | None:
     return layer, int(text)
 
 
-def unit_page(layer: LayerUnits, unit: int, report: MergeReport, models: dict[str, ModelRef], run: str) -> None:
+def unit_page(layer: LayerUnits, unit: int, found: Chosen, models: dict[str, ModelRef]) -> None:
     """Everything about one unit; looks again while its pictures are made."""
+    report = found.report
+    if report is None:
+        return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"### Unit {unit} of {layer.layer}: {fate(layer, unit)}", anchors=False, width="content")
-        link("neurons", "All units of the layer", run=run, layer=layer.layer, icon=":material/arrow_back:")
+        link("neurons", "All units of the layer", run=found.short, layer=layer.layer, icon=":material/arrow_back:")
     way = choose_way()
     waiting = look(models, layer.layer, cells(layer, unit).values(), way=way).waiting
     st.fragment(_pictures, run_every=EVERY if waiting else None)(layer, unit, models, way)
@@ -44,6 +49,7 @@ def unit_page(layer: LayerUnits, unit: int, report: MergeReport, models: dict[st
         left.markdown(SLOTS[network])
         with right:
             exemplars(layer, network, unit, report)
+    unit_study(found, layer.layer, unit)
 
 
 def figures_table(layer: LayerUnits, unit: int) -> str:

@@ -18,7 +18,7 @@ SLOTS = {
     "naive": "naive",
     "B": "B, old slot",
 }
-SORTS = ("unit number", "best match", "worst match", "scale")
+SORTS = ("unit number", "best match", "worst match", "scale", "most changed")
 SHOWN = ("all", "dead", "worst matched")
 WELL, PARTLY = 0.7, 0.3  # match correlations from which two units count as well, or partly, matched
 
@@ -62,10 +62,14 @@ def dead_anywhere(layer: LayerUnits) -> np.ndarray:
     return np.any(layer.dead[rows], axis=0)
 
 
-def ordered(layer: LayerUnits, sort: str, shown: str) -> list[int]:
-    """The units of a view, in its order; units without a match correlation come last."""
+def ordered(layer: LayerUnits, sort: str, shown: str, change: np.ndarray | None = None) -> list[int]:
+    """The units of a view, in its order; units without a match correlation come last.
+
+    change: (U,) for "most changed": how much the merge's unit differs from its parents.
+    """
     match = layer.match
     keys = {
+        "most changed": -np.nan_to_num(change, nan=-np.inf) if change is not None else np.arange(layer.units),
         "best match": np.where(np.isnan(match), np.inf, -match),
         "worst match": np.where(np.isnan(match), np.inf, match),
         "scale": np.nan_to_num(scale(layer), nan=np.inf),

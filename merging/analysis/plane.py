@@ -21,7 +21,7 @@ from merging.problem import Report, silent
 from merging.results import Metrics
 
 MARGIN = 0.25  # of the extent, around the three networks
-FLAT = 0.02  # of accuracy, and of the loss relative to its size: corners nearer than that are filled in, not measured
+FLAT, LEVEL = 0.03, 0.1  # of accuracy, and of the loss over itself: what lies between nearer corners is filled in
 TINY = 1e-12  # the least running variance: beyond the networks a line between two variances falls below 0
 
 
@@ -101,7 +101,7 @@ def surface(
     """The plane through three networks, measured on a grid of resolution x resolution points that holds all three.
 
     resolution: odd.  refine: measure every second point first, and between them only where neighbours differ by more
-    than 2 points of accuracy or 2 % of loss.  reset: training images from which BatchNorm's statistics are taken
+    than 3 points of accuracy or 10 % of loss.  reset: training images from which BatchNorm's statistics are taken
     anew at every point (but at the three networks, which stay as they are); None interpolates them like weights.
     One copy of a network is overwritten at each point.  Raises IncompatibleModels, InvalidSetting, DataUnavailable.
     """
@@ -151,7 +151,7 @@ def _steep(loss: np.ndarray, accuracy: np.ndarray, row: int, column: int) -> boo
     rows, columns = (slice(max(at - at % 2, 0), at + at % 2 + 1) for at in (row, column))
     around = [values[rows, columns][~np.isnan(values[rows, columns])] for values in (loss, accuracy)]
     lowest, highest = around[0].min(), around[0].max()
-    return bool(np.ptp(around[1]) > FLAT or not highest - lowest <= FLAT * max(lowest, 0.1))
+    return bool(np.ptp(around[1]) > FLAT or not highest - lowest <= LEVEL * lowest)
 
 
 def _fill_in(values: np.ndarray) -> None:

@@ -28,8 +28,8 @@ def landscape_figure(found: Landscape, metric: str) -> go.Figure:
     fig = figure(
         f"{title} on the plane of weights through A, B and π(B): {', '.join(parts)}.",
         height=560,
-        x={"title": "distance in weights from A towards B"},
-        y={"title": "distance in weights, orthogonal", "scaleanchor": "x", "scaleratio": 1},
+        x={"title": "distance in weights from A towards B", "constrain": "domain"},
+        y={"title": "distance in weights, orthogonal", "scaleanchor": "x", "scaleratio": 1, "constrain": "domain"},
         showlegend=False,
     )
     fig.add_contour(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,20 +15,25 @@ from merging.results import SimilarityMap
 
 ORDER = ("A-B", "A-pi(B)", "A-merge", "B-merge")
 TITLES = {"A-B": "A and B", "A-pi(B)": "A and π(B)", "A-merge": "A and the merge", "B-merge": "B and the merge"}
+Doubts = Sequence[Sequence[str]]
+SHORT = 12  # letters of a measure's name that fit above a colour bar
 LABELLED = 12  # layers up to which every cell carries its number
 TICKS = 16
 _LINES = {"A-B": "B", "A-pi(B)": "pi(B)", "A-merge": "A", "B-merge": "corrected"}
 
 
-def heatmap(map: SimilarityMap, title: str, *, height: int = 380) -> go.Figure:
+def heatmap(
+    map: SimilarityMap, title: str, *, height: int = 380, name: str = "CKA", doubts: Doubts | None = None
+) -> go.Figure:
     """One map, layers in network order on both axes, the diagonal outlined. Colours run 0..1 whatever the values are;
     a negative value keeps its number and is marked by a minus sign.
 
+    name: of the measure.  doubts: (rows)(columns) words against a cell, "" for none; such cells carry a warning sign.
     Over the cells lies an invisible scatter whose points can be clicked; their customdata is (row layer, column layer).
     """
     rows, columns = map.values.shape
     fig = figure(
-        _describe(map, title),
+        _describe(map, title, name, doubts),
         height=height,
         x=layer_axis(map.column_layers, f"layers of {_shown(map.column)}, input first", [-0.5, columns - 0.5]),
         y=layer_axis(map.row_layers, f"layers of {_shown(map.row)}", [rows - 0.5, -0.5]),
@@ -36,7 +41,12 @@ def heatmap(map: SimilarityMap, title: str, *, height: int = 380) -> go.Figure:
         dragmode=False,
         showlegend=False,
     )
-    bar = {"title": {"text": "CKA", "side": "top"}, "thickness": 10, "tickvals": [0, 0.25, 0.5, 0.75, 1], "len": 1}
+    bar = {
+        "title": {"text": name if len(name) < SHORT else "", "side": "top"},
+        "thickness": 10,
+        "tickvals": [0, 0.25, 0.5, 0.75, 1],
+        "len": 1,
+    }
     fig.add_heatmap(
         z=map.values,
         x=np.arange(columns),
@@ -48,11 +58,11 @@ def heatmap(map: SimilarityMap, title: str, *, height: int = 380) -> go.Figure:
         hoverinfo="skip",
         xgap=1,
         ygap=1,
-        text=_texts(map.values),
+        text=_texts(map.values, doubts),
         texttemplate="%{text}",
         textfont={"size": 11},
     )
-    _add_targets(fig, map)
+    _add_targets(fig, map, name, doubts)
     for cell in range(min(rows, columns)):
         around = {"x0": cell - 0.5, "x1": cell + 0.5, "y0": cell - 0.5, "y1": cell + 0.5}
         fig.add_shape(type="rect", **around, line={"color": "rgba(255,255,255,0.85)", "width": 1.5})
@@ -104,9 +114,16 @@ def layer_axis(layers: tuple[str, ...], title: str, span: list[float]) -> dict[s
     return {"title": title, "tickvals": places, "ticktext": names, "range": span, "showgrid": False}
 
 
-def _texts(values: np.ndarray) -> list[list[str]]:
+def _texts(values: np.ndarray, doubts: Doubts | None) -> list[list[str]]:
     few = max(values.shape) <= LABELLED
-    return [[_cell(value, few) for value in row] for row in values]
+    return [
+        [_cell(value, few) + _mark(doubts[i][j] if doubts else "", few) for j, value in enumerate(row)]
+        for i, row in enumerate(values)
+    ]
+
+
+def _mark(doubt: str, few: bool) -> str:
+    return "" if not doubt else "<br>⚠" if few else "⚠"
 
 
 def _cell(value: float, few: bool) -> str:
@@ -115,17 +132,16 @@ def _cell(value: float, few: bool) -> str:
     return numbers.correlation(value) if few else (numbers.MINUS if value < 0 else "")
 
 
-def _add_targets(fig: go.Figure, map: SimilarityMap) -> None:
+def _add_targets(fig: go.Figure, map: SimilarityMap, name: str, doubts: Doubts | None) -> None:
     rows, columns = map.values.shape
     y, x = (index.ravel() for index in np.mgrid[0:rows, 0:columns])
     named = [
-        (row, column, numbers.correlation(float(map.values[i, j])))
+        (row, column, numbers.correlation(float(map.values[i, j])), _doubted(doubts[i][j] if doubts else ""))
         for i, row in enumerate(map.row_layers)
         for j, column in enumerate(map.column_layers)
     ]
-    hover = (
-        f"{_shown(map.row)}: %{{customdata[0]}}<br>{_shown(map.column)}: %{{customdata[1]}}<br>CKA %{{customdata[2]}}"
-    )
+    shown = (_shown(map.row), "%{customdata[0]}", _shown(map.column), "%{customdata[1]}", name)
+    hover = "{}: {}<br>{}: {}<br>{} %{{customdata[2]}}%{{customdata[3]}}".format(*shown)
     invisible = {"marker": {"opacity": 0}}
     fig.add_scatter(
         x=x,
@@ -140,8 +156,13 @@ def _add_targets(fig: go.Figure, map: SimilarityMap) -> None:
     )
 
 
-def _describe(map: SimilarityMap, title: str) -> str:
+def _doubted(words: str) -> str:
+    return f"<br>⚠ {words}" if words else ""
+
+
+def _describe(map: SimilarityMap, title: str, name: str, doubts: Doubts | None) -> str:
     diagonal = _diagonal(map)
     low, high = (numbers.correlation(float(f(diagonal))) for f in (np.nanmin, np.nanmax))
     size = f"{map.values.shape[0]} by {map.values.shape[1]} layers"
-    return f"Similarity (CKA) of {title}, {size}; equal layers between {low} and {high}."
+    flagged = f" {sum(bool(cell) for row in doubts for cell in row)} cells are not to be trusted." if doubts else ""
+    return f"Similarity ({name}) of {title}, {size}; equal layers between {low} and {high}.{flagged}"

@@ -1,13 +1,17 @@
-"""All units of a run at a glance: how well each layer's units found their partners."""
+"""Units of a run: how well they matched, contact sheets, who answers to whose picture, tuning, change along a film."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
 from merging.figures import numbers
-from merging.figures.palette import STYLES, figure
+from merging.figures.curve import LAMBDA
+from merging.figures.palette import DIFFERENCE, STYLES, figure
 from merging.results import LayerUnits
+from merging.studies.film import Film
 
 
 def match_histogram(layer: LayerUnits) -> go.Figure:
@@ -33,3 +37,113 @@ def match_histogram(layer: LayerUnits) -> go.Figure:
 
 def _least(values: np.ndarray) -> float:
     return float(values.min()) - 0.05 if len(values) else 0.0
+
+
+def sheet_figure(image: str, units: Sequence[int], words: Sequence[str], columns: int, alt: str) -> go.Figure:
+    """A contact sheet whose tiles can be clicked. image: the sheet as a data address, row by row.
+
+    words: what hovering a tile says. A point's customdata is its unit.
+    """
+    rows = -(-len(units) // columns)
+    fig = figure(
+        alt,
+        height=max(120, 46 * rows + 16),
+        x={"range": [0, columns], "visible": False, "fixedrange": True},
+        y={"range": [rows, 0], "visible": False, "fixedrange": True, "scaleanchor": "x", "constrain": "domain"},
+        clickmode="event+select",
+        dragmode=False,
+        showlegend=False,
+    )
+    fig.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0})
+    fig.add_layout_image(
+        source=image, xref="x", yref="y", x=0, y=0, sizex=columns, sizey=rows, sizing="stretch", layer="below"
+    )
+    hidden = {"marker": {"opacity": 0}}
+    fig.add_scatter(
+        x=[at % columns + 0.5 for at in range(len(units))],
+        y=[at // columns + 0.5 for at in range(len(units))],
+        mode="markers",
+        marker={"symbol": "square", "size": 38, "opacity": 0},
+        selected=hidden,
+        unselected=hidden,
+        customdata=list(units),
+        text=list(words),
+        hovertemplate="%{text}<extra></extra>",
+    )
+    return fig
+
+
+def cross_figure(values: np.ndarray, names: Sequence[str], unit: int) -> go.Figure:
+    """(M, M) how strongly each network's unit (row) answers to each network's picture (column)."""
+    own = ", ".join(f"{name} {numbers.ratio(float(values[at, at]))}" for at, name in enumerate(names))
+    fig = figure(
+        f"How strongly each network's unit {unit} answers to each picture; to its own: {own}.",
+        height=300,
+        x={"title": "picture made for", "tickvals": list(range(len(names))), "ticktext": list(names), "side": "bottom"},
+        y={
+            "title": "response of",
+            "tickvals": list(range(len(names))),
+            "ticktext": list(names),
+            "range": [len(names) - 0.5, -0.5],
+        },
+    )
+    most = max(1.0, float(np.nanmax(np.abs(values), initial=1.0)))
+    fig.add_heatmap(
+        z=values,
+        zmin=-most,
+        zmax=most,
+        zmid=0,
+        colorscale=DIFFERENCE,
+        text=[[numbers.ratio(float(value)) for value in row] for row in values],
+        texttemplate="%{text}",
+        colorbar={"thickness": 10},
+        hovertemplate="%{y} answers to the picture of %{x}: %{z:.2f}<extra></extra>",
+        xgap=1,
+        ygap=1,
+    )
+    return fig
+
+
+def tuning_figure(tuning: np.ndarray, names: Sequence[str], classes: Sequence[str], unit: int) -> go.Figure:
+    """(M, classes) mean response of a unit in every network to the images of each class."""
+    best = ", ".join(f"{name} {classes[int(np.nanargmax(row))]}" for name, row in zip(names, tuning, strict=True))
+    fig = figure(
+        f"Mean response of unit {unit} to every class; the strongest: {best}.",
+        height=300,
+        x={"tickvals": list(range(len(classes))), "ticktext": list(classes)},
+        y={"title": "mean response"},
+        barmode="group",
+    )
+    styles = {"A": "A", "π(B)": "B", "merge": "merge", "naive": "naive"}
+    for name, row in zip(names, tuning, strict=True):
+        if name in styles:
+            fig.add_bar(
+                x=np.arange(len(classes)), y=row, name=name, marker={"color": STYLES[styles[name]].color}, meta=name,
+                hovertemplate=f"{name}: %{{y:.3g}}<extra></extra>",
+            )  # fmt: skip
+    return fig
+
+
+def change_figure(film: Film, place: int, start: str) -> go.Figure:
+    """How like each picture of a film is to the one before, beside the control for numerical noise."""
+    least = min(float(np.nanmin(film.step[line][start][:, place])) for line in film.step)
+    fig = figure(
+        f"Likeness of each picture to the one before along the path, at least {numbers.correlation(least)}, and of "
+        "equal networks whose weights differ by 1e-7.",
+        height=260,
+        x={"title": LAMBDA, "range": [-0.04, 1.04], "tickvals": [0, 0.25, 0.5, 0.75, 1]},
+        y={"title": "pixel correlation", "range": [min(-0.05, least - 0.05), 1.05]},
+        hovermode="x unified",
+    )
+    for line in film.step:
+        style = STYLES[line]
+        fig.add_scatter(
+            x=film.lambdas, y=film.step[line][start][:, place], name=f"{style.label}: to the one before",
+            mode="lines+markers", line=style.line(), marker=style.marker(6), hovertemplate="%{y:.2f}", meta=line,
+        )  # fmt: skip
+        fig.add_scatter(
+            x=film.lambdas, y=film.control[line][:, place], name=f"{style.label}: numerical noise", mode="markers",
+            marker={"color": style.color, "symbol": "line-ew-open", "size": 10}, hovertemplate="%{y:.2f}",
+            meta=f"control {line}",
+        )  # fmt: skip
+    return fig

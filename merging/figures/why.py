@@ -12,6 +12,7 @@ from merging.studies.aligners import Aligners
 from merging.studies.why import Why
 
 LINES = {"naive": "naive", "average": "aligned", "merge": "corrected"}
+FEW = 10  # images of a bin of confidence below which its accuracy is noise
 EVEN = "rgba(127,127,127,0.7)"
 
 
@@ -92,7 +93,7 @@ def spectra_figure(why: Why) -> go.Figure:
 
 
 def calibration_figure(why: Why) -> go.Figure:
-    """Accuracy over confidence: on the diagonal a network is as sure as it is right."""
+    """Accuracy over confidence, where ten images or more are that sure; on the diagonal one is as sure as right."""
     shown = {"A": "A", "B": "B", "naive": "naive", "merge": "merge", "ensemble": "ensemble"}
     errors = ", ".join(f"{STYLES[s].label} {numbers.accuracy(why.scores[n].ece)}" for n, s in shown.items())
     fig = figure(
@@ -106,7 +107,7 @@ def calibration_figure(why: Why) -> go.Figure:
         hoverinfo="skip",
     )  # fmt: skip
     for net, key in shown.items():
-        count, confidence, right = why.calibration[net]
+        count, confidence, right = why.calibration[net][:, why.calibration[net][0] >= FEW]
         style = STYLES[key]
         fig.add_scatter(
             x=100 * confidence,

@@ -1,7 +1,8 @@
 """Makes the finished runs that come with the program (assets/runs), by the same tasks as any worker.
 
-Every preset as the merge form asks for it, a pair with a shared beginning that needs no alignment, and the pictures
-that a first look at two presets' neurons shows. What is not shipped is listed with its hash: asking again makes it.
+Every preset as the merge form asks for it, a pair with a shared beginning that needs no alignment, the pictures that a
+first look at two presets' neurons shows, and what the studies found. What is not shipped is listed with its hash:
+asking again makes it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from merging.problem import Report, silent
 from merging.work import tasks
 from merging.work.images import fingerprint, load_images
 from merging.work.payload import Payload
-from merging.work.request import MergeRequest, ModelRef, PicturesRequest
+from merging.work.request import MergeRequest, ModelRef, PicturesRequest, StudyRequest
 from merging.work.shipped_runs import RUNS
 from merging.zoo.catalogue import Preset, find, presets, shipped_file
 
@@ -41,15 +42,22 @@ SHIPPED = ("report", "permutation.npz", *NETWORKS)  # pi(B) is made when asked f
 IMAGES = 2_000  # as the form has it, so that asking for what it shows finds the example
 LOOKED_INTO = {"mlps": "layers.2", "cnns": "features.6"}  # preset -> the layer whose first pictures are shipped
 UNITS = tuple(range(16))
+ANSWERED: dict[str, tuple[str, ...]] = {  # preset -> the studies whose findings are shipped
+    "mlps": ("why", "along", "aligners", "similarity", "landscape", "lab", "layer", "units"),
+    "cnns": ("why", "along", "aligners", "similarity", "landscape", "lab", "layer", "units", "film", "evidence"),
+    "batch-norm": ("why",),
+}
+OF_A_LAYER = ("layer", "units", "film")
 
 
 @dataclass(frozen=True)
 class Example:
     """A run to ship: what is asked, the checkpoints it reads, and which artifacts are shipped (none named: all)."""
 
-    request: MergeRequest | PicturesRequest
+    request: MergeRequest | PicturesRequest | StudyRequest
     checkpoints: tuple[bytes, ...]
     shipped: tuple[str, ...] = ()
+    artifacts: dict[str, bytes] = field(default_factory=dict)  # of the merge that is studied
 
 
 def merges() -> dict[str, MergeRequest]:
@@ -80,6 +88,9 @@ def make(out: Path = RUNS, report: Report = silent) -> Path:
         if key in LOOKED_INTO:
             for example in _pictures(request, read, made, LOOKED_INTO[key]):
                 _make(example, out, report)
+        for study in ANSWERED.get(key, ()):
+            settings = {"layer": LOOKED_INTO[key]} if study in OF_A_LAYER else {}
+            _make(Example(StudyRequest(request, study, settings), read, artifacts=made), out, report)
     return out
 
 
@@ -107,8 +118,9 @@ def _make(example: Example, out: Path, report: Report) -> dict[str, bytes]:
         stages[-1] = (stage, message or stages[-1][1], stages[-1][2])
         report(stage, fraction, f"{request.title}: {message}")
 
-    images = load_images(DATASET, request.images) if isinstance(request, MergeRequest) else {}
-    made = tasks.run(request.kind, Payload(request.to_json(), example.checkpoints, images, "cpu", 1), logged)
+    images = {} if isinstance(request, PicturesRequest) else load_images(DATASET, IMAGES)
+    payload = Payload(request.to_json(), example.checkpoints, images, "cpu", 1, example.artifacts)
+    made = tasks.run(request.kind, payload, logged)
     folder = out / request.id
     folder.mkdir(parents=True)
     for name, data in made.items():

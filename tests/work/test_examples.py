@@ -8,6 +8,7 @@ import json
 import pytest
 
 from merging import results
+from merging.study import load_finding
 from merging.work import examples
 from merging.work.ledger import Ledger
 from merging.work.request import from_json
@@ -50,6 +51,8 @@ def test_an_example_is_whole(request_, tmp_path):
         assert report.request == json.loads(request_.to_json())
         assert {"naive", "aligned"} <= set(report.curves)
         assert report.curves["naive"]["test"].images == examples.IMAGES
+    elif request_.kind == "study":
+        assert load_finding(shipped["finding"]) is not None
     else:
         known = ledger.pictures(request_, request_.units)
         assert sorted(known) == list(request_.units)

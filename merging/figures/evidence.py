@@ -1,0 +1,81 @@
+"""Does it hold: means over units with intervals, by layer, and the merge's following against the match."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+
+from merging.figures import numbers
+from merging.figures.palette import STYLES, figure
+from merging.studies.evidence import MEASURES, Evidence
+
+LABELS = {
+    "merge": ("merge to its parents", "merge"),
+    "naive": ("naive average to its parents", "naive"),
+    "parents": ("parents to each other", "B"),
+    "noise": ("same unit, other seed", "ensemble"),
+}
+
+
+def evidence_figure(found: Evidence, measure: str) -> go.Figure:
+    """One measure: for every layer the mean over its units with a 95 % interval, in all rows that are known."""
+    known = [row for row in LABELS if not np.isnan(found.interval(measure, row)[0])]
+    words = ", ".join(f"{LABELS[row][0]} {numbers.ratio(found.interval(measure, row)[0])}" for row in known)
+    fig = figure(
+        f"{MEASURES[measure].capitalize()}, mean over units: {words}.",
+        height=330,
+        x={"title": "layer, input first", "tickvals": list(range(len(found.layers))), "ticktext": list(found.layers)},
+        y={"title": MEASURES[measure].split(" (")[0]},
+    )
+    for number, row in enumerate(known):
+        means = np.array([found.interval(measure, row, at) for at in range(len(found.layers))])
+        style, label = STYLES[LABELS[row][1]], LABELS[row][0]
+        fig.add_scatter(
+            x=np.arange(len(found.layers)) + 0.12 * (number - (len(known) - 1) / 2),
+            y=means[:, 0],
+            name=label,
+            mode="markers",
+            marker={"color": style.color, "size": 10, "symbol": style.symbol.replace("line-ew", "diamond-tall")},
+            error_y={
+                "type": "data",
+                "array": means[:, 2] - means[:, 0],
+                "arrayminus": means[:, 0] - means[:, 1],
+                "color": style.color,
+                "thickness": 1.5,
+            },
+            hovertemplate=f"{label}: %{{y:.2f}}<extra></extra>",
+            meta=row,
+        )
+    return fig
+
+
+def match_figure(found: Evidence, measure: str) -> go.Figure:
+    """One measure of the merge and of the naive average, unit by unit, over the match correlation."""
+    slopes = []
+    names = [f"{found.layers[at]}, unit {unit}" for at, unit in zip(found.layer, found.unit, strict=True)]
+    fig = figure(
+        "",
+        height=330,
+        x={"title": "match correlation of A's unit and its partner"},
+        y={"title": MEASURES[measure].split(" (")[0]},
+    )
+    for row in ("naive", "merge"):
+        values = found.values[measure][row]
+        alive = ~(np.isnan(values) | np.isnan(found.match))
+        style, label = STYLES[LABELS[row][1]], LABELS[row][0]
+        if alive.sum() > 2:
+            slopes.append(f"{label} {numbers.correlation(float(np.corrcoef(found.match[alive], values[alive])[0, 1]))}")
+        fig.add_scatter(
+            x=found.match[alive],
+            y=values[alive],
+            name=label,
+            mode="markers",
+            marker={**style.marker(7), "opacity": 0.75},
+            customdata=[name for name, lives in zip(names, alive, strict=True) if lives],
+            hovertemplate="%{customdata}: match %{x:.2f}, %{y:.2f}<extra></extra>",
+            meta=row,
+        )
+    fig.update_layout(
+        meta={"alt": f"Each unit over its match correlation; correlation over units: {', '.join(slopes)}."}
+    )
+    return fig

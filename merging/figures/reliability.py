@@ -1,0 +1,48 @@
+"""One CKA value beside its interval, its level by chance, and other measures of the same pair."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from merging.figures import numbers
+from merging.figures.palette import STYLES, figure
+from merging.studies.reliability import Reliability
+
+
+def interval_figure(seen: Reliability) -> go.Figure:
+    """The value with its 95 % interval, the permutation null, the trimmed value, neighbours and Procrustes."""
+    rows = (
+        ("CKA, 95 % interval", seen.value, STYLES["A"]),
+        ("CKA without the top 1 %", seen.trimmed, STYLES["B"]),
+        ("Procrustes", seen.procrustes, STYLES["ensemble"]),
+        ("mutual neighbours", seen.neighbours, STYLES["aligned"]),
+        ("95 % of shuffled pairs", seen.null, STYLES["naive"]),
+    )
+    low, high = (numbers.correlation(value) for value in (seen.low, seen.high))
+    fig = figure(
+        f"CKA {numbers.correlation(seen.value)}, 95 % interval {low} to {high}; "
+        + ", ".join(f"{name} {numbers.correlation(value)}" for name, value, _ in rows[1:])
+        + ".",
+        height=260,
+        x={"title": "similarity (1 = alike)", "range": [min(-0.05, seen.low - 0.05), 1.05]},
+        y={
+            "tickvals": list(range(len(rows))),
+            "ticktext": [name for name, *_ in rows],
+            "range": [len(rows) - 0.5, -0.5],
+        },
+        showlegend=False,
+    )
+    for place, (name, value, style) in enumerate(rows):
+        interval = {"array": [seen.high - value], "arrayminus": [value - seen.low]} if place == 0 else None
+        fig.add_scatter(
+            x=[value],
+            y=[place],
+            mode="markers+text",
+            text=[numbers.correlation(value)],
+            textposition="top center",
+            marker={"color": style.color, "size": 11, "symbol": style.symbol.replace("line-ew", "diamond-tall")},
+            error_x={"type": "data", "color": style.color, **interval} if interval else None,
+            hovertemplate=f"{name}: {numbers.correlation(value)}<extra></extra>",
+            meta=name,
+        )
+    return fig

@@ -1,0 +1,64 @@
+"""Does it hold? The pictures' story in numbers, over all layers."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from merging.figures import numbers
+from merging.figures.evidence import evidence_figure, match_figure
+from merging.studies.evidence import Evidence
+from ui.chosen import Chosen
+from ui.look import draw
+from ui.study import studied
+from ui.words import meaning
+
+MEASURES = {"cross": "Response to pictures", "overlap": "Strongest images", "pixels": "Pixels of pictures"}
+
+
+def evidence_panel(found: Chosen) -> None:
+    """One measure at a time: by layer with intervals, and unit by unit over the match."""
+    st.markdown(
+        "Single pictures persuade easily. Here units are drawn at random from every layer: how much does the merge's "
+        "unit follow its parents', compared with the naive average's, with how much the parents agree, and with the "
+        "noise of a picture's random start?"
+    )
+    seen: Evidence | None = studied(found, "evidence", button="Measure over all layers")
+    if seen is None:
+        return
+    measure = st.segmented_control(
+        "Measure", list(MEASURES), format_func=MEASURES.__getitem__, default="cross", key="evidence", required=True
+    )
+    st.markdown(in_words(seen))
+    left, right = st.columns(2)
+    with left.container(border=True):
+        draw(evidence_figure(seen, measure), f"evidence {measure}", f"evidence-{measure}", width="stretch")
+    with right.container(border=True):
+        draw(match_figure(seen, measure), f"over match {measure}", f"match-{measure}", width="stretch")
+    st.caption(
+        f"{len(seen.unit)} units of {len(seen.layers)} layers, {seen.steps} steps a picture, "
+        f"{numbers.count(seen.images)} test images; bars: 95 % of means over resampled units. Responses and strongest "
+        "images are the primary measures; pixels are secondary, for a picture's start alone moves them. "
+        f"{meaning('cross-activation')}"
+    )
+
+
+def in_words(seen: Evidence) -> str:
+    """Whether the merge follows its parents more than the naive average does, by intervals that do not overlap."""
+    merge, naive, parents = (seen.interval("cross", row) for row in ("merge", "naive", "parents"))
+    shared = [seen.interval("overlap", row) for row in ("merge", "naive")]
+    more = merge[1] > naive[2] and shared[0][1] > shared[1][2]
+    said = (
+        "**The merge's units follow their parents' more than the naive average's do**"
+        if more
+        else "**It cannot be concluded that the merge's units follow their parents' more than the naive average's do**"
+    )
+    return (
+        f"{said}: they answer to the parents' pictures with {_mean(merge)} against {_mean(naive)} (0: average image, "
+        f"1: strongest), and share {_mean(shared[0])} against {_mean(shared[1])} of the nine strongest images. The "
+        f"parents answer to each other's pictures with {_mean(parents)}."
+    )
+
+
+def _mean(interval: tuple[float, float, float]) -> str:
+    mean, low, high = (numbers.ratio(value) for value in interval)
+    return f"{mean} [{low}, {high}]"

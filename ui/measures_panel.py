@@ -1,0 +1,51 @@
+"""Similarity by every measure, for any two networks of the run, with the cells not to be trusted marked."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from merging.figures.similarity import heatmap
+from merging.studies.similarity import PAIRS, Similarities
+from ui.chosen import Chosen
+from ui.look import draw
+from ui.similarity_panel import spelled
+from ui.study import studied
+
+NAMES = {"pi(B)": "π(B)", "merge": "the merge", "average": "the aligned average", "naive": "the naive average"}
+READ = {"pooled": "averaged over positions", "flattened": "position by position"}
+
+
+def measures_panel(found: Chosen) -> None:
+    """Two maps side by side: CKA, and the measure one chooses."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        pair = st.selectbox("Networks", PAIRS, index=1, format_func=in_words, key="networks", width=280)
+        read = st.selectbox("Convolutions", list(READ), format_func=READ.__getitem__, key="convolutions", width=220)
+    settings = {"pair": pair, "treatment": read}
+    measured: Similarities | None = studied(found, "similarity", settings, button="Compare by every measure")
+    if measured is None:
+        return
+    others = [key for key in measured.maps if key != "cka"]
+    other = st.segmented_control(
+        "Measure", others, format_func=measured.labels.__getitem__, default="procrustes", key="measure", required=True
+    )
+    doubts = spelled(measured)
+    for column, key in zip(st.columns(2), ("cka", other), strict=True):
+        with column.container(border=True):
+            st.markdown(f"**{measured.labels[key]}**")
+            words = f"{in_words(pair)}, {measured.labels[key]}"
+            figure = heatmap(
+                measured.maps[key], words, name=measured.labels[key], doubts=doubts if key == "cka" else None
+            )
+            draw(figure, f"measure {key} {pair} {read}", f"{key}-{pair}", width="stretch")
+    flagged = sum(bool(cell) for row in doubts for cell in row)
+    images = next(iter(measured.maps.values())).images
+    st.caption(
+        f"n = {images:,} test images, convolutions {READ[read]}. ⚠ marks {flagged} cells whose CKA is not to be "
+        "trusted: it hangs on few images or one direction, or other measures disagree by more than .3 (hover says why)."
+    )
+
+
+def in_words(pair: str) -> str:
+    """ "A-pi(B)" as "A and π(B)"."""
+    row, _, column = pair.partition("-")
+    return f"{row} and {NAMES.get(column, column)}"

@@ -1,0 +1,99 @@
+"""All units of a layer as contact sheets, one a network; a click on a tile leads to the unit."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from merging.analysis.picture_parts import contact_sheet
+from merging.figures import numbers
+from merging.figures.units import sheet_figure
+from merging.results import LayerUnits
+from merging.work.request import ModelRef
+from ui.guard import in_words
+from ui.look import draw
+from ui.pictures import Gallery, look
+from ui.screens import go
+from ui.unit_rows import EVERY
+from ui.units import SLOTS, Cell, cells, fate, scale
+
+SHEETS = ("A", "pi(B)", "merge", "naive")
+COLUMNS, MOST = 16, 64
+OPEN = "sheets were open"
+
+
+def overview(layer: LayerUnits, models: dict[str, ModelRef], run: str, units: list[int], way: str) -> None:
+    """At most 64 units on a page; looks again while their pictures are being made."""
+    pages = max(1, -(-len(units) // MOST))
+    number = st.pagination(pages, key=f"sheet {layer.layer}") if pages > 1 else 1
+    shown = units[(number - 1) * MOST : number * MOST]
+    waiting = look(models, layer.layer, _all(layer, shown), way=way).waiting
+    st.fragment(_sheets, run_every=EVERY if waiting else None)(layer, models, run, shown, way)
+
+
+def _all(layer: LayerUnits, units: list[int]) -> list[Cell]:
+    return [cell for unit in units for slot, cell in cells(layer, unit).items() if slot in SHEETS]
+
+
+def _sheets(layer: LayerUnits, models: dict[str, ModelRef], run: str, units: list[int], way: str) -> None:
+    with in_words():
+        gallery = look(models, layer.layer, _all(layer, units), way=way)
+        total = len(gallery.made) + len(gallery.waiting) + len(gallery.failed)
+        if gallery.waiting:
+            st.progress(len(gallery.made) / max(total, 1), f"Making pictures: {len(gallery.made)} of {total} are ready")
+        if gallery.refused:
+            st.warning(gallery.refused, icon=":material/info:")
+        if gallery.failed:
+            st.error(f"{len(gallery.failed)} pictures could not be made; see Jobs.", icon=":material/error:")
+        slots = [slot for slot in SHEETS if slot in layer.models]
+        for pair in (slots[:2], slots[2:]):
+            for column, slot in zip(st.columns(2), pair, strict=False):
+                with column:
+                    _sheet(layer, slot, units, gallery, run)
+        was, st.session_state[OPEN] = st.session_state.get(OPEN), bool(gallery.waiting)
+        if was and not gallery.waiting:
+            st.rerun(scope="app")
+
+
+def _sheet(layer: LayerUnits, slot: str, units: list[int], gallery: Gallery, run: str) -> None:
+    shown = [cells(layer, unit)[slot] for unit in units]
+    dead = sum(cell.dead for cell in shown)
+    st.markdown(f"**{SLOTS[slot]}**" + (f" :gray[{dead} dead, grey]" if dead else ""))
+    pictures = [
+        None
+        if cell.dead or (cell.source, cell.unit) not in gallery.made
+        else _pixels(gallery.made[cell.source, cell.unit][0])
+        for cell in shown
+    ]
+    columns = min(COLUMNS, len(units))
+    image = f"data:image/png;base64,{_sheet_png(pictures, columns)}"
+    words = [_hover(layer, unit) for unit in units]
+    alt = f"Pictures of {len(units)} units of {layer.layer} in {SLOTS[slot]}, {dead} of them dead"
+    figure = sheet_figure(image, units, words, columns, alt)
+    event = draw(
+        figure, f"sheet {slot} {layer.layer} {units[0]}", f"units-{slot}", on_select="rerun", selection_mode="points"
+    )
+    points = getattr(getattr(event, "selection", None), "points", None) or []
+    if points:
+        go("neurons", run=run, layer=layer.layer, unit=str(int(points[0]["customdata"])))
+
+
+def _hover(layer: LayerUnits, unit: int) -> str:
+    match = numbers.correlation(float(layer.match[unit]))
+    return f"unit {unit}: match {match}, scale {numbers.ratio(float(scale(layer)[unit]))}, {fate(layer, unit)}"
+
+
+def _pixels(png: bytes) -> np.ndarray:
+    pixels = np.asarray(Image.open(io.BytesIO(png)), np.float32) / 255
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _sheet_png(pictures: list[np.ndarray | None], columns: int) -> str:
+    sheet = contact_sheet(pictures, columns)
+    out = io.BytesIO()
+    Image.fromarray(sheet[..., 0] if sheet.shape[2] == 1 else sheet).save(out, "PNG")
+    return base64.b64encode(out.getvalue()).decode()

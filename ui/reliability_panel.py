@@ -1,0 +1,67 @@
+"""How far one similarity can be trusted: a light with its reasons, and the evidence."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from merging.figures import numbers
+from merging.figures.reliability import interval_figure
+from merging.figures.similarity import TITLES
+from merging.studies.reliability import Reliability
+from ui.chosen import Chosen
+from ui.look import draw
+from ui.screens import link
+from ui.state import images
+from ui.study import studied
+from ui.tiles import labelled_sheet, show
+from ui.words import meaning
+
+LIGHTS = {
+    "green": (":green[:material/check_circle:]", "Nothing speaks against this value."),
+    "amber": (":orange[:material/warning:]", "Take this value with care:"),
+    "red": (":red[:material/error:]", "Do not trust this value:"),
+}
+
+
+def reliability_panel(found: Chosen, pair: str, row: str, column: str, units: str) -> None:
+    """One cell. units: the layer whose neurons a link leads to, "" for none."""
+    with st.container(border=True, key="reliability"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{TITLES[pair]}: {row} and {column}**", width="content")
+            if units:
+                link("neurons", f"Neurons of {units}", run=found.short, layer=units, icon=":material/blur_on:")
+        seen: Reliability | None = studied(
+            found, "reliability", {"pair": pair, "row": row, "column": column}, at_once=True, button="Examine this cell"
+        )
+        if seen is not None:
+            _evidence(seen, found.report.request.get("dataset", "") if found.report else "")
+
+
+def _evidence(seen: Reliability, dataset: str) -> None:
+    icon, words = LIGHTS[seen.light]
+    st.markdown(f"{icon} **{words}** {'; '.join(seen.doubts)}{'.' if seen.doubts else ''}")
+    left, right = st.columns([3, 2])
+    with left:
+        draw(interval_figure(seen), "interval", "reliability", width="stretch")
+    with right:
+        st.markdown(table(seen))
+    known = images(dataset, "test", max(seen.dominant) + 1) if seen.dominant else None
+    if known is not None:
+        st.markdown("**The images with the largest leverage**", help=meaning("leverage"))
+        names = [known.classes[known.labels[number]] for number in seen.dominant]
+        show(labelled_sheet(known, seen.dominant, names, 9), f"Images with the largest leverage: {', '.join(names)}")
+
+
+def table(seen: Reliability) -> str:
+    """The evidence as a Markdown table."""
+    p, q = seen.features
+    rows = [
+        ("images n, features p", f"{numbers.count(seen.images)}; {numbers.count(p)} and {numbers.count(q)}"),
+        ("chance of such a value", f"p = {seen.p_value:.2g}"),
+        ("without the top 1 % of images", numbers.correlation(seen.trimmed)),
+        ("largest leverage of one image", " and ".join(numbers.accuracy(value) for value in seen.leverage)),
+        ("first principal component", " and ".join(numbers.accuracy(value) for value in seen.first)),
+        ("mutual nearest neighbours", numbers.correlation(seen.neighbours)),
+        ("Procrustes", numbers.correlation(seen.procrustes)),
+    ]
+    return "\n".join(["| | |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows)])

@@ -1,0 +1,162 @@
+"""One unit in full: what the merge made of it, seed noise, who answers to whose picture, tuning, and a film."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from merging.analysis.picture_parts import contact_sheet
+from merging.figures import numbers
+from merging.figures.curve import curve_figure, curves_of
+from merging.figures.palette import STYLES
+from merging.figures.units import change_figure, cross_figure, tuning_figure
+from merging.studies.film import Film
+from merging.studies.layer import LayerStudy
+from merging.studies.units import BLOCK, WORDS, UnitsStudy, fate, follows
+from merging.zoo.dataset_facts import FACTS
+from ui.chosen import Chosen
+from ui.look import draw
+from ui.study import studied
+from ui.tiles import show
+from ui.units import SLOTS
+from ui.words import meaning
+
+
+def unit_study(found: Chosen, layer: str, unit: int) -> None:
+    """Three studies, each by its own button; sixteen neighbours are measured together."""
+    first = unit // BLOCK * BLOCK
+    st.markdown("#### What did the merge make of it?", anchors=False)
+    measured: LayerStudy | None = studied(found, "layer", {"layer": layer}, button="Measure this layer's units")
+    pictured: UnitsStudy | None = studied(found, "units", {"layer": layer, "first": first}, button="Compare pictures")
+    if measured is not None and pictured is not None:
+        st.markdown(in_words(measured, pictured, unit))
+    if pictured is not None:
+        _pictures(pictured, unit - first)
+    if measured is not None:
+        _measured(measured, pictured, unit, found)
+    st.markdown("#### Along the path", anchors=False)
+    film: Film | None = studied(found, "film", {"layer": layer, "first": first}, button="Film it")
+    if film is not None:
+        _film(film, unit - first, found)
+
+
+def in_words(measured: LayerStudy, pictured: UnitsStudy, unit: int) -> str:
+    """What became of the unit, by the rule of `studies.units.fate`, with the numbers it rests on."""
+    word, (to_a, to_b, agree) = outcome(measured, pictured, unit)
+    told = ", ".join(numbers.ratio(value) for value in (to_a, to_b, agree))
+    return (
+        f"**{word.capitalize()}**: {WORDS[word]}. It follows A's and π(B)'s pictures and strongest images by "
+        f"{told.replace(', ', ' and ', 1).replace(', ', '; the parents follow each other by ')} (1: as strongly as "
+        "anything in the data set; from .5 on it counts as following)."
+    )
+
+
+def outcome(measured: LayerStudy, pictured: UnitsStudy, unit: int) -> tuple[str, tuple[float, float, float]]:
+    """The unit's fate, and how much the merge follows A's and pi(B)'s, and these each other."""
+    place = unit - pictured.units[0]
+    a, b, merge = (measured.slots.index(slot) for slot in ("A", "pi(B)", "merge"))
+
+    def follow(row: int, column: int) -> float:
+        return follows(float(pictured.cross[row, column, place]), float(measured.response[row, column, unit]))
+
+    to_a, to_b, agree = follow(merge, a), follow(merge, b), (follow(a, b) + follow(b, a)) / 2
+    return fate(bool(measured.dead[merge, unit]), to_a, to_b, agree), (to_a, to_b, agree)
+
+
+def _pictures(pictured: UnitsStudy, place: int) -> None:
+    names = {"first": "one start", "second": "another start", "negative": "the negative direction"}
+    st.markdown("**Pictures from two random starts, and what it is against**", help=meaning("seed noise"))
+    for name, label in names.items():
+        if name in pictured.pictures:
+            left, right = st.columns([1, 6], vertical_alignment="center")
+            left.caption(label)
+            row = pictured.pictures[name][:, place].astype(np.float32) / 255
+            right.image(_strip(row), width="stretch", alt=f"Pictures of {', '.join(SLOTS.values())}, {label}")
+    _, right = st.columns([1, 6])
+    for column, slot in zip(right.columns(len(pictured.slots)), pictured.slots, strict=True):
+        noise = numbers.correlation(float(pictured.noise[pictured.slots.index(slot), place]))
+        column.caption(f"{SLOTS[slot]}  \nstarts alike: {noise}")
+
+
+def _measured(measured: LayerStudy, pictured: UnitsStudy | None, unit: int, found: Chosen) -> None:
+    names = [SLOTS[slot] for slot in measured.slots]
+    left, right = st.columns(2)
+    if pictured is not None:
+        with left.container(border=True):
+            st.markdown("**Who answers to whose picture?**", help=meaning("cross-activation"))
+            values = pictured.cross[:, :, unit - pictured.units[0]]
+            draw(cross_figure(values, names, unit), f"cross {unit}", f"cross-{unit}", width="stretch")
+    with right.container(border=True):
+        st.markdown("**Which classes excite it?**")
+        tuning = measured.tuning[:, :, unit]
+        dataset = found.report.request.get("dataset", "") if found.report else ""
+        known = FACTS[dataset].classes if dataset in FACTS else ()
+        classes = [known[at] if at < len(known) else str(at) for at in range(tuning.shape[1])]
+        draw(tuning_figure(tuning, names, classes, unit), f"tuning {unit}", f"tuning-{unit}", width="stretch")
+    st.markdown(table(measured, pictured, unit))
+
+
+def table(measured: LayerStudy, pictured: UnitsStudy | None, unit: int) -> str:
+    """Correlations of pairs of networks' units, as a Markdown table."""
+    lines = [
+        "| | activations | incoming weights | strongest images in common | pictures |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for one, other in (("A", "pi(B)"), ("merge", "A"), ("merge", "pi(B)"), ("naive", "A"), ("naive", "B")):
+        i, j = (measured.slots.index(slot) for slot in (one, other))
+        pixels = pictured.pixels[i, j, unit - pictured.units[0]] if pictured is not None else float("nan")
+        values = (measured.activation[i, j, unit], measured.weight[i, j, unit], measured.overlap[i, j, unit], pixels)
+        lines.append(
+            f"| {SLOTS[one]} and {SLOTS[other]} | {' | '.join(numbers.correlation(float(v)) for v in values)} |"
+        )
+    return "\n".join(lines)
+
+
+def _film(film: Film, place: int, found: Chosen) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        start = st.segmented_control(
+            "Start of every picture", ["cold", "warm"], default="cold", key="start", required=True,
+            help="Cold: the same noise for every λ. Warm: where the picture of the λ before ended.",
+        )  # fmt: skip
+    for line in film.pictures:
+        left, right = st.columns([1, 9], vertical_alignment="center")
+        left.caption(STYLES[line].label)
+        frames = film.pictures[line][start][:, place].astype(np.float32) / 255
+        right.image(_strip(frames), width="stretch", alt=f"Pictures along the {STYLES[line].label} line, from A to B")
+    labels = {round(float(value), 2): at for at, value in enumerate(film.lambdas)}
+    at = labels[st.select_slider("λ", list(labels), value=0.5 if 0.5 in labels else 0.0, key="film at")]
+    left, middle, right = st.columns([1, 1, 3], vertical_alignment="center")
+    for column, line in ((left, "naive"), (middle, "aligned")):
+        with column, st.container(key=f"tile film {line}"):
+            pixels = film.pictures[line][start][at, place].astype(np.float32) / 255
+            show(_png(pixels), f"Picture at λ = {film.lambdas[at]:.2f} on the {STYLES[line].label} line")
+            strength = numbers.ratio(float(film.strength[line][start][at, place]))
+            st.caption(f"{STYLES[line].label}, response {strength}")
+    with right:
+        if found.report is not None and curves_of(found.report, "test"):
+            curve = curve_figure(found.report, "loss")
+            curve.add_vline(x=float(film.lambdas[at]), line={"color": "rgba(127,127,127,0.8)", "width": 1.5})
+            draw(curve, "loss of the film", "loss-film", width="stretch")
+    draw(change_figure(film, place, start), f"change {start}", "film-change", width="stretch")
+    st.caption(
+        "Where the lines fall below the marks, the picture changes more than numerical noise explains. Cold starts can "
+        "jump between equally good pictures; warm ones drift with the optimiser: trust what both show. "
+        f"{film.how.get('steps')} steps a picture, seed {film.how.get('seed')}; plain averages, nothing corrected."
+    )
+
+
+def _strip(pictures: Sequence[np.ndarray] | np.ndarray) -> bytes:
+    """Pictures in one row, each pixel enlarged, as PNG."""
+    sheet = contact_sheet(list(pictures), len(pictures))
+    out = io.BytesIO()
+    image = Image.fromarray(sheet[..., 0] if sheet.shape[2] == 1 else sheet)
+    image.resize((image.width * 4, image.height * 4), 0).save(out, "PNG")
+    return out.getvalue()
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    return _strip([pixels])
