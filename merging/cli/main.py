@@ -20,13 +20,14 @@ from merging.cli import (
     methods,
     neurons,
     similarity,
+    study,
     train,
     zoo,
 )
 from merging.cli.console import Bars, say_error
 from merging.work.outcome import Outcome, attempt
 
-COMMANDS = (methods, zoo, inspect_net, merge, compare, curve, similarity, neurons, train, download, examples)
+COMMANDS = (methods, zoo, inspect_net, merge, compare, curve, similarity, neurons, study, train, download, examples)
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 # Errors that another choice of arguments would mend; all others are failures of the work.
 _MISUSES = {

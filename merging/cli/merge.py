@@ -62,14 +62,15 @@ def _as_worker(
     """The same task as a worker of the app runs: its report, its other artifacts, and the run's id."""
     from merging.work import tasks
 
-    request, images = _request(options, nets, base), read_images(options, nets[0])
+    request, images = request_of(options, nets, base), read_images(options, nets[0])
     data = tuple(net.data for net in (*nets, *([base] if base else [])))
     payload = Payload(request.to_json(), data, images, device_of(options), options.threads)
     made = tasks.run("merge", payload, report)
     return results.load(made.pop("report")), made, request.id
 
 
-def _request(options: argparse.Namespace, nets: list[Net], base: Net | None) -> MergeRequest:
+def request_of(options: argparse.Namespace, nets: list[Net], base: Net | None) -> MergeRequest:
+    """The merge that the options ask for. Raises InvalidSetting, InvalidRequest."""
     keys, settings = chosen_methods(options)
     dataset = dataset_of(options, nets[0])
     return MergeRequest(

@@ -48,7 +48,7 @@ def lab_figure(found: Lab, kind: str) -> go.Figure:
     fig.add_hline(
         y=found.limit[kind],
         line={"color": STYLES["corrected"].color, "dash": "dot", "width": 1.5},
-        annotation={"text": f"CKA's limit {numbers.ratio(found.limit[kind])}", "xanchor": "left"},
+        annotation_text=f"CKA's limit {numbers.ratio(found.limit[kind])}",
         annotation_position="top left",
     )
     return fig

@@ -1,0 +1,76 @@
+"""What studies cost beside what they cannot avoid: python -m benchmarks.studies
+
+Two ratios, both sides in this process in turns: the reliability panel of one cell beside the similarity map that the
+cell is of, and a plane of 21 x 21 points beside 441 evaluations of one network on the same images.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from torch import nn
+
+from benchmarks.cka import similarity_map
+from benchmarks.nets import PAIRS, images, pair
+from benchmarks.timing import interleave, ratios, spread, table, write
+from merging.analysis.cka import BATCH
+from merging.analysis.evaluation import evaluate
+from merging.analysis.features import read_layers
+from merging.analysis.plane import surface
+from merging.analysis.reliability import examine
+from merging.data import Batches
+from merging.graph import export
+from merging.permutation import named_tensors, with_tensors
+
+CELL_IMAGES, PLANE_IMAGES, SIDE = 2000, 200, 21
+
+
+def panel(models: tuple[nn.Module, nn.Module], data: Batches) -> None:
+    """Features of the middle layer in both networks, and the evidence about their CKA."""
+    graph = export(models[0], data.example())
+    layer = graph.layers[len(graph.layers) // 2]
+    first, second = (read_layers(graph, model, data, [layer])[0] for model in models)
+    examine(first, second)
+
+
+def plane(models: tuple[nn.Module, nn.Module], data: Batches) -> None:
+    """All 441 points: none filled in. The third network is noise, as far away as the second."""
+    generator = torch.Generator().manual_seed(0)
+    own = named_tensors(models[0])
+    noise = {n: t + torch.randn(t.shape, generator=generator) * t.std() for n, t in own.items() if t.ndim > 1}
+    surface([*models, with_tensors(models[0], noise)], data, resolution=SIDE, refine=False)
+
+
+def evaluations(model: nn.Module, data: Batches) -> None:
+    """One network, 441 times."""
+    for _ in range(SIDE**2):
+        evaluate(model, data)
+
+
+def main() -> None:
+    """Write one row a shipped pair and study."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--repeats", type=int, default=3)
+    chosen, rows = options.parse_args(), []
+    for label, name in PAIRS.items():
+        models, data = pair(name), images(CELL_IMAGES, "train").sized(BATCH)
+        run = similarity_map(models, data, "pooled")
+        found = interleave({"panel": lambda m=models, d=data: panel(m, d), "map": run}, chosen.repeats)
+        ratio = spread(ratios(found["panel"], found["map"]))
+        rows.append(["reliability panel / map", label, spread(found["panel"]), ratio])
+    for label, name in PAIRS.items():
+        models, data = pair(name), images(PLANE_IMAGES)
+        sides = {
+            "plane": lambda m=models, d=data: plane(m, d),
+            "evaluate": lambda m=models, d=data: evaluations(m[0], d),
+        }
+        found = interleave(sides, chosen.repeats, warm_up=0)
+        ratio = spread(ratios(found["plane"], found["evaluate"]))
+        rows.append(["plane / 441 evaluations", label, spread(found["plane"]), ratio])
+    write(f"{CELL_IMAGES} and {PLANE_IMAGES} images, {chosen.repeats} rounds: median (lowest-highest), one thread")
+    write(table(["what", "net", "seconds", "ratio"], rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""`study`: merge networks and ask a study's question of the merge, as the pages do."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from merging import results
+from merging.cli import merge
+from merging.cli.console import say, say_table
+from merging.cli.files import write
+from merging.cli.images import read_images
+from merging.cli.nets import device_of, read_net
+from merging.cli.options import add_data, add_json, add_machine, add_methods, add_nets, read_pairs, read_texts
+from merging.errors import InvalidRequest
+from merging.problem import Report
+from merging.study import find_study, load_finding, studies
+from merging.work.payload import Payload
+from merging.work.request import StudyRequest
+
+NAME, HELP = "study", "merge two networks or more and look into the merge: why, landscape, reliability, units ..."
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    known = "; ".join(f"{key}: {asked.label}" for key, asked in studies().items())
+    parser.add_argument("study", choices=tuple(studies()), metavar="STUDY", help=known)
+    add_nets(parser, "A", "B")
+    parser.add_argument("more", nargs="*", metavar="C", help="further networks of the same merge, up to ten in all")
+    parser.add_argument("--base", metavar="NET", help="what the networks were trained from; see `methods`")
+    add_methods(parser, align="weight-matching")
+    parser.add_argument("--with", action="append", metavar="NAME=VALUE", dest="asked", help="settings of the study")
+    add_data(parser)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the finding as JSON (default STUDY.json)")
+    add_machine(parser)
+    add_json(parser)
+    parser.set_defaults(points=3)
+
+
+def run(options: argparse.Namespace, report: Report) -> None:
+    """Merge, study, write the finding, print what is one number."""
+    from merging.work import tasks
+
+    asked = find_study(options.study)
+    nets = [read_net(name, options) for name in (options.a, options.b, *options.more)]
+    base = read_net(options.base, options) if options.base else None
+    if any(net.is_own for net in nets):
+        raise InvalidRequest(
+            "Studies on the command line need networks of an architecture that `zoo` or `inspect` knows. For a module "
+            "of your own call the functions of merging.analysis."
+        )
+    settings = read_texts(asked.settings, read_pairs(options.asked, "--with"))
+    wanted = merge.request_of(options, nets, base)
+    request = StudyRequest(wanted, options.study, settings, options.seed)
+    images, device = read_images(options, nets[0]), device_of(options)
+    data = tuple(net.data for net in (*nets, *([base] if base else [])))
+    made = tasks.run("merge", Payload(wanted.to_json(), data, images, device, options.threads), report)
+    payload = Payload(request.to_json(), data, images, device, options.threads, made)
+    finding = load_finding(tasks.run("study", payload, report)["finding"])
+    text = results.to_json(finding)
+    if options.json:
+        return say(text)
+    path = write(options.out or Path(f"{options.study}.json"), text.encode())
+    say_table((asked.label, ""), list(_numbers(finding).items()))
+    return say(f"written to {path}")
+
+
+def _numbers(finding: Any) -> dict[str, str]:
+    """What of a finding fits on a line: its numbers and words."""
+    plain = {f.name: getattr(finding, f.name) for f in fields(finding)}
+    return {
+        name: f"{value:.4g}" if isinstance(value, float) else str(value)
+        for name, value in plain.items()
+        if isinstance(value, str | int | float)
+    }

@@ -1,0 +1,95 @@
+"""Figures of studies: what they draw is what was found, and they say it in words."""
+
+import numpy as np
+import pytest
+
+from merging.figures.comparison import ALIGN_COLORS
+from merging.figures.evidence import evidence_figure, match_figure
+from merging.figures.inside import SHOWN, inside_figure, loss_figure
+from merging.figures.lab import lab_figure
+from merging.figures.landscape import landscape_figure
+from merging.figures.palette import alt_text
+from merging.figures.reliability import interval_figure
+from merging.figures.similarity import heatmap
+from merging.figures.units import change_figure, cross_figure, sheet_figure, tuning_figure
+from merging.figures.why import aligners_figure, calibration_figure, shares_figure, spectra_figure, variance_figure
+from tests.studies.test_inside import run
+from tests.studies.test_table import QUICK
+
+
+def found(key: str, kind: str = "cnn"):
+    from tests.studies.subjects import merged
+
+    return run(key, merged(kind), **QUICK[key])
+
+
+WHY = found("why")
+DRAWN = {
+    "variance": lambda: variance_figure(WHY, corrected=True),
+    "shares": lambda: shares_figure(WHY),
+    "spectra": lambda: spectra_figure(WHY),
+    "calibration": lambda: calibration_figure(WHY),
+    "aligners": lambda: aligners_figure(found("aligners"), ALIGN_COLORS),
+    "inside": lambda: inside_figure(found("along"), "naive", "to_a"),
+    "loss": lambda: loss_figure(found("along")),
+    "landscape": lambda: landscape_figure(found("landscape"), "accuracy"),
+    "landscape of the loss": lambda: landscape_figure(found("landscape"), "loss"),
+    "lab": lambda: lab_figure(found("lab"), "unit"),
+    "interval": lambda: interval_figure(found("reliability")),
+    "cross": lambda: cross_figure(found("units").cross[:, :, 0], "abcde", 0),
+    "tuning": lambda: tuning_figure(found("layer").tuning[:, :, 0], ["A", "π(B)", "merge", "naive", "x"], "vwxyz", 0),
+    "change": lambda: change_figure(found("film"), 0, "cold"),
+    "evidence": lambda: evidence_figure(found("evidence"), "cross"),
+    "match": lambda: match_figure(found("evidence"), "overlap"),
+    "sheet": lambda: sheet_figure("data:", [4, 7, 9], ["a", "b", "c"], 2, "three units"),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_figure_says_what_it_shows_and_stays_small(name):
+    figure = DRAWN[name]()
+    assert len(alt_text(figure)) > 10
+    assert "nan" not in alt_text(figure)
+    titles = [axis.title.text for axis in (figure.layout.xaxis, figure.layout.yaxis)]
+    assert name == "sheet" or any(titles)
+    points = sum(
+        np.size(trace.z) if trace.type in ("heatmap", "contour") else np.size(trace.x) for trace in figure.data
+    )
+    assert 0 < points < 10_000
+
+
+def test_bars_are_the_shares():
+    bars = shares_figure(WHY).data[0]
+    np.testing.assert_array_equal(bars.y, WHY.share)
+    np.testing.assert_array_equal(bars.error_y.array, 2 * WHY.error)
+
+
+def test_the_planes_marks_are_the_networks():
+    seen = found("landscape")
+    figure = landscape_figure(seen, "accuracy")
+    marks = {trace.meta: (trace.x[0], trace.y[0]) for trace in figure.data if trace.meta in seen.points}
+    assert marks == {name: point[:2] for name, point in seen.points.items()}
+    assert figure.layout.yaxis.scaleanchor == "x"
+
+
+def test_doubtful_cells_carry_a_sign_and_their_reason():
+    seen = found("similarity")
+    doubts = [["" for _ in row] for row in seen.distrust]
+    doubts[0][1] = "few images decide"
+    figure = heatmap(seen.maps["cka"], "A and B", doubts=doubts)
+    assert "⚠" in figure.data[0].text[0][1] and "⚠" not in figure.data[0].text[1][0]
+    assert "few images decide" in figure.data[1].customdata[1][3]
+    assert "1 cells are not to be trusted" in alt_text(figure)
+
+
+@pytest.mark.parametrize("what", SHOWN)
+def test_every_quantity_along_the_path_can_be_drawn(what):
+    seen = found("along")
+    for line in ("naive", "aligned"):
+        np.testing.assert_array_equal(inside_figure(seen, line, what).data[0].z, getattr(seen, what)[line].T)
+
+
+def test_clicking_a_tile_tells_its_unit():
+    figure = DRAWN["sheet"]()
+    assert list(figure.data[0].customdata) == [4, 7, 9]
+    assert list(zip(figure.data[0].x, figure.data[0].y, strict=True)) == [(0.5, 0.5), (1.5, 0.5), (0.5, 1.5)]

@@ -1,0 +1,150 @@
+"""Pages that show studies of a run: asked for by a button, watched, failed, found; shipped findings need no worker."""
+
+import pytest
+
+from merging import results
+from merging.work.examples import ANSWERED, LOOKED_INTO, merges
+from merging.work.ledger_desk import Desk
+from merging.work.request import StudyRequest, from_json
+from tests.pages.ledgers import done, merge_request
+from tests.pages.test_merge_page import press, texts
+from tests.studies.subjects import merged
+from tests.studies.test_inside import run
+from tests.studies.test_table import QUICK
+
+EXAMPLES = {key: request.id[:12] for key, request in merges().items()}
+
+
+def take(ledger):
+    """The next study a worker would be given."""
+    desk = Desk(ledger)
+    return desk, desk.claim(("study",))
+
+
+def answer(ledger, key: str):
+    """Hand in a finding of the small test nets for the study that waits."""
+    desk, claim = take(ledger)
+    assert claim.request.study == key
+    assert desk.finish(claim, {"finding": results.save(run(key, merged(), **QUICK[key]))})
+
+
+def test_what_ships_is_what_the_pages_ask_for():
+    for key, studies in ANSWERED.items():
+        for study in studies:
+            settings = {"layer": LOOKED_INTO[key]} if study in ("layer", "units", "film") else {}
+            request = StudyRequest(merges()[key], study, settings)
+            assert from_json(request.to_json()) == request
+
+
+def test_why_explains_the_example_without_a_worker(open_page):
+    app = open_page("why", run=EXAMPLES["cnns"])
+    words = texts(app, "markdown")
+    assert "Re-ordering B's units brings its weights nearer to A's" in words
+    for title in ("Do activations shrink?", "Which layer costs most?", "Do the weights point the same way?"):
+        assert title in words
+    assert "Straight-through estimator" in words
+    assert not app.button(key="again").disabled
+
+
+def test_the_correction_is_part_of_the_reasons(open_page):
+    assert "The correction brings that to" in texts(open_page("why", run=EXAMPLES["batch-norm"]), "markdown")
+
+
+def test_the_landscape_of_the_example(open_page):
+    app = open_page("landscape", run=EXAMPLES["mlps"])
+    assert "the merge lies in the same basin as A" in texts(app, "markdown")
+    assert "axes orthogonal" in texts(app, "caption")
+
+
+def test_a_unit_in_full(open_page):
+    app = open_page("neurons", run=EXAMPLES["cnns"], layer=LOOKED_INTO["cnns"], unit="5")
+    words = texts(app, "markdown")
+    assert "**Kept**" in words or "**Blended**" in words or "**One-sided**" in words
+    assert "Who answers to whose picture?" in words
+    assert "| A and π(B) |" in words
+    app.select_slider(key="film at").set_value(0.3).run()
+    assert not app.exception
+
+
+@pytest.mark.parametrize("view", ["Unit by unit", "All units", "Does it hold?"])
+def test_the_views_of_the_neurons(open_page, view):
+    app = open_page("neurons", run=EXAMPLES["cnns"], layer=LOOKED_INTO["cnns"], view=view)
+    shown = {"Unit by unit": "Unit 0", "All units": "**naive**", "Does it hold?": "follow their parents'"}[view]
+    assert shown in texts(app, "markdown") + " ".join(link.label for link in app.get("page_link"))
+
+
+def test_the_most_changed_units_come_first(open_page):
+    app = open_page("neurons", run=EXAMPLES["cnns"], layer=LOOKED_INTO["cnns"], sort="most changed")
+    assert not app.error and not app.button(key="again").disabled
+
+
+def test_similarity_marks_what_is_not_to_be_trusted_and_moves_cka(open_page):
+    app = open_page("similarity", run=EXAMPLES["cnns"])
+    assert "cells whose CKA is not to be trusted" in texts(app, "caption")
+    assert "every answer stays exactly as it was" in texts(app, "markdown")
+    for kind in ("image", "unit"):
+        app.segmented_control(key="lab kind").set_value(kind).run()
+        assert not app.exception
+
+
+def test_a_cell_in_the_address_is_examined_at_once(ledger, open_page):
+    run_id = done(ledger)
+    cell = {"pair": "A-merge", "row": "layers.2", "column": "layers.0"}
+    app = open_page("similarity", run=run_id[:12], **cell)
+    assert "A and the merge: layers.2 and layers.0" in texts(app, "markdown")
+    asked = [job.request for job in ledger.jobs(kind="study")]
+    assert [(a["study"], a["settings"]["row"], a["settings"]["column"]) for a in asked] == [
+        ("reliability", "layers.2", "layers.0")
+    ]
+    answer(ledger, "reliability")
+    app.run()
+    assert "Procrustes" in texts(app, "markdown")
+    assert any(word in texts(app, "markdown") for word in ("Nothing speaks against", "with care", "Do not trust"))
+
+
+@pytest.mark.parametrize("cell", [{"pair": "A-A"}, {"pair": "A-B", "row": "nowhere", "column": "layers.0"}])
+def test_a_cell_that_is_not_there_is_none(ledger, open_page, cell):
+    open_page("similarity", run=done(ledger)[:12], **cell)
+    assert not ledger.jobs(kind="study")
+
+
+def test_a_study_is_asked_for_watched_and_shown(ledger, open_page):
+    run_id = done(ledger)
+    app = press(open_page("why", run=run_id[:12]), "Explain this merge")
+    job = ledger.jobs(kind="study")[0]
+    assert (job.state, job.request["study"]) == ("queued", "why")
+    assert "Look into the merge" in texts(app, "markdown")
+    answer(ledger, "why")
+    app = open_page("why", run=run_id[:12])
+    assert "Which layer costs most?" in texts(app, "markdown")
+    assert ledger.jobs(kind="study")[0].state == "done"
+
+
+def test_a_study_that_failed_says_why_and_can_be_asked_again(ledger, open_page):
+    run_id = done(ledger)
+    press(open_page("landscape", run=run_id[:12]), "Measure the plane")
+    desk, claim = take(ledger)
+    desk.fail(claim, {"kind": "IncompatibleModels", "text": "The three networks lie on one line."})
+    app = open_page("landscape", run=run_id[:12])
+    assert "lie on one line" in texts(app, "error")
+    press(app, "Try again")
+    assert ledger.jobs(kind="study")[0].state == "queued"
+
+
+@pytest.mark.parametrize("page", ["why", "landscape"])
+def test_without_images_a_study_says_so(page, ledger, open_page):
+    run_id = done(ledger, merge_request(dataset="", data_sha256=""), images=False)
+    app = open_page(page, run=run_id[:12])
+    assert "needs images" in texts(app, "info")
+
+
+def test_an_example_without_its_networks_is_run_here_first(open_page, monkeypatch):
+    monkeypatch.setattr("ui.study.lacks_networks", lambda job: True)
+    monkeypatch.setattr("ui.study._finding", lambda job: None)
+    app = open_page("landscape", run=EXAMPLES["cnns"])
+    assert any(button.label == "Run it here" for button in app.button)
+
+
+def test_a_job_in_the_list_says_what_it_studies(ledger, open_page):
+    press(open_page("why", run=done(ledger)[:12]), "Explain this merge")
+    assert "Why this merge works or fails" in ledger.jobs(kind="study")[0].title
