@@ -7,10 +7,12 @@ import streamlit as st
 from ui.chosen import request_of
 from ui.downloads import lacks_networks, make_here
 from ui.neuron_panel import neuron_panel
+from ui.overview import follow_click
 from ui.pictures import networks
 from ui.states import needs_result
 from ui.unit_page import asked_unit, unit_page
 
+follow_click()
 found = needs_result("neurons")
 if found is not None and found.job is not None and found.report is not None:
     models = networks(found.job, request_of(found.job))

@@ -43,19 +43,20 @@ def evidence_panel(found: Chosen) -> None:
 
 
 def in_words(seen: Evidence) -> str:
-    """Whether the merge follows its parents more than the naive average does, by intervals that do not overlap."""
+    """Whether the merge follows its parents more than the naive average does: both primary measures must say so, by
+    intervals of the units' differences that lie above 0."""
     merge, naive, parents = (seen.interval("cross", row) for row in ("merge", "naive", "parents"))
     shared = [seen.interval("overlap", row) for row in ("merge", "naive")]
-    more = merge[1] > naive[2] and shared[0][1] > shared[1][2]
+    gains = [seen.gain(measure) for measure in ("cross", "overlap")]
+    follow = "that the merge's units follow their parents' more than the naive average's do"
     said = (
-        "**The merge's units follow their parents' more than the naive average's do**"
-        if more
-        else "**It cannot be concluded that the merge's units follow their parents' more than the naive average's do**"
+        f"**The data show {follow}**" if all(gain[1] > 0 for gain in gains) else f"**It cannot be concluded {follow}**"
     )
     return (
         f"{said}: they answer to the parents' pictures with {_mean(merge)} against {_mean(naive)} (0: average image, "
-        f"1: strongest), and share {_mean(shared[0])} against {_mean(shared[1])} of the nine strongest images. The "
-        f"parents answer to each other's pictures with {_mean(parents)}."
+        f"1: strongest; difference unit by unit {_mean(gains[0])}), and share {_mean(shared[0])} against "
+        f"{_mean(shared[1])} of the nine strongest images (difference {_mean(gains[1])}). The parents answer to each "
+        f"other's pictures with {_mean(parents)}."
     )
 
 

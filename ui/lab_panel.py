@@ -41,7 +41,7 @@ def lab_panel(found: Chosen) -> None:
         "Change", list(KINDS), format_func=KINDS.__getitem__, default="classes", key="lab kind", required=True
     )
     st.markdown(TEXT[kind].format(classes=lab.classes, images=numbers.count(lab.images), unit=lab.unit))
-    draw(lab_figure(lab, kind), f"lab {kind}", f"lab-{kind}", width="stretch")
+    draw(lab_figure(lab, kind), f"lab of {kind}", f"lab-{kind}", width="stretch")
     st.caption(
         f"Input of {lab.layer} of {lab.net}, {lab.features} features, {numbers.count(lab.images)} test images; biased "
         f"CKA; largest change of an answer: {numbers.tiny(float(lab.moved[kind].max()))} of the largest."

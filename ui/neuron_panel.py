@@ -51,7 +51,7 @@ def neuron_panel(found: Chosen, models: dict[str, ModelRef]) -> None:
         st.info(f"No unit of {layer.layer} is {shown}.", icon=":material/check_circle:")
         return
     if view == "sheets":
-        return overview(layer, models, run, units, way)
+        return overview(layer, models, units, way)
     number = st.pagination(pages(units), key=f"page {layer.layer} {sort} {shown}") if pages(units) > 1 else 1
     rows(View(layer, models, report, run, *page_of(units, number), way))
 
@@ -61,9 +61,7 @@ def choose_layer(report: MergeReport) -> LayerUnits:
     by_name = {layer.layer: layer for layer in report.units}
     left, right = st.columns([2, 5], vertical_alignment="top")
     with left:
-        layer = by_name[
-            st.selectbox("Layer", list(by_name), first_layer(report.units), key="layer", bind="query-params")
-        ]
+        layer = by_name[_asked_layer(report)]
         positions = "×".join(map(str, layer.positions))
         st.caption(f"{layer.kind}, {layer.units} units" + (f", {positions} positions" if positions else ""))
         if not layer.images:
@@ -76,3 +74,16 @@ def choose_layer(report: MergeReport) -> LayerUnits:
     with right:
         draw(match_histogram(layer), f"histogram {layer.layer}", f"match-{layer.layer}")
     return layer
+
+
+def _asked_layer(report: MergeReport) -> str:
+    """The layer menu. The address is kept by hand: a click on a sheet leads to an address with a layer, too, and a
+    parameter that is bound to a widget cannot be set."""
+    names = [layer.layer for layer in report.units]
+    asked = st.query_params.get("layer", "")
+    asked = asked if asked in names else names[first_layer(report.units)]
+    chosen = st.selectbox("Layer", names, names.index(asked), key=f"layer {asked}")
+    if chosen != asked:
+        st.query_params["layer"] = chosen
+        st.rerun()
+    return chosen

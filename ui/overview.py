@@ -17,29 +17,35 @@ from merging.work.request import ModelRef
 from ui.guard import in_words
 from ui.look import draw
 from ui.pictures import Gallery, look
-from ui.screens import go
 from ui.unit_rows import EVERY
 from ui.units import SLOTS, Cell, cells, fate, scale
 
 SHEETS = ("A", "pi(B)", "merge", "naive")
 COLUMNS, MOST = 16, 64
-OPEN = "sheets were open"
+OPEN, CLICKED = "sheets were open", "unit that was clicked"
 
 
-def overview(layer: LayerUnits, models: dict[str, ModelRef], run: str, units: list[int], way: str) -> None:
+def overview(layer: LayerUnits, models: dict[str, ModelRef], units: list[int], way: str) -> None:
     """At most 64 units on a page; looks again while their pictures are being made."""
     pages = max(1, -(-len(units) // MOST))
     number = st.pagination(pages, key=f"sheet {layer.layer}") if pages > 1 else 1
     shown = units[(number - 1) * MOST : number * MOST]
     waiting = look(models, layer.layer, _all(layer, shown), way=way).waiting
-    st.fragment(_sheets, run_every=EVERY if waiting else None)(layer, models, run, shown, way)
+    st.fragment(_sheets, run_every=EVERY if waiting else None)(layer, models, shown, way)
+
+
+def follow_click() -> None:
+    """Make the unit that was clicked part of the address; at the top of the page, since a fragment cannot do it."""
+    clicked = st.session_state.pop(CLICKED, None)
+    if clicked is not None:
+        st.query_params["layer"], st.query_params["unit"] = clicked
 
 
 def _all(layer: LayerUnits, units: list[int]) -> list[Cell]:
     return [cell for unit in units for slot, cell in cells(layer, unit).items() if slot in SHEETS]
 
 
-def _sheets(layer: LayerUnits, models: dict[str, ModelRef], run: str, units: list[int], way: str) -> None:
+def _sheets(layer: LayerUnits, models: dict[str, ModelRef], units: list[int], way: str) -> None:
     with in_words():
         gallery = look(models, layer.layer, _all(layer, units), way=way)
         total = len(gallery.made) + len(gallery.waiting) + len(gallery.failed)
@@ -53,13 +59,13 @@ def _sheets(layer: LayerUnits, models: dict[str, ModelRef], run: str, units: lis
         for pair in (slots[:2], slots[2:]):
             for column, slot in zip(st.columns(2), pair, strict=False):
                 with column:
-                    _sheet(layer, slot, units, gallery, run)
+                    _sheet(layer, slot, units, gallery)
         was, st.session_state[OPEN] = st.session_state.get(OPEN), bool(gallery.waiting)
         if was and not gallery.waiting:
             st.rerun(scope="app")
 
 
-def _sheet(layer: LayerUnits, slot: str, units: list[int], gallery: Gallery, run: str) -> None:
+def _sheet(layer: LayerUnits, slot: str, units: list[int], gallery: Gallery) -> None:
     shown = [cells(layer, unit)[slot] for unit in units]
     dead = sum(cell.dead for cell in shown)
     st.markdown(f"**{SLOTS[slot]}**" + (f" :gray[{dead} dead, grey]" if dead else ""))
@@ -79,7 +85,8 @@ def _sheet(layer: LayerUnits, slot: str, units: list[int], gallery: Gallery, run
     )
     points = getattr(getattr(event, "selection", None), "points", None) or []
     if points:
-        go("neurons", run=run, layer=layer.layer, unit=str(int(points[0]["customdata"])))
+        st.session_state[CLICKED] = (layer.layer, str(int(points[0]["customdata"])))
+        st.rerun(scope="app")
 
 
 def _hover(layer: LayerUnits, unit: int) -> str:

@@ -48,8 +48,8 @@ def sheet_figure(image: str, units: Sequence[int], words: Sequence[str], columns
     fig = figure(
         alt,
         height=max(120, 46 * rows + 16),
-        x={"range": [0, columns], "visible": False, "fixedrange": True},
-        y={"range": [rows, 0], "visible": False, "fixedrange": True, "scaleanchor": "x", "constrain": "domain"},
+        x={"range": [0, columns], "visible": False},
+        y={"range": [rows, 0], "visible": False, "scaleanchor": "x", "constrain": "domain"},
         clickmode="event+select",
         dragmode=False,
         showlegend=False,

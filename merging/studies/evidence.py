@@ -48,14 +48,21 @@ class Evidence:
     seed: int
 
     def interval(self, measure: str, row: str, layer: int | None = None) -> tuple[float, float, float]:
-        """Mean over units and its 95 % interval by resampling units 1,000 times; NaN where nothing is known."""
+        """Mean over units (of one layer) and its 95 % interval by resampling units; NaN where nothing is known."""
         values = self.values[measure][row]
-        values = values[(self.layer == layer) & ~np.isnan(values)] if layer is not None else values[~np.isnan(values)]
-        if len(values) == 0:
+        return self._resampled(values if layer is None else values[self.layer == layer])
+
+    def gain(self, measure: str) -> tuple[float, float, float]:
+        """The same of each unit's difference, merge less naive: pairs, for the units differ more than the merges do."""
+        return self._resampled(self.values[measure]["merge"] - self.values[measure]["naive"])
+
+    def _resampled(self, values: np.ndarray) -> tuple[float, float, float]:
+        known = values[~np.isnan(values)]
+        if len(known) == 0:
             return (float("nan"),) * 3
-        drawn = np.random.default_rng(self.seed).integers(0, len(values), (RESAMPLES, len(values)))
-        low, high = np.quantile(values[drawn].mean(1), [0.025, 0.975])
-        return float(values.mean()), float(low), float(high)
+        drawn = np.random.default_rng(self.seed).integers(0, len(known), (RESAMPLES, len(known)))
+        low, high = np.quantile(known[drawn].mean(1), [0.025, 0.975])
+        return float(known.mean()), float(low), float(high)
 
 
 @dataclass(frozen=True)

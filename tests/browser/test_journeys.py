@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from merging.work.examples import LOOKED_INTO, merges
+
 STILL = "[data-testid=stApp][data-test-script-state=notRunning]"
 SMALL = "MLP 3×128 · Fashion-MNIST · seed {}"
 
@@ -90,7 +92,8 @@ def test_a_running_merge_can_be_cancelled(visitor):
     assert visitor.get_by_role("button", name="Run it again", exact=True).is_visible()
 
 
-def test_a_click_on_a_cell_leads_to_the_neurons_of_its_layer(visitor, finished):
+def test_from_a_cell_to_a_layer_to_a_unit_and_on_to_somebody_else(visitor, chromium, server, finished):
+    """Heatmap cell -> how far to trust it -> all units of the layer -> one unit -> its address in another browser."""
     go(visitor, f"/similarity?run={finished[0]}")
     area = visitor.locator("[data-testid=stPlotlyChart] .nsewdrag").first
     area.wait_for()
@@ -99,8 +102,47 @@ def test_a_click_on_a_cell_leads_to_the_neurons_of_its_layer(visitor, finished):
     visitor.get_by_text(re.compile("A: layers.2")).first.wait_for()
     visitor.mouse.down()
     visitor.mouse.up()
-    visitor.wait_for_url(re.compile(r"/neurons\?.*layer=layers\.2"))
-    visitor.get_by_text("What became of each unit?").wait_for()
+    visitor.wait_for_url(re.compile(r"row=layers\.2"))
+    visitor.get_by_text("without the top 1 % of images").wait_for()
+    units = visitor.get_by_role("link", name="Neurons of layers.2").get_attribute("href")
+    go(visitor, f"/{units}&view=All+units")
+    sheet = visitor.locator("[data-testid=stPlotlyChart] .nsewdrag").last
+    sheet.wait_for()
+    visitor.get_by_text(re.compile("Making pictures")).wait_for(state="hidden")
+    sheet.scroll_into_view_if_needed()
+    box = sheet.bounding_box()
+    visitor.mouse.move(box["x"] + 5, box["y"] + 5)
+    visitor.mouse.move(box["x"] + box["width"] * (2.5 / 16), box["y"] + box["height"] * (1.5 / 4), steps=5)
+    visitor.get_by_text(re.compile("unit 18: match")).first.wait_for()
+    visitor.mouse.down()
+    visitor.mouse.up()
+    visitor.wait_for_url(re.compile(r"/neurons\?.*unit=18"))
+    visitor.get_by_text("Unit 18 of layers.2").wait_for()
+    context = chromium.new_context(base_url=server.url)
+    other = context.new_page()
+    other.goto(visitor.url)
+    other.get_by_text("Unit 18 of layers.2").wait_for(timeout=60_000)
+    context.close()
+
+
+def test_a_film_along_the_path_follows_its_slider(visitor):
+    """On the example, whose film is shipped."""
+    go(visitor, "/why")
+    visitor.get_by_text("Which layer costs most?").wait_for()
+    run = merges()["cnns"].id[:12]
+    go(visitor, f"/neurons?run={run}&layer={LOOKED_INTO['cnns']}&unit=3")
+    slider = visitor.get_by_role("slider").last
+    visitor.get_by_role("img", name=re.compile("Picture at λ = 0.50 on the aligned line")).wait_for()
+    slider.focus()
+    slider.press("ArrowRight")
+    visitor.get_by_role("img", name=re.compile("Picture at λ = 0.60 on the aligned line")).wait_for()
+
+
+def test_a_study_is_made_while_one_waits(visitor, finished):
+    go(visitor, f"/landscape?run={finished[0]}")
+    visitor.get_by_role("button", name="Measure the plane").click()
+    visitor.get_by_text("The two lines of the plane as curves").wait_for(timeout=120_000)
+    assert visitor.get_by_text("axes orthogonal").is_visible()
 
 
 def test_the_numbers_can_be_taken_along(visitor, finished):
@@ -128,7 +170,7 @@ def test_pictures_arrive_while_one_looks(visitor, finished):
 
 def test_a_narrow_screen_needs_no_sideways_scrolling(visitor, finished):
     visitor.set_viewport_size({"width": 400, "height": 800})
-    for page in ("", "similarity", "models", "jobs"):
+    for page in ("", "similarity", "neurons", "models", "jobs", "landscape"):
         go(visitor, f"/{page}?run={finished[0]}")
         main = visitor.locator("[data-testid=stMain]")
         assert main.evaluate("main => main.scrollWidth - main.clientWidth") <= 0, page

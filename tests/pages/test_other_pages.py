@@ -99,7 +99,7 @@ def test_a_unit_that_is_not_there_shows_all_units(unit, ledger, open_page):
 def test_pictures_nobody_looks_at_any_more_are_taken_back(ledger, open_page):
     app = open_page("neurons", run=done(ledger)[:12], sort="unit number")
     first = {job.id for job in ledger.jobs(kind="pictures", states=("queued",))}
-    app.selectbox(key="layer").set_value("layers.4").run()
+    next(box for box in app.selectbox if box.label == "Layer").set_value("layers.4").run()
     now = ledger.jobs(kind="pictures", states=("queued",))
     assert not first & {job.id for job in now}
     assert {job.request["layer"] for job in now} == {"layers.4"}

@@ -169,6 +169,8 @@ def test_evidence_has_intervals_and_rows_for_every_unit():
     assert low <= mean <= high
     assert np.isnan(found.interval("overlap", "noise")[0])
     assert found.interval("cross", "merge", 0) != found.interval("cross", "merge", 1)
+    gain = found.values["overlap"]["merge"] - found.values["overlap"]["naive"]
+    assert found.gain("overlap")[0] == pytest.approx(np.nanmean(gain))
 
 
 def test_a_layer_or_unit_that_is_not_there_is_refused():
