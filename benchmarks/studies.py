@@ -38,7 +38,8 @@ def plane(models: tuple[nn.Module, nn.Module], data: Batches) -> None:
     """All 441 points: none filled in. The third network is noise, as far away as the second."""
     generator = torch.Generator().manual_seed(0)
     own = named_tensors(models[0])
-    noise = {n: t + torch.randn(t.shape, generator=generator) * t.std() for n, t in own.items() if t.ndim > 1}
+    known = {name: tensor for name, tensor in own.items() if tensor.ndim > 1 and tensor.numel() > 1}
+    noise = {n: t + torch.randn(t.shape, generator=generator) * t.std() for n, t in known.items()}
     surface([*models, with_tensors(models[0], noise)], data, resolution=SIDE, refine=False)
 
 

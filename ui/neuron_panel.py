@@ -9,6 +9,7 @@ from merging.results import LayerUnits, MergeReport
 from merging.studies.layer import LayerStudy
 from merging.work.request import ModelRef
 from ui.chosen import Chosen
+from ui.class_panel import class_panel
 from ui.evidence_panel import evidence_panel
 from ui.look import draw
 from ui.overview import overview
@@ -18,7 +19,7 @@ from ui.unit_rows import View, rows
 from ui.units import SHOWN, SLOTS, SORTS, first_layer, ordered, page_of, pages
 from ui.words import meaning
 
-VIEWS = {"rows": "Unit by unit", "sheets": "All units", "evidence": "Does it hold?"}
+VIEWS = {"rows": "Unit by unit", "sheets": "All units", "classes": "Classes", "evidence": "Does it hold?"}
 
 
 def neuron_panel(found: Chosen, models: dict[str, ModelRef]) -> None:
@@ -32,6 +33,8 @@ def neuron_panel(found: Chosen, models: dict[str, ModelRef]) -> None:
     )  # fmt: skip
     if view == "evidence":
         return evidence_panel(found)
+    if view == "classes":
+        return class_panel(report, models, choose_way())
     layer = choose_layer(report)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         help = f"{meaning('match correlation')} {meaning('scale')}"

@@ -9,7 +9,9 @@ from typing import Any
 
 import streamlit as st
 
+from merging.analysis.picture_parts import PictureSettings
 from merging.errors import InvalidRequest
+from merging.settings import read_settings
 from merging.work.ledger_jobs import OPEN, Job
 from merging.work.request import MAX_UNITS, MergeRequest, ModelRef, PicturesRequest
 from ui.state import ledger, owner
@@ -56,6 +58,20 @@ def networks(job: Job, request: MergeRequest) -> dict[str, ModelRef]:
 def choose_way() -> str:
     """The menu of how pictures are made; it is part of the address."""
     return st.selectbox("Pictures", list(WAYS), key="pictures", help=WAY_HELP, width=180, bind="query-params")
+
+
+def how_made(way: str) -> str:
+    """One line on how pictures of a way are made."""
+    made = read_settings(PictureSettings, WAYS[way])
+    aim = "less" if made.negative else "more"
+    where = "at the centre" if made.objective == "neuron" else "in the mean over positions"
+    moved = [f"shifted by up to {100 * made.jitter:.0f} %"] if made.jitter else []
+    moved += [f"turned by up to {made.rotation:.0f} degrees"] if made.rotation else []
+    moved += [f"scaled by up to {100 * made.scale:.0f} %"] if made.scale else []
+    return (
+        f"Made by {made.steps} steps of Adam ({made.lr:g}) from noise of seed 0, so that the unit answers {aim} "
+        f"{where}; Fourier coefficients held back by frequency; {', '.join(moved) or 'not moved'} in every step; never resized."
+    )
 
 
 def look(

@@ -38,7 +38,8 @@ def similarity_panel(found: Chosen) -> None:
         draw(diagonal_figure(maps), "diagonal", "cka-diagonal")
         st.caption(
             "CKA does not see the order of units: re-ordering B changes nothing it measures, so A and B are exactly as "
-            "alike as A and π(B). What re-ordering does change is the merge."
+            "alike as A and π(B). What re-ordering does change is the merge. Where A and B are two seeds of one "
+            "recipe, their line is what another seed alone makes of a layer: the measure for the other two."
         )
 
 

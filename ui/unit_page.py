@@ -9,7 +9,7 @@ from merging.results import LayerUnits, MergeReport
 from merging.work.request import ModelRef
 from ui.chosen import Chosen
 from ui.guard import in_words
-from ui.pictures import choose_way, look
+from ui.pictures import choose_way, how_made, look
 from ui.screens import link
 from ui.unit_rows import EVERY
 from ui.unit_study import unit_study
@@ -38,6 +38,7 @@ def unit_page(layer: LayerUnits, unit: int, found: Chosen, models: dict[str, Mod
     way = choose_way()
     waiting = look(models, layer.layer, cells(layer, unit).values(), way=way).waiting
     st.fragment(_pictures, run_every=EVERY if waiting else None)(layer, unit, models, way)
+    st.caption(how_made(way))
     if not layer.images:
         st.info(report.missing, icon=":material/image_not_supported:")
         return

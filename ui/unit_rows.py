@@ -10,7 +10,7 @@ from merging.figures import numbers
 from merging.results import LayerUnits, MergeReport
 from merging.work.request import ModelRef
 from ui.guard import in_words
-from ui.pictures import Gallery, ask_again, look
+from ui.pictures import Gallery, ask_again, how_made, look
 from ui.screens import link
 from ui.state import ledger, owner
 from ui.unit_tiles import exemplars, tile
@@ -68,7 +68,10 @@ def _say_state(view: View, gallery: Gallery) -> None:
     if gallery.waiting:
         st.progress(len(gallery.made) / total, f"Making pictures: {len(gallery.made)} of {total} are ready")
     else:
-        st.caption(f"{len(gallery.made)} pictures.", help=f"{meaning('picture of a unit')} {meaning('× data')}")
+        st.caption(
+            f"{len(gallery.made)} pictures. {how_made(view.way)}",
+            help=f"{meaning('picture of a unit')} {meaning('× data')}",
+        )
     if gallery.refused:
         st.warning(gallery.refused, icon=":material/info:")
     if gallery.failed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from merging.figures import numbers
 from merging.results import LayerUnits, MergeReport
 from ui.pictures import Gallery
 from ui.state import images
@@ -43,4 +44,5 @@ def exemplars(layer: LayerUnits, network: str, unit: int, report: MergeReport, c
     names = [known.classes[known.labels[number]] for number in layer.exemplars[layer.models.index(network), unit]]
     kinds = ", ".join(dict.fromkeys(names[: columns * rows]))
     show(sheet, f"Test images that excite unit {unit} of {SLOTS[network]} most: {kinds}")
-    st.caption(kinds)
+    values = layer.exemplar_values[layer.models.index(network), unit, : columns * rows]
+    st.caption(f"{kinds} · responses {values[0]:.3g} to {values[-1]:.3g}".replace("-", numbers.MINUS))

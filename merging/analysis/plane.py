@@ -126,40 +126,36 @@ def _measured(
     x: np.ndarray, y: np.ndarray, measure: Callable[[int, int], Metrics], refine: bool, report: Report
 ) -> Surface:
     loss, accuracy = (np.full((len(y), len(x)), np.nan) for _ in range(2))
-    step = 2 if refine else 1
-    coarse = [(row, column) for row in range(0, len(y), step) for column in range(0, len(x), step)]
+    known, step = np.zeros(loss.shape, bool), 2 if refine else 1
     share = 0.5 if refine else 1.0
 
-    def visit(points: list[tuple[int, int]], start: float, end: float) -> None:
+    def visit(points: list[tuple[int, ...]], start: float, end: float) -> None:
         for number, (row, column) in enumerate(points):
             report("plane", start + (end - start) * number / len(points), f"point {number + 1} of {len(points)}")
             found = measure(row, column)
-            loss[row, column], accuracy[row, column] = found.loss, found.accuracy
+            loss[row, column], accuracy[row, column], known[row, column] = found.loss, found.accuracy, True
 
-    visit(coarse, 0.0, share)
+    visit([(row, column) for row in range(0, len(y), step) for column in range(0, len(x), step)], 0.0, share)
     if refine:
-        wanted = [point for point in np.ndindex(loss.shape) if np.isnan(loss[point]) and _steep(loss, accuracy, *point)]
-        visit(wanted, share, 1.0)
-    measured = ~np.isnan(loss)
-    for values in (loss, accuracy):
-        _fill_in(values)
-    return Surface(x, y, loss, accuracy, measured)
+        visit(
+            [point for point in np.ndindex(loss.shape) if not known[point] and _steep(loss, accuracy, *point)], share, 1
+        )
+    for row, column in np.argwhere(~known):
+        for values in (loss, accuracy):
+            values[row, column] = float(np.mean(values[_around(row, column)]))
+    return Surface(x, y, loss, accuracy, known)
 
 
 def _steep(loss: np.ndarray, accuracy: np.ndarray, row: int, column: int) -> bool:
-    """Whether the measured corners of the cells that a point lies in differ."""
-    rows, columns = (slice(max(at - at % 2, 0), at + at % 2 + 1) for at in (row, column))
-    around = [values[rows, columns][~np.isnan(values[rows, columns])] for values in (loss, accuracy)]
-    lowest, highest = around[0].min(), around[0].max()
-    return bool(np.ptp(around[1]) > FLAT or not highest - lowest <= LEVEL * lowest)
+    """Whether the coarse points around a point differ; also where one of them is no number."""
+    around, right = loss[_around(row, column)], accuracy[_around(row, column)]
+    return not (np.ptp(right) <= FLAT and np.ptp(around) <= LEVEL * around.min())
 
 
-def _fill_in(values: np.ndarray) -> None:
-    """What was not measured becomes the mean of its measured neighbours on the coarse grid."""
-    known = values.copy()
-    for row, column in np.argwhere(np.isnan(values)):
-        rows, columns = (slice(at - at % 2, at + at % 2 + 1, 2) for at in (row, column))
-        values[row, column] = float(np.nanmean(known[rows, columns]))
+def _around(row: int, column: int) -> tuple[slice, slice]:
+    """The points of the coarse grid, every second one, that are next to a point."""
+    rows, columns = (slice(at - at % 2, at + at % 2 + 1, 2) for at in (row, column))
+    return rows, columns
 
 
 def _grid(corners: np.ndarray, resolution: int) -> np.ndarray:

@@ -82,3 +82,16 @@ def test_three_networks_on_a_line_have_no_plane():
 def test_a_plane_has_a_middle(resolution):
     with pytest.raises(InvalidSetting, match="odd"):
         surface(NETS, blobs(100), resolution=resolution)
+
+
+def test_a_point_that_is_no_number_is_measured_and_stays_none():
+    from merging.analysis.plane import _measured
+    from merging.results import Metrics
+
+    def measure(row: int, column: int) -> Metrics:
+        return Metrics(float("nan") if (row, column) == (2, 2) else 1.0, 0.5, 0.0)
+
+    found = _measured(np.arange(9.0), np.arange(9.0), measure, True, lambda *told: None)
+    assert np.isnan(found.loss).sum() == 1
+    assert found.measured[2, 2] and found.measured[1:4, 1:4].all()
+    assert not found.measured[5, 5]

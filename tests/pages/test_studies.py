@@ -66,10 +66,16 @@ def test_a_unit_in_full(open_page):
     assert not app.exception
 
 
-@pytest.mark.parametrize("view", ["Unit by unit", "All units", "Does it hold?"])
+@pytest.mark.parametrize("view", ["Unit by unit", "All units", "Classes", "Does it hold?"])
 def test_the_views_of_the_neurons(open_page, view):
     app = open_page("neurons", run=EXAMPLES["cnns"], layer=LOOKED_INTO["cnns"], view=view)
-    shown = {"Unit by unit": "Unit 0", "All units": "**naive**", "Does it hold?": "follow their parents'"}[view]
+    words = {
+        "Unit by unit": "Unit 0",
+        "All units": "**naive**",
+        "Classes": "**Sandal**",
+        "Does it hold?": "follow their",
+    }
+    shown = words[view]
     assert shown in texts(app, "markdown") + " ".join(link.label for link in app.get("page_link"))
 
 
