@@ -47,6 +47,12 @@ class Moments:
         self.bb += b.square().sum(0).cpu()
         self.ab += (a.T @ b).cpu()
 
+    def __add__(self, other: Moments) -> Moments:
+        both = Moments(self.units, self.rows + other.rows)
+        for name in ("a", "b", "aa", "bb", "ab"):
+            setattr(both, name, getattr(self, name) + getattr(other, name))
+        return both
+
     def constant(self, net: str) -> Tensor:
         """(n,) bool: which units of "a" or "b" do not vary over the images."""
         return self._std(net) == 0
@@ -67,6 +73,14 @@ class Moments:
         total, squares = (self.a, self.aa) if net == "a" else (self.b, self.bb)
         variance = squares / self.rows - (total / self.rows).square()
         return torch.where(variance > CONSTANT * squares / self.rows, variance, 0.0).sqrt()
+
+
+def stability(first: Tensor, second: Tensor) -> float:
+    """Share of units whose most similar unit is the same by both scores (n, m), of half the images each; units that
+    are like none (all 0) are left out, and 1 is given where there are no others."""
+    alive = (first != 0).any(1) & (second != 0).any(1)
+    same = first.argmax(1) == second.argmax(1)
+    return float(same[alive].double().mean()) if alive.any() else 1.0
 
 
 def sites_by_group(graph: Graph, spec: PermutationSpec, where: str) -> dict[str, tuple[Site, ...]]:

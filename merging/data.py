@@ -79,6 +79,11 @@ class Batches:
         drawn = torch.from_numpy(np.random.default_rng(seed).permutation(self.count)[:count])
         return replace(self, order=drawn if self.order is None else self.order[drawn])
 
+    def halves(self) -> tuple[Batches, Batches]:
+        """Every other image, and the rest: for how an answer depends on the images it is taken from."""
+        order = torch.arange(self.count) if self.order is None else self.order
+        return replace(self, order=order[::2]), replace(self, order=order[1::2])
+
     def even(self) -> Batches:
         """Without a last batch that is smaller than the others, for averages over batches."""
         whole = self.count - self.count % self.size if self.count > self.size else self.count

@@ -51,7 +51,7 @@ def _rows(models: dict[str, ModelRef], layer: str, names: list[str], way: str) -
                 first.markdown(f"**{name}**")
                 for column, net in zip(tiles, NETS, strict=True):
                     with column:
-                        tile(net, Cell(net, unit, False, float(np.nan)), gallery, f"class {unit} {net}")
+                        tile(net, Cell(net, unit, False, float(np.nan)), gallery, f"class {unit} {net}", NETS[net])
         was, st.session_state[OPEN] = st.session_state.get(OPEN), bool(gallery.waiting)
         if was and not gallery.waiting:
             st.rerun(scope="app")

@@ -70,7 +70,8 @@ def how_made(way: str) -> str:
     moved += [f"scaled by up to {100 * made.scale:.0f} %"] if made.scale else []
     return (
         f"Made by {made.steps} steps of Adam ({made.lr:g}) from noise of seed 0, so that the unit answers {aim} "
-        f"{where}; Fourier coefficients held back by frequency; {', '.join(moved) or 'not moved'} in every step; never resized."
+        f"{where}; Fourier coefficients held back by frequency; {', '.join(moved) or 'not moved'} in every step; never "
+        "resized."
     )
 
 

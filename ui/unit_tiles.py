@@ -12,9 +12,9 @@ from ui.tiles import exemplar_sheet, show
 from ui.units import SLOTS, Cell, strength
 
 
-def tile(slot: str, cell: Cell, gallery: Gallery, key: str) -> None:
-    """One picture with its label; a grey tile says why there is none."""
-    name = f"{SLOTS[slot]} {cell.unit}" if cell.source == "B" else SLOTS[slot]
+def tile(slot: str, cell: Cell, gallery: Gallery, key: str, name: str = "") -> None:
+    """One picture with its label (`name`, or the slot's); a grey tile says why there is none."""
+    name = name or (f"{SLOTS[slot]} {cell.unit}" if cell.source == "B" else SLOTS[slot])
     made = gallery.made.get((cell.source, cell.unit))
     if made is not None and not cell.dead:
         words, weak = strength(made[1], cell.peak)

@@ -10,6 +10,9 @@ from merging.problem import Alignment
 from merging.settings import setting
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from merging.activation_statistics import Moments
     from merging.problem import Problem
 
 TIE = 1e-12  # of the largest similarity: units that nothing tells apart, such as dead ones, stay where they are
@@ -52,30 +55,40 @@ def activation_matching(problem: Problem, settings: ActivationMatchingSettings) 
 
     Notes: `sites`, the layers that were read, by group; `by_weights`, groups that no value shows unit by unit, which
     are matched by their weights instead; `mean_similarity` of the matched units, by group, averaged over its sites;
-    `dead`, how many units of A and of B vary at none of them, by group; `images` read.
+    `dead`, how many units of A and of B vary at none of them, by group; `images` read; `stable`: the share of A's units
+    whose most similar unit of B is the same by each half of the images, by group.
     """
     import torch
 
-    from merging.activation_statistics import sites_by_group, unit_moments
+    from merging.activation_statistics import sites_by_group, stability, unit_moments
     from merging.data import training_sample
     from merging.matching import assign, match_rest
 
     data = training_sample(problem.data, settings.images, problem.seed)
     sites = sites_by_group(problem.graph, problem.spec, settings.site)
-    moments = unit_moments(problem, sites, data)
+    parts = [unit_moments(problem, sites, half) for half in data.halves() if half.count]
     permutation = problem.spec.identity()
-    means, dead = {}, {}
-    for group, found in moments.items():
-        scores = torch.stack([m.similarity(settings.similarity) for m in found]).sum(0)
+    means, dead, stable = {}, {}, {}
+    for group in parts[0]:
+        found = [sum(own[1:], own[0]) for own in zip(*(part[group] for part in parts), strict=True)]
+        scores, *halves = (_scores(own, settings.similarity) for own in (found, *(part[group] for part in parts)))
         stay = TIE * float(scores.abs().max()) * torch.eye(len(scores), dtype=scores.dtype)
         permutation[group] = assign(scores + stay)
         matched = scores[range(len(scores)), permutation[group]]
         means[group] = float(matched.mean()) / len(found)
         dead[group] = [int(torch.stack([m.constant(net) for m in found]).all(0).sum()) for net in ("a", "b")]
-    hidden = [group.name for group in problem.spec.groups if group.name not in moments]
+        stable[group] = stability(halves[0], halves[-1])
+    hidden = [group.name for group in problem.spec.groups if group.name not in parts[0]]
     if hidden:
         permutation |= match_rest(problem, hidden, permutation)
     layers = {group: [site.layer for site in chosen] for group, chosen in sites.items()}
     notes = {"similarity": settings.similarity, "site": settings.site, "images": data.count}
-    notes |= {"by_weights": hidden, "sites": layers, "mean_similarity": means, "dead": dead}
+    notes |= {"by_weights": hidden, "sites": layers, "mean_similarity": means, "dead": dead, "stable": stable}
     return Alignment((problem.spec.identity(), permutation), notes)
+
+
+def _scores(moments: list[Moments], similarity: str) -> Tensor:
+    """(n, n) similarity of A's units and B's, summed over a group's sites."""
+    import torch
+
+    return torch.stack([one.similarity(similarity) for one in moments]).sum(0)

@@ -59,13 +59,14 @@ def optimal_transport(problem: Problem, settings: OptimalTransportSettings) -> A
     A unit of the merged net is made of B's as T's row says (rows sum to 1), and what used B's unit uses those that it
     went to (columns to 1). For equal widths that is the published scaling by the marginals; for others the published
     one changes a layer's input by the ratio of the widths, and this one keeps it.
-    Notes: `cost` by group, relative to the mean cost; `by_weights`: groups that only permute; `images` (0 for weights).
+    Notes: `cost` by group, relative to the mean cost; `by_weights`: groups that only permute; `images` (0 for weights);
+    `stable` by group, for activations.
     """
     from merging.matching import match_rest
     from merging.transport import entropic_plan, exact_plan
     from merging.unit_maps import from_permutation, one_to_one
 
-    costs = _activation_costs(problem, settings) if settings.ground == "activations" else {}
+    costs, stable = _activation_costs(problem, settings) if settings.ground == "activations" else ({}, {})
     spec_b, identity = problem.structure(1)[1], problem.spec.identity()
     maps: dict[str, UnitMap] = {}
     notes: dict[str, float] = {}
@@ -86,7 +87,7 @@ def optimal_transport(problem: Problem, settings: OptimalTransportSettings) -> A
         )
     nearest = identity | {name: one_to_one(map.make) for name, map in maps.items()}
     permutation = nearest | match_rest(problem, rest, nearest)
-    told = {"cost": notes, "by_weights": rest, "images": settings.images if costs else 0}
+    told = {"cost": notes, "by_weights": rest, "images": settings.images if costs else 0, "stable": stable}
     hard = not settings.regularisation and not problem.structures
     still = {name: from_permutation(identity[name]) for name in maps}
     return Alignment((identity, permutation), told, () if hard else (still, maps))
@@ -128,10 +129,16 @@ def _into_a(tensor: Tensor, others: list[tuple[Axis, Group]], maps: dict[str, Un
     return tensor
 
 
-def _activation_costs(problem: Problem, settings: OptimalTransportSettings) -> dict[str, Tensor]:
-    """Group -> mean squared differences (units of A, units of B) of the responses to training images."""
+def _activation_costs(
+    problem: Problem, settings: OptimalTransportSettings
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Group -> mean squared differences (units of A, units of B) of the responses to training images, and how stable
+    they are: the share of A's units whose nearest unit of B is the same by each half of the images."""
+    from merging.activation_statistics import stability
     from merging.data import training_sample
     from merging.joint_moments import halves
 
-    data = training_sample(problem.data, settings.images, problem.seed)
-    return {name: (one + two).distances() for name, (one, two) in halves(problem, data, "after").items()}
+    seen = halves(problem, training_sample(problem.data, settings.images, problem.seed), "after")
+    whole = {name: pair for name, pair in seen.items() if all(half.rows for half in pair)}
+    stable = {name: stability(-one.distances(), -two.distances()) for name, (one, two) in whole.items()}
+    return {name: (one + two).distances() for name, (one, two) in seen.items()}, stable

@@ -101,6 +101,7 @@ def test_the_notes_say_what_was_read() -> None:
     task = problem("cnn", (make("cnn", 0), make("cnn", 1)))
     notes = activation_matching(task, ActivationMatchingSettings(images=150, site="before")).notes
     assert (notes["images"], notes["site"], notes["similarity"]) == (150, "before", "pearson")
+    assert notes["stable"].keys() == notes["sites"].keys() and all(0 < one <= 1 for one in notes["stable"].values())
     assert notes["sites"] == {"0": ["0"], "2": ["3"], "8": ["8"]}
     assert all(torch.equal(before[name], t) for name, t in task.models[1].state_dict().items())
 
