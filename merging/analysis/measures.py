@@ -52,9 +52,9 @@ class Side:
 
     @cached_property
     def neighbours(self) -> Tensor:
-        """(n, n) bool: whether image j is among the 10 nearest of image i; ties go to the earlier image."""
+        """(n, n) bool: whether image j is among the 10 nearest of image i."""
         far = self.distances.clone().fill_diagonal_(torch.inf)
-        nearest = far.argsort(dim=1, stable=True)[:, : min(NEIGHBOURS, len(far) - 1)]
+        nearest = far.topk(min(NEIGHBOURS, len(far) - 1), dim=1, largest=False, sorted=False).indices
         return torch.zeros_like(far, dtype=torch.bool).scatter_(1, nearest, True)
 
     @cached_property
@@ -75,8 +75,9 @@ class Side:
     @property
     def first_component(self) -> float:
         """The share of the variance that the first principal component has; NaN where nothing varies."""
-        power = self.decomposed[1].square()
-        return float(power[0] / power.sum()) if power.sum() > 0 else float("nan")
+        columns = self.centred
+        power = torch.linalg.eigvalsh(columns.T @ columns)
+        return float(power[-1] / power.sum()) if power.sum() > 0 else float("nan")
 
 
 def cka_debiased(x: Side, y: Side) -> float:

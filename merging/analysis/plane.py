@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from merging.analysis.evaluation import evaluate
@@ -72,7 +73,7 @@ class Axes:
             if len(corner) or not tensor.is_floating_point():
                 tensor.copy_(self.tensors[int(corner[0]) if len(corner) else 0][name])
                 continue
-            tensor.copy_(a[name]).add_(b[name] - a[name], alpha=u).add_(c[name] - a[name], alpha=v)
+            torch.mul(a[name], 1 - u - v, out=tensor).add_(b[name], alpha=u).add_(c[name], alpha=v)
             if name.endswith("running_var"):
                 tensor.clamp_(min=TINY)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from merging.analysis.hsic import gram
+from merging.analysis.hsic import Features, gram
 from merging.analysis.measures import Side, cka_debiased, mutual_neighbours, procrustes, trimmed_cka
 from merging.problem import Report, silent
 
@@ -53,13 +53,15 @@ def examine(
     Raises DataUnavailable for fewer than 12 images (hsic.check_images for fewer than 4).
     """
     sides, rng = (Side(x), Side(y)), np.random.default_rng(seed)
-    value, grams = cka_debiased(*sides), [gram(side.centred).fill_diagonal_(0) for side in sides]
-    halves, shuffled = _halves(grams[0], grams[1], draws, rng), np.empty(draws)
-    own = [_hsic(one, one) for one in grams]
-    first, second = (one.float() for one in grams)
+    value = cka_debiased(*sides)
+    grams = [gram(side.centred).fill_diagonal_(0).float() for side in sides]
+    halves = _halves(grams[0], grams[1], draws, rng)
+    shuffled, forms = np.empty(draws), [Features(s.centred.float(), (s.centred.shape[1],), True) for s in sides]
+    power = max(float(forms[0].own[0] * forms[1].own[0]), 1e-300) ** 0.5
     for draw in range(draws):
         order = torch.from_numpy(rng.permutation(len(x))).to(x.device)
-        shuffled[draw] = _hsic(first, second[order][:, order]) / max(own[0] * own[1], 1e-300) ** 0.5
+        moved = Features(forms[1].matrix[order], forms[1].widths, True)
+        shuffled[draw] = float(forms[0].cross(moved)[0, 0]) / power
         (report or silent)("reliability", (draw + 1) / draws, f"draw {draw + 1} of {draws}")
     spread = halves - halves.mean()
     low, high = (value + float(np.quantile(spread, q)) for q in (0.025, 0.975))
@@ -81,15 +83,9 @@ def examine(
     )
 
 
-def _hsic(first: Tensor, second: Tensor) -> float:
-    """HSIC_1 up to a factor, of Grams (n, n) whose diagonals are 0."""
-    n, rows = len(first), [one.sum(1, dtype=torch.float64) for one in (first, second)]
-    sums = float(rows[0].sum() * rows[1].sum()) / ((n - 1) * (n - 2))
-    return float((first * second).sum(dtype=torch.float64)) + sums - 2 / (n - 2) * float(rows[0] @ rows[1])
-
-
 def _halves(first: Tensor, second: Tensor, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """(draws,) debiased CKA of random halves of the images, from the whole's Grams (n, n) with zero diagonals.
+    """(draws,) debiased CKA of random halves of the images, from the whole's Grams (n, n) with zero diagonals, in their
+    own precision: single is enough for an interval.
 
     HSIC_1 does not change when a constant is added to the features, so a half needs no centring of its own; with w its
     indicator, tr K L = w'(K o L)w, and so on for the sums: a product of a Gram with all halves at once.
