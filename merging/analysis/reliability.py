@@ -56,13 +56,7 @@ def examine(
     value = cka_debiased(*sides)
     grams = [gram(side.centred).fill_diagonal_(0).float() for side in sides]
     halves = _halves(grams[0], grams[1], draws, rng)
-    shuffled, forms = np.empty(draws), [Features(s.centred.float(), (s.centred.shape[1],), True) for s in sides]
-    power = max(float(forms[0].own[0] * forms[1].own[0]), 1e-300) ** 0.5
-    for draw in range(draws):
-        order = torch.from_numpy(rng.permutation(len(x))).to(x.device)
-        moved = Features(forms[1].matrix[order], forms[1].widths, True)
-        shuffled[draw] = float(forms[0].cross(moved)[0, 0]) / power
-        (report or silent)("reliability", (draw + 1) / draws, f"draw {draw + 1} of {draws}")
+    shuffled = _shuffled(sides, draws, rng, report or silent)
     spread = halves - halves.mean()
     low, high = (value + float(np.quantile(spread, q)) for q in (0.025, 0.975))
     leverage = torch.stack([side.leverage for side in sides])
@@ -81,6 +75,23 @@ def examine(
         images=len(x),
         features=(x.shape[1], y.shape[1]),
     )
+
+
+def _shuffled(sides: tuple[Side, Side], draws: int, rng: np.random.Generator, report: Report) -> np.ndarray:
+    """(draws,) debiased CKA with the second side's images shuffled: HSIC_1 in feature space, see `hsic`. Only |X'Y|^2
+    and the sum of the images' squared lengths change."""
+    x, y = (side.centred.float() for side in sides)
+    n, squares = len(x), [side.centred.square().sum(1) for side in sides]
+    own = [Features(side.centred, (side.centred.shape[1],), True).own[0] for side in sides]
+    power, sums = max(float(own[0] * own[1]), 1e-300) ** 0.5, float(squares[0].sum() * squares[1].sum())
+    found = np.empty(draws)
+    for draw in range(draws):
+        order = torch.from_numpy(rng.permutation(n)).to(x.device)
+        norm = float((x.T @ y[order]).square_().sum(dtype=torch.float64))
+        lengths = float(squares[0] @ squares[1][order])
+        found[draw] = (norm - n / (n - 2) * lengths + sums / ((n - 1) * (n - 2))) / power
+        report("reliability", (draw + 1) / draws, f"draw {draw + 1} of {draws}")
+    return found
 
 
 def _halves(first: Tensor, second: Tensor, draws: int, rng: np.random.Generator) -> np.ndarray:
