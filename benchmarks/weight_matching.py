@@ -27,6 +27,7 @@ from merging.permutation import PermutationSpec, named_tensors
 from merging.problem import Problem
 from merging.tracing import trace_graph
 from merging.zoo.checkpoints import load_checkpoint
+from merging.zoo.torchvision_import import torchvision
 
 ZOO = Path(__file__).parent.parent / "assets" / "zoo"
 WIDTH, DEPTH = 2300, 5  # 106 MB of float32
@@ -42,6 +43,7 @@ def main() -> None:
     rows = [row(name, shipped(name), images, SMALL, repeats=9) for name in names]
     large = tuple(dense(seed) for seed in (0, 1))
     rows.append(row(f"MLP {DEPTH}x{WIDTH}, random", large, torch.rand(2, WIDTH), LARGE, repeats=3))
+    rows.append(row("ResNet-50, random", residual(), torch.rand(2, 3, 64, 64), LARGE, repeats=3))
     write(table(("pair", "products and assignments", "matching, s", "alone, s", "ratio"), rows))
     size = megabytes(large[0])
     shares = ", ".join(f"{memory() / size:.2f}" for _ in range(3))
@@ -94,6 +96,15 @@ def dense(seed: int) -> nn.Module:
     torch.manual_seed(seed)
     layers = [layer for _ in range(DEPTH) for layer in (nn.Linear(WIDTH, WIDTH), nn.ReLU())]
     return nn.Sequential(*layers, nn.Linear(WIDTH, 10)).eval()
+
+
+def residual() -> tuple[nn.Module, ...]:
+    """Two torchvision ResNet-50 with random weights, 102 MB each."""
+    found = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        found.append(torchvision.models.resnet50(num_classes=10).eval())
+    return tuple(found)
 
 
 def megabytes(model: nn.Module) -> float:
