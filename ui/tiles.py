@@ -32,7 +32,7 @@ def show(image: bytes, alt: str) -> None:
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """pixels: (H, W, 1 or 3) in 0..1, as PNG of that size."""
+    """Pixels (H, W, C) in 0..1, C of 1 or 3, as PNG of that size."""
     out = io.BytesIO()
     _image(np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)).save(out, "PNG")
     return out.getvalue()

@@ -23,7 +23,7 @@ def pooled(value: Tensor, dim: int) -> Tensor:
 
 
 def flattened(value: Tensor, dim: int) -> Tensor:
-    """(n, units * positions): every number of the layer, unit by unit."""
+    """Of shape (n, units * positions): every number of the layer, unit by unit."""
     return by_unit(value, dim).flatten(1)
 
 

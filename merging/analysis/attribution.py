@@ -44,6 +44,7 @@ def attribute(
     A block's worth in a coalition S: how much the loss rises when its tensors, too, are the average's, in the mean over
     starting from a and from b. `orders` random orders and their reverses; all of them where there are no more than
     twice as many. Shares sum to the total for every order, so they do so exactly.  a, b: aligned, never changed.
+    average: tensors of their shapes and names.
     """
     starts = [named_tensors(net) for net in (a, b)]
     blocks = blocks_of({name: one for name, one in starts[0].items() if not one.equal(starts[1][name])})
@@ -72,7 +73,7 @@ def attribute(
 
 
 def blocks_of(tensors: Mapping[str, Tensor]) -> list[tuple[str, tuple[str, ...]]]:
-    """(name, names of tensors) of the blocks that a network's tensors are shared out over, in network order.
+    """(name, names of tensors) of the blocks that a network's tensors (of any shape) are shared out over, in order.
 
     A module with weights begins a block; a normalisation or a learned activation belongs to the one before it.
     More than 12 are joined with their neighbours.

@@ -136,7 +136,7 @@ class _Paint:
 
     @staticmethod
     def of(shape: tuple[int, int, int], decay: float, like: Tensor) -> _Paint:
-        """For images of this shape, in the type and on the device of `like`; only RGB has colours to correlate."""
+        """For images of shape (C, H, W), in the type and on the device of `like`; only RGB has colours to correlate."""
         channels, height, width = shape
         frequency = np.maximum(rfft2d_freqs(height, width), 1 / max(height, width))[None, None, :, :, None]
         colours = like.new_tensor(color_correlation_normalized) if channels == 3 else None
@@ -177,7 +177,7 @@ class Artist:
         settings: PictureSettings | None = None,
         seed: int = 0,
     ) -> Artist:
-        """Arguments and errors as of `render`."""
+        """Arguments and errors as of `render`; input_shape: (C, H, W)."""
         settings, shape = settings or PictureSettings(), _image_shape(input_shape)
         known = tuple(graph.record.values[graph.input][1:])
         if known != shape:

@@ -33,7 +33,8 @@ class Classifier:
     layer: str
 
     def accuracy(self, inputs: Tensor, weight: Tensor) -> tuple[float, float]:
-        """Accuracy, and the largest change of a logit relative to the largest logit."""
+        """Accuracy with these inputs (n, p) and weights (classes, p), and the largest change of a logit relative to the
+        largest logit."""
         before, after = (x @ w.T + self.bias for x, w in ((self.inputs, self.weight), (inputs, weight)))
         right = float((after.argmax(1) == self.labels).double().mean())
         return right, float((after - before).abs().max() / before.abs().max())

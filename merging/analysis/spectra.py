@@ -20,7 +20,7 @@ class Alike:
 
 
 def compare_weights(x: Mapping[str, Tensor], y: Mapping[str, Tensor]) -> tuple[Alike, ...]:
-    """Every weight of two dimensions or more, as a matrix (first dimension, all others), in float64.
+    """Every weight of two dimensions or more, as a matrix of shape (first, all others), in float64.
 
     alignment = sum_ij s_i t_j <u_i, u'_j> <v_i, v'_j> / sum_i s_i t_i, for x = U S V' and y = U' T V'. The numerator is
     <x, y>, and the denominator is the most it can be (von Neumann), so the sum is never taken.

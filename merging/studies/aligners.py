@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,8 +11,10 @@ from merging.results import Metrics, saved
 from merging.settings import setting
 from merging.study import Subject, study
 
+if TYPE_CHECKING:
+    from torch import nn
+
 COMPARED = ("none", "weight-matching", "activation-matching", "straight-through")
-RECOVERING = 2000  # training images for the matching
 
 
 @saved
@@ -85,9 +88,7 @@ def aligners(subject: Subject, settings: AlignersSettings) -> Aligners:
     return Aligners(COMPARED, labels, scores, distance, alignment, variance, layers, moved_share, data.count)
 
 
-def _distance(a: object, b: object) -> float:
-    from torch import nn
-
-    assert isinstance(a, nn.Module) and isinstance(b, nn.Module)
+def _distance(a: nn.Module, b: nn.Module) -> float:
+    """L2 distance of all parameters."""
     pairs = zip(a.parameters(), b.parameters(), strict=True)
     return float(sum((p.detach().double() - q.detach().double()).square().sum() for p, q in pairs)) ** 0.5

@@ -17,6 +17,7 @@ from merging.study import Subject, study
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from merging.analysis.picture_parts import PictureSettings
     from merging.graph import Layer
 
 BLOCK = 16  # units: one pass makes so many pictures
@@ -130,16 +131,14 @@ def pictures_of(
     place: Layer,
     partner: Tensor,
     numbers: tuple[int, ...],
-    how: object,
+    how: PictureSettings,
     seed: int,
     report: Callable[..., None],
 ) -> np.ndarray:
     """(M, K, H, W, C) float32 in 0..1: at most 16 units' pictures in every network of SLOTS, 5 passes at most."""
     from merging.analysis.feature_images import render
-    from merging.analysis.picture_parts import PictureSettings
     from merging.permutation import named_tensors
 
-    assert isinstance(how, PictureSettings)
     shape = tuple(subject.graph.record.values[subject.graph.input][1:])
     moved = tuple(int(partner[unit]) for unit in numbers)
     asked = {"A": ("A", numbers), "pi(B)": ("B", moved), "merge": ("merge", numbers), "naive": ("naive", numbers)}
