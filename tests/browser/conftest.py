@@ -93,7 +93,7 @@ def server(chromium, tmp_path_factory):
 def visitor(chromium, server):
     """A page of a browser of its own (own cookies); fails the test where the page's own code failed."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900}, base_url=server.url)
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(180_000)  # an upper bound: on a busy machine workers take long
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))

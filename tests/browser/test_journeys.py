@@ -48,7 +48,7 @@ def run_merge(page, images=200, points=5, seed=0):
 def finished(chromium, server):
     """The address of a small merge that was run in the browser and watched until it was done."""
     context = chromium.new_context(base_url=server.url)
-    context.set_default_timeout(90_000)
+    context.set_default_timeout(180_000)
     page = context.new_page()
     run_merge(page)
     page.get_by_text(re.compile("in the queue|Load the networks")).first.wait_for()
@@ -121,7 +121,7 @@ def test_from_a_cell_to_a_layer_to_a_unit_and_on_to_somebody_else(visitor, chrom
     context = chromium.new_context(base_url=server.url)
     other = context.new_page()
     other.goto(visitor.url)
-    other.get_by_text("Unit 18 of layers.2").wait_for(timeout=60_000)
+    other.get_by_text("Unit 18 of layers.2").wait_for(timeout=180_000)
     context.close()
 
 
@@ -141,7 +141,7 @@ def test_a_film_along_the_path_follows_its_slider(visitor):
 def test_a_study_is_made_while_one_waits(visitor, finished):
     go(visitor, f"/landscape?run={finished[0]}")
     visitor.get_by_role("button", name="Measure the plane").click()
-    visitor.get_by_text("The two lines of the plane as curves").wait_for(timeout=120_000)
+    visitor.get_by_text("The two lines of the plane as curves").wait_for()
     assert visitor.get_by_text("axes orthogonal").is_visible()
 
 

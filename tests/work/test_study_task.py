@@ -1,0 +1,83 @@
+"""A study's request and its task: what it is asked of, what travels to the worker, and what comes back."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from merging.errors import InvalidRequest, InvalidSetting
+from merging.permutation import named_tensors
+from merging.problem import silent
+from merging.study import load_finding
+from merging.work import tasks
+from merging.work.ledger_desk import Desk
+from merging.work.payload import NEEDED, Payload, gather
+from merging.work.request import StudyRequest, from_json
+from merging.work.task_study import subject_of
+from tests.work.making import merge_request, take
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A merge of the small MLPs, run here: its request, payload and artifacts."""
+    from merging.work.ledger import Ledger
+
+    request = merge_request()
+    payload = gather(Ledger(tmp_path_factory.mktemp("home")), request, "cpu", 1)
+    return request, payload, tasks.run("merge", payload)
+
+
+def study(made, key: str, **settings) -> StudyRequest:
+    return StudyRequest(made[0], key, settings)
+
+
+def test_a_study_runs_on_what_the_merge_made(made):
+    _, payload, artifacts = made
+    asked = study(made, "landscape", resolution=5, images=50)
+    sent = replace(payload, request=asked.to_json(), artifacts=artifacts)
+    finding = load_finding(tasks.run("study", sent)["finding"])
+    assert finding.points.keys() == {"A", "B", "pi(B)", "naive", "merge"}
+    assert finding.points["B"][3] == pytest.approx(finding.points["pi(B)"][3], rel=1e-4)
+
+
+def test_pi_b_is_made_again_where_it_was_not_kept(made):
+    request, payload, artifacts = made
+    kept = subject_of(request, replace(payload, artifacts=artifacts), silent, 0)
+    again = subject_of(request, replace(payload, artifacts={n: artifacts[n] for n in NEEDED}), silent, 0)
+    assert kept.exact and again.exact
+    for name, tensor in named_tensors(kept.nets["pi(B)"]).items():
+        np.testing.assert_array_equal(tensor, named_tensors(again.nets["pi(B)"])[name])
+    for name, tensor in named_tensors(kept.nets["merge"]).items():
+        np.testing.assert_array_equal(tensor, named_tensors(kept.nets["average"])[name])
+
+
+def test_a_merge_whose_networks_are_not_here_is_refused(ledger, made):
+    with pytest.raises(InvalidRequest, match="Run the merge here first"):
+        gather(ledger, study(made, "lab"), "cpu", 1)
+    job = ledger.submit(made[0], "ann")
+    desk = Desk(ledger)
+    desk.finish(take(desk), made[2])
+    assert ledger.job(job.id).state == "done"
+    found = gather(ledger, study(made, "lab"), "cpu", 1)
+    assert isinstance(found, Payload) and set(found.artifacts) == {*NEEDED, "aligned.safetensors"}
+    assert found.images.keys() == {"train", "test"}
+
+
+def test_the_same_question_has_the_same_id(made):
+    request = made[0]
+    first, renamed = study(made, "why"), replace(request, models=[replace(m, name="other") for m in request.models])
+    assert StudyRequest(renamed, "why", {"images": 1000}).id == first.id
+    assert StudyRequest(request, "why", {"images": 500}).id != first.id
+    assert StudyRequest(request, "along").id != first.id
+    assert StudyRequest(replace(request, seed=1), "why").id != first.id
+    assert from_json(first.to_json()) == first
+    assert first.title.startswith("Why this merge works or fails: ")
+
+
+def test_what_cannot_be_asked_is_said(made):
+    with pytest.raises(InvalidSetting, match="landscape"):
+        study(made, "nonsense")
+    with pytest.raises(InvalidSetting, match="orders"):
+        study(made, "why", order=3)
+    with pytest.raises(InvalidRequest, match="needs images"):
+        StudyRequest(replace(made[0], dataset="", data_sha256=""), "why")
