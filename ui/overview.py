@@ -31,7 +31,10 @@ def overview(layer: LayerUnits, models: dict[str, ModelRef], units: list[int], w
     number = st.pagination(pages, key=f"sheet {layer.layer}") if pages > 1 else 1
     shown = units[(number - 1) * MOST : number * MOST]
     waiting = look(models, layer.layer, _all(layer, shown), way=way).waiting
-    st.fragment(_sheets, run_every=EVERY if waiting else None)(layer, models, shown, way)
+    if waiting:
+        st.fragment(_sheets, run_every=EVERY)(layer, models, shown, way)
+    else:
+        _sheets(layer, models, shown, way)
 
 
 def follow_click() -> None:
