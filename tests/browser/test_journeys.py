@@ -92,6 +92,20 @@ def test_a_running_merge_can_be_cancelled(visitor):
     assert visitor.get_by_role("button", name="Run it again", exact=True).is_visible()
 
 
+def click_tile(page, sheet, right, down, shown):
+    """Click into a chart at these shares of its size, once `shown` (what hovering it says, or where it leads) is."""
+    sheet.scroll_into_view_if_needed()
+    box = sheet.bounding_box()
+    if box is None:
+        return
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.move(box["x"] + box["width"] * right, box["y"] + box["height"] * down, steps=5)
+    shown.first.wait_for()
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_timeout(3_000)
+
+
 def test_from_a_cell_to_a_layer_to_a_unit_and_on_to_somebody_else(visitor, chromium, server, finished):
     """Heatmap cell -> how far to trust it -> all units of the layer -> one unit -> its address in another browser."""
     go(visitor, f"/similarity?run={finished[0]}")
@@ -109,13 +123,10 @@ def test_from_a_cell_to_a_layer_to_a_unit_and_on_to_somebody_else(visitor, chrom
     sheet = visitor.locator("[data-testid=stPlotlyChart] .nsewdrag").last
     sheet.wait_for()
     visitor.get_by_text(re.compile("Making pictures")).wait_for(state="hidden")
-    sheet.scroll_into_view_if_needed()
-    box = sheet.bounding_box()
-    visitor.mouse.move(box["x"] + 5, box["y"] + 5)
-    visitor.mouse.move(box["x"] + box["width"] * (2.5 / 16), box["y"] + box["height"] * (1.5 / 4), steps=5)
-    visitor.get_by_text(re.compile("unit 18: match")).first.wait_for()
-    visitor.mouse.down()
-    visitor.mouse.up()
+    visitor.wait_for_selector(STILL)
+    unit = visitor.get_by_text("Unit 18 of layers.2")
+    while not unit.count():  # the sheets are drawn anew when the last picture has come: a click before that is lost
+        click_tile(visitor, sheet, 2.5 / 16, 1.5 / 4, visitor.get_by_text(re.compile("unit 18: match")).or_(unit))
     visitor.wait_for_url(re.compile(r"/neurons\?.*unit=18"))
     visitor.get_by_text("Unit 18 of layers.2").wait_for()
     context = chromium.new_context(base_url=server.url)
