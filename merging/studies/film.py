@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from merging.errors import UnknownLayer
 from merging.results import saved
 from merging.settings import setting
 from merging.studies.along import LINES
 from merging.studies.layer import layer_of
-from merging.studies.units import BLOCK
+from merging.studies.units import block
 from merging.study import Subject, study
 
 if TYPE_CHECKING:
@@ -70,9 +69,7 @@ def film(subject: Subject, settings: FilmSettings) -> Film:
     from merging.settings import settings_dict
 
     place, _ = layer_of(subject, settings.layer)
-    numbers = tuple(range(settings.first, min(settings.first + BLOCK, place.units)))
-    if not numbers:
-        raise UnknownLayer(f"{place.name} has units 0 to {place.units - 1}; there is none from {settings.first} on.")
+    numbers = block(place, settings.first)
     lambdas, how = np.linspace(0, 1, settings.points), PictureSettings(steps=settings.steps)
     found = Film(place.name, numbers, lambdas, {}, {}, {}, {}, {**settings_dict(how), "seed": subject.seed})
     for number, line in enumerate(LINES):

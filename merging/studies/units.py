@@ -97,9 +97,7 @@ def units(subject: Subject, settings: UnitsSettings) -> UnitsStudy:
     from merging.settings import settings_dict
 
     place, partner = layer_of(subject, settings.layer)
-    numbers = tuple(range(settings.first, min(settings.first + BLOCK, place.units)))
-    if not numbers:
-        raise UnknownLayer(f"{place.name} has units 0 to {place.units - 1}; there is none from {settings.first} on.")
+    numbers = block(place, settings.first)
     ways = {"first": (0, False), "second": (1, False)} | ({"negative": (0, True)} if settings.negative else {})
     made, passes = {}, 5 * len(ways)
     for number, (name, (seed, negative)) in enumerate(ways.items()):
@@ -124,6 +122,14 @@ def units(subject: Subject, settings: UnitsSettings) -> UnitsStudy:
         noise,
         told,
     )
+
+
+def block(place: Layer, first: int) -> tuple[int, ...]:
+    """At most sixteen units of a layer from this one on. Raises UnknownLayer beyond its end."""
+    numbers = tuple(range(first, min(first + BLOCK, place.units)))
+    if not numbers:
+        raise UnknownLayer(f"{place.name} has units 0 to {place.units - 1}; there is none from {first} on.")
+    return numbers
 
 
 def pictures_of(
