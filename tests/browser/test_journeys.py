@@ -125,8 +125,9 @@ def test_from_a_cell_to_a_layer_to_a_unit_and_on_to_somebody_else(visitor, chrom
     visitor.get_by_text(re.compile("Making pictures")).wait_for(state="hidden")
     visitor.wait_for_selector(STILL)
     unit = visitor.get_by_text("Unit 18 of layers.2")
-    while not unit.count():  # the sheets are drawn anew when the last picture has come: a click before that is lost
-        click_tile(visitor, sheet, 2.5 / 16, 1.5 / 4, visitor.get_by_text(re.compile("unit 18: match")).or_(unit))
+    for _ in range(10):  # the sheets are drawn anew when the last picture has come: a click before that is lost
+        if not unit.count():
+            click_tile(visitor, sheet, 2.5 / 16, 1.5 / 4, visitor.get_by_text(re.compile("unit 18: match")).or_(unit))
     visitor.wait_for_url(re.compile(r"/neurons\?.*unit=18"))
     visitor.get_by_text("Unit 18 of layers.2").wait_for()
     context = chromium.new_context(base_url=server.url)
