@@ -65,7 +65,7 @@ def test_the_first_screen_shows_a_finished_example_without_a_click(visitor):
     go(visitor)
     visitor.get_by_text("Naive average").first.wait_for()
     chart(visitor).wait_for()
-    assert visitor.get_by_text("· example").first.is_visible()
+    visitor.get_by_text("· example").first.wait_for()
 
 
 def test_a_merge_runs_and_its_address_shows_the_same_to_somebody_else(visitor, finished):
@@ -73,7 +73,7 @@ def test_a_merge_runs_and_its_address_shows_the_same_to_somebody_else(visitor, f
     go(visitor, f"/?run={run}")
     chart(visitor).wait_for()
     assert visitor.get_by_role("heading", level=2).first.inner_text() == headline
-    assert visitor.get_by_text("ok", exact=False).first.is_visible()
+    visitor.get_by_text("ok", exact=False).first.wait_for()
     assert visitor.get_by_role("button", name="Delete").count() == 0
 
 
@@ -89,7 +89,7 @@ def test_a_running_merge_can_be_cancelled(visitor):
     run_merge(visitor, images=10_000, points=101)
     visitor.get_by_role("button", name="Cancel").click()
     visitor.get_by_text("This run was cancelled.").wait_for()
-    assert visitor.get_by_role("button", name="Run it again", exact=True).is_visible()
+    visitor.get_by_role("button", name="Run it again", exact=True).wait_for()  # drawn after the words
 
 
 def click_tile(page, sheet, right, down, shown):
@@ -154,7 +154,7 @@ def test_a_study_is_made_while_one_waits(visitor, finished):
     go(visitor, f"/landscape?run={finished[0]}")
     visitor.get_by_role("button", name="Measure the plane").click()
     visitor.get_by_text("The two lines of the plane as curves").wait_for()
-    assert visitor.get_by_text("axes orthogonal").is_visible()
+    visitor.get_by_text("axes orthogonal").wait_for()
 
 
 def test_the_numbers_can_be_taken_along(visitor, finished):
