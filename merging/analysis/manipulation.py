@@ -1,7 +1,7 @@
 """Moving CKA without moving what a network says: three changes of the classifier's input that its weights undo.
 
 With x_i the centred input of the last linear layer W on image i. A translation along a direction that W does not see,
-and a unit times s with its column of W divided by s, leave every logit as it was. Davari et al. (ICLR 2023), sec. 4.
+and a unit times s with its column of W divided by s, leave every logit as it was. After Davari et al. (ICLR 2023).
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def classifier_of(graph: Graph, net: nn.Module, data: Batches) -> Classifier:
     node = next((node for node in graph.nodes if linear and node.name == linear[-1].node), None)
     tensors = named_tensors(net)
     names = [graph.sources[arg.name] for arg in node.all_input_nodes[1:]] if node is not None else []
-    if node is None or not names or len(linear[-1].positions) or tensors[names[0]].ndim != 2:
+    ends = node is not None and node.name == graph.output
+    if node is None or not ends or not names or len(linear[-1].positions) or tensors[names[0]].ndim != 2:
         raise UnsupportedOperation("This lesson needs a network that ends in one linear layer of (images, features).")
     source, inputs, labels = node.all_input_nodes[0].name, list[Tensor](), list[Tensor]()
     for images, truth in data:
@@ -77,7 +78,7 @@ def translate(classifier: Classifier, chosen: Tensor, seed: int) -> Trail:
     """Move the chosen images (n,) bool along one random direction that the classifier's weights do not see.
 
     strength: in root mean squared lengths of the centred inputs.  limit: r/(1-r) |mean_S|^2 / E|x|^2 sqrt(PR), PR =
-    (tr C)^2 / tr C^2, for a share r of images moved endlessly (Davari et al. 2023, thm 1).  Raises
+    (tr C)^2 / tr C^2, for a share r of images moved endlessly (Davari et al. 2023).  Raises
     UnsupportedOperation where the weights see every direction (no more features than classes).
     """
     x = classifier.inputs - classifier.inputs.mean(0)

@@ -97,7 +97,7 @@ def cka_rbf(x: Side, y: Side) -> float:
 
 
 def procrustes(x: Side, y: Side) -> float:
-    """|X'Y|_* / (|X| |Y|): how near a rotation and a scale bring the two (Williams et al. 2021, eq. 7)."""
+    """|X'Y|_* / (|X| |Y|): how near a rotation and a scale bring the two (Williams et al. 2021)."""
     size = float(x.centred.norm() * y.centred.norm())
     return float(torch.linalg.svdvals(x.centred.T @ y.centred).sum()) / size if size > 0 else float("nan")
 
@@ -115,7 +115,7 @@ def mutual_neighbours(x: Side, y: Side) -> float:
 
 
 def trimmed_cka(x: Side, y: Side, share: float = 0.01) -> float:
-    """Debiased CKA without the images in either side's top `share` by leverage (Davari et al. 2023, sec. 4)."""
+    """Debiased CKA without the images in either side's top `share` by leverage (after Davari et al. 2023)."""
     dropped = max(1, round(share * len(x.features)))
     kept = torch.ones(len(x.features), dtype=torch.bool, device=x.features.device)
     for side in (x, y):

@@ -1,7 +1,7 @@
 """The plane through three networks: where any of its points is good, on orthonormal axes in units of weight distance.
 
-With A at the origin, x runs towards B and y is what of C - A is orthogonal to that (Garipov et al. 2018, sec. 4), over
-all floating tensors that are parameters. A point (x, y) is A + u (B - A) + v (C - A), buffers likewise.
+With A at the origin, x runs towards B and y is what of C - A is orthogonal to that (Garipov et al. 2018), over all
+parameters. A point (x, y) is A + u (B - A) + v (C - A), buffers likewise.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class AlignersSettings:
     "aligners",
     label="Alignments side by side",
     summary="No, weight, activation and straight-through alignment: loss, distances, spectra and variance of each.",
-    source="Ainsworth et al.: Git Re-Basin (ICLR 2023), sec. 3",
+    source="Ainsworth et al.: Git Re-Basin (ICLR 2023), Algorithms 1 and 2, Section 3.1",
     settings=AlignersSettings,
 )
 def aligners(subject: Subject, settings: AlignersSettings) -> Aligners:

@@ -19,8 +19,8 @@ class Along:
     """Along the lines from A to B ("naive") and from A to pi(B) ("aligned"), nothing corrected; P lambdas, L layers.
 
     lambdas: (P,).  to_a, to_b: line -> (P, L) debiased pooled CKA of equal layers with A and with B, NaN where
-    undefined.  variance: line -> (P, L) mean variance of the units over the parents', interpolated.  loss, accuracy:
-    line -> (P,).  images: n.
+    undefined.  variance: line -> (P, L) mean variance of the units' means over positions, over the parents',
+    interpolated.  loss, accuracy: line -> (P,).  images: n.
     """
 
     layers: tuple[str, ...]

@@ -9,7 +9,7 @@ import numpy as np
 
 from merging.results import saved
 from merging.settings import setting
-from merging.studies.layer import EXEMPLARS, SLOTS, layer_of
+from merging.studies.layer import EXEMPLARS, SLOTS, layer_of, layers_with_partners
 from merging.studies.units import answers_to, pictures_of
 from merging.study import Subject, study
 
@@ -32,10 +32,9 @@ class Evidence:
     """N units, sampled from every layer with weights, in the measures of MEASURES; NaN where undefined.
 
     layer: (N,) which of `layers`; unit: (N,) its number.  match: (N,) activation correlation of A's unit and its
-    partner.  values: measure -> row -> (N,): "merge" and "naive": to A's and pi(B)'s (the naive average's: to A's and
-    to B's at that slot), their mean; "parents": A's and pi(B)'s to each other; "noise": the same unit with another
-    seed ("cross", "pixels") or on the other half of the images ("overlap" of one unit's strongest in a random half
-    with those of pi(B) is not the same question, so it is left NaN).
+    partner.  values: measure -> row -> (N,): "merge", the mean of its unit to A's and to pi(B)'s; "naive", of the naive
+    average's unit to A's and to B's at the same place; "parents", of A's and pi(B)'s to each other; "noise", of A's and
+    of pi(B)'s to a second picture of their own, NaN for "overlap", which no picture enters.
     """
 
     layers: tuple[str, ...]
@@ -83,10 +82,8 @@ class EvidenceSettings:
 )
 def evidence(subject: Subject, settings: EvidenceSettings) -> Evidence:
     """Ten passes of pictures a layer. Memory: images x units of one layer in five networks."""
-    from merging.analysis.activations import groups_by_node
-
-    groups = groups_by_node(subject.graph, subject.spec)
-    weighty = [one for one in subject.graph.layers if one.node in groups and one.kind in ("conv", "linear")]
+    named, _ = layers_with_partners(subject)
+    weighty = [one for one in named if one.kind in ("conv", "linear")] or named
     every = np.unique(np.linspace(0, len(weighty) - 1, min(settings.layers, len(weighty))).round().astype(int))
     layers, rng = [weighty[at] for at in every], np.random.default_rng(subject.seed)
     pieces = [subject.reported(at / len(layers), (at + 1) / len(layers)) for at in range(len(layers))]

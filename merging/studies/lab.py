@@ -49,7 +49,7 @@ class LabSettings:
     "lab",
     label="Manipulation lab",
     summary="Move CKA as far as you like while accuracy stays: translate classes or one image, or scale one unit.",
-    source="Davari et al.: Reliability of CKA as a Similarity Measure in Deep Learning (ICLR 2023), sec. 4",
+    source="Davari et al.: Reliability of CKA as a Similarity Measure in Deep Learning (ICLR 2023)",
     settings=LabSettings,
 )
 def lab(subject: Subject, settings: LabSettings) -> Lab:
@@ -67,7 +67,7 @@ def lab(subject: Subject, settings: LabSettings) -> Lab:
         raise InvalidSetting(f"{found.layer} has {features} inputs, 0 to {features - 1}; there is no {settings.unit}.")
     unit = settings.unit if settings.unit >= 0 else int(found.inputs.var(0).argmax())
     count = min(settings.classes, classes - 1)
-    image = torch.zeros(len(found.labels), dtype=torch.bool)
+    image = torch.zeros_like(found.labels, dtype=torch.bool)
     image[0] = True
     trails = {"classes": translate(found, found.labels < count, subject.seed)}
     subject.report("studying", 0.4, "one image")

@@ -48,7 +48,7 @@ class LandscapeSettings:
     "landscape",
     label="Loss landscape",
     summary="The loss and the accuracy on the plane of weights through A, B and π(B).",
-    source="Garipov et al.: Loss Surfaces, Mode Connectivity, and Fast Ensembling of DNNs (NeurIPS 2018), sec. 4",
+    source="Garipov et al.: Loss Surfaces, Mode Connectivity, and Fast Ensembling of DNNs (NeurIPS 2018)",
     settings=LandscapeSettings,
 )
 def landscape(subject: Subject, settings: LandscapeSettings) -> Landscape:

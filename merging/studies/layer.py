@@ -102,15 +102,26 @@ def layer(subject: Subject, settings: LayerSettings) -> LayerStudy:
     )
 
 
+def layers_with_partners(subject: Subject) -> tuple[list[Layer], dict[str, str]]:
+    """The layers whose units have partners in B, and the group of each by its node.
+
+    Raises InvalidRequest where there is none.
+    """
+    from merging.analysis.activations import groups_by_node
+
+    groups = groups_by_node(subject.graph, subject.spec)
+    found = [one for one in subject.graph.layers if one.node in groups]
+    if not found:
+        raise InvalidRequest("No layer of this network has units that may change places: there is nothing to compare.")
+    return found, groups
+
+
 def layer_of(subject: Subject, name: str) -> tuple[Layer, Tensor]:
     """The layer of that name (the first that carries a group for "") and B's permutation of its units.
 
     Raises UnknownLayer, and InvalidRequest for a layer whose units have no partner.
     """
-    from merging.analysis.activations import groups_by_node
-
-    groups = groups_by_node(subject.graph, subject.spec)
-    named = [one for one in subject.graph.layers if one.node in groups]
+    named, groups = layers_with_partners(subject)
     found = subject.graph.layer(name) if name else named[0]
     if found.node not in groups:
         raise InvalidRequest(

@@ -56,3 +56,10 @@ def test_a_network_without_a_linear_end_is_refused():
     net = nn.Sequential(nn.Conv2d(1, 5, 8), nn.Flatten()).eval()
     with pytest.raises(UnsupportedOperation, match="linear layer"):
         classifier_of(export(net, torch.rand(2, *SHAPE)), net, DATA)
+
+
+def test_a_network_that_goes_on_behind_its_last_linear_layer_is_refused():
+    """Its answers are not that layer's, so nothing could be promised of them."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.ReLU()).eval()
+    with pytest.raises(UnsupportedOperation, match="ends in one linear layer"):
+        classifier_of(export(net, torch.rand(2, *SHAPE)), net, DATA)

@@ -10,12 +10,13 @@ from merging.analysis.evaluation import evaluate
 from merging.analysis.feature_images import direction_images, render
 from merging.analysis.picture_parts import PictureSettings
 from merging.analysis.responses import overlap, relative, respond, tuning
-from merging.errors import InvalidRequest, UnknownLayer
-from merging.permutation import named_tensors, with_tensors
+from merging.errors import IncompatibleModels, InvalidRequest, UnknownLayer
+from merging.permutation import PermutationSpec, named_tensors, with_tensors
 from merging.settings import read_settings
 from merging.studies.layer import SLOTS
 from merging.studies.units import WORDS, fate, follows
 from merging.study import find_study
+from merging.verdict_why import reasons
 from tests.pairs import structure, trained, twin
 from tests.studies.subjects import merged, of
 
@@ -197,3 +198,20 @@ def test_tuning_and_overlap_count_what_they_say():
     np.testing.assert_allclose(tuning(seen, labels, 6)[1], seen.mean[labels == 1].double().mean(0), atol=1e-6)
     assert tuning(seen, labels, 6)[5].isnan().all()
     np.testing.assert_allclose(overlap(torch.tensor([[1], [2]]), torch.tensor([[2], [3]])), [0.5])
+
+
+def test_a_network_without_hidden_units_says_so():
+    with pytest.raises(InvalidRequest, match="may change places"):
+        run("layer", replace(merged(), spec=PermutationSpec(())))
+    with pytest.raises(InvalidRequest, match="may change places"):
+        run("evidence", replace(merged(), spec=PermutationSpec(())))
+
+
+def test_a_merge_of_one_network_with_itself_has_reasons_and_no_barrier():
+    subject = of("cnn", trained("cnn", 0), trained("cnn", 0))
+    found = run("why", subject, images=100, orders=2)
+    assert found.total == 0 and found.blocks == ()
+    assert "no barrier to explain" in reasons(found, (), corrected=False)
+    np.testing.assert_allclose(found.alignment, 1)
+    with pytest.raises(IncompatibleModels, match="one line"):
+        run("landscape", subject, resolution=5, images=100)
