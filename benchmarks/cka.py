@@ -15,7 +15,8 @@ from torch import nn
 
 from benchmarks.nets import PAIRS, images, pair
 from benchmarks.timing import interleave, ratios, spread, table, write
-from merging.analysis.cka import BATCH, compare
+from merging.analysis.cka import compare
+from merging.analysis.features import BATCH
 from merging.data import Batches
 from merging.graph import export
 from merging.permutation import named_tensors

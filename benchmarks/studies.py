@@ -14,9 +14,8 @@ from torch import nn
 from benchmarks.cka import similarity_map
 from benchmarks.nets import PAIRS, images, pair
 from benchmarks.timing import interleave, ratios, spread, table, write
-from merging.analysis.cka import BATCH
 from merging.analysis.evaluation import evaluate
-from merging.analysis.features import read_layers
+from merging.analysis.features import BATCH, read_layers
 from merging.analysis.plane import surface
 from merging.analysis.reliability import examine
 from merging.data import Batches
@@ -30,7 +29,7 @@ def panel(models: tuple[nn.Module, nn.Module], data: Batches) -> None:
     """Features of the middle layer in both networks, and the evidence about their CKA."""
     graph = export(models[0], data.example())
     layer = graph.layers[len(graph.layers) // 2]
-    first, second = (read_layers(graph, model, data, [layer])[0] for model in models)
+    first, second = (read_layers(graph, named_tensors(model), data, [layer])[0] for model in models)
     examine(first, second)
 
 

@@ -35,7 +35,7 @@ WEB = (
         "merging.work.ledger",
         "merging.work.ledger_jobs",
     ),
-    *("merging.work.comparison", "merging.analysis.picture_parts"),
+    *("merging.work.comparison", "merging.analysis.picture_parts", "merging.analysis.reliability_parts"),
     *("merging.work.store", "merging.work.images", "merging.work.stages", "merging.work.limits"),
     *("merging.work.shipped_runs", "merging.work.supervisor", "merging.zoo.catalogue", "merging.zoo.disposable"),
     *("merging.zoo.datasets", "merging.zoo.dataset_facts", "merging.zoo.architectures.names"),
@@ -85,7 +85,7 @@ ONLY_THERE = {
     "ray": {"merging.work.engine"},
     "streamlit": {"app", "ui", "pages"},
     "plotly": {"merging.figures", "merging.cli.files", "ui", "pages"},
-    "lucent": {"merging.analysis.feature_images", "merging.analysis.picture_parts"},
+    "lucent": {"merging.analysis.feature_images"},
     "torchvision": {"merging.zoo"},
     "rich": {"merging.cli"},
 }

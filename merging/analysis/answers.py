@@ -5,20 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from merging.analysis.evaluation import BINS, beside, evaluating
+from merging.analysis.evaluation import BINS, log_probabilities, metrics
 from merging.data import Batches
+from merging.results import Metrics
 
 
 @dataclass(frozen=True)
 class Answers:
-    """On n images. guess: (n,) int64 classes; confidence: (n,) probability of the guess; truth: (n,) labels."""
+    """On n images. guess: (n,) int64 classes; confidence: (n,) probability of the guess; truth: (n,) labels; score: the
+    usual metrics of them."""
 
     guess: np.ndarray
     confidence: np.ndarray
     truth: np.ndarray
+    score: Metrics
 
     @property
     def right(self) -> np.ndarray:
@@ -37,12 +39,6 @@ class Answers:
 
 def answers(models: list[nn.Module], data: Batches) -> Answers:
     """Of one network, or of several's mean probabilities."""
-    batches = beside(models[0], data)
-    found: list[Tensor] = []
-    truth: list[Tensor] = []
-    with evaluating(*models):
-        for images, labels in batches:
-            found.append(torch.stack([model(images).double().softmax(1) for model in models]).mean(0))
-            truth.append(labels)
-    confidence, guess = torch.cat(found).max(1)
-    return Answers(guess.cpu().numpy(), confidence.cpu().numpy(), torch.cat(truth).cpu().numpy())
+    log_p, labels = log_probabilities(models, data)
+    best, guess = log_p.max(1)
+    return Answers(guess.cpu().numpy(), best.exp().cpu().numpy(), labels.cpu().numpy(), metrics(log_p, labels))

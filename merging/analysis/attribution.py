@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from math import factorial
 
 import numpy as np
 from torch import Tensor, nn
@@ -65,7 +66,7 @@ def attribute(
         return known[coalition]
 
     found = np.array([_gains(order, worth) for order in drawn])
-    whole = len(drawn) == _factorial(len(blocks))
+    whole = len(drawn) == factorial(len(blocks))
     pairs = found if whole else (found[::2] + found[1::2]) / 2  # an order and its reverse are not independent
     error = np.zeros(len(blocks)) if whole else pairs.std(0, ddof=1) / len(pairs) ** 0.5
     total = worth(frozenset(range(len(blocks)))) - worth(frozenset())
@@ -102,12 +103,8 @@ def _gains(order: Sequence[int], worth: Callable[[frozenset[int]], float]) -> np
 
 
 def _orders(blocks: int, count: int, seed: int) -> list[tuple[int, ...]]:
-    if _factorial(blocks) <= 2 * count:
+    if factorial(blocks) <= 2 * count:
         return list(permutations(range(blocks)))
     rng = np.random.default_rng(seed)
     drawn = [tuple(rng.permutation(blocks).tolist()) for _ in range(count)]
     return [order for one in drawn for order in (one, one[::-1])]
-
-
-def _factorial(number: int) -> int:
-    return int(np.prod(np.arange(1, number + 1, dtype=object))) if number else 1

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from merging.analysis.activations import flattened, named_layers, pooled
+from merging.analysis.activations import flattened, named_layers
 from merging.analysis.evaluation import beside
+from merging.analysis.features import read_layers
 from merging.analysis.hsic import Features, Grams, check_images, from_grams, gram, prefers_grams, represent, similarity
 from merging.data import Batches, as_batches
 from merging.errors import DataUnavailable, InvalidRequest, InvalidSetting
@@ -23,7 +24,6 @@ Treatment = Literal["pooled", "flattened"]
 Side = tuple[Graph, Mapping[str, Tensor], Sequence[Layer]]
 ESTIMATORS = ("debiased", "biased")
 FLATTENED_IMAGES = 2048
-BATCH = 64  # images a pass where positions are averaged: a layer is still in the processor's cache when it is read
 
 
 def linear_cka(x: Tensor | np.ndarray, y: Tensor | np.ndarray, debiased: bool = True) -> float:
@@ -78,7 +78,7 @@ def compare(
 ) -> SimilarityMap:
     """`cka` of two networks that are exported already. sides: for A and B, (graph, tensors, layers to compare)."""
     debiased = is_debiased(estimator)
-    collect = {"pooled": _pooled, "flattened": _flattened}.get(treatment)
+    collect = {"pooled": read_layers, "flattened": _flattened}.get(treatment)
     if collect is None:
         raise InvalidSetting(f"treatment is {treatment!r}; it must be pooled or flattened.")
     read = []
@@ -116,16 +116,6 @@ def is_debiased(estimator: str) -> bool:
     if estimator not in ESTIMATORS:
         raise InvalidSetting(f"estimator is {estimator!r}; it must be one of {', '.join(ESTIMATORS)}.")
     return estimator == "debiased"
-
-
-@torch.no_grad()
-def _pooled(graph: Graph, tensors: Mapping[str, Tensor], batches: Batches, layers: Sequence[Layer]) -> list[Tensor]:
-    parts: dict[str, list[Tensor]] = {layer.node: [] for layer in layers}
-    dims = {layer.node: layer.dim for layer in layers}
-    for images, _ in batches.sized(min(BATCH, batches.size)):
-        for node, value in graph.walk(tensors, images, parts):
-            parts[node].append(pooled(value, dims[node]))
-    return [torch.cat(part) for part in parts.values()]
 
 
 @torch.no_grad()

@@ -38,6 +38,11 @@ def ensemble(
     models: as in `evaluate`.  mean: average the probabilities (the usual ensemble) or the logits.  Memory:
     images x classes x models numbers.
     """
+    return metrics(*log_probabilities(models, data, mean))
+
+
+def log_probabilities(models: Sequence[Predict], data: Any, mean: str = "probabilities") -> tuple[Tensor, Tensor]:
+    """(n, classes) float64 log-probabilities of one network's answers, or of several's mean, and (n,) int64 labels."""
     batches = beside(models[0], data)
     if torch.device(batches.device).type == "cpu":
         batches = batches.sized(min(batches.size, CPU_BATCH))
@@ -49,7 +54,7 @@ def ensemble(
                 kept.append(_logits(model(images)))
             labels.append(truth)
         combined = _mean([torch.cat(kept).double() for kept in answers], mean)
-        return _metrics(combined.log_softmax(1), torch.cat(labels))
+        return combined.log_softmax(1), torch.cat(labels)
 
 
 def beside(model: Predict, data: Any) -> Batches:
@@ -87,8 +92,8 @@ def _mean(logits: list[Tensor], mean: str) -> Tensor:
     return torch.stack([one.log_softmax(1) for one in logits]).logsumexp(0)
 
 
-def _metrics(log_p: Tensor, labels: Tensor) -> Metrics:
-    """log_p: (n, classes) float64 log-probabilities; labels: (n,) int64."""
+def metrics(log_p: Tensor, labels: Tensor) -> Metrics:
+    """Of log_p: (n, classes) float64 and labels: (n,) int64. Raises DataUnavailable where a label is no class."""
     images, classes = log_p.shape
     if int(labels.min()) < 0 or int(labels.max()) >= classes:
         found = f"{int(labels.min())}..{int(labels.max())}"

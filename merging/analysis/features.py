@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from merging.analysis.activations import flattened, pooled
 from merging.data import Batches
 from merging.graph import Graph, Layer
-from merging.permutation import named_tensors
 
-BATCH = 64
+BATCH = 64  # images a pass: what a layer writes is still in the processor's cache when it is read
 
 
 @torch.no_grad()
 def read_layers(
-    graph: Graph, net: nn.Module, data: Batches, layers: Sequence[Layer] | None = None, *, flat: bool = False
+    graph: Graph,
+    tensors: Mapping[str, Tensor],
+    data: Batches,
+    layers: Sequence[Layer] | None = None,
+    *,
+    flat: bool = False,
 ) -> list[Tensor]:
     """(n, features) of every layer (default: all of the graph), in network order and the images' order.
 
@@ -26,9 +30,9 @@ def read_layers(
     """
     wanted = {layer.node: layer for layer in (graph.layers if layers is None else layers)}
     parts: dict[str, list[Tensor]] = {node: [] for node in wanted}
-    read = flattened if flat else pooled
-    tensors = named_tensors(net)
     for images, _ in data.sized(min(BATCH, data.size)):
         for node, value in graph.walk(tensors, images, wanted):
-            parts[node].append(read(value, wanted[node].dim).clone())
+            dim = wanted[node].dim
+            # flat may be a view of the value, and the next operation may overwrite that
+            parts[node].append(flattened(value, dim).clone() if flat else pooled(value, dim))
     return [torch.cat(part) for part in parts.values()]

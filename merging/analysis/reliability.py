@@ -5,47 +5,21 @@ After Davari et al.: Reliability of CKA as a Similarity Measure in Deep Learning
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from merging.analysis.hsic import Features, gram
 from merging.analysis.measures import Side, cka_debiased, mutual_neighbours, procrustes, trimmed_cka
+from merging.analysis.reliability_parts import CellEvidence
 from merging.problem import Report, silent
 
 DRAWS = 100
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What stands beside one CKA value of two layers on n images with p features each.
-
-    value: debiased CKA.  low, high: 95 % interval by half-samples.  null: what 95 % of row-shuffled pairs stay below;
-    p_value: of at least this value by chance.  trimmed: without the top 1 % of images by leverage.  leverage, first:
-    largest leverage and first principal component's share, of x and of y.  dominant: the images with the largest
-    leverage in either, falling, as rows of the features.  neighbours, procrustes: the same pair by other measures.
-    """
-
-    value: float
-    low: float
-    high: float
-    null: float
-    p_value: float
-    trimmed: float
-    leverage: tuple[float, float]
-    first: tuple[float, float]
-    dominant: tuple[int, ...]
-    neighbours: float
-    procrustes: float
-    images: int
-    features: tuple[int, int]
-
-
 def examine(
     x: Tensor, y: Tensor, *, draws: int = DRAWS, seed: int = 0, shown: int = 9, report: Report | None = None
-) -> Evidence:
+) -> CellEvidence:
     """The evidence about the CKA of two layers' features (n, p1) and (n, p2) of the same images.
 
     The interval: the spread over random halves of the images, drawn without replacement, is that of the whole sample
@@ -60,7 +34,7 @@ def examine(
     spread = halves - halves.mean()
     low, high = (value + float(np.quantile(spread, q)) for q in (0.025, 0.975))
     leverage = torch.stack([side.leverage for side in sides])
-    return Evidence(
+    return CellEvidence(
         value=value,
         low=low,
         high=high,

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from merging.analysis.activations import by_unit
+from merging.analysis.features import BATCH
+from merging.analysis.units import DEAD
 from merging.data import Batches
 from merging.graph import Graph, Layer
-
-BATCH = 64
-DEAD = 1e-6  # of the layer's largest standard deviation, as in `units`
 
 
 @dataclass(frozen=True)

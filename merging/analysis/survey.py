@@ -12,6 +12,7 @@ from torch import Tensor
 
 from merging.analysis.activations import groups_by_node, named_layers, pooled, walk_together
 from merging.analysis.cka import as_map, is_debiased, represent_alike
+from merging.analysis.features import BATCH
 from merging.analysis.hsic import check_images, similarity
 from merging.analysis.receptive import receptive_shares
 from merging.analysis.units import UnitTally
@@ -23,7 +24,6 @@ from merging.problem import Report, silent
 from merging.results import LayerUnits, SimilarityMap
 
 Nets = Mapping[str, Mapping[str, Tensor]]  # "A", "pi(B)" and perhaps "merge", "naive" -> tensors, in the order shown
-BATCH = 64  # images that all networks see side by side
 MAPS = {"A-B": ("A", "B"), "A-pi(B)": ("A", "pi(B)"), "A-merge": ("A", "merge"), "B-merge": ("B", "merge")}
 
 

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from merging.analysis.activations import by_unit
+from merging.analysis.features import BATCH
 from merging.data import Batches
 from merging.graph import Graph
 from merging.permutation import named_tensors
-
-BATCH = 64
 
 
 @torch.no_grad()

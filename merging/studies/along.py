@@ -57,7 +57,7 @@ def along(subject: Subject, settings: AlongSettings) -> Along:
 
     data, lambdas = subject.images(settings.images), np.linspace(0, 1, settings.points)
     layers = subject.graph.layers
-    parents = {name: read_layers(subject.graph, subject.nets[name], data) for name in ("A", "B")}
+    parents = {name: read_layers(subject.graph, named_tensors(subject.nets[name]), data) for name in ("A", "B")}
     forms = {name: [represent([x], debiased=True) for x in features] for name, features in parents.items()}
     spread = {name: np.array([float(x.var(0).mean()) for x in features]) for name, features in parents.items()}
     scratch, a = with_tensors(subject.nets["A"], {}), named_tensors(subject.nets["A"])
@@ -70,7 +70,7 @@ def along(subject: Subject, settings: AlongSettings) -> Along:
         for number, weight in enumerate(lambdas.tolist()):
             for name, tensor in named_tensors(scratch).items():
                 tensor.copy_(a[name].lerp(b[name], weight) if tensor.is_floating_point() else a[name])
-            features = read_layers(subject.graph, scratch, data)
+            features = read_layers(subject.graph, named_tensors(scratch), data)
             for at, x in enumerate(features):
                 form = represent([x], debiased=True)
                 to_a[number, at] = similarity(form, forms["A"][at])[0, 0]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from merging.analysis.reliability_parts import CellEvidence
 from merging.results import saved
 from merging.settings import setting
 from merging.studies.similarity import FLATTENED, PAIRS, WHY, reasons
@@ -17,32 +18,13 @@ NARROW = 0.2  # wider intervals say that there are too few images
 
 @saved
 @dataclass(frozen=True)
-class Reliability:
-    """What stands beside the debiased CKA of two layers (value). low, high: 95 % interval by half-samples.
-
-    null: what 95 % of row-shuffled pairs stay below; p_value: chance of at least this value among them.  trimmed:
-    without the top 1 % of images by leverage.  leverage, first: largest leverage and share of the first principal
-    component in 0..1, of the row's and the column's layer.  dominant: test-image numbers by falling leverage;
-    dominant_leverage: theirs.  neighbours, procrustes: by those measures.  images: n; features: (p of the row's, p of
-    the column's layer).
-    """
+class Reliability(CellEvidence):
+    """The evidence about one cell of a map. pair: as in PAIRS; layers: the row's and the column's; treatment: "pooled"
+    or "flattened"; dominant: numbers of test images."""
 
     pair: str
     layers: tuple[str, str]
     treatment: str
-    value: float
-    low: float
-    high: float
-    null: float
-    p_value: float
-    trimmed: float
-    leverage: tuple[float, float]
-    first: tuple[float, float]
-    dominant: tuple[int, ...]
-    neighbours: float
-    procrustes: float
-    images: int
-    features: tuple[int, int]
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -90,6 +72,7 @@ def reliability(subject: Subject, settings: ReliabilitySettings) -> Reliability:
     """Look at one cell; each network runs no further than its layer. Raises UnknownLayer."""
     from merging.analysis.features import read_layers
     from merging.analysis.reliability import examine
+    from merging.permutation import named_tensors
 
     flat = settings.treatment == "flattened"
     data = subject.images(min(settings.images, FLATTENED) if flat else settings.images)
@@ -97,11 +80,11 @@ def reliability(subject: Subject, settings: ReliabilitySettings) -> Reliability:
     row = subject.graph.layer(settings.row) if settings.row else subject.graph.layers[0]
     layers = (row, subject.graph.layer(settings.column) if settings.column else row)
     features = [
-        read_layers(subject.graph, subject.nets[name], data, [layer], flat=flat)[0]
+        read_layers(subject.graph, named_tensors(subject.nets[name]), data, [layer], flat=flat)[0]
         for name, layer in zip(names, layers, strict=True)
     ]
     found = examine(*features, draws=settings.draws, seed=subject.seed, report=subject.part(0.2, 1.0))
-    order = data.order
-    values = {name: value for name, value in vars(found).items() if name != "dominant"}
-    dominant = tuple(int(order[row]) if order is not None else row for row in found.dominant)
-    return Reliability(settings.pair, (layers[0].name, layers[1].name), settings.treatment, dominant=dominant, **values)
+    dominant = found.dominant if data.order is None else tuple(data.order[list(found.dominant)].tolist())
+    names_read = (layers[0].name, layers[1].name)
+    cell = {"pair": settings.pair, "layers": names_read, "treatment": settings.treatment, "dominant": dominant}
+    return Reliability(**{**vars(found), **cell})

@@ -84,12 +84,14 @@ def similarity(subject: Subject, settings: SimilaritySettings) -> Similarities:
     """
     from merging.analysis.features import read_layers
     from merging.analysis.measures import MEASURES, Side, map_of
+    from merging.permutation import named_tensors
 
     count = min(settings.images, FLATTENED) if settings.treatment == "flattened" else settings.images
     data, flat = subject.images(count), settings.treatment == "flattened"
     row, _, column = settings.pair.partition("-")
     sides = [
-        [Side(x) for x in read_layers(subject.graph, subject.nets[name], data, flat=flat)] for name in (row, column)
+        [Side(x) for x in read_layers(subject.graph, named_tensors(subject.nets[name]), data, flat=flat)]
+        for name in (row, column)
     ]
     layers = tuple(layer.name for layer in subject.graph.layers)
     maps, labels = {}, {}

@@ -77,7 +77,6 @@ def why(subject: Subject, settings: WhySettings) -> Why:
     x 2 evaluations of half the images."""
     from merging.analysis.answers import answers
     from merging.analysis.attribution import attribute
-    from merging.analysis.evaluation import ensemble, evaluate
     from merging.permutation import named_tensors
 
     nets, data = subject.nets, subject.images(settings.images)
@@ -87,10 +86,9 @@ def why(subject: Subject, settings: WhySettings) -> Why:
     subject.report("studying", 0.7, "how widely units vary")
     variance = _variance(subject, data)
     subject.report("studying", 0.85, "weights and answers")
-    pairs, parents = _spectra(subject), [nets["A"], nets["B"]]
+    pairs = _spectra(subject)
     said = {name: answers([net], data) for name, net in nets.items() if name != "pi(B)"}
-    said["ensemble"] = answers(parents, data)
-    scores = {name: evaluate(nets[name], data) for name in said if name != "ensemble"}
+    said["ensemble"] = answers([nets["A"], nets["B"]], data)
     right = {name: one.right for name, one in said.items()}
     lost = np.flatnonzero(right["A"] & right["B"] & ~right["merge"])
     lost = lost[np.argsort(-said["merge"].confidence[lost], kind="stable")]
@@ -106,7 +104,7 @@ def why(subject: Subject, settings: WhySettings) -> Why:
         weights=tuple(one.name for one in pairs[0]),
         alignment=np.array([[one.alignment for one in pair] for pair in pairs]),
         distance=np.array([[one.distance for one in pair] for pair in pairs]),
-        scores=scores | {"ensemble": ensemble(parents, data)},
+        scores={name: one.score for name, one in said.items()},
         confidence={name: float(one.confidence.mean()) for name, one in said.items()},
         calibration={name: one.calibration() for name, one in said.items()},
         lost=tuple(numbers[lost[:LOST]].tolist()),

@@ -33,7 +33,7 @@ CASES = {
 
 def seen(case: str, **more) -> Reliability:
     found = vars(examine(changed(), CASES[case], draws=40, **more))
-    return Reliability("A-B", ("x", "y"), "pooled", **found)
+    return Reliability(pair="A-B", layers=("x", "y"), treatment="pooled", **found)
 
 
 def test_the_reference_values():
@@ -107,7 +107,7 @@ def test_one_large_unit_is_one_direction():
 
 def test_a_good_pair_is_green_and_its_interval_holds_the_value():
     noisy = changed() + 0.3 * torch.from_numpy(np.random.default_rng(1).standard_normal((600, 32)))
-    found = Reliability("A-B", ("x", "y"), "pooled", **vars(examine(changed(), noisy, draws=60)))
+    found = Reliability(pair="A-B", layers=("x", "y"), treatment="pooled", **vars(examine(changed(), noisy, draws=60)))
     assert found.light == "green", found.doubts
     assert found.low < found.value < found.high
     assert found.high - found.low < 0.1
@@ -117,7 +117,9 @@ def test_a_good_pair_is_green_and_its_interval_holds_the_value():
 
 def test_a_shuffled_pair_is_chance():
     shuffled = changed()[torch.from_numpy(rng.permutation(600))]
-    found = Reliability("A-B", ("x", "y"), "pooled", **vars(examine(changed(), shuffled, draws=60)))
+    found = Reliability(
+        pair="A-B", layers=("x", "y"), treatment="pooled", **vars(examine(changed(), shuffled, draws=60))
+    )
     assert found.light == "red"
     assert abs(found.value) < 0.05 and found.p_value > 0.05
 
