@@ -78,11 +78,11 @@ def compare(
 ) -> SimilarityMap:
     """`cka` of two networks that are exported already. sides: for A and B, (graph, tensors, layers to compare)."""
     debiased = is_debiased(estimator)
-    collect = {"pooled": read_layers, "flattened": _flattened}.get(treatment)
-    if collect is None:
+    if treatment not in ("pooled", "flattened"):
         raise InvalidSetting(f"treatment is {treatment!r}; it must be pooled or flattened.")
     read = []
     for number, (graph, tensors, own) in enumerate(sides):
+        collect = read_layers if treatment == "pooled" else _flattened
         read.append(collect(graph, tensors, batches, own))
         (report or silent)("similarity", (number + 1) / 2, f"network {number + 1} of 2")
     forms = represent_alike(read, debiased) if treatment == "pooled" else [from_grams(one, debiased) for one in read]
