@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from merging.batch_norm import batch_norms, reset_batch_norm
 from merging.data import Batches
 from merging.errors import DataUnavailable
-from merging.permutation import with_tensors
+from merging.permutation import Permutation, with_tensors
 from merging.problem import Problem
 
 V = TypeVar("V")
@@ -31,6 +31,48 @@ class Choice:
     def notes(self) -> dict[str, Any]:
         """For the report: `chosen`, and `tried`, the curve that it was chosen from."""
         return {"chosen": self.value, "tried": [[value, loss] for value, loss in self.tried]}
+
+
+@dataclass
+class Shortlist:
+    """Permutations that a method met while it learned, each judged by the loss on two halves of the held-out images.
+
+    steps, found: when, and which permutation.  losses: (half, half) in nats an image, or one number alone.
+    """
+
+    steps: list[int] = field(default_factory=list)
+    found: list[Permutation] = field(default_factory=list)
+    losses: list[tuple[float, ...]] = field(default_factory=list)
+
+    def add(self, step: int, permutation: Permutation, losses: tuple[float, ...]) -> None:
+        """One more. permutation: group -> (units,)."""
+        self.steps.append(step)
+        self.found.append(permutation)
+        self.losses.append(losses)
+
+    @property
+    def best(self) -> Permutation:
+        """The permutation of lowest loss, the first of equals."""
+        return self.found[self._lowest(self._means)]
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """For the report: `checks`, [step, loss] of all; the `chosen` step; and by halves `stable`, by group: the share
+        of units that get one partner from the permutations which either half alone would choose."""
+        checks = [[step, mean] for step, mean in zip(self.steps, self._means, strict=True)]
+        told: dict[str, Any] = {"checks": checks, "chosen": self.steps[self._lowest(self._means)]}
+        if len(self.losses[0]) < 2:
+            return told
+        one, two = (self.found[self._lowest(half)] for half in zip(*self.losses, strict=True))
+        return told | {"stable": {name: float((one[name] == two[name]).double().mean()) for name in one}}
+
+    @property
+    def _means(self) -> list[float]:
+        return [math.fsum(losses) / len(losses) for losses in self.losses]
+
+    @staticmethod
+    def _lowest(losses: Sequence[float]) -> int:
+        return min(range(len(losses)), key=losses.__getitem__)
 
 
 def held_out_split(data: Batches, held_out: int, seed: int) -> tuple[Batches, Batches]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from merging import tracing
 from merging.data import as_batches
 from merging.errors import DataUnavailable, InvalidRequest, InvalidSetting
 from merging.matching import inner
@@ -125,9 +126,8 @@ def prepare(
     equivalence = _check_equivalence(problem, example, chosen["align"].permutes)
     combiner = chosen["combine"].run(problem, wishes["combine"])
     corrector = chosen["correct"].run(problem, wishes["correct"])
-    units = sum(group.size for group in problem.spec.groups)
     notes = {
-        "trace": {"groups": len(problem.spec.groups), "units": units, "error": error},
+        "trace": _traced(problem, error),
         "align": alignment.notes,
         "combine": combiner.notes,
         "correct": corrector.notes,
@@ -210,6 +210,12 @@ def _check_equivalence(problem: Problem, example: Tensor | None, exact: bool) ->
     if exact:
         refuse_above(error, "The permutation found for another network than the first")
     return error
+
+
+def _traced(problem: Problem, error: float) -> dict[str, Any]:
+    groups = {group.name: list(group.places) for group in problem.spec.groups}
+    permuted, units = tracing.coverage(problem.graph, problem.spec)
+    return {"groups": groups, "permuted": permuted, "units": units, "error": error}
 
 
 def _agreement(aligned: tuple[nn.Module, ...]) -> dict[str, float]:

@@ -62,6 +62,11 @@ class Group:
     nodes: tuple[Site, ...] = ()
     linear: bool = True
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where its units lie, a line an axis: "makes features.0.weight, dimension 0"."""
+        return tuple(_place(axis, self.size) for axis in self.axes)
+
 
 @dataclass(frozen=True)
 class PermutationSpec:
@@ -91,6 +96,13 @@ class PermutationSpec:
         """A uniform permutation of every group; a function of the group names, sizes and `seed` alone."""
         rng = np.random.default_rng(seed)
         return {name: torch.from_numpy(rng.permutation(size)) for name, size in self.sizes.items()}
+
+
+def _place(axis: Axis, units: int) -> str:
+    where = f"{'uses' if axis.used else 'makes'} {axis.parameter}, dimension {axis.dim}"
+    if axis.block == 1 and axis.offset == 0:
+        return where
+    return f"{where}, elements {axis.offset} to {axis.offset + axis.block * units - 1} in blocks of {axis.block}"
 
 
 def restricted(spec: PermutationSpec, names: Container[str]) -> PermutationSpec:

@@ -24,6 +24,7 @@ WEB = (
         "merging.results",
         "merging.verdict",
         "merging.verdict_why",
+        "merging.account",
         "merging.figures",
         "merging.study",
         "merging.studies",
@@ -44,6 +45,7 @@ WEB = (
 ROOMS_ABOVE = (
     *("merging.analysis", "merging.zoo", "merging.work", "merging.figures", "merging.cli"),
     *("merging.study", "merging.studies", "merging.verdict", "merging.verdict_many", "merging.verdict_why"),
+    "merging.account",
 )
 
 WHAT = "merging.__version__"
@@ -66,7 +68,11 @@ LAWS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     ),
     "merging.verdict_why": (("merging.results", "merging.studies", "merging.figures.numbers"), {"numpy"}),
     "merging.verdict_many": (("merging.results", "merging.figures.numbers"), set()),
-    "merging.figures": (("merging.results", "merging.studies", "merging.figures"), {"numpy", "plotly"}),
+    "merging.account": (("merging.results", "merging.methods", "merging.figures.numbers"), {"numpy"}),
+    "merging.figures": (
+        ("merging.results", "merging.studies", "merging.account", "merging.figures"),
+        {"numpy", "plotly"},
+    ),
     "merging.analysis": (("CORE", "merging.results", "merging.analysis"), {"torch", "numpy", "lucent"}),
     "merging.zoo": (("merging.errors", "merging.zoo"), {"torch", "torchvision", "numpy", "safetensors"}),
     "merging.work": (

@@ -27,6 +27,7 @@ VIEWS = {
     "neurons": "Neurons",
     "why": "Why",
     "landscape": "Landscape",
+    "method": "Method",
 }
 GOOD = 1e-6  # relative difference of outputs, as the merge itself demands
 

@@ -15,6 +15,7 @@ SCREENS = {
     "neurons": ("Neurons", ":material/blur_on:"),
     "why": ("Why", ":material/psychology_alt:"),
     "landscape": ("Landscape", ":material/landscape:"),
+    "method": ("Method", ":material/receipt_long:"),
     "compare": ("Compare", ":material/leaderboard:"),
     "models": ("Models", ":material/deployed_code:"),
     "jobs": ("Jobs", ":material/list_alt:"),

@@ -58,10 +58,12 @@ def sinkhorn(problem: Problem, settings: SinkhornSettings) -> Alignment:
 
     Best by sum <W_A, pi(W_B)> for the objective "weights", else by the held-out loss half-way; the identity is tried
     too. BatchNorm normalises by the batch.
-    Notes: `objective`; `checks`: [step, value], and the `chosen` step; `images` learned from (0 without).
+    Notes: `objective`; `checks`: [step, value], and the `chosen` step; `images` learned from (0 without); for losses
+    `stable`, by group, as in `choosing.Shortlist`.
     """
     import torch
 
+    from merging.choosing import Shortlist
     from merging.learning import descend, parameters_of
     from merging.matching import assign
     from merging.permutation import permute_tensors, restricted
@@ -77,25 +79,25 @@ def sinkhorn(problem: Problem, settings: SinkhornSettings) -> Alignment:
         soft = {name: doubly_stochastic(p / settings.temperature, settings.iterations) for name, p in x.items()}
         return goal.loss(soften(b, spec, soft), images, labels)
 
-    best, checks, chosen = spec.identity(), [[0, goal.judged(b)]], 0
+    checks = Shortlist()
+    checks.add(0, spec.identity(), goal.judged(b))
     every = max(1, settings.steps // CHECKS)
     for step, value in zip(range(1, settings.steps + 1), descend(x, settings.rate, goal.batches, loss), strict=False):
         if step % every == 0 or step == settings.steps:
             found = {name: assign(p) for name, p in x.items()}
-            checks.append([step, goal.judged(permute_tensors(b, spec, found))])
-            if checks[-1][1] < checks[chosen][1]:
-                best, chosen = found, len(checks) - 1
+            checks.add(step, found, goal.judged(permute_tensors(b, spec, found)))
         problem.report("matching", step / settings.steps, f"step {step}, {value:.4g}")
-    notes = {"objective": settings.objective, "checks": checks, "chosen": checks[chosen][0], "images": goal.images}
-    return Alignment((problem.spec.identity(), best), notes)
+    notes = {"objective": settings.objective, **checks.notes, "images": goal.images}
+    return Alignment((problem.spec.identity(), checks.best), notes)
 
 
 @dataclass(frozen=True)
 class _Goal:
-    """loss: of softly moved parameters on a batch.  judged: of permuted parameters, lower is better.  images: used."""
+    """loss: of softly moved parameters on a batch.  judged: of permuted parameters, by
+    either half of the images where there are some; lower is better.  images: used."""
 
     loss: Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]
-    judged: Callable[[Mapping[str, Tensor]], float]
+    judged: Callable[[Mapping[str, Tensor]], tuple[float, ...]]
     batches: Iterator[tuple[Tensor, Tensor]]
     images: int
 
@@ -109,7 +111,7 @@ def _weights_goal(a: Mapping[str, Tensor], spec: PermutationSpec) -> _Goal:
         return torch.stack([(a[name] - moved[name]).square().sum() for name in spec.by_parameter]).sum()
 
     nothing = torch.zeros(0)
-    return _Goal(distance, lambda moved: -objective(a, moved), itertools.repeat((nothing, nothing)), 0)
+    return _Goal(distance, lambda moved: (-objective(a, moved),), itertools.repeat((nothing, nothing)), 0)
 
 
 def _loss_goal(problem: Problem, settings: SinkhornSettings, a: Mapping[str, Tensor], rng: Generator) -> _Goal:
@@ -127,8 +129,11 @@ def _loss_goal(problem: Problem, settings: SinkhornSettings, a: Mapping[str, Ten
         share = 0.5 if settings.objective == "midpoint" else float(torch.rand((), generator=rng))
         return forward.loss({name: torch.lerp(t, moved[name], share) for name, t in a.items()}, images, labels)
 
-    batches = without_end(learn, problem.models[0], problem.seed)
-    return _Goal(loss, lambda moved: forward.mean_loss(halfway(a, moved), held_out), batches, learn.count)
+    def judged(moved: Mapping[str, Tensor]) -> tuple[float, ...]:
+        middle = halfway(a, moved)
+        return tuple(forward.mean_loss(middle, half) for half in held_out.halves() if half.count)
+
+    return _Goal(loss, judged, without_end(learn, problem.models[0], problem.seed), learn.count)
 
 
 def _start(size: int, rng: Generator, like: Tensor) -> Tensor:

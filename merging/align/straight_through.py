@@ -49,11 +49,12 @@ def straight_through(problem: Problem, settings: StraightThroughSettings) -> Ali
 
     x starts as A; each step matches B to x, warm from the last match, and lowers the loss half-way between A and
     sg(pi(B)) + x - sg(x), sg the gradient's stop. BatchNorm normalises by the batch.
-    Notes: `checks`: [step, held-out loss], the first being weight matching's; `chosen` step; `images` learned from.
+    Notes: `checks`: [step, held-out loss], the first being weight matching's; `chosen` step; `images` learned from;
+    `stable`, by group, as in `choosing.Shortlist`.
     """
     import numpy as np
 
-    from merging.choosing import held_out_split
+    from merging.choosing import Shortlist, held_out_split
     from merging.data import training_sample
     from merging.learning import Forward, descend, halfway, parameters_of, without_end
     from merging.matching import coordinate_descent, packed
@@ -79,14 +80,15 @@ def straight_through(problem: Problem, settings: StraightThroughSettings) -> Ali
         through = {name: tensor + (x[name] - x[name].detach()) for name, tensor in moved.items()}
         return forward.loss(halfway(a, through), images, labels)
 
-    checks = [[0, forward.mean_loss(halfway(a, matched()), held_out)]]
-    best, chosen, every = found, 0, max(1, settings.steps // CHECKS)
+    def check(step: int) -> None:
+        middle = halfway(a, matched())
+        checks.add(step, found, tuple(forward.mean_loss(middle, half) for half in held_out.halves() if half.count))
+
+    checks, every = Shortlist(), max(1, settings.steps // CHECKS)
+    check(0)
     steps = descend(x, settings.rate, without_end(learn, problem.models[0], problem.seed), loss)
     for step, value in zip(range(1, settings.steps + 1), steps, strict=False):
         if step % every == 0 or step == settings.steps:
-            checks.append([step, forward.mean_loss(halfway(a, matched()), held_out)])
-            if checks[-1][1] < checks[chosen][1]:
-                best, chosen = found, len(checks) - 1
+            check(step)
         problem.report("matching", step / settings.steps, f"step {step}, loss {value:.3f}")
-    notes = {"checks": checks, "chosen": checks[chosen][0], "images": learn.count}
-    return Alignment((problem.spec.identity(), best), notes)
+    return Alignment((problem.spec.identity(), checks.best), {**checks.notes, "images": learn.count})

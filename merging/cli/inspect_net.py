@@ -11,7 +11,7 @@ from merging.cli.options import add_json, add_nets
 from merging.problem import Report
 
 if TYPE_CHECKING:
-    from merging.permutation import Axis, Group
+    from merging.permutation import Group
 
 NAME, HELP = "inspect", "show a checkpoint's architecture, data and permutation groups"
 
@@ -54,9 +54,8 @@ def run(options: argparse.Namespace, report: Report) -> None:
     say(f"{'permuted':13} {permuted} of {units} units of hidden layers")
     for group in spec.groups:
         say(f"\n{group.name}: {group.size} units{'' if group.linear else ', which only change places'}")
-        for axis in group.axes:
-            used = "used" if axis.used else "made"
-            say(f"  {used} {axis.parameter}, dimension {axis.dim}{_place(axis, group)}")
+        for place in group.places:
+            say(f"  {place}")
     return None
 
 
@@ -90,9 +89,3 @@ def _example(net: Net, shape: str | None) -> Any:
 
 def _group(group: Group) -> dict[str, Any]:
     return {"name": group.name, "units": group.size, "axes": [vars(axis) for axis in group.axes]}
-
-
-def _place(axis: Axis, group: Group) -> str:
-    if axis.block == 1 and axis.offset == 0:
-        return ""
-    return f", elements {axis.offset} to {axis.offset + axis.block * group.size - 1} in blocks of {axis.block}"

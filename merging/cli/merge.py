@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from merging import results
+from merging.account import accounts
 from merging.cli.console import say, say_json, say_table
 from merging.cli.files import curves_csv, write
 from merging.cli.images import dataset_of, read_images
@@ -112,6 +113,10 @@ def _summary(found: MergeReport) -> dict[str, Any]:
 def _show(found: MergeReport, folder: Path) -> None:
     moved, units = (sum(pair[i] for pair in found.groups.values()) for i in (1, 0))
     say(f"{moved} of {units} units moved; |B - pi(B)| {found.equivalence:.0e} of the outputs' size")
+    for told in accounts(found):
+        if told.sentences:
+            whose = f", network {told.model}" if told.model else ""
+            say(f"{told.role} ({told.label}{whose}): {' '.join(told.sentences)}")
     curves = _curves(found)
     if not found.scores and not curves:
         say(found.missing)

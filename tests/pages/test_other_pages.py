@@ -9,6 +9,8 @@ from merging.zoo import catalogue
 from tests.pages.ledgers import done, failed, merge_request, queued, running
 from tests.pages.test_merge_page import press, texts
 
+RUN_PAGES = ["similarity", "neurons", "why", "landscape", "method"]
+
 
 def make_pictures(ledger):
     """Work off every queued pictures job; the pixels tell the unit."""
@@ -19,24 +21,24 @@ def make_pictures(ledger):
         desk.finish(claim, made)
 
 
-@pytest.mark.parametrize("page", ["similarity", "neurons"])
+@pytest.mark.parametrize("page", RUN_PAGES)
 def test_without_any_run_a_page_says_the_next_step(page, ledger, open_page, monkeypatch):
     monkeypatch.setattr("merging.work.shipped_runs.ShippedRuns.entries", {})
     assert "No run chosen yet" in texts(open_page(page), "markdown")
 
 
-@pytest.mark.parametrize("page", ["similarity", "neurons"])
+@pytest.mark.parametrize("page", RUN_PAGES)
 def test_a_failed_run_says_why_on_every_page(page, ledger, open_page):
     assert "ran out of memory" in texts(open_page(page, run=failed(ledger)[:12]), "error")
 
 
-@pytest.mark.parametrize("page", ["similarity", "neurons"])
+@pytest.mark.parametrize("page", RUN_PAGES)
 def test_an_open_run_shows_its_progress_on_every_page(page, ledger, open_page):
     _, claim = running(ledger)
     assert "Match B's units" in texts(open_page(page, run=claim.id[:12]), "markdown")
 
 
-@pytest.mark.parametrize("page", ["similarity", "neurons"])
+@pytest.mark.parametrize("page", RUN_PAGES)
 def test_a_deleted_run_says_so_on_every_page(page, ledger, open_page):
     assert "is not here" in texts(open_page(page, run="0123456789ab"), "markdown")
 

@@ -1,0 +1,91 @@
+"""What a run says of its methods: true to the notes, for every method there is."""
+
+import numpy as np
+import pytest
+
+from merging.account import accounts
+from merging.figures.account import course_figure
+from merging.figures.palette import alt_text
+from merging.merge import merge
+from merging.methods import ROLES, Method, table
+from merging.results import MergeReport
+from tests.pairs import blobs, make, trained
+
+QUICK = {"straight-through": {"steps": 4, "batch": 50}, "sinkhorn": {"steps": 4}, "non-uniform": {"batch": 50}}
+METHODS = [method for role in ROLES for method in table(role).values()]
+
+
+def told(*models, base=None, settings=None, **wishes):
+    """The accounts of a merge of small nets."""
+    wishes.setdefault("align", "none")
+    settings = {role: QUICK[key] for role, key in wishes.items() if key in QUICK} | (settings or {})
+    notes = merge(
+        models or [trained("mlp", 0), trained("mlp", 1)], data=blobs(300), base=base, settings=settings, **wishes
+    ).notes
+    request = {role: wishes.get(role, {"combine": "average"}.get(role, "none")) for role in ROLES}
+    return accounts(MergeReport(request, (), {}, 0.0, notes=dict(notes)))
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: f"{method.role}-{method.key}")
+def test_every_method_gives_an_account_of_itself(method: Method) -> None:
+    more = {"base": make("mlp", 2)} if method.needs_base else {}
+    found = [one for one in told(**{method.role: method.key}, **more) if one.role == method.role]
+    assert {one.label for one in found} == {method.label}
+    assert all(one.summary == method.summary for one in found)
+    silent = {("align", "none"), ("combine", "average"), ("combine", "slerp"), ("correct", "none")}
+    assert all(bool(one.sentences) != ((method.role, method.key) in silent) for one in found)
+    for course in (course for one in found for course in one.courses):
+        drawn = course_figure(course)
+        assert len(drawn.data[0].y) == len(course.y) == len(course.x)
+        assert course.title in alt_text(drawn)
+        if course.chosen is not None:
+            assert (drawn.data[1].x[0], drawn.data[1].y[0]) == (course.x[course.chosen], course.y[course.chosen])
+
+
+def test_restarts_tell_their_spread() -> None:
+    align = told(align="weight-matching")[0]
+    assert "5 restarts ended between" in " ".join(align.sentences)
+    assert align.courses[0].x[0] == 1
+
+
+@pytest.mark.parametrize(("role", "key"), [("align", "cca"), ("align", "zipit"), ("combine", "non-uniform")])
+def test_what_was_chosen_on_held_out_images_is_named_with_its_curve(role: str, key: str) -> None:
+    account = next(one for one in told(**{role: key}) if one.role == role)
+    course = next(course for course in account.courses if course.title == "What was tried")
+    assert course.y[course.chosen] == min(course.y)
+    words = " ".join(account.sentences)
+    assert "training images held out" in words and "It looked at 150 training images." in words
+    for value in course.words[course.chosen].split(", "):
+        assert value in words
+
+
+def test_a_setting_that_was_given_is_not_called_chosen() -> None:
+    account = told(align="cca", settings={"align": {"gamma": 0.5}})[0]
+    assert "Gamma 0.5, as asked for." in account.sentences and not account.courses
+    learned = told(combine="non-uniform", settings={"combine": {"rate": 1.0, "epochs": 3, "batch": 50}})[1]
+    course = learned.courses[0]
+    assert course.chosen == 3
+    assert (course.y[3] == min(course.y)) == ("as asked for" not in learned.sentences[0])
+
+
+@pytest.mark.parametrize("key", ["activation-matching", "cca", "zipit", "straight-through"])
+def test_methods_that_look_at_images_say_how_many_and_how_steady_the_answer_is(key: str) -> None:
+    words = " ".join(told(align=key)[0].sentences)
+    assert "training images." in words and "By either half of the images" in words
+
+
+def test_networks_taken_in_turns_have_an_account_each() -> None:
+    found = told(*(make("mlp", seed) for seed in range(3)), align="weight-matching")
+    assert [(one.role, one.model) for one in found] == [
+        ("align", "B"),
+        ("align", "C"),
+        ("combine", ""),
+        ("correct", ""),
+    ]
+
+
+def test_a_long_course_is_thinned_and_keeps_what_was_chosen() -> None:
+    course = told(align="weight-matching")[0].courses[0]
+    many = tuple(map(float, np.arange(5001)))
+    drawn = course_figure(type(course)("t", "step", "loss", many, many, chosen=4999))
+    assert len(drawn.data[0].x) <= 502 and 4999 in drawn.data[0].x

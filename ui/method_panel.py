@@ -1,0 +1,81 @@
+"""How a run was made: what each method did, which units change places together, and what it cost."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from merging.account import Account, accounts
+from merging.figures import numbers
+from merging.figures.account import course_figure
+from merging.results import MergeReport
+from ui.look import draw
+from ui.words import STAGES, meaning
+
+VERSIONS = {"Mergescope": "mergescope", "torch": "torch", "Python": "python"}
+TITLES = {"align": "Align", "combine": "Combine", "correct": "Correct"}
+
+
+def method_panel(report: MergeReport) -> None:
+    """The three methods, the groups, the costs."""
+    for number, account in enumerate(accounts(report)):
+        _told(account, number)
+    st.markdown("#### Which units change places together?", anchors=False)
+    _groups(report)
+    st.markdown("#### What did it cost?", anchors=False)
+    st.markdown(costs(report))
+    told = report.machine
+    versions = ", ".join(f"{name} {told[key]}" for name, key in VERSIONS.items() if key in told)
+    st.caption(f"On {told.get('device', 'an unknown device')}; {versions}.")
+
+
+def _told(account: Account, number: int) -> None:
+    with st.container(border=True):
+        whose = f" (network {account.model})" if account.model else ""
+        st.markdown(f"**{TITLES[account.role]}: {account.label}**{whose}", help=meaning(account.role))
+        st.markdown(account.summary)
+        if account.sentences:
+            st.markdown("\n".join(f"- {sentence}" for sentence in account.sentences))
+        for place, (column, course) in enumerate(zip(st.columns(2), account.courses, strict=False)):
+            with column:
+                st.caption(course.title)
+                draw(course_figure(course), f"course {number} {place}", course.title, width="stretch")
+
+
+def _groups(report: MergeReport) -> None:
+    traced = report.notes.get("trace", {})
+    if "permuted" in traced:
+        st.markdown(
+            f"{numbers.count(traced['permuted'])} of {numbers.count(traced['units'])} units of hidden layers are in "
+            f"one of {len(report.groups)} groups. Re-ordering all groups of A at random changes its outputs by "
+            f"{numbers.tiny(traced['error'])} of their size.",
+            help=meaning("permutation"),
+        )
+    places = traced.get("groups", {})
+    st.dataframe(
+        [
+            {
+                "group": name,
+                "units": units,
+                "moved in B": moved,
+                "where its units lie": list(places[name]) if isinstance(places, dict) and name in places else [],
+            }
+            for name, (units, moved) in report.groups.items()
+        ],
+        hide_index=True,
+        width="stretch",
+        alt="Groups of units that change places together, with the tensors and dimensions on which they lie",
+    )
+
+
+def costs(report: MergeReport) -> str:
+    """Seconds by stage and the most memory, as a Markdown table."""
+    lines = ["| | |", "|---|---:|"]
+    lines += [f"| {STAGES.get(stage, stage)} | {_seconds(spent)} |" for stage, spent in report.seconds.items()]
+    lines.append(f"| **All** | **{_seconds(sum(report.seconds.values()))}** |")
+    if report.memory:
+        lines.append(f"| Most memory of the worker | {numbers.size(report.memory)} |")
+    return "\n".join(lines)
+
+
+def _seconds(spent: float) -> str:
+    return f"{spent:.1f} s" if spent < 10 else numbers.duration(spent)
