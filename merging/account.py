@@ -163,9 +163,9 @@ def _stable(notes: Notes) -> Iterator[str]:
 def _cost(notes: Notes) -> Iterator[str]:
     costs = notes["cost"]
     if costs:
-        worst = max(costs, key=costs.get)
+        worst, mean = max(costs, key=costs.get), float(np.mean(list(costs.values())))
         yield (
-            f"Moving B's units onto A's costs {numbers.ratio(float(np.mean(list(costs.values()))))} of what moving them "
+            f"Moving B's units onto A's costs {numbers.ratio(mean)} of what moving them "
             f"anywhere would, on average over the groups; most in {worst} ({numbers.ratio(costs[worst])})."
         )
 
