@@ -1,13 +1,16 @@
-"""What similarity maps cost beside the forward passes that they cannot avoid: python -m benchmarks.cka
+"""What similarity maps cost beside the work that they cannot avoid: python -m benchmarks.cka
 
-Both sides run in this process in turns: the map of all layers of two nets, and one forward pass of each over the same
-images. The ratio is taken round by round. Networks are exported once before; `cka` alone would do that at each call.
+All sides run in this process in turns: the map of all layers of two nets, one forward pass of each over the same
+images, and the matrix products that an exact map is made of, on features of the same shapes that lie ready. Ratios are
+taken round by round. Networks are exported once before; `cka` alone would do that at each call.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
+from math import prod
 from typing import Literal
 
 import torch
@@ -15,6 +18,7 @@ from torch import nn
 
 from benchmarks.nets import PAIRS, images, pair
 from benchmarks.timing import interleave, ratios, spread, table, write
+from merging.analysis import hsic
 from merging.analysis.cka import compare
 from merging.analysis.features import BATCH
 from merging.data import Batches
@@ -25,11 +29,30 @@ CASES: tuple[tuple[Literal["pooled", "flattened"], int], ...] = (("pooled", 2000
 
 
 @torch.inference_mode()
-def forward_passes(models: tuple[nn.Module, nn.Module], data: Batches) -> None:
+def forward_passes(models: tuple[nn.Module, ...], data: Batches) -> None:
     """Each net once over all batches, outputs thrown away."""
     for model in models:
         for batch, _ in data:
             model(batch)
+
+
+def products(widths: list[int], count: int, grams: bool) -> Callable[[], object]:
+    """A function that makes the products of two nets' maps alone: by Grams (n, n) of every layer's features (n, p),
+    the lower triangle in the same blocks, or of all features with all. widths: p of each layer."""
+    drawn = torch.randn(count, max(widths) if grams else sum(widths))
+
+    def by_grams() -> None:
+        for width in (*widths, *widths):
+            for block in drawn[:, :width].split(hsic.BLOCK, 1):
+                for first in range(0, count, hsic.ROWS):
+                    block[first:] @ block[first : first + hsic.ROWS].T
+
+    def by_features() -> None:
+        drawn.T @ drawn
+        for columns in (*drawn.split(widths, 1), *drawn.split(widths, 1)):
+            columns.T @ columns
+
+    return by_grams if grams else by_features
 
 
 def similarity_map(
@@ -51,13 +74,24 @@ def main() -> None:
         data = images(count, "train").sized(BATCH)  # what a pass costs depends on it, so both sides have the same
         for label, name in PAIRS.items():
             models = pair(name)
-            run = similarity_map(models, data, treatment)
-            passes = interleave({"map": run, "forward": lambda m=models, d=data: forward_passes(m, d)}, chosen.repeats)
-            layers = len(export(models[0], data.example()).layers)
-            ratio = spread(ratios(passes["map"], passes["forward"]))
-            rows.append([label, treatment, count, f"{layers} × {layers}", spread(passes["map"]), ratio])
-    write(f"{chosen.repeats} rounds: median (lowest-highest), one thread")
-    write(table(["net", "treatment", "images", "map", "seconds", "ratio to two forward passes"], rows))
+            layers, flat = export(models[0], data.example()).layers, treatment == "flattened"
+            widths = [layer.units * (prod(layer.positions) if flat else 1) for layer in layers]
+            least = products(widths, count, flat or hsic.prefers_grams(count, widths))
+
+            def passes(models: tuple[nn.Module, ...] = models, data: Batches = data) -> None:
+                forward_passes(models, data)
+
+            def both(passes: Callable[[], object] = passes, least: Callable[[], object] = least) -> None:
+                passes()
+                least()
+
+            sides = {"map": similarity_map(models, data, treatment), "forward": passes, "all": both}
+            spent = interleave(sides, chosen.repeats, clock=time.process_time)
+            shares = [spread(ratios(spent["map"], spent[other]), 2) for other in ("forward", "all")]
+            rows.append([label, treatment, count, f"{len(layers)} × {len(layers)}", spread(spent["map"]), *shares])
+    write(f"{chosen.repeats} rounds: median (lowest-highest) of processor seconds, one thread")
+    head = ["net", "treatment", "images", "map", "seconds", "ratio to two forward passes", "to passes and products"]
+    write(table(head, rows))
 
 
 if __name__ == "__main__":

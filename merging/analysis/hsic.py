@@ -23,8 +23,8 @@ from torch import Tensor
 
 from merging.errors import DataUnavailable
 
-COLUMNS = 4096  # features that are multiplied with all others at a time: bounds the memory of the product
-BLOCK, ROWS = 1024, 128  # columns and rows of a Gram's products: a block stays in the processor's cache
+COLUMNS = 1024  # features that are multiplied with all others at a time: bounds the memory of the product
+BLOCK, ROWS = 1024, 64  # columns and rows of a Gram's products: a block stays in the processor's cache
 ROUNDING = 1e-12  # of the biased HSIC: a debiased one below it is 0, as for images that are all equally far apart
 GRAM_BYTES = 2**30  # above this a network's Grams are not all kept
 
@@ -163,8 +163,8 @@ def centred(features: Tensor) -> Tensor:
     columns = features.to(torch.promote_types(features.dtype, torch.float32))
     mean = columns.mean(0)
     columns = columns - mean
-    noise = 8 * torch.finfo(features.dtype).eps * mean.abs() * len(columns) ** 0.5
-    constant = torch.linalg.vector_norm(columns, dim=0) <= noise
+    noise = 64 * torch.finfo(features.dtype).eps ** 2 * mean.square() * len(columns)
+    constant = columns.square().sum(0) <= noise  # the norm along dimension 0 takes fifteen times as long
     return columns.masked_fill_(constant, 0) if bool(constant.any()) else columns
 
 
