@@ -58,7 +58,7 @@ class ReliabilitySettings:
         "pooled", choices=("pooled", "flattened"), label="Convolutions", help="Averaged over positions, or not."
     )
     images: int = setting(2000, low=50, high=4000, label="Images", help="Test images.")
-    draws: int = setting(100, low=20, high=2000, label="Draws", help="Half-samples, and shuffled pairs.")
+    draws: int = setting(100, low=20, high=2000, label="Draws", help="Half-samples, and the least number of shuffles.")
 
 
 @study(

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from merging.analysis.cka import linear_cka
+from merging.analysis.hsic import centred, gram
 from merging.analysis.measures import MEASURES, Side, cka_debiased, map_of, mutual_neighbours, procrustes, trimmed_cka
-from merging.analysis.reliability import examine
+from merging.analysis.reliability import _shuffled, examine
 from merging.errors import DataUnavailable
 from merging.studies.reliability import Reliability
 
@@ -112,7 +114,7 @@ def test_a_good_pair_is_green_and_its_interval_holds_the_value():
     assert found.low < found.value < found.high
     assert found.high - found.low < 0.1
     assert found.value > found.null
-    assert found.p_value == pytest.approx(1 / 61)
+    assert found.p_value == pytest.approx(1 / 600)  # none of the other 599 shifts of 600 images reaches it
 
 
 def test_a_shuffled_pair_is_chance():
@@ -143,3 +145,23 @@ def test_the_interval_is_that_of_other_samples():
 def test_too_few_images_for_neighbours():
     with pytest.raises(DataUnavailable, match="12 images"):
         map_of("knn", [Side(torch.rand(8, 3))], [Side(torch.rand(8, 3))])
+
+
+@pytest.mark.parametrize("images", [12, 13, 60])
+def test_shuffled_values_are_those_of_the_shuffled_features(images):
+    """All cyclic shifts of one random order, each against CKA computed anew."""
+    draw = np.random.default_rng(images)
+    x, y = (torch.from_numpy(draw.standard_normal((images, 5))) for _ in range(2))
+    grams = [gram(centred(side)).fill_diagonal_(0) for side in (x, y)]
+    found = _shuffled(grams, images - 1, np.random.default_rng(3))
+    order = torch.from_numpy(np.random.default_rng(3).permutation(images))
+    anew = [linear_cka(x[order], y[order].roll(-shift, 0)) for shift in range(1, images)]
+    assert found == pytest.approx(anew, abs=1e-9)
+
+
+def test_chance_is_called_chance_as_often_as_it_says():
+    """p-values of unrelated features are uniform: a test by a group of shuffles is exact."""
+    draw = np.random.default_rng(0)
+    pairs = [[torch.from_numpy(draw.standard_normal((30, 4))) for _ in range(2)] for _ in range(200)]
+    p = np.array([examine(*pair, draws=29, seed=k).p_value for k, pair in enumerate(pairs)])
+    assert abs(p.mean() - 0.5) < 0.08 and 0.02 < (p <= 0.1).mean() < 0.2
