@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from merging import tracing
+from merging.batch_norm import batch_norms
 from merging.data import as_batches
 from merging.errors import DataUnavailable, InvalidRequest, InvalidSetting
 from merging.matching import inner
@@ -124,6 +125,7 @@ def prepare(
     alignment = _align(problem, chosen["align"], wishes["align"])
     problem = replace(problem, aligned=_aligned(problem, alignment))
     equivalence = _check_equivalence(problem, example, chosen["align"].permutes)
+    problem.report("combining", 0.0, chosen["combine"].label)
     combiner = chosen["combine"].run(problem, wishes["combine"])
     corrector = chosen["correct"].run(problem, wishes["correct"])
     notes = {
@@ -204,7 +206,7 @@ def _aligned(problem: Problem, alignment: Alignment) -> tuple[nn.Module, ...]:
 def _check_equivalence(problem: Problem, example: Tensor | None, exact: bool) -> float:
     """The largest change of a model's outputs by aligning it; refused above rounding where it must be none."""
     images = inputs_for(problem.models[0], None if problem.data else example, problem.data, EQUIVALENCE_IMAGES)
-    problem.report("verifying", 0.5, "comparing B with pi(B)")
+    problem.report("verifying", 0.0, "comparing B with π(B)")
     pairs = zip(problem.models[1:], problem.aligned[1:], strict=True)
     error = max(output_difference(model, aligned, images) for model, aligned in pairs)
     if exact:
@@ -215,7 +217,8 @@ def _check_equivalence(problem: Problem, example: Tensor | None, exact: bool) ->
 def _traced(problem: Problem, error: float) -> dict[str, Any]:
     groups = {group.name: list(group.places) for group in problem.spec.groups}
     permuted, units = tracing.coverage(problem.graph, problem.spec)
-    return {"groups": groups, "permuted": permuted, "units": units, "error": error}
+    normed = len(batch_norms(problem.models[0]))
+    return {"groups": groups, "permuted": permuted, "units": units, "batch_norms": normed, "error": error}
 
 
 def _agreement(aligned: tuple[nn.Module, ...]) -> dict[str, float]:

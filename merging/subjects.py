@@ -43,7 +43,7 @@ def read_problem(
     if base is not None:
         _refuse_different(first, graphs.export(base, inputs), "the base")
     spec = structures[0][1] if structures else spec_of(first)
-    report("verifying", 0.0, "permuting units at random and comparing outputs")
+    report("tracing", 0.5, "permuting units at random and comparing outputs")
     error = tracing.verify(models[0], spec, inputs, seed)
     refuse_above(error, "A random permutation of the first network")
     return Problem(tuple(models), first, spec, data, seed, report, structures=structures, base=base), error

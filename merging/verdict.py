@@ -130,15 +130,17 @@ def _headline(found: _Reading) -> str:
         return "B is A with its neurons in another order: re-ordered, the two are the same network."
     if naive <= CONNECTED:
         return _headline_connected(found, final)
+    done = _done(found, needed=aligned > CONNECTED)
     if final <= CONNECTED:
-        done = _done(found, needed=aligned > CONNECTED)
         path = "path between them" if found.corrected and aligned > CONNECTED else found.path
         return f"{_begin(found, naive, aligned)}. {done}, the {path} stays good."
     if final < naive - CONNECTED and final <= PARTLY:
-        done = _done(found, needed=aligned > PARTLY)
-        return f"{_begin(found, naive, aligned)}. {done}, it is nearly as good as they are, but a barrier remains."
+        near = f"it comes within {numbers.points(final)} of them, but a barrier remains"
+        return f"{_begin(found, naive, aligned)}. {done}, {near}."
     if final < naive - CONNECTED:
-        return f"{_begin(found, naive, aligned)}. {_done(found)}, it does better, but the merge still fails."
+        worse = found.final.middle("loss") >= found.naive.middle("loss")
+        better = "it is right more often, though its loss is no lower" if worse else "it does better"
+        return f"{_begin(found, naive, aligned)}. {done}, {better}: the merge still fails."
     return f"{_begin(found, naive, aligned)}, and {_tried(found)} did not help."
 
 
@@ -235,10 +237,10 @@ def _cautions(found: _Reading) -> Iterator[str]:
 
 def _advice(found: _Reading) -> Iterator[str]:
     """What to try where a barrier remains and nothing was corrected."""
-    if any(layer.kind == "norm" for layer in found.report.layers):
+    if found.report.notes.get("trace", {}).get("batch_norms"):
         yield (
-            "This network has normalization layers: if they are BatchNorm, their averaged running statistics do not "
-            "fit the averaged weights. Try a correction, BatchNorm reset or REPAIR."
+            "This network has BatchNorm, whose averaged running statistics do not fit the averaged weights. Try a "
+            "correction, BatchNorm reset or REPAIR."
         )
     elif (scale := _scale(found.report)) < SHRUNK:
         yield (

@@ -12,7 +12,7 @@ from merging.studies.why import Why
 
 COLLAPSED = 0.5  # of the parents' variance in the last layer: below, an average's activations have shrunk
 SAME = 0.01  # nats: a barrier below is none
-LEADING = 0.4  # share of the barrier from which a layer is named as its main cause
+LEADING = 0.5  # share of the barrier from which a layer causes most of it
 
 
 def reasons(why: Why, units: Sequence[LayerUnits], corrected: bool) -> str:
@@ -53,7 +53,7 @@ def _layers(why: Why) -> Iterator[str]:
         return
     worst = int(np.argmax(why.share))
     share = float(why.share[worst]) / why.total
-    lead = "causes most of it" if share > LEADING else "has the largest part"
+    lead = "causes most of it" if share - 2 * float(why.error[worst]) / why.total > LEADING else "has the largest part"
     yield (
         f"The aligned average's loss is {numbers.loss(why.total)} nats above its parents'; {why.blocks[worst]} {lead} "
         f"({numbers.loss(float(why.share[worst]))} ± {numbers.loss(2 * float(why.error[worst]))} nats)."

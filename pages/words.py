@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
+from merging.methods import ROLES, table
 from ui.words import WORDS
 
 st.markdown("### The words on these pages", anchors=False)
 wanted = st.text_input("Find a word", placeholder="barrier", icon=":material/search:", width=420).strip().lower()
-shown = {word: text for word, text in WORDS.items() if wanted in f"{word} {text}".lower()}
+METHODS = {method.label: method.summary for role in ROLES for method in table(role).values() if method.key != "none"}
+shown = {word: text for word, text in {**WORDS, **METHODS}.items() if wanted in f"{word} {text}".lower()}
 for word, text in shown.items():
     st.markdown(f"**{word}**  \n{text}")
 if not shown:

@@ -168,7 +168,7 @@ def test_every_stage_is_told() -> None:
     told: list[str] = []
     pair = [make("cnn", 0), make("cnn", 1)]
     merge(pair, data=blobs(200), correct="repair", report=lambda stage, *rest: told.append(stage))
-    assert list(dict.fromkeys(told)) == ["tracing", "verifying", "matching", "correcting", "combining"]
+    assert list(dict.fromkeys(told)) == ["tracing", "matching", "verifying", "combining", "correcting"]
 
 
 def refused(error: type[Exception], words: str, models: list[nn.Module], **more: object) -> None:

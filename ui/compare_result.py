@@ -24,6 +24,7 @@ from ui.words import STATES
 
 EVERY = 2.0  # seconds between two looks while a merge is open
 SHARES = ("test_accuracy", "train_accuracy", "naive_accuracy", "parents_accuracy", "ensemble_accuracy")
+FORMATS = {"distance": "%.1f", "objective": "%.1f", "equivalence": "%.0e", "seconds": "%.1f", "memory": "%d"}
 ALWAYS = ("networks", "align", "combine", "correct", "test_accuracy", "run")
 
 
@@ -161,7 +162,7 @@ def _config(columns: list[str]) -> dict[str, Any]:
         if name in SHARES:
             found[COLUMNS[name]] = st.column_config.NumberColumn(format="%.1f %%")
         elif name in MEASURED:
-            found[COLUMNS[name]] = st.column_config.NumberColumn(format="%.3g")
+            found[COLUMNS[name]] = st.column_config.NumberColumn(format=FORMATS.get(name, "%.3f"))
     found[COLUMNS["run"]] = st.column_config.LinkColumn(display_text="open")
     return found
 

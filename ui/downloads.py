@@ -37,8 +37,9 @@ def downloads(job: Job, report: MergeReport) -> None:
     for name in kept:
         label = f"{FILES[name]} ({numbers.size(sizes[name][1])})"
         _button(label, partial(_artifact, job.id, name), f"{run}-{name}", "application/octet-stream")
-    if len(kept) < len(FILES):
-        make_here(job)
+    lacking = [FILES[name] for name in FILES if name in sizes and name not in kept]
+    if lacking:
+        make_here(job, lacking=", ".join(lacking))
     _button("Numbers (JSON)", lambda: results.to_json(report), f"{run}.json", "application/json")
     if report.curves:
         _button("Curves (HTML)", lambda: curves_page(report, job.title), f"{run}-curves.html", "text/html")
@@ -85,9 +86,10 @@ def lacks_networks(job: Job) -> bool:
     return not all(_kept(job, name) for name in LOOKED_INTO if name in sizes)
 
 
-def make_here(job: Job, key: str = "run here") -> None:
-    """Say what an example lacks, with a button that makes it on this machine."""
-    st.caption("This example comes without all of its networks; a run on this machine makes them.")
+def make_here(job: Job, key: str = "run here", lacking: str = "") -> None:
+    """Say what an example lacks, with a button that makes it on this machine. lacking: the files' names."""
+    what = lacking or "all of its networks"
+    st.caption(f"This example comes without {what}; a run on this machine makes that.")
     own = ledger().own(job.id)
     if own is not None and own.state == "failed":
         failure(own)

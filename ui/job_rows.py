@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 import streamlit as st
 
 from merging.figures import numbers
 from merging.work.ledger_jobs import Job, Worker
+from merging.work.request import from_json
 from ui.chosen import PREFIX
 from ui.guard import in_words
 from ui.progress import cancel_button, failure, plain, progress_words
@@ -27,6 +29,13 @@ ICONS = {
     "cancelled": ":material/cancel:",
 }
 KINDS = {"merge": "merges", "pictures": "pictures", "study": "studies", "train": "trainings", "download": "downloads"}
+STUDY_PAGES = {
+    **dict.fromkeys(("why", "along", "aligners"), "why"),
+    **dict.fromkeys(("similarity", "reliability", "lab"), "similarity"),
+    **dict.fromkeys(("layer", "units", "film", "evidence"), "neurons"),
+    "landscape": "landscape",
+}
+ADDRESSED = ("layer", "pair", "row", "column")  # settings that are part of a page's address
 GROUPS = (
     ("running", "Running"),
     ("queued", "Waiting"),
@@ -125,6 +134,13 @@ def _row(job: Job) -> None:
 def _actions(job: Job) -> None:
     if job.kind == "merge":
         link("merge", "Open", run=job.id[:PREFIX], icon=":material/open_in_new:")
+    if job.kind == "study" and job.request["study"] in STUDY_PAGES:
+        asked = from_json(json.dumps(job.request))
+        told = {name: str(job.request["settings"].get(name, "")) for name in ADDRESSED}
+        page, run = STUDY_PAGES[job.request["study"]], asked.merge.id[:PREFIX]
+        link(
+            page, "Open", run=run, icon=":material/open_in_new:", **{name: text for name, text in told.items() if text}
+        )
     if job.kind in ("train", "download"):
         link("models", "Networks", icon=":material/open_in_new:")
     if job.open and owner() in job.owners:

@@ -12,6 +12,7 @@ from ui.look import draw
 from ui.study import studied
 
 KINDS = {"classes": "Shift some classes", "image": "Shift one image", "unit": "Scale one unit"}
+USUAL = 5  # classes that are shifted
 TEXT = {
     "classes": (
         "All images of the first {classes} classes are shifted together, along a direction that the classifier's "
@@ -33,13 +34,15 @@ def lab_panel(found: Chosen) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         net = st.segmented_control("Network", ["A", "B", "merge"], default="A", key="lab net", required=True)
-        classes = st.number_input("Classes to shift", 1, 9, 5, key="lab classes", width=140)
-    lab: Lab | None = studied(found, "lab", {"net": net, "classes": int(classes)}, button="Move CKA")
+        kind = st.segmented_control(
+            "Change", list(KINDS), format_func=KINDS.__getitem__, default="classes", key="lab kind", required=True
+        )
+        classes = USUAL
+        if kind == "classes":
+            classes = int(st.number_input("Classes to shift", 1, 9, USUAL, key="lab classes", width=140))
+    lab: Lab | None = studied(found, "lab", {"net": net, "classes": classes}, button="Move CKA")
     if lab is None:
         return
-    kind = st.segmented_control(
-        "Change", list(KINDS), format_func=KINDS.__getitem__, default="classes", key="lab kind", required=True
-    )
     st.markdown(TEXT[kind].format(classes=lab.classes, images=numbers.count(lab.images), unit=lab.unit))
     draw(lab_figure(lab, kind), f"lab of {kind}", f"lab-{kind}", width="stretch")
     st.caption(

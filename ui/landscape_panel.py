@@ -53,7 +53,7 @@ def in_words(plane: Landscape) -> str:
     moved = (
         "the merge lies in the same basin as A"
         if points["merge"] > lower - 0.02
-        else "the merge still lies higher than its parents"
+        else "the merge still lies in a worse place than its parents"
     )
     return (
         f"B and π(B) compute the same function at two places of weight space. From A, {naive} "

@@ -40,9 +40,15 @@ def measures_panel(found: Chosen) -> None:
     flagged = sum(bool(cell) for row in doubts for cell in row)
     images = next(iter(measured.maps.values())).images
     st.caption(
-        f"n = {images:,} test images, convolutions {READ[read]}. ⚠ marks {flagged} cells whose CKA is not to be "
-        "trusted: it hangs on few images or one direction, or other measures disagree by more than .3 (hover says why)."
+        f"n = {images:,} test images, convolutions {READ[read]}. {_flagged(flagged)}: it hangs on few images or one "
+        "direction, or other measures disagree by more than .3 (hover says why)."
     )
+
+
+def _flagged(count: int) -> str:
+    if not count:
+        return "No cell is marked by ⚠ as one whose CKA is not to be trusted"
+    return f"⚠ marks {count} cell{'s' if count > 1 else ''} whose CKA is not to be trusted"
 
 
 def in_words(pair: str) -> str:

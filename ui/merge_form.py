@@ -7,14 +7,16 @@ from statistics import median
 import streamlit as st
 
 from merging.figures import numbers
-from merging.methods import ROLES
+from merging.methods import ROLES, find
 from merging.work.images import fingerprint
+from merging.work.ledger_jobs import Job
 from merging.work.request import MergeRequest, ModelRef
 from merging.work.request_checks import BOUNDS
 from merging.zoo.catalogue import Entry, Preset, compatible, presets
 from merging.zoo.dataset_facts import FACTS
 from ui.method_form import fill_method, method_form, settings, triple
 from ui.more_networks import base_network, chosen_more, fill_more, more_networks
+from ui.screens import link
 from ui.state import entries, ledger
 from ui.words import meaning
 
@@ -79,12 +81,12 @@ def merge_form() -> MergeRequest | None:
     reason = compatible(a, b)
     if reason:
         st.warning(f"This pair cannot be run. {reason}", icon=":material/link_off:")
-    _say_missing_images(a)
     more_networks(a, b, known)
     method_form()
     missing = base_network(a, known)
     if missing:
         st.warning(missing, icon=":material/link_off:")
+    missing = missing or _missing_images(a)
     for column, (field, label) in zip(st.columns(3), WHOLE.items(), strict=True):
         low, high = BOUNDS[field]
         help = meaning(field)
@@ -94,7 +96,10 @@ def merge_form() -> MergeRequest | None:
         "Run merge", type="primary", icon=":material/play_arrow:", disabled=bool(reason or missing), width="stretch"
     )
     st.caption(f"{_device()} · {_expected(a)}")
-    return wanted(a, b) if pressed else None
+    if not pressed:
+        return None
+    st.toast("Asked for: its progress is beside the form, at the top.", icon=":material/play_arrow:")
+    return wanted(a, b)
 
 
 def facts(entry: Entry) -> str:
@@ -117,13 +122,25 @@ def _network(name: str, known: dict[str, Entry]) -> Entry:
     return entry
 
 
-def _say_missing_images(a: Entry) -> None:
-    if a.dataset in FACTS and not fingerprint(a.dataset, DEFAULTS["images"]):
-        st.info(
-            f"The images of {FACTS[a.dataset].label} are not on this machine: the merge will run without curves and "
-            "similarity. Models has a button that downloads them.",
-            icon=":material/image_not_supported:",
-        )
+def _missing_images(a: Entry) -> str:
+    """Say what a run is without the images; why it cannot be run at all, or ""."""
+    if a.dataset in FACTS and fingerprint(a.dataset, DEFAULTS["images"]):
+        return ""
+    data = f"The images of {FACTS[a.dataset].label} are" if a.dataset in FACTS else "The data set of these networks is"
+    without = f"{data} not on this machine"
+    needy = [found.label for role, key in triple().items() if (found := find(role, key)).needs_data]
+    if needy:
+        st.warning(f"{without}, and {_listed(needy)} cannot do without.", icon=":material/image_not_supported:")
+    else:
+        said = f"{without}: the merge will run without curves and similarity."
+        st.info(said, icon=":material/image_not_supported:")
+    if a.dataset in FACTS:
+        link("models", f"Download {FACTS[a.dataset].label} on Models", icon=":material/download:")
+    return without if needy else ""
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(names)
 
 
 def _device() -> str:
@@ -132,17 +149,24 @@ def _device() -> str:
 
 
 def _expected(a: Entry) -> str:
-    """How long merges take: of this architecture here, else in the examples, else whatever ran here."""
-    here, there = ledger().jobs(states=("done",), kind="merge", limit=50), ledger().examples()
-    for jobs, alike in ((here, True), (there, True), (here, False)):
-        seconds = [
-            job.finished - job.started
-            for job in jobs
-            if job.kind == "merge"
-            and job.finished
-            and job.started
-            and (not alike or job.request["models"][0]["architecture"] == a.architecture)
-        ]
-        if seconds:
-            return f"about {numbers.duration(median(seconds))}"
-    return "no run yet tells how long it takes"
+    """How long such a merge takes: by those of this network here, else in the examples, else of its architecture."""
+    jobs = (ledger().jobs(states=("done",), kind="merge", limit=50), ledger().examples())
+    merges = [[job for job in some if job.kind == "merge" and job.finished and job.started] for some in jobs]
+    config = {"architecture": a.architecture, "config": dict(a.config)}
+    alike = [[job for job in some if config.items() <= job.request["models"][0].items()] for some in merges]
+    kin = [[job for job in some if job.request["models"][0]["architecture"] == a.architecture] for some in merges]
+    found = next((some for some in (*alike, *kin) if some), [])
+    if not found:
+        return "no run yet tells how long it takes"
+    seconds = median(forecast(job) for job in found)
+    return f"{'about ' if seconds >= 1 else ''}{numbers.duration(seconds)}"
+
+
+def forecast(job: Job) -> float:
+    """Seconds that a merge like this one takes with the form's points and images: its curves grow with both."""
+    asked, state = job.request, st.session_state
+    measured = int(state[KEYS["points"]]) * int(state[KEYS["images"]]) * (2 + (state["correct"] != "none"))
+    before = asked["points"] * asked["images"] * (2 + (asked["correct"] != "none"))
+    curve = sum(spent for stage, _, spent in job.stages if stage == "curve")
+    whole = (job.finished or 0.0) - (job.started or 0.0)
+    return whole + curve * (measured / before - 1)

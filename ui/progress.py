@@ -28,7 +28,9 @@ def progress_words(job: Job) -> str:
         words = f"Waiting, {numbers.ordinal(max(job.position, 1))} in the queue"
     else:
         words = f"{STAGES.get(job.stage, job.stage or 'Starting')} · {100 * job.fraction:.0f} %"
-    return words + (f" · about {numbers.duration(job.eta)} left" if job.eta is not None else "")
+    if job.eta is None:
+        return words
+    return f"{words} · {'about ' if job.eta >= 1 else ''}{numbers.duration(job.eta)} left"
 
 
 def stage_lines(job: Job) -> list[str]:

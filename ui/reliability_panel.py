@@ -56,11 +56,12 @@ def table(seen: Reliability) -> str:
     """The evidence as a Markdown table."""
     p, q = seen.features
     rows = [
-        ("images n, features p", f"{numbers.count(seen.images)}; {numbers.count(p)} and {numbers.count(q)}"),
-        ("chance of such a value", f"p = {seen.p_value:.2g}"),
-        ("without the top 1 % of images", numbers.correlation(seen.trimmed)),
+        ("images", numbers.count(seen.images)),
+        ("units or features of the two layers", f"{numbers.count(p)} and {numbers.count(q)}"),
+        ("chance that shuffled images give as much", f"{seen.p_value:.1g}" if seen.p_value > 0.001 else "below .001"),
+        ("CKA without the top 1 % of images", numbers.correlation(seen.trimmed)),
         ("largest leverage of one image", " and ".join(numbers.accuracy(value) for value in seen.leverage)),
-        ("first principal component", " and ".join(numbers.accuracy(value) for value in seen.first)),
+        ("variance in one direction alone", " and ".join(numbers.accuracy(value) for value in seen.first)),
         ("mutual nearest neighbours", numbers.correlation(seen.neighbours)),
         ("Procrustes", numbers.correlation(seen.procrustes)),
     ]

@@ -44,7 +44,7 @@ def run_bar(job: Job, report: MergeReport | None, here: str) -> None:
                 _equivalence(report, find("align", request.align).permutes)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             for key, label in VIEWS.items():
-                if key != here:
+                if key != here and (report is not None or key == "merge"):
                     link(key, label, run=job.id[:PREFIX])
             _actions(job, request, report, here)
     if report is not None and other_version(report):

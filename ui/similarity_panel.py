@@ -22,17 +22,17 @@ def similarity_panel(found: Chosen) -> None:
         return
     maps = {key: report.similarity[key] for key in ORDER if key in report.similarity}
     st.caption(how_measured(next(iter(maps.values()))), help=f"{meaning('CKA')} {meaning('debiased')}")
-    keys = list(maps)
+    keys, cell = list(maps), asked_cell(report)
     for pair in (keys[:2], keys[2:]):
         for column, key in zip(st.columns(2), pair, strict=False):
             with column.container(border=True):
                 st.markdown(f"**{TITLES[key]}**")
-                figure = heatmap(maps[key], TITLES[key], doubts=doubts(found, key))
+                chosen = cell[1:] if cell is not None and cell[0] == key else None
+                figure = heatmap(maps[key], TITLES[key], doubts=doubts(found, key), chosen=chosen)
                 event = draw(figure, f"map {key}", f"cka-{key}", on_select="rerun", selection_mode="points")
                 _open_clicked(event, key)
-    cell = asked_cell(report)
-    if cell is not None:
-        reliability_panel(found, *cell, nearest_layer(report, cell[1]))
+        if cell is not None and cell[0] in pair:
+            reliability_panel(found, *cell, nearest_layer(report, cell[1]))
     with st.container(border=True):
         st.markdown("**Equal layers, over the depth of the network**")
         draw(diagonal_figure(maps), "diagonal", "cka-diagonal")
@@ -80,6 +80,7 @@ def _open_clicked(event: object, pair: str) -> None:
         st.session_state["clicked cell"] = clicked
         for name, value in zip(("pair", "row", "column"), clicked, strict=True):
             st.query_params[name] = value
+        st.rerun()
 
 
 def nearest_layer(report: MergeReport, layer: str) -> str:

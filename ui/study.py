@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Any
 
 import streamlit as st
 
 from merging.errors import InvalidRequest
+from merging.figures import numbers
 from merging.study import find_study, load_finding
 from merging.work.ledger_jobs import Job
 from merging.work.request import StudyRequest
@@ -59,14 +61,27 @@ def known(found: Chosen, key: str, settings: dict[str, Any] | None = None) -> An
 
 
 def _offer(merge: Job, request: StudyRequest, button: str) -> None:
-    asked = find_study(request.study)
     with st.container(border=True, key=f"ask {request.id[:12]}"):
-        st.markdown(f"**{asked.label}.** {asked.summary}")
+        st.markdown(f"{find_study(request.study).summary} :gray[{_usual(request.study)}]")
         if lacks_networks(merge):
             make_here(merge, f"make {request.id[:12]}")
         elif st.button(button, key=f"study {request.id[:12]}", type="primary", icon=":material/science:"):
             ledger().submit(request, owner(), again=True)
             st.rerun(scope="app")
+
+
+def _usual(key: str) -> str:
+    """How long such a study took last: here, or when the examples were made."""
+    here, there = ledger().jobs(states=("done",), kind="study", limit=50), ledger().examples()
+    for jobs in (here, there):
+        spent = [
+            job.finished - job.started
+            for job in jobs
+            if job.kind == "study" and job.request["study"] == key and job.finished and job.started
+        ]
+        if spent:
+            return f"Takes {'about ' if spent[0] >= 1 else ''}{numbers.duration(median(spent))}."
+    return ""
 
 
 def _finding(job: Job) -> Any | None:

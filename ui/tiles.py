@@ -16,6 +16,7 @@ from merging.results import LayerUnits, UnitPicture
 from merging.zoo.datasets import ImageSet
 
 SIDE = 112  # pixels of a contact sheet's image on the screen's grid
+INK = (127, 127, 127)  # read as well on a light page as on a dark one
 FRAME = (230, 159, 0)  # Okabe-Ito orange: where in the image the unit responds
 
 
@@ -47,7 +48,7 @@ def exemplar_sheet(
     """
     row = layer.models.index(network)
     numbers, places = layer.exemplars[row, unit, :most], layer.exemplar_places[row, unit, :most]
-    sheet = Image.new("RGB", (columns * SIDE, math.ceil(len(numbers) / columns) * SIDE), "white")
+    sheet = Image.new("RGBA", (columns * SIDE, math.ceil(len(numbers) / columns) * SIDE))  # clear: the page shows
     for at, (number, place) in enumerate(zip(numbers, places, strict=True)):
         tile = _image(np.moveaxis(images.images[number], 0, -1)).convert("RGB").resize((SIDE - 4, SIDE - 4), 0)
         if layer.patch < 1:
@@ -61,13 +62,13 @@ def exemplar_sheet(
 def labelled_sheet(images: ImageSet, numbers: Sequence[int], words: Sequence[str], columns: int) -> bytes:
     """Images of the data set as PNG, row by row, each with its words beneath."""
     rows, line = math.ceil(len(numbers) / columns), 16
-    sheet = Image.new("RGB", (columns * SIDE, rows * (SIDE + line)), "white")
+    sheet = Image.new("RGBA", (columns * SIDE, rows * (SIDE + line)))
     draw = ImageDraw.Draw(sheet)
     for at, (number, text) in enumerate(zip(numbers, words, strict=True)):
         left, top = at % columns * SIDE + 2, at // columns * (SIDE + line) + 2
         tile = _image(np.moveaxis(images.images[number], 0, -1)).convert("RGB").resize((SIDE - 4, SIDE - 4), 0)
         sheet.paste(tile, (left, top))
-        draw.text((left, top + SIDE - 4), text.replace("→", ">"), fill="black")
+        draw.text((left, top + SIDE - 4), text.replace("→", ">"), fill=INK)
     out = io.BytesIO()
     sheet.save(out, "PNG")
     return out.getvalue()

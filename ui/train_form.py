@@ -75,7 +75,7 @@ def data_sets() -> None:
         with left:
             mark = ":green[:material/check_circle:]" if place else ":gray[:material/cloud_download:]"
             where = PLACES[place] if place else "not on this machine"
-            st.markdown(f"{mark} **{facts.label}**  \n:gray[{where}, {numbers.count(facts.train)} images in all]")
+            st.markdown(f"{mark} **{facts.label}**  \n:gray[{where}, {numbers.count(facts.train)} training images]")
         with right:
             if place != "downloaded" and place != "folder":
                 _download(key, "Download all" if place else "Download")

@@ -43,7 +43,7 @@ def unit_page(layer: LayerUnits, unit: int, found: Chosen, models: dict[str, Mod
         st.info(report.missing, icon=":material/image_not_supported:")
         return
     st.markdown(figures_table(layer, unit))
-    st.caption(f"{meaning('scale')} {meaning('× data')}")
+    st.caption("  \n".join(f"**{word}** – {meaning(word)}" for word in ("match correlation", "scale", "× data")))
     st.markdown("**Images of the data set to which the unit responds most**", help=meaning("exemplars"))
     for network in layer.models:
         left, right = st.columns([1, 8], vertical_alignment="top")
@@ -60,12 +60,12 @@ def figures_table(layer: LayerUnits, unit: int) -> str:
         f"**{numbers.correlation(float(layer.match[unit]))}** · scale in the merge "
         f"**{numbers.ratio(float(scale(layer)[unit]))}**",
         "",
-        "| | spread of the activation | largest mean response | strongest response | dead |",
+        "| | spread of the response | best image, mean over positions | best image, strongest position | dead |",
         "|---|---:|---:|---:|---|",
     ]
     for row, network in enumerate(layer.models):
         values = (layer.std[row, unit], layer.peak[row, unit], layer.exemplar_values[row, unit, 0])
-        written = " | ".join(f"{float(value):.2f}" for value in values)
+        written = " | ".join(f"{float(value):.2f}".replace("-", numbers.MINUS) for value in values)
         lines.append(f"| {SLOTS[network]} | {written} | {'yes' if layer.dead[row, unit] else 'no'} |")
     return "\n".join(lines)
 

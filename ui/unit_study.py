@@ -47,11 +47,14 @@ def unit_study(found: Chosen, layer: str, unit: int) -> None:
 def in_words(measured: LayerStudy, pictured: UnitsStudy, unit: int) -> str:
     """What became of the unit, by the rule of `studies.units.fate`, with the numbers it rests on."""
     word, (to_a, to_b, agree) = outcome(measured, pictured, unit)
+    a, b = (measured.slots.index(slot) for slot in ("A", "pi(B)"))
+    shared = float(measured.overlap[a, b, unit])
     told = ", ".join(numbers.ratio(value) for value in (to_a, to_b, agree))
     return (
         f"**{word.capitalize()}**: {WORDS[word]}. It follows A's and π(B)'s pictures and strongest images by "
         f"{told.replace(', ', ' and ', 1).replace(', ', '; the parents follow each other by ')} (1: as strongly as "
-        "anything in the data set; from .5 on it counts as following)."
+        "anything in the data set; from .5 on it counts as following). Of their nine strongest images A and π(B) share "
+        f"{numbers.accuracy(shared).replace('.0 %', ' %')}."
     )
 
 
@@ -79,7 +82,7 @@ def _pictures(pictured: UnitsStudy, place: int) -> None:
     _, right = st.columns([1, 6])
     for column, slot in zip(right.columns(len(pictured.slots)), pictured.slots, strict=True):
         noise = numbers.correlation(float(pictured.noise[pictured.slots.index(slot), place]))
-        column.caption(f"{SLOTS[slot]}  \nstarts alike: {noise}")
+        column.caption(f"{SLOTS[slot]}  \npixels of both starts correlate by {noise}")
 
 
 def _measured(measured: LayerStudy, pictured: UnitsStudy | None, unit: int, found: Chosen) -> None:
@@ -103,13 +106,14 @@ def _measured(measured: LayerStudy, pictured: UnitsStudy | None, unit: int, foun
 def table(measured: LayerStudy, pictured: UnitsStudy | None, unit: int) -> str:
     """Correlations of pairs of networks' units, as a Markdown table."""
     lines = [
-        "| | activations | incoming weights | strongest images in common | pictures |",
+        "| | correlation of responses (means over positions) | of incoming weights | of pictures' pixels | shared of "
+        "the nine strongest images |",
         "|---|---:|---:|---:|---:|",
     ]
     for one, other in (("A", "pi(B)"), ("merge", "A"), ("merge", "pi(B)"), ("naive", "A"), ("naive", "B")):
         i, j = (measured.slots.index(slot) for slot in (one, other))
         pixels = pictured.pixels[i, j, unit - pictured.units[0]] if pictured is not None else float("nan")
-        values = (measured.activation[i, j, unit], measured.weight[i, j, unit], measured.overlap[i, j, unit], pixels)
+        values = (measured.activation[i, j, unit], measured.weight[i, j, unit], pixels, measured.overlap[i, j, unit])
         lines.append(
             f"| {SLOTS[one]} and {SLOTS[other]} | {' | '.join(numbers.correlation(float(v)) for v in values)} |"
         )

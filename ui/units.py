@@ -105,10 +105,10 @@ def strength(objective: float, peak: float) -> tuple[str, bool]:
     A quotient says something only where both excite the unit; else both numbers are told.
     """
     if np.isnan(peak):
-        return f"{objective:.2g}".replace("-", numbers.MINUS), False
+        return f"response {objective:.2g}".replace("-", numbers.MINUS), False
     if peak > 0 and objective > 0:
         return f"{numbers.ratio(objective / peak)}× data", objective < peak
-    return f"{objective:.2g}, data {peak:.2g}".replace("-", numbers.MINUS), objective < peak
+    return f"picture {objective:.2g}, best image {peak:.2g}".replace("-", numbers.MINUS), objective < peak
 
 
 def fate(layer: LayerUnits, unit: int) -> str:

@@ -83,6 +83,23 @@ WORDS: dict[str, str] = {
     "seed noise": "How far apart two pictures of the same unit are that differ only in the random start.",
     "further networks": ("More networks for the same merge, up to ten; each is aligned to A, or all of them together."),
     "base network": "The network that all experts were trained from; what each has learned since is merged into it.",
+    "nats": "The unit of a loss: natural logarithms, so that 0.7 nats are one coin's toss of surprise.",
+    "pp": "Percentage points: the difference of two shares in percent.",
+    "n": "How many images a figure was measured on.",
+    "BatchNorm": (
+        "A layer that scales each unit by its mean and spread, which it remembers from training; averaged networks "
+        "need them anew."
+    ),
+    "RBF CKA": "CKA of a kernel that looks at near neighbours more than linear CKA does.",
+    "Procrustes": "How near a rotation and a scale bring one layer's representations to another's: 1 is alike.",
+    "SVCCA": "The mean correlation of two layers' main directions, those with 99 % of the variance.",
+    "principal component": "The direction in which representations vary most.",
+    "Shapley value": "A part's fair share of a whole: its mean effect over all orders in which parts could be added.",
+    "cold and warm start": (
+        "Along a film, every picture starts from the same noise (cold) or from where the one before it ended (warm)."
+    ),
+    "restart": "Matching begins anew in another order of layers; the best result is kept.",
+    "held-out images": "Training images on which settings are judged and that nothing was learned from.",
     "seed": "The number that all random choices of a run or a training start from.",
     "seeds": "How many seeds every method is run with: the spread between them is drawn.",
     "points": "At how many λ, evenly spaced from A to B, the curves are measured.",
@@ -94,10 +111,9 @@ WORDS: dict[str, str] = {
 STAGES: dict[str, str] = {
     "loading": "Load the networks",
     "tracing": "Find which units may change places",
-    "verifying": "Check that re-ordering changes nothing",
     "matching": "Match B's units to A's",
-    "combining": "Combine the networks",
-    "correcting": "Correct the merge",
+    "verifying": "Check that re-ordering changes nothing",
+    "combining": "Combine and correct",
     "curve": "Measure along the line from A to B",
     "evaluating": "Measure every network",
     "similarity": "Compare layers and units",

@@ -34,7 +34,7 @@ class ActivationMatchingSettings:
         choices=("after", "before"),
         help="After the nonlinearity, or before it: at the norm, or else the convolution or linear layer.",
     )
-    images: int = setting(2000, label="Images", low=2, high=100_000, unit="images", help="How many training images.")
+    images: int = setting(2000, label="Training images", low=2, high=100_000, help="How many are looked at.")
 
 
 @method(

@@ -35,7 +35,7 @@ class OptimalTransportSettings:
         help="0 solves the transport exactly; more blurs it by an entropy, relative to the mean cost.",
     )
     images: int = setting(
-        2000, label="Images", low=4, high=100_000, unit="images", help="For activations: how many training images."
+        2000, label="Training images", low=4, high=100_000, help="How many are looked at, for activations."
     )
 
 

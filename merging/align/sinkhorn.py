@@ -38,7 +38,7 @@ class SinkhornSettings:
         1.0, label="Temperature", low=1e-3, high=100.0, help="Lower ones make permutations harder and gradients rarer."
     )
     iterations: int = setting(20, label="Iterations", low=1, high=1000, help="Of Sinkhorn's normalisation.")
-    images: int = setting(5000, label="Images", low=20, high=1_000_000, unit="images", help="For the loss objectives.")
+    images: int = setting(5000, label="Training images", low=20, high=1_000_000, help="For the loss objectives.")
     batch: int = setting(125, label="Batch", low=2, high=10_000, unit="images", help="Images a step.")
 
 

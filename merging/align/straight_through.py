@@ -27,7 +27,7 @@ class StraightThroughSettings:
         200, label="Steps", low=1, high=100_000, help="Gradient steps, each with a matching of its own."
     )
     rate: float = setting(1e-3, label="Learning rate", low=1e-6, high=1.0, help="Of Adam.")
-    images: int = setting(5000, label="Images", low=20, high=1_000_000, unit="images", help="How many training images.")
+    images: int = setting(5000, label="Training images", low=20, high=1_000_000, help="How many are looked at.")
     batch: int = setting(125, label="Batch", low=2, high=10_000, unit="images", help="Images a step.")
 
 

@@ -32,7 +32,7 @@ class ZipItSettings:
     beta: float = setting(
         0.125, label="β", low=0.0, high=1.0, step=0.125, help="The share of merges that may join units of one model."
     )
-    images: int = setting(2000, label="Images", low=4, high=100_000, unit="images", help="How many training images.")
+    images: int = setting(2000, label="Training images", low=4, high=100_000, help="How many are looked at.")
 
 
 @method(

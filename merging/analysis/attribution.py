@@ -62,7 +62,7 @@ def attribute(
                     tensor.copy_(average[name] if name in merged else start[name])
                 losses.append(evaluate(scratch, data).loss)
             known[coalition] = sum(losses) / 2
-            (report or silent)("attribution", len(known) / steps, f"coalition {len(known)} of {steps}")
+            (report or silent)("attribution", len(known) / steps, f"{len(known)} of at most {steps} mixtures of layers")
         return known[coalition]
 
     found = np.array([_gains(order, worth) for order in drawn])

@@ -25,7 +25,7 @@ HELD_OUT = 1000  # training images that rate and epochs are chosen on
 class NonUniformSettings:
     """How the weights are learned."""
 
-    images: int = setting(5000, label="Images", low=20, high=1_000_000, unit="images", help="How many training images.")
+    images: int = setting(5000, label="Training images", low=20, high=1_000_000, help="How many are looked at.")
     batch: int = setting(125, label="Batch", low=2, high=10_000, unit="images", help="Images a step.")
     rate: float = setting(
         0.0,

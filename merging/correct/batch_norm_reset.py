@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class BatchNormResetSettings:
     """How much data the new statistics are taken from."""
 
-    images: int = setting(5000, label="Images", low=2, high=1_000_000, unit="images", help="How many training images.")
+    images: int = setting(5000, label="Training images", low=2, high=1_000_000, help="How many are looked at.")
 
 
 @method(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class RepairSettings:
     """How much data the statistics are taken from."""
 
-    images: int = setting(5000, label="Images", low=2, high=1_000_000, unit="images", help="How many training images.")
+    images: int = setting(5000, label="Training images", low=2, high=1_000_000, help="How many are looked at.")
 
 
 @method(

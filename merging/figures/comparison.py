@@ -40,27 +40,25 @@ def bars(points: Sequence[Point], references: Mapping[str, float]) -> go.Figure:
         height=110 + 30 * len(ordered),
         x={"title": "Test accuracy of the merge (%)", "range": [0, 101]},
         y={"autorange": "reversed", "type": "category"},
-        showlegend=False,
     )
+    spreads = [100 * spread for *_, spread in ordered]
     fig.add_bar(
         x=[100 * mean for *_, mean, _ in ordered],
         y=[label for label, *_ in ordered],
         orientation="h",
         marker={"color": [ALIGN_COLORS.get(align, "#000000") for _, align, *_ in ordered]},
-        error_x={"type": "data", "array": [100 * spread for *_, spread in ordered], "color": "#7F7F7F"},
+        error_x={"type": "data", "array": spreads, "color": "#7F7F7F", "visible": any(spreads)},
+        showlegend=False,
         text=[numbers.accuracy(mean) for *_, mean, _ in ordered],
         textposition="inside",
         insidetextanchor="start",
         hoverinfo="skip",
     )
-    for number, (key, value) in enumerate(references.items()):
-        style, label = STYLES[REFERENCES[key][0]], REFERENCES[key][1]
-        fig.add_vline(
-            100 * value,
-            line={"color": style.color, "dash": style.dash, "width": 2},
-            annotation={"text": label, "font": {"color": style.color}, "yshift": 14 * number, "textangle": 0},
-        )
-    fig.update_layout(margin={"t": 20 + 14 * len(references)})
+    for key, value in references.items():
+        line, label = STYLES[REFERENCES[key][0]].line(2), REFERENCES[key][1]
+        fig.add_vline(100 * value, line=line)
+        name = f"{label} {numbers.accuracy(value)}"
+        fig.add_scatter(x=[None], y=[None], mode="lines", line=line, name=name, hoverinfo="skip")
     return fig
 
 

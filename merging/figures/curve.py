@@ -16,6 +16,7 @@ AXES: dict[Metric, str] = {"loss": "Loss (nats per image)", "accuracy": "Accurac
 WORDS: dict[Metric, str] = {"loss": "loss", "accuracy": "accuracy", "ece": "calibration error"}
 LAMBDA = "λ: share of B in the weights (0 = A, 1 = B)"
 KINDS = ("naive", "aligned", "corrected")
+LABEL_AT = {"naive": 0.3, "aligned": 0.45, "corrected": 0.6}  # of a tall bracket's height, so that no two meet
 
 
 def curves_of(report: MergeReport, split: str) -> dict[str, LossCurve]:
@@ -112,10 +113,10 @@ def _add_brackets(fig: go.Figure, curves: dict[str, LossCurve], metric: Metric, 
         barrier = curves[kind].barrier(metric, above=above)
         _add_bracket(fig, kind, barrier.at, low, high)
         small = abs(high - low) < room
-        left = kind == "aligned" if small else barrier.at > 0.6
+        left = kind == "aligned" or (not small and barrier.at > 0.6)
         fig.add_annotation(
             x=barrier.at,
-            y=outermost(flat) if small else low + 0.3 * (high - low),
+            y=outermost(flat) if small else low + LABEL_AT[kind] * (high - low),
             text=f"barrier {numbers.difference(metric, barrier.height)}",
             font={"color": STYLES[kind].color, "size": 13},
             showarrow=False,

@@ -16,7 +16,7 @@ def interval_figure(seen: Reliability) -> go.Figure:
         ("CKA without the top 1 %", seen.trimmed, STYLES["B"]),
         ("Procrustes", seen.procrustes, STYLES["ensemble"]),
         ("mutual neighbours", seen.neighbours, STYLES["aligned"]),
-        ("95 % of shuffled pairs", seen.null, STYLES["naive"]),
+        ("by chance (95 % lie below)", seen.null, STYLES["naive"]),
     )
     low, high = (numbers.correlation(value) for value in (seen.low, seen.high))
     fig = figure(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,16 +20,30 @@ Doubts = Sequence[Sequence[str]]
 SHORT = 12  # letters of a measure's name that fit above a colour bar
 LABELLED = 12  # layers up to which every cell carries its number
 TICKS = 16
-_LINES = {"A-B": "B", "A-pi(B)": "pi(B)", "A-merge": "A", "B-merge": "corrected"}
+CHOSEN = "#D55E00"  # the frame of a cell that was clicked
+BRIGHT = 0.55  # of viridis: from here on black is read better than white
+_LINES = {
+    "A-B": STYLES["B"],
+    "A-pi(B)": STYLES["pi(B)"],
+    "A-merge": STYLES["merge"],
+    "B-merge": replace(STYLES["merge"], dash="dot", symbol="diamond"),
+}
 
 
 def heatmap(
-    map: SimilarityMap, title: str, *, height: int = 380, name: str = "CKA", doubts: Doubts | None = None
+    map: SimilarityMap,
+    title: str,
+    *,
+    height: int = 400,
+    name: str = "CKA",
+    doubts: Doubts | None = None,
+    chosen: Sequence[str] | None = None,
 ) -> go.Figure:
     """One map, layers in network order on both axes, the diagonal outlined. Colours run 0..1 whatever the values are;
     a negative value keeps its number and is marked by a minus sign.
 
     name: of the measure.  doubts: (rows)(columns) words against a cell, "" for none; such cells carry a warning sign.
+    chosen: the row's and the column's layer of a cell to frame.
     Over the cells lies an invisible scatter whose points can be clicked; their customdata is (row layer, column layer).
     """
     rows, columns = map.values.shape
@@ -41,12 +56,6 @@ def heatmap(
         dragmode=False,
         showlegend=False,
     )
-    bar = {
-        "title": {"text": name if len(name) < SHORT else "", "side": "top"},
-        "thickness": 10,
-        "tickvals": [0, 0.25, 0.5, 0.75, 1],
-        "len": 1,
-    }
     fig.add_heatmap(
         z=map.values,
         x=np.arange(columns),
@@ -54,18 +63,17 @@ def heatmap(
         zmin=0,
         zmax=1,
         colorscale=SIMILARITY,
-        colorbar=bar,
+        colorbar=_color_bar(name),
         hoverinfo="skip",
         xgap=1,
         ygap=1,
-        text=_texts(map.values, doubts),
-        texttemplate="%{text}",
-        textfont={"size": 11},
     )
     _add_targets(fig, map, name, doubts)
     for cell in range(min(rows, columns)):
-        around = {"x0": cell - 0.5, "x1": cell + 0.5, "y0": cell - 0.5, "y1": cell + 0.5}
-        fig.add_shape(type="rect", **around, line={"color": "rgba(255,255,255,0.85)", "width": 1.5})
+        _frame(fig, cell, cell, "rgba(255,255,255,0.85)", 1.5)
+    if chosen is not None:
+        _frame(fig, map.row_layers.index(chosen[0]), map.column_layers.index(chosen[1]), CHOSEN, 4)
+    fig.update_layout(margin={"t": 34})  # the chart's buttons stand above the cells that one aims at
     return fig
 
 
@@ -82,7 +90,7 @@ def diagonal_figure(maps: Mapping[str, SimilarityMap]) -> go.Figure:
         hovermode="x unified",
     )
     for key in (key for key in ORDER if key in maps):
-        style = STYLES[_LINES[key]]
+        style = _LINES[key]
         values = _diagonal(maps[key])
         fig.add_scatter(
             x=np.arange(len(values)),
@@ -112,6 +120,16 @@ def layer_axis(layers: tuple[str, ...], title: str, span: list[float]) -> dict[s
     places = list(range(0, len(layers), every))
     names = [layers[place] if len(layers[place]) <= 22 else f"…{layers[place][-21:]}" for place in places]
     return {"title": title, "tickvals": places, "ticktext": names, "range": span, "showgrid": False}
+
+
+def _color_bar(name: str) -> dict[str, Any]:
+    title = {"text": name if len(name) < SHORT else "", "side": "top"}
+    return {"title": title, "thickness": 10, "tickvals": [0, 0.25, 0.5, 0.75, 1], "len": 1}
+
+
+def _frame(fig: go.Figure, row: int, column: int, color: str, width: float) -> None:
+    around = {"x0": column - 0.5, "x1": column + 0.5, "y0": row - 0.5, "y1": row + 0.5}
+    fig.add_shape(type="rect", **around, line={"color": color, "width": width})
 
 
 def _texts(values: np.ndarray, doubts: Doubts | None) -> list[list[str]]:
@@ -146,7 +164,9 @@ def _add_targets(fig: go.Figure, map: SimilarityMap, name: str, doubts: Doubts |
     fig.add_scatter(
         x=x,
         y=y,
-        mode="markers",
+        mode="markers+text",
+        text=[text for row in _texts(map.values, doubts) for text in row],
+        textfont={"size": 11, "color": ["black" if value > BRIGHT else "white" for value in map.values.ravel()]},
         marker={"symbol": "square", "size": max(8, min(44, int(300 / max(rows, columns)))), "opacity": 0},
         selected=invisible,
         unselected=invisible,

@@ -24,7 +24,7 @@ COLUMNS: dict[str, str] = {
     "align": "Align",
     "combine": "Combine",
     "correct": "Correct",
-    "count": "n",
+    "count": "Networks merged",
     "seed": "Seed",
     "state": "State",
     "test_accuracy": "Test accuracy",

@@ -15,7 +15,8 @@ OPEN = ("queued", "running")
 STATES = (*OPEN, "done", "failed", "cancelled")
 COPIED = ("id", "kind", "title", "state", "owner", "created", "started", "finished")
 TOLD = ("stage", "fraction", "message", "attempts", "worker")
-HISTORY = 20  # finished jobs of a kind that tell how long the next one takes
+HISTORY = 20  # finished jobs of a sort that tell how long the next one takes
+SORT = "kind || COALESCE(json_extract(request, '$.study'), '')"  # jobs of a sort take alike: each study is its own
 TELLING = 0.1  # from this share of the work on, a job's own progress tells better than history
 
 FAIR = """
@@ -98,10 +99,11 @@ def fair_order(
 
 
 def time_left(fraction: float, elapsed: float, usual: float | None) -> float | None:
-    """Seconds until a running job is done: by its own progress once that tells, before by how long such jobs take."""
+    """Seconds until a running job is done: by its own progress once that tells, before by how long such jobs take;
+    None where neither tells, as for one that has taken longer already."""
     if fraction >= TELLING:
         return elapsed * (1 - fraction) / fraction
-    return None if usual is None else max(usual - elapsed, 0.0)
+    return None if usual is None or elapsed > usual else usual - elapsed
 
 
 def queue(db: sqlite3.Connection) -> list[str]:
@@ -111,10 +113,10 @@ def queue(db: sqlite3.Connection) -> list[str]:
     return fair_order(queued, running, dict(map(tuple, db.execute("SELECT owner, at FROM served"))))
 
 
-def usual_seconds(db: sqlite3.Connection, kind: str) -> float | None:
-    """Median seconds of the last finished jobs of a kind, None where there are none."""
-    last = "SELECT finished - started FROM jobs WHERE state = 'done' AND kind = ? ORDER BY finished DESC LIMIT ?"
-    seconds = [row[0] for row in db.execute(last, (kind, HISTORY))]
+def usual_seconds(db: sqlite3.Connection, sort: str) -> float | None:
+    """Median seconds of the last finished jobs of a sort (see SORT), None where there are none."""
+    last = f"SELECT finished - started FROM jobs WHERE state = 'done' AND {SORT} = ? ORDER BY finished DESC LIMIT ?"
+    seconds = [row[0] for row in db.execute(last, (sort, HISTORY))]
     return median(seconds) if seconds else None
 
 
@@ -134,15 +136,18 @@ class _Outlook:
 
 def _outlook(db: sqlite3.Connection) -> _Outlook:
     now, order = time.time(), queue(db)
-    kinds = {row["id"]: row["kind"] for row in db.execute("SELECT id, kind FROM jobs WHERE state = 'queued'")}
-    running = db.execute("SELECT id, kind, fraction, started FROM jobs WHERE state = 'running'").fetchall()
-    usual = {kind: usual_seconds(db, kind) for kind in {*kinds.values(), *(row["kind"] for row in running)}}
-    seconds = {row["id"]: time_left(row["fraction"], now - row["started"], usual[row["kind"]]) for row in running}
+    sorts = {
+        row["id"]: row["sort"] for row in db.execute(f"SELECT id, {SORT} AS sort FROM jobs WHERE state = 'queued'")
+    }
+    asked = f"SELECT id, {SORT} AS sort, fraction, started FROM jobs WHERE state = 'running'"
+    running = db.execute(asked).fetchall()
+    usual = {sort: usual_seconds(db, sort) for sort in {*sorts.values(), *(row["sort"] for row in running)}}
+    seconds = {row["id"]: time_left(row["fraction"], now - row["started"], usual[row["sort"]]) for row in running}
     before, unknown = sum(left or 0.0 for left in seconds.values()), 0
     slots = max(1, len(running))
     for id in order:
-        own = usual[kinds[id]]
-        # Jobs ahead of a kind that never finished count as long as the one that waits for them.
+        own = usual[sorts[id]]
+        # Jobs ahead of a sort that never finished count as long as the one that waits for them.
         seconds[id] = None if own is None else (before + unknown * own) / slots + own
         before, unknown = before + (own or 0.0), unknown + (not own)
     return _Outlook({id: number for number, id in enumerate(order, 1)}, seconds)

@@ -103,8 +103,8 @@ class MergeRequest(Asked):
     @property
     def title(self) -> str:
         """What a list of jobs shows."""
-        steps = [self.align, self.combine, *([self.correct] if self.correct != "none" else [])]
-        return f"{' + '.join(model.name for model in self.models)}: {' · '.join(steps)}"
+        steps = [find(role, getattr(self, role)).label for role in ROLES if (role, self.correct) != ("correct", "none")]
+        return f"{' + '.join(model.name for model in self.models)}: {' › '.join(steps)}"
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,10 @@ class StudyRequest(Asked):
     @property
     def title(self) -> str:
         """What a list of jobs shows."""
-        return f"{find_study(self.study).label}: {self.merge.title}"
+        asked = find_study(self.study)
+        usual = settings_dict(read_settings(asked.settings, None))
+        about = [value for name, value in self.settings.items() if isinstance(value, str) and value != usual[name]]
+        return f"{asked.label}{''.join(f', {word}' for word in about)}: {self.merge.title}"
 
 
 Request = MergeRequest | PicturesRequest | StudyRequest | TrainRequest | DownloadRequest

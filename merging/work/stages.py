@@ -4,13 +4,14 @@ from __future__ import annotations
 
 STAGES: dict[str, tuple[tuple[str, float], ...]] = {
     "merge": (
-        ("loading", 0.04),
-        ("tracing", 0.08),
+        ("loading", 0.02),
+        ("tracing", 0.06),
+        ("matching", 0.10),
         ("verifying", 0.02),
-        ("matching", 0.20),
-        ("curve", 0.44),
-        ("similarity", 0.18),
-        ("saving", 0.04),
+        ("combining", 0.05),
+        ("curve", 0.57),
+        ("similarity", 0.15),
+        ("saving", 0.03),
     ),
     "pictures": (("loading", 0.1), ("rendering", 0.85), ("saving", 0.05)),
     "study": (("loading", 0.05), ("studying", 0.93), ("saving", 0.02)),

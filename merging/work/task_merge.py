@@ -141,7 +141,7 @@ def _curves(
     """naive: straight from A to B.  aligned: from A to pi(B) as the method combines.  corrected: that, corrected."""
     wanted = 2 + (request.correct != "none")
     points = request.points
-    found = {"naive": curves(nets.a, nets.b, data, points=points, report=clock.part("curve", 0, wanted))}
+    found = {"naive": curves(nets.a, nets.b, data, points=points, report=clock.part("curve", 0, wanted, "naive"))}
     ends = {split: curve.ends for split, curve in found["naive"].items()}
     straight = request.combine == "average" and not prepared.alignment.maps
     first, second, *_ = prepared.problem.aligned
@@ -153,11 +153,11 @@ def _curves(
         return prepared.correct(combined(net, weights), weights)
 
     plain = None if straight else Corrector(combined)
-    part = clock.part("curve", 1, wanted)
+    part = clock.part("curve", 1, wanted, "aligned")
     found["aligned"] = curves(first, second, data, points=points, corrector=plain, ends=ends, report=part)
     if request.correct != "none":
         how: dict[str, Any] = {"correct": request.correct, "corrector": Corrector(corrected), "ends": ends}
-        part = clock.part("curve", 2, wanted)
+        part = clock.part("curve", 2, wanted, "corrected")
         found["corrected"] = curves(first, second, data, points=points, report=part, **how)
     for name, splits in found.items():
         for curve in splits.values():

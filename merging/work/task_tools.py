@@ -56,11 +56,14 @@ class Clock:
             self.seconds[self.stage] = self.seconds.get(self.stage, 0.0) + time.perf_counter() - self.began
         self.stage = ""
 
-    def part(self, whole: str, number: int, of: int) -> Report:
-        """A Report for piece `number` (from 0) of `of` equal pieces of stage `whole`, whatever it calls its steps."""
+    def part(self, whole: str, number: int, of: int, name: str = "") -> Report:
+        """A Report for piece `number` (from 0) of `of` equal pieces of stage `whole`, whatever it calls its steps.
+
+        name: of the piece, told before each of its messages.
+        """
 
         def tell(stage: str, fraction: float | None = None, message: str = "") -> None:
-            self(whole, (number + (fraction or 0.0)) / of, message)
+            self(whole, (number + (fraction or 0.0)) / of, f"{name}: {message}" if name else message)
 
         return tell
 

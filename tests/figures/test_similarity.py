@@ -21,9 +21,15 @@ def test_all_maps_have_one_scale_and_keep_their_values():
 
 
 def test_a_negative_value_is_written_and_an_undefined_one_is_a_question_mark():
-    text = heatmap(MAPS["A-B"], "A and B").data[0].text
-    assert text[0][-1] == "−.03"
-    assert text[-1][0] == "?"
+    text = heatmap(MAPS["A-B"], "A and B").data[1].text
+    assert text[len(LAYERS) - 1] == "−.03"
+    assert text[-len(LAYERS)] == "?"
+
+
+def test_the_cell_that_was_clicked_is_framed():
+    plain, framed = (heatmap(MAPS["A-B"], "A and B", chosen=cell) for cell in (None, (LAYERS[2], LAYERS[1])))
+    (frame,) = framed.layout.shapes[len(plain.layout.shapes) :]
+    assert (frame.x0, frame.x1, frame.y0, frame.y1) == (0.5, 1.5, 1.5, 2.5)
 
 
 def test_layers_run_down_from_the_input_in_network_order():

@@ -77,7 +77,7 @@ def test_doubtful_cells_carry_a_sign_and_their_reason():
     doubts = [["" for _ in row] for row in seen.distrust]
     doubts[0][1] = "few images decide"
     figure = heatmap(seen.maps["cka"], "A and B", doubts=doubts)
-    assert "⚠" in figure.data[0].text[0][1] and "⚠" not in figure.data[0].text[1][0]
+    assert "⚠" in figure.data[1].text[1] and "⚠" not in figure.data[1].text[len(doubts)]
     assert "few images decide" in figure.data[1].customdata[1][3]
     assert "1 cells are not to be trusted" in alt_text(figure)
 

@@ -64,8 +64,11 @@ def test_pages_cover_all_units_once():
 def test_a_pictures_response_is_told_beside_the_datas():
     assert strength(3.0, 2.0) == ("1.50× data", False)
     assert strength(1.0, 2.0) == (".50× data", True)
-    assert strength(4.4, -0.31) == ("4.4, data −0.31", False)  # no image excites it on average: a ratio says nothing
-    assert strength(-0.5, -0.31) == ("−0.5, data −0.31", True)
+    assert strength(4.4, -0.31) == (
+        "picture 4.4, best image −0.31",
+        False,
+    )  # no image excites it on average: a ratio says nothing
+    assert strength(-0.5, -0.31) == ("picture −0.5, best image −0.31", True)
 
 
 def test_one_begins_with_the_middle_layer_that_has_weights():
@@ -96,7 +99,8 @@ def test_exemplars_are_the_images_of_their_numbers_in_falling_order():
     for at, number in enumerate(LAYER.exemplars[0, 5, :3]):
         tile = sheet[2 : tiles.SIDE - 2, at * tiles.SIDE + 2 : (at + 1) * tiles.SIDE - 2]
         small = np.asarray(Image.fromarray(images.images[number, 0]).convert("RGB").resize(tile.shape[:2], 0))
-        np.testing.assert_array_equal(tile, small)
+        np.testing.assert_array_equal(tile[..., :3], small)
+        assert (tile[..., 3] == 255).all() and sheet[0, 0, 3] == 0  # around the images one sees the page
 
 
 def test_a_click_on_a_layer_without_units_leads_to_the_one_before():
