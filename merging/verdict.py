@@ -6,21 +6,16 @@ Everything is decided by the numbers and by the thresholds below, on the test im
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from merging import verdict_many
 from merging.figures import numbers
-from merging.methods import table
 from merging.results import Barrier, LossCurve, MergeReport
+from merging.verdict_reading import CONNECTED, PARTLY, Reading, fall_of
 
-CONNECTED = 0.02  # fall of accuracy on the way: what Frankle et al. 2020 call stable
-PARTLY = 0.10  # up to this fall the path is damaged but not destroyed
 EQUAL = 0.02  # difference of the parents' accuracies up to which they are called equally good
 SAME = 1e-4  # nats: a path that departs less from its ends than this is flat
-GUESSING = 1.5  # times the accuracy of guessing: parents below it have learnt next to nothing
 SHRUNK = 0.75  # of the parents' standard deviation: averaged units below it have lost their scale
 FEW_IMAGES = 1000
 FEW_MOVED = 0.1  # of all units: up to here the nets are said to agree on the order
@@ -31,7 +26,7 @@ def word(report: MergeReport) -> str:
     "as good", "worse" or "failed" for more than two networks; "not measured" without images."""
     if not report.curves:
         return verdict_many.status(report) if report.scores else "not measured"
-    return _Reading(report).status
+    return Reading(report).status
 
 
 def headline(report: MergeReport) -> str:
@@ -40,7 +35,7 @@ def headline(report: MergeReport) -> str:
         return verdict_many.headline(report)
     if not report.curves:
         return "B was re-ordered and merged with A. What the merge is worth was not measured."
-    return _headline(_Reading(report))
+    return _headline(Reading(report))
 
 
 def verdict(report: MergeReport) -> str:
@@ -51,79 +46,16 @@ def verdict(report: MergeReport) -> str:
     if not report.curves:
         why = report.missing or "There were no images to measure with."
         return f"{why} What holds without images: {_equivalence(report)}"
-    reading = _Reading(report)
+    reading = Reading(report)
     return " ".join([*_halfway(reading), *_barriers(reading), _meaning(reading), *_cautions(reading)])
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """The numbers of a report that its words depend on."""
-
-    report: MergeReport
-
-    @cached_property
-    def split(self) -> str:
-        splits = self.report.curves["naive"]
-        return "test" if "test" in splits else next(iter(splits))
-
-    @cached_property
-    def naive(self) -> LossCurve:
-        return self.report.curves["naive"][self.split]
-
-    @cached_property
-    def aligned(self) -> LossCurve:
-        return self.report.curves.get("aligned", self.report.curves["naive"])[self.split]
-
-    @cached_property
-    def final(self) -> LossCurve:
-        """The merge's own path: the corrected one where there is one."""
-        return self.report.curves["corrected"][self.split] if self.corrected else self.aligned
-
-    @property
-    def corrected(self) -> bool:
-        return "corrected" in self.report.curves
-
-    @property
-    def moved(self) -> bool:
-        """Whether any unit of B found another place."""
-        return any(moved for _, moved in self.report.groups.values())
-
-    @property
-    def mapped(self) -> bool:
-        """Whether units were mixed by maps, which change what the networks compute, and not only re-ordered."""
-        method = table("align").get(self.report.request.get("align", ""))
-        return method is not None and not method.permutes
-
-    @property
-    def straight(self) -> bool:
-        return self.report.request.get("combine", "average") == "average"
-
-    @property
-    def path(self) -> str:
-        return "straight line" if self.straight else "path"
-
-    @property
-    def parents(self) -> tuple[float, float]:
-        first, second = self.naive.ends
-        return first.accuracy, second.accuracy
-
-    @property
-    def status(self) -> str:
-        fall = _fall(self.final)
-        return "connected" if fall <= CONNECTED else "partly connected" if fall <= PARTLY else "not connected"
-
-    @property
-    def guessing(self) -> bool:
-        """Whether a parent is hardly better than guessing; False where the number of classes is not known."""
-        models = self.report.request.get("models") or [{}]
-        classes = len(models[0].get("classes") or ())
-        return classes > 1 and min(self.parents) < GUESSING / classes
-
-
-def _headline(found: _Reading) -> str:
-    naive, aligned, final = (_fall(curve) for curve in (found.naive, found.aligned, found.final))
+def _headline(found: Reading) -> str:
+    naive, aligned, final = (fall_of(curve) for curve in (found.naive, found.aligned, found.final))
     if found.guessing:
         return "At least one of the nets is hardly better than guessing, so the path between them says little."
+    if found.unequal:
+        return _headline_unequal(found, final)
     if _flat(found.naive):
         return "A and B behave as one network all along the line between them: there is nothing to merge."
     if _flat(found.aligned) and found.moved and not found.mapped:
@@ -144,7 +76,17 @@ def _headline(found: _Reading) -> str:
     return f"{_begin(found, naive, aligned)}, and {_tried(found)} did not help."
 
 
-def _headline_connected(found: _Reading, final: float) -> str:
+def _headline_unequal(found: Reading, final: float) -> str:
+    known = "A and B differ in width, so their weights have no plain average. With B mapped onto A's units"
+    known += " and the average corrected" if found.corrected else ""
+    if final <= CONNECTED:
+        return f"{known}, the path between them stays good."
+    if final <= PARTLY:
+        return f"{known}, the merge comes within {numbers.points(final)} of them, but a barrier remains."
+    return f"{known}, the merge still fails."
+
+
+def _headline_connected(found: Reading, final: float) -> str:
     good = "The straight line between A and B is good as it is, without any re-ordering"
     if final > CONNECTED:
         return f"{good}; {_tried(found)} made it worse."
@@ -154,14 +96,14 @@ def _headline_connected(found: _Reading, final: float) -> str:
     return f"{good}{agree}."
 
 
-def _begin(found: _Reading, naive: float, aligned: float) -> str:
+def _begin(found: Reading, naive: float, aligned: float) -> str:
     """The order of the neurons is called the cause where re-ordering alone, which keeps B's function, repairs most."""
     repaired = aligned < min(naive / 2, naive - CONNECTED) and not found.mapped
     cause = ", because their neurons are in a different order" if repaired else ""
     return f"{_parents(found)}, yet their average {'fails' if naive > PARTLY else 'is worse'}{cause}"
 
 
-def _parents(found: _Reading) -> str:
+def _parents(found: Reading) -> str:
     first, second = found.parents
     if abs(first - second) <= EQUAL:
         return "Both nets are equally good"
@@ -169,20 +111,20 @@ def _parents(found: _Reading) -> str:
     return f"{better} is better than {worse}"
 
 
-def _done(found: _Reading, needed: bool = True) -> str:
+def _done(found: Reading, needed: bool = True) -> str:
     """What was done to B and to the average, as the beginning of a sentence. needed: whether the correction was."""
     steps = ["mapped" if found.mapped else "re-ordered"] if found.moved else []
     steps += ["corrected"] if found.corrected and (needed or not found.moved) else []
     return " and ".join(steps).capitalize() or "Combined otherwise"
 
 
-def _tried(found: _Reading) -> str:
+def _tried(found: Reading) -> str:
     steps = ["mapping" if found.mapped else "re-ordering"] if found.moved else []
     steps += ["correction"] if found.corrected else []
     return " and ".join(steps) or "leaving the neurons where they are"
 
 
-def _halfway(found: _Reading) -> Iterator[str]:
+def _halfway(found: Reading) -> Iterator[str]:
     first, second = map(numbers.accuracy, found.parents)
     (name, curve), *others = _named(found)
     each = [f"the {name} is right on {numbers.accuracy(curve.middle('accuracy'))} of the {found.split} images"]
@@ -193,15 +135,15 @@ def _halfway(found: _Reading) -> Iterator[str]:
         yield f"Averaging the two nets' answers instead, an ensemble, gives {both} at twice the cost."
 
 
-def _barriers(found: _Reading) -> Iterator[str]:
+def _barriers(found: Reading) -> Iterator[str]:
     each = [f"{_rise(curve.barrier('loss', above='chord'))} for the {name}" for name, curve in _named(found)]
     yield f"The loss barrier, the largest rise above the chord between A and B, is {_listed(each)}."
 
 
-def _meaning(found: _Reading) -> str:
-    fall = _fall(found.final)
-    corrected = found.corrected and _fall(found.aligned) > CONNECTED
-    order_matters = found.moved and _fall(found.naive) > CONNECTED
+def _meaning(found: Reading) -> str:
+    fall = fall_of(found.final)
+    corrected = found.corrected and fall_of(found.aligned) > CONNECTED
+    order_matters = found.moved and (found.unequal or fall_of(found.naive) > CONNECTED)
     steps = ["their neurons are mapped to each other" if found.mapped else "their neurons are in one order"]
     steps = steps if order_matters else []
     steps += ["the average is corrected"] if corrected else []
@@ -219,7 +161,7 @@ def _meaning(found: _Reading) -> str:
     return f"{lost}, far more than {allowed}: this merge does not connect them."
 
 
-def _cautions(found: _Reading) -> Iterator[str]:
+def _cautions(found: Reading) -> Iterator[str]:
     first, second = found.parents
     if abs(first - second) > EQUAL:
         yield "The parents are not equally good, so a merge half-way is worth less than the better one."
@@ -227,7 +169,7 @@ def _cautions(found: _Reading) -> Iterator[str]:
         yield "The correction made the half-way net worse than leaving it alone."
     if found.corrected:
         yield "The corrected path is corrected at its ends too, so it need not start and stop at A and B."
-    if not found.corrected and _fall(found.final) > CONNECTED:
+    if not found.corrected and fall_of(found.final) > CONNECTED:
         yield from _advice(found)
     if found.naive.images < FEW_IMAGES:
         p, n = found.final.middle("accuracy"), found.naive.images
@@ -235,7 +177,7 @@ def _cautions(found: _Reading) -> Iterator[str]:
         yield f"It was measured on {n} images only: accuracies are uncertain by about {margin}."
 
 
-def _advice(found: _Reading) -> Iterator[str]:
+def _advice(found: Reading) -> Iterator[str]:
     """What to try where a barrier remains and nothing was corrected."""
     if found.report.notes.get("trace", {}).get("batch_norms"):
         yield (
@@ -247,7 +189,7 @@ def _advice(found: _Reading) -> Iterator[str]:
             f"In its last layers the merge's units vary {numbers.ratio(scale)} times as widely as the parents': "
             "averaging has shrunk them. Try the correction REPAIR."
         )
-    if found.moved and _fall(found.final) > _fall(found.naive) - CONNECTED:
+    if found.moved and not found.unequal and fall_of(found.final) > fall_of(found.naive) - CONNECTED:
         yield "Re-ordering alone did not help here. Try another alignment, or the correction first."
     if not found.moved:
         yield "B's neurons stayed where they were. Try an alignment that moves them."
@@ -265,17 +207,14 @@ def _scale(report: MergeReport) -> float:
     return float(np.median(shares)) if shares else float("nan")
 
 
-def _named(found: _Reading) -> list[tuple[str, LossCurve]]:
-    named = [("naive average", found.naive)]
-    if not found.corrected:
+def _named(found: Reading) -> list[tuple[str, LossCurve]]:
+    named = [] if found.unequal else [("naive average", found.naive)]
+    if not found.corrected and not found.unequal:
         same = np.array_equal(found.naive.loss, found.aligned.loss)
         return [("average", found.naive)] if same else [*named, ("merge", found.aligned)]
+    if not found.corrected:
+        return [("merge", found.final)]
     return [*named, ("merge before correction", found.aligned), ("corrected merge", found.final)]
-
-
-def _fall(curve: LossCurve) -> float:
-    """The largest fall of accuracy, as a share of the images; below the chord, so that parents' difference is none."""
-    return curve.barrier("accuracy", above="chord").height
 
 
 def _rise(barrier: Barrier) -> str:

@@ -44,8 +44,8 @@ WEB = (
 )
 ROOMS_ABOVE = (
     *("merging.analysis", "merging.zoo", "merging.work", "merging.figures", "merging.cli"),
-    *("merging.study", "merging.studies", "merging.verdict", "merging.verdict_many", "merging.verdict_why"),
-    "merging.account",
+    *("merging.study", "merging.studies", "merging.account"),
+    *("merging.verdict", "merging.verdict_reading", "merging.verdict_many", "merging.verdict_why"),
 )
 
 WHAT = "merging.__version__"
@@ -63,9 +63,10 @@ LAWS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     ),
     "merging.results": (("merging.errors",), {"numpy"}),
     "merging.verdict": (
-        ("merging.results", "merging.methods", "merging.verdict_many", "merging.figures.numbers"),
+        ("merging.results", "merging.verdict_reading", "merging.verdict_many", "merging.figures.numbers"),
         {"numpy"},
     ),
+    "merging.verdict_reading": (("merging.results", "merging.methods"), set()),
     "merging.verdict_why": (("merging.results", "merging.studies", "merging.figures.numbers"), {"numpy"}),
     "merging.verdict_many": (("merging.results", "merging.figures.numbers"), set()),
     "merging.account": (("merging.results", "merging.methods", "merging.figures.numbers"), {"numpy"}),

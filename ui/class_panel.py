@@ -49,7 +49,7 @@ def _rows(models: dict[str, ModelRef], layer: str, names: list[str], way: str) -
             with st.container(key=f"unitrow class {unit}"):
                 first, *tiles = st.columns([2, *([2] * len(NETS))])
                 first.markdown(f"**{name}**")
-                for column, net in zip(tiles, NETS, strict=True):
+                for column, net in zip(tiles, [net for net in NETS if net in models], strict=False):
                     with column:
                         tile(net, Cell(net, unit, False, float(np.nan)), gallery, f"class {unit} {net}", NETS[net])
         was, st.session_state[OPEN] = st.session_state.get(OPEN), bool(gallery.waiting)

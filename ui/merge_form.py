@@ -7,7 +7,7 @@ from statistics import median
 import streamlit as st
 
 from merging.figures import numbers
-from merging.methods import ROLES, find
+from merging.methods import ROLES, find, table
 from merging.work.images import fingerprint
 from merging.work.ledger_jobs import Job
 from merging.work.request import MergeRequest, ModelRef
@@ -78,9 +78,11 @@ def merge_form() -> MergeRequest | None:
     """Draw the form; what to run, once the button is pressed."""
     known = entries()
     a, b = (_network(name, known) for name in "ab")
-    reason = compatible(a, b)
+    reason = compatible(a, b, unequal_widths=find("align", triple()["align"]).unequal_widths)
     if reason:
-        st.warning(f"This pair cannot be run. {reason}", icon=":material/link_off:")
+        wider = [method.label for method in table("align").values() if method.unequal_widths]
+        remedy = f" {' or '.join(wider)} can, under Align." if not compatible(a, b, unequal_widths=True) else ""
+        st.warning(f"This pair cannot be run. {reason}{remedy}", icon=":material/link_off:")
     more_networks(a, b, known)
     method_form()
     missing = base_network(a, known)

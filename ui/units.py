@@ -43,8 +43,11 @@ def cells(layer: LayerUnits, unit: int) -> dict[str, Cell]:
         if slot in seen
     }
     moved = seen["pi(B)"]
-    now_at = int(np.argsort(layer.partner)[unit])  # the place in π(B) of B's unit of this number
-    for slot, number, at in (("pi(B)", int(layer.partner[unit]), unit), ("B", unit, now_at)):
+    places = {"pi(B)": (int(layer.partner[unit]), unit)}
+    now_at = np.flatnonzero(layer.partner == unit)  # the place in π(B) of B's unit of this number
+    if len({*layer.partner}) == layer.units and len(now_at):  # not where B is wider or narrower than A
+        places["B"] = (unit, int(now_at[0]))
+    for slot, (number, at) in places.items():
         found[slot] = Cell("B", number, bool(layer.dead[moved, at]), float(layer.peak[moved, at]))
     return {slot: found[slot] for slot in SLOTS if slot in found}
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from merging.analysis.activations import groups_by_node, named_layers, pooled, walk_together
 from merging.analysis.cka import as_map, is_debiased, represent_alike
-from merging.analysis.features import BATCH
+from merging.analysis.features import BATCH, read_layers
 from merging.analysis.hsic import check_images, similarity
 from merging.analysis.receptive import receptive_shares
 from merging.analysis.units import UnitTally
@@ -45,26 +45,28 @@ def analyse(
     layers: Sequence[str] | None = None,
     estimator: str = "debiased",
     exemplars: int = 9,
-    b: Mapping[str, Tensor] | None = None,
+    b: tuple[Graph, Mapping[str, Tensor]] | None = None,
     report: Report | None = None,
 ) -> Survey:
     """Similarity of the pooled layers and facts of all units, of several networks of one structure, from one pass.
 
     nets: A first, pi(B) second.  permutation: B's, group -> (units,).  layers: torch names for the similarity (default:
     all).  Pooled CKA does not depend on the order of columns, and B's features are pi(B)'s in another order: so "A-B"
-    and "A-pi(B)" hold equal values, "B-merge" is read from pi(B), and B is not run.  b: B's tensors, where pi(B) is
-    not B in another order (its units were mixed): then B is run for the similarity, too.  exemplars: images a unit.
+    and "A-pi(B)" hold equal values, "B-merge" is read from pi(B), and B is not run.  b: B's graph and
+    tensors, where pi(B) is not B in another order (its units were mixed): then B is run for the similarity, too.
+    exemplars: images a unit.
     Memory: networks x images x pooled features (float32, and float64 while they are compared), and a few layers' values
     of 64 images in every network.  Raises UnknownLayer, InvalidSetting, InvalidRequest, DataUnavailable.
     """
     debiased, batches = is_debiased(estimator), as_batches(data)
     check_images(batches.count, debiased)
     chosen = named_layers(graph, layers)
-    names = [*nets, *(["B"] if b is not None else [])]
-    features: Pooled = {layer.node: [[] for _ in names] for layer in chosen}
-    units = _look(graph, nets, permutation, spec, batches, features, exemplars, report, b)
-    by_net = [[torch.cat(parts[number]) for parts in features.values()] for number in range(len(names))]
-    forms = dict(zip(names, represent_alike(by_net, debiased), strict=True))
+    features: Pooled = {layer.node: [[] for _ in nets] for layer in chosen}
+    units = _look(graph, nets, permutation, spec, batches, features, exemplars, report)
+    by_net = {name: [torch.cat(parts[at]) for parts in features.values()] for at, name in enumerate(nets)}
+    if b is not None:
+        by_net["B"] = read_layers(*b, batches, named_layers(b[0], [layer.name for layer in chosen]))
+    forms = dict(zip(by_net, represent_alike(list(by_net.values()), debiased), strict=True))
     pairs = {name: tuple(n if n in forms else "pi(B)" if n == "B" else n for n in pair) for name, pair in MAPS.items()}
     values = {pair: similarity(forms[pair[0]], forms[pair[1]]) for pair in {*pairs.values()} if forms.keys() >= {*pair}}
     maps = {}
@@ -140,18 +142,17 @@ def _look(
     features: Pooled,
     exemplars: int,
     report: Report | None,
-    b: Mapping[str, Tensor] | None = None,
 ) -> tuple[LayerUnits, ...]:
-    """One pass: fills `features` for the layers that it names, B's last, and gives the units' facts."""
+    """One pass: fills `features` for the layers that it names, and gives the units' facts."""
     if len(nets) < 2:
         raise InvalidRequest("Units are compared between two networks or more; name A and pi(B) first.")
     groups = groups_by_node(graph, spec)
     tallies = {layer.node: UnitTally(layer, exemplars) for layer in graph.layers if layer.node in groups}
     watched = [layer for layer in graph.layers if layer.node in features or layer.node in tallies]
-    tensors, seen = [*nets.values(), *([b] if b is not None else [])], 0
+    tensors, seen = list(nets.values()), 0
     for images, _ in batches.sized(min(BATCH, batches.size)):
         for layer, values in walk_together(graph, tensors, images, watched):
-            _count(layer, values, features, tallies, len(nets))
+            _count(layer, values, features, tallies)
         seen += len(images)
         (report or silent)("looking inside", seen / batches.count, f"{seen} of {batches.count} images")
     shares = receptive_shares(graph, tensors[0], batches.example(1))
@@ -161,10 +162,10 @@ def _look(
     )
 
 
-def _count(layer: Layer, values: list[Tensor], features: Pooled, tallies: dict[str, UnitTally], tallied: int) -> None:
+def _count(layer: Layer, values: list[Tensor], features: Pooled, tallies: dict[str, UnitTally]) -> None:
     means = [pooled(value, layer.dim) for value in values]
     if layer.node in features:
         for parts, mean in zip(features[layer.node], means, strict=True):
             parts.append(mean)
     if layer.node in tallies:
-        tallies[layer.node].add(values[:tallied], means[:tallied])
+        tallies[layer.node].add(values, means)

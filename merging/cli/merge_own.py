@@ -9,12 +9,10 @@ from merging.cli.images import need_batches
 from merging.cli.nets import Net, device_of
 from merging.cli.options import chosen_methods
 from merging.methods import letter
-from merging.problem import Corrector, Report
-from merging.results import LossCurve, MergeReport, Metrics
+from merging.problem import Report
+from merging.results import MergeReport, Metrics
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from merging.data import Batches
     from merging.merge import Prepared
 
@@ -26,6 +24,7 @@ def merge_own(
 
     Raises DataUnavailable without --data, and what a merge raises.
     """
+    from merging.analysis.merge_curves import merge_curves
     from merging.merge import prepare
     from merging.work.task_tools import arrays
     from merging.zoo.checkpoints import save_checkpoint
@@ -33,11 +32,12 @@ def merge_own(
     device = device_of(options)
     data = need_batches(options, nets[0], device)
     keys, settings = chosen_methods(options)
-    how: dict[str, Any] = {**keys, "settings": settings, "seed": options.seed, "report": report}
+    asked: dict[str, Any] = {**keys, "settings": settings, "seed": options.seed, "report": report}
     start = base.module(device) if base else None
-    prepared = prepare([net.module(device) for net in nets], base=start, data=data["train"], **how)
+    prepared = prepare([net.module(device) for net in nets], base=start, data=data["train"], **asked)
     two = len(nets) == 2
-    found = _curves(prepared, keys, data, options.points, report) if two else {}
+    how: dict[str, Any] = {"points": options.points, "correct": keys["correct"]}
+    found = merge_curves(prepared, data, part=lambda number, of, name: report, **how) if two else {}
     scores = {} if two else _scores(prepared, data)
     made_nets = {"merge.safetensors": prepared.merge().merged, "aligned.safetensors": prepared.problem.aligned[1]}
     made = {name: save_checkpoint(net.cpu(), architecture="", config={}, name=name) for name, net in made_nets.items()}
@@ -55,31 +55,3 @@ def _scores(prepared: Prepared, data: dict[str, Batches]) -> dict[str, dict[str,
     named = {letter(number): model for number, model in enumerate(prepared.problem.models)}
     named["merge"] = prepared.merge().merged
     return {name: {split: evaluate(net, images) for split, images in data.items()} for name, net in named.items()}
-
-
-def _curves(
-    prepared: Prepared, keys: dict[str, str], data: dict[str, Batches], points: int, report: Report
-) -> dict[str, dict[str, LossCurve]]:
-    """naive: from A to B.  aligned: from A to pi(B) as the method combines.  corrected: that, corrected."""
-    from merging.analysis.interpolation import curves
-
-    a, b = prepared.problem.models
-
-    straight = keys["combine"] == "average" and not prepared.alignment.maps
-    first, second = prepared.problem.aligned
-
-    def combined(net: nn.Module, weights: tuple[float, ...]) -> nn.Module:
-        return net if straight else prepared.combine(weights)
-
-    def corrected(net: nn.Module, weights: tuple[float, ...]) -> nn.Module:
-        return prepared.correct(combined(net, weights), weights)
-
-    how: dict[str, Any] = {"points": points, "report": report}
-    plain = None if straight else Corrector(combined)
-    found = {"naive": curves(a, b, data, **how)}
-    how["ends"] = {split: curve.ends for split, curve in found["naive"].items()}
-    found["aligned"] = curves(first, second, data, corrector=plain, **how)
-    if keys["correct"] != "none":
-        mended = curves(first, second, data, correct=keys["correct"], corrector=Corrector(corrected), **how)
-        found["corrected"] = mended
-    return found

@@ -152,7 +152,7 @@ def _measured(report: MergeReport) -> Row:
     if "test" in report.scores.get("merge", {}):
         accuracy = {name: splits["test"].accuracy for name, splits in report.scores.items()}
         parents = [value for name, value in accuracy.items() if len(name) == 1]
-        found |= {"naive_accuracy": accuracy["naive"], "parents_accuracy": sum(parents) / len(parents)}
+        found |= {"naive_accuracy": accuracy.get("naive", math.nan), "parents_accuracy": sum(parents) / len(parents)}
         found["ensemble_accuracy"] = report.ensemble["test"].accuracy
     curve = report.curves.get("corrected", report.curves.get("aligned", {})).get("test")
     if curve is not None:

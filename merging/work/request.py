@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from merging.analysis.picture_parts import PictureSettings
 from merging.errors import InvalidRequest, InvalidSetting
-from merging.methods import ROLES, find
+from merging.methods import ROLES, find, table
 from merging.settings import read_settings, settings_dict
 from merging.study import find_study
 from merging.work.request_checks import (
@@ -25,7 +25,7 @@ from merging.work.request_checks import (
     set_fields,
 )
 from merging.work.request_parts import Asked, ModelRef, canonical
-from merging.zoo.architectures.names import describe
+from merging.zoo.architectures.names import describe, differ_in_width
 from merging.zoo.dataset_facts import FACTS
 
 __all__ = ["DownloadRequest", "MergeRequest", "ModelRef", "PicturesRequest", "Request", "StudyRequest", "TrainRequest"]
@@ -78,11 +78,16 @@ class MergeRequest(Asked):
                 if needs
                 else "A base network is given, but no chosen method looks at one; leave it out."
             )
-        a = self.models[0]
+        a, wider = self.models[0], find("align", self.align).unequal_widths and len(self.models) == 2
         for b in self.checkpoints[1:]:
+            if wider and a.architecture == b.architecture and differ_in_width(a.config, b.config):
+                continue
             if (a.architecture, a.config) != (b.architecture, b.config):
+                wide = len(self.models) == 2 and differ_in_width(a.config, b.config)
+                able = [method.label for method in table("align").values() if method.unequal_widths and wide]
                 raise InvalidRequest(
                     f"{a.name} is {a.label} and {b.name} is {b.label}; only networks of one structure can be merged."
+                    + (f" {' or '.join(able)} takes other widths." if able else "")
                 )
 
     def _filled(self) -> dict[str, dict[str, Any]]:
@@ -94,6 +99,11 @@ class MergeRequest(Asked):
             chosen = find(role, getattr(self, role))
             filled[role] = settings_dict(read_settings(chosen.settings, self.settings.get(role)))
         return {role: values for role, values in filled.items() if values}
+
+    @property
+    def unequal(self) -> bool:
+        """Whether its networks differ in the widths of their hidden layers."""
+        return any(model.config != self.models[0].config for model in self.models)
 
     @property
     def checkpoints(self) -> tuple[ModelRef, ...]:
@@ -206,6 +216,10 @@ class StudyRequest(Asked):
         asked = find_study(self.study)
         set_fields(self, settings=settings_dict(read_settings(asked.settings, self.settings)), version=asked.version)
         check_whole(self, "seed")
+        if self.merge.unequal:
+            raise InvalidRequest(
+                f"{asked.label} compares networks unit by unit, and these differ in the widths of their layers."
+            )
         if asked.needs_data and not self.merge.data_sha256:
             raise InvalidRequest(f"{asked.label} needs images, and this merge was made without any.")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import nn
@@ -13,14 +12,14 @@ from torch import nn
 from merging import results
 from merging.analysis.activations import groups_by_node
 from merging.analysis.evaluation import ensemble, evaluate
-from merging.analysis.interpolation import curves
+from merging.analysis.merge_curves import merge_curves
 from merging.analysis.survey import Survey, analyse, unmeasured_units
 from merging.data import Batches
 from merging.errors import MergescopeError
 from merging.merge import Prepared, prepare
 from merging.methods import ROLES, find, letter
 from merging.permutation import named_tensors, with_tensors
-from merging.problem import Corrector, Report
+from merging.problem import Problem, Report
 from merging.results import LayerInfo, LossCurve, MergeReport, Metrics
 from merging.work.payload import Payload
 from merging.work.request import MergeRequest
@@ -48,13 +47,19 @@ NO_DATASET = (
 
 @dataclass(frozen=True)
 class Nets:
-    """The four networks one looks into, on their device. naive: the plain average of A and B, nothing aligned."""
+    """The networks one looks into, on their device. naive: the plain average of all, nothing aligned; None where
+    widths differ."""
 
     a: nn.Module
     b: nn.Module
     aligned: nn.Module
     merge: nn.Module
-    naive: nn.Module
+    naive: nn.Module | None
+
+    @property
+    def made(self) -> dict[str, nn.Module]:
+        """What there is of the naive average and the merge, by name."""
+        return {"merge": self.merge} if self.naive is None else {"naive": self.naive, "merge": self.merge}
 
 
 def merge_task(request: MergeRequest, payload: Payload, report: Report) -> dict[str, bytes]:
@@ -71,7 +76,7 @@ def merge_task(request: MergeRequest, payload: Payload, report: Report) -> dict[
     prepared = _prepared(request, payload, data, clock)
     models = prepared.problem.models
     nets = _nets(prepared)
-    found = _curves(request, prepared, nets, data, clock) if data and len(models) == 2 else {}
+    found = _curves(request, prepared, data, clock) if data and len(models) == 2 else {}
     scores = _scores(models, nets, data, found, clock)
     together = {split: ensemble(models, images) for split, images in data.items()}
     survey = _survey(prepared, nets, data, clock)
@@ -126,39 +131,28 @@ def _missing(request: MergeRequest, data: Mapping[str, Batches]) -> str:
 
 def _nets(prepared: Prepared) -> Nets:
     problem = prepared.problem
-    average = find("combine", "average")
-    shares = (1 / len(problem.models),) * len(problem.models)
-    plain = average.run(replace(problem, aligned=problem.models), average.settings())(shares)
-    naive = with_tensors(problem.models[0], plain)
     merged = prepared.merge().merged
     check_finite(merged, "The merge")
-    return Nets(problem.models[0], problem.models[1], problem.aligned[1], merged, naive)
+    return Nets(problem.models[0], problem.models[1], problem.aligned[1], merged, _naive(problem))
+
+
+def _naive(problem: Problem) -> nn.Module | None:
+    if problem.structures:
+        return None
+    average, count = find("combine", "average"), len(problem.models)
+    plain = average.run(replace(problem, aligned=problem.models), average.settings())((1 / count,) * count)
+    return with_tensors(problem.models[0], plain)
 
 
 def _curves(
-    request: MergeRequest, prepared: Prepared, nets: Nets, data: Mapping[str, Batches], clock: Clock
+    request: MergeRequest, prepared: Prepared, data: Mapping[str, Batches], clock: Clock
 ) -> dict[str, dict[str, LossCurve]]:
-    """naive: straight from A to B.  aligned: from A to pi(B) as the method combines.  corrected: that, corrected."""
-    wanted = 2 + (request.correct != "none")
-    points = request.points
-    found = {"naive": curves(nets.a, nets.b, data, points=points, report=clock.part("curve", 0, wanted, "naive"))}
-    ends = {split: curve.ends for split, curve in found["naive"].items()}
-    straight = request.combine == "average" and not prepared.alignment.maps
-    first, second, *_ = prepared.problem.aligned
+    """Raises MergescopeError where a loss is not a number."""
 
-    def combined(net: nn.Module, weights: tuple[float, ...]) -> nn.Module:
-        return net if straight else prepared.combine(weights)
+    def part(number: int, of: int, name: str) -> Report:
+        return clock.part("curve", number, of, name)
 
-    def corrected(net: nn.Module, weights: tuple[float, ...]) -> nn.Module:
-        return prepared.correct(combined(net, weights), weights)
-
-    plain = None if straight else Corrector(combined)
-    part = clock.part("curve", 1, wanted, "aligned")
-    found["aligned"] = curves(first, second, data, points=points, corrector=plain, ends=ends, report=part)
-    if request.correct != "none":
-        how: dict[str, Any] = {"correct": request.correct, "corrector": Corrector(corrected), "ends": ends}
-        part = clock.part("curve", 2, wanted, "corrected")
-        found["corrected"] = curves(first, second, data, points=points, report=part, **how)
+    found = merge_curves(prepared, data, points=request.points, correct=request.correct, part=part)
     for name, splits in found.items():
         for curve in splits.values():
             if not (curve.loss == curve.loss).all():
@@ -175,10 +169,12 @@ def _scores(
 ) -> dict[str, dict[str, Metrics]]:
     """Metrics of every model, the naive average and the merge by split; read off the curves where there are any."""
     if curves_found:
-        half = {"naive": curves_found["naive"], "merge": curves_found.get("corrected", curves_found["aligned"])}
-        ends = {name: {split: c.ends[k] for split, c in half["naive"].items()} for k, name in enumerate("AB")}
+        merge = curves_found.get("corrected", curves_found["aligned"])
+        half = {"naive": curves_found["naive"]} if "naive" in curves_found else {}
+        half["merge"] = merge
+        ends = {name: {split: c.ends[k] for split, c in merge.items()} for k, name in enumerate("AB")}
         return ends | {name: {split: c.at_middle for split, c in splits.items()} for name, splits in half.items()}
-    named = {letter(number): model for number, model in enumerate(models)} | {"naive": nets.naive, "merge": nets.merge}
+    named = {letter(number): model for number, model in enumerate(models)} | nets.made
     found: dict[str, dict[str, Metrics]] = {}
     for number, (name, net) in enumerate(named.items() if data else ()):
         clock("evaluating", number / len(named), name)
@@ -191,10 +187,10 @@ def _survey(prepared: Prepared, nets: Nets, data: Mapping[str, Batches], clock: 
     if not data:
         return Survey({}, unmeasured_units(problem.graph, moved, problem.spec))
     clock("similarity", 0.0, "comparing layers and units")
-    shown = {"A": nets.a, "pi(B)": nets.aligned, "merge": nets.merge, "naive": nets.naive}
+    shown = {"A": nets.a, "pi(B)": nets.aligned, "merge": nets.merge, **nets.made}
     first = replace(data["test"], order=torch.arange(min(INSIDE, data["test"].count)))
     tensors = {name: named_tensors(net) for name, net in shown.items()}
-    b = named_tensors(nets.b) if prepared.alignment.maps and not problem.structures else None
+    b = (problem.structure(1)[0], named_tensors(nets.b)) if prepared.alignment.maps else None
     return analyse(problem.graph, tensors, moved, problem.spec, first, b=b, report=clock.part("similarity", 0, 1))
 
 
@@ -209,8 +205,10 @@ def _layers(prepared: Prepared) -> tuple[LayerInfo, ...]:
 
 def _networks(request: MergeRequest, nets: Nets) -> dict[str, bytes]:
     a, b = request.models[:2]
-    return {
+    found = {
         "merge.safetensors": checkpoint(nets.merge, a, f"Merge of {names_of(request.models)}"),
-        "aligned.safetensors": checkpoint(nets.aligned, b, f"{b.name}, units re-ordered"),
-        "naive.safetensors": checkpoint(nets.naive, a, f"Plain average of {names_of(request.models)}"),
+        "aligned.safetensors": checkpoint(nets.aligned, a, f"{b.name}, units re-ordered"),
     }
+    if nets.naive is not None:
+        found["naive.safetensors"] = checkpoint(nets.naive, a, f"Plain average of {names_of(request.models)}")
+    return found

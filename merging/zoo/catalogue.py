@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from merging.errors import CheckpointError
-from merging.zoo.architectures.names import describe
+from merging.zoo.architectures.names import describe, differ_in_width
 from merging.zoo.dataset_facts import FACTS
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "zoo"
@@ -148,17 +148,21 @@ def uploaded(facts: Mapping[str, Any], data: bytes, *, owner: str, created: floa
     return _told({**told, "source": source, "owner": owner, "created": created})
 
 
-def compatible(a: Entry, b: Entry) -> str:
-    """Why the two cannot be merged, in one sentence; "" where they can."""
+def compatible(a: Entry, b: Entry, *, unequal_widths: bool = False) -> str:
+    """Why the two cannot be merged, in one sentence; "" where they can.
+
+    unequal_widths: whether the method maps units, so that hidden layers may be wider in one than in the other.
+    """
+    wider = unequal_widths and differ_in_width(a.config, b.config)
     if a.sha256 == b.sha256:
         return f"Both are the same file ({a.name}): pick two different checkpoints."
     if a.architecture != b.architecture:
         return f"A is {a.label} and B is {b.label}: only networks of one architecture can be merged."
     for key in a.config.keys() & b.config.keys():
-        if a.config[key] != b.config[key]:
+        if a.config[key] != b.config[key] and not wider:
             first, second = (_size(entry.config[key]) for entry in (a, b))
             return f"A and B differ in their {_WORDS.get(key, key)}: {first} and {second}."
-    if a.parameters != b.parameters:
+    if a.parameters != b.parameters and not wider:
         return f"A has {a.parameters:,} parameters and B {b.parameters:,}: they are not built alike."
     if a.dataset and b.dataset and a.dataset != b.dataset:
         first, second = (FACTS[entry.dataset].label if entry.dataset in FACTS else entry.dataset for entry in (a, b))

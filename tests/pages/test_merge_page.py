@@ -192,3 +192,26 @@ def test_a_finished_run_is_the_same_after_a_restart(ledger, open_page):
     run = done(ledger)
     first = [metric.value for metric in open_page(run=run[:12]).metric]
     assert [metric.value for metric in open_page(run=run[:12]).metric] == first
+
+
+def test_unequal_widths_run_by_the_method_that_maps_units(ledger, open_page):
+    app = open_page()
+    app.selectbox(key="form_b").set_value("fashion-mlp-128-s0").run()
+    assert "Optimal transport can, under Align." in texts(app, "warning")
+    app.selectbox(key="align").set_value("optimal-transport").run()
+    assert not texts(app, "warning")
+    press(app, "Run merge")
+    (job,) = ledger.jobs(kind="merge")
+    assert [model["config"]["widths"][0] for model in job.request["models"]] == [512, 128]
+
+
+def test_a_method_that_needs_images_is_not_promised_without_them(ledger, open_page, monkeypatch):
+    monkeypatch.delenv("MERGESCOPE_DATA", raising=False)
+    app = open_page()
+    for name in "ab":
+        app.selectbox(key=f"form_{name}").set_value(f"cifar-cnn-s{'ab'.index(name)}").run()
+    assert "will run without curves" in texts(app, "info")
+    app.selectbox(key="correct").set_value("repair").run()
+    assert "REPAIR cannot do without" in texts(app, "warning")
+    run = next(button for button in app.button if button.label == "Run merge")
+    assert run.disabled

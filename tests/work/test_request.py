@@ -16,6 +16,7 @@ from merging.work.request import (
     MergeRequest,
     ModelRef,
     PicturesRequest,
+    StudyRequest,
     TrainRequest,
     from_json,
 )
@@ -147,8 +148,18 @@ def test_a_training_keeps_its_bounds(wrong):
 def test_only_networks_of_one_structure_can_be_asked_for():
     a, _ = mlps()
     other = dataclasses.replace(a, config={**a.config, "widths": [4]})
-    with pytest.raises(InvalidRequest, match="only networks of one structure"):
+    with pytest.raises(InvalidRequest, match=r"only networks of one structure can be merged\.$"):
         merge_request(models=(a, other))
+    wider = dataclasses.replace(a, config={**a.config, "widths": [9, 9, 9]})
+    with pytest.raises(InvalidRequest, match="Optimal transport takes other widths"):
+        merge_request(models=(a, wider))
+    asked = merge_request(models=(a, wider), align="optimal-transport")
+    assert asked.unequal and not merge_request().unequal
+    assert from_json(asked.to_json()) == asked
+    with pytest.raises(InvalidRequest, match="unit by unit"):
+        StudyRequest(asked, "why")
+    with pytest.raises(InvalidRequest, match="one structure"):
+        merge_request(models=(a, wider, a), align="optimal-transport")
 
 
 @pytest.mark.parametrize(

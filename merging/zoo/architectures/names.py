@@ -30,6 +30,16 @@ NAMES: dict[str, Name] = {
 }
 
 
+WIDTHS = ("widths", "width", "hidden")  # entries of a configuration that say how wide hidden layers are
+
+
+def differ_in_width(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two configurations of one architecture differ in nothing but how wide their hidden layers are."""
+    if a == b or a.keys() != b.keys():
+        return False
+    return all(a[key] == b[key] or (key in WIDTHS and _sizes(a[key]) == _sizes(b[key])) for key in a)
+
+
 def describe(architecture: str, config: Mapping[str, Any]) -> str:
     """The label with what the configuration adds, such as "MLP 3×512" or "Plain CNN 32-64-128-256 + BN".
 
@@ -41,6 +51,11 @@ def describe(architecture: str, config: Mapping[str, Any]) -> str:
         label += f" {_widths(architecture, widths)}"
     norm = {"batch": " + BN", "layer": " + LN"}.get(str(config.get("norm", "none")), "")
     return label + (norm if architecture in ("cnn", "resnet") else "")
+
+
+def _sizes(value: Any) -> int:
+    """How many widths an entry lists; 0 for one number."""
+    return len(value) if isinstance(value, list | tuple) else 0
 
 
 def _widths(architecture: str, widths: list[int]) -> str:

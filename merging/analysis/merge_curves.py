@@ -1,0 +1,53 @@
+"""The curves of one merge: straight from A to B, from A to pi(B) as its method combines them, and that, corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from merging.analysis.evaluation import evaluate
+from merging.analysis.interpolation import curves
+from merging.data import Batches
+from merging.merge import Prepared
+from merging.problem import Corrector, Report
+from merging.results import LossCurve
+
+Part = Callable[[int, int, str], Report]  # (number, of, name) -> the Report of that piece of the work
+
+
+def merge_curves(
+    prepared: Prepared, data: Mapping[str, Batches], *, points: int, correct: str, part: Part
+) -> dict[str, dict[str, LossCurve]]:
+    """ "naive", "aligned" and, where `correct` is not "none", "corrected" -> split -> LossCurve, of two networks.
+
+    data: split -> images.  Networks of unequal widths have no straight line between them, and so no "naive".
+    Raises what `interpolation.curves` does.
+    """
+    (a, b), (first, second) = prepared.problem.models, prepared.problem.aligned
+    straight = prepared.method.key == "average" and not prepared.alignment.maps
+    unequal = bool(prepared.problem.structures)
+    wanted = 1 + (not unequal) + (correct != "none")
+
+    def combined(net: nn.Module, weights: tuple[float, ...]) -> nn.Module:
+        return net if straight else prepared.combine(weights)
+
+    def corrected(net: nn.Module, weights: tuple[float, ...]) -> nn.Module:
+        return prepared.correct(combined(net, weights), weights)
+
+    found = {}
+    if unequal:
+        ends = {split: (evaluate(a, images), evaluate(b, images)) for split, images in data.items()}
+    else:
+        found["naive"] = curves(a, b, data, points=points, report=part(0, wanted, "naive"))
+        ends = {split: curve.ends for split, curve in found["naive"].items()}
+    how: dict[str, Any] = {"points": points, "ends": ends}
+    plain, told = None if straight else Corrector(combined), part(len(found), wanted, "aligned")
+    found["aligned"] = curves(first, second, data, corrector=plain, report=told, **how)
+    if correct != "none":
+        told = part(len(found), wanted, "corrected")
+        found["corrected"] = curves(
+            first, second, data, correct=correct, corrector=Corrector(corrected), report=told, **how
+        )
+    return found

@@ -1,0 +1,97 @@
+"""The numbers of a report of two networks that its words depend on, and the thresholds that decide between words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from merging.methods import table
+from merging.results import LossCurve, MergeReport
+
+CONNECTED = 0.02  # fall of accuracy on the way: what Frankle et al. 2020 call stable
+PARTLY = 0.10  # up to this fall the path is damaged but not destroyed
+GUESSING = 1.5  # times the accuracy of guessing: parents below it have learnt next to nothing
+
+
+def fall_of(curve: LossCurve) -> float:
+    """The largest fall of accuracy, as a share of the images; below the chord, so that parents' difference is none."""
+    return curve.barrier("accuracy", above="chord").height
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The numbers of a report that its words depend on."""
+
+    report: MergeReport
+
+    @cached_property
+    def split(self) -> str:
+        """Test images where there are some."""
+        splits = self.report.curves["aligned" if self.unequal else "naive"]
+        return "test" if "test" in splits else next(iter(splits))
+
+    @property
+    def unequal(self) -> bool:
+        """Whether the nets differ in width, so that there is no straight line between them."""
+        return "naive" not in self.report.curves
+
+    @cached_property
+    def naive(self) -> LossCurve:
+        """The straight line from A to B; the merge's own path where there is none."""
+        return self.report.curves["naive"][self.split] if not self.unequal else self.final
+
+    @cached_property
+    def aligned(self) -> LossCurve:
+        """The path to pi(B), nothing corrected; the straight line where nothing was aligned."""
+        kind = "aligned" if "aligned" in self.report.curves else "naive"
+        return self.report.curves[kind][self.split]
+
+    @cached_property
+    def final(self) -> LossCurve:
+        """The merge's own path: the corrected one where there is one."""
+        return self.report.curves["corrected"][self.split] if self.corrected else self.aligned
+
+    @property
+    def corrected(self) -> bool:
+        """Whether the merge was corrected."""
+        return "corrected" in self.report.curves
+
+    @property
+    def moved(self) -> bool:
+        """Whether any unit of B found another place."""
+        return any(moved for _, moved in self.report.groups.values())
+
+    @property
+    def mapped(self) -> bool:
+        """Whether units were mixed by maps, which change what the networks compute, and not only re-ordered."""
+        method = table("align").get(self.report.request.get("align", ""))
+        return method is not None and not method.permutes
+
+    @property
+    def straight(self) -> bool:
+        """Whether the merge's path is the straight line from A to pi(B)."""
+        return self.report.request.get("combine", "average") == "average"
+
+    @property
+    def path(self) -> str:
+        """What the merge's path is called."""
+        return "straight line" if self.straight else "path"
+
+    @property
+    def parents(self) -> tuple[float, float]:
+        """Accuracies of A and B, 0..1."""
+        first, second = self.naive.ends
+        return first.accuracy, second.accuracy
+
+    @property
+    def status(self) -> str:
+        """The path in two words at most."""
+        fall = fall_of(self.final)
+        return "connected" if fall <= CONNECTED else "partly connected" if fall <= PARTLY else "not connected"
+
+    @property
+    def guessing(self) -> bool:
+        """Whether a parent is hardly better than guessing; False where the number of classes is not known."""
+        models = self.report.request.get("models") or [{}]
+        classes = len(models[0].get("classes") or ())
+        return classes > 1 and min(self.parents) < GUESSING / classes
