@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from merging import results
-from merging.errors import DataUnavailable, InvalidSetting
+from merging.errors import DataUnavailable, InvalidRequest, InvalidSetting
 from merging.problem import Report, silent
 from merging.settings import NoSettings
 
@@ -34,9 +34,9 @@ class Subject:
     """A finished merge, as a study is given it.
 
     nets: "A", "B", "pi(B)" (B in the merge's units), "naive" (the plain average of all, nothing aligned), "average" (of
-    A and pi(B), nothing corrected), "merge".  partner: the permutation that made pi(B), group -> (units,) int64; the
-    nearest one where units were mixed.  exact: whether pi(B) is B re-ordered.  data: "train" and "test" images, {}
-    where there are none.  seed: of all that a study draws.
+    A and pi(B), nothing corrected), "merge", and "C" where a network beside them was named.  partner: the permutation
+    that made pi(B), group -> (units,) int64; the nearest one where units were mixed.  exact: whether pi(B) is B
+    re-ordered.  data: "train" and "test" images, {} where there are none.  seed: of all that a study draws.
     """
 
     nets: Mapping[str, nn.Module]
@@ -53,6 +53,12 @@ class Subject:
         if split not in self.data:
             raise DataUnavailable("This needs images of the data set, which are not on the machine that runs it.")
         return self.data[split].sample(count, self.seed)
+
+    def need(self, *names: str) -> None:
+        """Raises InvalidRequest where a network of these names is not there: "C" must be named beside the merge."""
+        for name in names:
+            if name not in self.nets:
+                raise InvalidRequest(f"There is no network {name} beside the merged ones; name one of their structure.")
 
     def part(self, start: float, end: float) -> Report:
         """A Report for the piece of the study from share `start` to share `end` (0..1)."""

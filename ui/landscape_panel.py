@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import streamlit as st
 
 from merging.figures import numbers
@@ -11,7 +12,8 @@ from merging.results import Metric
 from merging.studies.landscape import Landscape
 from ui.chosen import Chosen
 from ui.look import draw
-from ui.study import studied
+from ui.progress import plain
+from ui.study import choose_other, studied
 
 METRICS: dict[Metric, str] = {"accuracy": "Accuracy", "loss": "Loss"}
 FINE = {"21 a side": 21, "41 a side (four times as long)": 41}
@@ -25,11 +27,13 @@ def landscape_panel(found: Chosen) -> None:
             bind="query-params",
         )  # fmt: skip
         fine = st.selectbox("Points", list(FINE), key="points a side", width=260)
-    plane: Landscape | None = studied(found, "landscape", {"resolution": FINE[fine]}, button="Measure the plane")
+        third = choose_other(found, "Third corner", "π(B)", "third corner")
+    settings = {"resolution": FINE[fine]}
+    plane: Landscape | None = studied(found, "landscape", settings, button="Measure the plane", other=third)
     if plane is None:
         return
     draw(landscape_figure(plane, metric), f"plane {metric}", f"plane-{metric}", width="stretch")
-    st.markdown(in_words(plane))
+    st.markdown(in_words(plane) if third is None else through_three(plane, third.name))
     measured = numbers.count(int(plane.measured.sum()))
     st.caption(
         f"{measured} of {numbers.count(plane.measured.size)} points measured on {numbers.count(plane.images)} test "
@@ -39,6 +43,17 @@ def landscape_panel(found: Chosen) -> None:
     if found.report is not None and curves_of(found.report, "test"):
         st.markdown("**The two lines of the plane as curves**")
         draw(curve_figure(found.report, metric), "line in the plane", f"line-{metric}", width="stretch")
+
+
+def through_three(plane: Landscape, name: str) -> str:
+    """What a plane through three networks shows, in two sentences. name: of the third one."""
+    points = {key: numbers.accuracy(point[4]) for key, point in plane.points.items()}
+    apart = float(np.hypot(*plane.points["C"][:2]))
+    return (
+        f"C is {plain(name)}, right on {points['C']} (A {points['A']}, B {points['B']}), {apart:.1f} from A. Half-way "
+        f"between A and B lies their naive average ({points['naive']}); the merge is marked where the plane comes "
+        "nearest to it."
+    )
 
 
 def in_words(plane: Landscape) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from merging.figures.similarity import heatmap
-from merging.studies.similarity import PAIRS, Similarities
+from merging.studies.similarity import BESIDE, PAIRS, Similarities
 from ui.chosen import Chosen
 from ui.look import draw
 from ui.similarity_panel import spelled
-from ui.study import studied
+from ui.study import choose_other, studied
 
 NAMES = {"pi(B)": "π(B)", "merge": "the merge", "average": "the aligned average", "naive": "the naive average"}
 READ = {"pooled": "averaged over positions", "flattened": "position by position"}
@@ -18,10 +18,15 @@ READ = {"pooled": "averaged over positions", "flattened": "position by position"
 def measures_panel(found: Chosen) -> None:
     """Two maps side by side: CKA, and the measure one chooses."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        pair = st.selectbox("Networks", PAIRS, index=1, format_func=in_words, key="networks", width=280)
+        third = choose_other(found, "Another network, C", "none", "network beside")
+        pairs = PAIRS if third is None else (*BESIDE, *PAIRS)
+        first = 1 if third is None else 0
+        pair = st.selectbox("Networks", pairs, first, format_func=in_words, key=f"networks {first}", width=280)
         read = st.selectbox("Convolutions", list(READ), format_func=READ.__getitem__, key="convolutions", width=220)
     settings = {"pair": pair, "treatment": read}
-    measured: Similarities | None = studied(found, "similarity", settings, button="Compare by every measure")
+    beside = third if pair in BESIDE else None
+    button = "Compare by every measure"
+    measured: Similarities | None = studied(found, "similarity", settings, button=button, other=beside)
     if measured is None:
         return
     others = [key for key in measured.maps if key != "cka"]

@@ -11,25 +11,33 @@ from merging.errors import InvalidRequest
 from merging.figures import numbers
 from merging.study import find_study, load_finding
 from merging.work.ledger_jobs import Job
-from merging.work.request import StudyRequest
+from merging.work.request import ModelRef, StudyRequest
+from merging.zoo.catalogue import Entry, compatible
 from ui.chosen import Chosen, request_of
 from ui.downloads import lacks_networks, make_here
 from ui.progress import failure, watch
-from ui.state import ledger, owner
+from ui.state import entries, ledger, owner
 
 
 def studied(
-    found: Chosen, key: str, settings: dict[str, Any] | None = None, *, button: str = "Measure", at_once: bool = False
+    found: Chosen,
+    key: str,
+    settings: dict[str, Any] | None = None,
+    *,
+    button: str = "Measure",
+    at_once: bool = False,
+    other: Entry | None = None,
 ) -> Any | None:
     """The finding of study `key` of the chosen run; None after saying what there is instead.
 
     settings: the study's own, as for `StudyRequest`.  button: the word on the button that asks for it.  at_once: ask
-    without a button (what was clicked before was the wish).
+    without a button (what was clicked before was the wish).  other: a network beside the merged ones.
     """
     if found.job is None:
         return None
     try:
-        request = StudyRequest(request_of(found.job), key, settings or {})
+        beside = ModelRef.of(other) if other else None
+        request = StudyRequest(request_of(found.job), key, settings or {}, other=beside)
     except InvalidRequest as error:
         st.info(str(error), icon=":material/image_not_supported:")
         return None
@@ -47,6 +55,21 @@ def studied(
         failure(job)
     _offer(found.job, request, "Try again" if job is not None and job.state == "failed" else button)
     return None
+
+
+def choose_other(found: Chosen, label: str, nobody: str, key: str) -> Entry | None:
+    """A menu of the networks that fit the run's but were not merged; None for `nobody`."""
+    merged = request_of(found.job).models if found.job is not None else ()
+    every = entries()
+    first = next((entry for entry in every.values() if merged and entry.sha256 == merged[0].sha256), None)
+    taken = {model.sha256 for model in merged}
+    fitting = {
+        id: entry
+        for id, entry in every.items()
+        if first is not None and entry.sha256 not in taken and not compatible(first, entry)
+    }
+    names = {"": nobody, **{id: entry.name for id, entry in fitting.items()}}
+    return every.get(st.selectbox(label, list(names), format_func=names.__getitem__, key=key, width=300))
 
 
 def known(found: Chosen, key: str, settings: dict[str, Any] | None = None) -> Any | None:

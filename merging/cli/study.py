@@ -32,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", metavar="NET", help="what the networks were trained from; see `methods`")
     add_methods(parser, align="weight-matching")
     parser.add_argument("--with", action="append", metavar="NAME=VALUE", dest="asked", help="settings of the study")
+    parser.add_argument("--other", metavar="NET", help="a network beside the merged ones, for landscape and similarity")
     add_data(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="the finding as JSON (default STUDY.json)")
     add_machine(parser)
@@ -53,11 +54,13 @@ def run(options: argparse.Namespace, report: Report) -> None:
         )
     settings = read_texts(asked.settings, read_pairs(options.asked, "--with"))
     wanted = merge.request_of(options, nets, base)
-    request = StudyRequest(wanted, options.study, settings, options.seed)
+    other = read_net(options.other, options) if options.other else None
+    request = StudyRequest(wanted, options.study, settings, options.seed, other=other.ref if other else None)
     images, device = read_images(options, nets[0]), device_of(options)
     data = tuple(net.data for net in (*nets, *([base] if base else [])))
     made = tasks.run("merge", Payload(wanted.to_json(), data, images, device, options.threads), report)
-    payload = Payload(request.to_json(), data, images, device, options.threads, made)
+    read = (*data, other.data) if other else data
+    payload = Payload(request.to_json(), read, images, device, options.threads, made)
     finding = load_finding(tasks.run("study", payload, report)["finding"])
     text = results.to_json(finding)
     if options.json:

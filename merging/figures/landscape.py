@@ -6,11 +6,12 @@ import numpy as np
 import plotly.graph_objects as go
 
 from merging.figures import numbers
-from merging.figures.palette import STYLES, figure
+from merging.figures.palette import STYLES, Style, figure
 from merging.studies.landscape import Landscape
 
-NAMES = {"A": "A", "B": "B", "pi(B)": "π(B)", "naive": "naive average", "merge": "merge"}
-PLACES = {"A": "bottom left", "B": "bottom right", "pi(B)": "top center", "naive": "bottom center", "merge": "top left"}
+NAMES = {"A": "A", "B": "B", "pi(B)": "π(B)", "C": "C", "naive": "naive average", "merge": "merge"}
+PLACES = {"A": "bottom left", "B": "bottom right", "naive": "bottom center", "merge": "top left"}
+THIRD = Style("#CC79A7", "solid", "triangle-up", "C")
 CEILING = 4.0  # of the loss, in its median: beyond, a plane is one dark wall
 
 
@@ -26,7 +27,7 @@ def landscape_figure(found: Landscape, metric: str) -> go.Figure:
         for name, point in found.points.items()
     ]
     fig = figure(
-        f"{title} on the plane of weights through A, B and π(B): {', '.join(parts)}.",
+        f"{title} on the plane of weights through {_corners(found)}: {', '.join(parts)}.",
         height=560,
         x={"title": "distance in weights from A towards B", "constrain": "domain"},
         y={"title": "distance in weights, orthogonal", "scaleanchor": "x", "scaleratio": 1, "constrain": "domain"},
@@ -48,22 +49,27 @@ def landscape_figure(found: Landscape, metric: str) -> go.Figure:
     return fig
 
 
+def _corners(found: Landscape) -> str:
+    return "A, B and C" if "C" in found.points else "A, B and π(B)"
+
+
 def _add_marks(fig: go.Figure, found: Landscape) -> None:
     """The two lines from A, and the networks."""
-    for end, style in (("B", STYLES["naive"]), ("pi(B)", STYLES["aligned"])):
+    third = "C" if "C" in found.points else "pi(B)"
+    for end, style in (("B", STYLES["naive"]), (third, STYLES["aligned" if third == "pi(B)" else "naive"])):
         (x0, y0), (x1, y1) = found.points["A"][:2], found.points[end][:2]
         fig.add_scatter(
             x=[x0, x1], y=[y0, y1], mode="lines", line={"color": "white", "dash": style.dash, "width": 2},
             hoverinfo="skip", meta=f"line {end}",
         )  # fmt: skip
     for name, (x, y, off, loss, accuracy) in found.points.items():
-        style = STYLES[name]
+        style = STYLES.get(name, THIRD)
         fig.add_scatter(
             x=[x],
             y=[y],
             mode="markers+text",
             text=[f"<b>{NAMES[name]}</b>"],
-            textposition=PLACES[name],
+            textposition=PLACES.get(name, "top center"),
             textfont={"color": "white", "shadow": "0 0 4px black, 0 0 4px black"},
             marker={**style.marker(13), "line": {"width": 1.5, "color": "white"}},
             hovertemplate=f"{NAMES[name]}: loss {numbers.loss(loss)}, accuracy {numbers.accuracy(accuracy)}"

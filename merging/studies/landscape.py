@@ -1,4 +1,4 @@
-"""The loss landscape on the plane through A, B and pi(B)."""
+"""The loss landscape on the plane through A, B and pi(B), or any third network of their structure."""
 
 from __future__ import annotations
 
@@ -40,19 +40,20 @@ class LandscapeSettings:
     reset: bool = setting(
         True,
         label="Reset BatchNorm",
-        help="Take BatchNorm's statistics anew at every point but A, B and π(B); else they are interpolated.",
+        help="Take BatchNorm's statistics anew at every point but the corners; else they are interpolated.",
     )
 
 
 @study(
     "landscape",
     label="Loss landscape",
-    summary="The loss and the accuracy on the plane of weights through A, B and π(B).",
+    summary="The loss and the accuracy on the plane of weights through A, B and π(B), or another network.",
     source="Garipov et al.: Loss Surfaces, Mode Connectivity, and Fast Ensembling of DNNs (NeurIPS 2018)",
     settings=LandscapeSettings,
 )
 def landscape(subject: Subject, settings: LandscapeSettings) -> Landscape:
-    """The plane of A, B and pi(B), with the merge and the naive average marked where they lie nearest to."""
+    """The plane of A, B and pi(B), or of A, B and C where that is named, with the merge and the naive average marked
+    where they lie nearest to."""
     from merging.analysis.evaluation import evaluate
     from merging.analysis.plane import surface
     from merging.batch_norm import batch_norms
@@ -61,10 +62,16 @@ def landscape(subject: Subject, settings: LandscapeSettings) -> Landscape:
     nets, data = subject.nets, subject.images(settings.images)
     normed = bool(batch_norms(nets["A"]))
     train = subject.images(settings.images, "train") if settings.reset and normed else None
-    corners = [nets[name] for name in ("A", "B", "pi(B)")]
-    found, values = surface(corners, data, resolution=settings.resolution, reset=train, report=subject.part(0.0, 0.97))
+    corners = ("A", "B", "C" if "C" in nets else "pi(B)")
+    found, values = surface(
+        [nets[name] for name in corners],
+        data,
+        resolution=settings.resolution,
+        reset=train,
+        report=subject.part(0.0, 0.97),
+    )
     points = {}
-    for name in ("A", "B", "pi(B)", "naive", "merge"):
+    for name in (*corners, "naive", "merge"):
         measured = evaluate(nets[name], data)
         points[name] = (*found.place(named_tensors(nets[name])), measured.loss, measured.accuracy)
     treatment = "statistics reset at every point" if train is not None else "statistics interpolated like weights"

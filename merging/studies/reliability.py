@@ -9,7 +9,7 @@ import numpy as np
 from merging.analysis.reliability_parts import CellEvidence
 from merging.results import saved
 from merging.settings import setting
-from merging.studies.similarity import FLATTENED, PAIRS, WHY, reasons
+from merging.studies.similarity import BESIDE, FLATTENED, PAIRS, WHY, reasons
 from merging.study import Subject, study
 
 HEAVY = 0.25  # of all squared length: a single image with more decides the value
@@ -51,7 +51,7 @@ class Reliability(CellEvidence):
 class ReliabilitySettings:
     """Which cell of which map."""
 
-    pair: str = setting("A-pi(B)", choices=PAIRS, label="Networks", help="Row and column of the map.")
+    pair: str = setting("A-pi(B)", choices=(*PAIRS, *BESIDE), label="Networks", help="Row and column of the map.")
     row: str = setting("", label="Row's layer", help="Torch name; the first layer if empty.")
     column: str = setting("", label="Column's layer", help="Torch name; the row's if empty.")
     treatment: str = setting(
@@ -77,6 +77,7 @@ def reliability(subject: Subject, settings: ReliabilitySettings) -> Reliability:
     flat = settings.treatment == "flattened"
     data = subject.images(min(settings.images, FLATTENED) if flat else settings.images)
     names = settings.pair.partition("-")[::2]
+    subject.need(*names)
     row = subject.graph.layer(settings.row) if settings.row else subject.graph.layers[0]
     layers = (row, subject.graph.layer(settings.column) if settings.column else row)
     features = [

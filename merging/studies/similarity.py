@@ -11,6 +11,7 @@ from merging.settings import setting
 from merging.study import Subject, study
 
 PAIRS = ("A-B", "A-pi(B)", "A-merge", "B-merge", "A-average", "B-average", "A-naive", "B-naive")
+BESIDE = ("A-C", "B-C")  # with a network that was not merged: what another seed alone makes of a layer
 FLATTENED = 512  # images: a layer's n x n Gram and its features are held at once
 APART = 0.3  # by which CKA may differ from neighbours, Procrustes, or itself without the top 1 %, and still be trusted
 FIRST = 0.8  # share of the variance in one direction from which CKA is that direction's alone
@@ -42,7 +43,7 @@ class Similarities:
 class SimilaritySettings:
     """Which pair, read how, on how many images."""
 
-    pair: str = setting("A-pi(B)", choices=PAIRS, label="Networks", help="Rows and columns of the maps.")
+    pair: str = setting("A-pi(B)", choices=(*PAIRS, *BESIDE), label="Networks", help="Rows and columns of the maps.")
     treatment: str = setting(
         "pooled",
         choices=("pooled", "flattened"),
@@ -89,6 +90,7 @@ def similarity(subject: Subject, settings: SimilaritySettings) -> Similarities:
     count = min(settings.images, FLATTENED) if settings.treatment == "flattened" else settings.images
     data, flat = subject.images(count), settings.treatment == "flattened"
     row, _, column = settings.pair.partition("-")
+    subject.need(row, column)
     sides = [
         [Side(x) for x in read_layers(subject.graph, named_tensors(subject.nets[name]), data, flat=flat)]
         for name in (row, column)

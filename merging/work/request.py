@@ -202,13 +202,17 @@ class DownloadRequest(Asked):
 
 @dataclass(frozen=True)
 class StudyRequest(Asked):
-    """Ask a study's question of a merge that was made. settings: the study's own, filled up with its defaults."""
+    """Ask a study's question of a merge that was made. settings: the study's own, filled up with its defaults.
+
+    other: a network "C" beside those that were merged, of their structure, for studies that take one.
+    """
 
     merge: MergeRequest
     study: str
     settings: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     version: int = 0
+    other: ModelRef | None = None
     kind: ClassVar[str] = "study"
     VERSION: ClassVar[int] = 1
 
@@ -220,13 +224,19 @@ class StudyRequest(Asked):
             raise InvalidRequest(
                 f"{asked.label} compares networks unit by unit, and these differ in the widths of their layers."
             )
+        a = self.merge.models[0]
+        if self.other is not None and (self.other.architecture, self.other.config) != (a.architecture, a.config):
+            raise InvalidRequest(
+                f"{self.other.name} is {self.other.label} and {a.name} is {a.label}; only networks of one structure "
+                "can be looked at together."
+            )
         if asked.needs_data and not self.merge.data_sha256:
             raise InvalidRequest(f"{asked.label} needs images, and this merge was made without any.")
 
     @property
     def checkpoints(self) -> tuple[ModelRef, ...]:
-        """The networks that were merged."""
-        return self.merge.checkpoints
+        """The networks that were merged, and the one beside them."""
+        return self.merge.checkpoints if self.other is None else (*self.merge.checkpoints, self.other)
 
     @property
     def title(self) -> str:
@@ -258,6 +268,6 @@ def _read(name: str, value: Any) -> Any:
         return tuple(ModelRef(**model) for model in value)
     if name == "merge":
         return MergeRequest(**{inner: _read(inner, found) for inner, found in value.items()})
-    if name in ("model", "base") and value is not None:
+    if name in ("model", "base", "other") and value is not None:
         return ModelRef(**value)
     return tuple(value) if name == "units" else value

@@ -17,7 +17,7 @@ from merging.settings import read_settings
 from merging.study import Subject, find_study
 from merging.subjects import spec_of
 from merging.work.payload import Payload
-from merging.work.request import MergeRequest, StudyRequest
+from merging.work.request import MergeRequest, ModelRef, StudyRequest
 from merging.work.task_tools import Clock, batches, build, device_of, example
 
 
@@ -26,7 +26,7 @@ def study_task(request: StudyRequest, payload: Payload, report: Report) -> dict[
     clock = Clock("study", report)
     clock("loading", 0.0, "reading the checkpoints")
     asked = find_study(request.study)
-    subject = subject_of(request.merge, payload, clock, request.seed)
+    subject = subject_of(request.merge, payload, clock, request.seed, request.other)
     clock("studying", 0.0, asked.label)
     found = asked.run(subject, read_settings(asked.settings, request.settings))
     clock("saving", 0.0, "")
@@ -34,8 +34,13 @@ def study_task(request: StudyRequest, payload: Payload, report: Report) -> dict[
     return {"finding": results.save(found)}
 
 
-def subject_of(merge: MergeRequest, payload: Payload, report: Report, seed: int) -> Subject:
-    """The networks of a merge: the checkpoints it read, and what it made of them (`payload.artifacts`)."""
+def subject_of(
+    merge: MergeRequest, payload: Payload, report: Report, seed: int, other: ModelRef | None = None
+) -> Subject:
+    """The networks of a merge: the checkpoints it read, and what it made of them (`payload.artifacts`).
+
+    other: the network beside them, whose checkpoint is the payload's last.
+    """
     device = device_of(payload)
     a, b = (build(ref, data, device) for ref, data in zip(merge.models[:2], payload.checkpoints[:2], strict=True))
     others = [build(ref, data, device) for ref, data in zip(merge.models[2:], payload.checkpoints[2:], strict=False)]
@@ -53,6 +58,8 @@ def subject_of(merge: MergeRequest, payload: Payload, report: Report, seed: int)
         "average": _average((a, aligned), graph, spec),
         "merge": merged,
     }
+    if other is not None:
+        nets["C"] = build(other, payload.checkpoints[-1], device)
     return Subject(nets, graph, spec, partner, find("align", merge.align).permutes, data, seed, report)
 
 

@@ -6,6 +6,7 @@ from merging import results
 from merging.work.examples import ANSWERED, LOOKED_INTO, merges
 from merging.work.ledger_desk import Desk
 from merging.work.request import StudyRequest, from_json
+from merging.zoo.catalogue import find
 from tests.pages.ledgers import done, merge_request
 from tests.pages.test_merge_page import press, texts
 from tests.studies.subjects import merged
@@ -154,3 +155,13 @@ def test_an_example_without_its_networks_is_run_here_first(open_page, monkeypatc
 def test_a_job_in_the_list_says_what_it_studies(ledger, open_page):
     press(open_page("why", run=done(ledger)[:12]), "Explain this merge")
     assert "Why this merge works or fails" in ledger.jobs(kind="study")[0].title
+
+
+@pytest.mark.parametrize(("page", "menu"), [("landscape", "third corner"), ("similarity", "network beside")])
+def test_another_network_can_be_looked_at_beside_the_run(ledger, open_page, page, menu):
+    run_id = done(ledger, merge_request(1))
+    app = open_page(page, run=run_id[:12])
+    app.selectbox(key=menu).set_value("fashion-cnn-shared-a").run()
+    press(app, "Measure the plane" if page == "landscape" else "Compare by every measure")
+    (job,) = ledger.jobs(kind="study")
+    assert job.request["other"]["sha256"] == find("fashion-cnn-shared-a").sha256

@@ -215,3 +215,17 @@ def test_a_merge_of_one_network_with_itself_has_reasons_and_no_barrier():
     np.testing.assert_allclose(found.alignment, 1)
     with pytest.raises(IncompatibleModels, match="one line"):
         run("landscape", subject, resolution=5, images=100)
+
+
+def test_a_third_network_is_looked_at_beside_the_merged_ones():
+    with pytest.raises(InvalidRequest, match="no network C"):
+        run("similarity", pair="A-C")
+    beside = replace(merged(), nets={**merged().nets, "C": merged().nets["B"]})
+    other, same = (run("similarity", beside, pair=pair, images=100).maps["cka"].values for pair in ("A-C", "A-B"))
+    np.testing.assert_array_equal(other, same)
+    with pytest.raises(IncompatibleModels, match="one line"):
+        run("landscape", beside, resolution=5, images=50)
+    beside = replace(beside, nets={**beside.nets, "C": merged().nets["pi(B)"]})
+    third, usual = (run("landscape", subject, resolution=5, images=50) for subject in (beside, merged()))
+    assert third.points["C"] == usual.points["pi(B)"] and "pi(B)" not in third.points
+    np.testing.assert_array_equal(third.loss, usual.loss)

@@ -12,8 +12,9 @@ from merging.study import load_finding
 from merging.work import tasks
 from merging.work.ledger_desk import Desk
 from merging.work.payload import NEEDED, Payload, gather
-from merging.work.request import StudyRequest, from_json
+from merging.work.request import ModelRef, StudyRequest, from_json
 from merging.work.task_study import subject_of
+from merging.zoo import catalogue
 from tests.work.making import merge_request, take
 
 
@@ -81,3 +82,20 @@ def test_what_cannot_be_asked_is_said(made):
         study(made, "why", order=3)
     with pytest.raises(InvalidRequest, match="needs images"):
         StudyRequest(replace(made[0], dataset="", data_sha256=""), "why")
+
+
+def test_another_network_travels_with_the_study(made, tmp_path):
+    request, payload, artifacts = made
+    other = ModelRef.of(catalogue.find("fashion-mlp-128-s1"))
+    asked = StudyRequest(request, "landscape", {"resolution": 5, "images": 50}, other=replace(other, name="mine"))
+    assert asked.id == StudyRequest(request, "landscape", {"resolution": 5, "images": 50}, other=other).id
+    assert asked.id != study(made, "landscape", resolution=5, images=50).id
+    assert from_json(asked.to_json()) == asked
+    third = catalogue.shipped_file(other.sha256).read_bytes()
+    sent = replace(payload, request=asked.to_json(), checkpoints=(*payload.checkpoints, third), artifacts=artifacts)
+    found = subject_of(request, sent, silent, 0, asked.other)
+    for name, tensor in named_tensors(found.nets["C"]).items():
+        np.testing.assert_array_equal(tensor, named_tensors(found.nets["B"])[name])
+    wide = ModelRef.of(catalogue.find("fashion-mlp-512-s0"))
+    with pytest.raises(InvalidRequest, match="only networks of one structure"):
+        StudyRequest(request, "landscape", other=wide)
