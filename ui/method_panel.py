@@ -9,6 +9,7 @@ from merging.figures import numbers
 from merging.figures.account import course_figure
 from merging.results import MergeReport
 from ui.look import draw
+from ui.progress import plain
 from ui.words import STAGES, meaning
 
 VERSIONS = {"Mergescope": "mergescope", "torch": "torch", "Python": "python"}
@@ -47,24 +48,24 @@ def _groups(report: MergeReport) -> None:
         st.markdown(
             f"{numbers.count(traced['permuted'])} of {numbers.count(traced['units'])} units of hidden layers are in "
             f"one of {len(report.groups)} groups. Re-ordering all groups of A at random changes its outputs by "
-            f"{numbers.tiny(traced['error'])} of their size.",
+            f"{numbers.tiny(traced['error'])} of their size. A number behind a tensor is the dimension they lie on.",
             help=meaning("permutation"),
         )
     places = traced.get("groups", {})
-    st.dataframe(
-        [
-            {
-                "group": name,
-                "units": units,
-                "moved in B": moved,
-                "where its units lie": list(places[name]) if isinstance(places, dict) and name in places else [],
-            }
-            for name, (units, moved) in report.groups.items()
-        ],
-        hide_index=True,
-        width="stretch",
-        alt="Groups of units that change places together, with the tensors and dimensions on which they lie",
-    )
+    lines = ["| group | units | moved in B | makes its units | uses them |", "|---|---:|---:|---|---|"]
+    for name, (units, moved) in report.groups.items():
+        made, used = (
+            ", ".join(_short(place) for place in places.get(name, ()) if place.startswith(verb))
+            for verb in ("makes", "uses")
+        )
+        lines.append(f"| {plain(name)} | {numbers.count(units)} | {numbers.count(moved)} | {made} | {used} |")
+    st.markdown("\n".join(lines))
+
+
+def _short(place: str) -> str:
+    """ "makes features.0.weight, dimension 0" as "features.0.weight (0)", its verb being the column's."""
+    tensor, _, where = place.partition(" ")[2].partition(", dimension ")
+    return f"{plain(tensor)} :gray[({where})]"
 
 
 def costs(report: MergeReport) -> str:
