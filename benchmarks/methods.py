@@ -1,21 +1,24 @@
 """What the methods cost beside the least they can: `python -m benchmarks.methods`.
 
 ZipIt!'s greedy step beside one assignment of the same layer; CCA's map beside its own decompositions; a step of the
-straight-through estimator and of Sinkhorn beside a plain training step plus the matching (the check on held-out images
-is made once in these few steps; by default it is made twenty times a run). One thread; sides in turns.
+straight-through estimator beside a plain training step and the very matching that it made, one of Sinkhorn beside a
+training step, its normalisations and moves (the check on held-out images is made once in these few steps; by default it
+is made twenty times a run). One thread; sides in turns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
 from benchmarks.timing import interleave, ratios, spread, table, write
+from merging import matching
 from merging.align import sinkhorn as sinkhorn_file
 from merging.align import straight_through as straight_through_file
 from merging.align.cca import canonical_map
@@ -26,7 +29,7 @@ from merging.graph import export
 from merging.greedy_zip import zip_units
 from merging.joint_moments import halves
 from merging.learning import Forward, descend, parameters_of, without_end
-from merging.matching import coordinate_descent, matchable, packed
+from merging.matching import coordinate_descent
 from merging.permutation import restricted
 from merging.problem import Problem
 from merging.soft_matching import soften
@@ -79,12 +82,10 @@ def cca_row(units: int) -> tuple[str, ...]:
 
 
 def step_row(pair: str) -> tuple[str, ...]:
-    """STEPS steps of the straight-through estimator, and as many training steps and warm matchings."""
+    """STEPS steps of the straight-through estimator, and as many training steps and its own matchings alone."""
     problem = shipped(pair)
     settings = StraightThroughSettings(steps=STEPS, batch=BATCH, images=2 * STEPS * BATCH)
-    (a, spec), (b, _) = (packed(matchable(model, problem.spec), problem.spec) for model in problem.models)
-    rng = np.random.default_rng(0)
-    warm = coordinate_descent(a, b, spec, spec.identity(), rng, 100, lambda sweep, gain: None).permutation
+    matchings = recorded(lambda: straight_through(problem, settings))
     forward, leaves = Forward(problem.models[0]), trainable(problem)
 
     def least() -> None:
@@ -93,14 +94,28 @@ def step_row(pair: str) -> tuple[str, ...]:
         )
         for _ in range(STEPS):
             next(steps)
-            coordinate_descent(a, b, spec, warm, rng, 100, lambda sweep, gain: None)
+        for *operands, rng in matchings:
+            coordinate_descent(*operands, deepcopy(rng), 100, lambda sweep, gain: None)
 
     return timed(
-        f"STE, {STEPS} steps, {pair} / training steps and matchings",
+        f"STE, {STEPS} steps, {pair} / training steps and its matchings",
         lambda: straight_through(problem, settings),
         least,
         3,
     )
+
+
+def recorded(run: Callable[[], object]) -> list[tuple[Any, ...]]:
+    """What every coordinate descent was given meanwhile: tensors, groups, start, and the state of its draws."""
+    found: list[tuple[Any, ...]] = []
+
+    def noted(a: Any, b: Any, spec: Any, start: Any, rng: Any, *rest: Any) -> Any:
+        found.append(({name: t.clone() for name, t in a.items()}, b, spec, dict(start), deepcopy(rng)))
+        return coordinate_descent(a, b, spec, start, rng, *rest)
+
+    with patch.object(matching, "coordinate_descent", noted):
+        run()
+    return found
 
 
 def sinkhorn_row(pair: str) -> tuple[str, ...]:

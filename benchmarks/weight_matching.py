@@ -1,10 +1,11 @@
-"""Weight matching against the least it can cost: its own matrix products and assignments, and its memory.
+"""Matching against the least it can cost: its own matrix products and assignments, and its memory.
 
 python -m benchmarks.weight_matching
 
 "alone" repeats, on tensors that lie ready, exactly the products and assignments that the measured matching made; the
-ratio is taken round by round within this process. Memory is the peak of a fresh process over its level before the
-models were made, in checkpoints (the two given models are two of them).
+ratio is taken round by round within this process. Activation matching's "alone" is the forward passes of both nets and
+the products and assignments of the activations that the measured one saw. Memory is the peak of a fresh process over
+its level before the models were made, in checkpoints (the two given models are two of them).
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ from torch import Tensor, nn
 
 from benchmarks.timing import interleave, ratios, spread, table, write
 from merging import matching
+from merging.activation_statistics import Moments
+from merging.align.activation_matching import ActivationMatchingSettings, activation_matching
 from merging.align.weight_matching import WeightMatchingSettings, weight_matching
+from merging.data import Batches
 from merging.graph import export
 from merging.permutation import PermutationSpec, named_tensors
 from merging.problem import Problem
@@ -44,6 +48,7 @@ def main() -> None:
     large = tuple(dense(seed) for seed in (0, 1))
     rows.append(row(f"MLP {DEPTH}x{WIDTH}, random", large, torch.rand(2, WIDTH), LARGE, repeats=3))
     rows.append(row("ResNet-50, random", residual(), torch.rand(2, 3, 64, 64), LARGE, repeats=3))
+    rows.append(activation_row("ResNet-50, random, by activations", residual(), torch.rand(64, 3, 64, 64)))
     write(table(("pair", "products and assignments", "matching, s", "alone, s", "ratio"), rows))
     size = megabytes(large[0])
     shares = ", ".join(f"{memory() / size:.2f}" for _ in range(3))
@@ -68,6 +73,41 @@ def row(
     timings = interleave(sides, repeats)
     share = ratios(timings["matching"], timings["alone"])
     return name, len(rows), spread(timings["matching"]), spread(timings["alone"]), spread(share, 2)
+
+
+def activation_row(name: str, models: tuple[nn.Module, ...], images: Tensor) -> tuple[object, ...]:
+    """The line of activation matching of a pair on some images."""
+    data = Batches(images, torch.zeros(len(images), dtype=torch.int64), len(images) // 2)
+    graph = export(models[0], data.example())
+    problem, settings = Problem(models, graph, trace_graph(graph), data), ActivationMatchingSettings()
+    pairs: list[tuple[Tensor, Tensor]] = []
+    scores: list[Tensor] = []
+    add, assign = Moments.add, matching.assign
+
+    def noted(moments: Moments, a: Tensor, b: Tensor) -> None:
+        pairs.append((a.double(), b.double()))
+        add(moments, a, b)
+
+    def kept(matrix: Tensor) -> Tensor:
+        scores.append(matrix)
+        return assign(matrix)
+
+    with patch.object(Moments, "add", noted), patch.object(matching, "assign", kept):
+        activation_matching(problem, settings)
+
+    @torch.inference_mode()
+    def alone() -> None:
+        for model in models:
+            for batch, _ in data:
+                model(batch)
+        for a, b in pairs:
+            a.T @ b
+        for matrix in scores:
+            assign(matrix)
+
+    timings = interleave({"matching": lambda: activation_matching(problem, settings), "alone": alone}, 3)
+    share = ratios(timings["matching"], timings["alone"])
+    return name, len(pairs), spread(timings["matching"]), spread(timings["alone"]), spread(share, 2)
 
 
 def recorded(run: Callable[[], object]) -> tuple[list[Tensor], list[tuple[list[Tensor], list[Tensor]]]]:

@@ -65,9 +65,9 @@ class Moments:
         if kind == "distance":
             squared = (self.aa[:, None] + self.bb[None, :] - 2 * self.ab) / self.rows
             return -squared.clamp_min(0).sqrt()
-        covariance = self.ab / self.rows - torch.outer(self.a, self.b) / self.rows**2
-        scale = torch.outer(self._std("a"), self._std("b"))
-        return torch.where(scale > 0, covariance / scale, 0.0)
+        covariance = torch.addr(self.ab, self.a, self.b, alpha=-1 / self.rows)
+        first, second = (torch.where(std > 0, 1 / std, 0.0) for std in (self._std("a"), self._std("b")))
+        return covariance.mul_((first / self.rows)[:, None]).mul_(second)  # in place: n^2 numbers, three times
 
     def _std(self, net: str) -> Tensor:
         total, squares = (self.a, self.aa) if net == "a" else (self.b, self.bb)

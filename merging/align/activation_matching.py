@@ -72,8 +72,10 @@ def activation_matching(problem: Problem, settings: ActivationMatchingSettings) 
     for group in parts[0]:
         found = [sum(own[1:], own[0]) for own in zip(*(part[group] for part in parts), strict=True)]
         scores, *halves = (_scores(own, settings.similarity) for own in (found, *(part[group] for part in parts)))
-        stay = TIE * float(scores.abs().max()) * torch.eye(len(scores), dtype=scores.dtype)
-        permutation[group] = assign(scores + stay)
+        stay = TIE * float(scores.abs().max())
+        scores.diagonal().add_(stay)
+        permutation[group] = assign(scores)
+        scores.diagonal().sub_(stay)
         matched = scores[range(len(scores)), permutation[group]]
         means[group] = float(matched.mean()) / len(found)
         dead[group] = [int(torch.stack([m.constant(net) for m in found]).all(0).sum()) for net in ("a", "b")]
@@ -89,6 +91,8 @@ def activation_matching(problem: Problem, settings: ActivationMatchingSettings) 
 
 def _scores(moments: list[Moments], similarity: str) -> Tensor:
     """(n, n) similarity of A's units and B's, summed over a group's sites."""
-    import torch
-
-    return torch.stack([one.similarity(similarity) for one in moments]).sum(0)
+    first, *others = moments
+    total = first.similarity(similarity)
+    for one in others:
+        total += one.similarity(similarity)
+    return total
