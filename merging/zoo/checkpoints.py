@@ -7,7 +7,6 @@ safetensors files are read here. torch.save files are pickles: a process of its 
 from __future__ import annotations
 
 import hashlib
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
@@ -24,6 +23,7 @@ from merging.zoo.reading import safetensors_io
 from merging.zoo.reading.kinds import kind_of
 from merging.zoo.recognise import Recognised, fit, recognise
 from merging.zoo.story import Story, clean_name, read_story
+from merging.zoo.torchvision_import import imported
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +58,10 @@ class Checkpoint:
             model = build(self.architecture, self.config, self.mean, self.std)
             model.load_state_dict(self.state)
             return model.eval()
-        model = _factory(self.architecture)(**self.config)
         try:
+            model = _factory(self.architecture)(**self.config)
             model.load_state_dict(self.state)
-        except RuntimeError as error:
+        except (RuntimeError, TypeError, ValueError) as error:
             raise UnknownArchitecture(f"{self.architecture} does not fit {self.name}: {error}") from error
         return model.eval()
 
@@ -200,6 +200,6 @@ def _fed(story: Story, found: Recognised) -> Story:
 def _factory(name: str) -> Any:
     module, _, function = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), function)
+        return getattr(imported(module), function)
     except (ImportError, AttributeError) as error:
         raise UnknownArchitecture(f"{name} cannot be imported: {error}. Give package.module:factory.") from error

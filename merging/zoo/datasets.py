@@ -93,7 +93,7 @@ def download(name: str) -> Path:
     Raises DataUnavailable where the network or the server fails.
     """
     known = facts(name)
-    from merging.zoo.torchvision_import import torchvision  # seconds and 346 MB: only when asked for
+    from merging.zoo.torchvision_import import torchvision
 
     root = cache_folder()
     root.mkdir(parents=True, exist_ok=True)

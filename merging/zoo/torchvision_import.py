@@ -9,6 +9,7 @@ The plain import is tried first: where the library does load, a second declarati
 import importlib
 import sys
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -16,19 +17,23 @@ _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 _declared: list[torch.library.Library] = []  # a Library withdraws its schemas when it is collected
 
 
-def _load() -> ModuleType:
+def imported(name: str) -> ModuleType:
+    """The module of this name, which may import torchvision. Raises what importing it raises."""
     try:
-        return importlib.import_module("torchvision")
+        return importlib.import_module(name)
     except RuntimeError as error:
-        if "torchvision::" not in str(error):
+        if "torchvision::" not in str(error) or _declared:
             raise
-    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-        del sys.modules[name]
+    for known in [known for known in sys.modules if known.split(".")[0] == "torchvision"]:
+        del sys.modules[known]
     library = torch.library.Library("torchvision", "DEF")
     for operator in ("nms", "qnms"):
         library.define(operator + _SCHEMA)
     _declared.append(library)
-    return importlib.import_module("torchvision")
+    return importlib.import_module(name)
 
 
-torchvision = _load()
+def __getattr__(name: str) -> Any:
+    if name == "torchvision":  # seconds and 346 MB: only when asked for
+        return imported("torchvision")
+    raise AttributeError(name)

@@ -22,6 +22,7 @@ from merging.zoo.dataset_facts import FACTS
 from tests.zoo.hostile import hostile, mlp, saved, story
 
 MARK = Path("mergescope-was-opened")
+ROOT = Path(__file__).resolve().parents[2]
 CASES = hostile(str(MARK))
 
 
@@ -181,6 +182,23 @@ def test_a_net_of_ones_own_is_built_by_its_factory():
         load_bytes(data, architecture="no.such:thing").build()
     with pytest.raises(UnknownArchitecture, match="does not fit"):
         load_bytes(data, architecture="torch.nn:Linear", config={"in_features": 9, "out_features": 2}).build()
+    with pytest.raises(UnknownArchitecture, match="unexpected keyword argument"):
+        load_bytes(data, architecture="torch.nn:Linear", config={"width": 9}).build()
+
+
+def test_a_factory_of_torchvision_is_found_whatever_build_of_torch_there_is():
+    """In a process that has not imported torchvision yet: alone, the published wheel cannot beside a CPU-only torch."""
+    program = (
+        "import safetensors.torch as st, torch\n"
+        "from merging.zoo.checkpoints import load_bytes\n"
+        "from merging.zoo.torchvision_import import imported\n"
+        "assert 'torchvision' not in __import__('sys').modules\n"
+        "own = {'architecture': 'torchvision.models:squeezenet1_1', 'config': {'num_classes': 3}}\n"
+        "try: load_bytes(st.save({'x': torch.zeros(1)}), **own).build()\n"
+        "except Exception as error: print(type(error).__name__, 'Missing key' in str(error))"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.split() == ["UnknownArchitecture", "True"], done.stderr
 
 
 def test_bytes_of_a_torch_file_are_never_unpickled_here():
