@@ -22,11 +22,14 @@ class Forward:
     """A network's function of its parameters: `forward(parameters, images)` gives logits (n, classes).
 
     Everything is in eval mode but BatchNorm, which normalises by the batch: running statistics would belong to other
-    weights than those that are tried. The model is left as it is.
+    weights than those that are tried. Half precision is computed in float32: its steps would be lost to rounding. The
+    model is left as it is.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.twin = copy.deepcopy(model).eval().requires_grad_(False)
+        for tensor in (*self.twin.parameters(), *self.twin.buffers()):
+            tensor.data = _at_least_single(tensor.data)
         for name in batch_norms(self.twin):
             module = self.twin.get_submodule(name)
             module.train()
@@ -63,8 +66,12 @@ def without_end(data: Batches, like: nn.Module, seed: int) -> Iterator[tuple[Ten
 
 
 def parameters_of(model: nn.Module) -> dict[str, Tensor]:
-    """The parameters by name, detached."""
-    return {name: p.detach() for name, p in model.named_parameters()}
+    """The parameters by name, detached, in float32 at least."""
+    return {name: _at_least_single(p.detach()) for name, p in model.named_parameters()}
+
+
+def _at_least_single(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32)) if tensor.is_floating_point() else tensor
 
 
 def halfway(a: Tensors, b: Tensors) -> dict[str, Tensor]:

@@ -15,12 +15,13 @@ from merging.batch_norm import reset_batch_norm
 from merging.channel_repair import correction_data
 from merging.combine.average import average
 from merging.errors import InvalidSetting
+from merging.merge import merge
 from merging.methods import ROLES, Method, find, methods, table
 from merging.permutation import permute, with_tensors
 from merging.problem import Problem
 from merging.recipes import RECIPES
 from merging.settings import NoSettings, read_settings, settings_dict
-from tests.pairs import NETS, make, problem, same, tensors_of, twin
+from tests.pairs import NETS, blobs, make, problem, same, tensors_of, twin
 
 ALL = [method for role in ROLES for method in table(role).values()]
 ALIGNERS, COMBINERS, CORRECTORS = (list(table(role).values()) for role in ROLES)
@@ -224,3 +225,17 @@ def test_a_recipe_is_made_of_known_methods(recipe) -> None:
 
 def middle(given: Problem) -> nn.Module:
     return with_tensors(given.models[0], average(given, NoSettings())((0.5, 0.5)))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("method", [*ALIGNERS, *COMBINERS, *CORRECTORS], ids=ids)
+def test_half_precision_is_merged_in_half_precision(method: Method, kind: torch.dtype) -> None:
+    """Every method works on it, learners too, and gives finite weights of that precision."""
+    a, b, base = (make("cnn", seed).to(kind) for seed in (0, 1, 2))
+    wishes = {"align": "none", method.role: method.key}
+    chosen = {"base": base} if method.needs_base else {}
+    merged = merge(
+        [a, b], data=blobs(300), settings={method.role: QUICK.get(method.key, {})}, **wishes, **chosen
+    ).merged
+    assert {p.dtype for p in merged.parameters()} == {kind}
+    assert all(torch.isfinite(p).all() for p in merged.parameters())

@@ -133,7 +133,7 @@ def _loss_goal(problem: Problem, settings: SinkhornSettings, a: Mapping[str, Ten
         middle = halfway(a, moved)
         return tuple(forward.mean_loss(middle, half) for half in held_out.halves() if half.count)
 
-    return _Goal(loss, judged, without_end(learn, problem.models[0], problem.seed), learn.count)
+    return _Goal(loss, judged, without_end(learn, forward.twin, problem.seed), learn.count)
 
 
 def _start(size: int, rng: Generator, like: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ def straight_through(problem: Problem, settings: StraightThroughSettings) -> Ali
 
     checks, every = Shortlist(), max(1, settings.steps // CHECKS)
     check(0)
-    steps = descend(x, settings.rate, without_end(learn, problem.models[0], problem.seed), loss)
+    steps = descend(x, settings.rate, without_end(learn, forward.twin, problem.seed), loss)
     for step, value in zip(range(1, settings.steps + 1), steps, strict=False):
         if step % every == 0 or step == settings.steps:
             check(step)

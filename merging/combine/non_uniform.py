@@ -89,7 +89,8 @@ def non_uniform(problem: Problem, settings: NonUniformSettings) -> Combiner:
         for weight, other, found in zip(weights[1:], parameters[1:], logits, strict=True):
             total += weight
             point = _mixed(point, other, found, weight / total if total else 0.0)
-        return weighted_mean(tensors, weights) | {name: tensor.clone() for name, tensor in point.items()}
+        kinds = {name: tensor.dtype for name, tensor in tensors[0].items()}
+        return weighted_mean(tensors, weights) | {name: t.to(kinds[name], copy=True) for name, t in point.items()}
 
     return Combiner(run, {"by_model": notes, "images": learn.count})
 
@@ -131,7 +132,7 @@ def _learn(
         def loss(images: Tensor, labels: Tensor, leaves: dict[str, Tensor] = leaves) -> Tensor:
             return forward.loss(_mixed(a, b, leaves, share), images, labels)
 
-        steps = descend(leaves, rate, without_end(learn, problem.models[0], problem.seed), loss)
+        steps = descend(leaves, rate, without_end(learn, forward.twin, problem.seed), loss)
         for epoch in range(1, epochs + 1):
             for _ in range(len(learn.even())):
                 next(steps)
