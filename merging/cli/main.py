@@ -22,12 +22,16 @@ from merging.cli import (
     similarity,
     study,
     train,
+    zip_nets,
     zoo,
 )
 from merging.cli.console import Bars, say_error
 from merging.work.outcome import Outcome, attempt
 
-COMMANDS = (methods, zoo, inspect_net, merge, compare, curve, similarity, neurons, study, train, download, examples)
+COMMANDS = (
+    *(methods, zoo, inspect_net, merge, zip_nets, compare, curve, similarity, neurons, study),
+    *(train, download, examples),
+)
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 # Errors that another choice of arguments would mend; all others are failures of the work.
 _MISUSES = {

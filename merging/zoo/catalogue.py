@@ -168,7 +168,10 @@ def compatible(a: Entry, b: Entry, *, unequal_widths: bool = False) -> str:
         first, second = (FACTS[entry.dataset].label if entry.dataset in FACTS else entry.dataset for entry in (a, b))
         return f"A was trained on {first} and B on {second}: their outputs mean different classes."
     if a.classes and b.classes and a.classes != b.classes:
-        return "A and B name their classes differently or in another order, so their outputs cannot be averaged."
+        return (
+            "A and B name their classes differently or in another order, so their outputs cannot be averaged. "
+            "The command `zip` merges all but their heads."
+        )
     if [round(value, 4) for value in a.mean + a.std] != [round(value, 4) for value in b.mean + b.std]:
         return "A and B expect their images normalised differently (mean and std): enter the same for both."
     return ""
