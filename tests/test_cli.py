@@ -21,6 +21,7 @@ from merging.tracing import trace
 from merging.zoo.catalogue import find, shipped, shipped_file
 
 A, B = "fashion-mlp-128-s0", "fashion-mlp-128-s1"
+IMAGES = ("--images", "200", "--device", "cpu")
 FEW = ("--images", "200", "--points", "3", "--device", "cpu")
 
 
@@ -253,14 +254,14 @@ def test_the_report_is_the_one_that_pages_read(merged):
 def test_networks_of_different_classes_share_a_trunk_and_keep_their_heads(capsys, tmp_path):
     heads = ("fashion-head-low", "fashion-head-high")
     out = tmp_path / "zipped.safetensors"
-    told = printed(capsys, "zip", *heads, "--until", "features.4", *FEW, "--out", out)["accuracy"]
+    told = printed(capsys, "zip", *heads, "--until", "features.4", *IMAGES, "--out", out)["accuracy"]
     assert min(told["A"], told["B"]) > 0.85
     assert 0.4 < told["A's head"] <= told["A"] + 0.05
     assert told["zipped, all heads"] > 0.3
     assert out.stat().st_size > 10_000
-    same = printed(capsys, "zip", "fashion-small-s0", "fashion-small-s1", "--until", "features.4", *FEW)["accuracy"]
+    same = printed(capsys, "zip", "fashion-small-s0", "fashion-small-s1", "--until", "features.4", *IMAGES)["accuracy"]
     assert set(same) == {"A", "B", "A's head", "B's head"}  # of the same classes, which head answers is not known
-    code, _, err = run(capsys, "zip", *heads, "--until", "classifier", *FEW)
+    code, _, err = run(capsys, "zip", *heads, "--until", "classifier", *IMAGES)
     assert (code, "cannot be mixed" in err) == (2, True)
-    code, _, err = run(capsys, "zip", *heads, "--until", "features.4", *FEW, "--data", "mnist")
+    code, _, err = run(capsys, "zip", *heads, "--until", "features.4", *IMAGES, "--data", "mnist")
     assert code == 2

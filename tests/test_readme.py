@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from merging.cli.main import COMMANDS
 from tests.readme_tables import README, TABLES, written
 
 TEXT = README.read_text("utf-8")
@@ -20,10 +21,9 @@ def test_every_table_is_there_and_as_the_program_has_it(name: str) -> None:
 
 
 def test_every_command_exists() -> None:
-    commands = {path.stem for path in (ROOT / "merging/cli").glob("*.py")} | {"inspect"}
     named = set(re.findall(r"python -m merging (\w+)", TEXT))
     assert named
-    assert named <= commands
+    assert named <= {command.NAME for command in COMMANDS}
 
 
 def test_every_variable_is_read_somewhere() -> None:

@@ -59,9 +59,10 @@ def run(options: argparse.Namespace, report: Report) -> None:
             "zipped, all heads": _accuracy([zipped], [[label for labels in known for label in labels]], data["test"])
         }
     if options.out:
-        import safetensors.torch
+        from merging.zoo.checkpoints import save_checkpoint
 
-        write(options.out, safetensors.torch.save({name: t.contiguous() for name, t in zipped.state_dict().items()}))
+        named = " + ".join(net.checkpoint.name for net in nets)
+        write(options.out, save_checkpoint(zipped.cpu(), architecture="", config={}, name=f"Zip of {named}"))
     if options.json:
         return say_json({"until": options.until, "accuracy": found})
     say_table(
