@@ -79,4 +79,4 @@ def costs(report: MergeReport) -> str:
 
 
 def _seconds(spent: float) -> str:
-    return f"{spent:.1f} s" if spent < 10 else numbers.duration(spent)
+    return "below .1 s" if spent < 0.1 else f"{spent:.1f} s" if spent < 10 else numbers.duration(spent)

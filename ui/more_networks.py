@@ -29,14 +29,15 @@ def more_networks(a: Entry, b: Entry, known: dict[str, Entry]) -> None:
         st.session_state[MORE] = []
         return
     st.session_state[MORE] = chosen
-    letters = f"{letter(2)} to {letter(min(len(fitting) + 1, MOST_MODELS - 1))}" if len(fitting) > 1 else letter(2)
+    last = letter(min(len(fitting) + 1, MOST_MODELS - 1))
+    possible = f"{letter(2)} to {last} are" if len(fitting) > 1 else f"{letter(2)} is"
     st.multiselect(
         "Further networks",
         fitting,
         format_func=lambda id: known[id].name,
         key=MORE,
         max_selections=MOST_MODELS - 2,
-        placeholder=f"none: two networks are merged ({letters} are possible)",
+        placeholder=f"none ({possible} possible)",
         help=meaning("further networks"),
         persist_state="session",
     )

@@ -14,11 +14,10 @@ from ui.pictures import Gallery, ask_again, how_made, look
 from ui.screens import link
 from ui.state import ledger, owner
 from ui.unit_tiles import exemplars, tile
-from ui.units import SLOTS, cells, fate, scale
+from ui.units import cells, fate, scale
 from ui.words import meaning
 
 EVERY = 2.0  # seconds between two looks while pictures are being made
-WIDTHS = [2, *([2] * len(SLOTS)), 3]
 OPEN = "pictures were open"
 
 
@@ -86,14 +85,15 @@ def _say_state(view: View, gallery: Gallery) -> None:
 def _row(view: View, unit: int, gallery: Gallery) -> None:
     layer = view.layer
     with st.container(key=f"unitrow {unit}"):
-        first, *tiles, last = st.columns(WIDTHS, vertical_alignment="top")
+        shown = cells(layer, unit)
+        first, *tiles, last = st.columns([2, *([2] * len(shown)), 3], vertical_alignment="top")
         with first:
             link("neurons", f"Unit {unit}", run=view.run, layer=layer.layer, unit=str(unit))
             st.caption(
                 f"match {numbers.correlation(float(layer.match[unit]))}  \n"
                 f"scale {numbers.ratio(float(scale(layer)[unit]))}  \n**{fate(layer, unit)}**"
             )
-        for column, (slot, cell) in zip(tiles, cells(layer, unit).items(), strict=False):
+        for column, (slot, cell) in zip(tiles, shown.items(), strict=True):
             with column:
                 tile(slot, cell, gallery, f"{unit} {slot}")
         with last:
