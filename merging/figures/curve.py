@@ -113,7 +113,9 @@ def _add_brackets(fig: go.Figure, curves: dict[str, LossCurve], metric: Metric, 
         barrier = curves[kind].barrier(metric, above=above)
         _add_bracket(fig, kind, barrier.at, low, high)
         small = abs(high - low) < room
-        left = kind == "aligned" or (not small and barrier.at > 0.6)
+        edge = barrier.at < 0.15  # no room on the left there
+        left = not edge and (kind == "aligned" or (not small and barrier.at > 0.6))
+        above_label = 32 if small and edge and kind == "aligned" else 14
         fig.add_annotation(
             x=barrier.at,
             y=outermost(flat) if small else low + LABEL_AT[kind] * (high - low),
@@ -122,7 +124,7 @@ def _add_brackets(fig: go.Figure, curves: dict[str, LossCurve], metric: Metric, 
             showarrow=False,
             xanchor="right" if left else "left",
             xshift=-10 if left else 10,
-            yshift=(-14 if metric == "accuracy" else 14) if small else 0,
+            yshift=(-above_label if metric == "accuracy" else above_label) if small else 0,
         )
 
 
