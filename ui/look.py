@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,3 +25,15 @@ def draw(figure: go.Figure, key: str, name: str, **keywords: Any) -> Any:
     """A chart in the page's colours, with its words as alternative text. name: of the file when saved as PNG."""
     config = {**CHART, "toImageButtonOptions": {"filename": name, "scale": 2}}
     return st.plotly_chart(figure, key=key, theme="streamlit", config=config, alt=alt_text(figure), **keywords)
+
+
+def draw_clickable(figure: go.Figure, key: str, name: str, clicked: Callable[[Any], None]) -> None:
+    """A chart whose points can be clicked: `clicked` is given the point's customdata before the page is drawn anew, so
+    that one drawing shows what came of it."""
+
+    def tell() -> None:
+        points = st.session_state[key]["selection"]["points"]
+        if points:
+            clicked(points[0]["customdata"])
+
+    draw(figure, key, name, on_select=tell, selection_mode="points")

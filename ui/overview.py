@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -15,7 +16,7 @@ from merging.figures.units import sheet_figure
 from merging.results import LayerUnits
 from merging.work.request import ModelRef
 from ui.guard import in_words
-from ui.look import draw
+from ui.look import draw_clickable
 from ui.pictures import Gallery, look
 from ui.unit_rows import EVERY
 from ui.units import SLOTS, Cell, cells, fate, scale
@@ -49,6 +50,8 @@ def _all(layer: LayerUnits, units: list[int]) -> list[Cell]:
 
 
 def _sheets(layer: LayerUnits, models: dict[str, ModelRef], units: list[int], way: str) -> None:
+    if CLICKED in st.session_state:  # in a fragment, which cannot change the address
+        st.rerun(scope="app")
     with in_words():
         gallery = look(models, layer.layer, _all(layer, units), way=way)
         total = len(gallery.made) + len(gallery.waiting) + len(gallery.failed)
@@ -83,13 +86,12 @@ def _sheet(layer: LayerUnits, slot: str, units: list[int], gallery: Gallery) -> 
     words = [_hover(layer, unit) for unit in units]
     alt = f"Pictures of {len(units)} units of {layer.layer} in {SLOTS[slot]}, {dead} of them dead"
     figure = sheet_figure(image, units, words, columns, alt)
-    event = draw(
-        figure, f"sheet {slot} {layer.layer} {units[0]}", f"units-{slot}", on_select="rerun", selection_mode="points"
-    )
-    points = getattr(getattr(event, "selection", None), "points", None) or []
-    if points:
-        st.session_state[CLICKED] = (layer.layer, str(int(points[0]["customdata"])))
-        st.rerun(scope="app")
+    key = f"sheet {slot} {layer.layer} {units[0]}"
+    draw_clickable(figure, key, f"units-{slot}", partial(_clicked, layer.layer))
+
+
+def _clicked(layer: str, unit: object) -> None:
+    st.session_state[CLICKED] = (layer, str(int(str(unit))))
 
 
 def _hover(layer: LayerUnits, unit: int) -> str:

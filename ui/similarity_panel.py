@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import streamlit as st
 
 from merging.figures import numbers
@@ -9,7 +12,7 @@ from merging.figures.similarity import ORDER, TITLES, diagonal_figure, heatmap
 from merging.results import MergeReport, SimilarityMap
 from merging.studies.similarity import WHY, Similarities
 from ui.chosen import Chosen
-from ui.look import draw
+from ui.look import draw, draw_clickable
 from ui.reliability_panel import reliability_panel
 from ui.study import known
 from ui.words import meaning
@@ -29,8 +32,7 @@ def similarity_panel(found: Chosen) -> None:
                 st.markdown(f"**{TITLES[key]}**")
                 chosen = cell[1:] if cell is not None and cell[0] == key else None
                 figure = heatmap(maps[key], TITLES[key], doubts=doubts(found, key), chosen=chosen)
-                event = draw(figure, f"map {key}", f"cka-{key}", on_select="rerun", selection_mode="points")
-                _open_clicked(event, key)
+                draw_clickable(figure, f"map {key}", f"cka-{key}", partial(_open, key))
         if cell is not None and cell[0] in pair:
             reliability_panel(found, *cell, nearest_layer(report, cell[1]))
     with st.container(border=True):
@@ -70,17 +72,10 @@ def asked_cell(report: MergeReport) -> tuple[str, str, str] | None:
     return (pair, row, column) if pair in report.similarity and {row, column} <= names else None
 
 
-def _open_clicked(event: object, pair: str) -> None:
-    """A new click changes the address, so that the cell can be shared."""
-    points = getattr(getattr(event, "selection", None), "points", None) or []
-    if not points:
-        return
-    clicked = (pair, *map(str, points[0]["customdata"][:2]))
-    if st.session_state.get("clicked cell") != clicked:
-        st.session_state["clicked cell"] = clicked
-        for name, value in zip(("pair", "row", "column"), clicked, strict=True):
-            st.query_params[name] = value
-        st.rerun()
+def _open(pair: str, layers: Sequence[object]) -> None:
+    """A click changes the address, so that the cell can be shared. layers: the row's and the column's."""
+    for name, value in zip(("pair", "row", "column"), (pair, *map(str, layers[:2])), strict=True):
+        st.query_params[name] = value
 
 
 def nearest_layer(report: MergeReport, layer: str) -> str:
