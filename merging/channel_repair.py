@@ -84,6 +84,7 @@ def restore(model: nn.Module, goals: Mapping[str, ChannelGoal], data: Batches, *
     sums: dict[str, list[ChannelSums]] = {name: [] for name in goals}
 
     def correct(name: str, module: nn.Module, output: Tensor) -> Tensor:
+        """A hook: the module's output, of any shape, brought to what the parents have on this batch."""
         sums[name].append(channel_sums(module, output))
         goal = goals[name].calls[len(sums[name]) - 1]
         scale, offset = _affine(module, sums[name][-1].statistics, goal, shift)

@@ -63,6 +63,7 @@ def pre_activations(model: nn.Module, spec: PermutationSpec, example: Tensor) ->
     made: dict[int, tuple[str, int, Tensor]] = {}  # the tensors are held, for else an id could be used again
 
     def note(name: str, module: nn.Module, given: Tensor, output: Tensor) -> None:
+        """A hook: remember what made the output, of any shape, and forget a maker that a norm follows."""
         source, version, _ = made.get(id(given), ("", -1, given))
         if isinstance(module, _NORMS) and version == given._version:  # no in-place operation came between
             found.pop(source, None)
@@ -93,6 +94,7 @@ def measure(model: nn.Module, names: Sequence[str], data: Batches) -> dict[str, 
     sums: dict[str, list[ChannelSums]] = {name: [] for name in names}
 
     def count(name: str, module: nn.Module, output: Tensor) -> None:
+        """A hook: count in the module's output, of any shape."""
         sums[name].append(channel_sums(module, output))
 
     with hooked(model, names, count):

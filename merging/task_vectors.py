@@ -41,6 +41,7 @@ def scaled_sum(
     ]
 
     def at(weights: Sequence[float], size: float) -> dict[str, Tensor]:
+        """The merge at these weights and this scale."""
         merged, step = weighted_mean(tensors, weights), merge_vectors(vectors, weights)
         return merged | {name: p.to(_kind(p)).add(step[name], alpha=size).to(p.dtype) for name, p in base.items()}
 

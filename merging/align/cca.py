@@ -76,9 +76,11 @@ def cca(problem: Problem, settings: CcaSettings) -> Alignment:
     seen = {name: pair for name, pair in halves(problem, learn, settings.site).items() if name in linear}
 
     def at(gamma: float) -> Alignment:
+        """The alignment that gamma gives."""
         return _alignment(problem, {name: _map(one + two, gamma) for name, (one, two) in seen.items()})
 
     def halfway(gamma: float) -> nn.Module:
+        """The mean of A and B mapped, as gamma gives it: to judge gamma by."""
         a, b = problem.models
         found = at(gamma)
         moved = mapped(b, problem.spec, a, found.permutations[1], found.maps[1])
@@ -103,6 +105,7 @@ def canonical_map(xx: Tensor, xy: Tensor, yy: Tensor, gamma: float) -> Tensor:
     import torch
 
     def root(matrix: Tensor, power: float) -> Tensor:
+        """The power of a covariance (n, n), damped by gamma."""
         values, vectors = torch.linalg.eigh(matrix)
         damped = values.clamp_min(0) + gamma * float(values.clamp_min(0).mean()) + torch.finfo(values.dtype).tiny
         return vectors * damped.pow(power) @ vectors.T

@@ -76,6 +76,7 @@ def sinkhorn(problem: Problem, settings: SinkhornSettings) -> Alignment:
     x = {group.name: _start(group.size, rng, next(iter(a.values()))) for group in spec.groups}
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
+        """Of B moved softly as X says, on images (n, ...) and labels (n,)."""
         soft = {name: doubly_stochastic(p / settings.temperature, settings.iterations) for name, p in x.items()}
         return goal.loss(soften(b, spec, soft), images, labels)
 
@@ -108,6 +109,7 @@ def _weights_goal(a: Mapping[str, Tensor], spec: PermutationSpec) -> _Goal:
     from merging.matching import objective
 
     def distance(moved: Mapping[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
+        """|A - moved|^2 over tensors of one shape; images and labels are not looked at."""
         return torch.stack([(a[name] - moved[name]).square().sum() for name in spec.by_parameter]).sum()
 
     nothing = torch.zeros(0)
@@ -126,10 +128,12 @@ def _loss_goal(problem: Problem, settings: SinkhornSettings, a: Mapping[str, Ten
     learn, held_out = held_out_split(sample, HELD_OUT, problem.seed)
 
     def loss(moved: Mapping[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
+        """On the line from A to the moved parameters, for images (n, ...) and labels (n,)."""
         share = 0.5 if settings.objective == "midpoint" else float(torch.rand((), generator=rng))
         return forward.loss({name: torch.lerp(t, moved[name], share) for name, t in a.items()}, images, labels)
 
     def judged(moved: Mapping[str, Tensor]) -> tuple[float, ...]:
+        """The loss half-way to moved parameters (name -> tensor of A's shapes), by each half of the held-out images."""
         middle = halfway(a, moved)
         return tuple(forward.mean_loss(middle, half) for half in held_out.halves() if half.count)
 

@@ -70,17 +70,20 @@ def straight_through(problem: Problem, settings: StraightThroughSettings) -> Ali
     found: Permutation = spec.identity()
 
     def matched() -> dict[str, Tensor]:
+        """B as it is matched to x now; the match is the next one's start."""
         nonlocal found
         point, _ = packed({name: x[name].detach() for name in spec.by_parameter if name in x}, spec)
         found = coordinate_descent(point, target, groups, found, rng, 100, lambda sweep, gain: None).permutation
         return permute_tensors(b, spec, found)
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
+        """Half-way between A and the match, with gradients to x, on images (n, ...) and labels (n,)."""
         moved = matched()
         through = {name: tensor + (x[name] - x[name].detach()) for name, tensor in moved.items()}
         return forward.loss(halfway(a, through), images, labels)
 
     def check(step: int) -> None:
+        """Judge the present match by each half of the held-out images."""
         middle = halfway(a, matched())
         checks.add(step, found, tuple(forward.mean_loss(middle, half) for half in held_out.halves() if half.count))
 

@@ -70,11 +70,13 @@ def zipit(problem: Problem, settings: ZipItSettings) -> Alignment:
     correlations = {name: (one + two).correlation() for name, (one, two) in seen.items()}
 
     def at(alpha: float, beta: float) -> Alignment:
+        """The alignment that alpha and beta give."""
         return _alignment(
             problem, {name: _zip(c, seen[name][0].sizes, alpha, beta) for name, c in correlations.items()}
         )
 
     def build(pair: tuple[float, float]) -> nn.Module:
+        """The zipped network, to judge (alpha, beta) by."""
         found = at(*pair)
         models = zip(problem.models, found.permutations, found.maps, strict=True)
         moved = [mapped(model, problem.spec, problem.models[0], p, maps) for model, p, maps in models]

@@ -54,6 +54,7 @@ def attribute(
     steps = len({frozenset(order[:size]) for order in drawn for size in range(len(blocks) + 1)})
 
     def worth(coalition: frozenset[int]) -> float:
+        """How much the loss rises when these blocks are the average's, in the mean over both parents; kept."""
         if coalition not in known:
             merged = {name for number in coalition for name in blocks[number][1]}
             losses = []

@@ -31,9 +31,11 @@ def merge_curves(
     wanted = 1 + (not unequal) + (correct != "none")
 
     def combined(net: nn.Module, weights: tuple[float, ...]) -> nn.Module:
+        """What the method makes of the matched networks at these weights."""
         return net if straight else prepared.combine(weights)
 
     def corrected(net: nn.Module, weights: tuple[float, ...]) -> nn.Module:
+        """The same, corrected for these weights."""
         return prepared.correct(combined(net, weights), weights)
 
     found = {}

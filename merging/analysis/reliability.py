@@ -115,6 +115,7 @@ def _halves(first: Tensor, second: Tensor, draws: int, rng: np.random.Generator)
     sums = [one @ w for one in (first, second)]
 
     def hsic(i: int, j: int) -> Tensor:
+        """(draws,) HSIC_1 of two of the Grams over each half."""
         pair = grams[i] * grams[j]
         totals = (w * sums[i]).sum(0) * (w * sums[j]).sum(0) / ((m - 1) * (m - 2))
         return (w * (pair @ w)).sum(0) + totals - 2 / (m - 2) * (w * sums[i] * sums[j]).sum(0)

@@ -98,6 +98,7 @@ def _of_head(zipped: PartialZip, known: list[list[int]], number: int, data: Batc
     first = sum(len(labels) for labels in known[:number])
 
     def head(images: Tensor) -> Tensor:
+        """The head's own logits (n, classes) for images (n, ...)."""
         return zipped(images)[:, first : first + len(known[number])]
 
     return _accuracy([head], [known[number]], data)

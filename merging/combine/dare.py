@@ -59,6 +59,7 @@ def dare(problem: Problem, settings: DareSettings) -> Combiner:
     from merging.task_vectors import scaled_sum
 
     def thin(number: int, vector: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A model's task vector, name -> tensor of its parameters' shapes, thinned by a seed of its own."""
         return thinned(vector, settings.drop, [problem.seed, number])
 
     return scaled_sum(problem, summed, thin, settings.scale, plain=0.4)

@@ -85,6 +85,7 @@ def non_uniform(problem: Problem, settings: NonUniformSettings) -> Combiner:
     tensors = [named_tensors(model) for model in problem.aligned]
 
     def run(weights: tuple[float, ...]) -> dict[str, Tensor]:
+        """The mixture for these weights, one a model."""
         total, point = weights[0], parameters[0]
         for weight, other, found in zip(weights[1:], parameters[1:], logits, strict=True):
             total += weight
@@ -130,6 +131,7 @@ def _learn(
         leaves = {name: torch.zeros_like(tensor).requires_grad_() for name, tensor in a.items()}
 
         def loss(images: Tensor, labels: Tensor, leaves: dict[str, Tensor] = leaves) -> Tensor:
+            """Of the mixture that the leaves say, on images (n, ...) and labels (n,)."""
             return forward.loss(_mixed(a, b, leaves, share), images, labels)
 
         steps = descend(leaves, rate, without_end(learn, forward.twin, problem.seed), loss)

@@ -121,6 +121,7 @@ def _changed(tensors: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
 
     def moved(tensor: Tensor) -> Tensor:
+        """The tensor, of any shape, with its numbers changed."""
         signs = torch.randint(0, 2, tensor.shape, generator=generator).to(tensor) * 2 - 1
         return tensor * (1 + NOISE * signs)
 
