@@ -83,7 +83,6 @@ def straight_through(problem: Problem, settings: StraightThroughSettings) -> Ali
         return forward.loss(halfway(a, through), images, labels)
 
     def check(step: int) -> None:
-        """Judge the present match by each half of the held-out images."""
         middle = halfway(a, matched())
         checks.add(step, found, tuple(forward.mean_loss(middle, half) for half in held_out.halves() if half.count))
 

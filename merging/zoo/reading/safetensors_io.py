@@ -40,9 +40,8 @@ def read(data: bytes) -> Loaded:
 
 
 def write(state: Mapping[str, Tensor], story: Mapping[str, Any]) -> bytes:
-    """A safetensors file of contiguous tensors of any shapes on the CPU; tied tensors are saved once, their other names recorded.
-
-    The same state and story give the same bytes.
+    """A safetensors file of contiguous tensors of any shapes on the CPU; tied tensors are saved once, their other
+    names recorded. The same state and story give the same bytes.
     """
     owners: dict[tuple[Any, ...], str] = {}
     aliases = {}
