@@ -57,14 +57,15 @@ class Shortlist:
 
     @property
     def notes(self) -> dict[str, Any]:
-        """For the report: `checks`, [step, loss] of all; the `chosen` step; and by halves `stable`, by group: the share
-        of units that get one partner from the permutations which either half alone would choose."""
+        """For the report: `checks`, [step, loss] of all; the `chosen` step; and by halves `alike`, by group: the share
+        of units that get one partner from the permutations which either half alone would choose. All were learned from
+        the same images, so that is no stability in their number."""
         checks = [[step, mean] for step, mean in zip(self.steps, self._means, strict=True)]
         told: dict[str, Any] = {"checks": checks, "chosen": self.steps[self._lowest(self._means)]}
         if len(self.losses[0]) < 2:
             return told
         one, two = (self.found[self._lowest(half)] for half in zip(*self.losses, strict=True))
-        return told | {"stable": {name: float((one[name] == two[name]).double().mean()) for name in one}}
+        return told | {"alike": {name: float((one[name] == two[name]).double().mean()) for name in one}}
 
     @property
     def _means(self) -> list[float]:

@@ -56,6 +56,15 @@ class Forward:
                 total += float(cross_entropy(self(parameters, images).double(), labels, reduction="sum"))
         return total / data.count if math.isfinite(total) else math.inf
 
+    def losses_by_half(self, parameters: Tensors, data: Batches) -> tuple[float, ...]:
+        """`mean_loss` over every other image and over the rest; over all, once, where a half would be one image.
+
+        parameters: name -> tensor of the model's shapes.
+        """
+        halves = data.halves()
+        parts = halves if min(half.count for half in halves) > 1 else (data,)
+        return tuple(self.mean_loss(parameters, part) for part in parts)
+
 
 def without_end(data: Batches, like: nn.Module, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of one size on the model's device, each epoch all images in a new order, a function of the seed."""

@@ -215,10 +215,10 @@ def _check_equivalence(problem: Problem, example: Tensor | None, exact: bool) ->
 
 
 def _traced(problem: Problem, error: float) -> dict[str, Any]:
-    groups = {group.name: list(group.places) for group in problem.spec.groups}
+    places = {group.name: list(group.places) for group in problem.spec.groups}
     permuted, units = tracing.coverage(problem.graph, problem.spec)
     normed = len(batch_norms(problem.models[0]))
-    return {"groups": groups, "permuted": permuted, "units": units, "batch_norms": normed, "error": error}
+    return {"places": places, "permuted": permuted, "units": units, "batch_norms": normed, "error": error}
 
 
 def _agreement(aligned: tuple[nn.Module, ...]) -> dict[str, float]:

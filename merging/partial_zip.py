@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -23,7 +23,8 @@ from merging.unit_maps import mapped
 class PartialZip(nn.Module):
     """The merged trunk and every model's head; `forward` gives all heads' logits side by side, (n, sum of classes).
 
-    graph: of the models.  trunk: its merged tensors.  heads: each model's own tensors.  node: where the trunk ends.
+    graph: of the models.  trunk: its merged tensors, of which those that lie before the cut are kept.  heads: each
+    model's own tensors, of which those behind it are.  node: where the trunk ends.
     reads: for each model (units, merged units), what its head reads of the trunk's units, along dimension `dim`.
     """
 
@@ -38,18 +39,29 @@ class PartialZip(nn.Module):
     ) -> None:
         super().__init__()
         self.graph, self.node, self.dim = graph, node, dim
-        self.trunk = _held(trunk)
-        self.heads = nn.ModuleList(_held(head) for head in heads)
+        behind = {operation.name for operation in graph.after(node)}
+        after, before = ({*_sources(graph, behind, inside)} for inside in (True, False))
+        self.trunk = _held({name: trunk[name] for name in trunk if name in before})
+        self.heads = nn.ModuleList(_held({name: head[name] for name in head if name in after}) for head in heads)
         self.reads = nn.ParameterList([nn.Parameter(read, requires_grad=False) for read in reads])
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (n, ...)."""
-        merged = self.graph.run(_tensors(self.trunk), images, until=self.node)[1][self.node]
-        logits = []
-        for head, read in zip(self.heads, self.reads, strict=True):
+        trunk, heads = _tensors(self.trunk), [_tensors(head) for head in self.heads]
+        merged = self.graph.run({**heads[0], **trunk}, images, until=self.node)[1][self.node]  # what lies behind the
+        logits = []  # cut is named, but never read
+        for head, read in zip(heads, self.reads, strict=True):
             units = torch.tensordot(merged, read.to(merged.dtype).T, ([self.dim], [0])).movedim(-1, self.dim)
-            logits.append(self.graph.resume(_tensors(head), images, self.node, units))
+            logits.append(self.graph.resume({**trunk, **head}, images, self.node, units))
         return torch.cat(logits, 1)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All it holds on the CPU, of the models' shapes: trunk.NAME, heads.K.NAME, reads.K (units, merged units)."""
+        found = {f"trunk.{name}": tensor for name, tensor in _tensors(self.trunk).items()}
+        for number, head in enumerate(self.heads):
+            found |= {f"heads.{number}.{name}": tensor for name, tensor in _tensors(head).items()}
+        found |= {f"reads.{number}": read for number, read in enumerate(self.reads)}
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
 
 
 def partial_zip(
@@ -83,6 +95,13 @@ def partial_zip(
     trunk = named_tensors(middle(problem, [named_tensors(model) for model in moved]))
     reads = [own[group].use if group in own else _still(problem.spec.sizes[group]).use for own in maps]
     return PartialZip(problem.graph, trunk, [named_tensors(m) for m in ready], layer.node, reads, layer.dim).eval()
+
+
+def _sources(graph: Graph, behind: set[str], inside: bool) -> Iterator[str]:
+    """Names of the tensors that operations behind the cut read (inside), or those before it."""
+    for operation in graph.nodes:
+        if (operation.name in behind) == inside:
+            yield from (graph.sources[s.name] for s in operation.all_input_nodes if s.name in graph.sources)
 
 
 def _group_at(spec: PermutationSpec, node: str, layer: str) -> str:

@@ -78,7 +78,8 @@ class Study:
     """One question to a merge.
 
     run: `(subject, settings) ->` a frozen value that `results.save` takes, declared in the same file.
-    needs_data: whether it runs images through the networks.  version: raised when the meaning of its result changes.
+    needs_data: whether it runs images through the networks.  takes_other: whether it can look at a network "C" that was
+    not merged.  version: raised when the meaning of its result changes.
     """
 
     key: str
@@ -88,6 +89,7 @@ class Study:
     run: Callable[..., Any]
     settings: type = NoSettings
     needs_data: bool = True
+    takes_other: bool = False
     version: int = 1
 
 

@@ -14,6 +14,7 @@ from merging.figures import numbers
 from merging.results import Barrier, LossCurve, MergeReport
 from merging.verdict_reading import CONNECTED, PARTLY, Reading, fall_of
 
+END = 0.005  # difference in accuracy from which a path is said to end elsewhere
 EQUAL = 0.02  # difference of the parents' accuracies up to which they are called equally good
 SAME = 1e-4  # nats: a path that departs less from its ends than this is flat
 SHRUNK = 0.75  # of the parents' standard deviation: averaged units below it have lost their scale
@@ -51,7 +52,7 @@ def verdict(report: MergeReport) -> str:
 
 
 def _headline(found: Reading) -> str:
-    naive, aligned, final = (fall_of(curve) for curve in (found.naive, found.aligned, found.final))
+    naive, aligned, final = fall_of(found.naive), fall_of(found.aligned), found.fall
     if found.guessing:
         return "At least one of the nets is hardly better than guessing, so the path between them says little."
     if found.unequal:
@@ -141,7 +142,7 @@ def _barriers(found: Reading) -> Iterator[str]:
 
 
 def _meaning(found: Reading) -> str:
-    fall = fall_of(found.final)
+    fall = found.fall
     corrected = found.corrected and fall_of(found.aligned) > CONNECTED
     order_matters = found.moved and (found.unequal or fall_of(found.naive) > CONNECTED)
     steps = ["their neurons are mapped to each other" if found.mapped else "their neurons are in one order"]
@@ -149,7 +150,8 @@ def _meaning(found: Reading) -> str:
     steps += ["the average is corrected"] if corrected else []
     order = f", once {' and '.join(steps)}" if steps else ""
     allowed = f"the {numbers.points(CONNECTED)} that Frankle et al. (2020) take for stable"
-    lost = f"Accuracy falls by at most {numbers.points(max(fall, 0.0))} below the chord from A to B"
+    where = "at most {} below the chord from A to B" if not found.unequal else "{} below the parents' mean half-way"
+    lost = f"Accuracy falls by {where.format(numbers.points(max(fall, 0.0)))}"
     if corrected and fall <= CONNECTED:
         return f"{lost}, within {allowed}: the two are connected{order}."
     if not found.straight and fall <= CONNECTED:
@@ -169,7 +171,11 @@ def _cautions(found: Reading) -> Iterator[str]:
         yield "The correction made the half-way net worse than leaving it alone."
     if found.corrected:
         yield "The corrected path is corrected at its ends too, so it need not start and stop at A and B."
-    if not found.corrected and fall_of(found.final) > CONNECTED:
+    ends = found.final.accuracy[-1], found.final.ends[1].accuracy
+    if found.unequal and not found.corrected and abs(ends[0] - ends[1]) > END:
+        was, now = numbers.accuracy(ends[1]), numbers.accuracy(float(ends[0]))
+        yield f"B mapped onto A's units is no longer B ({now} right instead of {was}): the path does not end at B."
+    if not found.corrected and found.fall > CONNECTED:
         yield from _advice(found)
     if found.naive.images < FEW_IMAGES:
         p, n = found.final.middle("accuracy"), found.naive.images
@@ -179,7 +185,8 @@ def _cautions(found: Reading) -> Iterator[str]:
 
 def _advice(found: Reading) -> Iterator[str]:
     """What to try where a barrier remains and nothing was corrected."""
-    if found.report.notes.get("trace", {}).get("batch_norms"):
+    normed = any(layer.kind == "norm" for layer in found.report.layers)
+    if found.report.notes.get("trace", {}).get("batch_norms", normed):
         yield (
             "This network has BatchNorm, whose averaged running statistics do not fit the averaged weights. Try a "
             "correction, BatchNorm reset or REPAIR."

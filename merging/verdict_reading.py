@@ -84,9 +84,17 @@ class Reading:
         return first.accuracy, second.accuracy
 
     @property
+    def fall(self) -> float:
+        """How far accuracy falls along the merge's path, as a share of the images; half-way where widths differ, for
+        such a path need not end at B."""
+        if not self.unequal:
+            return fall_of(self.final)
+        return sum(self.parents) / 2 - self.final.middle("accuracy")
+
+    @property
     def status(self) -> str:
         """The path in two words at most."""
-        fall = fall_of(self.final)
+        fall = self.fall
         return "connected" if fall <= CONNECTED else "partly connected" if fall <= PARTLY else "not connected"
 
     @property

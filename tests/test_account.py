@@ -68,10 +68,22 @@ def test_a_setting_that_was_given_is_not_called_chosen() -> None:
     assert (course.y[3] == min(course.y)) == ("as asked for" not in learned.sentences[0])
 
 
-@pytest.mark.parametrize("key", ["activation-matching", "cca", "zipit", "straight-through"])
+@pytest.mark.parametrize("key", ["activation-matching", "cca", "zipit"])
 def test_methods_that_look_at_images_say_how_many_and_how_steady_the_answer_is(key: str) -> None:
     words = " ".join(told(align=key)[0].sentences)
     assert "training images." in words and "By either half of the images" in words
+
+
+def test_what_was_learned_from_the_same_images_is_not_called_steady_in_them() -> None:
+    words = " ".join(told(align="straight-through")[0].sentences)
+    assert "Had either half of the held-out images chosen alone" in words and "more images" not in words
+
+
+def test_shares_of_units_weigh_groups_by_their_units() -> None:
+    notes = {"align": {"stable": {"a": 1.0, "b": 0.5}}}
+    request = {"align": "activation-matching", "combine": "average", "correct": "none"}
+    found = accounts(MergeReport(request, (), {"a": (10, 0), "b": (90, 0)}, 0.0, notes=notes))
+    assert "55.0 % of the units" in found[0].sentences[0]
 
 
 def test_networks_taken_in_turns_have_an_account_each() -> None:

@@ -44,7 +44,7 @@ WEB = (
 )
 ROOMS_ABOVE = (
     *("merging.analysis", "merging.zoo", "merging.work", "merging.figures", "merging.cli"),
-    *("merging.study", "merging.studies", "merging.account"),
+    *("merging.study", "merging.studies", "merging.account", "merging.account_words"),
     *("merging.verdict", "merging.verdict_reading", "merging.verdict_many", "merging.verdict_why"),
 )
 
@@ -69,7 +69,8 @@ LAWS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "merging.verdict_reading": (("merging.results", "merging.methods"), set()),
     "merging.verdict_why": (("merging.results", "merging.studies", "merging.figures.numbers"), {"numpy"}),
     "merging.verdict_many": (("merging.results", "merging.figures.numbers"), set()),
-    "merging.account": (("merging.results", "merging.methods", "merging.figures.numbers"), {"numpy"}),
+    "merging.account": (("merging.results", "merging.methods", "merging.account_words"), set()),
+    "merging.account_words": (("merging.figures.numbers",), {"numpy"}),
     "merging.figures": (
         ("merging.results", "merging.studies", "merging.account", "merging.figures"),
         {"numpy", "plotly"},

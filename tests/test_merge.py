@@ -45,7 +45,7 @@ def test_a_twin_merges_into_the_net_and_the_proof_is_noted(kind: str) -> None:
     assert result.notes["equivalence"] < 1e-12
     assert result.notes["trace"]["error"] < 1e-12
     assert result.notes["trace"]["permuted"] == result.notes["trace"]["units"]
-    assert result.notes["trace"]["groups"].keys() == structure(kind)[1].sizes.keys()
+    assert result.notes["trace"]["places"].keys() == structure(kind)[1].sizes.keys()
     assert result.notes["align"]["objective"] > 0
 
 

@@ -7,9 +7,10 @@ from typing import Literal
 
 import streamlit as st
 
+from merging.errors import MergescopeError
 from merging.figures import numbers
 from merging.work.ledger_jobs import Job, Worker
-from merging.work.request import from_json
+from merging.work.request import StudyRequest, from_json
 from ui.chosen import PREFIX
 from ui.guard import in_words
 from ui.progress import cancel_button, failure, plain, progress_words
@@ -131,16 +132,24 @@ def _row(job: Job) -> None:
             failure(job)
 
 
+def _open_study(job: Job) -> None:
+    """A link to the page of the study's run; none where another version of the program asked for it."""
+    try:
+        asked = from_json(json.dumps(job.request))
+    except MergescopeError:
+        return
+    if isinstance(asked, StudyRequest):
+        told = {name: str(asked.settings.get(name, "")) for name in ADDRESSED}
+        params = {name: text for name, text in told.items() if text}
+        run = asked.merge.id[:PREFIX]
+        link(STUDY_PAGES[asked.study], "Open", run=run, icon=":material/open_in_new:", **params)
+
+
 def _actions(job: Job) -> None:
     if job.kind == "merge":
         link("merge", "Open", run=job.id[:PREFIX], icon=":material/open_in_new:")
     if job.kind == "study" and job.request["study"] in STUDY_PAGES:
-        asked = from_json(json.dumps(job.request))
-        told = {name: str(job.request["settings"].get(name, "")) for name in ADDRESSED}
-        page, run = STUDY_PAGES[job.request["study"]], asked.merge.id[:PREFIX]
-        link(
-            page, "Open", run=run, icon=":material/open_in_new:", **{name: text for name, text in told.items() if text}
-        )
+        _open_study(job)
     if job.kind in ("train", "download"):
         link("models", "Networks", icon=":material/open_in_new:")
     if job.open and owner() in job.owners:

@@ -37,9 +37,9 @@ def lab_panel(found: Chosen) -> None:
         kind = st.segmented_control(
             "Change", list(KINDS), format_func=KINDS.__getitem__, default="classes", key="lab kind", required=True
         )
-        classes = USUAL
-        if kind == "classes":
-            classes = int(st.number_input("Classes to shift", 1, 9, USUAL, key="lab classes", width=140))
+        st.session_state.setdefault("lab classes", USUAL)
+        shared = {"key": "lab classes", "width": 140, "persist_state": "session"}
+        classes = int(st.number_input("Classes to shift", 1, 9, disabled=kind != "classes", **shared))
     lab: Lab | None = studied(found, "lab", {"net": net, "classes": classes}, button="Move CKA")
     if lab is None:
         return

@@ -50,9 +50,9 @@ def through_three(plane: Landscape, name: str) -> str:
     points = {key: numbers.accuracy(point[4]) for key, point in plane.points.items()}
     apart = float(np.hypot(*plane.points["C"][:2]))
     return (
-        f"C is {plain(name)}, right on {points['C']} (A {points['A']}, B {points['B']}), {apart:.1f} from A. Half-way "
-        f"between A and B lies their naive average ({points['naive']}); the merge is marked where the plane comes "
-        "nearest to it."
+        f"The other network is {plain(name)}, right on {points['C']} (A {points['A']}, B {points['B']}), {apart:.1f} "
+        f"from A. The naive average ({points['naive']}) and the merge ({points['merge']}) are marked where the plane "
+        "comes nearest to them."
     )
 
 

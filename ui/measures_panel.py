@@ -11,14 +11,20 @@ from ui.look import draw
 from ui.similarity_panel import spelled
 from ui.study import choose_other, studied
 
-NAMES = {"pi(B)": "π(B)", "merge": "the merge", "average": "the aligned average", "naive": "the naive average"}
+NAMES = {
+    "C": "the other network",
+    "pi(B)": "π(B)",
+    "merge": "the merge",
+    "average": "the aligned average",
+    "naive": "the naive average",
+}
 READ = {"pooled": "averaged over positions", "flattened": "position by position"}
 
 
 def measures_panel(found: Chosen) -> None:
     """Two maps side by side: CKA, and the measure one chooses."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        third = choose_other(found, "Another network, C", "none", "network beside")
+        third = choose_other(found, "Another network beside them", "none", "network beside")
         pairs = PAIRS if third is None else (*BESIDE, *PAIRS)
         first = 1 if third is None else 0
         pair = st.selectbox("Networks", pairs, first, format_func=in_words, key=f"networks {first}", width=280)

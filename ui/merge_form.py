@@ -160,8 +160,7 @@ def _expected(a: Entry) -> str:
     found = next((some for some in (*alike, *kin) if some), [])
     if not found:
         return "no run yet tells how long it takes"
-    seconds = median(forecast(job) for job in found)
-    return f"{'about ' if seconds >= 1 else ''}{numbers.duration(seconds)}"
+    return numbers.about(median(forecast(job) for job in found))
 
 
 def forecast(job: Job) -> float:

@@ -51,7 +51,7 @@ def _groups(report: MergeReport) -> None:
             f"{numbers.tiny(traced['error'])} of their size. A number behind a tensor is the dimension they lie on.",
             help=meaning("permutation"),
         )
-    places = traced.get("groups", {})
+    places = traced.get("places", {})
     lines = ["| group | units | moved in B | makes its units | uses them |", "|---|---:|---:|---|---|"]
     for name, (units, moved) in report.groups.items():
         made, used = (

@@ -30,7 +30,7 @@ def progress_words(job: Job) -> str:
         words = f"{STAGES.get(job.stage, job.stage or 'Starting')} · {100 * job.fraction:.0f} %"
     if job.eta is None:
         return words
-    return f"{words} · {'about ' if job.eta >= 1 else ''}{numbers.duration(job.eta)} left"
+    return f"{words} · {numbers.about(job.eta)} left"
 
 
 def stage_lines(job: Job) -> list[str]:

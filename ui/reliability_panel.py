@@ -58,7 +58,7 @@ def table(seen: Reliability) -> str:
     rows = [
         ("images", numbers.count(seen.images)),
         ("units or features of the two layers", f"{numbers.count(p)} and {numbers.count(q)}"),
-        ("chance that shuffled images give as much", f"{seen.p_value:.1g}" if seen.p_value > 0.001 else "below .001"),
+        ("chance that shuffled images give as much", f"{seen.p_value:.1g}" if seen.p_value >= 0.001 else "below .001"),
         ("CKA without the top 1 % of images", numbers.correlation(seen.trimmed)),
         ("largest leverage of one image", " and ".join(numbers.accuracy(value) for value in seen.leverage)),
         ("variance in one direction alone", " and ".join(numbers.accuracy(value) for value in seen.first)),

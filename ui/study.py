@@ -103,7 +103,7 @@ def _usual(key: str) -> str:
             if job.kind == "study" and job.request["study"] == key and job.finished and job.started
         ]
         if spent:
-            return f"Takes {'about ' if spent[0] >= 1 else ''}{numbers.duration(median(spent))}."
+            return f"Takes {numbers.about(median(spent))}."
     return ""
 
 

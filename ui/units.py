@@ -44,9 +44,8 @@ def cells(layer: LayerUnits, unit: int) -> dict[str, Cell]:
     }
     moved = seen["pi(B)"]
     places = {"pi(B)": (int(layer.partner[unit]), unit)}
-    now_at = np.flatnonzero(layer.partner == unit)  # the place in π(B) of B's unit of this number
-    if len({*layer.partner}) == layer.units and len(now_at):  # not where B is wider or narrower than A
-        places["B"] = (unit, int(now_at[0]))
+    if np.array_equal(np.sort(layer.partner), np.arange(layer.units)):  # not where B is wider or narrower than A
+        places["B"] = (unit, int(np.argsort(layer.partner)[unit]))  # where in π(B) B's unit of this number stands now
     for slot, (number, at) in places.items():
         found[slot] = Cell("B", number, bool(layer.dead[moved, at]), float(layer.peak[moved, at]))
     return {slot: found[slot] for slot in SLOTS if slot in found}

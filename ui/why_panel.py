@@ -41,13 +41,12 @@ def why_panel(found: Chosen) -> None:
         _aligners(aligners)
 
 
-def scores_table(why: Why, corrected: bool) -> str:
-    """Accuracy, loss, confidence and calibration of every network, as a Markdown table. corrected: whether the merge
-    was."""
+def scores_table(why: Why) -> str:
+    """Accuracy, loss, confidence and calibration of every network, as a Markdown table."""
     names = {"A": "A", "B": "B", "naive": "naive", "average": "aligned", "merge": "merge", "ensemble": "ensemble"}
     lines = ["| | accuracy | loss | mean confidence | calibration error |", "|---|---:|---:|---:|---:|"]
-    if not corrected:
-        del names["merge"]  # it is the aligned average
+    if why.scores["merge"] == why.scores["average"]:
+        del names["merge"]  # it is the aligned average: two networks, permuted and averaged, not corrected
     for key, style in names.items():
         score = why.scores[key]
         cells = (numbers.accuracy(score.accuracy), numbers.loss(score.loss), numbers.accuracy(why.confidence[key]))
@@ -76,7 +75,7 @@ def _explained(why: Why, report: MergeReport) -> None:
     with right.container(border=True):
         st.markdown("**Is the merge as sure as it is right?**", help=meaning("calibration error"))
         draw(calibration_figure(why), "calibration", "calibration", width="stretch")
-    st.markdown(scores_table(why, corrected))
+    st.markdown(scores_table(why))
     st.caption(f"On {numbers.count(why.images)} test images; figures from other numbers of images differ by chance.")
     _lost(why, report)
 

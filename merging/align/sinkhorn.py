@@ -59,7 +59,7 @@ def sinkhorn(problem: Problem, settings: SinkhornSettings) -> Alignment:
     Best by sum <W_A, pi(W_B)> for the objective "weights", else by the held-out loss half-way; the identity is tried
     too. BatchNorm normalises by the batch.
     Notes: `objective`; `checks`: [step, value], and the `chosen` step; `images` learned from (0 without); for losses
-    `stable`, by group, as in `choosing.Shortlist`.
+    `alike`, by group, as in `choosing.Shortlist`.
     """
     import torch
 
@@ -134,8 +134,7 @@ def _loss_goal(problem: Problem, settings: SinkhornSettings, a: Mapping[str, Ten
 
     def judged(moved: Mapping[str, Tensor]) -> tuple[float, ...]:
         """The loss half-way to moved parameters (name -> tensor of A's shapes), by each half of the held-out images."""
-        middle = halfway(a, moved)
-        return tuple(forward.mean_loss(middle, half) for half in held_out.halves() if half.count)
+        return forward.losses_by_half(halfway(a, moved), held_out)
 
     return _Goal(loss, judged, without_end(learn, forward.twin, problem.seed), learn.count)
 

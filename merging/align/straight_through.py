@@ -50,7 +50,7 @@ def straight_through(problem: Problem, settings: StraightThroughSettings) -> Ali
     x starts as A; each step matches B to x, warm from the last match, and lowers the loss half-way between A and
     sg(pi(B)) + x - sg(x), sg the gradient's stop. BatchNorm normalises by the batch.
     Notes: `checks`: [step, held-out loss], the first being weight matching's; `chosen` step; `images` learned from;
-    `stable`, by group, as in `choosing.Shortlist`.
+    `alike`, by group, as in `choosing.Shortlist`.
     """
     import numpy as np
 
@@ -84,7 +84,7 @@ def straight_through(problem: Problem, settings: StraightThroughSettings) -> Ali
 
     def check(step: int) -> None:
         middle = halfway(a, matched())
-        checks.add(step, found, tuple(forward.mean_loss(middle, half) for half in held_out.halves() if half.count))
+        checks.add(step, found, forward.losses_by_half(middle, held_out))
 
     checks, every = Shortlist(), max(1, settings.steps // CHECKS)
     check(0)

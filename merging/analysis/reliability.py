@@ -61,9 +61,10 @@ def examine(
 def _shuffled(grams: Sequence[Tensor], draws: int, rng: np.random.Generator) -> np.ndarray:
     """Debiased CKA with the second side's images shuffled, at least `draws` times. grams: two (n, n), diagonals 0.
 
-    The shuffles are all cyclic shifts of the images in a random order. They are a group, so a test by them is exact
-    (Hemerik and Goeman 2018), and the traces tr K L_k of all n of them are correlations along the cyclic diagonals, a
-    Fourier transform each: n^2 log n flops for n shuffles, where one product of features is 2 n p^2.
+    The shuffles are all cyclic shifts of the images in a random order, and of further orders where there are too few
+    images. Those of one order are a group, so a test by them is exact (Hemerik and Goeman 2018), and the traces
+    tr K L_k of all n of them are correlations along the cyclic diagonals, a Fourier transform each: n^2 log n flops
+    for n shuffles, where one product of features is 2 n p^2.
     """
     n = len(grams[0])
     sums = [one.sum(1, dtype=torch.float64) for one in grams]

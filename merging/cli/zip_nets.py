@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from merging.data import Batches
     from merging.partial_zip import PartialZip
 
-NAME, HELP = "zip", "zip networks up to a layer and keep each one's own head, for classes that differ (partial ZipIt!)"
+NAME, HELP = "zip", "zip networks up to a layer and keep each one's own head of as many classes (partial ZipIt!)"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", metavar="NAME=VALUE", help="settings of ZipIt!, such as alpha=0.3")
     parser.add_argument("--seed", type=int, default=0)
     add_data(parser)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write trunk and heads as .safetensors")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write trunk and heads as .safetensors, for your own use"
+    )
     add_machine(parser)
     add_json(parser)
 
@@ -48,9 +50,11 @@ def run(options: argparse.Namespace, report: Report) -> None:
     data = need_batches(options, nets[0], device)
     names = FACTS[options.data or nets[0].checkpoint.dataset].classes
     models = [net.module(device) for net in nets]
-    settings = read_texts(ZipItSettings, read_pairs(options.set, "--set"))
-    zipped = partial_zip(models, options.until, data["train"], settings=settings, seed=options.seed, report=report)
     known = [_known(net, names) for net in nets]
+    settings = read_texts(ZipItSettings, read_pairs(options.set, "--set"))
+    if settings.get("choose"):
+        raise InvalidRequest("Heads of different classes have no common loss to choose alpha and beta by: give them.")
+    zipped = partial_zip(models, options.until, data["train"], settings=settings, seed=options.seed, report=report)
     found = {letter(number): _accuracy([model], [known[number]], data["test"]) for number, model in enumerate(models)}
     found |= {f"{letter(number)}'s head": _of_head(zipped, known, number, data["test"]) for number in range(len(nets))}
     if len({label for labels in known for label in labels}) == sum(map(len, known)):
@@ -62,7 +66,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
         from merging.zoo.checkpoints import save_checkpoint
 
         named = " + ".join(net.checkpoint.name for net in nets)
-        write(options.out, save_checkpoint(zipped.cpu(), architecture="", config={}, name=f"Zip of {named}"))
+        write(options.out, save_checkpoint(zipped.tensors(), architecture="", config={}, name=f"Zip of {named}"))
     if options.json:
         return say_json({"until": options.until, "accuracy": found})
     say_table(

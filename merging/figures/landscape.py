@@ -9,9 +9,9 @@ from merging.figures import numbers
 from merging.figures.palette import STYLES, Style, figure
 from merging.studies.landscape import Landscape
 
-NAMES = {"A": "A", "B": "B", "pi(B)": "π(B)", "C": "C", "naive": "naive average", "merge": "merge"}
+NAMES = {"A": "A", "B": "B", "pi(B)": "π(B)", "C": "the other", "naive": "naive average", "merge": "merge"}
 PLACES = {"A": "bottom left", "B": "bottom right", "naive": "bottom center", "merge": "top left"}
-THIRD = Style("#CC79A7", "solid", "triangle-up", "C")
+THIRD = Style("#CC79A7", "solid", "triangle-up", "the other")
 CEILING = 4.0  # of the loss, in its median: beyond, a plane is one dark wall
 
 
@@ -50,7 +50,7 @@ def landscape_figure(found: Landscape, metric: str) -> go.Figure:
 
 
 def _corners(found: Landscape) -> str:
-    return "A, B and C" if "C" in found.points else "A, B and π(B)"
+    return "A, B and the other network" if "C" in found.points else "A, B and π(B)"
 
 
 def _add_marks(fig: go.Figure, found: Landscape) -> None:

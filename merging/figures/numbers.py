@@ -87,6 +87,11 @@ def duration(value: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def about(value: float) -> str:
+    """Seconds that nobody knows exactly: "about 6 s", "under 1 s"."""
+    return f"about {duration(value)}" if value >= 1 else duration(value)
+
+
 def ago(moment: float | None, now: float | None = None) -> str:
     """A time in seconds since 1970 as seen from now: "just now", "5 min ago", "21 Nov 2026"."""
     if not moment:

@@ -50,6 +50,7 @@ class LandscapeSettings:
     summary="The loss and the accuracy on the plane of weights through A, B and π(B), or another network.",
     source="Garipov et al.: Loss Surfaces, Mode Connectivity, and Fast Ensembling of DNNs (NeurIPS 2018)",
     settings=LandscapeSettings,
+    takes_other=True,
 )
 def landscape(subject: Subject, settings: LandscapeSettings) -> Landscape:
     """The plane of A, B and pi(B), or of A, B and C where that is named, with the merge and the naive average marked

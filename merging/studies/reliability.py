@@ -67,6 +67,8 @@ class ReliabilitySettings:
     summary="Interval, chance level, dominating images and directions, and other measures beside one CKA value.",
     source="Davari et al.: Reliability of CKA as a Similarity Measure in Deep Learning (ICLR 2023)",
     settings=ReliabilitySettings,
+    takes_other=True,
+    version=2,
 )
 def reliability(subject: Subject, settings: ReliabilitySettings) -> Reliability:
     """Look at one cell; each network runs no further than its layer. Raises UnknownLayer."""

@@ -77,6 +77,7 @@ def reasons(cka: float, trimmed: float, neighbours: float, procrustes: float, fi
     summary="CKA in four forms, Procrustes, SVCCA and mutual nearest neighbours, for all pairs of layers.",
     source="Kornblith et al. 2019; Williams et al. 2021; Raghu et al. 2017; Huh et al. 2024; Davari et al. 2023",
     settings=SimilaritySettings,
+    takes_other=True,
 )
 def similarity(subject: Subject, settings: SimilaritySettings) -> Similarities:
     """All measures for every pair of layers of two networks, on a random sample of test images.

@@ -80,7 +80,8 @@ class MergeRequest(Asked):
             )
         a, wider = self.models[0], find("align", self.align).unequal_widths and len(self.models) == 2
         for b in self.checkpoints[1:]:
-            if wider and a.architecture == b.architecture and differ_in_width(a.config, b.config):
+            same = a.architecture == b.architecture and b is not self.base
+            if wider and same and differ_in_width(a.config, b.config):
                 continue
             if (a.architecture, a.config) != (b.architecture, b.config):
                 wide = len(self.models) == 2 and differ_in_width(a.config, b.config)
@@ -221,17 +222,27 @@ class StudyRequest(Asked):
         set_fields(self, settings=settings_dict(read_settings(asked.settings, self.settings)), version=asked.version)
         check_whole(self, "seed")
         if self.merge.unequal:
-            raise InvalidRequest(
-                f"{asked.label} compares networks unit by unit, and these differ in the widths of their layers."
-            )
-        a = self.merge.models[0]
-        if self.other is not None and (self.other.architecture, self.other.config) != (a.architecture, a.config):
-            raise InvalidRequest(
-                f"{self.other.name} is {self.other.label} and {a.name} is {a.label}; only networks of one structure "
-                "can be looked at together."
-            )
+            raise InvalidRequest(f"{asked.label} is not there for networks that differ in the widths of their layers.")
+        self._check_other(asked.takes_other)
         if asked.needs_data and not self.merge.data_sha256:
             raise InvalidRequest(f"{asked.label} needs images, and this merge was made without any.")
+
+    def _check_other(self, takes: bool) -> None:
+        a, c = self.merge.models[0], self.other
+        if c is None:
+            if "C" in str(self.settings.get("pair", "")).split("-"):
+                raise InvalidRequest("There is no network C beside the merged ones; name one of their structure.")
+            return
+        if not takes:
+            raise InvalidRequest(f"{find_study(self.study).label} looks at no network beside the merged ones.")
+        if c.sha256 in {model.sha256 for model in self.merge.models}:
+            raise InvalidRequest(f"{c.name} is one of the merged networks already; choose another.")
+        alike = [(ref.architecture, ref.config, ref.mean, ref.std, ref.classes, ref.dataset) for ref in (a, c)]
+        if alike[0] != alike[1]:
+            raise InvalidRequest(
+                f"{c.name} is {c.label} and {a.name} is {a.label}; only networks of one structure, for the same images "
+                "and classes, can be looked at together."
+            )
 
     @property
     def checkpoints(self) -> tuple[ModelRef, ...]:

@@ -90,6 +90,8 @@ class Asked:
 def canonical(request: Asked) -> str:
     """The request as one JSON text that is equal for equal questions: sorted keys, models without their names."""
     values = _nameless(asdict(request))
+    if values.get("other", "") is None:  # a question without it is what it was before one could be named
+        del values["other"]
     return json.dumps(
         {"kind": request.kind, "version": request.VERSION, **values}, sort_keys=True, separators=(",", ":")
     )

@@ -80,7 +80,7 @@ def scores(count: int, merge: float = 0.86) -> dict[str, dict[str, Metrics]]:
     return {name: {"test": Metrics(1.2 - value, value, 0.02)} for name, value in accuracy.items()}
 
 
-def report(request: dict, *, corrected: bool = False, images: bool = True) -> MergeReport:
+def report(request: dict, *, corrected: bool = False, images: bool = True, notes: dict | None = None) -> MergeReport:
     """The report of a merge request (as JSON values); images=False: what is left when the data set is missing."""
     layers = tuple(LayerInfo(name, "linear", UNITS, (), name) for name in LAYERS)
     known = {
@@ -91,6 +91,7 @@ def report(request: dict, *, corrected: bool = False, images: bool = True) -> Me
         "permutation": {name: np.random.default_rng(1).permutation(UNITS) for name in LAYERS},
         "seconds": {"matching": 0.4, "curve": 2.0},
         "machine": {"device": "CPU"},
+        "notes": notes or {},
     }
     if not images:
         found = tuple(unmeasured(name) for name in LAYERS)

@@ -20,3 +20,8 @@ def test_the_example_tells_what_matching_found_and_which_tensors_move(open_page)
 def test_a_run_that_noted_nothing_is_shown_all_the_same(ledger, open_page):
     app = open_page("method", run=done(ledger)[:12])
     assert "Visits one layer after another" in texts(app, "markdown")
+
+
+def test_a_run_of_an_earlier_version_is_shown_without_its_tensors(ledger, open_page):
+    app = open_page("method", run=done(ledger, notes={"trace": {"groups": 3, "units": 72, "error": 1e-16}})[:12])
+    assert "| layers.0 | 24 |" in texts(app, "markdown")

@@ -156,10 +156,12 @@ def test_only_networks_of_one_structure_can_be_asked_for():
     asked = merge_request(models=(a, wider), align="optimal-transport")
     assert asked.unequal and not merge_request().unequal
     assert from_json(asked.to_json()) == asked
-    with pytest.raises(InvalidRequest, match="unit by unit"):
+    with pytest.raises(InvalidRequest, match="differ in the widths"):
         StudyRequest(asked, "why")
     with pytest.raises(InvalidRequest, match="one structure"):
         merge_request(models=(a, wider, a), align="optimal-transport")
+    with pytest.raises(InvalidRequest, match="one structure"):
+        merge_request(models=(a, wider), base=wider, align="optimal-transport", combine="ties")
 
 
 @pytest.mark.parametrize(

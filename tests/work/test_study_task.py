@@ -10,6 +10,7 @@ from merging.permutation import named_tensors
 from merging.problem import silent
 from merging.study import load_finding
 from merging.work import tasks
+from merging.work.ledger import Ledger
 from merging.work.ledger_desk import Desk
 from merging.work.payload import NEEDED, Payload, gather
 from merging.work.request import ModelRef, StudyRequest, from_json
@@ -21,8 +22,6 @@ from tests.work.making import merge_request, take
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A merge of the small MLPs, run here: its request, payload and artifacts."""
-    from merging.work.ledger import Ledger
-
     request = merge_request()
     payload = gather(Ledger(tmp_path_factory.mktemp("home")), request, "cpu", 1)
     return request, payload, tasks.run("merge", payload)
@@ -84,18 +83,34 @@ def test_what_cannot_be_asked_is_said(made):
         StudyRequest(replace(made[0], dataset="", data_sha256=""), "why")
 
 
-def test_another_network_travels_with_the_study(made, tmp_path):
-    request, payload, artifacts = made
-    other = ModelRef.of(catalogue.find("fashion-mlp-128-s1"))
-    asked = StudyRequest(request, "landscape", {"resolution": 5, "images": 50}, other=replace(other, name="mine"))
-    assert asked.id == StudyRequest(request, "landscape", {"resolution": 5, "images": 50}, other=other).id
-    assert asked.id != study(made, "landscape", resolution=5, images=50).id
+def test_another_network_travels_with_the_study(tmp_path):
+    a, b, c = (ModelRef.of(catalogue.find(f"fashion-small-s{seed}")) for seed in range(3))
+    request = merge_request(models=(a, b))
+    payload = gather(Ledger(tmp_path), request, "cpu", 1)
+    artifacts = tasks.run("merge", payload)
+    few = {"resolution": 5, "images": 50}
+    asked = StudyRequest(request, "landscape", few, other=replace(c, name="mine"))
+    assert asked.id == StudyRequest(request, "landscape", few, other=c).id
+    assert asked.id != StudyRequest(request, "landscape", few).id
     assert from_json(asked.to_json()) == asked
-    third = catalogue.shipped_file(other.sha256).read_bytes()
+    third = catalogue.shipped_file(c.sha256).read_bytes()
     sent = replace(payload, request=asked.to_json(), checkpoints=(*payload.checkpoints, third), artifacts=artifacts)
-    found = subject_of(request, sent, silent, 0, asked.other)
-    for name, tensor in named_tensors(found.nets["C"]).items():
-        np.testing.assert_array_equal(tensor, named_tensors(found.nets["B"])[name])
-    wide = ModelRef.of(catalogue.find("fashion-mlp-512-s0"))
-    with pytest.raises(InvalidRequest, match="only networks of one structure"):
-        StudyRequest(request, "landscape", other=wide)
+    found = load_finding(tasks.run("study", sent)["finding"])
+    assert found.points.keys() == {"A", "B", "C", "naive", "merge"}
+    known = {kept.sha256: kept for kept in (a, b, c)}
+    assert known.keys() == {model.sha256 for model in asked.checkpoints}
+
+
+def test_only_a_network_that_fits_can_stand_beside_the_merged_ones(made):
+    request = made[0]
+    wide, other = (ModelRef.of(catalogue.find(id)) for id in ("fashion-mlp-512-s0", "fashion-mlp-128-s1"))
+    for study, beside, words in (
+        ("landscape", wide, "one structure"),
+        ("landscape", other, "one of the merged networks already"),
+        ("landscape", replace(other, sha256="0" * 64, mean=(0.9,)), "same images"),
+        ("why", replace(other, sha256="0" * 64), "looks at no network beside"),
+    ):
+        with pytest.raises(InvalidRequest, match=words):
+            StudyRequest(request, study, other=beside)
+    with pytest.raises(InvalidRequest, match="no network C"):
+        StudyRequest(request, "similarity", {"pair": "A-C"})
