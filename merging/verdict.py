@@ -73,7 +73,7 @@ def _headline(found: Reading) -> str:
     if final < naive - CONNECTED:
         worse = found.final.middle("loss") >= found.naive.middle("loss")
         better = "it is right more often, though its loss is no lower" if worse else "it does better"
-        return f"{_begin(found, naive, aligned)}. {done}, {better}: the merge still fails."
+        return f"{_begin(found, naive, aligned)}. {done}, {better}, but the merge still fails."
     return f"{_begin(found, naive, aligned)}, and {_tried(found)} did not help."
 
 
@@ -150,7 +150,8 @@ def _meaning(found: Reading) -> str:
     steps += ["the average is corrected"] if corrected else []
     order = f", once {' and '.join(steps)}" if steps else ""
     allowed = f"the {numbers.points(CONNECTED)} that Frankle et al. (2020) take for stable"
-    where = "at most {} below the chord from A to B" if not found.unequal else "{} below the parents' mean half-way"
+    half_way = found.unequal or found.mapped
+    where = "{} below the parents' mean half-way" if half_way else "at most {} below the chord from A to B"
     lost = f"Accuracy falls by {where.format(numbers.points(max(fall, 0.0)))}"
     if corrected and fall <= CONNECTED:
         return f"{lost}, within {allowed}: the two are connected{order}."
@@ -165,14 +166,14 @@ def _meaning(found: Reading) -> str:
 
 def _cautions(found: Reading) -> Iterator[str]:
     first, second = found.parents
-    if abs(first - second) > EQUAL:
+    if abs(first - second) > EQUAL and found.final.middle("accuracy") < max(first, second):
         yield "The parents are not equally good, so a merge half-way is worth less than the better one."
     if found.corrected and found.final.middle("accuracy") < found.aligned.middle("accuracy") - 0.01:
         yield "The correction made the half-way net worse than leaving it alone."
     if found.corrected:
         yield "The corrected path is corrected at its ends too, so it need not start and stop at A and B."
     ends = found.final.accuracy[-1], found.final.ends[1].accuracy
-    if found.unequal and not found.corrected and abs(ends[0] - ends[1]) > END:
+    if (found.unequal or found.mapped) and not found.corrected and abs(ends[0] - ends[1]) > END:
         was, now = numbers.accuracy(ends[1]), numbers.accuracy(float(ends[0]))
         yield f"B mapped onto A's units is no longer B ({now} right instead of {was}): the path does not end at B."
     if not found.corrected and found.fall > CONNECTED:

@@ -18,10 +18,11 @@ def status(report: MergeReport) -> str:
 def headline(report: MergeReport) -> str:
     """One sentence: what the merge of these networks is worth beside their plain average."""
     count, merge, naive = len(_parents(report)), _accuracy(report, "merge"), _accuracy(report, "naive")
+    lost = "has lost most of what they knew" if merge < _mean(report) / 2 else "is much worse than they are"
     said = {
         "as good": "into one that is as good as they are",
         "worse": "into one that is worse than they are",
-        "failed": "into one that has lost most of what they knew",
+        "failed": f"into one that {lost}",
     }[status(report)]
     gain = merge - naive
     beside = f"{numbers.points(gain)} above their plain average" if gain > 0 else "no better than their plain average"

@@ -85,9 +85,9 @@ class Reading:
 
     @property
     def fall(self) -> float:
-        """How far accuracy falls along the merge's path, as a share of the images; half-way where widths differ, for
-        such a path need not end at B."""
-        if not self.unequal:
+        """How far accuracy falls along the merge's path, as a share of the images; half-way where units are mapped,
+        for such a path need not end at B."""
+        if not (self.unequal or self.mapped):
             return fall_of(self.final)
         return sum(self.parents) / 2 - self.final.middle("accuracy")
 

@@ -10,14 +10,20 @@ from merging.figures import numbers
 from merging.results import LayerUnits
 from merging.studies.why import Why
 
+MAPPED = (
+    "Here π(B) is B with its units mixed, which is no longer quite B: wherever parents' losses, variances and weights "
+    "are named below, it stands for B."
+)
 COLLAPSED = 0.5  # of the parents' variance in the last layer: below, an average's activations have shrunk
 SAME = 0.01  # nats: a barrier below is none
 LEADING = 0.5  # share of the barrier from which a layer causes most of it
 
 
-def reasons(why: Why, units: Sequence[LayerUnits], corrected: bool) -> str:
-    """A paragraph. units: of the run's report, [] where none were measured; corrected: whether the merge was."""
-    return " ".join([*_order(why), *_variance(why, corrected), *_layers(why), *_match(units), *_answers(why)])
+def reasons(why: Why, units: Sequence[LayerUnits], corrected: bool, mapped: bool = False) -> str:
+    """A paragraph. units: of the run's report, [] where none were measured; corrected: whether the merge was;
+    mapped: whether units were mixed and not only re-ordered."""
+    told = " ".join([*_order(why), *_variance(why, corrected), *_layers(why), *_match(units), *_answers(why)])
+    return f"{MAPPED} {told}" if mapped else told
 
 
 def _order(why: Why) -> Iterator[str]:

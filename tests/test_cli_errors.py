@@ -68,15 +68,37 @@ def test_a_wrong_command_line_is_one_line_too(capsys, arguments):
     assert "--help" in err
 
 
-def test_failures_end_with_1_and_no_traceback(capsys, tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    code, _, err = run(capsys, "merge", A, B, *FEW, "--out", tmp_path / "file")
+def test_failures_end_with_1_and_no_traceback(capsys, monkeypatch):
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("an error of the program's own")
+
+    monkeypatch.setattr("merging.cli.methods.run", broken)
+    code, _, err = run(capsys, "methods")
     assert code == 1
     assert "Traceback" not in err
     assert err.count("\n") == 1
     assert "--debug" in err
-    code, _, err = run(capsys, "merge", A, B, *FEW, "--out", tmp_path / "file", "--debug")
+    code, _, err = run(capsys, "methods", "--debug")
     assert (code, "Traceback" in err) == (1, True)
+
+
+def test_what_cannot_be_written_is_said(capsys, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = run(capsys, "merge", A, B, *FEW, "--out", tmp_path / "file")
+    assert (code, "cannot be written" in err, "Traceback" in err) == (2, True, False)
+
+
+def test_a_curve_is_not_measured_as_another_combination_than_asked_for(capsys):
+    code, out, err = run(capsys, "curve", A, B, "--recipe", "ties")
+    assert (code, out, "use `merge`" in err) == (2, "", True)
+
+
+def test_units_that_are_no_range_and_images_that_do_not_fit_are_said(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run(capsys, "neurons", A, "--layer", "layers.0", "--units", "5-2")
+    assert "names no unit" in capsys.readouterr().err
+    code, _, err = run(capsys, "similarity", "fashion-small-s0", "cifar-cnn-s0", "--images", "200")
+    assert (code, "take images of" in err) == (2, True)
 
 
 def test_an_interrupted_command_ends_with_130(capsys, monkeypatch):

@@ -107,9 +107,9 @@ def test_a_remaining_barrier_is_not_hidden():
     )
     assert "only partly connected" in verdict(found)
     failed = headline(report(curve(0.74), curve(0.4)))
-    assert failed.endswith("Re-ordered, it does better: the merge still fails.")
+    assert failed.endswith("Re-ordered, it does better, but the merge still fails.")
     no_lower = headline(report(curve(0.74), curve(0.4, rise=3)))
-    assert no_lower.endswith("it is right more often, though its loss is no lower: the merge still fails.")
+    assert no_lower.endswith("it is right more often, though its loss is no lower, but the merge still fails.")
     assert "because" not in failed  # less than half is repaired: the order is not shown to be the main cause
 
 

@@ -15,7 +15,7 @@ from ui.chosen import PREFIX
 from ui.guard import in_words
 from ui.progress import cancel_button, failure, plain, progress_words
 from ui.screens import link
-from ui.state import ledger, owner
+from ui.state import entries, ledger, owner
 from ui.words import STATES
 
 EVERY = 2.0  # seconds between two looks while a job is open
@@ -141,6 +141,10 @@ def _open_study(job: Job) -> None:
     if isinstance(asked, StudyRequest):
         told = {name: str(asked.settings.get(name, "")) for name in ADDRESSED}
         params = {name: text for name, text in told.items() if text}
+        if asked.other is not None:
+            sha256 = asked.other.sha256
+            beside = next((id for id, entry in entries().items() if entry.sha256 == sha256), "")
+            params |= {"third" if asked.study == "landscape" else "beside": beside} if beside else {}
         run = asked.merge.id[:PREFIX]
         link(STUDY_PAGES[asked.study], "Open", run=run, icon=":material/open_in_new:", **params)
 

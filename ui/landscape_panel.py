@@ -27,7 +27,7 @@ def landscape_panel(found: Chosen) -> None:
             bind="query-params",
         )  # fmt: skip
         fine = st.selectbox("Points", list(FINE), key="points a side", width=260)
-        third = choose_other(found, "Third corner", "π(B)", "third corner")
+        third = choose_other(found, "Third corner", "π(B)", "third")
     settings = {"resolution": FINE[fine]}
     plane: Landscape | None = studied(found, "landscape", settings, button="Measure the plane", other=third)
     if plane is None:

@@ -24,7 +24,7 @@ READ = {"pooled": "averaged over positions", "flattened": "position by position"
 def measures_panel(found: Chosen) -> None:
     """Two maps side by side: CKA, and the measure one chooses."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        third = choose_other(found, "Another network beside them", "none", "network beside")
+        third = choose_other(found, "Another network beside them", "none", "beside")
         pairs = PAIRS if third is None else (*BESIDE, *PAIRS)
         first = 1 if third is None else 0
         pair = st.selectbox("Networks", pairs, first, format_func=in_words, key=f"networks {first}", width=280)

@@ -27,7 +27,7 @@ def fact_lines(entry: Entry) -> list[str]:
     """What a card says below the name."""
     data = FACTS[entry.dataset].label if entry.dataset in FACTS else "data set not known"
     trained = [f"seed {entry.seed}"] if entry.seed is not None else []
-    trained += [f"{entry.epochs} epochs"] if entry.epochs is not None else []
+    trained += [f"{entry.epochs} epoch{'s' if entry.epochs != 1 else ''}"] if entry.epochs is not None else []
     return [
         f"{entry.label} · {data}",
         f"accuracy **{numbers.accuracy(entry.accuracy)}**" + "".join(f" · {part}" for part in trained),

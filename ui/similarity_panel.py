@@ -9,6 +9,7 @@ import streamlit as st
 
 from merging.figures import numbers
 from merging.figures.similarity import ORDER, TITLES, diagonal_figure, heatmap
+from merging.methods import find
 from merging.results import MergeReport, SimilarityMap
 from merging.studies.similarity import WHY, Similarities
 from ui.chosen import Chosen
@@ -16,6 +17,16 @@ from ui.look import draw, draw_clickable
 from ui.reliability_panel import reliability_panel
 from ui.study import known
 from ui.words import meaning
+
+ORDER_UNSEEN = (
+    "CKA does not see the order of units: re-ordering B changes nothing it measures, so A and B are exactly as alike "
+    "as A and π(B). What re-ordering does change is the merge."
+)
+MIXED = "Here B's units were mixed, not only re-ordered: π(B) may be more or less like A than B is."
+CEILING = (
+    "Where A and B are two seeds of one recipe, their line is what another seed alone makes of a layer: the measure "
+    "for the lines of the merge."
+)
 
 
 def similarity_panel(found: Chosen) -> None:
@@ -38,11 +49,8 @@ def similarity_panel(found: Chosen) -> None:
     with st.container(border=True):
         st.markdown("**Equal layers, over the depth of the network**")
         draw(diagonal_figure(maps), "diagonal", "cka-diagonal")
-        st.caption(
-            "CKA does not see the order of units: re-ordering B changes nothing it measures, so A and B are exactly as "
-            "alike as A and π(B). What re-ordering does change is the merge. Where A and B are two seeds of one "
-            "recipe, their line is what another seed alone makes of a layer: the measure for the other two."
-        )
+        permutes = find("align", report.request.get("align", "none")).permutes
+        st.caption(f"{ORDER_UNSEEN if permutes else MIXED} {CEILING}")
 
 
 def doubts(found: Chosen, pair: str) -> list[list[str]] | None:

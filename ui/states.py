@@ -21,6 +21,9 @@ def needs_result(here: str) -> Chosen | None:
     if found.report is None:
         unfinished(found)
         return None
+    merged = len(request_of(found.job).models)
+    if merged > 2 and here != "method":
+        st.caption(f"{merged} networks were merged. This page shows A, B and the merge of all, not the others.")
     return found
 
 

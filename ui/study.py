@@ -69,7 +69,14 @@ def choose_other(found: Chosen, label: str, nobody: str, key: str) -> Entry | No
         if first is not None and entry.sha256 not in taken and not compatible(first, entry)
     }
     names = {"": nobody, **{id: entry.name for id, entry in fitting.items()}}
-    return every.get(st.selectbox(label, list(names), format_func=names.__getitem__, key=key, width=300))
+    asked = st.query_params.get(key, "")
+    at = list(names).index(asked) if asked in names else 0
+    chosen = st.selectbox(label, list(names), at, format_func=names.__getitem__, key=f"choose {key}", width=300)
+    if chosen:
+        st.query_params[key] = chosen  # so that the address shows the same to somebody else
+    else:
+        st.query_params.pop(key, None)
+    return every.get(chosen)
 
 
 def known(found: Chosen, key: str, settings: dict[str, Any] | None = None) -> Any | None:

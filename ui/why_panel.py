@@ -9,6 +9,7 @@ from merging.figures.comparison import ALIGN_COLORS
 from merging.figures.inside import SHOWN, inside_figure, loss_figure
 from merging.figures.palette import STYLES
 from merging.figures.why import aligners_figure, calibration_figure, shares_figure, spectra_figure, variance_figure
+from merging.methods import find
 from merging.results import MergeReport
 from merging.studies.aligners import Aligners
 from merging.studies.along import Along
@@ -56,7 +57,8 @@ def scores_table(why: Why) -> str:
 
 def _explained(why: Why, report: MergeReport) -> None:
     corrected = report.request.get("correct", "none") != "none"
-    st.markdown(reasons(why, report.units, corrected))
+    mapped = not find("align", report.request.get("align", "none")).permutes
+    st.markdown(reasons(why, report.units, corrected, mapped))
     left, right = st.columns(2)
     with left.container(border=True):
         st.markdown("**Do activations shrink?**", help=meaning("variance collapse"))

@@ -20,7 +20,7 @@ Part = Callable[[int, int, str], Report]  # (number, of, name) -> the Report of 
 def merge_curves(
     prepared: Prepared, data: Mapping[str, Batches], *, points: int, correct: str, part: Part
 ) -> dict[str, dict[str, LossCurve]]:
-    """ "naive", "aligned" and, where `correct` is not "none", "corrected" -> split -> LossCurve, of two networks.
+    """ "naive", "aligned" and, where something is corrected, "corrected" -> split -> LossCurve, of two networks.
 
     data: split -> images.  Networks of unequal widths have no straight line between them, and so no "naive".
     Raises what `interpolation.curves` does.
@@ -28,7 +28,8 @@ def merge_curves(
     (a, b), (first, second) = prepared.problem.models, prepared.problem.aligned
     straight = prepared.method.key == "average" and not prepared.alignment.maps
     unequal = bool(prepared.problem.structures)
-    wanted = 1 + (not unequal) + (correct != "none")
+    mended = correct != "none" and "reason" not in prepared.corrector.notes  # which says why there is nothing to mend
+    wanted = 1 + (not unequal) + mended
 
     def combined(net: nn.Module, weights: tuple[float, ...]) -> nn.Module:
         """What the method makes of the matched networks at these weights."""
@@ -47,7 +48,7 @@ def merge_curves(
     how: dict[str, Any] = {"points": points, "ends": ends}
     plain, told = None if straight else Corrector(combined), part(len(found), wanted, "aligned")
     found["aligned"] = curves(first, second, data, corrector=plain, report=told, **how)
-    if correct != "none":
+    if mended:
         told = part(len(found), wanted, "corrected")
         found["corrected"] = curves(
             first, second, data, correct=correct, corrector=Corrector(corrected), report=told, **how

@@ -12,6 +12,8 @@ from merging.cli.images import need_batches
 from merging.cli.nets import device_of, read_net
 from merging.cli.options import add_data, add_json, add_machine, add_methods, add_nets, chosen_methods
 from merging.cli.paths import reordered
+from merging.errors import InvalidSetting
+from merging.methods import find
 from merging.problem import Report
 from merging.results import LossCurve, MergeReport
 
@@ -34,10 +36,13 @@ def run(options: argparse.Namespace, report: Report) -> None:
     """Measure, print, and write where asked to."""
     from merging.analysis.interpolation import interpolate
 
+    keys, settings = chosen_methods(options)
+    if keys["combine"] != "average":
+        label = find("combine", keys["combine"]).label
+        raise InvalidSetting(f"`curve` measures the straight line. For {label} use `merge`, which writes its curves.")
     nets, device = [read_net(name, options) for name in (options.a, options.b)], device_of(options)
     data = need_batches(options, nets[0], device)
     a, b = (net.module(device) for net in nets)
-    keys, settings = chosen_methods(options)
     b = reordered(a, b, data["train"], options, report)
     found = interpolate(
         a,

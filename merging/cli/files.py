@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from merging import results
-from merging.errors import InvalidSetting
+from merging.errors import InvalidRequest, InvalidSetting
 from merging.results import LossCurve, SimilarityMap, UnitPicture
 
 if TYPE_CHECKING:
@@ -21,9 +21,12 @@ METRICS = ("loss", "accuracy", "ece")
 
 
 def write(path: Path, data: bytes) -> Path:
-    """Write the bytes, making the folder where there is none; gives the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    """Write the bytes, making the folder where there is none; gives the path. Raises InvalidRequest where it cannot."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise InvalidRequest(f"{path} cannot be written: {error.strerror}. Give another --out.") from error
     return path
 
 

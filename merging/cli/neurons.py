@@ -12,7 +12,6 @@ from merging.cli.console import say, say_json
 from merging.cli.files import png, write
 from merging.cli.nets import device_of, read_net
 from merging.cli.options import add_json, add_machine, add_nets, read_pairs, read_texts
-from merging.errors import InvalidSetting
 from merging.problem import Report
 from merging.results import UnitPicture
 from merging.work.payload import Payload
@@ -63,5 +62,5 @@ def _units(text: str) -> tuple[int, ...]:
             raise argparse.ArgumentTypeError(f"units are numbers and ranges such as 0,1,5-8; got {text!r}")
         found += range(int(first), int(last or first) + 1)
     if not found:
-        raise InvalidSetting(f"--units {text} names no unit.")
+        raise argparse.ArgumentTypeError(f"{text!r} names no unit")
     return tuple(dict.fromkeys(found))

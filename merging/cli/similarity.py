@@ -8,11 +8,12 @@ from pathlib import Path
 from merging import results
 from merging.cli.console import say, say_table
 from merging.cli.files import similarity_csv, write_result
-from merging.cli.images import need_batches
+from merging.cli.images import dataset_of, need_batches
 from merging.cli.nets import device_of, read_net
 from merging.cli.options import add_data, add_json, add_machine, add_nets
 from merging.problem import Report
 from merging.results import SimilarityMap
+from merging.work.request_checks import check_fit
 
 NAME, HELP = "similarity", "compare every layer of A with every layer of B by linear CKA"
 
@@ -34,6 +35,8 @@ def run(options: argparse.Namespace, report: Report) -> None:
     from merging.analysis.cka import cka
 
     nets, device = [read_net(name, options) for name in (options.a, options.b)], device_of(options)
+    for net in nets:
+        check_fit(dataset_of(options, nets[0]), net.checkpoint.config)
     images = need_batches(options, nets[0], device)["test"]
     a, b = (net.module(device) for net in nets)
     layers = options.layers.split(",") if options.layers else None

@@ -61,7 +61,7 @@ class Checkpoint:
         try:
             model = _factory(self.architecture)(**self.config)
             model.load_state_dict(self.state)
-        except (RuntimeError, TypeError, ValueError) as error:
+        except (RuntimeError, TypeError, ValueError, KeyError, AttributeError) as error:
             raise UnknownArchitecture(f"{self.architecture} does not fit {self.name}: {error}") from error
         return model.eval()
 

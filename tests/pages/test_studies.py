@@ -157,11 +157,14 @@ def test_a_job_in_the_list_says_what_it_studies(ledger, open_page):
     assert "Why this merge works or fails" in ledger.jobs(kind="study")[0].title
 
 
-@pytest.mark.parametrize(("page", "menu"), [("landscape", "third corner"), ("similarity", "network beside")])
+@pytest.mark.parametrize(("page", "menu"), [("landscape", "third"), ("similarity", "beside")])
 def test_another_network_can_be_looked_at_beside_the_run(ledger, open_page, page, menu):
     run_id = done(ledger, merge_request(1))
     app = open_page(page, run=run_id[:12])
-    app.selectbox(key=menu).set_value("fashion-cnn-shared-a").run()
+    app.selectbox(key=f"choose {menu}").set_value("fashion-cnn-shared-a").run()
+    assert app.query_params[menu] == "fashion-cnn-shared-a"
+    shared = open_page(page, run=run_id[:12], **{menu: "fashion-cnn-shared-a"})
+    assert shared.selectbox(key=f"choose {menu}").value == "fashion-cnn-shared-a"
     press(app, "Measure the plane" if page == "landscape" else "Compare by every measure")
     (job,) = ledger.jobs(kind="study")
     assert job.request["other"]["sha256"] == find("fashion-cnn-shared-a").sha256
