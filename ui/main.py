@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from ui.guard import in_words
-from ui.look import dress
+from ui.look import ASSETS, dress
 from ui.screens import SCREENS, screen
 
-st.set_page_config(page_title="Mergescope", page_icon=":material/merge:", layout="wide")
+st.set_page_config(page_title="Mergescope", page_icon=str(ASSETS / "icon.svg"), layout="wide")
 dress()
 chosen = st.navigation([screen(key) for key in SCREENS], position="top")
 with in_words():

@@ -111,6 +111,8 @@ def _add_brackets(fig: go.Figure, curves: dict[str, LossCurve], metric: Metric, 
     flat = [high for low, high in brackets.values() if abs(high - low) < room]
     for kind, (low, high) in brackets.items():
         barrier = curves[kind].barrier(metric, above=above)
+        if barrier.height <= 0:  # the path is nowhere worse than what it is measured from
+            continue
         _add_bracket(fig, kind, barrier.at, low, high)
         small = abs(high - low) < room
         edge = not 0.15 <= barrier.at <= 0.85  # where there is room on one side alone
