@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
+from urllib.request import urlopen
 
 from benchmarks.timing import Timing, spread, table, write
 from merging.work.examples import LOOKED_INTO, merges
@@ -46,14 +50,36 @@ def drawings(page: str, params: dict[str, str], repeats: int) -> Timing:
     return Timing(tuple(spent[1:]))
 
 
+def until_it_answers() -> float:
+    """Seconds from `python start.py`, with everything installed, until the app's server answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    begin = time.perf_counter()
+    app = subprocess.Popen([sys.executable, "start.py", "--port", str(port)], cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        while time.perf_counter() - begin < 120:
+            try:
+                urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1).close()
+                return time.perf_counter() - begin
+            except OSError:
+                time.sleep(0.05)
+        raise SystemExit("The app did not answer within two minutes.")
+    finally:
+        app.terminate()
+        app.wait()
+
+
 def main() -> None:
-    """Write one row a page."""
+    """Write one row a page, and how long the app takes to start."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--repeats", type=int, default=5)
     repeats = options.parse_args().repeats
     with tempfile.TemporaryDirectory() as home:
         os.environ["MERGESCOPE_HOME"] = home
         rows = [[name, spread(drawings(page, params, repeats))] for name, (page, params) in PAGES.items()]
+        starts = Timing(tuple(until_it_answers() for _ in range(3)))
+        rows.append(["`python start.py` until its server answers, 3 times", spread(starts)])
     write(table(["page", f"seconds, {repeats} times: median (lowest-highest)"], rows))
 
 

@@ -93,6 +93,11 @@ def test_a_curve_is_not_measured_as_another_combination_than_asked_for(capsys):
     assert (code, out, "use `merge`" in err) == (2, "", True)
 
 
+def test_fewer_threads_than_none_are_refused(capsys):
+    code, _, err = run(capsys, "curve", A, B, "--images", "200", "--threads", "-4")
+    assert (code, "--threads takes" in err) == (2, True)
+
+
 def test_units_that_are_no_range_and_images_that_do_not_fit_are_said(capsys):
     with pytest.raises(SystemExit, match="2"):
         run(capsys, "neurons", A, "--layer", "layers.0", "--units", "5-2")

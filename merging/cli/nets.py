@@ -71,12 +71,15 @@ def read_net(name: str, options: argparse.Namespace) -> Net:
 
 
 def device_of(options: argparse.Namespace) -> str:
-    """ "cuda" or "cpu", as asked for; also sets torch's threads. Raises InvalidSetting without the GPU asked for."""
+    """ "cuda" or "cpu", as asked for; also sets torch's threads. Raises InvalidSetting without the GPU asked for,
+    or for fewer threads than none."""
     import torch
 
     from merging.errors import InvalidSetting
     from merging.work.worker import use_threads
 
+    if options.threads < 0:
+        raise InvalidSetting(f"--threads takes a number from 1, or 0 for torch's choice; got {options.threads}.")
     use_threads(options.threads)
     if options.device == "cuda" and not torch.cuda.is_available():
         raise InvalidSetting("torch finds no GPU here. Leave --device out, or install torch for your GPU.")
