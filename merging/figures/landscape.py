@@ -46,6 +46,7 @@ def landscape_figure(found: Landscape, metric: str) -> go.Figure:
         hovertemplate="(%{x:.1f}, %{y:.1f}): %{z:.3g}%{customdata}<extra></extra>",
     )
     _add_marks(fig, found)
+    fig.update_layout(margin={"t": 34})  # the chart's buttons stand above the colour bar's title
     return fig
 
 
