@@ -150,8 +150,7 @@ def _meaning(found: Reading) -> str:
     steps += ["the average is corrected"] if corrected else []
     order = f", once {' and '.join(steps)}" if steps else ""
     allowed = f"the {numbers.points(CONNECTED)} that Frankle et al. (2020) take for stable"
-    half_way = found.unequal or found.mapped
-    where = "{} below the parents' mean half-way" if half_way else "at most {} below the chord from A to B"
+    where = "{} below the parents' mean half-way" if found.ends_elsewhere else "at most {} below the chord from A to B"
     lost = f"Accuracy falls by {where.format(numbers.points(max(fall, 0.0)))}"
     if corrected and fall <= CONNECTED:
         return f"{lost}, within {allowed}: the two are connected{order}."
@@ -173,7 +172,7 @@ def _cautions(found: Reading) -> Iterator[str]:
     if found.corrected:
         yield "The corrected path is corrected at its ends too, so it need not start and stop at A and B."
     ends = found.final.accuracy[-1], found.final.ends[1].accuracy
-    if (found.unequal or found.mapped) and not found.corrected and abs(ends[0] - ends[1]) > END:
+    if found.ends_elsewhere and not found.corrected and abs(ends[0] - ends[1]) > END:
         was, now = numbers.accuracy(ends[1]), numbers.accuracy(float(ends[0]))
         yield f"B mapped onto A's units is no longer B ({now} right instead of {was}): the path does not end at B."
     if not found.corrected and found.fall > CONNECTED:

@@ -9,6 +9,7 @@ from merging.methods import table
 from merging.results import LossCurve, MergeReport
 
 CONNECTED = 0.02  # fall of accuracy on the way: what Frankle et al. 2020 call stable
+EXACT = 1e-6  # relative difference of outputs up to which B mapped is B, as the merge itself demands of permutations
 PARTLY = 0.10  # up to this fall the path is damaged but not destroyed
 GUESSING = 1.5  # times the accuracy of guessing: parents below it have learnt next to nothing
 
@@ -84,10 +85,15 @@ class Reading:
         return first.accuracy, second.accuracy
 
     @property
+    def ends_elsewhere(self) -> bool:
+        """Whether mapping changed what B computes, so that the path does not end at B."""
+        return (self.unequal or self.mapped) and self.report.equivalence > EXACT
+
+    @property
     def fall(self) -> float:
-        """How far accuracy falls along the merge's path, as a share of the images; half-way where units are mapped,
-        for such a path need not end at B."""
-        if not (self.unequal or self.mapped):
+        """How far accuracy falls along the merge's path, as a share of the images; half-way where that does not end
+        at B."""
+        if not self.ends_elsewhere:
             return fall_of(self.final)
         return sum(self.parents) / 2 - self.final.middle("accuracy")
 

@@ -267,3 +267,12 @@ def test_maps_are_not_called_a_re_ordering():
     mixed = dataclasses.replace(mixed, request={**mixed.request, "align": "cca"})
     assert "Mapped, the" in headline(mixed)
     assert "in a different order" not in headline(mixed)
+
+
+def test_units_that_were_mixed_are_judged_half_way_only_where_the_path_does_not_end_at_b():
+    """Optimal transport of equal widths is a permutation: its path is judged all along, as any other."""
+    lower = dataclasses.replace(curve(0.0), accuracy=np.linspace(0.91, 0.5, 11))
+    asked = {**report(curve(0.5), lower).request, "align": "optimal-transport"}
+    exact, mixed = (report(curve(0.5), lower, request=asked, equivalence=error) for error in (1e-12, 0.4))
+    assert "at most 40.6 pp below the chord" in verdict(exact) and "does not end at B" not in verdict(exact)
+    assert "below the parents' mean half-way" in verdict(mixed) and "the path does not end at B" in verdict(mixed)

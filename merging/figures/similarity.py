@@ -111,7 +111,7 @@ def _diagonal(map: SimilarityMap) -> np.ndarray:
 
 
 def _shown(name: str) -> str:
-    return {"pi(B)": "π(B)", "merge": "the merge"}.get(name, name)
+    return {"pi(B)": "π(B)", "merge": "the merge", "C": "the other network"}.get(name, name)
 
 
 def layer_axis(layers: tuple[str, ...], title: str, span: list[float]) -> dict[str, Any]:
