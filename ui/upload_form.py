@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 
 import streamlit as st
 
 from merging.errors import InvalidRequest
+from merging.zoo.architectures.names import NONLINEARITIES, nonlinearity
 from merging.zoo.catalogue import Entry, uploaded
 from merging.zoo.dataset_facts import FACTS
 from merging.zoo.disposable import convert
@@ -15,9 +17,13 @@ from ui.guard import in_words
 from ui.state import ledger, owner
 
 LARGEST = 64  # MB
-SAYS = "file"  # the menu's entries beside the data sets: what the file says of itself, and none of the known ones
-OTHER = "other"
+SAYS = "file"  # the menus' first entry: what the file says of itself
+OTHER = "other"  # none of the known data sets
 HELP = "One number a channel of images in 0..1, as they were normalised for the training; 0 and 1 for none."
+UNSAID = (
+    "A plain state dict does not say what stands between its layers. For MLPs, plain CNNs and VGGs choose it; residual "
+    "nets here have ReLU. With the wrong one the network still runs, but its accuracy is poor."
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class Story:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     classes: tuple[str, ...] = ()
+    nonlinearity: str = SAYS
 
 
 def upload_form() -> None:
@@ -38,21 +45,31 @@ def upload_form() -> None:
     name = st.text_input("Name", max_chars=80, placeholder="My VGG, seed 3", key="upload name")
     labels = {SAYS: "as the file says", **{key: facts.label for key, facts in FACTS.items()}, OTHER: "another data set"}
     dataset = st.selectbox("Trained on", list(labels), format_func=labels.__getitem__, key="upload data")
+    words = {SAYS: "as the file says, else ReLU", **NONLINEARITIES}
+    chosen = st.selectbox(
+        "Nonlinearity", list(words), format_func=words.__getitem__, help=UNSAID, key="upload nonlinearity"
+    )
     with in_words():
-        story = _story(dataset)
+        story = replace(_story(dataset), nonlinearity=chosen)
         pressed = st.button("Check and add", type="primary", icon=":material/upload:", disabled=file is None)
         if pressed and file is not None:
             with st.spinner("Reading the file in a process of its own"):
-                entry = add(file.getvalue(), name, story)
-            st.success(f"Added: {entry.label}, {entry.parameters:,} parameters.", icon=":material/check:")
+                entry = add(file.getvalue(), name, story, PurePath(file.name).stem)
+            between = "" if "nonlinearity" in entry.config else f", {nonlinearity(entry.config)} between its layers"
+            st.success(f"Added: {entry.label}, {entry.parameters:,} parameters{between}.", icon=":material/check:")
 
 
-def add(data: bytes, name: str, story: Story) -> Entry:
-    """Check a file and keep it. Raises CheckpointError, UnknownArchitecture or InvalidRequest in words."""
+def add(data: bytes, name: str, story: Story, stem: str = "") -> Entry:
+    """Check a file and keep it. Raises CheckpointError, UnknownArchitecture or InvalidRequest in words.
+
+    stem: what it is called where neither the person nor the file itself names it.
+    """
     if len(data) > LARGEST * 1_000_000:
         raise InvalidRequest(f"The file has {len(data) / 1e6:.0f} MB; {LARGEST} MB may be uploaded.")
-    made = convert(data, name=name, dataset=story.dataset, mean=story.mean, std=story.std)
-    entry = uploaded(made.facts, made.data, owner=owner(), created=time.time())
+    config = {} if story.nonlinearity == SAYS else {"nonlinearity": story.nonlinearity}
+    made = convert(data, name=name, config=config, dataset=story.dataset, mean=story.mean, std=story.std)
+    facts = {**made.facts, "name": made.facts["name"] or stem}
+    entry = uploaded(facts, made.data, owner=owner(), created=time.time())
     outputs = entry.config.get("classes")
     if story.classes and outputs and len(story.classes) != outputs:
         raise InvalidRequest(f"The network has {outputs} outputs, but {len(story.classes)} classes are named.")

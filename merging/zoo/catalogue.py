@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from merging.errors import CheckpointError
-from merging.zoo.architectures.names import describe, differ_in_width
+from merging.zoo.architectures.names import describe, differ_in_width, nonlinearity
 from merging.zoo.dataset_facts import FACTS
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "zoo"
@@ -162,6 +162,8 @@ def compatible(a: Entry, b: Entry, *, unequal_widths: bool = False) -> str:
         if a.config[key] != b.config[key] and not wider:
             first, second = (_size(entry.config[key]) for entry in (a, b))
             return f"A and B differ in their {_WORDS.get(key, key)}: {first} and {second}."
+    if nonlinearity(a.config) != nonlinearity(b.config):
+        return f"A has {nonlinearity(a.config)} between its layers and B {nonlinearity(b.config)}."
     if a.parameters != b.parameters and not wider:
         return f"A has {a.parameters:,} parameters and B {b.parameters:,}: they are not built alike."
     if a.dataset and b.dataset and a.dataset != b.dataset:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from merging.errors import CheckpointError, UnknownArchitecture
 from merging.zoo import disposable
 from merging.zoo.architectures import build
+from merging.zoo.architectures.names import with_known
 from merging.zoo.dataset_facts import FACTS
 from merging.zoo.reading import safetensors_io
 from merging.zoo.reading.kinds import kind_of
@@ -83,7 +84,8 @@ def load_checkpoint(
     """A checkpoint from a safetensors or torch.save file; what the file does not say is recognised from its tensors.
 
     architecture: a key of `ARCHITECTURES`, or "package.module:factory" for a net of your own, whose factory is called
-    with `config`. dataset: a known data set, which gives classes, mean and std. mean, std: one value a channel.
+    with `config`. For the known ones config has what shapes cannot tell, such as {"nonlinearity": "tanh"}.
+    dataset: a known data set, which gives classes, mean and std. mean, std: one value a channel.
     Raises CheckpointError for files that are damaged, hostile or no checkpoint, UnknownArchitecture where no known
     net fits.
     """
@@ -171,11 +173,9 @@ def _recognised(
 ) -> Recognised:
     if architecture is not None and ":" in architecture:
         return Recognised(architecture, dict(config or {}), dict(state), {})
-    if architecture is not None and config is not None:
-        return fit(state, architecture, config)
     if story.architecture and architecture in (None, story.architecture):
-        return fit(state, story.architecture, story.config)
-    return recognise(state, architecture or "")
+        return fit(state, story.architecture, with_known(story.config, config))
+    return recognise(state, architecture or "", config)
 
 
 def _fed(story: Story, found: Recognised) -> Story:

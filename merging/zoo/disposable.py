@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ def convert(
     *,
     name: str = "",
     architecture: str | None = None,
+    config: Mapping[str, Any] | None = None,
     dataset: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -45,12 +46,19 @@ def convert(
 ) -> Converted:
     """A checkpoint file of any known kind as checked safetensors, read in a process of its own; seconds: its time.
 
-    name: what a person called it (never used as a path). dataset, mean, std, architecture: as for `load_checkpoint`.
+    name: what a person called it (never used as a path). The others: as for `load_checkpoint`.
     Raises CheckpointError, or UnknownArchitecture where no known net fits.
     """
     start = source[:300] if isinstance(source, bytes) else _start(source)
     kind_of(start, len(source) if isinstance(source, bytes) else source.stat().st_size)
-    options = {"name": name, "architecture": architecture, "dataset": dataset, "mean": mean, "std": std}
+    options = {
+        "name": name,
+        "architecture": architecture,
+        "config": dict(config or {}),
+        "dataset": dataset,
+        "mean": mean,
+        "std": std,
+    }
     with tempfile.TemporaryDirectory(prefix="mergescope-") as made:
         folder = Path(made)
         path = folder / "input" if isinstance(source, bytes) else source.resolve()

@@ -49,9 +49,8 @@ def read_story(raw: Mapping[str, Any]) -> Story:
 
 
 def clean_name(text: Any) -> str:
-    """A name as a person may be shown it: printable, one line, at most 120 characters; paths lose their folders."""
-    last = str(text)[-4 * MAX_NAME :].replace("\\", "/").rsplit("/", 1)[-1]
-    return "".join(letter for letter in last if letter.isprintable()).strip()[:MAX_NAME]
+    """A name as a person may be shown it: printable, one line, at most 120 characters. It is never used as a path."""
+    return "".join(letter for letter in str(text)[: 4 * MAX_NAME] if letter.isprintable()).strip()[:MAX_NAME]
 
 
 def _config(raw: Any) -> dict[str, Any]:

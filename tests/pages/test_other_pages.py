@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+import safetensors.torch
 
 from merging import results
 from merging.results import UnitPicture
 from merging.work.ledger_desk import Desk
 from merging.work.request import DownloadRequest
 from merging.zoo import catalogue
+from merging.zoo.architectures import build
 from tests.pages.ledgers import done, failed, merge_request, queued, running
 from tests.pages.test_merge_page import press, texts
 
@@ -152,6 +154,18 @@ def test_an_uploaded_checkpoint_becomes_a_network_one_can_pick_and_delete(ledger
     app.run()
     press(app, "Delete this network")
     assert ledger.models() == ()
+
+
+def test_a_plain_state_dict_takes_the_name_of_its_file_and_the_nonlinearity_that_a_person_says(ledger, open_page):
+    net = build("mlp", {"widths": [8]})
+    app = open_page("models")
+    app.selectbox(key="upload nonlinearity").set_value("tanh").run()
+    plain = safetensors.torch.save(net.state_dict())
+    app.file_uploader[0].set_value(("C:/nets/my net, seed 3.safetensors", plain, "application/octet-stream")).run()
+    press(app, "Check and add")
+    (entry,) = ledger.models()
+    assert (entry.name, entry.label) == ("my net, seed 3", "MLP 1×8, tanh")
+    assert "Added: MLP 1×8, tanh" in texts(app, "success")
 
 
 def test_what_a_person_says_of_a_checkpoint_is_kept_and_must_fit(ledger, open_page):

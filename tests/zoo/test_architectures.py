@@ -8,7 +8,8 @@ import torch
 
 from merging.errors import InvalidSetting, UnknownArchitecture
 from merging.zoo.architectures import ARCHITECTURES, Normalise, build
-from merging.zoo.architectures.names import NAMES, describe
+from merging.zoo.architectures.names import NAMES, NONLINEARITIES, describe
+from merging.zoo.architectures.nonlinearity import MODULES
 
 SMALL = {"mlp": {"widths": [16, 16]}, "cnn": {"widths": [4, 8, 8, 8]}, "resnet": {"widths": [4, 8, 8]}}
 GREY = ("mlp", "cnn", "resnet")
@@ -67,6 +68,14 @@ def test_state_dict_is_torchvisions(key):
     ours = build(key, {"classes": 7} | ({} if key.startswith("tv_") else {"head": "three", "pooled": 7}))
     shapes = [{name: value.shape for name, value in net.state_dict().items()} for net in (theirs, ours)]
     assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize(("key", "config"), [("mlp", {}), ("cnn", {}), ("vgg11", {"head": "three", "hidden": 8})])
+@pytest.mark.parametrize("between", NONLINEARITIES)
+def test_nets_without_branches_take_every_nonlinearity(between, key, config):
+    net = build(key, {**SMALL.get(key, {}), **config, "nonlinearity": between})
+    kinds = {type(MODULES[name]()) for name in MODULES}
+    assert {type(module) for module in net.modules()} & kinds == {type(MODULES[between]())}
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer", "none"])

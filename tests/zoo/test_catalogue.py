@@ -63,6 +63,10 @@ def test_two_seeds_are_compatible_both_ways(mlps):
         ({"architecture": "cnn", "label": "Plain CNN"}, "A is MLP 3×128 and B is Plain CNN"),
         ({"config": {"in_shape": [1, 28, 28], "classes": 10, "widths": [512]}}, "widths: 128-128-128 and 512"),
         ({"config": {"in_shape": [3, 32, 32], "classes": 10, "widths": [128] * 3}}, "image shape: 1-28-28 and 3-32-32"),
+        (
+            {"config": {"in_shape": [1, 28, 28], "classes": 10, "widths": [128] * 3, "nonlinearity": "gelu"}},
+            "A has ReLU between its layers and B GELU",
+        ),
         ({"parameters": 5}, "134,794 parameters and B 5"),
         ({"dataset": "mnist"}, "trained on Fashion-MNIST and B on MNIST"),
         ({"dataset": "", "classes": tuple("abcdefghij")}, "classes differently"),

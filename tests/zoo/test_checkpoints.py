@@ -16,6 +16,7 @@ from torch import nn
 from merging.errors import CheckpointError, MergescopeError, UnknownArchitecture
 from merging.zoo import catalogue, disposable
 from merging.zoo.architectures import build
+from merging.zoo.architectures.names import NONLINEARITIES, RELU
 from merging.zoo.checkpoints import load_bytes, load_checkpoint, save_checkpoint
 from merging.zoo.convert import convert
 from merging.zoo.dataset_facts import FACTS
@@ -120,12 +121,29 @@ def test_a_torch_file_goes_through_a_process_of_its_own(tmp_path):
     path.write_bytes(saved({"state_dict": {name: value.half() for name, value in mlp().items()}}))
     found = load_checkpoint(path, mean=[0.5], std=[0.25])
     assert (found.name, found.architecture, found.mean, found.std) == ("my net", "mlp", (0.5,), (0.25,))
-    converted = disposable.convert(path.read_bytes(), name="../../evil.pt", dataset="")
+    converted = disposable.convert(path.read_bytes(), name="../mine,\n80/20 split", dataset="")
     entry = catalogue.uploaded(converted.facts, converted.data, owner="me", created=1.0)
-    assert entry.name == "evil.pt"
+    assert entry.name == "../mine,80/20 split"  # as it was typed, but for what cannot be printed; never used as a path
     assert (entry.label, entry.parameters, entry.source) == ("MLP 1×8", 163, "uploaded")
     assert converted.facts["renamed"]["fc1.weight"] == "layers.0.weight"
     assert load_bytes(converted.data).sha256 == entry.sha256
+
+
+@pytest.mark.parametrize("key", NONLINEARITIES)
+def test_a_person_says_the_nonlinearity_that_no_state_dict_tells(key):
+    config = {"widths": [8], "in_shape": [1, 3, 3], "classes": 4, "nonlinearity": key}
+    net = build("mlp", config)
+    found = disposable.convert(safetensors.torch.save(net.state_dict()), config={"nonlinearity": key})
+    images = torch.rand(5, 1, 3, 3)
+    assert torch.equal(load_bytes(found.data).build()(images), net(images))
+    assert ("nonlinearity" in found.facts["config"]) == (key != RELU)
+    assert found.facts["label"] == ("MLP 1×8" if key == RELU else f"MLP 1×8, {NONLINEARITIES[key]}")
+
+
+def test_a_net_that_cannot_have_another_nonlinearity_says_what_it_can():
+    data = safetensors.torch.save(build("resnet20", {}).state_dict())
+    with pytest.raises(UnknownArchitecture, match="no setting 'nonlinearity'; it has width"):
+        load_bytes(data, config={"nonlinearity": "tanh"})
 
 
 def test_a_hostile_file_is_refused_through_the_process_too(tmp_path):

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from merging.zoo.architectures.nonlinearity import MODULES
 from merging.zoo.architectures.normalise import Normalise
 
 POOLED = 3  # a 28- or 32-pixel image is 3 or 4 pixels wide after three halvings; a fourth would leave one
 
 
 class PlainCNN(nn.Module):
-    """3×3 convolutions with ReLU, a max pool after each of the first three, a global average and one linear layer."""
+    """3×3 convolutions with a nonlinearity, three max pools, a global average and one linear layer."""
 
     def __init__(
         self,
@@ -18,6 +19,7 @@ class PlainCNN(nn.Module):
         channels: int,
         classes: int,
         batch_norm: bool,
+        nonlinearity: str,
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:
@@ -27,7 +29,7 @@ class PlainCNN(nn.Module):
         for depth, width in enumerate(widths):
             features.append(nn.Conv2d(channels, width, 3, padding=1, bias=not batch_norm))
             features += [nn.BatchNorm2d(width)] if batch_norm else []
-            features.append(nn.ReLU())
+            features.append(MODULES[nonlinearity]())
             features += [nn.MaxPool2d(2)] if depth < POOLED else []
             channels = width
         self.features = nn.Sequential(*features)
@@ -48,6 +50,7 @@ def cnn(
     norm: str = "none",
     in_shape: Sequence[int] = (1, 28, 28),
     classes: int = 10,
+    nonlinearity: str = "relu",
 ) -> nn.Module:
     """A plain CNN with one convolution a width, for images of in_shape (channels, height, width)."""
-    return PlainCNN(widths, in_shape[0], classes, norm == "batch", mean, std)
+    return PlainCNN(widths, in_shape[0], classes, norm == "batch", nonlinearity, mean, std)

@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons: `layers.0` is the first linear layer, `layers.1` its ReLU, and so on."""
+"""Multi-layer perceptrons: `layers.0` is the first linear layer, `layers.1` its nonlinearity, and so on."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -6,21 +6,28 @@ from math import prod
 
 from torch import Tensor, nn
 
+from merging.zoo.architectures.nonlinearity import MODULES
 from merging.zoo.architectures.normalise import Normalise
 
 
 class MLP(nn.Module):
-    """Flatten, then linear layers with ReLU between them."""
+    """Flatten, then linear layers with a nonlinearity between them."""
 
     def __init__(
-        self, widths: Sequence[int], in_shape: Sequence[int], classes: int, mean: Sequence[float], std: Sequence[float]
+        self,
+        widths: Sequence[int],
+        in_shape: Sequence[int],
+        classes: int,
+        nonlinearity: str,
+        mean: Sequence[float],
+        std: Sequence[float],
     ) -> None:
         super().__init__()
         self.normalise = Normalise(mean, std)
         self.flatten = nn.Flatten(1)
         layers: list[nn.Module] = []
         for wide, narrow in pairwise([prod(in_shape), *widths]):
-            layers += [nn.Linear(wide, narrow), nn.ReLU()]
+            layers += [nn.Linear(wide, narrow), MODULES[nonlinearity]()]
         layers.append(nn.Linear(widths[-1] if widths else prod(in_shape), classes))
         self.layers = nn.Sequential(*layers)
 
@@ -36,6 +43,7 @@ def mlp(
     widths: Sequence[int],
     in_shape: Sequence[int] = (1, 28, 28),
     classes: int = 10,
+    nonlinearity: str = "relu",
 ) -> nn.Module:
     """An MLP with hidden layers of these widths, for images of in_shape (channels, height, width)."""
-    return MLP(widths, in_shape, classes, mean, std)
+    return MLP(widths, in_shape, classes, nonlinearity, mean, std)

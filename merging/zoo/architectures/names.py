@@ -14,8 +14,8 @@ class Name:
 
 
 NAMES: dict[str, Name] = {
-    "mlp": Name("MLP", "Flattened image, linear layers with ReLU between them."),
-    "cnn": Name("Plain CNN", "3×3 convolutions with ReLU, three max pools, global average, one linear layer."),
+    "mlp": Name("MLP", "Flattened image, linear layers with a nonlinearity between them."),
+    "cnn": Name("Plain CNN", "3×3 convolutions, three max pools, global average, one linear layer."),
     "resnet": Name("Small residual net", "Basic residual blocks in stages; norm and kind of shortcut can be chosen."),
     "vgg11": Name("VGG-11", "Eight convolutions without normalisation, torchvision's key names."),
     "vgg11_bn": Name("VGG-11 + BN", "VGG-11 with BatchNorm after every convolution."),
@@ -30,6 +30,17 @@ NAMES: dict[str, Name] = {
 }
 
 
+RELU = "relu"  # what a configuration that names no nonlinearity has
+NONLINEARITIES: dict[str, str] = {
+    RELU: "ReLU",
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "elu": "ELU",
+    "leaky_relu": "leaky ReLU",
+    "tanh": "tanh",
+    "sigmoid": "sigmoid",
+}
+
 WIDTHS = ("widths", "width", "hidden")  # entries of a configuration that say how wide hidden layers are
 
 
@@ -38,6 +49,18 @@ def differ_in_width(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     if a == b or a.keys() != b.keys():
         return False
     return all(a[key] == b[key] or (key in WIDTHS and _sizes(a[key]) == _sizes(b[key])) for key in a)
+
+
+def with_known(config: Mapping[str, Any], more: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A configuration with what a person knows besides; ReLU goes without saying, so that alike nets are alike."""
+    joined = {**config, **(more or {})}
+    return {key: value for key, value in joined.items() if (key, value) != ("nonlinearity", RELU)}
+
+
+def nonlinearity(config: Mapping[str, Any]) -> str:
+    """What stands between the layers, in words."""
+    key = str(config.get("nonlinearity", RELU))
+    return NONLINEARITIES.get(key, key)
 
 
 def describe(architecture: str, config: Mapping[str, Any]) -> str:
@@ -50,7 +73,8 @@ def describe(architecture: str, config: Mapping[str, Any]) -> str:
     if widths:
         label += f" {_widths(architecture, widths)}"
     norm = {"batch": " + BN", "layer": " + LN"}.get(str(config.get("norm", "none")), "")
-    return label + (norm if architecture in ("cnn", "resnet") else "")
+    label += norm if architecture in ("cnn", "resnet") else ""
+    return f"{label}, {nonlinearity(config)}" if "nonlinearity" in config else label
 
 
 def _sizes(value: Any) -> int:

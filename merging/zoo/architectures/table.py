@@ -10,7 +10,7 @@ from torch import nn
 
 from merging.errors import InvalidSetting, UnknownArchitecture
 from merging.zoo.architectures import cnn, mlp, resnet, vgg
-from merging.zoo.architectures.names import NAMES
+from merging.zoo.architectures.names import NAMES, NONLINEARITIES
 
 CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("cnn", "norm"): ("none", "batch"),
@@ -20,6 +20,7 @@ CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("resnet", "head"): ("fc", "linear"),
     ("resnet", "projection"): ("shortcut", "downsample"),
     ("vgg", "head"): ("linear", "three"),
+    **{(family, "nonlinearity"): tuple(NONLINEARITIES) for family in ("mlp", "cnn", "vgg")},
 }
 
 

@@ -1,10 +1,11 @@
-"""VGG in torchvision's key layout, with ReLUs out of place (Simonyan & Zisserman 2014, arXiv:1409.1556)."""
+"""VGG in torchvision's key layout, with nonlinearities out of place (Simonyan & Zisserman 2014, arXiv:1409.1556)."""
 
 from collections.abc import Sequence
 from functools import partial
 
 from torch import Tensor, nn
 
+from merging.zoo.architectures.nonlinearity import MODULES
 from merging.zoo.architectures.normalise import Normalise
 
 # Configurations A and D of the paper's table 1; 0 is a max pool.
@@ -32,7 +33,7 @@ class VGG(nn.Module):
         return self.classifier(self.flatten(self.avgpool(self.features(self.normalise(images)))))
 
 
-def _features(plan: Sequence[int], channels: int, batch_norm: bool) -> nn.Sequential:
+def _features(plan: Sequence[int], channels: int, batch_norm: bool, nonlinearity: str) -> nn.Sequential:
     layers: list[nn.Module] = []
     for width in plan:
         if width == 0:
@@ -40,14 +41,16 @@ def _features(plan: Sequence[int], channels: int, batch_norm: bool) -> nn.Sequen
             continue
         layers.append(nn.Conv2d(channels, width, 3, padding=1))
         layers += [nn.BatchNorm2d(width)] if batch_norm else []
-        layers.append(nn.ReLU())
+        layers.append(MODULES[nonlinearity]())
         channels = width
     return nn.Sequential(*layers)
 
 
-def _three_layers(inputs: int, hidden: int, classes: int) -> nn.Sequential:
-    dropped = [nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout()]
-    return nn.Sequential(*dropped, nn.Linear(hidden, classes))
+def _three_layers(inputs: int, hidden: int, classes: int, nonlinearity: str) -> nn.Sequential:
+    between = MODULES[nonlinearity]
+    first = [nn.Linear(inputs, hidden), between(), nn.Dropout()]
+    second = [nn.Linear(hidden, hidden), between(), nn.Dropout()]
+    return nn.Sequential(*first, *second, nn.Linear(hidden, classes))
 
 
 def _vgg(
@@ -61,6 +64,7 @@ def _vgg(
     pooled: int = 1,
     in_shape: Sequence[int] = (3, 32, 32),
     classes: int = 10,
+    nonlinearity: str = "relu",
 ) -> nn.Module:
     """A VGG whose head is one linear `classifier` (the usual CIFAR variant) or the three of `classifier.0/3/6`.
 
@@ -68,8 +72,8 @@ def _vgg(
     """
     plan = PLANS[depth]
     inputs = plan[-2] * pooled * pooled
-    last = _three_layers(inputs, hidden, classes) if head == "three" else nn.Linear(inputs, classes)
-    return VGG(_features(plan, in_shape[0], batch_norm), pooled, last, mean, std)
+    last = _three_layers(inputs, hidden, classes, nonlinearity) if head == "three" else nn.Linear(inputs, classes)
+    return VGG(_features(plan, in_shape[0], batch_norm, nonlinearity), pooled, last, mean, std)
 
 
 vgg11 = partial(_vgg, 11, False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from merging.errors import InvalidSetting, UnknownArchitecture
 from merging.zoo.architectures import build
-from merging.zoo.architectures.names import NAMES, describe
+from merging.zoo.architectures.names import NAMES, describe, with_known
 from merging.zoo.recognise.parts import Guess, Shapes
 from merging.zoo.recognise.plain import mlp, plain_convolutions
 from merging.zoo.recognise.residual import residual
@@ -31,16 +31,19 @@ class Recognised:
     renamed: dict[str, str]
 
 
-def recognise(state: Mapping[str, Tensor], architecture: str = "") -> Recognised:
+def recognise(
+    state: Mapping[str, Tensor], architecture: str = "", config: Mapping[str, Any] | None = None
+) -> Recognised:
     """The known architecture (`architecture` alone, where given) with its configuration read from the shapes.
 
+    config: entries that shapes cannot tell, such as the nonlinearity; they win.
     Raises UnknownArchitecture naming the nearest known one and the first three tensors that do not fit it.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     guesses = [guess for guess in (find(shapes) for find in RECOGNISERS) if guess is not None]
     chosen = [guess for guess in guesses if architecture in ("", guess.architecture)]
     if chosen:
-        return _renamed(state, chosen[0])
+        return _renamed(state, replace(chosen[0], config=with_known(chosen[0].config, config)))
     nearest = guesses[0].architecture if guesses and not architecture else architecture or _nearest(shapes)
     expected = expected_shapes(nearest, _EXAMPLES.get(nearest, {}))
     raise UnknownArchitecture(
