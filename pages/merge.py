@@ -8,6 +8,7 @@ from ui.chosen import chosen, request_of
 from ui.guard import in_words
 from ui.merge_form import fill_once, merge_form
 from ui.presets import cards, open_wanted
+from ui.progress import plain
 from ui.result import result
 from ui.run_bar import again, run_bar
 from ui.state import ledger, merge_report
@@ -47,7 +48,7 @@ with right:
         old = ledger().job(st.session_state.get("last_done", ""))
         report = merge_report(old) if old is not None and old.id != found.job.id else None
         if report is not None:
-            st.caption("The result before this one:")
+            st.caption(f"The result before this one: {plain(old.title)}")
             with st.container(key="dimmed"):
                 result(report, key=" old")
     else:

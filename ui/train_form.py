@@ -12,7 +12,7 @@ from merging.zoo.catalogue import Entry, shipped
 from merging.zoo.dataset_facts import FACTS
 from merging.zoo.datasets import available
 from ui.guard import in_words
-from ui.progress import failure, watch
+from ui.progress import failure, plain, watch
 from ui.state import ledger, owner
 from ui.words import meaning
 
@@ -64,7 +64,7 @@ def follow(key: str) -> None:
     elif job.state == "failed":
         failure(job)
     elif job.state == "done":
-        st.success(f"Done: {job.title}." + AFTER[job.kind], icon=":material/check:")
+        st.success(f"Done: {plain(job.title)}." + AFTER[job.kind], icon=":material/check:")
 
 
 def data_sets() -> None:

@@ -17,7 +17,7 @@ COPIED = ("id", "kind", "title", "state", "owner", "created", "started", "finish
 TOLD = ("stage", "fraction", "message", "attempts", "worker")
 HISTORY = 20  # finished jobs of a sort that tell how long the next one takes
 SORT = "kind || COALESCE(json_extract(request, '$.study'), '')"  # jobs of a sort take alike: each study is its own
-TELLING = 0.1  # from this share of the work on, a job's own progress tells better than history
+TELLING = 0.1  # from this share of the work on, a job's own progress tells where there is no history
 
 FAIR = """
     (SELECT COUNT(*) FROM jobs AS r WHERE r.state = 'running' AND r.owner = jobs.owner),
@@ -99,11 +99,14 @@ def fair_order(
 
 
 def time_left(fraction: float, elapsed: float, usual: float | None) -> float | None:
-    """Seconds until a running job is done: by its own progress once that tells, before by how long such jobs take;
-    None where neither tells, as for one that has taken longer already."""
-    if fraction >= TELLING:
-        return elapsed * (1 - fraction) / fraction
-    return None if usual is None or elapsed > usual else usual - elapsed
+    """Seconds until a running job is done; None where nothing tells.
+
+    What is left by how long such jobs take, (1 - fraction) usual, and by the job's own pace, (1 - fraction) elapsed /
+    fraction, the second with the weight fraction²: stages differ in pace, and so a young job's own would jump about.
+    """
+    if usual is not None:
+        return (1 - fraction) * (fraction * elapsed + (1 - fraction**2) * usual)
+    return elapsed * (1 - fraction) / fraction if fraction >= TELLING else None
 
 
 def queue(db: sqlite3.Connection) -> list[str]:

@@ -180,8 +180,8 @@ class TrainRequest(Asked):
     @property
     def title(self) -> str:
         """What a list of jobs shows."""
-        what = self.name or describe(self.architecture, self.config)
-        return f"Train {what} on {FACTS[self.dataset].label}, seed {self.seed}"
+        built = f"{describe(self.architecture, self.config)} on {FACTS[self.dataset].label}, seed {self.seed}"
+        return f"Train {self.name or built}"
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from merging.work.ledger import Ledger
 from merging.work.ledger_desk import Desk
-from merging.work.ledger_jobs import read_jobs
+from merging.work.ledger_jobs import read_jobs, time_left
 from merging.work.ledger_schema import connect
 from merging.work.limits import Limits
 from tests.work.making import SAVED, merge_request, pictures_request, take
@@ -38,6 +40,18 @@ def test_what_runs_is_waited_for_too(ledger):
     ledger.submit(waiting, "ann")
     assert ledger.job(running.id).eta == pytest.approx(10.0, abs=1.0)
     assert ledger.job(waiting.id).eta == pytest.approx(20.0, abs=1.0)
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.01, 1e4))
+def test_a_job_that_takes_as_long_as_usual_is_told_so_all_along(fraction, usual):
+    assert time_left(fraction, fraction * usual, usual) == pytest.approx((1 - fraction) * usual)
+
+
+@given(st.floats(0.0, 1e4), st.floats(0.01, 1e4))
+def test_history_tells_at_the_start_and_the_jobs_own_pace_at_the_end(elapsed, usual):
+    assert time_left(0.0, elapsed, usual) == usual
+    assert time_left(0.999, elapsed, usual) == pytest.approx(0.001 * elapsed, rel=0.01, abs=3e-6 * usual)
+    assert time_left(0.05, elapsed, None) is None
 
 
 def test_reading_a_queue_twice_as_long_takes_twice_the_statements(tmp_path):
