@@ -95,7 +95,9 @@ def _given(notes: Notes) -> Iterator[str]:
 
 def _images(notes: Notes) -> Iterator[str]:
     if notes["images"]:
-        yield f"It looked at {numbers.count(notes['images'])} training images."
+        kept = notes.get("held_out")
+        judged = f", and was judged by {numbers.count(kept)} others" if kept else ""
+        yield f"It looked at {numbers.count(notes['images'])} training images{judged}."
 
 
 def _stable(notes: Notes) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,10 +12,10 @@ from torch import Tensor, nn
 from merging.align.zipit import ZipItSettings, zipit
 from merging.choosing import middle
 from merging.data import as_batches
-from merging.errors import InvalidRequest
-from merging.graph import Graph
-from merging.permutation import PermutationSpec, named_tensors
-from merging.problem import Report, UnitMap, silent
+from merging.errors import InvalidRequest, MergescopeError
+from merging.graph import Graph, Layer
+from merging.permutation import named_tensors
+from merging.problem import Problem, Report, UnitMap, silent
 from merging.settings import read_settings
 from merging.subjects import checked_models, inputs_for, read_problem
 from merging.unit_maps import mapped
@@ -24,8 +25,8 @@ class PartialZip(nn.Module):
     """The merged trunk and every model's head; `forward` gives all heads' logits side by side, (n, sum of classes).
 
     graph: of the models.  trunk: its merged tensors, of which those that lie before the cut are kept.  heads: each
-    model's own tensors, of which those behind it are.  node: where the trunk ends.
-    reads: for each model (units, merged units), what its head reads of the trunk's units, along dimension `dim`.
+    model's own tensors, of which those behind it are.  until: the layer at which the trunk ends.
+    reads: for each model (units, merged units), what its head reads of the trunk's units.  notes: of ZipIt!.
     """
 
     def __init__(
@@ -33,13 +34,13 @@ class PartialZip(nn.Module):
         graph: Graph,
         trunk: dict[str, Tensor],
         heads: Sequence[dict[str, Tensor]],
-        node: str,
+        until: Layer,
         reads: Sequence[Tensor],
-        dim: int,
+        notes: Mapping[str, Any],
     ) -> None:
         super().__init__()
-        self.graph, self.node, self.dim = graph, node, dim
-        behind = {operation.name for operation in graph.after(node)}
+        self.graph, self.until, self.notes = graph, until, dict(notes)
+        behind = {operation.name for operation in graph.after(until.node)}
         after, before = ({*_sources(graph, behind, inside)} for inside in (True, False))
         self.trunk = _held({name: trunk[name] for name in trunk if name in before})
         self.heads = nn.ModuleList(_held({name: head[name] for name in head if name in after}) for head in heads)
@@ -48,11 +49,12 @@ class PartialZip(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """images: (n, ...)."""
         trunk, heads = _tensors(self.trunk), [_tensors(head) for head in self.heads]
-        merged = self.graph.run({**heads[0], **trunk}, images, until=self.node)[1][self.node]  # what lies behind the
-        logits = []  # cut is named, but never read
+        node, dim = self.until.node, self.until.dim
+        merged = self.graph.run({**heads[0], **trunk}, images, until=node)[1][node]  # what lies behind the cut is
+        logits = []  # named, but never read
         for head, read in zip(heads, self.reads, strict=True):
-            units = torch.tensordot(merged, read.to(merged.dtype).T, ([self.dim], [0])).movedim(-1, self.dim)
-            logits.append(self.graph.resume({**trunk, **head}, images, self.node, units))
+            units = torch.tensordot(merged, read.to(merged.dtype).T, ([dim], [0])).movedim(-1, dim)
+            logits.append(self.graph.resume({**trunk, **head}, images, node, units))
         return torch.cat(logits, 1)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -79,22 +81,82 @@ def partial_zip(
     `merge`; their labels are not read unless `settings` choose alpha and beta.  Raises UnknownLayer for `until`,
     InvalidRequest where the units there cannot be mixed or a later layer also reads what lies before it.
     """
+    problem = _problem(models, data, seed, report)
+    layer = problem.graph.layer(until)
+    group = _group_at(problem, layer)  # refuses a cut before any work is done
+    return _zipped(problem, settings).at(layer, group)
+
+
+def partial_zips(
+    models: Sequence[nn.Module],
+    data: Any,
+    *,
+    settings: dict[str, Any] | None = None,
+    seed: int = 0,
+    report: Report | None = None,
+) -> Iterator[PartialZip]:
+    """The networks zipped up to every layer at which the trunk may end, in network order.
+
+    One alignment serves all of them; arguments as for `partial_zip`. Of layers with the same units the last one counts:
+    a convolution's, its norm's and its activation's cut share the same weights. Raises InvalidRequest where there is no
+    such place.
+    """
+    problem = _problem(models, data, seed, report)
+    places = cuts(problem)
+    if not places:
+        raise InvalidRequest("These networks have no layer whose units can be mixed, so they share no trunk.")
+    whole = _zipped(problem, settings)
+    for layer, group in places:
+        yield whole.at(layer, group)
+
+
+def cuts(problem: Problem) -> list[tuple[Layer, str]]:
+    """The layers at which a trunk may end, each with its group of units; the last of those in a row with one group."""
+    found: list[tuple[Layer, str]] = []
+    before = ""
+    for layer in problem.graph.layers:
+        try:
+            group = _group_at(problem, layer)
+        except MergescopeError:
+            before = ""
+            continue
+        found[len(found) - (group == before) :] = [(layer, group)]
+        before = group
+    return found
+
+
+@dataclass(frozen=True)
+class _Zipped:
+    """The models' alignment by ZipIt!, whole. maps: group -> UnitMap, one a model."""
+
+    problem: Problem
+    trunk: dict[str, Tensor]
+    maps: Sequence[dict[str, UnitMap]]
+    notes: dict[str, Any]
+
+    def at(self, layer: Layer, group: str) -> PartialZip:
+        """Zipped up to this layer, whose units are this group's."""
+        problem = self.problem
+        reads = [own[group].use if group in own else _still(problem.spec.sizes[group]).use for own in self.maps]
+        heads = [named_tensors(model) for model in problem.models]
+        return PartialZip(problem.graph, self.trunk, heads, layer, reads, self.notes).eval()
+
+
+def _problem(models: Sequence[nn.Module], data: Any, seed: int, report: Report | None) -> Problem:
     ready, batches = checked_models(models, None), as_batches(data)
     inputs = inputs_for(ready[0], None, batches)
-    problem, _ = read_problem(ready, None, inputs, batches, seed, report or silent, unequal_widths=False)
-    layer = problem.graph.layer(until)
-    group = _group_at(problem.spec, layer.node, until)
-    problem.graph.after(layer.node)  # refuses a cut that a shortcut crosses, before any work is done
-    wishes = read_settings(ZipItSettings, {"choose": False, **(settings or {})})
-    found = zipit(problem, wishes)
+    return read_problem(ready, None, inputs, batches, seed, report or silent, unequal_widths=False)[0]
+
+
+def _zipped(problem: Problem, settings: dict[str, Any] | None) -> _Zipped:
+    found = zipit(problem, read_settings(ZipItSettings, {"choose": False, **(settings or {})}))
     maps = [dict(own) for own in found.maps]
     moved = [
-        mapped(model, problem.spec, ready[0], permutation, own)
-        for model, permutation, own in zip(ready, found.permutations, maps, strict=True)
+        mapped(model, problem.spec, problem.models[0], permutation, own)
+        for model, permutation, own in zip(problem.models, found.permutations, maps, strict=True)
     ]
     trunk = named_tensors(middle(problem, [named_tensors(model) for model in moved]))
-    reads = [own[group].use if group in own else _still(problem.spec.sizes[group]).use for own in maps]
-    return PartialZip(problem.graph, trunk, [named_tensors(m) for m in ready], layer.node, reads, layer.dim).eval()
+    return _Zipped(problem, trunk, maps, dict(found.notes))
 
 
 def _sources(graph: Graph, behind: set[str], inside: bool) -> Iterator[str]:
@@ -104,11 +166,14 @@ def _sources(graph: Graph, behind: set[str], inside: bool) -> Iterator[str]:
             yield from (graph.sources[s.name] for s in operation.all_input_nodes if s.name in graph.sources)
 
 
-def _group_at(spec: PermutationSpec, node: str, layer: str) -> str:
-    for group in spec.groups:
-        if group.linear and any(site.node == node and site.offset == 0 for site in group.nodes):
+def _group_at(problem: Problem, layer: Layer) -> str:
+    for group in problem.spec.groups:
+        if group.linear and any(site.node == layer.node and site.offset == 0 for site in group.nodes):
+            problem.graph.after(layer.node)  # refuses a cut that a shortcut crosses
             return group.name
-    raise InvalidRequest(f"The units at layer {layer} cannot be mixed. Choose a hidden layer, such as an activation.")
+    raise InvalidRequest(
+        f"The units at layer {layer.name} cannot be mixed. Choose a hidden layer, such as an activation."
+    )
 
 
 def _still(units: int) -> UnitMap:

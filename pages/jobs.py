@@ -5,14 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from ui.chosen import PREFIX
-from ui.job_rows import KINDS, job_list, worker_lines
+from ui.job_rows import ASKED, KINDS, job_list, worker_lines
 from ui.screens import link
 from ui.state import ledger, owner
 
 st.markdown("### Jobs", anchors=False)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     whose = st.segmented_control("Whose", ["mine", "everybody's"], default="everybody's", key="whose", required=True)
-    kinds = st.pills("What", list(KINDS), format_func=KINDS.__getitem__, default="merge", selection_mode="multi")
+    kinds = st.pills("What", list(KINDS), format_func=KINDS.__getitem__, default=ASKED, selection_mode="multi")
 job_list(owner() if whose == "mine" else None, list(kinds or KINDS))
 st.markdown("**Workers**")
 lines = worker_lines(ledger().workers())

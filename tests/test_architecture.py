@@ -24,6 +24,8 @@ WEB = (
         "merging.results",
         "merging.verdict",
         "merging.verdict_why",
+        "merging.verdict_zip",
+        "merging.zip_report",
         "merging.account",
         "merging.figures",
         "merging.study",
@@ -46,6 +48,7 @@ ROOMS_ABOVE = (
     *("merging.analysis", "merging.zoo", "merging.work", "merging.figures", "merging.cli"),
     *("merging.study", "merging.studies", "merging.account", "merging.account_words"),
     *("merging.verdict", "merging.verdict_reading", "merging.verdict_many", "merging.verdict_why"),
+    *("merging.verdict_zip", "merging.zip_report"),
 )
 
 WHAT = "merging.__version__"
@@ -69,16 +72,21 @@ LAWS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "merging.verdict_reading": (("merging.results", "merging.methods"), set()),
     "merging.verdict_why": (("merging.results", "merging.studies", "merging.figures.numbers"), {"numpy"}),
     "merging.verdict_many": (("merging.results", "merging.figures.numbers"), set()),
+    "merging.zip_report": (("merging.results",), {"numpy"}),
+    "merging.verdict_zip": (("merging.zip_report", "merging.figures.numbers"), {"numpy"}),
     "merging.account": (("merging.results", "merging.methods", "merging.account_words"), set()),
     "merging.account_words": (("merging.figures.numbers",), {"numpy"}),
     "merging.figures": (
-        ("merging.results", "merging.studies", "merging.account", "merging.figures"),
+        ("merging.results", "merging.zip_report", "merging.studies", "merging.account", "merging.figures"),
         {"numpy", "plotly"},
     ),
     "merging.analysis": (("CORE", "merging.results", "merging.analysis"), {"torch", "numpy", "lucent"}),
     "merging.zoo": (("merging.errors", "merging.zoo"), {"torch", "torchvision", "numpy", "safetensors"}),
     "merging.work": (
-        ("CORE", "merging.results", "merging.study", "merging.analysis", "merging.zoo", "merging.work", WHAT),
+        (
+            *("CORE", "merging.results", "merging.zip_report", "merging.study", "merging.analysis"),
+            *("merging.zoo", "merging.work", WHAT),
+        ),
         {"torch", "numpy", "ray", "psutil"},
     ),
     "merging.cli": (("merging",), {"torch", "numpy", "rich", "PIL", "plotly"}),

@@ -29,7 +29,9 @@ ICONS = {
     "failed": ":material/error:",
     "cancelled": ":material/cancel:",
 }
-KINDS = {"merge": "merges", "pictures": "pictures", "study": "studies", "train": "trainings", "download": "downloads"}
+KINDS = {"merge": "merges", "pictures": "pictures", "study": "studies", "zip": "partial zips", "train": "trainings"}
+KINDS |= {"download": "downloads"}
+ASKED = ["merge", "zip", "train", "download"]  # what people ask for by a button; the rest comes of looking at a run
 STUDY_PAGES = {
     **dict.fromkeys(("why", "along", "aligners"), "why"),
     **dict.fromkeys(("similarity", "reliability", "lab"), "similarity"),
@@ -154,6 +156,8 @@ def _actions(job: Job) -> None:
         link("merge", "Open", run=job.id[:PREFIX], icon=":material/open_in_new:")
     if job.kind == "study" and job.request["study"] in STUDY_PAGES:
         _open_study(job)
+    if job.kind == "zip":
+        link("zip", "Open", zip=job.id[:PREFIX], icon=":material/open_in_new:")
     if job.kind in ("train", "download"):
         link("models", "Networks", icon=":material/open_in_new:")
     if job.open and owner() in job.owners:

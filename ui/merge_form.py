@@ -19,6 +19,7 @@ from ui.more_networks import base_network, chosen_more, fill_more, more_networks
 from ui.screens import link
 from ui.state import entries, ledger
 from ui.words import meaning
+from ui.zip_form import shares_trunk
 
 WHOLE = {"seed": "Seed", "points": "Points", "images": "Images"}
 KEYS = {"seed": "form_seed", "points": "form_points", "images": "form_images"}
@@ -83,6 +84,8 @@ def merge_form() -> MergeRequest | None:
         wider = [method.label for method in table("align").values() if method.unequal_widths]
         remedy = f" {' or '.join(wider)} can, under Align." if not compatible(a, b, unequal_widths=True) else ""
         st.warning(f"This pair cannot be run. {reason}{remedy}", icon=":material/link_off:")
+        if a.sha256 != b.sha256 and shares_trunk(a, b):
+            link("zip", "Zip them on Zip", icon=":material/call_split:", nets=f"{a.id},{b.id}")
     more_networks(a, b, known)
     method_form()
     missing = base_network(a, known)

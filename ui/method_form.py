@@ -51,14 +51,23 @@ def settings() -> dict[str, dict[str, Any]]:
     """role -> the settings of the chosen method as the widgets say; methods without settings are left out."""
     found: dict[str, dict[str, Any]] = {}
     for role in ROLES:
-        method = table(role)[st.session_state[role]]
-        names = [declared.name for declared in fields(method.settings)]
-        values = {
-            name: st.session_state[_key(method, name)] for name in names if _key(method, name) in st.session_state
-        }
+        values = setting_values(table(role)[st.session_state[role]])
         if values:
             found[role] = values
     return found
+
+
+def setting_values(method: Method) -> dict[str, Any]:
+    """What the widgets of a method's settings say."""
+    keys = {declared.name: _key(method, declared.name) for declared in fields(method.settings)}
+    return {name: st.session_state[key] for name, key in keys.items() if key in st.session_state}
+
+
+def setting_widgets(method: Method, *, without: tuple[str, ...] = ()) -> None:
+    """A widget for every setting that the method declares, but for those named."""
+    for declared in fields(method.settings):
+        if declared.name not in without:
+            _setting(method, declared)
 
 
 def fill_method(chosen: dict[str, str], values: dict[str, dict[str, Any]]) -> None:
@@ -84,8 +93,7 @@ def _choice(role: Role) -> None:
     )
     method = methods[st.session_state[role]]
     st.caption(f"{method.summary} {method.limits}")
-    for declared in fields(method.settings):
-        _setting(method, declared)
+    setting_widgets(method)
 
 
 def _setting(method: Method, declared: Field[Any]) -> None:

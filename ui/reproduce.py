@@ -6,7 +6,7 @@ from typing import Any
 
 from merging.methods import ROLES, find, letter
 from merging.settings import read_settings, settings_dict
-from merging.work.request import MergeRequest, ModelRef
+from merging.work.request import MergeRequest, ModelRef, ZipRequest
 from merging.zoo import catalogue
 from merging.zoo.dataset_facts import FACTS
 
@@ -46,6 +46,32 @@ def snippet(request: MergeRequest) -> str:
         f"result = merge([{', '.join(names[: len(request.models)])}]{chosen}, seed={request.seed})",
     ]
     return "\n".join(lines)
+
+
+def zip_command(request: ZipRequest) -> str:
+    """The line for a shell that zips again."""
+    words = ["python -m merging zip", *(_name(model) or _file(model) for model in request.models)]
+    usual = settings_dict(read_settings(find("align", "zipit").settings, {"choose": False}))
+    words += [f"--set {name}={value}" for name, value in request.settings.items() if value != usual[name]]
+    return " ".join([*words, f"--data {request.dataset} --images {request.images} --seed {request.seed}"])
+
+
+def zip_snippet(request: ZipRequest) -> str:
+    """The lines for a notebook that zip again, up to every layer in turn."""
+    files = [f"assets/zoo/{_name(model)}.safetensors" if _name(model) else _file(model) for model in request.models]
+    return "\n".join(
+        [
+            "import torch",
+            "from merging import load_checkpoint",
+            "from merging.partial_zip import partial_zips",
+            "from merging.zoo.datasets import load",
+            f'images = load("{request.dataset}", "train", {request.images})',
+            f"models = [load_checkpoint(file).build() for file in {files!r}]".replace("'", '"'),
+            "data = (torch.tensor(images.images) / 255, torch.tensor(images.labels))",
+            f"for zipped in partial_zips(models, data, settings={request.settings!r}, seed={request.seed}):",
+            "    print(zipped.until.name, zipped(data[0][:5]).shape)",
+        ]
+    )
 
 
 def changed(request: MergeRequest) -> dict[str, dict[str, Any]]:

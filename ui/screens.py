@@ -17,6 +17,7 @@ SCREENS = {
     "landscape": ("Landscape", ":material/landscape:"),
     "method": ("Method", ":material/receipt_long:"),
     "compare": ("Compare", ":material/leaderboard:"),
+    "zip": ("Zip", ":material/call_split:"),
     "models": ("Models", ":material/deployed_code:"),
     "jobs": ("Jobs", ":material/list_alt:"),
     "words": ("Words", ":material/menu_book:"),
@@ -41,9 +42,9 @@ def go(key: str, *, run: str = "", **params: str) -> None:
     st.switch_page(screen(key), query_params={**({"run": run} if run else {}), **params})
 
 
-def address(key: str, run: str, **params: str) -> str:
+def address(key: str, run: str = "", **params: str) -> str:
     """The full address of a page that shows this run, to send to somebody else."""
     base = (st.context.url or "").split("?")[0].rstrip("/")
     for name in SCREENS:
         base = base.removesuffix(f"/{name}")
-    return f"{base}/{'' if key == 'merge' else key}?{urlencode({'run': run, **params})}"
+    return f"{base}/{'' if key == 'merge' else key}?{urlencode({**({'run': run} if run else {}), **params})}"

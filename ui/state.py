@@ -11,6 +11,7 @@ import streamlit as st
 from merging.results import MergeReport, TrainReport
 from merging.work.ledger import Ledger, home
 from merging.work.ledger_jobs import Job
+from merging.zip_report import ZipReport
 from merging.zoo import catalogue
 from merging.zoo.catalogue import Entry
 from merging.zoo.datasets import ImageSet, Split, available, load
@@ -41,6 +42,12 @@ def merge_report(job: Job) -> MergeReport | None:
     return found if isinstance(found, MergeReport) else None
 
 
+def zip_report(job: Job) -> ZipReport | None:
+    """What a finished partial zip found, as `merge_report`."""
+    found = _report(str(home()), job.id, job.finished or 0.0)
+    return found if isinstance(found, ZipReport) else None
+
+
 def images(dataset: str, split: Split, count: int) -> ImageSet | None:
     """The first `count` images of a split, None where they are not on this machine."""
     place = available(dataset) if dataset else None
@@ -53,7 +60,7 @@ def _ledger(folder: Path) -> Ledger:
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
-def _report(folder: str, job_id: str, finished: float) -> MergeReport | TrainReport | None:
+def _report(folder: str, job_id: str, finished: float) -> MergeReport | TrainReport | ZipReport | None:
     return ledger().report(job_id)
 
 

@@ -118,6 +118,7 @@ STAGES: dict[str, str] = {
     "evaluating": "Measure every network",
     "similarity": "Compare layers and units",
     "rendering": "Make the pictures",
+    "heads": "Measure every head",
     "studying": "Look into the merge",
     "training": "Train",
     "downloading": "Download",

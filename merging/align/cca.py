@@ -69,9 +69,9 @@ def cca(problem: Problem, settings: CcaSettings) -> Alignment:
     from merging.permutation import named_tensors
     from merging.unit_maps import mapped
 
-    learn, held_out = held_out_split(
-        training_sample(problem.data, settings.images, problem.seed), HELD_OUT, problem.seed
-    )
+    learn = training_sample(problem.data, settings.images, problem.seed)
+    if not settings.gamma:
+        learn, held_out = held_out_split(learn, HELD_OUT, problem.seed)
     linear = {group.name for group in problem.spec.groups if group.linear}
     seen = {name: pair for name, pair in halves(problem, learn, settings.site).items() if name in linear}
 
@@ -89,7 +89,7 @@ def cca(problem: Problem, settings: CcaSettings) -> Alignment:
     gamma, notes = settings.gamma, {}
     if not gamma:
         choice = choose(GAMMAS, halfway, learn, held_out)
-        gamma, notes = choice.value, choice.notes
+        gamma, notes = choice.value, {**choice.notes, "held_out": held_out.count}
     found = at(gamma)
     notes |= {"gamma": gamma, "images": learn.count, "stable": stability(seen, lambda m: _map(m, gamma).make)}
     notes["by_weights"] = [group.name for group in problem.spec.groups if group.name not in seen]

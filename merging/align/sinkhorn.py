@@ -88,19 +88,20 @@ def sinkhorn(problem: Problem, settings: SinkhornSettings) -> Alignment:
             found = {name: assign(p) for name, p in x.items()}
             checks.add(step, found, goal.judged(permute_tensors(b, spec, found)))
         problem.report("matching", step / settings.steps, f"step {step}, {value:.4g}")
-    notes = {"objective": settings.objective, **checks.notes, "images": goal.images}
+    notes = {"objective": settings.objective, **checks.notes, "images": goal.images, "held_out": goal.held_out}
     return Alignment((problem.spec.identity(), checks.best), notes)
 
 
 @dataclass(frozen=True)
 class _Goal:
-    """loss: of softly moved parameters on a batch.  judged: of permuted parameters, by
-    either half of the images where there are some; lower is better.  images: used."""
+    """loss: of softly moved parameters on a batch.  judged: of permuted parameters, by either half of the images where
+    there are some; lower is better.  images, held_out: how many it learns from, and judges by."""
 
     loss: Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]
     judged: Callable[[Mapping[str, Tensor]], tuple[float, ...]]
     batches: Iterator[tuple[Tensor, Tensor]]
-    images: int
+    images: int = 0
+    held_out: int = 0
 
 
 def _weights_goal(a: Mapping[str, Tensor], spec: PermutationSpec) -> _Goal:
@@ -113,7 +114,7 @@ def _weights_goal(a: Mapping[str, Tensor], spec: PermutationSpec) -> _Goal:
         return torch.stack([(a[name] - moved[name]).square().sum() for name in spec.by_parameter]).sum()
 
     nothing = torch.zeros(0)
-    return _Goal(distance, lambda moved: (-objective(a, moved),), itertools.repeat((nothing, nothing)), 0)
+    return _Goal(distance, lambda moved: (-objective(a, moved),), itertools.repeat((nothing, nothing)))
 
 
 def _loss_goal(problem: Problem, settings: SinkhornSettings, a: Mapping[str, Tensor], rng: Generator) -> _Goal:
@@ -136,7 +137,7 @@ def _loss_goal(problem: Problem, settings: SinkhornSettings, a: Mapping[str, Ten
         """The loss half-way to moved parameters (name -> tensor of A's shapes), by each half of the held-out images."""
         return forward.losses_by_half(halfway(a, moved), held_out)
 
-    return _Goal(loss, judged, without_end(learn, forward.twin, problem.seed), learn.count)
+    return _Goal(loss, judged, without_end(learn, forward.twin, problem.seed), learn.count, held_out.count)
 
 
 def _start(size: int, rng: Generator, like: Tensor) -> Tensor:

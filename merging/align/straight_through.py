@@ -49,8 +49,8 @@ def straight_through(problem: Problem, settings: StraightThroughSettings) -> Ali
 
     x starts as A; each step matches B to x, warm from the last match, and lowers the loss half-way between A and
     sg(pi(B)) + x - sg(x), sg the gradient's stop. BatchNorm normalises by the batch.
-    Notes: `checks`: [step, held-out loss], the first being weight matching's; `chosen` step; `images` learned from;
-    `alike`, by group, as in `choosing.Shortlist`.
+    Notes: `checks`: [step, held-out loss], the first being weight matching's; `chosen` step; `images` learned from
+    and `held_out`; `alike`, by group, as in `choosing.Shortlist`.
     """
     import numpy as np
 
@@ -78,13 +78,12 @@ def straight_through(problem: Problem, settings: StraightThroughSettings) -> Ali
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
         """Half-way between A and the match, with gradients to x, on images (n, ...) and labels (n,)."""
-        moved = matched()
-        through = {name: tensor + (x[name] - x[name].detach()) for name, tensor in moved.items()}
+        through = {name: tensor + (x[name] - x[name].detach()) for name, tensor in matched().items()}
         return forward.loss(halfway(a, through), images, labels)
 
     def check(step: int) -> None:
-        middle = halfway(a, matched())
-        checks.add(step, found, forward.losses_by_half(middle, held_out))
+        losses = forward.losses_by_half(halfway(a, matched()), held_out)
+        checks.add(step, found, losses)
 
     checks, every = Shortlist(), max(1, settings.steps // CHECKS)
     check(0)
@@ -93,4 +92,5 @@ def straight_through(problem: Problem, settings: StraightThroughSettings) -> Ali
         if step % every == 0 or step == settings.steps:
             check(step)
         problem.report("matching", step / settings.steps, f"step {step}, loss {value:.3f}")
-    return Alignment((problem.spec.identity(), checks.best), {**checks.notes, "images": learn.count})
+    notes = {**checks.notes, "images": learn.count, "held_out": held_out.count}
+    return Alignment((problem.spec.identity(), checks.best), notes)

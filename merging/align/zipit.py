@@ -53,9 +53,9 @@ def zipit(problem: Problem, settings: ZipItSettings) -> Alignment:
     """For every group the clusters of `greedy_zip.zip_units`: merged units are their means, and what used a unit uses
     its cluster (Stoica et al., Sections 3-4).
 
-    Notes: `alpha`, `beta`; `tried`: [[alpha, beta], held-out loss], where they were chosen; `within`: the share of
-    merged units that joined units of one model alone; `by_weights`; `images`; `stable`: the share of units whose
-    cluster begins with the same unit from each half of the images.
+    Notes: `alpha`, `beta`; where they were chosen `tried`: [[alpha, beta], held-out loss], on `held_out` images;
+    `within`: the share of merged units that joined units of one model alone; `by_weights`; `images`; `stable`: the
+    share of units whose cluster begins with the same unit from each half of the images.
     """
     from merging.choosing import choose, held_out_split, middle
     from merging.data import training_sample
@@ -63,8 +63,9 @@ def zipit(problem: Problem, settings: ZipItSettings) -> Alignment:
     from merging.permutation import named_tensors
     from merging.unit_maps import mapped
 
-    sample = training_sample(problem.data, settings.images, problem.seed)
-    learn, held_out = held_out_split(sample, HELD_OUT, problem.seed)
+    learn = training_sample(problem.data, settings.images, problem.seed)
+    if settings.choose:
+        learn, held_out = held_out_split(learn, HELD_OUT, problem.seed)
     linear = {group.name for group in problem.spec.groups if group.linear}
     seen = {name: pair for name, pair in halves(problem, learn, "after").items() if name in linear}
     correlations = {name: (one + two).correlation() for name, (one, two) in seen.items()}
@@ -86,7 +87,7 @@ def zipit(problem: Problem, settings: ZipItSettings) -> Alignment:
     if settings.choose:
         choice = choose(CHOICES, build, learn, held_out)
         chosen = choice.value
-        notes = {"tried": [[list(pair), loss] for pair, loss in choice.tried]}
+        notes = {"tried": [[list(pair), loss] for pair, loss in choice.tried], "held_out": held_out.count}
     found = at(*chosen)
     notes |= {"alpha": chosen[0], "beta": chosen[1], "within": _within(found), "images": learn.count}
     notes |= {"stable": _stable(seen, *chosen)}

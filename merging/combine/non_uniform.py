@@ -93,7 +93,7 @@ def non_uniform(problem: Problem, settings: NonUniformSettings) -> Combiner:
         kinds = {name: tensor.dtype for name, tensor in tensors[0].items()}
         return weighted_mean(tensors, weights) | {name: t.to(kinds[name], copy=True) for name, t in point.items()}
 
-    return Combiner(run, {"by_model": notes, "images": learn.count})
+    return Combiner(run, {"by_model": notes, "images": learn.count, "held_out": held_out.count})
 
 
 def _mixed(

@@ -38,10 +38,21 @@ STYLES: dict[str, Style] = {
     "ensemble": Style("#CC79A7", "dash", "line-ew", "ensemble of A and B"),
     "merge": Style("#009E73", "solid", "circle", "merge"),
 }
+# Networks beyond A and B: the rest of Okabe-Ito, then Tol's muted colours.
+FURTHER = ("#56B4E9", "#882255", "#44AA99", "#999933", "#332288", "#AA4499", "#117733", "#661100")
+SYMBOLS = ("square", "triangle-up", "cross", "star", "pentagon", "hexagon", "triangle-down", "hourglass")
 SIMILARITY = "Viridis"
 DIFFERENCE = "RdBu"
 GRID = "rgba(127,127,127,0.22)"
 AXIS = {"gridcolor": GRID, "zeroline": False, "linecolor": "rgba(127,127,127,0.6)", "title_standoff": 8}
+
+
+def network_style(name: str) -> Style:
+    """How a network called A, B ... J is drawn, or what was made of them."""
+    if name in STYLES:
+        return STYLES[name]
+    place = "CDEFGHIJ".index(name)
+    return Style(FURTHER[place], "solid", SYMBOLS[place], name)
 
 
 def figure(alt: str, *, height: int, x: dict[str, Any], y: dict[str, Any], **layout: Any) -> go.Figure:

@@ -6,10 +6,8 @@ import plotly.graph_objects as go
 
 from merging.figures import numbers
 from merging.figures.curve import AXES, WORDS
-from merging.figures.palette import STYLES, figure
+from merging.figures.palette import STYLES, figure, network_style
 from merging.results import MergeReport, Metric
-
-OTHER = "#56B4E9"  # parents beyond A and B, which have colours of their own
 
 
 def scores_figure(report: MergeReport, metric: Metric = "accuracy", split: str = "test") -> go.Figure:
@@ -27,8 +25,10 @@ def scores_figure(report: MergeReport, metric: Metric = "accuracy", split: str =
         x=[scale * value for value in named.values()],
         y=list(named),
         orientation="h",
-        marker={"color": [STYLES[name].color if name in STYLES else OTHER for name in named]},
+        marker={"color": [network_style(name).color for name in named]},
         text=[numbers.metric(metric)(value) for value in named.values()],
+        textposition="inside",
+        insidetextanchor="start",  # the ensemble's line goes through the other end
         hoverinfo="skip",
     )
     if split in report.ensemble:

@@ -26,7 +26,7 @@ from merging.work.worker import Place
 
 TICK = 0.05  # seconds between two looks at everything
 BEAT = 1.0  # seconds between two signs of life
-HEAVY = ("merge", "train")
+HEAVY = ("merge", "train", "zip")
 LIGHT = ("pictures", "study")
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """Makes the finished runs that come with the program (assets/runs), by the same tasks as any worker.
 
 Every preset as the merge form asks for it, a pair with a shared beginning that needs no alignment, the pictures that a
-first look at two presets' neurons shows, and what the studies found. What is not shipped is listed with its hash:
-asking again makes it.
+first look at two presets' neurons shows, what the studies found, and a partial zip. What is not shipped is listed with
+its hash: asking again makes it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from merging.problem import Report, silent
 from merging.work import tasks
 from merging.work.images import fingerprint, load_images
 from merging.work.payload import Payload
-from merging.work.request import MergeRequest, ModelRef, PicturesRequest, StudyRequest
+from merging.work.request import MergeRequest, ModelRef, PicturesRequest, StudyRequest, ZipRequest
 from merging.work.shipped_runs import RUNS
 from merging.zoo.catalogue import Preset, find, presets, shipped_file
 
@@ -47,6 +47,7 @@ ANSWERED: dict[str, tuple[str, ...]] = {  # preset -> the studies whose findings
     "cnns": ("why", "along", "aligners", "similarity", "landscape", "lab", "layer", "units", "film", "evidence"),
     "batch-norm": ("why",),
 }
+HEADS = ("fashion-head-low", "fashion-head-high")
 OF_A_LAYER = ("layer", "units", "film")
 
 
@@ -54,7 +55,7 @@ OF_A_LAYER = ("layer", "units", "film")
 class Example:
     """A run to ship: what is asked, the checkpoints it reads, and which artifacts are shipped (none named: all)."""
 
-    request: MergeRequest | PicturesRequest | StudyRequest
+    request: MergeRequest | PicturesRequest | StudyRequest | ZipRequest
     checkpoints: tuple[bytes, ...]
     shipped: tuple[str, ...] = ()
     artifacts: dict[str, bytes] = field(default_factory=dict)  # of the merge that is studied
@@ -79,9 +80,17 @@ def merges() -> dict[str, MergeRequest]:
     }
 
 
+def heads() -> Example:
+    """The zip of the pair whose heads know different classes, as the page Zip asks for it."""
+    models = tuple(ModelRef.of(find(id)) for id in HEADS)
+    request = ZipRequest(models, DATASET, fingerprint(DATASET, IMAGES), images=IMAGES)
+    return Example(request, tuple(_bytes(model.sha256) for model in models))
+
+
 def make(out: Path = RUNS, report: Report = silent) -> Path:
     """Make all examples into the folder, in place of what was there, on the CPU with one thread; gives the folder."""
     shutil.rmtree(out, ignore_errors=True)
+    _make(heads(), out, report)
     for key, request in merges().items():
         read = tuple(_bytes(model.sha256) for model in request.models)
         made = _make(Example(request, read, SHIPPED), out, report)

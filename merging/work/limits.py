@@ -26,6 +26,7 @@ class Limits:
     merge_seconds: float = _limit(1_800, "deadline of a merge")
     pictures_seconds: float = _limit(900, "deadline of a job that makes pictures")
     study_seconds: float = _limit(1_800, "deadline of a study of a merge")
+    zip_seconds: float = _limit(1_800, "deadline of a partial zip")
     train_seconds: float = _limit(7_200, "deadline of a training")
     download_seconds: float = _limit(3_600, "deadline of a download")
     lease_seconds: float = _limit(10, "silence after which a dispatcher counts as dead", low=0.5)

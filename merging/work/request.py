@@ -1,4 +1,4 @@
-"""What can be asked for: five frozen, validated requests whose id is the hash of what they ask. No torch.
+"""What can be asked for: six frozen, validated requests whose id is the hash of what they ask. No torch.
 
 The same question has the same id in every process and on every machine, whatever the order of its dicts and however
 its models are called. VERSION of a kind is raised by hand when the meaning of its results changes.
@@ -25,11 +25,12 @@ from merging.work.request_checks import (
     set_fields,
 )
 from merging.work.request_parts import Asked, ModelRef, canonical
+from merging.work.request_zip import ZipRequest
 from merging.zoo.architectures.names import describe, differ_in_width
 from merging.zoo.dataset_facts import FACTS
 
 __all__ = ["DownloadRequest", "MergeRequest", "ModelRef", "PicturesRequest", "Request", "StudyRequest", "TrainRequest"]
-__all__ += ["KINDS", "MAX_UNITS", "canonical", "from_json"]
+__all__ += ["KINDS", "MAX_UNITS", "ZipRequest", "canonical", "from_json"]
 MAX_UNITS = 16
 
 
@@ -258,9 +259,9 @@ class StudyRequest(Asked):
         return f"{asked.label}{''.join(f', {word}' for word in about)}: {self.merge.title}"
 
 
-Request = MergeRequest | PicturesRequest | StudyRequest | TrainRequest | DownloadRequest
+Request = MergeRequest | PicturesRequest | StudyRequest | TrainRequest | ZipRequest | DownloadRequest
 KINDS: dict[str, type[Request]] = {
-    k.kind: k for k in (MergeRequest, PicturesRequest, StudyRequest, TrainRequest, DownloadRequest)
+    k.kind: k for k in (MergeRequest, PicturesRequest, StudyRequest, TrainRequest, ZipRequest, DownloadRequest)
 }
 
 

@@ -15,6 +15,7 @@ STAGES: dict[str, tuple[tuple[str, float], ...]] = {
     ),
     "pictures": (("loading", 0.1), ("rendering", 0.85), ("saving", 0.05)),
     "study": (("loading", 0.05), ("studying", 0.93), ("saving", 0.02)),
+    "zip": (("loading", 0.05), ("tracing", 0.1), ("matching", 0.3), ("heads", 0.5), ("saving", 0.05)),
     "train": (("loading", 0.02), ("training", 0.95), ("saving", 0.03)),
     "download": (("downloading", 1.0),),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from merging.errors import InvalidRequest
 from merging.problem import Report, silent
 from merging.work.payload import Payload
-from merging.work.request import MergeRequest, PicturesRequest, StudyRequest, TrainRequest, from_json
+from merging.work.request import MergeRequest, PicturesRequest, StudyRequest, TrainRequest, ZipRequest, from_json
 
 
 def run(kind: str, payload: Payload, report: Report = silent) -> dict[str, bytes]:
@@ -33,4 +33,8 @@ def run(kind: str, payload: Payload, report: Report = silent) -> dict[str, bytes
         from merging.work.task_train import train_task
 
         return train_task(request, payload, report)
+    if isinstance(request, ZipRequest):
+        from merging.work.task_zip import zip_task
+
+        return zip_task(request, payload, report)
     raise InvalidRequest(f"A worker does not do {kind}; the dispatcher does.")

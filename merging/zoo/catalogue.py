@@ -172,7 +172,7 @@ def compatible(a: Entry, b: Entry, *, unequal_widths: bool = False) -> str:
     if a.classes and b.classes and a.classes != b.classes:
         return (
             "A and B name their classes differently or in another order, so their outputs cannot be averaged. "
-            "The command `zip` merges all but their heads."
+            "Zip them instead, all but their heads."
         )
     if [round(value, 4) for value in a.mean + a.std] != [round(value, 4) for value in b.mean + b.std]:
         return "A and B expect their images normalised differently (mean and std): enter the same for both."

@@ -34,7 +34,7 @@ def running(ledger: Ledger, request: Request | None = None, owner: str = SOMEBOD
     """A job that runs, two stages done."""
     queued(ledger, request, owner)
     desk = Desk(ledger)
-    claim = desk.claim(("merge", "pictures", "study", "train", "download"))
+    claim = desk.claim(("merge", "pictures", "study", "zip", "train", "download"))
     assert claim is not None
     for stage, share in (("loading", 0.02), ("tracing", 0.08), ("matching", 0.2)):
         desk.tell(claim, stage, share, "sweep 3, gain 12.4" if stage == "matching" else "")

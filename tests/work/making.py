@@ -32,7 +32,7 @@ def long_request(seed: int = 0) -> TrainRequest:
     return TrainRequest("mlp", config, DATA, fingerprint(DATA, None), epochs=50, seed=seed)
 
 
-ALL = ("merge", "pictures", "study", "train", "download")
+ALL = ("merge", "pictures", "study", "zip", "train", "download")
 SAVED = results.save(results.Metrics(0.0, 0.0, 0.0))  # something that a report can be read from
 
 

@@ -13,6 +13,7 @@ from merging.work import examples
 from merging.work.ledger import Ledger
 from merging.work.request import from_json
 from merging.work.shipped_runs import RUNS, ShippedRuns
+from merging.zip_report import ZipReport
 
 LARGEST = 60_000_000  # bytes of all that is shipped
 ASSETS = RUNS.parent
@@ -24,7 +25,7 @@ def requests():
 
 def test_there_is_an_example_of_every_preset_as_the_form_asks_for_it():
     shipped = ShippedRuns().entries
-    for key, request in examples.merges().items():
+    for key, request in {**examples.merges(), "heads": examples.heads().request}.items():
         assert request.id in shipped, f"{key}: make the examples again"
 
 
@@ -53,6 +54,8 @@ def test_an_example_is_whole(request_, tmp_path):
         assert report.curves["naive"]["test"].images == examples.IMAGES
     elif request_.kind == "study":
         assert load_finding(shipped["finding"]) is not None
+    elif request_.kind == "zip":
+        assert isinstance(ledger.report(request_.id), ZipReport)
     else:
         known = ledger.pictures(request_, request_.units)
         assert sorted(known) == list(request_.units)

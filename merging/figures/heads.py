@@ -1,0 +1,42 @@
+"""How well the heads of zipped networks do, by where their shared trunk ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+
+from merging.figures import numbers
+from merging.figures.palette import STYLES, figure, network_style
+from merging.zip_report import ZipReport
+
+
+def heads_figure(report: ZipReport) -> go.Figure:
+    """Accuracy of every head over the layers, a dotted line for its own network; of all heads together, where their
+    classes differ."""
+    fig = figure(
+        describe_heads(report),
+        height=400,
+        x={"title": "The shared trunk ends at layer", "type": "category"},
+        y={"title": "Test accuracy (%)"},
+    )
+    together = STYLES["merge"]
+    each = zip(report.names, report.heads, report.alone, strict=True)
+    rows = [(f"{name}'s head", network_style(name), row, alone) for name, row, alone in each]
+    if np.isfinite(report.beside):
+        rows.append(("all heads together", together, report.joint, report.beside))
+    for name, style, row, alone in rows:
+        shown = {"line": style.line(), "marker": style.marker(8), "hovertemplate": "%{y:.1f} %"}
+        fig.add_scatter(x=report.layers, y=100 * row, name=name, mode="lines+markers", **shown)
+        fig.add_hline(100 * alone, line={"color": style.color, "dash": "dot", "width": 1.5})
+    dotted = {"color": "#7F7F7F", "dash": "dot", "width": 1.5}
+    fig.add_scatter(x=[None], y=[None], mode="lines", line=dotted, name="the networks unmerged", hoverinfo="skip")
+    return fig
+
+
+def describe_heads(report: ZipReport) -> str:
+    """The figure in words."""
+    said = []
+    for name, row, alone in zip(report.names, report.heads, report.alone, strict=True):
+        course = ", ".join(f"{numbers.accuracy(v)} at {layer}" for layer, v in zip(report.layers, row, strict=True))
+        said.append(f"{name} alone {numbers.accuracy(alone)}, its head {course}")
+    return f"Test accuracy by where the shared trunk ends. {'; '.join(said)}."

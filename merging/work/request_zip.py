@@ -1,0 +1,69 @@
+"""The request to zip networks up to each of their layers. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from merging.errors import InvalidRequest
+from merging.methods import MOST_MODELS, find
+from merging.settings import read_settings, settings_dict
+from merging.work.request_checks import check_data, check_whole, set_fields
+from merging.work.request_parts import Asked, ModelRef
+from merging.zoo.dataset_facts import FACTS
+
+
+@dataclass(frozen=True)
+class ZipRequest(Asked):
+    """Zip networks of one structure, whose classes may differ, up to each layer at which a trunk may end.
+
+    settings: of ZipIt!, filled up with its defaults; alpha and beta are given, for heads of different classes have no
+    common loss to choose them by.  images: how many of each split.
+    """
+
+    models: tuple[ModelRef, ...]
+    dataset: str
+    data_sha256: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    images: int = 2000
+    seed: int = 0
+    kind: ClassVar[str] = "zip"
+    VERSION: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        wishes = {**self.settings, "choose": False}
+        filled = settings_dict(read_settings(find("align", "zipit").settings, wishes))
+        set_fields(self, models=tuple(self.models), settings=filled)
+        check_data(self.dataset, self.data_sha256, required=True)
+        check_whole(self, "images", "seed")
+        if not 2 <= len(self.models) <= MOST_MODELS:
+            raise InvalidRequest(f"2 to {MOST_MODELS} networks can be zipped; got {len(self.models)}.")
+        if not self.data_sha256:
+            raise InvalidRequest("Zipping needs images, and those of these networks are not on this machine.")
+        for model in self.models:
+            self._check(model)
+
+    def _check(self, model: ModelRef) -> None:
+        first, names = self.models[0], FACTS[self.dataset].classes
+        if (model.architecture, model.config) != (first.architecture, first.config):
+            raise InvalidRequest(
+                f"{first.name} is {first.label} and {model.name} is {model.label}; only networks of one structure, "
+                "with as many outputs, can be zipped."
+            )
+        if (model.mean, model.std) != (first.mean, first.std):
+            raise InvalidRequest(f"{first.name} and {model.name} expect their images normalised differently.")
+        if not model.classes or not set(model.classes) <= set(names):
+            told = ", ".join(model.classes) or "none that it names"
+            raise InvalidRequest(
+                f"The classes of {model.name} are {told}; {FACTS[self.dataset].label} has {', '.join(names)}."
+            )
+
+    @property
+    def checkpoints(self) -> tuple[ModelRef, ...]:
+        """The networks."""
+        return self.models
+
+    @property
+    def title(self) -> str:
+        """What a list of jobs shows."""
+        return f"{' + '.join(model.name for model in self.models)}: partial zip"

@@ -1,0 +1,16 @@
+"""Networks of different classes: one trunk for all of them up to a layer, then every network's own head."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ui.guard import in_words
+from ui.zip_form import zip_form
+from ui.zip_result import zip_result
+
+st.markdown("### How much can networks of different classes share?", anchors=False)
+left, right = st.columns([4, 9], gap="medium")
+with left.container(border=True), in_words():
+    zip_form()
+with right, in_words():
+    zip_result()

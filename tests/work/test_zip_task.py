@@ -1,0 +1,106 @@
+"""A partial zip as a job: what it measures, how it is asked for, and what is said of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from merging import results
+from merging.errors import InvalidRequest, InvalidSetting
+from merging.figures.heads import heads_figure
+from merging.figures.palette import alt_text
+from merging.problem import silent
+from merging.verdict_zip import CLOSE, headline, verdict
+from merging.work import tasks
+from merging.work.examples import HEADS
+from merging.work.images import fingerprint
+from merging.work.ledger import Ledger
+from merging.work.payload import gather
+from merging.work.request import ModelRef, ZipRequest, from_json
+from merging.zip_report import ZipReport
+from merging.zoo import catalogue
+from tests.work.making import DATA
+
+
+def asked(*ids: str, **other) -> ZipRequest:
+    models = tuple(ModelRef.of(catalogue.find(id)) for id in ids or HEADS)
+    return ZipRequest(models, DATA, fingerprint(DATA, 300), images=300, **other)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory) -> ZipReport:
+    payload = gather(Ledger(tmp_path_factory.mktemp("zip")), asked(), "cpu", 0)
+    made = tasks.run("zip", payload)
+    assert made == {"report": made["report"]}
+    again = results.load(tasks.run("zip", payload, silent)["report"])
+    first = results.load(made["report"])
+    assert results.to_json(replace(again, seconds={})) == results.to_json(replace(first, seconds={}))
+    return first
+
+
+def test_the_trunk_ends_at_every_layer_of_its_own_weights_and_the_deeper_the_smaller(found):
+    assert found.layers == ("features.2", "features.5", "pool")
+    assert found.heads.shape == (2, 3) and found.joint.shape == (3,)
+    assert (np.diff(found.share) < 0).all() and 0.5 < found.share[-1] < found.share[0] < 1
+    assert found.notes["images"] == 300 and "tried" not in found.notes
+
+
+def test_networks_that_were_trained_apart_pay_for_sharing(found):
+    assert (found.alone > 0.85).all() and (found.heads[:, -1] < found.alone).all()
+    assert (found.heads[:, -1] > 0.2 + 0.2).all()  # chance among five classes is .2
+
+
+def test_a_network_shares_everything_with_itself(tmp_path):
+    """Two copies of one net: no head loses anything, however deep the trunk. Their classes are alike, so there is no
+    joint answer."""
+    request = asked("fashion-small-s0", "fashion-small-s0")
+    report = results.load(tasks.run("zip", gather(Ledger(tmp_path), request, "cpu", 0))["report"])
+    np.testing.assert_allclose(report.heads, np.repeat(report.alone[:, None], 3, 1), atol=1 / 300)
+    assert np.isnan(report.beside) and np.isnan(report.joint).all()
+    assert headline(report).startswith("One trunk can serve for all hidden layers")
+    assert "all classes at once" not in verdict(report)
+
+
+def test_the_sentences_and_the_figure_say_what_was_measured(found):
+    figure = heads_figure(found)
+    assert [trace.name for trace in figure.data[:3]] == ["A's head", "B's head", "all heads together"]
+    np.testing.assert_allclose(figure.data[0].y, 100 * found.heads[0])
+    assert "A alone" in alt_text(figure) and "pool" in verdict(found)
+    kept = replace(found, heads=np.array([[0.9, 0.9, 0.5], [0.9, 0.8, 0.8]]), alone=np.array([0.91, 0.91]))
+    assert kept.deepest(CLOSE) == 0 and "up to features.2" in headline(kept)
+    lost = replace(kept, alone=np.array([0.95, 0.91]))
+    assert lost.deepest(CLOSE) is None and headline(lost).startswith("Sharing even the layers up to features.2 costs")
+
+
+def test_a_request_is_its_words_and_back(found):
+    request = asked(settings={"alpha": 0.5})
+    assert from_json(request.to_json()) == request
+    assert request.id != asked().id == asked(settings={"choose": True}).id
+    assert found.request == results.load(results.save(found)).request
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        (("fashion-head-low",), "2 to 10 networks"),
+        (("fashion-head-low", "fashion-small-s0"), "only networks of one structure"),
+    ],
+)
+def test_what_cannot_share_a_trunk_is_said(ids, words):
+    with pytest.raises(InvalidRequest, match=words):
+        asked(*ids)
+
+
+def test_what_is_missing_is_said():
+    request = asked()
+    low, high = request.models
+    with pytest.raises(InvalidRequest, match="The classes of mine are none that it names"):
+        replace(request, models=(low, replace(high, name="mine", classes=())))
+    with pytest.raises(InvalidRequest, match="normalised differently"):
+        replace(request, models=(low, replace(high, mean=(0.5,))))
+    with pytest.raises(InvalidRequest, match="not on this machine"):
+        replace(request, data_sha256="")
+    with pytest.raises(InvalidSetting, match="alpha"):
+        asked(settings={"alpha": 7.0})

@@ -1,0 +1,94 @@
+"""Which networks are zipped, and how: only what can share a trunk is offered together."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from merging.methods import MOST_MODELS, find
+from merging.work.images import fingerprint
+from merging.work.request import ModelRef, ZipRequest
+from merging.work.request_checks import BOUNDS
+from merging.zoo.catalogue import Entry
+from merging.zoo.dataset_facts import FACTS
+from ui.method_form import setting_values, setting_widgets
+from ui.state import entries, ledger, owner
+from ui.words import meaning
+
+FIRST = ("fashion-head-low", "fashion-head-high")  # trained from scratch on five classes each
+NETS, IMAGES, SEED = "zip nets", "zip images", "zip seed"
+WHOLE = ((SEED, "seed", "Seed"), (IMAGES, "images", "Images"))
+UNASKED = ("choose",)  # heads of different classes have no common loss to choose by
+
+
+def zip_form() -> None:
+    """The widgets, and the button that queues what they say."""
+    known = entries()
+    _fill(known)
+    chosen = _networks(known)
+    method = find("align", "zipit")
+    st.caption(f"{method.summary} [{method.paper}]({method.link})")
+    with st.expander("Settings of ZipIt!", icon=":material/tune:"):
+        setting_widgets(method, without=UNASKED)
+    for column, (key, name, label) in zip(st.columns(2), WHOLE, strict=True):
+        column.number_input(label, *BOUNDS[name], key=key, step=1, help=meaning(name), persist_state="session")
+    missing = _missing(chosen)
+    if missing:
+        st.info(missing, icon=":material/link_off:")
+    if st.button("Zip", type="primary", icon=":material/play_arrow:", width="stretch", disabled=bool(missing)):
+        st.query_params["zip"] = ledger().submit(_wanted(chosen), owner()).id[:12]
+        st.rerun()
+
+
+def _fill(known: dict[str, Entry]) -> None:
+    """Before the widgets are drawn: what a link names, else the pair of the zoo whose heads know different classes."""
+    asked = [id for id in st.query_params.pop("nets", "").split(",") if id in known]
+    if asked:
+        st.session_state[NETS] = asked
+    st.session_state.setdefault(NETS, [id for id in FIRST if id in known])
+    st.session_state.setdefault(IMAGES, 2000)
+    st.session_state.setdefault(SEED, 0)
+
+
+def _networks(known: dict[str, Entry]) -> list[Entry]:
+    named = [id for id in st.session_state[NETS] if id in known]
+    first = known[named[0]] if named else None
+    fitting = [id for id, entry in known.items() if entry.classes and (first is None or shares_trunk(first, entry))]
+    st.session_state[NETS] = [id for id in named if id in fitting]
+    st.multiselect(
+        "Networks", fitting, format_func=lambda id: known[id].name, key=NETS, max_selections=MOST_MODELS,
+        help="Two or more of one structure; their classes may differ. Take all out to begin with another kind.",
+        persist_state="session",
+    )  # fmt: skip
+    return [known[id] for id in st.session_state[NETS]]
+
+
+def shares_trunk(first: Entry, other: Entry) -> bool:
+    """Whether the two can share a trunk: one structure, and images normalised alike."""
+    kept = ("architecture", "config", "mean", "std", "dataset")
+    return all(getattr(first, name) == getattr(other, name) for name in kept)
+
+
+def _missing(chosen: list[Entry]) -> str:
+    """Why they cannot be zipped yet, or ""."""
+    if len(chosen) < 2:
+        return "Choose two networks or more of one structure."
+    dataset = chosen[0].dataset
+    if dataset not in FACTS:
+        return "The data set of these networks is not known, and zipping looks at their images."
+    if not fingerprint(dataset, int(st.session_state[IMAGES])):
+        return f"The images of {FACTS[dataset].label} are not on this machine. Download them on Models."
+    return ""
+
+
+def _wanted(chosen: list[Entry]) -> ZipRequest:
+    """What the widgets ask for. Raises our errors where a value is out of bounds."""
+    count, dataset = int(st.session_state[IMAGES]), chosen[0].dataset
+    method = find("align", "zipit")
+    return ZipRequest(
+        tuple(ModelRef.of(entry) for entry in chosen),
+        dataset,
+        fingerprint(dataset, count),
+        setting_values(method),
+        count,
+        int(st.session_state[SEED]),
+    )
