@@ -59,15 +59,24 @@ class Graph:
         kept = graph_run.run(self._program, values, x.device, wanted, until)
         return (values[self.output] if until is None else None), kept
 
-    def walk(self, tensors: Mapping[str, Tensor], x: Tensor, nodes: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+    def walk(
+        self, tensors: Mapping[str, Tensor], x: Tensor, nodes: Iterable[str], start: tuple[str, Tensor] | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
         """Run the network and stop at each of `nodes` on the way: (node, its value), in network order, no copies.
 
-        tensors, x: as for `run`, x of shape (n, ...).
+        tensors, x: as for `run`, x of shape (n, ...).  start: a node with its value, to run only what follows from it,
+        as `resume` does.
         Use a value before asking for the next one, which may overwrite it; what nothing needs is freed, so that
         memory holds a few values and not all. Ends after the last of `nodes`. Otherwise as `run`.
         """
         wanted = {*nodes}
-        yield from graph_run.walk(self._program, self._values(tensors, x, wanted), x.device, wanted)
+        values, program = self._values(tensors, x, wanted), self._program
+        if start is not None:
+            values |= {start[0]: start[1]}
+            program = graph_run.steps(self.after(start[0]), self.output)
+            if start[0] in wanted:
+                yield start
+        yield from graph_run.walk(program, values, x.device, wanted)
 
     def resume(self, tensors: Mapping[str, Tensor], x: Tensor, node: str, value: Tensor) -> Tensor:
         """The output where `node` has this value: only what follows from it is run.

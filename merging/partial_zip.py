@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from merging.align.zipit import ZipItSettings, zipit
+from merging.batch_norm import batch_norms, reset_batch_norm
+from merging.channel_repair import correction_data
 from merging.choosing import middle
-from merging.data import as_batches
+from merging.data import Batches, as_batches
 from merging.errors import InvalidRequest, MergescopeError
 from merging.graph import Graph, Layer
 from merging.permutation import named_tensors
@@ -19,6 +21,8 @@ from merging.problem import Problem, Report, UnitMap, silent
 from merging.settings import read_settings
 from merging.subjects import checked_models, inputs_for, read_problem
 from merging.unit_maps import mapped
+
+RESET = 5_000  # training images that BatchNorm's running statistics are measured on
 
 
 class PartialZip(nn.Module):
@@ -48,21 +52,39 @@ class PartialZip(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (n, ...)."""
+        node = self.until.node
+        return torch.cat([self.graph.resume(held, images, node, units) for held, units in self._read(images)], 1)
+
+    def _read(self, images: Tensor) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        """Of every head: the tensors of trunk and head, and what it reads of the trunk on images (n, ...)."""
         trunk, heads = _tensors(self.trunk), [_tensors(head) for head in self.heads]
         node, dim = self.until.node, self.until.dim
         merged = self.graph.run({**heads[0], **trunk}, images, until=node)[1][node]  # what lies behind the cut is
-        logits = []  # named, but never read
-        for head, read in zip(heads, self.reads, strict=True):
-            units = torch.tensordot(merged, read.to(merged.dtype).T, ([dim], [0])).movedim(-1, dim)
-            logits.append(self.graph.resume({**trunk, **head}, images, node, units))
-        return torch.cat(logits, 1)
+        for head, read in zip(heads, self.reads, strict=True):  # named, but never read
+            yield {**trunk, **head}, torch.tensordot(merged, read.to(merged.dtype).T, ([dim], [0])).movedim(-1, dim)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """All it holds on the CPU, of the models' shapes: trunk.NAME, heads.K.NAME, reads.K (units, merged units)."""
+    def reset_batch_norm(self, data: Batches) -> None:
+        """Take the running statistics of the heads' BatchNorms from `data`, in place: the mean over its batches."""
+        norms, own = _batch_norms(self.graph, self.until.node), [_tensors(head) for head in self.heads]
+        sums = [{name: torch.zeros_like(head[name]) for pair in norms.values() for name in pair} for head in own]
+        for images, _ in data:
+            for (held, units), found in zip(self._read(images), sums, strict=True):
+                for node, value in self.graph.walk(held, images, norms, (self.until.node, units)):
+                    others = [dim for dim in range(value.dim()) if dim != 1]
+                    for name, now in zip(norms[node], reversed(torch.var_mean(value, others)), strict=True):
+                        held[name].copy_(now)  # the norm that comes next reads it
+                        found[name] += now / len(data)
+        for head, found in zip(own, sums, strict=True):
+            for name, value in found.items():
+                head[name].copy_(value)
+
+    def tensors(self, *, reads: bool = True) -> dict[str, Tensor]:
+        """All it holds on the CPU, of the models' shapes: trunk.NAME, heads.K.NAME, and where wanted reads.K, of shape
+        (units, merged units), which could as well be multiplied into the layers that read them."""
         found = {f"trunk.{name}": tensor for name, tensor in _tensors(self.trunk).items()}
         for number, head in enumerate(self.heads):
             found |= {f"heads.{number}.{name}": tensor for name, tensor in _tensors(head).items()}
-        found |= {f"reads.{number}": read for number, read in enumerate(self.reads)}
+        found |= {f"reads.{number}": read for number, read in enumerate(self.reads) if reads}
         return {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
 
 
@@ -127,19 +149,24 @@ def cuts(problem: Problem) -> list[tuple[Layer, str]]:
 
 @dataclass(frozen=True)
 class _Zipped:
-    """The models' alignment by ZipIt!, whole. maps: group -> UnitMap, one a model."""
+    """The models' alignment by ZipIt!, whole. maps: group -> UnitMap, one a model.  data: for BatchNorm's statistics,
+    None without BatchNorm."""
 
     problem: Problem
     trunk: dict[str, Tensor]
     maps: Sequence[dict[str, UnitMap]]
     notes: dict[str, Any]
+    data: Batches | None
 
     def at(self, layer: Layer, group: str) -> PartialZip:
         """Zipped up to this layer, whose units are this group's."""
         problem = self.problem
         reads = [own[group].use if group in own else _still(problem.spec.sizes[group]).use for own in self.maps]
         heads = [named_tensors(model) for model in problem.models]
-        return PartialZip(problem.graph, self.trunk, heads, layer, reads, self.notes).eval()
+        made = PartialZip(problem.graph, self.trunk, heads, layer, reads, self.notes).eval()
+        if self.data is not None:
+            made.reset_batch_norm(self.data)
+        return made
 
 
 def _problem(models: Sequence[nn.Module], data: Any, seed: int, report: Report | None) -> Problem:
@@ -155,8 +182,10 @@ def _zipped(problem: Problem, settings: dict[str, Any] | None) -> _Zipped:
         mapped(model, problem.spec, problem.models[0], permutation, own)
         for model, permutation, own in zip(problem.models, found.permutations, maps, strict=True)
     ]
-    trunk = named_tensors(middle(problem, [named_tensors(model) for model in moved]))
-    return _Zipped(problem, trunk, maps, dict(found.notes))
+    trunk = middle(problem, [named_tensors(model) for model in moved])
+    data = correction_data(problem, RESET) if batch_norms(trunk) else None
+    trunk = trunk if data is None else reset_batch_norm(trunk, data)
+    return _Zipped(problem, named_tensors(trunk), maps, dict(found.notes), data)
 
 
 def _sources(graph: Graph, behind: set[str], inside: bool) -> Iterator[str]:
@@ -174,6 +203,16 @@ def _group_at(problem: Problem, layer: Layer) -> str:
     raise InvalidRequest(
         f"The units at layer {layer.name} cannot be mixed. Choose a hidden layer, such as an activation."
     )
+
+
+def _batch_norms(graph: Graph, node: str) -> dict[str, tuple[str, str]]:
+    """Behind a cut: the node that a BatchNorm reads -> its running mean and variance, by the tensors' names."""
+    found = {}
+    for operation in graph.after(node):
+        if operation.target is torch.ops.aten.batch_norm.default:
+            read, *_, mean, variance = operation.all_input_nodes
+            found[read.name] = (graph.sources[mean.name], graph.sources[variance.name])
+    return found
 
 
 def _still(units: int) -> UnitMap:

@@ -5,23 +5,27 @@ import copy
 import pytest
 import torch
 
+from merging.batch_norm import reset_batch_norm
+from merging.data import as_batches
 from merging.errors import InvalidRequest, UnknownLayer
 from merging.graph import export
-from merging.partial_zip import partial_zip
+from merging.partial_zip import partial_zip, partial_zips
 from merging.permutation import named_tensors
 from tests.pairs import blobs, make, trained, twin
 
 
-@pytest.mark.parametrize(("kind", "until"), [("mlp", "4"), ("cnn", "4"), ("residual", "2")])
-def test_of_a_net_and_its_twin_every_head_answers_as_before(kind: str, until: str) -> None:
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "residual"])
+def test_of_a_net_and_its_twin_every_head_answers_as_before_wherever_the_trunk_ends(kind: str) -> None:
+    """BatchNorm statistics are measured anew, in trunk and heads, and so are those of the whole net measured anew."""
     net = trained(kind, 0)
     other, _ = twin(kind, net, 5)
-    images = blobs(40, seed=2).images
-    zipped = partial_zip([net, other], until, blobs(300))
+    data, images = as_batches(blobs(300)).sized(300), blobs(40, seed=2).images  # one batch: their order plays no part
     with torch.no_grad():
-        answers, expected = zipped(images), net(images)
-    assert torch.allclose(answers[:, :5], expected, atol=1e-3)
-    assert torch.allclose(answers[:, 5:], expected, atol=1e-3)
+        expected = reset_batch_norm(net, data)(images)
+        for zipped in partial_zips([net, other], data):
+            answers = zipped(images)
+            torch.testing.assert_close(answers[:, :5], expected, rtol=1e-3, atol=1e-3)
+            torch.testing.assert_close(answers[:, 5:], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_heads_keep_what_they_know_better_than_one_merged_head() -> None:
@@ -69,3 +73,14 @@ def test_a_cut_inside_a_block_and_an_unknown_layer_are_refused() -> None:
         partial_zip(nets, "3.conv1", blobs(100))
     with pytest.raises(InvalidRequest, match="cannot be mixed"):
         partial_zip([make("mlp", 0), make("mlp", 1)], "5", blobs(100))
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "residual"])
+def test_every_place_for_the_end_of_the_trunk_is_cut_as_if_asked_for_alone(kind: str) -> None:
+    pair, images = [make(kind, 0), make(kind, 1)], blobs(20).images
+    zips = list(partial_zips(pair, blobs(200)))
+    names = [zipped.until.name for zipped in zips]
+    assert len(names) == len(set(names)) >= 2
+    for zipped in (zips[0], zips[-1]):
+        with torch.no_grad():
+            assert torch.equal(zipped(images), partial_zip(pair, zipped.until.name, blobs(200))(images))

@@ -15,6 +15,7 @@ from merging.analysis.heads import HeadScores, head_scores, labels_of
 from merging.errors import DataUnavailable
 from merging.methods import letter
 from merging.partial_zip import partial_zips
+from merging.permutation import named_tensors
 from merging.problem import Report
 from merging.work.payload import Payload
 from merging.work.request import ZipRequest
@@ -36,13 +37,14 @@ def zip_task(request: ZipRequest, payload: Payload, report: Report) -> dict[str,
     names = FACTS[request.dataset].classes
     known = [labels_of(model.classes, names, model.name) for model in request.models]
     alone = head_scores(_beside(models), known, data["test"])
+    whole = sum(tensor.numel() for model in models for tensor in named_tensors(model).values())
     layers, scores, shares, notes = list[str](), list[HeadScores](), list[float](), dict[str, Any]()
     zips = partial_zips(models, data["train"], settings=request.settings, seed=request.seed, report=clock)
     for zipped in zips:
         clock("heads", None, f"trunk up to {zipped.until.name}")
         layers.append(zipped.until.name)
         scores.append(head_scores(zipped, known, data["test"]))
-        shares.append(_size(zipped.trunk, zipped.heads) / _size(*models))
+        shares.append(sum(tensor.numel() for tensor in zipped.tensors(reads=False).values()) / whole)
         notes = zipped.notes
     clock("saving", 0.0, "")
     clock.stop()
@@ -66,7 +68,3 @@ def zip_task(request: ZipRequest, payload: Payload, report: Report) -> dict[str,
 def _beside(models: Sequence[nn.Module]) -> Callable[[Tensor], Tensor]:
     """Images to all networks' logits side by side."""
     return lambda images: torch.cat([model(images) for model in models], 1)
-
-
-def _size(*nets: nn.Module) -> int:
-    return sum(parameter.numel() for net in nets for parameter in net.parameters())
