@@ -154,6 +154,10 @@ def _meaning(found: Reading) -> str:
     lost = f"Accuracy falls by {where.format(numbers.points(max(fall, 0.0)))}"
     if corrected and fall <= CONNECTED:
         return f"{lost}, within {allowed}: the two are connected{order}."
+    if not found.straight and fall <= CONNECTED and not found.unequal and fall_of(found.naive) <= CONNECTED:
+        return (
+            f"{lost}, within {allowed}: the merge's own path, which is not straight, is as good as the straight line."
+        )
     if not found.straight and fall <= CONNECTED:
         return f"{lost}, within {allowed}: the two are connected{order}, though by a path that is not straight."
     if fall <= CONNECTED:

@@ -276,3 +276,11 @@ def test_units_that_were_mixed_are_judged_half_way_only_where_the_path_does_not_
     exact, mixed = (report(curve(0.5), lower, request=asked, equivalence=error) for error in (1e-12, 0.4))
     assert "at most 40.6 pp below the chord" in verdict(exact) and "does not end at B" not in verdict(exact)
     assert "below the parents' mean half-way" in verdict(mixed) and "the path does not end at B" in verdict(mixed)
+
+
+def test_a_path_of_its_own_between_nets_that_are_connected_anyway_does_not_deny_it():
+    """Such as TIES between experts of one base: headline and paragraph agree on the straight line."""
+    found = report(curve(0.0), curve(0.01), moved=0)
+    found = dataclasses.replace(found, request={**found.request, "align": "none", "combine": "ties"})
+    assert headline(found).startswith("The straight line between A and B is good as it is")
+    assert "as good as the straight line" in verdict(found) and "not linearly" not in verdict(found)

@@ -96,8 +96,9 @@ def _top_up(requests: tuple[MergeRequest, ...]) -> None:
 
 
 def _progress(rows: list[Row], done: int, waiting: list[Job]) -> None:
-    failed = sum(row["state"] in (STATES["failed"], STATES["cancelled"]) for row in rows)
-    ended = f" · {failed} failed or cancelled, see Jobs" if failed else ""
+    ends = {state: sum(row["state"] == STATES[state] for row in rows) for state in ("failed", "cancelled")}
+    failed, words = sum(ends.values()), {"failed": "failed, see Jobs", "cancelled": "stopped"}
+    ended = "".join(f" · {count} {words[state]}" for state, count in ends.items() if count)
     st.progress(done / len(rows), text=f"{done} of {len(rows)} merges done{ended}")
     if not st.session_state.get("comparison runs"):
         if st.button("Run what is missing", icon=":material/play_arrow:"):
@@ -148,7 +149,8 @@ def _table(rows: list[Row]) -> None:
         kept = differing(rows, columns)
         columns = [name for name in columns if name in kept or name == "run"]
     shown = [{COLUMNS[name]: _cell(name, row[name]) for name in columns} for row in rows]
-    st.dataframe(shown, hide_index=True, column_config=_config(columns), width="stretch")
+    alt = "Every merge of the comparison, one a row; the chart says the same in short."
+    st.dataframe(shown, hide_index=True, column_config=_config(columns), width="stretch", placeholder="–", alt=alt)
     with st.container(horizontal=True):
         st.download_button("CSV", lambda: to_csv(rows), "comparison.csv", "text/csv", on_click="ignore")
         values = to_values(rows)

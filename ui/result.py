@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from merging.figures import numbers
-from merging.figures.curve import AXES, KINDS, Above, curve_figure, curves_of
-from merging.figures.palette import STYLES
+from merging.figures.curve import AXES, KINDS, Above, curve_figure, curve_label, curves_of
 from merging.figures.scores import scores_figure
 from merging.methods import table
 from merging.results import MergeReport, Metric
@@ -44,9 +43,17 @@ def result(report: MergeReport, key: str = "") -> None:
 def half_way(report: MergeReport, split: str = "test") -> None:
     """The numbers that matter most, large: accuracy half-way, naively and merged, then the ends and the ceiling."""
     curves = curves_of(report, split)
-    permutes = table("align")[report.request.get("align", "none")].permutes
-    words = {**_HALF_WAY, **({} if permutes else {"aligned": "Mapped first"})}
-    shown = [(words[kind], curves[kind].middle("accuracy"), _help(kind, split)) for kind in KINDS if kind in curves]
+    align = report.request.get("align", "none")
+    permutes = table("align")[align].permutes
+    first = "Merge" if align == "none" else "Permuted first" if permutes else "Mapped first"
+    words = {
+        "naive": "Naive average",
+        "aligned": first,
+        "corrected": "Corrected too" if align != "none" else "Corrected",
+    }
+    shown = [
+        (words[kind], curves[kind].middle("accuracy"), _help(report, kind, split)) for kind in KINDS if kind in curves
+    ]
     ends = next(iter(curves.values())).ends
     beside = [(name, end.accuracy, f"Accuracy of {name} alone.") for name, end in zip("AB", ends, strict=True)]
     if split in report.ensemble:
@@ -74,11 +81,8 @@ def _many(report: MergeReport, key: str) -> None:
     link("words", "What these words mean", icon=":material/menu_book:")
 
 
-def _help(kind: str, split: str) -> str:
-    return f"Accuracy half-way between A and B (λ = ½) on {split} images, {STYLES[kind].label}."
-
-
-_HALF_WAY = {"naive": "Naive average", "aligned": "Permuted first", "corrected": "Corrected too"}
+def _help(report: MergeReport, kind: str, split: str) -> str:
+    return f"Accuracy half-way between A and B (λ = ½) on {split} images, {curve_label(report, kind)}."
 
 
 def barrier_table(report: MergeReport, metric: Metric, split: str) -> str:
@@ -88,7 +92,7 @@ def barrier_table(report: MergeReport, metric: Metric, split: str) -> str:
     for kind, curve in curves_of(report, split).items():
         mean, chord = (curve.barrier(metric, above=above) for above in ("mean", "chord"))
         heights = [numbers.difference(metric, barrier.height) for barrier in (mean, chord)]
-        cells = [STYLES[kind].label, write(curve.middle(metric)), *heights, f"{mean.at:.2f}"]
+        cells = [curve_label(report, kind), write(curve.middle(metric)), *heights, f"{mean.at:.2f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -84,7 +84,8 @@ def _found(request: ZipRequest, report: ZipReport) -> None:
     st.markdown(f"#### {headline(report)}", anchors=False)
     st.markdown(verdict(report))
     draw(heads_figure(report), "zip figure", "zip")
-    st.dataframe(_rows(report), hide_index=True, width="stretch", column_config=_config(report))
+    alt = "The figure's numbers by layer, and the share of parameters that is left."
+    st.dataframe(_rows(report), hide_index=True, width="stretch", column_config=_config(report), alt=alt)
     zipped = f"ZipIt! with α {report.notes['alpha']:g} and β {report.notes['beta']:g}"
     st.caption(
         f"{zipped}, which looked at {report.notes['images']} training images; measured on {report.images} test images "

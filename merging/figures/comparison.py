@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from merging.figures import numbers
 from merging.figures.palette import STYLES, figure
 
-# One colour an alignment, everywhere: the Okabe-Ito colours first, then Tol's muted ones.
+# One colour an alignment, everywhere: the Okabe-Ito colours first, then muted ones that a dark page shows too.
 ALIGN_COLORS: dict[str, str] = {
     "none": "#7F7F7F",
     "weight-matching": "#009E73",
@@ -20,9 +20,9 @@ ALIGN_COLORS: dict[str, str] = {
     "frank-wolfe": "#56B4E9",
     "optimal-transport": "#E69F00",
     "cca": "#CC79A7",
-    "zipit": "#882255",
+    "zipit": "#A5614F",
     "sinkhorn": "#999933",
-    "cycle-consistent": "#332288",
+    "cycle-consistent": "#9467BD",
     "merge-many": "#44AA99",
 }
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")

@@ -24,6 +24,13 @@ def curves_of(report: MergeReport, split: str) -> dict[str, LossCurve]:
     return {kind: report.curves[kind][split] for kind in KINDS if split in report.curves.get(kind, {})}
 
 
+def curve_label(report: MergeReport, kind: str) -> str:
+    """What a curve is called; nothing is called aligned where no alignment was asked for."""
+    if kind == "naive" or report.request.get("align", "none") != "none":
+        return STYLES[kind].label
+    return "merge" if kind == "aligned" else "corrected"
+
+
 def curve_figure(report: MergeReport, metric: Metric = "loss", split: str = "test", above: Above = "mean") -> go.Figure:
     """All curves of a split with A and B as dots, the ensemble as a line and each barrier as a bracket at its peak.
 
@@ -38,7 +45,7 @@ def curve_figure(report: MergeReport, metric: Metric = "loss", split: str = "tes
         hovermode="x unified",
     )
     for kind, curve in curves.items():
-        _add_curve(fig, kind, curve, metric)
+        _add_curve(fig, kind, curve, metric, curve_label(report, kind))
     _add_brackets(fig, curves, metric, above)
     if curves:
         _add_ends(fig, next(iter(curves.values())), metric)
@@ -64,7 +71,7 @@ def describe_curves(report: MergeReport, metric: Metric, split: str, above: Abov
     for kind, curve in curves.items():
         barrier = curve.barrier(metric, above=above)
         height = numbers.difference(metric, barrier.height)
-        label = STYLES[kind].label
+        label = curve_label(report, kind)
         parts.append(f"{label}: {write(curve.middle(metric))} half-way, barrier {height} at λ {barrier.at:.2f}")
     if split in report.ensemble:
         parts.append(f"ensemble: {write(getattr(report.ensemble[split], metric))}")
@@ -79,12 +86,12 @@ def _hover(metric: Metric) -> str:
     return "%{y:.3f}" if metric == "loss" else "%{y:.1f} %"
 
 
-def _add_curve(fig: go.Figure, kind: str, curve: LossCurve, metric: Metric) -> None:
+def _add_curve(fig: go.Figure, kind: str, curve: LossCurve, metric: Metric, label: str) -> None:
     style = STYLES[kind]
     fig.add_scatter(
         x=curve.lambdas,
         y=getattr(curve, metric) * _scale(metric),
-        name=style.label,
+        name=label,
         mode="lines+markers",
         line=style.line(),
         marker=style.marker(5),

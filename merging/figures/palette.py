@@ -38,8 +38,8 @@ STYLES: dict[str, Style] = {
     "ensemble": Style("#CC79A7", "dash", "line-ew", "ensemble of A and B"),
     "merge": Style("#009E73", "solid", "circle", "merge"),
 }
-# Networks beyond A and B: the rest of Okabe-Ito, then Tol's muted colours.
-FURTHER = ("#56B4E9", "#882255", "#44AA99", "#999933", "#332288", "#AA4499", "#117733", "#661100")
+# Networks beyond A and B: the rest of Okabe-Ito, then muted colours that a light page shows and a dark one.
+FURTHER = ("#56B4E9", "#A5614F", "#44AA99", "#999933", "#9467BD", "#D55E00", "#B05FA8", "#6B8E23")
 SYMBOLS = ("square", "triangle-up", "cross", "star", "pentagon", "hexagon", "triangle-down", "hourglass")
 SIMILARITY = "Viridis"
 DIFFERENCE = "RdBu"

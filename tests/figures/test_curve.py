@@ -76,3 +76,14 @@ def test_a_downloaded_page_needs_no_network_and_shows_titles_as_text():
     assert "A &lt;b&gt;title&lt;/b&gt;" in text
     assert "<script src=" not in text
     assert text.count("plotly-graph-div") >= 2
+
+
+@pytest.mark.parametrize(
+    ("align", "names"),
+    [("none", ["naive average", "merge", "corrected"]), ("cca", ["naive average", "aligned", "aligned + corrected"])],
+)
+def test_nothing_is_called_aligned_where_no_alignment_was_asked_for(align, names):
+    made = report({"align": align, "combine": "ties"}, corrected=True)
+    drawn = [trace(curve_figure(made), kind).name for kind in ("naive", "aligned", "corrected")]
+    assert drawn == names
+    assert ("; aligned:" in describe_curves(made, "loss", "test")) == (align != "none")
