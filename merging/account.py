@@ -33,8 +33,8 @@ class Course:
 
 @dataclass(frozen=True)
 class Account:
-    """What one method did. summary: what it always does; sentences: what it did here.  model: which network that is
-    told of ("B"), "" for all."""
+    """What one method did. summary: what it always does; sentences: what it did here.  model: which of several
+    networks that is told of ("B"), else ""."""
 
     role: Role
     label: str
@@ -51,10 +51,12 @@ def accounts(report: MergeReport) -> tuple[Account, ...]:
         method = find(role, report.request.get(role, "none"))
         notes = report.notes.get(role, {})
         shared = {key: value for key, value in notes.items() if key != "by_model"}
-        for model, own in notes.get("by_model", {"": {}}).items():
+        by_model = notes.get("by_model", {"": {}})
+        for model, own in by_model.items():
             told = {**own, **shared, "sizes": {name: units for name, (units, _) in report.groups.items()}}
             words, drawn = tuple(sentences(told)), tuple(_courses(told))
-            found.append(Account(role, method.label, method.summary, words, drawn, model))
+            whose = model if len(by_model) > 1 else ""
+            found.append(Account(role, method.label, method.summary, words, drawn, whose))
     return tuple(found)
 
 

@@ -1,4 +1,4 @@
-"""How a run was made: what each method did, which units change places together, and what it cost."""
+"""How a run was made: what each method did, which units go together, and what it cost."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import streamlit as st
 from merging.account import Account, accounts
 from merging.figures import numbers
 from merging.figures.account import course_figure
+from merging.methods import find
 from merging.results import MergeReport
 from ui.look import draw
 from ui.progress import plain
-from ui.words import STAGES, meaning
+from ui.words import meaning, stage_words
 
 VERSIONS = {"Mergescope": "mergescope", "torch": "torch", "Python": "python"}
 TITLES = {"align": "Align", "combine": "Combine", "correct": "Correct"}
@@ -20,7 +21,7 @@ def method_panel(report: MergeReport) -> None:
     """The three methods, the groups, the costs."""
     for number, account in enumerate(accounts(report)):
         _told(account, number)
-    st.markdown("#### Which units change places together?", anchors=False)
+    st.markdown("#### Which units go together?", anchors=False)
     _groups(report)
     st.markdown("#### What did it cost?", anchors=False)
     st.markdown(costs(report))
@@ -52,7 +53,9 @@ def _groups(report: MergeReport) -> None:
             help=meaning("permutation"),
         )
     places = traced.get("places", {})
-    lines = ["| group | units | moved in B | makes its units | uses them |", "|---|---:|---:|---|---|"]
+    permutes = find("align", report.request.get("align", "none")).permutes
+    moved_words = "moved in B" if permutes else "of B, nearest to a unit elsewhere"
+    lines = [f"| group | units | {moved_words} | makes its units | uses them |", "|---|---:|---:|---|---|"]
     for name, (units, moved) in report.groups.items():
         made, used = (
             ", ".join(_short(place) for place in places.get(name, ()) if place.startswith(verb))
@@ -71,7 +74,8 @@ def _short(place: str) -> str:
 def costs(report: MergeReport) -> str:
     """Seconds by stage and the most memory, as a Markdown table."""
     lines = ["| | |", "|---|---:|"]
-    lines += [f"| {STAGES.get(stage, stage)} | {_seconds(spent)} |" for stage, spent in report.seconds.items()]
+    words = stage_words(report.request)
+    lines += [f"| {words.get(stage, stage)} | {_seconds(spent)} |" for stage, spent in report.seconds.items()]
     lines.append(f"| **All** | **{_seconds(sum(report.seconds.values()))}** |")
     if report.memory:
         lines.append(f"| Most memory of the worker | {numbers.size(report.memory)} |")

@@ -11,7 +11,7 @@ from merging.work.ledger_jobs import Job
 from merging.work.stages import STAGES as SHARES
 from ui.guard import in_words
 from ui.state import ledger, owner
-from ui.words import STAGES
+from ui.words import stage_words
 
 EVERY = 2.0  # seconds between two looks at an open job
 PATIENCE = 60.0  # seconds after which a missing worker is no longer one that starts
@@ -27,7 +27,7 @@ def progress_words(job: Job) -> str:
     if job.state == "queued":
         words = f"Waiting, {numbers.ordinal(max(job.position, 1))} in the queue"
     else:
-        words = f"{STAGES.get(job.stage, job.stage or 'Starting')} · {100 * job.fraction:.0f} %"
+        words = f"{stage_words(job.request).get(job.stage, job.stage or 'Starting')} · {100 * job.fraction:.0f} %"
     if job.eta is None:
         return words
     return f"{words} · {numbers.about(job.eta)} left"
@@ -36,15 +36,15 @@ def progress_words(job: Job) -> str:
 def stage_lines(job: Job) -> list[str]:
     """One Markdown line a stage: done with its seconds, running with its message, or still to come."""
     passed = {stage: seconds for stage, _, seconds in job.stages}
-    lines = []
+    lines, words = [], stage_words(job.request)
     for stage, _ in SHARES[job.kind]:
         if job.state == "running" and stage == job.stage:
             detail = f": {plain(job.message)}" if job.message else ""
-            lines.append(f":material/pending: **{STAGES[stage]}**{detail}")
+            lines.append(f":material/pending: **{words[stage]}**{detail}")
         elif stage in passed:
-            lines.append(f":green[:material/check_circle:] {STAGES[stage]} :gray[{numbers.duration(passed[stage])}]")
+            lines.append(f":green[:material/check_circle:] {words[stage]} :gray[{numbers.duration(passed[stage])}]")
         else:
-            lines.append(f":gray[:material/radio_button_unchecked: {STAGES[stage]}]")
+            lines.append(f":gray[:material/radio_button_unchecked: {words[stage]}]")
     return lines
 
 

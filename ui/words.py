@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 WORDS: dict[str, str] = {
     "A and B": "The two trained networks that are merged; A keeps the order of its units, B is re-ordered to match it.",
     "unit": "One neuron of a layer, or one channel of a convolution.",
@@ -115,7 +118,6 @@ STAGES: dict[str, str] = {
     "verifying": "Check that re-ordering changes nothing",
     "combining": "Combine and correct",
     "curve": "Measure along the line from A to B",
-    "evaluating": "Measure every network",
     "similarity": "Compare layers and units",
     "rendering": "Make the pictures",
     "heads": "Measure every head",
@@ -131,6 +133,12 @@ STATES: dict[str, str] = {
     "failed": "failed",
     "cancelled": "cancelled",
 }
+
+
+def stage_words(request: Mapping[str, Any]) -> dict[str, str]:
+    """Stage -> what it does for this request; more than two networks have no line between them."""
+    many = len(request.get("models", ())) > 2
+    return {**STAGES, "curve": "Measure every network"} if many else STAGES
 
 
 def meaning(word: str) -> str:

@@ -177,7 +177,7 @@ def _scores(
     named = {letter(number): model for number, model in enumerate(models)} | nets.made
     found: dict[str, dict[str, Metrics]] = {}
     for number, (name, net) in enumerate(named.items() if data else ()):
-        clock("evaluating", number / len(named), name)
+        clock("curve", number / len(named), name)
         found[name] = {split: evaluate(net, images) for split, images in data.items()}
     return found
 
