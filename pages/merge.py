@@ -47,7 +47,7 @@ with right:
         unfinished(found)
         old = ledger().job(st.session_state.get("last_done", ""))
         report = merge_report(old) if old is not None and old.id != found.job.id else None
-        if report is not None:
+        if old is not None and report is not None:
             st.caption(f"The result before this one: {plain(old.title)}")
             with st.container(key="dimmed"):
                 result(report, key=" old")

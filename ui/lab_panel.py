@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from merging.figures import numbers
@@ -38,7 +40,7 @@ def lab_panel(found: Chosen) -> None:
             "Change", list(KINDS), format_func=KINDS.__getitem__, default="classes", key="lab kind", required=True
         )
         st.session_state.setdefault("lab classes", USUAL)
-        shared = {"key": "lab classes", "width": 140, "persist_state": "session"}
+        shared: dict[str, Any] = {"key": "lab classes", "width": 140, "persist_state": "session"}
         classes = int(st.number_input("Classes to shift", 1, 9, disabled=kind != "classes", **shared))
     lab: Lab | None = studied(found, "lab", {"net": net, "classes": classes}, button="Move CKA")
     if lab is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ def dress() -> None:
     """Logo and style sheet (files of this program; no text of a user is ever in them)."""
     st.logo(str(ASSETS / "logo.svg"), size="large")
     st.html(ASSETS / "style.css")
+
+
+def unbroken(text: str) -> str:
+    """A text in which no line ends between a number and its unit."""
+    return re.sub(r"(?<=\d) (?=%|pp\b|nats\b|images\b)", "\u00a0", text)
 
 
 def draw(figure: go.Figure, key: str, name: str, **keywords: Any) -> Any:

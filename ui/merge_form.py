@@ -108,12 +108,13 @@ def merge_form() -> MergeRequest | None:
 
 
 def facts(entry: Entry) -> str:
-    """What is known of a network in one line: data set, accuracy, seed, size."""
+    """What is known of a network: data set, accuracy, seed, size, and what is special about it."""
     data = FACTS[entry.dataset].label if entry.dataset in FACTS else "data set not known"
     known = [entry.label, data]
     known += [f"accuracy {numbers.accuracy(entry.accuracy)}"] if entry.accuracy is not None else []
     known += [f"seed {entry.seed}"] if entry.seed is not None else []
-    return " · ".join([*known, f"{numbers.count(entry.parameters)} parameters"])
+    told = " · ".join([*known, f"{numbers.count(entry.parameters)} parameters"])
+    return f"{told}. {entry.notes}" if entry.notes else told
 
 
 def _network(name: str, known: dict[str, Entry]) -> Entry:

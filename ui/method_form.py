@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import Field, fields
 from typing import Any
 
@@ -14,7 +15,7 @@ from ui.words import meaning
 OWN = "own"  # the recipe menu's entry for a triple that is no paper's
 
 
-def recipe_of(triple: dict[str, str]) -> str:
+def recipe_of(triple: Mapping[Role, str]) -> str:
     """The key of the recipe with these choices and no settings of its own; OWN where there is none."""
     for key, recipe in RECIPES.items():
         if all(getattr(recipe, role) == triple[role] for role in ROLES) and not recipe.settings:
@@ -70,7 +71,7 @@ def setting_widgets(method: Method, *, without: tuple[str, ...] = ()) -> None:
             _setting(method, declared)
 
 
-def fill_method(chosen: dict[str, str], values: dict[str, dict[str, Any]]) -> None:
+def fill_method(chosen: Mapping[Role, str], values: dict[str, dict[str, Any]]) -> None:
     """Set the widgets before they are drawn: the method's choices, and its settings where they are given."""
     for role in ROLES:
         st.session_state[role] = chosen[role]
@@ -124,7 +125,7 @@ def _key(method: Method, name: str) -> str:
 def _apply_recipe() -> None:
     recipe = RECIPES.get(st.session_state["recipe"])
     if recipe is not None:
-        chosen: dict[str, str] = {role: getattr(recipe, role) for role in ROLES}
+        chosen: dict[Role, str] = {role: getattr(recipe, role) for role in ROLES}
         key = recipe.key
         fill_method(chosen, {role: dict(values) for role, values in recipe.settings.items()})
         st.session_state["recipe"] = key

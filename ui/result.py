@@ -13,7 +13,7 @@ from merging.figures.scores import scores_figure
 from merging.methods import table
 from merging.results import MergeReport, Metric
 from merging.verdict import headline, verdict
-from ui.look import draw
+from ui.look import draw, unbroken
 from ui.screens import link
 from ui.words import meaning
 
@@ -26,7 +26,7 @@ ABOVE: dict[Above, str] = {"mean": "above the mean", "chord": "above the chord"}
 def result(report: MergeReport, key: str = "") -> None:
     """Everything about a finished merge; key tells two results on one page apart."""
     with st.container(key=f"headline{key}"):
-        st.markdown(f"## {headline(report)}", anchors=False)
+        st.markdown(f"## {unbroken(headline(report))}", anchors=False)
         if not (report.curves or report.scores):
             st.info(report.missing, icon=":material/image_not_supported:")
             return
@@ -36,7 +36,7 @@ def result(report: MergeReport, key: str = "") -> None:
     metric, split, above = _controls(report, key)
     draw(curve_figure(report, metric, split, above), f"curve{key}", f"{metric}-{split}", width="stretch")
     st.markdown(barrier_table(report, metric, split), width="stretch")
-    st.markdown(verdict(report))
+    st.markdown(unbroken(verdict(report)))
     link("words", "What these words mean", icon=":material/menu_book:")
 
 
@@ -77,7 +77,7 @@ def _many(report: MergeReport, key: str) -> None:
         splits = [split for split in SPLITS if split in report.scores["merge"]]
         split = _choice("Images", splits, SPLITS.__getitem__, f"split{key}", meaning("images"))
     draw(scores_figure(report, metric, split), f"scores{key}", f"{metric}-{split}", width="stretch")
-    st.markdown(verdict(report))
+    st.markdown(unbroken(verdict(report)))
     link("words", "What these words mean", icon=":material/menu_book:")
 
 

@@ -16,7 +16,7 @@ from merging.studies.along import Along
 from merging.studies.why import Why
 from merging.verdict_why import reasons
 from ui.chosen import Chosen
-from ui.look import draw
+from ui.look import draw, unbroken
 from ui.state import images
 from ui.study import studied
 from ui.tiles import labelled_sheet, show
@@ -58,7 +58,7 @@ def scores_table(why: Why) -> str:
 def _explained(why: Why, report: MergeReport) -> None:
     corrected = report.request.get("correct", "none") != "none"
     mapped = not find("align", report.request.get("align", "none")).permutes
-    st.markdown(reasons(why, report.units, corrected, mapped))
+    st.markdown(unbroken(reasons(why, report.units, corrected, mapped)))
     left, right = st.columns(2)
     with left.container(border=True):
         st.markdown("**Do activations shrink?**", help=meaning("variance collapse"))

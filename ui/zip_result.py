@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import streamlit as st
 
@@ -13,7 +15,7 @@ from merging.work.request import ZipRequest
 from merging.zip_report import ZipReport
 from merging.zoo.dataset_facts import FACTS
 from ui.chosen import PREFIX, from_json_of
-from ui.look import draw
+from ui.look import draw, unbroken
 from ui.progress import failure, plain, watch
 from ui.reproduce import zip_command, zip_snippet
 from ui.screens import address
@@ -81,8 +83,8 @@ def _networks(request: ZipRequest) -> str:
 
 
 def _found(request: ZipRequest, report: ZipReport) -> None:
-    st.markdown(f"#### {headline(report)}", anchors=False)
-    st.markdown(verdict(report))
+    st.markdown(f"#### {unbroken(headline(report))}", anchors=False)
+    st.markdown(unbroken(verdict(report)))
     draw(heads_figure(report), "zip figure", "zip")
     alt = "The figure's numbers by layer, and the share of parameters that is left."
     st.dataframe(_rows(report), hide_index=True, width="stretch", column_config=_config(report), alt=alt)
@@ -107,6 +109,6 @@ def _rows(report: ZipReport) -> list[dict[str, object]]:
     return rows
 
 
-def _config(report: ZipReport) -> dict[str, object]:
+def _config(report: ZipReport) -> dict[str, Any]:
     shares = [f"{name}'s head" for name in report.names] + ["All together", "Parameters left"]
     return {name: st.column_config.NumberColumn(format="%.1f %%") for name in shares}

@@ -6,7 +6,8 @@ from tests.pages.ledgers import SOMEBODY, done, failed, merge_request, queued, r
 
 
 def texts(app, *kinds):
-    return "\n".join(element.value for kind in kinds for element in getattr(app, kind))
+    said = "\n".join(element.value for kind in kinds for element in getattr(app, kind))
+    return said.replace("\u00a0", " ")  # a number and its unit are kept on one line
 
 
 def press(app, label):
