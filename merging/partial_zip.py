@@ -78,13 +78,18 @@ class PartialZip(nn.Module):
             for name, value in found.items():
                 head[name].copy_(value)
 
-    def tensors(self, *, reads: bool = True) -> dict[str, Tensor]:
-        """All it holds on the CPU, of the models' shapes: trunk.NAME, heads.K.NAME, and where wanted reads.K, of shape
-        (units, merged units), which could as well be multiplied into the layers that read them."""
+    def share(self, models: Sequence[nn.Module]) -> float:
+        """How many numbers trunk and heads hold, as a share of the models'; what heads read of the trunk could as well
+        be multiplied into their first layers."""
+        held = sum(tensor.numel() for part in (self.trunk, *self.heads) for tensor in part.parameters())
+        return held / sum(tensor.numel() for model in models for tensor in named_tensors(model).values())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All it holds on the CPU, of the models' shapes: trunk.NAME, heads.K.NAME, reads.K (units, merged units)."""
         found = {f"trunk.{name}": tensor for name, tensor in _tensors(self.trunk).items()}
         for number, head in enumerate(self.heads):
             found |= {f"heads.{number}.{name}": tensor for name, tensor in _tensors(head).items()}
-        found |= {f"reads.{number}": read for number, read in enumerate(self.reads) if reads}
+        found |= {f"reads.{number}": read for number, read in enumerate(self.reads)}
         return {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
 
 

@@ -181,8 +181,10 @@ def test_curve_writes_csv_json_and_html(capsys, tmp_path):
 
 
 def test_similarity_of_a_net_with_itself_is_one_on_the_diagonal(capsys, tmp_path):
-    few = ("--images", "200", "--out", tmp_path / "map.csv", "--layers", "layers.0,layers.3")
-    told = printed(capsys, "similarity", A, A, *few)
+    few = ("--images", "200", "--out", tmp_path / "map.csv", "--layers", "layers.0, layers.3")
+    code, out, err = run(capsys, "similarity", A, A, *few, "--json")
+    assert (code, err) == (0, f"note: {A} and {A} are the same network.\n")
+    told = json.loads(out)
     assert told["row_layers"] == ["layers.0", "layers.3"]
     assert np.diag(told["values"]) == pytest.approx([1, 1])
     assert (tmp_path / "map.csv").read_text().startswith("A \\ B,layers.0,layers.3")
@@ -254,13 +256,18 @@ def test_the_report_is_the_one_that_pages_read(merged):
 def test_networks_of_different_classes_share_a_trunk_and_keep_their_heads(capsys, tmp_path):
     heads = ("fashion-head-low", "fashion-head-high")
     out = tmp_path / "zipped.safetensors"
-    told = printed(capsys, "zip", *heads, "--until", "features.4", *IMAGES, "--out", out)["accuracy"]
-    assert min(told["A"], told["B"]) > 0.85
-    assert 0.4 < told["A's head"] <= told["A"] + 0.05
-    assert told["zipped, all heads"] > 0.3
+    told = printed(capsys, "zip", *heads, "--until", "features.4", *IMAGES, "--out", out)
+    alone, (cut,) = told["unmerged"]["heads"], told["zipped"]
+    assert min(alone.values()) > 0.85
+    assert 0.4 < cut["heads"]["A"] <= alone["A"] + 0.05 and cut["together"] > 0.3 and 0.5 < cut["share"] < 1
     assert out.stat().st_size > 10_000
-    same = printed(capsys, "zip", "fashion-small-s0", "fashion-small-s1", "--until", "features.4", *IMAGES)["accuracy"]
-    assert set(same) == {"A", "B", "A's head", "B's head"}  # of the same classes, which head answers is not known
+    same = printed(capsys, "zip", "fashion-small-s0", "fashion-small-s1", *IMAGES)
+    assert [cut["until"] for cut in same["zipped"]] == ["features.2", "features.5", "pool"]
+    assert "together" not in same["unmerged"]  # of the same classes, which head answers is not known
+    code, text, _ = run(capsys, "zip", *heads, "--until", "features.4", *IMAGES)
+    assert code == 0 and "all together" in text and "unmerged" in text
+    code, _, err = run(capsys, "zip", *heads, *IMAGES, "--out", out)
+    assert (code, "with --until" in err) == (2, True)
     code, _, err = run(capsys, "zip", *heads, "--until", "classifier", *IMAGES)
     assert (code, "cannot be mixed" in err) == (2, True)
     code, _, err = run(capsys, "zip", *heads, "--until", "features.4", *IMAGES, "--data", "mnist")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from merging.errors import InvalidRequest
 
@@ -31,6 +31,11 @@ def labels_of(classes: Sequence[str], names: Sequence[str], who: str) -> list[in
         told = ", ".join(classes) or "none that it names"
         raise InvalidRequest(f"The classes of {who} are {told}; the data set has {', '.join(names)}.")
     return [names.index(name) for name in classes]
+
+
+def side_by_side(models: Sequence[nn.Module]) -> Callable[[Tensor], Tensor]:
+    """Images (n, ...) to all models' logits, (n, sum of classes)."""
+    return lambda images: torch.cat([model(images) for model in models], 1)
 
 
 def head_scores(net: Callable[[Tensor], Tensor], known: Labels, data: Iterable[tuple[Tensor, Tensor]]) -> HeadScores:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from merging import results
 from merging.cli.console import say, say_json, say_table
-from merging.cli.files import write
-from merging.cli.images import dataset_of, read_images
-from merging.cli.nets import Net, device_of, read_net
-from merging.cli.options import add_data, add_json, add_machine, add_nets
-from merging.errors import InvalidRequest, InvalidSetting, MergescopeError
+from merging.cli.files import check_file, write
+from merging.cli.images import dataset_of, need_images
+from merging.cli.nets import Net, device_of, read_net, read_nets
+from merging.cli.options import add_data, add_json, add_machine, add_nets, add_points, check_base, whole
+from merging.errors import InvalidSetting, MergescopeError
 from merging.figures import numbers
 from merging.methods import ROLES, find, table
 from merging.problem import Report
@@ -20,6 +20,7 @@ from merging.work.comparison import Grid, Row, row_of, summaries, to_csv, to_val
 from merging.work.images import fingerprint
 from merging.work.payload import Payload
 from merging.work.request import MergeRequest
+from merging.zoo.datasets import ImageSet
 
 NAME, HELP = "compare", "run a grid of align x combine x correct on the same networks, and print the table"
 USUAL = {"align": "none,weight-matching", "combine": "average", "correct": "none"}
@@ -27,18 +28,16 @@ USUAL = {"align": "none,weight-matching", "combine": "average", "correct": "none
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    add_nets(parser, "A", "B")
-    parser.add_argument("more", nargs="*", metavar="C", help="further networks of the same kind")
+    add_nets(parser, "A", "B", more="further networks of the same kind")
     parser.add_argument("--base", metavar="NET", help="what the networks were trained from; see `methods`")
     for role in ROLES:
         told = f"methods, or `all`, with commas between (default {USUAL[role]})"
         parser.add_argument(f"--{role}", default=USUAL[role], metavar="KEY[,KEY]", help=told)
-    parser.add_argument(
-        "--seeds", type=int, default=1, metavar="N", help="runs a method, with seeds 0, 1 ... (default 1)"
-    )
+    told = "runs a method, with seeds 0, 1 ... (default 1)"
+    parser.add_argument("--seeds", type=whole(1, 100), default=1, metavar="N", help=told)
     parser.add_argument("--growing", action="store_true", help="merge the first 2, 3 ... at once, not every pair")
     add_data(parser, images=1000)
-    parser.add_argument("--points", type=int, default=11, metavar="N", help="lambdas of each curve (default 11)")
+    add_points(parser, 11)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the rows as .csv, too")
     add_machine(parser)
     add_json(parser)
@@ -46,33 +45,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, report: Report) -> None:
     """Merge and measure one after another, and print. A method that fails is a row that says so."""
-    nets = [read_net(name, options) for name in (options.a, options.b, *options.more)]
+    nets = read_nets(options)
     base = read_net(options.base, options) if options.base else None
-    if any(net.is_own for net in nets):
-        raise InvalidRequest("Networks of a factory of your own can be merged by `merge`, one method at a time.")
-    grid = _grid(options, nets, base)
+    grid, images = _grid(options, nets, base), need_images(options, nets[0])
     requests, rows, errors = grid.requests(), [], []
+    if options.out:
+        check_file(options.out)
+    by_hash = {net.ref.sha256: net.data for net in (*nets, *([base] if base else []))}
     for number, request in enumerate(requests):
         report("comparing", number / len(requests), request.title)
         try:
-            rows.append(row_of(request, "done", _merged(options, request, nets, base)))
+            rows.append(row_of(request, "done", _merged(options, request, images, by_hash)))
         except MergescopeError as error:
             errors.append(str(error))
             rows.append(row_of(request, "failed", None))
+    if options.json:
+        say_json(to_values(rows))
+    else:
+        _show(rows, errors)
+        if grid.left_out():
+            why = "do not fit these networks" if base else "do not fit these networks, or need a --base"
+            say(f"left out, for they {why}: {', '.join(grid.left_out())}")
     if options.out:
         write(options.out, to_csv(rows).encode())
-    if options.json:
-        return say_json(to_values(rows))
-    _show(rows, errors)
-    if grid.left_out():
-        say(f"left out, for they do not fit these networks: {', '.join(grid.left_out())}")
-    return None
 
 
 def _grid(options: argparse.Namespace, nets: list[Net], base: Net | None) -> Grid:
     chosen = {role: _keys(role, getattr(options, role)) for role in ROLES}
-    if not 1 <= options.seeds <= 100:
-        raise InvalidSetting(f"--seeds must be from 1 to 100; got {options.seeds}.")
+    if options.combine != "all":
+        check_base(chosen["combine"], base)
     dataset = dataset_of(options, nets[0])
     return Grid(
         tuple(net.ref for net in nets),
@@ -93,18 +94,18 @@ def _keys(role: str, text: str) -> tuple[str, ...]:
     if text == "all":
         return tuple(table(role))  # type: ignore[arg-type]
     keys = tuple(key.strip() for key in text.split(",") if key.strip())
+    if not keys:
+        raise InvalidSetting(f"--{role} takes methods with commas between, or `all`; got {text!r}. See `methods`.")
     return tuple(find(role, key).key for key in keys)  # type: ignore[arg-type]
 
 
 def _merged(
-    options: argparse.Namespace, request: MergeRequest, nets: list[Net], base: Net | None
+    options: argparse.Namespace, request: MergeRequest, images: dict[str, ImageSet], by_hash: dict[str, bytes]
 ) -> results.MergeReport:
-    """The same task as a worker of the app runs."""
+    """The same task as a worker of the app runs. by_hash: the networks' files."""
     from merging.work import tasks
 
-    by_hash = {net.ref.sha256: net.data for net in (*nets, *([base] if base else []))}
     data = tuple(by_hash[model.sha256] for model in request.checkpoints)
-    images = read_images(options, nets[0])
     payload = Payload(request.to_json(), data, images, device_of(options), options.threads)
     found: results.MergeReport = results.load(tasks.run("merge", payload, _silent)["report"])
     return found
@@ -135,6 +136,7 @@ def _show(rows: list[Row], errors: list[str]) -> None:
             for name in ("parents", "naive", "ensemble")
         }
         told = ", ".join(f"{name} {numbers.accuracy(value)}" for name, value in each.items())
-        say(f"{count} networks: {told} (test images, means of {len(mine)} merges)")
+        over = "one merge" if len(mine) == 1 else f"means of {len(mine)} merges"
+        say(f"{count} networks: {told} (test images, {over})")
     for text in dict.fromkeys(errors):
         say(f"failed: {text}")

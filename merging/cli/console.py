@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+_gathered: ContextVar[io.StringIO | None] = ContextVar("gathered", default=None)
+
+
+@contextmanager
+def results_apart() -> Iterator[io.StringIO]:
+    """Gathers what is said, to be handed over when bars no longer draw on the same terminal.
+
+    Whatever else prints meanwhile, as a network of one's own may, goes to stderr: stdout is for results.
+    """
+    gathered = io.StringIO()
+    token = _gathered.set(gathered)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield gathered
+    finally:
+        _gathered.reset(token)
+
+
+def hand_over(text: str) -> None:
+    """Text to stdout at once, so that a full disk or a reader that has gone raises OSError here and not at exit."""
+    if sys.stdout is not None:  # None where whoever started the program closed it
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
 
 def say(text: str = "") -> None:
-    """A line of text on stdout."""
-    sys.stdout.write(f"{text}\n")
+    """A line of text among the results."""
+    (_gathered.get() or sys.stdout).write(f"{text}\n")
+
+
+def say_note(text: str) -> None:
+    """One line on stderr that begins with "note:"."""
+    sys.stderr.write(f"note: {text}\n")
 
 
 def say_error(text: str) -> None:
@@ -23,7 +55,7 @@ def say_error(text: str) -> None:
 
 
 def say_json(value: Any) -> None:
-    """A value as JSON on stdout, and nothing else."""
+    """A value as JSON among the results."""
     say(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
 
 

@@ -9,8 +9,8 @@ from merging import results
 from merging.cli.console import say, say_table
 from merging.cli.files import curves_csv, write_result
 from merging.cli.images import need_batches
-from merging.cli.nets import device_of, read_net
-from merging.cli.options import add_data, add_json, add_machine, add_methods, add_nets, chosen_methods
+from merging.cli.nets import device_of, read_nets
+from merging.cli.options import add_data, add_json, add_machine, add_methods, add_nets, add_points, chosen_methods
 from merging.cli.paths import reordered
 from merging.errors import InvalidSetting
 from merging.methods import find
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_methods(parser, align="none")
     add_data(parser)
     parser.add_argument("--split", choices=("train", "test"), default="test")
-    parser.add_argument("--points", type=int, default=25, metavar="N", help="lambdas (default 25)")
+    add_points(parser, most=501)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write .csv, .json or .html as well")
     add_machine(parser)
     add_json(parser)
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
     if keys["combine"] != "average":
         label = find("combine", keys["combine"]).label
         raise InvalidSetting(f"`curve` measures the straight line. For {label} use `merge`, which writes its curves.")
-    nets, device = [read_net(name, options) for name in (options.a, options.b)], device_of(options)
+    nets, device = read_nets(options), device_of(options)
     data = need_batches(options, nets[0], device)
     a, b = (net.module(device) for net in nets)
     b = reordered(a, b, data["train"], options, report)

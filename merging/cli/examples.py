@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from merging.cli.console import say
+from merging.cli.files import make_folder
 from merging.errors import InvalidRequest
 from merging.problem import Report
 from merging.work.shipped_runs import RUNS
@@ -25,6 +26,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
         raise InvalidRequest(
             f"{options.out} holds {others[0]}, which is no run and would be lost. Choose another folder."
         )
+    make_folder(options.out)  # before the work, which takes long
     from merging.work import examples
 
     say(f"written to {examples.make(options.out, report)}")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from errno import EISDIR
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,12 +25,34 @@ METRICS = ("loss", "accuracy", "ece")
 
 def write(path: Path, data: bytes) -> Path:
     """Write the bytes, making the folder where there is none; gives the path. Raises InvalidRequest where it cannot."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
+    with _writing(path):
         path.write_bytes(data)
-    except OSError as error:
-        raise InvalidRequest(f"{path} cannot be written: {error.strerror}. Give another --out.") from error
     return path
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder where there is none. Raises InvalidRequest where it cannot."""
+    with _writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def check_file(path: Path) -> None:
+    """Raises InvalidRequest where no such file can be written: asked before work that takes long."""
+    make_folder(path.parent)
+    with _writing(path):
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, "it is a folder")
+        TemporaryFile(dir=path.parent).close()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        told = "a file is in its way" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+        raise InvalidRequest(f"{path} cannot be written: {told}. Give another --out.") from error
 
 
 def write_result(path: Path, value: object, table: Callable[[], str], figure: Callable[[], go.Figure]) -> Path:

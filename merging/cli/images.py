@@ -6,10 +6,10 @@ import argparse
 from typing import TYPE_CHECKING
 
 from merging.cli.nets import Net
-from merging.errors import DataUnavailable, InvalidRequest
+from merging.errors import DataUnavailable
 from merging.work.images import load_images
-from merging.work.request_checks import BOUNDS
-from merging.zoo.datasets import ImageSet, facts
+from merging.zoo.dataset_facts import FACTS
+from merging.zoo.datasets import ImageSet
 
 if TYPE_CHECKING:
     from merging.data import Batches
@@ -22,16 +22,27 @@ def dataset_of(options: argparse.Namespace, net: Net) -> str:
 
 def read_images(options: argparse.Namespace, net: Net) -> dict[str, ImageSet]:
     """Split -> images; {} where no data set is named. Raises DataUnavailable where they are not on this machine."""
-    low, high = BOUNDS["images"]
-    if not low <= options.images <= high:
-        raise InvalidRequest(f"--images must be from {low} to {high}; got {options.images}.")
     name = dataset_of(options, net)
     found = load_images(name, options.images)
     if options.data and not found:
-        raise DataUnavailable(
-            f"{facts(name).label} is not on this machine: run `python -m merging download {name}`, "
-            "or set MERGESCOPE_DATA to a folder that holds it."
-        )
+        raise DataUnavailable(no_images(options, net))
+    return found
+
+
+def no_images(options: argparse.Namespace, net: Net) -> str:
+    """Why there are no images, and what to do."""
+    name = dataset_of(options, net)
+    if name not in FACTS:
+        return "It is not known which images these networks were trained on: name the data set with --data."
+    fetch = f"run `python -m merging download {name}`, or set MERGESCOPE_DATA to a folder that holds it"
+    return f"{FACTS[name].label} is not on this machine: {fetch}."
+
+
+def need_images(options: argparse.Namespace, net: Net) -> dict[str, ImageSet]:
+    """Split -> images. Raises DataUnavailable where there are none to measure on."""
+    found = read_images(options, net)
+    if not found:
+        raise DataUnavailable(no_images(options, net))
     return found
 
 
@@ -41,9 +52,4 @@ def need_batches(options: argparse.Namespace, net: Net, device: str) -> dict[str
 
     from merging.work.task_tools import batches
 
-    found = read_images(options, net)
-    if not found:
-        known = dataset_of(options, net)
-        told = f"The images of {known} are not on this machine" if known else "The data set is not known"
-        raise DataUnavailable(f"{told}. Name one with --data; `python -m merging download NAME` fetches it.")
-    return {split: batches(images, torch.device(device)) for split, images in found.items()}
+    return {split: batches(images, torch.device(device)) for split, images in need_images(options, net).items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from merging.cli.console import say, say_json
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from merging.permutation import Group
 
 NAME, HELP = "inspect", "show a checkpoint's architecture, data and permutation groups"
+MOST_VALUES = 10_000_000  # of one input: more than any picture that a network reads at once
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -81,9 +83,10 @@ def _example(net: Net, shape: str | None) -> Any:
         raise InvalidSetting("A net of your own needs --input, the shape of one input, such as --input 3,32,32.")
     if shape is None:
         return example(net.ref, torch.device("cpu"))
-    sizes = [int(size) for size in shape.split(",") if size.isdigit()]
-    if len(sizes) != shape.count(",") + 1:
-        raise InvalidSetting(f"--input takes whole numbers such as 3,32,32; got {shape}.")
+    sizes = [int(size) for size in shape.split(",") if size.isdecimal()]
+    if len(sizes) != shape.count(",") + 1 or not 1 <= prod(sizes) <= MOST_VALUES:
+        told = f"of {MOST_VALUES:,} values at most"
+        raise InvalidSetting(f"--input takes whole numbers above 0 such as 3,32,32, {told}; got {shape}.")
     return torch.rand(2, *sizes)
 
 

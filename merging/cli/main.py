@@ -25,7 +25,7 @@ from merging.cli import (
     zip_nets,
     zoo,
 )
-from merging.cli.console import Bars, say_error
+from merging.cli.console import Bars, hand_over, results_apart, say_error
 from merging.work.outcome import Outcome, attempt
 
 COMMANDS = (
@@ -53,24 +53,32 @@ class Parser(argparse.ArgumentParser):
         say_error(f"{message}. See {self.prog} --help.")
         raise SystemExit(MISUSED)
 
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """End after the help or the version, which a full disk has not swallowed."""
+        hand_over("")
+        super().exit(status, message)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code. arguments: without the program's name, sys.argv by default."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # some consoles of Windows cannot show every letter
             stream.reconfigure(errors="replace")
-    options = parser().parse_args(arguments)
     try:
-        with Bars(shown=not options.quiet) as bars:
+        options = parser().parse_args(arguments)
+        with results_apart() as results, Bars(shown=not options.quiet) as bars:
             outcome = attempt(lambda report: options.run(options, report) or {}, bars)
-        sys.stdout.flush()
+        hand_over(results.getvalue())
         return _code(outcome, options.debug)
     except KeyboardInterrupt:
         say_error("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it again at its end
+        if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
+            return DONE
+        say_error(f"The results cannot be written to standard output: {error.strerror}. Send them somewhere else.")
+        return FAILED
 
 
 def parser() -> Parser:
@@ -91,8 +99,6 @@ def _code(outcome: Outcome, debug: bool) -> int:
     if outcome.error is None:
         return DONE
     kind, text = outcome.error["kind"], outcome.error["text"]
-    if kind == "BrokenPipeError":
-        raise BrokenPipeError
     if "details" in outcome.error and not debug:
         text = text.replace("Copy the details", "Run it again with --debug and copy the details")
     say_error(text)

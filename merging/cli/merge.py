@@ -10,9 +10,19 @@ from merging import results
 from merging.account import accounts
 from merging.cli.console import say, say_json, say_table
 from merging.cli.files import curves_csv, write
-from merging.cli.images import dataset_of, read_images
-from merging.cli.nets import Net, device_of, read_net
-from merging.cli.options import add_data, add_json, add_machine, add_methods, add_nets, chosen_methods
+from merging.cli.images import dataset_of, need_images, no_images, read_images
+from merging.cli.nets import Net, device_of, read_net, read_nets
+from merging.cli.options import (
+    add_data,
+    add_json,
+    add_machine,
+    add_methods,
+    add_nets,
+    add_points,
+    check_base,
+    chosen_methods,
+)
+from merging.methods import ROLES, find
 from merging.problem import Report
 from merging.results import LossCurve, MergeReport, Metrics
 from merging.work.images import fingerprint
@@ -24,12 +34,11 @@ NAME, HELP = "merge", "merge two networks or more; write the merge, B re-ordered
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    add_nets(parser, "A", "B")
-    parser.add_argument("more", nargs="*", metavar="C", help="further networks of the same merge, up to ten in all")
+    add_nets(parser, "A", "B", more="further networks of the same merge, up to ten in all")
     parser.add_argument("--base", metavar="NET", help="what the networks were trained from; see `methods`")
     add_methods(parser, align="weight-matching")
     add_data(parser)
-    parser.add_argument("--points", type=int, default=25, metavar="N", help="lambdas of the curves (default 25)")
+    add_points(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write (default mergescope-<run>)")
     add_machine(parser)
     add_json(parser)
@@ -37,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, report: Report) -> None:
     """Merge, write the artifacts, print the figures."""
-    nets = [read_net(name, options) for name in (options.a, options.b, *options.more)]
+    nets = read_nets(options)
     base = read_net(options.base, options) if options.base else None
     if any(net.is_own for net in nets):
         from merging.cli.merge_own import merge_own
@@ -54,7 +63,10 @@ def run(options: argparse.Namespace, report: Report) -> None:
         write(folder / "curves.csv", curves_csv(found.curves).encode())
     if options.json:
         return say_json({"run": run_id, "folder": str(folder), **_summary(found)})
-    return _show(found, folder)
+    _show(found)
+    if not found.scores and not found.curves:
+        say(f"Nothing is measured. {no_images(options, nets[0])}")
+    return say(f"written to {folder}")
 
 
 def _as_worker(
@@ -71,8 +83,11 @@ def _as_worker(
 
 
 def request_of(options: argparse.Namespace, nets: list[Net], base: Net | None) -> MergeRequest:
-    """The merge that the options ask for. Raises InvalidSetting, InvalidRequest."""
+    """The merge that the options ask for. Raises InvalidSetting, InvalidRequest, DataUnavailable."""
     keys, settings = chosen_methods(options)
+    check_base([keys["combine"]], base)
+    if any(find(role, keys[role]).needs_data for role in ROLES):
+        need_images(options, nets[0])
     dataset = dataset_of(options, nets[0])
     return MergeRequest(
         tuple(net.ref for net in nets),
@@ -110,7 +125,7 @@ def _summary(found: MergeReport) -> dict[str, Any]:
     }
 
 
-def _show(found: MergeReport, folder: Path) -> None:
+def _show(found: MergeReport) -> None:
     moved, units = (sum(pair[i] for pair in found.groups.values()) for i in (1, 0))
     say(f"{moved} of {units} units moved; |B - pi(B)| {found.equivalence:.0e} of the outputs' size")
     for told in accounts(found):
@@ -118,13 +133,7 @@ def _show(found: MergeReport, folder: Path) -> None:
             whose = f", network {told.model}" if told.model else ""
             say(f"{told.role} ({told.label}{whose}): {' '.join(told.sentences)}")
     curves = _curves(found)
-    if not found.scores and not curves:
-        say(found.missing)
-    elif not curves:
-        rows = [_row(name, splits["test"]) for name, splits in found.scores.items() if "test" in splits]
-        rows += [_row("ensemble", found.ensemble["test"])] if "test" in found.ensemble else []
-        say_table(("test images", "accuracy", "loss", "ECE"), rows)
-    else:
+    if curves:
         ends = next(iter(curves.values())).ends
         rows = [_row(name, end) for name, end in zip("AB", ends, strict=True)]
         for kind, curve in curves.items():
@@ -134,7 +143,10 @@ def _show(found: MergeReport, folder: Path) -> None:
         rows += [_row("ensemble", found.ensemble["test"])] if "test" in found.ensemble else []
         titles = ("test images", "accuracy", "loss", "ECE", "barrier above mean", "above chord")
         say_table(titles, [(*row, "", "")[:6] for row in rows])
-    say(f"written to {folder}")
+    elif found.scores:
+        rows = [_row(name, splits["test"]) for name, splits in found.scores.items() if "test" in splits]
+        rows += [_row("ensemble", found.ensemble["test"])] if "test" in found.ensemble else []
+        say_table(("test images", "accuracy", "loss", "ECE"), rows)
 
 
 def _curves(found: MergeReport) -> dict[str, LossCurve]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from merging.cli.images import need_batches
 from merging.cli.nets import Net, device_of
-from merging.cli.options import chosen_methods
+from merging.cli.options import check_base, chosen_methods
 from merging.methods import letter
 from merging.problem import Report
 from merging.results import MergeReport, Metrics
@@ -22,7 +22,7 @@ def merge_own(
 ) -> tuple[MergeReport, dict[str, bytes]]:
     """Merge and measure on the images of --data: a report with curves and permutation, and the artifacts by file name.
 
-    Raises DataUnavailable without --data, and what a merge raises.
+    Raises DataUnavailable without --data, InvalidRequest without a --base that is needed, and what a merge raises.
     """
     from merging.analysis.merge_curves import merge_curves
     from merging.merge import prepare
@@ -32,6 +32,7 @@ def merge_own(
     device = device_of(options)
     data = need_batches(options, nets[0], device)
     keys, settings = chosen_methods(options)
+    check_base([keys["combine"]], base)
     asked: dict[str, Any] = {**keys, "settings": settings, "seed": options.seed, "report": report}
     start = base.module(device) if base else None
     prepared = prepare([net.module(device) for net in nets], base=start, data=data["train"], **asked)

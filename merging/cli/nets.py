@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 from dataclasses import dataclass
-from pathlib import Path
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from merging.cli.console import say_note
 from merging.cli.options import read_config
-from merging.errors import CheckpointError
+from merging.errors import CheckpointError, InvalidRequest, UnknownArchitecture
 from merging.work.request import ModelRef
 from merging.zoo.architectures.names import describe
 from merging.zoo.catalogue import shipped, shipped_file
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from merging.zoo.checkpoints import Checkpoint
+
+# What a person's own code may end with, beside what `Checkpoint.build` says itself.
+FAULTS = (SystemExit, ArithmeticError, AssertionError, LookupError, NameError, OSError, SyntaxError)
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,36 @@ class Net:
     @property
     def ref(self) -> ModelRef:
         """What a request names it by. Raises InvalidRequest for a net of one's own factory."""
+        if self.is_own:
+            raise InvalidRequest(
+                f"{self.checkpoint.architecture} is a factory of your own: such networks are for `inspect`, `merge`, "
+                "`zip`, `curve` and `similarity`. All else takes only the architectures that `inspect` recognises."
+            )
         kept = ("name", "architecture", "config", "dataset", "classes", "mean", "std")
         told: dict[str, Any] = {key: getattr(self.checkpoint, key) for key in kept}
         return ModelRef(hashlib.sha256(self.data).hexdigest(), **{**told, "name": told["name"] or self.label})
 
     def module(self, device: torch.device | str = "cpu") -> nn.Module:
-        """The network on a device, in eval mode."""
-        return self.checkpoint.build().to(device)
+        """The network on a device, in eval mode. Raises UnknownArchitecture for a factory that gives none."""
+        try:
+            return self.checkpoint.build().to(device)
+        except FAULTS as error:
+            if not self.is_own:
+                raise
+            told = f"{self.checkpoint.architecture} ended with {type(error).__name__}: {error}"
+            raise UnknownArchitecture(f"{told}. Give a factory that returns a torch module.") from error
+
+
+def read_nets(options: argparse.Namespace) -> list[Net]:
+    """A, B and the further networks, with a note where two are the same one: a good check, and a bad experiment."""
+    names = (options.a, options.b, *getattr(options, "more", ()))
+    nets = [read_net(name, options) for name in names]
+    first: dict[str, str] = {}
+    for name, net in zip(names, nets, strict=True):
+        if net.checkpoint.sha256 in first:
+            say_note(f"{first[net.checkpoint.sha256]} and {name} are the same network.")
+        first.setdefault(net.checkpoint.sha256, name)
+    return nets
 
 
 def read_net(name: str, options: argparse.Namespace) -> Net:
@@ -59,8 +87,12 @@ def read_net(name: str, options: argparse.Namespace) -> Net:
         path = shipped_file(known[name].sha256)
         data = path.read_bytes() if path else b""
         return Net(load_bytes(data), data)
-    if not Path(name).is_file():
-        raise CheckpointError(f"There is no file and no shipped checkpoint {name!r}. Shipped: {', '.join(known)}.")
+    if os.path.isdir(name):
+        raise CheckpointError(f"{name} is a folder. Name a checkpoint file in it.")
+    if not os.path.isfile(name):
+        near = get_close_matches(name, known, 1)
+        told = f"Did you mean {near[0]}?" if near else f"Shipped: {', '.join(known)}."
+        raise CheckpointError(f"There is no file and no shipped checkpoint {name!r}. {told}")
     given = {key: getattr(options, key) for key in ("architecture", "mean", "std")}
     config = read_config(options.config) if options.config else None
     found = load_checkpoint(name, config=config, **given)
@@ -71,15 +103,12 @@ def read_net(name: str, options: argparse.Namespace) -> Net:
 
 
 def device_of(options: argparse.Namespace) -> str:
-    """ "cuda" or "cpu", as asked for; also sets torch's threads. Raises InvalidSetting without the GPU asked for,
-    or for fewer threads than none."""
+    """ "cuda" or "cpu", as asked for; also sets torch's threads. Raises InvalidSetting without the GPU asked for."""
     import torch
 
     from merging.errors import InvalidSetting
     from merging.work.worker import use_threads
 
-    if options.threads < 0:
-        raise InvalidSetting(f"--threads takes a number from 1, or 0 for torch's choice; got {options.threads}.")
     use_threads(options.threads)
     if options.device == "cuda" and not torch.cuda.is_available():
         raise InvalidSetting("torch finds no GPU here. Leave --device out, or install torch for your GPU.")

@@ -11,13 +11,14 @@ from merging.analysis.picture_parts import PictureSettings
 from merging.cli.console import say, say_json
 from merging.cli.files import png, write
 from merging.cli.nets import device_of, read_net
-from merging.cli.options import add_json, add_machine, add_nets, read_pairs, read_texts
+from merging.cli.options import add_json, add_machine, add_nets, add_seed, read_pairs, read_texts, whole
 from merging.problem import Report
 from merging.results import UnitPicture
 from merging.work.payload import Payload
 from merging.work.request import MAX_UNITS, PicturesRequest
 
-SETTINGS = [declared.name for declared in fields(PictureSettings) if declared.name != "steps"]
+DECLARED = {declared.name: declared for declared in fields(PictureSettings)}
+STEPS = DECLARED.pop("steps")  # which has an option of its own
 NAME, HELP = "neurons", "draw what units of a layer look for (feature visualization)"
 
 
@@ -25,10 +26,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add_nets(parser, "NET")
     parser.add_argument("--layer", required=True, metavar="NAME", help="torch name, such as features.4")
-    parser.add_argument("--units", type=_units, default="0-15", metavar="0,1,5-8", help="(default 0-15)")
-    parser.add_argument("--steps", type=int, default=256, metavar="N", help="of the optimisation (default 256)")
-    parser.add_argument("--set", action="append", metavar="NAME=VALUE", help=f"{', '.join(SETTINGS)}")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--units", type=units, default="0-15", metavar="0,1,5-8", help="(default 0-15)")
+    steps, told = whole(STEPS.metadata["low"], STEPS.metadata["high"]), f"of the optimisation (default {STEPS.default})"
+    parser.add_argument("--steps", type=steps, default=STEPS.default, metavar="N", help=told)
+    parser.add_argument("--set", action="append", metavar="NAME=VALUE", help=", ".join(DECLARED))
+    add_seed(parser)
     parser.add_argument("--out", type=Path, default=Path("neurons"), metavar="DIR", help="(default neurons)")
     add_machine(parser)
     add_json(parser)
@@ -53,13 +55,13 @@ def run(options: argparse.Namespace, report: Report) -> None:
     return say(f"{len(written)} pictures of {options.layer} written to {options.out}")
 
 
-def _units(text: str) -> tuple[int, ...]:
-    """Numbers and ranges: "0,1,5-8"."""
+def units(text: str) -> tuple[int, ...]:
+    """An argparse type: numbers and ranges, "0,1,5-8"."""
     found: list[int] = []
     for piece in text.split(","):
         first, _, last = piece.strip().partition("-")
-        if not first.isdigit() or not (last or first).isdigit() or int(last or first) - int(first) > 10_000:
-            raise argparse.ArgumentTypeError(f"units are numbers and ranges such as 0,1,5-8; got {text!r}")
+        if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) - int(first) > 10_000:
+            raise argparse.ArgumentTypeError(f"takes numbers and ranges such as 0,1,5-8; got {text!r}")
         found += range(int(first), int(last or first) + 1)
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} names no unit")

@@ -3,20 +3,49 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from merging.errors import InvalidSetting
+from merging.errors import InvalidRequest, InvalidSetting
 from merging.methods import ROLES, find
 from merging.recipes import RECIPES
+from merging.work.request_checks import BOUNDS, MAX_SEED
 from merging.zoo.dataset_facts import FACTS
+
+MOST_THREADS = 1024  # torch crashes at numbers far beyond the cores
+
+
+def whole(low: int, high: int, step: int = 1) -> Callable[[str], int]:
+    """An argparse type: a whole number within inclusive bounds, which an error tells; odd ones from `low` by step 2."""
+    kind = "an odd" if step == 2 else "a whole"
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if number not in range(low, high + 1, step):
+            raise argparse.ArgumentTypeError(f"takes {kind} number from {low} to {high}; got {text!r}")
+        return number
+
+    return read
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """An argparse type: numbers with commas between."""
+    try:
+        return tuple(float(piece) for piece in text.split(","))
+    except ValueError:
+        told = f"takes a number a channel with commas between, such as 0.5 or 0.49,0.48,0.45; got {text!r}"
+        raise argparse.ArgumentTypeError(told) from None
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """--device and --threads."""
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute")
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
+    told = "CPU threads (default 0: torch's choice)"
+    parser.add_argument("--threads", type=whole(0, MOST_THREADS), default=0, metavar="N", help=told)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -24,21 +53,39 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 
-def add_nets(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Networks as positional arguments, and what is known of files that do not say it themselves."""
+def add_nets(parser: argparse.ArgumentParser, *names: str, more: str = "") -> None:
+    """Networks as positional arguments, and what is known of files that do not say it themselves.
+
+    more: the help of further networks, "" where the command takes none.
+    """
     for name in names:
         parser.add_argument(name.lower(), metavar=name, help="a checkpoint file, or an id that `zoo` lists")
+    if more:  # argparse would call them required without a default
+        parser.add_argument("more", nargs="*", default=(), metavar="C", help=f"{more}; directly after B")
     own = "for files that do not say: a known architecture, or package.module:factory"
     parser.add_argument("--architecture", metavar="KEY", help=own)
-    parser.add_argument("--config", action="append", metavar="KEY=VALUE", help="what the factory is called with")
-    parser.add_argument("--mean", type=_numbers, metavar="X[,Y,Z]", help="of the images in 0..1, one a channel")
-    parser.add_argument("--std", type=_numbers, metavar="X[,Y,Z]", help="of the images in 0..1, one a channel")
+    parser.add_argument("--config", action="append", metavar="KEY=VALUE", help="for the factory; or nonlinearity=tanh")
+    parser.add_argument("--mean", type=numbers, metavar="X[,Y,Z]", help="of the images in 0..1, one a channel")
+    parser.add_argument("--std", type=numbers, metavar="X[,Y,Z]", help="of the images in 0..1, one a channel")
 
 
 def add_data(parser: argparse.ArgumentParser, images: int = 2000) -> None:
     """--data and --images."""
     parser.add_argument("--data", choices=tuple(FACTS), metavar="NAME", help=f"images: {', '.join(FACTS)}")
-    parser.add_argument("--images", type=int, default=images, metavar="N", help=f"of each split (default {images})")
+    told = f"of each split (default {images})"
+    parser.add_argument("--images", type=whole(*BOUNDS["images"]), default=images, metavar="N", help=told)
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """--seed."""
+    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, metavar="N", help="of all random draws")
+
+
+def add_points(parser: argparse.ArgumentParser, points: int = 25, most: int = BOUNDS["points"][1]) -> None:
+    """--points, odd so that one of them is half-way. points: the default."""
+    allowed = whole(BOUNDS["points"][0], most, step=2)
+    told = f"lambdas of each curve, an odd number (default {points})"
+    parser.add_argument("--points", type=allowed, default=points, metavar="N", help=told)
 
 
 def add_methods(parser: argparse.ArgumentParser, align: str) -> None:
@@ -47,7 +94,7 @@ def add_methods(parser: argparse.ArgumentParser, align: str) -> None:
     for role, default in (("align", align), ("combine", "average"), ("correct", "none")):
         parser.add_argument(f"--{role}", metavar="KEY", help=f"a method; see `methods` (default {default})")
     parser.add_argument("--set", action="append", metavar="ROLE.NAME=VALUE", help="such as align.restarts=5")
-    parser.add_argument("--seed", type=int, default=0)
+    add_seed(parser)
     parser.set_defaults(default_align=align)
 
 
@@ -67,6 +114,13 @@ def chosen_methods(options: argparse.Namespace) -> tuple[dict[str, str], dict[st
             raise InvalidSetting(f"--set takes ROLE.NAME=VALUE with a role of {', '.join(ROLES)}; got {name}={value}.")
         settings[role] |= read_texts(find(role, keys[role]).settings, {setting: value})
     return keys, settings
+
+
+def check_base(combines: Iterable[str], base: object | None) -> None:
+    """Raises InvalidRequest where a combination merges experts of one base network and there is no --base."""
+    needing = [chosen.label for chosen in (find("combine", key) for key in combines) if chosen.needs_base]
+    if needing and base is None:
+        raise InvalidRequest(f"{needing[0]} merges experts of one base network: name that with --base.")
 
 
 def read_texts(declared: type, texts: Mapping[str, str]) -> dict[str, Any]:
@@ -90,7 +144,7 @@ def read_config(texts: Sequence[str] | None) -> dict[str, Any]:
 
     def value(text: str) -> Any:
         pieces = [piece for piece in text.split(",") if piece]
-        if not all(piece.isdigit() for piece in pieces):
+        if not all(piece.isdecimal() for piece in pieces):
             return text
         return [int(piece) for piece in pieces] if "," in text else int(text or 0)
 
@@ -108,7 +162,3 @@ def _as(default: Any, text: str) -> Any:
         return type(default)(text)
     except ValueError:
         return text
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(piece) for piece in text.split(","))

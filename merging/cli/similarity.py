@@ -9,8 +9,9 @@ from merging import results
 from merging.cli.console import say, say_table
 from merging.cli.files import similarity_csv, write_result
 from merging.cli.images import dataset_of, need_batches
-from merging.cli.nets import device_of, read_net
+from merging.cli.nets import device_of, read_nets
 from merging.cli.options import add_data, add_json, add_machine, add_nets
+from merging.errors import UnknownLayer
 from merging.problem import Report
 from merging.results import SimilarityMap
 from merging.work.request_checks import check_fit
@@ -33,13 +34,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, report: Report) -> None:
     """Measure on the test images, print, and write where asked to."""
     from merging.analysis.cka import cka
+    from merging.graph import export
 
-    nets, device = [read_net(name, options) for name in (options.a, options.b)], device_of(options)
+    nets, device = read_nets(options), device_of(options)
     for net in nets:
-        check_fit(dataset_of(options, nets[0]), net.checkpoint.config)
+        check_fit(dataset_of(options, nets[0]), net.checkpoint.architecture, net.checkpoint.config)
     images = need_batches(options, nets[0], device)["test"]
     a, b = (net.module(device) for net in nets)
-    layers = options.layers.split(",") if options.layers else None
+    layers = None if options.layers is None else [name.strip() for name in options.layers.split(",")]
+    if layers is not None and not all(layers):
+        known = ", ".join(layer.name for layer in export(a, images.example()).layers)
+        raise UnknownLayer(f"--layers takes names with commas between; got {options.layers!r}. Layers of A: {known}.")
     how = {"estimator": options.estimator, "treatment": options.treatment}
     found = cka(a, b, images, layers=layers, report=report, **how)
     _write(options, found)

@@ -11,10 +11,9 @@ from merging import results
 from merging.cli import merge
 from merging.cli.console import say, say_table
 from merging.cli.files import write
-from merging.cli.images import read_images
-from merging.cli.nets import device_of, read_net
+from merging.cli.images import need_images, read_images
+from merging.cli.nets import device_of, read_net, read_nets
 from merging.cli.options import add_data, add_json, add_machine, add_methods, add_nets, read_pairs, read_texts
-from merging.errors import InvalidRequest
 from merging.problem import Report
 from merging.study import find_study, load_finding, studies
 from merging.work.payload import Payload
@@ -27,8 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     known = "; ".join(f"{key}: {asked.label}" for key, asked in studies().items())
     parser.add_argument("study", choices=tuple(studies()), metavar="STUDY", help=known)
-    add_nets(parser, "A", "B")
-    parser.add_argument("more", nargs="*", metavar="C", help="further networks of the same merge, up to ten in all")
+    add_nets(parser, "A", "B", more="further networks of the same merge, up to ten in all")
     parser.add_argument("--base", metavar="NET", help="what the networks were trained from; see `methods`")
     add_methods(parser, align="weight-matching")
     parser.add_argument("--with", action="append", metavar="NAME=VALUE", dest="asked", help="settings of the study")
@@ -45,18 +43,14 @@ def run(options: argparse.Namespace, report: Report) -> None:
     from merging.work import tasks
 
     asked = find_study(options.study)
-    nets = [read_net(name, options) for name in (options.a, options.b, *options.more)]
+    nets = read_nets(options)
     base = read_net(options.base, options) if options.base else None
-    if any(net.is_own for net in nets):
-        raise InvalidRequest(
-            "Studies on the command line need networks of an architecture that `zoo` or `inspect` knows. For a module "
-            "of your own call the functions of merging.analysis."
-        )
     settings = read_texts(asked.settings, read_pairs(options.asked, "--with"))
+    images = need_images(options, nets[0]) if asked.needs_data else read_images(options, nets[0])
     wanted = merge.request_of(options, nets, base)
     other = read_net(options.other, options) if options.other else None
     request = StudyRequest(wanted, options.study, settings, options.seed, other=other.ref if other else None)
-    images, device = read_images(options, nets[0]), device_of(options)
+    device = device_of(options)
     data = tuple(net.data for net in (*nets, *([base] if base else [])))
     made = tasks.run("merge", Payload(wanted.to_json(), data, images, device, options.threads), report)
     read = (*data, other.data) if other else data

@@ -6,10 +6,12 @@ import argparse
 from pathlib import Path
 
 from merging.cli.console import say, say_json
+from merging.cli.files import check_file, make_folder
 from merging.cli.nets import device_of
-from merging.cli.options import add_json, add_machine, read_config
+from merging.cli.options import add_json, add_machine, add_seed, read_config, whole
 from merging.errors import InvalidSetting
 from merging.problem import Report
+from merging.work.request_checks import check_architecture
 from merging.zoo.architectures.names import NAMES
 from merging.zoo.catalogue import FOLDER
 from merging.zoo.dataset_facts import FACTS
@@ -26,8 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--architecture", choices=tuple(NAMES), metavar="KEY", help=", ".join(NAMES))
     parser.add_argument("--config", action="append", metavar="KEY=VALUE", help="such as widths=512,512 norm=batch")
     parser.add_argument("--data", "--dataset", choices=tuple(FACTS), metavar="NAME", default=OF_ONE["data"])
-    parser.add_argument("--seed", type=int, default=OF_ONE["seed"])
-    parser.add_argument("--epochs", type=int, default=OF_ONE["epochs"])
+    add_seed(parser)
+    parser.add_argument("--epochs", type=whole(1, 10_000), default=OF_ONE["epochs"], metavar="N", help="(default 5)")
     parser.add_argument("--name", default="", help="what the checkpoint is called")
     parser.add_argument("--out", type=Path, help="file of one net (default: its name), folder of shipped ones")
     add_machine(parser)
@@ -47,7 +49,9 @@ def run(options: argparse.Namespace, report: Report) -> None:
         )
     from merging.zoo.shipping import train_shipped
 
-    manifest = train_shipped(options.ids or None, options.out or FOLDER, report)
+    folder = options.out or FOLDER
+    make_folder(folder)
+    manifest = train_shipped(options.ids or None, folder, report)
     return say_json({"manifest": str(manifest)}) if options.json else say(f"written to {manifest.parent}")
 
 
@@ -55,10 +59,12 @@ def _one(options: argparse.Namespace, report: Report) -> None:
     from merging.zoo.shipping import train_one
 
     path = options.out or Path(f"{options.architecture}-{options.data}-s{options.seed}.safetensors")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_file(path)
+    config = read_config(options.config)
+    check_architecture(options.architecture, config)
     trained = train_one(
         options.architecture,
-        read_config(options.config),
+        config,
         options.data,
         path,
         name=options.name,

@@ -3,106 +3,93 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from merging.cli.console import say, say_json, say_table
 from merging.cli.files import write
 from merging.cli.images import need_batches
-from merging.cli.nets import Net, device_of, read_net
-from merging.cli.options import add_data, add_json, add_machine, add_nets, read_pairs, read_texts
+from merging.cli.nets import Net, device_of, read_nets
+from merging.cli.options import add_data, add_json, add_machine, add_nets, add_seed, read_pairs, read_texts
 from merging.errors import InvalidRequest
+from merging.figures import numbers
 from merging.methods import MOST_MODELS, letter
 from merging.problem import Report
 from merging.zoo.dataset_facts import FACTS
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from merging.data import Batches
+    from merging.analysis.heads import HeadScores
     from merging.partial_zip import PartialZip
 
+Row = tuple[str, "HeadScores", float]  # where the trunk ends, how well the heads do, the share of parameters left
 NAME, HELP = "zip", "zip networks up to a layer and keep each one's own head of as many classes (partial ZipIt!)"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    add_nets(parser, "A", "B")
-    parser.add_argument("more", nargs="*", metavar="C", help=f"further networks, up to {MOST_MODELS} in all")
-    parser.add_argument("--until", required=True, metavar="LAYER", help="the last merged layer; see `inspect`")
+    add_nets(parser, "A", "B", more=f"further networks, up to {MOST_MODELS} in all")
+    parser.add_argument("--until", metavar="LAYER", help="the last merged layer (default: each in turn)")
     parser.add_argument("--set", action="append", metavar="NAME=VALUE", help="settings of ZipIt!, such as alpha=0.3")
-    parser.add_argument("--seed", type=int, default=0)
+    add_seed(parser)
     add_data(parser)
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="write trunk and heads as .safetensors, for your own use"
-    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="with --until: trunk and heads as .safetensors")
     add_machine(parser)
     add_json(parser)
 
 
 def run(options: argparse.Namespace, report: Report) -> None:
-    """Zip, measure every head on the test images whose classes it knows, and all heads together."""
+    """Zip up to one layer or to each, and measure every head on the test images whose classes it knows."""
     from merging.align.zipit import ZipItSettings
-    from merging.partial_zip import partial_zip
+    from merging.analysis.heads import head_scores, labels_of, side_by_side
+    from merging.partial_zip import partial_zip, partial_zips
 
-    nets = [read_net(name, options) for name in (options.a, options.b, *options.more)]
-    device = device_of(options)
+    if options.out and not options.until:
+        raise InvalidRequest("--out writes one zip: name the layer at which its trunk ends with --until.")
+    nets, device = read_nets(options), device_of(options)
     data = need_batches(options, nets[0], device)
     names = FACTS[options.data or nets[0].checkpoint.dataset].classes
+    known = [labels_of(net.checkpoint.classes, names, net.checkpoint.name) for net in nets]
     models = [net.module(device) for net in nets]
-    known = [_known(net, names) for net in nets]
     settings = read_texts(ZipItSettings, read_pairs(options.set, "--set"))
     if settings.get("choose"):
         raise InvalidRequest("Heads of different classes have no common loss to choose alpha and beta by: give them.")
-    zipped = partial_zip(models, options.until, data["train"], settings=settings, seed=options.seed, report=report)
-    found = {letter(number): _accuracy([model], [known[number]], data["test"]) for number, model in enumerate(models)}
-    found |= {f"{letter(number)}'s head": _of_head(zipped, known, number, data["test"]) for number in range(len(nets))}
-    if len({label for labels in known for label in labels}) == sum(map(len, known)):
-        found |= {"networks side by side": _accuracy(models, known, data["test"])}
-        found |= {
-            "zipped, all heads": _accuracy([zipped], [[label for labels in known for label in labels]], data["test"])
-        }
-    if options.out:
-        from merging.zoo.checkpoints import save_checkpoint
-
-        named = " + ".join(net.checkpoint.name for net in nets)
-        write(options.out, save_checkpoint(zipped.tensors(), architecture="", config={}, name=f"Zip of {named}"))
-    if options.json:
-        return say_json({"until": options.until, "accuracy": found})
-    say_table(
-        ("test accuracy", "on the classes it knows"), [(name, f"{100 * hit:.1f} %") for name, hit in found.items()]
+    asked: dict[str, Any] = {"settings": settings, "seed": options.seed, "report": report}
+    until = options.until
+    zips = (
+        [partial_zip(models, until, data["train"], **asked)] if until else partial_zips(models, data["train"], **asked)
     )
+    alone, rows = head_scores(side_by_side(models), known, data["test"]), list[Row]()
+    for zipped in zips:
+        report("heads", None, f"trunk up to {zipped.until.name}")
+        rows.append((zipped.until.name, head_scores(zipped, known, data["test"]), zipped.share(models)))
+        if options.out:
+            _write(options.out, zipped, nets)
+    _say(options, ("unmerged", alone, 1.0), rows)
+
+
+def _write(path: Path, zipped: PartialZip, nets: list[Net]) -> None:
+    from merging.zoo.checkpoints import save_checkpoint
+
+    named = " + ".join(net.checkpoint.name for net in nets)
+    write(path, save_checkpoint(zipped.tensors(), architecture="", config={}, name=f"Zip of {named}"))
+
+
+def _say(options: argparse.Namespace, unmerged: Row, rows: list[Row]) -> None:
+    letters = [letter(number) for number in range(len(unmerged[1].heads))]
+    together = not math.isnan(unmerged[1].joint)
+    if options.json:
+        told = [
+            {"until": name, "heads": dict(zip(letters, score.heads, strict=True)), "share": share}
+            | ({"together": score.joint} if together else {})
+            for name, score, share in (unmerged, *rows)
+        ]
+        return say_json({"unmerged": told[0], "zipped": told[1:]})
+    head = ["trunk up to", *(f"{name}'s head" for name in letters), *(["all together"] if together else [])]
+    table = []
+    for name, score, share in (unmerged, *rows):
+        shares = (*score.heads, *([score.joint] if together else []), share)
+        table.append([name, *map(numbers.accuracy, shares)])
+    say_table([*head, "parameters"], table)
+    say("accuracy on test images: of each head on its own classes" + (", and of all on all" if together else ""))
     return say(f"written to {options.out}") if options.out else None
-
-
-def _known(net: Net, names: tuple[str, ...]) -> list[int]:
-    """The data set's label of each of the network's outputs. Raises InvalidRequest for a class it does not have."""
-    classes = net.checkpoint.classes
-    if not classes or not set(classes) <= set(names):
-        told = ", ".join(classes) or "none that it names"
-        raise InvalidRequest(f"The classes of {net.checkpoint.name} are {told}; the data set has {', '.join(names)}.")
-    return [names.index(name) for name in classes]
-
-
-def _accuracy(models: list[Any], known: list[list[int]], data: Batches) -> float:
-    """Of the largest of all models' logits, (n, sum of classes), on the images with one of their classes."""
-    import torch
-
-    labels = torch.tensor([label for own in known for label in own])
-    hits = total = 0
-    with torch.no_grad():
-        for images, truth in data:
-            answers = labels.to(truth.device)[torch.cat([model(images) for model in models], 1).argmax(1)]
-            asked = torch.isin(truth, labels.to(truth.device))
-            hits, total = hits + int((answers == truth)[asked].sum()), total + int(asked.sum())
-    return hits / max(total, 1)
-
-
-def _of_head(zipped: PartialZip, known: list[list[int]], number: int, data: Batches) -> float:
-    first = sum(len(labels) for labels in known[:number])
-
-    def head(images: Tensor) -> Tensor:
-        """The head's own logits (n, classes) for images (n, ...)."""
-        return zipped(images)[:, first : first + len(known[number])]
-
-    return _accuracy([head], [known[number]], data)

@@ -82,11 +82,10 @@ class Grid:
         triples = itertools.product(self.aligns, self.combines, self.corrects)
         cells = list(itertools.product(self.subjects(), triples, self.seeds))
         made = [self._request(*cell) for cell in cells[: MOST_RUNS + 1]]
-        found = tuple({request.id: request for request in made if request is not None}.values())
+        found = tuple({request.id: request for request in made if isinstance(request, MergeRequest)}.values())
         if not found:
-            raise InvalidRequest(
-                "None of these methods fits these networks. Choose two networks and one method or more."
-            )
+            why = next((text for text in made if isinstance(text, str)), "Choose two networks and one method or more.")
+            raise InvalidRequest(f"None of these methods fits these networks. {why}")
         if len(cells) > MOST_RUNS:
             raise InvalidRequest(
                 f"That would be {len(cells)} merges, and {MOST_RUNS} is the most. Choose fewer methods."
@@ -99,7 +98,8 @@ class Grid:
         wanted = [*(("align", key) for key in self.aligns), *(("combine", key) for key in self.combines)]
         return [find(role, key).label for role, key in wanted if (role, key) not in used]  # type: ignore[arg-type]
 
-    def _request(self, models: tuple[ModelRef, ...], triple: tuple[str, str, str], seed: int) -> MergeRequest | None:
+    def _request(self, models: tuple[ModelRef, ...], triple: tuple[str, str, str], seed: int) -> MergeRequest | str:
+        """The request of a cell, or why there is none."""
         align, combine, correct = triple
         needs_base = find("combine", combine).needs_base
         try:
@@ -117,8 +117,8 @@ class Grid:
             )
         except InvalidSetting:
             raise
-        except InvalidRequest:
-            return None
+        except InvalidRequest as error:
+            return str(error)
 
 
 def row_of(request: MergeRequest, state: str, report: MergeReport | None) -> Row:

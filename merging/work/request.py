@@ -62,7 +62,7 @@ class MergeRequest(Asked):
         self._check_models()
         a = self.models[0]
         check_data(self.dataset, self.data_sha256, required=False)
-        check_fit(self.dataset, a.config)
+        check_fit(self.dataset, a.architecture, a.config)
         check_whole(self, "images", "points", "seed")
         if self.points % 2 == 0:
             raise InvalidRequest(f"points must be odd, so that one of them is half-way; got {self.points}.")
@@ -175,7 +175,7 @@ class TrainRequest(Asked):
         check_architecture(self.architecture, self.config)
         check_text(self.name or "-", "A model's name")
         check_data(self.dataset, self.data_sha256, required=True)
-        check_fit(self.dataset, self.config)
+        check_fit(self.dataset, self.architecture, self.config)
         check_whole(self, "epochs", "seed")
 
     @property

@@ -55,9 +55,11 @@ def check_data(dataset: str, sha256: str, *, required: bool) -> None:
         check_sha256(sha256, "The data set's hash")
 
 
-def check_fit(dataset: str, config: Mapping[str, Any]) -> None:
+def check_fit(dataset: str, architecture: str, config: Mapping[str, Any]) -> None:
     """Raises InvalidRequest where a network cannot take the data set's images, or tells fewer classes apart."""
     facts, shape = FACTS.get(dataset), tuple(config.get("in_shape", ()))
+    if facts is not None and architecture.startswith("tv_") and facts.shape[0] != 3:
+        raise InvalidRequest(f"torchvision's networks take colour images, but those of {facts.label} are grey.")
     if facts is not None and shape and shape != facts.shape:
         takes, has = ("×".join(map(str, size)) for size in (shape, facts.shape))
         raise InvalidRequest(f"The networks take images of {takes}, but those of {facts.label} are {has}.")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from merging.errors import InvalidRequest
 from merging.methods import MOST_MODELS, find
 from merging.settings import read_settings, settings_dict
-from merging.work.request_checks import check_data, check_whole, set_fields
+from merging.work.request_checks import check_data, check_fit, check_whole, set_fields
 from merging.work.request_parts import Asked, ModelRef
 from merging.zoo.dataset_facts import FACTS
 
@@ -45,6 +45,7 @@ class ZipRequest(Asked):
 
     def _check(self, model: ModelRef) -> None:
         first, names = self.models[0], FACTS[self.dataset].classes
+        check_fit(self.dataset, model.architecture, {"in_shape": model.config.get("in_shape", ())})
         if (model.architecture, model.config) != (first.architecture, first.config):
             raise InvalidRequest(
                 f"{first.name} is {first.label} and {model.name} is {model.label}; only networks of one structure, "

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from merging import results
-from merging.analysis.heads import HeadScores, head_scores, labels_of
+from merging.analysis.heads import HeadScores, head_scores, labels_of, side_by_side
 from merging.errors import DataUnavailable
 from merging.methods import letter
 from merging.partial_zip import partial_zips
-from merging.permutation import named_tensors
 from merging.problem import Report
 from merging.work.payload import Payload
 from merging.work.request import ZipRequest
@@ -36,15 +32,14 @@ def zip_task(request: ZipRequest, payload: Payload, report: Report) -> dict[str,
     models = [build(model, checkpoint, device) for model, checkpoint in pairs]
     names = FACTS[request.dataset].classes
     known = [labels_of(model.classes, names, model.name) for model in request.models]
-    alone = head_scores(_beside(models), known, data["test"])
-    whole = sum(tensor.numel() for model in models for tensor in named_tensors(model).values())
+    alone = head_scores(side_by_side(models), known, data["test"])
     layers, scores, shares, notes = list[str](), list[HeadScores](), list[float](), dict[str, Any]()
     zips = partial_zips(models, data["train"], settings=request.settings, seed=request.seed, report=clock)
     for zipped in zips:
         clock("heads", None, f"trunk up to {zipped.until.name}")
         layers.append(zipped.until.name)
         scores.append(head_scores(zipped, known, data["test"]))
-        shares.append(sum(tensor.numel() for tensor in zipped.tensors(reads=False).values()) / whole)
+        shares.append(zipped.share(models))
         notes = zipped.notes
     clock("saving", 0.0, "")
     clock.stop()
@@ -63,8 +58,3 @@ def zip_task(request: ZipRequest, payload: Payload, report: Report) -> dict[str,
         machine=machine(payload.device),
     )
     return {"report": results.save(made)}
-
-
-def _beside(models: Sequence[nn.Module]) -> Callable[[Tensor], Tensor]:
-    """Images to all networks' logits side by side."""
-    return lambda images: torch.cat([model(images) for model in models], 1)

@@ -117,6 +117,8 @@ def train(
     part = (settings.spans, settings.transform, config.get("classes", len(images.classes)))
     images, test = chosen_images(images, *part, learn=True), chosen_images(test, *part, learn=False)
     known = facts(images.name)
+    if architecture.startswith("tv_") and known.shape[0] != 3:
+        raise InvalidSetting(f"{architecture} takes colour images, but those of {known.label} are grey.")
     full = {"in_shape": list(known.shape), "classes": len(images.classes), **config}
     full = {key: value for key, value in full.items() if key != "in_shape" or not architecture.startswith("tv_")}
     module = build(architecture, full, known.mean, known.std, seed=settings.seed).to(device)

@@ -183,3 +183,8 @@ def test_requests_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         merge_request().seed = 2
     assert isinstance(long_request(), TrainRequest)
+
+
+def test_torchvisions_networks_are_not_asked_about_grey_images():
+    with pytest.raises(InvalidRequest, match="take colour images, but those of Fashion-MNIST are grey"):
+        TrainRequest("tv_resnet18", {"classes": 10}, "fashion-mnist", "a" * 64)

@@ -1,0 +1,118 @@
+"""Networks of a person's own on the command line: what they print, how they fail, and what a file does not say."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from merging.cli import main
+
+PROGRAM = """
+import sys
+from torch import nn
+
+print("imported")
+
+class Talking(nn.Sequential):
+    def forward(self, images):
+        print("run")
+        return super().forward(images)
+
+def make():
+    print("made")
+    return Talking(nn.Flatten(), nn.Linear(784, 12), nn.Tanh(), nn.Linear(12, 10))
+
+def leave():
+    sys.exit(3)
+
+def divide():
+    return 1 / 0
+"""
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch) -> list[Path]:
+    """Two networks as files that say nothing of themselves, and the module `talking` that makes them."""
+    (tmp_path / "talking.py").write_text(PROGRAM)
+    (tmp_path / "broken.py").write_text("def make(:\n")
+    (tmp_path / "leaving.py").write_text("raise SystemExit\n")
+    for name in ("talking", "broken", "leaving"):  # each test imports anew
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(784, 12), nn.Tanh(), nn.Linear(12, 10))
+        safetensors.torch.save_file(net.state_dict(), tmp_path / f"{seed}.safetensors")
+    return [tmp_path / f"{seed}.safetensors" for seed in (0, 1)]
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr."""
+    code = main([str(argument) for argument in arguments])
+    return code, *capsys.readouterr()
+
+
+def test_what_a_network_prints_stays_out_of_the_results(capsys, files):
+    own = ("--architecture", "talking:make", "--input", "1,28,28", "--json")
+    code, out, err = run(capsys, "inspect", files[0], *own)
+    assert code == 0
+    assert json.loads(out)["architecture"] == "talking:make"
+    assert {"imported", "made", "run"} <= set(err.split())
+
+
+@pytest.mark.parametrize(
+    ("factory", "words"),
+    [
+        ("talking:leave", "SystemExit: 3"),
+        ("talking:divide", "ZeroDivisionError: division by zero"),
+        ("leaving:make", "SystemExit"),
+        ("broken:make", "SyntaxError: invalid syntax (broken.py, line 1)"),
+    ],
+)
+def test_a_factory_that_fails_is_named(capsys, files, factory, words):
+    code, out, err = run(capsys, "inspect", files[0], "--architecture", factory, "--input", "1,28,28", "--json")
+    assert (code, out) == (2, "")
+    assert f"error: {factory} ended with {words}" in err
+
+
+@pytest.mark.parametrize(
+    "command", [["neurons", "--layer", "1"], ["compare", "1.safetensors"], ["study", "why", "1.safetensors"]]
+)
+def test_what_takes_no_factory_says_what_does(capsys, files, command):
+    own = ("--architecture", "talking:make", *(() if "neurons" in command else ("--data", "fashion-mnist")))
+    code, _, err = run(capsys, *command, files[0], *own)
+    assert (code, "talking:make is a factory of your own" in err) == (2, True)
+
+
+def test_a_factory_that_lacks_a_base_is_told_of_it(capsys, files):
+    own = ("--architecture", "talking:make", "--data", "fashion-mnist", "--images", "200")
+    code, _, err = run(capsys, "merge", *files, *own, "--combine", "ties")
+    assert (code, "name that with --base" in err) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["compare", "study why", "merge --align activation-matching", "curve"])
+def test_files_of_an_unknown_data_set_are_answered_with_the_option(capsys, files, command):
+    code, out, err = run(capsys, *command.split(), *files)
+    assert (code, out) == (2, "")
+    assert "name the data set with --data" in err
+
+
+def test_a_merge_that_needs_no_images_is_made_and_says_what_was_not_measured(capsys, files, tmp_path):
+    code, out, err = run(capsys, "merge", *files, "--out", tmp_path / "merged")
+    assert (code, err) == (0, "")
+    assert "Nothing is measured." in out
+    assert "name the data set with --data" in out
+    assert (tmp_path / "merged" / "merge.safetensors").is_file()
+
+
+def test_a_file_given_twice_is_noted_and_merged(capsys, files, tmp_path):
+    (tmp_path / "copy.safetensors").write_bytes(files[0].read_bytes())
+    code, _, err = run(capsys, "merge", files[0], files[1], "copy.safetensors", "--out", tmp_path / "merged")
+    assert (code, err) == (0, f"note: {files[0]} and copy.safetensors are the same network.\n")
