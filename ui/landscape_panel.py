@@ -9,7 +9,7 @@ from merging.figures import numbers
 from merging.figures.curve import curve_figure, curves_of
 from merging.figures.landscape import landscape_figure
 from merging.results import Metric
-from merging.studies.landscape import Landscape
+from merging.studies.landscape import RESET, Landscape
 from ui.chosen import Chosen
 from ui.look import draw
 from ui.progress import plain
@@ -70,8 +70,11 @@ def in_words(plane: Landscape) -> str:
         if points["merge"] > lower - 0.02
         else "the merge still lies in a worse place than its parents"
     )
+    anew = (
+        " Both with BatchNorm's statistics taken anew, as everywhere on the plane." if RESET in plane.batch_norm else ""
+    )
     return (
         f"B and π(B) compute the same function at two places of weight space. From A, {naive} "
         f"({numbers.accuracy(points['naive'])}); on the way to π(B), {moved} ({numbers.accuracy(points['merge'])}; A "
-        f"{numbers.accuracy(points['A'])}, B {numbers.accuracy(points['B'])})."
+        f"{numbers.accuracy(points['A'])}, B {numbers.accuracy(points['B'])}).{anew}"
     )

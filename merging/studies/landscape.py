@@ -10,6 +10,8 @@ from merging.results import saved
 from merging.settings import setting
 from merging.study import Subject, study
 
+RESET = "statistics reset at every point"
+
 
 @saved
 @dataclass(frozen=True)
@@ -51,13 +53,14 @@ class LandscapeSettings:
     source="Garipov et al.: Loss Surfaces, Mode Connectivity, and Fast Ensembling of DNNs (NeurIPS 2018)",
     settings=LandscapeSettings,
     takes_other=True,
+    version=2,
 )
 def landscape(subject: Subject, settings: LandscapeSettings) -> Landscape:
     """The plane of A, B and pi(B), or of A, B and C where that is named, with the merge and the naive average marked
-    where they lie nearest to."""
+    where they lie nearest to and, but for the corners, measured with BatchNorm treated as at every other point."""
     from merging.analysis.evaluation import evaluate
     from merging.analysis.plane import surface
-    from merging.batch_norm import batch_norms
+    from merging.batch_norm import batch_norms, reset_batch_norm
     from merging.permutation import named_tensors
 
     nets, data = subject.nets, subject.images(settings.images)
@@ -73,9 +76,10 @@ def landscape(subject: Subject, settings: LandscapeSettings) -> Landscape:
     )
     points = {}
     for name in (*corners, "naive", "merge"):
-        measured = evaluate(nets[name], data)
+        net = nets[name] if train is None or name in corners else reset_batch_norm(nets[name], train)
+        measured = evaluate(net, data)
         points[name] = (*found.place(named_tensors(nets[name])), measured.loss, measured.accuracy)
-    treatment = "statistics reset at every point" if train is not None else "statistics interpolated like weights"
+    treatment = RESET if train is not None else "statistics interpolated like weights"
     return Landscape(
         values.x,
         values.y,

@@ -10,9 +10,11 @@ from merging.analysis.evaluation import evaluate
 from merging.analysis.feature_images import direction_images, render
 from merging.analysis.picture_parts import PictureSettings
 from merging.analysis.responses import overlap, relative, respond, tuning
+from merging.batch_norm import reset_batch_norm
 from merging.errors import IncompatibleModels, InvalidRequest, UnknownLayer
 from merging.permutation import PermutationSpec, named_tensors, with_tensors
 from merging.settings import read_settings
+from merging.studies.landscape import RESET
 from merging.studies.layer import SLOTS
 from merging.studies.units import WORDS, fate, follows
 from merging.study import find_study
@@ -229,3 +231,16 @@ def test_a_third_network_is_looked_at_beside_the_merged_ones():
     third, usual = (run("landscape", subject, resolution=5, images=50) for subject in (beside, merged()))
     assert third.points["C"] == usual.points["pi(B)"] and "pi(B)" not in third.points
     np.testing.assert_array_equal(third.loss, usual.loss)
+
+
+def test_the_points_of_a_plane_are_measured_as_the_plane_is():
+    """merge is the middle of A and pi(B): with BatchNorm reset everywhere, it is worth what the plane is there."""
+    subject = merged()
+    for reset in (True, False):
+        found = run("landscape", subject, resolution=5, images=100, reset=reset)
+        net = reset_batch_norm(subject.nets["merge"], subject.images(100, "train")) if reset else subject.nets["merge"]
+        score = evaluate(net, subject.images(100))
+        assert found.points["merge"][3:] == pytest.approx((score.loss, score.accuracy))
+        assert (RESET in found.batch_norm) == reset
+        a = evaluate(subject.nets["A"], subject.images(100))
+        assert found.points["A"][3:] == pytest.approx((a.loss, a.accuracy))
