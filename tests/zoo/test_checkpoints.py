@@ -241,3 +241,15 @@ def test_a_file_with_wrong_bytes_is_read_or_refused_but_never_anything_else(good
     except MergescopeError:
         return
     assert all(torch.isfinite(tensor).all() for tensor in load_bytes(data).state.values())
+
+
+@pytest.mark.parametrize("mark", [b"\x80\x03", b"PK", b"\x1f\x8b"], ids=["pickle", "zip", "gzip"])
+def test_a_safetensors_file_is_told_by_its_header_whatever_its_first_bytes_look_like(mark):
+    """They are the header's length, which blanks at its end may make any number."""
+    state, length = build("mlp", {"widths": [8]}).state_dict(), int.from_bytes(mark, "little")
+    plain = safetensors.torch.save(state)
+    was = int.from_bytes(plain[:8], "little")
+    padded = length.to_bytes(8, "little") + plain[8 : 8 + was].ljust(length) + plain[8 + was :]
+    assert padded.startswith(mark)
+    assert load_bytes(padded).config["widths"] == [8]
+    assert disposable.convert(padded).facts["format"] == "safetensors"

@@ -32,6 +32,8 @@ def kind_of(data: bytes, size: int | None = None) -> Kind:
         raise CheckpointError(f"The file is empty. {HOW}")
     if size > MAX_FILE:
         raise CheckpointError(f"The file has {size // MEGABYTE} MB; at most {MAX_FILE // MEGABYTE} MB are read.")
+    if data[4:9] == b"\0\0\0\0{":  # first of all: a safetensors file begins with a length, which may look like a mark
+        return "safetensors"
     if data.startswith(b"PK"):
         return "torch.save"
     for start, what in _FOREIGN:
