@@ -16,6 +16,7 @@ from merging.verdict_reading import CONNECTED, PARTLY, Reading, fall_of
 
 END = 0.005  # difference in accuracy from which a path is said to end elsewhere
 EQUAL = 0.02  # difference of the parents' accuracies up to which they are called equally good
+RISE = 0.1  # nats: a path whose loss rises further is not called good without saying so
 SAME = 1e-4  # nats: a path that departs less from its ends than this is flat
 SHRUNK = 0.75  # of the parents' standard deviation: averaged units below it have lost their scale
 FEW_IMAGES = 1000
@@ -66,7 +67,7 @@ def _headline(found: Reading) -> str:
     done = _done(found, needed=aligned > CONNECTED)
     if final <= CONNECTED:
         path = "path between them" if found.corrected and aligned > CONNECTED else found.path
-        return f"{_begin(found, naive, aligned)}. {done}, the {path} stays good."
+        return f"{_begin(found, naive, aligned)}. {done}, the {path} stays good{_though(found)}."
     if final < naive - CONNECTED and final <= PARTLY:
         near = f"it comes within {numbers.points(final)} of them, but a barrier remains"
         return f"{_begin(found, naive, aligned)}. {done}, {near}."
@@ -99,9 +100,16 @@ def _headline_connected(found: Reading, final: float) -> str:
 
 def _begin(found: Reading, naive: float, aligned: float) -> str:
     """The order of the neurons is called the cause where re-ordering alone, which keeps B's function, repairs most."""
-    repaired = aligned < min(naive / 2, naive - CONNECTED) and not found.mapped
+    repaired = aligned < min(naive / 2, naive - CONNECTED) and found.straight and not found.mapped
     cause = ", because their neurons are in a different order" if repaired else ""
-    return f"{_parents(found)}, yet their average {'fails' if naive > PARTLY else 'is worse'}{cause}"
+    fails = naive > PARTLY and found.naive.middle("accuracy") < min(found.parents) - PARTLY / 2
+    return f"{_parents(found)}, yet their average {'fails' if fails else 'is worse'}{cause}"
+
+
+def _though(found: Reading) -> str:
+    """What a path that keeps its accuracy loses all the same."""
+    rise = found.final.barrier("loss", above="chord").height
+    return f" in accuracy, though its loss rises by {numbers.loss(rise)} nats" if rise > RISE else ""
 
 
 def _parents(found: Reading) -> str:
@@ -115,8 +123,10 @@ def _parents(found: Reading) -> str:
 def _done(found: Reading, needed: bool = True) -> str:
     """What was done to B and to the average, as the beginning of a sentence. needed: whether the correction was."""
     steps = ["mapped" if found.mapped else "re-ordered"] if found.moved else []
+    steps += [] if found.straight else [f"merged by {found.combined}"]
     steps += ["corrected"] if found.corrected and (needed or not found.moved) else []
-    return " and ".join(steps).capitalize() or "Combined otherwise"
+    done = _listed(steps) if steps else "left as they are"
+    return done[0].upper() + done[1:]
 
 
 def _tried(found: Reading) -> str:
@@ -151,7 +161,7 @@ def _meaning(found: Reading) -> str:
     order = f", once {' and '.join(steps)}" if steps else ""
     allowed = f"the {numbers.points(CONNECTED)} that Frankle et al. (2020) take for stable"
     where = "{} below the parents' mean half-way" if found.ends_elsewhere else "at most {} below the chord from A to B"
-    lost = f"Accuracy falls by {where.format(numbers.points(max(fall, 0.0)))}"
+    lost = f"Accuracy falls by {where.format(_beside(max(fall, 0.0), CONNECTED))}"
     if corrected and fall <= CONNECTED:
         return f"{lost}, within {allowed}: the two are connected{order}."
     if not found.straight and fall <= CONNECTED and not found.unequal and fall_of(found.naive) <= CONNECTED:
@@ -183,8 +193,10 @@ def _cautions(found: Reading) -> Iterator[str]:
         yield from _advice(found)
     if found.naive.images < FEW_IMAGES:
         p, n = found.final.middle("accuracy"), found.naive.images
-        margin = numbers.points(2 * float(np.sqrt(max(p * (1 - p), 1 / n) / n)))
-        yield f"It was measured on {n} images only: accuracies are uncertain by about {margin}."
+        margin = 2 * float(np.sqrt(max(p * (1 - p), 1 / n) / n))
+        open_ = any(abs(found.fall - threshold) < margin for threshold in (CONNECTED, PARTLY))
+        more = ", so that more images may change the conclusion" if open_ else ""
+        yield f"It was measured on {n} images only: accuracies are uncertain by about {numbers.points(margin)}{more}."
 
 
 def _advice(found: Reading) -> Iterator[str]:
@@ -226,6 +238,12 @@ def _named(found: Reading) -> list[tuple[str, LossCurve]]:
     if not found.corrected:
         return [("merge", found.final)]
     return [*named, ("merge before correction", found.aligned), ("corrected merge", found.final)]
+
+
+def _beside(value: float, threshold: float) -> str:
+    """A fall in points, with as many digits as it takes to tell it from the threshold."""
+    said = numbers.points(value)
+    return said if said != numbers.points(threshold) or value <= threshold else f"{100 * value:.2f} pp"
 
 
 def _rise(barrier: Barrier) -> str:

@@ -74,6 +74,11 @@ class Reading:
         return self.report.request.get("combine", "average") == "average"
 
     @property
+    def combined(self) -> str:
+        """The combination by its name, such as "NP Merge"."""
+        return table("combine")[self.report.request.get("combine", "average")].label
+
+    @property
     def path(self) -> str:
         """What the merge's path is called."""
         return "straight line" if self.straight else "path"

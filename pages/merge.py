@@ -14,7 +14,8 @@ from ui.run_bar import again, run_bar
 from ui.state import ledger, merge_report
 from ui.states import nothing, unfinished
 
-open_wanted()
+with in_words():
+    open_wanted()
 found = chosen()
 fill_once(request_of(found.job) if found.job else None, found.short)
 st.markdown(
@@ -30,6 +31,7 @@ def form() -> None:
         request = merge_form()
         if request is not None:
             again(request)
+            st.toast("Asked for: its progress is beside the form, at the top.", icon=":material/play_arrow:")
             st.rerun(scope="app")
 
 

@@ -15,6 +15,7 @@ from merging.figures.similarity import TITLES, diagonal_figure, heatmap
 from merging.results import MergeReport, Metric
 from merging.work.ledger_jobs import Job
 from ui.chosen import PREFIX, request_of
+from ui.guard import in_words
 from ui.progress import failure
 from ui.reproduce import command, snippet
 from ui.screens import go
@@ -94,8 +95,9 @@ def make_here(job: Job, key: str = "run here", lacking: str = "") -> None:
     if own is not None and own.state == "failed":
         failure(own)
     if st.button("Run it here", key=key, icon=":material/play_arrow:"):
-        ledger().submit(request_of(job), owner(), again=True)
-        go("merge", run=job.id[:PREFIX])
+        with in_words():
+            ledger().submit(request_of(job), owner(), again=True)
+            go("merge", run=job.id[:PREFIX])
 
 
 def _kept(job: Job, name: str) -> bool:

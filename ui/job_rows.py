@@ -163,5 +163,6 @@ def _actions(job: Job) -> None:
     if job.open and owner() in job.owners:
         cancel_button(job, f"cancel {job.id[:PREFIX]}")
     elif owner() in job.owners and st.button("Delete", key=f"delete {job.id[:PREFIX]}", icon=":material/delete:"):
-        ledger().delete(job.id, owner())
-        st.rerun(scope="app")
+        with in_words():
+            ledger().delete(job.id, owner())
+            st.rerun(scope="app")

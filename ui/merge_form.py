@@ -101,10 +101,7 @@ def merge_form() -> MergeRequest | None:
         "Run merge", type="primary", icon=":material/play_arrow:", disabled=bool(reason or missing), width="stretch"
     )
     st.caption(f"{_device()} · {_expected(a)}")
-    if not pressed:
-        return None
-    st.toast("Asked for: its progress is beside the form, at the top.", icon=":material/play_arrow:")
-    return wanted(a, b)
+    return wanted(a, b) if pressed else None
 
 
 def facts(entry: Entry) -> str:

@@ -7,6 +7,7 @@ import streamlit as st
 from merging.figures import numbers
 from merging.zoo.catalogue import Entry
 from merging.zoo.dataset_facts import FACTS
+from ui.guard import in_words
 from ui.progress import plain
 from ui.state import ledger, owner
 
@@ -60,5 +61,6 @@ def _delete(entry: Entry) -> None:
     with st.popover("Delete", icon=":material/delete:"):
         st.caption("It can then no longer be picked; finished runs of it stay.")
         if st.button("Delete this network", key=f"delete {entry.id}", type="primary"):
-            ledger().delete_model(entry.id, owner())
-            st.rerun()
+            with in_words():
+                ledger().delete_model(entry.id, owner())
+                st.rerun()

@@ -71,8 +71,12 @@ def cancel_button(job: Job, key: str) -> None:
     if owner() not in job.owners:
         st.caption("Somebody else asked for this run; only they can cancel it.")
     elif st.button("Cancel", key=key, icon=":material/cancel:"):
-        ledger().cancel(job.id, owner())
-        st.rerun(scope="app")
+        with in_words():
+            ledger().cancel(job.id, owner())
+            left = ledger().job(job.id)
+            if left is not None and left.open:
+                st.toast("You withdrew; it goes on, for somebody else asked for it too.", icon=":material/group:")
+            st.rerun(scope="app")
 
 
 def no_worker(waited: float) -> str:
@@ -98,6 +102,6 @@ def _look(job_id: str) -> None:
         st.markdown("  \n".join(stage_lines(job)))
         if job.state == "queued" and not ledger().workers():
             st.caption(no_worker(time.time() - job.created))
-        if job.attempts > 1:
-            st.caption("The worker died once on this job; this is the second attempt.")
+        if job.attempts > (job.state == "running"):
+            st.caption("The worker died on this job; it is begun anew.")
         cancel_button(job, f"cancel {job.id[:12]}")

@@ -43,14 +43,7 @@ def result(report: MergeReport, key: str = "") -> None:
 def half_way(report: MergeReport, split: str = "test") -> None:
     """The numbers that matter most, large: accuracy half-way, naively and merged, then the ends and the ceiling."""
     curves = curves_of(report, split)
-    align = report.request.get("align", "none")
-    permutes = table("align")[align].permutes
-    first = "Merge" if align == "none" else "Permuted first" if permutes else "Mapped first"
-    words = {
-        "naive": "Naive average",
-        "aligned": first,
-        "corrected": "Corrected too" if align != "none" else "Corrected",
-    }
+    words = {"naive": "Naive average", "aligned": _first(report), "corrected": "Corrected too"}
     shown = [
         (words[kind], curves[kind].middle("accuracy"), _help(report, kind, split)) for kind in KINDS if kind in curves
     ]
@@ -61,6 +54,14 @@ def half_way(report: MergeReport, split: str = "test") -> None:
     boxes = st.columns([4] * len(shown) + [3] * len(beside))
     for box, (label, value, help) in zip(boxes, [*shown, *beside], strict=True):
         box.metric(label, numbers.accuracy(value), help=help)
+
+
+def _first(report: MergeReport) -> str:
+    """What the merge without its correction is called."""
+    combine, align = (report.request.get(role, usual) for role, usual in (("combine", "average"), ("align", "none")))
+    if combine != "average" or align == "none":
+        return "Merge" if combine == "average" else table("combine")[combine].label
+    return "Permuted first" if table("align")[align].permutes else "Mapped first"
 
 
 def worth(report: MergeReport, split: str = "test") -> None:
@@ -88,11 +89,11 @@ def _help(report: MergeReport, kind: str, split: str) -> str:
 def barrier_table(report: MergeReport, metric: Metric, split: str) -> str:
     """Half-way value and both barriers of every curve, as a Markdown table."""
     write = numbers.metric(metric)
-    lines = ["| | half-way | barrier above the mean | above the chord | peak at λ |", "|---|---:|---:|---:|---:|"]
+    lines = ["| | half-way | barrier above the mean | above the chord |", "|---|---:|---:|---:|"]
     for kind, curve in curves_of(report, split).items():
         mean, chord = (curve.barrier(metric, above=above) for above in ("mean", "chord"))
-        heights = [numbers.difference(metric, barrier.height) for barrier in (mean, chord)]
-        cells = [curve_label(report, kind), write(curve.middle(metric)), *heights, f"{mean.at:.2f}"]
+        heights = [f"{numbers.difference(metric, b.height)} :gray[at λ {numbers.ratio(b.at)}]" for b in (mean, chord)]
+        cells = [curve_label(report, kind), write(curve.middle(metric)), *heights]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

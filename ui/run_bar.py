@@ -16,6 +16,7 @@ from merging.work.request import MergeRequest
 from merging.zoo.dataset_facts import FACTS
 from ui.chosen import PREFIX, look_at, other_version, remember, request_of
 from ui.downloads import downloads
+from ui.guard import in_words
 from ui.progress import plain
 from ui.screens import address, go, link
 from ui.state import ledger, owner
@@ -74,8 +75,9 @@ def _actions(job: Job, request: MergeRequest, report: MergeReport | None, here: 
         with st.popover("Downloads", icon=":material/download:"):
             downloads(job, report)
     if st.button("Run again with another seed", key="again", icon=":material/casino:"):
-        again(replace(request, seed=request.seed + 1))
-        go("merge", run=st.session_state["run"])
+        with in_words():
+            again(replace(request, seed=request.seed + 1))
+            go("merge", run=st.session_state["run"])
     if not job.example and owner() in job.owners:
         _delete(job)
 
@@ -90,11 +92,12 @@ def _delete(job: Job) -> None:
     with st.popover("Delete", icon=":material/delete:"):
         st.caption("The result is removed for everybody, unless somebody else asked for it too.")
         if st.button("Delete this run", key="delete run", type="primary"):
-            ledger().delete(job.id, owner())
-            for name in ("run", "last_done", "filled"):
-                st.session_state.pop(name, None)
-            st.query_params.clear()
-            st.rerun()
+            with in_words():
+                ledger().delete(job.id, owner())
+                for name in ("run", "last_done", "filled"):
+                    st.session_state.pop(name, None)
+                st.query_params.clear()
+                st.rerun()
 
 
 def _networks(request: MergeRequest) -> str:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from merging.work.request import MergeRequest
 from ui.chosen import Chosen, chosen, remembered, request_of
+from ui.guard import in_words
 from ui.progress import failure, watch
 from ui.run_bar import again, run_bar
 from ui.screens import link
@@ -75,8 +76,9 @@ def unfinished(found: Chosen) -> None:
     else:
         st.warning("The result of this run is no longer stored. Run it again.", icon=":material/history:")
     if st.button("Run it again", key="retry", icon=":material/replay:"):
-        again(request_of(job))
-        st.rerun()
+        with in_words():
+            again(request_of(job))
+            st.rerun()
 
 
 def _ask_again(found: Chosen) -> bool:
@@ -85,6 +87,7 @@ def _ask_again(found: Chosen) -> bool:
     if not isinstance(request, MergeRequest):
         return False
     if st.button("Run it again", key="ask again", type="primary", icon=":material/replay:"):
-        again(request)
-        st.rerun()
+        with in_words():
+            again(request)
+            st.rerun()
     return True

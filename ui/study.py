@@ -15,6 +15,7 @@ from merging.work.request import ModelRef, StudyRequest
 from merging.zoo.catalogue import Entry, compatible
 from ui.chosen import Chosen, request_of
 from ui.downloads import lacks_networks, make_here
+from ui.guard import in_words
 from ui.progress import failure, watch
 from ui.state import entries, ledger, owner
 
@@ -47,7 +48,8 @@ def studied(
         if finding is not None:
             return finding
     if job is None and at_once and not lacks_networks(found.job):
-        job = ledger().submit(request, owner())
+        with in_words():
+            job = ledger().submit(request, owner())
     if job is not None and job.open:
         watch(job)
         return None
@@ -96,8 +98,9 @@ def _offer(merge: Job, request: StudyRequest, button: str) -> None:
         if lacks_networks(merge):
             make_here(merge, f"make {request.id[:12]}")
         elif st.button(button, key=f"study {request.id[:12]}", type="primary", icon=":material/science:"):
-            ledger().submit(request, owner(), again=True)
-            st.rerun(scope="app")
+            with in_words():
+                ledger().submit(request, owner(), again=True)
+                st.rerun(scope="app")
 
 
 def _usual(key: str) -> str:

@@ -84,5 +84,6 @@ def data_sets() -> None:
 
 def _download(key: str, label: str) -> None:
     if st.button(label, key=f"download {key}", icon=":material/download:", help=f"Licence: {FACTS[key].licence}"):
-        st.session_state["download"] = ledger().submit(DownloadRequest(key), owner()).id
-        st.rerun()
+        with in_words():
+            st.session_state["download"] = ledger().submit(DownloadRequest(key), owner()).id
+            st.rerun()

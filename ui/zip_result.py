@@ -15,6 +15,7 @@ from merging.work.request import ZipRequest
 from merging.zip_report import ZipReport
 from merging.zoo.dataset_facts import FACTS
 from ui.chosen import PREFIX, from_json_of
+from ui.guard import in_words
 from ui.look import draw, unbroken
 from ui.progress import failure, plain, watch
 from ui.reproduce import zip_command, zip_snippet
@@ -49,8 +50,9 @@ def zip_result() -> None:
     else:
         st.info("This zip was cancelled, or its result is no longer stored.", icon=":material/cancel:")
     if st.button("Run it again", icon=":material/replay:"):
-        ledger().submit(request, owner())
-        st.rerun()
+        with in_words():
+            ledger().submit(request, owner())
+            st.rerun()
 
 
 def _job() -> Job | None:

@@ -25,10 +25,11 @@ def curves_of(report: MergeReport, split: str) -> dict[str, LossCurve]:
 
 
 def curve_label(report: MergeReport, kind: str) -> str:
-    """What a curve is called; nothing is called aligned where no alignment was asked for."""
-    if kind == "naive" or report.request.get("align", "none") != "none":
+    """What a curve is called; "aligned" only where nothing but an alignment tells it from the naive average."""
+    plain = report.request.get("combine", "average") == "average"
+    if kind == "naive" or (plain and report.request.get("align", "none") != "none"):
         return STYLES[kind].label
-    return "merge" if kind == "aligned" else "corrected"
+    return "merge" if kind == "aligned" else "merge, corrected"
 
 
 def curve_figure(report: MergeReport, metric: Metric = "loss", split: str = "test", above: Above = "mean") -> go.Figure:

@@ -28,7 +28,7 @@ from merging.zoo.datasets import available
 if TYPE_CHECKING:
     from merging.zoo.catalogue import Entry
 
-SHORTEST_PREFIX = 8
+SHORTEST_PREFIX = 6
 OWNER = 80  # characters
 SILENT = 30.0  # seconds after which a worker is no longer shown
 
@@ -77,7 +77,7 @@ class Ledger:
         return self._known(request.id)
 
     def job(self, id_or_prefix: str) -> Job | None:
-        """The job of that id, or whose id alone begins with those 8 or more digits; None where there is none."""
+        """The job of that id, or whose id alone begins with those 6 or more digits; None where there is none."""
         prefix, found = _prefix(id_or_prefix), self._found(id_or_prefix)
         own = found[0] if len(found) == 1 else None
         if own is not None and own.state in (*OPEN, "done"):
@@ -225,7 +225,8 @@ class Ledger:
         )
         number = db.execute(counted, (*OPEN, owner, request.id)).fetchone()[0]
         if number >= self.limits.open_jobs:
-            raise InvalidRequest(f"You have {number} open jobs, the most one may have. Wait for one, or cancel one.")
+            jobs = f"{number} open job{'s' * (number > 1)}"
+            raise InvalidRequest(f"You have {jobs}, the most one may have. Wait for one to end, or cancel one.")
         if isinstance(request, TrainRequest):
             ledger_models.check_room(self, db, owner, 0)  # before hours of training, not after
 

@@ -60,7 +60,9 @@ def delete(ledger: Ledger, id: str, owner: str) -> None:
         needed = "SELECT title FROM jobs WHERE state IN ('queued', 'running') AND instr(request, ?)"
         job = db.execute(needed, (row["sha256"],)).fetchone()
         if job is not None:
-            raise InvalidRequest(f"An open job needs this model: {job['title']}. Wait for it or cancel it first.")
+            raise InvalidRequest(
+                f"An open job needs this model: {job['title']}. Wait until it has ended, or cancel it if it is yours."
+            )
         db.execute("DELETE FROM models WHERE id = ?", (id,))
         files.give_up([row["sha256"]])
 

@@ -79,11 +79,10 @@ def test_a_downloaded_page_needs_no_network_and_shows_titles_as_text():
 
 
 @pytest.mark.parametrize(
-    ("align", "names"),
-    [("none", ["naive average", "merge", "corrected"]), ("cca", ["naive average", "aligned", "aligned + corrected"])],
+    ("align", "combine", "plain"), [("none", "average", False), ("cca", "ties", False), ("cca", "average", True)]
 )
-def test_nothing_is_called_aligned_where_no_alignment_was_asked_for(align, names):
-    made = report({"align": align, "combine": "ties"}, corrected=True)
+def test_only_what_was_aligned_and_nothing_else_is_called_aligned(align, combine, plain):
+    made = report({"align": align, "combine": combine}, corrected=True)
     drawn = [trace(curve_figure(made), kind).name for kind in ("naive", "aligned", "corrected")]
-    assert drawn == names
-    assert ("; aligned:" in describe_curves(made, "loss", "test")) == (align != "none")
+    assert drawn == ["naive average", *(["aligned", "aligned + corrected"] if plain else ["merge", "merge, corrected"])]
+    assert ("; aligned:" in describe_curves(made, "loss", "test")) == plain

@@ -26,7 +26,7 @@ def test_a_job_from_question_to_answer(ledger):
     desk.tell(claim, "loading", 0.0, "reading")
     desk.tell(claim, "matching", 0.4, "sweep 1")
     desk.tell(claim, "matching", 0.3, "sweep 2")
-    job = ledger.job(job.id[:8])
+    job = ledger.job(job.id[:6])
     assert (job.state, job.stage, job.fraction, job.message) == ("running", "matching", 0.4, "sweep 2")
     assert [(stage, message) for stage, message, _ in job.stages] == [("loading", "reading"), ("matching", "sweep 2")]
     assert job.eta is not None
@@ -41,9 +41,9 @@ def test_a_job_from_question_to_answer(ledger):
 
 def test_a_job_is_found_by_eight_digits_that_tell_which(ledger):
     job = ledger.submit(merge_request(), "ann")
-    assert ledger.job(job.id[:8]).id == job.id
+    assert ledger.job(job.id[:6]).id == job.id
     assert ledger.job(f" {job.id.upper()} ").id == job.id
-    for wrong in (job.id[:7], "", "zzzzzzzz", "%%%%%%%%", "0" * 64, job.id + "0"):
+    for wrong in (job.id[:5], "", "zzzzzzzz", "%%%%%%%%", "0" * 64, job.id + "0"):
         assert ledger.job(wrong) is None
 
 
