@@ -180,7 +180,7 @@ class MergeReport:
 
 @dataclass(frozen=True)
 class TrainReport:
-    """A finished training on the worker. history: one dict an epoch (epoch, train_loss)."""
+    """A finished training on the worker. history: one dict an epoch (epoch, train_loss); images: it trained on."""
 
     name: str
     checkpoint: str  # sha256 of the safetensors file
@@ -189,6 +189,7 @@ class TrainReport:
     history: tuple[dict[str, float], ...]
     seconds: float
     machine: dict[str, str] = field(default_factory=dict)
+    images: int = 0
     format: int = FORMAT
 
 

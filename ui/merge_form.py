@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from statistics import median
-
 import streamlit as st
 
 from merging.figures import numbers
 from merging.methods import ROLES, find, table
 from merging.work.images import fingerprint
-from merging.work.ledger_jobs import Job
 from merging.work.request import MergeRequest, ModelRef
 from merging.work.request_checks import BOUNDS
 from merging.zoo.catalogue import Entry, Preset, compatible, presets
@@ -100,7 +97,7 @@ def merge_form() -> MergeRequest | None:
     pressed = st.button(
         "Run merge", type="primary", icon=":material/play_arrow:", disabled=bool(reason or missing), width="stretch"
     )
-    st.caption(f"{_device()} · {_expected(a)}")
+    st.caption(_device() if reason or missing else f"{_device()} · {_expected(a, b)}")
     return wanted(a, b) if pressed else None
 
 
@@ -151,24 +148,7 @@ def _device() -> str:
     return f"Runs on {', '.join(devices)}" if devices else "The worker is starting"
 
 
-def _expected(a: Entry) -> str:
-    """How long such a merge takes: by those of this network here, else in the examples, else of its architecture."""
-    jobs = (ledger().jobs(states=("done",), kind="merge", limit=50), ledger().examples())
-    merges = [[job for job in some if job.kind == "merge" and job.finished and job.started] for some in jobs]
-    config = {"architecture": a.architecture, "config": dict(a.config)}
-    alike = [[job for job in some if config.items() <= job.request["models"][0].items()] for some in merges]
-    kin = [[job for job in some if job.request["models"][0]["architecture"] == a.architecture] for some in merges]
-    found = next((some for some in (*alike, *kin) if some), [])
-    if not found:
-        return "no run yet tells how long it takes"
-    return numbers.about(median(forecast(job) for job in found))
-
-
-def forecast(job: Job) -> float:
-    """Seconds that a merge like this one takes with the form's points and images: its curves grow with both."""
-    asked, state = job.request, st.session_state
-    measured = int(state[KEYS["points"]]) * int(state[KEYS["images"]]) * (2 + (state["correct"] != "none"))
-    before = asked["points"] * asked["images"] * (2 + (asked["correct"] != "none"))
-    curve = sum(spent for stage, _, spent in job.stages if stage == "curve")
-    whole = (job.finished or 0.0) - (job.started or 0.0)
-    return whole + curve * (measured / before - 1)
+def _expected(a: Entry, b: Entry) -> str:
+    """How long the merge takes that the form asks for, by finished ones like it."""
+    spent = sum(ledger().expected(wanted(a, b)).values())
+    return numbers.about(spent) if spent else "no run yet tells how long it takes"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import median
 from typing import Any
 
 import streamlit as st
@@ -94,7 +93,7 @@ def known(found: Chosen, key: str, settings: dict[str, Any] | None = None) -> An
 
 def _offer(merge: Job, request: StudyRequest, button: str) -> None:
     with st.container(border=True, key=f"ask {request.id[:12]}"):
-        st.markdown(f"{find_study(request.study).summary} :gray[{_usual(request.study)}]")
+        st.markdown(f"{find_study(request.study).summary} :gray[{_usual(request)}]")
         if lacks_networks(merge):
             make_here(merge, f"make {request.id[:12]}")
         elif st.button(button, key=f"study {request.id[:12]}", type="primary", icon=":material/science:"):
@@ -103,18 +102,10 @@ def _offer(merge: Job, request: StudyRequest, button: str) -> None:
                 st.rerun(scope="app")
 
 
-def _usual(key: str) -> str:
-    """How long such a study took last: here, or when the examples were made."""
-    here, there = ledger().jobs(states=("done",), kind="study", limit=50), ledger().examples()
-    for jobs in (here, there):
-        spent = [
-            job.finished - job.started
-            for job in jobs
-            if job.kind == "study" and job.request["study"] == key and job.finished and job.started
-        ]
-        if spent:
-            return f"Takes {numbers.about(median(spent))}."
-    return ""
+def _usual(request: StudyRequest) -> str:
+    """How long such a study takes, by finished ones like it."""
+    spent = sum(ledger().expected(request).values())
+    return f"Takes {numbers.about(spent)}." if spent else ""
 
 
 def _finding(job: Job) -> Any | None:

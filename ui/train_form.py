@@ -10,7 +10,7 @@ from merging.work.request import DownloadRequest, TrainRequest
 from merging.work.request_checks import BOUNDS
 from merging.zoo.catalogue import Entry, shipped
 from merging.zoo.dataset_facts import FACTS
-from merging.zoo.datasets import available
+from merging.zoo.datasets import available, training_images
 from ui.guard import in_words
 from ui.progress import failure, plain, watch
 from ui.state import ledger, owner
@@ -40,9 +40,13 @@ def train_form() -> None:
     seed = left.number_input("Seed", *BOUNDS["seed"], value=2, step=1, key="train seed", help=meaning("seed"))
     usual = chosen.epochs or 5
     epochs = right.number_input("Epochs", *BOUNDS["epochs"], value=usual, step=1, key=f"train epochs {chosen.id}")
-    if st.button("Train", type="primary", icon=":material/play_arrow:"):
-        with in_words():
-            job = ledger().submit(train_request(chosen, int(seed), int(epochs)), owner())
+    with in_words():
+        request = train_request(chosen, int(seed), int(epochs))
+        spent = sum(ledger().expected(request).values())
+        told = numbers.about(spent) if spent else "no training of it yet tells how long it takes"
+        st.caption(f"On {numbers.count(training_images(chosen.dataset))} training images; {told}.")
+        if st.button("Train", type="primary", icon=":material/play_arrow:"):
+            job = ledger().submit(request, owner())
             st.session_state["training"] = job.id
     follow("training")
 
@@ -75,7 +79,8 @@ def data_sets() -> None:
         with left:
             mark = ":green[:material/check_circle:]" if place else ":gray[:material/cloud_download:]"
             where = PLACES[place] if place else "not on this machine"
-            st.markdown(f"{mark} **{facts.label}**  \n:gray[{where}, {numbers.count(facts.train)} training images]")
+            count = numbers.count(training_images(key) or facts.train)
+            st.markdown(f"{mark} **{facts.label}**  \n:gray[{where}, {count} training images]")
         with right:
             if place != "downloaded" and place != "folder":
                 _download(key, "Download all" if place else "Download")

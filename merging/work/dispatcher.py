@@ -14,13 +14,14 @@ import psutil
 from merging.errors import MergescopeError
 from merging.work.downloading import Download
 from merging.work.engine import Engine
+from merging.work.forecast import shares
 from merging.work.ledger import Ledger
 from merging.work.ledger_desk import Claim, Desk
 from merging.work.ledger_jobs import Worker
 from merging.work.outcome import Outcome, unexpected
 from merging.work.payload import gather
 from merging.work.request import DownloadRequest
-from merging.work.stages import overall
+from merging.work.stages import STAGES, overall
 from merging.work.trained import trained_entry
 from merging.work.worker import Place
 
@@ -33,12 +34,14 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Running:
-    """A job on its way. work: a Ray reference, or a Download. place: where it runs, once it has told."""
+    """A job on its way. work: a Ray reference, or a Download. place: where it runs, once it has told.  shares: of the
+    whole, by stage."""
 
     claim: Claim
     work: Any
     place: Place | None = None
     seat: int = 0
+    shares: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass
@@ -107,7 +110,8 @@ class Dispatcher:
             return
         taken = {job.seat for job in self.running.values()}
         seat = next(number for number in range(len(taken) + 1) if number not in taken)
-        self.running[claim.id] = Running(claim, work, seat=seat)
+        expected = shares(self.ledger.expected(claim.request), STAGES[claim.request.kind])
+        self.running[claim.id] = Running(claim, work, seat=seat, shares=expected)
         self.beaten = 0.0
 
     def _pass_on_mails(self) -> None:
@@ -115,7 +119,7 @@ class Dispatcher:
             job = self.running.get(mail.key[0])
             if job is not None and job.claim.run == mail.key[1]:
                 job.place = mail.place
-                share = overall(job.claim.request.kind, mail.stage, mail.fraction)
+                share = overall(job.shares, mail.stage, mail.fraction)
                 self.desk.tell(job.claim, mail.stage, share, mail.message, mail.place.node)
 
     def _stop_unwanted(self) -> None:

@@ -6,6 +6,7 @@ and the command line ask here; a dispatcher writes through `ledger_desk.Desk`. N
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import time
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from merging import results
 from merging.errors import InvalidRequest, MergescopeError
 from merging.work import ledger_models
-from merging.work.ledger_jobs import OPEN, Job, Worker, read_jobs
+from merging.work.forecast import forecast
+from merging.work.ledger_jobs import OPEN, Job, Worker, read_jobs, read_past
 from merging.work.ledger_room import filing
 from merging.work.ledger_schema import connect, prepare, snapshot, transaction
 from merging.work.limits import Limits, from_environment
@@ -108,11 +110,19 @@ class Ledger:
                 where, values = [*where, f"{column} IN ({', '.join('?' * len(allowed))})"], [*values, *allowed]
         chosen = f"SELECT * FROM jobs WHERE {' AND '.join(where)} ORDER BY created DESC, id LIMIT ?"
         with connect(self.file) as db, snapshot(db):
-            return read_jobs(db, db.execute(chosen, (*values, limit)).fetchall())
+            return read_jobs(db, db.execute(chosen, (*values, limit)).fetchall(), self.shipped.past)
 
     def examples(self) -> tuple[Job, ...]:
         """The finished runs that come with the program."""
         return self.shipped.jobs()
+
+    def expected(self, request: Request) -> dict[str, float]:
+        """Stage -> seconds that this request will likely take, by finished jobs of this machine, else by the examples;
+        {} where none is like it."""
+        asked = json.loads(request.to_json())
+        with connect(self.file) as db:
+            past = read_past(db, [request.kind])
+        return forecast(asked, past) or forecast(asked, self.shipped.past)
 
     def cancel(self, id: str, owner: str) -> None:
         """Take back one's wish for an open job; it stops at once when nobody else asked for it. Finished ones stay.
@@ -202,7 +212,7 @@ class Ledger:
             return ()
         with connect(self.file) as db, snapshot(db):
             rows = db.execute("SELECT * FROM jobs WHERE id >= ? AND id < ? LIMIT 2", (prefix, prefix + "g")).fetchall()
-            return read_jobs(db, rows)
+            return read_jobs(db, rows, self.shipped.past)
 
     def _known(self, id: str) -> Job:
         job = self.job(id)

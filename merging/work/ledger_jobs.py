@@ -8,16 +8,15 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any
+
+from merging.work.forecast import KEPT, Past, forecast
 
 OPEN = ("queued", "running")
 STATES = (*OPEN, "done", "failed", "cancelled")
 COPIED = ("id", "kind", "title", "state", "owner", "created", "started", "finished")
 TOLD = ("stage", "fraction", "message", "attempts", "worker")
-HISTORY = 20  # finished jobs of a sort that tell how long the next one takes
-SORT = "kind || COALESCE(json_extract(request, '$.study'), '')"  # jobs of a sort take alike: each study is its own
-TELLING = 0.1  # from this share of the work on, a job's own progress tells where there is no history
+TELLING = 0.1  # from this share of the work on, a job's own progress tells where there is no forecast
 
 FAIR = """
     (SELECT COUNT(*) FROM jobs AS r WHERE r.state = 'running' AND r.owner = jobs.owner),
@@ -101,12 +100,16 @@ def fair_order(
 def time_left(fraction: float, elapsed: float, usual: float | None) -> float | None:
     """Seconds until a running job is done; None where nothing tells.
 
-    What is left by how long such jobs take, (1 - fraction) usual, and by the job's own pace, (1 - fraction) elapsed /
-    fraction, the second with the weight fraction²: stages differ in pace, and so a young job's own would jump about.
+    What is left by a forecast of `usual` seconds in all, and by the job's own pace, (1 - fraction) elapsed / fraction.
+    The pace counts the more the further the job is, and the nearer to the forecast's end, which it may prove wrong.
     """
-    if usual is not None:
-        return (1 - fraction) * (fraction * elapsed + (1 - fraction**2) * usual)
-    return elapsed * (1 - fraction) / fraction if fraction >= TELLING else None
+    pace = elapsed * (1 - fraction) / fraction if fraction > 0 else None
+    if usual is None:
+        return pace if fraction >= TELLING else None
+    if pace is None:
+        return max(usual - elapsed, 0.0)
+    weight = max(fraction, min(elapsed / usual, 1.0)) ** 4 if usual > 0 else 1.0
+    return (1 - weight) * max(usual - elapsed, 0.0) + weight * pace
 
 
 def queue(db: sqlite3.Connection) -> list[str]:
@@ -116,16 +119,29 @@ def queue(db: sqlite3.Connection) -> list[str]:
     return fair_order(queued, running, dict(map(tuple, db.execute("SELECT owner, at FROM served"))))
 
 
-def usual_seconds(db: sqlite3.Connection, sort: str) -> float | None:
-    """Median seconds of the last finished jobs of a sort (see SORT), None where there are none."""
-    last = f"SELECT finished - started FROM jobs WHERE state = 'done' AND {SORT} = ? ORDER BY finished DESC LIMIT ?"
-    seconds = [row[0] for row in db.execute(last, (sort, HISTORY))]
-    return median(seconds) if seconds else None
+def read_past(db: sqlite3.Connection, kinds: Iterable[str]) -> list[Past]:
+    """The last finished jobs of these kinds, which tell how long others take."""
+    last = (
+        "SELECT id, request, finished - started AS seconds FROM jobs WHERE state = 'done' AND kind = ?"
+        " ORDER BY finished DESC LIMIT ?"
+    )
+    rows = [row for kind in sorted(set(kinds)) for row in db.execute(last, (kind, KEPT))]
+    spent = f"SELECT job, stage, seconds FROM stages WHERE job IN ({', '.join('?' * len(rows))})"
+    stages: dict[str, dict[str, float]] = {row["id"]: {} for row in rows}
+    for job, stage, seconds in db.execute(spent, [row["id"] for row in rows]):
+        stages[job][stage] = seconds or 0.0
+    return [
+        Past(json.loads(row["request"]), {**found, "": max((row["seconds"] or 0.0) - sum(found.values()), 0.0)})
+        for row, found in ((row, stages[row["id"]]) for row in rows)
+    ]
 
 
-def read_jobs(db: sqlite3.Connection, rows: Sequence[sqlite3.Row]) -> tuple[Job, ...]:
-    """The rows of table jobs as values, with position and time left as of now. Rows and queue of one snapshot."""
-    outlook = _outlook(db) if any(row["state"] in OPEN for row in rows) else _Outlook()
+def read_jobs(db: sqlite3.Connection, rows: Sequence[sqlite3.Row], examples: Sequence[Past] = ()) -> tuple[Job, ...]:
+    """The rows of table jobs as values, with position and time left as of now. Rows and queue of one snapshot.
+
+    examples: finished jobs of another machine, which tell how long others take where none of this one does.
+    """
+    outlook = _outlook(db, examples) if any(row["state"] in OPEN for row in rows) else _Outlook()
     return tuple(_job(db, row, outlook) for row in rows)
 
 
@@ -137,20 +153,21 @@ class _Outlook:
     seconds: Mapping[str, float | None] = field(default_factory=dict)
 
 
-def _outlook(db: sqlite3.Connection) -> _Outlook:
+def _outlook(db: sqlite3.Connection, examples: Sequence[Past]) -> _Outlook:
     now, order = time.time(), queue(db)
-    sorts = {
-        row["id"]: row["sort"] for row in db.execute(f"SELECT id, {SORT} AS sort FROM jobs WHERE state = 'queued'")
-    }
-    asked = f"SELECT id, {SORT} AS sort, fraction, started FROM jobs WHERE state = 'running'"
-    running = db.execute(asked).fetchall()
-    usual = {sort: usual_seconds(db, sort) for sort in {*sorts.values(), *(row["sort"] for row in running)}}
-    seconds = {row["id"]: time_left(row["fraction"], now - row["started"], usual[row["sort"]]) for row in running}
+    asked = "SELECT id, kind, request, fraction, started, state FROM jobs WHERE state IN ('queued', 'running')"
+    rows = {row["id"]: row for row in db.execute(asked)}
+    past = read_past(db, (row["kind"] for row in rows.values()))
+    wishes = {id: json.loads(row["request"]) for id, row in rows.items()}
+    expected = {id: forecast(wish, past) or forecast(wish, examples) for id, wish in wishes.items()}
+    usual = {id: sum(stages.values()) or None for id, stages in expected.items()}
+    running = [row for row in rows.values() if row["state"] == "running"]
+    seconds = {row["id"]: time_left(row["fraction"], now - row["started"], usual[row["id"]]) for row in running}
     before, unknown = sum(left or 0.0 for left in seconds.values()), 0
     slots = max(1, len(running))
     for id in order:
-        own = usual[sorts[id]]
-        # Jobs ahead of a sort that never finished count as long as the one that waits for them.
+        own = usual[id]
+        # Jobs ahead that nothing tells of count as long as the one that waits for them.
         seconds[id] = None if own is None else (before + unknown * own) / slots + own
         before, unknown = before + (own or 0.0), unknown + (not own)
     return _Outlook({id: number for number, id in enumerate(order, 1)}, seconds)

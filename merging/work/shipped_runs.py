@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from merging.errors import MergescopeError
+from merging.work.forecast import Past
 from merging.work.ledger_jobs import Job
 
 RUNS = Path(__file__).resolve().parents[2] / "assets" / "runs"
@@ -36,6 +37,11 @@ class ShippedRuns:
     def jobs(self) -> tuple[Job, ...]:
         """All of them, as finished jobs that nobody owns."""
         return tuple(_job(id, entry) for id, entry in self.entries.items())
+
+    @cached_property
+    def past(self) -> tuple[Past, ...]:
+        """What all of them tell of how long others take."""
+        return tuple(Past(job.request, {stage: spent for stage, _, spent in job.stages}) for job in self.jobs())
 
     def job(self, prefix: str) -> Job | None:
         """The run whose id begins so, None where there is none or more than one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 STAGES: dict[str, tuple[tuple[str, float], ...]] = {
     "merge": (
         ("loading", 0.02),
@@ -21,13 +23,13 @@ STAGES: dict[str, tuple[tuple[str, float], ...]] = {
 }
 
 
-def overall(kind: str, stage: str, fraction: float | None) -> float:
+def overall(stages: Sequence[tuple[str, float]], stage: str, fraction: float | None) -> float:
     """The share of the whole job (0..1) that is done `fraction` (0..1, None for its start) into a stage.
 
-    0 for a stage that the kind does not name: the ledger never lets a job fall back.
+    stages: (name, share of the whole). 0 for a stage that is not among them: the ledger never lets a job fall back.
     """
     done = 0.0
-    for name, share in STAGES[kind]:
+    for name, share in stages:
         if name == stage:
             return done + share * min(max(fraction or 0.0, 0.0), 1.0)
         done += share

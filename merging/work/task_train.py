@@ -46,5 +46,6 @@ def train_task(request: TrainRequest, payload: Payload, report: Report) -> dict[
         history=tuple(trained.history),
         seconds=time.perf_counter() - began,
         machine=machine(payload.device),
+        images=len(payload.images["train"]),
     )
     return {"report": results.save(made), "checkpoint.safetensors": data}

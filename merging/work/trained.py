@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from merging import results
 from merging.errors import MergescopeError
 from merging.work.ledger_desk import Claim
+from merging.work.request import TrainRequest
 from merging.zoo.architectures.names import describe
 from merging.zoo.catalogue import Entry
 from merging.zoo.story import read_story
@@ -35,6 +36,18 @@ def trained_entry(claim: Claim, artifacts: Mapping[str, bytes]) -> Entry:
         parameters=sum(math.prod(t["shape"]) for name, t in header.items() if not name.endswith(STATISTICS)),
         bytes=len(data),
         source="trained",
+        command=_command(claim.request) if isinstance(claim.request, TrainRequest) else "",
+        notes=f"Trained on {report.images:,} images." if report.images else "",
         owner=claim.owner,
         created=time.time(),
     )
+
+
+def _command(request: TrainRequest) -> str:
+    """The line for a shell that trains the same."""
+    config = [
+        f"--config {name}={','.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in request.config.items()
+    ]
+    words = ["python -m merging train", f"--architecture {request.architecture}", *config, f"--data {request.dataset}"]
+    return " ".join([*words, f"--epochs {request.epochs}", f"--seed {request.seed}"])

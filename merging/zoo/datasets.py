@@ -17,11 +17,12 @@ from merging.errors import DataUnavailable, InvalidSetting
 from merging.zoo.dataset_facts import FACTS, DatasetFacts
 from merging.zoo.readers import find, read_cifar, read_idx
 
-__all__ = ["FACTS", "DatasetFacts", "ImageSet", "available", "download", "load"]
+__all__ = ["FACTS", "DatasetFacts", "ImageSet", "available", "download", "load", "training_images"]
 
 Split = Literal["train", "test"]
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "data"
 _SHIPPED = {"fashion-mnist": ASSETS / "fashion-mnist"}
+SHIPPED_TRAIN = {"fashion-mnist": 10_000}
 _TORCHVISION = {"fashion-mnist": "FashionMNIST", "mnist": "MNIST", "cifar-10": "CIFAR10", "cifar-100": "CIFAR100"}
 
 
@@ -62,6 +63,12 @@ def available(name: str) -> str | None:
     """
     facts(name)
     return next((place for place, folder in _places(name) if _has_files(name, folder)), None)
+
+
+def training_images(name: str) -> int:
+    """How many training images are on this machine: all, those of the shipped part, or none."""
+    place = available(name)
+    return 0 if place is None else SHIPPED_TRAIN[name] if place == "shipped" else facts(name).train
 
 
 def load(name: str, split: Split, limit: int | None = None) -> ImageSet:

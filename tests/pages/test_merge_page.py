@@ -19,7 +19,7 @@ def test_a_finished_run_shows_its_numbers(ledger, open_page):
     app = open_page(run=run[:12])
     assert {metric.label: metric.value for metric in app.metric}["Naive average"] == "39.4 %"
     table = next(m.value for m in app.markdown if "barrier above the mean" in m.value)
-    assert "| naive average | 1.70 | 1.40 | 1.40 | 0.50 |" in table
+    assert "| naive average | 1.70 | 1.40 :gray[at λ .50] | 1.40 :gray[at λ .50] |" in table
     assert not app.error
 
 
@@ -28,7 +28,7 @@ def test_the_address_names_the_run_and_what_one_looks_at(ledger, open_page):
     app = open_page(run=run[:12], metric="Accuracy")
     assert f"?run={run[:12]}&metric=Accuracy" in texts(app, "code")
     table = next(m.value for m in app.markdown if "barrier above the mean" in m.value)
-    assert "| naive average | 39.4 % | 50.0 pp |" in table
+    assert "| naive average | 39.4 % | 50.0 pp :gray[at λ .50] |" in table
 
 
 def test_without_an_example_the_page_says_the_next_step(ledger, open_page, monkeypatch):

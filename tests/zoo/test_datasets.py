@@ -35,6 +35,8 @@ def cifar_batch(path, images, labels, key="labels"):
 
 def test_the_shipped_part_is_read_without_a_network(nowhere):
     assert datasets.available("fashion-mnist") == "shipped"
+    assert datasets.training_images("fashion-mnist") == len(datasets.load("fashion-mnist", "train"))
+    assert datasets.training_images("cifar-10") == 0
     train, test = datasets.load("fashion-mnist", "train"), datasets.load("fashion-mnist", "test")
     assert train.images.shape == (10_000, 1, 28, 28)
     assert not train.complete

@@ -1,0 +1,75 @@
+"""How long a job will take, told from finished ones like it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from merging.work.forecast import Past, forecast, shares
+from merging.work.request import ModelRef, ZipRequest
+from merging.work.stages import STAGES, overall
+from merging.zoo import catalogue
+from tests.work.making import long_request, merge_request, pictures_request
+
+SPENT = {"loading": 1.0, "matching": 4.0, "combining": 10.0, "curve": 20.0, "similarity": 5.0}
+
+
+def values(request):
+    return json.loads(request.to_json())
+
+
+def past(request, **stages):
+    return Past(values(request), stages or SPENT)
+
+
+def test_a_curve_takes_longer_by_points_images_and_paths_and_nothing_else_does():
+    found = forecast(values(merge_request(9, images=400, points=9)), [past(merge_request(0, images=100, points=3))])
+    assert found == {**SPENT, "curve": 20.0 * 4 * 3}
+    asked = merge_request(align="none", correct="repair")
+    assert forecast(values(asked), [past(asked)]) == SPENT
+    assert forecast(values(asked), [past(merge_request(align="none"))])["curve"] == pytest.approx(20.0 * 3 / 2)
+
+
+def test_another_method_tells_nothing_of_what_methods_do():
+    slow = past(merge_request(combine="non-uniform"))
+    assert forecast(values(merge_request()), [slow]) == {**SPENT, "matching": 0.0, "combining": 0.0}
+    own = past(merge_request(5), loading=1.0, matching=2.0, curve=3.0)
+    assert forecast(values(merge_request()), [slow, own]) == {"loading": 1.0, "matching": 2.0, "curve": 3.0}
+
+
+def test_other_networks_tell_nothing():
+    cnns = tuple(ModelRef.of(catalogue.find(f"fashion-cnn-s{seed}")) for seed in (0, 1))
+    assert forecast(values(merge_request()), [past(merge_request(models=cnns))]) == {}
+    assert forecast(values(merge_request()), [past(merge_request(models=merge_request().models * 2))]) == {}
+
+
+def test_trainings_go_by_epochs_and_pictures_by_units_and_steps():
+    asked = long_request()
+    shorter = past(replace(asked, epochs=10, seed=4), loading=1.0, training=30.0)
+    assert forecast(values(asked), [shorter]) == {"loading": 1.0, "training": 150.0}
+    drawn = past(pictures_request(0, 1, steps=32), rendering=8.0)
+    assert forecast(values(pictures_request(0, 1, 2, 3, steps=16)), [drawn]) == {"rendering": 8.0}
+
+
+def test_zips_go_by_their_networks():
+    heads = tuple(ModelRef.of(catalogue.find(f"fashion-head-{side}")) for side in ("low", "high"))
+    asked = ZipRequest(heads, "fashion-mnist", "a" * 64)
+    assert forecast(values(asked), [past(replace(asked, seed=3), heads=2.0)]) == {"heads": 2.0}
+    small = tuple(ModelRef.of(catalogue.find(f"fashion-small-s{seed}")) for seed in (0, 1))
+    assert forecast(values(asked), [past(replace(asked, models=small), heads=2.0)]) == {}
+
+
+def test_the_median_of_the_likest_tells():
+    jobs = [past(merge_request(seed), curve=float(spent)) for seed, spent in enumerate((1, 2, 90))]
+    assert forecast(values(merge_request(7)), jobs) == {"curve": 2.0}
+
+
+def test_the_bar_moves_as_the_stages_took():
+    by_history = shares({"loading": 1.0, "curve": 3.0}, STAGES["merge"])
+    assert overall(by_history, "curve", 0.5) == pytest.approx(0.25 + 0.75 / 2)
+    assert overall(by_history, "matching", 0.0) == pytest.approx(0.25)
+    assert overall(by_history, "saving", 1.0) == pytest.approx(1.0)
+    assert shares({}, STAGES["merge"]) == STAGES["merge"]
+    assert sum(share for _, share in STAGES["zip"]) == pytest.approx(1.0)
