@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from benchmarks.nets import PAIRS, images, pair
+from benchmarks.nets import PAIRS, drawn, images, pair
 from benchmarks.timing import interleave, ratios, spread, table, write
 from merging.analysis import hsic
 from merging.analysis.cka import compare
@@ -71,9 +71,9 @@ def main() -> None:
     chosen = options.parse_args()
     rows = []
     for treatment, count in CASES:
-        data = images(count, "train").sized(BATCH)  # what a pass costs depends on it, so both sides have the same
-        for label, name in PAIRS.items():
-            models = pair(name)
+        for label, name in {**PAIRS, "ResNet-20": ""}.items():
+            models, data = (pair(name), images(count, "train")) if name else drawn("resnet20", count)
+            data = data.sized(BATCH)  # what a pass costs depends on it, so both sides have the same
             layers, flat = export(models[0], data.example()).layers, treatment == "flattened"
             widths = [layer.units * (prod(layer.positions) if flat else 1) for layer in layers]
             least = products(widths, count, flat or hsic.prefers_grams(count, widths))

@@ -7,6 +7,7 @@ from torch import nn
 
 from merging.data import Batches, as_batches
 from merging.zoo import datasets
+from merging.zoo.architectures import build
 from merging.zoo.catalogue import FOLDER
 from merging.zoo.checkpoints import load_checkpoint
 
@@ -17,6 +18,15 @@ def pair(name: str) -> tuple[nn.Module, nn.Module]:
     """Both seeds of a shipped net, such as "fashion-cnn", in eval mode."""
     first, second = (load_checkpoint(FOLDER / f"{name}-s{seed}.safetensors").build() for seed in (0, 1))
     return first, second
+
+
+def drawn(architecture: str, count: int) -> tuple[tuple[nn.Module, nn.Module], Batches]:
+    """Two untrained nets of a built-in architecture, and as many colour images (32×32) of noise: what a pass costs does
+    not depend on what they know."""
+    torch.set_num_threads(1)
+    first, second = (build(architecture, {}, seed=seed) for seed in (0, 1))
+    noise = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    return (first, second), as_batches((noise, torch.zeros(count, dtype=torch.int64)))
 
 
 def images(count: int, split: str = "test", dataset: str = "fashion-mnist") -> Batches:
