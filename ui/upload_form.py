@@ -9,6 +9,7 @@ from pathlib import PurePath
 import streamlit as st
 
 from merging.errors import InvalidRequest
+from merging.work.request_checks import check_fit
 from merging.zoo.architectures.names import NONLINEARITIES, nonlinearity
 from merging.zoo.catalogue import Entry, uploaded
 from merging.zoo.dataset_facts import FACTS
@@ -16,10 +17,15 @@ from merging.zoo.disposable import convert
 from ui.guard import in_words
 from ui.state import ledger, owner
 
-LARGEST = 64  # MB
+LARGEST = 120  # MB: ResNet-50 has 102
+ENDINGS = ["safetensors", "pt", "pth", "th", "ckpt", "bin"]  # what a file is, its first bytes say
 SAYS = "file"  # the menus' first entry: what the file says of itself
 OTHER = "other"  # none of the known data sets
 HELP = "One number a channel of images in 0..1, as they were normalised for the training; 0 and 1 for none."
+UNKNOWN = (
+    "It is not known which images this network was trained on, so its merges have no curves and no similarity. Add it "
+    "again with its data set to have them."
+)
 UNSAID = (
     "A plain state dict does not say what stands between its layers. For MLPs, plain CNNs and VGGs choose it; residual "
     "nets here have ReLU. With the wrong one the network still runs, but its accuracy is poor."
@@ -39,9 +45,7 @@ class Story:
 
 def upload_form() -> None:
     """File, name, data set, normalisation and classes; then the checked network is added to the cards."""
-    file = st.file_uploader(
-        "A checkpoint: .safetensors, or a .pt / .pth state dict", ["safetensors", "pt", "pth"], max_upload_size=LARGEST
-    )
+    file = st.file_uploader("A checkpoint: .safetensors, or a .pt / .pth state dict", ENDINGS, max_upload_size=LARGEST)
     name = st.text_input("Name", max_chars=80, placeholder="My VGG, seed 3", key="upload name")
     labels = {SAYS: "as the file says", **{key: facts.label for key, facts in FACTS.items()}, OTHER: "another data set"}
     dataset = st.selectbox("Trained on", list(labels), format_func=labels.__getitem__, key="upload data")
@@ -56,6 +60,8 @@ def upload_form() -> None:
             with st.spinner("Reading the file in a process of its own"):
                 entry = add(file.getvalue(), name, story, PurePath(file.name).stem)
             between = "" if "nonlinearity" in entry.config else f", {nonlinearity(entry.config)} between its layers"
+            if entry.dataset not in FACTS:
+                st.warning(UNKNOWN, icon=":material/image_not_supported:")
             st.success(f"Added: {entry.label}, {entry.parameters:,} parameters{between}.", icon=":material/check:")
 
 
@@ -68,6 +74,7 @@ def add(data: bytes, name: str, story: Story, stem: str = "") -> Entry:
         raise InvalidRequest(f"The file has {len(data) / 1e6:.0f} MB; {LARGEST} MB may be uploaded.")
     config = {} if story.nonlinearity == SAYS else {"nonlinearity": story.nonlinearity}
     made = convert(data, name=name, config=config, dataset=story.dataset, mean=story.mean, std=story.std)
+    check_fit(made.facts["dataset"], made.facts["architecture"], {"in_shape": made.facts["config"].get("in_shape", ())})
     facts = {**made.facts, "name": made.facts["name"] or stem}
     entry = uploaded(facts, made.data, owner=owner(), created=time.time())
     outputs = entry.config.get("classes")

@@ -190,6 +190,19 @@ def test_a_file_that_is_no_checkpoint_is_refused_in_words(ledger, open_page):
     assert ledger.models() == ()
 
 
+def test_a_network_that_cannot_take_the_images_it_is_said_to_know_is_refused_at_once(ledger, open_page):
+    small = build("mlp", {"widths": [8], "in_shape": [1, 10, 10]}).state_dict()
+    app = open_page("models")
+    app.selectbox(key="upload data").set_value("fashion-mnist").run()
+    app.file_uploader[0].set_value(("mine.th", safetensors.torch.save(small), "application/octet-stream")).run()
+    press(app, "Check and add")
+    assert "take images of 1×10×10, but those of Fashion-MNIST are 1×28×28" in texts(app, "error")
+    assert ledger.models() == ()
+    app.selectbox(key="upload data").set_value("other").run()
+    press(app, "Check and add")
+    assert "It is not known which images" in texts(app, "warning") and len(ledger.models()) == 1
+
+
 def test_wrong_normalisation_is_refused_in_words(ledger, open_page):
     app = open_page("models")
     app.selectbox(key="upload data").set_value("fashion-mnist").run()

@@ -157,3 +157,31 @@ def test_a_named_architecture_that_does_not_fit_says_so():
 def test_foreign_tensors_are_our_error_and_nothing_else(state):
     with pytest.raises(UnknownArchitecture):
         recognise(state)
+
+
+def chain(*sizes: int) -> dict[str, torch.Tensor]:
+    """fc1, fc2 ... with biases."""
+    pairs = list(enumerate(pairwise(sizes), 1))
+    weights = {f"fc{n}.weight": torch.zeros(wide, narrow) for n, (narrow, wide) in pairs}
+    return weights | {f"fc{n}.bias": torch.zeros(wide) for n, (_, wide) in pairs}
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (chain(784, 128, 10) | {"fc2.weight": torch.zeros(10, 100)}, "fc1 gives 128 values and fc2 takes 100"),
+        ({n: t for n, t in chain(784, 128, 10).items() if n != "fc2.weight"}, r"holds fc2\.bias, but no fc2\.weight"),
+        ({n: t for n, t in chain(784, 128, 10).items() if n != "fc1.bias"}, r"MLP 1×128, but missing: fc1\.bias"),
+        (chain(784, 10), "one linear layer: there are no hidden units"),
+        ({"w": torch.zeros(3)}, r"fits this one tensor.*Known: MLP, Plain CNN"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_in_its_own_names(state, words):
+    with pytest.raises(UnknownArchitecture, match=words):
+        recognise(state)
+
+
+def test_a_residual_net_without_a_stages_first_convolution_is_named():
+    state = build("resnet20", {}).state_dict()
+    with pytest.raises(UnknownArchitecture, match=r"nearest is ResNet-20.*missing: layer2\.0\.conv1\.weight"):
+        recognise({name: tensor for name, tensor in state.items() if name != "layer2.0.conv1.weight"})

@@ -40,16 +40,28 @@ def recognise(
     Raises UnknownArchitecture naming the nearest known one and the first three tensors that do not fit it.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    _check_whole(shapes)
     guesses = [guess for guess in (find(shapes) for find in RECOGNISERS) if guess is not None]
     chosen = [guess for guess in guesses if architecture in ("", guess.architecture)]
     if chosen:
         return _renamed(state, replace(chosen[0], config=with_known(chosen[0].config, config)))
     nearest = guesses[0].architecture if guesses and not architecture else architecture or _nearest(shapes)
     expected = expected_shapes(nearest, _EXAMPLES.get(nearest, {}))
+    tensors = f"these {len(shapes)} tensors" if len(shapes) != 1 else "this one tensor"
     raise UnknownArchitecture(
-        f"No known architecture fits these {len(shapes)} tensors. The nearest is {NAMES[nearest].label}, "
-        f"but {_differences(shapes, expected)}. Known: {', '.join(NAMES)}."
+        f"No known architecture fits {tensors}. The nearest is {NAMES[nearest].label}, "
+        f"but {_differences(shapes, expected)}. Known: {', '.join(name.label for name in NAMES.values())}."
     )
+
+
+def _check_whole(shapes: Shapes) -> None:
+    """Raises UnknownArchitecture where a module has a bias or statistics and no weight beside them."""
+    for name in shapes:
+        module, _, last = name.rpartition(".")
+        if last in ("bias", "running_mean") and not any(key.startswith(f"{module}.weight") for key in shapes):
+            raise UnknownArchitecture(
+                f"The file holds {name}, but no {module}.weight. Save the whole state dict again."
+            )
 
 
 def fit(state: Mapping[str, Tensor], architecture: str, config: Mapping[str, Any]) -> Recognised:
@@ -93,7 +105,7 @@ def _renamed(state: Mapping[str, Tensor], guess: Guess) -> Recognised:
 
 def _differences(found: Shapes, expected: Shapes, names: Mapping[str, str] | None = None) -> str:
     """What is missing, extra or misshapen, three of each. names: our tensor names -> the file's, for the last."""
-    missing = [name for name in expected if name not in found]
+    missing = [_theirs(name, names or {}) for name in expected if name not in found]
     extra = [name for name in found if name not in expected]
     shapes = [
         f"{(names or {}).get(name, name)} is {_size(found[name])} instead of {_size(size)}"
@@ -102,6 +114,13 @@ def _differences(found: Shapes, expected: Shapes, names: Mapping[str, str] | Non
     ]
     facts = [_listed(words, those) for words, those in (("missing", missing), ("not expected", extra)) if those]
     return "; ".join([*facts, *([_listed("wrong shapes", shapes)] if shapes else [])])
+
+
+def _theirs(name: str, names: Mapping[str, str]) -> str:
+    """What the file would call a tensor of ours that it lacks, by what it calls others of that module."""
+    module, _, last = name.rpartition(".")
+    kin = next((theirs for ours, theirs in names.items() if ours.rpartition(".")[0] == module), name)
+    return f"{kin.rpartition('.')[0]}.{last}"
 
 
 def _listed(words: str, names: Sequence[str]) -> str:

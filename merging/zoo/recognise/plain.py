@@ -21,14 +21,18 @@ POOLED = 3  # the plain CNN halves the image after each of its first three convo
 def mlp(shapes: Shapes) -> Guess | None:
     """An MLP of at least one linear layer and nothing else, under any names; None for other nets.
 
-    Raises UnknownArchitecture where the order of its layers cannot be told from names and shapes.
+    Raises UnknownArchitecture where the order of its layers cannot be told from names and shapes, or none fits.
     """
     parts = parts_of(shapes)
     if not parts or any(part.kind != "linear" for part in parts):
         return None
+    if len(parts) == 1:
+        raise UnknownArchitecture(
+            "The file holds one linear layer: there are no hidden units that could be re-ordered."
+        )
     chain = _in_order(parts)
     if chain is None:
-        return None
+        raise UnknownArchitecture(f"These are linear layers, but {_gap(parts)}.")
     widths = [part.weight[0] for part in chain]
     config = {"in_shape": image_shape(chain[0].weight[1]), "classes": widths[-1], "widths": widths[:-1]}
     return Guess("mlp", config, renamed([(f"layers.{2 * i}.", part) for i, part in enumerate(chain)]))
@@ -85,6 +89,16 @@ def _features(convs: Sequence[Part], norms: Sequence[Part], pools: Sequence[int]
             pairs.append((f"features.{index + 1}.", norms[number - 1]))
         index += 2 + bool(norms) + (number in pools)
     return renamed(pairs)
+
+
+def _gap(parts: list[Part]) -> str:
+    """Where linear layers, in the order of their names, do not follow each other."""
+    ordered = sorted(parts, key=lambda part: natural(part.prefix))
+    for one, two in pairwise(ordered):
+        if two.weight[1] != one.weight[0]:
+            first, second = one.prefix.rstrip("."), two.prefix.rstrip(".")
+            return f"{first} gives {one.weight[0]} values and {second} takes {two.weight[1]}"
+    return "there are too many of differing names to tell their order"
 
 
 def _in_order(parts: list[Part]) -> list[Part] | None:

@@ -26,7 +26,9 @@ def residual(shapes: Shapes) -> Guess | None:
         known = next((key for key, plan in TORCHVISION.items() if plan == (blocks, kind)), None)
         return Guess(known, config, _names(shapes, head, "fc", "downsample")) if known else None
     first = [shapes.get(f"layer{s}.{_first(shapes, s)}.conv1.weight") for s in range(1, len(blocks) + 1)]
-    widths = [shape[0] if shape else 0 for shape in first]
+    if None in first:
+        return None
+    widths = [shape[0] for shape in first if shape]
     config = {"in_shape": [stem[1], *((28, 28) if stem[1] == 1 else (32, 32))], **config}
     shortcut = _shortcut(shapes, len(blocks))
     if _is_cifar(shapes, widths, blocks) and shortcut != "identity":
