@@ -111,12 +111,26 @@ def _list(whose: str | None, kinds: list[str]) -> None:
         for state, title in GROUPS:
             group = [job for job in jobs if job.state == state]
             if group:
-                st.markdown(f"**{title}** :gray[{len(group)}]")
+                with st.container(horizontal=True, vertical_alignment="center"):
+                    st.markdown(f"**{title}** :gray[{len(group)}]", width="content")
+                    _all_mine(state, [job for job in group if owner() in job.owners])
             for job in sorted(group, key=lambda job: job.position):
                 _row(job)
         was, now = st.session_state.get("jobs were open"), any(job.open for job in jobs)
         st.session_state["jobs were open"] = now
         if was and not now:
+            st.rerun(scope="app")
+
+
+def _all_mine(state: str, mine: list[Job]) -> None:
+    """One button for all of one's own jobs of a state that hold nothing worth keeping, or are still to come."""
+    if len(mine) < 2 or state not in ("queued", "failed", "cancelled"):
+        return
+    word, act = ("Cancel", ledger().cancel) if state == "queued" else ("Delete", ledger().delete)
+    if st.button(f"{word} all {len(mine)} of yours", key=f"all {state}", type="tertiary"):
+        with in_words():
+            for job in mine:
+                act(job.id, owner())
             st.rerun(scope="app")
 
 
@@ -126,10 +140,11 @@ def _row(job: Job) -> None:
             st.badge(STATES[job.state], icon=ICONS[job.state], color=COLORS[job.state])
             st.markdown(plain(job.title), width="stretch")
             _actions(job)
+        which = f"`{job.id[:6]}` · {'yours · ' if owner() in job.owners else ''}{details(job)}"
         if job.state == "running":
-            st.progress(min(max(job.fraction, 0.0), 1.0), text=when(job))
+            st.progress(min(max(job.fraction, 0.0), 1.0), text=f"{which}{when(job)}")
         else:
-            st.caption(f"`{job.id[:6]}` · {details(job)}{when(job)}")
+            st.caption(f"{which}{when(job)}")
         if job.state == "failed":
             failure(job)
 

@@ -13,6 +13,7 @@ from merging.zoo.catalogue import Entry, Preset, compatible, presets
 from merging.zoo.dataset_facts import FACTS
 from ui.method_form import fill_method, method_form, settings, triple
 from ui.more_networks import base_network, chosen_more, fill_more, more_networks
+from ui.progress import plain
 from ui.screens import link
 from ui.state import entries, ledger
 from ui.words import meaning
@@ -20,15 +21,20 @@ from ui.zip_form import shares_trunk
 
 WHOLE = {"seed": "Seed", "points": "Points", "images": "Images"}
 KEYS = {"seed": "form_seed", "points": "form_points", "images": "form_images"}
+GONE = "form_gone"  # names of networks of the run one looks at that are no longer here
 DEFAULTS = {"seed": 0, "points": 25, "images": 2000}
 
 
 def fill_from(request: MergeRequest) -> None:
-    """Set every widget to what a run was asked for; networks that are gone are left as they are."""
-    by_hash = {entry.sha256: id for id, entry in entries().items()}
-    for name, model in zip("ab", request.models, strict=False):
-        if model.sha256 in by_hash:
-            st.session_state[f"form_{name}"] = by_hash[model.sha256]
+    """Set every widget to what a run was asked for; for a network that is gone, one that fits the other."""
+    known = entries()
+    by_hash = {entry.sha256: id for id, entry in known.items()}
+    here = {name: by_hash.get(model.sha256, "") for name, model in zip("ab", request.models, strict=False)}
+    for name, other in (("a", "b"), ("b", "a")):
+        left = known.get(here[other])
+        fitting = [id for id, entry in known.items() if left is not None and not compatible(left, entry)]
+        st.session_state[f"form_{name}"] = here[name] or next(iter(fitting), next(iter(known)))
+    st.session_state[GONE] = [model.name for model in request.models if model.sha256 not in by_hash]
     fill_more(request, by_hash)
     fill_method({role: getattr(request, role) for role in ROLES}, request.settings)
     for field, key in KEYS.items():
@@ -37,7 +43,7 @@ def fill_from(request: MergeRequest) -> None:
 
 def fill_preset(preset: Preset) -> None:
     """Set every widget to a preset."""
-    st.session_state["form_a"], st.session_state["form_b"] = preset.a, preset.b
+    st.session_state["form_a"], st.session_state["form_b"], st.session_state[GONE] = preset.a, preset.b, []
     fill_more(None, {})
     fill_method({role: getattr(preset, role) for role in ROLES}, {})
     for field, key in KEYS.items():
@@ -75,6 +81,8 @@ def wanted(a: Entry, b: Entry) -> MergeRequest:
 def merge_form() -> MergeRequest | None:
     """Draw the form; what to run, once the button is pressed."""
     known = entries()
+    for name in st.session_state.get(GONE, []):
+        st.info(f"{plain(name)} of this run was deleted; the form has another network in its place.")
     a, b = (_network(name, known) for name in "ab")
     reason = compatible(a, b, unequal_widths=find("align", triple()["align"]).unequal_widths)
     if reason:

@@ -1,7 +1,13 @@
 import sqlite3
-from dataclasses import fields
+from dataclasses import fields, replace
+
+import safetensors.torch
 
 from merging.methods import ROLES, table
+from merging.work.request import ModelRef
+from merging.zoo import catalogue
+from merging.zoo.architectures import build
+from merging.zoo.disposable import convert
 from tests.pages.ledgers import SOMEBODY, done, failed, merge_request, queued, running
 
 
@@ -216,3 +222,16 @@ def test_a_method_that_needs_images_is_not_promised_without_them(ledger, open_pa
     assert "REPAIR cannot do without" in texts(app, "warning")
     run = next(button for button in app.button if button.label == "Run merge")
     assert run.disabled
+
+
+def test_a_run_whose_network_is_gone_says_so_and_leaves_a_pair_that_can_be_run(ledger, open_page):
+    request = merge_request()
+    plain = safetensors.torch.save(build("mlp", request.models[0].config).state_dict())
+    made = convert(plain, name="mine, *second*", dataset="fashion-mnist")
+    entry = catalogue.uploaded(made.facts, made.data, owner=SOMEBODY, created=1.0)
+    entry = ledger.add_model(entry, made.data, SOMEBODY)
+    run = done(ledger, replace(request, models=(request.models[0], ModelRef.of(entry))))
+    ledger.delete_model(entry.id, SOMEBODY)
+    app = open_page("merge", run=run)
+    assert r"mine, \*second\* of this run was deleted" in texts(app, "info")
+    assert "This pair cannot be run" not in texts(app, "warning")
