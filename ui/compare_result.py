@@ -72,12 +72,13 @@ def _done_row(job_id: str, finished: float, asked: str) -> Row:
 
 def _live(grid: Grid, requests: tuple[MergeRequest, ...]) -> None:
     with in_words():
-        if st.session_state.get("comparison runs"):
-            _top_up(requests)
+        waits = _top_up(requests) if st.session_state.get("comparison runs") else ""
         rows, waiting = rows_of(requests)
         done = sum(row["state"] == STATES["done"] for row in rows)
         if done < len(rows):
             _progress(rows, done, waiting)
+            if waits:
+                st.caption(waits)
         elif st.session_state.get("comparison runs"):
             st.session_state["comparison runs"] = False
             st.rerun(scope="app")
@@ -85,14 +86,15 @@ def _live(grid: Grid, requests: tuple[MergeRequest, ...]) -> None:
         _table(rows)
 
 
-def _top_up(requests: tuple[MergeRequest, ...]) -> None:
-    """Ask for what was not asked for yet, as many as one may have open at once; the rest when there is room."""
+def _top_up(requests: tuple[MergeRequest, ...]) -> str:
+    """Ask for what was not asked for yet, as many as one may have open at once; why the rest has to wait, or ""."""
     for request in requests:
         if ledger().job(request.id) is None:
             try:
                 ledger().submit(request, owner())
-            except InvalidRequest:  # as many as one may have open
-                return
+            except InvalidRequest:
+                return "You have as many open jobs as one may have; the rest of this comparison follows as they end."
+    return ""
 
 
 def _progress(rows: list[Row], done: int, waiting: list[Job]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from merging.figures import numbers
 from merging.methods import MOST_MODELS, find
 from merging.work.images import fingerprint
 from merging.work.request import ModelRef, ZipRequest
@@ -37,6 +38,9 @@ def zip_form() -> None:
     if st.button("Zip", type="primary", icon=":material/play_arrow:", width="stretch", disabled=bool(missing)):
         st.query_params["zip"] = ledger().submit(_wanted(chosen), owner()).id[:12]
         st.rerun()
+    spent = 0.0 if missing else sum(ledger().expected(_wanted(chosen)).values())
+    if spent:
+        st.caption(numbers.about(spent).capitalize())
 
 
 def _fill(known: dict[str, Entry]) -> None:

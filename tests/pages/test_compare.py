@@ -38,6 +38,18 @@ def test_run_asks_for_every_cell_and_the_address_carries_the_comparison(ledger, 
     assert "0 of 2 merges done" in str(app.get("progress")[0].proto.text)
 
 
+def test_more_than_one_may_have_open_is_asked_for_as_there_is_room_and_that_is_said(ledger, open_page, monkeypatch):
+    monkeypatch.setenv("MERGESCOPE_OPEN_JOBS", "1")
+    app = open_page("compare", **FEW)
+    press(app, "Run 2 merges")
+    assert "the rest of this comparison follows as they end" in texts(app, "caption")
+    assert len(ledger.jobs(kind="merge")) == 1
+    finish(ledger, 0.86)
+    app.run()
+    assert len(ledger.jobs(kind="merge")) == 2
+    assert "the rest of this comparison" not in texts(app, "caption")
+
+
 def test_rows_fill_in_and_another_visitor_sees_the_same(ledger, open_page):
     app = open_page("compare", **FEW)
     press(app, "Run 2 merges")
