@@ -180,9 +180,24 @@ def test_pictures_arrive_while_one_looks(visitor, finished):
     visitor.get_by_text("Unit 5 of layers.0").wait_for()
 
 
+def test_networks_of_different_classes_are_zipped_and_the_address_shows_the_same_to_somebody_else(
+    visitor, chromium, server
+):
+    go(visitor, "/zip")
+    set_number(visitor, "Images", 200)
+    visitor.get_by_role("button", name="Zip", exact=True).click()
+    visitor.get_by_text("measured on 200 test images").wait_for()
+    told = visitor.get_by_role("heading", level=4).first.inner_text()
+    other = chromium.new_context(base_url=server.url).new_page()
+    go(other, visitor.url)
+    assert other.get_by_role("heading", level=4).first.inner_text() == told
+    chart(other).wait_for()
+    other.context.close()
+
+
 def test_a_narrow_screen_needs_no_sideways_scrolling(visitor, finished):
     visitor.set_viewport_size({"width": 400, "height": 800})
-    for page in ("", "similarity", "neurons", "models", "jobs", "landscape"):
+    for page in ("", "similarity", "neurons", "models", "jobs", "landscape", "method", "compare", "zip"):
         go(visitor, f"/{page}?run={finished[0]}")
         main = visitor.locator("[data-testid=stMain]")
         assert main.evaluate("main => main.scrollWidth - main.clientWidth") <= 0, page
