@@ -107,7 +107,7 @@ def device_of(options: argparse.Namespace) -> str:
     import torch
 
     from merging.errors import InvalidSetting
-    from merging.work.worker import use_threads
+    from merging.work.place import use_threads
 
     use_threads(options.threads)
     if options.device == "cuda" and not torch.cuda.is_available():

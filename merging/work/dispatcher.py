@@ -20,10 +20,10 @@ from merging.work.ledger_desk import Claim, Desk
 from merging.work.ledger_jobs import Worker
 from merging.work.outcome import Outcome, unexpected
 from merging.work.payload import gather
+from merging.work.place import Place
 from merging.work.request import DownloadRequest
 from merging.work.stages import STAGES, overall
 from merging.work.trained import trained_entry
-from merging.work.worker import Place
 
 TICK = 0.05  # seconds between two looks at everything
 BEAT = 1.0  # seconds between two signs of life

@@ -22,6 +22,7 @@ from merging.permutation import named_tensors, with_tensors
 from merging.problem import Problem, Report
 from merging.results import LayerInfo, LossCurve, MergeReport, Metrics
 from merging.work.payload import Payload
+from merging.work.place import machine
 from merging.work.request import MergeRequest
 from merging.work.task_memory import peak_memory, watch_memory
 from merging.work.task_tools import (
@@ -35,7 +36,6 @@ from merging.work.task_tools import (
     example,
     names_of,
 )
-from merging.work.worker import machine
 
 INSIDE = 2_000  # images that similarity and unit facts are read from: more changes no picture and takes long
 MISSING = "The images are not on the machine that runs the program: there are no curves and no similarity."

@@ -10,9 +10,9 @@ from merging.errors import DataUnavailable
 from merging.problem import Report
 from merging.results import TrainReport
 from merging.work.payload import Payload
+from merging.work.place import machine
 from merging.work.request import TrainRequest
 from merging.work.task_tools import Clock, check_finite, device_of
-from merging.work.worker import machine
 from merging.zoo.architectures.names import describe
 from merging.zoo.checkpoints import save_checkpoint
 from merging.zoo.training import train

@@ -14,9 +14,9 @@ from merging.methods import letter
 from merging.partial_zip import partial_zips
 from merging.problem import Report
 from merging.work.payload import Payload
+from merging.work.place import machine
 from merging.work.request import ZipRequest
 from merging.work.task_tools import Clock, batches, build, device_of
-from merging.work.worker import machine
 from merging.zip_report import ZipReport
 from merging.zoo.dataset_facts import FACTS
 

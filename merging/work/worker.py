@@ -5,33 +5,17 @@ Ray is imported by the dispatcher; these are plain functions and classes that it
 
 from __future__ import annotations
 
-import os
-import platform
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
-
 from merging.work.outcome import Outcome, attempt
 from merging.work.payload import Payload
+from merging.work.place import Place, use_threads, whereabouts
 
 SECONDS_BETWEEN = 0.2  # a stage's messages in between are left out
 Key = tuple[str, int]  # job id and the number of its taking
-
-
-@dataclass(frozen=True)
-class Place:
-    """A worker's whereabouts: device in words, host name, memory of the machine and of its GPU in bytes."""
-
-    device: str
-    node: str
-    memory_used: int
-    memory_total: int
-    gpu_memory_used: int | None = None
-    gpu_memory_total: int | None = None
 
 
 @dataclass(frozen=True)
@@ -94,41 +78,3 @@ def warm_up(device: str, threads: int) -> Place:
     use_threads(threads)
     export(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU()), torch.zeros(2, 2))
     return whereabouts(device)
-
-
-def use_threads(threads: int) -> None:
-    """Let torch use so many threads; Ray sets one where nobody says. 0 leaves them as they are."""
-    import torch
-
-    if threads:
-        os.environ["OMP_NUM_THREADS"] = str(threads)
-        torch.set_num_threads(threads)
-
-
-def whereabouts(device: str) -> Place:
-    """This process's place; the device is "cuda" only where torch can use a GPU."""
-    import torch
-
-    memory, node = psutil.virtual_memory(), socket.gethostname()
-    if device == "cuda" and torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info()
-        name = torch.cuda.get_device_name()
-        return Place(name, node, memory.total - memory.available, memory.total, total - free, total)
-    threads = torch.get_num_threads()
-    words = f"CPU, {threads} thread{'s' * (threads != 1)}"
-    return Place(words, node, memory.total - memory.available, memory.total)
-
-
-def machine(device: str) -> dict[str, str]:
-    """What a report says of where it was made: device, torch, threads, Python, mergescope."""
-    import torch
-
-    from merging import __version__
-
-    return {
-        "device": whereabouts(device).device,
-        "torch": torch.__version__,
-        "threads": str(torch.get_num_threads()),
-        "python": platform.python_version(),
-        "mergescope": __version__,
-    }
