@@ -26,11 +26,11 @@ class Past:
 
 def forecast(asked: Mapping[str, Any], past: Iterable[Past]) -> dict[str, float]:
     """Stage -> expected seconds of a request given as JSON values; {} where no finished job is like it."""
-    kin = [(_likeness(asked, one.request), one) for one in past if one.request["kind"] == asked["kind"]]
+    kin = [_told_by(one, asked) for one in past if one.request["kind"] == asked["kind"]]
     most = max((likeness for likeness, _ in kin), default=0)
     if most == 0:
         return {}
-    alike = [_scaled(asked, one, most) for likeness, one in kin if likeness == most]
+    alike = [stages for likeness, stages in kin if likeness == most]
     stages = dict.fromkeys(stage for found in alike for stage in found)
     return {stage: median(found.get(stage, 0.0) for found in alike) for stage in stages}
 
@@ -40,6 +40,15 @@ def shares(stages: Mapping[str, float], usual: Sequence[tuple[str, float]]) -> t
     spent = {stage: stages.get(stage, 0.0) for stage, _ in usual}
     whole = sum(spent.values())
     return tuple((stage, seconds / whole) for stage, seconds in spent.items()) if whole > 0 else tuple(usual)
+
+
+def _told_by(past: Past, asked: Mapping[str, Any]) -> tuple[int, dict[str, float]]:
+    """How alike a finished job is, and what it tells of the one asked for."""
+    try:
+        likeness = _likeness(asked, past.request)
+        return likeness, _scaled(asked, past, likeness) if likeness else {}
+    except (KeyError, TypeError):  # another version of the program asked for one of them
+        return 0, {}
 
 
 def _likeness(asked: Mapping[str, Any], past: Mapping[str, Any]) -> int:

@@ -61,6 +61,14 @@ def test_zips_go_by_their_networks():
     assert forecast(values(asked), [past(replace(asked, models=small), heads=2.0)]) == {}
 
 
+@pytest.mark.parametrize("lacking", ["models", "align", "settings", "points", "images"])
+def test_what_another_version_asked_for_tells_nothing_and_breaks_nothing(lacking):
+    old = {name: value for name, value in values(merge_request()).items() if name != lacking}
+    assert forecast(values(merge_request()), [Past(old, SPENT)]) == {}
+    assert forecast(old, [past(merge_request())]) == {}
+    assert forecast(values(merge_request()), [Past(old, {"curve": 9.0}), past(merge_request())]) == SPENT
+
+
 def test_the_median_of_the_likest_tells():
     jobs = [past(merge_request(seed), curve=float(spent)) for seed, spent in enumerate((1, 2, 90))]
     assert forecast(values(merge_request(7)), jobs) == {"curve": 2.0}
