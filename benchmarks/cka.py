@@ -1,8 +1,8 @@
 """What similarity maps cost beside the work that they cannot avoid: python -m benchmarks.cka
 
-All sides run in this process in turns: the map of all layers of two nets, one forward pass of each over the same
-images, and the matrix products that an exact map is made of, on features of the same shapes that lie ready. Ratios are
-taken round by round. Networks are exported once before; `cka` alone would do that at each call.
+All sides run in this process in turns: the map of all layers of two nets, exact and from minibatches, one forward pass
+of each over the same images, and the matrix products that an exact map is made of, on features of the same shapes that
+lie ready. Ratios are taken round by round. Networks are exported once before; `cka` alone would do that at each call.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from math import prod
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -24,7 +25,9 @@ from merging.analysis.features import BATCH
 from merging.data import Batches
 from merging.graph import export
 from merging.permutation import named_tensors
+from merging.results import SimilarityMap
 
+MINIBATCH = 32  # images
 CASES: tuple[tuple[Literal["pooled", "flattened"], int], ...] = (("pooled", 2000), ("flattened", 512))
 
 
@@ -55,13 +58,16 @@ def products(widths: list[int], count: int, grams: bool) -> Callable[[], object]
     return by_grams if grams else by_features
 
 
-def similarity_map(
+def similarity_maps(
     models: tuple[nn.Module, nn.Module], data: Batches, treatment: Literal["pooled", "flattened"]
-) -> Callable[[], object]:
-    """A function that makes the map of all layers, with the network exported before."""
+) -> dict[str, Callable[[], SimilarityMap]]:
+    """Functions that make the map of all layers, exact and from minibatches, with the network exported before."""
     graph = export(models[0], data.example())
     sides = [(graph, named_tensors(model), graph.layers) for model in models]
-    return lambda: compare(sides, data, treatment=treatment)
+    return {
+        "exact": lambda: compare(sides, data, treatment=treatment),
+        "minibatches": lambda: compare(sides, data, treatment=treatment, minibatch=MINIBATCH),
+    }
 
 
 def main() -> None:
@@ -85,12 +91,16 @@ def main() -> None:
                 passes()
                 least()
 
-            sides = {"map": similarity_map(models, data, treatment), "forward": passes, "all": both}
-            spent = interleave(sides, chosen.repeats, clock=time.process_time)
-            shares = [spread(ratios(spent["map"], spent[other]), 2) for other in ("forward", "all")]
-            rows.append([label, treatment, count, f"{len(layers)} × {len(layers)}", spread(spent["map"]), *shares])
+            maps = similarity_maps(models, data, treatment)
+            apart = np.nanmax(np.abs(maps["exact"]().values - maps["minibatches"]().values))
+            spent = interleave({**maps, "forward": passes, "all": both}, chosen.repeats, clock=time.process_time)
+            shares = [("exact", "forward"), ("exact", "all"), ("minibatches", "forward")]
+            shown = [spread(ratios(spent[one], spent[other]), 2) for one, other in shares]
+            side = f"{len(layers)} × {len(layers)}"
+            rows.append([label, treatment, count, side, spread(spent["exact"]), *shown, f"{apart:.3f}"])
     write(f"{chosen.repeats} rounds: median (lowest-highest) of processor seconds, one thread")
-    head = ["net", "treatment", "images", "map", "seconds", "ratio to two forward passes", "to passes and products"]
+    head = ["net", "treatment", "images", "map", "seconds", "exact / two forward passes", "exact / passes and products"]
+    head += [f"minibatches of {MINIBATCH} / passes", "largest difference from exact"]
     write(table(head, rows))
 
 

@@ -190,6 +190,15 @@ def test_similarity_of_a_net_with_itself_is_one_on_the_diagonal(capsys, tmp_path
     assert (tmp_path / "map.csv").read_text().startswith("A \\ B,layers.0,layers.3")
 
 
+def test_similarity_from_minibatches_says_so(capsys):
+    asked = ("similarity", A, B, "--images", "203", "--layers", "layers.1", "--treatment", "flattened")
+    mini = ("--minibatch", "50")
+    exact, found, other = (printed(capsys, *asked, *more) for more in ((), mini, (*mini, "--seed", "1")))
+    assert (found["estimator"], found["images"]) == ("debiased, minibatches of 50", 200)
+    assert found["values"][0] == pytest.approx(exact["values"][0], abs=0.05)
+    assert found["values"] != other["values"]
+
+
 def test_neurons_writes_the_pictures_that_a_worker_makes(capsys, tmp_path):
     told = printed(capsys, "neurons", A, "--layer", "layers.0", "--units", "2,5-6", "--steps", "16", "--out", tmp_path)
     assert [picture["unit"] for picture in told["pictures"]] == [2, 5, 6]

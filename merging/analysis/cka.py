@@ -13,6 +13,7 @@ from merging.analysis.activations import flattened, named_layers
 from merging.analysis.evaluation import beside
 from merging.analysis.features import read_layers
 from merging.analysis.hsic import Features, Grams, check_images, from_grams, gram, prefers_grams, represent, similarity
+from merging.analysis.minibatch import Side, by_minibatches
 from merging.data import Batches, as_batches
 from merging.errors import DataUnavailable, InvalidRequest, InvalidSetting
 from merging.graph import Graph, Layer, export
@@ -21,7 +22,6 @@ from merging.problem import Report, silent
 from merging.results import SimilarityMap
 
 Treatment = Literal["pooled", "flattened"]
-Side = tuple[Graph, Mapping[str, Tensor], Sequence[Layer]]
 ESTIMATORS = ("debiased", "biased")
 FLATTENED_IMAGES = 2048
 
@@ -49,6 +49,8 @@ def cka(
     layers: Sequence[str] | None = None,
     estimator: str = "debiased",
     treatment: Treatment = "pooled",
+    minibatch: int | None = None,
+    seed: int = 0,
     report: Report | None = None,
 ) -> SimilarityMap:
     """CKA of every layer of `a` (rows) with every layer of `b` (columns), which may be built differently.
@@ -56,8 +58,10 @@ def cka(
     images: (n, ...) tensor or anything `as_batches` takes; both nets see the same, in the same order.  layers: torch
     names (default: all).  treatment: "pooled" reads a convolution as means over positions, in any number of images;
     "flattened" reads every number and holds one layer of all images at once, so at most 2048 of them.
-    Memory: n x features, float64 (pooled); n^2 x layers, float64 (flattened).  Raises UnknownLayer, InvalidSetting,
-    InvalidRequest, DataUnavailable, UnsupportedOperation.
+    minibatch: images a minibatch, whose HSICs are summed (debiased only): costs little more than the forward passes,
+    takes any number of images in either treatment, and is noisier; None: exact.  seed: of the minibatches.
+    Memory, float64: n x features (pooled), n^2 x layers (flattened), 512 x minibatch x layers.  Raises UnknownLayer,
+    InvalidSetting, InvalidRequest, DataUnavailable, UnsupportedOperation.
     """
     batches = beside(a, _images(images))
     check_images(batches.count, is_debiased(estimator))
@@ -65,7 +69,8 @@ def cka(
     sides = [
         (graph, named_tensors(net), named_layers(graph, layers)) for net, graph in zip((a, b), graphs, strict=True)
     ]
-    return compare(sides, batches, estimator=estimator, treatment=treatment, report=report)
+    how: dict[str, Any] = {"estimator": estimator, "treatment": treatment, "minibatch": minibatch, "seed": seed}
+    return compare(sides, batches, **how, report=report)
 
 
 def compare(
@@ -74,19 +79,28 @@ def compare(
     *,
     estimator: str = "debiased",
     treatment: Treatment = "pooled",
+    minibatch: int | None = None,
+    seed: int = 0,
     report: Report | None = None,
 ) -> SimilarityMap:
     """`cka` of two networks that are exported already. sides: for A and B, (graph, tensors, layers to compare)."""
     debiased = is_debiased(estimator)
     if treatment not in ("pooled", "flattened"):
         raise InvalidSetting(f"treatment is {treatment!r}; it must be pooled or flattened.")
+    rows, columns = (own for _, _, own in sides)
+    if minibatch is not None:
+        if not debiased:
+            raise InvalidSetting(
+                "Minibatches estimate the debiased CKA alone; the biased one would depend on their size."
+            )
+        values, used = by_minibatches(sides, batches, minibatch, treatment, seed=seed, report=report)
+        return as_map(values, rows, columns, ("A", "B"), f"{estimator}, minibatches of {minibatch}", used, treatment)
     read = []
     for number, (graph, tensors, own) in enumerate(sides):
         collect = read_layers if treatment == "pooled" else _flattened
         read.append(collect(graph, tensors, batches, own))
         (report or silent)("similarity", (number + 1) / 2, f"network {number + 1} of 2")
     forms = represent_alike(read, debiased) if treatment == "pooled" else [from_grams(one, debiased) for one in read]
-    rows, columns = (own for _, _, own in sides)
     return as_map(similarity(*forms), rows, columns, ("A", "B"), estimator, batches.count, treatment)
 
 
@@ -123,7 +137,7 @@ def _flattened(graph: Graph, tensors: Mapping[str, Tensor], batches: Batches, la
     if batches.count > FLATTENED_IMAGES:
         raise InvalidRequest(
             f"Flattened CKA holds all images at once: {batches.count} are too many, give {FLATTENED_IMAGES} or fewer, "
-            "or read the layers pooled."
+            "read the layers pooled, or take minibatches of 32 or so."
         )
     dims = {layer.node: layer.dim for layer in layers}
     images, _ = next(iter(batches.sized(batches.count)))

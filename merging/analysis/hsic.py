@@ -57,7 +57,7 @@ class Features:
         blocks = self.matrix.split(self.widths, 1)
         norms = [(x.T @ x if x.shape[1] < len(x) else x @ x.T).double().square_().sum() for x in blocks]
         n, products, sums = len(self.matrix), self.squares.square().sum(0), self.squares.sum(0).square()
-        return _above_rounding(self._debias(torch.stack(norms), products, sums, n), torch.stack(norms))
+        return above_rounding(self._debias(torch.stack(norms), products, sums, n), torch.stack(norms))
 
     def cross(self, other: Features) -> Tensor:
         """(L1, L2): HSIC of every pair of layers, from one product of the concatenated features."""
@@ -74,7 +74,11 @@ class Features:
 
 @dataclass(frozen=True)
 class Grams:
-    """A network's layers as Gram matrices of the centred features, flattened. matrix: (L, n^2) float64; images: n."""
+    """A network's layers as Gram matrices of the centred features, flattened.
+
+    matrix: (L, m n^2) float64, for m minibatches of n images each, whose HSICs are then summed; all at once: m = 1.
+    images: n.
+    """
 
     matrix: Tensor
     images: int
@@ -82,19 +86,32 @@ class Grams:
 
     @cached_property
     def rows(self) -> Tensor:
-        """(L, n): K1 of every layer."""
-        return self.matrix.view(-1, self.images, self.images).sum(2)
+        """(L, m n): K1 of every layer and minibatch."""
+        return self.matrix.view(len(self.matrix), -1, self.images).sum(2)
+
+    @cached_property
+    def sums(self) -> Tensor:
+        """(L, m): 1'K1 of every layer and minibatch."""
+        return self.rows.view(len(self.matrix), -1, self.images).sum(2)
 
     @cached_property
     def own(self) -> Tensor:
         """(L,): every layer's HSIC with itself."""
-        norms = self.matrix.square().sum(1)
-        return _above_rounding(self._debias(norms, self.rows.square().sum(1), self.rows.sum(1).square()), norms)
+        return above_rounding(self.estimate, self.norms)
+
+    @cached_property
+    def norms(self) -> Tensor:
+        """(L,): the sum of the squared products, which is the biased HSIC."""
+        return self.matrix.square().sum(1)
+
+    @cached_property
+    def estimate(self) -> Tensor:
+        """(L,): `own` as it is estimated, which may be below 0: the term of a sum over minibatches."""
+        return self._debias(self.norms, self.rows.square().sum(1), self.sums.square().sum(1))
 
     def cross(self, other: Grams) -> Tensor:
         """(L1, L2): HSIC of every pair of layers, from one product of the flattened Grams."""
-        sums = torch.outer(self.rows.sum(1), other.rows.sum(1))
-        return self._debias(self.matrix @ other.matrix.T, self.rows @ other.rows.T, sums)
+        return self._debias(self.matrix @ other.matrix.T, self.rows @ other.rows.T, self.sums @ other.sums.T)
 
     def _debias(self, traces: Tensor, products: Tensor, sums: Tensor) -> Tensor:
         n = self.images
@@ -103,9 +120,13 @@ class Grams:
 
 def similarity(x: Features | Grams, y: Features | Grams) -> np.ndarray:
     """(L1, L2) float64: CKA of every layer of x with every layer of y, both of the same form."""
-    power = torch.outer(x.own, y.own)
-    alive = torch.outer(x.own > 0, y.own > 0)
-    cross = x.cross(y)  # type: ignore[arg-type]
+    return ratio(x.cross(y), x.own, y.own)  # type: ignore[arg-type]
+
+
+def ratio(cross: Tensor, own_x: Tensor, own_y: Tensor) -> np.ndarray:
+    """(L1, L2) float64: CKA from the HSIC of every pair of layers (L1, L2) and of each with itself, (L1,) and (L2,)."""
+    power = torch.outer(own_x, own_y)
+    alive = torch.outer(own_x > 0, own_y > 0)
     values = torch.where(alive, cross / power.clamp_min(0).sqrt(), torch.nan)
     found: np.ndarray = values.cpu().numpy()
     return found
@@ -175,5 +196,6 @@ def check_images(images: int, debiased: bool) -> None:
         raise DataUnavailable(f"CKA of {images} images is not defined; give {least} or more, a few hundred to mean it.")
 
 
-def _above_rounding(own: Tensor, biased: Tensor) -> Tensor:
+def above_rounding(own: Tensor, biased: Tensor) -> Tensor:
+    """HSICs of layers with themselves (L,), those that rounding alone may have made as 0. biased: the biased ones."""
     return torch.where(own > ROUNDING * biased, own, torch.zeros_like(own))

@@ -10,7 +10,7 @@ from merging.cli.console import say, say_table
 from merging.cli.files import similarity_csv, write_result
 from merging.cli.images import dataset_of, need_batches
 from merging.cli.nets import device_of, read_nets
-from merging.cli.options import add_data, add_json, add_machine, add_nets
+from merging.cli.options import add_data, add_json, add_machine, add_nets, add_seed
 from merging.errors import UnknownLayer
 from merging.problem import Report
 from merging.results import SimilarityMap
@@ -26,6 +26,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layers", metavar="NAME,...", help="torch names (default: all)")
     parser.add_argument("--estimator", choices=("debiased", "biased"), default="debiased")
     parser.add_argument("--treatment", choices=("pooled", "flattened"), default="pooled", help="of convolutions")
+    parser.add_argument(
+        "--minibatch",
+        type=int,
+        metavar="IMAGES",
+        help="sum over random minibatches of so many images, 32 say: faster and for any number of images, noisier",
+    )
+    add_seed(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write .csv, .json or .html as well")
     add_machine(parser)
     add_json(parser)
@@ -45,7 +52,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
     if layers is not None and not all(layers):
         known = ", ".join(layer.name for layer in export(a, images.example()).layers)
         raise UnknownLayer(f"--layers takes names with commas between; got {options.layers!r}. Layers of A: {known}.")
-    how = {"estimator": options.estimator, "treatment": options.treatment}
+    how = {name: getattr(options, name) for name in ("estimator", "treatment", "minibatch", "seed")}
     found = cka(a, b, images, layers=layers, report=report, **how)
     _write(options, found)
     if options.json:
