@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,83 +16,58 @@ from merging.batch_norm import batch_norms, reset_batch_norm
 from merging.channel_repair import correction_data
 from merging.choosing import middle
 from merging.data import Batches, as_batches
-from merging.errors import InvalidRequest, MergescopeError
-from merging.graph import Graph, Layer
+from merging.errors import IncompatibleModels, InvalidRequest, MergescopeError
+from merging.graph import Graph, Layer, export
 from merging.permutation import named_tensors
 from merging.problem import Problem, Report, UnitMap, silent
 from merging.settings import read_settings
 from merging.subjects import checked_models, inputs_for, read_problem
 from merging.unit_maps import mapped
+from merging.zipped import Own, PartialZip
 
-RESET = 5_000  # training images that BatchNorm's running statistics are measured on
+Place = tuple[Layer, str]  # a layer with the name of the group that its units are
+ONE_STRUCTURE = "Only networks of one structure, up to their numbers of outputs, can be zipped."
+RESET = 5_000  # training images, at most, that BatchNorm's running statistics are measured on
 
 
-class PartialZip(nn.Module):
-    """The merged trunk and every model's head; `forward` gives all heads' logits side by side, (n, sum of classes).
+@dataclass(frozen=True)
+class PartialZips:
+    """The models zipped up to each of `places`, in network order; iterating makes one after the other.
 
-    graph: of the models.  trunk: its merged tensors, of which those that lie before the cut are kept.  heads: each
-    model's own tensors, of which those behind it are.  until: the layer at which the trunk ends.
-    reads: for each model (units, merged units), what its head reads of the trunk's units.  notes: of ZipIt!.
+    One alignment serves all of them.  models: as given, in eval mode.  places: each layer at which a trunk may end with
+    the group that its units are.  maps: group -> UnitMap, one a model.  data: for BatchNorm's statistics, None without
+    BatchNorm.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        trunk: dict[str, Tensor],
-        heads: Sequence[dict[str, Tensor]],
-        until: Layer,
-        reads: Sequence[Tensor],
-        notes: Mapping[str, Any],
-    ) -> None:
-        super().__init__()
-        self.graph, self.until, self.notes = graph, until, dict(notes)
-        behind = {operation.name for operation in graph.after(until.node)}
-        after, before = ({*_sources(graph, behind, inside)} for inside in (True, False))
-        self.trunk = _held({name: trunk[name] for name in trunk if name in before})
-        self.heads = nn.ModuleList(_held({name: head[name] for name in head if name in after}) for head in heads)
-        self.reads = nn.ParameterList([nn.Parameter(read, requires_grad=False) for read in reads])
+    models: tuple[nn.Module, ...]
+    graphs: tuple[Graph, ...]
+    places: Sequence[Place]
+    problem: Problem
+    trunk: Mapping[str, Tensor]
+    maps: Sequence[Mapping[str, UnitMap]]
+    notes: Mapping[str, Any]
+    data: Batches | None
 
-    def forward(self, images: Tensor) -> Tensor:
-        """images: (n, ...)."""
-        node = self.until.node
-        return torch.cat([self.graph.resume(held, images, node, units) for held, units in self._read(images)], 1)
+    @cached_property
+    def alone(self) -> tuple[nn.Module, ...]:
+        """The models unzipped, to compare with: their BatchNorm statistics measured anew on the zips' own images."""
+        if self.data is None:
+            return self.models
+        return tuple(reset_batch_norm(model, self.data) for model in self.models)
 
-    def _read(self, images: Tensor) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        """Of every head: the tensors of trunk and head, and what it reads of the trunk on images (n, ...)."""
-        trunk, heads = _tensors(self.trunk), [_tensors(head) for head in self.heads]
-        node, dim = self.until.node, self.until.dim
-        merged = self.graph.run({**heads[0], **trunk}, images, until=node)[1][node]  # what lies behind the cut is
-        for head, read in zip(heads, self.reads, strict=True):  # named, but never read
-            yield {**trunk, **head}, torch.tensordot(merged, read.to(merged.dtype).T, ([dim], [0])).movedim(-1, dim)
+    def __iter__(self) -> Iterator[PartialZip]:
+        for number, (layer, group) in enumerate(self.places):
+            self.problem.report("heads", number / len(self.places), f"trunk up to {layer.name}")
+            yield self._at(layer, group)
 
-    def reset_batch_norm(self, data: Batches) -> None:
-        """Take the running statistics of the heads' BatchNorms from `data`, in place: the mean over its batches."""
-        norms, own = _batch_norms(self.graph, self.until.node), [_tensors(head) for head in self.heads]
-        sums = [{name: torch.zeros_like(head[name]) for pair in norms.values() for name in pair} for head in own]
-        for images, _ in data:
-            for (held, units), found in zip(self._read(images), sums, strict=True):
-                for node, value in self.graph.walk(held, images, norms, (self.until.node, units)):
-                    others = [dim for dim in range(value.dim()) if dim != 1]
-                    for name, now in zip(norms[node], reversed(torch.var_mean(value, others)), strict=True):
-                        held[name].copy_(now)  # the norm that comes next reads it
-                        found[name] += now / len(data)
-        for head, found in zip(own, sums, strict=True):
-            for name, value in found.items():
-                head[name].copy_(value)
-
-    def share(self, models: Sequence[nn.Module]) -> float:
-        """How many numbers trunk and heads hold, as a share of the models'; what heads read of the trunk could as well
-        be multiplied into their first layers."""
-        held = sum(tensor.numel() for part in (self.trunk, *self.heads) for tensor in part.parameters())
-        return held / sum(tensor.numel() for model in models for tensor in named_tensors(model).values())
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All it holds on the CPU, of the models' shapes: trunk.NAME, heads.K.NAME, reads.K (units, merged units)."""
-        found = {f"trunk.{name}": tensor for name, tensor in _tensors(self.trunk).items()}
-        for number, head in enumerate(self.heads):
-            found |= {f"heads.{number}.{name}": tensor for name, tensor in _tensors(head).items()}
-        found |= {f"reads.{number}": read for number, read in enumerate(self.reads)}
-        return {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
+    def _at(self, layer: Layer, group: str) -> PartialZip:
+        still = _still(self.problem.spec.sizes[group])
+        each = zip(self.graphs, self.models, self.maps, strict=True)
+        own = [Own(graph, named_tensors(model), maps.get(group, still).use) for graph, model, maps in each]
+        made = PartialZip(self.trunk, own, layer, self.notes).eval()
+        if self.data is not None:
+            made.reset_batch_norm(self.data)
+        return made
 
 
 def partial_zip(
@@ -102,85 +79,38 @@ def partial_zip(
     seed: int = 0,
     report: Report | None = None,
 ) -> PartialZip:
-    """Zip the models up to layer `until`, whose units must be one group that may be mixed, and keep what follows apart.
-
-    models: two or more of one structure; their outputs may mean different classes.  data: training images, as for
-    `merge`; their labels are not read unless `settings` choose alpha and beta.  Raises UnknownLayer for `until`,
-    InvalidRequest where the units there cannot be mixed or a later layer also reads what lies before it.
-    """
-    problem = _problem(models, data, seed, report)
-    layer = problem.graph.layer(until)
-    group = _group_at(problem, layer)  # refuses a cut before any work is done
-    return _zipped(problem, settings).at(layer, group)
+    """Zip the models up to layer `until` and keep what follows apart; arguments as for `partial_zips`."""
+    (found,) = partial_zips(models, data, until=until, settings=settings, seed=seed, report=report)
+    return found
 
 
 def partial_zips(
     models: Sequence[nn.Module],
     data: Any,
     *,
+    until: str | None = None,
     settings: dict[str, Any] | None = None,
     seed: int = 0,
     report: Report | None = None,
-) -> Iterator[PartialZip]:
-    """The networks zipped up to every layer at which the trunk may end, in network order.
+) -> PartialZips:
+    """Zip the models up to layer `until`, or to every layer at which a trunk may end.
 
-    One alignment serves all of them; arguments as for `partial_zip`. Of layers with the same units the last one counts:
-    a convolution's, its norm's and its activation's cut share the same weights. Raises InvalidRequest where there is no
-    such place.
+    models: two or more of one structure; their outputs may mean different classes, and be of different numbers.
+    data: training images, as for `merge`; their labels are not read unless `settings` choose alpha and beta.  until:
+    its units must be one group that may be mixed; None: every such layer, of those in a row with the same units the
+    last, because a convolution's, its norm's and its activation's cut share the same weights.
+    Raises UnknownLayer for `until`, InvalidRequest where units cannot be mixed there or a later layer also reads what
+    lies before, or where there is no such place, IncompatibleModels.
     """
-    problem = _problem(models, data, seed, report)
-    places = cuts(problem)
-    if not places:
-        raise InvalidRequest("These networks have no layer whose units can be mixed, so they share no trunk.")
-    whole = _zipped(problem, settings)
-    for layer, group in places:
-        yield whole.at(layer, group)
-
-
-def cuts(problem: Problem) -> list[tuple[Layer, str]]:
-    """The layers at which a trunk may end, each with its group of units; the last of those in a row with one group."""
-    found: list[tuple[Layer, str]] = []
-    before = ""
-    for layer in problem.graph.layers:
-        try:
-            group = _group_at(problem, layer)
-        except MergescopeError:
-            before = ""
-            continue
-        found[len(found) - (group == before) :] = [(layer, group)]
-        before = group
-    return found
-
-
-@dataclass(frozen=True)
-class _Zipped:
-    """The models' alignment by ZipIt!, whole. maps: group -> UnitMap, one a model.  data: for BatchNorm's statistics,
-    None without BatchNorm."""
-
-    problem: Problem
-    trunk: dict[str, Tensor]
-    maps: Sequence[dict[str, UnitMap]]
-    notes: dict[str, Any]
-    data: Batches | None
-
-    def at(self, layer: Layer, group: str) -> PartialZip:
-        """Zipped up to this layer, whose units are this group's."""
-        problem = self.problem
-        reads = [own[group].use if group in own else _still(problem.spec.sizes[group]).use for own in self.maps]
-        heads = [named_tensors(model) for model in problem.models]
-        made = PartialZip(problem.graph, self.trunk, heads, layer, reads, self.notes).eval()
-        if self.data is not None:
-            made.reset_batch_norm(self.data)
-        return made
-
-
-def _problem(models: Sequence[nn.Module], data: Any, seed: int, report: Report | None) -> Problem:
     ready, batches = checked_models(models, None), as_batches(data)
     inputs = inputs_for(ready[0], None, batches)
-    return read_problem(ready, None, inputs, batches, seed, report or silent, unequal_widths=False)[0]
-
-
-def _zipped(problem: Problem, settings: dict[str, Any] | None) -> _Zipped:
+    equal = _equal_outputs(ready, inputs)
+    problem = read_problem(equal, None, inputs, batches, seed, report or silent, unequal_widths=False)[0]
+    _refuse_hidden(problem, ready)
+    places = cuts(problem) if until is None else [_place(problem, problem.graph.layer(until))]
+    if not places:
+        raise InvalidRequest("These networks have no layer whose units can be mixed, so they share no trunk.")
+    graphs = tuple(problem.graph if equal is ready else export(model, inputs) for model in ready)
     found = zipit(problem, read_settings(ZipItSettings, {"choose": False, **(settings or {})}))
     maps = [dict(own) for own in found.maps]
     moved = [
@@ -188,49 +118,76 @@ def _zipped(problem: Problem, settings: dict[str, Any] | None) -> _Zipped:
         for model, permutation, own in zip(problem.models, found.permutations, maps, strict=True)
     ]
     trunk = middle(problem, [named_tensors(model) for model in moved])
-    data = correction_data(problem, RESET) if batch_norms(trunk) else None
-    trunk = trunk if data is None else reset_batch_norm(trunk, data)
-    return _Zipped(problem, named_tensors(trunk), maps, dict(found.notes), data)
+    reset = correction_data(problem, RESET) if batch_norms(trunk) else None
+    trunk = trunk if reset is None else reset_batch_norm(trunk, reset)
+    return PartialZips(ready, graphs, places, problem, named_tensors(trunk), maps, found.notes, reset)
 
 
-def _sources(graph: Graph, behind: set[str], inside: bool) -> Iterator[str]:
-    """Names of the tensors that operations behind the cut read (inside), or those before it."""
-    for operation in graph.nodes:
-        if (operation.name in behind) == inside:
-            yield from (graph.sources[s.name] for s in operation.all_input_nodes if s.name in graph.sources)
+def cuts(problem: Problem) -> list[Place]:
+    """The layers at which a trunk may end, each with its group of units; the last of those in a row with one group."""
+    found: list[Place] = []
+    before = ""
+    for layer in problem.graph.layers:
+        try:
+            place = _place(problem, layer)
+        except MergescopeError:
+            before = ""
+            continue
+        found[len(found) - (place[1] == before) :] = [place]
+        before = place[1]
+    return found
 
 
-def _group_at(problem: Problem, layer: Layer) -> str:
+def _place(problem: Problem, layer: Layer) -> Place:
     for group in problem.spec.groups:
-        if group.linear and any(site.node == layer.node and site.offset == 0 for site in group.nodes):
+        whole = group.linear and group.size == layer.units  # others may stand beside them, behind a concatenation
+        if whole and any((site.node, site.dim) == (layer.node, layer.dim) for site in group.nodes):
             problem.graph.after(layer.node)  # refuses a cut that a shortcut crosses
-            return group.name
+            return layer, group.name
     raise InvalidRequest(
         f"The units at layer {layer.name} cannot be mixed. Choose a hidden layer, such as an activation."
     )
 
 
-def _batch_norms(graph: Graph, node: str) -> dict[str, tuple[str, str]]:
-    """Behind a cut: the node that a BatchNorm reads -> its running mean and variance, by the tensors' names."""
-    found = {}
-    for operation in graph.after(node):
-        if operation.target is torch.ops.aten.batch_norm.default:
-            read, *_, mean, variance = operation.all_input_nodes
-            found[read.name] = (graph.sources[mean.name], graph.sources[variance.name])
-    return found
+def _equal_outputs(models: tuple[nn.Module, ...], inputs: Tensor) -> tuple[nn.Module, ...]:
+    """The models, those with fewer outputs than the most as copies with further outputs, whose weights are 0: only so
+    can all be aligned as networks of one structure. Nothing that they know changes by it."""
+    shapes = [{name: tensor.shape for name, tensor in named_tensors(model).items()} for model in models]
+    if all(one == shapes[0] for one in shapes):
+        return models
+    with torch.no_grad():
+        answers = [model(inputs) for model in models]
+    widest = models[max(range(len(models)), key=lambda number: answers[number].shape[1])]
+    return tuple(_widened(model, widest, inputs) for model in models)
+
+
+@torch.no_grad()
+def _widened(model: nn.Module, widest: nn.Module, inputs: Tensor) -> nn.Module:
+    """The model with as many outputs as the widest one has. Raises IncompatibleModels where more than that differs."""
+    twin, own, answers = copy.deepcopy(widest), named_tensors(model), model(inputs)
+    outputs = answers.shape[1], twin(inputs).shape[1]
+    for name, tensor in named_tensors(twin).items():
+        given = own.get(name)
+        if given is None or given.shape[1:] != tensor.shape[1:]:
+            raise IncompatibleModels(f"{name} is not in both networks, or differs in shape. {ONE_STRUCTURE}")
+        if given.shape != tensor.shape and (len(given), len(tensor)) != outputs:
+            raise IncompatibleModels(f"{name} has {len(given)} and {len(tensor)} units. {ONE_STRUCTURE}")
+        tensor.zero_()
+        tensor[: len(given)].copy_(given) if given.ndim else tensor.copy_(given)
+    if not torch.allclose(twin(inputs)[:, : outputs[0]], answers, rtol=1e-3, atol=1e-5):
+        raise IncompatibleModels(f"The networks compute differently. {ONE_STRUCTURE}")
+    return twin
+
+
+def _refuse_hidden(problem: Problem, models: tuple[nn.Module, ...]) -> None:
+    """Raises IncompatibleModels where networks differ in the number of units of a hidden layer, too."""
+    shapes = [{name: tensor.shape for name, tensor in named_tensors(model).items()} for model in models]
+    for group in problem.spec.groups:
+        for axis in group.axes:
+            if len({one[axis.parameter][axis.dim] for one in shapes}) > 1:
+                raise IncompatibleModels(f"{axis.parameter} differs in its number of units. {ONE_STRUCTURE}")
 
 
 def _still(units: int) -> UnitMap:
     eye = torch.eye(units, dtype=torch.float64)
     return UnitMap(eye, eye)
-
-
-def _held(tensors: dict[str, Tensor]) -> nn.ParameterDict:
-    """Tensors as a module's own; a dot may stand in no name of a module."""
-    return nn.ParameterDict(
-        {name.replace(".", "/"): nn.Parameter(t.clone(), requires_grad=False) for name, t in tensors.items()}
-    )
-
-
-def _tensors(held: nn.Module) -> dict[str, Tensor]:
-    return {name.replace("/", "."): tensor for name, tensor in held.named_parameters()}

@@ -12,14 +12,13 @@ import numpy as np
 from merging import verdict_many
 from merging.figures import numbers
 from merging.results import Barrier, LossCurve, MergeReport
-from merging.verdict_reading import CONNECTED, PARTLY, Reading, fall_of
+from merging.verdict_reading import CONNECTED, FEW_IMAGES, PARTLY, Reading, beside, fall_of, margin
 
 END = 0.005  # difference in accuracy from which a path is said to end elsewhere
 EQUAL = 0.02  # difference of the parents' accuracies up to which they are called equally good
 RISE = 0.1  # nats: a path whose loss rises further is not called good without saying so
 SAME = 1e-4  # nats: a path that departs less from its ends than this is flat
 SHRUNK = 0.75  # of the parents' standard deviation: averaged units below it have lost their scale
-FEW_IMAGES = 1000
 FEW_MOVED = 0.1  # of all units: up to here the nets are said to agree on the order
 
 
@@ -161,7 +160,7 @@ def _meaning(found: Reading) -> str:
     order = f", once {' and '.join(steps)}" if steps else ""
     allowed = f"the {numbers.points(CONNECTED)} that Frankle et al. (2020) take for stable"
     where = "{} below the parents' mean half-way" if found.ends_elsewhere else "at most {} below the chord from A to B"
-    lost = f"Accuracy falls by {where.format(_beside(max(fall, 0.0), CONNECTED))}"
+    lost = f"Accuracy falls by {where.format(beside(max(fall, 0.0), CONNECTED))}"
     if corrected and fall <= CONNECTED:
         return f"{lost}, within {allowed}: the two are connected{order}."
     if not found.straight and fall <= CONNECTED and not found.unequal and fall_of(found.naive) <= CONNECTED:
@@ -193,10 +192,10 @@ def _cautions(found: Reading) -> Iterator[str]:
         yield from _advice(found)
     if found.naive.images < FEW_IMAGES:
         p, n = found.final.middle("accuracy"), found.naive.images
-        margin = 2 * float(np.sqrt(max(p * (1 - p), 1 / n) / n))
-        open_ = any(abs(found.fall - threshold) < margin for threshold in (CONNECTED, PARTLY))
+        by = margin(p, n)
+        open_ = any(abs(found.fall - threshold) < by for threshold in (CONNECTED, PARTLY))
         more = ", so that more images may change the conclusion" if open_ else ""
-        yield f"It was measured on {n} images only: accuracies are uncertain by about {numbers.points(margin)}{more}."
+        yield f"It was measured on {n} images only: accuracies are uncertain by about {numbers.points(by)}{more}."
 
 
 def _advice(found: Reading) -> Iterator[str]:
@@ -238,12 +237,6 @@ def _named(found: Reading) -> list[tuple[str, LossCurve]]:
     if not found.corrected:
         return [("merge", found.final)]
     return [*named, ("merge before correction", found.aligned), ("corrected merge", found.final)]
-
-
-def _beside(value: float, threshold: float) -> str:
-    """A fall in points, with as many digits as it takes to tell it from the threshold."""
-    said = numbers.points(value)
-    return said if said != numbers.points(threshold) or value <= threshold else f"{100 * value:.2f} pp"
 
 
 def _rise(barrier: Barrier) -> str:

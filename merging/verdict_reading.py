@@ -5,18 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
+from merging.figures import numbers
 from merging.methods import table
 from merging.results import LossCurve, MergeReport
 
+FEW_IMAGES = 1000  # below, a verdict says how uncertain its accuracies are
 CONNECTED = 0.02  # fall of accuracy on the way: what Frankle et al. 2020 call stable
 EXACT = 1e-6  # relative difference of outputs up to which B mapped is B, as the merge itself demands of permutations
 PARTLY = 0.10  # up to this fall the path is damaged but not destroyed
 GUESSING = 1.5  # times the accuracy of guessing: parents below it have learnt next to nothing
 
 
+def margin(accuracy: float, images: int) -> float:
+    """By how much an accuracy measured on so many images is uncertain: two standard errors."""
+    return 2 * float(np.sqrt(max(accuracy * (1 - accuracy), 1 / images) / images))
+
+
 def fall_of(curve: LossCurve) -> float:
     """The largest fall of accuracy, as a share of the images; below the chord, so that parents' difference is none."""
     return curve.barrier("accuracy", above="chord").height
+
+
+def beside(value: float, threshold: float) -> str:
+    """A fall in points, with as many digits as it takes to tell it from the threshold."""
+    said = numbers.points(value)
+    return said if said != numbers.points(threshold) or value <= threshold else f"{100 * value:.2f} pp"
 
 
 @dataclass(frozen=True)

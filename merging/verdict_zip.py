@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from merging.figures import numbers
+from merging.verdict_reading import FEW_IMAGES, beside, margin
 from merging.zip_report import ZipReport
 
 CLOSE = 0.02  # of accuracy below a network's own: its head is as good as it is
@@ -12,14 +13,17 @@ CLOSE = 0.02  # of accuracy below a network's own: its head is as good as it is
 
 def headline(report: ZipReport) -> str:
     """One sentence: how far the networks can share a trunk."""
-    last = report.deepest(CLOSE)
+    last, several = report.deepest(CLOSE), len(report.layers) > 1
     if last is None:
-        worst = numbers.points(float((report.alone - report.heads[:, 0]).max()))
-        return f"Sharing even the layers up to {report.layers[0]} costs a head {worst}."
-    what = "all hidden layers" if last == len(report.layers) - 1 else f"the layers up to {report.layers[last]}"
+        return (
+            f"Sharing {'even ' if several else ''}the layers up to {report.layers[0]} costs a head {_cost(report, 0)}."
+        )
+    end = last == len(report.layers) - 1
+    where = f"{report.layers[last]}{', the last layer at which it may end' if end and several else ''}"
+    further = "" if end else f" Up to {report.layers[last + 1]}, it costs a head {_cost(report, last + 1)}."
     return (
-        f"One trunk can serve for {what}: no head loses more than {numbers.points(CLOSE)}, and "
-        f"{numbers.accuracy(report.share[last])} of the networks' parameters are left."
+        f"One trunk can serve up to {where}: no head loses more than {numbers.points(CLOSE)}, and "
+        f"{numbers.accuracy(report.share[last])} of the networks' parameters are left.{further}"
     )
 
 
@@ -36,7 +40,20 @@ def verdict(report: ZipReport) -> str:
     if np.isfinite(report.beside):
         text += (
             f" Asked for all classes at once, without being told whose image it is, the networks side by side give "
-            f"{numbers.accuracy(report.beside)} and the zipped one {numbers.accuracy(float(report.joint[-1]))}: heads "
-            "that were trained apart do not weigh their answers alike."
+            f"{numbers.accuracy(report.beside)} and the zipped one {numbers.accuracy(float(report.joint[-1]))}: that "
+            "is a harder question, and heads that were trained apart need not weigh their answers alike."
+        )
+    few = [n for n in report.counts if n < FEW_IMAGES]
+    if few:
+        by = max(margin(float(p), int(n)) for p, n in zip(report.alone, report.counts, strict=True))
+        text += (
+            f" Heads were measured on as few as {min(few)} images: accuracies are uncertain by about "
+            f"{numbers.points(by)}."
         )
     return text
+
+
+def _cost(report: ZipReport, place: int) -> str:
+    """What the head that loses most loses there, told apart from what is allowed."""
+    worst = float((report.alone - report.heads[:, place]).max())
+    return beside(worst, CLOSE)

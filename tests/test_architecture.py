@@ -69,18 +69,24 @@ LAWS: dict[str, tuple[tuple[str, ...], set[str]]] = {
         ("merging.results", "merging.verdict_reading", "merging.verdict_many", "merging.figures.numbers"),
         {"numpy"},
     ),
-    "merging.verdict_reading": (("merging.results", "merging.methods"), set()),
+    "merging.verdict_reading": (("merging.results", "merging.methods", "merging.figures.numbers"), {"numpy"}),
     "merging.verdict_why": (("merging.results", "merging.studies", "merging.figures.numbers"), {"numpy"}),
     "merging.verdict_many": (("merging.results", "merging.figures.numbers"), set()),
-    "merging.zip_report": (("merging.results",), {"numpy"}),
-    "merging.verdict_zip": (("merging.zip_report", "merging.figures.numbers"), {"numpy"}),
+    "merging.zip_report": (("merging.errors", "merging.results"), {"numpy"}),
+    "merging.verdict_zip": (("merging.zip_report", "merging.verdict_reading", "merging.figures.numbers"), {"numpy"}),
     "merging.account": (("merging.results", "merging.methods", "merging.account_words"), set()),
     "merging.account_words": (("merging.figures.numbers",), {"numpy"}),
     "merging.figures": (
-        ("merging.results", "merging.zip_report", "merging.studies", "merging.account", "merging.figures"),
+        (
+            *("merging.results", "merging.zip_report", "merging.studies", "merging.account", "merging.figures"),
+            "merging.methods",
+        ),
         {"numpy", "plotly"},
     ),
-    "merging.analysis": (("CORE", "merging.results", "merging.analysis"), {"torch", "numpy", "lucent"}),
+    "merging.analysis": (
+        ("CORE", "merging.results", "merging.zip_report", "merging.analysis"),
+        {"torch", "numpy", "lucent"},
+    ),
     "merging.zoo": (("merging.errors", "merging.zoo"), {"torch", "torchvision", "numpy", "safetensors"}),
     "merging.work": (
         (

@@ -274,7 +274,19 @@ def test_networks_of_different_classes_share_a_trunk_and_keep_their_heads(capsys
     assert [cut["until"] for cut in same["zipped"]] == ["features.2", "features.5", "pool"]
     assert "together" not in same["unmerged"]  # of the same classes, which head answers is not known
     code, text, _ = run(capsys, "zip", *heads, "--until", "features.4", *IMAGES)
-    assert code == 0 and "all together" in text and "unmerged" in text
+    assert (
+        code == 0
+        and "all together" in text
+        and "unmerged" in text
+        and "Sharing the layers up to features.4 costs" in text
+    )
+    assert not {"until", "share"} & set(told["unmerged"]) and told["notes"]["images"] == 200
+    code, text, err = run(capsys, "zip", *heads, "--until", "features.4", *IMAGES, "--out", tmp_path)
+    assert (code, text, "cannot be written" in err) == (2, "", True)  # before any work
+    code, _, err = run(capsys, "zip", *heads, *IMAGES, "--classes", "Bag")
+    assert (code, "--classes was given 1 times for 2 networks" in err) == (2, True)
+    code, _, err = run(capsys, "zip", *heads, *IMAGES, "--classes", "Bag,Sneaker", "--classes", "Bag,Sneaker")
+    assert (code, "Network A has 5 outputs, and 2 classes are named" in err) == (2, True)
     code, _, err = run(capsys, "zip", *heads, *IMAGES, "--out", out)
     assert (code, "with --until" in err) == (2, True)
     code, _, err = run(capsys, "zip", *heads, "--until", "classifier", *IMAGES)

@@ -28,6 +28,9 @@ def make():
     print("made")
     return Talking(nn.Flatten(), nn.Linear(784, 12), nn.Tanh(), nn.Linear(12, 10))
 
+def five():
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 12), nn.ReLU(), nn.Linear(12, 5))
+
 def leave():
     sys.exit(3)
 
@@ -89,6 +92,22 @@ def test_what_takes_no_factory_says_what_does(capsys, files, command):
     own = ("--architecture", "talking:make", *(() if "neurons" in command else ("--data", "fashion-mnist")))
     code, _, err = run(capsys, *command, files[0], *own)
     assert (code, "talking:make is a factory of your own" in err) == (2, True)
+
+
+def test_heads_of_ones_own_are_told_which_classes_they_are(capsys, files):
+    """A file of one's own names no classes: as many as the data set's are taken for those, fewer have to be named."""
+    own = ("--architecture", "talking:five", "--data", "fashion-mnist", "--images", "200")
+    for seed, path in enumerate(files):
+        torch.manual_seed(seed)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(784, 12), nn.ReLU(), nn.Linear(12, 5))
+        safetensors.torch.save_file(net.state_dict(), path)
+    code, out, err = run(capsys, "zip", *files, *own)
+    assert (code, out, "Network A has 5 outputs, and 10 classes are named for them" in err) == (2, "", True)
+    low = ("--classes", "T-shirt/top, Trouser, Pullover, Dress, Coat")
+    high = ("--classes", "Sandal, Shirt, Sneaker, Bag, Ankle boot")
+    code, out, err = run(capsys, "zip", *files, *own, *low, *high, "--json")
+    assert code == 0, err
+    assert [cut["until"] for cut in json.loads(out)["zipped"]] == ["2"]
 
 
 def test_a_factory_that_lacks_a_base_is_told_of_it(capsys, files):

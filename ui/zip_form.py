@@ -9,6 +9,7 @@ from merging.methods import MOST_MODELS, find
 from merging.work.images import fingerprint
 from merging.work.request import ModelRef, ZipRequest
 from merging.work.request_checks import BOUNDS
+from merging.zoo.architectures.names import trunk_config
 from merging.zoo.catalogue import Entry
 from merging.zoo.dataset_facts import FACTS
 from ui.method_form import setting_values, setting_widgets
@@ -45,7 +46,7 @@ def zip_form() -> None:
 
 def _fill(known: dict[str, Entry]) -> None:
     """Before the widgets are drawn: what a link names, else the pair of the zoo whose heads know different classes."""
-    asked = [id for id in st.query_params.pop("nets", "").split(",") if id in known]
+    asked = [id for id in dict.fromkeys(st.query_params.pop("nets", "").split(",")) if id in known]
     if asked:
         st.session_state[NETS] = asked
     st.session_state.setdefault(NETS, [id for id in FIRST if id in known])
@@ -57,7 +58,7 @@ def _networks(known: dict[str, Entry]) -> list[Entry]:
     named = [id for id in st.session_state[NETS] if id in known]
     first = known[named[0]] if named else None
     fitting = [id for id, entry in known.items() if entry.classes and (first is None or shares_trunk(first, entry))]
-    st.session_state[NETS] = [id for id in named if id in fitting]
+    st.session_state[NETS] = [id for id in named if id in fitting][:MOST_MODELS]  # a menu with more breaks the page
     st.multiselect(
         "Networks", fitting, format_func=lambda id: known[id].name, key=NETS, max_selections=MOST_MODELS,
         help="Two or more of one structure; their classes may differ. Take all out to begin with another kind.",
@@ -67,9 +68,10 @@ def _networks(known: dict[str, Entry]) -> list[Entry]:
 
 
 def shares_trunk(first: Entry, other: Entry) -> bool:
-    """Whether the two can share a trunk: one structure, and images normalised alike."""
-    kept = ("architecture", "config", "mean", "std", "dataset")
-    return all(getattr(first, name) == getattr(other, name) for name in kept)
+    """Whether the two can share a trunk: one structure up to their outputs, and images normalised alike."""
+    kept = ("architecture", "mean", "std", "dataset")
+    alike = trunk_config(first.config) == trunk_config(other.config)
+    return alike and all(getattr(first, name) == getattr(other, name) for name in kept)
 
 
 def _missing(chosen: list[Entry]) -> str:
@@ -92,7 +94,7 @@ def _wanted(chosen: list[Entry]) -> ZipRequest:
         tuple(ModelRef.of(entry) for entry in chosen),
         dataset,
         fingerprint(dataset, count),
-        setting_values(method),
+        {**setting_values(method), **dict.fromkeys(UNASKED, False)},
         count,
         int(st.session_state[SEED]),
     )

@@ -9,6 +9,7 @@ import streamlit as st
 
 from merging import results
 from merging.figures.heads import heads_figure
+from merging.methods import letter
 from merging.verdict_zip import headline, verdict
 from merging.work.ledger_jobs import Job
 from merging.work.request import ZipRequest
@@ -79,8 +80,8 @@ def _bar(job: Job, request: ZipRequest) -> None:
 
 def _networks(request: ZipRequest) -> str:
     return "  \n".join(
-        f"{letter}: {plain(model.name)} :gray[({plain(', '.join(model.classes))})]"
-        for letter, model in zip("ABCDEFGHIJ", request.models, strict=False)
+        f"{letter(number)}: {plain(model.name)} :gray[({plain(', '.join(model.classes))})]"
+        for number, model in enumerate(request.models)
     )
 
 
@@ -90,10 +91,12 @@ def _found(request: ZipRequest, report: ZipReport) -> None:
     draw(heads_figure(report), "zip figure", "zip")
     alt = "The figure's numbers by layer, and the share of parameters that is left."
     st.dataframe(_rows(report), hide_index=True, width="stretch", column_config=_config(report), alt=alt)
+    reset = report.notes.get("reset")
+    anew = f"BatchNorm statistics of all of them were measured anew on {reset} training images. " if reset else ""
     zipped = f"ZipIt! with α {report.notes['alpha']:g} and β {report.notes['beta']:g}"
     st.caption(
         f"{zipped}, which looked at {report.notes['images']} training images; measured on {report.images} test images "
-        f"of {FACTS[request.dataset].label}. A dotted line: the same without any merging. Seed {request.seed}."
+        f"of {FACTS[request.dataset].label}. A dotted line: the same without any merging. {anew}Seed {request.seed}."
     )
     st.download_button(
         "Numbers (JSON)", lambda: results.to_json(report), "zip.json", "application/json", on_click="ignore",

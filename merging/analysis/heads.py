@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from merging.data import Batches
 from merging.errors import InvalidRequest
+from merging.methods import letter
+from merging.partial_zip import PartialZips
+from merging.zip_report import ZipReport
 
 Labels = Sequence[Sequence[int]]
 
@@ -16,21 +21,11 @@ Labels = Sequence[Sequence[int]]
 @dataclass(frozen=True)
 class HeadScores:
     """heads: accuracy in 0..1 of every head on the images of its classes.  joint: of the largest of all heads' logits
-    on the images of any of them, NaN where two heads know one class."""
+    on the images of any of them, NaN where two heads know one class.  counts: images of every head's classes."""
 
     heads: tuple[float, ...]
     joint: float
-
-
-def labels_of(classes: Sequence[str], names: Sequence[str], who: str) -> list[int]:
-    """The data set's label of each output. names: the data set's classes.
-
-    Raises InvalidRequest for a network that does not name its classes, or names one that the data set does not have.
-    """
-    if not classes or not set(classes) <= set(names):
-        told = ", ".join(classes) or "none that it names"
-        raise InvalidRequest(f"The classes of {who} are {told}; the data set has {', '.join(names)}.")
-    return [names.index(name) for name in classes]
+    counts: tuple[int, ...]
 
 
 def side_by_side(models: Sequence[nn.Module]) -> Callable[[Tensor], Tensor]:
@@ -45,7 +40,7 @@ def head_scores(net: Callable[[Tensor], Tensor], known: Labels, data: Iterable[t
     label of each output.  data: batches of images and labels (n,).
     """
     flat = torch.tensor([label for own in known for label in own])
-    hits, asked = torch.zeros(len(known) + 1), torch.zeros(len(known) + 1)
+    hits, asked = [0] * (len(known) + 1), [0] * (len(known) + 1)
     with torch.no_grad():
         for images, truth in data:
             logits, found = net(images), flat.to(truth.device)
@@ -55,6 +50,43 @@ def head_scores(net: Callable[[Tensor], Tensor], known: Labels, data: Iterable[t
                 mine = torch.isin(truth, labels)
                 hits[number] += int(right[mine].sum())
                 asked[number] += int(mine.sum())
-    shares = (hits / asked.clamp(min=1)).tolist()
+    shares = [right / max(of, 1) for right, of in zip(hits, asked, strict=True)]
     apart = len(set(flat.tolist())) == len(flat)
-    return HeadScores(tuple(shares[:-1]), shares[-1] if apart else float("nan"))
+    return HeadScores(tuple(shares[:-1]), shares[-1] if apart else float("nan"), tuple(asked[:-1]))
+
+
+def measure(zips: PartialZips, known: Labels, test: Batches) -> ZipReport:
+    """Every head at every place where the trunk may end, and the models alone.
+
+    known: as for `head_scores`.  Raises InvalidRequest where a model has not as many outputs as classes.
+    """
+    refuse_unnamed(zips.models, known, test.example())
+    alone = head_scores(side_by_side(zips.alone), known, test)
+    scores, shares = [], []
+    for zipped in zips:
+        scores.append(head_scores(zipped, known, test))
+        shares.append(zipped.share(zips.models))
+    return ZipReport(
+        names=tuple(map(letter, range(len(known)))),
+        layers=tuple(layer.name for layer, _ in zips.places),
+        heads=np.array([score.heads for score in scores]).T,
+        joint=np.array([score.joint for score in scores]),
+        alone=np.array(alone.heads),
+        beside=alone.joint,
+        share=np.array(shares),
+        images=test.count,
+        counts=alone.counts,
+        notes={**zips.notes, **({"reset": zips.data.count} if zips.data is not None else {})},
+    )
+
+
+def refuse_unnamed(models: Sequence[nn.Module], known: Labels, images: Tensor) -> None:
+    """Raises InvalidRequest for a model whose outputs on images (n, ...) are not as many as its classes."""
+    for number, (model, labels) in enumerate(zip(models, known, strict=True)):
+        with torch.no_grad():
+            outputs = model(images).shape[1]
+        if outputs != len(labels):
+            raise InvalidRequest(
+                f"Network {letter(number)} has {outputs} outputs, and {len(labels)} classes are named for them. Name "
+                "the class of each output."
+            )

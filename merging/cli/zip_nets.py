@@ -5,31 +5,30 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from merging.cli.console import say, say_json, say_table
-from merging.cli.files import write
+from merging.cli.files import check_file, write
 from merging.cli.images import need_batches
 from merging.cli.nets import Net, device_of, read_nets
 from merging.cli.options import add_data, add_json, add_machine, add_nets, add_seed, read_pairs, read_texts
 from merging.errors import InvalidRequest
 from merging.figures import numbers
-from merging.methods import MOST_MODELS, letter
+from merging.methods import MOST_MODELS
 from merging.problem import Report
+from merging.verdict_zip import headline
+from merging.work.request_zip import UNCHOSEN
+from merging.zip_report import ZipReport, labels_of
 from merging.zoo.dataset_facts import FACTS
 
-if TYPE_CHECKING:
-    from merging.analysis.heads import HeadScores
-    from merging.partial_zip import PartialZip
-
-Row = tuple[str, "HeadScores", float]  # where the trunk ends, how well the heads do, the share of parameters left
-NAME, HELP = "zip", "zip networks up to a layer and keep each one's own head of as many classes (partial ZipIt!)"
+NAME, HELP = "zip", "zip networks up to a layer and keep each one's own head (partial ZipIt!)"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add_nets(parser, "A", "B", more=f"further networks, up to {MOST_MODELS} in all")
     parser.add_argument("--until", metavar="LAYER", help="the last merged layer (default: each in turn)")
+    told = "the classes that a network's outputs are, once for each network in turn, where its file does not say"
+    parser.add_argument("--classes", action="append", metavar="NAME,...", help=told)
     parser.add_argument("--set", action="append", metavar="NAME=VALUE", help="settings of ZipIt!, such as alpha=0.3")
     add_seed(parser)
     add_data(parser)
@@ -41,55 +40,64 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, report: Report) -> None:
     """Zip up to one layer or to each, and measure every head on the test images whose classes it knows."""
     from merging.align.zipit import ZipItSettings
-    from merging.analysis.heads import head_scores, labels_of, side_by_side
-    from merging.partial_zip import partial_zip, partial_zips
+    from merging.analysis.heads import measure
+    from merging.partial_zip import partial_zips
+    from merging.zoo.checkpoints import save_checkpoint
 
     if options.out and not options.until:
         raise InvalidRequest("--out writes one zip: name the layer at which its trunk ends with --until.")
-    nets, device = read_nets(options), device_of(options)
-    data = need_batches(options, nets[0], device)
-    names = FACTS[options.data or nets[0].checkpoint.dataset].classes
-    known = [labels_of(net.checkpoint.classes, names, net.checkpoint.name) for net in nets]
-    models = [net.module(device) for net in nets]
+    if options.out:
+        check_file(options.out)
     settings = read_texts(ZipItSettings, read_pairs(options.set, "--set"))
     if settings.get("choose"):
-        raise InvalidRequest("Heads of different classes have no common loss to choose alpha and beta by: give them.")
-    asked: dict[str, Any] = {"settings": settings, "seed": options.seed, "report": report}
-    until = options.until
-    zips = (
-        [partial_zip(models, until, data["train"], **asked)] if until else partial_zips(models, data["train"], **asked)
+        raise InvalidRequest(UNCHOSEN)
+    nets, device = read_nets(options), device_of(options)
+    data = need_batches(options, nets[0], device)
+    known = _known(options, nets)
+    models = [net.module(device) for net in nets]
+    asked = {"until": options.until, "settings": settings, "seed": options.seed}
+    zips = partial_zips(models, data["train"], **asked, report=report)
+    found = measure(zips, known, data["test"])
+    _say(options, found)
+    if options.out:
+        (zipped,) = zips
+        named = " + ".join(net.checkpoint.name for net in nets)
+        write(options.out, save_checkpoint(zipped.tensors(), architecture="", config={}, name=f"Zip of {named}"))
+        if not options.json:
+            say(f"written to {options.out}")
+
+
+def _known(options: argparse.Namespace, nets: list[Net]) -> list[list[int]]:
+    """Of every network: the data set's label of each output."""
+    facts, told = FACTS[options.data or nets[0].checkpoint.dataset], options.classes
+    if told and len(told) != len(nets):
+        raise InvalidRequest(f"--classes was given {len(told)} times for {len(nets)} networks; give it once for each.")
+    classes = (
+        [[name.strip() for name in one.split(",")] for one in told] if told else [n.checkpoint.classes for n in nets]
     )
-    alone, rows = head_scores(side_by_side(models), known, data["test"]), list[Row]()
-    for zipped in zips:
-        report("heads", None, f"trunk up to {zipped.until.name}")
-        rows.append((zipped.until.name, head_scores(zipped, known, data["test"]), zipped.share(models)))
-        if options.out:
-            _write(options.out, zipped, nets)
-    _say(options, ("unmerged", alone, 1.0), rows)
+    each = zip(classes, nets, strict=True)
+    return [labels_of(names, facts.classes, net.checkpoint.name, facts.label) for names, net in each]
 
 
-def _write(path: Path, zipped: PartialZip, nets: list[Net]) -> None:
-    from merging.zoo.checkpoints import save_checkpoint
-
-    named = " + ".join(net.checkpoint.name for net in nets)
-    write(path, save_checkpoint(zipped.tensors(), architecture="", config={}, name=f"Zip of {named}"))
-
-
-def _say(options: argparse.Namespace, unmerged: Row, rows: list[Row]) -> None:
-    letters = [letter(number) for number in range(len(unmerged[1].heads))]
-    together = not math.isnan(unmerged[1].joint)
+def _say(options: argparse.Namespace, found: ZipReport) -> None:
+    together = not math.isnan(found.beside)
+    rows = [("unmerged", found.alone, found.beside, 1.0)]
+    rows += zip(found.layers, found.heads.T, found.joint, found.share, strict=True)
     if options.json:
         told = [
-            {"until": name, "heads": dict(zip(letters, score.heads, strict=True)), "share": share}
-            | ({"together": score.joint} if together else {})
-            for name, score, share in (unmerged, *rows)
+            {"until": until, "heads": dict(zip(found.names, map(float, heads), strict=True)), "share": float(share)}
+            | ({"together": float(joint)} if together else {})
+            for until, heads, joint, share in rows
         ]
-        return say_json({"unmerged": told[0], "zipped": told[1:]})
-    head = ["trunk up to", *(f"{name}'s head" for name in letters), *(["all together"] if together else [])]
+        unmerged = {name: value for name, value in told[0].items() if name not in ("until", "share")}
+        return say_json({"unmerged": unmerged, "zipped": told[1:], "notes": dict(found.notes)})
+    head = ["trunk up to", *(f"{name}'s head" for name in found.names), *(["all together"] if together else [])]
     table = []
-    for name, score, share in (unmerged, *rows):
-        shares = (*score.heads, *([score.joint] if together else []), share)
-        table.append([name, *map(numbers.accuracy, shares)])
+    for until, heads, joint, share in rows:
+        shares = (*heads, *([joint] if together else []), share)
+        table.append([until, *(numbers.accuracy(float(value)) for value in shares)])
     say_table([*head, "parameters"], table)
     say("accuracy on test images: of each head on its own classes" + (", and of all on all" if together else ""))
-    return say(f"written to {options.out}") if options.out else None
+    if "reset" in found.notes:
+        say(f"BatchNorm statistics from {found.notes['reset']} training images everywhere, also unmerged")
+    return say(headline(found))

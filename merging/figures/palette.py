@@ -9,6 +9,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from merging.methods import MOST_MODELS, letter
+
 
 @dataclass(frozen=True)
 class Style:
@@ -51,7 +53,7 @@ def network_style(name: str) -> Style:
     """How a network called A, B ... J is drawn, or what was made of them."""
     if name in STYLES:
         return STYLES[name]
-    place = "CDEFGHIJ".index(name)
+    place = list(map(letter, range(2, MOST_MODELS))).index(name)
     return Style(FURTHER[place], "solid", SYMBOLS[place], name)
 
 

@@ -10,7 +10,11 @@ from merging.methods import MOST_MODELS, find
 from merging.settings import read_settings, settings_dict
 from merging.work.request_checks import check_data, check_fit, check_whole, set_fields
 from merging.work.request_parts import Asked, ModelRef
+from merging.zip_report import labels_of
+from merging.zoo.architectures.names import trunk_config
 from merging.zoo.dataset_facts import FACTS
+
+UNCHOSEN = "Heads of different classes have no common loss to choose alpha and beta by: give them."
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,12 @@ class ZipRequest(Asked):
     images: int = 2000
     seed: int = 0
     kind: ClassVar[str] = "zip"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        wishes = {**self.settings, "choose": False}
-        filled = settings_dict(read_settings(find("align", "zipit").settings, wishes))
+        if self.settings.get("choose"):
+            raise InvalidRequest(UNCHOSEN)
+        filled = settings_dict(read_settings(find("align", "zipit").settings, {"choose": False, **self.settings}))
         set_fields(self, models=tuple(self.models), settings=filled)
         check_data(self.dataset, self.data_sha256, required=True)
         check_whole(self, "images", "seed")
@@ -46,18 +51,14 @@ class ZipRequest(Asked):
     def _check(self, model: ModelRef) -> None:
         first, names = self.models[0], FACTS[self.dataset].classes
         check_fit(self.dataset, model.architecture, {"in_shape": model.config.get("in_shape", ())})
-        if (model.architecture, model.config) != (first.architecture, first.config):
+        if (model.architecture, trunk_config(model.config)) != (first.architecture, trunk_config(first.config)):
             raise InvalidRequest(
-                f"{first.name} is {first.label} and {model.name} is {model.label}; only networks of one structure, "
-                "with as many outputs, can be zipped."
+                f"{first.name} is {first.label} and {model.name} is {model.label}; only networks of one structure, up "
+                "to their numbers of outputs, can be zipped."
             )
         if (model.mean, model.std) != (first.mean, first.std):
             raise InvalidRequest(f"{first.name} and {model.name} expect their images normalised differently.")
-        if not model.classes or not set(model.classes) <= set(names):
-            told = ", ".join(model.classes) or "none that it names"
-            raise InvalidRequest(
-                f"The classes of {model.name} are {told}; {FACTS[self.dataset].label} has {', '.join(names)}."
-            )
+        labels_of(model.classes, names, model.name, FACTS[self.dataset].label)
 
     @property
     def checkpoints(self) -> tuple[ModelRef, ...]:

@@ -2,13 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from merging.analysis.heads import head_scores, labels_of
+from merging.analysis.heads import head_scores
 from merging.errors import InvalidRequest
+from merging.zip_report import ZipReport, labels_of
 
 IMAGES = torch.arange(6).float()
 LABELS = torch.tensor([0, 1, 2, 3, 0, 3])
@@ -50,3 +52,14 @@ def test_outputs_are_told_by_the_names_of_their_classes() -> None:
     for classes in ((), ("cat",)):
         with pytest.raises(InvalidRequest, match="The classes of mine are"):
             labels_of(classes, ("ant", "bee"), "mine")
+    with pytest.raises(InvalidRequest, match="mine names the class bee for two outputs"):
+        labels_of(("bee", "ant", "bee"), ("ant", "bee"), "mine")
+
+
+def test_shares_are_exact_fractions() -> None:
+    """In float32, 920 less 900 of 1000 would be more than .02."""
+    data = [(torch.arange(1000).float(), torch.zeros(1000, dtype=torch.int64))]
+    right = [head_scores(lambda x, n=n: torch.stack([x < n, x >= n], 1).float(), [[0, 1]], data) for n in (920, 900)]
+    assert [one.heads[0] for one in right] == [0.92, 0.9] and right[0].counts == (1000,)
+    report = ZipReport(("A",), ("l",), np.array([[0.9]]), np.array([0.9]), np.array([0.92]), 0.92, np.ones(1), 1000)
+    assert report.deepest(0.02) == 0

@@ -59,8 +59,16 @@ def test_a_network_shares_everything_with_itself(tmp_path):
     report = results.load(tasks.run("zip", gather(Ledger(tmp_path), request, "cpu", 0))["report"])
     np.testing.assert_allclose(report.heads, np.repeat(report.alone[:, None], 3, 1), atol=1 / 300)
     assert np.isnan(report.beside) and np.isnan(report.joint).all()
-    assert headline(report).startswith("One trunk can serve for all hidden layers")
+    assert headline(report).startswith("One trunk can serve up to pool, the last layer at which it may end: no head")
     assert "all classes at once" not in verdict(report)
+
+
+def test_networks_with_five_and_with_ten_outputs_share_a_trunk(tmp_path):
+    request = asked("fashion-head-low", "fashion-small-s0")
+    report = results.load(tasks.run("zip", gather(Ledger(tmp_path), request, "cpu", 0))["report"])
+    assert report.heads.shape == (2, 3) and report.counts[0] < report.counts[1] == 300
+    assert (report.heads[:, 0] > 0.5).all()  # chance is .2 and .1
+    assert np.isnan(report.beside)  # the second knows the first one's classes, too
 
 
 def test_the_sentences_and_the_figure_say_what_was_measured(found):
@@ -69,7 +77,7 @@ def test_the_sentences_and_the_figure_say_what_was_measured(found):
     np.testing.assert_allclose(figure.data[0].y, 100 * found.heads[0])
     assert "A alone" in alt_text(figure) and "pool" in verdict(found)
     kept = replace(found, heads=np.array([[0.9, 0.9, 0.5], [0.9, 0.8, 0.8]]), alone=np.array([0.91, 0.91]))
-    assert kept.deepest(CLOSE) == 0 and "up to features.2" in headline(kept)
+    assert kept.deepest(CLOSE) == 0 and headline(kept).endswith("Up to features.5, it costs a head 11.0 pp.")
     lost = replace(kept, alone=np.array([0.95, 0.91]))
     assert lost.deepest(CLOSE) is None and headline(lost).startswith("Sharing even the layers up to features.2 costs")
 
@@ -77,7 +85,9 @@ def test_the_sentences_and_the_figure_say_what_was_measured(found):
 def test_a_request_is_its_words_and_back(found):
     request = asked(settings={"alpha": 0.5})
     assert from_json(request.to_json()) == request
-    assert request.id != asked().id == asked(settings={"choose": True}).id
+    assert request.id != asked().id == asked(settings={"choose": False}).id
+    with pytest.raises(InvalidRequest, match="no common loss"):
+        asked(settings={"choose": True})
     assert found.request == results.load(results.save(found)).request
 
 
@@ -85,7 +95,7 @@ def test_a_request_is_its_words_and_back(found):
     ("ids", "words"),
     [
         (("fashion-head-low",), "2 to 10 networks"),
-        (("fashion-head-low", "fashion-small-s0"), "only networks of one structure"),
+        (("fashion-head-low", "fashion-mlp-512-s0"), "only networks of one structure"),
     ],
 )
 def test_what_cannot_share_a_trunk_is_said(ids, words):

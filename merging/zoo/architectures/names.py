@@ -51,6 +51,11 @@ def differ_in_width(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     return all(a[key] == b[key] or (key in WIDTHS and _sizes(a[key]) == _sizes(b[key])) for key in a)
 
 
+def trunk_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without its number of outputs: what networks that are to share a trunk have in common."""
+    return {key: value for key, value in config.items() if key != "classes"}
+
+
 def with_known(config: Mapping[str, Any], more: Mapping[str, Any] | None) -> dict[str, Any]:
     """A configuration with what a person knows besides; ReLU goes without saying, so that alike nets are alike."""
     joined = {**config, **(more or {})}
