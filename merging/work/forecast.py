@@ -1,7 +1,8 @@
 """How long a job will take, by stages, from finished ones like it: one forecast for forms, queue and bar. No torch.
 
-The likest finished jobs tell: of the same networks and methods where there are some, then of the same networks, whose
-methods' own stages tell nothing. What is measured more finely takes longer in proportion.
+The likest finished jobs tell: of the same networks and methods where there are some, then of the same networks alone.
+Those tell nothing of the stages that the methods decide, which then count as the share that they usually are. What is
+measured more finely takes longer in proportion.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from merging.work.stages import STAGES
+
 KEPT = 50  # finished jobs of a kind that are looked at
-OF_METHODS = ("matching", "combining")  # stages of a merge that its methods decide
+# Stages of a merge that a method decides: which one, and the choice that leaves nothing to do there.
+OF_METHODS = {"matching": ("align", "none"), "combining": ("combine", "average")}
 METHODS = ("align", "combine", "correct", "settings")
 
 
@@ -52,19 +56,18 @@ def _told_by(past: Past, asked: Mapping[str, Any]) -> tuple[int, dict[str, float
 
 
 def _likeness(asked: Mapping[str, Any], past: Mapping[str, Any]) -> int:
-    """0 for jobs that tell nothing of each other, more the more they are alike."""
+    """0 for jobs that tell nothing of each other, 1 for the same networks, 2 for the same work on them."""
     kind = asked["kind"]
     if kind == "download":
         return int(asked["dataset"] == past["dataset"])
     if kind == "study":
-        return (asked["study"] == past["study"]) * (1 + _same_nets(asked["merge"], past["merge"]))
+        return 2 * (asked["study"] == past["study"] and _same_nets(asked["merge"], past["merge"]))
     if kind == "pictures":
-        return 1 + _same_nets({"models": [asked["model"]]}, {"models": [past["model"]]}) * (
-            1 + (asked["layer"] == past["layer"])
-        )
+        same = _same_nets({"models": [asked["model"]]}, {"models": [past["model"]]})
+        return same * (1 + (asked["layer"] == past["layer"]))
     if kind == "train":
         return int(all(asked[key] == past[key] for key in ("architecture", "config", "data_sha256")))
-    same = _same_nets(asked, past)
+    same = _same_nets(asked, past) and bool(asked["data_sha256"]) == bool(past["data_sha256"])
     return same * (1 + (kind == "zip" or all(asked[key] == past[key] for key in METHODS)))
 
 
@@ -76,19 +79,31 @@ def _same_nets(asked: Mapping[str, Any], past: Mapping[str, Any]) -> bool:
 
 def _scaled(asked: Mapping[str, Any], past: Past, likeness: int) -> dict[str, float]:
     """The finished job's stages as they would be for what is asked."""
-    stages, other = dict(past.stages), past.request
+    other = past.request
     if asked["kind"] == "merge":
-        if likeness == 1:
-            stages |= dict.fromkeys(set(stages) & set(OF_METHODS), 0.0)
-        longer = _measured(asked) / _measured(other)
-        return {stage: spent * longer if stage == "curve" else spent for stage, spent in stages.items()}
+        found = _longer(past.stages, ("curve",), _measured(asked) / _measured(other))
+        return found if likeness > 1 else _with_usual(found, asked)
+    if asked["kind"] == "zip":
+        return _longer(past.stages, ("matching", "heads"), asked["images"] / other["images"])
     if asked["kind"] == "train":
-        longer = asked["epochs"] / other["epochs"]
-        return {stage: spent * longer if stage == "training" else spent for stage, spent in stages.items()}
+        return _longer(past.stages, ("training",), asked["epochs"] / other["epochs"])
     if asked["kind"] == "pictures":
-        longer = len(asked["units"]) * asked["settings"]["steps"] / (len(other["units"]) * other["settings"]["steps"])
-        return {stage: spent * longer if stage == "rendering" else spent for stage, spent in stages.items()}
-    return stages
+        drawn = [len(one["units"]) * one["settings"]["steps"] for one in (asked, other)]
+        return _longer(past.stages, ("rendering",), drawn[0] / drawn[1])
+    return dict(past.stages)
+
+
+def _longer(stages: Mapping[str, float], which: Sequence[str], times: float) -> dict[str, float]:
+    return {stage: spent * times if stage in which else spent for stage, spent in stages.items()}
+
+
+def _with_usual(stages: Mapping[str, float], merge: Mapping[str, Any]) -> dict[str, float]:
+    """A merge's stages, those that its methods decide as the share that they usually are beside the others."""
+    usual = dict(STAGES["merge"])
+    known = {stage: spent for stage, spent in stages.items() if stage not in OF_METHODS}
+    one = sum(known.values()) / (1 - sum(usual[stage] for stage in OF_METHODS))
+    idle = {stage: merge[role] == nothing for stage, (role, nothing) in OF_METHODS.items()}
+    return known | {stage: 0.0 if idle[stage] else usual[stage] * one for stage in OF_METHODS}
 
 
 def _measured(merge: Mapping[str, Any]) -> float:

@@ -101,13 +101,14 @@ def time_left(fraction: float, elapsed: float, usual: float | None) -> float | N
     """Seconds until a running job is done; None where nothing tells.
 
     What is left by a forecast of `usual` seconds in all, and by the job's own pace, (1 - fraction) elapsed / fraction.
-    The pace counts the more the further the job is, and the nearer to the forecast's end, which it may prove wrong.
+    The pace counts the more the further the job is, and the nearer to the forecast's end, which it may prove wrong; of
+    a job that has hardly begun it tells nothing.
     """
-    pace = elapsed * (1 - fraction) / fraction if fraction > 0 else None
+    if fraction < TELLING:
+        return usual - elapsed if usual is not None and elapsed < usual else None
+    pace = elapsed * (1 - fraction) / fraction
     if usual is None:
-        return pace if fraction >= TELLING else None
-    if pace is None:
-        return max(usual - elapsed, 0.0)
+        return pace
     weight = max(fraction, min(elapsed / usual, 1.0)) ** 4 if usual > 0 else 1.0
     return (1 - weight) * max(usual - elapsed, 0.0) + weight * pace
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from merging.work.forecast import Past, forecast, shares
-from merging.work.request import ModelRef, ZipRequest
+from merging.work.request import ModelRef, StudyRequest, ZipRequest
 from merging.work.stages import STAGES, overall
 from merging.zoo import catalogue
 from tests.work.making import long_request, merge_request, pictures_request
@@ -32,17 +32,40 @@ def test_a_curve_takes_longer_by_points_images_and_paths_and_nothing_else_does()
     assert forecast(values(asked), [past(merge_request(align="none"))])["curve"] == pytest.approx(20.0 * 3 / 2)
 
 
-def test_another_method_tells_nothing_of_what_methods_do():
-    slow = past(merge_request(combine="non-uniform"))
-    assert forecast(values(merge_request()), [slow]) == {**SPENT, "matching": 0.0, "combining": 0.0}
+def test_another_method_tells_nothing_of_what_methods_do_which_counts_as_usual():
+    other = past(merge_request(correct="repair"))
+    known = {stage: spent for stage, spent in SPENT.items() if stage not in ("matching", "combining")}
+    usual = dict(STAGES["merge"])
+    one = (1.0 + 5.0 + 20.0 * 2 / 3) / (1 - usual["matching"] - usual["combining"])
+    found = forecast(values(merge_request(align="straight-through", combine="non-uniform")), [other])
+    told = {"curve": 20.0 * 2 / 3, "matching": usual["matching"] * one, "combining": usual["combining"] * one}
+    assert found == pytest.approx(known | told)
+    idle = forecast(values(merge_request(align="none", combine="average")), [other])
+    assert (idle["matching"], idle["combining"]) == (0.0, 0.0)
     own = past(merge_request(5), loading=1.0, matching=2.0, curve=3.0)
-    assert forecast(values(merge_request()), [slow, own]) == {"loading": 1.0, "matching": 2.0, "curve": 3.0}
+    assert forecast(values(merge_request()), [other, own]) == {"loading": 1.0, "matching": 2.0, "curve": 3.0}
+
+
+def test_the_bar_moves_through_stages_of_a_method_that_never_ran():
+    stages = forecast(values(merge_request(align="straight-through")), [past(merge_request())])
+    bar = shares(stages, STAGES["merge"])
+    assert overall(bar, "matching", 0.0) < overall(bar, "matching", 0.5) < overall(bar, "matching", 1.0)
 
 
 def test_other_networks_tell_nothing():
     cnns = tuple(ModelRef.of(catalogue.find(f"fashion-cnn-s{seed}")) for seed in (0, 1))
     assert forecast(values(merge_request()), [past(merge_request(models=cnns))]) == {}
     assert forecast(values(merge_request()), [past(merge_request(models=merge_request().models * 2))]) == {}
+    cnn = ModelRef.of(catalogue.find("fashion-cnn-s0"))
+    assert forecast(values(pictures_request(0)), [past(replace(pictures_request(0), model=cnn, layer="pool"))]) == {}
+    study = StudyRequest(merge_request(), "why")
+    assert forecast(values(study), [past(study)]) == SPENT
+    assert forecast(values(study), [past(StudyRequest(merge_request(models=cnns), "why"))]) == {}
+
+
+def test_a_merge_without_images_tells_nothing_of_one_with_them():
+    blind = merge_request(data_sha256="")
+    assert forecast(values(merge_request()), [past(blind)]) == forecast(values(blind), [past(merge_request())]) == {}
 
 
 def test_trainings_go_by_epochs_and_pictures_by_units_and_steps():
@@ -53,10 +76,12 @@ def test_trainings_go_by_epochs_and_pictures_by_units_and_steps():
     assert forecast(values(pictures_request(0, 1, 2, 3, steps=16)), [drawn]) == {"rendering": 8.0}
 
 
-def test_zips_go_by_their_networks():
+def test_zips_go_by_their_networks_and_images():
     heads = tuple(ModelRef.of(catalogue.find(f"fashion-head-{side}")) for side in ("low", "high"))
     asked = ZipRequest(heads, "fashion-mnist", "a" * 64)
     assert forecast(values(asked), [past(replace(asked, seed=3), heads=2.0)]) == {"heads": 2.0}
+    more = past(replace(asked, images=500), tracing=1.0, matching=2.0, heads=3.0)
+    assert forecast(values(asked), [more]) == {"tracing": 1.0, "matching": 8.0, "heads": 12.0}
     small = tuple(ModelRef.of(catalogue.find(f"fashion-small-s{seed}")) for seed in (0, 1))
     assert forecast(values(asked), [past(replace(asked, models=small), heads=2.0)]) == {}
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,26 +14,31 @@ from merging.work.ledger_desk import Desk
 from merging.work.ledger_jobs import read_jobs, time_left
 from merging.work.ledger_schema import connect
 from merging.work.limits import Limits
+from merging.work.request import from_json
 from tests.work.making import SAVED, long_request, merge_request, pictures_request, take
 
 
-def finished(ledger: Ledger, request, seconds: float) -> None:
+def finished(ledger: Ledger, request, seconds: float, artifact: str = "report") -> None:
     """A job that took so long, in the ledger's history."""
     desk, job = Desk(ledger), ledger.submit(request, "ann")
-    desk.finish(take(desk), {"report": SAVED})
+    desk.finish(take(desk), {artifact: SAVED})
     with connect(ledger.file) as db:
         db.execute("UPDATE jobs SET started = finished - ? WHERE id = ?", (seconds, job.id))
 
 
 def test_the_wait_is_what_stands_ahead_and_oneself(ledger):
     finished(ledger, merge_request(0), 10.0)
+    finished(ledger, pictures_request(0, seed=1), 3.0, "unit-0")
     queued = [merge_request(1), pictures_request(0), merge_request(2)]
     for request in queued:
         ledger.submit(request, "ann")
     etas = [ledger.job(request.id).eta for request in queued]
-    drawn = sum(ledger.expected(queued[1]).values())  # of pictures none was made here, but the examples tell
-    assert 0 < drawn < 10
-    assert etas == [pytest.approx(10.0), pytest.approx(10.0 + drawn), pytest.approx(20.0 + drawn)]
+    assert etas == [pytest.approx(10.0), pytest.approx(13.0), pytest.approx(23.0)]
+
+
+def test_the_examples_tell_of_what_was_never_made_here(ledger):
+    example = from_json(json.dumps(next(job for job in ledger.examples() if job.kind == "pictures").request))
+    assert 0 < sum(ledger.expected(replace(example, seed=5)).values()) < 10
 
 
 def test_jobs_that_nothing_tells_of_count_as_long_as_the_one_that_waits_for_them(ledger):
@@ -60,7 +68,8 @@ def test_a_job_that_takes_as_long_as_usual_is_told_so_all_along(fraction, usual)
 def test_a_forecast_that_a_job_outlasts_gives_way_to_its_own_pace(beyond, usual):
     elapsed = usual * (1 + beyond)
     assert time_left(0.25, elapsed, usual) == pytest.approx(3 * elapsed)
-    assert time_left(0.0, elapsed, usual) == 0.0
+    assert time_left(0.0, elapsed, usual) is None
+    assert time_left(0.01, elapsed, usual) is None  # hardly begun and overdue: nothing tells
 
 
 def test_without_a_forecast_only_progress_tells():
