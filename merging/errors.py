@@ -43,6 +43,10 @@ class InvalidRequest(MergescopeError):
     """A request breaks a bound or names something that does not exist."""
 
 
+class TooManyJobs(InvalidRequest):
+    """Somebody has as many open jobs as one may have: what is asked for can be asked for again later."""
+
+
 class UnknownLayer(MergescopeError):
     """The network has no such layer or unit."""
 

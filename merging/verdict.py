@@ -66,7 +66,7 @@ def _headline(found: Reading) -> str:
     done = _done(found, needed=aligned > CONNECTED)
     if final <= CONNECTED:
         path = "path between them" if found.corrected and aligned > CONNECTED else found.path
-        return f"{_begin(found, naive, aligned)}. {done}, the {path} stays good{_though(found)}."
+        return f"{_begin(found, naive, aligned)}. {done}, the {path} stays good{_though(found.final)}."
     if final < naive - CONNECTED and final <= PARTLY:
         near = f"it comes within {numbers.points(final)} of them, but a barrier remains"
         return f"{_begin(found, naive, aligned)}. {done}, {near}."
@@ -81,16 +81,19 @@ def _headline_unequal(found: Reading, final: float) -> str:
     known = "A and B differ in width, so their weights have no plain average. With B mapped onto A's units"
     known += " and the average corrected" if found.corrected else ""
     if final <= CONNECTED:
-        return f"{known}, the path between them stays good."
+        return f"{known}, the path between them stays good{_though(found.final)}."
     if final <= PARTLY:
         return f"{known}, the merge comes within {numbers.points(final)} of them, but a barrier remains."
     return f"{known}, the merge still fails."
 
 
 def _headline_connected(found: Reading, final: float) -> str:
-    good = "The straight line between A and B is good as it is, without any re-ordering"
+    good = f"The straight line between A and B is good{_though(found.naive) or ' as it is'}, without any re-ordering"
     if final > CONNECTED:
         return f"{good}; {_tried(found)} made it worse."
+    rise = _rise_of(found.final)
+    if rise > RISE and rise > _rise_of(found.naive) + RISE:
+        return f"{good}; along the merge's own path the loss rises by {numbers.loss(rise)} nats."
     moved = sum(moved for _, moved in found.report.groups.values())
     units = sum(units for units, _ in found.report.groups.values())
     agree = ": the nets already agree on the order of their neurons" if moved <= FEW_MOVED * units else ""
@@ -105,10 +108,14 @@ def _begin(found: Reading, naive: float, aligned: float) -> str:
     return f"{_parents(found)}, yet their average {'fails' if fails else 'is worse'}{cause}"
 
 
-def _though(found: Reading) -> str:
+def _though(path: LossCurve) -> str:
     """What a path that keeps its accuracy loses all the same."""
-    rise = found.final.barrier("loss", above="chord").height
+    rise = _rise_of(path)
     return f" in accuracy, though its loss rises by {numbers.loss(rise)} nats" if rise > RISE else ""
+
+
+def _rise_of(path: LossCurve) -> float:
+    return path.barrier("loss", above="chord").height
 
 
 def _parents(found: Reading) -> str:
@@ -130,8 +137,9 @@ def _done(found: Reading, needed: bool = True) -> str:
 
 def _tried(found: Reading) -> str:
     steps = ["mapping" if found.mapped else "re-ordering"] if found.moved else []
+    steps += [] if found.straight else [found.combined]
     steps += ["correction"] if found.corrected else []
-    return " and ".join(steps) or "leaving the neurons where they are"
+    return _listed(steps) if steps else "leaving the neurons where they are"
 
 
 def _halfway(found: Reading) -> Iterator[str]:

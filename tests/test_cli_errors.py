@@ -160,6 +160,14 @@ def test_a_full_disk_is_one_sentence_and_exit_code_1(command):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+@pytest.mark.parametrize("nowhere", ["2>/dev/full", "2>&-"])
+def test_an_error_that_nobody_can_read_keeps_its_exit_code(nowhere):
+    command = f'"{sys.executable}" -m merging inspect no-such-net {nowhere}'
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (2, b"", b"")
+
+
 def test_a_closed_output_is_no_error():
     done = subprocess.run(["bash", "-c", f'"{sys.executable}" -m merging zoo >&-'], cwd=ROOT, capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")

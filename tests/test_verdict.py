@@ -113,6 +113,24 @@ def test_a_remaining_barrier_is_not_hidden():
     assert "because" not in failed  # less than half is repaired: the order is not shown to be the main cause
 
 
+def test_what_made_a_merge_no_better_is_named():
+    ties = {"align": "none", "combine": "ties", "models": [{"classes": ["a"] * 10}] * 2}
+    assert headline(report(curve(0.8), curve(0.8), moved=0, request=ties)).endswith("and TIES did not help.")
+    worse = headline(report(curve(0.0), curve(0.5), request={**ties, "align": "weight-matching"}))
+    assert worse.endswith("; re-ordering and TIES made it worse.")
+
+
+def test_a_good_line_whose_loss_rises_is_not_called_good_without_saying_so():
+    said = headline(report(curve(0.0, rise=0.5), curve(0.0, rise=0.5)))
+    assert said.startswith("The straight line between A and B is good in accuracy, though its loss rises by .500 nats")
+    own = headline(report(curve(0.0), curve(0.0, rise=0.9)))
+    assert own.endswith("without any re-ordering; along the merge's own path the loss rises by .900 nats.")
+    unequal = dataclasses.replace(SAVED, curves={"aligned": {"test": curve(0.0, rise=0.9)}})
+    assert headline(unequal).endswith(
+        "the path between them stays good in accuracy, though its loss rises by .900 nats."
+    )
+
+
 def test_no_better_than_naive_is_said_and_what_to_try():
     found = report(curve(0.8), curve(0.79), notes={"trace": {"batch_norms": 3}})
     assert headline(found).endswith("yet their average fails, and re-ordering did not help.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from merging.errors import InvalidRequest, MergescopeError
+from merging.errors import MergescopeError, TooManyJobs
 from merging.figures.comparison import REFERENCES, Point, bars, growth, mean_of
 from merging.methods import find
 from merging.work.comparison import COLUMNS, MEASURED, Grid, Row, differing, row_of, summaries, to_csv, to_values
@@ -92,7 +92,7 @@ def _top_up(requests: tuple[MergeRequest, ...]) -> str:
         if ledger().job(request.id) is None:
             try:
                 ledger().submit(request, owner())
-            except InvalidRequest:
+            except TooManyJobs:
                 return "You have as many open jobs as one may have; the rest of this comparison follows as they end."
     return ""
 

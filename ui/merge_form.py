@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import streamlit as st
 
 from merging.figures import numbers
@@ -12,7 +14,7 @@ from merging.work.request_checks import BOUNDS
 from merging.zoo.catalogue import Entry, Preset, compatible, presets
 from merging.zoo.dataset_facts import FACTS
 from ui.method_form import fill_method, method_form, settings, triple
-from ui.more_networks import base_network, chosen_more, fill_more, more_networks
+from ui.more_networks import BASE, MORE, base_network, chosen_more, fill_more, more_networks
 from ui.progress import plain
 from ui.screens import link
 from ui.state import entries, ledger
@@ -21,7 +23,7 @@ from ui.zip_form import shares_trunk
 
 WHOLE = {"seed": "Seed", "points": "Points", "images": "Images"}
 KEYS = {"seed": "form_seed", "points": "form_points", "images": "form_images"}
-GONE = "form_gone"  # names of networks of the run one looks at that are no longer here
+GONE = "form_gone"  # of networks of the run one looks at that are no longer here: a sentence, the menu, its value then
 DEFAULTS = {"seed": 0, "points": 25, "images": 2000}
 
 
@@ -34,11 +36,21 @@ def fill_from(request: MergeRequest) -> None:
         left = known.get(here[other])
         fitting = [id for id, entry in known.items() if left is not None and not compatible(left, entry)]
         st.session_state[f"form_{name}"] = here[name] or next(iter(fitting), next(iter(known)))
-    st.session_state[GONE] = [model.name for model in request.models if model.sha256 not in by_hash]
     fill_more(request, by_hash)
+    st.session_state[GONE] = list(_gone(request, by_hash))
     fill_method({role: getattr(request, role) for role in ROLES}, request.settings)
     for field, key in KEYS.items():
         st.session_state[key] = getattr(request, field)
+
+
+def _gone(request: MergeRequest, by_hash: dict[str, str]) -> Iterator[tuple[str, str, object]]:
+    """What the form says of every network of a run that was deleted, as long as its menu is as it was filled."""
+    places = ["form_a", "form_b", *[MORE] * len(request.models[2:]), BASE]
+    for key, model in zip(places, (*request.models, request.base), strict=True):
+        if model is not None and model.sha256 not in by_hash:
+            instead = "has another network in its place" if key in ("form_a", "form_b") else "goes without it"
+            told = f"{plain(model.name)} of this run was deleted; the form {instead}."
+            yield told, key, st.session_state[key]
 
 
 def fill_preset(preset: Preset) -> None:
@@ -81,8 +93,9 @@ def wanted(a: Entry, b: Entry) -> MergeRequest:
 def merge_form() -> MergeRequest | None:
     """Draw the form; what to run, once the button is pressed."""
     known = entries()
-    for name in st.session_state.get(GONE, []):
-        st.info(f"{plain(name)} of this run was deleted; the form has another network in its place.")
+    for told, key, value in st.session_state.get(GONE, []):
+        if st.session_state.get(key) == value:
+            st.info(told)
     a, b = (_network(name, known) for name in "ab")
     reason = compatible(a, b, unequal_widths=find("align", triple()["align"]).unequal_widths)
     if reason:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
@@ -32,11 +33,24 @@ def results_apart() -> Iterator[io.StringIO]:
         _gathered.reset(token)
 
 
+class Unread(Exception):
+    """The results could not be handed over. reason: in words, "" where the reader, such as `head`, has seen enough."""
+
+    def __init__(self, error: OSError) -> None:
+        self.reason = "" if isinstance(error, BrokenPipeError) else error.strerror or str(error)
+        super().__init__(self.reason)
+
+
 def hand_over(text: str) -> None:
-    """Text to stdout at once, so that a full disk or a reader that has gone raises OSError here and not at exit."""
-    if sys.stdout is not None:  # None where whoever started the program closed it
+    """Text to stdout at once: a full disk or a reader that has gone raises Unread here, and not OSError at exit."""
+    if sys.stdout is None:  # whoever started the program closed it
+        return
+    try:
         sys.stdout.write(text)
         sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it again at its end
+        raise Unread(error) from error
 
 
 def say(text: str = "") -> None:
@@ -46,12 +60,18 @@ def say(text: str = "") -> None:
 
 def say_note(text: str) -> None:
     """One line on stderr that begins with "note:"."""
-    sys.stderr.write(f"note: {text}\n")
+    _tell(f"note: {text}")
 
 
 def say_error(text: str) -> None:
     """One line on stderr that begins with "error:"."""
-    sys.stderr.write(f"error: {' '.join(text.split())}\n")
+    _tell(f"error: {' '.join(text.split())}")
+
+
+def _tell(line: str) -> None:
+    with suppress(OSError):  # nobody reads stderr: there is nowhere left to say so, and the exit code says it
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 def say_json(value: Any) -> None:

@@ -25,7 +25,7 @@ from merging.cli import (
     zip_nets,
     zoo,
 )
-from merging.cli.console import Bars, hand_over, results_apart, say_error
+from merging.cli.console import Bars, Unread, hand_over, results_apart, say_error
 from merging.work.outcome import Outcome, attempt
 
 COMMANDS = (
@@ -61,6 +61,8 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code. arguments: without the program's name, sys.argv by default."""
+    if sys.stderr is None:  # whoever started the program closed it
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # some consoles of Windows cannot show every letter
             stream.reconfigure(errors="replace")
@@ -73,11 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say_error("interrupted")
         return INTERRUPTED
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it again at its end
-        if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
+    except Unread as error:
+        if not error.reason:
             return DONE
-        say_error(f"The results cannot be written to standard output: {error.strerror}. Send them somewhere else.")
+        say_error(f"The results cannot be written to standard output: {error.reason}. Send them somewhere else.")
         return FAILED
 
 

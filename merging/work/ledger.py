@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from merging import results
-from merging.errors import InvalidRequest, MergescopeError
+from merging.errors import InvalidRequest, MergescopeError, TooManyJobs
 from merging.work import ledger_models
 from merging.work.forecast import forecast
 from merging.work.ledger_jobs import OPEN, Job, Worker, read_jobs, read_past
@@ -60,7 +60,7 @@ class Ledger:
         """Ask for it. Known and done: the finished job. Open: the caller becomes another owner. Else: queued.
 
         again: queue it although a finished result is known (to make what an example was shipped without).
-        Raises InvalidRequest where a model is unknown, or the owner has too many open jobs.
+        Raises InvalidRequest where a model is unknown, TooManyJobs where the owner has too many open ones.
         """
         _owner(owner)
         ledger_models.check_known(self, request)
@@ -236,7 +236,7 @@ class Ledger:
         number = db.execute(counted, (*OPEN, owner, request.id)).fetchone()[0]
         if number >= self.limits.open_jobs:
             jobs = f"{number} open job{'s' * (number > 1)}"
-            raise InvalidRequest(f"You have {jobs}, the most one may have. Wait for one to end, or cancel one.")
+            raise TooManyJobs(f"You have {jobs}, the most one may have. Wait for one to end, or cancel one.")
         if isinstance(request, TrainRequest):
             ledger_models.check_room(self, db, owner, 0)  # before hours of training, not after
 

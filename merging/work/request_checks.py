@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from merging.errors import InvalidRequest
-from merging.zoo.architectures.names import NAMES
+from merging.zoo.architectures.names import NAMES, is_torchvision
 from merging.zoo.dataset_facts import FACTS
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -58,7 +58,7 @@ def check_data(dataset: str, sha256: str, *, required: bool) -> None:
 def check_fit(dataset: str, architecture: str, config: Mapping[str, Any]) -> None:
     """Raises InvalidRequest where a network cannot take the data set's images, or tells fewer classes apart."""
     facts, shape = FACTS.get(dataset), tuple(config.get("in_shape", ()))
-    if facts is not None and architecture.startswith("tv_") and facts.shape[0] != 3:
+    if facts is not None and is_torchvision(architecture) and facts.shape[0] != 3:
         raise InvalidRequest(f"torchvision's networks take colour images, but those of {facts.label} are grey.")
     if facts is not None and shape and shape != facts.shape:
         takes, has = ("×".join(map(str, size)) for size in (shape, facts.shape))

@@ -20,6 +20,7 @@ from merging.problem import Report
 from merging.work.payload import Payload
 from merging.work.request import ModelRef
 from merging.work.stages import STAGES
+from merging.zoo.architectures.names import is_torchvision
 from merging.zoo.checkpoints import load_bytes, save_checkpoint
 from merging.zoo.dataset_facts import FACTS
 from merging.zoo.datasets import ImageSet
@@ -89,7 +90,7 @@ def batches(images: ImageSet, device: torch.device) -> Batches:
 def example(model: ModelRef, device: torch.device) -> Tensor:
     """Two inputs (2, C, H, W) in 0..1 to trace with where there are no images: drawn at random, always the same."""
     known = FACTS[model.dataset].shape if model.dataset in FACTS else None
-    free = (max(3, len(model.mean)), *(LARGE if model.architecture.startswith("tv_") else SMALL))
+    free = (max(3, len(model.mean)), *(LARGE if is_torchvision(model.architecture) else SMALL))
     shape = tuple(model.config.get("in_shape") or known or free)
     return torch.rand((2, *shape), generator=torch.Generator().manual_seed(0)).to(device)
 

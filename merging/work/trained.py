@@ -36,18 +36,21 @@ def trained_entry(claim: Claim, artifacts: Mapping[str, bytes]) -> Entry:
         parameters=sum(math.prod(t["shape"]) for name, t in header.items() if not name.endswith(STATISTICS)),
         bytes=len(data),
         source="trained",
-        command=_command(claim.request) if isinstance(claim.request, TrainRequest) else "",
+        command=train_command(claim.request) if isinstance(claim.request, TrainRequest) else "",
         notes=f"Trained on {report.images:,} images." if report.images else "",
         owner=claim.owner,
         created=time.time(),
     )
 
 
-def _command(request: TrainRequest) -> str:
+def train_command(request: TrainRequest) -> str:
     """The line for a shell that trains the same."""
-    config = [
-        f"--config {name}={','.join(map(str, value)) if isinstance(value, list) else value}"
-        for name, value in request.config.items()
-    ]
+    config = [f"--config {name}={_text(value)}" for name, value in request.config.items()]
     words = ["python -m merging train", f"--architecture {request.architecture}", *config, f"--data {request.dataset}"]
     return " ".join([*words, f"--epochs {request.epochs}", f"--seed {request.seed}"])
+
+
+def _text(value: object) -> str:
+    """A value of a configuration as the command line takes it: a list of one has its comma, too."""
+    items = list(map(str, value)) if isinstance(value, (list, tuple)) else [str(value)]
+    return f"{items[0]}," if isinstance(value, (list, tuple)) and len(items) == 1 else ",".join(items)

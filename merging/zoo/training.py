@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from merging.errors import InvalidSetting
+from merging.zoo.architectures.names import is_torchvision
 from merging.zoo.architectures.table import build
 from merging.zoo.augment import AUGMENTATIONS
 from merging.zoo.datasets import ImageSet, facts, load
@@ -117,10 +118,10 @@ def train(
     part = (settings.spans, settings.transform, config.get("classes", len(images.classes)))
     images, test = chosen_images(images, *part, learn=True), chosen_images(test, *part, learn=False)
     known = facts(images.name)
-    if architecture.startswith("tv_") and known.shape[0] != 3:
+    if is_torchvision(architecture) and known.shape[0] != 3:
         raise InvalidSetting(f"{architecture} takes colour images, but those of {known.label} are grey.")
     full = {"in_shape": list(known.shape), "classes": len(images.classes), **config}
-    full = {key: value for key, value in full.items() if key != "in_shape" or not architecture.startswith("tv_")}
+    full = {key: value for key, value in full.items() if key != "in_shape" or not is_torchvision(architecture)}
     module = build(architecture, full, known.mean, known.std, seed=settings.seed).to(device)
     if start is not None:
         module.load_state_dict(dict(start))

@@ -1,6 +1,11 @@
 """The Compare page: empty, asked for, filling in, shared by its address."""
 
+import safetensors.torch
+
 from merging.work.ledger_desk import Desk
+from merging.zoo import catalogue
+from merging.zoo.architectures import build
+from merging.zoo.disposable import convert
 from tests.figures.made import scores
 from tests.pages.ledgers import SOMEBODY
 from tests.pages.test_merge_page import press, texts
@@ -47,6 +52,20 @@ def test_more_than_one_may_have_open_is_asked_for_as_there_is_room_and_that_is_s
     finish(ledger, 0.86)
     app.run()
     assert len(ledger.jobs(kind="merge")) == 2
+    assert "the rest of this comparison" not in texts(app, "caption")
+
+
+def test_a_refusal_of_another_kind_is_said_as_it_is(ledger, open_page):
+    twin = catalogue.find("fashion-mlp-128-s0")
+    plain = safetensors.torch.save(build("mlp", twin.config).state_dict())
+    made = convert(plain, name="mine", dataset=twin.dataset)
+    entry = ledger.add_model(
+        catalogue.uploaded(made.facts, made.data, owner=SOMEBODY, created=1.0), made.data, SOMEBODY
+    )
+    app = open_page("compare", **{**FEW, "nets": f"{twin.id},{entry.id}"})
+    ledger.store.delete(entry.sha256)  # as a disk that was tidied by hand
+    press(app, "Run 2 merges")
+    assert "The weights of 'mine'" in texts(app, "error")
     assert "the rest of this comparison" not in texts(app, "caption")
 
 

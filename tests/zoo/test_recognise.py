@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from merging.errors import UnknownArchitecture
 from merging.zoo.architectures import build
@@ -170,7 +171,10 @@ def chain(*sizes: int) -> dict[str, torch.Tensor]:
     ("state", "words"),
     [
         (chain(784, 128, 10) | {"fc2.weight": torch.zeros(10, 100)}, "fc1 gives 128 values and fc2 takes 100"),
-        ({n: t for n, t in chain(784, 128, 10).items() if n != "fc2.weight"}, r"holds fc2\.bias, but no fc2\.weight"),
+        (
+            {n: t for n, t in chain(784, 128, 10).items() if n != "fc2.weight"},
+            r"holds fc2\.bias, but no fc2\.weight: was all",
+        ),
         ({n: t for n, t in chain(784, 128, 10).items() if n != "fc1.bias"}, r"MLP 1×128, but missing: fc1\.bias"),
         (chain(784, 10), "one linear layer: there are no hidden units"),
         ({"w": torch.zeros(3)}, r"fits this one tensor.*Known: MLP, Plain CNN"),
@@ -179,6 +183,21 @@ def chain(*sizes: int) -> dict[str, torch.Tensor]:
 def test_what_is_wrong_with_a_file_is_said_in_its_own_names(state, words):
     with pytest.raises(UnknownArchitecture, match=words):
         recognise(state)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        nn.Linear(784, 10),
+        nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8, affine=False), nn.ReLU(), nn.Flatten(), nn.Linear(8, 10)),
+        nn.Sequential(weight_norm(nn.Linear(784, 50)), nn.ReLU(), nn.Linear(50, 10)),
+    ],
+    ids=["bare", "no affine", "weight norm"],
+)
+def test_a_whole_file_is_not_called_a_part(net):
+    with pytest.raises(UnknownArchitecture) as caught:
+        recognise(net.state_dict())
+    assert "was all of the state dict saved" not in str(caught.value)
 
 
 def test_a_residual_net_without_a_stages_first_convolution_is_named():

@@ -51,6 +51,11 @@ def differ_in_width(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     return all(a[key] == b[key] or (key in WIDTHS and _sizes(a[key]) == _sizes(b[key])) for key in a)
 
 
+def is_torchvision(architecture: str) -> bool:
+    """Whether it is one of torchvision's own nets, which take colour images of any size."""
+    return architecture.startswith("tv_")
+
+
 def trunk_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration without its number of outputs: what networks that are to share a trunk have in common."""
     return {key: value for key, value in config.items() if key != "classes"}

@@ -40,7 +40,6 @@ def recognise(
     Raises UnknownArchitecture naming the nearest known one and the first three tensors that do not fit it.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    _check_whole(shapes)
     guesses = [guess for guess in (find(shapes) for find in RECOGNISERS) if guess is not None]
     chosen = [guess for guess in guesses if architecture in ("", guess.architecture)]
     if chosen:
@@ -50,18 +49,18 @@ def recognise(
     tensors = f"these {len(shapes)} tensors" if len(shapes) != 1 else "this one tensor"
     raise UnknownArchitecture(
         f"No known architecture fits {tensors}. The nearest is {NAMES[nearest].label}, "
-        f"but {_differences(shapes, expected)}. Known: {', '.join(name.label for name in NAMES.values())}."
+        f"but {_differences(shapes, expected)}.{_left_out(shapes)} Known: "
+        f"{', '.join(name.label for name in NAMES.values())}."
     )
 
 
-def _check_whole(shapes: Shapes) -> None:
-    """Raises UnknownArchitecture where a module has a bias or statistics and no weight beside them."""
+def _left_out(shapes: Shapes) -> str:
+    """A sentence where a module has a bias and nothing else, which looks as if its weight was not saved; or ""."""
     for name in shapes:
         module, _, last = name.rpartition(".")
-        if last in ("bias", "running_mean") and not any(key.startswith(f"{module}.weight") for key in shapes):
-            raise UnknownArchitecture(
-                f"The file holds {name}, but no {module}.weight. Save the whole state dict again."
-            )
+        if module and last == "bias" and sum(other.startswith(f"{module}.") for other in shapes) == 1:
+            return f" It holds {name}, but no {module}.weight: was all of the state dict saved?"
+    return ""
 
 
 def fit(state: Mapping[str, Tensor], architecture: str, config: Mapping[str, Any]) -> Recognised:
