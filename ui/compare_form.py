@@ -14,6 +14,7 @@ from merging.zoo.catalogue import Entry, compatible, presets
 from ui.state import entries
 from ui.words import meaning
 
+MOST = 12  # networks
 MODES = {"pairs": "Every pair", "growing": "More and more at once"}
 DEFAULTS: dict[str, Any] = {
     "align": ["none", "weight-matching", "activation-matching"],
@@ -107,20 +108,26 @@ def address_of() -> dict[str, str]:
 
 
 def _networks(known: dict[str, Entry]) -> Entry | None:
-    """The menu of networks, of one kind once the first is chosen; the first, where there are two or more."""
+    """The menu of networks, of one data set once the first is chosen, and of one kind where they are merged at once;
+    the first, where two or more make a pair."""
     chosen = [id for id in st.session_state[key("nets")] if id in known]
-    first = known[chosen[0]] if chosen else None
-    fitting = [id for id, entry in known.items() if first is None or id == first.id or not compatible(first, entry)]
-    st.session_state[key("nets")] = [id for id in chosen if id in fitting]
+    first, growing = known[chosen[0]] if chosen else None, st.session_state[key("mode")] == "growing"
+    fitting = [id for id, entry in known.items() if first is None or _fits(first, entry, growing)]
+    st.session_state[key("nets")] = [id for id in chosen if id in fitting][:MOST]
     st.multiselect(
         "Networks", fitting, format_func=lambda id: known[id].name, key=key("nets"), persist_state="session",
-        help="Two or more of one kind. Take all out to begin with another kind.", max_selections=10,
+        help="Two or more of one kind, or of several kinds: each is compared for itself.", max_selections=MOST,
     )  # fmt: skip
     st.segmented_control(
         "Merge", list(MODES), format_func=MODES.__getitem__, key=key("mode"), required=True,
         help="Every two of the networks; or the first two, the first three and so on, each at once.",
     )  # fmt: skip
-    return first if len(st.session_state[key("nets")]) >= 2 else None
+    kinds = [known[id].label for id in st.session_state[key("nets")]]
+    return first if len(set(kinds)) < len(kinds) else None
+
+
+def _fits(first: Entry, other: Entry, growing: bool) -> bool:
+    return other.id == first.id or (not compatible(first, other) if growing else other.dataset == first.dataset)
 
 
 def _methods(role: Role) -> None:

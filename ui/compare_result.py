@@ -11,13 +11,25 @@ import streamlit as st
 from merging.errors import MergescopeError, TooManyJobs
 from merging.figures.comparison import REFERENCES, Point, bars, growth, mean_of
 from merging.methods import find
-from merging.work.comparison import COLUMNS, MEASURED, Grid, Row, differing, row_of, summaries, to_csv, to_values
+from merging.work.comparison import (
+    COLUMNS,
+    MEASURED,
+    Grid,
+    Row,
+    by_kind,
+    differing,
+    row_of,
+    summaries,
+    to_csv,
+    to_values,
+)
 from merging.work.ledger_jobs import Job
 from merging.work.request import MergeRequest
 from ui.chosen import PREFIX
 from ui.compare_form import key
 from ui.guard import in_words
 from ui.look import draw
+from ui.progress import plain
 from ui.screens import address
 from ui.state import ledger, merge_report, owner
 from ui.words import STATES
@@ -82,7 +94,7 @@ def _live(grid: Grid, requests: tuple[MergeRequest, ...]) -> None:
         elif st.session_state.get("comparison runs"):
             st.session_state["comparison runs"] = False
             st.rerun(scope="app")
-        _chart(grid, rows)
+        _charts(grid, rows)
         _table(rows)
 
 
@@ -130,15 +142,24 @@ def points_of(rows: list[Row]) -> list[Point]:
     return points
 
 
-def _chart(grid: Grid, rows: list[Row]) -> None:
+def _charts(grid: Grid, rows: list[Row]) -> None:
+    kinds = by_kind(rows)
+    for number, (kind, mine) in enumerate(kinds.items()):
+        if len(kinds) > 1:
+            st.markdown(f"**{plain(kind)}**")
+        _chart(grid, mine, f"{number}" if number else "")
+
+
+def _chart(grid: Grid, rows: list[Row], which: str) -> None:
     points = points_of(rows)
     if not points:
         return
     if grid.mode == "growing" and len(grid.models) > 2:
-        draw(growth(points), "growth", "comparison", width="stretch")
+        draw(growth(points), f"growth{which}", f"comparison{which}", width="stretch")
         return
     beside = {name: mean_of([row[name] for row in rows]) for name in REFERENCES}
-    draw(bars(points, {n: v for n, v in beside.items() if not math.isnan(v)}), "bars", "comparison", width="stretch")
+    known = {name: value for name, value in beside.items() if not math.isnan(value)}
+    draw(bars(points, known), f"bars{which}", f"comparison{which}", width="stretch")
     runs = max(summary.runs for summary in summaries(rows, "test_accuracy"))
     if runs > 1:
         st.caption(f"Mean of up to {runs} merges a method (pairs and seeds); the whisker is their standard deviation.")

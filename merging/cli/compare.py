@@ -16,7 +16,7 @@ from merging.errors import InvalidSetting, MergescopeError
 from merging.figures import numbers
 from merging.methods import ROLES, find, table
 from merging.problem import Report
-from merging.work.comparison import Grid, Row, row_of, summaries, to_csv, to_values
+from merging.work.comparison import Grid, Row, by_kind, row_of, summaries, to_csv, to_values
 from merging.work.images import fingerprint
 from merging.work.payload import Payload
 from merging.work.request import MergeRequest
@@ -28,7 +28,7 @@ USUAL = {"align": "none,weight-matching", "combine": "average", "correct": "none
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    add_nets(parser, "A", "B", more="further networks of the same kind")
+    add_nets(parser, "A", "B", more="further networks; every two of one kind are merged")
     parser.add_argument("--base", metavar="NET", help="what the networks were trained from; see `methods`")
     for role in ROLES:
         told = f"methods, or `all`, with commas between (default {USUAL[role]})"
@@ -116,6 +116,16 @@ def _silent(stage: str, fraction: float | None = None, message: str = "") -> Non
 
 
 def _show(rows: list[Row], errors: list[str]) -> None:
+    kinds = by_kind(rows)
+    for kind, mine in kinds.items():
+        if len(kinds) > 1:
+            say(f"{kind}:")
+        _show_kind(mine)
+    for text in dict.fromkeys(errors):
+        say(f"failed: {text}")
+
+
+def _show_kind(rows: list[Row]) -> None:
     by_count = {summary.count for summary in summaries(rows, "test_accuracy")}
     losses = {(s.triple, s.count): s for s in summaries(rows, "test_loss")}
     barriers = {(s.triple, s.count): s for s in summaries(rows, "barrier_mean")}
@@ -138,5 +148,3 @@ def _show(rows: list[Row], errors: list[str]) -> None:
         told = ", ".join(f"{name} {numbers.accuracy(value)}" for name, value in each.items())
         over = "one merge" if len(mine) == 1 else f"means of {len(mine)} merges"
         say(f"{count} networks: {told} (test images, {over})")
-    for text in dict.fromkeys(errors):
-        say(f"failed: {text}")

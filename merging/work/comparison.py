@@ -21,6 +21,7 @@ Row = dict[str, Any]
 
 # Column -> its name on the screen. Accuracies and shares are 0..1, losses and barriers nats, distances of weights.
 COLUMNS: dict[str, str] = {
+    "kind": "Kind",
     "align": "Align",
     "combine": "Combine",
     "correct": "Correct",
@@ -44,7 +45,7 @@ COLUMNS: dict[str, str] = {
     "networks": "Networks",
     "run": "Run",
 }
-ASKED = ("align", "combine", "correct", "count", "seed", "state", "networks", "run")
+ASKED = ("kind", "align", "combine", "correct", "count", "seed", "state", "networks", "run")
 MEASURED = tuple(name for name in COLUMNS if name not in ASKED)
 
 
@@ -52,8 +53,9 @@ MEASURED = tuple(name for name in COLUMNS if name not in ASKED)
 class Grid:
     """What is compared: every method triple on every subject with every seed.
 
-    models: two or more of one structure.  mode: "pairs", every two of them; "growing": the first 2, 3 ... of them
-    merged at once.  base: for methods of experts, or None.  Other fields as of MergeRequest.
+    models: two or more, which see one data set's images.  mode: "pairs", every two of one kind, or the only two;
+    "growing": the first 2, 3 ... of them merged at once.  base: for methods of experts, or None.  Other fields as of
+    MergeRequest.
     """
 
     models: tuple[ModelRef, ...]
@@ -71,7 +73,8 @@ class Grid:
     def subjects(self) -> list[tuple[ModelRef, ...]]:
         """The networks of each merge."""
         if self.mode == "pairs":
-            return list(itertools.combinations(self.models, 2))
+            pairs = list(itertools.combinations(self.models, 2))
+            return pairs if len(pairs) == 1 else [pair for pair in pairs if pair[0].label == pair[1].label]
         return [self.models[:count] for count in range(2, len(self.models) + 1)]
 
     def requests(self) -> tuple[MergeRequest, ...]:
@@ -125,6 +128,7 @@ def row_of(request: MergeRequest, state: str, report: MergeReport | None) -> Row
     """The table's row of one merge; NaN for what is not measured (yet). memory: bytes."""
     told: Row = {
         "networks": " + ".join(model.name for model in request.models),
+        "kind": request.models[0].label,
         "count": len(request.models),
         **{role: getattr(request, role) for role in ROLES},
         "seed": request.seed,
@@ -163,6 +167,14 @@ def _measured(report: MergeReport) -> Row:
 
 def _height(barrier: Barrier) -> float:
     return barrier.height
+
+
+def by_kind(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Kind of network -> its rows, kinds in the order in which they come first: their figures have no common mean."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["kind"], []).append(row)
+    return found
 
 
 def differing(rows: Sequence[Row], keys: Iterable[str]) -> list[str]:

@@ -69,6 +69,19 @@ def test_a_refusal_of_another_kind_is_said_as_it_is(ledger, open_page):
     assert "the rest of this comparison" not in texts(app, "caption")
 
 
+def test_networks_of_several_kinds_have_a_chart_each(ledger, open_page):
+    nets = f"{PAIR},fashion-small-s0,fashion-small-s1"
+    app = open_page("compare", **{**FEW, "nets": nets, "align": "none"})
+    press(app, "Run 2 merges")
+    asked = [finish(ledger, accuracy).models[0].label for accuracy in (0.5, 0.6)]
+    app.run()
+    assert sorted(app.dataframe[0].value["Kind"]) == sorted(asked)
+    assert len(app.get("plotly_chart")) == 2
+    assert all(f"**{label}**" in texts(app, "markdown") for label in asked)
+    app.segmented_control(key="compare mode").set_value("growing").run()
+    assert app.multiselect(key="compare nets").value == PAIR.split(",")
+
+
 def test_rows_fill_in_and_another_visitor_sees_the_same(ledger, open_page):
     app = open_page("compare", **FEW)
     press(app, "Run 2 merges")

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from merging.errors import InvalidRequest, InvalidSetting
-from merging.work.comparison import COLUMNS, MOST_RUNS, Grid, differing, row_of, summaries, to_csv, to_values
+from merging.work.comparison import COLUMNS, MOST_RUNS, Grid, by_kind, differing, row_of, summaries, to_csv, to_values
 from merging.work.request import ModelRef
 from merging.zoo import catalogue
 from tests.figures.made import report
@@ -23,6 +23,21 @@ def test_every_triple_on_every_pair_with_every_seed() -> None:
     assert {tuple(model.sha256 for model in request.models) for request in found} == {
         (a.sha256, b.sha256) for a, b in ((CNNS[0], CNNS[1]), (CNNS[0], CNNS[2]), (CNNS[1], CNNS[2]))
     }
+
+
+def test_networks_of_several_kinds_are_compared_each_kind_for_itself() -> None:
+    grid = Grid((*CNNS[:2], *mlps()), ("none", "weight-matching"))
+    found = grid.requests()
+    pairs = [CNNS[:2]] * 2 + [mlps()] * 2
+    assert [request.models for request in found] == pairs
+    rows = by_kind(row_of(request, "done", None) for request in found)
+    assert list(rows) == [CNNS[0].label, mlps()[0].label] and [len(mine) for mine in rows.values()] == [2, 2]
+
+
+def test_two_networks_of_unequal_widths_are_one_pair() -> None:
+    wide = ModelRef.of(catalogue.find("fashion-mlp-512-s0"))
+    grid = Grid((mlps()[0], wide), ("none", "optimal-transport"))
+    assert [request.align for request in grid.requests()] == ["optimal-transport"]
 
 
 def test_growing_merges_the_first_two_then_three() -> None:
