@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 PORT = 8501
+# Two processes share the test files in their order: the tests use one thread each, and wait for servers and workers.
+IN_TWO = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 OLDEST = (3, 11)
 
 
@@ -36,7 +38,7 @@ def main(arguments: list[str]) -> int:
         check_python(sys.version_info[:2])
         if arguments[:1] == ["test"]:
             install("requirements-dev.txt")
-            return run([str(PYTHON), "-m", "pytest", *arguments[1:]])
+            return run([str(PYTHON), "-m", "pytest", *IN_TWO, *arguments[1:]])
         options = parser().parse_args(arguments)
         install("requirements-dev.txt" if options.what == "tools" else "requirements.txt")
         return 0 if options.what in ("setup", "tools") else serve(options.port, options.share)

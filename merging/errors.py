@@ -6,6 +6,7 @@
     ├── IncompatibleModels       the networks cannot be merged: different graphs, widths or classes
     ├── InvalidSetting           a setting is unknown, of the wrong type or out of its bounds
     ├── InvalidRequest           a request breaks a bound of the engine or names something that does not exist
+    │   └── TooManyJobs          somebody has as many open jobs as one may have: it can be asked for again later
     ├── UnknownLayer             a layer or unit that the network does not have
     ├── UnknownArchitecture      no architecture of that name, or none that fits the tensors
     ├── CheckpointError          a checkpoint file that is damaged, hostile or of the wrong kind

@@ -15,8 +15,8 @@ settings.load_profile("mergescope")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser journeys last: they are the slowest, and Playwright's event loop runs on in this thread until its end."""
-    items.sort(key=lambda item: "browser" in item.path.parts)
+    """Browser journeys first: they take longest, so that what runs beside them is done when they are."""
+    items.sort(key=lambda item: "browser" not in item.path.parts)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -66,7 +66,7 @@ class Server:
             return False
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
     """A running Chromium; without one the journeys are skipped, unless MERGESCOPE_BROWSER_TESTS=required."""
     path = os.environ.get("MERGESCOPE_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -81,7 +81,7 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(chromium, tmp_path_factory):
     """The app as people start it."""
     running = Server(tmp_path_factory.mktemp("server"))
