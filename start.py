@@ -125,6 +125,7 @@ def serve(port: int, share: bool) -> int:
         say("Anybody who can reach this machine can use it. Stop it with Ctrl-C after the class.")
     command = [str(PYTHON), "-m", "streamlit", "run", "app.py"]
     command += ["--server.address", host, "--server.port", str(port), "--server.headless", "true"]
+    command += ["--logger.hideWelcomeMessage", "true"]  # it names addresses that others cannot reach
     # Alone, only this machine's own names are answered: a foreign web page cannot reach the app by a name of its own.
     names = [] if share else ["--server.allowedHosts", "localhost", "--server.allowedHosts", "127.0.0.1"]
     try:

@@ -13,6 +13,7 @@ from merging.recipes import RECIPES
 from ui.words import meaning
 
 OWN = "own"  # the recipe menu's entry for a triple that is no paper's
+OPENED = "choices_shown"  # whether the recipe menu asked for the three choices; opening them by hand is not recorded
 
 
 def recipe_of(triple: Mapping[Role, str]) -> str:
@@ -38,7 +39,8 @@ def method_form() -> None:
     known = RECIPES.get(st.session_state["recipe"])
     if known is not None:
         st.caption(f"{known.summary} [{known.paper}]({known.link})")
-    with st.expander("Align, combine, correct and their settings", icon=":material/tune:"):
+    opened = st.session_state.get(OPENED, False)
+    with st.expander("Align, combine, correct and their settings", opened, icon=":material/tune:"):
         for role in ROLES:
             _choice(role)
 
@@ -123,7 +125,9 @@ def _key(method: Method, name: str) -> str:
 
 
 def _apply_recipe() -> None:
+    """Fill the choices from the recipe that was picked in the menu; for one of one's own, show them."""
     recipe = RECIPES.get(st.session_state["recipe"])
+    st.session_state[OPENED] = recipe is None
     if recipe is not None:
         chosen: dict[Role, str] = {role: getattr(recipe, role) for role in ROLES}
         key = recipe.key

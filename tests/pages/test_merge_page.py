@@ -239,3 +239,12 @@ def test_a_run_whose_network_is_gone_says_so_and_leaves_a_pair_that_can_be_run(l
     app.selectbox(key="form_b").set_value("fashion-mlp-512-s0").run()
     assert "was deleted" not in texts(app, "info")
     assert "was deleted; the form goes without it." in texts(open_page("merge", run=of_three), "info")
+
+
+def test_a_combination_of_ones_own_shows_its_choices(ledger, open_page):
+    app = open_page()
+    choices = [expander for expander in app.expander if expander.label.startswith("Align, combine, correct")]
+    assert not choices[0].proto.expanded
+    app.selectbox(key="recipe").set_value("own").run()
+    choices = [expander for expander in app.expander if expander.label.startswith("Align, combine, correct")]
+    assert choices[0].proto.expanded
