@@ -43,7 +43,7 @@ def unit_page(layer: LayerUnits, unit: int, found: Chosen, models: dict[str, Mod
         st.info(report.missing, icon=":material/image_not_supported:")
         return
     st.markdown(figures_table(layer, unit))
-    st.caption("  \n".join(f"**{word}** – {meaning(word)}" for word in ("match correlation", "scale", "× data")))
+    st.caption("  \n".join(f"**{word}** – {meaning(word)}" for word in ("match correlation", "scale", "× best image")))
     st.markdown("**Images of the data set to which the unit responds most**", help=meaning("exemplars"))
     for network in layer.models:
         left, right = st.columns([1, 8], vertical_alignment="top")

@@ -69,7 +69,7 @@ def _say_state(view: View, gallery: Gallery) -> None:
     else:
         st.caption(
             f"{len(gallery.made)} pictures. {how_made(view.way)}",
-            help=f"{meaning('picture of a unit')} {meaning('× data')}",
+            help=f"{meaning('picture of a unit')} {meaning('× best image')}",
         )
     if gallery.refused:
         st.warning(gallery.refused, icon=":material/info:")

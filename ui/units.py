@@ -109,8 +109,9 @@ def strength(objective: float, peak: float) -> tuple[str, bool]:
     if np.isnan(peak):
         return f"response {objective:.2g}".replace("-", numbers.MINUS), False
     if peak > 0 and objective > 0:
-        return f"{numbers.ratio(objective / peak)}× data", objective < peak
-    return f"picture {objective:.2g}, best image {peak:.2g}".replace("-", numbers.MINUS), objective < peak
+        times = objective / peak
+        return f"{numbers.ratio(times) if times < 10 else round(times)}× best image", objective < peak
+    return f"response {objective:.2g}, best image {peak:.2g}".replace("-", numbers.MINUS), objective < peak
 
 
 def fate(layer: LayerUnits, unit: int) -> str:

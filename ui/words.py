@@ -57,7 +57,7 @@ WORDS: dict[str, str] = {
         "How widely the merge's unit varies, relative to the mean of A's and π(B)'s; below 1 its activations shrank."
     ),
     "picture of a unit": "An image made from noise so that the unit responds as strongly as possible.",
-    "× data": (
+    "× best image": (
         "How strongly the unit responds to its made picture, relative to its strongest response to any image (mean "
         "over positions); a warning marks pictures that excite it less than an image does."
     ),

@@ -72,7 +72,7 @@ def test_neurons_ask_for_what_is_missing_and_show_what_is_made(ledger, open_page
     app.run()
     assert "making" not in texts(app, "caption").split("\n")
     assert not ledger.jobs(kind="pictures", states=("queued",))
-    assert texts(app, "caption").count("× data") >= 30
+    assert texts(app, "caption").count("× best image") >= 30
 
 
 def test_pictures_that_failed_say_why_and_can_be_tried_again(ledger, open_page):

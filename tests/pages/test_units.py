@@ -62,13 +62,14 @@ def test_pages_cover_all_units_once():
 
 
 def test_a_pictures_response_is_told_beside_the_datas():
-    assert strength(3.0, 2.0) == ("1.50× data", False)
-    assert strength(1.0, 2.0) == (".50× data", True)
+    assert strength(3.0, 2.0) == ("1.50× best image", False)
+    assert strength(1.0, 2.0) == (".50× best image", True)
+    assert strength(26.26, 1.0) == ("26× best image", False)
     assert strength(4.4, -0.31) == (
-        "picture 4.4, best image −0.31",
+        "response 4.4, best image −0.31",
         False,
     )  # no image excites it on average: a ratio says nothing
-    assert strength(-0.5, -0.31) == ("picture −0.5, best image −0.31", True)
+    assert strength(-0.5, -0.31) == ("response −0.5, best image −0.31", True)
 
 
 def test_one_begins_with_the_middle_layer_that_has_weights():
