@@ -9,7 +9,7 @@ from ui.state import entries
 from ui.train_form import data_sets, train_form
 from ui.upload_form import upload_form
 
-st.markdown("### Networks", anchors=False)
+st.markdown("### Models", anchors=False)
 left, middle, right = st.columns(3)
 with left.expander("Upload a checkpoint", icon=":material/upload:"):
     upload_form()

@@ -174,7 +174,7 @@ def _actions(job: Job) -> None:
     if job.kind == "zip":
         link("zip", "Open", zip=job.id[:PREFIX], icon=":material/open_in_new:")
     if job.kind in ("train", "download"):
-        link("models", "Networks", icon=":material/open_in_new:")
+        link("models", "Models", icon=":material/open_in_new:")
     if job.open and owner() in job.owners:
         cancel_button(job, f"cancel {job.id[:PREFIX]}")
     elif owner() in job.owners and st.button("Delete", key=f"delete {job.id[:PREFIX]}", icon=":material/delete:"):
