@@ -111,12 +111,15 @@ def _bracket(curve: LossCurve, metric: Metric, above: Above) -> tuple[float, flo
 
 def _add_brackets(fig: go.Figure, curves: dict[str, LossCurve], metric: Metric, above: Above) -> None:
     """Each barrier with its height: beside a tall bracket, low down where its hump is wide; else clear of all curves
-    that are as flat, the aligned one's to the left."""
+    that are as flat; of the merge's two the one that comes first goes to the left."""
     brackets = {kind: _bracket(curve, metric, above) for kind, curve in curves.items()}
     values = [getattr(curve, metric) for curve in curves.values()]
     room = 0.12 * float(np.ptp(np.concatenate(values))) * _scale(metric) if values else 0.0
     outermost = min if metric == "accuracy" else max
     flat = [high for low, high in brackets.values() if abs(high - low) < room]
+    peaks = {kind: curves[kind].barrier(metric, above=above).at for kind in ("aligned", "corrected") if kind in curves}
+    first = min(peaks, key=peaks.__getitem__, default="")
+    first = first if len(peaks) > 1 else "aligned"
     for kind, (low, high) in brackets.items():
         barrier = curves[kind].barrier(metric, above=above)
         if barrier.height <= 0:  # the path is nowhere worse than what it is measured from
@@ -124,7 +127,7 @@ def _add_brackets(fig: go.Figure, curves: dict[str, LossCurve], metric: Metric, 
         _add_bracket(fig, kind, barrier.at, low, high)
         small = abs(high - low) < room
         edge = not 0.15 <= barrier.at <= 0.85  # where there is room on one side alone
-        left = barrier.at > 0.85 or (not edge and (kind == "aligned" or (not small and barrier.at > 0.6)))
+        left = barrier.at > 0.85 or (not edge and (kind == first or (not small and barrier.at > 0.6)))
         above_label = 32 if small and edge and kind == "aligned" else 14
         fig.add_annotation(
             x=barrier.at,

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -86,3 +88,16 @@ def test_only_what_was_aligned_and_nothing_else_is_called_aligned(align, combine
     drawn = [trace(curve_figure(made), kind).name for kind in ("naive", "aligned", "corrected")]
     assert drawn == ["naive average", *(["aligned", "aligned + corrected"] if plain else ["merge", "merge, corrected"])]
     assert ("; aligned:" in describe_curves(made, "loss", "test")) == plain
+
+
+@pytest.mark.parametrize("kinds", [("aligned", "corrected"), ("corrected", "aligned")])
+def test_of_two_barriers_the_first_ones_label_is_to_its_left_and_the_other_to_its_right(kinds):
+    naive = REPORT.curves["naive"]["test"]
+    curves = {"naive": {"test": naive}}
+    for kind, place in zip(kinds, (0.4, 0.6), strict=True):
+        nearest = np.abs(naive.lambdas - place).argmin()
+        accuracy = np.where(np.arange(len(naive.lambdas)) == nearest, 0.5, 0.9)
+        curves[kind] = {"test": replace(naive, accuracy=accuracy)}
+    fig = curve_figure(replace(REPORT, curves=curves), "accuracy")
+    sides = {a.font.color: a.xanchor for a in fig.layout.annotations}
+    assert [sides[STYLES[kind].color] for kind in kinds] == ["right", "left"]
