@@ -127,7 +127,9 @@ def _add_brackets(fig: go.Figure, curves: dict[str, LossCurve], metric: Metric, 
         _add_bracket(fig, kind, barrier.at, low, high)
         small = abs(high - low) < room
         edge = not 0.15 <= barrier.at <= 0.85  # where there is room on one side alone
-        left = barrier.at > 0.85 or (not edge and (kind == first or (not small and barrier.at > 0.6)))
+        left = barrier.at > 0.85 or (
+            not edge and (kind == first or (kind not in peaks and not small and barrier.at > 0.6))
+        )
         above_label = 32 if small and edge and kind == "aligned" else 14
         fig.add_annotation(
             x=barrier.at,
