@@ -16,6 +16,8 @@ AXES: dict[Metric, str] = {"loss": "Loss (nats per image)", "accuracy": "Accurac
 WORDS: dict[Metric, str] = {"loss": "loss", "accuracy": "accuracy", "ece": "calibration error"}
 LAMBDA = "λ: share of B in the weights (0 = A, 1 = B)"
 KINDS = ("naive", "aligned", "corrected")
+PLOT = 300  # pixels: about how high the drawn values are
+LINE, NEAR = 18, 0.2  # pixels of a label's height, and the difference of lambda up to which two could meet
 LABEL_AT = {"naive": 0.3, "aligned": 0.45, "corrected": 0.6}  # of a tall bracket's height, so that no two meet
 
 
@@ -111,7 +113,8 @@ def _bracket(curve: LossCurve, metric: Metric, above: Above) -> tuple[float, flo
 
 def _add_brackets(fig: go.Figure, curves: dict[str, LossCurve], metric: Metric, above: Above) -> None:
     """Each barrier with its height: beside a tall bracket, low down where its hump is wide; else clear of all curves
-    that are as flat; of the merge's two the one that comes first goes to the left."""
+    that are as flat; of the merge's two the one that comes first goes to the left. Labels that would cover each other
+    are moved apart."""
     brackets = {kind: _bracket(curve, metric, above) for kind, curve in curves.items()}
     values = [getattr(curve, metric) for curve in curves.values()]
     room = 0.12 * float(np.ptp(np.concatenate(values))) * _scale(metric) if values else 0.0
@@ -120,6 +123,8 @@ def _add_brackets(fig: go.Figure, curves: dict[str, LossCurve], metric: Metric, 
     peaks = {kind: curves[kind].barrier(metric, above=above).at for kind in ("aligned", "corrected") if kind in curves}
     first = min(peaks, key=peaks.__getitem__, default="")
     first = first if len(peaks) > 1 else "aligned"
+    pixels = 0.12 * PLOT / room if room else 0.0  # of one unit of the metric
+    placed: list[tuple[bool, float, float]] = []
     for kind, (low, high) in brackets.items():
         barrier = curves[kind].barrier(metric, above=above)
         if barrier.height <= 0:  # the path is nowhere worse than what it is measured from
@@ -131,16 +136,32 @@ def _add_brackets(fig: go.Figure, curves: dict[str, LossCurve], metric: Metric, 
             not edge and (kind == first or (kind not in peaks and not small and barrier.at > 0.6))
         )
         above_label = 32 if small and edge and kind == "aligned" else 14
+        y = outermost(flat) if small else low + LABEL_AT[kind] * (high - low)
+        shift = (-above_label if metric == "accuracy" else above_label) if small else 0
+        shift += _clear(placed, left, barrier.at, pixels * y + shift)
+        placed.append((left, barrier.at, pixels * y + shift))
         fig.add_annotation(
             x=barrier.at,
-            y=outermost(flat) if small else low + LABEL_AT[kind] * (high - low),
+            y=y,
             text=f"barrier {numbers.difference(metric, barrier.height)}",
             font={"color": STYLES[kind].color, "size": 13},
             showarrow=False,
             xanchor="right" if left else "left",
             xshift=-10 if left else 10,
-            yshift=(-above_label if metric == "accuracy" else above_label) if small else 0,
+            yshift=shift,
         )
+
+
+def _clear(placed: list[tuple[bool, float, float]], left: bool, x: float, height: float) -> int:
+    """How many pixels a label has to move up to cover none of those that were placed on its side.
+
+    placed: (on the left, x, height in pixels) of each label, as the other arguments.
+    """
+    beside = [other for side, at, other in placed if side == left and abs(x - at) < NEAR]
+    up = 0
+    while any(abs(height + up - other) < LINE for other in beside):
+        up += LINE
+    return up
 
 
 def _add_bracket(fig: go.Figure, kind: str, at: float, low: float, high: float) -> None:

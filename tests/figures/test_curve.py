@@ -101,3 +101,15 @@ def test_of_two_barriers_the_first_ones_label_is_to_its_left_and_the_other_to_it
     fig = curve_figure(replace(REPORT, curves=curves), "accuracy")
     sides = {a.font.color: a.xanchor for a in fig.layout.annotations}
     assert [sides[STYLES[kind].color] for kind in kinds] == ["right", "left"]
+
+
+def test_labels_of_barriers_at_one_place_do_not_cover_each_other():
+    """As for a residual net: the naive average and the corrected merge both peak half-way, one twice as high."""
+    naive = REPORT.curves["naive"]["test"]
+    hump = 4 * naive.lambdas * (1 - naive.lambdas)
+    rises = {"naive": 2.25, "aligned": 2.43, "corrected": 1.04}
+    curves = {kind: {"test": replace(naive, loss=0.2 + rise * hump)} for kind, rise in rises.items()}
+    labels = curve_figure(replace(REPORT, curves=curves), "loss").layout.annotations
+    same_side = [a for a in labels if a.xanchor == "left" and a.text.startswith("barrier")]
+    heights = [a.y * 300 / 2.43 + a.yshift for a in same_side]
+    assert len(heights) == 2 and abs(heights[0] - heights[1]) >= 18
