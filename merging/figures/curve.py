@@ -138,7 +138,7 @@ def _add_brackets(fig: go.Figure, curves: dict[str, LossCurve], metric: Metric, 
         above_label = 32 if small and edge and kind == "aligned" else 14
         y = outermost(flat) if small else low + LABEL_AT[kind] * (high - low)
         shift = (-above_label if metric == "accuracy" else above_label) if small else 0
-        shift += _clear(placed, left, barrier.at, pixels * y + shift)
+        shift += _clear(placed, left, barrier.at, pixels * y + shift, LINE if metric == "accuracy" else -LINE)
         placed.append((left, barrier.at, pixels * y + shift))
         fig.add_annotation(
             x=barrier.at,
@@ -152,16 +152,17 @@ def _add_brackets(fig: go.Figure, curves: dict[str, LossCurve], metric: Metric, 
         )
 
 
-def _clear(placed: list[tuple[bool, float, float]], left: bool, x: float, height: float) -> int:
-    """How many pixels a label has to move up to cover none of those that were placed on its side.
+def _clear(placed: list[tuple[bool, float, float]], left: bool, x: float, height: float, step: int) -> int:
+    """How many pixels a label has to move to cover none of those that were placed on its side.
 
-    placed: (on the left, x, height in pixels) of each label, as the other arguments.
+    placed: (on the left, x, height in pixels) of each label, as the other arguments.  step: pixels at a time, towards
+    where the bracket begins: there is no curve.
     """
     beside = [other for side, at, other in placed if side == left and abs(x - at) < NEAR]
-    up = 0
-    while any(abs(height + up - other) < LINE for other in beside):
-        up += LINE
-    return up
+    moved = 0
+    while any(abs(height + moved - other) < LINE for other in beside):
+        moved += step
+    return moved
 
 
 def _add_bracket(fig: go.Figure, kind: str, at: float, low: float, high: float) -> None:
