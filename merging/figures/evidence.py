@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 
@@ -9,12 +11,19 @@ from merging.figures import numbers
 from merging.figures.palette import STYLES, figure
 from merging.studies.evidence import MEASURES, Evidence
 
+LONG = 12  # letters of a layer's name that stand side by side
 LABELS = {
     "merge": ("merge to its parents", "merge"),
     "naive": ("naive average to its parents", "naive"),
     "parents": ("parents to each other", "B"),
     "noise": ("same unit, other seed", "ensemble"),
 }
+
+
+def _layers(names: tuple[str, ...]) -> dict[str, Any]:
+    """Keywords of the axis. Long names lean to the left: to the right the last one would not fit, and be left out."""
+    lean = {"tickangle": -30} if max(map(len, names), default=0) > LONG else {}
+    return {"title": "layer, input first", "tickvals": list(range(len(names))), "ticktext": list(names), **lean}
 
 
 def evidence_figure(found: Evidence, measure: str) -> go.Figure:
@@ -24,7 +33,7 @@ def evidence_figure(found: Evidence, measure: str) -> go.Figure:
     fig = figure(
         f"{MEASURES[measure].capitalize()}, mean over units: {words}.",
         height=330,
-        x={"title": "layer, input first", "tickvals": list(range(len(found.layers))), "ticktext": list(found.layers)},
+        x=_layers(found.layers),
         y={"title": MEASURES[measure].split(" (")[0]},
     )
     for number, row in enumerate(known):
