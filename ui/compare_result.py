@@ -145,7 +145,7 @@ def points_of(rows: list[Row]) -> list[Point]:
 def _charts(grid: Grid, rows: list[Row]) -> None:
     kinds = by_kind(rows)
     for number, (kind, mine) in enumerate(kinds.items()):
-        if len(kinds) > 1:
+        if len(kinds) > 1 and points_of(mine):
             st.markdown(f"**{plain(kind)}**")
         _chart(grid, mine, f"{number}" if number else "")
 
