@@ -73,7 +73,7 @@ class Grid:
     def subjects(self) -> list[tuple[ModelRef, ...]]:
         """The networks of each merge."""
         if self.mode == "pairs":
-            pairs = list(itertools.combinations(self.models, 2))
+            pairs: list[tuple[ModelRef, ...]] = list(itertools.combinations(self.models, 2))
             return pairs if len(pairs) == 1 else [pair for pair in pairs if pair[0].label == pair[1].label]
         return [self.models[:count] for count in range(2, len(self.models) + 1)]
 
