@@ -110,7 +110,7 @@ def partial_zips(
     places = cuts(problem) if until is None else [_place(problem, problem.graph.layer(until))]
     if not places:
         raise InvalidRequest("These networks have no layer whose units can be mixed, so they share no trunk.")
-    graphs = tuple(problem.graph if equal is ready else export(model, inputs) for model in ready)
+    graphs = _graphs(problem, ready) if equal is not ready else (problem.graph,) * len(ready)
     found = zipit(problem, read_settings(ZipItSettings, {"choose": False, **(settings or {})}))
     maps = [dict(own) for own in found.maps]
     moved = [
@@ -177,6 +177,16 @@ def _widened(model: nn.Module, widest: nn.Module, inputs: Tensor) -> nn.Module:
     if not torch.allclose(twin(inputs)[:, : outputs[0]], answers, rtol=1e-3, atol=1e-5):
         raise IncompatibleModels(f"The networks compute differently. {ONE_STRUCTURE}")
     return twin
+
+
+def _graphs(problem: Problem, models: tuple[nn.Module, ...]) -> tuple[Graph, ...]:
+    """The graph of every model. Raises IncompatibleModels where one has other operations than the problem's."""
+    inputs = inputs_for(models[0], None, problem.data)
+    graphs = tuple(export(model, inputs) for model in models)
+    operators = [[operator for _, operator, _ in graph.operations] for graph in (problem.graph, *graphs)]
+    if any(own != operators[0] for own in operators):
+        raise IncompatibleModels(f"The networks consist of different operations. {ONE_STRUCTURE}")
+    return graphs
 
 
 def _refuse_hidden(problem: Problem, models: tuple[nn.Module, ...]) -> None:

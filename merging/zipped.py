@@ -66,7 +66,7 @@ class PartialZip(nn.Module):
         """Take the running statistics of the heads' BatchNorms from `data`, in place: the mean over its batches."""
         norms = [_running(graph, cut) for graph, cut in zip(self.graphs, self.cuts, strict=True)]
         own, found = [_tensors(head) for head in self.heads], [dict[str, list[Tensor]]() for _ in self.heads]
-        for images, _ in data:
+        for images, _ in data.on_model(self):
             for number, (held, units) in enumerate(self._read(images)):
                 start = (self.cuts[number], units)
                 for node, value in self.graphs[number].walk(held, images, norms[number], start):

@@ -83,6 +83,12 @@ def test_a_net_zipped_with_itself_is_itself_with_branches_and_with_norms_of_ever
             torch.testing.assert_close(answers[:, 5:], expected, rtol=1e-3, atol=1e-3)
 
 
+def test_nets_in_double_precision_read_images_in_single() -> None:
+    nets = [make("cnn", seed).double() for seed in (0, 1)]
+    for zipped in partial_zips(nets, blobs(200)):
+        assert zipped(blobs(10).images.double()).dtype == torch.float64
+
+
 def test_a_cut_behind_a_concatenation_is_refused() -> None:
     nets = [Branches().eval(), Branches().eval()]
     after = [layer.name for layer in export(nets[0], blobs(4).images).layers if layer.kind == "activation"][-1]
@@ -115,7 +121,8 @@ def test_networks_that_differ_in_more_than_their_outputs_are_refused() -> None:
     same = nn.Sequential(nn.Flatten(), nn.Linear(64, 7), nn.ReLU(), nn.Linear(7, 7))
     less = nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 6))
     other = nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.Tanh(), nn.Linear(24, 20), nn.Tanh(), nn.Linear(20, 7))
-    for pair in ([make("mlp", 0), wide], [same, less], [make("mlp", 0), other]):
+    capped = nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.ReLU6(), nn.Linear(24, 20), nn.ReLU6(), nn.Linear(20, 7))
+    for pair in ([make("mlp", 0), wide], [same, less], [make("mlp", 0), other], [make("mlp", 0), capped]):
         with pytest.raises(IncompatibleModels, match="one structure"):
             partial_zips([net.eval() for net in pair], blobs(100))
 

@@ -81,10 +81,13 @@ def _products(features: Tensor, size: int) -> Tensor:
     """(m size^2,) float64: the Grams of (m size, p) features in minibatches, diagonals zeroed.
 
     HSIC_1 does not change when all rows move together. Taking one of them off keeps the digits of features far from
-    zero as their mean would, and makes units that never vary exactly 0, in one operation.
+    zero as their mean would, and makes units that never vary exactly 0, in one operation. A layer that varies by
+    rounding alone becomes 0, too, as in `hsic.centred`.
     """
     precise = features.to(torch.promote_types(features.dtype, torch.float32))
     rows = (precise - precise[0]).view(-1, size, features.shape[1])
     grams = torch.bmm(rows, rows.mT).double()
+    noise = 64 * torch.finfo(features.dtype).eps ** 2 * precise[0].double().square().sum() * len(features)
+    grams *= grams.diagonal(dim1=1, dim2=2).sum() > noise
     grams.diagonal(dim1=1, dim2=2).zero_()
     return grams.flatten()

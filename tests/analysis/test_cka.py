@@ -269,6 +269,22 @@ def test_minibatches_come_close_to_all_images_and_a_seed_draws_them(images):
     assert np.diag(flat.values) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize("width", [3, 5, 8])
+def test_a_layer_that_varies_by_rounding_alone_is_undefined_in_minibatches_too(width):
+    class Ones(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hidden, self.head = nn.Linear(64, width), nn.Linear(1, 4)
+
+        def forward(self, x):
+            return self.head(self.hidden(x.flatten(1)).softmax(1).sum(1, keepdim=True).relu())
+
+    torch.manual_seed(0)
+    net, many = Ones().eval(), torch.rand(600, 1, 8, 8)
+    exact, found = (cka(net, conv(1), many, minibatch=size).values for size in (None, 32))
+    assert np.isnan(exact[1:]).all() and np.array_equal(np.isnan(exact), np.isnan(found))
+
+
 def test_minibatches_leave_dead_layers_undefined_and_refuse_what_they_cannot_estimate(images):
     model = conv(0)
     with torch.no_grad():
