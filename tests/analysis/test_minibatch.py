@@ -1,0 +1,90 @@
+"""CKA from minibatches: the same definition, summed before the ratio is taken."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from merging.analysis.cka import cka
+from merging.errors import InvalidSetting
+from tests.analysis.test_cka import conv, debiased_hsic
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.from_numpy(np.random.default_rng(1).random((75, 1, 8, 8), dtype=np.float32))
+
+
+@pytest.mark.parametrize("treatment", ["pooled", "flattened"])
+def test_one_minibatch_of_all_images_is_the_exact_map(images, treatment):
+    found = cka(conv(0), conv(1), images, treatment=treatment, minibatch=75)
+    np.testing.assert_allclose(found.values, cka(conv(0), conv(1), images, treatment=treatment).values, atol=1e-5)
+    assert (found.estimator, found.images) == ("debiased, minibatches of 75", 75)
+
+
+@pytest.mark.parametrize("treatment", ["pooled", "flattened"])
+@pytest.mark.parametrize("size", [4, 32, 40, 64])
+def test_minibatches_sum_their_hsics_before_the_ratio(images, treatment, size):
+    a, b = conv(0, inplace=False), conv(1, inplace=False)
+    many = torch.cat([images, images.flip(-1) ** 2, images.flip(-2) + 3] * 3)  # 675: more than are held at once
+    found = cka(a, b, many, treatment=treatment, layers=["3", "8"], minibatch=size, seed=5)
+    drawn = many[np.random.default_rng(5).permutation(len(many))]
+    with torch.no_grad():
+        read = [[net[:4](drawn), net(drawn)] for net in (a, b)]
+    read = [
+        [x.flatten(2).mean(2) if x.ndim == 4 and treatment == "pooled" else x.flatten(1) for x in net] for net in read
+    ]
+
+    def total(x, y):
+        return sum(debiased_hsic(*(side[i : i + size].double().numpy() for side in (x, y))) for i in whole)
+
+    whole = range(0, len(many) // size * size, size)
+    expected = [[total(x, y) / math.sqrt(total(x, x) * total(y, y)) for y in read[1]] for x in read[0]]
+    np.testing.assert_allclose(found.values, expected, atol=2e-5)
+    assert found.images == len(whole) * size
+
+
+def test_minibatches_come_close_to_all_images_and_a_seed_draws_them(images):
+    many = (
+        torch.from_numpy(np.random.default_rng(3).random((3000, 1, 8, 8), dtype=np.float32))
+        + torch.linspace(0, 1, 3000)[:, None, None, None]
+    )
+    exact = cka(conv(0), conv(1), many).values
+    found = [cka(conv(0), conv(1), many, minibatch=16, seed=seed).values for seed in (0, 0, 1)]
+    np.testing.assert_allclose(found[0], exact, atol=0.03)
+    assert np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])
+    flat = cka(conv(0), conv(0), many, treatment="flattened", minibatch=8)  # exact: 2048 images at most
+    assert np.diag(flat.values) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("width", [3, 5, 8])
+def test_a_layer_that_varies_by_rounding_alone_is_undefined_in_minibatches_too(width):
+    class Ones(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hidden, self.head = nn.Linear(64, width), nn.Linear(1, 4)
+
+        def forward(self, x):
+            return self.head(self.hidden(x.flatten(1)).softmax(1).sum(1, keepdim=True).relu())
+
+    torch.manual_seed(0)
+    net, many = Ones().eval(), torch.rand(600, 1, 8, 8)
+    exact, found = (cka(net, conv(1), many, minibatch=size).values for size in (None, 32))
+    assert np.isnan(exact[1:]).all() and np.array_equal(np.isnan(exact), np.isnan(found))
+
+
+def test_minibatches_leave_dead_layers_undefined_and_refuse_what_they_cannot_estimate(images):
+    model = conv(0)
+    with torch.no_grad():
+        model[3].weight.zero_()
+    found = cka(model, conv(1), images, minibatch=8).values
+    assert np.isnan(found[[3, 4, 5, 6, 7]]).all()
+    assert np.isfinite(np.delete(found, [3, 4, 5, 6, 7], axis=0)).all()
+    for size in (3, 513):
+        with pytest.raises(InvalidSetting, match="4 to 512"):
+            cka(model, model, images, minibatch=size)
+    with pytest.raises(InvalidSetting, match="debiased CKA alone"):
+        cka(model, model, images, estimator="biased", minibatch=8)
