@@ -142,7 +142,7 @@ def test_a_damaged_idx_file_is_refused(tmp_path, content):
         read_idx(tmp_path / "images")
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"\0\0\x08\x01\0\0\0\x05abcde" * 99)[:-12]])
+@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"\0\0\x08\x01\0\0\0\x05abcde" * 99, mtime=0)[:-12]])
 def test_a_damaged_archive_is_refused(tmp_path, content):
     (tmp_path / "images.gz").write_bytes(content)
     with pytest.raises(DataUnavailable, match="cannot be read"):
