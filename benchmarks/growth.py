@@ -60,7 +60,8 @@ def seconds(key: str, depth: int, width: int) -> float:
     data = Batches(images, torch.arange(IMAGES) % 10)
     problem = Problem(models, graph, trace_graph(graph), data=data, aligned=models)
     method = find("align", key)
-    settings, taken = read_settings(method.settings, METHODS[key]), list[float]()
+    settings: Any = read_settings(method.settings, METHODS[key])
+    taken: list[float] = []
     while len(taken) < 3 and sum(taken) < 5:
         begin = time.process_time()
         method.run(problem, settings)

@@ -7,6 +7,8 @@ error), and 25 plain forward passes of one net over the same batches. The ratio 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -37,9 +39,9 @@ def main() -> None:
     data, rows = images(chosen.images).sized(CPU_BATCH), []  # what a pass costs depends on it: the same on both sides
     for label, name in PAIRS.items():
         a, b = pair(name)
-        sides = {
-            "curve": lambda a=a, b=b: interpolate(a, b, data, points=POINTS),
-            "forward": lambda a=a: forward_passes(a, data),
+        sides: dict[str, Callable[[], object]] = {
+            "curve": partial(interpolate, a, b, data, points=POINTS),
+            "forward": partial(forward_passes, a, data),
         }
         found = interleave(sides, chosen.repeats)
         ratio = ratios(found["curve"], found["forward"])

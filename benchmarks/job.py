@@ -23,6 +23,7 @@ from benchmarks.timing import interleave, ratios, spread, table, write
 from merging.work import tasks
 from merging.work.images import fingerprint
 from merging.work.ledger import Ledger
+from merging.work.ledger_jobs import Job
 from merging.work.payload import gather
 from merging.work.request import MergeRequest, ModelRef
 from merging.zoo import catalogue
@@ -41,7 +42,7 @@ def request(pair: str, seed: int, images: int, points: int) -> MergeRequest:
 
 def through_the_ledger(ledger: Ledger, asked: MergeRequest) -> None:
     """Ask, wait and read the report, as a page does."""
-    job = ledger.submit(asked, "benchmark")
+    job: Job | None = ledger.submit(asked, "benchmark")
     while job is not None and job.open:
         time.sleep(TICK)
         job = ledger.job(asked.id)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -53,15 +54,15 @@ def main() -> None:
 def zip_rows() -> list[tuple[str, ...]]:
     """The greedy step over the units of both nets, and one assignment of one's to the other's: each layer of a pair."""
     problem, rows = shipped("fashion-mlp-512"), []
-    for name, (one, two) in halves(problem, problem.data, "after").items():
+    for name, (one, two) in halves(problem, training(problem), "after").items():
         both = one + two
         correlation, units = both.correlation(), both.sizes[0]
         costs = -correlation[:units, units:].numpy()
         rows.append(
             timed(
                 f"ZipIt!, layer {name} of 512 units / an assignment",
-                lambda c=correlation, s=both.sizes: zip_units(c, s, 0.3, 0.125),
-                lambda c=costs: linear_sum_assignment(c),
+                partial(zip_units, correlation, both.sizes, 0.3, 0.125),
+                partial(linear_sum_assignment, costs),
             )
         )
     return rows
@@ -90,12 +91,12 @@ def step_row(pair: str) -> tuple[str, ...]:
 
     def least() -> None:
         steps = descend(
-            leaves, 1e-3, without_end(problem.data, problem.models[0], 0), lambda x, y: forward.loss(leaves, x, y)
+            leaves, 1e-3, without_end(training(problem), problem.models[0], 0), lambda x, y: forward.loss(leaves, x, y)
         )
         for _ in range(STEPS):
             next(steps)
-        for *operands, rng in matchings:
-            coordinate_descent(*operands, deepcopy(rng), 100, lambda sweep, gain: None)
+        for a, b, spec, start, rng in matchings:
+            coordinate_descent(a, b, spec, start, deepcopy(rng), 100, lambda sweep, gain: None)
 
     return timed(
         f"STE, {STEPS} steps, {pair} / training steps and its matchings",
@@ -129,7 +130,7 @@ def sinkhorn_row(pair: str) -> tuple[str, ...]:
 
     def least() -> None:
         steps = descend(
-            leaves, 1e-3, without_end(problem.data, problem.models[0], 0), lambda x, y: forward.loss(leaves, x, y)
+            leaves, 1e-3, without_end(training(problem), problem.models[0], 0), lambda x, y: forward.loss(leaves, x, y)
         )
         for _ in range(STEPS):
             next(steps)
@@ -152,6 +153,12 @@ def shipped(pair: str) -> Problem:
     data = Batches(torch.tensor(found.images), torch.tensor(found.labels, dtype=torch.int64), BATCH)
     graph = export(models[0], data.example())
     return Problem(models, graph, trace_graph(graph), data)
+
+
+def training(problem: Problem) -> Batches:
+    """The training images of a `shipped` pair."""
+    assert problem.data is not None
+    return problem.data
 
 
 def trainable(problem: Problem) -> dict[str, torch.Tensor]:

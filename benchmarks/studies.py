@@ -7,11 +7,12 @@ cell is of, and a plane of 21 x 21 points beside 441 evaluations of one network 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 import torch
 from torch import nn
 
-from benchmarks.cka import similarity_map
+from benchmarks.cka import similarity_maps
 from benchmarks.nets import PAIRS, images, pair
 from benchmarks.timing import interleave, ratios, spread, table, write
 from merging.analysis.evaluation import evaluate
@@ -55,16 +56,13 @@ def main() -> None:
     chosen, rows = options.parse_args(), []
     for label, name in PAIRS.items():
         models, data = pair(name), images(CELL_IMAGES, "train").sized(BATCH)
-        run = similarity_map(models, data, "pooled")
-        found = interleave({"panel": lambda m=models, d=data: panel(m, d), "map": run}, chosen.repeats)
+        run = similarity_maps(models, data, "pooled")["exact"]
+        found = interleave({"panel": partial(panel, models, data), "map": run}, chosen.repeats)
         ratio = spread(ratios(found["panel"], found["map"]))
         rows.append(["reliability panel / map", label, spread(found["panel"]), ratio])
     for label, name in PAIRS.items():
         models, data = pair(name), images(PLANE_IMAGES)
-        sides = {
-            "plane": lambda m=models, d=data: plane(m, d),
-            "evaluate": lambda m=models, d=data: evaluations(m[0], d),
-        }
+        sides = {"plane": partial(plane, models, data), "evaluate": partial(evaluations, models[0], data)}
         found = interleave(sides, chosen.repeats, warm_up=0)
         ratio = spread(ratios(found["plane"], found["evaluate"]))
         rows.append(["plane / 441 evaluations", label, spread(found["plane"]), ratio])

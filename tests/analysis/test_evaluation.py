@@ -90,6 +90,49 @@ def test_a_module_is_run_in_eval_mode_and_left_as_it_was():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+class Reading(nn.Module):
+    """A convolution, a pool and a linear layer; `read` makes rows of what the pool gives. Keeps the images' strides."""
+
+    def __init__(self, channels, read):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.pool, self.head = nn.Conv2d(channels, 6, 3), nn.MaxPool2d(2), nn.Linear(54, 3)
+        self.read, self.seen = read, []
+
+    def forward(self, images):
+        self.seen.append(images.stride(1))
+        return self.head(self.read(self.pool(self.conv(images).relu())))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_on_a_cpu_a_network_reads_pixels_with_their_channels_side_by_side(channels):
+    model = Reading(channels, lambda pooled: pooled.flatten(1))
+    images, labels = torch.rand(40, channels, 8, 8), torch.arange(40) % 3
+    found = evaluate(model, (images, labels))
+    assert model.seen[-1] == 1
+    with torch.no_grad():
+        p = model(images).double().softmax(1)
+    assert (found.loss, found.accuracy, found.ece) == pytest.approx(by_hand(p, labels), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda pooled: pooled.view(len(pooled), -1),  # torch refuses it
+        lambda pooled: pooled.as_strided((len(pooled), 54), (54, 1)),  # torch gives other numbers
+    ],
+    ids=["view", "memory"],
+)
+def test_a_network_that_cannot_read_channels_side_by_side_gets_the_images_as_they_come(read):
+    model = Reading(3, read)
+    images, labels = torch.rand(40, 3, 8, 8), torch.arange(40) % 3
+    found = evaluate(model, (images, labels))
+    assert model.seen[-1] == 64
+    with torch.no_grad():
+        p = model(images).double().softmax(1)
+    assert (found.loss, found.accuracy, found.ece) == pytest.approx(by_hand(p, labels), abs=1e-6)
+
+
 def test_images_go_to_the_network_s_device():
     class Far(nn.Linear):
         def forward(self, images):
