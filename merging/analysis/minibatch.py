@@ -26,6 +26,7 @@ from merging.problem import Report, silent
 Side = tuple[Graph, Mapping[str, Tensor], Sequence[Layer]]
 IMAGES = 512  # whose Grams are held at once
 NUMBERS = 2**20  # that a layer writes in one pass: they are still in the processor's cache when they are read
+LITTLE = 1e-3  # of the features' squares: less variation than that is looked at without the mean
 LEAST, MOST = 4, IMAGES  # images a minibatch
 
 
@@ -80,14 +81,17 @@ def _grams(side: Side, images: Tensor, size: int, treatment: Literal["pooled", "
 def _products(features: Tensor, size: int) -> Tensor:
     """(m size^2,) float64: the Grams of (m size, p) features in minibatches, diagonals zeroed.
 
-    HSIC_1 does not change when all rows move together. Taking one of them off keeps the digits of features far from
-    zero as their mean would, and makes units that never vary exactly 0, in one operation. A layer that varies by
-    rounding alone becomes 0, too, as in `hsic.centred`.
+    HSIC_1 does not change when all rows move together, so they are taken as they are, unless they vary so little beside
+    their mean that products would lose the digits that count. Then one row is taken off all others, which makes units
+    that never vary exactly 0. A layer that varies by rounding alone becomes 0, too, as in `hsic.centred`.
     """
-    precise = features.to(torch.promote_types(features.dtype, torch.float32))
-    rows = (precise - precise[0]).view(-1, size, features.shape[1])
+    rows = features.to(torch.promote_types(features.dtype, torch.float32)).view(-1, size, features.shape[1])
     grams = torch.bmm(rows, rows.mT).double()
-    noise = 64 * torch.finfo(features.dtype).eps ** 2 * precise[0].double().square().sum() * len(features)
-    grams *= grams.diagonal(dim1=1, dim2=2).sum() > noise
+    energy = grams.diagonal(dim1=1, dim2=2).sum()
+    if not bool(energy - grams.sum() / size > LITTLE * energy):
+        moved = rows - rows[0, 0]
+        grams = torch.bmm(moved, moved.mT).double()
+        noise = 64 * torch.finfo(features.dtype).eps ** 2 * rows[0, 0].double().square().sum() * len(features)
+        grams *= grams.diagonal(dim1=1, dim2=2).sum() > noise
     grams.diagonal(dim1=1, dim2=2).zero_()
     return grams.flatten()
