@@ -49,7 +49,7 @@ def sheet_figure(image: str, units: Sequence[int], words: Sequence[str], columns
         alt,
         height=max(120, 46 * rows + 16),
         x={"range": [0, columns], "visible": False},
-        y={"range": [rows, 0], "visible": False, "scaleanchor": "x", "constrain": "domain"},
+        y={"range": [rows, 0], "visible": False, "scaleanchor": "x", "constrain": "domain", "constraintoward": "top"},
         clickmode="event+select",
         dragmode=False,
         showlegend=False,
