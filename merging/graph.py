@@ -169,6 +169,7 @@ class Graph:
         return graph_run.steps(self.nodes, self.output)
 
 
+@torch.inference_mode(False)  # the caller's would make tensors that cannot be recorded
 def export(model: nn.Module, example: Tensor) -> Graph:
     """The graph of `model` in eval mode, for any number of images shaped like example (n, ...); n may be 1.
 

@@ -31,7 +31,7 @@ def exported(model: nn.Module, example: Tensor) -> tuple[ExportedProgram, nn.Mod
     if not isinstance(example, Tensor) or example.dim() < 1:
         raise UnsupportedOperation("The example must be one tensor whose first dimension counts the images.")
     twin = _copied(model)
-    example = example.detach()
+    example = example.detach().clone()
     if len(example) < 2:  # a batch of one would be taken for a constant
         example = torch.cat([example, example])[:2]
     with torch.no_grad():

@@ -99,6 +99,7 @@ def merge(
     return prepared.merge(weights)
 
 
+@torch.inference_mode(False)
 def prepare(
     models: Sequence[nn.Module],
     *,

@@ -258,3 +258,13 @@ def test_the_public_names_are_there_and_merge_stays_the_function() -> None:
     assert {"trace", "permute", "verify", "merge", "invert", "METHODS", "RECIPES"} <= set(dir(merging))
     with pytest.raises(AttributeError, match="nonsense"):
         _ = merging.nonsense
+
+
+@pytest.mark.parametrize("align", ["weight-matching", "activation-matching", "straight-through", "sinkhorn"])
+def test_a_merge_inside_inference_mode_is_the_merge_outside(align: str) -> None:
+    nets, data = [make("cnn", 0), make("cnn", 1)], blobs(60)
+    settings = {"align": {"steps": 2} if align in ("straight-through", "sinkhorn") else {}}
+    outside = merge(nets, align=align, correct="repair", data=data, settings=settings)
+    with torch.inference_mode():
+        inside = merge(nets, align=align, correct="repair", data=data, settings=settings)
+    assert same(tensors_of(inside.merged), tensors_of(outside.merged))

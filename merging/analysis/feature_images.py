@@ -64,6 +64,7 @@ def feature_images(
     return np.array([picture.pixels for picture in pictures], np.float32).reshape(-1, height, width, channels)
 
 
+@torch.inference_mode(False)
 def render(
     graph: Graph,
     tensors: Mapping[str, Tensor],

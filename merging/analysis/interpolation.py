@@ -22,6 +22,7 @@ from merging.settings import read_settings
 POINTS = (3, 501)  # odd, so that one of them is half-way
 
 
+@torch.inference_mode(False)
 def interpolate(
     a: nn.Module,
     b: nn.Module,
