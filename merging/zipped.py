@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import Dim
 from torch.fx import Node
 
 from merging.data import Batches
@@ -47,7 +49,9 @@ class PartialZip(nn.Module):
         self.heads = nn.ModuleList(
             _held(one.tensors, _sources(one.graph, cut, behind=True)) for one, cut in zip(own, self.cuts, strict=True)
         )
-        self.reads = nn.ParameterList([nn.Parameter(one.reads, requires_grad=False) for one in own])
+        self.reads = nn.ParameterList(
+            [nn.Parameter(one.reads.contiguous().clone(), requires_grad=False) for one in own]
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (n, ...)."""
@@ -99,6 +103,16 @@ class PartialZip(nn.Module):
             found |= {f"heads.{number}.{name}": tensor for name, tensor in _tensors(head).items()}
         found |= {f"reads.{number}": read for number, read in enumerate(self.reads)}
         return {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
+
+    def program(self, example: Tensor) -> bytes:
+        """The network as `torch.export` saves it: torch alone runs it again, on its device, on any number of images.
+
+        torch.export.load(file).module()(images) gives what `forward` does.  example: images (2 or more, ...).
+        """
+        made = torch.export.export(self, (example,), dynamic_shapes=({0: Dim.AUTO},), strict=False)
+        out = io.BytesIO()
+        torch.export.save(made, out)
+        return out.getvalue()
 
 
 def _sources(graph: Graph, cut: str, *, behind: bool) -> set[str]:

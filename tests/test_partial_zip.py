@@ -1,6 +1,7 @@
 """Partial zip: a shared trunk with every model's own head."""
 
 import copy
+import io
 
 import pytest
 import torch
@@ -206,3 +207,12 @@ def test_every_place_for_the_end_of_the_trunk_is_cut_as_if_asked_for_alone(kind:
     for zipped in (zips[0], zips[-1]):
         with torch.no_grad():
             assert torch.equal(zipped(images), partial_zip(pair, zipped.until.name, blobs(200))(images))
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "residual"])
+def test_a_saved_zip_is_run_by_torch_alone_on_any_number_of_images(kind: str) -> None:
+    zipped = next(iter(partial_zips([trained(kind, 0), trained(kind, 1)], blobs(200))))
+    net = torch.export.load(io.BytesIO(zipped.program(blobs(200).example()))).module()
+    for count in (1, 7):
+        images = blobs(200).images[:count]
+        assert torch.equal(net(images), zipped(images))

@@ -32,7 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", metavar="NAME=VALUE", help="settings of ZipIt!, such as alpha=0.3")
     add_seed(parser)
     add_data(parser)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="with --until: trunk and heads as .safetensors")
+    written = "with --until: trunk and heads as .safetensors, or the network as .pt2, which torch alone runs"
+    parser.add_argument("--out", type=Path, metavar="FILE", help=written)
     add_machine(parser)
     add_json(parser)
 
@@ -62,7 +63,10 @@ def run(options: argparse.Namespace, report: Report) -> None:
     if options.out:
         (zipped,) = zips
         named = " + ".join(net.checkpoint.name for net in nets)
-        write(options.out, save_checkpoint(zipped.tensors(), architecture="", config={}, name=f"Zip of {named}"))
+        if options.out.suffix == ".pt2":
+            write(options.out, zipped.cpu().program(data["test"].example().cpu()))
+        else:
+            write(options.out, save_checkpoint(zipped.tensors(), architecture="", config={}, name=f"Zip of {named}"))
         if not options.json:
             say(f"written to {options.out}")
 
