@@ -75,6 +75,10 @@ def _bar(job: Job, request: ZipRequest) -> None:
                 st.code(address("zip", zip=job.id[:PREFIX]), language=None, wrap_lines=True)
             with st.popover("Make it again", icon=":material/terminal:"):
                 st.code(zip_command(request), language="bash", wrap_lines=True)
+                st.caption(
+                    "With `--until LAYER --out zip.pt2` added, it writes the zipped network: `torch.export.load` reads "
+                    "it anywhere."
+                )
                 st.code(zip_snippet(request), language="python")
 
 
