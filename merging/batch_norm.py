@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from merging.data import Batches
+from merging.memory_format import fastest
 
 
 def batch_norms(model: nn.Module) -> list[str]:
@@ -22,8 +23,9 @@ def batch_norms(model: nn.Module) -> list[str]:
 def reset_batch_norm(model: nn.Module, data: Batches) -> nn.Module:
     """A copy of `model` whose BatchNorm running statistics are the mean over the batches of `data`, read once."""
     twin = copy.deepcopy(model).eval()
+    run_all = passes(twin, data)
     with batch_norm_in_training(twin, batch_norms(twin)):
-        run_all(twin, data)
+        run_all()
     return twin
 
 
@@ -45,8 +47,18 @@ def batch_norm_in_training(model: nn.Module, names: Iterable[str]) -> Iterator[N
             module.eval()
 
 
-def run_all(model: nn.Module, data: Batches) -> None:
-    """Pass every batch through the model, for what its modules and hooks make of it."""
+def passes(model: nn.Module, data: Batches) -> Callable[[], None]:
+    """A function that passes every batch through the model, for what its modules and hooks make of it.
+
+    To be asked for before hooks are set: how the model reads images fastest is tried out here.
+    """
+    batches = data.on_model(model)
     with torch.no_grad():
-        for images, _ in data.on_model(model):
-            model(images)
+        run = fastest(model, batches.example())
+
+    def run_all() -> None:
+        with torch.no_grad():
+            for images, _ in batches:
+                run(images)
+
+    return run_all

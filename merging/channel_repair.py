@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from merging.batch_norm import batch_norm_in_training, batch_norms, run_all
+from merging.batch_norm import batch_norm_in_training, batch_norms, passes
 from merging.channel_statistics import (
     ChannelStatistics,
     ChannelSums,
@@ -90,11 +90,12 @@ def restore(model: nn.Module, goals: Mapping[str, ChannelGoal], data: Batches, *
         scale, offset = _affine(module, sums[name][-1].statistics, goal, shift)
         shape = [1] * output.dim()
         shape[channel_dim(module, output)] = -1
-        return output * scale.to(output.dtype).view(shape) + offset.to(output.dtype).view(shape)
+        return (output * scale.to(output.dtype).view(shape)).add_(offset.to(output.dtype).view(shape))
 
     others = [name for name in batch_norms(twin) if name not in goals]  # without an affine part to carry the goal
+    run_all = passes(twin, data)
     with batch_norm_in_training(twin, others), hooked(twin, list(goals), correct):
-        run_all(twin, data)
+        run_all()
     for name, goal in goals.items():
         module, found = twin.get_submodule(name), overall(sums[name])
         scale, offset = _affine(module, found, goal.overall, shift)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from merging.data import Batches, as_batches
 from merging.errors import DataUnavailable, IncompatibleModels
+from merging.memory_format import fastest
 from merging.results import Metrics
 
 BINS = 15  # of equal width over the confidence, as in Guo et al. 2017
@@ -49,7 +50,7 @@ def log_probabilities(models: Sequence[Predict], data: Any, mean: str = "probabi
     answers: list[list[Tensor]] = [[] for _ in models]
     labels = []
     with evaluating(*models):
-        ready = [_faster(model, batches.example()) for model in models]
+        ready = [fastest(model, batches.example()) for model in models]
         for images, truth in batches:
             for predict, kept in zip(ready, answers, strict=True):
                 kept.append(_logits(predict(images)))
@@ -77,26 +78,6 @@ def evaluating(*models: Predict) -> Iterator[None]:
     finally:
         for module, mode in zip(modules, modes, strict=True):
             module.training = mode
-
-
-def _faster(model: Predict, example: Tensor) -> Predict:
-    """The network as a CPU runs it fastest: on images whose pixels hold their channels side by side.
-
-    Convolutions and pools then take 1 to 3 times less time. A network that cannot read them so (`view` refuses), or
-    that answers differently on the example for more than rounding, is given them as they come, as any function is.
-    """
-    if not isinstance(model, nn.Module) or example.ndim != 4 or example.device.type != "cpu":
-        return model
-
-    def channels_last(images: Tensor) -> Any:
-        return model(images.clone(memory_format=torch.channels_last))
-
-    try:
-        plain, other = _logits(model(example)), _logits(channels_last(example))
-    except RuntimeError:
-        return model
-    bound = 1e-3 * float(plain.abs().max())
-    return channels_last if torch.allclose(plain, other, rtol=0, atol=bound, equal_nan=True) else model
 
 
 def _logits(output: Any) -> Tensor:
