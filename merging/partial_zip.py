@@ -155,8 +155,13 @@ def _equal_outputs(models: tuple[nn.Module, ...], inputs: Tensor) -> tuple[nn.Mo
     shapes = [{name: tensor.shape for name, tensor in named_tensors(model).items()} for model in models]
     if all(one == shapes[0] for one in shapes):
         return models
-    with torch.no_grad():
-        answers = [model(inputs) for model in models]
+    try:
+        with torch.no_grad():
+            answers = [model(inputs) for model in models]
+    except RuntimeError as error:
+        raise IncompatibleModels(
+            f"One of the networks does not run on these images: {error}. {ONE_STRUCTURE}"
+        ) from error
     widest = models[max(range(len(models)), key=lambda number: answers[number].shape[1])]
     return tuple(_widened(model, widest, inputs) for model in models)
 

@@ -123,7 +123,9 @@ def test_networks_that_differ_in_more_than_their_outputs_are_refused() -> None:
     less = nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 6))
     other = nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.Tanh(), nn.Linear(24, 20), nn.Tanh(), nn.Linear(20, 7))
     capped = nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.ReLU6(), nn.Linear(24, 20), nn.ReLU6(), nn.Linear(20, 7))
-    for pair in ([make("mlp", 0), wide], [same, less], [make("mlp", 0), other], [make("mlp", 0), capped]):
+    larger = nn.Sequential(nn.Flatten(), nn.Linear(192, 24), nn.ReLU(), nn.Linear(24, 20), nn.ReLU(), nn.Linear(20, 5))
+    known = make("mlp", 0)
+    for pair in ([known, wide], [same, less], [known, other], [known, capped], [known, larger]):
         with pytest.raises(IncompatibleModels, match="one structure"):
             partial_zips([net.eval() for net in pair], blobs(100))
 
