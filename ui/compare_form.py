@@ -71,7 +71,9 @@ def compare_form() -> None:
     left_out = grid.left_out()
     if left_out:
         st.caption(f"Left out, for they do not fit these networks: {', '.join(left_out)}.")
-    if st.button(f"Run {count} merges", type="primary", icon=":material/play_arrow:", width="stretch"):
+    if st.button(
+        f"Run {count} merge{'s' * (count != 1)}", type="primary", icon=":material/play_arrow:", width="stretch"
+    ):
         st.session_state["comparison"] = grid
         st.session_state["comparison runs"] = True
         st.query_params.from_dict(address_of())
@@ -109,7 +111,7 @@ def address_of() -> dict[str, str]:
 
 def _networks(known: dict[str, Entry]) -> Entry | None:
     """The menu of networks, of one data set once the first is chosen, and of one kind where they are merged at once;
-    the first, where two or more make a pair."""
+    the first that makes a pair with another, if any does."""
     chosen = [id for id in st.session_state[key("nets")] if id in known]
     first, growing = known[chosen[0]] if chosen else None, st.session_state[key("mode")] == "growing"
     fitting = [id for id, entry in known.items() if first is None or _fits(first, entry, growing)]
@@ -122,8 +124,9 @@ def _networks(known: dict[str, Entry]) -> Entry | None:
         "Merge", list(MODES), format_func=MODES.__getitem__, key=key("mode"), required=True,
         help="Every two of the networks; or the first two, the first three and so on, each at once.",
     )  # fmt: skip
-    kinds = [known[id].label for id in st.session_state[key("nets")]]
-    return first if len(set(kinds)) < len(kinds) else None
+    nets = [known[id] for id in st.session_state[key("nets")]]
+    kinds = [net.label for net in nets]
+    return next((net for net in nets if kinds.count(net.label) > 1), None)
 
 
 def _fits(first: Entry, other: Entry, growing: bool) -> bool:

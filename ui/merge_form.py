@@ -48,9 +48,10 @@ def _gone(request: MergeRequest, by_hash: dict[str, str]) -> Iterator[tuple[str,
     places = ["form_a", "form_b", *[MORE] * len(request.models[2:]), BASE]
     for key, model in zip(places, (*request.models, request.base), strict=True):
         if model is not None and model.sha256 not in by_hash:
-            instead = "has another network in its place" if key in ("form_a", "form_b") else "goes without it"
+            instead = "goes without it" if key == MORE else "has another network in its place, if one fits"
             told = f"{plain(model.name)} of this run was deleted; the form {instead}."
-            yield told, key, st.session_state[key]
+            watched = "form_a" if key == BASE else key  # the menu of bases is filled later
+            yield told, watched, st.session_state[watched]
 
 
 def fill_preset(preset: Preset) -> None:

@@ -82,6 +82,10 @@ class Grid:
 
         Raises InvalidRequest where nothing is left, or more than 200 merges would be made.
         """
+        if len(self.models) > 2 and not self.subjects():
+            raise InvalidRequest(
+                "No two of these networks are of one kind, so none are merged. Choose two of one kind."
+            )
         triples = itertools.product(self.aligns, self.combines, self.corrects)
         cells = list(itertools.product(self.subjects(), triples, self.seeds))
         made = [self._request(*cell) for cell in cells[: MOST_RUNS + 1]]
@@ -128,7 +132,7 @@ def row_of(request: MergeRequest, state: str, report: MergeReport | None) -> Row
     """The table's row of one merge; NaN for what is not measured (yet). memory: bytes."""
     told: Row = {
         "networks": " + ".join(model.name for model in request.models),
-        "kind": request.models[0].label,
+        "kind": " + ".join(dict.fromkeys(model.label for model in request.models)),
         "count": len(request.models),
         **{role: getattr(request, role) for role in ROLES},
         "seed": request.seed,

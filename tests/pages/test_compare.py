@@ -43,6 +43,14 @@ def test_run_asks_for_every_cell_and_the_address_carries_the_comparison(ledger, 
     assert "0 of 2 merges done" in str(app.get("progress")[0].proto.text)
 
 
+def test_the_base_fits_the_first_pair_whatever_stands_alone_before_it(ledger, open_page):
+    nets = "fashion-cnn-s0,fashion-expert-low,fashion-expert-high"
+    app = open_page("compare", **{**FEW, "nets": nets, "align": "none", "combine": "task-arithmetic"})
+    assert app.selectbox(key="compare base").value == "fashion-small-base"
+    press(app, "Run 1 merge")
+    assert [job.request["base"]["name"] for job in ledger.jobs(kind="merge")] == ["Small CNN · Fashion-MNIST · base"]
+
+
 def test_more_than_one_may_have_open_is_asked_for_as_there_is_room_and_that_is_said(ledger, open_page, monkeypatch):
     monkeypatch.setenv("MERGESCOPE_OPEN_JOBS", "1")
     app = open_page("compare", **FEW)

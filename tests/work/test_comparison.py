@@ -37,7 +37,11 @@ def test_networks_of_several_kinds_are_compared_each_kind_for_itself() -> None:
 def test_two_networks_of_unequal_widths_are_one_pair() -> None:
     wide = ModelRef.of(catalogue.find("fashion-mlp-512-s0"))
     grid = Grid((mlps()[0], wide), ("none", "optimal-transport"))
-    assert [request.align for request in grid.requests()] == ["optimal-transport"]
+    (found,) = grid.requests()
+    assert (found.align, row_of(found, "done", None)["kind"]) == (
+        "optimal-transport",
+        f"{mlps()[0].label} + {wide.label}",
+    )
 
 
 def test_growing_merges_the_first_two_then_three() -> None:
@@ -57,6 +61,8 @@ def test_methods_of_experts_need_their_base_and_are_left_out_without() -> None:
 def test_nothing_and_too_much_are_refused_in_words() -> None:
     with pytest.raises(InvalidRequest, match="None of these methods fits"):
         Grid(CNNS[:1], ("none",)).requests()
+    with pytest.raises(InvalidRequest, match="No two of these networks are of one kind"):
+        Grid((CNNS[0], mlps()[0], ModelRef.of(catalogue.find("fashion-resnet-s0"))), ("none",)).requests()
     with pytest.raises(InvalidRequest, match=f"{MOST_RUNS} is the most"):
         Grid(CNNS, ("none",), seeds=tuple(range(100))).requests()
     with pytest.raises(InvalidSetting, match="no align method 'nonsense'"):
