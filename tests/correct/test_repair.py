@@ -13,6 +13,7 @@ from merging.correct.repair import RepairSettings, repair
 from merging.correct.rescale import rescale
 from merging.data import Batches
 from merging.graph import export
+from merging.merge import merge
 from merging.permutation import with_tensors
 from merging.problem import Problem
 from merging.settings import NoSettings
@@ -160,3 +161,25 @@ def test_it_helps_a_naive_merge_of_trained_nets() -> None:
     given = dataclasses.replace(problem("cnn", pair), data=blobs(1000))
     net, test = merged(given), blobs(500, seed=1)
     assert accuracy(repair(given, ALL)(net, HALF), test) > accuracy(net, test) + 0.1
+
+
+class Viewed(nn.Sequential):
+    """A plain CNN of colour images whose code reads a picture as rows by `view`, which channels last refuse."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self[2](self[1](self[0](images)).view(images.shape[0], -1))
+
+
+def test_a_net_that_cannot_read_channels_side_by_side_is_repaired_alike() -> None:
+    images = torch.rand(200, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    data = Batches(images, torch.arange(200) % 5, 50)
+    found = []
+    for kind in (Viewed, lambda conv, relu, head: nn.Sequential(conv, relu, nn.Flatten(), head)):
+        nets = []
+        for seed in (0, 1):
+            torch.manual_seed(seed)
+            nets.append(kind(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Linear(216, 5)).eval())
+        repaired = merge(nets, correct="repair", data=data).merged
+        with torch.no_grad():
+            found.append(repaired(images))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
