@@ -11,6 +11,7 @@ from merging.work.comparison import Grid
 from merging.work.images import fingerprint
 from merging.work.request import ModelRef
 from merging.zoo.catalogue import Entry, compatible, presets
+from ui.progress import plain
 from ui.state import entries
 from ui.words import meaning
 
@@ -71,6 +72,8 @@ def compare_form() -> None:
     left_out = grid.left_out()
     if left_out:
         st.caption(f"Left out, for they do not fit these networks: {', '.join(left_out)}.")
+    if alone := grid.left_alone():
+        st.caption(f"Merged with none of the others: {plain(', '.join(alone))}.")
     if st.button(
         f"Run {count} merge{'s' * (count != 1)}", type="primary", icon=":material/play_arrow:", width="stretch"
     ):

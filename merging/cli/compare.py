@@ -66,6 +66,8 @@ def run(options: argparse.Namespace, report: Report) -> None:
         if grid.left_out():
             why = "do not fit these networks" if base else "do not fit these networks, or need a --base"
             say(f"left out, for they {why}: {', '.join(grid.left_out())}")
+        if grid.left_alone():
+            say(f"merged with none of the others: {', '.join(grid.left_alone())}")
     if options.out:
         write(options.out, to_csv(rows).encode())
 

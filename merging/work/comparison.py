@@ -105,6 +105,11 @@ class Grid:
         wanted = [*(("align", key) for key in self.aligns), *(("combine", key) for key in self.combines)]
         return [find(role, key).label for role, key in wanted if (role, key) not in used]  # type: ignore[arg-type]
 
+    def left_alone(self) -> list[str]:
+        """Networks that are in no merge, by their names: of a kind, or with outputs, that no other one has."""
+        merged = {model.sha256 for request in self.requests() for model in request.models}
+        return [model.name for model in self.models if model.sha256 not in merged]
+
     def _request(self, models: tuple[ModelRef, ...], triple: tuple[str, str, str], seed: int) -> MergeRequest | str:
         """The request of a cell, or why there is none."""
         align, combine, correct = triple

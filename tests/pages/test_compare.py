@@ -47,6 +47,7 @@ def test_the_base_fits_the_first_pair_whatever_stands_alone_before_it(ledger, op
     nets = "fashion-cnn-s0,fashion-expert-low,fashion-expert-high"
     app = open_page("compare", **{**FEW, "nets": nets, "align": "none", "combine": "task-arithmetic"})
     assert app.selectbox(key="compare base").value == "fashion-small-base"
+    assert "Merged with none of the others: Plain CNN" in texts(app, "caption")
     press(app, "Run 1 merge")
     assert [job.request["base"]["name"] for job in ledger.jobs(kind="merge")] == ["Small CNN · Fashion-MNIST · base"]
 

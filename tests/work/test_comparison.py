@@ -34,6 +34,15 @@ def test_networks_of_several_kinds_are_compared_each_kind_for_itself() -> None:
     assert list(rows) == [CNNS[0].label, mlps()[0].label] and [len(mine) for mine in rows.values()] == [2, 2]
 
 
+def test_networks_that_are_in_no_merge_are_named() -> None:
+    alone = [ModelRef.of(catalogue.find(name)) for name in ("fashion-resnet-s0", "cifar-cnn-s0", "cifar-cnn-s1")]
+    facts = {"dataset": "fashion-mnist", "data_sha256": "0" * 64}
+    grid = Grid((*mlps(), *alone), ("none",), **facts)
+    assert [request.models for request in grid.requests()] == [mlps()]
+    assert grid.left_alone() == [model.name for model in alone]
+    assert Grid(mlps(), ("none",)).left_alone() == []
+
+
 def test_two_networks_of_unequal_widths_are_one_pair() -> None:
     wide = ModelRef.of(catalogue.find("fashion-mlp-512-s0"))
     grid = Grid((mlps()[0], wide), ("none", "optimal-transport"))
