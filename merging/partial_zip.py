@@ -162,6 +162,9 @@ def _equal_outputs(models: tuple[nn.Module, ...], inputs: Tensor) -> tuple[nn.Mo
         raise IncompatibleModels(
             f"One of the networks does not run on these images: {error}. {ONE_STRUCTURE}"
         ) from error
+    if any(answer.ndim != 2 for answer in answers):
+        shapes_given = " and ".join(str(tuple(answer.shape)) for answer in answers)
+        raise IncompatibleModels(f"The networks give {shapes_given}, and only (images, classes) can be zipped.")
     widest = models[max(range(len(models)), key=lambda number: answers[number].shape[1])]
     return tuple(_widened(model, widest, inputs) for model in models)
 

@@ -20,7 +20,7 @@ GUESSING = 1.5  # times the accuracy of guessing: parents below it have learnt n
 
 def margin(accuracy: float, images: int) -> float:
     """By how much an accuracy measured on so many images is uncertain: two standard errors."""
-    return 2 * float(np.sqrt(max(accuracy * (1 - accuracy), 1 / images) / images))
+    return min(2 * float(np.sqrt(max(accuracy * (1 - accuracy), 1 / images) / images)), 1.0)
 
 
 def fall_of(curve: LossCurve) -> float:

@@ -47,8 +47,8 @@ def verdict(report: ZipReport) -> str:
     if few:
         by = max(margin(float(p), int(n)) for p, n in zip(report.alone, report.counts, strict=True))
         text += (
-            f" Heads were measured on as few as {min(few)} images: accuracies are uncertain by about "
-            f"{numbers.points(by)}."
+            f" Heads were measured on as few as {min(few)} image{'s' * (min(few) != 1)}: accuracies are uncertain by "
+            f"about {numbers.points(by)}."
         )
     return text
 

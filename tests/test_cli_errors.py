@@ -161,7 +161,7 @@ def test_a_full_disk_is_one_sentence_and_exit_code_1(command):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
-@pytest.mark.parametrize("nowhere", ["2>/dev/full", "2>&-"])
+@pytest.mark.parametrize("nowhere", ["2>/dev/full", "2>&-", "--debug 2>/dev/full"])
 def test_an_error_that_nobody_can_read_keeps_its_exit_code(nowhere):
     command = f'"{sys.executable}" -m merging inspect no-such-net {nowhere}'
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True)

@@ -125,6 +125,8 @@ def test_networks_that_differ_in_more_than_their_outputs_are_refused() -> None:
     capped = nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.ReLU6(), nn.Linear(24, 20), nn.ReLU6(), nn.Linear(20, 7))
     larger = nn.Sequential(nn.Flatten(), nn.Linear(192, 24), nn.ReLU(), nn.Linear(24, 20), nn.ReLU(), nn.Linear(20, 5))
     known = make("mlp", 0)
+    with pytest.raises(IncompatibleModels, match="only \\(images, classes\\) can be zipped"):
+        partial_zips([known, nn.Sequential(*known[:-1], nn.Linear(20, 1), nn.Flatten(0)).eval()], blobs(100))
     for pair in ([known, wide], [same, less], [known, other], [known, capped], [known, larger]):
         with pytest.raises(IncompatibleModels, match="one structure"):
             partial_zips([net.eval() for net in pair], blobs(100))

@@ -128,8 +128,7 @@ def _networks(known: dict[str, Entry]) -> Entry | None:
         help="Every two of the networks; or the first two, the first three and so on, each at once.",
     )  # fmt: skip
     nets = [known[id] for id in st.session_state[key("nets")]]
-    kinds = [net.label for net in nets]
-    return next((net for net in nets if kinds.count(net.label) > 1), None)
+    return next((net for net in nets if any(not compatible(net, other) for other in nets if other is not net)), None)
 
 
 def _fits(first: Entry, other: Entry, growing: bool) -> bool:

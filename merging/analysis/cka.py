@@ -94,7 +94,9 @@ def compare(
                 "Minibatches estimate the debiased CKA alone; the biased one would depend on their size."
             )
         values, used = by_minibatches(sides, batches, minibatch, treatment, seed=seed, report=report)
-        return as_map(values, rows, columns, ("A", "B"), f"{estimator}, minibatches of {minibatch}", used, treatment)
+        return as_map(
+            values, rows, columns, ("A", "B"), f"{estimator}, minibatches of {min(minibatch, used)}", used, treatment
+        )
     read = []
     for number, (graph, tensors, own) in enumerate(sides):
         collect = read_layers if treatment == "pooled" else _flattened

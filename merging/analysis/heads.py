@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from merging.data import Batches
-from merging.errors import InvalidRequest
+from merging.errors import DataUnavailable, InvalidRequest
 from merging.methods import letter
 from merging.partial_zip import PartialZips
 from merging.zip_report import ZipReport
@@ -58,10 +58,16 @@ def head_scores(net: Callable[[Tensor], Tensor], known: Labels, data: Iterable[t
 def measure(zips: PartialZips, known: Labels, test: Batches) -> ZipReport:
     """Every head at every place where the trunk may end, and the models alone.
 
-    known: as for `head_scores`.  Raises InvalidRequest where a model has not as many outputs as classes.
+    known: as for `head_scores`.  Raises InvalidRequest where a model has not as many outputs as classes, and
+    DataUnavailable where a model knows none of the images.
     """
     refuse_unnamed(zips.models, known, test.example())
     alone = head_scores(side_by_side(zips.alone), known, test)
+    if 0 in alone.counts:
+        raise DataUnavailable(
+            f"None of the {test.count} test images is of a class that network {letter(alone.counts.index(0))} knows. "
+            "Measure on more images."
+        )
     scores, shares = [], []
     for zipped in zips:
         scores.append(head_scores(zipped, known, test))

@@ -74,7 +74,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Grams:
-    """A network's layers as Gram matrices of the centred features, flattened.
+    """A network's layers as Gram matrices of the features, flattened; centred ones where debiasing does not do it.
 
     matrix: (L, m n^2) float64, for m minibatches of n images each, whose HSICs are then summed; all at once: m = 1.
     images: n.

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from merging import __version__
@@ -104,5 +105,7 @@ def _code(outcome: Outcome, debug: bool) -> int:
         text = text.replace("Copy the details", "Run it again with --debug and copy the details")
     say_error(text)
     if debug:
-        sys.stderr.write(outcome.error.get("details", ""))
+        with suppress(OSError):  # nobody reads stderr
+            sys.stderr.write(outcome.error.get("details", ""))
+            sys.stderr.flush()
     return MISUSED if kind in _MISUSES else FAILED

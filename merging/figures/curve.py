@@ -120,7 +120,8 @@ def _add_brackets(fig: go.Figure, curves: dict[str, LossCurve], metric: Metric, 
     room = 0.12 * float(np.ptp(np.concatenate(values))) * _scale(metric) if values else 0.0
     outermost = min if metric == "accuracy" else max
     flat = [high for low, high in brackets.values() if abs(high - low) < room]
-    peaks = {kind: curves[kind].barrier(metric, above=above).at for kind in ("aligned", "corrected") if kind in curves}
+    own = {kind: curves[kind].barrier(metric, above=above) for kind in ("aligned", "corrected") if kind in curves}
+    peaks = {kind: barrier.at for kind, barrier in own.items() if barrier.height > 0}
     first = min(peaks, key=peaks.__getitem__, default="")
     first = first if len(peaks) > 1 else "aligned"
     pixels = 0.12 * PLOT / room if room else 0.0  # of one unit of the metric

@@ -103,6 +103,7 @@ def _with_usual(stages: Mapping[str, float], merge: Mapping[str, Any]) -> dict[s
     known = {stage: spent for stage, spent in stages.items() if stage not in OF_METHODS}
     one = sum(known.values()) / (1 - sum(usual[stage] for stage in OF_METHODS))
     idle = {stage: merge[role] == nothing for stage, (role, nothing) in OF_METHODS.items()}
+    idle["combining"] &= merge["correct"] == "none"  # a correction measures the parents in that stage
     return known | {stage: 0.0 if idle[stage] else usual[stage] * one for stage in OF_METHODS}
 
 

@@ -5,12 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from merging.analysis.heads import head_scores
-from merging.errors import InvalidRequest
+from merging.analysis.heads import head_scores, measure
+from merging.errors import DataUnavailable, InvalidRequest
+from merging.partial_zip import partial_zips
 from merging.zip_report import ZipReport, labels_of
+from tests.pairs import blobs, make
 
 IMAGES = torch.arange(6).float()
 LABELS = torch.tensor([0, 1, 2, 3, 0, 3])
@@ -54,6 +56,14 @@ def test_outputs_are_told_by_the_names_of_their_classes() -> None:
             labels_of(classes, ("ant", "bee"), "mine")
     with pytest.raises(InvalidRequest, match="mine names the class bee for two outputs"):
         labels_of(("bee", "ant", "bee"), ("ant", "bee"), "mine")
+
+
+def test_a_network_that_knows_none_of_the_images_is_not_given_an_accuracy() -> None:
+    nets = [make("cnn", 0), make("cnn", 1)]
+    nets[1][-1] = nn.Linear(18, 2)
+    zips = partial_zips([net.eval() for net in nets], blobs(100))
+    with pytest.raises(DataUnavailable, match="None of the 100 test images is of a class that network B knows"):
+        measure(zips, [range(5), [5, 6]], blobs(100))
 
 
 def test_shares_are_exact_fractions() -> None:

@@ -22,6 +22,8 @@ def test_one_minibatch_of_all_images_is_the_exact_map(images, treatment):
     found = cka(conv(0), conv(1), images, treatment=treatment, minibatch=75)
     np.testing.assert_allclose(found.values, cka(conv(0), conv(1), images, treatment=treatment).values, atol=1e-5)
     assert (found.estimator, found.images) == ("debiased, minibatches of 75", 75)
+    more = cka(conv(0), conv(1), images, treatment=treatment, minibatch=512)  # than there are
+    assert (more.estimator, np.array_equal(more.values, found.values)) == (found.estimator, True)
 
 
 @pytest.mark.parametrize("treatment", ["pooled", "flattened"])

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -41,6 +42,15 @@ def test_networks_that_are_in_no_merge_are_named() -> None:
     assert [request.models for request in grid.requests()] == [mlps()]
     assert grid.left_alone() == [model.name for model in alone]
     assert Grid(mlps(), ("none",)).left_alone() == []
+
+
+def test_networks_whose_outputs_or_images_mean_something_else_are_no_pair() -> None:
+    classes = replace(CNNS[1], classes=CNNS[1].classes[::-1], sha256="1" * 64)
+    dark = replace(CNNS[1], mean=(0.5,), sha256="2" * 64)
+    few = replace(CNNS[1], config={**CNNS[1].config, "classes": 5}, sha256="3" * 64)
+    grid = Grid((*CNNS[:2], classes, dark, few), ("none",))
+    assert [request.models for request in grid.requests()] == [CNNS[:2]]
+    assert len(grid.left_alone()) == 3
 
 
 def test_two_networks_of_unequal_widths_are_one_pair() -> None:

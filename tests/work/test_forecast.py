@@ -42,6 +42,8 @@ def test_another_method_tells_nothing_of_what_methods_do_which_counts_as_usual()
     assert found == pytest.approx(known | told)
     idle = forecast(values(merge_request(align="none", combine="average")), [other])
     assert (idle["matching"], idle["combining"]) == (0.0, 0.0)
+    repaired = forecast(values(merge_request(align="none", combine="average", correct="repair")), [other])
+    assert repaired["matching"] == 0.0 < repaired["combining"]  # a correction measures the parents there
     own = past(merge_request(5), loading=1.0, matching=2.0, curve=3.0)
     assert forecast(values(merge_request()), [other, own]) == {"loading": 1.0, "matching": 2.0, "curve": 3.0}
 
