@@ -113,3 +113,14 @@ def test_labels_of_barriers_at_one_place_do_not_cover_each_other():
     same_side = [a for a in labels if a.xanchor == "left" and a.text.startswith("barrier")]
     heights = [a.y * 300 / 2.43 + a.yshift for a in same_side]
     assert len(heights) == 2 and abs(heights[0] - heights[1]) >= 18
+
+
+def test_a_path_without_a_barrier_takes_no_labels_place():
+    naive = REPORT.curves["naive"]["test"]
+    hump = 4 * naive.lambdas * (1 - naive.lambdas)
+    ends = tuple(replace(end, loss=0.2) for end in naive.ends)
+    paths = {"naive": 2.0, "aligned": 1.2, "corrected": -0.1}
+    curves = {kind: {"test": replace(naive, ends=ends, loss=0.2 + by * hump)} for kind, by in paths.items()}
+    fig = curve_figure(replace(REPORT, curves=curves), "loss")
+    sides = [(a.font.color, a.xanchor) for a in fig.layout.annotations if a.text.startswith("barrier")]
+    assert sorted(sides) == sorted([(STYLES["naive"].color, "left"), (STYLES["aligned"].color, "right")])
