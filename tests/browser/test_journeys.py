@@ -25,7 +25,10 @@ def choose(page, label, option):
 
 
 def set_number(page, label, value):
+    from playwright.sync_api import expect
+
     box = page.get_by_role("spinbutton", name=re.compile(label))
+    expect(box).to_have_count(1)  # while a page is drawn anew, the old form may stand beside the new one
     box.fill(str(value))
     box.press("Enter")
     page.wait_for_selector(STILL)
