@@ -269,6 +269,7 @@ def test_networks_of_different_classes_share_a_trunk_and_keep_their_heads(capsys
     alone, (cut,) = told["unmerged"]["heads"], told["zipped"]
     assert min(alone.values()) > 0.85
     assert 0.4 < cut["heads"]["A"] <= alone["A"] + 0.05 and cut["together"] > 0.3 and 0.5 < cut["share"] < 1
+    assert out.stat().st_size > 10_000
     program = tmp_path / "zipped.pt2"
     assert printed(capsys, "zip", *heads, "--until", "features.4", *IMAGES, "--out", program) == told
     assert torch.export.load(program).module()(torch.rand(3, 1, 28, 28)).shape == (3, 10)

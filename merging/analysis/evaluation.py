@@ -15,9 +15,7 @@ from merging.memory_format import fastest
 from merging.results import Metrics
 
 BINS = 15  # of equal width over the confidence, as in Guo et al. 2017
-CPU_BATCH = (
-    64  # images: what one layer writes is in the processor's cache when the next reads it (ResNet: half the time)
-)
+CPU_BATCH = 64  # images: what one layer writes is in the processor's cache when the next reads it
 Predict = Callable[[Tensor], Tensor]  # (n, ...) images -> (n, classes) logits; an nn.Module is one
 
 
