@@ -74,7 +74,7 @@ class Grid:
         """The networks of each merge."""
         if self.mode == "pairs":
             pairs: list[tuple[ModelRef, ...]] = list(itertools.combinations(self.models, 2))
-            return pairs if len(pairs) == 1 else [pair for pair in pairs if _one_kind(*pair)]
+            return pairs if len(pairs) == 1 else [pair for pair in pairs if pair[0].label == pair[1].label]
         return [self.models[:count] for count in range(2, len(self.models) + 1)]
 
     def requests(self) -> tuple[MergeRequest, ...]:
@@ -131,14 +131,6 @@ class Grid:
             raise
         except InvalidRequest as error:
             return str(error)
-
-
-def _one_kind(a: ModelRef, b: ModelRef) -> bool:
-    """Whether two networks are built alike, mean the same classes and take images normalised alike."""
-    built = a.label == b.label and all(a.config[key] == b.config[key] for key in a.config.keys() & b.config.keys())
-    classes = not a.classes or not b.classes or a.classes == b.classes
-    shown = [[round(value, 4) for value in one.mean + one.std] for one in (a, b)]
-    return built and classes and shown[0] == shown[1]
 
 
 def row_of(request: MergeRequest, state: str, report: MergeReport | None) -> Row:

@@ -26,7 +26,7 @@ from merging.work.request_checks import (
 )
 from merging.work.request_parts import Asked, ModelRef, canonical
 from merging.work.request_zip import ZipRequest
-from merging.zoo.architectures.names import describe, differ_in_width
+from merging.zoo.architectures.names import describe, differ_in_width, unlike
 from merging.zoo.dataset_facts import FACTS
 
 __all__ = ["DownloadRequest", "MergeRequest", "ModelRef", "PicturesRequest", "Request", "StudyRequest", "TrainRequest"]
@@ -81,6 +81,8 @@ class MergeRequest(Asked):
             )
         a, wider = self.models[0], find("align", self.align).unequal_widths and len(self.models) == 2
         for b in self.checkpoints[1:]:
+            if why := unlike(a, b):
+                raise InvalidRequest(f"{why} A is {a.name}, B is {b.name}.")
             same = a.architecture == b.architecture and b is not self.base
             if wider and same and differ_in_width(a.config, b.config):
                 continue

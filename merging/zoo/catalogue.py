@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from merging.errors import CheckpointError
-from merging.zoo.architectures.names import describe, differ_in_width, nonlinearity
+from merging.zoo.architectures.names import describe, differ_in_width, nonlinearity, unlike
 from merging.zoo.dataset_facts import FACTS
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "zoo"
@@ -169,14 +169,7 @@ def compatible(a: Entry, b: Entry, *, unequal_widths: bool = False) -> str:
     if a.dataset and b.dataset and a.dataset != b.dataset:
         first, second = (FACTS[entry.dataset].label if entry.dataset in FACTS else entry.dataset for entry in (a, b))
         return f"A was trained on {first} and B on {second}: their outputs mean different classes."
-    if a.classes and b.classes and a.classes != b.classes:
-        return (
-            "A and B name their classes differently or in another order, so their outputs cannot be averaged. "
-            "Zip them instead, all but their heads."
-        )
-    if [round(value, 4) for value in a.mean + a.std] != [round(value, 4) for value in b.mean + b.std]:
-        return "A and B expect their images normalised differently (mean and std): enter the same for both."
-    return ""
+    return unlike(a, b)
 
 
 def _size(value: Any) -> str:

@@ -51,6 +51,8 @@ def test_networks_whose_outputs_or_images_mean_something_else_are_no_pair() -> N
     grid = Grid((*CNNS[:2], classes, dark, few), ("none",))
     assert [request.models for request in grid.requests()] == [CNNS[:2]]
     assert len(grid.left_alone()) == 3
+    with pytest.raises(InvalidRequest, match="classes differently"):  # also of the only two
+        Grid((CNNS[0], classes), ("none",)).requests()
 
 
 def test_two_networks_of_unequal_widths_are_one_pair() -> None:

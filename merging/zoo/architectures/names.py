@@ -1,4 +1,4 @@
-"""What the built-in architectures are called: the table that the web process reads without importing torch."""
+"""What the built-in architectures are called, and which networks go together: read by the web process without torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -95,3 +95,18 @@ def _sizes(value: Any) -> int:
 def _widths(architecture: str, widths: list[int]) -> str:
     same = architecture == "mlp" and len(set(widths)) == 1
     return f"{len(widths)}×{widths[0]}" if same else "-".join(map(str, widths))
+
+
+def unlike(a: Any, b: Any) -> str:
+    """Why two networks built alike cannot be averaged, in one sentence; "" where they can.
+
+    a, b: what has `classes`, `mean` and `std`: catalogue entries, or references of models.
+    """
+    if a.classes and b.classes and a.classes != b.classes:
+        return (
+            "A and B name their classes differently or in another order, so their outputs cannot be averaged. "
+            "Zip them instead, all but their heads."
+        )
+    if [round(value, 4) for value in a.mean + a.std] != [round(value, 4) for value in b.mean + b.std]:
+        return "A and B expect their images normalised differently (mean and std): enter the same for both."
+    return ""
