@@ -86,8 +86,11 @@ def checked_models(models: Sequence[nn.Module], base: nn.Module | None) -> tuple
 
 
 def in_eval_mode(model: nn.Module) -> nn.Module:
-    """The model itself, or a copy where it is in training mode: the caller's model is not changed."""
-    return copy.deepcopy(model).eval() if any(module.training for module in model.modules()) else model
+    """The model itself, or a copy where it is in training mode, for the caller's model is not changed, or where it was
+    made in inference mode: what is made of such tensors cannot be recorded for gradients."""
+    unfit = any(module.training for module in model.modules())
+    unfit = unfit or any(tensor.is_inference() for tensor in (*model.parameters(), *model.buffers()))
+    return copy.deepcopy(model).eval() if unfit else model
 
 
 def inputs_for(model: nn.Module, example: Tensor | None, data: Batches | None, count: int = 2) -> Tensor:

@@ -260,11 +260,17 @@ def test_the_public_names_are_there_and_merge_stays_the_function() -> None:
         _ = merging.nonsense
 
 
-@pytest.mark.parametrize("align", ["weight-matching", "activation-matching", "straight-through", "sinkhorn"])
-def test_a_merge_inside_inference_mode_is_the_merge_outside(align: str) -> None:
+LEARNS = ("straight-through", "sinkhorn", "frank-wolfe", "cycle-consistent")
+
+
+@pytest.mark.parametrize("align", ["weight-matching", "activation-matching", *LEARNS])
+def test_a_merge_inside_inference_mode_or_of_networks_made_there_is_the_merge_outside(align: str) -> None:
     nets, data = [make("cnn", 0), make("cnn", 1)], blobs(60)
     settings = {"align": {"steps": 2} if align in ("straight-through", "sinkhorn") else {}}
     outside = merge(nets, align=align, correct="repair", data=data, settings=settings)
     with torch.inference_mode():
+        made = [copy.deepcopy(net) for net in nets]
         inside = merge(nets, align=align, correct="repair", data=data, settings=settings)
-    assert same(tensors_of(inside.merged), tensors_of(outside.merged))
+    assert all(tensor.is_inference() for net in made for tensor in net.parameters())
+    for other in (inside, merge(made, align=align, correct="repair", data=data, settings=settings)):
+        assert same(tensors_of(other.merged), tensors_of(outside.merged))

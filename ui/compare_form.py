@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from merging.methods import ROLES, Role, find, table
+from merging.methods import MOST_MODELS, ROLES, Role, find, table
 from merging.work.comparison import Grid
 from merging.work.images import fingerprint
 from merging.work.request import ModelRef
@@ -15,7 +15,7 @@ from ui.progress import plain
 from ui.state import entries
 from ui.words import meaning
 
-MOST = 12  # networks
+MOST = 12  # networks, of which pairs are merged
 MODES = {"pairs": "Every pair", "growing": "More and more at once"}
 DEFAULTS: dict[str, Any] = {
     "align": ["none", "weight-matching", "activation-matching"],
@@ -117,11 +117,12 @@ def _networks(known: dict[str, Entry]) -> Entry | None:
     the first that makes a pair with another, if any does."""
     chosen = [id for id in st.session_state[key("nets")] if id in known]
     first, growing = known[chosen[0]] if chosen else None, st.session_state[key("mode")] == "growing"
+    most = MOST_MODELS if growing else MOST
     fitting = [id for id, entry in known.items() if first is None or _fits(first, entry, growing)]
-    st.session_state[key("nets")] = [id for id in chosen if id in fitting][:MOST]
+    st.session_state[key("nets")] = [id for id in chosen if id in fitting][:most]
     st.multiselect(
         "Networks", fitting, format_func=lambda id: known[id].name, key=key("nets"), persist_state="session",
-        help="Two or more of one kind, or of several kinds: each is compared for itself.", max_selections=MOST,
+        help="Two or more of one kind, or of several kinds: each is compared for itself.", max_selections=most,
     )  # fmt: skip
     st.segmented_control(
         "Merge", list(MODES), format_func=MODES.__getitem__, key=key("mode"), required=True,

@@ -16,6 +16,7 @@ from ui.overview import overview
 from ui.pictures import choose_way
 from ui.study import studied
 from ui.unit_rows import View, rows
+from ui.unit_study import fates
 from ui.units import SHOWN, SLOTS, SORTS, first_layer, ordered, page_of, pages
 from ui.words import meaning
 
@@ -56,7 +57,8 @@ def neuron_panel(found: Chosen, models: dict[str, ModelRef]) -> None:
     if view == "sheets":
         return overview(layer, models, units, way)
     number = st.pagination(pages(units), key=f"page {layer.layer} {sort} {shown}") if pages(units) > 1 else 1
-    rows(View(layer, models, report, run, *page_of(units, number), way))
+    now, after = page_of(units, number)
+    rows(View(layer, models, report, run, now, after, way, fates(found, layer.layer, now)))
 
 
 def choose_layer(report: MergeReport) -> LayerUnits:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import streamlit as st
@@ -22,6 +22,7 @@ ORDER_UNSEEN = (
     "CKA does not see the order of units: re-ordering B changes nothing it measures, so A and B are exactly as alike "
     "as A and π(B). What re-ordering does change is the merge."
 )
+SAME = ("A-B", "A-pi(B)")  # to every measure, for none sees the order of units
 MIXED = "Here B's units were mixed, not only re-ordered: π(B) may be more or less like A than B is."
 CEILING = (
     "Where A and B are two seeds of one recipe, their line is what another seed alone makes of a layer: the measure "
@@ -35,28 +36,48 @@ def similarity_panel(found: Chosen) -> None:
     if report is None:
         return
     maps = {key: report.similarity[key] for key in ORDER if key in report.similarity}
-    st.caption(how_measured(next(iter(maps.values()))), help=f"{meaning('CKA')} {meaning('debiased')}")
+    against = {key: doubts(found, key) for key in maps}
+    looked = f"{how_measured(next(iter(maps.values())))} {_looked_into(against)}"
+    st.caption(looked, help=f"{meaning('CKA')} {meaning('debiased')}")
     keys, cell = list(maps), asked_cell(report)
     for pair in (keys[:2], keys[2:]):
         for column, key in zip(st.columns(2), pair, strict=False):
             with column.container(border=True):
                 st.markdown(f"**{TITLES[key]}**")
                 chosen = cell[1:] if cell is not None and cell[0] == key else None
-                figure = heatmap(maps[key], TITLES[key], doubts=doubts(found, key), chosen=chosen)
+                figure = heatmap(maps[key], TITLES[key], doubts=against[key], chosen=chosen)
                 draw_clickable(figure, f"map {key}", f"cka-{key}", partial(_open, key))
         if cell is not None and cell[0] in pair:
             reliability_panel(found, *cell, nearest_layer(report, cell[1]))
     with st.container(border=True):
         st.markdown("**Equal layers, over the depth of the network**")
         draw(diagonal_figure(maps), "diagonal", "cka-diagonal")
-        permutes = find("align", report.request.get("align", "none")).permutes
-        st.caption(f"{ORDER_UNSEEN if permutes else MIXED} {CEILING}")
+        st.caption(f"{ORDER_UNSEEN if _permutes(report) else MIXED} {CEILING}")
 
 
 def doubts(found: Chosen, pair: str) -> list[list[str]] | None:
     """What speaks against each cell of a pair's map, in words, where that was measured already; None otherwise."""
-    measured: Similarities | None = known(found, "similarity", {"pair": pair})
-    return None if measured is None else spelled(measured)
+    alike = pair in SAME and found.report is not None and _permutes(found.report)
+    for asked in SAME if alike else (pair,):
+        measured: Similarities | None = known(found, "similarity", {"pair": asked})
+        if measured is not None:
+            return spelled(measured)
+    return None
+
+
+def _permutes(report: MergeReport) -> bool:
+    """Whether B's units were only re-ordered."""
+    return find("align", report.request.get("align", "none")).permutes
+
+
+def _looked_into(against: Mapping[str, object]) -> str:
+    """In which maps cells not to be trusted were looked for."""
+    checked = [TITLES[key] for key, found in against.items() if found is not None]
+    if len(checked) == len(against):
+        return "⚠ marks cells that are not to be trusted."
+    if not checked:
+        return "Cells that are not to be trusted get a ⚠ once all measures were taken (below)."
+    return f"⚠ marks cells that are not to be trusted, so far in {'; '.join(checked)}; for the others, see below."
 
 
 def spelled(measured: Similarities) -> list[list[str]]:

@@ -12,7 +12,7 @@ from ui.guard import in_words
 from ui.pictures import choose_way, how_made, look
 from ui.screens import link
 from ui.unit_rows import EVERY
-from ui.unit_study import unit_study
+from ui.unit_study import fates, unit_study
 from ui.unit_tiles import exemplars, tile
 from ui.units import SLOTS, cells, fate, scale
 from ui.words import meaning
@@ -32,8 +32,9 @@ def unit_page(layer: LayerUnits, unit: int, found: Chosen, models: dict[str, Mod
     report = found.report
     if report is None:
         return
+    fared = ", ".join([fate(layer, unit), *fates(found, layer.layer, [unit]).values()])
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"### Unit {unit} of {layer.layer}: {fate(layer, unit)}", anchors=False, width="content")
+        st.markdown(f"### Unit {unit} of {layer.layer}: {fared}", anchors=False, width="content")
         link("neurons", "All units of the layer", run=found.short, layer=layer.layer, icon=":material/arrow_back:")
     way = choose_way()
     waiting = look(models, layer.layer, cells(layer, unit).values(), way=way).waiting

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import streamlit as st
 
 from merging.figures import numbers
 from merging.results import LayerUnits, MergeReport
+from merging.studies.units import WORDS
 from merging.work.request import ModelRef
 from ui.guard import in_words
 from ui.pictures import Gallery, ask_again, how_made, look
@@ -24,7 +26,7 @@ OPEN = "pictures were open"
 @dataclass(frozen=True)
 class View:
     """What one looks at: a layer of a run (its address in `run`), the units of this page and of the next one; way: how
-    pictures are made."""
+    pictures are made; fates: unit -> what the merge made of it, where that was measured."""
 
     layer: LayerUnits
     models: dict[str, ModelRef]
@@ -33,6 +35,7 @@ class View:
     now: list[int]
     next: list[int]
     way: str
+    fates: dict[int, str]
 
     def gallery(self) -> Gallery:
         """The pictures of this page; those that are missing are asked for, and some of the next page with them."""
@@ -55,6 +58,13 @@ def _rows(view: View) -> None:
     with in_words():
         gallery = view.gallery()
         _say_state(view, gallery)
+        if view.fates:
+            words = [f"{count} {word}" for word, count in Counter(view.fates.values()).most_common()]
+            st.caption(
+                f"What the merge made of {len(view.fates)} of these {len(view.now)} units: {', '.join(words)}.",
+                help="; ".join(f"{word}: {says}" for word, says in WORDS.items())
+                + ". A unit's own page says how much.",
+            )
         for unit in view.now:
             _row(view, unit, gallery)
         was, st.session_state[OPEN] = st.session_state.get(OPEN), bool(gallery.waiting)
@@ -89,9 +99,10 @@ def _row(view: View, unit: int, gallery: Gallery) -> None:
         first, *tiles, last = st.columns([2, *([2] * len(shown)), 3], vertical_alignment="top")
         with first:
             link("neurons", f"Unit {unit}", run=view.run, layer=layer.layer, unit=str(unit))
+            fared = ", ".join([fate(layer, unit), *([view.fates[unit]] if unit in view.fates else [])])
             st.caption(
                 f"match {numbers.correlation(float(layer.match[unit]))}  \n"
-                f"scale {numbers.ratio(float(scale(layer)[unit]))}  \n**{fate(layer, unit)}**"
+                f"scale {numbers.ratio(float(scale(layer)[unit]))}  \n**{fared}**"
             )
         for column, (slot, cell) in zip(tiles, shown.items(), strict=True):
             with column:

@@ -20,7 +20,7 @@ from merging.studies.units import BLOCK, WORDS, UnitsStudy, fate, follows
 from merging.zoo.dataset_facts import FACTS
 from ui.chosen import Chosen
 from ui.look import draw
-from ui.study import studied
+from ui.study import known, studied
 from ui.tiles import show
 from ui.units import SLOTS
 from ui.words import meaning
@@ -42,6 +42,17 @@ def unit_study(found: Chosen, layer: str, unit: int) -> None:
     film: Film | None = studied(found, "film", {"layer": layer, "first": first}, button="Film it")
     if film is not None:
         _film(film, unit - first, found)
+
+
+def fates(found: Chosen, layer: str, units: Sequence[int]) -> dict[int, str]:
+    """unit -> what the merge made of it, a word of WORDS, for those of these units that were measured already."""
+    measured: LayerStudy | None = known(found, "layer", {"layer": layer})
+    told: dict[int, str] = {}
+    for first in sorted({unit // BLOCK * BLOCK for unit in units}) if measured is not None else ():
+        pictured: UnitsStudy | None = known(found, "units", {"layer": layer, "first": first})
+        if measured is not None and pictured is not None:
+            told |= {unit: outcome(measured, pictured, unit)[0] for unit in units if unit in pictured.units}
+    return told
 
 
 def in_words(measured: LayerStudy, pictured: UnitsStudy, unit: int) -> str:

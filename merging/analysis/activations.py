@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from merging.errors import InvalidSetting
 from merging.graph import Graph, Layer
 from merging.permutation import PermutationSpec
 
@@ -40,9 +41,14 @@ def walk_together(
 
 
 def named_layers(graph: Graph, names: Sequence[str] | None) -> tuple[Layer, ...]:
-    """The layers of these names in network order, without repetition; all of them for None. Raises UnknownLayer."""
+    """The layers of these names in network order, without repetition; all of them for None.
+
+    Raises UnknownLayer, and InvalidSetting where no name is given.
+    """
     if names is None:
         return graph.layers
+    if not names:
+        raise InvalidSetting("No layer is named; name one or more, or leave the names out to take all.")
     wanted = {graph.layer(name).node for name in names}
     return tuple(layer for layer in graph.layers if layer.node in wanted)
 

@@ -183,6 +183,7 @@ class Artist:
         known = tuple(graph.record.values[graph.input][1:])
         if known != shape:
             raise InvalidRequest(f"This network reads images of {_by(known)}, not of {_by(shape)}.")
+        tensors = {name: value.clone() if value.is_inference() else value for name, value in tensors.items()}
         objective = Objective.of(graph, tensors, layer, settings.objective, negative=settings.negative)
         return Artist(objective, _Paint.of(shape, settings.decay, _first_float(tensors)), settings, seed)
 

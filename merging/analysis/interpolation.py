@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -105,19 +104,15 @@ def corrector_for(
     data: training batches.  Raises InvalidSetting for an unknown key, and what tracing the network raises.
     """
     from merging.graph import export
+    from merging.subjects import in_eval_mode
     from merging.tracing import trace_graph
 
     chosen = find("correct", key)
-    a, b = (evaluation_twin(net) for net in (a, b))  # a correction runs them, and BatchNorm would learn from it
+    a, b = (in_eval_mode(net) for net in (a, b))  # a correction runs them, and BatchNorm would learn from it
     graph = export(a, data.example())
     problem = Problem((a, b), graph, trace_graph(graph), data, seed, report or silent, aligned=(a, b))
     corrector: Corrector = chosen.run(problem, read_settings(chosen.settings, settings))
     return corrector
-
-
-def evaluation_twin(net: nn.Module) -> nn.Module:
-    """The network itself where it is in eval mode, else a copy that is."""
-    return copy.deepcopy(net).eval() if any(module.training for module in net.modules()) else net
 
 
 def _tensors(a: nn.Module, b: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

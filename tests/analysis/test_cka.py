@@ -216,6 +216,8 @@ def test_the_models_are_left_as_they_were(images):
 def test_what_cannot_be_compared_is_refused_in_words(images):
     with pytest.raises(UnknownLayer, match="features"):
         cka(conv(0), conv(1), images, layers=["features.0"])
+    with pytest.raises(InvalidSetting, match="No layer is named"):
+        cka(conv(0), conv(1), images, layers=[])
     with pytest.raises(InvalidSetting, match="debiased, biased"):
         cka(conv(0), conv(1), images, estimator="best")
     with pytest.raises(InvalidSetting, match="pooled or flattened"):

@@ -1,8 +1,11 @@
 """Pages that show studies of a run: asked for by a button, watched, failed, found; shipped findings need no worker."""
 
+import re
+
 import pytest
 
 from merging import results
+from merging.studies.units import WORDS
 from merging.work.examples import ANSWERED, LOOKED_INTO, merges
 from merging.work.ledger_desk import Desk
 from merging.work.request import StudyRequest, from_json
@@ -60,7 +63,11 @@ def test_the_landscape_of_the_example(open_page):
 def test_a_unit_in_full(open_page):
     app = open_page("neurons", run=EXAMPLES["cnns"], layer=LOOKED_INTO["cnns"], unit="5")
     words = texts(app, "markdown")
-    assert "**Kept**" in words or "**Blended**" in words or "**One-sided**" in words
+    title, fate = (re.search(found, words) for found in (r"Unit 5 of \S+ \w+ matched, (\S+)", r"\*\*(\S+)\*\*: "))
+    assert title is not None
+    assert fate is not None
+    assert title[1] == fate[1].lower()
+    assert title[1] in WORDS
     assert "Who answers to whose picture?" in words
     assert "| A and π(B) |" in words
     app.select_slider(key="film at").set_value(0.3).run()
@@ -80,6 +87,18 @@ def test_the_views_of_the_neurons(open_page, view):
     assert shown in texts(app, "markdown") + " ".join(link.label for link in app.get("page_link"))
 
 
+def test_rows_say_what_the_merge_made_of_the_units_that_were_measured(open_page):
+    app = open_page("neurons", run=EXAMPLES["cnns"], layer=LOOKED_INTO["cnns"])
+    told = re.search(r"What the merge made of 8 of these 8 units: (.+)\.", texts(app, "caption"))
+    assert told is not None
+    counts = {word: int(count) for count, word in (part.split(" ") for part in told[1].split(", "))}
+    assert sum(counts.values()) == 8
+    for word, count in counts.items():
+        assert len(re.findall(rf"matched, {word}\*\*", texts(app, "caption"))) == count
+    other = open_page("neurons", run=EXAMPLES["cnns"], layer="features.0")
+    assert "What the merge made" not in texts(other, "caption")
+
+
 def test_the_most_changed_units_come_first(open_page):
     app = open_page("neurons", run=EXAMPLES["cnns"], layer=LOOKED_INTO["cnns"], sort="most changed")
     assert not app.error and not app.button(key="again").disabled
@@ -88,6 +107,7 @@ def test_the_most_changed_units_come_first(open_page):
 def test_similarity_marks_what_is_not_to_be_trusted_and_moves_cka(open_page):
     app = open_page("similarity", run=EXAMPLES["cnns"])
     assert "cells whose CKA is not to be trusted" in texts(app, "caption")
+    assert "so far in A and B; A and π(B)" in texts(app, "caption")  # re-ordering changes no measure
     assert "every answer stays exactly as it was" in texts(app, "markdown")
     for kind in ("image", "unit"):
         app.segmented_control(key="lab kind").set_value(kind).run()
@@ -98,6 +118,7 @@ def test_a_cell_in_the_address_is_examined_at_once(ledger, open_page):
     run_id = done(ledger)
     cell = {"pair": "A-merge", "row": "layers.2", "column": "layers.0"}
     app = open_page("similarity", run=run_id[:12], **cell)
+    assert "get a ⚠ once all measures were taken" in texts(app, "caption")
     assert "A and the merge: layers.2 and layers.0" in texts(app, "markdown")
     asked = [job.request for job in ledger.jobs(kind="study")]
     assert [(a["study"], a["settings"]["row"], a["settings"]["column"]) for a in asked] == [
