@@ -5,38 +5,48 @@ from __future__ import annotations
 import streamlit as st
 
 from merging.figures import numbers
-from merging.figures.evidence import evidence_figure, match_figure
-from merging.studies.evidence import Evidence
+from merging.figures.evidence import evidence_figure, match_figure, spread_figure
+from merging.studies.evidence import MOST, Evidence
 from ui.chosen import Chosen
 from ui.look import draw
 from ui.study import studied
 from ui.words import meaning
 
 MEASURES = {"cross": "Response to pictures", "overlap": "Strongest images", "pixels": "Pixels of pictures"}
+SAMPLE = "a sample"
+UNITS: dict[str, dict[str, int]] = {SAMPLE: {}, "all": {"units": MOST, "layers": MOST}}
 
 
 def evidence_panel(found: Chosen) -> None:
     """One measure at a time: by layer with intervals, and unit by unit over the match."""
     st.markdown(
-        "Single pictures persuade easily. Here units are drawn at random from every layer: how much does the merge's "
-        "unit follow its parents', compared with the naive average's, with how much the parents agree, and with the "
-        "noise of a picture's random start?"
+        "Single pictures persuade easily. Here many units of all layers are looked at: how much does the merge's unit "
+        "follow its parents', compared with the naive average's, with how much the parents agree, and with the noise "
+        "of a picture's random start?"
     )
-    seen: Evidence | None = studied(found, "evidence", button="Measure over all layers")
+    with st.container(horizontal=True):
+        which = st.segmented_control(
+            "Units", list(UNITS), default=SAMPLE, key="drawn", required=True, bind="query-params",
+            help="Up to 16 units of up to six layers, drawn at random, or all units of all layers, which takes longer.",
+        )  # fmt: skip
+        measure = st.segmented_control(
+            "Measure", list(MEASURES), format_func=MEASURES.__getitem__, default="cross", key="evidence", required=True
+        )
+    seen: Evidence | None = studied(found, "evidence", UNITS[which], button="Measure over all layers")
     if seen is None:
         return
-    measure = st.segmented_control(
-        "Measure", list(MEASURES), format_func=MEASURES.__getitem__, default="cross", key="evidence", required=True
-    )
     st.markdown(in_words(seen))
     left, right = st.columns(2)
     with left.container(border=True):
         draw(evidence_figure(seen, measure), f"evidence {measure}", f"evidence-{measure}", width="stretch")
     with right.container(border=True):
         draw(match_figure(seen, measure), f"over match {measure}", f"match-{measure}", width="stretch")
+    with st.container(border=True):
+        draw(spread_figure(seen, measure), f"spread {measure}", f"spread-{measure}", width="stretch")
     st.caption(
-        f"{len(seen.unit)} units of {len(seen.layers)} layers, {seen.steps} steps a picture, "
-        f"{numbers.count(seen.images)} test images; bars: 95 % of means over resampled units. Responses and strongest "
+        f"{numbers.count(len(seen.unit))} units of {len(seen.layers)} layers, {seen.steps} steps a picture, "
+        f"{numbers.count(seen.images)} test images; bars: 95 % of means over resampled units; boxes: "
+        "the middle half of the units and their median, whiskers from 5 to 95 %. Responses and strongest "
         "images are the primary measures; pixels are secondary, for a picture's start alone moves them. "
         f"{meaning('cross-activation')}"
     )

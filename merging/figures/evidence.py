@@ -1,4 +1,4 @@
-"""Does it hold: means over units with intervals, by layer, and the merge's following against the match."""
+"""Does it hold: means over units with intervals by layer, the spread over units, and following against the match."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from merging.figures import numbers
 from merging.figures.palette import STYLES, figure
 from merging.studies.evidence import MEASURES, Evidence
 
+FEW, MOST = 200, 4000  # units drawn one by one: large up to FEW
+SPREAD = (0.05, 0.25, 0.5, 0.75, 0.95)  # what a box shows: whiskers, the middle half, the median
 LONG = 12  # letters of a layer's name that stand side by side
 LABELS = {
     "merge": ("merge to its parents", "merge"),
@@ -58,9 +60,33 @@ def evidence_figure(found: Evidence, measure: str) -> go.Figure:
     return fig
 
 
+def spread_figure(found: Evidence, measure: str) -> go.Figure:
+    """One measure: a box for every row that is known, over all units of all layers."""
+    known = {row: values[~np.isnan(values)] for row, values in found.values[measure].items()}
+    boxes = {row: np.quantile(known[row], SPREAD) for row in LABELS if len(known[row])}
+    words = ", ".join(f"{LABELS[row][0]} {numbers.ratio(float(box[2]))}" for row, box in boxes.items())
+    fig = figure(
+        f"{MEASURES[measure].capitalize()}, median unit: {words}.",
+        height=210,
+        x={"title": MEASURES[measure].split(" (")[0]},
+        y={"autorange": "reversed"},
+        showlegend=False,
+    )
+    for row, (low, first, middle, third, high) in boxes.items():
+        label, style = LABELS[row][0], STYLES[LABELS[row][1]]
+        shown = {"lowerfence": [low], "q1": [first], "median": [middle], "q3": [third], "upperfence": [high]}
+        fig.add_box(
+            **shown, y=[label], name=label, orientation="h", width=0.6, meta=row,
+            marker_color=style.color, line={"width": 1.5}, hoverinfo="x",
+        )  # fmt: skip
+    return fig
+
+
 def match_figure(found: Evidence, measure: str) -> go.Figure:
-    """One measure of the merge and of the naive average, unit by unit, over the match correlation."""
-    slopes = []
+    """One measure of the merge and of the naive average, unit by unit, over the match correlation; of more units than
+    can be told apart, every second or so is drawn."""
+    slopes, every = [], -(-len(found.unit) // MOST)
+    size = 7 if len(found.unit) <= FEW else 4
     names = [f"{found.layers[at]}, unit {unit}" for at, unit in zip(found.layer, found.unit, strict=True)]
     fig = figure(
         "",
@@ -75,12 +101,12 @@ def match_figure(found: Evidence, measure: str) -> go.Figure:
         if alive.sum() > 2:
             slopes.append(f"{label} {numbers.correlation(float(np.corrcoef(found.match[alive], values[alive])[0, 1]))}")
         fig.add_scatter(
-            x=found.match[alive],
-            y=values[alive],
+            x=found.match[alive][::every],
+            y=values[alive][::every],
             name=label,
             mode="markers",
-            marker={**style.marker(7), "opacity": 0.75},
-            customdata=[name for name, lives in zip(names, alive, strict=True) if lives],
+            marker={**style.marker(size), "opacity": 0.75},
+            customdata=[name for name, lives in zip(names, alive, strict=True) if lives][::every],
             hovertemplate="%{customdata}: match %{x:.2f}, %{y:.2f}<extra></extra>",
             meta=row,
         )

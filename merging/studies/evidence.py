@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ MEASURES = {
     "pixels": "pixel correlation of the pictures",
 }
 ROWS = ("merge", "naive", "parents", "noise")
+MOST = 100_000  # units of a layer, and layers
 RESAMPLES = 1000
 IMAGES = 2000
 
@@ -66,10 +68,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class EvidenceSettings:
-    """How many units of a layer, and how their pictures are made."""
+    """How many units of a layer, and how their pictures are made. MOST of both: all units of all layers."""
 
-    units: int = setting(16, low=2, high=16, label="Units a layer", help="Drawn at random, living in both parents.")
-    layers: int = setting(6, low=1, high=24, label="Layers", help="At most so many, spread over the depth.")
+    units: int = setting(16, low=2, high=MOST, label="Units a layer", help="Drawn at random, living in both parents.")
+    layers: int = setting(6, low=1, high=MOST, label="Layers", help="At most so many, spread over the depth.")
     steps: int = setting(128, low=16, high=4096, label="Steps", help="Optimisation steps of a picture.")
 
 
@@ -81,12 +83,14 @@ class EvidenceSettings:
     settings=EvidenceSettings,
 )
 def evidence(subject: Subject, settings: EvidenceSettings) -> Evidence:
-    """Ten passes of pictures a layer. Memory: images x units of one layer in five networks."""
+    """Ten passes of pictures a layer for every 16 of its units. Memory: images x units of one layer, and its units'
+    pictures, in five networks."""
     named, _ = layers_with_partners(subject)
     weighty = [one for one in named if one.kind in ("conv", "linear")] or named
     every = np.unique(np.linspace(0, len(weighty) - 1, min(settings.layers, len(weighty))).round().astype(int))
     layers, rng = [weighty[at] for at in every], np.random.default_rng(subject.seed)
-    pieces = [subject.reported(at / len(layers), (at + 1) / len(layers)) for at in range(len(layers))]
+    ends = np.cumsum([0, *(min(settings.units, one.units) for one in layers)])
+    pieces = [subject.reported(start, end) for start, end in pairwise((ends / ends[-1]).tolist())]
     sampled = [_sampled(piece, place, settings, rng) for piece, place in zip(pieces, layers, strict=True)]
     return Evidence(
         layers=tuple(one.name for one in layers),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from merging.analysis.picture_parts import PictureSettings
     from merging.graph import Layer
+    from merging.problem import Report
 
 BLOCK = 16  # units: one pass makes so many pictures
 FOLLOWS = 0.5  # of its own maximum: a unit that answers so strongly to another's pictures and images follows it
@@ -139,33 +139,43 @@ def pictures_of(
     numbers: tuple[int, ...],
     how: PictureSettings,
     seed: int,
-    report: Callable[..., None],
+    report: Report,
 ) -> np.ndarray:
-    """(M, K, H, W, C) float32 in 0..1: at most 16 units' pictures in every network of SLOTS, 5 passes at most."""
+    """(M, K, H, W, C) float32 in 0..1: these units' pictures in every network of SLOTS, each picture made once."""
     from merging.analysis.feature_images import render
     from merging.permutation import named_tensors
 
     shape = tuple(subject.graph.record.values[subject.graph.input][1:])
     moved = tuple(int(partner[unit]) for unit in numbers)
-    asked = {"A": ("A", numbers), "pi(B)": ("B", moved), "merge": ("merge", numbers), "naive": ("naive", numbers)}
-    asked["B"] = ("B", numbers)
-    if not subject.exact:
-        asked["pi(B)"] = ("pi(B)", numbers)
-    found = []
-    for number, slot in enumerate(SLOTS):
-        net, chosen = asked[slot]
-        report("rendering", number / len(SLOTS), f"pictures of {slot}")
+    whose = {
+        "A": ("A", numbers),
+        "pi(B)": ("B", moved) if subject.exact else ("pi(B)", numbers),
+        "merge": ("merge", numbers),
+        "naive": ("naive", numbers),
+        "B": ("B", numbers),
+    }
+    wanted: dict[str, list[int]] = {}
+    for net, units in whose.values():
+        wanted[net] = list(dict.fromkeys([*wanted.get(net, ()), *units]))
+    made: dict[tuple[str, int], np.ndarray] = {}
+    total = sum(map(len, wanted.values()))
+    for net, drawn in wanted.items():
+        piece = _piece(report, len(made) / total, (len(made) + len(drawn)) / total, f"pictures of {net}")
+        tensors = named_tensors(subject.nets[net])
         pictures = render(
-            subject.graph,
-            named_tensors(subject.nets[net]),
-            place.name,
-            chosen,
-            input_shape=shape,
-            settings=how,
-            seed=seed,
+            subject.graph, tensors, place.name, drawn, input_shape=shape, settings=how, seed=seed, report=piece
         )
-        found.append([picture.pixels for picture in pictures])
-    return np.array(found, np.float32)
+        made |= {(net, unit): picture.pixels for unit, picture in zip(drawn, pictures, strict=True)}
+    return np.array([[made[net, unit] for unit in units] for net, units in map(whose.__getitem__, SLOTS)], np.float32)
+
+
+def _piece(report: Report, start: float, end: float, words: str) -> Report:
+    """A Report for the work from share `start` to share `end` (0..1), with these words before its own."""
+
+    def tell(stage: str, fraction: float | None = None, message: str = "") -> None:
+        report(stage, start + (end - start) * (fraction or 0.0), f"{words}, {message}")
+
+    return tell
 
 
 def answers_to(

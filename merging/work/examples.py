@@ -49,6 +49,7 @@ ANSWERED: dict[str, tuple[str, ...]] = {  # preset -> the studies whose findings
 }
 HEADS = ("fashion-head-low", "fashion-head-high")
 OF_A_LAYER = ("layer", "units", "film")
+ALL_UNITS = {"units": 100_000, "layers": 100_000}  # the evidence is shipped of a sample and of all
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,17 @@ def make(out: Path = RUNS, report: Report = silent) -> Path:
         if key in LOOKED_INTO:
             for example in _pictures(request, read, made, LOOKED_INTO[key]):
                 _make(example, out, report)
-        for study in ANSWERED.get(key, ()):
-            settings = {"layer": LOOKED_INTO[key]} if study in OF_A_LAYER else {}
-            _make(Example(StudyRequest(request, study, settings), read, artifacts=made), out, report)
+        for study in studies(request, key):
+            _make(Example(study, read, artifacts=made), out, report)
     return out
+
+
+def studies(request: MergeRequest, key: str) -> Iterator[StudyRequest]:
+    """What is asked of a preset's merge, for its findings are shipped."""
+    for study in ANSWERED.get(key, ()):
+        yield StudyRequest(request, study, {"layer": LOOKED_INTO[key]} if study in OF_A_LAYER else {})
+        if study == "evidence":
+            yield StudyRequest(request, study, ALL_UNITS)
 
 
 def _pictures(request: MergeRequest, read: tuple[bytes, ...], made: dict[str, bytes], layer: str) -> Iterator[Example]:

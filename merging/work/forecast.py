@@ -2,7 +2,7 @@
 
 The likest finished jobs tell: of the same networks and methods where there are some, then of the same networks alone.
 Those tell nothing of the stages that the methods decide, which then count as the share that they usually are. What is
-measured more finely takes longer in proportion.
+measured more finely takes longer in proportion; a study tells of another one that measures as much, wherever it looks.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from merging.work.stages import STAGES
 KEPT = 50  # finished jobs of a kind that are looked at
 # Stages of a merge that a method decides: which one, and the choice that leaves nothing to do there.
 OF_METHODS = {"matching": ("align", "none"), "combining": ("combine", "average")}
+PLACES = ("layer", "first", "pair", "row", "column", "net", "classes", "unit")  # settings of studies
 METHODS = ("align", "combine", "correct", "settings")
 
 
@@ -61,7 +62,8 @@ def _likeness(asked: Mapping[str, Any], past: Mapping[str, Any]) -> int:
     if kind == "download":
         return int(asked["dataset"] == past["dataset"])
     if kind == "study":
-        return 2 * (asked["study"] == past["study"] and _same_nets(asked["merge"], past["merge"]))
+        same = asked["study"] == past["study"] and _same_nets(asked["merge"], past["merge"])
+        return 2 * (same and _effort(asked["settings"]) == _effort(past["settings"]))
     if kind == "pictures":
         same = _same_nets({"models": [asked["model"]]}, {"models": [past["model"]]})
         return same * (1 + (asked["layer"] == past["layer"]))
@@ -69,6 +71,11 @@ def _likeness(asked: Mapping[str, Any], past: Mapping[str, Any]) -> int:
         return int(all(asked[key] == past[key] for key in ("architecture", "config", "data_sha256")))
     same = _same_nets(asked, past) and bool(asked["data_sha256"]) == bool(past["data_sha256"])
     return same * (1 + (kind == "zip" or all(asked[key] == past[key] for key in METHODS)))
+
+
+def _effort(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """How much a study measures: its settings without those that say where it looks."""
+    return {name: value for name, value in settings.items() if name not in PLACES}
 
 
 def _same_nets(asked: Mapping[str, Any], past: Mapping[str, Any]) -> bool:

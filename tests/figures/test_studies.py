@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from merging.figures.comparison import ALIGN_COLORS
-from merging.figures.evidence import evidence_figure, match_figure
+from merging.figures.evidence import evidence_figure, match_figure, spread_figure
 from merging.figures.inside import SHOWN, inside_figure, loss_figure
 from merging.figures.lab import lab_figure
 from merging.figures.landscape import landscape_figure
@@ -41,6 +41,7 @@ DRAWN = {
     "change": lambda: change_figure(found("film"), 0, "cold"),
     "evidence": lambda: evidence_figure(found("evidence"), "cross"),
     "match": lambda: match_figure(found("evidence"), "overlap"),
+    "spread": lambda: spread_figure(found("evidence"), "pixels"),
     "sheet": lambda: sheet_figure("data:", [4, 7, 9], ["a", "b", "c"], 2, "three units"),
 }
 
@@ -62,6 +63,14 @@ def test_bars_are_the_shares():
     bars = shares_figure(WHY).data[0]
     np.testing.assert_array_equal(bars.y, WHY.share)
     np.testing.assert_array_equal(bars.error_y.array, 2 * WHY.error)
+
+
+def test_boxes_are_the_quartiles_of_what_is_known():
+    seen = found("evidence")
+    boxes = {box.meta: box for box in spread_figure(seen, "overlap").data}
+    assert set(boxes) == {"merge", "naive", "parents"}  # no picture enters, so there is no second one
+    quartiles = [boxes["merge"].q1[0], boxes["merge"].median[0], boxes["merge"].q3[0]]
+    np.testing.assert_allclose(quartiles, np.nanquantile(seen.values["overlap"]["merge"], [0.25, 0.5, 0.75]))
 
 
 def test_the_planes_marks_are_the_networks():

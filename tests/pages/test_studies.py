@@ -6,15 +6,17 @@ import pytest
 
 from merging import results
 from merging.studies.units import WORDS
-from merging.work.examples import ANSWERED, LOOKED_INTO, merges
+from merging.work.examples import ALL_UNITS, LOOKED_INTO, merges, studies
 from merging.work.ledger_desk import Desk
-from merging.work.request import StudyRequest, from_json
+from merging.work.request import from_json
+from merging.work.shipped_runs import ShippedRuns
 from merging.zoo.catalogue import find
 from tests.pages.ledgers import done, merge_request
 from tests.pages.test_merge_page import press, texts
 from tests.studies.subjects import merged
 from tests.studies.test_inside import run
 from tests.studies.test_table import QUICK
+from ui.evidence_panel import UNITS
 
 EXAMPLES = {key: request.id[:12] for key, request in merges().items()}
 
@@ -33,11 +35,12 @@ def answer(ledger, key: str):
 
 
 def test_what_ships_is_what_the_pages_ask_for():
-    for key, studies in ANSWERED.items():
-        for study in studies:
-            settings = {"layer": LOOKED_INTO[key]} if study in ("layer", "units", "film") else {}
-            request = StudyRequest(merges()[key], study, settings)
-            assert from_json(request.to_json()) == request
+    shipped = ShippedRuns().entries
+    for key, request in merges().items():
+        for study in studies(request, key):
+            assert from_json(study.to_json()) == study
+            assert study.id in shipped
+    assert UNITS["all"] == ALL_UNITS
 
 
 def test_why_explains_the_example_without_a_worker(open_page):

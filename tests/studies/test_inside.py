@@ -14,6 +14,7 @@ from merging.batch_norm import reset_batch_norm
 from merging.errors import IncompatibleModels, InvalidRequest, UnknownLayer
 from merging.permutation import PermutationSpec, named_tensors, with_tensors
 from merging.settings import read_settings
+from merging.studies.evidence import MOST
 from merging.studies.landscape import RESET
 from merging.studies.layer import SLOTS
 from merging.studies.units import WORDS, fate, follows
@@ -174,6 +175,19 @@ def test_evidence_has_intervals_and_rows_for_every_unit():
     assert found.interval("cross", "merge", 0) != found.interval("cross", "merge", 1)
     gain = found.values["overlap"]["merge"] - found.values["overlap"]["naive"]
     assert found.gain("overlap")[0] == pytest.approx(np.nanmean(gain))
+
+
+def test_all_units_are_measured_once_and_as_in_any_sample():
+    subject = merged("mlp")
+    every, some = (run("evidence", subject, units=units, layers=MOST, steps=16) for units in (MOST, 5))
+    keys = [list(zip(found.layer.tolist(), found.unit.tolist(), strict=True)) for found in (every, some)]
+    assert len(set(keys[0])) == len(keys[0]) > len(keys[1]) == 5 * len(some.layers)
+    alive = [found.dead[:2].any(0) for found in (run("layer", subject, layer=name) for name in every.layers)]
+    assert len(keys[0]) == sum(int((~dead).sum()) for dead in alive)
+    places = [keys[0].index(key) for key in keys[1]]
+    for measure, rows in some.values.items():
+        for row, values in rows.items():
+            np.testing.assert_array_equal(values, every.values[measure][row][places])
 
 
 def test_a_layer_or_unit_that_is_not_there_is_refused():

@@ -65,6 +65,13 @@ def test_other_networks_tell_nothing():
     assert forecast(values(study), [past(StudyRequest(merge_request(models=cnns), "why"))]) == {}
 
 
+def test_a_study_tells_of_one_that_measures_as_much_elsewhere():
+    units, more = ({"layer": "a", "first": 16}, {"layer": "b", "first": 0}), {"layer": "a", "first": 16, "steps": 512}
+    here, there, finer = (StudyRequest(merge_request(), "units", settings) for settings in (*units, more))
+    assert forecast(values(here), [past(there)]) == SPENT
+    assert forecast(values(finer), [past(there)]) == {}
+
+
 def test_a_merge_without_images_tells_nothing_of_one_with_them():
     blind = merge_request(data_sha256="")
     assert forecast(values(merge_request()), [past(blind)]) == forecast(values(blind), [past(merge_request())]) == {}
