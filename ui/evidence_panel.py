@@ -5,8 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from merging.figures import numbers
-from merging.figures.evidence import evidence_figure, match_figure, spread_figure
+from merging.figures.evidence import evidence_figure, fates_figure, match_figure, spread_figure
 from merging.studies.evidence import MOST, Evidence
+from merging.studies.units import WORDS
 from ui.chosen import Chosen
 from ui.look import draw
 from ui.study import studied
@@ -36,6 +37,9 @@ def evidence_panel(found: Chosen) -> None:
     if seen is None:
         return
     st.markdown(in_words(seen))
+    with st.container(border=True):
+        st.markdown(fates_in_words(seen), help="; ".join(f"{word}: {says}" for word, says in WORDS.items()) + ".")
+        draw(fates_figure(seen), "fates", "fates", width="stretch")
     left, right = st.columns(2)
     with left.container(border=True):
         draw(evidence_figure(seen, measure), f"evidence {measure}", f"evidence-{measure}", width="stretch")
@@ -68,6 +72,15 @@ def in_words(seen: Evidence) -> str:
         f"{_mean(shared[1])} of the nine strongest images (difference {_mean(gains[1])}). The parents answer to each "
         f"other's pictures with {_mean(parents)}."
     )
+
+
+def fates_in_words(seen: Evidence) -> str:
+    """What became of the units, by the rule of a unit's own page."""
+    told = [
+        ", ".join(f"{numbers.accuracy(share)} {word}" for word, share in seen.shares(row).items() if share)
+        for row in ("merge", "naive")
+    ]
+    return f"**In the merge:** {told[0]}. In the naive average: {told[1]}."
 
 
 def _mean(interval: tuple[float, float, float]) -> str:

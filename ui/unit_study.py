@@ -16,7 +16,7 @@ from merging.figures.palette import STYLES
 from merging.figures.units import change_figure, cross_figure, tuning_figure
 from merging.studies.film import Film
 from merging.studies.layer import LayerStudy
-from merging.studies.units import BLOCK, WORDS, UnitsStudy, fate, follows
+from merging.studies.units import BLOCK, WORDS, UnitsStudy, outcome
 from merging.zoo.dataset_facts import FACTS
 from ui.chosen import Chosen
 from ui.look import draw
@@ -51,13 +51,13 @@ def fates(found: Chosen, layer: str, units: Sequence[int]) -> dict[int, str]:
     for first in sorted({unit // BLOCK * BLOCK for unit in units}) if measured is not None else ():
         pictured: UnitsStudy | None = known(found, "units", {"layer": layer, "first": first})
         if measured is not None and pictured is not None:
-            told |= {unit: outcome(measured, pictured, unit)[0] for unit in units if unit in pictured.units}
+            told |= {unit: _outcome(measured, pictured, unit)[0] for unit in units if unit in pictured.units}
     return told
 
 
 def in_words(measured: LayerStudy, pictured: UnitsStudy, unit: int) -> str:
     """What became of the unit, by the rule of `studies.units.fate`, with the numbers it rests on."""
-    word, (to_a, to_b, agree) = outcome(measured, pictured, unit)
+    word, (to_a, to_b, agree) = _outcome(measured, pictured, unit)
     a, b = (measured.slots.index(slot) for slot in ("A", "pi(B)"))
     shared = float(measured.overlap[a, b, unit])
     told = ", ".join(numbers.ratio(value) for value in (to_a, to_b, agree))
@@ -69,16 +69,9 @@ def in_words(measured: LayerStudy, pictured: UnitsStudy, unit: int) -> str:
     )
 
 
-def outcome(measured: LayerStudy, pictured: UnitsStudy, unit: int) -> tuple[str, tuple[float, float, float]]:
-    """The unit's fate, and how much the merge follows A's and pi(B)'s, and these each other."""
-    place = unit - pictured.units[0]
-    a, b, merge = (measured.slots.index(slot) for slot in ("A", "pi(B)", "merge"))
-
-    def follow(row: int, column: int) -> float:
-        return follows(float(pictured.cross[row, column, place]), float(measured.response[row, column, unit]))
-
-    to_a, to_b, agree = follow(merge, a), follow(merge, b), (follow(a, b) + follow(b, a)) / 2
-    return fate(bool(measured.dead[merge, unit]), to_a, to_b, agree), (to_a, to_b, agree)
+def _outcome(measured: LayerStudy, pictured: UnitsStudy, unit: int) -> tuple[str, tuple[float, float, float]]:
+    dead = bool(measured.dead[measured.slots.index("merge"), unit])
+    return outcome(pictured.cross[:, :, unit - pictured.units[0]], measured.response[:, :, unit], dead)
 
 
 def _pictures(pictured: UnitsStudy, place: int) -> None:

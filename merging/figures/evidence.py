@@ -13,6 +13,9 @@ from merging.studies.evidence import MEASURES, Evidence
 
 FEW, MOST = 200, 4000  # units drawn one by one: large up to FEW
 SPREAD = (0.05, 0.25, 0.5, 0.75, 0.95)  # what a box shows: whiskers, the middle half, the median
+TELLING = 3  # percent from which a part has room for its number
+# From what is like both parents to what is like neither, in the colours of similarity.
+FATES = {"kept": "#fde725", "blended": "#5ec962", "one-sided": "#21918c", "replaced": "#3b528b", "died": "#440154"}
 LONG = 12  # letters of a layer's name that stand side by side
 LABELS = {
     "merge": ("merge to its parents", "merge"),
@@ -78,6 +81,30 @@ def spread_figure(found: Evidence, measure: str) -> go.Figure:
         fig.add_box(
             **shown, y=[label], name=label, orientation="h", width=0.6, meta=row,
             marker_color=style.color, line={"width": 1.5}, hoverinfo="x",
+        )  # fmt: skip
+    return fig
+
+
+def fates_figure(found: Evidence) -> go.Figure:
+    """What became of all units, in percent of them, in the merge and in the naive average."""
+    shares = {STYLES[row].label: found.shares(row) for row in ("merge", "naive")}
+    told = [
+        f"{name}: " + ", ".join(f"{round(100 * share)} % {word}" for word, share in own.items() if share)
+        for name, own in shares.items()
+    ]
+    fig = figure(
+        f"What became of {len(found.unit)} units. {'; '.join(told)}.",
+        height=170,
+        x={"title": "units (%)", "range": [0, 100]},
+        y={"autorange": "reversed"},
+        barmode="stack",
+    )
+    for word, color in FATES.items():
+        width = [100 * own[word] for own in shares.values()]
+        fig.add_bar(
+            x=width, y=list(shares), name=word, orientation="h", marker_color=color, meta=word,
+            text=[f"{round(one)}" if one >= TELLING else "" for one in width], textposition="inside", textangle=0,
+            insidetextanchor="middle", hovertemplate=f"{word}: %{{x:.1f}} % of the units<extra></extra>",
         )  # fmt: skip
     return fig
 

@@ -13,6 +13,8 @@ from merging.figures.palette import DIFFERENCE, STYLES, figure
 from merging.results import LayerUnits
 from merging.studies.film import Film
 
+FIT = {"constrain": "domain"}  # both axes: a range that was widened in too low a chart would stay so for good
+
 
 def match_histogram(layer: LayerUnits) -> go.Figure:
     """How many units of a layer have which match correlation."""
@@ -48,8 +50,8 @@ def sheet_figure(image: str, units: Sequence[int], words: Sequence[str], columns
     fig = figure(
         alt,
         height=max(120, 46 * rows + 16),
-        x={"range": [0, columns], "visible": False},
-        y={"range": [rows, 0], "visible": False, "scaleanchor": "x", "constrain": "domain", "constraintoward": "top"},
+        x={"range": [0, columns], "visible": False, **FIT, "constraintoward": "left"},
+        y={"range": [rows, 0], "visible": False, "scaleanchor": "x", **FIT, "constraintoward": "top"},
         clickmode="event+select",
         dragmode=False,
         showlegend=False,

@@ -10,8 +10,8 @@ import numpy as np
 
 from merging.results import saved
 from merging.settings import setting
-from merging.studies.layer import EXEMPLARS, SLOTS, layer_of, layers_with_partners
-from merging.studies.units import answers_to, pictures_of
+from merging.studies.layer import SLOTS, LayerSettings, layer, layer_of, layers_with_partners
+from merging.studies.units import PARENTS, WORDS, answers_to, outcome, pictures_of
 from merging.study import Subject, study
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Evidence:
     partner.  values: measure -> row -> (N,): "merge", the mean of its unit to A's and to pi(B)'s; "naive", of the naive
     average's unit to A's and to B's at the same place; "parents", of A's and pi(B)'s to each other; "noise", of A's and
     of pi(B)'s to a second picture of their own, NaN for "overlap", which no picture enters.
+    fates: "merge" and "naive" -> N words of `studies.units.WORDS`.
     """
 
     layers: tuple[str, ...]
@@ -44,6 +45,7 @@ class Evidence:
     unit: np.ndarray
     match: np.ndarray
     values: dict[str, dict[str, np.ndarray]]
+    fates: dict[str, tuple[str, ...]]
     images: int
     steps: int
     seed: int
@@ -56,6 +58,10 @@ class Evidence:
     def gain(self, measure: str) -> tuple[float, float, float]:
         """The same of each unit's difference, merge less naive: pairs, for the units differ more than the merges do."""
         return self._resampled(self.values[measure]["merge"] - self.values[measure]["naive"])
+
+    def shares(self, row: str) -> dict[str, float]:
+        """Word -> share of the units that fared so in the merge, or in the naive average; in the order of WORDS."""
+        return {word: self.fates[row].count(word) / max(len(self.fates[row]), 1) for word in WORDS}
 
     def _resampled(self, values: np.ndarray) -> tuple[float, float, float]:
         known = values[~np.isnan(values)]
@@ -81,6 +87,7 @@ class EvidenceSettings:
     summary="Over all layers: how much the merge's units follow their parents', against seed noise.",
     source="Borowski et al. 2021 (exemplars); cross-activation and the seed baseline are this program's own",
     settings=EvidenceSettings,
+    version=2,
 )
 def evidence(subject: Subject, settings: EvidenceSettings) -> Evidence:
     """Ten passes of pictures a layer for every 16 of its units. Memory: images x units of one layer, and its units'
@@ -101,6 +108,7 @@ def evidence(subject: Subject, settings: EvidenceSettings) -> Evidence:
             measure: {row: np.concatenate([one.values[measure][row] for one in sampled]) for row in ROWS}
             for measure in MEASURES
         },
+        fates={row: tuple(word for one in sampled for word in one.fates[row]) for row in PARENTS},
         images=subject.images(IMAGES).count,
         steps=settings.steps,
         seed=subject.seed,
@@ -109,40 +117,45 @@ def evidence(subject: Subject, settings: EvidenceSettings) -> Evidence:
 
 @dataclass(frozen=True)
 class _Sampled:
-    """Some units of one layer: (K,) numbers and match correlations, measure -> row -> (K,)."""
+    """Some units of one layer: (K,) numbers and match correlations, measure -> row -> (K,), row -> K words."""
 
     unit: np.ndarray
     match: np.ndarray
     values: dict[str, dict[str, np.ndarray]]
+    fates: dict[str, tuple[str, ...]]
 
 
 def _sampled(subject: Subject, place: Layer, settings: EvidenceSettings, rng: np.random.Generator) -> _Sampled:
     """Units that live in both parents, drawn at random, in all measures."""
     from merging.analysis.picture_parts import PictureSettings, pixel_correlation
-    from merging.analysis.responses import correlations, overlap, respond
-    from merging.permutation import named_tensors
 
-    data, partner = subject.images(IMAGES), layer_of(subject, place.name)[1]
-    answers = [respond(subject.graph, named_tensors(subject.nets[slot]), place, data) for slot in SLOTS]
-    alive = np.flatnonzero(~(answers[0].dead() | answers[1].dead()).cpu().numpy())
+    seen = layer(subject.reported(0.0, 0.04), LayerSettings(place.name, IMAGES))
+    alive = np.flatnonzero(~seen.dead[:2].any(0))
     drawn = np.sort(rng.permutation(alive)[: settings.units])
     nothing = np.full(len(drawn), np.nan)
     if len(drawn) == 0:
-        return _Sampled(drawn, nothing, {measure: dict.fromkeys(ROWS, nothing) for measure in MEASURES})
+        values = {measure: dict.fromkeys(ROWS, nothing) for measure in MEASURES}
+        return _Sampled(drawn, nothing, values, dict.fromkeys(PARENTS, ()))
     how, chosen = PictureSettings(steps=settings.steps), tuple(drawn.tolist())
-    seeds = ((subject.seed, subject.part(0.0, 0.48)), (subject.seed + 1, subject.part(0.48, 0.96)))
+    partner = layer_of(subject, place.name)[1]
+    seeds = ((subject.seed, subject.part(0.04, 0.5)), (subject.seed + 1, subject.part(0.5, 0.96)))
     made = [pictures_of(subject, place, partner, chosen, how, seed, report) for seed, report in seeds]
     cross, own = answers_to(subject, place, chosen, *made)
-    strongest = [one.strongest(EXEMPLARS) for one in answers]
-    shared = np.array([[overlap(x, y).cpu().numpy()[drawn] for y in strongest] for x in strongest])
     pixels = np.array([[pixel_correlation(x, y) for y in made[0]] for x in made[0]])
     noise = [pixel_correlation(x, y) for x, y in zip(*made, strict=True)]
     values = {
         "cross": _rows(cross, (own[0] + own[1]) / 2),
-        "overlap": _rows(shared, nothing),
+        "overlap": _rows(seen.overlap[:, :, drawn], nothing),
         "pixels": _rows(pixels, (noise[0] + noise[1]) / 2),
     }
-    return _Sampled(drawn, correlations([one.mean for one in answers[:2]])[0, 1].cpu().numpy()[drawn], values)
+    fates = {
+        row: tuple(
+            outcome(cross[:, :, at], seen.response[:, :, unit], bool(seen.dead[SLOTS.index(row), unit]), row)[0]
+            for at, unit in enumerate(chosen)
+        )
+        for row in PARENTS
+    }
+    return _Sampled(drawn, seen.activation[0, 1, drawn], values, fates)
 
 
 def _rows(table: np.ndarray, noise: np.ndarray) -> dict[str, np.ndarray]:

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from merging.problem import Report
 
 BLOCK = 16  # units: one pass makes so many pictures
+PARENTS = {"merge": ("A", "pi(B)"), "naive": ("A", "B")}  # whose units were averaged into one
 FOLLOWS = 0.5  # of its own maximum: a unit that answers so strongly to another's pictures and images follows it
 WORDS = {
-    "died": "the merge's unit answers no image",
     "kept": "both parents agree, and the merge follows both",
     "blended": "the merge follows both parents, which differ",
     "one-sided": "the merge follows one parent only",
     "replaced": "the merge follows neither parent",
+    "died": "the merge's unit answers no image",
 }
 
 
@@ -82,6 +83,24 @@ def fate(dead: bool, r_a: float, r_b: float, agree: float) -> str:
     if to_a and to_b:
         return "kept" if agree >= FOLLOWS else "blended"
     return "one-sided" if to_a or to_b else "replaced"
+
+
+def outcome(
+    cross: np.ndarray, response: np.ndarray, dead: bool, made: str = "merge"
+) -> tuple[str, tuple[float, float, float]]:
+    """What became of one unit in the merge, or in the naive average: its fate, how much it follows its two parents, and
+    how much these follow each other.
+
+    cross, response: (M, M) of row's unit to column's picture and to its strongest images, in the order of SLOTS.  dead:
+    the unit that is asked about.
+    """
+    one, a, b = (SLOTS.index(slot) for slot in (made, *PARENTS[made]))
+
+    def follow(row: int, column: int) -> float:
+        return follows(float(cross[row, column]), float(response[row, column]))
+
+    to_a, to_b, agree = follow(one, a), follow(one, b), (follow(a, b) + follow(b, a)) / 2
+    return fate(dead, to_a, to_b, agree), (to_a, to_b, agree)
 
 
 @study(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from merging.figures.comparison import ALIGN_COLORS
-from merging.figures.evidence import evidence_figure, match_figure, spread_figure
+from merging.figures.evidence import evidence_figure, fates_figure, match_figure, spread_figure
 from merging.figures.inside import SHOWN, inside_figure, loss_figure
 from merging.figures.lab import lab_figure
 from merging.figures.landscape import landscape_figure
@@ -13,6 +13,7 @@ from merging.figures.reliability import interval_figure
 from merging.figures.similarity import heatmap
 from merging.figures.units import change_figure, cross_figure, sheet_figure, tuning_figure
 from merging.figures.why import aligners_figure, calibration_figure, shares_figure, spectra_figure, variance_figure
+from merging.studies.units import WORDS
 from tests.studies.test_inside import run
 from tests.studies.test_table import QUICK
 
@@ -42,6 +43,7 @@ DRAWN = {
     "evidence": lambda: evidence_figure(found("evidence"), "cross"),
     "match": lambda: match_figure(found("evidence"), "overlap"),
     "spread": lambda: spread_figure(found("evidence"), "pixels"),
+    "fates": lambda: fates_figure(found("evidence")),
     "sheet": lambda: sheet_figure("data:", [4, 7, 9], ["a", "b", "c"], 2, "three units"),
 }
 
@@ -59,6 +61,13 @@ def test_a_figure_says_what_it_shows_and_stays_small(name):
     assert 0 < points < 10_000
 
 
+@pytest.mark.parametrize("name", ["sheet", "landscape"])
+def test_a_chart_of_one_scale_fits_again_after_it_was_too_low(name):
+    layout = DRAWN[name]().layout
+    assert layout.yaxis.scaleanchor == "x"
+    assert {layout.xaxis.constrain, layout.yaxis.constrain} == {"domain"}  # a widened range would stay
+
+
 def test_bars_are_the_shares():
     bars = shares_figure(WHY).data[0]
     np.testing.assert_array_equal(bars.y, WHY.share)
@@ -71,6 +80,14 @@ def test_boxes_are_the_quartiles_of_what_is_known():
     assert set(boxes) == {"merge", "naive", "parents"}  # no picture enters, so there is no second one
     quartiles = [boxes["merge"].q1[0], boxes["merge"].median[0], boxes["merge"].q3[0]]
     np.testing.assert_allclose(quartiles, np.nanquantile(seen.values["overlap"]["merge"], [0.25, 0.5, 0.75]))
+
+
+def test_fates_are_parts_of_one_whole_for_merge_and_naive_average():
+    seen = found("evidence")
+    bars = fates_figure(seen).data
+    assert [bar.name for bar in bars] == list(WORDS)
+    np.testing.assert_allclose(np.sum([bar.x for bar in bars], 0), 100)
+    assert [bars[0].x[0], bars[0].x[1]] == [100 * seen.shares(row)["kept"] for row in ("merge", "naive")]
 
 
 def test_the_planes_marks_are_the_networks():

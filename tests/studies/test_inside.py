@@ -17,7 +17,7 @@ from merging.settings import read_settings
 from merging.studies.evidence import MOST
 from merging.studies.landscape import RESET
 from merging.studies.layer import SLOTS
-from merging.studies.units import WORDS, fate, follows
+from merging.studies.units import WORDS, fate, follows, outcome
 from merging.study import find_study
 from merging.verdict_why import reasons
 from tests.pairs import structure, trained, twin
@@ -188,6 +188,21 @@ def test_all_units_are_measured_once_and_as_in_any_sample():
     for measure, rows in some.values.items():
         for row, values in rows.items():
             np.testing.assert_array_equal(values, every.values[measure][row][places])
+
+
+def test_fates_of_all_units_are_those_of_the_units_own_page():
+    subject = merged("mlp")
+    every = run("evidence", subject, units=MOST, layers=MOST, steps=16)
+    words = dict(zip(zip(every.layer.tolist(), every.unit.tolist(), strict=True), every.fates["merge"], strict=True))
+    for number, name in enumerate(every.layers):
+        seen, pictured = run("layer", subject, layer=name), run("units", subject, layer=name, steps=16)
+        for at, unit in enumerate(pictured.units):
+            if (number, unit) in words:
+                told = outcome(pictured.cross[:, :, at], seen.response[:, :, unit], bool(seen.dead[2, unit]))
+                assert words[number, unit] == told[0]
+    for row in ("merge", "naive"):
+        assert sum(every.shares(row).values()) == pytest.approx(1)
+    assert every.fates["merge"] != every.fates["naive"]
 
 
 def test_a_layer_or_unit_that_is_not_there_is_refused():
