@@ -7,10 +7,10 @@ import streamlit as st
 from merging.figures import numbers
 from merging.figures.evidence import evidence_figure, fates_figure, match_figure, spread_figure
 from merging.studies.evidence import MOST, Evidence
-from merging.studies.units import WORDS
 from ui.chosen import Chosen
 from ui.look import draw
 from ui.study import studied
+from ui.units import FATES
 from ui.words import meaning
 
 MEASURES = {"cross": "Response to pictures", "overlap": "Strongest images", "pixels": "Pixels of pictures"}
@@ -38,7 +38,7 @@ def evidence_panel(found: Chosen) -> None:
         return
     st.markdown(in_words(seen))
     with st.container(border=True):
-        st.markdown(fates_in_words(seen), help="; ".join(f"{word}: {says}" for word, says in WORDS.items()) + ".")
+        st.markdown(fates_in_words(seen), help=FATES)
         draw(fates_figure(seen), "fates", "fates", width="stretch")
     left, right = st.columns(2)
     with left.container(border=True):

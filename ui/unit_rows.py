@@ -9,14 +9,13 @@ import streamlit as st
 
 from merging.figures import numbers
 from merging.results import LayerUnits, MergeReport
-from merging.studies.units import WORDS
 from merging.work.request import ModelRef
 from ui.guard import in_words
 from ui.pictures import Gallery, ask_again, how_made, look
 from ui.screens import link
 from ui.state import ledger, owner
 from ui.unit_tiles import exemplars, tile
-from ui.units import cells, fate, scale
+from ui.units import FATES, cells, fate, scale
 from ui.words import meaning
 
 EVERY = 2.0  # seconds between two looks while pictures are being made
@@ -62,8 +61,7 @@ def _rows(view: View) -> None:
             words = [f"{count} {word}" for word, count in Counter(view.fates.values()).most_common()]
             st.caption(
                 f"What the merge made of {len(view.fates)} of these {len(view.now)} units: {', '.join(words)}.",
-                help="; ".join(f"{word}: {says}" for word, says in WORDS.items())
-                + ". A unit's own page says how much.",
+                help=f"{FATES} A unit's own page says how much.",
             )
         for unit in view.now:
             _row(view, unit, gallery)

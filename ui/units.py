@@ -9,6 +9,7 @@ import numpy as np
 
 from merging.figures import numbers
 from merging.results import LayerUnits
+from merging.studies.units import WORDS
 
 PAGE = 8
 SLOTS = {
@@ -20,6 +21,7 @@ SLOTS = {
 }
 SORTS = ("unit number", "best match", "worst match", "scale", "most changed")
 SHOWN = ("all", "dead", "worst matched")
+FATES = "; ".join(f"{word}: {says}" for word, says in WORDS.items()) + "."  # what the words of `studies.units` mean
 WELL, PARTLY = 0.7, 0.3  # match correlations from which two units count as well, or partly, matched
 
 

@@ -90,6 +90,14 @@ def test_the_views_of_the_neurons(open_page, view):
     assert shown in texts(app, "markdown") + " ".join(link.label for link in app.get("page_link"))
 
 
+@pytest.mark.parametrize(("drawn", "units"), [("a sample", "64 units of 4"), ("all", "480 units of 4")])
+def test_what_became_of_a_sample_and_of_all_units(open_page, drawn, units):
+    app = open_page("neurons", run=EXAMPLES["cnns"], view="Does it hold?", drawn=drawn)
+    assert units in texts(app, "caption")
+    shares = re.findall(r"([\d.]+) % (?:kept|blended|one-sided|replaced|died)", texts(app, "markdown"))
+    assert sum(map(float, shares)) == pytest.approx(200, abs=0.5)  # of the merge, and of the naive average
+
+
 def test_rows_say_what_the_merge_made_of_the_units_that_were_measured(open_page):
     app = open_page("neurons", run=EXAMPLES["cnns"], layer=LOOKED_INTO["cnns"])
     told = re.search(r"What the merge made of 8 of these 8 units: (.+)\.", texts(app, "caption"))
