@@ -94,11 +94,12 @@ def fates_figure(found: Evidence) -> go.Figure:
     ]
     fig = figure(
         f"What became of {len(found.unit)} units. {'; '.join(told)}.",
-        height=170,
+        height=190,
         x={"title": "units (%)", "range": [0, 100]},
         y={"autorange": "reversed"},
         barmode="stack",
     )
+    fig.update_layout(legend_traceorder="normal")
     for word, color in FATES.items():
         width = [100 * own[word] for own in shares.values()]
         fig.add_bar(
