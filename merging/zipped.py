@@ -69,6 +69,8 @@ class PartialZip(nn.Module):
     def reset_batch_norm(self, data: Batches) -> None:
         """Take the running statistics of the heads' BatchNorms from `data`, in place: the mean over its batches."""
         norms = [_running(graph, cut) for graph, cut in zip(self.graphs, self.cuts, strict=True)]
+        if not any(norms):
+            return
         own, found = [_tensors(head) for head in self.heads], [dict[str, list[Tensor]]() for _ in self.heads]
         for images, _ in data.on_model(self):
             for number, (held, units) in enumerate(self._read(images)):
