@@ -26,6 +26,12 @@ def reasons(why: Why, units: Sequence[LayerUnits], corrected: bool, mapped: bool
     return f"{MAPPED} {told}" if mapped else told
 
 
+def died(units: Sequence[LayerUnits]) -> dict[str, int]:
+    """Layer -> how many of its units live in both parents and are dead in the merge, where that was measured."""
+    measured = [one for one in units if one.images]
+    return {one.layer: int((one.dead[one.models.index("merge")] & ~one.dead[:2].any(0)).sum()) for one in measured}
+
+
 def _order(why: Why) -> Iterator[str]:
     before, after = (float(np.nanmean(row)) for row in why.alignment)
     if after - before < 0.02:
@@ -71,7 +77,7 @@ def _match(units: Sequence[LayerUnits]) -> Iterator[str]:
     if not medians:
         return
     worst = min(medians, key=lambda layer: medians[layer])
-    dead = sum(int((u.dead[u.models.index("merge")] & ~u.dead[:2].any(0)).sum()) for u in units if u.images)
+    dead = sum(died(units).values())
     yield f"Units match worst in {worst}: the median correlation of partners is {numbers.correlation(medians[worst])}."
     if dead:
         told = "1 unit that lives in both parents is" if dead == 1 else f"{dead} units that live in both parents are"

@@ -1,4 +1,4 @@
-"""The reasons of a merge: a paragraph, five figures, the images that were lost, and three alignments side by side."""
+"""The reasons of a merge: a paragraph, seven figures, the images that were lost, and three alignments side by side."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ from merging.figures import numbers
 from merging.figures.comparison import ALIGN_COLORS
 from merging.figures.inside import SHOWN, inside_figure, loss_figure
 from merging.figures.palette import STYLES
-from merging.figures.why import aligners_figure, calibration_figure, shares_figure, spectra_figure, variance_figure
+from merging.figures.similarity import diagonal_figure
+from merging.figures.why import (
+    aligners_figure,
+    calibration_figure,
+    match_quality_figure,
+    shares_figure,
+    spectra_figure,
+    variance_figure,
+)
 from merging.methods import find
 from merging.results import MergeReport
 from merging.studies.aligners import Aligners
 from merging.studies.along import Along
 from merging.studies.why import Why
-from merging.verdict_why import reasons
+from merging.verdict_why import died, reasons
 from ui.chosen import Chosen
 from ui.look import draw, unbroken
 from ui.state import images
@@ -23,6 +31,7 @@ from ui.tiles import labelled_sheet, show
 from ui.words import meaning
 
 COLUMNS = 8
+ALIKE = ("A-B", "A-merge", "B-merge")
 
 
 def why_panel(found: Chosen) -> None:
@@ -74,12 +83,37 @@ def _explained(why: Why, report: MergeReport) -> None:
     with left.container(border=True):
         st.markdown("**Do the weights point the same way?**", help=meaning("alignment of singular vectors"))
         draw(spectra_figure(why), "spectra", "singular-vectors", width="stretch")
+        before, after = (numbers.ratio(float(row.mean())) for row in why.distance)
+        st.caption(
+            f"L2 distance relative to the norms, mean of the weights: {before} before re-ordering, {after} after."
+        )
     with right.container(border=True):
         st.markdown("**Is the merge as sure as it is right?**", help=meaning("calibration error"))
         draw(calibration_figure(why), "calibration", "calibration", width="stretch")
+    _matches(report)
     st.markdown(scores_table(why))
     st.caption(f"On {numbers.count(why.images)} test images; figures from other numbers of images differ by chance.")
     _lost(why, report)
+
+
+def _matches(report: MergeReport) -> None:
+    """What the merge itself measured: how well units match, which are dead, and how alike the layers are."""
+    measured = [one for one in report.units if one.images]
+    maps = {key: map for key, map in report.similarity.items() if key in ALIKE}
+    left, right = st.columns(2)
+    if measured:
+        with left.container(border=True):
+            st.markdown("**How well do units match?**", help=meaning("match correlation"))
+            draw(match_quality_figure(measured), "matches", "matches", width="stretch")
+            dead = ", ".join(f"{count} in {layer}" for layer, count in died(measured).items() if count)
+            st.caption(
+                "Median and middle half of each layer's units. Dead in the merge, though alive in both parents: "
+                f"{dead or 'none'}."
+            )
+    if maps:
+        with right.container(border=True):
+            st.markdown("**How alike are the layers?**", help=meaning("CKA"))
+            draw(diagonal_figure(maps), "alike", "cka-diagonal", width="stretch")
 
 
 def _lost(why: Why, report: MergeReport) -> None:

@@ -1,6 +1,8 @@
-"""Figures of the reasons of a merge: variance, layers' shares of the barrier, singular vectors, calibration."""
+"""Figures of the reasons of a merge: variance, shares of the barrier, singular vectors, matches, calibration."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -8,6 +10,7 @@ import plotly.graph_objects as go
 from merging.figures import numbers
 from merging.figures.palette import GRID, STYLES, figure
 from merging.figures.similarity import layer_axis
+from merging.results import LayerUnits
 from merging.studies.aligners import Aligners
 from merging.studies.why import Why
 
@@ -89,6 +92,34 @@ def spectra_figure(why: Why) -> go.Figure:
             hovertemplate=f"{name}: %{{y:.2f}}, distance %{{customdata:.2f}}<extra></extra>",
             meta=name,
         )
+    return fig
+
+
+def match_quality_figure(units: Sequence[LayerUnits]) -> go.Figure:
+    """How well the units of each layer match: median and middle half of the partners' correlations; layers whose units
+    were not measured, or are all dead, are left out."""
+    known = [one for one in units if one.images and not np.isnan(one.match).all()]
+    low, middle, high = np.array([np.nanquantile(one.match, [0.25, 0.5, 0.75]) for one in known]).reshape(-1, 3).T
+    names = tuple(one.layer for one in known)
+    told = ", ".join(f"{name} {numbers.correlation(float(value))}" for name, value in zip(names, middle, strict=True))
+    fig = figure(
+        f"Match correlation of A's units and their partners, median by layer: {told}.",
+        height=330,
+        x=layer_axis(names, "layer, input first", [-0.5, len(names) - 0.5]),
+        y={"title": "match correlation of partners", "zeroline": True, "zerolinecolor": GRID},
+        showlegend=False,
+    )
+    style = STYLES["aligned"]
+    fig.add_scatter(
+        x=np.arange(len(names)),
+        y=middle,
+        mode="lines+markers",
+        line=style.line(),
+        marker=style.marker(8),
+        error_y={"type": "data", "array": high - middle, "arrayminus": middle - low, "color": EVEN},
+        hovertemplate="median %{y:.2f}<extra></extra>",
+        meta="match",
+    )
     return fig
 
 

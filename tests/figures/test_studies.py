@@ -12,8 +12,16 @@ from merging.figures.palette import alt_text
 from merging.figures.reliability import interval_figure
 from merging.figures.similarity import heatmap
 from merging.figures.units import change_figure, cross_figure, sheet_figure, tuning_figure
-from merging.figures.why import aligners_figure, calibration_figure, shares_figure, spectra_figure, variance_figure
+from merging.figures.why import (
+    aligners_figure,
+    calibration_figure,
+    match_quality_figure,
+    shares_figure,
+    spectra_figure,
+    variance_figure,
+)
 from merging.studies.units import WORDS
+from tests.figures import made
 from tests.studies.test_inside import run
 from tests.studies.test_table import QUICK
 
@@ -29,6 +37,7 @@ DRAWN = {
     "variance": lambda: variance_figure(WHY, corrected=True),
     "shares": lambda: shares_figure(WHY),
     "spectra": lambda: spectra_figure(WHY),
+    "matches": lambda: match_quality_figure([made.units(layer, seed) for seed, layer in enumerate(made.LAYERS)]),
     "calibration": lambda: calibration_figure(WHY),
     "aligners": lambda: aligners_figure(found("aligners"), ALIGN_COLORS),
     "inside": lambda: inside_figure(found("along"), "naive", "to_a"),
@@ -88,6 +97,17 @@ def test_fates_are_parts_of_one_whole_for_merge_and_naive_average():
     assert [bar.name for bar in bars] == list(WORDS)
     np.testing.assert_allclose(np.sum([bar.x for bar in bars], 0), 100)
     assert [bars[0].x[0], bars[0].x[1]] == [100 * seen.shares(row)["kept"] for row in ("merge", "naive")]
+
+
+def test_match_quality_is_the_median_and_middle_half_of_living_units():
+    measured = made.units("layers.0")
+    line = match_quality_figure([measured, made.unmeasured("layers.2")]).data[0]
+    low, middle, high = np.nanquantile(measured.match, [0.25, 0.5, 0.75])
+    np.testing.assert_allclose(
+        [line.y[0], line.error_y.array[0], line.error_y.arrayminus[0]], [middle, high - middle, middle - low]
+    )
+    assert len(line.y) == 1
+    assert len(match_quality_figure([]).data[0].y) == 0
 
 
 def test_the_planes_marks_are_the_networks():

@@ -47,7 +47,13 @@ def test_why_explains_the_example_without_a_worker(open_page):
     app = open_page("why", run=EXAMPLES["cnns"])
     words = texts(app, "markdown")
     assert "Re-ordering B's units brings its weights nearer to A's" in words
-    for title in ("Do activations shrink?", "Which layer costs most?", "Do the weights point the same way?"):
+    for title in (
+        "Do activations shrink?",
+        "Which layer costs most?",
+        "Do the weights point the same way?",
+        "How well do units match?",
+        "How alike are the layers?",
+    ):
         assert title in words
     assert "Straight-through estimator" in words
     assert not app.button(key="again").disabled
