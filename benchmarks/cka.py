@@ -23,12 +23,17 @@ from merging.analysis import hsic
 from merging.analysis.cka import compare
 from merging.analysis.features import BATCH
 from merging.data import Batches
-from merging.graph import export
+from merging.graph import Graph, Layer, export
 from merging.permutation import named_tensors
 from merging.results import SimilarityMap
 
 Treatment = Literal["pooled", "flattened"]
-CASES: tuple[tuple[Treatment, int, int], ...] = (("pooled", 2000, 32), ("flattened", 512, 16))  # images, a minibatch
+# Images, a minibatch, and which layers: all, or those of residual nets at which the stem, a block and the net end.
+CASES: tuple[tuple[Treatment, int, int, str], ...] = (
+    ("pooled", 2000, 32, "all"),
+    ("flattened", 512, 16, "all"),
+    ("flattened", 512, 16, "ends"),
+)
 
 
 @torch.inference_mode()
@@ -58,12 +63,22 @@ def products(widths: list[int], count: int, grams: bool) -> Callable[[], object]
     return by_grams if grams else by_features
 
 
+def ends(graph: Graph) -> tuple[Layer, ...]:
+    """The layers of a residual net at which its stem, its blocks and its convolutions end; () of another net."""
+    found = tuple(one for one in graph.layers if one.name in ("relu", "pool") or one.name.endswith(".relu2"))
+    return found if len(found) > 2 else ()
+
+
 def similarity_maps(
-    models: tuple[nn.Module, nn.Module], data: Batches, treatment: Treatment, minibatch: int = 32
+    models: tuple[nn.Module, nn.Module],
+    data: Batches,
+    treatment: Treatment,
+    minibatch: int = 32,
+    which: Callable[[Graph], tuple[Layer, ...]] = lambda graph: graph.layers,
 ) -> dict[str, Callable[[], SimilarityMap]]:
-    """Functions that make the map of all layers, exact and from minibatches, with the network exported before."""
+    """Functions that make the map of layers (all), exact and from minibatches, with the network exported before."""
     graph = export(models[0], data.example())
-    sides = [(graph, named_tensors(model), graph.layers) for model in models]
+    sides = [(graph, named_tensors(model), which(graph)) for model in models]
     return {
         "exact": lambda: compare(sides, data, treatment=treatment),
         "minibatches": lambda: compare(sides, data, treatment=treatment, minibatch=minibatch),
@@ -76,11 +91,14 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=5)
     chosen = options.parse_args()
     rows = []
-    for treatment, count, minibatch in CASES:
+    for treatment, count, minibatch, chosen_layers in CASES:
         for label, name in {**PAIRS, "ResNet-20": ""}.items():
             models, data = (pair(name), images(count, "train")) if name else drawn("resnet20", count)
             data = data.sized(BATCH)  # what a pass costs depends on it, so both sides have the same
-            layers, flat = export(models[0], data.example()).layers, treatment == "flattened"
+            which = ends if chosen_layers == "ends" else (lambda graph: graph.layers)
+            layers, flat = which(export(models[0], data.example())), treatment == "flattened"
+            if not layers:
+                continue
             widths = [layer.units * (prod(layer.positions) if flat else 1) for layer in layers]
             least = products(widths, count, flat or hsic.prefers_grams(count, widths))
 
@@ -91,7 +109,7 @@ def main() -> None:
                 passes()
                 least()
 
-            maps = similarity_maps(models, data, treatment, minibatch)
+            maps = similarity_maps(models, data, treatment, minibatch, which)
             apart = np.nanmax(np.abs(maps["exact"]().values - maps["minibatches"]().values))
             spent = interleave({**maps, "forward": passes, "all": both}, chosen.repeats, clock=time.process_time)
             shares = [("exact", "forward"), ("exact", "all"), ("minibatches", "forward")]
