@@ -28,11 +28,24 @@ from merging.permutation import named_tensors
 from merging.results import SimilarityMap
 
 Treatment = Literal["pooled", "flattened"]
-# Images, a minibatch, and which layers: all, or those of residual nets at which the stem, a block and the net end.
-CASES: tuple[tuple[Treatment, int, int, str], ...] = (
-    ("pooled", 2000, 32, "all"),
-    ("flattened", 512, 16, "all"),
-    ("flattened", 512, 16, "ends"),
+
+
+def every(graph: Graph) -> tuple[Layer, ...]:
+    """All layers."""
+    return graph.layers
+
+
+def ends(graph: Graph) -> tuple[Layer, ...]:
+    """The layers of a residual net at which its stem, its blocks and its convolutions end; () of another net."""
+    found = tuple(one for one in graph.layers if one.name in ("relu", "pool") or one.name.endswith(".relu2"))
+    return found if len(found) > 2 else ()
+
+
+# Images, a minibatch, and the layers that are compared.
+CASES: tuple[tuple[Treatment, int, int, Callable[[Graph], tuple[Layer, ...]]], ...] = (
+    ("pooled", 2000, 32, every),
+    ("flattened", 512, 16, every),
+    ("flattened", 512, 16, ends),
 )
 
 
@@ -63,20 +76,14 @@ def products(widths: list[int], count: int, grams: bool) -> Callable[[], object]
     return by_grams if grams else by_features
 
 
-def ends(graph: Graph) -> tuple[Layer, ...]:
-    """The layers of a residual net at which its stem, its blocks and its convolutions end; () of another net."""
-    found = tuple(one for one in graph.layers if one.name in ("relu", "pool") or one.name.endswith(".relu2"))
-    return found if len(found) > 2 else ()
-
-
 def similarity_maps(
     models: tuple[nn.Module, nn.Module],
     data: Batches,
     treatment: Treatment,
     minibatch: int = 32,
-    which: Callable[[Graph], tuple[Layer, ...]] = lambda graph: graph.layers,
+    which: Callable[[Graph], tuple[Layer, ...]] = every,
 ) -> dict[str, Callable[[], SimilarityMap]]:
-    """Functions that make the map of layers (all), exact and from minibatches, with the network exported before."""
+    """Functions that make the map of these layers, exact and from minibatches, with the network exported before."""
     graph = export(models[0], data.example())
     sides = [(graph, named_tensors(model), which(graph)) for model in models]
     return {
@@ -91,11 +98,10 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=5)
     chosen = options.parse_args()
     rows = []
-    for treatment, count, minibatch, chosen_layers in CASES:
+    for treatment, count, minibatch, which in CASES:
         for label, name in {**PAIRS, "ResNet-20": ""}.items():
             models, data = (pair(name), images(count, "train")) if name else drawn("resnet20", count)
             data = data.sized(BATCH)  # what a pass costs depends on it, so both sides have the same
-            which = ends if chosen_layers == "ends" else (lambda graph: graph.layers)
             layers, flat = which(export(models[0], data.example())), treatment == "flattened"
             if not layers:
                 continue

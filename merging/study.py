@@ -60,11 +60,12 @@ class Subject:
             if name not in self.nets:
                 raise InvalidRequest(f"There is no network {name} beside the merged ones; name one of their structure.")
 
-    def part(self, start: float, end: float) -> Report:
-        """A Report for the piece of the study from share `start` to share `end` (0..1)."""
+    def part(self, start: float, end: float, words: str = "") -> Report:
+        """A Report for the piece of the study from share `start` to share `end` (0..1); words stand before its own."""
 
         def tell(stage: str, fraction: float | None = None, message: str = "") -> None:
-            self.report("studying", start + (end - start) * (fraction or 0.0), message or stage)
+            told = ", ".join(filter(None, (words, message))) or stage
+            self.report("studying", start + (end - start) * (fraction or 0.0), told)
 
         return tell
 

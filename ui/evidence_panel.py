@@ -10,7 +10,7 @@ from merging.studies.evidence import MOST, Evidence
 from ui.chosen import Chosen
 from ui.look import draw
 from ui.study import studied
-from ui.units import FATES
+from ui.units import FATES_MEAN
 from ui.words import meaning
 
 MEASURES = {"cross": "Response to pictures", "overlap": "Strongest images", "pixels": "Pixels of pictures"}
@@ -38,7 +38,7 @@ def evidence_panel(found: Chosen) -> None:
         return
     st.markdown(in_words(seen))
     with st.container(border=True):
-        st.markdown(fates_in_words(seen), help=FATES)
+        st.markdown(fates_in_words(seen), help=FATES_MEAN)
         draw(fates_figure(seen), "fates", "fates", width="stretch")
     left, right = st.columns(2)
     with left.container(border=True):

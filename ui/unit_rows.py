@@ -15,7 +15,7 @@ from ui.pictures import Gallery, ask_again, how_made, look
 from ui.screens import link
 from ui.state import ledger, owner
 from ui.unit_tiles import exemplars, tile
-from ui.units import FATES, cells, fate, scale
+from ui.units import FATES_MEAN, cells, fate, scale
 from ui.words import meaning
 
 EVERY = 2.0  # seconds between two looks while pictures are being made
@@ -61,7 +61,7 @@ def _rows(view: View) -> None:
             words = [f"{count} {word}" for word, count in Counter(view.fates.values()).most_common()]
             st.caption(
                 f"What the merge made of {len(view.fates)} of these {len(view.now)} units: {', '.join(words)}.",
-                help=f"{FATES} A unit's own page says how much.",
+                help=f"{FATES_MEAN} A unit's own page says how much.",
             )
         for unit in view.now:
             _row(view, unit, gallery)

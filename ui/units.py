@@ -21,7 +21,9 @@ SLOTS = {
 }
 SORTS = ("unit number", "best match", "worst match", "scale", "most changed")
 SHOWN = ("all", "dead", "worst matched")
-FATES = "; ".join(f"{word}: {says}" for word, says in WORDS.items()) + "."  # what the words of `studies.units` mean
+FATES_MEAN = (
+    "; ".join(f"{word}: {says}" for word, says in WORDS.items()) + "."
+)  # what the words of `studies.units` mean
 WELL, PARTLY = 0.7, 0.3  # match correlations from which two units count as well, or partly, matched
 
 

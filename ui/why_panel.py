@@ -1,4 +1,4 @@
-"""The reasons of a merge: a paragraph, seven figures, the images that were lost, and three alignments side by side."""
+"""The reasons of a merge: a paragraph, seven figures, the images that were lost, and four alignments side by side."""
 
 from __future__ import annotations
 

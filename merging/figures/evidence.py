@@ -15,7 +15,13 @@ FEW, MOST = 200, 4000  # units drawn one by one: large up to FEW
 SPREAD = (0.05, 0.25, 0.5, 0.75, 0.95)  # what a box shows: whiskers, the middle half, the median
 TELLING = 3  # percent from which a part has room for its number
 # From what is like both parents to what is like neither, in the colours of similarity.
-FATES = {"kept": "#fde725", "blended": "#5ec962", "one-sided": "#21918c", "replaced": "#3b528b", "died": "#440154"}
+FATE_COLORS = {
+    "kept": "#fde725",
+    "blended": "#5ec962",
+    "one-sided": "#21918c",
+    "replaced": "#3b528b",
+    "died": "#440154",
+}
 LONG = 12  # letters of a layer's name that stand side by side
 LABELS = {
     "merge": ("merge to its parents", "merge"),
@@ -100,7 +106,7 @@ def fates_figure(found: Evidence) -> go.Figure:
         barmode="stack",
     )
     fig.update_layout(legend_traceorder="normal")
-    for word, color in FATES.items():
+    for word, color in FATE_COLORS.items():
         width = [100 * own[word] for own in shares.values()]
         fig.add_bar(
             x=width, y=list(shares), name=word, orientation="h", marker_color=color, meta=word,

@@ -138,8 +138,10 @@ def _sampled(subject: Subject, place: Layer, settings: EvidenceSettings, rng: np
         return _Sampled(drawn, nothing, values, dict.fromkeys(PARENTS, ()))
     how, chosen = PictureSettings(steps=settings.steps), tuple(drawn.tolist())
     partner = layer_of(subject, place.name)[1]
-    seeds = ((subject.seed, subject.part(0.04, 0.5)), (subject.seed + 1, subject.part(0.5, 0.96)))
-    made = [pictures_of(subject, place, partner, chosen, how, seed, report) for seed, report in seeds]
+    pieces = (subject.reported(0.04, 0.5), subject.reported(0.5, 0.96))
+    made = [
+        pictures_of(piece, place, partner, chosen, how, subject.seed + number) for number, piece in enumerate(pieces)
+    ]
     cross, own = answers_to(subject, place, chosen, *made)
     pixels = np.array([[pixel_correlation(x, y) for y in made[0]] for x in made[0]])
     noise = [pixel_correlation(x, y) for x, y in zip(*made, strict=True)]

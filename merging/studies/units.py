@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from merging.analysis.picture_parts import PictureSettings
     from merging.graph import Layer
-    from merging.problem import Report
 
 BLOCK = 16  # units: one pass makes so many pictures
 PARENTS = {"merge": ("A", "pi(B)"), "naive": ("A", "B")}  # whose units were averaged into one
@@ -120,9 +119,9 @@ def units(subject: Subject, settings: UnitsSettings) -> UnitsStudy:
     ways = {"first": (0, False), "second": (1, False)} | ({"negative": (0, True)} if settings.negative else {})
     made, passes = {}, 5 * len(ways)
     for number, (name, (seed, negative)) in enumerate(ways.items()):
-        piece = subject.part(0.95 * 5 * number / passes, 0.95 * 5 * (number + 1) / passes)
+        piece = subject.reported(0.95 * 5 * number / passes, 0.95 * 5 * (number + 1) / passes)
         how = PictureSettings(steps=settings.steps, negative=negative)
-        made[name] = pictures_of(subject, place, partner, numbers, how, subject.seed + seed, piece)
+        made[name] = pictures_of(piece, place, partner, numbers, how, subject.seed + seed)
     cross, own = answers_to(subject, place, numbers, made["first"], made["second"])
     pixels = np.array([[pixel_correlation(x, y) for y in made["first"]] for x in made["first"]])
     noise = np.array([pixel_correlation(x, y) for x, y in zip(made["first"], made["second"], strict=True)])
@@ -158,7 +157,6 @@ def pictures_of(
     numbers: tuple[int, ...],
     how: PictureSettings,
     seed: int,
-    report: Report,
 ) -> np.ndarray:
     """(M, K, H, W, C) float32 in 0..1: these units' pictures in every network of SLOTS, each picture made once."""
     from merging.analysis.feature_images import render
@@ -179,22 +177,13 @@ def pictures_of(
     made: dict[tuple[str, int], np.ndarray] = {}
     total = sum(map(len, wanted.values()))
     for net, drawn in wanted.items():
-        piece = _piece(report, len(made) / total, (len(made) + len(drawn)) / total, f"pictures of {net}")
+        piece = subject.part(len(made) / total, (len(made) + len(drawn)) / total, f"pictures of {net}")
         tensors = named_tensors(subject.nets[net])
         pictures = render(
             subject.graph, tensors, place.name, drawn, input_shape=shape, settings=how, seed=seed, report=piece
         )
         made |= {(net, unit): picture.pixels for unit, picture in zip(drawn, pictures, strict=True)}
     return np.array([[made[net, unit] for unit in units] for net, units in map(whose.__getitem__, SLOTS)], np.float32)
-
-
-def _piece(report: Report, start: float, end: float, words: str) -> Report:
-    """A Report for the work from share `start` to share `end` (0..1), with these words before its own."""
-
-    def tell(stage: str, fraction: float | None = None, message: str = "") -> None:
-        report(stage, start + (end - start) * (fraction or 0.0), f"{words}, {message}")
-
-    return tell
 
 
 def answers_to(
