@@ -13,23 +13,26 @@ ROUNDING = 1e-3  # of the largest output: above what another order of the same s
 
 
 def fastest(model: Run, example: Tensor) -> Run:
-    """The network as a CPU runs it fastest: on images whose pixels hold their channels side by side.
+    """The network as a CPU runs it fastest; any other function is given back as it is. See `fastest_order`."""
+    if not isinstance(model, nn.Module) or fastest_order(model, example) is torch.contiguous_format:
+        return model
+    return lambda images: model(images.clone(memory_format=torch.channels_last))
+
+
+def fastest_order(run: Run, example: Tensor) -> torch.memory_format:
+    """In which order of their numbers a CPU runs a network on images fastest: with a pixel's channels side by side.
 
     Convolutions and pools then take 1 to 3 times less time. A network that cannot read them so (`view` refuses), or
-    that answers differently on the example (n, ...) for more than rounding, is given them as they come, as any function
-    is. It is run on the example for that, in the caller's grad mode.
+    that answers differently on the example (n, ...) for more than rounding, is given them as they come. It is run on
+    the example for that, in the caller's grad mode.
     """
-    if not isinstance(model, nn.Module) or example.ndim != 4 or example.device.type != "cpu":
-        return model
-
-    def channels_last(images: Tensor) -> Any:
-        return model(images.clone(memory_format=torch.channels_last))
-
+    if example.ndim != 4 or example.device.type != "cpu":
+        return torch.contiguous_format
     try:
-        plain, other = model(example), channels_last(example)
+        plain, other = run(example), run(example.clone(memory_format=torch.channels_last))
     except RuntimeError:
-        return model
-    return channels_last if _alike(plain, other) else model
+        return torch.contiguous_format
+    return torch.channels_last if _alike(plain, other) else torch.contiguous_format
 
 
 def _alike(plain: Any, other: Any) -> bool:

@@ -58,9 +58,10 @@ def cka(
     images: (n, ...) tensor or anything `as_batches` takes; both nets see the same, in the same order.  layers: torch
     names (default: all).  treatment: "pooled" reads a convolution as means over positions, in any number of images;
     "flattened" reads every number and holds one layer of all images at once, so at most 2048 of them.
-    minibatch: images a minibatch, whose HSICs are summed (debiased only): costs little more than the forward passes,
-    takes any number of images in either treatment, and is noisier; None: exact.  seed: of the minibatches.
-    Memory, float64: n x features (pooled), n^2 x layers (flattened), 512 x minibatch x layers.  Raises UnknownLayer,
+    minibatch: images a minibatch, whose HSICs are summed (debiased only; 12, 24 or 48 are the fastest): costs little
+    more than the forward passes, takes any number of images in either treatment, and is noisier; None: exact.
+    seed: of the minibatches.
+    Memory, float64: n x features (pooled), n^2 x layers (flattened), 114 x minibatch x layers.  Raises UnknownLayer,
     InvalidSetting, InvalidRequest, DataUnavailable, UnsupportedOperation.
     """
     batches = beside(a, _images(images))
@@ -139,11 +140,12 @@ def _flattened(graph: Graph, tensors: Mapping[str, Tensor], batches: Batches, la
     if batches.count > FLATTENED_IMAGES:
         raise InvalidRequest(
             f"Flattened CKA holds all images at once: {batches.count} are too many, give {FLATTENED_IMAGES} or fewer, "
-            "read the layers pooled, or take minibatches of 32 or so."
+            "read the layers pooled, or take minibatches of 24 or so."
         )
     dims = {layer.node: layer.dim for layer in layers}
     images, _ = next(iter(batches.sized(batches.count)))
-    return [gram(flattened(value, dims[node])) for node, value in graph.walk(tensors, images, dims)]
+    walk = graph.walk(tensors, graph.ordered(tensors, images), dims)
+    return [gram(flattened(value, dims[node])) for node, value in walk]
 
 
 def _images(images: Any) -> Batches:

@@ -31,7 +31,7 @@ def read_layers(
     wanted = {layer.node: layer for layer in (graph.layers if layers is None else layers)}
     parts: dict[str, list[Tensor]] = {node: [] for node in wanted}
     for images, _ in data.sized(min(BATCH, data.size)):
-        for node, value in graph.walk(tensors, images, wanted):
+        for node, value in graph.walk(tensors, graph.ordered(tensors, images), wanted):
             dim = wanted[node].dim
             # flat may be a view of the value, and the next operation may overwrite that
             parts[node].append(flattened(value, dim).clone() if flat else pooled(value, dim))

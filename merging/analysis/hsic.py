@@ -76,8 +76,7 @@ class Features:
 class Grams:
     """A network's layers as Gram matrices of the features, flattened; centred ones where debiasing does not do it.
 
-    matrix: (L, m n^2) float64, for m minibatches of n images each, whose HSICs are then summed; all at once: m = 1.
-    images: n.
+    matrix: (L, n^2) float64.  images: n.
     """
 
     matrix: Tensor
@@ -86,32 +85,23 @@ class Grams:
 
     @cached_property
     def rows(self) -> Tensor:
-        """(L, m n): K1 of every layer and minibatch."""
-        return self.matrix.view(len(self.matrix), -1, self.images).sum(2)
+        """(L, n): K1 of every layer."""
+        return self.matrix.view(len(self.matrix), self.images, self.images).sum(2)
 
     @cached_property
     def sums(self) -> Tensor:
-        """(L, m): 1'K1 of every layer and minibatch."""
-        return self.rows.view(len(self.matrix), -1, self.images).sum(2)
+        """(L,): 1'K1 of every layer."""
+        return self.rows.sum(1)
 
     @cached_property
     def own(self) -> Tensor:
         """(L,): every layer's HSIC with itself."""
-        return above_rounding(self.estimate, self.norms)
-
-    @cached_property
-    def norms(self) -> Tensor:
-        """(L,): the sum of the squared products, which is the biased HSIC."""
-        return self.matrix.square().sum(1)
-
-    @cached_property
-    def estimate(self) -> Tensor:
-        """(L,): `own` as it is estimated, which may be below 0: the term of a sum over minibatches."""
-        return self._debias(self.norms, self.rows.square().sum(1), self.sums.square().sum(1))
+        norms = self.matrix.square().sum(1)
+        return above_rounding(self._debias(norms, self.rows.square().sum(1), self.sums.square()), norms)
 
     def cross(self, other: Grams) -> Tensor:
         """(L1, L2): HSIC of every pair of layers, from one product of the flattened Grams."""
-        return self._debias(self.matrix @ other.matrix.T, self.rows @ other.rows.T, self.sums @ other.sums.T)
+        return self._debias(self.matrix @ other.matrix.T, self.rows @ other.rows.T, torch.outer(self.sums, other.sums))
 
     def _debias(self, traces: Tensor, products: Tensor, sums: Tensor) -> Tensor:
         n = self.images

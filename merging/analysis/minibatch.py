@@ -1,13 +1,20 @@
 """CKA of all layers from minibatches: about as dear as the forward passes, in memory that does not grow with the data.
 
-HSIC_1 of a random minibatch expects what HSIC_1 of all images is, however few it holds, so its sums over minibatches
-estimate the same similarity, with more noise (Nguyen et al. 2021, eq. 2 and 3). The three sums are taken first and
-their ratio last: a mean of the minibatches' ratios would be biased.
+A linear HSIC is the squared norm of a covariance, |C|^2. Each random minibatch is cut in two parts I and J, whose own
+covariances are independent of each other and unbiased, and so is then their product, however few images they hold (the
+cross-HSIC of Shekhar, Kim and Ramdas 2023):
+
+    (|I| - 1) (|J| - 1) <C_I, C_J> = sum_ij K_ij L_ij,    K, L = X_I X_J', Y_I Y_J', rows and columns centred
+
+It expects what HSIC_1 of all images is, as HSIC_1 of the minibatch does (Nguyen et al. 2021, eq. 3), but takes half the
+products for the same noise, and no value leaves [-1, 1]. The sums over the minibatches are taken first and their ratio
+last, as there: a mean of the minibatches' ratios would be biased.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from math import prod
 from typing import Literal
 
@@ -15,19 +22,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from merging.analysis.activations import flattened, pooled
+from merging.analysis.activations import pooled
 from merging.analysis.features import BATCH
-from merging.analysis.hsic import Grams, above_rounding, check_images, ratio
+from merging.analysis.hsic import above_rounding, centred, check_images, ratio
 from merging.data import Batches
 from merging.errors import InvalidSetting
 from merging.graph import Graph, Layer
 from merging.problem import Report, silent
 
 Side = tuple[Graph, Mapping[str, Tensor], Sequence[Layer]]
-IMAGES = 512  # whose Grams are held at once
+IMAGES = 512  # whose products are held at once
 NUMBERS = 2**20  # that a layer writes in one pass: they are still in the processor's cache when they are read
-LITTLE = 1e-3  # of the features' squares: less variation than that is looked at without the mean
+LITTLE = 1e-4  # of the products: where centring leaves less, too many of their digits are lost
 LEAST, MOST = 4, IMAGES  # images a minibatch
+CUT = 3  # one part in so many of a minibatch is multiplied with the rest: least noise for the time of the product
 
 
 @torch.no_grad()
@@ -40,10 +48,10 @@ def by_minibatches(
     seed: int = 0,
     report: Report | None = None,
 ) -> tuple[np.ndarray, int]:
-    """Debiased CKA of two networks' layers, (L1, L2) float64, and the number of images that it was measured on.
+    """Unbiased CKA of two networks' layers, (L1, L2) float64, and the number of images that it was measured on.
 
     size: images a minibatch, 4 to 512; those left over after the last whole one are not used.  seed: which share one.
-    Memory: 512 x size x layers float64 a network, and what a pass of 64 to 512 images writes.
+    Memory: 114 x size x layers float64 a network, and what a pass of 64 to 512 images writes.
     Raises InvalidSetting, DataUnavailable.
     """
     if not LEAST <= size <= MOST:
@@ -57,41 +65,64 @@ def by_minibatches(
         whole = images[: len(images) // size * size]
         seen += len(images)
         if len(whole):
-            x, y = (_grams(side, whole, size, treatment) for side in sides)
-            found = [x.cross(y), x.estimate, x.norms, y.estimate, y.norms]
+            x, y = (_products(side, side[0].ordered(side[1], whole), size, treatment) for side in sides)
+            found = [x @ y.T, x.square().sum(1), y.square().sum(1)]
             sums = [one + more for one, more in zip(sums, found, strict=True)] if sums else found
         (report or silent)("similarity", seen / batches.count, f"{seen} of {batches.count} images")
-    cross, *own = sums
-    values = ratio(cross, above_rounding(*own[:2]), above_rounding(*own[2:]))
-    return values, batches.count // size * size
+    return ratio(*sums), batches.count // size * size
 
 
-def _grams(side: Side, images: Tensor, size: int, treatment: Literal["pooled", "flattened"]) -> Grams:
+def _products(side: Side, images: Tensor, size: int, treatment: Literal["pooled", "flattened"]) -> Tensor:
+    """(L, m a b) float64: every layer's products of the parts, of a and b images, of m minibatches, centred.
+
+    The features are taken as they are: centred products are those of centred features. Only where features vary so
+    little beside their mean that this loses the digits that count, they are centred before, by `hsic.centred`, which
+    makes units that vary by rounding alone exactly 0; and what then still is rounding is made 0 as in `hsic.Grams`.
+    """
+    layers = side[2]
+    found, norms = doubly_centred(_read(side, images, size, treatment))
+    lost = (found.square().sum(1) <= LITTLE**2 * norms) & (norms > 0)
+    if bool(lost.any()):
+        again = [layer for layer, one in zip(layers, lost.tolist(), strict=True) if one]
+        clear, norms = doubly_centred(_read((*side[:2], again), images, size, treatment, centred))
+        own = above_rounding(clear.square().sum(1), norms)
+        found[lost] = clear * (own > 0)[:, None]
+    return found
+
+
+def _read(
+    side: Side,
+    images: Tensor,
+    size: int,
+    treatment: Literal["pooled", "flattened"],
+    prepare: Callable[[Tensor], Tensor] = lambda features: features,
+) -> Tensor:
+    """(L, m, a, b): the products of the parts of m minibatches. prepare: what is done with (n, p) features before."""
     graph, tensors, layers = side
     dims = {layer.node: layer.dim for layer in layers}
-    parts: dict[str, list[Tensor]] = {node: [] for node in dims}
+    part, flat = max(2, size // CUT), treatment == "flattened"
     widest = max(layer.units * prod(layer.positions) for layer in layers)
-    for some in images.split(max(BATCH, NUMBERS // widest) // size * size or size):
-        for node, value in graph.walk(tensors, some, dims):
-            mean = treatment == "pooled" and value.ndim > 2
-            parts[node].append(_products(pooled(value, dims[node]) if mean else flattened(value, dims[node]), size))
-    return Grams(torch.stack([torch.cat(part) for part in parts.values()]), size, debiased=True)
+    together = max(BATCH, NUMBERS // widest) // size * size or size
+    dtype = reduce(torch.promote_types, (tensor.dtype for tensor in tensors.values()), torch.float32)
+    # made before: products that are kept between what the layers write and free would break up the memory
+    found = torch.empty(len(layers), len(images) // size, part, size - part, dtype=dtype, device=images.device)
+    parts = (images.split(together), found.split(together // size, 1))
+    for some, products in zip(*parts, strict=True):
+        for (node, value), product in zip(graph.walk(tensors, some, dims), products, strict=True):
+            features = prepare(_as_it_lies(value) if flat or value.ndim == 2 else pooled(value, dims[node]))
+            rows = features.to(dtype).view(-1, size, features.shape[1])
+            torch.bmm(rows[:, :part], rows[:, part:].mT, out=product)
+    return found
 
 
-def _products(features: Tensor, size: int) -> Tensor:
-    """(m size^2,) float64: the Grams of (m size, p) features in minibatches, diagonals zeroed.
+def _as_it_lies(value: Tensor) -> Tensor:
+    """(n, p): all numbers of a layer in the order of the memory, which the products do not depend on."""
+    last = value.ndim == 4 and value.is_contiguous(memory_format=torch.channels_last)
+    return (value.movedim(1, -1) if last else value).flatten(1)
 
-    HSIC_1 does not change when all rows move together, so they are taken as they are, unless they vary so little beside
-    their mean that products would lose the digits that count. Then one row is taken off all others, which makes units
-    that never vary exactly 0. A layer that varies by rounding alone becomes 0, too, as in `hsic.centred`.
-    """
-    rows = features.to(torch.promote_types(features.dtype, torch.float32)).view(-1, size, features.shape[1])
-    grams = torch.bmm(rows, rows.mT).double()
-    energy = grams.diagonal(dim1=1, dim2=2).sum()
-    if not bool(energy - grams.sum() / size > LITTLE * energy):
-        moved = rows - rows[0, 0]
-        grams = torch.bmm(moved, moved.mT).double()
-        noise = 64 * torch.finfo(features.dtype).eps ** 2 * rows[0, 0].double().square().sum() * len(features)
-        grams *= grams.diagonal(dim1=1, dim2=2).sum() > noise
-    grams.diagonal(dim1=1, dim2=2).zero_()
-    return grams.flatten()
+
+def doubly_centred(products: Tensor) -> tuple[Tensor, Tensor]:
+    """Products (L, m, a, b) of m minibatches as (L, m a b) float64, rows and columns centred; (L,) squares before."""
+    exact = products.double()
+    rows = exact - exact.mean(3, keepdim=True)
+    return (rows - rows.mean(2, keepdim=True)).flatten(1), exact.square().sum((1, 2, 3))

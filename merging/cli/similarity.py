@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--minibatch",
         type=int,
         metavar="IMAGES",
-        help="sum over random minibatches of so many images, 32 say: faster and for any number of images, noisier",
+        help="sum over random minibatches of so many images, 24 say: faster and for any number of images, noisier",
     )
     add_seed(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write .csv, .json or .html as well")

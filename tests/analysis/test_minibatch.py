@@ -1,5 +1,6 @@
 """CKA from minibatches: the same definition, summed before the ratio is taken."""
 
+import itertools
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from merging.analysis.cka import cka
+from merging.analysis.minibatch import doubly_centred
 from merging.errors import InvalidSetting
 from tests.analysis.test_cka import conv, debiased_hsic
 
@@ -17,17 +19,32 @@ def images():
     return torch.from_numpy(np.random.default_rng(1).random((75, 1, 8, 8), dtype=np.float32))
 
 
-@pytest.mark.parametrize("treatment", ["pooled", "flattened"])
-def test_one_minibatch_of_all_images_is_the_exact_map(images, treatment):
-    found = cka(conv(0), conv(1), images, treatment=treatment, minibatch=75)
-    np.testing.assert_allclose(found.values, cka(conv(0), conv(1), images, treatment=treatment).values, atol=1e-5)
-    assert (found.estimator, found.images) == ("debiased, minibatches of 75", 75)
-    more = cka(conv(0), conv(1), images, treatment=treatment, minibatch=512)  # than there are
-    assert (more.estimator, np.array_equal(more.values, found.values)) == (found.estimator, True)
+def covariance(x, y):
+    return (x - x.mean(0)).T @ (y - y.mean(0)) / (len(x) - 1)
+
+
+def split_hsic(x, y):
+    """The product of a third's covariance of x and y with that of the other two thirds."""
+    cut = max(2, len(x) // 3)
+    return (covariance(x[:cut], y[:cut]) * covariance(x[cut:], y[cut:])).sum()
+
+
+@pytest.mark.parametrize("size", [4, 5, 6])
+def test_over_all_minibatches_their_products_are_hsic_1_of_all_images(size):
+    x, y = (np.random.default_rng(seed).standard_normal((7, 3)) for seed in (0, 1))
+    orders = np.array(list(itertools.permutations(range(7), size)))
+    cut = max(2, size // 3)
+    blocks = torch.from_numpy(np.stack([z[orders[:, :cut]] @ z[orders[:, cut:]].transpose(0, 2, 1) for z in (x, y)]))
+    centred, squares = doubly_centred(blocks)
+    products = centred @ centred.T / ((cut - 1) * (size - cut - 1) * len(orders))
+    for row, z in enumerate((x, y)):
+        found = [debiased_hsic(z, other) for other in (x, y)]
+        np.testing.assert_allclose(products[row], found, atol=1e-12)
+        assert float(squares[row]) == pytest.approx(float((blocks[row] ** 2).sum()))
 
 
 @pytest.mark.parametrize("treatment", ["pooled", "flattened"])
-@pytest.mark.parametrize("size", [4, 32, 40, 64])
+@pytest.mark.parametrize("size", [4, 32, 40, 64, 512])
 def test_minibatches_sum_their_hsics_before_the_ratio(images, treatment, size):
     a, b = conv(0, inplace=False), conv(1, inplace=False)
     many = torch.cat([images, images.flip(-1) ** 2, images.flip(-2) + 3] * 3)  # 675: more than are held at once
@@ -40,12 +57,26 @@ def test_minibatches_sum_their_hsics_before_the_ratio(images, treatment, size):
     ]
 
     def total(x, y):
-        return sum(debiased_hsic(*(side[i : i + size].double().numpy() for side in (x, y))) for i in whole)
+        return sum(split_hsic(*(side[i : i + size].double().numpy() for side in (x, y))) for i in whole)
 
     whole = range(0, len(many) // size * size, size)
     expected = [[total(x, y) / math.sqrt(total(x, x) * total(y, y)) for y in read[1]] for x in read[0]]
     np.testing.assert_allclose(found.values, expected, atol=2e-5)
-    assert found.images == len(whole) * size
+    assert (found.estimator, found.images) == (f"debiased, minibatches of {size}", len(whole) * size)
+
+
+def test_a_minibatch_holds_no_more_than_there_are_images(images):
+    found = [cka(conv(0), conv(1), images, minibatch=size) for size in (75, 512)]
+    assert found[0].estimator == found[1].estimator == "debiased, minibatches of 75"
+    assert np.array_equal(found[0].values, found[1].values)
+
+
+@pytest.mark.parametrize("treatment", ["pooled", "flattened"])
+def test_no_cell_leaves_the_range_of_a_similarity(images, treatment):
+    own = cka(conv(0), conv(0), images, treatment=treatment, minibatch=4).values
+    assert np.diag(own) == pytest.approx(1, abs=1e-12)
+    other = cka(conv(0), conv(5), images, treatment=treatment, minibatch=4).values
+    assert np.abs(np.stack([own, other])).max() <= 1 + 1e-12
 
 
 def test_minibatches_come_close_to_all_images_and_a_seed_draws_them(images):
