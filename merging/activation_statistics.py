@@ -115,7 +115,8 @@ def unit_moments(problem: Problem, sites: Mapping[str, tuple[Site, ...]], data: 
     data = data.sized(_batch_size(problem.graph, nodes, data.size)).on_model(problem.models[0])
     for number, (images, _) in enumerate(data):
         with torch.no_grad():
-            walks = (problem.graph.walk(t, images, nodes) for t in tensors)
+            ordered = problem.graph.ordered(tensors[0], images)
+            walks = (problem.graph.walk(t, ordered, nodes) for t in tensors)
             for (node, a), (_, b) in zip(*walks, strict=True):
                 for site, found in at_node[node]:
                     found.add(_rows(a, site, found.units), _rows(b, site, found.units))

@@ -35,8 +35,8 @@ def walk_together(
 
     The networks run side by side, so that memory holds what one pass needs, times the networks, whatever the depth.
     """
-    by_node = {layer.node: layer for layer in layers}
-    for steps in zip(*(graph.walk(tensors, images, by_node) for tensors in nets), strict=True):
+    by_node, ordered = {layer.node: layer for layer in layers}, graph.ordered(nets[0], images)
+    for steps in zip(*(graph.walk(tensors, ordered, by_node) for tensors in nets), strict=True):
         yield by_node[steps[0][0]], [value for _, value in steps]
 
 
