@@ -23,31 +23,15 @@ from merging.analysis import hsic
 from merging.analysis.cka import compare
 from merging.analysis.features import BATCH
 from merging.data import Batches
-from merging.graph import Graph, Layer, export
+from merging.graph import export
 from merging.permutation import named_tensors
 from merging.results import SimilarityMap
 
 Treatment = Literal["pooled", "flattened"]
 
 
-def every(graph: Graph) -> tuple[Layer, ...]:
-    """All layers."""
-    return graph.layers
-
-
-def ends(graph: Graph) -> tuple[Layer, ...]:
-    """The layers of a residual net at which its stem, its blocks and its convolutions end; () of another net."""
-    found = tuple(one for one in graph.layers if one.name in ("relu", "pool") or one.name.endswith(".relu2"))
-    return found if len(found) > 2 else ()
-
-
-# Images, a minibatch, and the layers that are compared.
-CASES: tuple[tuple[Treatment, int, int, Callable[[Graph], tuple[Layer, ...]]], ...] = (
-    ("pooled", 2000, 24, every),
-    ("flattened", 512, 12, every),
-    ("flattened", 512, 24, every),
-    ("flattened", 512, 24, ends),
-)
+# Images, and images a minibatch.
+CASES: tuple[tuple[Treatment, int, int], ...] = (("pooled", 2000, 24), ("flattened", 512, 12), ("flattened", 512, 24))
 
 
 @torch.inference_mode()
@@ -81,12 +65,11 @@ def similarity_maps(
     models: tuple[nn.Module, nn.Module],
     data: Batches,
     treatment: Treatment,
-    minibatch: int = 32,
-    which: Callable[[Graph], tuple[Layer, ...]] = every,
+    minibatch: int = 24,
 ) -> dict[str, Callable[[], SimilarityMap]]:
-    """Functions that make the map of these layers, exact and from minibatches, with the network exported before."""
+    """Functions that make the map of all layers, exact and from minibatches, with the network exported before."""
     graph = export(models[0], data.example())
-    sides = [(graph, named_tensors(model), which(graph)) for model in models]
+    sides = [(graph, named_tensors(model), graph.layers) for model in models]
     return {
         "minibatches": lambda: compare(sides, data, treatment=treatment, minibatch=minibatch),
         "exact": lambda: compare(sides, data, treatment=treatment),
@@ -99,13 +82,11 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=5)
     chosen = options.parse_args()
     rows = []
-    for treatment, count, minibatch, which in CASES:
+    for treatment, count, minibatch in CASES:
         for label, name in {**PAIRS, "ResNet-20": ""}.items():
             models, data = (pair(name), images(count, "train")) if name else drawn("resnet20", count)
             data = data.sized(BATCH)  # what a pass costs depends on it, so both sides have the same
-            layers, flat = which(export(models[0], data.example())), treatment == "flattened"
-            if not layers:
-                continue
+            layers, flat = export(models[0], data.example()).layers, treatment == "flattened"
             widths = [layer.units * (prod(layer.positions) if flat else 1) for layer in layers]
             least = products(widths, count, flat or hsic.prefers_grams(count, widths))
 
@@ -116,7 +97,7 @@ def main() -> None:
                 passes()
                 least()
 
-            maps = similarity_maps(models, data, treatment, minibatch, which)
+            maps = similarity_maps(models, data, treatment, minibatch)
             apart = np.nanmax(np.abs(maps["exact"]().values - maps["minibatches"]().values))
             spent = interleave({"forward": passes, **maps, "all": both}, chosen.repeats, clock=time.process_time)
             shares = [("exact", "forward"), ("exact", "all"), ("minibatches", "forward")]

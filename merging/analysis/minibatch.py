@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 
 from merging.analysis.activations import pooled
-from merging.analysis.features import BATCH
 from merging.analysis.hsic import above_rounding, centred, check_images, ratio
 from merging.data import Batches
 from merging.errors import InvalidSetting
@@ -32,7 +31,8 @@ from merging.problem import Report, silent
 
 Side = tuple[Graph, Mapping[str, Tensor], Sequence[Layer]]
 IMAGES = 512  # whose products are held at once
-NUMBERS = 2**20  # that a layer writes in one pass: they are still in the processor's cache when they are read
+NUMBERS = 5 * 2**17  # that a layer writes in one pass: they are still in the processor's cache when they are read
+PASS = 48  # images that a pass has at least
 LITTLE = 1e-4  # of the products: where centring leaves less, too many of their digits are lost
 LEAST, MOST = 4, IMAGES  # images a minibatch
 CUT = 3  # one part in so many of a minibatch is multiplied with the rest: least noise for the time of the product
@@ -51,7 +51,7 @@ def by_minibatches(
     """Unbiased CKA of two networks' layers, (L1, L2) float64, and the number of images that it was measured on.
 
     size: images a minibatch, 4 to 512; those left over after the last whole one are not used.  seed: which share one.
-    Memory: 114 x size x layers float64 a network, and what a pass of 64 to 512 images writes.
+    Memory: 114 x size x layers float64 a network, and what a pass of 48 to 512 images writes.
     Raises InvalidSetting, DataUnavailable.
     """
     if not LEAST <= size <= MOST:
@@ -102,7 +102,7 @@ def _read(
     dims = {layer.node: layer.dim for layer in layers}
     part, flat = max(2, size // CUT), treatment == "flattened"
     widest = max(layer.units * prod(layer.positions) for layer in layers)
-    together = max(BATCH, NUMBERS // widest) // size * size or size
+    together = max(PASS, NUMBERS // widest) // size * size or size
     dtype = reduce(torch.promote_types, (tensor.dtype for tensor in tensors.values()), torch.float32)
     # made before: products that are kept between what the layers write and free would break up the memory
     found = torch.empty(len(layers), len(images) // size, part, size - part, dtype=dtype, device=images.device)
