@@ -19,7 +19,6 @@ from merging.analysis.feature_images import PASS, render
 from merging.analysis.picture_parts import PictureSettings
 from merging.graph import export
 from merging.permutation import named_tensors
-from merging.work.place import set_up
 from merging.zoo.catalogue import FOLDER
 from merging.zoo.checkpoints import load_checkpoint
 from merging.zoo.torchvision_import import torchvision  # noqa: F401 - lucent's loop imports it, and alone cannot
@@ -65,7 +64,7 @@ def shared(timing: Timing, units: int) -> Timing:
 
 def main() -> None:
     """Measure and write the table."""
-    set_up(1)
+    torch.set_num_threads(1)
     rows = []
     for name, (layer, shape) in NETS.items():
         model = load_checkpoint(FOLDER / f"{name}.safetensors").build()

@@ -22,7 +22,6 @@ from merging.methods import find
 from merging.problem import Problem
 from merging.settings import read_settings
 from merging.tracing import trace_graph
-from merging.work.place import set_up
 
 WIDTHS, DEPTHS = (128, 256, 512, 1024, 2048), (2, 4, 8, 16, 32)
 DEPTH, WIDTH, IMAGES = 3, 256, 500
@@ -39,7 +38,7 @@ OUT = Path(__file__).resolve().parents[1] / "docs" / "growth.svg"
 
 def main() -> None:
     """Measure, write the table and the figure."""
-    set_up(1)
+    torch.set_num_threads(1)
     wide = {key: [seconds(key, DEPTH, width) for width in WIDTHS] for key in METHODS}
     deep = {key: [seconds(key, depth, WIDTH) for depth in DEPTHS] for key in METHODS}
     for label, places, found in (("width", WIDTHS, wide), ("depth", DEPTHS, deep)):

@@ -17,13 +17,14 @@ import time
 from itertools import count
 from pathlib import Path
 
+import torch
+
 from benchmarks.timing import interleave, ratios, spread, table, write
 from merging.work import tasks
 from merging.work.images import fingerprint
 from merging.work.ledger import Ledger
 from merging.work.ledger_jobs import Job
 from merging.work.payload import gather
-from merging.work.place import set_up
 from merging.work.request import MergeRequest, ModelRef
 from merging.zoo import catalogue
 
@@ -57,7 +58,7 @@ def main() -> None:
     options.add_argument("--images", type=int, default=2000)
     options.add_argument("--points", type=int, default=25)
     chosen = options.parse_args()
-    set_up(1)
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as home:
         ledger = Ledger(Path(home))
         command = [

@@ -35,7 +35,6 @@ from merging.permutation import restricted
 from merging.problem import Problem
 from merging.soft_matching import soften
 from merging.tracing import trace_graph
-from merging.work.place import set_up
 from merging.zoo.checkpoints import load_checkpoint
 from merging.zoo.datasets import load
 
@@ -45,7 +44,7 @@ STEPS, BATCH = 20, 125
 
 def main() -> None:
     """Print one table."""
-    set_up(1)
+    torch.set_num_threads(1)
     rows = [*zip_rows(), cca_row(512)]
     with patch.multiple(straight_through_file, CHECKS=1), patch.multiple(sinkhorn_file, CHECKS=1):  # one at the end
         rows += [step_row("fashion-mlp-512"), step_row("fashion-cnn"), sinkhorn_row("fashion-mlp-128")]

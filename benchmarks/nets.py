@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from merging.data import Batches, as_batches
-from merging.work.place import set_up
 from merging.zoo import datasets
 from merging.zoo.architectures import build
 from merging.zoo.catalogue import FOLDER
@@ -24,7 +23,7 @@ def pair(name: str) -> tuple[nn.Module, nn.Module]:
 def drawn(architecture: str, count: int) -> tuple[tuple[nn.Module, nn.Module], Batches]:
     """Two untrained nets of a built-in architecture, and as many colour images (32×32) of noise: what a pass costs does
     not depend on what they know."""
-    set_up(1)
+    torch.set_num_threads(1)
     first, second = (build(architecture, {}, seed=seed) for seed in (0, 1))
     noise = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     return (first, second), as_batches((noise, torch.zeros(count, dtype=torch.int64)))
@@ -32,6 +31,6 @@ def drawn(architecture: str, count: int) -> tuple[tuple[nn.Module, nn.Module], B
 
 def images(count: int, split: str = "test", dataset: str = "fashion-mnist") -> Batches:
     """The first images of a shipped data set in batches of 500, on one thread."""
-    set_up(1)  # the machines that these figures come from are shared
+    torch.set_num_threads(1)  # the machines that these figures come from are shared
     loaded = datasets.load(dataset, split, count)  # type: ignore[arg-type]
     return as_batches((loaded.images, loaded.labels))

@@ -30,7 +30,6 @@ from merging.graph import export
 from merging.permutation import PermutationSpec, named_tensors
 from merging.problem import Problem
 from merging.tracing import trace_graph
-from merging.work.place import set_up
 from merging.zoo.checkpoints import load_checkpoint
 from merging.zoo.torchvision_import import torchvision
 
@@ -42,7 +41,7 @@ LARGE = WeightMatchingSettings(restarts=1, sweeps=2)  # random nets never settle
 
 def main() -> None:
     """Measure the shipped nets' pairs and one large dense pair, and write two tables."""
-    set_up(1)
+    torch.set_num_threads(1)
     images = torch.rand(2, 1, 28, 28)
     names = ("fashion-mlp-512", "fashion-cnn", "fashion-resnet")
     rows = [row(name, shipped(name), images, SMALL, repeats=9) for name in names]
@@ -167,7 +166,7 @@ def memory() -> float:
 def child() -> None:
     """What the fresh process does: trace a small net of the kind, then make and match two large ones."""
     global WIDTH
-    set_up(1)
+    torch.set_num_threads(1)
     large, WIDTH = WIDTH, 16
     graph = export(dense(0), torch.rand(2, 16))
     spec = trace_graph(graph)

@@ -107,9 +107,9 @@ def device_of(options: argparse.Namespace) -> str:
     import torch
 
     from merging.errors import InvalidSetting
-    from merging.work.place import set_up
+    from merging.work.place import use_threads
 
-    set_up(options.threads)
+    use_threads(options.threads)
     if options.device == "cuda" and not torch.cuda.is_available():
         raise InvalidSetting("torch finds no GPU here. Leave --device out, or install torch for your GPU.")
     found = "cuda" if torch.cuda.is_available() else "cpu"

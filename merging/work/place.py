@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import socket
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import psutil
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as in malloc.h
-SMALL, KEPT = 2**25, 2**30  # bytes of a block that is reused, as glibc itself would set at most; and of all free ones
 
 
 @dataclass(frozen=True)
@@ -28,27 +22,13 @@ class Place:
     gpu_memory_total: int | None = None
 
 
-def set_up(threads: int) -> None:
-    """Ready this process to compute: torch's threads, and memory that is kept for reuse until `give_back`.
-
-    threads: Ray sets one where nobody says; 0 leaves them as they are.  Memory: glibc learns from what happens to be
-    freed how much of it to keep for what a network's next layers write. Until then it returns blocks to the system and
-    asks for them again, and a job on a CPU takes up to a tenth longer.
-    """
+def use_threads(threads: int) -> None:
+    """Let torch use so many threads; Ray sets one where nobody says. 0 leaves them as they are."""
     import torch
 
-    if mallopt := _glibc("mallopt"):
-        mallopt(M_MMAP_THRESHOLD, SMALL)
-        mallopt(M_TRIM_THRESHOLD, KEPT)
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
-
-
-def give_back() -> None:
-    """Return the memory that nothing uses any more to the system."""
-    if trim := _glibc("malloc_trim"):
-        trim(0)
 
 
 def whereabouts(device: str) -> Place:
@@ -78,7 +58,3 @@ def machine(device: str) -> dict[str, str]:
         "python": platform.python_version(),
         "mergescope": __version__,
     }
-
-
-def _glibc(name: str) -> Callable[..., int] | None:
-    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -12,7 +12,7 @@ from typing import Any
 
 from merging.work.outcome import Outcome, attempt
 from merging.work.payload import Payload
-from merging.work.place import Place, give_back, set_up, whereabouts
+from merging.work.place import Place, use_threads, whereabouts
 
 SECONDS_BETWEEN = 0.2  # a stage's messages in between are left out
 Key = tuple[str, int]  # job id and the number of its taking
@@ -47,7 +47,7 @@ class Mailbox:
 
 def run_job(kind: str, payload: Payload, key: Key, send: Callable[[Mail], Any]) -> Outcome:
     """Run a job and tell where it is through `send`, five times a second at most."""
-    set_up(payload.threads)
+    use_threads(payload.threads)
     place, last, said = whereabouts(payload.device), -SECONDS_BETWEEN, ""
 
     def report(stage: str, fraction: float | None = None, message: str = "") -> None:
@@ -66,10 +66,7 @@ def run_job(kind: str, payload: Payload, key: Key, send: Callable[[Mail], Any]) 
         return tasks.run(kind, payload, noted)
 
     report("loading", 0.0, "")
-    try:
-        return attempt(work, report)
-    finally:
-        give_back()
+    return attempt(work, report)
 
 
 def warm_up(device: str, threads: int) -> Place:
@@ -78,6 +75,6 @@ def warm_up(device: str, threads: int) -> Place:
 
     from merging.graph import export
 
-    set_up(threads)
+    use_threads(threads)
     export(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU()), torch.zeros(2, 2))
     return whereabouts(device)
