@@ -20,7 +20,7 @@ from merging.analysis.picture_parts import PictureSettings
 from merging.graph import export
 from merging.permutation import named_tensors
 from merging.zoo.catalogue import FOLDER
-from merging.zoo.checkpoints import load_checkpoint
+from merging.zoo.checkpoints.checkpoint import load_checkpoint
 from merging.zoo.torchvision_import import torchvision  # noqa: F401 - lucent's loop imports it, and alone cannot
 
 NETS = {"cifar-cnn-s0": ("features.12", (3, 32, 32)), "fashion-cnn-s0": ("features.9", (1, 28, 28))}

@@ -21,12 +21,12 @@ import torch
 
 from benchmarks.timing import interleave, ratios, spread, table, write
 from merging.work import tasks
-from merging.work.images import fingerprint
 from merging.work.ledger import Ledger
 from merging.work.ledger_jobs import Job
 from merging.work.payload import gather
 from merging.work.request import MergeRequest, ModelRef
 from merging.zoo import catalogue
+from merging.zoo.datasets.fingerprint import fingerprint
 
 DATASET = "fashion-mnist"
 PAIRS = {"mlp-128": "fashion-mlp-128", "mlp-512": "fashion-mlp-512", "cnn": "fashion-cnn"}

@@ -35,8 +35,8 @@ from merging.permutation import restricted
 from merging.problem import Problem
 from merging.soft_matching import soften
 from merging.tracing import trace_graph
-from merging.zoo.checkpoints import load_checkpoint
-from merging.zoo.datasets import load
+from merging.zoo.checkpoints.checkpoint import load_checkpoint
+from merging.zoo.datasets.load import load
 
 ZOO = Path(__file__).parent.parent / "assets" / "zoo"
 STEPS, BATCH = 20, 125

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from merging.data import Batches, as_batches
-from merging.zoo import datasets
 from merging.zoo.architectures import build
 from merging.zoo.catalogue import FOLDER
-from merging.zoo.checkpoints import load_checkpoint
+from merging.zoo.checkpoints.checkpoint import load_checkpoint
+from merging.zoo.datasets import load as datasets
 
 PAIRS = {"MLP 3×512": "fashion-mlp-512", "CNN": "fashion-cnn", "ResNet": "fashion-resnet"}
 

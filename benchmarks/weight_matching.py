@@ -30,7 +30,7 @@ from merging.graph import export
 from merging.permutation import PermutationSpec, named_tensors
 from merging.problem import Problem
 from merging.tracing import trace_graph
-from merging.zoo.checkpoints import load_checkpoint
+from merging.zoo.checkpoints.checkpoint import load_checkpoint
 from merging.zoo.torchvision_import import torchvision
 
 ZOO = Path(__file__).parent.parent / "assets" / "zoo"

@@ -29,7 +29,7 @@ _HOMES = {
     "cka": "merging.analysis.cka",
     "linear_cka": "merging.analysis.cka",
     "feature_images": "merging.analysis.feature_images",
-    "load_checkpoint": "merging.zoo.checkpoints",
+    "load_checkpoint": "merging.zoo.checkpoints.checkpoint",
     "RECIPES": "merging.recipes",
     "MergescopeError": "merging.errors",
 }

@@ -19,7 +19,7 @@ EVERY_FILE = [*FILES, ROOT / "start.py", *sorted(ROOT.glob("benchmarks/*.py")), 
 
 # What the web process may import of the library. Nothing among it loads torch, Ray or lucent.
 WEB = (
-    *("merging.errors", "merging.settings", "merging.methods", "merging.recipes"),
+    *("merging.errors", "merging.settings", "merging.methods", "merging.recipes", "merging.paths"),
     *(
         "merging.results",
         "merging.verdict",
@@ -39,10 +39,15 @@ WEB = (
         "merging.work.ledger_jobs",
     ),
     *("merging.work.comparison", "merging.analysis.picture_parts", "merging.analysis.reliability_parts"),
-    *("merging.work.store", "merging.work.images", "merging.work.stages", "merging.work.limits"),
-    *("merging.work.shipped_runs", "merging.work.supervisor", "merging.zoo.catalogue", "merging.zoo.disposable"),
-    *("merging.zoo.datasets", "merging.zoo.dataset_facts", "merging.zoo.architectures.names"),
-    *("merging.zoo.reading.limits", "merging.zoo.story"),
+    *("merging.work.store", "merging.zoo.datasets.fingerprint", "merging.work.stages", "merging.work.limits"),
+    *(
+        "merging.work.shipped_runs",
+        "merging.work.supervisor",
+        "merging.zoo.catalogue",
+        "merging.zoo.checkpoints.sandbox",
+    ),
+    *("merging.zoo.datasets.load", "merging.zoo.datasets.facts", "merging.zoo.architectures.names"),
+    *("merging.zoo.checkpoints.reading.limits", "merging.zoo.checkpoints.metadata"),
 )
 ROOMS_ABOVE = (
     *("merging.analysis", "merging.zoo", "merging.work", "merging.figures", "merging.cli"),
@@ -56,6 +61,7 @@ WHAT = "merging.__version__"
 # Room -> (what of ours it may import, what of others). A room is the longest name that a module's begins with.
 LAWS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "merging.errors": ((), set()),
+    "merging.paths": ((), set()),
     "merging.settings": (("merging.errors",), set()),
     "merging.methods": (("merging.errors", "merging.settings"), set()),
     "merging.recipes": (("merging.methods",), set()),
@@ -87,7 +93,10 @@ LAWS: dict[str, tuple[tuple[str, ...], set[str]]] = {
         ("CORE", "merging.results", "merging.zip_report", "merging.analysis"),
         {"torch", "numpy", "lucent"},
     ),
-    "merging.zoo": (("merging.errors", "merging.zoo"), {"torch", "torchvision", "numpy", "safetensors"}),
+    "merging.zoo": (
+        ("merging.errors", "merging.paths", "merging.zoo"),
+        {"torch", "torchvision", "numpy", "safetensors"},
+    ),
     "merging.work": (
         (
             *("CORE", "merging.results", "merging.zip_report", "merging.study", "merging.analysis"),

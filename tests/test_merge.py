@@ -19,8 +19,8 @@ from merging.errors import (
 )
 from merging.merge import merge, output_difference, prepare
 from merging.permutation import PermutationSpec, permute
-from merging.zoo.checkpoints import load_checkpoint
-from merging.zoo.datasets import load
+from merging.zoo.checkpoints.checkpoint import load_checkpoint
+from merging.zoo.datasets.load import load
 from tests.nets import NETS
 from tests.pairs import accuracy, blobs, make, same, structure, tensors_of, trained, twin
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from merging.results import MergeReport
 from merging.work.request import ModelRef
-from merging.zoo.dataset_facts import FACTS
+from merging.zoo.datasets.facts import FACTS
 from ui.guard import in_words
 from ui.pictures import look
 from ui.unit_rows import EVERY

@@ -8,9 +8,9 @@ import streamlit as st
 
 from merging.methods import MOST_MODELS, ROLES, Role, find, table
 from merging.work.comparison import Grid
-from merging.work.images import fingerprint
 from merging.work.request import ModelRef
 from merging.zoo.catalogue import Entry, compatible, presets
+from merging.zoo.datasets.fingerprint import fingerprint
 from ui.progress import plain
 from ui.state import entries
 from ui.words import meaning

@@ -8,11 +8,11 @@ import streamlit as st
 
 from merging.figures import numbers
 from merging.methods import ROLES, find, table
-from merging.work.images import fingerprint
 from merging.work.request import MergeRequest, ModelRef
 from merging.work.request_checks import BOUNDS
 from merging.zoo.catalogue import Entry, Preset, compatible, presets
-from merging.zoo.dataset_facts import FACTS
+from merging.zoo.datasets.facts import FACTS
+from merging.zoo.datasets.fingerprint import fingerprint
 from ui.method_form import fill_method, method_form, settings, triple
 from ui.more_networks import BASE, MORE, base_network, chosen_more, fill_more, more_networks
 from ui.progress import plain

@@ -6,7 +6,7 @@ import streamlit as st
 
 from merging.figures import numbers
 from merging.zoo.catalogue import Entry
-from merging.zoo.dataset_facts import FACTS
+from merging.zoo.datasets.facts import FACTS
 from ui.guard import in_words
 from ui.progress import plain
 from ui.state import ledger, owner

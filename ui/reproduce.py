@@ -8,7 +8,7 @@ from merging.methods import ROLES, find, letter
 from merging.settings import read_settings, settings_dict
 from merging.work.request import MergeRequest, ModelRef, ZipRequest
 from merging.zoo import catalogue
-from merging.zoo.dataset_facts import FACTS
+from merging.zoo.datasets.facts import FACTS
 
 
 def command(request: MergeRequest) -> str:
@@ -33,7 +33,7 @@ def snippet(request: MergeRequest) -> str:
     lines = ["import torch", "from merging import load_checkpoint, merge"]
     if request.dataset and request.data_sha256:
         lines += [
-            "from merging.zoo.datasets import load",
+            "from merging.zoo.datasets.load import load",
             f'images = load("{request.dataset}", "train", {request.images})',
         ]
         chosen += ", data=(torch.tensor(images.images) / 255, torch.tensor(images.labels))"
@@ -64,7 +64,7 @@ def zip_snippet(request: ZipRequest) -> str:
             "import torch",
             "from merging import load_checkpoint",
             "from merging.partial_zip import partial_zips",
-            "from merging.zoo.datasets import load",
+            "from merging.zoo.datasets.load import load",
             f'images = load("{request.dataset}", "train", {request.images})',
             f"models = [load_checkpoint(file).build() for file in {files!r}]".replace("'", '"'),
             "data = (torch.tensor(images.images) / 255, torch.tensor(images.labels))",

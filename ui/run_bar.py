@@ -10,10 +10,10 @@ import streamlit as st
 from merging.figures import numbers
 from merging.methods import ROLES, find
 from merging.results import MergeReport
-from merging.work.images import fingerprint
 from merging.work.ledger_jobs import Job
 from merging.work.request import MergeRequest
-from merging.zoo.dataset_facts import FACTS
+from merging.zoo.datasets.facts import FACTS
+from merging.zoo.datasets.fingerprint import fingerprint
 from ui.chosen import PREFIX, look_at, other_version, remember, request_of
 from ui.downloads import downloads
 from ui.guard import in_words

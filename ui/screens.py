@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from urllib.parse import urlencode
 
 import streamlit as st
 from streamlit.navigation.page import Page
 
-FOLDER = Path(__file__).resolve().parents[1] / "pages"
+from merging.paths import ROOT
+
+FOLDER = ROOT / "pages"
 SCREENS = {
     "merge": ("Merge", ":material/merge:"),
     "similarity": ("Similarity", ":material/grid_on:"),

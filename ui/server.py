@@ -18,10 +18,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from merging.paths import ROOT
+
 COOKIE = "mergescope_owner"
 YEAR = 365 * 24 * 3600
 GRACE = 12.0  # seconds the dispatcher has to stop its workers
-ROOT = Path(__file__).resolve().parents[1]
 log = logging.getLogger(__name__)
 
 

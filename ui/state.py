@@ -14,7 +14,7 @@ from merging.work.ledger_jobs import Job
 from merging.zip_report import ZipReport
 from merging.zoo import catalogue
 from merging.zoo.catalogue import Entry
-from merging.zoo.datasets import ImageSet, Split, available, load
+from merging.zoo.datasets.load import ImageSet, Split, available, load
 from ui.server import COOKIE
 
 

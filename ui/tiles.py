@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from merging import results
 from merging.results import LayerUnits, UnitPicture
-from merging.zoo.datasets import ImageSet
+from merging.zoo.datasets.load import ImageSet
 
 SIDE = 112  # pixels of a contact sheet's image on the screen's grid
 INK = (127, 127, 127)  # read as well on a light page as on a dark one

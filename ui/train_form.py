@@ -5,12 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from merging.figures import numbers
-from merging.work.images import fingerprint
 from merging.work.request import DownloadRequest, TrainRequest
 from merging.work.request_checks import BOUNDS
 from merging.zoo.catalogue import Entry, shipped
-from merging.zoo.dataset_facts import FACTS
-from merging.zoo.datasets import available, training_images
+from merging.zoo.datasets.facts import FACTS
+from merging.zoo.datasets.fingerprint import fingerprint
+from merging.zoo.datasets.load import available, training_images
 from ui.guard import in_words
 from ui.progress import failure, plain, watch
 from ui.state import ledger, owner

@@ -17,7 +17,7 @@ from merging.figures.units import change_figure, cross_figure, tuning_figure
 from merging.studies.film import Film
 from merging.studies.layer import LayerStudy
 from merging.studies.units import BLOCK, WORDS, UnitsStudy, outcome
-from merging.zoo.dataset_facts import FACTS
+from merging.zoo.datasets.facts import FACTS
 from ui.chosen import Chosen
 from ui.look import draw
 from ui.study import known, studied

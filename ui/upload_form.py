@@ -12,8 +12,8 @@ from merging.errors import InvalidRequest
 from merging.work.request_checks import check_fit
 from merging.zoo.architectures.names import NONLINEARITIES, nonlinearity
 from merging.zoo.catalogue import Entry, uploaded
-from merging.zoo.dataset_facts import FACTS
-from merging.zoo.disposable import convert
+from merging.zoo.checkpoints.sandbox import convert
+from merging.zoo.datasets.facts import FACTS
 from ui.guard import in_words
 from ui.state import ledger, owner
 

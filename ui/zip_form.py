@@ -6,12 +6,12 @@ import streamlit as st
 
 from merging.figures import numbers
 from merging.methods import MOST_MODELS, find
-from merging.work.images import fingerprint
 from merging.work.request import ModelRef, ZipRequest
 from merging.work.request_checks import BOUNDS
 from merging.zoo.architectures.names import trunk_config
 from merging.zoo.catalogue import Entry
-from merging.zoo.dataset_facts import FACTS
+from merging.zoo.datasets.facts import FACTS
+from merging.zoo.datasets.fingerprint import fingerprint
 from ui.method_form import setting_values, setting_widgets
 from ui.state import entries, ledger, owner
 from ui.words import meaning

@@ -14,7 +14,7 @@ from merging.verdict_zip import headline, verdict
 from merging.work.ledger_jobs import Job
 from merging.work.request import ZipRequest
 from merging.zip_report import ZipReport
-from merging.zoo.dataset_facts import FACTS
+from merging.zoo.datasets.facts import FACTS
 from ui.chosen import PREFIX, from_json_of
 from ui.guard import in_words
 from ui.look import draw, unbroken

@@ -17,10 +17,10 @@ from merging.figures import numbers
 from merging.methods import ROLES, find, table
 from merging.problem import Report
 from merging.work.comparison import Grid, Row, by_kind, row_of, summaries, to_csv, to_values
-from merging.work.images import fingerprint
 from merging.work.payload import Payload
 from merging.work.request import MergeRequest
-from merging.zoo.datasets import ImageSet
+from merging.zoo.datasets.fingerprint import fingerprint
+from merging.zoo.datasets.load import ImageSet
 
 NAME, HELP = "compare", "run a grid of align x combine x correct on the same networks, and print the table"
 USUAL = {"align": "none,weight-matching", "combine": "average", "correct": "none"}

@@ -6,7 +6,7 @@ import argparse
 
 from merging.cli.console import say
 from merging.problem import Report
-from merging.zoo.dataset_facts import FACTS
+from merging.zoo.datasets.facts import FACTS
 
 NAME, HELP = "download", "fetch a data set into the cache folder"
 
@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, report: Report) -> None:
     """Fetch it and say where it is."""
-    from merging.zoo.datasets import download
+    from merging.zoo.datasets.load import download
 
     report("downloading", None, FACTS[options.dataset].label)
     say(f"{FACTS[options.dataset].label} is in {download(options.dataset)}")

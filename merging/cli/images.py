@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from merging.cli.nets import Net
 from merging.errors import DataUnavailable
-from merging.work.images import load_images
-from merging.zoo.dataset_facts import FACTS
-from merging.zoo.datasets import ImageSet
+from merging.zoo.datasets.facts import FACTS
+from merging.zoo.datasets.fingerprint import load_images
+from merging.zoo.datasets.load import ImageSet
 
 if TYPE_CHECKING:
     from merging.data import Batches

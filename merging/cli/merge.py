@@ -25,9 +25,9 @@ from merging.cli.options import (
 from merging.methods import ROLES, find
 from merging.problem import Report
 from merging.results import LossCurve, MergeReport, Metrics
-from merging.work.images import fingerprint
 from merging.work.payload import Payload
 from merging.work.request import MergeRequest
+from merging.zoo.datasets.fingerprint import fingerprint
 
 NAME, HELP = "merge", "merge two networks or more; write the merge, B re-ordered, the permutation and a report"
 

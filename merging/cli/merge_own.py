@@ -27,7 +27,7 @@ def merge_own(
     from merging.analysis.merge_curves import merge_curves
     from merging.merge import prepare
     from merging.work.task_tools import arrays
-    from merging.zoo.checkpoints import save_checkpoint
+    from merging.zoo.checkpoints.checkpoint import save_checkpoint
 
     device = device_of(options)
     data = need_batches(options, nets[0], device)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from merging.zoo.checkpoints import Checkpoint
+    from merging.zoo.checkpoints.checkpoint import Checkpoint
 
 # What a person's own code may end with, beside what `Checkpoint.build` says itself.
 FAULTS = (SystemExit, ArithmeticError, AssertionError, LookupError, NameError, OSError, SyntaxError)
@@ -80,7 +80,7 @@ def read_nets(options: argparse.Namespace) -> list[Net]:
 
 def read_net(name: str, options: argparse.Namespace) -> Net:
     """The network of that file or id. Raises CheckpointError where there is neither, or as `load_checkpoint` does."""
-    from merging.zoo.checkpoints import load_bytes, load_checkpoint
+    from merging.zoo.checkpoints.checkpoint import load_bytes, load_checkpoint
 
     known = {entry.id: entry for entry in shipped()}
     if name in known:

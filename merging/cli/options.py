@@ -11,7 +11,7 @@ from merging.errors import InvalidRequest, InvalidSetting
 from merging.methods import ROLES, find
 from merging.recipes import RECIPES
 from merging.work.request_checks import BOUNDS, MAX_SEED
-from merging.zoo.dataset_facts import FACTS
+from merging.zoo.datasets.facts import FACTS
 
 MOST_THREADS = 1024  # torch crashes at numbers far beyond the cores
 

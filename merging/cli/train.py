@@ -14,7 +14,7 @@ from merging.problem import Report
 from merging.work.request_checks import check_architecture
 from merging.zoo.architectures.names import NAMES
 from merging.zoo.catalogue import FOLDER
-from merging.zoo.dataset_facts import FACTS
+from merging.zoo.datasets.facts import FACTS
 
 NAME, HELP = "train", "train shipped checkpoints again by id (none: all), or one of --architecture and --data"
 
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
         raise InvalidSetting(
             f"--{', --'.join(given)} belong to --architecture; a shipped checkpoint is trained as its recipe says."
         )
-    from merging.zoo.shipping import train_shipped
+    from merging.zoo.training.shipping import train_shipped
 
     folder = options.out or FOLDER
     make_folder(folder)
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
 
 
 def _one(options: argparse.Namespace, report: Report) -> None:
-    from merging.zoo.shipping import train_one
+    from merging.zoo.training.shipping import train_one
 
     path = options.out or Path(f"{options.architecture}-{options.data}-s{options.seed}.safetensors")
     check_file(path)

@@ -18,7 +18,7 @@ from merging.problem import Report
 from merging.verdict_zip import headline
 from merging.work.request_zip import UNCHOSEN
 from merging.zip_report import ZipReport, labels_of
-from merging.zoo.dataset_facts import FACTS
+from merging.zoo.datasets.facts import FACTS
 
 NAME, HELP = "zip", "zip networks up to a layer and keep each one's own head (partial ZipIt!)"
 
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
     from merging.align.zipit import ZipItSettings
     from merging.analysis.heads import measure
     from merging.partial_zip import partial_zips
-    from merging.zoo.checkpoints import save_checkpoint
+    from merging.zoo.checkpoints.checkpoint import save_checkpoint
 
     if options.out and not options.until:
         raise InvalidRequest("--out writes one zip: name the layer at which its trunk ends with --until.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from merging.errors import MergescopeError
-from merging.zoo.datasets import download
+from merging.zoo.datasets.load import download
 
 
 def main(names: list[str]) -> int:

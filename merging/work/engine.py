@@ -15,12 +15,13 @@ from typing import Any
 
 import psutil
 
+from merging.paths import ROOT
 from merging.work import worker
 from merging.work.payload import Payload
 
 OBJECT_STORE = 400_000_000  # bytes: the images of one job, a few times over
 NICENESS = "5"  # of workers: pages stay quick, and jobs go on beside other programs (Ray's 15 starves them)
-PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "merging"
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from merging import results
 from merging.errors import DataUnavailable
 from merging.problem import Report, silent
 from merging.work import tasks
-from merging.work.images import fingerprint, load_images
 from merging.work.payload import Payload
 from merging.work.request import MergeRequest, ModelRef, PicturesRequest, StudyRequest, ZipRequest
 from merging.work.shipped_runs import RUNS
 from merging.zoo.catalogue import Preset, find, presets, shipped_file
+from merging.zoo.datasets.fingerprint import fingerprint, load_images
 
 DATASET = "fashion-mnist"
 SHARED = Preset(

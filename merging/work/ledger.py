@@ -25,7 +25,7 @@ from merging.work.limits import Limits, from_environment
 from merging.work.request import DownloadRequest, PicturesRequest, Request, TrainRequest
 from merging.work.shipped_runs import ShippedRuns, picture_question
 from merging.work.store import Store
-from merging.zoo.datasets import available
+from merging.zoo.datasets.load import available
 
 if TYPE_CHECKING:
     from merging.zoo.catalogue import Entry

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from merging.errors import InvalidRequest
-from merging.work.images import check_fingerprint, load_images
 from merging.work.ledger import Ledger
 from merging.work.request import MergeRequest, Request, StudyRequest, TrainRequest, ZipRequest
-from merging.zoo.datasets import ImageSet
+from merging.zoo.datasets.fingerprint import check_fingerprint, load_images
+from merging.zoo.datasets.load import ImageSet
 
 NEEDED = ("merge.safetensors", "permutation.npz")
 

@@ -27,7 +27,7 @@ from merging.work.request_checks import (
 from merging.work.request_parts import Asked, ModelRef, canonical
 from merging.work.request_zip import ZipRequest
 from merging.zoo.architectures.names import describe, differ_in_width, unlike
-from merging.zoo.dataset_facts import FACTS
+from merging.zoo.datasets.facts import FACTS
 
 __all__ = ["DownloadRequest", "MergeRequest", "ModelRef", "PicturesRequest", "Request", "StudyRequest", "TrainRequest"]
 __all__ += ["KINDS", "MAX_UNITS", "ZipRequest", "canonical", "from_json"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from merging.errors import InvalidRequest
 from merging.zoo.architectures.names import NAMES, is_torchvision
-from merging.zoo.dataset_facts import FACTS
+from merging.zoo.datasets.facts import FACTS
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 TEXT = 200  # characters of a name or layer

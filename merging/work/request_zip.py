@@ -12,7 +12,7 @@ from merging.work.request_checks import check_data, check_fit, check_whole, set_
 from merging.work.request_parts import Asked, ModelRef
 from merging.zip_report import labels_of
 from merging.zoo.architectures.names import trunk_config
-from merging.zoo.dataset_facts import FACTS
+from merging.zoo.datasets.facts import FACTS
 
 UNCHOSEN = "Heads of different classes have no common loss to choose alpha and beta by: give them."
 

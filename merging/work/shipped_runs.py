@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from merging.errors import MergescopeError
+from merging.paths import ASSETS
 from merging.work.forecast import Past
 from merging.work.ledger_jobs import Job
 
-RUNS = Path(__file__).resolve().parents[2] / "assets" / "runs"
+RUNS = ASSETS / "runs"
 
 
 @dataclass(frozen=True)

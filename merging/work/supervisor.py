@@ -21,10 +21,11 @@ from types import FrameType
 
 import psutil
 
+from merging.paths import ROOT
+
 GRACE = 8.0  # seconds a dispatcher has to end by itself
 RETRIES = 3  # restarts of a dispatcher that dies young; one that lived for a while is always restarted
 YOUNG = 60.0  # seconds
-ROOT = Path(__file__).resolve().parents[2]
 POSIX = os.name == "posix"
 
 

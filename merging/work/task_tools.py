@@ -21,9 +21,9 @@ from merging.work.payload import Payload
 from merging.work.request import ModelRef
 from merging.work.stages import STAGES
 from merging.zoo.architectures.names import is_torchvision
-from merging.zoo.checkpoints import load_bytes, save_checkpoint
-from merging.zoo.dataset_facts import FACTS
-from merging.zoo.datasets import ImageSet
+from merging.zoo.checkpoints.checkpoint import load_bytes, save_checkpoint
+from merging.zoo.datasets.facts import FACTS
+from merging.zoo.datasets.load import ImageSet
 
 BATCH = 500  # images at once on a CPU
 GPU_BATCH = 2_000

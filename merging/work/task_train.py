@@ -14,8 +14,8 @@ from merging.work.place import machine
 from merging.work.request import TrainRequest
 from merging.work.task_tools import Clock, check_finite, device_of
 from merging.zoo.architectures.names import describe
-from merging.zoo.checkpoints import save_checkpoint
-from merging.zoo.training import train
+from merging.zoo.checkpoints.checkpoint import save_checkpoint
+from merging.zoo.training.train import train
 
 
 def train_task(request: TrainRequest, payload: Payload, report: Report) -> dict[str, bytes]:

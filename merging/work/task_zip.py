@@ -15,7 +15,7 @@ from merging.work.place import machine
 from merging.work.request import ZipRequest
 from merging.work.task_tools import Clock, batches, build, device_of
 from merging.zip_report import labels_of
-from merging.zoo.dataset_facts import FACTS
+from merging.zoo.datasets.facts import FACTS
 
 
 def zip_task(request: ZipRequest, payload: Payload, report: Report) -> dict[str, bytes]:

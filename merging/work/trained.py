@@ -13,7 +13,7 @@ from merging.work.ledger_desk import Claim
 from merging.work.request import TrainRequest
 from merging.zoo.architectures.names import describe
 from merging.zoo.catalogue import Entry
-from merging.zoo.story import read_story
+from merging.zoo.checkpoints.metadata import read_story
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from merging.errors import CheckpointError
+from merging.paths import ASSETS
 from merging.zoo.architectures.names import describe, differ_in_width, nonlinearity, unlike
-from merging.zoo.dataset_facts import FACTS
+from merging.zoo.datasets.facts import FACTS
 
-FOLDER = Path(__file__).resolve().parents[2] / "assets" / "zoo"
+FOLDER = ASSETS / "zoo"
 _REMEDY = "Restore assets/zoo from the repository, or train the nets again with `python -m merging train`."
 _LISTS = ("classes", "mean", "std")
 _WORDS = {
@@ -137,7 +138,7 @@ def presets() -> tuple[Preset, ...]:
 
 
 def uploaded(facts: Mapping[str, Any], data: bytes, *, owner: str, created: float, source: str = "uploaded") -> Entry:
-    """The entry of a converted checkpoint: `facts` and `data` as `merging.zoo.disposable.convert` gives them."""
+    """The entry of a converted checkpoint: `facts` and `data` as `checkpoints.sandbox.convert` gives them."""
     digest = hashlib.sha256(data).hexdigest()
     kept = ("architecture", "config", "label", "dataset", "seed", "epochs", "parameters", *_LISTS)
     told = {key: facts[key] for key in kept} | {

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 from merging import results
-from merging.work.images import fingerprint
 from merging.work.ledger import Ledger
 from merging.work.ledger_desk import Claim, Desk
 from merging.work.request import MergeRequest, ModelRef, Request
 from merging.zoo import catalogue
+from merging.zoo.datasets.fingerprint import fingerprint
 from tests.figures.made import report
 
 SOMEBODY = "somebody"

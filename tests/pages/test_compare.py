@@ -5,7 +5,7 @@ import safetensors.torch
 from merging.work.ledger_desk import Desk
 from merging.zoo import catalogue
 from merging.zoo.architectures import build
-from merging.zoo.disposable import convert
+from merging.zoo.checkpoints.sandbox import convert
 from tests.figures.made import scores
 from tests.pages.ledgers import SOMEBODY
 from tests.pages.test_merge_page import press, texts

@@ -7,7 +7,7 @@ from merging.methods import ROLES, table
 from merging.work.request import ModelRef
 from merging.zoo import catalogue
 from merging.zoo.architectures import build
-from merging.zoo.disposable import convert
+from merging.zoo.checkpoints.sandbox import convert
 from tests.pages.ledgers import SOMEBODY, done, failed, merge_request, queued, running
 
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from merging.work.images import fingerprint
 from merging.work.request import MergeRequest, ModelRef
 from merging.zoo import catalogue
+from merging.zoo.datasets.fingerprint import fingerprint
 from ui.reproduce import changed, command, snippet
 
 PAIR = tuple(ModelRef.of(catalogue.find(f"fashion-mlp-128-s{seed}")) for seed in (0, 1))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from merging.zoo.datasets import load
+from merging.zoo.datasets.load import load
 from tests.figures.made import UNITS, report, units
 from ui import tiles
 from ui.similarity_panel import nearest_layer

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from merging.work.examples import HEADS
-from merging.work.images import fingerprint
 from merging.work.request import ModelRef, ZipRequest
 from merging.zoo import catalogue
+from merging.zoo.datasets.fingerprint import fingerprint
 from tests.pages.ledgers import failed, queued
 from tests.pages.test_merge_page import press, texts
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from merging import results
-from merging.work.images import fingerprint
 from merging.work.ledger_desk import Claim, Desk
 from merging.work.request import MergeRequest, ModelRef, PicturesRequest, TrainRequest
 from merging.zoo import catalogue
+from merging.zoo.datasets.fingerprint import fingerprint
 
 MLPS = ("fashion-mlp-128-s0", "fashion-mlp-128-s1")
 DATA = "fashion-mnist"

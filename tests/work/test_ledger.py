@@ -12,7 +12,7 @@ from merging.errors import InvalidRequest
 from merging.work.ledger_desk import Desk
 from merging.work.ledger_schema import connect
 from merging.work.request import DownloadRequest
-from merging.zoo.datasets import ASSETS
+from merging.zoo.datasets.load import ASSETS
 from tests.work.making import ALL, SAVED, merge_request, take
 
 SHIPPED_IMAGES = ASSETS / "fashion-mnist"
@@ -164,7 +164,7 @@ def test_the_web_process_needs_neither_torch_nor_ray(ledger):
     import sys
 
     program = (
-        "import sys, merging.work.ledger, merging.work.request, merging.work.images, merging.work.store;"
+        "import sys, merging.work.ledger, merging.work.request, merging.zoo.datasets.fingerprint, merging.work.store;"
         "sys.exit(any(name in sys.modules for name in ('torch', 'ray', 'lucent', 'streamlit')))"
     )
     assert subprocess.run([sys.executable, "-c", program], env={"PYTHONPATH": "."}).returncode == 0

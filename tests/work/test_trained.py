@@ -8,9 +8,9 @@ import pytest
 
 from merging.cli.main import parser
 from merging.cli.options import read_config
-from merging.work.images import fingerprint
 from merging.work.request import TrainRequest
 from merging.work.trained import train_command
+from merging.zoo.datasets.fingerprint import fingerprint
 from tests.work.making import DATA
 
 

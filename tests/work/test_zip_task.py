@@ -15,12 +15,12 @@ from merging.problem import silent
 from merging.verdict_zip import CLOSE, headline, verdict
 from merging.work import tasks
 from merging.work.examples import HEADS
-from merging.work.images import fingerprint
 from merging.work.ledger import Ledger
 from merging.work.payload import gather
 from merging.work.request import ModelRef, ZipRequest, from_json
 from merging.zip_report import ZipReport
 from merging.zoo import catalogue
+from merging.zoo.datasets.fingerprint import fingerprint
 from tests.work.making import DATA
 
 

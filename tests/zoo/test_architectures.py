@@ -135,7 +135,7 @@ def test_a_norm_without_spread_is_refused():
 
 def test_names_are_those_of_the_table_and_need_no_torch():
     assert list(NAMES) == list(ARCHITECTURES)
-    modules = "merging.zoo.architectures.names, merging.zoo.datasets, merging.zoo.recipes"
+    modules = "merging.zoo.architectures.names, merging.zoo.datasets.load, merging.zoo.training.recipes"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

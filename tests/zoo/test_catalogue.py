@@ -13,7 +13,7 @@ from merging.errors import CheckpointError
 from merging.methods import find as find_method
 from merging.zoo import catalogue
 from merging.zoo.architectures.names import NAMES
-from merging.zoo.dataset_facts import FACTS
+from merging.zoo.datasets.facts import FACTS
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from merging.errors import CheckpointError, MergescopeError, UnknownArchitecture
-from merging.zoo import catalogue, disposable
+from merging.zoo import catalogue
 from merging.zoo.architectures import build
 from merging.zoo.architectures.names import NONLINEARITIES, RELU
-from merging.zoo.checkpoints import load_bytes, load_checkpoint, save_checkpoint
-from merging.zoo.convert import convert
-from merging.zoo.dataset_facts import FACTS
+from merging.zoo.checkpoints import sandbox
+from merging.zoo.checkpoints.checkpoint import load_bytes, load_checkpoint, save_checkpoint
+from merging.zoo.checkpoints.convert import convert
+from merging.zoo.datasets.facts import FACTS
 from tests.zoo.hostile import hostile, mlp, saved, story
 
 MARK = Path("mergescope-was-opened")
@@ -121,7 +122,7 @@ def test_a_torch_file_goes_through_a_process_of_its_own(tmp_path):
     path.write_bytes(saved({"state_dict": {name: value.half() for name, value in mlp().items()}}))
     found = load_checkpoint(path, mean=[0.5], std=[0.25])
     assert (found.name, found.architecture, found.mean, found.std) == ("my net", "mlp", (0.5,), (0.25,))
-    converted = disposable.convert(path.read_bytes(), name="../mine,\n80/20 split", dataset="")
+    converted = sandbox.convert(path.read_bytes(), name="../mine,\n80/20 split", dataset="")
     entry = catalogue.uploaded(converted.facts, converted.data, owner="me", created=1.0)
     assert entry.name == "../mine,80/20 split"  # as it was typed, but for what cannot be printed; never used as a path
     assert (entry.label, entry.parameters, entry.source) == ("MLP 1×8", 163, "uploaded")
@@ -133,7 +134,7 @@ def test_a_torch_file_goes_through_a_process_of_its_own(tmp_path):
 def test_a_person_says_the_nonlinearity_that_no_state_dict_tells(key):
     config = {"widths": [8], "in_shape": [1, 3, 3], "classes": 4, "nonlinearity": key}
     net = build("mlp", config)
-    found = disposable.convert(safetensors.torch.save(net.state_dict()), config={"nonlinearity": key})
+    found = sandbox.convert(safetensors.torch.save(net.state_dict()), config={"nonlinearity": key})
     images = torch.rand(5, 1, 3, 3)
     assert torch.equal(load_bytes(found.data).build()(images), net(images))
     assert ("nonlinearity" in found.facts["config"]) == (key != RELU)
@@ -148,17 +149,18 @@ def test_a_net_that_cannot_have_another_nonlinearity_says_what_it_can():
 
 def test_a_hostile_file_is_refused_through_the_process_too(tmp_path):
     with pytest.raises(CheckpointError, match="does not hold as many numbers"):
-        disposable.convert(CASES["expanded view"][0])
+        sandbox.convert(CASES["expanded view"][0])
     with pytest.raises(CheckpointError, match="stopped"):
-        disposable.convert(saved(mlp()), seconds=0.01)
+        sandbox.convert(saved(mlp()), seconds=0.01)
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_checkpoint(tmp_path / "missing.pt")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux enforces the memory limit")
 def test_the_reading_process_cannot_take_more_memory_than_its_limit():
-    program = "import torch\nfrom merging.zoo.convert import _limit\n_limit(1000, 50)\nprint(len(bytearray(10**9)))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=disposable.ROOT)
+    limited = "from merging.zoo.checkpoints.convert import _limit\n_limit(1000, 50)"
+    program = f"import torch\n{limited}\nprint(len(bytearray(10**9)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     assert "MemoryError" in done.stderr
     assert done.returncode != 0
 
@@ -208,7 +210,7 @@ def test_a_factory_of_torchvision_is_found_whatever_build_of_torch_there_is():
     """In a process that has not imported torchvision yet: alone, the published wheel cannot beside a CPU-only torch."""
     program = (
         "import safetensors.torch as st, torch\n"
-        "from merging.zoo.checkpoints import load_bytes\n"
+        "from merging.zoo.checkpoints.checkpoint import load_bytes\n"
         "from merging.zoo.torchvision_import import imported\n"
         "assert 'torchvision' not in __import__('sys').modules\n"
         "own = {'architecture': 'torchvision.models:squeezenet1_1', 'config': {'num_classes': 3}}\n"
@@ -252,4 +254,4 @@ def test_a_safetensors_file_is_told_by_its_header_whatever_its_first_bytes_look_
     padded = length.to_bytes(8, "little") + plain[8 : 8 + was].ljust(length) + plain[8 + was :]
     assert padded.startswith(mark)
     assert load_bytes(padded).config["widths"] == [8]
-    assert disposable.convert(padded).facts["format"] == "safetensors"
+    assert sandbox.convert(padded).facts["format"] == "safetensors"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from merging.errors import DataUnavailable, InvalidSetting
-from merging.zoo import datasets
-from merging.zoo.dataset_facts import FACTS
-from merging.zoo.readers import read_cifar, read_idx, write_idx
+from merging.zoo.datasets import load as datasets
+from merging.zoo.datasets.facts import FACTS
+from merging.zoo.datasets.file_formats import read_cifar, read_idx, write_idx
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_the_shipped_part_is_read_without_a_network(nowhere):
 
 
 def test_the_licence_lies_beside_the_images():
-    assert "Zalando SE" in (datasets.ASSETS / "fashion-mnist" / "LICENSE").read_text("utf-8")
+    assert "Zalando SE" in (datasets.IMAGES / "fashion-mnist" / "LICENSE").read_text("utf-8")
 
 
 def test_a_limit_gives_the_first_images(nowhere):

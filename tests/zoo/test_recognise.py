@@ -13,7 +13,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from merging.errors import UnknownArchitecture
 from merging.zoo.architectures import build
-from merging.zoo.recognise import fit, recognise
+from merging.zoo.checkpoints.recognise import fit, recognise
 
 IMAGE = {"tv_resnet18": (3, 64, 64), "tv_resnet50": (3, 64, 64)}
 KNOWN = [

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from merging.errors import InvalidSetting
-from merging.zoo.datasets import ImageSet
-from merging.zoo.subsets import TRANSFORMS, chosen_images
+from merging.zoo.datasets.load import ImageSet
+from merging.zoo.training.subsets import TRANSFORMS, chosen_images
 
 LABELS = np.arange(40) % 4
 IMAGES = ImageSet(

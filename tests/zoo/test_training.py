@@ -13,12 +13,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from merging.errors import Cancelled, DataUnavailable, InvalidSetting
-from merging.zoo import datasets
 from merging.zoo.architectures import build
-from merging.zoo.augment import AUGMENTATIONS
-from merging.zoo.recipes import RECIPES
-from merging.zoo.shipping import save, train_one, train_shipped, write_manifest
-from merging.zoo.training import TrainingSettings, evaluate, train
+from merging.zoo.datasets import load as datasets
+from merging.zoo.training.augment import AUGMENTATIONS
+from merging.zoo.training.recipes import RECIPES
+from merging.zoo.training.shipping import save, train_one, train_shipped, write_manifest
+from merging.zoo.training.train import TrainingSettings, evaluate, train
 
 ROOT = Path(__file__).resolve().parents[2]
 ZOO = ROOT / "assets" / "zoo"
@@ -62,9 +62,9 @@ def test_the_same_seed_gives_the_same_bytes(pair, architecture, config, options,
 CHILD = """
 import sys, torch
 from pathlib import Path
-from merging.zoo import datasets
-from merging.zoo.training import train
-from merging.zoo.shipping import save
+from merging.zoo.datasets import load as datasets
+from merging.zoo.training.train import train
+from merging.zoo.training.shipping import save
 torch.set_num_threads(1)
 pair = datasets.load("fashion-mnist", "train", 512), datasets.load("fashion-mnist", "test", 256)
 save(train("mlp", {"widths": [16]}, pair, epochs=1, batch=64), Path(sys.argv[1]), name="net")
@@ -116,7 +116,7 @@ def test_a_report_can_cancel_and_nothing_is_written(pair, tmp_path, monkeypatch)
         if len(calls) == 2:
             raise Cancelled("enough")
 
-    monkeypatch.setattr("merging.zoo.training.load", lambda name, split: pair[split == "test"])
+    monkeypatch.setattr("merging.zoo.training.train.load", lambda name, split: pair[split == "test"])
     with pytest.raises(Cancelled):
         train_one("mlp", MLP, "fashion-mnist", tmp_path / "a.safetensors", epochs=9, batch=16, report=report)
     assert not list(tmp_path.glob("*.safetensors"))
@@ -242,5 +242,5 @@ def test_the_shared_pair_is_nearer_than_two_seeds():
 
 
 def test_the_shipped_files_stay_small():
-    shipped = [path for folder in (ZOO, datasets.ASSETS) for path in folder.rglob("*") if path.is_file()]
+    shipped = [path for folder in (ZOO, datasets.IMAGES) for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in shipped) <= 60e6

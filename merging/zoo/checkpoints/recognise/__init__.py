@@ -6,6 +6,6 @@ residual  CIFAR ResNets, small residual nets and torchvision's, under their comm
 fit       the proof: the architecture is built without numbers and every tensor compared
 """
 
-from merging.zoo.recognise.fit import Recognised, fit, recognise
+from merging.zoo.checkpoints.recognise.fit import Recognised, fit, recognise
 
 __all__ = ["Recognised", "fit", "recognise"]

@@ -12,9 +12,9 @@ from torch import Tensor
 from merging.errors import InvalidSetting, UnknownArchitecture
 from merging.zoo.architectures import build
 from merging.zoo.architectures.names import NAMES, describe, with_known
-from merging.zoo.recognise.parts import Guess, Shapes
-from merging.zoo.recognise.plain import mlp, plain_convolutions
-from merging.zoo.recognise.residual import residual
+from merging.zoo.checkpoints.recognise.parts import Guess, Shapes
+from merging.zoo.checkpoints.recognise.plain import mlp, plain_convolutions
+from merging.zoo.checkpoints.recognise.residual import residual
 
 RECOGNISERS = (mlp, residual, plain_convolutions)
 COUNTER = "num_batches_tracked"

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from merging.errors import DataUnavailable, InvalidSetting
 from merging.zoo.architectures.names import describe
-from merging.zoo.datasets import load
-from merging.zoo.recipes import RECIPES, Recipe
-from merging.zoo.training import Report, TrainedModel, train
+from merging.zoo.datasets.load import load
+from merging.zoo.training.recipes import RECIPES, Recipe
+from merging.zoo.training.train import Report, TrainedModel, train
 
 METADATA_KEY = "mergescope"
 FORMAT = 1

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from merging import errors
-from merging.zoo.reading.kinds import kind_of
-from merging.zoo.reading.limits import CHILD_SECONDS
-
-ROOT = Path(__file__).resolve().parents[2]
+from merging.paths import ROOT
+from merging.zoo.checkpoints.reading.kinds import kind_of
+from merging.zoo.checkpoints.reading.limits import CHILD_SECONDS
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def _start(path: Path) -> bytes:
 def _run(folder: Path, seconds: int) -> None:
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "merging.zoo.convert", str(folder)]
+    command = [sys.executable, "-m", "merging.zoo.checkpoints.convert", str(folder)]
     try:
         done = subprocess.run(command, env=environment, capture_output=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired as error:

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from merging.errors import CheckpointError
-from merging.zoo.reading.kinds import HOW
-from merging.zoo.reading.limits import MAX_HEADER, MAX_TENSORS
+from merging.zoo.checkpoints.reading.kinds import HOW
+from merging.zoo.checkpoints.reading.limits import MAX_HEADER, MAX_TENSORS
 
 # What torch.load raises on a file that it refuses or that is damaged (measured); torch's own words stay here, because
 # they teach people to switch the protection off.

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from merging.zoo.recognise.parts import Guess, Shapes
+from merging.zoo.checkpoints.recognise.parts import Guess, Shapes
 
 _BLOCK = re.compile(r"layer(\d+)\.(\d+)\.(.+)")
 _SHORTCUTS = ("shortcut", "downsample")

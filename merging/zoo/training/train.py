@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from merging.errors import InvalidSetting
 from merging.zoo.architectures.names import is_torchvision
 from merging.zoo.architectures.table import build
-from merging.zoo.augment import AUGMENTATIONS
-from merging.zoo.datasets import ImageSet, facts, load
-from merging.zoo.subsets import TRANSFORMS, chosen_images
+from merging.zoo.datasets.load import ImageSet, facts, load
+from merging.zoo.training.augment import AUGMENTATIONS
+from merging.zoo.training.subsets import TRANSFORMS, chosen_images
 
 Report = Callable[[str, float, str], None]
 EVALUATION_BATCH = 500

@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from merging.errors import DataUnavailable, InvalidSetting
-from merging.zoo.dataset_facts import FACTS, DatasetFacts
-from merging.zoo.readers import find, read_cifar, read_idx
+from merging.paths import ASSETS
+from merging.zoo.datasets.facts import FACTS, DatasetFacts
+from merging.zoo.datasets.file_formats import find, read_cifar, read_idx
 
 __all__ = ["FACTS", "DatasetFacts", "ImageSet", "available", "download", "load", "training_images"]
 
 Split = Literal["train", "test"]
-ASSETS = Path(__file__).resolve().parents[2] / "assets" / "data"
-_SHIPPED = {"fashion-mnist": ASSETS / "fashion-mnist"}
+IMAGES = ASSETS / "data"
+_SHIPPED = {"fashion-mnist": IMAGES / "fashion-mnist"}
 SHIPPED_TRAIN = {"fashion-mnist": 10_000}
 _TORCHVISION = {"fashion-mnist": "FashionMNIST", "mnist": "MNIST", "cifar-10": "CIFAR10", "cifar-100": "CIFAR100"}
 

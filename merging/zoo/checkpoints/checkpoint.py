@@ -1,7 +1,7 @@
 """Checkpoints: a net's weights with all that is needed to rebuild it and to feed it images.
 
 safetensors files are read here. torch.save files are pickles: a process of its own turns them into safetensors first
-(`merging.zoo.disposable`), so no pickle is ever opened in the process that holds your work.
+(`merging.zoo.checkpoints.sandbox`), so no pickle is ever opened in the process that holds your work.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from merging.errors import CheckpointError, UnknownArchitecture
-from merging.zoo import disposable
 from merging.zoo.architectures import build
 from merging.zoo.architectures.names import with_known
-from merging.zoo.dataset_facts import FACTS
-from merging.zoo.reading import safetensors_io
-from merging.zoo.reading.kinds import kind_of
-from merging.zoo.recognise import Recognised, fit, recognise
-from merging.zoo.story import Story, clean_name, read_story
+from merging.zoo.checkpoints import sandbox
+from merging.zoo.checkpoints.metadata import Story, clean_name, read_story
+from merging.zoo.checkpoints.reading import safetensors_io
+from merging.zoo.checkpoints.reading.kinds import kind_of
+from merging.zoo.checkpoints.recognise import Recognised, fit, recognise
+from merging.zoo.datasets.facts import FACTS
 from merging.zoo.torchvision_import import imported
 
 
@@ -94,7 +94,7 @@ def load_checkpoint(
         with path.open("rb") as file:
             kind = kind_of(file.read(300), path.stat().st_size)
             file.seek(0)
-            data = disposable.convert(path).data if kind == "torch.save" else file.read()
+            data = sandbox.convert(path).data if kind == "torch.save" else file.read()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
     known: dict[str, Any] = {"dataset": dataset, "mean": mean, "std": std}
@@ -117,7 +117,9 @@ def load_bytes(
     Raises CheckpointError and UnknownArchitecture as `load_checkpoint` does.
     """
     if kind_of(data) != "safetensors":
-        raise CheckpointError("These bytes are no safetensors file. Convert them with merging.zoo.disposable.convert.")
+        raise CheckpointError(
+            "These bytes are no safetensors file. Convert them with merging.zoo.checkpoints.sandbox.convert."
+        )
     loaded = safetensors_io.read(data)
     story = _completed(read_story(loaded.story), name, dataset, mean, std)
     found = _recognised(loaded.state, story, architecture, config)

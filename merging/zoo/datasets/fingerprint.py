@@ -6,7 +6,7 @@ import hashlib
 from functools import lru_cache
 
 from merging.errors import DataUnavailable
-from merging.zoo.datasets import ImageSet, Split, available, load
+from merging.zoo.datasets.load import ImageSet, Split, available, load
 
 SPLITS: tuple[Split, ...] = ("train", "test")
 

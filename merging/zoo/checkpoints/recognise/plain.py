@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from merging.errors import UnknownArchitecture
-from merging.zoo.recognise.parts import Guess, Part, Shapes, image_shape, natural, parts_of, renamed
+from merging.zoo.checkpoints.recognise.parts import Guess, Part, Shapes, image_shape, natural, parts_of, renamed
 
 # Widths of the convolutions of configurations A and D (Simonyan & Zisserman 2014, table 1).
 VGG_WIDTHS = {

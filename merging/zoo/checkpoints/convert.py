@@ -1,7 +1,7 @@
-"""The reading process: `python -m merging.zoo.convert FOLDER` turns FOLDER/input into safetensors, and ends.
+"""The reading process: `python -m merging.zoo.checkpoints.convert FOLDER` turns FOLDER/input into safetensors.
 
-It is started by `merging.zoo.disposable` alone. Before it opens the file it limits its own memory and CPU time, so that
-a hostile file can take down nothing but this process. It writes checkpoint.safetensors and facts.json, or error.json.
+It is started by `sandbox` alone. Before it opens the file it limits its own memory and CPU time, so that a hostile
+file can take down nothing but this process. It writes checkpoint.safetensors and facts.json, or error.json.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 from merging.errors import MergescopeError
 from merging.zoo.architectures.names import describe
-from merging.zoo.checkpoints import Checkpoint, load_bytes
-from merging.zoo.reading import safetensors_io, torch_zip
-from merging.zoo.reading.kinds import kind_of
-from merging.zoo.reading.limits import CHILD_SPARE
-from merging.zoo.reading.tensors import checked
+from merging.zoo.checkpoints.checkpoint import Checkpoint, load_bytes
+from merging.zoo.checkpoints.reading import safetensors_io, torch_zip
+from merging.zoo.checkpoints.reading.kinds import kind_of
+from merging.zoo.checkpoints.reading.limits import CHILD_SPARE
+from merging.zoo.checkpoints.reading.tensors import checked
 
 
 def main(folder: Path) -> int:

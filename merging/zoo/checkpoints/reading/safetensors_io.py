@@ -15,9 +15,9 @@ import safetensors.torch
 from torch import Tensor
 
 from merging.errors import CheckpointError
-from merging.zoo.reading.kinds import HOW
-from merging.zoo.reading.limits import MAX_HEADER, MAX_STORY, MAX_TENSORS
-from merging.zoo.reading.tensors import Loaded, checked
+from merging.zoo.checkpoints.reading.kinds import HOW
+from merging.zoo.checkpoints.reading.limits import MAX_HEADER, MAX_STORY, MAX_TENSORS
+from merging.zoo.checkpoints.reading.tensors import Loaded, checked
 
 METADATA_KEY = "mergescope"
 FORMAT = 1

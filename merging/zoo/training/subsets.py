@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from merging.errors import InvalidSetting
-from merging.zoo.datasets import ImageSet
+from merging.zoo.datasets.load import ImageSet
 
 # name -> what it makes of images (n, C, H, W) uint8
 TRANSFORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

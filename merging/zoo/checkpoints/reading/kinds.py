@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from merging.errors import CheckpointError
-from merging.zoo.reading.limits import MAX_FILE, MEGABYTE
+from merging.zoo.checkpoints.reading.limits import MAX_FILE, MEGABYTE
 
 Kind = Literal["safetensors", "torch.save"]
 HOW = 'Bring a safetensors file, or one written by torch.save(model.state_dict(), "model.pt").'

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from merging.errors import CheckpointError
-from merging.zoo.reading.kinds import HOW
-from merging.zoo.reading.limits import KEY, MAX_DIMENSIONS, MAX_KEY, MAX_TENSORS, shown
+from merging.zoo.checkpoints.reading.kinds import HOW
+from merging.zoo.checkpoints.reading.limits import KEY, MAX_DIMENSIONS, MAX_KEY, MAX_TENSORS, shown
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network")  # what training scripts put around it
 PREFIXES = ("module.", "_orig_mod.", "model.")  # DataParallel, torch.compile, Lightning
