@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from ui.guard import in_words
-from ui.look import ASSETS, dress
+from merging.paths import ASSETS
+from ui.look import dress
 from ui.screens import SCREENS, screen
 
 st.set_page_config(page_title="Mergescope", page_icon=str(ASSETS / "icon.svg"), layout="wide")

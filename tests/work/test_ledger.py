@@ -12,10 +12,10 @@ from merging.errors import InvalidRequest
 from merging.work.ledger_desk import Desk
 from merging.work.ledger_schema import connect
 from merging.work.request import DownloadRequest
-from merging.zoo.datasets.load import ASSETS
+from merging.zoo.datasets.load import IMAGES
 from tests.work.making import ALL, SAVED, merge_request, take
 
-SHIPPED_IMAGES = ASSETS / "fashion-mnist"
+SHIPPED_IMAGES = IMAGES / "fashion-mnist"
 
 
 def test_a_job_from_question_to_answer(ledger):
