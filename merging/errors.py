@@ -9,6 +9,7 @@
     │   └── TooManyJobs          somebody has as many open jobs as one may have: it can be asked for again later
     ├── UnknownLayer             a layer or unit that the network does not have
     ├── UnknownArchitecture      no architecture of that name, or none that fits the tensors
+    │   └── AmbiguousCheckpoint  several known networks fit the tensors: the person decides
     ├── CheckpointError          a checkpoint file that is damaged, hostile or of the wrong kind
     ├── DataUnavailable          the images a step needs are not on this machine, or are damaged
     ├── Cancelled                the person asked for it
@@ -18,6 +19,8 @@
 Inner code states the fact; the border (page, command line, job) adds the situation. Every text says what was found
 and what to do.
 """
+
+from typing import Any
 
 
 class MergescopeError(Exception):
@@ -54,6 +57,17 @@ class UnknownLayer(MergescopeError):
 
 class UnknownArchitecture(MergescopeError):
     """No known architecture has that name or fits the tensors."""
+
+
+class AmbiguousCheckpoint(UnknownArchitecture):
+    """Several known networks fit the tensors; candidates: one per network, `zoo.checkpoints.candidates.Candidate`.
+
+    why: what leaves them open, in words.
+    """
+
+    def __init__(self, text: str, candidates: tuple[Any, ...] = (), why: str = "") -> None:
+        super().__init__(text)
+        self.candidates, self.why = candidates, why
 
 
 class CheckpointError(MergescopeError):

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import streamlit as st
 
+from ui.forms.images_form import images_form
+from ui.forms.upload_form import upload_form
 from ui.model_cards import SOURCES, model_cards
+from ui.panels.own_images import own_images_panel
 from ui.state import entries
 from ui.train_form import data_sets, train_form
-from ui.upload_form import upload_form
 
 st.markdown("### Models", anchors=False)
-left, middle, right = st.columns(3)
-with left.expander("Upload a checkpoint", icon=":material/upload:"):
+with st.expander("Upload networks", icon=":material/upload:"):
     upload_form()
-with middle.expander("Train another seed", icon=":material/model_training:"):
+left, right = st.columns(2)
+with left.expander("Train another seed", icon=":material/model_training:"):
     train_form()
 with right.expander("Data sets", icon=":material/image:"):
     data_sets()
+    st.divider()
+    st.markdown("**Images of your own**")
+    images_form()
+own_images_panel()
 known = list(entries().values())
 for source, title in SOURCES.items():
     chosen = [entry for entry in known if entry.source == source]

@@ -34,7 +34,10 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
         (("merge", A, B, "--set", "restarts=3"), "ROLE.NAME=VALUE"),
         (("merge", A, B, "--set", "align.restarts"), "NAME=VALUE"),
         (("merge", "fashion-mpl-128-s0", B), "Did you mean fashion-mlp-128-s0?"),
-        (("merge", A, str(Path(__file__).parent)), "is a folder. Name a checkpoint file in it"),
+        (
+            ("merge", A, str(Path(__file__).parent)),
+            "must hold one safetensors file, or several with their model.safetensors.index.json",
+        ),
         (("inspect", "x" * 5000), "no file and no shipped checkpoint"),
         (("inspect", A, "--input", "1,28,²"), "--input takes whole numbers"),
         (("inspect", A, "--input", "99999,99999,99999"), "10,000,000 values at most"),

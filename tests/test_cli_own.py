@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from merging.cli import main
+from merging.cli.options import read_config
 
 PROGRAM = """
 import sys
@@ -37,6 +38,9 @@ def leave():
 def divide():
     return 1 / 0
 """
+
+
+TANH = ("--architecture", "mlp", "--config", "nonlinearity=tanh")  # which no state dict says
 
 
 @pytest.fixture
@@ -118,13 +122,13 @@ def test_a_factory_that_lacks_a_base_is_told_of_it(capsys, files):
 
 @pytest.mark.parametrize("command", ["compare", "study why", "merge --align activation-matching", "curve"])
 def test_files_of_an_unknown_data_set_are_answered_with_the_option(capsys, files, command):
-    code, out, err = run(capsys, *command.split(), *files)
+    code, out, err = run(capsys, *command.split(), *files, *TANH)
     assert (code, out) == (2, "")
     assert "name the data set with --data" in err
 
 
 def test_a_merge_that_needs_no_images_is_made_and_says_what_was_not_measured(capsys, files, tmp_path):
-    code, out, err = run(capsys, "merge", *files, "--out", tmp_path / "merged")
+    code, out, err = run(capsys, "merge", *files, *TANH, "--out", tmp_path / "merged")
     assert (code, err) == (0, "")
     assert "Nothing is measured." in out
     assert "name the data set with --data" in out
@@ -133,5 +137,49 @@ def test_a_merge_that_needs_no_images_is_made_and_says_what_was_not_measured(cap
 
 def test_a_file_given_twice_is_noted_and_merged(capsys, files, tmp_path):
     (tmp_path / "copy.safetensors").write_bytes(files[0].read_bytes())
-    code, _, err = run(capsys, "merge", files[0], files[1], "copy.safetensors", "--out", tmp_path / "merged")
+    nets = (files[0], files[1], "copy.safetensors")
+    code, _, err = run(capsys, "merge", *nets, *TANH, "--out", tmp_path / "merged")
     assert (code, err) == (0, f"note: {files[0]} and copy.safetensors are the same network.\n")
+
+
+def test_a_file_that_fits_several_networks_is_a_question_and_exit_code_2(capsys, files):
+    code, out, err = run(capsys, "merge", *files)
+    assert (code, out) == (2, "")
+    first, *lines = err.splitlines()
+    assert first.startswith("error: A state dict does not say how its layers are wired.")
+    assert lines == [
+        "  MLP 1×12 | to be said: nonlinearity: relu, gelu, silu, elu, leaky_relu, tanh, sigmoid "
+        "| --architecture mlp --config nonlinearity=relu"
+    ]
+
+
+def test_inspect_lists_the_candidates_with_their_accuracy(capsys, files):
+    code, out, err = run(capsys, "inspect", files[0], "--data", "fashion-mnist", "--json")
+    question = json.loads(out)
+    assert code == 2
+    assert len(question["candidates"]) == 7
+    assert all(0 <= one["accuracy"] <= 1 for one in question["candidates"])
+    assert question["why"] == "none of them is above chance on the images"
+    assert err.count("--architecture mlp --config nonlinearity=") == 7
+
+
+def test_inspect_says_why_a_file_is_what_it_is_and_what_it_is_worth(capsys, files):
+    code, out, err = run(capsys, "inspect", files[0], *TANH, "--data", "fashion-mnist", "--json")
+    told = json.loads(out)
+    assert code == 0
+    assert told["why"] == "named, and its tensors have these names and shapes"
+    assert told["measured"][0]["images"] == 500
+    assert told["accuracy"] == told["measured"][0]["accuracy"]
+    assert "WARNING" in err and "no more often than chance" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *[("False", False), ("true", True), ("None", None), ("0.1", 0.1), ("-1", -1), ("1e-6", 1e-6), ("7", 7)],
+        *[("512,512", [512, 512]), ("512,", [512]), ("0.5,-1", [0.5, -1]), ("tanh", "tanh"), ("none", "none")],
+        *[("'7'", "7"), ("a,b", ["a", "b"]), ("", ""), ("relu-6", "relu-6"), ("1.2.3", "1.2.3")],
+    ],
+)
+def test_a_configuration_is_read_as_python_would(text, value):
+    assert read_config([f"x={text}"]) == {"x": value}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.guard import in_words
 from merging.paths import ASSETS
+from ui.guard import in_words
 from ui.look import dress
 from ui.screens import SCREENS, screen
 

@@ -11,13 +11,14 @@ from merging.methods import ROLES, find, table
 from merging.work.request import MergeRequest, ModelRef
 from merging.work.request_checks import BOUNDS
 from merging.zoo.catalogue import Entry, Preset, compatible, presets
-from merging.zoo.datasets.facts import FACTS
-from merging.zoo.datasets.fingerprint import fingerprint
+from merging.zoo.datasets.known import dataset_label
+from merging.zoo.datasets.own import is_own
 from ui.method_form import fill_method, method_form, settings, triple
+from ui.model_cards import AT_CHANCE
 from ui.more_networks import BASE, MORE, base_network, chosen_more, fill_more, more_networks
 from ui.progress import plain
 from ui.screens import link
-from ui.state import entries, ledger
+from ui.state import entries, image_hash, ledger
 from ui.words import meaning
 from ui.zip_form import shares_trunk
 
@@ -84,7 +85,7 @@ def wanted(a: Entry, b: Entry) -> MergeRequest:
         **triple(),
         settings=settings(),
         dataset=a.dataset or b.dataset,
-        data_sha256=fingerprint(a.dataset or b.dataset, count),
+        data_sha256=image_hash(a.dataset or b.dataset, count),
         images=count,
         points=int(st.session_state[KEYS["points"]]),
         seed=int(st.session_state[KEYS["seed"]]),
@@ -125,7 +126,7 @@ def merge_form() -> MergeRequest | None:
 
 def facts(entry: Entry) -> str:
     """What is known of a network: data set, accuracy, seed, size, and what is special about it."""
-    data = FACTS[entry.dataset].label if entry.dataset in FACTS else "data set not known"
+    data = plain(dataset_label(entry.dataset)) or "data set not known"
     known = [entry.label, data]
     known += [f"accuracy {numbers.accuracy(entry.accuracy)}"] if entry.accuracy is not None else []
     known += [f"seed {entry.seed}"] if entry.seed is not None else []
@@ -141,14 +142,17 @@ def _network(name: str, known: dict[str, Entry]) -> Entry:
     st.selectbox(label, list(known), format_func=lambda id: known[id].name, key=key, persist_state="session")
     entry = known[st.session_state[key]]
     st.caption(facts(entry))
+    if entry.at_chance:
+        st.error(AT_CHANCE, icon=":material/warning:")
     return entry
 
 
 def _missing_images(a: Entry) -> str:
     """Say what a run is without the images; why it cannot be run at all, or ""."""
-    if a.dataset in FACTS and fingerprint(a.dataset, DEFAULTS["images"]):
+    if image_hash(a.dataset, DEFAULTS["images"]):
         return ""
-    data = f"The images of {FACTS[a.dataset].label} are" if a.dataset in FACTS else "The data set of these networks is"
+    label = plain(dataset_label(a.dataset))
+    data = f"The images of {label} are" if label else "The data set of these networks is"
     without = f"{data} not on this machine"
     needy = [found.label for role, key in triple().items() if (found := find(role, key)).needs_data]
     if needy:
@@ -156,8 +160,9 @@ def _missing_images(a: Entry) -> str:
     else:
         said = f"{without}: the merge will run without curves and similarity."
         st.info(said, icon=":material/image_not_supported:")
-    if a.dataset in FACTS:
-        link("models", f"Download {FACTS[a.dataset].label} on Models", icon=":material/download:")
+    if label:
+        step = "Bring them" if is_own(a.dataset) else f"Download {label}"
+        link("models", f"{step} on Models", icon=":material/download:")
     return without if needy else ""
 
 

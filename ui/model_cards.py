@@ -6,13 +6,14 @@ import streamlit as st
 
 from merging.figures import numbers
 from merging.zoo.catalogue import Entry
-from merging.zoo.datasets.facts import FACTS
+from merging.zoo.datasets.known import dataset_label
 from ui.guard import in_words
 from ui.progress import plain
 from ui.state import ledger, owner
 
 SOURCES = {"trained": "Trained here", "uploaded": "Uploaded", "shipped": "Comes with the program"}
 COLUMNS = 3
+AT_CHANCE = "This network is right no more often than chance: is it another data set, normalisation or network?"
 
 
 def model_cards(models: list[Entry]) -> None:
@@ -26,7 +27,7 @@ def model_cards(models: list[Entry]) -> None:
 
 def fact_lines(entry: Entry) -> list[str]:
     """What a card says below the name."""
-    data = FACTS[entry.dataset].label if entry.dataset in FACTS else "data set not known"
+    data = plain(dataset_label(entry.dataset)) or "data set not known"
     trained = [f"seed {entry.seed}"] if entry.seed is not None else []
     trained += [f"{entry.epochs} epoch{'s' if entry.epochs != 1 else ''}"] if entry.epochs is not None else []
     return [
@@ -39,7 +40,12 @@ def fact_lines(entry: Entry) -> list[str]:
 def _card(entry: Entry) -> None:
     st.markdown(f"**{plain(entry.name)}**")
     st.markdown("  \n".join(fact_lines(entry)))
-    st.caption(SOURCES[entry.source] + (f". {plain(entry.notes)}" if entry.notes else ""))
+    if entry.at_chance:
+        st.error(AT_CHANCE, icon=":material/warning:")
+    whose = ", only you can use it" if entry.private else ""
+    st.caption(SOURCES[entry.source] + whose + (f". {plain(entry.notes)}" if entry.notes else ""))
+    if entry.evidence:
+        st.caption(plain(f"{entry.why}. {entry.evidence}"))
     with st.container(horizontal=True):
         st.download_button(
             "Download",

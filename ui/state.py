@@ -14,6 +14,8 @@ from merging.work.ledger_jobs import Job
 from merging.zip_report import ZipReport
 from merging.zoo import catalogue
 from merging.zoo.catalogue import Entry
+from merging.zoo.datasets.fingerprint import fingerprint
+from merging.zoo.datasets.known import find_facts, may_use
 from merging.zoo.datasets.load import ImageSet, Split, available, load
 from ui.server import COOKIE
 
@@ -32,8 +34,9 @@ def owner() -> str:
 
 
 def entries() -> dict[str, Entry]:
-    """Every network one can pick, by id: the shipped ones, then people's own."""
-    return {entry.id: entry for entry in (*catalogue.shipped(), *ledger().models())}
+    """Every network the visitor can pick, by id: the shipped ones, their own, and what others share."""
+    brought = [entry for entry in ledger().models() if not entry.private or entry.owner == owner()]
+    return {entry.id: entry for entry in (*catalogue.shipped(), *brought)}
 
 
 def merge_report(job: Job) -> MergeReport | None:
@@ -49,9 +52,21 @@ def zip_report(job: Job) -> ZipReport | None:
 
 
 def images(dataset: str, split: Split, count: int) -> ImageSet | None:
-    """The first `count` images of a split, None where they are not on this machine."""
-    place = available(dataset) if dataset else None
+    """The first `count` images of a split, None where they are not on this machine or not the visitor's to see."""
+    place = available(dataset) if may_use(dataset, owner()) else None
     return _images(dataset, split, count, place) if place else None
+
+
+def why_no_images(dataset: str) -> str:
+    """Why the visitor is not shown the images, in a sentence."""
+    if find_facts(dataset) is not None and not may_use(dataset, owner()):
+        return "The images belong to somebody who does not share them."
+    return "The images are not on this machine."
+
+
+def image_hash(dataset: str, count: int | None) -> str:
+    """The hash of the first `count` images of each split; "" where they are not here or not the visitor's to use."""
+    return fingerprint(dataset, count) if may_use(dataset, owner()) else ""
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

@@ -64,8 +64,9 @@ def say_note(text: str) -> None:
 
 
 def say_error(text: str) -> None:
-    """One line on stderr that begins with "error:"."""
-    _tell(f"error: {' '.join(text.split())}")
+    """One line on stderr that begins with "error:", and below it the lines of a list, where the text has one."""
+    first, *listed = text.split("\n")
+    _tell("\n".join([f"error: {' '.join(first.split())}", *(f"  {' '.join(line.split())}" for line in listed)]))
 
 
 def _tell(line: str) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from merging.cli.console import say, say_json
 from merging.cli.nets import Net, read_net
-from merging.cli.options import add_json, add_nets
+from merging.cli.options import add_data, add_json, add_nets
+from merging.errors import AmbiguousCheckpoint
 from merging.problem import Report
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ MOST_VALUES = 10_000_000  # of one input: more than any picture that a network r
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add_nets(parser, "NET")
+    add_data(parser)
     parser.add_argument("--input", metavar="C,H,W", help="shape of one input, for a net of your own")
     add_json(parser)
 
@@ -30,7 +32,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
     from merging.graph import export
     from merging.tracing import coverage, trace_graph, verify
 
-    net = read_net(options.net, options)
+    net = _read(options)
     model, inputs = net.module(), _example(net, options.input)
     report("tracing", None, net.label)
     graph = export(model, inputs)
@@ -50,6 +52,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
     for key in ("name", "architecture", "label", "config", "dataset", "classes", "mean", "std", "seed", "parameters"):
         value = found[key]
         say(f"{key:13} {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    say(f"{'why':13} {found['why']}")
     for theirs, ours in found["renamed"].items():
         say(f"{'renamed':13} {theirs} is {ours} here")
     say(f"{'equivalence':13} {error:.1e} (largest relative change of the outputs under a random permutation)")
@@ -61,6 +64,17 @@ def run(options: argparse.Namespace, report: Report) -> None:
     return None
 
 
+def _read(options: argparse.Namespace) -> Net:
+    """The network. Where several fit, the candidates are printed as JSON, too, before AmbiguousCheckpoint is raised."""
+    try:
+        return read_net(options.net, options)
+    except AmbiguousCheckpoint as question:
+        if options.json:
+            candidates = [candidate.to_dict() for candidate in question.candidates]
+            say_json({"candidates": candidates, "accuracy": None, "why": question.why})
+        raise
+
+
 def _facts(net: Net) -> dict[str, Any]:
     found = net.checkpoint
     kept = ("name", "architecture", "config", "dataset", "seed", "epochs", "sha256")
@@ -70,6 +84,11 @@ def _facts(net: Net) -> dict[str, Any]:
         "label": net.label,
         "parameters": sum(parameter.numel() for parameter in net.module().parameters()),
         "renamed": dict(found.renamed or {}),
+        "why": found.why,
+        "aside": list(found.aside),
+        "accuracy": found.measured[0].accuracy if found.measured else None,
+        "measured": [one.to_dict() for one in found.measured],
+        "candidates": [{"architecture": found.architecture, "config": found.config, "label": net.label}],
     }
 
 

@@ -14,6 +14,7 @@ from merging import __version__
 from merging.cli import (
     compare,
     curve,
+    data_sets,
     download,
     examples,
     inspect_net,
@@ -27,15 +28,18 @@ from merging.cli import (
     zoo,
 )
 from merging.cli.console import Bars, Unread, hand_over, results_apart, say_error
+from merging.cli.images import read_data_name
+from merging.problem import Report
 from merging.work.outcome import Outcome, attempt
 
 COMMANDS = (
     *(methods, zoo, inspect_net, merge, zip_nets, compare, curve, similarity, neurons, study),
-    *(train, download, examples),
+    *(train, download, data_sets, examples),
 )
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 # Errors that another choice of arguments would mend; all others are failures of the work.
 _MISUSES = {
+    "AmbiguousCheckpoint",
     "CheckpointError",
     "DataUnavailable",
     "IncompatibleModels",
@@ -70,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parser().parse_args(arguments)
         with results_apart() as results, Bars(shown=not options.quiet) as bars:
-            outcome = attempt(lambda report: options.run(options, report) or {}, bars)
+            outcome = attempt(lambda report: _run(options, report), bars)
         hand_over(results.getvalue())
         return _code(outcome, options.debug)
     except KeyboardInterrupt:
@@ -81,6 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return DONE
         say_error(f"The results cannot be written to standard output: {error.reason}. Send them somewhere else.")
         return FAILED
+
+
+def _run(options: argparse.Namespace, report: Report) -> dict[str, bytes]:
+    with read_data_name(options, report):
+        options.run(options, report)
+    return {}
 
 
 def parser() -> Parser:

@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from merging.cli.console import say_note
 from merging.cli.options import read_config
-from merging.errors import CheckpointError, InvalidRequest, UnknownArchitecture
+from merging.errors import CheckpointError, InvalidRequest
 from merging.work.request import ModelRef
-from merging.zoo.architectures.names import describe
 from merging.zoo.catalogue import shipped, shipped_file
+from merging.zoo.checkpoints.candidates import evidence_words
+from merging.zoo.datasets.load import available
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from merging.zoo.checkpoints.checkpoint import Checkpoint
-
-# What a person's own code may end with, beside what `Checkpoint.build` says itself.
-FAULTS = (SystemExit, ArithmeticError, AssertionError, LookupError, NameError, OSError, SyntaxError)
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Net:
     @property
     def label(self) -> str:
         """The architecture in words."""
-        return describe(self.checkpoint.architecture, {} if self.is_own else self.checkpoint.config)
+        return self.checkpoint.label
 
     @property
     def ref(self) -> ModelRef:
@@ -57,13 +55,7 @@ class Net:
 
     def module(self, device: torch.device | str = "cpu") -> nn.Module:
         """The network on a device, in eval mode. Raises UnknownArchitecture for a factory that gives none."""
-        try:
-            return self.checkpoint.build().to(device)
-        except FAULTS as error:
-            if not self.is_own:
-                raise
-            told = f"{self.checkpoint.architecture} ended with {type(error).__name__}: {error}"
-            raise UnknownArchitecture(f"{told}. Give a factory that returns a torch module.") from error
+        return self.checkpoint.build().to(device)
 
 
 def read_nets(options: argparse.Namespace) -> list[Net]:
@@ -79,27 +71,42 @@ def read_nets(options: argparse.Namespace) -> list[Net]:
 
 
 def read_net(name: str, options: argparse.Namespace) -> Net:
-    """The network of that file or id. Raises CheckpointError where there is neither, or as `load_checkpoint` does."""
-    from merging.zoo.checkpoints.checkpoint import load_bytes, load_checkpoint
+    """The network of that file, folder or id, measured on --data where those images are here.
+
+    Raises CheckpointError where there is none, or as `load_checkpoint` does.
+    """
+    from merging.zoo.checkpoints.checkpoint import load_bytes, load_checkpoint, trained_on
 
     known = {entry.id: entry for entry in shipped()}
     if name in known:
         path = shipped_file(known[name].sha256)
         data = path.read_bytes() if path else b""
         return Net(load_bytes(data), data)
-    if os.path.isdir(name):
-        raise CheckpointError(f"{name} is a folder. Name a checkpoint file in it.")
-    if not os.path.isfile(name):
+    if not os.path.exists(name):
         near = get_close_matches(name, known, 1)
         told = f"Did you mean {near[0]}?" if near else f"Shipped: {', '.join(known)}."
         raise CheckpointError(f"There is no file and no shipped checkpoint {name!r}. {told}")
-    given = {key: getattr(options, key) for key in ("architecture", "mean", "std")}
+    given = {key: getattr(options, key) for key in ("architecture", "mean", "std", "weights")}
     config = read_config(options.config) if options.config else None
-    found = load_checkpoint(name, config=config, **given)
-    wanted = getattr(options, "data", None)
-    if wanted and not found.dataset and not options.mean:
-        found = load_checkpoint(name, config=config, dataset=wanted, **given)
-    return Net(found, found.to_bytes())
+    images = getattr(options, "data", None)
+    here = images if images and available(images) else None
+    checkpoint = load_checkpoint(name, config=config, data=here, **given)
+    if images and not checkpoint.dataset and not options.mean:
+        checkpoint = trained_on(checkpoint, images)
+    _tell(name, checkpoint)
+    return Net(checkpoint, checkpoint.to_bytes())
+
+
+def _tell(name: str, checkpoint: Checkpoint) -> None:
+    """Notes on what was taken for what, where the file does not say it itself."""
+    if checkpoint.measured:
+        evidence = evidence_words([one.to_dict() for one in checkpoint.measured])
+        say_note(f"{name} is {checkpoint.label}, {checkpoint.why}. It has {evidence}.")
+    if checkpoint.aside:
+        more = f" and {len(checkpoint.aside) - 6} more" if len(checkpoint.aside) > 6 else ""
+        say_note(f"{name} also holds {', '.join(checkpoint.aside[:6])}{more}, which is left aside.")
+    if checkpoint.measured and not checkpoint.measured[0].above_chance:
+        say_note(f"WARNING: {name} is right no more often than chance. Check architecture, --mean, --std and --data.")
 
 
 def device_of(options: argparse.Namespace) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -11,7 +12,6 @@ from merging.errors import InvalidRequest, InvalidSetting
 from merging.methods import ROLES, find
 from merging.recipes import RECIPES
 from merging.work.request_checks import BOUNDS, MAX_SEED
-from merging.zoo.datasets.facts import FACTS
 
 MOST_THREADS = 1024  # torch crashes at numbers far beyond the cores
 
@@ -62,16 +62,24 @@ def add_nets(parser: argparse.ArgumentParser, *names: str, more: str = "") -> No
         parser.add_argument(name.lower(), metavar=name, help="a checkpoint file, or an id that `zoo` lists")
     if more:  # argparse would call them required without a default
         parser.add_argument("more", nargs="*", default=(), metavar="C", help=f"{more}; directly after B")
-    own = "for files that do not say: a known architecture, or package.module:factory"
+    own = "for files that do not say: a known architecture, torchvision/NAME, timm/NAME or package.module:factory"
     parser.add_argument("--architecture", metavar="KEY", help=own)
     parser.add_argument("--config", action="append", metavar="KEY=VALUE", help="for the factory; or nonlinearity=tanh")
+    told = "which weights of a file that holds several, such as ema or student"
+    parser.add_argument("--weights", metavar="NAME", default="", help=told)
     parser.add_argument("--mean", type=numbers, metavar="X[,Y,Z]", help="of the images in 0..1, one a channel")
     parser.add_argument("--std", type=numbers, metavar="X[,Y,Z]", help="of the images in 0..1, one a channel")
 
 
+def add_data_name(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """--data, which `images.read_data_name` turns into the name of a data set."""
+    help = "images: a name or path; see `data`" + (f" (default {default})" if default else "")
+    parser.add_argument("--data", "--dataset", metavar="NAME", default=default, help=help)
+
+
 def add_data(parser: argparse.ArgumentParser, images: int = 2000) -> None:
     """--data and --images."""
-    parser.add_argument("--data", choices=tuple(FACTS), metavar="NAME", help=f"images: {', '.join(FACTS)}")
+    add_data_name(parser)
     told = f"of each split (default {images})"
     parser.add_argument("--images", type=whole(*BOUNDS["images"]), default=images, metavar="N", help=told)
 
@@ -140,15 +148,24 @@ def read_pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
 
 
 def read_config(texts: Sequence[str] | None) -> dict[str, Any]:
-    """A build configuration: whole numbers, lists of them (512,512 or 512,) and words."""
+    """A build configuration: numbers, True, False and None, lists of them (512,512 or 512,), and words."""
 
     def value(text: str) -> Any:
-        pieces = [piece for piece in text.split(",") if piece]
-        if not all(piece.isdecimal() for piece in pieces):
-            return text
-        return [int(piece) for piece in pieces] if "," in text else int(text or 0)
+        if "," in text and not text.startswith(("'", '"', "(", "[", "{")):
+            return [_literal(piece.strip()) for piece in text.split(",") if piece.strip()]
+        return _literal(text)
 
     return {name: value(text) for name, text in read_pairs(texts, "--config").items()}
+
+
+def _literal(text: str) -> Any:
+    """A number, truth value, None or quoted text as Python writes it; any other text as it is."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
 
 
 def _as(default: Any, text: str) -> Any:

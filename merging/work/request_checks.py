@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from merging.errors import InvalidRequest
-from merging.zoo.architectures.names import NAMES, is_torchvision
+from merging.zoo.architectures.names import NAMES, is_known, is_torchvision
 from merging.zoo.datasets.facts import FACTS
+from merging.zoo.datasets.known import find_facts, is_dataset_name
+from merging.zoo.datasets.own import is_own
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 TEXT = 200  # characters of a name or layer
@@ -39,7 +41,7 @@ def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_architecture(key: str, config: Mapping[str, Any]) -> None:
     """Raises InvalidRequest for an unknown architecture, or a number beyond what one may build."""
-    if key not in NAMES:
+    if not is_known(key):
         raise InvalidRequest(f"No architecture is called {key!r}; known: {', '.join(NAMES)}.")
     for name, value in config.items():
         numbers = value if isinstance(value, list) else [value]
@@ -48,8 +50,11 @@ def check_architecture(key: str, config: Mapping[str, Any]) -> None:
 
 
 def check_data(dataset: str, sha256: str, *, required: bool) -> None:
-    """Raises InvalidRequest for an unknown data set or a hash that is none. required: "" is not allowed."""
-    if dataset not in FACTS and (required or dataset):
+    """Raises InvalidRequest for what names no data set or a hash that is none. required: "" is not allowed.
+
+    Own images need not be here: a worker has only those that it was sent, and a finished run outlives them.
+    """
+    if not is_dataset_name(dataset) and (required or dataset):
         raise InvalidRequest(f"No data set is called {dataset!r}; known: {', '.join(FACTS)}.")
     if sha256:
         check_sha256(sha256, "The data set's hash")
@@ -57,12 +62,13 @@ def check_data(dataset: str, sha256: str, *, required: bool) -> None:
 
 def check_fit(dataset: str, architecture: str, config: Mapping[str, Any]) -> None:
     """Raises InvalidRequest where a network cannot take the data set's images, or tells fewer classes apart."""
-    facts, shape = FACTS.get(dataset), tuple(config.get("in_shape", ()))
+    facts, shape = find_facts(dataset), tuple(config.get("in_shape", ()))
     if facts is not None and is_torchvision(architecture) and facts.shape[0] != 3:
         raise InvalidRequest(f"torchvision's networks take colour images, but those of {facts.label} are grey.")
     if facts is not None and shape and shape != facts.shape:
         takes, has = ("×".join(map(str, size)) for size in (shape, facts.shape))
-        raise InvalidRequest(f"The networks take images of {takes}, but those of {facts.label} are {has}.")
+        anew = f" Bring them again with the size {shape[1]}x{shape[2]}." if is_own(dataset) and len(shape) == 3 else ""
+        raise InvalidRequest(f"The networks take images of {takes}, but those of {facts.label} are {has}.{anew}")
     if facts is not None and config.get("classes", len(facts.classes)) < len(facts.classes):
         few = f"The networks tell {config['classes']} classes apart, but {facts.label} has {len(facts.classes)}."
         raise InvalidRequest(f"{few} Choose the data set that they were trained on.")

@@ -13,7 +13,8 @@ from typing import Any
 from merging.errors import CheckpointError
 from merging.paths import ASSETS
 from merging.zoo.architectures.names import describe, differ_in_width, nonlinearity, unlike
-from merging.zoo.datasets.facts import FACTS
+from merging.zoo.checkpoints.candidates import evidence_words
+from merging.zoo.datasets.known import dataset_label
 
 FOLDER = ASSETS / "zoo"
 _REMEDY = "Restore assets/zoo from the repository, or train the nets again with `python -m merging train`."
@@ -36,9 +37,11 @@ _WORDS = {
 class Entry:
     """One checkpoint. id: "fashion-mlp-512-s0", or "u-<12 hex>" for a person's own.  sha256: of the safetensors file.
 
-    label: the architecture in words, "MLP 3×512".  dataset: a key of FACTS, or "" where not known.  mean, std: one
+    label: the architecture in words, "MLP 3×512".  dataset: a data set's name, or "" where not known.  mean, std: one
     value a channel.  accuracy: in 0..1 on the test images.  source: "shipped", "uploaded" or "trained".  created:
-    seconds since 1970.  base: the id of the checkpoint that its training started from, or "".
+    seconds since 1970.  base: the id of the checkpoint that its training started from, or "".  why: the reason for this
+    architecture, evidence: its accuracies when it was brought, in words.  at_chance: it was right no more often than
+    guessing.  private: only its owner may pick it.
     """
 
     id: str
@@ -62,6 +65,10 @@ class Entry:
     owner: str = ""
     created: float = 0.0
     base: str = ""
+    why: str = ""
+    evidence: str = ""
+    at_chance: bool = False
+    private: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,8 +148,12 @@ def uploaded(facts: Mapping[str, Any], data: bytes, *, owner: str, created: floa
     """The entry of a converted checkpoint: `facts` and `data` as `checkpoints.sandbox.convert` gives them."""
     digest = hashlib.sha256(data).hexdigest()
     kept = ("architecture", "config", "label", "dataset", "seed", "epochs", "parameters", *_LISTS)
+    measured = facts.get("measured") or [{}]
     told = {key: facts[key] for key in kept} | {
-        "accuracy": facts.get("accuracy"),
+        "accuracy": measured[0].get("accuracy"),
+        "evidence": evidence_words(measured) if measured[0] else "",
+        "at_chance": not measured[0].get("above_chance", True),
+        "why": facts.get("why", ""),
         "name": facts["name"] or facts["label"],
     }
     told |= {"id": f"u-{digest[:12]}", "sha256": digest, "bytes": len(data)}
@@ -168,7 +179,7 @@ def compatible(a: Entry, b: Entry, *, unequal_widths: bool = False) -> str:
     if a.parameters != b.parameters and not wider:
         return f"A has {a.parameters:,} parameters and B {b.parameters:,}: they are not built alike."
     if a.dataset and b.dataset and a.dataset != b.dataset:
-        first, second = (FACTS[entry.dataset].label if entry.dataset in FACTS else entry.dataset for entry in (a, b))
+        first, second = (dataset_label(entry.dataset) or entry.dataset for entry in (a, b))
         return f"A was trained on {first} and B on {second}: their outputs mean different classes."
     return unlike(a, b)
 

@@ -227,7 +227,7 @@ def test_a_method_that_needs_images_is_not_promised_without_them(ledger, open_pa
 def test_a_run_whose_network_is_gone_says_so_and_leaves_a_pair_that_can_be_run(ledger, open_page):
     request = merge_request()
     plain = safetensors.torch.save(build("mlp", request.models[0].config).state_dict())
-    made = convert(plain, name="mine, *second*", dataset="fashion-mnist")
+    made = convert(plain, name="mine, *second*", dataset="fashion-mnist", architecture="mlp")
     entry = catalogue.uploaded(made.facts, made.data, owner=SOMEBODY, created=1.0)
     entry = ledger.add_model(entry, made.data, SOMEBODY)
     run = done(ledger, replace(request, models=(request.models[0], ModelRef.of(entry))))

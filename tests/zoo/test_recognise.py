@@ -13,9 +13,16 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from merging.errors import UnknownArchitecture
 from merging.zoo.architectures import build
-from merging.zoo.checkpoints.recognise import fit, recognise
+from merging.zoo.checkpoints.recognise.fit import Recognised, fit, structures, wirings
 
-IMAGE = {"tv_resnet18": (3, 64, 64), "tv_resnet50": (3, 64, 64)}
+IMAGE = {"torchvision/resnet18": (3, 64, 64), "torchvision/resnet50": (3, 64, 64)}
+
+
+def recognise(state: dict[str, torch.Tensor], architecture: str = "") -> Recognised:
+    """The first network that fits: residual nets come before the chains that have the same tensors."""
+    return structures(state, architecture)[0]
+
+
 KNOWN = [
     ("mlp", {"widths": [24, 16, 16]}),
     ("cnn", {"widths": [4, 8]}),
@@ -35,16 +42,15 @@ KNOWN = [
         for head in ("linear", "fc")
         for projection in ("shortcut", "downsample")
     ],
-    ("tv_resnet18", {"classes": 10}),
-    ("tv_resnet50", {"classes": 3}),
+    ("torchvision/resnet18", {"classes": 10}),
+    ("torchvision/resnet50", {"classes": 3}),
 ]
 
 
 @pytest.mark.parametrize(("architecture", "config"), KNOWN, ids=lambda value: str(value))
 def test_every_known_architecture_is_found_and_computes_the_same(architecture, config):
     model = build(architecture, config, seed=3)
-    found = recognise(model.state_dict())
-    assert found.architecture == architecture
+    (found,) = [one for one in structures(model.state_dict()) if one.architecture == architecture]
     twin = build(architecture, found.config)
     twin.load_state_dict(found.state)
     images = torch.rand(2, *found.config.get("in_shape", IMAGE.get(architecture)))

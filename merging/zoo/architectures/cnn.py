@@ -7,11 +7,17 @@ from torch import Tensor, nn
 from merging.zoo.architectures.nonlinearity import MODULES
 from merging.zoo.architectures.normalise import Normalise
 
+_POOLS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
+GLOBAL_POOLS = {"avg": nn.AdaptiveAvgPool2d, "max": nn.AdaptiveMaxPool2d}
 POOLED = 3  # a 28- or 32-pixel image is 3 or 4 pixels wide after three halvings; a fourth would leave one
 
 
 class PlainCNN(nn.Module):
-    """3×3 convolutions with a nonlinearity, three max pools, a global average and one linear layer."""
+    """3×3 convolutions with a nonlinearity, three pools, one value per channel and one linear layer.
+
+    pool: "max" or "avg" (2×2, behind the nonlinearity), or "stride": those convolutions stride instead.
+    padding: "same" or "valid".  global_pool: "avg" or "max".
+    """
 
     def __init__(
         self,
@@ -22,18 +28,23 @@ class PlainCNN(nn.Module):
         nonlinearity: str,
         mean: Sequence[float],
         std: Sequence[float],
+        pool: str,
+        padding: str,
+        global_pool: str,
     ) -> None:
         super().__init__()
         self.normalise = Normalise(mean, std)
         features: list[nn.Module] = []
         for depth, width in enumerate(widths):
-            features.append(nn.Conv2d(channels, width, 3, padding=1, bias=not batch_norm))
+            halved = depth < POOLED
+            stride = 2 if halved and pool == "stride" else 1
+            features.append(nn.Conv2d(channels, width, 3, stride, int(padding == "same"), bias=not batch_norm))
             features += [nn.BatchNorm2d(width)] if batch_norm else []
             features.append(MODULES[nonlinearity]())
-            features += [nn.MaxPool2d(2)] if depth < POOLED else []
+            features += [_POOLS[pool](2)] if halved and pool in _POOLS else []
             channels = width
         self.features = nn.Sequential(*features)
-        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.pool = GLOBAL_POOLS[global_pool](1)
         self.flatten = nn.Flatten(1)
         self.classifier = nn.Linear(channels, classes)
 
@@ -51,6 +62,10 @@ def cnn(
     in_shape: Sequence[int] = (1, 28, 28),
     classes: int = 10,
     nonlinearity: str = "relu",
+    pool: str = "max",
+    padding: str = "same",
+    global_pool: str = "avg",
 ) -> nn.Module:
-    """A plain CNN with one convolution a width, for images of in_shape (channels, height, width)."""
-    return PlainCNN(widths, in_shape[0], classes, norm == "batch", nonlinearity, mean, std)
+    """A plain CNN with one convolution per width, for images of in_shape (channels, height, width)."""
+    norms = norm == "batch"
+    return PlainCNN(widths, in_shape[0], classes, norms, nonlinearity, mean, std, pool, padding, global_pool)

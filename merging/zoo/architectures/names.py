@@ -1,7 +1,11 @@
 """What the built-in architectures are called, and which networks go together: read by the web process without torch."""
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 
@@ -41,7 +45,26 @@ NONLINEARITIES: dict[str, str] = {
     "sigmoid": "sigmoid",
 }
 
+POOLS: dict[str, str] = {"max": "max pools", "avg": "average pools", "stride": "strides in place of pools"}
+PADDINGS: dict[str, str] = {"same": "padded convolutions", "valid": "convolutions without padding"}
+HEADS: dict[str, str] = {"avg": "global average", "max": "global maximum"}
+STEMS: dict[str, str] = {"plain": "plain stem", "pool": "max pool after the stem", "stride": "stem of stride 2"}
+
+# Settings that leave no trace in a state dict, with what each choice is called; the first is what an architecture has
+# where its configuration does not say.  Source of the trap: a chain and a residual net may have the same tensors.
+_CIFAR_RESNET = {"nonlinearity": NONLINEARITIES, "global_pool": HEADS}
+UNSEEN: dict[str, dict[str, dict[str, str]]] = {
+    "mlp": {"nonlinearity": NONLINEARITIES},
+    "cnn": {"nonlinearity": NONLINEARITIES, "pool": POOLS, "padding": PADDINGS, "global_pool": HEADS},
+    "resnet": {"nonlinearity": NONLINEARITIES, "stem": STEMS, "global_pool": HEADS},
+    **{f"resnet{depth}": _CIFAR_RESNET for depth in (20, 32, 44, 56)},
+    **{key: {"nonlinearity": NONLINEARITIES} for key in ("vgg11", "vgg11_bn", "vgg16", "vgg16_bn")},
+}
+
 WIDTHS = ("widths", "width", "hidden")  # entries of a configuration that say how wide hidden layers are
+
+
+_USUAL = {setting: next(iter(choices)) for declared in UNSEEN.values() for setting, choices in declared.items()}
 
 
 def differ_in_width(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
@@ -51,9 +74,31 @@ def differ_in_width(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     return all(a[key] == b[key] or (key in WIDTHS and _sizes(a[key]) == _sizes(b[key])) for key in a)
 
 
+PROGRAM = "program"  # an exported program: its graph stands in the checkpoint itself
+_LIBRARY = re.compile(r"(torchvision|timm)/([A-Za-z0-9_.]{1,80})")
+
+
+def library_name(architecture: str) -> tuple[str, str]:
+    """("torchvision", "resnet34") of "torchvision/resnet34"; ("", "") for what names no library's network."""
+    match = _LIBRARY.fullmatch(architecture)
+    return (match[1], match[2]) if match else ("", "")
+
+
+@cache
+def torchvision_keys() -> tuple[str, ...]:
+    """torchvision's classification networks as keys, by the list that is kept beside this file."""
+    listed: dict[str, list[str]] = json.loads(Path(__file__).with_name("torchvision_names.json").read_text("utf-8"))
+    return tuple(sorted(f"torchvision/{name}" for names in listed.values() for name in names))
+
+
+def is_known(architecture: str) -> bool:
+    """Whether a checkpoint may name it: a key of `NAMES`, a library's network, or an exported program."""
+    return architecture in NAMES or architecture == PROGRAM or bool(library_name(architecture)[0])
+
+
 def is_torchvision(architecture: str) -> bool:
-    """Whether it is one of torchvision's own nets, which take colour images of any size."""
-    return architecture.startswith("tv_")
+    """Whether it is a library's own network, which takes colour images, mostly of any size."""
+    return architecture.startswith("tv_") or bool(library_name(architecture)[0])
 
 
 def trunk_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,9 +107,15 @@ def trunk_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_known(config: Mapping[str, Any], more: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A configuration with what a person knows besides; ReLU goes without saying, so that alike nets are alike."""
+    """A configuration with what a person knows besides; usual choices go without saying, so that nets are alike."""
     joined = {**config, **(more or {})}
-    return {key: value for key, value in joined.items() if (key, value) != ("nonlinearity", RELU)}
+    return {key: value for key, value in joined.items() if (key, value) not in _USUAL.items()}
+
+
+def unseen(architecture: str, config: Mapping[str, Any]) -> dict[str, str]:
+    """What an architecture has for each setting that leaves no trace in its tensors: setting -> choice."""
+    declared = UNSEEN.get(architecture, {})
+    return {setting: str(config.get(setting, next(iter(choices)))) for setting, choices in declared.items()}
 
 
 def nonlinearity(config: Mapping[str, Any]) -> str:
@@ -78,13 +129,20 @@ def describe(architecture: str, config: Mapping[str, Any]) -> str:
 
     An unknown key is described by itself, so that a list of foreign checkpoints can still be shown.
     """
-    label = NAMES[architecture].label if architecture in NAMES else architecture
+    library, name = library_name(architecture)
+    label = f"{name} ({library})" if library else architecture
+    if architecture in NAMES:
+        label = NAMES[architecture].label
+    if architecture == PROGRAM:
+        return str(config.get("label", "Exported program"))
     widths = [int(width) for width in config.get("widths", ())]
     if widths:
         label += f" {_widths(architecture, widths)}"
     norm = {"batch": " + BN", "layer": " + LN"}.get(str(config.get("norm", "none")), "")
     label += norm if architecture in ("cnn", "resnet") else ""
-    return f"{label}, {nonlinearity(config)}" if "nonlinearity" in config else label
+    named = UNSEEN.get(architecture, {})
+    extra = [choices.get(str(config[key]), str(config[key])) for key, choices in named.items() if key in config]
+    return ", ".join([label, *extra])
 
 
 def _sizes(value: Any) -> int:

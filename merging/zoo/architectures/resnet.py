@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from merging.errors import InvalidSetting
+from merging.zoo.architectures.cnn import GLOBAL_POOLS
+from merging.zoo.architectures.nonlinearity import MODULES
 from merging.zoo.architectures.normalise import Normalise
 
 
@@ -43,18 +45,20 @@ def _shortcut(kind: str, norm: str, channels: int, width: int, stride: int) -> n
 
 
 class Block(nn.Module):
-    """relu(shortcut(x) + norm(conv(relu(norm(conv(x))))))."""
+    """f(shortcut(x) + norm(conv(f(norm(conv(x)))))) with the nonlinearity f, ReLU in the paper."""
 
-    def __init__(self, channels: int, width: int, stride: int, norm: str, shortcut: str, projection: str) -> None:
+    def __init__(
+        self, channels: int, width: int, stride: int, norm: str, shortcut: str, projection: str, nonlinearity: str
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=norm == "none")
         self.bn1 = _norm(norm, width)
-        self.relu1 = nn.ReLU()
+        self.relu1 = MODULES[nonlinearity]()
         self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=norm == "none")
         self.bn2 = _norm(norm, width)
         self.projection = projection
         self.add_module(projection, _shortcut(shortcut, norm, channels, width, stride))
-        self.relu2 = nn.ReLU()
+        self.relu2 = MODULES[nonlinearity]()
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, channels, h, w) to (n, width, h / stride, w / stride)."""
@@ -66,17 +70,27 @@ class ResNet(nn.Module):
     """A 3×3 stem, stages `layer1`, `layer2`, ... of blocks, a global average and one linear layer."""
 
     def __init__(
-        self, stem: nn.Conv2d, norm: str, stages: Sequence[nn.Module], head: str, last: nn.Linear, first: Normalise
+        self,
+        stem: nn.Conv2d,
+        norm: str,
+        stages: Sequence[nn.Module],
+        head: str,
+        last: nn.Linear,
+        first: Normalise,
+        nonlinearity: str,
+        pool: nn.Module | None,
+        global_pool: str,
     ) -> None:
         super().__init__()
         self.normalise = first
         self.conv1 = stem
         self.bn1 = _norm(norm, stem.out_channels)
-        self.relu = nn.ReLU()
+        self.relu = MODULES[nonlinearity]()
+        self.maxpool = pool
         self.stages = [f"layer{number}" for number in range(1, len(stages) + 1)]
         for name, stage in zip(self.stages, stages, strict=True):
             self.add_module(name, stage)
-        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.pool = GLOBAL_POOLS[global_pool](1)
         self.flatten = nn.Flatten(1)
         self.head = head
         self.add_module(head, last)
@@ -84,13 +98,14 @@ class ResNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images (n, channels, height, width) in [0, 1] to logits (n, classes)."""
         x = self.relu(self.bn1(self.conv1(self.normalise(images))))
+        x = x if self.maxpool is None else self.maxpool(x)
         for name in self.stages:
             x = self.get_submodule(name)(x)
         return self.get_submodule(self.head)(self.flatten(self.pool(x)))
 
 
 def _stages(
-    widths: Sequence[int], blocks: Sequence[int], norm: str, shortcut: str, projection: str
+    widths: Sequence[int], blocks: Sequence[int], norm: str, shortcut: str, projection: str, nonlinearity: str
 ) -> list[nn.Sequential]:
     stages, channels = [], widths[0]
     for number, (width, count) in enumerate(zip(widths, blocks, strict=True)):
@@ -99,7 +114,8 @@ def _stages(
         pooled: list[nn.Module] = [nn.MaxPool2d(2)] if halve and shortcut == "identity" else []
         strides = [2 if halve and not pooled else 1] + [1] * (count - 1)
         inputs = [channels] + [width] * (count - 1)
-        body = [Block(n, width, s, norm, shortcut, projection) for n, s in zip(inputs, strides, strict=True)]
+        own = (norm, shortcut, projection, nonlinearity)
+        body = [Block(n, width, s, *own) for n, s in zip(inputs, strides, strict=True)]
         stages.append(nn.Sequential(*pooled, *body))
         channels = width
     return stages
@@ -117,8 +133,13 @@ def resnet(
     projection: str = "shortcut",
     in_shape: Sequence[int] = (1, 28, 28),
     classes: int = 10,
+    nonlinearity: str = "relu",
+    stem: str = "plain",
+    global_pool: str = "avg",
 ) -> nn.Module:
-    """A residual net with one stage a width; blocks gives the number of basic blocks in each.
+    """A residual net with one stage per width; blocks gives the number of basic blocks in each.
+
+    stem: "plain", "pool" (a 3×3 max pool of stride 2 behind it) or "stride" (its convolution has stride 2).
 
     Raises InvalidSetting where blocks and widths differ in length, widths shrink under a padded shortcut, or
     identity shortcuts would have to join unequal widths.
@@ -129,9 +150,11 @@ def resnet(
         raise InvalidSetting("identity shortcuts need the same width in every stage; choose conv or pad")
     if shortcut == "pad" and list(widths) != sorted(widths):
         raise InvalidSetting("zero-padded shortcuts need widths that never shrink; choose conv")
-    stem = nn.Conv2d(in_shape[0], widths[0], 3, 1, 1, bias=norm == "none")
-    stages = _stages(widths, blocks, norm, shortcut, projection)
-    return ResNet(stem, norm, stages, head, nn.Linear(widths[-1], classes), Normalise(mean, std))
+    first = nn.Conv2d(in_shape[0], widths[0], 3, 2 if stem == "stride" else 1, 1, bias=norm == "none")
+    stages = _stages(widths, blocks, norm, shortcut, projection, nonlinearity)
+    pool = nn.MaxPool2d(3, 2, 1) if stem == "pool" else None
+    last, normalise = nn.Linear(widths[-1], classes), Normalise(mean, std)
+    return ResNet(first, norm, stages, head, last, normalise, nonlinearity, pool, global_pool)
 
 
 def _cifar(
@@ -145,10 +168,12 @@ def _cifar(
     projection: str = "shortcut",
     in_shape: Sequence[int] = (3, 32, 32),
     classes: int = 10,
+    nonlinearity: str = "relu",
+    global_pool: str = "avg",
 ) -> nn.Module:
     """The CIFAR ResNet of this depth (6n + 2); width is the first stage's, so 16 is the paper's and 64 is "4x"."""
     widths, blocks = (width, 2 * width, 4 * width), ((depth - 2) // 6,) * 3
-    names = {"head": head, "projection": projection}
+    names = {"head": head, "projection": projection, "nonlinearity": nonlinearity, "global_pool": global_pool}
     return resnet(
         mean=mean, std=std, widths=widths, blocks=blocks, shortcut=shortcut, in_shape=in_shape, classes=classes, **names
     )

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 from merging.errors import InvalidSetting, UnknownArchitecture
 from merging.zoo.architectures import cnn, mlp, resnet, vgg
-from merging.zoo.architectures.names import NAMES, NONLINEARITIES
+from merging.zoo.architectures.names import NAMES, UNSEEN, library_name
 
 CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("cnn", "norm"): ("none", "batch"),
@@ -20,7 +21,7 @@ CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("resnet", "head"): ("fc", "linear"),
     ("resnet", "projection"): ("shortcut", "downsample"),
     ("vgg", "head"): ("linear", "three"),
-    **{(family, "nonlinearity"): tuple(NONLINEARITIES) for family in ("mlp", "cnn", "vgg")},
+    ("library", "auxiliary"): ("yes", "no"),
 }
 
 
@@ -74,6 +75,8 @@ def build(
     The net takes images (n, channels, height, width) in [0, 1]; mean and std have one value a channel, and a single
     value serves all channels. Raises UnknownArchitecture, or InvalidSetting naming the key of config that is wrong.
     """
+    if library_name(architecture)[0]:
+        return _library_net(architecture, config, mean, std, seed)
     if architecture not in ARCHITECTURES:
         raise UnknownArchitecture(f"no architecture is called {architecture!r}; known: {', '.join(ARCHITECTURES)}")
     builder = ARCHITECTURES[architecture].build
@@ -81,6 +84,17 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return builder(mean=mean, std=std, **config).eval()
+
+
+def _library_net(
+    architecture: str, config: Mapping[str, Any], mean: Sequence[float], std: Sequence[float], seed: int
+) -> nn.Module:
+    from merging.zoo.architectures.library import build_library_net  # torchvision takes a second to import
+
+    _check(architecture, config, partial(build_library_net, architecture))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return build_library_net(architecture, mean, std, **config).eval()
 
 
 def _check(architecture: str, config: Mapping[str, Any], builder: Callable[..., nn.Module]) -> None:
@@ -98,10 +112,15 @@ def _check(architecture: str, config: Mapping[str, Any], builder: Callable[..., 
 def _check_value(architecture: str, name: str, value: Any) -> None:
     depth = architecture.removeprefix("resnet")
     families = (
-        ("cifar", "resnet") if depth.isdigit() else (architecture[:3] if "vgg" in architecture else architecture,)
+        ("library",)
+        if library_name(architecture)[0]
+        else (
+            ("cifar", "resnet") if depth.isdigit() else (architecture[:3] if "vgg" in architecture else architecture,)
+        )
     )
-    choices = next((CHOICES[family, name] for family in families if (family, name) in CHOICES), None)
-    if choices is not None:
+    seen = (CHOICES[family, name] for family in families if (family, name) in CHOICES)
+    choices = tuple(UNSEEN.get(architecture, {}).get(name, ())) or next(seen, ())
+    if choices:
         if value not in choices:
             raise InvalidSetting(f"{name} of {architecture} is one of {', '.join(choices)}; got {value!r}")
         return

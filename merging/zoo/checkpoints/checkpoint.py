@@ -15,25 +15,31 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from merging.errors import CheckpointError, UnknownArchitecture
+from merging.errors import CheckpointError
 from merging.zoo.architectures import build
-from merging.zoo.architectures.names import with_known
+from merging.zoo.architectures.names import describe
 from merging.zoo.checkpoints import sandbox
+from merging.zoo.checkpoints.evidence import Measured, door_images
 from merging.zoo.checkpoints.metadata import Story, clean_name, read_story
+from merging.zoo.checkpoints.own import build_own, is_factory
 from merging.zoo.checkpoints.reading import safetensors_io
+from merging.zoo.checkpoints.reading.files import File, read_folder, read_safetensors
 from merging.zoo.checkpoints.reading.kinds import kind_of
-from merging.zoo.checkpoints.recognise import Recognised, fit, recognise
+from merging.zoo.checkpoints.resolve import Asked, resolve
 from merging.zoo.datasets.facts import FACTS
-from merging.zoo.torchvision_import import imported
+from merging.zoo.datasets.image_set import ImageSet
+from merging.zoo.datasets.known import find_facts, is_dataset_name
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """state: name -> float32 tensor (counters int64).  mean, std: one value a channel of images in 0..1.
+    """state: name -> tensor, floating ones float32, whole numbers int64.  mean, std: one value per channel in 0..1.
 
-    architecture: a key of `ARCHITECTURES`, or "package.module:factory" where the caller said so.  dataset, classes:
-    empty where not known.  sha256: of the file.  renamed: the file's tensor names -> these, where they differ.
-    was: the number types that the file held.
+    architecture: a key of `ARCHITECTURES`, "torchvision/NAME", "timm/NAME", or "package.module:factory" where the
+    caller said so.  dataset, classes: empty where not known.  sha256: of the file.  renamed: the file's tensor names ->
+    these, where they differ.  was: the number types that the file held.  weights: where the network stands in the file.
+    aside: what else the file holds.  why: the reason for this architecture, in words.  measured: accuracies on test
+    images, where some were given, the best normalisation first.
     """
 
     name: str
@@ -49,27 +55,34 @@ class Checkpoint:
     epochs: int | None = None
     renamed: Mapping[str, str] | None = None
     was: tuple[str, ...] = ("float32",)
+    weights: str = ""
+    aside: tuple[str, ...] = ()
+    why: str = ""
+    measured: tuple[Measured, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The architecture in words."""
+        return describe(self.architecture, {} if is_factory(self.architecture) else self.config)
 
     def build(self) -> nn.Module:
-        """A new module with these weights, in eval mode, on the CPU.
+        """A new module with these weights, in eval mode, on the CPU; it takes images in 0..1 and normalises them.
 
         Raises UnknownArchitecture where a factory of the caller's own does not give a module that fits.
         """
-        if ":" not in self.architecture:
-            model = build(self.architecture, self.config, self.mean, self.std)
-            model.load_state_dict(self.state)
-            return model.eval()
-        try:
-            model = _factory(self.architecture)(**self.config)
-            model.load_state_dict(self.state)
-        except (RuntimeError, TypeError, ValueError, KeyError, AttributeError) as error:
-            raise UnknownArchitecture(f"{self.architecture} does not fit {self.name}: {error}") from error
+        if is_factory(self.architecture):
+            return build_own(self.architecture, self.config, self.state, self.mean, self.std)
+        model = build(self.architecture, self.config, self.mean, self.std)
+        model.load_state_dict(self.state)
         return model.eval()
 
     def to_bytes(self) -> bytes:
         """This checkpoint as a safetensors file, under our tensor names and with its story; see `save_checkpoint`."""
-        kept = ("architecture", "config", "name", "dataset", "classes", "mean", "std", "seed", "epochs")
-        return save_checkpoint(self.state, **{key: getattr(self, key) for key in kept})
+        kept = ("config", "name", "dataset", "classes", "mean", "std", "seed", "epochs")
+        said = {key: getattr(self, key) for key in kept}
+        return save_checkpoint(
+            self.state, architecture="" if is_factory(self.architecture) else self.architecture, **said
+        )
 
 
 def load_checkpoint(
@@ -78,56 +91,79 @@ def load_checkpoint(
     architecture: str | None = None,
     config: Mapping[str, Any] | None = None,
     dataset: str | None = None,
+    data: str | ImageSet | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    weights: str = "",
 ) -> Checkpoint:
-    """A checkpoint from a safetensors or torch.save file; what the file does not say is recognised from its tensors.
+    """A checkpoint from a safetensors or torch.save file, or a folder of safetensors files with their index.
 
-    architecture: a key of `ARCHITECTURES`, or "package.module:factory" for a net of your own, whose factory is called
-    with `config`. For the known ones config has what shapes cannot tell, such as {"nonlinearity": "tanh"}.
-    dataset: a known data set, which gives classes, mean and std. mean, std: one value a channel.
-    Raises CheckpointError for files that are damaged, hostile or no checkpoint, UnknownArchitecture where no known
-    net fits.
+    architecture: a key of `ARCHITECTURES`, "torchvision/NAME", "timm/NAME", or "package.module:factory" for a net of
+    your own, whose factory is called with `config`. For the known ones config has what shapes cannot tell, such as
+    {"nonlinearity": "tanh"}.  dataset: a known data set that the net was trained on, which gives classes, mean and std.
+    data: test images, or a data set's name: what cannot be known from the tensors (wiring, normalisation) is measured
+    on them.  mean, std: one value per channel.  weights: where the network stands in a file that holds several.
+    Raises CheckpointError for files that are damaged, hostile or no checkpoint, UnknownArchitecture where no known net
+    fits, AmbiguousCheckpoint (with .candidates) where several do and no images decide.
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            kind = kind_of(file.read(300), path.stat().st_size)
-            file.seek(0)
-            data = sandbox.convert(path).data if kind == "torch.save" else file.read()
+        file, sha256 = _read(path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
-    known: dict[str, Any] = {"dataset": dataset, "mean": mean, "std": std}
-    found = load_bytes(data, architecture=architecture, config=config, **known)
-    return found if found.name else replace(found, name=clean_name(path.stem))
+    known: dict[str, Any] = {"dataset": dataset, "mean": mean, "std": std, "data": data, "weights": weights}
+    loaded = from_file(file, sha256, architecture=architecture, config=config, **known)
+    return loaded if loaded.name else replace(loaded, name=clean_name(path.stem))
 
 
-def load_bytes(
-    data: bytes,
+def load_bytes(data: bytes, **options: Any) -> Checkpoint:
+    """A checkpoint from the bytes of a safetensors file. options: as of `from_file`, which win over what it says.
+
+    Raises as `load_checkpoint` does.
+    """
+    if kind_of(data) != "safetensors":
+        raise CheckpointError("These bytes are no safetensors file. Convert them with checkpoints.sandbox.convert.")
+    return from_file(read_safetensors(data), hashlib.sha256(data).hexdigest(), **options)
+
+
+def from_file(
+    file: File,
+    sha256: str,
     *,
     name: str = "",
     architecture: str | None = None,
     config: Mapping[str, Any] | None = None,
     dataset: str | None = None,
+    data: str | ImageSet | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    weights: str = "",
 ) -> Checkpoint:
-    """A checkpoint from the bytes of a safetensors file; arguments win over what the file says of itself.
-
-    Raises CheckpointError and UnknownArchitecture as `load_checkpoint` does.
-    """
-    if kind_of(data) != "safetensors":
-        raise CheckpointError(
-            "These bytes are no safetensors file. Convert them with merging.zoo.checkpoints.sandbox.convert."
-        )
-    loaded = safetensors_io.read(data)
-    story = _completed(read_story(loaded.story), name, dataset, mean, std)
-    found = _recognised(loaded.state, story, architecture, config)
-    story = _fed(story, found)
+    """The checkpoint that a file's networks are, or one of them; arguments and errors as of `load_checkpoint`."""
+    images = None if data is None else door_images(data)
+    stated = None if mean is None and std is None else (tuple(mean or (0.0,)), tuple(std or (1.0,)))
+    resolved = resolve(file, Asked(architecture or "", dict(config or {}), weights, images, stated))
+    story = _completed(read_story(resolved.loaded.story), name, dataset, mean, std)
+    if stated is None and resolved.measured and not read_story(resolved.loaded.story).mean:
+        best = resolved.measured[0]
+        story = replace(story, mean=best.mean, std=best.std)
+    found = resolved.network
+    story = _fed(story, found.architecture, found.config)
     return Checkpoint(
         story.name, found.architecture, found.config, found.state, story.dataset, story.classes, story.mean, story.std,
-        story.seed, hashlib.sha256(data).hexdigest(), story.epochs, found.renamed, loaded.was,
+        story.seed, sha256, story.epochs, found.renamed, resolved.loaded.was, resolved.weights,
+        (*file.aside, *found.aside), resolved.why, resolved.measured,
     )  # fmt: skip
+
+
+def trained_on(checkpoint: Checkpoint, dataset: str) -> Checkpoint:
+    """The checkpoint with a data set that it does not name itself: its classes, and its mean and std where they were
+    not measured. Raises CheckpointError for images of another number of channels."""
+    story = Story(checkpoint.name, dataset=dataset, mean=checkpoint.mean if checkpoint.measured else ())
+    story = replace(story, std=checkpoint.std if checkpoint.measured else ())
+    known = _completed(story, "", None, None, None)
+    fed = _fed(known, checkpoint.architecture, checkpoint.config)
+    return replace(checkpoint, dataset=dataset, classes=fed.classes, mean=fed.mean, std=fed.std)
 
 
 def save_checkpoint(
@@ -159,31 +195,22 @@ def _completed(
 ) -> Story:
     """The story with what the caller says in its place; a known data set gives what is still open."""
     if dataset is not None and dataset != story.dataset:
-        if dataset and dataset not in FACTS:
+        if dataset and not is_dataset_name(dataset):
             raise CheckpointError(f"There is no data set {dataset!r}. Known: {', '.join(FACTS)}.")
         story = replace(story, dataset=dataset, classes=(), mean=(), std=())
-    known = FACTS.get(story.dataset)
-    if known is not None and not story.mean:
-        story = replace(story, classes=story.classes or known.classes, mean=known.mean, std=known.std)
+    known = find_facts(story.dataset)
+    if known is not None:
+        story = replace(story, classes=story.classes or known.classes)
+        story = story if story.mean else replace(story, mean=known.mean, std=known.std)
     if mean is not None or std is not None:
         story = replace(story, mean=tuple(mean or story.mean or (0.0,)), std=tuple(std or story.std or (1.0,)))
     return replace(story, name=clean_name(name) or story.name)
 
 
-def _recognised(
-    state: Mapping[str, Tensor], story: Story, architecture: str | None, config: Mapping[str, Any] | None
-) -> Recognised:
-    if architecture is not None and ":" in architecture:
-        return Recognised(architecture, dict(config or {}), dict(state), {})
-    if story.architecture and architecture in (None, story.architecture):
-        return fit(state, story.architecture, with_known(story.config, config))
-    return recognise(state, architecture or "", config)
-
-
-def _fed(story: Story, found: Recognised) -> Story:
+def _fed(story: Story, architecture: str, config: Mapping[str, Any]) -> Story:
     """Mean and std for as many channels as the net takes; the classes, only where they are as many as its outputs."""
-    shape = found.config.get("in_shape")
-    channels = shape[0] if shape else max(3, len(story.mean)) if ":" not in found.architecture else len(story.mean) or 1
+    shape, own = config.get("in_shape"), is_factory(architecture)
+    channels = shape[0] if shape else len(story.mean) or 1 if own else max(3, len(story.mean))
     mean, std = story.mean or (0.0,) * channels, story.std or (1.0,) * channels
     if len(mean) not in (1, channels) or len(mean) != len(std):
         raise CheckpointError(
@@ -195,13 +222,23 @@ def _fed(story: Story, found: Recognised) -> Story:
             f"mean is {mean} and std is {std}: they must be finite numbers, and std above 0. "
             "Give those of the images that the net was trained on."
         )
-    classes = story.classes if len(story.classes) == found.config.get("classes", len(story.classes)) else ()
+    classes = story.classes if len(story.classes) == config.get("classes", len(story.classes)) else ()
     return replace(story, mean=mean, std=std, classes=classes)
 
 
-def _factory(name: str) -> Any:
-    module, _, function = name.partition(":")
-    try:
-        return getattr(imported(module), function)
-    except (ImportError, AttributeError) as error:
-        raise UnknownArchitecture(f"{name} cannot be imported: {error}. Give package.module:factory.") from error
+def _read(path: Path) -> tuple[File, str]:
+    """The networks of a file or folder and its sha256. What may hold a pickle is read in a process of its own."""
+    if path.is_dir():
+        file = read_folder(path)
+        return file, hashlib.sha256("".join(sorted(file.networks)).encode()).hexdigest()
+    with path.open("rb") as opened:
+        kind = kind_of(opened.read(300), path.stat().st_size)
+        opened.seek(0)
+        if kind == "safetensors":
+            data = opened.read()
+            return read_safetensors(data), hashlib.sha256(data).hexdigest()
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    parts = sandbox.read(path)
+    networks = {place: safetensors_io.read(data) for place, data in parts.networks.items()}
+    networks = {place: replace(loaded, was=parts.was) for place, loaded in networks.items()}
+    return File(networks, parts.aside, parts.format), digest

@@ -1,91 +1,87 @@
 """The reading process: `python -m merging.zoo.checkpoints.convert FOLDER` turns FOLDER/input into safetensors.
 
 It is started by `sandbox` alone. Before it opens the file it limits its own memory and CPU time, so that a hostile
-file can take down nothing but this process. It writes checkpoint.safetensors and facts.json, or error.json.
+file can take down nothing but this process. It writes its networks and facts.json, or error.json.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from merging.errors import MergescopeError
+from merging.errors import AmbiguousCheckpoint
 from merging.zoo.architectures.names import describe
-from merging.zoo.checkpoints.checkpoint import Checkpoint, load_bytes
-from merging.zoo.checkpoints.reading import safetensors_io, torch_zip
-from merging.zoo.checkpoints.reading.kinds import kind_of
+from merging.zoo.checkpoints.checkpoint import Checkpoint, from_file
+from merging.zoo.checkpoints.metadata import read_story
+from merging.zoo.checkpoints.reading import safetensors_io
+from merging.zoo.checkpoints.reading.files import read
 from merging.zoo.checkpoints.reading.limits import CHILD_SPARE
-from merging.zoo.checkpoints.reading.tensors import checked
+from merging.zoo.datasets.load import available
+from merging.zoo.disposable import answer_with, limit_process
 
 
 def main(folder: Path) -> int:
-    """Convert the file of one order; options.json holds the keyword arguments of `load_bytes`. Gives the exit code."""
-    options = json.loads((folder / "options.json").read_text("utf-8"))
-    source, seconds = Path(options.pop("source")), options.pop("seconds")
-    _limit(source.stat().st_size, seconds)
-    try:
-        data, facts = convert(source.read_bytes(), options)
-    except MergescopeError as error:
-        told = {"kind": type(error).__name__, "text": str(error)}
-        (folder / "error.json").write_text(json.dumps(told), "utf-8")
-        return 0
-    (folder / "checkpoint.safetensors").write_bytes(data)
+    """Carry out the order in order.json: "read" or "convert" its source. Gives the exit code."""
+    order = json.loads((folder / "order.json").read_text("utf-8"))
+    source = Path(order["source"])
+    limit_process(5 * source.stat().st_size + CHILD_SPARE, order["seconds"])
+    if order["task"] == "read":
+        return answer_with(folder, lambda: _read(source.read_bytes(), folder))
+    return answer_with(folder, lambda: _convert(source.read_bytes(), order["options"], order["measure"], folder))
+
+
+def convert(data: bytes, options: dict[str, Any], measure: bool = False) -> tuple[bytes, dict[str, Any]]:
+    """A checkpoint file's bytes as our safetensors, and facts. options: of `from_file`.
+
+    measure: on the data set that it was trained on, where its images are here.
+    Raises CheckpointError, UnknownArchitecture, AmbiguousCheckpoint.
+    """
+    file = read(data)
+    trained_on = options.get("dataset") or read_story(file.story).dataset
+    if measure and trained_on and available(trained_on):
+        options = {**options, "data": trained_on}
+    loaded = from_file(file, "", **options)
+    return loaded.to_bytes(), _facts(loaded, file.format)
+
+
+def _read(data: bytes, folder: Path) -> None:
+    file = read(data)
+    for number, loaded in enumerate(file.networks.values()):
+        (folder / f"{number}.safetensors").write_bytes(safetensors_io.write(loaded.state, {**loaded.story}))
+    was = sorted({kind for loaded in file.networks.values() for kind in loaded.was})
+    facts = {"networks": list(file.networks), "aside": file.aside, "format": file.format, "was": was}
     (folder / "facts.json").write_text(json.dumps(facts), "utf-8")
-    return 0
 
 
-def convert(data: bytes, options: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
-    """A checkpoint file's bytes as our safetensors, and facts. Raises CheckpointError, UnknownArchitecture."""
-    kind = kind_of(data)
-    if kind == "torch.save":
-        loaded = checked(torch_zip.load(data))
-        data = safetensors_io.write(loaded.state, {})
-        was = loaded.was
-    else:
-        was = safetensors_io.read(data).was
-    found = load_bytes(data, **options)
-    return found.to_bytes(), _facts(found, kind, was)
+def _convert(data: bytes, options: dict[str, Any], measure: bool, folder: Path) -> None:
+    try:
+        converted, facts = convert(data, options, measure)
+    except AmbiguousCheckpoint as question:
+        fields = ("architecture", "config", "label", "weights", "open", "measured")
+        candidates = [{key: asdict(one)[key] for key in fields} for one in question.candidates]
+        converted, facts = b"", {"candidates": candidates, "why": question.why}
+    (folder / "checkpoint.safetensors").write_bytes(converted)
+    (folder / "facts.json").write_text(json.dumps(facts), "utf-8")
 
 
-def _facts(found: Checkpoint, kind: str, was: tuple[str, ...]) -> dict[str, Any]:
-    numbers = [tensor.numel() for tensor in found.state.values() if tensor.is_floating_point()]
-    statistics = [value.numel() for key, value in found.state.items() if key.endswith(("running_mean", "running_var"))]
+def _facts(loaded: Checkpoint, format: str) -> dict[str, Any]:
+    numbers = [tensor.numel() for tensor in loaded.state.values() if tensor.is_floating_point()]
+    statistics = [value.numel() for key, value in loaded.state.items() if key.endswith(("running_mean", "running_var"))]
+    kept = (
+        *("name", "architecture", "config", "dataset", "classes", "mean", "std", "seed", "epochs"),
+        *("was", "weights", "aside", "why"),
+    )
     return {
-        "name": found.name,
-        "architecture": found.architecture,
-        "config": found.config,
-        "label": describe(found.architecture, found.config),
-        "dataset": found.dataset,
-        "classes": found.classes,
-        "mean": found.mean,
-        "std": found.std,
-        "seed": found.seed,
-        "epochs": found.epochs,
+        **{key: getattr(loaded, key) for key in kept},
+        "label": describe(loaded.architecture, loaded.config),
         "parameters": sum(numbers) - sum(statistics),
-        "renamed": dict(found.renamed or {}),
-        "format": kind,
-        "was": was,
+        "renamed": dict(loaded.renamed or {}),
+        "format": format,
+        "measured": [one.to_dict() for one in loaded.measured],
     }
-
-
-def _limit(size: int, seconds: int) -> None:
-    """Bound this process's memory (by the file's size) and CPU time; Windows has no such limits, and the parent's
-    clock alone ends it there."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    pages = Path("/proc/self/statm")  # where there is none (macOS) the program itself is taken for 4 GB
-    used = int(pages.read_text().split()[0]) * resource.getpagesize() if pages.exists() else 4_000_000_000
-    for kind, limit in ((resource.RLIMIT_AS, used + 5 * size + CHILD_SPARE), (resource.RLIMIT_CPU, seconds)):
-        hard = resource.getrlimit(kind)[1]
-        allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        try:
-            resource.setrlimit(kind, (allowed, allowed))
-        except ValueError:  # macOS refuses some of them; the parent's clock still ends this process
-            continue
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from merging.errors import CheckpointError
-from merging.zoo.architectures.names import NAMES
+from merging.zoo.architectures.names import NAMES, is_known
 
 MAX_NAME = 120
 MAX_CLASSES = 10_000
@@ -33,7 +33,7 @@ class Story:
 def read_story(raw: Mapping[str, Any]) -> Story:
     """A file's metadata as a Story. Raises CheckpointError naming the field that is not what it must be."""
     architecture = raw.get("architecture", "")
-    if architecture not in ("", *NAMES):
+    if not isinstance(architecture, str) or not (architecture == "" or is_known(architecture)):
         raise _wrong("architecture", f"is none of {', '.join(NAMES)}")
     return Story(
         name=clean_name(raw.get("name", "")),

@@ -1,35 +1,45 @@
 """Opening a foreign checkpoint in a process that may die of it. torch-free: the web process calls this.
 
-The process limits its own memory and CPU time (Linux, macOS; Windows knows no such limits) and is ended by the clock
-everywhere. What comes back is safetensors of checked float32 tensors, whatever went in.
+What comes back is safetensors of checked tensors, whatever went in.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from merging import errors
-from merging.paths import ROOT
+from merging.errors import CheckpointError
+from merging.zoo.checkpoints.candidates import Candidate, ambiguous
 from merging.zoo.checkpoints.reading.kinds import kind_of
 from merging.zoo.checkpoints.reading.limits import CHILD_SECONDS
+from merging.zoo.disposable import run_disposable
+
+MODULE = "merging.zoo.checkpoints.convert"
 
 
 @dataclass(frozen=True)
 class Converted:
     """data: a safetensors file with our metadata.  facts: name, architecture, config, label, dataset, classes, mean,
     std, seed, epochs, parameters, renamed (the file's tensor names -> ours), format ("torch.save" ...), was (its number
-    types)."""
+    types), weights, aside, why and measured as of `Checkpoint`."""
 
     data: bytes
     facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """networks: where each stands in the file -> its tensors under the file's own names, as safetensors."""
+
+    networks: dict[str, bytes]
+    aside: tuple[str, ...]
+    format: str
+    was: tuple[str, ...]
 
 
 def convert(
@@ -39,61 +49,66 @@ def convert(
     architecture: str | None = None,
     config: Mapping[str, Any] | None = None,
     dataset: str | None = None,
+    data: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    weights: str = "",
+    measure: bool = False,
     seconds: int = CHILD_SECONDS,
 ) -> Converted:
     """A checkpoint file of any known kind as checked safetensors, read in a process of its own; seconds: its time.
 
-    name: what a person called it (never used as a path). The others: as for `load_checkpoint`.
-    Raises CheckpointError, or UnknownArchitecture where no known net fits.
+    name: what a person called it (never used as a path).  data: a data set's name, to measure on; measure: on the one
+    that it was trained on, where its images are here.  The others: as for `load_checkpoint`.
+    Raises CheckpointError, UnknownArchitecture where no known net fits, AmbiguousCheckpoint where several do.
     """
-    start = source[:300] if isinstance(source, bytes) else _start(source)
-    kind_of(start, len(source) if isinstance(source, bytes) else source.stat().st_size)
     options = {
         "name": name,
         "architecture": architecture,
         "config": dict(config or {}),
         "dataset": dataset,
+        "data": data,
         "mean": mean,
         "std": std,
+        "weights": weights,
     }
+    with _answer(source, {"task": "convert", "options": options, "measure": measure}, seconds) as folder:
+        facts = json.loads((folder / "facts.json").read_text("utf-8"))
+        if "candidates" in facts:
+            raise ambiguous([Candidate(**candidate) for candidate in facts["candidates"]], facts["why"])
+        return Converted((folder / "checkpoint.safetensors").read_bytes(), facts)
+
+
+def read(source: bytes | Path, *, seconds: int = CHILD_SECONDS) -> Parts:
+    """All networks of a file under the file's own names, read in a process of its own. Raises CheckpointError."""
+    with _answer(source, {"task": "read"}, seconds) as folder:
+        facts = json.loads((folder / "facts.json").read_text("utf-8"))
+        networks = {
+            place: (folder / f"{number}.safetensors").read_bytes() for number, place in enumerate(facts["networks"])
+        }
+        return Parts(networks, tuple(facts["aside"]), facts["format"], tuple(facts["was"]))
+
+
+@contextmanager
+def _answer(source: bytes | Path, order: dict[str, Any], seconds: int) -> Iterator[Path]:
+    """The folder in which the process left its answer to the order."""
+    start = source[:300] if isinstance(source, bytes) else _start(source)
+    kind_of(start, len(source) if isinstance(source, bytes) else source.stat().st_size)
+    late = CheckpointError(f"Reading the file took more than {seconds} seconds and was stopped.")
+    dead = CheckpointError(
+        "The file could not be read: the process that opened it ran out of memory or time, or met damaged data. "
+        "Save the plain state dict again, best as safetensors."
+    )
     with tempfile.TemporaryDirectory(prefix="mergescope-") as made:
         folder = Path(made)
         path = folder / "input" if isinstance(source, bytes) else source.resolve()
         if isinstance(source, bytes):
             path.write_bytes(source)
-        order = {**options, "source": str(path), "seconds": seconds}
-        (folder / "options.json").write_text(json.dumps(order), "utf-8")
-        _run(folder, seconds)
-        return _answer(folder)
+        (folder / "order.json").write_text(json.dumps({**order, "source": str(path), "seconds": seconds}), "utf-8")
+        run_disposable(MODULE, folder, seconds, late, dead)
+        yield folder
 
 
 def _start(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(300)
-
-
-def _run(folder: Path, seconds: int) -> None:
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "merging.zoo.checkpoints.convert", str(folder)]
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise errors.CheckpointError(f"Reading the file took more than {seconds} seconds and was stopped.") from error
-    if done.returncode != 0:
-        raise errors.CheckpointError(
-            "The file could not be read: the process that opened it ran out of memory or time, or met damaged data. "
-            "Save the plain state dict again, best as safetensors."
-        )
-
-
-def _answer(folder: Path) -> Converted:
-    refused = folder / "error.json"
-    if refused.exists():
-        told = json.loads(refused.read_text("utf-8"))
-        kind = getattr(errors, told["kind"], errors.CheckpointError)
-        raise kind(told["text"])
-    facts = json.loads((folder / "facts.json").read_text("utf-8"))
-    return Converted((folder / "checkpoint.safetensors").read_bytes(), facts)

@@ -7,12 +7,11 @@ from typing import Literal
 from merging.errors import CheckpointError
 from merging.zoo.checkpoints.reading.limits import MAX_FILE, MEGABYTE
 
-Kind = Literal["safetensors", "torch.save"]
+Kind = Literal["safetensors", "torch.save", "zip"]  # zip: by its entries a torch.save file, a program or files in it
 HOW = 'Bring a safetensors file, or one written by torch.save(model.state_dict(), "model.pt").'
 
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number of torch.save before PyTorch 1.6
 _FOREIGN: tuple[tuple[bytes, str], ...] = (
-    (_LEGACY, "is in torch.save's old format (before PyTorch 1.6), which only a full unpickler can read"),
     (b"\x80", "is a bare pickle, which could run any program"),
     (b"\x89HDF", "is an HDF5 file, as Keras writes"),
     (b"\x93NUMPY", "is a NumPy array"),
@@ -35,6 +34,8 @@ def kind_of(data: bytes, size: int | None = None) -> Kind:
     if data[4:9] == b"\0\0\0\0{":  # first of all: a safetensors file begins with a length, which may look like a mark
         return "safetensors"
     if data.startswith(b"PK"):
+        return "zip"
+    if data.startswith(_LEGACY):
         return "torch.save"
     for start, what in _FOREIGN:
         if data.startswith(start):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 MEGABYTE = 1_000_000
-MAX_FILE = 1_000 * MEGABYTE  # VGG-16 for ImageNet, the largest known architecture, is 553 MB
+MAX_FILE = 2_000 * MEGABYTE
 MAX_TENSORS = 4_000
 MAX_KEY = 200  # characters
 MAX_DIMENSIONS = 8

@@ -40,8 +40,10 @@ def read(data: bytes) -> Loaded:
 
 
 def write(state: Mapping[str, Tensor], story: Mapping[str, Any]) -> bytes:
-    """A safetensors file of contiguous tensors of any shapes on the CPU; tied tensors are saved once, their other
-    names recorded. The same state and story give the same bytes.
+    """A safetensors file of contiguous tensors of any shapes on the CPU, under all of their names.
+
+    Tied tensors are copied, so that any module loads the file strictly, and their names recorded, so that they come
+    back tied. The same state and story give the same bytes.
     """
     owners: dict[tuple[Any, ...], str] = {}
     aliases = {}
@@ -49,7 +51,8 @@ def write(state: Mapping[str, Tensor], story: Mapping[str, Any]) -> bytes:
         place = (tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride())
         if owners.setdefault(place, name) != name:
             aliases[name] = owners[place]
-    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items() if name not in aliases}
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    kept |= {alias: kept[alias].clone() for alias in aliases}
     full = {"format": FORMAT, **story, **({"aliases": aliases} if aliases else {})}
     return safetensors.torch.save(kept, metadata={METADATA_KEY: json.dumps(full)})
 

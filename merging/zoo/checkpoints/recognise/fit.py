@@ -1,9 +1,10 @@
-"""The proof of a guess: the architecture is built without numbers and every tensor's name and shape compared."""
+"""Which known networks a state dict may belong to, and the proof: each is built without numbers and compared."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import torch
@@ -11,56 +12,85 @@ from torch import Tensor
 
 from merging.errors import InvalidSetting, UnknownArchitecture
 from merging.zoo.architectures import build
-from merging.zoo.architectures.names import NAMES, describe, with_known
+from merging.zoo.architectures.names import NAMES, UNSEEN, describe, library_name, with_known
+from merging.zoo.architectures.weightless import weightless
+from merging.zoo.checkpoints.recognise.chain import convolutional, mlp
 from merging.zoo.checkpoints.recognise.parts import Guess, Shapes
-from merging.zoo.checkpoints.recognise.plain import mlp, plain_convolutions
 from merging.zoo.checkpoints.recognise.residual import residual
+from merging.zoo.checkpoints.recognise.variants import Variant, variants
 
-RECOGNISERS = (mlp, residual, plain_convolutions)
+RECOGNISERS = (mlp, residual, convolutional)
 COUNTER = "num_batches_tracked"
+EXACT = "torchvision"  # a network whose published names all stand in the file
 _EXAMPLES: dict[str, dict[str, Any]] = {"mlp": {"widths": [512]}, "cnn": {"widths": [32, 64]}, "resnet": {}}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recognised:
-    """state: under our names, in the network's order.  renamed: the file's name -> ours, where they differ."""
+    """A network whose tensors have these names and shapes, read as its configuration says.
+
+    state: under our names, in the network's order.  renamed: the file's name -> ours, where they differ.  aside: the
+    file's tensors that it does not have.
+    """
 
     architecture: str
     config: dict[str, Any]
     state: dict[str, Tensor]
     renamed: dict[str, str]
+    aside: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The network in words."""
+        return describe(self.architecture, self.config)
+
+    @property
+    def open(self) -> dict[str, tuple[str, ...]]:
+        """Settings that the tensors do not show and nothing says: setting -> its choices."""
+        named = UNSEEN.get(self.architecture, {})
+        return {key: tuple(choices) for key, choices in named.items() if key not in self.config}
 
 
-def recognise(
+def structures(
     state: Mapping[str, Tensor], architecture: str = "", config: Mapping[str, Any] | None = None
-) -> Recognised:
-    """The known architecture (`architecture` alone, where given) with its configuration read from the shapes.
+) -> tuple[Recognised, ...]:
+    """The known networks that these tensors may belong to (`architecture` alone, where given), each with its
+    configuration read from the shapes.
 
     config: entries that shapes cannot tell, such as the nonlinearity; they win.
     Raises UnknownArchitecture naming the nearest known one and the first three tensors that do not fit it.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    guesses = [guess for guess in (find(shapes) for find in RECOGNISERS) if guess is not None]
-    chosen = [guess for guess in guesses if architecture in ("", guess.architecture)]
-    if chosen:
-        return _renamed(state, replace(chosen[0], config=with_known(chosen[0].config, config)))
-    nearest = guesses[0].architecture if guesses and not architecture else architecture or _nearest(shapes)
-    expected = expected_shapes(nearest, _EXAMPLES.get(nearest, {}))
-    tensors = f"these {len(shapes)} tensors" if len(shapes) != 1 else "this one tensor"
-    raise UnknownArchitecture(
-        f"No known architecture fits {tensors}. The nearest is {NAMES[nearest].label}, "
-        f"but {_differences(shapes, expected)}.{_left_out(shapes)} Known: "
-        f"{', '.join(name.label for name in NAMES.values())}."
-    )
+    if library_name(architecture)[0]:
+        return (_library(state, shapes, architecture, config),)
+    refusals: list[UnknownArchitecture] = []
+    unique: dict[str, Recognised] = {}
+    for way in variants(shapes):
+        for guess in _guesses(way, shapes, architecture, refusals):
+            try:
+                fitting = _renamed(state, replace(guess, config=with_known(guess.config, config)), way)
+            except UnknownArchitecture as refusal:
+                refusals.append(refusal)
+                continue
+            unique.setdefault(f"{fitting.architecture} {sorted(fitting.config.items())}", fitting)
+        if unique:
+            return tuple(unique.values())
+    unknown = _unknown(shapes, architecture)
+    raise refusals[0] if refusals and not _left_out(shapes) else unknown
 
 
-def _left_out(shapes: Shapes) -> str:
-    """A sentence where a module has a bias and nothing else, which looks as if its weight was not saved; or ""."""
-    for name in shapes:
-        module, _, last = name.rpartition(".")
-        if module and last == "bias" and sum(other.startswith(f"{module}.") for other in shapes) == 1:
-            return f" It holds {name}, but no {module}.weight: was all of the state dict saved?"
-    return ""
+def wirings(recognised: Recognised, said: Mapping[str, Any]) -> tuple[Recognised, ...]:
+    """The network with every choice of the settings that its tensors do not show and a person has not said.
+
+    All have the same tensors. The usual choices come first.
+    """
+    settings = {key: listed for key, listed in recognised.open.items() if key not in said}
+    choices = [[(setting, choice) for choice in listed] for setting, listed in settings.items()]
+    every = []
+    for picked in product(*choices):
+        config = with_known(recognised.config, dict(picked))
+        every.append(replace(recognised, config=config))
+    return tuple(every)
 
 
 def fit(state: Mapping[str, Tensor], architecture: str, config: Mapping[str, Any]) -> Recognised:
@@ -77,39 +107,112 @@ def expected_shapes(architecture: str, config: Mapping[str, Any]) -> dict[str, t
     Raises UnknownArchitecture where the configuration is none of that architecture's.
     """
     try:
-        with torch.device("meta"):
+        with weightless():
             state = build(architecture, config).state_dict()
     except InvalidSetting as error:
         raise UnknownArchitecture(f"The tensors were taken for {architecture}, but {error}.") from error
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
-def _renamed(state: Mapping[str, Tensor], guess: Guess) -> Recognised:
+def _guesses(way: Variant, shapes: Shapes, architecture: str, refusals: list[UnknownArchitecture]) -> Iterable[Guess]:
+    """The candidates of one way to read the names. torchvision's published names are no guess."""
+    own = way.shapes(shapes)
+    if not architecture and (published := _published(own)) is not None:
+        return [published]
+    guesses: list[Guess] = []
+    for recogniser in RECOGNISERS:
+        try:
+            guesses += [guess for guess in recogniser(own) if architecture in ("", guess.architecture)]
+        except UnknownArchitecture as refusal:
+            refusals.append(refusal)
+    return guesses
+
+
+def _published(shapes: Shapes) -> Guess | None:
+    """The torchvision network that has exactly these tensor names and shapes."""
+    from merging.zoo.architectures.library import library_config, torchvision_nets
+
+    for key in torchvision_nets(frozenset(shapes)):
+        config = library_config(key, shapes)
+        expected = expected_shapes(key, config)
+        if all(expected.get(name) == shape for name, shape in shapes.items()):
+            return Guess(key, config, {name: name for name in shapes})
+    return None
+
+
+def _library(
+    state: Mapping[str, Tensor], shapes: Shapes, architecture: str, config: Mapping[str, Any] | None
+) -> Recognised:
+    from merging.zoo.architectures.library import library_config
+
+    refusals = []
+    for way in variants(shapes):
+        own = way.shapes(shapes)
+        settings = {**library_config(architecture, own), **(config or {})}
+        try:
+            return _renamed(state, Guess(architecture, settings, {name: name for name in own}), way)
+        except UnknownArchitecture as refusal:
+            refusals.append(refusal)
+    raise refusals[-1]
+
+
+def _renamed(state: Mapping[str, Tensor], guess: Guess, way: Variant | None = None) -> Recognised:
+    """The guess proved. way: how the file's names were read to make it; None where they are the file's own."""
+    theirs = dict(way.names) if way is not None else {name: name for name in state}
     expected = expected_shapes(guess.architecture, guess.config)
-    named = {ours: state[theirs] for ours, theirs in guess.names.items()}
-    unnamed = set(state) - set(guess.names.values())
+    named = {ours: state[theirs[read]] for ours, read in guess.names.items()}
+    unnamed = set(theirs) - set(guess.names.values())
     for name in expected:  # files from before PyTorch 0.4.1 have no counters, and nothing is computed with them
         if name.endswith(COUNTER) and name not in named:
             named[name] = torch.zeros((), dtype=torch.int64)
-    everything = named | {name: state[name] for name in unnamed}
-    found = {name: tuple(tensor.shape) for name, tensor in everything.items()}
-    if found != expected:
-        label = describe(guess.architecture, guess.config)
+    everything = named | {name: state[theirs[name]] for name in unnamed}
+    sizes = {name: tuple(tensor.shape) for name, tensor in everything.items()}
+    file_names = {ours: theirs[read] for ours, read in guess.names.items()}
+    label = describe(guess.architecture, guess.config)
+    if sizes != expected:
         raise UnknownArchitecture(
-            f"The tensors are nearest to {label}, but {_differences(found, expected, guess.names)}."
+            f"The tensors are nearest to {label}, but {_differences(sizes, expected, file_names)}."
         )
-    renamed = {theirs: ours for ours, theirs in guess.names.items() if ours != theirs}
-    return Recognised(guess.architecture, guess.config, {name: named[name] for name in expected}, renamed)
+    for name, tensor in named.items():
+        if not tensor.is_floating_point() and not name.endswith((COUNTER, "_index", "relative_position_index")):
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise UnknownArchitecture(
+                f"{file_names.get(name, name)} holds {kind}; the weights of {label} must be floating-point numbers."
+            )
+    renamed = {file: ours for ours, file in file_names.items() if ours != file}
+    ordered = {name: named[name] for name in expected}
+    return Recognised(guess.architecture, dict(guess.config), ordered, renamed, way.aside if way is not None else ())
 
 
-def _differences(found: Shapes, expected: Shapes, names: Mapping[str, str] | None = None) -> str:
+def _unknown(shapes: Shapes, architecture: str) -> UnknownArchitecture:
+    nearest = architecture if architecture in NAMES else _nearest(shapes)
+    expected = expected_shapes(nearest, _EXAMPLES.get(nearest, {}))
+    tensors = f"these {len(shapes)} tensors" if len(shapes) != 1 else "this one tensor"
+    return UnknownArchitecture(
+        f"No known architecture fits {tensors}. The nearest is {NAMES[nearest].label}, "
+        f"but {_differences(shapes, expected)}.{_left_out(shapes)} Known: "
+        f"{', '.join(name.label for name in NAMES.values())}; torchvision/NAME and timm/NAME by name; any other as an "
+        "exported program (.pt2), or with --architecture package.module:factory on the command line."
+    )
+
+
+def _left_out(shapes: Shapes) -> str:
+    """A sentence where a module has a bias and nothing else, which looks as if its weight was not saved; or ""."""
+    for name in shapes:
+        module, _, last = name.rpartition(".")
+        if module and last == "bias" and sum(other.startswith(f"{module}.") for other in shapes) == 1:
+            return f" It holds {name}, but no {module}.weight: was all of the state dict saved?"
+    return ""
+
+
+def _differences(sizes: Shapes, expected: Shapes, names: Mapping[str, str] | None = None) -> str:
     """What is missing, extra or misshapen, three of each. names: our tensor names -> the file's, for the last."""
-    missing = [_theirs(name, names or {}) for name in expected if name not in found]
-    extra = [name for name in found if name not in expected]
+    missing = [_theirs(name, names or {}) for name in expected if name not in sizes]
+    extra = [name for name in sizes if name not in expected]
     shapes = [
-        f"{(names or {}).get(name, name)} is {_size(found[name])} instead of {_size(size)}"
+        f"{(names or {}).get(name, name)} is {_size(sizes[name])} instead of {_size(size)}"
         for name, size in expected.items()
-        if name in found and found[name] != size
+        if name in sizes and sizes[name] != size
     ]
     facts = [_listed(words, those) for words, those in (("missing", missing), ("not expected", extra)) if those]
     return "; ".join([*facts, *([_listed("wrong shapes", shapes)] if shapes else [])])

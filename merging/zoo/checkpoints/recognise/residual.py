@@ -14,30 +14,29 @@ _HEADS = ("linear", "fc")
 TORCHVISION = {"tv_resnet18": ([2, 2, 2, 2], "basic"), "tv_resnet50": ([3, 4, 6, 3], "bottleneck")}
 
 
-def residual(shapes: Shapes) -> Guess | None:
-    """A residual net of basic blocks, or torchvision's ResNet-18/50; None for nets of other names."""
+def residual(shapes: Shapes) -> list[Guess]:
+    """A residual net of basic blocks, or torchvision's ResNet-18/50; [] for nets of other names."""
     stem, head = shapes.get("conv1.weight", ()), next((name for name in _HEADS if shapes.get(f"{name}.weight")), None)
     blocks = _blocks(shapes)
     if len(stem) != 4 or head is None or not blocks:
-        return None
+        return []
     config: dict[str, object] = {"classes": shapes[f"{head}.weight"][0]}
     kind = "bottleneck" if any(name.endswith(".conv3.weight") for name in shapes) else "basic"
     if stem[2] == 7 or kind == "bottleneck":
         known = next((key for key, plan in TORCHVISION.items() if plan == (blocks, kind)), None)
-        return Guess(known, config, _names(shapes, head, "fc", "downsample")) if known else None
+        return [Guess(known, config, _names(shapes, head, "fc", "downsample"))] if known else []
     first = [shapes.get(f"layer{s}.{_first(shapes, s)}.conv1.weight") for s in range(1, len(blocks) + 1)]
     if None in first:
-        return None
+        return []
     widths = [shape[0] for shape in first if shape]
     config = {"in_shape": [stem[1], *((28, 28) if stem[1] == 1 else (32, 32))], **config}
     shortcut = _shortcut(shapes, len(blocks))
     if _is_cifar(shapes, widths, blocks) and shortcut != "identity":
         key = f"resnet{6 * blocks[0] + 2}"
-        return Guess(
-            key, config | {"width": widths[0], "shortcut": shortcut}, _names(shapes, head, "linear", "shortcut")
-        )
+        config |= {"width": widths[0], "shortcut": shortcut}
+        return [Guess(key, config, _names(shapes, head, "linear", "shortcut"))]
     config |= {"widths": widths, "blocks": blocks, "norm": _norm(shapes), "shortcut": shortcut}
-    return Guess("resnet", config, _names(shapes, head, "fc", "shortcut"))
+    return [Guess("resnet", config, _names(shapes, head, "fc", "shortcut"))]
 
 
 def _blocks(shapes: Shapes) -> list[int]:

@@ -1,12 +1,15 @@
-"""torch.save files: the zip directory is checked first, then `torch.load(weights_only=True)` reads plain tensors.
+"""torch.save files of any age: `torch.load(weights_only=True)` reads them, an archive's directory is checked first.
 
-Only the disposable process calls `load`: weights_only refuses code, but not files that ask for terabytes of memory.
+Objects of classes that torch does not read (a configuration, a namespace of arguments) become empty stand-ins, so that
+the weights beside them are read and nothing of the class runs. Only the disposable process calls `load`: weights_only
+refuses code, but not files that ask for terabytes of memory.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
+import re
 import struct
 import warnings
 import zipfile
@@ -34,28 +37,59 @@ _REFUSALS = (
 )
 _OTHER_ARCHIVES = {
     "constants.pkl": "a TorchScript program",
-    "models/model.json": "a torch.export program",
     "[Content_Types].xml": "an office document",
 }
+_FOREIGN = re.compile(r"GLOBAL ([\w.]+) was not an allowed global")
+MAX_FOREIGN = 64  # classes in one file that torch does not read
+
+
+class StandIn(dict):  # type: ignore[type-arg]
+    """In the place of an object of a class that is not read. It takes whatever its maker is given, and does nothing."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: Any) -> None:
+        """Forget the object's fields."""
 
 
 def load(data: bytes) -> Any:
-    """What a torch.save file holds: tensors in dictionaries and lists, unchecked.
+    """What a torch.save file holds: tensors in dictionaries and lists, unchecked, and `StandIn`s for other objects.
 
     Raises CheckpointError where the archive is not torch.save's, is compressed, damaged, or holds code.
     """
-    root = _check_directory(data)
+    if data.startswith(b"PK"):
+        _check_directory(data)
+    foreign: dict[str, type[StandIn]] = {}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # advice for the program that wrote the file
-            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        while True:
+            try:
+                loaded = _load(data, foreign)
+                break
+            except pickle.UnpicklingError as error:
+                name = _FOREIGN.search(str(error))
+                if name is None or name[1] in foreign or len(foreign) == MAX_FOREIGN:
+                    raise
+                foreign[name[1]] = type(name[1].rpartition(".")[2], (StandIn,), {"__module__": name[1]})
     except MemoryError as error:
         raise CheckpointError("The file asks for far more memory than its size explains. It was not loaded.") from error
     except _REFUSALS as error:
-        raise CheckpointError(_reason(error, root)) from error
+        raise CheckpointError(_reason(error)) from error
+    if isinstance(loaded, StandIn):
+        raise CheckpointError(
+            f"The file holds a whole object ({type(loaded).__module__}) and its code, which would have to be run. "
+            'Save its weights alone: torch.save(model.state_dict(), "model.pt").'
+        )
+    return loaded
 
 
-def _check_directory(data: bytes) -> str:
+def _load(data: bytes, foreign: dict[str, type[StandIn]]) -> Any:
+    with warnings.catch_warnings(), torch.serialization.safe_globals([(kind, name) for name, kind in foreign.items()]):
+        warnings.simplefilter("ignore")  # advice for the program that wrote the file
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def _check_directory(data: bytes) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
@@ -74,10 +108,9 @@ def _check_directory(data: bytes) -> str:
         raise CheckpointError("The archive's entries overlap: it claims to hold more than it has. It was not loaded.")
     if len(entries) > 2 * MAX_TENSORS or pickles[0].file_size > MAX_HEADER:
         raise CheckpointError(f"The file lists {len(entries)} parts; at most {MAX_TENSORS} tensors are read.")
-    return pickles[0].filename.removesuffix("data.pkl")
 
 
-def _reason(error: Exception, root: str) -> str:
+def _reason(error: Exception) -> str:
     text = str(error)
     if "allocate" in text or "memory" in text:
         return "The file asks for far more memory than its size explains. It was not loaded."

@@ -1,0 +1,147 @@
+"""Networks of torchvision and timm by name, such as "torchvision/resnet34": built as the library builds them.
+
+Sizes that a state dict shows (number of classes, input channels, image size) are read from its shapes. Nothing is
+downloaded: the weights are the file's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from hashlib import sha256
+from math import isqrt
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from merging.errors import InvalidSetting, UnknownArchitecture
+from merging.zoo.architectures.names import library_name
+from merging.zoo.architectures.normalise import normalised
+from merging.zoo.architectures.weightless import weightless
+from merging.zoo.torchvision_import import torchvision
+
+Shapes = Mapping[str, tuple[int, ...]]
+COUNTER = "num_batches_tracked"
+DIGESTS = Path(__file__).with_name("torchvision_names.json")
+_USUAL_CLASSES = 1000
+_FAILURES = (TypeError, ValueError, RuntimeError, AssertionError, AttributeError, LookupError)
+
+
+def build_library_net(
+    architecture: str,
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    classes: int = _USUAL_CLASSES,
+    channels: int = 3,
+    image_size: int | None = None,
+    auxiliary: str = "yes",
+    in_shape: Sequence[int] = (),
+) -> nn.Module:
+    """A freshly initialised network of a library, with its own tensor names, for images in [0, 1].
+
+    architecture: "torchvision/NAME" or "timm/NAME".  image_size: of networks made for one size, else None.
+    auxiliary: "no" leaves out auxiliary classifiers (GoogLeNet, Inception).  in_shape: (channels, height, width) that
+    the network is traced with; it changes nothing here.
+    Raises UnknownArchitecture where the library or the name is not known, InvalidSetting where it refuses a setting.
+    """
+    library, name = library_name(architecture)
+    settings: dict[str, Any] = {"num_classes": classes}
+    if auxiliary == "no":
+        settings["aux_logits"] = False
+    try:
+        net = _timm(name, settings, channels, image_size) if library == "timm" else _tv(name, settings, image_size)
+    except _FAILURES as error:
+        raise InvalidSetting(f"{architecture} cannot be built with {settings}: {error}") from error
+    return normalised(net, mean, std)
+
+
+def library_config(architecture: str, shapes: Shapes) -> dict[str, Any]:
+    """The settings of `build_library_net` that a state dict of this network shows. shapes: tensor name -> shape.
+
+    Raises UnknownArchitecture for an unknown name.
+    """
+    with weightless():
+        usual = {key: tuple(t.shape) for key, t in build_library_net(architecture, (0.0,), (1.0,)).state_dict().items()}
+    config: dict[str, Any] = {}
+    if any(key.startswith(("aux1.", "AuxLogits.")) for key in usual.keys() - shapes.keys()):
+        config["auxiliary"] = "no"
+    heads = {shapes[key][0] for key, shape in usual.items() if shape[:1] == (_USUAL_CLASSES,) and shapes.get(key)}
+    if len(heads) == 1 and heads != {_USUAL_CLASSES}:
+        config["classes"] = heads.pop()
+    stem = next((key for key, shape in usual.items() if len(shape) == 4), "")
+    if library_name(architecture)[0] == "timm" and len(shapes.get(stem, ())) == 4 and usual[stem][1] != shapes[stem][1]:
+        config["channels"] = shapes[stem][1]
+    position = next((key for key in ("encoder.pos_embedding", "pos_embed") if key in usual), "")
+    if position and stem and len(shapes.get(position, ())) == 3:
+        patch, extra = usual[stem][2], usual[position][1] - isqrt(usual[position][1]) ** 2
+        size = patch * isqrt(max(0, shapes[position][1] - extra))
+        config |= {"image_size": size, "in_shape": [config.get("channels", 3), size, size]}
+    return config
+
+
+def torchvision_nets(names: frozenset[str]) -> tuple[str, ...]:
+    """The torchvision networks whose state dicts have exactly these tensor names, as architecture keys."""
+    found = _digests().get(digest(names), ())
+    return tuple(f"torchvision/{name}" for name in found)
+
+
+def digest(names: frozenset[str]) -> str:
+    """A short hash of tensor names, without BatchNorm's counters, which old files lack."""
+    kept = sorted(name for name in names if not name.endswith(COUNTER))
+    return sha256("\n".join(kept).encode()).hexdigest()[:16]
+
+
+def torchvision_names() -> tuple[str, ...]:
+    """torchvision's classification builders, by the name that builds them."""
+    return tuple(torchvision.models.list_models(module=torchvision.models))
+
+
+def timm_names() -> tuple[str, ...]:
+    """timm's models by name. Raises UnknownArchitecture where timm is not installed."""
+    return tuple(_timm_module().list_models())
+
+
+@cache
+def _digests() -> dict[str, list[str]]:
+    names: dict[str, list[str]] = json.loads(DIGESTS.read_text("utf-8"))
+    return names
+
+
+def _tv(name: str, settings: dict[str, Any], image_size: int | None) -> nn.Module:
+    if name not in torchvision_names():
+        raise UnknownArchitecture(f"torchvision has no network {name!r}. {_near(name, torchvision_names())}")
+    if image_size is not None:
+        settings["image_size"] = image_size
+    if name in ("googlenet", "inception_v3"):  # their slow initialisation would be overwritten by the file's weights
+        settings["init_weights"] = False
+    return torchvision.models.get_model(name, weights=None, **settings)
+
+
+def _timm(name: str, settings: dict[str, Any], channels: int, image_size: int | None) -> nn.Module:
+    timm = _timm_module()
+    if not timm.is_model(name):
+        raise UnknownArchitecture(f"timm has no network {name!r}. {_near(name, timm_names())}")
+    if image_size is not None:
+        settings["img_size"] = image_size
+    return timm.create_model(name, pretrained=False, in_chans=channels, **settings)
+
+
+def _timm_module() -> Any:
+    from importlib import import_module
+
+    try:
+        torchvision.models  # noqa: B018 (timm imports torchvision, which must be loaded beside a CPU-only torch first)
+        return import_module("timm")
+    except ImportError as error:
+        told = "timm is not installed: run `pip install -r requirements-timm.txt`, then start again."
+        raise UnknownArchitecture(told) from error
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, names, 3) or names[:3]
+    return f"Did you mean {', '.join(near)}?"

@@ -1,0 +1,160 @@
+"""What images say of a network at the door: the accuracy of each wiring and normalisation that its tensors allow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import comb, isfinite, sqrt
+from typing import Any
+
+import torch
+from torch import nn
+
+from merging.errors import MergescopeError
+from merging.zoo.datasets.facts import DatasetFacts
+from merging.zoo.datasets.image_set import ImageSet
+from merging.zoo.datasets.known import find_facts
+from merging.zoo.datasets.load import load
+from merging.zoo.training.train import evaluate
+
+IMAGES = 500
+SCREENED = 100  # images on which all wirings are tried; the best go on to all
+FINALISTS = 12
+SECONDS = 20.0  # after so long the wirings that are left are not tried, and what was measured says on how many images
+RARE = 1e-6  # a share of hits that guessing reaches with less probability is clearly above chance
+WIDE = 2.576  # standard deviations of a 99 % interval
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+Module = Callable[[tuple[float, ...], tuple[float, ...]], nn.Module]  # (mean, std) -> the network
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Accuracy and loss (nats per image) of a network on so many test images, normalised in one way.
+
+    normalisation: in words.  chance: the share of the most frequent class, which a constant answer reaches.
+    """
+
+    normalisation: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    accuracy: float
+    loss: float
+    images: int
+    chance: float
+
+    @property
+    def above_chance(self) -> bool:
+        """Whether guessing would reach this accuracy with a probability below one in a million."""
+        hits = round(self.accuracy * self.images)
+        return _tail(hits, self.images, self.chance) < RARE
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 99 % interval of the accuracy (Wilson 1927)."""
+        n, p, z = self.images, self.accuracy, WIDE
+        middle, spread = p + z * z / (2 * n), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**asdict(self), "mean": list(self.mean), "std": list(self.std), "above_chance": self.above_chance}
+
+
+def door_images(dataset: str | ImageSet, count: int = IMAGES) -> ImageSet:
+    """The first test images of a data set. Raises DataUnavailable and InvalidSetting as `load` does."""
+    images = load(dataset, "test", count) if isinstance(dataset, str) else dataset
+    return _first(images, count)
+
+
+def normalisations(known: DatasetFacts | None, channels: int, stated: Normalisation | None) -> dict[str, Normalisation]:
+    """The ways in which a network's images may have been normalised, in words: the stated one alone, where one is."""
+    if stated is not None:
+        return {"the stated mean and std": stated}
+    ways = {} if known is None else {f"{known.label}'s mean and std": (known.mean, known.std)}
+    ways["mean 0, std 1"] = ((0.0,) * channels, (1.0,) * channels)
+    if channels == 3:
+        ways["ImageNet's mean and std"] = IMAGENET
+    return ways
+
+
+@torch.no_grad()
+def measure(
+    modules: Sequence[Module], images: ImageSet, stated: Normalisation | None, *, seconds: float = SECONDS
+) -> list[tuple[Measured, ...]]:
+    """What each network is worth under each normalisation, the best one first, or the data set's own where none is
+    better by more than noise; () where it does not take these images.
+
+    modules: one per wiring.  images: as `door_images` gives them.  stated: the normalisation that is known, or None.
+    All are tried on the first 100 images, and the twelve best on all of them.
+    """
+    end = time.monotonic() + seconds
+    known = find_facts(images.name)
+    ways = normalisations(known, images.images.shape[1], stated)
+    few = _first(images, SCREENED)
+    screened = [_under_each(module, ways, few, end) for module in modules]
+    order = sorted(range(len(modules)), key=lambda number: -_best(screened[number]))
+    for number in order[:FINALISTS]:
+        if screened[number] and time.monotonic() < end and len(images) > len(few):
+            screened[number] = _under_each(modules[number], ways, images, end) or screened[number]
+    return screened
+
+
+def decide(measured: Sequence[tuple[Measured, ...]]) -> tuple[int | None, str]:
+    """The wiring that the images prove, as its number, and the reason in words; None where they prove none.
+
+    Proved is the only one clearly above chance, or one whose 99 % interval lies above those of all others.
+    """
+    best = [results[0] if results else None for results in measured]
+    above = [number for number, one in enumerate(best) if one is not None and one.above_chance]
+    if not above:
+        return None, "none of them is above chance on the images"
+    first, *others = sorted(above, key=lambda number: -best[number].accuracy)  # type: ignore[union-attr]
+    top = best[first]
+    assert top is not None
+    on = f"{100 * top.accuracy:.1f} % of {top.images} test images"
+    if not others:
+        return first, f"the only one of {len(measured)} above chance: {on}" if len(measured) > 1 else f"right on {on}"
+    rival = best[others[0]]
+    if rival is not None and top.interval[0] > rival.interval[1]:
+        return first, f"clearly better than the {len(measured) - 1} others: {on}, the next {100 * rival.accuracy:.1f} %"
+    return None, f"{len(above)} of them are above chance on the images"
+
+
+def _under_each(module: Module, ways: dict[str, Normalisation], images: ImageSet, end: float) -> tuple[Measured, ...]:
+    results = []
+    for words, (mean, std) in ways.items():
+        if time.monotonic() > end:
+            break
+        try:
+            score = evaluate(module(mean, std), images)
+        except (MergescopeError, RuntimeError, ValueError, TypeError, IndexError, AttributeError):
+            continue  # this wiring does not take these images, or gives no logits for them
+        if isfinite(score.loss):
+            chance = float(max((images.labels == label).mean() for label in set(images.labels.tolist())))
+            results.append(Measured(words, mean, std, score.accuracy, score.loss, len(images), chance))
+    return tuple(_preferred(results))
+
+
+def _preferred(results: Sequence[Measured]) -> list[Measured]:
+    """The first, which is the most usual, unless another is better by more than noise; the others by accuracy."""
+    ordered = sorted(results, key=lambda one: -one.accuracy)
+    if not ordered or ordered[0].interval[0] > results[0].interval[1]:
+        return ordered
+    return [results[0], *(one for one in ordered if one is not results[0])]
+
+
+def _best(results: Sequence[Measured]) -> float:
+    return results[0].accuracy if results else -1.0
+
+
+def _first(images: ImageSet, count: int) -> ImageSet:
+    return replace(images, images=images.images[:count], labels=images.labels[:count], complete=False)
+
+
+def _tail(hits: int, count: int, chance: float) -> float:
+    """P(at least so many hits) of a binomial distribution."""
+    miss = 1 - chance
+    return sum(comb(count, k) * chance**k * miss ** (count - k) for k in range(hits, count + 1)) if chance < 1 else 1.0

@@ -1,0 +1,134 @@
+"""Networks of a person's own: the module that a factory gives, and the tensors of a file matched to its names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from merging.errors import UnknownArchitecture
+from merging.zoo.architectures.normalise import normalised
+from merging.zoo.checkpoints.recognise.fit import Recognised
+from merging.zoo.checkpoints.recognise.variants import missing_or_extra, variant_with
+from merging.zoo.torchvision_import import imported
+
+# What a person's own code may end with.
+_FAULTS = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, NameError, OSError, RuntimeError),
+    *(SyntaxError, SystemExit, TypeError, ValueError),
+)
+
+
+def is_factory(architecture: str | None) -> bool:
+    """Whether it names a factory, "package.module:function", and not a known architecture."""
+    return architecture is not None and ":" in architecture
+
+
+def own_module(architecture: str, config: Mapping[str, Any]) -> nn.Module:
+    """What the factory gives for this configuration. Raises UnknownArchitecture where it gives no module."""
+    try:
+        module = _factory(architecture)(**config)
+    except _FAULTS as error:
+        told = f"{architecture} ended with {type(error).__name__}: {error}"
+        raise UnknownArchitecture(f"{told}. Give a factory that returns a torch module for {dict(config)}.") from error
+    if not isinstance(module, nn.Module):
+        raise UnknownArchitecture(
+            f"{architecture} gives a {type(module).__name__}. Give a factory that returns a torch module."
+        )
+    return unwrapped(module)
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module inside DataParallel, DistributedDataParallel, AveragedModel or torch.compile's wrapper."""
+    wrappers = ("DataParallel", "DistributedDataParallel", "AveragedModel")
+    while True:
+        inner = getattr(module, "_orig_mod", None)
+        if inner is None and type(module).__name__ in wrappers:
+            inner = getattr(module, "module", None)
+        if not isinstance(inner, nn.Module):
+            return module
+        module = inner
+
+
+def fit_own(state: Mapping[str, Tensor], architecture: str, config: Mapping[str, Any]) -> Recognised:
+    """The state dict under the names that the factory's module has: the file's own, or with common prefixes off.
+
+    A tied tensor that was saved under one name only is given its other names.
+    Raises UnknownArchitecture naming what is missing, not expected or misshapen.
+    """
+    wanted = own_module(architecture, config).state_dict(keep_vars=True)
+    ties = _ties(wanted)
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    once = {name for name in wanted if ties[name] == name}
+    way = variant_with(shapes, wanted.keys()) or variant_with(shapes, once) or _with_some_ties(shapes, wanted, ties)
+    if way is None:
+        missing = missing_or_extra({name: name for name in shapes}, wanted.keys())
+        lacks, more = ([n for n in sorted(missing) if (n in wanted) == want] for want in (True, False))
+        told = [f"{words} {', '.join(names[:3])}" for words, names in (("it lacks", lacks), ("it has", more)) if names]
+        raise UnknownArchitecture(f"The file does not fit {architecture}: {'; '.join(told)}. {_remedy(more, lacks)}")
+    named = {name: state[theirs] for name, theirs in way.names.items()}
+    full = {name: _found(name, named, ties, tensor) for name, tensor in wanted.items()}
+    for name, tensor in full.items():
+        if tensor.shape != wanted[name].shape:
+            sizes = f"{tuple(tensor.shape)} instead of {tuple(wanted[name].shape)}"
+            raise UnknownArchitecture(f"{way.names.get(name, name)} is {sizes} in {architecture}. Check --config.")
+    renamed = {theirs: name for name, theirs in way.names.items() if name != theirs}
+    return Recognised(architecture, dict(config), full, renamed, way.aside)
+
+
+def build_own(
+    architecture: str, config: Mapping[str, Any], state: Mapping[str, Tensor], mean: Any = (0.0,), std: Any = (1.0,)
+) -> nn.Module:
+    """The factory's module with these tensors, which standardises its input by mean and std, in eval mode."""
+    module = own_module(architecture, config)
+    try:
+        module.load_state_dict(dict(state))
+    except RuntimeError as error:
+        raise UnknownArchitecture(f"{architecture} does not fit the tensors: {error}") from error
+    return normalised(module, mean, std).eval()
+
+
+def _with_some_ties(
+    shapes: Mapping[str, tuple[int, ...]], wanted: Mapping[str, Tensor], ties: Mapping[str, str]
+) -> Any:
+    """The reading of the names in which every tied tensor stands under at least one of its names."""
+    firsts = set(ties.values())
+    present = {ties[name] for name in wanted if any(key == name or key.endswith(f".{name}") for key in shapes)}
+    names = {name for name in wanted if any(key == name or key.endswith(f".{name}") for key in shapes)}
+    return variant_with(shapes, names) if firsts <= present else None
+
+
+def _ties(wanted: Mapping[str, Tensor]) -> dict[str, str]:
+    """Every name -> the first name of the same tensor."""
+    first: dict[int, str] = {}
+    return {name: first.setdefault(id(tensor), name) for name, tensor in wanted.items()}
+
+
+def _found(name: str, named: Mapping[str, Tensor], ties: Mapping[str, str], like: Tensor) -> Tensor:
+    kin = [name, *(other for other, first in ties.items() if first == ties[name])]
+    tensor = next((named[other] for other in kin if other in named), None)
+    return torch.zeros_like(like) if tensor is None else tensor  # BatchNorm's counter, with which nothing is computed
+
+
+def _remedy(more: list[str], lacks: list[str]) -> str:
+    for ending, words in (
+        ("weight_orig", "The file is of a pruned network: call torch.nn.utils.prune.remove before saving it"),
+        ("original0", "The file holds weight norm: call torch.nn.utils.parametrize.remove_parametrizations first"),
+        ("weight_g", "The file holds weight norm: call torch.nn.utils.remove_weight_norm before saving it"),
+        ("weight_u", "The file holds spectral norm: call torch.nn.utils.remove_spectral_norm before saving it"),
+        ("original", "The file holds a parametrised weight: call torch.nn.utils.parametrize.remove_parametrizations"),
+    ):
+        if any(name.endswith(ending) for name in more) and not any(name.endswith(ending) for name in lacks):
+            return f"{words}, or give a factory whose module has it too."
+    return "Give the factory, and the --config, that the network was trained with."
+
+
+def _factory(name: str) -> Callable[..., Any]:
+    module, _, function = name.partition(":")
+    try:
+        factory: Callable[..., Any] = getattr(imported(module), function)
+    except (ImportError, AttributeError) as error:
+        raise UnknownArchitecture(f"{name} cannot be imported: {error}. Give package.module:factory.") from error
+    return factory

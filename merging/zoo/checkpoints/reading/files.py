@@ -1,0 +1,136 @@
+"""A checkpoint file of any kind as the networks that it holds: one place knows which reader takes which file."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from merging.errors import CheckpointError
+from merging.zoo.checkpoints.reading import safetensors_io, torch_file
+from merging.zoo.checkpoints.reading.contents import Contents, contents_of
+from merging.zoo.checkpoints.reading.kinds import HOW, kind_of
+from merging.zoo.checkpoints.reading.limits import MAX_FILE, MAX_HEADER, MAX_TENSORS, MEGABYTE
+from merging.zoo.checkpoints.reading.tensors import Loaded, checked
+
+INDEX = ".safetensors.index.json"
+PART = ".safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class File:
+    """networks: where each stands in the file ("" for the file itself) -> its tensors under the file's names.
+
+    aside: what else the file holds.  format: what wrote it, in a word or two.
+    """
+
+    networks: Mapping[str, Loaded]
+    aside: tuple[str, ...] = ()
+    format: str = "safetensors"
+    story: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read(data: bytes) -> File:
+    """The networks of a file's bytes. Pickles are among them, so only the disposable process calls this.
+
+    Raises CheckpointError naming what the file is instead, or the first offence in it.
+    """
+    kind = kind_of(data)
+    if kind == "safetensors":
+        return read_safetensors(data)
+    if kind == "zip":
+        with _archive(data) as archive:
+            names = archive.namelist()
+            if any(name.endswith((PART, INDEX)) for name in names):
+                return _unpacked(archive)
+    return _of(contents_of(torch_file.load(data)), {}, "torch.save")
+
+
+def read_safetensors(data: bytes) -> File:
+    """The networks of one safetensors file: one, unless two of the same structure stand under two prefixes."""
+    loaded = safetensors_io.read(data)
+    if loaded.story:
+        return File({"": loaded}, story=loaded.story)
+    return _of(contents_of(loaded.state), {"": loaded}, "safetensors")
+
+
+def read_folder(folder: Path) -> File:
+    """The network of a folder of safetensors files: those that its index lists, or the only one.
+
+    Raises CheckpointError where there is none, where there are several and no index, and as `read` does.
+    """
+    names = sorted(path.name for path in folder.iterdir() if path.name.endswith((PART, INDEX)) and path.is_file())
+    total = sum((folder / name).stat().st_size for name in names)
+    if total > MAX_FILE:
+        raise CheckpointError(
+            f"The folder's files have {total // MEGABYTE} MB; at most {MAX_FILE // MEGABYTE} MB are read."
+        )
+    return _joined(names, lambda name: (folder / name).read_bytes(), f"The folder {folder.name}")
+
+
+def _unpacked(archive: zipfile.ZipFile) -> File:
+    """safetensors files in a zip, with or without an index, in whatever folder of it."""
+    entries = {PurePosixPath(entry.filename).name: entry for entry in archive.infolist() if not entry.is_dir()}
+    if sum(entry.file_size for entry in entries.values()) > MAX_FILE or any(e.flag_bits & 1 for e in entries.values()):
+        raise CheckpointError(
+            f"The archive is encrypted, or unpacks to more than {MAX_FILE // MEGABYTE} MB. It was not loaded."
+        )
+
+    def content(name: str) -> bytes:
+        try:
+            return archive.read(entries[name])
+        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+            raise CheckpointError(f"{name} in the archive is damaged. Pack it again.") from error
+
+    return _joined(sorted(name for name in entries if name.endswith((PART, INDEX))), content, "The archive")
+
+
+def _joined(names: Iterable[str], content: Callable[[str], bytes], where: str) -> File:
+    """The tensors of several safetensors files as one network, as the index says which file holds which."""
+    names = list(names)
+    indexes, parts = ([name for name in names if name.endswith(ending)] for ending in (INDEX, PART))
+    if len(indexes) > 1 or not parts or (not indexes and len(parts) > 1):
+        listed = ", ".join(names[:4]) or "none"
+        raise CheckpointError(
+            f"{where} must hold one safetensors file, or several with their model{INDEX}; its files: {listed}."
+        )
+    if not indexes:
+        return read_safetensors(content(parts[0]))
+    homes = _weight_map(content(indexes[0]), parts)
+    states = {part: safetensors_io.read(content(part)).state for part in sorted(set(homes.values()))}
+    missing = [name for name, part in homes.items() if name not in states[part]]
+    if missing:
+        raise CheckpointError(f"{homes[missing[0]]} does not hold {missing[0]}, as the index says. Download it again.")
+    state = {name: states[part][name] for name, part in homes.items()}
+    return _of(contents_of(state), {}, "safetensors, in parts")
+
+
+def _weight_map(data: bytes, parts: Iterable[str]) -> dict[str, str]:
+    try:
+        listed = json.loads(data[:MAX_HEADER])["weight_map"]
+        homes = {str(name): str(part) for name, part in listed.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError("The index of the safetensors files is damaged: it has no weight_map.") from error
+    gone = sorted(set(homes.values()) - set(parts))
+    if gone:
+        raise CheckpointError(f"The index names {', '.join(gone[:3])}, which is not there. Bring all of its files.")
+    if not 0 < len(homes) <= MAX_TENSORS:
+        raise CheckpointError(f"The index lists {len(homes)} tensors; from 1 to {MAX_TENSORS} are read.")
+    return homes
+
+
+def _of(contents: Contents, whole: Mapping[str, Loaded], format: str) -> File:
+    """Each network's tensors checked; those of `whole` are already."""
+    done = {path: whole[path] if path in whole else checked(tensors) for path, tensors in contents.networks.items()}
+    return File(done, contents.aside, format)
+
+
+def _archive(data: bytes) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(io.BytesIO(data))
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, EOFError) as error:
+        raise CheckpointError(f"The file is cut off or damaged: its directory cannot be read. {HOW}") from error

@@ -1,0 +1,92 @@
+"""The order of a network's layers, told by shapes and by numbered names, and refused where neither tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+from merging.zoo.checkpoints.recognise.parts import Part, natural
+
+MAX_STATES = 20_000  # of how far each family of names has been placed
+
+
+def chain_orders(parts: Sequence[Part]) -> list[list[Part]]:
+    """The orders, two at most, in which each layer takes what the one before it gives.
+
+    parts: linear layers or convolutions.  Layers whose names differ in their numbers alone (fc1, fc2, ...) keep the
+    order of their numbers.
+    """
+    families: dict[tuple[str, ...], list[Part]] = {}
+    for part in sorted(parts, key=lambda part: natural(part.prefix)):
+        words = tuple(word for is_word, _, word in natural(part.prefix) if is_word)
+        families.setdefault(words, []).append(part)
+    rows = list(families.values())
+    if not rows or prod(len(row) + 1 for row in rows) > MAX_STATES:
+        return []
+    return [[rows[family][index] for family, index in order] for order in _continued(rows)]
+
+
+def _continued(rows: Sequence[Sequence[Part]]) -> list[tuple[tuple[int, int], ...]]:
+    """Two orders at most, each as (family, index in it), found from the last layer to the first and shared."""
+    known: dict[tuple[tuple[int, ...], int], list[tuple[tuple[int, int], ...]]] = {}
+
+    def rest(done: tuple[int, ...], last: int) -> list[tuple[tuple[int, int], ...]]:
+        if all(count == len(row) for count, row in zip(done, rows, strict=True)):
+            return [()]
+        key = (done, last)
+        if key not in known:
+            orders: list[tuple[tuple[int, int], ...]] = []
+            gives = rows[last][done[last] - 1].weight[0] if last >= 0 else None
+            for family, row in enumerate(rows):
+                index = done[family]
+                if len(orders) < 2 and index < len(row) and gives in (None, row[index].weight[1]):
+                    after = (*done[:family], index + 1, *done[family + 1 :])
+                    orders += [((family, index), *order) for order in rest(after, family)]
+            known[key] = orders[:2]
+        return known[key]
+
+    return rest((0,) * len(rows), -1)
+
+
+def gap(parts: Sequence[Part]) -> str:
+    """Where layers, in the order of their names, do not follow each other."""
+    ordered = sorted(parts, key=lambda part: natural(part.prefix))
+    for one, two in pairwise(ordered):
+        if two.weight[1] != one.weight[0]:
+            first, second = one.prefix.rstrip("."), two.prefix.rstrip(".")
+            return f"{first} gives {one.weight[0]} values and {second} takes {two.weight[1]}"
+    return "there are too many of differing names to tell their order"
+
+
+def norms_in_order(layers: Sequence[Part], norms: Sequence[Part]) -> list[Part] | None:
+    """The norm of each layer, in the layers' order; None where it cannot be told which norm follows which layer.
+
+    Layers and norms belong together by the module that holds both, in the order of their numbers; or, where all norms
+    stand in one list of their own, by their number in it.
+    """
+    if len(layers) != len(norms):
+        return None
+    inside: dict[str, list[Part]] = {}
+    for norm in sorted(norms, key=lambda part: natural(part.prefix)):
+        inside.setdefault(_home(norm), []).append(norm)
+    kin: dict[str, list[Part]] = {}
+    for layer in layers:
+        kin.setdefault(_home(layer), []).append(layer)
+    if {home: len(row) for home, row in inside.items()} == {home: len(row) for home, row in kin.items()}:
+        pairs = {
+            layer.prefix: norm
+            for home in kin
+            for layer, norm in zip(sorted(kin[home], key=lambda p: natural(p.prefix)), inside[home], strict=True)
+        }
+    elif len(inside) == 1 and len(kin) == 1:
+        pairs = {layer.prefix: norm for layer, norm in zip(layers, next(iter(inside.values())), strict=True)}
+    else:
+        return None
+    ordered = [pairs[layer.prefix] for layer in layers]
+    fit = all(norm.weight == layer.weight[:1] for layer, norm in zip(layers, ordered, strict=True))
+    return ordered if fit else None
+
+
+def _home(part: Part) -> str:
+    return part.prefix.rstrip(".").rpartition(".")[0]

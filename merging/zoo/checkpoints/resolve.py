@@ -1,0 +1,160 @@
+"""From the tensors of a file to the one network that they are: said, proved, measured on images, or asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from merging.errors import CheckpointError, UnknownArchitecture
+from merging.zoo.architectures import build
+from merging.zoo.architectures.names import UNSEEN, describe, with_known
+from merging.zoo.checkpoints import evidence
+from merging.zoo.checkpoints.candidates import Candidate, ambiguous
+from merging.zoo.checkpoints.metadata import Story, read_story
+from merging.zoo.checkpoints.own import build_own, fit_own, is_factory
+from merging.zoo.checkpoints.reading.files import File
+from merging.zoo.checkpoints.reading.tensors import Loaded
+from merging.zoo.checkpoints.recognise.fit import Recognised, fit, structures, wirings
+from merging.zoo.datasets.image_set import ImageSet
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person says of a file: the fields of `load_checkpoint`. images: to measure on, or None.
+
+    normalisation: (mean, std), where it is stated.
+    """
+
+    architecture: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    weights: str = ""
+    images: ImageSet | None = None
+    normalisation: evidence.Normalisation | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Resolved:
+    """The network, where it stands in the file, the words for why it is this one, and what images say of it."""
+
+    network: Recognised
+    weights: str
+    loaded: Loaded
+    why: str
+    measured: tuple[evidence.Measured, ...] = ()
+
+
+def resolve(file: File, asked: Asked) -> Resolved:
+    """The network of a file.
+
+    Raises UnknownArchitecture where none fits, AmbiguousCheckpoint with candidates where several do and no image
+    decides, CheckpointError where `weights` names nothing in the file.
+    """
+    chosen = _chosen(file, asked.weights)
+    options, why = _options(chosen, asked)
+    measured: list[tuple[evidence.Measured, ...]] = [() for _ in options]
+    if asked.images is not None:
+        modules = [partial(_module, network) for _, network in options]
+        measured = evidence.measure(modules, asked.images, _stated(file, asked))
+    number: int | None = 0
+    if len(options) > 1:
+        number, why = evidence.decide(measured) if asked.images is not None else (None, "no images decide between them")
+    if number is None:
+        named = [(path if len(chosen) > 1 else "", network) for path, network in options]
+        shown = _with_open(named, asked) if asked.images is None else _measured(named, measured)
+        raise ambiguous(shown, why)
+    path, network = options[number]
+    return Resolved(network, path, chosen[path], why, measured[number])
+
+
+def _chosen(file: File, weights: str) -> dict[str, Loaded]:
+    """The networks of the file, or the one that stands at `weights`, which may be a prefix of names."""
+    if not weights:
+        return dict(file.networks)
+    if weights in file.networks:
+        return {weights: file.networks[weights]}
+    start = weights.rstrip(".") + "."
+    for loaded in file.networks.values():
+        state = {name.removeprefix(start): t for name, t in loaded.state.items() if name.startswith(start)}
+        if state:
+            return {weights: replace(loaded, state=state, aliases={})}
+    known = ", ".join(path or "the whole file" for path in file.networks)
+    raise CheckpointError(f"The file holds no weights at {weights!r}. It holds: {known}.")
+
+
+def _options(chosen: Mapping[str, Loaded], asked: Asked) -> tuple[list[tuple[str, Recognised]], str]:
+    """Every network that fits, with where it stands; and the reason, for where that is one."""
+    options: list[tuple[str, Recognised]] = []
+    refusals: list[UnknownArchitecture] = []
+    why = ""
+    for path, loaded in chosen.items():
+        try:
+            found, why = _fitting(loaded, asked)
+            options += [(path, network) for network in found]
+        except UnknownArchitecture as refusal:
+            refusals.append(refusal)
+    if not options:
+        raise refusals[0]
+    return options, why
+
+
+def _fitting(loaded: Loaded, asked: Asked) -> tuple[Iterable[Recognised], str]:
+    story = read_story(loaded.story)
+    if is_factory(asked.architecture):
+        return [fit_own(loaded.state, asked.architecture, asked.config)], "built by the factory that was named"
+    if story.architecture and asked.architecture in ("", story.architecture):
+        config = with_known(story.config, asked.config)
+        return [fit(loaded.state, story.architecture, config)], "the file says so itself"
+    found = structures(loaded.state, asked.architecture, asked.config)
+    if asked.architecture:
+        return found, f"named, and its tensors have these names and shapes{_usual(found[0], asked)}"
+    every = [wiring for network in found for wiring in wirings(network, asked.config)]
+    return every, "the only known network with these tensors"
+
+
+def _usual(network: Recognised, asked: Asked) -> str:
+    """What the tensors do not show and the person has not said: it is then the usual, and said to be so."""
+    words = [UNSEEN[network.architecture][key][choices[0]] for key, choices in network.open.items()]
+    return f"; taken with {', '.join(words)}, as nothing else was said" if words and not asked.config else ""
+
+
+def _stated(file: File, asked: Asked) -> evidence.Normalisation | None:
+    story = _story(file)
+    return asked.normalisation or ((story.mean, story.std) if story.mean else None)
+
+
+def _story(file: File) -> Story:
+    return read_story(file.story)
+
+
+def _module(network: Recognised, mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Module:
+    if is_factory(network.architecture):
+        return build_own(network.architecture, network.config, network.state, mean, std)
+    module = build(network.architecture, network.config, mean, std)
+    module.load_state_dict(network.state)
+    return module
+
+
+def _measured(
+    options: Iterable[tuple[str, Recognised]], measured: Iterable[tuple[evidence.Measured, ...]]
+) -> list[Candidate]:
+    pairs = zip(options, measured, strict=True)
+    return [
+        Candidate(net.architecture, net.config, net.label, path, {}, tuple(one.to_dict() for one in results))
+        for (path, net), results in pairs
+    ]
+
+
+def _with_open(options: Iterable[tuple[str, Recognised]], asked: Asked) -> list[Candidate]:
+    """One candidate per structure, with the settings that would tell its wirings apart."""
+    unique: dict[str, Candidate] = {}
+    for path, network in options:
+        named = UNSEEN.get(network.architecture, {})
+        still_open = {key: tuple(choices) for key, choices in named.items() if key not in asked.config}
+        shown = {key: value for key, value in network.config.items() if key not in still_open}
+        one = Candidate(network.architecture, shown, describe(network.architecture, shown), path, still_open)
+        unique.setdefault(f"{path} {network.architecture} {sorted(shown.items())}", one)
+    return list(unique.values())

@@ -1,0 +1,176 @@
+"""What was made of an uploaded file: a network with its accuracy, a question with its candidates, or a refusal."""
+
+from __future__ import annotations
+
+import io
+import time
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+from typing import Any
+
+import streamlit as st
+
+from merging.errors import AmbiguousCheckpoint, InvalidRequest, MergescopeError
+from merging.work.request_checks import check_fit
+from merging.zoo.catalogue import Entry, uploaded
+from merging.zoo.checkpoints.candidates import Candidate, evidence_words
+from merging.zoo.checkpoints.sandbox import Converted, convert
+from merging.zoo.datasets.known import find_facts
+from ui.progress import plain
+from ui.state import ledger, owner
+
+SHOWN = 12  # candidates of one file
+PARTS = ".safetensors.index.json"
+UNKNOWN = (
+    "It is not known which images this network was trained on, so its merges have no curves and no similarity. Choose "
+    "its data set and check again to have them."
+)
+UNMEASURED = "Its images are not on this machine, so what it is worth was not measured."
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a person says of the files; None and "" are for what is left open. dataset: "" for none of the known."""
+
+    name: str = ""
+    dataset: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    classes: tuple[str, ...] = ()
+    architecture: str = ""
+    config: Mapping[str, str] = field(default_factory=dict)
+    private: bool = True
+
+    def about(
+        self, dataset: str, mean: tuple[float, ...] | None, std: tuple[float, ...] | None, classes: tuple[str, ...]
+    ) -> Said:
+        """The same with what is said of the images."""
+        return replace(self, dataset=dataset, mean=mean, std=std, classes=classes)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of `convert`."""
+        kept = ("name", "dataset", "mean", "std", "config")
+        return {**{key: getattr(self, key) for key in kept}, "architecture": self.architecture or None}
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """stem: the file's name. data: its bytes. One of the others is set."""
+
+    stem: str
+    data: bytes
+    converted: Converted | None = None
+    question: AmbiguousCheckpoint | None = None
+    refusal: str = ""
+
+
+def bundles(files: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
+    """The files as networks: safetensors files that came with their index are one, packed together."""
+    indexes = [name for name in files if name.endswith(PARTS)]
+    if not indexes:
+        return list(files.items())
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(PurePath(name).name, data)
+    return [(indexes[0].removesuffix(PARTS), packed.getvalue())]
+
+
+def check(name: str, data: bytes, said: Said) -> Finding:
+    """What the reading process makes of a file; its errors become the finding's refusal."""
+    stem = PurePath(name).stem
+    try:
+        converted = convert(data, measure=True, **said.options)
+        _check_said(converted, said)
+        return Finding(stem, data, converted)
+    except AmbiguousCheckpoint as question:
+        return Finding(stem, data, question=question)
+    except MergescopeError as error:
+        return Finding(stem, data, refusal=str(error))
+
+
+def show(number: int, finding: Finding) -> Candidate | None:
+    """Draw a finding; the candidate that was picked, where it is a question."""
+    with st.container(border=True):
+        st.markdown(f"**{plain(finding.stem)}**")
+        if finding.refusal:
+            st.error(finding.refusal, icon=":material/error:")
+        elif finding.question is not None:
+            return _ask(number, finding.question)
+        elif finding.converted is not None:
+            _tell(finding.converted.facts)
+    return None
+
+
+def add(finding: Finding, pick: Candidate | None, said: Said) -> Entry:
+    """Keep a network. Raises CheckpointError, UnknownArchitecture or InvalidRequest in words."""
+    converted = finding.converted
+    if pick is not None:
+        chosen = {"architecture": pick.architecture, "config": pick.config, "weights": pick.weights}
+        converted = convert(finding.data, measure=True, **{**said.options, **chosen})
+        _check_said(converted, said)
+    if converted is None:
+        raise InvalidRequest(f"{finding.stem} is no network that can be added.")
+    facts = {**converted.facts, "name": converted.facts["name"] or finding.stem}
+    if pick is not None:
+        facts["why"] = "chosen by its owner among the networks that fit its tensors"
+    entry = uploaded(facts, converted.data, owner=owner(), created=time.time())
+    entry = replace(entry, classes=said.classes or entry.classes, private=said.private)
+    return ledger().add_model(entry, converted.data, owner())
+
+
+def _tell(facts: Mapping[str, Any]) -> None:
+    """What the network is, why, and what it is worth under each normalisation."""
+    st.markdown(f"{facts['label']} · {facts['parameters']:,} parameters  \n:gray[{plain(facts['why'])}]")
+    if facts["aside"]:
+        st.caption(f"The file also holds {plain(', '.join(facts['aside'][:8]))}, which is left aside.")
+    measured: Sequence[Mapping[str, Any]] = facts["measured"]
+    if measured:
+        _accuracy(measured)
+    elif find_facts(facts["dataset"]) is None:
+        st.warning(UNKNOWN, icon=":material/image_not_supported:")
+    else:
+        st.caption(UNMEASURED)
+
+
+def _accuracy(measured: Sequence[Mapping[str, Any]]) -> None:
+    words = evidence_words(measured)
+    if measured[0]["above_chance"]:
+        st.success(words, icon=":material/check:")
+    else:
+        st.error(
+            f"{words}. Is it another data set, another normalisation, or another network?", icon=":material/warning:"
+        )
+
+
+def _ask(number: int, question: AmbiguousCheckpoint) -> Candidate | None:
+    """The candidates as a list, the best first; none is chosen beforehand."""
+    candidates: list[Candidate] = [one for candidate in question.candidates[:SHOWN] for one in candidate.choices]
+    st.info(
+        f"A state dict does not say how its layers are wired: {len(question.candidates)} networks fit these tensors, "
+        f"and {question.why}. Which is it?",
+        icon=":material/help:",
+    )
+    labels = [f"{candidate.label}{f', {candidate.weights}' if candidate.weights else ''}" for candidate in candidates]
+    said = [evidence_words(candidate.measured) if candidate.measured else "" for candidate in candidates]
+    picked = st.radio(
+        "Network",
+        range(len(candidates)),
+        format_func=lambda index: plain(labels[index]),
+        captions=said,
+        index=None,
+        key=f"upload pick {number}",
+        label_visibility="collapsed",
+    )
+    return None if picked is None else candidates[picked]
+
+
+def _check_said(converted: Converted, said: Said) -> None:
+    facts = converted.facts
+    check_fit(facts["dataset"], facts["architecture"], {"in_shape": facts["config"].get("in_shape", ())})
+    outputs = facts["config"].get("classes")
+    if said.classes and outputs and len(said.classes) != outputs:
+        raise InvalidRequest(f"The network has {outputs} outputs, but {len(said.classes)} classes are named.")
