@@ -196,7 +196,7 @@ def test_a_file_that_fits_several_networks_is_a_question_with_accuracies(ledger,
     assert add.disabled, "nothing is chosen beforehand"
     (question,) = app.radio
     assert question.value is None and len(question.options) == 7
-    question.set_value(question.options.index("MLP 3×128")).run()
+    question.set_value(question.options.index("MLP 3×128 · ReLU")).run()
     press(app, "Add this network")
     (entry,) = ledger.models()
     assert (entry.label, entry.accuracy) == ("MLP 3×128", 0.884)

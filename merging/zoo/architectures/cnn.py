@@ -1,13 +1,18 @@
 """The plain, VGG-like convolutional net: the smallest image net on which naive averaging fails and matching works."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
 from merging.zoo.architectures.nonlinearity import MODULES
 from merging.zoo.architectures.normalise import Normalise
 
-_POOLS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
+_POOLS: dict[str, Callable[[], nn.Module]] = {
+    "max": partial(nn.MaxPool2d, 2),
+    "avg": partial(nn.AvgPool2d, 2),
+    "stride": nn.Identity,
+}
 GLOBAL_POOLS = {"avg": nn.AdaptiveAvgPool2d, "max": nn.AdaptiveMaxPool2d}
 POOLED = 3  # a 28- or 32-pixel image is 3 or 4 pixels wide after three halvings; a fourth would leave one
 
@@ -41,7 +46,7 @@ class PlainCNN(nn.Module):
             features.append(nn.Conv2d(channels, width, 3, stride, int(padding == "same"), bias=not batch_norm))
             features += [nn.BatchNorm2d(width)] if batch_norm else []
             features.append(MODULES[nonlinearity]())
-            features += [_POOLS[pool](2)] if halved and pool in _POOLS else []
+            features += [_POOLS[pool]()] if halved else []  # a place of its own in any case: names do not depend on it
             channels = width
         self.features = nn.Sequential(*features)
         self.pool = GLOBAL_POOLS[global_pool](1)

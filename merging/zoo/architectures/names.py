@@ -145,6 +145,13 @@ def describe(architecture: str, config: Mapping[str, Any]) -> str:
     return ", ".join([label, *extra])
 
 
+def describe_wiring(architecture: str, config: Mapping[str, Any]) -> str:
+    """`describe` with every choice that the tensors do not show, the usual ones too: "MLP 3×512 · ReLU"."""
+    shown = {key: value for key, value in config.items() if key not in UNSEEN.get(architecture, {})}
+    words = [UNSEEN[architecture][key].get(value, value) for key, value in unseen(architecture, config).items()]
+    return describe(architecture, shown) + (f" · {', '.join(words)}" if words else "")
+
+
 def _sizes(value: Any) -> int:
     """How many widths an entry lists; 0 for one number."""
     return len(value) if isinstance(value, list | tuple) else 0

@@ -1,6 +1,7 @@
 """Images in [0, 1] become standardised channels: the first layer of built-in nets, and a first step for others."""
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,18 @@ def normalised(net: nn.Module, mean: Sequence[float], std: Sequence[float]) -> n
     net.register_buffer("_input_std", torch.tensor(std, dtype=torch.float32).view(shape), persistent=False)
     net.register_forward_pre_hook(_standardise)
     return net
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """The module with all of these tensors, in eval mode.
+
+    They are taken for tensors of the module's own version, which some networks of torchvision ask for. Raises
+    RuntimeError where names or shapes differ.
+    """
+    ordered = OrderedDict(state)
+    ordered._metadata = getattr(module.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
+    module.load_state_dict(ordered)
+    return module.eval()
 
 
 def _standardise(net: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from merging.errors import CheckpointError
 from merging.zoo.architectures import build
 from merging.zoo.architectures.names import describe
+from merging.zoo.architectures.normalise import load_strictly
 from merging.zoo.checkpoints import sandbox
 from merging.zoo.checkpoints.evidence import Measured, door_images
 from merging.zoo.checkpoints.metadata import Story, clean_name, read_story
@@ -72,9 +73,7 @@ class Checkpoint:
         """
         if is_factory(self.architecture):
             return build_own(self.architecture, self.config, self.state, self.mean, self.std)
-        model = build(self.architecture, self.config, self.mean, self.std)
-        model.load_state_dict(self.state)
-        return model.eval()
+        return load_strictly(build(self.architecture, self.config, self.mean, self.std), self.state)
 
     def to_bytes(self) -> bytes:
         """This checkpoint as a safetensors file, under our tensor names and with its story; see `save_checkpoint`."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from merging.errors import UnknownArchitecture
-from merging.zoo.architectures.normalise import normalised
+from merging.zoo.architectures.normalise import load_strictly, normalised
 from merging.zoo.checkpoints.recognise.fit import Recognised
 from merging.zoo.checkpoints.recognise.variants import missing_or_extra, variant_with
 from merging.zoo.torchvision_import import imported
@@ -84,7 +84,7 @@ def build_own(
     """The factory's module with these tensors, which standardises its input by mean and std, in eval mode."""
     module = own_module(architecture, config)
     try:
-        module.load_state_dict(dict(state))
+        load_strictly(module, state)
     except RuntimeError as error:
         raise UnknownArchitecture(f"{architecture} does not fit the tensors: {error}") from error
     return normalised(module, mean, std).eval()

@@ -11,7 +11,8 @@ from torch import nn
 
 from merging.errors import CheckpointError, UnknownArchitecture
 from merging.zoo.architectures import build
-from merging.zoo.architectures.names import UNSEEN, describe, with_known
+from merging.zoo.architectures.names import UNSEEN, describe, describe_wiring, with_known
+from merging.zoo.architectures.normalise import load_strictly
 from merging.zoo.checkpoints import evidence
 from merging.zoo.checkpoints.candidates import Candidate, ambiguous
 from merging.zoo.checkpoints.metadata import Story, read_story
@@ -133,9 +134,7 @@ def _story(file: File) -> Story:
 def _module(network: Recognised, mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Module:
     if is_factory(network.architecture):
         return build_own(network.architecture, network.config, network.state, mean, std)
-    module = build(network.architecture, network.config, mean, std)
-    module.load_state_dict(network.state)
-    return module
+    return load_strictly(build(network.architecture, network.config, mean, std), network.state)
 
 
 def _measured(
@@ -143,7 +142,14 @@ def _measured(
 ) -> list[Candidate]:
     pairs = zip(options, measured, strict=True)
     return [
-        Candidate(net.architecture, net.config, net.label, path, {}, tuple(one.to_dict() for one in results))
+        Candidate(
+            net.architecture,
+            net.config,
+            describe_wiring(net.architecture, net.config),
+            path,
+            {},
+            tuple(one.to_dict() for one in results),
+        )
         for (path, net), results in pairs
     ]
 

@@ -19,8 +19,7 @@ def chain_orders(parts: Sequence[Part]) -> list[list[Part]]:
     """
     families: dict[tuple[str, ...], list[Part]] = {}
     for part in sorted(parts, key=lambda part: natural(part.prefix)):
-        words = tuple(word for is_word, _, word in natural(part.prefix) if is_word)
-        families.setdefault(words, []).append(part)
+        families.setdefault(_words(part), []).append(part)
     rows = list(families.values())
     if not rows or prod(len(row) + 1 for row in rows) > MAX_STATES:
         return []
@@ -67,25 +66,47 @@ def norms_in_order(layers: Sequence[Part], norms: Sequence[Part]) -> list[Part] 
     """
     if len(layers) != len(norms):
         return None
-    inside: dict[str, list[Part]] = {}
-    for norm in sorted(norms, key=lambda part: natural(part.prefix)):
-        inside.setdefault(_home(norm), []).append(norm)
-    kin: dict[str, list[Part]] = {}
-    for layer in layers:
-        kin.setdefault(_home(layer), []).append(layer)
+    homes = {_home(part): None for part in [*layers, *norms]}
+    kin = {home: [part for part in layers if _home(part) == home] for home in homes}
+    inside = {home: [part for part in norms if _home(part) == home] for home in homes}
     if {home: len(row) for home, row in inside.items()} == {home: len(row) for home, row in kin.items()}:
-        pairs = {
-            layer.prefix: norm
-            for home in kin
-            for layer, norm in zip(sorted(kin[home], key=lambda p: natural(p.prefix)), inside[home], strict=True)
-        }
-    elif len(inside) == 1 and len(kin) == 1:
-        pairs = {layer.prefix: norm for layer, norm in zip(layers, next(iter(inside.values())), strict=True)}
+        rows = [(kin[home], inside[home]) for home in homes]
+    elif len({_home(part) for part in layers}) == len({_home(part) for part in norms}) == 1:
+        rows = [(list(layers), list(norms))]
     else:
         return None
+    pairs: dict[str, Part] = {}
+    for own, behind in rows:
+        matched = _by_number(own, behind) if _is_family(own) and _is_family(behind) else _by_width(own, behind)
+        if matched is None:
+            return None
+        pairs |= matched
     ordered = [pairs[layer.prefix] for layer in layers]
     fit = all(norm.weight == layer.weight[:1] for layer, norm in zip(layers, ordered, strict=True))
     return ordered if fit else None
+
+
+def _by_number(layers: Sequence[Part], norms: Sequence[Part]) -> dict[str, Part]:
+    ordered = (sorted(parts, key=lambda part: natural(part.prefix)) for parts in (layers, norms))
+    return {layer.prefix: norm for layer, norm in zip(*ordered, strict=True)}
+
+
+def _by_width(layers: Sequence[Part], norms: Sequence[Part]) -> dict[str, Part] | None:
+    """Each layer with the norm of its width; None where two have one width."""
+    widths = {norm.weight: norm for norm in norms}
+    alone = len(widths) == len(norms) and len({layer.weight[0] for layer in layers}) == len(layers)
+    if not alone or any(layer.weight[:1] not in widths for layer in layers):
+        return None
+    return {layer.prefix: widths[layer.weight[:1]] for layer in layers}
+
+
+def _is_family(parts: Sequence[Part]) -> bool:
+    """Whether the names of these layers differ in their numbers alone."""
+    return len({_words(part) for part in parts}) == 1
+
+
+def _words(part: Part) -> tuple[str, ...]:
+    return tuple(word for is_word, _, word in natural(part.prefix) if is_word)
 
 
 def _home(part: Part) -> str:

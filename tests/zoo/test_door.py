@@ -1,0 +1,148 @@
+"""The corpus at the door: each form of checkpoint loads to the original's outputs, is a question, or is refused."""
+
+from __future__ import annotations
+
+import random
+import string
+from itertools import chain
+
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from merging.errors import AmbiguousCheckpoint, MergescopeError, UnknownArchitecture
+from merging.zoo.architectures import build
+from merging.zoo.checkpoints.checkpoint import Checkpoint, from_file, load_bytes, load_checkpoint
+from merging.zoo.checkpoints.own import build_own
+from merging.zoo.checkpoints.reading.files import read
+from tests.zoo.forms import CORPUS, Form, trained_looking
+
+FORMS: dict[str, Form] = dict(chain.from_iterable(maker().items() for maker in CORPUS.values()))
+
+
+def difference(form: Form, checkpoint: Checkpoint) -> float:
+    """max |f(x) - g(x)| relative to the largest |f(x)|."""
+    images = torch.rand(3, *form.shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        wanted, got = form.net.eval()(images), checkpoint.build()(images)
+    return float((wanted - got).abs().max() / wanted.abs().max())
+
+
+def load(form: Form) -> Checkpoint:
+    return from_file(read(form.data), "", **form.asked)
+
+
+@pytest.mark.parametrize("name", [name for name, form in FORMS.items() if not form.refusal and not form.question])
+def test_it_loads_to_the_outputs_of_the_original(name):
+    assert difference(FORMS[name], load(FORMS[name])) <= 1e-6
+
+
+@pytest.mark.parametrize("name", [name for name, form in FORMS.items() if form.refusal])
+def test_it_is_refused_by_the_real_reason(name):
+    with pytest.raises(MergescopeError, match=FORMS[name].refusal) as refusal:
+        load(FORMS[name])
+    assert not isinstance(refusal.value, AmbiguousCheckpoint)
+
+
+@pytest.mark.parametrize("name", [name for name, form in FORMS.items() if form.question])
+def test_it_is_a_question_with_the_right_network_among_its_candidates(name):
+    form = FORMS[name]
+    with pytest.raises(AmbiguousCheckpoint) as question:
+        load(form)
+    choices = [one for candidate in question.value.candidates for one in candidate.choices]
+    right = 0
+    for choice in choices:
+        if choice.architecture == form.question:
+            picked = {"architecture": choice.architecture, "config": choice.config, "weights": choice.weights}
+            right += difference(form, from_file(read(form.data), "", **picked)) <= 1e-6
+    assert right == 1
+
+
+def test_the_corpus_is_as_large_as_it_claims():
+    assert len(FORMS) >= 80
+    assert sum(not form.refusal and not form.question for form in FORMS.values()) >= 55
+
+
+NETS = [
+    ("mlp", {"widths": [5, 5]}, (1, 28, 28)),
+    ("cnn", {"widths": [4, 4, 4]}, (1, 28, 28)),
+    ("cnn", {"widths": [4, 4, 6], "norm": "batch"}, (1, 28, 28)),
+    ("resnet", {"widths": [4, 8], "blocks": [1, 1]}, (1, 28, 28)),
+    ("resnet20", {"width": 4}, (3, 32, 32)),
+    ("vgg11_bn", {}, (3, 32, 32)),
+]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(NETS), st.integers(0, 10**6), st.booleans())
+def test_under_random_names_nothing_is_silently_wrong(net, seed, as_modules):
+    """All tensors, or all modules, get random names: a question or a refusal, and never a network."""
+    architecture, config, _ = net
+    state = build(architecture, config).state_dict()
+    draw = random.Random(seed)
+
+    def word(_: str) -> str:
+        return "".join(draw.choices(string.ascii_lowercase + string.digits, k=6))
+
+    homes = {key.rpartition(".")[0]: word(key) for key in state}
+    names = {
+        key: f"{homes[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}" if as_modules else word(key) for key in state
+    }
+    with pytest.raises(UnknownArchitecture):
+        load_bytes(safetensors.torch.save({names[key]: value for key, value in state.items()}))
+
+
+@pytest.mark.parametrize(("architecture", "config", "shape"), NETS)
+def test_a_named_network_under_random_module_names_is_right_or_refused(architecture, config, shape):
+    net = trained_looking(build(architecture, config))
+    state = net.state_dict()
+    for seed in range(20):
+        draw = random.Random(seed)
+        homes = {key.rpartition(".")[0]: "".join(draw.choices(string.ascii_lowercase, k=6)) for key in state}
+        names = {key: f"{homes[key.rpartition('.')[0]]}.{key.rpartition('.')[2]}" for key in state}
+        form = Form(safetensors.torch.save({names[key]: value for key, value in state.items()}), net, shape)
+        try:
+            checkpoint = load_bytes(form.data, architecture=architecture)
+        except UnknownArchitecture:
+            continue
+        assert difference(form, checkpoint) <= 1e-6
+
+
+def test_images_decide_where_one_network_is_clearly_right(tmp_path):
+    """A residual net as a public file: with its images it is known; without them it is a question."""
+    path = "assets/zoo/fashion-resnet-s0.safetensors"
+    original = load_checkpoint(path)
+    (tmp_path / "a.safetensors").write_bytes(safetensors.torch.save({f"net.{k}": v for k, v in original.state.items()}))
+    with pytest.raises(AmbiguousCheckpoint) as question:
+        load_checkpoint(tmp_path / "a.safetensors", data="fashion-mnist")
+    best, second = question.value.candidates[:2]
+    assert {best.config.get("nonlinearity", "relu"), second.config.get("nonlinearity", "relu")} == {
+        "relu",
+        "leaky_relu",
+    }
+    assert best.accuracy > 0.9
+    asked = {"config": {"nonlinearity": "relu", "global_pool": "avg"}, "data": "fashion-mnist"}
+    decided = load_checkpoint(tmp_path / "a.safetensors", **asked)
+    assert decided.architecture == "resnet"
+    assert "clearly better than the 2 others" in decided.why or "the only one of 3 above chance" in decided.why
+    assert decided.mean == original.mean, "measured: the data set's, and not 0 and 1"
+
+
+def test_what_is_written_loads_strictly_into_the_persons_own_module():
+    form = FORMS["own, tied once"]
+    checkpoint = load(form)
+    written = safetensors.torch.load(checkpoint.to_bytes())
+    form.net.load_state_dict(written)
+    again = load_bytes(checkpoint.to_bytes(), **form.asked)
+    assert difference(form, again) == 0
+
+
+def test_a_network_of_ones_own_is_normalised_where_that_is_stated():
+    form = FORMS["own, plain"]
+    images = torch.rand(2, *form.shape)
+    checkpoint = load_bytes(safetensors.torch.save({k: v.clone() for k, v in load(form).state.items()}), **form.asked)
+    module = build_own(checkpoint.architecture, checkpoint.config, checkpoint.state, (0.5,), (0.25,))
+    assert torch.allclose(module(images), form.net((images - 0.5) / 0.25), atol=1e-5)
+    assert module.state_dict().keys() == form.net.state_dict().keys()
