@@ -107,7 +107,7 @@ def make_venv() -> None:
 
 def fingerprint(requirements: str) -> str:
     """A hash of the requirements with those that they include, and of the Python that installs them."""
-    texts = [(ROOT / name).read_bytes() for name in sorted({requirements, "requirements.txt"})]
+    texts = [requirements.encode(), *(path.read_bytes() for path in sorted(ROOT.glob("requirements*.txt")))]
     return hashlib.sha256(b"\n".join([*texts, sys.version.encode()])).hexdigest()
 
 

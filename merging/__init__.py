@@ -30,6 +30,7 @@ _HOMES = {
     "linear_cka": "merging.analysis.cka",
     "feature_images": "merging.analysis.feature_images",
     "load_checkpoint": "merging.zoo.checkpoints.checkpoint",
+    "load_images": "merging.zoo.datasets.images",
     "RECIPES": "merging.recipes",
     "MergescopeError": "merging.errors",
 }

@@ -47,7 +47,13 @@ WEB = (
         "merging.zoo.checkpoints.sandbox",
     ),
     *("merging.zoo.datasets.load", "merging.zoo.datasets.facts", "merging.zoo.architectures.names"),
-    *("merging.zoo.checkpoints.reading.limits", "merging.zoo.checkpoints.metadata"),
+    *("merging.zoo.datasets.own", "merging.zoo.datasets.known", "merging.zoo.datasets.convert"),
+    *("merging.zoo.datasets.image_set", "merging.work.ledger_images"),
+    *(
+        "merging.zoo.checkpoints.reading.limits",
+        "merging.zoo.checkpoints.metadata",
+        "merging.zoo.checkpoints.candidates",
+    ),
 )
 ROOMS_ABOVE = (
     *("merging.analysis", "merging.zoo", "merging.work", "merging.figures", "merging.cli"),
@@ -94,8 +100,8 @@ LAWS: dict[str, tuple[tuple[str, ...], set[str]]] = {
         {"torch", "numpy", "lucent"},
     ),
     "merging.zoo": (
-        ("merging.errors", "merging.paths", "merging.zoo"),
-        {"torch", "torchvision", "numpy", "safetensors"},
+        ("merging.errors", "merging.paths", "merging.data", "merging.network", "merging.zoo"),
+        {"torch", "torchvision", "numpy", "safetensors", "PIL"},
     ),
     "merging.work": (
         (

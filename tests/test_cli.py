@@ -227,36 +227,6 @@ def test_train_makes_a_checkpoint_that_the_other_commands_read(capsys, tmp_path,
     assert (found["label"], found["seed"], found["epochs"]) == ("MLP 1×8", 4, 1)
 
 
-def test_nets_of_ones_own_are_merged_by_their_factory(capsys, tmp_path, monkeypatch):
-    import safetensors.torch
-
-    (tmp_path / "mynets.py").write_text(
-        "from torch import nn\n\ndef make(width):\n"
-        "    return nn.Sequential(nn.Flatten(), nn.Linear(784, width), nn.Tanh(), nn.Linear(width, 10))\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    from importlib import import_module
-
-    for seed in (0, 1):
-        torch.manual_seed(seed)
-        net = import_module("mynets").make(12)
-        safetensors.torch.save_file(net.state_dict(), tmp_path / f"{seed}.safetensors")
-    own = ("--architecture", "mynets:make", "--config", "width=12")
-    files = (tmp_path / "0.safetensors", tmp_path / "1.safetensors")
-    found = printed(capsys, "inspect", files[0], *own, "--input", "1,28,28")
-    assert [(group["name"], group["units"]) for group in found["groups"]] == [("1", 12)]
-    code, out, err = run(
-        capsys, "merge", *files, *own, *FEW, "--data", "fashion-mnist", "--out", tmp_path / "out", "--json"
-    )
-    told = json.loads(out)
-    assert code == 0
-    assert "which is chance" in err, "networks that were never trained"
-    assert told["equivalence"] < 1e-6
-    assert set(told["middle"]) == {"naive", "aligned"}
-    code, _, err = run(capsys, "merge", *files, *own, *FEW)
-    assert (code, "--data" in err) == (2, True)
-
-
 def test_a_table_is_as_wide_as_its_cells(capsys):
     say_table(("a", "long head"), [("wide cell", 1), ("x", 22)])
     assert capsys.readouterr().out == "a          long head\nwide cell  1\nx          22\n"

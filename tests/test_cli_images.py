@@ -53,9 +53,9 @@ def nets(place: Path) -> tuple[Path, Path]:
 
 def test_a_network_trained_on_own_images_says_which(place, capsys, home):
     code, out, _ = run(capsys, "inspect", nets(place)[0], "--json")
-    told = json.loads(out)
-    assert code == 0 and told["classes"] == ["one", "three", "two"] and own.is_own(told["dataset"])
-    assert told["config"]["in_shape"] == [1, 6, 6] and told["mean"] != [0.0]
+    answer = json.loads(out)
+    assert code == 0 and answer["classes"] == ["one", "three", "two"] and own.is_own(answer["dataset"])
+    assert answer["config"]["in_shape"] == [1, 6, 6] and answer["mean"] != [0.0]
 
 
 @pytest.mark.parametrize("kind", ["dots", "dots.zip", "dots.npz"])
@@ -64,8 +64,8 @@ def test_a_merge_measures_on_images_at_a_path(place, capsys, home, kind):
         capsys, "merge", *nets(place), "--data", place / kind, "--points", 3, "--out", home / "run", "--json"
     )
     assert code == 0, err
-    told = json.loads(out)
-    assert told["scores"]["A"]["test"]["accuracy"] > 0.8
+    answer = json.loads(out)
+    assert answer["scores"]["A"]["test"]["accuracy"] > 0.8
     assert "120 training and 30 test images of 1×6×6, 3 classes; mean 0.2" in err
     assert "80% are for training and 20% for testing" in err
     request = json.loads((home / "run" / "report.json").read_text())["request"]

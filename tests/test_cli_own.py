@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ def divide():
 """
 
 
+FEW = ("--images", "200", "--points", "3")
 TANH = ("--architecture", "mlp", "--config", "nonlinearity=tanh")  # which no state dict says
 
 
@@ -183,3 +185,29 @@ def test_inspect_says_why_a_file_is_what_it_is_and_what_it_is_worth(capsys, file
 )
 def test_a_configuration_is_read_as_python_would(text, value):
     assert read_config([f"x={text}"]) == {"x": value}
+
+
+def test_nets_of_ones_own_are_merged_by_their_factory(capsys, tmp_path, monkeypatch):
+    (tmp_path / "mynets.py").write_text(
+        "from torch import nn\n\ndef make(width):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(784, width), nn.Tanh(), nn.Linear(width, 10))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        net = import_module("mynets").make(12)
+        safetensors.torch.save_file(net.state_dict(), tmp_path / f"{seed}.safetensors")
+    own = ("--architecture", "mynets:make", "--config", "width=12")
+    files = (tmp_path / "0.safetensors", tmp_path / "1.safetensors")
+    found = json.loads(run(capsys, "inspect", files[0], *own, "--input", "1,28,28", "--json")[1])
+    assert [(group["name"], group["units"]) for group in found["groups"]] == [("1", 12)]
+    code, out, err = run(
+        capsys, "merge", *files, *own, *FEW, "--data", "fashion-mnist", "--out", tmp_path / "out", "--json"
+    )
+    told = json.loads(out)
+    assert code == 0
+    assert "which is chance" in err, "networks that were never trained"
+    assert told["equivalence"] < 1e-6
+    assert set(told["middle"]) == {"naive", "aligned"}
+    code, _, err = run(capsys, "merge", *files, *own, *FEW)
+    assert (code, "--data" in err) == (2, True)

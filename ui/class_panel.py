@@ -7,9 +7,10 @@ import streamlit as st
 
 from merging.results import MergeReport
 from merging.work.request import ModelRef
-from merging.zoo.datasets.facts import FACTS
+from merging.zoo.datasets.known import find_facts
 from ui.guard import in_words
 from ui.pictures import look
+from ui.progress import plain
 from ui.unit_rows import EVERY
 from ui.unit_tiles import tile
 from ui.units import Cell
@@ -26,7 +27,8 @@ def class_panel(report: MergeReport, models: dict[str, ModelRef], way: str) -> N
         st.info("This network has no last layer whose units are classes.", icon=":material/info:")
         return
     dataset = report.request.get("dataset", "")
-    known = FACTS[dataset].classes if dataset in FACTS else ()
+    facts = find_facts(dataset)
+    known = facts.classes if facts is not None else ()
     names = [known[unit] if unit < len(known) else f"class {unit}" for unit in range(min(logits.units, MOST))]
     st.markdown(
         f"Each picture was made so that the network answers with this class as strongly as possible ({logits.name}). "
@@ -48,7 +50,7 @@ def _rows(models: dict[str, ModelRef], layer: str, names: list[str], way: str) -
         for unit, name in enumerate(names):
             with st.container(key=f"unitrow class {unit}"):
                 first, *tiles = st.columns([2, *([2] * len(NETS))])
-                first.markdown(f"**{name}**")
+                first.markdown(f"**{plain(name)}**")
                 for column, net in zip(tiles, [net for net in NETS if net in models], strict=False):
                     with column:
                         tile(net, Cell(net, unit, False, float(np.nan)), gallery, f"class {unit} {net}", NETS[net])

@@ -10,9 +10,8 @@ from merging.methods import MOST_MODELS, ROLES, Role, find, table
 from merging.work.comparison import Grid
 from merging.work.request import ModelRef
 from merging.zoo.catalogue import Entry, compatible, presets
-from merging.zoo.datasets.fingerprint import fingerprint
 from ui.progress import plain
-from ui.state import entries
+from ui.state import entries, image_hash
 from ui.words import meaning
 
 MOST = 12  # networks, of which pairs are merged
@@ -98,7 +97,7 @@ def wanted(known: dict[str, Entry]) -> Grid:
         state[key("mode")],
         ModelRef.of(base) if base else None,
         nets[0].dataset,
-        fingerprint(nets[0].dataset, count) if nets[0].dataset else "",
+        image_hash(nets[0].dataset, count),
         count,
         int(state[key("points")]) | 1,  # an odd number has one half-way
     )

@@ -8,7 +8,7 @@ from merging.methods import ROLES, find, letter
 from merging.settings import read_settings, settings_dict
 from merging.work.request import MergeRequest, ModelRef, ZipRequest
 from merging.zoo import catalogue
-from merging.zoo.datasets.facts import FACTS
+from merging.zoo.datasets.known import find_facts
 
 
 def command(request: MergeRequest) -> str:
@@ -97,5 +97,5 @@ def _file(model: ModelRef) -> str:
 
 
 def _shape(model: ModelRef) -> tuple[int, ...]:
-    facts = FACTS.get(model.dataset)
+    facts = find_facts(model.dataset)
     return tuple(model.config.get("in_shape") or (facts.shape if facts else (len(model.mean), 32, 32)))

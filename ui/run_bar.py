@@ -12,14 +12,13 @@ from merging.methods import ROLES, find
 from merging.results import MergeReport
 from merging.work.ledger_jobs import Job
 from merging.work.request import MergeRequest
-from merging.zoo.datasets.facts import FACTS
-from merging.zoo.datasets.fingerprint import fingerprint
+from merging.zoo.datasets.known import dataset_label
 from ui.chosen import PREFIX, look_at, other_version, remember, request_of
 from ui.downloads import downloads
 from ui.guard import in_words
 from ui.progress import plain
 from ui.screens import address, go, link
-from ui.state import ledger, owner
+from ui.state import image_hash, ledger, owner
 from ui.words import meaning
 
 VIEWS = {
@@ -54,7 +53,7 @@ def run_bar(job: Job, report: MergeReport | None, here: str) -> None:
 
 def again(request: MergeRequest) -> Job:
     """Ask for this merge, on the images as they are now, and make it the run one looks at."""
-    data = fingerprint(request.dataset, request.images) if request.dataset else ""
+    data = image_hash(request.dataset, request.images)
     request = replace(request, data_sha256=data or request.data_sha256)
     job = ledger().submit(request, owner())
     remember(job.id, request.to_json())
@@ -110,7 +109,7 @@ def _networks(request: MergeRequest) -> str:
 def _method(request: MergeRequest) -> str:
     chosen = {role: getattr(request, role) for role in ROLES}
     steps = " › ".join(find(role, key).label for role, key in chosen.items() if (role, key) != ("correct", "none"))
-    data = FACTS[request.dataset].label if request.dataset in FACTS else "no data set"
+    data = plain(dataset_label(request.dataset)) or "no data set"
     return f"{steps} · {data} · seed {request.seed}"
 
 

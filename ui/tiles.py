@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import streamlit as st
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from merging import results
 from merging.results import LayerUnits, UnitPicture
@@ -59,16 +59,18 @@ def exemplar_sheet(
     return out.getvalue()
 
 
-def labelled_sheet(images: ImageSet, numbers: Sequence[int], words: Sequence[str], columns: int) -> bytes:
-    """Images of the data set as PNG, row by row, each with its words beneath."""
-    rows, line = math.ceil(len(numbers) / columns), 16
+def labelled_sheet(
+    images: ImageSet, numbers: Sequence[int], words: Sequence[str], columns: int, letters: int = 10
+) -> bytes:
+    """Images of the data set as PNG, row by row, each with its words beneath. letters: their height in pixels."""
+    rows, line, font = math.ceil(len(numbers) / columns), letters + 6, ImageFont.load_default(letters)
     sheet = Image.new("RGBA", (columns * SIDE, rows * (SIDE + line)))
     draw = ImageDraw.Draw(sheet)
     for at, (number, text) in enumerate(zip(numbers, words, strict=True)):
         left, top = at % columns * SIDE + 2, at // columns * (SIDE + line) + 2
         tile = _image(np.moveaxis(images.images[number], 0, -1)).convert("RGB").resize((SIDE - 4, SIDE - 4), 0)
         sheet.paste(tile, (left, top))
-        draw.text((left, top + SIDE - 4), text.replace("→", ">"), fill=INK)
+        draw.text((left, top + SIDE - 4), text.replace("→", ">"), fill=INK, font=font)
     out = io.BytesIO()
     sheet.save(out, "PNG")
     return out.getvalue()

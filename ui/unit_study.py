@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from html import escape
 
 import numpy as np
 import streamlit as st
@@ -17,7 +18,7 @@ from merging.figures.units import change_figure, cross_figure, tuning_figure
 from merging.studies.film import Film
 from merging.studies.layer import LayerStudy
 from merging.studies.units import BLOCK, WORDS, UnitsStudy, outcome
-from merging.zoo.datasets.facts import FACTS
+from merging.zoo.datasets.known import find_facts
 from ui.chosen import Chosen
 from ui.look import draw
 from ui.study import known, studied
@@ -101,7 +102,8 @@ def _measured(measured: LayerStudy, pictured: UnitsStudy | None, unit: int, foun
         st.markdown("**Which classes excite it?**")
         tuning = measured.tuning[:, :, unit]
         dataset = found.report.request.get("dataset", "") if found.report else ""
-        known = FACTS[dataset].classes if dataset in FACTS else ()
+        facts = find_facts(dataset)
+        known = [escape(name) for name in facts.classes] if facts is not None else []
         classes = [known[at] if at < len(known) else str(at) for at in range(tuning.shape[1])]
         draw(tuning_figure(tuning, names, classes, unit), f"tuning {unit}", f"tuning-{unit}", width="stretch")
     st.markdown(table(measured, pictured, unit))

@@ -7,7 +7,8 @@ import streamlit as st
 from merging.figures import numbers
 from merging.results import LayerUnits, MergeReport
 from ui.pictures import Gallery
-from ui.state import images
+from ui.progress import plain
+from ui.state import images, why_no_images
 from ui.tiles import exemplar_sheet, show
 from ui.units import SLOTS, Cell, strength
 
@@ -36,13 +37,14 @@ def exemplars(layer: LayerUnits, network: str, unit: int, report: MergeReport, c
     if not layer.images:
         st.caption("The images are not on this machine.")
         return
-    known = images(report.request.get("dataset", ""), "test", int(layer.exemplars.max()) + 1)
+    dataset = report.request.get("dataset", "")
+    known = images(dataset, "test", int(layer.exemplars.max()) + 1)
     if known is None or layer.dead[layer.models.index(network), unit]:
-        st.caption("no image excites it" if known is not None else "The images are not on this machine.")
+        st.caption("no image excites it" if known is not None else why_no_images(dataset))
         return
     sheet = exemplar_sheet(layer, network, unit, known, columns, columns * rows)
     names = [known.classes[known.labels[number]] for number in layer.exemplars[layer.models.index(network), unit]]
     kinds = ", ".join(dict.fromkeys(names[: columns * rows]))
     show(sheet, f"Test images that excite unit {unit} of {SLOTS[network]} most: {kinds}")
     values = layer.exemplar_values[layer.models.index(network), unit, : columns * rows]
-    st.caption(f"{kinds} · responses {values[0]:.3g} to {values[-1]:.3g}".replace("-", numbers.MINUS))
+    st.caption(f"{plain(kinds)} · responses {values[0]:.3g} to {values[-1]:.3g}".replace("-", numbers.MINUS))

@@ -25,7 +25,7 @@ from merging.studies.why import Why
 from merging.verdict_why import died, reasons
 from ui.chosen import Chosen
 from ui.look import draw, unbroken
-from ui.state import images
+from ui.state import images, why_no_images
 from ui.study import studied
 from ui.tiles import labelled_sheet, show
 from ui.words import meaning
@@ -124,9 +124,10 @@ def _lost(why: Why, report: MergeReport) -> None:
     if not why.lost:
         st.caption("There is none.")
         return
-    known = images(report.request.get("dataset", ""), "test", max(why.lost) + 1)
+    dataset = report.request.get("dataset", "")
+    known = images(dataset, "test", max(why.lost) + 1)
     if known is None:
-        st.caption("The images are not on this machine.")
+        st.caption(why_no_images(dataset))
         return
     names = [known.classes[number] if number < len(known.classes) else str(number) for number in why.lost_as]
     truths = [known.classes[known.labels[number]] for number in why.lost]

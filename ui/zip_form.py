@@ -10,10 +10,10 @@ from merging.work.request import ModelRef, ZipRequest
 from merging.work.request_checks import BOUNDS
 from merging.zoo.architectures.names import trunk_config
 from merging.zoo.catalogue import Entry
-from merging.zoo.datasets.facts import FACTS
-from merging.zoo.datasets.fingerprint import fingerprint
+from merging.zoo.datasets.known import dataset_label
 from ui.method_form import setting_values, setting_widgets
-from ui.state import entries, ledger, owner
+from ui.progress import plain
+from ui.state import entries, image_hash, ledger, owner
 from ui.words import meaning
 
 FIRST = ("fashion-head-low", "fashion-head-high")  # trained from scratch on five classes each
@@ -79,10 +79,11 @@ def _missing(chosen: list[Entry]) -> str:
     if len(chosen) < 2:
         return "Choose two networks or more of one structure."
     dataset = chosen[0].dataset
-    if dataset not in FACTS:
+    if not dataset_label(dataset):
         return "The data set of these networks is not known, and zipping looks at their images."
-    if not fingerprint(dataset, int(st.session_state[IMAGES])):
-        return f"The images of {FACTS[dataset].label} are not on this machine. Download them on Models."
+    if not image_hash(dataset, int(st.session_state[IMAGES])):
+        label = plain(dataset_label(dataset))
+        return f"The images of {label} are not on this machine. Download or bring them on Models."
     return ""
 
 
@@ -93,7 +94,7 @@ def _wanted(chosen: list[Entry]) -> ZipRequest:
     return ZipRequest(
         tuple(ModelRef.of(entry) for entry in chosen),
         dataset,
-        fingerprint(dataset, count),
+        image_hash(dataset, count),
         {**setting_values(method), **dict.fromkeys(UNASKED, False)},
         count,
         int(st.session_state[SEED]),

@@ -14,7 +14,7 @@ from merging.verdict_zip import headline, verdict
 from merging.work.ledger_jobs import Job
 from merging.work.request import ZipRequest
 from merging.zip_report import ZipReport
-from merging.zoo.datasets.facts import FACTS
+from merging.zoo.datasets.known import dataset_label
 from ui.chosen import PREFIX, from_json_of
 from ui.guard import in_words
 from ui.look import draw, unbroken
@@ -100,7 +100,8 @@ def _found(request: ZipRequest, report: ZipReport) -> None:
     zipped = f"ZipIt! with α {report.notes['alpha']:g} and β {report.notes['beta']:g}"
     st.caption(
         f"{zipped}, which looked at {report.notes['images']} training images; measured on {report.images} test images "
-        f"of {FACTS[request.dataset].label}. A dotted line: the same without any merging. {anew}Seed {request.seed}."
+        f"of {plain(dataset_label(request.dataset))}. A dotted line: the same without any merging. {anew}"
+        f"Seed {request.seed}."
     )
     st.download_button(
         "Numbers (JSON)", lambda: results.to_json(report), "zip.json", "application/json", on_click="ignore",

@@ -1,18 +1,89 @@
-"""The images that a command measures on."""
+"""The images that a command measures on: what --data names, and the data set of the networks where it names nothing."""
 
 from __future__ import annotations
 
 import argparse
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from merging.cli.console import say_note
 from merging.cli.nets import Net
-from merging.errors import DataUnavailable
+from merging.errors import DataUnavailable, InvalidSetting
+from merging.problem import Report
+from merging.work.request_checks import check_fit
+from merging.zoo.datasets.convert import convert_images
 from merging.zoo.datasets.facts import FACTS
-from merging.zoo.datasets.fingerprint import load_images
-from merging.zoo.datasets.load import ImageSet
+from merging.zoo.datasets.fingerprint import load_splits
+from merging.zoo.datasets.image_set import ImageSet
+from merging.zoo.datasets.known import dataset_label, facts
+from merging.zoo.datasets.own import OwnDataset, beside, is_own, own_datasets
 
 if TYPE_CHECKING:
     from merging.data import Batches
+
+OPERATOR = "the command line"  # the owner of the data sets that `data add` keeps
+
+
+@contextmanager
+def read_data_name(options: argparse.Namespace, report: Report) -> Iterator[None]:
+    """Within this context --data is the name of a data set; images at a path are read for as long as it lasts.
+
+    Raises InvalidSetting where it names nothing, or two things; DataUnavailable for images that cannot be read.
+    """
+    text = getattr(options, "data", None)
+    kept = None if text is None or text in FACTS else _kept(text)
+    if text is None or text in FACTS or kept is not None:
+        options.data = kept or text
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="mergescope-") as scratch:
+        report("reading", None, Path(text).name)
+        dataset = convert_images(Path(text), Path(scratch))
+        for line in (summary(dataset), *dataset.notes):
+            say_note(line)
+        with beside(Path(scratch)):
+            options.data = dataset.id
+            yield
+
+
+def summary(dataset: OwnDataset) -> str:
+    """What own images are, in one line."""
+    known = dataset.facts
+    shape, mean, std = (
+        "×".join(map(str, known.shape)),
+        *(", ".join(f"{v:.4f}" for v in x) for x in (known.mean, known.std)),
+    )
+    return (
+        f"{known.label} ({dataset.id}): {known.train:,} training and {known.test:,} test images of {shape}, "
+        f"{len(known.classes)} classes; mean {mean}, std {std}"
+    )
+
+
+def find_kept(name: str) -> OwnDataset | None:
+    """The kept data set of this id or label, None where there is none. Raises InvalidSetting for several of a label."""
+    named = [one for one in own_datasets(OPERATOR) if name in (one.id, one.facts.label)]
+    if len(named) > 1:
+        ids = ", ".join(one.id for one in named)
+        raise InvalidSetting(f"{len(named)} data sets are called {name}: {ids}. Name one of these.")
+    return named[0] if named else None
+
+
+def _kept(text: str) -> str | None:
+    """The id of the kept data set that the text names; None where it is a path."""
+    dataset, there = find_kept(text), Path(text).exists()
+    if dataset is not None and there and not is_own(text):
+        raise InvalidSetting(
+            f"{text} is a kept data set and a file here. Write ./{text} for the file, or {dataset.id}."
+        )
+    if dataset is None and is_own(text) and not there:
+        facts(text)  # says that they are gone
+    if dataset is None and not there:
+        names = [*FACTS, *(one.facts.label for one in own_datasets(OPERATOR))]
+        raise InvalidSetting(f"No data set, folder or file is called {text!r}. Data sets: {', '.join(names)}.")
+    return None if dataset is None else dataset.id
 
 
 def dataset_of(options: argparse.Namespace, net: Net) -> str:
@@ -22,28 +93,32 @@ def dataset_of(options: argparse.Namespace, net: Net) -> str:
 
 def read_images(options: argparse.Namespace, net: Net) -> dict[str, ImageSet]:
     """Split -> images; {} where no data set is named. Raises DataUnavailable where they are not on this machine."""
-    name = dataset_of(options, net)
-    found = load_images(name, options.images)
-    if options.data and not found:
+    images = load_splits(dataset_of(options, net), options.images)
+    if options.data and not images:
         raise DataUnavailable(no_images(options, net))
-    return found
+    return images
 
 
 def no_images(options: argparse.Namespace, net: Net) -> str:
     """Why there are no images, and what to do."""
     name = dataset_of(options, net)
+    if is_own(name):
+        return f"The images of these networks ({name}) are not here: give them with --data FOLDER, ZIP or NPZ."
     if name not in FACTS:
         return "It is not known which images these networks were trained on: name the data set with --data."
     fetch = f"run `python -m merging download {name}`, or set MERGESCOPE_DATA to a folder that holds it"
-    return f"{FACTS[name].label} is not on this machine: {fetch}."
+    return f"{dataset_label(name)} is not on this machine: {fetch}."
 
 
 def need_images(options: argparse.Namespace, net: Net) -> dict[str, ImageSet]:
-    """Split -> images. Raises DataUnavailable where there are none to measure on."""
-    found = read_images(options, net)
-    if not found:
+    """Split -> images. Raises DataUnavailable where there are none to measure on, InvalidRequest where the net takes
+    images of another shape."""
+    images = read_images(options, net)
+    if not images:
         raise DataUnavailable(no_images(options, net))
-    return found
+    shape = {} if net.is_own else {"in_shape": net.checkpoint.config.get("in_shape", ())}
+    check_fit(dataset_of(options, net), net.checkpoint.architecture, shape)
+    return images
 
 
 def need_batches(options: argparse.Namespace, net: Net, device: str) -> dict[str, Batches]:

@@ -11,7 +11,7 @@ from merging.analysis.picture_parts import PictureSettings
 from merging.cli.console import say, say_json
 from merging.cli.files import png, write
 from merging.cli.nets import device_of, read_net
-from merging.cli.options import add_json, add_machine, add_nets, add_seed, read_pairs, read_texts, whole
+from merging.cli.options import add_data_name, add_json, add_machine, add_nets, add_seed, read_pairs, read_texts, whole
 from merging.problem import Report
 from merging.results import UnitPicture
 from merging.work.payload import Payload
@@ -25,6 +25,7 @@ NAME, HELP = "neurons", "draw what units of a layer look for (feature visualizat
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add_nets(parser, "NET")
+    add_data_name(parser)  # what the network learned from: its mean and std
     parser.add_argument("--layer", required=True, metavar="NAME", help="torch name, such as features.4")
     parser.add_argument("--units", type=units, default="0-15", metavar="0,1,5-8", help="(default 0-15)")
     steps, told = whole(STEPS.metadata["low"], STEPS.metadata["high"]), f"of the optimisation (default {STEPS.default})"

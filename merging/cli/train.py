@@ -8,13 +8,12 @@ from pathlib import Path
 from merging.cli.console import say, say_json
 from merging.cli.files import check_file, make_folder
 from merging.cli.nets import device_of
-from merging.cli.options import add_json, add_machine, add_seed, read_config, whole
+from merging.cli.options import add_data_name, add_json, add_machine, add_seed, read_config, whole
 from merging.errors import InvalidSetting
 from merging.problem import Report
 from merging.work.request_checks import check_architecture
 from merging.zoo.architectures.names import NAMES
 from merging.zoo.catalogue import FOLDER
-from merging.zoo.datasets.facts import FACTS
 
 NAME, HELP = "train", "train shipped checkpoints again by id (none: all), or one of --architecture and --data"
 
@@ -27,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ids", nargs="*", metavar="ID", help="shipped checkpoints; see `zoo`")
     parser.add_argument("--architecture", choices=tuple(NAMES), metavar="KEY", help=", ".join(NAMES))
     parser.add_argument("--config", action="append", metavar="KEY=VALUE", help="such as widths=512,512 norm=batch")
-    parser.add_argument("--data", "--dataset", choices=tuple(FACTS), metavar="NAME", default=OF_ONE["data"])
+    add_data_name(parser, str(OF_ONE["data"]))
     add_seed(parser)
     parser.add_argument("--epochs", type=whole(1, 10_000), default=OF_ONE["epochs"], metavar="N", help="(default 5)")
     parser.add_argument("--name", default="", help="what the checkpoint is called")

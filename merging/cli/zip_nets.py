@@ -18,7 +18,7 @@ from merging.problem import Report
 from merging.verdict_zip import headline
 from merging.work.request_zip import UNCHOSEN
 from merging.zip_report import ZipReport, labels_of
-from merging.zoo.datasets.facts import FACTS
+from merging.zoo.datasets.known import facts as facts_of
 
 NAME, HELP = "zip", "zip networks up to a layer and keep each one's own head (partial ZipIt!)"
 
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
 
 def _known(options: argparse.Namespace, nets: list[Net]) -> list[list[int]]:
     """Of every network: the data set's label of each output."""
-    facts, told = FACTS[options.data or nets[0].checkpoint.dataset], options.classes
+    facts, told = facts_of(options.data or nets[0].checkpoint.dataset), options.classes
     if told and len(told) != len(nets):
         raise InvalidRequest(f"--classes was given {len(told)} times for {len(nets)} networks; give it once for each.")
     classes = (

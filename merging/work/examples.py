@@ -24,7 +24,7 @@ from merging.work.payload import Payload
 from merging.work.request import MergeRequest, ModelRef, PicturesRequest, StudyRequest, ZipRequest
 from merging.work.shipped_runs import RUNS
 from merging.zoo.catalogue import Preset, find, presets, shipped_file
-from merging.zoo.datasets.fingerprint import fingerprint, load_images
+from merging.zoo.datasets.fingerprint import fingerprint, load_splits
 
 DATASET = "fashion-mnist"
 SHARED = Preset(
@@ -135,7 +135,7 @@ def _make(example: Example, out: Path, report: Report) -> dict[str, bytes]:
         stages[-1] = (stage, message or stages[-1][1], stages[-1][2])
         report(stage, fraction, f"{request.title}: {message}")
 
-    images = {} if isinstance(request, PicturesRequest) else load_images(DATASET, IMAGES)
+    images = {} if isinstance(request, PicturesRequest) else load_splits(DATASET, IMAGES)
     payload = Payload(request.to_json(), example.checkpoints, images, "cpu", 1, example.artifacts)
     made = tasks.run(request.kind, payload, logged)
     folder = out / request.id

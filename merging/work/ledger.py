@@ -7,7 +7,6 @@ and the command line ask here; a dispatcher writes through `ledger_desk.Desk`. N
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from merging import results
 from merging.errors import InvalidRequest, MergescopeError, TooManyJobs
-from merging.work import ledger_models
+from merging.paths import home
+from merging.work import ledger_images, ledger_models
 from merging.work.forecast import forecast
 from merging.work.ledger_jobs import OPEN, Job, Worker, read_jobs, read_past
 from merging.work.ledger_room import filing
@@ -33,14 +33,6 @@ if TYPE_CHECKING:
 SHORTEST_PREFIX = 6
 OWNER = 80  # characters
 SILENT = 30.0  # seconds after which a worker is no longer shown
-
-
-def home() -> Path:
-    """Where ledger and store live: MERGESCOPE_HOME, or mergescope below XDG_DATA_HOME or ~/.local/share."""
-    chosen = os.environ.get("MERGESCOPE_HOME")
-    return (
-        Path(chosen) if chosen else Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "mergescope"
-    )
 
 
 class Ledger:
@@ -64,6 +56,7 @@ class Ledger:
         """
         _owner(owner)
         ledger_models.check_known(self, request)
+        ledger_images.check_known(request, owner)
         known = None if again else self.shipped.job(request.id)
         with connect(self.file) as db, transaction(db):
             row = db.execute("SELECT * FROM jobs WHERE id = ?", (request.id,)).fetchone()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from merging.errors import InvalidRequest
 from merging.work.ledger import Ledger
 from merging.work.request import MergeRequest, Request, StudyRequest, TrainRequest, ZipRequest
-from merging.zoo.datasets.fingerprint import check_fingerprint, load_images
+from merging.zoo.datasets.fingerprint import check_fingerprint, load_splits
 from merging.zoo.datasets.load import ImageSet
 
 NEEDED = ("merge.safetensors", "permutation.npz")
@@ -39,7 +39,7 @@ def gather(ledger: Ledger, request: Request, device: str, threads: int) -> Paylo
     images: dict[str, ImageSet] = {}
     wanted = request.merge if isinstance(request, StudyRequest) else request
     if isinstance(wanted, MergeRequest | TrainRequest | ZipRequest) and wanted.data_sha256:
-        images = load_images(wanted.dataset, None if isinstance(wanted, TrainRequest) else wanted.images)
+        images = load_splits(wanted.dataset, None if isinstance(wanted, TrainRequest) else wanted.images)
         check_fingerprint(images, wanted.data_sha256)
     checkpoints = tuple(ledger.checkpoint(model.sha256) for model in request.checkpoints)
     artifacts = _made(ledger, request.merge.id) if isinstance(request, StudyRequest) else {}

@@ -28,6 +28,7 @@ from merging.work.request_parts import Asked, ModelRef, canonical
 from merging.work.request_zip import ZipRequest
 from merging.zoo.architectures.names import describe, differ_in_width, unlike
 from merging.zoo.datasets.facts import FACTS
+from merging.zoo.datasets.known import dataset_label
 
 __all__ = ["DownloadRequest", "MergeRequest", "ModelRef", "PicturesRequest", "Request", "StudyRequest", "TrainRequest"]
 __all__ += ["KINDS", "MAX_UNITS", "ZipRequest", "canonical", "from_json"]
@@ -183,7 +184,7 @@ class TrainRequest(Asked):
     @property
     def title(self) -> str:
         """What a list of jobs shows."""
-        built = f"{describe(self.architecture, self.config)} on {FACTS[self.dataset].label}, seed {self.seed}"
+        built = f"{describe(self.architecture, self.config)} on {dataset_label(self.dataset)}, seed {self.seed}"
         return f"Train {self.name or built}"
 
 
@@ -196,7 +197,8 @@ class DownloadRequest(Asked):
     VERSION: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        check_data(self.dataset, "", required=True)
+        if self.dataset not in FACTS:
+            raise InvalidRequest(f"{self.dataset!r} cannot be downloaded; {', '.join(FACTS)} can.")
 
     @property
     def title(self) -> str:

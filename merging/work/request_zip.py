@@ -12,7 +12,7 @@ from merging.work.request_checks import check_data, check_fit, check_whole, set_
 from merging.work.request_parts import Asked, ModelRef
 from merging.zip_report import labels_of
 from merging.zoo.architectures.names import trunk_config
-from merging.zoo.datasets.facts import FACTS
+from merging.zoo.datasets.known import find_facts
 
 UNCHOSEN = "Heads of different classes have no common loss to choose alpha and beta by: give them."
 
@@ -49,7 +49,7 @@ class ZipRequest(Asked):
             self._check(model)
 
     def _check(self, model: ModelRef) -> None:
-        first, names = self.models[0], FACTS[self.dataset].classes
+        first, known = self.models[0], find_facts(self.dataset)
         check_fit(self.dataset, model.architecture, {"in_shape": model.config.get("in_shape", ())})
         if (model.architecture, trunk_config(model.config)) != (first.architecture, trunk_config(first.config)):
             raise InvalidRequest(
@@ -58,7 +58,8 @@ class ZipRequest(Asked):
             )
         if (model.mean, model.std) != (first.mean, first.std):
             raise InvalidRequest(f"{first.name} and {model.name} expect their images normalised differently.")
-        labels_of(model.classes, names, model.name, FACTS[self.dataset].label)
+        if known is not None:  # a worker has the images and not what is known of them; it looks again
+            labels_of(model.classes, known.classes, model.name, known.label)
 
     @property
     def checkpoints(self) -> tuple[ModelRef, ...]:

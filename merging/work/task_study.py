@@ -46,7 +46,7 @@ def subject_of(
     others = [build(ref, data, device) for ref, data in zip(merge.models[2:], payload.checkpoints[2:], strict=False)]
     data = {split: batches(images, device) for split, images in payload.images.items()}
     graph = export(a, data["test"].example() if data else example(merge.models[0], device))
-    spec = spec_of(graph)
+    spec = spec_of(graph, a)
     partner = _permutation(payload.artifacts["permutation.npz"], device)
     merged = build(merge.models[0], payload.artifacts["merge.safetensors"], device)
     aligned = _aligned(merge, payload, b, spec, partner)

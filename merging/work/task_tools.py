@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from merging.data import Batches
 from merging.errors import MergescopeError
+from merging.network.constants import constants_of
 from merging.permutation import named_tensors
 from merging.problem import Report
 from merging.work.payload import Payload
@@ -22,7 +23,7 @@ from merging.work.request import ModelRef
 from merging.work.stages import STAGES
 from merging.zoo.architectures.names import is_torchvision
 from merging.zoo.checkpoints.checkpoint import load_bytes, save_checkpoint
-from merging.zoo.datasets.facts import FACTS
+from merging.zoo.datasets.known import find_facts
 from merging.zoo.datasets.load import ImageSet
 
 BATCH = 500  # images at once on a CPU
@@ -89,16 +90,18 @@ def batches(images: ImageSet, device: torch.device) -> Batches:
 
 def example(model: ModelRef, device: torch.device) -> Tensor:
     """Two inputs (2, C, H, W) in 0..1 to trace with where there are no images: drawn at random, always the same."""
-    known = FACTS[model.dataset].shape if model.dataset in FACTS else None
+    facts = find_facts(model.dataset)
+    known = facts.shape if facts is not None else None
     free = (max(3, len(model.mean)), *(LARGE if is_torchvision(model.architecture) else SMALL))
     shape = tuple(model.config.get("in_shape") or known or free)
     return torch.rand((2, *shape), generator=torch.Generator().manual_seed(0)).to(device)
 
 
 def check_finite(net: nn.Module, what: str) -> None:
-    """Raises MergescopeError where a weight of the network is NaN or infinite."""
+    """Raises MergescopeError where a weight of the network is NaN or infinite; a constant, such as a mask, may be."""
+    constants = constants_of(net)
     for name, tensor in named_tensors(net).items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if name not in constants and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise MergescopeError(f"{what} holds NaN or infinity in {name}. Choose another method or other settings.")
 
 

@@ -15,7 +15,7 @@ from merging.work.place import machine
 from merging.work.request import ZipRequest
 from merging.work.task_tools import Clock, batches, build, device_of
 from merging.zip_report import labels_of
-from merging.zoo.datasets.facts import FACTS
+from merging.zoo.datasets.known import dataset_label
 
 
 def zip_task(request: ZipRequest, payload: Payload, report: Report) -> dict[str, bytes]:
@@ -23,11 +23,13 @@ def zip_task(request: ZipRequest, payload: Payload, report: Report) -> dict[str,
     clock, device = Clock("zip", report), device_of(payload)
     clock("loading", 0.0, "reading the checkpoints")
     if not payload.images:
-        raise DataUnavailable(f"The images of {FACTS[request.dataset].label} are not on this machine. Download them.")
+        label = dataset_label(request.dataset)
+        raise DataUnavailable(f"The images of {label} are not on this machine. Download or bring them on Models.")
     data = {split: batches(images, device) for split, images in payload.images.items()}
     pairs = zip(request.models, payload.checkpoints, strict=True)
     models = [build(model, checkpoint, device) for model, checkpoint in pairs]
-    known = [labels_of(model.classes, FACTS[request.dataset].classes, model.name) for model in request.models]
+    classes = payload.images["test"].classes
+    known = [labels_of(model.classes, classes, model.name) for model in request.models]
     zips = partial_zips(models, data["train"], settings=request.settings, seed=request.seed, report=clock)
     found = measure(zips, known, data["test"])
     clock("saving", 0.0, "")

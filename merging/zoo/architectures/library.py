@@ -7,6 +7,7 @@ downloaded: the weights are the file's.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import sha256
@@ -64,8 +65,12 @@ def library_config(architecture: str, shapes: Shapes) -> dict[str, Any]:
     Raises UnknownArchitecture for an unknown name.
     """
     with weightless():
-        usual = {key: tuple(t.shape) for key, t in build_library_net(architecture, (0.0,), (1.0,)).state_dict().items()}
+        net = build_library_net(architecture, (0.0,), (1.0,))
+    usual = {key: tuple(tensor.shape) for key, tensor in net.state_dict().items()}
     config: dict[str, Any] = {}
+    published = getattr(net, "default_cfg", None) or {}  # timm's
+    if published.get("fixed_input_size"):
+        config["in_shape"] = list(published["input_size"])
     if any(key.startswith(("aux1.", "AuxLogits.")) for key in usual.keys() - shapes.keys()):
         config["auxiliary"] = "no"
     heads = {shapes[key][0] for key, shape in usual.items() if shape[:1] == (_USUAL_CLASSES,) and shapes.get(key)}
@@ -134,7 +139,9 @@ def _timm_module() -> Any:
 
     try:
         torchvision.models  # noqa: B018 (timm imports torchvision, which must be loaded beside a CPU-only torch first)
-        return import_module("timm")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice for timm's own users
+            return import_module("timm")
     except ImportError as error:
         told = "timm is not installed: run `pip install -r requirements-timm.txt`, then start again."
         raise UnknownArchitecture(told) from error

@@ -1,14 +1,10 @@
-"""The images: found in the user's folder, among the downloads or in the shipped part, in this order.
+"""The images: own ones where they are kept; others in the user's folder, the downloads or the shipped part, in order.
 
 numpy only; torchvision is imported inside `download` alone, so that the web process can ask what is available.
 """
 
-import hashlib
 import os
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,39 +13,16 @@ from merging.errors import DataUnavailable, InvalidSetting
 from merging.paths import ASSETS
 from merging.zoo.datasets.facts import FACTS, DatasetFacts
 from merging.zoo.datasets.file_formats import find, read_cifar, read_idx
+from merging.zoo.datasets.image_set import ImageSet, Split
+from merging.zoo.datasets.known import facts
+from merging.zoo.datasets.own import find_own, is_own, own_images
 
-__all__ = ["FACTS", "DatasetFacts", "ImageSet", "available", "download", "load", "training_images"]
+__all__ = ["FACTS", "DatasetFacts", "ImageSet", "Split", "available", "download", "facts", "load", "training_images"]
 
-Split = Literal["train", "test"]
 IMAGES = ASSETS / "data"
 _SHIPPED = {"fashion-mnist": IMAGES / "fashion-mnist"}
 SHIPPED_TRAIN = {"fashion-mnist": 10_000}
 _TORCHVISION = {"fashion-mnist": "FashionMNIST", "mnist": "MNIST", "cifar-10": "CIFAR10", "cifar-100": "CIFAR100"}
-
-
-@dataclass(frozen=True, eq=False)
-class ImageSet:
-    """images (n, channels, height, width) uint8, labels (n,) int64 indexing classes.
-
-    complete says that these are all the official images of the split.
-    """
-
-    name: str
-    split: str
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    classes: tuple[str, ...]
-    complete: bool
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @cached_property
-    def sha256(self) -> str:
-        """Of the images' bytes followed by the labels' (little-endian int64), in hexadecimal."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
-        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
-        return digest.hexdigest()
 
 
 def cache_folder() -> Path:
@@ -58,10 +31,12 @@ def cache_folder() -> Path:
 
 
 def available(name: str) -> str | None:
-    """Where this data set would be read from: "folder" (MERGESCOPE_DATA), "downloaded", "shipped" or None.
+    """Where this data set would be read from: "folder" (MERGESCOPE_DATA), "downloaded", "shipped", "own" or None.
 
-    Looks at file names only. Raises InvalidSetting for an unknown name.
+    Looks at file names only. Raises InvalidSetting for an unknown name; own images may be gone.
     """
+    if is_own(name):
+        return None if find_own(name) is None else "own"
     facts(name)
     return next((place for place, folder in _places(name) if _has_files(name, folder)), None)
 
@@ -78,11 +53,13 @@ def load(name: str, split: Split, limit: int | None = None) -> ImageSet:
     Raises InvalidSetting for an unknown name or split, DataUnavailable where the images are not on this machine or
     a file is damaged.
     """
-    known = facts(name)
     if split not in ("train", "test"):
         raise InvalidSetting(f"a split is train or test; got {split!r}")
     if limit is not None and limit < 1:
         raise InvalidSetting(f"limit is a number of images above 0; got {limit}")
+    if is_own(name):
+        return own_images(name, split, limit)
+    known = facts(name)
     folder = next((folder for _, folder in _places(name) if _has_files(name, folder)), None)
     if folder is None:
         raise DataUnavailable(
@@ -98,9 +75,11 @@ def load(name: str, split: Split, limit: int | None = None) -> ImageSet:
 def download(name: str) -> Path:
     """Fetch a data set into the cache folder through torchvision (which checks its MD5 sums); gives that folder.
 
-    Raises DataUnavailable where the network or the server fails.
+    Raises DataUnavailable where the network or the server fails, InvalidSetting for own images.
     """
     known = facts(name)
+    if is_own(name):
+        raise InvalidSetting(f"{known.label} are somebody's own images; there is nothing to download")
     from merging.zoo.torchvision_import import torchvision
 
     root = cache_folder()
@@ -110,13 +89,6 @@ def download(name: str) -> Path:
     except (OSError, RuntimeError) as error:
         raise DataUnavailable(f"{known.label} could not be downloaded: {error}") from error
     return root / known.folder
-
-
-def facts(name: str) -> DatasetFacts:
-    """What is known of the data set; raises InvalidSetting for an unknown name."""
-    if name not in FACTS:
-        raise InvalidSetting(f"no data set is called {name!r}; known: {', '.join(FACTS)}")
-    return FACTS[name]
 
 
 def _places(name: str) -> list[tuple[str, Path]]:

@@ -5,7 +5,7 @@ some of torch's backward kernels add in no fixed order.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -115,14 +115,16 @@ def train(
     """
     settings = _settings(options)
     images, test = (load(dataset, "train"), load(dataset, "test")) if isinstance(dataset, str) else dataset
+    settings = settings if "batch" in options else replace(settings, batch=usual_batch(len(images)))
     part = (settings.spans, settings.transform, config.get("classes", len(images.classes)))
     images, test = chosen_images(images, *part, learn=True), chosen_images(test, *part, learn=False)
-    known = facts(images.name)
+    known = images.facts or facts(images.name)
     if is_torchvision(architecture) and known.shape[0] != 3:
         raise InvalidSetting(f"{architecture} takes colour images, but those of {known.label} are grey.")
     full = {"in_shape": list(known.shape), "classes": len(images.classes), **config}
     full = {key: value for key, value in full.items() if key != "in_shape" or not is_torchvision(architecture)}
     module = build(architecture, full, known.mean, known.std, seed=settings.seed).to(device)
+    _check_takes(module, known.shape, device)
     if start is not None:
         module.load_state_dict(dict(start))
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
@@ -134,6 +136,24 @@ def train(
     return TrainedModel(
         module.cpu(), architecture, full, images.name, images.classes, known.mean, known.std, settings, metrics, history
     )
+
+
+def usual_batch(images: int) -> int:
+    """Images per batch where nothing is said: 256, or fewer where so few images would make less than 16 steps."""
+    return min(256, max(16, images // 16))
+
+
+@torch.no_grad()
+def _check_takes(module: nn.Module, shape: tuple[int, int, int], device: str) -> None:
+    """Raises InvalidSetting where the network cannot take images of this shape (channels, height, width)."""
+    try:
+        module.eval()(torch.zeros(1, *shape, device=device))
+    except RuntimeError as error:
+        form = "×".join(map(str, shape))
+        raise InvalidSetting(
+            f"This network cannot take images of {form}; they are too small for its pools or have other channels. "
+            "Choose another network, or bring the images in a larger size."
+        ) from error
 
 
 @torch.no_grad()

@@ -1,0 +1,69 @@
+"""A person's own images as a data set, read in a process that may die of them. torch-free, for the web process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from merging.errors import DataUnavailable, InvalidSetting
+from merging.zoo.checkpoints.metadata import clean_name
+from merging.zoo.datasets.own import OwnDataset, read_facts
+from merging.zoo.datasets.reading.limits import HOW, MAX_DECODED, MAX_SIDE, SECONDS
+from merging.zoo.disposable import run_disposable
+
+COLOURS = ("auto", "grey", "colour")
+
+
+def convert_images(
+    source: Path,
+    folder: Path,
+    *,
+    label: str = "",
+    size: tuple[int, int] | None = None,
+    colour: str = "auto",
+    most: int = MAX_DECODED,
+    seconds: int = SECONDS,
+) -> OwnDataset:
+    """Read a folder or zip of images by class, or an .npz, into a data set of its own below `folder`.
+
+    size: (height, width) that images are brought to, the most common one for None.  colour: "auto" keeps one channel
+    where all images are grey.  most: bytes of all images; seconds: of the reading process.  The data set lies in
+    `folder` under its id.  Raises DataUnavailable naming what is wrong with the images, InvalidSetting for a setting.
+    """
+    if colour not in COLOURS:
+        raise InvalidSetting(f"colour is one of {', '.join(COLOURS)}; got {colour!r}")
+    if size is not None and not all(1 <= side <= MAX_SIDE for side in size):
+        raise InvalidSetting(f"height and width are 1 to {MAX_SIDE} pixels; got {size[0]}×{size[1]}")
+    if not source.exists():
+        raise DataUnavailable(f"There is nothing at {source}. {HOW}")
+    raw = folder / "reading"
+    raw.mkdir(parents=True)
+    order = {
+        "source": str(source.resolve()),
+        "label": clean_name(label) or clean_name(source.stem),
+        "size": size,
+        "colour": colour,
+        "most": int(most),
+        "seconds": seconds,
+    }
+    (raw / "order.json").write_text(json.dumps(order), "utf-8")
+    late = DataUnavailable(f"Reading the images took more than {seconds} seconds and was stopped. Bring fewer images.")
+    dead = DataUnavailable(
+        "The images could not be read: the process that opened them ran out of memory or time, or met damaged data. "
+        "Bring fewer images, or the folder in place of an archive."
+    )
+    run_disposable("merging.zoo.datasets.reading.process", raw, seconds, late, dead)
+    (raw / "order.json").unlink()
+    dataset = read_facts(raw)
+    raw.rename(folder / dataset.id)
+    return dataset
+
+
+def read_size(text: str) -> tuple[int, int] | None:
+    """ "32x48" or "32×48" as (height, width), "32" as a square, "" as None. Raises InvalidSetting for anything else."""
+    parts = text.lower().replace("×", "x").replace(" ", "").split("x")
+    if not text.strip():
+        return None
+    if not all(part.isdecimal() and len(part) <= 6 for part in parts) or len(parts) > 2:
+        raise InvalidSetting(f"A size is height x width in pixels, such as 32x32; got {text!r}.")
+    return int(parts[0]), int(parts[-1])

@@ -1,0 +1,42 @@
+"""One split of a data set in memory: what a worker is given. numpy only."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from merging.zoo.datasets.facts import DatasetFacts
+
+Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = ("train", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """images (n, channels, height, width) uint8, labels (n,) int64 indexing classes.
+
+    complete: whether these are all images of the split.  facts: of the data set; None where its name says them.
+    """
+
+    name: str
+    split: str
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    complete: bool
+    facts: DatasetFacts | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the images' bytes followed by the labels' (little-endian int64), in hexadecimal."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
+        return digest.hexdigest()

@@ -1,0 +1,246 @@
+"""Data sets of people's own images: a folder each below MERGESCOPE_HOME/data, named by their content.
+
+    own-0123456789ab/facts.json            shape, classes, mean, std, counts, hashes
+                     {train,test}-images.npy, {train,test}-labels.npy
+                     owners/*.json         who brought them, under which name, and whether all may use them
+
+The same images that two people bring are one data set, and each of them deletes only their own claim on it. A folder is
+made whole or not at all. torch-free.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from merging.errors import DataUnavailable, InvalidRequest
+from merging.paths import home
+from merging.zoo.datasets.facts import DatasetFacts
+from merging.zoo.datasets.image_set import ImageSet
+
+_ID = re.compile(r"own-[0-9a-f]{12}")
+_beside: ContextVar[Path | None] = ContextVar("beside", default=None)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One person's claim on a data set. shared: whether everybody may use it.  created: seconds since 1970."""
+
+    owner: str
+    label: str
+    shared: bool
+    created: float
+
+
+@dataclass(frozen=True)
+class OwnDataset:
+    """A data set of a person's own images.
+
+    counts: split -> images per class.  sha256: split -> of all its images, as `ImageSet.sha256`.  notes: what was
+    changed and left out in reading, a sentence each.  bytes: of all images.  claims: the oldest first.
+    """
+
+    id: str
+    facts: DatasetFacts
+    counts: dict[str, tuple[int, ...]]
+    sha256: dict[str, str]
+    notes: tuple[str, ...]
+    bytes: int
+    claims: tuple[Claim, ...] = ()
+
+    def claim_of(self, owner: str) -> Claim | None:
+        """The owner's own claim."""
+        return next((claim for claim in self.claims if claim.owner == owner), None)
+
+    def visible(self, owner: str) -> bool:
+        """Whether this person may use the images: their own, or shared ones."""
+        return not self.claims or any(claim.shared or claim.owner == owner for claim in self.claims)
+
+
+def is_own(name: str) -> bool:
+    """Whether this is the form of an id, "own-" and 12 hexadecimal digits; the images may be gone."""
+    return _ID.fullmatch(name) is not None
+
+
+def folder() -> Path:
+    """Where data sets are kept."""
+    return home() / "data"
+
+
+@contextmanager
+def beside(extra: Path) -> Iterator[None]:
+    """Data sets in the folder `extra` count as kept ones within this context: images that a command reads once."""
+    token = _beside.set(extra)
+    try:
+        yield
+    finally:
+        _beside.reset(token)
+
+
+def find_own(id: str, owner: str = "") -> OwnDataset | None:
+    """The data set of that id, None where it is not here (any more).
+
+    Its label is that of the owner's own claim, else of the first shared one, else of the first, else as it was read.
+    Raises DataUnavailable where its facts are damaged.
+    """
+    place = _place(id)
+    if place is None:
+        return None
+    claims = _claims(place)
+    first = sorted(claims, key=lambda claim: (claim.owner != owner, not claim.shared, claim.created))
+    return read_facts(place, first[0].label if first else "", claims)
+
+
+def own_datasets(owner: str) -> tuple[OwnDataset, ...]:
+    """All data sets that this person may use, the newest first; damaged ones are left out, and the log says so."""
+    datasets = list[OwnDataset]()
+    for path in folder().glob("own-*"):
+        try:
+            dataset = find_own(path.name, owner)
+        except DataUnavailable as error:
+            logging.getLogger(__name__).warning("%s", error)
+            continue
+        if dataset is not None and dataset.claims and dataset.visible(owner):
+            datasets.append(dataset)
+    return tuple(sorted(datasets, key=lambda dataset: (-dataset.claims[0].created, dataset.id)))
+
+
+def own_images(id: str, split: str, limit: int | None = None) -> ImageSet:
+    """The first `limit` images of a split, all for None. Raises DataUnavailable where they are gone or damaged."""
+    dataset, place = find_own(id), _place(id)
+    if dataset is None or place is None:
+        raise _gone(id)
+    images, labels = (_array(place / f"{split}-{kind}.npy", limit) for kind in ("images", "labels"))
+    facts = dataset.facts
+    total = getattr(facts, split)
+    if images.shape != (min(total, limit or total), *facts.shape) or labels.shape != images.shape[:1]:
+        raise DataUnavailable(f"The files of {facts.label} ({id}) are damaged. Delete them and bring the images again.")
+    return ImageSet(id, split, images, labels, facts.classes, len(labels) == total, facts)
+
+
+def sample_images(id: str, count: int, row: int = 1) -> ImageSet:
+    """At most `count` training images, class by class, as many of each as go into it, in whole rows if one is full."""
+    place, dataset = _place(id), find_own(id)
+    if dataset is None or place is None:
+        raise _gone(id)
+    labels = _array(place / "train-labels.npy", None)
+    classes = dataset.facts.classes
+    each = max(1, count // len(classes))
+    each -= each % row if each > row else 0
+    chosen = np.concatenate([np.flatnonzero(labels == number)[:each] for number in range(len(classes))])[:count]
+    every = np.load(place / "train-images.npy", mmap_mode="r", allow_pickle=False)
+    return ImageSet(id, "train", np.array(every[chosen]), labels[chosen], classes, False, dataset.facts)
+
+
+def keep_own(place: Path, claim: Claim) -> OwnDataset:
+    """Keep the data set that was read into the folder `place` (which is moved), for this person.
+
+    A second claim of the same owner replaces the first. Raises InvalidRequest where other images have this id.
+    """
+    fresh = read_facts(place, claim.label)
+    target = folder() / fresh.id
+    known = find_own(fresh.id)
+    if known is not None and known.sha256 != fresh.sha256:
+        raise InvalidRequest(f"Other images have the id {fresh.id} here. Change one image and bring them again.")
+    if known is None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        place.replace(target)
+    (target / "owners").mkdir(exist_ok=True)
+    _claim_file(target, claim.owner).write_text(json.dumps(asdict(claim)), "utf-8")
+    return replace(fresh, claims=_claims(target))
+
+
+def share_own(id: str, owner: str, shared: bool) -> None:
+    """Let everybody use the images, or only who brought them. Raises InvalidRequest where they are not the owner's."""
+    place, claim = _owned(id, owner)
+    _claim_file(place, owner).write_text(json.dumps(asdict(replace(claim, shared=shared))), "utf-8")
+
+
+def remove_own(id: str, owner: str) -> None:
+    """Delete this owner's claim, and with the last claim the images. Raises InvalidRequest where there is none."""
+    place, _ = _owned(id, owner)
+    _claim_file(place, owner).unlink()
+    if not _claims(place):
+        gone = place.with_name(f".{place.name}-{time.time_ns()}")
+        place.rename(gone)  # at once, so that nothing reads half of a data set
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def read_facts(place: Path, label: str = "", claims: Sequence[Claim] = ()) -> OwnDataset:
+    """What facts.json in a data set's folder says; label: in the place of its own.
+
+    Raises DataUnavailable where the file is damaged.
+    """
+    try:
+        raw: dict[str, Any] = json.loads((place / "facts.json").read_text("utf-8"))
+        counts = {split: tuple(map(int, raw["counts"][split])) for split in ("train", "test")}
+        channels, height, width = map(int, raw["shape"])
+        facts = DatasetFacts(
+            label=label or raw["label"],
+            shape=(channels, height, width),
+            classes=tuple(raw["classes"]),
+            mean=tuple(map(float, raw["mean"])),
+            std=tuple(map(float, raw["std"])),
+            train=sum(counts["train"]),
+            test=sum(counts["test"]),
+            folder=raw["id"],
+            licence="not known",
+            source="images that a person brought",
+        )
+        return OwnDataset(
+            raw["id"], facts, counts, dict(raw["sha256"]), tuple(raw["notes"]), int(raw["bytes"]), tuple(claims)
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataUnavailable(f"The facts of {place.name} are damaged. Delete that folder: {place}") from error
+
+
+def _place(id: str) -> Path | None:
+    if not is_own(id):
+        return None
+    extra = _beside.get()
+    places = [folder() / id, *([extra / id] if extra is not None else [])]
+    return next((place for place in places if (place / "facts.json").is_file()), None)
+
+
+def _claims(place: Path) -> tuple[Claim, ...]:
+    try:
+        claims = [Claim(**json.loads(file.read_text("utf-8"))) for file in (place / "owners").glob("*.json")]
+    except (OSError, ValueError, TypeError) as error:
+        raise DataUnavailable(f"The owners of {place.name} are damaged. Delete that folder: {place}") from error
+    return tuple(sorted(claims, key=lambda claim: (claim.created, claim.owner)))
+
+
+def _claim_file(place: Path, owner: str) -> Path:
+    return place / "owners" / f"{hashlib.sha256(owner.encode()).hexdigest()[:24]}.json"
+
+
+def _owned(id: str, owner: str) -> tuple[Path, Claim]:
+    dataset, place = find_own(id, owner), _place(id)
+    claim = dataset.claim_of(owner) if dataset is not None else None
+    if place is None or claim is None:
+        raise InvalidRequest(f"There are no images {id} of yours.")
+    return place, claim
+
+
+def _array(path: Path, limit: int | None) -> np.ndarray:
+    """The first rows of an array file, in memory: nothing keeps the file open."""
+    try:
+        return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[:limit])
+    except (OSError, ValueError, EOFError) as error:
+        raise DataUnavailable(f"{path} is damaged or gone. Bring the images again.") from error
+
+
+def _gone(id: str) -> DataUnavailable:
+    return DataUnavailable(f"The images {id} were deleted, or are on another machine. Bring them again.")

@@ -1,0 +1,123 @@
+"""Images by class from the names of their folders, in the layout and class order of torchvision's ImageFolder.
+
+`train/cat/1.png` and `test/dog/2.jpg`, or `cat/1.png` and `dog/2.png` alone. Classes are numbered in the order of their
+names as text ("10" before "2"), as ImageFolder does, so that they are the outputs of a network that learned from it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from functools import partial
+
+from PIL import Image
+
+from merging.errors import DataUnavailable
+from merging.zoo.datasets.reading.files import Listing, Member, shown
+from merging.zoo.datasets.reading.gathered import Gathered, Picture, class_names, listed
+from merging.zoo.datasets.reading.limits import HOW
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # what PIL may take a file for: none of these runs code
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".npz")
+TRAIN, TEST, VALIDATION = ("train", "training"), ("test", "testing"), ("val", "valid", "validation")
+SPLITS = (*TRAIN, *TEST, *VALIDATION)
+_KINDS = {"train": TRAIN, "test": TEST, "validation": VALIDATION}
+Files = list[tuple[tuple[str, ...], Member]]  # path below the data set's own top, file
+
+
+def arrange(listing: Listing) -> Gathered:
+    """The images with their classes and splits. Raises DataUnavailable where the folders do not say them."""
+    nested = [file.name for file in listing.files if file.path[-1].lower().endswith(ARCHIVES)]
+    if nested:
+        raise DataUnavailable(f"There is an archive among the images ({listed(nested)}). Unpack it, or take it out.")
+    images = [(file.path, file) for file in listing.files if file.path[-1].lower().endswith(IMAGES)]
+    others = [file.name for file in listing.files if not file.path[-1].lower().endswith(IMAGES)]
+    if not images:
+        there = f"only {listed(others)}" if others else "nothing"
+        raise DataUnavailable(f"There are no images here, {there}. {HOW}")
+    images, folders = _without_top(images, listing.folders)
+    notes = [f"Left out, no images: {listed(others)}."] if others else []
+    tops = {path[0].lower() for path, _ in images}
+    if tops <= set(SPLITS) and tops & set(TRAIN):
+        return _with_splits(images, folders, notes)
+    _check_no_splits(images)
+    return _gathered([("", images)], folders, notes)
+
+
+def _without_top(images: Files, folders: Iterable[tuple[str, ...]]) -> tuple[Files, set[tuple[str, ...]]]:
+    """Without the one folder that all lies in, where an archive was made from it."""
+    inner = set(folders)
+    while len({path[0] for path, _ in images}) == 1 and all(len(path) > 2 for path, _ in images):
+        top = images[0][0][0]
+        if top.lower() in SPLITS:
+            break
+        images = [(path[1:], file) for path, file in images]
+        inner = {path[1:] for path in inner if path[0] == top and len(path) > 1}
+    return images, inner
+
+
+def _with_splits(images: Files, folders: set[tuple[str, ...]], notes: list[str]) -> Gathered:
+    tops = {kind: [(p, f) for p, f in images if p[0].lower() in names] for kind, names in _KINDS.items()}
+    for path, _ in images:
+        if len(path) < 3:
+            raise _classless(path)
+    test = "test" if tops["test"] else "validation"
+    if tops["test"] and tops["validation"]:
+        notes = [*notes, f"Left out: {len(tops['validation']):,} images for validation; those for testing are used."]
+    elif tops["validation"]:
+        notes = [*notes, "The images for validation are the test images: there are no others."]
+    below = {path[1:] for path in folders if path[0].lower() in TRAIN and len(path) > 1}
+    given = [("train", tops["train"]), ("test", tops[test])]
+    stripped = [(split, [(path[1:], file) for path, file in files]) for split, files in given]
+    if not tops[test]:
+        stripped = [("", stripped[0][1])]  # nothing to test on: to be split as if there were no such folder
+    return _gathered(stripped, below, notes)
+
+
+def _check_no_splits(images: Files) -> None:
+    """Raises DataUnavailable where folders of splits stand beside others, or an image lies in no folder."""
+    for path, _ in images:
+        if len(path) < 2:
+            raise _classless(path)
+        if path[0].lower() in SPLITS and len(path) > 2:
+            others = sorted({shown(other[:1]) for other, _ in images if other[0].lower() not in SPLITS})
+            beside = f"{listed(others)} stands beside it" if others else "there is no folder train"
+            raise DataUnavailable(
+                f"{shown(path[:1])} holds folders of classes, as a split does, but {beside}. Keep train and test alone "
+                "at the top, or one folder per class."
+            )
+
+
+def _classless(path: tuple[str, ...]) -> DataUnavailable:
+    return DataUnavailable(f"{shown(path)} lies in no folder of a class. {HOW}")
+
+
+def _gathered(splits: list[tuple[str, Files]], folders: set[tuple[str, ...]], notes: list[str]) -> Gathered:
+    """splits: each with its files, whose paths begin with the class. folders: below the (training) images' top."""
+    raw = sorted({path[0] for path, _ in splits[0][1]})
+    empty = sorted({path[0] for path in folders} - set(raw))
+    if empty:
+        raise DataUnavailable(f"The folder {listed(map(_shown, empty))} holds no image. Add images, or take it out.")
+    names = class_names(raw)
+    number = {name: at for at, name in enumerate(raw)}
+    unknown = sorted({path[0] for _, files in splits[1:] for path, _ in files} - set(raw))
+    if unknown:
+        raise DataUnavailable(f"{listed(map(_shown, unknown))} has test images, but no training images. Add some.")
+    pictures = tuple(
+        Picture(file.name, number[path[0]], split, partial(_open, file))
+        for split, files in splits
+        for path, file in files
+    )
+    if all(name.isdecimal() for name in raw) and sorted(raw, key=int) != raw:
+        order = ", ".join(names[:4])
+        notes = [*notes, f"Classes are numbered in the order of their names as text, as ImageFolder does: {order} ..."]
+    return Gathered(pictures, names, tuple(notes))
+
+
+def _shown(name: str) -> str:
+    return shown((name,))
+
+
+def _open(file: Member) -> Image.Image:
+    return Image.open(io.BytesIO(file.read()), formats=FORMATS)

@@ -1,0 +1,203 @@
+"""One image of any kind that PIL opens as uint8 of the data set's shape, and a tally of what was changed on the way.
+
+Colours are read as torchvision's ImageFolder reads them (`convert("RGB")`), so that a network sees what it learned
+from; two things differ, and are said: photos are turned upright, and 16-bit images are scaled, not cut off.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from merging.errors import DataUnavailable
+from merging.zoo.datasets.reading.gathered import Picture, listed
+from merging.zoo.datasets.reading.limits import MAX_PIXELS, MEGABYTE
+
+T = TypeVar("T")
+GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
+DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+READABLE = (*GREY, "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+ORIENTATION = 0x0112  # the EXIF tag
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What PIL raises on files that are damaged or made to harm, as far as it was seen to; anything else ends the process.
+_DAMAGES = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+CHANGES = {
+    "fitted": "had another size and were scaled to {size} and cropped at the centre",
+    "turned": "were turned upright, as their EXIF data say",
+    "transparent": "have transparent parts, whose stored colours were kept",
+    "deep": "have 16 bits and were scaled to 8",
+    "CMYK": "were converted from CMYK to RGB without a colour profile",
+    "to grey": "have colours and were made grey",
+    "to colour": "are grey and were repeated in three channels",
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """What an image's header says. size: (height, width), upright.  grey: whether it has one channel."""
+
+    size: tuple[int, int]
+    grey: bool
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """PIL's own limit on pixels as an error, and no other warning of PIL."""
+    usual = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = usual
+
+
+def each(pictures: Sequence[Picture], read: Callable[[Picture], T]) -> list[T]:
+    """`read` of every image. Raises DataUnavailable naming the images that are damaged."""
+    values, damaged = list[T](), list[str]()
+    for picture in pictures:
+        try:
+            values.append(read(picture))
+        except _BOMBS as error:
+            raise DataUnavailable(
+                f"{picture.name} has more than {MAX_PIXELS / 1e6:.0f} million pixels, the most that are read. Make it "
+                "smaller, or take it out."
+            ) from error
+        except _DAMAGES:
+            damaged.append(picture.name)
+    if damaged:
+        count = f"{len(damaged):,} images are" if len(damaged) > 1 else "An image is"
+        raise DataUnavailable(f"{count} damaged, cut off or no image: {listed(damaged)}. Take out or replace.")
+    return values
+
+
+def look(picture: Picture) -> Look:
+    """What the header says. Raises DataUnavailable for several frames, and for numbers that are no 8-bit colours."""
+    with picture.open() as image:
+        width, height = image.size
+        if image.mode not in READABLE or (image.mode == "I" and image.format != "PPM"):
+            raise DataUnavailable(
+                f"{picture.name} holds numbers that are no colours of 8 or 16 bits (PIL's mode {image.mode}). Save it "
+                "as an 8-bit PNG."
+            )
+        if image.format != "MPO" and _has_frames(image):  # a telephone's MPO has its photo first, then previews
+            raise DataUnavailable(f"{picture.name} has several frames or pages. Save the one that counts as an image.")
+        size = (width, height) if _orientation(image) >= 5 else (height, width)
+        return Look(size, image.mode in GREY)
+
+
+def common_size(looks: Sequence[Look]) -> tuple[int, int]:
+    """The most common (height, width); of equally common ones the largest."""
+    counts = Counter(look.size for look in looks)
+    return max(counts, key=lambda size: (counts[size], size[0] * size[1], size))
+
+
+def check_room(count: int, shape: tuple[int, int, int], most: int) -> None:
+    """Raises DataUnavailable where `count` images of this shape (channels, height, width) exceed `most` bytes."""
+    size = count * shape[0] * shape[1] * shape[2]
+    if size > most:
+        form = "×".join(map(str, shape))
+        raise DataUnavailable(
+            f"{count:,} images of {form} fill {size / MEGABYTE:,.0f} MB, and {most / MEGABYTE:,.0f} MB are free. Give "
+            "a smaller height × width, or bring fewer images."
+        )
+
+
+def decode(picture: Picture, shape: tuple[int, int, int], tally: Counter[str]) -> NDArray[np.uint8]:
+    """The image as uint8 (channels, height, width); what had to be changed is counted in `tally`.
+
+    Another size is scaled to cover height x width (bilinear, antialiased) and cropped at the centre.
+    """
+    channels, height, width = shape
+    with picture.open() as file:
+        file.load()
+        image = _upright(file, tally)
+        image = _grey_or_rgb(image, tally)
+    mode = "L" if channels == 1 else "RGB"
+    if image.mode != mode:
+        tally["to grey" if mode == "L" else "to colour"] += 1
+        image = image.convert(mode)
+    if image.size != (width, height):
+        tally["fitted"] += 1
+        image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image, np.uint8).reshape(height, width, channels)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def changes(tally: Counter[str], count: int, shape: tuple[int, int, int]) -> list[str]:
+    """The tally in words, one sentence per kind of change."""
+    size = f"{shape[1]}×{shape[2]}"
+    return [
+        f"{tally[key]:,} of {count:,} images {words.format(size=size)}." for key, words in CHANGES.items() if tally[key]
+    ]
+
+
+def _has_frames(image: Image.Image) -> bool:
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    return True
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 (upright) where there is none that can be read."""
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except _DAMAGES:
+        return 1
+    return value if value in UPRIGHT else 1
+
+
+def _upright(image: Image.Image, tally: Counter[str]) -> Image.Image:
+    orientation = _orientation(image)
+    if orientation == 1:
+        return image
+    tally["turned"] += 1
+    return image.transpose(UPRIGHT[orientation])
+
+
+def _grey_or_rgb(image: Image.Image, tally: Counter[str]) -> Image.Image:
+    """The image in mode L or RGB."""
+    if image.mode in DEEP:
+        tally["deep"] += 1
+        values = np.asarray(image).astype(np.int64)  # PIL would cut off what is above 255
+        return Image.fromarray(((values * 255 + 32767) // 65535).clip(0, 255).astype(np.uint8))
+    if image.mode in ("P", "PA", "RGBA", "LA"):
+        image = image.convert("LA" if image.mode == "LA" else "RGBA")
+        tally["transparent"] += image.getextrema()[-1][0] < 255  # type: ignore[index]
+    tally["CMYK"] += image.mode == "CMYK"
+    return image.convert("L" if image.mode in GREY else "RGB")

@@ -1,0 +1,1 @@
+"""Panels: what stands beside or below the forms of a page."""

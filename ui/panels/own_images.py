@@ -1,0 +1,110 @@
+"""The data sets of own images that a visitor may use: their figures, a sheet of images by class, what one can do."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from merging.figures import numbers
+from merging.work.ledger_images import delete_images
+from merging.zoo.datasets.image_set import SPLITS
+from merging.zoo.datasets.load import load
+from merging.zoo.datasets.own import Claim, OwnDataset, own_datasets, sample_images, share_own
+from ui.guard import in_words
+from ui.progress import plain
+from ui.state import ledger, owner
+from ui.tiles import labelled_sheet, show
+
+ROWS, COLUMNS = 4, 8
+NAME, LETTERS = 12, 15  # of a class below an image: how many letters, how many pixels high
+
+
+def own_images_panel() -> None:
+    """One card per data set; nothing where there is none."""
+    datasets = own_datasets(owner())
+    if datasets:
+        st.markdown(f"**Own images** :gray[{len(datasets)}]")
+    for dataset in datasets:
+        with st.container(border=True, key=f"images {dataset.id}"):
+            _card(dataset)
+
+
+def fact_lines(dataset: OwnDataset) -> list[str]:
+    """What a card says of a data set, as Markdown."""
+    facts = dataset.facts
+    mean, std = (", ".join(f"{value:.4f}" for value in values) for values in (facts.mean, facts.std))
+    shape = "×".join(map(str, facts.shape))
+    return [
+        f"{numbers.count(facts.train)} training and {numbers.count(facts.test)} test images of {shape} · "
+        f"{len(facts.classes)} classes · {numbers.size(dataset.bytes)}",
+        f"mean {mean} · std {std} (of the training images in 0..1)",
+        f"`{dataset.id}`",
+    ]
+
+
+def counts_table(dataset: OwnDataset) -> list[dict[str, object]]:
+    """One row per class: its number, name, and how many images each split has."""
+    rows = zip(dataset.facts.classes, dataset.counts["train"], dataset.counts["test"], strict=True)
+    return [{"Label": n, "Class": name, "Training": a, "Test": b} for n, (name, a, b) in enumerate(rows)]
+
+
+def as_npz(id: str) -> bytes:
+    """The data set as an .npz that `load_images` reads as the same data set."""
+    out, sets = io.BytesIO(), {split: load(id, split) for split in SPLITS}
+    arrays: dict[str, Any] = {f"{split}_images": np.moveaxis(one.images, 1, -1) for split, one in sets.items()}
+    arrays |= {f"{split}_labels": one.labels for split, one in sets.items()}
+    np.savez(out, **arrays, classes=np.array(sets["train"].classes))
+    return out.getvalue()
+
+
+def _card(dataset: OwnDataset) -> None:
+    mine = dataset.claim_of(owner())
+    left, right = st.columns([2, 3])
+    with left:
+        st.markdown(f"**{plain(dataset.facts.label)}** :gray[{_whose(dataset, mine)}]")
+        st.markdown("  \n".join(fact_lines(dataset)))
+        for note in dataset.notes:
+            st.caption(plain(note))
+        with st.container(horizontal=True):
+            _actions(dataset, mine)
+    with right, in_words():
+        names = ", ".join(dataset.facts.classes[:20])
+        show(sheet(dataset.id), f"Training images of {dataset.facts.label} by class: {names}")
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def sheet(id: str) -> bytes:
+    """At most 4 x 8 training images, class by class, each with its class below, as PNG."""
+    images = sample_images(id, ROWS * COLUMNS, COLUMNS)
+    words = [images.classes[label][:NAME] for label in images.labels]
+    return labelled_sheet(images, range(len(images)), words, COLUMNS, LETTERS)
+
+
+def _whose(dataset: OwnDataset, mine: Claim | None) -> str:
+    if mine is None:
+        return "shared by somebody else"
+    return "yours, shared with everybody here" if mine.shared else "yours alone"
+
+
+def _actions(dataset: OwnDataset, mine: Claim | None) -> None:
+    with st.popover("Classes", icon=":material/table_rows:"):
+        st.dataframe(counts_table(dataset), hide_index=True, alt="Images per class in training and test")
+    st.download_button(
+        "Download", lambda: as_npz(dataset.id), f"{dataset.id}.npz", "application/octet-stream",
+        key=f"get {dataset.id}", icon=":material/download:", on_click="ignore",
+    )  # fmt: skip
+    if mine is None:
+        return
+    if st.button("Stop sharing" if mine.shared else "Share", key=f"share {dataset.id}", icon=":material/group:"):
+        with in_words():
+            share_own(dataset.id, owner(), not mine.shared)
+            st.rerun()
+    with st.popover("Delete", icon=":material/delete:"):
+        st.caption("Finished runs on these images stay; they show no image any more.")
+        if st.button("Delete these images", key=f"delete {dataset.id}", type="primary"):
+            with in_words():
+                delete_images(ledger(), dataset.id, owner())
+                st.rerun()
