@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from benchmarks.layer_values import adjacent_difference
 from benchmarks.timing import write
 from merging.errors import MergescopeError
 from merging.graph import export
@@ -26,11 +27,18 @@ HEAD = """# Architectures
 
 What `merging.trace` makes of every classification architecture of torchvision, with random weights: the groups of units
 that may change places, how many of the hidden layers' output units are in one, and the largest change of the outputs,
-relative and in float64, when all groups are permuted at random. `python -m benchmarks.architectures` writes this page.
+relative and in float64, when all groups are permuted at random. CKA, for one architecture of every family: its largest
+difference from the textbook's formula on what forward hooks see for single images, over all pairs of neighbouring
+convolutions, linear layers and norms, on 5 images in float64. `python -m benchmarks.architectures` writes this page.
 
-| architecture | parameters | groups | units permuted | of | change of outputs | tracing, s |
-|---|---:|---:|---:|---:|---:|---:|
+| architecture | parameters | groups | units permuted | of | change of outputs | tracing, s | CKA |
+|---|---:|---:|---:|---:|---:|---:|---:|
 """
+SMALLEST = (
+    *("alexnet", "vgg11_bn", "resnet18", "resnext50_32x4d", "wide_resnet50_2", "densenet121", "squeezenet1_1"),
+    *("googlenet", "inception_v3", "mobilenet_v2", "mobilenet_v3_small", "mnasnet0_5", "shufflenet_v2_x0_5"),
+    *("efficientnet_b0", "regnet_y_400mf", "convnext_tiny", "vit_b_32", "swin_t", "swin_v2_t", "maxvit_t"),
+)
 SIDES = {"inception_v3": 96, "maxvit_t": 224}  # images: as small as the architecture allows
 FIXED = ("vit_", "swin_")
 
@@ -66,12 +74,24 @@ def row(name: str) -> str:
         graph = export(net, images)
         spec = trace_graph(graph)
     except MergescopeError as error:
-        return f"| {name} | {parameters / 1e6:.1f} M | | | | refused: {error} | |"
+        return f"| {name} | {parameters / 1e6:.1f} M | | | | refused: {error} | | |"
     seconds = time.perf_counter() - begin
     permuted, units = coverage(graph, spec)
     apart = verify(net, spec, images)
     counts = f"{len(spec.groups)} | {permuted:,} | {units:,}"
-    return f"| {name} | {parameters / 1e6:.1f} M | {counts} | {apart:.0e} | {seconds:.1f} |"
+    return f"| {name} | {parameters / 1e6:.1f} M | {counts} | {apart:.0e} | {seconds:.1f} | {similarity(name)} |"
+
+
+def similarity(name: str) -> str:
+    """CKA's largest difference from the textbook's, or why it is refused; "" for all but one of a family."""
+    if name not in SMALLEST:
+        return ""
+    net, images = made(name)
+    drawn = torch.randn(5, *images.shape[1:], generator=torch.Generator().manual_seed(0))
+    try:
+        return f"{adjacent_difference(net, drawn):.0e}"
+    except MergescopeError as error:
+        return f"refused: {error}"
 
 
 def main() -> None:

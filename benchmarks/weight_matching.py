@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -116,9 +116,9 @@ def recorded(run: Callable[[], object]) -> tuple[list[Tensor], list[tuple[list[T
     rows: list[tuple[list[Tensor], list[Tensor]]] = []
     similarity = matching.similarity
 
-    def noted(a: list[Tensor], b: list[Tensor]) -> Tensor:
-        rows.append((a, [matrix.clone() for matrix in b]))
-        scores.append(similarity(a, b))
+    def noted(a: Iterable[Tensor], b: Iterable[Tensor]) -> Tensor:
+        rows.append((list(a), [matrix.clone() for matrix in b]))
+        scores.append(similarity(*rows[-1]))
         return scores[-1]
 
     with patch.object(matching, "similarity", noted):

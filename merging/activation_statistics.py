@@ -129,5 +129,6 @@ def _rows(value: Tensor, site: Site, units: int) -> Tensor:
 
 
 def _batch_size(graph: Graph, nodes: list[str], most: int) -> int:
-    widest = max((8 * math.prod(graph.record.values[node][1:]) for node in nodes), default=1)
+    images = graph.record.values[graph.input][0]
+    widest = max((8 * math.prod(graph.record.values[node]) // images for node in nodes), default=1)
     return max(1, min(most, SITE_BYTES // widest))

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from merging.batch_norm import batch_norms, reset_batch_norm
 from merging.data import Batches
 from merging.errors import DataUnavailable
+from merging.network.outputs import answer_loss
 from merging.permutation import Permutation, with_tensors
 from merging.problem import Problem
 
@@ -92,7 +92,7 @@ def mean_loss(net: nn.Module, data: Batches) -> float:
     total = 0.0
     with torch.no_grad():
         for images, labels in data.on_model(net):
-            total += float(cross_entropy(net(images).double(), labels, reduction="sum"))
+            total += float(answer_loss(net(images), labels, exact=True, reduction="sum"))
     return total / data.count if math.isfinite(total) else math.inf
 
 

@@ -18,8 +18,9 @@ class Batches:
     """Labelled images, cut into batches in a fixed order; iterating twice gives the same batches twice.
 
     images: (n, C, H, W), or (n, ...) for other inputs, float as the network takes them (zoo nets: 0..1), kept on the
-    CPU; uint8 stays uint8 in memory and becomes float / 255 batch by batch.  labels: (n,) int64.  size: images a
-    batch.  device, dtype: where and as what batches come.  order: (n',) int64 image numbers to read, or None for all.
+    CPU; uint8 stays uint8 in memory and becomes float / 255 batch by batch; int64 are tokens and stay int64.
+    labels: (n,) int64, or (n, ...) for networks that answer at several positions.  size: images a batch.  device,
+    dtype: where and as what batches come.  order: (n',) int64 image numbers to read, or None for all.
     Raises DataUnavailable where there are no images, lengths differ or an image holds NaN or infinity.
     """
 
@@ -35,10 +36,10 @@ class Batches:
             raise InvalidRequest(f"A batch of {self.size} images is not possible; choose 1 or more.")
         if len(self.images) == 0:
             raise DataUnavailable("The data hold no images. Give at least one batch of (images, labels).")
-        if self.labels.shape != (len(self.images),):
+        if self.labels.shape[:1] != (len(self.images),):
             raise DataUnavailable(
                 f"There are {len(self.images)} images but labels of shape {tuple(self.labels.shape)}. "
-                "Give one class number for every image."
+                "Give one class number for every image, or one for every position of every image."
             )
         if self.labels.dtype != torch.int64:
             raise DataUnavailable(f"Labels are {self.labels.dtype}; give class numbers as int64.")
@@ -64,8 +65,8 @@ class Batches:
 
     def on_model(self, model: nn.Module) -> Batches:
         """The same batches, delivered on the model's device and in its precision."""
-        parameter = next(model.parameters())
-        return replace(self, device=parameter.device, dtype=parameter.dtype)
+        device, dtype = place_of(model)
+        return replace(self, device=device, dtype=dtype)
 
     def sized(self, size: int) -> Batches:
         """The same images in batches of `size`."""
@@ -95,12 +96,21 @@ class Batches:
         images = self.images[chosen].to(self.device)
         if images.dtype == torch.uint8:
             images = images.float() / 255
-        return images.to(self.dtype), self.labels[chosen].to(self.device)
+        images = images.to(self.dtype) if images.is_floating_point() else images
+        return images, self.labels[chosen].to(self.device)
+
+
+def place_of(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """The device of a network, and its floating-point precision (float32 where it has none)."""
+    parameters = [*model.parameters()]
+    precise = (parameter.dtype for parameter in parameters if parameter.is_floating_point())
+    return parameters[0].device, next(precise, torch.float32)
 
 
 def as_batches(data: Any, size: int = 500) -> Batches:
     """`data` as Batches: Batches as they are, a pair (images, labels) of tensors or arrays, or an iterable of pairs.
 
+    Whole numbers are tokens, in int64; uint8 are pictures.
     An iterable (a DataLoader, a generator) is read once, here, and kept in memory in the order it came, so that every
     later pass sees the same images even if the loader shuffles.
     Raises DataUnavailable where it is empty or has no labels, InvalidRequest where it is something else.
@@ -143,7 +153,9 @@ def _part(batch: Any) -> tuple[Tensor, Tensor]:
 
 def _images(value: Any) -> Tensor:
     images = _tensor(value)
-    return images if images.is_floating_point() or images.dtype == torch.uint8 else images.float()
+    if images.is_floating_point() or images.dtype == torch.uint8:
+        return images
+    return images.float() if images.dtype == torch.bool else images.to(torch.int64)
 
 
 def _labels(value: Any) -> Tensor:

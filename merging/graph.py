@@ -15,14 +15,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import ExportedProgram
 from torch.fx import Node
 
 from merging import graph_run
 from merging.errors import IncompatibleModels, InvalidRequest, UnknownLayer, UnsupportedOperation
-from merging.graph_export import check_memory, exported
-from merging.graph_layers import Layer, block_outputs, find_layers
+from merging.graph_export import check_memory, exported, operations_of, sources_of
+from merging.graph_layers import Layer, block_outputs, find_layers, is_layer
 from merging.memory_format import fastest_order
+from merging.network.graph.image_axes import ImageAxis, image_axes, two_runs
+from merging.network.graph.tokens import token_range
 from merging.permutation import named_tensors
 
 __all__ = ["Graph", "Layer", "difference", "export"]
@@ -34,7 +35,8 @@ class Graph:
 
     nodes: its operations in network order.  input, output: node names.  sources: placeholder -> tensor name as in
     `permutation.named_tensors`.  shapes: tensor name -> shape, of all tensors.  constants: placeholder -> a tensor that
-    is neither parameter nor buffer.  record: what every node gave on the example.
+    is neither parameter nor buffer.  record: what every node gave on the example.  tokens: the lowest input and one
+    more than the highest where inputs are integers, else None.  images: node -> where its value holds the images.
     """
 
     nodes: tuple[Node, ...]
@@ -44,6 +46,8 @@ class Graph:
     shapes: Mapping[str, tuple[int, ...]]
     constants: Mapping[str, Tensor]
     record: graph_run.Record
+    tokens: tuple[int, int] | None
+    images: Mapping[str, ImageAxis]
 
     def run(
         self, tensors: Mapping[str, Tensor], x: Tensor, keep: Iterable[str] = (), until: str | None = None
@@ -175,7 +179,7 @@ class Graph:
         for node in self.nodes:
             if any(source.name in active for source in node.all_input_nodes):
                 active.add(node.name)
-        return find_layers(self.nodes, shapes, active)
+        return find_layers(self.nodes, shapes, active, self.images)
 
     @cached_property
     def _order(self) -> list[torch.memory_format]:
@@ -192,27 +196,51 @@ def export(model: nn.Module, example: Tensor) -> Graph:
 
     The model is left as it is. Raises UnsupportedOperation, in words, where the model cannot be written as one graph.
     """
+    from merging.network.graph.program_module import ProgramModule, graph_of  # which imports this file
+
+    if isinstance(model, ProgramModule):
+        return graph_of(model, example)
     program, twin, example = exported(model, example)
     tensors = named_tensors(twin)
     check_memory(tensors)
-    sources, constants = _sources(program, twin)
-    nodes = _operations(program)
+    sources, constants = sources_of(program, twin)
+    nodes = operations_of(program)
     (result,) = next(node for node in program.graph.nodes if node.op == "output").args[0]
     x = program.graph_signature.user_inputs[0]
-    values: dict[str, Any] = {node: tensors[name] for node, name in sources.items()} | constants
     try:
-        with torch.no_grad():
-            record = graph_run.record(
-                graph_run.steps(nodes, result.name), values | {x: example.clone()}, example.device
-            )
+        return recorded(nodes, x, result.name, sources, tensors, constants, example)
     except RuntimeError as error:  # the forward pass caught an operation's error, which the graph cannot do
         raise UnsupportedOperation(f"The network's graph does not run by itself: {error}") from error
+
+
+def recorded(
+    nodes: tuple[Node, ...],
+    x: str,
+    output: str,
+    sources: Mapping[str, str],
+    tensors: Mapping[str, Tensor],
+    constants: Mapping[str, Tensor],
+    example: Tensor,
+) -> Graph:
+    """The graph of these operations, run on the example. tensors: name -> tensor of any shape; x: the input's node.
+
+    Raises UnsupportedOperation where the run changes a weight, and what the operations raise.
+    """
+    values: dict[str, Any] = {node: tensors[name] for node, name in sources.items()} | dict(constants)
+    steps = graph_run.steps(nodes, output)
+    with torch.no_grad():
+        record = graph_run.record(steps, values | {x: example.clone()}, example.device)
     if changed := [sources.get(node, node) for node in record.written if node != x]:
         raise UnsupportedOperation(
             f"The forward pass changes {changed[0]} in place, also in eval mode: it has no fixed weights."
         )
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    return Graph(nodes, x, result.name, sources, shapes, constants, record)
+    tokens = None if example.is_floating_point() else token_range(nodes, x, record.values, example)
+    one, other = ({**values, x: images} for images in two_runs(example, tokens))
+    shown = {node.name for node in nodes if is_layer(node) and isinstance(record.values[node.name], tuple)}
+    with torch.no_grad():
+        images = image_axes(steps, (one, other), x, record.values, shown)
+    return Graph(nodes, x, output, sources, shapes, constants, record, tokens, images)
 
 
 def difference(a: Graph, b: Graph) -> str:
@@ -233,41 +261,6 @@ def difference(a: Graph, b: Graph) -> str:
                 f"{name} is {operator} in both networks, with {attributes} in the first, {attributes_b} in the second."
             )
     return ""
-
-
-def _sources(program: ExportedProgram, twin: nn.Module) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Placeholder -> tensor name, and placeholder -> constant. Tied tensors are united under their first name."""
-    named = [*twin.named_parameters(remove_duplicate=False), *twin.named_buffers(remove_duplicate=False)]
-    first: dict[int, str] = {}
-    for name, tensor in named:
-        first.setdefault(id(tensor), name)
-    names = {name: first[id(tensor)] for name, tensor in named}
-    sources, constants = {}, {}
-    used = {node.name for node in program.graph.nodes if node.users}
-    for spec in program.graph_signature.input_specs:
-        placeholder, target = spec.arg.name, spec.target
-        if target in names:
-            sources[placeholder] = names[target]
-        elif placeholder in used and target in program.constants:
-            constants[placeholder] = program.constants[target].detach()
-    return {node: name for node, name in sources.items() if node in used}, constants
-
-
-def _operations(program: ExportedProgram) -> tuple[Node, ...]:
-    """The graph's operations without its checks of shapes and types, which bind a run to the example's."""
-    for node in reversed(program.graph.nodes):
-        if not node.users and (node.op == "get_attr" or _is_check(node)):
-            program.graph.erase_node(node)
-        elif node.op == "get_attr" or "HigherOrder" in type(node.target).__mro__[-2].__name__:
-            raise UnsupportedOperation(
-                f"{node.name} ({node.target}): the forward pass switches gradients or precision, or runs a part of the "
-                "graph by condition. Take that out of the forward pass."
-            )
-    return tuple(node for node in program.graph.nodes if node.op == "call_function")
-
-
-def _is_check(node: Node) -> bool:
-    return getattr(node.target, "__name__", str(node.target)).startswith(("_assert", "sym_constrain"))
 
 
 def _digest(constant: Tensor) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import copy
+import inspect
 import io
 import logging
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from itertools import pairwise
@@ -16,9 +17,14 @@ from torch.export import Dim, ExportedProgram
 from torch.fx import Node
 
 from merging.errors import UnsupportedOperation
+from merging.network.copying import copied
+from merging.network.outputs import described, remedy
 
 # torch.export reports through all of these, from its own checks and from the model's code that it runs.
 _FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, AssertionError, LookupError)
+# What torch.export says of recurrent layers, whose list of their own weights it replaces, and of weights made by hooks.
+_ASSIGNED = r"The tensor attributes? .* (was|were) assigned during export"
+ONE_INPUT = "A network is given one tensor: wrap one that takes more in a module whose forward pass adds the others."
 _BAKED = ("view", "reshape", "_unsafe_view", "expand", "unflatten", "new_zeros", "new_ones", "zeros", "ones", "full")
 
 
@@ -30,7 +36,7 @@ def exported(model: nn.Module, example: Tensor) -> tuple[ExportedProgram, nn.Mod
     """
     if not isinstance(example, Tensor) or example.dim() < 1:
         raise UnsupportedOperation("The example must be one tensor whose first dimension counts the images.")
-    twin = _copied(model)
+    twin = copied(model)
     example = example.detach().clone()
     if len(example) < 2:  # a batch of one would be taken for a constant
         example = torch.cat([example, example])[:2]
@@ -38,13 +44,15 @@ def exported(model: nn.Module, example: Tensor) -> tuple[ExportedProgram, nn.Mod
         try:
             output = twin(example.clone())
         except _FAILURES as error:
-            shape = tuple(example.shape)
+            words = f" They are integers ({example.dtype}); pictures are not." if _is_integer(example) else ""
+            words += f" {ONE_INPUT}" if isinstance(error, TypeError) else ""
             raise UnsupportedOperation(
-                f"The network does not run on images of shape {shape}: {_short(error)}"
+                f"The network does not run on images of shape {tuple(example.shape)}: {_short(error)}{words}"
             ) from error
         if not isinstance(output, Tensor):
-            kind = type(output).__name__
-            raise UnsupportedOperation(f"The network gives a {kind}; it must give one tensor (images, classes).")
+            raise UnsupportedOperation(
+                f"The network gives {described(output)}; it must give one tensor (images, classes). {remedy(output)}"
+            )
         program = _export(twin, example)
     _check_batch(program, len(example))
     return program, twin, example
@@ -65,17 +73,51 @@ def check_memory(tensors: Mapping[str, Tensor]) -> None:
             )
 
 
-def _copied(model: nn.Module) -> nn.Module:
-    try:
-        return copy.deepcopy(model).eval()
-    except _FAILURES as error:
-        raise UnsupportedOperation(f"The network cannot be copied: {_short(error)}") from error
+def sources_of(program: ExportedProgram, twin: nn.Module) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Placeholder -> tensor name, and placeholder -> constant. Tied tensors are united under their first name."""
+    named = [*twin.named_parameters(remove_duplicate=False), *twin.named_buffers(remove_duplicate=False)]
+    first: dict[int, str] = {}
+    for name, tensor in named:
+        first.setdefault(id(tensor), name)
+    names = {name: first[id(tensor)] for name, tensor in named}
+    sources, constants = {}, {}
+    used = {node.name for node in program.graph.nodes if node.users}
+    for spec in program.graph_signature.input_specs:
+        placeholder, target = spec.arg.name, spec.target
+        if target in names:
+            sources[placeholder] = names[target]
+        elif placeholder in used and target in program.constants:
+            constants[placeholder] = program.constants[target].detach()
+    return {node: name for node, name in sources.items() if node in used}, constants
+
+
+def operations_of(program: ExportedProgram) -> tuple[Node, ...]:
+    """The graph's operations without its checks of shapes and types, which bind a run to the example's.
+
+    Raises UnsupportedOperation where a part of the graph runs in another mode or by condition.
+    """
+    for node in reversed(program.graph.nodes):
+        if not node.users and (node.op == "get_attr" or _is_check(node)):
+            program.graph.erase_node(node)
+        elif node.op == "get_attr" or "HigherOrder" in type(node.target).__mro__[-2].__name__:
+            raise UnsupportedOperation(
+                f"{node.name} ({node.target}): the forward pass switches gradients or precision, or runs a part of the "
+                "graph by condition. Take that out of the forward pass."
+            )
+    return tuple(node for node in program.graph.nodes if node.op == "call_function")
+
+
+def _is_integer(example: Tensor) -> bool:
+    return not example.is_floating_point() and not example.is_complex()
 
 
 def _export(twin: nn.Module, example: Tensor) -> ExportedProgram:
+    first = next(iter(inspect.signature(twin.forward).parameters.values()), None)
+    shapes = ({0: Dim.AUTO},)
     try:
-        with _quiet():
-            return torch.export.export(twin, (example.clone(),), strict=False, dynamic_shapes=({0: Dim.AUTO},))
+        with quiet():
+            dynamic = (shapes,) if first is not None and first.kind is first.VAR_POSITIONAL else shapes
+            return torch.export.export(twin, (example.clone(),), strict=False, dynamic_shapes=dynamic)
     except _FAILURES as error:
         text = str(error)
         if "data-dependent" in text or "Could not guard" in text or "unbacked" in text.lower():
@@ -106,6 +148,10 @@ def _check_batch(program: ExportedProgram, batch: int) -> None:
     )
 
 
+def _is_check(node: Node) -> bool:
+    return getattr(node.target, "__name__", str(node.target)).startswith(("_assert", "sym_constrain"))
+
+
 def _has(node: Node, batch: int) -> bool:
     sizes = [arg for arg in node.args if isinstance(arg, (list, tuple))]
     return any(batch in [size for size in listed if isinstance(size, int)] for listed in sizes)
@@ -122,14 +168,15 @@ def _short(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """torch.export also logs and writes to stderr what it raises; a person reads our words only."""
     loggers = [logging.getLogger(name) for name in ("torch.export", "torch.fx", "torch._dynamo", "torch._export")]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
             logger.setLevel(logging.CRITICAL)
-        with redirect_stderr(io.StringIO()):
+        with redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", _ASSIGNED)
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

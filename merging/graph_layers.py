@@ -9,11 +9,16 @@ from typing import Literal
 
 from torch.fx import Node
 
-Kind = Literal["conv", "linear", "norm", "activation", "pool", "add", "other"]
+from merging.network.graph.image_axes import ImageAxis
+
+Kind = Literal["conv", "linear", "recurrent", "embedding", "norm", "activation", "pool", "add", "other"]
+MAKES_UNITS = ("conv", "linear", "recurrent", "embedding")  # kinds of layers whose weights make units of their own
 
 _KINDS: dict[Kind, str] = {
     "conv": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
     "linear": "linear addmm bilinear",
+    "recurrent": "rnn_tanh rnn_relu gru lstm rnn_tanh_cell rnn_relu_cell gru_cell lstm_cell",
+    "embedding": "embedding embedding_bag",
     "norm": "batch_norm layer_norm group_norm instance_norm rms_norm",
     "activation": "relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish softplus softsign hardtanh hardswish"
     " hardsigmoid hardshrink softshrink tanhshrink threshold tanh sigmoid log_sigmoid clamp clamp_min glu",
@@ -30,8 +35,9 @@ class Layer:
 
     name: as in torch (`features.4`), a later use of one module as `act (2nd use)`; an operation inside a block as
     `layer1.0:add`, unless it is the block's output, which is called as the block.  node: the graph node.
-    dim: the dimension of the value that holds the units.  units: how many.  positions: the other dimensions but the
-    batch's, on the example's shape.
+    dim: the dimension of the value that holds the units.  units: how many.  images: where the value holds the images,
+    None where it does not.  positions: all that is neither unit nor image, tokens and windows too, on the example's
+    shape; what lies in one dimension with the images comes first.
     """
 
     name: str
@@ -40,6 +46,7 @@ class Layer:
     dim: int
     units: int
     positions: tuple[int, ...]
+    images: ImageAxis | None
 
 
 def operator_name(node: Node) -> str:
@@ -86,27 +93,47 @@ def block_outputs(nodes: Sequence[Node]) -> dict[str, str]:
 
 
 def find_layers(
-    nodes: Sequence[Node], shapes: Mapping[str, tuple[int, ...]], active: set[str]
+    nodes: Sequence[Node],
+    shapes: Mapping[str, tuple[int, ...]],
+    active: set[str],
+    images: Mapping[str, ImageAxis],
 ) -> tuple[tuple[Layer, ...], dict[str, str]]:
     """The layers in network order, and every operation's name for a person.
 
     shapes: node -> shape of its value, where that is one tensor.  active: the nodes that depend on the input.
+    images: node -> where its value holds the images.
     """
-    dims = _unit_dims(nodes, shapes)
+    dims = _unit_dims(nodes, shapes, images)
     kinds = {node.name: _kind(node, active) for node in nodes if node.name in dims and node.name in active}
     shown = {name for name, kind in kinds.items() if kind != "other"}
     names = name_nodes(nodes, shown)
     layers = []
     for node in nodes:
         if node.name in shown:
-            dim, shape = dims[node.name], shapes[node.name]
-            positions = tuple(size for d, size in enumerate(shape) if d not in (0, dim))
-            layers.append(Layer(names[node.name], node.name, kinds[node.name], dim, shape[dim], positions))
+            dim, shape, axis = dims[node.name], shapes[node.name], images.get(node.name)
+            axis = None if axis is not None and axis.dim == dim else axis  # units and images in one
+            beside = [] if axis is None else [size for size in (axis.outer, axis.inner) if size > 1]
+            taken = (0 if axis is None else axis.dim, dim)
+            positions = (*beside, *(size for d, size in enumerate(shape) if d not in taken))
+            layers.append(Layer(names[node.name], node.name, kinds[node.name], dim, shape[dim], positions, axis))
     return tuple(layers), names
 
 
+def is_layer(node: Node) -> bool:
+    """Whether the operation is one that may be a layer: whether it is depends on what it reads, too."""
+    return operator_kind(node) != "other"
+
+
+def operator_kind(node: Node) -> Kind:
+    """The kind of layer that an operation is by its operator; of one with several results, the first is the layer."""
+    if operator_name(node) == "getitem" and node.args[1] == 0 and isinstance(node.args[0], Node):
+        kind = operator_kind(node.args[0])
+        return kind if kind in ("recurrent", "embedding") else "other"
+    return _KIND_OF.get(operator_name(node), "other")
+
+
 def _kind(node: Node, active: set[str]) -> Kind:
-    kind = _KIND_OF.get(operator_name(node), "other")
+    kind = operator_kind(node)
     streams = [arg for arg in node.all_input_nodes if arg.name in active]
     return "other" if kind == "add" and len(streams) < 2 else kind
 
@@ -126,24 +153,27 @@ def _call_outputs(nodes: Sequence[Node]) -> dict[str, str]:
     return {call: next(iter(names)) for call, names in found.items() if len(names) == 1}
 
 
-def _unit_dims(nodes: Sequence[Node], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+def _unit_dims(
+    nodes: Sequence[Node], shapes: Mapping[str, tuple[int, ...]], images: Mapping[str, ImageAxis]
+) -> dict[str, int]:
     dims: dict[str, int] = {}
     for node in nodes:
         shape = shapes.get(node.name, ())
         if len(shape) < 2:
             continue
-        kind, source = _KIND_OF.get(operator_name(node)), next(iter(node.all_input_nodes), None)
+        kind, source = operator_kind(node), next(iter(node.all_input_nodes), None)
         inherited = dims.get(source.name) if source is not None else None
         if kind == "conv" or operator_name(node) in ("batch_norm", "group_norm", "instance_norm"):
             dims[node.name] = 1
-        elif kind == "linear" or operator_name(node) == "layer_norm":
+        elif kind in ("linear", "recurrent", "embedding") or operator_name(node) == "layer_norm":
             dims[node.name] = len(shape) - 1
         elif inherited is not None and source is not None and len(shapes.get(source.name, ())) == len(shape):
             dims[node.name] = _moved(node, inherited, len(shape))
         elif inherited is not None and _flattened_behind(node, inherited):
             dims[node.name] = inherited  # positions behind the units become one
-        else:
-            dims[node.name] = 2 if len(shape) == 3 else 1  # tokens are (batch, position, unit), pictures unit first
+        else:  # tokens are (batch, position, unit), pictures unit first
+            usual, axis = (2 if len(shape) == 3 else 1), images.get(node.name)
+            dims[node.name] = next(dim for dim in (usual, 1, 0) if axis is None or dim != axis.dim)
     return dims
 
 

@@ -1,4 +1,6 @@
-"""Running an exported graph node by node: the interpreter, and what one recorded run tells about every value."""
+"""Running an exported graph node by node: the interpreter, and what one recorded run tells about every value.
+
+With weights in float64 all floating-point values are float64, whatever precision the graph names."""
 
 from __future__ import annotations
 
@@ -9,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import Node
+
+_NARROW = (torch.float16, torch.bfloat16, torch.float32)
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,13 @@ def run(
 
     A wanted value is copied just before an operation would change its memory. Stops after the node `until`.
     """
-    kept = {name: values[name] for name in wanted if name in values}
+    kept, wide = {name: values[name] for name in wanted if name in values}, _widened(values)
     for step in program:
         if until in kept:
             break
         if step.writes and kept:
             _rescue(kept, values[step.writes])
-        value = values[step.node] = _call(step, values, device)
+        value = values[step.node] = _call(step, values, device, wide)
         if step.node in wanted:
             kept[step.node] = value
         for name in step.frees:
@@ -77,11 +81,11 @@ def walk(
     program: Iterable[Step], values: dict[str, Any], device: torch.device, wanted: set[str]
 ) -> Iterator[tuple[str, Any]]:
     """Run a program on `values` and yield each wanted node with its value, before anything can overwrite it."""
-    left = set(wanted)
+    left, wide = set(wanted), _widened(values)
     for step in program:
         if not left:
             return
-        value = values[step.node] = _call(step, values, device)
+        value = values[step.node] = _call(step, values, device, wide)
         if step.node in left:
             left.remove(step.node)
             yield step.node, value
@@ -91,7 +95,7 @@ def walk(
 
 def record(program: Iterable[Step], values: dict[str, Any], device: torch.device) -> Record:
     """One run with every value kept, to learn shapes and which values share memory."""
-    program = tuple(program)
+    program, wide = tuple(program), _widened(values)
     before = {name: value._version for name, value in values.items() if isinstance(value, Tensor)}
     last = {name: number for number, step in enumerate(program) for name in step.frees}
     hazards: dict[str, tuple[str, ...]] = {}
@@ -101,7 +105,7 @@ def record(program: Iterable[Step], values: dict[str, Any], device: torch.device
             target = values[step.writes]
             live = [name for name in values if last.get(name, len(program)) > number]
             hazards[step.node] = tuple(name for name in live if _shares(values[name], target))
-        value = values[step.node] = _call(step, values, device)
+        value = values[step.node] = _call(step, values, device, wide)
         shapes[step.node] = shape_of(value)
         for name in step.frees:
             if name not in before:
@@ -117,18 +121,29 @@ def shape_of(value: Any) -> Any:
     return [shape_of(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _call(step: Step, values: Mapping[str, Any], device: torch.device) -> Any:
-    # A device that was written into the graph when it was exported must not bind the run to it.
-    kwargs = {key: device if key == "device" else _fill(arg, values) for key, arg in step.kwargs.items()}
-    return step.call(*[_fill(arg, values) for arg in step.args], **kwargs)
+def _call(step: Step, values: Mapping[str, Any], device: torch.device, wide: bool) -> Any:
+    # A device or precision that was written into the graph when it was exported must not bind the run to it.
+    kwargs = {key: device if key == "device" else _fill(arg, values, wide) for key, arg in step.kwargs.items()}
+    value = step.call(*[_fill(arg, values, wide) for arg in step.args], **kwargs)
+    return value.double() if wide and isinstance(value, Tensor) and value.dtype in _NARROW else value
 
 
-def _fill(arg: Any, values: Mapping[str, Any]) -> Any:
+def _fill(arg: Any, values: Mapping[str, Any], wide: bool) -> Any:
     if isinstance(arg, Node):
         return values[arg.name]
     if isinstance(arg, (list, tuple)):
-        return [_fill(item, values) for item in arg]
-    return arg
+        return [_fill(item, values, wide) for item in arg]
+    return torch.float64 if wide and isinstance(arg, torch.dtype) and arg in _NARROW else arg
+
+
+def _widened(values: dict[str, Any]) -> bool:
+    """Whether the weights and inputs are float64, as most of them are then; the few others become so."""
+    types = {name: value.dtype for name, value in values.items() if isinstance(value, Tensor)}
+    narrow = [name for name, dtype in types.items() if dtype in _NARROW]
+    wide = sum(dtype == torch.float64 for dtype in types.values()) > len(narrow)
+    if wide:
+        values.update({name: values[name].double() for name in narrow})
+    return wide
 
 
 def _written(node: Node) -> str:

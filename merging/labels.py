@@ -3,8 +3,9 @@
 A dimension is a concatenation of parts, a part a row-major product of atoms, an atom either positions that nothing
 permutes (label FIXED) or labelled units. So C·H·W after a flatten is one part of two atoms, and two streams side by
 side are two parts. A label may later turn out to be made of others (after a concatenation, a chunk, a view): it is then
-bound to a dimension, as a variable is to a term. Every step only shrinks the set of permutations that are left, so a
-layout may be coarser than needed but never promises too much.
+bound to a dimension, as a variable is to a term. Where every one of some units holds a concatenation, as heads hold
+queries and keys, the concatenation keeps a label of its own inside the product (see `Labels.inside`). Every step only
+shrinks the set of permutations that are left, so a layout may be coarser than needed but never promises too much.
 """
 
 from __future__ import annotations
@@ -14,25 +15,27 @@ from dataclasses import dataclass
 from math import prod
 
 from merging.errors import UnsupportedOperation
+from merging.network.tracing.terms import FIXED, Atom, Dim, Part, divides, fixed, join, normal, part_size, size_of
 
-FIXED = -1
+__all__ = [
+    "FIXED",
+    "Atom",
+    "Dim",
+    "Labels",
+    "Layout",
+    "LayoutConflict",
+    "Part",
+    "fixed",
+    "join",
+    "part_size",
+    "size_of",
+]
+
 _MOST_PARTS = 4096
 
 
 class LayoutConflict(UnsupportedOperation):
     """Units would have to be cut where they cannot be. The tracer catches it and adds which operation asks for that."""
-
-
-@dataclass(frozen=True)
-class Atom:
-    """`size` consecutive indices: units with this label, or positions (FIXED)."""
-
-    size: int
-    label: int = FIXED
-
-
-Part = tuple[Atom, ...]
-Dim = tuple[Part, ...]
 
 
 @dataclass(frozen=True)
@@ -53,32 +56,13 @@ class Layout:
         return Layout(tuple(dims))
 
 
-def fixed(size: int) -> Dim:
-    """A dimension that nothing permutes."""
-    return ((Atom(size),),)
-
-
-def part_size(part: Part) -> int:
-    """The number of indices of a part."""
-    return prod(atom.size for atom in part)
-
-
-def size_of(dim: Dim) -> int:
-    """The number of indices of a dimension."""
-    return sum(part_size(part) for part in dim)
-
-
-def join(dims: Sequence[Dim]) -> Dim:
-    """The concatenation of dimensions."""
-    return tuple(part for dim in dims for part in dim)
-
-
 class Labels:
     """The labels of one network and what is known about them."""
 
     def __init__(self) -> None:
         self._bound: dict[int, Dim] = {}
         self._owned: list[bool] = []  # whether a parameter's axis carries the label
+        self._sums: dict[Dim, Atom] = {}  # concatenations inside a product
 
     def fresh(self, size: int, *, owned: bool = False) -> Dim:
         """A dimension of new units. owned: they lie on a parameter; else the values along it are all the same."""
@@ -91,15 +75,27 @@ class Labels:
         """Whether any units of the dimension lie on a parameter and are free to be permuted."""
         return any(a.label != FIXED and self._owned[a.label] for part in self.resolve(dim) for a in part)
 
+    def uniform(self, dim: Dim) -> bool:
+        """Whether all values along the dimension are known to be the same, so that any permutation fits it."""
+        first, *others = self.resolve(dim)
+        single = not others and not any(map(self.inside, first))
+        return single and all(atom.label != FIXED and not self._owned[atom.label] for atom in first)
+
+    def inside(self, atom: Atom) -> Dim:
+        """Of an atom of a resolved dimension: the concatenation that it stands for; () for units and positions."""
+        return self._bound.get(atom.label, ())
+
     def resolve(self, dim: Dim) -> Dim:
         """The dimension with everything put in that is known by now, in normal form."""
-        return _normal(join([self._resolve_part(part) for part in dim]))
+        return normal(join([self._resolve_part(part) for part in dim]))
 
     def pin(self, dim: Dim) -> None:
         """Nothing permutes these units."""
         for part in self.resolve(dim):
             for atom in part:
-                if atom.label != FIXED and atom.label not in self._bound:
+                if self.inside(atom):
+                    self.pin(self.inside(atom))
+                elif atom.label != FIXED and atom.label not in self._bound:
                     self._bind(atom.label, fixed(atom.size))
 
     def unify(self, one: Dim, other: Dim) -> None:
@@ -140,17 +136,18 @@ class Labels:
         """The row-major product of two dimensions, as a flatten makes it."""
         outer, inner = self.resolve(outer), self.resolve(inner)
         if len(inner) == 1:
-            return _normal(tuple(part + inner[0] for part in outer))
+            return normal(tuple(part + inner[0] for part in outer))
+        if any(atom.label != FIXED for part in outer for atom in part):
+            return normal(tuple((*part, self._sum(inner)) for part in outer))
         copies = size_of(outer)
-        if any(atom.label != FIXED for part in outer for atom in part) or copies * len(inner) > _MOST_PARTS:
-            raise LayoutConflict("units that were concatenated are repeated for every one of other units")
-        return _normal(inner * copies)
+        if copies * len(inner) > _MOST_PARTS:
+            raise LayoutConflict("units that were concatenated are repeated too often")
+        return normal(inner * copies)
 
     def cut(self, dim: Dim, inner: int) -> tuple[Dim, Dim]:
         """A dimension as the product of an outer and an inner one of `inner` indices, as a view makes them."""
         dim = self.resolve(dim)
-        sizes = [part_size(part) for part in dim]
-        if all(size % inner == 0 for size in sizes):
+        if all(divides(inner, part) for part in dim):
             outer: list[Part] = []
             below: Dim = ()
             while dim:
@@ -159,17 +156,25 @@ class Labels:
                 self.unify(below or (inside,), (inside,))
                 below, dim = (inside,), self.resolve(dim[1:])
             return tuple(outer), below
-        pieces = self.split(dim, [inner] * (sum(sizes) // inner))
+        pieces = self.split(dim, [inner] * (size_of(dim) // inner))
         for piece in pieces[1:]:
             self.unify(pieces[0], piece)
         return fixed(len(pieces)), pieces[0]
+
+    def _sum(self, dim: Dim) -> Atom:
+        """One atom for a concatenation, to stand inside a product."""
+        if dim not in self._sums:
+            owned = any(self._owned[atom.label] for part in dim for atom in part if atom.label != FIXED)
+            atom = self._sums[dim] = self.fresh(size_of(dim), owned=owned)[0][0]
+            self._bound[atom.label] = dim
+        return self._sums[dim]
 
     def _resolve_part(self, part: Part) -> Dim:
         result: Dim = ((),)
         for atom in reversed(part):
             below = self._bound.get(atom.label)
             dim: Dim = ((atom,),) if below is None else self.resolve(below)
-            result = _normal(tuple(p + result[0] for p in dim)) if len(result) == 1 else self.product(dim, result)
+            result = normal(tuple(p + result[0] for p in dim)) if len(result) == 1 else self.product(dim, result)
         return result
 
     def _single(self, part: Part) -> Dim:
@@ -250,22 +255,3 @@ class Labels:
         """Units that are cut where they cannot be keep their places: fewer permutations are left, all of them right."""
         if atom.label != FIXED:
             self._bind(atom.label, fixed(atom.size))
-
-
-def _normal(dim: Dim) -> Dim:
-    """Sizes of one dropped, neighbouring positions merged."""
-    parts: list[Part] = []
-    for part in dim:
-        atoms: list[Atom] = []
-        for atom in part:
-            if atom.size == 1:
-                continue
-            if atom.label == FIXED and atoms and atoms[-1].label == FIXED:
-                atom = Atom(atoms.pop().size * atom.size)
-            atoms.append(atom)
-        new = tuple(atoms) or (Atom(1),)
-        positions = len(new) == 1 and new[0].label == FIXED
-        if positions and parts and len(parts[-1]) == 1 and parts[-1][0].label == FIXED:
-            new = (Atom(parts.pop()[0].size + new[0].size),)
-        parts.append(new)
-    return tuple(parts)

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.functional import cross_entropy
 
 from merging.batch_norm import batch_norms
 from merging.data import Batches
+from merging.network.outputs import answer_loss
 from merging.permutation import named_tensors
 
 Tensors = Mapping[str, Tensor]
@@ -43,7 +43,7 @@ class Forward:
 
     def loss(self, parameters: Tensors, images: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy in nats an image, a scalar; labels: (n,) int64."""
-        return cross_entropy(self(parameters, images), labels)
+        return answer_loss(self(parameters, images), labels)
 
     def mean_loss(self, parameters: Tensors, data: Batches) -> float:
         """Mean cross-entropy over all of `data`, without gradients; infinite where an output is not a number.
@@ -53,7 +53,7 @@ class Forward:
         total = 0.0
         with torch.no_grad():
             for images, labels in data.on_model(self.twin):
-                total += float(cross_entropy(self(parameters, images).double(), labels, reduction="sum"))
+                total += float(answer_loss(self(parameters, images), labels, exact=True, reduction="sum"))
         return total / data.count if math.isfinite(total) else math.inf
 
     def losses_by_half(self, parameters: Tensors, data: Batches) -> tuple[float, ...]:

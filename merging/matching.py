@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
+from merging.network.lazy_tensors import HeldTensors, MovedTensors
 from merging.permutation import Axis, Group, Permutation, PermutationSpec, permute
 from merging.problem import Problem
 
@@ -33,9 +34,9 @@ class Descent:
 def matchable(model: nn.Module, spec: PermutationSpec) -> dict[str, Tensor]:
     """The tensors that units are matched on: parameters that some group lies on, in float32 or float64, contiguous.
 
-    Buffers are left out: BatchNorm's running statistics are permuted but say nothing about which unit is which.
+    Complex ones as pairs of real numbers, in a last dimension of their own.  Buffers are left out: BatchNorm's running statistics are permuted but say nothing about which unit is which.
     """
-    found = {name: p.detach() for name, p in model.named_parameters() if name in spec.by_parameter}
+    found = {name: as_real(p.detach()) for name, p in model.named_parameters() if name in spec.by_parameter}
     kind = torch.float64 if any(p.dtype == torch.float64 for p in found.values()) else torch.float32
     return {name: p.to(kind).contiguous() for name, p in found.items()}
 
@@ -45,16 +46,33 @@ def packed(tensors: Mapping[str, Tensor], spec: PermutationSpec) -> tuple[dict[s
 
     tensors: `matchable`, of any shape.  Gives name -> tensor, and the groups with only those axes that lie on them.
     """
-    rest, groups = dict(tensors), []
+    parts, groups = packing({name: tuple(tensor.shape) for name, tensor in tensors.items()}, spec)
+    return {name: part(tensors, name, vectors) for name, vectors in parts.items()}, groups
+
+
+def packing(
+    shapes: Mapping[str, tuple[int, ...]], spec: PermutationSpec
+) -> tuple[dict[str, tuple[str, ...]], PermutationSpec]:
+    """How `packed` packs tensors of these shapes: name -> the vectors that it is made of, () for a tensor as it is; and
+    the groups."""
+    parts: dict[str, tuple[str, ...]] = dict.fromkeys(shapes, ())
+    groups = []
     for group in spec.groups:
-        axes = tuple(axis for axis in group.axes if axis.parameter in tensors)
-        vectors = [axis for axis in axes if tensors[axis.parameter].shape == (group.size,)]
+        axes = tuple(axis for axis in group.axes if axis.parameter in shapes)
+        vectors = [axis for axis in axes if shapes[axis.parameter] == (group.size,)]
         if vectors:
             name = f"vectors of {group.name}"
-            rest[name] = torch.stack([rest.pop(axis.parameter) for axis in vectors], dim=1)
+            for axis in vectors:
+                del parts[axis.parameter]
+            parts[name] = tuple(axis.parameter for axis in vectors)
             axes = (*(axis for axis in axes if axis not in vectors), Axis(name, 0))
         groups.append(replace(group, axes=axes))
-    return rest, PermutationSpec(tuple(groups))
+    return parts, PermutationSpec(tuple(groups))
+
+
+def part(tensors: Mapping[str, Tensor], name: str, vectors: tuple[str, ...]) -> Tensor:
+    """One tensor of a packed problem: the tensor of that name, or its vectors (units,) as the columns of a matrix."""
+    return torch.stack([tensors[vector] for vector in vectors], dim=1) if vectors else tensors[name]
 
 
 def neighbours(spec: PermutationSpec) -> dict[str, list[str]]:
@@ -84,15 +102,17 @@ def unfold(tensor: Tensor, axis: Axis, units: int) -> Tensor:
     return rows.reshape(units, -1)
 
 
-def unit_rows(tensors: Mapping[str, Tensor], group: Group) -> list[Tensor]:
-    """All that belongs to the group's units: a matrix (units, k) for every axis."""
-    return [unfold(tensors[axis.parameter], axis, group.size) for axis in group.axes]
+def unit_rows(tensors: Mapping[str, Tensor], group: Group) -> Iterator[Tensor]:
+    """All that belongs to the group's units: a matrix (units, k) per axis, one after another."""
+    return (unfold(tensors[axis.parameter], axis, group.size) for axis in group.axes)
 
 
-def similarity(a: list[Tensor], b: list[Tensor]) -> Tensor:
-    """(units, units): inner product of A's unit i and B's unit j over all their rows. a, b: lists of (units, k)."""
-    total = a[0] @ b[0].T
-    for mine, other in zip(a[1:], b[1:], strict=True):
+def similarity(a: Iterable[Tensor], b: Iterable[Tensor]) -> Tensor:
+    """(units, units): inner product of A's unit i and B's unit j over all their rows. a, b: matrices (units, k)."""
+    pairs = zip(a, b, strict=True)
+    first, other = next(pairs)
+    total = first @ other.T
+    for mine, other in pairs:
         total.addmm_(mine, other.T)
     return total
 
@@ -110,8 +130,14 @@ def assign_and_gain(scores: Tensor) -> tuple[Tensor, float]:
     return torch.from_numpy(columns.astype(np.int64, copy=False)), float(gain) if (rows != columns).any() else 0.0
 
 
+def as_real(tensor: Tensor) -> Tensor:
+    """The tensor, or where it is complex its real and imaginary parts in a last dimension of their own."""
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+
+
 def inner(a: Tensor, b: Tensor) -> float:
-    """The inner product of two tensors of one shape, summed in float64."""
+    """The inner product of two tensors of one shape, of complex ones as of pairs, summed in float64."""
+    a, b = as_real(a), as_real(b)
     if a.numel() <= CHUNK:
         return float(torch.dot(a.flatten().double(), b.flatten().double()))
     parts = zip(a.flatten().split(CHUNK), b.flatten().split(CHUNK), strict=True)
@@ -126,20 +152,25 @@ def coordinate_descent(
     rng: np.random.Generator,
     sweeps: int,
     tell: Callable[[int, float], None],
+    *,
+    keep: bool = True,
 ) -> Descent:
     """Maximise sum <A, p(B)> one group at a time, in random order, until no group gains (Ainsworth et al., Alg. 1).
 
     a, b: tensors, name -> tensor, and spec, as from `packed`.  start: b's permutation to begin with.  rng: draws the
-    order of visits.  sweeps: the most passes over all groups.  tell(sweep, gain): called after each.
+    order of visits.  sweeps: the most passes over all groups.  tell(sweep, gain): called after each.  keep: whether
+    copies of the tensors are held in memory; else one of `a` and one of `b` are read at a time, with the same result.
     A group is visited again only after one that shares a tensor with it has moved, for else its assignment would be
     the same; a move is taken only if it surely gains, so the loop ends.
     """
-    found, near, moved = dict(start), neighbours(spec), dict(b)
+    found, near = dict(start), neighbours(spec)
+    moved: HeldTensors | MovedTensors
+    moved = HeldTensors(b) if keep else MovedTensors(b, {name: tuple(tensor.shape) for name, tensor in b.items()})
     for group in spec.groups:
         if not torch.equal(start[group.name], torch.arange(group.size)):  # else a copy of all tensors would be made
-            moved |= _move(moved, group, start[group.name])
+            moved = moved.moved(group, start[group.name])
     scale = sum(float(a[name].norm() * b[name].norm()) for name in a)
-    rows = {group.name: unit_rows(a, group) for group in spec.groups}
+    rows = {group.name: list(unit_rows(a, group)) for group in spec.groups if keep}
     stale = {group.name for group in spec.groups if group.axes}
     gains: list[float] = []
     while stale and len(gains) < sweeps:
@@ -149,14 +180,15 @@ def coordinate_descent(
             if group.name not in stale:
                 continue
             stale.remove(group.name)
-            order, gained = assign_and_gain(similarity(rows[group.name], unit_rows(moved, group)))
+            own = rows[group.name] if keep else unit_rows(a, group)
+            order, gained = assign_and_gain(similarity(own, unit_rows(moved, group)))
             if gained == 0:
                 continue
-            trial = _move(moved, group, order)
+            trial = moved.moved(group, order)
             if gained < CLEAR_GAIN * scale or group.name in near[group.name]:
-                gained = _gain(a, moved, trial)
+                gained = _gain(a, moved, trial, group)
             if gained > LEAST_GAIN * scale:
-                moved |= trial
+                moved = trial
                 found[group.name] = found[group.name][order]
                 stale.update(near[group.name])
                 gain += gained
@@ -184,20 +216,7 @@ def objective(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
     return math.fsum(inner(tensor, b[name]) for name, tensor in a.items())
 
 
-def _move(tensors: Mapping[str, Tensor], group: Group, order: Tensor) -> dict[str, Tensor]:
-    """The group's tensors with its units re-ordered."""
-    moved: dict[str, Tensor] = {}
-    for axis in group.axes:
-        tensor = moved.get(axis.parameter, tensors[axis.parameter])
-        index = order
-        if axis.block != 1 or tensor.shape[axis.dim] != group.size:
-            index = torch.arange(tensor.shape[axis.dim])
-            part = index[axis.offset : axis.offset + group.size * axis.block].view(group.size, axis.block)
-            part.copy_(part[order])
-        moved[axis.parameter] = tensor.index_select(axis.dim, index.to(tensor.device))
-    return moved
-
-
-def _gain(a: Mapping[str, Tensor], tensors: Mapping[str, Tensor], trial: Mapping[str, Tensor]) -> float:
+def _gain(a: Mapping[str, Tensor], tensors: Mapping[str, Tensor], trial: Mapping[str, Tensor], group: Group) -> float:
     """The true gain of a move, in float64: rounding in the scores could else send two equal units to and fro."""
-    return math.fsum(inner(a[name], tensor) - inner(a[name], tensors[name]) for name, tensor in trial.items())
+    names = dict.fromkeys(axis.parameter for axis in group.axes)
+    return math.fsum(inner(a[name], trial[name]) - inner(a[name], tensors[name]) for name in names)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +16,13 @@ from merging.data import as_batches
 from merging.errors import DataUnavailable, InvalidRequest, InvalidSetting
 from merging.matching import inner
 from merging.methods import ROLES, Method, Role, find, letter
-from merging.permutation import permute, with_tensors
+from merging.network.constants import constants_of
+from merging.network.outputs import are_probabilities
+from merging.network.tracing.proof import output_difference, permuted_difference, proof_inputs
+from merging.permutation import Permutation, permute, with_tensors
 from merging.problem import Alignment, Combiner, Corrector, MergeResult, Problem, Report, silent
 from merging.settings import read_settings
-from merging.subjects import checked_models, in_eval_mode, inputs_for, read_problem, refuse_above
+from merging.subjects import checked_models, in_eval_mode, inputs_for, pinned_of, read_problem, refuse_above
 from merging.unit_maps import mapped
 
 EQUIVALENCE_IMAGES = 64
@@ -44,7 +46,9 @@ class Prepared:
         """The combined net, not corrected. weights: one a model, summing to 1; (1, 0) gives aligned A bit for bit where
         the method has such ends."""
         tensors = self.combiner(_checked_weights(weights, len(self.problem.models)))
-        return with_tensors(self.problem.models[0], tensors)
+        first = self.problem.models[0]
+        constants = constants_of(first)
+        return with_tensors(first, {name: tensor for name, tensor in tensors.items() if name not in constants})
 
     def correct(self, net: nn.Module, weights: Sequence[float]) -> nn.Module:
         """The corrected net, for a net that `combine` gave for the same weights."""
@@ -80,8 +84,9 @@ def merge(
     (n, ...) to trace with, by default the first of data.  data: training images, see `data.as_batches`.  weights: one
     a model, summing to 1, equal by default.  report: called with (stage, fraction, message).
     The result's notes: `trace`, `align`, `combine`, `correct`; `objective` and `distance`, inner product and distance
-    of A's and pi(B)'s parameters; and `equivalence`, max |B - pi(B)| over the outputs relative to the largest, in
-    float64, above rounding only for aligners that map units (`Method.permutes` is false).
+    of A's and pi(B)'s parameters; `equivalence`, max |B - pi(B)| over the outputs relative to the largest, in
+    float64, above rounding only for aligners that map units (`Method.permutes` is false); and `outputs`,
+    "probabilities" where the networks end in a softmax: losses are then taken of the logarithms.
     Raises IncompatibleModels, UnsupportedOperation, NotEquivalent, DataUnavailable, InvalidSetting, InvalidRequest.
     """
     prepared = prepare(
@@ -125,7 +130,7 @@ def prepare(
     problem, error = read_problem(ready, start, inputs, batches, seed, report or silent, unequal_widths=unequal)
     alignment = _align(problem, chosen["align"], wishes["align"])
     problem = replace(problem, aligned=_aligned(problem, alignment))
-    equivalence = _check_equivalence(problem, example, chosen["align"].permutes)
+    equivalence = _check_equivalence(problem, alignment.permutations, example, chosen["align"].permutes)
     problem.report("combining", 0.0, chosen["combine"].label)
     combiner = chosen["combine"].run(problem, wishes["combine"])
     corrector = chosen["correct"].run(problem, wishes["correct"])
@@ -136,20 +141,9 @@ def prepare(
         "correct": corrector.notes,
         "equivalence": equivalence,
         **_agreement(problem.aligned),
+        **_outputs(ready[0], inputs),
     }
     return Prepared(problem, alignment, chosen["combine"], combiner, corrector, notes)
-
-
-def output_difference(a: nn.Module, b: nn.Module, images: Tensor) -> float:
-    """max |a(x) - b(x)| over images and outputs, relative to the largest |a(x)|, computed in float64.
-
-    images: (n, ...) on the models' device. In float32, rounding in a deep network looks like a difference.
-    """
-    outputs = []
-    for model in (a, b):  # one after another, so that only one copy in float64 exists at a time
-        with torch.no_grad():
-            outputs.append(copy.deepcopy(model).eval().double()(images.double()))
-    return float((outputs[0] - outputs[1]).abs().max() / outputs[0].abs().max().clamp_min(torch.finfo().tiny))
 
 
 def _methods(keys: Mapping[Role, str], data: Any) -> dict[Role, Method]:
@@ -204,22 +198,35 @@ def _aligned(problem: Problem, alignment: Alignment) -> tuple[nn.Module, ...]:
     return (first, *(permute(m, problem.spec, p) for m, p in zip(others, alignment.permutations[1:], strict=True)))
 
 
-def _check_equivalence(problem: Problem, example: Tensor | None, exact: bool) -> float:
+def _check_equivalence(
+    problem: Problem, permutations: Sequence[Permutation], example: Tensor | None, exact: bool
+) -> float:
     """The largest change of a model's outputs by aligning it; refused above rounding where it must be none."""
     images = inputs_for(problem.models[0], None if problem.data else example, problem.data, EQUIVALENCE_IMAGES)
     problem.report("verifying", 0.0, "comparing B with π(B)")
-    pairs = zip(problem.models[1:], problem.aligned[1:], strict=True)
-    error = max(output_difference(model, aligned, images) for model, aligned in pairs)
-    if exact:
-        refuse_above(error, "The permutation found for another network than the first")
+    images = proof_inputs(problem.models[0], images, problem.seed, problem.graph)
+    pairs = [*zip(problem.models, problem.aligned, permutations, strict=True)][1:]
+    if not exact:
+        return max(output_difference(model, aligned, images) for model, aligned, _ in pairs)
+    spec, seed = problem.spec, problem.seed
+    error = max(permuted_difference(model, aligned, spec, p, images, seed) for model, aligned, p in pairs)
+    refuse_above(error, "The permutation found for another network than the first")
     return error
+
+
+def _outputs(model: nn.Module, inputs: Tensor) -> dict[str, str]:
+    with torch.no_grad():
+        rows = model(inputs).flatten(0, -2)
+    return {"outputs": "probabilities"} if are_probabilities(rows) else {}
 
 
 def _traced(problem: Problem, error: float) -> dict[str, Any]:
     places = {group.name: list(group.places) for group in problem.spec.groups}
     permuted, units = tracing.coverage(problem.graph, problem.spec)
     normed = len(batch_norms(problem.models[0]))
-    return {"places": places, "permuted": permuted, "units": units, "batch_norms": normed, "error": error}
+    pinned = pinned_of(problem.graph, problem.models[0])
+    found = {"places": places, "permuted": permuted, "units": units, "batch_norms": normed, "error": error}
+    return {**found, "pinned": pinned} if pinned else found
 
 
 def _agreement(aligned: tuple[nn.Module, ...]) -> dict[str, float]:

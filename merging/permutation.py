@@ -6,7 +6,6 @@ Inputs and class logits are in no group. Convention everywhere: **new unit i is 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from merging.errors import IncompatibleModels
+from merging.network.copying import copied
 
 Permutation = dict[str, Tensor]  # group -> (units,) int64
 
@@ -160,10 +160,13 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 def with_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
     """A copy of `model` in eval mode that holds `tensors`, names and shapes as in `named_tensors`; ties are kept."""
-    twin = copy.deepcopy(model).eval()
+    twin = copied(model)
     own = named_tensors(twin)
     for name, tensor in tensors.items():
         own[name].copy_(tensor)
+    for layer in twin.modules():
+        if isinstance(layer, nn.RNNBase):
+            layer.flatten_parameters()  # on a GPU a copy's weights lie apart, which cuDNN warns of at every call
     return twin
 
 

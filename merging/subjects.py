@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -10,9 +9,11 @@ from torch import Tensor, nn
 
 from merging import graph as graphs
 from merging import tracing
-from merging.data import Batches
+from merging.data import Batches, place_of
 from merging.errors import IncompatibleModels, InvalidRequest, NotEquivalent
 from merging.methods import MOST_MODELS, letter
+from merging.network.constants import constants_of, pinned_by, refuse_different, statistics_of, without_constants
+from merging.network.copying import copied
 from merging.permutation import PermutationSpec, named_tensors
 from merging.problem import Problem, Report
 
@@ -39,17 +40,30 @@ def read_problem(
     """
     report("tracing", 0.0, "reading the networks' structure")
     first, *others = (graphs.export(model, inputs) for model in models)
-    structures = _structures(first, others, unequal_widths)
+    traced = _structures(first, others, unequal_widths)
     if base is not None:
         _refuse_different(first, graphs.export(base, inputs), "the base")
-    spec = structures[0][1] if structures else spec_of(first)
+    specs = [spec for _, spec in traced] or [_traced(first)] * len(models)
+    refuse_different(models, specs, first.sources.values(), base)
+    structures = tuple((graph, spec_of(graph, model)) for (graph, _), model in zip(traced, models, strict=False))
+    spec = spec_of(first, models[0])
     report("tracing", 0.5, "permuting units at random and comparing outputs")
-    error = tracing.verify(models[0], spec, inputs, seed)
+    error = tracing.verify(models[0], spec, inputs, seed, graph=first)
     refuse_above(error, "A random permutation of the first network")
     return Problem(tuple(models), first, spec, data, seed, report, structures=structures, base=base), error
 
 
-def spec_of(graph: graphs.Graph) -> PermutationSpec:
+def spec_of(graph: graphs.Graph, model: nn.Module) -> PermutationSpec:
+    """The groups of the model that may be permuted with its constants left as they are. graph: the model's."""
+    return without_constants(_traced(graph), constants_of(model))
+
+
+def pinned_of(graph: graphs.Graph, model: nn.Module) -> dict[str, str]:
+    """Group that keeps its places -> the constant of the model that another order would change. graph: the model's."""
+    return pinned_by(_traced(graph), constants_of(model))
+
+
+def _traced(graph: graphs.Graph) -> PermutationSpec:
     """The traced spec; tracing is a function of the structure, so the last ones are kept."""
     if graph.signature not in _specs:
         while len(_specs) >= KEPT_SPECS:
@@ -90,27 +104,26 @@ def in_eval_mode(model: nn.Module) -> nn.Module:
     made in inference mode: what is made of such tensors cannot be recorded for gradients."""
     unfit = any(module.training for module in model.modules())
     unfit = unfit or any(tensor.is_inference() for tensor in (*model.parameters(), *model.buffers()))
-    return copy.deepcopy(model).eval() if unfit else model
+    return copied(model) if unfit else model
 
 
 def inputs_for(model: nn.Module, example: Tensor | None, data: Batches | None, count: int = 2) -> Tensor:
     """Inputs (n, ...) on the model's device and in its precision: the example, or else the data's first `count`."""
-    parameter = next(model.parameters(), None)
-    if parameter is None:
+    if next(model.parameters(), None) is None:
         raise IncompatibleModels("These networks have no parameters; there is nothing to merge.")
     if example is not None:
-        return example.to(parameter.device, parameter.dtype if example.is_floating_point() else None)
+        device, dtype = place_of(model)
+        return example.to(device, dtype if example.is_floating_point() else None)
     if data is None:
         raise InvalidRequest("Give data, or an example of the networks' input, to trace them with.")
     return data.on_model(model).example(count)
 
 
 def _refuse_broken(model: nn.Module, name: str) -> None:
-    parameters = dict(model.named_parameters())
+    parameters, statistics = dict(model.named_parameters()), statistics_of(model)
     for key, tensor in named_tensors(model).items():
-        if not tensor.is_floating_point():
-            continue
-        if not torch.isfinite(tensor).all() if key in parameters else torch.isnan(tensor).any():
+        weight = key in parameters and not torch.isfinite(tensor).all()
+        if weight or (key in statistics and torch.isnan(tensor).any()):
             raise IncompatibleModels(f"{name} holds NaN or infinity in {key}. Its training failed; choose another.")
 
 
@@ -122,7 +135,7 @@ def _structures(
         for number, other in enumerate(others, 1):
             _refuse_different(first, other, f"network {letter(number)}")
         return ()
-    found = tuple((graph, spec_of(graph)) for graph in (first, *others))
+    found = tuple((graph, _traced(graph)) for graph in (first, *others))
     for number, (graph, spec) in enumerate(found[1:], 1):
         if _skeleton(graph, spec) != _skeleton(*found[0]):
             _refuse_different(first, graph, f"network {letter(number)}")

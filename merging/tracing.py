@@ -6,23 +6,23 @@ that reach the input or the output are pinned. What has no rule is refused by na
 
 from __future__ import annotations
 
-import copy
-import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.fx import Node
 
 from merging.errors import UnsupportedOperation
 from merging.graph import Graph, export
-from merging.graph_layers import operator_name
+from merging.graph_layers import MAKES_UNITS, operator_kind, operator_name
 from merging.labels import FIXED, Dim, Labels, Layout, LayoutConflict, fixed, part_size, size_of
-from merging.op_rules import RULES, Operation, shapes
-from merging.op_rules.base import names_in
-from merging.permutation import Axis, Group, PermutationSpec, Site, permute
+from merging.network.tracing.proof import verify
+from merging.op_rules import RULES, Operation, refusal, shapes
+from merging.op_rules.base import TAKES_STACKS, Stack, names_in
+from merging.permutation import Axis, Group, PermutationSpec, Site
+
+__all__ = ["coverage", "trace", "trace_graph", "verify"]
 
 # Operators outside op_rules.shapes that give a weight on as it is.
 COPIES = {"clone", "detach", "detach_", "contiguous", "alias", "to", "_to_copy", "dropout", "lift_fresh_copy"}
@@ -40,29 +40,25 @@ def trace(model: nn.Module, example: Tensor) -> PermutationSpec:
 
 def trace_graph(graph: Graph) -> PermutationSpec:
     """The permutation groups of an exported network. Raises UnsupportedOperation as `trace` does."""
-    return _Tracer(graph).spec()
-
-
-def verify(model: nn.Module, spec: PermutationSpec, example: Tensor, seed: int = 0) -> float:
-    """max |f(x) - f_pi(x)| / max |f(x)| in float64 with every group permuted at random; example: (n, ...) images.
-
-    About 1e-15 where the spec is right, about 1 where it is wrong: deep networks give false alarms in float32.
-    Infinite where an output is not a finite number, so that nothing is proven by it.
-    """
-    exact, x = copy.deepcopy(model).eval().double(), example.detach().double()
-    with torch.no_grad():
-        before = exact(x)
-        after = permute(exact, spec, spec.random(seed))(x)
-    error = float((before - after).abs().max()) / (float(before.abs().max()) or 1.0)
-    return error if math.isfinite(error) else math.inf
+    try:
+        return _Tracer(graph).spec()
+    except UnsupportedOperation as error:
+        if ".parametrizations." not in str(error):
+            raise
+        raise UnsupportedOperation(
+            f"{error} The weight is made by a parametrization: torch.nn.utils.parametrize.remove_parametrizations("
+            "layer, 'weight') leaves the finished weight in its place."
+        ) from error
 
 
 class _Tracer:
     def __init__(self, graph: Graph) -> None:
         self.graph, self.labels = graph, Labels()
+        used = {*graph.sources.values()}  # nothing says in which order the units of other tensors should be
         self.tensors = {
-            name: Layout(tuple(self.labels.fresh(size, owned=True) for size in shape))
+            name: Layout(tuple(self.labels.fresh(size, owned=True) if size else fixed(0) for size in shape))
             for name, shape in graph.shapes.items()
+            if name in used
         }
         self.values: dict[str, Any] = {node: self.tensors[name] for node, name in graph.sources.items()}
         for node, constant in graph.constants.items():
@@ -75,8 +71,9 @@ class _Tracer:
     def spec(self) -> PermutationSpec:
         for node in self.graph.nodes:
             self.values[node.name] = self._follow(node)
-        for dim in self.values[self.graph.output].dims:
-            self.labels.pin(dim)
+        for layout in self._seen(self.graph.output):
+            for dim in layout.dims:
+                self.labels.pin(dim)
         try:
             return PermutationSpec(tuple(self._groups()))
         except LayoutConflict as conflict:
@@ -86,15 +83,18 @@ class _Tracer:
         shape = self.graph.record.values[node.name]
         if not _is_tensor(shape):
             return shape  # a number, such as the batch size
-        args, kwargs = self._read(node.args), self._read(node.kwargs)
         if operator_name(node) == "getitem":
-            return args[0][args[1]]
-        op = Operation(node.name, self.graph.name_of(node.name), str(node.target), shape, self.labels)
+            return self._read(node.args[0])[node.args[1]]
+        name, reads = self.graph.name_of(node.name), _results_read(node)
+        of_weights = all(source.name in self.weights for source in node.all_input_nodes)
+        op = Operation(node.name, name, str(node.target), shape, self.labels, reads=reads, of_weights=of_weights)
         rule = RULES.get(_overload(node)) or RULES.get(operator_name(node))
         if rule is None or getattr(node.target, "namespace", "") != "aten":
-            op.refuse("this operator is not known")
+            op.refuse(*refusal(operator_name(node)))
         try:
             self._check_in_place(op)
+            stacks = rule in TAKES_STACKS
+            args, kwargs = self._read(node.args, stacks), self._read(node.kwargs, stacks)
             result = self._checked(op, rule(op, *args, **kwargs))
         except LayoutConflict as conflict:
             op.refuse(str(conflict))
@@ -118,9 +118,9 @@ class _Tracer:
 
     def _checked(self, op: Operation, result: Any) -> Any:
         for layout, shape in zip(
-            *([result], [op.shape]) if isinstance(result, Layout) else (result, op.shape), strict=True
+            *(result, op.shape) if isinstance(result, list) else ([result], [op.shape]), strict=True
         ):
-            sizes = tuple(size_of(dim) for dim in layout.dims)
+            sizes = layout.sizes if isinstance(layout, Stack) else tuple(size_of(dim) for dim in layout.dims)
             spread = len(sizes) == len(shape) and all(a in (b, 1) for a, b in zip(sizes, shape, strict=True))
             if not spread or sizes != tuple(shape):
                 op.refuse(f"its result has shape {tuple(shape)} and not {sizes}")
@@ -131,19 +131,26 @@ class _Tracer:
         one number, to whole units: in whatever order they are, it finds the same ones."""
         fills = op.operator.split(".")[1] in FILLS
         for name in self.graph.record.hazards.get(op.node, ()):
-            seen = self.values[name]
-            for layout in seen if isinstance(seen, list) else [seen]:
+            for layout in self._seen(name):
                 for dim in layout.dims:
                     if fills and op.labels.owned(dim):
                         continue
-                    op.positions(dim, f"changes {self.graph.name_of(name)} in place, which is read later")
+                    what = f"changes {self.graph.name_of(name)} in place, which is read later"
+                    op.positions(dim, what, "Make a new tensor there, with torch.where or torch.cat.")
 
-    def _read(self, arg: Any) -> Any:
+    def _seen(self, name: str) -> list[Layout]:
+        """The layouts of a value's tensors, each as a whole."""
+        values = self.values[name]
+        listed = values if isinstance(values, list) else [values]
+        return [value.united(self.labels) if isinstance(value, Stack) else value for value in listed]
+
+    def _read(self, arg: Any, stacks: bool = False) -> Any:
         if isinstance(arg, Node):
-            return self.values[arg.name]
+            value = self.values[arg.name]
+            return value.united(self.labels) if isinstance(value, Stack) and not stacks else value
         if isinstance(arg, (list, tuple)):
-            return [self._read(item) for item in arg]
-        return {key: self._read(value) for key, value in arg.items()} if isinstance(arg, dict) else arg
+            return [self._read(item, stacks) for item in arg]
+        return {key: self._read(value, stacks) for key, value in arg.items()} if isinstance(arg, dict) else arg
 
     def _groups(self) -> Iterator[Group]:
         axes: dict[int, list[Axis]] = {}
@@ -152,12 +159,12 @@ class _Tracer:
         for name, layout in self.tensors.items():
             for place, dim in enumerate(layout.dims):
                 resolved, own = self.labels.resolve(dim), names_in(dim)
-                for label, size, block, offset in _runs(resolved):
+                for label, size, block, offset in _runs(self.labels, resolved):
                     axes.setdefault(label, []).append(Axis(name, place, block, offset, bool(own & self.used)))
                     sizes[label] = size
                     bent |= {label} if own & self.used & self.made else set()
-                nested = [[atom.label for atom in part if atom.label != FIXED] for part in resolved]
-                bent.update(label for part in nested if len(part) > 1 for label in part)
+                nested = [(part,) for part in resolved if sum(atom.label != FIXED for atom in part) > 1]
+                bent.update(label for part in nested for label, *_ in _runs(self.labels, part))
         names, sites = self._places()
         taken: set[str] = set()
         for label in [*(label for label in names if label in axes), *(label for label in axes if label not in names)]:
@@ -173,9 +180,9 @@ class _Tracer:
         sites: dict[int, list[Site]] = {}
         for layer in self.graph.layers:
             for place, dim in enumerate(self.values[layer.node].dims):
-                runs = list(_runs(self.labels.resolve(dim)))
+                runs = list(_runs(self.labels, self.labels.resolve(dim)))
                 for label, size, block, offset in runs:
-                    if layer.kind in ("conv", "linear") and place == layer.dim:
+                    if layer.kind in MAKES_UNITS and place == layer.dim:
                         whole = len(runs) == 1 and size == size_of(dim)
                         span = f"[{offset}:{offset + size * block}]"
                         names.setdefault(label, layer.name if whole else layer.name + span)
@@ -186,15 +193,18 @@ class _Tracer:
         return names, sites
 
 
-def _runs(dim: Dim) -> Iterator[tuple[int, int, int, int]]:
+def _runs(labels: Labels, dim: Dim) -> Iterator[tuple[int, int, int, int]]:
     """Every run of units in a resolved dimension as (label, size, block, offset)."""
     start = 0
     for part in dim:
         for number, atom in enumerate(part):
-            if atom.label != FIXED:
-                block, outer = part_size(part[number + 1 :]), part_size(part[:number])
-                for repeat in range(outer):
-                    yield atom.label, atom.size, block, start + repeat * atom.size * block
+            if atom.label == FIXED:
+                continue
+            block, inside = part_size(part[number + 1 :]), labels.inside(atom)
+            runs = list(_runs(labels, labels.resolve(inside))) if inside else [(atom.label, atom.size, 1, 0)]
+            for repeat in range(part_size(part[:number])):
+                offset = start + repeat * atom.size * block
+                yield from ((label, size, inner * block, offset + at * block) for label, size, inner, at in runs)
         start += part_size(part)
 
 
@@ -202,26 +212,44 @@ def _is_tensor(shape: Any) -> bool:
     return isinstance(shape, tuple) or (isinstance(shape, list) and all(_is_tensor(item) for item in shape))
 
 
+def _results_read(node: Node) -> frozenset[int]:
+    """Which of an operation's results another one reads."""
+    items = (user for user in node.users if user.users and operator_name(user) == "getitem")
+    return frozenset(item.args[1] for item in items if isinstance(item.args[1], int))
+
+
 def _overload(node: Node) -> str:
     return f"{operator_name(node)}.{getattr(node.target, '_overloadname', '')}"
 
 
 def coverage(graph: Graph, spec: PermutationSpec) -> tuple[int, int]:
-    """How many output units of the hidden convolutions and linear layers are in a group, and how many there are."""
-    made = {
-        name: {place for axis, group in pairs if axis.dim == 0 for place in _extent(axis, group)}
-        for name, pairs in spec.by_parameter.items()
-    }
-    weights = [
-        graph.sources[node.args[1].name]
+    """How many hidden units of the convolutions, linear and recurrent layers are in a group, and how many there are."""
+    grouped: dict[tuple[str, int], set[int]] = {}
+    for name, pairs in spec.by_parameter.items():
+        for axis, group in pairs:
+            grouped.setdefault((name, axis.dim), set()).update(_extent(axis, group))
+    axes = [
+        (graph.sources[weight.name], dim)
         for node in graph.nodes
-        if operator_name(node).startswith(("conv", "linear"))
-        and len(node.args) > 1
-        and isinstance(node.args[1], Node)
-        and node.args[1].name in graph.sources
+        for weight, dim in _making(node)
+        if isinstance(weight, Node) and weight.name in graph.sources
     ]
-    hidden = dict.fromkeys(weights[:-1])  # the last one makes the outputs
-    return sum(len(made.get(name, ())) for name in hidden), sum(graph.shapes[name][0] for name in hidden)
+    hidden = dict.fromkeys(axes[:-1])  # the last one makes the outputs
+    units = sum(graph.shapes[name][dim] for name, dim in hidden)
+    return sum(len(grouped.get(axis, ())) for axis in hidden), units
+
+
+def _making(node: Node) -> list[tuple[Any, int]]:
+    """The weights by which an operation makes units, each with the dimension that has one index per unit."""
+    name = operator_name(node)
+    if name.startswith(("conv", "linear")):
+        return [(node.args[1], 0)] if len(node.args) > 1 else []
+    if operator_kind(node) != "recurrent" or name == "getitem":
+        return []
+    if name.endswith("_cell"):
+        return [(node.args[3], 1)]
+    weights, layers, both = node.args[2], node.args[4], node.args[7]
+    return [(weight, 1) for weight in weights[1 :: len(weights) // (layers * (1 + both))]]  # type: ignore
 
 
 def _extent(axis: Axis, group: Group) -> range:

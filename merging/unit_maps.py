@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from merging.matching import assign
+from merging.network.constants import constants_of
 from merging.permutation import Axis, Group, Permutation, PermutationSpec, named_tensors, permute_tensors, with_tensors
 from merging.problem import UnitMap
 
@@ -43,7 +44,8 @@ def mapped(
         for dim in sorted({axis.dim for axis, group in pairs if group.name in maps}):
             here = [(axis, group) for axis, group in pairs if axis.dim == dim and group.name in maps]
             tensors[name] = _map_axis(tensors[name], here, maps, squared=name in variances)
-    return with_tensors(like, tensors)
+    constants = constants_of(like)  # equal in both but for the number of units
+    return with_tensors(like, {name: tensor for name, tensor in tensors.items() if name not in constants})
 
 
 def mix(tensor: Tensor, axis: Axis, units: int, matrix: Tensor) -> Tensor:

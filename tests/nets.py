@@ -8,42 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Net = tuple[nn.Module, Tensor]
-IMAGES = (3, 8, 8)
+from tests.net_parts import IMAGES, Forward, Net, between, ready
+from tests.nets_of_operators import OPERATORS
+from tests.nets_of_tokens import TOKENS
+from tests.nets_recurrent import RECURRENT
 
-
-def ready(model: nn.Module, shape: tuple[int, ...] = IMAGES, seed: int = 0) -> Net:
-    """The model with random weights and statistics, in eval mode, and two random images of this shape."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            fan = parameter[0].numel() if parameter.dim() > 1 else 1
-            noise = torch.randn(parameter.shape, generator=generator)
-            parameter.copy_(noise / fan**0.5 if parameter.dim() > 1 else 0.5 + 0.4 * noise)
-        for name, buffer in model.named_buffers():
-            if name.endswith("running_mean"):
-                buffer.copy_(0.3 * torch.randn(buffer.shape, generator=generator))
-            if name.endswith("running_var"):
-                buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
-    return model.eval(), torch.randn(2, *shape, generator=generator)
-
-
-class Forward(nn.Module):
-    """Named parts and a forward pass written as a function of them."""
-
-    def __init__(self, run: Callable[["Forward", Tensor], Tensor], **parts: nn.Module | Tensor) -> None:
-        super().__init__()
-        self.run = run
-        for name, part in parts.items():
-            if isinstance(part, nn.Module):
-                self.add_module(name, part)
-            elif isinstance(part, nn.Parameter):
-                self.register_parameter(name, part)
-            else:
-                self.register_buffer(name, part, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.run(self, x)
+__all__ = ["IMAGES", "NETS", "NEW_SIZES", "Forward", "Net", "between", "ready"]
 
 
 def mlp(activation: Callable[[], nn.Module] = nn.ReLU, widths: tuple[int, ...] = (7, 6)) -> Net:
@@ -248,12 +218,6 @@ def single_unit() -> Net:
     return ready(nn.Sequential(nn.Linear(6, 1), nn.Tanh(), nn.Linear(1, 5), nn.ReLU(), nn.Linear(5, 3)), (6,))
 
 
-def between(run: Callable[[Tensor], Tensor], size: int = 6 * 36) -> Net:
-    """A convolution to 6 channels of 6 x 6, then `run`, then a classifier of what comes out."""
-    parts = {"conv": nn.Conv2d(3, 6, 3), "head": nn.Linear(size, 4)}
-    return ready(Forward(lambda m, x: m.head(run(m.conv(x)).flatten(1)), **parts))
-
-
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu-in-place": partial(nn.ReLU, inplace=True), "relu6": nn.ReLU6, "gelu": nn.GELU, "silu": nn.SiLU,
     "hardswish": nn.Hardswish, "hardswish-in-place": partial(nn.Hardswish, inplace=True), "hardsigmoid": nn.Hardsigmoid,
@@ -283,4 +247,6 @@ NETS: dict[str, Callable[[], Net]] = {
     "squeeze-excitation": squeeze_excitation, "concatenated": concatenated, "chunked": chunked, "depthwise": depthwise,
     "grouped": grouped, "transformer": transformer, "maxout": maxout, "weight-norm": weight_normalised,
     "single-unit": single_unit,
+    **{name: build for entries in (OPERATORS, RECURRENT, TOKENS) for name, (build, _) in entries.items()},
 }  # fmt: skip
+NEW_SIZES = {name: sizes for entries in (OPERATORS, RECURRENT, TOKENS) for name, (_, sizes) in entries.items()}

@@ -3,6 +3,7 @@
 import copy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -248,6 +249,19 @@ def test_output_difference_is_relative() -> None:
         changed[5].weight.mul_(1.5)
         changed[5].bias.mul_(1.5)
     assert output_difference(net, changed, EXAMPLE) == pytest.approx(0.5)
+
+
+def test_a_network_that_ends_in_a_softmax_is_noted_and_learned_from_as_such() -> None:
+    pair = [nn.Sequential(*make("mlp", seed), nn.Softmax(1)) for seed in (0, 1)]
+    assert merge(pair, example=EXAMPLE).notes["outputs"] == "probabilities"
+    assert "outputs" not in merge([net[:-1] for net in pair], example=EXAMPLE).notes
+    settings = {"align": {"steps": 3}}
+    with_softmax, plain = (
+        merge(nets, align="straight-through", data=blobs(60), settings=settings)
+        for nets in (pair, [net[:-1] for net in pair])
+    )
+    first, second = (result.notes["align"]["checks"] for result in (with_softmax, plain))
+    assert np.array(first) == pytest.approx(np.array(second), rel=1e-4)
 
 
 def test_the_public_names_are_there_and_merge_stays_the_function() -> None:

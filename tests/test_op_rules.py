@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merging.errors import UnsupportedOperation
-from merging.labels import FIXED, Dim, Labels, Layout, LayoutConflict, fixed, join, size_of
+from merging.labels import FIXED, Atom, Dim, Labels, Layout, LayoutConflict, fixed, join, size_of
 from merging.op_rules import RULES
 from merging.op_rules.base import Operation
 from merging.op_rules.shapes import regroup
@@ -23,7 +23,9 @@ def order_of(labels: Labels, dim: Dim, orders: dict[int, torch.Tensor]) -> torch
         index = torch.zeros(1, dtype=torch.long)
         for atom in part:
             own = torch.arange(atom.size)
-            if atom.label != FIXED:
+            if labels.inside(atom):
+                own = order_of(labels, labels.inside(atom), orders)
+            elif atom.label != FIXED:
                 own = orders.setdefault(atom.label, torch.randperm(atom.size, generator=_generator(atom.label)))
             index = (index[:, None] * atom.size + own).flatten()
         pieces.append(index + start)
@@ -38,11 +40,14 @@ def _generator(seed: int) -> torch.Generator:
 @st.composite
 def dims(draw: st.DrawFn, labels: Labels, size: int) -> Dim:
     """A random dimension of `size` indices: a label, positions, a product or a concatenation."""
-    kind = draw(st.sampled_from(["label", "fixed", "product", "sum", "twice"]))
+    kind = draw(st.sampled_from(["label", "fixed", "product", "sum", "twice", "nested"]))
     divisors = [d for d in range(2, size) if size % d == 0]
     if kind == "product" and divisors:
         d = draw(st.sampled_from(divisors))
         return labels.product(labels.fresh(size // d, owned=True), labels.fresh(d, owned=draw(st.booleans())))
+    if kind == "nested" and size % 2 == 0 and size > 4:
+        rest = join([labels.fresh(2, owned=True), labels.fresh(size // 2 - 2, owned=True)])
+        return labels.product(labels.fresh(2, owned=True), rest)
     if kind == "twice" and size > 2 and size % 2 == 0:
         return join([draw(dims(labels, size // 2))] * 2)
     if kind == "sum" and size > 2:
@@ -107,8 +112,15 @@ def test_a_view_cuts_repeated_units_alike():
     channels = labels.fresh(4, owned=True)
     viewed = regroup(labels, Layout((join([channels, channels]),)), (4, 2))
     outer, inner = labels.resolve(viewed.dims[0]), labels.resolve(viewed.dims[1])
-    assert labels.resolve(channels) == labels.product(outer[:1], inner)
-    assert outer == outer[:1] * 2
+    (channel,), (rows,) = labels.resolve(channels), outer
+    assert (channel,) == labels.product((rows[1:],), inner)
+    assert rows[0] == Atom(2)
+
+
+def test_equal_neighbours_are_a_product():
+    labels = Labels()
+    units = labels.fresh(4, owned=True)
+    assert labels.resolve(join([units, units, fixed(2)])) == (*labels.product(fixed(2), units), *fixed(2))
 
 
 def test_channels_times_places_meets_a_flat_axis():

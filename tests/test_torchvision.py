@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from benchmarks.architectures import PAGE, made, names
+from benchmarks.architectures import PAGE, SMALLEST, made, names, similarity
 from merging.graph import export
 from merging.tracing import coverage, trace_graph, verify
 
@@ -49,5 +49,13 @@ def test_every_family_is_right_and_not_timid(family: str) -> None:
 def test_the_page_has_a_row_for_every_architecture_and_none_is_wrong() -> None:
     rows = re.findall(r"^\| (\S+) \| [\d.]+ M \|.*\|$", PAGE.read_text("utf-8"), re.M)
     assert rows == names()
-    errors = re.findall(r"\| (\d\S*e-\d+) \| [\d.]+ \|$", PAGE.read_text("utf-8"), re.M)
-    assert max(float(error) for error in errors) < 1e-6
+    errors = re.findall(r"\| (\d\S*e-\d+) \| [\d.]+ \| (\S*) ?\|$", PAGE.read_text("utf-8"), re.M)
+    assert len(errors) == len(rows)
+    assert max(float(error) for error, _ in errors) < 1e-6
+    similarities = [float(similarity) for _, similarity in errors if similarity]
+    assert len(similarities) == len(SMALLEST) and max(similarities) < 1e-6
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v3_small"])
+def test_similarity_is_the_textbooks(name: str) -> None:
+    assert float(similarity(name)) < 1e-6

@@ -23,7 +23,9 @@ from ui.state import ledger, owner
 
 FILES = {
     "merge.safetensors": "Merged checkpoint",
+    "merge.pt2": "Merged program",
     "aligned.safetensors": "π(B): B re-ordered",
+    "aligned.pt2": "π(B) as a program",
     "naive.safetensors": "Naive average",
     "permutation.npz": "Permutation",
 }

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from merging.methods import method
 from merging.problem import Alignment
 from merging.settings import setting
 
 if TYPE_CHECKING:
-    from merging.problem import Problem
+    from torch import Tensor
+
+    from merging.permutation import Permutation, PermutationSpec
+    from merging.problem import Problem, Report
 
 
 @dataclass(frozen=True)
@@ -55,21 +58,41 @@ def weight_matching(problem: Problem, settings: WeightMatchingSettings) -> Align
     a sweep of the best restart; `settled`, whether that one stopped by itself; `quadratic_groups`, which lie on two
     axes of one tensor: their assignment is a linearisation, and its step is taken only where it gains.
     """
-    import numpy as np
-
-    from merging.matching import coordinate_descent, matchable, neighbours, objective, packed
+    from merging.matching import matchable, packed
 
     (a, spec), (b, _) = (packed(matchable(model, problem.spec), problem.spec) for model in problem.models)
+    permutation, notes = best_descent(a, b, spec, settings, problem.seed, problem.report)
+    return Alignment((problem.spec.identity(), permutation), notes)
+
+
+def best_descent(
+    a: Mapping[str, Tensor],
+    b: Mapping[str, Tensor],
+    spec: PermutationSpec,
+    settings: WeightMatchingSettings,
+    seed: int,
+    report: Report,
+    *,
+    keep: bool = True,
+) -> tuple[Permutation, dict[str, Any]]:
+    """The permutation of B's units by the best restart, and the notes of `weight_matching`.
+
+    a, b, spec: a problem as from `matching.packed`, name -> tensor of any shape.  keep: as of `coordinate_descent`.
+    """
+    import numpy as np
+
+    from merging.matching import coordinate_descent, neighbours, objective
+
     runs = []
     for restart in range(settings.restarts):
-        rng = np.random.default_rng([problem.seed, restart])
+        rng = np.random.default_rng([seed, restart])
         random = restart > 0 and settings.start == "random"
         start = spec.random(int(rng.integers(2**31))) if random else spec.identity()
-        tell = _teller(problem, restart, settings.restarts)
-        runs.append(coordinate_descent(a, b, spec, start, rng, settings.sweeps, tell))
+        tell = _teller(report, restart, settings.restarts)
+        runs.append(coordinate_descent(a, b, spec, start, rng, settings.sweeps, tell, keep=keep))
     best = max(range(len(runs)), key=lambda restart: runs[restart].objective)  # the first of equals
     objectives = [run.objective for run in runs]
-    notes = {
+    return runs[best].permutation, {
         "objective": objectives[best],
         "objective_at_identity": objective(a, b),
         "objectives": objectives,
@@ -79,12 +102,11 @@ def weight_matching(problem: Problem, settings: WeightMatchingSettings) -> Align
         "settled": runs[best].settled,
         "quadratic_groups": [name for name, near in neighbours(spec).items() if name in near],
     }
-    return Alignment((problem.spec.identity(), runs[best].permutation), notes)
 
 
-def _teller(problem: Problem, restart: int, restarts: int) -> Callable[[int, float], None]:
+def _teller(report: Report, restart: int, restarts: int) -> Callable[[int, float], None]:
     def tell(sweep: int, gain: float) -> None:
         done = (restart + sweep / (sweep + 1)) / restarts  # how many sweeps will be needed is not known
-        problem.report("matching", done, f"sweep {sweep}, gain {gain:.3g} (restart {restart + 1} of {restarts})")
+        report("matching", done, f"sweep {sweep}, gain {gain:.3g} (restart {restart + 1} of {restarts})")
 
     return tell

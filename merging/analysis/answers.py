@@ -9,6 +9,7 @@ from torch import nn
 
 from merging.analysis.evaluation import BINS, log_probabilities, metrics
 from merging.data import Batches
+from merging.errors import IncompatibleModels
 from merging.results import Metrics
 
 
@@ -38,7 +39,15 @@ class Answers:
 
 
 def answers(models: list[nn.Module], data: Batches) -> Answers:
-    """Of one network, or of several's mean probabilities."""
+    """Of one network, or of several's mean probabilities.
+
+    Raises IncompatibleModels where the labels are of positions: an image then has no one answer.
+    """
+    if data.labels.ndim > 1:
+        raise IncompatibleModels(
+            f"The labels are {tuple(data.labels.shape)}, several per image; what a network says to an image needs one. "
+            "Look at its loss and accuracy instead, which count every position."
+        )
     log_p, labels = log_probabilities(models, data)
     best, guess = log_p.max(1)
     return Answers(guess.cpu().numpy(), best.exp().cpu().numpy(), labels.cpu().numpy(), metrics(log_p, labels))

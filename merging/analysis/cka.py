@@ -142,22 +142,18 @@ def _flattened(graph: Graph, tensors: Mapping[str, Tensor], batches: Batches, la
             f"Flattened CKA holds all images at once: {batches.count} are too many, give {FLATTENED_IMAGES} or fewer, "
             "read the layers pooled, or take minibatches of 24 or so."
         )
-    dims = {layer.node: layer.dim for layer in layers}
+    wanted = {layer.node: layer for layer in layers}
     images, _ = next(iter(batches.sized(batches.count)))
-    walk = graph.walk(tensors, graph.ordered(tensors, images), dims)
-    return [gram(flattened(value, dims[node])) for node, value in walk]
+    walk = graph.walk(tensors, graph.ordered(tensors, images), wanted)
+    return [gram(flattened(value, wanted[node])) for node, value in walk]
 
 
 def _images(images: Any) -> Batches:
     if isinstance(images, (Tensor, np.ndarray)):
-        return as_batches((_floating(torch.as_tensor(images)), torch.zeros(len(images), dtype=torch.int64)))
+        return as_batches((images, torch.zeros(len(images), dtype=torch.int64)))
     return as_batches(images)
 
 
 def _responses(values: Tensor | np.ndarray) -> Tensor:
     tensor = torch.as_tensor(values).detach()
     return (tensor if tensor.is_floating_point() else tensor.double()).flatten(1)
-
-
-def _floating(values: Tensor) -> Tensor:
-    return values if values.is_floating_point() or values.dtype == torch.uint8 else values.float()

@@ -8,23 +8,28 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from merging.data import Batches, as_batches
 from merging.errors import DataUnavailable, IncompatibleModels
-from merging.memory_format import fastest
+from merging.memory_format import ROUNDING, fastest
+from merging.network.outputs import as_logits, by_answer
 from merging.results import Metrics
 
 BINS = 15  # of equal width over the confidence, as in Guo et al. 2017
 CPU_BATCH = 64  # images: what one layer writes is in the processor's cache when the next reads it
-Predict = Callable[[Tensor], Tensor]  # (n, ...) images -> (n, classes) logits; an nn.Module is one
+Predict = Callable[[Tensor], Tensor]  # (n, ...) images -> (n, ..., classes) logits; an nn.Module is one
 
 
 def evaluate(model: Predict, data: Any) -> Metrics:
     """Loss, accuracy and expected calibration error (Guo et al. 2017, eq. 3; 15 bins) of one network.
 
     model: a module, run in eval mode and left as it was, or a function from (n, ...) images to (n, classes) logits,
-    such as `lambda x: graph.run(tensors, x)[0]`.  data: anything that `as_batches` takes.  Logits are read in float64.
-    Raises DataUnavailable where there are no images or a label is no class of the network.
+    such as `lambda x: graph.run(tensors, x)[0]`.  data: anything that `as_batches` takes; labels (n, positions) where
+    the network answers at every position, each of which then counts.  Logits are read in float64; where all rows are
+    probabilities (the network ends in a softmax), their logarithms are.
+    Raises DataUnavailable where there are no images or a label is no class of the network, and IncompatibleModels where
+    the output is no logits, or where one image's answer depends on the others of its batch.
     """
     return ensemble([model], data)
 
@@ -41,7 +46,10 @@ def ensemble(
 
 
 def log_probabilities(models: Sequence[Predict], data: Any, mean: str = "probabilities") -> tuple[Tensor, Tensor]:
-    """(n, classes) float64 log-probabilities of one network's answers, or of several's mean, and (n,) int64 labels."""
+    """(n, classes) float64 log-probabilities of one network's answers, or of several's mean, and (n,) int64 labels.
+
+    With labels (images, positions) every position is an answer of its own.  Raises as `evaluate` does.
+    """
     batches = beside(models[0], data)
     if torch.device(batches.device).type == "cpu":
         batches = batches.sized(min(batches.size, CPU_BATCH))
@@ -49,11 +57,14 @@ def log_probabilities(models: Sequence[Predict], data: Any, mean: str = "probabi
     labels = []
     with evaluating(*models):
         ready = [fastest(model, batches.example()) for model in models]
+        for model, predict in zip(models, ready, strict=True):
+            _refuse_mixing(model, predict, batches.example())
         for images, truth in batches:
             for predict, kept in zip(ready, answers, strict=True):
-                kept.append(_logits(predict(images)))
-            labels.append(truth)
-        combined = _mean([torch.cat(kept).double() for kept in answers], mean)
+                rows, flat = by_answer(predict(images), truth)
+                kept.append(rows)
+            labels.append(flat)
+        combined = _mean([as_logits(torch.cat(kept)).double() for kept in answers], mean)
         return combined.log_softmax(1), torch.cat(labels)
 
 
@@ -78,11 +89,33 @@ def evaluating(*models: Predict) -> Iterator[None]:
             module.training = mode
 
 
-def _logits(output: Any) -> Tensor:
-    if not isinstance(output, Tensor) or output.ndim != 2:
-        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise IncompatibleModels(f"The network gives {found}; evaluation needs logits of shape (images, classes).")
-    return output
+def _refuse_mixing(model: Predict, predict: Predict, images: Tensor) -> None:
+    """Raises IncompatibleModels where the network does not run on two images, or the first's answer depends on the
+    second."""
+    try:
+        together, twice = (predict(pair) for pair in (images, images[:1].expand_as(images).clone()))
+    except RuntimeError as error:
+        words = "" if images.is_floating_point() else " Give pictures as floating point or uint8; integers are tokens."
+        raise IncompatibleModels(
+            f"The network does not run on these inputs of shape {tuple(images.shape)} and type {images.dtype}: "
+            f"{str(error).strip().splitlines()[0][:200]}.{words}"
+        ) from error
+    if not isinstance(together, Tensor) or len(together) < 2:
+        return  # refused as no logits, or nothing to mix
+    first, again = together[0].double(), twice[0].double()
+    if torch.allclose(first, again, rtol=0, atol=ROUNDING * float(first.nan_to_num().abs().max()), equal_nan=True):
+        return
+    raise IncompatibleModels(
+        f"The network's answer to one image depends on the others in its batch{_batch_statistics(model)}, so it has no "
+        "accuracy of its own. Let such layers keep running statistics (track_running_stats=True, then pass training "
+        "images in training mode), or use GroupNorm."
+    )
+
+
+def _batch_statistics(model: Predict) -> str:
+    modules = model.named_modules() if isinstance(model, nn.Module) else ()
+    names = [name for name, m in modules if isinstance(m, _BatchNorm) and m.running_mean is None]
+    return f": {names[0]} is a BatchNorm without running statistics" if names else ""
 
 
 def _mean(logits: list[Tensor], mean: str) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from merging.analysis.activations import flattened, pooled
+from merging.analysis.activations import flattened, named_layers, pooled
 from merging.data import Batches
 from merging.graph import Graph, Layer
 
@@ -23,16 +23,16 @@ def read_layers(
     *,
     flat: bool = False,
 ) -> list[Tensor]:
-    """(n, features) of every layer (default: all of the graph), in network order and the images' order.
+    """(n, features) of every layer (default: as `named_layers` gives them), in network order and the images' order.
 
     flat: every number of a convolution, (n, units * positions), else its mean over positions, (n, units).
-    Memory: images x features, float32.
+    Memory: images x features, float32.  Raises InvalidRequest for a layer that cannot be read image by image.
     """
-    wanted = {layer.node: layer for layer in (graph.layers if layers is None else layers)}
+    wanted = {layer.node: layer for layer in (named_layers(graph, None) if layers is None else layers)}
     parts: dict[str, list[Tensor]] = {node: [] for node in wanted}
     for images, _ in data.sized(min(BATCH, data.size)):
         for node, value in graph.walk(tensors, graph.ordered(tensors, images), wanted):
-            dim = wanted[node].dim
+            layer = wanted[node]
             # flat may be a view of the value, and the next operation may overwrite that
-            parts[node].append(flattened(value, dim).clone() if flat else pooled(value, dim))
+            parts[node].append(flattened(value, layer).clone() if flat else pooled(value, layer))
     return [torch.cat(part) for part in parts.values()]

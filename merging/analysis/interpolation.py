@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from merging.analysis.evaluation import beside, evaluate
 from merging.data import Batches, as_batches
 from merging.errors import IncompatibleModels, InvalidSetting
+from merging.graph import export
 from merging.methods import find
-from merging.permutation import named_tensors, with_tensors
+from merging.network.constants import constants_of, equal, refuse_different
+from merging.permutation import PermutationSpec, named_tensors, with_tensors
 from merging.problem import Corrector, Problem, Report, silent
 from merging.results import LossCurve, Metrics
 from merging.settings import read_settings
@@ -38,8 +40,9 @@ def interpolate(
 
     a, b: modules of one structure; never changed.  data: anything `as_batches` takes.  correct: key of a correction,
     applied at every lambda with `correction_data` (training batches; default `data`) and `settings`.  Without one the
-    ends are the two checkpoints bit for bit, and `ends` always holds those.  Parameters and buffers are interpolated,
-    counters are a's.  Raises IncompatibleModels, InvalidSetting, DataUnavailable.
+    ends are the two checkpoints bit for bit, and `ends` always holds those.  Parameters and norms' statistics are
+    interpolated, counters are a's; other buffers must be the same in both.
+    Raises IncompatibleModels, InvalidSetting, DataUnavailable.
     Source: Frankle et al. 2020; Ainsworth et al. 2023, Def. 2.1.
     """
     batches = beside(a, data)
@@ -72,6 +75,7 @@ def curves(
         raise InvalidSetting(f"A curve has an odd number of points from {POINTS[0]} to {POINTS[1]}, not {points}.")
     tensors = _tensors(a, b)
     batches = {split: as_batches(data) for split, data in splits.items()}
+    _refuse_other_constants(a, b, next(iter(batches.values())))
     lambdas = np.linspace(0, 1, points)
     scratch = with_tensors(a, {})
     found: dict[str, list[Metrics]] = {split: [] for split in batches}
@@ -103,7 +107,6 @@ def corrector_for(
 
     data: training batches.  Raises InvalidSetting for an unknown key, and what tracing the network raises.
     """
-    from merging.graph import export
     from merging.subjects import in_eval_mode
     from merging.tracing import trace_graph
 
@@ -127,6 +130,14 @@ def _tensors(a: nn.Module, b: nn.Module) -> tuple[dict[str, Tensor], dict[str, T
     return first, second
 
 
+def _refuse_other_constants(a: nn.Module, b: nn.Module, data: Batches) -> None:
+    """Raises IncompatibleModels where a constant that the forward pass reads is not the same in both networks."""
+    others = constants_of(b)
+    if not all(equal(tensor, others[name].to(tensor.device)) for name, tensor in constants_of(a).items()):
+        used = export(a, data.on_model(a).example()).sources.values()
+        refuse_different((a, b), (PermutationSpec(()),) * 2, used)
+
+
 def _network(
     ends: tuple[nn.Module, nn.Module],
     tensors: tuple[dict[str, Tensor], dict[str, Tensor]],
@@ -146,7 +157,8 @@ def _fill(scratch: nn.Module, first: dict[str, Tensor], second: dict[str, Tensor
     The operations are those of the combination "average", so that half-way the curve is the merge bit for bit.
     """
     for name, tensor in named_tensors(scratch).items():
-        if tensor.is_floating_point():
+        number = tensor.is_floating_point() or tensor.is_complex()
+        if number and not first[name].equal(second[name].to(first[name].device)):
             torch.mul(first[name], 1 - weight, out=tensor).add_(second[name].to(tensor.device), alpha=weight)
         else:
             tensor.copy_(first[name])

@@ -22,11 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from merging.analysis.activations import pooled
+from merging.analysis.activations import flattened, pooled
 from merging.analysis.hsic import above_rounding, centred, check_images, ratio
 from merging.data import Batches
 from merging.errors import InvalidSetting
 from merging.graph import Graph, Layer
+from merging.network.graph.image_axes import ImageAxis
 from merging.problem import Report, silent
 
 Side = tuple[Graph, Mapping[str, Tensor], Sequence[Layer]]
@@ -35,6 +36,7 @@ NUMBERS = 5 * 2**17  # that a layer writes in one pass: they are still in the pr
 PASS = 48  # images that a pass has at least
 LITTLE = 1e-4  # of the products: where centring leaves less, too many of their digits are lost
 LEAST, MOST = 4, IMAGES  # images a minibatch
+FIRST = ImageAxis(0)  # where the images lie in most layers
 CUT = 3  # one part in so many of a minibatch is multiplied with the rest: least noise for the time of the product
 
 
@@ -99,7 +101,7 @@ def _read(
 ) -> Tensor:
     """(L, m, a, b): the products of the parts of m minibatches. prepare: what is done with (n, p) features before."""
     graph, tensors, layers = side
-    dims = {layer.node: layer.dim for layer in layers}
+    wanted = {layer.node: layer for layer in layers}
     part, flat = max(2, size // CUT), treatment == "flattened"
     widest = max(layer.units * prod(layer.positions) for layer in layers)
     together = max(PASS, NUMBERS // widest) // size * size or size
@@ -108,15 +110,19 @@ def _read(
     found = torch.empty(len(layers), len(images) // size, part, size - part, dtype=dtype, device=images.device)
     parts = (images.split(together), found.split(together // size, 1))
     for some, products in zip(*parts, strict=True):
-        for (node, value), product in zip(graph.walk(tensors, some, dims), products, strict=True):
-            features = prepare(_as_it_lies(value) if flat or value.ndim == 2 else pooled(value, dims[node]))
+        for (node, value), product in zip(graph.walk(tensors, some, wanted), products, strict=True):
+            layer = wanted[node]
+            features = prepare(_as_it_lies(value, layer) if flat or not layer.positions else pooled(value, layer))
             rows = features.to(dtype).view(-1, size, features.shape[1])
             torch.bmm(rows[:, :part], rows[:, part:].mT, out=product)
     return found
 
 
-def _as_it_lies(value: Tensor) -> Tensor:
-    """(n, p): all numbers of a layer in the order of the memory, which the products do not depend on."""
+def _as_it_lies(value: Tensor, layer: Layer) -> Tensor:
+    """(n, p): all numbers of a layer, in the order of the memory where it holds the images first: the products do not
+    depend on the order."""
+    if layer.images != FIRST:
+        return flattened(value, layer)
     last = value.ndim == 4 and value.is_contiguous(memory_format=torch.channels_last)
     return (value.movedim(1, -1) if last else value).flatten(1)
 

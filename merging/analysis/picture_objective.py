@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from merging.analysis.activations import by_unit
+from merging.analysis.activations import by_unit, check_readable
 from merging.errors import InvalidRequest, UnknownLayer
 from merging.graph import Graph, Layer
 
@@ -34,12 +34,13 @@ class Objective:
     def of(graph: Graph, tensors: Mapping[str, Tensor], layer: str, kind: str, *, negative: bool = False) -> Objective:
         """Of the layer with this torch name. Raises UnknownLayer, InvalidRequest where its value mixes the images."""
         found = graph.layer(layer)
-        if not _by_image(graph, found):
+        if not _by_image(found):
             sizes, images = graph.record.values[found.node], graph.record.values[graph.input][0]
             raise InvalidRequest(
                 f"{layer} mixes the images: for {images} of them its value has shape {sizes}, so there is no picture "
                 "of one of its units. Choose a layer before or after it."
             )
+        check_readable(found)
         frozen = {name: tensor.detach() for name, tensor in tensors.items()}
         drive = _drive(graph, found)
         return Objective(graph, frozen, (drive or found) if negative else found, drive, kind, negative)
@@ -74,13 +75,13 @@ class Objective:
     def _answers(self, kept: Mapping[str, Tensor], layer: Layer, units: Tensor) -> Tensor:
         """(n, positions): unit or direction units[i] on image i."""
         if units.is_floating_point():
-            return torch.einsum("nup,nu->np", by_unit(kept[layer.node], layer.dim), units)
-        return by_unit(kept[layer.node], layer.dim)[torch.arange(len(units), device=units.device), units]
+            return torch.einsum("nup,nu->np", by_unit(kept[layer.node], layer), units)
+        return by_unit(kept[layer.node], layer)[torch.arange(len(units), device=units.device), units]
 
     def _reduced(self, answers: Tensor, kept: Mapping[str, Tensor], layer: Layer) -> Tensor:
         if self.kind == "channel":
             return answers.mean(1)
-        sizes = [size for dim, size in enumerate(kept[layer.node].shape) if dim not in (0, layer.dim)]
+        sizes = layer.positions
         return answers[:, int(np.ravel_multi_index([size // 2 for size in sizes], sizes)) if sizes else 0]
 
 
@@ -90,10 +91,11 @@ def _drive(graph: Graph, layer: Layer) -> Layer | None:
     source: Layer | None = layer
     while source is not None and source.kind in ("activation", "pool"):
         source = by_node.get(sources[source.node])
-    fits = source is not None and source != layer and source.units == layer.units and _by_image(graph, source)
+    fits = source is not None and source != layer and source.units == layer.units and _by_image(source)
     return source if fits else None
 
 
-def _by_image(graph: Graph, layer: Layer) -> bool:
-    """Whether the layer's first dimension is the images': inside attention it may be the tokens', or both in one."""
-    return graph.record.values[layer.node][0] == graph.record.values[graph.input][0]
+def _by_image(layer: Layer) -> bool:
+    """Whether a dimension of the layer's value is the images' alone: inside attention it may hold tokens, too."""
+    axis = layer.images
+    return axis is not None and axis.outer * axis.inner == 1

@@ -70,7 +70,9 @@ class Axes:
         u, v = self.shares(x, y)
         a, b, c = self.tensors
         for name, tensor in named_tensors(net).items():
-            if len(corner) or not tensor.is_floating_point():
+            number = tensor.is_floating_point() or tensor.is_complex()
+            same = all(own[name].equal(a[name]) for own in (b, c))  # a constant, perhaps of infinities
+            if len(corner) or same or not number:
                 tensor.copy_(self.tensors[int(corner[0]) if len(corner) else 0][name])
                 continue
             torch.mul(a[name], 1 - u - v, out=tensor).add_(b[name], alpha=u).add_(c[name], alpha=v)

@@ -34,12 +34,13 @@ class Responses:
 
 @torch.no_grad()
 def respond(graph: Graph, tensors: Mapping[str, Tensor], layer: Layer, images: Tensor | Batches) -> Responses:
-    """The network runs no further than the layer. images: (n, C, H, W), or batches of them. Memory: 2 n U numbers."""
+    """The network runs no further than the layer. images: (n, C, H, W), or batches of them. Memory: 2 n U numbers.
+    Raises InvalidRequest for a layer that cannot be read image by image."""
     parts: list[tuple[Tensor, Tensor]] = []
     groups = images.split(BATCH) if isinstance(images, Tensor) else (x for x, _ in images.sized(BATCH))
     for group in groups:
         for _, value in graph.walk(tensors, graph.ordered(tensors, group), [layer.node]):
-            units = by_unit(value, layer.dim).float()
+            units = by_unit(value, layer).float()
             parts.append((units.mean(2), units.amax(2)))
     mean, top = zip(*parts, strict=True)
     return Responses(torch.cat(mean), torch.cat(top))

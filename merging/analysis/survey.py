@@ -147,8 +147,9 @@ def _look(
     if len(nets) < 2:
         raise InvalidRequest("Units are compared between two networks or more; name A and pi(B) first.")
     groups = groups_by_node(graph, spec)
-    tallies = {layer.node: UnitTally(layer, exemplars) for layer in graph.layers if layer.node in groups}
-    watched = [layer for layer in graph.layers if layer.node in features or layer.node in tallies]
+    readable = named_layers(graph, None)
+    tallies = {layer.node: UnitTally(layer, exemplars) for layer in readable if layer.node in groups}
+    watched = [layer for layer in readable if layer.node in features or layer.node in tallies]
     tensors, seen = list(nets.values()), 0
     for images, _ in batches.sized(min(BATCH, batches.size)):
         for layer, values in walk_together(graph, tensors, images, watched):
@@ -163,7 +164,7 @@ def _look(
 
 
 def _count(layer: Layer, values: list[Tensor], features: Pooled, tallies: dict[str, UnitTally]) -> None:
-    means = [pooled(value, layer.dim) for value in values]
+    means = [pooled(value, layer) for value in values]
     if layer.node in features:
         for parts, mean in zip(features[layer.node], means, strict=True):
             parts.append(mean)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from merging.analysis.activations import by_unit
+from merging.analysis.activations import by_unit, is_plane
 from merging.graph import Layer
 from merging.results import LayerUnits
 
@@ -59,7 +59,6 @@ class UnitTally:
     layer: Layer
     exemplars: int
     images: int = 0
-    positions: tuple[int, ...] = ()
     centre: Tensor = field(init=False)
     first: Tensor = field(init=False)
     second: Tensor = field(init=False)
@@ -69,20 +68,19 @@ class UnitTally:
 
     def add(self, values: Sequence[Tensor], means: Sequence[Tensor]) -> None:
         """Count in one batch. values: the layer's value in every network; means: (n, U) its mean over positions."""
-        units = [by_unit(value, self.layer.dim) for value in values]
+        units = [by_unit(value, self.layer) for value in values]
         average = torch.stack(list(means))
         strongest = Strongest.of(units, self.images, self.exemplars)
         if self.images:
             self.peak = torch.maximum(self.peak, average.amax(1))
             self.strongest = self.strongest.merged(strongest, self.exemplars)
         else:
-            self.positions = tuple(size for dim, size in enumerate(values[0].shape) if dim not in (0, self.layer.dim))
             self.centre, self.peak, self.strongest = average.mean(1), average.amax(1), strongest
             self.first, self.second = (torch.zeros_like(self.centre, dtype=torch.float64) for _ in range(2))
             self.product = torch.zeros_like(self.first[0])
         self.first += (average.double() - self.centre[:, None].double()).sum(1) * units[0].shape[2]
         self._add_products(units)
-        self.images += len(values[0])
+        self.images += len(units[0])
 
     def facts(self, partner: np.ndarray, models: Sequence[str], order: Tensor | None, patch: float) -> LayerUnits:
         """All that was counted. partner: (U,) int64; order: (n,) the data's image numbers, None for 0..n-1;
@@ -94,7 +92,7 @@ class UnitTally:
             layer=self.layer.name,
             kind=self.layer.kind,
             units=self.layer.units,
-            positions=self.positions,
+            positions=self.layer.positions,
             partner=partner,
             match=np.where(dead[0] | dead[1], np.nan, match),
             std=std,
@@ -102,7 +100,7 @@ class UnitTally:
             dead=dead,
             exemplars=(image if order is None else order[image]).numpy(),
             exemplar_values=self.strongest.value.double().cpu().numpy(),
-            exemplar_places=_relative(self.strongest.place.cpu().numpy(), self.positions),
+            exemplar_places=_relative(self.strongest.place.cpu().numpy(), self.layer),
             images=self.images,
             patch=patch,
             models=tuple(models),
@@ -118,16 +116,17 @@ class UnitTally:
 
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
         """(M, U) standard deviations, and (U,) Pearson correlations of the first two networks' units."""
-        count = self.images * int(np.prod(self.positions))
+        count = self.images * int(np.prod(self.layer.positions))
         mean, second, product = (sums.cpu().numpy() / count for sums in (self.first, self.second, self.product))
         std = np.sqrt(np.maximum(second - mean**2, 0))
         with np.errstate(invalid="ignore", divide="ignore"):
             return std, (product - mean[0] * mean[1]) / (std[0] * std[1])
 
 
-def _relative(places: np.ndarray, positions: tuple[int, ...]) -> np.ndarray:
+def _relative(places: np.ndarray, layer: Layer) -> np.ndarray:
     """(..., 2) centre of a position as (row, column) in 0..1; the image's middle where positions are not a plane."""
-    if len(positions) != 2:
+    if not is_plane(layer):
         return np.full((*places.shape, 2), 0.5)
-    centres = [(index + 0.5) / size for index, size in zip(np.unravel_index(places, positions), positions, strict=True)]
+    indices = np.unravel_index(places, layer.positions)
+    centres = [(index + 0.5) / size for index, size in zip(indices, layer.positions, strict=True)]
     return np.stack(centres, -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from merging.analysis.activations import by_unit
+from merging.analysis.activations import by_unit, named_layers
 from merging.analysis.features import BATCH
 from merging.data import Batches
 from merging.graph import Graph
@@ -14,17 +14,17 @@ from merging.permutation import named_tensors
 
 @torch.no_grad()
 def variances(graph: Graph, net: nn.Module, data: Batches) -> list[Tensor]:
-    """(units,) float64 variance over images and positions of every layer's units, in network order.
+    """(units,) float64 variance over images and positions of the units of each of `named_layers(graph, None)`.
 
     Two passes over each batch's values, combined over batches (Chan et al. 1983), so that no digits are lost.
     """
-    tensors, wanted = named_tensors(net), {layer.node: layer for layer in graph.layers}
+    tensors, wanted = named_tensors(net), {layer.node: layer for layer in named_layers(graph, None)}
     count: dict[str, int] = {}
     mean: dict[str, Tensor] = {}
     square: dict[str, Tensor] = {}
     for images, _ in data.sized(min(BATCH, data.size)):
         for node, value in graph.walk(tensors, graph.ordered(tensors, images), wanted):
-            units = by_unit(value, wanted[node].dim).double()
+            units = by_unit(value, wanted[node]).double()
             size, own = units.shape[0] * units.shape[2], units.mean((0, 2))
             deviation = (units - own[:, None]).square().sum((0, 2))
             if node in count:

@@ -13,6 +13,7 @@ from merging.cli.console import say_note
 from merging.cli.options import read_config
 from merging.errors import CheckpointError, InvalidRequest
 from merging.work.request import ModelRef
+from merging.zoo.architectures.names import PROGRAM
 from merging.zoo.catalogue import shipped, shipped_file
 from merging.zoo.checkpoints.candidates import evidence_words
 from merging.zoo.datasets.load import available
@@ -86,7 +87,10 @@ def read_net(name: str, options: argparse.Namespace) -> Net:
         near = get_close_matches(name, known, 1)
         told = f"Did you mean {near[0]}?" if near else f"Shipped: {', '.join(known)}."
         raise CheckpointError(f"There is no file and no shipped checkpoint {name!r}. {told}")
-    given = {key: getattr(options, key) for key in ("architecture", "mean", "std", "weights")}
+    given: dict[str, Any] = {key: getattr(options, key) for key in ("architecture", "mean", "std", "weights")}
+    if given["architecture"] and given["architecture"].endswith(".pt2"):
+        program = load_checkpoint(given["architecture"]).program
+        given |= {"architecture": PROGRAM, "programs": [program] if program else []}
     config = read_config(options.config) if options.config else None
     images = getattr(options, "data", None)
     here = images if images and available(images) else None

@@ -62,7 +62,7 @@ def add_nets(parser: argparse.ArgumentParser, *names: str, more: str = "") -> No
         parser.add_argument(name.lower(), metavar=name, help="a checkpoint file, or an id that `zoo` lists")
     if more:  # argparse would call them required without a default
         parser.add_argument("more", nargs="*", default=(), metavar="C", help=f"{more}; directly after B")
-    own = "for files that do not say: a known architecture, torchvision/NAME, timm/NAME or package.module:factory"
+    own = "for files that do not say: a key, torchvision/NAME, timm/NAME, package.module:factory or a .pt2 of it"
     parser.add_argument("--architecture", metavar="KEY", help=own)
     parser.add_argument("--config", action="append", metavar="KEY=VALUE", help="for the factory; or nonlinearity=tanh")
     told = "which weights of a file that holds several, such as ema or student"

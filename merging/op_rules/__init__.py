@@ -12,11 +12,25 @@ from merging.op_rules import (
     elementwise,
     indexing,
     normalisation,
+    recurrent,
     reductions,
     shapes,
+    windows,
 )
 from merging.op_rules.base import RULES, Operation
+from merging.op_rules.refusals import refusal
 
-__all__ = ["RULES", "Operation"]
+__all__ = ["RULES", "Operation", "refusal"]
 
-_FAMILIES = (attention, constants, contractions, elementwise, indexing, normalisation, reductions, shapes)
+_FAMILIES = (
+    attention,
+    constants,
+    contractions,
+    elementwise,
+    indexing,
+    normalisation,
+    recurrent,
+    reductions,
+    shapes,
+    windows,
+)

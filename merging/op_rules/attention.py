@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from merging.labels import Layout
-from merging.op_rules.base import Operation, rule
+from merging.labels import Layout, size_of
+from merging.op_rules.base import IN_TRAINING, Operation, rule
 from merging.op_rules.elementwise import broadcast
 
 
@@ -18,17 +16,31 @@ def attention(
     mask: Layout | None = None,
     dropout: float = 0.0,
     is_causal: bool = False,
-    **options: Any,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
 ) -> Layout:
-    """softmax(query (..., l, e) key (..., s, e)^T) value (..., s, v): units e of query and key are one."""
+    """softmax(query (..., l, e) key (..., s, e)^T) value (..., s, v): units e of query and key are one.
+
+    enable_gqa: every head of key and value (dimension -3) is read by several neighbouring heads of the query.
+    """
     if dropout:
-        op.refuse("it draws random numbers in eval mode too")
+        op.refuse("it draws random numbers in eval mode too", IN_TRAINING)
     op.unify(query.dims[-1], key.dims[-1])
     op.unify(key.dims[-2], value.dims[-2])
     if is_causal:
         for dim in (query.dims[-2], key.dims[-2]):
             op.positions(dim, "lets a place see the earlier ones")
-    batch = broadcast(op, [Layout(layout.dims[:-2]) for layout in (query, key, value)], len(op.shape) - 2)
+    heads = [Layout(layout.dims[:-2]) for layout in (query, key, value)]
+    if enable_gqa:
+        heads = [heads[0], *(_repeated(op, layout, size_of(query.dims[-3])) for layout in heads[1:])]
+    batch = broadcast(op, heads, len(op.shape) - 2)
     if mask is not None:
         broadcast(op, [Layout((*batch.dims, query.dims[-2], key.dims[-2])), mask], len(op.shape))
     return Layout((*batch.dims, query.dims[-2], value.dims[-1]))
+
+
+def _repeated(op: Operation, batch: Layout, heads: int) -> Layout:
+    """Layout (..., heads of the keys) with each head given `heads` / (heads of the keys) times in a row."""
+    own = batch.dims[-1]
+    return batch.replace(-1, op.labels.product(own, op.fresh(heads // size_of(own))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from merging.labels import Layout
@@ -25,15 +26,28 @@ def constant(op: Operation, *rest: Any, **options: Any) -> Layout:
     return Layout(tuple(op.fresh(size) for size in op.shape))
 
 
-@rule("arange", "linspace", "eye")
+@rule("arange", "linspace", "logspace", "eye", "tril_indices", "triu_indices", "hann_window", "hamming_window")
 def numbered(op: Operation, *rest: Any, **options: Any) -> Layout:
     """Values that tell the places."""
     return op.fixed_shape()
 
 
-@rule("triu", "tril", "diagonal")
+@rule("meshgrid")
+def meshgrid(op: Operation, vectors: Sequence[Layout], indexing: str = "ij") -> list[Layout]:
+    """One tensor per vector that varies along its own dimension."""
+    places = list(range(len(vectors)))
+    if indexing == "xy" and len(places) > 1:
+        places[:2] = [1, 0]
+    results = []
+    for vector, place, shape in zip(vectors, places, op.shape, strict=True):
+        layout = Layout(tuple(op.fresh(size) for size in shape))
+        results.append(layout.replace(place, vector.dims[0]) if vector.rank else layout)
+    return results
+
+
+@rule("triu", "tril")
 def triangle(op: Operation, x: Layout, *rest: Any, **options: Any) -> Layout:
-    """Rows compared with columns."""
-    for dim in x.dims:
+    """Rows compared with columns: the last two dimensions."""
+    for dim in x.dims[-2:]:
         op.positions(dim, "compares the places of two dimensions")
-    return op.fixed_shape()
+    return x

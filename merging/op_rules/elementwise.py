@@ -5,29 +5,36 @@ from __future__ import annotations
 from typing import Any
 
 from merging.labels import Layout, fixed, size_of
-from merging.op_rules.base import Operation, rule
+from merging.op_rules.base import IN_TRAINING, Operation, rule
 
-_UNARY = (
-    "abs acos asin atan ceil celu clone contiguous cos cosh detach alias elu erf erfc exp expm1 floor frac gelu"
-    " hardshrink hardsigmoid hardswish hardtanh isnan leaky_relu lift_fresh_copy log log10 log1p log2 log_sigmoid"
-    " logical_not logit mish nan_to_num neg reciprocal relu relu6 round rsqrt selu sigmoid sign silu sin sinh softplus"
-    " softshrink softsign sqrt square tan tanh threshold to _to_copy trunc type_as float half double bfloat16"
-    " bitwise_not positive sgn tanhshrink"
+UNARY = (
+    "abs absolute acos acosh alias angle arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh"
+    " bitwise_not ceil celu clone _conj conj conj_physical contiguous cos cosh deg2rad detach digamma elu erf erfc"
+    " erfinv exp exp2 expm1 fix floor frac gelu hardshrink hardsigmoid hardswish hardtanh i0 imag isfinite isinf isnan"
+    " isneginf isposinf leaky_relu lgamma lift_fresh_copy log log10 log1p log2 log_sigmoid logical_not logit mish"
+    " nan_to_num neg negative positive rad2deg real reciprocal relu relu6 resolve_conj resolve_neg round rsqrt selu"
+    " sgn sigmoid sign signbit silu sin sinc sinh softplus softshrink special_digamma special_entr special_erf"
+    " special_erfc special_erfinv special_exp2 special_expit special_expm1 special_gammaln special_i0 special_i0e"
+    " special_i1 special_i1e special_log1p special_log_ndtr special_logit special_ndtr special_ndtri special_psi"
+    " special_round special_sinc sqrt square tan tanh threshold to _to_copy trunc type_as"
 )
-_SEVERAL = (
-    "add sub rsub mul div pow maximum minimum fmod remainder floor_divide atan2 where masked_fill lerp addcmul addcdiv"
-    " clamp clamp_min clamp_max eq ne lt le gt ge logical_and logical_or logical_xor bitwise_and bitwise_or max.other"
-    " min.other copysign hypot xlogy copy fill zero heaviside"
+SEVERAL = (
+    "add addcdiv addcmul __and__ arctan2 atan2 bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift"
+    " bitwise_xor clamp clamp_max clamp_min clip complex copy copysign div divide eq fill float_power floor_divide"
+    " fmax fmin fmod ge greater greater_equal gt heaviside hypot ldexp le lerp less less_equal logaddexp logaddexp2"
+    " logical_and logical_or logical_xor __lshift__ lt masked_fill max.other maximum min.other minimum mul multiply ne"
+    " nextafter not_equal __or__ polar pow remainder rsub __rshift__ special_xlog1py special_xlogy sub subtract"
+    " true_divide where xlogy __xor__ zero"
 )
 
 
-@rule(*_UNARY.split())
+@rule(*UNARY.split())
 def unary(op: Operation, x: Layout, *rest: Any, **options: Any) -> Layout:
     """f(x), element by element."""
     return x
 
 
-@rule(*_SEVERAL.split())
+@rule(*SEVERAL.split())
 def several(op: Operation, *operands: Any, **options: Any) -> Layout:
     """f(x, y, ...), element by element, with broadcasting from the right."""
     layouts = [operand for operand in (*operands, *options.values()) if isinstance(operand, Layout)]
@@ -67,7 +74,7 @@ def glu(op: Operation, x: Layout, dim: int = -1) -> Layout:
 def dropout(op: Operation, x: Layout, p: float, train: bool) -> Layout:
     """Nothing in eval mode."""
     if train and p:
-        op.refuse("it draws random numbers in eval mode too (pass training=self.training)")
+        op.refuse("it draws random numbers in eval mode too (pass training=self.training)", IN_TRAINING)
     return x
 
 

@@ -6,14 +6,26 @@ from collections.abc import Sequence
 from typing import Any
 
 from merging.labels import Layout, size_of
-from merging.op_rules.base import Operation, rule
+from merging.op_rules.base import IN_TRAINING, Operation, rule
 
 
 @rule("batch_norm", "instance_norm")
-def batch_norm(op: Operation, x: Layout, *rest: Any, **options: Any) -> Layout:
-    """weight, bias, running_mean and running_var (channels) along dimension 1."""
-    for vector in (*rest, *options.values()):
-        if isinstance(vector, Layout):
+def batch_norm(
+    op: Operation,
+    x: Layout,
+    weight: Layout | None,
+    bias: Layout | None,
+    mean: Layout | None,
+    variance: Layout | None,
+    of_batch: bool,
+    *rest: Any,
+) -> Layout:
+    """weight, bias, running mean and variance (channels) along dimension 1. of_batch: statistics of these images, which
+    a norm without running ones uses in eval mode too."""
+    if of_batch and mean is not None:
+        op.refuse("it is in training mode: it normalises by the batch and changes its running statistics", IN_TRAINING)
+    for vector in (weight, bias, mean, variance):
+        if vector is not None:
             op.unify(x.dims[1], vector.dims[0])
     return x
 
@@ -44,12 +56,13 @@ def group_norm(op: Operation, x: Layout, num_groups: int, *rest: Any, **options:
 
 @rule("_weight_norm")
 def weight_norm(op: Operation, direction: Layout, magnitude: Layout, dim: int = 0) -> Layout:
-    """magnitude * direction / its norm over all dimensions but one."""
-    op.unify(direction.dims[dim], magnitude.dims[dim])
+    """magnitude * direction / its norm over all dimensions but one, or over all."""
+    if magnitude.rank:
+        op.unify(direction.dims[dim], magnitude.dims[dim])
     return direction
 
 
-@rule("softmax", "log_softmax", "_softmax", "_log_softmax")
+@rule("softmax", "log_softmax", "_softmax", "_log_softmax", "_safe_softmax", "special_softmax", "special_log_softmax")
 def softmax(op: Operation, x: Layout, *rest: Any, **options: Any) -> Layout:
     """Along any dimension: permuting its elements permutes the result."""
     return x

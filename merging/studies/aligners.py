@@ -54,6 +54,7 @@ class AlignersSettings:
 )
 def aligners(subject: Subject, settings: AlignersSettings) -> Aligners:
     """Align B to A in every way with its default settings, average, and measure."""
+    from merging.analysis.activations import named_layers
     from merging.analysis.evaluation import evaluate
     from merging.analysis.spectra import compare_weights
     from merging.analysis.variance import variances
@@ -84,7 +85,7 @@ def aligners(subject: Subject, settings: AlignersSettings) -> Aligners:
         )
     distance, alignment, variance, moved_share = (np.array(column) for column in zip(*rows, strict=True))
     labels = tuple(find("align", key).label for key in COMPARED)
-    layers = tuple(layer.name for layer in subject.graph.layers)
+    layers = tuple(layer.name for layer in named_layers(subject.graph, None))
     return Aligners(COMPARED, labels, scores, distance, alignment, variance, layers, moved_share, data.count)
 
 

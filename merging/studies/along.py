@@ -50,13 +50,14 @@ class AlongSettings:
 )
 def along(subject: Subject, settings: AlongSettings) -> Along:
     """Both lines, one network at a time. Memory: images x features of three networks."""
+    from merging.analysis.activations import named_layers
     from merging.analysis.evaluation import evaluate
     from merging.analysis.features import read_layers
     from merging.analysis.hsic import represent, similarity
     from merging.permutation import named_tensors, with_tensors
 
     data, lambdas = subject.images(settings.images), np.linspace(0, 1, settings.points)
-    layers = subject.graph.layers
+    layers = named_layers(subject.graph, None)
     parents = {name: read_layers(subject.graph, named_tensors(subject.nets[name]), data) for name in ("A", "B")}
     forms = {name: [represent([x], debiased=True) for x in features] for name, features in parents.items()}
     spread = {name: np.array([float(x.var(0).mean()) for x in features]) for name, features in parents.items()}
@@ -69,7 +70,8 @@ def along(subject: Subject, settings: AlongSettings) -> Along:
         loss, accuracy = (flat.setdefault(line, np.empty(len(lambdas))) for flat in (found.loss, found.accuracy))
         for number, weight in enumerate(lambdas.tolist()):
             for name, tensor in named_tensors(scratch).items():
-                tensor.copy_(a[name].lerp(b[name], weight) if tensor.is_floating_point() else a[name])
+                apart = tensor.is_floating_point() and not a[name].equal(b[name])
+                tensor.copy_(a[name].lerp(b[name], weight) if apart else a[name])
             features = read_layers(subject.graph, named_tensors(scratch), data)
             for at, x in enumerate(features):
                 form = represent([x], debiased=True)

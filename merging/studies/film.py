@@ -98,7 +98,7 @@ def _shot(
     strength: dict[str, list[np.ndarray]] = {start: [] for start in STARTS}
     spectrum = None
     for at, weight in enumerate(lambdas.tolist()):
-        tensors = {n: t.lerp(b[n], weight) if t.is_floating_point() else t for n, t in a.items()}
+        tensors = {n: t.lerp(b[n], weight) if t.is_floating_point() and not t.equal(b[n]) else t for n, t in a.items()}
         for number, start in enumerate(STARTS):
             share = (at * len(STARTS) + number) / (len(lambdas) * len(STARTS))
             subject.report("studying", share, f"{line} line, λ = {weight:.2f}, {start} start")

@@ -107,10 +107,10 @@ def layers_with_partners(subject: Subject) -> tuple[list[Layer], dict[str, str]]
 
     Raises InvalidRequest where there is none.
     """
-    from merging.analysis.activations import groups_by_node
+    from merging.analysis.activations import groups_by_node, named_layers
 
     groups = groups_by_node(subject.graph, subject.spec)
-    found = [one for one in subject.graph.layers if one.node in groups]
+    found = [one for one in named_layers(subject.graph, None) if one.node in groups]
     if not found:
         raise InvalidRequest("No layer of this network has units that may change places: there is nothing to compare.")
     return found, groups

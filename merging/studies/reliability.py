@@ -72,6 +72,7 @@ class ReliabilitySettings:
 )
 def reliability(subject: Subject, settings: ReliabilitySettings) -> Reliability:
     """Look at one cell; each network runs no further than its layer. Raises UnknownLayer."""
+    from merging.analysis.activations import named_layers
     from merging.analysis.features import read_layers
     from merging.analysis.reliability import examine
     from merging.permutation import named_tensors
@@ -80,7 +81,7 @@ def reliability(subject: Subject, settings: ReliabilitySettings) -> Reliability:
     data = subject.images(min(settings.images, FLATTENED) if flat else settings.images)
     names = settings.pair.partition("-")[::2]
     subject.need(*names)
-    row = subject.graph.layer(settings.row) if settings.row else subject.graph.layers[0]
+    row = subject.graph.layer(settings.row) if settings.row else named_layers(subject.graph, None)[0]
     layers = (row, subject.graph.layer(settings.column) if settings.column else row)
     features = [
         read_layers(subject.graph, named_tensors(subject.nets[name]), data, [layer], flat=flat)[0]

@@ -84,6 +84,7 @@ def similarity(subject: Subject, settings: SimilaritySettings) -> Similarities:
 
     Memory: images x features of both networks in float64, and images^2 a layer for neighbours and the RBF kernel.
     """
+    from merging.analysis.activations import named_layers
     from merging.analysis.features import read_layers
     from merging.analysis.measures import MEASURES, Side, map_of
     from merging.permutation import named_tensors
@@ -96,7 +97,7 @@ def similarity(subject: Subject, settings: SimilaritySettings) -> Similarities:
         [Side(x) for x in read_layers(subject.graph, named_tensors(subject.nets[name]), data, flat=flat)]
         for name in (row, column)
     ]
-    layers = tuple(layer.name for layer in subject.graph.layers)
+    layers = tuple(layer.name for layer in named_layers(subject.graph, None))
     maps, labels = {}, {}
     for number, (key, (label, _)) in enumerate(MEASURES.items()):
         subject.report("studying", (number + 1) / (len(MEASURES) + 1), label)

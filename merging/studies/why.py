@@ -75,6 +75,7 @@ class WhySettings:
 def why(subject: Subject, settings: WhySettings) -> Why:
     """Everything the page on a run's reasons shows. The shares take most of the time: they run 2 x orders x blocks
     x 2 evaluations of half the images."""
+    from merging.analysis.activations import named_layers
     from merging.analysis.answers import answers
     from merging.analysis.attribution import attribute
     from merging.permutation import named_tensors
@@ -94,7 +95,7 @@ def why(subject: Subject, settings: WhySettings) -> Why:
     lost = lost[np.argsort(-said["merge"].confidence[lost], kind="stable")]
     numbers = data.order.numpy() if data.order is not None else np.arange(data.count)
     return Why(
-        layers=tuple(layer.name for layer in subject.graph.layers),
+        layers=tuple(layer.name for layer in named_layers(subject.graph, None)),
         variance=variance,
         blocks=found.blocks,
         share=found.share,

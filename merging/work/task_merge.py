@@ -18,6 +18,7 @@ from merging.data import Batches
 from merging.errors import MergescopeError
 from merging.merge import Prepared, prepare
 from merging.methods import ROLES, find, letter
+from merging.network.graph.program_module import ProgramModule
 from merging.permutation import named_tensors, with_tensors
 from merging.problem import Problem, Report
 from merging.results import LayerInfo, LossCurve, MergeReport, Metrics
@@ -36,6 +37,7 @@ from merging.work.task_tools import (
     example,
     names_of,
 )
+from merging.zoo.checkpoints.programs import to_pt2
 
 INSIDE = 2_000  # images that similarity and unit facts are read from: more changes no picture and takes long
 MISSING = "The images are not on the machine that runs the program: there are no curves and no similarity."
@@ -63,7 +65,7 @@ class Nets:
 
 
 def merge_task(request: MergeRequest, payload: Payload, report: Report) -> dict[str, bytes]:
-    """Artifacts of a merge: "report", the three networks as safetensors, "permutation.npz".
+    """Artifacts of a merge: "report", the three networks as safetensors (of programs as .pt2, too), "permutation.npz".
 
     The same request gives the same bytes on one CPU with one number of threads, but for the report's `seconds`; a GPU
     adds some sums in no fixed order.
@@ -209,6 +211,8 @@ def _networks(request: MergeRequest, nets: Nets) -> dict[str, bytes]:
         "merge.safetensors": checkpoint(nets.merge, a, f"Merge of {names_of(request.models)}"),
         "aligned.safetensors": checkpoint(nets.aligned, a, f"{b.name}, units re-ordered"),
     }
+    programs = {"merge.pt2": nets.merge, "aligned.pt2": nets.aligned}
+    found |= {name: to_pt2(net) for name, net in programs.items() if isinstance(net, ProgramModule)}
     if nets.naive is not None:
         found["naive.safetensors"] = checkpoint(nets.naive, a, f"Plain average of {names_of(request.models)}")
     return found

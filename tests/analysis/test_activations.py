@@ -5,9 +5,14 @@ from torch import nn
 from merging.analysis.activations import by_unit, flattened, groups_by_node, named_layers, pooled, walk_together
 from merging.analysis.receptive import receptive_shares
 from merging.errors import UnknownLayer
-from merging.graph import export
+from merging.graph import Layer, export
+from merging.network.graph.image_axes import ImageAxis
 from merging.permutation import named_tensors
 from merging.tracing import trace_graph
+
+
+def place(dim: int, images: ImageAxis) -> Layer:
+    return Layer("layer", "node", "linear", dim, 4, (5, 6), images)
 
 
 def net(seed=0):
@@ -23,13 +28,26 @@ def graph():
 
 def test_a_value_reads_the_same_wherever_its_units_are():
     value = torch.randn(3, 4, 5, 6)
-    moved = value.permute(0, 2, 3, 1)
-    assert by_unit(value, 1).shape == (3, 4, 30)
-    assert torch.equal(by_unit(value, 1), by_unit(moved, 3))
-    assert torch.equal(flattened(value, 1), value.flatten(1))
-    assert torch.allclose(pooled(moved, 3), value.mean((2, 3)), atol=1e-6)
-    assert torch.equal(pooled(value[:, :, 0, 0], 1), value[:, :, 0, 0])
-    assert pooled(value.half(), 1).dtype == torch.float32
+    plain, last = place(1, ImageAxis(0)), place(3, ImageAxis(0))
+    assert by_unit(value, plain).shape == (3, 4, 30)
+    assert torch.equal(by_unit(value, plain), by_unit(value.permute(0, 2, 3, 1), last))
+    assert torch.equal(flattened(value, plain), value.flatten(1))
+    assert torch.allclose(pooled(value.permute(0, 2, 3, 1), last), value.mean((2, 3)), atol=1e-6)
+    assert torch.equal(pooled(value[:, :, 0, 0], plain), value[:, :, 0, 0])
+    assert pooled(value.half(), plain).dtype == torch.float32
+
+
+def test_a_value_reads_the_same_wherever_its_images_are():
+    value = torch.randn(3, 4, 5, 6)  # images, units, and positions 5 x 6
+    expected = value.flatten(2)
+    by_position = value.permute(2, 0, 1, 3)
+    assert torch.equal(by_unit(by_position, place(2, ImageAxis(1))), expected)
+    windows = value.permute(0, 2, 3, 1).flatten(0, 1)  # (images x 5, 6, units)
+    assert torch.equal(by_unit(windows, place(2, ImageAxis(0, 1, 5))), expected)
+    tokens = value.permute(2, 0, 3, 1).flatten(0, 2)  # (5 x images x 6, units)
+    assert torch.equal(by_unit(tokens, place(1, ImageAxis(0, 5, 6))), expected)
+    assert torch.equal(flattened(tokens, place(1, ImageAxis(0, 5, 6))), value.flatten(1))
+    assert torch.equal(by_unit(value[:, :, 0, 0].T, place(0, ImageAxis(1)))[:, :, 0], value[:, :, 0, 0])
 
 
 def test_networks_walk_side_by_side(graph):

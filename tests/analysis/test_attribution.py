@@ -93,7 +93,7 @@ def test_variances_are_those_of_all_values_at_once():
     found = variances(graph, net, blobs(200, 1, 70))
     values = {layer.node: layer for layer in graph.layers}
     for (node, value), own in zip(graph.walk(named_tensors(net), DATA.example(200), values), found, strict=True):
-        units = by_unit(value, values[node].dim).transpose(0, 1).flatten(1).double()
+        units = by_unit(value, values[node]).transpose(0, 1).flatten(1).double()
         np.testing.assert_allclose(own, units.var(1, correction=0), rtol=1e-5, atol=1e-9)
 
 

@@ -155,3 +155,45 @@ def test_what_cannot_be_measured_is_refused_in_words():
         evaluate(answers(torch.eye(3)), rows([0, 1, 7]))
     with pytest.raises(IncompatibleModels, match="logits"):
         evaluate(lambda images: images, rows([0, 1]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+def test_probabilities_are_measured_as_probabilities(dtype):
+    rng = np.random.default_rng(6)
+    logits = torch.from_numpy(rng.standard_normal((80, 6)) * 3)
+    labels = rng.integers(0, 6, 80)
+    expected = evaluate(answers(logits), rows(labels))
+    log_p = logits.log_softmax(1)
+    exact = {torch.float64: 1e-9, torch.float32: 1e-5, torch.float16: 1e-2}[dtype]
+    for found in (log_p.exp().to(dtype), log_p.to(dtype)):  # ends in softmax, in log_softmax
+        measured = evaluate(answers(found), rows(labels))
+        assert (measured.loss, measured.accuracy, measured.ece) == pytest.approx(
+            (expected.loss, expected.accuracy, expected.ece), abs=exact
+        )
+    both = [answers(log_p.exp()), answers(log_p.flip(1).exp())]
+    mean = (log_p.exp() + log_p.flip(1).exp()) / 2
+    assert ensemble(both, rows(labels)).loss == pytest.approx(by_hand(mean, labels)[0])
+
+
+def test_logits_that_sum_to_1_in_some_rows_stay_logits():
+    logits = torch.tensor([[0.2, 0.8], [1.0, 0.0], [2.0, 0.5]])
+    found = evaluate(answers(logits), rows([1, 0, 0]))
+    assert found.loss == pytest.approx(by_hand(logits.double().softmax(1), [1, 0, 0])[0])
+
+
+def test_a_probability_of_0_is_a_large_loss_and_no_infinite_one():
+    found = evaluate(answers(torch.eye(3)), rows([0, 1, 0]))
+    assert found.accuracy == pytest.approx(2 / 3)
+    assert found.loss == pytest.approx(149 * math.log(2) / 3)  # float32 knows no smaller number than 2^-149
+
+
+def test_an_answer_that_depends_on_the_batch_is_no_answer():
+    torch.manual_seed(0)
+    norm = nn.BatchNorm1d(6, track_running_stats=False)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 6), norm, nn.Linear(6, 3))
+    data = as_batches((torch.randn(20, 1, 2, 2), torch.arange(20) % 3), 8)
+    with pytest.raises(IncompatibleModels, match=r"2 is a BatchNorm without running statistics.*track_running_stats"):
+        evaluate(model, data)
+    with pytest.raises(IncompatibleModels, match="depends on the others in its batch"):
+        evaluate(lambda images: (images - images.mean(0)).flatten(1), data)
+    evaluate(nn.Sequential(nn.InstanceNorm2d(1), nn.Flatten(), nn.Linear(4, 3)), data)

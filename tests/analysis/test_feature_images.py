@@ -278,21 +278,6 @@ def test_what_does_not_exist_is_refused_in_words() -> None:
         feature_images(model, "2", [0, 1], input_shape=SHAPE, steps=2)
 
 
-def test_a_layer_that_mixes_the_images_is_refused() -> None:
-    class Tokens(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.patches, self.mix = nn.Conv2d(1, 6, 4, 4), nn.Linear(6, 5)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            tokens = self.patches(x).flatten(2).transpose(1, 2)
-            return self.mix(tokens.reshape(-1, 6)).view(-1, 4, 5).mean(1)
-
-    assert len(pictures(Tokens(), "patches", [0])) == 1
-    with pytest.raises(InvalidRequest, match=r"mix mixes the images: for 2 of them its value has shape .8, 5."):
-        pictures(Tokens(), "mix", [0])
-
-
 def test_turning_and_zooming_keep_the_pictures_size() -> None:
     model = colour_net(3)
     found = pictures(model, "6", [0], (3, 8, 8), PictureSettings(24, scale=0.2, rotation=20.0))

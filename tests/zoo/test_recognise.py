@@ -13,7 +13,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from merging.errors import UnknownArchitecture
 from merging.zoo.architectures import build
-from merging.zoo.checkpoints.recognise.fit import Recognised, fit, structures, wirings
+from merging.zoo.checkpoints.recognise.fit import Recognised, fit, structures
 
 IMAGE = {"torchvision/resnet18": (3, 64, 64), "torchvision/resnet50": (3, 64, 64)}
 

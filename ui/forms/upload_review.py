@@ -7,19 +7,20 @@ import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import streamlit as st
 
 from merging.errors import AmbiguousCheckpoint, InvalidRequest, MergescopeError
 from merging.work.request_checks import check_fit
+from merging.zoo.architectures.names import PROGRAM
 from merging.zoo.catalogue import Entry, uploaded
 from merging.zoo.checkpoints.candidates import Candidate, evidence_words
 from merging.zoo.checkpoints.sandbox import Converted, convert
 from merging.zoo.datasets.known import find_facts
 from ui.progress import plain
-from ui.state import ledger, owner
+from ui.state import entries, ledger, owner
 
 SHOWN = 12  # candidates of one file
 PARTS = ".safetensors.index.json"
@@ -83,7 +84,7 @@ def check(name: str, data: bytes, said: Said) -> Finding:
     """What the reading process makes of a file; its errors become the finding's refusal."""
     stem = PurePath(name).stem
     try:
-        converted = convert(data, measure=True, **said.options)
+        converted = convert(data, measure=True, programs=_programs(), **said.options)
         _check_said(converted, said)
         return Finding(stem, data, converted)
     except AmbiguousCheckpoint as question:
@@ -110,7 +111,7 @@ def add(finding: Finding, pick: Candidate | None, said: Said) -> Entry:
     converted = finding.converted
     if pick is not None:
         chosen = {"architecture": pick.architecture, "config": pick.config, "weights": pick.weights}
-        converted = convert(finding.data, measure=True, **{**said.options, **chosen})
+        converted = convert(finding.data, measure=True, programs=_programs(), **{**said.options, **chosen})
         _check_said(converted, said)
     if converted is None:
         raise InvalidRequest(f"{finding.stem} is no network that can be added.")
@@ -120,6 +121,13 @@ def add(finding: Finding, pick: Candidate | None, said: Said) -> Entry:
     entry = uploaded(facts, converted.data, owner=owner(), created=time.time())
     entry = replace(entry, classes=said.classes or entry.classes, private=said.private)
     return ledger().add_model(entry, converted.data, owner())
+
+
+def _programs() -> list[Path]:
+    """The files of the exported programs that the visitor can pick, one of each structure."""
+    known = {e.config["program"]: e for e in entries().values() if e.architecture == PROGRAM}
+    store = ledger().store
+    return [store.path(entry.sha256) for entry in known.values() if store.has(entry.sha256)]
 
 
 def _tell(facts: Mapping[str, Any]) -> None:

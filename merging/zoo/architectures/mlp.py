@@ -1,6 +1,6 @@
 """Multi-layer perceptrons: `layers.0` is the first linear layer, `layers.1` its nonlinearity, and so on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import prod
 
@@ -11,14 +11,14 @@ from merging.zoo.architectures.normalise import Normalise
 
 
 class MLP(nn.Module):
-    """Flatten, then linear layers with a nonlinearity between them."""
+    """Flatten, then linear layers with a nonlinearity between them. between: a layer's width -> its nonlinearity."""
 
     def __init__(
         self,
         widths: Sequence[int],
         in_shape: Sequence[int],
         classes: int,
-        nonlinearity: str,
+        between: Callable[[int], nn.Module],
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:
@@ -27,7 +27,7 @@ class MLP(nn.Module):
         self.flatten = nn.Flatten(1)
         layers: list[nn.Module] = []
         for wide, narrow in pairwise([prod(in_shape), *widths]):
-            layers += [nn.Linear(wide, narrow), MODULES[nonlinearity]()]
+            layers += [nn.Linear(wide, narrow), between(narrow)]
         layers.append(nn.Linear(widths[-1] if widths else prod(in_shape), classes))
         self.layers = nn.Sequential(*layers)
 
@@ -46,4 +46,4 @@ def mlp(
     nonlinearity: str = "relu",
 ) -> nn.Module:
     """An MLP with hidden layers of these widths, for images of in_shape (channels, height, width)."""
-    return MLP(widths, in_shape, classes, nonlinearity, mean, std)
+    return MLP(widths, in_shape, classes, lambda width: MODULES[nonlinearity](), mean, std)

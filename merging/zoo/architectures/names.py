@@ -19,6 +19,9 @@ class Name:
 
 NAMES: dict[str, Name] = {
     "mlp": Name("MLP", "Flattened image, linear layers with a nonlinearity between them."),
+    "adaptive": Name(
+        "Adaptive MLP", "An MLP whose hidden units each learn their nonlinearity: a gain and a saturation."
+    ),
     "cnn": Name("Plain CNN", "3×3 convolutions, three max pools, global average, one linear layer."),
     "resnet": Name("Small residual net", "Basic residual blocks in stages; norm and kind of shortcut can be chosen."),
     "vgg11": Name("VGG-11", "Eight convolutions without normalisation, torchvision's key names."),
@@ -158,7 +161,7 @@ def _sizes(value: Any) -> int:
 
 
 def _widths(architecture: str, widths: list[int]) -> str:
-    same = architecture == "mlp" and len(set(widths)) == 1
+    same = architecture in ("mlp", "adaptive") and len(set(widths)) == 1
     return f"{len(widths)}×{widths[0]}" if same else "-".join(map(str, widths))
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from merging.errors import InvalidSetting, UnknownArchitecture
-from merging.zoo.architectures import cnn, mlp, resnet, vgg
+from merging.zoo.architectures import adaptive, cnn, mlp, resnet, vgg
 from merging.zoo.architectures.names import NAMES, UNSEEN, library_name
 
 CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
@@ -49,6 +49,7 @@ def _tv_resnet50(*, mean: Sequence[float], std: Sequence[float], classes: int = 
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp.mlp,
+    "adaptive": adaptive.adaptive,
     "cnn": cnn.cnn,
     "resnet": resnet.resnet,
     **{key: getattr(vgg, key) for key in ("vgg11", "vgg11_bn", "vgg16", "vgg16_bn")},

@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from merging.errors import CheckpointError
+from merging.network.graph.program_module import ProgramModule
 from merging.zoo.architectures import build
 from merging.zoo.architectures.names import describe
 from merging.zoo.architectures.normalise import load_strictly
@@ -23,6 +24,7 @@ from merging.zoo.checkpoints import sandbox
 from merging.zoo.checkpoints.evidence import Measured, door_images
 from merging.zoo.checkpoints.metadata import Story, clean_name, read_story
 from merging.zoo.checkpoints.own import build_own, is_factory
+from merging.zoo.checkpoints.programs import KnownProgram, build_program, plain_program, program_story
 from merging.zoo.checkpoints.reading import safetensors_io
 from merging.zoo.checkpoints.reading.files import File, read_folder, read_safetensors
 from merging.zoo.checkpoints.reading.kinds import kind_of
@@ -40,7 +42,7 @@ class Checkpoint:
     caller said so.  dataset, classes: empty where not known.  sha256: of the file.  renamed: the file's tensor names ->
     these, where they differ.  was: the number types that the file held.  weights: where the network stands in the file.
     aside: what else the file holds.  why: the reason for this architecture, in words.  measured: accuracies on test
-    images, where some were given, the best normalisation first.
+    images, where some were given, the best normalisation first.  program: of an exported network.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Checkpoint:
     aside: tuple[str, ...] = ()
     why: str = ""
     measured: tuple[Measured, ...] = ()
+    program: KnownProgram | None = None
 
     @property
     def label(self) -> str:
@@ -71,13 +74,15 @@ class Checkpoint:
 
         Raises UnknownArchitecture where a factory of the caller's own does not give a module that fits.
         """
+        if self.program is not None:
+            return build_program(self.program, self.state, self.mean, self.std)
         if is_factory(self.architecture):
             return build_own(self.architecture, self.config, self.state, self.mean, self.std)
         return load_strictly(build(self.architecture, self.config, self.mean, self.std), self.state)
 
     def to_bytes(self) -> bytes:
         """This checkpoint as a safetensors file, under our tensor names and with its story; see `save_checkpoint`."""
-        kept = ("config", "name", "dataset", "classes", "mean", "std", "seed", "epochs")
+        kept = ("program", "config", "name", "dataset", "classes", "mean", "std", "seed", "epochs")
         said = {key: getattr(self, key) for key in kept}
         return save_checkpoint(
             self.state, architecture="" if is_factory(self.architecture) else self.architecture, **said
@@ -94,14 +99,16 @@ def load_checkpoint(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     weights: str = "",
+    programs: Sequence[KnownProgram] = (),
 ) -> Checkpoint:
-    """A checkpoint from a safetensors or torch.save file, or a folder of safetensors files with their index.
+    """A checkpoint from a safetensors, torch.save or torch.export file, or a folder of safetensors files with an index.
 
     architecture: a key of `ARCHITECTURES`, "torchvision/NAME", "timm/NAME", or "package.module:factory" for a net of
     your own, whose factory is called with `config`. For the known ones config has what shapes cannot tell, such as
     {"nonlinearity": "tanh"}.  dataset: a known data set that the net was trained on, which gives classes, mean and std.
     data: test images, or a data set's name: what cannot be known from the tensors (wiring, normalisation) is measured
     on them.  mean, std: one value per channel.  weights: where the network stands in a file that holds several.
+    programs: exported programs that the file may be another seed of (`Checkpoint.program`).
     Raises CheckpointError for files that are damaged, hostile or no checkpoint, UnknownArchitecture where no known net
     fits, AmbiguousCheckpoint (with .candidates) where several do and no images decide.
     """
@@ -111,6 +118,7 @@ def load_checkpoint(
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
     known: dict[str, Any] = {"dataset": dataset, "mean": mean, "std": std, "data": data, "weights": weights}
+    known["programs"] = programs
     loaded = from_file(file, sha256, architecture=architecture, config=config, **known)
     return loaded if loaded.name else replace(loaded, name=clean_name(path.stem))
 
@@ -137,11 +145,12 @@ def from_file(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     weights: str = "",
+    programs: Sequence[KnownProgram] = (),
 ) -> Checkpoint:
     """The checkpoint that a file's networks are, or one of them; arguments and errors as of `load_checkpoint`."""
     images = None if data is None else door_images(data)
     stated = None if mean is None and std is None else (tuple(mean or (0.0,)), tuple(std or (1.0,)))
-    resolved = resolve(file, Asked(architecture or "", dict(config or {}), weights, images, stated))
+    resolved = resolve(file, Asked(architecture or "", dict(config or {}), weights, images, stated, tuple(programs)))
     story = _completed(read_story(resolved.loaded.story), name, dataset, mean, std)
     if stated is None and resolved.measured and not read_story(resolved.loaded.story).mean:
         best = resolved.measured[0]
@@ -151,7 +160,7 @@ def from_file(
     return Checkpoint(
         story.name, found.architecture, found.config, found.state, story.dataset, story.classes, story.mean, story.std,
         story.seed, sha256, story.epochs, found.renamed, resolved.loaded.was, resolved.weights,
-        (*file.aside, *found.aside), resolved.why, resolved.measured,
+        (*file.aside, *found.aside), resolved.why, resolved.measured, found.program,
     )  # fmt: skip
 
 
@@ -177,16 +186,22 @@ def save_checkpoint(
     std: Sequence[float] = (),
     seed: int | None = None,
     epochs: int | None = None,
+    program: KnownProgram | None = None,
 ) -> bytes:
     """The bytes of a safetensors file with the net's story in its metadata; tied tensors are saved once.
 
-    The same arguments give the same bytes. `load_bytes` gives the checkpoint back.
+    program: of an exported network; a module made of one brings it along. The same arguments give the same bytes.
+    `load_bytes` gives the checkpoint back.
     """
     story = Story(
         clean_name(name), architecture, dict(config), dataset, tuple(classes), tuple(mean), tuple(std), seed, epochs
     )
     tensors = state.state_dict() if isinstance(state, nn.Module) else state
-    return safetensors_io.write(tensors, asdict(story))
+    if program is None and isinstance(state, ProgramModule):
+        program = plain_program(state)
+    if program is None:
+        return safetensors_io.write(tensors, asdict(story))
+    return safetensors_io.write(tensors, {**asdict(story), **program_story(program.program)}, program.constants)
 
 
 def _completed(
@@ -240,4 +255,5 @@ def _read(path: Path) -> tuple[File, str]:
     parts = sandbox.read(path)
     networks = {place: safetensors_io.read(data) for place, data in parts.networks.items()}
     networks = {place: replace(loaded, was=parts.was) for place, loaded in networks.items()}
-    return File(networks, parts.aside, parts.format), digest
+    story = next(iter(networks.values())).story  # one network's is the file's
+    return File(networks, parts.aside, parts.format, story), digest

@@ -14,7 +14,7 @@ from typing import Any
 
 from merging.errors import AmbiguousCheckpoint
 from merging.zoo.architectures.names import describe
-from merging.zoo.checkpoints.checkpoint import Checkpoint, from_file
+from merging.zoo.checkpoints.checkpoint import Checkpoint, from_file, load_bytes
 from merging.zoo.checkpoints.metadata import read_story
 from merging.zoo.checkpoints.reading import safetensors_io
 from merging.zoo.checkpoints.reading.files import read
@@ -30,7 +30,7 @@ def main(folder: Path) -> int:
     limit_process(5 * source.stat().st_size + CHILD_SPARE, order["seconds"])
     if order["task"] == "read":
         return answer_with(folder, lambda: _read(source.read_bytes(), folder))
-    return answer_with(folder, lambda: _convert(source.read_bytes(), order["options"], order["measure"], folder))
+    return answer_with(folder, lambda: _convert(source.read_bytes(), order, folder))
 
 
 def convert(data: bytes, options: dict[str, Any], measure: bool = False) -> tuple[bytes, dict[str, Any]]:
@@ -50,15 +50,19 @@ def convert(data: bytes, options: dict[str, Any], measure: bool = False) -> tupl
 def _read(data: bytes, folder: Path) -> None:
     file = read(data)
     for number, loaded in enumerate(file.networks.values()):
-        (folder / f"{number}.safetensors").write_bytes(safetensors_io.write(loaded.state, {**loaded.story}))
+        (folder / f"{number}.safetensors").write_bytes(
+            safetensors_io.write(loaded.state, loaded.story, loaded.constants)
+        )
     was = sorted({kind for loaded in file.networks.values() for kind in loaded.was})
     facts = {"networks": list(file.networks), "aside": file.aside, "format": file.format, "was": was}
     (folder / "facts.json").write_text(json.dumps(facts), "utf-8")
 
 
-def _convert(data: bytes, options: dict[str, Any], measure: bool, folder: Path) -> None:
+def _convert(data: bytes, order: dict[str, Any], folder: Path) -> None:
+    known = (load_bytes(Path(path).read_bytes()).program for path in order["programs"])
+    options = {**order["options"], "programs": [program for program in known if program is not None]}
     try:
-        converted, facts = convert(data, options, measure)
+        converted, facts = convert(data, options, order["measure"])
     except AmbiguousCheckpoint as question:
         fields = ("architecture", "config", "label", "weights", "open", "measured")
         candidates = [{key: asdict(one)[key] for key in fields} for one in question.candidates]

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from merging.errors import CheckpointError, UnknownArchitecture
 from merging.zoo.architectures import build
-from merging.zoo.architectures.names import UNSEEN, describe, describe_wiring, with_known
+from merging.zoo.architectures.names import PROGRAM, UNSEEN, describe, describe_wiring, with_known
 from merging.zoo.architectures.normalise import load_strictly
 from merging.zoo.checkpoints import evidence
 from merging.zoo.checkpoints.candidates import Candidate, ambiguous
 from merging.zoo.checkpoints.metadata import Story, read_story
 from merging.zoo.checkpoints.own import build_own, fit_own, is_factory
+from merging.zoo.checkpoints.programs import KnownProgram, build_program, fit_program, program_in
 from merging.zoo.checkpoints.reading.files import File
 from merging.zoo.checkpoints.reading.tensors import Loaded
 from merging.zoo.checkpoints.recognise.fit import Recognised, fit, structures, wirings
@@ -27,7 +29,7 @@ from merging.zoo.datasets.image_set import ImageSet
 class Asked:
     """What a person says of a file: the fields of `load_checkpoint`. images: to measure on, or None.
 
-    normalisation: (mean, std), where it is stated.
+    normalisation: (mean, std), where it is stated.  programs: exported programs that the file may be another seed of.
     """
 
     architecture: str = ""
@@ -35,6 +37,7 @@ class Asked:
     weights: str = ""
     images: ImageSet | None = None
     normalisation: evidence.Normalisation | None = None
+    programs: tuple[KnownProgram, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,8 @@ def resolve(file: File, asked: Asked) -> Resolved:
         modules = [partial(_module, network) for _, network in options]
         measured = evidence.measure(modules, asked.images, _stated(file, asked))
     number: int | None = 0
-    if len(options) > 1:
+    is_offer = options[0][1].program is not None and not asked.architecture and not file.story
+    if len(options) > 1 or is_offer:
         number, why = evidence.decide(measured) if asked.images is not None else (None, "no images decide between them")
     if number is None:
         named = [(path if len(chosen) > 1 else "", network) for path, network in options]
@@ -106,14 +110,49 @@ def _fitting(loaded: Loaded, asked: Asked) -> tuple[Iterable[Recognised], str]:
     story = read_story(loaded.story)
     if is_factory(asked.architecture):
         return [fit_own(loaded.state, asked.architecture, asked.config)], "built by the factory that was named"
+    if story.architecture == PROGRAM and asked.architecture in ("", PROGRAM):
+        return [_of_program(loaded.state, program_in(loaded.story, loaded.constants))], "it is an exported program"
+    if asked.architecture == PROGRAM:
+        return [
+            _of_program(loaded.state, known) for known in _named(asked)
+        ], "another seed of the program that was named"
     if story.architecture and asked.architecture in ("", story.architecture):
         config = with_known(story.config, asked.config)
         return [fit(loaded.state, story.architecture, config)], "the file says so itself"
-    found = structures(loaded.state, asked.architecture, asked.config)
+    offers, refusal = _offers(loaded.state, asked), None
+    try:
+        found = structures(loaded.state, asked.architecture, asked.config)
+    except UnknownArchitecture as error:
+        found, refusal = (), error
+    if refusal is not None and not offers:
+        raise refusal
     if asked.architecture:
         return found, f"named, and its tensors have these names and shapes{_usual(found[0], asked)}"
     every = [wiring for network in found for wiring in wirings(network, asked.config)]
-    return every, "the only known network with these tensors"
+    return [*offers, *every], "the only known network with these tensors"
+
+
+def _offers(state: Mapping[str, Tensor], asked: Asked) -> list[Recognised]:
+    """The known programs that have these tensors: the file may be another seed of one."""
+    offers = []
+    for known in asked.programs if not asked.architecture else ():
+        with suppress(UnknownArchitecture):
+            offers.append(_of_program(state, known))
+    return offers
+
+
+def _named(asked: Asked) -> list[KnownProgram]:
+    """The known program that was named: by its hash, or the only one."""
+    wanted = asked.config.get("program")
+    named = [known for known in asked.programs if wanted in (None, known.config["program"])]
+    if len(named) != 1:
+        raise UnknownArchitecture("The exported program that was named is not here. Bring its .pt2 file again.")
+    return named
+
+
+def _of_program(state: Mapping[str, Tensor], known: KnownProgram) -> Recognised:
+    named, renamed = fit_program(state, known)
+    return Recognised(PROGRAM, known.config, named, renamed, (), known)
 
 
 def _usual(network: Recognised, asked: Asked) -> str:
@@ -132,6 +171,8 @@ def _story(file: File) -> Story:
 
 
 def _module(network: Recognised, mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Module:
+    if network.program is not None:
+        return build_program(network.program, network.state, mean, std)
     if is_factory(network.architecture):
         return build_own(network.architecture, network.config, network.state, mean, std)
     return load_strictly(build(network.architecture, network.config, mean, std), network.state)

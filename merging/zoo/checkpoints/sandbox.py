@@ -54,12 +54,14 @@ def convert(
     std: Sequence[float] | None = None,
     weights: str = "",
     measure: bool = False,
+    programs: Sequence[Path] = (),
     seconds: int = CHILD_SECONDS,
 ) -> Converted:
     """A checkpoint file of any known kind as checked safetensors, read in a process of its own; seconds: its time.
 
     name: what a person called it (never used as a path).  data: a data set's name, to measure on; measure: on the one
-    that it was trained on, where its images are here.  The others: as for `load_checkpoint`.
+    that it was trained on, where its images are here.  programs: files of known exported programs, as this function
+    gave them, that the file may be another seed of.  The others: as for `load_checkpoint`.
     Raises CheckpointError, UnknownArchitecture where no known net fits, AmbiguousCheckpoint where several do.
     """
     options = {
@@ -72,7 +74,8 @@ def convert(
         "std": std,
         "weights": weights,
     }
-    with _answer(source, {"task": "convert", "options": options, "measure": measure}, seconds) as folder:
+    order = {"task": "convert", "options": options, "measure": measure, "programs": list(map(str, programs))}
+    with _answer(source, order, seconds) as folder:
         facts = json.loads((folder / "facts.json").read_text("utf-8"))
         if "candidates" in facts:
             raise ambiguous([Candidate(**candidate) for candidate in facts["candidates"]], facts["why"])

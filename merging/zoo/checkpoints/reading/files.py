@@ -11,8 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from merging.errors import CheckpointError
+from merging.zoo.checkpoints.programs import program_story
 from merging.zoo.checkpoints.reading import safetensors_io, torch_file
 from merging.zoo.checkpoints.reading.contents import Contents, contents_of
+from merging.zoo.checkpoints.reading.exported_program import Exported, is_exported_program
+from merging.zoo.checkpoints.reading.exported_program import read as read_program
 from merging.zoo.checkpoints.reading.kinds import HOW, kind_of
 from merging.zoo.checkpoints.reading.limits import MAX_FILE, MAX_HEADER, MAX_TENSORS, MEGABYTE
 from merging.zoo.checkpoints.reading.tensors import Loaded, checked
@@ -43,11 +46,20 @@ def read(data: bytes) -> File:
     if kind == "safetensors":
         return read_safetensors(data)
     if kind == "zip":
+        if is_exported_program(data):
+            return _program(read_program(data))
         with _archive(data) as archive:
             names = archive.namelist()
             if any(name.endswith((PART, INDEX)) for name in names):
                 return _unpacked(archive)
     return _of(contents_of(torch_file.load(data)), {}, "torch.save")
+
+
+def _program(exported: Exported) -> File:
+    """An exported program as the one network that it is, with the program as its story."""
+    story = program_story(exported.program)
+    loaded = Loaded(exported.state, exported.aliases, exported.was, exported.constants, story)
+    return File({"": loaded}, (), f"torch.export ({exported.program.torch or 'unknown version'})", story)
 
 
 def read_safetensors(data: bytes) -> File:

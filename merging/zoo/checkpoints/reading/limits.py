@@ -12,8 +12,8 @@ MAX_FILE = 2_000 * MEGABYTE
 MAX_TENSORS = 4_000
 MAX_KEY = 200  # characters
 MAX_DIMENSIONS = 8
-MAX_HEADER = 4 * MEGABYTE  # a safetensors header, or the pickle inside a torch.save file
-MAX_STORY = 200_000  # characters of our own metadata
+MAX_HEADER = 8 * MEGABYTE  # a safetensors header, or the pickle inside a torch.save file
+MAX_STORY = 4_000_000  # characters of our own metadata
 CHILD_SPARE = 512 * MEGABYTE  # memory of the reading process beside five times the file
 CHILD_SECONDS = 60
 

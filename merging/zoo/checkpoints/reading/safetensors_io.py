@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import safetensors
@@ -16,10 +17,11 @@ from torch import Tensor
 
 from merging.errors import CheckpointError
 from merging.zoo.checkpoints.reading.kinds import HOW
-from merging.zoo.checkpoints.reading.limits import MAX_HEADER, MAX_STORY, MAX_TENSORS
+from merging.zoo.checkpoints.reading.limits import MAX_HEADER, MAX_KEY, MAX_STORY, MAX_TENSORS
 from merging.zoo.checkpoints.reading.tensors import Loaded, checked
 
 METADATA_KEY = "mergescope"
+CONSTANT = "program_constants."
 FORMAT = 1
 
 
@@ -33,28 +35,49 @@ def read(data: bytes) -> Loaded:
         tensors = safetensors.torch.load(data)
     except (safetensors.SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"The file is damaged: its header does not fit its numbers. {HOW}") from error
+    constants = _constants(story, tensors)
     aliases = story.get("aliases", {})
     if not isinstance(aliases, dict) or not all(first in tensors for first in aliases.values()):
         raise CheckpointError("The file's list of tied tensors names one that it does not hold. Write it again.")
-    return checked(tensors | {alias: tensors[first] for alias, first in aliases.items()}, story)
+    loaded = checked(tensors | {alias: tensors[first] for alias, first in aliases.items()}, story)
+    return replace(loaded, constants=constants)
 
 
-def write(state: Mapping[str, Tensor], story: Mapping[str, Any]) -> bytes:
+def write(
+    state: Mapping[str, Tensor], story: Mapping[str, Any], constants: Mapping[str, Tensor] | None = None
+) -> bytes:
     """A safetensors file of contiguous tensors of any shapes on the CPU, under all of their names.
 
+    constants: tensors that a network needs beside its state dict; they stand behind it under names of their own.
     Tied tensors are copied, so that any module loads the file strictly, and their names recorded, so that they come
     back tied. The same state and story give the same bytes.
     """
     owners: dict[tuple[Any, ...], str] = {}
     aliases = {}
     for name, tensor in state.items():
+        if not tensor.numel():  # tensors without numbers all lie at one place
+            continue
         place = (tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride())
         if owners.setdefault(place, name) != name:
             aliases[name] = owners[place]
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     kept |= {alias: kept[alias].clone() for alias in aliases}
     full = {"format": FORMAT, **story, **({"aliases": aliases} if aliases else {})}
+    if constants:
+        full["constants"] = list(constants)
+        kept |= {f"{CONSTANT}{n}": t.detach().cpu().contiguous() for n, t in enumerate(constants.values())}
     return safetensors.torch.save(kept, metadata={METADATA_KEY: json.dumps(full)})
+
+
+def _constants(story: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The constants that the story names, taken out of the file's tensors."""
+    names = story.get("constants", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) and len(name) <= MAX_KEY for name in names):
+        raise CheckpointError("The file's list of constants is damaged. Write it again.")
+    places = {name: f"{CONSTANT}{number}" for number, name in enumerate(names)}
+    if len(places) != len(names) or any(place not in tensors for place in places.values()):
+        raise CheckpointError("The file's list of constants names one that it does not hold. Write it again.")
+    return {name: tensors.pop(place) for name, place in places.items()}
 
 
 def _header(data: bytes) -> dict[str, Any]:

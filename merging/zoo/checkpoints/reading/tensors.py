@@ -27,12 +27,14 @@ _OTHERS = (torch.bool, torch.complex64, torch.complex128)
 class Loaded:
     """state: name -> tensor, floating ones in float32.  aliases: a tied tensor's further names -> its first one.
 
-    was: the number types found, such as ("float16",).  story: our own metadata, unchecked, or {}.
+    was: the number types found, such as ("float16",).  constants: of an exported program, what no state dict holds.
+    story: our own metadata, unchecked, or {}.
     """
 
     state: dict[str, Tensor]
     aliases: dict[str, str] = field(default_factory=dict)
     was: tuple[str, ...] = ("float32",)
+    constants: dict[str, Tensor] = field(default_factory=dict)
     story: dict[str, Any] = field(default_factory=dict)
 
 
@@ -45,7 +47,7 @@ def checked(raw: Mapping[str, Tensor], story: dict[str, Any] | None = None) -> L
     state = {name: _converted(name, tensor) for name, tensor in first.items()}
     was = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in first.values() if tensor.is_floating_point()})
     state |= {alias: state[name] for alias, name in aliases.items()}
-    return Loaded({name: state[name] for name in raw}, aliases, tuple(was), story or {})
+    return Loaded({name: state[name] for name in raw}, aliases, tuple(was), story=story or {})
 
 
 def _check_form(name: str, tensor: Tensor) -> None:

@@ -14,6 +14,7 @@ from merging.errors import InvalidSetting, UnknownArchitecture
 from merging.zoo.architectures import build
 from merging.zoo.architectures.names import NAMES, UNSEEN, describe, library_name, with_known
 from merging.zoo.architectures.weightless import weightless
+from merging.zoo.checkpoints.programs import KnownProgram
 from merging.zoo.checkpoints.recognise.chain import convolutional, mlp
 from merging.zoo.checkpoints.recognise.parts import Guess, Shapes
 from merging.zoo.checkpoints.recognise.residual import residual
@@ -30,7 +31,7 @@ class Recognised:
     """A network whose tensors have these names and shapes, read as its configuration says.
 
     state: under our names, in the network's order.  renamed: the file's name -> ours, where they differ.  aside: the
-    file's tensors that it does not have.
+    file's tensors that it does not have.  program: of an exported network.
     """
 
     architecture: str
@@ -38,6 +39,7 @@ class Recognised:
     state: dict[str, Tensor]
     renamed: dict[str, str]
     aside: tuple[str, ...] = ()
+    program: KnownProgram | None = None
 
     @property
     def label(self) -> str:

@@ -1,0 +1,49 @@
+"""Copying a network, and saying in words why one cannot be copied."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+from merging.errors import UnsupportedOperation
+
+_REMEDIES = {
+    BasePruningMethod: "torch.nn.utils.prune.remove(layer, {0!r})",
+    WeightNorm: "torch.nn.utils.remove_weight_norm(layer, {0!r})",
+    SpectralNorm: "torch.nn.utils.remove_spectral_norm(layer, {0!r})",
+}
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A deep copy in eval mode.
+
+    Raises UnsupportedOperation where the model cannot be copied or is no network but what torch made of one, saying
+    what to give in its place.
+    """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise UnsupportedOperation(
+            "This is a TorchScript program. Give the nn.Module that it was made of, with the same weights."
+        )
+    if isinstance(model._modules.get("_orig_mod"), nn.Module):
+        raise UnsupportedOperation("This is what torch.compile makes of a network. Give the network: `net._orig_mod`.")
+    try:
+        return copy.deepcopy(model).eval()
+    except (RuntimeError, TypeError, ValueError, AttributeError, AssertionError, LookupError) as error:
+        reason = _remade(model) or str(error).strip().splitlines()[0][:300]
+        raise UnsupportedOperation(f"The network cannot be copied: {reason}") from error
+
+
+def _remade(model: nn.Module) -> str:
+    """Which layer makes a weight anew before each pass, which torch cannot copy, and what to call; "" for none."""
+    for path, module in model.named_modules():
+        for hook in module._forward_pre_hooks.values():
+            for kind, call in _REMEDIES.items():
+                if isinstance(hook, kind):
+                    name = getattr(hook, "name", None) or getattr(hook, "_tensor_name", "weight")
+                    return f"its layer {path} makes {name} anew before each pass. Call {call.format(name)} on it first."
+    return ""

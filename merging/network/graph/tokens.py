@@ -1,0 +1,69 @@
+"""Integer inputs: which token numbers a network can be given, and drawing some at random."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from merging.graph_layers import operator_name
+
+# Operators whose integers are those of their input, in other places.
+_MOVES = {
+    *("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "expand", "repeat"),
+    *("permute", "transpose", "t", "slice", "select", "narrow", "unbind", "split", "split_with_sizes", "chunk"),
+    *("getitem", "cat", "stack", "clone", "contiguous", "alias", "detach", "to", "_to_copy", "roll", "flip"),
+}
+
+
+def token_range(nodes: Iterable[Node], source: str, shapes: Mapping[str, Any], example: Tensor) -> tuple[int, int]:
+    """The lowest token and one more than the highest that a network surely takes.
+
+    nodes: its operations in network order.  source: the input's node.  shapes: node -> shape, as in a `Record`.
+    example: (n, ...) integers that the network runs on.
+    From 0 up to the size of the smallest table that tokens are looked up in (embeddings, one-hot codes, indexing).
+    Where they are looked up after arithmetic, or never, the range is the example's own.
+    """
+    moved, computed = {source}, set[str]()
+    sizes: list[int] = []
+    for node in nodes:
+        sources = {one.name for one in node.all_input_nodes}
+        table = _table(node, shapes)
+        if table is not None and table[0] & computed:
+            sizes.clear()
+            break
+        if table is not None and table[0] & moved:
+            sizes.append(table[1])
+        elif sources & (moved | computed) and isinstance(shapes[node.name], (tuple, list)):
+            (moved if operator_name(node) in _MOVES and not sources & computed else computed).add(node.name)
+    return (0, min(sizes)) if sizes else (int(example.min()), int(example.max()) + 1)
+
+
+def random_tokens(shape: tuple[int, ...], span: tuple[int, int], like: Tensor, seed: int) -> Tensor:
+    """Tokens (n, ...) drawn uniformly from `span` (lowest, one more than the highest), of the type of `like`."""
+    drawn = np.random.default_rng(seed).integers(*span, size=shape)
+    return torch.from_numpy(drawn).to(like)
+
+
+def _table(node: Node, shapes: Mapping[str, Any]) -> tuple[set[str], int] | None:
+    """The nodes that give the indices of a look-up, and the size of the table; None for another operation."""
+    args: Any = node.args
+    match operator_name(node):
+        case "embedding" | "embedding_bag" | "_embedding_bag":
+            return _names(args[1]), shapes[args[0].name][0]
+        case "one_hot":
+            return _names(args[0]), int(args[1])
+        case "index_select":
+            return _names(args[2]), shapes[args[0].name][args[1]]
+        case "index":
+            places = [place for place, one in enumerate(args[1]) if one is not None]
+            return _names(args[1]), min(shapes[args[0].name][place] for place in places)
+    return None
+
+
+def _names(arg: Any) -> set[str]:
+    return {one.name for one in (arg if isinstance(arg, (list, tuple)) else [arg]) if isinstance(one, Node)}

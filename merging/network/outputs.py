@@ -1,0 +1,92 @@
+"""What a network's output says: logits or probabilities, one answer per image or one per position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from merging.errors import IncompatibleModels
+
+WRAP = (
+    "Wrap the network in a module whose forward pass returns the logits alone, such as `return self.net(x){}`, and "
+    "give that instead."
+)
+
+
+def described(output: Any) -> str:
+    """A network's output in words: "a tuple of 2", "a dict with the keys 'loss', 'logits'", a tensor by its shape."""
+    if isinstance(output, Tensor):
+        return f"a tensor of shape {tuple(output.shape)}"
+    kind = type(output).__name__
+    if isinstance(output, Mapping):
+        return f"a {kind} with the keys {', '.join(map(repr, list(output)[:6]))}"
+    return f"a {kind} of {len(output)}" if isinstance(output, (tuple, list)) else f"a {kind}"
+
+
+def remedy(output: Any) -> str:
+    """What to do where a network gives no tensor: the line that takes the logits out of its output."""
+    if isinstance(output, Mapping):
+        keys = [key for key in output if "logit" in str(key).lower()] or list(output)[:1]
+        return WRAP.format(f"[{keys[0]!r}]" if keys else "")
+    return WRAP.format("[0]" if isinstance(output, (tuple, list)) else ".logits")
+
+
+def by_answer(output: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """A network's output as (answers, classes), and the labels (answers,) that belong to them.
+
+    output: (n, classes) for labels (n,); for labels (n, ...) one answer per position, classes in the last dimension
+    (n, ..., classes) or in the second (n, classes, ...), as their sizes tell.
+    Raises IncompatibleModels where the output is no tensor, its shape does not fit the labels, or fits in both ways.
+    """
+    if not isinstance(output, Tensor):
+        raise IncompatibleModels(f"The network gives {described(output)}; logits are needed. {remedy(output)}")
+    shape, wanted = tuple(output.shape), tuple(labels.shape)
+    last = len(shape) > 1 and shape[:-1] == wanted
+    second = len(shape) > 2 and (shape[0], *shape[2:]) == wanted
+    if last and second:
+        raise IncompatibleModels(
+            f"The network gives {shape} for labels {wanted}: whether the classes are in the last dimension or in the "
+            "second cannot be told. Give inputs of another length, or a network that answers once per image."
+        )
+    if not last and not second:
+        answers = f"labels of shape {shape[:-1]}" if len(shape) > 2 else "a network that gives one row per label"
+        raise IncompatibleModels(
+            f"The network gives {shape}, and the labels are {wanted}; logits of shape {(*wanted, 'classes')} are "
+            f"needed. Give {answers}.".replace("'", "")
+        )
+    rows = output if last else output.movedim(1, -1)
+    return rows.flatten(0, -2), labels.flatten()
+
+
+def are_probabilities(rows: Tensor) -> bool:
+    """Whether each row (answers, classes) is a distribution: no number below 0, a sum of 1, as behind a softmax."""
+    if rows.shape[1] < 2 or not len(rows):
+        return False
+    bound = max(1e-5, 4 * torch.finfo(rows.dtype).eps)
+    off_one = (rows.detach().sum(1, dtype=torch.float64) - 1).abs().max()
+    return bool((rows.detach() >= 0).all()) and float(off_one) <= bound
+
+
+def as_logits(rows: Tensor) -> Tensor:
+    """Logits (answers, classes): the rows, or their logarithms in float64 where they are probabilities.
+
+    A probability of 0 counts as the smallest number above 0 of the rows' precision.
+    """
+    if not are_probabilities(rows):
+        return rows
+    precision = torch.finfo(rows.dtype)
+    return rows.double().clamp_min(precision.tiny * precision.eps).log()
+
+
+def answer_loss(output: Any, labels: Tensor, *, exact: bool = False, reduction: str = "mean") -> Tensor:
+    """Cross-entropy in nats, a scalar, of a network's output for labels (n,) or (n, ...); see `by_answer`.
+
+    exact: in float64.  reduction: "mean" over the answers, or "sum".
+    """
+    rows, truth = by_answer(output, labels)
+    logits = as_logits(rows)
+    return cross_entropy(logits.double() if exact else logits, truth, reduction=reduction)

@@ -1,0 +1,1 @@
+"""Which units may change places: the tracer's proof by numbers."""

@@ -1,0 +1,72 @@
+"""What a dimension of a tensor is made of: concatenations of products of atoms, in one normal form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+FIXED = -1
+
+
+@dataclass(frozen=True)
+class Atom:
+    """`size` consecutive indices: units with this label, or positions (FIXED)."""
+
+    size: int
+    label: int = FIXED
+
+
+Part = tuple[Atom, ...]
+Dim = tuple[Part, ...]
+
+
+def fixed(size: int) -> Dim:
+    """A dimension that nothing permutes."""
+    return ((Atom(size),),)
+
+
+def part_size(part: Part) -> int:
+    """The number of indices of a part."""
+    return prod(atom.size for atom in part)
+
+
+def size_of(dim: Dim) -> int:
+    """The number of indices of a dimension."""
+    return sum(part_size(part) for part in dim)
+
+
+def join(dims: Sequence[Dim]) -> Dim:
+    """The concatenation of dimensions; empty ones add nothing."""
+    return tuple(part for dim in dims for part in dim if part_size(part))
+
+
+def normal(dim: Dim) -> Dim:
+    """Sizes of one dropped, neighbouring positions merged, equal neighbours written as a product: U U U as 3 U."""
+    parts: list[Part] = []
+    for part in dim:
+        atoms: list[Atom] = []
+        for atom in part:
+            if atom.size == 1:
+                continue
+            if atom.label == FIXED and atoms and atoms[-1].label == FIXED:
+                atom = Atom(atoms.pop().size * atom.size)
+            atoms.append(atom)
+        new = tuple(atoms) or (Atom(1),)
+        (count, units), (before, same) = repeats(new), repeats(parts[-1]) if parts else (0, None)
+        if units == same:
+            parts.pop()
+            new = (Atom(before + count), *units)
+        parts.append(new)
+    return tuple(parts)
+
+
+def divides(inner: int, part: Part) -> bool:
+    """Whether a part, or what it repeats, falls into pieces of `inner` indices, or into such a piece."""
+    units = part_size(repeats(part)[1])
+    return part_size(part) % inner == 0 and (units % inner == 0 or inner % units == 0)
+
+
+def repeats(part: Part) -> tuple[int, Part]:
+    """How often a part in normal form has the same units in a row, and these: () where they are positions."""
+    return (part[0].size, part[1:]) if part[0].label == FIXED else (1, part)

@@ -1,0 +1,46 @@
+"""MLPs whose hidden units learn their own nonlinearities: `layers.0` is linear, `layers.1` its units' functions."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from merging.zoo.architectures.mlp import MLP
+
+GAIN, SATURATION = 4.0, 0.1  # of every unit before training: nearly a ReLU, which still bends a little
+
+
+class LearnedNonlinearity(nn.Module):
+    """gamma(x; n, s) = (1 - s) log(1 + exp(n x)) / n + s sigmoid(n x), with a gain n and a saturation s per unit.
+
+    s = 0 gives a softplus, which a high gain makes a ReLU; s = 1 gives a sigmoid. The parameters are `log_gain` = log n
+    and `saturation_logit` = log(s / (1 - s)), (units,) each: whatever numbers training finds or a merge averages, n
+    stays positive and s between 0 and 1, smoothly.
+    Source: Geadah, Kerg, Horoi, Wolf, Lajoie 2020, "Advantages of biologically-inspired adaptive neural activation in
+    RNNs during learning", eq. 1.
+    """
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.log_gain = nn.Parameter(torch.full((units,), math.log(GAIN)))
+        self.saturation_logit = nn.Parameter(torch.full((units,), math.log(SATURATION / (1 - SATURATION))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., units) to its functions of the same shape."""
+        gain, saturation = self.log_gain.exp(), self.saturation_logit.sigmoid()
+        scaled = gain * x
+        return (1 - saturation) * softplus(scaled) / gain + saturation * scaled.sigmoid()
+
+
+def adaptive(
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    widths: Sequence[int],
+    in_shape: Sequence[int] = (1, 28, 28),
+    classes: int = 10,
+) -> nn.Module:
+    """An MLP of learned nonlinearities with hidden layers of these widths, for images of in_shape (c, h, w)."""
+    return MLP(widths, in_shape, classes, LearnedNonlinearity, mean, std)

@@ -1,0 +1,149 @@
+"""Exported programs as networks of the zoo: their configuration, their story in a file, and the fixed first step that
+standardises their images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from merging.errors import CheckpointError, UnknownArchitecture
+from merging.network.graph.program import Program, ProgramNode, ProgramTensor
+from merging.network.graph.program_graph import trial
+from merging.network.graph.program_module import ProgramModule, constants_of, program_of
+from merging.network.graph.program_operators import FLOAT, Argument, Term
+from merging.network.graph.program_writer import write
+from merging.zoo.architectures.names import PROGRAM
+from merging.zoo.checkpoints.recognise.variants import missing_or_extra, variants
+
+MEAN, STD = "standardise_mean", "standardise_std"  # constants of the first step
+SHIFTED, SCALED = "standardise_shifted", "standardise_scaled"  # its operations
+_COUNTED = {"conv1d": "conv", "conv2d": "conv", "conv3d": "conv", "linear": "linear"}
+
+
+@dataclass(frozen=True, eq=False)
+class KnownProgram:
+    """A program with its constants (name -> tensor), which any weights of its names and shapes can fill."""
+
+    program: Program
+    constants: Mapping[str, Tensor]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What a request names the network by: a hash of its graph, the image's shape, the number of outputs."""
+        outputs = trial(self.program).shapes[self.program.output]
+        config: dict[str, Any] = {"program": digest(self.program), "in_shape": list(self.program.shape)}
+        if len(outputs) == 2:
+            config["classes"] = outputs[1]
+        return {**config, "label": label(self.program)}
+
+
+def digest(program: Program) -> str:
+    """A hash of the graph and its tensors' names and shapes: equal for two networks of one structure."""
+    return hashlib.sha256(replace(program, torch="").to_json().encode()).hexdigest()[:16]
+
+
+def label(program: Program) -> str:
+    """The network in words: "Exported program, 20 conv, 1 linear"."""
+    kinds = Counter(_COUNTED.get(node.target.split(".")[1], "") for node in program.nodes if "." in node.target)
+    parts = [f"{kinds[kind]} {kind}" for kind in ("conv", "linear") if kinds[kind]]
+    return ", ".join(["Exported program", *(parts or [f"{len(program.nodes)} operations"])])
+
+
+def program_story(program: Program) -> dict[str, Any]:
+    """The metadata of a file that holds the program's tensors, from which `program_in` reads it again."""
+    return {"architecture": PROGRAM, "program": program.to_json()}
+
+
+def program_in(story: Mapping[str, Any], constants: Mapping[str, Tensor]) -> KnownProgram:
+    """The program of a file's metadata, checked anew. Raises CheckpointError where there is none or it is damaged."""
+    text = story.get("program")
+    if not isinstance(text, str):
+        raise CheckpointError("The file says that it is an exported program, but holds none. Bring the .pt2 again.")
+    return KnownProgram(Program.from_json(text), dict(constants))
+
+
+def fit_program(state: Mapping[str, Tensor], known: KnownProgram) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors under the program's names and in its order, and the file's names -> these, where they differ.
+
+    Raises UnknownArchitecture where names or shapes are others.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    wanted = {tensor.name: tensor.shape for tensor in known.program.state}
+    for way in variants(shapes):
+        lacking = missing_or_extra(way.names, wanted.keys())
+        if not lacking and all(wanted.get(name, shape) == shape for name, shape in way.shapes(shapes).items()):
+            named = {name: state[theirs] for name, theirs in way.names.items()}
+            zeros = {name: torch.zeros((), dtype=torch.int64) for name in wanted.keys() - named.keys()}
+            renamed = {theirs: name for name, theirs in way.names.items() if name != theirs}
+            return {name: (named | zeros)[name] for name in wanted}, renamed
+    differing = sorted(wanted.keys() ^ shapes.keys()) or [name for name in wanted if wanted[name] != shapes[name]]
+    raise UnknownArchitecture(
+        f"The file's tensors are not those of the exported program: {', '.join(differing[:3])} differ. "
+        "Export the network itself, or name the program that it has."
+    )
+
+
+def build_program(
+    known: KnownProgram, state: Mapping[str, Tensor], mean: Sequence[float], std: Sequence[float]
+) -> ProgramModule:
+    """The program's network with these tensors, in eval mode, which standardises images (n, channels, ...) first."""
+    standard = standardised(known, mean, std)
+    return ProgramModule(standard.program, state, standard.constants)
+
+
+def to_pt2(module: ProgramModule) -> bytes:
+    """The network as a fresh .pt2 file under the person's own tensor names, without the step that standardises images:
+    torch alone loads it. Raises UnsupportedOperation where torch cannot write it."""
+    known = plain_program(module)
+    return write(ProgramModule(known.program, module.cpu().state_dict(), known.constants))
+
+
+def standardised(known: KnownProgram, mean: Sequence[float], std: Sequence[float]) -> KnownProgram:
+    """The program with a first step (x - mean) / std per channel; itself for mean 0 and std 1, and for tokens."""
+    program = known.program
+    if program.dtype != FLOAT or (not any(mean) and all(value == 1 for value in std)):
+        return known
+    shape = (1, -1, *(1,) * (len(program.shape) - 1))
+    constants = {name: torch.tensor(list(v), dtype=torch.float32).view(shape) for name, v in ((MEAN, mean), (STD, std))}
+    entries = tuple(ProgramTensor(name, "constant", tuple(t.shape), FLOAT) for name, t in constants.items())
+    x = Term("value", program.input)
+    first = (
+        ProgramNode(SHIFTED, "aten.sub.Tensor", (x, Term("value", MEAN)), (), ()),
+        ProgramNode(SCALED, "aten.div.Tensor", (Term("value", SHIFTED), Term("value", STD)), (), ()),
+    )
+    nodes = tuple(_reading(node, program.input, SCALED) for node in program.nodes)
+    reads = (*program.reads, (MEAN, MEAN), (STD, STD))
+    changed = replace(program, nodes=(*first, *nodes), tensors=(*program.tensors, *entries), reads=reads)
+    return KnownProgram(changed, {**known.constants, **constants})
+
+
+def plain_program(module: ProgramModule) -> KnownProgram:
+    """The program that a module runs, without the first step that `standardised` put before it."""
+    program, constants = program_of(module), constants_of(module)
+    if MEAN not in constants:
+        return KnownProgram(program, constants)
+    nodes = tuple(_reading(node, SCALED, program.input) for node in program.nodes if node.name not in (SHIFTED, SCALED))
+    tensors = tuple(tensor for tensor in program.tensors if tensor.name not in (MEAN, STD))
+    reads = tuple(pair for pair in program.reads if pair[1] not in (MEAN, STD))
+    kept = {name: tensor for name, tensor in constants.items() if name not in (MEAN, STD)}
+    return KnownProgram(replace(program, nodes=nodes, tensors=tensors, reads=reads), kept)
+
+
+def _reading(node: ProgramNode, old: str, new: str) -> ProgramNode:
+    """The operation with one value in place of another among its arguments."""
+
+    def exchanged(argument: Argument) -> Argument:
+        if isinstance(argument, tuple):
+            return tuple(map(exchanged, argument))
+        return Term("value", new) if argument == Term("value", old) else argument
+
+    return replace(
+        node, args=tuple(map(exchanged, node.args)), kwargs=tuple((key, exchanged(value)) for key, value in node.kwargs)
+    )
