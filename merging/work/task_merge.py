@@ -38,6 +38,7 @@ from merging.work.task_tools import (
     names_of,
 )
 from merging.zoo.checkpoints.programs import to_pt2
+from merging.zoo.checkpoints.reading.safetensors_io import names_in
 
 INSIDE = 2_000  # images that similarity and unit facts are read from: more changes no picture and takes long
 MISSING = "The images are not on the machine that runs the program: there are no curves and no similarity."
@@ -83,7 +84,7 @@ def merge_task(request: MergeRequest, payload: Payload, report: Report) -> dict[
     together = {split: ensemble(models, images) for split, images in data.items()}
     survey = _survey(prepared, nets, data, clock)
     clock("saving", 0.0, "")
-    artifacts = _networks(request, nets)
+    artifacts = _networks(request, nets, names_in(payload.checkpoints[0]))
     permutation = {name: p.cpu().numpy() for name, p in prepared.alignment.permutations[1].items()}
     artifacts["permutation.npz"] = arrays(permutation)
     clock.stop()
@@ -205,14 +206,14 @@ def _layers(prepared: Prepared) -> tuple[LayerInfo, ...]:
     )
 
 
-def _networks(request: MergeRequest, nets: Nets) -> dict[str, bytes]:
+def _networks(request: MergeRequest, nets: Nets, names: Mapping[str, str]) -> dict[str, bytes]:
     a, b = request.models[:2]
     found = {
-        "merge.safetensors": checkpoint(nets.merge, a, f"Merge of {names_of(request.models)}"),
-        "aligned.safetensors": checkpoint(nets.aligned, a, f"{b.name}, units re-ordered"),
+        "merge.safetensors": checkpoint(nets.merge, a, f"Merge of {names_of(request.models)}", names),
+        "aligned.safetensors": checkpoint(nets.aligned, a, f"{b.name}, units re-ordered", names),
     }
     programs = {"merge.pt2": nets.merge, "aligned.pt2": nets.aligned}
     found |= {name: to_pt2(net) for name, net in programs.items() if isinstance(net, ProgramModule)}
     if nets.naive is not None:
-        found["naive.safetensors"] = checkpoint(nets.naive, a, f"Plain average of {names_of(request.models)}")
+        found["naive.safetensors"] = checkpoint(nets.naive, a, f"Plain average of {names_of(request.models)}", names)
     return found

@@ -105,11 +105,14 @@ def check_finite(net: nn.Module, what: str) -> None:
             raise MergescopeError(f"{what} holds NaN or infinity in {name}. Choose another method or other settings.")
 
 
-def checkpoint(net: nn.Module, like: ModelRef, name: str) -> bytes:
-    """A network as a safetensors file with the story of `like`, which it was made from."""
+def checkpoint(net: nn.Module, like: ModelRef, name: str, names: Mapping[str, str] | None = None) -> bytes:
+    """A network as a safetensors file with the story of `like`, which it was made from.
+
+    names: our tensor names -> the person's, as `names_in` reads them of that network's file.
+    """
     kept = ("architecture", "config", "dataset", "classes", "mean", "std")
     told: dict[str, Any] = {key: getattr(like, key) for key in kept}
-    return save_checkpoint(net.cpu(), name=name, **told)
+    return save_checkpoint(net.cpu(), name=name, names=names, **told)
 
 
 def arrays(named: Mapping[str, np.ndarray]) -> bytes:

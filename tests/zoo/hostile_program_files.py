@@ -25,11 +25,8 @@ from tests.zoo.hostile_programs import (
 )
 
 
-def odd_tensors() -> dict[str, Case]:
-    """Tensors whose description does not fit their bytes, and bytes that are no numbers."""
-    raw = files()
-    table = json.loads(raw[WEIGHTS])["config"]
-    first, second = (f"data/weights/{table[name]['path_name']}" for name in ("first.weight", "first.bias"))
+def odd_sizes() -> dict[str, Case]:
+    """Tensors whose description does not fit their bytes."""
 
     def overlap(found: Any) -> None:
         entry = found["config"]["first.bias"]
@@ -50,6 +47,15 @@ def odd_tensors() -> dict[str, Case]:
         "size with code": (weight(sizes=[{"as_expr": {"expr_str": "exit()"}}, {"as_int": 6}]), "as_int"),
         "partly overlapping": (changed(overlap, WEIGHTS), "overlap"),
         "constant of terabytes": (changed(expanded, CONSTANTS), "does not hold as many"),
+    }
+
+
+def odd_numbers() -> dict[str, Case]:
+    """Tensors whose bytes are no numbers, or not theirs, and names that are none."""
+    raw = files()
+    table = json.loads(raw[WEIGHTS])["config"]
+    first, second = (f"data/weights/{table[name]['path_name']}" for name in ("first.weight", "first.bias"))
+    return {
         "longer numbers": (weight(dtype=8), "does not hold|no whole number"),
         "whole numbers": (weight(dtype=5), "does not hold|no whole number"),
         "float8": (weight(dtype=29), "number type"),
@@ -124,4 +130,6 @@ def odd_archives(mark: str) -> dict[str, Case]:
 def hostile(mark: str) -> dict[str, Case]:
     """All cases. mark: a path that must not exist afterwards."""
     graphs = (makers.foreign_targets(mark), makers.hungry(), makers.odd_graphs(mark), makers.odd_descriptions())
-    return {name: case for part in (*graphs, odd_tensors(), odd_archives(mark)) for name, case in part.items()}
+    return {
+        name: case for part in (*graphs, odd_sizes(), odd_numbers(), odd_archives(mark)) for name, case in part.items()
+    }

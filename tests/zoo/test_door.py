@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from merging.errors import AmbiguousCheckpoint, MergescopeError, UnknownArchitecture
 from merging.zoo.architectures import build
 from merging.zoo.checkpoints.checkpoint import Checkpoint, from_file, load_bytes, load_checkpoint
+from merging.zoo.checkpoints.metadata import unwrapped_name
 from merging.zoo.checkpoints.own import build_own
 from merging.zoo.checkpoints.reading.files import read
 from tests.zoo.forms import CORPUS, Form, trained_looking
@@ -146,3 +147,17 @@ def test_a_network_of_ones_own_is_normalised_where_that_is_stated():
     module = build_own(checkpoint.architecture, checkpoint.config, checkpoint.state, (0.5,), (0.25,))
     assert torch.allclose(module(images), form.net((images - 0.5) / 0.25), atol=1e-5)
     assert module.state_dict().keys() == form.net.state_dict().keys()
+
+
+@pytest.mark.parametrize("name", ["residual, own names", "residual, prefix net.", "resnet20, DataParallel"])
+def test_a_known_network_is_written_under_the_persons_own_names(name):
+    form = FORMS[name]
+    state = next(iter(read(form.data).networks.values())).state
+    own = {unwrapped_name(key): value for key, value in state.items()}
+    checkpoint = from_file(read(form.data), "", architecture="resnet20")
+    written = safetensors.torch.load(checkpoint.to_bytes())
+    assert written.keys() == own.keys()
+    assert all(torch.equal(written[key], value) for key, value in own.items())
+    again = load_bytes(checkpoint.to_bytes())
+    assert difference(form, again) <= 1e-6
+    assert again.to_bytes() == checkpoint.to_bytes()

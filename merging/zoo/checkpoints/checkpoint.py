@@ -22,11 +22,11 @@ from merging.zoo.architectures.names import describe
 from merging.zoo.architectures.normalise import load_strictly
 from merging.zoo.checkpoints import sandbox
 from merging.zoo.checkpoints.evidence import Measured, door_images
-from merging.zoo.checkpoints.metadata import Story, clean_name, read_story
+from merging.zoo.checkpoints.metadata import Story, clean_name, read_story, unwrapped_name
 from merging.zoo.checkpoints.own import build_own, is_factory
 from merging.zoo.checkpoints.programs import KnownProgram, build_program, plain_program, program_story
 from merging.zoo.checkpoints.reading import safetensors_io
-from merging.zoo.checkpoints.reading.files import File, read_folder, read_safetensors
+from merging.zoo.checkpoints.reading.files import File, folder_files, read_folder, read_safetensors
 from merging.zoo.checkpoints.reading.kinds import kind_of
 from merging.zoo.checkpoints.resolve import Asked, resolve
 from merging.zoo.datasets.facts import FACTS
@@ -69,6 +69,12 @@ class Checkpoint:
         """The architecture in words."""
         return describe(self.architecture, {} if is_factory(self.architecture) else self.config)
 
+    @property
+    def names(self) -> dict[str, str]:
+        """Our tensor names -> those of the person's own module, where they differ."""
+        pairs = {ours: unwrapped_name(theirs) for theirs, ours in (self.renamed or {}).items()}
+        return {ours: name for ours, name in pairs.items() if ours != name}
+
     def build(self) -> nn.Module:
         """A new module with these weights, in eval mode, on the CPU; it takes images in 0..1 and normalises them.
 
@@ -81,9 +87,9 @@ class Checkpoint:
         return load_strictly(build(self.architecture, self.config, self.mean, self.std), self.state)
 
     def to_bytes(self) -> bytes:
-        """This checkpoint as a safetensors file, under our tensor names and with its story; see `save_checkpoint`."""
+        """This checkpoint as a safetensors file, under the person's own tensor names and with its story."""
         kept = ("program", "config", "name", "dataset", "classes", "mean", "std", "seed", "epochs")
-        said = {key: getattr(self, key) for key in kept}
+        said = {key: getattr(self, key) for key in kept} | {"names": self.names}
         return save_checkpoint(
             self.state, architecture="" if is_factory(self.architecture) else self.architecture, **said
         )
@@ -187,11 +193,12 @@ def save_checkpoint(
     seed: int | None = None,
     epochs: int | None = None,
     program: KnownProgram | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> bytes:
     """The bytes of a safetensors file with the net's story in its metadata; tied tensors are saved once.
 
-    program: of an exported network; a module made of one brings it along. The same arguments give the same bytes.
-    `load_bytes` gives the checkpoint back.
+    program: of an exported network; a module made of one brings it along.  names: our tensor names -> the person's,
+    under which they are written. The same arguments give the same bytes. `load_bytes` gives the checkpoint back.
     """
     story = Story(
         clean_name(name), architecture, dict(config), dataset, tuple(classes), tuple(mean), tuple(std), seed, epochs
@@ -200,8 +207,26 @@ def save_checkpoint(
     if program is None and isinstance(state, ProgramModule):
         program = plain_program(state)
     if program is None:
-        return safetensors_io.write(tensors, asdict(story))
+        return safetensors_io.write(*named_with_story(tensors, story, names))
     return safetensors_io.write(tensors, {**asdict(story), **program_story(program.program)}, program.constants)
+
+
+def named_with_story(
+    state: Mapping[str, Tensor], story: Story, names: Mapping[str, str] | None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `safetensors_io.write` is given of a checkpoint: its tensors, of any shapes, under the person's names (see
+    `save_checkpoint`), and the story beside them."""
+    named = {(names or {}).get(name, name): tensor for name, tensor in state.items()}
+    return named, {**asdict(story), **({"names": dict(names)} if names else {})}
+
+
+def content_sha256(path: Path) -> str:
+    """The sha256 of a file, or of the names and contents of a folder's checkpoint files. Raises OSError."""
+    if path.is_dir():
+        named = [f"{name} {content_sha256(path / name)}\n" for name in folder_files(path)]
+        return hashlib.sha256("".join(named).encode()).hexdigest()
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _completed(
@@ -244,7 +269,7 @@ def _read(path: Path) -> tuple[File, str]:
     """The networks of a file or folder and its sha256. What may hold a pickle is read in a process of its own."""
     if path.is_dir():
         file = read_folder(path)
-        return file, hashlib.sha256("".join(sorted(file.networks)).encode()).hexdigest()
+        return file, content_sha256(path)
     with path.open("rb") as opened:
         kind = kind_of(opened.read(300), path.stat().st_size)
         opened.seek(0)

@@ -10,6 +10,7 @@ from merging.errors import CheckpointError
 from merging.zoo.architectures.names import NAMES, is_known
 
 MAX_NAME = 120
+WRAPPERS = ("module.", "_orig_mod.")
 MAX_CLASSES = 10_000
 MAX_NUMBER = 100_000  # of any width, class or pixel count in a configuration
 MAX_BLOCKS = 256
@@ -46,6 +47,27 @@ def read_story(raw: Mapping[str, Any]) -> Story:
         seed=_count(raw, "seed"),
         epochs=_count(raw, "epochs"),
     )
+
+
+def own_names(raw: Mapping[str, Any]) -> dict[str, str]:
+    """Our tensor names -> the person's, under which the file holds them; {} where they are the same.
+
+    Raises CheckpointError where they are no such table, or two tensors have one name.
+    """
+    names = raw.get("names", {})
+    words = isinstance(names, dict) and all(
+        isinstance(name, str) and len(name) <= MAX_NAME * 2 for name in names.values()
+    )
+    if not words or len(set(names.values())) != len(names):
+        raise _wrong("names", "is not a table of different tensor names")
+    return dict(names)
+
+
+def unwrapped_name(name: str) -> str:
+    """A tensor's name in the person's own module: without what DataParallel and torch.compile put before it."""
+    while name.startswith(WRAPPERS):
+        name = name.partition(".")[2]
+    return name
 
 
 def clean_name(text: Any) -> str:

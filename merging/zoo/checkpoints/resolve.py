@@ -16,7 +16,7 @@ from merging.zoo.architectures.names import PROGRAM, UNSEEN, describe, describe_
 from merging.zoo.architectures.normalise import load_strictly
 from merging.zoo.checkpoints import evidence
 from merging.zoo.checkpoints.candidates import Candidate, ambiguous
-from merging.zoo.checkpoints.metadata import Story, read_story
+from merging.zoo.checkpoints.metadata import Story, own_names, read_story
 from merging.zoo.checkpoints.own import build_own, fit_own, is_factory
 from merging.zoo.checkpoints.programs import KnownProgram, build_program, fit_program, program_in
 from merging.zoo.checkpoints.reading.files import File
@@ -117,8 +117,10 @@ def _fitting(loaded: Loaded, asked: Asked) -> tuple[Iterable[Recognised], str]:
             _of_program(loaded.state, known) for known in _named(asked)
         ], "another seed of the program that was named"
     if story.architecture and asked.architecture in ("", story.architecture):
-        config = with_known(story.config, asked.config)
-        return [fit(loaded.state, story.architecture, config)], "the file says so itself"
+        config, names = with_known(story.config, asked.config), own_names(loaded.story)
+        theirs = {name: ours for ours, name in names.items()}
+        fitting = fit({theirs.get(name, name): t for name, t in loaded.state.items()}, story.architecture, config)
+        return [replace(fitting, renamed=theirs)], "the file says so itself"
     offers, refusal = _offers(loaded.state, asked), None
     try:
         found = structures(loaded.state, asked.architecture, asked.config)

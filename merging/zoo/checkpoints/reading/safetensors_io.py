@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
 from torch import Tensor
 
 from merging.errors import CheckpointError
+from merging.zoo.checkpoints.metadata import own_names
 from merging.zoo.checkpoints.reading.kinds import HOW
 from merging.zoo.checkpoints.reading.limits import MAX_HEADER, MAX_KEY, MAX_STORY, MAX_TENSORS
 from merging.zoo.checkpoints.reading.tensors import Loaded, checked
@@ -23,24 +24,28 @@ from merging.zoo.checkpoints.reading.tensors import Loaded, checked
 METADATA_KEY = "mergescope"
 CONSTANT = "program_constants."
 FORMAT = 1
+V = TypeVar("V")
 
 
 def read(data: bytes) -> Loaded:
     """The tensors and our story of a safetensors file. Raises CheckpointError naming the first offence."""
-    header = _header(data)
-    story = _story(header.pop("__metadata__", {}))
+    header = header_of(data)
+    story = story_of(header.pop("__metadata__", {}))
     if len(header) > MAX_TENSORS:
         raise CheckpointError(f"The file holds {len(header)} tensors; at most {MAX_TENSORS} are read.")
     try:
         tensors = safetensors.torch.load(data)
     except (safetensors.SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"The file is damaged: its header does not fit its numbers. {HOW}") from error
-    constants = _constants(story, tensors)
-    aliases = story.get("aliases", {})
-    if not isinstance(aliases, dict) or not all(first in tensors for first in aliases.values()):
-        raise CheckpointError("The file's list of tied tensors names one that it does not hold. Write it again.")
+    constants = take_constants(story, tensors)
+    aliases = aliases_of(story, tensors)
     loaded = checked(tensors | {alias: tensors[first] for alias, first in aliases.items()}, story)
     return replace(loaded, constants=constants)
+
+
+def names_in(data: bytes) -> dict[str, str]:
+    """Our tensor names -> the person's, of a file that we wrote. Raises CheckpointError as `read` does."""
+    return own_names(story_of(header_of(data).get("__metadata__", {})))
 
 
 def write(
@@ -62,15 +67,23 @@ def write(
             aliases[name] = owners[place]
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     kept |= {alias: kept[alias].clone() for alias in aliases}
-    full = {"format": FORMAT, **story, **({"aliases": aliases} if aliases else {})}
+    full = full_story(story, aliases)
     if constants:
         full["constants"] = list(constants)
         kept |= {f"{CONSTANT}{n}": t.detach().cpu().contiguous() for n, t in enumerate(constants.values())}
     return safetensors.torch.save(kept, metadata={METADATA_KEY: json.dumps(full)})
 
 
-def _constants(story: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The constants that the story names, taken out of the file's tensors."""
+def full_story(story: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, Any]:
+    """What stands in the metadata of a file with this story. aliases: a tied tensor's further names -> its first."""
+    return {"format": FORMAT, **story, **({"aliases": aliases} if aliases else {})}
+
+
+def take_constants(story: Mapping[str, Any], tensors: dict[str, V]) -> dict[str, V]:
+    """The constants that the story names, taken out of the file's tensors, name -> tensor or what stands for it.
+
+    Raises CheckpointError where the file does not hold them.
+    """
     names = story.get("constants", [])
     if not isinstance(names, list) or not all(isinstance(name, str) and len(name) <= MAX_KEY for name in names):
         raise CheckpointError("The file's list of constants is damaged. Write it again.")
@@ -80,7 +93,19 @@ def _constants(story: Mapping[str, Any], tensors: dict[str, Tensor]) -> dict[str
     return {name: tensors.pop(place) for name, place in places.items()}
 
 
-def _header(data: bytes) -> dict[str, Any]:
+def aliases_of(story: Mapping[str, Any], names: Container[str]) -> dict[str, str]:
+    """A tied tensor's further names -> its first one, as the story says. names: of the file's tensors.
+
+    Raises CheckpointError where the file does not hold the first one.
+    """
+    aliases = story.get("aliases", {})
+    if not isinstance(aliases, dict) or not all(first in names for first in aliases.values()):
+        raise CheckpointError("The file's list of tied tensors names one that it does not hold. Write it again.")
+    return aliases
+
+
+def header_of(data: bytes) -> dict[str, Any]:
+    """The header of a safetensors file that begins with these bytes. Raises CheckpointError where there is none."""
     size = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else 0
     if size > MAX_HEADER:
         raise CheckpointError(f"The file's header claims {size} bytes; at most {MAX_HEADER} are read.")
@@ -95,7 +120,8 @@ def _header(data: bytes) -> dict[str, Any]:
     return header
 
 
-def _story(metadata: Any) -> dict[str, Any]:
+def story_of(metadata: Any) -> dict[str, Any]:
+    """Our story in a header's metadata, unchecked, or {}. Raises CheckpointError where it is damaged."""
     text = metadata.get(METADATA_KEY, "{}") if isinstance(metadata, dict) else "{}"
     try:
         story = json.loads(text) if isinstance(text, str) and len(text) <= MAX_STORY else None

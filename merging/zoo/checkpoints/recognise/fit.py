@@ -23,7 +23,9 @@ from merging.zoo.checkpoints.recognise.variants import Variant, variants
 RECOGNISERS = (mlp, residual, convolutional)
 COUNTER = "num_batches_tracked"
 EXACT = "torchvision"  # a network whose published names all stand in the file
-_EXAMPLES: dict[str, dict[str, Any]] = {"mlp": {"widths": [512]}, "cnn": {"widths": [32, 64]}, "resnet": {}}
+_EXAMPLES: dict[str, dict[str, Any]] = {
+    **{"mlp": {"widths": [512]}, "adaptive": {"widths": [512]}, "cnn": {"widths": [32, 64]}, "resnet": {}}
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +129,8 @@ def _guesses(way: Variant, shapes: Shapes, architecture: str, refusals: list[Unk
             guesses += [guess for guess in recogniser(own) if architecture in ("", guess.architecture)]
         except UnknownArchitecture as refusal:
             refusals.append(refusal)
+    if not guesses and not refusals and architecture in NAMES:  # its sizes are then said, and not read from shapes
+        return [Guess(architecture, {}, {name: name for name in own})]
     return guesses
 
 
