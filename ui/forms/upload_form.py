@@ -7,7 +7,7 @@ import streamlit as st
 from merging.errors import InvalidRequest
 from merging.zoo.architectures.names import NAMES, NONLINEARITIES, describe, torchvision_keys
 from merging.zoo.datasets.known import find_facts, known_datasets
-from ui.forms.upload_review import Finding, Said, add, bundles, check, show
+from ui.forms.upload_review import EXPORT, Finding, Said, add, bundles, check, show
 from ui.guard import in_words
 from ui.state import owner
 
@@ -24,8 +24,6 @@ UNSAID = (
     "A state dict does not say how its layers are wired. Left open, every known network with these tensors is tried on "
     "images of the data set, and you choose. `timm/NAME` can be typed where timm is installed."
 )
-EXPORT = """torch.export.save(torch.export.export(model.eval(), (x,),
-    dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)), "a.pt2")"""
 
 
 def upload_form() -> None:

@@ -23,6 +23,8 @@ from ui.progress import plain
 from ui.state import entries, ledger, owner
 
 SHOWN = 12  # candidates of one file
+EXPORT = """torch.export.save(torch.export.export(model.eval(), (x,),
+    dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)), "a.pt2")  # x: an example of at least two images"""
 PARTS = ".safetensors.index.json"
 UNKNOWN = (
     "It is not known which images this network was trained on, so its merges have no curves and no similarity. Choose "
@@ -99,6 +101,8 @@ def show(number: int, finding: Finding) -> Candidate | None:
         st.markdown(f"**{plain(finding.stem)}**")
         if finding.refusal:
             st.error(finding.refusal, icon=":material/error:")
+            st.caption("A network of any architecture can be brought as an exported program, which this line writes:")
+            st.code(EXPORT, language="python")
         elif finding.question is not None:
             return _ask(number, finding.question)
         elif finding.converted is not None:
