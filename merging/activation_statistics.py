@@ -88,14 +88,19 @@ def sites_by_group(graph: Graph, spec: PermutationSpec, where: str) -> dict[str,
 
     where: "after" the nonlinearity: its activation layers; "before": its norms, or else its convolutions and linear
     layers. A group that has none of these (a stream that is only summed) is compared at all its sites; one that no
-    value shows unit by unit, as heads and the groups of a convolution, is left out.
+    value shows unit by unit, as heads and the groups of a convolution, is left out. So are values with units along a
+    second dimension, as in an MLP-Mixer: the two networks have these in different orders.
     """
+    along: dict[str, set[int]] = {}
+    for site in (site for group in spec.groups for site in group.nodes):
+        along.setdefault(site.node, set()).add(site.dim)
     kinds = {layer.node: layer.kind for layer in graph.layers}
     wanted = (("activation",),) if where == "after" else (("norm",), ("conv", "linear"))
     found = {}
     for group in spec.groups:
-        choices = [tuple(site for site in group.nodes if kinds.get(site.node) in kind) for kind in wanted]
-        found[group.name] = next((chosen for chosen in choices if chosen), group.nodes)
+        sites = tuple(site for site in group.nodes if len(along[site.node]) == 1)
+        choices = [tuple(site for site in sites if kinds.get(site.node) in kind) for kind in wanted]
+        found[group.name] = next((chosen for chosen in choices if chosen), sites)
     return {name: sites for name, sites in found.items() if sites}
 
 

@@ -22,6 +22,7 @@ from merging.errors import IncompatibleModels, InvalidRequest, UnknownLayer, Uns
 from merging.graph_export import check_memory, exported, operations_of, sources_of
 from merging.graph_layers import Layer, block_outputs, find_layers, is_layer
 from merging.memory_format import fastest_order
+from merging.network.graph.caches import refuse_copies
 from merging.network.graph.image_axes import ImageAxis, image_axes, two_runs
 from merging.network.graph.tokens import token_range
 from merging.permutation import named_tensors
@@ -204,6 +205,7 @@ def export(model: nn.Module, example: Tensor) -> Graph:
     tensors = named_tensors(twin)
     check_memory(tensors)
     sources, constants = sources_of(program, twin)
+    refuse_copies({name: tensors[name] for name in tensors.keys() - sources.values()}, constants.values())
     nodes = operations_of(program)
     (result,) = next(node for node in program.graph.nodes if node.op == "output").args[0]
     x = program.graph_signature.user_inputs[0]

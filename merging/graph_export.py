@@ -18,6 +18,7 @@ from torch.fx import Node
 
 from merging.errors import UnsupportedOperation
 from merging.network.copying import copied
+from merging.network.graph.caches import kept_tensors, refuse_caches
 from merging.network.outputs import described, remedy
 
 # torch.export reports through all of these, from its own checks and from the model's code that it runs.
@@ -37,6 +38,7 @@ def exported(model: nn.Module, example: Tensor) -> tuple[ExportedProgram, nn.Mod
     if not isinstance(example, Tensor) or example.dim() < 1:
         raise UnsupportedOperation("The example must be one tensor whose first dimension counts the images.")
     twin = copied(model)
+    kept = kept_tensors(twin)
     example = example.detach().clone()
     if len(example) < 2:  # a batch of one would be taken for a constant
         example = torch.cat([example, example])[:2]
@@ -54,6 +56,7 @@ def exported(model: nn.Module, example: Tensor) -> tuple[ExportedProgram, nn.Mod
                 f"The network gives {described(output)}; it must give one tensor (images, classes). {remedy(output)}"
             )
         program = _export(twin, example)
+    refuse_caches(kept, twin, (c for c in program.constants.values() if isinstance(c, Tensor)))
     _check_batch(program, len(example))
     return program, twin, example
 

@@ -34,7 +34,8 @@ class Descent:
 def matchable(model: nn.Module, spec: PermutationSpec) -> dict[str, Tensor]:
     """The tensors that units are matched on: parameters that some group lies on, in float32 or float64, contiguous.
 
-    Complex ones as pairs of real numbers, in a last dimension of their own.  Buffers are left out: BatchNorm's running statistics are permuted but say nothing about which unit is which.
+    Complex ones as pairs of real numbers, in a last dimension of their own.  Buffers are left out: BatchNorm's running
+    statistics are permuted but say nothing about which unit is which.
     """
     found = {name: as_real(p.detach()) for name, p in model.named_parameters() if name in spec.by_parameter}
     kind = torch.float64 if any(p.dtype == torch.float64 for p in found.values()) else torch.float32
@@ -163,12 +164,7 @@ def coordinate_descent(
     A group is visited again only after one that shares a tensor with it has moved, for else its assignment would be
     the same; a move is taken only if it surely gains, so the loop ends.
     """
-    found, near = dict(start), neighbours(spec)
-    moved: HeldTensors | MovedTensors
-    moved = HeldTensors(b) if keep else MovedTensors(b, {name: tuple(tensor.shape) for name, tensor in b.items()})
-    for group in spec.groups:
-        if not torch.equal(start[group.name], torch.arange(group.size)):  # else a copy of all tensors would be made
-            moved = moved.moved(group, start[group.name])
+    found, near, moved = dict(start), neighbours(spec), _started(b, spec, start, keep)
     scale = sum(float(a[name].norm() * b[name].norm()) for name in a)
     rows = {group.name: list(unit_rows(a, group)) for group in spec.groups if keep}
     stale = {group.name for group in spec.groups if group.axes}
@@ -214,6 +210,18 @@ def match_rest(problem: Problem, names: Sequence[str], permutation: Permutation)
 def objective(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
     """sum <A, B> over the tensors of `a`, in float64. a, b: name -> tensor of any shape, the same in both."""
     return math.fsum(inner(tensor, b[name]) for name, tensor in a.items())
+
+
+def _started(
+    b: Mapping[str, Tensor], spec: PermutationSpec, start: Permutation, keep: bool
+) -> HeldTensors | MovedTensors:
+    """B's tensors in the order that a descent begins with."""
+    moved: HeldTensors | MovedTensors
+    moved = HeldTensors(b) if keep else MovedTensors(b, {name: tuple(tensor.shape) for name, tensor in b.items()})
+    for group in spec.groups:
+        if not torch.equal(start[group.name], torch.arange(group.size)):  # else a copy of all tensors would be made
+            moved = moved.moved(group, start[group.name])
+    return moved
 
 
 def _gain(a: Mapping[str, Tensor], tensors: Mapping[str, Tensor], trial: Mapping[str, Tensor], group: Group) -> float:

@@ -45,14 +45,14 @@ class Prepared:
     def combine(self, weights: Sequence[float]) -> nn.Module:
         """The combined net, not corrected. weights: one a model, summing to 1; (1, 0) gives aligned A bit for bit where
         the method has such ends."""
-        tensors = self.combiner(_checked_weights(weights, len(self.problem.models)))
+        tensors = self.combiner(checked_weights(weights, len(self.problem.models)))
         first = self.problem.models[0]
         constants = constants_of(first)
         return with_tensors(first, {name: tensor for name, tensor in tensors.items() if name not in constants})
 
     def correct(self, net: nn.Module, weights: Sequence[float]) -> nn.Module:
         """The corrected net, for a net that `combine` gave for the same weights."""
-        return self.corrector(net, _checked_weights(weights, len(self.problem.models)))
+        return self.corrector(net, checked_weights(weights, len(self.problem.models)))
 
     def merge(self, weights: Sequence[float] | None = None) -> MergeResult:
         """Combined and corrected; equal weights unless given."""
@@ -135,12 +135,12 @@ def prepare(
     combiner = chosen["combine"].run(problem, wishes["combine"])
     corrector = chosen["correct"].run(problem, wishes["correct"])
     notes = {
-        "trace": _traced(problem, error),
+        "trace": trace_notes(problem, error),
         "align": alignment.notes,
         "combine": combiner.notes,
         "correct": corrector.notes,
         "equivalence": equivalence,
-        **_agreement(problem.aligned),
+        **agreement(*({name: p.detach() for name, p in model.named_parameters()} for model in problem.aligned)),
         **_outputs(ready[0], inputs),
     }
     return Prepared(problem, alignment, chosen["combine"], combiner, corrector, notes)
@@ -220,7 +220,8 @@ def _outputs(model: nn.Module, inputs: Tensor) -> dict[str, str]:
     return {"outputs": "probabilities"} if are_probabilities(rows) else {}
 
 
-def _traced(problem: Problem, error: float) -> dict[str, Any]:
+def trace_notes(problem: Problem, error: float) -> dict[str, Any]:
+    """What tracing found, for a report. error: the largest output change by permuting the first model at random."""
     places = {group.name: list(group.places) for group in problem.spec.groups}
     permuted, units = tracing.coverage(problem.graph, problem.spec)
     normed = len(batch_norms(problem.models[0]))
@@ -229,16 +230,23 @@ def _traced(problem: Problem, error: float) -> dict[str, Any]:
     return {**found, "pinned": pinned} if pinned else found
 
 
-def _agreement(aligned: tuple[nn.Module, ...]) -> dict[str, float]:
-    """How near the aligned models' parameters are to the first's: inner product and distance, the mean over models."""
-    first, *others = ({name: p.detach() for name, p in model.named_parameters()} for model in aligned)
+def agreement(first: Mapping[str, Tensor], *others: Mapping[str, Tensor]) -> dict[str, float]:
+    """How near the aligned models' parameters are to the first's: inner product and distance, the mean over models.
+
+    first, others: name -> parameter of any shape.
+    """
     products = [math.fsum(inner(first[name], other[name]) for name in first) for other in others]
-    gaps = [{name: first[name] - other[name] for name in first} for other in others]
-    distances = [math.sqrt(math.fsum(inner(gap, gap) for gap in each.values())) for each in gaps]
+    squares = [math.fsum(_square(first[name] - other[name]) for name in first) for other in others]
+    distances = [math.sqrt(square) for square in squares]
     return {"objective": math.fsum(products) / len(others), "distance": math.fsum(distances) / len(others)}
 
 
-def _checked_weights(weights: Sequence[float], count: int) -> tuple[float, ...]:
+def _square(tensor: Tensor) -> float:
+    return inner(tensor, tensor)
+
+
+def checked_weights(weights: Sequence[float], count: int) -> tuple[float, ...]:
+    """How much of each of `count` models a merge takes. Raises InvalidRequest where they do not sum to 1."""
     shares = tuple(float(weight) for weight in weights)
     if len(shares) != count or not all(map(math.isfinite, shares)) or abs(math.fsum(shares) - 1) > 1e-9:
         raise InvalidRequest(f"Weights are {shares}; give {count} numbers that sum to 1.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -42,8 +42,8 @@ def read_problem(
     first, *others = (graphs.export(model, inputs) for model in models)
     traced = _structures(first, others, unequal_widths)
     if base is not None:
-        _refuse_different(first, graphs.export(base, inputs), "the base")
-    specs = [spec for _, spec in traced] or [_traced(first)] * len(models)
+        refuse_other_structure(first, graphs.export(base, inputs), "the base")
+    specs = [spec for _, spec in traced] or [groups_of(first)] * len(models)
     refuse_different(models, specs, first.sources.values(), base)
     structures = tuple((graph, spec_of(graph, model)) for (graph, _), model in zip(traced, models, strict=False))
     spec = spec_of(first, models[0])
@@ -55,15 +55,15 @@ def read_problem(
 
 def spec_of(graph: graphs.Graph, model: nn.Module) -> PermutationSpec:
     """The groups of the model that may be permuted with its constants left as they are. graph: the model's."""
-    return without_constants(_traced(graph), constants_of(model))
+    return without_constants(groups_of(graph), constants_of(model))
 
 
 def pinned_of(graph: graphs.Graph, model: nn.Module) -> dict[str, str]:
     """Group that keeps its places -> the constant of the model that another order would change. graph: the model's."""
-    return pinned_by(_traced(graph), constants_of(model))
+    return pinned_by(groups_of(graph), constants_of(model))
 
 
-def _traced(graph: graphs.Graph) -> PermutationSpec:
+def groups_of(graph: graphs.Graph) -> PermutationSpec:
     """The traced spec; tracing is a function of the structure, so the last ones are kept."""
     if graph.signature not in _specs:
         while len(_specs) >= KEPT_SPECS:
@@ -95,7 +95,7 @@ def checked_models(models: Sequence[nn.Module], base: nn.Module | None) -> tuple
     if len(devices) > 1:
         raise IncompatibleModels(f"The networks are on {' and '.join(sorted(map(str, devices)))}; move them to one.")
     for number, model in enumerate(every):
-        _refuse_broken(model, f"Network {letter(number)}" if number < len(models) else "The base")
+        refuse_broken(model, f"Network {letter(number)}" if number < len(models) else "The base")
     return tuple(in_eval_mode(model) for model in models)
 
 
@@ -119,9 +119,13 @@ def inputs_for(model: nn.Module, example: Tensor | None, data: Batches | None, c
     return data.on_model(model).example(count)
 
 
-def _refuse_broken(model: nn.Module, name: str) -> None:
+def refuse_broken(model: nn.Module, name: str, tensors: Mapping[str, Tensor] | None = None) -> None:
+    """Raise IncompatibleModels where a weight is NaN or infinite, or a statistic NaN.
+
+    name: the network's, for the message.  tensors: its tensors by name, where the model does not hold their numbers.
+    """
     parameters, statistics = dict(model.named_parameters()), statistics_of(model)
-    for key, tensor in named_tensors(model).items():
+    for key, tensor in (tensors or named_tensors(model)).items():
         weight = key in parameters and not torch.isfinite(tensor).all()
         if weight or (key in statistics and torch.isnan(tensor).any()):
             raise IncompatibleModels(f"{name} holds NaN or infinity in {key}. Its training failed; choose another.")
@@ -133,16 +137,17 @@ def _structures(
     """() where all have one structure; else every model's own, which may differ in the widths of hidden layers."""
     if not unequal_widths or not any(graphs.difference(first, other) for other in others):
         for number, other in enumerate(others, 1):
-            _refuse_different(first, other, f"network {letter(number)}")
+            refuse_other_structure(first, other, f"network {letter(number)}")
         return ()
-    found = tuple((graph, _traced(graph)) for graph in (first, *others))
+    found = tuple((graph, groups_of(graph)) for graph in (first, *others))
     for number, (graph, spec) in enumerate(found[1:], 1):
         if _skeleton(graph, spec) != _skeleton(*found[0]):
-            _refuse_different(first, graph, f"network {letter(number)}")
+            refuse_other_structure(first, graph, f"network {letter(number)}")
     return found
 
 
-def _refuse_different(first: graphs.Graph, other: graphs.Graph, name: str) -> None:
+def refuse_other_structure(first: graphs.Graph, other: graphs.Graph, name: str) -> None:
+    """Raise IncompatibleModels where the structures differ. name: of the other network, for the message."""
     difference = graphs.difference(first, other)
     if difference:
         raise IncompatibleModels(

@@ -18,7 +18,7 @@ from merging.graph import Graph, export
 from merging.graph_layers import MAKES_UNITS, operator_kind, operator_name
 from merging.labels import FIXED, Dim, Labels, Layout, LayoutConflict, fixed, part_size, size_of
 from merging.network.tracing.proof import verify
-from merging.op_rules import RULES, Operation, refusal, shapes
+from merging.op_rules import RULES, Operation, elementwise, refusal, shapes
 from merging.op_rules.base import TAKES_STACKS, Stack, names_in
 from merging.permutation import Axis, Group, PermutationSpec, Site
 
@@ -26,8 +26,6 @@ __all__ = ["coverage", "trace", "trace_graph", "verify"]
 
 # Operators outside op_rules.shapes that give a weight on as it is.
 COPIES = {"clone", "detach", "detach_", "contiguous", "alias", "to", "_to_copy", "dropout", "lift_fresh_copy"}
-
-FILLS = {"zero_", "fill_"}  # write one number everywhere
 
 
 def trace(model: nn.Module, example: Tensor) -> PermutationSpec:
@@ -92,9 +90,9 @@ class _Tracer:
         if rule is None or getattr(node.target, "namespace", "") != "aten":
             op.refuse(*refusal(operator_name(node)))
         try:
-            self._check_in_place(op)
             stacks = rule in TAKES_STACKS
             args, kwargs = self._read(node.args, stacks), self._read(node.kwargs, stacks)
+            self._check_in_place(op, args, alike=rule.__module__ == elementwise.__name__)
             result = self._checked(op, rule(op, *args, **kwargs))
         except LayoutConflict as conflict:
             op.refuse(str(conflict))
@@ -126,15 +124,17 @@ class _Tracer:
                 op.refuse(f"its result has shape {tuple(shape)} and not {sizes}")
         return result
 
-    def _check_in_place(self, op: Operation) -> None:
-        """An in-place operation that other values see: only where nothing is permuted, or where all that is written is
-        one number, to whole units: in whatever order they are, it finds the same ones."""
-        fills = op.operator.split(".")[1] in FILLS
+    def _check_in_place(self, op: Operation, operands: list[Any], *, alike: bool) -> None:
+        """Refuse units in a value that is changed in place and read later, unless all elements are treated alike.
+
+        Then the value's views share their units with it, so that what is written to whole units is seen in their order.
+        """
+        dims = [dim for layout in operands if isinstance(layout, Layout) for dim in layout.dims]
+        if alike and any(map(self.labels.owned, dims)):
+            return
         for name in self.graph.record.hazards.get(op.node, ()):
             for layout in self._seen(name):
                 for dim in layout.dims:
-                    if fills and op.labels.owned(dim):
-                        continue
                     what = f"changes {self.graph.name_of(name)} in place, which is read later"
                     op.positions(dim, what, "Make a new tensor there, with torch.where or torch.cat.")
 

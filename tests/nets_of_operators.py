@@ -91,6 +91,20 @@ def grouped_queries() -> Net:
     return ready(Forward(run, **parts, stream=weight(6, 6)), (5, 6))
 
 
+def written_in_place() -> Net:
+    """Some channels scaled through a view, some places overwritten, a new tensor filled part by part."""
+
+    def run(y: Tensor) -> Tensor:
+        y = y.clone()
+        y[:, :2].mul_(2.0)
+        y[:, :, 1:] = y[:, :, :-1].sin()
+        z = torch.zeros_like(y)
+        z[:, :, :, ::2] = y[:, :, :, 1::2]
+        return z.relu_().add_(y.tanh())
+
+    return between(run)
+
+
 def heads_of_three() -> Net:
     """Attention whose projection holds query, key and value of each head side by side."""
 
@@ -210,6 +224,7 @@ OPERATORS: dict[str, tuple[Callable[[], Net], list[int]]] = {
         [5, 4],
     ),
     "grouped-queries": (grouped_queries, [2, 2, 3, 3, 6]),
+    "written-in-place": (written_in_place, [2, 4]),
     "heads-of-three": (heads_of_three, [2, 3, 4, 6]),
     "resized-places": (resized_places, [6]),
     "pointwise-over-units": (

@@ -16,14 +16,6 @@ def _written_by_index(y: Tensor) -> Tensor:
     return y
 
 
-def _written_through() -> Net:
-    def run(y: Tensor) -> Tensor:
-        y[:, :2].mul_(2.0)
-        return y.relu()
-
-    return between(run)
-
-
 class _InTraining(nn.Module):
     """Batch normalisation by the statistics of the batch, though there are running ones."""
 
@@ -83,7 +75,6 @@ REFUSED: dict[str, tuple[Callable[[], Net], str]] = {
         lambda: between(lambda y: F.avg_pool1d(y.flatten(2).transpose(1, 2), 2), 3 * 36),
         "avg_pool1d",
     ),
-    "written-through-a-view": (_written_through, "mul_"),
     "dropout-in-eval": (lambda: between(lambda y: F.dropout(y, 0.5, training=True)), "dropout"),
     "local-response": (lambda: between(lambda y: F.local_response_norm(y, 3)), "avg_pool3d"),
     "by-value": (lambda: between(lambda y: y if y.sum() > 0 else -y), "data-dependent"),

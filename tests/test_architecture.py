@@ -59,7 +59,7 @@ ROOMS_ABOVE = (
     *("merging.analysis", "merging.zoo", "merging.work", "merging.figures", "merging.cli"),
     *("merging.study", "merging.studies", "merging.account", "merging.account_words"),
     *("merging.verdict", "merging.verdict_reading", "merging.verdict_many", "merging.verdict_why"),
-    *("merging.verdict_zip", "merging.zip_report"),
+    *("merging.verdict_zip", "merging.zip_report", "merging.pipeline"),
 )
 
 WHAT = "merging.__version__"
@@ -99,6 +99,7 @@ LAWS: dict[str, tuple[tuple[str, ...], set[str]]] = {
         ("CORE", "merging.results", "merging.zip_report", "merging.analysis"),
         {"torch", "numpy", "lucent"},
     ),
+    "merging.pipeline": (("CORE", "merging.zoo", "merging.pipeline"), {"torch"}),
     "merging.zoo": (
         ("merging.errors", "merging.paths", "merging.data", "merging.network", "merging.zoo"),
         {"torch", "torchvision", "numpy", "safetensors", "PIL"},

@@ -51,7 +51,9 @@ def test_a_twin_merges_into_the_net_and_the_proof_is_noted(kind: str) -> None:
 
 
 @pytest.mark.parametrize("align", ["weight-matching", "activation-matching"])
-@pytest.mark.parametrize("name", ["residual-pad", "tied", "concatenated", "grouped", "transformer", "maxout"])
+@pytest.mark.parametrize(
+    "name", ["residual-pad", "tied", "concatenated", "grouped", "transformer", "maxout", "pointwise-over-units"]
+)
 def test_twins_of_unusual_networks_merge_into_the_net(name: str, align: str) -> None:
     """Padded streams, shared weights, convolution groups and heads: every aligner finds the twin's permutation, and
     REPAIR has nothing to correct."""

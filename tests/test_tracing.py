@@ -86,16 +86,14 @@ def test_all_hidden_units_are_in_a_group(name: str):
 @pytest.mark.parametrize("name", NETS)
 def test_units_are_seen_moving_at_every_site(name: str):
     model, example, graph, spec = traced(name)
-    tensors = named_tensors(model)
-    permutation, nodes = spec.random(3), {site.node for group in spec.groups for site in group.nodes}
-    _, before = graph.run(tensors, example, keep=nodes)
-    _, after = graph.run(permute_tensors(tensors, spec, permutation), example, keep=nodes)
+    tensors, drawn = named_tensors(model), spec.random(3)
+    _, before = graph.run(tensors, example, keep={site.node for group in spec.groups for site in group.nodes})
     for group in spec.groups:
+        alone = permute_tensors(tensors, spec, spec.identity() | {group.name: drawn[group.name]})
+        _, after = graph.run(alone, example, keep={site.node for site in group.nodes})
         for site in group.nodes:
             seen, moved = (v[site.node].narrow(site.dim, site.offset, group.size) for v in (before, after))
-            torch.testing.assert_close(
-                moved, seen.index_select(site.dim, permutation[group.name]), rtol=1e-9, atol=1e-12
-            )
+            torch.testing.assert_close(moved, seen.index_select(site.dim, drawn[group.name]), rtol=1e-9, atol=1e-12)
         names = [graph.layer(site.layer).node for site in group.nodes]
         assert names == [site.node for site in group.nodes]
 

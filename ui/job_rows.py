@@ -33,7 +33,7 @@ KINDS = {"merge": "merges", "pictures": "pictures", "study": "studies", "zip": "
 KINDS |= {"download": "downloads"}
 ASKED = ["merge", "zip", "train", "download"]  # what people ask for by a button; the rest comes of looking at a run
 STUDY_PAGES = {
-    **dict.fromkeys(("why", "along", "aligners"), "why"),
+    **dict.fromkeys(("why", "along", "aligners", "nonlinearities"), "why"),
     **dict.fromkeys(("similarity", "reliability", "lab"), "similarity"),
     **dict.fromkeys(("layer", "units", "film", "evidence"), "neurons"),
     "landscape": "landscape",

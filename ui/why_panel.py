@@ -25,6 +25,7 @@ from merging.studies.why import Why
 from merging.verdict_why import died, reasons
 from ui.chosen import Chosen
 from ui.look import draw, unbroken
+from ui.panels.nonlinearity_panel import nonlinearity_panel
 from ui.state import images, why_no_images
 from ui.study import studied
 from ui.tiles import labelled_sheet, show
@@ -49,6 +50,7 @@ def why_panel(found: Chosen) -> None:
     aligners: Aligners | None = studied(found, "aligners", button="Align in four ways")
     if aligners is not None:
         _aligners(aligners)
+    nonlinearity_panel(found)
 
 
 def scores_table(why: Why) -> str:

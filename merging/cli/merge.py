@@ -11,6 +11,7 @@ from merging.account import accounts
 from merging.cli.console import say, say_json, say_table
 from merging.cli.files import curves_csv, write
 from merging.cli.images import dataset_of, need_images, no_images, read_images
+from merging.cli.merge_streamed import add_streamed, is_streamed, merge_streamed, out_folder
 from merging.cli.nets import Net, device_of, read_net, read_nets
 from merging.cli.options import (
     add_data,
@@ -40,22 +41,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     add_points(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write (default mergescope-<run>)")
+    add_streamed(parser)
     add_machine(parser)
     add_json(parser)
 
 
 def run(options: argparse.Namespace, report: Report) -> None:
     """Merge, write the artifacts, print the figures."""
-    nets = read_nets(options)
-    base = read_net(options.base, options) if options.base else None
-    if any(net.is_own for net in nets):
-        from merging.cli.merge_own import merge_own
-
-        names = "-".join(net.checkpoint.name for net in nets)
-        found, made, run_id = *merge_own(options, nets, base, report), names
+    if is_streamed(options):
+        found, made, run_id = merge_streamed(options, report)
+        nothing = ""  # which was said before
     else:
-        found, made, run_id = _as_worker(options, nets, base, report)
-    folder = options.out or Path(f"mergescope-{run_id[:12]}")
+        nets = read_nets(options)
+        found, made, run_id = _merged(options, nets, report)
+        nothing = "" if found.scores or found.curves else f"Nothing is measured. {no_images(options, nets[0])}"
+    folder = out_folder(options, run_id)
     for name, data in made.items():
         write(folder / name, data)
     write(folder / "report.json", results.to_json(found).encode())
@@ -64,9 +64,19 @@ def run(options: argparse.Namespace, report: Report) -> None:
     if options.json:
         return say_json({"run": run_id, "folder": str(folder), **_summary(found)})
     _show(found)
-    if not found.scores and not found.curves:
-        say(f"Nothing is measured. {no_images(options, nets[0])}")
+    if nothing:
+        say(nothing)
     return say(f"written to {folder}")
+
+
+def _merged(options: argparse.Namespace, nets: list[Net], report: Report) -> tuple[MergeReport, dict[str, bytes], str]:
+    """A merge of networks in memory: its report, its other artifacts, and the run's id."""
+    base = read_net(options.base, options) if options.base else None
+    if not any(net.is_own for net in nets):
+        return _as_worker(options, nets, base, report)
+    from merging.cli.merge_own import merge_own
+
+    return *merge_own(options, nets, base, report), "-".join(net.checkpoint.name for net in nets)
 
 
 def _as_worker(

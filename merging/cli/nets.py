@@ -50,13 +50,18 @@ class Net:
                 f"{self.checkpoint.architecture} is a factory of your own: such networks are for `inspect`, `merge`, "
                 "`zip`, `curve` and `similarity`. All else takes only the architectures that `inspect` recognises."
             )
-        kept = ("name", "architecture", "config", "dataset", "classes", "mean", "std")
-        told: dict[str, Any] = {key: getattr(self.checkpoint, key) for key in kept}
-        return ModelRef(hashlib.sha256(self.data).hexdigest(), **{**told, "name": told["name"] or self.label})
+        return ref_of(self.checkpoint, hashlib.sha256(self.data).hexdigest())
 
     def module(self, device: torch.device | str = "cpu") -> nn.Module:
         """The network on a device, in eval mode. Raises UnknownArchitecture for a factory that gives none."""
         return self.checkpoint.build().to(device)
+
+
+def ref_of(checkpoint: Checkpoint, sha256: str) -> ModelRef:
+    """What a request names a known network by. sha256: of its file as we write it."""
+    kept = ("name", "architecture", "config", "dataset", "classes", "mean", "std")
+    told: dict[str, Any] = {key: getattr(checkpoint, key) for key in kept}
+    return ModelRef(sha256, **{**told, "name": told["name"] or checkpoint.label})
 
 
 def read_nets(options: argparse.Namespace) -> list[Net]:
@@ -87,18 +92,23 @@ def read_net(name: str, options: argparse.Namespace) -> Net:
         near = get_close_matches(name, known, 1)
         told = f"Did you mean {near[0]}?" if near else f"Shipped: {', '.join(known)}."
         raise CheckpointError(f"There is no file and no shipped checkpoint {name!r}. {told}")
-    given: dict[str, Any] = {key: getattr(options, key) for key in ("architecture", "mean", "std", "weights")}
+    given = said_of(options)
     if given["architecture"] and given["architecture"].endswith(".pt2"):
         program = load_checkpoint(given["architecture"]).program
         given |= {"architecture": PROGRAM, "programs": [program] if program else []}
-    config = read_config(options.config) if options.config else None
     images = getattr(options, "data", None)
     here = images if images and available(images) else None
-    checkpoint = load_checkpoint(name, config=config, data=here, **given)
+    checkpoint = load_checkpoint(name, data=here, **given)
     if images and not checkpoint.dataset and not options.mean:
         checkpoint = trained_on(checkpoint, images)
     _tell(name, checkpoint)
     return Net(checkpoint, checkpoint.to_bytes())
+
+
+def said_of(options: argparse.Namespace) -> dict[str, Any]:
+    """What the options say of files that do not say it themselves, as `load_checkpoint` takes it."""
+    given: dict[str, Any] = {key: getattr(options, key) for key in ("architecture", "mean", "std", "weights")}
+    return given | {"config": read_config(options.config) if options.config else None}
 
 
 def _tell(name: str, checkpoint: Checkpoint) -> None:

@@ -81,8 +81,10 @@ class Operation:
             self.contracted.update(names_in(dim))
 
     def positions(self, dim: Dim, what: str, remedy: str = REMEDY) -> None:
-        """The operation needs these indices in their order; units there refuse it, but not where weights alone are read,
-        as where an embedding of places is resized: these axes keep their order."""
+        """The operation needs these indices in their order; units there refuse it.
+
+        Axes of weights that it reads before any image comes keep their order: an embedding of places that is resized.
+        """
         if self.labels.owned(dim) and not self.of_weights:
             self.refuse(f"it {what}, where units may be re-ordered", remedy)
         self.labels.pin(dim)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import torch
 
 PEAK, RESET = "VmHWM:", "5"  # what Linux calls the peak, and what sets it back to what is held now (man 5 proc)
@@ -19,6 +20,11 @@ def watch_memory(device: torch.device) -> None:
         clear.write_text(RESET)
     except OSError:  # not Linux, or a container that forbids it: `peak_memory` would tell an older peak, an upper bound
         return
+
+
+def free_memory() -> int:
+    """Bytes that this machine can give to programs now."""
+    return int(psutil.virtual_memory().available)
 
 
 def peak_memory(device: torch.device) -> int:

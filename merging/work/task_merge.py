@@ -16,10 +16,11 @@ from merging.analysis.merge_curves import merge_curves
 from merging.analysis.survey import Survey, analyse, unmeasured_units
 from merging.data import Batches
 from merging.errors import MergescopeError
+from merging.graph import Graph
 from merging.merge import Prepared, prepare
 from merging.methods import ROLES, find, letter
 from merging.network.graph.program_module import ProgramModule
-from merging.permutation import named_tensors, with_tensors
+from merging.permutation import PermutationSpec, named_tensors, with_tensors
 from merging.problem import Problem, Report
 from merging.results import LayerInfo, LossCurve, MergeReport, Metrics
 from merging.work.payload import Payload
@@ -91,7 +92,7 @@ def merge_task(request: MergeRequest, payload: Payload, report: Report) -> dict[
     artifacts["report"] = results.save(
         MergeReport(
             request=json.loads(request.to_json()),
-            layers=_layers(prepared),
+            layers=layer_infos(prepared.problem.graph, prepared.problem.spec),
             groups={name: (len(p), int((p != range(len(p))).sum())) for name, p in permutation.items()},
             equivalence=prepared.notes["equivalence"],
             curves=found,
@@ -197,9 +198,9 @@ def _survey(prepared: Prepared, nets: Nets, data: Mapping[str, Batches], clock: 
     return analyse(problem.graph, tensors, moved, problem.spec, first, b=b, report=clock.part("similarity", 0, 1))
 
 
-def _layers(prepared: Prepared) -> tuple[LayerInfo, ...]:
-    graph = prepared.problem.graph
-    groups = groups_by_node(graph, prepared.problem.spec)
+def layer_infos(graph: Graph, spec: PermutationSpec) -> tuple[LayerInfo, ...]:
+    """The layers that one can look into, in network order, with the groups that their units are in."""
+    groups = groups_by_node(graph, spec)
     return tuple(
         LayerInfo(layer.name, layer.kind, layer.units, layer.positions, groups.get(layer.node, ""))
         for layer in graph.layers

@@ -21,14 +21,12 @@ from merging.problem import Report
 from merging.work.payload import Payload
 from merging.work.request import ModelRef
 from merging.work.stages import STAGES
-from merging.zoo.architectures.names import is_torchvision
 from merging.zoo.checkpoints.checkpoint import load_bytes, save_checkpoint
-from merging.zoo.datasets.known import find_facts
+from merging.zoo.checkpoints.example import example_images
 from merging.zoo.datasets.load import ImageSet
 
 BATCH = 500  # images at once on a CPU
 GPU_BATCH = 2_000
-SMALL, LARGE = (32, 32), (128, 128)  # height and width for a net that takes any, where no data set says more
 
 
 @dataclass
@@ -90,11 +88,7 @@ def batches(images: ImageSet, device: torch.device) -> Batches:
 
 def example(model: ModelRef, device: torch.device) -> Tensor:
     """Two inputs (2, C, H, W) in 0..1 to trace with where there are no images: drawn at random, always the same."""
-    facts = find_facts(model.dataset)
-    known = facts.shape if facts is not None else None
-    free = (max(3, len(model.mean)), *(LARGE if is_torchvision(model.architecture) else SMALL))
-    shape = tuple(model.config.get("in_shape") or known or free)
-    return torch.rand((2, *shape), generator=torch.Generator().manual_seed(0)).to(device)
+    return example_images(model.architecture, model.config, model.dataset, len(model.mean)).to(device)
 
 
 def check_finite(net: nn.Module, what: str) -> None:

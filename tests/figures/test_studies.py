@@ -8,6 +8,7 @@ from merging.figures.evidence import evidence_figure, fates_figure, match_figure
 from merging.figures.inside import SHOWN, inside_figure, loss_figure
 from merging.figures.lab import lab_figure
 from merging.figures.landscape import landscape_figure
+from merging.figures.learned_curves import curves_figure, units_in_order
 from merging.figures.palette import alt_text
 from merging.figures.reliability import interval_figure
 from merging.figures.similarity import heatmap
@@ -32,6 +33,12 @@ def found(key: str, kind: str = "cnn"):
     return run(key, merged(kind), **QUICK[key])
 
 
+def learned_curves():
+    from tests.studies.subjects import learned
+
+    return run("nonlinearities", learned(), **QUICK["nonlinearities"])
+
+
 WHY = found("why")
 DRAWN = {
     "variance": lambda: variance_figure(WHY, corrected=True),
@@ -45,6 +52,7 @@ DRAWN = {
     "landscape": lambda: landscape_figure(found("landscape"), "accuracy"),
     "landscape of the loss": lambda: landscape_figure(found("landscape"), "loss"),
     "lab": lambda: lab_figure(found("lab"), "unit"),
+    "curves": lambda: curves_figure(learned_curves(), "layers.1", [0, 3, 5, 7, 9]),
     "interval": lambda: interval_figure(found("reliability")),
     "cross": lambda: cross_figure(found("units").cross[:, :, 0], "abcde", 0),
     "tuning": lambda: tuning_figure(found("layer").tuning[:, :, 0], ["A", "π(B)", "merge", "naive", "x"], "vwxyz", 0),
@@ -108,6 +116,20 @@ def test_match_quality_is_the_median_and_middle_half_of_living_units():
     )
     assert len(line.y) == 1
     assert len(match_quality_figure([]).data[0].y) == 0
+
+
+def test_curves_are_the_units_functions_in_the_colours_of_the_networks():
+    seen = learned_curves()
+    units = units_in_order(seen, "layers.1", "apart", 3)
+    distance = seen.distance("layers.1")
+    assert list(distance[list(units)]) == sorted(distance, reverse=True)[:3]
+    assert units_in_order(seen, "layers.1", "alike", 10)[::-1][:3] == units
+    assert units_in_order(seen, "layers.1", "first", 2) == (0, 1)
+    lines = curves_figure(seen, "layers.1", units).data
+    assert [line.meta for line in lines] == ["A", "pi(B)", "merge"] * 3
+    np.testing.assert_array_equal(lines[4].y, seen.curves["layers.1"][1, units[1]])
+    assert [line.line.dash for line in lines[:3]] == ["solid", "dash", "solid"]
+    assert sum(line.showlegend for line in lines) == 3
 
 
 def test_the_planes_marks_are_the_networks():

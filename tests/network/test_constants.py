@@ -200,7 +200,8 @@ def test_what_the_forward_pass_does_not_read_may_differ_and_is_never_re_ordered(
 def test_statistics_of_norms_are_weights_also_where_all_of_the_norm_is_buffers() -> None:
     def build(seed: int) -> nn.Module:
         frozen = torchvision.ops.FrozenBatchNorm2d(6)
-        model, _ = ready(nn.Sequential(nn.Conv2d(3, 6, 3), frozen, nn.ReLU(), nn.Flatten(), nn.Linear(96, 3)), seed=seed)
+        layers = [nn.Conv2d(3, 6, 3), frozen, nn.ReLU(), nn.Flatten(), nn.Linear(96, 3)]
+        model, _ = ready(nn.Sequential(*layers), seed=seed)
         frozen.weight.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(seed))
         return model
 

@@ -136,6 +136,15 @@ def test_a_value_is_not_cut_into_a_million_tensors():
         trial(made)
 
 
+def test_lengths_that_would_be_read_beyond_their_end_are_refused():
+    """torch's weight norm does not look whether there are as many lengths as rows."""
+    node = ProgramNode("y", "aten._weight_norm.default", (Term("value", "v"), Term("value", "g"), 0), (), ())
+    tensors = (ProgramTensor("v", "parameter", (4, 3), "float"), ProgramTensor("g", "parameter", (0, 1), "float"))
+    made = Program("x", (3,), "float", (node,), "y", tensors, (("v", "v"), ("g", "g")), ())
+    with pytest.raises(UnsupportedOperation, match="lengths"):
+        trial(made)
+
+
 def test_numbers_stay_within_64_bits():
     size = ProgramNode("n0", "aten.sym_size.int", (X, 0), (), ())
     squares = [

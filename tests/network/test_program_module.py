@@ -19,7 +19,7 @@ from merging.network.graph.program_writer import write
 from merging.permutation import named_tensors
 from merging.tracing import trace_graph, verify
 from merging.zoo.checkpoints.reading.exported_program import read
-from tests.programs import exported, inputs, loaded, module, net
+from tests.programs import exported, inputs, loaded, module, net, saved
 
 CORPUS = (
     *("cnn-instance", "residual-batch", "residual-pad", "concatenated", "grouped", "transformer", "tied", "used-twice"),
@@ -124,6 +124,22 @@ def test_constants_are_pinned():
     other = ProgramModule(found.program, found.state, constants | {"shift": constants["shift"] + 1})
     with pytest.raises(IncompatibleModels, match="structures"):
         merging.merge([ours, other], example=example)
+
+
+def test_a_copy_of_a_weight_that_was_kept_is_no_constant():
+    class Kept(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
+            self.kept = self.layer.weight.detach().t().clone()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head((x @ self.kept + self.layer.bias).relu())
+
+    x = torch.randn(2, 4)
+    found = read(saved(Kept().eval(), x))
+    with pytest.raises(UnsupportedOperation, match=r"layer\.weight is not read any more"):
+        export(ProgramModule(found.program, found.state, found.constants), x)
 
 
 def test_constants_follow_the_module():

@@ -87,6 +87,19 @@ def test_a_fresh_vision_transformer_is_proven() -> None:
     assert verify(model, without(spec, "encoder.layers.encoder_layer_0.mlp.0.bias"), example) > 1e-5
 
 
+def test_a_network_that_stands_no_other_numbers_is_proven_with_its_own() -> None:
+    parts = {"hidden": nn.Linear(36, 5), "head": nn.Linear(5, 3), "power": nn.Parameter(torch.zeros(5))}
+    model = Forward(lambda m, x: m.head(m.hidden(x.flatten(1)) * (1 + m.power.sqrt())), **parts)
+    spec = trace(model, IMAGES)
+    assert verify(model, spec, IMAGES) < 1e-12
+    assert verify(model, without(spec, "hidden.bias"), IMAGES) > 1e-4
+    empty = fresh()
+    empty[1].running_var.zero_()  # as some files hold it
+    nn.init.ones_(empty[6].bias)
+    nn.init.normal_(empty[6].weight)
+    assert verify(empty, trace(empty, IMAGES), IMAGES) < 1e-9
+
+
 class Blind(nn.Module):
     """Multiplies what it knows by 0."""
 

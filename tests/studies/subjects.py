@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from functools import cache
 
+import torch
 from torch import nn
 
 from merging.merge import prepare
 from merging.permutation import permute, with_tensors
 from merging.problem import Alignment, Problem
 from merging.study import Subject
-from tests.pairs import blobs, problem, structure, trained
+from merging.zoo.architectures.table import build
+from tests.pairs import CLASSES, SHAPE, blobs, problem, structure, trained
 
 
 @cache
@@ -35,6 +37,25 @@ def of(kind: str, a: nn.Module, b: nn.Module, seed: int = 0) -> Subject:
     }
     data = {"train": blobs(300), "test": blobs(300, 1)}
     return Subject(nets, graph, spec, alignment.permutations[1], True, data, seed)
+
+
+@cache
+def learned(seed: int = 0) -> Subject:
+    """Two networks whose units have functions of their own, merged by weights, with images."""
+    config = {"widths": [10, 8], "in_shape": list(SHAPE), "classes": CLASSES}
+    a, b = (build("adaptive", config, seed=number) for number in (0, 1))
+    with torch.no_grad():
+        for number, net in enumerate((a, b)):
+            for parameter in net.parameters():
+                if parameter.dim() == 1:
+                    parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
+    data = {"train": blobs(300), "test": blobs(300, 1)}
+    prepared = prepare([a, b], data=data["train"], seed=seed)
+    _, aligned = prepared.problem.aligned
+    average = prepared.combine((0.5, 0.5))
+    nets = {"A": a, "B": b, "pi(B)": aligned, "naive": average, "average": average, "merge": average}
+    partner = prepared.alignment.permutations[1]
+    return Subject(nets, prepared.problem.graph, prepared.problem.spec, partner, True, data, seed)
 
 
 def mean(kind: str, a: nn.Module, b: nn.Module) -> nn.Module:

@@ -12,7 +12,8 @@ from merging.zoo.architectures.names import NAMES, NONLINEARITIES, describe
 from merging.zoo.architectures.nonlinearity import MODULES
 
 SMALL = {"mlp": {"widths": [16, 16]}, "cnn": {"widths": [4, 8, 8, 8]}, "resnet": {"widths": [4, 8, 8]}}
-GREY = ("mlp", "cnn", "resnet")
+SMALL |= {"adaptive": SMALL["mlp"]}
+GREY = ("mlp", "cnn", "resnet", "adaptive")
 
 
 def net_and_images(key: str, number: int):

@@ -48,8 +48,7 @@ _SWITCHES = ("training", "train", "use_input_stats")
 
 
 def check(program: Program) -> None:
-    """Raise CheckpointError, or UnsupportedOperation for an operator, naming the first thing that a program may not
-    hold."""
+    """Raise CheckpointError, or UnsupportedOperation for an operator, naming the first thing that may not be."""
     _require(_VERSION.fullmatch(program.torch) is not None, "torch version", "is not one")
     _check_tensors(program)
     _check_shape(program.shape, "input")
@@ -109,9 +108,13 @@ def _check_tensors(program: Program) -> None:
         _require(not above & entries.keys(), f"tensor {tensor.name}", "lies inside another tensor")
         if tensor.same_as:
             first = entries.get(tensor.same_as) if tensor.same_as in earlier else None
-            same = first is not None and not first.same_as and tensor.kind != "constant"
-            same = same and (first.kind, first.shape, first.dtype) == (tensor.kind, tensor.shape, tensor.dtype)  # type: ignore[union-attr]
-            _require(same, f"tensor {tensor.name}", f"is tied to {shown(tensor.same_as)}, which is not alike")
+            own = (tensor.kind, tensor.shape, tensor.dtype, "")
+            same = first is not None and (first.kind, first.shape, first.dtype, first.same_as) == own
+            _require(
+                same and tensor.kind != "constant",
+                f"tensor {tensor.name}",
+                f"is tied to {shown(tensor.same_as)}, which is not alike",
+            )
         earlier.add(tensor.name)
 
 
@@ -124,9 +127,7 @@ def _inputs(program: Program) -> dict[str, Result]:
         _require(placeholder not in known, "graph", f"has two values called {shown(placeholder)}")
         known[placeholder] = "tensor"
     for name in known:
-        _require(
-            len(name) <= MAX_NAME and IDENTIFIER.fullmatch(name) is not None, "graph", f"has a value {shown(name)}"
-        )
+        _require(is_identifier(name), "graph", f"has a value {shown(name)}")
     return known
 
 
@@ -169,7 +170,7 @@ def _trains(arguments: Mapping[str, Argument]) -> bool:
     batch where it keeps running statistics."""
     if arguments.get("dropout_p"):
         return True
-    if not any(arguments.get(switch) is True for switch in _SWITCHES):
+    if all(arguments.get(switch) in (None, False) for switch in _SWITCHES):
         return False
     if "running_mean" in arguments:
         return arguments["running_mean"] is not None
@@ -184,13 +185,11 @@ def _check_argument(argument: Argument, node: str, known: Mapping[str, Result], 
             _check_argument(item, node, known, depth + 1)
     elif isinstance(argument, Term):
         if argument.kind == "value":
-            _require(
-                argument.text in known, f"operation {node}", f"reads {shown(argument.text)}, which comes later or never"
-            )
+            offence = f"reads {shown(argument.text)}, which comes later or never"
+            _require(argument.text in known, f"operation {node}", offence)
         else:
-            _require(
-                argument.text in _WORDS.get(argument.kind, ()), f"operation {node}", f"names {shown(argument.text)}"
-            )
+            named = argument.text in _WORDS.get(argument.kind, ())
+            _require(named, f"operation {node}", f"names {shown(argument.text)}")
     elif type(argument) is int:
         _require(-(2**63) <= argument < 2**63, f"operation {node}", "has a number beyond 64 bits")
     elif type(argument) is float:

@@ -15,8 +15,8 @@ from torch.fx import Node
 
 from merging import graph_run
 from merging.errors import UnsupportedOperation
-from merging.network.graph.program import Program, ProgramTensor
-from merging.network.graph.program_operators import DTYPES, FLOAT, MEMORY_FORMATS, Argument, Term, operator_of
+from merging.network.graph.program import Program, ProgramNode, ProgramTensor
+from merging.network.graph.program_operators import DTYPES, FLOAT, MEMORY_FORMATS, Argument, Term, named, operator_of
 
 IMAGES = 2  # of the trial
 MAX_BYTES = 2_000_000_000  # of one value, for so many images
@@ -94,7 +94,7 @@ def _run(program: Program, values: dict[str, Any], shapes: dict[str, Any], dtype
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice for the program that wrote the file
-            _check_pieces(program.nodes[0].target, program.nodes[0].args, shapes, last)
+            _check_before(program.nodes[0], shapes)
             for name, value in walk:
                 _check_value(name, value)
                 shapes[name] = graph_run.shape_of(value)
@@ -103,7 +103,7 @@ def _run(program: Program, values: dict[str, Any], shapes: dict[str, Any], dtype
                 following = next(order, None)
                 if following is not None:
                     last = following.name
-                    _check_pieces(following.target, following.args, shapes, last)
+                    _check_before(following, shapes)
     except FAILURES as error:
         shape = (IMAGES, *program.shape)
         raise UnsupportedOperation(
@@ -118,14 +118,23 @@ def shortened(error: Exception) -> str:
     return text + ("" if text.endswith(".") else ".")
 
 
-def _check_pieces(target: str, args: tuple[Argument, ...], shapes: Mapping[str, Any], name: str) -> None:
-    """Before it is cut: a tensor of a million places would become a million tensors."""
-    if operator_of(target, name).gives != "several":
-        return
-    sizes = [size for arg in args if isinstance(arg, Term) for size in shapes.get(arg.text, ())]
-    sizes += [arg for arg in args if type(arg) is int]
-    if any(isinstance(size, int) and size > MAX_PIECES for size in sizes):
-        raise UnsupportedOperation(f"Operation {name} ({target}) cuts a value into more than {MAX_PIECES:,} pieces.")
+def _check_before(node: ProgramNode, shapes: Mapping[str, Any]) -> None:
+    """What torch does not check itself: a tensor of a million places would become a million tensors, and a wrong length
+    of weight norm's lengths would be read beyond its end."""
+    if operator_of(node.target, node.name).gives == "several":
+        sizes = [size for arg in node.args if isinstance(arg, Term) for size in shapes.get(arg.text, ())]
+        sizes += [arg for arg in node.args if type(arg) is int]
+        if any(isinstance(size, int) and size > MAX_PIECES for size in sizes):
+            raise UnsupportedOperation(
+                f"Operation {node.name} ({node.target}) cuts a value into more than {MAX_PIECES:,} pieces."
+            )
+    elif node.target == "aten._weight_norm.default":
+        arguments = named(node.target, node.args, dict(node.kwargs))
+        whole, lengths = (shapes.get(getattr(arguments[key], "text", ""), ()) for key in ("v", "g"))
+        dim = arguments.get("dim", 0)
+        kept = [size if place == dim else 1 for place, size in enumerate(whole)]
+        if type(dim) is not int or (dim in (0, len(whole) - 1) and list(lengths) != kept):
+            raise UnsupportedOperation(f"Operation {node.name} ({node.target}) is given {lengths} for lengths {kept}.")
 
 
 def _check_value(name: str, value: Any) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from merging import graph_run
 from merging.errors import IncompatibleModels, UnsupportedOperation
 from merging.graph import Graph, recorded
+from merging.network.graph.caches import refuse_copies
 from merging.network.graph.program import Program, ProgramTensor
 from merging.network.graph.program_graph import DTYPES, FAILURES, FLOAT, nodes_of, shortened, steps_of, trial
 from merging.network.graph.program_parts import parts_of
@@ -98,7 +99,8 @@ def constants_of(model: ProgramModule) -> dict[str, Tensor]:
 def graph_of(model: ProgramModule, example: Tensor) -> Graph:
     """The graph of the program, recorded on example (n, ...), n may be 1; the model is left as it is.
 
-    Its nodes and layers are named as in the original's. Raises UnsupportedOperation where it does not run on that.
+    Its nodes and layers are named as in the original's. Raises UnsupportedOperation where it does not run on that, or
+    where it reads a copy of a weight that was kept when it was exported.
     """
     program, nodes = model._program, nodes_of(model._program, model._floating)
     example = example.detach().clone()
@@ -109,6 +111,7 @@ def graph_of(model: ProgramModule, example: Tensor) -> Graph:
     tensors = named_tensors(model)
     sources = {placeholder: names[name] for placeholder, name in program.reads if name in names}
     constants = {placeholder: model._constants[name] for placeholder, name in program.reads if name not in names}
+    refuse_copies({name: tensors[name] for name in tensors.keys() - sources.values()}, constants.values())
     try:
         return recorded(nodes, program.input, program.output, sources, tensors, constants, example)
     except FAILURES as error:

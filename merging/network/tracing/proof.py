@@ -12,10 +12,10 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from merging.errors import NotEquivalent
 from merging.graph import Graph, export
+from merging.network.constants import statistics_of
 from merging.network.copying import copied
 from merging.network.graph.tokens import random_tokens
 from merging.permutation import Permutation, PermutationSpec, permute, permute_tensors, restricted
@@ -33,9 +33,9 @@ def verify(
     outputs are the same for all inputs.
     """
     x = proof_inputs(model, example, seed, graph)
-    exact = _exact(model, random_numbers(model, seed))
-    before = _outputs(model, exact, x)
-    return _change(before, _outputs(model, permute(exact, spec, spec.random(seed)), x), x)
+    drawn, before = _telling(model, x, seed)
+    permuted = permute(_exact(model, drawn), spec, spec.random(seed))
+    return relative_change(before, _outputs(model, permuted, x), x)
 
 
 def output_difference(a: nn.Module, b: nn.Module, images: Tensor) -> float:
@@ -46,7 +46,7 @@ def output_difference(a: nn.Module, b: nn.Module, images: Tensor) -> float:
     """
     # one after another, so that only one copy in float64 exists at a time
     before, after = (_outputs(model, _exact(model), images) for model in (a, b))
-    return _change(before, after, images)
+    return relative_change(before, after, images)
 
 
 def permuted_difference(
@@ -61,11 +61,9 @@ def permuted_difference(
 
     permutation: group -> (units,).  images: (n, ...) on the models' device.
     """
-    drawn = random_numbers(model, seed)
+    drawn, before = _telling(model, images, seed)
     moved = permute_tensors(drawn, restricted(spec, drawn), permutation)
-    pairs = ((model, drawn), (aligned, moved))
-    before, after = (_outputs(one, _exact(one, tensors), images) for one, tensors in pairs)
-    return _change(before, after, images)
+    return relative_change(before, _outputs(aligned, _exact(aligned, moved), images), images)
 
 
 def proof_inputs(model: nn.Module, example: Tensor, seed: int = 0, graph: Graph | None = None) -> Tensor:
@@ -89,20 +87,32 @@ def random_numbers(model: nn.Module, seed: int) -> dict[str, Tensor]:
     Around the number itself, and around 0 in place of 0, so that what was positive stays so.
     """
     generator = torch.Generator().manual_seed(seed)
-    statistics = {
-        f"{path}.{name}".lstrip(".")
-        for path, module in model.named_modules()
-        if isinstance(module, _NormBase)
-        for name, _ in module.named_buffers(recurse=False)
-    }
-    tensors = [*model.named_parameters(), *(item for item in model.named_buffers() if item[0] in statistics)]
-    drawn = {}
-    for name, tensor in tensors:
-        if tensor.is_floating_point() and tensor.numel() > 1 and bool((tensor == tensor.flatten()[0]).all()):
-            noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
-            value = float(tensor.detach().flatten()[0])
-            drawn[name] = (0.1 * noise if value == 0 else value * (1 + 0.4 * noise.tanh())).to(tensor.device)
-    return drawn
+    drawn = {name: random_number(tensor, generator) for name, tensor in weights_and_statistics(model).items()}
+    return {name: tensor for name, tensor in drawn.items() if tensor is not None}
+
+
+def weights_and_statistics(model: nn.Module) -> dict[str, Tensor]:
+    """The parameters, and the running statistics of norms: name -> tensor of any shape."""
+    statistics = statistics_of(model)
+    return dict([*model.named_parameters(), *(item for item in model.named_buffers() if item[0] in statistics)])
+
+
+def random_number(tensor: Tensor, generator: torch.Generator) -> Tensor | None:
+    """Numbers in place of those of one tensor of any shape, as `random_numbers` says; None where they are not equal."""
+    if not tensor.is_floating_point() or tensor.numel() < 2 or not bool((tensor == tensor.flatten()[0]).all()):
+        return None
+    noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+    value = float(tensor.detach().flatten()[0])
+    return (0.1 * noise if value == 0 else value * (1 + 0.4 * noise.tanh())).to(tensor.device)
+
+
+def _telling(model: nn.Module, images: Tensor, seed: int) -> tuple[dict[str, Tensor], Tensor]:
+    """The random numbers to prove with and the outputs with them; none where they make an output no finite number."""
+    drawn = random_numbers(model, seed)
+    outputs = _outputs(model, _exact(model, drawn), images)
+    if drawn and not bool(torch.isfinite(outputs).all()):
+        return {}, _outputs(model, _exact(model), images)
+    return drawn, outputs
 
 
 def _exact(model: nn.Module, tensors: Mapping[str, Tensor] | None = None) -> nn.Module:
@@ -115,8 +125,11 @@ def _exact(model: nn.Module, tensors: Mapping[str, Tensor] | None = None) -> nn.
     return exact
 
 
-def _change(before: Tensor, after: Tensor, images: Tensor) -> float:
-    """The relative change of the outputs (n, ...) for images (n, ...)."""
+def relative_change(before: Tensor, after: Tensor, images: Tensor) -> float:
+    """The largest change of the outputs (n, ...) for images (n, ...), relative to the largest output.
+
+    Infinite where an output is not a finite number. Raises NotEquivalent where outputs say nothing.
+    """
     largest, error = float(before.abs().max()), float((before - after).abs().max())
     if not (math.isfinite(largest) and math.isfinite(error)):
         return math.inf

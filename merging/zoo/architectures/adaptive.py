@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 
 from merging.zoo.architectures.mlp import MLP
 
-GAIN, SATURATION = 4.0, 0.1  # of every unit before training: nearly a ReLU, which still bends a little
+GAIN, SATURATION = 2.0, 0.3  # of every unit before training: a soft bend, from which units part to both sides
 
 
 class LearnedNonlinearity(nn.Module):

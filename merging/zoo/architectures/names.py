@@ -19,11 +19,11 @@ class Name:
 
 NAMES: dict[str, Name] = {
     "mlp": Name("MLP", "Flattened image, linear layers with a nonlinearity between them."),
+    "cnn": Name("Plain CNN", "3×3 convolutions, three max pools, global average, one linear layer."),
+    "resnet": Name("Small residual net", "Basic residual blocks in stages; norm and kind of shortcut can be chosen."),
     "adaptive": Name(
         "Adaptive MLP", "An MLP whose hidden units each learn their nonlinearity: a gain and a saturation."
     ),
-    "cnn": Name("Plain CNN", "3×3 convolutions, three max pools, global average, one linear layer."),
-    "resnet": Name("Small residual net", "Basic residual blocks in stages; norm and kind of shortcut can be chosen."),
     "vgg11": Name("VGG-11", "Eight convolutions without normalisation, torchvision's key names."),
     "vgg11_bn": Name("VGG-11 + BN", "VGG-11 with BatchNorm after every convolution."),
     "vgg16": Name("VGG-16", "Thirteen convolutions without normalisation, torchvision's key names."),

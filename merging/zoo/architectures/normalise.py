@@ -45,15 +45,15 @@ def normalised(net: nn.Module, mean: Sequence[float], std: Sequence[float]) -> n
     return net
 
 
-def load_strictly(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
-    """The module with all of these tensors, in eval mode.
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], *, assign: bool = False) -> nn.Module:
+    """The module with all of these tensors, in eval mode. assign: the tensors themselves, in place of copies.
 
     They are taken for tensors of the module's own version, which some networks of torchvision ask for. Raises
     RuntimeError where names or shapes differ.
     """
     ordered = OrderedDict(state)
     ordered._metadata = getattr(module.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
-    module.load_state_dict(ordered)
+    module.load_state_dict(ordered, assign=assign)
     return module.eval()
 
 

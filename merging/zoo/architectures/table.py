@@ -49,9 +49,9 @@ def _tv_resnet50(*, mean: Sequence[float], std: Sequence[float], classes: int = 
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp.mlp,
-    "adaptive": adaptive.adaptive,
     "cnn": cnn.cnn,
     "resnet": resnet.resnet,
+    "adaptive": adaptive.adaptive,
     **{key: getattr(vgg, key) for key in ("vgg11", "vgg11_bn", "vgg16", "vgg16_bn")},
     **{key: getattr(resnet, key) for key in ("resnet20", "resnet32", "resnet44", "resnet56")},
     "tv_resnet18": _tv_resnet18,

@@ -163,6 +163,14 @@ RECIPES: tuple[Recipe, ...] = (
         "The same net at a quarter of the width, to see what width does to a merge.",
     ),
     *_two_seeds(
+        "fashion-adaptive",
+        "Adaptive MLP 2×64",
+        "adaptive",
+        {**_FASHION, "widths": [64] * 2},
+        {**_MLP, "lr": 6e-3},
+        "Each hidden unit learned its own nonlinearity: a gain and a saturation, which move with it.",
+    ),
+    *_two_seeds(
         "fashion-cnn",
         "Plain CNN",
         "cnn",

@@ -75,13 +75,18 @@ def read_folder(folder: Path) -> File:
 
     Raises CheckpointError where there is none, where there are several and no index, and as `read` does.
     """
+    return _joined(folder_files(folder), lambda name: (folder / name).read_bytes(), f"The folder {folder.name}")
+
+
+def folder_files(folder: Path) -> list[str]:
+    """The names of a folder's safetensors files and indexes. Raises CheckpointError where they are too large."""
     names = sorted(path.name for path in folder.iterdir() if path.name.endswith((PART, INDEX)) and path.is_file())
     total = sum((folder / name).stat().st_size for name in names)
     if total > MAX_FILE:
         raise CheckpointError(
             f"The folder's files have {total // MEGABYTE} MB; at most {MAX_FILE // MEGABYTE} MB are read."
         )
-    return _joined(names, lambda name: (folder / name).read_bytes(), f"The folder {folder.name}")
+    return names
 
 
 def _unpacked(archive: zipfile.ZipFile) -> File:
@@ -103,6 +108,22 @@ def _unpacked(archive: zipfile.ZipFile) -> File:
 
 def _joined(names: Iterable[str], content: Callable[[str], bytes], where: str) -> File:
     """The tensors of several safetensors files as one network, as the index says which file holds which."""
+    homes = weight_map(names, content, where)
+    if isinstance(homes, str):
+        return read_safetensors(content(homes))
+    states = {part: safetensors_io.read(content(part)).state for part in sorted(set(homes.values()))}
+    missing = [name for name, part in homes.items() if name not in states[part]]
+    if missing:
+        raise CheckpointError(f"{homes[missing[0]]} does not hold {missing[0]}, as the index says. Download it again.")
+    state = {name: states[part][name] for name, part in homes.items()}
+    return _of(contents_of(state), {}, "safetensors, in parts")
+
+
+def weight_map(names: Iterable[str], content: Callable[[str], bytes], where: str) -> dict[str, str] | str:
+    """Which of the files `names` holds which tensor, as their index says, or the only file, where there is no index.
+
+    content: the bytes of a file by its name.  where: what they are in, for messages. Raises CheckpointError.
+    """
     names = list(names)
     indexes, parts = ([name for name in names if name.endswith(ending)] for ending in (INDEX, PART))
     if len(indexes) > 1 or not parts or (not indexes and len(parts) > 1):
@@ -110,15 +131,7 @@ def _joined(names: Iterable[str], content: Callable[[str], bytes], where: str) -
         raise CheckpointError(
             f"{where} must hold one safetensors file, or several with their model{INDEX}; its files: {listed}."
         )
-    if not indexes:
-        return read_safetensors(content(parts[0]))
-    homes = _weight_map(content(indexes[0]), parts)
-    states = {part: safetensors_io.read(content(part)).state for part in sorted(set(homes.values()))}
-    missing = [name for name, part in homes.items() if name not in states[part]]
-    if missing:
-        raise CheckpointError(f"{homes[missing[0]]} does not hold {missing[0]}, as the index says. Download it again.")
-    state = {name: states[part][name] for name, part in homes.items()}
-    return _of(contents_of(state), {}, "safetensors, in parts")
+    return _weight_map(content(indexes[0]), parts) if indexes else parts[0]
 
 
 def _weight_map(data: bytes, parts: Iterable[str]) -> dict[str, str]:

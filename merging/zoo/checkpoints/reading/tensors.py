@@ -44,7 +44,7 @@ def checked(raw: Mapping[str, Tensor], story: dict[str, Any] | None = None) -> L
         _check_form(name, tensor)
     aliases = _ties({name: tensor.detach() for name, tensor in raw.items()})
     first = {name: tensor.detach() for name, tensor in raw.items() if name not in aliases}
-    state = {name: _converted(name, tensor) for name, tensor in first.items()}
+    state = {name: converted(name, tensor) for name, tensor in first.items()}
     was = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in first.values() if tensor.is_floating_point()})
     state |= {alias: state[name] for alias, name in aliases.items()}
     return Loaded({name: state[name] for name in raw}, aliases, tuple(was), story=story or {})
@@ -101,7 +101,9 @@ def _ties(raw: Mapping[str, Tensor]) -> dict[str, str]:
     return aliases
 
 
-def _converted(name: str, tensor: Tensor) -> Tensor:
+def converted(name: str, tensor: Tensor) -> Tensor:
+    """A copy of a tensor of any shape in the type that is computed with. Raises CheckpointError for weights that are
+    not finite."""
     if tensor.dtype in _WHOLE:
         return tensor.to(torch.int64, copy=True)
     if not tensor.is_floating_point():

@@ -1,0 +1,133 @@
+"""Peak memory of a merge from files to a file, of two ResNet-20 made at random.
+
+python -m benchmarks.memory [--small] [--width N] [--ordinary] [--json]
+
+The command line runs in a process of its own; the peak is of that process and all that it starts, resident memory
+sampled every 20 ms and, where Linux tells it, the exact peak of the largest process. Networks made at random never
+settle, so weight matching is cut off after a few sweeps: more of them take longer and need no more memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from benchmarks.timing import write
+
+WIDE, NARROW = 512, 267  # channels of the first stage: 1.1 GB and 300 MB
+INTERVAL = 0.02  # seconds
+RESTARTS, SWEEPS = 1, 2
+
+
+def main() -> None:
+    """Make two checkpoints, merge them, and say what it took."""
+    options = parser().parse_args()
+    width = options.width or (NARROW if options.small else WIDE)
+    with tempfile.TemporaryDirectory(prefix="mergescope-memory-", dir=options.folder) as folder:
+        files = [Path(folder) / f"{name}.safetensors" for name in "ab"]
+        for seed, file in enumerate(files):  # in a process of its own, as all that imports torch here
+            making = f"from benchmarks.memory import make; make({str(file)!r}, {width}, {seed})"
+            subprocess.run([sys.executable, "-c", making], check=True)
+        began = time.perf_counter()
+        peak = merged_peak(files, Path(folder) / "out", options)
+        figures = {
+            "peak_mb": round(peak / 1e6, 1),
+            "checkpoint_mb": round(files[0].stat().st_size / 1e6, 1),
+            "seconds": round(time.perf_counter() - began, 1),
+        }
+    if options.json:
+        return write(json.dumps(figures))
+    return write("  ".join(f"{name} {value:,}" for name, value in figures.items()))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--small", action="store_true", help="a pair of 300 MB in place of 1.1 GB")
+    options.add_argument("--width", type=int, help="channels of the first stage (16 is the paper's)")
+    options.add_argument("--restarts", type=int, default=RESTARTS, help=f"of weight matching (default {RESTARTS})")
+    options.add_argument("--sweeps", type=int, default=SWEEPS, help=f"of each restart at most (default {SWEEPS})")
+    options.add_argument("--ordinary", action="store_true", help="with both networks in memory, to compare")
+    options.add_argument("--folder", help="where to write (default: the system's folder for temporary files)")
+    options.add_argument("--json", action="store_true", help="print JSON")
+    return options
+
+
+def merged_peak(files: list[Path], out: Path, options: argparse.Namespace) -> int:
+    """The most bytes that the command holds while it merges two files into the folder `out`."""
+    how = ["--align", "weight-matching", "--correct", "none", "--device", "cpu", "--quiet"]
+    how += ["--set", f"align.restarts={options.restarts}", "--set", f"align.sweeps={options.sweeps}"]
+    how += ["--no-streamed"] if options.ordinary else ["--streamed"]
+    command = [sys.executable, "-m", "merging", "merge", *map(str, files), *how, "--out", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as running:
+        peak = 0
+        while running.poll() is None:
+            peak = max(peak, held(running.pid))
+            time.sleep(INTERVAL)
+    if running.returncode:
+        raise SystemExit(f"the merge ended with exit code {running.returncode}")
+    return peak
+
+
+def held(pid: int) -> int:
+    """Bytes that a process and all that it started hold now, or the largest held at its peak, whichever is more."""
+    now, most = 0, 0
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        for process in (parent, *parent.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                now += process.memory_info().rss
+                most = max(most, peak_of(process.pid))
+    return max(now, most)
+
+
+def peak_of(pid: int) -> int:
+    """The most bytes that a process has held, 0 where the system does not say."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def make(file: str, width: int, seed: int) -> None:
+    """Write a ResNet-20 of this width with random weights, one tensor in memory at a time."""
+    import torch
+
+    from merging.network.lazy_tensors import LazyTensors
+    from merging.zoo.architectures import build
+    from merging.zoo.architectures.weightless import weightless
+    from merging.zoo.checkpoints.metadata import Story
+    from merging.zoo.checkpoints.streamed_writing import checkpoint_chunks
+
+    config, mean, std = {"width": width}, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+    with weightless():
+        state = build("resnet20", config, mean, std).state_dict()
+    numbers = {name: number for number, name in enumerate(state)}
+
+    def drawn(name: str) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(1000 * seed + numbers[name])
+        shape = state[name].shape
+        if not state[name].is_floating_point():
+            return torch.zeros(shape, dtype=state[name].dtype)
+        noise = torch.randn(shape, generator=generator)
+        if len(shape) > 1:  # as He et al. initialise
+            return noise.mul_((2 / shape[1:].numel()) ** 0.5)
+        return noise.mul_(0.1).add_(0.0 if name.endswith(("bias", "mean")) else 1.0)
+
+    story = Story(f"seed {seed}", "resnet20", config, mean=mean, std=std)
+    with Path(file).open("wb") as opened:
+        for chunk in checkpoint_chunks(state, LazyTensors(tuple(state), drawn), story, {}):
+            opened.write(chunk)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Where a merge's loss comes from."""

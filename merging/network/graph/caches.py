@@ -1,0 +1,67 @@
+"""Tensors that a network computes from its weights once and keeps: a merge would go on reading the old ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from merging.errors import UnsupportedOperation
+
+_REGISTERED = ("_parameters", "_buffers", "_modules")
+
+
+def kept_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """What the modules hold beside parameters and buffers, in lists and dictionaries too: (attribute, tensor)."""
+    return [
+        (f"{path}.{name}".lstrip("."), tensor)
+        for path, module in model.named_modules()
+        for name, value in vars(module).items()
+        if name not in _REGISTERED
+        for tensor in _tensors(value)
+    ]
+
+
+def refuse_caches(before: Iterable[tuple[str, Tensor]], model: nn.Module, constants: Iterable[Tensor]) -> None:
+    """Raise UnsupportedOperation where a run reads what an earlier run of the model kept.
+
+    before: `kept_tensors` before its first run.  constants: what its graph reads besides parameters and buffers, of any
+    shape.
+    """
+    old = {id(tensor) for _, tensor in before}
+    new = {tensor.data_ptr(): name for name, tensor in kept_tensors(model) if id(tensor) not in old and tensor.numel()}
+    read = [new[constant.data_ptr()] for constant in constants if constant.data_ptr() in new]
+    if read:
+        _refuse(f"{read[0]} is computed in the first run and read in later ones")
+
+
+def refuse_copies(unread: Mapping[str, Tensor], constants: Iterable[Tensor]) -> None:
+    """Raise UnsupportedOperation where the graph reads numbers of a parameter and not the parameter.
+
+    unread: name -> the parameters and buffers of any shape that no operation reads.  constants: as for `refuse_caches`.
+    """
+    varied = [constant for constant in constants if constant.numel() > 1 and constant.is_floating_point()]
+    varied = [constant for constant in varied if bool((constant != constant.flatten()[0]).any())]
+    for name, tensor in unread.items():
+        if any(bool(torch.isin(constant, tensor.to(constant)).all()) for constant in varied):
+            _refuse(f"{name} is not read any more, for a copy of its numbers was kept by an earlier run")
+
+
+def _refuse(what: str) -> None:
+    raise UnsupportedOperation(
+        f"{what}: a merge would go on with the old numbers. Compute them in every run, also in eval mode, and give the "
+        "network before it has run."
+    )
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)

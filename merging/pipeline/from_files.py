@@ -1,0 +1,180 @@
+"""From two checkpoint files to a merged one, with neither network in memory.
+
+Weight matching and averaging look at few tensors at a time: tensors are read from the files when they are needed,
+followed layer by layer for the proof, and written one by one. The result is bit for bit that of `merging.merge`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from merging.align.weight_matching import WeightMatchingSettings, best_descent
+from merging.combine.average import weighted_mean
+from merging.graph import Graph
+from merging.matching import as_real, packing, part
+from merging.merge import agreement, checked_weights, trace_notes
+from merging.network.constants import constants_of, refuse_different
+from merging.network.graph.weightless_graph import export_weightless
+from merging.network.lazy_tensors import LazyTensors
+from merging.network.outputs import are_probabilities
+from merging.network.tracing.layered_proof import change_by_layers, exact_tensors, permuted_tensors
+from merging.network.tracing.proof import proof_inputs
+from merging.permutation import Permutation, PermutationSpec
+from merging.pipeline.output_files import only_finite, write_networks
+from merging.pipeline.streamed_net import StreamedNet, streamed_net
+from merging.problem import Problem, Report, silent
+from merging.settings import read_settings
+from merging.subjects import groups_of, refuse_above, refuse_broken, refuse_other_structure, spec_of
+from merging.zoo.checkpoints.example import example_images
+from merging.zoo.checkpoints.sliced_checkpoint import SlicedCheckpoint, open_sliced
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class FilesMerge:
+    """graph, spec: of both networks.  permutation: of B's units, group -> (units,).  notes: as of `merging.merge`."""
+
+    graph: Graph
+    spec: PermutationSpec
+    permutation: Permutation
+    notes: Mapping[str, Any]
+
+
+def merge_files(
+    a: str | Path, b: str | Path, out: str | Path, *, known: Mapping[str, Any] | None = None, **how: Any
+) -> FilesMerge:
+    """Merge two safetensors files, or folders of them with their index, by weight matching and averaging.
+
+    out: the folder for merge.safetensors, aligned.safetensors (B in A's units) and naive.safetensors (plain average).
+    known: what a person says of both files, as of `load_checkpoint`.  how: as of `merge_sliced`, errors too.
+    """
+    first, second = (open_sliced(path, **(known or {})) for path in (a, b))
+    return merge_sliced(first, second, Path(out), **how)
+
+
+def merge_sliced(
+    a: SlicedCheckpoint,
+    b: SlicedCheckpoint,
+    out: Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    weights: Sequence[float] = (0.5, 0.5),
+    example: Tensor | None = None,
+    device: torch.device | str = "cpu",
+    report: Report = silent,
+) -> FilesMerge:
+    """As `merge_files`, of checkpoints that are open.
+
+    settings: of weight matching.  weights: how much of each network the merge has, summing to 1.  example: inputs
+    (n, ...) to trace with, by default random ones.  Memory holds a few copies of the largest tensor at most.
+    Raises as `merging.merge` does, and CheckpointError where a file holds numbers that are not finite.
+    """
+    shares, wishes = checked_weights(weights, 2), read_settings(WeightMatchingSettings, settings)
+    report("loading", 0.0, "reading the checkpoints")
+    first, second = (streamed_net(one, torch.device(device)) for one in (a, b))
+    for net, name in ((first, "Network A"), (second, "Network B")):
+        refuse_broken(net.module, name, net.tensors)
+    images = _example(first) if example is None else example
+    problem = _problem(first, second, images, seed, report)
+    error, rows = _random_change(problem, first, images, device)
+    permutation, found = _matched(problem, first.tensors, second.tensors, wishes)
+    equivalence = _change(problem, second, permutation, images, device)
+    aligned = permuted_tensors(second.tensors, problem.spec, permutation)
+    notes = {
+        "trace": trace_notes(problem, error),
+        "align": found,
+        "combine": {},
+        "correct": {},
+        "equivalence": equivalence,
+        **agreement(first.parameters, LazyTensors(tuple(first.parameters), aligned.__getitem__)),
+        **({"outputs": "probabilities"} if are_probabilities(rows) else {}),
+    }
+    names = f"{first.name} + {second.name}"
+    constants = constants_of(first.module)
+    merged = only_finite(_mean(first.tensors, aligned, shares, constants), constants, "The merge")
+    networks = {
+        "merge.safetensors": (f"Merge of {names}", merged),
+        "aligned.safetensors": (f"{second.name}, units re-ordered", aligned),
+        "naive.safetensors": (f"Plain average of {names}", _mean(first.tensors, second.tensors, (0.5, 0.5), {})),
+    }
+    write_networks(out, first, networks, report)
+    return FilesMerge(problem.graph, problem.spec, permutation, notes)
+
+
+def _example(net: StreamedNet) -> Tensor:
+    known = net.checkpoint
+    return example_images(known.architecture, known.config, known.dataset, len(known.mean))
+
+
+def _problem(first: StreamedNet, second: StreamedNet, images: Tensor, seed: int, report: Report) -> Problem:
+    """The structure, traced without weights. Raises IncompatibleModels where the networks differ in it."""
+    report("tracing", 0.0, "reading the networks' structure")
+    graph = export_weightless(first.module, images)
+    one, other = ((net.checkpoint.architecture, net.checkpoint.config) for net in (first, second))
+    if one != other:
+        refuse_other_structure(graph, export_weightless(second.module, images), "network B")
+    models = (first.module, second.module)
+    refuse_different(models, [groups_of(graph)] * 2, graph.sources.values())
+    return Problem(models, graph, spec_of(graph, first.module), None, seed, report)
+
+
+def _random_change(
+    problem: Problem, net: StreamedNet, images: Tensor, device: torch.device | str
+) -> tuple[float, Tensor]:
+    """How much a random permutation changes A's outputs, refused above rounding; and the outputs (n, classes)."""
+    problem.report("tracing", 0.5, "permuting units at random and comparing outputs")
+    moved = problem.spec.random(problem.seed)
+    error, outputs = _proof(problem, net, moved, images, device)
+    refuse_above(error, "A random permutation of the first network")
+    return error, outputs.flatten(0, -2)
+
+
+def _change(
+    problem: Problem, net: StreamedNet, permutation: Permutation, images: Tensor, device: torch.device | str
+) -> float:
+    """How much the permutation changes B's outputs, refused above rounding."""
+    problem.report("verifying", 0.0, "comparing B with π(B)")
+    error, _ = _proof(problem, net, permutation, images, device)
+    refuse_above(error, "The permutation found for another network than the first")
+    return error
+
+
+def _proof(
+    problem: Problem, net: StreamedNet, permutation: Permutation, images: Tensor, device: torch.device | str
+) -> tuple[float, Tensor]:
+    inputs = proof_inputs(net.module, images, problem.seed, problem.graph).to(device)
+    exact = exact_tensors(net.module, net.tensors, problem.seed)
+    return change_by_layers(problem.graph, exact, problem.spec, permutation, inputs)
+
+
+def _matched(
+    problem: Problem, a: Tensors, b: Tensors, settings: WeightMatchingSettings
+) -> tuple[Permutation, dict[str, Any]]:
+    """Weight matching of tensors that are read when asked for."""
+    parameters = problem.models[0].named_parameters()
+    own = {name: as_real(p.detach()) for name, p in parameters if name in problem.spec.by_parameter}
+    parts, spec = packing({name: tuple(p.shape) for name, p in own.items()}, problem.spec)
+
+    def packed(tensors: Tensors) -> Tensors:
+        real = LazyTensors(tuple(own), lambda name: as_real(tensors[name]))
+        held = {name: part(real, name, vectors) for name, vectors in parts.items() if vectors}  # small, and used often
+        return LazyTensors(tuple(parts), lambda name: held[name] if name in held else real[name])
+
+    return best_descent(packed(a), packed(b), spec, settings, problem.seed, problem.report, keep=False)
+
+
+def _mean(a: Tensors, b: Tensors, shares: tuple[float, ...], kept: Tensors) -> Tensors:
+    """The weighted mean of two networks, tensor by tensor, with A's tensors of the names in `kept`."""
+
+    def mean(name: str) -> Tensor:
+        return a[name] if name in kept else weighted_mean([{name: a[name]}, {name: b[name]}], shares)[name]
+
+    return LazyTensors(tuple(a), mean)

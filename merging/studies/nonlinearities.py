@@ -1,0 +1,69 @@
+"""The nonlinearities that units have learned: A's, their partners' in B, and what the merge makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from merging.errors import InvalidRequest
+from merging.results import saved
+from merging.settings import setting
+from merging.study import Subject, study
+
+SLOTS = ("A", "pi(B)", "merge")
+POINTS = 61
+
+
+@saved
+@dataclass(frozen=True)
+class Nonlinearities:
+    """Each unit's function in the networks of SLOTS.
+
+    layers: names of the modules, in network order.  x: (P,) inputs.  curves: name -> (3, U, P), networks in the order
+    of SLOTS, units in A's.
+    """
+
+    layers: tuple[str, ...]
+    x: np.ndarray
+    curves: dict[str, np.ndarray]
+
+    def distance(self, layer: str) -> np.ndarray:
+        """(U,) how far the functions of A's unit and of its partner are apart: root mean square over x."""
+        a, b, _ = self.curves[layer]
+        return np.sqrt(np.mean((a - b) ** 2, axis=1))
+
+
+@dataclass(frozen=True)
+class NonlinearitySettings:
+    """How far from 0 the inputs go."""
+
+    reach: float = setting(4.0, low=0.1, high=1000.0, label="Inputs", help="From minus this to this.")
+
+
+@study(
+    "nonlinearities",
+    label="Learned nonlinearities",
+    summary="The function that each unit has learned, in A, in its partner in B and in the merge.",
+    source="Geadah, Kerg, Horoi, Wolf, Lajoie 2020 (gain and saturation per unit)",
+    settings=NonlinearitySettings,
+    needs_data=False,
+)
+def nonlinearities(subject: Subject, settings: NonlinearitySettings) -> Nonlinearities:
+    """Their functions at POINTS inputs. Raises InvalidRequest where no unit has one of its own."""
+    import torch
+
+    from merging.analysis.causes.nonlinearity import curves_of, learned_nonlinearities
+
+    modules = {slot: learned_nonlinearities(subject.nets[slot]) for slot in SLOTS}
+    names = tuple(modules["A"])
+    if not names:
+        raise InvalidRequest(
+            "The units of these networks have no nonlinearities of their own: no module applies a learned function to "
+            "each unit, as those of the architecture `adaptive` and PReLU per channel do."
+        )
+    subject.report("studying", 0.5, f"functions of {len(names)} layers")
+    x = torch.linspace(-settings.reach, settings.reach, POINTS)
+    curves = {slot: curves_of(modules[slot], x) for slot in SLOTS}
+    stacked = {name: np.stack([curves[slot][name].numpy() for slot in SLOTS]) for name in names}
+    return Nonlinearities(names, x.numpy(), stacked)

@@ -1,0 +1,26 @@
+"""Inputs to trace a checkpoint's network with, where there are no images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from merging.zoo.architectures.names import is_torchvision
+from merging.zoo.datasets.known import find_facts
+
+SMALL, LARGE = (32, 32), (128, 128)  # height and width for a net that takes any, where no data set says more
+
+
+def example_images(architecture: str, config: Mapping[str, Any], dataset: str, channels: int) -> Tensor:
+    """Two inputs (2, C, H, W) in 0..1, drawn at random, always the same.
+
+    dataset: that the network was trained on, or "".  channels: how many mean and std have.
+    """
+    facts = find_facts(dataset)
+    known = facts.shape if facts is not None else None
+    free = (max(3, channels), *(LARGE if is_torchvision(architecture) else SMALL))
+    shape = tuple(config.get("in_shape") or known or free)
+    return torch.rand((2, *shape), generator=torch.Generator().manual_seed(0))

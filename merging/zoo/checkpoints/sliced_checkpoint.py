@@ -1,0 +1,96 @@
+"""A checkpoint whose numbers stay in its file: recognised by names and shapes, and read one tensor at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from merging.errors import CheckpointError, UnsupportedOperation
+from merging.network.lazy_tensors import LazyTensors
+from merging.zoo.architectures import build
+from merging.zoo.architectures.names import PROGRAM
+from merging.zoo.architectures.normalise import load_strictly
+from merging.zoo.architectures.weightless import weightless
+from merging.zoo.checkpoints.checkpoint import Checkpoint, content_sha256, from_file
+from merging.zoo.checkpoints.metadata import Story, clean_name
+from merging.zoo.checkpoints.own import is_factory
+from merging.zoo.checkpoints.reading.sliced import SlicedFile, is_sliceable, read_sliced
+from merging.zoo.checkpoints.streamed_writing import checkpoint_chunks
+
+
+@dataclass(frozen=True, eq=False)
+class SlicedCheckpoint:
+    """checkpoint: as `load_checkpoint` gives it, with tensors on the meta device.  slices: where their numbers are."""
+
+    checkpoint: Checkpoint
+    slices: SlicedFile
+
+    @cached_property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Name -> tensor of any shape, as in `checkpoint.state`, read anew each time.
+
+        Raises CheckpointError as `SlicedFile.read` does.
+        """
+        return LazyTensors(tuple(self.checkpoint.state), self._read)
+
+    def build(self) -> nn.Module:
+        """The network in eval mode, with parameters on the meta device and buffers that hold their numbers.
+
+        Raises UnsupportedOperation for tied parameters.
+        """
+        known = self.checkpoint
+        with weightless():
+            module = build(known.architecture, known.config, known.mean, known.std)
+        parameters = dict(module.named_parameters(remove_duplicate=False))
+        if tied := parameters.keys() - dict(module.named_parameters()).keys():
+            raise UnsupportedOperation(f"{min(tied)} is tied to another weight: such networks are not read by slices.")
+        state = {name: tensor if name in parameters else self.tensors[name] for name, tensor in known.state.items()}
+        return load_strictly(module, state, assign=True)
+
+    def sha256(self) -> str:
+        """The sha256 of what `Checkpoint.to_bytes` gives for the whole checkpoint, by which requests name it.
+
+        All numbers are read for it. Raises CheckpointError where they are not finite.
+        """
+        digest = hashlib.sha256()
+        known = self.checkpoint
+        for chunk in checkpoint_chunks(known.state, self.tensors, _story(known), known.names):
+            digest.update(chunk)
+        return digest.hexdigest()
+
+    def _read(self, name: str) -> Tensor:
+        tensor = self.checkpoint.state[name]
+        return self.slices.read(tensor) if tensor.is_meta else tensor.clone()
+
+
+def open_sliced(path: str | Path, *, architecture: str | None = None, **known: Any) -> SlicedCheckpoint:
+    """The checkpoint of a safetensors file, or of a folder of them with their index; no numbers are read.
+
+    architecture, known: what a person says of it, as of `load_checkpoint`, without `data` and `programs`.
+    Raises as `load_checkpoint` does, and CheckpointError for files that cannot be read by slices.
+    """
+    path = Path(path)
+    try:
+        if is_factory(architecture or "") or not is_sliceable(path):
+            raise CheckpointError(f"{path} cannot be read by slices: only safetensors files of known networks can be.")
+        slices = read_sliced(path)
+        sha256 = content_sha256(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
+    checkpoint = from_file(slices.file, sha256, architecture=architecture, **known)
+    if checkpoint.architecture == PROGRAM:
+        raise CheckpointError(f"{path} cannot be read by slices: it is an exported program.")
+    named = checkpoint if checkpoint.name else replace(checkpoint, name=clean_name(path.stem))
+    return SlicedCheckpoint(named, slices)
+
+
+def _story(known: Checkpoint) -> Story:
+    """What `Checkpoint.to_bytes` writes of a checkpoint beside its tensors."""
+    said = {key: getattr(known, key) for key in ("architecture", "config", "dataset", "classes", "mean", "std", "seed")}
+    return Story(clean_name(known.name), **said, epochs=known.epochs)

@@ -1,0 +1,45 @@
+"""The functions that units have learned, where the networks of a run have such units."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from merging.figures.learned_curves import ORDERS, curves_figure, units_in_order
+from merging.studies.nonlinearities import Nonlinearities
+from ui.chosen import Chosen, request_of
+from ui.look import draw
+from ui.study import studied
+
+LEARNED = "adaptive"  # the architecture whose units learn theirs
+SHOWN = 8  # units
+
+
+def learns_nonlinearities(found: Chosen) -> bool:
+    """Whether the merged networks are of the architecture whose units learn their nonlinearities."""
+    return found.job is not None and request_of(found.job).models[0].architecture == LEARNED
+
+
+def nonlinearity_panel(found: Chosen) -> None:
+    """Curves of some units of one layer, for networks that have them."""
+    if not learns_nonlinearities(found):
+        return
+    st.markdown("#### Learned nonlinearities", anchors=False)
+    curves: Nonlinearities | None = studied(found, "nonlinearities", button="Draw the learned curves")
+    if curves is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        layer = st.selectbox("Layer", curves.layers, key="nonlinearity layer", width=240)
+        order = st.segmented_control(
+            "Units",
+            list(ORDERS),
+            format_func=ORDERS.__getitem__,
+            default="apart",
+            key="nonlinearity order",
+            required=True,
+        )
+    units = units_in_order(curves, layer, order, SHOWN)
+    draw(curves_figure(curves, layer, units), "learned curves", f"curves-{layer}", width="stretch")
+    st.caption(
+        "An average takes the mean of a unit's and its partner's logarithm of the gain and log-odds of the saturation. "
+        f"Inputs go from {curves.x[0]:g} to {curves.x[-1]:g}, where the functions bend."
+    )
