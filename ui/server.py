@@ -17,8 +17,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit import config
 
 from merging.paths import ROOT
+from merging.work.limits import from_environment
 
 COOKIE = "mergescope_owner"
 YEAR = 365 * 24 * 3600
@@ -34,7 +36,11 @@ class Shell:
 
     @asynccontextmanager
     async def lifespan(self, app: st.App) -> AsyncIterator[None]:
-        """Run a dispatcher as long as the app runs; none with MERGESCOPE_DISPATCHER=none (one runs elsewhere)."""
+        """Run a dispatcher as long as the app runs; none with MERGESCOPE_DISPATCHER=none (one runs elsewhere).
+
+        The server takes files as large as `Limits.upload_mb` says.
+        """
+        config.set_option("server.maxUploadSize", int(from_environment().upload_mb))
         self.child = None if os.environ.get("MERGESCOPE_DISPATCHER") == "none" else start_dispatcher()
         try:
             yield

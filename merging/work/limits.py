@@ -21,6 +21,7 @@ class Limits:
     open_jobs: float = _limit(24, "queued and running jobs an owner")
     models: float = _limit(40, "uploaded and trained models an owner")
     owner_mb: float = _limit(1_000, "megabytes of models an owner")
+    upload_mb: float = _limit(120, "megabytes of one file that is uploaded")
     model_mb: float = _limit(400, "megabytes of one model")
     data_sets: float = _limit(20, "data sets of own images an owner")
     images_mb: float = _limit(2_000, "megabytes of own images an owner")

@@ -9,9 +9,8 @@ from merging.zoo.architectures.names import NAMES, NONLINEARITIES, describe, tor
 from merging.zoo.datasets.known import find_facts, known_datasets
 from ui.forms.upload_review import EXPORT, Finding, Said, add, bundles, check, show
 from ui.guard import in_words
-from ui.state import owner
+from ui.state import ledger, owner
 
-LARGEST = 120  # MB: ResNet-50 has 102
 ENDINGS = ["safetensors", "pt", "pth", "th", "ckpt", "bin", "pt2", "zip", "json"]  # what a file is, its bytes say
 SAYS = "file"  # the menus' first entry: what the file says of itself
 OTHER = "other"  # none of the known data sets
@@ -30,8 +29,9 @@ def upload_form() -> None:
     """Files and what is said of them on the left; on the right what they are, before they are added."""
     left, right = st.columns([2, 3], gap="large")
     with left, in_words():
+        largest = int(ledger().limits.upload_mb)
         files = st.file_uploader(
-            "Checkpoints, both networks of a pair at once", ENDINGS, max_upload_size=LARGEST, accept_multiple_files=True
+            "Checkpoints, both networks of a pair at once", ENDINGS, max_upload_size=largest, accept_multiple_files=True
         )
         said = _said()
         if st.button("Check", type="primary", icon=":material/fact_check:", disabled=not files):
