@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from merging.cli.images import need_batches
 from merging.cli.nets import Net, device_of
 from merging.cli.options import check_base, chosen_methods
+from merging.errors import InvalidRequest
 from merging.methods import letter
 from merging.problem import Report
 from merging.results import MergeReport, Metrics
+from merging.zoo.architectures.names import unlike
 
 if TYPE_CHECKING:
     from merging.data import Batches
@@ -32,6 +34,9 @@ def merge_own(
     device = device_of(options)
     data = need_batches(options, nets[0], device)
     keys, settings = chosen_methods(options)
+    for other in nets[1:]:
+        if why := unlike(nets[0].checkpoint, other.checkpoint):
+            raise InvalidRequest(f"{why} Give --mean and --std.")
     check_base([keys["combine"]], base)
     asked: dict[str, Any] = {**keys, "settings": settings, "seed": options.seed, "report": report}
     start = base.module(device) if base else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from merging.zoo.checkpoints.checkpoint import Checkpoint
+    from merging.zoo.checkpoints.evidence import Measured
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,29 @@ def ref_of(checkpoint: Checkpoint, sha256: str) -> ModelRef:
 def read_nets(options: argparse.Namespace) -> list[Net]:
     """A, B and the further networks, with a note where two are the same one: a good check, and a bad experiment."""
     names = (options.a, options.b, *getattr(options, "more", ()))
-    nets = [read_net(name, options) for name in names]
+    nets = _fed_alike([read_net(name, options) for name in names])
     first: dict[str, str] = {}
     for name, net in zip(names, nets, strict=True):
         if net.checkpoint.sha256 in first:
             say_note(f"{first[net.checkpoint.sha256]} and {name} are the same network.")
         first.setdefault(net.checkpoint.sha256, name)
     return nets
+
+
+def _fed_alike(nets: list[Net]) -> list[Net]:
+    """Networks whose normalisation was measured, under the one that suits all of them best: one merge has one."""
+    ways = [{one.normalisation: one for one in net.checkpoint.measured} for net in nets]
+    shared = set.intersection(*(set(way) for way in ways))
+    if len({net.checkpoint.mean + net.checkpoint.std for net in nets}) == 1 or not shared:
+        return nets
+    best = max(sorted(shared), key=lambda words: sum(way[words].accuracy for way in ways))
+    say_note(f"All networks are given their images with {best}, under which they are best together.")
+    return [_normalised(net, way[best]) for net, way in zip(nets, ways, strict=True)]
+
+
+def _normalised(net: Net, way: Measured) -> Net:
+    checkpoint = replace(net.checkpoint, mean=way.mean, std=way.std)
+    return Net(checkpoint, checkpoint.to_bytes())
 
 
 def read_net(name: str, options: argparse.Namespace) -> Net:

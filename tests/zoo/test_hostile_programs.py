@@ -16,6 +16,7 @@ from merging.errors import CheckpointError, MergescopeError, UnsupportedOperatio
 from merging.graph import export
 from merging.network.graph.program_module import ProgramModule
 from merging.zoo.checkpoints.reading.exported_program import read
+from merging.zoo.checkpoints.sandbox import convert
 from tests.programs import exported, file_of, inputs, net
 from tests.zoo.hostile import Program
 from tests.zoo.hostile_program_files import hostile
@@ -149,3 +150,10 @@ def test_a_changed_number_of_the_graph_is_another_network_or_refused():
 
     with pytest.raises(MergescopeError):
         read(graph(stretch))
+
+
+@pytest.mark.parametrize("name", list(CASES)[:: len(CASES) // 4][:5])
+def test_hostile_programs_are_refused_through_the_disposable_process(name):
+    with pytest.raises(MergescopeError) as refused:
+        convert(CASES[name][0])
+    assert "ran out of memory or time" not in str(refused.value), "it ended in order, with a reason"

@@ -12,9 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from merging.errors import AmbiguousCheckpoint
 from merging.zoo.architectures.names import describe
 from merging.zoo.checkpoints.checkpoint import Checkpoint, from_file, load_bytes
+from merging.zoo.checkpoints.example import example_images
 from merging.zoo.checkpoints.metadata import read_story
 from merging.zoo.checkpoints.reading import safetensors_io
 from merging.zoo.checkpoints.reading.files import read
@@ -44,6 +47,9 @@ def convert(data: bytes, options: dict[str, Any], measure: bool = False) -> tupl
     if measure and trained_on and available(trained_on):
         options = {**options, "data": trained_on}
     loaded = from_file(file, "", **options)
+    if loaded.program is not None:  # what would crash torch's own kernels crashes here, and not a worker
+        with torch.no_grad():
+            loaded.build()(example_images(loaded.architecture, loaded.config, loaded.dataset, len(loaded.mean)))
     return loaded.to_bytes(), _facts(loaded, file.format)
 
 

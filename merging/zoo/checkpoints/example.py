@@ -15,7 +15,7 @@ SMALL, LARGE = (32, 32), (128, 128)  # height and width for a net that takes any
 
 
 def example_images(architecture: str, config: Mapping[str, Any], dataset: str, channels: int) -> Tensor:
-    """Two inputs (2, C, H, W) in 0..1, drawn at random, always the same.
+    """Two inputs (2, C, H, W) in 0..1, or (2, ...) tokens, drawn at random, always the same.
 
     dataset: that the network was trained on, or "".  channels: how many mean and std have.
     """
@@ -23,4 +23,7 @@ def example_images(architecture: str, config: Mapping[str, Any], dataset: str, c
     known = facts.shape if facts is not None else None
     free = (max(3, channels), *(LARGE if is_torchvision(architecture) else SMALL))
     shape = tuple(config.get("in_shape") or known or free)
-    return torch.rand((2, *shape), generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    if "tokens" in config:
+        return torch.randint(0, config["tokens"], (2, *shape), generator=generator)
+    return torch.rand((2, *shape), generator=generator)

@@ -36,12 +36,24 @@ class KnownProgram:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What a request names the network by: a hash of its graph, the image's shape, the number of outputs."""
+        """What a request names the network by: a hash of its graph, the input's shape, the number of outputs; where the
+        input is tokens, how many there are."""
         outputs = trial(self.program).shapes[self.program.output]
         config: dict[str, Any] = {"program": digest(self.program), "in_shape": list(self.program.shape)}
         if len(outputs) == 2:
             config["classes"] = outputs[1]
+        if self.program.dtype != FLOAT:
+            config["tokens"] = _tokens(self.program)
         return {**config, "label": label(self.program)}
+
+
+def _tokens(program: Program) -> int:
+    """The rows of the smallest embedding table: tokens below are valid in every one."""
+    sizes = {tensor.name: tensor.shape for tensor in program.tensors}
+    homes = dict(program.reads)
+    tables = [node.args[0] for node in program.nodes if node.target.startswith("aten.embedding") and node.args]
+    rows = [sizes[homes[table.text]][0] for table in tables if isinstance(table, Term) and table.text in homes]
+    return min(rows, default=2)
 
 
 def digest(program: Program) -> str:
