@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,9 @@ from merging.errors import (
     UnknownArchitecture,
 )
 from merging.permutation import named_tensors
-from merging.pipeline import from_files
 from merging.pipeline.from_files import merge_files
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
 from merging.zoo.checkpoints.example import example_images
-from merging.zoo.checkpoints.reading.sliced import SlicedFile
 from tests.pipeline.pairs import NETS, net, pair, saved, sharded
 
 FILES = ("aligned.safetensors", "merge.safetensors", "naive.safetensors")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
-import torch
 from torch.profiler import ProfilerActivity, profile
 
 from merging.pipeline.from_files import merge_files
@@ -26,6 +26,7 @@ def deep(folder: Path, depth: int) -> tuple[Path, Path]:
 
 def most_allocated(files: tuple[Path, Path], out: Path) -> int:
     """The most bytes of tensors alive at once from the proof on: matching, the second proof, averaging and writing."""
+    gc.collect()
     recorder = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
     running = False
 
@@ -52,5 +53,7 @@ def most_allocated(files: tuple[Path, Path], out: Path) -> int:
 def test_memory_grows_with_the_largest_layer_and_not_with_the_network(tmp_path: Path) -> None:
     layer = 4 * WIDTH * WIDTH
     few, many = (most_allocated(deep(tmp_path, depth), tmp_path / f"out-{depth}") for depth in (6, 18))
-    assert many < few + layer  # twelve more layers in either network: 24 copies of a layer, if they were held
+    # Twelve more layers in either network would be 24 copies of a layer, if they were held. When Python collects its
+    # garbage decides about one or two.
+    assert many < few + 3 * layer
     assert many < 12 * layer  # two networks hold 36
