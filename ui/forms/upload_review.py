@@ -14,7 +14,7 @@ import streamlit as st
 
 from merging.errors import AmbiguousCheckpoint, InvalidRequest, MergescopeError
 from merging.work.request_checks import check_fit
-from merging.zoo.architectures.names import PROGRAM
+from merging.zoo.architectures.names import PROGRAM, UNSEEN
 from merging.zoo.catalogue import Entry, uploaded
 from merging.zoo.checkpoints.candidates import Candidate, evidence_words
 from merging.zoo.checkpoints.sandbox import Converted, convert
@@ -160,24 +160,41 @@ def _accuracy(measured: Sequence[Mapping[str, Any]]) -> None:
 
 def _ask(number: int, question: AmbiguousCheckpoint) -> Candidate | None:
     """The candidates as a list, the best first; none is chosen beforehand."""
-    candidates: list[Candidate] = [one for candidate in question.candidates[:SHOWN] for one in candidate.choices]
+    candidates: Sequence[Candidate] = question.candidates[:SHOWN]
     st.info(
         f"A state dict does not say how its layers are wired: {len(question.candidates)} networks fit these tensors, "
         f"and {question.why}. Which is it?",
         icon=":material/help:",
     )
+    if not any(candidate.measured for candidate in candidates):
+        st.caption("With its data set chosen on the left, each is measured on test images.")
     labels = [f"{candidate.label}{f', {candidate.weights}' if candidate.weights else ''}" for candidate in candidates]
-    said = [evidence_words(candidate.measured) if candidate.measured else "" for candidate in candidates]
     picked = st.radio(
         "Network",
         range(len(candidates)),
         format_func=lambda index: plain(labels[index]),
-        captions=said,
+        captions=[evidence_words(one.measured) if one.measured else "" for one in candidates],
         index=None,
         key=f"upload pick {number}",
         label_visibility="collapsed",
     )
-    return None if picked is None else candidates[picked]
+    return None if picked is None else _settled(number, candidates[picked])
+
+
+def _settled(number: int, candidate: Candidate) -> Candidate | None:
+    """The candidate with an answer to each setting that its tensors do not show; None while one is open."""
+    answers: dict[str, str | None] = {}
+    named = UNSEEN.get(candidate.architecture, {})
+    for setting, choices in candidate.open.items():
+        answers[setting] = st.selectbox(
+            setting.replace("_", " ").capitalize(),
+            list(choices),
+            index=None,
+            format_func=named[setting].__getitem__,
+            placeholder="to be said",
+            key=f"upload {setting} {number}",
+        )
+    return None if None in answers.values() else replace(candidate, config={**candidate.config, **answers}, open={})
 
 
 def _check_said(converted: Converted, said: Said) -> None:
