@@ -13,7 +13,7 @@ from playwright.sync_api import TimeoutError
 from merging.zoo import catalogue
 from merging.zoo.architectures import build
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
-from tests.browser.test_journeys import STILL, choose, go, set_number
+from tests.browser.test_journeys import STILL, go
 
 SEEDS = [catalogue.find(f"fashion-small-s{seed}") for seed in (0, 1)]
 
@@ -27,7 +27,7 @@ def plain(entry):
 
 
 def pick(page, label, option):
-    """`choose`, again where the page was drawn anew just then and closed the list."""
+    """Choose from a list, again where the page was drawn anew just then and closed the list."""
     for _ in range(5):
         box = page.get_by_role("combobox", name=re.compile(label))
         box.click()
@@ -75,9 +75,7 @@ def test_a_pair_of_exported_programs_is_brought_merged_and_taken_home(visitor, p
     visitor.get_by_text(re.compile("^Added: Exported program")).wait_for()
     go(visitor)
     for letter, (name, _) in zip("AB", programs, strict=True):
-        choose(visitor, f"Network {letter}", name.removesuffix(".pt2"))
-    for label, value in (("Points", 5), ("Images", 200)):
-        set_number(visitor, label, value)
+        pick(visitor, f"Network {letter}", name.removesuffix(".pt2"))
     visitor.get_by_role("button", name="Run merge").click()
     bar = visitor.locator(".st-key-runbar").filter(has_text="mine-0")  # an example's may stand there before
     bar.get_by_role("button", name="Downloads").wait_for()
