@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 METHODS = {"align": "weight-matching", "combine": "average", "correct": "none"}
 LARGE = 250_000_000  # bytes of both files, from which they are streamed where nothing else is said
-IN_MEMORY = 16  # times one network's size: peak of a merge with curves (python -m benchmarks.memory --small --ordinary)
+IN_MEMORY = 16  # times one network's size: peak of a merge in memory (python -m benchmarks.memory --small --ordinary)
 
 
 def add_streamed(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def is_streamed(options: argparse.Namespace) -> bool:
         return False
     needed = IN_MEMORY * size / 2e9
     if options.data and _free_memory() > needed * 1e9:
-        say_note(f"curves hold the networks in memory, about {needed:.1f} GB. Without --data the merge is streamed.")
+        say_note(f"Curves hold the networks in memory, {needed:.1f} GB or more. Without --data the merge is streamed.")
         return False
     return True
 
@@ -159,7 +159,7 @@ def _missing(opened: SlicedCheckpoint) -> str:
     needed = IN_MEMORY * sum(tensor.numel() * tensor.element_size() for tensor in state) / 1e9
     return (
         "The networks are merged tensor by tensor: there are no curves and no similarity. Those, and corrections, hold "
-        f"the networks in memory, about {needed:.1f} GB: --no-streamed, with --data."
+        f"the networks in memory, {needed:.1f} GB or more: --no-streamed, with --data."
     )
 
 

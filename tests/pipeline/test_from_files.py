@@ -52,17 +52,17 @@ def assert_same(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> Non
         assert torch.equal(mine[name], theirs[name]), name
 
 
-@pytest.fixture(scope="module", params=list(NETS))
-def two(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return pair(tmp_path_factory.mktemp("pair"), request.param)
+RANDOM, CUT = {"restarts": 3, "start": "random"}, {"restarts": 1, "sweeps": 1}
 
 
 @pytest.mark.parametrize(
-    ("wishes", "seed"), [(QUICK, 0), ({"restarts": 3, "start": "random"}, 7), ({"restarts": 1, "sweeps": 1}, 1)]
+    ("kind", "wishes", "seed"),
+    [("mlp", QUICK, 0), ("mlp", RANDOM, 7), ("mlp", CUT, 1), ("cnn", RANDOM, 2), ("resnet20", RANDOM, 3)],
 )
 def test_the_merge_is_the_ordinary_one_bit_for_bit(
-    two: tuple[Path, Path], tmp_path: Path, wishes: dict[str, Any], seed: int
+    tmp_path: Path, kind: str, wishes: dict[str, Any], seed: int
 ) -> None:
+    two = pair(tmp_path, kind)
     mine = merge_files(*two, tmp_path, settings=wishes, seed=seed)
     theirs = ordinary(*two, wishes, seed)
     permutation = theirs.alignment.permutations[1]
@@ -74,7 +74,7 @@ def test_the_merge_is_the_ordinary_one_bit_for_bit(
     assert mine.notes == theirs.notes
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 1000), share=st.floats(-0.5, 1.5))
 def test_any_seed_and_any_weights_give_the_ordinary_merge(tmp_path: Path, seed: int, share: float) -> None:
     a, b = (saved(tmp_path, "mlp", seed + number) for number in (0, 1))

@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -111,12 +111,14 @@ def _joined(names: Iterable[str], content: Callable[[str], bytes], where: str) -
     homes = weight_map(names, content, where)
     if isinstance(homes, str):
         return read_safetensors(content(homes))
-    states = {part: safetensors_io.read(content(part)).state for part in sorted(set(homes.values()))}
-    missing = [name for name, part in homes.items() if name not in states[part]]
+    loaded = {part: safetensors_io.read(content(part)) for part in sorted(set(homes.values()))}
+    missing = [name for name, part in homes.items() if name not in loaded[part].state]
     if missing:
         raise CheckpointError(f"{homes[missing[0]]} does not hold {missing[0]}, as the index says. Download it again.")
-    state = {name: states[part][name] for name, part in homes.items()}
-    return _of(contents_of(state), {}, "safetensors, in parts")
+    state = {name: loaded[part].state[name] for name, part in homes.items()}
+    file = _of(contents_of(state), {}, "safetensors, in parts")
+    was = tuple(sorted({kind for one in loaded.values() for kind in one.was}))
+    return replace(file, networks={place: replace(one, was=was) for place, one in file.networks.items()})
 
 
 def weight_map(names: Iterable[str], content: Callable[[str], bytes], where: str) -> dict[str, str] | str:
