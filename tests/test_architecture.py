@@ -37,6 +37,7 @@ WEB = (
         "merging.work.request_checks",
         "merging.work.ledger",
         "merging.work.ledger_jobs",
+        "merging.work.streamed",
     ),
     *("merging.work.comparison", "merging.analysis.picture_parts", "merging.analysis.reliability_parts"),
     *("merging.work.store", "merging.zoo.datasets.fingerprint", "merging.work.stages", "merging.work.limits"),
@@ -107,7 +108,7 @@ LAWS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "merging.work": (
         (
             *("CORE", "merging.results", "merging.zip_report", "merging.study", "merging.analysis"),
-            *("merging.zoo", "merging.work", WHAT),
+            *("merging.zoo", "merging.pipeline", "merging.work", WHAT),
         ),
         {"torch", "numpy", "ray", "psutil"},
     ),

@@ -13,6 +13,7 @@ from merging.work.request_checks import BOUNDS
 from merging.zoo.catalogue import Entry, Preset, compatible, presets
 from merging.zoo.datasets.known import dataset_label
 from merging.zoo.datasets.own import is_own
+from ui.forms.large_networks import on_images, say_memory
 from ui.method_form import fill_method, method_form, settings, triple
 from ui.model_cards import AT_CHANCE
 from ui.more_networks import BASE, MORE, base_network, chosen_more, fill_more, more_networks
@@ -77,19 +78,18 @@ def fill_once(asked: MergeRequest | None, run: str) -> None:
 
 def wanted(a: Entry, b: Entry) -> MergeRequest:
     """What the widgets ask for. Raises our errors where a value is out of bounds."""
-    count = int(st.session_state[KEYS["images"]])
     more, base = chosen_more(entries())
-    return MergeRequest(
+    asked = MergeRequest(
         models=(ModelRef.of(a), ModelRef.of(b), *more),
         base=base,
         **triple(),
         settings=settings(),
         dataset=a.dataset or b.dataset,
-        data_sha256=image_hash(a.dataset or b.dataset, count),
-        images=count,
+        images=int(st.session_state[KEYS["images"]]),
         points=int(st.session_state[KEYS["points"]]),
         seed=int(st.session_state[KEYS["seed"]]),
     )
+    return on_images(asked)
 
 
 def merge_form() -> MergeRequest | None:
@@ -112,6 +112,8 @@ def merge_form() -> MergeRequest | None:
     if missing:
         st.warning(missing, icon=":material/link_off:")
     missing = missing or _missing_images(a)
+    if image_hash(a.dataset, DEFAULTS["images"]):
+        say_memory(a, b)
     for column, (field, label) in zip(st.columns(3), WHOLE.items(), strict=True):
         low, high = BOUNDS[field]
         help = meaning(field)

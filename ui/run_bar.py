@@ -15,10 +15,11 @@ from merging.work.request import MergeRequest
 from merging.zoo.datasets.known import dataset_label
 from ui.chosen import PREFIX, look_at, other_version, remember, request_of
 from ui.downloads import downloads
+from ui.forms.large_networks import on_images
 from ui.guard import in_words
 from ui.progress import plain
 from ui.screens import address, go, link
-from ui.state import image_hash, ledger, owner
+from ui.state import ledger, owner
 from ui.words import meaning
 
 VIEWS = {
@@ -53,8 +54,7 @@ def run_bar(job: Job, report: MergeReport | None, here: str) -> None:
 
 def again(request: MergeRequest) -> Job:
     """Ask for this merge, on the images as they are now, and make it the run one looks at."""
-    data = image_hash(request.dataset, request.images)
-    request = replace(request, data_sha256=data or request.data_sha256)
+    request = on_images(request)
     job = ledger().submit(request, owner())
     remember(job.id, request.to_json())
     look_at(job.id)

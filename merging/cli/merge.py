@@ -8,7 +8,7 @@ from typing import Any
 
 from merging import results
 from merging.account import accounts
-from merging.cli.console import say, say_json, say_table
+from merging.cli.console import say, say_json, say_note, say_table
 from merging.cli.files import curves_csv, write
 from merging.cli.images import dataset_of, need_images, no_images, read_images
 from merging.cli.merge_streamed import add_streamed, is_streamed, merge_streamed, out_folder
@@ -23,6 +23,7 @@ from merging.cli.options import (
     check_base,
     chosen_methods,
 )
+from merging.errors import UnsupportedOperation
 from merging.methods import ROLES, find
 from merging.problem import Report
 from merging.results import LossCurve, MergeReport, Metrics
@@ -48,9 +49,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, report: Report) -> None:
     """Merge, write the artifacts, print the figures."""
-    if is_streamed(options):
-        found, made, run_id = merge_streamed(options, report)
-        nothing = ""  # which was said before
+    streamed = _streamed(options, report) if is_streamed(options) else None
+    nothing = ""
+    if streamed is not None:
+        found, made, run_id = streamed
     else:
         nets = read_nets(options)
         found, made, run_id = _merged(options, nets, report)
@@ -67,6 +69,17 @@ def run(options: argparse.Namespace, report: Report) -> None:
     if nothing:
         say(nothing)
     return say(f"written to {folder}")
+
+
+def _streamed(options: argparse.Namespace, report: Report) -> tuple[MergeReport, dict[str, bytes], str] | None:
+    """As `merge_streamed`; None where nobody asked for it and the networks turn out not to be of that kind."""
+    try:
+        return merge_streamed(options, report)
+    except UnsupportedOperation as error:
+        if options.streamed:
+            raise
+        say_note(f"The networks are merged in memory. {error}")
+        return None
 
 
 def _merged(options: argparse.Namespace, nets: list[Net], report: Report) -> tuple[MergeReport, dict[str, bytes], str]:

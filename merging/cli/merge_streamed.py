@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +10,15 @@ from merging.cli.console import say_note
 from merging.cli.nets import device_of, ref_of, said_of
 from merging.cli.options import chosen_methods
 from merging.errors import InvalidRequest
-from merging.methods import find
 from merging.problem import Report
 from merging.results import MergeReport
+from merging.work.limits import from_environment
 from merging.work.request import MergeRequest
+from merging.work.streamed import METHODS, memory_needed, unfit_methods
 from merging.zoo.catalogue import shipped, shipped_file
 
 if TYPE_CHECKING:
-    from merging.pipeline.from_files import FilesMerge
     from merging.zoo.checkpoints.sliced_checkpoint import SlicedCheckpoint
-
-METHODS = {"align": "weight-matching", "combine": "average", "correct": "none"}
-LARGE = 250_000_000  # bytes of both files, from which they are streamed where nothing else is said
-IN_MEMORY = 16  # times one network's size: peak of a merge in memory (python -m benchmarks.memory --small --ordinary)
 
 
 def add_streamed(parser: argparse.ArgumentParser) -> None:
@@ -45,11 +40,12 @@ def is_streamed(options: argparse.Namespace) -> bool:
     if options.streamed or obstacle:
         return not obstacle
     size = sum(_size(path) for path in _paths(options) if path.exists())
-    if size < LARGE:
+    if size < from_environment().streamed_mb * 1e6:
         return False
-    needed = IN_MEMORY * size / 2e9
-    if options.data and _free_memory() > needed * 1e9:
-        say_note(f"Curves hold the networks in memory, {needed:.1f} GB or more. Without --data the merge is streamed.")
+    needed = memory_needed(size)
+    if options.data and _free_memory() > needed:
+        told = f"{needed / 1e9:.1f} GB or more"
+        say_note(f"Curves hold the networks in memory, {told}. Without --data the merge is streamed.")
         return False
     return True
 
@@ -62,26 +58,18 @@ def out_folder(options: argparse.Namespace, run_id: str) -> Path:
 def merge_streamed(options: argparse.Namespace, report: Report) -> tuple[MergeReport, dict[str, bytes], str]:
     """Merge and write the networks: the report, the artifacts that are left to write, and the run's id.
 
-    The images of --data are not looked at.
-
-    Raises as `pipeline.from_files.merge_sliced` does.
+    The images of --data are not looked at. Raises as `pipeline.from_files.merge_sliced` does.
     """
-    from merging.pipeline.from_files import merge_sliced
-    from merging.work.task_tools import Clock, arrays
+    from merging.work.task_streamed import missing_words, streamed_merge
 
     opened = [_opened(name, path, options) for name, path in zip((options.a, options.b), _paths(options), strict=True)]
     if opened[0].checkpoint.sha256 == opened[1].checkpoint.sha256:
         say_note(f"{options.a} and {options.b} are the same network.")
     device = device_of(options)
     request = _request(options, opened)
-    missing = _missing(opened[0])
-    say_note(missing)
-    clock = Clock("merge", report)
-    how: dict[str, Any] = {"settings": request.settings["align"], "seed": request.seed, "device": device}
-    merge = merge_sliced(opened[0], opened[1], out_folder(options, request.id), **how, report=clock)
-    clock.stop()
-    done = _report(request, merge, clock.seconds, device, missing)
-    return done, {"permutation.npz": arrays(done.permutation)}, request.id
+    say_note(f"{missing_words(opened[0])} To have them: --no-streamed, with --data.")
+    done, permutation = streamed_merge(request, opened, out_folder(options, request.id), device, report)
+    return done, {"permutation.npz": permutation}, request.id
 
 
 def _request(options: argparse.Namespace, opened: list[SlicedCheckpoint]) -> MergeRequest:
@@ -92,32 +80,6 @@ def _request(options: argparse.Namespace, opened: list[SlicedCheckpoint]) -> Mer
     methods: dict[str, Any] = {**METHODS, "settings": settings}
     numbers = {"images": options.images, "points": options.points, "seed": options.seed}
     return MergeRequest(refs, dataset=dataset, **methods, **numbers)
-
-
-def _report(
-    request: MergeRequest, merge: FilesMerge, seconds: dict[str, float], device: str, missing: str
-) -> MergeReport:
-    import torch
-
-    from merging.analysis.survey import unmeasured_units
-    from merging.work.place import machine
-    from merging.work.task_memory import peak_memory
-    from merging.work.task_merge import layer_infos
-
-    permutation = {name: p.cpu().numpy() for name, p in merge.permutation.items()}
-    return MergeReport(
-        request=json.loads(request.to_json()),
-        layers=layer_infos(merge.graph, merge.spec),
-        groups={name: (len(p), int((p != range(len(p))).sum())) for name, p in permutation.items()},
-        equivalence=merge.notes["equivalence"],
-        units=unmeasured_units(merge.graph, merge.permutation, merge.spec),
-        permutation=permutation,
-        notes=dict(merge.notes),
-        seconds=dict(seconds),
-        machine=machine(device),
-        memory=peak_memory(torch.device(device)),
-        missing=missing,
-    )
 
 
 def _opened(name: str, path: Path, options: argparse.Namespace) -> SlicedCheckpoint:
@@ -141,9 +103,8 @@ def _obstacle(options: argparse.Namespace) -> str:
     from merging.zoo.checkpoints.reading.sliced import is_sliceable
 
     keys, _ = chosen_methods(options)
-    if keys != METHODS:
-        labels = " and ".join(find(role, METHODS[role]).label for role in ("align", "combine"))  # type: ignore[arg-type]
-        return f"Only {labels} without a correction can be streamed."
+    if unfit := unfit_methods(**keys):
+        return unfit
     if options.more or options.base:
         return "Only a merge of two networks can be streamed."
     if options.architecture and (":" in options.architecture or options.architecture.endswith(".pt2")):
@@ -152,15 +113,6 @@ def _obstacle(options: argparse.Namespace) -> str:
         if path.exists() and not is_sliceable(path):
             return f"Only safetensors files of known networks can be streamed; {path} is another kind."
     return ""
-
-
-def _missing(opened: SlicedCheckpoint) -> str:
-    state = opened.checkpoint.state.values()
-    needed = IN_MEMORY * sum(tensor.numel() * tensor.element_size() for tensor in state) / 1e9
-    return (
-        "The networks are merged tensor by tensor: there are no curves and no similarity. Those, and corrections, hold "
-        f"the networks in memory, {needed:.1f} GB or more: --no-streamed, with --data."
-    )
 
 
 def _paths(options: argparse.Namespace) -> list[Path]:

@@ -26,7 +26,7 @@ from merging.network.outputs import are_probabilities
 from merging.network.tracing.layered_proof import change_by_layers, exact_tensors, permuted_tensors
 from merging.network.tracing.proof import proof_inputs
 from merging.permutation import Permutation, PermutationSpec
-from merging.pipeline.output_files import only_finite, write_networks
+from merging.pipeline.output_files import NETWORKS, only_finite, write_networks
 from merging.pipeline.streamed_net import StreamedNet, streamed_net
 from merging.problem import Problem, Report, silent
 from merging.settings import read_settings
@@ -100,12 +100,12 @@ def merge_sliced(
     names = f"{first.name} + {second.name}"
     constants = constants_of(first.module)
     merged = only_finite(_mean(first.tensors, aligned, shares, constants), constants, "The merge")
-    networks = {
-        "merge.safetensors": (f"Merge of {names}", merged),
-        "aligned.safetensors": (f"{second.name}, units re-ordered", aligned),
-        "naive.safetensors": (f"Plain average of {names}", _mean(first.tensors, second.tensors, (0.5, 0.5), {})),
-    }
-    write_networks(out, first, networks, report)
+    made = (
+        (f"Merge of {names}", merged),
+        (f"{second.name}, units re-ordered", aligned),
+        (f"Plain average of {names}", _mean(first.tensors, second.tensors, (0.5, 0.5), {})),
+    )
+    write_networks(out, first, dict(zip(NETWORKS, made, strict=True)), report)
     return FilesMerge(problem.graph, problem.spec, permutation, notes)
 
 

@@ -19,6 +19,8 @@ from merging.problem import Report
 from merging.zoo.checkpoints.metadata import Story, clean_name
 from merging.zoo.checkpoints.streamed_writing import checkpoint_chunks
 
+NETWORKS = ("merge.safetensors", "aligned.safetensors", "naive.safetensors")
+
 
 def write_networks(
     out: Path, like: StreamedNet, networks: Mapping[str, tuple[str, Mapping[str, Tensor]]], report: Report

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -59,6 +61,8 @@ class Dispatcher:
         self.slots = self.engine.slots()
         self.warming: list[Any] = [self.engine.warm() for _ in range(self.slots)]
         self.places: list[Place] = []
+        self.scratch = self.ledger.folder / "scratch"
+        clear_old(self.scratch, self.ledger.limits.merge_seconds)
 
     def run(self) -> None:
         """Work until `stop` is set; then what runs goes back into the queue."""
@@ -69,6 +73,7 @@ class Dispatcher:
         finally:
             for job in self.running.values():
                 self._kill(job)
+                self._clear(job)
             self.desk.leave()
 
     def step(self) -> None:
@@ -103,7 +108,8 @@ class Dispatcher:
                 work: Any = Download.start(claim.request.dataset)
             else:
                 plan = self.engine.plan
-                payload = gather(self.ledger, claim.request, plan.device, plan.threads)
+                folder = self.scratch / f"{claim.id}-{claim.run}" if self.engine.is_local else None
+                payload = gather(self.ledger, claim.request, plan.device, plan.threads, folder=folder)
                 work = self.engine.start(claim.request.kind, payload, (claim.id, claim.run))
         except MergescopeError as error:
             self.desk.fail(claim, {"kind": type(error).__name__, "text": str(error)})
@@ -154,6 +160,7 @@ class Dispatcher:
             self.desk.fail(job.claim, outcome.error)
         else:
             self._hand_in(job.claim, outcome)
+        self._clear(job)
 
     def _hand_in(self, claim: Claim, outcome: Outcome) -> None:
         try:
@@ -176,6 +183,7 @@ class Dispatcher:
 
     def _drop(self, job: Running) -> None:
         self._kill(job)
+        self._clear(job)
         del self.running[job.claim.id]
         self.beaten = 0.0
         if not isinstance(job.work, Download):
@@ -191,6 +199,10 @@ class Dispatcher:
             job.work.kill if isinstance(job.work, Download) else lambda: self.engine.kill(job.work)
         )
         stop()
+
+    def _clear(self, job: Running) -> None:
+        """Delete what a streamed merge left in its folder."""
+        shutil.rmtree(self.scratch / f"{job.claim.id}-{job.claim.run}", ignore_errors=True)
 
     def _collect_warm(self) -> None:
         for reference in [reference for reference in self.warming if self.engine.ready(reference)]:
@@ -235,3 +247,10 @@ def _alive(pid: int, born: float) -> bool:
         return abs(psutil.Process(pid).create_time() - born) < 1
     except psutil.Error:
         return False
+
+
+def clear_old(folder: Path, seconds: float) -> None:
+    """Delete folders that a killed dispatcher left behind: untouched for longer than any job may run."""
+    for left in folder.glob("*"):
+        if time.time() - left.stat().st_mtime > seconds:
+            shutil.rmtree(left, ignore_errors=True)

@@ -1,6 +1,6 @@
 """Ray, started for this process alone on the loopback interface, or a cluster that is joined (RAY_ADDRESS).
 
-Only bytes and arrays travel: a worker of a cluster shares no disk, and gets this package's code with its first job.
+Bytes and arrays travel, for a worker of a cluster shares no disk; it gets this package's code with its first job.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Engine:
 
         self.ray, self.plan = ray, plan
         address = os.environ.get("RAY_ADDRESS")
+        self.is_local = not address  # so that workers can read this machine's files
         shared: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address:
             ray.init(address=address, runtime_env={"py_modules": [str(PACKAGE)]}, **shared)

@@ -177,6 +177,10 @@ class Ledger:
         """The safetensors bytes of a shipped, uploaded, trained or merged net. Raises InvalidRequest where unknown."""
         return ledger_models.checkpoint(self, sha256)
 
+    def checkpoint_file(self, sha256: str) -> Path | None:
+        """The file of a shipped, uploaded, trained or merged net, whole; None for what has no file of its own."""
+        return ledger_models.checkpoint_file(self, sha256)
+
     def models(self, owner: str | None = None) -> tuple[Entry, ...]:
         """What people uploaded and trained, the newest first; everybody may use all of them."""
         return ledger_models.models(self, owner)

@@ -21,8 +21,9 @@ from merging.work.ledger import Ledger, end
 from merging.work.ledger_jobs import FAIR, Worker
 from merging.work.ledger_room import filing
 from merging.work.ledger_schema import connect, transaction
-from merging.work.request import PicturesRequest, Request, TrainRequest, from_json
+from merging.work.request import PicturesRequest, Request, from_json
 from merging.work.shipped_runs import picture_question_of
+from merging.work.store import Content, sha256_of, size_of
 from merging.zoo.catalogue import Entry
 
 LOST = "The worker process died {} times on this job, so it is not tried again. Ask for a smaller one."
@@ -102,23 +103,26 @@ class Desk:
             if told.rowcount:
                 _log(db, claim.id, stage, message, now)
 
-    def finish(self, claim: Claim, artifacts: Mapping[str, bytes], model: Entry | None = None) -> bool:
+    def finish(self, claim: Claim, artifacts: Mapping[str, Content], model: Entry | None = None) -> bool:
         """Hand in what the job made, and the trained model where there is one; False where the job is no longer held.
 
         Raises InvalidRequest where the store is full or the owner's models are.
         """
+        rows = [(claim.id, name, sha256_of(content), size_of(content)) for name, content in artifacts.items()]
+        trained = artifacts.get("checkpoint.safetensors")
         with filing(self.ledger.file, self.ledger.store) as files:
             db = files.db
             if not db.execute(f"SELECT 1 FROM jobs WHERE {HELD}", self._key(claim)).fetchone():
                 return False
-            files.make_room(artifacts.values())
+            files.make_room({sha256: size for _, _, sha256, size in rows})
             files.give_up_artifacts(claim.id)  # of an earlier attempt, as far as this one made something else
-            rows = [(claim.id, name, files.put(data), len(data)) for name, data in artifacts.items()]
+            for _, name, sha256, _ in rows:
+                files.put(artifacts[name], sha256)
             db.executemany("INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?)", rows)
             if isinstance(claim.request, PicturesRequest):
                 _know_pictures(db, claim, rows)
-            if model is not None and isinstance(claim.request, TrainRequest):
-                ledger_models.insert(self.ledger, files, model, artifacts["checkpoint.safetensors"], claim.owner)
+            if model is not None and isinstance(trained, bytes):
+                ledger_models.insert(self.ledger, files, model, trained, claim.owner)
             end(db, claim.id, "done")
             db.execute("UPDATE jobs SET fraction = 1, message = '' WHERE id = ?", (claim.id,))
         return True

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from merging.errors import InvalidRequest, MergescopeError
 from merging.work.ledger_room import Filing, filing
 from merging.work.ledger_schema import connect
+from merging.work.store import sha256_of
 from merging.zoo.catalogue import Entry, shipped_file
 
 if TYPE_CHECKING:
     import sqlite3
+    from pathlib import Path
 
     from merging.work.ledger import Ledger
     from merging.work.request import Request
@@ -43,8 +45,8 @@ def insert(ledger: Ledger, files: Filing, entry: Entry, data: bytes, owner: str)
     id = _free_id(db, sha256, owner)
     kept = replace(entry, id=id, sha256=sha256, bytes=len(data), owner=owner, created=time.time())
     _check_caps(ledger, db, kept)
-    files.make_room([data])
-    files.put(data)
+    files.make_room({sha256: len(data)})
+    files.put(data, sha256)
     values = (id, sha256, owner, kept.created, len(data), json.dumps(asdict(kept), ensure_ascii=False))
     db.execute("INSERT OR REPLACE INTO models VALUES (?, ?, ?, ?, ?, ?)", values)
     return kept
@@ -81,6 +83,14 @@ def checkpoint(ledger: Ledger, sha256: str) -> bytes:
     if example is None:
         raise _unknown(sha256)
     return example
+
+
+def checkpoint_file(ledger: Ledger, sha256: str) -> Path | None:
+    """The file of that content, None where it has none of its own. Raises MergescopeError where it is damaged."""
+    path = shipped_file(sha256) or (ledger.store.path(sha256) if ledger.store.has(sha256) else None)
+    if path is not None and sha256_of(path) != sha256:
+        raise MergescopeError(f"The stored file {sha256[:12]} is damaged. Bring the network again.")
+    return path
 
 
 def check_known(ledger: Ledger, request: Request) -> None:

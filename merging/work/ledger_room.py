@@ -6,14 +6,13 @@ is rolled back keeps its files, and what was filed for nothing goes.
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from merging.work.ledger_schema import connect, transaction
-from merging.work.store import Store
+from merging.work.store import Content, Store
 
 TABLES = ("artifacts", "models")
 
@@ -27,14 +26,13 @@ class Filing:
         self._touched = list[str]()
         self._freed = 0  # bytes of the files that go once the transaction is over
 
-    def make_room(self, contents: Iterable[bytes]) -> None:
-        """Forget the oldest finished runs until the store has room for these contents.
+    def make_room(self, wanted: Mapping[str, int]) -> None:
+        """Forget the oldest finished runs until the store has room for these contents, sha256 -> bytes.
 
         Raises InvalidRequest where all of them together would not free enough: then none of them is forgotten.
         """
         if self._store.limit is None:
             return
-        wanted = {hashlib.sha256(data).hexdigest(): len(data) for data in contents}
         needed = sum(size for sha256, size in wanted.items() if not self._store.has(sha256))
         missing = self._store.size() + needed - self._store.limit
         closed = (
@@ -48,11 +46,9 @@ class Filing:
         if self._freed < missing:
             raise self._store.full()
 
-    def put(self, data: bytes) -> str:
-        """Keep `data`; gives its sha256. Raises InvalidRequest where there is no room."""
-        sha256 = self._store.put(data, self._freed)
-        self._touched.append(sha256)
-        return sha256
+    def put(self, content: Content, sha256: str) -> None:
+        """Keep bytes, or a file by moving it. sha256: of its content. Raises InvalidRequest where there is no room."""
+        self._touched.append(self._store.put(content, self._freed, sha256))
 
     def remove(self, job: str) -> list[str]:
         """Delete a job's rows; its files go as far as nothing else refers to them. Gives their names."""

@@ -23,6 +23,7 @@ class Limits:
     owner_mb: float = _limit(1_000, "megabytes of models an owner")
     upload_mb: float = _limit(120, "megabytes of one file that is uploaded")
     model_mb: float = _limit(400, "megabytes of one model")
+    streamed_mb: float = _limit(250, "megabytes of two networks from which they are merged tensor by tensor", low=0)
     data_sets: float = _limit(20, "data sets of own images an owner")
     images_mb: float = _limit(2_000, "megabytes of own images an owner")
     all_images_mb: float = _limit(20_000, "megabytes of all people's own images")

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from merging.errors import MergescopeError
 from merging.problem import Report
+from merging.work.store import Content
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """artifacts: name -> bytes, where it went well.  error: {"kind", "text"} and perhaps "details", if not."""
+    """artifacts: name -> content, where it went well.  error: {"kind", "text"} and perhaps "details", if not."""
 
-    artifacts: dict[str, bytes] = field(default_factory=dict)
+    artifacts: Mapping[str, Content] = field(default_factory=dict)
     error: dict[str, str] | None = None
 
 
-def attempt(work: Callable[[Report], dict[str, bytes]], report: Report) -> Outcome:
+def attempt(work: Callable[[Report], Mapping[str, Content]], report: Report) -> Outcome:
     """Run `work(report)`. Our own errors keep their words; any other becomes a sentence with stage and details."""
     reached = "loading"
 

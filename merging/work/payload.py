@@ -1,12 +1,14 @@
-"""What travels to a worker: bytes and numpy arrays only, for it shares no disk with the app."""
+"""What travels to a worker: bytes and numpy arrays, or paths where it runs on this machine and the files are large."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from merging.errors import InvalidRequest
 from merging.work.ledger import Ledger
 from merging.work.request import MergeRequest, Request, StudyRequest, TrainRequest, ZipRequest
+from merging.work.streamed import may_stream
 from merging.zoo.datasets.fingerprint import check_fingerprint, load_splits
 from merging.zoo.datasets.load import ImageSet
 
@@ -19,7 +21,7 @@ class Payload:
 
     request: as JSON. checkpoints: safetensors bytes in the order of the request's models. images: split -> images, {}
     where this machine has none. device: "cpu" or "cuda". threads: of torch, 0 to leave them as they are. artifacts: of
-    the merge that a study looks into.
+    the merge that a study looks into.  files: in the place of checkpoints, for a merge that is streamed into `folder`.
     """
 
     request: str
@@ -28,10 +30,14 @@ class Payload:
     device: str = "cpu"
     threads: int = 0
     artifacts: dict[str, bytes] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    folder: Path | None = None
 
 
-def gather(ledger: Ledger, request: Request, device: str, threads: int) -> Payload:
+def gather(ledger: Ledger, request: Request, device: str, threads: int, *, folder: Path | None = None) -> Payload:
     """Read all that the request needs from this machine.
+
+    folder: where a worker on this machine may write a merge that is streamed; without one, none is.
 
     Raises InvalidRequest for unknown weights or a merge whose networks are not stored, DataUnavailable for images that
     are others than the request's, or for a training without any.
@@ -41,9 +47,22 @@ def gather(ledger: Ledger, request: Request, device: str, threads: int) -> Paylo
     if isinstance(wanted, MergeRequest | TrainRequest | ZipRequest) and wanted.data_sha256:
         images = load_splits(wanted.dataset, None if isinstance(wanted, TrainRequest) else wanted.images)
         check_fingerprint(images, wanted.data_sha256)
+    files = _large_files(ledger, request) if folder is not None else ()
+    if files:
+        return Payload(request.to_json(), device=device, threads=threads, files=files, folder=folder)
     checkpoints = tuple(ledger.checkpoint(model.sha256) for model in request.checkpoints)
     artifacts = _made(ledger, request.merge.id) if isinstance(request, StudyRequest) else {}
     return Payload(request.to_json(), checkpoints, images, device, threads, artifacts)
+
+
+def _large_files(ledger: Ledger, request: Request) -> tuple[Path, ...]:
+    """The files of a merge that is streamed, () for all else."""
+    if not isinstance(request, MergeRequest) or not may_stream(request):
+        return ()
+    found = [ledger.checkpoint_file(model.sha256) for model in request.models]
+    files = tuple(file for file in found if file is not None)
+    large = sum(file.stat().st_size for file in files) >= ledger.limits.streamed_mb * 1e6
+    return files if large and len(files) == len(found) else ()
 
 
 def _made(ledger: Ledger, merge: str) -> dict[str, bytes]:

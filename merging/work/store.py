@@ -11,6 +11,7 @@ from pathlib import Path
 from merging.errors import InvalidRequest, MergescopeError
 
 PARTIAL = ".partial"
+Content = bytes | Path  # of an artifact: itself, or a file that holds it
 
 
 @dataclass(frozen=True)
@@ -20,22 +21,26 @@ class Store:
     folder: Path
     limit: int | None = None
 
-    def put(self, data: bytes, freed: int = 0) -> str:
-        """Keep `data`; gives its sha256 in hexadecimal. Raises InvalidRequest where the store would burst.
+    def put(self, content: Content, freed: int = 0, sha256: str = "") -> str:
+        """Keep bytes, or a file of the same disk, which is moved here; gives the content's sha256 in hexadecimal.
 
-        freed: bytes of files that are given up already and about to be deleted.
+        freed: bytes of files that are given up already and about to be deleted.  sha256: of the content, where known.
+        Raises InvalidRequest where the store would burst.
         """
-        sha256 = hashlib.sha256(data).hexdigest()
+        sha256 = sha256 or sha256_of(content)
         path = self.path(sha256)
         if path.is_file():
             return sha256
-        if self.limit is not None and self.size() - freed + len(data) > self.limit:
+        if self.limit is not None and self.size() - freed + size_of(content) > self.limit:
             raise self.full()
         path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, Path):  # written and synced by whoever made it
+            content.replace(path)
+            return sha256
         partial = path.with_name(f"{sha256}.{secrets.token_hex(4)}{PARTIAL}")
         try:
             with partial.open("wb") as file:
-                file.write(data)
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
@@ -84,3 +89,16 @@ class Store:
         if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
             raise InvalidRequest(f"A stored file is named by a sha256; got {sha256[:80]!r}.")
         return self.folder / sha256[:2] / sha256
+
+
+def sha256_of(content: Content) -> str:
+    """The hash of bytes, or of a file's bytes, in hexadecimal. A file is read piece by piece."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    with content.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def size_of(content: Content) -> int:
+    """Bytes of the content."""
+    return len(content) if isinstance(content, bytes) else content.stat().st_size

@@ -1,11 +1,18 @@
-"""What a job does, whoever runs it: the dispatcher's workers, the command line, a notebook. Bytes in, bytes out."""
+"""What a job does, whoever runs it: the dispatcher's workers, the command line, a notebook. Bytes in, bytes out.
+
+Large networks are the exception: files in, files out (`run_from_files`).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
 
 from merging.errors import InvalidRequest
 from merging.problem import Report, silent
 from merging.work.payload import Payload
 from merging.work.request import MergeRequest, PicturesRequest, StudyRequest, TrainRequest, ZipRequest, from_json
+from merging.work.store import Content
 
 
 def run(kind: str, payload: Payload, report: Report = silent) -> dict[str, bytes]:
@@ -38,3 +45,16 @@ def run(kind: str, payload: Payload, report: Report = silent) -> dict[str, bytes
 
         return zip_task(request, payload, report)
     raise InvalidRequest(f"A worker does not do {kind}; the dispatcher does.")
+
+
+def run_from_files(payload: Payload, out: Path, report: Report = silent) -> Mapping[str, Content]:
+    """Artifact name -> bytes, or a file in the folder `out`, of a merge that is streamed from `payload.files`.
+
+    Raises InvalidRequest where the payload's request is no merge, and our other errors as the task meets them.
+    """
+    from merging.work.task_streamed import streamed_task
+
+    request = from_json(payload.request)
+    if not isinstance(request, MergeRequest):
+        raise InvalidRequest(f"Only merges are streamed; this is a request for {request.kind}.")
+    return streamed_task(request, payload, out, report)

@@ -11,6 +11,7 @@ from merging import results
 from merging.errors import MergescopeError
 from merging.work.ledger_desk import Claim
 from merging.work.request import TrainRequest
+from merging.work.store import Content
 from merging.zoo.architectures.names import describe
 from merging.zoo.catalogue import Entry
 from merging.zoo.checkpoints.metadata import read_story
@@ -18,10 +19,11 @@ from merging.zoo.checkpoints.metadata import read_story
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def trained_entry(claim: Claim, artifacts: Mapping[str, bytes]) -> Entry:
+def trained_entry(claim: Claim, artifacts: Mapping[str, Content]) -> Entry:
     """The catalogue entry of what a train job made: its report and checkpoint are among the artifacts."""
-    report, data = results.load(artifacts["report"]), artifacts["checkpoint.safetensors"]
-    if not isinstance(report, results.TrainReport):
+    made, data = artifacts["report"], artifacts["checkpoint.safetensors"]
+    report = results.load(made) if isinstance(made, bytes) else None
+    if not isinstance(report, results.TrainReport) or not isinstance(data, bytes):
         raise MergescopeError(f"Job {claim.id[:12]} is no training.")
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     story = read_story(json.loads(header.pop("__metadata__")["mergescope"]))

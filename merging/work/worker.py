@@ -6,13 +6,14 @@ Ray is imported by the dispatcher; these are plain functions and classes that it
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from merging.work.outcome import Outcome, attempt
 from merging.work.payload import Payload
 from merging.work.place import Place, use_threads, whereabouts
+from merging.work.store import Content
 
 SECONDS_BETWEEN = 0.2  # a stage's messages in between are left out
 Key = tuple[str, int]  # job id and the number of its taking
@@ -60,9 +61,11 @@ def run_job(kind: str, payload: Payload, key: Key, send: Callable[[Mail], Any]) 
         last, said = now, stage
         send(Mail(key, stage, fraction, message, place))
 
-    def work(noted: Callable[..., None]) -> dict[str, bytes]:
+    def work(noted: Callable[..., None]) -> Mapping[str, Content]:
         from merging.work import tasks
 
+        if payload.folder is not None:
+            return tasks.run_from_files(payload, payload.folder, noted)
         return tasks.run(kind, payload, noted)
 
     report("loading", 0.0, "")

@@ -92,10 +92,11 @@ def test_large_files_are_streamed_unless_images_are_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, b = pair(tmp_path, "mlp")
-    monkeypatch.setattr(merge_streamed, "LARGE", a.stat().st_size + b.stat().st_size)
+    size = (a.stat().st_size + b.stat().st_size) / 1e6
+    monkeypatch.setenv("MERGESCOPE_STREAMED_MB", str(size))
     assert "tensor by tensor" in run(capsys, "merge", a, b, *HOW, "--out", tmp_path / "o")[2]
     assert "tensor by tensor" not in run(capsys, "merge", a, b, *HOW, "--no-streamed", "--out", tmp_path / "o")[2]
-    monkeypatch.setattr(merge_streamed, "LARGE", a.stat().st_size + b.stat().st_size + 1)
+    monkeypatch.setenv("MERGESCOPE_STREAMED_MB", str(size + 1e-6))
     assert "tensor by tensor" not in run(capsys, "merge", a, b, *HOW, "--out", tmp_path / "o")[2]
 
 
@@ -103,7 +104,7 @@ def test_large_files_are_streamed_unless_images_are_asked_for(
 def test_large_files_with_images_are_measured_where_memory_allows_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, room: bool
 ) -> None:
-    monkeypatch.setattr(merge_streamed, "LARGE", 1)
+    monkeypatch.setenv("MERGESCOPE_STREAMED_MB", "0")
     monkeypatch.setattr(merge_streamed, "_free_memory", lambda: 10**12 if room else 0)
     names = ("fashion-mlp-128-s0", "fashion-mlp-128-s1")
     few = ("--data", "fashion-mnist", "--images", "100", "--points", "3")

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from merging import results
 from merging.work import tasks
@@ -49,6 +50,42 @@ def test_a_merge_through_the_worker_is_the_merge_of_the_library(ledger, dispatch
     assert set(results.load(made["report"]).seconds) >= {"loading", "tracing", "matching", "curve", "similarity"}
     assert ledger.submit(asked, "bob").state == "done"  # at once: nothing is run again
     assert ledger.job(asked.id).finished == job.finished
+
+
+def test_a_large_merge_without_images_is_streamed_into_the_store(tmp_path, dispatch):
+    ledger = Ledger(tmp_path / "home", Limits(streamed_mb=0))
+    asked = merge_request(data_sha256="", settings={"align": {"restarts": 2}})
+    ledger.submit(asked, "ann")
+    dispatch(ledger)
+    until(lambda: not ledger.job(asked.id).open)
+    made = {name: ledger.artifact(asked.id, name) for name in ledger.artifacts(asked.id)}
+    direct = tasks.run("merge", gather(ledger, asked, "cpu", 1))
+    assert made.keys() == direct.keys()
+    for name in made.keys() - {"report"}:
+        assert made[name] == direct[name], name
+    report = results.load(made["report"])
+    assert "tensor by tensor" in report.missing
+    assert report.notes == results.load(direct["report"]).notes
+    sizes = {name: size for name, (_, size) in ledger.artifacts(asked.id).items()}
+    assert sizes == {name: len(data) for name, data in made.items()}
+    assert list((ledger.folder / "scratch").iterdir()) == []
+
+
+def test_large_networks_that_cannot_be_read_by_slices_are_merged_in_memory(tmp_path, monkeypatch):
+    ledger = Ledger(tmp_path / "home", Limits(streamed_mb=0))
+    asked = merge_request(data_sha256="")
+    payload = gather(ledger, asked, "cpu", 1, folder=tmp_path / "out")
+    assert (len(payload.files), payload.checkpoints) == (2, ())
+
+    def tied(*given, **more):
+        made = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
+        made[1].weight = made[0].weight
+        return made
+
+    monkeypatch.setattr("merging.zoo.checkpoints.sliced_checkpoint.build", tied)
+    made = tasks.run_from_files(payload, tmp_path / "out")
+    direct = tasks.run("merge", gather(ledger, asked, "cpu", 1))
+    assert {name: made[name] for name in made if name != "report"} == {n: direct[n] for n in direct if n != "report"}
 
 
 def test_cancelling_a_running_job_frees_its_worker(ledger, dispatch):
