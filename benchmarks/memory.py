@@ -1,9 +1,10 @@
 """Peak memory of a merge from files to a file, of two ResNet-20 made at random.
 
-python -m benchmarks.memory [--small] [--width N] [--ordinary] [--json]
+python -m benchmarks.memory [--small] [--width N] [--ordinary | --worker] [--json]
 
-The command line runs in a process of its own; the peak is of that process and all that it starts, resident memory
-sampled every 20 ms and, where Linux tells it, the exact peak of the largest process. Networks made at random never
+The command line, or with --worker the dispatcher and its workers, run in processes of their own; the peak is of that
+process and all that it starts, resident memory sampled every 20 ms and, where Linux tells it, the exact peak of the
+largest process. Networks made at random never
 settle, so weight matching is cut off after a few sweeps: more of them take longer and need no more memory.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,8 @@ from benchmarks.timing import write
 
 WIDE, NARROW = 512, 267  # channels of the first stage: 1.1 GB and 300 MB
 INTERVAL = 0.02  # seconds
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+ROOM = 20_000  # megabytes of the store
 RESTARTS, SWEEPS = 1, 2
 
 
@@ -36,11 +40,13 @@ def main() -> None:
         for seed, file in enumerate(files):  # in a process of its own, as all that imports torch here
             making = f"from benchmarks.memory import make; make({str(file)!r}, {width}, {seed})"
             subprocess.run([sys.executable, "-c", making], check=True)
+        size = files[0].stat().st_size
         began = time.perf_counter()
-        peak = merged_peak(files, Path(folder) / "out", options)
+        out = Path(folder) / "out"
+        peak = (worker_peak if options.worker else merged_peak)(files, out, options)
         figures = {
             "peak_mb": round(peak / 1e6, 1),
-            "checkpoint_mb": round(files[0].stat().st_size / 1e6, 1),
+            "checkpoint_mb": round(size / 1e6, 1),
             "seconds": round(time.perf_counter() - began, 1),
         }
     if options.json:
@@ -56,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--restarts", type=int, default=RESTARTS, help=f"of weight matching (default {RESTARTS})")
     options.add_argument("--sweeps", type=int, default=SWEEPS, help=f"of each restart at most (default {SWEEPS})")
     options.add_argument("--ordinary", action="store_true", help="with both networks in memory, to compare")
+    options.add_argument("--worker", action="store_true", help="by a worker, as the app does it")
     options.add_argument("--folder", help="where to write (default: the system's folder for temporary files)")
     options.add_argument("--json", action="store_true", help="print JSON")
     return options
@@ -74,6 +81,34 @@ def merged_peak(files: list[Path], out: Path, options: argparse.Namespace) -> in
             time.sleep(INTERVAL)
     if running.returncode:
         raise SystemExit(f"the merge ended with exit code {running.returncode}")
+    return peak
+
+
+def worker_peak(files: list[Path], home: Path, options: argparse.Namespace) -> int:
+    """The most bytes that a dispatcher and its workers hold while they merge two files of the store in `home`."""
+    from merging.work.ledger import Ledger
+    from merging.work.ledger_jobs import Job
+    from merging.work.limits import Limits
+    from merging.work.request import MergeRequest, ModelRef
+
+    ledger = Ledger(home, Limits(store_mb=ROOM))
+    width = options.width or (NARROW if options.small else WIDE)
+    nets = tuple(
+        ModelRef(ledger.store.put(file), file.stem, "resnet20", {"width": width}, "", (), MEAN, STD) for file in files
+    )
+    asked = MergeRequest(nets, settings={"align": {"restarts": options.restarts, "sweeps": options.sweeps}})
+    command = [sys.executable, "-m", "merging.work", "--home", str(home), "--device", "cpu", "--threads", "1"]
+    room = {**os.environ, "MERGESCOPE_STORE_MB": str(ROOM)}
+    with subprocess.Popen([*command, "--watch-stdin"], stdin=subprocess.PIPE, env=room) as running:
+        job: Job | None = ledger.submit(asked, "benchmark")
+        peak = 0
+        while job is not None and job.open:
+            peak = max(peak, held(running.pid))
+            time.sleep(INTERVAL)
+            job = ledger.job(asked.id)
+        running.communicate()
+    if job is None or job.state != "done":
+        raise SystemExit(f"the job ended {job.state if job else 'gone'}: {job.error if job else ''}")
     return peak
 
 
@@ -108,9 +143,9 @@ def make(file: str, width: int, seed: int) -> None:
     from merging.zoo.checkpoints.metadata import Story
     from merging.zoo.checkpoints.streamed_writing import checkpoint_chunks
 
-    config, mean, std = {"width": width}, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+    config = {"width": width}
     with weightless():
-        state = build("resnet20", config, mean, std).state_dict()
+        state = build("resnet20", config, MEAN, STD).state_dict()
     numbers = {name: number for number, name in enumerate(state)}
 
     def drawn(name: str) -> torch.Tensor:
@@ -123,7 +158,7 @@ def make(file: str, width: int, seed: int) -> None:
             return noise.mul_((2 / shape[1:].numel()) ** 0.5)
         return noise.mul_(0.1).add_(0.0 if name.endswith(("bias", "mean")) else 1.0)
 
-    story = Story(f"seed {seed}", "resnet20", config, mean=mean, std=std)
+    story = Story(f"seed {seed}", "resnet20", config, mean=MEAN, std=STD)
     with Path(file).open("wb") as opened:
         for chunk in checkpoint_chunks(state, LazyTensors(tuple(state), drawn), story, {}):
             opened.write(chunk)

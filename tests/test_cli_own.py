@@ -14,6 +14,7 @@ from torch import nn
 
 from merging.cli import main
 from merging.cli.options import read_config
+from tests.pages.test_upload_page import fed
 
 PROGRAM = """
 import sys
@@ -211,3 +212,14 @@ def test_nets_of_ones_own_are_merged_by_their_factory(capsys, tmp_path, monkeypa
     assert set(told["middle"]) == {"naive", "aligned"}
     code, _, err = run(capsys, "merge", *files, *own, *FEW)
     assert (code, "--data" in err) == (2, True)
+
+
+def test_two_networks_of_one_merge_share_the_normalisation_that_suits_both(tmp_path, capsys) -> None:
+    pair = [str(tmp_path / f"{seed}.safetensors") for seed in (0, 1)]
+    for seed, path in enumerate(pair):
+        Path(path).write_bytes(fed(f"fashion-mlp-128-s{seed}", normalised=seed == 0))
+    known = ["--architecture", "mlp", "--config", "nonlinearity=relu", "--data", "fashion-mnist"]
+    assert main(["merge", *pair, *known, *FEW, "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    assert "under which they are best together" in capsys.readouterr().err
+    models = json.loads((tmp_path / "out" / "report.json").read_text())["request"]["models"]
+    assert (models[0]["mean"], models[0]["std"]) == (models[1]["mean"], models[1]["std"])

@@ -15,7 +15,7 @@ from merging.errors import CheckpointError, InvalidRequest
 from merging.work.request import ModelRef
 from merging.zoo.architectures.names import PROGRAM
 from merging.zoo.catalogue import shipped, shipped_file
-from merging.zoo.checkpoints.candidates import evidence_words
+from merging.zoo.checkpoints.candidates import evidence_words, shared_normalisation
 from merging.zoo.datasets.load import available
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from merging.zoo.checkpoints.checkpoint import Checkpoint
-    from merging.zoo.checkpoints.evidence import Measured
 
 
 @dataclass(frozen=True)
@@ -79,16 +78,15 @@ def read_nets(options: argparse.Namespace) -> list[Net]:
 
 def _fed_alike(nets: list[Net]) -> list[Net]:
     """Networks whose normalisation was measured, under the one that suits all of them best: one merge has one."""
-    ways = [{one.normalisation: one for one in net.checkpoint.measured} for net in nets]
-    shared = set.intersection(*(set(way) for way in ways))
-    if len({net.checkpoint.mean + net.checkpoint.std for net in nets}) == 1 or not shared:
+    best = shared_normalisation([[one.to_dict() for one in net.checkpoint.measured] for net in nets])
+    if len({net.checkpoint.mean + net.checkpoint.std for net in nets}) == 1 or best is None:
         return nets
-    best = max(sorted(shared), key=lambda words: sum(way[words].accuracy for way in ways))
     say_note(f"All networks are given their images with {best}, under which they are best together.")
-    return [_normalised(net, way[best]) for net, way in zip(nets, ways, strict=True)]
+    return [_normalised(net, best) for net in nets]
 
 
-def _normalised(net: Net, way: Measured) -> Net:
+def _normalised(net: Net, words: str) -> Net:
+    way = next(one for one in net.checkpoint.measured if one.normalisation == words)
     checkpoint = replace(net.checkpoint, mean=way.mean, std=way.std)
     return Net(checkpoint, checkpoint.to_bytes())
 

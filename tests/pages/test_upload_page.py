@@ -44,6 +44,53 @@ def test_both_networks_of_a_pair_go_in_at_once_and_can_be_shared(ledger, open_pa
     assert [entry.private for entry in ledger.models()] == [False, False]
 
 
+def fed(key, *, normalised, upset=20):
+    """The state dict of a shipped network that takes images normalised, or as they are: a corner, which is black in
+    all of them, upsets every unit by so much where it has another value."""
+    net = load_checkpoint(catalogue.shipped_file(catalogue.find(key).sha256))
+    state, (mean,), (std,) = dict(net.state), net.mean, net.std
+    weight, bias = state["layers.0.weight"].clone(), state["layers.0.bias"]
+    if not normalised:
+        bias = bias - weight.sum(1) * mean / std
+        weight /= std
+    black = -mean / std if normalised else 0.0
+    weight[:, 0] += upset
+    state |= {"layers.0.weight": weight, "layers.0.bias": bias - upset * black}
+    return safetensors.torch.save(state)
+
+
+def two_fed(open_page, **how):
+    """The form after two networks were checked, one that takes images normalised, and one that does not."""
+    app = open_page("models")
+    app.selectbox(key="upload data").set_value("fashion-mnist").run()
+    app.selectbox(key="upload architecture").set_value("mlp").run()
+    app.selectbox(key="upload nonlinearity").set_value("relu").run()
+    app.segmented_control(key="upload private").set_value("everybody here").run()
+    nets = (fed(f"fashion-mlp-128-s{seed}", normalised=seed == 0, **how) for seed in (0, 1))
+    return checked(app, *((f"{seed}.safetensors", data) for seed, data in enumerate(nets)))
+
+
+def test_networks_that_go_in_together_are_fed_alike(ledger, open_page):
+    app = two_fed(open_page)
+    assert "suit the networks of this upload best together" in texts(app, "markdown")
+    press(app, "Add 2 networks")
+    a, b = ledger.models()
+    assert (a.mean, a.std) == (b.mean, b.std)
+    assert load_checkpoint(ledger.checkpoint_file(a.sha256)).mean == a.mean  # what is kept says so itself
+
+
+def test_networks_that_no_normalisation_suits_together_stay_as_they_are(ledger, open_page):
+    press(two_fed(open_page, upset=100), "Add 2 networks")
+    a, b = ledger.models()
+    assert (a.mean, a.std) != (b.mean, b.std)
+    assert not a.at_chance
+    assert not b.at_chance
+    app = open_page()
+    app.selectbox(key="form_a").set_value(a.id).run()
+    app.selectbox(key="form_b").set_value(b.id).run()
+    assert "normalised differently" in texts(app, "warning")
+
+
 def test_a_plain_state_dict_takes_the_name_of_its_file_and_what_a_person_says(ledger, open_page):
     app = open_page("models")
     app.selectbox(key="upload nonlinearity").set_value("tanh").run()

@@ -7,7 +7,7 @@ import streamlit as st
 from merging.errors import InvalidRequest
 from merging.zoo.architectures.names import NAMES, NONLINEARITIES, describe, torchvision_keys
 from merging.zoo.datasets.known import find_facts, known_datasets
-from ui.forms.upload_review import EXPORT, Finding, Said, add, bundles, check, show
+from ui.forms.upload_review import EXPORT, Finding, Said, add, bundles, check, fed_alike, show
 from ui.guard import in_words
 from ui.state import ledger, owner
 
@@ -37,7 +37,8 @@ def upload_form() -> None:
         if st.button("Check", type="primary", icon=":material/fact_check:", disabled=not files):
             with st.spinner("Reading and measuring in a process of its own"):
                 named = {file.name: file.getvalue() for file in files or ()}
-                st.session_state[FINDINGS] = [check(name, data, said) for name, data in bundles(named)]
+                found = [check(name, data, said) for name, data in bundles(named)]
+                st.session_state[FINDINGS] = fed_alike(found, said)
     with right:
         findings: list[Finding] = st.session_state.get(FINDINGS, [])
         if findings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from merging.errors import AmbiguousCheckpoint, InvalidRequest, MergescopeError
 from merging.work.request_checks import check_fit
 from merging.zoo.architectures.names import PROGRAM, UNSEEN
 from merging.zoo.catalogue import Entry, uploaded
-from merging.zoo.checkpoints.candidates import Candidate, evidence_words
+from merging.zoo.checkpoints.candidates import Candidate, evidence_words, shared_normalisation
 from merging.zoo.checkpoints.sandbox import Converted, convert
 from merging.zoo.datasets.known import find_facts
 from ui.progress import plain
@@ -93,6 +94,35 @@ def check(name: str, data: bytes, said: Said) -> Finding:
         return Finding(stem, data, question=question)
     except MergescopeError as error:
         return Finding(stem, data, refusal=str(error))
+
+
+def fed_alike(findings: Sequence[Finding], said: Said) -> list[Finding]:
+    """Networks of one kind that go in together under the normalisation that suits all of them: one merge has one."""
+    kinds: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.converted is not None and finding.converted.facts["measured"]:
+            told = [finding.converted.facts[key] for key in ("architecture", "config", "dataset")]
+            kinds.setdefault(json.dumps(told, sort_keys=True), []).append(finding)
+    better: dict[int, Finding] = {}
+    for alike in kinds.values():
+        facts = [finding.converted.facts for finding in alike if finding.converted is not None]
+        best = shared_normalisation([told["measured"] for told in facts])
+        if best is not None and len({(*told["mean"], *told["std"]) for told in facts}) > 1:
+            better |= {id(one): _normalised(one, best, said) for one in alike}
+    return [better.get(id(finding), finding) for finding in findings]
+
+
+def _normalised(finding: Finding, words: str, said: Said) -> Finding:
+    """The network under one of the normalisations that it was measured with, which is shown first then."""
+    if finding.converted is None:
+        return finding
+    measured = sorted(finding.converted.facts["measured"], key=lambda one: one["normalisation"] != words)
+    options = {**said.options, "mean": measured[0]["mean"], "std": measured[0]["std"]}
+    facts = finding.converted.facts
+    chosen = {"architecture": facts["architecture"], "config": facts["config"], "weights": facts["weights"]}
+    anew = convert(finding.data, programs=_programs(), **{**options, **chosen})
+    why = f"{facts['why']}; {words} suit the networks of this upload best together"
+    return replace(finding, converted=replace(anew, facts={**anew.facts, "measured": measured, "why": why}))
 
 
 def show(number: int, finding: Finding) -> Candidate | None:

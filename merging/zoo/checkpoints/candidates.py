@@ -76,6 +76,18 @@ def evidence_words(measured: Sequence[Mapping[str, Any]]) -> str:
     return f"{text}{level}" + (f" ({rest})" if rest else "")
 
 
+def shared_normalisation(measured: Sequence[Sequence[Mapping[str, Any]]]) -> str | None:
+    """The normalisation under which all networks of a merge are best together.
+
+    None where none was measured on all, or each would bring one of them down to chance.
+    """
+    ways = [{str(one["normalisation"]): one for one in results} for results in measured]
+    shared = set.intersection(*map(set, ways)) if ways else set()
+    good = [way for way in ways if any(one["above_chance"] for one in way.values())]
+    fitting = sorted(words for words in shared if all(way[words]["above_chance"] for way in good))
+    return max(fitting, key=lambda words: sum(float(way[words]["accuracy"]) for way in ways), default=None)
+
+
 def ambiguous(candidates: Sequence[Candidate], why: str) -> AmbiguousCheckpoint:
     """The question that several candidates are. why: what leaves them open, in words."""
     ordered = sorted(candidates, key=lambda one: -(one.accuracy or 0.0))
