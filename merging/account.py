@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from merging.account_words import SETTINGS, Notes, kept_row, sentences, setting_values
+from merging.account_words import SETTINGS, Notes, kept_row, network_remarks, sentences, setting_values
 from merging.methods import ROLES, Role, find
 from merging.results import MergeReport
 
@@ -58,6 +58,11 @@ def accounts(report: MergeReport) -> tuple[Account, ...]:
             whose = model if len(by_model) > 1 else ""
             found.append(Account(role, method.label, method.summary, words, drawn, whose))
     return tuple(found)
+
+
+def remarks(report: MergeReport) -> tuple[str, ...]:
+    """What a person must know of the networks of a run, whatever methods were chosen; one sentence or two a thing."""
+    return tuple(network_remarks(report.notes, bool(report.groups)))
 
 
 def _courses(notes: Notes) -> Iterator[Course]:

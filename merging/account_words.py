@@ -21,6 +21,19 @@ def sentences(notes: Notes) -> Iterator[str]:
             yield from tell(notes)
 
 
+def network_remarks(notes: Notes, grouped: bool) -> Iterator[str]:
+    """What tracing noted of the networks. grouped: whether any of their units may change places."""
+    if not grouped:
+        yield "No units of these networks may change places, so there was nothing to align."
+    if notes.get("outputs") == "probabilities":
+        yield "These networks end in a softmax: their losses are taken of the logarithms of what they put out."
+    pinned = notes.get("trace", {}).get("pinned", {})
+    if pinned:
+        constants = _listed(sorted(set(pinned.values())))
+        verb = "keeps its" if len(pinned) == 1 else "keep their"
+        yield f"{_listed(list(pinned))} {verb} order: constants that are no weights ({constants}) belong to it."
+
+
 def _agreement(notes: Notes) -> Iterator[str]:
     if "objective_at_identity" not in notes:
         return

@@ -174,6 +174,8 @@ def _settings(chosen: Mapping[Role, Method], given: Mapping[str, Mapping[str, An
 
 def _align(problem: Problem, method: Method, settings: Any) -> Alignment:
     """All models' way into the merged units: found at once, or of each other model to the first."""
+    if not problem.spec.groups:  # nothing may change places, so that there is nothing to find
+        return Alignment(tuple({} for _ in problem.models))
     if method.joint or len(problem.models) == 2:
         return method.run(problem, settings)
     found = []

@@ -2,15 +2,18 @@
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from merging.account import accounts
+from merging.account import accounts, remarks
 from merging.figures.account import course_figure
 from merging.figures.palette import alt_text
 from merging.merge import merge
 from merging.methods import ROLES, Method, table
 from merging.results import MergeReport
-from tests.pairs import blobs, make, trained
+from tests.pairs import CLASSES, blobs, make, trained
 
+PIXELS = 64
 QUICK = {"straight-through": {"steps": 4, "batch": 50}, "sinkhorn": {"steps": 4}, "non-uniform": {"batch": 50}}
 METHODS = [method for role in ROLES for method in table(role).values()]
 
@@ -104,3 +107,48 @@ def test_a_long_course_is_thinned_and_keeps_what_was_chosen() -> None:
     many = tuple(map(float, np.arange(5001)))
     drawn = course_figure(type(course)("t", "step", "loss", many, many, chosen=4999))
     assert len(drawn.data[0].x) <= 502 and 4999 in drawn.data[0].x
+
+
+def report_of(*models) -> MergeReport:
+    """A report with the notes and groups of a merge of these networks by weight matching."""
+    made = merge(models, data=blobs(300))
+    groups = {name: (len(p), 0) for name, p in made.alignment.permutations[1].items()}
+    return MergeReport({}, (), groups, 0.0, notes=dict(made.notes))
+
+
+def test_usual_networks_need_no_remark() -> None:
+    assert remarks(report_of(trained("mlp", 0), trained("mlp", 1))) == ()
+
+
+def test_a_softmax_at_the_end_is_said() -> None:
+    (said,) = remarks(report_of(*(nn.Sequential(make("mlp", seed), nn.Softmax(1)) for seed in (0, 1))))
+    assert "softmax" in said
+
+
+class Scaled(nn.Module):
+    """An MLP before which every unit of a layer has a constant of its own."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.net = make("mlp", seed)
+        self.first = nn.Linear(PIXELS, PIXELS)
+        self.register_buffer("grid", torch.linspace(0.5, 1.5, PIXELS))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: (n, 1, 8, 8)."""
+        return self.net((self.first(x.flatten(1)) * self.grid).relu().view(x.shape))
+
+
+def test_units_that_keep_their_order_are_named_with_their_constant() -> None:
+    said = " ".join(remarks(report_of(Scaled(0), Scaled(1))))
+    assert "order" in said
+    assert "grid" in said
+
+
+@pytest.mark.parametrize("align", [key for key in table("align") if key != "none"])
+def test_networks_without_hidden_units_are_averaged_as_they_are_and_that_is_said(align: str) -> None:
+    models = [nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, CLASSES)) for _ in range(2)]
+    made = merge(models, align=align, data=blobs(300))
+    report = MergeReport({"align": align}, (), {}, 0.0, notes=dict(made.notes))
+    assert "nothing to align" in " ".join(remarks(report))
+    assert torch.allclose(made.merged[1].weight, (models[0][1].weight + models[1][1].weight) / 2)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
+from merging.account import remarks
 from merging.figures import numbers
 from merging.figures.curve import AXES, KINDS, Above, curve_figure, curve_label, curves_of
 from merging.figures.scores import scores_figure
@@ -14,6 +15,7 @@ from merging.methods import table
 from merging.results import MergeReport, Metric
 from merging.verdict import headline, verdict
 from ui.look import draw, unbroken
+from ui.progress import plain
 from ui.screens import link
 from ui.words import meaning
 
@@ -36,8 +38,15 @@ def result(report: MergeReport, key: str = "") -> None:
     metric, split, above = _controls(report, key)
     draw(curve_figure(report, metric, split, above), f"curve{key}", f"{metric}-{split}", width="stretch")
     st.markdown(barrier_table(report, metric, split), width="stretch")
-    st.markdown(unbroken(verdict(report)))
+    _say(report)
     link("words", "What these words mean", icon=":material/menu_book:")
+
+
+def _say(report: MergeReport) -> None:
+    """The verdict, and what must be known of these networks."""
+    st.markdown(unbroken(verdict(report)))
+    for remark in remarks(report):
+        st.caption(plain(remark))
 
 
 def half_way(report: MergeReport, split: str = "test") -> None:
@@ -78,7 +87,7 @@ def _many(report: MergeReport, key: str) -> None:
         splits = [split for split in SPLITS if split in report.scores["merge"]]
         split = _choice("Images", splits, SPLITS.__getitem__, f"split{key}", meaning("images"))
     draw(scores_figure(report, metric, split), f"scores{key}", f"{metric}-{split}", width="stretch")
-    st.markdown(unbroken(verdict(report)))
+    _say(report)
     link("words", "What these words mean", icon=":material/menu_book:")
 
 

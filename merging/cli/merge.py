@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from merging import results
-from merging.account import accounts
+from merging.account import accounts, remarks
 from merging.cli.console import say, say_json, say_note, say_table
 from merging.cli.files import curves_csv, write
 from merging.cli.images import dataset_of, need_images, no_images, read_images
@@ -155,6 +155,8 @@ def _show(found: MergeReport) -> None:
         if told.sentences:
             whose = f", network {told.model}" if told.model else ""
             say(f"{told.role} ({told.label}{whose}): {' '.join(told.sentences)}")
+    for remark in remarks(found):
+        say(remark)
     curves = _curves(found)
     if curves:
         ends = next(iter(curves.values())).ends

@@ -50,7 +50,8 @@ def merge_own(
     permutation = {name: p.cpu().numpy() for name, p in prepared.alignment.permutations[1].items()}
     groups = {name: (len(p), int((p != range(len(p))).sum())) for name, p in permutation.items()}
     told = {"architecture": nets[0].checkpoint.architecture, "settings": settings, "seed": options.seed, **keys}
-    done = MergeReport(told, (), groups, prepared.notes["equivalence"], found, scores=scores, permutation=permutation)
+    shown: dict[str, Any] = {"scores": scores, "permutation": permutation, "notes": dict(prepared.notes)}
+    done = MergeReport(told, (), groups, prepared.notes["equivalence"], found, **shown)
     return done, {**made, "permutation.npz": arrays(permutation)}
 
 
