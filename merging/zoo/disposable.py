@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,12 +18,15 @@ from merging import errors
 from merging.paths import ROOT
 
 REFUSAL = "error.json"
+AT_ONCE = max(1, (os.cpu_count() or 2) // 2)  # a class that uploads at one time leaves half of the cores to the pages
+NICENESS = 5
+_places = threading.BoundedSemaphore(AT_ONCE)
 
 
 def run_disposable(
     module: str, folder: Path, seconds: int, late: errors.MergescopeError, dead: errors.MergescopeError
 ) -> None:
-    """Run `python -m MODULE FOLDER` to its end.
+    """Run `python -m MODULE FOLDER` to its end, behind others where AT_ONCE of them run in this process's name.
 
     Raises the error of ours that the process left in error.json, `late` where it took more than `seconds`, and `dead`
     where it ended in any other way.
@@ -30,10 +34,11 @@ def run_disposable(
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", module, str(folder)]
-    try:
-        process = subprocess.run(command, env=environment, capture_output=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise late from error
+    with _places:  # the clock starts once there is a place
+        try:
+            process = subprocess.run(command, env=environment, capture_output=True, timeout=seconds, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise late from error
     if process.returncode != 0:
         raise dead
     refusal = folder / REFUSAL
@@ -53,7 +58,7 @@ def answer_with(folder: Path, work: Callable[[], None]) -> int:
 
 
 def limit_process(memory: int, seconds: int) -> None:
-    """Bound this process's memory to `memory` bytes beside what it has already, and its CPU time.
+    """Bound this process's memory to `memory` bytes beside what it has already, and its CPU time; let pages go first.
 
     Windows has no such limits, and the parent's clock alone ends the process there.
     """
@@ -61,6 +66,7 @@ def limit_process(memory: int, seconds: int) -> None:
         return
     import resource
 
+    os.nice(NICENESS)
     pages = Path("/proc/self/statm")  # where there is none (macOS) the program itself is taken for 4 GB
     used = int(pages.read_text().split()[0]) * resource.getpagesize() if pages.exists() else 4_000_000_000
     for kind, limit in ((resource.RLIMIT_AS, used + memory), (resource.RLIMIT_CPU, seconds)):

@@ -11,27 +11,45 @@ STILL = "[data-testid=stApp][data-test-script-state=notRunning]"
 SMALL = "MLP 3×128 · Fashion-MNIST · seed {}"
 
 
+QUIET = """() => {
+  const still = document.querySelector("[data-testid=stApp][data-test-script-state=notRunning]") !== null;
+  const now = performance.now();
+  window.quietSince = still ? (window.quietSince ?? now) : null;
+  return still && now - window.quietSince > 400;
+}"""  # a page is drawn anew some time after a click, and for a moment the old form stands beside the new one
+
+
+def settle(page):
+    """Wait until the page has been drawn and nothing was drawn anew for a while."""
+    page.evaluate("window.quietSince = null")
+    page.wait_for_function(QUIET)
+
+
 def go(page, path="/"):
     page.goto(path)
     page.wait_for_selector(STILL)
 
 
 def choose(page, label, option):
+    settle(page)
     box = page.get_by_role("combobox", name=re.compile(label))
     box.click()
     box.fill(option)
     page.get_by_role("option", name=option).first.click()
-    page.wait_for_selector(STILL)
+    settle(page)
 
 
 def set_number(page, label, value):
-    from playwright.sync_api import expect
-
     box = page.get_by_role("spinbutton", name=re.compile(label))
-    expect(box).to_have_count(1)  # while a page is drawn anew, the old form may stand beside the new one
-    box.fill(str(value))
-    box.press("Enter")
-    page.wait_for_selector(STILL)
+    for _ in range(10):  # a form that is drawn anew forgets what was typed into the old one
+        settle(page)
+        if box.count() == 1:
+            box.fill(str(value))
+            box.press("Enter")
+            settle(page)
+            if box.count() == 1 and box.input_value() == str(value):
+                return
+    pytest.fail(f"{label} does not take {value}")
 
 
 def chart(page):
@@ -95,18 +113,22 @@ def test_a_running_merge_can_be_cancelled(visitor):
     visitor.get_by_role("button", name="Run it again", exact=True).wait_for()  # drawn after the words
 
 
-def click_tile(page, sheet, right, down, shown):
-    """Click into a chart at these shares of its size, once `shown` (what hovering it says, or where it leads) is."""
-    sheet.scroll_into_view_if_needed()
-    box = sheet.bounding_box()
-    if box is None:
-        return
-    page.mouse.move(box["x"] + 5, box["y"] + 5)
-    page.mouse.move(box["x"] + box["width"] * right, box["y"] + box["height"] * down, steps=5)
-    shown.first.wait_for()
+def click_at(page, chart, right, down, hovered):
+    """Click into a chart at these shares of its size, once what hovering it says is shown.
+
+    Charts are drawn anew when results come, which loses the mouse: it is moved there until the chart has seen it.
+    """
+    for _ in range(30):
+        chart.scroll_into_view_if_needed()
+        box = chart.bounding_box()
+        if box is not None:
+            page.mouse.move(box["x"] + 5, box["y"] + 5)
+            page.mouse.move(box["x"] + box["width"] * right, box["y"] + box["height"] * down, steps=5)
+            if hovered.count():
+                break
+        page.wait_for_timeout(500)
     page.mouse.down()
     page.mouse.up()
-    page.wait_for_timeout(3_000)
 
 
 def test_from_a_cell_to_a_layer_to_a_unit_and_on_to_somebody_else(visitor, chromium, server, finished):
@@ -114,11 +136,8 @@ def test_from_a_cell_to_a_layer_to_a_unit_and_on_to_somebody_else(visitor, chrom
     go(visitor, f"/similarity?run={finished[0]}")
     area = visitor.locator("[data-testid=stPlotlyChart] .nsewdrag").first
     area.wait_for()
-    box = area.bounding_box()
-    visitor.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * (2.5 / 7))
-    visitor.get_by_text(re.compile("A: layers.2")).first.wait_for()
-    visitor.mouse.down()
-    visitor.mouse.up()
+    settle(visitor)
+    click_at(visitor, area, 0.5, 2.5 / 7, visitor.get_by_text(re.compile("A: layers.2")))
     visitor.wait_for_url(re.compile(r"row=layers\.2"))
     visitor.get_by_text("without the top 1 % of images").wait_for()
     units = visitor.get_by_role("link", name="Neurons of layers.2").get_attribute("href")
@@ -126,11 +145,11 @@ def test_from_a_cell_to_a_layer_to_a_unit_and_on_to_somebody_else(visitor, chrom
     sheet = visitor.locator("[data-testid=stPlotlyChart] .nsewdrag").last
     sheet.wait_for()
     visitor.get_by_text(re.compile("Making pictures")).wait_for(state="hidden")
-    visitor.wait_for_selector(STILL)
     unit = visitor.get_by_text("Unit 18 of layers.2")
     for _ in range(10):  # the sheets are drawn anew when the last picture has come: a click before that is lost
         if not unit.count():
-            click_tile(visitor, sheet, 2.5 / 16, 1.5 / 4, visitor.get_by_text(re.compile("unit 18: match")).or_(unit))
+            click_at(visitor, sheet, 2.5 / 16, 1.5 / 4, visitor.get_by_text(re.compile("unit 18: match")))
+            visitor.wait_for_timeout(3_000)
     visitor.wait_for_url(re.compile(r"/neurons\?.*unit=18"))
     visitor.get_by_text("Unit 18 of layers.2").wait_for()
     context = chromium.new_context(base_url=server.url)
