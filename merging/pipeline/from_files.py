@@ -151,8 +151,12 @@ def _proof(
     problem: Problem, net: StreamedNet, permutation: Permutation, images: Tensor, device: torch.device | str
 ) -> tuple[float, Tensor]:
     inputs = proof_inputs(net.module, images, problem.seed, problem.graph).to(device)
-    exact = exact_tensors(net.module, net.tensors, problem.seed)
-    return change_by_layers(problem.graph, exact, problem.spec, permutation, inputs)
+    for telling in (True, False):  # random numbers may lead to outputs that are no finite numbers
+        exact = exact_tensors(net.module, net.tensors, problem.seed, telling=telling)
+        error, outputs = change_by_layers(problem.graph, exact, problem.spec, permutation, inputs)
+        if bool(torch.isfinite(outputs).all()):
+            break
+    return error, outputs
 
 
 def _matched(

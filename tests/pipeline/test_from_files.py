@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +237,15 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("here")
     with pytest.raises(InvalidRequest, match="cannot be written"):
         merge_files(a, b, tmp_path / "file" / "out", settings=QUICK)
+
+
+def test_statistics_of_zero_are_proved_as_they_are(tmp_path: Path) -> None:
+    """Random numbers in their place would be below 0, and outputs no numbers."""
+    two = pair(tmp_path, "cnn")
+    for path in two:
+        checkpoint = load_checkpoint(path)
+        state = {key: t * 0 if key.endswith("running_var") else t for key, t in checkpoint.state.items()}
+        path.write_bytes(replace(checkpoint, state=state).to_bytes())
+    mine, theirs = merge_files(*two, tmp_path, settings=QUICK), ordinary(*two, QUICK, 0)
+    assert mine.notes["equivalence"] == theirs.notes["equivalence"] < 1e-9
+    assert_same(loaded(tmp_path, "merge"), named_tensors(theirs.merged))

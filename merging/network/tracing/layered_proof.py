@@ -16,12 +16,15 @@ from merging.network.tracing.proof import random_number, relative_change, weight
 from merging.permutation import Permutation, PermutationSpec, permute_tensors, restricted
 
 
-def exact_tensors(model: nn.Module, tensors: Mapping[str, Tensor], seed: int) -> Mapping[str, Tensor]:
+def exact_tensors(
+    model: nn.Module, tensors: Mapping[str, Tensor], seed: int, *, telling: bool = True
+) -> Mapping[str, Tensor]:
     """Name -> the tensor in float64, of its shape; random numbers where all of its own are equal and prove nothing.
 
-    model: the network, whose parameters may be on the meta device.  tensors: name -> its numbers.
+    model: the network, whose parameters may be on the meta device.  tensors: name -> its numbers.  telling: whether
+    there are random numbers.
     """
-    drawn = weights_and_statistics(model)
+    drawn = weights_and_statistics(model) if telling else {}
     numbers = {name: number for number, name in enumerate(tensors)}
 
     def exact(name: str) -> Tensor:
