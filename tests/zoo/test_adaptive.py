@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from merging.errors import UnknownArchitecture
 from merging.merge import merge
 from merging.permutation import permute
 from merging.tracing import trace, verify
@@ -11,8 +12,10 @@ from merging.zoo.architectures.adaptive import GAIN, SATURATION, LearnedNonlinea
 from merging.zoo.architectures.names import describe
 from merging.zoo.architectures.table import build
 from merging.zoo.catalogue import compatible, find
+from merging.zoo.checkpoints.recognise.fit import structures
 from merging.zoo.datasets.load import load
 from merging.zoo.training.train import train
+from tests.zoo.forms import trained_looking
 
 CONFIG = {"widths": [12, 10], "in_shape": [1, 28, 28], "classes": 10}
 IMAGES = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
@@ -104,3 +107,20 @@ def test_a_pair_is_shipped():
     pair = [find(f"fashion-adaptive-s{seed}") for seed in (0, 1)]
     assert not compatible(*pair)
     assert describe(pair[0].architecture, pair[0].config) == "Adaptive MLP 2×64"
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "net."])
+def test_a_bare_state_dict_is_found_with_its_units_functions(prefix: str):
+    net = trained_looking(build("adaptive", {**CONFIG, "widths": [8] * 7}))  # alphabetical order is not theirs
+    state = {f"{prefix}{name}": tensor for name, tensor in sorted(net.state_dict().items())}
+    (found,) = structures(state)
+    assert (found.architecture, found.config["widths"]) == ("adaptive", [8] * 7)
+    again = build("adaptive", found.config)
+    again.load_state_dict(found.state)
+    assert torch.equal(again(IMAGES), net(IMAGES))
+
+
+def test_functions_without_their_layers_are_no_adaptive_network():
+    state = {name: tensor for name, tensor in build("adaptive", CONFIG).state_dict().items() if "layers.3" not in name}
+    with pytest.raises(UnknownArchitecture):
+        structures(state)

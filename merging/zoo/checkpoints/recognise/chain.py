@@ -4,6 +4,7 @@ nets of basic blocks, whose additions leave no trace in a state dict.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -19,6 +20,8 @@ VGG_WIDTHS = {
 VGG_POOLS = {"vgg11": (1, 2, 4, 6, 8), "vgg16": (2, 4, 7, 10, 13)}  # after how many convolutions each pool stands
 POOLED = 3  # the plain CNN halves the image after each of its first three convolutions
 CIFAR_BLOCKS = (3, 5, 7, 9)
+LEARNED = ("log_gain", "saturation_logit")  # of each unit of an adaptive network
+NUMBERED = re.compile(r"(.*?)(\d+)\.weight")
 
 
 def mlp(shapes: Shapes) -> list[Guess]:
@@ -37,6 +40,28 @@ def mlp(shapes: Shapes) -> list[Guess]:
     widths = [part.weight[0] for part in chain]
     config = {"in_shape": image_shape(chain[0].weight[1]), "classes": widths[-1], "widths": widths[:-1]}
     return [Guess("mlp", config, renamed([(f"layers.{2 * i}.", part) for i, part in enumerate(chain)]))]
+
+
+def adaptive(shapes: Shapes) -> list[Guess]:
+    """An MLP whose units have a gain and a saturation each, numbered one above their linear layer; [] for others."""
+    learned = {name for name in shapes if name.endswith(LEARNED)}
+    guesses = mlp({name: shape for name, shape in shapes.items() if name not in learned}) if learned else []
+    found = []
+    for guess in guesses:
+        behind: dict[str, str] = {}
+        for ours, theirs in guess.names.items():
+            number, place = (NUMBERED.fullmatch(name) for name in (ours, theirs))
+            if number and place:
+                pairs = ((_next(number, kind), _next(place, kind)) for kind in LEARNED)
+                behind |= {mine: name for mine, name in pairs if name in learned}
+        if set(behind.values()) == learned:
+            found.append(Guess("adaptive", guess.config, guess.names | behind))
+    return found
+
+
+def _next(weight: re.Match[str], kind: str) -> str:
+    """The name of a tensor of the layer that follows a weight's."""
+    return f"{weight[1]}{int(weight[2]) + 1}.{kind}"
 
 
 def convolutional(shapes: Shapes) -> list[Guess]:
