@@ -8,18 +8,22 @@ those alone and print their rows.
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from benchmarks.layer_values import adjacent_difference
 from benchmarks.timing import write
-from merging.errors import MergescopeError
+from merging.errors import AmbiguousCheckpoint, MergescopeError
 from merging.graph import export
 from merging.tracing import coverage, trace_graph, verify
+from merging.zoo.checkpoints.checkpoint import load_checkpoint
 from merging.zoo.torchvision_import import torchvision
 
 PAGE = Path(__file__).parent.parent / "docs" / "architectures.md"
@@ -29,10 +33,13 @@ What `merging.trace` makes of every classification architecture of torchvision, 
 that may change places, how many of the hidden layers' output units are in one, and the largest change of the outputs,
 relative and in float64, when all groups are permuted at random. CKA, for one architecture of every family: its largest
 difference from the textbook's formula on what forward hooks see for single images, over all pairs of neighbouring
-convolutions, linear layers and norms, on 5 images in float64. `python -m benchmarks.architectures` writes this page.
+convolutions, linear layers and norms, on 5 images in float64. Files: what becomes of the plain state dict as a
+safetensors file that says nothing else: found, with outputs equal to 1e-6 of their size, asked, or refused. The rows of
+GoogLeNet and Inception are without auxiliary classifiers; with them, as torchvision builds both, their files are found.
+`python -m benchmarks.architectures` writes this page; [timm.md](timm.md) has one network of every family of timm.
 
-| architecture | parameters | groups | units permuted | of | change of outputs | tracing, s | CKA |
-|---|---:|---:|---:|---:|---:|---:|---:|
+| architecture | parameters | groups | units permuted | of | change of outputs | tracing, s | CKA | files |
+|---|---:|---:|---:|---:|---:|---:|---:|---|
 """
 SMALLEST = (
     *("alexnet", "vgg11_bn", "resnet18", "resnext50_32x4d", "wide_resnet50_2", "densenet121", "squeezenet1_1"),
@@ -41,6 +48,7 @@ SMALLEST = (
 )
 SIDES = {"inception_v3": 96, "maxvit_t": 224}  # images: as small as the architecture allows
 FIXED = ("vit_", "swin_")
+EQUAL = 1e-6  # of the largest output
 
 
 def names() -> list[str]:
@@ -59,20 +67,28 @@ def made(name: str) -> tuple[nn.Module, Tensor]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         net = torchvision.models.get_model(name, weights=None, **options).eval()
-    with torch.no_grad():
-        for key, tensor in (*net.named_parameters(), *net.named_buffers()):
-            if key.endswith("running_var"):
-                tensor.uniform_(0.5, 1.5)
-            elif tensor.is_floating_point() and (tensor.ndim <= 1 or not tensor.any()):  # ViT's head begins at nought
-                tensor.add_(0.2 * torch.randn_like(tensor))
+    randomise(net)
     images = torch.randn(2, 3, side, side)
     if name.startswith(DIMMING):
-        _enliven(net, images)
+        enliven(net, images)
     return net, images
 
 
 @torch.no_grad()
-def _enliven(net: nn.Module, images: Tensor) -> None:
+def randomise(net: nn.Module) -> None:
+    """Draw what a fresh network has equal numbers in: biases, norms, statistics, and heads that begin at nought."""
+    buffers = dict(net.named_buffers())
+    for key, tensor in (*net.named_parameters(), *buffers.items()):
+        if key.endswith("running_var"):
+            tensor.uniform_(0.5, 1.5)
+        elif key in buffers and not key.endswith("running_mean"):
+            continue  # a constant
+        elif tensor.ndim <= 1 or not tensor.any():
+            tensor.add_(0.2 * torch.randn_like(tensor))
+
+
+@torch.no_grad()
+def enliven(net: nn.Module, images: Tensor) -> None:
     """Take the running statistics from the images, where drawn ones would leave outputs that hardly vary."""
     norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
@@ -91,12 +107,15 @@ def row(name: str) -> str:
         graph = export(net, images)
         spec = trace_graph(graph)
     except MergescopeError as error:
-        return f"| {name} | {parameters / 1e6:.1f} M | | | | refused: {error} | | |"
+        return f"| {name} | {parameters / 1e6:.1f} M | | | | refused: {error} | | | |"
     seconds = time.perf_counter() - begin
     permuted, units = coverage(graph, spec)
     apart = verify(net, spec, images)
+    read = files(net, images)
     counts = f"{len(spec.groups)} | {permuted:,} | {units:,}"
-    return f"| {name} | {parameters / 1e6:.1f} M | {counts} | {apart:.0e} | {seconds:.1f} | {similarity(name)} |"
+    return (
+        f"| {name} | {parameters / 1e6:.1f} M | {counts} | {apart:.0e} | {seconds:.1f} | {similarity(name)} | {read} |"
+    )
 
 
 def similarity(name: str) -> str:
@@ -109,6 +128,30 @@ def similarity(name: str) -> str:
         return f"{adjacent_difference(net, drawn):.0e}"
     except MergescopeError as error:
         return f"refused: {error}"
+
+
+@torch.no_grad()
+def files(net: nn.Module, images: Tensor, **said: Any) -> str:
+    """What becomes of the network's plain state dict as a file. images: (n, 3, H, W).  said: of the file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "plain.safetensors"
+        safetensors.torch.save_file(
+            {key: tensor.clone().contiguous() for key, tensor in net.state_dict().items()}, path
+        )
+        try:
+            loaded = load_checkpoint(path, mean=(0.0,) * 3, std=(1.0,) * 3, **said)
+        except AmbiguousCheckpoint as question:
+            return f"asked among {len(question.candidates)}"
+        except MergescopeError as error:
+            return f"refused: {first_sentence(error)}"
+    wanted, got = net(images), loaded.build()(images)
+    apart = float((wanted - got).abs().max() / wanted.abs().max())
+    return "found" if apart <= EQUAL else f"WRONG by {apart:.0e}"
+
+
+def first_sentence(error: Exception) -> str:
+    """Of an error's words, as a cell of a table."""
+    return str(error).split(". ")[0].split("\n")[0].replace("|", "/").rstrip(".")
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ from ui.zip_form import shares_trunk
 WHOLE = {"seed": "Seed", "points": "Points", "images": "Images"}
 KEYS = {"seed": "form_seed", "points": "form_points", "images": "form_images"}
 GONE = "form_gone"  # of networks of the run one looks at that are no longer here: a sentence, the menu, its value then
+UNKNOWN = "It is not known what these networks were trained on"
 DEFAULTS = {"seed": 0, "points": 25, "images": 2000}
 
 
@@ -154,8 +155,7 @@ def _missing_images(a: Entry) -> str:
     if image_hash(a.dataset, DEFAULTS["images"]):
         return ""
     label = plain(dataset_label(a.dataset))
-    data = f"The images of {label} are" if label else "The data set of these networks is"
-    without = f"{data} not on this machine"
+    without = f"The images of {label} are not on this machine" if label else UNKNOWN
     needy = [found.label for role, key in triple().items() if (found := find(role, key)).needs_data]
     if needy:
         st.warning(f"{without}, and {_listed(needy)} cannot do without.", icon=":material/image_not_supported:")

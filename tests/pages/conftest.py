@@ -23,7 +23,7 @@ def open_page(ledger):
     """Open a page as a visitor would: `open_page("merge", run=...)` gives the AppTest after its first run."""
 
     def open(page: str = "merge", **params: str) -> AppTest:
-        app = AppTest.from_file(str(MAIN), default_timeout=20)
+        app = AppTest.from_file(str(MAIN), default_timeout=60)
         for name, value in params.items():
             app.query_params[name] = value
         if page != "merge":

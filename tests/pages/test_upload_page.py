@@ -91,6 +91,22 @@ def test_networks_that_no_normalisation_suits_together_stay_as_they_are(ledger, 
     assert "normalised differently" in texts(app, "warning")
 
 
+def test_a_pair_that_asks_the_same_is_asked_once(ledger, open_page):
+    paths = [catalogue.shipped_file(catalogue.find(f"fashion-mlp-128-s{seed}").sha256) for seed in (0, 1)]
+    states = [safetensors.torch.save(dict(load_checkpoint(path).state)) for path in paths]
+    app = open_page("models")
+    app.selectbox(key="upload data").set_value("fashion-mnist").run()
+    app = checked(app, *((f"net {seed}.safetensors", data) for seed, data in enumerate(states)))
+    (asked,) = [radio for radio in app.radio if radio.label == "Network"]
+    assert asked.value is None
+    assert next(button for button in app.button if button.label == "Add 2 networks").disabled
+    assert asked.options[0] == "MLP 3×128 · ReLU"
+    asked.set_value(0).run()
+    press(app, "Add 2 networks")
+    assert sorted(entry.name for entry in ledger.models()) == ["net 0", "net 1"]
+    assert {entry.label for entry in ledger.models()} == {"MLP 3×128"}
+
+
 def test_a_plain_state_dict_takes_the_name_of_its_file_and_what_a_person_says(ledger, open_page):
     app = open_page("models")
     app.selectbox(key="upload nonlinearity").set_value("tanh").run()

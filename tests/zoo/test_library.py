@@ -71,6 +71,16 @@ def test_the_image_size_of_a_vision_transformer_is_read_from_its_positions():
     assert library_config("torchvision/vit_b_32", shapes) == wanted
 
 
+@pytest.mark.parametrize("size", [224, 320])
+def test_the_image_size_is_read_where_patches_overlap(size):
+    library = torchvision and pytest.importorskip("timm")
+    with weightless():
+        net = library.create_model("hiera_tiny_224", pretrained=False, num_classes=5, img_size=size)
+    shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    config = library_config("timm/hiera_tiny_224", shapes)
+    assert (config["in_shape"], config.get("image_size", 224)) == ([3, size, size], size)
+
+
 def test_images_are_normalised_before_a_librarys_network():
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
     plain, fed = (build("torchvision/squeezenet1_1", {"classes": 3}, *given) for given in ((), (mean, std)))

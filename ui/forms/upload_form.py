@@ -51,7 +51,7 @@ def upload_form() -> None:
 
 def _review(findings: list[Finding], said: Said) -> None:
     """What was made of each file, and the button that keeps them once nothing is open."""
-    chosen = [show(number, finding) for number, finding in enumerate(findings)]
+    chosen = show(findings)
     good = [(finding, pick) for finding, pick in zip(findings, chosen, strict=True) if not finding.refusal]
     is_open = any(finding.question is not None and pick is None for finding, pick in good)
     label = f"Add {len(good)} networks" if len(good) > 1 else "Add this network"

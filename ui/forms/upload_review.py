@@ -125,18 +125,42 @@ def _normalised(finding: Finding, words: str, said: Said) -> Finding:
     return replace(finding, converted=replace(anew, facts={**anew.facts, "measured": measured, "why": why}))
 
 
-def show(number: int, finding: Finding) -> Candidate | None:
-    """Draw a finding; the candidate that was picked, where it is a question."""
-    with st.container(border=True):
-        st.markdown(f"**{plain(finding.stem)}**")
-        if finding.refusal:
-            st.error(finding.refusal, icon=":material/error:")
-            st.caption("A network of any architecture can be brought as an exported program, which this line writes:")
-            st.code(EXPORT, language="python")
-        elif finding.question is not None:
-            return _ask(number, finding.question)
-        elif finding.converted is not None:
-            _tell(finding.converted.facts)
+def show(findings: Sequence[Finding]) -> list[Candidate | None]:
+    """Draw all findings; for each the candidate that was picked, None where nothing is asked or answered.
+
+    Networks of one kind are asked about once: what is said of one holds for all.
+    """
+    alike: dict[str, list[int]] = {}
+    for number, finding in enumerate(findings):
+        asked = None if finding.question is None else sorted(map(_kind, finding.question.candidates))
+        alike.setdefault(f"{number if asked is None else asked}", []).append(number)
+    picked: list[Candidate | None] = [None] * len(findings)
+    for numbers in alike.values():
+        group = [findings[number] for number in numbers]
+        with st.container(border=True):
+            st.markdown(f"**{plain(', '.join(finding.stem for finding in group))}**")
+            pick = _show(numbers[0], group)
+        for number in numbers:
+            picked[number] = pick
+    return picked
+
+
+def _kind(candidate: Candidate) -> str:
+    """What a candidate is, without what images say of it."""
+    told = (candidate.architecture, candidate.config, candidate.weights, dict(candidate.open))
+    return json.dumps(told, sort_keys=True, default=list)
+
+
+def _show(number: int, group: Sequence[Finding]) -> Candidate | None:
+    (finding, *_), questions = group, [one.question for one in group if one.question is not None]
+    if questions:
+        return _ask(number, [one.stem for one in group], questions)
+    if finding.refusal:
+        st.error(finding.refusal, icon=":material/error:")
+        st.caption("A network of any architecture can be brought as an exported program, which this line writes:")
+        st.code(EXPORT, language="python")
+    elif finding.converted is not None:
+        _tell(finding.converted.facts)
     return None
 
 
@@ -188,27 +212,41 @@ def _accuracy(measured: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def _ask(number: int, question: AmbiguousCheckpoint) -> Candidate | None:
-    """The candidates as a list, the best first; none is chosen beforehand."""
-    candidates: Sequence[Candidate] = question.candidates[:SHOWN]
+def _ask(number: int, stems: Sequence[str], questions: Sequence[AmbiguousCheckpoint]) -> Candidate | None:
+    """The candidates as a list, the best for all of the networks first; none is chosen beforehand."""
+    measured: dict[str, list[Candidate]] = {_kind(candidate): [] for candidate in questions[0].candidates}
+    for question in questions:
+        for candidate in question.candidates:
+            measured[_kind(candidate)].append(candidate)
+    ranked = sorted(measured.values(), key=lambda same: -sum(one.accuracy or 0.0 for one in same))[:SHOWN]
+    reasons = {question.why for question in questions}
+    told = [f"for {plain(stem)} {question.why}" for stem, question in zip(stems, questions, strict=True)]
+    why = reasons.pop() if len(reasons) == 1 else "; ".join(told)
     st.info(
-        f"A state dict does not say how its layers are wired: {len(question.candidates)} networks fit these tensors, "
-        f"and {question.why}. Which is it?",
+        f"A state dict does not say how its layers are wired: {len(measured)} networks fit these tensors, "
+        f"and {why}. Which is it?",
         icon=":material/help:",
     )
-    if not any(candidate.measured for candidate in candidates):
+    if not any(candidate.measured for same in ranked for candidate in same):
         st.caption("With its data set chosen on the left, each is measured on test images.")
-    labels = [f"{candidate.label}{f', {candidate.weights}' if candidate.weights else ''}" for candidate in candidates]
+    firsts = [same[0] for same in ranked]
+    labels = [f"{candidate.label}{f', {candidate.weights}' if candidate.weights else ''}" for candidate in firsts]
     picked = st.radio(
         "Network",
-        range(len(candidates)),
+        range(len(ranked)),
         format_func=lambda index: plain(labels[index]),
-        captions=[evidence_words(one.measured) if one.measured else "" for one in candidates],
+        captions=[_evidence(stems, same) for same in ranked],
         index=None,
         key=f"upload pick {number}",
         label_visibility="collapsed",
     )
-    return None if picked is None else _settled(number, candidates[picked])
+    return None if picked is None else _settled(number, firsts[picked])
+
+
+def _evidence(stems: Sequence[str], same: Sequence[Candidate]) -> str:
+    """What images say of one candidate, of each network where there are several."""
+    told = [(stem, evidence_words(one.measured)) for stem, one in zip(stems, same, strict=True) if one.measured]
+    return "; ".join(words if len(stems) == 1 else f"{plain(stem)}: {words}" for stem, words in told)
 
 
 def _settled(number: int, candidate: Candidate) -> Candidate | None:

@@ -27,6 +27,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 COUNTER = "num_batches_tracked"
 DIGESTS = Path(__file__).with_name("torchvision_names.json")
 _USUAL_CLASSES = 1000
+_USUAL_SIZE = 224  # of the images of vision transformers that say nothing else
 _FAILURES = (TypeError, ValueError, RuntimeError, AssertionError, AttributeError, LookupError)
 
 
@@ -81,9 +82,12 @@ def library_config(architecture: str, shapes: Shapes) -> dict[str, Any]:
         config["channels"] = shapes[stem][1]
     position = next((key for key in ("encoder.pos_embedding", "pos_embed") if key in usual), "")
     if position and stem and len(shapes.get(position, ())) == 3:
-        patch, extra = usual[stem][2], usual[position][1] - isqrt(usual[position][1]) ** 2
-        size = patch * isqrt(max(0, shapes[position][1] - extra))
-        config |= {"image_size": size, "in_shape": [config.get("channels", 3), size, size]}
+        size = published.get("input_size", (3, _USUAL_SIZE))[-1]
+        if shapes[position] != usual[position]:
+            across = isqrt(usual[position][1])
+            size = size // across * isqrt(max(0, shapes[position][1] - usual[position][1] + across**2))
+            config["image_size"] = size
+        config["in_shape"] = [config.get("channels", 3), size, size]
     return config
 
 
