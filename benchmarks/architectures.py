@@ -34,9 +34,9 @@ that may change places, how many of the hidden layers' output units are in one, 
 relative and in float64, when all groups are permuted at random. CKA, for one architecture of every family: its largest
 difference from the textbook's formula on what forward hooks see for single images, over all pairs of neighbouring
 convolutions, linear layers and norms, on 5 images in float64. Files: what becomes of the plain state dict as a
-safetensors file that says nothing else: found, with outputs equal to 1e-6 of their size, asked, or refused. The rows of
-GoogLeNet and Inception are without auxiliary classifiers; with them, as torchvision builds both, their files are found.
-`python -m benchmarks.architectures` writes this page; [timm.md](timm.md) has one network of every family of timm.
+safetensors file that says nothing else: found, with outputs equal to 1e-6 of their size, asked, or refused.
+GoogLeNet and Inception are without auxiliary classifiers here. `python -m benchmarks.architectures` writes this page;
+[timm.md](timm.md) has one network of every family of timm.
 
 | architecture | parameters | groups | units permuted | of | change of outputs | tracing, s | CKA | files |
 |---|---:|---:|---:|---:|---:|---:|---:|---|

@@ -119,3 +119,13 @@ def test_building_leaves_the_random_state_alone():
     torch.manual_seed(1)
     build("torchvision/squeezenet1_1", {"classes": 2})
     assert torch.equal(torch.rand(1), wanted)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_a_file_without_auxiliary_classifiers_is_found(name):
+    net = trained_looking(torchvision.models.get_model(name, weights=None, aux_logits=False, init_weights=False))
+    checkpoint = load_bytes(safetensors.torch.save(net.state_dict()))
+    assert (checkpoint.architecture, checkpoint.config["auxiliary"]) == (f"torchvision/{name}", "no")
+    images = torch.rand(2, 3, 96, 96)
+    with torch.no_grad():
+        assert torch.equal(checkpoint.build()(images), net(images))

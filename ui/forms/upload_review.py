@@ -31,6 +31,10 @@ UNKNOWN = (
     "It is not known which images this network was trained on, so its merges have no curves and no similarity. Choose "
     "its data set and check again to have them."
 )
+TOKENS = (
+    "This network takes tokens, and the data sets here are images: its merges are proved, but have no curves. In "
+    "Python `merging.merge(nets, data=(tokens, labels))` and `merging.interpolate` measure them."
+)
 UNMEASURED = "Its images are not on this machine, so what it is worth was not measured."
 
 
@@ -196,6 +200,8 @@ def _tell(facts: Mapping[str, Any]) -> None:
     measured: Sequence[Mapping[str, Any]] = facts["measured"]
     if measured:
         _accuracy(measured)
+    elif "tokens" in facts["config"]:
+        st.info(TOKENS, icon=":material/text_fields:")
     elif find_facts(facts["dataset"]) is None:
         st.warning(UNKNOWN, icon=":material/image_not_supported:")
     else:

@@ -20,11 +20,12 @@ from torch import nn
 from merging.errors import InvalidSetting, UnknownArchitecture
 from merging.zoo.architectures.names import library_name
 from merging.zoo.architectures.normalise import normalised
-from merging.zoo.architectures.weightless import weightless
+from merging.zoo.architectures.weightless import made_weightless
 from merging.zoo.torchvision_import import torchvision
 
 Shapes = Mapping[str, tuple[int, ...]]
 COUNTER = "num_batches_tracked"
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # of GoogLeNet and Inception
 DIGESTS = Path(__file__).with_name("torchvision_names.json")
 _USUAL_CLASSES = 1000
 _USUAL_SIZE = 224  # of the images of vision transformers that say nothing else
@@ -65,14 +66,13 @@ def library_config(architecture: str, shapes: Shapes) -> dict[str, Any]:
 
     Raises UnknownArchitecture for an unknown name.
     """
-    with weightless():
-        net = build_library_net(architecture, (0.0,), (1.0,))
+    net = made_weightless(lambda: build_library_net(architecture, (0.0,), (1.0,)))
     usual = {key: tuple(tensor.shape) for key, tensor in net.state_dict().items()}
     config: dict[str, Any] = {}
     published = getattr(net, "default_cfg", None) or {}  # timm's
     if published.get("fixed_input_size"):
         config["in_shape"] = list(published["input_size"])
-    if any(key.startswith(("aux1.", "AuxLogits.")) for key in usual.keys() - shapes.keys()):
+    if any(key.startswith(AUXILIARY) for key in usual.keys() - shapes.keys()):
         config["auxiliary"] = "no"
     heads = {shapes[key][0] for key, shape in usual.items() if shape[:1] == (_USUAL_CLASSES,) and shapes.get(key)}
     if len(heads) == 1 and heads != {_USUAL_CLASSES}:
@@ -98,8 +98,8 @@ def torchvision_nets(names: frozenset[str]) -> tuple[str, ...]:
 
 
 def digest(names: frozenset[str]) -> str:
-    """A short hash of tensor names, without BatchNorm's counters, which old files lack."""
-    kept = sorted(name for name in names if not name.endswith(COUNTER))
+    """A short hash of tensor names, without what files may lack: BatchNorm's counters, auxiliary classifiers."""
+    kept = sorted(name for name in names if not name.endswith(COUNTER) and not name.startswith(AUXILIARY))
     return sha256("\n".join(kept).encode()).hexdigest()[:16]
 
 

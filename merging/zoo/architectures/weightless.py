@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
+
+from merging.errors import InvalidSetting
 
 
 class _EmptyOnMeta(TorchFunctionMode):
@@ -28,3 +31,15 @@ def weightless() -> Iterator[None]:
     """Within it, modules are built with weights that have shapes and no numbers."""
     with _EmptyOnMeta():
         yield
+
+
+def made_weightless(make: Callable[[], nn.Module]) -> nn.Module:
+    """The module that `make` gives, without numbers; with them where it computes with weights while it is built.
+
+    Raises what `make` raises.
+    """
+    try:
+        with weightless():
+            return make()
+    except (InvalidSetting, RuntimeError):
+        return make()

@@ -24,7 +24,10 @@ from merging.zoo.checkpoints.recognise.variants import missing_or_extra, variant
 
 MEAN, STD = "standardise_mean", "standardise_std"  # constants of the first step
 SHIFTED, SCALED = "standardise_shifted", "standardise_scaled"  # its operations
-_COUNTED = {"conv1d": "conv", "conv2d": "conv", "conv3d": "conv", "linear": "linear"}
+_COUNTED = {
+    **{"conv1d": "conv", "conv2d": "conv", "conv3d": "conv", "embedding": "embedding", "lstm": "LSTM", "gru": "GRU"},
+    **{"rnn_tanh": "RNN", "rnn_relu": "RNN", "scaled_dot_product_attention": "attention", "linear": "linear"},
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +67,7 @@ def digest(program: Program) -> str:
 def label(program: Program) -> str:
     """The network in words: "Exported program, 20 conv, 1 linear"."""
     kinds = Counter(_COUNTED.get(node.target.split(".")[1], "") for node in program.nodes if "." in node.target)
-    parts = [f"{kinds[kind]} {kind}" for kind in ("conv", "linear") if kinds[kind]]
+    parts = [f"{kinds[kind]} {kind}" for kind in dict.fromkeys(_COUNTED.values()) if kinds[kind]]
     return ", ".join(["Exported program", *(parts or [f"{len(program.nodes)} operations"])])
 
 

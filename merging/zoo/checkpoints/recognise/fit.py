@@ -13,7 +13,7 @@ from torch import Tensor
 from merging.errors import InvalidSetting, UnknownArchitecture
 from merging.zoo.architectures import build
 from merging.zoo.architectures.names import NAMES, UNSEEN, describe, library_name, with_known
-from merging.zoo.architectures.weightless import weightless
+from merging.zoo.architectures.weightless import made_weightless
 from merging.zoo.checkpoints.programs import KnownProgram
 from merging.zoo.checkpoints.recognise.chain import adaptive, convolutional, mlp
 from merging.zoo.checkpoints.recognise.parts import Guess, Shapes
@@ -110,12 +110,15 @@ def expected_shapes(architecture: str, config: Mapping[str, Any]) -> dict[str, t
 
     Raises UnknownArchitecture where the configuration is none of that architecture's.
     """
+    return {name: tuple(tensor.shape) for name, tensor in _expected(architecture, config).items()}
+
+
+def _expected(architecture: str, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Tensor name -> a tensor of its shape and type; errors as of `expected_shapes`."""
     try:
-        with weightless():
-            state = build(architecture, config).state_dict()
+        return made_weightless(lambda: build(architecture, config)).state_dict()
     except InvalidSetting as error:
         raise UnknownArchitecture(f"The tensors were taken for {architecture}, but {error}.") from error
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
 def _guesses(way: Variant, shapes: Shapes, architecture: str, refusals: list[UnknownArchitecture]) -> Iterable[Guess]:
@@ -165,7 +168,8 @@ def _library(
 def _renamed(state: Mapping[str, Tensor], guess: Guess, way: Variant | None = None) -> Recognised:
     """The guess proved. way: how the file's names were read to make it; None where they are the file's own."""
     theirs = dict(way.names) if way is not None else {name: name for name in state}
-    expected = expected_shapes(guess.architecture, guess.config)
+    own = _expected(guess.architecture, guess.config)
+    expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
     named = {ours: state[theirs[read]] for ours, read in guess.names.items()}
     unnamed = set(theirs) - set(guess.names.values())
     for name in expected:  # files from before PyTorch 0.4.1 have no counters, and nothing is computed with them
@@ -180,7 +184,7 @@ def _renamed(state: Mapping[str, Tensor], guess: Guess, way: Variant | None = No
             f"The tensors are nearest to {label}, but {_differences(sizes, expected, file_names)}."
         )
     for name, tensor in named.items():
-        if not tensor.is_floating_point() and not name.endswith((COUNTER, "_index", "relative_position_index")):
+        if own[name].is_floating_point() and not tensor.is_floating_point():
             kind = str(tensor.dtype).removeprefix("torch.")
             raise UnknownArchitecture(
                 f"{file_names.get(name, name)} holds {kind}; the weights of {label} must be floating-point numbers."
