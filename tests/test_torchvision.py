@@ -5,6 +5,7 @@ import re
 import pytest
 
 from benchmarks.architectures import PAGE, SMALLEST, made, names, similarity
+from benchmarks.timm_families import NETWORKS
 from merging.graph import export
 from merging.tracing import coverage, trace_graph, verify
 
@@ -49,13 +50,23 @@ def test_every_family_is_right_and_not_timid(family: str) -> None:
 def test_the_page_has_a_row_for_every_architecture_and_none_is_wrong() -> None:
     rows = re.findall(r"^\| (\S+) \| [\d.]+ M \|.*\|$", PAGE.read_text("utf-8"), re.M)
     assert rows == names()
-    errors = re.findall(r"\| (\d\S*e-\d+) \| [\d.]+ \| (\S*) ?\|$", PAGE.read_text("utf-8"), re.M)
+    errors = re.findall(r"\| (\d\S*e-\d+) \| [\d.]+ \| (\S*) ?\| ([^|]+) \|$", PAGE.read_text("utf-8"), re.M)
     assert len(errors) == len(rows)
-    assert max(float(error) for error, _ in errors) < 1e-6
-    similarities = [float(similarity) for _, similarity in errors if similarity]
+    assert max(float(error) for error, _, _ in errors) < 1e-6
+    similarities = [float(similarity) for _, similarity, _ in errors if similarity]
+    assert {files for _, _, files in errors if not files.startswith("refused: The file has")} == {"found"}
     assert len(similarities) == len(SMALLEST) and max(similarities) < 1e-6
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v3_small"])
 def test_similarity_is_the_textbooks(name: str) -> None:
     assert float(similarity(name)) < 1e-6
+
+
+def test_no_network_of_a_timm_family_is_wrong() -> None:
+    text = PAGE.with_name("timm.md").read_text("utf-8")
+    rows = re.findall(r"^\| \S+ \| (\S+) \| [\d.]+ M \|.*\| ([^|]+) \| ([^|]+) \|$", text, re.M)
+    assert [name for name, _, _ in rows] and {files for _, _, files in rows} == {"found"}
+    proved = [float(change) for _, change, _ in rows if not change.startswith("refused: ")]
+    assert max(proved) < 1e-6
+    assert sorted(name for name, _, _ in rows) == sorted(NETWORKS.split())
