@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +16,7 @@ OPEN = ("queued", "running")
 STATES = (*OPEN, "done", "failed", "cancelled")
 COPIED = ("id", "kind", "title", "state", "owner", "created", "started", "finished")
 TOLD = ("stage", "fraction", "message", "attempts", "worker")
+KEPT_LINES = 8
 TELLING = 0.1  # from this share of the work on, a job's own progress tells where there is no forecast
 
 FAIR = """
@@ -83,17 +84,22 @@ def fair_order(
     a job of theirs was last taken. Whoever has the fewest running comes first, then who was served longest ago, then
     the oldest job. The future is played with the longest running job finishing first.
     """
-    waiting, at = sorted(queued, key=lambda job: (job[2], job[0])), dict(served)
-    busy, slots, order, now = deque(running), max(1, len(running)), [], max([0.0, *at.values()])
+    waiting: dict[str, deque[tuple[float, str]]] = {}
+    for id, owner, created in sorted(queued, key=lambda job: (job[2], job[0])):
+        waiting.setdefault(owner, deque()).append((created, id))
+    at, slots, order = dict(served), max(1, len(running)), list[str]()
+    busy, counts, now = deque(running), Counter(running), max([0.0, *at.values()])
     while waiting:
         if len(busy) >= slots:
-            busy.popleft()
-        chosen = min(waiting, key=lambda job: (busy.count(job[1]), at.get(job[1], 0.0)))
-        waiting.remove(chosen)
-        busy.append(chosen[1])
+            counts[busy.popleft()] -= 1
+        chosen = min(waiting, key=lambda owner: (counts[owner], at.get(owner, 0.0), waiting[owner][0]))
+        order.append(waiting[chosen].popleft()[1])
+        if not waiting[chosen]:
+            del waiting[chosen]
+        busy.append(chosen)
+        counts[chosen] += 1
         now += 1
-        at[chosen[1]] = now
-        order.append(chosen[0])
+        at[chosen] = now
     return order
 
 
@@ -154,24 +160,66 @@ class _Outlook:
     seconds: Mapping[str, float | None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Line:
+    """The queue and how long its jobs usually take, which only changes with it. usual: id -> seconds, None: unknown.
+
+    ahead: id of a queued job -> seconds of those ahead of it, and of how many of them nothing tells.
+    """
+
+    positions: Mapping[str, int]
+    usual: Mapping[str, float | None]
+    ahead: Mapping[str, tuple[float, int]]
+
+
+_lines: dict[Any, _Line] = {}  # by what they depend on: everybody who waits looks at one line
+
+
 def _outlook(db: sqlite3.Connection, examples: Sequence[Past]) -> _Outlook:
-    now, order = time.time(), queue(db)
-    asked = "SELECT id, kind, request, fraction, started, state FROM jobs WHERE state IN ('queued', 'running')"
-    rows = {row["id"]: row for row in db.execute(asked)}
-    past = read_past(db, (row["kind"] for row in rows.values()))
-    wishes = {id: json.loads(row["request"]) for id, row in rows.items()}
-    expected = {id: forecast(wish, past) or forecast(wish, examples) for id, wish in wishes.items()}
-    usual = {id: sum(stages.values()) or None for id, stages in expected.items()}
-    running = [row for row in rows.values() if row["state"] == "running"]
-    seconds = {row["id"]: time_left(row["fraction"], now - row["started"], usual[row["id"]]) for row in running}
-    before, unknown = sum(left or 0.0 for left in seconds.values()), 0
-    slots = max(1, len(running))
-    for id in order:
-        own = usual[id]
+    now, line = time.time(), _line(db, examples)
+    running = db.execute("SELECT id, fraction, started FROM jobs WHERE state = 'running'").fetchall()
+    seconds = {row["id"]: time_left(row["fraction"], now - row["started"], line.usual[row["id"]]) for row in running}
+    before, slots = sum(left or 0.0 for left in seconds.values()), max(1, len(running))
+    for id, (known, unknown) in line.ahead.items():
+        own = line.usual[id]
         # Jobs ahead that nothing tells of count as long as the one that waits for them.
-        seconds[id] = None if own is None else (before + unknown * own) / slots + own
-        before, unknown = before + (own or 0.0), unknown + (not own)
-    return _Outlook({id: number for number, id in enumerate(order, 1)}, seconds)
+        seconds[id] = None if own is None else (before + known + unknown * own) / slots + own
+    return _Outlook(line.positions, seconds)
+
+
+def _line(db: sqlite3.Connection, examples: Sequence[Past]) -> _Line:
+    """The line as it is now; read anew where a job came, went, began or ended since the last look."""
+    told = "SELECT COUNT(*), SUM(created), MAX(created), SUM(started) FROM jobs WHERE state = ?"
+    state = [tuple(db.execute(told, (which,)).fetchone()) for which in OPEN]
+    last = db.execute("SELECT MAX(finished) FROM jobs WHERE state = 'done'").fetchone()[0]
+    place = db.execute("PRAGMA database_list").fetchone()[2]
+    known = (place, *state, last, db.execute("SELECT MAX(at) FROM served").fetchone()[0], len(examples))
+    found = _lines.get(known)
+    if found is None:
+        found = _read_line(db, examples)
+        while len(_lines) >= KEPT_LINES:
+            _lines.pop(next(iter(_lines)), None)
+        _lines[known] = found
+    return found
+
+
+def _read_line(db: sqlite3.Connection, examples: Sequence[Past]) -> _Line:
+    rows = db.execute("SELECT id, kind, request FROM jobs WHERE state IN ('queued', 'running')").fetchall()
+    past = read_past(db, (row["kind"] for row in rows))
+    expected: dict[str, float | None] = {}  # many ask for the same with another seed
+    usual = dict[str, float | None]()
+    for row in rows:
+        wish = json.loads(row["request"])
+        alike = json.dumps({**wish, "seed": 0}, sort_keys=True)
+        if alike not in expected:
+            expected[alike] = sum((forecast(wish, past) or forecast(wish, examples)).values()) or None
+        usual[row["id"]] = expected[alike]
+    order, ahead = queue(db), dict[str, tuple[float, int]]()
+    known, unknown = 0.0, 0
+    for id in order:
+        ahead[id] = known, unknown
+        known, unknown = known + (usual[id] or 0.0), unknown + (not usual[id])
+    return _Line({id: number for number, id in enumerate(order, 1)}, usual, ahead)
 
 
 def _job(db: sqlite3.Connection, row: sqlite3.Row, outlook: _Outlook) -> Job:

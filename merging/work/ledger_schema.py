@@ -19,6 +19,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     error TEXT, attempts INTEGER NOT NULL DEFAULT 0, run INTEGER NOT NULL DEFAULT 0,
     dispatcher TEXT NOT NULL DEFAULT '', worker TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, kind);
+CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (state, created, started);
+CREATE INDEX IF NOT EXISTS jobs_by_end ON jobs (state, finished);
 CREATE TABLE IF NOT EXISTS owners (
     job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, owner TEXT NOT NULL, asked REAL NOT NULL,
     PRIMARY KEY (job, owner));

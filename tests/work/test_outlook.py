@@ -6,9 +6,10 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from merging.work import ledger_jobs
 from merging.work.ledger import Ledger
 from merging.work.ledger_desk import Desk
 from merging.work.ledger_jobs import read_jobs, time_left
@@ -90,3 +91,38 @@ def test_reading_a_queue_twice_as_long_takes_twice_the_statements(tmp_path):
             assert len(read_jobs(db, rows)) == length
         counts.append(len(said))
     assert counts[1] <= 2 * counts[0]
+
+
+@given(st.lists(st.sampled_from(["ask", "take", "finish", "cancel", "return"]), min_size=3, max_size=12))
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_line_that_was_looked_at_before_is_told_as_one_that_was_not(tmp_path_factory, events):
+    ledger = Ledger(tmp_path_factory.mktemp("home"), Limits(open_jobs=100))
+    desk, held, asked = Desk(ledger), [], []
+    for number, event in enumerate(events):
+        if event == "ask":
+            asked.append(ledger.submit(merge_request(number), f"owner {number % 3}"))
+        elif event == "take" and (claim := desk.claim(("merge",))):
+            held.append(claim)
+        elif event == "finish" and held:
+            desk.finish(held.pop(), {"report": SAVED})
+        elif event == "return" and held:
+            desk.give_back(held.pop(), counted=False)
+        elif event == "cancel" and asked:
+            job = asked.pop()
+            ledger.cancel(job.id, job.owner)
+        looked = [(job.id, job.position, job.eta) for job in ledger.jobs()]
+        ledger_jobs._lines.clear()
+        anew = [(job.id, job.position, job.eta) for job in ledger.jobs()]
+        assert [row[:2] for row in looked] == [row[:2] for row in anew]
+        assert [row[2] for row in looked] == [pytest.approx(row[2], abs=0.5) for row in anew]
+
+
+def test_a_second_look_reads_no_request_of_others(tmp_path):
+    ledger = Ledger(tmp_path, Limits(open_jobs=100))
+    ids = [ledger.submit(merge_request(seed), "ann").id for seed in range(20)]
+    with connect(ledger.file) as db:
+        row, said = db.execute("SELECT * FROM jobs WHERE id = ?", (ids[7],)).fetchall(), []
+        read_jobs(db, row)
+        db.set_trace_callback(said.append)
+        assert read_jobs(db, row)[0].position == 8
+    assert not [statement for statement in said if "request" in statement]
