@@ -12,7 +12,15 @@ from merging import tracing
 from merging.data import Batches, place_of
 from merging.errors import IncompatibleModels, InvalidRequest, NotEquivalent
 from merging.methods import MOST_MODELS, letter
-from merging.network.constants import constants_of, pinned_by, refuse_different, statistics_of, without_constants
+from merging.network.constants import (
+    NORMALISED,
+    NORMALISERS,
+    constants_of,
+    pinned_by,
+    refuse_different,
+    statistics_of,
+    without_constants,
+)
 from merging.network.copying import copied
 from merging.permutation import PermutationSpec, named_tensors
 from merging.problem import Problem, Report
@@ -149,6 +157,8 @@ def _structures(
 def refuse_other_structure(first: graphs.Graph, other: graphs.Graph, name: str) -> None:
     """Raise IncompatibleModels where the structures differ. name: of the other network, for the message."""
     difference = graphs.difference(first, other)
+    if len({bool(set(NORMALISERS) & set(graph.sources.values())) for graph in (first, other)}) > 1:
+        raise IncompatibleModels(NORMALISED)
     if difference:
         raise IncompatibleModels(
             f"These networks have different structures (the first network is A, the second is {name}). {difference} "

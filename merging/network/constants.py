@@ -16,6 +16,11 @@ from merging.errors import IncompatibleModels
 from merging.methods import letter
 from merging.permutation import Axis, Group, PermutationSpec, named_tensors
 
+NORMALISERS = ("_input_mean", "_input_std", "normalise.mean", "normalise.std")  # of the zoo's first step
+NORMALISED = (
+    "The networks expect their images normalised differently. Load all of them with the same: "
+    "load_checkpoint(path, mean=..., std=...), one number per channel."
+)
 STATISTICS = {"running_mean", "running_var"}  # a module that has buffers of these names is a norm, all of whose are its
 
 
@@ -86,6 +91,8 @@ def refuse_different(
     for constants, name in zip(own[1:], named[1:], strict=True):
         for key, tensor in own[0].items():
             if key in used and (key not in constants or not equal(tensor.cpu(), constants[key].cpu())):
+                if key.endswith(NORMALISERS):
+                    raise IncompatibleModels(NORMALISED)
                 raise IncompatibleModels(
                     f"The buffer {key} is not the same in network A and in {name}. A buffer that is no norm's running "
                     "statistic is taken for a constant of the architecture, which is neither re-ordered nor averaged. "

@@ -21,6 +21,7 @@ from merging.methods import methods
 from merging.network.constants import constants_of, pinned_by, statistics_of, without_constants
 from merging.permutation import named_tensors, permute
 from merging.tracing import trace
+from merging.zoo.architectures import build
 from merging.zoo.torchvision_import import torchvision
 from tests.attentive_nets import NETWORKS
 from tests.nets import Forward, ready
@@ -247,3 +248,14 @@ def test_a_mask_of_infinities_is_no_broken_weight_and_a_broken_statistic_is() ->
     pair[1][1].running_mean[2] = torch.nan
     with pytest.raises(IncompatibleModels, match=r"Network B holds NaN or infinity in 1\.running_mean"):
         merge(pair, example=FLAT.example())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config"), [("mlp", {"widths": [6]}), ("torchvision/squeezenet1_1", {"classes": 3})]
+)
+@pytest.mark.parametrize("other", [((0.1,) * 3, (0.2,) * 3), ((0.0,) * 3, (1.0,) * 3)])
+def test_networks_with_other_normalisations_are_refused_with_the_remedy(architecture, config, other):
+    shape = {"in_shape": [3, 8, 8]} if architecture == "mlp" else {}
+    one, two = (build(architecture, {**config, **shape}, *scale) for scale in (((0.5,) * 3, (0.5,) * 3), other))
+    with pytest.raises(IncompatibleModels, match="normalised differently"):
+        merge([one, two], example=torch.rand(2, 3, 8 if shape else 64, 8 if shape else 64))
