@@ -2,8 +2,10 @@
 
 import json
 import re
+from contextlib import suppress
 
 import pytest
+from playwright.sync_api import Error, TimeoutError
 
 from merging.work.examples import LOOKED_INTO, merges
 
@@ -119,8 +121,10 @@ def click_at(page, chart, right, down, hovered):
     Charts are drawn anew when results come, which loses the mouse: it is moved there until the chart has seen it.
     """
     for _ in range(30):
-        chart.scroll_into_view_if_needed()
-        box = chart.bounding_box()
+        box = None
+        with suppress(Error):  # the chart was taken away just then
+            chart.scroll_into_view_if_needed(timeout=5_000)
+            box = chart.bounding_box()
         if box is not None:
             page.mouse.move(box["x"] + 5, box["y"] + 5)
             page.mouse.move(box["x"] + box["width"] * right, box["y"] + box["height"] * down, steps=5)
@@ -137,8 +141,12 @@ def test_from_a_cell_to_a_layer_to_a_unit_and_on_to_somebody_else(visitor, chrom
     area = visitor.locator("[data-testid=stPlotlyChart] .nsewdrag").first
     area.wait_for()
     settle(visitor)
-    click_at(visitor, area, 0.5, 2.5 / 7, visitor.get_by_text(re.compile("A: layers.2")))
-    visitor.wait_for_url(re.compile(r"row=layers\.2"))
+    for _ in range(10):  # a chart that is drawn anew just then loses a click, too
+        if "row=layers.2" not in visitor.url:
+            click_at(visitor, area, 0.5, 2.5 / 7, visitor.get_by_text(re.compile("A: layers.2")))
+            with suppress(TimeoutError):
+                visitor.wait_for_url(re.compile(r"row=layers\.2"), timeout=15_000)
+    assert "row=layers.2" in visitor.url
     visitor.get_by_text("without the top 1 % of images").wait_for()
     units = visitor.get_by_role("link", name="Neurons of layers.2").get_attribute("href")
     go(visitor, f"/{units}&view=All+units")
