@@ -4,8 +4,8 @@ python -m benchmarks.memory [--small] [--width N] [--ordinary | --worker] [--jso
 
 The command line, or with --worker the dispatcher and its workers, run in processes of their own; the peak is of that
 process and all that it starts, resident memory sampled every 20 ms and, where Linux tells it, the exact peak of the
-largest process. Networks made at random never
-settle, so weight matching is cut off after a few sweeps: more of them take longer and need no more memory.
+largest process. Networks made at random never settle, so weight matching is cut off after a few sweeps: more of them
+take longer and need no more memory.
 """
 
 from __future__ import annotations

@@ -157,7 +157,8 @@ def _structures(
 def refuse_other_structure(first: graphs.Graph, other: graphs.Graph, name: str) -> None:
     """Raise IncompatibleModels where the structures differ. name: of the other network, for the message."""
     difference = graphs.difference(first, other)
-    if len({bool(set(NORMALISERS) & set(graph.sources.values())) for graph in (first, other)}) > 1:
+    one, two = (set(graph.sources.values()) for graph in (first, other))
+    if one != two and one - set(NORMALISERS) == two - set(NORMALISERS):
         raise IncompatibleModels(NORMALISED)
     if difference:
         raise IncompatibleModels(

@@ -14,7 +14,7 @@ from torch import nn
 
 from merging.cli import main
 from merging.cli.options import read_config
-from tests.pages.test_upload_page import fed
+from tests.zoo.forms import fed
 
 PROGRAM = """
 import sys

@@ -113,13 +113,13 @@ def merge_form() -> MergeRequest | None:
     if missing:
         st.warning(missing, icon=":material/link_off:")
     missing = missing or _missing_images(a)
-    if image_hash(a.dataset, DEFAULTS["images"]):
-        say_memory(a, b)
     for column, (field, label) in zip(st.columns(3), WHOLE.items(), strict=True):
         low, high = BOUNDS[field]
         help = meaning(field)
         step = 2 if field == "points" else 1  # an odd number has one half-way
         column.number_input(label, low, high, key=KEYS[field], step=step, help=help, persist_state="session")
+    if not (reason or missing) and image_hash(a.dataset, DEFAULTS["images"]):
+        say_memory(wanted(a, b))
     pressed = st.button(
         "Run merge", type="primary", icon=":material/play_arrow:", disabled=bool(reason or missing), width="stretch"
     )

@@ -31,6 +31,7 @@ def result(report: MergeReport, key: str = "") -> None:
         st.markdown(f"## {unbroken(headline(report))}", anchors=False)
         if not (report.curves or report.scores):
             st.info(report.missing, icon=":material/image_not_supported:")
+            _remark(report)
             return
         (half_way if report.curves else worth)(report)
     if not report.curves:
@@ -45,6 +46,10 @@ def result(report: MergeReport, key: str = "") -> None:
 def _say(report: MergeReport) -> None:
     """The verdict, and what must be known of these networks."""
     st.markdown(unbroken(verdict(report)))
+    _remark(report)
+
+
+def _remark(report: MergeReport) -> None:
     for remark in remarks(report):
         st.caption(plain(remark))
 

@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ class Dispatcher:
         self.warming: list[Any] = [self.engine.warm() for _ in range(self.slots)]
         self.places: list[Place] = []
         self.scratch = self.ledger.folder / "scratch"
-        clear_old(self.scratch, self.ledger.limits.merge_seconds)
+        _clear_old(self.scratch, self.ledger.limits.merge_seconds)
 
     def run(self) -> None:
         """Work until `stop` is set; then what runs goes back into the queue."""
@@ -249,8 +250,9 @@ def _alive(pid: int, born: float) -> bool:
         return False
 
 
-def clear_old(folder: Path, seconds: float) -> None:
-    """Delete folders that a killed dispatcher left behind: untouched for longer than any job may run."""
+def _clear_old(folder: Path, seconds: float) -> None:
+    """Delete folders that a killed dispatcher left behind: untouched for longer than any merge may run."""
     for left in folder.glob("*"):
-        if time.time() - left.stat().st_mtime > seconds:
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another dispatcher of this home was faster
+            if time.time() - left.stat().st_mtime > seconds:
+                shutil.rmtree(left, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ OPEN = ("queued", "running")
 STATES = (*OPEN, "done", "failed", "cancelled")
 COPIED = ("id", "kind", "title", "state", "owner", "created", "started", "finished")
 TOLD = ("stage", "fraction", "message", "attempts", "worker")
-KEPT_LINES = 8
+KEPT_LINES = 8  # of the ledgers and moments that were looked at last
 TELLING = 0.1  # from this share of the work on, a job's own progress tells where there is no forecast
 
 FAIR = """
@@ -173,6 +174,7 @@ class _Line:
 
 
 _lines: dict[Any, _Line] = {}  # by what they depend on: everybody who waits looks at one line
+_looking = threading.Lock()
 
 
 def _outlook(db: sqlite3.Connection, examples: Sequence[Past]) -> _Outlook:
@@ -191,16 +193,15 @@ def _line(db: sqlite3.Connection, examples: Sequence[Past]) -> _Line:
     """The line as it is now; read anew where a job came, went, began or ended since the last look."""
     told = "SELECT COUNT(*), SUM(created), MAX(created), SUM(started) FROM jobs WHERE state = ?"
     state = [tuple(db.execute(told, (which,)).fetchone()) for which in OPEN]
-    last = db.execute("SELECT MAX(finished) FROM jobs WHERE state = 'done'").fetchone()[0]
+    past = tuple(db.execute("SELECT COUNT(*), MAX(finished) FROM jobs WHERE state = 'done'").fetchone())
     place = db.execute("PRAGMA database_list").fetchone()[2]
-    known = (place, *state, last, db.execute("SELECT MAX(at) FROM served").fetchone()[0], len(examples))
-    found = _lines.get(known)
-    if found is None:
-        found = _read_line(db, examples)
-        while len(_lines) >= KEPT_LINES:
-            _lines.pop(next(iter(_lines)), None)
-        _lines[known] = found
-    return found
+    known = (place, *state, past, db.execute("SELECT MAX(at) FROM served").fetchone()[0], len(examples))
+    with _looking:  # who comes while it is read waits for it
+        if known not in _lines:
+            while len(_lines) >= KEPT_LINES:
+                del _lines[next(iter(_lines))]
+            _lines[known] = _read_line(db, examples)
+        return _lines[known]
 
 
 def _read_line(db: sqlite3.Connection, examples: Sequence[Past]) -> _Line:

@@ -8,7 +8,7 @@ from pathlib import Path
 from merging.errors import InvalidRequest
 from merging.work.ledger import Ledger
 from merging.work.request import MergeRequest, Request, StudyRequest, TrainRequest, ZipRequest
-from merging.work.streamed import may_stream
+from merging.work.streamed import obstacle
 from merging.zoo.datasets.fingerprint import check_fingerprint, load_splits
 from merging.zoo.datasets.load import ImageSet
 
@@ -57,7 +57,7 @@ def gather(ledger: Ledger, request: Request, device: str, threads: int, *, folde
 
 def _large_files(ledger: Ledger, request: Request) -> tuple[Path, ...]:
     """The files of a merge that is streamed, () for all else."""
-    if not isinstance(request, MergeRequest) or not may_stream(request):
+    if not isinstance(request, MergeRequest) or request.data_sha256 or obstacle(request):
         return ()
     found = [ledger.checkpoint_file(model.sha256) for model in request.models]
     files = tuple(file for file in found if file is not None)

@@ -10,9 +10,9 @@ METHODS = {"align": "weight-matching", "combine": "average", "correct": "none"}
 IN_MEMORY = 16  # times one network's size: peak of a merge in memory (python -m benchmarks.memory --small --ordinary)
 
 
-def memory_needed(both: int) -> int:
-    """Bytes, or more, that a merge with curves and similarity holds. both: bytes of its two networks' files."""
-    return IN_MEMORY * both // 2
+def memory_needed(size: int) -> int:
+    """Bytes, or more, that a merge with curves and similarity holds. size: bytes of its networks' files together."""
+    return IN_MEMORY * size // 2
 
 
 def unfit_methods(**methods: str) -> str:
@@ -23,8 +23,10 @@ def unfit_methods(**methods: str) -> str:
     return f"Only {align.label} and {combine.label} without a correction can be streamed."
 
 
-def may_stream(request: MergeRequest) -> bool:
-    """Whether the merge can be streamed, and measures nothing on images."""
-    a, *others = request.checkpoints
-    methods: dict[str, str] = {role: getattr(request, role) for role in ROLES}
-    return len(others) == 1 and not (unfit_methods(**methods) or request.data_sha256 or a.architecture == PROGRAM)
+def obstacle(request: MergeRequest) -> str:
+    """Why the merge cannot be streamed, whatever it measures, in a sentence; "" where it can be."""
+    if len(request.checkpoints) > 2:
+        return "Only a merge of two networks can be streamed."
+    if request.models[0].architecture == PROGRAM:
+        return "Exported programs cannot be streamed."
+    return unfit_methods(**{role: getattr(request, role) for role in ROLES})

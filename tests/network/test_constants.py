@@ -259,3 +259,10 @@ def test_networks_with_other_normalisations_are_refused_with_the_remedy(architec
     one, two = (build(architecture, {**config, **shape}, *scale) for scale in (((0.5,) * 3, (0.5,) * 3), other))
     with pytest.raises(IncompatibleModels, match="normalised differently"):
         merge([one, two], example=torch.rand(2, 3, 8 if shape else 64, 8 if shape else 64))
+
+
+def test_networks_of_two_kinds_are_refused_for_that_and_not_for_their_normalisation():
+    one = build("mlp", {"widths": [6], "in_shape": [3, 8, 8]}, (0.5,) * 3, (0.5,) * 3)
+    two = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 7), torch.nn.ReLU(), torch.nn.Linear(7, 10))
+    with pytest.raises(IncompatibleModels, match="different structures"):
+        merge([one, two], example=torch.rand(2, 3, 8, 8))

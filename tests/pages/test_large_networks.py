@@ -37,6 +37,17 @@ def test_methods_that_need_the_memory_say_so(ledger, open_page, monkeypatch: pyt
     assert "may fail. Only Weight matching and Average" in texts(app, "warning")
 
 
+def test_what_cannot_be_streamed_promises_nothing(ledger, open_page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MERGESCOPE_STREAMED_MB", "0.1")
+    a_worker(ledger, 10**6)
+    monkeypatch.setenv("RAY_ADDRESS", "ray://elsewhere:1")
+    app = open_page()
+    assert "Workers of a cluster" in texts(app, "warning")
+    app.number_input(key="form_seed").set_value(7).run()
+    press(app, "Run merge")
+    assert ledger.jobs(kind="merge")[0].request["data_sha256"]
+
+
 def test_networks_of_a_usual_size_say_nothing(ledger, open_page) -> None:
     a_worker(ledger, 10**6)
     assert "in memory" not in texts(open_page(), "info", "warning")

@@ -6,6 +6,7 @@ from merging.zoo import catalogue
 from merging.zoo.architectures import build
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
 from tests.pages.test_merge_page import press, texts
+from tests.zoo.forms import fed
 
 
 def checked(app, *files):
@@ -44,27 +45,13 @@ def test_both_networks_of_a_pair_go_in_at_once_and_can_be_shared(ledger, open_pa
     assert [entry.private for entry in ledger.models()] == [False, False]
 
 
-def fed(key, *, normalised, upset=20):
-    """The state dict of a shipped network that takes images normalised, or as they are: a corner, which is black in
-    all of them, upsets every unit by so much where it has another value."""
-    net = load_checkpoint(catalogue.shipped_file(catalogue.find(key).sha256))
-    state, (mean,), (std,) = dict(net.state), net.mean, net.std
-    weight, bias = state["layers.0.weight"].clone(), state["layers.0.bias"]
-    if not normalised:
-        bias = bias - weight.sum(1) * mean / std
-        weight /= std
-    black = -mean / std if normalised else 0.0
-    weight[:, 0] += upset
-    state |= {"layers.0.weight": weight, "layers.0.bias": bias - upset * black}
-    return safetensors.torch.save(state)
-
-
-def two_fed(open_page, **how):
+def two_fed(open_page, *, named=True, **how):
     """The form after two networks were checked, one that takes images normalised, and one that does not."""
     app = open_page("models")
     app.selectbox(key="upload data").set_value("fashion-mnist").run()
-    app.selectbox(key="upload architecture").set_value("mlp").run()
-    app.selectbox(key="upload nonlinearity").set_value("relu").run()
+    if named:
+        app.selectbox(key="upload architecture").set_value("mlp").run()
+        app.selectbox(key="upload nonlinearity").set_value("relu").run()
     app.segmented_control(key="upload private").set_value("everybody here").run()
     nets = (fed(f"fashion-mlp-128-s{seed}", normalised=seed == 0, **how) for seed in (0, 1))
     return checked(app, *((f"{seed}.safetensors", data) for seed, data in enumerate(nets)))
@@ -77,6 +64,16 @@ def test_networks_that_go_in_together_are_fed_alike(ledger, open_page):
     a, b = ledger.models()
     assert (a.mean, a.std) == (b.mean, b.std)
     assert load_checkpoint(ledger.checkpoint_file(a.sha256)).mean == a.mean  # what is kept says so itself
+
+
+def test_networks_that_were_chosen_from_a_list_are_fed_alike(ledger, open_page):
+    app = two_fed(open_page, named=False)
+    (asked,) = [radio for radio in app.radio if radio.label == "Network"]
+    asked.set_value(asked.options.index("MLP 3×128 · ReLU")).run()
+    press(app, "Add 2 networks")
+    a, b = ledger.models()
+    assert (a.mean, a.std) == (b.mean, b.std)
+    assert "chosen by its owner" in a.why
 
 
 def test_networks_that_no_normalisation_suits_together_stay_as_they_are(ledger, open_page):

@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from torch.nn.utils.prune import l1_unstructured
 from torch.optim.swa_utils import AveragedModel
 
+from merging.zoo import catalogue
 from merging.zoo.architectures import build
+from merging.zoo.checkpoints.checkpoint import load_checkpoint
 from merging.zoo.torchvision_import import torchvision
 
 State = dict[str, Tensor]
@@ -72,6 +74,21 @@ def widget(width: int = 6) -> nn.Module:
 
 
 OWN = {"architecture": "tests.zoo.forms:widget", "config": {"width": 6}}
+
+
+def fed(key: str, *, normalised: bool, upset: float = 20) -> bytes:
+    """The state dict of a shipped network that takes images normalised, or as they are: a corner, which is black in
+    all of them, upsets every unit by so much where it has another value."""
+    net = load_checkpoint(catalogue.shipped_file(catalogue.find(key).sha256))
+    state, (mean,), (std,) = dict(net.state), net.mean, net.std
+    weight, bias = state["layers.0.weight"].clone(), state["layers.0.bias"]
+    if not normalised:
+        bias = bias - weight.sum(1) * mean / std
+        weight /= std
+    black = -mean / std if normalised else 0.0
+    weight[:, 0] += upset
+    state |= {"layers.0.weight": weight, "layers.0.bias": bias - upset * black}
+    return safetensors.torch.save(state)
 
 
 def trained_looking(net: nn.Module, seed: int = 0) -> nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import string
 from itertools import chain
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from merging.errors import AmbiguousCheckpoint, MergescopeError, UnknownArchitecture
 from merging.zoo.architectures import build
+from merging.zoo.checkpoints.candidates import shared_normalisation
 from merging.zoo.checkpoints.checkpoint import Checkpoint, from_file, load_bytes, load_checkpoint
 from merging.zoo.checkpoints.metadata import unwrapped_name
 from merging.zoo.checkpoints.own import build_own
@@ -161,3 +163,12 @@ def test_a_known_network_is_written_under_the_persons_own_names(name):
     again = load_bytes(checkpoint.to_bytes())
     assert difference(form, again) <= 1e-6
     assert again.to_bytes() == checkpoint.to_bytes()
+
+
+def test_files_that_state_different_numbers_share_no_normalisation() -> None:
+    def stated(mean: float) -> list[dict[str, Any]]:
+        told = {"normalisation": "the stated mean and std", "accuracy": 0.9, "above_chance": True}
+        return [{**told, "mean": [mean], "std": [1.0]}]
+
+    assert shared_normalisation([stated(0.5), stated(0.3)]) is None
+    assert shared_normalisation([stated(0.5), stated(0.5)]) == "the stated mean and std"

@@ -7,7 +7,7 @@ import streamlit as st
 from merging.errors import InvalidRequest
 from merging.zoo.architectures.names import NAMES, NONLINEARITIES, describe, torchvision_keys
 from merging.zoo.datasets.known import find_facts, known_datasets
-from ui.forms.upload_review import EXPORT, Finding, Said, add, bundles, check, fed_alike, show
+from ui.forms.upload_review import EXPORT, Finding, Said, bundles, check, fed_alike, keep, settle, show
 from ui.guard import in_words
 from ui.state import ledger, owner
 
@@ -58,7 +58,8 @@ def _review(findings: list[Finding], said: Said) -> None:
     if not st.button(label, type="primary", icon=":material/add:", disabled=not good or is_open):
         return
     with in_words():
-        entries = [add(finding, pick, said) for finding, pick in good]
+        settled = fed_alike([settle(finding, pick, said) for finding, pick in good], said)
+        entries = [keep(finding, said) for finding in settled]
         del st.session_state[FINDINGS]
         names = ", ".join(f"{entry.label}, {entry.parameters:,} parameters" for entry in entries)
         st.success(f"Added: {names}.", icon=":material/check:")

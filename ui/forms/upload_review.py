@@ -168,18 +168,26 @@ def _show(number: int, group: Sequence[Finding]) -> Candidate | None:
     return None
 
 
-def add(finding: Finding, pick: Candidate | None, said: Said) -> Entry:
-    """Keep a network. Raises CheckpointError, UnknownArchitecture or InvalidRequest in words."""
+def settle(finding: Finding, pick: Candidate | None, said: Said) -> Finding:
+    """The finding as the network that was picked, where it is a question.
+
+    Raises CheckpointError, UnknownArchitecture or InvalidRequest in words.
+    """
+    if pick is None:
+        return finding
+    chosen = {"architecture": pick.architecture, "config": pick.config, "weights": pick.weights}
+    converted = convert(finding.data, measure=True, programs=_programs(), **{**said.options, **chosen})
+    _check_said(converted, said)
+    facts = {**converted.facts, "why": "chosen by its owner among the networks that fit its tensors"}
+    return replace(finding, converted=replace(converted, facts=facts), question=None)
+
+
+def keep(finding: Finding, said: Said) -> Entry:
+    """Keep a network. Raises InvalidRequest where it is none, or beyond the caps of its owner."""
     converted = finding.converted
-    if pick is not None:
-        chosen = {"architecture": pick.architecture, "config": pick.config, "weights": pick.weights}
-        converted = convert(finding.data, measure=True, programs=_programs(), **{**said.options, **chosen})
-        _check_said(converted, said)
     if converted is None:
         raise InvalidRequest(f"{finding.stem} is no network that can be added.")
     facts = {**converted.facts, "name": converted.facts["name"] or finding.stem}
-    if pick is not None:
-        facts["why"] = "chosen by its owner among the networks that fit its tensors"
     entry = uploaded(facts, converted.data, owner=owner(), created=time.time())
     entry = replace(entry, classes=said.classes or entry.classes, private=said.private)
     return ledger().add_model(entry, converted.data, owner())

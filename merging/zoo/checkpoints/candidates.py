@@ -79,10 +79,12 @@ def evidence_words(measured: Sequence[Mapping[str, Any]]) -> str:
 def shared_normalisation(measured: Sequence[Sequence[Mapping[str, Any]]]) -> str | None:
     """The normalisation under which all networks of a merge are best together.
 
-    None where none was measured on all, or each would bring one of them down to chance.
+    None where none was measured on all, or each would bring one of them down to chance. Files that state different
+    numbers share none, though both are called stated.
     """
     ways = [{str(one["normalisation"]): one for one in results} for results in measured]
-    shared = set.intersection(*map(set, ways)) if ways else set()
+    alike = [{(words, tuple(one["mean"]), tuple(one["std"])) for words, one in way.items()} for way in ways]
+    shared = {words for words, _, _ in set.intersection(*alike)} if alike else set()
     good = [way for way in ways if any(one["above_chance"] for one in way.values())]
     fitting = sorted(words for words in shared if all(way[words]["above_chance"] for way in good))
     return max(fitting, key=lambda words: sum(float(way[words]["accuracy"]) for way in ways), default=None)
