@@ -7,10 +7,10 @@ from torch import nn
 
 from merging.account import accounts, remarks
 from merging.figures.account import course_figure
-from merging.figures.palette import alt_text
 from merging.merge import merge
 from merging.methods import ROLES, Method, table
 from merging.results import MergeReport
+from tests.figures.made import alt_text, validated
 from tests.pairs import CLASSES, blobs, make, trained
 
 PIXELS = 64
@@ -38,7 +38,7 @@ def test_every_method_gives_an_account_of_itself(method: Method) -> None:
     silent = {("align", "none"), ("combine", "average"), ("combine", "slerp"), ("correct", "none")}
     assert all(bool(one.sentences) != ((method.role, method.key) in silent) for one in found)
     for course in (course for one in found for course in one.courses):
-        drawn = course_figure(course)
+        drawn = validated(course_figure(course))
         assert len(drawn.data[0].y) == len(course.y) == len(course.x)
         assert course.title in alt_text(drawn)
         if course.chosen is not None:
@@ -105,7 +105,7 @@ def test_networks_taken_in_turns_have_an_account_each() -> None:
 def test_a_long_course_is_thinned_and_keeps_what_was_chosen() -> None:
     course = told(align="weight-matching")[0].courses[0]
     many = tuple(map(float, np.arange(5001)))
-    drawn = course_figure(type(course)("t", "step", "loss", many, many, chosen=4999))
+    drawn = validated(course_figure(type(course)("t", "step", "loss", many, many, chosen=4999)))
     assert len(drawn.data[0].x) <= 502 and 4999 in drawn.data[0].x
 
 

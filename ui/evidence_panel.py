@@ -8,6 +8,7 @@ from merging.figures import numbers
 from merging.figures.evidence import evidence_figure, fates_figure, match_figure, spread_figure
 from merging.studies.evidence import MOST, Evidence
 from ui.chosen import Chosen
+from ui.kept import kept
 from ui.look import draw
 from ui.study import studied
 from ui.units import FATES_MEAN
@@ -39,14 +40,14 @@ def evidence_panel(found: Chosen) -> None:
     st.markdown(in_words(seen))
     with st.container(border=True):
         st.markdown(fates_in_words(seen), help=FATES_MEAN)
-        draw(fates_figure(seen), "fates", "fates", width="stretch")
+        draw(kept(fates_figure, seen), "fates", "fates", width="stretch")
     left, right = st.columns(2)
     with left.container(border=True):
-        draw(evidence_figure(seen, measure), f"evidence {measure}", f"evidence-{measure}", width="stretch")
+        draw(kept(evidence_figure, seen, measure), f"evidence {measure}", f"evidence-{measure}", width="stretch")
     with right.container(border=True):
-        draw(match_figure(seen, measure), f"over match {measure}", f"match-{measure}", width="stretch")
+        draw(kept(match_figure, seen, measure), f"over match {measure}", f"match-{measure}", width="stretch")
     with st.container(border=True):
-        draw(spread_figure(seen, measure), f"spread {measure}", f"spread-{measure}", width="stretch")
+        draw(kept(spread_figure, seen, measure), f"spread {measure}", f"spread-{measure}", width="stretch")
     st.caption(
         f"{numbers.count(len(seen.unit))} units of {len(seen.layers)} layers, {seen.steps} steps a picture, "
         f"{numbers.count(seen.images)} test images; bars: 95 % of means over resampled units; boxes: "

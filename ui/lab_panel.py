@@ -10,6 +10,7 @@ from merging.figures import numbers
 from merging.figures.lab import lab_figure
 from merging.studies.lab import Lab
 from ui.chosen import Chosen
+from ui.kept import kept
 from ui.look import draw
 from ui.study import studied
 
@@ -46,7 +47,7 @@ def lab_panel(found: Chosen) -> None:
     if lab is None:
         return
     st.markdown(TEXT[kind].format(classes=lab.classes, images=numbers.count(lab.images), unit=lab.unit))
-    draw(lab_figure(lab, kind), f"lab of {kind}", f"lab-{kind}", width="stretch")
+    draw(kept(lab_figure, lab, kind), f"lab of {kind}", f"lab-{kind}", width="stretch")
     st.caption(
         f"Input of {lab.layer} of {lab.net}, {lab.features} features, {numbers.count(lab.images)} test images; biased "
         f"CKA; largest change of an answer: {numbers.tiny(float(lab.moved[kind].max()))} of the largest."

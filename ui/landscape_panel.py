@@ -11,6 +11,7 @@ from merging.figures.landscape import landscape_figure
 from merging.results import Metric
 from merging.studies.landscape import RESET, Landscape
 from ui.chosen import Chosen
+from ui.kept import kept
 from ui.look import draw
 from ui.progress import plain
 from ui.study import choose_other, studied
@@ -32,7 +33,7 @@ def landscape_panel(found: Chosen) -> None:
     plane: Landscape | None = studied(found, "landscape", settings, button="Measure the plane", other=third)
     if plane is None:
         return
-    draw(landscape_figure(plane, metric), f"plane {metric}", f"plane-{metric}", width="stretch")
+    draw(kept(landscape_figure, plane, metric), f"plane {metric}", f"plane-{metric}", width="stretch")
     st.markdown(in_words(plane) if third is None else through_three(plane, third.name))
     measured = numbers.count(int(plane.measured.sum()))
     st.caption(
@@ -42,7 +43,7 @@ def landscape_panel(found: Chosen) -> None:
     )
     if found.report is not None and curves_of(found.report, "test"):
         st.markdown("**The two lines of the plane as curves**")
-        draw(curve_figure(found.report, metric), "line in the plane", f"line-{metric}", width="stretch")
+        draw(kept(curve_figure, found.report, metric), "line in the plane", f"line-{metric}", width="stretch")
 
 
 def through_three(plane: Landscape, name: str) -> str:

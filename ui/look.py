@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import plotly.graph_objects as go
+import plotly.io
 import streamlit as st
+from plotly.basedatatypes import BaseFigure
 
-from merging.figures.palette import alt_text
+from merging.figures.figure import Figure
 from merging.paths import ASSETS
+from ui.kept import kept
 
 CHART = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"], "scrollZoom": False}
 
@@ -26,13 +28,28 @@ def unbroken(text: str) -> str:
     return re.sub(r"(?<=\d) (?=%|pp\b|nats\b|images\b)", "\u00a0", text)
 
 
-def draw(figure: go.Figure, key: str, name: str, **keywords: Any) -> Any:
+class Chart(BaseFigure):
+    """A figure as Streamlit takes it, which asks it for nothing but its data, and would check those of a dict anew."""
+
+    def __init__(self, figure: Figure) -> None:  # not BaseFigure's own, which checks each value
+        spec = figure.spec()
+        template = plotly.io.templates[plotly.io.templates.default].to_plotly_json()
+        self._spec = {**spec, "layout": {"template": template, **spec["layout"]}}
+        self._alt = figure.alt
+
+    def to_dict(self) -> dict[str, Any]:
+        """The data and the layout."""
+        return self._spec
+
+
+def draw(figure: Figure, key: str, name: str, **keywords: Any) -> Any:
     """A chart in the page's colours, with its words as alternative text. name: of the file when saved as PNG."""
     config = {**CHART, "toImageButtonOptions": {"filename": name, "scale": 2}}
-    return st.plotly_chart(figure, key=key, theme="streamlit", config=config, alt=alt_text(figure), **keywords)
+    chart = kept(Chart, figure)
+    return st.plotly_chart(chart, key=key, theme="streamlit", config=config, alt=figure.alt, **keywords)
 
 
-def draw_clickable(figure: go.Figure, key: str, name: str, clicked: Callable[[Any], None]) -> None:
+def draw_clickable(figure: Figure, key: str, name: str, clicked: Callable[[Any], None]) -> None:
     """A chart whose points can be clicked: `clicked` is given the point's customdata before the page is drawn anew, so
     that one drawing shows what came of it."""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
+from merging.figures.figure import Figure
 from merging.figures.similarity import heatmap
 from merging.studies.similarity import BESIDE, PAIRS, Similarities
 from ui.chosen import Chosen
+from ui.kept import kept
 from ui.look import draw
 from ui.similarity_panel import spelled
 from ui.study import choose_other, studied
@@ -39,21 +41,23 @@ def measures_panel(found: Chosen) -> None:
     other = st.segmented_control(
         "Measure", others, format_func=measured.labels.__getitem__, default="procrustes", key="measure", required=True
     )
-    doubts = spelled(measured)
     for column, key in zip(st.columns(2), ("cka", other), strict=True):
         with column.container(border=True):
             st.markdown(f"**{measured.labels[key]}**")
             words = f"{in_words(pair)}, {measured.labels[key]}"
-            figure = heatmap(
-                measured.maps[key], words, name=measured.labels[key], doubts=doubts if key == "cka" else None
-            )
+            figure = kept(_map_figure, measured, key, words)
             draw(figure, f"measure {key} {pair} {read}", f"{key}-{pair}", width="stretch")
-    flagged = sum(bool(cell) for row in doubts for cell in row)
+    flagged = sum(bool(cell) for row in measured.distrust for cell in row)
     images = next(iter(measured.maps.values())).images
     st.caption(
         f"n = {images:,} test images, convolutions {READ[read]}. {_flagged(flagged)}: it hangs on few images or one "
         "direction, or other measures disagree by more than .3 (hover says why)."
     )
+
+
+def _map_figure(measured: Similarities, measure: str, words: str) -> Figure:
+    doubts = spelled(measured) if measure == "cka" else None
+    return heatmap(measured.maps[measure], words, name=measured.labels[measure], doubts=doubts)
 
 
 def _flagged(count: int) -> str:

@@ -9,6 +9,7 @@ from merging.figures import numbers
 from merging.figures.account import course_figure
 from merging.methods import find
 from merging.results import MergeReport
+from ui.kept import kept
 from ui.look import draw
 from ui.progress import plain
 from ui.words import meaning, stage_words
@@ -19,7 +20,7 @@ TITLES = {"align": "Align", "combine": "Combine", "correct": "Correct"}
 
 def method_panel(report: MergeReport) -> None:
     """The three methods, the groups, the costs."""
-    for number, account in enumerate(accounts(report)):
+    for number, account in enumerate(kept(accounts, report)):
         _told(account, number)
     st.markdown("#### Which units go together?", anchors=False)
     _groups(report)
@@ -40,7 +41,7 @@ def _told(account: Account, number: int) -> None:
         for place, (column, course) in enumerate(zip(st.columns(2), account.courses, strict=False)):
             with column:
                 st.caption(course.title)
-                draw(course_figure(course), f"course {number} {place}", course.title, width="stretch")
+                draw(kept(course_figure, course), f"course {number} {place}", course.title, width="stretch")
 
 
 def _groups(report: MergeReport) -> None:

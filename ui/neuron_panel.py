@@ -11,6 +11,7 @@ from merging.work.request import ModelRef
 from ui.chosen import Chosen
 from ui.class_panel import class_panel
 from ui.evidence_panel import evidence_panel
+from ui.kept import kept
 from ui.look import draw
 from ui.overview import overview
 from ui.pictures import choose_way
@@ -77,7 +78,7 @@ def choose_layer(report: MergeReport) -> LayerUnits:
         )
         st.caption(f"Dead units: {dead}.", help=meaning("dead unit"))
     with right:
-        draw(match_histogram(layer), f"histogram {layer.layer}", f"match-{layer.layer}")
+        draw(kept(match_histogram, layer), f"histogram {layer.layer}", f"match-{layer.layer}")
     return layer
 
 

@@ -12,10 +12,12 @@ from PIL import Image
 
 from merging.analysis.picture_parts import contact_sheet
 from merging.figures import numbers
+from merging.figures.figure import Figure
 from merging.figures.units import sheet_figure
 from merging.results import LayerUnits
 from merging.work.request import ModelRef
 from ui.guard import in_words
+from ui.kept import kept
 from ui.look import draw_clickable
 from ui.pictures import Gallery, look
 from ui.unit_rows import EVERY
@@ -75,19 +77,21 @@ def _sheet(layer: LayerUnits, slot: str, units: list[int], gallery: Gallery) -> 
     shown = [cells(layer, unit)[slot] for unit in units]
     dead = sum(cell.dead for cell in shown)
     st.markdown(f"**{SLOTS[slot]}**" + (f" :gray[{dead} dead, grey]" if dead else ""))
-    pictures = [
-        None
-        if cell.dead or (cell.source, cell.unit) not in gallery.made
-        else _pixels(gallery.made[cell.source, cell.unit][0])
-        for cell in shown
-    ]
-    columns = min(COLUMNS, len(units))
-    image = f"data:image/png;base64,{_sheet_png(pictures, columns)}"
-    words = [_hover(layer, unit) for unit in units]
-    alt = f"Pictures of {len(units)} units of {layer.layer} in {SLOTS[slot]}, {dead} of them dead"
-    figure = sheet_figure(image, units, words, columns, alt)
+    made = {key: png for key, (png, _) in gallery.made.items()}
+    pictures = tuple(None if cell.dead else made.get((cell.source, cell.unit)) for cell in shown)
+    figure = kept(_sheet_figure, layer, slot, tuple(units), pictures)
     key = f"sheet {slot} {layer.layer} {units[0]}"
     draw_clickable(figure, key, f"units-{slot}", partial(_clicked, layer.layer))
+
+
+def _sheet_figure(layer: LayerUnits, slot: str, units: tuple[int, ...], pictures: tuple[bytes | None, ...]) -> Figure:
+    """pictures: of each unit as PNG, None where it has none."""
+    columns = min(COLUMNS, len(units))
+    sheet = _sheet_png([None if png is None else _pixels(png) for png in pictures], columns)
+    words = [_hover(layer, unit) for unit in units]
+    dead = sum(cells(layer, unit)[slot].dead for unit in units)
+    alt = f"Pictures of {len(units)} units of {layer.layer} in {SLOTS[slot]}, {dead} of them dead"
+    return sheet_figure(f"data:image/png;base64,{sheet}", units, words, columns, alt)
 
 
 def _clicked(layer: str, unit: object) -> None:

@@ -9,6 +9,7 @@ from merging.figures.reliability import interval_figure
 from merging.figures.similarity import TITLES
 from merging.studies.reliability import Reliability
 from ui.chosen import Chosen
+from ui.kept import kept
 from ui.look import draw
 from ui.screens import link
 from ui.state import images
@@ -42,7 +43,7 @@ def _evidence(seen: Reliability, dataset: str) -> None:
     st.markdown(f"{icon} **{words}** {'; '.join(seen.doubts)}{'.' if seen.doubts else ''}")
     left, right = st.columns([3, 2])
     with left:
-        draw(interval_figure(seen), "interval", "reliability", width="stretch")
+        draw(kept(interval_figure, seen), "interval", "reliability", width="stretch")
     with right:
         st.markdown(table(seen))
     known = images(dataset, "test", max(seen.dominant) + 1) if seen.dominant else None

@@ -14,6 +14,7 @@ from merging.figures.scores import scores_figure
 from merging.methods import table
 from merging.results import MergeReport, Metric
 from merging.verdict import headline, verdict
+from ui.kept import kept
 from ui.look import draw, unbroken
 from ui.progress import plain
 from ui.screens import link
@@ -28,7 +29,7 @@ ABOVE: dict[Above, str] = {"mean": "above the mean", "chord": "above the chord"}
 def result(report: MergeReport, key: str = "") -> None:
     """Everything about a finished merge; key tells two results on one page apart."""
     with st.container(key=f"headline{key}"):
-        st.markdown(f"## {unbroken(headline(report))}", anchors=False)
+        st.markdown(f"## {unbroken(kept(headline, report))}", anchors=False)
         if not (report.curves or report.scores):
             st.info(report.missing, icon=":material/image_not_supported:")
             _remark(report)
@@ -37,20 +38,20 @@ def result(report: MergeReport, key: str = "") -> None:
     if not report.curves:
         return _many(report, key)
     metric, split, above = _controls(report, key)
-    draw(curve_figure(report, metric, split, above), f"curve{key}", f"{metric}-{split}", width="stretch")
-    st.markdown(barrier_table(report, metric, split), width="stretch")
+    draw(kept(curve_figure, report, metric, split, above), f"curve{key}", f"{metric}-{split}", width="stretch")
+    st.markdown(kept(barrier_table, report, metric, split), width="stretch")
     _say(report)
     link("words", "What these words mean", icon=":material/menu_book:")
 
 
 def _say(report: MergeReport) -> None:
     """The verdict, and what must be known of these networks."""
-    st.markdown(unbroken(verdict(report)))
+    st.markdown(unbroken(kept(verdict, report)))
     _remark(report)
 
 
 def _remark(report: MergeReport) -> None:
-    for remark in remarks(report):
+    for remark in kept(remarks, report):
         st.caption(plain(remark))
 
 
@@ -91,7 +92,7 @@ def _many(report: MergeReport, key: str) -> None:
         metric = _choice("What", list(METRICS), METRICS.__getitem__, f"metric{key}", "; ".join(AXES.values()))
         splits = [split for split in SPLITS if split in report.scores["merge"]]
         split = _choice("Images", splits, SPLITS.__getitem__, f"split{key}", meaning("images"))
-    draw(scores_figure(report, metric, split), f"scores{key}", f"{metric}-{split}", width="stretch")
+    draw(kept(scores_figure, report, metric, split), f"scores{key}", f"{metric}-{split}", width="stretch")
     _say(report)
     link("words", "What these words mean", icon=":material/menu_book:")
 

@@ -8,11 +8,13 @@ from functools import partial
 import streamlit as st
 
 from merging.figures import numbers
+from merging.figures.figure import Figure
 from merging.figures.similarity import ORDER, TITLES, diagonal_figure, heatmap
 from merging.methods import find
 from merging.results import MergeReport, SimilarityMap
 from merging.studies.similarity import WHY, Similarities
 from ui.chosen import Chosen
+from ui.kept import kept
 from ui.look import draw, draw_clickable
 from ui.reliability_panel import reliability_panel
 from ui.study import known
@@ -36,8 +38,8 @@ def similarity_panel(found: Chosen) -> None:
     if report is None:
         return
     maps = {key: report.similarity[key] for key in ORDER if key in report.similarity}
-    against = {key: doubts(found, key) for key in maps}
-    looked = f"{how_measured(next(iter(maps.values())))} {_looked_into(against)}"
+    looked_into = {key: _looked_into(found, key) for key in maps}
+    looked = f"{how_measured(next(iter(maps.values())))} {_looked_where(looked_into)}"
     st.caption(looked, help=f"{meaning('CKA')} {meaning('debiased')}")
     keys, cell = list(maps), asked_cell(report)
     for pair in (keys[:2], keys[2:]):
@@ -45,23 +47,33 @@ def similarity_panel(found: Chosen) -> None:
             with column.container(border=True):
                 st.markdown(f"**{TITLES[key]}**")
                 chosen = cell[1:] if cell is not None and cell[0] == key else None
-                figure = heatmap(maps[key], TITLES[key], doubts=against[key], chosen=chosen)
+                figure = kept(_map_figure, maps[key], TITLES[key], looked_into[key], chosen)
                 draw_clickable(figure, f"map {key}", f"cka-{key}", partial(_open, key))
         if cell is not None and cell[0] in pair:
             reliability_panel(found, *cell, nearest_layer(report, cell[1]))
     with st.container(border=True):
         st.markdown("**Equal layers, over the depth of the network**")
-        draw(diagonal_figure(maps), "diagonal", "cka-diagonal")
+        draw(kept(_diagonals, report), "diagonal", "cka-diagonal")
         st.caption(f"{ORDER_UNSEEN if _permutes(report) else MIXED} {CEILING}")
 
 
-def doubts(found: Chosen, pair: str) -> list[list[str]] | None:
-    """What speaks against each cell of a pair's map, in words, where that was measured already; None otherwise."""
+def _map_figure(
+    map: SimilarityMap, title: str, measured: Similarities | None, chosen: tuple[str, str] | None
+) -> Figure:
+    return heatmap(map, title, doubts=None if measured is None else spelled(measured), chosen=chosen)
+
+
+def _diagonals(report: MergeReport) -> Figure:
+    return diagonal_figure(report.similarity)
+
+
+def _looked_into(found: Chosen, pair: str) -> Similarities | None:
+    """What was measured of a pair's map by all measures; None where nothing was yet."""
     alike = pair in SAME and found.report is not None and _permutes(found.report)
     for asked in SAME if alike else (pair,):
         measured: Similarities | None = known(found, "similarity", {"pair": asked})
         if measured is not None:
-            return spelled(measured)
+            return measured
     return None
 
 
@@ -70,7 +82,7 @@ def _permutes(report: MergeReport) -> bool:
     return find("align", report.request.get("align", "none")).permutes
 
 
-def _looked_into(against: Mapping[str, object]) -> str:
+def _looked_where(against: Mapping[str, object]) -> str:
     """In which maps cells not to be trusted were looked for."""
     checked = [TITLES[key] for key, found in against.items() if found is not None]
     if len(checked) == len(against):

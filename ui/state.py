@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from functools import lru_cache
 from pathlib import Path
 
 import streamlit as st
@@ -69,7 +70,7 @@ def image_hash(dataset: str, count: int | None) -> str:
     return fingerprint(dataset, count) if may_use(dataset, owner()) else ""
 
 
-@st.cache_resource(max_entries=2, show_spinner=False)
+@lru_cache(maxsize=2)
 def _ledger(folder: Path) -> Ledger:
     return Ledger(folder)
 
@@ -79,6 +80,6 @@ def _report(folder: str, job_id: str, finished: float) -> MergeReport | TrainRep
     return ledger().report(job_id)
 
 
-@st.cache_resource(max_entries=3, show_spinner=False)
+@st.cache_resource(max_entries=16, show_spinner=False)
 def _images(dataset: str, split: Split, count: int, place: str) -> ImageSet:
     return load(dataset, split, count)

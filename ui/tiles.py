@@ -6,6 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import streamlit as st
@@ -20,7 +21,7 @@ INK = (127, 127, 127)  # read as well on a light page as on a dark one
 FRAME = (230, 159, 0)  # Okabe-Ito orange: where in the image the unit responds
 
 
-@st.cache_data(max_entries=2048, show_spinner=False)
+@lru_cache(maxsize=2048)
 def read_picture(saved: bytes) -> tuple[bytes, float]:
     """A saved UnitPicture as (PNG, objective)."""
     picture: UnitPicture = results.load(saved)

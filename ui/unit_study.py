@@ -13,13 +13,16 @@ from PIL import Image
 from merging.analysis.picture_parts import contact_sheet
 from merging.figures import numbers
 from merging.figures.curve import curve_figure, curves_of
+from merging.figures.figure import Figure
 from merging.figures.palette import STYLES
 from merging.figures.units import change_figure, cross_figure, tuning_figure
+from merging.results import MergeReport
 from merging.studies.film import Film
 from merging.studies.layer import LayerStudy
 from merging.studies.units import BLOCK, WORDS, UnitsStudy, outcome
 from merging.zoo.datasets.known import find_facts
 from ui.chosen import Chosen
+from ui.kept import kept
 from ui.look import draw
 from ui.study import known, studied
 from ui.tiles import show
@@ -82,8 +85,8 @@ def _pictures(pictured: UnitsStudy, place: int) -> None:
         if name in pictured.pictures:
             left, right = st.columns([1, 6], vertical_alignment="center")
             left.caption(label)
-            row = pictured.pictures[name][:, place].astype(np.float32) / 255
-            right.image(_strip(row), width="stretch", alt=f"Pictures of {', '.join(SLOTS.values())}, {label}")
+            with right:
+                show(kept(_starts, pictured, name, place), f"Pictures of {', '.join(SLOTS.values())}, {label}")
     _, right = st.columns([1, 6])
     for column, slot in zip(right.columns(len(pictured.slots)), pictured.slots, strict=True):
         noise = numbers.correlation(float(pictured.noise[pictured.slots.index(slot), place]))
@@ -91,22 +94,37 @@ def _pictures(pictured: UnitsStudy, place: int) -> None:
 
 
 def _measured(measured: LayerStudy, pictured: UnitsStudy | None, unit: int, found: Chosen) -> None:
-    names = [SLOTS[slot] for slot in measured.slots]
     left, right = st.columns(2)
     if pictured is not None:
         with left.container(border=True):
             st.markdown("**Who answers to whose picture?**", help=meaning("cross-activation"))
-            values = pictured.cross[:, :, unit - pictured.units[0]]
-            draw(cross_figure(values, names, unit), f"cross {unit}", f"cross-{unit}", width="stretch")
+            draw(kept(_cross, pictured, unit), f"cross {unit}", f"cross-{unit}", width="stretch")
     with right.container(border=True):
         st.markdown("**Which classes excite it?**")
-        tuning = measured.tuning[:, :, unit]
         dataset = found.report.request.get("dataset", "") if found.report else ""
         facts = find_facts(dataset)
-        known = [escape(name) for name in facts.classes] if facts is not None else []
-        classes = [known[at] if at < len(known) else str(at) for at in range(tuning.shape[1])]
-        draw(tuning_figure(tuning, names, classes, unit), f"tuning {unit}", f"tuning-{unit}", width="stretch")
+        classes = tuple(escape(name) for name in facts.classes) if facts is not None else ()
+        draw(kept(_tuning, measured, classes, unit), f"tuning {unit}", f"tuning-{unit}", width="stretch")
     st.markdown(table(measured, pictured, unit))
+
+
+def _cross(pictured: UnitsStudy, unit: int) -> Figure:
+    names = [SLOTS[slot] for slot in pictured.slots]
+    return cross_figure(pictured.cross[:, :, unit - pictured.units[0]], names, unit)
+
+
+def _tuning(measured: LayerStudy, known: tuple[str, ...], unit: int) -> Figure:
+    """known: the classes' names, as far as they are known."""
+    tuning = measured.tuning[:, :, unit]
+    classes = [known[at] if at < len(known) else str(at) for at in range(tuning.shape[1])]
+    return tuning_figure(tuning, [SLOTS[slot] for slot in measured.slots], classes, unit)
+
+
+def _loss_at(report: MergeReport, place: float) -> Figure:
+    """The run's curves with a line where the film stands."""
+    curve = curve_figure(report, "loss")
+    curve.add_upright(place, {"color": "rgba(127,127,127,0.8)", "width": 1.5})
+    return curve
 
 
 def table(measured: LayerStudy, pictured: UnitsStudy | None, unit: int) -> str:
@@ -135,23 +153,26 @@ def _film(film: Film, place: int, found: Chosen) -> None:
     for line in film.pictures:
         left, right = st.columns([1, 9], vertical_alignment="center")
         left.caption(STYLES[line].label)
-        frames = film.pictures[line][start][:, place].astype(np.float32) / 255
-        right.image(_strip(frames), width="stretch", alt=f"Pictures along the {STYLES[line].label} line, from A to B")
+        with right:
+            frames = kept(_frames, film, line, start, place)
+            show(frames, f"Pictures along the {STYLES[line].label} line, from A to B")
     labels = {round(float(value), 2): at for at, value in enumerate(film.lambdas)}
     at = labels[st.select_slider("λ", list(labels), value=0.5 if 0.5 in labels else 0.0, key="film at")]
     left, middle, right = st.columns([1, 1, 3], vertical_alignment="center")
     for column, line in ((left, "naive"), (middle, "aligned")):
         with column, st.container(key=f"tile film {line}"):
-            pixels = film.pictures[line][start][at, place].astype(np.float32) / 255
-            show(_png(pixels), f"Picture at λ = {film.lambdas[at]:.2f} on the {STYLES[line].label} line")
+            show(
+                kept(_frame, film, line, start, place, at),
+                f"Picture at λ = {film.lambdas[at]:.2f} on the {STYLES[line].label} line",
+            )
             strength = numbers.ratio(float(film.strength[line][start][at, place]))
             st.caption(f"{STYLES[line].label}, response {strength}")
     with right:
         if found.report is not None and curves_of(found.report, "test"):
-            curve = curve_figure(found.report, "loss")
-            curve.add_vline(x=float(film.lambdas[at]), line={"color": "rgba(127,127,127,0.8)", "width": 1.5})
-            draw(curve, "loss of the film", "loss-film", width="stretch")
-    draw(change_figure(film, place, start), f"change {start}", "film-change", width="stretch")
+            draw(
+                kept(_loss_at, found.report, float(film.lambdas[at])), "loss of the film", "loss-film", width="stretch"
+            )
+    draw(kept(change_figure, film, place, start), f"change {start}", "film-change", width="stretch")
     st.caption(
         "Where the lines fall below the marks, the picture changes more than numerical noise explains. Cold starts can "
         "jump between equally good pictures; warm ones drift with the optimiser: trust what both show. "
@@ -159,14 +180,22 @@ def _film(film: Film, place: int, found: Chosen) -> None:
     )
 
 
-def _strip(pictures: Sequence[np.ndarray] | np.ndarray) -> bytes:
-    """Pictures in one row, each pixel enlarged, as PNG."""
-    sheet = contact_sheet(list(pictures), len(pictures))
+def _starts(pictured: UnitsStudy, name: str, place: int) -> bytes:
+    return _strip(pictured.pictures[name][:, place])
+
+
+def _frames(film: Film, line: str, start: str, place: int) -> bytes:
+    return _strip(film.pictures[line][start][:, place])
+
+
+def _frame(film: Film, line: str, start: str, place: int, at: int) -> bytes:
+    return _strip(film.pictures[line][start][at : at + 1, place])
+
+
+def _strip(pictures: np.ndarray) -> bytes:
+    """Pictures (n, H, W, C) of 0..255 in one row, each pixel enlarged, as PNG."""
+    sheet = contact_sheet(list(pictures.astype(np.float32) / 255), len(pictures))
     out = io.BytesIO()
     image = Image.fromarray(sheet[..., 0] if sheet.shape[2] == 1 else sheet)
     image.resize((image.width * 4, image.height * 4), 0).save(out, "PNG")
     return out.getvalue()
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    return _strip([pixels])

@@ -6,6 +6,7 @@ import streamlit as st
 
 from merging.figures import numbers
 from merging.results import LayerUnits, MergeReport
+from ui.kept import kept
 from ui.pictures import Gallery
 from ui.progress import plain
 from ui.state import images, why_no_images
@@ -42,7 +43,7 @@ def exemplars(layer: LayerUnits, network: str, unit: int, report: MergeReport, c
     if known is None or layer.dead[layer.models.index(network), unit]:
         st.caption("no image excites it" if known is not None else why_no_images(dataset))
         return
-    sheet = exemplar_sheet(layer, network, unit, known, columns, columns * rows)
+    sheet = kept(exemplar_sheet, layer, network, unit, known, columns, columns * rows)
     names = [known.classes[known.labels[number]] for number in layer.exemplars[layer.models.index(network), unit]]
     kinds = ", ".join(dict.fromkeys(names[: columns * rows]))
     show(sheet, f"Test images that excite unit {unit} of {SLOTS[network]} most: {kinds}")

@@ -10,6 +10,7 @@ import numpy as np
 from merging.figures import numbers
 from merging.results import LayerUnits
 from merging.studies.units import WORDS
+from ui.kept import kept
 
 PAGE = 8
 SLOTS = {
@@ -48,15 +49,27 @@ def cells(layer: LayerUnits, unit: int) -> dict[str, Cell]:
     }
     moved = seen["pi(B)"]
     places = {"pi(B)": (int(layer.partner[unit]), unit)}
-    if np.array_equal(np.sort(layer.partner), np.arange(layer.units)):  # not where B is wider or narrower than A
-        places["B"] = (unit, int(np.argsort(layer.partner)[unit]))  # where in π(B) B's unit of this number stands now
+    moved_to = kept(_moved_to, layer)
+    if moved_to is not None:
+        places["B"] = (unit, moved_to[unit])
     for slot, (number, at) in places.items():
         found[slot] = Cell("B", number, bool(layer.dead[moved, at]), float(layer.peak[moved, at]))
     return {slot: found[slot] for slot in SLOTS if slot in found}
 
 
+def _moved_to(layer: LayerUnits) -> list[int] | None:
+    """Where in π(B) each of B's units stands now; None where B is wider or narrower than A."""
+    if not np.array_equal(np.sort(layer.partner), np.arange(layer.units)):
+        return None
+    return [int(place) for place in np.argsort(layer.partner)]
+
+
 def scale(layer: LayerUnits) -> np.ndarray:
     """(U,) standard deviation in the merge over the mean of A's and π(B)'s; NaN where both are 0."""
+    return kept(_scale, layer)
+
+
+def _scale(layer: LayerUnits) -> np.ndarray:
     std = {name: layer.std[row] for row, name in enumerate(layer.models)}
     parents = (std["A"] + std["pi(B)"]) / 2
     return np.divide(std["merge"], parents, out=np.full(layer.units, np.nan), where=parents > 0)

@@ -6,6 +6,7 @@ import streamlit as st
 
 from merging.figures import numbers
 from merging.figures.comparison import ALIGN_COLORS
+from merging.figures.figure import Figure
 from merging.figures.inside import SHOWN, inside_figure, loss_figure
 from merging.figures.palette import STYLES
 from merging.figures.similarity import diagonal_figure
@@ -18,12 +19,14 @@ from merging.figures.why import (
     variance_figure,
 )
 from merging.methods import find
-from merging.results import MergeReport
+from merging.results import LayerUnits, MergeReport
 from merging.studies.aligners import Aligners
 from merging.studies.along import Along
 from merging.studies.why import Why
 from merging.verdict_why import died, reasons
+from merging.zoo.datasets.load import ImageSet
 from ui.chosen import Chosen
+from ui.kept import kept
 from ui.look import draw, unbroken
 from ui.panels.nonlinearity_panel import nonlinearity_panel
 from ui.state import images, why_no_images
@@ -73,10 +76,10 @@ def _explained(why: Why, report: MergeReport) -> None:
     left, right = st.columns(2)
     with left.container(border=True):
         st.markdown("**Do activations shrink?**", help=meaning("variance collapse"))
-        draw(variance_figure(why, corrected), "variance", "variance", width="stretch")
+        draw(kept(variance_figure, why, corrected), "variance", "variance", width="stretch")
     with right.container(border=True):
         st.markdown("**Which layer costs most?**", help=meaning("share of the barrier"))
-        draw(shares_figure(why), "shares", "shares", width="stretch")
+        draw(kept(shares_figure, why), "shares", "shares", width="stretch")
         st.caption(
             f"Of the aligned average, nothing corrected; {why.orders} orders of layers, bars with twice the standard "
             f"error; they sum to {numbers.loss(why.total)} nats."
@@ -84,14 +87,14 @@ def _explained(why: Why, report: MergeReport) -> None:
     left, right = st.columns(2)
     with left.container(border=True):
         st.markdown("**Do the weights point the same way?**", help=meaning("alignment of singular vectors"))
-        draw(spectra_figure(why), "spectra", "singular-vectors", width="stretch")
+        draw(kept(spectra_figure, why), "spectra", "singular-vectors", width="stretch")
         before, after = (numbers.ratio(float(row.mean())) for row in why.distance)
         st.caption(
             f"L2 distance relative to the norms, mean of the weights: {before} before re-ordering, {after} after."
         )
     with right.container(border=True):
         st.markdown("**Is the merge as sure as it is right?**", help=meaning("calibration error"))
-        draw(calibration_figure(why), "calibration", "calibration", width="stretch")
+        draw(kept(calibration_figure, why), "calibration", "calibration", width="stretch")
     _matches(report)
     st.markdown(scores_table(why))
     st.caption(f"On {numbers.count(why.images)} test images; figures from other numbers of images differ by chance.")
@@ -100,22 +103,33 @@ def _explained(why: Why, report: MergeReport) -> None:
 
 def _matches(report: MergeReport) -> None:
     """What the merge itself measured: how well units match, which are dead, and how alike the layers are."""
-    measured = [one for one in report.units if one.images]
-    maps = {key: map for key, map in report.similarity.items() if key in ALIKE}
+    measured = _measured(report)
     left, right = st.columns(2)
     if measured:
         with left.container(border=True):
             st.markdown("**How well do units match?**", help=meaning("match correlation"))
-            draw(match_quality_figure(measured), "matches", "matches", width="stretch")
+            draw(kept(_match_quality, report), "matches", "matches", width="stretch")
             dead = ", ".join(f"{count} in {layer}" for layer, count in died(measured).items() if count)
             st.caption(
                 "Median and middle half of each layer's units. Dead in the merge, though alive in both parents: "
                 f"{dead or 'none'}."
             )
-    if maps:
+    if not report.similarity.keys().isdisjoint(ALIKE):
         with right.container(border=True):
             st.markdown("**How alike are the layers?**", help=meaning("CKA"))
-            draw(diagonal_figure(maps), "alike", "cka-diagonal", width="stretch")
+            draw(kept(_alike, report), "alike", "cka-diagonal", width="stretch")
+
+
+def _measured(report: MergeReport) -> list[LayerUnits]:
+    return [one for one in report.units if one.images]
+
+
+def _match_quality(report: MergeReport) -> Figure:
+    return match_quality_figure(_measured(report))
+
+
+def _alike(report: MergeReport) -> Figure:
+    return diagonal_figure({key: map for key, map in report.similarity.items() if key in ALIKE})
 
 
 def _lost(why: Why, report: MergeReport) -> None:
@@ -131,10 +145,17 @@ def _lost(why: Why, report: MergeReport) -> None:
     if known is None:
         st.caption(why_no_images(dataset))
         return
+    show(kept(_lost_sheet, why, known), f"Lost images: {'; '.join(_mistakes(why, known)[:8])}")
+
+
+def _lost_sheet(why: Why, known: ImageSet) -> bytes:
+    return labelled_sheet(known, why.lost, _mistakes(why, known), COLUMNS)
+
+
+def _mistakes(why: Why, known: ImageSet) -> list[str]:
     names = [known.classes[number] if number < len(known.classes) else str(number) for number in why.lost_as]
     truths = [known.classes[known.labels[number]] for number in why.lost]
-    said = [f"{truth} → {name}" for truth, name in zip(truths, names, strict=True)]
-    show(labelled_sheet(known, why.lost, said, COLUMNS), f"Lost images: {'; '.join(said[:8])}")
+    return [f"{truth} → {name}" for truth, name in zip(truths, names, strict=True)]
 
 
 def _along(along: Along) -> None:
@@ -147,12 +168,21 @@ def _along(along: Along) -> None:
     for column, line in ((left, "naive"), (right, "aligned")):
         with column.container(border=True):
             st.markdown(f"**{STYLES[line].label.capitalize()}: from A to {'B' if line == 'naive' else 'π(B)'}**")
-            draw(inside_figure(along, line, what), f"inside {line} {what}", f"inside-{line}-{what}", width="stretch")
-    draw(loss_figure(along), "loss along", "loss-along", width="stretch")
+            draw(
+                kept(inside_figure, along, line, what),
+                f"inside {line} {what}",
+                f"inside-{line}-{what}",
+                width="stretch",
+            )
+    draw(kept(loss_figure, along), "loss along", "loss-along", width="stretch")
     st.caption(
         f"Debiased CKA of pooled activations on {numbers.count(along.images)} test images; plain averages, nothing "
         "corrected. CKA does not see scale: a layer whose activations have shrunk to nothing may still look alike."
     )
+
+
+def _aligners_figure(found: Aligners) -> Figure:
+    return aligners_figure(found, ALIGN_COLORS)
 
 
 def _aligners(found: Aligners) -> None:
@@ -171,7 +201,7 @@ def _aligners(found: Aligners) -> None:
         )
         lines.append(f"| {label} | {' | '.join(cells)} |")
     st.markdown("\n".join(lines))
-    draw(aligners_figure(found, ALIGN_COLORS), "aligners", "aligners", width="stretch")
+    draw(kept(_aligners_figure, found), "aligners", "aligners", width="stretch")
     st.caption(
         f"Plain averages of A and π(B), nothing corrected, on {numbers.count(found.images)} test images; every method "
         "with its default settings."

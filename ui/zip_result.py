@@ -17,6 +17,7 @@ from merging.zip_report import ZipReport
 from merging.zoo.datasets.known import dataset_label
 from ui.chosen import PREFIX, from_json_of
 from ui.guard import in_words
+from ui.kept import kept
 from ui.look import draw, unbroken
 from ui.progress import failure, plain, watch
 from ui.reproduce import zip_command, zip_snippet
@@ -92,7 +93,7 @@ def _networks(request: ZipRequest) -> str:
 def _found(request: ZipRequest, report: ZipReport) -> None:
     st.markdown(f"#### {unbroken(headline(report))}", anchors=False)
     st.markdown(unbroken(verdict(report)))
-    draw(heads_figure(report), "zip figure", "zip")
+    draw(kept(heads_figure, report), "zip figure", "zip")
     alt = "The figure's numbers by layer, and the share of parameters that is left."
     st.dataframe(_rows(report), hide_index=True, width="stretch", column_config=_config(report), alt=alt)
     reset = report.notes.get("reset")

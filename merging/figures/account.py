@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import plotly.graph_objects as go
-
 from merging.account import Course
+from merging.figures.figure import Figure
 from merging.figures.palette import STYLES, figure
 
 POINTS = 500  # of a course that are drawn: more cannot be told apart
 
 
-def course_figure(course: Course) -> go.Figure:
+def course_figure(course: Course) -> Figure:
     """A line over what is counted, or points beside each other where values have names."""
     step = -(-len(course.x) // POINTS)
     kept = {*range(0, len(course.x), step), *([] if course.chosen is None else [course.chosen])}
@@ -20,7 +19,8 @@ def course_figure(course: Course) -> go.Figure:
         x |= {"tickvals": list(course.x), "ticktext": list(course.words)}
     fig = figure(_in_words(course), height=260, x=x, y={"title": course.y_title}, showlegend=False)
     style = STYLES["aligned"]
-    fig.add_scatter(
+    fig.add(
+        "scatter",
         x=[course.x[place] for place in places],
         y=[course.y[place] for place in places],
         text=[course.words[place] if course.words else f"{course.x[place]:g}" for place in places],
@@ -30,7 +30,8 @@ def course_figure(course: Course) -> go.Figure:
         hovertemplate=f"{course.x_title} %{{text}}: %{{y:.4g}}<extra></extra>",
     )
     if course.chosen is not None:
-        fig.add_scatter(
+        fig.add(
+            "scatter",
             x=[course.x[course.chosen]],
             y=[course.y[course.chosen]],
             mode="markers+text",

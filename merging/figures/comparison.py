@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
 from merging.figures import numbers
+from merging.figures.figure import Figure
 from merging.figures.palette import STYLES, figure
 
 # One colour an alignment, everywhere: the Okabe-Ito colours first, then muted ones that a dark page shows too.
@@ -32,7 +32,7 @@ REFERENCES |= {"naive_accuracy": ("naive", "naive average")}
 Point = tuple[str, str, str, int, float, float]  # label, align, combine · correct, networks, mean, spread
 
 
-def bars(points: Sequence[Point], references: Mapping[str, float]) -> go.Figure:
+def bars(points: Sequence[Point], references: Mapping[str, float]) -> Figure:
     """Test accuracy of every method with its spread, best first; references: column -> mean, drawn as lines."""
     ordered = sorted(points, key=lambda point: -point[4])
     fig = figure(
@@ -42,7 +42,8 @@ def bars(points: Sequence[Point], references: Mapping[str, float]) -> go.Figure:
         y={"autorange": "reversed", "type": "category"},
     )
     spreads = [100 * spread for *_, spread in ordered]
-    fig.add_bar(
+    fig.add(
+        "bar",
         x=[100 * mean for *_, mean, _ in ordered],
         y=[label for label, *_ in ordered],
         orientation="h",
@@ -56,13 +57,13 @@ def bars(points: Sequence[Point], references: Mapping[str, float]) -> go.Figure:
     )
     for key, value in references.items():
         line, label = STYLES[REFERENCES[key][0]].line(2), REFERENCES[key][1]
-        fig.add_vline(100 * value, line=line)
+        fig.add_upright(100 * value, line)
         name = f"{label} {numbers.accuracy(value)}"
-        fig.add_scatter(x=[None], y=[None], mode="lines", line=line, name=name, hoverinfo="skip")
+        fig.add("scatter", x=[None], y=[None], mode="lines", line=line, name=name, hoverinfo="skip")
     return fig
 
 
-def growth(points: Sequence[Point]) -> go.Figure:
+def growth(points: Sequence[Point]) -> Figure:
     """Test accuracy by the number of networks merged at once, one line a method, bars for the spread."""
     fig = figure(
         describe(points, {}),
@@ -72,7 +73,8 @@ def growth(points: Sequence[Point]) -> go.Figure:
     )
     for label, align, dash in _lines(points):
         mine = sorted((point for point in points if point[0] == label), key=lambda point: point[3])
-        fig.add_scatter(
+        fig.add(
+            "scatter",
             x=[count for *_, count, _, _ in mine],
             y=[100 * mean for *_, mean, _ in mine],
             name=label,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import plotly.graph_objects as go
 
 from merging.figures import numbers
+from merging.figures.figure import Figure
 from merging.figures.palette import STYLES, figure
 from merging.results import Barrier, LossCurve, MergeReport, Metric
 
@@ -34,7 +34,7 @@ def curve_label(report: MergeReport, kind: str) -> str:
     return "merge" if kind == "aligned" else "merge, corrected"
 
 
-def curve_figure(report: MergeReport, metric: Metric = "loss", split: str = "test", above: Above = "mean") -> go.Figure:
+def curve_figure(report: MergeReport, metric: Metric = "loss", split: str = "test", above: Above = "mean") -> Figure:
     """All curves of a split with A and B as dots, the ensemble as a line and each barrier as a bracket at its peak.
 
     above: what barriers are measured from, the mean of the ends or the chord between them.
@@ -89,9 +89,10 @@ def _hover(metric: Metric) -> str:
     return "%{y:.3f}" if metric == "loss" else "%{y:.1f} %"
 
 
-def _add_curve(fig: go.Figure, kind: str, curve: LossCurve, metric: Metric, label: str) -> None:
+def _add_curve(fig: Figure, kind: str, curve: LossCurve, metric: Metric, label: str) -> None:
     style = STYLES[kind]
-    fig.add_scatter(
+    fig.add(
+        "scatter",
         x=curve.lambdas,
         y=getattr(curve, metric) * _scale(metric),
         name=label,
@@ -111,7 +112,7 @@ def _bracket(curve: LossCurve, metric: Metric, above: Above) -> tuple[float, flo
     return base * _scale(metric), (base + sign * barrier.height) * _scale(metric)
 
 
-def _add_brackets(fig: go.Figure, curves: dict[str, LossCurve], metric: Metric, above: Above) -> None:
+def _add_brackets(fig: Figure, curves: dict[str, LossCurve], metric: Metric, above: Above) -> None:
     """Each barrier with its height: beside a tall bracket, low down where its hump is wide; else clear of all curves
     that are as flat; of the merge's two the one that comes first goes to the left. Labels that would cover each other
     are moved apart."""
@@ -141,12 +142,11 @@ def _add_brackets(fig: go.Figure, curves: dict[str, LossCurve], metric: Metric, 
         shift = (-above_label if metric == "accuracy" else above_label) if small else 0
         shift += _clear(placed, left, barrier.at, pixels * y + shift, LINE if metric == "accuracy" else -LINE)
         placed.append((left, barrier.at, pixels * y + shift))
-        fig.add_annotation(
+        fig.add_note(
             x=barrier.at,
             y=y,
             text=f"barrier {numbers.difference(metric, barrier.height)}",
             font={"color": STYLES[kind].color, "size": 13},
-            showarrow=False,
             xanchor="right" if left else "left",
             xshift=-10 if left else 10,
             yshift=shift,
@@ -166,10 +166,11 @@ def _clear(placed: list[tuple[bool, float, float]], left: bool, x: float, height
     return moved
 
 
-def _add_bracket(fig: go.Figure, kind: str, at: float, low: float, high: float) -> None:
+def _add_bracket(fig: Figure, kind: str, at: float, low: float, high: float) -> None:
     """An H turned on its side at the peak, from the base to the curve."""
     wide = 0.012
-    fig.add_scatter(
+    fig.add(
+        "scatter",
         x=[at - wide, at + wide, None, at, at, None, at - wide, at + wide],
         y=[low, low, None, low, high, None, high, high],
         mode="lines",
@@ -182,10 +183,11 @@ def _add_bracket(fig: go.Figure, kind: str, at: float, low: float, high: float) 
     )
 
 
-def _add_ends(fig: go.Figure, curve: LossCurve, metric: Metric) -> None:
+def _add_ends(fig: Figure, curve: LossCurve, metric: Metric) -> None:
     for name, at, end in zip("AB", (0.0, 1.0), curve.ends, strict=True):
         value = getattr(end, metric) * _scale(metric)
-        fig.add_scatter(
+        fig.add(
+            "scatter",
             x=[at],
             y=[value],
             name=name,
@@ -200,9 +202,10 @@ def _add_ends(fig: go.Figure, curve: LossCurve, metric: Metric) -> None:
         )
 
 
-def _add_ensemble(fig: go.Figure, value: float, metric: Metric) -> None:
+def _add_ensemble(fig: Figure, value: float, metric: Metric) -> None:
     style = STYLES["ensemble"]
-    fig.add_scatter(
+    fig.add(
+        "scatter",
         x=np.array([0.0, 1.0]),
         y=np.full(2, value * _scale(metric)),
         name=style.label,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
 from merging.figures import numbers
+from merging.figures.figure import Figure
 from merging.figures.palette import STYLES, figure
 from merging.studies.evidence import MEASURES, Evidence
 
@@ -37,7 +37,7 @@ def _layers(names: tuple[str, ...]) -> dict[str, Any]:
     return {"title": "layer, input first", "tickvals": list(range(len(names))), "ticktext": list(names), **lean}
 
 
-def evidence_figure(found: Evidence, measure: str) -> go.Figure:
+def evidence_figure(found: Evidence, measure: str) -> Figure:
     """One measure: for every layer the mean over its units with a 95 % interval, in all rows that are known."""
     known = [row for row in LABELS if not np.isnan(found.interval(measure, row)[0])]
     words = ", ".join(f"{LABELS[row][0]} {numbers.ratio(found.interval(measure, row)[0])}" for row in known)
@@ -50,7 +50,8 @@ def evidence_figure(found: Evidence, measure: str) -> go.Figure:
     for number, row in enumerate(known):
         means = np.array([found.interval(measure, row, at) for at in range(len(found.layers))])
         style, label = STYLES[LABELS[row][1]], LABELS[row][0]
-        fig.add_scatter(
+        fig.add(
+            "scatter",
             x=np.arange(len(found.layers)) + 0.12 * (number - (len(known) - 1) / 2),
             y=means[:, 0],
             name=label,
@@ -69,7 +70,7 @@ def evidence_figure(found: Evidence, measure: str) -> go.Figure:
     return fig
 
 
-def spread_figure(found: Evidence, measure: str) -> go.Figure:
+def spread_figure(found: Evidence, measure: str) -> Figure:
     """One measure: a box for every row that is known, over all units of all layers."""
     known = {row: values[~np.isnan(values)] for row, values in found.values[measure].items()}
     boxes = {row: np.quantile(known[row], SPREAD) for row in LABELS if len(known[row])}
@@ -84,14 +85,14 @@ def spread_figure(found: Evidence, measure: str) -> go.Figure:
     for row, (low, first, middle, third, high) in boxes.items():
         label, style = LABELS[row][0], STYLES[LABELS[row][1]]
         shown = {"lowerfence": [low], "q1": [first], "median": [middle], "q3": [third], "upperfence": [high]}
-        fig.add_box(
+        fig.add("box",
             **shown, y=[label], name=label, orientation="h", width=0.6, meta=row,
-            marker_color=style.color, line={"width": 1.5}, hoverinfo="x",
+            marker={"color": style.color}, line={"width": 1.5}, hoverinfo="x",
         )  # fmt: skip
     return fig
 
 
-def fates_figure(found: Evidence) -> go.Figure:
+def fates_figure(found: Evidence) -> Figure:
     """What became of all units, in percent of them, in the merge and in the naive average."""
     shares = {STYLES[row].label: found.shares(row) for row in ("merge", "naive")}
     told = [
@@ -105,18 +106,18 @@ def fates_figure(found: Evidence) -> go.Figure:
         y={"autorange": "reversed"},
         barmode="stack",
     )
-    fig.update_layout(legend_traceorder="normal")
+    fig.layout["legend"]["traceorder"] = "normal"
     for word, color in FATE_COLORS.items():
         width = [100 * own[word] for own in shares.values()]
-        fig.add_bar(
-            x=width, y=list(shares), name=word, orientation="h", marker_color=color, meta=word,
+        fig.add("bar",
+            x=width, y=list(shares), name=word, orientation="h", marker={"color": color}, meta=word,
             text=[f"{round(one)}" if one >= TELLING else "" for one in width], textposition="inside", textangle=0,
             insidetextanchor="middle", hovertemplate=f"{word}: %{{x:.1f}} % of the units<extra></extra>",
         )  # fmt: skip
     return fig
 
 
-def match_figure(found: Evidence, measure: str) -> go.Figure:
+def match_figure(found: Evidence, measure: str) -> Figure:
     """One measure of the merge and of the naive average, unit by unit, over the match correlation; of more units than
     can be told apart, every second or so is drawn."""
     slopes, every = [], -(-len(found.unit) // MOST)
@@ -134,7 +135,8 @@ def match_figure(found: Evidence, measure: str) -> go.Figure:
         style, label = STYLES[LABELS[row][1]], LABELS[row][0]
         if alive.sum() > 2:
             slopes.append(f"{label} {numbers.correlation(float(np.corrcoef(found.match[alive], values[alive])[0, 1]))}")
-        fig.add_scatter(
+        fig.add(
+            "scatter",
             x=found.match[alive][::every],
             y=values[alive][::every],
             name=label,
@@ -144,7 +146,5 @@ def match_figure(found: Evidence, measure: str) -> go.Figure:
             hovertemplate="%{customdata}: match %{x:.2f}, %{y:.2f}<extra></extra>",
             meta=row,
         )
-    fig.update_layout(
-        meta={"alt": f"Each unit over its match correlation; correlation over units: {', '.join(slopes)}."}
-    )
+    fig.alt = f"Each unit over its match correlation; correlation over units: {', '.join(slopes)}."
     return fig

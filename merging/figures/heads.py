@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import plotly.graph_objects as go
 
 from merging.figures import numbers
+from merging.figures.figure import Figure
 from merging.figures.palette import STYLES, figure, network_style
 from merging.zip_report import ZipReport
 
 
-def heads_figure(report: ZipReport) -> go.Figure:
+def heads_figure(report: ZipReport) -> Figure:
     """Accuracy of every head over the layers, a dotted line for its own network; of all heads together, where their
     classes differ."""
     fig = figure(
@@ -26,10 +26,10 @@ def heads_figure(report: ZipReport) -> go.Figure:
         rows.append(("all heads together", together, report.joint, report.beside))
     for name, style, row, alone in rows:
         shown = {"line": style.line(), "marker": style.marker(8), "hovertemplate": "%{y:.1f} %"}
-        fig.add_scatter(x=report.layers, y=100 * row, name=name, mode="lines+markers", **shown)
-        fig.add_hline(100 * alone, line={"color": style.color, "dash": "dot", "width": 1.5})
+        fig.add("scatter", x=report.layers, y=100 * row, name=name, mode="lines+markers", **shown)
+        fig.add_level(100 * alone, {"color": style.color, "dash": "dot", "width": 1.5})
     dotted = {"color": "#7F7F7F", "dash": "dot", "width": 1.5}
-    fig.add_scatter(x=[None], y=[None], mode="lines", line=dotted, name="the networks unmerged", hoverinfo="skip")
+    fig.add("scatter", x=[None], y=[None], mode="lines", line=dotted, name="the networks unmerged", hoverinfo="skip")
     return fig
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import plotly.graph_objects as go
 
 from merging.figures import numbers
 from merging.figures.curve import LAMBDA
+from merging.figures.figure import Figure
 from merging.figures.palette import SIMILARITY, STYLES, figure
 from merging.figures.similarity import layer_axis
 from merging.studies.along import Along
@@ -14,7 +14,7 @@ from merging.studies.along import Along
 SHOWN = {"to_a": "CKA with A", "to_b": "CKA with B", "variance": "variance of units / parents'"}
 
 
-def inside_figure(found: Along, line: str, what: str) -> go.Figure:
+def inside_figure(found: Along, line: str, what: str) -> Figure:
     """One line's layers over lambda. what: a key of SHOWN."""
     values: np.ndarray = getattr(found, what)[line]
     middle = len(found.lambdas) // 2
@@ -26,7 +26,8 @@ def inside_figure(found: Along, line: str, what: str) -> go.Figure:
         x={"title": LAMBDA, "tickvals": [0, 0.25, 0.5, 0.75, 1]},
         y=layer_axis(found.layers, "layer, input on top", [len(found.layers) - 0.5, -0.5]),
     )
-    fig.add_heatmap(
+    fig.add(
+        "heatmap",
         z=values.T,
         x=found.lambdas,
         y=np.arange(len(found.layers)),
@@ -40,7 +41,7 @@ def inside_figure(found: Along, line: str, what: str) -> go.Figure:
     return fig
 
 
-def loss_figure(found: Along) -> go.Figure:
+def loss_figure(found: Along) -> Figure:
     """The loss of both lines, on the same images, under the maps."""
     tops = ", ".join(f"{STYLES[line].label} {numbers.loss(float(loss.max()))}" for line, loss in found.loss.items())
     fig = figure(
@@ -52,7 +53,7 @@ def loss_figure(found: Along) -> go.Figure:
     )
     for line, loss in found.loss.items():
         style = STYLES[line]
-        fig.add_scatter(
+        fig.add("scatter",
             x=found.lambdas, y=loss, name=style.label, mode="lines+markers", line=style.line(), marker=style.marker(5),
             hovertemplate="%{y:.3f}", meta=line,
         )  # fmt: skip

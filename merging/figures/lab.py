@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import plotly.graph_objects as go
 
 from merging.figures import numbers
+from merging.figures.figure import Figure
 from merging.figures.palette import STYLES, figure
 from merging.studies.lab import Lab
 
@@ -16,7 +16,7 @@ LABELS = {
 }
 
 
-def lab_figure(found: Lab, kind: str) -> go.Figure:
+def lab_figure(found: Lab, kind: str) -> Figure:
     """kind: "classes", "image" or "unit"."""
     cka, accuracy = found.cka[kind], found.accuracy[kind]
     fig = figure(
@@ -41,14 +41,10 @@ def lab_figure(found: Lab, kind: str) -> go.Figure:
         ("Procrustes", found.procrustes[kind], STYLES["ensemble"]),
     )
     for name, values, style in drawn:
-        fig.add_scatter(
+        fig.add("scatter",
             x=places, y=values, name=name, mode="lines+markers", line=style.line(), marker=style.marker(6),
             hovertemplate="%{y:.3f}", meta=name,
         )  # fmt: skip
-    fig.add_hline(
-        y=found.limit[kind],
-        line={"color": STYLES["corrected"].color, "dash": "dot", "width": 1.5},
-        annotation_text=f"CKA's limit {numbers.ratio(found.limit[kind])}",
-        annotation_position="top left",
-    )
+    line = {"color": STYLES["corrected"].color, "dash": "dot", "width": 1.5}
+    fig.add_level(found.limit[kind], line, f"CKA's limit {numbers.ratio(found.limit[kind])}")
     return fig

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import plotly.graph_objects as go
 
 from merging.figures import numbers
-from merging.figures.palette import STYLES, Style, figure
+from merging.figures.figure import Figure
+from merging.figures.palette import REVERSED, SIMILARITY, STYLES, Style, figure
 from merging.studies.landscape import Landscape
 
 NAMES = {"A": "A", "B": "B", "pi(B)": "π(B)", "C": "the other", "naive": "naive average", "merge": "merge"}
@@ -15,7 +15,7 @@ THIRD = Style("#CC79A7", "solid", "triangle-up", "the other")
 CEILING = 4.0  # of the loss, in its median: beyond, a plane is one dark wall
 
 
-def landscape_figure(found: Landscape, metric: str) -> go.Figure:
+def landscape_figure(found: Landscape, metric: str) -> Figure:
     """metric: "loss" or "accuracy". One unit is as long on both axes; the lines from A to B and to pi(B) are drawn."""
     values = 100 * found.accuracy if metric == "accuracy" else found.loss
     high = float(np.nanmax(values))
@@ -33,12 +33,13 @@ def landscape_figure(found: Landscape, metric: str) -> go.Figure:
         y={"title": "distance in weights, orthogonal", "scaleanchor": "x", "scaleratio": 1, "constrain": "domain"},
         showlegend=False,
     )
-    fig.add_contour(
+    fig.add(
+        "contour",
         z=np.minimum(values, high),
         x=found.x,
         y=found.y,
         customdata=np.where(found.measured, "", " (between equal neighbours)"),
-        colorscale="Viridis" if metric == "accuracy" else "Viridis_r",
+        colorscale=SIMILARITY if metric == "accuracy" else REVERSED,
         contours={"coloring": "heatmap"},
         ncontours=18,
         line={"width": 0.6, "color": "rgba(255,255,255,0.55)"},
@@ -46,7 +47,7 @@ def landscape_figure(found: Landscape, metric: str) -> go.Figure:
         hovertemplate="(%{x:.1f}, %{y:.1f}): %{z:.3g}%{customdata}<extra></extra>",
     )
     _add_marks(fig, found)
-    fig.update_layout(margin={"t": 34})  # the chart's buttons stand above the colour bar's title
+    fig.layout["margin"]["t"] = 34  # the chart's buttons stand above the colour bar's title
     return fig
 
 
@@ -54,18 +55,19 @@ def _corners(found: Landscape) -> str:
     return "A, B and the other network" if "C" in found.points else "A, B and π(B)"
 
 
-def _add_marks(fig: go.Figure, found: Landscape) -> None:
+def _add_marks(fig: Figure, found: Landscape) -> None:
     """The two lines from A, and the networks."""
     third = "C" if "C" in found.points else "pi(B)"
     for end, style in (("B", STYLES["naive"]), (third, STYLES["aligned" if third == "pi(B)" else "naive"])):
         (x0, y0), (x1, y1) = found.points["A"][:2], found.points[end][:2]
-        fig.add_scatter(
+        fig.add("scatter",
             x=[x0, x1], y=[y0, y1], mode="lines", line={"color": "white", "dash": style.dash, "width": 2},
             hoverinfo="skip", meta=f"line {end}",
         )  # fmt: skip
     for name, (x, y, off, loss, accuracy) in found.points.items():
         style = STYLES.get(name, THIRD)
-        fig.add_scatter(
+        fig.add(
+            "scatter",
             x=[x],
             y=[y],
             mode="markers+text",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
 from merging.figures import numbers
-from merging.figures.palette import AXIS, STYLES, figure
+from merging.figures.figure import Figure
+from merging.figures.palette import STYLES, axis, figure
 from merging.studies.nonlinearities import SLOTS, Nonlinearities
 
 COLUMNS = 4
+GAP = 0.03  # between two columns, of the width
 ORDERS = {"apart": "farthest apart", "alike": "most alike", "first": "first"}
 
 
@@ -22,7 +24,7 @@ def units_in_order(found: Nonlinearities, layer: str, order: str, count: int) ->
     return tuple(int(unit) for unit in ranked.get(order, np.arange(len(distance)))[:count])
 
 
-def curves_figure(found: Nonlinearities, layer: str, units: Sequence[int]) -> go.Figure:
+def curves_figure(found: Nonlinearities, layer: str, units: Sequence[int]) -> Figure:
     """One small chart per unit, all of one scale."""
     distance, rows = found.distance(layer), -(-len(units) // COLUMNS)
     columns = min(COLUMNS, len(units))
@@ -33,27 +35,33 @@ def curves_figure(found: Nonlinearities, layer: str, units: Sequence[int]) -> go
         x={},
         y={},
     )
-    fig.set_subplots(
-        rows=rows,
-        cols=columns,
-        shared_xaxes="all",
-        shared_yaxes="all",
-        subplot_titles=[f"unit {unit}" for unit in units],
-        horizontal_spacing=0.03,
-        vertical_spacing=0.3 / (rows + 1),
-    )
     for place, unit in enumerate(units):
+        number = _add_chart(fig, place, rows, columns, f"unit {unit}")
         for slot, curve in zip(SLOTS, found.curves[layer][:, unit], strict=True):
             style = STYLES[slot]
-            fig.add_scatter(
+            fig.add("scatter",
                 x=found.x, y=curve, name=style.label, legendgroup=slot, showlegend=place == 0, mode="lines",
                 line=style.line(2), hovertemplate="%{x:.2f}: %{y:.3f}", meta=slot,
-                row=place // columns + 1, col=place % columns + 1,
+                xaxis=f"x{number}", yaxis=f"y{number}",
             )  # fmt: skip
-    fig.update_annotations(font_size=12)
-    fig.update_layout(margin_t=56, legend_y=1 + 32 / (150 * rows))
-    fig.update_xaxes(automargin=True, **AXIS)
-    fig.update_yaxes(automargin=True, **AXIS)
-    fig.update_xaxes(title="input of the unit", row=rows)
-    fig.update_yaxes(title="output", col=1)
+    fig.layout["margin"]["t"] = 56
+    fig.layout["legend"]["y"] = 1 + 32 / (150 * rows)
     return fig
+
+
+def _add_chart(fig: Figure, place: int, rows: int, columns: int, title: str) -> str:
+    """Add the axes of the small chart at a place, row by row; all charts move together. Gives its number, "" for 1."""
+    row, column = divmod(place, columns)
+    wide, high = (1 - GAP * (columns - 1)) / columns, (1 - 0.3 * (rows - 1) / (rows + 1)) / rows
+    left, top = column * (wide + GAP), 1 - row * (high + 0.3 / (rows + 1))
+    number, shared = ("", {}) if place == 0 else (str(place + 1), {"x": "x", "y": "y"})
+    outer = {"x": "input of the unit" if row == rows - 1 else "", "y": "output" if column == 0 else ""}
+    spans = {"x": [left, min(1.0, left + wide)], "y": [max(0.0, top - high), top]}
+    for letter, anchor in (("x", "y"), ("y", "x")):
+        placed: dict[str, Any] = {"domain": spans[letter], "anchor": f"{anchor}{number}"}
+        if shared:
+            placed["matches"] = shared[letter]
+        fig.layout[f"{letter}axis{number}"] = axis(outer[letter], showticklabels=bool(outer[letter]), **placed)
+    middle = {"x": left + wide / 2, "y": top, "xref": "paper", "yref": "paper"}
+    fig.add_note(text=title, **middle, xanchor="center", yanchor="bottom", font={"size": 12})
+    return number

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-import plotly.graph_objects as go
+from plotly.colors import get_colorscale
 
+from merging.figures.figure import Figure
 from merging.methods import MOST_MODELS, letter
 
 
@@ -43,10 +44,12 @@ STYLES: dict[str, Style] = {
 # Networks beyond A and B: the rest of Okabe-Ito, then muted colours that a light page shows and a dark one.
 FURTHER = ("#56B4E9", "#A5614F", "#44AA99", "#999933", "#9467BD", "#D55E00", "#B05FA8", "#6B8E23")
 SYMBOLS = ("square", "triangle-up", "cross", "star", "pentagon", "hexagon", "triangle-down", "hourglass")
-SIMILARITY = "Viridis"
-DIFFERENCE = "RdBu"
+SIMILARITY = get_colorscale("Viridis")  # dark is low
+REVERSED = get_colorscale("Viridis_r")  # dark is high
+DIFFERENCE = get_colorscale("RdBu")
 GRID = "rgba(127,127,127,0.22)"
-AXIS = {"gridcolor": GRID, "zeroline": False, "linecolor": "rgba(127,127,127,0.6)", "title_standoff": 8}
+AXIS = {"gridcolor": GRID, "zeroline": False, "linecolor": "rgba(127,127,127,0.6)"}
+STANDOFF = 8  # pixels between an axis and its title
 
 
 def network_style(name: str) -> Style:
@@ -57,40 +60,38 @@ def network_style(name: str) -> Style:
     return Style(FURTHER[place], "solid", SYMBOLS[place], name)
 
 
-def figure(alt: str, *, height: int, x: dict[str, Any], y: dict[str, Any], **layout: Any) -> go.Figure:
+def figure(alt: str, *, height: int, x: dict[str, Any], y: dict[str, Any], **layout: Any) -> Figure:
     """An empty figure of this program's look; x, y: keywords of the axes. Background and font colour are the page's.
 
-    alt: what the figure shows, in words for people who cannot see it (read back by `alt_text`).
+    alt: what the figure shows, in words for people who cannot see it.
     """
-    fig = go.Figure()
     legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": {"text": ""}}
-    fig.update_layout(
+    return Figure(
+        alt,
         height=height,
         margin={"l": 8, "r": 12, "t": 8, "b": 8},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         legend=legend,
         hoverlabel={"namelength": -1},
-        meta={"alt": alt},
+        xaxis=axis(**x),
+        yaxis=axis(**y),
         **layout,
     )
-    fig.update_xaxes(automargin=True, **{**AXIS, **x})
-    fig.update_yaxes(automargin=True, **{**AXIS, **y})
-    return fig
 
 
-def alt_text(fig: go.Figure) -> str:
-    """The words that `figure` was given."""
-    return fig.layout.meta["alt"]
+def axis(title: str = "", **keywords: Any) -> dict[str, Any]:
+    """An axis of this program's look."""
+    return {"automargin": True, **AXIS, "title": {"text": title, "standoff": STANDOFF}, **keywords}
 
 
-def page(figures: Sequence[tuple[go.Figure, str]]) -> str:
+def page(figures: Sequence[tuple[Figure, str]]) -> str:
     """Figures, each under its title, as one HTML page that opens without a network: on white."""
     parts = []
     for number, (fig, title) in enumerate(figures):
-        alone = go.Figure(fig)
+        alone = fig.checked()
         alone.update_layout(template="plotly_white", paper_bgcolor="white", plot_bgcolor="white", height=520)
-        parts.append(f"<h2>{escape(title)}</h2><p>{escape(alt_text(fig))}</p>")
+        parts.append(f"<h2>{escape(title)}</h2><p>{escape(fig.alt)}</p>")
         parts.append(alone.to_html(include_plotlyjs=number == 0, full_html=False))
     style = (
         "body{font-family:sans-serif;max-width:1000px;margin:2rem auto;padding:0 1rem;color:#222}h2{font-size:1.1rem}"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import plotly.graph_objects as go
+from typing import Any
 
 from merging.figures import numbers
+from merging.figures.figure import Figure
 from merging.figures.palette import STYLES, figure
 from merging.studies.reliability import Reliability
 
 
-def interval_figure(seen: Reliability) -> go.Figure:
+def interval_figure(seen: Reliability) -> Figure:
     """The value with its 95 % interval, the permutation null, the trimmed value, neighbours and Procrustes."""
     rows = (
         ("CKA, 95 % interval", seen.value, STYLES["A"]),
@@ -33,16 +34,20 @@ def interval_figure(seen: Reliability) -> go.Figure:
         showlegend=False,
     )
     for place, (name, value, style) in enumerate(rows):
-        interval = {"array": [seen.high - value], "arrayminus": [value - seen.low]} if place == 0 else None
-        fig.add_scatter(
+        around: dict[str, Any] = {}
+        if place == 0:
+            ends = {"array": [seen.high - value], "arrayminus": [value - seen.low]}
+            around["error_x"] = {"type": "data", "color": style.color, **ends}
+        fig.add(
+            "scatter",
             x=[value],
             y=[place],
             mode="markers+text",
             text=[numbers.correlation(value)],
             textposition="top center",
             marker={"color": style.color, "size": 11, "symbol": style.symbol.replace("line-ew", "diamond-tall")},
-            error_x={"type": "data", "color": style.color, **interval} if interval else None,
             hovertemplate=f"{name}: {numbers.correlation(value)}<extra></extra>",
             meta=name,
+            **around,
         )
     return fig

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import plotly.graph_objects as go
-
 from merging.figures import numbers
 from merging.figures.curve import AXES, WORDS
+from merging.figures.figure import Figure
 from merging.figures.palette import STYLES, figure, network_style
 from merging.results import MergeReport, Metric
 
 
-def scores_figure(report: MergeReport, metric: Metric = "accuracy", split: str = "test") -> go.Figure:
+def scores_figure(report: MergeReport, metric: Metric = "accuracy", split: str = "test") -> Figure:
     """A bar a network, from A to the merge, with its value written on it."""
     scale = 1.0 if metric == "loss" else 100.0
     named = {name: getattr(splits[split], metric) for name, splits in report.scores.items()}
@@ -21,7 +20,8 @@ def scores_figure(report: MergeReport, metric: Metric = "accuracy", split: str =
         y={"autorange": "reversed", "type": "category"},
         showlegend=False,
     )
-    fig.add_bar(
+    fig.add(
+        "bar",
         x=[scale * value for value in named.values()],
         y=list(named),
         orientation="h",
@@ -34,7 +34,7 @@ def scores_figure(report: MergeReport, metric: Metric = "accuracy", split: str =
     if split in report.ensemble:
         style = STYLES["ensemble"]
         at = scale * getattr(report.ensemble[split], metric)
-        fig.add_vline(at, line=style.line(2), annotation_text="ensemble", annotation_font_color=style.color)
+        fig.add_upright(at, style.line(2), "ensemble")
     return fig
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
 from merging.figures import numbers
+from merging.figures.figure import Figure
 from merging.figures.palette import SIMILARITY, STYLES, figure
 from merging.results import SimilarityMap
 
@@ -38,7 +38,7 @@ def heatmap(
     name: str = "CKA",
     doubts: Doubts | None = None,
     chosen: Sequence[str] | None = None,
-) -> go.Figure:
+) -> Figure:
     """One map, layers in network order on both axes, the diagonal outlined. Colours run 0..1 whatever the values are;
     a negative value keeps its number and is marked by a minus sign.
 
@@ -56,7 +56,8 @@ def heatmap(
         dragmode=False,
         showlegend=False,
     )
-    fig.add_heatmap(
+    fig.add(
+        "heatmap",
         z=map.values,
         x=np.arange(columns),
         y=np.arange(rows),
@@ -73,11 +74,11 @@ def heatmap(
         _frame(fig, cell, cell, "rgba(255,255,255,0.85)", 1.5)
     if chosen is not None:
         _frame(fig, map.row_layers.index(chosen[0]), map.column_layers.index(chosen[1]), CHOSEN, 4)
-    fig.update_layout(margin={"t": 34})  # the chart's buttons stand above the cells that one aims at
+    fig.layout["margin"]["t"] = 34  # the chart's buttons stand above the cells that one aims at
     return fig
 
 
-def diagonal_figure(maps: Mapping[str, SimilarityMap]) -> go.Figure:
+def diagonal_figure(maps: Mapping[str, SimilarityMap]) -> Figure:
     """Each map's similarity of equal layers, as lines over the depth of the network."""
     layers = next((map.row_layers for map in maps.values()), ())
     means = [f"{TITLES[key]} {numbers.correlation(float(np.nanmean(_diagonal(map))))}" for key, map in maps.items()]
@@ -92,7 +93,8 @@ def diagonal_figure(maps: Mapping[str, SimilarityMap]) -> go.Figure:
     for key in (key for key in ORDER if key in maps):
         style = _LINES[key]
         values = _diagonal(maps[key])
-        fig.add_scatter(
+        fig.add(
+            "scatter",
             x=np.arange(len(values)),
             y=values,
             name=TITLES[key],
@@ -127,7 +129,7 @@ def _color_bar(name: str) -> dict[str, Any]:
     return {"title": title, "thickness": 10, "tickvals": [0, 0.25, 0.5, 0.75, 1], "len": 1}
 
 
-def _frame(fig: go.Figure, row: int, column: int, color: str, width: float) -> None:
+def _frame(fig: Figure, row: int, column: int, color: str, width: float) -> None:
     around = {"x0": column - 0.5, "x1": column + 0.5, "y0": row - 0.5, "y1": row + 0.5}
     fig.add_shape(type="rect", **around, line={"color": color, "width": width})
 
@@ -150,7 +152,7 @@ def _cell(value: float, few: bool) -> str:
     return numbers.correlation(value) if few else (numbers.MINUS if value < 0 else "")
 
 
-def _add_targets(fig: go.Figure, map: SimilarityMap, name: str, doubts: Doubts | None) -> None:
+def _add_targets(fig: Figure, map: SimilarityMap, name: str, doubts: Doubts | None) -> None:
     rows, columns = map.values.shape
     y, x = (index.ravel() for index in np.mgrid[0:rows, 0:columns])
     named = [
@@ -161,7 +163,8 @@ def _add_targets(fig: go.Figure, map: SimilarityMap, name: str, doubts: Doubts |
     shown = (_shown(map.row), "%{customdata[0]}", _shown(map.column), "%{customdata[1]}", name)
     hover = "{}: {}<br>{}: {}<br>{} %{{customdata[2]}}%{{customdata[3]}}".format(*shown)
     invisible = {"marker": {"opacity": 0}}
-    fig.add_scatter(
+    fig.add(
+        "scatter",
         x=x,
         y=y,
         mode="markers+text",

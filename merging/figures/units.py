@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import plotly.graph_objects as go
 
 from merging.figures import numbers
 from merging.figures.curve import LAMBDA
+from merging.figures.figure import Figure
 from merging.figures.palette import DIFFERENCE, STYLES, figure
 from merging.results import LayerUnits
 from merging.studies.film import Film
@@ -16,7 +16,7 @@ from merging.studies.film import Film
 FIT = {"constrain": "domain"}  # both axes: a range that was widened in too low a chart would stay so for good
 
 
-def match_histogram(layer: LayerUnits) -> go.Figure:
+def match_histogram(layer: LayerUnits) -> Figure:
     """How many units of a layer have which match correlation."""
     alive = layer.match[~np.isnan(layer.match)]
     fig = figure(
@@ -28,7 +28,8 @@ def match_histogram(layer: LayerUnits) -> go.Figure:
         bargap=0.05,
         showlegend=False,
     )
-    fig.add_histogram(
+    fig.add(
+        "histogram",
         x=alive,
         xbins={"start": -1, "end": 1.0001, "size": 0.05},
         marker={"color": STYLES["aligned"].color},
@@ -41,7 +42,7 @@ def _least(values: np.ndarray) -> float:
     return float(values.min()) - 0.05 if len(values) else 0.0
 
 
-def sheet_figure(image: str, units: Sequence[int], words: Sequence[str], columns: int, alt: str) -> go.Figure:
+def sheet_figure(image: str, units: Sequence[int], words: Sequence[str], columns: int, alt: str) -> Figure:
     """A contact sheet whose tiles can be clicked. image: the sheet as a data address, row by row.
 
     words: what hovering a tile says. A point's customdata is its unit.
@@ -56,12 +57,12 @@ def sheet_figure(image: str, units: Sequence[int], words: Sequence[str], columns
         dragmode=False,
         showlegend=False,
     )
-    fig.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0})
-    fig.add_layout_image(
-        source=image, xref="x", yref="y", x=0, y=0, sizex=columns, sizey=rows, sizing="stretch", layer="below"
-    )
+    fig.layout["margin"] = {"l": 0, "r": 0, "t": 0, "b": 0}
+    placed = {"xref": "x", "yref": "y", "x": 0, "y": 0, "sizex": columns, "sizey": rows, "sizing": "stretch"}
+    fig.layout["images"] = [{"source": image, "layer": "below", **placed}]
     hidden = {"marker": {"opacity": 0}}
-    fig.add_scatter(
+    fig.add(
+        "scatter",
         x=[at % columns + 0.5 for at in range(len(units))],
         y=[at // columns + 0.5 for at in range(len(units))],
         mode="markers",
@@ -75,7 +76,7 @@ def sheet_figure(image: str, units: Sequence[int], words: Sequence[str], columns
     return fig
 
 
-def cross_figure(values: np.ndarray, names: Sequence[str], unit: int) -> go.Figure:
+def cross_figure(values: np.ndarray, names: Sequence[str], unit: int) -> Figure:
     """(M, M) how strongly each network's unit (row) answers to each network's picture (column)."""
     own = ", ".join(f"{name} {numbers.ratio(float(values[at, at]))}" for at, name in enumerate(names))
     fig = figure(
@@ -90,7 +91,8 @@ def cross_figure(values: np.ndarray, names: Sequence[str], unit: int) -> go.Figu
         },
     )
     most = max(1.0, float(np.nanmax(np.abs(values), initial=1.0)))
-    fig.add_heatmap(
+    fig.add(
+        "heatmap",
         z=values,
         zmin=-most,
         zmax=most,
@@ -106,7 +108,7 @@ def cross_figure(values: np.ndarray, names: Sequence[str], unit: int) -> go.Figu
     return fig
 
 
-def tuning_figure(tuning: np.ndarray, names: Sequence[str], classes: Sequence[str], unit: int) -> go.Figure:
+def tuning_figure(tuning: np.ndarray, names: Sequence[str], classes: Sequence[str], unit: int) -> Figure:
     """(M, classes) mean response of a unit in every network to the images of each class."""
     best = ", ".join(f"{name} {classes[int(np.nanargmax(row))]}" for name, row in zip(names, tuning, strict=True))
     fig = figure(
@@ -119,14 +121,14 @@ def tuning_figure(tuning: np.ndarray, names: Sequence[str], classes: Sequence[st
     styles = {"A": "A", "π(B)": "B", "merge": "merge", "naive": "naive"}
     for name, row in zip(names, tuning, strict=True):
         if name in styles:
-            fig.add_bar(
+            fig.add("bar",
                 x=np.arange(len(classes)), y=row, name=name, marker={"color": STYLES[styles[name]].color}, meta=name,
                 hovertemplate=f"{name}: %{{y:.3g}}<extra></extra>",
             )  # fmt: skip
     return fig
 
 
-def change_figure(film: Film, place: int, start: str) -> go.Figure:
+def change_figure(film: Film, place: int, start: str) -> Figure:
     """How like each picture of a film is to the one before, beside the control for numerical noise."""
     least = min(float(np.nanmin(film.step[line][start][:, place])) for line in film.step)
     fig = figure(
@@ -139,11 +141,11 @@ def change_figure(film: Film, place: int, start: str) -> go.Figure:
     )
     for line in film.step:
         style = STYLES[line]
-        fig.add_scatter(
+        fig.add("scatter",
             x=film.lambdas, y=film.step[line][start][:, place], name=f"{style.label}: to the one before",
             mode="lines+markers", line=style.line(), marker=style.marker(6), hovertemplate="%{y:.2f}", meta=line,
         )  # fmt: skip
-        fig.add_scatter(
+        fig.add("scatter",
             x=film.lambdas, y=film.control[line][:, place], name=f"{style.label}: numerical noise", mode="markers",
             marker={"color": style.color, "symbol": "line-ew-open", "size": 10}, hovertemplate="%{y:.2f}",
             meta=f"control {line}",

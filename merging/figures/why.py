@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import plotly.graph_objects as go
 
 from merging.figures import numbers
+from merging.figures.figure import Figure
 from merging.figures.palette import GRID, STYLES, figure
 from merging.figures.similarity import layer_axis
 from merging.results import LayerUnits
@@ -19,7 +19,7 @@ FEW = 10  # images of a bin of confidence below which its accuracy is noise
 EVEN = "rgba(127,127,127,0.7)"
 
 
-def variance_figure(why: Why, corrected: bool) -> go.Figure:
+def variance_figure(why: Why, corrected: bool) -> Figure:
     """How widely the units of each layer vary, relative to the parents'. corrected: whether the merge was."""
     shown = {net: STYLES[style] for net, style in LINES.items() if corrected or net != "merge"}
     last = ", ".join(f"{style.label} {numbers.ratio(float(why.variance[net][-1]))}" for net, style in shown.items())
@@ -30,9 +30,10 @@ def variance_figure(why: Why, corrected: bool) -> go.Figure:
         y={"title": "variance of units / parents'", "rangemode": "tozero"},
         hovermode="x unified",
     )
-    fig.add_hline(y=1, line={"color": EVEN, "dash": "dash", "width": 1})
+    fig.add_level(1, {"color": EVEN, "dash": "dash", "width": 1})
     for net, style in shown.items():
-        fig.add_scatter(
+        fig.add(
+            "scatter",
             x=np.arange(len(why.layers)),
             y=why.variance[net],
             name=style.label,
@@ -45,7 +46,7 @@ def variance_figure(why: Why, corrected: bool) -> go.Figure:
     return fig
 
 
-def shares_figure(why: Why) -> go.Figure:
+def shares_figure(why: Why) -> Figure:
     """How many nats of the barrier each block of layers causes, with twice its standard error."""
     worst = why.blocks[int(np.argmax(why.share))] if len(why.blocks) else "none"
     fig = figure(
@@ -56,7 +57,8 @@ def shares_figure(why: Why) -> go.Figure:
         y={"title": "share of the barrier (nats)", "zeroline": True, "zerolinecolor": GRID},
         showlegend=False,
     )
-    fig.add_bar(
+    fig.add(
+        "bar",
         x=np.arange(len(why.blocks)),
         y=why.share,
         marker={"color": STYLES["aligned"].color},
@@ -67,7 +69,7 @@ def shares_figure(why: Why) -> go.Figure:
     return fig
 
 
-def spectra_figure(why: Why) -> go.Figure:
+def spectra_figure(why: Why) -> Figure:
     """Alignment of singular vectors of every weight, before and after re-ordering B."""
     before, after = (float(np.nanmean(row)) for row in why.alignment)
     fig = figure(
@@ -83,7 +85,8 @@ def spectra_figure(why: Why) -> go.Figure:
         barmode="group",
     )
     for row, (name, style) in enumerate((("A and B", STYLES["naive"]), ("A and π(B)", STYLES["aligned"]))):
-        fig.add_bar(
+        fig.add(
+            "bar",
             x=np.arange(len(why.weights)),
             y=why.alignment[row],
             name=name,
@@ -95,7 +98,7 @@ def spectra_figure(why: Why) -> go.Figure:
     return fig
 
 
-def match_quality_figure(units: Sequence[LayerUnits]) -> go.Figure:
+def match_quality_figure(units: Sequence[LayerUnits]) -> Figure:
     """How well the units of each layer match: median and middle half of the partners' correlations; layers whose units
     were not measured, or are all dead, are left out."""
     known = [one for one in units if one.images and not np.isnan(one.match).all()]
@@ -110,7 +113,8 @@ def match_quality_figure(units: Sequence[LayerUnits]) -> go.Figure:
         showlegend=False,
     )
     style = STYLES["aligned"]
-    fig.add_scatter(
+    fig.add(
+        "scatter",
         x=np.arange(len(names)),
         y=middle,
         mode="lines+markers",
@@ -123,7 +127,7 @@ def match_quality_figure(units: Sequence[LayerUnits]) -> go.Figure:
     return fig
 
 
-def calibration_figure(why: Why) -> go.Figure:
+def calibration_figure(why: Why) -> Figure:
     """Accuracy over confidence, where ten images or more are that sure; on the diagonal one is as sure as right."""
     shown = {"A": "A", "B": "B", "naive": "naive", "merge": "merge", "ensemble": "ensemble"}
     errors = ", ".join(f"{STYLES[s].label} {numbers.accuracy(why.scores[n].ece)}" for n, s in shown.items())
@@ -133,14 +137,15 @@ def calibration_figure(why: Why) -> go.Figure:
         x={"title": "confidence of the answer (%)", "range": [0, 102]},
         y={"title": "accuracy (%)", "range": [0, 102]},
     )
-    fig.add_scatter(
+    fig.add("scatter",
         x=[0, 100], y=[0, 100], mode="lines", line={"color": EVEN, "dash": "dash", "width": 1}, showlegend=False,
         hoverinfo="skip",
     )  # fmt: skip
     for net, key in shown.items():
         count, confidence, right = why.calibration[net][:, why.calibration[net][0] >= FEW]
         style = STYLES[key]
-        fig.add_scatter(
+        fig.add(
+            "scatter",
             x=100 * confidence,
             y=100 * right,
             name=style.label,
@@ -155,7 +160,7 @@ def calibration_figure(why: Why) -> go.Figure:
     return fig
 
 
-def aligners_figure(found: Aligners, colors: dict[str, str]) -> go.Figure:
+def aligners_figure(found: Aligners, colors: dict[str, str]) -> Figure:
     """Variance of the plain average's units after each alignment, over the parents'. colors: aligner -> colour."""
     parts = [
         f"{label} {numbers.ratio(float(row[-1]))}" for label, row in zip(found.labels, found.variance, strict=True)
@@ -168,7 +173,8 @@ def aligners_figure(found: Aligners, colors: dict[str, str]) -> go.Figure:
         hovermode="x unified",
     )
     for key, label, row in zip(found.keys, found.labels, found.variance, strict=True):
-        fig.add_scatter(
+        fig.add(
+            "scatter",
             x=np.arange(len(found.layers)),
             y=row,
             name=label,

@@ -1,13 +1,15 @@
-"""The tables of the ledger, and a connection to them: SQLite in WAL mode, one short connection a call."""
+"""The tables of the ledger, and connections to them: SQLite in WAL mode, one connection per call."""
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 BUSY_SECONDS = 20
+SPARE = 8  # connections that stay open: a page asks thirty times, and opening one costs more than most questions
 FORMAT = 1  # raised by hand with the tables; a ledger of another format is set aside, never guessed at
 
 _TABLES = """
@@ -64,11 +66,54 @@ def prepare(path: Path) -> None:
 @contextmanager
 def connect(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection for one call; rows can be read by name. Safe from any thread and process of this machine."""
-    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as db:
-        db.row_factory = sqlite3.Row
-        db.execute("PRAGMA foreign_keys = ON")
-        db.execute("PRAGMA synchronous = NORMAL")
+    db = _spare(path) or _open(path)
+    whole = False
+    try:
         yield db
+        whole = True
+    finally:
+        if whole:
+            _lay_aside(path, db)
+        else:  # in the middle of something, perhaps
+            db.close()
+
+
+_spares: list[tuple[tuple[int, int] | None, sqlite3.Connection]] = []  # with the file that each is open to
+_sharing = threading.Lock()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    db.row_factory = sqlite3.Row
+    db.execute("PRAGMA foreign_keys = ON")
+    db.execute("PRAGMA synchronous = NORMAL")
+    return db
+
+
+def _spare(path: Path) -> sqlite3.Connection | None:
+    """An open connection to this file that nobody uses now."""
+    file = _identity(path)
+    with _sharing:
+        place = next((place for place, (known, _) in enumerate(_spares) if known == file), None)
+        return None if place is None else _spares.pop(place)[1]
+
+
+def _lay_aside(path: Path, db: sqlite3.Connection) -> None:
+    """Keep the connection for the next call; the one that has waited longest is closed for it."""
+    with _sharing:
+        _spares.insert(0, (_identity(path), db))
+        old = _spares.pop()[1] if len(_spares) > SPARE else None
+    if old is not None:
+        old.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode, for a file that took the place of another is not the same; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @contextmanager

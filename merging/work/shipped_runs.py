@@ -35,9 +35,13 @@ class ShippedRuns:
             path.parent.name: json.loads(path.read_text("utf-8")) for path in sorted(self.folder.glob("*/job.json"))
         }
 
+    @cached_property
+    def _jobs(self) -> dict[str, Job]:
+        return {id: _job(id, entry) for id, entry in self.entries.items()}
+
     def jobs(self) -> tuple[Job, ...]:
         """All of them, as finished jobs that nobody owns."""
-        return tuple(_job(id, entry) for id, entry in self.entries.items())
+        return tuple(self._jobs.values())
 
     @cached_property
     def past(self) -> tuple[Past, ...]:
@@ -47,12 +51,16 @@ class ShippedRuns:
     def job(self, prefix: str) -> Job | None:
         """The run whose id begins so, None where there is none or more than one."""
         found = [id for id in self.entries if id.startswith(prefix)]
-        return _job(found[0], self.entries[found[0]]) if len(found) == 1 else None
+        return self._jobs[found[0]] if len(found) == 1 else None
 
     def artifacts(self, id: str) -> dict[str, tuple[str, int]]:
         """Name -> (sha256, bytes) of all that the run made, shipped or not."""
         made = self.entries.get(id, {}).get("artifacts", {})
         return {name: (sha256, size) for name, (sha256, size) in made.items()}
+
+    def has(self, id: str, name: str) -> bool:
+        """Whether the run made it and its file is shipped."""
+        return name in self.artifacts(id) and (self.folder / id / name).is_file()
 
     def artifact(self, id: str, name: str) -> bytes | None:
         """The bytes, None where they are not shipped. Raises MergescopeError where the file is damaged."""
@@ -76,11 +84,29 @@ class ShippedRuns:
     def pictures(self, question: str, units: Sequence[int]) -> dict[int, bytes]:
         """Of these units, the shipped pictures that answer the question."""
         found: dict[int, bytes] = {}
-        for id, entry in self.entries.items():
-            if entry["request"]["kind"] == "pictures" and picture_question_of(entry["request"]) == question:
-                known = {unit: self.artifact(id, f"unit-{unit}") for unit in units}
-                found |= {unit: data for unit, data in known.items() if data is not None}
+        for id in self._answers.get(question, ()):
+            known = {unit: self._picture(id, unit) for unit in units}
+            found |= {unit: data for unit, data in known.items() if data is not None}
         return found
+
+    @cached_property
+    def _answers(self) -> dict[str, list[str]]:
+        """Question -> the runs whose pictures answer it."""
+        found: dict[str, list[str]] = {}
+        for id, entry in self.entries.items():
+            if entry["request"]["kind"] == "pictures":
+                found.setdefault(picture_question_of(entry["request"]), []).append(id)
+        return found
+
+    @cached_property
+    def _read(self) -> dict[tuple[str, int], bytes | None]:
+        return {}
+
+    def _picture(self, id: str, unit: int) -> bytes | None:
+        """A picture, read and checked once: a page shows a hundred, of a few kB each."""
+        if (id, unit) not in self._read:
+            self._read[id, unit] = self.artifact(id, f"unit-{unit}")
+        return self._read[id, unit]
 
 
 def picture_question(sha256: str, layer: str, settings: Mapping[str, Any], seed: int) -> str:

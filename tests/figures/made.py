@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
+import plotly.graph_objects as go
 
+from merging.figures.figure import Figure
 from merging.results import LayerInfo, LayerUnits, LossCurve, MergeReport, Metrics, SimilarityMap
 
 LAYERS = ("layers.0", "layers.2", "layers.4")
@@ -110,3 +113,17 @@ def report(request: dict, *, corrected: bool = False, images: bool = True, notes
         similarity={name: similarity(*pair) for name, pair in pairs.items()},
         units=tuple(units(name, seed) for seed, name in enumerate(LAYERS)),
     )
+
+
+def validated(figure: Figure) -> go.Figure:
+    """The figure as Plotly's own, once it is shown that Plotly takes each value just as it is written."""
+    spec, full = figure.spec(), figure.checked()
+    taken = json.loads(full.to_json())
+    taken["layout"].pop("template")
+    assert taken == json.loads(json.dumps(spec))
+    return full.update_layout(meta=figure.alt)
+
+
+def alt_text(figure: go.Figure) -> str:
+    """The words of a figure that was drawn."""
+    return figure.layout.meta

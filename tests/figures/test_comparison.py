@@ -1,8 +1,8 @@
 import pytest
 
 from merging.figures.comparison import ALIGN_COLORS, bars, growth, mean_of
-from merging.figures.palette import alt_text
 from merging.methods import table
+from tests.figures.made import alt_text, validated
 
 POINTS = [
     ("None (naive)", "none", "average none", 2, 0.41, 0.0),
@@ -16,7 +16,7 @@ def test_every_alignment_has_a_colour_of_its_own():
 
 
 def test_bars_are_the_means_best_first_with_their_spread_and_the_references_as_lines():
-    fig = bars(POINTS, {"parents_accuracy": 0.89, "naive_accuracy": 0.41})
+    fig = validated(bars(POINTS, {"parents_accuracy": 0.89, "naive_accuracy": 0.41}))
     bar, *references = fig.data
     assert [line.name for line in references] == ["networks, mean 89.0 %", "naive average 41.0 %"]
     assert list(bar.y) == ["Weight matching", "None (naive)"]
@@ -29,19 +29,19 @@ def test_bars_are_the_means_best_first_with_their_spread_and_the_references_as_l
 
 def test_one_merge_a_method_has_no_spread_to_draw():
     alone = [(*point[:5], 0.0) for point in POINTS]
-    assert not bars(alone, {}).data[0].error_x.visible
+    assert not validated(bars(alone, {})).data[0].error_x.visible
 
 
 def test_growth_draws_a_line_a_method_over_the_number_of_networks():
     more = [(*POINTS[1][:3], count, 0.9 - 0.01 * count, 0.0) for count in (4, 3)]
-    fig = growth([*POINTS, *more])
+    fig = validated(growth([*POINTS, *more]))
     line = next(trace for trace in fig.data if trace.name == "Weight matching")
     assert list(line.x) == [2, 3, 4]
     assert list(line.y) == pytest.approx([88, 87, 86])
 
 
 def test_nothing_done_is_said():
-    assert alt_text(bars([], {})) == "No merge of this comparison is done yet."
+    assert alt_text(validated(bars([], {}))) == "No merge of this comparison is done yet."
 
 
 def test_the_mean_leaves_out_what_is_not_known():

@@ -1,9 +1,9 @@
 import numpy as np
 
-from merging.figures.palette import STYLES, alt_text
+from merging.figures.palette import STYLES
 from merging.figures.similarity import diagonal_figure, heatmap
 from merging.figures.units import match_histogram
-from tests.figures.made import LAYERS, report, similarity, units
+from tests.figures.made import LAYERS, alt_text, report, similarity, units, validated
 
 MAPS = report({}).similarity
 
@@ -14,32 +14,32 @@ def points(fig):
 
 def test_all_maps_have_one_scale_and_keep_their_values():
     for name, map in MAPS.items():
-        drawn = heatmap(map, name).data[0]
+        drawn = validated(heatmap(map, name)).data[0]
         assert (drawn.zmin, drawn.zmax) == (0, 1)
-        np.testing.assert_array_equal(drawn.z, map.values)
-    assert len({heatmap(map, name).data[0].colorscale for name, map in MAPS.items()}) == 1
+        np.testing.assert_array_equal(np.array(drawn.z, float), map.values)
+    assert len({validated(heatmap(map, name)).data[0].colorscale for name, map in MAPS.items()}) == 1
 
 
 def test_a_negative_value_is_written_and_an_undefined_one_is_a_question_mark():
-    text = heatmap(MAPS["A-B"], "A and B").data[1].text
+    text = validated(heatmap(MAPS["A-B"], "A and B")).data[1].text
     assert text[len(LAYERS) - 1] == "−.03"
     assert text[-len(LAYERS)] == "?"
 
 
 def test_the_cell_that_was_clicked_is_framed():
-    plain, framed = (heatmap(MAPS["A-B"], "A and B", chosen=cell) for cell in (None, (LAYERS[2], LAYERS[1])))
+    plain, framed = (validated(heatmap(MAPS["A-B"], "A and B", chosen=cell)) for cell in (None, (LAYERS[2], LAYERS[1])))
     (frame,) = framed.layout.shapes[len(plain.layout.shapes) :]
     assert (frame.x0, frame.x1, frame.y0, frame.y1) == (0.5, 1.5, 1.5, 2.5)
 
 
 def test_layers_run_down_from_the_input_in_network_order():
-    fig = heatmap(MAPS["A-B"], "A and B")
+    fig = validated(heatmap(MAPS["A-B"], "A and B"))
     assert tuple(fig.layout.yaxis.ticktext) == LAYERS
     assert fig.layout.yaxis.range[0] > fig.layout.yaxis.range[1]
 
 
 def test_a_click_finds_the_layers_of_its_cell():
-    targets = heatmap(MAPS["A-B"], "A and B").data[1]
+    targets = validated(heatmap(MAPS["A-B"], "A and B")).data[1]
     rows, columns = MAPS["A-B"].values.shape
     assert len(targets.x) == rows * columns
     at = list(zip(targets.y, targets.x, strict=True)).index((1, 2))
@@ -48,13 +48,13 @@ def test_a_click_finds_the_layers_of_its_cell():
 
 def test_the_largest_map_stays_drawable():
     many = tuple(f"layer{number}.conv" for number in range(60))
-    fig = heatmap(similarity("A", "B", many), "A and B")
+    fig = validated(heatmap(similarity("A", "B", many), "A and B"))
     assert points(fig) < 10_000
     assert len(fig.layout.xaxis.ticktext) <= 16
 
 
 def test_the_diagonals_are_drawn_as_they_are():
-    fig = diagonal_figure(MAPS)
+    fig = validated(diagonal_figure(MAPS))
     drawn = {trace.meta: trace.y for trace in fig.data}
     assert set(drawn) == set(MAPS)
     np.testing.assert_array_equal(drawn["A-merge"], np.diagonal(MAPS["A-merge"].values))
@@ -63,6 +63,6 @@ def test_the_diagonals_are_drawn_as_they_are():
 
 def test_the_match_histogram_leaves_dead_units_out():
     layer = units("layers.0")
-    fig = match_histogram(layer)
+    fig = validated(match_histogram(layer))
     assert fig.data[0].marker.color == STYLES["aligned"].color
     assert len(fig.data[0].x) == layer.units - 1

@@ -9,7 +9,6 @@ from merging.figures.inside import SHOWN, inside_figure, loss_figure
 from merging.figures.lab import lab_figure
 from merging.figures.landscape import landscape_figure
 from merging.figures.learned_curves import curves_figure, units_in_order
-from merging.figures.palette import alt_text
 from merging.figures.reliability import interval_figure
 from merging.figures.similarity import heatmap
 from merging.figures.units import change_figure, cross_figure, sheet_figure, tuning_figure
@@ -23,6 +22,7 @@ from merging.figures.why import (
 )
 from merging.studies.units import WORDS
 from tests.figures import made
+from tests.figures.made import alt_text, validated
 from tests.studies.test_inside import run
 from tests.studies.test_table import QUICK
 
@@ -67,7 +67,7 @@ DRAWN = {
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_figure_says_what_it_shows_and_stays_small(name):
-    figure = DRAWN[name]()
+    figure = validated(DRAWN[name]())
     assert len(alt_text(figure)) > 10
     assert "nan" not in alt_text(figure)
     titles = [axis.title.text for axis in (figure.layout.xaxis, figure.layout.yaxis)]
@@ -80,20 +80,20 @@ def test_a_figure_says_what_it_shows_and_stays_small(name):
 
 @pytest.mark.parametrize("name", ["sheet", "landscape"])
 def test_a_chart_of_one_scale_fits_again_after_it_was_too_low(name):
-    layout = DRAWN[name]().layout
+    layout = validated(DRAWN[name]()).layout
     assert layout.yaxis.scaleanchor == "x"
     assert {layout.xaxis.constrain, layout.yaxis.constrain} == {"domain"}  # a widened range would stay
 
 
 def test_bars_are_the_shares():
-    bars = shares_figure(WHY).data[0]
+    bars = validated(shares_figure(WHY)).data[0]
     np.testing.assert_array_equal(bars.y, WHY.share)
     np.testing.assert_array_equal(bars.error_y.array, 2 * WHY.error)
 
 
 def test_boxes_are_the_quartiles_of_what_is_known():
     seen = found("evidence")
-    boxes = {box.meta: box for box in spread_figure(seen, "overlap").data}
+    boxes = {box.meta: box for box in validated(spread_figure(seen, "overlap")).data}
     assert set(boxes) == {"merge", "naive", "parents"}  # no picture enters, so there is no second one
     quartiles = [boxes["merge"].q1[0], boxes["merge"].median[0], boxes["merge"].q3[0]]
     np.testing.assert_allclose(quartiles, np.nanquantile(seen.values["overlap"]["merge"], [0.25, 0.5, 0.75]))
@@ -101,7 +101,7 @@ def test_boxes_are_the_quartiles_of_what_is_known():
 
 def test_fates_are_parts_of_one_whole_for_merge_and_naive_average():
     seen = found("evidence")
-    bars = fates_figure(seen).data
+    bars = validated(fates_figure(seen)).data
     assert [bar.name for bar in bars] == list(WORDS)
     np.testing.assert_allclose(np.sum([bar.x for bar in bars], 0), 100)
     assert [bars[0].x[0], bars[0].x[1]] == [100 * seen.shares(row)["kept"] for row in ("merge", "naive")]
@@ -109,13 +109,13 @@ def test_fates_are_parts_of_one_whole_for_merge_and_naive_average():
 
 def test_match_quality_is_the_median_and_middle_half_of_living_units():
     measured = made.units("layers.0")
-    line = match_quality_figure([measured, made.unmeasured("layers.2")]).data[0]
+    line = validated(match_quality_figure([measured, made.unmeasured("layers.2")])).data[0]
     low, middle, high = np.nanquantile(measured.match, [0.25, 0.5, 0.75])
     np.testing.assert_allclose(
         [line.y[0], line.error_y.array[0], line.error_y.arrayminus[0]], [middle, high - middle, middle - low]
     )
     assert len(line.y) == 1
-    assert len(match_quality_figure([]).data[0].y) == 0
+    assert len(validated(match_quality_figure([])).data[0].y) == 0
 
 
 def test_curves_are_the_units_functions_in_the_colours_of_the_networks():
@@ -125,7 +125,7 @@ def test_curves_are_the_units_functions_in_the_colours_of_the_networks():
     assert list(distance[list(units)]) == sorted(distance, reverse=True)[:3]
     assert units_in_order(seen, "layers.1", "alike", 10)[::-1][:3] == units
     assert units_in_order(seen, "layers.1", "first", 2) == (0, 1)
-    lines = curves_figure(seen, "layers.1", units).data
+    lines = validated(curves_figure(seen, "layers.1", units)).data
     assert [line.meta for line in lines] == ["A", "pi(B)", "merge"] * 3
     np.testing.assert_array_equal(lines[4].y, seen.curves["layers.1"][1, units[1]])
     assert [line.line.dash for line in lines[:3]] == ["solid", "dash", "solid"]
@@ -134,7 +134,7 @@ def test_curves_are_the_units_functions_in_the_colours_of_the_networks():
 
 def test_the_planes_marks_are_the_networks():
     seen = found("landscape")
-    figure = landscape_figure(seen, "accuracy")
+    figure = validated(landscape_figure(seen, "accuracy"))
     marks = {trace.meta: (trace.x[0], trace.y[0]) for trace in figure.data if trace.meta in seen.points}
     assert marks == {name: point[:2] for name, point in seen.points.items()}
     assert figure.layout.yaxis.scaleanchor == "x"
@@ -144,7 +144,7 @@ def test_doubtful_cells_carry_a_sign_and_their_reason():
     seen = found("similarity")
     doubts = [["" for _ in row] for row in seen.distrust]
     doubts[0][1] = "few images decide"
-    figure = heatmap(seen.maps["cka"], "A and B", doubts=doubts)
+    figure = validated(heatmap(seen.maps["cka"], "A and B", doubts=doubts))
     assert "⚠" in figure.data[1].text[1] and "⚠" not in figure.data[1].text[len(doubts)]
     assert "few images decide" in figure.data[1].customdata[1][3]
     assert "1 cells are not to be trusted" in alt_text(figure)
@@ -154,10 +154,10 @@ def test_doubtful_cells_carry_a_sign_and_their_reason():
 def test_every_quantity_along_the_path_can_be_drawn(what):
     seen = found("along")
     for line in ("naive", "aligned"):
-        np.testing.assert_array_equal(inside_figure(seen, line, what).data[0].z, getattr(seen, what)[line].T)
+        np.testing.assert_array_equal(validated(inside_figure(seen, line, what)).data[0].z, getattr(seen, what)[line].T)
 
 
 def test_clicking_a_tile_tells_its_unit():
-    figure = DRAWN["sheet"]()
+    figure = validated(DRAWN["sheet"]())
     assert list(figure.data[0].customdata) == [4, 7, 9]
     assert list(zip(figure.data[0].x, figure.data[0].y, strict=True)) == [(0.5, 0.5), (1.5, 0.5), (0.5, 1.5)]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
+from contextlib import ExitStack
 
 import pytest
 
 from merging import results
 from merging.errors import InvalidRequest
+from merging.work.ledger import Ledger
 from merging.work.ledger_desk import Desk
-from merging.work.ledger_schema import connect
+from merging.work.ledger_schema import SPARE, connect, snapshot
 from merging.work.request import DownloadRequest
 from merging.zoo.datasets.load import IMAGES
 from tests.work.making import ALL, SAVED, merge_request, take
@@ -168,3 +171,37 @@ def test_the_web_process_needs_neither_torch_nor_ray(ledger):
         "sys.exit(any(name in sys.modules for name in ('torch', 'ray', 'lucent', 'streamlit')))"
     )
     assert subprocess.run([sys.executable, "-c", program], env={"PYTHONPATH": "."}).returncode == 0
+
+
+def test_a_connection_is_used_again_and_never_for_a_file_that_took_its_place(tmp_path):
+    first, second = (Ledger(tmp_path / name) for name in "ab")
+    with connect(first.file) as db:
+        used = db
+    with connect(first.file) as db:
+        assert db is used
+        with connect(first.file) as other:
+            assert other is not used
+    second.file.replace(first.file)
+    with connect(first.file) as db:
+        assert db is not used
+
+
+def test_a_connection_whose_call_failed_is_not_used_again(tmp_path):
+    ledger = Ledger(tmp_path)
+    with pytest.raises(ZeroDivisionError), connect(ledger.file) as db, snapshot(db):
+        raise ZeroDivisionError
+    with pytest.raises(sqlite3.ProgrammingError):
+        db.execute("SELECT 1")
+
+
+def test_no_more_connections_stay_open_than_are_worth_it(tmp_path):
+    ledger = Ledger(tmp_path)
+    with ExitStack() as open_now:
+        held = [open_now.enter_context(connect(ledger.file)) for _ in range(SPARE + 3)]
+    closed = 0
+    for db in held:
+        try:
+            db.execute("SELECT 1")
+        except sqlite3.ProgrammingError:
+            closed += 1
+    assert closed >= 3

@@ -10,7 +10,6 @@ import pytest
 from merging import results
 from merging.errors import InvalidRequest, InvalidSetting
 from merging.figures.heads import heads_figure
-from merging.figures.palette import alt_text
 from merging.problem import silent
 from merging.verdict_zip import CLOSE, headline, verdict
 from merging.work import tasks
@@ -21,6 +20,7 @@ from merging.work.request import ModelRef, ZipRequest, from_json
 from merging.zip_report import ZipReport
 from merging.zoo import catalogue
 from merging.zoo.datasets.fingerprint import fingerprint
+from tests.figures.made import alt_text, validated
 from tests.work.making import DATA
 
 
@@ -72,7 +72,7 @@ def test_networks_with_five_and_with_ten_outputs_share_a_trunk(tmp_path):
 
 
 def test_the_sentences_and_the_figure_say_what_was_measured(found):
-    figure = heads_figure(found)
+    figure = validated(heads_figure(found))
     assert [trace.name for trace in figure.data[:3]] == ["A's head", "B's head", "all heads together"]
     np.testing.assert_allclose(figure.data[0].y, 100 * found.heads[0])
     assert "A alone" in alt_text(figure) and "pool" in verdict(found)

@@ -7,6 +7,7 @@ import streamlit as st
 from merging.figures.learned_curves import ORDERS, curves_figure, units_in_order
 from merging.studies.nonlinearities import Nonlinearities
 from ui.chosen import Chosen, request_of
+from ui.kept import kept
 from ui.look import draw
 from ui.study import studied
 
@@ -38,7 +39,7 @@ def nonlinearity_panel(found: Chosen) -> None:
             required=True,
         )
     units = units_in_order(curves, layer, order, SHOWN)
-    draw(curves_figure(curves, layer, units), "learned curves", f"curves-{layer}", width="stretch")
+    draw(kept(curves_figure, curves, layer, units), "learned curves", f"curves-{layer}", width="stretch")
     st.caption(
         "An average takes the mean of a unit's and its partner's logarithm of the gain and log-odds of the saturation. "
         f"Inputs go from {curves.x[0]:g} to {curves.x[-1]:g}, where the functions bend."

@@ -1,0 +1,76 @@
+"""A Plotly figure as plain data.
+
+plotly.graph_objects checks each value that it is given, and so costs a page more than all else on it. A `Figure` is
+checked once, in the tests, where every figure is given to Plotly and must come back as it was.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+class Figure:
+    """Traces and layout, with Plotly's names (https://plotly.com/javascript/reference).
+
+    alt: what the figure shows, in words for people who cannot see it.
+    """
+
+    def __init__(self, alt: str, **layout: Any) -> None:
+        self.alt = alt
+        self.traces: list[dict[str, Any]] = []
+        self.layout: dict[str, Any] = layout
+
+    def add(self, kind: str, **trace: Any) -> None:
+        """Add a trace of a kind such as "scatter". Values may be arrays."""
+        self.traces.append({"type": kind, **trace})
+
+    def add_shape(self, **shape: Any) -> None:
+        """Add a shape to the layout."""
+        self.layout.setdefault("shapes", []).append(shape)
+
+    def add_note(self, **annotation: Any) -> None:
+        """Add an annotation, a text without an arrow."""
+        self.layout.setdefault("annotations", []).append({"showarrow": False, **annotation})
+
+    def add_level(self, y: float, line: dict[str, Any], text: str = "") -> None:
+        """Add a line from the left to the right at `y`, its text above it on the left."""
+        self.add_shape(type="line", x0=0, x1=1, xref="x domain", y0=y, y1=y, yref="y", line=line)
+        if text:
+            self.add_note(text=text, x=0, xref="x domain", xanchor="left", y=y, yref="y", yanchor="bottom")
+
+    def add_upright(self, x: float, line: dict[str, Any], text: str = "") -> None:
+        """Add a line from the bottom to the top at `x`, its text beside it at the top in the line's colour."""
+        self.add_shape(type="line", x0=x, x1=x, xref="x", y0=0, y1=1, yref="y domain", line=line)
+        if text:
+            places: dict[str, Any] = {"x": x, "xref": "x", "xanchor": "left", "y": 1, "yref": "y domain"}
+            self.add_note(text=text, **places, yanchor="top", font={"color": line["color"]})
+
+    def spec(self) -> dict[str, Any]:
+        """The figure as JSON has it: {"data": ..., "layout": ...}, lists for arrays, None for what is not a number."""
+        return {"data": _plain(self.traces), "layout": _plain(self.layout)}
+
+    def checked(self) -> go.Figure:
+        """The figure as Plotly's own. Raises ValueError where it has no such value."""
+        import plotly.graph_objects as go
+
+        return go.Figure(self.spec())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
