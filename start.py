@@ -129,7 +129,7 @@ def serve(port: int, share: bool) -> int:
     # Alone, only this machine's own names are answered: a foreign web page cannot reach the app by a name of its own.
     names = [] if share else ["--server.allowedHosts", "localhost", "--server.allowedHosts", "127.0.0.1"]
     try:
-        return run([*command, *names])
+        return run([*command, *names], held=True)
     except KeyboardInterrupt:
         say("Mergescope has stopped.")
         return 0
@@ -159,14 +159,17 @@ def own_address() -> str:
         return str(probe.getsockname()[0])
 
 
-def run(command: list[str]) -> int:
+def run(command: list[str], held: bool = False) -> int:
     """Run a program here until it ends; gives its exit code.
 
-    Ctrl-C reaches the program too: it is waited for, and KeyboardInterrupt is raised then. A SIGTERM is passed on, for
-    whoever ends this process means the program.
+    Whoever ends this process means the program: a SIGTERM is passed on, and so is an interrupt (Ctrl-C reaches the
+    program too), after which KeyboardInterrupt is raised. held: the program ends itself when its stdin does, which it
+    is told by MERGESCOPE_HELD: so it ends even where this process is killed.
     """
+    stdin = subprocess.PIPE if held else None
+    environment = {**os.environ, "MERGESCOPE_HELD": "1"} if held else None
     try:
-        process = subprocess.Popen(command, cwd=ROOT)
+        process = subprocess.Popen(command, cwd=ROOT, stdin=stdin, env=environment)
     except OSError as error:
         raise StartError(f"{command[0]} cannot be run ({error.strerror}). Delete {VENV} and start again.") from error
     signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
@@ -177,6 +180,8 @@ def run(command: list[str]) -> int:
             break
         except KeyboardInterrupt:
             interrupted = True
+            if process.stdin is not None:
+                process.stdin.close()
     if interrupted:
         raise KeyboardInterrupt
     return code

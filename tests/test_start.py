@@ -14,8 +14,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-# Says what it was started with, and then waits as the app does; start.py runs it as `python -m streamlit`.
-STREAMLIT = "import sys, time\nprint('started', *sys.argv[1:], flush=True)\ntime.sleep(60)\n"
+# Says what it was started with, then waits for the end of its stdin as the app does that is told that it is held;
+# start.py runs it as `python -m streamlit`.
+STREAMLIT = """
+import os, sys
+print("started", *sys.argv[1:], flush=True)
+assert os.environ["MERGESCOPE_HELD"]
+sys.stdin.read()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +104,7 @@ def test_an_environment_that_is_not_finished_is_not_left(how, tmp_path):
 @pytest.mark.parametrize("address", ["", "192.0.2.7"])
 def test_only_an_address_that_others_can_reach_is_given_to_them(start, monkeypatch, capsys, address):
     monkeypatch.setattr(start, "own_address", lambda: address)
-    monkeypatch.setattr(start, "run", lambda command: 0)
+    monkeypatch.setattr(start, "run", lambda command, held: 0)
     start.serve(8950, share=True)
     said = capsys.readouterr().out
     assert ("For everybody on this network: http://192.0.2.7:89" in said) == bool(address)
@@ -127,8 +133,9 @@ def test_it_prints_the_address_and_ends_cleanly_on_ctrl_c(folder, share):
     assert "start.py" not in complaints, "start.py itself left a traceback"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM for a single child")
-def test_whoever_ends_it_ends_the_app(folder):
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signals for a single child")
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "SIGKILL"])
+def test_whoever_ends_it_ends_the_app(folder, how):
     run(folder, "setup")
     command = [sys.executable, "start.py", "--port", "8950"]
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
@@ -136,9 +143,9 @@ def test_whoever_ends_it_ends_the_app(folder):
         lines = []
         while "started" not in "".join(lines):
             lines.append(process.stdout.readline())
-        process.terminate()  # to this one process, as a service manager does
+        process.send_signal(getattr(signal, how))  # to this one process, as a service manager does
         process.communicate(timeout=20)  # ends only when the app has closed its end too
-    assert process.returncode != 0
+    assert (process.returncode == 0) == (how == "SIGINT")  # which is how a person stops it
 
 
 def test_an_old_python_is_named(start):

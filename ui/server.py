@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
 import secrets
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,14 +29,30 @@ from merging.work.limits import from_environment
 COOKIE = "mergescope_owner"
 YEAR = 365 * 24 * 3600
 GRACE = 12.0  # seconds the dispatcher has to stop its workers
+LOOK = 1.0  # seconds between two looks at the dispatcher
+SLOWEST = 60.0  # seconds between two starts of one that ends again and again
 log = logging.getLogger(__name__)
 
 
 class Shell:
-    """Holds the dispatcher's process, so that the health route can tell how it is."""
+    """Holds the dispatcher's process: starts it anew when it is gone, and tells the health route how it is."""
 
     def __init__(self) -> None:
         self.child: subprocess.Popen[bytes] | None = None
+
+    async def keep(self) -> None:
+        """Start the dispatcher anew whenever it is gone, later each time where it ends at once."""
+        wait = LOOK
+        while self.child is not None:
+            begun = time.monotonic()
+            while self.child.poll() is None:
+                await asyncio.sleep(LOOK)
+            log.warning("the dispatcher is gone (exit code %s) and is started anew", self.child.returncode)
+            wait = LOOK if time.monotonic() - begun > SLOWEST else min(2 * wait, SLOWEST)
+            await asyncio.sleep(wait)
+            if self.child.stdin is not None:
+                self.child.stdin.close()
+            self.child = start_dispatcher()
 
     @asynccontextmanager
     async def lifespan(self, app: st.App) -> AsyncIterator[None]:
@@ -41,10 +61,14 @@ class Shell:
         The server takes files as large as `Limits.upload_mb` says.
         """
         config.set_option("server.maxUploadSize", int(from_environment().upload_mb))
+        if os.environ.get("MERGESCOPE_HELD"):
+            end_with_stdin()
         self.child = None if os.environ.get("MERGESCOPE_DISPATCHER") == "none" else start_dispatcher()
+        keeping = asyncio.create_task(self.keep())
         try:
             yield
         finally:
+            keeping.cancel()
             if self.child is not None:
                 stop_dispatcher(self.child)
 
@@ -52,6 +76,17 @@ class Shell:
         """Whether the app answers, and how its dispatcher is: "running", "stopped" or "elsewhere"."""
         state = "elsewhere" if self.child is None else "running" if self.child.poll() is None else "stopped"
         return JSONResponse({"status": "ok", "dispatcher": state})
+
+
+def end_with_stdin() -> None:
+    """End this process as asked when its stdin ends: whoever started it is gone."""
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        signal.raise_signal(signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def start_dispatcher() -> subprocess.Popen[bytes]:

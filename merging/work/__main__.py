@@ -57,6 +57,8 @@ def _dispatch(options: argparse.Namespace) -> int:
     ledger = Ledger(Path(options.home) if options.home else None)
     engine = Engine(choose(options.device, options.threads, options.jobs), Path(options.scratch))
     supervisor.stop_on_signals(stop)  # after ray.init, which sets handlers of its own
+    if supervisor.POSIX:
+        supervisor.end_when_lost(engine.lost, stop)
     ready.set()
     try:
         Dispatcher(ledger, engine, stop).run()

@@ -135,7 +135,7 @@ class Dispatcher:
         for job in list(self.running.values()):
             if held.get(job.claim.id) != job.claim.run:
                 self._drop(job)
-            elif time.time() > job.claim.deadline:
+            elif self.desk.now() > job.claim.deadline:
                 limit = self.ledger.limits.deadline(job.claim.request.kind)
                 text = f"The job ran longer than {limit:,.0f} seconds and was stopped. Ask for less, or a smaller net."
                 self.desk.fail(job.claim, {"kind": "DeadlineExceeded", "text": text})

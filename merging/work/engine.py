@@ -22,6 +22,7 @@ from merging.work.payload import Payload
 OBJECT_STORE = 400_000_000  # bytes: the images of one job, a few times over
 NICENESS = "5"  # of workers: pages stay quick, and jobs go on beside other programs (Ray's 15 starves them)
 PACKAGE = ROOT / "merging"
+VITAL = ("gcs_server", "raylet")  # Ray waits for a minute and more before it gives up on either
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class Engine:
                 _temp_dir=str(scratch),
                 **shared,
             )
+        started = psutil.Process().children(recursive=True) if self.is_local else []
+        self._vital = {name: process for process in started if (name := process.name()) in VITAL}
         self._mailbox: Any = ray.remote(num_cpus=0, max_restarts=-1)(worker.Mailbox).remote()
         found = "cuda" if ray.cluster_resources().get("GPU", 0) >= 1 else "cpu"
         self.use(found if plan.device == "auto" else plan.device)
@@ -81,6 +84,10 @@ class Engine:
         remote: Any = self.ray.remote
         self._run = remote(max_retries=0, **needs)(_run)
         self._warm = remote(max_retries=0, **needs)(worker.warm_up)
+
+    def lost(self) -> str:
+        """The name of a process that Ray cannot do without and that is gone; "" while all live, and in a cluster."""
+        return next((name for name, process in self._vital.items() if not _lives(process)), "")
 
     def slots(self) -> int:
         """How many jobs the nodes of now can run at once, at least 1."""
@@ -111,8 +118,8 @@ class Engine:
         """The outcome of a reference that is ready; None where the worker died."""
         try:
             return self.ray.get(reference)
-        except (self.ray.exceptions.RayError, OSError):
-            logging.getLogger(__name__).warning("a worker was lost", exc_info=True)
+        except (self.ray.exceptions.RayError, OSError) as error:
+            logging.getLogger(__name__).warning("a worker was lost (%s)", type(error).__name__)
             return None
 
     def kill(self, reference: Any) -> None:
@@ -122,6 +129,13 @@ class Engine:
     def stop(self) -> None:
         """End Ray and all its processes."""
         self.ray.shutdown()
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def choose(device: str, threads: int, slots: int) -> Plan:

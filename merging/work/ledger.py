@@ -130,7 +130,7 @@ class Ledger:
             if others:
                 _detach(db, id, owner, others[0])
                 return
-            end(db, id, "cancelled")
+            end(db, id, "cancelled", time.time())
 
     def delete(self, id: str, owner: str) -> None:
         """Forget the job for this owner; when nobody else asked for it, it stops and its artifacts are removed.
@@ -238,11 +238,11 @@ class Ledger:
             ledger_models.check_room(self, db, owner, 0)  # before hours of training, not after
 
 
-def end(db: sqlite3.Connection, id: str, state: str) -> None:
-    """Set a final state and stop the clock of the last stage. Inside a transaction."""
-    now = time.time()
-    db.execute("UPDATE jobs SET state = ?, finished = ?, dispatcher = '' WHERE id = ?", (state, now, id))
-    db.execute("UPDATE stages SET seconds = ? - began WHERE job = ? AND seconds IS NULL", (now, id))
+def end(db: sqlite3.Connection, id: str, state: str, now: float) -> None:
+    """Set a final state and stop the clock of the last stage. Inside a transaction. Nothing ends before it began."""
+    ended = "UPDATE jobs SET state = ?, finished = MAX(?, COALESCE(started, created)), dispatcher = '' WHERE id = ?"
+    db.execute(ended, (state, now, id))
+    db.execute("UPDATE stages SET seconds = MAX(? - began, 0) WHERE job = ? AND seconds IS NULL", (now, id))
 
 
 def _prefix(text: str) -> str:
@@ -256,10 +256,14 @@ def _enqueue(db: sqlite3.Connection, request: Request, owner: str) -> None:
     # Who wanted an attempt that came to nothing did not ask for this one: the job must stop when its asker cancels.
     nothing = "SELECT id FROM jobs WHERE id = ? AND state IN ('failed', 'cancelled')"
     db.execute(f"DELETE FROM owners WHERE job IN ({nothing})", (request.id,))
+    # Who asks later is later in the ledger, too, even where the machine's clock was set back in between.
+    created = "MAX(?, (SELECT COALESCE(MAX(created), 0) + 0.000001 FROM jobs))"
     db.execute(
-        "INSERT INTO jobs (id, kind, title, request, owner, state, created) VALUES (?, ?, ?, ?, ?, 'queued', ?)"
+        "INSERT INTO jobs (id, kind, title, request, owner, state, created) VALUES"
+        f" (?, ?, ?, ?, ?, 'queued', {created})"
         " ON CONFLICT (id) DO UPDATE SET state = 'queued', owner = excluded.owner, created = excluded.created,"
         " started = NULL, finished = NULL, stage = '', fraction = 0, message = '', error = NULL, attempts = 0,"
+        " interrupted = 0,"
         " dispatcher = '', worker = ''",
         (request.id, request.kind, request.title, request.to_json(), owner, time.time()),
     )

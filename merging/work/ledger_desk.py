@@ -26,7 +26,11 @@ from merging.work.shipped_runs import picture_question_of
 from merging.work.store import Content, sha256_of, size_of
 from merging.zoo.catalogue import Entry
 
-LOST = "The worker process died {} times on this job, so it is not tried again. Ask for a smaller one."
+INTERRUPTED = (
+    "The program that runs jobs ended {} times while this job ran, so it is not tried again. If it was stopped on "
+    "purpose, run the job again; else ask for a smaller one, and look at the program's log."
+)
+INTERRUPTIONS = 5  # of a job by the end of its dispatcher, which is not the job's doing, or hardly
 HELD = "id = ? AND run = ? AND dispatcher = ? AND state = 'running'"
 
 
@@ -49,15 +53,20 @@ class Desk:
         """born: when the process was started, so that its number can be told from a later process's."""
         self.ledger = ledger
         self.id = uuid.uuid4().hex
+        self._began = time.time() - time.monotonic()
         with connect(ledger.file) as db:
             db.execute(
                 "INSERT INTO dispatchers VALUES (?, ?, ?, ?, ?)",
                 (self.id, socket.gethostname(), os.getpid(), born, time.time()),
             )
 
+    def now(self) -> float:
+        """Seconds since 1970 by a clock that nobody sets while this dispatcher lives: durations are right."""
+        return self._began + time.monotonic()
+
     def claim(self, kinds: Sequence[str]) -> Claim | None:
         """Take the next job of these kinds in the fair order; None where there is none."""
-        now = time.time()
+        now = self.now()
         take = (  # one statement: no job is taken twice, whoever else looks
             "UPDATE jobs SET state = 'running', started = ?, dispatcher = ?, run = run + 1, attempts = attempts + 1,"
             " stage = '', fraction = 0, message = '', worker = ''"
@@ -72,12 +81,13 @@ class Desk:
             try:
                 request = from_json(row["request"])
             except MergescopeError as error:  # queued by another version of the program
-                _fail(db, row["id"], {"kind": type(error).__name__, "text": str(error)})
+                self._fail(db, row["id"], {"kind": type(error).__name__, "text": str(error)})
                 return None
             deadline = now + self.ledger.limits.deadline(row["kind"])
             db.execute("UPDATE jobs SET deadline = ? WHERE id = ?", (deadline, row["id"]))
             db.execute("DELETE FROM stages WHERE job = ?", (row["id"],))
-            db.execute("INSERT OR REPLACE INTO served VALUES (?, ?)", (row["owner"], now))
+            turn = "INSERT OR REPLACE INTO served SELECT ?, COALESCE(MAX(at), 0) + 1 FROM served"
+            db.execute(turn, (row["owner"],))
         return Claim(row["id"], row["run"], request, row["owner"], row["attempts"], deadline)
 
     def waiting(self, kinds: Sequence[str]) -> bool:
@@ -94,7 +104,7 @@ class Desk:
 
     def tell(self, claim: Claim, stage: str, fraction: float, message: str, worker: str = "") -> None:
         """Where the job is: stage, share of the whole (never falling back), words. A new stage closes the last."""
-        now = time.time()
+        now = self.now()
         with connect(self.ledger.file) as db, transaction(db):
             told = db.execute(
                 f"UPDATE jobs SET stage = ?, fraction = MAX(fraction, ?), message = ?, worker = ? WHERE {HELD}",
@@ -123,7 +133,7 @@ class Desk:
                 _know_pictures(db, claim, rows)
             if model is not None and isinstance(trained, bytes):
                 ledger_models.insert(self.ledger, files, model, trained, claim.owner)
-            end(db, claim.id, "done")
+            end(db, claim.id, "done", self.now())
             db.execute("UPDATE jobs SET fraction = 1, message = '' WHERE id = ?", (claim.id,))
         return True
 
@@ -131,7 +141,7 @@ class Desk:
         """The job ends with a reason: {"kind", "text"} and, where the program is to blame, "details"."""
         with connect(self.ledger.file) as db, transaction(db):
             if db.execute(f"SELECT 1 FROM jobs WHERE {HELD}", self._key(claim)).fetchone():
-                _fail(db, claim.id, error)
+                self._fail(db, claim.id, error)
 
     def give_back(self, claim: Claim, *, counted: bool) -> None:
         """Back into the queue. counted: the attempt counts (a worker died) or not (the program was stopped)."""
@@ -164,10 +174,10 @@ class Desk:
                 db.executemany("INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def reap(self, alive: Callable[[int, float], bool]) -> list[str]:
-        """Put back what dead dispatchers held, an attempt each; gives the jobs' ids.
+        """Put back what dead dispatchers held; gives the jobs' ids.
 
-        Dead is who was silent for the lease, or on this machine is not alive(pid, born). A job whose attempts are used
-        up fails with WorkerLost: perhaps it is what kills them.
+        Dead is who was silent for the lease, or on this machine is not alive(pid, born). A job that many of them died
+        on fails with WorkerLost: perhaps it is what kills them.
         """
         now, host, moved = time.time(), socket.gethostname(), []
         with connect(self.ledger.file) as db, transaction(db):
@@ -187,20 +197,21 @@ class Desk:
     def _bury(self, db: sqlite3.Connection, dispatcher: str) -> list[str]:
         rows = _running(db, dispatcher)
         for row in rows:
-            if row["attempts"] > self.ledger.limits.attempts:
-                _fail(db, row["id"], {"kind": "WorkerLost", "text": LOST.format(row["attempts"])})
+            times = row["interrupted"] + 1
+            db.execute("UPDATE jobs SET interrupted = ? WHERE id = ?", (times, row["id"]))
+            if times >= INTERRUPTIONS:
+                self._fail(db, row["id"], {"kind": "WorkerLost", "text": INTERRUPTED.format(times)})
             else:
-                _requeue(db, row["id"], 0)
+                _requeue(db, row["id"], 1)
         db.execute("DELETE FROM dispatchers WHERE id = ?", (dispatcher,))
         return [row["id"] for row in rows]
 
     def _key(self, claim: Claim) -> tuple[str, int, str]:
         return claim.id, claim.run, self.id
 
-
-def _fail(db: sqlite3.Connection, job: str, error: Mapping[str, str]) -> None:
-    db.execute("UPDATE jobs SET error = ? WHERE id = ?", (json.dumps(dict(error)), job))
-    end(db, job, "failed")
+    def _fail(self, db: sqlite3.Connection, job: str, error: Mapping[str, str]) -> None:
+        db.execute("UPDATE jobs SET error = ? WHERE id = ?", (json.dumps(dict(error)), job))
+        end(db, job, "failed", self.now())
 
 
 def _log(db: sqlite3.Connection, job: str, stage: str, message: str, now: float) -> None:
@@ -215,7 +226,7 @@ def _log(db: sqlite3.Connection, job: str, stage: str, message: str, now: float)
 
 def _running(db: sqlite3.Connection, dispatcher: str) -> list[sqlite3.Row]:
     return db.execute(
-        "SELECT id, attempts FROM jobs WHERE dispatcher = ? AND state = 'running'", (dispatcher,)
+        "SELECT id, interrupted FROM jobs WHERE dispatcher = ? AND state = 'running'", (dispatcher,)
     ).fetchall()
 
 

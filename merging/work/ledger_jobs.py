@@ -180,7 +180,9 @@ _looking = threading.Lock()
 def _outlook(db: sqlite3.Connection, examples: Sequence[Past]) -> _Outlook:
     now, line = time.time(), _line(db, examples)
     running = db.execute("SELECT id, fraction, started FROM jobs WHERE state = 'running'").fetchall()
-    seconds = {row["id"]: time_left(row["fraction"], now - row["started"], line.usual[row["id"]]) for row in running}
+    seconds = {
+        row["id"]: time_left(row["fraction"], max(now - row["started"], 0.0), line.usual[row["id"]]) for row in running
+    }
     before, slots = sum(left or 0.0 for left in seconds.values()), max(1, len(running))
     for id, (known, unknown) in line.ahead.items():
         own = line.usual[id]

@@ -19,9 +19,11 @@ CREATE TABLE IF NOT EXISTS jobs (
     created REAL NOT NULL, started REAL, finished REAL, deadline REAL,
     stage TEXT NOT NULL DEFAULT '', fraction REAL NOT NULL DEFAULT 0, message TEXT NOT NULL DEFAULT '',
     error TEXT, attempts INTEGER NOT NULL DEFAULT 0, run INTEGER NOT NULL DEFAULT 0,
+    interrupted INTEGER NOT NULL DEFAULT 0,
     dispatcher TEXT NOT NULL DEFAULT '', worker TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, kind);
 CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (state, created, started);
+CREATE INDEX IF NOT EXISTS jobs_by_age ON jobs (created);
 CREATE INDEX IF NOT EXISTS jobs_by_end ON jobs (state, finished);
 CREATE TABLE IF NOT EXISTS owners (
     job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, owner TEXT NOT NULL, asked REAL NOT NULL,
@@ -49,6 +51,8 @@ CREATE TABLE IF NOT EXISTS workers (
     gpu_memory_used INTEGER, gpu_memory_total INTEGER, seen REAL NOT NULL);
 """
 
+_ADDED = {"interrupted": "INTEGER NOT NULL DEFAULT 0"}  # to jobs, since format 1
+
 
 def prepare(path: Path) -> None:
     """Make the tables where they are missing; a file of another format is renamed out of the way."""
@@ -60,6 +64,7 @@ def prepare(path: Path) -> None:
         with transaction(db):
             for statement in _TABLES.split(";\n"):
                 db.execute(statement)
+            _add_what_is_new(db)
             db.execute(f"PRAGMA user_version = {FORMAT}")
 
 
@@ -136,6 +141,14 @@ def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
+
+
+def _add_what_is_new(db: sqlite3.Connection) -> None:
+    """Columns that a ledger of an earlier version of the program lacks."""
+    there = {row["name"] for row in db.execute("PRAGMA table_info(jobs)")}
+    for name, declared in _ADDED.items():
+        if name not in there:
+            db.execute(f"ALTER TABLE jobs ADD COLUMN {name} {declared}")
 
 
 def _format(path: Path) -> int:

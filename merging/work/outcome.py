@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,18 @@ from dataclasses import dataclass, field
 from merging.errors import MergescopeError
 from merging.problem import Report
 from merging.work.store import Content
+
+REASONS = {  # of the system's errors, those that a person can do something about
+    errno.ENOSPC: "The disk is full: free some space, then run it again",
+    errno.EDQUOT: "The disk quota is used up: free some space, then run it again",
+    errno.EROFS: "The disk cannot be written to: it is mounted read-only",
+    errno.EACCES: "The program may not write or read one of its own files: give its folder back to whoever runs it",
+    errno.EPERM: "The program may not write or read one of its own files: give its folder back to whoever runs it",
+    errno.EIO: "The disk has failed to read or write: look at the system's log, then run it again",
+    errno.EMFILE: "Too many files are open: close other programs, or raise the limit (ulimit -n)",
+    errno.ENFILE: "Too many files are open: close other programs, or raise the limit (ulimit -n)",
+    errno.ENOMEM: "The machine has no memory left: close other programs, or ask for less",
+}
 
 
 @dataclass(frozen=True)
@@ -42,5 +55,7 @@ def unexpected(error: BaseException, stage: str) -> dict[str, str]:
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError":
         text = f"The worker ran out of memory in stage {stage}. Ask for fewer images or units, or use a smaller net."
         return {"kind": kind, "text": text, "details": details}
+    if isinstance(error, OSError) and error.errno in REASONS:
+        return {"kind": kind, "text": f"{REASONS[error.errno]} (in stage {stage}).", "details": details}
     what = f"Something went wrong inside the program ({kind} in stage {stage})."
     return {"kind": kind, "text": f"{what} Copy the details into a report of the error.", "details": details}

@@ -7,6 +7,7 @@ dispatcher ends itself when the pipe closes, however the supervisor went.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -26,7 +27,9 @@ from merging.paths import ROOT
 GRACE = 8.0  # seconds a dispatcher has to end by itself
 RETRIES = 3  # restarts of a dispatcher that dies young; one that lived for a while is always restarted
 YOUNG = 60.0  # seconds
+LOOK = 0.5  # seconds between two looks at the processes that are needed
 POSIX = os.name == "posix"
+log = logging.getLogger(__name__)
 
 
 def supervise(options: Sequence[str], *, watch_stdin: bool) -> int:
@@ -76,6 +79,23 @@ def stop_at_end_of_stdin(stop: threading.Event, ready: threading.Event | None = 
             time.sleep(GRACE if ready.is_set() else 0)
             end_session(os.getpid())
             os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def end_when_lost(lost: Callable[[], str], stop: threading.Event) -> None:
+    """End this session at once when a process that it needs is gone, until `stop` is set. lost: names it, or "".
+
+    Whoever waits for that process may wait for a minute; the supervisor starts anew at once.
+    """
+
+    def watch() -> None:
+        while not (name := lost()):
+            if stop.wait(LOOK):
+                return
+        log.warning("%s is gone: the dispatcher is started anew", name)
+        end_session(os.getpid())
+        os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 

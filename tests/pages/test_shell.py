@@ -1,5 +1,6 @@
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,38 @@ def test_no_dispatcher_is_started_where_one_runs_elsewhere(monkeypatch):
             return shell.child
 
     assert asyncio.run(live()) is None
+
+
+def test_a_dispatcher_that_is_gone_is_started_anew(monkeypatch):
+    started = []
+
+    def start():
+        started.append(subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE))
+        return started[-1]
+
+    monkeypatch.delenv("MERGESCOPE_DISPATCHER", raising=False)
+    monkeypatch.setattr(server, "start_dispatcher", start)
+    monkeypatch.setattr(server, "LOOK", 0.02)
+    shell = server.Shell()
+
+    async def live():
+        async with shell.lifespan(None):
+            for number in (1, 2):
+                started[-1].kill()
+                while len(started) == number:
+                    await asyncio.sleep(0.02)
+            assert b"running" in (await shell.health(None)).body
+
+    asyncio.run(asyncio.wait_for(live(), 20))
+    assert [child.poll() is not None for child in started] == [True] * 3
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_the_app_ends_with_whoever_holds_its_stdin():
+    code = "import time; from ui.server import end_with_stdin; end_with_stdin(); time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, cwd=ROOT)
+    child.stdin.close()
+    assert child.wait(20) == -signal.SIGTERM
 
 
 def test_the_dispatcher_ends_when_its_pipe_closes():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
+import os
 import time
 
 import numpy as np
@@ -16,6 +18,7 @@ from merging import results
 from merging.work import tasks
 from merging.work.ledger import Ledger
 from merging.work.limits import Limits
+from merging.work.outcome import attempt
 from merging.work.payload import gather
 from merging.work.request import DownloadRequest, ModelRef
 from tests.work.conftest import processes, until
@@ -116,11 +119,11 @@ def test_a_queued_job_is_cancelled_at_once_and_never_starts(ledger, dispatch):
 def test_a_killed_worker_is_replaced_once_and_then_reported(ledger, dispatch):
     dispatch(ledger)
     job = ledger.submit(long_request(), "ann")
-    for attempt in (1, 2):
-        assert training(ledger, job.id).attempts == attempt
+    for time_ in (1, 2):
+        assert training(ledger, job.id).attempts == time_
         (worker,) = until(lambda: processes("ray::_run"))  # a title may be missing for a moment
         worker.kill()
-        until(lambda attempt=attempt: (job_ := ledger.job(job.id)).attempts > attempt or job_.state == "failed")
+        until(lambda before=time_: (job_ := ledger.job(job.id)).attempts > before or job_.state == "failed")
     job = ledger.job(job.id)
     assert (job.state, job.error["kind"]) == ("failed", "WorkerLost")
     assert "died twice" in job.error["text"]
@@ -159,6 +162,19 @@ def test_an_error_that_nobody_foresaw_becomes_words_with_details(ledger, engine)
     assert outcome.artifacts == {}
     assert "Something went wrong inside the program (TypeError in stage loading)" in outcome.error["text"]
     assert "Traceback" in outcome.error["details"]
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [(errno.ENOSPC, "The disk is full"), (errno.EACCES, "may not write or read"), (errno.EROFS, "mounted read-only")],
+)
+def test_what_the_system_refuses_is_told_in_words(number, why):
+    def work(report):
+        report("saving")
+        raise OSError(number, os.strerror(number), "/some/where")
+
+    error = attempt(work, lambda *told: None).error
+    assert why in error["text"] and "OSError" not in error["text"] and "/some" not in error["text"]
 
 
 @pytest.mark.parametrize(("dataset", "why"), [("", "It is not known which images"), (DATA, "are not on the machine")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from contextlib import ExitStack
 
 import pytest
@@ -171,6 +172,41 @@ def test_the_web_process_needs_neither_torch_nor_ray(ledger):
         "sys.exit(any(name in sys.modules for name in ('torch', 'ray', 'lucent', 'streamlit')))"
     )
     assert subprocess.run([sys.executable, "-c", program], env={"PYTHONPATH": "."}).returncode == 0
+
+
+@pytest.mark.parametrize("jump", [-7200.0, 7200.0])
+def test_a_clock_that_is_set_changes_no_duration_and_no_turn(ledger, monkeypatch, jump):
+    desk = Desk(ledger)
+    first, second = (merge_request(seed=seed) for seed in (1, 2))
+    ledger.submit(first, "ann")
+    claim = take(desk)
+    desk.tell(claim, "loading", 0.1, "")
+    true = time.time
+    monkeypatch.setattr(time, "time", lambda: true() + jump)
+    ledger.submit(second, "ann")
+    third = ledger.submit(merge_request(seed=3), "ann")
+    desk.tell(claim, "matching", 0.2, "")
+    assert all(0 <= seconds < 60 for _, _, seconds in ledger.job(first.id).stages[:-1])
+    desk.finish(claim, {"report": SAVED})
+    done = ledger.job(first.id)
+    assert 0 <= done.finished - done.started < 60
+    assert all(0 <= seconds < 60 for _, _, seconds in done.stages)
+    assert take(desk).id == second.id  # who asked first, though the clock may say otherwise
+    ledger.cancel(second.id, "ann")
+    stopped = ledger.job(second.id)
+    assert stopped.finished >= stopped.started
+    assert take(desk).id == third.id
+
+
+def test_a_ledger_of_an_earlier_version_is_used_on(tmp_path):
+    kept = Ledger(tmp_path).submit(merge_request(), "ann")
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as db:
+        db.execute("ALTER TABLE jobs DROP COLUMN interrupted")
+    ledger = Ledger(tmp_path)
+    assert ledger.job(kept.id).state == "queued"
+    assert take(Desk(ledger)).id == kept.id
+    Desk(ledger).reap(lambda pid, born: False)
+    assert ledger.job(kept.id).state == "queued"
 
 
 def test_a_connection_is_used_again_and_never_for_a_file_that_took_its_place(tmp_path):

@@ -9,13 +9,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from merging.work.ledger import Ledger
-from merging.work.ledger_desk import Desk
+from merging.work.ledger_desk import INTERRUPTIONS, Desk
 from merging.work.ledger_jobs import Worker
 from merging.work.limits import Limits
 from tests.work.making import ALL, SAVED, merge_request, take
 
 
-def test_what_a_silent_dispatcher_held_goes_back_and_the_attempt_counts(tmp_path):
+def test_what_a_silent_dispatcher_held_goes_back_and_is_no_attempt_of_the_job(tmp_path):
     ledger = Ledger(tmp_path, Limits(lease_seconds=0.5))
     dead, living = Desk(ledger), Desk(ledger)
     job = ledger.submit(merge_request(), "ann")
@@ -27,7 +27,7 @@ def test_what_a_silent_dispatcher_held_goes_back_and_the_attempt_counts(tmp_path
     assert living.reap(lambda pid, born: True) == [job.id]
     assert ledger.job(job.id).state == "queued"
     second = take(living)
-    assert (second.attempts, second.run) == (2, claim.run + 1)
+    assert (second.attempts, second.run) == (1, claim.run + 1)
     assert not dead.finish(claim, {"report": SAVED})  # it wakes up, too late
     assert living.finish(second, {"report": SAVED})
 
@@ -41,11 +41,17 @@ def test_a_dead_process_is_seen_without_waiting_for_its_silence(ledger):
 
 def test_a_job_that_kills_its_dispatchers_is_given_up(ledger):
     job = ledger.submit(merge_request(), "ann")
-    for _ in range(3):
-        take(Desk(ledger))
+    for _ in range(INTERRUPTIONS):
+        assert ledger.job(job.id).state == "queued"
+        assert take(Desk(ledger)).attempts == 1
         Desk(ledger).reap(lambda pid, born: False)
     job = ledger.job(job.id)
     assert (job.state, job.error["kind"]) == ("failed", "WorkerLost")
+    assert "ended 5 times while this job ran" in job.error["text"]
+    ledger.submit(merge_request(), "ann")  # a person's wish begins the count anew
+    take(Desk(ledger))
+    Desk(ledger).reap(lambda pid, born: False)
+    assert ledger.job(job.id).state == "queued"
 
 
 def test_a_dispatcher_that_leaves_gives_its_jobs_back_uncounted(ledger):

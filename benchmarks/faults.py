@@ -1,0 +1,137 @@
+"""How long until work goes on after a process was killed: python -m benchmarks.faults [--rounds 5] [--json]
+
+The app as `python start.py` starts it, with a training that runs for long. Each kind of process in turn is killed
+(SIGKILL) and the clock runs until the training is told of again as running; with start.py itself, until nothing of
+the app is left. The order of the kills is drawn from a seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from benchmarks.job import DATASET
+from benchmarks.pages import running
+from benchmarks.timing import Timing, spread, table, write
+from merging.work.ledger import Ledger
+from merging.work.ledger_schema import connect
+from merging.work.request import TrainRequest
+from merging.zoo.datasets.fingerprint import fingerprint
+
+KINDS = ("supervisor", "dispatcher", "worker", "raylet", "gcs_server", "start.py")
+PATIENCE = 180.0
+
+
+def find(kind: str) -> psutil.Process:
+    """The process of a kind among those that this one started."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if _kind(process) == kind:
+                return process
+    raise SystemExit(f"no {kind} is there to be killed")
+
+
+def _kind(process: psutil.Process) -> str:
+    words = process.cmdline()
+    if process.name() in ("raylet", "gcs_server"):
+        return process.name()
+    if words and words[0].startswith("ray::_run"):
+        return "worker"
+    if "merging.work" in words:
+        return "dispatcher" if "--dispatch" in words else "supervisor"
+    return "start.py" if "start.py" in words else ""
+
+
+def until(met: Callable[[], bool], since: float) -> float:
+    """Seconds since a moment until something is so."""
+    while not met():
+        if time.perf_counter() - since > PATIENCE:
+            raise SystemExit("work did not go on")
+        time.sleep(0.05)
+    return time.perf_counter() - since
+
+
+def kill(kind: str, ledger: Ledger, job: str) -> float:
+    """Seconds from the kill until the job runs anew."""
+    before = _run(ledger, job)
+    process = find(kind)
+    process.send_signal(signal.SIGKILL)
+    return until(lambda: _run(ledger, job) > before and _trains(ledger, job), time.perf_counter())
+
+
+def long_training(seed: int) -> TrainRequest:
+    """A training that takes minutes."""
+    config = {"widths": [256, 256], "in_shape": [1, 28, 28], "classes": 10}
+    return TrainRequest("mlp", config, DATASET, fingerprint(DATASET, None), epochs=50, seed=seed)
+
+
+def _trains(ledger: Ledger, id: str) -> bool:
+    job = ledger.job(id)
+    return job is not None and job.stage == "training"
+
+
+def _run(ledger: Ledger, job: str) -> int:
+    """How often the job was taken."""
+    with connect(ledger.file) as db:
+        row = db.execute("SELECT run FROM jobs WHERE id = ?", (job,)).fetchone()
+    return 0 if row is None else int(row["run"])
+
+
+def rounds(number: int, seed: int) -> dict[str, Timing]:
+    """Seconds by kind, of so many kills each."""
+    order = [kind for kind in KINDS[:-1] for _ in range(number)]
+    random.Random(seed).shuffle(order)
+    spent: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for begun in range(number):
+        with tempfile.TemporaryDirectory() as home:
+            os.environ["MERGESCOPE_HOME"] = home
+            with running():
+                ledger = Ledger(Path(home))
+                for at, kind in enumerate(order[begun::number]):
+                    job = ledger.submit(long_training(at), "benchmark").id
+                    until(partial(_trains, ledger, job), time.perf_counter())
+                    spent[kind].append(kill(kind, ledger, job))
+                    ledger.cancel(job, "benchmark")
+                left = psutil.Process().children(recursive=True)
+                find("start.py").send_signal(signal.SIGKILL)
+                spent["start.py"].append(until(partial(_gone, left), time.perf_counter()))
+    return {kind: Timing(tuple(seconds)) for kind, seconds in spent.items()}
+
+
+def _gone(processes: list[psutil.Process]) -> bool:
+    """Whether none of them lives any more."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                return False
+    return True
+
+
+def main() -> None:
+    """Write the table."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--json", action="store_true", help="print JSON")
+    chosen = options.parse_args()
+    spent = rounds(chosen.rounds, chosen.seed)
+    if chosen.json:
+        write(json.dumps({kind: timing.seconds for kind, timing in spent.items()}))
+        return
+    rows = [[kind, spread(timing, 1)] for kind, timing in spent.items()]
+    write(table(["killed", f"seconds until work goes on, {chosen.rounds} times: median (lowest-highest)"], rows))
+
+
+if __name__ == "__main__":
+    main()
