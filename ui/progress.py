@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import streamlit as st
 
@@ -14,6 +16,7 @@ from ui.state import ledger, owner
 from ui.words import stage_words
 
 EVERY = 2.0  # seconds between two looks at an open job
+Waiting = Callable[[int], None]  # told how many files of others go first
 PATIENCE = 60.0  # seconds after which a missing worker is no longer one that starts
 
 
@@ -46,6 +49,19 @@ def stage_lines(job: Job) -> list[str]:
         else:
             lines.append(f":gray[:material/radio_button_unchecked: {words[stage]}]")
     return lines
+
+
+@contextmanager
+def reading(what: str) -> Iterator[Waiting]:
+    """A spinner while a file is read; gives what is to be told how many files of others go first."""
+    place = st.empty()
+
+    def tell(before: int) -> None:
+        place.caption(f"Other files are read first: yours is {numbers.ordinal(before)} in the queue.")
+
+    with st.spinner(what):
+        yield tell
+    place.empty()
 
 
 def failure(job: Job) -> None:

@@ -23,6 +23,7 @@ from merging.zoo.datasets.facts import FACTS
 from merging.zoo.datasets.known import may_use
 from merging.zoo.datasets.own import Claim, OwnDataset, is_own
 from merging.zoo.datasets.reading.limits import MAX_DECODED
+from merging.zoo.disposable import Waiting, in_silence
 
 if TYPE_CHECKING:
     from merging.work.ledger import Ledger
@@ -54,17 +55,18 @@ def add_images(
     shared: bool = False,
     size: tuple[int, int] | None = None,
     colour: str = "auto",
+    waiting: Waiting = in_silence,
 ) -> OwnDataset:
     """Read images and keep them under `label`, by default the source's name.
 
-    size, colour: as for `convert_images`.  Raises InvalidRequest beyond the owner's caps or for a label that is taken,
-    DataUnavailable and InvalidSetting as `convert_images` does.
+    size, colour, waiting: as for `convert_images`.  Raises InvalidRequest beyond the owner's caps or for a label that
+    is taken, DataUnavailable and InvalidSetting as `convert_images` does.
     """
     name = _label(label or source.stem)
     _check_caps(ledger, owner, name, 0)
     with _scratch() as scratch:
         most = min(MAX_DECODED, int(_room(ledger, owner)))
-        fresh = convert_images(source, scratch, label=name, size=size, colour=colour, most=most)
+        fresh = convert_images(source, scratch, label=name, size=size, colour=colour, most=most, waiting=waiting)
         with connect(ledger.file) as db, transaction(db):
             known = own.find_own(fresh.id, owner)
             if known is None or known.claim_of(owner) is None:

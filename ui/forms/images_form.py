@@ -14,7 +14,7 @@ from merging.work.ledger_images import LABEL, add_images
 from merging.zoo.datasets.convert import read_size
 from merging.zoo.datasets.own import OwnDataset
 from ui.guard import in_words
-from ui.progress import plain
+from ui.progress import Waiting, plain, reading
 from ui.state import ledger, owner
 
 ENDINGS = ["zip", "npz"]
@@ -49,14 +49,23 @@ def images_form() -> None:
             "Read and add", type="primary", icon=":material/add_photo_alternate:", disabled=file is None
         )
         if pressed and file is not None:
-            with st.spinner("Reading the images in a process of its own"):
-                dataset = bring(file, file.name, name, size, colour, who == WHO[1])
+            with reading("Reading the images in a process of its own") as waiting:
+                dataset = bring(file, file.name, name, size, colour, who == WHO[1], waiting)
             _say(dataset)
 
 
-def bring(file: IO[bytes], filename: str, name: str, size: str, colour: str, shared: bool) -> OwnDataset:
-    """Read an uploaded file and keep it as the visitor's data set. filename: gives the name where a person gives none.
+def bring(
+    file: IO[bytes],
+    filename: str,
+    name: str,
+    size: str,
+    colour: str,
+    shared: bool,
+    waiting: Waiting,
+) -> OwnDataset:
+    """Read an uploaded file and keep it as the visitor's data set.
 
+    filename: gives the name where a person gives none.  waiting: as of `convert_images`.
     Raises InvalidRequest, InvalidSetting and DataUnavailable in words.
     """
     with tempfile.TemporaryDirectory(prefix="mergescope-") as scratch:
@@ -64,7 +73,17 @@ def bring(file: IO[bytes], filename: str, name: str, size: str, colour: str, sha
         with path.open("wb") as copy:
             shutil.copyfileobj(file, copy)
         label = name.strip() or PurePath(filename.replace("\\", "/")).stem
-        return add_images(ledger(), path, owner(), label=label, shared=shared, size=read_size(size), colour=colour)
+        pixels = {"size": read_size(size), "colour": colour}
+        return add_images(
+            ledger(),
+            path,
+            owner(),
+            label=label,
+            shared=shared,
+            size=read_size(size),
+            colour=colour,
+            waiting=waiting,
+        )
 
 
 def _say(dataset: OwnDataset) -> None:

@@ -9,6 +9,7 @@ from merging.zoo.architectures.names import NAMES, NONLINEARITIES, describe, tor
 from merging.zoo.datasets.known import find_facts, known_datasets
 from ui.forms.upload_review import EXPORT, Finding, Said, bundles, check, fed_alike, keep, settle, show
 from ui.guard import in_words
+from ui.progress import reading
 from ui.state import ledger, owner
 
 ENDINGS = ["safetensors", "pt", "pth", "th", "ckpt", "bin", "pt2", "zip", "json"]  # what a file is, its bytes say
@@ -35,10 +36,10 @@ def upload_form() -> None:
         )
         said = _said()
         if st.button("Check", type="primary", icon=":material/fact_check:", disabled=not files):
-            with st.spinner("Reading and measuring in a process of its own"):
+            with reading("Reading and measuring in a process of its own") as waiting:
                 named = {file.name: file.getvalue() for file in files or ()}
-                found = [check(name, data, said) for name, data in bundles(named)]
-                st.session_state[FINDINGS] = fed_alike(found, said)
+                found = [check(name, data, said, waiting) for name, data in bundles(named)]
+                st.session_state[FINDINGS] = fed_alike(found, said, waiting)
     with right:
         findings: list[Finding] = st.session_state.get(FINDINGS, [])
         if findings:
@@ -57,8 +58,8 @@ def _review(findings: list[Finding], said: Said) -> None:
     label = f"Add {len(good)} networks" if len(good) > 1 else "Add this network"
     if not st.button(label, type="primary", icon=":material/add:", disabled=not good or is_open):
         return
-    with in_words():
-        settled = fed_alike([settle(finding, pick, said) for finding, pick in good], said)
+    with in_words(), reading("Reading it as what was chosen") as waiting:
+        settled = fed_alike([settle(finding, pick, said, waiting) for finding, pick in good], said, waiting)
         entries = [keep(finding, said) for finding in settled]
         del st.session_state[FINDINGS]
         names = ", ".join(f"{entry.label}, {entry.parameters:,} parameters" for entry in entries)

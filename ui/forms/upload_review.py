@@ -20,7 +20,7 @@ from merging.zoo.catalogue import Entry, uploaded
 from merging.zoo.checkpoints.candidates import Candidate, evidence_words, shared_normalisation
 from merging.zoo.checkpoints.sandbox import Converted, convert
 from merging.zoo.datasets.known import find_facts
-from ui.progress import plain
+from ui.progress import Waiting, plain
 from ui.state import entries, ledger, owner
 
 SHOWN = 12  # candidates of one file
@@ -87,11 +87,11 @@ def bundles(files: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
     return [(indexes[0].removesuffix(PARTS), packed.getvalue())]
 
 
-def check(name: str, data: bytes, said: Said) -> Finding:
-    """What the reading process makes of a file; its errors become the finding's refusal."""
+def check(name: str, data: bytes, said: Said, waiting: Waiting) -> Finding:
+    """What the reading process makes of a file; its errors become the finding's refusal. waiting: as of `convert`."""
     stem = PurePath(name).stem
     try:
-        converted = convert(data, measure=True, programs=_programs(), **said.options)
+        converted = convert(data, measure=True, programs=_programs(), waiting=waiting, **said.options)
         _check_said(converted, said)
         return Finding(stem, data, converted)
     except AmbiguousCheckpoint as question:
@@ -100,7 +100,7 @@ def check(name: str, data: bytes, said: Said) -> Finding:
         return Finding(stem, data, refusal=str(error))
 
 
-def fed_alike(findings: Sequence[Finding], said: Said) -> list[Finding]:
+def fed_alike(findings: Sequence[Finding], said: Said, waiting: Waiting) -> list[Finding]:
     """Networks of one kind that go in together under the normalisation that suits all of them: one merge has one."""
     kinds: dict[str, list[Finding]] = {}
     for finding in findings:
@@ -112,11 +112,11 @@ def fed_alike(findings: Sequence[Finding], said: Said) -> list[Finding]:
         facts = [finding.converted.facts for finding in alike if finding.converted is not None]
         best = shared_normalisation([told["measured"] for told in facts])
         if best is not None and len({(*told["mean"], *told["std"]) for told in facts}) > 1:
-            better |= {id(one): _normalised(one, best, said) for one in alike}
+            better |= {id(one): _normalised(one, best, said, waiting) for one in alike}
     return [better.get(id(finding), finding) for finding in findings]
 
 
-def _normalised(finding: Finding, words: str, said: Said) -> Finding:
+def _normalised(finding: Finding, words: str, said: Said, waiting: Waiting) -> Finding:
     """The network under one of the normalisations that it was measured with, which is shown first then."""
     if finding.converted is None:
         return finding
@@ -124,7 +124,7 @@ def _normalised(finding: Finding, words: str, said: Said) -> Finding:
     options = {**said.options, "mean": measured[0]["mean"], "std": measured[0]["std"]}
     facts = finding.converted.facts
     chosen = {"architecture": facts["architecture"], "config": facts["config"], "weights": facts["weights"]}
-    anew = convert(finding.data, programs=_programs(), **{**options, **chosen})
+    anew = convert(finding.data, programs=_programs(), waiting=waiting, **{**options, **chosen})
     why = f"{facts['why']}; {words} suit the networks of this upload best together"
     return replace(finding, converted=replace(anew, facts={**anew.facts, "measured": measured, "why": why}))
 
@@ -168,7 +168,7 @@ def _show(number: int, group: Sequence[Finding]) -> Candidate | None:
     return None
 
 
-def settle(finding: Finding, pick: Candidate | None, said: Said) -> Finding:
+def settle(finding: Finding, pick: Candidate | None, said: Said, waiting: Waiting) -> Finding:
     """The finding as the network that was picked, where it is a question.
 
     Raises CheckpointError, UnknownArchitecture or InvalidRequest in words.
@@ -176,7 +176,8 @@ def settle(finding: Finding, pick: Candidate | None, said: Said) -> Finding:
     if pick is None:
         return finding
     chosen = {"architecture": pick.architecture, "config": pick.config, "weights": pick.weights}
-    converted = convert(finding.data, measure=True, programs=_programs(), **{**said.options, **chosen})
+    options = {**said.options, **chosen}
+    converted = convert(finding.data, measure=True, programs=_programs(), waiting=waiting, **options)
     _check_said(converted, said)
     facts = {**converted.facts, "why": "chosen by its owner among the networks that fit its tensors"}
     return replace(finding, converted=replace(converted, facts=facts), question=None)

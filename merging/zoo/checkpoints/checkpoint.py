@@ -28,6 +28,7 @@ from merging.zoo.checkpoints.programs import KnownProgram, build_program, plain_
 from merging.zoo.checkpoints.reading import safetensors_io
 from merging.zoo.checkpoints.reading.files import File, folder_files, read_folder, read_safetensors
 from merging.zoo.checkpoints.reading.kinds import kind_of
+from merging.zoo.checkpoints.reading.opening import opened, read_start, read_whole, told_in_words
 from merging.zoo.checkpoints.resolve import Asked, resolve
 from merging.zoo.datasets.facts import FACTS
 from merging.zoo.datasets.image_set import ImageSet
@@ -119,10 +120,8 @@ def load_checkpoint(
     fits, AmbiguousCheckpoint (with .candidates) where several do and no images decide.
     """
     path = Path(path)
-    try:
+    with told_in_words(path):
         file, sha256 = _read(path)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
     known: dict[str, Any] = {"dataset": dataset, "mean": mean, "std": std, "data": data, "weights": weights}
     known["programs"] = programs
     loaded = from_file(file, sha256, architecture=architecture, config=config, **known)
@@ -221,12 +220,14 @@ def named_with_story(
 
 
 def content_sha256(path: Path) -> str:
-    """The sha256 of a file, or of the names and contents of a folder's checkpoint files. Raises OSError."""
-    if path.is_dir():
+    """The sha256 of a file, or of the names and contents of a folder's checkpoint files. Raises CheckpointError."""
+    with told_in_words(path):
+        is_folder = path.is_dir()
+    if is_folder:
         named = [f"{name} {content_sha256(path / name)}\n" for name in folder_files(path)]
         return hashlib.sha256("".join(named).encode()).hexdigest()
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    with opened(path) as (file, _):
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _completed(
@@ -270,13 +271,10 @@ def _read(path: Path) -> tuple[File, str]:
     if path.is_dir():
         file = read_folder(path)
         return file, content_sha256(path)
-    with path.open("rb") as opened:
-        kind = kind_of(opened.read(300), path.stat().st_size)
-        opened.seek(0)
-        if kind == "safetensors":
-            data = opened.read()
-            return read_safetensors(data), hashlib.sha256(data).hexdigest()
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    if kind_of(*read_start(path)) == "safetensors":
+        data = read_whole(path)
+        return read_safetensors(data), hashlib.sha256(data).hexdigest()
+    digest = content_sha256(path)
     parts = sandbox.read(path)
     networks = {place: safetensors_io.read(data) for place, data in parts.networks.items()}
     networks = {place: replace(loaded, was=parts.was) for place, loaded in networks.items()}

@@ -22,6 +22,7 @@ from merging.zoo.checkpoints.metadata import read_story
 from merging.zoo.checkpoints.reading import safetensors_io
 from merging.zoo.checkpoints.reading.files import read
 from merging.zoo.checkpoints.reading.limits import CHILD_SPARE
+from merging.zoo.checkpoints.reading.opening import read_whole
 from merging.zoo.datasets.load import available
 from merging.zoo.disposable import answer_with, limit_process
 
@@ -32,8 +33,8 @@ def main(folder: Path) -> int:
     source = Path(order["source"])
     limit_process(5 * source.stat().st_size + CHILD_SPARE, order["seconds"])
     if order["task"] == "read":
-        return answer_with(folder, lambda: _read(source.read_bytes(), folder))
-    return answer_with(folder, lambda: _convert(source.read_bytes(), order, folder))
+        return answer_with(folder, lambda: _read(read_whole(source), folder))
+    return answer_with(folder, lambda: _convert(read_whole(source), order, folder))
 
 
 def convert(data: bytes, options: dict[str, Any], measure: bool = False) -> tuple[bytes, dict[str, Any]]:

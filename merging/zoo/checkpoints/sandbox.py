@@ -17,7 +17,8 @@ from merging.errors import CheckpointError
 from merging.zoo.checkpoints.candidates import Candidate, ambiguous
 from merging.zoo.checkpoints.reading.kinds import kind_of
 from merging.zoo.checkpoints.reading.limits import CHILD_SECONDS
-from merging.zoo.disposable import run_disposable
+from merging.zoo.checkpoints.reading.opening import read_start
+from merging.zoo.disposable import Waiting, in_silence, run_disposable
 
 MODULE = "merging.zoo.checkpoints.convert"
 
@@ -56,9 +57,11 @@ def convert(
     measure: bool = False,
     programs: Sequence[Path] = (),
     seconds: int = CHILD_SECONDS,
+    waiting: Waiting = in_silence,
 ) -> Converted:
-    """A checkpoint file of any known kind as checked safetensors, read in a process of its own; seconds: its time.
+    """A checkpoint file of any known kind as checked safetensors, read in a process of its own.
 
+    seconds: of processor time.  waiting: told how many files go first, where it has to wait for its turn.
     name: what a person called it (never used as a path).  data: a data set's name, to measure on; measure: on the one
     that it was trained on, where its images are here.  programs: files of known exported programs, as this function
     gave them, that the file may be another seed of.  The others: as for `load_checkpoint`.
@@ -75,7 +78,7 @@ def convert(
         "weights": weights,
     }
     order = {"task": "convert", "options": options, "measure": measure, "programs": list(map(str, programs))}
-    with _answer(source, order, seconds) as folder:
+    with _answer(source, order, seconds, waiting) as folder:
         facts = json.loads((folder / "facts.json").read_text("utf-8"))
         if "candidates" in facts:
             raise ambiguous([Candidate(**candidate) for candidate in facts["candidates"]], facts["why"])
@@ -93,10 +96,9 @@ def read(source: bytes | Path, *, seconds: int = CHILD_SECONDS) -> Parts:
 
 
 @contextmanager
-def _answer(source: bytes | Path, order: dict[str, Any], seconds: int) -> Iterator[Path]:
+def _answer(source: bytes | Path, order: dict[str, Any], seconds: int, waiting: Waiting = in_silence) -> Iterator[Path]:
     """The folder in which the process left its answer to the order."""
-    start = source[:300] if isinstance(source, bytes) else _start(source)
-    kind_of(start, len(source) if isinstance(source, bytes) else source.stat().st_size)
+    kind_of(*((source[:300], len(source)) if isinstance(source, bytes) else read_start(source)))
     late = CheckpointError(f"Reading the file took more than {seconds} seconds and was stopped.")
     dead = CheckpointError(
         "The file could not be read: the process that opened it ran out of memory or time, or met damaged data. "
@@ -108,10 +110,5 @@ def _answer(source: bytes | Path, order: dict[str, Any], seconds: int) -> Iterat
         if isinstance(source, bytes):
             path.write_bytes(source)
         (folder / "order.json").write_text(json.dumps({**order, "source": str(path), "seconds": seconds}), "utf-8")
-        run_disposable(MODULE, folder, seconds, late, dead)
+        run_disposable(MODULE, folder, seconds, late, dead, waiting)
         yield folder
-
-
-def _start(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(300)

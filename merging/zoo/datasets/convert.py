@@ -9,7 +9,7 @@ from merging.errors import DataUnavailable, InvalidSetting
 from merging.zoo.checkpoints.metadata import clean_name
 from merging.zoo.datasets.own import OwnDataset, read_facts
 from merging.zoo.datasets.reading.limits import HOW, MAX_DECODED, MAX_SIDE, SECONDS
-from merging.zoo.disposable import run_disposable
+from merging.zoo.disposable import Waiting, in_silence, run_disposable
 
 COLOURS = ("auto", "grey", "colour")
 
@@ -23,12 +23,14 @@ def convert_images(
     colour: str = "auto",
     most: int = MAX_DECODED,
     seconds: int = SECONDS,
+    waiting: Waiting = in_silence,
 ) -> OwnDataset:
     """Read a folder or zip of images by class, or an .npz, into a data set of its own below `folder`.
 
     size: (height, width) that images are brought to, the most common one for None.  colour: "auto" keeps one channel
-    where all images are grey.  most: bytes of all images; seconds: of the reading process.  The data set lies in
-    `folder` under its id.  Raises DataUnavailable naming what is wrong with the images, InvalidSetting for a setting.
+    where all images are grey.  most: bytes of all images.  seconds: of processor time.  waiting: told how many go
+    first, where it has to wait for its turn.  The data set lies in `folder` under its id.
+    Raises DataUnavailable naming what is wrong with the images, InvalidSetting for a setting.
     """
     if colour not in COLOURS:
         raise InvalidSetting(f"colour is one of {', '.join(COLOURS)}; got {colour!r}")
@@ -36,6 +38,8 @@ def convert_images(
         raise InvalidSetting(f"height and width are 1 to {MAX_SIDE} pixels; got {size[0]}×{size[1]}")
     if not source.exists():
         raise DataUnavailable(f"There is nothing at {source}. {HOW}")
+    if not (source.is_file() or source.is_dir()):
+        raise DataUnavailable(f"{source} is a device, a pipe or a socket, not a file or folder. {HOW}")
     raw = folder / "reading"
     raw.mkdir(parents=True)
     order = {
@@ -52,7 +56,7 @@ def convert_images(
         "The images could not be read: the process that opened them ran out of memory or time, or met damaged data. "
         "Bring fewer images, or the folder in place of an archive."
     )
-    run_disposable("merging.zoo.datasets.reading.process", raw, seconds, late, dead)
+    run_disposable("merging.zoo.datasets.reading.process", raw, seconds, late, dead, waiting)
     (raw / "order.json").unlink()
     dataset = read_facts(raw)
     raw.rename(folder / dataset.id)

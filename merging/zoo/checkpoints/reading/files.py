@@ -18,6 +18,7 @@ from merging.zoo.checkpoints.reading.exported_program import Exported, is_export
 from merging.zoo.checkpoints.reading.exported_program import read as read_program
 from merging.zoo.checkpoints.reading.kinds import HOW, kind_of
 from merging.zoo.checkpoints.reading.limits import MAX_FILE, MAX_HEADER, MAX_TENSORS, MEGABYTE
+from merging.zoo.checkpoints.reading.opening import read_whole
 from merging.zoo.checkpoints.reading.tensors import Loaded, checked
 
 INDEX = ".safetensors.index.json"
@@ -75,7 +76,7 @@ def read_folder(folder: Path) -> File:
 
     Raises CheckpointError where there is none, where there are several and no index, and as `read` does.
     """
-    return _joined(folder_files(folder), lambda name: (folder / name).read_bytes(), f"The folder {folder.name}")
+    return _joined(folder_files(folder), lambda name: read_whole(folder / name), f"The folder {folder.name}")
 
 
 def folder_files(folder: Path) -> list[str]:

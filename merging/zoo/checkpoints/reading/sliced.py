@@ -17,6 +17,7 @@ from merging.zoo.checkpoints.reading.contents import contents_of
 from merging.zoo.checkpoints.reading.files import File, folder_files, weight_map
 from merging.zoo.checkpoints.reading.kinds import HOW, kind_of
 from merging.zoo.checkpoints.reading.limits import MAX_DIMENSIONS, MAX_HEADER, MAX_TENSORS
+from merging.zoo.checkpoints.reading.opening import opened, read_start, read_whole
 from merging.zoo.checkpoints.reading.safetensors_io import aliases_of, header_of, story_of, take_constants
 from merging.zoo.checkpoints.reading.tensors import Loaded, converted
 
@@ -52,8 +53,8 @@ class SlicedFile:
         """
         path, name = self.places[id(tensor)]
         try:
-            with safetensors.safe_open(path, framework="pt") as opened:
-                numbers = converted(name, opened.get_tensor(name))
+            with safetensors.safe_open(path, framework="pt") as slices:
+                numbers = converted(name, slices.get_tensor(name))
         except (safetensors.SafetensorError, OSError) as error:
             raise CheckpointError(f"{name} can no longer be read from {path}. Bring the file again.") from error
         if numbers.shape != tensor.shape or numbers.dtype != tensor.dtype:
@@ -65,8 +66,7 @@ def is_sliceable(path: Path) -> bool:
     """Whether a path is a safetensors file, or a folder of them. Raises CheckpointError for a file of no known kind."""
     if path.is_dir():
         return bool(folder_files(path))
-    with path.open("rb") as opened:
-        return kind_of(opened.read(300), path.stat().st_size) == "safetensors"
+    return kind_of(*read_start(path)) == "safetensors"
 
 
 def read_sliced(path: Path) -> SlicedFile:
@@ -76,7 +76,7 @@ def read_sliced(path: Path) -> SlicedFile:
     """
     if not path.is_dir():
         return _single(path)
-    homes = weight_map(folder_files(path), lambda name: (path / name).read_bytes(), f"The folder {path.name}")
+    homes = weight_map(folder_files(path), lambda name: read_whole(path / name), f"The folder {path.name}")
     if isinstance(homes, str):
         return _single(path / homes)
     parts = {part: _described(path / part)[0] for part in sorted(set(homes.values()))}
@@ -113,16 +113,16 @@ def _networks(
 
 def _described(path: Path) -> tuple[dict[str, tuple[Tensor, str]], dict[str, Any]]:
     """Name -> a tensor of the meta device and the type that the file has it in; and the story."""
-    with path.open("rb") as opened:
-        start = opened.read(8)
+    with opened(path) as (file, _):
+        start = file.read(8)
         size = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        header = header_of(start + opened.read(min(size, MAX_HEADER)))
+        header = header_of(start + file.read(min(size, MAX_HEADER)))
     story = story_of(header.pop("__metadata__", {}))
     if len(header) > MAX_TENSORS:
         raise CheckpointError(f"The file holds {len(header)} tensors; at most {MAX_TENSORS} are read.")
     try:
-        with safetensors.safe_open(path, framework="pt") as opened:
-            shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+        with safetensors.safe_open(path, framework="pt") as slices:
+            shapes = {name: tuple(slices.get_slice(name).get_shape()) for name in slices.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise CheckpointError(f"The file is damaged: its header does not fit its numbers. {HOW}") from error
     return {name: _described_tensor(name, shape, str(header[name]["dtype"])) for name, shape in shapes.items()}, story

@@ -1,0 +1,60 @@
+"""Opening a path that a person gave: ordinary files alone, and no more of one than it holds when it is opened."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+
+from merging.errors import CheckpointError
+from merging.zoo.checkpoints.reading.limits import shown
+
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # opening a pipe that nobody writes to would wait for ever
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[BufferedReader, int]]:
+    """The file, and its size in bytes now. Raises CheckpointError where there is none, or none that may be read."""
+    with told_in_words(path):
+        handle = os.open(path, os.O_RDONLY | _AT_ONCE | getattr(os, "O_BINARY", 0))
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(handle)
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a device, a pipe or a socket"
+        raise CheckpointError(f"{_named(path)} is {kind}, not a file. Give the path of a checkpoint file.")
+    with os.fdopen(handle, "rb") as file, told_in_words(path):
+        yield file, found.st_size
+
+
+def read_start(path: Path, count: int = 300) -> tuple[bytes, int]:
+    """The first bytes of a file, and its size. Raises as `opened` does."""
+    with opened(path) as (file, size):
+        return file.read(min(count, size)), size
+
+
+def read_whole(path: Path) -> bytes:
+    """All bytes that the file had when it was opened. Raises as `opened` does, and where it became shorter."""
+    with opened(path) as (file, size):
+        data = file.read(size)
+    if len(data) != size:
+        raise CheckpointError(f"{_named(path)} changed while it was read. Wait until it is written, then start again.")
+    return data
+
+
+@contextmanager
+def told_in_words(path: Path) -> Iterator[None]:
+    """The system's errors about a path as ours. Raises CheckpointError."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"{_named(path)} cannot be read: {error.strerror}. Check the path.") from error
+    except ValueError as error:  # a NUL within the path
+        raise CheckpointError(f"{_named(path)} is no path of a file. Check the path.") from error
+
+
+def _named(path: Path) -> str:
+    text = str(path)
+    return text if text.isprintable() else shown(text)
