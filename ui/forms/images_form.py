@@ -73,7 +73,6 @@ def bring(
         with path.open("wb") as copy:
             shutil.copyfileobj(file, copy)
         label = name.strip() or PurePath(filename.replace("\\", "/")).stem
-        pixels = {"size": read_size(size), "colour": colour}
         return add_images(
             ledger(),
             path,
