@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import streamlit as st
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from ui.server import Headers, Shell, say_sorry
 
+os.umask(0o077)  # what people bring and ask for is nobody else's on this machine
 shell = Shell()
 app = st.App(
     "ui/main.py",

@@ -25,7 +25,7 @@ from benchmarks.job import DATASET
 from benchmarks.pages import running
 from benchmarks.timing import Timing, spread, table, write
 from merging.work.ledger import Ledger
-from merging.work.ledger_schema import connect
+from merging.work.ledger_connection import connect
 from merging.work.request import TrainRequest
 from merging.zoo.datasets.fingerprint import fingerprint
 

@@ -12,6 +12,7 @@
     │   └── AmbiguousCheckpoint  several known networks fit the tensors: the person decides
     ├── CheckpointError          a checkpoint file that is damaged, hostile or of the wrong kind
     ├── DataUnavailable          the images a step needs are not on this machine, or are damaged
+    ├── HomeUnusable             the folder in which runs are kept cannot be made, read or written
     ├── Cancelled                the person asked for it
     ├── DeadlineExceeded         the job ran longer than it may
     └── WorkerLost               the worker process died, and the one retry too
@@ -76,6 +77,10 @@ class CheckpointError(MergescopeError):
 
 class DataUnavailable(MergescopeError):
     """The images a step needs are not on this machine, or are damaged."""
+
+
+class HomeUnusable(MergescopeError):
+    """The folder in which runs are kept cannot be made, read or written."""
 
 
 class Cancelled(MergescopeError):

@@ -59,6 +59,18 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
         (("train", "--architecture", "mlp", "--config", "widths=8,", "--out", "."), "it is a folder"),
         (("train", "--architecture", "mlp", "--config", "widths=8,", "--out", f"{__file__}/x"), "a file is in its way"),
         (("examples", "--out", __file__), "a file is in its way"),
+        *(  # said before the networks are looked for, let alone worked on
+            ((*command, "--out", f"{__file__}/x.csv"), "a file is in its way")
+            for command in (
+                ("merge", "none", "none"),
+                ("curve", "none", "none"),
+                ("similarity", "none", "none"),
+                ("study", "why", "none", "none"),
+                ("neurons", "none", "--layer", "none"),
+                ("compare", "none", "none"),
+                ("zip", "none", "none", "--until", "none"),
+            )
+        ),
         (("examples", "--out", str(Path(__file__).parent)), "which is no run and would be lost"),
         (("inspect", str(Path(__file__))), "no checkpoint that is known here"),
     ],

@@ -8,9 +8,11 @@ from merging.paths import ASSETS
 from ui.guard import in_words
 from ui.look import dress
 from ui.screens import SCREENS, screen
+from ui.state import ledger
 
 st.set_page_config(page_title="Mergescope", page_icon=str(ASSETS / "icon.svg"), layout="wide")
 dress()
 chosen = st.navigation([screen(key) for key in SCREENS], position="top")
 with in_words():
+    ledger()  # what is wrong with the folder of all runs is said once, in place of every page
     chosen.run()

@@ -30,6 +30,7 @@ COOKIE = "mergescope_owner"
 YEAR = 365 * 24 * 3600
 GRACE = 12.0  # seconds the dispatcher has to stop its workers
 LOOK = 1.0  # seconds between two looks at the dispatcher
+TOLD = 2  # exit code of a dispatcher that has said what is wrong
 SLOWEST = 60.0  # seconds between two starts of one that ends again and again
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class Shell:
                 await asyncio.sleep(LOOK)
             log.warning("the dispatcher is gone (exit code %s) and is started anew", self.child.returncode)
             wait = LOOK if time.monotonic() - begun > SLOWEST else min(2 * wait, SLOWEST)
+            if self.child.returncode == TOLD:  # a person has to do something first
+                wait = SLOWEST
             await asyncio.sleep(wait)
             if self.child.stdin is not None:
                 self.child.stdin.close()

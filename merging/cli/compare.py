@@ -45,12 +45,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, report: Report) -> None:
     """Merge and measure one after another, and print. A method that fails is a row that says so."""
+    if options.out:
+        check_file(options.out)
     nets = read_nets(options)
     base = read_net(options.base, options) if options.base else None
     grid, images = _grid(options, nets, base), need_images(options, nets[0])
     requests, rows, errors = grid.requests(), [], []
-    if options.out:
-        check_file(options.out)
     by_hash = {net.ref.sha256: net.data for net in (*nets, *([base] if base else []))}
     for number, request in enumerate(requests):
         report("comparing", number / len(requests), request.title)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from merging import results
 from merging.cli.console import say, say_table
-from merging.cli.files import curves_csv, write_result
+from merging.cli.files import check_result, curves_csv, write_result
 from merging.cli.images import need_batches
 from merging.cli.nets import device_of, read_nets
 from merging.cli.options import add_data, add_json, add_machine, add_methods, add_nets, add_points, chosen_methods
@@ -40,6 +40,8 @@ def run(options: argparse.Namespace, report: Report) -> None:
     if keys["combine"] != "average":
         label = find("combine", keys["combine"]).label
         raise InvalidSetting(f"`curve` measures the straight line. For {label} use `merge`, which writes its curves.")
+    if options.out:
+        check_result(options.out)
     nets, device = read_nets(options), device_of(options)
     data = need_batches(options, nets[0], device)
     a, b = (net.module(device) for net in nets)

@@ -18,8 +18,9 @@ from merging.errors import InvalidRequest, InvalidSetting
 from merging.results import LossCurve, SimilarityMap, UnitPicture
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
+    from merging.figures.figure import Figure
 
+RESULTS = (".csv", ".json", ".html")
 METRICS = ("loss", "accuracy", "ece")
 
 
@@ -46,6 +47,22 @@ def check_file(path: Path) -> None:
         TemporaryFile(dir=path.parent).close()
 
 
+def check_folder(path: Path) -> None:
+    """Raises InvalidRequest where no files can be written into such a folder, which is made where there is none."""
+    make_folder(path)
+    with _writing(path):
+        TemporaryFile(dir=path).close()
+
+
+def check_result(path: Path) -> None:
+    """Raises InvalidSetting or InvalidRequest where `write_result` could not write there."""
+    if path.suffix not in RESULTS:
+        raise InvalidSetting(
+            f"{path.name}: a result is written as .csv, .json or .html. Give the file one of these endings."
+        )
+    check_file(path)
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:
@@ -55,17 +72,14 @@ def _writing(path: Path) -> Iterator[None]:
         raise InvalidRequest(f"{path} cannot be written: {told}. Give another --out.") from error
 
 
-def write_result(path: Path, value: object, table: Callable[[], str], figure: Callable[[], go.Figure]) -> Path:
-    """A result as .csv (its table), .json (all) or .html (its figure). Raises InvalidSetting for other endings."""
+def write_result(path: Path, value: object, table: Callable[[], str], figure: Callable[[], Figure]) -> Path:
+    """A result as .csv (its table), .json (all) or .html (its figure). Raises as `check_result` does."""
+    check_result(path)
     if path.suffix == ".csv":
         return write(path, table().encode())
     if path.suffix == ".json":
         return write(path, results.to_json(value).encode())
-    if path.suffix == ".html":
-        return write(path, figure().to_html(include_plotlyjs=True).encode())
-    raise InvalidSetting(
-        f"{path.name}: a result is written as .csv, .json or .html. Give the file one of these endings."
-    )
+    return write(path, figure().checked().to_html(include_plotlyjs=True).encode())
 
 
 def curves_csv(curves: Mapping[str, Mapping[str, LossCurve]]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from merging import results
 from merging.account import accounts, remarks
 from merging.cli.console import say, say_json, say_note, say_table
-from merging.cli.files import curves_csv, write
+from merging.cli.files import check_folder, curves_csv, write
 from merging.cli.images import dataset_of, need_images, no_images, read_images
 from merging.cli.merge_streamed import add_streamed, is_streamed, merge_streamed, out_folder
 from merging.cli.nets import Net, device_of, read_net, read_nets
@@ -49,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, report: Report) -> None:
     """Merge, write the artifacts, print the figures."""
+    check_folder(options.out or Path())
     streamed = _streamed(options, report) if is_streamed(options) else None
     nothing = ""
     if streamed is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from merging import results
 from merging.analysis.picture_parts import PictureSettings
 from merging.cli.console import say, say_json
-from merging.cli.files import png, write
+from merging.cli.files import check_folder, png, write
 from merging.cli.nets import device_of, read_net
 from merging.cli.options import add_data_name, add_json, add_machine, add_nets, add_seed, read_pairs, read_texts, whole
 from merging.problem import Report
@@ -41,6 +41,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
     """Run the same task as a worker of the app does, sixteen units at a time, and write one PNG file a unit."""
     from merging.work import tasks
 
+    check_folder(options.out)
     settings = read_texts(PictureSettings, {"steps": str(options.steps), **read_pairs(options.set, "--set")})
     net, device, written = read_net(options.net, options), device_of(options), []
     for first in range(0, len(options.units), MAX_UNITS):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from merging import results
 from merging.cli.console import say, say_table
-from merging.cli.files import similarity_csv, write_result
+from merging.cli.files import check_result, similarity_csv, write_result
 from merging.cli.images import dataset_of, need_batches
 from merging.cli.nets import device_of, read_nets
 from merging.cli.options import add_data, add_json, add_machine, add_nets, add_seed
@@ -43,6 +43,8 @@ def run(options: argparse.Namespace, report: Report) -> None:
     from merging.analysis.cka import cka
     from merging.graph import export
 
+    if options.out:
+        check_result(options.out)
     nets, device = read_nets(options), device_of(options)
     for net in nets:
         check_fit(dataset_of(options, nets[0]), net.checkpoint.architecture, net.checkpoint.config)

@@ -10,7 +10,7 @@ from typing import Any
 from merging import results
 from merging.cli import merge
 from merging.cli.console import say, say_table
-from merging.cli.files import write
+from merging.cli.files import check_file, write
 from merging.cli.images import need_images, read_images
 from merging.cli.nets import device_of, read_net, read_nets
 from merging.cli.options import add_data, add_json, add_machine, add_methods, add_nets, read_pairs, read_texts
@@ -43,6 +43,8 @@ def run(options: argparse.Namespace, report: Report) -> None:
     from merging.work import tasks
 
     asked = find_study(options.study)
+    out = options.out or Path(f"{options.study}.json")
+    check_file(out)
     nets = read_nets(options)
     base = read_net(options.base, options) if options.base else None
     settings = read_texts(asked.settings, read_pairs(options.asked, "--with"))
@@ -59,7 +61,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
     text = results.to_json(finding)
     if options.json:
         return say(text)
-    path = write(options.out or Path(f"{options.study}.json"), text.encode())
+    path = write(out, text.encode())
     say_table((asked.label, ""), list(_numbers(finding).items()))
     return say(f"written to {path}")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import shutil
 import sys
 import threading
 from pathlib import Path
@@ -17,6 +16,7 @@ from merging.work import supervisor
 def main(arguments: list[str] | None = None) -> int:
     """Read the options and run; gives the exit code. Our own errors go to stderr in one line."""
     options = _parser().parse_args(arguments)
+    os.umask(0o077)  # what people ask for is nobody else's on this machine
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     try:
         return _dispatch(options) if options.dispatch else _supervise(options)
@@ -66,7 +66,7 @@ def _dispatch(options: argparse.Namespace) -> int:
         engine.stop()
         if supervisor.POSIX:
             supervisor.end_session(os.getpid())
-        shutil.rmtree(options.scratch, ignore_errors=True)  # the supervisor may be gone
+        supervisor.remove_scratch(Path(options.scratch))  # the supervisor may be gone
     return 0
 
 

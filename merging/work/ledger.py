@@ -18,9 +18,10 @@ from merging.errors import InvalidRequest, MergescopeError, TooManyJobs
 from merging.paths import home
 from merging.work import ledger_images, ledger_models
 from merging.work.forecast import forecast
+from merging.work.ledger_connection import connect, snapshot, transaction
 from merging.work.ledger_jobs import OPEN, Job, Worker, read_jobs, read_past
 from merging.work.ledger_room import filing
-from merging.work.ledger_schema import connect, prepare, snapshot, transaction
+from merging.work.ledger_schema import prepare
 from merging.work.limits import Limits, from_environment
 from merging.work.request import DownloadRequest, PicturesRequest, Request, TrainRequest
 from merging.work.shipped_runs import ShippedRuns, picture_question

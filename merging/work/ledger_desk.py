@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from merging.errors import MergescopeError
 from merging.work import ledger_models
 from merging.work.ledger import Ledger, end
+from merging.work.ledger_connection import connect, transaction
 from merging.work.ledger_jobs import FAIR, Worker
 from merging.work.ledger_room import filing
-from merging.work.ledger_schema import connect, transaction
 from merging.work.request import PicturesRequest, Request, from_json
 from merging.work.shipped_runs import picture_question_of
 from merging.work.store import Content, sha256_of, size_of

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merging.errors import InvalidRequest
-from merging.work.ledger_schema import connect, transaction
+from merging.work.ledger_connection import connect, transaction
 from merging.work.request import DownloadRequest, PicturesRequest, StudyRequest, TrainRequest
 from merging.zoo.checkpoints.metadata import clean_name
 from merging.zoo.datasets import own

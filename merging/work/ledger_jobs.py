@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 import time
@@ -18,6 +19,7 @@ STATES = (*OPEN, "done", "failed", "cancelled")
 COPIED = ("id", "kind", "title", "state", "owner", "created", "started", "finished")
 TOLD = ("stage", "fraction", "message", "attempts", "worker")
 KEPT_LINES = 8  # of the ledgers and moments that were looked at last
+log = logging.getLogger(__name__)
 TELLING = 0.1  # from this share of the work on, a job's own progress tells where there is no forecast
 
 FAIR = """
@@ -133,7 +135,7 @@ def read_past(db: sqlite3.Connection, kinds: Iterable[str]) -> list[Past]:
         "SELECT id, request, finished - started AS seconds FROM jobs WHERE state = 'done' AND kind = ?"
         " ORDER BY finished DESC LIMIT ?"
     )
-    rows = [row for kind in sorted(set(kinds)) for row in db.execute(last, (kind, KEPT))]
+    rows = [row for kind in sorted(set(kinds)) for row in db.execute(last, (kind, KEPT)) if _is_json(row["request"])]
     spent = f"SELECT job, stage, seconds FROM stages WHERE job IN ({', '.join('?' * len(rows))})"
     stages: dict[str, dict[str, float]] = {row["id"]: {} for row in rows}
     for job, stage, seconds in db.execute(spent, [row["id"] for row in rows]):
@@ -149,8 +151,17 @@ def read_jobs(db: sqlite3.Connection, rows: Sequence[sqlite3.Row], examples: Seq
 
     examples: finished jobs of another machine, which tell how long others take where none of this one does.
     """
-    outlook = _outlook(db, examples) if any(row["state"] in OPEN for row in rows) else _Outlook()
-    return tuple(_job(db, row, outlook) for row in rows)
+    whole = [row for row in rows if _is_whole(row)]
+    outlook = _outlook(db, examples) if any(row["state"] in OPEN for row in whole) else _Outlook()
+    return tuple(_job(db, row, outlook) for row in whole)
+
+
+def _is_whole(row: sqlite3.Row) -> bool:
+    """Whether the row can be read; one that cannot is left out and never hides the others."""
+    whole = _is_json(row["request"]) and (not row["error"] or _is_json(row["error"]))
+    if not whole:
+        log.warning("job %s cannot be read from the ledger and is left out", row["id"])
+    return whole
 
 
 @dataclass(frozen=True)
@@ -181,7 +192,8 @@ def _outlook(db: sqlite3.Connection, examples: Sequence[Past]) -> _Outlook:
     now, line = time.time(), _line(db, examples)
     running = db.execute("SELECT id, fraction, started FROM jobs WHERE state = 'running'").fetchall()
     seconds = {
-        row["id"]: time_left(row["fraction"], max(now - row["started"], 0.0), line.usual[row["id"]]) for row in running
+        row["id"]: time_left(row["fraction"], max(now - row["started"], 0.0), line.usual.get(row["id"]))
+        for row in running
     }
     before, slots = sum(left or 0.0 for left in seconds.values()), max(1, len(running))
     for id, (known, unknown) in line.ahead.items():
@@ -207,7 +219,8 @@ def _line(db: sqlite3.Connection, examples: Sequence[Past]) -> _Line:
 
 
 def _read_line(db: sqlite3.Connection, examples: Sequence[Past]) -> _Line:
-    rows = db.execute("SELECT id, kind, request FROM jobs WHERE state IN ('queued', 'running')").fetchall()
+    chosen = "SELECT id, kind, request FROM jobs WHERE state IN ('queued', 'running')"
+    rows = [row for row in db.execute(chosen) if _is_json(row["request"])]
     past = read_past(db, (row["kind"] for row in rows))
     expected: dict[str, float | None] = {}  # many ask for the same with another seed
     usual = dict[str, float | None]()
@@ -217,7 +230,7 @@ def _read_line(db: sqlite3.Connection, examples: Sequence[Past]) -> _Line:
         if alike not in expected:
             expected[alike] = sum((forecast(wish, past) or forecast(wish, examples)).values()) or None
         usual[row["id"]] = expected[alike]
-    order, ahead = queue(db), dict[str, tuple[float, int]]()
+    order, ahead = [id for id in queue(db) if id in usual], dict[str, tuple[float, int]]()
     known, unknown = 0.0, 0
     for id in order:
         ahead[id] = known, unknown
@@ -236,6 +249,13 @@ def _job(db: sqlite3.Connection, row: sqlite3.Row, outlook: _Outlook) -> Job:
         position=outlook.positions.get(row["id"], 0),
         error=json.loads(row["error"]) if row["error"] else None,
     )
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, TypeError):
+        return False
 
 
 def _stages(db: sqlite3.Connection, job: str, until: float) -> tuple[tuple[str, str, float], ...]:

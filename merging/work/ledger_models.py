@@ -9,8 +9,8 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from merging.errors import InvalidRequest, MergescopeError
+from merging.work.ledger_connection import connect
 from merging.work.ledger_room import Filing, filing
-from merging.work.ledger_schema import connect
 from merging.work.store import sha256_of
 from merging.zoo.catalogue import Entry, shipped_file
 

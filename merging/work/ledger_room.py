@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from merging.work.ledger_schema import connect, transaction
+from merging.work.ledger_connection import connect, transaction
 from merging.work.store import Content, Store
 
 TABLES = ("artifacts", "models")

@@ -1,15 +1,20 @@
-"""The tables of the ledger, and connections to them: SQLite in WAL mode, one connection per call."""
+"""The tables of the ledger, made where they are missing; and what becomes of a file that is damaged."""
 
 from __future__ import annotations
 
+import logging
+import re
 import sqlite3
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-BUSY_SECONDS = 20
-SPARE = 8  # connections that stay open: a page asks thirty times, and opening one costs more than most questions
+from merging.errors import HomeUnusable
+from merging.work.ledger_connection import BUSY_SECONDS, close_spares, connect, transaction
+
+OURS = ("ledger", "store", "images", "scratch", "data")  # what a folder of runs holds
+TAKEN_OVER = ("jobs", "owners", "stages", "artifacts", "pictures", "models", "served")  # of a damaged ledger
+log = logging.getLogger(__name__)
 FORMAT = 1  # raised by hand with the tables; a ledger of another format is set aside, never guessed at
 
 _TABLES = """
@@ -55,92 +60,105 @@ _ADDED = {"interrupted": "INTEGER NOT NULL DEFAULT 0"}  # to jobs, since format 
 
 
 def prepare(path: Path) -> None:
-    """Make the tables where they are missing; a file of another format is renamed out of the way."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and _format(path) not in (0, FORMAT):
-        path.rename(path.with_suffix(f".format-{_format(path)}"))
-    with connect(path) as db:
-        db.execute("PRAGMA journal_mode = WAL")
-        with transaction(db):
-            for statement in _TABLES.split(";\n"):
-                db.execute(statement)
-            _add_what_is_new(db)
-            db.execute(f"PRAGMA user_version = {FORMAT}")
+    """Make the tables where they are missing. A file of another format is renamed out of the way, and so is a damaged
+    one, of which all that can still be read is taken over.
+
+    Raises HomeUnusable where the folder or the file cannot be made or written.
+    """
+    with _told_in_words(path):
+        make_private(path.parent)
+        close_spares()
+        old = _set_aside(path, "damaged") if path.exists() and _is_damaged(path) else None
+        if path.exists() and _format(path) not in (0, FORMAT):
+            _set_aside(path, f"format-{_format(path)}")
+        path.touch(0o600)
+        path.chmod(0o600)
+        with connect(path) as db:
+            db.execute("PRAGMA journal_mode = WAL")
+            with transaction(db):
+                for statement in _TABLES.split(";\n"):
+                    db.execute(statement)
+                _add_what_is_new(db)
+                db.execute(f"PRAGMA user_version = {FORMAT}")
+            if old is not None:
+                taken = _take_over(old, db)
+                log.warning("%s was damaged: it is kept as %s, and %d rows of it were taken over", path, old, taken)
 
 
 @contextmanager
-def connect(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection for one call; rows can be read by name. Safe from any thread and process of this machine."""
-    db = _spare(path) or _open(path)
-    whole = False
-    try:
-        yield db
-        whole = True
-    finally:
-        if whole:
-            _lay_aside(path, db)
-        else:  # in the middle of something, perhaps
-            db.close()
-
-
-_spares: list[tuple[tuple[int, int] | None, sqlite3.Connection]] = []  # with the file that each is open to
-_sharing = threading.Lock()
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    db.row_factory = sqlite3.Row
-    db.execute("PRAGMA foreign_keys = ON")
-    db.execute("PRAGMA synchronous = NORMAL")
-    return db
-
-
-def _spare(path: Path) -> sqlite3.Connection | None:
-    """An open connection to this file that nobody uses now."""
-    file = _identity(path)
-    with _sharing:
-        place = next((place for place, (known, _) in enumerate(_spares) if known == file), None)
-        return None if place is None else _spares.pop(place)[1]
-
-
-def _lay_aside(path: Path, db: sqlite3.Connection) -> None:
-    """Keep the connection for the next call; the one that has waited longest is closed for it."""
-    with _sharing:
-        _spares.insert(0, (_identity(path), db))
-        old = _spares.pop()[1] if len(_spares) > SPARE else None
-    if old is not None:
-        old.close()
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode, for a file that took the place of another is not the same; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-@contextmanager
-def snapshot(db: sqlite3.Connection) -> Iterator[None]:
-    """Everything read inside is of one moment; it blocks nobody."""
-    db.execute("BEGIN")
+def _told_in_words(path: Path) -> Iterator[None]:
+    """The system's and SQLite's errors as ours."""
     try:
         yield
-    finally:
-        db.execute("COMMIT")
+    except OSError as error:
+        in_its_way = isinstance(error, FileExistsError | NotADirectoryError)
+        raise _unusable(path.parent, "a file is in its way" if in_its_way else str(error.strerror)) from error
+    except sqlite3.Error as error:
+        raise _unusable(path, str(error)) from error
 
 
-@contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """All or nothing, and alone among the writers from its first statement on."""
-    db.execute("BEGIN IMMEDIATE")
+def _unusable(path: Path, why: str) -> HomeUnusable:
+    return HomeUnusable(
+        f"Mergescope keeps its runs in {path}, which cannot be used: {why}. Let whoever runs the program write there, "
+        "free space on its disk, or name another folder by MERGESCOPE_HOME."
+    )
+
+
+def make_private(folder: Path) -> None:
+    """Make the folder for nobody but oneself. One that holds other things is left as it is. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if all(re.split(r"[.-]", one.name)[0] in OURS for one in folder.iterdir()):
+        with suppress(PermissionError):  # it is somebody else's, who lets us write there
+            folder.chmod(0o700)
+
+
+def _is_damaged(path: Path) -> bool:
+    """Whether SQLite finds fault with the file."""
     try:
-        yield db
-        db.execute("COMMIT")
-    finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
+        with connect(path) as db:
+            return db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok"
+    except sqlite3.OperationalError:  # the folder or the disk is at fault
+        raise
+    except sqlite3.DatabaseError:
+        return True
+
+
+def _set_aside(path: Path, why: str) -> Path:
+    """Rename a ledger and what SQLite keeps beside it, to a name that no file has yet."""
+    numbers = ("", *(f"-{number}" for number in range(2, 10_000)))
+    places = (path.with_name(f"{path.stem}.{why}{number}{path.suffix}") for number in numbers)
+    new = next(place for place in places if not place.exists())
+    for ending in ("-wal", "-shm", ""):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + ending).rename(new.with_name(new.name + ending))
+    return new
+
+
+def _take_over(old: Path, db: sqlite3.Connection) -> int:
+    """Copy what can be read of a damaged ledger, from both ends of each table; gives the number of rows."""
+    taken = 0
+    with closing(sqlite3.connect(old, timeout=BUSY_SECONDS, isolation_level=None)) as source, transaction(db):
+        for table in TAKEN_OVER:
+            names = [row["name"] for row in db.execute(f"PRAGMA table_info({table})")]
+            with suppress(sqlite3.Error):
+                there = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
+                names = [name for name in names if name in there]
+            for way in ("ASC", "DESC"):
+                taken += _copy(source, db, table, names, way)
+        back = "UPDATE jobs SET state = 'queued', started = NULL, dispatcher = '' WHERE state = 'running'"
+        db.execute(back)  # whoever had taken them is not known any more
+    return taken
+
+
+def _copy(source: sqlite3.Connection, db: sqlite3.Connection, table: str, names: list[str], way: str) -> int:
+    """The rows of a table up to the first that cannot be read; those that are there already count for nothing."""
+    taken = 0
+    with suppress(sqlite3.Error):
+        for row in source.execute(f"SELECT {', '.join(names)} FROM {table} ORDER BY rowid {way}"):
+            with suppress(sqlite3.IntegrityError):
+                into = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+                taken += db.execute(into, row).rowcount
+    return taken
 
 
 def _add_what_is_new(db: sqlite3.Connection) -> None:

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -118,8 +119,18 @@ def _session(pid: int) -> int:
 
 
 def scratch_folder() -> Path:
-    """A new private folder for Ray. Short, for the path of a Unix socket has at most about a hundred characters."""
-    return Path(tempfile.mkdtemp(prefix="mergescope-", dir="/tmp" if POSIX else None))
+    """A new folder for Ray within a private one, since Ray opens its own to everybody. Short, for the path of a Unix
+    socket has at most about a hundred characters."""
+    folder = Path(tempfile.mkdtemp(prefix="mergescope-", dir="/tmp" if POSIX else None)) / "r"
+    folder.mkdir()
+    return folder
+
+
+def remove_scratch(folder: Path) -> None:
+    """Delete Ray's folder, and the private one around it once that is empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        folder.parent.rmdir()
 
 
 def _once(options: Sequence[str], stop: threading.Event) -> int:
@@ -137,7 +148,7 @@ def _once(options: Sequence[str], stop: threading.Event) -> int:
     finally:
         if POSIX:
             end_session(child.pid)
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove_scratch(scratch)
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:

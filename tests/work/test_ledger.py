@@ -13,8 +13,8 @@ import pytest
 from merging import results
 from merging.errors import InvalidRequest
 from merging.work.ledger import Ledger
+from merging.work.ledger_connection import SPARE, connect, snapshot
 from merging.work.ledger_desk import Desk
-from merging.work.ledger_schema import SPARE, connect, snapshot
 from merging.work.request import DownloadRequest
 from merging.zoo.datasets.load import IMAGES
 from tests.work.making import ALL, SAVED, merge_request, take

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from merging.work import ledger_jobs
 from merging.work.ledger import Ledger
+from merging.work.ledger_connection import connect
 from merging.work.ledger_desk import Desk
 from merging.work.ledger_jobs import read_jobs, time_left
-from merging.work.ledger_schema import connect
 from merging.work.limits import Limits
 from merging.work.request import from_json
 from tests.work.making import SAVED, long_request, merge_request, pictures_request, take

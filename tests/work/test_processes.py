@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from merging.work.ledger import Ledger
-from merging.work.ledger_schema import connect
+from merging.work.ledger_connection import connect
 from tests.work.conftest import until
 from tests.work.making import long_request, merge_request
 
