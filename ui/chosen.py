@@ -12,6 +12,7 @@ from merging.results import FORMAT, MergeReport
 from merging.work.ledger_jobs import Job
 from merging.work.request import MergeRequest, Request, from_json
 from merging.zoo.catalogue import Preset, find, presets
+from ui.address import said
 from ui.state import ledger, merge_report
 
 PREFIX = 12  # digits of a run's id in addresses
@@ -41,7 +42,7 @@ class Chosen:
 
 def chosen() -> Chosen:
     """The run this page is about, with its report where it is done; the address is made to say which."""
-    asked = st.query_params.get("run", "") or st.session_state.get("run", "") or example_id()
+    asked = said("run") or st.session_state.get("run", "") or example_id()
     job = ledger().job(asked) if asked else None
     if job is None or job.kind != "merge":
         if job is not None:
@@ -61,7 +62,7 @@ def chosen() -> Chosen:
 def look_at(job_id: str) -> None:
     """Make this the run that pages are about, and let the address say so."""
     st.session_state["run"] = job_id[:PREFIX]
-    if st.query_params.get("run", "")[:PREFIX] != job_id[:PREFIX]:
+    if said("run")[:PREFIX] != job_id[:PREFIX]:
         st.query_params["run"] = job_id[:PREFIX]
 
 

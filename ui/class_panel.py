@@ -8,9 +8,9 @@ import streamlit as st
 from merging.results import MergeReport
 from merging.work.request import ModelRef
 from merging.zoo.datasets.known import find_facts
+from ui.foreign import plain
 from ui.guard import in_words
 from ui.pictures import look
-from ui.progress import plain
 from ui.unit_rows import EVERY
 from ui.unit_tiles import tile
 from ui.units import Cell
@@ -46,7 +46,7 @@ def _rows(models: dict[str, ModelRef], layer: str, names: list[str], way: str) -
     with in_words():
         gallery = look(models, layer, _cells(models, len(names)), way=way)
         if gallery.refused:
-            st.warning(gallery.refused, icon=":material/info:")
+            st.warning(plain(gallery.refused), icon=":material/info:")
         for unit, name in enumerate(names):
             with st.container(key=f"unitrow class {unit}"):
                 first, *tiles = st.columns([2, *([2] * len(NETS))])

@@ -10,7 +10,8 @@ from merging.methods import MOST_MODELS, ROLES, Role, find, table
 from merging.work.comparison import Grid
 from merging.work.request import ModelRef
 from merging.zoo.catalogue import Entry, compatible, presets
-from ui.progress import plain
+from ui.address import said, said_names, said_number
+from ui.foreign import plain
 from ui.state import entries, image_hash
 from ui.words import meaning
 
@@ -38,18 +39,17 @@ def fill_from_address() -> None:
     """Before the widgets are drawn: what the address says, else what is usual; only what there is."""
     if key("nets") in st.session_state:
         return
-    known, asked = entries(), st.query_params
-    nets = [id for id in asked.get("nets", "").split(",") if id in known]
+    known = entries()
+    nets = [id for id in said_names("nets") if id in known][:MOST]
     card = presets()[0] if presets() else None
     st.session_state[key("nets")] = nets or ([card.a, card.b] if card else list(known)[:2])
     for role in ROLES:
-        given = [name for name in asked.get(role, "").split(",") if name in table(role)]
+        given = [name for name in said_names(role) if name in table(role)]
         st.session_state[key(role)] = given or DEFAULTS[role]
     for name, (low, high) in BOUNDS.items():
-        text = asked.get(name, "")
-        st.session_state[key(name)] = min(max(int(text), low), high) if text.isdecimal() else DEFAULTS[name]
-    st.session_state[key("mode")] = asked.get("mode") if asked.get("mode") in MODES else DEFAULTS["mode"]
-    st.session_state[key("base")] = asked.get("base") if asked.get("base") in known else None
+        st.session_state[key(name)] = said_number(name, low, high, DEFAULTS[name])
+    st.session_state[key("mode")] = said("mode") if said("mode") in MODES else DEFAULTS["mode"]
+    st.session_state[key("base")] = said("base") if said("base") in known else None
 
 
 def compare_form() -> None:

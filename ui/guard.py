@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from merging.errors import MergescopeError
+from ui.foreign import plain
 
 
 @contextmanager
@@ -16,4 +17,4 @@ def in_words() -> Iterator[None]:
     try:
         yield
     except MergescopeError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(str(error)), icon=":material/error:")

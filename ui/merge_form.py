@@ -13,11 +13,11 @@ from merging.work.request_checks import BOUNDS
 from merging.zoo.catalogue import Entry, Preset, compatible, presets
 from merging.zoo.datasets.known import dataset_label
 from merging.zoo.datasets.own import is_own
+from ui.foreign import plain
 from ui.forms.large_networks import on_images, say_memory
 from ui.method_form import fill_method, method_form, settings, triple
 from ui.model_cards import AT_CHANCE
 from ui.more_networks import BASE, MORE, base_network, chosen_more, fill_more, more_networks
-from ui.progress import plain
 from ui.screens import link
 from ui.state import entries, image_hash, ledger
 from ui.words import meaning
@@ -134,7 +134,7 @@ def facts(entry: Entry) -> str:
     known += [f"accuracy {numbers.accuracy(entry.accuracy)}"] if entry.accuracy is not None else []
     known += [f"seed {entry.seed}"] if entry.seed is not None else []
     told = " · ".join([*known, f"{numbers.count(entry.parameters)} parameters"])
-    return f"{told}. {entry.notes}" if entry.notes else told
+    return f"{told}. {plain(entry.notes)}" if entry.notes else told
 
 
 def _network(name: str, known: dict[str, Entry]) -> Entry:

@@ -8,6 +8,7 @@ from merging.figures.units import match_histogram
 from merging.results import LayerUnits, MergeReport
 from merging.studies.layer import LayerStudy
 from merging.work.request import ModelRef
+from ui.address import said
 from ui.chosen import Chosen
 from ui.class_panel import class_panel
 from ui.evidence_panel import evidence_panel
@@ -86,7 +87,7 @@ def _asked_layer(report: MergeReport) -> str:
     """The layer menu. The address is kept by hand: a click on a sheet leads to an address with a layer, too, and a
     parameter that is bound to a widget cannot be set."""
     names = [layer.layer for layer in report.units]
-    asked = st.query_params.get("layer", "")
+    asked = said("layer")
     asked = asked if asked in names else names[first_layer(report.units)]
     chosen = st.selectbox("Layer", names, names.index(asked), key=f"layer {asked}")
     if chosen != asked:

@@ -16,6 +16,7 @@ from merging.figures.figure import Figure
 from merging.figures.units import sheet_figure
 from merging.results import LayerUnits
 from merging.work.request import ModelRef
+from ui.foreign import plain
 from ui.guard import in_words
 from ui.kept import kept
 from ui.look import draw_clickable
@@ -60,7 +61,7 @@ def _sheets(layer: LayerUnits, models: dict[str, ModelRef], units: list[int], wa
         if gallery.waiting:
             st.progress(len(gallery.made) / max(total, 1), f"Making pictures: {len(gallery.made)} of {total} are ready")
         if gallery.refused:
-            st.warning(gallery.refused, icon=":material/info:")
+            st.warning(plain(gallery.refused), icon=":material/info:")
         if gallery.failed:
             st.error(f"{len(gallery.failed)} pictures could not be made; see Jobs.", icon=":material/error:")
         slots = [slot for slot in SHEETS if slot in layer.models]

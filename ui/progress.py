@@ -11,6 +11,7 @@ import streamlit as st
 from merging.figures import numbers
 from merging.work.ledger_jobs import Job
 from merging.work.stages import STAGES as SHARES
+from ui.foreign import plain
 from ui.guard import in_words
 from ui.state import ledger, owner
 from ui.words import stage_words
@@ -73,13 +74,6 @@ def failure(job: Job) -> None:
         st.code(
             "\n".join([*lines, f"{error['kind']}: {error['text']}", error.get("details", "")]).strip(), language=None
         )
-
-
-def plain(text: str) -> str:
-    """A text that Markdown shows as it is."""
-    for sign in "\\`*_{}[]<>#$~:|":
-        text = text.replace(sign, "\\" + sign)
-    return text
 
 
 def cancel_button(job: Job, key: str) -> None:

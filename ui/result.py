@@ -14,9 +14,9 @@ from merging.figures.scores import scores_figure
 from merging.methods import table
 from merging.results import MergeReport, Metric
 from merging.verdict import headline, verdict
+from ui.foreign import plain
 from ui.kept import kept
 from ui.look import draw, unbroken
-from ui.progress import plain
 from ui.screens import link
 from ui.words import meaning
 

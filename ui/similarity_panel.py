@@ -13,6 +13,7 @@ from merging.figures.similarity import ORDER, TITLES, diagonal_figure, heatmap
 from merging.methods import find
 from merging.results import MergeReport, SimilarityMap
 from merging.studies.similarity import WHY, Similarities
+from ui.address import said
 from ui.chosen import Chosen
 from ui.kept import kept
 from ui.look import draw, draw_clickable
@@ -108,7 +109,7 @@ def how_measured(map: SimilarityMap) -> str:
 
 def asked_cell(report: MergeReport) -> tuple[str, str, str] | None:
     """(pair, row's layer, column's layer) that the address names, None where it names none of this run."""
-    pair, row, column = (st.query_params.get(name, "") for name in ("pair", "row", "column"))
+    pair, row, column = map(said, ("pair", "row", "column"))
     names = {info.name for info in report.layers}
     return (pair, row, column) if pair in report.similarity and {row, column} <= names else None
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from merging.work.request import MergeRequest
 from ui.chosen import Chosen, chosen, remembered, request_of
+from ui.foreign import plain
 from ui.guard import in_words
 from ui.progress import failure, watch
 from ui.run_bar import again, run_bar
@@ -31,7 +32,7 @@ def needs_result(here: str) -> Chosen | None:
 def nothing(found: Chosen, here: str) -> None:
     """Why there is no run to show."""
     if found.trouble:
-        st.warning(f"The run {found.short} cannot be shown. {found.trouble}", icon=":material/history:")
+        st.warning(f"The run {plain(found.short)} cannot be shown. {plain(found.trouble)}", icon=":material/history:")
         _ask_again(found)
     elif found.gone:
         gone(found, here)
@@ -52,7 +53,8 @@ def empty(here: str = "") -> None:
 def gone(found: Chosen, here: str = "") -> None:
     """The address names a run that is not there: ask for it again, where it is known what it was."""
     with st.container(border=True):
-        st.markdown(f"**The run `{found.short}` is not here.** It was deleted, or it was made by another installation.")
+        away = "It was deleted, or it was made by another installation."
+        st.markdown(f"**The run {plain(found.short)} is not here.** {away}")
         if not _ask_again(found) and here != "merge":
             link("merge", "Start a new one on Merge", icon=":material/merge:")
         if st.button("Show the example", icon=":material/science:"):

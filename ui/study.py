@@ -12,8 +12,10 @@ from merging.study import find_study, load_finding
 from merging.work.ledger_jobs import Job
 from merging.work.request import ModelRef, StudyRequest
 from merging.zoo.catalogue import Entry, compatible
+from ui.address import said
 from ui.chosen import Chosen, request_of
 from ui.downloads import lacks_networks, make_here
+from ui.foreign import plain
 from ui.guard import in_words
 from ui.progress import failure, watch
 from ui.state import entries, ledger, owner
@@ -39,7 +41,7 @@ def studied(
         beside = ModelRef.of(other) if other else None
         request = StudyRequest(request_of(found.job), key, settings or {}, other=beside)
     except InvalidRequest as error:
-        st.info(str(error), icon=":material/image_not_supported:")
+        st.info(plain(str(error)), icon=":material/image_not_supported:")
         return None
     job = ledger().job(request.id)
     if job is not None and job.state == "done":
@@ -70,7 +72,7 @@ def choose_other(found: Chosen, label: str, nobody: str, key: str) -> Entry | No
         if first is not None and entry.sha256 not in taken and not compatible(first, entry)
     }
     names = {"": nobody, **{id: entry.name for id, entry in fitting.items()}}
-    asked = st.query_params.get(key, "")
+    asked = said(key)
     at = list(names).index(asked) if asked in names else 0
     chosen = st.selectbox(label, list(names), at, format_func=names.__getitem__, key=f"choose {key}", width=300)
     if chosen:

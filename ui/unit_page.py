@@ -7,7 +7,9 @@ import streamlit as st
 from merging.figures import numbers
 from merging.results import LayerUnits, MergeReport
 from merging.work.request import ModelRef
+from ui.address import said, said_number
 from ui.chosen import Chosen
+from ui.foreign import plain
 from ui.guard import in_words
 from ui.pictures import choose_way, how_made, look
 from ui.screens import link
@@ -20,11 +22,9 @@ from ui.words import meaning
 
 def asked_unit(report: MergeReport) -> tuple[LayerUnits, int] | None:
     """The layer and unit that the address names, None where it names none of this run."""
-    text = st.query_params.get("unit", "")
-    layer = next((found for found in report.units if found.layer == st.query_params.get("layer", "")), None)
-    if layer is None or not text.isdecimal() or len(text) > 7 or int(text) >= layer.units:
-        return None
-    return layer, int(text)
+    layer = next((found for found in report.units if found.layer == said("layer")), None)
+    unit = said_number("unit", -1, 10**8, -1)
+    return (layer, unit) if layer is not None and 0 <= unit < layer.units else None
 
 
 def unit_page(layer: LayerUnits, unit: int, found: Chosen, models: dict[str, ModelRef]) -> None:
@@ -76,7 +76,7 @@ def _pictures(layer: LayerUnits, unit: int, models: dict[str, ModelRef], way: st
         shown = cells(layer, unit)
         gallery = look(models, layer.layer, shown.values(), way=way)
         if gallery.refused:
-            st.warning(gallery.refused, icon=":material/info:")
+            st.warning(plain(gallery.refused), icon=":material/info:")
         with st.container(key="unitrow large"):
             columns = st.columns(len(shown))
         for column, (slot, cell) in zip(columns, shown.items(), strict=True):

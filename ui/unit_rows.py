@@ -10,6 +10,7 @@ import streamlit as st
 from merging.figures import numbers
 from merging.results import LayerUnits, MergeReport
 from merging.work.request import ModelRef
+from ui.foreign import plain
 from ui.guard import in_words
 from ui.pictures import Gallery, ask_again, how_made, look
 from ui.screens import link
@@ -80,11 +81,11 @@ def _say_state(view: View, gallery: Gallery) -> None:
             help=f"{meaning('picture of a unit')} {meaning('× best image')}",
         )
     if gallery.refused:
-        st.warning(gallery.refused, icon=":material/info:")
+        st.warning(plain(gallery.refused), icon=":material/info:")
     if gallery.failed:
         job = next(iter(gallery.failed.values()))
         why = (job.error or {}).get("text", "They were cancelled.")
-        st.error(f"{len(gallery.failed)} pictures could not be made. {why}", icon=":material/error:")
+        st.error(f"{len(gallery.failed)} pictures could not be made. {plain(why)}", icon=":material/error:")
         if st.button("Try again", key="pictures again", icon=":material/replay:"):
             ask_again(view.models, view.layer.layer, gallery.failed, view.way)
             st.rerun(scope="app")

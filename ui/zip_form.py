@@ -11,8 +11,9 @@ from merging.work.request_checks import BOUNDS
 from merging.zoo.architectures.names import trunk_config
 from merging.zoo.catalogue import Entry
 from merging.zoo.datasets.known import dataset_label
+from ui.address import said_names
+from ui.foreign import plain
 from ui.method_form import setting_values, setting_widgets
-from ui.progress import plain
 from ui.state import entries, image_hash, ledger, owner
 from ui.words import meaning
 
@@ -46,7 +47,8 @@ def zip_form() -> None:
 
 def _fill(known: dict[str, Entry]) -> None:
     """Before the widgets are drawn: what a link names, else the pair of the zoo whose heads know different classes."""
-    asked = [id for id in dict.fromkeys(st.query_params.pop("nets", "").split(",")) if id in known]
+    asked = [id for id in said_names("nets") if id in known]
+    st.query_params.pop("nets", None)
     if asked:
         st.session_state[NETS] = asked
     st.session_state.setdefault(NETS, [id for id in FIRST if id in known])

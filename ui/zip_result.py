@@ -15,11 +15,13 @@ from merging.work.ledger_jobs import Job
 from merging.work.request import ZipRequest
 from merging.zip_report import ZipReport
 from merging.zoo.datasets.known import dataset_label
+from ui.address import said
 from ui.chosen import PREFIX, from_json_of
+from ui.foreign import plain
 from ui.guard import in_words
 from ui.kept import kept
 from ui.look import draw, unbroken
-from ui.progress import failure, plain, watch
+from ui.progress import failure, watch
 from ui.reproduce import zip_command, zip_snippet
 from ui.screens import address
 from ui.state import ledger, owner, zip_report
@@ -58,11 +60,11 @@ def zip_result() -> None:
 
 
 def _job() -> Job | None:
-    asked = st.query_params.get("zip", "") or st.session_state.get("zip", "")
+    asked = said("zip") or st.session_state.get("zip", "")
     job = ledger().job(asked) if asked else None
     if job is None:
         if asked:
-            st.caption(f"The zip {asked[:PREFIX]} is not here. It was deleted, or made by another installation.")
+            st.caption(f"The zip {plain(asked[:PREFIX])} is not here. It was deleted, or made by another installation.")
         return next((job for job in ledger().examples() if job.kind == "zip"), None)
     st.session_state["zip"] = st.query_params["zip"] = job.id[:PREFIX]
     return job

@@ -20,7 +20,8 @@ from merging.zoo.catalogue import Entry, uploaded
 from merging.zoo.checkpoints.candidates import Candidate, evidence_words, shared_normalisation
 from merging.zoo.checkpoints.sandbox import Converted, convert
 from merging.zoo.datasets.known import find_facts
-from ui.progress import Waiting, plain
+from ui.foreign import plain
+from ui.progress import Waiting
 from ui.state import entries, ledger, owner
 
 SHOWN = 12  # candidates of one file
@@ -160,7 +161,7 @@ def _show(number: int, group: Sequence[Finding]) -> Candidate | None:
     if questions:
         return _ask(number, [one.stem for one in group], questions)
     if finding.refusal:
-        st.error(finding.refusal, icon=":material/error:")
+        st.error(plain(finding.refusal), icon=":material/error:")
         st.caption("A network of any architecture can be brought as an exported program, which this line writes:")
         st.code(EXPORT, language="python")
     elif finding.converted is not None:
@@ -203,7 +204,7 @@ def _programs() -> list[Path]:
 
 def _tell(facts: Mapping[str, Any]) -> None:
     """What the network is, why, and what it is worth under each normalisation."""
-    st.markdown(f"{facts['label']} · {facts['parameters']:,} parameters  \n:gray[{plain(facts['why'])}]")
+    st.markdown(f"{plain(facts['label'])} · {facts['parameters']:,} parameters  \n:gray[{plain(facts['why'])}]")
     if facts["aside"]:
         st.caption(f"The file also holds {plain(', '.join(facts['aside'][:8]))}, which is left aside.")
     measured: Sequence[Mapping[str, Any]] = facts["measured"]
@@ -235,11 +236,11 @@ def _ask(number: int, stems: Sequence[str], questions: Sequence[AmbiguousCheckpo
             measured[_kind(candidate)].append(candidate)
     ranked = sorted(measured.values(), key=lambda same: -sum(one.accuracy or 0.0 for one in same))[:SHOWN]
     reasons = {question.why for question in questions}
-    told = [f"for {plain(stem)} {question.why}" for stem, question in zip(stems, questions, strict=True)]
+    told = [f"for {stem} {question.why}" for stem, question in zip(stems, questions, strict=True)]
     why = reasons.pop() if len(reasons) == 1 else "; ".join(told)
     st.info(
         f"A state dict does not say how its layers are wired: {len(measured)} networks fit these tensors, "
-        f"and {why}. Which is it?",
+        f"and {plain(why)}. Which is it?",
         icon=":material/help:",
     )
     if not any(candidate.measured for same in ranked for candidate in same):

@@ -1,0 +1,143 @@
+"""Words of other people are shown as text: no link, picture, formula, colour or icon is ever made of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from google.protobuf.message import Message
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from merging.work.ledger_connection import connect
+from merging.work.ledger_images import add_images
+from merging.work.request import ModelRef
+from merging.zoo import catalogue
+from tests.pages.ledgers import done, failed, merge_request, queued
+from ui.foreign import plain
+
+EVIL = "![a](//b.c) [d](//e.f) <img src=//g.h> $i$ :red[j] :material/k: `l` **m** _n_ &amp; http://o.p www.q.r s@t.u"
+MADE_OF_IT = ("](//", "<img", "$i$", ":red[", ":material/k", "`l`", "**m**", "_n_", "&amp;", "http://o", "www.q", "s@t")
+# What is shown as it is, whatever it holds: the text of menus, of fields and of code; alternative texts; tables.
+UNREAD = {
+    "Selectbox.options", "Selectbox.raw_value", "MultiSelect.options", "MultiSelect.raw_values", "TextInput.default",
+    "TextInput.value", "TextArea.default", "Code.code_text", "ImageList.alt", "Image.alt", "PlotlyChart.alt",
+    "PlotlyChart.spec", "PlotlyChart.config", "PageLink.query_string", "PageLink.page", "Dataframe.alt", "Html.body",
+    "ArrowDataframe.alt", "Arrow.alt", "Dataframe.columns", "Arrow.columns", "PageProfile.commands",
+}  # fmt: skip
+
+
+def texts(message: Message, path: str = ""):
+    """Every text of an element with its place, "Kind.field"."""
+    for field, value in message.ListFields():
+        place = f"{message.DESCRIPTOR.name}.{field.name}"
+        for one in value if field.is_repeated else [value]:
+            if isinstance(one, Message):
+                yield from texts(one)
+            elif isinstance(one, str):
+                yield place, one
+
+
+def elements(block):
+    """All elements and blocks below a block."""
+    for child in getattr(block, "children", {}).values():
+        yield child
+        yield from elements(child)
+
+
+def read_as_markdown(app):
+    """(place, text) of whatever the page lets Markdown read."""
+    for element in elements(app._tree):
+        proto = getattr(element, "proto", None)
+        if isinstance(proto, Message):
+            yield from ((place, text) for place, text in texts(proto) if place not in UNREAD)
+
+
+def active(text):
+    """The text without what a backslash takes the meaning of."""
+    return re.sub(r"\\.", "·", text, flags=re.DOTALL)
+
+
+def check(app, where):
+    assert not app.exception, (where, app.exception)
+    found = {place: text for place, text in read_as_markdown(app) if any(sign in active(text) for sign in MADE_OF_IT)}
+    assert not found, where
+
+
+def evil(entry, number, **changes):
+    words = {"name": f"{EVIL[:100]} {number}", "notes": EVIL, "why": EVIL, "evidence": EVIL, "private": False}
+    classes = tuple(f"{EVIL[:50]}{at}" for at in range(10))
+    return replace(entry, id="", source="uploaded", classes=classes, created=time.time(), **words, **changes)
+
+
+@pytest.fixture
+def evil_ledger(ledger, tmp_path):
+    """Networks, images, runs and errors, all called EVIL."""
+    nets = [catalogue.find(f"fashion-mlp-128-s{seed}") for seed in (0, 1)]
+    kept = []
+    for number, net in enumerate(nets):
+        data = bytearray(catalogue.shipped_file(net.sha256).read_bytes())
+        data[-1] ^= number + 1  # a network of one's own
+        kept.append(ledger.add_model(evil(net, number), bytes(data), "somebody"))
+    models = tuple(ModelRef.of(entry) for entry in kept)
+    kept_run = done(ledger, replace(merge_request(), models=models), "somebody")
+    queued(ledger, replace(merge_request(), models=models, seed=5), "somebody")
+    broken = failed(ledger, replace(merge_request(), models=models, seed=6), "somebody")
+    with connect(ledger.file) as db:
+        error = {"kind": EVIL, "text": EVIL, "details": EVIL}
+        db.execute("UPDATE jobs SET error = ? WHERE id = ?", (json.dumps(error), broken))
+    folder = tmp_path / "images"
+    for split in ("train", "test"):
+        for name in (EVIL.replace("/", "")[:60], "other"):
+            (folder / split / name).mkdir(parents=True)
+            pixels = np.random.default_rng(len(name)).integers(0, 255, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / split / name / "1.png")
+    add_images(ledger, folder, "somebody", label=EVIL.replace("/", "")[:60], shared=True)
+    return kept, kept_run, broken
+
+
+PAGES = ("merge", "similarity", "neurons", "why", "landscape", "method", "compare", "zip", "models", "jobs", "words")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such file names")
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_makes_anything_of_the_words_of_others(page, evil_ledger, open_page):
+    kept, run, broken = evil_ledger
+    nets = ",".join(entry.id for entry in kept)
+    for params in (
+        {"run": run[:12]},
+        {"run": broken[:12]},
+        {"run": EVIL},
+        {"nets": nets},
+        {"zip": EVIL, "nets": EVIL},
+        dict.fromkeys(("layer", "unit", "pair", "row", "column", "view", "metric", "images", "seeds", "third"), EVIL),
+        {"run": run[:12], "layer": "layers.0", "unit": "2"},
+        {"run": run[:12], "view": "classes"},
+    ):
+        check(open_page(page, **params), (page, params))
+
+
+@given(st.text(max_size=80))
+def test_plain_text_holds_no_sign_that_is_not_escaped(text):
+    shown = plain(text)
+    at, read = 0, ""
+    while at < len(shown):
+        if shown[at] == "\\":
+            at += 1
+        else:
+            assert shown[at] not in "`*_{}[]<>#$~:|&@"
+        read += shown[at]
+        at += 1
+    assert read == text
+    assert "www." not in shown.lower()
+
+
+def test_the_words_of_the_test_are_all_that_can_be_made():
+    assert all(sign in EVIL for sign in MADE_OF_IT)
+    assert not any(sign in active(plain(EVIL)) for sign in MADE_OF_IT)
