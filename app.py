@@ -8,7 +8,8 @@ import streamlit as st
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from ui.server import Headers, Shell, say_sorry
+from ui.server import Shell, say_sorry
+from ui.shell.middleware import Border, Uploads
 
 os.umask(0o077)  # what people bring and ask for is nobody else's on this machine
 shell = Shell()
@@ -16,6 +17,6 @@ app = st.App(
     "ui/main.py",
     lifespan=shell.lifespan,
     routes=[Route("/health", shell.health)],
-    middleware=[Middleware(Headers)],
+    middleware=[Middleware(Border), Middleware(Uploads)],
     on_script_error=say_sorry,
 )

@@ -122,7 +122,9 @@ def serve(port: int, share: bool) -> int:
             say(f"For everybody on this network: http://{address}:{port}")
         else:
             say("No network address of this machine was found: connect it to the others' network, then start again.")
-        say("Anybody who can reach this machine can use it. Stop it with Ctrl-C after the class.")
+        say("Anybody who can reach this machine can use it: run merges and trainings on it, bring networks and images,")
+        say("and see all runs and whatever is shared. Nobody can run a program of theirs on it, or read its files.")
+        say("The connection is not encrypted. Stop it with Ctrl-C after the class.")
     command = [str(PYTHON), "-m", "streamlit", "run", "app.py"]
     command += ["--server.address", host, "--server.port", str(port), "--server.headless", "true"]
     command += ["--logger.hideWelcomeMessage", "true"]  # it names addresses that others cannot reach

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ui.chosen import chosen, request_of
-from ui.foreign import plain
+from ui.shell.markdown import plain
 from ui.guard import in_words
 from ui.merge_form import fill_once, merge_form
 from ui.presets import cards, open_wanted

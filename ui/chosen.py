@@ -12,7 +12,7 @@ from merging.results import FORMAT, MergeReport
 from merging.work.ledger_jobs import Job
 from merging.work.request import MergeRequest, Request, from_json
 from merging.zoo.catalogue import Preset, find, presets
-from ui.address import said
+from ui.shell.address import said
 from ui.state import ledger, merge_report
 
 PREFIX = 12  # digits of a run's id in addresses

@@ -8,9 +8,9 @@ import streamlit as st
 from merging.results import MergeReport
 from merging.work.request import ModelRef
 from merging.zoo.datasets.known import find_facts
-from ui.foreign import plain
 from ui.guard import in_words
 from ui.pictures import look
+from ui.shell.markdown import plain
 from ui.unit_rows import EVERY
 from ui.unit_tiles import tile
 from ui.units import Cell

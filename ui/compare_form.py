@@ -10,8 +10,8 @@ from merging.methods import MOST_MODELS, ROLES, Role, find, table
 from merging.work.comparison import Grid
 from merging.work.request import ModelRef
 from merging.zoo.catalogue import Entry, compatible, presets
-from ui.address import said, said_names, said_number
-from ui.foreign import plain
+from ui.shell.address import said, said_names, said_number
+from ui.shell.markdown import plain
 from ui.state import entries, image_hash
 from ui.words import meaning
 

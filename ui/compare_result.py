@@ -27,10 +27,10 @@ from merging.work.ledger_jobs import Job
 from merging.work.request import MergeRequest
 from ui.chosen import PREFIX
 from ui.compare_form import key
-from ui.foreign import plain
 from ui.guard import in_words
 from ui.look import draw
 from ui.screens import address
+from ui.shell.markdown import plain
 from ui.state import ledger, merge_report, owner
 from ui.words import STATES
 

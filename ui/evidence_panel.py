@@ -8,8 +8,8 @@ from merging.figures import numbers
 from merging.figures.evidence import evidence_figure, fates_figure, match_figure, spread_figure
 from merging.studies.evidence import MOST, Evidence
 from ui.chosen import Chosen
-from ui.kept import kept
 from ui.look import draw
+from ui.shell.kept import kept
 from ui.study import studied
 from ui.units import FATES_MEAN
 from ui.words import meaning

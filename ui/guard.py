@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from merging.errors import MergescopeError
-from ui.foreign import plain
+from ui.shell.markdown import plain
 
 
 @contextmanager

@@ -12,10 +12,10 @@ from merging.figures import numbers
 from merging.work.ledger_jobs import Job, Worker
 from merging.work.request import StudyRequest, from_json
 from ui.chosen import PREFIX
-from ui.foreign import plain
 from ui.guard import in_words
 from ui.progress import cancel_button, failure, progress_words
 from ui.screens import link
+from ui.shell.markdown import plain
 from ui.state import entries, ledger, owner
 from ui.words import STATES
 

@@ -10,8 +10,8 @@ from merging.figures import numbers
 from merging.figures.lab import lab_figure
 from merging.studies.lab import Lab
 from ui.chosen import Chosen
-from ui.kept import kept
 from ui.look import draw
+from ui.shell.kept import kept
 from ui.study import studied
 
 KINDS = {"classes": "Shift some classes", "image": "Shift one image", "unit": "Scale one unit"}

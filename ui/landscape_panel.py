@@ -11,9 +11,9 @@ from merging.figures.landscape import landscape_figure
 from merging.results import Metric
 from merging.studies.landscape import RESET, Landscape
 from ui.chosen import Chosen
-from ui.foreign import plain
-from ui.kept import kept
 from ui.look import draw
+from ui.shell.kept import kept
+from ui.shell.markdown import plain
 from ui.study import choose_other, studied
 
 METRICS: dict[Metric, str] = {"accuracy": "Accuracy", "loss": "Loss"}

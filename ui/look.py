@@ -12,7 +12,7 @@ from plotly.basedatatypes import BaseFigure
 
 from merging.figures.figure import Figure
 from merging.paths import ASSETS
-from ui.kept import kept
+from ui.shell.kept import kept
 
 CHART = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"], "scrollZoom": False}
 

@@ -8,8 +8,8 @@ from merging.figures.figure import Figure
 from merging.figures.similarity import heatmap
 from merging.studies.similarity import BESIDE, PAIRS, Similarities
 from ui.chosen import Chosen
-from ui.kept import kept
 from ui.look import draw
+from ui.shell.kept import kept
 from ui.similarity_panel import spelled
 from ui.study import choose_other, studied
 

@@ -13,12 +13,12 @@ from merging.work.request_checks import BOUNDS
 from merging.zoo.catalogue import Entry, Preset, compatible, presets
 from merging.zoo.datasets.known import dataset_label
 from merging.zoo.datasets.own import is_own
-from ui.foreign import plain
 from ui.forms.large_networks import on_images, say_memory
 from ui.method_form import fill_method, method_form, settings, triple
 from ui.model_cards import AT_CHANCE
 from ui.more_networks import BASE, MORE, base_network, chosen_more, fill_more, more_networks
 from ui.screens import link
+from ui.shell.markdown import plain
 from ui.state import entries, image_hash, ledger
 from ui.words import meaning
 from ui.zip_form import shares_trunk

@@ -9,9 +9,9 @@ from merging.figures import numbers
 from merging.figures.account import course_figure
 from merging.methods import find
 from merging.results import MergeReport
-from ui.foreign import plain
-from ui.kept import kept
 from ui.look import draw
+from ui.shell.kept import kept
+from ui.shell.markdown import plain
 from ui.words import meaning, stage_words
 
 VERSIONS = {"Mergescope": "mergescope", "torch": "torch", "Python": "python"}

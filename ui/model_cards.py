@@ -7,8 +7,8 @@ import streamlit as st
 from merging.figures import numbers
 from merging.zoo.catalogue import Entry
 from merging.zoo.datasets.known import dataset_label
-from ui.foreign import plain
 from ui.guard import in_words
+from ui.shell.markdown import plain
 from ui.state import ledger, owner
 
 SOURCES = {"trained": "Trained here", "uploaded": "Uploaded", "shipped": "Comes with the program"}

@@ -8,14 +8,14 @@ from merging.figures.units import match_histogram
 from merging.results import LayerUnits, MergeReport
 from merging.studies.layer import LayerStudy
 from merging.work.request import ModelRef
-from ui.address import said
 from ui.chosen import Chosen
 from ui.class_panel import class_panel
 from ui.evidence_panel import evidence_panel
-from ui.kept import kept
 from ui.look import draw
 from ui.overview import overview
 from ui.pictures import choose_way
+from ui.shell.address import said
+from ui.shell.kept import kept
 from ui.study import studied
 from ui.unit_rows import View, rows
 from ui.unit_study import fates

@@ -16,11 +16,11 @@ from merging.figures.figure import Figure
 from merging.figures.units import sheet_figure
 from merging.results import LayerUnits
 from merging.work.request import ModelRef
-from ui.foreign import plain
 from ui.guard import in_words
-from ui.kept import kept
 from ui.look import draw_clickable
 from ui.pictures import Gallery, look
+from ui.shell.kept import kept
+from ui.shell.markdown import plain
 from ui.unit_rows import EVERY
 from ui.units import SLOTS, Cell, cells, fate, scale
 

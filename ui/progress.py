@@ -11,8 +11,8 @@ import streamlit as st
 from merging.figures import numbers
 from merging.work.ledger_jobs import Job
 from merging.work.stages import STAGES as SHARES
-from ui.foreign import plain
 from ui.guard import in_words
+from ui.shell.markdown import plain
 from ui.state import ledger, owner
 from ui.words import stage_words
 

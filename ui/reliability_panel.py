@@ -9,9 +9,9 @@ from merging.figures.reliability import interval_figure
 from merging.figures.similarity import TITLES
 from merging.studies.reliability import Reliability
 from ui.chosen import Chosen
-from ui.kept import kept
 from ui.look import draw
 from ui.screens import link
+from ui.shell.kept import kept
 from ui.state import images
 from ui.study import studied
 from ui.tiles import labelled_sheet, show

@@ -14,10 +14,10 @@ from merging.figures.scores import scores_figure
 from merging.methods import table
 from merging.results import MergeReport, Metric
 from merging.verdict import headline, verdict
-from ui.foreign import plain
-from ui.kept import kept
 from ui.look import draw, unbroken
 from ui.screens import link
+from ui.shell.kept import kept
+from ui.shell.markdown import plain
 from ui.words import meaning
 
 T = TypeVar("T")

@@ -15,10 +15,10 @@ from merging.work.request import MergeRequest
 from merging.zoo.datasets.known import dataset_label
 from ui.chosen import PREFIX, look_at, other_version, remember, request_of
 from ui.downloads import downloads
-from ui.foreign import plain
 from ui.forms.large_networks import on_images
 from ui.guard import in_words
 from ui.screens import address, go, link
+from ui.shell.markdown import plain
 from ui.state import ledger, owner
 from ui.words import meaning
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
-import secrets
 import signal
 import subprocess
 import sys
@@ -14,20 +12,15 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import streamlit as st
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import config
 
 from merging.paths import ROOT
 from merging.work.limits import from_environment
 
-COOKIE = "mergescope_owner"
-YEAR = 365 * 24 * 3600
 GRACE = 12.0  # seconds the dispatcher has to stop its workers
 LOOK = 1.0  # seconds between two looks at the dispatcher
 TOLD = 2  # exit code of a dispatcher that has said what is wrong
@@ -110,38 +103,6 @@ def stop_dispatcher(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-class Headers:
-    """ASGI middleware. A visitor without one gets a random name in an HttpOnly cookie, for "my jobs" and caps; and with
-    a page the browser is told to fetch the script that draws charts at once, not when the first chart arrives."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-        self.early = ", ".join(f"<./static/js/{name}>; rel=modulepreload; crossorigin" for name in chart_scripts())
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; add the headers to the answer."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                if not _is_known(scope):
-                    headers.append("set-cookie", _new_cookie(scope))
-                if self.early and headers.get("content-type", "").startswith("text/html"):
-                    headers.append("link", self.early)
-            await send(message)
-
-        await self.app(scope, receive, with_headers)
-
-
-def chart_scripts() -> list[str]:
-    """The files in which Streamlit keeps what draws Plotly charts (4.7 MB); empty where it keeps them elsewhere."""
-    folder = Path(st.__file__).parent / "static" / "static" / "js"
-    return sorted(path.name for path in folder.glob("PlotlyChart.*.js"))
-
-
 def say_sorry(error: Exception) -> bool:
     """Nobody foresaw this error: the log gets it, the page a sentence. Gives True, so that no traceback is shown."""
     log.error("a page failed", exc_info=error)
@@ -151,15 +112,3 @@ def say_sorry(error: Exception) -> bool:
         icon=":material/error:",
     )
     return True
-
-
-def _is_known(scope: Scope) -> bool:
-    """Whether the visitor's cookies hold a good name. Other programs' cookies on this host may be malformed, and
-    http.cookies drops all of them, or raises, for one that is."""
-    given = next((value for name, value in scope["headers"] if name == b"cookie"), b"").decode("latin-1")
-    return re.search(rf"(?:^|;\s*){COOKIE}=[0-9a-f]{{32}}(?:;|$)", given) is not None
-
-
-def _new_cookie(scope: Scope) -> str:
-    secure = "; Secure" if scope.get("scheme") == "https" else ""
-    return f"{COOKIE}={secrets.token_hex(16)}; Max-Age={YEAR}; Path=/; HttpOnly; SameSite=Lax{secure}"

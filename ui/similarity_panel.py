@@ -13,11 +13,11 @@ from merging.figures.similarity import ORDER, TITLES, diagonal_figure, heatmap
 from merging.methods import find
 from merging.results import MergeReport, SimilarityMap
 from merging.studies.similarity import WHY, Similarities
-from ui.address import said
 from ui.chosen import Chosen
-from ui.kept import kept
 from ui.look import draw, draw_clickable
 from ui.reliability_panel import reliability_panel
+from ui.shell.address import said
+from ui.shell.kept import kept
 from ui.study import known
 from ui.words import meaning
 

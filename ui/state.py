@@ -18,7 +18,7 @@ from merging.zoo.catalogue import Entry
 from merging.zoo.datasets.fingerprint import fingerprint
 from merging.zoo.datasets.known import find_facts, may_use
 from merging.zoo.datasets.load import ImageSet, Split, available, load
-from ui.server import COOKIE
+from ui.shell.middleware import COOKIE
 
 
 def ledger() -> Ledger:

@@ -6,11 +6,11 @@ import streamlit as st
 
 from merging.work.request import MergeRequest
 from ui.chosen import Chosen, chosen, remembered, request_of
-from ui.foreign import plain
 from ui.guard import in_words
 from ui.progress import failure, watch
 from ui.run_bar import again, run_bar
 from ui.screens import link
+from ui.shell.markdown import plain
 
 
 def needs_result(here: str) -> Chosen | None:

@@ -12,12 +12,12 @@ from merging.study import find_study, load_finding
 from merging.work.ledger_jobs import Job
 from merging.work.request import ModelRef, StudyRequest
 from merging.zoo.catalogue import Entry, compatible
-from ui.address import said
 from ui.chosen import Chosen, request_of
 from ui.downloads import lacks_networks, make_here
-from ui.foreign import plain
 from ui.guard import in_words
 from ui.progress import failure, watch
+from ui.shell.address import said
+from ui.shell.markdown import plain
 from ui.state import entries, ledger, owner
 
 

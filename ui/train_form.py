@@ -12,9 +12,9 @@ from merging.zoo.datasets.facts import FACTS
 from merging.zoo.datasets.known import dataset_label, facts, known_datasets
 from merging.zoo.datasets.load import available, training_images
 from merging.zoo.datasets.own import is_own
-from ui.foreign import plain
 from ui.guard import in_words
 from ui.progress import failure, watch
+from ui.shell.markdown import plain
 from ui.state import image_hash, ledger, owner
 from ui.words import meaning
 

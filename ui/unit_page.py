@@ -7,12 +7,12 @@ import streamlit as st
 from merging.figures import numbers
 from merging.results import LayerUnits, MergeReport
 from merging.work.request import ModelRef
-from ui.address import said, said_number
 from ui.chosen import Chosen
-from ui.foreign import plain
 from ui.guard import in_words
 from ui.pictures import choose_way, how_made, look
 from ui.screens import link
+from ui.shell.address import said, said_number
+from ui.shell.markdown import plain
 from ui.unit_rows import EVERY
 from ui.unit_study import fates, unit_study
 from ui.unit_tiles import exemplars, tile

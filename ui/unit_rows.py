@@ -10,10 +10,10 @@ import streamlit as st
 from merging.figures import numbers
 from merging.results import LayerUnits, MergeReport
 from merging.work.request import ModelRef
-from ui.foreign import plain
 from ui.guard import in_words
 from ui.pictures import Gallery, ask_again, how_made, look
 from ui.screens import link
+from ui.shell.markdown import plain
 from ui.state import ledger, owner
 from ui.unit_tiles import exemplars, tile
 from ui.units import FATES_MEAN, cells, fate, scale

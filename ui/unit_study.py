@@ -22,8 +22,8 @@ from merging.studies.layer import LayerStudy
 from merging.studies.units import BLOCK, WORDS, UnitsStudy, outcome
 from merging.zoo.datasets.known import find_facts
 from ui.chosen import Chosen
-from ui.kept import kept
 from ui.look import draw
+from ui.shell.kept import kept
 from ui.study import known, studied
 from ui.tiles import show
 from ui.units import SLOTS

@@ -6,9 +6,9 @@ import streamlit as st
 
 from merging.figures import numbers
 from merging.results import LayerUnits, MergeReport
-from ui.foreign import plain
-from ui.kept import kept
 from ui.pictures import Gallery
+from ui.shell.kept import kept
+from ui.shell.markdown import plain
 from ui.state import images, why_no_images
 from ui.tiles import exemplar_sheet, show
 from ui.units import SLOTS, Cell, strength

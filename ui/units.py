@@ -10,7 +10,7 @@ import numpy as np
 from merging.figures import numbers
 from merging.results import LayerUnits
 from merging.studies.units import WORDS
-from ui.kept import kept
+from ui.shell.kept import kept
 
 PAGE = 8
 SLOTS = {

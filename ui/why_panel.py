@@ -26,9 +26,9 @@ from merging.studies.why import Why
 from merging.verdict_why import died, reasons
 from merging.zoo.datasets.load import ImageSet
 from ui.chosen import Chosen
-from ui.kept import kept
 from ui.look import draw, unbroken
 from ui.panels.nonlinearity_panel import nonlinearity_panel
+from ui.shell.kept import kept
 from ui.state import images, why_no_images
 from ui.study import studied
 from ui.tiles import labelled_sheet, show

@@ -11,9 +11,9 @@ from merging.work.request_checks import BOUNDS
 from merging.zoo.architectures.names import trunk_config
 from merging.zoo.catalogue import Entry
 from merging.zoo.datasets.known import dataset_label
-from ui.address import said_names
-from ui.foreign import plain
 from ui.method_form import setting_values, setting_widgets
+from ui.shell.address import said_names
+from ui.shell.markdown import plain
 from ui.state import entries, image_hash, ledger, owner
 from ui.words import meaning
 

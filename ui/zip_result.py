@@ -15,15 +15,15 @@ from merging.work.ledger_jobs import Job
 from merging.work.request import ZipRequest
 from merging.zip_report import ZipReport
 from merging.zoo.datasets.known import dataset_label
-from ui.address import said
 from ui.chosen import PREFIX, from_json_of
-from ui.foreign import plain
 from ui.guard import in_words
-from ui.kept import kept
 from ui.look import draw, unbroken
 from ui.progress import failure, watch
 from ui.reproduce import zip_command, zip_snippet
 from ui.screens import address
+from ui.shell.address import said
+from ui.shell.kept import kept
+from ui.shell.markdown import plain
 from ui.state import ledger, owner, zip_report
 
 

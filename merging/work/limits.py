@@ -22,6 +22,8 @@ class Limits:
     models: float = _limit(40, "uploaded and trained models an owner")
     owner_mb: float = _limit(1_000, "megabytes of models an owner")
     upload_mb: float = _limit(120, "megabytes of one file that is uploaded")
+    visitor_files: float = _limit(4, "times upload_mb that the files of one visitor may have that are being looked at")
+    files_mb: float = _limit(1_000, "megabytes of all files that are being looked at")
     model_mb: float = _limit(400, "megabytes of one model")
     streamed_mb: float = _limit(250, "megabytes of two networks from which they are merged tensor by tensor", low=0)
     data_sets: float = _limit(20, "data sets of own images an owner")

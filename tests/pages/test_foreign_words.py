@@ -20,7 +20,7 @@ from merging.work.ledger_images import add_images
 from merging.work.request import ModelRef
 from merging.zoo import catalogue
 from tests.pages.ledgers import done, failed, merge_request, queued
-from ui.foreign import plain
+from ui.shell.markdown import plain
 
 EVIL = "![a](//b.c) [d](//e.f) <img src=//g.h> $i$ :red[j] :material/k: `l` **m** _n_ &amp; http://o.p www.q.r s@t.u"
 MADE_OF_IT = ("](//", "<img", "$i$", ":red[", ":material/k", "`l`", "**m**", "_n_", "&amp;", "http://o", "www.q", "s@t")

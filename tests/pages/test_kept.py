@@ -9,8 +9,8 @@ import pytest
 from benchmarks.sessions import addresses
 from merging.figures.figure import Figure
 from merging.work.examples import LOOKED_INTO, merges
-from ui import kept as keeping
-from ui.kept import kept
+from ui.shell import kept as keeping
+from ui.shell.kept import kept
 
 PRESET = "cnns"
 

@@ -10,8 +10,11 @@ import pytest
 import streamlit as st
 
 from merging.work.ledger import Ledger
+from merging.work.limits import Limits
 from tests.pages.ledgers import done
 from ui import server
+from ui.shell import middleware
+from ui.shell.middleware import COOKIE, Border, Uploads, chart_scripts
 from ui.words import STAGES, WORDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +56,7 @@ def answer(scope, wanted=b"set-cookie", inner_headers=()):
         sent.append(message)
 
     async def run():
-        await server.Headers(app)(scope, None, send)
+        await Border(app)({"path": "/", "client": ("127.0.0.1", 1), **scope}, None, send)
 
     asyncio.run(run())
     return [value.decode() for name, value in sent[0]["headers"] if name == wanted]
@@ -72,13 +75,13 @@ def test_a_visitor_gets_one_random_cookie_that_scripts_cannot_read():
 
 @pytest.mark.parametrize("foreign", ["a/b=1", 'x={"a": 1}', "novalue", "u@h=1", "a=b c"])
 def test_other_programs_cookies_on_the_same_host_neither_break_nor_hide_it(foreign):
-    mine = f"{server.COOKIE}={'0' * 32}"
+    mine = f"{COOKIE}={'0' * 32}"
     assert answer({"type": "http", "headers": [(b"cookie", f"{foreign}; {mine}".encode())]}) == []
     assert len(answer({"type": "http", "headers": [(b"cookie", foreign.encode())]})) == 1
 
 
 def test_a_malformed_name_is_replaced():
-    assert len(answer({"type": "http", "headers": [(b"cookie", f"{server.COOKIE}=me".encode())]})) == 1
+    assert len(answer({"type": "http", "headers": [(b"cookie", f"{COOKIE}=me".encode())]})) == 1
 
 
 def test_the_cookie_is_secure_behind_https():
@@ -88,8 +91,8 @@ def test_the_cookie_is_secure_behind_https():
 def test_a_page_tells_the_browser_to_fetch_the_chart_script_early():
     html = [(b"content-type", b"text/html; charset=utf-8")]
     (link,) = answer({"type": "http", "headers": []}, b"link", html)
-    assert len(server.chart_scripts()) == 1
-    assert link == f"<./static/js/{server.chart_scripts()[0]}>; rel=modulepreload; crossorigin"
+    assert len(chart_scripts()) == 1
+    assert link == f"<./static/js/{chart_scripts()[0]}>; rel=modulepreload; crossorigin"
     assert answer({"type": "http", "headers": []}, b"link", [(b"content-type", b"text/css")]) == []
 
 
@@ -169,3 +172,79 @@ def test_every_stage_of_every_job_has_words():
     from merging.work.stages import STAGES as SHARES
 
     assert {stage for stages in SHARES.values() for stage, _ in stages} <= set(STAGES)
+
+
+def ask(gate, path="/", host="localhost:8501", client="127.0.0.1", method="GET", size=None, status=200):
+    """Status, headers and body of what a browser gets."""
+    headers = [(b"host", host.encode())] + ([] if size is None else [(b"content-length", str(size).encode())])
+    scope = {"type": "http", "path": path, "method": method, "headers": headers, "client": (client, 1)}
+    sent = []
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b"page"})
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(gate(app)(scope, None, send) if isinstance(gate, type) else gate(scope, None, send))
+    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"].decode()
+
+
+def test_every_answer_says_what_a_page_may_do(monkeypatch):
+    monkeypatch.delenv("MERGESCOPE_FRAMES", raising=False)
+    _, headers, _ = ask(Border)
+    policy = headers[b"content-security-policy"].decode()
+    assert "img-src 'self' data: blob:;" in policy and "object-src 'none'" in policy
+    assert policy.endswith("frame-ancestors 'self'") and headers[b"x-frame-options"] == b"SAMEORIGIN"
+    assert headers[b"referrer-policy"] == b"same-origin" and headers[b"x-content-type-options"] == b"nosniff"
+    monkeypatch.setenv("MERGESCOPE_FRAMES", "https://course.example; script-src *")
+    _, headers, _ = ask(Border)
+    policy = headers[b"content-security-policy"].decode()
+    assert policy.endswith("frame-ancestors 'self' https://course.example script-src *")  # and no directive of its own
+    assert b"x-frame-options" not in headers
+
+
+@pytest.mark.parametrize(
+    ("host", "answered"),
+    [("localhost:8501", True), ("127.0.0.1", True), ("evil.example:8501", False), ("localhost.evil.example", False)],
+)
+def test_alone_only_this_machine_s_own_names_are_answered(monkeypatch, host, answered):
+    monkeypatch.setattr(middleware.config, "get_option", lambda name: ["localhost", "127.0.0.1"])
+    for path in ("/", "/health", "/_stcore/upload_file/a/b"):
+        assert (ask(Border, path, host)[0] == 200) == answered
+
+
+def test_what_tells_of_the_machine_is_told_on_the_machine_alone(monkeypatch):
+    monkeypatch.setattr(middleware.config, "get_option", lambda name: [])
+    for path in ("/health", "/_stcore/metrics"):
+        assert ask(Border, path, "host:1", "127.0.0.1")[0] == 200
+        assert ask(Border, path, "host:1", "192.0.2.7")[0] == 403
+    assert ask(Border, "/_stcore/health", "host:1", "192.0.2.7")[0] == 200  # which every page asks for
+
+
+def test_files_are_counted_before_they_are_taken():
+    limits = Limits(upload_mb=100, visitor_files=2, files_mb=350)
+    gate = Uploads(None, lambda: limits)
+
+    def send(session, file, megabytes, method="PUT", status=204):
+        async def app(scope, receive, send):
+            await send({"type": "http.response.start", "status": status, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        gate.app = app
+        size = None if megabytes is None else int(megabytes * 1e6)
+        return ask(gate, f"/_stcore/upload_file/{session}/{file}", method=method, size=size)
+
+    assert send("a", "1", 100)[0] == 204
+    assert send("a", "2", 90)[0] == 204
+    status, _, why = send("a", "3", 20)
+    assert status == 413 and "one visitor" in why
+    assert send("a", "2", None, "DELETE")[0] == 204
+    assert send("a", "3", 20)[0] == 204
+    assert send("b", "1", 100, status=400)[0] == 400  # Streamlit did not take it, and it does not count
+    assert send("b", "1", 190)[0] == 204
+    status, _, why = send("c", "1", 50)
+    assert status == 413 and "Others are sending" in why
+    assert send("c", "1", None)[0] == 413
+    assert send("c", "1", 40)[0] == 204

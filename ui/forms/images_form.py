@@ -13,9 +13,9 @@ from merging.figures import numbers
 from merging.work.ledger_images import LABEL, add_images
 from merging.zoo.datasets.convert import read_size
 from merging.zoo.datasets.own import OwnDataset
-from ui.foreign import plain
 from ui.guard import in_words
 from ui.progress import Waiting, reading
+from ui.shell.markdown import plain
 from ui.state import ledger, owner
 
 ENDINGS = ["zip", "npz"]

@@ -20,8 +20,8 @@ from merging.zoo.catalogue import Entry, uploaded
 from merging.zoo.checkpoints.candidates import Candidate, evidence_words, shared_normalisation
 from merging.zoo.checkpoints.sandbox import Converted, convert
 from merging.zoo.datasets.known import find_facts
-from ui.foreign import plain
 from ui.progress import Waiting
+from ui.shell.markdown import plain
 from ui.state import entries, ledger, owner
 
 SHOWN = 12  # candidates of one file

@@ -7,8 +7,8 @@ import streamlit as st
 from merging.figures.learned_curves import ORDERS, curves_figure, units_in_order
 from merging.studies.nonlinearities import Nonlinearities
 from ui.chosen import Chosen, request_of
-from ui.kept import kept
 from ui.look import draw
+from ui.shell.kept import kept
 from ui.study import studied
 
 LEARNED = "adaptive"  # the architecture whose units learn theirs

@@ -13,8 +13,8 @@ from merging.work.ledger_images import delete_images
 from merging.zoo.datasets.image_set import SPLITS
 from merging.zoo.datasets.load import load
 from merging.zoo.datasets.own import Claim, OwnDataset, own_datasets, sample_images, share_own
-from ui.foreign import plain
 from ui.guard import in_words
+from ui.shell.markdown import plain
 from ui.state import ledger, owner
 from ui.tiles import labelled_sheet, show
 

@@ -1,0 +1,153 @@
+"""The border to browsers: who is answered, what a page may do, how much is taken, and the visitor's cookie."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import streamlit as st
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit import config, runtime
+
+from merging.work.limits import Limits, from_environment
+
+COOKIE = "mergescope_owner"
+YEAR = 365 * 24 * 3600
+LOCAL = ("127.0.0.1", "::1", "localhost", "testclient")
+OF_THE_MACHINE = ("/health", "/_stcore/metrics")  # what tells of the server and not of a page
+UPLOAD = re.compile(r".*/_stcore/upload_file/(?P<session>[^/]+)/(?P<file>[^/]+)")
+POLICY = (  # Plotly draws with styles of its own and compiles code; pictures and fonts are part of the page
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
+    "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self' {}"
+)
+
+
+class Border:
+    """ASGI middleware. A visitor without one gets a random name in an HttpOnly cookie, for "my jobs" and caps; with a
+    page the browser is told what the page may do, and to fetch the script that draws charts at once."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.early = ", ".join(f"<./static/js/{name}>; rel=modulepreload; crossorigin" for name in chart_scripts())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on where it may be answered; add the headers to the answer."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if not is_answered(scope):
+            refused = PlainTextResponse("This address is not answered under that name.", 403)
+            await refused(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if not _is_known(scope):
+                    headers.append("set-cookie", _new_cookie(scope))
+                for name, value in page_headers().items():
+                    headers.setdefault(name, value)
+                if self.early and headers.get("content-type", "").startswith("text/html"):
+                    headers.append("link", self.early)
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+
+def page_headers() -> dict[str, str]:
+    """What every answer says. MERGESCOPE_FRAMES: sites whose pages may show the app in a frame, for courses."""
+    frames = " ".join(os.environ.get("MERGESCOPE_FRAMES", "").replace(";", " ").split())
+    headers = {
+        "content-security-policy": POLICY.format(frames).strip(),
+        "referrer-policy": "same-origin",
+        "x-content-type-options": "nosniff",
+    }
+    return headers if frames else {**headers, "x-frame-options": "SAMEORIGIN"}
+
+
+def is_answered(scope: Scope) -> bool:
+    """Whether the request names a host that is ours, as far as those are known; and what tells of the machine is asked
+    for on the machine."""
+    allowed = config.get_option("server.allowedHosts")
+    host = Headers(scope=scope).get("host", "").rsplit("]", 1)
+    name = f"{host[0]}]".strip("[]") if len(host) > 1 else host[0].rsplit(":", 1)[0]
+    if allowed and name not in allowed:
+        return False
+    return scope["path"] not in OF_THE_MACHINE or (scope.get("client") or ("", 0))[0] in LOCAL
+
+
+class Uploads:
+    """ASGI middleware: bounds the bytes of files that visitors have sent and that lie in memory as long as their
+    sessions last, before another file is taken."""
+
+    def __init__(self, app: ASGIApp, limits: Callable[[], Limits] = from_environment) -> None:
+        self.app = app
+        self.limits = limits
+        self.held: dict[str, dict[str, int]] = {}  # session -> file -> bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a file for which there is no room."""
+        named = UPLOAD.fullmatch(scope.get("path", "")) if scope["type"] == "http" else None
+        if named is None or scope["method"] not in ("PUT", "DELETE"):
+            await self.app(scope, receive, send)
+            return
+        session, file = named["session"], named["file"]
+        if scope["method"] == "DELETE":
+            self.held.get(session, {}).pop(file, None)
+            await self.app(scope, receive, send)
+            return
+        size = Headers(scope=scope).get("content-length", "")
+        why = self._refusal(session, int(size) if size.isascii() and size.isdecimal() and len(size) < 16 else None)
+        if why:
+            await PlainTextResponse(why, 413)(scope, receive, send)
+            return
+        self.held.setdefault(session, {})[file] = int(size)
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                self.held.get(session, {}).pop(file, None)
+            await send(message)
+
+        await self.app(scope, receive, watched)
+
+    def _refusal(self, session: str, size: int | None) -> str:
+        """Why a file of this size is not taken; "" where it is."""
+        if size is None:
+            return "The request does not say how large the file is."
+        limits = self.limits()
+        here = runtime.get_instance() if runtime.exists() else None
+        self.held = {one: files for one, files in self.held.items() if here is None or here.is_active_session(one)}
+        own, all_of_them = (sum(files.values()) for files in (self.held.get(session, {}), _joined(self.held)))
+        if own + size > limits.visitor_files * limits.upload_mb * 1e6:
+            return "You have sent as many files as one visitor may at one time. Add them, or take some away."
+        if all_of_them + size > limits.files_mb * 1e6:
+            return "Others are sending files just now, and there is no room for another. Try again in a minute."
+        return ""
+
+
+def _joined(held: dict[str, dict[str, int]]) -> dict[str, int]:
+    return {f"{session} {file}": size for session, files in held.items() for file, size in files.items()}
+
+
+def chart_scripts() -> list[str]:
+    """The files in which Streamlit keeps what draws Plotly charts (4.7 MB); empty where it keeps them elsewhere."""
+    folder = Path(st.__file__).parent / "static" / "static" / "js"
+    return sorted(path.name for path in folder.glob("PlotlyChart.*.js"))
+
+
+def _is_known(scope: Scope) -> bool:
+    """Whether the visitor's cookies hold a good name. Other programs' cookies on this host may be malformed, and
+    http.cookies drops all of them, or raises, for one that is."""
+    given = next((value for name, value in scope["headers"] if name == b"cookie"), b"").decode("latin-1")
+    return re.search(rf"(?:^|;\s*){COOKIE}=[0-9a-f]{{32}}(?:;|$)", given) is not None
+
+
+def _new_cookie(scope: Scope) -> str:
+    secure = "; Secure" if scope.get("scheme") == "https" else ""
+    return f"{COOKIE}={secrets.token_hex(16)}; Max-Age={YEAR}; Path=/; HttpOnly; SameSite=Lax{secure}"
