@@ -24,6 +24,10 @@ if lines:
         st.caption("No GPU was found: all work is done on the CPU, which takes longer.")
 else:
     st.caption("No worker has told of itself in the last half minute. One starts with the app and needs ten seconds.")
+st.caption(
+    f"You are known here as `{owner()}`: whoever runs this server can let you have more open jobs than others by "
+    "MERGESCOPE_TEACHERS."
+)
 examples = [job for job in ledger().examples() if job.kind == "merge"]
 if examples:
     st.markdown("**Finished examples that come with the program**")

@@ -40,7 +40,13 @@ WEB = (
         "merging.work.streamed",
     ),
     *("merging.work.comparison", "merging.analysis.picture_parts", "merging.analysis.reliability_parts"),
-    *("merging.work.store", "merging.zoo.datasets.fingerprint", "merging.work.stages", "merging.work.limits"),
+    *(
+        "merging.work.store",
+        "merging.zoo.datasets.fingerprint",
+        "merging.work.stages",
+        "merging.work.limits",
+        "merging.work.owners",
+    ),
     *(
         "merging.work.shipped_runs",
         "merging.work.supervisor",

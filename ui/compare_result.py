@@ -31,7 +31,7 @@ from ui.guard import in_words
 from ui.look import draw
 from ui.screens import address
 from ui.shell.markdown import plain
-from ui.state import ledger, merge_report, owner
+from ui.state import ledger, merge_report, owner, submit
 from ui.words import STATES
 
 EVERY = 2.0  # seconds between two looks while a merge is open
@@ -103,7 +103,7 @@ def _top_up(requests: tuple[MergeRequest, ...]) -> str:
     for request in requests:
         if ledger().job(request.id) is None:
             try:
-                ledger().submit(request, owner())
+                submit(request)
             except TooManyJobs:
                 return "You have as many open jobs as one may have; the rest of this comparison follows as they end."
     return ""

@@ -19,7 +19,7 @@ from ui.guard import in_words
 from ui.progress import failure
 from ui.reproduce import command, snippet
 from ui.screens import go
-from ui.state import ledger, owner
+from ui.state import ledger, submit
 
 FILES = {
     "merge.safetensors": "Merged checkpoint",
@@ -98,7 +98,7 @@ def make_here(job: Job, key: str = "run here", lacking: str = "") -> None:
         failure(own)
     if st.button("Run it here", key=key, icon=":material/play_arrow:"):
         with in_words():
-            ledger().submit(request_of(job), owner(), again=True)
+            submit(request_of(job), again=True)
             go("merge", run=job.id[:PREFIX])
 
 

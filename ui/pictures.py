@@ -14,7 +14,7 @@ from merging.errors import InvalidRequest
 from merging.settings import read_settings
 from merging.work.ledger_jobs import OPEN, Job
 from merging.work.request import MAX_UNITS, MergeRequest, ModelRef, PicturesRequest
-from ui.state import ledger, owner
+from ui.state import ledger, submit
 from ui.tiles import read_picture
 from ui.units import Cell
 
@@ -105,7 +105,7 @@ def ask_again(models: dict[str, ModelRef], layer: str, failed: dict[Key, Job], w
         units = sorted(unit for name, unit in failed if name == source)
         for first in range(0, len(units), MAX_UNITS):
             part = tuple(units[first : first + MAX_UNITS])
-            ledger().submit(PicturesRequest(models[source], layer, part, WAYS[way]), owner(), again=True)
+            submit(PicturesRequest(models[source], layer, part, WAYS[way]), again=True)
 
 
 def _ask(gallery: Gallery, source: str, like: PicturesRequest, missing: list[int], more: list[int]) -> None:
@@ -115,7 +115,7 @@ def _ask(gallery: Gallery, source: str, like: PicturesRequest, missing: list[int
     try:
         for first in range(0, len(units), MAX_UNITS):
             part = tuple(units[first : first + MAX_UNITS])
-            job = ledger().submit(replace(like, units=part), owner())
+            job = submit(replace(like, units=part))
             gallery.waiting.update({(source, unit): job for unit in part if unit in missing})
     except InvalidRequest as error:
         gallery.refused = str(error)

@@ -19,7 +19,7 @@ from ui.forms.large_networks import on_images
 from ui.guard import in_words
 from ui.screens import address, go, link
 from ui.shell.markdown import plain
-from ui.state import ledger, owner
+from ui.state import ledger, owner, submit
 from ui.words import meaning
 
 VIEWS = {
@@ -55,7 +55,7 @@ def run_bar(job: Job, report: MergeReport | None, here: str) -> None:
 def again(request: MergeRequest) -> Job:
     """Ask for this merge, on the images as they are now, and make it the run one looks at."""
     request = on_images(request)
-    job = ledger().submit(request, owner())
+    job = submit(request)
     remember(job.id, request.to_json())
     look_at(job.id)
     return job

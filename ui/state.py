@@ -12,6 +12,8 @@ import streamlit as st
 from merging.results import MergeReport, TrainReport
 from merging.work.ledger import Ledger, home
 from merging.work.ledger_jobs import Job
+from merging.work.owners import owner_of
+from merging.work.request import Request
 from merging.zip_report import ZipReport
 from merging.zoo import catalogue
 from merging.zoo.catalogue import Entry
@@ -27,11 +29,17 @@ def ledger() -> Ledger:
 
 
 def owner() -> str:
-    """Who is looking: the random name in their cookie; without cookies, one that lasts as long as the page."""
+    """Who is looking, by the random name in their cookie; without cookies, one that lasts as long as the page."""
     named = str(st.context.cookies.get(COOKIE, ""))
     if re.fullmatch(r"[0-9a-f]{32}", named):
-        return named
-    return st.session_state.setdefault("owner", secrets.token_hex(16))
+        return owner_of(named)
+    return st.session_state.setdefault("owner", owner_of(secrets.token_hex(16)))
+
+
+def submit(request: Request, *, again: bool = False) -> Job:
+    """Ask for it in the visitor's name. again, and errors: as of `Ledger.submit`."""
+    address = st.context.ip_address
+    return ledger().submit(request, owner(), again=again, address=address if isinstance(address, str) else "")
 
 
 def entries() -> dict[str, Entry]:

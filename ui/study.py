@@ -18,7 +18,7 @@ from ui.guard import in_words
 from ui.progress import failure, watch
 from ui.shell.address import said
 from ui.shell.markdown import plain
-from ui.state import entries, ledger, owner
+from ui.state import entries, ledger, submit
 
 
 def studied(
@@ -50,7 +50,7 @@ def studied(
             return finding
     if job is None and at_once and not lacks_networks(found.job):
         with in_words():
-            job = ledger().submit(request, owner())
+            job = submit(request)
     if job is not None and job.open:
         watch(job)
         return None
@@ -100,7 +100,7 @@ def _offer(merge: Job, request: StudyRequest, button: str) -> None:
             make_here(merge, f"make {request.id[:12]}")
         elif st.button(button, key=f"study {request.id[:12]}", type="primary", icon=":material/science:"):
             with in_words():
-                ledger().submit(request, owner(), again=True)
+                submit(request, again=True)
                 st.rerun(scope="app")
 
 

@@ -15,7 +15,7 @@ from merging.zoo.datasets.own import is_own
 from ui.guard import in_words
 from ui.progress import failure, watch
 from ui.shell.markdown import plain
-from ui.state import image_hash, ledger, owner
+from ui.state import image_hash, ledger, owner, submit
 from ui.words import meaning
 
 AFTER = {"train": " It can now be picked on Merge.", "download": " Merges of its networks have curves now."}
@@ -49,7 +49,7 @@ def train_form() -> None:
         told = numbers.about(spent) if spent else "no training of it yet tells how long it takes"
         st.caption(f"On {numbers.count(training_images(dataset))} training images; {told}.")
         if st.button("Train", type="primary", icon=":material/play_arrow:"):
-            job = ledger().submit(request, owner())
+            job = submit(request)
             st.session_state["training"] = job.id
     follow("training")
 
@@ -109,5 +109,5 @@ def data_sets() -> None:
 def _download(key: str, label: str) -> None:
     if st.button(label, key=f"download {key}", icon=":material/download:", help=f"Licence: {FACTS[key].licence}"):
         with in_words():
-            st.session_state["download"] = ledger().submit(DownloadRequest(key), owner()).id
+            st.session_state["download"] = submit(DownloadRequest(key)).id
             st.rerun()

@@ -14,7 +14,7 @@ from merging.zoo.datasets.known import dataset_label
 from ui.method_form import setting_values, setting_widgets
 from ui.shell.address import said_names
 from ui.shell.markdown import plain
-from ui.state import entries, image_hash, ledger, owner
+from ui.state import entries, image_hash, ledger, submit
 from ui.words import meaning
 
 FIRST = ("fashion-head-low", "fashion-head-high")  # trained from scratch on five classes each
@@ -38,7 +38,7 @@ def zip_form() -> None:
     if missing:
         st.info(missing, icon=":material/link_off:")
     if st.button("Zip", type="primary", icon=":material/play_arrow:", width="stretch", disabled=bool(missing)):
-        st.query_params["zip"] = ledger().submit(_wanted(chosen), owner()).id[:12]
+        st.query_params["zip"] = submit(_wanted(chosen)).id[:12]
         st.rerun()
     spent = 0.0 if missing else sum(ledger().expected(_wanted(chosen)).values())
     if spent:

@@ -24,7 +24,7 @@ from ui.screens import address
 from ui.shell.address import said
 from ui.shell.kept import kept
 from ui.shell.markdown import plain
-from ui.state import ledger, owner, zip_report
+from ui.state import ledger, submit, zip_report
 
 
 def zip_result() -> None:
@@ -55,7 +55,7 @@ def zip_result() -> None:
         st.info("This zip was cancelled, or its result is no longer stored.", icon=":material/cancel:")
     if st.button("Run it again", icon=":material/replay:"):
         with in_words():
-            ledger().submit(request, owner())
+            submit(request)
             st.rerun()
 
 

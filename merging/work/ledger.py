@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from merging import results
-from merging.errors import InvalidRequest, MergescopeError, TooManyJobs
+from merging.errors import InvalidRequest, MergescopeError
 from merging.paths import home
 from merging.work import ledger_images, ledger_models
 from merging.work.forecast import forecast
@@ -23,16 +23,17 @@ from merging.work.ledger_jobs import OPEN, Job, Worker, read_jobs, read_past
 from merging.work.ledger_room import filing
 from merging.work.ledger_schema import prepare
 from merging.work.limits import Limits, from_environment
+from merging.work.owners import check_caps, check_owner, hidden
 from merging.work.request import DownloadRequest, PicturesRequest, Request, TrainRequest
 from merging.work.shipped_runs import ShippedRuns, picture_question
 from merging.work.store import Store
+from merging.zoo.datasets import own
 from merging.zoo.datasets.load import available
 
 if TYPE_CHECKING:
     from merging.zoo.catalogue import Entry
 
 SHORTEST_PREFIX = 6
-OWNER = 80  # characters
 SILENT = 30.0  # seconds after which a worker is no longer shown
 
 
@@ -47,15 +48,19 @@ class Ledger:
         self.file = self.folder / "ledger.sqlite"
         self.shipped = shipped or ShippedRuns()
         prepare(self.file)
+        if self.folder == home():
+            own.rename_owners(hidden)
         self.store = Store(self.folder / "store", int(self.limits.store_mb * 1e6))
 
-    def submit(self, request: Request, owner: str, *, again: bool = False) -> Job:
+    def submit(self, request: Request, owner: str, *, again: bool = False, address: str = "") -> Job:
         """Ask for it. Known and done: the finished job. Open: the caller becomes another owner. Else: queued.
 
-        again: queue it although a finished result is known (to make what an example was shipped without).
-        Raises InvalidRequest where a model is unknown, TooManyJobs where the owner has too many open ones.
+        again: queue it although a finished result is known (to make what an example was shipped without).  address:
+        where the owner asks from, "" for this machine.
+        Raises InvalidRequest where a model is unknown, TooManyJobs where the owner, that address or all together have
+        too many open ones.
         """
-        _owner(owner)
+        check_owner(owner)
         ledger_models.check_known(self, request)
         ledger_images.check_known(request, owner)
         known = None if again else self.shipped.job(request.id)
@@ -66,10 +71,10 @@ class Ledger:
                 return known
             done = state == "done" and not again and self._whole(db, request)
             if not done:
-                self._check_cap(db, request, owner)
+                self._check_cap(db, request, owner, address)
             if not done and state not in OPEN:
                 _enqueue(db, request, owner)
-            _attach(db, request.id, owner)
+            _attach(db, request.id, owner, address)
         return self._known(request.id)
 
     def job(self, id_or_prefix: str) -> Job | None:
@@ -188,7 +193,7 @@ class Ledger:
 
     def add_model(self, entry: Entry, data: bytes, owner: str) -> Entry:
         """Keep a model for everybody to use. Raises InvalidRequest beyond the caps of an owner."""
-        _owner(owner)
+        check_owner(owner)
         return ledger_models.add(self, entry, data, owner)
 
     def delete_model(self, id: str, owner: str) -> None:
@@ -226,15 +231,8 @@ class Ledger:
             return False  # the network was deleted: whoever trains it again wants it back in the list
         return all(self.store.has(sha256) for sha256 in made.values())
 
-    def _check_cap(self, db: sqlite3.Connection, request: Request, owner: str) -> None:
-        counted = (
-            "SELECT COUNT(*) FROM jobs JOIN owners ON owners.job = jobs.id"
-            " WHERE state IN (?, ?) AND owners.owner = ? AND id != ?"
-        )
-        number = db.execute(counted, (*OPEN, owner, request.id)).fetchone()[0]
-        if number >= self.limits.open_jobs:
-            jobs = f"{number} open job{'s' * (number > 1)}"
-            raise TooManyJobs(f"You have {jobs}, the most one may have. Wait for one to end, or cancel one.")
+    def _check_cap(self, db: sqlite3.Connection, request: Request, owner: str, address: str) -> None:
+        check_caps(db, self.limits, request.id, owner, address)
         if isinstance(request, TrainRequest):
             ledger_models.check_room(self, db, owner, 0)  # before hours of training, not after
 
@@ -270,8 +268,9 @@ def _enqueue(db: sqlite3.Connection, request: Request, owner: str) -> None:
     )
 
 
-def _attach(db: sqlite3.Connection, id: str, owner: str) -> None:
-    db.execute("INSERT INTO owners VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (id, owner, time.time()))
+def _attach(db: sqlite3.Connection, id: str, owner: str, address: str) -> None:
+    row = "INSERT INTO owners (job, owner, asked, address) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    db.execute(row, (id, owner, time.time(), address))
 
 
 def _detach(db: sqlite3.Connection, id: str, owner: str, heir: str) -> None:
@@ -291,8 +290,3 @@ def _own(db: sqlite3.Connection, id: str, owner: str) -> sqlite3.Row:
     if row is None:
         raise InvalidRequest(f"There is no job {id[:12]} of yours.")
     return row
-
-
-def _owner(owner: str) -> None:
-    if not isinstance(owner, str) or not 1 <= len(owner) <= OWNER:
-        raise InvalidRequest(f"An owner's name has 1 to {OWNER} characters.")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from merging.errors import HomeUnusable
 from merging.work.ledger_connection import BUSY_SECONDS, close_spares, connect, transaction
+from merging.work.owners import hide_cookies
 
 OURS = ("ledger", "store", "images", "scratch", "data")  # what a folder of runs holds
 TAKEN_OVER = ("jobs", "owners", "stages", "artifacts", "pictures", "models", "served")  # of a damaged ledger
@@ -32,7 +33,7 @@ CREATE INDEX IF NOT EXISTS jobs_by_age ON jobs (created);
 CREATE INDEX IF NOT EXISTS jobs_by_end ON jobs (state, finished);
 CREATE TABLE IF NOT EXISTS owners (
     job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, owner TEXT NOT NULL, asked REAL NOT NULL,
-    PRIMARY KEY (job, owner));
+    address TEXT NOT NULL DEFAULT '', PRIMARY KEY (job, owner));
 CREATE INDEX IF NOT EXISTS owners_by_owner ON owners (owner);
 CREATE TABLE IF NOT EXISTS stages (
     job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, number INTEGER NOT NULL, stage TEXT NOT NULL,
@@ -56,7 +57,10 @@ CREATE TABLE IF NOT EXISTS workers (
     gpu_memory_used INTEGER, gpu_memory_total INTEGER, seen REAL NOT NULL);
 """
 
-_ADDED = {"interrupted": "INTEGER NOT NULL DEFAULT 0"}  # to jobs, since format 1
+_ADDED = {  # since format 1: (table, column) -> its declaration
+    ("jobs", "interrupted"): "INTEGER NOT NULL DEFAULT 0",
+    ("owners", "address"): "TEXT NOT NULL DEFAULT ''",
+}
 
 
 def prepare(path: Path) -> None:
@@ -79,6 +83,7 @@ def prepare(path: Path) -> None:
                 for statement in _TABLES.split(";\n"):
                     db.execute(statement)
                 _add_what_is_new(db)
+                hide_cookies(db)
                 db.execute(f"PRAGMA user_version = {FORMAT}")
             if old is not None:
                 taken = _take_over(old, db)
@@ -163,10 +168,9 @@ def _copy(source: sqlite3.Connection, db: sqlite3.Connection, table: str, names:
 
 def _add_what_is_new(db: sqlite3.Connection) -> None:
     """Columns that a ledger of an earlier version of the program lacks."""
-    there = {row["name"] for row in db.execute("PRAGMA table_info(jobs)")}
-    for name, declared in _ADDED.items():
-        if name not in there:
-            db.execute(f"ALTER TABLE jobs ADD COLUMN {name} {declared}")
+    for (table, name), declared in _ADDED.items():
+        if name not in {row["name"] for row in db.execute(f"PRAGMA table_info({table})")}:
+            db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {declared}")
 
 
 def _format(path: Path) -> int:

@@ -19,6 +19,9 @@ class Limits:
     """One number a field; MERGESCOPE_OPEN_JOBS sets `open_jobs`, and so on. Sizes in MB (10^6 bytes)."""
 
     open_jobs: float = _limit(24, "queued and running jobs an owner")
+    address_jobs: float = _limit(200, "queued and running jobs from one address of the network")
+    all_jobs: float = _limit(400, "queued and running jobs of all owners")
+    teacher_times: float = _limit(10, "times open_jobs that an owner named in MERGESCOPE_TEACHERS may have")
     models: float = _limit(40, "uploaded and trained models an owner")
     owner_mb: float = _limit(1_000, "megabytes of models an owner")
     upload_mb: float = _limit(120, "megabytes of one file that is uploaded")
@@ -54,6 +57,11 @@ def from_environment() -> Limits:
     """The limits as the environment sets them. Raises InvalidSetting where a variable is not a number or too small."""
     given = {limit.name: os.environ.get(PREFIX + limit.name.upper()) for limit in fields(Limits)}
     return Limits(**{name: _number(name, text) for name, text in given.items() if text})
+
+
+def teachers() -> frozenset[str]:
+    """The owners named in MERGESCOPE_TEACHERS, with commas between, who may have more open jobs than others."""
+    return frozenset(name.strip() for name in os.environ.get(f"{PREFIX}TEACHERS", "").split(",") if name.strip())
 
 
 def _number(name: str, text: str) -> float:

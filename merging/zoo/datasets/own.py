@@ -16,7 +16,7 @@ import logging
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
@@ -176,6 +176,20 @@ def remove_own(id: str, owner: str) -> None:
         gone = place.with_name(f".{place.name}-{time.time_ns()}")
         place.rename(gone)  # at once, so that nothing reads half of a data set
         shutil.rmtree(gone, ignore_errors=True)
+
+
+def rename_owners(renamed: Callable[[str], str]) -> None:
+    """Give every claim the name that `renamed` makes of its owner's; those that stay the same are not touched."""
+    for file in folder().glob("*/owners/*.json"):
+        try:
+            claim = Claim(**json.loads(file.read_text("utf-8")))
+        except (OSError, ValueError, TypeError):
+            continue
+        name = renamed(claim.owner)
+        if name != claim.owner:
+            place = file.parents[1]
+            _claim_file(place, name).write_text(json.dumps(asdict(replace(claim, owner=name))), "utf-8")
+            file.unlink(missing_ok=True)
 
 
 def read_facts(place: Path, label: str = "", claims: Sequence[Claim] = ()) -> OwnDataset:
