@@ -69,6 +69,38 @@ def lying(data: bytes) -> bytes:
     return data[: at + 20] + struct.pack("<II", 2**31, 2**31) + data[at + 28 :]
 
 
+def flipped(data: bytes) -> bytes:
+    """The archive with one bit of its first tensor changed."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entry = archive.getinfo("archive/data/0")
+    begin = data.index(archive_content(data, entry), entry.header_offset)
+    return data[: begin + 5] + bytes([data[begin + 5] ^ 1]) + data[begin + 6 :]
+
+
+def archive_content(data: bytes, entry: zipfile.ZipInfo) -> bytes:
+    """An entry's bytes."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return archive.read(entry)
+
+
+def pointed(data: bytes) -> bytes:
+    """The archive whose directory sends one tensor's name to another's entry, as torch's own reader would follow."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        one, other = (archive.getinfo(f"archive/data/{number}") for number in (0, 2))
+    at = data.rindex(other.filename.encode()) - 46  # in the directory
+    assert data[at : at + 4] == b"PK\x01\x02"
+    return data[: at + 42] + struct.pack("<I", one.header_offset) + data[at + 46 :]
+
+
+def nested(data: bytes) -> bytes:
+    """The archive whose first tensor's entry reaches over the next one."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entry = archive.getinfo("archive/data/0")
+    at = data.rindex(entry.filename.encode()) - 46
+    size = struct.pack("<II", entry.file_size + 200, entry.file_size + 200)
+    return data[: at + 20] + size + data[at + 28 :]
+
+
 def story(**fields: object) -> bytes:
     """A sane safetensors file with this as our metadata."""
     metadata = {"mergescope": json.dumps(fields)}
@@ -107,7 +139,10 @@ def torch_archives(mark: str) -> dict[str, Case]:
         "bare pickled program": (pickle.dumps(Program(mark)), "bare pickle"),
         "cut archive": (good[: len(good) // 2], "cut off"),
         "foreign archive": (rewritten(good).replace(b"/data.pkl", b"/data.txt"), "none that torch.save wrote"),
-        "broken pickle": (good.replace(b"torch._utils", b"torch._xtils"), "no network"),
+        "broken pickle": (good.replace(b"torch._utils", b"torch._xtils"), "wrong checksum"),
+        "flipped bit of a tensor": (flipped(good), "wrong checksum"),
+        "two names of one tensor's bytes": (pointed(good), "is not as its directory says"),
+        "one tensor within another's bytes": (nested(good), "overlap|not as its directory"),
         "many names": (saved({f"k{number}": torch.zeros(1, 1) for number in range(4_500)}), "at most 4000"),
         "list": (saved([1, 2]), "a list"),
         "empty": (saved({}), "no tensors"),

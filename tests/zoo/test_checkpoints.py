@@ -254,3 +254,14 @@ def test_a_safetensors_file_is_told_by_its_header_whatever_its_first_bytes_look_
     assert padded.startswith(mark)
     assert load_bytes(padded, **MLP).config["widths"] == [8]
     assert sandbox.convert(padded, **MLP).facts["format"] == "safetensors"
+
+
+def test_a_file_that_was_saved_without_checksums_is_read(tmp_path):
+    net = build("mlp", {"widths": [8], "in_shape": [1, 4, 4], "classes": 3})
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(net.state_dict(), tmp_path / "net.pt")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    kept = load_checkpoint(tmp_path / "net.pt", architecture="mlp", config={"in_shape": [1, 4, 4]}).state
+    assert all(torch.equal(kept[name], value) for name, value in net.state_dict().items())

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import struct
 import zipfile
-import zlib
-from itertools import pairwise
 
 from merging.errors import CheckpointError
 from merging.network.graph.program_operators import AGAIN
 from merging.zoo.checkpoints.reading.limits import MAX_TENSORS, shown
+from merging.zoo.checkpoints.reading.stored_archive import contents, directory
 
 _OLD = ("serialized_exported_program.json", "serialized_state_dict.pt", "serialized_state_dict.json")
-_LOCAL = struct.Struct("<4s5H3I2H")  # a zip entry's own header, before its name
-_BROKEN = (
-    zipfile.BadZipFile,
-    ValueError,
-    NotImplementedError,
-    OSError,
-    EOFError,
-    LookupError,
-    struct.error,
-    RuntimeError,
-)
 
 
 def is_exported_program(data: bytes) -> bool:
@@ -31,7 +17,7 @@ def is_exported_program(data: bytes) -> bool:
     if not data.startswith(b"PK"):
         return False
     try:
-        names = [entry.filename for entry in _directory(data)[0]]
+        names = [entry.filename for entry in directory(data, AGAIN)[0]]
     except CheckpointError:
         return False
     return any(name in _OLD or _is_model(name.partition("/")[2]) for name in names)
@@ -43,37 +29,18 @@ def entries(data: bytes) -> dict[str, memoryview]:
     Raises CheckpointError where the archive is damaged, compressed, of an older layout, claims more than it has, or
     holds names that torch does not write.
     """
-    listed, start = _directory(data)
+    listed, start = directory(data, AGAIN)
     if any(entry.filename in _OLD for entry in listed):
         raise CheckpointError(
             f"The file was exported by an older torch, whose layout is not read. Install a newer one. {AGAIN}"
         )
     if len(listed) > 3 * MAX_TENSORS:
         raise CheckpointError(f"The archive lists {len(listed):,} parts; at most {MAX_TENSORS:,} tensors are read.")
-    if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in listed):
-        raise CheckpointError(
-            "The archive is compressed or encrypted, which torch.export.save never does. It was not loaded."
-        )
-    if sum(entry.file_size for entry in listed) > len(data) or len({entry.filename for entry in listed}) < len(listed):
-        raise CheckpointError("The archive's entries overlap: it claims to hold more than it has. It was not loaded.")
     roots = {_checked_name(entry).split("/")[0] for entry in listed}
     if len(roots) != 1:
         raise CheckpointError(f"The archive has no single top folder, as torch.export.save makes. {AGAIN}")
-    spans = sorted((entry.header_offset, *_content(data, entry, start), entry.filename) for entry in listed)
-    for (_, _, end, _), (begin, *_) in pairwise(spans):
-        if begin < end:
-            raise CheckpointError("The archive's entries overlap: two share the same bytes. It was not loaded.")
-    whole = memoryview(data)
-    return {name.partition("/")[2]: whole[begin:end] for _, begin, end, name in spans}
-
-
-def _directory(data: bytes) -> tuple[list[zipfile.ZipInfo], int]:
-    """The archive's entries, and where its directory starts."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return archive.infolist(), archive.start_dir
-    except _BROKEN as error:
-        raise CheckpointError(f"The file is cut off or damaged: its directory cannot be read. {AGAIN}") from error
+    found = contents(data, listed, start, AGAIN)
+    return {name.partition("/")[2]: content for name, content in found.items()}
 
 
 def _is_model(name: str) -> bool:
@@ -89,22 +56,3 @@ def _checked_name(entry: zipfile.ZipInfo) -> str:
             f"The archive holds {shown(name)}, a path that torch.export.save does not write. It was not loaded."
         )
     return name
-
-
-def _content(data: bytes, entry: zipfile.ZipInfo, limit: int) -> tuple[int, int]:
-    """Where an entry's content lies. Raises CheckpointError where its own header says otherwise than the directory."""
-    at = entry.header_offset
-    header = data[at : at + _LOCAL.size]
-    if at < 0 or len(header) < _LOCAL.size:
-        raise CheckpointError(f"The archive is damaged: an entry lies outside of it. {AGAIN}")
-    mark, _, flags, method, *_, name_length, extra_length = _LOCAL.unpack(header)
-    name = data[at + _LOCAL.size : at + _LOCAL.size + name_length]
-    begin = at + _LOCAL.size + name_length + extra_length
-    end = begin + entry.file_size
-    same = mark == b"PK\x03\x04" and method == zipfile.ZIP_STORED and not flags & 1
-    named = entry.orig_filename.encode("utf-8" if flags & 0x800 else "cp437", "replace")
-    if not same or name != named or entry.file_size != entry.compress_size or end > limit:
-        raise CheckpointError(f"The archive is damaged: {shown(entry.filename)} is not as its directory says. {AGAIN}")
-    if zlib.crc32(memoryview(data)[begin:end]) != entry.CRC:
-        raise CheckpointError(f"The archive is damaged: {shown(entry.filename)} has a wrong checksum. Copy it again.")
-    return begin, end

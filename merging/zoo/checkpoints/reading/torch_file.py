@@ -12,7 +12,6 @@ import pickle
 import re
 import struct
 import warnings
-import zipfile
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ import torch
 from merging.errors import CheckpointError
 from merging.zoo.checkpoints.reading.kinds import HOW
 from merging.zoo.checkpoints.reading.limits import MAX_HEADER, MAX_TENSORS
+from merging.zoo.checkpoints.reading.stored_archive import contents, directory
 
 # What torch.load raises on a file that it refuses or that is damaged (measured); torch's own words stay here, because
 # they teach people to switch the protection off.
@@ -90,11 +90,7 @@ def _load(data: bytes, foreign: dict[str, type[StandIn]]) -> Any:
 
 
 def _check_directory(data: bytes) -> None:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, EOFError, struct.error) as error:
-        raise CheckpointError(f"The file is cut off or damaged: its directory cannot be read. {HOW}") from error
+    entries, start = directory(data, HOW)
     names = [entry.filename for entry in entries]
     pickles = [entry for entry in entries if entry.filename.endswith("/data.pkl") and entry.filename.count("/") == 1]
     for ending, what in _OTHER_ARCHIVES.items():
@@ -102,12 +98,9 @@ def _check_directory(data: bytes) -> None:
             raise CheckpointError(f"The file is {what}, which would have to be run to be read. {HOW}")
     if len(pickles) != 1:
         raise CheckpointError(f"The file is a zip archive, but none that torch.save wrote. {HOW}")
-    if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in entries):
-        raise CheckpointError("The archive is compressed or encrypted, which torch.save never does. It was not loaded.")
-    if len(set(names)) != len(names) or sum(entry.file_size for entry in entries) > len(data):
-        raise CheckpointError("The archive's entries overlap: it claims to hold more than it has. It was not loaded.")
     if len(entries) > 2 * MAX_TENSORS or pickles[0].file_size > MAX_HEADER:
         raise CheckpointError(f"The file lists {len(entries)} parts; at most {MAX_TENSORS} tensors are read.")
+    contents(data, entries, start, HOW)
 
 
 def _reason(error: Exception) -> str:
