@@ -36,20 +36,22 @@ def key(name: str) -> str:
 
 
 def fill_from_address() -> None:
-    """Before the widgets are drawn: what the address says, else what is usual; only what there is."""
-    if key("nets") in st.session_state:
+    """Before the widgets are drawn: what the address says, else what is usual; only what there is, and nothing that is
+    filled in already. What its widget was not drawn with for a while is forgotten, though the rest is not."""
+    filled = st.session_state
+    if all(key(name) in filled for name in ("nets", *ROLES, *BOUNDS, "mode", "base")):
         return
     known = entries()
     nets = [id for id in said_names("nets") if id in known][:MOST]
     card = presets()[0] if presets() else None
-    st.session_state[key("nets")] = nets or ([card.a, card.b] if card else list(known)[:2])
+    filled.setdefault(key("nets"), nets or ([card.a, card.b] if card else list(known)[:2]))
     for role in ROLES:
         given = [name for name in said_names(role) if name in table(role)]
-        st.session_state[key(role)] = given or DEFAULTS[role]
+        filled.setdefault(key(role), given or DEFAULTS[role])
     for name, (low, high) in BOUNDS.items():
-        st.session_state[key(name)] = said_number(name, low, high, DEFAULTS[name])
-    st.session_state[key("mode")] = said("mode") if said("mode") in MODES else DEFAULTS["mode"]
-    st.session_state[key("base")] = said("base") if said("base") in known else None
+        filled.setdefault(key(name), said_number(name, low, high, DEFAULTS[name]))
+    filled.setdefault(key("mode"), said("mode") if said("mode") in MODES else DEFAULTS["mode"])
+    filled.setdefault(key("base"), said("base") if said("base") in known else None)
 
 
 def compare_form() -> None:

@@ -9,6 +9,7 @@ from merging.figures.evidence import evidence_figure, fates_figure, match_figure
 from merging.studies.evidence import MOST, Evidence
 from ui.chosen import Chosen
 from ui.look import draw
+from ui.shell.address import one_of
 from ui.shell.kept import kept
 from ui.study import studied
 from ui.units import FATES_MEAN
@@ -17,6 +18,8 @@ from ui.words import meaning
 MEASURES = {"cross": "Response to pictures", "overlap": "Strongest images", "pixels": "Pixels of pictures"}
 SAMPLE = "a sample"
 UNITS: dict[str, dict[str, int]] = {SAMPLE: {}, "all": {"units": MOST, "layers": MOST}}
+
+DRAWN = "Up to 16 units of up to six layers, drawn at random, or all units of all layers, which takes longer."
 
 
 def evidence_panel(found: Chosen) -> None:
@@ -27,10 +30,7 @@ def evidence_panel(found: Chosen) -> None:
         "of a picture's random start?"
     )
     with st.container(horizontal=True):
-        which = st.segmented_control(
-            "Units", list(UNITS), default=SAMPLE, key="drawn", required=True, bind="query-params",
-            help="Up to 16 units of up to six layers, drawn at random, or all units of all layers, which takes longer.",
-        )  # fmt: skip
+        which = one_of("Units", list(UNITS), default=SAMPLE, key="drawn", help=DRAWN)
         measure = st.segmented_control(
             "Measure", list(MEASURES), format_func=MEASURES.__getitem__, default="cross", key="evidence", required=True
         )

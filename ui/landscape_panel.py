@@ -12,6 +12,7 @@ from merging.results import Metric
 from merging.studies.landscape import RESET, Landscape
 from ui.chosen import Chosen
 from ui.look import draw
+from ui.shell.address import one_of
 from ui.shell.kept import kept
 from ui.shell.markdown import plain
 from ui.study import choose_other, studied
@@ -23,10 +24,7 @@ FINE = {"21 a side": 21, "41 a side (four times as long)": 41}
 def landscape_panel(found: Chosen) -> None:
     """The plane, what it says, and the curve under it."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        metric = st.segmented_control(
-            "What", list(METRICS), format_func=METRICS.__getitem__, default="accuracy", key="plane", required=True,
-            bind="query-params",
-        )  # fmt: skip
+        metric: Metric = one_of("What", list(METRICS), default="accuracy", key="plane", format_func=METRICS.__getitem__)
         fine = st.selectbox("Points", list(FINE), key="points a side", width=260)
         third = choose_other(found, "Third corner", "π(B)", "third")
     settings = {"resolution": FINE[fine]}

@@ -14,7 +14,7 @@ from ui.evidence_panel import evidence_panel
 from ui.look import draw
 from ui.overview import overview
 from ui.pictures import choose_way
-from ui.shell.address import said
+from ui.shell.address import one_of, said
 from ui.shell.kept import kept
 from ui.study import studied
 from ui.unit_rows import View, rows
@@ -30,10 +30,14 @@ def neuron_panel(found: Chosen, models: dict[str, ModelRef]) -> None:
     report, run = found.report, found.short
     if report is None:
         return
-    view = st.segmented_control(
-        "View", list(VIEWS), format_func=VIEWS.__getitem__, default="rows", key="view", required=True,
-        bind="query-params", label_visibility="collapsed",
-    )  # fmt: skip
+    view = one_of(
+        "View",
+        list(VIEWS),
+        default="rows",
+        key="view",
+        format_func=VIEWS.__getitem__,
+        label_visibility="collapsed",
+    )
     if view == "evidence":
         return evidence_panel(found)
     if view == "classes":
@@ -43,7 +47,7 @@ def neuron_panel(found: Chosen, models: dict[str, ModelRef]) -> None:
         help = f"{meaning('match correlation')} {meaning('scale')}"
         sort = st.selectbox("Sort by", SORTS, key="sort", help=help, width=180, bind="query-params")
         way = choose_way()
-        shown = st.segmented_control("Show", SHOWN, default="all", key="show", required=True, bind="query-params")
+        shown = one_of("Show", SHOWN, default="all", key="show")
     change = None
     if sort == "most changed":
         measured: LayerStudy | None = studied(

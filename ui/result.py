@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import streamlit as st
 
@@ -16,6 +16,7 @@ from merging.results import MergeReport, Metric
 from merging.verdict import headline, verdict
 from ui.look import draw, unbroken
 from ui.screens import link
+from ui.shell.address import one_of
 from ui.shell.kept import kept
 from ui.shell.markdown import plain
 from ui.words import meaning
@@ -124,6 +125,4 @@ def _controls(report: MergeReport, key: str) -> tuple[Metric, str, Above]:
 
 def _choice(label: str, options: list[T], form: Callable[[T], str], key: str, help: str) -> T:
     """A choice of one; in the address too, unless two results stand on one page."""
-    shared: dict[str, Any] = {"bind": None if " " in key else "query-params"}
-    shared |= {"default": options[0], "format_func": form, "key": key, "help": help, "required": True}
-    return st.segmented_control(label, options, **shared)
+    return one_of(label, options, default=options[0], key=key, bound=" " not in key, format_func=form, help=help)

@@ -28,6 +28,7 @@ from merging.zoo.datasets.load import ImageSet
 from ui.chosen import Chosen
 from ui.look import draw, unbroken
 from ui.panels.nonlinearity_panel import nonlinearity_panel
+from ui.shell.address import one_of
 from ui.shell.kept import kept
 from ui.state import images, why_no_images
 from ui.study import studied
@@ -160,10 +161,7 @@ def _mistakes(why: Why, known: ImageSet) -> list[str]:
 
 def _along(along: Along) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        what = st.segmented_control(
-            "What", list(SHOWN), format_func=SHOWN.__getitem__, default="to_a", key="inside", required=True,
-            bind="query-params",
-        )  # fmt: skip
+        what = one_of("What", list(SHOWN), default="to_a", key="inside", format_func=SHOWN.__getitem__)
     left, right = st.columns(2)
     for column, line in ((left, "naive"), (right, "aligned")):
         with column.container(border=True):

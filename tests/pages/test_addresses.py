@@ -16,7 +16,7 @@ NAMES = (
     *("points", "mode", "base", "third", "beside", "metric", "split", "above", "view", "sort", "show", "pictures"),
     *("inside", "drawn", "plane"),
 )
-STRANGE = ("9" * 5000, "-1", "²", "../../etc/passwd", "\0%00", "x" * 200_000, ",,,", "🦊")
+STRANGE = ("", "9" * 5000, "-1", "²", "../../etc/passwd", "\0%00", "x" * 200_000, ",,,", "🦊")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -25,7 +25,7 @@ def test_no_parameter_breaks_a_page(page, ledger, open_page):
     for text in STRANGE:
         app = open_page(page, run=run, **dict.fromkeys(NAMES[1:], text))
         assert not app.exception
-    assert not open_page(page, run=STRANGE[0]).exception
+    assert not open_page(page, run=STRANGE[1]).exception
 
 
 @given(page=st.sampled_from(PAGES), said=st.dictionaries(st.sampled_from(NAMES), st.text(max_size=40), max_size=6))

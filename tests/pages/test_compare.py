@@ -7,6 +7,7 @@ from merging.zoo import catalogue
 from merging.zoo.architectures import build
 from merging.zoo.checkpoints.sandbox import convert
 from tests.figures.made import scores
+from tests.pages.conftest import PAGES
 from tests.pages.ledgers import SOMEBODY
 from tests.pages.test_merge_page import press, texts
 
@@ -165,3 +166,11 @@ def test_the_owner_of_an_earlier_run_keeps_it(ledger, open_page):
     press(app, "Run 2 merges")
     (done, _) = (finish(ledger, 0.8), finish(ledger, 0.7))
     assert ledger.submit(done, SOMEBODY).state == "done"
+
+
+def test_the_form_is_whole_when_one_comes_back_from_another_page(open_page):
+    app = open_page("compare")
+    app.switch_page(str(PAGES / "merge.py")).run()
+    assert not app.exception
+    app.switch_page(str(PAGES / "compare.py")).run()
+    assert not app.exception
