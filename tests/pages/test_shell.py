@@ -248,3 +248,21 @@ def test_files_are_counted_before_they_are_taken():
     assert status == 413 and "Others are sending" in why
     assert send("c", "1", None)[0] == 413
     assert send("c", "1", 40)[0] == 204
+
+
+@pytest.mark.parametrize(
+    ("origin", "let_in"), [("http://localhost:8501", True), ("null", True), ("http://[::1", False)]
+)
+def test_a_connection_from_what_is_no_address_is_closed(origin, let_in):
+    sent, asked = [], []
+
+    async def app(scope, receive, send):
+        asked.append(scope)
+
+    async def send(message):
+        sent.append(message["type"])
+
+    scope = {"type": "websocket", "path": "/_stcore/stream", "headers": [(b"origin", origin.encode())]}
+    asyncio.run(Border(app)(scope, None, send))
+    assert bool(asked) == let_in
+    assert sent == ([] if let_in else ["websocket.close"])

@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders
@@ -38,6 +39,9 @@ class Border:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on where it may be answered; add the headers to the answer."""
+        if scope["type"] == "websocket" and not _names_an_origin(scope):
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -80,6 +84,15 @@ def is_answered(scope: Scope) -> bool:
     if allowed and name not in allowed:
         return False
     return scope["path"] not in OF_THE_MACHINE or (scope.get("client") or ("", 0))[0] in LOCAL
+
+
+def _names_an_origin(scope: Scope) -> bool:
+    """Whether the page that a connection comes from can be read at all; which are let in, Streamlit decides."""
+    try:
+        urlsplit(Headers(scope=scope).get("origin", ""))
+    except ValueError:
+        return False
+    return True
 
 
 class Uploads:
