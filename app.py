@@ -9,7 +9,8 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from ui.server import Shell, say_sorry
-from ui.shell.middleware import Border, Uploads
+from ui.shell.middleware import Border
+from ui.shell.uploads import Uploads
 
 os.umask(0o077)  # what people bring and ask for is nobody else's on this machine
 shell = Shell()

@@ -20,8 +20,10 @@ from streamlit import config
 
 from merging.paths import ROOT
 from merging.work.limits import from_environment
+from ui.shell.uploads import HELD
 
 GRACE = 12.0  # seconds the dispatcher has to stop its workers
+SWEEP = 30.0  # seconds between two looks at the files of visitors who have left
 LOOK = 1.0  # seconds between two looks at the dispatcher
 TOLD = 2  # exit code of a dispatcher that has said what is wrong
 SLOWEST = 60.0  # seconds between two starts of one that ends again and again
@@ -60,11 +62,12 @@ class Shell:
         if os.environ.get("MERGESCOPE_HELD"):
             end_with_stdin()
         self.child = None if os.environ.get("MERGESCOPE_DISPATCHER") == "none" else start_dispatcher()
-        keeping = asyncio.create_task(self.keep())
+        tasks = [asyncio.create_task(work) for work in (self.keep(), let_go())]
         try:
             yield
         finally:
-            keeping.cancel()
+            for task in tasks:
+                task.cancel()
             if self.child is not None:
                 stop_dispatcher(self.child)
 
@@ -72,6 +75,13 @@ class Shell:
         """Whether the app answers, and how its dispatcher is: "running", "stopped" or "elsewhere"."""
         state = "elsewhere" if self.child is None else "running" if self.child.poll() is None else "stopped"
         return JSONResponse({"status": "ok", "dispatcher": state})
+
+
+async def let_go() -> None:
+    """Free, now and then, the files of visitors who have left."""
+    while True:
+        await asyncio.sleep(SWEEP)
+        HELD.sweep()
 
 
 def end_with_stdin() -> None:

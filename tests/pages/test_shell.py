@@ -13,8 +13,9 @@ from merging.work.ledger import Ledger
 from merging.work.limits import Limits
 from tests.pages.ledgers import done
 from ui import server
-from ui.shell import middleware
-from ui.shell.middleware import COOKIE, Border, Uploads, chart_scripts
+from ui.shell import middleware, uploads
+from ui.shell.middleware import COOKIE, Border, chart_scripts
+from ui.shell.uploads import Held, Uploads
 from ui.words import STAGES, WORDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -225,7 +226,7 @@ def test_what_tells_of_the_machine_is_told_on_the_machine_alone(monkeypatch):
 
 def test_files_are_counted_before_they_are_taken():
     limits = Limits(upload_mb=100, visitor_files=2, files_mb=350)
-    gate = Uploads(None, lambda: limits)
+    gate = Uploads(None, Held(), lambda: limits)
 
     def send(session, file, megabytes, method="PUT", status=204):
         async def app(scope, receive, send):
@@ -248,6 +249,26 @@ def test_files_are_counted_before_they_are_taken():
     assert status == 413 and "Others are sending" in why
     assert send("c", "1", None)[0] == 413
     assert send("c", "1", 40)[0] == 204
+
+
+def test_files_of_who_has_left_are_let_go_when_their_time_is_over_or_room_is_needed(monkeypatch):
+    limits, there, removed = Limits(upload_mb=100, visitor_files=2, files_mb=250), {"a", "b"}, []
+    files = SimpleNamespace(remove_session_files=removed.append)
+    here = SimpleNamespace(is_active_session=there.__contains__, uploaded_file_mgr=files)
+    monkeypatch.setattr(uploads.runtime, "exists", lambda: True)
+    monkeypatch.setattr(uploads.runtime, "get_instance", lambda: here)
+    held = Held()
+    gate = Uploads(None, held, lambda: limits)
+    for session in "ab":
+        held.add(session, "1", 100_000_000)
+    there.remove("a")
+    held.sweep()
+    assert (held.total(), removed) == (200_000_000, [])  # who comes back within the window finds them
+    assert gate._refusal("b", 50_000_000) == ""
+    assert gate._refusal("b", 90_000_000) == "" and removed == ["a"]
+    there.remove("b")
+    held.sweep(window=0.0)
+    assert (held.total(), removed) == (0, ["a", "b"])
 
 
 @pytest.mark.parametrize(

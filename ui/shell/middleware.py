@@ -1,11 +1,10 @@
-"""The border to browsers: who is answered, what a page may do, how much is taken, and the visitor's cookie."""
+"""The border to browsers: who is answered, what a page may do, and the visitor's cookie."""
 
 from __future__ import annotations
 
 import os
 import re
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,15 +12,12 @@ import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from streamlit import config, runtime
-
-from merging.work.limits import Limits, from_environment
+from streamlit import config
 
 COOKIE = "mergescope_owner"
 YEAR = 365 * 24 * 3600
 LOCAL = ("127.0.0.1", "::1", "localhost", "testclient")
 OF_THE_MACHINE = ("/health", "/_stcore/metrics")  # what tells of the server and not of a page
-UPLOAD = re.compile(r".*/_stcore/upload_file/(?P<session>[^/]+)/(?P<file>[^/]+)")
 POLICY = (  # Plotly draws with styles of its own and compiles code; pictures and fonts are part of the page
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
@@ -93,59 +89,6 @@ def _names_an_origin(scope: Scope) -> bool:
     except ValueError:
         return False
     return True
-
-
-class Uploads:
-    """ASGI middleware: bounds the bytes of files that visitors have sent and that lie in memory as long as their
-    sessions last, before another file is taken."""
-
-    def __init__(self, app: ASGIApp, limits: Callable[[], Limits] = from_environment) -> None:
-        self.app = app
-        self.limits = limits
-        self.held: dict[str, dict[str, int]] = {}  # session -> file -> bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a file for which there is no room."""
-        named = UPLOAD.fullmatch(scope.get("path", "")) if scope["type"] == "http" else None
-        if named is None or scope["method"] not in ("PUT", "DELETE"):
-            await self.app(scope, receive, send)
-            return
-        session, file = named["session"], named["file"]
-        if scope["method"] == "DELETE":
-            self.held.get(session, {}).pop(file, None)
-            await self.app(scope, receive, send)
-            return
-        size = Headers(scope=scope).get("content-length", "")
-        why = self._refusal(session, int(size) if size.isascii() and size.isdecimal() and len(size) < 16 else None)
-        if why:
-            await PlainTextResponse(why, 413)(scope, receive, send)
-            return
-        self.held.setdefault(session, {})[file] = int(size)
-
-        async def watched(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] >= 400:
-                self.held.get(session, {}).pop(file, None)
-            await send(message)
-
-        await self.app(scope, receive, watched)
-
-    def _refusal(self, session: str, size: int | None) -> str:
-        """Why a file of this size is not taken; "" where it is."""
-        if size is None:
-            return "The request does not say how large the file is."
-        limits = self.limits()
-        here = runtime.get_instance() if runtime.exists() else None
-        self.held = {one: files for one, files in self.held.items() if here is None or here.is_active_session(one)}
-        own, all_of_them = (sum(files.values()) for files in (self.held.get(session, {}), _joined(self.held)))
-        if own + size > limits.visitor_files * limits.upload_mb * 1e6:
-            return "You have sent as many files as one visitor may at one time. Add them, or take some away."
-        if all_of_them + size > limits.files_mb * 1e6:
-            return "Others are sending files just now, and there is no room for another. Try again in a minute."
-        return ""
-
-
-def _joined(held: dict[str, dict[str, int]]) -> dict[str, int]:
-    return {f"{session} {file}": size for session, files in held.items() for file, size in files.items()}
 
 
 def chart_scripts() -> list[str]:

@@ -1,0 +1,110 @@
+"""Files that visitors have sent and not yet added: they lie in the server's memory, so they are counted before they are
+taken, and let go once whoever sent them has left."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit import runtime
+
+from merging.work.limits import Limits, from_environment
+
+UPLOAD = re.compile(r".*/_stcore/upload_file/(?P<session>[^/]+)/(?P<file>[^/]+)")
+WINDOW = 120.0  # seconds in which a visitor whose connection broke comes back to the same session
+
+
+class Held:
+    """Bytes by session and file, of all that has been taken and not let go."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, dict[str, int]] = {}
+        self._left: dict[str, float] = {}  # session -> when it was first seen to be gone
+
+    def add(self, session: str, file: str, size: int) -> None:
+        """A file that is being taken."""
+        self.files.setdefault(session, {})[file] = size
+
+    def drop(self, session: str, file: str) -> None:
+        """A file that was deleted, or not taken after all."""
+        self.files.get(session, {}).pop(file, None)
+
+    def of(self, session: str) -> int:
+        """Bytes of one session."""
+        return sum(self.files.get(session, {}).values())
+
+    def total(self) -> int:
+        """Bytes of all sessions."""
+        return sum(map(self.of, self.files))
+
+    def sweep(self, window: float = WINDOW) -> None:
+        """Let go what sessions hold that ended longer ago than `window` seconds."""
+        if not runtime.exists():
+            return
+        here, now = runtime.get_instance(), time.monotonic()
+        for session in list(self.files):
+            if here.is_active_session(session):
+                self._left.pop(session, None)
+            elif now - self._left.setdefault(session, now) >= window:
+                here.uploaded_file_mgr.remove_session_files(session)
+                self.files.pop(session, None)
+                self._left.pop(session, None)
+
+
+HELD = Held()  # of this process's one server
+
+
+class Uploads:
+    """ASGI middleware: refuses a file for which there is no room."""
+
+    def __init__(self, app: ASGIApp, held: Held = HELD, limits: Callable[[], Limits] = from_environment) -> None:
+        self.app, self.held, self.limits = app, held, limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what is no upload, and what there is room for."""
+        named = UPLOAD.fullmatch(scope.get("path", "")) if scope["type"] == "http" else None
+        if named is None or scope["method"] != "PUT":
+            if named is not None and scope["method"] == "DELETE":
+                self.held.drop(named["session"], named["file"])
+            await self.app(scope, receive, send)
+            return
+        size = _size(Headers(scope=scope))
+        why = self._refusal(named["session"], size)
+        if why or size is None:
+            await PlainTextResponse(why, 413)(scope, receive, send)
+            return
+        self.held.add(named["session"], named["file"], size)
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                self.held.drop(named["session"], named["file"])
+            await send(message)
+
+        await self.app(scope, receive, watched)
+
+    def _refusal(self, session: str, size: int | None) -> str:
+        """Why a file of this size is not taken; "" where it is."""
+        if size is None:
+            return "The request does not say how large the file is."
+        limits = self.limits()
+        most = limits.files_mb * 1e6
+        self.held.sweep()
+        if self.held.total() + size > most:
+            self.held.sweep(window=0.0)  # whoever comes back has to send theirs again
+        if self.held.of(session) + size > limits.visitor_files * limits.upload_mb * 1e6:
+            return "You have sent as many files as one visitor may at one time. Add them, or take some away."
+        if self.held.total() + size > most:
+            return "Others are sending files just now, and there is no room for another. Try again in a minute."
+        return ""
+
+
+def _size(headers: Headers) -> int | None:
+    """Bytes of the request's body, None where it does not say so, or says it in two ways."""
+    text = headers.get("content-length", "")
+    if "transfer-encoding" in headers or not (text.isascii() and text.isdecimal() and len(text) < 16):
+        return None
+    return int(text)
