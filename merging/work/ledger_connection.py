@@ -38,9 +38,14 @@ def close_spares() -> None:
             _spares.pop()[1].close()
 
 
+def readable(data: bytes) -> str:
+    """A text of the file; damaged letters of one are replaced, and hide no other row."""
+    return data.decode("utf-8", "replace")
+
+
 def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    db.row_factory = sqlite3.Row
+    db.row_factory, db.text_factory = sqlite3.Row, readable
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA synchronous = NORMAL")
     return db

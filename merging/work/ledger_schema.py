@@ -8,13 +8,15 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from merging.errors import HomeUnusable
-from merging.work.ledger_connection import BUSY_SECONDS, close_spares, connect, transaction
+from merging.work.ledger_connection import BUSY_SECONDS, close_spares, connect, readable, transaction
 from merging.work.owners import hide_cookies
 
 OURS = ("ledger", "store", "images", "scratch", "data")  # what a folder of runs holds
 TAKEN_OVER = ("jobs", "owners", "stages", "artifacts", "pictures", "models", "served")  # of a damaged ledger
+SMALLEST_ROW = 40  # bytes
 log = logging.getLogger(__name__)
 FORMAT = 1  # raised by hand with the tables; a ledger of another format is set aside, never guessed at
 
@@ -121,10 +123,10 @@ def _is_damaged(path: Path) -> bool:
     """Whether SQLite finds fault with the file."""
     try:
         with connect(path) as db:
-            return db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok"
+            return db.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok"
     except sqlite3.OperationalError:  # the folder or the disk is at fault
         raise
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
         return True
 
 
@@ -140,30 +142,37 @@ def _set_aside(path: Path, why: str) -> Path:
 
 
 def _take_over(old: Path, db: sqlite3.Connection) -> int:
-    """Copy what can be read of a damaged ledger, from both ends of each table; gives the number of rows."""
-    taken = 0
+    """Copy what can be read of a damaged ledger; gives the number of rows."""
+    taken, most = 0, old.stat().st_size // SMALLEST_ROW
     with closing(sqlite3.connect(old, timeout=BUSY_SECONDS, isolation_level=None)) as source, transaction(db):
+        source.text_factory = readable
         for table in TAKEN_OVER:
             names = [row["name"] for row in db.execute(f"PRAGMA table_info({table})")]
             with suppress(sqlite3.Error):
                 there = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
                 names = [name for name in names if name in there]
-            for way in ("ASC", "DESC"):
-                taken += _copy(source, db, table, names, way)
+            into = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+            for row in _rows(source, f"SELECT {', '.join(names)} FROM {table}", most):
+                with suppress(sqlite3.IntegrityError):
+                    taken += db.execute(into, row).rowcount
         back = "UPDATE jobs SET state = 'queued', started = NULL, dispatcher = '' WHERE state = 'running'"
         db.execute(back)  # whoever had taken them is not known any more
+        db.execute("DELETE FROM jobs WHERE length(id) != 64 OR id GLOB '*[^0-9a-f]*'")
     return taken
 
 
-def _copy(source: sqlite3.Connection, db: sqlite3.Connection, table: str, names: list[str], way: str) -> int:
-    """The rows of a table up to the first that cannot be read; those that are there already count for nothing."""
-    taken = 0
-    with suppress(sqlite3.Error):
-        for row in source.execute(f"SELECT {', '.join(names)} FROM {table} ORDER BY rowid {way}"):
-            with suppress(sqlite3.IntegrityError):
-                into = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
-                taken += db.execute(into, row).rowcount
-    return taken
+def _rows(source: sqlite3.Connection, chosen: str, most: int) -> Iterator[tuple[Any, ...]]:
+    """All rows of a table where they can be read in one go, else those that can be read one by one, twice perhaps."""
+    try:
+        yield from source.execute(chosen)
+        return
+    except sqlite3.Error:
+        log.warning("a table is damaged, and its rows are read one by one")
+    for number in range(1, most):
+        with suppress(sqlite3.Error):
+            yield from source.execute(f"{chosen} WHERE rowid = ?", (number,))
+    with suppress(sqlite3.Error):  # numbers may be larger than the file suggests, where many rows were deleted
+        yield from source.execute(f"{chosen} ORDER BY rowid DESC")
 
 
 def _add_what_is_new(db: sqlite3.Connection) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
+import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,22 +18,34 @@ from merging.errors import HomeUnusable
 from merging.work.ledger import Ledger
 from merging.work.ledger_connection import close_spares, connect
 from merging.work.ledger_desk import Desk
-from tests.work.making import SAVED, merge_request, take
+from tests.work.making import ALL, SAVED, merge_request, take
 
 ROOT = Path(__file__).resolve().parents[2]
 MANY = 300
 posix = pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
 
 
-def filled(folder: Path) -> list[str]:
-    """Ids of many jobs, of which the first is done and the second taken."""
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A folder with a ledger of many jobs, of which the first is done and the second taken."""
+    folder = tmp_path_factory.mktemp("whole")
     ledger = Ledger(folder)
-    ids = [ledger.submit(merge_request(seed=seed), f"owner {seed}").id for seed in range(MANY)]
+    for seed in range(MANY):
+        ledger.submit(merge_request(seed=seed), f"owner {seed}")
     desk = Desk(ledger)
     desk.finish(take(desk), {"report": SAVED})
     take(desk)
     close_spares()  # the program ends
-    return ids
+    return folder
+
+
+@pytest.fixture
+def ids(whole, tmp_path) -> set[str]:
+    """The ids of a copy's jobs; the copy lies in tmp_path."""
+    shutil.copy(whole / "ledger.sqlite", tmp_path)
+    shutil.copytree(whole / "store", tmp_path / "store")
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as db:
+        return {id for (id,) in db.execute("SELECT id FROM jobs")}
 
 
 def cut(file: Path) -> None:
@@ -50,16 +65,40 @@ def other(file: Path) -> None:
     file.write_bytes(b"this is no database at all" * 500)
 
 
+def sprinkled(seed: int):
+    """Random bytes at 40 random places, where SQLite need not see it, but not in the first page."""
+
+    def damage(file: Path) -> None:
+        data, chance = bytearray(file.read_bytes()), random.Random(seed)
+        for _ in range(40):
+            data[chance.randrange(4096, len(data))] = chance.randrange(256)
+        file.write_bytes(data)
+
+    return damage
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_ledger_with_random_damage_never_stops_the_program(tmp_path, ids, seed):
+    sprinkled(seed)(tmp_path / "ledger.sqlite")
+    ledger = Ledger(tmp_path)
+    kept = ledger.jobs(limit=10 * MANY)
+    assert len({job.id for job in kept} & ids) > MANY // 2  # each place spoils one row, or a page of a few
+    desk = Desk(ledger)
+    taken = [desk.claim(ALL) for _ in range(5)]
+    assert any(taken)
+    ledger.submit(merge_request(seed=MANY), "ann")
+    assert ledger.models() == () and ledger.workers() == ()
+
+
 @pytest.mark.parametrize("damage", [cut, blotted, other])
-def test_a_damaged_ledger_is_set_aside_and_what_can_be_read_is_kept(tmp_path, damage):
-    ids = filled(tmp_path)
+def test_a_damaged_ledger_is_set_aside_and_what_can_be_read_is_kept(tmp_path, ids, damage):
     damage(tmp_path / "ledger.sqlite")
     broken = (tmp_path / "ledger.sqlite").read_bytes()
     ledger = Ledger(tmp_path)
     (aside,) = tmp_path.glob("ledger.damaged*.sqlite")
     assert aside.read_bytes() == broken
     kept = ledger.jobs(limit=10 * MANY)
-    assert {job.id for job in kept} <= set(ids)
+    assert {job.id for job in kept} <= ids
     assert kept or damage is not blotted  # of its pages most are whole
     assert {job.state for job in kept} <= {"queued", "done"}  # who had taken one is not known
     assert ledger.submit(merge_request(seed=MANY), "ann").state == "queued"
