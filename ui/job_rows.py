@@ -87,6 +87,8 @@ def details(job: Job) -> str:
     if job.kind != "merge":
         return ""
     asked = job.request
+    if not {"seed", "images", "points"} <= asked.keys():  # another version of the program asked
+        return ""
     return f"seed {asked['seed']} · {numbers.count(asked['images'])} images · {asked['points']} points · "
 
 

@@ -132,10 +132,10 @@ def queue(db: sqlite3.Connection) -> list[str]:
 def read_past(db: sqlite3.Connection, kinds: Iterable[str]) -> list[Past]:
     """The last finished jobs of these kinds, which tell how long others take."""
     last = (
-        "SELECT id, request, finished - started AS seconds FROM jobs WHERE state = 'done' AND kind = ?"
+        "SELECT id, kind, request, finished - started AS seconds FROM jobs WHERE state = 'done' AND kind = ?"
         " ORDER BY finished DESC LIMIT ?"
     )
-    rows = [row for kind in sorted(set(kinds)) for row in db.execute(last, (kind, KEPT)) if _is_json(row["request"])]
+    rows = [row for kind in sorted(set(kinds)) for row in db.execute(last, (kind, KEPT)) if _is_request(row)]
     spent = f"SELECT job, stage, seconds FROM stages WHERE job IN ({', '.join('?' * len(rows))})"
     stages: dict[str, dict[str, float]] = {row["id"]: {} for row in rows}
     for job, stage, seconds in db.execute(spent, [row["id"] for row in rows]):
@@ -158,7 +158,7 @@ def read_jobs(db: sqlite3.Connection, rows: Sequence[sqlite3.Row], examples: Seq
 
 def _is_whole(row: sqlite3.Row) -> bool:
     """Whether the row can be read; one that cannot is left out and never hides the others."""
-    whole = _is_json(row["request"]) and (not row["error"] or _is_json(row["error"]))
+    whole = _is_request(row) and (not row["error"] or _is_json(row["error"]))
     if not whole:
         log.warning("job %s cannot be read from the ledger and is left out", row["id"])
     return whole
@@ -220,7 +220,7 @@ def _line(db: sqlite3.Connection, examples: Sequence[Past]) -> _Line:
 
 def _read_line(db: sqlite3.Connection, examples: Sequence[Past]) -> _Line:
     chosen = "SELECT id, kind, request FROM jobs WHERE state IN ('queued', 'running')"
-    rows = [row for row in db.execute(chosen) if _is_json(row["request"])]
+    rows = [row for row in db.execute(chosen) if _is_request(row)]
     past = read_past(db, (row["kind"] for row in rows))
     expected: dict[str, float | None] = {}  # many ask for the same with another seed
     usual = dict[str, float | None]()
@@ -249,6 +249,11 @@ def _job(db: sqlite3.Connection, row: sqlite3.Row, outlook: _Outlook) -> Job:
         position=outlook.positions.get(row["id"], 0),
         error=json.loads(row["error"]) if row["error"] else None,
     )
+
+
+def _is_request(row: sqlite3.Row) -> bool:
+    """Whether the row's request can be read as one of its kind, perhaps of another version of the program."""
+    return _is_json(row["request"]) and json.loads(row["request"]).get("kind") == row["kind"]
 
 
 def _is_json(text: str) -> bool:
