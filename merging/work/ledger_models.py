@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from merging.errors import InvalidRequest, MergescopeError
 from merging.work.ledger_connection import connect
 from merging.work.ledger_room import Filing, filing
+from merging.work.owners import as_table
 from merging.work.store import sha256_of
 from merging.zoo.catalogue import Entry, shipped_file
 
@@ -21,12 +23,15 @@ if TYPE_CHECKING:
     from merging.work.ledger import Ledger
     from merging.work.request import Request
 
+log = logging.getLogger(__name__)
+
 
 def models(ledger: Ledger, owner: str | None) -> tuple[Entry, ...]:
     """All entries, or those of one owner, the newest first."""
     chosen = "SELECT entry FROM models WHERE owner = ? OR ? IS NULL ORDER BY created DESC, id"
     with connect(ledger.file) as db:
-        return tuple(_entry(row["entry"]) for row in db.execute(chosen, (owner, owner)))
+        found = (_entry(row["entry"]) for row in db.execute(chosen, (owner, owner)))
+        return tuple(entry for entry in found if entry is not None)
 
 
 def add(ledger: Ledger, entry: Entry, data: bytes, owner: str) -> Entry:
@@ -122,9 +127,14 @@ def _unknown(sha256: str, name: str = "") -> InvalidRequest:
     )
 
 
-def _entry(text: str) -> Entry:
-    values: dict[str, Any] = json.loads(text)
-    return Entry(**values | {name: tuple(values[name]) for name in ("classes", "mean", "std")})
+def _entry(text: str) -> Entry | None:
+    """The entry of a row; None for one that cannot be read, which hides no other."""
+    values = as_table(text)
+    try:
+        return Entry(**values | {name: tuple(values[name]) for name in ("classes", "mean", "std")})
+    except (TypeError, KeyError):
+        log.warning("a model cannot be read from the ledger and is left out")
+        return None
 
 
 def _check_caps(ledger: Ledger, db: sqlite3.Connection, entry: Entry) -> None:

@@ -7,6 +7,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,15 @@ from merging.work.owners import hide_cookies
 
 OURS = ("ledger", "store", "images", "scratch", "data")  # what a folder of runs holds
 TAKEN_OVER = ("jobs", "owners", "stages", "artifacts", "pictures", "models", "served")  # of a damaged ledger
+NUMBERS = {
+    "jobs": ("created", "started", "finished", "fraction", "attempts", "run", "interrupted"),
+    "stages": ("number", "began", "seconds"),
+    "owners": ("asked",),
+    "served": ("at",),
+    "models": ("created", "size"),
+    "artifacts": ("size",),
+}
+UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)  # also of what SQLite itself says of a damaged file
 SMALLEST_ROW = 40  # bytes
 log = logging.getLogger(__name__)
 FORMAT = 1  # raised by hand with the tables; a ledger of another format is set aside, never guessed at
@@ -85,6 +95,7 @@ def prepare(path: Path) -> None:
                 for statement in _TABLES.split(";\n"):
                     db.execute(statement)
                 _add_what_is_new(db)
+                _mend(db)
                 hide_cookies(db)
                 db.execute(f"PRAGMA user_version = {FORMAT}")
             if old is not None:
@@ -120,14 +131,43 @@ def make_private(folder: Path) -> None:
 
 
 def _is_damaged(path: Path) -> bool:
-    """Whether SQLite finds fault with the file."""
+    """Whether SQLite finds fault with the file, or its tables are not the ledger's."""
     try:
         with connect(path) as db:
-            return db.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok"
+            if db.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
+                return True
+            empty = not db.execute("SELECT 1 FROM sqlite_master").fetchone()
+            return not empty and _format(path) == FORMAT and _tables(db) != _expected()
     except sqlite3.OperationalError:  # the folder or the disk is at fault
         raise
-    except (sqlite3.DatabaseError, UnicodeDecodeError):
+    except UNREADABLE:
         return True
+
+
+def _tables(db: sqlite3.Connection) -> dict[str, tuple[set[str], set[str]]]:
+    """Table -> its columns, but for those that were added later, and the tables that it refers to; and all triggers."""
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE type != 'index'").fetchall():
+        columns = {row["name"] for row in db.execute(f"PRAGMA table_info('{name}')")} if kind == "table" else set()
+        added = {column for table, column in _ADDED if table == name}
+        referred = {row["table"] for row in db.execute(f"PRAGMA foreign_key_list('{name}')")}
+        found[name] = columns - added, referred
+    return found
+
+
+@lru_cache(maxsize=1)
+def _expected() -> dict[str, tuple[set[str], set[str]]]:
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.row_factory = sqlite3.Row
+        db.executescript(_TABLES)
+        return _tables(db)
+
+
+def _mend(db: sqlite3.Connection) -> None:
+    """Put a nought where a number was damaged into something else: such a row would stop those who sort by it."""
+    for table, columns in NUMBERS.items():
+        for column in columns:
+            db.execute(f"UPDATE {table} SET {column} = 0 WHERE typeof({column}) IN ('text', 'blob')")
 
 
 def _set_aside(path: Path, why: str) -> Path:
@@ -148,7 +188,7 @@ def _take_over(old: Path, db: sqlite3.Connection) -> int:
         source.text_factory = readable
         for table in TAKEN_OVER:
             names = [row["name"] for row in db.execute(f"PRAGMA table_info({table})")]
-            with suppress(sqlite3.Error):
+            with suppress(*UNREADABLE):
                 there = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
                 names = [name for name in names if name in there]
             into = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
@@ -166,12 +206,12 @@ def _rows(source: sqlite3.Connection, chosen: str, most: int) -> Iterator[tuple[
     try:
         yield from source.execute(chosen)
         return
-    except sqlite3.Error:
+    except UNREADABLE:
         log.warning("a table is damaged, and its rows are read one by one")
     for number in range(1, most):
-        with suppress(sqlite3.Error):
+        with suppress(*UNREADABLE):
             yield from source.execute(f"{chosen} WHERE rowid = ?", (number,))
-    with suppress(sqlite3.Error):  # numbers may be larger than the file suggests, where many rows were deleted
+    with suppress(*UNREADABLE):  # numbers may be larger than the file suggests, where many rows were deleted
         yield from source.execute(f"{chosen} ORDER BY rowid DESC")
 
 

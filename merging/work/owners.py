@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import sqlite3
+from typing import Any
 
 from merging.errors import InvalidRequest, TooManyJobs
 from merging.work.limits import Limits, teachers
@@ -52,14 +53,23 @@ def check_caps(db: sqlite3.Connection, limits: Limits, id: str, owner: str, addr
         raise TooManyJobs(f"{limits.all_jobs:.0f} jobs are open here, the most there may be. Try again later.")
 
 
+def as_table(text: Any) -> dict[str, Any]:
+    """A JSON text as a dictionary, empty where it is none: a row may be damaged."""
+    try:
+        table = json.loads(text)
+    except (ValueError, TypeError):
+        return {}
+    return table if isinstance(table, dict) else {}
+
+
 def hide_cookies(db: sqlite3.Connection) -> None:
     """Put hashes in the place of the cookies' own names, which earlier versions stored. Inside a transaction."""
     for table in TABLES:
         for (name,) in db.execute(f"SELECT DISTINCT owner FROM {table}").fetchall():
-            if hidden(name) != name:
+            if isinstance(name, str) and hidden(name) != name:
                 db.execute(f"UPDATE {table} SET owner = ? WHERE owner = ?", (hidden(name), name))
     for id, text in db.execute("SELECT id, entry FROM models").fetchall():
-        entry = json.loads(text)
-        if hidden(entry["owner"]) != entry["owner"]:
+        entry = as_table(text)
+        if isinstance(entry.get("owner"), str) and hidden(entry["owner"]) != entry["owner"]:
             told = json.dumps({**entry, "owner": hidden(entry["owner"])}, ensure_ascii=False)
             db.execute("UPDATE models SET entry = ? WHERE id = ?", (told, id))

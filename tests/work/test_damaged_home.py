@@ -131,6 +131,46 @@ def test_one_bad_row_hides_no_other(tmp_path):
     assert len(ledger.jobs()) == 2
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO models VALUES ('m1', 's', 'o', 0, 1, 'not json')",
+        "INSERT INTO models VALUES ('m1', 's', 'o', 0, 1, '{}')",
+        "INSERT INTO models VALUES ('m1', 's', 'o', 0, 1, '[]')",
+        "INSERT INTO models VALUES ('m1', 's', 'o', 0, 1, '{\"owner\": 5}')",
+        "INSERT INTO models VALUES ('m1', 's', 'o', 0, 1, x'ff')",
+        "INSERT INTO owners (job, owner, asked) SELECT id, x'00ff', 0 FROM jobs LIMIT 1",
+        "UPDATE jobs SET request = '{}' WHERE id = (SELECT MIN(id) FROM jobs)",
+        "UPDATE jobs SET created = 'x' WHERE id = (SELECT MIN(id) FROM jobs)",
+        "ALTER TABLE jobs DROP COLUMN title",
+        "ALTER TABLE jobs RENAME TO x",
+        "CREATE TRIGGER evil BEFORE INSERT ON jobs BEGIN SELECT RAISE(ABORT, 'no'); END",
+        "DROP TABLE owners",
+        "CREATE VIEW other AS SELECT * FROM jobs",
+    ],
+)
+def test_a_ledger_that_was_changed_by_hand_stops_nothing(tmp_path, ids, change):
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as db:
+        db.execute(change)
+        db.commit()
+    ledger = Ledger(tmp_path)
+    assert ledger.submit(merge_request(seed=MANY), "ann").state == "queued"
+    assert ledger.jobs(limit=10 * MANY) and ledger.models() == ()
+    assert Desk(ledger).claim(ALL) is not None
+    if "RENAME" not in change and "DROP COLUMN" not in change:
+        assert len({job.id for job in ledger.jobs(limit=10 * MANY)} & ids) >= MANY - 1
+
+
+def test_names_in_the_file_that_are_no_text_are_damage_too(tmp_path, ids):
+    data = (tmp_path / "ledger.sqlite").read_bytes()
+    changed = data.replace(b"jobs_by_time", b"jobs\xb9by_time").replace(
+        b"CREATE INDEX jobs\xb9", b"CREATE INDXX jobs\xb9"
+    )
+    (tmp_path / "ledger.sqlite").write_bytes(changed)
+    assert Ledger(tmp_path).submit(merge_request(seed=MANY), "ann").state == "queued"
+    assert list(tmp_path.glob("ledger.damaged*"))
+
+
 def test_a_home_that_is_a_file_is_said_in_words(tmp_path):
     (tmp_path / "home").write_text("in the way")
     for home in (tmp_path / "home", tmp_path / "home" / "below"):

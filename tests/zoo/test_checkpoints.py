@@ -265,3 +265,9 @@ def test_a_file_that_was_saved_without_checksums_is_read(tmp_path):
         torch.serialization.set_crc32_options(True)
     kept = load_checkpoint(tmp_path / "net.pt", architecture="mlp", config={"in_shape": [1, 4, 4]}).state
     assert all(torch.equal(kept[name], value) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("aliases", [{"a": {}}, {"a": []}, {"a": 1}, {"a": None}, ["a"], "a", {"a": "gone"}])
+def test_tied_tensors_that_are_none_are_refused_in_words(aliases):
+    with pytest.raises(CheckpointError, match="tied tensors"):
+        load_bytes(story(aliases=aliases))

@@ -99,7 +99,7 @@ def aliases_of(story: Mapping[str, Any], names: Container[str]) -> dict[str, str
     Raises CheckpointError where the file does not hold the first one.
     """
     aliases = story.get("aliases", {})
-    if not isinstance(aliases, dict) or not all(first in names for first in aliases.values()):
+    if not isinstance(aliases, dict) or not all(isinstance(one, str) and one in names for one in aliases.values()):
         raise CheckpointError("The file's list of tied tensors names one that it does not hold. Write it again.")
     return aliases
 
