@@ -23,7 +23,7 @@ from merging.work.ledger_jobs import OPEN, Job, Worker, read_jobs, read_past
 from merging.work.ledger_room import filing
 from merging.work.ledger_schema import prepare
 from merging.work.limits import Limits, from_environment
-from merging.work.owners import check_caps, check_owner, hidden
+from merging.work.owners import check_caps, check_owner, hidden, place_of
 from merging.work.request import DownloadRequest, PicturesRequest, Request, TrainRequest
 from merging.work.shipped_runs import ShippedRuns, picture_question
 from merging.work.store import Store
@@ -73,7 +73,7 @@ class Ledger:
             if not done:
                 self._check_cap(db, request, owner, address)
             if not done and state not in OPEN:
-                _enqueue(db, request, owner)
+                _enqueue(db, request, owner, place_of(owner, address))
             _attach(db, request.id, owner, address)
         return self._known(request.id)
 
@@ -250,7 +250,7 @@ def _prefix(text: str) -> str:
     return prefix if len(prefix) >= SHORTEST_PREFIX and set(prefix) <= set("0123456789abcdef") else ""
 
 
-def _enqueue(db: sqlite3.Connection, request: Request, owner: str) -> None:
+def _enqueue(db: sqlite3.Connection, request: Request, owner: str, place: str) -> None:
     db.execute("DELETE FROM stages WHERE job = ?", (request.id,))
     # Who wanted an attempt that came to nothing did not ask for this one: the job must stop when its asker cancels.
     nothing = "SELECT id FROM jobs WHERE id = ? AND state IN ('failed', 'cancelled')"
@@ -258,13 +258,14 @@ def _enqueue(db: sqlite3.Connection, request: Request, owner: str) -> None:
     # Who asks later is later in the ledger, too, even where the machine's clock was set back in between.
     created = "MAX(?, (SELECT COALESCE(MAX(created), 0) + 0.000001 FROM jobs))"
     db.execute(
-        "INSERT INTO jobs (id, kind, title, request, owner, state, created) VALUES"
-        f" (?, ?, ?, ?, ?, 'queued', {created})"
-        " ON CONFLICT (id) DO UPDATE SET state = 'queued', owner = excluded.owner, created = excluded.created,"
+        "INSERT INTO jobs (id, kind, title, request, owner, place, state, created) VALUES"
+        f" (?, ?, ?, ?, ?, ?, 'queued', {created})"
+        " ON CONFLICT (id) DO UPDATE SET state = 'queued', owner = excluded.owner, place = excluded.place,"
+        " created = excluded.created,"
         " started = NULL, finished = NULL, stage = '', fraction = 0, message = '', error = NULL, attempts = 0,"
         " interrupted = 0,"
         " dispatcher = '', worker = ''",
-        (request.id, request.kind, request.title, request.to_json(), owner, time.time()),
+        (request.id, request.kind, request.title, request.to_json(), owner, place, time.time()),
     )
 
 
@@ -275,7 +276,9 @@ def _attach(db: sqlite3.Connection, id: str, owner: str, address: str) -> None:
 
 def _detach(db: sqlite3.Connection, id: str, owner: str, heir: str) -> None:
     db.execute("DELETE FROM owners WHERE job = ? AND owner = ?", (id, owner))
-    db.execute("UPDATE jobs SET owner = ? WHERE id = ? AND owner = ?", (heir, id, owner))
+    asked = "SELECT address FROM owners WHERE job = ? AND owner = ?"
+    place = place_of(heir, db.execute(asked, (id, heir)).fetchone()[0])
+    db.execute("UPDATE jobs SET owner = ?, place = ? WHERE id = ? AND owner = ?", (heir, place, id, owner))
 
 
 def _others(db: sqlite3.Connection, id: str, owner: str) -> list[str]:

@@ -72,7 +72,7 @@ class Desk:
             " stage = '', fraction = 0, message = '', worker = ''"
             " WHERE id = (SELECT id FROM jobs WHERE state = 'queued'"
             f" AND kind IN ({', '.join('?' * len(kinds))}) ORDER BY {FAIR} LIMIT 1)"
-            " RETURNING id, run, kind, request, owner, attempts"
+            " RETURNING id, run, kind, request, owner, place, attempts"
         )
         with connect(self.ledger.file) as db, transaction(db):
             row = db.execute(take, (now, self.id, *kinds)).fetchone()
@@ -86,8 +86,9 @@ class Desk:
             deadline = now + self.ledger.limits.deadline(row["kind"])
             db.execute("UPDATE jobs SET deadline = ? WHERE id = ?", (deadline, row["id"]))
             db.execute("DELETE FROM stages WHERE job = ?", (row["id"],))
-            turn = "INSERT OR REPLACE INTO served SELECT ?, COALESCE(MAX(at), 0) + 1 FROM served"
-            db.execute(turn, (row["owner"],))
+            turn = db.execute("SELECT COALESCE(MAX(at), 0) + 1 FROM served").fetchone()[0]
+            who = {row["owner"], row["place"] or row["owner"]}
+            db.executemany("INSERT OR REPLACE INTO served VALUES (?, ?)", [(name, turn) for name in who])
         return Claim(row["id"], row["run"], request, row["owner"], row["attempts"], deadline)
 
     def waiting(self, kinds: Sequence[str]) -> bool:

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 TELLING = 0.1  # from this share of the work on, a job's own progress tells where there is no forecast
 
 FAIR = """
+    (SELECT COUNT(*) FROM jobs AS r WHERE r.state = 'running' AND r.place = jobs.place),
+    COALESCE((SELECT at FROM served WHERE served.owner = jobs.place), 0),
     (SELECT COUNT(*) FROM jobs AS r WHERE r.state = 'running' AND r.owner = jobs.owner),
     COALESCE((SELECT at FROM served WHERE served.owner = jobs.owner), 0), jobs.created, jobs.id"""
 
@@ -79,30 +81,37 @@ class Worker:
 
 
 def fair_order(
-    queued: Iterable[tuple[str, str, float]], running: Sequence[str], served: Mapping[str, float]
+    queued: Iterable[tuple[str, str, str, float]], running: Sequence[tuple[str, str]], served: Mapping[str, float]
 ) -> list[str]:
     """Ids of the queued jobs in the order in which they will be taken, if nobody asks for more.
 
-    queued: (id, owner, created); running: owners of the running jobs, the longest running first; served: owner -> when
-    a job of theirs was last taken. Whoever has the fewest running comes first, then who was served longest ago, then
-    the oldest job. The future is played with the longest running job finishing first.
+    queued: (id, place, owner, created); running: (place, owner) of the running jobs, the longest running first; served:
+    place or owner -> the number of the turn at which a job of theirs was last taken. A place is an address of the
+    network, or one owner of this machine. The place with the fewest running comes first, then the one served longest
+    ago, within it likewise the owner, then the oldest job. The future is played with the longest running job finishing
+    first.
     """
-    waiting: dict[str, deque[tuple[float, str]]] = {}
-    for id, owner, created in sorted(queued, key=lambda job: (job[2], job[0])):
-        waiting.setdefault(owner, deque()).append((created, id))
+    waiting: dict[tuple[str, str], deque[tuple[float, str]]] = {}
+    for id, place, owner, created in sorted(queued, key=lambda job: (job[3], job[0])):
+        waiting.setdefault((place, owner), deque()).append((created, id))
     at, slots, order = dict(served), max(1, len(running)), list[str]()
-    busy, counts, now = deque(running), Counter(running), max([0.0, *at.values()])
+    busy, now = deque(running), max([0.0, *at.values()])
+    counts = Counter(name for who in running for name in {*who})
+
+    def turn(who: tuple[str, str]) -> tuple[float | tuple[float, str], ...]:
+        return *(part for name in who for part in (counts[name], at.get(name, 0.0))), waiting[who][0]
+
     while waiting:
         if len(busy) >= slots:
-            counts[busy.popleft()] -= 1
-        chosen = min(waiting, key=lambda owner: (counts[owner], at.get(owner, 0.0), waiting[owner][0]))
+            counts.subtract({*busy.popleft()})
+        chosen = min(waiting, key=turn)
         order.append(waiting[chosen].popleft()[1])
         if not waiting[chosen]:
             del waiting[chosen]
         busy.append(chosen)
-        counts[chosen] += 1
+        counts.update({*chosen})
         now += 1
-        at[chosen] = now
+        at.update(dict.fromkeys(chosen, now))
     return order
 
 
@@ -124,8 +133,9 @@ def time_left(fraction: float, elapsed: float, usual: float | None) -> float | N
 
 def queue(db: sqlite3.Connection) -> list[str]:
     """Ids of all queued jobs in the fair order."""
-    queued = [tuple(row) for row in db.execute("SELECT id, owner, created FROM jobs WHERE state = 'queued'")]
-    running = [row[0] for row in db.execute("SELECT owner FROM jobs WHERE state = 'running' ORDER BY started")]
+    queued = [tuple(row) for row in db.execute("SELECT id, place, owner, created FROM jobs WHERE state = 'queued'")]
+    now = "SELECT place, owner FROM jobs WHERE state = 'running' ORDER BY started"
+    running = [(place, owner) for place, owner in db.execute(now)]
     return fair_order(queued, running, dict(map(tuple, db.execute("SELECT owner, at FROM served"))))
 
 

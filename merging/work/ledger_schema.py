@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     created REAL NOT NULL, started REAL, finished REAL, deadline REAL,
     stage TEXT NOT NULL DEFAULT '', fraction REAL NOT NULL DEFAULT 0, message TEXT NOT NULL DEFAULT '',
     error TEXT, attempts INTEGER NOT NULL DEFAULT 0, run INTEGER NOT NULL DEFAULT 0,
-    interrupted INTEGER NOT NULL DEFAULT 0,
+    interrupted INTEGER NOT NULL DEFAULT 0, place TEXT NOT NULL DEFAULT '',
     dispatcher TEXT NOT NULL DEFAULT '', worker TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, kind);
 CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (state, created, started);
@@ -71,6 +71,7 @@ CREATE TABLE IF NOT EXISTS workers (
 
 _ADDED = {  # since format 1: (table, column) -> its declaration
     ("jobs", "interrupted"): "INTEGER NOT NULL DEFAULT 0",
+    ("jobs", "place"): "TEXT NOT NULL DEFAULT ''",
     ("owners", "address"): "TEXT NOT NULL DEFAULT ''",
 }
 
@@ -168,6 +169,7 @@ def _mend(db: sqlite3.Connection) -> None:
     for table, columns in NUMBERS.items():
         for column in columns:
             db.execute(f"UPDATE {table} SET {column} = 0 WHERE typeof({column}) IN ('text', 'blob')")
+    db.execute("UPDATE jobs SET place = owner WHERE place = ''")  # of an earlier version, which knew no places
 
 
 def _set_aside(path: Path, why: str) -> Path:

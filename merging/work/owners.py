@@ -13,12 +13,17 @@ from merging.work.limits import Limits, teachers
 
 LONGEST = 80  # characters
 COOKIE = re.compile(r"[0-9a-f]{32}")
-TABLES = ("jobs", "owners", "served", "models")
+COLUMNS = (("jobs", "owner"), ("jobs", "place"), ("owners", "owner"), ("served", "owner"), ("models", "owner"))
 
 
 def owner_of(cookie: str) -> str:
     """The owner whose cookie holds this random name."""
     return f"v-{hashlib.sha256(cookie.encode()).hexdigest()[:32]}"
+
+
+def place_of(owner: str, address: str) -> str:
+    """With whom an owner shares turns: those of one address of the network; alone, on this machine."""
+    return f"@{address}" if address else owner
 
 
 def hidden(name: str) -> str:
@@ -64,10 +69,10 @@ def as_table(text: Any) -> dict[str, Any]:
 
 def hide_cookies(db: sqlite3.Connection) -> None:
     """Put hashes in the place of the cookies' own names, which earlier versions stored. Inside a transaction."""
-    for table in TABLES:
-        for (name,) in db.execute(f"SELECT DISTINCT owner FROM {table}").fetchall():
+    for table, column in COLUMNS:
+        for (name,) in db.execute(f"SELECT DISTINCT {column} FROM {table}").fetchall():
             if isinstance(name, str) and hidden(name) != name:
-                db.execute(f"UPDATE {table} SET owner = ? WHERE owner = ?", (hidden(name), name))
+                db.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (hidden(name), name))
     for id, text in db.execute("SELECT id, entry FROM models").fetchall():
         entry = as_table(text)
         if isinstance(entry.get("owner"), str) and hidden(entry["owner"]) != entry["owner"]:

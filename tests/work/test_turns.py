@@ -42,9 +42,9 @@ def test_who_was_served_longest_ago_comes_first(ledger):
 
 @given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=3))
 def test_the_fair_order_holds_every_job_once_and_nobody_waits_behind_a_crowd(owners, running):
-    queued = [(str(number), owner, float(number)) for number, owner in enumerate(owners)]
-    order = fair_order(queued, running, {})
-    assert sorted(order) == sorted(id for id, _, _ in queued)
+    queued = [(str(number), owner, owner, float(number)) for number, owner in enumerate(owners)]
+    order = fair_order(queued, [(owner, owner) for owner in running], {})
+    assert sorted(order) == sorted(id for id, *_ in queued)
     by_owner = collections.defaultdict(list)
     for id in order:
         by_owner[owners[int(id)]].append(int(id))
@@ -55,13 +55,26 @@ def test_the_fair_order_holds_every_job_once_and_nobody_waits_behind_a_crowd(own
         assert turns.index(owner) < present + len(running)  # the first of everybody before anybody's crowd
 
 
+def test_many_made_up_owners_of_one_address_have_the_turns_of_one(ledger):
+    desk = Desk(ledger)
+    for seed in range(6):
+        ledger.submit(merge_request(seed), f"made up {seed}", address="192.0.2.7")
+    for seed in (6, 7):
+        ledger.submit(merge_request(seed), "ann", address="192.0.2.8")
+    ledger.submit(merge_request(8), "bob")  # on this machine
+    turns = [take(desk) for _ in range(9)]
+    assert [turn.owner for turn in turns[:5]] == ["made up 0", "ann", "bob", "made up 1", "ann"]
+    assert [turn.owner for turn in turns[5:]] == [f"made up {seed}" for seed in range(2, 6)]
+
+
 @settings(max_examples=8)
-@given(owners=st.lists(st.sampled_from("abc"), min_size=1, max_size=6))
+@given(owners=st.lists(st.sampled_from(("a", "b", "c", "d@1", "e@1", "f@2")), min_size=1, max_size=7))
 def test_the_first_of_the_fair_order_is_what_is_taken(owners, tmp_path_factory):
     ledger = Ledger(tmp_path_factory.mktemp("fair"))
     desk = Desk(ledger)
     for seed, owner in enumerate(owners):
-        ledger.submit(merge_request(seed), owner)
+        name, _, address = owner.partition("@")
+        ledger.submit(merge_request(seed), name, address=address)
     for _ in owners:
         first = min((job for job in ledger.jobs(states=("queued",))), key=lambda job: job.position)
         claim = take(desk)
