@@ -12,7 +12,7 @@ from ui.server import Shell, say_sorry
 from ui.shell.middleware import Border
 from ui.shell.uploads import Uploads
 
-os.umask(0o077)  # what people bring and ask for is nobody else's on this machine
+os.umask(0o077)  # files are for this user alone: they hold what people bring and ask for
 shell = Shell()
 app = st.App(
     "ui/main.py",

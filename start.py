@@ -122,8 +122,8 @@ def serve(port: int, share: bool) -> int:
             say(f"For everybody on this network: http://{address}:{port}")
         else:
             say("No network address of this machine was found: connect it to the others' network, then start again.")
-        say("Anybody who can reach this machine can use it: run merges and trainings on it, bring networks and images,")
-        say("and see all runs and whatever is shared. Nobody can run a program of theirs on it, or read its files.")
+        say("Everybody who can reach this machine can use it: run merges and trainings, bring networks and images, and")
+        say("see all runs and what is shared. They can neither run programs of their own on it nor read its files.")
         say("The connection is not encrypted. Stop it with Ctrl-C after the class.")
     command = [str(PYTHON), "-m", "streamlit", "run", "app.py"]
     command += ["--server.address", host, "--server.port", str(port), "--server.headless", "true"]
@@ -164,7 +164,7 @@ def own_address() -> str:
 def run(command: list[str], held: bool = False) -> int:
     """Run a program here until it ends; gives its exit code.
 
-    Whoever ends this process means the program: a SIGTERM is passed on, and so is an interrupt (Ctrl-C reaches the
+    Ending this process means to end the program: a SIGTERM is passed on, and so is an interrupt (Ctrl-C reaches the
     program too), after which KeyboardInterrupt is raised. held: the program ends itself when its stdin does, which it
     is told by MERGESCOPE_HELD: so it ends even where this process is killed.
     """

@@ -25,8 +25,8 @@ if lines:
 else:
     st.caption("No worker has told of itself in the last half minute. One starts with the app and needs ten seconds.")
 st.caption(
-    f"You are known here as `{owner()}`: whoever runs this server can let you have more open jobs than others by "
-    "MERGESCOPE_TEACHERS."
+    f"You are known here as `{owner()}`. The person who runs this server can allow you more open jobs than others "
+    "(MERGESCOPE_TEACHERS)."
 )
 examples = [job for job in ledger().examples() if job.kind == "merge"]
 if examples:

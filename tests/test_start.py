@@ -125,7 +125,7 @@ def test_it_prints_the_address_and_ends_cleanly_on_ctrl_c(folder, share):
         rest, complaints = process.communicate(timeout=20)
     said = "".join(lines)
     assert "http://localhost:893" in said
-    assert ("Anybody who can reach this machine" in said) == share
+    assert ("Everybody who can reach this machine" in said) == share
     assert f"--server.address {'0.0.0.0' if share else '127.0.0.1'}" in said
     assert ("--server.allowedHosts localhost" in said) != share
     assert "has stopped" in rest

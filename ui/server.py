@@ -85,7 +85,7 @@ async def let_go() -> None:
 
 
 def end_with_stdin() -> None:
-    """End this process as asked when its stdin ends: whoever started it is gone."""
+    """End this process by SIGTERM when its stdin ends: the process that started it is gone."""
 
     def watch() -> None:
         while os.read(sys.stdin.fileno(), 4096):

@@ -16,7 +16,7 @@ from merging.work import supervisor
 def main(arguments: list[str] | None = None) -> int:
     """Read the options and run; gives the exit code. Our own errors go to stderr in one line."""
     options = _parser().parse_args(arguments)
-    os.umask(0o077)  # what people ask for is nobody else's on this machine
+    os.umask(0o077)  # files are for this user alone: they hold what people ask for
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     try:
         return _dispatch(options) if options.dispatch else _supervise(options)

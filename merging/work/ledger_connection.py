@@ -32,7 +32,7 @@ _sharing = threading.Lock()
 
 
 def close_spares() -> None:
-    """Close all connections that nobody uses now: what they have read of a file may not be what it holds by now."""
+    """Close all unused connections: what they have cached may no longer be what the file holds."""
     with _sharing:
         while _spares:
             _spares.pop()[1].close()
@@ -52,7 +52,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _spare(path: Path) -> sqlite3.Connection | None:
-    """An open connection to this file that nobody uses now."""
+    """An open, unused connection to this file."""
     file = _identity(path)
     with _sharing:
         place = next((place for place, (known, _) in enumerate(_spares) if known == file), None)

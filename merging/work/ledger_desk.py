@@ -61,7 +61,7 @@ class Desk:
             )
 
     def now(self) -> float:
-        """Seconds since 1970 by a clock that nobody sets while this dispatcher lives: durations are right."""
+        """Seconds since 1970, by a clock that cannot be set while this dispatcher lives: durations are right."""
         return self._began + time.monotonic()
 
     def claim(self, kinds: Sequence[str]) -> Claim | None:

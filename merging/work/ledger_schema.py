@@ -118,13 +118,13 @@ def _told_in_words(path: Path) -> Iterator[None]:
 
 def _unusable(path: Path, why: str) -> HomeUnusable:
     return HomeUnusable(
-        f"Mergescope keeps its runs in {path}, which cannot be used: {why}. Let whoever runs the program write there, "
-        "free space on its disk, or name another folder by MERGESCOPE_HOME."
+        f"Mergescope keeps its runs in {path}, which cannot be used: {why}. Let the user who runs the program "
+        "write there, free space on its disk, or name another folder by MERGESCOPE_HOME."
     )
 
 
 def make_private(folder: Path) -> None:
-    """Make the folder for nobody but oneself. One that holds other things is left as it is. Raises OSError."""
+    """Make the folder, for this user alone. One that holds other things is left as it is. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if all(re.split(r"[.-]", one.name)[0] in OURS for one in folder.iterdir()):
         with suppress(PermissionError):  # it is somebody else's, who lets us write there
@@ -146,7 +146,7 @@ def _is_damaged(path: Path) -> bool:
 
 
 def _tables(db: sqlite3.Connection) -> dict[str, tuple[set[str], set[str]]]:
-    """Table -> its columns, but for those that were added later, and the tables that it refers to; and all triggers."""
+    """Table -> its columns without those added later, and the tables that it refers to; triggers and views too."""
     found: dict[str, tuple[set[str], set[str]]] = {}
     for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE type != 'index'").fetchall():
         columns = {row["name"] for row in db.execute(f"PRAGMA table_info('{name}')")} if kind == "table" else set()
@@ -165,7 +165,7 @@ def _expected() -> dict[str, tuple[set[str], set[str]]]:
 
 
 def _mend(db: sqlite3.Connection) -> None:
-    """Put a nought where a number was damaged into something else: such a row would stop those who sort by it."""
+    """Set numbers to 0 that were damaged into text: the queue sorts by them."""
     for table, columns in NUMBERS.items():
         for column in columns:
             db.execute(f"UPDATE {table} SET {column} = 0 WHERE typeof({column}) IN ('text', 'blob')")
@@ -198,7 +198,7 @@ def _take_over(old: Path, db: sqlite3.Connection) -> int:
                 with suppress(sqlite3.IntegrityError):
                     taken += db.execute(into, row).rowcount
         back = "UPDATE jobs SET state = 'queued', started = NULL, dispatcher = '' WHERE state = 'running'"
-        db.execute(back)  # whoever had taken them is not known any more
+        db.execute(back)  # it is not known which dispatcher had taken them
         db.execute("DELETE FROM jobs WHERE length(id) != 64 OR id GLOB '*[^0-9a-f]*'")
     return taken
 

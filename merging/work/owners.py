@@ -1,4 +1,4 @@
-"""Who asks. People are known by a hash of the random name in their cookie: who reads the ledger can be nobody else."""
+"""Who asks. People are known by a hash of the random name in their cookie, which the ledger does not hold."""
 
 from __future__ import annotations
 

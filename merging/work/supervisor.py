@@ -87,7 +87,7 @@ def stop_at_end_of_stdin(stop: threading.Event, ready: threading.Event | None = 
 def end_when_lost(lost: Callable[[], str], stop: threading.Event) -> None:
     """End this session at once when a process that it needs is gone, until `stop` is set. lost: names it, or "".
 
-    Whoever waits for that process may wait for a minute; the supervisor starts anew at once.
+    Ray itself would wait for that process for a minute and more; the supervisor starts a new dispatcher at once.
     """
 
     def watch() -> None:

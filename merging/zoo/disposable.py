@@ -29,7 +29,7 @@ _moved = threading.Condition()
 
 
 def in_silence(before: int) -> None:
-    """Tell nobody."""
+    """Ignore the place in line."""
 
 
 def run_disposable(
@@ -73,7 +73,7 @@ def _place(waiting: Waiting) -> Iterator[None]:
         _line.append(own)
     try:
         while before := _before(own):
-            waiting(before)  # may raise: whoever waited has left
+            waiting(before)  # may raise: the visitor who waited has left
             with _moved:
                 _moved.wait(1.0)
         yield

@@ -1,4 +1,4 @@
-"""What a page's address says, read within bounds: whoever sends a link may have written anything into it."""
+"""What a page's address says, read within bounds: a link may hold anything."""
 
 from __future__ import annotations
 

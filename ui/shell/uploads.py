@@ -1,5 +1,5 @@
 """Files that visitors have sent and not yet added: they lie in the server's memory, so they are counted before they are
-taken, and let go once whoever sent them has left."""
+taken, and let go once the visitor has left."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Uploads:
         most = limits.files_mb * 1e6
         self.held.sweep()
         if self.held.total() + size > most:
-            self.held.sweep(window=0.0)  # whoever comes back has to send theirs again
+            self.held.sweep(window=0.0)  # visitors who come back have to send theirs again
         if self.held.of(session) + size > limits.visitor_files * limits.upload_mb * 1e6:
             return "You have sent as many files as one visitor may at one time. Add them, or take some away."
         if self.held.total() + size > most:

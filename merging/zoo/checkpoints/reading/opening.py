@@ -12,7 +12,7 @@ from pathlib import Path
 from merging.errors import CheckpointError
 from merging.zoo.checkpoints.reading.limits import shown
 
-_AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # opening a pipe that nobody writes to would wait for ever
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # opening a pipe without a writer would wait for ever
 
 
 @contextmanager
