@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from errno import EISDIR
+from errno import EISDIR, ENOTDIR
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
@@ -48,10 +48,12 @@ def check_file(path: Path) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Raises InvalidRequest where no files can be written into such a folder, which is made where there is none."""
-    make_folder(path)
+    """Raises InvalidRequest where no files can be written into such a folder. Nothing is left of the try."""
     with _writing(path):
-        TemporaryFile(dir=path).close()
+        there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        if not there.is_dir():
+            raise NotADirectoryError(ENOTDIR, "a file is in its way")
+        TemporaryFile(dir=there).close()
 
 
 def check_result(path: Path) -> None:
