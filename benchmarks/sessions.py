@@ -42,7 +42,7 @@ THINK = 5.0, 15.0  # seconds
 APART = 0.15  # seconds between two sessions that come
 PATIENCE = 120.0  # seconds for one drawing
 AGAIN = 10  # drawings of a page of which the mean counts: the system counts in hundredths of a second
-WATCHED = "watched"
+LOOKS = 5  # at the server's memory
 Address = tuple[str, dict[str, str]]
 
 
@@ -213,11 +213,21 @@ def merging_on(home: str, watched: list[str], over: threading.Event) -> None:
                 break
 
 
-async def crowd(server: str, watched: list[str], sessions: int, seconds: float) -> Load:
-    """What that many sessions met in that time."""
-    load = Load(server, watched, time.perf_counter() + sessions * APART + seconds)
-    await asyncio.gather(*(load.visit(number) for number in range(sessions)))
-    return load
+async def crowd(
+    server: str, process: psutil.Process, watched: list[str], sessions: int, seconds: float
+) -> tuple[Load, list[int]]:
+    """What that many sessions met in that time, and the server's megabytes at five moments of it."""
+    coming = sessions * APART
+    load, held = Load(server, watched, time.perf_counter() + coming + seconds), list[int]()
+
+    async def look() -> None:
+        await asyncio.sleep(coming)
+        for _ in range(LOOKS):
+            await asyncio.sleep(seconds / (LOOKS + 1))
+            held.append(round(process.memory_info().rss / 1e6))
+
+    await asyncio.gather(look(), *(load.visit(number) for number in range(sessions)))
+    return load, held
 
 
 def centiles(seconds: list[float]) -> tuple[float, float, float]:
@@ -247,8 +257,7 @@ def measured(sessions: int, seconds: float) -> Iterator[tuple[str, object]]:
             asking.start()
             while not watched:
                 time.sleep(0.1)
-            before = process.memory_info().rss
-            load = asyncio.run(crowd(server, watched, sessions, seconds))
+            load, held = asyncio.run(crowd(server, process, watched, sessions, seconds))
             over.set()
             asking.join()
             yield from zip(("p50_ms", "p95_ms", "p99_ms"), centiles(load.reruns + load.polls), strict=True)
@@ -256,7 +265,7 @@ def measured(sessions: int, seconds: float) -> Iterator[tuple[str, object]]:
             yield "reruns", len(load.reruns) + len(load.polls)
             yield "merges", len(watched)
             yield "server_rss_mb", round(process.memory_info().rss / 1e6)
-            yield "server_rss_before_mb", round(before / 1e6)
+            yield "server_rss_over_time_mb", held
             yield "errors", load.errors
 
 
