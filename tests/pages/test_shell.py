@@ -287,3 +287,11 @@ def test_a_connection_from_what_is_no_address_is_closed(origin, let_in):
     asyncio.run(Border(app)(scope, None, send))
     assert bool(asked) == let_in
     assert sent == ([] if let_in else ["websocket.close"])
+
+
+@pytest.mark.parametrize("length", [b"5", b"", b"-1", b"+5", "٣".encode(), b"9" * 20])
+@pytest.mark.parametrize("chunked", [True, False])
+def test_only_a_length_that_is_told_once_and_plainly_is_believed(length, chunked):
+    headers = [(b"content-length", length)] + ([(b"transfer-encoding", b"chunked")] if chunked else [])
+    size = uploads._size(uploads.Headers(scope={"headers": headers}))
+    assert size == (5 if length == b"5" and not chunked else None)
