@@ -39,6 +39,7 @@ from merging.work.examples import LOOKED_INTO, merges
 from merging.work.ledger import Ledger
 
 THINK = 5.0, 15.0  # seconds
+SORRY = "Something went wrong"  # as a page says that failed
 APART = 0.15  # seconds between two sessions that come
 PATIENCE = 120.0  # seconds for one drawing
 AGAIN = 10  # drawings of a page of which the mean counts: the system counts in hundredths of a second
@@ -110,6 +111,8 @@ class Session:
                     self.polls.pop(fragment, None)
             elif kind == "session_event":
                 raise SystemExit(f"the page failed: {message.session_event}")
+            elif kind == "delta" and SORRY in message.delta.new_element.alert.body:
+                raise SystemExit("the page failed, and the server's log says why")
             elif kind == "script_finished" and message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
                 return
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from merging.figures import numbers
 from merging.figures.figure import Figure
-from merging.figures.palette import STYLES, axis, figure
+from merging.figures.palette import STYLES, figure, look_of_axis
 from merging.studies.nonlinearities import SLOTS, Nonlinearities
 
 COLUMNS = 4
@@ -61,7 +61,7 @@ def _add_chart(fig: Figure, place: int, rows: int, columns: int, title: str) -> 
         placed: dict[str, Any] = {"domain": spans[letter], "anchor": f"{anchor}{number}"}
         if shared:
             placed["matches"] = shared[letter]
-        fig.layout[f"{letter}axis{number}"] = axis(outer[letter], showticklabels=bool(outer[letter]), **placed)
+        fig.layout[f"{letter}axis{number}"] = look_of_axis(outer[letter], showticklabels=bool(outer[letter]), **placed)
     middle = {"x": left + wide / 2, "y": top, "xref": "paper", "yref": "paper"}
     fig.add_note(text=title, **middle, xanchor="center", yanchor="bottom", font={"size": 12})
     return number

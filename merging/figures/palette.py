@@ -74,13 +74,13 @@ def figure(alt: str, *, height: int, x: dict[str, Any], y: dict[str, Any], **lay
         plot_bgcolor="rgba(0,0,0,0)",
         legend=legend,
         hoverlabel={"namelength": -1},
-        xaxis=axis(**x),
-        yaxis=axis(**y),
+        xaxis=look_of_axis(**x),
+        yaxis=look_of_axis(**y),
         **layout,
     )
 
 
-def axis(title: str = "", **keywords: Any) -> dict[str, Any]:
+def look_of_axis(title: str = "", **keywords: Any) -> dict[str, Any]:
     """An axis of this program's look."""
     return {"automargin": True, **AXIS, "title": {"text": title, "standoff": STANDOFF}, **keywords}
 

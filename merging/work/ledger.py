@@ -23,7 +23,7 @@ from merging.work.ledger_jobs import OPEN, Job, Worker, read_jobs, read_past
 from merging.work.ledger_room import filing
 from merging.work.ledger_schema import prepare
 from merging.work.limits import Limits, from_environment
-from merging.work.owners import check_caps, check_owner, hidden, place_of
+from merging.work.owners import check_caps, check_owner, hidden, shared_turn
 from merging.work.request import DownloadRequest, PicturesRequest, Request, TrainRequest
 from merging.work.shipped_runs import ShippedRuns, picture_question
 from merging.work.store import Store
@@ -73,7 +73,7 @@ class Ledger:
             if not done:
                 self._check_cap(db, request, owner, address)
             if not done and state not in OPEN:
-                _enqueue(db, request, owner, place_of(owner, address))
+                _enqueue(db, request, owner, shared_turn(owner, address))
             _attach(db, request.id, owner, address)
         return self._known(request.id)
 
@@ -277,7 +277,7 @@ def _attach(db: sqlite3.Connection, id: str, owner: str, address: str) -> None:
 def _detach(db: sqlite3.Connection, id: str, owner: str, heir: str) -> None:
     db.execute("DELETE FROM owners WHERE job = ? AND owner = ?", (id, owner))
     asked = "SELECT address FROM owners WHERE job = ? AND owner = ?"
-    place = place_of(heir, db.execute(asked, (id, heir)).fetchone()[0])
+    place = shared_turn(heir, db.execute(asked, (id, heir)).fetchone()[0])
     db.execute("UPDATE jobs SET owner = ?, place = ? WHERE id = ? AND owner = ?", (heir, place, id, owner))
 
 

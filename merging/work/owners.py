@@ -21,7 +21,7 @@ def owner_of(cookie: str) -> str:
     return f"v-{hashlib.sha256(cookie.encode()).hexdigest()[:32]}"
 
 
-def place_of(owner: str, address: str) -> str:
+def shared_turn(owner: str, address: str) -> str:
     """With whom an owner shares turns: those of one address of the network; alone, on this machine."""
     return f"@{address}" if address else owner
 

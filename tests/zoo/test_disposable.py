@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import threading
 import time
 
@@ -11,6 +10,7 @@ import pytest
 from merging.errors import CheckpointError, DataUnavailable
 from merging.zoo import disposable
 from merging.zoo.checkpoints import checkpoint, sandbox
+from merging.zoo.checkpoints.reading import opening
 from merging.zoo.checkpoints.sliced_checkpoint import open_sliced
 from merging.zoo.datasets.convert import convert_images
 
@@ -152,23 +152,20 @@ def test_a_pipe_is_no_images(tmp_path):
         convert_images(tmp_path / "pipe", tmp_path)
 
 
-@posix
-def test_a_file_that_grows_is_read_as_far_as_it_was(tmp_path):
-    from merging.zoo.checkpoints.reading.opening import read_whole
-
-    path, over = tmp_path / "grows", threading.Event()
+@pytest.mark.parametrize(("change", "kept"), [("ab", 1_000), ("wb", None)])
+def test_a_file_that_changes_is_read_as_far_as_it_was_or_refused(tmp_path, monkeypatch, change, kept):
+    path, look = tmp_path / "file", os.fstat
     path.write_bytes(b"x" * 1_000)
 
-    def grow():
-        with path.open("ab") as file:
-            while not over.is_set():
-                file.write(b"y" * 100_000)
+    def look_and_change(handle):
+        found = look(handle)
+        with path.open(change) as file:
+            file.write(b"y" * 500)
+        return found
 
-    growing = threading.Thread(target=grow)
-    growing.start()
-    try:
-        assert len(read_whole(path)) < 100_000_000
-    finally:
-        over.set()
-        growing.join()
-    assert sys.getsizeof(path.read_bytes()) > 1_000
+    monkeypatch.setattr(opening.os, "fstat", look_and_change)
+    if kept is None:
+        with pytest.raises(CheckpointError, match="changed while it was read"):
+            opening.read_whole(path)
+    else:
+        assert opening.read_whole(path) == b"x" * kept

@@ -16,7 +16,7 @@ from streamlit import config
 
 COOKIE = "mergescope_owner"
 YEAR = 365 * 24 * 3600
-LOCAL = ("127.0.0.1", "::1", "localhost", "testclient")
+LOCAL = ("127.0.0.1", "::1")
 OF_THE_MACHINE = ("/health", "/_stcore/metrics")  # what tells of the server and not of a page
 POLICY = (  # Plotly draws with styles of its own and compiles code; pictures and fonts are part of the page
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
