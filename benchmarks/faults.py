@@ -1,8 +1,9 @@
-"""How long until work goes on after a process was killed: python -m benchmarks.faults [--rounds 5] [--json]
+"""What kills and damage do: python -m benchmarks.faults [--rounds 5] [--cases 500] [--only KIND] [--json]
 
-The app as `python start.py` starts it, with a training that runs for long. Each kind of process in turn is killed
-(SIGKILL) and the clock runs until the training is told of again as running; with start.py itself, until nothing of
-the app is left. The order of the kills is drawn from a seed.
+Kills: the app as `python start.py` starts it, with a training that runs for long. Each kind of process in turn is
+killed (SIGKILL) and the clock runs until the training is told of again as running; with start.py itself, until nothing
+of the app is left. Damage: ledgers, checkpoint files and addresses as `benchmarks.damage` makes them; what is printed
+is how many were refused, and each that went wrong. All is drawn from a seed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.damage import Tally, addresses, files, homes
 from benchmarks.job import DATASET
 from benchmarks.pages import running
 from benchmarks.timing import Timing, spread, table, write
@@ -31,6 +33,7 @@ from merging.zoo.datasets.fingerprint import fingerprint
 
 KINDS = ("supervisor", "dispatcher", "worker", "raylet", "gcs_server", "start.py")
 PATIENCE = 180.0
+DAMAGES: dict[str, Callable[[int, int], Tally]] = {"homes": homes, "files": files, "addresses": addresses}
 
 
 def find(kind: str) -> psutil.Process:
@@ -121,16 +124,25 @@ def _gone(processes: list[psutil.Process]) -> bool:
 def main() -> None:
     """Write the table."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--rounds", type=int, default=5, help="of kills (default 5)")
+    options.add_argument("--cases", type=int, default=500, help="of each kind of damage (default 500)")
+    options.add_argument("--only", choices=["kills", *DAMAGES], help="one kind")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--json", action="store_true", help="print JSON")
     chosen = options.parse_args()
-    spent = rounds(chosen.rounds, chosen.seed)
+    tallies = {kind: make(chosen.cases, chosen.seed) for kind, make in DAMAGES.items() if chosen.only in (None, kind)}
+    spent = rounds(chosen.rounds, chosen.seed) if chosen.only in (None, "kills") else {}
     if chosen.json:
-        write(json.dumps({kind: timing.seconds for kind, timing in spent.items()}))
+        damages = {kind: vars(tally) for kind, tally in tallies.items()}
+        write(json.dumps({**damages, "kills": {kind: timing.seconds for kind, timing in spent.items()}}))
         return
-    rows = [[kind, spread(timing, 1)] for kind, timing in spent.items()]
-    write(table(["killed", f"seconds until work goes on, {chosen.rounds} times: median (lowest-highest)"], rows))
+    if tallies:
+        cells = [[kind, str(t.cases), str(t.refused), str(len(t.wrong))] for kind, t in tallies.items()]
+        write(table(["damaged or made up", "cases", "refused in words", "wrong"], cells))
+        write("\n".join(fault for tally in tallies.values() for fault in tally.wrong))
+    if spent:
+        rows = [[kind, spread(timing, 1)] for kind, timing in spent.items()]
+        write(table(["killed", f"seconds until work goes on, {chosen.rounds} times: median (lowest-highest)"], rows))
 
 
 if __name__ == "__main__":

@@ -16,17 +16,15 @@ from merging.figures.figure import Figure
 from merging.figures.units import sheet_figure
 from merging.results import LayerUnits
 from merging.work.request import ModelRef
-from ui.guard import in_words
 from ui.look import draw_clickable
-from ui.pictures import Gallery, look
+from ui.pictures import Gallery, look, watch
 from ui.shell.kept import kept
 from ui.shell.markdown import plain
-from ui.unit_rows import EVERY
 from ui.units import SLOTS, Cell, cells, fate, scale
 
 SHEETS = ("A", "pi(B)", "merge", "naive")
 COLUMNS, MOST = 16, 64
-OPEN, CLICKED = "sheets were open", "unit that was clicked"
+CLICKED = "unit that was clicked"
 
 
 def overview(layer: LayerUnits, models: dict[str, ModelRef], units: list[int], way: str) -> None:
@@ -34,11 +32,7 @@ def overview(layer: LayerUnits, models: dict[str, ModelRef], units: list[int], w
     pages = max(1, -(-len(units) // MOST))
     number = st.pagination(pages, key=f"sheet {layer.layer}") if pages > 1 else 1
     shown = units[(number - 1) * MOST : number * MOST]
-    waiting = look(models, layer.layer, _all(layer, shown), way=way).waiting
-    if waiting:
-        st.fragment(_sheets, run_every=EVERY)(layer, models, shown, way)
-    else:
-        _sheets(layer, models, shown, way)
+    watch(partial(look, models, layer.layer, _all(layer, shown), way=way), partial(_sheets, layer, shown))
 
 
 def follow_click() -> None:
@@ -52,26 +46,21 @@ def _all(layer: LayerUnits, units: list[int]) -> list[Cell]:
     return [cell for unit in units for slot, cell in cells(layer, unit).items() if slot in SHEETS]
 
 
-def _sheets(layer: LayerUnits, models: dict[str, ModelRef], units: list[int], way: str) -> None:
+def _sheets(layer: LayerUnits, units: list[int], gallery: Gallery) -> None:
     if CLICKED in st.session_state:  # in a fragment, which cannot change the address
         st.rerun(scope="app")
-    with in_words():
-        gallery = look(models, layer.layer, _all(layer, units), way=way)
-        total = len(gallery.made) + len(gallery.waiting) + len(gallery.failed)
-        if gallery.waiting:
-            st.progress(len(gallery.made) / max(total, 1), f"Making pictures: {len(gallery.made)} of {total} are ready")
-        if gallery.refused:
-            st.warning(plain(gallery.refused), icon=":material/info:")
-        if gallery.failed:
-            st.error(f"{len(gallery.failed)} pictures could not be made; see Jobs.", icon=":material/error:")
-        slots = [slot for slot in SHEETS if slot in layer.models]
-        for pair in (slots[:2], slots[2:]):
-            for column, slot in zip(st.columns(2), pair, strict=False):
-                with column:
-                    _sheet(layer, slot, units, gallery)
-        was, st.session_state[OPEN] = st.session_state.get(OPEN), bool(gallery.waiting)
-        if was and not gallery.waiting:
-            st.rerun(scope="app")
+    total = len(gallery.made) + len(gallery.waiting) + len(gallery.failed)
+    if gallery.waiting:
+        st.progress(len(gallery.made) / max(total, 1), f"Making pictures: {len(gallery.made)} of {total} are ready")
+    if gallery.refused:
+        st.warning(plain(gallery.refused), icon=":material/info:")
+    if gallery.failed:
+        st.error(f"{len(gallery.failed)} pictures could not be made; see Jobs.", icon=":material/error:")
+    slots = [slot for slot in SHEETS if slot in layer.models]
+    for pair in (slots[:2], slots[2:]):
+        for column, slot in zip(st.columns(2), pair, strict=False):
+            with column:
+                _sheet(layer, slot, units, gallery)
 
 
 def _sheet(layer: LayerUnits, slot: str, units: list[int], gallery: Gallery) -> None:

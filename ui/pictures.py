@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from merging.errors import InvalidRequest
 from merging.settings import read_settings
 from merging.work.ledger_jobs import OPEN, Job
 from merging.work.request import MAX_UNITS, MergeRequest, ModelRef, PicturesRequest
+from ui.guard import in_words
 from ui.state import ledger, submit
 from ui.tiles import read_picture
 from ui.units import Cell
@@ -30,6 +31,7 @@ WAY_HELP = (
     "unit is against (read before its activation). The picture is shifted at random in every step, so that it holds "
     "at any place: not at all when still; also turned by up to 15 degrees and scaled by up to 15 %."
 )
+EVERY = 2.0  # seconds between two looks while pictures are being made
 Key = tuple[str, int]  # source, unit
 
 
@@ -97,6 +99,28 @@ def look(
             more = [unit for unit in ahead if unit not in asked and unit not in there]
             _ask(gallery, source, like, missing, more)
     return gallery
+
+
+def watch(ask: Callable[[], Gallery], draw: Callable[[Gallery], None]) -> Gallery:
+    """Draw pictures, and again every two seconds while some of them are being made; gives what was drawn first.
+
+    ask: looks the pictures up and queues what is missing, as `look` does.  draw: shows them.
+    """
+    first = ask()
+    unseen = [first]
+
+    def drawing() -> None:
+        with in_words():
+            gallery = unseen.pop() if unseen else ask()
+            draw(gallery)
+            if first.waiting and not gallery.waiting:
+                st.rerun(scope="app")  # so that nothing looks again any more
+
+    if first.waiting:
+        st.fragment(drawing, run_every=EVERY)()
+    else:
+        drawing()
+    return first
 
 
 def ask_again(models: dict[str, ModelRef], layer: str, failed: dict[Key, Job], way: str) -> None:

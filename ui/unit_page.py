@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from merging.figures import numbers
 from merging.results import LayerUnits, MergeReport
 from merging.work.request import ModelRef
 from ui.chosen import Chosen
-from ui.guard import in_words
-from ui.pictures import choose_way, how_made, look
+from ui.pictures import Gallery, choose_way, how_made, look, watch
 from ui.screens import link
 from ui.shell.address import said, said_number
 from ui.shell.markdown import plain
-from ui.unit_rows import EVERY
 from ui.unit_study import fates, unit_study
 from ui.unit_tiles import exemplars, tile
-from ui.units import SLOTS, cells, fate, scale
+from ui.units import SLOTS, Cell, cells, fate, scale
 from ui.words import meaning
 
 
@@ -37,8 +37,8 @@ def unit_page(layer: LayerUnits, unit: int, found: Chosen, models: dict[str, Mod
         st.markdown(f"### Unit {unit} of {layer.layer}: {fared}", anchors=False, width="content")
         link("neurons", "All units of the layer", run=found.short, layer=layer.layer, icon=":material/arrow_back:")
     way = choose_way()
-    waiting = look(models, layer.layer, cells(layer, unit).values(), way=way).waiting
-    st.fragment(_pictures, run_every=EVERY if waiting else None)(layer, unit, models, way)
+    shown = cells(layer, unit)
+    watch(partial(look, models, layer.layer, shown.values(), way=way), partial(_pictures, shown))
     st.caption(how_made(way))
     if not layer.images:
         st.info(report.missing, icon=":material/image_not_supported:")
@@ -71,18 +71,11 @@ def figures_table(layer: LayerUnits, unit: int) -> str:
     return "\n".join(lines)
 
 
-def _pictures(layer: LayerUnits, unit: int, models: dict[str, ModelRef], way: str) -> None:
-    with in_words():
-        shown = cells(layer, unit)
-        gallery = look(models, layer.layer, shown.values(), way=way)
-        if gallery.refused:
-            st.warning(plain(gallery.refused), icon=":material/info:")
-        with st.container(key="unitrow large"):
-            columns = st.columns(len(shown))
-        for column, (slot, cell) in zip(columns, shown.items(), strict=True):
-            with column:
-                tile(slot, cell, gallery, f"large {slot}")
-        if not gallery.waiting and st.session_state.pop("unit was open", False):
-            st.rerun(scope="app")
-        if gallery.waiting:
-            st.session_state["unit was open"] = True
+def _pictures(shown: dict[str, Cell], gallery: Gallery) -> None:
+    if gallery.refused:
+        st.warning(plain(gallery.refused), icon=":material/info:")
+    with st.container(key="unitrow large"):
+        columns = st.columns(len(shown))
+    for column, (slot, cell) in zip(columns, shown.items(), strict=True):
+        with column:
+            tile(slot, cell, gallery, f"large {slot}")

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 
 import streamlit as st
 
 from merging.figures import numbers
 from merging.results import LayerUnits, MergeReport
 from merging.work.request import ModelRef
-from ui.guard import in_words
-from ui.pictures import Gallery, ask_again, how_made, look
+from ui.pictures import Gallery, ask_again, how_made, look, watch
 from ui.screens import link
 from ui.shell.markdown import plain
 from ui.state import ledger, owner
 from ui.unit_tiles import exemplars, tile
 from ui.units import FATES_MEAN, cells, fate, scale
 from ui.words import meaning
-
-EVERY = 2.0  # seconds between two looks while pictures are being made
-OPEN = "pictures were open"
 
 
 @dataclass(frozen=True)
@@ -49,26 +46,20 @@ class View:
 
 def rows(view: View) -> None:
     """The rows of one page. Jobs that an earlier page asked for and nobody waits for any more are taken back."""
-    waiting = view.gallery().waiting
-    _take_back({job.id for job in waiting.values()})
-    st.fragment(_rows, run_every=EVERY if waiting else None)(view)
+    gallery = watch(view.gallery, partial(_rows, view))
+    _take_back({job.id for job in gallery.waiting.values()})
 
 
-def _rows(view: View) -> None:
-    with in_words():
-        gallery = view.gallery()
-        _say_state(view, gallery)
-        if view.fates:
-            words = [f"{count} {word}" for word, count in Counter(view.fates.values()).most_common()]
-            st.caption(
-                f"What the merge made of {len(view.fates)} of these {len(view.now)} units: {', '.join(words)}.",
-                help=f"{FATES_MEAN} A unit's own page says how much.",
-            )
-        for unit in view.now:
-            _row(view, unit, gallery)
-        was, st.session_state[OPEN] = st.session_state.get(OPEN), bool(gallery.waiting)
-        if was and not gallery.waiting:
-            st.rerun(scope="app")  # so that nothing looks again any more
+def _rows(view: View, gallery: Gallery) -> None:
+    _say_state(view, gallery)
+    if view.fates:
+        words = [f"{count} {word}" for word, count in Counter(view.fates.values()).most_common()]
+        st.caption(
+            f"What the merge made of {len(view.fates)} of these {len(view.now)} units: {', '.join(words)}.",
+            help=f"{FATES_MEAN} A unit's own page says how much.",
+        )
+    for unit in view.now:
+        _row(view, unit, gallery)
 
 
 def _say_state(view: View, gallery: Gallery) -> None:

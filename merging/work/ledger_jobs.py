@@ -101,17 +101,21 @@ def fair_order(
     def turn(who: tuple[str, str]) -> tuple[float | tuple[float, str], ...]:
         return *(part for name in who for part in (counts[name], at.get(name, 0.0))), waiting[who][0]
 
-    while waiting:
-        if len(busy) >= slots:
-            counts.subtract({*busy.popleft()})
-        chosen = min(waiting, key=turn)
+    turns = {who: turn(who) for who in waiting}
+    sharing = {name: [who for who in waiting if name in who] for name in {name for who in waiting for name in who}}
+    while turns:
+        done = busy.popleft() if len(busy) >= slots else ()
+        counts.subtract({*done})
+        turns.update({who: turn(who) for name in done for who in sharing.get(name, ()) if who in turns})
+        chosen = min(turns, key=turns.__getitem__)
         order.append(waiting[chosen].popleft()[1])
         if not waiting[chosen]:
-            del waiting[chosen]
+            del turns[chosen]
         busy.append(chosen)
         counts.update({*chosen})
         now += 1
         at.update(dict.fromkeys(chosen, now))
+        turns.update({who: turn(who) for name in chosen for who in sharing[name] if who in turns})
     return order
 
 
@@ -145,7 +149,7 @@ def read_past(db: sqlite3.Connection, kinds: Iterable[str]) -> list[Past]:
         "SELECT id, kind, request, finished - started AS seconds FROM jobs WHERE state = 'done' AND kind = ?"
         " ORDER BY finished DESC LIMIT ?"
     )
-    rows = [row for kind in sorted(set(kinds)) for row in db.execute(last, (kind, KEPT)) if _is_request(row)]
+    rows = [row for kind in sorted(set(kinds)) for row in db.execute(last, (kind, KEPT)) if _request(row) is not None]
     spent = f"SELECT job, stage, seconds FROM stages WHERE job IN ({', '.join('?' * len(rows))})"
     stages: dict[str, dict[str, float]] = {row["id"]: {} for row in rows}
     for job, stage, seconds in db.execute(spent, [row["id"] for row in rows]):
@@ -168,7 +172,7 @@ def read_jobs(db: sqlite3.Connection, rows: Sequence[sqlite3.Row], examples: Seq
 
 def _is_whole(row: sqlite3.Row) -> bool:
     """Whether the row can be read; one that cannot is left out and never hides the others."""
-    whole = _is_request(row) and (not row["error"] or _is_json(row["error"]))
+    whole = _request(row) is not None and (not row["error"] or _json_of(row["error"]) is not None)
     if not whole:
         log.warning("job %s cannot be read from the ledger and is left out", row["id"])
     return whole
@@ -230,16 +234,15 @@ def _line(db: sqlite3.Connection, examples: Sequence[Past]) -> _Line:
 
 def _read_line(db: sqlite3.Connection, examples: Sequence[Past]) -> _Line:
     chosen = "SELECT id, kind, request FROM jobs WHERE state IN ('queued', 'running')"
-    rows = [row for row in db.execute(chosen) if _is_request(row)]
-    past = read_past(db, (row["kind"] for row in rows))
+    wishes = {row["id"]: wish for row in db.execute(chosen) if (wish := _request(row)) is not None}
+    past = read_past(db, (wish["kind"] for wish in wishes.values()))
     expected: dict[str, float | None] = {}  # many ask for the same with another seed
     usual = dict[str, float | None]()
-    for row in rows:
-        wish = json.loads(row["request"])
+    for id, wish in wishes.items():
         alike = json.dumps({**wish, "seed": 0}, sort_keys=True)
         if alike not in expected:
             expected[alike] = sum((forecast(wish, past) or forecast(wish, examples)).values()) or None
-        usual[row["id"]] = expected[alike]
+        usual[id] = expected[alike]
     order, ahead = [id for id in queue(db) if id in usual], dict[str, tuple[float, int]]()
     known, unknown = 0.0, 0
     for id in order:
@@ -261,16 +264,18 @@ def _job(db: sqlite3.Connection, row: sqlite3.Row, outlook: _Outlook) -> Job:
     )
 
 
-def _is_request(row: sqlite3.Row) -> bool:
-    """Whether the row's request can be read as one of its kind, perhaps of another version of the program."""
-    return _is_json(row["request"]) and json.loads(row["request"]).get("kind") == row["kind"]
+def _request(row: sqlite3.Row) -> dict[str, Any] | None:
+    """The row's request, perhaps of another version of the program; None where it is none of the row's kind."""
+    request = _json_of(row["request"])
+    return request if request is not None and request.get("kind") == row["kind"] else None
 
 
-def _is_json(text: str) -> bool:
+def _json_of(text: str) -> dict[str, Any] | None:
     try:
-        return isinstance(json.loads(text), dict)
+        value = json.loads(text)
     except (ValueError, TypeError):
-        return False
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _stages(db: sqlite3.Connection, job: str, until: float) -> tuple[tuple[str, str, float], ...]:

@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from merging.work.ledger import Ledger
+from merging.work.ledger_connection import connect, transaction
 from merging.work.ledger_desk import INTERRUPTIONS, Desk
 from merging.work.ledger_jobs import Worker
 from merging.work.limits import Limits
@@ -60,6 +61,46 @@ def test_a_dispatcher_that_leaves_gives_its_jobs_back_uncounted(ledger):
     desk.leave()
     assert ledger.job(job.id).state == "queued"
     assert take(Desk(ledger)).attempts == 1
+
+
+def test_sixty_who_write_beside_a_queue_of_two_thousand_lose_nothing(tmp_path):
+    people, length = 60, 2_000
+    ledger = Ledger(tmp_path, Limits(all_jobs=2 * length, open_jobs=40))
+    first = ledger.submit(merge_request(0), "owner 0").id
+    with connect(ledger.file) as db, transaction(db):
+        db.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) INSERT INTO jobs"
+            " (id, kind, title, request, owner, place, state, created) SELECT printf('%064x', i), kind, title,"
+            " request, 'owner ' || (i % ?), 'owner ' || (i % ?), state, created + i FROM n, jobs WHERE jobs.id = ?",
+            (length - 1, people, people, first),
+        )
+        db.execute("INSERT INTO owners (job, owner, asked) SELECT id, owner, created FROM jobs WHERE id != ?", (first,))
+
+    asked, cancelled, deleted, taken = set(), set(), set(), []
+
+    def writes(number):
+        desk, name, own = Desk(ledger), f"owner {number}", [f"{number + people * times:064x}" for times in (30, 31)]
+        claim = take(desk)
+        desk.tell(claim, "loading", 0.5, "")
+        taken.append(claim.id)
+        ledger.cancel(own[0], name)
+        cancelled.add(own[0])
+        ledger.delete(own[1], name)
+        deleted.add(own[1])
+        if number % 6 == 0:  # each of whom is told a place in line
+            asked.add(ledger.submit(merge_request(1 + number), name).id)
+        assert desk.finish(claim, {})
+
+    with ThreadPoolExecutor(people) as pool:
+        list(pool.map(writes, range(people)))
+    jobs = {job.id: job for job in ledger.jobs(limit=2 * length)}
+    assert len(jobs) == length + len(asked) - len(deleted)
+    by_state = {state: {id for id, job in jobs.items() if job.state == state} for state in ("done", "cancelled")}
+    assert len(set(taken)) == people
+    assert by_state == {"done": set(taken), "cancelled": cancelled}
+    assert asked <= set(jobs) and not deleted & set(jobs)
+    queued = [job.position for job in jobs.values() if job.state == "queued"]
+    assert sorted(queued) == list(range(1, len(queued) + 1))
 
 
 def test_workers_tell_of_themselves_and_are_forgotten_with_their_dispatcher(ledger):

@@ -1,0 +1,205 @@
+"""What is damaged or made up, many times over: the long form of what the tests try a few times. See `faults`.
+
+A case is right where the program goes on with what was whole, or refuses in its own words; for files that carry
+checksums, also only where every tensor that is read is the one that was written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import os
+import random
+import sqlite3
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from benchmarks.pages import running
+from benchmarks.sessions import opened
+from merging.errors import MergescopeError
+from merging.work.examples import merges
+from merging.work.ledger import Ledger
+from merging.work.ledger_connection import close_spares
+from merging.work.ledger_desk import Desk
+from merging.work.request import MergeRequest
+from merging.zoo.architectures.table import build
+from merging.zoo.checkpoints.reading.files import read
+
+JOBS = 40
+PAGES = ("", *sorted(path.stem for path in (Path(__file__).resolve().parents[1] / "pages").glob("*.py")))
+NAMES = (
+    *("run", "layer", "unit", "pair", "row", "column", "zip", "nets", "align", "combine", "correct", "seeds", "images"),
+    *("points", "mode", "base", "third", "beside", "metric", "split", "above", "view", "sort", "show", "pictures"),
+)
+STRANGE = (
+    *("", "-1", "1e999", "nan", "²", "\0", "9" * 300, ",,,", "../../etc/passwd", "🦊" * 50, "None", "[]", "{}", "%00"),
+    *("![](//x.invalid) [a](//y.invalid) <img src=//z.invalid> $x$ :red[x]", "' OR 1=1 --", "x" * 5_000, "\u202e"),
+)
+
+
+@dataclass
+class Tally:
+    """cases: tried.  refused: of them, those that the program refused in its own words.  wrong: what went wrong."""
+
+    cases: int = 0
+    refused: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def add(self, name: str, case: Callable[[], str]) -> None:
+        """Try one case; it gives what is wrong, "" where nothing is."""
+        self.cases += 1
+        try:
+            fault = case()
+        except MergescopeError:
+            self.refused += 1
+        except Exception as error:  # noqa: BLE001  whatever else escapes is what is looked for
+            self.wrong.append(f"{name}: {type(error).__name__}: {str(error)[:200]}")
+        else:
+            self.wrong += [f"{name}: {fault}"] if fault else []
+
+
+def damaged(data: bytes, chance: random.Random) -> bytes:
+    """The bytes with one damage of six kinds."""
+    at, length = chance.randrange(len(data)), chance.choice((1, 8, 100, 4096))
+    part = data[at : at + length]
+    return chance.choice(
+        (
+            data[:at],
+            data[:at] + bytes(len(part)) + data[at + length :],
+            data[:at] + chance.randbytes(len(part)) + data[at + length :],
+            data[:at] + part + data[at:],
+            data[:at] + data[at + length :],
+            data[:at] + bytes([data[at] ^ (1 << chance.randrange(8))]) + data[at + 1 :],
+        )
+    )
+
+
+def homes(cases: int, seed: int) -> Tally:
+    """Ledgers with damage: the program starts, lists, takes and queues."""
+    chance, tally, run = random.Random(seed), Tally(), merges()["mlps"]
+    logging.getLogger("merging").setLevel(logging.ERROR)  # which tells of each damage
+    with tempfile.TemporaryDirectory() as whole:
+        ledger = Ledger(Path(whole))
+        ids = {ledger.submit(_seeded(run, number), f"owner {number}").id for number in range(JOBS)}
+        close_spares()
+        data = (Path(whole) / "ledger.sqlite").read_bytes()
+    for number in range(cases):
+        spoiled = _rows_spoiled(data, chance) if number % 4 == 0 else damaged(data, chance)
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "ledger.sqlite").write_bytes(spoiled)
+            tally.add(f"home {number}", lambda: _goes_on(Path(folder), ids, run))
+            close_spares()
+    return tally
+
+
+def _seeded(run: MergeRequest, seed: int) -> MergeRequest:
+    return replace(run, seed=1_000 + seed)
+
+
+def _goes_on(folder: Path, ids: set[str], run: MergeRequest) -> str:
+    ledger = Ledger(folder)
+    strange = {job.id for job in ledger.jobs(limit=10 * JOBS)} - ids
+    ledger.models(), ledger.workers()
+    desk = Desk(ledger)
+    for _ in range(3):
+        desk.claim(("merge", "pictures", "study", "train"))
+    asked = ledger.submit(_seeded(run, -1), "new")
+    if strange - {asked.id} and any(set(id) - set("0123456789abcdef") for id in strange):
+        return f"jobs that nobody asked for: {sorted(strange)[:3]}"
+    return "" if ledger.job(asked.id) is not None else "what was asked for last is not there"
+
+
+def _rows_spoiled(data: bytes, chance: random.Random) -> bytes:
+    """A whole database in which some values are not what the program writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "spoiled.sqlite"
+        file.write_bytes(data)
+        db = sqlite3.connect(file)
+        columns = [row[1] for row in db.execute("PRAGMA table_info(jobs)") if row[1] != "id"]
+        for _ in range(chance.randrange(1, 5)):
+            value = chance.choice((None, "", "x", -1, 1e308, b"\xff\xfe", "{}", "[]", "null"))
+            try:
+                row = "(SELECT id FROM jobs LIMIT 1 OFFSET ?)"
+                spoil = f"UPDATE jobs SET {chance.choice(columns)} = ? WHERE id = {row}"
+                db.execute(spoil, (value, chance.randrange(JOBS)))
+            except sqlite3.IntegrityError:  # the table itself refuses it
+                continue
+        db.commit()
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        db.close()
+        return file.read_bytes()
+
+
+def forms() -> Iterator[tuple[str, bytes, bool]]:
+    """Name, bytes and whether it carries checksums, of each form of file with the same small network."""
+    module = build("cnn", {"in_shape": [1, 12, 12], "widths": [4, 4], "classes": 3}).eval()
+    state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    yield "safetensors", safetensors.torch.save(state), False
+    for name, options in (("archive", {}), ("before 1.6", {"_use_new_zipfile_serialization": False})):
+        out = io.BytesIO()
+        torch.save({"state_dict": state, "epoch": 3}, out, **options)
+        yield name, out.getvalue(), not options
+    out = io.BytesIO()
+    many = ({0: torch.export.Dim.DYNAMIC},)
+    torch.export.save(torch.export.export(module, (torch.zeros(2, 1, 12, 12),), dynamic_shapes=many), out)
+    yield "exported program", out.getvalue(), True
+
+
+def files(cases: int, seed: int) -> Tally:
+    """Checkpoints with damage: read by the reader itself, in this process."""
+    chance, tally = random.Random(seed), Tally()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, on programs that it does not know
+        known = [(name, data, checked, _tensors(data)) for name, data, checked in forms()]
+        for number in range(cases):
+            name, data, checked, tensors = known[number % len(known)]
+            spoiled = damaged(data, chance)
+            tally.add(f"{name} {number}", lambda: _same(spoiled, tensors if checked else None))  # noqa: B023
+    return tally
+
+
+def _tensors(data: bytes) -> dict[str, torch.Tensor]:
+    (network,) = read(data).networks.values()
+    return dict(network.state)
+
+
+def _same(data: bytes, tensors: dict[str, torch.Tensor] | None) -> str:
+    found = _tensors(data)
+    if tensors is None:
+        return ""
+    changed = [name for name in tensors if name not in found or not torch.equal(found[name], tensors[name])]
+    return f"other tensors: {changed[:3]}" if changed else ""
+
+
+def addresses(cases: int, seed: int) -> Tally:
+    """Addresses of pages as nobody's page makes them, asked of the running app."""
+    chance, tally = random.Random(seed), Tally()
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["MERGESCOPE_HOME"], os.environ["MERGESCOPE_DISPATCHER"] = home, "none"
+        with running() as (server, _):
+            asyncio.run(_walk(server, cases, chance, tally))
+    del os.environ["MERGESCOPE_DISPATCHER"]
+    return tally
+
+
+async def _walk(server: str, cases: int, chance: random.Random, tally: Tally) -> None:
+    runs = [request.id[:12] for request in merges().values()]
+    session = await opened(server)
+    for _ in range(cases):
+        said = {name: chance.choice(STRANGE) for name in chance.sample(NAMES, chance.randrange(1, 6))}
+        if chance.random() < 0.5:
+            said["run"] = chance.choice(runs)
+        page = chance.choice(PAGES)
+        tally.cases += 1
+        try:
+            await session.go((page, said))
+        except SystemExit as error:  # as the session says what it met
+            tally.wrong.append(f"/{page} {said}: {error}")
+            session = await opened(server)
