@@ -188,6 +188,7 @@ def _take_over(old: Path, db: sqlite3.Connection) -> int:
     taken, most = 0, old.stat().st_size // SMALLEST_ROW
     with closing(sqlite3.connect(old, timeout=BUSY_SECONDS, isolation_level=None)) as source, transaction(db):
         source.text_factory = readable
+        source.execute("PRAGMA writable_schema = ON")  # one damaged entry of the schema hides no other
         for table in TAKEN_OVER:
             names = [row["name"] for row in db.execute(f"PRAGMA table_info({table})")]
             with suppress(*UNREADABLE):

@@ -22,8 +22,10 @@ STRANGE = ("", "9" * 5000, "-1", "²", "../../etc/passwd", "\0%00", "x" * 200_00
 @pytest.mark.parametrize("page", PAGES)
 def test_no_parameter_breaks_a_page(page, ledger, open_page):
     run = done(ledger)[:12]
-    for text in STRANGE:
-        app = open_page(page, run=run, **dict.fromkeys(NAMES[1:], text))
+    for turn in range(3):  # benchmarks.faults tries many more
+        app = open_page(
+            page, run=run, **{name: STRANGE[(at + turn) % len(STRANGE)] for at, name in enumerate(NAMES[1:])}
+        )
         assert not app.exception
     assert not open_page(page, run=STRANGE[1]).exception
 

@@ -167,8 +167,10 @@ def test_names_in_the_file_that_are_no_text_are_damage_too(tmp_path, ids):
         b"CREATE INDEX jobs\xb9", b"CREATE INDXX jobs\xb9"
     )
     (tmp_path / "ledger.sqlite").write_bytes(changed)
-    assert Ledger(tmp_path).submit(merge_request(seed=MANY), "ann").state == "queued"
+    ledger = Ledger(tmp_path)
+    assert ledger.submit(merge_request(seed=MANY), "ann").state == "queued"
     assert list(tmp_path.glob("ledger.damaged*"))
+    assert ids < {job.id for job in ledger.jobs(limit=10 * MANY)}  # an index is no row
 
 
 def test_a_home_that_is_a_file_is_said_in_words(tmp_path):

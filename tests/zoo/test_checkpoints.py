@@ -133,11 +133,11 @@ def test_a_torch_file_goes_through_a_process_of_its_own(tmp_path):
 def test_a_person_says_the_nonlinearity_that_no_state_dict_tells(key):
     config = {"widths": [8], "in_shape": [1, 3, 3], "classes": 4, "nonlinearity": key}
     net = build("mlp", config)
-    found = sandbox.convert(safetensors.torch.save(net.state_dict()), config={"nonlinearity": key})  # decides all
+    data, facts = convert(safetensors.torch.save(net.state_dict()), {"config": {"nonlinearity": key}})  # decides all
     images = torch.rand(5, 1, 3, 3)
-    assert torch.equal(load_bytes(found.data).build()(images), net(images))
-    assert ("nonlinearity" in found.facts["config"]) == (key != RELU)
-    assert found.facts["label"] == ("MLP 1×8" if key == RELU else f"MLP 1×8, {NONLINEARITIES[key]}")
+    assert torch.equal(load_bytes(data).build()(images), net(images))
+    assert ("nonlinearity" in facts["config"]) == (key != RELU)
+    assert facts["label"] == ("MLP 1×8" if key == RELU else f"MLP 1×8, {NONLINEARITIES[key]}")
 
 
 def test_a_net_that_cannot_have_another_nonlinearity_says_what_it_can():
@@ -253,7 +253,7 @@ def test_a_safetensors_file_is_told_by_its_header_whatever_its_first_bytes_look_
     padded = length.to_bytes(8, "little") + plain[8 : 8 + was].ljust(length) + plain[8 + was :]
     assert padded.startswith(mark)
     assert load_bytes(padded, **MLP).config["widths"] == [8]
-    assert sandbox.convert(padded, **MLP).facts["format"] == "safetensors"
+    assert convert(padded, MLP)[1]["format"] == "safetensors"
 
 
 def test_a_file_that_was_saved_without_checksums_is_read(tmp_path):
