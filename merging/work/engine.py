@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ OBJECT_STORE = 400_000_000  # bytes: the images of one job, a few times over
 NICENESS = "5"  # of workers: pages stay quick, and jobs go on beside other programs (Ray's 15 starves them)
 PACKAGE = ROOT / "merging"
 VITAL = ("gcs_server", "raylet")  # Ray waits for a minute and more before it gives up on either
+UNUSED = ("log_monitor.py", "monitor.py", "dashboard.py")  # of logs, of a cluster's size, and for browsers: 170 MB
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,10 @@ class Engine:
             )
         started = psutil.Process().children(recursive=True) if self.is_local else []
         self._vital = {name: process for process in started if (name := process.name()) in VITAL}
+        for process in started:
+            script = Path(_script(process))
+            if script.name in UNUSED and script.is_relative_to(Path(ray.__file__).parent):
+                process.kill()  # without a last word
         self._mailbox: Any = ray.remote(num_cpus=0, max_restarts=-1)(worker.Mailbox).remote()
         found = "cuda" if ray.cluster_resources().get("GPU", 0) >= 1 else "cpu"
         self.use(found if plan.device == "auto" else plan.device)
@@ -129,6 +135,13 @@ class Engine:
     def stop(self) -> None:
         """End Ray and all its processes."""
         self.ray.shutdown()
+
+
+def _script(process: psutil.Process) -> str:
+    """The Python file that a process of Ray runs, "" where it runs none."""
+    with suppress(psutil.NoSuchProcess):
+        return next((word for word in process.cmdline() if word.endswith(".py")), "")
+    return ""
 
 
 def _lives(process: psutil.Process) -> bool:
