@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 
 import streamlit as st
 
@@ -50,7 +51,8 @@ def chosen() -> Chosen:
         return Chosen(asked if job is None else "")
     look_at(job.id)
     try:
-        remember(job.id, from_json_of(job).to_json())
+        from_json_of(job)
+        remember(job.id, json.dumps(job.request))
         report = merge_report(job) if job.state == "done" else None
     except MergescopeError as error:
         return Chosen(asked, trouble=str(error))
@@ -76,7 +78,13 @@ def request_of(job: Job) -> MergeRequest:
 
 def from_json_of(job: Job) -> Request:
     """The request of a job. Raises InvalidRequest where another version of the program asked."""
-    return from_json(json.dumps(job.request))
+    return _read(json.dumps(job.request))
+
+
+@lru_cache(maxsize=256)
+def _read(text: str) -> Request:
+    """One value for one text, so that its id is computed once."""
+    return from_json(text)
 
 
 def example_id() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import streamlit as st
@@ -10,13 +11,14 @@ from merging.errors import InvalidRequest
 from merging.figures import numbers
 from merging.study import find_study, load_finding
 from merging.work.ledger_jobs import Job
-from merging.work.request import ModelRef, StudyRequest
+from merging.work.request import MergeRequest, ModelRef, StudyRequest
 from merging.zoo.catalogue import Entry, compatible
 from ui.chosen import Chosen, request_of
 from ui.downloads import lacks_networks, make_here
 from ui.guard import in_words
 from ui.progress import failure, watch
 from ui.shell.address import said
+from ui.shell.kept import kept
 from ui.shell.markdown import plain
 from ui.state import entries, ledger, submit
 
@@ -39,7 +41,7 @@ def studied(
         return None
     try:
         beside = ModelRef.of(other) if other else None
-        request = StudyRequest(request_of(found.job), key, settings or {}, other=beside)
+        request = _asking(request_of(found.job), key, settings, beside)
     except InvalidRequest as error:
         st.info(plain(str(error)), icon=":material/image_not_supported:")
         return None
@@ -87,10 +89,22 @@ def known(found: Chosen, key: str, settings: dict[str, Any] | None = None) -> An
     if found.job is None:
         return None
     try:
-        job = ledger().job(StudyRequest(request_of(found.job), key, settings or {}).id)
+        job = ledger().job(_asking(request_of(found.job), key, settings).id)
     except InvalidRequest:
         return None
     return _finding(job) if job is not None and job.state == "done" else None
+
+
+def _asking(
+    merge: MergeRequest, key: str, settings: dict[str, Any] | None, other: ModelRef | None = None
+) -> StudyRequest:
+    if other is not None:
+        return StudyRequest(merge, key, settings or {}, other=other)
+    return kept(_asking_alone, merge, key, json.dumps(settings or {}))
+
+
+def _asking_alone(merge: MergeRequest, key: str, settings: str) -> StudyRequest:
+    return StudyRequest(merge, key, json.loads(settings))
 
 
 def _offer(merge: Job, request: StudyRequest, button: str) -> None:

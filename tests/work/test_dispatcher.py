@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -16,6 +17,7 @@ import torch
 
 from merging import results
 from merging.work import tasks
+from merging.work.engine import UNUSED
 from merging.work.ledger import Ledger
 from merging.work.limits import Limits
 from merging.work.outcome import attempt
@@ -268,3 +270,8 @@ def test_two_dispatchers_share_a_ledger(ledger, dispatch):
         dispatch(ledger)
     until(lambda: len(ledger.jobs(states=("done",))) == len(asked), 120)
     assert {job.attempts for job in ledger.jobs()} == {1}
+
+
+def test_helpers_of_ray_that_one_machine_does_not_need_are_ended(engine):
+    words = {Path(word).name for process in processes("") for word in process.cmdline()}
+    assert "raylet" in words and not words & set(UNUSED)
