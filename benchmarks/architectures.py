@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from benchmarks.layer_values import adjacent_difference
 from benchmarks.timing import write
 from merging.errors import AmbiguousCheckpoint, MergescopeError
-from merging.graph import export
-from merging.tracing import coverage, trace_graph, verify
+from merging.network.graph.graph import export
+from merging.network.tracing.tracer import coverage, trace_graph, verify
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
 from merging.zoo.torchvision_import import torchvision
 

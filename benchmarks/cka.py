@@ -19,13 +19,13 @@ from torch import nn
 
 from benchmarks.nets import PAIRS, drawn, images, pair
 from benchmarks.timing import interleave, ratios, spread, table, write
-from merging.analysis import hsic
-from merging.analysis.cka import compare
-from merging.analysis.features import BATCH
-from merging.data import Batches
-from merging.graph import export
-from merging.permutation import named_tensors
-from merging.results import SimilarityMap
+from merging.analysis.activations.features import BATCH
+from merging.analysis.similarity import hsic
+from merging.analysis.similarity.cka import compare
+from merging.network.data import Batches
+from merging.network.graph.graph import export
+from merging.network.permutation import named_tensors
+from merging.results.reports import SimilarityMap
 
 Treatment = Literal["pooled", "flattened"]
 

@@ -24,11 +24,11 @@ import torch
 from benchmarks.pages import running
 from benchmarks.sessions import opened
 from merging.errors import MergescopeError
-from merging.work.examples import merges
-from merging.work.ledger import Ledger
-from merging.work.ledger_connection import close_spares
-from merging.work.ledger_desk import Desk
-from merging.work.request import MergeRequest
+from merging.jobs.examples import merges
+from merging.jobs.ledger.connection import close_spares
+from merging.jobs.ledger.dispatcher_access import Desk
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.requests.requests import MergeRequest
 from merging.zoo.architectures.table import build
 from merging.zoo.checkpoints.reading.files import read
 

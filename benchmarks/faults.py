@@ -26,9 +26,9 @@ from benchmarks.damage import Tally, addresses, files, homes
 from benchmarks.job import DATASET
 from benchmarks.pages import running
 from benchmarks.timing import Timing, spread, table, write
-from merging.work.ledger import Ledger
-from merging.work.ledger_connection import connect
-from merging.work.request import TrainRequest
+from merging.jobs.ledger.connection import connect
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.requests.requests import TrainRequest
 from merging.zoo.datasets.fingerprint import fingerprint
 
 KINDS = ("supervisor", "dispatcher", "worker", "raylet", "gcs_server", "start.py")
@@ -51,7 +51,7 @@ def _kind(process: psutil.Process) -> str:
         return process.name()
     if words and words[0].startswith("ray::_run"):
         return "worker"
-    if "merging.work" in words:
+    if "merging.jobs" in words:
         return "dispatcher" if "--dispatch" in words else "supervisor"
     return "start.py" if "start.py" in words else ""
 

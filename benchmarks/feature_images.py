@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from benchmarks.timing import Timing, interleave, ratios, spread, table, write
-from merging.analysis.feature_images import PASS, render
-from merging.analysis.picture_parts import PictureSettings
-from merging.graph import export
-from merging.permutation import named_tensors
+from merging.analysis.pictures.render import PASS, render
+from merging.analysis.pictures.settings import PictureSettings
+from merging.network.graph.graph import export
+from merging.network.permutation import named_tensors
 from merging.zoo.catalogue import FOLDER
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
 from merging.zoo.torchvision_import import torchvision  # noqa: F401 - lucent's loop imports it, and alone cannot

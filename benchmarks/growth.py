@@ -16,12 +16,12 @@ import torch
 from torch import nn
 
 from benchmarks.timing import table, write
-from merging.data import Batches
-from merging.graph import export
-from merging.methods import find
-from merging.problem import Problem
+from merging.methods.problem import Problem
+from merging.methods.registry import find
+from merging.network.data import Batches
+from merging.network.graph.graph import export
+from merging.network.tracing.tracer import trace_graph
 from merging.settings import read_settings
-from merging.tracing import trace_graph
 
 WIDTHS, DEPTHS = (128, 256, 512, 1024, 2048), (2, 4, 8, 16, 32)
 DEPTH, WIDTH, IMAGES = 3, 256, 500

@@ -15,9 +15,9 @@ from torch import nn
 
 from benchmarks.nets import PAIRS, images, pair
 from benchmarks.timing import interleave, ratios, spread, table, write
-from merging.analysis.evaluation import CPU_BATCH
-from merging.analysis.interpolation import interpolate
-from merging.data import Batches
+from merging.analysis.path.evaluation import CPU_BATCH
+from merging.analysis.path.interpolation import interpolate
+from merging.network.data import Batches
 
 POINTS = 25
 

@@ -1,6 +1,6 @@
 """What the worker adds to the work: a job through ledger and dispatcher beside the same calls in one process.
 
-python -m benchmarks.job [--pair mlp-512] [--repeats 5]: starts `python -m merging.work` on a ledger of its own (cold
+python -m benchmarks.job [--pair mlp-512] [--repeats 5]: starts `python -m merging.jobs` on a ledger of its own (cold
 start: until its worker is warm), then sends merges with ever new seeds in turns with the same merges called here, and
 at last asks for a finished one again. Both sides use one thread and the CPU. On a busy Linux machine start it by
 `setsid`: the dispatcher has a session of its own, and the scheduler shares the processors among sessions.
@@ -20,11 +20,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.timing import interleave, ratios, spread, table, write
-from merging.work import tasks
-from merging.work.ledger import Ledger
-from merging.work.ledger_jobs import Job
-from merging.work.payload import gather
-from merging.work.request import MergeRequest, ModelRef
+from merging.jobs.ledger.jobs import Job
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.requests.requests import MergeRequest, ModelRef
+from merging.jobs.tasks.run import run_task
+from merging.jobs.worker.gather import gather
 from merging.zoo import catalogue
 from merging.zoo.datasets.fingerprint import fingerprint
 
@@ -64,7 +64,7 @@ def main() -> None:
         command = [
             sys.executable,
             "-m",
-            "merging.work",
+            "merging.jobs",
             "--home",
             home,
             "--device",
@@ -96,7 +96,7 @@ def measure(ledger: Ledger, chosen: argparse.Namespace, cold: float) -> None:
 
     def library() -> None:
         asked = request(chosen.pair, next(here), *ask)
-        tasks.run("merge", gather(ledger, asked, "cpu", 1))
+        run_task("merge", gather(ledger, asked, "cpu", 1))
 
     spent = interleave({"job": job, "library": library}, chosen.repeats)
     known = interleave({"known": lambda: through_the_ledger(ledger, request(chosen.pair, 0, *ask))}, chosen.repeats)

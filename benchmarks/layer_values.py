@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from merging.analysis.activations import named_layers
-from merging.analysis.cka import compare
-from merging.data import Batches
-from merging.graph import export
-from merging.permutation import named_tensors
+from merging.analysis.activations.read import named_layers
+from merging.analysis.similarity.cka import compare
+from merging.network.data import Batches
+from merging.network.graph.graph import export
+from merging.network.permutation import named_tensors
 
 WIDE = (nn.Linear, nn.LayerNorm)  # units in the last dimension; elsewhere in dimension 1
 VARIED = 1e-8  # of a layer's largest number: what varies less is near the rounding of the sums that it is made of

@@ -86,10 +86,10 @@ def merged_peak(files: list[Path], out: Path, options: argparse.Namespace) -> in
 
 def worker_peak(files: list[Path], home: Path, options: argparse.Namespace) -> int:
     """The most bytes that a dispatcher and its workers hold while they merge two files of the store in `home`."""
-    from merging.work.ledger import Ledger
-    from merging.work.ledger_jobs import Job
-    from merging.work.limits import Limits
-    from merging.work.request import MergeRequest, ModelRef
+    from merging.jobs.ledger.jobs import Job
+    from merging.jobs.ledger.ledger import Ledger
+    from merging.jobs.limits import Limits
+    from merging.jobs.requests.requests import MergeRequest, ModelRef
 
     ledger = Ledger(home, Limits(store_mb=ROOM))
     width = options.width or (NARROW if options.small else WIDE)
@@ -97,7 +97,7 @@ def worker_peak(files: list[Path], home: Path, options: argparse.Namespace) -> i
         ModelRef(ledger.store.put(file), file.stem, "resnet20", {"width": width}, "", (), MEAN, STD) for file in files
     )
     asked = MergeRequest(nets, settings={"align": {"restarts": options.restarts, "sweeps": options.sweeps}})
-    command = [sys.executable, "-m", "merging.work", "--home", str(home), "--device", "cpu", "--threads", "1"]
+    command = [sys.executable, "-m", "merging.jobs", "--home", str(home), "--device", "cpu", "--threads", "1"]
     room = {**os.environ, "MERGESCOPE_STORE_MB": str(ROOM)}
     with subprocess.Popen([*command, "--watch-stdin"], stdin=subprocess.PIPE, env=room) as running:
         job: Job | None = ledger.submit(asked, "benchmark")

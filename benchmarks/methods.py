@@ -19,22 +19,22 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from benchmarks.timing import interleave, ratios, spread, table, write
-from merging import matching
-from merging.align import sinkhorn as sinkhorn_file
-from merging.align import straight_through as straight_through_file
-from merging.align.cca import canonical_map
-from merging.align.sinkhorn import SinkhornSettings, doubly_stochastic, sinkhorn
-from merging.align.straight_through import StraightThroughSettings, straight_through
-from merging.data import Batches
-from merging.graph import export
-from merging.greedy_zip import zip_units
-from merging.joint_moments import halves
-from merging.learning import Forward, descend, parameters_of, without_end
-from merging.matching import coordinate_descent
-from merging.permutation import restricted
-from merging.problem import Problem
-from merging.soft_matching import soften
-from merging.tracing import trace_graph
+from merging.methods.algorithms import coordinate_descent as matching
+from merging.methods.algorithms.coordinate_descent import coordinate_descent
+from merging.methods.algorithms.frank_wolfe import soften
+from merging.methods.algorithms.gradient_training import Forward, descend, parameters_of, without_end
+from merging.methods.algorithms.greedy_zip import zip_units
+from merging.methods.algorithms.joint_moments import halves
+from merging.methods.align import sinkhorn as sinkhorn_file
+from merging.methods.align import straight_through as straight_through_file
+from merging.methods.align.cca import canonical_map
+from merging.methods.align.sinkhorn import SinkhornSettings, doubly_stochastic, sinkhorn
+from merging.methods.align.straight_through import StraightThroughSettings, straight_through
+from merging.methods.problem import Problem
+from merging.network.data import Batches
+from merging.network.graph.graph import export
+from merging.network.permutation import restricted
+from merging.network.tracing.tracer import trace_graph
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
 from merging.zoo.datasets.load import load
 

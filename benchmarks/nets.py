@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from merging.data import Batches, as_batches
+from merging.network.data import Batches, as_batches
 from merging.zoo.architectures import build
 from merging.zoo.catalogue import FOLDER
 from merging.zoo.checkpoints.checkpoint import load_checkpoint

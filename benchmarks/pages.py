@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 from benchmarks.timing import Timing, spread, table, write
-from merging.work.examples import LOOKED_INTO, merges
+from merging.jobs.examples import LOOKED_INTO, merges
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page

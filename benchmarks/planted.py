@@ -11,12 +11,12 @@ import argparse
 import torch
 from torch import nn
 
-from merging.align.frank_wolfe import FrankWolfeSettings, frank_wolfe
-from merging.align.weight_matching import WeightMatchingSettings, weight_matching
-from merging.graph import export
-from merging.permutation import permute
-from merging.problem import Alignment, Problem
-from merging.tracing import trace_graph
+from merging.methods.align.frank_wolfe import FrankWolfeSettings, frank_wolfe
+from merging.methods.align.weight_matching import WeightMatchingSettings, weight_matching
+from merging.methods.problem import Alignment, Problem
+from merging.network.graph.graph import export
+from merging.network.permutation import permute
+from merging.network.tracing.tracer import trace_graph
 
 SIZES = ((16, 32), (30, 50), (64, 128))
 

@@ -35,8 +35,8 @@ from websockets.exceptions import WebSocketException
 from benchmarks.job import request
 from benchmarks.pages import running
 from benchmarks.timing import table, write
-from merging.work.examples import LOOKED_INTO, merges
-from merging.work.ledger import Ledger
+from merging.jobs.examples import LOOKED_INTO, merges
+from merging.jobs.ledger.ledger import Ledger
 
 THINK = 5.0, 15.0  # seconds
 SORRY = "Something went wrong"  # as a page says that failed

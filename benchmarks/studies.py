@@ -15,13 +15,13 @@ from torch import nn
 from benchmarks.cka import similarity_maps
 from benchmarks.nets import PAIRS, images, pair
 from benchmarks.timing import interleave, ratios, spread, table, write
-from merging.analysis.evaluation import evaluate
-from merging.analysis.features import BATCH, read_layers
-from merging.analysis.plane import surface
-from merging.analysis.reliability import examine
-from merging.data import Batches
-from merging.graph import export
-from merging.permutation import named_tensors, with_tensors
+from merging.analysis.activations.features import BATCH, read_layers
+from merging.analysis.path.evaluation import evaluate
+from merging.analysis.path.plane import surface
+from merging.analysis.similarity.reliability import examine
+from merging.network.data import Batches
+from merging.network.graph.graph import export
+from merging.network.permutation import named_tensors, with_tensors
 
 CELL_IMAGES, PLANE_IMAGES, SIDE = 2000, 200, 21
 

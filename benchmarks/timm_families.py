@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from benchmarks.architectures import enliven, files, first_sentence, randomise
 from benchmarks.timing import write
 from merging.errors import MergescopeError, NotEquivalent
-from merging.graph import Graph, export
-from merging.permutation import PermutationSpec
-from merging.tracing import coverage, trace_graph, verify
+from merging.network.graph.graph import Graph, export
+from merging.network.permutation import PermutationSpec
+from merging.network.tracing.tracer import coverage, trace_graph, verify
 from merging.zoo.architectures.library import build_library_net
 
 PAGE = Path(__file__).parent.parent / "docs" / "timm.md"

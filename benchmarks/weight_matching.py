@@ -21,15 +21,15 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.timing import interleave, ratios, spread, table, write
-from merging import matching
-from merging.activation_statistics import Moments
-from merging.align.activation_matching import ActivationMatchingSettings, activation_matching
-from merging.align.weight_matching import WeightMatchingSettings, weight_matching
-from merging.data import Batches
-from merging.graph import export
-from merging.permutation import PermutationSpec, named_tensors
-from merging.problem import Problem
-from merging.tracing import trace_graph
+from merging.methods.algorithms import coordinate_descent
+from merging.methods.algorithms.activation_statistics import Moments
+from merging.methods.align.activation_matching import ActivationMatchingSettings, activation_matching
+from merging.methods.align.weight_matching import WeightMatchingSettings, weight_matching
+from merging.methods.problem import Problem
+from merging.network.data import Batches
+from merging.network.graph.graph import export
+from merging.network.permutation import PermutationSpec, named_tensors
+from merging.network.tracing.tracer import trace_graph
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
 from merging.zoo.torchvision_import import torchvision
 
@@ -65,9 +65,9 @@ def row(
 
     def alone() -> None:
         for a, b in rows:
-            matching.similarity(a, b)
+            coordinate_descent.similarity(a, b)
         for matrix in scores:
-            matching.assign(matrix)
+            coordinate_descent.assign(matrix)
 
     sides = {"matching": lambda: weight_matching(problem, settings), "alone": alone}
     timings = interleave(sides, repeats)
@@ -82,7 +82,7 @@ def activation_row(name: str, models: tuple[nn.Module, ...], images: Tensor) -> 
     problem, settings = Problem(models, graph, trace_graph(graph), data), ActivationMatchingSettings()
     pairs: list[tuple[Tensor, Tensor]] = []
     scores: list[Tensor] = []
-    add, assign = Moments.add, matching.assign
+    add, assign = Moments.add, coordinate_descent.assign
 
     def noted(moments: Moments, a: Tensor, b: Tensor) -> None:
         pairs.append((a.double(), b.double()))
@@ -92,7 +92,7 @@ def activation_row(name: str, models: tuple[nn.Module, ...], images: Tensor) -> 
         scores.append(matrix)
         return assign(matrix)
 
-    with patch.object(Moments, "add", noted), patch.object(matching, "assign", kept):
+    with patch.object(Moments, "add", noted), patch.object(coordinate_descent, "assign", kept):
         activation_matching(problem, settings)
 
     @torch.inference_mode()
@@ -114,14 +114,14 @@ def recorded(run: Callable[[], object]) -> tuple[list[Tensor], list[tuple[list[T
     """The score matrices that were assigned, and the operands of the products that made them, copied in order."""
     scores: list[Tensor] = []
     rows: list[tuple[list[Tensor], list[Tensor]]] = []
-    similarity = matching.similarity
+    similarity = coordinate_descent.similarity
 
     def noted(a: Iterable[Tensor], b: Iterable[Tensor]) -> Tensor:
         rows.append((list(a), [matrix.clone() for matrix in b]))
         scores.append(similarity(*rows[-1]))
         return scores[-1]
 
-    with patch.object(matching, "similarity", noted):
+    with patch.object(coordinate_descent, "similarity", noted):
         run()
     return scores, rows
 

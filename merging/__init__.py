@@ -10,28 +10,26 @@ Names are imported when first used, so that reading the method tables does not l
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "trace": "merging.tracing",
-    "verify": "merging.tracing",
-    "permute": "merging.permutation",
-    "invert": "merging.permutation",
-    "Permutation": "merging.permutation",
-    "PermutationSpec": "merging.permutation",
-    "merge": "merging.merge",
-    "MergeResult": "merging.problem",
-    "interpolate": "merging.analysis.interpolation",
-    "cka": "merging.analysis.cka",
-    "linear_cka": "merging.analysis.cka",
-    "feature_images": "merging.analysis.feature_images",
+    "trace": "merging.network.tracing.tracer",
+    "verify": "merging.network.tracing.tracer",
+    "permute": "merging.network.permutation",
+    "invert": "merging.network.permutation",
+    "Permutation": "merging.network.permutation",
+    "PermutationSpec": "merging.network.permutation",
+    "merge": "merging.pipeline.merge",
+    "MergeResult": "merging.methods.problem",
+    "interpolate": "merging.analysis.path.interpolation",
+    "cka": "merging.analysis.similarity.cka",
+    "linear_cka": "merging.analysis.similarity.cka",
+    "feature_images": "merging.analysis.pictures.render",
     "load_checkpoint": "merging.zoo.checkpoints.checkpoint",
     "load_images": "merging.zoo.datasets.images",
-    "RECIPES": "merging.recipes",
+    "RECIPES": "merging.methods.recipes",
     "MergescopeError": "merging.errors",
 }
 __all__ = [*_HOMES, "METHODS", "__version__"]
@@ -40,7 +38,7 @@ __all__ = [*_HOMES, "METHODS", "__version__"]
 def __getattr__(name: str) -> Any:
     """The public name, imported from its home (PEP 562)."""
     if name == "METHODS":
-        return importlib.import_module("merging.methods").methods()
+        return importlib.import_module("merging.methods.registry").methods()
     if name not in _HOMES:
         raise AttributeError(f"module 'merging' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)
@@ -50,14 +48,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _Package(ModuleType):
-    """Keeps `merging.merge` the function: importing the file of that name would bind the module over it."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        is_file = isinstance(value, ModuleType) and _HOMES.get(name) == value.__name__
-        super().__setattr__(name, getattr(value, name) if is_file else value)
-
-
-sys.modules[__name__].__class__ = _Package

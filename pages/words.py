@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from merging.methods import ROLES, table
+from merging.methods.registry import ROLES, table
 from ui.words import WORDS
 
 st.markdown("### The words on these pages", anchors=False)

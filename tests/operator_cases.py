@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from merging.op_rules import RULES
-from merging.op_rules.elementwise import SEVERAL, UNARY
+from merging.network.tracing.rules import RULES
+from merging.network.tracing.rules.elementwise import SEVERAL, UNARY
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 _RNG = torch.Generator().manual_seed(0)

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from merging.data import Batches
-from merging.graph import Graph, export
-from merging.permutation import Permutation, PermutationSpec, invert, permute
-from merging.problem import Problem
-from merging.tracing import trace_graph
+from merging.methods.problem import Problem
+from merging.network.data import Batches
+from merging.network.graph.graph import Graph, export
+from merging.network.permutation import Permutation, PermutationSpec, invert, permute
+from merging.network.tracing.tracer import trace_graph
 
 SHAPE = (1, 8, 8)
 CLASSES = 5

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim
 
-from merging.network.graph.program_module import ProgramModule
-from merging.zoo.checkpoints.reading.exported_program import Exported, read
+from merging.network.programs.module import ProgramModule
+from merging.zoo.checkpoints.reading.programs.program import Exported, read
 from tests.nets import NETS, Net, ready
 
 

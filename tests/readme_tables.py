@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from merging.methods import ROLES, table
-from merging.recipes import RECIPES
+from merging.methods.recipes import RECIPES
+from merging.methods.registry import ROLES, table
 from merging.zoo import catalogue
 
 README = Path(__file__).resolve().parents[1] / "README.md"

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from merging.account import accounts, remarks
 from merging.figures.account import course_figure
-from merging.merge import merge
-from merging.methods import ROLES, Method, table
-from merging.results import MergeReport
+from merging.methods.registry import ROLES, Method, table
+from merging.pipeline.merge import merge
+from merging.results.reports import MergeReport
+from merging.text.method_notes import accounts, remarks
 from tests.figures.made import alt_text, validated
 from tests.pairs import CLASSES, blobs, make, trained
 

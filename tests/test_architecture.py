@@ -17,123 +17,53 @@ FILES = sorted(
 )
 EVERY_FILE = [*FILES, ROOT / "start.py", *sorted(ROOT.glob("benchmarks/*.py")), *sorted(ROOT.glob("tests/**/*.py"))]
 
-# What the web process may import of the library. Nothing among it loads torch, Ray or lucent.
-WEB = (
-    *("merging.errors", "merging.settings", "merging.methods", "merging.recipes", "merging.paths"),
-    *(
-        "merging.results",
-        "merging.verdict",
-        "merging.verdict_why",
-        "merging.verdict_zip",
-        "merging.zip_report",
-        "merging.account",
-        "merging.figures",
-        "merging.study",
-        "merging.studies",
-    ),
-    *(
-        "merging.work.request",
-        "merging.work.request_parts",
-        "merging.work.request_checks",
-        "merging.work.ledger",
-        "merging.work.ledger_jobs",
-        "merging.work.streamed",
-    ),
-    *("merging.work.comparison", "merging.analysis.picture_parts", "merging.analysis.reliability_parts"),
-    *(
-        "merging.work.store",
-        "merging.zoo.datasets.fingerprint",
-        "merging.work.stages",
-        "merging.work.limits",
-        "merging.work.owners",
-    ),
-    *(
-        "merging.work.shipped_runs",
-        "merging.work.supervisor",
-        "merging.zoo.catalogue",
-        "merging.zoo.checkpoints.sandbox",
-    ),
-    *("merging.zoo.datasets.load", "merging.zoo.datasets.facts", "merging.zoo.architectures.names"),
-    *("merging.zoo.datasets.own", "merging.zoo.datasets.known", "merging.zoo.datasets.convert"),
-    *("merging.zoo.datasets.image_set", "merging.work.ledger_images"),
-    *(
-        "merging.zoo.checkpoints.reading.limits",
-        "merging.zoo.checkpoints.metadata",
-        "merging.zoo.checkpoints.candidates",
-    ),
+# The folders of merging, from the ground up: each may import itself and what stands before it, nothing else.
+GROUND = ("errors", "paths", "progress", "settings")
+ORDER = (
+    *GROUND,
+    *("results", "network", "zoo", "methods", "pipeline", "analysis", "studies", "jobs", "text", "figures", "cli"),
 )
-ROOMS_ABOVE = (
-    *("merging.analysis", "merging.zoo", "merging.work", "merging.figures", "merging.cli"),
-    *("merging.study", "merging.studies", "merging.account", "merging.account_words"),
-    *("merging.verdict", "merging.verdict_reading", "merging.verdict_many", "merging.verdict_why"),
-    *("merging.verdict_zip", "merging.zip_report", "merging.pipeline"),
-)
-
-WHAT = "merging.__version__"
-
-# Room -> (what of ours it may import, what of others). A room is the longest name that a module's begins with.
-LAWS: dict[str, tuple[tuple[str, ...], set[str]]] = {
-    "merging.errors": ((), set()),
-    "merging.paths": ((), set()),
-    "merging.settings": (("merging.errors",), set()),
-    "merging.methods": (("merging.errors", "merging.settings"), set()),
-    "merging.recipes": (("merging.methods",), set()),
-    "merging.study": (("merging.errors", "merging.settings", "merging.problem", "merging.results", "CORE"), {"torch"}),
-    "merging.studies": (
-        ("CORE", "merging.results", "merging.study", "merging.studies", "merging.analysis"),
-        {"torch", "numpy"},
-    ),
-    "merging.results": (("merging.errors",), {"numpy"}),
-    "merging.verdict": (
-        ("merging.results", "merging.verdict_reading", "merging.verdict_many", "merging.figures.numbers"),
-        {"numpy"},
-    ),
-    "merging.verdict_reading": (("merging.results", "merging.methods", "merging.figures.numbers"), {"numpy"}),
-    "merging.verdict_why": (("merging.results", "merging.studies", "merging.figures.numbers"), {"numpy"}),
-    "merging.verdict_many": (("merging.results", "merging.figures.numbers"), set()),
-    "merging.zip_report": (("merging.errors", "merging.results"), {"numpy"}),
-    "merging.verdict_zip": (("merging.zip_report", "merging.verdict_reading", "merging.figures.numbers"), {"numpy"}),
-    "merging.account": (("merging.results", "merging.methods", "merging.account_words"), set()),
-    "merging.account_words": (("merging.figures.numbers",), {"numpy"}),
-    "merging.figures": (
-        (
-            *("merging.results", "merging.zip_report", "merging.studies", "merging.account", "merging.figures"),
-            "merging.methods",
-        ),
-        {"numpy", "plotly"},
-    ),
-    "merging.analysis": (
-        ("CORE", "merging.results", "merging.zip_report", "merging.analysis"),
-        {"torch", "numpy", "lucent"},
-    ),
-    "merging.pipeline": (("CORE", "merging.zoo", "merging.pipeline"), {"torch"}),
-    "merging.zoo": (
-        ("merging.errors", "merging.paths", "merging.data", "merging.network", "merging.zoo"),
-        {"torch", "torchvision", "numpy", "safetensors", "PIL"},
-    ),
-    "merging.work": (
-        (
-            *("CORE", "merging.results", "merging.zip_report", "merging.study", "merging.analysis"),
-            *("merging.zoo", "merging.pipeline", "merging.work", WHAT),
-        ),
-        {"torch", "numpy", "ray", "psutil"},
-    ),
-    "merging.cli": (("merging",), {"torch", "numpy", "rich", "PIL", "plotly"}),
-    "merging.__main__": (("merging.cli",), set()),
-    "merging.__init__": ((), set()),
-    "merging": (("CORE",), {"torch", "numpy", "scipy"}),  # the core: tracing, methods, merging
-    "ui": ((*WEB, "ui"), {"streamlit", "starlette", "plotly", "numpy", "PIL"}),
-    "pages": ((*WEB, "ui"), {"streamlit", "plotly", "numpy"}),
-    "app": ((*WEB, "ui"), {"streamlit", "starlette"}),
+# Folder -> packages of others that it may import.
+OTHERS = {
+    "results": {"numpy"},
+    "network": {"torch", "numpy"},
+    "zoo": {"torch", "torchvision", "numpy", "safetensors", "PIL"},
+    "methods": {"torch", "numpy", "scipy"},
+    "pipeline": {"torch"},
+    "analysis": {"torch", "numpy", "lucent"},
+    "studies": {"torch", "numpy"},
+    "jobs": {"torch", "numpy", "ray", "psutil"},
+    "text": {"numpy"},
+    "figures": {"numpy", "plotly"},
+    "cli": {"torch", "numpy", "rich", "PIL", "plotly"},
+    "ui": {"streamlit", "starlette", "plotly", "numpy", "PIL"},
+    "pages": {"streamlit", "plotly", "numpy"},
+    "app": {"streamlit", "starlette"},
 }
+# What loads neither torch nor Ray nor lucent when it is imported, so that the web process may import it.
+TORCH_FREE = (
+    *(f"merging.{name}" for name in (*GROUND, "results", "text", "figures", "studies", "methods.registry")),
+    *("merging.methods.recipes", "merging.jobs.requests", "merging.jobs.ledger", "merging.jobs.limits"),
+    *("merging.jobs.stages", "merging.jobs.streaming", "merging.jobs.worker.supervisor"),
+    *("merging.zoo.catalogue", "merging.zoo.architectures.names", "merging.zoo.checkpoints.sandbox"),
+    *(
+        "merging.zoo.checkpoints.candidates",
+        "merging.zoo.checkpoints.metadata",
+        "merging.zoo.checkpoints.reading.limits",
+    ),
+    *("merging.zoo.datasets.facts", "merging.zoo.datasets.fingerprint", "merging.zoo.datasets.image_set"),
+    *("merging.zoo.datasets.known", "merging.zoo.datasets.load", "merging.zoo.datasets.own"),
+    *("merging.zoo.datasets.convert", "merging.analysis.pictures.settings"),
+)
 ONLY_THERE = {
-    "ray": {"merging.work.engine"},
+    "ray": {"merging.jobs.worker.engine"},
     "streamlit": {"app", "ui", "pages"},
     "plotly": {"merging.figures", "merging.cli.files", "ui", "pages"},
-    "lucent": {"merging.analysis.feature_images"},
+    "lucent": {"merging.analysis.pictures.render"},
     "torchvision": {"merging.zoo"},
     "rich": {"merging.cli"},
 }
+MOST_ENTRIES, MOST_FILES = 20, 14  # of merging; of a folder, beside its __init__
 
 
 @cache
@@ -159,39 +89,66 @@ def within(name: str, rooms: tuple[str, ...] | set[str]) -> bool:
     return any(name == room or name.startswith(f"{room}.") for room in rooms)
 
 
-def is_core(name: str) -> bool:
-    return within(name, ("merging",)) and not within(name, (*ROOMS_ABOVE, "merging.results"))
-
-
-def room_of(name: str) -> str:
-    return max((room for room in LAWS if within(name, (room,))), key=len)
+def may_import(name: str) -> tuple[str, ...]:
+    """What of ours a module may import."""
+    top, _, rest = name.partition(".")
+    if top == "app":
+        return (*TORCH_FREE, "ui")
+    if top in ("ui", "pages"):
+        return (*TORCH_FREE, "ui")
+    folder = rest.partition(".")[0]
+    if folder not in ORDER:  # merging.__init__ and __main__
+        return ("merging.cli",) if folder == "__main__" else ()
+    return ("merging.__version__", *(f"merging.{below}" for below in ORDER[: ORDER.index(folder) + 1]))
 
 
 @pytest.mark.parametrize("path", FILES, ids=module)
 def test_every_import_is_allowed(path):
     name = module(path)
-    ours, others = LAWS[room_of(name)]
+    ours, folder = may_import(name), name.split(".")[1 if name.startswith("merging") else 0]
     for imported in imports(path):
         top = imported.split(".")[0]
         if top in sys.stdlib_module_names:
             continue
         if top in ("merging", "ui", "pages", "app"):
-            assert within(imported, ours) or ("CORE" in ours and is_core(imported)), f"{name} imports {imported}"
+            assert within(imported, ours), f"{name} imports {imported}"
         else:
-            assert top in others, f"{name} imports {imported}"
+            assert top in OTHERS.get(folder, ()), f"{name} imports {imported}"
             assert top not in ONLY_THERE or within(name, ONLY_THERE[top]), f"{imported} does not belong in {name}"
+
+
+def test_no_file_imports_another_that_imports_it():
+    files = {module(path).removesuffix(".__init__"): path for path in FILES}
+    arrows = {
+        name: {found for whole in imports(path) if (found := _file(whole, files)) not in (None, name)}
+        for name, path in files.items()
+    }
+    while leaves := {name for name, targets in arrows.items() if not targets & arrows.keys()}:
+        arrows = {name: targets for name, targets in arrows.items() if name not in leaves}
+    assert not arrows, f"in a circle, or above one: {sorted(arrows)}"
+
+
+def _file(imported: str, files: dict[str, Path]) -> str | None:
+    """The file of ours that holds what is imported."""
+    return next((name for name in (imported, imported.rpartition(".")[0]) if name in files), None)
+
+
+def test_no_folder_is_crowded():
+    entries = [entry for entry in (ROOT / "merging").iterdir() if entry.name != "__pycache__"]
+    assert len(entries) <= MOST_ENTRIES
+    for folder in {path.parent for path in FILES}:
+        files = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
+        assert len(files) <= MOST_FILES, f"{folder.relative_to(ROOT)} has {len(files)} files"
 
 
 def test_the_web_process_loads_neither_torch_nor_ray_nor_lucent():
     """Everything that pages may import is imported in a fresh process, the method files too."""
-    names = list(WEB)
-    names += [
-        module(path) for path in FILES if module(path).startswith(("merging.figures.", "ui.")) and path.stem != "main"
-    ]
+    free = (*TORCH_FREE, "ui")
+    names = [module(path) for path in FILES if within(module(path), free) and path.stem not in ("main", "__init__")]
     program = (
         "import importlib, sys\n"
-        f"for name in {[name for name in names if not name.endswith('__init__')]!r}: importlib.import_module(name)\n"
-        "from merging.methods import methods\n"
+        f"for name in {names!r}: importlib.import_module(name)\n"
+        "from merging.methods.registry import methods\n"
         "assert all(methods().values())\n"
         "print(*{'torch', 'ray', 'lucent', 'torchvision', 'scipy'} & set(sys.modules))"
     )
@@ -238,7 +195,7 @@ def test_there_is_one_broad_except_in_the_whole_program():
                 caught = [node.type] if not isinstance(node.type, ast.Tuple) else node.type.elts
                 names = {ast.unparse(kind) if kind else "everything" for kind in caught}
                 broad += [module(path)] if names & {"everything", "Exception", "BaseException"} else []
-    assert broad == ["merging.work.outcome"]
+    assert broad == ["merging.jobs.outcome"]
 
 
 def test_the_drawing_of_the_errors_is_the_tree():

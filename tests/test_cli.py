@@ -11,13 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from merging import load_checkpoint, results
+from merging import load_checkpoint
 from merging.cli import main
 from merging.cli.console import say_table
-from merging.methods import methods
-from merging.permutation import named_tensors, permute_tensors
-from merging.recipes import RECIPES
-from merging.tracing import trace
+from merging.methods.recipes import RECIPES
+from merging.methods.registry import methods
+from merging.network.permutation import named_tensors, permute_tensors
+from merging.network.tracing.tracer import trace
+from merging.results import reports
 from merging.zoo.catalogue import find, shipped, shipped_file
 
 A, B = "fashion-mlp-128-s0", "fashion-mlp-128-s1"
@@ -234,7 +235,7 @@ def test_a_table_is_as_wide_as_its_cells(capsys):
 
 def test_the_report_is_the_one_that_pages_read(merged):
     report = json.loads((merged / "report.json").read_text())
-    assert set(report) == set(results.MergeReport.__dataclass_fields__)
+    assert set(report) == set(reports.MergeReport.__dataclass_fields__)
 
 
 def test_networks_of_different_classes_share_a_trunk_and_keep_their_heads(capsys, tmp_path):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from merging.data import Batches, as_batches
 from merging.errors import DataUnavailable, InvalidRequest
+from merging.network.data import Batches, as_batches
 
 IMAGES = torch.arange(7 * 4, dtype=torch.float32).view(7, 1, 2, 2) / 28
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2, 2])

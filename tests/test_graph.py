@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from merging.errors import IncompatibleModels, UnknownLayer, UnsupportedOperation
-from merging.graph import Graph, difference, export
-from merging.permutation import named_tensors
+from merging.network.graph.graph import Graph, difference, export
+from merging.network.permutation import named_tensors
 from tests.nets import NETS, Forward, between, cnn, mlp, ready, residual, used_twice
 from tests.nets_refused import REFUSED
 

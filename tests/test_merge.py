@@ -8,8 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from merging import subjects, tracing
-from merging.data import Batches, as_batches
 from merging.errors import (
     DataUnavailable,
     IncompatibleModels,
@@ -18,8 +16,11 @@ from merging.errors import (
     NotEquivalent,
     UnsupportedOperation,
 )
-from merging.merge import merge, output_difference, prepare
-from merging.permutation import PermutationSpec, permute
+from merging.network.data import Batches, as_batches
+from merging.network.permutation import PermutationSpec, permute
+from merging.network.tracing import tracer
+from merging.pipeline import models as subjects
+from merging.pipeline.merge import merge, output_difference, prepare
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
 from merging.zoo.datasets.load import load
 from tests.nets import NETS
@@ -58,7 +59,7 @@ def test_twins_of_unusual_networks_merge_into_the_net(name: str, align: str) -> 
     """Padded streams, shared weights, convolution groups and heads: every aligner finds the twin's permutation, and
     REPAIR has nothing to correct."""
     net, example = NETS[name]()
-    spec = tracing.trace(net, example)
+    spec = tracer.trace(net, example)
     images = torch.randn(60, *example.shape[1:], generator=torch.Generator().manual_seed(1))
     data = Batches(images, torch.zeros(60, dtype=torch.int64), size=20)
     prepared = prepare([net, permute(net, spec, spec.random(3))], align=align, correct="repair", data=data)
@@ -230,15 +231,15 @@ def test_a_wrong_spec_stops_the_merge_before_any_result(monkeypatch: pytest.Monk
     axes = tuple(axis for axis in group.axes if axis.dim != 1)
     wrong = PermutationSpec((type(group)(group.name, group.size, axes, group.nodes), *right.groups[1:]))
     monkeypatch.setattr(subjects, "_specs", {})
-    monkeypatch.setattr(tracing, "trace_graph", lambda graph: wrong)
+    monkeypatch.setattr(tracer, "trace_graph", lambda graph: wrong)
     refused(NotEquivalent, "no permutation symmetry", [make("mlp", 0), make("mlp", 1)])
 
 
 def test_the_spec_of_a_structure_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     traced: list[object] = []
-    original = tracing.trace_graph
+    original = tracer.trace_graph
     monkeypatch.setattr(subjects, "_specs", {})
-    monkeypatch.setattr(tracing, "trace_graph", lambda graph: traced.append(graph) or original(graph))
+    monkeypatch.setattr(tracer, "trace_graph", lambda graph: traced.append(graph) or original(graph))
     for seed in (0, 1):
         merge([make("mlp", seed), make("mlp", seed + 1)], example=EXAMPLE, settings={"align": {"restarts": 1}})
     assert len(traced) == 1
@@ -267,7 +268,7 @@ def test_a_network_that_ends_in_a_softmax_is_noted_and_learned_from_as_such() ->
 
 
 def test_the_public_names_are_there_and_merge_stays_the_function() -> None:
-    import merging.merge
+    import merging.pipeline.merge
 
     assert callable(merging.merge)
     assert merging.merge is merge

@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import nn
 
-from merging.batch_norm import reset_batch_norm
-from merging.channel_repair import correction_data
-from merging.combine.average import average
 from merging.errors import InvalidSetting
-from merging.merge import merge
-from merging.methods import ROLES, Method, find, methods, table
-from merging.permutation import permute, with_tensors
-from merging.problem import Problem
-from merging.recipes import RECIPES
+from merging.methods.algorithms.channel_repair import correction_data
+from merging.methods.combine.average import average
+from merging.methods.problem import Problem
+from merging.methods.recipes import RECIPES
+from merging.methods.registry import ROLES, Method, find, methods, table
+from merging.network.batch_norm import reset_batch_norm
+from merging.network.permutation import permute, with_tensors
+from merging.pipeline.merge import merge
 from merging.settings import NoSettings, read_settings, settings_dict
 from tests.pairs import NETS, blobs, make, problem, same, tensors_of, twin
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merging.errors import UnsupportedOperation
-from merging.labels import FIXED, Atom, Dim, Labels, Layout, LayoutConflict, fixed, join, size_of
-from merging.op_rules import RULES
-from merging.op_rules.base import Operation
-from merging.op_rules.shapes import regroup
+from merging.network.tracing.labels import FIXED, Atom, Dim, Labels, Layout, LayoutConflict, fixed, join, size_of
+from merging.network.tracing.rules import RULES
+from merging.network.tracing.rules.base import Operation
+from merging.network.tracing.rules.shapes import regroup
 
 
 def order_of(labels: Labels, dim: Dim, orders: dict[int, torch.Tensor]) -> torch.Tensor:
@@ -153,6 +153,7 @@ def test_every_rule_says_what_it_does():
 def test_a_refusal_names_the_node_the_layer_the_operator_and_the_remedy():
     operation = Operation("conv2d_3", "layer1.0.conv1", "aten.conv2d.default", (2, 4), Labels())
     with pytest.raises(
-        UnsupportedOperation, match=r"layer1.0.conv1 \(node conv2d_3, aten.conv2d.default\).*merging/op_rules"
+        UnsupportedOperation,
+        match=r"layer1.0.conv1 \(node conv2d_3, aten.conv2d.default\).*network/tracing/rules",
     ):
         operation.refuse("of a reason")

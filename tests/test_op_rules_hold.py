@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from merging.errors import UnsupportedOperation
-from merging.labels import Dim, Labels, Layout, fixed, join, size_of
-from merging.op_rules import RULES, Operation
-from merging.op_rules.base import TAKES_STACKS, Stack
-from merging.op_rules.elementwise import SEVERAL, UNARY
+from merging.network.tracing.labels import Dim, Labels, Layout, fixed, join, size_of
+from merging.network.tracing.rules import RULES, Operation
+from merging.network.tracing.rules.base import TAKES_STACKS, Stack
+from merging.network.tracing.rules.elementwise import SEVERAL, UNARY
 from tests.operator_cases import CASES, missing
 from tests.test_op_rules import order_of
 

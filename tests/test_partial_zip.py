@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from merging.batch_norm import reset_batch_norm
-from merging.data import as_batches
 from merging.errors import IncompatibleModels, InvalidRequest, UnknownLayer
-from merging.graph import export
-from merging.partial_zip import partial_zip, partial_zips
-from merging.permutation import named_tensors
+from merging.network.batch_norm import reset_batch_norm
+from merging.network.data import as_batches
+from merging.network.graph.graph import export
+from merging.network.permutation import named_tensors
+from merging.pipeline.partial_zip import partial_zip, partial_zips
 from tests.pairs import blobs, make, trained, twin
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merging.errors import IncompatibleModels
-from merging.permutation import Axis, Group, PermutationSpec, compose, invert, permute, permute_tensors
-from merging.tracing import trace
+from merging.network.permutation import Axis, Group, PermutationSpec, compose, invert, permute, permute_tensors
+from merging.network.tracing.tracer import trace
 from tests.nets import mlp, tied
 
 SEEDS = st.integers(0, 2**32 - 1)

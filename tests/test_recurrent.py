@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from merging.analysis.interpolation import interpolate
-from merging.data import Batches
-from merging.graph import export
-from merging.learning import Forward as Learned
-from merging.merge import merge, prepare
-from merging.permutation import permute, with_tensors
-from merging.tracing import coverage, trace, trace_graph
+from merging.analysis.path.interpolation import interpolate
+from merging.methods.algorithms.gradient_training import Forward as Learned
+from merging.network.data import Batches
+from merging.network.graph.graph import export
+from merging.network.permutation import permute, with_tensors
+from merging.network.tracing.tracer import coverage, trace, trace_graph
+from merging.pipeline.merge import merge, prepare
 from tests.nets_recurrent import RECURRENT, STEPS
 from tests.pairs import same, tensors_of
 

@@ -6,9 +6,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from merging import results
 from merging.errors import MergescopeError
-from merging.results import (
+from merging.results import reports
+from merging.results.reports import (
     Barrier,
     LayerInfo,
     LayerUnits,
@@ -18,10 +18,8 @@ from merging.results import (
     SimilarityMap,
     TrainReport,
     UnitPicture,
-    load,
-    save,
-    to_json,
 )
+from merging.results.saving import load, save, to_json
 
 
 def curve(loss, lambdas=None, accuracy=None, ends=None):
@@ -111,7 +109,7 @@ def assert_same(first, second):
 
 
 def test_every_kind_of_value_is_tried():
-    assert {type(value).__name__ for value in VALUES} == {kind.__name__ for kind in results._SAVED}
+    assert {type(value).__name__ for value in VALUES} == {kind.__name__ for kind in reports._SAVED}
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from merging.analysis.interpolation import interpolate
-from merging.data import Batches
-from merging.graph import export
-from merging.merge import merge
-from merging.permutation import permute
-from merging.tracing import coverage, trace, trace_graph, verify
+from merging.analysis.path.interpolation import interpolate
+from merging.network.data import Batches
+from merging.network.graph.graph import export
+from merging.network.permutation import permute
+from merging.network.tracing.tracer import coverage, trace, trace_graph, verify
+from merging.pipeline.merge import merge
 from tests.nets_of_tokens import LENGTH, TOKENS, VOCABULARY
 from tests.pairs import same, tensors_of
 

@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks.architectures import PAGE, SMALLEST, made, names, similarity
 from benchmarks.timm_families import NETWORKS
-from merging.graph import export
-from merging.tracing import coverage, trace_graph, verify
+from merging.network.graph.graph import export
+from merging.network.tracing.tracer import coverage, trace_graph, verify
 
 # family -> its smallest member, and the share of its hidden layers' output units that must be in a group
 FAMILIES = {

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from merging.errors import UnsupportedOperation
-from merging.graph import Graph, export
-from merging.permutation import PermutationSpec, named_tensors, permute, permute_tensors
-from merging.tracing import trace, trace_graph, verify
+from merging.network.graph.graph import Graph, export
+from merging.network.permutation import PermutationSpec, named_tensors, permute, permute_tensors
+from merging.network.tracing.tracer import trace, trace_graph, verify
 from tests.net_parts import exact as in_float64
 from tests.nets import NETS, NEW_SIZES, cnn, mlp
 from tests.nets_refused import REFUSED

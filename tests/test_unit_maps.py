@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from merging.permutation import permute
-from merging.problem import UnitMap
-from merging.tracing import trace
-from merging.unit_maps import from_permutation, mapped, one_to_one
+from merging.methods.algorithms.unit_maps import from_permutation, mapped, one_to_one
+from merging.methods.problem import UnitMap
+from merging.network.permutation import permute
+from merging.network.tracing.tracer import trace
 from tests.nets import NETS
 
 

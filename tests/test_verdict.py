@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from merging.results import LayerInfo, LayerUnits, LossCurve, MergeReport, Metrics
-from merging.verdict import headline, verdict, word
+from merging.results.reports import LayerInfo, LayerUnits, LossCurve, MergeReport, Metrics
+from merging.text.merge_verdict import headline, verdict, word
 from tests.figures.made import scores
 
 LAMBDAS = np.linspace(0, 1, 11)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from merging.verdict import headline, verdict
+from merging.text.merge_verdict import headline, verdict
 from tests.test_verdict import curve, report
 
 

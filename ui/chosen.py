@@ -9,9 +9,9 @@ from functools import lru_cache
 import streamlit as st
 
 from merging.errors import MergescopeError
-from merging.results import FORMAT, MergeReport
-from merging.work.ledger_jobs import Job
-from merging.work.request import MergeRequest, Request, from_json
+from merging.jobs.ledger.jobs import Job
+from merging.jobs.requests.requests import MergeRequest, Request, from_json
+from merging.results.reports import FORMAT, MergeReport
 from merging.zoo.catalogue import Preset, find, presets
 from ui.shell.address import said
 from ui.state import ledger, merge_report

@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from merging.results import MergeReport
-from merging.work.request import ModelRef
+from merging.jobs.requests.requests import ModelRef
+from merging.results.reports import MergeReport
 from merging.zoo.datasets.known import find_facts
 from ui.pictures import Gallery, look, watch
 from ui.shell.markdown import plain

@@ -6,9 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from merging.methods import MOST_MODELS, ROLES, Role, find, table
-from merging.work.comparison import Grid
-from merging.work.request import ModelRef
+from merging.jobs.requests.comparison import Grid
+from merging.jobs.requests.requests import ModelRef
+from merging.methods.registry import MOST_MODELS, ROLES, Role, find, table
 from merging.zoo.catalogue import Entry, compatible, presets
 from ui.shell.address import said, said_names, said_number
 from ui.shell.markdown import plain

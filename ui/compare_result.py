@@ -10,8 +10,8 @@ import streamlit as st
 
 from merging.errors import MergescopeError, TooManyJobs
 from merging.figures.comparison import REFERENCES, Point, bars, growth, mean_of
-from merging.methods import find
-from merging.work.comparison import (
+from merging.jobs.ledger.jobs import Job
+from merging.jobs.requests.comparison import (
     COLUMNS,
     MEASURED,
     Grid,
@@ -23,8 +23,8 @@ from merging.work.comparison import (
     to_csv,
     to_values,
 )
-from merging.work.ledger_jobs import Job
-from merging.work.request import MergeRequest
+from merging.jobs.requests.requests import MergeRequest
+from merging.methods.registry import find
 from ui.chosen import PREFIX
 from ui.compare_form import key
 from ui.guard import in_words

@@ -7,13 +7,13 @@ from functools import partial
 
 import streamlit as st
 
-from merging import results
-from merging.figures import numbers
 from merging.figures.curve import WORDS, curve_figure, curves_of
 from merging.figures.palette import page
 from merging.figures.similarity import TITLES, diagonal_figure, heatmap
-from merging.results import MergeReport, Metric
-from merging.work.ledger_jobs import Job
+from merging.jobs.ledger.jobs import Job
+from merging.results import saving
+from merging.results.reports import MergeReport, Metric
+from merging.text import numbers
 from ui.chosen import PREFIX, request_of
 from ui.guard import in_words
 from ui.progress import failure
@@ -43,7 +43,7 @@ def downloads(job: Job, report: MergeReport) -> None:
     lacking = [FILES[name] for name in FILES if name in sizes and name not in kept]
     if lacking:
         make_here(job, lacking=", ".join(lacking))
-    _button("Numbers (JSON)", lambda: results.to_json(report), f"{run}.json", "application/json")
+    _button("Numbers (JSON)", lambda: saving.to_json(report), f"{run}.json", "application/json")
     if report.curves:
         _button("Curves (HTML)", lambda: curves_page(report, job.title), f"{run}-curves.html", "text/html")
     if report.similarity:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from merging.figures import numbers
-from merging.figures.evidence import evidence_figure, fates_figure, match_figure, spread_figure
+from merging.figures.studies.evidence import evidence_figure, fates_figure, match_figure, spread_figure
 from merging.studies.evidence import MOST, Evidence
+from merging.text import numbers
 from ui.chosen import Chosen
 from ui.look import draw
 from ui.shell.address import one_of

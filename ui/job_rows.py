@@ -8,9 +8,9 @@ from typing import Literal
 import streamlit as st
 
 from merging.errors import MergescopeError
-from merging.figures import numbers
-from merging.work.ledger_jobs import Job, Worker
-from merging.work.request import StudyRequest, from_json
+from merging.jobs.ledger.jobs import Job, Worker
+from merging.jobs.requests.requests import StudyRequest, from_json
+from merging.text import numbers
 from ui.chosen import PREFIX
 from ui.guard import in_words
 from ui.progress import cancel_button, failure, progress_words

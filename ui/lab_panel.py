@@ -6,9 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from merging.figures import numbers
-from merging.figures.lab import lab_figure
+from merging.figures.studies.lab import lab_figure
 from merging.studies.lab import Lab
+from merging.text import numbers
 from ui.chosen import Chosen
 from ui.look import draw
 from ui.shell.kept import kept

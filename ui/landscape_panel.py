@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from merging.figures import numbers
 from merging.figures.curve import curve_figure, curves_of
-from merging.figures.landscape import landscape_figure
-from merging.results import Metric
+from merging.figures.studies.landscape import landscape_figure
+from merging.results.reports import Metric
 from merging.studies.landscape import RESET, Landscape
+from merging.text import numbers
 from ui.chosen import Chosen
 from ui.look import draw
 from ui.shell.address import one_of

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import streamlit as st
 
-from merging.figures import numbers
-from merging.methods import ROLES, find, table
-from merging.work.request import MergeRequest, ModelRef
-from merging.work.request_checks import BOUNDS
+from merging.jobs.requests.checks import BOUNDS
+from merging.jobs.requests.requests import MergeRequest, ModelRef
+from merging.methods.registry import ROLES, find, table
+from merging.text import numbers
 from merging.zoo.catalogue import Entry, Preset, compatible, presets
 from merging.zoo.datasets.known import dataset_label
 from merging.zoo.datasets.own import is_own

@@ -8,8 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from merging.methods import ROLES, Method, Role, table
-from merging.recipes import RECIPES
+from merging.methods.recipes import RECIPES
+from merging.methods.registry import ROLES, Method, Role, table
 from ui.words import meaning
 
 OWN = "own"  # the recipe menu's entry for a triple that is no paper's

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from merging.account import Account, accounts
-from merging.figures import numbers
 from merging.figures.account import course_figure
-from merging.methods import find
-from merging.results import MergeReport
+from merging.methods.registry import find
+from merging.results.reports import MergeReport
+from merging.text import numbers
+from merging.text.method_notes import Account, accounts
 from ui.look import draw
 from ui.shell.kept import kept
 from ui.shell.markdown import plain

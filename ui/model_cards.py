@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from merging.figures import numbers
+from merging.text import numbers
 from merging.zoo.catalogue import Entry
 from merging.zoo.datasets.known import dataset_label
 from ui.guard import in_words

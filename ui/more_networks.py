@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from merging.methods import MOST_MODELS, find, letter
-from merging.work.request import MergeRequest, ModelRef
+from merging.jobs.requests.requests import MergeRequest, ModelRef
+from merging.methods.registry import MOST_MODELS, find
+from merging.results.reports import letter
 from merging.zoo.catalogue import Entry, compatible
 from ui.method_form import triple
 from ui.words import meaning

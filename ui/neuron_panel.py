@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from merging.figures.units import match_histogram
-from merging.results import LayerUnits, MergeReport
+from merging.jobs.requests.requests import ModelRef
+from merging.results.reports import LayerUnits, MergeReport
 from merging.studies.layer import LayerStudy
-from merging.work.request import ModelRef
 from ui.chosen import Chosen
 from ui.class_panel import class_panel
 from ui.evidence_panel import evidence_panel

@@ -10,12 +10,12 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from merging.analysis.picture_parts import contact_sheet
-from merging.figures import numbers
+from merging.analysis.pictures.settings import contact_sheet
 from merging.figures.figure import Figure
 from merging.figures.units import sheet_figure
-from merging.results import LayerUnits
-from merging.work.request import ModelRef
+from merging.jobs.requests.requests import ModelRef
+from merging.results.reports import LayerUnits
+from merging.text import numbers
 from ui.look import draw_clickable
 from ui.pictures import Gallery, look, watch
 from ui.shell.kept import kept

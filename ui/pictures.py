@@ -9,11 +9,11 @@ from typing import Any
 
 import streamlit as st
 
-from merging.analysis.picture_parts import PictureSettings
+from merging.analysis.pictures.settings import PictureSettings
 from merging.errors import InvalidRequest
+from merging.jobs.ledger.jobs import OPEN, Job
+from merging.jobs.requests.requests import MAX_UNITS, MergeRequest, ModelRef, PicturesRequest
 from merging.settings import read_settings
-from merging.work.ledger_jobs import OPEN, Job
-from merging.work.request import MAX_UNITS, MergeRequest, ModelRef, PicturesRequest
 from ui.guard import in_words
 from ui.state import ledger, submit
 from ui.tiles import read_picture

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from merging.figures import numbers
-from merging.work.ledger_jobs import Job
-from merging.work.stages import STAGES as SHARES
+from merging.jobs.ledger.jobs import Job
+from merging.jobs.stages import STAGES as SHARES
+from merging.text import numbers
 from ui.guard import in_words
 from ui.shell.markdown import plain
 from ui.state import ledger, owner

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from merging.figures import numbers
-from merging.figures.reliability import interval_figure
 from merging.figures.similarity import TITLES
+from merging.figures.studies.reliability import interval_figure
 from merging.studies.reliability import Reliability
+from merging.text import numbers
 from ui.chosen import Chosen
 from ui.look import draw
 from ui.screens import link

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from merging.methods import ROLES, find, letter
+from merging.jobs.requests.requests import MergeRequest, ModelRef, ZipRequest
+from merging.methods.registry import ROLES, find
+from merging.results.reports import letter
 from merging.settings import read_settings, settings_dict
-from merging.work.request import MergeRequest, ModelRef, ZipRequest
 from merging.zoo import catalogue
 from merging.zoo.datasets.known import find_facts
 
@@ -63,7 +64,7 @@ def zip_snippet(request: ZipRequest) -> str:
         [
             "import torch",
             "from merging import load_checkpoint",
-            "from merging.partial_zip import partial_zips",
+            "from merging.pipeline.partial_zip import partial_zips",
             "from merging.zoo.datasets.load import load",
             f'images = load("{request.dataset}", "train", {request.images})',
             f"models = [load_checkpoint(file).build() for file in {files!r}]".replace("'", '"'),

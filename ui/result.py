@@ -7,13 +7,13 @@ from typing import TypeVar
 
 import streamlit as st
 
-from merging.account import remarks
-from merging.figures import numbers
 from merging.figures.curve import AXES, KINDS, Above, curve_figure, curve_label, curves_of
 from merging.figures.scores import scores_figure
-from merging.methods import table
-from merging.results import MergeReport, Metric
-from merging.verdict import headline, verdict
+from merging.methods.registry import table
+from merging.results.reports import MergeReport, Metric
+from merging.text import numbers
+from merging.text.merge_verdict import headline, verdict
+from merging.text.method_notes import remarks
 from ui.look import draw, unbroken
 from ui.screens import link
 from ui.shell.address import one_of

@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from merging.figures import numbers
-from merging.methods import ROLES, find
-from merging.results import MergeReport
-from merging.work.ledger_jobs import Job
-from merging.work.request import MergeRequest
+from merging.jobs.ledger.jobs import Job
+from merging.jobs.requests.requests import MergeRequest
+from merging.methods.registry import ROLES, find
+from merging.results.reports import MergeReport
+from merging.text import numbers
 from merging.zoo.datasets.known import dataset_label
 from ui.chosen import PREFIX, look_at, other_version, remember, request_of
 from ui.downloads import downloads

@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from streamlit import config
 
+from merging.jobs.limits import from_environment
 from merging.paths import ROOT
-from merging.work.limits import from_environment
 from ui.shell.uploads import HELD
 
 GRACE = 12.0  # seconds the dispatcher has to stop its workers
@@ -96,9 +96,9 @@ def end_with_stdin() -> None:
 
 
 def start_dispatcher() -> subprocess.Popen[bytes]:
-    """`python -m merging.work` with a pipe as its stdin: when this process is gone, however it went, the pipe ends."""
+    """`python -m merging.jobs` with a pipe as its stdin: when this process is gone, however it went, the pipe ends."""
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "merging.work", "--watch-stdin"]
+    command = [sys.executable, "-m", "merging.jobs", "--watch-stdin"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONPATH": paths})
 
 

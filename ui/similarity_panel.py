@@ -7,12 +7,12 @@ from functools import partial
 
 import streamlit as st
 
-from merging.figures import numbers
 from merging.figures.figure import Figure
 from merging.figures.similarity import ORDER, TITLES, diagonal_figure, heatmap
-from merging.methods import find
-from merging.results import MergeReport, SimilarityMap
+from merging.methods.registry import find
+from merging.results.reports import MergeReport, SimilarityMap
 from merging.studies.similarity import WHY, Similarities
+from merging.text import numbers
 from ui.chosen import Chosen
 from ui.look import draw, draw_clickable
 from ui.reliability_panel import reliability_panel

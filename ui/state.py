@@ -9,12 +9,13 @@ from pathlib import Path
 
 import streamlit as st
 
-from merging.results import MergeReport, TrainReport
-from merging.work.ledger import Ledger, home
-from merging.work.ledger_jobs import Job
-from merging.work.owners import owner_of
-from merging.work.request import Request
-from merging.zip_report import ZipReport
+from merging.jobs.ledger.jobs import Job
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.ledger.owners import owner_of
+from merging.jobs.requests.requests import Request
+from merging.paths import home
+from merging.results.reports import MergeReport, TrainReport
+from merging.results.zip_report import ZipReport
 from merging.zoo import catalogue
 from merging.zoo.catalogue import Entry
 from merging.zoo.datasets.fingerprint import fingerprint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from merging.work.request import MergeRequest
+from merging.jobs.requests.requests import MergeRequest
 from ui.chosen import Chosen, chosen, remembered, request_of
 from ui.guard import in_words
 from ui.progress import failure, watch

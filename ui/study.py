@@ -8,10 +8,10 @@ from typing import Any
 import streamlit as st
 
 from merging.errors import InvalidRequest
-from merging.figures import numbers
-from merging.study import find_study, load_finding
-from merging.work.ledger_jobs import Job
-from merging.work.request import MergeRequest, ModelRef, StudyRequest
+from merging.jobs.ledger.jobs import Job
+from merging.jobs.requests.requests import MergeRequest, ModelRef, StudyRequest
+from merging.studies.registry import find_study, load_finding
+from merging.text import numbers
 from merging.zoo.catalogue import Entry, compatible
 from ui.chosen import Chosen, request_of
 from ui.downloads import lacks_networks, make_here

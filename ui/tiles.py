@@ -12,8 +12,8 @@ import numpy as np
 import streamlit as st
 from PIL import Image, ImageDraw, ImageFont
 
-from merging import results
-from merging.results import LayerUnits, UnitPicture
+from merging.results import saving
+from merging.results.reports import LayerUnits, UnitPicture
 from merging.zoo.datasets.load import ImageSet
 
 SIDE = 112  # pixels of a contact sheet's image on the screen's grid
@@ -24,7 +24,7 @@ FRAME = (230, 159, 0)  # Okabe-Ito orange: where in the image the unit responds
 @lru_cache(maxsize=2048)
 def read_picture(saved: bytes) -> tuple[bytes, float]:
     """A saved UnitPicture as (PNG, objective)."""
-    picture: UnitPicture = results.load(saved)
+    picture: UnitPicture = saving.load(saved)
     return png(picture.pixels), picture.objective
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from merging.figures import numbers
-from merging.work.request import DownloadRequest, TrainRequest
-from merging.work.request_checks import BOUNDS
+from merging.jobs.requests.checks import BOUNDS
+from merging.jobs.requests.requests import DownloadRequest, TrainRequest
+from merging.text import numbers
 from merging.zoo.catalogue import Entry, shipped
 from merging.zoo.datasets.facts import FACTS
 from merging.zoo.datasets.known import dataset_label, facts, known_datasets

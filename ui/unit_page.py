@@ -6,9 +6,9 @@ from functools import partial
 
 import streamlit as st
 
-from merging.figures import numbers
-from merging.results import LayerUnits, MergeReport
-from merging.work.request import ModelRef
+from merging.jobs.requests.requests import ModelRef
+from merging.results.reports import LayerUnits, MergeReport
+from merging.text import numbers
 from ui.chosen import Chosen
 from ui.pictures import Gallery, choose_way, how_made, look, watch
 from ui.screens import link

@@ -8,9 +8,9 @@ from functools import partial
 
 import streamlit as st
 
-from merging.figures import numbers
-from merging.results import LayerUnits, MergeReport
-from merging.work.request import ModelRef
+from merging.jobs.requests.requests import ModelRef
+from merging.results.reports import LayerUnits, MergeReport
+from merging.text import numbers
 from ui.pictures import Gallery, ask_again, how_made, look, watch
 from ui.screens import link
 from ui.shell.markdown import plain

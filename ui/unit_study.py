@@ -10,16 +10,16 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from merging.analysis.picture_parts import contact_sheet
-from merging.figures import numbers
+from merging.analysis.pictures.settings import contact_sheet
 from merging.figures.curve import curve_figure, curves_of
 from merging.figures.figure import Figure
 from merging.figures.palette import STYLES
 from merging.figures.units import change_figure, cross_figure, tuning_figure
-from merging.results import MergeReport
+from merging.results.reports import MergeReport
 from merging.studies.film import Film
 from merging.studies.layer import LayerStudy
 from merging.studies.units import BLOCK, WORDS, UnitsStudy, outcome
+from merging.text import numbers
 from merging.zoo.datasets.known import find_facts
 from ui.chosen import Chosen
 from ui.look import draw

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from merging.figures import numbers
-from merging.results import LayerUnits, MergeReport
+from merging.results.reports import LayerUnits, MergeReport
+from merging.text import numbers
 from ui.pictures import Gallery
 from ui.shell.kept import kept
 from ui.shell.markdown import plain

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from merging.figures import numbers
-from merging.results import LayerUnits
+from merging.results.reports import LayerUnits
 from merging.studies.units import WORDS
+from merging.text import numbers
 from ui.shell.kept import kept
 
 PAGE = 8

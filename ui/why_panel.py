@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from merging.figures import numbers
 from merging.figures.comparison import ALIGN_COLORS
 from merging.figures.figure import Figure
-from merging.figures.inside import SHOWN, inside_figure, loss_figure
 from merging.figures.palette import STYLES
 from merging.figures.similarity import diagonal_figure
-from merging.figures.why import (
+from merging.figures.studies.inside import SHOWN, inside_figure, loss_figure
+from merging.figures.studies.why import (
     aligners_figure,
     calibration_figure,
     match_quality_figure,
@@ -18,12 +17,13 @@ from merging.figures.why import (
     spectra_figure,
     variance_figure,
 )
-from merging.methods import find
-from merging.results import LayerUnits, MergeReport
+from merging.methods.registry import find
+from merging.results.reports import LayerUnits, MergeReport
 from merging.studies.aligners import Aligners
 from merging.studies.along import Along
 from merging.studies.why import Why
-from merging.verdict_why import died, reasons
+from merging.text import numbers
+from merging.text.reasons import died, reasons
 from merging.zoo.datasets.load import ImageSet
 from ui.chosen import Chosen
 from ui.look import draw, unbroken

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from merging.figures import numbers
-from merging.methods import MOST_MODELS, find
-from merging.work.request import ModelRef, ZipRequest
-from merging.work.request_checks import BOUNDS
+from merging.jobs.requests.checks import BOUNDS
+from merging.jobs.requests.requests import ModelRef, ZipRequest
+from merging.methods.registry import MOST_MODELS, find
+from merging.text import numbers
 from merging.zoo.architectures.names import trunk_config
 from merging.zoo.catalogue import Entry
 from merging.zoo.datasets.known import dataset_label

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from merging import results
 from merging.figures.heads import heads_figure
-from merging.methods import letter
-from merging.verdict_zip import headline, verdict
-from merging.work.ledger_jobs import Job
-from merging.work.request import ZipRequest
-from merging.zip_report import ZipReport
+from merging.jobs.ledger.jobs import Job
+from merging.jobs.requests.requests import ZipRequest
+from merging.results import saving
+from merging.results.reports import letter
+from merging.results.zip_report import ZipReport
+from merging.text.zip_verdict import headline, verdict
 from merging.zoo.datasets.known import dataset_label
 from ui.chosen import PREFIX, from_json_of
 from ui.guard import in_words
@@ -107,7 +107,7 @@ def _found(request: ZipRequest, report: ZipReport) -> None:
         f"Seed {request.seed}."
     )
     st.download_button(
-        "Numbers (JSON)", lambda: results.to_json(report), "zip.json", "application/json", on_click="ignore",
+        "Numbers (JSON)", lambda: saving.to_json(report), "zip.json", "application/json", on_click="ignore",
         icon=":material/download:",
     )  # fmt: skip
 

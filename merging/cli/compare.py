@@ -6,19 +6,19 @@ import argparse
 import math
 from pathlib import Path
 
-from merging import results
 from merging.cli.console import say, say_json, say_table
 from merging.cli.files import check_file, write
 from merging.cli.images import dataset_of, need_images
 from merging.cli.nets import Net, device_of, read_net, read_nets
 from merging.cli.options import add_data, add_json, add_machine, add_nets, add_points, check_base, whole
 from merging.errors import InvalidSetting, MergescopeError
-from merging.figures import numbers
-from merging.methods import ROLES, find, table
-from merging.problem import Report
-from merging.work.comparison import Grid, Row, by_kind, row_of, summaries, to_csv, to_values
-from merging.work.payload import Payload
-from merging.work.request import MergeRequest
+from merging.jobs.requests.comparison import Grid, Row, by_kind, row_of, summaries, to_csv, to_values
+from merging.jobs.requests.requests import MergeRequest
+from merging.jobs.tasks.payload import Payload
+from merging.methods.registry import ROLES, find, table
+from merging.progress import Progress
+from merging.results import reports, saving
+from merging.text import numbers
 from merging.zoo.datasets.fingerprint import fingerprint
 from merging.zoo.datasets.load import ImageSet
 
@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Report) -> None:
+def run(options: argparse.Namespace, report: Progress) -> None:
     """Merge and measure one after another, and print. A method that fails is a row that says so."""
     if options.out:
         check_file(options.out)
@@ -103,13 +103,13 @@ def _keys(role: str, text: str) -> tuple[str, ...]:
 
 def _merged(
     options: argparse.Namespace, request: MergeRequest, images: dict[str, ImageSet], by_hash: dict[str, bytes]
-) -> results.MergeReport:
+) -> reports.MergeReport:
     """The same task as a worker of the app runs. by_hash: the networks' files."""
-    from merging.work import tasks
+    from merging.jobs.tasks.run import run_task
 
     data = tuple(by_hash[model.sha256] for model in request.checkpoints)
     payload = Payload(request.to_json(), data, images, device_of(options), options.threads)
-    found: results.MergeReport = results.load(tasks.run("merge", payload, _silent)["report"])
+    found: reports.MergeReport = saving.load(run_task("merge", payload, _silent)["report"])
     return found
 
 

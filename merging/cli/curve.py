@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from merging import results
 from merging.cli.console import say, say_table
 from merging.cli.files import check_result, curves_csv, write_result
 from merging.cli.images import need_batches
@@ -13,9 +12,10 @@ from merging.cli.nets import device_of, read_nets
 from merging.cli.options import add_data, add_json, add_machine, add_methods, add_nets, add_points, chosen_methods
 from merging.cli.paths import reordered
 from merging.errors import InvalidSetting
-from merging.methods import find
-from merging.problem import Report
-from merging.results import LossCurve, MergeReport
+from merging.methods.registry import find
+from merging.progress import Progress
+from merging.results import saving
+from merging.results.reports import LossCurve, MergeReport
 
 NAME, HELP = "curve", "measure the straight line from A to B, as they are or with B re-ordered and corrected"
 
@@ -32,9 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Report) -> None:
+def run(options: argparse.Namespace, report: Progress) -> None:
     """Measure, print, and write where asked to."""
-    from merging.analysis.interpolation import interpolate
+    from merging.analysis.path.interpolation import interpolate
 
     keys, settings = chosen_methods(options)
     if keys["combine"] != "average":
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
     kind = "corrected" if keys["correct"] != "none" else "aligned" if keys["align"] != "none" else "naive"
     _write(options, found, kind)
     if options.json:
-        return say(results.to_json(found))
+        return say(saving.to_json(found))
     columns = zip(found.lambdas, found.accuracy, found.loss, found.ece, strict=True)
     rows = [
         (f"{at:.3f}", f"{100 * hits:.1f} %", f"{loss:.4f}", f"{100 * ece:.1f} %") for at, hits, loss, ece in columns

@@ -11,7 +11,7 @@ from merging.cli.console import say, say_json, say_note, say_table
 from merging.cli.images import OPERATOR, find_kept, summary
 from merging.cli.options import add_json
 from merging.errors import InvalidSetting
-from merging.problem import Report
+from merging.progress import Progress
 from merging.zoo.datasets.convert import COLOURS, read_size
 from merging.zoo.datasets.known import known_datasets
 from merging.zoo.datasets.load import available
@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Report) -> None:
+def run(options: argparse.Namespace, report: Progress) -> None:
     """List, add or remove. Raises InvalidSetting where the arguments do not fit the action."""
     given = [name for name, usual in OF_ADD.items() if getattr(options, name) != usual]
     if options.action != "add" and given:
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
     {"list": _list, "add": _add, "remove": _remove}[options.action](options, report)
 
 
-def _list(options: argparse.Namespace, report: Report) -> None:
+def _list(options: argparse.Namespace, report: Progress) -> None:
     known = known_datasets(OPERATOR)
     if options.json:
         return say_json([{"name": name, "place": available(name), **asdict(facts)} for name, facts in known.items()])
@@ -57,9 +57,9 @@ def _row(name: str, facts: Any) -> tuple[object, ...]:
     return name, facts.label, shape, len(facts.classes), *counts, available(name) or "no: `download` fetches it"
 
 
-def _add(options: argparse.Namespace, report: Report) -> None:
-    from merging.work.ledger import Ledger
-    from merging.work.ledger_images import add_images
+def _add(options: argparse.Namespace, report: Progress) -> None:
+    from merging.jobs.ledger.images import add_images
+    from merging.jobs.ledger.ledger import Ledger
 
     report("reading", None, options.what)
     how: dict[str, Any] = {"label": options.name, "shared": not options.private, "colour": options.colour}
@@ -73,9 +73,9 @@ def _add(options: argparse.Namespace, report: Report) -> None:
     return say_table(("class", "train", "test"), list(rows))
 
 
-def _remove(options: argparse.Namespace, report: Report) -> None:
-    from merging.work.ledger import Ledger
-    from merging.work.ledger_images import delete_images
+def _remove(options: argparse.Namespace, report: Progress) -> None:
+    from merging.jobs.ledger.images import delete_images
+    from merging.jobs.ledger.ledger import Ledger
 
     dataset = find_kept(options.what)
     if dataset is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from merging.cli.console import say
-from merging.problem import Report
+from merging.progress import Progress
 from merging.zoo.datasets.facts import FACTS
 
 NAME, HELP = "download", "fetch a data set into the cache folder"
@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", choices=tuple(FACTS), metavar="NAME", help=", ".join(FACTS))
 
 
-def run(options: argparse.Namespace, report: Report) -> None:
+def run(options: argparse.Namespace, report: Progress) -> None:
     """Fetch it and say where it is."""
     from merging.zoo.datasets.load import download
 

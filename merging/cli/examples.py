@@ -8,8 +8,8 @@ from pathlib import Path
 from merging.cli.console import say
 from merging.cli.files import make_folder
 from merging.errors import InvalidRequest
-from merging.problem import Report
-from merging.work.shipped_runs import RUNS
+from merging.jobs.ledger.shipped_runs import RUNS
+from merging.progress import Progress
 
 NAME, HELP = "examples", "make the example runs that the first screen shows (assets/runs), on the CPU with one thread"
 
@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=RUNS, metavar="DIR", help="(default assets/runs)")
 
 
-def run(options: argparse.Namespace, report: Report) -> None:
+def run(options: argparse.Namespace, report: Progress) -> None:
     """Make them in place of what was there. Raises InvalidRequest for a folder that holds anything but such runs."""
     others = [path.name for path in options.out.glob("*") if not (path / "job.json").is_file()]
     if others:
@@ -27,6 +27,6 @@ def run(options: argparse.Namespace, report: Report) -> None:
             f"{options.out} holds {others[0]}, which is no run and would be lost. Choose another folder."
         )
     make_folder(options.out)  # before the work, which takes long
-    from merging.work import examples
+    from merging.jobs import examples
 
     say(f"written to {examples.make(options.out, report)}")

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from merging import results
 from merging.errors import InvalidRequest, InvalidSetting
-from merging.results import LossCurve, SimilarityMap, UnitPicture
+from merging.results import saving
+from merging.results.reports import LossCurve, SimilarityMap, UnitPicture
 
 if TYPE_CHECKING:
     from merging.figures.figure import Figure
@@ -80,7 +80,7 @@ def write_result(path: Path, value: object, table: Callable[[], str], figure: Ca
     if path.suffix == ".csv":
         return write(path, table().encode())
     if path.suffix == ".json":
-        return write(path, results.to_json(value).encode())
+        return write(path, saving.to_json(value).encode())
     return write(path, figure().checked().to_html(include_plotlyjs=True).encode())
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from merging.cli.console import say_note
 from merging.cli.nets import Net
 from merging.errors import DataUnavailable, InvalidSetting
-from merging.problem import Report
-from merging.work.request_checks import check_fit
+from merging.jobs.requests.checks import check_fit
+from merging.progress import Progress
 from merging.zoo.datasets.convert import convert_images
 from merging.zoo.datasets.facts import FACTS
 from merging.zoo.datasets.fingerprint import load_splits
@@ -22,13 +22,13 @@ from merging.zoo.datasets.known import dataset_label, facts
 from merging.zoo.datasets.own import OwnDataset, beside, is_own, own_datasets
 
 if TYPE_CHECKING:
-    from merging.data import Batches
+    from merging.network.data import Batches
 
 OPERATOR = "the command line"  # the owner of the data sets that `data add` keeps
 
 
 @contextmanager
-def read_data_name(options: argparse.Namespace, report: Report) -> Iterator[None]:
+def read_data_name(options: argparse.Namespace, report: Progress) -> Iterator[None]:
     """Within this context --data is the name of a data set; images at a path are read for as long as it lasts.
 
     Raises InvalidSetting where it names nothing, or two things; DataUnavailable for images that cannot be read.
@@ -125,6 +125,6 @@ def need_batches(options: argparse.Namespace, net: Net, device: str) -> dict[str
     """Split -> batches on the device. Raises DataUnavailable where there are no images to measure on."""
     import torch
 
-    from merging.work.task_tools import batches
+    from merging.jobs.tasks.common import batches
 
     return {split: batches(images, torch.device(device)) for split, images in need_images(options, net).items()}

@@ -10,10 +10,10 @@ from merging.cli.console import say, say_json
 from merging.cli.nets import Net, read_net
 from merging.cli.options import add_data, add_json, add_nets
 from merging.errors import AmbiguousCheckpoint
-from merging.problem import Report
+from merging.progress import Progress
 
 if TYPE_CHECKING:
-    from merging.permutation import Group
+    from merging.network.permutation import Group
 
 NAME, HELP = "inspect", "show a checkpoint's architecture, data and permutation groups"
 MOST_VALUES = 10_000_000  # of one input: more than any picture that a network reads at once
@@ -27,10 +27,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Report) -> None:
+def run(options: argparse.Namespace, report: Progress) -> None:
     """Load, trace and print."""
-    from merging.graph import export
-    from merging.tracing import coverage, trace_graph, verify
+    from merging.network.graph.graph import export
+    from merging.network.tracing.tracer import coverage, trace_graph, verify
 
     net = _read(options)
     model, inputs = net.module(), _example(net, options.input)
@@ -96,7 +96,7 @@ def _example(net: Net, shape: str | None) -> Any:
     import torch
 
     from merging.errors import InvalidSetting
-    from merging.work.task_tools import example
+    from merging.jobs.tasks.common import example
 
     if shape is None and net.is_own:
         raise InvalidSetting("A net of your own needs --input, the shape of one input, such as --input 3,32,32.")

@@ -29,8 +29,8 @@ from merging.cli import (
 )
 from merging.cli.console import Bars, Unread, hand_over, results_apart, say_error
 from merging.cli.images import read_data_name
-from merging.problem import Report
-from merging.work.outcome import Outcome, attempt
+from merging.jobs.outcome import Outcome, attempt
+from merging.progress import Progress
 
 COMMANDS = (
     *(methods, zoo, inspect_net, merge, zip_nets, compare, curve, similarity, neurons, study),
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _run(options: argparse.Namespace, report: Report) -> dict[str, bytes]:
+def _run(options: argparse.Namespace, report: Progress) -> dict[str, bytes]:
     with read_data_name(options, report):
         options.run(options, report)
     return {}

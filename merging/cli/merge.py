@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from merging import results
-from merging.account import accounts, remarks
 from merging.cli.console import say, say_json, say_note, say_table
 from merging.cli.files import check_folder, curves_csv, write
 from merging.cli.images import dataset_of, need_images, no_images, read_images
@@ -24,11 +22,13 @@ from merging.cli.options import (
     chosen_methods,
 )
 from merging.errors import UnsupportedOperation
-from merging.methods import ROLES, find
-from merging.problem import Report
-from merging.results import LossCurve, MergeReport, Metrics
-from merging.work.payload import Payload
-from merging.work.request import MergeRequest
+from merging.jobs.requests.requests import MergeRequest
+from merging.jobs.tasks.payload import Payload
+from merging.methods.registry import ROLES, find
+from merging.progress import Progress
+from merging.results import saving
+from merging.results.reports import LossCurve, MergeReport, Metrics
+from merging.text.method_notes import accounts, remarks
 from merging.zoo.datasets.fingerprint import fingerprint
 
 NAME, HELP = "merge", "merge two networks or more; write the merge, B re-ordered, the permutation and a report"
@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Report) -> None:
+def run(options: argparse.Namespace, report: Progress) -> None:
     """Merge, write the artifacts, print the figures."""
     check_folder(options.out or Path())
     streamed = _streamed(options, report) if is_streamed(options) else None
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
     folder = out_folder(options, run_id)
     for name, data in made.items():
         write(folder / name, data)
-    write(folder / "report.json", results.to_json(found).encode())
+    write(folder / "report.json", saving.to_json(found).encode())
     if found.curves:
         write(folder / "curves.csv", curves_csv(found.curves).encode())
     if options.json:
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
     return say(f"written to {folder}")
 
 
-def _streamed(options: argparse.Namespace, report: Report) -> tuple[MergeReport, dict[str, bytes], str] | None:
+def _streamed(options: argparse.Namespace, report: Progress) -> tuple[MergeReport, dict[str, bytes], str] | None:
     """As `merge_streamed`; None where nobody asked for it and the networks turn out not to be of that kind."""
     try:
         return merge_streamed(options, report)
@@ -83,7 +83,9 @@ def _streamed(options: argparse.Namespace, report: Report) -> tuple[MergeReport,
         return None
 
 
-def _merged(options: argparse.Namespace, nets: list[Net], report: Report) -> tuple[MergeReport, dict[str, bytes], str]:
+def _merged(
+    options: argparse.Namespace, nets: list[Net], report: Progress
+) -> tuple[MergeReport, dict[str, bytes], str]:
     """A merge of networks in memory: its report, its other artifacts, and the run's id."""
     base = read_net(options.base, options) if options.base else None
     if not any(net.is_own for net in nets):
@@ -94,16 +96,16 @@ def _merged(options: argparse.Namespace, nets: list[Net], report: Report) -> tup
 
 
 def _as_worker(
-    options: argparse.Namespace, nets: list[Net], base: Net | None, report: Report
+    options: argparse.Namespace, nets: list[Net], base: Net | None, report: Progress
 ) -> tuple[MergeReport, dict[str, bytes], str]:
     """The same task as a worker of the app runs: its report, its other artifacts, and the run's id."""
-    from merging.work import tasks
+    from merging.jobs.tasks.run import run_task
 
     request, images = request_of(options, nets, base), read_images(options, nets[0])
     data = tuple(net.data for net in (*nets, *([base] if base else [])))
     payload = Payload(request.to_json(), data, images, device_of(options), options.threads)
-    made = tasks.run("merge", payload, report)
-    return results.load(made.pop("report")), made, request.id
+    made = run_task("merge", payload, report)
+    return saving.load(made.pop("report")), made, request.id
 
 
 def request_of(options: argparse.Namespace, nets: list[Net], base: Net | None) -> MergeRequest:

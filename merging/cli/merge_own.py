@@ -9,26 +9,25 @@ from merging.cli.images import need_batches
 from merging.cli.nets import Net, device_of
 from merging.cli.options import check_base, chosen_methods
 from merging.errors import InvalidRequest
-from merging.methods import letter
-from merging.problem import Report
-from merging.results import MergeReport, Metrics
+from merging.progress import Progress
+from merging.results.reports import MergeReport, Metrics, letter
 from merging.zoo.architectures.names import unlike
 
 if TYPE_CHECKING:
-    from merging.data import Batches
-    from merging.merge import Prepared
+    from merging.network.data import Batches
+    from merging.pipeline.merge import Prepared
 
 
 def merge_own(
-    options: argparse.Namespace, nets: list[Net], base: Net | None, report: Report
+    options: argparse.Namespace, nets: list[Net], base: Net | None, report: Progress
 ) -> tuple[MergeReport, dict[str, bytes]]:
     """Merge and measure on the images of --data: a report with curves and permutation, and the artifacts by file name.
 
     Raises DataUnavailable without --data, InvalidRequest without a --base that is needed, and what a merge raises.
     """
-    from merging.analysis.merge_curves import merge_curves
-    from merging.merge import prepare
-    from merging.work.task_tools import arrays
+    from merging.analysis.path.merge_curves import merge_curves
+    from merging.jobs.tasks.common import arrays
+    from merging.pipeline.merge import prepare
     from merging.zoo.checkpoints.checkpoint import save_checkpoint
 
     device = device_of(options)
@@ -57,7 +56,7 @@ def merge_own(
 
 def _scores(prepared: Prepared, data: dict[str, Batches]) -> dict[str, dict[str, Metrics]]:
     """What every network and the merge are worth, by split: more than two have no line between them."""
-    from merging.analysis.evaluation import evaluate
+    from merging.analysis.path.evaluation import evaluate
 
     named = {letter(number): model for number, model in enumerate(prepared.problem.models)}
     named["merge"] = prepared.merge().merged

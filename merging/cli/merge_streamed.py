@@ -10,11 +10,11 @@ from merging.cli.console import say_note
 from merging.cli.nets import device_of, ref_of, said_of
 from merging.cli.options import chosen_methods
 from merging.errors import InvalidRequest
-from merging.problem import Report
-from merging.results import MergeReport
-from merging.work.limits import from_environment
-from merging.work.request import MergeRequest
-from merging.work.streamed import METHODS, memory_needed, unfit_methods
+from merging.jobs.limits import from_environment
+from merging.jobs.requests.requests import MergeRequest
+from merging.jobs.streaming import METHODS, memory_needed, unfit_methods
+from merging.progress import Progress
+from merging.results.reports import MergeReport
 from merging.zoo.catalogue import shipped, shipped_file
 
 if TYPE_CHECKING:
@@ -55,12 +55,12 @@ def out_folder(options: argparse.Namespace, run_id: str) -> Path:
     return options.out or Path(f"mergescope-{run_id[:12]}")
 
 
-def merge_streamed(options: argparse.Namespace, report: Report) -> tuple[MergeReport, dict[str, bytes], str]:
+def merge_streamed(options: argparse.Namespace, report: Progress) -> tuple[MergeReport, dict[str, bytes], str]:
     """Merge and write the networks: the report, the artifacts that are left to write, and the run's id.
 
     The images of --data are not looked at. Raises as `pipeline.from_files.merge_sliced` does.
     """
-    from merging.work.task_streamed import missing_words, streamed_merge
+    from merging.jobs.tasks.streamed import missing_words, streamed_merge
 
     opened = [_opened(name, path, options) for name, path in zip((options.a, options.b), _paths(options), strict=True)]
     if opened[0].checkpoint.sha256 == opened[1].checkpoint.sha256:
@@ -126,6 +126,6 @@ def _size(path: Path) -> int:
 
 
 def _free_memory() -> int:
-    from merging.work.task_memory import free_memory
+    from merging.jobs.tasks.memory import free_memory
 
     return free_memory()

@@ -8,9 +8,9 @@ from typing import Any
 
 from merging.cli.console import say, say_json, say_table
 from merging.cli.options import add_json
-from merging.methods import Method, methods
-from merging.problem import Report
-from merging.recipes import RECIPES
+from merging.methods.recipes import RECIPES
+from merging.methods.registry import Method, methods
+from merging.progress import Progress
 
 NAME, HELP = "methods", "list the methods to align, combine and correct, their settings, and the papers' recipes"
 
@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Report) -> None:
+def run(options: argparse.Namespace, report: Progress) -> None:
     """Print the tables."""
     if options.json:
         tables = {role: [_described(method) for method in table.values()] for role, table in methods().items()}

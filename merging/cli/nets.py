@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from merging.cli.console import say_note
 from merging.cli.options import read_config
 from merging.errors import CheckpointError, InvalidRequest
-from merging.work.request import ModelRef
+from merging.jobs.requests.requests import ModelRef
 from merging.zoo.architectures.names import PROGRAM
 from merging.zoo.catalogue import shipped, shipped_file
 from merging.zoo.checkpoints.candidates import evidence_words, shared_normalisation
@@ -143,7 +143,7 @@ def device_of(options: argparse.Namespace) -> str:
     import torch
 
     from merging.errors import InvalidSetting
-    from merging.work.place import use_threads
+    from merging.jobs.tasks.machine import use_threads
 
     use_threads(options.threads)
     if options.device == "cuda" and not torch.cuda.is_available():

@@ -6,16 +6,16 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
-from merging import results
-from merging.analysis.picture_parts import PictureSettings
+from merging.analysis.pictures.settings import PictureSettings
 from merging.cli.console import say, say_json
 from merging.cli.files import check_folder, png, write
 from merging.cli.nets import device_of, read_net
 from merging.cli.options import add_data_name, add_json, add_machine, add_nets, add_seed, read_pairs, read_texts, whole
-from merging.problem import Report
-from merging.results import UnitPicture
-from merging.work.payload import Payload
-from merging.work.request import MAX_UNITS, PicturesRequest
+from merging.jobs.requests.requests import MAX_UNITS, PicturesRequest
+from merging.jobs.tasks.payload import Payload
+from merging.progress import Progress
+from merging.results import saving
+from merging.results.reports import UnitPicture
 
 DECLARED = {declared.name: declared for declared in fields(PictureSettings)}
 STEPS = DECLARED.pop("steps")  # which has an option of its own
@@ -37,9 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Report) -> None:
+def run(options: argparse.Namespace, report: Progress) -> None:
     """Run the same task as a worker of the app does, sixteen units at a time, and write one PNG file a unit."""
-    from merging.work import tasks
+    from merging.jobs.tasks.run import run_task
 
     check_folder(options.out)
     settings = read_texts(PictureSettings, {"steps": str(options.steps), **read_pairs(options.set, "--set")})
@@ -47,9 +47,9 @@ def run(options: argparse.Namespace, report: Report) -> None:
     for first in range(0, len(options.units), MAX_UNITS):
         units = options.units[first : first + MAX_UNITS]
         request = PicturesRequest(net.ref, options.layer, units, settings, options.seed)
-        made = tasks.run("pictures", Payload(request.to_json(), (net.data,), {}, device, options.threads), report)
+        made = run_task("pictures", Payload(request.to_json(), (net.data,), {}, device, options.threads), report)
         for unit in request.units:
-            picture: UnitPicture = results.load(made[f"unit-{unit}"])
+            picture: UnitPicture = saving.load(made[f"unit-{unit}"])
             path = write(options.out / f"unit-{unit:04d}.png", png(picture))
             written.append({"unit": unit, "file": str(path), "objective": picture.objective, "start": picture.start})
     if options.json:

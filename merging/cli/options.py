@@ -9,9 +9,9 @@ from dataclasses import fields
 from typing import Any
 
 from merging.errors import InvalidRequest, InvalidSetting
-from merging.methods import ROLES, find
-from merging.recipes import RECIPES
-from merging.work.request_checks import BOUNDS, MAX_SEED
+from merging.jobs.requests.checks import BOUNDS, MAX_SEED
+from merging.methods.recipes import RECIPES
+from merging.methods.registry import ROLES, find
 
 MOST_THREADS = 1024  # torch crashes at numbers far beyond the cores
 

@@ -6,17 +6,17 @@ import argparse
 from typing import TYPE_CHECKING
 
 from merging.cli.options import chosen_methods
-from merging.problem import Report
+from merging.progress import Progress
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from merging.data import Batches
+    from merging.network.data import Batches
 
 
-def reordered(a: nn.Module, b: nn.Module, data: Batches, options: argparse.Namespace, report: Report) -> nn.Module:
+def reordered(a: nn.Module, b: nn.Module, data: Batches, options: argparse.Namespace, report: Progress) -> nn.Module:
     """pi(B) as --align says; B itself for "none". data: training images."""
-    from merging.merge import prepare
+    from merging.pipeline.merge import prepare
 
     keys, settings = chosen_methods(options)
     if keys["align"] == "none":

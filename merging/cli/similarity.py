@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from merging import results
 from merging.cli.console import say, say_table
 from merging.cli.files import check_result, similarity_csv, write_result
 from merging.cli.images import dataset_of, need_batches
 from merging.cli.nets import device_of, read_nets
 from merging.cli.options import add_data, add_json, add_machine, add_nets, add_seed
 from merging.errors import UnknownLayer
-from merging.problem import Report
-from merging.results import SimilarityMap
-from merging.work.request_checks import check_fit
+from merging.jobs.requests.checks import check_fit
+from merging.progress import Progress
+from merging.results import saving
+from merging.results.reports import SimilarityMap
 
 NAME, HELP = "similarity", "compare every layer of A with every layer of B by linear CKA"
 
@@ -38,10 +38,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Report) -> None:
+def run(options: argparse.Namespace, report: Progress) -> None:
     """Measure on the test images, print, and write where asked to."""
-    from merging.analysis.cka import cka
-    from merging.graph import export
+    from merging.analysis.similarity.cka import cka
+    from merging.network.graph.graph import export
 
     if options.out:
         check_result(options.out)
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
     found = cka(a, b, images, layers=layers, report=report, **how)
     _write(options, found)
     if options.json:
-        return say(results.to_json(found))
+        return say(saving.to_json(found))
     say(f"CKA ({found.estimator}, {found.treatment}) on {found.images} images; rows: A, columns: B")
     rows = [
         (name, *(f"{value:.2f}" for value in row)) for name, row in zip(found.row_layers, found.values, strict=True)

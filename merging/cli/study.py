@@ -7,17 +7,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from merging import results
 from merging.cli import merge
 from merging.cli.console import say, say_table
 from merging.cli.files import check_file, write
 from merging.cli.images import need_images, read_images
 from merging.cli.nets import device_of, read_net, read_nets
 from merging.cli.options import add_data, add_json, add_machine, add_methods, add_nets, read_pairs, read_texts
-from merging.problem import Report
-from merging.study import find_study, load_finding, studies
-from merging.work.payload import Payload
-from merging.work.request import StudyRequest
+from merging.jobs.requests.requests import StudyRequest
+from merging.jobs.tasks.payload import Payload
+from merging.progress import Progress
+from merging.results import saving
+from merging.studies.registry import find_study, load_finding, studies
 
 NAME, HELP = "study", "merge two networks or more and look into the merge: why, landscape, reliability, units ..."
 
@@ -38,9 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(points=3)
 
 
-def run(options: argparse.Namespace, report: Report) -> None:
+def run(options: argparse.Namespace, report: Progress) -> None:
     """Merge, study, write the finding, print what is one number."""
-    from merging.work import tasks
+    from merging.jobs.tasks.run import run_task
 
     asked = find_study(options.study)
     out = options.out or Path(f"{options.study}.json")
@@ -54,11 +54,11 @@ def run(options: argparse.Namespace, report: Report) -> None:
     request = StudyRequest(wanted, options.study, settings, options.seed, other=other.ref if other else None)
     device = device_of(options)
     data = tuple(net.data for net in (*nets, *([base] if base else [])))
-    made = tasks.run("merge", Payload(wanted.to_json(), data, images, device, options.threads), report)
+    made = run_task("merge", Payload(wanted.to_json(), data, images, device, options.threads), report)
     read = (*data, other.data) if other else data
     payload = Payload(request.to_json(), read, images, device, options.threads, made)
-    finding = load_finding(tasks.run("study", payload, report)["finding"])
-    text = results.to_json(finding)
+    finding = load_finding(run_task("study", payload, report)["finding"])
+    text = saving.to_json(finding)
     if options.json:
         return say(text)
     path = write(out, text.encode())

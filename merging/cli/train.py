@@ -10,8 +10,8 @@ from merging.cli.files import check_file, make_folder
 from merging.cli.nets import device_of
 from merging.cli.options import add_data_name, add_json, add_machine, add_seed, read_config, whole
 from merging.errors import InvalidSetting
-from merging.problem import Report
-from merging.work.request_checks import check_architecture
+from merging.jobs.requests.checks import check_architecture
+from merging.progress import Progress
 from merging.zoo.architectures.names import NAMES
 from merging.zoo.catalogue import FOLDER
 
@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Report) -> None:
+def run(options: argparse.Namespace, report: Progress) -> None:
     """Train and write safetensors files."""
     if options.architecture:
         if options.ids:
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace, report: Report) -> None:
     return say_json({"manifest": str(manifest)}) if options.json else say(f"written to {manifest.parent}")
 
 
-def _one(options: argparse.Namespace, report: Report) -> None:
+def _one(options: argparse.Namespace, report: Progress) -> None:
     from merging.zoo.training.shipping import train_one
 
     path = options.out or Path(f"{options.architecture}-{options.data}-s{options.seed}.safetensors")

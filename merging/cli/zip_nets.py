@@ -12,12 +12,12 @@ from merging.cli.images import need_batches
 from merging.cli.nets import Net, device_of, read_nets
 from merging.cli.options import add_data, add_json, add_machine, add_nets, add_seed, read_pairs, read_texts
 from merging.errors import InvalidRequest
-from merging.figures import numbers
-from merging.methods import MOST_MODELS
-from merging.problem import Report
-from merging.verdict_zip import headline
-from merging.work.request_zip import UNCHOSEN
-from merging.zip_report import ZipReport, labels_of
+from merging.jobs.requests.zip_request import UNCHOSEN
+from merging.methods.registry import MOST_MODELS
+from merging.progress import Progress
+from merging.results.zip_report import ZipReport, labels_of
+from merging.text import numbers
+from merging.text.zip_verdict import headline
 from merging.zoo.datasets.known import facts as facts_of
 
 NAME, HELP = "zip", "zip networks up to a layer and keep each one's own head (partial ZipIt!)"
@@ -38,11 +38,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Report) -> None:
+def run(options: argparse.Namespace, report: Progress) -> None:
     """Zip up to one layer or to each, and measure every head on the test images whose classes it knows."""
-    from merging.align.zipit import ZipItSettings
-    from merging.analysis.heads import measure
-    from merging.partial_zip import partial_zips
+    from merging.analysis.path.heads import measure
+    from merging.methods.align.zipit import ZipItSettings
+    from merging.pipeline.partial_zip import partial_zips
     from merging.zoo.checkpoints.checkpoint import save_checkpoint
 
     if options.out and not options.until:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from merging.cli.console import say_json, say_table
 from merging.cli.options import add_json
-from merging.problem import Report
+from merging.progress import Progress
 from merging.zoo.catalogue import Entry, shipped
 
 NAME, HELP = "zoo", "list the shipped checkpoints, by the ids that the other commands take"
@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Report) -> None:
+def run(options: argparse.Namespace, report: Progress) -> None:
     """Print the list."""
     if options.json:
         return say_json([asdict(entry) for entry in shipped()])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from merging.account import Course
 from merging.figures.figure import Figure
 from merging.figures.palette import STYLES, figure
+from merging.text.method_notes import Course
 
 POINTS = 500  # of a course that are drawn: more cannot be told apart
 

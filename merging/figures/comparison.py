@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from merging.figures import numbers
 from merging.figures.figure import Figure
 from merging.figures.palette import STYLES, figure
+from merging.text import numbers
 
 # One colour an alignment, everywhere: the Okabe-Ito colours first, then muted ones that a dark page shows too.
 ALIGN_COLORS: dict[str, str] = {

@@ -6,10 +6,10 @@ from typing import Literal
 
 import numpy as np
 
-from merging.figures import numbers
 from merging.figures.figure import Figure
 from merging.figures.palette import STYLES, figure
-from merging.results import Barrier, LossCurve, MergeReport, Metric
+from merging.results.reports import Barrier, LossCurve, MergeReport, Metric
+from merging.text import numbers
 
 Above = Literal["mean", "chord"]
 AXES: dict[Metric, str] = {"loss": "Loss (nats per image)", "accuracy": "Accuracy (%)", "ece": "Calibration error (%)"}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from merging.figures import numbers
 from merging.figures.figure import Figure
 from merging.figures.palette import STYLES, figure, network_style
-from merging.zip_report import ZipReport
+from merging.results.zip_report import ZipReport
+from merging.text import numbers
 
 
 def heads_figure(report: ZipReport) -> Figure:

@@ -10,7 +10,8 @@ from typing import Any
 from plotly.colors import get_colorscale
 
 from merging.figures.figure import Figure
-from merging.methods import MOST_MODELS, letter
+from merging.methods.registry import MOST_MODELS
+from merging.results.reports import letter
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from merging.figures import numbers
 from merging.figures.curve import AXES, WORDS
 from merging.figures.figure import Figure
 from merging.figures.palette import STYLES, figure, network_style
-from merging.results import MergeReport, Metric
+from merging.results.reports import MergeReport, Metric
+from merging.text import numbers
 
 
 def scores_figure(report: MergeReport, metric: Metric = "accuracy", split: str = "test") -> Figure:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from merging.figures import numbers
 from merging.figures.figure import Figure
 from merging.figures.palette import SIMILARITY, STYLES, figure
-from merging.results import SimilarityMap
+from merging.results.reports import SimilarityMap
+from merging.text import numbers
 
 ORDER = ("A-B", "A-pi(B)", "A-merge", "B-merge")
 TITLES = {"A-B": "A and B", "A-pi(B)": "A and π(B)", "A-merge": "A and the merge", "B-merge": "B and the merge"}

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from merging.figures import numbers
 from merging.figures.curve import LAMBDA
 from merging.figures.figure import Figure
 from merging.figures.palette import DIFFERENCE, STYLES, figure
-from merging.results import LayerUnits
+from merging.results.reports import LayerUnits
 from merging.studies.film import Film
+from merging.text import numbers
 
 FIT = {"constrain": "domain"}  # both axes: a range that was widened in too low a chart would stay so for good
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from merging.permutation import Axis, Group
+from merging.network.permutation import Axis, Group
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,23 +14,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from merging.align.weight_matching import WeightMatchingSettings, best_descent
-from merging.combine.average import weighted_mean
-from merging.graph import Graph
-from merging.matching import as_real, packing, part
-from merging.merge import agreement, checked_weights, trace_notes
+from merging.methods.algorithms.averaging import weighted_mean
+from merging.methods.algorithms.coordinate_descent import as_real, packing, part
+from merging.methods.align.weight_matching import WeightMatchingSettings, best_descent
+from merging.methods.problem import Problem
 from merging.network.constants import constants_of, refuse_different
+from merging.network.graph.graph import Graph
 from merging.network.graph.weightless_graph import export_weightless
 from merging.network.lazy_tensors import LazyTensors
 from merging.network.outputs import are_probabilities
+from merging.network.permutation import Permutation, PermutationSpec
 from merging.network.tracing.layered_proof import change_by_layers, exact_tensors, permuted_tensors
 from merging.network.tracing.proof import proof_inputs
-from merging.permutation import Permutation, PermutationSpec
+from merging.pipeline.merge import agreement, checked_weights, trace_notes
+from merging.pipeline.models import groups_of, refuse_above, refuse_broken, refuse_other_structure, spec_of
 from merging.pipeline.output_files import NETWORKS, only_finite, write_networks
 from merging.pipeline.streamed_net import StreamedNet, streamed_net
-from merging.problem import Problem, Report, silent
+from merging.progress import Progress, no_progress
 from merging.settings import read_settings
-from merging.subjects import groups_of, refuse_above, refuse_broken, refuse_other_structure, spec_of
 from merging.zoo.checkpoints.example import example_images
 from merging.zoo.checkpoints.sliced_checkpoint import SlicedCheckpoint, open_sliced
 
@@ -69,7 +70,7 @@ def merge_sliced(
     weights: Sequence[float] = (0.5, 0.5),
     example: Tensor | None = None,
     device: torch.device | str = "cpu",
-    report: Report = silent,
+    report: Progress = no_progress,
 ) -> FilesMerge:
     """As `merge_files`, of checkpoints that are open.
 
@@ -114,7 +115,7 @@ def _example(net: StreamedNet) -> Tensor:
     return example_images(known.architecture, known.config, known.dataset, len(known.mean))
 
 
-def _problem(first: StreamedNet, second: StreamedNet, images: Tensor, seed: int, report: Report) -> Problem:
+def _problem(first: StreamedNet, second: StreamedNet, images: Tensor, seed: int, report: Progress) -> Problem:
     """The structure, traced without weights. Raises IncompatibleModels where the networks differ in it."""
     report("tracing", 0.0, "reading the networks' structure")
     graph = export_weightless(first.module, images)

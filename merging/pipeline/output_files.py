@@ -15,7 +15,7 @@ from torch import Tensor
 from merging.errors import InvalidRequest, MergescopeError
 from merging.network.lazy_tensors import LazyTensors
 from merging.pipeline.streamed_net import StreamedNet
-from merging.problem import Report
+from merging.progress import Progress
 from merging.zoo.checkpoints.metadata import Story, clean_name
 from merging.zoo.checkpoints.streamed_writing import checkpoint_chunks
 
@@ -23,7 +23,7 @@ NETWORKS = ("merge.safetensors", "aligned.safetensors", "naive.safetensors")
 
 
 def write_networks(
-    out: Path, like: StreamedNet, networks: Mapping[str, tuple[str, Mapping[str, Tensor]]], report: Report
+    out: Path, like: StreamedNet, networks: Mapping[str, tuple[str, Mapping[str, Tensor]]], report: Progress
 ) -> None:
     """Write networks into the folder `out`, all of them or, where one cannot be made, none.
 

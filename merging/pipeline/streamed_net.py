@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from merging.network.lazy_tensors import LazyTensors
-from merging.permutation import named_tensors
+from merging.network.permutation import named_tensors
 from merging.zoo.checkpoints.checkpoint import Checkpoint
 from merging.zoo.checkpoints.sliced_checkpoint import SlicedCheckpoint
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from merging.results import Metrics, saved
+from merging.results.reports import Metrics
+from merging.results.saving import saved
 from merging.settings import setting
-from merging.study import Subject, study
+from merging.studies.registry import Subject, study
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,12 +55,12 @@ class AlignersSettings:
 )
 def aligners(subject: Subject, settings: AlignersSettings) -> Aligners:
     """Align B to A in every way with its default settings, average, and measure."""
-    from merging.analysis.activations import named_layers
-    from merging.analysis.evaluation import evaluate
-    from merging.analysis.spectra import compare_weights
-    from merging.analysis.variance import variances
-    from merging.merge import prepare
-    from merging.methods import find
+    from merging.analysis.activations.read import named_layers
+    from merging.analysis.causes.spectra import compare_weights
+    from merging.analysis.causes.variance import variances
+    from merging.analysis.path.evaluation import evaluate
+    from merging.methods.registry import find
+    from merging.pipeline.merge import prepare
 
     a, b = subject.nets["A"], subject.nets["B"]
     data, train = subject.images(settings.images), subject.data["train"]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from merging.results import saved
+from merging.results.saving import saved
 from merging.settings import setting
-from merging.study import Subject, study
+from merging.studies.registry import Subject, study
 
 LINES = {"naive": "B", "aligned": "pi(B)"}
 
@@ -50,11 +50,11 @@ class AlongSettings:
 )
 def along(subject: Subject, settings: AlongSettings) -> Along:
     """Both lines, one network at a time. Memory: images x features of three networks."""
-    from merging.analysis.activations import named_layers
-    from merging.analysis.evaluation import evaluate
-    from merging.analysis.features import read_layers
-    from merging.analysis.hsic import represent, similarity
-    from merging.permutation import named_tensors, with_tensors
+    from merging.analysis.activations.features import read_layers
+    from merging.analysis.activations.read import named_layers
+    from merging.analysis.path.evaluation import evaluate
+    from merging.analysis.similarity.hsic import represent, similarity
+    from merging.network.permutation import named_tensors, with_tensors
 
     data, lambdas = subject.images(settings.images), np.linspace(0, 1, settings.points)
     layers = named_layers(subject.graph, None)

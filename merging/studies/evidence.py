@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from merging.results import saved
+from merging.results.saving import saved
 from merging.settings import setting
 from merging.studies.layer import SLOTS, LayerSettings, layer, layer_of, layers_with_partners
+from merging.studies.registry import Subject, study
 from merging.studies.units import PARENTS, WORDS, answers_to, outcome, pictures_of
-from merging.study import Subject, study
 
 if TYPE_CHECKING:
-    from merging.graph import Layer
+    from merging.network.graph.graph import Layer
 
 MEASURES = {
     "cross": "response to the parent's picture (0: average image, 1: strongest)",
@@ -127,7 +127,7 @@ class _Sampled:
 
 def _sampled(subject: Subject, place: Layer, settings: EvidenceSettings, rng: np.random.Generator) -> _Sampled:
     """Units that live in both parents, drawn at random, in all measures."""
-    from merging.analysis.picture_parts import PictureSettings, pixel_correlation
+    from merging.analysis.pictures.settings import PictureSettings, pixel_correlation
 
     seen = layer(subject.reported(0.0, 0.04), LayerSettings(place.name, IMAGES))
     alive = np.flatnonzero(~seen.dead[:2].any(0))

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from merging.results import saved
+from merging.results.saving import saved
 from merging.settings import setting
 from merging.studies.along import LINES
 from merging.studies.layer import layer_of
+from merging.studies.registry import Subject, study
 from merging.studies.units import block
-from merging.study import Subject, study
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from merging.analysis.picture_parts import PictureSettings
-    from merging.graph import Layer
+    from merging.analysis.pictures.settings import PictureSettings
+    from merging.network.graph.graph import Layer
 
 NOISE = 1e-7  # relative change of every weight in the control
 STARTS = ("cold", "warm", "control")
@@ -65,7 +65,7 @@ class FilmSettings:
 )
 def film(subject: Subject, settings: FilmSettings) -> Film:
     """Three passes of 16 pictures a lambda and line. Memory: the pictures, and one network's tensors."""
-    from merging.analysis.picture_parts import PictureSettings
+    from merging.analysis.pictures.settings import PictureSettings
     from merging.settings import settings_dict
 
     place, _ = layer_of(subject, settings.layer)
@@ -88,9 +88,9 @@ def _shot(
     """One line: start -> pictures (P, K, H, W, C) in 0..1, and start -> strength (P, K)."""
     import torch
 
-    from merging.analysis.feature_images import Artist
-    from merging.analysis.responses import relative, respond
-    from merging.permutation import named_tensors
+    from merging.analysis.activations.responses import relative, respond
+    from merging.analysis.pictures.render import Artist
+    from merging.network.permutation import named_tensors
 
     a, b = (named_tensors(subject.nets[name]) for name in ("A", LINES[line]))
     shape, data, units = tuple(subject.graph.record.values[subject.graph.input][1:]), subject.images(500), list(numbers)
@@ -136,7 +136,7 @@ def _steps(frames: np.ndarray) -> np.ndarray:
 
 def _alike(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(P, K) Pearson correlation of pictures (P, K, H, W, C), pixel by pixel."""
-    from merging.analysis.picture_parts import pixel_correlation
+    from merging.analysis.pictures.settings import pixel_correlation
 
     flat = [one.reshape(-1, *one.shape[2:]) for one in (x, y)]
     return pixel_correlation(*flat).reshape(x.shape[:2])

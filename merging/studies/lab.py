@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from merging.results import saved
+from merging.results.saving import saved
 from merging.settings import setting
-from merging.study import Subject, study
+from merging.studies.registry import Subject, study
 
 
 @saved
@@ -16,7 +16,7 @@ from merging.study import Subject, study
 class Lab:
     """Three changes of the classifier's input that its weights undo. names: "classes", "image", "unit".
 
-    strength: (S,), see `merging.analysis.manipulation`.  cka, neighbours, procrustes, accuracy, moved: name -> (S,).
+    strength: (S,), see `analysis.similarity.manipulation`.  cka, neighbours, procrustes, accuracy, moved: name -> (S,).
     limit: name -> CKA for an endless strength, in closed form.  layer: the classifier; net: whose; classes: moved.
     """
 
@@ -57,7 +57,7 @@ def lab(subject: Subject, settings: LabSettings) -> Lab:
     layer sees every direction; InvalidSetting for a unit that is not there."""
     import torch
 
-    from merging.analysis.manipulation import classifier_of, rescale, translate
+    from merging.analysis.similarity.manipulation import classifier_of, rescale, translate
     from merging.errors import InvalidSetting
 
     data = subject.images(settings.images)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from merging.results import saved
+from merging.results.saving import saved
 from merging.settings import setting
-from merging.study import Subject, study
+from merging.studies.registry import Subject, study
 
 RESET = "statistics reset at every point"
 
@@ -58,10 +58,10 @@ class LandscapeSettings:
 def landscape(subject: Subject, settings: LandscapeSettings) -> Landscape:
     """The plane of A, B and pi(B), or of A, B and C where that is named, with the merge and the naive average marked
     where they lie nearest to and, but for the corners, measured with BatchNorm treated as at every other point."""
-    from merging.analysis.evaluation import evaluate
-    from merging.analysis.plane import surface
-    from merging.batch_norm import batch_norms, reset_batch_norm
-    from merging.permutation import named_tensors
+    from merging.analysis.path.evaluation import evaluate
+    from merging.analysis.path.plane import surface
+    from merging.network.batch_norm import batch_norms, reset_batch_norm
+    from merging.network.permutation import named_tensors
 
     nets, data = subject.nets, subject.images(settings.images)
     normed = bool(batch_norms(nets["A"]))

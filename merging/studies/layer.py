@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from merging.errors import InvalidRequest
-from merging.results import saved
+from merging.results.saving import saved
 from merging.settings import setting
-from merging.study import Subject, study
+from merging.studies.registry import Subject, study
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from merging.graph import Layer
+    from merging.network.graph.graph import Layer
 
 SLOTS = ("A", "pi(B)", "merge", "naive", "B")  # B: its unit that stood at this place before it was re-ordered
 EXEMPLARS = 9
@@ -71,8 +71,8 @@ def layer(subject: Subject, settings: LayerSettings) -> LayerStudy:
     """Run every network up to the layer, once. Memory: images x units of five networks."""
     import torch
 
-    from merging.analysis.responses import correlations, overlap, respond, response_to, tuning
-    from merging.permutation import named_tensors
+    from merging.analysis.activations.responses import correlations, overlap, respond, response_to, tuning
+    from merging.network.permutation import named_tensors
 
     place, partner = layer_of(subject, settings.layer)
     data, answers = subject.images(settings.images), []
@@ -107,7 +107,7 @@ def layers_with_partners(subject: Subject) -> tuple[list[Layer], dict[str, str]]
 
     Raises InvalidRequest where there is none.
     """
-    from merging.analysis.activations import groups_by_node, named_layers
+    from merging.analysis.activations.read import groups_by_node, named_layers
 
     groups = groups_by_node(subject.graph, subject.spec)
     found = [one for one in named_layers(subject.graph, None) if one.node in groups]
@@ -135,8 +135,8 @@ def incoming(subject: Subject, place: Layer) -> Tensor:
     """(M, M, U) Pearson correlations of the units' incoming weights between the networks of SLOTS."""
     import torch
 
-    from merging.analysis.responses import correlations
-    from merging.permutation import named_tensors
+    from merging.analysis.activations.responses import correlations
+    from merging.network.permutation import named_tensors
 
     node = next(node for node in subject.graph.nodes if node.name == place.node)
     sources = [subject.graph.sources.get(arg.name, "") for arg in node.all_input_nodes]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from merging.errors import InvalidRequest
-from merging.results import saved
+from merging.results.saving import saved
 from merging.settings import setting
-from merging.study import Subject, study
+from merging.studies.registry import Subject, study
 
 SLOTS = ("A", "pi(B)", "merge")
 POINTS = 61

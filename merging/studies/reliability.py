@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from merging.analysis.reliability_parts import CellEvidence
-from merging.results import saved
+from merging.results.cell_evidence import CellEvidence
+from merging.results.saving import saved
 from merging.settings import setting
+from merging.studies.registry import Subject, study
 from merging.studies.similarity import BESIDE, FLATTENED, PAIRS, WHY, reasons
-from merging.study import Subject, study
 
 HEAVY = 0.25  # of all squared length: a single image with more decides the value
 NARROW = 0.2  # wider intervals say that there are too few images
@@ -72,10 +72,10 @@ class ReliabilitySettings:
 )
 def reliability(subject: Subject, settings: ReliabilitySettings) -> Reliability:
     """Look at one cell; each network runs no further than its layer. Raises UnknownLayer."""
-    from merging.analysis.activations import named_layers
-    from merging.analysis.features import read_layers
-    from merging.analysis.reliability import examine
-    from merging.permutation import named_tensors
+    from merging.analysis.activations.features import read_layers
+    from merging.analysis.activations.read import named_layers
+    from merging.analysis.similarity.reliability import examine
+    from merging.network.permutation import named_tensors
 
     flat = settings.treatment == "flattened"
     data = subject.images(min(settings.images, FLATTENED) if flat else settings.images)

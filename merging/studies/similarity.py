@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from merging.results import SimilarityMap, saved
+from merging.results.reports import SimilarityMap
+from merging.results.saving import saved
 from merging.settings import setting
-from merging.study import Subject, study
+from merging.studies.registry import Subject, study
 
 PAIRS = ("A-B", "A-pi(B)", "A-merge", "B-merge", "A-average", "B-average", "A-naive", "B-naive")
 BESIDE = ("A-C", "B-C")  # with a network that was not merged: what another seed alone makes of a layer
@@ -84,10 +85,10 @@ def similarity(subject: Subject, settings: SimilaritySettings) -> Similarities:
 
     Memory: images x features of both networks in float64, and images^2 a layer for neighbours and the RBF kernel.
     """
-    from merging.analysis.activations import named_layers
-    from merging.analysis.features import read_layers
-    from merging.analysis.measures import MEASURES, Side, map_of
-    from merging.permutation import named_tensors
+    from merging.analysis.activations.features import read_layers
+    from merging.analysis.activations.read import named_layers
+    from merging.analysis.similarity.measures import MEASURES, Side, map_of
+    from merging.network.permutation import named_tensors
 
     count = min(settings.images, FLATTENED) if settings.treatment == "flattened" else settings.images
     data, flat = subject.images(count), settings.treatment == "flattened"

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from merging.errors import UnknownLayer
-from merging.results import saved
+from merging.results.saving import saved
 from merging.settings import setting
 from merging.studies.layer import SLOTS, layer_of
-from merging.study import Subject, study
+from merging.studies.registry import Subject, study
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from merging.analysis.picture_parts import PictureSettings
-    from merging.graph import Layer
+    from merging.analysis.pictures.settings import PictureSettings
+    from merging.network.graph.graph import Layer
 
 BLOCK = 16  # units: one pass makes so many pictures
 PARENTS = {"merge": ("A", "pi(B)"), "naive": ("A", "B")}  # whose units were averaged into one
@@ -111,7 +111,7 @@ def outcome(
 )
 def units(subject: Subject, settings: UnitsSettings) -> UnitsStudy:
     """Five networks' pictures of the same slots; pi(B)'s are looked up from B's. Raises UnknownLayer beyond the end."""
-    from merging.analysis.picture_parts import PictureSettings, pixel_correlation
+    from merging.analysis.pictures.settings import PictureSettings, pixel_correlation
     from merging.settings import settings_dict
 
     place, partner = layer_of(subject, settings.layer)
@@ -159,8 +159,8 @@ def pictures_of(
     seed: int,
 ) -> np.ndarray:
     """(M, K, H, W, C) float32 in 0..1: these units' pictures in every network of SLOTS, each picture made once."""
-    from merging.analysis.feature_images import render
-    from merging.permutation import named_tensors
+    from merging.analysis.pictures.render import render
+    from merging.network.permutation import named_tensors
 
     shape = tuple(subject.graph.record.values[subject.graph.input][1:])
     moved = tuple(int(partner[unit]) for unit in numbers)
@@ -192,8 +192,8 @@ def answers_to(
     """(M, M, K) `cross` and (M, K) `own` of UnitsStudy, for pictures (M, K, H, W, C)."""
     import torch
 
-    from merging.analysis.responses import relative, respond
-    from merging.permutation import named_tensors
+    from merging.analysis.activations.responses import relative, respond
+    from merging.network.permutation import named_tensors
 
     like = next(subject.nets["A"].parameters())
     shown = [torch.from_numpy(p.reshape(-1, *p.shape[2:])).permute(0, 3, 1, 2).to(like) for p in (first, second)]

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from merging.results import Metrics, saved
+from merging.results.reports import Metrics
+from merging.results.saving import saved
 from merging.settings import setting
-from merging.study import Subject, study
+from merging.studies.registry import Subject, study
 
 if TYPE_CHECKING:
-    from merging.analysis.spectra import Alike
-    from merging.data import Batches
+    from merging.analysis.causes.spectra import Alike
+    from merging.network.data import Batches
 
 NETS = ("A", "pi(B)", "naive", "average", "merge")
 LOST = 24  # images shown
@@ -75,10 +76,10 @@ class WhySettings:
 def why(subject: Subject, settings: WhySettings) -> Why:
     """Everything the page on a run's reasons shows. The shares take most of the time: they run 2 x orders x blocks
     x 2 evaluations of half the images."""
-    from merging.analysis.activations import named_layers
-    from merging.analysis.answers import answers
-    from merging.analysis.attribution import attribute
-    from merging.permutation import named_tensors
+    from merging.analysis.activations.read import named_layers
+    from merging.analysis.causes.attribution import attribute
+    from merging.analysis.path.predictions import answers
+    from merging.network.permutation import named_tensors
 
     nets, data = subject.nets, subject.images(settings.images)
     half, average = subject.images(max(settings.images // 2, 100)), named_tensors(nets["average"])
@@ -118,7 +119,7 @@ def why(subject: Subject, settings: WhySettings) -> Why:
 
 
 def _variance(subject: Subject, data: Batches) -> dict[str, np.ndarray]:
-    from merging.analysis.variance import variances
+    from merging.analysis.causes.variance import variances
 
     spread = {n: np.array([float(v.mean()) for v in variances(subject.graph, subject.nets[n], data)]) for n in NETS}
     parents = (spread["A"] + spread["pi(B)"]) / 2
@@ -127,7 +128,7 @@ def _variance(subject: Subject, data: Batches) -> dict[str, np.ndarray]:
 
 def _spectra(subject: Subject) -> list[tuple[Alike, ...]]:
     """A's weights with B's, and with pi(B)'s."""
-    from merging.analysis.spectra import compare_weights
+    from merging.analysis.causes.spectra import compare_weights
 
     weights = [{n: p.detach() for n, p in subject.nets[net].named_parameters()} for net in ("A", "B", "pi(B)")]
     return [compare_weights(weights[0], other) for other in weights[1:]]

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from merging.activation_statistics import Moments, sites_by_group, unit_moments
-from merging.align.activation_matching import ActivationMatchingSettings, activation_matching
 from merging.errors import DataUnavailable
+from merging.methods.algorithms.activation_statistics import Moments, sites_by_group, unit_moments
+from merging.methods.align.activation_matching import ActivationMatchingSettings, activation_matching
 from tests.pairs import make, problem, structure, tensors_of, twin
 
 SIMILARITIES = ("pearson", "product", "distance")

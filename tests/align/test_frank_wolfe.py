@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from merging.align.cycle_consistent import CycleConsistentSettings, cycle_consistent
-from merging.align.frank_wolfe import FrankWolfeSettings, frank_wolfe
-from merging.align.merge_many import MergeManySettings, merge_many
-from merging.align.weight_matching import WeightMatchingSettings, weight_matching
-from merging.graph import export
-from merging.many_matching import agreement_of, rebased
-from merging.matching import matchable, objective, packed
-from merging.permutation import compose, invert, permute, permute_tensors
-from merging.problem import Problem
-from merging.soft_matching import agreement, barycentre, hard, soften
-from merging.tracing import trace_graph
+from merging.methods.algorithms.coordinate_descent import matchable, objective, packed
+from merging.methods.algorithms.frank_wolfe import agreement, barycentre, hard, soften
+from merging.methods.algorithms.many_models import agreement_of, rebased
+from merging.methods.align.cycle_consistent import CycleConsistentSettings, cycle_consistent
+from merging.methods.align.frank_wolfe import FrankWolfeSettings, frank_wolfe
+from merging.methods.align.merge_many import MergeManySettings, merge_many
+from merging.methods.align.weight_matching import WeightMatchingSettings, weight_matching
+from merging.methods.problem import Problem
+from merging.network.graph.graph import export
+from merging.network.permutation import compose, invert, permute, permute_tensors
+from merging.network.tracing.tracer import trace_graph
 from merging.zoo.architectures import build
 from tests.nets import NETS
 from tests.pairs import make, problem, structure, twin

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from merging.align.sinkhorn import SinkhornSettings, doubly_stochastic, sinkhorn
-from merging.align.straight_through import StraightThroughSettings, straight_through
 from merging.errors import DataUnavailable
-from merging.learning import Forward, descend, halfway, parameters_of, without_end
-from merging.merge import merge
+from merging.methods.algorithms.gradient_training import Forward, descend, halfway, parameters_of, without_end
+from merging.methods.align.sinkhorn import SinkhornSettings, doubly_stochastic, sinkhorn
+from merging.methods.align.straight_through import StraightThroughSettings, straight_through
+from merging.pipeline.merge import merge
 from tests.pairs import accuracy, blobs, make, problem, same, tensors_of, trained
 
 

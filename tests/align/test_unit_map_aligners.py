@@ -9,14 +9,14 @@ import torch
 from scipy.optimize import linprog
 from torch import nn
 
-from merging.align.cca import CcaSettings, canonical_map, cca
-from merging.align.optimal_transport import OptimalTransportSettings, optimal_transport
-from merging.batch_norm import reset_batch_norm
-from merging.data import Batches
 from merging.errors import DataUnavailable, IncompatibleModels
-from merging.joint_moments import JointMoments
-from merging.merge import merge, output_difference, prepare
-from merging.transport import entropic_plan, exact_plan
+from merging.methods.algorithms.joint_moments import JointMoments
+from merging.methods.algorithms.transport import entropic_plan, exact_plan
+from merging.methods.align.cca import CcaSettings, canonical_map, cca
+from merging.methods.align.optimal_transport import OptimalTransportSettings, optimal_transport
+from merging.network.batch_norm import reset_batch_norm
+from merging.network.data import Batches
+from merging.pipeline.merge import merge, output_difference, prepare
 from tests.nets import NETS
 from tests.pairs import accuracy, blobs, make, problem, same, tensors_of, trained, twin
 
@@ -128,7 +128,7 @@ def test_an_exact_plan_costs_what_linear_programming_finds_whatever_the_widths()
 def test_a_plan_of_many_parts_is_solved_as_a_linear_programme(monkeypatch: pytest.MonkeyPatch) -> None:
     costs = torch.from_numpy(np.random.default_rng(1).random((6, 4)))
     by_assignment = exact_plan(costs)
-    monkeypatch.setattr("merging.transport.LARGEST_ASSIGNMENT", 1)
+    monkeypatch.setattr("merging.methods.algorithms.transport.LARGEST_ASSIGNMENT", 1)
     assert float((exact_plan(costs) * costs).sum()) == pytest.approx(float((by_assignment * costs).sum()))
 
 
@@ -218,7 +218,7 @@ def test_batch_norm_nets_need_their_reset_after_a_map() -> None:
 
 
 def _same_data(prepared):
-    from merging.channel_repair import correction_data
+    from merging.methods.algorithms.channel_repair import correction_data
 
     return correction_data(prepared.problem, 5000)
 

@@ -10,10 +10,18 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from torch import nn
 
-from merging.align.weight_matching import WeightMatchingSettings, weight_matching
-from merging.matching import coordinate_descent, inner, matchable, neighbours, packed, unfold, unit_rows
-from merging.permutation import Axis, Group, PermutationSpec, permute, permute_tensors
-from merging.problem import Problem
+from merging.methods.algorithms.coordinate_descent import (
+    coordinate_descent,
+    inner,
+    matchable,
+    neighbours,
+    packed,
+    unfold,
+    unit_rows,
+)
+from merging.methods.align.weight_matching import WeightMatchingSettings, weight_matching
+from merging.methods.problem import Problem
+from merging.network.permutation import Axis, Group, PermutationSpec, permute, permute_tensors
 from tests.pairs import make, problem, structure, tensors_of, trained, twin
 
 DEFAULT = WeightMatchingSettings()

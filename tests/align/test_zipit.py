@@ -5,10 +5,10 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from merging.align.zipit import ZipItSettings, zipit
-from merging.greedy_zip import zip_units
-from merging.joint_moments import JointMoments
-from merging.merge import merge
+from merging.methods.algorithms.greedy_zip import zip_units
+from merging.methods.algorithms.joint_moments import JointMoments
+from merging.methods.align.zipit import ZipItSettings, zipit
+from merging.pipeline.merge import merge
 from tests.pairs import accuracy, blobs, problem, trained
 
 RNG = torch.Generator().manual_seed(0)

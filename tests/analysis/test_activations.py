@@ -2,13 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from merging.analysis.activations import by_unit, flattened, groups_by_node, named_layers, pooled, walk_together
-from merging.analysis.receptive import receptive_shares
+from merging.analysis.activations.read import by_unit, flattened, groups_by_node, named_layers, pooled, walk_together
+from merging.analysis.activations.receptive import receptive_shares
 from merging.errors import UnknownLayer
-from merging.graph import Layer, export
+from merging.network.graph.graph import Layer, export
 from merging.network.graph.image_axes import ImageAxis
-from merging.permutation import named_tensors
-from merging.tracing import trace_graph
+from merging.network.permutation import named_tensors
+from merging.network.tracing.tracer import trace_graph
 
 
 def place(dim: int, images: ImageAxis) -> Layer:

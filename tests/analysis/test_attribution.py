@@ -3,13 +3,13 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from merging.analysis.activations import by_unit
-from merging.analysis.answers import answers
-from merging.analysis.attribution import attribute, blocks_of
-from merging.analysis.evaluation import ensemble, evaluate
-from merging.analysis.spectra import compare_weights
-from merging.analysis.variance import variances
-from merging.permutation import named_tensors, permute, with_tensors
+from merging.analysis.activations.read import by_unit
+from merging.analysis.causes.attribution import attribute, blocks_of
+from merging.analysis.causes.spectra import compare_weights
+from merging.analysis.causes.variance import variances
+from merging.analysis.path.evaluation import ensemble, evaluate
+from merging.analysis.path.predictions import answers
+from merging.network.permutation import named_tensors, permute, with_tensors
 from tests.pairs import blobs, make, same, structure, tensors_of, trained, twin
 from tests.studies.subjects import mean
 

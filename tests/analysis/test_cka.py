@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from merging.analysis.cka import cka, linear_cka
-from merging.analysis.hsic import gram, prefers_grams, represent, similarity
-from merging.data import as_batches
+from merging.analysis.similarity.cka import cka, linear_cka
+from merging.analysis.similarity.hsic import gram, prefers_grams, represent, similarity
 from merging.errors import DataUnavailable, InvalidRequest, InvalidSetting, UnknownLayer
-from merging.permutation import permute
-from merging.tracing import trace
+from merging.network.data import as_batches
+from merging.network.permutation import permute
+from merging.network.tracing.tracer import trace
 
 
 def random(seed, *shape):

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from merging.analysis.evaluation import ensemble, evaluate
-from merging.data import as_batches
+from merging.analysis.path.evaluation import ensemble, evaluate
 from merging.errors import Cancelled, DataUnavailable, IncompatibleModels
+from merging.network.data import as_batches
 
 
 def answers(logits):

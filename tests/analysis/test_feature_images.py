@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from merging.analysis.feature_images import feature_images, render
-from merging.analysis.picture_parts import PictureSettings, first_spectrum
+from merging.analysis.pictures.render import feature_images, render
+from merging.analysis.pictures.settings import PictureSettings, first_spectrum
 from merging.errors import (
     Cancelled,
     InvalidRequest,
@@ -20,9 +20,9 @@ from merging.errors import (
     UnknownLayer,
     UnsupportedOperation,
 )
-from merging.graph import Graph, export
-from merging.permutation import named_tensors, permute
-from merging.results import UnitPicture
+from merging.network.graph.graph import Graph, export
+from merging.network.permutation import named_tensors, permute
+from merging.results.reports import UnitPicture
 from tests.pairs import SHAPE, make, structure, tensors_of, trained
 
 QUICK = PictureSettings(steps=24)

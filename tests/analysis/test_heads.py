@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from merging.analysis.heads import head_scores, measure
+from merging.analysis.path.heads import head_scores, measure
 from merging.errors import DataUnavailable, InvalidRequest
-from merging.partial_zip import partial_zips
-from merging.zip_report import ZipReport, labels_of
+from merging.pipeline.partial_zip import partial_zips
+from merging.results.zip_report import ZipReport, labels_of
 from tests.pairs import blobs, make
 
 IMAGES = torch.arange(6).float()

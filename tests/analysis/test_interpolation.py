@@ -3,13 +3,13 @@ import pytest
 import torch
 from torch import nn
 
-from merging.analysis.evaluation import evaluate
-from merging.analysis.interpolation import corrector_for, curves, interpolate
-from merging.data import as_batches
+from merging.analysis.path.evaluation import evaluate
+from merging.analysis.path.interpolation import corrector_for, curves, interpolate
 from merging.errors import Cancelled, DataUnavailable, IncompatibleModels, InvalidSetting
-from merging.merge import merge
-from merging.permutation import named_tensors, with_tensors
-from merging.problem import Corrector
+from merging.methods.problem import Corrector
+from merging.network.data import as_batches
+from merging.network.permutation import named_tensors, with_tensors
+from merging.pipeline.merge import merge
 
 
 def net(seed, norm=True):

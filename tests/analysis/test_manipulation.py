@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch import nn
 
-from merging.analysis.manipulation import classifier_of, rescale, translate
+from merging.analysis.similarity.manipulation import classifier_of, rescale, translate
 from merging.errors import UnsupportedOperation
-from merging.graph import export
+from merging.network.graph.graph import export
 from tests.pairs import SHAPE, blobs, structure, trained
 
 DATA = blobs(300, 1)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from merging.analysis.cka import cka
-from merging.analysis.minibatch import doubly_centred
+from merging.analysis.similarity.cka import cka
+from merging.analysis.similarity.minibatch import doubly_centred
 from merging.errors import InvalidSetting
 from tests.analysis.test_cka import conv, debiased_hsic
 

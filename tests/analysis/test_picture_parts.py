@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from merging.analysis.feature_images import moved
-from merging.analysis.picture_parts import GREY, Move, PictureSettings, contact_sheet, moves
-from merging.results import UnitPicture
+from merging.analysis.pictures.render import moved
+from merging.analysis.pictures.settings import GREY, Move, PictureSettings, contact_sheet, moves
+from merging.results.reports import UnitPicture
 
 
 def test_pictures_lie_row_by_row_one_pixel_apart() -> None:

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from merging.analysis.evaluation import evaluate
-from merging.analysis.plane import Axes, surface
+from merging.analysis.path.evaluation import evaluate
+from merging.analysis.path.plane import Axes, surface
 from merging.errors import IncompatibleModels, InvalidSetting
-from merging.permutation import named_tensors, with_tensors
+from merging.network.permutation import named_tensors, with_tensors
 from tests.pairs import blobs, make, same, tensors_of, trained
 
 NETS = [trained("mlp", seed) for seed in range(3)]
@@ -85,8 +85,8 @@ def test_a_plane_has_a_middle(resolution):
 
 
 def test_a_point_that_is_no_number_is_measured_and_stays_none():
-    from merging.analysis.plane import _measured
-    from merging.results import Metrics
+    from merging.analysis.path.plane import _measured
+    from merging.results.reports import Metrics
 
     def measure(row: int, column: int) -> Metrics:
         return Metrics(float("nan") if (row, column) == (2, 2) else 1.0, 0.5, 0.0)

@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from merging.analysis.cka import linear_cka
-from merging.analysis.hsic import centred, gram
-from merging.analysis.measures import MEASURES, Side, cka_debiased, map_of, mutual_neighbours, procrustes, trimmed_cka
-from merging.analysis.reliability import _shuffled, examine
+from merging.analysis.similarity.cka import linear_cka
+from merging.analysis.similarity.hsic import centred, gram
+from merging.analysis.similarity.measures import (
+    MEASURES,
+    Side,
+    cka_debiased,
+    map_of,
+    mutual_neighbours,
+    procrustes,
+    trimmed_cka,
+)
+from merging.analysis.similarity.reliability import _shuffled, examine
 from merging.errors import DataUnavailable
 from merging.studies.reliability import Reliability
 

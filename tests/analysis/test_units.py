@@ -3,13 +3,13 @@ import pytest
 import torch
 from torch import nn
 
-from merging.analysis.cka import cka
-from merging.analysis.survey import analyse, unit_facts, unmeasured_units
-from merging.data import as_batches
+from merging.analysis.layer_survey import analyse, unit_facts, unmeasured_units
+from merging.analysis.similarity.cka import cka
 from merging.errors import InvalidRequest
-from merging.graph import export
-from merging.permutation import compose, invert, named_tensors, permute
-from merging.tracing import trace_graph
+from merging.network.data import as_batches
+from merging.network.graph.graph import export
+from merging.network.permutation import compose, invert, named_tensors, permute
+from merging.network.tracing.tracer import trace_graph
 
 NAMES = ("A", "pi(B)", "merge", "naive")
 MODULES = ["0", "1", "2", "3", "4"]

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from playwright.sync_api import Error, TimeoutError
 
-from merging.work.examples import LOOKED_INTO, merges
+from merging.jobs.examples import LOOKED_INTO, merges
 
 STILL = "[data-testid=stApp][data-test-script-state=notRunning]"
 SMALL = "MLP 3×128 · Fashion-MNIST · seed {}"

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from merging.combine.average import average
-from merging.permutation import named_tensors
+from merging.methods.combine.average import average
+from merging.network.permutation import named_tensors
 from merging.settings import NoSettings
 from tests.pairs import make, problem, same
 

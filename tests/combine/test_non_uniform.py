@@ -2,10 +2,10 @@
 
 import torch
 
-from merging.combine.average import weighted_mean
-from merging.combine.non_uniform import NonUniformSettings, non_uniform
-from merging.learning import Forward, parameters_of
-from merging.permutation import named_tensors
+from merging.methods.algorithms.averaging import weighted_mean
+from merging.methods.algorithms.gradient_training import Forward, parameters_of
+from merging.methods.combine.non_uniform import NonUniformSettings, non_uniform
+from merging.network.permutation import named_tensors
 from tests.pairs import blobs, problem, same, tensors_of, trained
 
 PAIR = (trained("mlp", 0), trained("mlp", 1))

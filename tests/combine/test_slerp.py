@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from merging.combine.slerp import arc_point, slerp
-from merging.permutation import named_tensors
+from merging.methods.combine.slerp import arc_point, slerp
+from merging.network.permutation import named_tensors
 from merging.settings import NoSettings
 from tests.pairs import make, problem
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from merging.combine.dare import DareSettings, dare, thinned
-from merging.combine.task_arithmetic import TaskArithmeticSettings, summed, task_arithmetic
-from merging.combine.ties import TiesSettings, agreed, ties, trimmed
 from merging.errors import InvalidRequest
-from merging.merge import merge, prepare
-from merging.permutation import named_tensors, with_tensors
-from merging.problem import Problem
+from merging.methods.combine.dare import DareSettings, dare, thinned
+from merging.methods.combine.task_arithmetic import TaskArithmeticSettings, summed, task_arithmetic
+from merging.methods.combine.ties import TiesSettings, agreed, ties, trimmed
+from merging.methods.problem import Problem
+from merging.network.permutation import named_tensors, with_tensors
+from merging.pipeline.merge import merge, prepare
 from tests.pairs import accuracy, blobs, make, problem, tensors_of, trained
 
 BASE = trained("mlp", 0, 2)

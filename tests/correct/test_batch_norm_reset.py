@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from merging.batch_norm import batch_norm_in_training
-from merging.correct.batch_norm_reset import BatchNormResetSettings, batch_norm_reset
-from merging.data import Batches
 from merging.errors import DataUnavailable
+from merging.methods.correct.batch_norm_reset import BatchNormResetSettings, batch_norm_reset
+from merging.network.batch_norm import batch_norm_in_training
+from merging.network.data import Batches
 from tests.pairs import blobs, make, problem, same, tensors_of
 
 HALF = (0.5, 0.5)

@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from merging.channel_statistics import ChannelStatistics, measure, overall, pre_activations
-from merging.combine.average import average
-from merging.correct.repair import RepairSettings, repair
-from merging.correct.rescale import rescale
-from merging.data import Batches
-from merging.graph import export
-from merging.merge import merge
-from merging.permutation import with_tensors
-from merging.problem import Problem
+from merging.methods.algorithms.channel_statistics import ChannelStatistics, measure, overall, pre_activations
+from merging.methods.combine.average import average
+from merging.methods.correct.repair import RepairSettings, repair
+from merging.methods.correct.rescale import rescale
+from merging.methods.problem import Problem
+from merging.network.data import Batches
+from merging.network.graph.graph import export
+from merging.network.permutation import with_tensors
+from merging.network.tracing.tracer import trace, trace_graph
+from merging.pipeline.merge import merge
 from merging.settings import NoSettings
-from merging.tracing import trace, trace_graph
 from tests.pairs import accuracy, blobs, make, problem, same, structure, tensors_of, trained
 
 HALF = (0.5, 0.5)

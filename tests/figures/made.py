@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from merging.figures.figure import Figure
-from merging.results import LayerInfo, LayerUnits, LossCurve, MergeReport, Metrics, SimilarityMap
+from merging.results.reports import LayerInfo, LayerUnits, LossCurve, MergeReport, Metrics, SimilarityMap
 
 LAYERS = ("layers.0", "layers.2", "layers.4")
 UNITS = 24

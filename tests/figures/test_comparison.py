@@ -1,7 +1,7 @@
 import pytest
 
 from merging.figures.comparison import ALIGN_COLORS, bars, growth, mean_of
-from merging.methods import table
+from merging.methods.registry import table
 from tests.figures.made import alt_text, validated
 
 POINTS = [

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from merging.figures import numbers
+from merging.text import numbers
 
 
 @pytest.mark.parametrize(

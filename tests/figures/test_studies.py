@@ -4,15 +4,14 @@ import numpy as np
 import pytest
 
 from merging.figures.comparison import ALIGN_COLORS
-from merging.figures.evidence import evidence_figure, fates_figure, match_figure, spread_figure
-from merging.figures.inside import SHOWN, inside_figure, loss_figure
-from merging.figures.lab import lab_figure
-from merging.figures.landscape import landscape_figure
-from merging.figures.learned_curves import curves_figure, units_in_order
-from merging.figures.reliability import interval_figure
 from merging.figures.similarity import heatmap
-from merging.figures.units import change_figure, cross_figure, sheet_figure, tuning_figure
-from merging.figures.why import (
+from merging.figures.studies.evidence import evidence_figure, fates_figure, match_figure, spread_figure
+from merging.figures.studies.inside import SHOWN, inside_figure, loss_figure
+from merging.figures.studies.lab import lab_figure
+from merging.figures.studies.landscape import landscape_figure
+from merging.figures.studies.learned_curves import curves_figure, units_in_order
+from merging.figures.studies.reliability import interval_figure
+from merging.figures.studies.why import (
     aligners_figure,
     calibration_figure,
     match_quality_figure,
@@ -20,6 +19,7 @@ from merging.figures.why import (
     spectra_figure,
     variance_figure,
 )
+from merging.figures.units import change_figure, cross_figure, sheet_figure, tuning_figure
 from merging.studies.units import WORDS
 from tests.figures import made
 from tests.figures.made import alt_text, validated

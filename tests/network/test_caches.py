@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from merging.errors import UnsupportedOperation
-from merging.graph import export
+from merging.network.graph.graph import export
 
 
 class Cached(nn.Module):

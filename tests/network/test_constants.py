@@ -10,17 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from merging.analysis.evaluation import evaluate
-from merging.analysis.interpolation import interpolate
-from merging.analysis.plane import surface
-from merging.data import as_batches
+from merging.analysis.path.evaluation import evaluate
+from merging.analysis.path.interpolation import interpolate
+from merging.analysis.path.plane import surface
 from merging.errors import IncompatibleModels
-from merging.graph import export
-from merging.merge import merge, output_difference, prepare
-from merging.methods import methods
+from merging.methods.registry import methods
 from merging.network.constants import constants_of, pinned_by, statistics_of, without_constants
-from merging.permutation import named_tensors, permute
-from merging.tracing import trace
+from merging.network.data import as_batches
+from merging.network.graph.graph import export
+from merging.network.permutation import named_tensors, permute
+from merging.network.tracing.tracer import trace
+from merging.pipeline.merge import merge, output_difference, prepare
 from merging.zoo.architectures import build
 from merging.zoo.torchvision_import import torchvision
 from tests.attentive_nets import NETWORKS

@@ -11,18 +11,18 @@ import torch
 from torch import nn
 
 from benchmarks.layer_values import hooked_cka, textbook_cka
-from merging.analysis.activations import by_unit, named_layers
-from merging.analysis.cka import cka, compare
-from merging.analysis.features import read_layers
-from merging.analysis.responses import respond
-from merging.analysis.survey import analyse
-from merging.analysis.variance import variances
-from merging.data import Batches
+from merging.analysis.activations.features import read_layers
+from merging.analysis.activations.read import by_unit, named_layers
+from merging.analysis.activations.responses import respond
+from merging.analysis.causes.variance import variances
+from merging.analysis.layer_survey import analyse
+from merging.analysis.similarity.cka import cka, compare
 from merging.errors import InvalidRequest
-from merging.graph import Graph, export
+from merging.network.data import Batches
+from merging.network.graph.graph import Graph, export
 from merging.network.graph.image_axes import ImageAxis
-from merging.permutation import named_tensors
-from merging.tracing import trace_graph
+from merging.network.permutation import named_tensors
+from merging.network.tracing.tracer import trace_graph
 from tests.attentive_nets import NETWORKS, Encoder, classifier
 
 ATTENTIVE = ("vit", "swin", "encoder", "encoder, batch second")

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from merging.errors import CheckpointError, MergescopeError, UnsupportedOperation
-from merging.graph import export
-from merging.network.graph.program import Program, ProgramNode, ProgramTensor
-from merging.network.graph.program_graph import trial
-from merging.network.graph.program_module import ProgramModule, program_of
-from merging.network.graph.program_operators import Term
+from merging.network.graph.graph import export
+from merging.network.programs.graph import trial
+from merging.network.programs.json_text import program_from_json, program_to_json
+from merging.network.programs.module import ProgramModule, program_of
+from merging.network.programs.operators import Term
+from merging.network.programs.program import Program, ProgramNode, ProgramTensor
 from tests.programs import exported, inputs, module, net
 
 
@@ -44,9 +45,9 @@ X = Term("value", "x")
 @pytest.mark.parametrize("name", ["residual-pad", "pinned", "gpt-by-hand"])
 def test_its_text_is_compact_and_gives_the_same_program(name):
     first = exported(name).program
-    text = first.to_json()
-    again = Program.from_json(text)
-    assert again.to_json() == text
+    text = program_to_json(first)
+    again = program_from_json(text)
+    assert program_to_json(again) == text
     assert text.isascii()
     assert " " not in text.replace("relu ", "")
     found = exported(name)
@@ -114,7 +115,7 @@ def test_an_unsound_program_cannot_be_made(case):
 )
 def test_shapes_are_tried_before_anything_runs(hungry, words):
     with pytest.raises(UnsupportedOperation, match=words):
-        Program.from_json(hungry.to_json())
+        program_from_json(program_to_json(hungry))
     with pytest.raises(UnsupportedOperation, match=words):
         ProgramModule(hungry, {}, {})
 
@@ -168,7 +169,7 @@ def test_a_program_that_changes_its_weights_is_refused():
 )
 def test_a_damaged_text_is_one_error(text):
     with pytest.raises(CheckpointError):
-        Program.from_json(text)
+        program_from_json(text)
 
 
 WORDS = [[], {}, "x", "conv2d", "aten.relu.default", "operator.mul", {"value": "x"}, {"dtype": "int64"}, 0, 1, 2]
@@ -181,7 +182,7 @@ junk = st.one_of(
 @settings(max_examples=120, deadline=None)
 def test_a_changed_text_is_refused_or_runs_within_bounds(random, value):
     """Whatever stands in the place of one part of a program's text: one of our errors, or a network that runs."""
-    fields = json.loads(exported("pinned").program.to_json())
+    fields = json.loads(program_to_json(exported("pinned").program))
     place = fields
     while True:
         key = random.choice(list(place) if isinstance(place, dict) else range(len(place)))
@@ -191,12 +192,12 @@ def test_a_changed_text_is_refused_or_runs_within_bounds(random, value):
         place = inner
     place[key] = value
     try:
-        made = Program.from_json(json.dumps(fields))
+        made = program_from_json(json.dumps(fields))
         found = exported("pinned")
         export(ProgramModule(made, found.state, found.constants), torch.zeros(2, *made.shape))
     except MergescopeError:
         return
-    assert made.to_json() != "" and program_of(ProgramModule(made, found.state, found.constants)) is made
+    assert program_to_json(made) != "" and program_of(ProgramModule(made, found.state, found.constants)) is made
 
 
 def test_programs_are_values():
@@ -204,4 +205,4 @@ def test_programs_are_values():
     assert copy.deepcopy(first) is first
     with pytest.raises(AttributeError):
         first.output = "linear"
-    assert replace(first, torch="2.13.0").to_json() != first.to_json()
+    assert program_to_json(replace(first, torch="2.13.0")) != program_to_json(first)

@@ -13,12 +13,12 @@ from torch import nn
 
 import merging
 from merging.errors import IncompatibleModels, UnsupportedOperation
-from merging.graph import difference, export
-from merging.network.graph.program_module import ProgramModule, constants_of
-from merging.network.graph.program_writer import write
-from merging.permutation import named_tensors
-from merging.tracing import trace_graph, verify
-from merging.zoo.checkpoints.reading.exported_program import read
+from merging.network.graph.graph import difference, export
+from merging.network.permutation import named_tensors
+from merging.network.programs.module import ProgramModule, constants_of
+from merging.network.programs.writer import write
+from merging.network.tracing.tracer import trace_graph, verify
+from merging.zoo.checkpoints.reading.programs.program import read
 from tests.programs import exported, inputs, loaded, module, net, saved
 
 CORPUS = (

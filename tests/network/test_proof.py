@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from merging import subjects, tracing
 from merging.errors import NotEquivalent
-from merging.merge import merge, output_difference
+from merging.network.permutation import PermutationSpec, named_tensors, permute, with_tensors
+from merging.network.tracing import tracer
 from merging.network.tracing.proof import permuted_difference, proof_inputs, random_numbers
-from merging.permutation import PermutationSpec, named_tensors, permute, with_tensors
-from merging.tracing import trace, verify
+from merging.network.tracing.tracer import trace, verify
+from merging.pipeline import models
+from merging.pipeline.merge import merge, output_difference
 from tests.attentive_nets import NETWORKS
 from tests.nets import Forward, mlp
 
@@ -72,8 +73,8 @@ def test_fresh_networks_merge_and_a_wrong_spec_stops_them(monkeypatch: pytest.Mo
     pair = [fresh(0), fresh(1)]
     assert merge(pair, example=IMAGES).notes["equivalence"] < 1e-12
     wrong = without(trace(pair[0], IMAGES), "5.weight")
-    monkeypatch.setattr(subjects, "_specs", {})
-    monkeypatch.setattr(tracing, "trace_graph", lambda graph: wrong)
+    monkeypatch.setattr(models, "_specs", {})
+    monkeypatch.setattr(tracer, "trace_graph", lambda graph: wrong)
     with pytest.raises(NotEquivalent, match="no permutation symmetry"):
         merge(pair, example=IMAGES)
 

@@ -11,20 +11,20 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.layer_values import textbook_cka
-from merging.analysis.answers import answers
-from merging.analysis.cka import cka
-from merging.analysis.evaluation import evaluate
-from merging.analysis.interpolation import interpolate
-from merging.analysis.survey import analyse
-from merging.data import Batches, as_batches
+from merging.analysis.layer_survey import analyse
+from merging.analysis.path.evaluation import evaluate
+from merging.analysis.path.interpolation import interpolate
+from merging.analysis.path.predictions import answers
+from merging.analysis.similarity.cka import cka
 from merging.errors import IncompatibleModels, UnsupportedOperation
-from merging.graph import export
-from merging.merge import merge, output_difference
+from merging.network.data import Batches, as_batches
+from merging.network.graph.graph import export
 from merging.network.graph.image_axes import ImageAxis
 from merging.network.graph.tokens import random_tokens, token_range
+from merging.network.permutation import named_tensors, permute
 from merging.network.tracing.proof import proof_inputs
-from merging.permutation import named_tensors, permute
-from merging.tracing import trace, verify
+from merging.network.tracing.tracer import trace, verify
+from merging.pipeline.merge import merge, output_difference
 from tests.net_parts import Forward, ready
 
 VOCABULARY, LENGTH = 13, 6

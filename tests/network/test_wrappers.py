@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 from torch.optim.swa_utils import AveragedModel
 
-from merging.analysis.cka import cka
-from merging.analysis.interpolation import interpolate
+from merging.analysis.path.interpolation import interpolate
+from merging.analysis.similarity.cka import cka
 from merging.errors import IncompatibleModels, MergescopeError, UnsupportedOperation
-from merging.merge import merge
-from merging.tracing import trace
+from merging.network.tracing.tracer import trace
+from merging.pipeline.merge import merge
 
 X = torch.randn(20, 6, generator=torch.Generator().manual_seed(2))
 DATA = (X, torch.arange(20) % 3)

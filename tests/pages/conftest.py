@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from merging.work.ledger import Ledger
+from merging.jobs.ledger.ledger import Ledger
 
 MAIN = Path(__file__).resolve().parents[2] / "ui" / "main.py"
 PAGES = MAIN.parents[1] / "pages"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from merging import results
-from merging.work.ledger import Ledger
-from merging.work.ledger_desk import Claim, Desk
-from merging.work.request import MergeRequest, ModelRef, Request
+from merging.jobs.ledger.dispatcher_access import Claim, Desk
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.requests.requests import MergeRequest, ModelRef, Request
+from merging.results import saving
 from merging.zoo import catalogue
 from merging.zoo.datasets.fingerprint import fingerprint
 from tests.figures.made import report
@@ -47,7 +47,7 @@ def done(ledger: Ledger, request: MergeRequest | None = None, owner: str = SOMEB
     asked = json.loads(claim.request.to_json())
     found = report(asked, corrected=asked["correct"] != "none", **made)
     files = {name: name.encode() for name in ("merge.safetensors", "aligned.safetensors", "naive.safetensors")}
-    assert desk.finish(claim, {"report": results.save(found), "permutation.npz": b"npz", **files})
+    assert desk.finish(claim, {"report": saving.save(found), "permutation.npz": b"npz", **files})
     return claim.id
 
 

@@ -2,7 +2,7 @@
 
 import safetensors.torch
 
-from merging.work.ledger_desk import Desk
+from merging.jobs.ledger.dispatcher_access import Desk
 from merging.zoo import catalogue
 from merging.zoo.architectures import build
 from merging.zoo.checkpoints.sandbox import convert
@@ -19,14 +19,14 @@ def finish(ledger, accuracy):
     """Do the next queued merge, with that accuracy."""
     import json
 
-    from merging import results
-    from merging.results import MergeReport, Metrics
+    from merging.results import saving
+    from merging.results.reports import MergeReport, Metrics
 
     desk = Desk(ledger)
     claim = desk.claim(("merge",))
     together = {"test": Metrics(0.28, 0.903, 0.02)}
     made = MergeReport(json.loads(claim.request.to_json()), (), {}, 0.0, scores=scores(2, accuracy), ensemble=together)
-    desk.finish(claim, {"report": results.save(made)})
+    desk.finish(claim, {"report": saving.save(made)})
     return claim.request
 
 

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from merging.work.ledger_connection import connect
-from merging.work.ledger_images import add_images
-from merging.work.request import ModelRef
+from merging.jobs.ledger.connection import connect
+from merging.jobs.ledger.images import add_images
+from merging.jobs.requests.requests import ModelRef
 from merging.zoo import catalogue
 from tests.pages.ledgers import done, failed, merge_request, queued
 from ui.shell.markdown import plain

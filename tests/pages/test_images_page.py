@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from merging.work.ledger_images import add_images
+from merging.jobs.ledger.images import add_images
 from merging.zoo.catalogue import find
 from merging.zoo.datasets import own
 from merging.zoo.datasets.fingerprint import fingerprint

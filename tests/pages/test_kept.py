@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.sessions import addresses
 from merging.figures.figure import Figure
-from merging.work.examples import LOOKED_INTO, merges
+from merging.jobs.examples import LOOKED_INTO, merges
 from ui.shell import kept as keeping
 from ui.shell.kept import kept
 

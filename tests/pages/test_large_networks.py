@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from merging.work.ledger_desk import Desk
-from merging.work.ledger_jobs import Worker
+from merging.jobs.ledger.dispatcher_access import Desk
+from merging.jobs.ledger.jobs import Worker
 from tests.pages.test_merge_page import press, texts
 
 

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from merging import results
-from merging.study import studies
-from merging.work.request import ModelRef
+from merging.jobs.requests.requests import ModelRef
+from merging.results import saving
+from merging.studies.registry import studies
 from merging.zoo import catalogue
 from tests.pages.ledgers import done, merge_request
 from tests.pages.test_merge_page import press, texts
@@ -26,7 +26,7 @@ def test_learned_curves_are_asked_for_and_drawn(ledger, open_page):
     app = press(open_page("why", run=run_id[:12]), "Draw the learned curves")
     assert [job.request["study"] for job in ledger.jobs(kind="study")] == ["nonlinearities"]
     desk, claim = take(ledger)
-    assert desk.finish(claim, {"finding": results.save(run("nonlinearities", learned()))})
+    assert desk.finish(claim, {"finding": saving.save(run("nonlinearities", learned()))})
     app = open_page("why", run=run_id[:12])
     assert TITLE in texts(app, "markdown")
     assert "log-odds of the saturation" in texts(app, "caption")

@@ -3,8 +3,8 @@ from dataclasses import fields, replace
 
 import safetensors.torch
 
-from merging.methods import ROLES, table
-from merging.work.request import ModelRef
+from merging.jobs.requests.requests import ModelRef
+from merging.methods.registry import ROLES, table
 from merging.zoo import catalogue
 from merging.zoo.architectures import build
 from merging.zoo.checkpoints.sandbox import convert
@@ -38,7 +38,7 @@ def test_the_address_names_the_run_and_what_one_looks_at(ledger, open_page):
 
 
 def test_without_an_example_the_page_says_the_next_step(ledger, open_page, monkeypatch):
-    monkeypatch.setattr("merging.work.shipped_runs.ShippedRuns.entries", {})
+    monkeypatch.setattr("merging.jobs.ledger.shipped_runs.ShippedRuns.entries", {})
     assert "No run yet" in texts(open_page(), "markdown")
 
 
@@ -174,7 +174,7 @@ def test_another_seed_queues_the_same_merge_with_the_next_one(ledger, open_page)
 
 
 def test_a_preset_card_runs_its_pair(ledger, open_page, monkeypatch):
-    monkeypatch.setattr("merging.work.shipped_runs.ShippedRuns.entries", {})
+    monkeypatch.setattr("merging.jobs.ledger.shipped_runs.ShippedRuns.entries", {})
     app = open_page()
     next(button for button in app.button if button.key == "preset cnns").click().run()
     job = ledger.jobs(kind="merge")[0]

@@ -1,6 +1,6 @@
 """The page that tells how a run was made."""
 
-from merging.work.examples import merges
+from merging.jobs.examples import merges
 from tests.pages.ledgers import done
 from tests.pages.test_merge_page import texts
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from merging import results
-from merging.results import UnitPicture
-from merging.work.ledger_desk import Desk
-from merging.work.request import DownloadRequest
+from merging.jobs.ledger.dispatcher_access import Desk
+from merging.jobs.requests.requests import DownloadRequest
+from merging.results import saving
+from merging.results.reports import UnitPicture
 from tests.pages.ledgers import done, failed, merge_request, queued, running
 from tests.pages.test_merge_page import press, texts
 
@@ -16,13 +16,13 @@ def make_pictures(ledger):
     desk = Desk(ledger)
     while claim := desk.claim(("pictures",)):
         pixels = np.full((4, 4, 1), 0.5, np.float32)
-        made = {f"unit-{u}": results.save(UnitPicture(pixels, 0.5 + u, 0.1, {})) for u in claim.request.units}
+        made = {f"unit-{u}": saving.save(UnitPicture(pixels, 0.5 + u, 0.1, {})) for u in claim.request.units}
         desk.finish(claim, made)
 
 
 @pytest.mark.parametrize("page", RUN_PAGES)
 def test_without_any_run_a_page_says_the_next_step(page, ledger, open_page, monkeypatch):
-    monkeypatch.setattr("merging.work.shipped_runs.ShippedRuns.entries", {})
+    monkeypatch.setattr("merging.jobs.ledger.shipped_runs.ShippedRuns.entries", {})
     assert "No run chosen yet" in texts(open_page(page), "markdown")
 
 
@@ -117,7 +117,7 @@ def test_the_same_pictures_by_somebody_else_come_from_the_store(ledger, open_pag
 
 
 def test_jobs_are_listed_by_state_with_what_one_can_do(ledger, open_page, monkeypatch):
-    monkeypatch.setattr("merging.work.shipped_runs.ShippedRuns.entries", {})
+    monkeypatch.setattr("merging.jobs.ledger.shipped_runs.ShippedRuns.entries", {})
     assert "No jobs yet" in texts(open_page("jobs"), "info")
     done(ledger, merge_request(seed=1))
     failed(ledger, merge_request(seed=2))

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from merging.work.request import MergeRequest, ModelRef
+from merging.jobs.requests.requests import MergeRequest, ModelRef
 from merging.zoo import catalogue
 from merging.zoo.datasets.fingerprint import fingerprint
 from ui.reproduce import changed, command, snippet

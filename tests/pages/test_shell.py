@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 import streamlit as st
 
-from merging.work.ledger import Ledger
-from merging.work.limits import Limits
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.limits import Limits
 from tests.pages.ledgers import done
 from ui import server
 from ui.shell import middleware, uploads
@@ -170,7 +170,7 @@ def test_the_glossary_speaks_in_sentences():
 
 
 def test_every_stage_of_every_job_has_words():
-    from merging.work.stages import STAGES as SHARES
+    from merging.jobs.stages import STAGES as SHARES
 
     assert {stage for stages in SHARES.values() for stage, _ in stages} <= set(STAGES)
 

@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from merging import results
+from merging.jobs.examples import ALL_UNITS, LOOKED_INTO, merges, studies
+from merging.jobs.ledger.dispatcher_access import Desk
+from merging.jobs.ledger.shipped_runs import ShippedRuns
+from merging.jobs.requests.requests import from_json
+from merging.results import saving
 from merging.studies.units import WORDS
-from merging.work.examples import ALL_UNITS, LOOKED_INTO, merges, studies
-from merging.work.ledger_desk import Desk
-from merging.work.request import from_json
-from merging.work.shipped_runs import ShippedRuns
 from merging.zoo.catalogue import find
 from tests.pages.ledgers import done, merge_request
 from tests.pages.test_merge_page import press, texts
@@ -31,7 +31,7 @@ def answer(ledger, key: str):
     """Hand in a finding of the small test nets for the study that waits."""
     desk, claim = take(ledger)
     assert claim.request.study == key
-    assert desk.finish(claim, {"finding": results.save(run(key, merged(), **QUICK[key]))})
+    assert desk.finish(claim, {"finding": saving.save(run(key, merged(), **QUICK[key]))})
 
 
 def test_what_ships_is_what_the_pages_ask_for():

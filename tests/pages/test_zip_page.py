@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from merging.work.examples import HEADS
-from merging.work.request import ModelRef, ZipRequest
+from merging.jobs.examples import HEADS
+from merging.jobs.requests.requests import ModelRef, ZipRequest
 from merging.zoo import catalogue
 from merging.zoo.datasets.fingerprint import fingerprint
 from tests.pages.ledgers import failed, queued

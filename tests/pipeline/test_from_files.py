@@ -25,7 +25,7 @@ from merging.errors import (
     NotEquivalent,
     UnknownArchitecture,
 )
-from merging.permutation import named_tensors
+from merging.network.permutation import named_tensors
 from merging.pipeline.from_files import merge_files
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
 from merging.zoo.checkpoints.example import example_images

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from merging.errors import CheckpointError, UnsupportedOperation
-from merging.graph import export
+from merging.network.graph.graph import export
 from merging.network.graph.weightless_graph import export_weightless
 from merging.network.lazy_tensors import HeldTensors, LazyTensors, MovedTensors
+from merging.network.permutation import Axis, Group, PermutationSpec, named_tensors, permute_tensors
 from merging.network.tracing.layered_proof import change_by_layers, exact_tensors, permuted_tensors
-from merging.permutation import Axis, Group, PermutationSpec, named_tensors, permute_tensors
-from merging.tracing import trace_graph
+from merging.network.tracing.tracer import trace_graph
 from merging.zoo.architectures import build
 from merging.zoo.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from merging.zoo.checkpoints.metadata import Story, clean_name

@@ -7,10 +7,10 @@ from functools import cache
 import torch
 from torch import nn
 
-from merging.merge import prepare
-from merging.permutation import permute, with_tensors
-from merging.problem import Alignment, Problem
-from merging.study import Subject
+from merging.methods.problem import Alignment, Problem
+from merging.network.permutation import permute, with_tensors
+from merging.pipeline.merge import prepare
+from merging.studies.registry import Subject
 from merging.zoo.architectures.table import build
 from tests.pairs import CLASSES, SHAPE, blobs, problem, structure, trained
 
@@ -60,7 +60,7 @@ def learned(seed: int = 0) -> Subject:
 
 def mean(kind: str, a: nn.Module, b: nn.Module) -> nn.Module:
     """The plain average."""
-    from merging.methods import find
+    from merging.methods.registry import find
 
     asked: Problem = problem(kind, (a, b))
     average = find("combine", "average")

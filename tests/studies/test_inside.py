@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from merging.analysis.evaluation import evaluate
-from merging.analysis.feature_images import direction_images, render
-from merging.analysis.picture_parts import PictureSettings
-from merging.analysis.responses import overlap, relative, respond, tuning
-from merging.batch_norm import reset_batch_norm
+from merging.analysis.activations.responses import overlap, relative, respond, tuning
+from merging.analysis.path.evaluation import evaluate
+from merging.analysis.pictures.render import direction_images, render
+from merging.analysis.pictures.settings import PictureSettings
 from merging.errors import IncompatibleModels, InvalidRequest, UnknownLayer
-from merging.permutation import PermutationSpec, named_tensors, with_tensors
+from merging.network.batch_norm import reset_batch_norm
+from merging.network.permutation import PermutationSpec, named_tensors, with_tensors
 from merging.settings import read_settings
 from merging.studies.evidence import MOST
 from merging.studies.landscape import RESET
 from merging.studies.layer import SLOTS
+from merging.studies.registry import find_study
 from merging.studies.units import WORDS, fate, follows, outcome
-from merging.study import find_study
-from merging.verdict_why import reasons
+from merging.text.reasons import reasons
 from tests.pairs import structure, trained, twin
 from tests.studies.subjects import merged, of
 

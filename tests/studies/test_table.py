@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from merging import results
 from merging.errors import DataUnavailable, InvalidSetting
+from merging.results import saving
 from merging.settings import read_settings, settings_dict
-from merging.study import Subject, find_study, load_finding, studies
+from merging.studies.registry import Subject, find_study, load_finding, studies
 from tests.pairs import same, tensors_of
 from tests.studies.subjects import learned, merged
 
@@ -52,9 +52,9 @@ def test_the_same_seed_gives_the_same_bytes_and_leaves_the_networks_alone(key):
     told = []
     subject = replace(subject, report=lambda stage, fraction=None, message="": told.append((stage, fraction)))
     settings = read_settings(asked.settings, QUICK[key])
-    first, second = (results.save(asked.run(subject, settings)) for _ in range(2))
+    first, second = (saving.save(asked.run(subject, settings)) for _ in range(2))
     assert first == second
-    assert results.save(load_finding(first)) == first
+    assert saving.save(load_finding(first)) == first
     assert all(same(before[name], tensors_of(net)) for name, net in subject.nets.items())
     assert not any(p.grad is not None for net in subject.nets.values() for p in net.parameters())
     assert told and all(stage == "studying" and 0 <= (fraction or 0) <= 1 for stage, fraction in told)

@@ -9,10 +9,10 @@ import time
 import psutil
 import pytest
 
-from merging.work.dispatcher import Dispatcher
-from merging.work.engine import Engine, Plan
-from merging.work.ledger import Ledger
-from merging.work.supervisor import scratch_folder
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.worker.dispatcher import Dispatcher
+from merging.jobs.worker.engine import Engine, Plan
+from merging.jobs.worker.supervisor import scratch_folder
 
 
 @pytest.fixture(scope="session")

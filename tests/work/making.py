@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from merging import results
-from merging.work.ledger_desk import Claim, Desk
-from merging.work.request import MergeRequest, ModelRef, PicturesRequest, TrainRequest
+from merging.jobs.ledger.dispatcher_access import Claim, Desk
+from merging.jobs.requests.requests import MergeRequest, ModelRef, PicturesRequest, TrainRequest
+from merging.results import reports, saving
 from merging.zoo import catalogue
 from merging.zoo.datasets.fingerprint import fingerprint
 
@@ -33,7 +33,7 @@ def long_request(seed: int = 0) -> TrainRequest:
 
 
 ALL = ("merge", "pictures", "study", "zip", "train", "download")
-SAVED = results.save(results.Metrics(0.0, 0.0, 0.0))  # something that a report can be read from
+SAVED = saving.save(reports.Metrics(0.0, 0.0, 0.0))  # something that a report can be read from
 
 
 def take(desk: Desk) -> Claim:

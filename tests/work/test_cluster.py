@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from merging.work.ledger import Ledger
-from merging.work.supervisor import end_session, scratch_folder
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.worker.supervisor import end_session, scratch_folder
 from tests.work.conftest import until
 from tests.work.making import merge_request
 
@@ -67,7 +67,7 @@ def test_a_merge_on_a_cluster_that_shares_no_disk(cluster, tmp_path):
     ledger, requests = Ledger(tmp_path / "home"), [merge_request()]
     for request in requests:
         ledger.submit(request, "ann")
-    command = [sys.executable, "-m", "merging.work", "--device", "cpu", "--threads", "1", "--home", str(ledger.folder)]
+    command = [sys.executable, "-m", "merging.jobs", "--device", "cpu", "--threads", "1", "--home", str(ledger.folder)]
     environment = os.environ | shared | {"RAY_ADDRESS": address}
     program = subprocess.Popen([*command, "--watch-stdin"], stdin=subprocess.PIPE, env=environment, cwd=ROOT)
     try:

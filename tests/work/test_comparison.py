@@ -8,8 +8,18 @@ from dataclasses import replace
 import pytest
 
 from merging.errors import InvalidRequest, InvalidSetting
-from merging.work.comparison import COLUMNS, MOST_RUNS, Grid, by_kind, differing, row_of, summaries, to_csv, to_values
-from merging.work.request import ModelRef
+from merging.jobs.requests.comparison import (
+    COLUMNS,
+    MOST_RUNS,
+    Grid,
+    by_kind,
+    differing,
+    row_of,
+    summaries,
+    to_csv,
+    to_values,
+)
+from merging.jobs.requests.requests import ModelRef
 from merging.zoo import catalogue
 from tests.figures.made import report
 from tests.work.making import merge_request, mlps

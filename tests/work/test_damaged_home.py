@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from merging.errors import HomeUnusable
-from merging.work.ledger import Ledger
-from merging.work.ledger_connection import close_spares, connect
-from merging.work.ledger_desk import Desk
+from merging.jobs.ledger.connection import close_spares, connect
+from merging.jobs.ledger.dispatcher_access import Desk
+from merging.jobs.ledger.ledger import Ledger
 from tests.work.making import ALL, SAVED, merge_request, take
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -199,14 +199,14 @@ def test_a_full_disk_is_said_in_words(tmp_path, monkeypatch):
     def full(*_):
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr("merging.work.ledger_schema.transaction", full)
+    monkeypatch.setattr("merging.jobs.ledger.schema.transaction", full)
     with pytest.raises(HomeUnusable, match=r"database or disk is full.*free space"):
         Ledger(tmp_path)
 
 
 def test_the_dispatcher_says_it_in_one_line(tmp_path):
     (tmp_path / "home").write_text("in the way")
-    command = [sys.executable, "-m", "merging.work", "--dispatch", "--home", str(tmp_path / "home")]
+    command = [sys.executable, "-m", "merging.jobs", "--dispatch", "--home", str(tmp_path / "home")]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.PIPE, timeout=60)
     assert ended.returncode == 2
     assert len(ended.stderr.strip().splitlines()) == 1

@@ -15,14 +15,14 @@ import psutil
 import pytest
 import torch
 
-from merging import results
-from merging.work import tasks
-from merging.work.engine import UNUSED
-from merging.work.ledger import Ledger
-from merging.work.limits import Limits
-from merging.work.outcome import attempt
-from merging.work.payload import gather
-from merging.work.request import DownloadRequest, ModelRef
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.limits import Limits
+from merging.jobs.outcome import attempt
+from merging.jobs.requests.requests import DownloadRequest, ModelRef
+from merging.jobs.tasks.run import run_from_files, run_task
+from merging.jobs.worker.engine import UNUSED
+from merging.jobs.worker.gather import gather
+from merging.results import saving
 from tests.work.conftest import processes, until
 from tests.work.making import DATA, long_request, merge_request, pictures_request
 
@@ -44,15 +44,15 @@ def test_a_merge_through_the_worker_is_the_merge_of_the_library(ledger, dispatch
     assert [stage for stage, _, _ in job.stages][:2] == ["loading", "tracing"]
     assert job.stages[-1][0] == "saving"
     assert job.attempts == 1
-    direct = tasks.run("merge", gather(ledger, asked, "cpu", 1))
+    direct = run_task("merge", gather(ledger, asked, "cpu", 1))
     made = {name: ledger.artifact(asked.id, name) for name in ledger.artifacts(asked.id)}
     assert made.keys() == direct.keys()
     for name in made.keys() - {"report"}:
         assert made[name] == direct[name], name
-    mine, theirs = (dataclasses.replace(results.load(r["report"]), seconds={}, memory=0) for r in (made, direct))
-    assert results.save(mine) == results.save(theirs)
+    mine, theirs = (dataclasses.replace(saving.load(r["report"]), seconds={}, memory=0) for r in (made, direct))
+    assert saving.save(mine) == saving.save(theirs)
     assert theirs.request == json.loads(asked.to_json())
-    assert set(results.load(made["report"]).seconds) >= {"loading", "tracing", "matching", "curve", "similarity"}
+    assert set(saving.load(made["report"]).seconds) >= {"loading", "tracing", "matching", "curve", "similarity"}
     assert ledger.submit(asked, "bob").state == "done"  # at once: nothing is run again
     assert ledger.job(asked.id).finished == job.finished
 
@@ -64,13 +64,13 @@ def test_a_large_merge_without_images_is_streamed_into_the_store(tmp_path, dispa
     dispatch(ledger)
     until(lambda: not ledger.job(asked.id).open)
     made = {name: ledger.artifact(asked.id, name) for name in ledger.artifacts(asked.id)}
-    direct = tasks.run("merge", gather(ledger, asked, "cpu", 1))
+    direct = run_task("merge", gather(ledger, asked, "cpu", 1))
     assert made.keys() == direct.keys()
     for name in made.keys() - {"report"}:
         assert made[name] == direct[name], name
-    report = results.load(made["report"])
+    report = saving.load(made["report"])
     assert "tensor by tensor" in report.missing
-    assert report.notes == results.load(direct["report"]).notes
+    assert report.notes == saving.load(direct["report"]).notes
     sizes = {name: size for name, (_, size) in ledger.artifacts(asked.id).items()}
     assert sizes == {name: len(data) for name, data in made.items()}
     assert list((ledger.folder / "scratch").iterdir()) == []
@@ -88,8 +88,8 @@ def test_large_networks_that_cannot_be_read_by_slices_are_merged_in_memory(tmp_p
         return made
 
     monkeypatch.setattr("merging.zoo.checkpoints.sliced_checkpoint.build", tied)
-    made = tasks.run_from_files(payload, tmp_path / "out")
-    direct = tasks.run("merge", gather(ledger, asked, "cpu", 1))
+    made = run_from_files(payload, tmp_path / "out")
+    direct = run_task("merge", gather(ledger, asked, "cpu", 1))
     assert {name: made[name] for name in made if name != "report"} == {n: direct[n] for n in direct if n != "report"}
 
 
@@ -214,7 +214,7 @@ def test_pictures_are_made_beside_a_long_job(ledger, dispatch):
     assert [job.kind for job in ledger.jobs(states=("running",))] == ["train"]
     known = ledger.pictures(asked, [0, 1, 2])
     assert sorted(known) == [0, 2]
-    picture = results.load(known[2])
+    picture = saving.load(known[2])
     assert picture.pixels.shape == (28, 28, 1)
     assert picture.how["unit"] == 2
     ledger.submit(pictures_request(999), "bob")
@@ -258,7 +258,7 @@ def downloads() -> list[str]:
     return [
         " ".join(p.info["cmdline"])
         for p in psutil.process_iter(["cmdline"])
-        if "merging.work.download" in (p.info["cmdline"] or ())
+        if "merging.jobs.worker.download" in (p.info["cmdline"] or ())
     ]
 
 

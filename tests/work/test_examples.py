@@ -7,13 +7,13 @@ import json
 
 import pytest
 
-from merging import results
-from merging.study import load_finding
-from merging.work import examples
-from merging.work.ledger import Ledger
-from merging.work.request import from_json
-from merging.work.shipped_runs import RUNS, ShippedRuns
-from merging.zip_report import ZipReport
+from merging.jobs import examples
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.ledger.shipped_runs import RUNS, ShippedRuns
+from merging.jobs.requests.requests import from_json
+from merging.results import reports
+from merging.results.zip_report import ZipReport
+from merging.studies.registry import load_finding
 
 LARGEST = 60_000_000  # bytes of all that is shipped
 ASSETS = RUNS.parent
@@ -48,7 +48,7 @@ def test_an_example_is_whole(request_, tmp_path):
         assert data is None or (hashlib.sha256(data).hexdigest(), len(data)) == made[name]
     if request_.kind == "merge":
         report = ledger.report(request_.id)
-        assert report.format == results.FORMAT
+        assert report.format == reports.FORMAT
         assert report.request == json.loads(request_.to_json())
         assert {"naive", "aligned"} <= set(report.curves)
         assert report.curves["naive"]["test"].images == examples.IMAGES

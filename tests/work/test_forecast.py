@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from merging.work.forecast import Past, forecast, shares
-from merging.work.request import ModelRef, StudyRequest, ZipRequest
-from merging.work.stages import STAGES, overall
+from merging.jobs.ledger.forecast import Past, forecast, shares
+from merging.jobs.requests.requests import ModelRef, StudyRequest, ZipRequest
+from merging.jobs.stages import STAGES, overall
 from merging.zoo import catalogue
 from tests.work.making import long_request, merge_request, pictures_request
 

@@ -10,12 +10,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from merging import results
 from merging.errors import InvalidRequest
-from merging.work.ledger import Ledger
-from merging.work.ledger_connection import SPARE, connect, snapshot
-from merging.work.ledger_desk import Desk
-from merging.work.request import DownloadRequest
+from merging.jobs.ledger.connection import SPARE, connect, snapshot
+from merging.jobs.ledger.dispatcher_access import Desk
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.requests.requests import DownloadRequest
+from merging.results import reports
 from merging.zoo.datasets.load import IMAGES
 from tests.work.making import ALL, SAVED, merge_request, take
 
@@ -38,7 +38,7 @@ def test_a_job_from_question_to_answer(ledger):
     assert desk.finish(claim, {"report": SAVED})
     job = ledger.job(job.id)
     assert (job.state, job.fraction, job.eta) == ("done", 1.0, None)
-    assert ledger.report(job.id) == results.Metrics(0.0, 0.0, 0.0)
+    assert ledger.report(job.id) == reports.Metrics(0.0, 0.0, 0.0)
     assert ledger.submit(asked, "ann").state == "done"
     assert desk.claim(ALL) is None
 
@@ -168,7 +168,8 @@ def test_the_web_process_needs_neither_torch_nor_ray(ledger):
     import sys
 
     program = (
-        "import sys, merging.work.ledger, merging.work.request, merging.zoo.datasets.fingerprint, merging.work.store;"
+        "import sys, merging.jobs.ledger.ledger, merging.jobs.requests.requests, merging.jobs.ledger.store;"
+        "import merging.zoo.datasets.fingerprint;"
         "sys.exit(any(name in sys.modules for name in ('torch', 'ray', 'lucent', 'streamlit')))"
     )
     assert subprocess.run([sys.executable, "-c", program], env={"PYTHONPATH": "."}).returncode == 0

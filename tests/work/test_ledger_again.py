@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from merging.work.ledger import Ledger
-from merging.work.ledger_desk import Desk
-from merging.work.shipped_runs import ShippedRuns
+from merging.jobs.ledger.dispatcher_access import Desk
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.ledger.shipped_runs import ShippedRuns
 from tests.work.making import SAVED, long_request, merge_request, pictures_request, take
 from tests.work.test_ledger_models import model_entry
 

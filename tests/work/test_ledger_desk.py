@@ -8,11 +8,11 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from merging.work.ledger import Ledger
-from merging.work.ledger_connection import connect, transaction
-from merging.work.ledger_desk import INTERRUPTIONS, Desk
-from merging.work.ledger_jobs import Worker
-from merging.work.limits import Limits
+from merging.jobs.ledger.connection import connect, transaction
+from merging.jobs.ledger.dispatcher_access import INTERRUPTIONS, Desk
+from merging.jobs.ledger.jobs import Worker
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.limits import Limits
 from tests.work.making import ALL, SAVED, merge_request, take
 
 

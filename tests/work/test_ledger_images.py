@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from merging.errors import DataUnavailable, InvalidRequest
-from merging.work.ledger import Ledger
-from merging.work.ledger_desk import Desk
-from merging.work.ledger_images import add_images, delete_images
-from merging.work.limits import Limits
-from merging.work.payload import gather
-from merging.work.request import DownloadRequest, MergeRequest, TrainRequest, from_json
+from merging.jobs.ledger.dispatcher_access import Desk
+from merging.jobs.ledger.images import add_images, delete_images
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.limits import Limits
+from merging.jobs.requests.requests import DownloadRequest, MergeRequest, TrainRequest, from_json
+from merging.jobs.worker.gather import gather
 from merging.zoo.datasets import own
 from merging.zoo.datasets.fingerprint import fingerprint
 from tests.work.making import mlps, take

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from merging.errors import InvalidRequest
-from merging.work.ledger import Ledger
-from merging.work.ledger_desk import Desk
-from merging.work.limits import Limits
-from merging.work.request import ModelRef, PicturesRequest
+from merging.jobs.ledger.dispatcher_access import Desk
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.limits import Limits
+from merging.jobs.requests.requests import ModelRef, PicturesRequest
 from merging.zoo import catalogue
 from tests.work.making import SAVED, long_request, pictures_request, take
 

@@ -7,9 +7,9 @@ import os
 import pytest
 
 from merging.errors import InvalidRequest
-from merging.work.ledger import Ledger
-from merging.work.ledger_desk import Desk
-from merging.work.limits import Limits
+from merging.jobs.ledger.dispatcher_access import Desk
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.limits import Limits
 from tests.work.making import SAVED, long_request, merge_request, take
 from tests.work.test_ledger_models import model_entry
 

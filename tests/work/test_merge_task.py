@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from merging import results
-from merging.verdict import headline, verdict
-from merging.work import tasks
-from merging.work.ledger import Ledger
-from merging.work.payload import gather
-from merging.work.request import ModelRef
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.requests.requests import ModelRef
+from merging.jobs.tasks.run import run_task
+from merging.jobs.worker.gather import gather
+from merging.results import saving
+from merging.text.merge_verdict import headline, verdict
 from merging.zoo import catalogue
 from tests.work.making import merge_request
 
@@ -19,8 +19,8 @@ def run(home, *widths: int):
     """Report and artifacts of an MLP of one width merged with one of another, by optimal transport."""
     models = tuple(ModelRef.of(catalogue.find(f"fashion-mlp-{width}-s0")) for width in widths)
     request = merge_request(models=models, align="optimal-transport", images=200)
-    artifacts = tasks.run("merge", gather(Ledger(home), request, "cpu", 1))
-    return results.load(artifacts["report"]), artifacts
+    artifacts = run_task("merge", gather(Ledger(home), request, "cpu", 1))
+    return saving.load(artifacts["report"]), artifacts
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from merging.work import ledger_jobs
-from merging.work.ledger import Ledger
-from merging.work.ledger_connection import connect
-from merging.work.ledger_desk import Desk
-from merging.work.ledger_jobs import read_jobs, time_left
-from merging.work.limits import Limits
-from merging.work.request import from_json
+from merging.jobs.ledger import jobs
+from merging.jobs.ledger.connection import connect
+from merging.jobs.ledger.dispatcher_access import Desk
+from merging.jobs.ledger.jobs import read_jobs, time_left
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.limits import Limits
+from merging.jobs.requests.requests import from_json
 from tests.work.making import SAVED, long_request, merge_request, pictures_request, take
 
 
@@ -111,7 +111,7 @@ def test_a_line_that_was_looked_at_before_is_told_as_one_that_was_not(tmp_path_f
             job = asked.pop()
             ledger.cancel(job.id, job.owner)
         looked = [(job.id, job.position, job.eta) for job in ledger.jobs()]
-        ledger_jobs._lines.clear()
+        jobs._lines.clear()
         anew = [(job.id, job.position, job.eta) for job in ledger.jobs()]
         assert [row[:2] for row in looked] == [row[:2] for row in anew]
         assert [row[2] for row in looked] == [pytest.approx(row[2], abs=0.5) for row in anew]

@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from merging import results
 from merging.errors import InvalidRequest, InvalidSetting
-from merging.work import tasks
-from merging.work.ledger import Ledger
-from merging.work.ledger_images import add_images
-from merging.work.payload import Payload, gather
-from merging.work.request import MergeRequest, ModelRef, TrainRequest, ZipRequest
+from merging.jobs.ledger.images import add_images
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.requests.requests import MergeRequest, ModelRef, TrainRequest, ZipRequest
+from merging.jobs.tasks.payload import Payload
+from merging.jobs.tasks.run import run_task
+from merging.jobs.worker.gather import gather
+from merging.results import saving
 from merging.zoo.checkpoints.checkpoint import load_bytes
 from merging.zoo.datasets import own
 from merging.zoo.datasets.fingerprint import fingerprint
@@ -43,7 +44,7 @@ def trained(tmp_path_factory):
             request = TrainRequest("mlp", config, dots.id, fingerprint(dots.id, None), epochs=20, seed=seed)
             payload = gather(ledger, request, "cpu", 1)
             patch.setenv("MERGESCOPE_HOME", str(home / "elsewhere"))  # a worker has what it was sent and no more
-            nets.append(tasks.run("train", payload, silent))
+            nets.append(run_task("train", payload, silent))
             patch.setenv("MERGESCOPE_HOME", str(home))
         yield dots, nets
 
@@ -56,7 +57,7 @@ def reference(data: bytes, name: str) -> ModelRef:
 
 def test_a_training_on_own_images_learns_them_and_says_so(trained):
     dots, nets = trained
-    report = results.load(nets[0]["report"])
+    report = saving.load(nets[0]["report"])
     assert report.images == 240 and report.accuracy > 0.9
     net = load_bytes(nets[0]["checkpoint.safetensors"])
     assert (net.dataset, net.classes) == (dots.id, ("one", "two", "three"))
@@ -69,7 +70,7 @@ def test_a_merge_on_own_images_has_curves_similarity_and_exemplars(trained):
     models = tuple(reference(one, name) for one, name in zip(data, "AB", strict=True))
     images = {split: own.own_images(dots.id, split, 100) for split in ("train", "test")}
     request = MergeRequest(models, dataset=dots.id, data_sha256=fingerprint(dots.id, 100), images=100, points=3)
-    report = results.load(tasks.run("merge", Payload(request.to_json(), data, images, "cpu", 1), silent)["report"])
+    report = saving.load(run_task("merge", Payload(request.to_json(), data, images, "cpu", 1), silent)["report"])
     assert report.curves["aligned"]["test"].ends[0].accuracy > 0.9
     assert report.similarity and report.units[0].images == 60 and report.missing == ""
     assert report.request["dataset"] == dots.id
@@ -84,7 +85,7 @@ def test_a_zip_on_own_images_knows_their_classes_without_the_files(trained, monk
     with pytest.raises(InvalidRequest, match="The classes of B are one, two"):
         ZipRequest((models[0], replace(models[1], classes=("one", "two", "four"))), dots.id, request.data_sha256)
     monkeypatch.setenv("MERGESCOPE_HOME", str(tmp_path))
-    report = results.load(tasks.run("zip", Payload(request.to_json(), data, images, "cpu", 1), silent)["report"])
+    report = saving.load(run_task("zip", Payload(request.to_json(), data, images, "cpu", 1), silent)["report"])
     assert report.counts == (60, 60) and report.alone.min() > 0.9
 
 

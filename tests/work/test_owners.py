@@ -10,11 +10,11 @@ from dataclasses import asdict
 import pytest
 
 from merging.errors import TooManyJobs
-from merging.work.ledger import Ledger
-from merging.work.ledger_connection import close_spares
-from merging.work.ledger_desk import Desk
-from merging.work.limits import Limits
-from merging.work.owners import owner_of
+from merging.jobs.ledger.connection import close_spares
+from merging.jobs.ledger.dispatcher_access import Desk
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.ledger.owners import owner_of
+from merging.jobs.limits import Limits
 from merging.zoo import catalogue
 from merging.zoo.datasets import own
 from tests.work.making import merge_request, take

@@ -1,4 +1,4 @@
-"""The real `python -m merging.work`: whatever is killed, no process stays and no job is lost."""
+"""The real `python -m merging.jobs`: whatever is killed, no process stays and no job is lost."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from merging.work.ledger import Ledger
-from merging.work.ledger_connection import connect
+from merging.jobs.ledger.connection import connect
+from merging.jobs.ledger.ledger import Ledger
 from tests.work.conftest import until
 from tests.work.making import long_request, merge_request
 
@@ -27,7 +27,7 @@ def start(tmp_path):
 
     def start(**kinds) -> subprocess.Popen:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        command = [sys.executable, "-m", "merging.work", "--device", "cpu", "--threads", "1", "--jobs", "1"]
+        command = [sys.executable, "-m", "merging.jobs", "--device", "cpu", "--threads", "1", "--jobs", "1"]
         command += ["--home", str(tmp_path), "--watch-stdin"]
         program = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, cwd=ROOT, start_new_session=True)
         started.append(program)

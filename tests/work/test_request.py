@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from merging.errors import InvalidRequest, InvalidSetting
-from merging.work.request import (
+from merging.jobs.requests.requests import (
     KINDS,
     DownloadRequest,
     MergeRequest,
@@ -40,7 +40,10 @@ def test_json_gives_the_request_back(request_):
 
 @pytest.mark.parametrize("request_", every_kind(), ids=lambda r: r.kind)
 def test_the_id_is_the_same_in_every_process(request_):
-    program = "import sys; from merging.work.request import from_json; sys.stdout.write(from_json(sys.stdin.read()).id)"
+    program = (
+        "import sys; from merging.jobs.requests.requests import from_json\n"
+        "sys.stdout.write(from_json(sys.stdin.read()).id)"
+    )
     for seed in ("1", "2"):
         ran = subprocess.run(
             [sys.executable, "-c", program],

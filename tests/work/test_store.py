@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merging.errors import InvalidRequest, MergescopeError
-from merging.work.store import Store
+from merging.jobs.ledger.store import Store
 
 
 @given(data=st.binary(max_size=2_000))
@@ -67,7 +67,7 @@ def test_many_writers_of_one_content_leave_one_whole_file(tmp_path):
 
 def test_a_writer_that_is_killed_leaves_no_half_file_under_a_name(tmp_path):
     program = (
-        "import os, sys; from pathlib import Path; from merging.work.store import Store\n"
+        "import os, sys; from pathlib import Path; from merging.jobs.ledger.store import Store\n"
         "store = Store(Path(sys.argv[1]))\n"
         "while True: store.put(os.urandom(300_000))"
     )

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 
 from merging.errors import InvalidRequest, InvalidSetting
-from merging.permutation import named_tensors
-from merging.problem import silent
-from merging.study import load_finding
-from merging.work import tasks
-from merging.work.ledger import Ledger
-from merging.work.ledger_desk import Desk
-from merging.work.payload import NEEDED, Payload, gather
-from merging.work.request import ModelRef, StudyRequest, from_json
-from merging.work.task_study import subject_of
+from merging.jobs.ledger.dispatcher_access import Desk
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.requests.requests import ModelRef, StudyRequest, from_json
+from merging.jobs.tasks.payload import Payload
+from merging.jobs.tasks.run import run_task
+from merging.jobs.tasks.study import subject_of
+from merging.jobs.worker.gather import NEEDED, gather
+from merging.network.permutation import named_tensors
+from merging.progress import no_progress
+from merging.studies.registry import load_finding
 from merging.zoo import catalogue
 from tests.work.making import merge_request, take
 
@@ -24,7 +25,7 @@ def made(tmp_path_factory):
     """A merge of the small MLPs, run here: its request, payload and artifacts."""
     request = merge_request()
     payload = gather(Ledger(tmp_path_factory.mktemp("home")), request, "cpu", 1)
-    return request, payload, tasks.run("merge", payload)
+    return request, payload, run_task("merge", payload)
 
 
 def study(made, key: str, **settings) -> StudyRequest:
@@ -35,15 +36,15 @@ def test_a_study_runs_on_what_the_merge_made(made):
     _, payload, artifacts = made
     asked = study(made, "landscape", resolution=5, images=50)
     sent = replace(payload, request=asked.to_json(), artifacts=artifacts)
-    finding = load_finding(tasks.run("study", sent)["finding"])
+    finding = load_finding(run_task("study", sent)["finding"])
     assert finding.points.keys() == {"A", "B", "pi(B)", "naive", "merge"}
     assert finding.points["B"][3] == pytest.approx(finding.points["pi(B)"][3], rel=1e-4)
 
 
 def test_pi_b_is_made_again_where_it_was_not_kept(made):
     request, payload, artifacts = made
-    kept = subject_of(request, replace(payload, artifacts=artifacts), silent, 0)
-    again = subject_of(request, replace(payload, artifacts={n: artifacts[n] for n in NEEDED}), silent, 0)
+    kept = subject_of(request, replace(payload, artifacts=artifacts), no_progress, 0)
+    again = subject_of(request, replace(payload, artifacts={n: artifacts[n] for n in NEEDED}), no_progress, 0)
     assert kept.exact and again.exact
     for name, tensor in named_tensors(kept.nets["pi(B)"]).items():
         np.testing.assert_array_equal(tensor, named_tensors(again.nets["pi(B)"])[name])
@@ -87,7 +88,7 @@ def test_another_network_travels_with_the_study(tmp_path):
     a, b, c = (ModelRef.of(catalogue.find(f"fashion-small-s{seed}")) for seed in range(3))
     request = merge_request(models=(a, b))
     payload = gather(Ledger(tmp_path), request, "cpu", 1)
-    artifacts = tasks.run("merge", payload)
+    artifacts = run_task("merge", payload)
     few = {"resolution": 5, "images": 50}
     asked = StudyRequest(request, "landscape", few, other=replace(c, name="mine"))
     assert asked.id == StudyRequest(request, "landscape", few, other=c).id
@@ -95,7 +96,7 @@ def test_another_network_travels_with_the_study(tmp_path):
     assert from_json(asked.to_json()) == asked
     third = catalogue.shipped_file(c.sha256).read_bytes()
     sent = replace(payload, request=asked.to_json(), checkpoints=(*payload.checkpoints, third), artifacts=artifacts)
-    found = load_finding(tasks.run("study", sent)["finding"])
+    found = load_finding(run_task("study", sent)["finding"])
     assert found.points.keys() == {"A", "B", "C", "naive", "merge"}
     known = {kept.sha256: kept for kept in (a, b, c)}
     assert known.keys() == {model.sha256 for model in asked.checkpoints}

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from merging.errors import InvalidRequest
-from merging.work.ledger import Ledger
-from merging.work.ledger_desk import Desk
-from merging.work.ledger_jobs import fair_order
-from merging.work.limits import Limits, from_environment
-from merging.work.request import ModelRef, PicturesRequest
+from merging.jobs.ledger.dispatcher_access import Desk
+from merging.jobs.ledger.jobs import fair_order
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.limits import Limits, from_environment
+from merging.jobs.requests.requests import ModelRef, PicturesRequest
 from tests.work.making import SAVED, merge_request, mlps, take
 
 

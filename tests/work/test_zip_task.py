@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from merging import results
 from merging.errors import InvalidRequest, InvalidSetting
 from merging.figures.heads import heads_figure
-from merging.problem import silent
-from merging.verdict_zip import CLOSE, headline, verdict
-from merging.work import tasks
-from merging.work.examples import HEADS
-from merging.work.ledger import Ledger
-from merging.work.payload import gather
-from merging.work.request import ModelRef, ZipRequest, from_json
-from merging.zip_report import ZipReport
+from merging.jobs.examples import HEADS
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.requests.requests import ModelRef, ZipRequest, from_json
+from merging.jobs.tasks.run import run_task
+from merging.jobs.worker.gather import gather
+from merging.progress import no_progress
+from merging.results import saving
+from merging.results.zip_report import ZipReport
+from merging.text.zip_verdict import CLOSE, headline, verdict
 from merging.zoo import catalogue
 from merging.zoo.datasets.fingerprint import fingerprint
 from tests.figures.made import alt_text, validated
@@ -32,11 +32,11 @@ def asked(*ids: str, **other) -> ZipRequest:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> ZipReport:
     payload = gather(Ledger(tmp_path_factory.mktemp("zip")), asked(), "cpu", 0)
-    made = tasks.run("zip", payload)
+    made = run_task("zip", payload)
     assert made == {"report": made["report"]}
-    again = results.load(tasks.run("zip", payload, silent)["report"])
-    first = results.load(made["report"])
-    assert results.to_json(replace(again, seconds={})) == results.to_json(replace(first, seconds={}))
+    again = saving.load(run_task("zip", payload, no_progress)["report"])
+    first = saving.load(made["report"])
+    assert saving.to_json(replace(again, seconds={})) == saving.to_json(replace(first, seconds={}))
     return first
 
 
@@ -56,7 +56,7 @@ def test_a_network_shares_everything_with_itself(tmp_path):
     """Two copies of one net: no head loses anything, however deep the trunk. Their classes are alike, so there is no
     joint answer."""
     request = asked("fashion-small-s0", "fashion-small-s0")
-    report = results.load(tasks.run("zip", gather(Ledger(tmp_path), request, "cpu", 0))["report"])
+    report = saving.load(run_task("zip", gather(Ledger(tmp_path), request, "cpu", 0))["report"])
     np.testing.assert_allclose(report.heads, np.repeat(report.alone[:, None], 3, 1), atol=1 / 300)
     assert np.isnan(report.beside) and np.isnan(report.joint).all()
     assert headline(report).startswith("One trunk can serve up to pool, the last layer at which it may end: no head")
@@ -65,7 +65,7 @@ def test_a_network_shares_everything_with_itself(tmp_path):
 
 def test_networks_with_five_and_with_ten_outputs_share_a_trunk(tmp_path):
     request = asked("fashion-head-low", "fashion-small-s0")
-    report = results.load(tasks.run("zip", gather(Ledger(tmp_path), request, "cpu", 0))["report"])
+    report = saving.load(run_task("zip", gather(Ledger(tmp_path), request, "cpu", 0))["report"])
     assert report.heads.shape == (2, 3) and report.counts[0] < report.counts[1] == 300
     assert (report.heads[:, 0] > 0.5).all()  # chance is .2 and .1
     assert np.isnan(report.beside)  # the second knows the first one's classes, too
@@ -88,7 +88,7 @@ def test_a_request_is_its_words_and_back(found):
     assert request.id != asked().id == asked(settings={"choose": False}).id
     with pytest.raises(InvalidRequest, match="no common loss"):
         asked(settings={"choose": True})
-    assert found.request == results.load(results.save(found)).request
+    assert found.request == saving.load(saving.save(found)).request
 
 
 @pytest.mark.parametrize(

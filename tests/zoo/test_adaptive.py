@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from merging.errors import UnknownArchitecture
-from merging.merge import merge
-from merging.permutation import permute
-from merging.tracing import trace, verify
+from merging.network.permutation import permute
+from merging.network.tracing.tracer import trace, verify
+from merging.pipeline.merge import merge
 from merging.zoo.architectures.adaptive import GAIN, SATURATION, LearnedNonlinearity
 from merging.zoo.architectures.names import describe
 from merging.zoo.architectures.table import build

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from merging.errors import CheckpointError
-from merging.methods import find as find_method
+from merging.methods.registry import find as find_method
 from merging.zoo import catalogue
 from merging.zoo.architectures.names import NAMES
 from merging.zoo.datasets.facts import FACTS

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 from merging.errors import InvalidSetting, UnknownArchitecture
-from merging.tracing import trace, verify
+from merging.network.tracing.tracer import trace, verify
 from merging.zoo.architectures import build
 from merging.zoo.architectures.library import DIGESTS, build_library_net, digest, library_config, torchvision_names
 from merging.zoo.architectures.names import describe, is_known, torchvision_keys

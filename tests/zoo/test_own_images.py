@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import merging
-from merging.data import as_batches
 from merging.errors import DataUnavailable, InvalidSetting
+from merging.network.data import as_batches
 from merging.zoo.datasets.convert import convert_images, read_size
 from merging.zoo.datasets.image_set import SPLITS
 from merging.zoo.datasets.own import beside, own_images

@@ -9,8 +9,8 @@ from typing import IO
 
 import streamlit as st
 
-from merging.figures import numbers
-from merging.work.ledger_images import LABEL, add_images
+from merging.jobs.ledger.images import LABEL, add_images
+from merging.text import numbers
 from merging.zoo.datasets.convert import read_size
 from merging.zoo.datasets.own import OwnDataset
 from ui.guard import in_words

@@ -14,7 +14,7 @@ from typing import Any
 import streamlit as st
 
 from merging.errors import AmbiguousCheckpoint, InvalidRequest, MergescopeError
-from merging.work.request_checks import check_fit
+from merging.jobs.requests.checks import check_fit
 from merging.zoo.architectures.names import PROGRAM, UNSEEN
 from merging.zoo.catalogue import Entry, uploaded
 from merging.zoo.checkpoints.candidates import Candidate, evidence_words, shared_normalisation

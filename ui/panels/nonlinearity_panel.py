@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from merging.figures.learned_curves import ORDERS, curves_figure, units_in_order
+from merging.figures.studies.learned_curves import ORDERS, curves_figure, units_in_order
 from merging.studies.nonlinearities import Nonlinearities
 from ui.chosen import Chosen, request_of
 from ui.look import draw

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from merging.figures import numbers
-from merging.work.ledger_images import delete_images
+from merging.jobs.ledger.images import delete_images
+from merging.text import numbers
 from merging.zoo.datasets.image_set import SPLITS
 from merging.zoo.datasets.load import load
 from merging.zoo.datasets.own import Claim, OwnDataset, own_datasets, sample_images, share_own

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import runtime
 
-from merging.work.limits import Limits, from_environment
+from merging.jobs.limits import Limits, from_environment
 
 UPLOAD = re.compile(r".*/_stcore/upload_file/(?P<session>[^/]+)/(?P<file>[^/]+)")
 WINDOW = 120.0  # seconds in which a visitor whose connection broke comes back to the same session

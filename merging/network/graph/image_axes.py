@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from merging import graph_run
+from merging.network.graph import interpreter
 
 _OTHER = 1  # the image that is changed
 ROUNDING = 1e-4  # of a value's largest number
@@ -34,7 +34,7 @@ class ImageAxis:
 
 
 def image_axes(
-    program: Sequence[graph_run.Step],
+    program: Sequence[interpreter.Step],
     runs: tuple[Mapping[str, Any], Mapping[str, Any]],
     source: str,
     shapes: Mapping[str, Any],
@@ -58,7 +58,7 @@ def image_axes(
 
 
 def _found(
-    program: Sequence[graph_run.Step],
+    program: Sequence[interpreter.Step],
     runs: Sequence[Mapping[str, Any]],
     source: str,
     shapes: Mapping[str, Any],
@@ -67,7 +67,7 @@ def _found(
     """As `image_axes`. runs: the changed images' alone where they show as NaN, or with the unchanged images' before."""
     images, count, device = shapes[source][0], len(runs[0][source]), runs[0][source].device
     axes: dict[str, ImageAxis | None] = {}
-    for steps in zip(*(graph_run.walk(program, dict(values), device, nodes) for values in runs), strict=True):
+    for steps in zip(*(interpreter.walk(program, dict(values), device, nodes) for values in runs), strict=True):
         node, value = steps[-1]
         growing = [
             dim

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from merging.graph_layers import operator_name
+from merging.network.graph.layers import operator_name
 
 # Operators whose integers are those of their input, in other places.
 _MOVES = {

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from merging.errors import UnsupportedOperation
-from merging.graph import Graph, recorded
-from merging.graph_export import exported, operations_of, sources_of
 from merging.network.copying import copied
-from merging.permutation import named_tensors
+from merging.network.graph.export import exported, operations_of, sources_of
+from merging.network.graph.graph import Graph, recorded
+from merging.network.permutation import named_tensors
 
 STAND_IN = 0.01  # not 0, with which a normalised weight would be 0/0
 

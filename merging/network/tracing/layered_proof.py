@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from merging import graph_run
-from merging.graph import Graph
+from merging.network.graph import interpreter
+from merging.network.graph.graph import Graph
 from merging.network.lazy_tensors import LazyTensors
+from merging.network.permutation import Permutation, PermutationSpec, permute_tensors, restricted
 from merging.network.tracing.proof import random_number, relative_change, weights_and_statistics
-from merging.permutation import Permutation, PermutationSpec, permute_tensors, restricted
 
 
 def exact_tensors(
@@ -59,9 +59,9 @@ def run_by_layers(graph: Graph, tensors: Mapping[str, Tensor], images: Tensor) -
     for node, constant in graph.constants.items():
         values[node] = _exact(constant.to(images.device))
     values[graph.input] = _exact(images.clone())
-    program = graph_run.steps(graph.nodes, graph.output)
+    program = interpreter.steps(graph.nodes, graph.output)
     with torch.no_grad():
-        return graph_run.run(program, values, images.device, {graph.output}, None)[graph.output]
+        return interpreter.run(program, values, images.device, {graph.output}, None)[graph.output]
 
 
 def change_by_layers(

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from merging.errors import NotEquivalent
-from merging.graph import Graph, export
 from merging.network.constants import statistics_of
 from merging.network.copying import copied
+from merging.network.graph.graph import Graph, export
 from merging.network.graph.tokens import random_tokens
-from merging.permutation import Permutation, PermutationSpec, permute, permute_tensors, restricted
+from merging.network.permutation import Permutation, PermutationSpec, permute, permute_tensors, restricted
 
 CONSTANT = 1e-9  # of the largest output: outputs that vary less between inputs say nothing
 

@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from merging.errors import CheckpointError
-from merging.network.graph.program_module import ProgramModule
+from merging.network.programs.module import ProgramModule
 from merging.zoo.architectures import build
 from merging.zoo.architectures.names import describe
 from merging.zoo.architectures.normalise import load_strictly

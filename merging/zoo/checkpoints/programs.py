@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from merging.errors import CheckpointError, UnknownArchitecture
-from merging.network.graph.program import Program, ProgramNode, ProgramTensor
-from merging.network.graph.program_graph import trial
-from merging.network.graph.program_module import ProgramModule, constants_of, program_of
-from merging.network.graph.program_operators import FLOAT, Argument, Term
-from merging.network.graph.program_writer import write
+from merging.network.programs.graph import trial
+from merging.network.programs.json_text import program_from_json, program_to_json
+from merging.network.programs.module import ProgramModule, constants_of, program_of
+from merging.network.programs.operators import FLOAT, Argument, Term
+from merging.network.programs.program import Program, ProgramNode, ProgramTensor
+from merging.network.programs.writer import write
 from merging.zoo.architectures.names import PROGRAM
 from merging.zoo.checkpoints.recognise.variants import missing_or_extra, variants
 
@@ -61,7 +62,7 @@ def _tokens(program: Program) -> int:
 
 def digest(program: Program) -> str:
     """A hash of the graph and its tensors' names and shapes: equal for two networks of one structure."""
-    return hashlib.sha256(replace(program, torch="").to_json().encode()).hexdigest()[:16]
+    return hashlib.sha256(program_to_json(replace(program, torch="")).encode()).hexdigest()[:16]
 
 
 def label(program: Program) -> str:
@@ -73,7 +74,7 @@ def label(program: Program) -> str:
 
 def program_story(program: Program) -> dict[str, Any]:
     """The metadata of a file that holds the program's tensors, from which `program_in` reads it again."""
-    return {"architecture": PROGRAM, "program": program.to_json()}
+    return {"architecture": PROGRAM, "program": program_to_json(program)}
 
 
 def program_in(story: Mapping[str, Any], constants: Mapping[str, Tensor]) -> KnownProgram:
@@ -81,7 +82,7 @@ def program_in(story: Mapping[str, Any], constants: Mapping[str, Tensor]) -> Kno
     text = story.get("program")
     if not isinstance(text, str):
         raise CheckpointError("The file says that it is an exported program, but holds none. Bring the .pt2 again.")
-    return KnownProgram(Program.from_json(text), dict(constants))
+    return KnownProgram(program_from_json(text), dict(constants))
 
 
 def fit_program(state: Mapping[str, Tensor], known: KnownProgram) -> tuple[dict[str, Tensor], dict[str, str]]:

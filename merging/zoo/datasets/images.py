@@ -11,7 +11,7 @@ from merging.zoo.datasets.convert import convert_images
 from merging.zoo.datasets.own import beside, own_images
 
 if TYPE_CHECKING:
-    from merging.data import Batches
+    from merging.network.data import Batches
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def load_images(
     """
     import torch
 
-    from merging.data import Batches
+    from merging.network.data import Batches
 
     with tempfile.TemporaryDirectory(prefix="mergescope-") as scratch:
         dataset = convert_images(Path(path), Path(scratch), size=size, colour=colour)

@@ -14,11 +14,11 @@ from merging.errors import CheckpointError
 from merging.zoo.checkpoints.programs import program_story
 from merging.zoo.checkpoints.reading import safetensors_io, torch_file
 from merging.zoo.checkpoints.reading.contents import Contents, contents_of
-from merging.zoo.checkpoints.reading.exported_program import Exported, is_exported_program
-from merging.zoo.checkpoints.reading.exported_program import read as read_program
 from merging.zoo.checkpoints.reading.kinds import HOW, kind_of
 from merging.zoo.checkpoints.reading.limits import MAX_FILE, MAX_HEADER, MAX_TENSORS, MEGABYTE
 from merging.zoo.checkpoints.reading.opening import read_whole
+from merging.zoo.checkpoints.reading.programs.program import Exported, is_exported_program
+from merging.zoo.checkpoints.reading.programs.program import read as read_program
 from merging.zoo.checkpoints.reading.tensors import Loaded, checked
 
 INDEX = ".safetensors.index.json"

@@ -1,1 +1,0 @@
-"""Aligners: one file a method, found by merging.methods."""

@@ -1,0 +1,132 @@
+"""What every unit of several networks does on a data set: how strongly, on which images, and how like its partner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from merging.analysis.activations.read import by_unit, is_plane
+from merging.network.graph.graph import Layer
+from merging.results.reports import LayerUnits
+
+DEAD = 1e-6  # of the layer's largest standard deviation: a unit that varies less gives no response
+CHUNK = 1 << 19  # numbers centred at a time: they stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Strongest:
+    """The strongest responses so far. value, image, place: (M, U, k), falling; a tie goes to the earlier image.
+
+    image: its number in the pass.  place: the strongest position, counted through the layer's positions.
+    """
+
+    value: Tensor
+    image: Tensor
+    place: Tensor
+
+    @staticmethod
+    def of(units: Sequence[Tensor], first: int, count: int) -> Strongest:
+        """Of one batch. units: (n, U, positions) in every network; first: number of its first image."""
+        best = torch.stack([value.amax(2).T for value in units])
+        image = best.argsort(dim=2, descending=True, stable=True)[..., :count]
+        own = torch.arange(best.shape[1], device=best.device)[:, None]
+        place = torch.stack([value[chosen, own].argmax(2) for value, chosen in zip(units, image, strict=True)])
+        return Strongest(best.gather(2, image), image + first, place)
+
+    def merged(self, later: Strongest, count: int) -> Strongest:
+        """The `count` strongest of both; `later` holds later images."""
+        both = [torch.cat(pair, 2) for pair in zip(self._parts(), later._parts(), strict=True)]
+        kept = both[0].argsort(dim=2, descending=True, stable=True)[..., :count]
+        return Strongest(*(part.gather(2, kept) for part in both))
+
+    def _parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.value, self.image, self.place
+
+
+@dataclass
+class UnitTally:
+    """Running sums of one layer's U units in M networks, fed batch by batch; the first two networks are compared.
+
+    centre: (M, U) a provisional mean, of the first batch, so that a unit with a large mean loses no digits.  first,
+    second: (M, U) float64 sums of x - centre and of its square.  product: (U,) float64 sum of (x_0 - centre_0)
+    (x_1 - centre_1).  peak: (M, U) largest mean over positions.  Memory: M x U x (3 exemplars + 4) numbers.
+    """
+
+    layer: Layer
+    exemplars: int
+    images: int = 0
+    centre: Tensor = field(init=False)
+    first: Tensor = field(init=False)
+    second: Tensor = field(init=False)
+    product: Tensor = field(init=False)
+    peak: Tensor = field(init=False)
+    strongest: Strongest = field(init=False)
+
+    def add(self, values: Sequence[Tensor], means: Sequence[Tensor]) -> None:
+        """Count in one batch. values: the layer's value in every network; means: (n, U) its mean over positions."""
+        units = [by_unit(value, self.layer) for value in values]
+        average = torch.stack(list(means))
+        strongest = Strongest.of(units, self.images, self.exemplars)
+        if self.images:
+            self.peak = torch.maximum(self.peak, average.amax(1))
+            self.strongest = self.strongest.merged(strongest, self.exemplars)
+        else:
+            self.centre, self.peak, self.strongest = average.mean(1), average.amax(1), strongest
+            self.first, self.second = (torch.zeros_like(self.centre, dtype=torch.float64) for _ in range(2))
+            self.product = torch.zeros_like(self.first[0])
+        self.first += (average.double() - self.centre[:, None].double()).sum(1) * units[0].shape[2]
+        self._add_products(units)
+        self.images += len(units[0])
+
+    def facts(self, partner: np.ndarray, models: Sequence[str], order: Tensor | None, patch: float) -> LayerUnits:
+        """All that was counted. partner: (U,) int64; order: (n,) the data's image numbers, None for 0..n-1;
+        patch: share of the image's side that a position sees."""
+        std, match = self._moments()
+        dead = ~(std > DEAD * std.max(1, initial=0.0, keepdims=True))
+        image = self.strongest.image.cpu()
+        return LayerUnits(
+            layer=self.layer.name,
+            kind=self.layer.kind,
+            units=self.layer.units,
+            positions=self.layer.positions,
+            partner=partner,
+            match=np.where(dead[0] | dead[1], np.nan, match),
+            std=std,
+            peak=self.peak.double().cpu().numpy(),
+            dead=dead,
+            exemplars=(image if order is None else order[image]).numpy(),
+            exemplar_values=self.strongest.value.double().cpu().numpy(),
+            exemplar_places=_relative(self.strongest.place.cpu().numpy(), self.layer),
+            images=self.images,
+            patch=patch,
+            models=tuple(models),
+        )
+
+    def _add_products(self, units: Sequence[Tensor]) -> None:
+        size = max(1, CHUNK // units[0][0].numel())
+        for parts in zip(*(value.split(size) for value in units), strict=True):
+            centred = [part - centre[:, None] for part, centre in zip(parts, self.centre, strict=True)]
+            for net, part in enumerate(centred):
+                self.second[net] += torch.linalg.vector_norm(part, dim=2).double().square().sum(0)
+            self.product += (centred[0] * centred[1]).sum(2).double().sum(0)
+
+    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """(M, U) standard deviations, and (U,) Pearson correlations of the first two networks' units."""
+        count = self.images * int(np.prod(self.layer.positions))
+        mean, second, product = (sums.cpu().numpy() / count for sums in (self.first, self.second, self.product))
+        std = np.sqrt(np.maximum(second - mean**2, 0))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return std, (product - mean[0] * mean[1]) / (std[0] * std[1])
+
+
+def _relative(places: np.ndarray, layer: Layer) -> np.ndarray:
+    """(..., 2) centre of a position as (row, column) in 0..1; the image's middle where positions are not a plane."""
+    if not is_plane(layer):
+        return np.full((*places.shape, 2), 0.5)
+    indices = np.unravel_index(places, layer.positions)
+    centres = [(index + 0.5) / size for index, size in zip(indices, layer.positions, strict=True)]
+    return np.stack(centres, -1)

@@ -1,0 +1,172 @@
+"""One pass over the images for everything that looks inside: similarity of the layers and facts about every unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from merging.analysis.activations.features import BATCH, read_layers
+from merging.analysis.activations.read import groups_by_node, named_layers, pooled, walk_together
+from merging.analysis.activations.receptive import receptive_shares
+from merging.analysis.activations.units import UnitTally
+from merging.analysis.similarity.cka import as_map, is_debiased, represent_alike
+from merging.analysis.similarity.hsic import check_images, similarity
+from merging.errors import InvalidRequest
+from merging.network.data import Batches, as_batches
+from merging.network.graph.graph import Graph, Layer
+from merging.network.permutation import Permutation, PermutationSpec
+from merging.progress import Progress, no_progress
+from merging.results.reports import LayerUnits, SimilarityMap
+
+Nets = Mapping[str, Mapping[str, Tensor]]  # "A", "pi(B)" and perhaps "merge", "naive" -> tensors, in the order shown
+MAPS = {"A-B": ("A", "B"), "A-pi(B)": ("A", "pi(B)"), "A-merge": ("A", "merge"), "B-merge": ("B", "merge")}
+
+
+@dataclass(frozen=True)
+class Survey:
+    """similarity: "A-B", "A-pi(B)", and with a merge "A-merge" and "B-merge".  units: one value a layer of a group."""
+
+    similarity: dict[str, SimilarityMap]
+    units: tuple[LayerUnits, ...]
+
+
+def analyse(
+    graph: Graph,
+    nets: Nets,
+    permutation: Permutation,
+    spec: PermutationSpec,
+    data: Any,
+    *,
+    layers: Sequence[str] | None = None,
+    estimator: str = "debiased",
+    exemplars: int = 9,
+    b: tuple[Graph, Mapping[str, Tensor]] | None = None,
+    report: Progress | None = None,
+) -> Survey:
+    """Similarity of the pooled layers and facts of all units, of several networks of one structure, from one pass.
+
+    nets: A first, pi(B) second.  permutation: B's, group -> (units,).  layers: torch names for the similarity (default:
+    all).  Pooled CKA does not depend on the order of columns, and B's features are pi(B)'s in another order: so "A-B"
+    and "A-pi(B)" hold equal values, "B-merge" is read from pi(B), and B is not run.  b: B's graph and
+    tensors, where pi(B) is not B in another order (its units were mixed): then B is run for the similarity, too.
+    exemplars: images a unit.
+    Memory: networks x images x pooled features (float32, and float64 while they are compared), and a few layers' values
+    of 64 images in every network.  Raises UnknownLayer, InvalidSetting, InvalidRequest, DataUnavailable.
+    """
+    debiased, batches = is_debiased(estimator), as_batches(data)
+    check_images(batches.count, debiased)
+    chosen = named_layers(graph, layers)
+    features: Pooled = {layer.node: [[] for _ in nets] for layer in chosen}
+    units = _look(graph, nets, permutation, spec, batches, features, exemplars, report)
+    by_net = {name: [torch.cat(parts[at]) for parts in features.values()] for at, name in enumerate(nets)}
+    if b is not None:
+        by_net["B"] = read_layers(*b, batches, named_layers(b[0], [layer.name for layer in chosen]))
+    forms = dict(zip(by_net, represent_alike(list(by_net.values()), debiased), strict=True))
+    pairs = {name: tuple(n if n in forms else "pi(B)" if n == "B" else n for n in pair) for name, pair in MAPS.items()}
+    values = {pair: similarity(forms[pair[0]], forms[pair[1]]) for pair in {*pairs.values()} if forms.keys() >= {*pair}}
+    maps = {}
+    for name, pair in pairs.items():
+        if pair in values:
+            row, _, column = name.partition("-")
+            maps[name] = as_map(values[pair], chosen, chosen, (row, column), estimator, batches.count)
+    return Survey(maps, units)
+
+
+def unit_facts(
+    graph: Graph,
+    nets: Nets,
+    permutation: Permutation,
+    spec: PermutationSpec,
+    data: Any,
+    *,
+    exemplars: int = 9,
+    report: Progress | None = None,
+) -> tuple[LayerUnits, ...]:
+    """Facts about every unit of every layer that carries a group, in network order; arguments as for `analyse`.
+
+    Exemplars carry the data's own image numbers, also where `data` is a sample of them, and are ranked by the response
+    at the strongest position.  match is NaN where either unit is dead: its standard deviation is below 1e-6 of the
+    layer's largest in that network, as a ReLU's that is never above 0.
+    Memory: a few layers' values of 64 images a network.
+    """
+    return _look(graph, nets, permutation, spec, as_batches(data), {}, exemplars, report)
+
+
+def unmeasured_units(graph: Graph, permutation: Permutation, spec: PermutationSpec) -> tuple[LayerUnits, ...]:
+    """Every unit's partner where there are no images: what would be measured is NaN, nothing counts as dead.
+
+    permutation: B's, group -> (units,).  One value a layer that carries a group, in network order, with images = 0.
+    """
+    groups = groups_by_node(graph, spec)
+    return tuple(
+        _unmeasured(layer, permutation[groups[layer.node]].cpu().numpy())
+        for layer in graph.layers
+        if layer.node in groups
+    )
+
+
+def _unmeasured(layer: Layer, partner: np.ndarray) -> LayerUnits:
+    unknown, none = np.full((4, layer.units), np.nan), np.zeros((4, layer.units, 0))
+    return LayerUnits(
+        layer=layer.name,
+        kind=layer.kind,
+        units=layer.units,
+        positions=layer.positions,
+        partner=partner,
+        match=unknown[0],
+        std=unknown,
+        peak=unknown,
+        dead=np.zeros((4, layer.units), bool),
+        exemplars=none.astype(np.int64),
+        exemplar_values=none,
+        exemplar_places=none[..., None].repeat(2, -1),
+        images=0,
+    )
+
+
+Pooled = dict[str, list[list[Tensor]]]  # layer node -> for every network the batches' (n, U) pooled features
+
+
+@torch.no_grad()
+def _look(
+    graph: Graph,
+    nets: Nets,
+    permutation: Permutation,
+    spec: PermutationSpec,
+    batches: Batches,
+    features: Pooled,
+    exemplars: int,
+    report: Progress | None,
+) -> tuple[LayerUnits, ...]:
+    """One pass: fills `features` for the layers that it names, and gives the units' facts."""
+    if len(nets) < 2:
+        raise InvalidRequest("Units are compared between two networks or more; name A and pi(B) first.")
+    groups = groups_by_node(graph, spec)
+    readable = named_layers(graph, None)
+    tallies = {layer.node: UnitTally(layer, exemplars) for layer in readable if layer.node in groups}
+    watched = [layer for layer in readable if layer.node in features or layer.node in tallies]
+    tensors, seen = list(nets.values()), 0
+    for images, _ in batches.sized(min(BATCH, batches.size)):
+        for layer, values in walk_together(graph, tensors, images, watched):
+            _count(layer, values, features, tallies)
+        seen += len(images)
+        (report or no_progress)("looking inside", seen / batches.count, f"{seen} of {batches.count} images")
+    shares = receptive_shares(graph, tensors[0], batches.example(1))
+    return tuple(
+        tally.facts(permutation[groups[node]].cpu().numpy(), tuple(nets), batches.order, shares[node])
+        for node, tally in tallies.items()
+    )
+
+
+def _count(layer: Layer, values: list[Tensor], features: Pooled, tallies: dict[str, UnitTally]) -> None:
+    means = [pooled(value, layer) for value in values]
+    if layer.node in features:
+        for parts, mean in zip(features[layer.node], means, strict=True):
+            parts.append(mean)
+    if layer.node in tallies:
+        tallies[layer.node].add(values, means)

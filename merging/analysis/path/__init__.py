@@ -1,0 +1,1 @@
+"""The straight line between networks: loss and accuracy along it, planes, predictions."""

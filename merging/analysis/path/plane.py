@@ -1,0 +1,180 @@
+"""The plane through three networks: where any of its points is good, on orthonormal axes in units of weight distance.
+
+With A at the origin, x runs towards B and y is what of C - A is orthogonal to that (Garipov et al. 2018), over all
+parameters. A point (x, y) is A + u (B - A) + v (C - A), buffers likewise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from merging.analysis.path.evaluation import evaluate
+from merging.errors import IncompatibleModels, InvalidSetting
+from merging.network.batch_norm import batch_norms, reset_batch_norm
+from merging.network.data import Batches
+from merging.network.permutation import named_tensors, with_tensors
+from merging.progress import Progress, no_progress
+from merging.results.reports import Metrics
+
+MARGIN = 0.25  # of the extent, around the three networks
+FLAT, LEVEL = 0.03, 0.1  # of accuracy, and of the loss over itself: what lies between nearer corners is filled in
+TINY = 1e-12  # the least running variance: beyond the networks a line between two variances falls below 0
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The plane of three networks. corners: their (x, y).  lengths: |B - A|, and the height of C over that line."""
+
+    tensors: tuple[Mapping[str, Tensor], ...]
+    parameters: frozenset[str]
+    corners: np.ndarray
+    lengths: tuple[float, float]
+
+    @staticmethod
+    def through(nets: Sequence[nn.Module]) -> Axes:
+        """The plane of three networks of one structure. Raises IncompatibleModels where they lie on one line."""
+        tensors = tuple(named_tensors(net) for net in nets)
+        parameters = frozenset(name for name, _ in nets[0].named_parameters())
+        along, across = (_difference(tensors[0], other, parameters) for other in tensors[1:])
+        width, size = _dot(along, along) ** 0.5, _dot(across, across) ** 0.5
+        x = _dot(along, across) / width if width else 0.0
+        height = max(size**2 - x**2, 0.0) ** 0.5
+        if not min(width, height) > 1e-6 * max(width, size):
+            raise IncompatibleModels(
+                "The three networks lie on one line, so there is no plane through them: B and π(B) are the same, or "
+                "one of them is A. Choose an alignment that moves units."
+            )
+        return Axes(tensors, parameters, np.array([[0, 0], [width, 0], [x, height]]), (width, height))
+
+    def shares(self, x: float, y: float) -> tuple[float, float]:
+        """(u, v) of a point: how much of B - A and of C - A it holds."""
+        v = y / self.lengths[1]
+        return (x - v * float(self.corners[2, 0])) / self.lengths[0], v
+
+    def place(self, tensors: Mapping[str, Tensor]) -> tuple[float, float, float]:
+        """(x, y, distance from the plane) of any network of that structure; tensors: of its shapes."""
+        offset = _difference(self.tensors[0], tensors, self.parameters)
+        along, across = (_difference(self.tensors[0], other, self.parameters) for other in self.tensors[1:])
+        x = _dot(offset, along) / self.lengths[0]
+        y = (_dot(offset, across) - x * float(self.corners[2, 0])) / self.lengths[1]
+        return x, y, max(_dot(offset, offset) - x * x - y * y, 0.0) ** 0.5
+
+    def fill(self, net: nn.Module, x: float, y: float) -> None:
+        """Overwrite the network's tensors by those of a point; at a corner they are that network's, bit for bit."""
+        corner = np.flatnonzero((self.corners == (x, y)).all(1))
+        u, v = self.shares(x, y)
+        a, b, c = self.tensors
+        for name, tensor in named_tensors(net).items():
+            number = tensor.is_floating_point() or tensor.is_complex()
+            same = all(own[name].equal(a[name]) for own in (b, c))  # a constant, perhaps of infinities
+            if len(corner) or same or not number:
+                tensor.copy_(self.tensors[int(corner[0]) if len(corner) else 0][name])
+                continue
+            torch.mul(a[name], 1 - u - v, out=tensor).add_(b[name], alpha=u).add_(c[name], alpha=v)
+            if name.endswith("running_var"):
+                tensor.clamp_(min=TINY)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Metrics over a plane. x: (X,), y: (Y,) coordinates; loss, accuracy: (Y, X); measured: (Y, X) bool, the other
+    points lie between equal neighbours and are filled in."""
+
+    x: np.ndarray
+    y: np.ndarray
+    loss: np.ndarray
+    accuracy: np.ndarray
+    measured: np.ndarray
+
+
+def surface(
+    nets: Sequence[nn.Module],
+    data: Batches,
+    *,
+    resolution: int = 21,
+    refine: bool = True,
+    reset: Batches | None = None,
+    report: Progress | None = None,
+) -> tuple[Axes, Surface]:
+    """The plane through three networks, measured on a grid of resolution x resolution points that holds all three.
+
+    resolution: odd.  refine: measure every second point first, and between them only where neighbours differ by more
+    than 3 points of accuracy or 10 % of loss.  reset: training images from which BatchNorm's statistics are taken
+    anew at every point (but at the three networks, which stay as they are); None interpolates them like weights.
+    One copy of a network is overwritten at each point.  Raises IncompatibleModels, InvalidSetting, DataUnavailable.
+    """
+    if resolution < 5 or resolution % 2 == 0:
+        raise InvalidSetting(f"A plane has an odd number of points from 5 a side, not {resolution}.")
+    axes = Axes.through(nets)
+    x, y = (_grid(axes.corners[:, dim], resolution) for dim in (0, 1))
+    scratch, anew = with_tensors(nets[0], {}), bool(batch_norms(nets[0]))
+
+    def measure(row: int, column: int) -> Metrics:
+        point = (float(x[column]), float(y[row]))
+        axes.fill(scratch, *point)
+        corner = bool((axes.corners == point).all(1).any())
+        return evaluate(
+            reset_batch_norm(scratch, reset) if anew and reset is not None and not corner else scratch, data
+        )
+
+    return axes, _measured(x, y, measure, refine, report or no_progress)
+
+
+def _measured(
+    x: np.ndarray, y: np.ndarray, measure: Callable[[int, int], Metrics], refine: bool, report: Progress
+) -> Surface:
+    loss, accuracy = (np.full((len(y), len(x)), np.nan) for _ in range(2))
+    known, step = np.zeros(loss.shape, bool), 2 if refine else 1
+    share = 0.5 if refine else 1.0
+
+    def visit(points: list[tuple[int, ...]], start: float, end: float) -> None:
+        for number, (row, column) in enumerate(points):
+            report("plane", start + (end - start) * number / len(points), f"point {number + 1} of {len(points)}")
+            found = measure(row, column)
+            loss[row, column], accuracy[row, column], known[row, column] = found.loss, found.accuracy, True
+
+    visit([(row, column) for row in range(0, len(y), step) for column in range(0, len(x), step)], 0.0, share)
+    if refine:
+        visit(
+            [point for point in np.ndindex(loss.shape) if not known[point] and _steep(loss, accuracy, *point)], share, 1
+        )
+    for row, column in np.argwhere(~known):
+        for values in (loss, accuracy):
+            values[row, column] = float(np.mean(values[_around(row, column)]))
+    return Surface(x, y, loss, accuracy, known)
+
+
+def _steep(loss: np.ndarray, accuracy: np.ndarray, row: int, column: int) -> bool:
+    """Whether the coarse points around a point differ; also where one of them is no number."""
+    around, right = loss[_around(row, column)], accuracy[_around(row, column)]
+    return not (np.ptp(right) <= FLAT and np.ptp(around) <= LEVEL * around.min())
+
+
+def _around(row: int, column: int) -> tuple[slice, slice]:
+    """The points of the coarse grid, every second one, that are next to a point."""
+    rows, columns = (slice(at - at % 2, at + at % 2 + 1, 2) for at in (row, column))
+    return rows, columns
+
+
+def _grid(corners: np.ndarray, resolution: int) -> np.ndarray:
+    """Evenly spaced places whose nearest ones are moved onto the networks' own."""
+    low, high = float(corners.min()), float(corners.max())
+    places = np.linspace(low - MARGIN * (high - low), high + MARGIN * (high - low), resolution)
+    free = np.ones(resolution, bool)
+    for value in sorted({float(corner) for corner in corners}):
+        nearest = int(np.argmin(np.where(free, np.abs(places - value), np.inf)))
+        places[nearest], free[nearest] = value, False
+    return np.sort(places)
+
+
+def _difference(first: Mapping[str, Tensor], second: Mapping[str, Tensor], names: frozenset[str]) -> dict[str, Tensor]:
+    return {name: second[name].double() - first[name].double() for name in names}
+
+
+def _dot(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:
+    return float(sum(float((first[name] * second[name]).sum()) for name in sorted(first)))

@@ -1,0 +1,53 @@
+"""What a network says to labelled images: predictions, confidence, calibration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from merging.analysis.path.evaluation import BINS, log_probabilities, metrics
+from merging.errors import IncompatibleModels
+from merging.network.data import Batches
+from merging.results.reports import Metrics
+
+
+@dataclass(frozen=True)
+class Answers:
+    """On n images. guess: (n,) int64 classes; confidence: (n,) probability of the guess; truth: (n,) labels; score: the
+    usual metrics of them."""
+
+    guess: np.ndarray
+    confidence: np.ndarray
+    truth: np.ndarray
+    score: Metrics
+
+    @property
+    def right(self) -> np.ndarray:
+        """(n,) bool."""
+        return self.guess == self.truth
+
+    def calibration(self) -> np.ndarray:
+        """(3, 15): of each bin of confidence the number of images, their mean confidence and their accuracy; NaN where
+        a bin is empty (Guo et al. 2017)."""
+        number = np.clip(np.ceil(self.confidence * BINS).astype(int), 1, BINS) - 1
+        counts = np.bincount(number, minlength=BINS)
+        sums = [np.bincount(number, weights=w, minlength=BINS) for w in (self.confidence, self.right.astype(float))]
+        with np.errstate(invalid="ignore"):
+            return np.stack([counts, *(np.where(counts > 0, one / counts, np.nan) for one in sums)])
+
+
+def answers(models: list[nn.Module], data: Batches) -> Answers:
+    """Of one network, or of several's mean probabilities.
+
+    Raises IncompatibleModels where the labels are of positions: an image then has no one answer.
+    """
+    if data.labels.ndim > 1:
+        raise IncompatibleModels(
+            f"The labels are {tuple(data.labels.shape)}, several per image; what a network says to an image needs one. "
+            "Look at its loss and accuracy instead, which count every position."
+        )
+    log_p, labels = log_probabilities(models, data)
+    best, guess = log_p.max(1)
+    return Answers(guess.cpu().numpy(), best.exp().cpu().numpy(), labels.cpu().numpy(), metrics(log_p, labels))

@@ -1,0 +1,1 @@
+"""Feature visualization: pictures of what units respond to."""

@@ -1,0 +1,101 @@
+"""What a picture is to make large: a unit's answer, from a network that runs no further than the unit's layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from merging.analysis.activations.read import by_unit, check_readable
+from merging.errors import InvalidRequest, UnknownLayer
+from merging.network.graph.graph import Graph, Layer
+
+
+@dataclass(frozen=True)
+class Objective:
+    """How strongly units of one layer answer.
+
+    kind: "channel", the unit's mean over all positions, or "neuron", its value at the centre.  tensors: the weights,
+    which get no gradients.  drive: behind an activation or a pool, the layer that feeds it.  negative: the answer is to
+    become small; it is read from `drive` then, for a rectified unit's is never below 0.
+    """
+
+    graph: Graph
+    tensors: Mapping[str, Tensor]
+    layer: Layer
+    drive: Layer | None
+    kind: str
+    negative: bool = False
+
+    @staticmethod
+    def of(graph: Graph, tensors: Mapping[str, Tensor], layer: str, kind: str, *, negative: bool = False) -> Objective:
+        """Of the layer with this torch name. Raises UnknownLayer, InvalidRequest where its value mixes the images."""
+        found = graph.layer(layer)
+        if not _by_image(found):
+            sizes, images = graph.record.values[found.node], graph.record.values[graph.input][0]
+            raise InvalidRequest(
+                f"{layer} mixes the images: for {images} of them its value has shape {sizes}, so there is no picture "
+                "of one of its units. Choose a layer before or after it."
+            )
+        check_readable(found)
+        frozen = {name: tensor.detach() for name, tensor in tensors.items()}
+        drive = _drive(graph, found)
+        return Objective(graph, frozen, (drive or found) if negative else found, drive, kind, negative)
+
+    def check(self, units: Sequence[int]) -> None:
+        """Raises UnknownLayer where the layer has no such unit."""
+        for unit in units:
+            if not 0 <= unit < self.layer.units:
+                raise UnknownLayer(f"{self.layer.name} has no unit {unit}: its units are 0 to {self.layer.units - 1}.")
+
+    def __call__(self, images: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
+        """(n,) the answer of unit units[i] to image i, and (n,) the value whose gradient to climb.
+
+        units: (n,) int64, or (n, U) float: directions, weights of all the layer's units.
+
+        The two differ where a rectified unit is 0 at every position. Its gradient is 0 too then, and the picture would
+        stay noise: the value before the activation is followed until the unit answers. (Lucid redirects the gradient
+        of its ReLUs for the same reason.)
+        """
+        keep = () if self.drive is None or self.drive == self.layer else (self.drive.node,)
+        images = images.contiguous(memory_format=torch.channels_last)  # pooling is 5 times faster on a CPU
+        _, kept = self.graph.run(self.tensors, images, keep, until=self.layer.node)
+        answers = self._answers(kept, self.layer, units)
+        value = self._reduced(answers, kept, self.layer)
+        if self.negative:
+            return value, -value
+        if self.drive is None:
+            return value, value
+        before = self._reduced(self._answers(kept, self.drive, units), kept, self.drive)
+        return value, torch.where((answers == 0).all(1), before, value)
+
+    def _answers(self, kept: Mapping[str, Tensor], layer: Layer, units: Tensor) -> Tensor:
+        """(n, positions): unit or direction units[i] on image i."""
+        if units.is_floating_point():
+            return torch.einsum("nup,nu->np", by_unit(kept[layer.node], layer), units)
+        return by_unit(kept[layer.node], layer)[torch.arange(len(units), device=units.device), units]
+
+    def _reduced(self, answers: Tensor, kept: Mapping[str, Tensor], layer: Layer) -> Tensor:
+        if self.kind == "channel":
+            return answers.mean(1)
+        sizes = layer.positions
+        return answers[:, int(np.ravel_multi_index([size // 2 for size in sizes], sizes)) if sizes else 0]
+
+
+def _drive(graph: Graph, layer: Layer) -> Layer | None:
+    by_node = {known.node: known for known in graph.layers}
+    sources = {node.name: node.all_input_nodes[0].name for node in graph.nodes if node.all_input_nodes}
+    source: Layer | None = layer
+    while source is not None and source.kind in ("activation", "pool"):
+        source = by_node.get(sources[source.node])
+    fits = source is not None and source != layer and source.units == layer.units and _by_image(source)
+    return source if fits else None
+
+
+def _by_image(layer: Layer) -> bool:
+    """Whether a dimension of the layer's value is the images' alone: inside attention it may hold tokens, too."""
+    axis = layer.images
+    return axis is not None and axis.outer * axis.inner == 1

@@ -1,0 +1,114 @@
+"""Parts of feature visualization that need no network: settings, random draws, and sheets of finished pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from merging.results.reports import UnitPicture
+from merging.settings import setting
+
+GREY = 128  # a tile without a picture
+
+
+@dataclass(frozen=True)
+class PictureSettings:
+    """How a picture is made. The defaults suit small images; large photographs gain from scaling and rotation."""
+
+    steps: int = setting(256, low=1, high=4096, label="Steps", help="Optimisation steps of a picture.")
+    lr: float = setting(0.04, low=1e-4, high=1.0, label="Step size", help="Learning rate of Adam.")
+    objective: str = setting(
+        "channel",
+        choices=("channel", "neuron"),
+        label="Objective",
+        help="What is made large: the unit's mean over all positions, or its value at the centre.",
+    )
+    negative: bool = setting(
+        False,
+        label="Negative direction",
+        help="Make it small instead: what the unit, before its activation, is against.",
+    )
+    jitter: float = setting(
+        0.1,
+        low=0.0,
+        high=0.5,
+        label="Jitter",
+        help="The picture moves by at most this share of its side in every step.",
+    )
+    decay: float = setting(
+        1.0, low=0.0, high=4.0, label="Smoothness", help="Fine detail is held back by frequency to this power."
+    )
+    scale: float = setting(
+        0.0,
+        low=0.0,
+        high=0.5,
+        label="Scaling",
+        help="The picture grows or shrinks by at most this share in every step.",
+    )
+    rotation: float = setting(
+        0.0, low=0.0, high=180.0, unit="degrees", label="Rotation", help="The picture turns by at most so much."
+    )
+
+
+@dataclass(frozen=True)
+class Move:
+    """How the picture is moved in one step. shift: pixels (down, right); turn: radians; zoom: a factor."""
+
+    shift: tuple[int, int]
+    turn: float
+    zoom: float
+
+
+def first_spectrum(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """The noise that every picture of one seed starts from: normal, standard deviation .01, float32 of this shape."""
+    return (0.01 * np.random.default_rng([0, seed]).standard_normal(shape)).astype(np.float32)
+
+
+def moves(seed: int, settings: PictureSettings, size: tuple[int, int]) -> Iterator[Move]:
+    """One Move a step of pictures of this height and width, uniform within the settings.
+
+    The first moves do not depend on how many follow.
+    """
+    rng = np.random.default_rng([1, seed])
+    most = np.round(settings.jitter * np.array(size)).astype(int)
+    for _ in range(settings.steps):
+        down, right = rng.integers(-most, most, endpoint=True)
+        turn, zoom = rng.uniform(-1, 1, size=2)
+        yield Move(
+            (int(down), int(right)), float(np.radians(turn * settings.rotation)), float(1 + zoom * settings.scale)
+        )
+
+
+def contact_sheet(pictures: Sequence[UnitPicture | np.ndarray | None], columns: int) -> np.ndarray:
+    """Pictures side by side, row by row, one pixel apart: (H, W, C) uint8.
+
+    pictures: each (h, w, c) in 0..1, all of one shape; None gives a grey tile.  C: 1 or 3; pictures of
+    other channels are shown by their mean.
+    """
+    tiles = [None if picture is None else _tile(picture) for picture in pictures]
+    h, w, c = next((tile.shape for tile in tiles if tile is not None), (1, 1, 1))
+    rows = -(-len(tiles) // columns)
+    sheet = np.full((rows * (h + 1) - 1, columns * (w + 1) - 1, c), 255, dtype=np.uint8)
+    for number in range(rows * columns):
+        top, left = (h + 1) * (number // columns), (w + 1) * (number % columns)
+        tile = tiles[number] if number < len(tiles) else None
+        sheet[top : top + h, left : left + w] = GREY if tile is None else tile
+    return sheet
+
+
+def pixel_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(K,) Pearson correlation of pictures (K, H, W, C), pixel by pixel."""
+    flat = [one.reshape(len(one), -1).astype(np.float64) for one in (x, y)]
+    flat = [one - one.mean(1, keepdims=True) for one in flat]
+    sizes = np.linalg.norm(flat[0], axis=1) * np.linalg.norm(flat[1], axis=1)
+    products = (flat[0] * flat[1]).sum(1)
+    found: np.ndarray = np.divide(products, sizes, out=np.full(len(x), np.nan), where=sizes > 0)
+    return found
+
+
+def _tile(picture: UnitPicture | np.ndarray) -> np.ndarray:
+    pixels = picture.pixels if isinstance(picture, UnitPicture) else picture
+    shown = pixels if pixels.shape[2] in (1, 3) else pixels.mean(2, keepdims=True)
+    return np.round(255 * np.clip(shown, 0, 1)).astype(np.uint8)

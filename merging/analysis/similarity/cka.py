@@ -1,0 +1,168 @@
+"""How alike two networks' layers are: linear CKA of their responses to the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from merging.analysis.activations.features import read_layers
+from merging.analysis.activations.read import flattened, named_layers
+from merging.analysis.path.evaluation import beside
+from merging.analysis.similarity.hsic import (
+    Features,
+    Grams,
+    check_images,
+    from_grams,
+    gram,
+    prefers_grams,
+    represent,
+    similarity,
+)
+from merging.analysis.similarity.minibatch import Side, by_minibatches
+from merging.errors import DataUnavailable, InvalidRequest, InvalidSetting
+from merging.network.data import Batches, as_batches
+from merging.network.graph.graph import Graph, Layer, export
+from merging.network.permutation import named_tensors
+from merging.progress import Progress, no_progress
+from merging.results.reports import SimilarityMap
+
+Treatment = Literal["pooled", "flattened"]
+ESTIMATORS = ("debiased", "biased")
+FLATTENED_IMAGES = 2048
+
+
+def linear_cka(x: Tensor | np.ndarray, y: Tensor | np.ndarray, debiased: bool = True) -> float:
+    """Linear CKA of two sets of responses to the same images: 1 for equal up to rotation and scale, NaN if undefined.
+
+    x: (n, ...), y: (n, ...): flattened to (n, p), whose p may differ; constant columns count as nothing.
+    debiased: HSIC_1, which is about 0 for independent features and may be negative.  Raises DataUnavailable.
+    Source: Kornblith et al. 2019, sec. 3; Nguyen et al. 2021, eq. 3.
+    """
+    left, right = (_responses(value) for value in (x, y))
+    if len(left) != len(right):
+        raise DataUnavailable(f"CKA compares responses to the same images, not {len(left)} with {len(right)}.")
+    grams, precision = min(left.shape[1], right.shape[1]) > len(left), torch.promote_types(left.dtype, right.dtype)
+    forms = [represent([side.to(precision)], debiased, grams=grams) for side in (left, right)]
+    return float(similarity(*forms)[0, 0])
+
+
+def cka(
+    a: nn.Module,
+    b: nn.Module,
+    images: Any,
+    *,
+    layers: Sequence[str] | None = None,
+    estimator: str = "debiased",
+    treatment: Treatment = "pooled",
+    minibatch: int | None = None,
+    seed: int = 0,
+    report: Progress | None = None,
+) -> SimilarityMap:
+    """CKA of every layer of `a` (rows) with every layer of `b` (columns), which may be built differently.
+
+    images: (n, ...) tensor or anything `as_batches` takes; both nets see the same, in the same order.  layers: torch
+    names (default: all).  treatment: "pooled" reads a convolution as means over positions, in any number of images;
+    "flattened" reads every number and holds one layer of all images at once, so at most 2048 of them.
+    minibatch: images a minibatch, whose HSICs are summed (debiased only; 12, 24 or 48 are the fastest): costs little
+    more than the forward passes, takes any number of images in either treatment, and is noisier; None: exact.
+    seed: of the minibatches.
+    Memory, float64: n x features (pooled), n^2 x layers (flattened), 114 x minibatch x layers.  Raises UnknownLayer,
+    InvalidSetting, InvalidRequest, DataUnavailable, UnsupportedOperation.
+    """
+    batches = beside(a, _images(images))
+    check_images(batches.count, is_debiased(estimator))
+    graphs = [export(net, batches.example()) for net in (a, b)]
+    sides = [
+        (graph, named_tensors(net), named_layers(graph, layers)) for net, graph in zip((a, b), graphs, strict=True)
+    ]
+    how: dict[str, Any] = {"estimator": estimator, "treatment": treatment, "minibatch": minibatch, "seed": seed}
+    return compare(sides, batches, **how, report=report)
+
+
+def compare(
+    sides: Sequence[Side],
+    batches: Batches,
+    *,
+    estimator: str = "debiased",
+    treatment: Treatment = "pooled",
+    minibatch: int | None = None,
+    seed: int = 0,
+    report: Progress | None = None,
+) -> SimilarityMap:
+    """`cka` of two networks that are exported already. sides: for A and B, (graph, tensors, layers to compare)."""
+    debiased = is_debiased(estimator)
+    if treatment not in ("pooled", "flattened"):
+        raise InvalidSetting(f"treatment is {treatment!r}; it must be pooled or flattened.")
+    rows, columns = (own for _, _, own in sides)
+    if minibatch is not None:
+        if not debiased:
+            raise InvalidSetting(
+                "Minibatches estimate the debiased CKA alone; the biased one would depend on their size."
+            )
+        values, used = by_minibatches(sides, batches, minibatch, treatment, seed=seed, report=report)
+        return as_map(
+            values, rows, columns, ("A", "B"), f"{estimator}, minibatches of {min(minibatch, used)}", used, treatment
+        )
+    read = []
+    for number, (graph, tensors, own) in enumerate(sides):
+        collect = read_layers if treatment == "pooled" else _flattened
+        read.append(collect(graph, tensors, batches, own))
+        (report or no_progress)("similarity", (number + 1) / 2, f"network {number + 1} of 2")
+    forms = represent_alike(read, debiased) if treatment == "pooled" else [from_grams(one, debiased) for one in read]
+    return as_map(similarity(*forms), rows, columns, ("A", "B"), estimator, batches.count, treatment)
+
+
+def represent_alike(nets: Sequence[Sequence[Tensor]], debiased: bool) -> list[Features | Grams]:
+    """Several networks' features, one (n, p) a layer, in the one form that is the cheapest for the widest of them."""
+    widest = max(nets, key=lambda layers: sum(layer.shape[1] for layer in layers))
+    grams = prefers_grams(len(widest[0]), [layer.shape[1] for layer in widest])
+    return [represent(layers, debiased, grams=grams) for layers in nets]
+
+
+def as_map(
+    values: np.ndarray,
+    rows: Sequence[Layer],
+    columns: Sequence[Layer],
+    whose: tuple[str, str],
+    estimator: str,
+    images: int,
+    treatment: str = "pooled",
+) -> SimilarityMap:
+    """CKA values (rows, columns) with what they are of. whose: the names of the row's and the column's network."""
+    names = tuple(tuple(layer.name for layer in layers) for layers in (rows, columns))
+    return SimilarityMap(values, names[0], names[1], whose[0], whose[1], estimator, images, treatment)
+
+
+def is_debiased(estimator: str) -> bool:
+    """Whether the estimator of that name is the debiased one. Raises InvalidSetting for another word."""
+    if estimator not in ESTIMATORS:
+        raise InvalidSetting(f"estimator is {estimator!r}; it must be one of {', '.join(ESTIMATORS)}.")
+    return estimator == "debiased"
+
+
+@torch.no_grad()
+def _flattened(graph: Graph, tensors: Mapping[str, Tensor], batches: Batches, layers: Sequence[Layer]) -> list[Tensor]:
+    if batches.count > FLATTENED_IMAGES:
+        raise InvalidRequest(
+            f"Flattened CKA holds all images at once: {batches.count} are too many, give {FLATTENED_IMAGES} or fewer, "
+            "read the layers pooled, or take minibatches of 24 or so."
+        )
+    wanted = {layer.node: layer for layer in layers}
+    images, _ = next(iter(batches.sized(batches.count)))
+    walk = graph.walk(tensors, graph.ordered(tensors, images), wanted)
+    return [gram(flattened(value, wanted[node])) for node, value in walk]
+
+
+def _images(images: Any) -> Batches:
+    if isinstance(images, (Tensor, np.ndarray)):
+        return as_batches((images, torch.zeros(len(images), dtype=torch.int64)))
+    return as_batches(images)
+
+
+def _responses(values: Tensor | np.ndarray) -> Tensor:
+    tensor = torch.as_tensor(values).detach()
+    return (tensor if tensor.is_floating_point() else tensor.double()).flatten(1)

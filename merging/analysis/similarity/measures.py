@@ -1,0 +1,156 @@
+"""Other ways to say how alike two layers are, beside linear CKA: each is blind to something else.
+
+All take features (n, p) of the same n images, centred here; 1 means alike, about 0 unrelated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from merging.analysis.similarity.hsic import centred, check_images, gram, represent, similarity
+from merging.errors import DataUnavailable
+
+NEIGHBOURS = 10
+VARIANCE = 0.99  # that SVCCA keeps
+BANDWIDTH = 0.5  # of the RBF kernel, times the median distance (Kornblith et al. 2019, sec. 4)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One network's features of one layer, (n, p), and what several measures need of them."""
+
+    features: Tensor
+
+    @cached_property
+    def centred(self) -> Tensor:
+        """(n, min(n, p)) float64, columns with mean 0; wide features turned into their principal components, which
+        changes no measure: all are blind to rotations."""
+        columns = centred(self.features).double()
+        if columns.shape[1] <= len(columns):
+            return columns
+        values, vectors = torch.linalg.eigh(gram(columns))
+        return vectors * values.clamp_min(0).sqrt()
+
+    @cached_property
+    def decomposed(self) -> tuple[Tensor, Tensor]:
+        """Principal components (n, r), orthonormal, and the (r,) singular values, falling."""
+        u, s, _ = torch.linalg.svd(self.centred, full_matrices=False)
+        return u, s
+
+    @cached_property
+    def distances(self) -> Tensor:
+        """(n, n) squared Euclidean distances."""
+        products = self.centred @ self.centred.T
+        squares = products.diagonal()
+        return (squares[:, None] + squares - 2 * products).clamp_min_(0)
+
+    @cached_property
+    def neighbours(self) -> Tensor:
+        """(n, n) bool: whether image j is among the 10 nearest of image i."""
+        far = self.distances.clone().fill_diagonal_(torch.inf)
+        nearest = far.topk(min(NEIGHBOURS, len(far) - 1), dim=1, largest=False, sorted=False).indices
+        return torch.zeros_like(far, dtype=torch.bool).scatter_(1, nearest, True)
+
+    @cached_property
+    def rbf(self) -> Tensor:
+        """(n, n) centred Gram of the RBF kernel, its bandwidth half the median distance over the whole matrix."""
+        middle = float(np.median(self.distances.cpu().numpy()))
+        kernel = torch.exp(-self.distances / (2 * BANDWIDTH**2 * middle)) if middle > 0 else self.distances * 0 + 1
+        kernel = kernel - kernel.mean(0)
+        return kernel - kernel.mean(1, keepdim=True)
+
+    @cached_property
+    def leverage(self) -> Tensor:
+        """(n,): the share of the squared length of all centred features that is each image's."""
+        squares = self.centred.square().sum(1)
+        total = squares.sum()
+        return squares / total if total > 0 else squares
+
+    @property
+    def first_component(self) -> float:
+        """The share of the variance that the first principal component has; NaN where nothing varies."""
+        columns = self.centred
+        power = torch.linalg.eigvalsh(columns.T @ columns)
+        return float(power[-1] / power.sum()) if power.sum() > 0 else float("nan")
+
+
+def cka_debiased(x: Side, y: Side) -> float:
+    """Linear CKA by the debiased estimator (Song et al. 2012, eq. 5)."""
+    return _linear(x, y, debiased=True)
+
+
+def cka_biased(x: Side, y: Side) -> float:
+    """Linear CKA by the biased estimator (Kornblith et al. 2019): too high where features are wide."""
+    return _linear(x, y, debiased=False)
+
+
+def cka_rbf(x: Side, y: Side) -> float:
+    """CKA of an RBF kernel, biased, bandwidth half the median distance (Kornblith et al. 2019, sec. 4)."""
+    own = [float((side.rbf * side.rbf).sum()) for side in (x, y)]
+    return float((x.rbf * y.rbf).sum()) / (own[0] * own[1]) ** 0.5 if min(own) > 0 else float("nan")
+
+
+def procrustes(x: Side, y: Side) -> float:
+    """|X'Y|_* / (|X| |Y|): how near a rotation and a scale bring the two (Williams et al. 2021)."""
+    size = float(x.centred.norm() * y.centred.norm())
+    return float(torch.linalg.svdvals(x.centred.T @ y.centred).sum()) / size if size > 0 else float("nan")
+
+
+def svcca(x: Side, y: Side) -> float:
+    """Mean canonical correlation of the components that hold 99 % of the variance (Raghu et al. 2017)."""
+    kept = [_kept(side) for side in (x, y)]
+    least = min(part.shape[1] for part in kept)
+    return float(torch.linalg.svdvals(kept[0].T @ kept[1])[:least].mean()) if least else float("nan")
+
+
+def mutual_neighbours(x: Side, y: Side) -> float:
+    """The share of each image's 10 nearest neighbours that both have (Huh et al. 2024)."""
+    return float((x.neighbours & y.neighbours).sum() / x.neighbours.sum())
+
+
+def trimmed_cka(x: Side, y: Side, share: float = 0.01) -> float:
+    """Debiased CKA without the images in either side's top `share` by leverage (after Davari et al. 2023)."""
+    dropped = max(1, round(share * len(x.features)))
+    kept = torch.ones(len(x.features), dtype=torch.bool, device=x.features.device)
+    for side in (x, y):
+        kept[side.leverage.argsort(descending=True, stable=True)[:dropped]] = False
+    return cka_debiased(*(Side(side.centred[kept]) for side in (x, y)))
+
+
+MEASURES: dict[str, tuple[str, Callable[[Side, Side], float]]] = {
+    "cka": ("Linear CKA, debiased", cka_debiased),
+    "cka-biased": ("Linear CKA, biased", cka_biased),
+    "cka-trimmed": ("Linear CKA without the top 1 % of images", trimmed_cka),
+    "cka-rbf": ("RBF CKA", cka_rbf),
+    "procrustes": ("Procrustes", procrustes),
+    "svcca": ("SVCCA", svcca),
+    "knn": ("Mutual 10 nearest neighbours", mutual_neighbours),
+}
+
+
+def map_of(key: str, rows: Sequence[Side], columns: Sequence[Side]) -> np.ndarray:
+    """(rows, columns) float64 of the measure `key` for every pair of layers. Raises DataUnavailable below 12 images."""
+    if len(rows[0].features) < NEIGHBOURS + 2:
+        raise DataUnavailable(f"Give {NEIGHBOURS + 2} images or more; a few hundred to mean it.")
+    return np.array([[MEASURES[key][1](row, column) for column in columns] for row in rows])
+
+
+def _linear(x: Side, y: Side, *, debiased: bool) -> float:
+    check_images(len(x.features), debiased)
+    forms = [represent([side.centred], debiased, grams=False) for side in (x, y)]
+    return float(similarity(*forms)[0, 0])
+
+
+def _kept(side: Side) -> Tensor:
+    components, values = side.decomposed
+    power = values.square()
+    if not power.sum() > 0:
+        return components[:, :0]
+    count = int((power.cumsum(0) < VARIANCE * power.sum()).sum()) + 1
+    return components[:, :count]

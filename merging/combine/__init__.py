@@ -1,1 +1,0 @@
-"""Combinations: one file a method, found by merging.methods."""

@@ -1,1 +1,0 @@
-"""Corrections: one file a method, found by merging.methods."""

@@ -1,0 +1,50 @@
+"""The manipulation lab: CKA falls while accuracy stays, with the limit in closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from merging.figures.figure import Figure
+from merging.figures.palette import STYLES, figure
+from merging.studies.lab import Lab
+from merging.text import numbers
+
+LABELS = {
+    "classes": "strength of the shift (in mean lengths of a representation)",
+    "image": "strength of the shift (in mean lengths of a representation)",
+    "unit": "factor of the unit, less 1",
+}
+
+
+def lab_figure(found: Lab, kind: str) -> Figure:
+    """kind: "classes", "image" or "unit"."""
+    cka, accuracy = found.cka[kind], found.accuracy[kind]
+    fig = figure(
+        f"CKA of {found.layer}'s input with itself falls from {numbers.ratio(float(cka[0]))} to "
+        f"{numbers.ratio(float(cka[-1]))} (limit {numbers.ratio(found.limit[kind])}), while accuracy stays at "
+        f"{numbers.accuracy(float(accuracy[-1]))} and mutual neighbours at "
+        f"{numbers.ratio(float(found.neighbours[kind][-1]))}.",
+        height=360,
+        x={
+            "title": LABELS[kind],
+            "tickvals": list(range(len(found.strength))),
+            "ticktext": [f"{s:g}" for s in found.strength],
+        },
+        y={"title": "similarity, or share of images right", "range": [-0.03, 1.05]},
+        hovermode="x unified",
+    )
+    places = np.arange(len(found.strength))
+    drawn = (
+        ("CKA with itself before", cka, STYLES["corrected"]),
+        ("accuracy", accuracy, STYLES["A"]),
+        ("mutual nearest neighbours", found.neighbours[kind], STYLES["aligned"]),
+        ("Procrustes", found.procrustes[kind], STYLES["ensemble"]),
+    )
+    for name, values, style in drawn:
+        fig.add("scatter",
+            x=places, y=values, name=name, mode="lines+markers", line=style.line(), marker=style.marker(6),
+            hovertemplate="%{y:.3f}", meta=name,
+        )  # fmt: skip
+    line = {"color": STYLES["corrected"].color, "dash": "dot", "width": 1.5}
+    fig.add_level(found.limit[kind], line, f"CKA's limit {numbers.ratio(found.limit[kind])}")
+    return fig

@@ -1,0 +1,82 @@
+"""The plane of weights through A, B and pi(B), as contours with the networks marked."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from merging.figures.figure import Figure
+from merging.figures.palette import REVERSED, SIMILARITY, STYLES, Style, figure
+from merging.studies.landscape import Landscape
+from merging.text import numbers
+
+NAMES = {"A": "A", "B": "B", "pi(B)": "π(B)", "C": "the other", "naive": "naive average", "merge": "merge"}
+PLACES = {"A": "bottom left", "B": "bottom right", "naive": "bottom center", "merge": "top left"}
+THIRD = Style("#CC79A7", "solid", "triangle-up", "the other")
+CEILING = 4.0  # of the loss, in its median: beyond, a plane is one dark wall
+
+
+def landscape_figure(found: Landscape, metric: str) -> Figure:
+    """metric: "loss" or "accuracy". One unit is as long on both axes; the lines from A to B and to pi(B) are drawn."""
+    values = 100 * found.accuracy if metric == "accuracy" else found.loss
+    high = float(np.nanmax(values))
+    if metric == "loss":
+        high = min(high, CEILING * float(np.nanmedian(values)))
+    title = "Accuracy (%)" if metric == "accuracy" else "Loss (nats)"
+    parts = [
+        f"{NAMES[name]} {numbers.accuracy(point[4]) if metric == 'accuracy' else numbers.loss(point[3])}"
+        for name, point in found.points.items()
+    ]
+    fig = figure(
+        f"{title} on the plane of weights through {_corners(found)}: {', '.join(parts)}.",
+        height=560,
+        x={"title": "distance in weights from A towards B", "constrain": "domain"},
+        y={"title": "distance in weights, orthogonal", "scaleanchor": "x", "scaleratio": 1, "constrain": "domain"},
+        showlegend=False,
+    )
+    fig.add(
+        "contour",
+        z=np.minimum(values, high),
+        x=found.x,
+        y=found.y,
+        customdata=np.where(found.measured, "", " (between equal neighbours)"),
+        colorscale=SIMILARITY if metric == "accuracy" else REVERSED,
+        contours={"coloring": "heatmap"},
+        ncontours=18,
+        line={"width": 0.6, "color": "rgba(255,255,255,0.55)"},
+        colorbar={"title": {"text": title, "side": "top"}, "thickness": 10},
+        hovertemplate="(%{x:.1f}, %{y:.1f}): %{z:.3g}%{customdata}<extra></extra>",
+    )
+    _add_marks(fig, found)
+    fig.layout["margin"]["t"] = 34  # the chart's buttons stand above the colour bar's title
+    return fig
+
+
+def _corners(found: Landscape) -> str:
+    return "A, B and the other network" if "C" in found.points else "A, B and π(B)"
+
+
+def _add_marks(fig: Figure, found: Landscape) -> None:
+    """The two lines from A, and the networks."""
+    third = "C" if "C" in found.points else "pi(B)"
+    for end, style in (("B", STYLES["naive"]), (third, STYLES["aligned" if third == "pi(B)" else "naive"])):
+        (x0, y0), (x1, y1) = found.points["A"][:2], found.points[end][:2]
+        fig.add("scatter",
+            x=[x0, x1], y=[y0, y1], mode="lines", line={"color": "white", "dash": style.dash, "width": 2},
+            hoverinfo="skip", meta=f"line {end}",
+        )  # fmt: skip
+    for name, (x, y, off, loss, accuracy) in found.points.items():
+        style = STYLES.get(name, THIRD)
+        fig.add(
+            "scatter",
+            x=[x],
+            y=[y],
+            mode="markers+text",
+            text=[f"<b>{NAMES[name]}</b>"],
+            textposition=PLACES.get(name, "top center"),
+            textfont={"color": "white", "shadow": "0 0 4px black, 0 0 4px black"},
+            marker={**style.marker(13), "line": {"width": 1.5, "color": "white"}},
+            hovertemplate=f"{NAMES[name]}: loss {numbers.loss(loss)}, accuracy {numbers.accuracy(accuracy)}"
+            + (f", {off:.1f} off the plane" if off > 0.01 * max(np.ptp(found.x), 1e-9) else "")
+            + "<extra></extra>",
+            meta=name,
+        )

@@ -1,0 +1,74 @@
+"""`python -m merging.jobs`: run a ledger's jobs until interrupted, or until stdin ends with --watch-stdin."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+
+from merging.errors import MergescopeError
+from merging.jobs.worker import supervisor
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Read the options and run; gives the exit code. Our own errors go to stderr in one line."""
+    options = _parser().parse_args(arguments)
+    os.umask(0o077)  # files are for this user alone: they hold what people ask for
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
+    try:
+        return _dispatch(options) if options.dispatch else _supervise(options)
+    except MergescopeError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m merging.jobs", description=__doc__)
+    parser.add_argument("--home", help="folder of ledger and store (MERGESCOPE_HOME)")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default=os.environ.get("MERGESCOPE_DEVICE", "auto")
+    )
+    parser.add_argument(
+        "--threads", type=int, default=os.environ.get("MERGESCOPE_THREADS", "0"), help="of torch, a job"
+    )
+    parser.add_argument("--jobs", type=int, default=os.environ.get("MERGESCOPE_JOBS", "0"), help="jobs at once on CPUs")
+    parser.add_argument("--watch-stdin", action="store_true", help="stop when stdin ends: the app is gone")
+    parser.add_argument("--dispatch", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--scratch", help=argparse.SUPPRESS)
+    return parser
+
+
+def _supervise(options: argparse.Namespace) -> int:
+    passed = ["--device", options.device, "--threads", str(options.threads), "--jobs", str(options.jobs)]
+    passed += ["--home", options.home] if options.home else []
+    return supervisor.supervise(passed, watch_stdin=options.watch_stdin)
+
+
+def _dispatch(options: argparse.Namespace) -> int:
+    from merging.jobs.ledger.ledger import Ledger
+    from merging.jobs.worker.dispatcher import Dispatcher
+    from merging.jobs.worker.engine import Engine, choose
+
+    stop, ready = threading.Event(), threading.Event()
+    supervisor.stop_at_end_of_stdin(stop, ready)
+    ledger = Ledger(Path(options.home) if options.home else None)
+    engine = Engine(choose(options.device, options.threads, options.jobs), Path(options.scratch))
+    supervisor.stop_on_signals(stop)  # after ray.init, which sets handlers of its own
+    if supervisor.POSIX:
+        supervisor.end_when_lost(engine.lost, stop)
+    ready.set()
+    try:
+        Dispatcher(ledger, engine, stop).run()
+    finally:
+        engine.stop()
+        if supervisor.POSIX:
+            supervisor.end_session(os.getpid())
+        supervisor.remove_scratch(Path(options.scratch))  # the supervisor may be gone
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

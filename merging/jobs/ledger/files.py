@@ -1,0 +1,92 @@
+"""Files and rows that come and go together: room is made by the oldest finished runs, and no file goes before its row.
+
+A file is deleted only once the transaction that gave it up is over, and only where no row refers to it then: whatever
+is rolled back keeps its files, and what was filed for nothing goes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from merging.jobs.ledger.connection import connect, transaction
+from merging.jobs.ledger.store import Content, Store
+
+TABLES = ("artifacts", "models")
+
+
+class Filing:
+    """A transaction that adds files to the store or gives some up. db: its connection."""
+
+    def __init__(self, db: sqlite3.Connection, store: Store) -> None:
+        self.db = db
+        self._store = store
+        self._touched = list[str]()
+        self._freed = 0  # bytes of the files that go once the transaction is over
+
+    def make_room(self, wanted: Mapping[str, int]) -> None:
+        """Forget the oldest finished runs until the store has room for these contents, sha256 -> bytes.
+
+        Raises InvalidRequest where all of them together would not free enough: then none of them is forgotten.
+        """
+        if self._store.limit is None:
+            return
+        needed = sum(size for sha256, size in wanted.items() if not self._store.has(sha256))
+        missing = self._store.size() + needed - self._store.limit
+        closed = (
+            "SELECT id FROM jobs WHERE state NOT IN ('queued', 'running')"
+            " AND id IN (SELECT job FROM artifacts) ORDER BY finished"
+        )
+        old = [row["id"] for row in self.db.execute(closed)] if missing > 0 else []
+        while old and self._freed < missing:
+            gone = [sha256 for sha256 in self.remove(old.pop(0)) if sha256 not in wanted]
+            self._freed += sum(self._store.size_of(sha256) for sha256 in unused(self.db, gone))
+        if self._freed < missing:
+            raise self._store.full()
+
+    def put(self, content: Content, sha256: str) -> None:
+        """Keep bytes, or a file by moving it. sha256: of its content. Raises InvalidRequest where there is no room."""
+        self._touched.append(self._store.put(content, self._freed, sha256))
+
+    def remove(self, job: str) -> list[str]:
+        """Delete a job's rows; its files go as far as nothing else refers to them. Gives their names."""
+        contents = self.give_up_artifacts(job)
+        self.db.execute("DELETE FROM jobs WHERE id = ?", (job,))
+        return contents
+
+    def give_up_artifacts(self, job: str) -> list[str]:
+        """What the job made goes if nothing refers to it once the transaction is over. Gives the files' names."""
+        contents = [row[0] for row in self.db.execute("SELECT DISTINCT sha256 FROM artifacts WHERE job = ?", (job,))]
+        self.give_up(contents)
+        return contents
+
+    def give_up(self, contents: Sequence[str]) -> None:
+        """These files go if nothing refers to them once the transaction is over."""
+        self._touched += contents
+
+    def close(self) -> None:
+        """Delete those of the files in hand that nothing refers to; a writer alone, since files are added by one."""
+        if self._touched:
+            with transaction(self.db):
+                for sha256 in unused(self.db, self._touched):
+                    self._store.delete(sha256)
+
+
+@contextmanager
+def filing(ledger: Path, store: Store) -> Iterator[Filing]:
+    """A transaction of the ledger's file that may add files and give files up; all or nothing."""
+    with connect(ledger) as db:
+        made = Filing(db, store)
+        try:
+            with transaction(db):
+                yield made
+        finally:
+            made.close()
+
+
+def unused(db: sqlite3.Connection, contents: Iterable[str]) -> list[str]:
+    """Those of the contents that no artifact and no model refers to, each once."""
+    used = " UNION ALL ".join(f"SELECT 1 FROM {table} WHERE sha256 = :sha256" for table in TABLES)
+    return [c for c in dict.fromkeys(contents) if db.execute(f"{used} LIMIT 1", {"sha256": c}).fetchone() is None]

@@ -1,0 +1,140 @@
+"""People's own images: kept within caps, used by requests, deleted by who brought them once no open job needs them.
+
+The ledger's file is the lock: data sets come and go within its transactions, one writer at a time.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from merging.errors import InvalidRequest
+from merging.jobs.ledger.connection import connect, transaction
+from merging.jobs.requests.requests import DownloadRequest, PicturesRequest, StudyRequest, TrainRequest
+from merging.zoo.checkpoints.metadata import clean_name
+from merging.zoo.datasets import own
+from merging.zoo.datasets.convert import convert_images
+from merging.zoo.datasets.facts import FACTS
+from merging.zoo.datasets.known import may_use
+from merging.zoo.datasets.own import Claim, OwnDataset, is_own
+from merging.zoo.datasets.reading.limits import MAX_DECODED
+from merging.zoo.disposable import Waiting, in_silence
+
+if TYPE_CHECKING:
+    from merging.jobs.ledger.folder import LedgerFolder
+    from merging.jobs.requests.requests import Request
+
+LABEL = 60  # characters
+SCRATCH, STALE = ".reading-", 24 * 3600.0  # what a killed reading left behind goes after a day
+
+
+def check_known(request: Request, owner: str) -> None:
+    """Raises InvalidRequest where the request is about own images that were deleted, or are not this owner's to use."""
+    if isinstance(request, PicturesRequest | DownloadRequest):
+        return
+    asked = request.merge if isinstance(request, StudyRequest) else request
+    needs = bool(asked.data_sha256) or isinstance(asked, TrainRequest)
+    if needs and is_own(asked.dataset) and not may_use(asked.dataset, owner):
+        raise InvalidRequest(
+            f"The images {asked.dataset} were deleted, or belong to somebody who does not share them. Bring the images "
+            "again on Models, or choose other networks."
+        )
+
+
+def add_images(
+    ledger: LedgerFolder,
+    source: Path,
+    owner: str,
+    *,
+    label: str = "",
+    shared: bool = False,
+    size: tuple[int, int] | None = None,
+    colour: str = "auto",
+    waiting: Waiting = in_silence,
+) -> OwnDataset:
+    """Read images and keep them under `label`, by default the source's name.
+
+    size, colour, waiting: as for `convert_images`.  Raises InvalidRequest beyond the owner's caps or for a label that
+    is taken, DataUnavailable and InvalidSetting as `convert_images` does.
+    """
+    name = _label(label or source.stem)
+    _check_caps(ledger, owner, name, 0)
+    with _scratch() as scratch:
+        most = min(MAX_DECODED, int(_room(ledger, owner)))
+        fresh = convert_images(source, scratch, label=name, size=size, colour=colour, most=most, waiting=waiting)
+        with connect(ledger.file) as db, transaction(db):
+            known = own.find_own(fresh.id, owner)
+            if known is None or known.claim_of(owner) is None:
+                _check_caps(ledger, owner, name, fresh.bytes)
+            return own.keep_own(scratch / fresh.id, Claim(owner, name, shared, time.time()))
+
+
+def delete_images(ledger: LedgerFolder, id: str, owner: str) -> None:
+    """Delete the owner's own images. Raises InvalidRequest where they are not theirs, or an open job needs them."""
+    with connect(ledger.file) as db, transaction(db):
+        dataset = own.find_own(id, owner)
+        last = dataset is not None and len(dataset.claims) == 1
+        needing = "SELECT title FROM jobs WHERE state IN ('queued', 'running') AND instr(request, ?)"
+        job = db.execute(needing, (id,)).fetchone() if last else None
+        if job is not None and dataset is not None and dataset.claim_of(owner) is not None:
+            raise InvalidRequest(
+                f"An open job needs these images: {job['title']}. Wait until it has ended, or cancel it if it is yours."
+            )
+        own.remove_own(id, owner)
+
+
+def _label(text: str) -> str:
+    """A name that can stand in menus. Raises InvalidRequest where it is empty, too long or a built-in one's."""
+    name = clean_name(text)
+    taken = {*FACTS, *(facts.label.lower() for facts in FACTS.values())}
+    if not 1 <= len(name) <= LABEL or name.lower() in taken or is_own(name.lower()):
+        raise InvalidRequest(
+            f"A data set's name has 1 to {LABEL} characters and is not that of a built-in one; got {name!r}."
+        )
+    return name
+
+
+def _mine(owner: str) -> list[OwnDataset]:
+    return [dataset for dataset in own.own_datasets(owner) if dataset.claim_of(owner) is not None]
+
+
+def _room(ledger: LedgerFolder, owner: str) -> float:
+    """Bytes that this owner may still bring."""
+    free = ledger.limits.images_mb * 1e6 - sum(dataset.bytes for dataset in _mine(owner))
+    places = own.folder().glob("own-*/*.npy")
+    free_of_all = ledger.limits.all_images_mb * 1e6 - sum(path.stat().st_size for path in places)
+    return max(0.0, min(free, free_of_all))
+
+
+def _check_caps(ledger: LedgerFolder, owner: str, name: str, size: int) -> None:
+    limits, mine = ledger.limits, _mine(owner)
+    if len(mine) >= limits.data_sets:
+        raise InvalidRequest(f"You have {len(mine)} data sets, the most one may have here. Delete one first.")
+    twin = next((d for d in mine if (claim := d.claim_of(owner)) is not None and claim.label == name), None)
+    if twin is not None:
+        raise InvalidRequest(
+            f"You have a data set {name} already ({twin.id}). Choose another name, or delete it first."
+        )
+    room = _room(ledger, owner)
+    if size > room:
+        raise InvalidRequest(
+            f"These images have {size / 1e6:,.0f} MB, and {room / 1e6:,.0f} MB are free for you here. Delete a data "
+            "set, or bring smaller images."
+        )
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder beside the data sets, so that a finished one is moved at once; it is gone afterwards."""
+    place = own.folder()
+    place.mkdir(parents=True, exist_ok=True)
+    for old in place.glob(f"{SCRATCH}*"):
+        if time.time() - old.stat().st_mtime > STALE:
+            shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=place, ignore_cleanup_errors=True) as scratch:
+        yield Path(scratch)

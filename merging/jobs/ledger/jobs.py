@@ -1,0 +1,285 @@
+"""What a page sees of a job, and what is read off the queue: fair order, position, time left."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from merging.jobs.ledger.forecast import KEPT, Past, forecast
+
+OPEN = ("queued", "running")
+STATES = (*OPEN, "done", "failed", "cancelled")
+COPIED = ("id", "kind", "title", "state", "owner", "created", "started", "finished")
+TOLD = ("stage", "fraction", "message", "attempts", "worker")
+KEPT_LINES = 8  # of the ledgers and moments that were looked at last
+log = logging.getLogger(__name__)
+TELLING = 0.1  # from this share of the work on, a job's own progress tells where there is no forecast
+
+FAIR = """
+    (SELECT COUNT(*) FROM jobs AS r WHERE r.state = 'running' AND r.place = jobs.place),
+    COALESCE((SELECT at FROM served WHERE served.owner = jobs.place), 0),
+    (SELECT COUNT(*) FROM jobs AS r WHERE r.state = 'running' AND r.owner = jobs.owner),
+    COALESCE((SELECT at FROM served WHERE served.owner = jobs.owner), 0), jobs.created, jobs.id"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One request and how far it is. Times are seconds since 1970, `fraction` is of the whole job (0..1).
+
+    owner: whose turn it takes in the queue; owners: everybody who asked for it. stages: (stage, message, seconds).
+    eta: seconds until it is done, None when nothing tells. position: 1 for the next in the queue, 0 when not queued.
+    error: {"kind": class name, "text": words for a person, "details": for "copy details" where the program failed}.
+    """
+
+    id: str
+    kind: str
+    title: str
+    request: dict[str, Any]
+    state: str
+    owner: str = ""
+    owners: tuple[str, ...] = ()
+    created: float = 0.0
+    started: float | None = None
+    finished: float | None = None
+    stage: str = ""
+    fraction: float = 0.0
+    message: str = ""
+    stages: tuple[tuple[str, str, float], ...] = ()
+    eta: float | None = None
+    position: int = 0
+    error: dict[str, str] | None = None
+    attempts: int = 0
+    worker: str = ""
+    example: bool = field(default=False)  # one of the finished runs that come with the program
+
+    @property
+    def open(self) -> bool:
+        """Whether it is still queued or running."""
+        return self.state in OPEN
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A place where jobs run. busy: a job's id or "". Memory in bytes, None without a GPU. seen: when it last told."""
+
+    name: str
+    device: str
+    busy: str
+    memory_used: int
+    memory_total: int
+    gpu_memory_used: int | None
+    gpu_memory_total: int | None
+    node: str
+    seen: float
+
+
+def fair_order(
+    queued: Iterable[tuple[str, str, str, float]], running: Sequence[tuple[str, str]], served: Mapping[str, float]
+) -> list[str]:
+    """Ids of the queued jobs in the order in which they will be taken, if nobody asks for more.
+
+    queued: (id, place, owner, created); running: (place, owner) of the running jobs, the longest running first; served:
+    place or owner -> the number of the turn at which a job of theirs was last taken. A place is an address of the
+    network, or one owner of this machine. The place with the fewest running comes first, then the one served longest
+    ago, within it likewise the owner, then the oldest job. The future is played with the longest running job finishing
+    first.
+    """
+    waiting: dict[tuple[str, str], deque[tuple[float, str]]] = {}
+    for id, place, owner, created in sorted(queued, key=lambda job: (job[3], job[0])):
+        waiting.setdefault((place, owner), deque()).append((created, id))
+    at, slots, order = dict(served), max(1, len(running)), list[str]()
+    busy, now = deque(running), max([0.0, *at.values()])
+    counts = Counter(name for who in running for name in {*who})
+
+    def turn(who: tuple[str, str]) -> tuple[float | tuple[float, str], ...]:
+        return *(part for name in who for part in (counts[name], at.get(name, 0.0))), waiting[who][0]
+
+    turns = {who: turn(who) for who in waiting}
+    sharing = {name: [who for who in waiting if name in who] for name in {name for who in waiting for name in who}}
+    while turns:
+        done = busy.popleft() if len(busy) >= slots else ()
+        counts.subtract({*done})
+        turns.update({who: turn(who) for name in done for who in sharing.get(name, ()) if who in turns})
+        chosen = min(turns, key=turns.__getitem__)
+        order.append(waiting[chosen].popleft()[1])
+        if not waiting[chosen]:
+            del turns[chosen]
+        busy.append(chosen)
+        counts.update({*chosen})
+        now += 1
+        at.update(dict.fromkeys(chosen, now))
+        turns.update({who: turn(who) for name in chosen for who in sharing[name] if who in turns})
+    return order
+
+
+def time_left(fraction: float, elapsed: float, usual: float | None) -> float | None:
+    """Seconds until a running job is done; None where nothing tells.
+
+    What is left by a forecast of `usual` seconds in all, and by the job's own pace, (1 - fraction) elapsed / fraction.
+    The pace counts the more the further the job is, and the nearer to the forecast's end, which it may prove wrong; of
+    a job that has hardly begun it tells nothing.
+    """
+    if fraction < TELLING:
+        return usual - elapsed if usual is not None and elapsed < usual else None
+    pace = elapsed * (1 - fraction) / fraction
+    if usual is None:
+        return pace
+    weight = max(fraction, min(elapsed / usual, 1.0)) ** 4 if usual > 0 else 1.0
+    return (1 - weight) * max(usual - elapsed, 0.0) + weight * pace
+
+
+def queue(db: sqlite3.Connection) -> list[str]:
+    """Ids of all queued jobs in the fair order."""
+    queued = [tuple(row) for row in db.execute("SELECT id, place, owner, created FROM jobs WHERE state = 'queued'")]
+    now = "SELECT place, owner FROM jobs WHERE state = 'running' ORDER BY started"
+    running = [(place, owner) for place, owner in db.execute(now)]
+    return fair_order(queued, running, dict(map(tuple, db.execute("SELECT owner, at FROM served"))))
+
+
+def read_past(db: sqlite3.Connection, kinds: Iterable[str]) -> list[Past]:
+    """The last finished jobs of these kinds, which tell how long others take."""
+    last = (
+        "SELECT id, kind, request, finished - started AS seconds FROM jobs WHERE state = 'done' AND kind = ?"
+        " ORDER BY finished DESC LIMIT ?"
+    )
+    rows = [row for kind in sorted(set(kinds)) for row in db.execute(last, (kind, KEPT)) if _request(row) is not None]
+    spent = f"SELECT job, stage, seconds FROM stages WHERE job IN ({', '.join('?' * len(rows))})"
+    stages: dict[str, dict[str, float]] = {row["id"]: {} for row in rows}
+    for job, stage, seconds in db.execute(spent, [row["id"] for row in rows]):
+        stages[job][stage] = seconds or 0.0
+    return [
+        Past(json.loads(row["request"]), {**found, "": max((row["seconds"] or 0.0) - sum(found.values()), 0.0)})
+        for row, found in ((row, stages[row["id"]]) for row in rows)
+    ]
+
+
+def read_jobs(db: sqlite3.Connection, rows: Sequence[sqlite3.Row], examples: Sequence[Past] = ()) -> tuple[Job, ...]:
+    """The rows of table jobs as values, with position and time left as of now. Rows and queue of one snapshot.
+
+    examples: finished jobs of another machine, which tell how long others take where none of this one does.
+    """
+    whole = [row for row in rows if _is_whole(row)]
+    outlook = _outlook(db, examples) if any(row["state"] in OPEN for row in whole) else _Outlook()
+    return tuple(_job(db, row, outlook) for row in whole)
+
+
+def _is_whole(row: sqlite3.Row) -> bool:
+    """Whether the row can be read; one that cannot is left out and never hides the others."""
+    whole = _request(row) is not None and (not row["error"] or _json_of(row["error"]) is not None)
+    if not whole:
+        log.warning("job %s cannot be read from the ledger and is left out", row["id"])
+    return whole
+
+
+@dataclass(frozen=True)
+class _Outlook:
+    """What the open jobs wait for, read once for all of them. seconds: id -> until the job is done, None: unknown."""
+
+    positions: Mapping[str, int] = field(default_factory=dict)
+    seconds: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """The queue and how long its jobs usually take, which only changes with it. usual: id -> seconds, None: unknown.
+
+    ahead: id of a queued job -> seconds of those ahead of it, and of how many of them nothing tells.
+    """
+
+    positions: Mapping[str, int]
+    usual: Mapping[str, float | None]
+    ahead: Mapping[str, tuple[float, int]]
+
+
+_lines: dict[Any, _Line] = {}  # by what they depend on: everybody who waits looks at one line
+_looking = threading.Lock()
+
+
+def _outlook(db: sqlite3.Connection, examples: Sequence[Past]) -> _Outlook:
+    now, line = time.time(), _line(db, examples)
+    running = db.execute("SELECT id, fraction, started FROM jobs WHERE state = 'running'").fetchall()
+    seconds = {
+        row["id"]: time_left(row["fraction"], max(now - row["started"], 0.0), line.usual.get(row["id"]))
+        for row in running
+    }
+    before, slots = sum(left or 0.0 for left in seconds.values()), max(1, len(running))
+    for id, (known, unknown) in line.ahead.items():
+        own = line.usual[id]
+        # Jobs ahead that nothing tells of count as long as the one that waits for them.
+        seconds[id] = None if own is None else (before + known + unknown * own) / slots + own
+    return _Outlook(line.positions, seconds)
+
+
+def _line(db: sqlite3.Connection, examples: Sequence[Past]) -> _Line:
+    """The line as it is now; read anew where a job came, went, began or ended since the last look."""
+    told = "SELECT COUNT(*), SUM(created), MAX(created), SUM(started) FROM jobs WHERE state = ?"
+    state = [tuple(db.execute(told, (which,)).fetchone()) for which in OPEN]
+    past = tuple(db.execute("SELECT COUNT(*), MAX(finished) FROM jobs WHERE state = 'done'").fetchone())
+    place = db.execute("PRAGMA database_list").fetchone()[2]
+    known = (place, *state, past, db.execute("SELECT MAX(at) FROM served").fetchone()[0], len(examples))
+    with _looking:  # who comes while it is read waits for it
+        if known not in _lines:
+            while len(_lines) >= KEPT_LINES:
+                del _lines[next(iter(_lines))]
+            _lines[known] = _read_line(db, examples)
+        return _lines[known]
+
+
+def _read_line(db: sqlite3.Connection, examples: Sequence[Past]) -> _Line:
+    chosen = "SELECT id, kind, request FROM jobs WHERE state IN ('queued', 'running')"
+    wishes = {row["id"]: wish for row in db.execute(chosen) if (wish := _request(row)) is not None}
+    past = read_past(db, (wish["kind"] for wish in wishes.values()))
+    expected: dict[str, float | None] = {}  # many ask for the same with another seed
+    usual = dict[str, float | None]()
+    for id, wish in wishes.items():
+        alike = json.dumps({**wish, "seed": 0}, sort_keys=True)
+        if alike not in expected:
+            expected[alike] = sum((forecast(wish, past) or forecast(wish, examples)).values()) or None
+        usual[id] = expected[alike]
+    order, ahead = [id for id in queue(db) if id in usual], dict[str, tuple[float, int]]()
+    known, unknown = 0.0, 0
+    for id in order:
+        ahead[id] = known, unknown
+        known, unknown = known + (usual[id] or 0.0), unknown + (not usual[id])
+    return _Line({id: number for number, id in enumerate(order, 1)}, usual, ahead)
+
+
+def _job(db: sqlite3.Connection, row: sqlite3.Row, outlook: _Outlook) -> Job:
+    owners = db.execute("SELECT owner FROM owners WHERE job = ? ORDER BY asked", (row["id"],))
+    return Job(
+        **{name: row[name] for name in COPIED + TOLD},
+        request=json.loads(row["request"]),
+        owners=tuple(owner[0] for owner in owners),
+        stages=_stages(db, row["id"], row["finished"] or time.time()),
+        eta=outlook.seconds.get(row["id"]),
+        position=outlook.positions.get(row["id"], 0),
+        error=json.loads(row["error"]) if row["error"] else None,
+    )
+
+
+def _request(row: sqlite3.Row) -> dict[str, Any] | None:
+    """The row's request, perhaps of another version of the program; None where it is none of the row's kind."""
+    request = _json_of(row["request"])
+    return request if request is not None and request.get("kind") == row["kind"] else None
+
+
+def _json_of(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, TypeError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _stages(db: sqlite3.Connection, job: str, until: float) -> tuple[tuple[str, str, float], ...]:
+    rows = db.execute("SELECT stage, message, began, seconds FROM stages WHERE job = ? ORDER BY number", (job,))
+    return tuple(
+        (r["stage"], r["message"], max(until - r["began"], 0.0) if r["seconds"] is None else r["seconds"]) for r in rows
+    )

@@ -1,0 +1,279 @@
+"""The memory of the program: who asked for what, how far it is, and what came of it.
+
+One SQLite file and one store of files beside it; any number of processes of one machine may use them at once. Pages
+and the command line ask here; a dispatcher writes through `ledger_desk.Desk`. No torch, no Ray.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from merging.errors import InvalidRequest, MergescopeError
+from merging.jobs.ledger import images, models
+from merging.jobs.ledger.connection import connect, snapshot, transaction
+from merging.jobs.ledger.files import filing
+from merging.jobs.ledger.folder import LedgerFolder
+from merging.jobs.ledger.forecast import forecast
+from merging.jobs.ledger.jobs import OPEN, Job, Worker, read_jobs, read_past
+from merging.jobs.ledger.owners import check_caps, check_owner, shared_turn
+from merging.jobs.ledger.shipped_runs import picture_question
+from merging.jobs.requests.requests import DownloadRequest, PicturesRequest, Request, TrainRequest
+from merging.results import saving
+from merging.zoo.datasets.load import available
+
+if TYPE_CHECKING:
+    from merging.zoo.catalogue import Entry
+
+SHORTEST_PREFIX = 6
+SILENT = 30.0  # seconds after which a worker is no longer shown
+
+
+class Ledger(LedgerFolder):
+    """Jobs, artifacts and models in one folder."""
+
+    def submit(self, request: Request, owner: str, *, again: bool = False, address: str = "") -> Job:
+        """Ask for it. Known and done: the finished job. Open: the caller becomes another owner. Else: queued.
+
+        again: queue it although a finished result is known (to make what an example was shipped without).  address:
+        where the owner asks from, "" for this machine.
+        Raises InvalidRequest where a model is unknown, TooManyJobs where the owner, that address or all together have
+        too many open ones.
+        """
+        check_owner(owner)
+        models.check_known(self, request)
+        images.check_known(request, owner)
+        known = None if again else self.shipped.job(request.id)
+        with connect(self.file) as db, transaction(db):
+            row = db.execute("SELECT * FROM jobs WHERE id = ?", (request.id,)).fetchone()
+            state = "" if row is None else row["state"]
+            if known is not None and state not in (*OPEN, "done"):
+                return known
+            done = state == "done" and not again and self._whole(db, request)
+            if not done:
+                self._check_cap(db, request, owner, address)
+            if not done and state not in OPEN:
+                _enqueue(db, request, owner, shared_turn(owner, address))
+            _attach(db, request.id, owner, address)
+        return self._known(request.id)
+
+    def job(self, id_or_prefix: str) -> Job | None:
+        """The job of that id, or whose id alone begins with those 6 or more digits; None where there is none."""
+        prefix, found = _prefix(id_or_prefix), self._found(id_or_prefix)
+        own = found[0] if len(found) == 1 else None
+        if own is not None and own.state in (*OPEN, "done"):
+            return own
+        example = self.shipped.job(prefix) if prefix and len(found) < 2 else None
+        return example or own  # a later run that came to nothing does not hide the example
+
+    def own(self, job_id: str) -> Job | None:
+        """This machine's own run of that job, even where it came to nothing and `job` gives the shipped example."""
+        found = self._found(job_id)
+        return found[0] if len(found) == 1 else None
+
+    def jobs(
+        self,
+        *,
+        owner: str | None = None,
+        states: Sequence[str] | None = None,
+        kind: str | Sequence[str] | None = None,
+        limit: int = 100,
+    ) -> tuple[Job, ...]:
+        """The newest jobs first: of one owner, in some states, of one kind or several. No shipped examples."""
+        where, values = ["1"], list[Any]()
+        if owner is not None:
+            where, values = [*where, "id IN (SELECT job FROM owners WHERE owner = ?)"], [*values, owner]
+        kinds = (kind,) if isinstance(kind, str) else kind
+        for column, allowed in (("state", states), ("kind", kinds)):
+            if allowed is not None:
+                where, values = [*where, f"{column} IN ({', '.join('?' * len(allowed))})"], [*values, *allowed]
+        chosen = f"SELECT * FROM jobs WHERE {' AND '.join(where)} ORDER BY created DESC, id LIMIT ?"
+        with connect(self.file) as db, snapshot(db):
+            return read_jobs(db, db.execute(chosen, (*values, limit)).fetchall(), self.shipped.past)
+
+    def examples(self) -> tuple[Job, ...]:
+        """The finished runs that come with the program."""
+        return self.shipped.jobs()
+
+    def expected(self, request: Request) -> dict[str, float]:
+        """Stage -> seconds that this request will likely take, by finished jobs of this machine, else by the examples;
+        {} where none is like it."""
+        asked = json.loads(request.to_json())
+        with connect(self.file) as db:
+            past = read_past(db, [request.kind])
+        return forecast(asked, past) or forecast(asked, self.shipped.past)
+
+    def cancel(self, id: str, owner: str) -> None:
+        """Take back one's wish for an open job; it stops at once when nobody else asked for it. Finished ones stay.
+
+        Raises InvalidRequest where the job is not the owner's.
+        """
+        with connect(self.file) as db, transaction(db):
+            row = _own(db, id, owner)
+            if row["state"] not in OPEN:
+                return
+            others = _others(db, id, owner)
+            if others:
+                _detach(db, id, owner, others[0])
+                return
+            end(db, id, "cancelled", time.time())
+
+    def delete(self, id: str, owner: str) -> None:
+        """Forget the job for this owner; when nobody else asked for it, it stops and its artifacts are removed.
+
+        Raises InvalidRequest where the job is not the owner's.
+        """
+        with filing(self.file, self.store) as files:
+            _own(files.db, id, owner)
+            others = _others(files.db, id, owner)
+            if others:
+                _detach(files.db, id, owner, others[0])
+            else:
+                files.remove(id)
+
+    def artifact(self, job_id: str, name: str) -> bytes | None:
+        """An artifact's bytes, None where the job has none of that name. Raises MergescopeError where it is damaged."""
+        with connect(self.file) as db:
+            row = db.execute("SELECT sha256 FROM artifacts WHERE job = ? AND name = ?", (job_id, name)).fetchone()
+        return self.store.get(row[0]) if row else self.shipped.artifact(job_id, name)
+
+    def artifacts(self, job_id: str) -> dict[str, tuple[str, int]]:
+        """Name -> (sha256, bytes) of everything the job made."""
+        with connect(self.file) as db:
+            rows = db.execute(
+                "SELECT name, sha256, size FROM artifacts WHERE job = ? ORDER BY name", (job_id,)
+            ).fetchall()
+        return {row["name"]: (row["sha256"], row["size"]) for row in rows} or self.shipped.artifacts(job_id)
+
+    def report(self, job_id: str) -> Any | None:
+        """The job's MergeReport or TrainReport, None while there is none."""
+        data = self.artifact(job_id, "report")
+        return None if data is None else saving.load(data)
+
+    def pictures(self, like: PicturesRequest, units: Sequence[int]) -> dict[int, bytes]:
+        """Of these units, the pictures that are known already, made as `like` says: unit -> a saved UnitPicture."""
+        question = picture_question(like.model.sha256, like.layer, like.settings, like.seed)
+        with connect(self.file) as db:
+            rows = db.execute("SELECT unit, sha256 FROM pictures WHERE question = ?", (question,)).fetchall()
+        own = {row["unit"]: row["sha256"] for row in rows if self.store.has(row["sha256"])}
+        shipped = self.shipped.pictures(question, units)
+        return {u: self.store.get(own[u]) if u in own else shipped[u] for u in units if u in own or u in shipped}
+
+    def checkpoint(self, sha256: str) -> bytes:
+        """The safetensors bytes of a shipped, uploaded, trained or merged net. Raises InvalidRequest where unknown."""
+        return models.checkpoint(self, sha256)
+
+    def checkpoint_file(self, sha256: str) -> Path | None:
+        """The file of a shipped, uploaded, trained or merged net, whole; None for what has no file of its own."""
+        return models.checkpoint_file(self, sha256)
+
+    def models(self, owner: str | None = None) -> tuple[Entry, ...]:
+        """What people uploaded and trained, the newest first; everybody may use all of them."""
+        return models.models(self, owner)
+
+    def add_model(self, entry: Entry, data: bytes, owner: str) -> Entry:
+        """Keep a model for everybody to use. Raises InvalidRequest beyond the caps of an owner."""
+        check_owner(owner)
+        return models.add(self, entry, data, owner)
+
+    def delete_model(self, id: str, owner: str) -> None:
+        """Remove one's own model. Raises InvalidRequest where it is not the owner's, or an open job needs it."""
+        models.delete(self, id, owner)
+
+    def workers(self) -> tuple[Worker, ...]:
+        """The workers that told of themselves lately."""
+        chosen = (
+            "SELECT name, device, busy, memory_used, memory_total, gpu_memory_used, gpu_memory_total, node, seen"
+            " FROM workers WHERE seen > ? ORDER BY name"
+        )
+        with connect(self.file) as db:
+            return tuple(Worker(*row) for row in db.execute(chosen, (time.time() - SILENT,)))
+
+    def _found(self, id_or_prefix: str) -> tuple[Job, ...]:
+        prefix = _prefix(id_or_prefix)
+        if not prefix:
+            return ()
+        with connect(self.file) as db, snapshot(db):
+            rows = db.execute("SELECT * FROM jobs WHERE id >= ? AND id < ? LIMIT 2", (prefix, prefix + "g")).fetchall()
+            return read_jobs(db, rows, self.shipped.past)
+
+    def _known(self, id: str) -> Job:
+        job = self.job(id)
+        if job is None:
+            raise MergescopeError("The run was deleted a moment ago. Ask again.")
+        return job
+
+    def _whole(self, db: sqlite3.Connection, request: Request) -> bool:
+        if isinstance(request, DownloadRequest):
+            return available(request.dataset) in ("folder", "downloaded")
+        made = dict(map(tuple, db.execute("SELECT name, sha256 FROM artifacts WHERE job = ?", (request.id,))))
+        if isinstance(request, TrainRequest) and not models.listed(db, made.get("checkpoint.safetensors", "")):
+            return False  # the network was deleted: whoever trains it again wants it back in the list
+        return all(self.store.has(sha256) for sha256 in made.values())
+
+    def _check_cap(self, db: sqlite3.Connection, request: Request, owner: str, address: str) -> None:
+        check_caps(db, self.limits, request.id, owner, address)
+        if isinstance(request, TrainRequest):
+            models.check_room(self, db, owner, 0)  # before hours of training, not after
+
+
+def end(db: sqlite3.Connection, id: str, state: str, now: float) -> None:
+    """Set a final state and stop the clock of the last stage. Inside a transaction. Nothing ends before it began."""
+    ended = "UPDATE jobs SET state = ?, finished = MAX(?, COALESCE(started, created)), dispatcher = '' WHERE id = ?"
+    db.execute(ended, (state, now, id))
+    db.execute("UPDATE stages SET seconds = MAX(? - began, 0) WHERE job = ? AND seconds IS NULL", (now, id))
+
+
+def _prefix(text: str) -> str:
+    """An id or its beginning as it is searched for, "" for what can be neither."""
+    prefix = text.strip().lower()
+    return prefix if len(prefix) >= SHORTEST_PREFIX and set(prefix) <= set("0123456789abcdef") else ""
+
+
+def _enqueue(db: sqlite3.Connection, request: Request, owner: str, place: str) -> None:
+    db.execute("DELETE FROM stages WHERE job = ?", (request.id,))
+    # Who wanted an attempt that came to nothing did not ask for this one: the job must stop when its asker cancels.
+    nothing = "SELECT id FROM jobs WHERE id = ? AND state IN ('failed', 'cancelled')"
+    db.execute(f"DELETE FROM owners WHERE job IN ({nothing})", (request.id,))
+    # Who asks later is later in the ledger, too, even where the machine's clock was set back in between.
+    created = "MAX(?, (SELECT COALESCE(MAX(created), 0) + 0.000001 FROM jobs))"
+    db.execute(
+        "INSERT INTO jobs (id, kind, title, request, owner, place, state, created) VALUES"
+        f" (?, ?, ?, ?, ?, ?, 'queued', {created})"
+        " ON CONFLICT (id) DO UPDATE SET state = 'queued', owner = excluded.owner, place = excluded.place,"
+        " created = excluded.created,"
+        " started = NULL, finished = NULL, stage = '', fraction = 0, message = '', error = NULL, attempts = 0,"
+        " interrupted = 0,"
+        " dispatcher = '', worker = ''",
+        (request.id, request.kind, request.title, request.to_json(), owner, place, time.time()),
+    )
+
+
+def _attach(db: sqlite3.Connection, id: str, owner: str, address: str) -> None:
+    row = "INSERT INTO owners (job, owner, asked, address) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    db.execute(row, (id, owner, time.time(), address))
+
+
+def _detach(db: sqlite3.Connection, id: str, owner: str, heir: str) -> None:
+    db.execute("DELETE FROM owners WHERE job = ? AND owner = ?", (id, owner))
+    asked = "SELECT address FROM owners WHERE job = ? AND owner = ?"
+    place = shared_turn(heir, db.execute(asked, (id, heir)).fetchone()[0])
+    db.execute("UPDATE jobs SET owner = ?, place = ? WHERE id = ? AND owner = ?", (heir, place, id, owner))
+
+
+def _others(db: sqlite3.Connection, id: str, owner: str) -> list[str]:
+    rows = db.execute("SELECT owner FROM owners WHERE job = ? AND owner != ? ORDER BY asked", (id, owner))
+    return [row[0] for row in rows]
+
+
+def _own(db: sqlite3.Connection, id: str, owner: str) -> sqlite3.Row:
+    row = db.execute(
+        "SELECT * FROM jobs WHERE id = ? AND id IN (SELECT job FROM owners WHERE owner = ?)", (id, owner)
+    ).fetchone()
+    if row is None:
+        raise InvalidRequest(f"There is no job {id[:12]} of yours.")
+    return row

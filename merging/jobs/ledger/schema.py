@@ -1,0 +1,171 @@
+"""The tables of the ledger, made where they are missing."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+
+from merging.errors import HomeUnusable
+from merging.jobs.ledger.connection import close_spares, connect, transaction
+from merging.jobs.ledger.owners import hide_cookies
+from merging.jobs.ledger.rescue import is_damaged, set_aside, take_over
+
+OURS = ("ledger", "store", "images", "scratch", "data")  # what a folder of runs holds
+NUMBERS = {
+    "jobs": ("created", "started", "finished", "fraction", "attempts", "run", "interrupted"),
+    "stages": ("number", "began", "seconds"),
+    "owners": ("asked",),
+    "served": ("at",),
+    "models": ("created", "size"),
+    "artifacts": ("size",),
+}
+log = logging.getLogger(__name__)
+FORMAT = 1  # raised by hand with the tables; a ledger of another format is set aside, never guessed at
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, kind TEXT NOT NULL, title TEXT NOT NULL, request TEXT NOT NULL, owner TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),
+    created REAL NOT NULL, started REAL, finished REAL, deadline REAL,
+    stage TEXT NOT NULL DEFAULT '', fraction REAL NOT NULL DEFAULT 0, message TEXT NOT NULL DEFAULT '',
+    error TEXT, attempts INTEGER NOT NULL DEFAULT 0, run INTEGER NOT NULL DEFAULT 0,
+    interrupted INTEGER NOT NULL DEFAULT 0, place TEXT NOT NULL DEFAULT '',
+    dispatcher TEXT NOT NULL DEFAULT '', worker TEXT NOT NULL DEFAULT '');
+CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, kind);
+CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (state, created, started);
+CREATE INDEX IF NOT EXISTS jobs_by_age ON jobs (created);
+CREATE INDEX IF NOT EXISTS jobs_by_end ON jobs (state, finished);
+CREATE TABLE IF NOT EXISTS owners (
+    job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, owner TEXT NOT NULL, asked REAL NOT NULL,
+    address TEXT NOT NULL DEFAULT '', PRIMARY KEY (job, owner));
+CREATE INDEX IF NOT EXISTS owners_by_owner ON owners (owner);
+CREATE TABLE IF NOT EXISTS stages (
+    job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, number INTEGER NOT NULL, stage TEXT NOT NULL,
+    message TEXT NOT NULL, began REAL NOT NULL, seconds REAL, PRIMARY KEY (job, number));
+CREATE TABLE IF NOT EXISTS artifacts (
+    job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, name TEXT NOT NULL, sha256 TEXT NOT NULL,
+    size INTEGER NOT NULL, PRIMARY KEY (job, name));
+CREATE INDEX IF NOT EXISTS artifacts_by_content ON artifacts (sha256);
+CREATE TABLE IF NOT EXISTS pictures (
+    job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, question TEXT NOT NULL, unit INTEGER NOT NULL,
+    sha256 TEXT NOT NULL, PRIMARY KEY (question, unit, job));
+CREATE TABLE IF NOT EXISTS models (
+    id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, owner TEXT NOT NULL, created REAL NOT NULL, size INTEGER NOT NULL,
+    entry TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS served (owner TEXT PRIMARY KEY, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS dispatchers (
+    id TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, born REAL NOT NULL, seen REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS workers (
+    name TEXT PRIMARY KEY, dispatcher TEXT NOT NULL REFERENCES dispatchers ON DELETE CASCADE, device TEXT NOT NULL,
+    node TEXT NOT NULL, busy TEXT NOT NULL, memory_used INTEGER NOT NULL, memory_total INTEGER NOT NULL,
+    gpu_memory_used INTEGER, gpu_memory_total INTEGER, seen REAL NOT NULL);
+"""
+
+_ADDED = {  # since format 1: (table, column) -> its declaration
+    ("jobs", "interrupted"): "INTEGER NOT NULL DEFAULT 0",
+    ("jobs", "place"): "TEXT NOT NULL DEFAULT ''",
+    ("owners", "address"): "TEXT NOT NULL DEFAULT ''",
+}
+
+
+def prepare(path: Path) -> None:
+    """Make the tables where they are missing. A file of another format is renamed out of the way, and so is a damaged
+    one, of which all that can still be read is taken over.
+
+    Raises HomeUnusable where the folder or the file cannot be made or written.
+    """
+    with _told_in_words(path):
+        make_private(path.parent)
+        close_spares()
+        old = set_aside(path, "damaged") if path.exists() and _is_damaged(path) else None
+        if path.exists() and _format(path) not in (0, FORMAT):
+            set_aside(path, f"format-{_format(path)}")
+        path.touch(0o600)
+        path.chmod(0o600)
+        with connect(path) as db:
+            db.execute("PRAGMA journal_mode = WAL")
+            with transaction(db):
+                for statement in _TABLES.split(";\n"):
+                    db.execute(statement)
+                _add_what_is_new(db)
+                _mend(db)
+                hide_cookies(db)
+                db.execute(f"PRAGMA user_version = {FORMAT}")
+            if old is not None:
+                taken = take_over(old, db)
+                log.warning("%s was damaged: it is kept as %s, and %d rows of it were taken over", path, old, taken)
+
+
+@contextmanager
+def _told_in_words(path: Path) -> Iterator[None]:
+    """The system's and SQLite's errors as ours."""
+    try:
+        yield
+    except OSError as error:
+        in_its_way = isinstance(error, FileExistsError | NotADirectoryError)
+        raise _unusable(path.parent, "a file is in its way" if in_its_way else str(error.strerror)) from error
+    except sqlite3.Error as error:
+        raise _unusable(path, str(error)) from error
+
+
+def _unusable(path: Path, why: str) -> HomeUnusable:
+    return HomeUnusable(
+        f"Mergescope keeps its runs in {path}, which cannot be used: {why}. Let the user who runs the program "
+        "write there, free space on its disk, or name another folder by MERGESCOPE_HOME."
+    )
+
+
+def make_private(folder: Path) -> None:
+    """Make the folder, for this user alone. One that holds other things is left as it is. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if all(re.split(r"[.-]", one.name)[0] in OURS for one in folder.iterdir()):
+        with suppress(PermissionError):  # it is somebody else's, who lets us write there
+            folder.chmod(0o700)
+
+
+def _mend(db: sqlite3.Connection) -> None:
+    """Set numbers to 0 that were damaged into text: the queue sorts by them."""
+    for table, columns in NUMBERS.items():
+        for column in columns:
+            db.execute(f"UPDATE {table} SET {column} = 0 WHERE typeof({column}) IN ('text', 'blob')")
+    db.execute("UPDATE jobs SET place = owner WHERE place = ''")  # of an earlier version, which knew no places
+
+
+def _is_damaged(path: Path) -> bool:
+    return is_damaged(path, lambda db: _format(path) == FORMAT and _tables(db) != _expected())
+
+
+@lru_cache(maxsize=1)
+def _expected() -> dict[str, tuple[set[str], set[str]]]:
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.row_factory = sqlite3.Row
+        db.executescript(_TABLES)
+        return _tables(db)
+
+
+def _tables(db: sqlite3.Connection) -> dict[str, tuple[set[str], set[str]]]:
+    """Table -> its columns without those added later, and the tables that it refers to; triggers and views too."""
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE type != 'index'").fetchall():
+        columns = {row["name"] for row in db.execute(f"PRAGMA table_info('{name}')")} if kind == "table" else set()
+        added = {column for table, column in _ADDED if table == name}
+        referred = {row["table"] for row in db.execute(f"PRAGMA foreign_key_list('{name}')")}
+        found[name] = columns - added, referred
+    return found
+
+
+def _add_what_is_new(db: sqlite3.Connection) -> None:
+    """Columns that a ledger of an earlier version of the program lacks."""
+    for (table, name), declared in _ADDED.items():
+        if name not in {row["name"] for row in db.execute(f"PRAGMA table_info({table})")}:
+            db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {declared}")
+
+
+def _format(path: Path) -> int:
+    with connect(path) as db:
+        return int(db.execute("PRAGMA user_version").fetchone()[0])

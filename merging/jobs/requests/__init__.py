@@ -1,0 +1,1 @@
+"""What can be asked for: frozen, validated requests. torch-free."""

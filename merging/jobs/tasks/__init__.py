@@ -1,0 +1,1 @@
+"""What a worker computes: one file per kind of job."""

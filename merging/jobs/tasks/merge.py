@@ -1,0 +1,221 @@
+"""The merge task: load, trace, align, combine, correct, then measure the path, the similarity and every unit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from merging.analysis.activations.read import groups_by_node
+from merging.analysis.layer_survey import Survey, analyse, unmeasured_units
+from merging.analysis.path.evaluation import ensemble, evaluate
+from merging.analysis.path.merge_curves import merge_curves
+from merging.errors import MergescopeError
+from merging.jobs.requests.requests import MergeRequest
+from merging.jobs.tasks.common import (
+    Clock,
+    arrays,
+    batches,
+    build,
+    check_finite,
+    checkpoint,
+    device_of,
+    example,
+    names_of,
+)
+from merging.jobs.tasks.machine import machine
+from merging.jobs.tasks.memory import peak_memory, watch_memory
+from merging.jobs.tasks.payload import Payload
+from merging.methods.problem import Problem
+from merging.methods.registry import ROLES, find
+from merging.network.data import Batches
+from merging.network.graph.graph import Graph
+from merging.network.permutation import PermutationSpec, named_tensors, with_tensors
+from merging.network.programs.module import ProgramModule
+from merging.pipeline.merge import Prepared, prepare
+from merging.progress import Progress
+from merging.results import saving
+from merging.results.reports import LayerInfo, LossCurve, MergeReport, Metrics, letter
+from merging.zoo.checkpoints.programs import to_pt2
+from merging.zoo.checkpoints.reading.safetensors_io import names_in
+
+INSIDE = 2_000  # images that similarity and unit facts are read from: more changes no picture and takes long
+MISSING = "The images are not on the machine that runs the program: there are no curves and no similarity."
+NO_DATASET = (
+    "It is not known which images these networks were trained on: there are no curves and no similarity."
+    " Choose the data set when uploading."
+)
+
+
+@dataclass(frozen=True)
+class Nets:
+    """The networks one looks into, on their device. naive: the plain average of all, nothing aligned; None where
+    widths differ."""
+
+    a: nn.Module
+    b: nn.Module
+    aligned: nn.Module
+    merge: nn.Module
+    naive: nn.Module | None
+
+    @property
+    def made(self) -> dict[str, nn.Module]:
+        """What there is of the naive average and the merge, by name."""
+        return {"merge": self.merge} if self.naive is None else {"naive": self.naive, "merge": self.merge}
+
+
+def merge_task(request: MergeRequest, payload: Payload, report: Progress) -> dict[str, bytes]:
+    """Artifacts of a merge: "report", the three networks as safetensors (of programs as .pt2, too), "permutation.npz".
+
+    The same request gives the same bytes on one CPU with one number of threads, but for the report's `seconds`; a GPU
+    adds some sums in no fixed order.
+    Raises whatever of our errors a step raises; data-driven methods raise DataUnavailable without images.
+    """
+    clock, device = Clock("merge", report), device_of(payload)
+    watch_memory(device)
+    clock("loading", 0.0, "reading the checkpoints")
+    data = {split: batches(images, device) for split, images in payload.images.items()}
+    prepared = _prepared(request, payload, data, clock)
+    models = prepared.problem.models
+    nets = _nets(prepared)
+    found = _curves(request, prepared, data, clock) if data and len(models) == 2 else {}
+    scores = _scores(models, nets, data, found, clock)
+    together = {split: ensemble(models, images) for split, images in data.items()}
+    survey = _survey(prepared, nets, data, clock)
+    clock("saving", 0.0, "")
+    artifacts = _networks(request, nets, names_in(payload.checkpoints[0]))
+    permutation = {name: p.cpu().numpy() for name, p in prepared.alignment.permutations[1].items()}
+    artifacts["permutation.npz"] = arrays(permutation)
+    clock.stop()
+    artifacts["report"] = saving.save(
+        MergeReport(
+            request=json.loads(request.to_json()),
+            layers=layer_infos(prepared.problem.graph, prepared.problem.spec),
+            groups={name: (len(p), int((p != range(len(p))).sum())) for name, p in permutation.items()},
+            equivalence=prepared.notes["equivalence"],
+            curves=found,
+            ensemble=together,
+            scores=scores,
+            similarity=survey.similarity,
+            units=survey.units,
+            permutation=permutation,
+            notes=dict(prepared.notes),
+            seconds=dict(clock.seconds),
+            machine=machine(payload.device),
+            memory=peak_memory(device),
+            missing=_missing(request, data),
+        )
+    )
+    return artifacts
+
+
+def _prepared(request: MergeRequest, payload: Payload, data: Mapping[str, Batches], clock: Clock) -> Prepared:
+    device = device_of(payload)
+    pairs = zip(request.checkpoints, payload.checkpoints, strict=True)
+    models = [build(model, checkpoint_data, device) for model, checkpoint_data in pairs]
+    return prepare(
+        models[: len(request.models)],
+        **{role: getattr(request, role) for role in ROLES},
+        base=None if request.base is None else models[-1],
+        example=None if data else example(request.models[0], device),
+        data=data.get("train"),
+        settings=request.settings,
+        seed=request.seed,
+        report=clock,
+    )
+
+
+def _missing(request: MergeRequest, data: Mapping[str, Batches]) -> str:
+    if data:
+        return ""
+    return MISSING if request.dataset else NO_DATASET
+
+
+def _nets(prepared: Prepared) -> Nets:
+    problem = prepared.problem
+    merged = prepared.merge().merged
+    check_finite(merged, "The merge")
+    return Nets(problem.models[0], problem.models[1], problem.aligned[1], merged, _naive(problem))
+
+
+def _naive(problem: Problem) -> nn.Module | None:
+    if problem.structures:
+        return None
+    average, count = find("combine", "average"), len(problem.models)
+    plain = average.run(replace(problem, aligned=problem.models), average.settings())((1 / count,) * count)
+    return with_tensors(problem.models[0], plain)
+
+
+def _curves(
+    request: MergeRequest, prepared: Prepared, data: Mapping[str, Batches], clock: Clock
+) -> dict[str, dict[str, LossCurve]]:
+    """Raises MergescopeError where a loss is not a number."""
+
+    def part(number: int, of: int, name: str) -> Progress:
+        return clock.part("curve", number, of, name)
+
+    found = merge_curves(prepared, data, points=request.points, correct=request.correct, part=part)
+    for name, splits in found.items():
+        for curve in splits.values():
+            if not (curve.loss == curve.loss).all():
+                raise MergescopeError(f"The loss of the {name} path is not a number. Choose other settings.")
+    return found
+
+
+def _scores(
+    models: Sequence[nn.Module],
+    nets: Nets,
+    data: Mapping[str, Batches],
+    curves_found: Mapping[str, Mapping[str, LossCurve]],
+    clock: Clock,
+) -> dict[str, dict[str, Metrics]]:
+    """Metrics of every model, the naive average and the merge by split; read off the curves where there are any."""
+    if curves_found:
+        merge = curves_found.get("corrected", curves_found["aligned"])
+        half = {"naive": curves_found["naive"]} if "naive" in curves_found else {}
+        half["merge"] = merge
+        ends = {name: {split: c.ends[k] for split, c in merge.items()} for k, name in enumerate("AB")}
+        return ends | {name: {split: c.at_middle for split, c in splits.items()} for name, splits in half.items()}
+    named = {letter(number): model for number, model in enumerate(models)} | nets.made
+    found: dict[str, dict[str, Metrics]] = {}
+    for number, (name, net) in enumerate(named.items() if data else ()):
+        clock("curve", number / len(named), name)
+        found[name] = {split: evaluate(net, images) for split, images in data.items()}
+    return found
+
+
+def _survey(prepared: Prepared, nets: Nets, data: Mapping[str, Batches], clock: Clock) -> Survey:
+    problem, moved = prepared.problem, prepared.alignment.permutations[1]
+    if not data:
+        return Survey({}, unmeasured_units(problem.graph, moved, problem.spec))
+    clock("similarity", 0.0, "comparing layers and units")
+    shown = {"A": nets.a, "pi(B)": nets.aligned, "merge": nets.merge, **nets.made}
+    first = replace(data["test"], order=torch.arange(min(INSIDE, data["test"].count)))
+    tensors = {name: named_tensors(net) for name, net in shown.items()}
+    b = (problem.structure(1)[0], named_tensors(nets.b)) if prepared.alignment.maps else None
+    return analyse(problem.graph, tensors, moved, problem.spec, first, b=b, report=clock.part("similarity", 0, 1))
+
+
+def layer_infos(graph: Graph, spec: PermutationSpec) -> tuple[LayerInfo, ...]:
+    """The layers that one can look into, in network order, with the groups that their units are in."""
+    groups = groups_by_node(graph, spec)
+    return tuple(
+        LayerInfo(layer.name, layer.kind, layer.units, layer.positions, groups.get(layer.node, ""))
+        for layer in graph.layers
+    )
+
+
+def _networks(request: MergeRequest, nets: Nets, names: Mapping[str, str]) -> dict[str, bytes]:
+    a, b = request.models[:2]
+    found = {
+        "merge.safetensors": checkpoint(nets.merge, a, f"Merge of {names_of(request.models)}", names),
+        "aligned.safetensors": checkpoint(nets.aligned, a, f"{b.name}, units re-ordered", names),
+    }
+    programs = {"merge.pt2": nets.merge, "aligned.pt2": nets.aligned}
+    found |= {name: to_pt2(net) for name, net in programs.items() if isinstance(net, ProgramModule)}
+    if nets.naive is not None:
+        found["naive.safetensors"] = checkpoint(nets.naive, a, f"Plain average of {names_of(request.models)}", names)
+    return found

@@ -1,0 +1,93 @@
+"""A merge of large networks: read from files and written to files tensor by tensor, measured on no images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from merging.analysis.layer_survey import unmeasured_units
+from merging.errors import UnsupportedOperation
+from merging.jobs.ledger.store import Content
+from merging.jobs.requests.requests import MergeRequest, ModelRef
+from merging.jobs.streaming import memory_needed
+from merging.jobs.tasks.common import Clock, arrays, device_of
+from merging.jobs.tasks.machine import machine
+from merging.jobs.tasks.memory import peak_memory, watch_memory
+from merging.jobs.tasks.merge import layer_infos, merge_task
+from merging.jobs.tasks.payload import Payload
+from merging.pipeline.from_files import merge_sliced
+from merging.pipeline.output_files import NETWORKS
+from merging.progress import Progress
+from merging.results import saving
+from merging.results.reports import MergeReport
+from merging.zoo.checkpoints.sliced_checkpoint import SlicedCheckpoint, open_sliced
+
+
+def streamed_task(request: MergeRequest, payload: Payload, out: Path, report: Progress) -> dict[str, Content]:
+    """The artifacts of `merge_task`, the networks among them as files in the folder `out`.
+
+    Networks that cannot be read by slices, such as those with tied weights, are merged in memory.
+    Raises as `pipeline.from_files.merge_sliced` does.
+    """
+    out.mkdir(parents=True, exist_ok=True)  # so that what is written halfway is in it, too
+    device = device_of(payload)
+    watch_memory(device)
+    pairs = zip(request.models, payload.files, strict=True)
+    try:
+        opened = [_opened(model, file) for model, file in pairs]
+        done, permutation = streamed_merge(request, opened, out, device, report)
+    except UnsupportedOperation:
+        whole = replace(payload, checkpoints=tuple(file.read_bytes() for file in payload.files), files=())
+        return dict(merge_task(request, whole, report))
+    networks = {name: out / name for name in NETWORKS}
+    return {"report": saving.save(done), "permutation.npz": permutation, **networks}
+
+
+def streamed_merge(
+    request: MergeRequest, opened: Sequence[SlicedCheckpoint], out: Path, device: torch.device | str, report: Progress
+) -> tuple[MergeReport, bytes]:
+    """Merge two open checkpoints and write the networks into the folder `out`: the report and "permutation.npz".
+
+    Raises as `pipeline.from_files.merge_sliced` does.
+    """
+    clock = Clock("merge", report)
+    how: dict[str, Any] = {"settings": request.settings["align"], "seed": request.seed, "device": device}
+    merge = merge_sliced(opened[0], opened[1], out, **how, report=clock)
+    clock.stop()
+    permutation = {name: p.cpu().numpy() for name, p in merge.permutation.items()}
+    done = MergeReport(
+        request=json.loads(request.to_json()),
+        layers=layer_infos(merge.graph, merge.spec),
+        groups={name: (len(p), int((p != range(len(p))).sum())) for name, p in permutation.items()},
+        equivalence=merge.notes["equivalence"],
+        units=unmeasured_units(merge.graph, merge.permutation, merge.spec),
+        permutation=permutation,
+        notes=dict(merge.notes),
+        seconds=dict(clock.seconds),
+        machine=machine(torch.device(device).type),
+        memory=peak_memory(torch.device(device)),
+        missing=missing_words(opened[0]),
+    )
+    return done, arrays(permutation)
+
+
+def missing_words(opened: SlicedCheckpoint) -> str:
+    """What a streamed merge leaves out, and what having it would need."""
+    size = sum(tensor.numel() * tensor.element_size() for tensor in opened.checkpoint.state.values())
+    return (
+        "The networks are merged tensor by tensor: there are no curves and no similarity. Those, and corrections, hold "
+        f"the networks in memory, {memory_needed(2 * size) / 1e9:.1f} GB or more."
+    )
+
+
+def _opened(model: ModelRef, file: Path) -> SlicedCheckpoint:
+    """The checkpoint as the request describes it."""
+    told = ("architecture", "config", "mean", "std")
+    known: dict[str, Any] = {key: getattr(model, key) for key in told}
+    opened = open_sliced(file, name=model.name, dataset=model.dataset, **known)
+    return replace(opened, checkpoint=replace(opened.checkpoint, name=model.name, classes=model.classes))

@@ -1,0 +1,86 @@
+"""The study task: the networks of a finished merge as a study's subject, and the study's result as bytes."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import torch
+from torch import nn
+
+from merging.jobs.requests.requests import MergeRequest, ModelRef, StudyRequest
+from merging.jobs.tasks.common import Clock, batches, build, device_of, example
+from merging.jobs.tasks.payload import Payload
+from merging.methods.problem import Problem
+from merging.methods.registry import find
+from merging.network.graph.graph import Graph, export
+from merging.network.permutation import Permutation, PermutationSpec, permute, with_tensors
+from merging.pipeline.models import spec_of
+from merging.progress import Progress
+from merging.results import saving
+from merging.settings import read_settings
+from merging.studies.registry import Subject, find_study
+
+
+def study_task(request: StudyRequest, payload: Payload, report: Progress) -> dict[str, bytes]:
+    """Artifact "finding", the study's saved result. Raises whatever of our errors the study raises."""
+    clock = Clock("study", report)
+    clock("loading", 0.0, "reading the checkpoints")
+    asked = find_study(request.study)
+    subject = subject_of(request.merge, payload, clock, request.seed, request.other)
+    clock("studying", 0.0, asked.label)
+    found = asked.run(subject, read_settings(asked.settings, request.settings))
+    clock("saving", 0.0, "")
+    clock.stop()
+    return {"finding": saving.save(found)}
+
+
+def subject_of(
+    merge: MergeRequest, payload: Payload, report: Progress, seed: int, other: ModelRef | None = None
+) -> Subject:
+    """The networks of a merge: the checkpoints it read, and what it made of them (`payload.artifacts`).
+
+    other: the network beside them, whose checkpoint is the payload's last.
+    """
+    device = device_of(payload)
+    a, b = (build(ref, data, device) for ref, data in zip(merge.models[:2], payload.checkpoints[:2], strict=True))
+    others = [build(ref, data, device) for ref, data in zip(merge.models[2:], payload.checkpoints[2:], strict=False)]
+    data = {split: batches(images, device) for split, images in payload.images.items()}
+    graph = export(a, data["test"].example() if data else example(merge.models[0], device))
+    spec = spec_of(graph, a)
+    partner = _permutation(payload.artifacts["permutation.npz"], device)
+    merged = build(merge.models[0], payload.artifacts["merge.safetensors"], device)
+    aligned = _aligned(merge, payload, b, spec, partner)
+    nets = {
+        "A": a,
+        "B": b,
+        "pi(B)": aligned,
+        "naive": _average((a, b, *others), graph, spec),
+        "average": _average((a, aligned), graph, spec),
+        "merge": merged,
+    }
+    if other is not None:
+        nets["C"] = build(other, payload.checkpoints[-1], device)
+    return Subject(nets, graph, spec, partner, find("align", merge.align).permutes, data, seed, report)
+
+
+def _permutation(data: bytes, device: torch.device) -> Permutation:
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return {name: torch.from_numpy(arrays[name]).to(device) for name in arrays.files}
+
+
+def _aligned(
+    merge: MergeRequest, payload: Payload, b: nn.Module, spec: PermutationSpec, partner: Permutation
+) -> nn.Module:
+    """pi(B): as it was stored, or made again; where units were mixed and it was not stored, the nearest re-ordering."""
+    stored = payload.artifacts.get("aligned.safetensors")
+    if stored is not None:
+        return build(merge.models[0], stored, next(b.parameters()).device)
+    return permute(b, spec, partner)
+
+
+def _average(models: tuple[nn.Module, ...], graph: Graph, spec: PermutationSpec) -> nn.Module:
+    average = find("combine", "average")
+    problem = Problem(models, graph, spec, aligned=models)
+    plain = average.run(problem, average.settings())((1 / len(models),) * len(models))
+    return with_tensors(models[0], plain)

@@ -1,0 +1,258 @@
+"""The loop between ledger and workers: take the next job, pass on its progress, hand in its outcome, stop it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from merging.errors import MergescopeError
+from merging.jobs.ledger.dispatcher_access import Claim, Desk
+from merging.jobs.ledger.forecast import shares
+from merging.jobs.ledger.jobs import Worker
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.outcome import Outcome, unexpected
+from merging.jobs.requests.requests import DownloadRequest
+from merging.jobs.stages import STAGES, overall
+from merging.jobs.tasks.machine import Place
+from merging.jobs.worker.downloading import Download
+from merging.jobs.worker.engine import Engine
+from merging.jobs.worker.gather import gather
+from merging.jobs.worker.trained import trained_entry
+
+TICK = 0.05  # seconds between two looks at everything
+BEAT = 1.0  # seconds between two signs of life
+HEAVY = ("merge", "train", "zip")
+LIGHT = ("pictures", "study")
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Running:
+    """A job on its way. work: a Ray reference, or a Download. place: where it runs, once it has told.  shares: of the
+    whole, by stage."""
+
+    claim: Claim
+    work: Any
+    place: Place | None = None
+    seat: int = 0
+    shares: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass
+class Dispatcher:
+    """Runs a ledger's jobs until `stop` is set. One thread; nothing here waits longer than a tick."""
+
+    ledger: Ledger
+    engine: Engine
+    stop: threading.Event
+    running: dict[str, Running] = field(default_factory=dict)
+    beaten: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.desk = Desk(self.ledger, psutil.Process().create_time())
+        self.slots = self.engine.slots()
+        self.warming: list[Any] = [self.engine.warm() for _ in range(self.slots)]
+        self.places: list[Place] = []
+        self.scratch = self.ledger.folder / "scratch"
+        _clear_old(self.scratch, self.ledger.limits.merge_seconds)
+
+    def run(self) -> None:
+        """Work until `stop` is set; then what runs goes back into the queue."""
+        try:
+            while not self.stop.is_set():
+                self.step()
+                self.stop.wait(TICK)
+        finally:
+            for job in self.running.values():
+                self._kill(job)
+                self._clear(job)
+            self.desk.leave()
+
+    def step(self) -> None:
+        """One look at everything."""
+        self._collect_warm()
+        self._pass_on_mails()
+        self._stop_unwanted()
+        self._collect()
+        self._beat()
+        self._start()
+
+    def _start(self) -> None:
+        while True:
+            kinds = self._kinds()
+            claim = self.desk.claim(kinds) if kinds and self.desk.waiting(kinds) else None
+            if claim is None:
+                return
+            self._begin(claim)
+
+    def _kinds(self) -> tuple[str, ...]:
+        """What may start now: with two slots or more, one is kept for looking, which so never waits long."""
+        kinds = [job.claim.request.kind for job in self.running.values()]
+        slots = self.slots
+        free = slots - sum(kind != "download" for kind in kinds)
+        heavy = sum(kind in HEAVY for kind in kinds) < max(1, slots - 1)
+        allowed = (HEAVY if heavy and free > 0 else ()) + (LIGHT if free > 0 else ())
+        return allowed + (("download",) if "download" not in kinds else ())
+
+    def _begin(self, claim: Claim) -> None:
+        try:
+            if isinstance(claim.request, DownloadRequest):
+                work: Any = Download.start(claim.request.dataset)
+            else:
+                plan = self.engine.plan
+                folder = self.scratch / f"{claim.id}-{claim.run}" if self.engine.is_local else None
+                payload = gather(self.ledger, claim.request, plan.device, plan.threads, folder=folder)
+                work = self.engine.start(claim.request.kind, payload, (claim.id, claim.run))
+        except MergescopeError as error:
+            self.desk.fail(claim, {"kind": type(error).__name__, "text": str(error)})
+            return
+        taken = {job.seat for job in self.running.values()}
+        seat = next(number for number in range(len(taken) + 1) if number not in taken)
+        expected = shares(self.ledger.expected(claim.request), STAGES[claim.request.kind])
+        self.running[claim.id] = Running(claim, work, seat=seat, shares=expected)
+        self.beaten = 0.0
+
+    def _pass_on_mails(self) -> None:
+        for mail in self.engine.mails() if self.running else []:
+            job = self.running.get(mail.key[0])
+            if job is not None and job.claim.run == mail.key[1]:
+                job.place = mail.place
+                share = overall(job.shares, mail.stage, mail.fraction)
+                self.desk.tell(job.claim, mail.stage, share, mail.message, mail.place.node)
+
+    def _stop_unwanted(self) -> None:
+        """What was cancelled or deleted, or is over its time, is killed: its worker is free at once."""
+        held = self.desk.held() if self.running else {}
+        for job in list(self.running.values()):
+            if held.get(job.claim.id) != job.claim.run:
+                self._drop(job)
+            elif self.desk.now() > job.claim.deadline:
+                limit = self.ledger.limits.deadline(job.claim.request.kind)
+                text = f"The job ran longer than {limit:,.0f} seconds and was stopped. Ask for less, or a smaller net."
+                self.desk.fail(job.claim, {"kind": "DeadlineExceeded", "text": text})
+                self._drop(job)
+
+    def _collect(self) -> None:
+        for job in list(self.running.values()):
+            if isinstance(job.work, Download):
+                outcome = job.work.outcome()
+                if outcome is not None:
+                    self._finish(job, outcome)
+            elif self.engine.ready(job.work):
+                self._pass_on_mails()
+                self._finish(job, self.engine.result(job.work))
+
+    def _finish(self, job: Running, outcome: Outcome | None) -> None:
+        del self.running[job.claim.id]
+        self.beaten = 0.0
+        if outcome is None:
+            self._lost(job.claim)
+        elif outcome.error is not None:
+            log.warning("job %s failed: %s", job.claim.id[:12], outcome.error)
+            self.desk.fail(job.claim, outcome.error)
+        else:
+            self._hand_in(job.claim, outcome)
+        self._clear(job)
+
+    def _hand_in(self, claim: Claim, outcome: Outcome) -> None:
+        try:
+            model = trained_entry(claim, outcome.artifacts) if claim.request.kind == "train" else None
+            self.desk.finish(claim, outcome.artifacts, model)
+        except MergescopeError as error:
+            self.desk.fail(claim, {"kind": type(error).__name__, "text": str(error)})
+        except OSError as error:
+            self.desk.fail(claim, unexpected(error, "saving"))
+
+    def _lost(self, claim: Claim) -> None:
+        """A dead worker: once more, then the reason."""
+        self._rewarm()
+        if claim.attempts < self.ledger.limits.attempts:
+            self.desk.give_back(claim, counted=True)
+            return
+        times = "twice" if claim.attempts == 2 else f"{claim.attempts} times"
+        text = f"The worker process died {times} on this job, perhaps for lack of memory. Ask for a smaller one."
+        self.desk.fail(claim, {"kind": "WorkerLost", "text": text})
+
+    def _drop(self, job: Running) -> None:
+        self._kill(job)
+        self._clear(job)
+        del self.running[job.claim.id]
+        self.beaten = 0.0
+        if not isinstance(job.work, Download):
+            self._rewarm()
+
+    def _rewarm(self) -> None:
+        """A process was lost: its successor pays the start now, if processes are kept at all."""
+        if self.engine.plan.device == "cpu":
+            self.warming.append(self.engine.warm())
+
+    def _kill(self, job: Running) -> None:
+        stop: Callable[[], None] = (
+            job.work.kill if isinstance(job.work, Download) else lambda: self.engine.kill(job.work)
+        )
+        stop()
+
+    def _clear(self, job: Running) -> None:
+        """Delete what a streamed merge left in its folder."""
+        shutil.rmtree(self.scratch / f"{job.claim.id}-{job.claim.run}", ignore_errors=True)
+
+    def _collect_warm(self) -> None:
+        for reference in [reference for reference in self.warming if self.engine.ready(reference)]:
+            self.warming.remove(reference)
+            place = self.engine.result(reference)
+            if place is not None:
+                self.places = [place, *self.places][: self.slots]
+                self.beaten = 0.0
+                if self.engine.plan.device == "cuda" and place.gpu_memory_total is None:
+                    log.warning("Ray sees a GPU but torch cannot use it: jobs run on the CPU")
+                    self.engine.use("cpu")
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if now - self.beaten < BEAT:
+            return
+        self.beaten, self.slots = now, self.engine.slots()  # nodes of a cluster come and go
+        self.desk.beat(self._workers())
+        for id in self.desk.reap(_alive):
+            log.warning("job %s was left behind by a dead dispatcher", id[:12])
+
+    def _workers(self) -> list[Worker]:
+        """One row a slot: the jobs that run, then the free ones."""
+        if not self.places:
+            return []
+        jobs = {job.seat: job for job in self.running.values() if not isinstance(job.work, Download)}
+        seats = range(max(self.slots, max(jobs, default=0) + 1))
+        return [self._worker(seat, jobs.get(seat)) for seat in seats]
+
+    def _worker(self, seat: int, job: Running | None) -> Worker:
+        place = (job.place if job else None) or self.places[seat % len(self.places)]
+        gpu = (place.gpu_memory_used if job else None, place.gpu_memory_total)
+        memory = psutil.virtual_memory()
+        used = memory.total - memory.available if memory.total == place.memory_total else place.memory_used
+        name = f"{self.desk.id[:8]}-{seat + 1}"
+        return Worker(name, place.device, job.claim.id if job else "", used, place.memory_total, *gpu, place.node, 0.0)
+
+
+def _alive(pid: int, born: float) -> bool:
+    """Whether the process of that number is the one that was started then."""
+    try:
+        return abs(psutil.Process(pid).create_time() - born) < 1
+    except psutil.Error:
+        return False
+
+
+def _clear_old(folder: Path, seconds: float) -> None:
+    """Delete folders that a killed dispatcher left behind: untouched for longer than any merge may run."""
+    for left in folder.glob("*"):
+        with suppress(FileNotFoundError):  # another dispatcher of this home was faster
+            if time.time() - left.stat().st_mtime > seconds:
+                shutil.rmtree(left, ignore_errors=True)

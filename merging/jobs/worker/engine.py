@@ -1,0 +1,163 @@
+"""Ray, started for this process alone on the loopback interface, or a cluster that is joined (RAY_ADDRESS).
+
+Bytes and arrays travel, for a worker of a cluster shares no disk; it gets this package's code with its first job.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from merging.jobs.tasks.payload import Payload
+from merging.jobs.worker import ray_task
+from merging.paths import ROOT
+
+OBJECT_STORE = 400_000_000  # bytes: the images of one job, a few times over
+NICENESS = "5"  # of workers: pages stay quick, and jobs go on beside other programs (Ray's 15 starves them)
+PACKAGE = ROOT / "merging"
+VITAL = ("gcs_server", "raylet")  # Ray waits for a minute and more before it gives up on either
+UNUSED = ("log_monitor.py", "monitor.py", "dashboard.py")  # of logs, of a cluster's size, and for browsers: 170 MB
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How jobs are run. device: "auto", "cpu" or "cuda". threads: of torch, a job. slots: jobs at once here."""
+
+    device: str
+    threads: int
+    slots: int
+
+
+def environment() -> None:
+    """Set what Ray reads when it is imported: before that, a token for whoever connects, and loopback only.
+
+    Without a cluster's address nobody else needs to reach it (Ray listens on all interfaces otherwise).
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", NICENESS)
+    if not os.environ.get("RAY_ADDRESS"):
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # the switch that makes Ray bind to 127.0.0.1
+
+
+class Engine:
+    """Ray with the three things that are run there. Made once a process, ended by `stop`."""
+
+    def __init__(self, plan: Plan, scratch: Path) -> None:
+        """scratch: an empty folder with a short path, for Ray's sockets and logs."""
+        environment()
+        import ray
+
+        self.ray, self.plan = ray, plan
+        address = os.environ.get("RAY_ADDRESS")
+        self.is_local = not address  # so that workers can read this machine's files
+        shared: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if address:
+            ray.init(address=address, runtime_env={"py_modules": [str(PACKAGE)]}, **shared)
+        else:
+            ray.init(
+                address="local",
+                num_cpus=plan.threads * plan.slots,
+                num_gpus=0 if plan.device == "cpu" else None,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE,
+                _temp_dir=str(scratch),
+                **shared,
+            )
+        started = psutil.Process().children(recursive=True) if self.is_local else []
+        self._vital = {name: process for process in started if (name := process.name()) in VITAL}
+        for process in started:
+            script = Path(_script(process))
+            if script.name in UNUSED and script.is_relative_to(Path(ray.__file__).parent):
+                process.kill()  # without a last word
+        self._mailbox: Any = ray.remote(num_cpus=0, max_restarts=-1)(ray_task.Mailbox).remote()
+        found = "cuda" if ray.cluster_resources().get("GPU", 0) >= 1 else "cpu"
+        self.use(found if plan.device == "auto" else plan.device)
+
+    def use(self, device: str) -> None:
+        """Run jobs on "cpu" or "cuda" from now on. A process a GPU job: its end gives all memory back."""
+        self.plan = replace(self.plan, device=device)
+        needs = {"num_gpus": 1, "max_calls": 1} if device == "cuda" else {"num_cpus": self.plan.threads}
+        remote: Any = self.ray.remote
+        self._run = remote(max_retries=0, **needs)(_run)
+        self._warm = remote(max_retries=0, **needs)(ray_task.warm_up)
+
+    def lost(self) -> str:
+        """The name of a process that Ray cannot do without and that is gone; "" while all live, and in a cluster."""
+        return next((name for name, process in self._vital.items() if not _lives(process)), "")
+
+    def slots(self) -> int:
+        """How many jobs the nodes of now can run at once, at least 1."""
+        need, resource = (1, "GPU") if self.plan.device == "cuda" else (self.plan.threads, "CPU")
+        alive = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        return max(1, sum(int(node.get(resource, 0) // need) for node in alive))
+
+    def start(self, kind: str, payload: Payload, key: ray_task.Key) -> Any:
+        """Run a job; gives the reference of its Outcome."""
+        return self._run.remote(kind, payload, key, self._mailbox)
+
+    def warm(self) -> Any:
+        """Warm a worker up; gives the reference of its Place."""
+        return self._warm.remote(self.plan.device, self.plan.threads)
+
+    def mails(self) -> list[ray_task.Mail]:
+        """All progress since the last time; [] where the mailbox was lost and is being restarted."""
+        try:
+            return self.ray.get(self._mailbox.take.remote(), timeout=5)
+        except self.ray.exceptions.RayError:
+            return []
+
+    def ready(self, reference: Any) -> bool:
+        """Whether the outcome is there."""
+        return bool(self.ray.wait([reference], timeout=0)[0])
+
+    def result(self, reference: Any) -> Any:
+        """The outcome of a reference that is ready; None where the worker died."""
+        try:
+            return self.ray.get(reference)
+        except (self.ray.exceptions.RayError, OSError) as error:
+            logging.getLogger(__name__).warning("a worker was lost (%s)", type(error).__name__)
+            return None
+
+    def kill(self, reference: Any) -> None:
+        """Stop the job's process at once, in the middle of whatever it does."""
+        self.ray.cancel(reference, force=True)
+
+    def stop(self) -> None:
+        """End Ray and all its processes."""
+        self.ray.shutdown()
+
+
+def _script(process: psutil.Process) -> str:
+    """The Python file that a process of Ray runs, "" where it runs none."""
+    with suppress(psutil.NoSuchProcess):
+        return next((word for word in process.cmdline() if word.endswith(".py")), "")
+    return ""
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def choose(device: str, threads: int, slots: int) -> Plan:
+    """The plan for "auto" | "cpu" | "cuda"; threads and slots of 0 are chosen by the cores of this machine."""
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    slots = slots or (2 if cores >= 4 else 1)
+    return Plan(device, threads or max(1, cores // slots), slots)
+
+
+def _run(kind: str, payload: Payload, key: ray_task.Key, mailbox: Any) -> Any:
+    send: Callable[[ray_task.Mail], Any] = mailbox.put.remote
+    return ray_task.run_job(kind, payload, key, send)

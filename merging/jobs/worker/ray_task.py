@@ -1,0 +1,83 @@
+"""What runs inside Ray: a task for a job, a mailbox for its progress, and a task that warms a worker up.
+
+Ray is imported by the dispatcher; these are plain functions and classes that it wraps. A worker imports torch here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from merging.jobs.ledger.store import Content
+from merging.jobs.outcome import Outcome, attempt
+from merging.jobs.tasks.machine import Place, use_threads, whereabouts
+from merging.jobs.tasks.payload import Payload
+
+SECONDS_BETWEEN = 0.2  # a stage's messages in between are left out
+Key = tuple[str, int]  # job id and the number of its taking
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One message of a running job."""
+
+    key: Key
+    stage: str
+    fraction: float | None
+    message: str
+    place: Place
+
+
+class Mailbox:
+    """An actor: jobs put messages, the dispatcher takes them all."""
+
+    def __init__(self) -> None:
+        self.mails: list[Mail] = []
+
+    def put(self, mail: Mail) -> None:
+        """Leave a message."""
+        self.mails.append(mail)
+
+    def take(self) -> list[Mail]:
+        """All messages since the last time, the oldest first."""
+        taken, self.mails = self.mails, []
+        return taken
+
+
+def run_job(kind: str, payload: Payload, key: Key, send: Callable[[Mail], Any]) -> Outcome:
+    """Run a job and tell where it is through `send`, five times a second at most."""
+    use_threads(payload.threads)
+    place, last, said = whereabouts(payload.device), -SECONDS_BETWEEN, ""
+
+    def report(stage: str, fraction: float | None = None, message: str = "") -> None:
+        nonlocal last, said, place
+        now = time.monotonic()
+        if stage == said and now - last < SECONDS_BETWEEN:
+            return
+        if now - last >= SECONDS_BETWEEN:
+            place = whereabouts(payload.device)
+        last, said = now, stage
+        send(Mail(key, stage, fraction, message, place))
+
+    def work(noted: Callable[..., None]) -> Mapping[str, Content]:
+        from merging.jobs.tasks.run import run_from_files, run_task
+
+        if payload.folder is not None:
+            return run_from_files(payload, payload.folder, noted)
+        return run_task(kind, payload, noted)
+
+    report("loading", 0.0, "")
+    return attempt(work, report)
+
+
+def warm_up(device: str, threads: int) -> Place:
+    """Pay what the first job would pay: import torch and export a tiny network. Tells where the worker is."""
+    import torch
+
+    from merging.network.graph.graph import export
+
+    use_threads(threads)
+    export(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU()), torch.zeros(2, 2))
+    return whereabouts(device)

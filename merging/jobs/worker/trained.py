@@ -1,0 +1,58 @@
+"""A finished training as a model of whoever asked for it."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+
+from merging.errors import MergescopeError
+from merging.jobs.ledger.dispatcher_access import Claim
+from merging.jobs.ledger.store import Content
+from merging.jobs.requests.requests import TrainRequest
+from merging.results import reports, saving
+from merging.zoo.architectures.names import describe
+from merging.zoo.catalogue import Entry
+from merging.zoo.checkpoints.metadata import read_story
+
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def trained_entry(claim: Claim, artifacts: Mapping[str, Content]) -> Entry:
+    """The catalogue entry of what a train job made: its report and checkpoint are among the artifacts."""
+    made, data = artifacts["report"], artifacts["checkpoint.safetensors"]
+    report = saving.load(made) if isinstance(made, bytes) else None
+    if not isinstance(report, reports.TrainReport) or not isinstance(data, bytes):
+        raise MergescopeError(f"Job {claim.id[:12]} is no training.")
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    story = read_story(json.loads(header.pop("__metadata__")["mergescope"]))
+    told = ("architecture", "config", "dataset", "classes", "mean", "std", "seed", "epochs")
+    return Entry(
+        id="",
+        name=report.name,
+        sha256=report.checkpoint,
+        **{key: getattr(story, key) for key in told},
+        label=describe(story.architecture, story.config),
+        accuracy=report.accuracy,
+        parameters=sum(math.prod(t["shape"]) for name, t in header.items() if not name.endswith(STATISTICS)),
+        bytes=len(data),
+        source="trained",
+        command=train_command(claim.request) if isinstance(claim.request, TrainRequest) else "",
+        notes=f"Trained on {report.images:,} images." if report.images else "",
+        owner=claim.owner,
+        created=time.time(),
+    )
+
+
+def train_command(request: TrainRequest) -> str:
+    """The line for a shell that trains the same."""
+    config = [f"--config {name}={_text(value)}" for name, value in request.config.items()]
+    words = ["python -m merging train", f"--architecture {request.architecture}", *config, f"--data {request.dataset}"]
+    return " ".join([*words, f"--epochs {request.epochs}", f"--seed {request.seed}"])
+
+
+def _text(value: object) -> str:
+    """A value of a configuration as the command line takes it: a list of one has its comma, too."""
+    items = list(map(str, value)) if isinstance(value, (list, tuple)) else [str(value)]
+    return f"{items[0]}," if isinstance(value, (list, tuple)) and len(items) == 1 else ",".join(items)

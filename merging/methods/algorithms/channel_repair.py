@@ -1,0 +1,150 @@
+"""Restoring channels' mean and standard deviation after averaging: what REPAIR and RESCALE are made of."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from merging.errors import DataUnavailable
+from merging.methods.algorithms.channel_statistics import (
+    ChannelStatistics,
+    ChannelSums,
+    channel_dim,
+    channel_sums,
+    hooked,
+    measure,
+    overall,
+    pre_activations,
+)
+from merging.methods.problem import Corrector, Problem
+from merging.network.batch_norm import batch_norm_in_training, batch_norms, passes
+from merging.network.data import Batches, training_sample
+
+BATCH = 500  # images at most: the result depends on the batches, and must not on the device
+FLAT = 1e-6  # of the goal: a channel that varies less has no shape left to stretch
+
+
+@dataclass(frozen=True)
+class ChannelGoal:
+    """What a module's channels should be: over all images, and at each call, one a batch and use of the module."""
+
+    overall: ChannelStatistics
+    calls: tuple[ChannelStatistics, ...]
+
+
+def correction_data(problem: Problem, images: int) -> Batches:
+    """At most `images` random training images in batches of one size, for a pass in which batches are averaged.
+
+    Raises DataUnavailable where there is no data, or one image a batch: that has no spread.
+    """
+    sample = training_sample(problem.data, images, problem.seed)
+    passes = -(-sample.count // min(sample.size, BATCH))
+    data = sample.sized(max(1, sample.count // passes)).even()
+    if min(data.size, data.count) < 2:
+        raise DataUnavailable("A correction measures the spread over a batch; give batches of 2 images or more.")
+    return data
+
+
+def restorer(problem: Problem, images: int, *, shift: bool) -> Corrector:
+    """The corrector that brings every pre-activation's standard deviation, and if `shift` its mean, to the weighted
+    mean of the aligned models' (Jordan et al. 2023, eq. 4-5). They are measured here, once, on `images` images.
+
+    Notes: `corrected`, the modules; `not_shifted`, those without a bias to carry a mean; `images` read.
+    """
+    data = correction_data(problem, images)
+    first = problem.aligned[0]
+    names = pre_activations(first, problem.spec, data.on_model(first).example())
+    problem.report("correcting", 0.0, "measuring the parents")
+    parents = [measure(model, names, data) for model in problem.aligned]
+
+    def run(net: nn.Module, weights: tuple[float, ...]) -> nn.Module:
+        goals = {name: _goal([parent[name] for parent in parents], weights) for name in names}
+        return restore(net, goals, data, shift=shift)
+
+    unbiased = [name for name in names if first.get_submodule(name).bias is None] if shift else []
+    return Corrector(run, {"corrected": list(names), "not_shifted": unbiased, "images": data.count})
+
+
+def restore(model: nn.Module, goals: Mapping[str, ChannelGoal], data: Batches, *, shift: bool) -> nn.Module:
+    """A copy of `model` in which every module of `goals` has that standard deviation and, if `shift`, that mean.
+
+    A layer's correction changes what the later ones see, so all are measured in one pass in which each batch is
+    corrected on the spot, to what the parents have on that very batch; then the scale and shift over all batches are
+    folded into weight and bias. Exact on one batch; on several, the batches' own noise cancels for the most part.
+    A norm keeps its place: BatchNorm's running statistics become those of its new input. A layer without a bias is
+    only scaled.
+    """
+    twin = copy.deepcopy(model).eval()
+    sums: dict[str, list[ChannelSums]] = {name: [] for name in goals}
+
+    def correct(name: str, module: nn.Module, output: Tensor) -> Tensor:
+        """A hook: the module's output, of any shape, brought to what the parents have on this batch."""
+        sums[name].append(channel_sums(module, output))
+        goal = goals[name].calls[len(sums[name]) - 1]
+        scale, offset = _affine(module, sums[name][-1].statistics, goal, shift)
+        shape = [1] * output.dim()
+        shape[channel_dim(module, output)] = -1
+        return (output * scale.to(output.dtype).view(shape)).add_(offset.to(output.dtype).view(shape))
+
+    others = [name for name in batch_norms(twin) if name not in goals]  # without an affine part to carry the goal
+    run_all = passes(twin, data)
+    with batch_norm_in_training(twin, others), hooked(twin, list(goals), correct):
+        run_all()
+    for name, goal in goals.items():
+        module, found = twin.get_submodule(name), overall(sums[name])
+        scale, offset = _affine(module, found, goal.overall, shift)
+        if isinstance(module, _BatchNorm) and module.track_running_stats:
+            _renew(module, found)
+        _fold(module, scale, offset)
+    return twin
+
+
+def _goal(parents: Sequence[Sequence[ChannelSums]], weights: Sequence[float]) -> ChannelGoal:
+    calls = zip(*([call.statistics for call in parent] for parent in parents), strict=True)
+    return ChannelGoal(_mean([overall(parent) for parent in parents], weights), tuple(_mean(c, weights) for c in calls))
+
+
+def _mean(parts: Sequence[ChannelStatistics], weights: Sequence[float]) -> ChannelStatistics:
+    shares = torch.tensor(weights, dtype=torch.float64, device=parts[0].mean.device)
+    mean = shares @ torch.stack([part.mean for part in parts])
+    std = shares @ torch.stack([part.std for part in parts])
+    return ChannelStatistics(mean, std.clamp_min(0))  # below 0 only beyond the ends of the segment
+
+
+def _affine(module: Any, now: ChannelStatistics, goal: ChannelStatistics, shift: bool) -> tuple[Tensor, Tensor]:
+    """Scale and offset (channels,) that bring statistics `now` to the goal."""
+    scale = torch.where(now.std > FLAT * goal.std, goal.std / now.std, 1.0)
+    if module.bias is None:
+        return scale, torch.zeros_like(scale)
+    return scale, (goal.mean if shift else now.mean) - scale * now.mean
+
+
+def _fold(module: Any, scale: Tensor, offset: Tensor) -> None:
+    """y -> scale * y + offset, written into the module's weight (channels first) and bias."""
+    weight, bias = module.weight, module.bias
+    with torch.no_grad():
+        weight.copy_(weight.double() * scale.view(-1, *[1] * (weight.dim() - 1)))
+        if bias is not None:
+            bias.copy_(bias.double() * scale + offset)
+
+
+def _renew(module: Any, output: ChannelStatistics) -> None:
+    """Give a BatchNorm the true statistics of its input, computed back from its output's, and the same function."""
+    mean, variance, weight, bias = (
+        t.detach().double() for t in (module.running_mean, module.running_var, module.weight, module.bias)
+    )
+    slope = weight / (variance + module.eps).sqrt()
+    live = slope.abs() > 0
+    new_mean = torch.where(live, mean + (output.mean - bias) / slope, mean)
+    new_variance = torch.where(live, (output.std / slope).square(), variance)
+    with torch.no_grad():
+        module.running_mean.copy_(new_mean)
+        module.running_var.copy_(new_variance)
+        module.weight.copy_(slope * (new_variance + module.eps).sqrt())
+        module.bias.copy_(bias + slope * (new_mean - mean))

@@ -1,0 +1,145 @@
+"""Matching the units of several nets at once by Frank-Wolfe: over soft permutations, with a permutation at the end.
+
+A soft permutation is a doubly stochastic matrix. All groups move together along one line, so groups that wait for each
+other, which trap a descent over one group at a time, do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from merging.methods.algorithms.coordinate_descent import assign, overlap
+from merging.methods.algorithms.unit_maps import mix
+from merging.network.permutation import Permutation, PermutationSpec
+
+LEAST_GAP = 1e-6  # of the objective: no linear step promises more
+Soft = dict[str, Tensor]  # group -> (units, units), doubly stochastic; row i is made of the columns
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class SoftMatch:
+    """permutations: one a net, hardened by assignment, the first the identity.  objectives: soft, one a step."""
+
+    permutations: tuple[Permutation, ...]
+    objectives: tuple[float, ...]
+
+
+def barycentre(spec: PermutationSpec, like: Tensor) -> Soft:
+    """Every unit matched to every other alike: group -> (units, units) of 1/n."""
+    return {group.name: like.new_full((group.size, group.size), 1 / group.size) for group in spec.groups}
+
+
+def hard(permutation: Permutation, like: Tensor) -> Soft:
+    """A permutation as a soft one: group -> (units, units) of 0 and 1, of the dtype and device of `like`."""
+    return {
+        name: torch.eye(len(p), dtype=like.dtype, device=like.device)[p.to(like.device)]
+        for name, p in permutation.items()
+    }
+
+
+def soften(tensors: Tensors, spec: PermutationSpec, soft: Soft) -> dict[str, Tensor]:
+    """The tensors, of any shape, with soft[group] (units, units) in place of a permutation on every axis."""
+    found = dict(tensors)
+    for name, pairs in spec.by_parameter.items():
+        for axis, group in pairs:
+            found[name] = mix(found[name], axis, group.size, soft[group.name])
+    return found
+
+
+def agreement(nets: Sequence[Tensors]) -> Tensor:
+    """The sum over all pairs of nets of <A, B> over all tensors: a scalar. nets: name -> tensor of any shape."""
+    products = [(a[name] * b[name]).sum() for a, b in combinations(nets, 2) for name in a]
+    return torch.stack(products).sum()
+
+
+def frank_wolfe(
+    nets: Sequence[Tensors],
+    spec: PermutationSpec,
+    start: Soft,
+    steps: int,
+    tell: Callable[[int, float], None],
+) -> SoftMatch:
+    """Maximise the agreement of nets[0], P_1(nets[1]), P_2(nets[2]) ... over soft P (Crisostomi et al. 2024, Alg. 1).
+
+    nets, spec: as from `matching.packed`.  start: of every P but the first, which stays the identity: a universe is
+    known up to one permutation, and that is A's.  Each step goes towards the permutations that the gradient likes best,
+    as far as an exact line search says, for along a line the agreement is a polynomial.  tell(step, objective).
+    Memory: for every net its tensors, their gradient, and three matrices (units, units) a group.
+    """
+    softs = [{name: p.clone() for name, p in start.items()} for _ in nets[1:]]
+    degree = _degree(spec) * (2 if len(nets) > 2 else 1)
+    objectives: list[float] = []
+    for step in range(steps):
+        value, gradients = _gradients(nets, spec, softs)
+        objectives.append(value)
+        tell(step, value)
+        towards = [{name: _vertex(gradient) for name, gradient in one.items()} for one in gradients]
+        gap = sum(
+            float((gradients[k][name] * (towards[k][name] - soft[name])).sum())
+            for k, soft in enumerate(softs)
+            for name in soft
+        )
+        if gap <= LEAST_GAP * abs(value):
+            break
+        length = _best_length(nets, spec, softs, towards, degree)
+        if length == 0:
+            break
+        softs = [_between(soft, aim, length) for soft, aim in zip(softs, towards, strict=True)]
+    found = [{name: assign(p) for name, p in soft.items()} for soft in softs]
+    return SoftMatch((spec.identity(), *found), tuple(objectives))
+
+
+def _gradients(nets: Sequence[Tensors], spec: PermutationSpec, softs: Sequence[Soft]) -> tuple[float, list[Soft]]:
+    leaves = [{name: p.detach().requires_grad_() for name, p in soft.items()} for soft in softs]
+    with torch.enable_grad():
+        value = agreement([nets[0], *(soften(net, spec, one) for net, one in zip(nets[1:], leaves, strict=True))])
+        flat = torch.autograd.grad(value, [p for one in leaves for p in one.values()])
+    parts = iter(flat)
+    return float(value.detach()), [{name: next(parts) for name in one} for one in leaves]
+
+
+def _vertex(gradient: Tensor) -> Tensor:
+    """The permutation matrix with the largest inner product: the linear oracle."""
+    return torch.eye(len(gradient), dtype=gradient.dtype, device=gradient.device)[assign(gradient).to(gradient.device)]
+
+
+def _between(soft: Soft, aim: Soft, length: float) -> Soft:
+    return {name: torch.lerp(p, aim[name], length) for name, p in soft.items()}
+
+
+def _best_length(
+    nets: Sequence[Tensors], spec: PermutationSpec, softs: Sequence[Soft], towards: Sequence[Soft], degree: int
+) -> float:
+    """Where on the segment (0 stays, 1 arrives) the agreement is largest: exact, from degree + 1 values."""
+    at = 0.5 - 0.5 * np.cos(np.pi * np.arange(degree + 1) / degree)
+    values = []
+    for length in at:
+        moved = [
+            soften(net, spec, _between(soft, aim, float(length)))
+            for net, soft, aim in zip(nets[1:], softs, towards, strict=True)
+        ]
+        values.append(float(agreement([nets[0], *moved])))
+    polynomial = np.polynomial.Polynomial.fit(at, values, degree, domain=[0, 1])
+    roots = np.asarray(polynomial.deriv().roots(), complex)
+    turns = [float(root.real) for root in roots if abs(root.imag) < 1e-9 and 0 < root.real < 1]
+    heights = [float(height) for height in polynomial(np.array([0.0, 1.0, *turns]))]
+    return [0.0, 1.0, *turns][int(np.argmax(heights))]
+
+
+def _degree(spec: PermutationSpec) -> int:
+    """The highest power of a soft permutation in any tensor: one a dimension, and more where groups nest on it."""
+    most = 1
+    for pairs in spec.by_parameter.values():
+        deepest: dict[int, int] = {}
+        for axis, group in pairs:
+            here = {o.name for at, o in pairs if at.dim == axis.dim and overlap(axis, group.size, at, o.size)}
+            deepest[axis.dim] = max(deepest.get(axis.dim, 0), len(here))
+        most = max(most, sum(deepest.values()))
+    return most

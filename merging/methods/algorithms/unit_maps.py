@@ -1,0 +1,77 @@
+"""Moving a network into other units by linear maps: what CCA, optimal transport and ZipIt! do where others permute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from merging.methods.algorithms.coordinate_descent import assign
+from merging.methods.problem import UnitMap
+from merging.network.constants import constants_of
+from merging.network.permutation import (
+    Axis,
+    Group,
+    Permutation,
+    PermutationSpec,
+    named_tensors,
+    permute_tensors,
+    with_tensors,
+)
+
+
+def from_permutation(p: Tensor) -> UnitMap:
+    """The map that re-orders units as p (units,) int64 does."""
+    make = torch.eye(len(p), dtype=torch.float64)[p.cpu()]
+    return UnitMap(make, make.T)
+
+
+def one_to_one(make: Tensor) -> Tensor:
+    """For people: the unit that stands for each merged one. make: (merged units, units); gives (merged,) int64.
+
+    The best one-to-one match by the size of the weights; where there are more or fewer units, the heaviest one.
+    """
+    return assign(make.abs()) if make.shape[0] == make.shape[1] else make.abs().argmax(1)
+
+
+def mapped(
+    model: nn.Module, spec: PermutationSpec, like: nn.Module, permutation: Permutation, maps: Mapping[str, UnitMap]
+) -> nn.Module:
+    """`model` in the merged net's units, as a copy of `like`, which has that net's architecture.
+
+    spec: of `model`.  Axes where units are made take `make`, axes where they are used take `use`; a BatchNorm's running
+    variance takes the squares of `make`, as if units were uncorrelated, so a reset should follow.  Groups without a map
+    are permuted. Computed in float64.
+    """
+    still = {group.name: torch.arange(group.size) for group in spec.groups if group.name in maps}
+    tensors = permute_tensors(named_tensors(model), spec, permutation | still)
+    variances = {f"{name}.running_var" for name, m in model.named_modules() if isinstance(m, _BatchNorm)}
+    for name, pairs in spec.by_parameter.items():
+        for dim in sorted({axis.dim for axis, group in pairs if group.name in maps}):
+            here = [(axis, group) for axis, group in pairs if axis.dim == dim and group.name in maps]
+            tensors[name] = _map_axis(tensors[name], here, maps, squared=name in variances)
+    constants = constants_of(like)  # equal in both but for the number of units
+    return with_tensors(like, {name: tensor for name, tensor in tensors.items() if name not in constants})
+
+
+def mix(tensor: Tensor, axis: Axis, units: int, matrix: Tensor) -> Tensor:
+    """The tensor with the units along `axis` replaced by matrix @ units; other indices of that dimension stay.
+
+    tensor: of any shape.  matrix: (new units, units), of its dtype; gradients flow through both.
+    """
+    rows = tensor.movedim(axis.dim, 0)
+    end = axis.offset + units * axis.block
+    mixed = (matrix @ rows[axis.offset : end].reshape(units, -1)).reshape(len(matrix) * axis.block, *rows.shape[1:])
+    whole = axis.offset == 0 and end == len(rows)
+    return (mixed if whole else torch.cat([rows[: axis.offset], mixed, rows[end:]])).movedim(0, axis.dim)
+
+
+def _map_axis(tensor: Tensor, pairs: list[tuple[Axis, Group]], maps: Mapping[str, UnitMap], *, squared: bool) -> Tensor:
+    """The tensor with the stretches of one dimension that hold mapped units mapped; the rest stays."""
+    found = tensor.double()
+    for axis, group in sorted(pairs, key=lambda pair: -pair[0].offset):  # from the end: earlier offsets stay true
+        matrix = (maps[group.name].use.T if axis.used else maps[group.name].make).to(found)
+        found = mix(found, axis, group.size, matrix.square() if squared else matrix)
+    return found.to(tensor.dtype)

@@ -1,0 +1,1 @@
+"""Aligners: one file a method, found by merging.methods.registry."""

@@ -1,0 +1,98 @@
+"""Activation matching: reorder B's units so that they fire where A's do (Ainsworth et al. 2023, Section 3.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from merging.methods.problem import Alignment
+from merging.methods.registry import method
+from merging.settings import setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from merging.methods.algorithms.activation_statistics import Moments
+    from merging.methods.problem import Problem
+
+TIE = 1e-12  # of the largest similarity: units that nothing tells apart, such as dead ones, stay where they are
+
+
+@dataclass(frozen=True)
+class ActivationMatchingSettings:
+    """What is compared, where, and on how many images."""
+
+    similarity: str = setting(
+        "pearson",
+        label="Similarity",
+        choices=("pearson", "product", "distance"),
+        help="Three different methods: correlation; mean product E[ab]; minus the Euclidean distance.",
+    )
+    site: str = setting(
+        "after",
+        label="Look",
+        choices=("after", "before"),
+        help="After the nonlinearity, or before it: at the norm, or else the convolution or linear layer.",
+    )
+    images: int = setting(2000, label="Training images", low=2, high=100_000, help="How many are looked at.")
+
+
+@method(
+    "align",
+    "activation-matching",
+    label="Activation matching",
+    paper="Ainsworth, Hayase, Srinivasa: Git Re-Basin (ICLR 2023), Section 3.1; Li et al.: Convergent Learning (2016)",
+    link="https://arxiv.org/abs/2209.04836",
+    summary="Assigns B's units to A's so that matched units respond alike to the training images.",
+    limits="Needs training images. Units that never fire correlate with nothing and are matched by place alone. "
+    "A residual stream has many sites; their similarities are added. Heads and the groups of a convolution, which no "
+    "single value shows, are matched by weights.",
+    settings=ActivationMatchingSettings,
+    needs_data=True,
+)
+def activation_matching(problem: Problem, settings: ActivationMatchingSettings) -> Alignment:
+    """For every group, the assignment of B's units that maximises the summed similarity over the group's sites.
+
+    Notes: `sites`, the layers that were read, by group; `by_weights`, groups that no value shows unit by unit, which
+    are matched by their weights instead; `mean_similarity` of the matched units, by group, averaged over its sites;
+    `dead`, how many units of A and of B vary at none of them, by group; `images` read; `stable`: the share of A's units
+    whose most similar unit of B is the same by each half of the images, by group.
+    """
+    import torch
+
+    from merging.methods.algorithms.activation_statistics import sites_by_group, stability, unit_moments
+    from merging.methods.algorithms.coordinate_descent import assign, match_rest
+    from merging.network.data import training_sample
+
+    data = training_sample(problem.data, settings.images, problem.seed)
+    sites = sites_by_group(problem.graph, problem.spec, settings.site)
+    parts = [unit_moments(problem, sites, half) for half in data.halves() if half.count]
+    permutation = problem.spec.identity()
+    means, dead, stable = {}, {}, {}
+    for group in parts[0]:
+        found = [sum(own[1:], own[0]) for own in zip(*(part[group] for part in parts), strict=True)]
+        scores, *halves = (_scores(own, settings.similarity) for own in (found, *(part[group] for part in parts)))
+        stay = TIE * float(scores.abs().max())
+        scores.diagonal().add_(stay)
+        permutation[group] = assign(scores)
+        scores.diagonal().sub_(stay)
+        matched = scores[range(len(scores)), permutation[group]]
+        means[group] = float(matched.mean()) / len(found)
+        dead[group] = [int(torch.stack([m.constant(net) for m in found]).all(0).sum()) for net in ("a", "b")]
+        stable[group] = stability(halves[0], halves[-1])
+    hidden = [group.name for group in problem.spec.groups if group.name not in parts[0]]
+    if hidden:
+        permutation |= match_rest(problem, hidden, permutation)
+    layers = {group: [site.layer for site in chosen] for group, chosen in sites.items()}
+    notes = {"similarity": settings.similarity, "site": settings.site, "images": data.count}
+    notes |= {"by_weights": hidden, "sites": layers, "mean_similarity": means, "dead": dead, "stable": stable}
+    return Alignment((problem.spec.identity(), permutation), notes)
+
+
+def _scores(moments: list[Moments], similarity: str) -> Tensor:
+    """(n, n) similarity of A's units and B's, summed over a group's sites."""
+    first, *others = moments
+    total = first.similarity(similarity)
+    for one in others:
+        total += one.similarity(similarity)
+    return total

@@ -1,0 +1,72 @@
+"""C2M3: all models matched at once through one common frame, so that going round a cycle of models changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from merging.methods.problem import Alignment
+from merging.methods.registry import method
+from merging.settings import setting
+
+if TYPE_CHECKING:
+    from merging.methods.problem import Problem
+
+
+@dataclass(frozen=True)
+class CycleConsistentSettings:
+    """Where the search starts, and when it must stop."""
+
+    start: str = setting(
+        "identity",
+        label="Start",
+        choices=("identity", "barycentre"),
+        help="From the models as they are, as in the paper, or from all permutations at once.",
+    )
+    steps: int = setting(100, label="Most steps", low=1, high=10_000, help="The search stops after this many steps.")
+
+
+@method(
+    "align",
+    "cycle-consistent",
+    label="Cycle-consistent (C2M3)",
+    paper="Crisostomi et al.: C2M3: Cycle-Consistent Multi-Model Merging (NeurIPS 2024)",
+    link="https://arxiv.org/abs/2405.17897",
+    summary="Matches all models to a common frame together, by Frank-Wolfe over soft permutations of all layers.",
+    limits="Needs no data. The search costs as much as Frank-Wolfe for every model, and ends in a local optimum.",
+    settings=CycleConsistentSettings,
+    recovers_twin=True,
+    joint=True,
+)
+def cycle_consistent(problem: Problem, settings: CycleConsistentSettings) -> Alignment:
+    """Permutations into a common frame, here A's, that maximise the sum over all pairs of <P_a(W_a), P_b(W_b)>.
+
+    The paper's universe is known up to one permutation, so A's is left at the identity. After rounding, each model is
+    matched to the mean of the others until nobody gains.
+    Notes: `objective` and `objective_at_identity`, that sum; `soft`, at each step; `polished`, gains after rounding.
+    """
+    import numpy as np
+
+    from merging.methods.algorithms import frank_wolfe
+    from merging.methods.algorithms.coordinate_descent import matchable, packed
+    from merging.methods.algorithms.many_models import agreement_of, settle
+
+    pairs = [packed(matchable(model, problem.spec), problem.spec) for model in problem.models]
+    nets, spec = [net for net, _ in pairs], pairs[0][1]
+    like = next(iter(nets[0].values()))
+
+    def tell(step: int, value: float) -> None:
+        problem.report("matching", step / settings.steps, f"step {step + 1}: agreement {value:.4g}")
+
+    at_start = frank_wolfe.hard(spec.identity(), like)
+    start = frank_wolfe.barycentre(spec, like) if settings.start == "barycentre" else at_start
+    soft = frank_wolfe.frank_wolfe(nets, spec, start, settings.steps, tell)
+    rng = np.random.default_rng(problem.seed)
+    found = settle(nets, spec, soft.permutations, rng, settings.steps, lambda number, gain: None)
+    notes = {
+        "objective": agreement_of(nets, spec, found.permutations),
+        "objective_at_identity": agreement_of(nets, spec, [spec.identity() for _ in nets]),
+        "soft": list(soft.objectives),
+        "polished": sum(found.gains),
+    }
+    return Alignment(found.permutations, notes)

@@ -1,0 +1,77 @@
+"""Frank-Wolfe: all groups matched at once over soft permutations, which does not get caught between groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from merging.methods.problem import Alignment
+from merging.methods.registry import method
+from merging.settings import setting
+
+if TYPE_CHECKING:
+    from merging.methods.problem import Problem
+
+
+@dataclass(frozen=True)
+class FrankWolfeSettings:
+    """Where the search starts, and when it must stop."""
+
+    start: str = setting(
+        "both",
+        label="Start",
+        choices=("both", "barycentre", "identity"),
+        help="From all permutations at once (the barycentre), from B as it is, or from both, keeping the better end.",
+    )
+    steps: int = setting(100, label="Most steps", low=1, high=10_000, help="The search stops after this many steps.")
+
+
+@method(
+    "align",
+    "frank-wolfe",
+    label="Frank-Wolfe",
+    paper="Crisostomi et al.: C2M3: Cycle-Consistent Multi-Model Merging (NeurIPS 2024), for two models",
+    link="https://arxiv.org/abs/2405.17897",
+    summary="Moves all layers' soft permutations together towards agreeing weights, then rounds and polishes them.",
+    limits="Needs no data. Ten to a hundred times the cost of weight matching; it pays off where layers wait for each "
+    "other, as on residual streams that few weights anchor.",
+    settings=FrankWolfeSettings,
+    recovers_twin=True,
+)
+def frank_wolfe(problem: Problem, settings: FrankWolfeSettings) -> Alignment:
+    """The permutation of B's units that maximises sum <W_A, pi(W_B)>, by Frank-Wolfe, rounding and coordinate descent.
+
+    Notes: `objective`, `objective_at_identity`; `objectives` by start; `soft`, the soft objective at each step of the
+    better start; `polished`, what coordinate descent gained after rounding.
+    """
+    import numpy as np
+
+    from merging.methods.algorithms import frank_wolfe
+    from merging.methods.algorithms.coordinate_descent import coordinate_descent, matchable, objective, packed
+
+    (a, spec), (b, _) = (packed(matchable(model, problem.spec), problem.spec) for model in problem.models)
+    like = next(iter(a.values()))
+    starts = {"barycentre": frank_wolfe.barycentre(spec, like), "identity": frank_wolfe.hard(spec.identity(), like)}
+    chosen = starts if settings.start == "both" else {settings.start: starts[settings.start]}
+    ends = {}
+    for number, (name, start) in enumerate(chosen.items()):
+
+        def tell(step: int, value: float, number: int = number, name: str = name) -> None:
+            done = (number + step / settings.steps) / len(chosen)
+            problem.report("matching", done, f"step {step + 1} from the {name}: {value:.4g}")
+
+        soft = frank_wolfe.frank_wolfe((a, b), spec, start, settings.steps, tell)
+        rng = np.random.default_rng(problem.seed)
+        end = coordinate_descent(a, b, spec, soft.permutations[1], rng, 100, lambda sweep, gain: None)
+        ends[name] = end, soft.objectives
+    best = max(ends, key=lambda name: ends[name][0].objective)
+    descent, objectives = ends[best]
+    notes = {
+        "objective": descent.objective,
+        "objective_at_identity": objective(a, b),
+        "objectives": {name: end.objective for name, (end, _) in ends.items()},
+        "start": best,
+        "soft": list(objectives),
+        "polished": sum(descent.gains),
+    }
+    return Alignment((problem.spec.identity(), descent.permutation), notes)

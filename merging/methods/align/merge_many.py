@@ -1,0 +1,62 @@
+"""MergeMany: each model in turn is matched to the mean of the others (Ainsworth et al. 2023, Algorithm 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from merging.methods.problem import Alignment
+from merging.methods.registry import method
+from merging.settings import setting
+
+if TYPE_CHECKING:
+    from merging.methods.problem import Problem
+
+
+@dataclass(frozen=True)
+class MergeManySettings:
+    """When it must stop."""
+
+    rounds: int = setting(
+        50, label="Most rounds", low=1, high=10_000, help="It stops after this many visits to every model."
+    )
+
+
+@method(
+    "align",
+    "merge-many",
+    label="MergeMany",
+    paper="Ainsworth, Hayase, Srinivasa: Git Re-Basin (ICLR 2023), Algorithm 3",
+    link="https://arxiv.org/abs/2209.04836",
+    summary="Takes the models in turn and matches each one's weights to the mean of all the others.",
+    limits="Needs no data. Stops in a local optimum that depends on the order of visits.",
+    settings=MergeManySettings,
+    recovers_twin=True,
+    joint=True,
+)
+def merge_many(problem: Problem, settings: MergeManySettings) -> Alignment:
+    """Permutations that raise the agreement of every model with the mean of the others, in A's frame.
+
+    Notes: `objective`, the sum of <A, pi(B)> over all pairs, and `objective_at_identity`; `gains` of each round;
+    `settled`, whether it stopped by itself.
+    """
+    import numpy as np
+
+    from merging.methods.algorithms.coordinate_descent import matchable, packed
+    from merging.methods.algorithms.many_models import agreement_of, settle
+
+    pairs = [packed(matchable(model, problem.spec), problem.spec) for model in problem.models]
+    nets, spec = [net for net, _ in pairs], pairs[0][1]
+
+    def tell(number: int, gain: float) -> None:
+        problem.report("matching", number / (number + 1), f"round {number}, gain {gain:.3g}")
+
+    start = [spec.identity() for _ in nets]
+    found = settle(nets, spec, start, np.random.default_rng(problem.seed), settings.rounds, tell)
+    notes = {
+        "objective": agreement_of(nets, spec, found.permutations),
+        "objective_at_identity": agreement_of(nets, spec, start),
+        "gains": list(found.gains),
+        "settled": found.settled,
+    }
+    return Alignment(found.permutations, notes)

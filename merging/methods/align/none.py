@@ -1,0 +1,27 @@
+"""No alignment: units stay where they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from merging.methods.problem import Alignment
+from merging.methods.registry import method
+from merging.settings import NoSettings
+
+if TYPE_CHECKING:
+    from merging.methods.problem import Problem
+
+
+@method(
+    "align",
+    "none",
+    label="None (naive)",
+    paper="Baseline of every paper",
+    link="https://arxiv.org/abs/2209.04836",
+    summary="Averages unit i of A with unit i of B, whatever they compute.",
+    limits="Networks trained from different starts usually merge to a net that guesses.",
+)
+def no_alignment(problem: Problem, settings: NoSettings) -> Alignment:
+    """The identity for every group (units,) of every model."""
+    del settings
+    return Alignment(tuple(problem.spec.identity() for _ in problem.models))

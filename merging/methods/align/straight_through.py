@@ -1,0 +1,96 @@
+"""The straight-through estimator: learn a point whose match to B makes a good merge with A (Git Re-Basin, Alg. 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from merging.methods.problem import Alignment
+from merging.methods.registry import method
+from merging.settings import setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from merging.methods.problem import Problem
+    from merging.network.permutation import Permutation
+
+HELD_OUT = 1000  # training images that permutations are judged by
+CHECKS = 20  # how often that is done
+
+
+@dataclass(frozen=True)
+class StraightThroughSettings:
+    """How long it learns, and from what."""
+
+    steps: int = setting(
+        200, label="Steps", low=1, high=100_000, help="Gradient steps, each with a matching of its own."
+    )
+    rate: float = setting(1e-3, label="Learning rate", low=1e-6, high=1.0, help="Of Adam.")
+    images: int = setting(5000, label="Training images", low=20, high=1_000_000, help="How many are looked at.")
+    batch: int = setting(125, label="Batch", low=2, high=10_000, unit="images", help="Images a step.")
+
+
+@method(
+    "align",
+    "straight-through",
+    label="Straight-through estimator",
+    paper="Ainsworth, Hayase, Srinivasa: Git Re-Basin (ICLR 2023), Algorithm 2",
+    link="https://arxiv.org/abs/2209.04836",
+    summary="Learns by gradients which permutation of B gives the lowest loss half-way, from weight matching on.",
+    limits="Needs training images and labels, and a weight matching at every step. The permutation kept is the best on "
+    "held-out training images, not, as in the published code, on one batch.",
+    settings=StraightThroughSettings,
+    needs_data=True,
+    recovers_twin=True,
+)
+def straight_through(problem: Problem, settings: StraightThroughSettings) -> Alignment:
+    """The permutation of lowest held-out loss half-way among those that the learned point x is matched to on its way.
+
+    x starts as A; each step matches B to x, warm from the last match, and lowers the loss half-way between A and
+    sg(pi(B)) + x - sg(x), sg the gradient's stop. BatchNorm normalises by the batch.
+    Notes: `checks`: [step, held-out loss], the first being weight matching's; `chosen` step; `images` learned from
+    and `held_out`; `alike`, by group, as in `choosing.Shortlist`.
+    """
+    import numpy as np
+
+    from merging.methods.algorithms.coordinate_descent import coordinate_descent, packed
+    from merging.methods.algorithms.gradient_training import Forward, descend, halfway, parameters_of, without_end
+    from merging.methods.algorithms.hyperparameters import Shortlist, held_out_split
+    from merging.network.data import training_sample
+    from merging.network.permutation import permute_tensors, restricted
+
+    sample = training_sample(problem.data, settings.images, problem.seed).sized(settings.batch)
+    learn, held_out = held_out_split(sample, HELD_OUT, problem.seed)
+    a, b = (parameters_of(model) for model in problem.models)
+    spec = restricted(problem.spec, a)
+    forward, rng = Forward(problem.models[0]), np.random.default_rng(problem.seed)
+    x = {name: tensor.clone().requires_grad_() for name, tensor in a.items()}
+    target, groups = packed({name: t.contiguous() for name, t in b.items() if name in spec.by_parameter}, spec)
+    found: Permutation = spec.identity()
+
+    def matched() -> dict[str, Tensor]:
+        """B as it is matched to x now; the match is the next one's start."""
+        nonlocal found
+        point, _ = packed({name: x[name].detach() for name in spec.by_parameter if name in x}, spec)
+        found = coordinate_descent(point, target, groups, found, rng, 100, lambda sweep, gain: None).permutation
+        return permute_tensors(b, spec, found)
+
+    def loss(images: Tensor, labels: Tensor) -> Tensor:
+        """Half-way between A and the match, with gradients to x, on images (n, ...) and labels (n,)."""
+        through = {name: tensor + (x[name] - x[name].detach()) for name, tensor in matched().items()}
+        return forward.loss(halfway(a, through), images, labels)
+
+    def check(step: int) -> None:
+        losses = forward.losses_by_half(halfway(a, matched()), held_out)
+        checks.add(step, found, losses)
+
+    checks, every = Shortlist(), max(1, settings.steps // CHECKS)
+    check(0)
+    steps = descend(x, settings.rate, without_end(learn, forward.twin, problem.seed), loss)
+    for step, value in zip(range(1, settings.steps + 1), steps, strict=False):
+        if step % every == 0 or step == settings.steps:
+            check(step)
+        problem.report("matching", step / settings.steps, f"step {step}, loss {value:.3f}")
+    notes = {**checks.notes, "images": learn.count, "held_out": held_out.count}
+    return Alignment((problem.spec.identity(), checks.best), notes)

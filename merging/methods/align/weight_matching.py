@@ -1,0 +1,113 @@
+"""Weight matching: reorder B's units so that its weights point where A's do (Ainsworth et al. 2023, Algorithm 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from merging.methods.problem import Alignment
+from merging.methods.registry import method
+from merging.settings import setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from merging.methods.problem import Problem
+    from merging.network.permutation import Permutation, PermutationSpec
+    from merging.progress import Progress
+
+
+@dataclass(frozen=True)
+class WeightMatchingSettings:
+    """How often and from where coordinate descent starts, and when it must stop."""
+
+    restarts: int = setting(
+        5,
+        label="Restarts",
+        low=1,
+        high=200,
+        help="The result depends on the order in which layers are visited; the best of this many orders is kept.",
+    )
+    start: str = setting(
+        "identity",
+        label="Later restarts begin from",
+        choices=("identity", "random"),
+        help="The first begins with B's units as they are; the others do so too, or from a random permutation.",
+    )
+    sweeps: int = setting(
+        100, label="Most sweeps", low=1, high=10_000, help="A restart stops after this many visits to every layer."
+    )
+
+
+@method(
+    "align",
+    "weight-matching",
+    label="Weight matching",
+    paper="Ainsworth, Hayase, Srinivasa: Git Re-Basin (ICLR 2023), Algorithm 1",
+    link="https://arxiv.org/abs/2209.04836",
+    summary="Visits one layer after another and assigns B's units to A's so that all their weights agree most.",
+    limits="Needs no data. Stops in a local optimum that depends on the order of visits; weights alone do not show "
+    "which units fire together.",
+    settings=WeightMatchingSettings,
+    recovers_twin=True,
+)
+def weight_matching(problem: Problem, settings: WeightMatchingSettings) -> Alignment:
+    """The permutation of B's units that maximises sum <W_A, pi(W_B)> over all permuted parameters, by restarts.
+
+    Notes: `objective` reached, `objective_at_identity`; `objectives`, one a restart, and their `spread`; `gains`, one
+    a sweep of the best restart; `settled`, whether that one stopped by itself; `quadratic_groups`, which lie on two
+    axes of one tensor: their assignment is a linearisation, and its step is taken only where it gains.
+    """
+    from merging.methods.algorithms.coordinate_descent import matchable, packed
+
+    (a, spec), (b, _) = (packed(matchable(model, problem.spec), problem.spec) for model in problem.models)
+    permutation, notes = best_descent(a, b, spec, settings, problem.seed, problem.report)
+    return Alignment((problem.spec.identity(), permutation), notes)
+
+
+def best_descent(
+    a: Mapping[str, Tensor],
+    b: Mapping[str, Tensor],
+    spec: PermutationSpec,
+    settings: WeightMatchingSettings,
+    seed: int,
+    report: Progress,
+    *,
+    keep: bool = True,
+) -> tuple[Permutation, dict[str, Any]]:
+    """The permutation of B's units by the best restart, and the notes of `weight_matching`.
+
+    a, b, spec: a problem as from `matching.packed`, name -> tensor of any shape.  keep: as of `coordinate_descent`.
+    """
+    import numpy as np
+
+    from merging.methods.algorithms.coordinate_descent import coordinate_descent, neighbours, objective
+
+    runs = []
+    for restart in range(settings.restarts):
+        rng = np.random.default_rng([seed, restart])
+        random = restart > 0 and settings.start == "random"
+        start = spec.random(int(rng.integers(2**31))) if random else spec.identity()
+        tell = _teller(report, restart, settings.restarts)
+        runs.append(coordinate_descent(a, b, spec, start, rng, settings.sweeps, tell, keep=keep))
+    best = max(range(len(runs)), key=lambda restart: runs[restart].objective)  # the first of equals
+    objectives = [run.objective for run in runs]
+    return runs[best].permutation, {
+        "objective": objectives[best],
+        "objective_at_identity": objective(a, b),
+        "objectives": objectives,
+        "spread": max(objectives) - min(objectives),
+        "best_restart": best + 1,
+        "gains": list(runs[best].gains),
+        "settled": runs[best].settled,
+        "quadratic_groups": [name for name, near in neighbours(spec).items() if name in near],
+    }
+
+
+def _teller(report: Progress, restart: int, restarts: int) -> Callable[[int, float], None]:
+    def tell(sweep: int, gain: float) -> None:
+        done = (restart + sweep / (sweep + 1)) / restarts  # how many sweeps will be needed is not known
+        report("matching", done, f"sweep {sweep}, gain {gain:.3g} (restart {restart + 1} of {restarts})")
+
+    return tell

@@ -1,0 +1,151 @@
+"""ZipIt!: merge the units that correlate most, of two models or of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from merging.methods.problem import Alignment, UnitMap
+from merging.methods.registry import method
+from merging.settings import setting
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from merging.methods.algorithms.joint_moments import JointMoments
+    from merging.methods.problem import Problem
+
+CHOICES = ((0.1, 0.0), (0.1, 0.125), (0.3, 0.125), (1.0, 0.125), (1.0, 1.0))
+HELD_OUT = 1000  # training images that alpha and beta are chosen on
+
+
+@dataclass(frozen=True)
+class ZipItSettings:
+    """How freely units of one model may merge, and what they are compared on."""
+
+    choose: bool = setting(
+        True, label="Choose α and β", help="Tries five pairs and keeps the best on held-out training images."
+    )
+    alpha: float = setting(
+        0.3, label="α", low=0.01, high=1.0, step=0.1, help="What a merged unit's correlations are multiplied with."
+    )
+    beta: float = setting(
+        0.125, label="β", low=0.0, high=1.0, step=0.125, help="The share of merges that may join units of one model."
+    )
+    images: int = setting(2000, label="Training images", low=4, high=100_000, help="How many are looked at.")
+
+
+@method(
+    "align",
+    "zipit",
+    label="ZipIt!",
+    paper="Stoica et al.: ZipIt! Merging Models from Different Tasks without Training (ICLR 2024)",
+    link="https://arxiv.org/abs/2305.03053",
+    summary="Merges the units that respond most alike, of two models or of one, until as many are left as A has.",
+    limits="Needs training images. Only the merge of all models in equal shares is a network of its own: a model "
+    "zipped alone is not. Units that only permute (heads, depthwise convolutions) are matched by weights.",
+    settings=ZipItSettings,
+    needs_data=True,
+    permutes=False,
+    joint=True,
+)
+def zipit(problem: Problem, settings: ZipItSettings) -> Alignment:
+    """For every group the clusters of `greedy_zip.zip_units`: merged units are their means, and what used a unit uses
+    its cluster (Stoica et al., Sections 3-4).
+
+    Notes: `alpha`, `beta`; where they were chosen `tried`: [[alpha, beta], held-out loss], on `held_out` images;
+    `within`: the share of merged units that joined units of one model alone; `by_weights`; `images`; `stable`: the
+    share of units whose cluster begins with the same unit from each half of the images.
+    """
+    from merging.methods.algorithms.hyperparameters import choose, held_out_split, middle
+    from merging.methods.algorithms.joint_moments import halves
+    from merging.methods.algorithms.unit_maps import mapped
+    from merging.network.data import training_sample
+    from merging.network.permutation import named_tensors
+
+    learn = training_sample(problem.data, settings.images, problem.seed)
+    if settings.choose:
+        learn, held_out = held_out_split(learn, HELD_OUT, problem.seed)
+    linear = {group.name for group in problem.spec.groups if group.linear}
+    seen = {name: pair for name, pair in halves(problem, learn, "after").items() if name in linear}
+    correlations = {name: (one + two).correlation() for name, (one, two) in seen.items()}
+
+    def at(alpha: float, beta: float) -> Alignment:
+        """The alignment that alpha and beta give."""
+        return _alignment(
+            problem, {name: _zip(c, seen[name][0].sizes, alpha, beta) for name, c in correlations.items()}
+        )
+
+    def build(pair: tuple[float, float]) -> nn.Module:
+        """The zipped network, to judge (alpha, beta) by."""
+        found = at(*pair)
+        models = zip(problem.models, found.permutations, found.maps, strict=True)
+        moved = [mapped(model, problem.spec, problem.models[0], p, maps) for model, p, maps in models]
+        return middle(problem, [named_tensors(model) for model in moved])
+
+    chosen, notes = (settings.alpha, settings.beta), dict[str, Any]()
+    if settings.choose:
+        choice = choose(CHOICES, build, learn, held_out)
+        chosen = choice.value
+        notes = {"tried": [[list(pair), loss] for pair, loss in choice.tried], "held_out": held_out.count}
+    found = at(*chosen)
+    notes |= {"alpha": chosen[0], "beta": chosen[1], "within": _within(found), "images": learn.count}
+    notes |= {"stable": _stable(seen, *chosen)}
+    notes["by_weights"] = [group.name for group in problem.spec.groups if group.name not in seen]
+    return Alignment(found.permutations, notes, found.maps)
+
+
+def _zip(correlation: Tensor, sizes: tuple[int, ...], alpha: float, beta: float) -> list[UnitMap]:
+    """One map a model from the clusters: make averages each cluster (times the number of models), use reads it."""
+    import torch
+
+    from merging.methods.algorithms.greedy_zip import zip_units
+
+    joins = zip_units(correlation, sizes, alpha, beta)
+    member = torch.eye(sizes[0], dtype=torch.float64)[joins]
+    mean = member / member.sum(0)
+    parts = zip(mean.split(sizes), member.split(sizes), strict=True)
+    return [UnitMap(len(sizes) * average.T, reading) for average, reading in parts]
+
+
+def _alignment(problem: Problem, found: dict[str, list[UnitMap]]) -> Alignment:
+    from merging.methods.algorithms.coordinate_descent import match_rest
+    from merging.methods.algorithms.unit_maps import one_to_one
+
+    identity = problem.spec.identity()
+    rest = [group.name for group in problem.spec.groups if group.name not in found]
+    permutations = [identity]
+    for number in range(1, len(problem.models)):
+        nearest = identity | {name: one_to_one(maps[number].make) for name, maps in found.items()}
+        permutations.append(nearest | match_rest(problem.pair(number), rest, nearest))
+    maps = tuple({name: each[number] for name, each in found.items()} for number in range(len(problem.models)))
+    return Alignment(tuple(permutations), {}, maps)
+
+
+def _within(found: Alignment) -> float:
+    """The share of merged units that hold units of one model alone."""
+    import torch
+
+    alone = total = 0
+    for name in found.maps[0]:
+        holds = torch.stack([(maps[name].make != 0).any(1) for maps in found.maps]).sum(0)
+        alone, total = alone + int((holds == 1).sum()), total + len(holds)
+    return alone / total if total else 0.0
+
+
+def _stable(seen: dict[str, tuple[JointMoments, JointMoments]], alpha: float, beta: float) -> float:
+    import torch
+
+    from merging.methods.algorithms.greedy_zip import zip_units
+
+    same = units = 0
+    for one, two in seen.values():
+        if min(one.rows, two.rows) == 0:
+            continue
+        firsts = []
+        for half in (one, two):
+            joins = zip_units(half.correlation(), half.sizes, alpha, beta)
+            order = torch.arange(len(joins))
+            firsts.append(torch.full_like(order, len(joins)).scatter_reduce(0, joins, order, "amin")[joins])
+        same, units = same + int((firsts[0] == firsts[1]).sum()), units + len(firsts[0])
+    return same / units if units else 1.0

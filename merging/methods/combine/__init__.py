@@ -1,0 +1,1 @@
+"""Combinations: one file a method, found by merging.methods.registry."""

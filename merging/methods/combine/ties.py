@@ -1,0 +1,87 @@
+"""TIES: trim small changes, elect a sign for every parameter, and average the experts that agree with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from merging.methods.registry import method
+from merging.settings import setting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from merging.methods.problem import Combiner, Problem
+
+
+@dataclass(frozen=True)
+class TiesSettings:
+    """What is kept of each task vector, and how far to go."""
+
+    keep: float = setting(
+        0.2,
+        label="Keep",
+        low=0.001,
+        high=1.0,
+        step=0.05,
+        help="The share of each task vector's entries, largest first, that is kept; the rest is set to nought.",
+    )
+    scale: float = setting(
+        0.0,
+        label="Scale",
+        low=0.0,
+        high=3.0,
+        step=0.1,
+        help="How much of the merged vector is added. 0 chooses it on held-out training images; without any it is 1.",
+    )
+
+
+@method(
+    "combine",
+    "ties",
+    label="TIES",
+    paper="Yadav et al.: TIES-Merging: Resolving Interference When Merging Models (NeurIPS 2023)",
+    link="https://arxiv.org/abs/2306.01708",
+    summary="Keeps only the largest changes of each expert, takes the sign most of them want, and averages who agrees.",
+    limits="Only for experts fine-tuned from one base network. Two experts elect the sign of the larger change.",
+    settings=TiesSettings,
+    needs_base=True,
+    ends=False,
+)
+def ties(problem: Problem, settings: TiesSettings) -> Combiner:
+    """theta_0 + scale * disjoint mean of the trimmed task vectors (Algorithm 1); weights weigh votes and means.
+
+    Notes: `scale`, `lengths` of the trimmed task vectors, and how the scale was chosen where it was.
+    """
+    from merging.methods.algorithms.task_vectors import scaled_sum
+
+    return scaled_sum(problem, agreed, lambda number, vector: trimmed(vector, settings.keep), settings.scale, plain=1.0)
+
+
+def trimmed(vector: Mapping[str, Tensor], keep: float) -> dict[str, Tensor]:
+    """The vector with only its `keep` share of entries of largest size, over all tensors together, shapes kept."""
+    import torch
+
+    sizes = torch.cat([tensor.abs().flatten() for tensor in vector.values()])
+    count = max(1, round(keep * len(sizes)))
+    least = sizes.kthvalue(len(sizes) - count + 1).values
+    return {name: torch.where(tensor.abs() >= least, tensor, 0) for name, tensor in vector.items()}
+
+
+def agreed(vectors: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> dict[str, Tensor]:
+    """For every entry, the weighted mean over the vectors that have the elected sign: that of their weighted sum.
+
+    vectors: name -> tensor; gives name -> tensor of the same shapes, nought where nobody has a sign.
+    """
+    import torch
+
+    merged = {}
+    for name in vectors[0]:
+        pairs = [(weight, vector[name]) for weight, vector in zip(weights, vectors, strict=True)]
+        sign = torch.stack([weight * tensor for weight, tensor in pairs]).sum(0).sign()
+        votes = [(weight, torch.where((tensor.sign() == sign) & (sign != 0), tensor, 0)) for weight, tensor in pairs]
+        total = torch.stack([weight * tensor for weight, tensor in votes]).sum(0)
+        share = torch.stack([weight * (tensor != 0) for weight, tensor in votes]).sum(0)
+        merged[name] = torch.where(share > 0, total / share, 0)
+    return merged

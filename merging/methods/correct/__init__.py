@@ -1,0 +1,1 @@
+"""Corrections: one file a method, found by merging.methods.registry."""

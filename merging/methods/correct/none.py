@@ -1,0 +1,27 @@
+"""No correction: the combined net as it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from merging.methods.problem import Corrector
+from merging.methods.registry import method
+from merging.settings import NoSettings
+
+if TYPE_CHECKING:
+    from merging.methods.problem import Problem
+
+
+@method(
+    "correct",
+    "none",
+    label="None",
+    paper="Baseline of every paper",
+    link="https://arxiv.org/abs/2209.04836",
+    summary="Leaves the merged net as it is.",
+    limits="With BatchNorm, the averaged running statistics do not fit the averaged weights.",
+)
+def no_correction(problem: Problem, settings: NoSettings) -> Corrector:
+    """A corrector that returns the net it is given."""
+    del problem, settings
+    return Corrector(lambda net, weights: net)

@@ -1,0 +1,39 @@
+"""REPAIR: every pre-activation of the merged net gets the mean and spread of its parents'."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from merging.methods.registry import method
+from merging.settings import setting
+
+if TYPE_CHECKING:
+    from merging.methods.problem import Corrector, Problem
+
+
+@dataclass(frozen=True)
+class RepairSettings:
+    """How much data the statistics are taken from."""
+
+    images: int = setting(5000, label="Training images", low=2, high=1_000_000, help="How many are looked at.")
+
+
+@method(
+    "correct",
+    "repair",
+    label="REPAIR",
+    paper="Jordan, Sedghi, Saukh, Entezari, Neyshabur: REPAIR (ICLR 2023)",
+    link="https://arxiv.org/abs/2211.08403",
+    summary="Shifts and rescales each channel before its nonlinearity to the mean and spread of the parents' channels.",
+    limits="Needs training images. The logits are left as they are; a layer with neither bias nor norm "
+    "is rescaled but not shifted. May hurt where the units were matched badly.",
+    settings=RepairSettings,
+    needs_data=True,
+)
+def repair(problem: Problem, settings: RepairSettings) -> Corrector:
+    """A corrector to mean and std (1 - alpha) A + alpha pi(B) of every pre-activation (eq. 4-5), folded into the
+    weights: the architecture stays. With BatchNorm, running statistics are reset in the same pass."""
+    from merging.methods.algorithms.channel_repair import restorer
+
+    return restorer(problem, settings.images, shift=True)

@@ -1,0 +1,64 @@
+"""BatchNorm's running statistics: which modules keep them, and estimating them anew."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from merging.network.data import Batches
+from merging.network.memory_format import fastest
+
+
+def batch_norms(model: nn.Module) -> list[str]:
+    """Names of the BatchNorm modules that keep running statistics."""
+    return [name for name, m in model.named_modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+
+
+def reset_batch_norm(model: nn.Module, data: Batches) -> nn.Module:
+    """A copy of `model` whose BatchNorm running statistics are the mean over the batches of `data`, read once."""
+    twin = copy.deepcopy(model).eval()
+    run_all = passes(twin, data)
+    with batch_norm_in_training(twin, batch_norms(twin)):
+        run_all()
+    return twin
+
+
+@contextmanager
+def batch_norm_in_training(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
+    """Inside, these BatchNorm modules normalise by the batch and average their statistics from scratch, over all
+    batches alike; dropout and everything else stay in eval mode. Changes `model` in place."""
+    modules: list[Any] = [model.get_submodule(name) for name in names]
+    momenta = [module.momentum for module in modules]
+    for module in modules:
+        module.reset_running_stats()
+        module.momentum = None
+        module.train()
+    try:
+        yield
+    finally:
+        for module, momentum in zip(modules, momenta, strict=True):
+            module.momentum = momentum
+            module.eval()
+
+
+def passes(model: nn.Module, data: Batches) -> Callable[[], None]:
+    """A function that passes every batch through the model, for what its modules and hooks make of it.
+
+    To be asked for before hooks are set: how the model reads images fastest is tried out here.
+    """
+    batches = data.on_model(model)
+    with torch.no_grad():
+        run = fastest(model, batches.example())
+
+    def run_all() -> None:
+        with torch.no_grad():
+            for images, _ in batches:
+                run(images)
+
+    return run_all

@@ -1,0 +1,184 @@
+"""A program as nodes that the interpreter runs, and its trial: shapes without numbers, before anything is run."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.fx import Node
+
+from merging.errors import UnsupportedOperation
+from merging.network.graph import interpreter
+from merging.network.programs.operators import DTYPES, FLOAT, MEMORY_FORMATS, Argument, Term, named, operator_of
+from merging.network.programs.program import Program, ProgramNode, ProgramTensor
+
+IMAGES = 2  # of the trial
+MAX_BYTES = 2_000_000_000  # of one value, for so many images
+MAX_PIECES = 100_000
+# What operators raise on arguments that do not fit, their implementations for tensors without numbers among them.
+FAILURES = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AssertionError, AttributeError)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What every value of a program is for two images.
+
+    shapes: value -> shape, a list of shapes, or the number that it is.  dtypes: value -> number type, of tensors.
+    writes_input: whether an operation changes the input in place.
+    """
+
+    shapes: Mapping[str, Any]
+    dtypes: Mapping[str, torch.dtype]
+    writes_input: bool
+
+
+@lru_cache(maxsize=64)
+def nodes_of(program: Program, floating: torch.dtype) -> tuple[Node, ...]:
+    """The program's operations as torch.fx nodes, with `floating` for the network's own floating-point type."""
+    graph = fx.Graph()
+    values: dict[str, Node] = {}
+    for name in (*(placeholder for placeholder, _ in program.reads), program.input):
+        values[name] = graph.placeholder(name)
+        values[name].name = name  # torch.fx renames what Python also knows, such as `input`
+    for node in program.nodes:
+        args = tuple(_filled(argument, values, floating) for argument in node.args)
+        kwargs = {key: _filled(argument, values, floating) for key, argument in node.kwargs}
+        made = graph.create_node("call_function", operator_of(node.target, node.name).call, args, kwargs)
+        made.name = node.name
+        made.meta["nn_module_stack"] = {str(call): (program.calls[call], "") for call in node.calls}
+        values[node.name] = made
+    graph.output((values[program.output],))
+    return tuple(node for node in graph.nodes if node.op == "call_function")
+
+
+@lru_cache(maxsize=64)
+def steps_of(program: Program, floating: torch.dtype) -> tuple[interpreter.Step, ...]:
+    """The program's operations as the interpreter runs them."""
+    return interpreter.steps(nodes_of(program, floating), program.output)
+
+
+@lru_cache(maxsize=64)
+def trial(program: Program) -> Trial:
+    """Run the program on the meta device, where tensors have shapes and no numbers, for two images.
+
+    Raises UnsupportedOperation where an operation does not fit its arguments, a value would be larger than 2 GB, or a
+    weight is changed in place.
+    """
+    weights = {name: _empty(tensor) for name, tensor in _entries(program).items()}
+    values: dict[str, Any] = {placeholder: weights[name] for placeholder, name in program.reads}
+    x = values[program.input] = torch.empty((IMAGES, *program.shape), dtype=_dtype(program.dtype), device="meta")
+    before = {name: tensor._version for name, tensor in weights.items()}
+    started = x._version
+    shapes: dict[str, Any] = {name: interpreter.shape_of(value) for name, value in values.items()}
+    dtypes = {name: value.dtype for name, value in values.items()}
+    _run(program, values, shapes, dtypes)
+    if changed := [name for name, tensor in weights.items() if tensor._version != before[name]]:
+        raise UnsupportedOperation(
+            f"The forward pass changes {changed[0]} in place, also in eval mode: it has no fixed weights."
+        )
+    return Trial(shapes, dtypes, x._version != started)
+
+
+def _run(program: Program, values: dict[str, Any], shapes: dict[str, Any], dtypes: dict[str, torch.dtype]) -> None:
+    """The trial itself: fills shapes and dtypes, value by value, each within the bounds."""
+    nodes = {node.name: node for node in program.nodes}
+    order = iter(program.nodes)
+    last = next(order).name
+    walk = interpreter.walk(steps_of(program, torch.float32), values, torch.device("meta"), set(nodes))
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice for the program that wrote the file
+            _check_before(program.nodes[0], shapes)
+            for name, value in walk:
+                _check_value(name, value)
+                shapes[name] = interpreter.shape_of(value)
+                if isinstance(value, Tensor):
+                    dtypes[name] = value.dtype
+                following = next(order, None)
+                if following is not None:
+                    last = following.name
+                    _check_before(following, shapes)
+    except FAILURES as error:
+        shape = (IMAGES, *program.shape)
+        raise UnsupportedOperation(
+            f"Operation {last} ({nodes[last].target}) does not fit what it is given, on an input of shape {shape}: "
+            f"{shortened(error)}"
+        ) from error
+
+
+def shortened(error: Exception) -> str:
+    """What an operator said, on one line."""
+    text = " ".join(str(error).split("\n\n")[0].split())[:300]
+    return text + ("" if text.endswith(".") else ".")
+
+
+def _check_before(node: ProgramNode, shapes: Mapping[str, Any]) -> None:
+    """What torch does not check itself: a tensor of a million places would become a million tensors, and a wrong length
+    of weight norm's lengths would be read beyond its end."""
+    if operator_of(node.target, node.name).gives == "several":
+        sizes = [size for arg in node.args if isinstance(arg, Term) for size in shapes.get(arg.text, ())]
+        sizes += [arg for arg in node.args if type(arg) is int]
+        if any(isinstance(size, int) and size > MAX_PIECES for size in sizes):
+            raise UnsupportedOperation(
+                f"Operation {node.name} ({node.target}) cuts a value into more than {MAX_PIECES:,} pieces."
+            )
+    elif node.target == "aten._weight_norm.default":
+        arguments = named(node.target, node.args, dict(node.kwargs))
+        whole, lengths = (shapes.get(getattr(arguments[key], "text", ""), ()) for key in ("v", "g"))
+        dim = arguments.get("dim", 0)
+        kept = [size if place == dim else 1 for place, size in enumerate(whole)]
+        if type(dim) is not int or (dim in (0, len(whole) - 1) and list(lengths) != kept):
+            raise UnsupportedOperation(f"Operation {node.name} ({node.target}) is given {lengths} for lengths {kept}.")
+
+
+def _check_value(name: str, value: Any) -> None:
+    for tensor in value if isinstance(value, (tuple, list)) else [value]:
+        if isinstance(tensor, Tensor):
+            if tensor.device.type != "meta":
+                raise UnsupportedOperation(
+                    f"The value {name} would be made on a device of its own. Replace its operation."
+                )
+            size = tensor.numel() * tensor.element_size()
+            if size > MAX_BYTES:
+                raise UnsupportedOperation(
+                    f"The value {name} would need {size / 1e9:,.1f} GB for {IMAGES} images; at most "
+                    f"{MAX_BYTES / 1e9:.0f} GB are given to one value."
+                )
+        elif isinstance(tensor, int) and not -(2**63) <= tensor < 2**63:
+            raise UnsupportedOperation(f"The value {name} is a number beyond 64 bits.")
+        elif isinstance(tensor, float) and not math.isfinite(tensor):
+            raise UnsupportedOperation(f"The value {name} is no finite number.")
+
+
+def _entries(program: Program) -> dict[str, ProgramTensor]:
+    read = {name for _, name in program.reads}
+    return {tensor.name: tensor for tensor in program.tensors if tensor.name in read}
+
+
+def _empty(tensor: ProgramTensor) -> Tensor:
+    return torch.empty(tensor.shape, dtype=_dtype(tensor.dtype), device="meta")
+
+
+def _dtype(name: str, floating: torch.dtype = torch.float32) -> torch.dtype:
+    return floating if name == FLOAT else DTYPES[name]
+
+
+def _filled(argument: Argument, values: Mapping[str, Node], floating: torch.dtype) -> Any:
+    """An argument as the operator takes it."""
+    if isinstance(argument, tuple):
+        return [_filled(item, values, floating) for item in argument]
+    if not isinstance(argument, Term):
+        return argument
+    if argument.kind == "value":
+        return values[argument.text]
+    if argument.kind == "dtype":
+        return _dtype(argument.text, floating)
+    if argument.kind == "memory_format":
+        return MEMORY_FORMATS[argument.text]
+    return torch.strided if argument.kind == "layout" else torch.device("cpu")  # a run puts its own device there

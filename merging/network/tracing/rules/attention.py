@@ -1,0 +1,46 @@
+"""Attention as one operator."""
+
+from __future__ import annotations
+
+from merging.network.tracing.labels import Layout, size_of
+from merging.network.tracing.rules.base import IN_TRAINING, Operation, rule
+from merging.network.tracing.rules.elementwise import broadcast
+
+
+@rule("scaled_dot_product_attention")
+def attention(
+    op: Operation,
+    query: Layout,
+    key: Layout,
+    value: Layout,
+    mask: Layout | None = None,
+    dropout: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Layout:
+    """softmax(query (..., l, e) key (..., s, e)^T) value (..., s, v): units e of query and key are one.
+
+    enable_gqa: every head of key and value (dimension -3) is read by several neighbouring heads of the query.
+    """
+    if dropout:
+        op.refuse("it draws random numbers in eval mode too", IN_TRAINING)
+    op.unify(query.dims[-1], key.dims[-1])
+    op.unify(key.dims[-2], value.dims[-2])
+    if is_causal:
+        for dim in (query.dims[-2], key.dims[-2]):
+            op.positions(dim, "lets a place see the earlier ones")
+    heads = [Layout(layout.dims[:-2]) for layout in (query, key, value)]
+    if enable_gqa:
+        heads = [heads[0], *(_repeated(op, layout, size_of(query.dims[-3])) for layout in heads[1:])]
+    batch = broadcast(op, heads, len(op.shape) - 2)
+    if mask is not None:
+        broadcast(op, [Layout((*batch.dims, query.dims[-2], key.dims[-2])), mask], len(op.shape))
+    return Layout((*batch.dims, query.dims[-2], value.dims[-1]))
+
+
+def _repeated(op: Operation, batch: Layout, heads: int) -> Layout:
+    """Layout (..., heads of the keys) with each head given `heads` / (heads of the keys) times in a row."""
+    own = batch.dims[-1]
+    return batch.replace(-1, op.labels.product(own, op.fresh(heads // size_of(own))))

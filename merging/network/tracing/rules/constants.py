@@ -1,0 +1,53 @@
+"""Tensors that come from nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from merging.network.tracing.labels import Layout
+from merging.network.tracing.rules.base import Operation, rule
+
+
+@rule(
+    "zeros",
+    "ones",
+    "full",
+    "scalar_tensor",
+    "zeros_like",
+    "ones_like",
+    "full_like",
+    "new_zeros",
+    "new_ones",
+    "new_full",
+)
+def constant(op: Operation, *rest: Any, **options: Any) -> Layout:
+    """One value everywhere: permuting it changes nothing, so it goes along with any units."""
+    return Layout(tuple(op.fresh(size) for size in op.shape))
+
+
+@rule("arange", "linspace", "logspace", "eye", "tril_indices", "triu_indices", "hann_window", "hamming_window")
+def numbered(op: Operation, *rest: Any, **options: Any) -> Layout:
+    """Values that tell the places."""
+    return op.fixed_shape()
+
+
+@rule("meshgrid")
+def meshgrid(op: Operation, vectors: Sequence[Layout], indexing: str = "ij") -> list[Layout]:
+    """One tensor per vector that varies along its own dimension."""
+    places = list(range(len(vectors)))
+    if indexing == "xy" and len(places) > 1:
+        places[:2] = [1, 0]
+    results = []
+    for vector, place, shape in zip(vectors, places, op.shape, strict=True):
+        layout = Layout(tuple(op.fresh(size) for size in shape))
+        results.append(layout.replace(place, vector.dims[0]) if vector.rank else layout)
+    return results
+
+
+@rule("triu", "tril")
+def triangle(op: Operation, x: Layout, *rest: Any, **options: Any) -> Layout:
+    """Rows compared with columns: the last two dimensions."""
+    for dim in x.dims[-2:]:
+        op.positions(dim, "compares the places of two dimensions")
+    return x

@@ -1,0 +1,179 @@
+"""The models of a merge, looked at before anything is done: one structure, finite weights, a spec that holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from merging.errors import IncompatibleModels, InvalidRequest, NotEquivalent
+from merging.methods.problem import Problem
+from merging.methods.registry import MOST_MODELS
+from merging.network.constants import (
+    NORMALISED,
+    NORMALISERS,
+    constants_of,
+    pinned_by,
+    refuse_different,
+    statistics_of,
+    without_constants,
+)
+from merging.network.copying import copied
+from merging.network.data import Batches, place_of
+from merging.network.graph import graph as graphs
+from merging.network.permutation import PermutationSpec, named_tensors
+from merging.network.tracing import tracer
+from merging.progress import Progress
+from merging.results.reports import letter
+
+LARGEST_ERROR = 1e-6  # relative, in float64: an exact permutation stays below 1e-9 in deep networks, a wrong one is ~1
+KEPT_SPECS = 32
+
+_specs: dict[str, PermutationSpec] = {}
+
+
+def read_problem(
+    models: Sequence[nn.Module],
+    base: nn.Module | None,
+    inputs: Tensor,
+    data: Batches | None,
+    seed: int,
+    report: Progress,
+    *,
+    unequal_widths: bool,
+) -> tuple[Problem, float]:
+    """The problem before alignment, and the tracer's own error: max output change under a random permutation.
+
+    models: as from `checked_models`.  inputs: (n, ...) to trace with.  Raises IncompatibleModels where structures
+    differ, UnsupportedOperation, NotEquivalent.
+    """
+    report("tracing", 0.0, "reading the networks' structure")
+    first, *others = (graphs.export(model, inputs) for model in models)
+    traced = _structures(first, others, unequal_widths)
+    if base is not None:
+        refuse_other_structure(first, graphs.export(base, inputs), "the base")
+    specs = [spec for _, spec in traced] or [groups_of(first)] * len(models)
+    refuse_different(models, specs, first.sources.values(), base)
+    structures = tuple((graph, spec_of(graph, model)) for (graph, _), model in zip(traced, models, strict=False))
+    spec = spec_of(first, models[0])
+    report("tracing", 0.5, "permuting units at random and comparing outputs")
+    error = tracer.verify(models[0], spec, inputs, seed, graph=first)
+    refuse_above(error, "A random permutation of the first network")
+    return Problem(tuple(models), first, spec, data, seed, report, structures=structures, base=base), error
+
+
+def spec_of(graph: graphs.Graph, model: nn.Module) -> PermutationSpec:
+    """The groups of the model that may be permuted with its constants left as they are. graph: the model's."""
+    return without_constants(groups_of(graph), constants_of(model))
+
+
+def pinned_of(graph: graphs.Graph, model: nn.Module) -> dict[str, str]:
+    """Group that keeps its places -> the constant of the model that another order would change. graph: the model's."""
+    return pinned_by(groups_of(graph), constants_of(model))
+
+
+def groups_of(graph: graphs.Graph) -> PermutationSpec:
+    """The traced spec; tracing is a function of the structure, so the last ones are kept."""
+    if graph.signature not in _specs:
+        while len(_specs) >= KEPT_SPECS:
+            del _specs[next(iter(_specs))]
+        _specs[graph.signature] = tracer.trace_graph(graph)
+    return _specs[graph.signature]
+
+
+def refuse_above(error: float, what: str) -> None:
+    """Raise NotEquivalent where an output changed by more than rounding, or is not a number."""
+    if not error <= LARGEST_ERROR:  # so that NaN is refused too
+        raise NotEquivalent(
+            f"{what} changes its outputs by {error:.2g} of their size; more than {LARGEST_ERROR:g} is no permutation "
+            "symmetry. This network cannot be merged; please report it with its architecture."
+        )
+
+
+def checked_models(models: Sequence[nn.Module], base: nn.Module | None) -> tuple[nn.Module, ...]:
+    """The models in eval mode (copies where they are not: the caller's are left alone).
+
+    Raises IncompatibleModels for fewer than two or more than ten, several devices, NaN or infinite weights.
+    """
+    if not 2 <= len(models) <= MOST_MODELS:
+        raise IncompatibleModels(
+            f"{len(models)} network{'s are' if len(models) != 1 else ' is'} given; a merge takes 2 to {MOST_MODELS}."
+        )
+    every = [*models, *([base] if base is not None else [])]
+    devices = {p.device for model in every for p in model.parameters()}
+    if len(devices) > 1:
+        raise IncompatibleModels(f"The networks are on {' and '.join(sorted(map(str, devices)))}; move them to one.")
+    for number, model in enumerate(every):
+        refuse_broken(model, f"Network {letter(number)}" if number < len(models) else "The base")
+    return tuple(in_eval_mode(model) for model in models)
+
+
+def in_eval_mode(model: nn.Module) -> nn.Module:
+    """The model itself, or a copy where it is in training mode, for the caller's model is not changed, or where it was
+    made in inference mode: what is made of such tensors cannot be recorded for gradients."""
+    unfit = any(module.training for module in model.modules())
+    unfit = unfit or any(tensor.is_inference() for tensor in (*model.parameters(), *model.buffers()))
+    return copied(model) if unfit else model
+
+
+def inputs_for(model: nn.Module, example: Tensor | None, data: Batches | None, count: int = 2) -> Tensor:
+    """Inputs (n, ...) on the model's device and in its precision: the example, or else the data's first `count`."""
+    if next(model.parameters(), None) is None:
+        raise IncompatibleModels("These networks have no parameters; there is nothing to merge.")
+    if example is not None:
+        device, dtype = place_of(model)
+        return example.to(device, dtype if example.is_floating_point() else None)
+    if data is None:
+        raise InvalidRequest("Give data, or an example of the networks' input, to trace them with.")
+    return data.on_model(model).example(count)
+
+
+def refuse_broken(model: nn.Module, name: str, tensors: Mapping[str, Tensor] | None = None) -> None:
+    """Raise IncompatibleModels where a weight is NaN or infinite, or a statistic NaN.
+
+    name: the network's, for the message.  tensors: its tensors by name, where the model does not hold their numbers.
+    """
+    parameters, statistics = dict(model.named_parameters()), statistics_of(model)
+    for key, tensor in (tensors or named_tensors(model)).items():
+        weight = key in parameters and not torch.isfinite(tensor).all()
+        if weight or (key in statistics and torch.isnan(tensor).any()):
+            raise IncompatibleModels(f"{name} holds NaN or infinity in {key}. Its training failed; choose another.")
+
+
+def _structures(
+    first: graphs.Graph, others: Sequence[graphs.Graph], unequal_widths: bool
+) -> tuple[tuple[graphs.Graph, PermutationSpec], ...]:
+    """() where all have one structure; else every model's own, which may differ in the widths of hidden layers."""
+    if not unequal_widths or not any(graphs.difference(first, other) for other in others):
+        for number, other in enumerate(others, 1):
+            refuse_other_structure(first, other, f"network {letter(number)}")
+        return ()
+    found = tuple((graph, groups_of(graph)) for graph in (first, *others))
+    for number, (graph, spec) in enumerate(found[1:], 1):
+        if _skeleton(graph, spec) != _skeleton(*found[0]):
+            refuse_other_structure(first, graph, f"network {letter(number)}")
+    return found
+
+
+def refuse_other_structure(first: graphs.Graph, other: graphs.Graph, name: str) -> None:
+    """Raise IncompatibleModels where the structures differ. name: of the other network, for the message."""
+    difference = graphs.difference(first, other)
+    one, two = (set(graph.sources.values()) for graph in (first, other))
+    if one != two and one - set(NORMALISERS) == two - set(NORMALISERS):
+        raise IncompatibleModels(NORMALISED)
+    if difference:
+        raise IncompatibleModels(
+            f"These networks have different structures (the first network is A, the second is {name}). {difference} "
+            "Choose networks of one kind."
+        )
+
+
+def _skeleton(graph: graphs.Graph, spec: PermutationSpec) -> tuple[object, ...]:
+    """What networks that differ in their widths alone have in common: operators, groups, axes, all other sizes."""
+    sizes = {name: list(shape) for name, shape in graph.shapes.items()}
+    for name, pairs in spec.by_parameter.items():
+        for axis, group in pairs:
+            sizes[name][axis.dim] -= group.size * axis.block
+    groups = [(group.name, [(a.parameter, a.dim) for a in group.axes]) for group in spec.groups]
+    return sizes, groups, [operator for _, operator, _ in graph.operations]

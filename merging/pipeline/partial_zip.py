@@ -1,0 +1,212 @@
+"""Partial zip: one trunk for several models up to a layer, then each model's own layers (Stoica et al. 2024)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from merging.errors import IncompatibleModels, InvalidRequest, MergescopeError
+from merging.methods.algorithms.channel_repair import correction_data
+from merging.methods.algorithms.hyperparameters import middle
+from merging.methods.algorithms.unit_maps import mapped
+from merging.methods.align.zipit import ZipItSettings, zipit
+from merging.methods.problem import Problem, UnitMap
+from merging.network.batch_norm import batch_norms, reset_batch_norm
+from merging.network.data import Batches, as_batches
+from merging.network.graph.graph import Graph, Layer, export
+from merging.network.permutation import named_tensors
+from merging.pipeline.models import checked_models, inputs_for, read_problem
+from merging.pipeline.shared_trunk import Own, PartialZip
+from merging.progress import Progress, no_progress
+from merging.settings import read_settings
+
+Place = tuple[Layer, str]  # a layer with the name of the group that its units are
+ONE_STRUCTURE = "Only networks of one structure, up to their numbers of outputs, can be zipped."
+RESET = 5_000  # training images, at most, that BatchNorm's running statistics are measured on
+
+
+@dataclass(frozen=True)
+class PartialZips:
+    """The models zipped up to each of `places`, in network order; iterating makes one after the other.
+
+    One alignment serves all of them.  models: as given, in eval mode.  places: each layer at which a trunk may end with
+    the group that its units are.  maps: group -> UnitMap, one a model.  data: for BatchNorm's statistics, None without
+    BatchNorm.
+    """
+
+    models: tuple[nn.Module, ...]
+    graphs: tuple[Graph, ...]
+    places: Sequence[Place]
+    problem: Problem
+    trunk: Mapping[str, Tensor]
+    maps: Sequence[Mapping[str, UnitMap]]
+    notes: Mapping[str, Any]
+    data: Batches | None
+
+    @cached_property
+    def alone(self) -> tuple[nn.Module, ...]:
+        """The models unzipped, to compare with: their BatchNorm statistics measured anew on the zips' own images."""
+        if self.data is None:
+            return self.models
+        return tuple(reset_batch_norm(model, self.data) for model in self.models)
+
+    def __iter__(self) -> Iterator[PartialZip]:
+        for number, (layer, group) in enumerate(self.places):
+            self.problem.report("heads", number / len(self.places), f"trunk up to {layer.name}")
+            yield self._at(layer, group)
+
+    def _at(self, layer: Layer, group: str) -> PartialZip:
+        still = _still(self.problem.spec.sizes[group])
+        each = zip(self.graphs, self.models, self.maps, strict=True)
+        own = [Own(graph, named_tensors(model), maps.get(group, still).use) for graph, model, maps in each]
+        made = PartialZip(self.trunk, own, layer, self.notes).eval()
+        if self.data is not None:
+            made.reset_batch_norm(self.data)
+        return made
+
+
+def partial_zip(
+    models: Sequence[nn.Module],
+    until: str,
+    data: Any,
+    *,
+    settings: dict[str, Any] | None = None,
+    seed: int = 0,
+    report: Progress | None = None,
+) -> PartialZip:
+    """Zip the models up to layer `until` and keep what follows apart; arguments as for `partial_zips`."""
+    (found,) = partial_zips(models, data, until=until, settings=settings, seed=seed, report=report)
+    return found
+
+
+def partial_zips(
+    models: Sequence[nn.Module],
+    data: Any,
+    *,
+    until: str | None = None,
+    settings: dict[str, Any] | None = None,
+    seed: int = 0,
+    report: Progress | None = None,
+) -> PartialZips:
+    """Zip the models up to layer `until`, or to every layer at which a trunk may end.
+
+    models: two or more of one structure; their outputs may mean different classes, and be of different numbers.
+    data: training images, as for `merge`; their labels are not read unless `settings` choose alpha and beta.  until:
+    its units must be one group that may be mixed; None: every such layer, of those in a row with the same units the
+    last, because a convolution's, its norm's and its activation's cut share the same weights.
+    Raises UnknownLayer for `until`, InvalidRequest where units cannot be mixed there or a later layer also reads what
+    lies before, or where there is no such place, IncompatibleModels.
+    """
+    ready, batches = checked_models(models, None), as_batches(data)
+    inputs = inputs_for(ready[0], None, batches)
+    equal = _equal_outputs(ready, inputs)
+    problem = read_problem(equal, None, inputs, batches, seed, report or no_progress, unequal_widths=False)[0]
+    _refuse_hidden(problem, ready)
+    places = cuts(problem) if until is None else [_place(problem, problem.graph.layer(until))]
+    if not places:
+        raise InvalidRequest("These networks have no layer whose units can be mixed, so they share no trunk.")
+    graphs = _graphs(problem, ready) if equal is not ready else (problem.graph,) * len(ready)
+    found = zipit(problem, read_settings(ZipItSettings, {"choose": False, **(settings or {})}))
+    maps = [dict(own) for own in found.maps]
+    moved = [
+        mapped(model, problem.spec, problem.models[0], permutation, own)
+        for model, permutation, own in zip(problem.models, found.permutations, maps, strict=True)
+    ]
+    trunk = middle(problem, [named_tensors(model) for model in moved])
+    reset = correction_data(problem, RESET) if batch_norms(trunk) else None
+    trunk = trunk if reset is None else reset_batch_norm(trunk, reset)
+    return PartialZips(ready, graphs, places, problem, named_tensors(trunk), maps, found.notes, reset)
+
+
+def cuts(problem: Problem) -> list[Place]:
+    """The layers at which a trunk may end, each with its group of units; the last of those in a row with one group."""
+    found: list[Place] = []
+    before = ""
+    for layer in problem.graph.layers:
+        try:
+            place = _place(problem, layer)
+        except MergescopeError:
+            before = ""
+            continue
+        found[len(found) - (place[1] == before) :] = [place]
+        before = place[1]
+    return found
+
+
+def _place(problem: Problem, layer: Layer) -> Place:
+    for group in problem.spec.groups:
+        whole = group.linear and group.size == layer.units  # others may stand beside them, behind a concatenation
+        if whole and any((site.node, site.dim) == (layer.node, layer.dim) for site in group.nodes):
+            problem.graph.after(layer.node)  # refuses a cut that a shortcut crosses
+            return layer, group.name
+    raise InvalidRequest(
+        f"The units at layer {layer.name} cannot be mixed. Choose a hidden layer, such as an activation."
+    )
+
+
+def _equal_outputs(models: tuple[nn.Module, ...], inputs: Tensor) -> tuple[nn.Module, ...]:
+    """The models, those with fewer outputs than the most as copies with further outputs, whose weights are 0: only so
+    can all be aligned as networks of one structure. Nothing that they know changes by it."""
+    shapes = [{name: tensor.shape for name, tensor in named_tensors(model).items()} for model in models]
+    if all(one == shapes[0] for one in shapes):
+        return models
+    try:
+        with torch.no_grad():
+            answers = [model(inputs) for model in models]
+    except RuntimeError as error:
+        raise IncompatibleModels(
+            f"One of the networks does not run on these images: {error}. {ONE_STRUCTURE}"
+        ) from error
+    if any(answer.ndim != 2 for answer in answers):
+        shapes_given = " and ".join(str(tuple(answer.shape)) for answer in answers)
+        raise IncompatibleModels(f"The networks give {shapes_given}, and only (images, classes) can be zipped.")
+    widest = models[max(range(len(models)), key=lambda number: answers[number].shape[1])]
+    return tuple(_widened(model, widest, inputs) for model in models)
+
+
+@torch.no_grad()
+def _widened(model: nn.Module, widest: nn.Module, inputs: Tensor) -> nn.Module:
+    """The model with as many outputs as the widest one has. Raises IncompatibleModels where more than that differs."""
+    twin, own, answers = copy.deepcopy(widest), named_tensors(model), model(inputs)
+    outputs = answers.shape[1], twin(inputs).shape[1]
+    for name, tensor in named_tensors(twin).items():
+        given = own.get(name)
+        if given is None or given.shape[1:] != tensor.shape[1:]:
+            raise IncompatibleModels(f"{name} is not in both networks, or differs in shape. {ONE_STRUCTURE}")
+        if given.shape != tensor.shape and (len(given), len(tensor)) != outputs:
+            raise IncompatibleModels(f"{name} has {len(given)} and {len(tensor)} units. {ONE_STRUCTURE}")
+        tensor.zero_()
+        tensor[: len(given)].copy_(given) if given.ndim else tensor.copy_(given)
+    if not torch.allclose(twin(inputs)[:, : outputs[0]], answers, rtol=1e-3, atol=1e-5):
+        raise IncompatibleModels(f"The networks compute differently. {ONE_STRUCTURE}")
+    return twin
+
+
+def _graphs(problem: Problem, models: tuple[nn.Module, ...]) -> tuple[Graph, ...]:
+    """The graph of every model. Raises IncompatibleModels where one has other operations than the problem's."""
+    inputs = inputs_for(models[0], None, problem.data)
+    graphs = tuple(export(model, inputs) for model in models)
+    operators = [[operator for _, operator, _ in graph.operations] for graph in (problem.graph, *graphs)]
+    if any(own != operators[0] for own in operators):
+        raise IncompatibleModels(f"The networks consist of different operations. {ONE_STRUCTURE}")
+    return graphs
+
+
+def _refuse_hidden(problem: Problem, models: tuple[nn.Module, ...]) -> None:
+    """Raises IncompatibleModels where networks differ in the number of units of a hidden layer, too."""
+    shapes = [{name: tensor.shape for name, tensor in named_tensors(model).items()} for model in models]
+    for group in problem.spec.groups:
+        for axis in group.axes:
+            if len({one[axis.parameter][axis.dim] for one in shapes}) > 1:
+                raise IncompatibleModels(f"{axis.parameter} differs in its number of units. {ONE_STRUCTURE}")
+
+
+def _still(units: int) -> UnitMap:
+    eye = torch.eye(units, dtype=torch.float64)
+    return UnitMap(eye, eye)

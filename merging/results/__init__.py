@@ -1,0 +1,1 @@
+"""Results: frozen values, and how they are saved and loaded. torch-free."""

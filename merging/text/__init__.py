@@ -1,0 +1,1 @@
+"""Numbers, verdicts and method notes in plain words. torch-free."""

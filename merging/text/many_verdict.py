@@ -1,0 +1,60 @@
+"""A merge of three or more networks in plain words: there is no path between them, only what each is worth."""
+
+from __future__ import annotations
+
+from merging.results.reports import MergeReport
+from merging.text import numbers
+
+CLOSE = 0.02  # of accuracy below the parents' mean: as good as they are
+FAILED = 0.10  # below it the merge is called failed
+
+
+def status(report: MergeReport) -> str:
+    """ "as good", "worse" or "failed": the merge's accuracy beside the mean of its parents'."""
+    fall = _mean(report) - _accuracy(report, "merge")
+    return "as good" if fall <= CLOSE else "worse" if fall <= FAILED else "failed"
+
+
+def headline(report: MergeReport) -> str:
+    """One sentence: what the merge of these networks is worth beside their plain average."""
+    count, merge, naive = len(_parents(report)), _accuracy(report, "merge"), _accuracy(report, "naive")
+    lost = "has lost most of what they knew" if merge < _mean(report) / 2 else "is much worse than they are"
+    said = {
+        "as good": "into one that is as good as they are",
+        "worse": "into one that is worse than they are",
+        "failed": f"into one that {lost}",
+    }[status(report)]
+    gain = merge - naive
+    beside = f"{numbers.points(gain)} above their plain average" if gain > 0 else "no better than their plain average"
+    return f"{count} networks merge {said}: {numbers.accuracy(merge)}, {beside}."
+
+
+def verdict(report: MergeReport) -> str:
+    """A paragraph: the parents' accuracies, the average's, the merge's and the ensemble's."""
+    each = ", ".join(f"{name} {numbers.accuracy(_accuracy(report, name))}" for name in _parents(report))
+    naive, merge = (numbers.accuracy(_accuracy(report, name)) for name in ("naive", "merge"))
+    split = _split(report)
+    text = f"Right on the {split} images: {each}. Their plain average: {naive}. The merge: {merge}."
+    if split in report.ensemble:
+        together = numbers.accuracy(report.ensemble[split].accuracy)
+        text += (
+            f" An ensemble, which averages their answers, gives {together} at {len(_parents(report))} times the cost."
+        )
+    return f"{text} More than two networks have no single line between them, so there is no curve."
+
+
+def _split(report: MergeReport) -> str:
+    return "test" if "test" in report.scores["merge"] else next(iter(report.scores["merge"]))
+
+
+def _accuracy(report: MergeReport, name: str) -> float:
+    return report.scores[name][_split(report)].accuracy
+
+
+def _parents(report: MergeReport) -> list[str]:
+    return [name for name in report.scores if len(name) == 1]
+
+
+def _mean(report: MergeReport) -> float:
+    parents = _parents(report)
+    return sum(_accuracy(report, name) for name in parents) / len(parents)

@@ -1,0 +1,59 @@
+"""A partial zip in plain words: how much of the networks can be shared, and what that costs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from merging.results.zip_report import ZipReport
+from merging.text import numbers
+from merging.text.reading import FEW_IMAGES, beside, margin
+
+CLOSE = 0.02  # of accuracy below a network's own: its head is as good as it is
+
+
+def headline(report: ZipReport) -> str:
+    """One sentence: how far the networks can share a trunk."""
+    last, several = report.deepest(CLOSE), len(report.layers) > 1
+    if last is None:
+        return (
+            f"Sharing {'even ' if several else ''}the layers up to {report.layers[0]} costs a head {_cost(report, 0)}."
+        )
+    end = last == len(report.layers) - 1
+    where = f"{report.layers[last]}{', the last layer at which it may end' if end and several else ''}"
+    further = "" if end else f" Up to {report.layers[last + 1]}, it costs a head {_cost(report, last + 1)}."
+    return (
+        f"One trunk can serve up to {where}: no head loses more than {numbers.points(CLOSE)}, and "
+        f"{numbers.accuracy(report.share[last])} of the networks' parameters are left.{further}"
+    )
+
+
+def verdict(report: ZipReport) -> str:
+    """A paragraph: every head at the deepest cut, and all heads together where their classes differ."""
+    cost = "; ".join(
+        f"{name} {numbers.accuracy(alone)} alone and {numbers.accuracy(row[-1])} with its head"
+        for name, alone, row in zip(report.names, report.alone, report.heads, strict=True)
+    )
+    text = (
+        f"Zipped as deep as it goes, up to {report.layers[-1]}: {cost}. Each is right on test images of its own "
+        f"classes. {numbers.accuracy(report.share[-1])} of all parameters are left."
+    )
+    if np.isfinite(report.beside):
+        text += (
+            f" Asked for all classes at once, without being told whose image it is, the networks side by side give "
+            f"{numbers.accuracy(report.beside)} and the zipped one {numbers.accuracy(float(report.joint[-1]))}: that "
+            "is a harder question, and heads that were trained apart need not weigh their answers alike."
+        )
+    few = [n for n in report.counts if n < FEW_IMAGES]
+    if few:
+        by = max(margin(float(p), int(n)) for p, n in zip(report.alone, report.counts, strict=True))
+        text += (
+            f" Heads were measured on as few as {min(few)} image{'s' * (min(few) != 1)}: accuracies are uncertain by "
+            f"about {numbers.points(by)}."
+        )
+    return text
+
+
+def _cost(report: ZipReport, place: int) -> str:
+    """What the head that loses most loses there, told apart from what is allowed."""
+    worst = float((report.alone - report.heads[:, place]).max())
+    return beside(worst, CLOSE)

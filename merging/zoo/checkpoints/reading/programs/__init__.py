@@ -1,0 +1,1 @@
+"""Reading exported programs (.pt2) without running anything."""

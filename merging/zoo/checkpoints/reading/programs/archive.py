@@ -1,0 +1,58 @@
+"""The archive of an exported program: its directory is checked against the bytes before any entry is used."""
+
+from __future__ import annotations
+
+import zipfile
+
+from merging.errors import CheckpointError
+from merging.network.programs.operators import AGAIN
+from merging.zoo.checkpoints.reading.limits import MAX_TENSORS, shown
+from merging.zoo.checkpoints.reading.stored_archive import contents, directory
+
+_OLD = ("serialized_exported_program.json", "serialized_state_dict.pt", "serialized_state_dict.json")
+
+
+def is_exported_program(data: bytes) -> bool:
+    """Whether a file is an archive as torch.export.save writes, of today's layout or of an older one."""
+    if not data.startswith(b"PK"):
+        return False
+    try:
+        names = [entry.filename for entry in directory(data, AGAIN)[0]]
+    except CheckpointError:
+        return False
+    return any(name in _OLD or _is_model(name.partition("/")[2]) for name in names)
+
+
+def entries(data: bytes) -> dict[str, memoryview]:
+    """Path in the archive, without its top folder -> content, uncompressed and not copied.
+
+    Raises CheckpointError where the archive is damaged, compressed, of an older layout, claims more than it has, or
+    holds names that torch does not write.
+    """
+    listed, start = directory(data, AGAIN)
+    if any(entry.filename in _OLD for entry in listed):
+        raise CheckpointError(
+            f"The file was exported by an older torch, whose layout is not read. Install a newer one. {AGAIN}"
+        )
+    if len(listed) > 3 * MAX_TENSORS:
+        raise CheckpointError(f"The archive lists {len(listed):,} parts; at most {MAX_TENSORS:,} tensors are read.")
+    roots = {_checked_name(entry).split("/")[0] for entry in listed}
+    if len(roots) != 1:
+        raise CheckpointError(f"The archive has no single top folder, as torch.export.save makes. {AGAIN}")
+    found = contents(data, listed, start, AGAIN)
+    return {name.partition("/")[2]: content for name, content in found.items()}
+
+
+def _is_model(name: str) -> bool:
+    return name.startswith("models/") and name.endswith(".json")
+
+
+def _checked_name(entry: zipfile.ZipInfo) -> str:
+    name, (root, *parts) = entry.filename, entry.filename.split("/")
+    plain = all(part.isascii() and not {*part} & {"\\", ":"} for part in parts) and "\\" not in root
+    plain = plain and name == entry.orig_filename and name.isprintable() and len(name) <= 300
+    if not plain or not parts or {"", ".", ".."} & {root, *parts}:
+        raise CheckpointError(
+            f"The archive holds {shown(name)}, a path that torch.export.save does not write. It was not loaded."
+        )
+    return name
