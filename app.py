@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import streamlit as st
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from ui.server import Shell, say_sorry
+from merging.errors import MergescopeError
+from merging.jobs.limits import from_environment
 from ui.shell.middleware import Border
+from ui.shell.server import Shell, say_sorry
 from ui.shell.uploads import Uploads
 
+try:
+    from_environment()
+except MergescopeError as error:  # one line for who starts it, and no traceback
+    sys.exit(str(error))
 os.umask(0o077)  # files are for this user alone: they hold what people bring and ask for
 shell = Shell()
 app = st.App(

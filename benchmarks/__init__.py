@@ -1,1 +1,1 @@
-"""What the README's figures come from: each file runs by itself, `python -m benchmarks.<name>`, and writes a table."""
+"""Benchmarks behind the README's numbers: each runs by itself, `python -m benchmarks.<name>`, and writes a table."""

@@ -1,8 +1,8 @@
-"""Every torchvision classification architecture traced: `python -m benchmarks.architectures` (docs/architectures.md).
+"""Trace every torchvision classification architecture: `python -m benchmarks.architectures` (docs/architectures.md).
 
-Weights are random, biases, norm parameters and running statistics too; every group is permuted at random and outputs
-are compared in float64, which holds seven copies in float32: the largest takes 21 GB. Names on the command line trace
-those alone and print their rows.
+Weights, biases, norm parameters and running statistics are random. Every group is permuted at random and the outputs
+are compared in float64, which takes the memory of seven copies in float32: 21 GB for the largest. With names on the
+command line, only those are traced, and their rows are printed.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from benchmarks.timing import write
 from merging.errors import AmbiguousCheckpoint, MergescopeError
 from merging.network.graph.graph import export
 from merging.network.tracing.tracer import coverage, trace_graph, verify
+from merging.paths import ROOT
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
 from merging.zoo.torchvision_import import torchvision
 
-PAGE = Path(__file__).parent.parent / "docs" / "architectures.md"
+PAGE = ROOT / "docs" / "architectures.md"
 HEAD = """# Architectures
 
 What `merging.trace` makes of every classification architecture of torchvision, with random weights: the groups of units
@@ -46,21 +47,21 @@ SMALLEST = (
     *("googlenet", "inception_v3", "mobilenet_v2", "mobilenet_v3_small", "mnasnet0_5", "shufflenet_v2_x0_5"),
     *("efficientnet_b0", "regnet_y_400mf", "convnext_tiny", "vit_b_32", "swin_t", "swin_v2_t", "maxvit_t"),
 )
-SIDES = {"inception_v3": 96, "maxvit_t": 224}  # images: as small as the architecture allows
+SIDES = {"inception_v3": 96, "maxvit_t": 224}  # pixels of an image: as small as the architecture allows
 FIXED = ("vit_", "swin_")
-EQUAL = 1e-6  # of the largest output
+EQUAL = 1e-6  # relative to the largest output
 
 
 def names() -> list[str]:
-    """All of torchvision's classification architectures."""
+    """Names of all classification architectures of torchvision."""
     return sorted(torchvision.models.list_models(module=torchvision.models))
 
 
-DIMMING = ("efficientnet",)  # deep chains of gated layers, through which drawn statistics let no signal pass
+DIMMING = ("efficientnet",)  # deep chains of gated layers: random statistics would let no signal through
 
 
 def made(name: str) -> tuple[nn.Module, Tensor]:
-    """The network with everything random, in eval mode, and two images."""
+    """Build the network with all values random, in eval mode, and two images."""
     side = SIDES.get(name, 224 if name.startswith(FIXED) else 64)
     options = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
     torch.manual_seed(0)
@@ -76,7 +77,7 @@ def made(name: str) -> tuple[nn.Module, Tensor]:
 
 @torch.no_grad()
 def randomise(net: nn.Module) -> None:
-    """Draw what a fresh network has equal numbers in: biases, norms, statistics, and heads that begin at nought."""
+    """Add noise to values that are equal in a fresh network: biases, norms, statistics, heads that begin at zero."""
     buffers = dict(net.named_buffers())
     for key, tensor in (*net.named_parameters(), *buffers.items()):
         if key.endswith("running_var"):
@@ -89,7 +90,7 @@ def randomise(net: nn.Module) -> None:
 
 @torch.no_grad()
 def enliven(net: nn.Module, images: Tensor) -> None:
-    """Take the running statistics from the images, where drawn ones would leave outputs that hardly vary."""
+    """Take the running statistics from the images: random ones would leave outputs that hardly vary."""
     norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0
@@ -99,7 +100,7 @@ def enliven(net: nn.Module, images: Tensor) -> None:
 
 
 def row(name: str) -> str:
-    """One line of the table. A network that is refused says so."""
+    """One line of the table; for a refused network, the reason."""
     net, images = made(name)
     parameters = sum(p.numel() for p in net.parameters())
     begin = time.perf_counter()
@@ -111,28 +112,29 @@ def row(name: str) -> str:
     seconds = time.perf_counter() - begin
     permuted, units = coverage(graph, spec)
     apart = verify(net, spec, images)
-    read = files(net, images)
+    cell = files(net, images)
     counts = f"{len(spec.groups)} | {permuted:,} | {units:,}"
     return (
-        f"| {name} | {parameters / 1e6:.1f} M | {counts} | {apart:.0e} | {seconds:.1f} | {similarity(name)} | {read} |"
+        f"| {name} | {parameters / 1e6:.1f} M | {counts} | {apart:.0e} | {seconds:.1f} | {similarity(name)} | {cell} |"
     )
 
 
 def similarity(name: str) -> str:
-    """CKA's largest difference from the textbook's, or why it is refused; "" for all but one of a family."""
+    """Largest difference of CKA from the textbook's, or why it is refused; "" for all but one network per family."""
     if name not in SMALLEST:
         return ""
     net, images = made(name)
-    drawn = 10 * torch.randn(5, *images.shape[1:], generator=torch.Generator().manual_seed(0))  # to be seen at depth
+    generator = torch.Generator().manual_seed(0)
+    inputs = 10 * torch.randn(5, *images.shape[1:], generator=generator)  # large enough to vary in deep layers
     try:
-        return f"{adjacent_difference(net, drawn):.0e}"
+        return f"{adjacent_difference(net, inputs):.0e}"
     except MergescopeError as error:
         return f"refused: {error}"
 
 
 @torch.no_grad()
 def files(net: nn.Module, images: Tensor, **said: Any) -> str:
-    """What becomes of the network's plain state dict as a file. images: (n, 3, H, W).  said: of the file."""
+    """Result of reading the plain state dict as a file. images: (n, 3, H, W).  said: keywords of `load_checkpoint`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "plain.safetensors"
         safetensors.torch.save_file(
@@ -144,24 +146,24 @@ def files(net: nn.Module, images: Tensor, **said: Any) -> str:
             return f"asked among {len(question.candidates)}"
         except MergescopeError as error:
             return f"refused: {first_sentence(error)}"
-    wanted, got = net(images), loaded.build()(images)
-    apart = float((wanted - got).abs().max() / wanted.abs().max())
+    expected, outputs = net(images), loaded.build()(images)
+    apart = float((expected - outputs).abs().max() / expected.abs().max())
     return "found" if apart <= EQUAL else f"WRONG by {apart:.0e}"
 
 
 def first_sentence(error: Exception) -> str:
-    """Of an error's words, as a cell of a table."""
+    """First sentence of an error's message, as a cell of a table."""
     return str(error).split(". ")[0].split("\n")[0].replace("|", "/").rstrip(".")
 
 
 def main() -> None:
-    """All of them onto the page, or those that are named onto the screen."""
-    chosen = sys.argv[1:]
+    """Write all rows to the page, or print the rows of the named architectures."""
+    selection = sys.argv[1:]
     rows = []
-    for name in chosen or names():
+    for name in selection or names():
         rows.append(row(name))
         write(rows[-1])
-    if not chosen:
+    if not selection:
         PAGE.write_text(HEAD + "\n".join(rows) + "\n", "utf-8")
 
 

@@ -1,8 +1,8 @@
-"""What similarity maps cost beside the work that they cannot avoid: python -m benchmarks.cka
+"""Cost of similarity maps relative to the work that they cannot avoid: python -m benchmarks.cka
 
-All sides run in this process in turns: the map of all layers of two nets, exact and from minibatches, one forward pass
-of each over the same images, and the matrix products that an exact map is made of, on features of the same shapes that
-lie ready. Ratios are taken round by round. Networks are exported once before; `cka` alone would do that at each call.
+All sides run in this process, in turns: the map of all layers of two networks, exact and from minibatches; one forward
+pass of each network over the same images; and the matrix products that an exact map consists of, on ready features of
+the same shapes. Ratios are taken per round. Networks are exported once beforehand; `cka` would do that at each call.
 """
 
 from __future__ import annotations
@@ -29,33 +29,35 @@ from merging.results.reports import SimilarityMap
 
 Treatment = Literal["pooled", "flattened"]
 
-
-# Images, and images a minibatch.
+# Treatment, number of images, images per minibatch.
 CASES: tuple[tuple[Treatment, int, int], ...] = (("pooled", 2000, 24), ("flattened", 512, 12), ("flattened", 512, 24))
 
 
 @torch.inference_mode()
 def forward_passes(models: tuple[nn.Module, ...], data: Batches) -> None:
-    """Each net once over all batches, outputs thrown away."""
+    """Pass all batches once through each network, and discard the outputs."""
     for model in models:
         for batch, _ in data:
             model(batch)
 
 
 def products(widths: list[int], count: int, grams: bool) -> Callable[[], object]:
-    """A function that makes the products of two nets' maps alone: by Grams (n, n) of every layer's features (n, p),
-    the lower triangle in the same blocks, or of all features with all. widths: p of each layer."""
-    drawn = torch.randn(count, max(widths) if grams else sum(widths))
+    """Return a function that computes only the products of two networks' maps, on random features.
+
+    widths: features p of each layer.  grams: multiply Gram matrices (n, n) of every layer's features (n, p), the lower
+    triangle in the same blocks; otherwise all features with all.
+    """
+    features = torch.randn(count, max(widths) if grams else sum(widths))
 
     def by_grams() -> None:
         for width in (*widths, *widths):
-            for block in drawn[:, :width].split(hsic.BLOCK, 1):
+            for block in features[:, :width].split(hsic.BLOCK, 1):
                 for first in range(0, count, hsic.ROWS):
                     block[first:] @ block[first : first + hsic.ROWS].T
 
     def by_features() -> None:
-        drawn.T @ drawn
-        for columns in (*drawn.split(widths, 1), *drawn.split(widths, 1)):
+        features.T @ features
+        for columns in (*features.split(widths, 1), *features.split(widths, 1)):
             columns.T @ columns
 
     return by_grams if grams else by_features
@@ -67,7 +69,7 @@ def similarity_maps(
     treatment: Treatment,
     minibatch: int = 24,
 ) -> dict[str, Callable[[], SimilarityMap]]:
-    """Functions that make the map of all layers, exact and from minibatches, with the network exported before."""
+    """Functions that compute the map of all layers, exact and from minibatches; the network is exported before."""
     graph = export(models[0], data.example())
     sides = [(graph, named_tensors(model), graph.layers) for model in models]
     return {
@@ -77,15 +79,15 @@ def similarity_maps(
 
 
 def main() -> None:
-    """Write one row a shipped pair and treatment."""
+    """Write one row per shipped pair and treatment."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--repeats", type=int, default=5)
-    chosen = options.parse_args()
+    arguments = options.parse_args()
     rows = []
     for treatment, count, minibatch in CASES:
         for label, name in {**PAIRS, "ResNet-20": ""}.items():
             models, data = (pair(name), images(count, "train")) if name else drawn("resnet20", count)
-            data = data.sized(BATCH)  # what a pass costs depends on it, so both sides have the same
+            data = data.sized(BATCH)  # the batch size sets the cost of a pass, so all sides share it
             layers, flat = export(models[0], data.example()).layers, treatment == "flattened"
             widths = [layer.units * (prod(layer.positions) if flat else 1) for layer in layers]
             least = products(widths, count, flat or hsic.prefers_grams(count, widths))
@@ -99,14 +101,13 @@ def main() -> None:
 
             maps = similarity_maps(models, data, treatment, minibatch)
             apart = np.nanmax(np.abs(maps["exact"]().values - maps["minibatches"]().values))
-            spent = interleave({"forward": passes, **maps, "all": both}, chosen.repeats, clock=time.process_time)
+            timings = interleave({"forward": passes, **maps, "all": both}, arguments.repeats, clock=time.process_time)
             shares = [("exact", "forward"), ("exact", "all"), ("minibatches", "forward")]
-            shown = [spread(ratios(spent[one], spent[other]), 2) for one, other in shares]
+            cells = [spread(ratios(timings[one], timings[other]), 2) for one, other in shares]
             side = f"{len(layers)} × {len(layers)}"
-            rows.append(
-                [label, treatment, count, side, spread(spent["exact"]), *shown[:2], minibatch, shown[2], f"{apart:.3f}"]
-            )
-    write(f"{chosen.repeats} rounds: median (lowest-highest) of processor seconds, one thread")
+            exact = spread(timings["exact"])
+            rows.append([label, treatment, count, side, exact, *cells[:2], minibatch, cells[2], f"{apart:.3f}"])
+    write(f"{arguments.repeats} rounds: median (lowest-highest) of processor seconds, one thread")
     head = ["net", "treatment", "images", "map", "seconds", "exact / two forward passes", "exact / passes and products"]
     head += ["minibatches of", "minibatches / passes", "largest difference from exact"]
     write(table(head, rows))

@@ -1,7 +1,7 @@
-"""What is damaged or made up, many times over: the long form of what the tests try a few times. See `faults`.
+"""Damaged and made-up inputs in large numbers: the long form of tests that try a few. See `faults`.
 
-A case is right where the program goes on with what was whole, or refuses in its own words; for files that carry
-checksums, also only where every tensor that is read is the one that was written.
+A case passes where the program goes on with the intact part, or refuses with an error of its own; for files that carry
+checksums, every tensor that is read must also be the one that was written.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from merging.jobs.examples import merges
 from merging.jobs.ledger.connection import close_spares
 from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.ledger import Ledger
-from merging.jobs.requests.requests import MergeRequest
+from merging.jobs.requests.merge import MergeRequest
+from merging.paths import ROOT
 from merging.zoo.architectures.table import build
 from merging.zoo.checkpoints.reading.files import read
 
 JOBS = 40
-PAGES = ("", *sorted(path.stem for path in (Path(__file__).resolve().parents[1] / "pages").glob("*.py")))
+PAGES = ("", *sorted(path.stem for path in (ROOT / "pages").glob("*.py")))
 NAMES = (
     *("run", "layer", "unit", "pair", "row", "column", "zip", "nets", "align", "combine", "correct", "seeds", "images"),
     *("points", "mode", "base", "third", "beside", "metric", "split", "above", "view", "sort", "show", "pictures"),
@@ -46,27 +47,33 @@ STRANGE = (
 
 @dataclass
 class Tally:
-    """cases: tried.  refused: of them, those that the program refused in its own words.  wrong: what went wrong."""
+    """Results of one kind of damage.
+
+    Attributes:
+        cases: number of cases tried.
+        refused: number of cases that the program refused with an error of its own.
+        wrong: a description of each case that went wrong.
+    """
 
     cases: int = 0
     refused: int = 0
     wrong: list[str] = field(default_factory=list)
 
     def add(self, name: str, case: Callable[[], str]) -> None:
-        """Try one case; it gives what is wrong, "" where nothing is."""
+        """Try one case. case: returns a description of the fault, "" where there is none."""
         self.cases += 1
         try:
             fault = case()
         except MergescopeError:
             self.refused += 1
-        except Exception as error:  # noqa: BLE001  whatever else escapes is what is looked for
+        except Exception as error:  # noqa: BLE001  any other error is a fault to report
             self.wrong.append(f"{name}: {type(error).__name__}: {str(error)[:200]}")
         else:
             self.wrong += [f"{name}: {fault}"] if fault else []
 
 
 def damaged(data: bytes, chance: random.Random) -> bytes:
-    """The bytes with one damage of six kinds."""
+    """The bytes with one random damage, of six kinds."""
     at, length = chance.randrange(len(data)), chance.choice((1, 8, 100, 4096))
     part = data[at : at + length]
     return chance.choice(
@@ -82,18 +89,18 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
 
 
 def homes(cases: int, seed: int) -> Tally:
-    """Ledgers with damage: the program starts, lists, takes and queues."""
+    """Damaged ledgers: the program must start, list, take and queue."""
     chance, tally, run = random.Random(seed), Tally(), merges()["mlps"]
-    logging.getLogger("merging").setLevel(logging.ERROR)  # which tells of each damage
+    logging.getLogger("merging").setLevel(logging.ERROR)  # it would log each damage
     with tempfile.TemporaryDirectory() as whole:
         ledger = Ledger(Path(whole))
         ids = {ledger.submit(_seeded(run, number), f"owner {number}").id for number in range(JOBS)}
         close_spares()
         data = (Path(whole) / "ledger.sqlite").read_bytes()
     for number in range(cases):
-        spoiled = _rows_spoiled(data, chance) if number % 4 == 0 else damaged(data, chance)
+        ledger_bytes = _rows_spoiled(data, chance) if number % 4 == 0 else damaged(data, chance)
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "ledger.sqlite").write_bytes(spoiled)
+            (Path(folder) / "ledger.sqlite").write_bytes(ledger_bytes)
             tally.add(f"home {number}", lambda: _goes_on(Path(folder), ids, run))
             close_spares()
     return tally
@@ -110,14 +117,14 @@ def _goes_on(folder: Path, ids: set[str], run: MergeRequest) -> str:
     desk = Desk(ledger)
     for _ in range(3):
         desk.claim(("merge", "pictures", "study", "train"))
-    asked = ledger.submit(_seeded(run, -1), "new")
-    if strange - {asked.id} and any(set(id) - set("0123456789abcdef") for id in strange):
+    last = ledger.submit(_seeded(run, -1), "new")
+    if strange - {last.id} and any(set(id) - set("0123456789abcdef") for id in strange):
         return f"jobs that nobody asked for: {sorted(strange)[:3]}"
-    return "" if ledger.job(asked.id) is not None else "what was asked for last is not there"
+    return "" if ledger.job(last.id) is not None else "what was asked for last is not there"
 
 
 def _rows_spoiled(data: bytes, chance: random.Random) -> bytes:
-    """A whole database in which some values are not what the program writes."""
+    """An intact database in which some values are not what the program writes."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "spoiled.sqlite"
         file.write_bytes(data)
@@ -138,7 +145,7 @@ def _rows_spoiled(data: bytes, chance: random.Random) -> bytes:
 
 
 def forms() -> Iterator[tuple[str, bytes, bool]]:
-    """Name, bytes and whether it carries checksums, of each form of file with the same small network."""
+    """Name, bytes, and whether there are checksums, of each file format with the same small network."""
     module = build("cnn", {"in_shape": [1, 12, 12], "widths": [4, 4], "classes": 3}).eval()
     state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     yield "safetensors", safetensors.torch.save(state), False
@@ -153,15 +160,15 @@ def forms() -> Iterator[tuple[str, bytes, bool]]:
 
 
 def files(cases: int, seed: int) -> Tally:
-    """Checkpoints with damage: read by the reader itself, in this process."""
+    """Damaged checkpoint files, read by the reader itself in this process."""
     chance, tally = random.Random(seed), Tally()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch, on programs that it does not know
-        known = [(name, data, checked, _tensors(data)) for name, data, checked in forms()]
+        warnings.simplefilter("ignore")  # torch warns of programs that it does not know
+        originals = [(name, data, checked, _tensors(data)) for name, data, checked in forms()]
         for number in range(cases):
-            name, data, checked, tensors = known[number % len(known)]
-            spoiled = damaged(data, chance)
-            tally.add(f"{name} {number}", lambda: _same(spoiled, tensors if checked else None))  # noqa: B023
+            name, data, checked, tensors = originals[number % len(originals)]
+            file_bytes = damaged(data, chance)
+            tally.add(f"{name} {number}", lambda: _same(file_bytes, tensors if checked else None))  # noqa: B023
     return tally
 
 
@@ -171,15 +178,15 @@ def _tensors(data: bytes) -> dict[str, torch.Tensor]:
 
 
 def _same(data: bytes, tensors: dict[str, torch.Tensor] | None) -> str:
-    found = _tensors(data)
+    current = _tensors(data)
     if tensors is None:
         return ""
-    changed = [name for name in tensors if name not in found or not torch.equal(found[name], tensors[name])]
+    changed = [name for name in tensors if name not in current or not torch.equal(current[name], tensors[name])]
     return f"other tensors: {changed[:3]}" if changed else ""
 
 
 def addresses(cases: int, seed: int) -> Tally:
-    """Addresses of pages as nobody's page makes them, asked of the running app."""
+    """Open made-up addresses, which no page of the app links to, in the running app."""
     chance, tally = random.Random(seed), Tally()
     with tempfile.TemporaryDirectory() as home:
         os.environ["MERGESCOPE_HOME"], os.environ["MERGESCOPE_DISPATCHER"] = home, "none"
@@ -193,13 +200,13 @@ async def _walk(server: str, cases: int, chance: random.Random, tally: Tally) ->
     runs = [request.id[:12] for request in merges().values()]
     session = await opened(server)
     for _ in range(cases):
-        said = {name: chance.choice(STRANGE) for name in chance.sample(NAMES, chance.randrange(1, 6))}
+        params = {name: chance.choice(STRANGE) for name in chance.sample(NAMES, chance.randrange(1, 6))}
         if chance.random() < 0.5:
-            said["run"] = chance.choice(runs)
+            params["run"] = chance.choice(runs)
         page = chance.choice(PAGES)
         tally.cases += 1
         try:
-            await session.go((page, said))
-        except SystemExit as error:  # as the session says what it met
-            tally.wrong.append(f"/{page} {said}: {error}")
+            await session.go((page, params))
+        except SystemExit as error:  # raised by the session for a failed page
+            tally.wrong.append(f"/{page} {params}: {error}")
             session = await opened(server)

@@ -1,9 +1,9 @@
-"""What kills and damage do: python -m benchmarks.faults [--rounds 5] [--cases 500] [--only KIND] [--json]
+"""Recovery from kills and from damage: python -m benchmarks.faults [--rounds 5] [--cases 500] [--only KIND] [--json]
 
-Kills: the app as `python start.py` starts it, with a training that runs for long. Each kind of process in turn is
-killed (SIGKILL) and the clock runs until the training is told of again as running; with start.py itself, until nothing
-of the app is left. Damage: ledgers, checkpoint files and addresses as `benchmarks.damage` makes them; what is printed
-is how many were refused, and each that went wrong. All is drawn from a seed.
+Kills: the app as `python start.py` starts it runs a long training. Each kind of process in turn is killed (SIGKILL),
+and the clock runs until the training is reported as running again; for start.py itself, until no process of the app is
+left. Damage: `benchmarks.damage` makes damaged ledgers and checkpoint files, and made-up addresses; the output counts
+those that were refused and lists each that went wrong. All random choices are drawn from a seed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from benchmarks.pages import running
 from benchmarks.timing import Timing, spread, table, write
 from merging.jobs.ledger.connection import connect
 from merging.jobs.ledger.ledger import Ledger
-from merging.jobs.requests.requests import TrainRequest
+from merging.jobs.requests.train import TrainRequest
 from merging.zoo.datasets.fingerprint import fingerprint
 
 KINDS = ("supervisor", "dispatcher", "worker", "raylet", "gcs_server", "start.py")
@@ -37,7 +37,7 @@ DAMAGES: dict[str, Callable[[int, int], Tally]] = {"homes": homes, "files": file
 
 
 def find(kind: str) -> psutil.Process:
-    """The process of a kind among those that this one started."""
+    """Process of a kind among the descendants of this process."""
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             if _kind(process) == kind:
@@ -57,7 +57,7 @@ def _kind(process: psutil.Process) -> str:
 
 
 def until(met: Callable[[], bool], since: float) -> float:
-    """Seconds since a moment until something is so."""
+    """Wait until a condition is met; return the seconds since a given moment."""
     while not met():
         if time.perf_counter() - since > PATIENCE:
             raise SystemExit("work did not go on")
@@ -66,7 +66,7 @@ def until(met: Callable[[], bool], since: float) -> float:
 
 
 def kill(kind: str, ledger: Ledger, job: str) -> float:
-    """Seconds from the kill until the job runs anew."""
+    """Seconds from the kill until the job runs again."""
     before = _run(ledger, job)
     process = find(kind)
     process.send_signal(signal.SIGKILL)
@@ -85,23 +85,23 @@ def _trains(ledger: Ledger, id: str) -> bool:
 
 
 def _run(ledger: Ledger, job: str) -> int:
-    """How often the job was taken."""
+    """Number of times that a worker took the job."""
     with connect(ledger.file) as db:
         row = db.execute("SELECT run FROM jobs WHERE id = ?", (job,)).fetchone()
     return 0 if row is None else int(row["run"])
 
 
 def rounds(number: int, seed: int) -> dict[str, Timing]:
-    """Seconds by kind, of so many kills each."""
+    """Seconds until recovery by kind of process, over `number` kills of each."""
     order = [kind for kind in KINDS[:-1] for _ in range(number)]
     random.Random(seed).shuffle(order)
     spent: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    for begun in range(number):
+    for turn in range(number):
         with tempfile.TemporaryDirectory() as home:
             os.environ["MERGESCOPE_HOME"] = home
             with running():
                 ledger = Ledger(Path(home))
-                for at, kind in enumerate(order[begun::number]):
+                for at, kind in enumerate(order[turn::number]):
                     job = ledger.submit(long_training(at), "benchmark").id
                     until(partial(_trains, ledger, job), time.perf_counter())
                     spent[kind].append(kill(kind, ledger, job))
@@ -113,7 +113,7 @@ def rounds(number: int, seed: int) -> dict[str, Timing]:
 
 
 def _gone(processes: list[psutil.Process]) -> bool:
-    """Whether none of them lives any more."""
+    """Whether none of the processes is alive."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
@@ -122,17 +122,19 @@ def _gone(processes: list[psutil.Process]) -> bool:
 
 
 def main() -> None:
-    """Write the table."""
+    """Measure, and print tables or JSON."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=5, help="of kills (default 5)")
     options.add_argument("--cases", type=int, default=500, help="of each kind of damage (default 500)")
     options.add_argument("--only", choices=["kills", *DAMAGES], help="one kind")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--json", action="store_true", help="print JSON")
-    chosen = options.parse_args()
-    tallies = {kind: make(chosen.cases, chosen.seed) for kind, make in DAMAGES.items() if chosen.only in (None, kind)}
-    spent = rounds(chosen.rounds, chosen.seed) if chosen.only in (None, "kills") else {}
-    if chosen.json:
+    arguments = options.parse_args()
+    tallies = {
+        kind: make(arguments.cases, arguments.seed) for kind, make in DAMAGES.items() if arguments.only in (None, kind)
+    }
+    spent = rounds(arguments.rounds, arguments.seed) if arguments.only in (None, "kills") else {}
+    if arguments.json:
         damages = {kind: vars(tally) for kind, tally in tallies.items()}
         write(json.dumps({**damages, "kills": {kind: timing.seconds for kind, timing in spent.items()}}))
         return
@@ -142,7 +144,7 @@ def main() -> None:
         write("\n".join(fault for tally in tallies.values() for fault in tally.wrong))
     if spent:
         rows = [[kind, spread(timing, 1)] for kind, timing in spent.items()]
-        write(table(["killed", f"seconds until work goes on, {chosen.rounds} times: median (lowest-highest)"], rows))
+        write(table(["killed", f"seconds until work goes on, {arguments.rounds} times: median (lowest-highest)"], rows))
 
 
 if __name__ == "__main__":

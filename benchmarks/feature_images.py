@@ -1,7 +1,7 @@
-"""What a unit's picture costs beside lucent's own loop: python -m benchmarks.feature_images, some two minutes.
+"""Cost of a unit's picture relative to lucent's own loop: python -m benchmarks.feature_images, some two minutes.
 
-All sides make pictures of the last convolution of two shipped CNNs, on one thread, in 32 steps each: a step costs the
-same at any number of them, and lucent's default takes half a minute a unit and more at the usual 256.
+All sides make pictures of the last convolution of two shipped CNNs, on one thread, in 32 steps each. The cost per step
+does not depend on their number; at the usual 256, lucent's default takes over half a minute per unit.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ STEPS, LAYER_UNITS, REPEATS = 32, 64, 3
 
 
 def ours(model: nn.Module, layer: str, shape: tuple[int, int, int], units: int) -> Callable[[], object]:
-    """Pictures of the first units of the layer."""
+    """Return a function that makes pictures of the first units of the layer."""
     graph, tensors = export(model, torch.zeros(1, *shape)), named_tensors(model)
     settings = PictureSettings(steps=STEPS)
     return lambda: render(graph, tensors, layer, range(units), input_shape=shape, settings=settings)
 
 
 def lucents(model: nn.Module, layer: str, shape: tuple[int, int, int], size: int) -> Callable[[], object]:
-    """One unit by lucent's loop, whose images are enlarged to `size` pixels."""
+    """Return a function that makes one unit's picture by lucent's loop, with images enlarged to `size` pixels."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of kornia's age
+        warnings.simplefilter("ignore")  # kornia is outdated
         from lucent.optvis import objectives, param
         from lucent.optvis import render as loop
     channels = None if shape[0] == 3 else shape[0]  # None: RGB with correlated colours
 
     def run() -> object:
         return loop.render_vis(
-            copy.deepcopy(model),  # its hooks stay on the network and would slow the next call
+            copy.deepcopy(model),  # lucent's hooks stay on the network and would slow the next call
             objectives.channel(layer.replace(".", "_"), 0),
             lambda: param.image(shape[1], channels=channels),
             thresholds=(STEPS,),
@@ -58,7 +58,7 @@ def lucents(model: nn.Module, layer: str, shape: tuple[int, int, int], size: int
 
 
 def shared(timing: Timing, units: int) -> Timing:
-    """Seconds a unit of a call that makes many."""
+    """Seconds per unit of a call that makes many."""
     return Timing(tuple(seconds / units for seconds in timing.seconds))
 
 
@@ -74,8 +74,8 @@ def main() -> None:
             f"lucent, {shape[1]} pixels": lucents(model, layer, shape, shape[1]),
             "lucent, 224 pixels (its default)": lucents(model, layer, shape, 224),
         }
-        measured = interleave(sides, REPEATS, clock=time.process_time)
-        each = [shared(measured[side], units) for side, units in zip(sides, (PASS, LAYER_UNITS, 1, 1), strict=True)]
+        timings = interleave(sides, REPEATS, clock=time.process_time)
+        each = [shared(timings[side], units) for side, units in zip(sides, (PASS, LAYER_UNITS, 1, 1), strict=True)]
         rows += [
             [name, side, spread(seconds), spread(ratios(seconds, each[0]), 2)]
             for side, seconds in zip(sides, each, strict=True)

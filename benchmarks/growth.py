@@ -1,7 +1,7 @@
-"""How aligning grows with width and with depth: python -m benchmarks.growth
+"""Growth of the time of alignment with width and depth: python -m benchmarks.growth
 
-Random MLPs on 500 random images, one thread; the median of three runs a point (one where it takes over five seconds).
-Writes docs/growth.svg, and the figures as a table.
+Random MLPs on 500 random images, one thread; each point is the median of three runs, or of fewer once these took five
+seconds. Writes docs/growth.svg, and the numbers as a table.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import statistics
 import time
 from math import log10
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from merging.methods.registry import find
 from merging.network.data import Batches
 from merging.network.graph.graph import export
 from merging.network.tracing.tracer import trace_graph
+from merging.paths import ROOT
 from merging.settings import read_settings
 
 WIDTHS, DEPTHS = (128, 256, 512, 1024, 2048), (2, 4, 8, 16, 32)
@@ -33,7 +33,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "zipit": {"images": IMAGES, "choose": False},
 }
 COLORS = ("#0072B2", "#009E73", "#E69F00", "#CC79A7", "#D55E00")
-OUT = Path(__file__).resolve().parents[1] / "docs" / "growth.svg"
+OUT = ROOT / "docs" / "growth.svg"
 
 
 def main() -> None:
@@ -41,8 +41,8 @@ def main() -> None:
     torch.set_num_threads(1)
     wide = {key: [seconds(key, DEPTH, width) for width in WIDTHS] for key in METHODS}
     deep = {key: [seconds(key, depth, WIDTH) for depth in DEPTHS] for key in METHODS}
-    for label, places, found in (("width", WIDTHS, wide), ("depth", DEPTHS, deep)):
-        rows = [[key, *(f"{value:.3g}" for value in values)] for key, values in found.items()]
+    for label, places, series in (("width", WIDTHS, wide), ("depth", DEPTHS, deep)):
+        rows = [[key, *(f"{value:.3g}" for value in values)] for key, values in series.items()]
         write(table([f"seconds by {label}", *map(str, places)], rows) + "\n")
     panels = (
         panel(wide, WIDTHS, f"width of {DEPTH} hidden layers", 0),
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def seconds(key: str, depth: int, width: int) -> float:
-    """Of aligning two random MLPs, tracing not counted."""
+    """Median processor seconds of aligning two random MLPs, without tracing."""
     models = tuple(dense(seed, depth, width) for seed in (0, 1))
     images = torch.rand(IMAGES, width, generator=torch.Generator().manual_seed(0))
     graph = export(models[0], images[:2])
@@ -61,23 +61,23 @@ def seconds(key: str, depth: int, width: int) -> float:
     problem = Problem(models, graph, trace_graph(graph), data=data, aligned=models)
     method = find("align", key)
     settings: Any = read_settings(method.settings, METHODS[key])
-    taken: list[float] = []
-    while len(taken) < 3 and sum(taken) < 5:
+    times: list[float] = []
+    while len(times) < 3 and sum(times) < 5:
         begin = time.process_time()
         method.run(problem, settings)
-        taken.append(time.process_time() - begin)
-    return statistics.median(taken)
+        times.append(time.process_time() - begin)
+    return statistics.median(times)
 
 
 def dense(seed: int, depth: int, width: int) -> nn.Module:
-    """A random MLP."""
+    """A random MLP of `depth` hidden layers of `width` units."""
     torch.manual_seed(seed)
     layers = [layer for _ in range(depth) for layer in (nn.Linear(width, width), nn.ReLU())]
     return nn.Sequential(*layers, nn.Linear(width, 10)).eval()
 
 
 def panel(found: dict[str, list[float]], places: tuple[int, ...], title: str, left: int) -> str:
-    """One plot with logarithmic axes; the y axis is from 1 ms to 1,000 s."""
+    """SVG of one plot with logarithmic axes; the y axis goes from 1 ms to 1,000 s."""
 
     def at(number: int, value: float) -> tuple[float, float]:
         return left + 60 + 330 * number / (len(places) - 1), 290 - 250 * (log10(max(value, 1e-3)) + 3) / 6

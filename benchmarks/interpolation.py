@@ -1,7 +1,7 @@
-"""What a curve costs beside the forward passes that it cannot avoid: python -m benchmarks.interpolation
+"""Cost of a curve relative to the forward passes that it cannot avoid: python -m benchmarks.interpolation
 
-Both sides run in this process in turns: the 25-point curve (weights interpolated, loss, accuracy and calibration
-error), and 25 plain forward passes of one net over the same batches. The ratio is taken round by round.
+Both sides run in this process, in turns: the 25-point curve (interpolated weights; loss, accuracy and calibration
+error), and 25 plain forward passes of one network over the same batches. The ratio is taken per round.
 """
 
 from __future__ import annotations
@@ -24,29 +24,31 @@ POINTS = 25
 
 @torch.inference_mode()
 def forward_passes(model: nn.Module, data: Batches) -> None:
-    """25 times all batches, outputs thrown away."""
+    """Pass all batches 25 times, and discard the outputs."""
     for _ in range(POINTS):
         for batch, _ in data:
             model(batch)
 
 
 def main() -> None:
-    """Write one row a shipped pair."""
+    """Write one row per shipped pair."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--images", type=int, default=1000)
     options.add_argument("--repeats", type=int, default=5)
-    chosen = options.parse_args()
-    data, rows = images(chosen.images).sized(CPU_BATCH), []  # what a pass costs depends on it: the same on both sides
+    arguments = options.parse_args()
+    data, rows = images(arguments.images).sized(CPU_BATCH), []  # the batch size sets the cost of a pass
     for label, name in PAIRS.items():
         a, b = pair(name)
         sides: dict[str, Callable[[], object]] = {
             "curve": partial(interpolate, a, b, data, points=POINTS),
             "forward": partial(forward_passes, a, data),
         }
-        found = interleave(sides, chosen.repeats)
-        ratio = ratios(found["curve"], found["forward"])
-        rows.append([label, spread(found["curve"], 2), spread(found["forward"], 2), spread(ratio)])
-    write(f"{POINTS} points, {chosen.images} images, {chosen.repeats} rounds: median (lowest-highest), one thread")
+        timings = interleave(sides, arguments.repeats)
+        ratio = ratios(timings["curve"], timings["forward"])
+        rows.append([label, spread(timings["curve"], 2), spread(timings["forward"], 2), spread(ratio)])
+    write(
+        f"{POINTS} points, {arguments.images} images, {arguments.repeats} rounds: median (lowest-highest), one thread"
+    )
     write(table(["net", "curve (s)", "forward passes (s)", "ratio"], rows))
 
 

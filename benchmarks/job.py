@@ -1,9 +1,10 @@
-"""What the worker adds to the work: a job through ledger and dispatcher beside the same calls in one process.
+"""Overhead of the worker: a job through ledger and dispatcher beside the same calls in one process.
 
-python -m benchmarks.job [--pair mlp-512] [--repeats 5]: starts `python -m merging.jobs` on a ledger of its own (cold
-start: until its worker is warm), then sends merges with ever new seeds in turns with the same merges called here, and
-at last asks for a finished one again. Both sides use one thread and the CPU. On a busy Linux machine start it by
-`setsid`: the dispatcher has a session of its own, and the scheduler shares the processors among sessions.
+python -m benchmarks.job [--pair mlp-512] [--repeats 5]: starts `python -m merging.jobs` on a ledger of its own and
+measures the cold start until its worker is warm. Then it sends merges, each with a new seed, in turns with the same
+merges called in this process, and at last requests a finished one again. Both sides use one thread and the CPU. On a
+busy Linux machine start it by `setsid`: the dispatcher has a session of its own, and the scheduler shares the
+processors among sessions.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ import torch
 from benchmarks.timing import interleave, ratios, spread, table, write
 from merging.jobs.ledger.jobs import Job
 from merging.jobs.ledger.ledger import Ledger
-from merging.jobs.requests.requests import MergeRequest, ModelRef
+from merging.jobs.requests.base import ModelRef
+from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.tasks.run import run_task
 from merging.jobs.worker.gather import gather
 from merging.zoo import catalogue
@@ -30,18 +32,18 @@ from merging.zoo.datasets.fingerprint import fingerprint
 
 DATASET = "fashion-mnist"
 PAIRS = {"mlp-128": "fashion-mlp-128", "mlp-512": "fashion-mlp-512", "cnn": "fashion-cnn"}
-TICK = 0.01
+TICK = 0.01  # seconds between two looks at the ledger
 
 
 def request(pair: str, seed: int, images: int, points: int) -> MergeRequest:
-    """The pair's merge with one seed."""
+    """Merge request of the pair with one seed."""
     a, b = (ModelRef.of(catalogue.find(f"{PAIRS[pair]}-s{number}")) for number in (0, 1))
     data = fingerprint(DATASET, images)
     return MergeRequest((a, b), dataset=DATASET, data_sha256=data, images=images, points=points, seed=seed)
 
 
 def through_the_ledger(ledger: Ledger, asked: MergeRequest) -> None:
-    """Ask, wait and read the report, as a page does."""
+    """Submit, wait, and read the report, as a page does."""
     job: Job | None = ledger.submit(asked, "benchmark")
     while job is not None and job.open:
         time.sleep(TICK)
@@ -51,13 +53,13 @@ def through_the_ledger(ledger: Ledger, asked: MergeRequest) -> None:
 
 
 def main() -> None:
-    """Write the table."""
+    """Start the worker, measure, and write the table."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--pair", choices=tuple(PAIRS), default="mlp-512")
     options.add_argument("--repeats", type=int, default=5)
     options.add_argument("--images", type=int, default=2000)
     options.add_argument("--points", type=int, default=25)
-    chosen = options.parse_args()
+    arguments = options.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as home:
         ledger = Ledger(Path(home))
@@ -79,7 +81,7 @@ def main() -> None:
             while not ledger.workers():
                 time.sleep(TICK)
             cold = time.perf_counter() - began
-            measure(ledger, chosen, cold)
+            measure(ledger, arguments, cold)
         finally:
             if worker.stdin is not None:
                 worker.stdin.close()
@@ -87,7 +89,7 @@ def main() -> None:
 
 
 def measure(ledger: Ledger, chosen: argparse.Namespace, cold: float) -> None:
-    """Both sides in turns, each with a seed of its own every time, then a finished question again."""
+    """Time both sides in turns, each time with a new seed, and then a finished request; write the table."""
     here, there = count(0), count(0)
     ask = (chosen.images, chosen.points)
 
@@ -95,17 +97,17 @@ def measure(ledger: Ledger, chosen: argparse.Namespace, cold: float) -> None:
         through_the_ledger(ledger, request(chosen.pair, next(there), *ask))
 
     def library() -> None:
-        asked = request(chosen.pair, next(here), *ask)
-        run_task("merge", gather(ledger, asked, "cpu", 1))
+        merge_request = request(chosen.pair, next(here), *ask)
+        run_task("merge", gather(ledger, merge_request, "cpu", 1))
 
-    spent = interleave({"job": job, "library": library}, chosen.repeats)
-    known = interleave({"known": lambda: through_the_ledger(ledger, request(chosen.pair, 0, *ask))}, chosen.repeats)
+    timings = interleave({"job": job, "library": library}, chosen.repeats)
+    repeated = interleave({"known": lambda: through_the_ledger(ledger, request(chosen.pair, 0, *ask))}, chosen.repeats)
     rows = [
         ["cold start until the worker is warm, once", f"{cold:.3f}"],
-        ["job through ledger and warm worker", spread(spent["job"])],
-        ["the same library calls in one process", spread(spent["library"])],
-        ["ratio, round by round", spread(ratios(spent["job"], spent["library"]))],
-        ["a finished request asked again, report read", spread(known["known"])],
+        ["job through ledger and warm worker", spread(timings["job"])],
+        ["the same library calls in one process", spread(timings["library"])],
+        ["ratio, round by round", spread(ratios(timings["job"], timings["library"]))],
+        ["a finished request asked again, report read", spread(repeated["known"])],
     ]
     write(f"{chosen.pair}, {chosen.images} images a split, {chosen.points} points, one thread, {chosen.repeats} rounds")
     write(table(["what", "seconds: median (lowest-highest)"], rows))

@@ -1,11 +1,11 @@
-"""Peak memory of a merge from files to a file, of two ResNet-20 made at random.
+"""Peak memory of merging two random ResNet-20 from files to a file.
 
 python -m benchmarks.memory [--small] [--width N] [--ordinary | --worker] [--json]
 
-The command line, or with --worker the dispatcher and its workers, run in processes of their own. The peak is of that
-process and all that it starts, sampled every 50 ms; where Linux tells it, a page that several processes share counts
-once (PSS), and the largest process by its exact peak. Networks made at random never settle, so weight matching is cut
-off after a few sweeps: more of them take longer and need no more memory.
+The command line, or with --worker the dispatcher with its workers, runs in a process of its own. The peak is of that
+process and all that it starts, sampled every 50 ms. Where Linux reports it, a page that several processes share counts
+once (PSS), and the largest process counts with its exact peak. Random networks never converge, so weight matching is
+cut off after a few sweeps: more sweeps take longer and no more memory.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from benchmarks.timing import write
 WIDE, NARROW = 512, 267  # channels of the first stage: 1.1 GB and 300 MB
 INTERVAL = 0.05  # seconds
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-ROOM = 20_000  # megabytes of the store
+ROOM = 20_000  # megabytes that the store may hold
 RESTARTS, SWEEPS = 1, 2
 
 
 def main() -> None:
-    """Make two checkpoints, merge them, and say what it took."""
+    """Make two checkpoints, merge them, and print peak memory and time."""
     options = parser().parse_args()
     width = options.width or (NARROW if options.small else WIDE)
     with tempfile.TemporaryDirectory(prefix="mergescope-memory-", dir=options.folder) as folder:
         files = [Path(folder) / f"{name}.safetensors" for name in "ab"]
-        for seed, file in enumerate(files):  # in a process of its own, as all that imports torch here
+        for seed, file in enumerate(files):  # in a process of its own, like all work here that imports torch
             making = f"from benchmarks.memory import make; make({str(file)!r}, {width}, {seed})"
             subprocess.run([sys.executable, "-c", making], check=True)
         size = files[0].stat().st_size
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """Build the parser of the options."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--small", action="store_true", help="a pair of 300 MB in place of 1.1 GB")
     options.add_argument("--width", type=int, help="channels of the first stage (16 is the paper's)")
@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def merged_peak(files: list[Path], out: Path, options: argparse.Namespace) -> int:
-    """The most bytes that the command holds while it merges two files into the folder `out`."""
+    """Peak bytes of the command while it merges two files into the folder `out`."""
     how = ["--align", "weight-matching", "--correct", "none", "--device", "cpu", "--quiet"]
     how += ["--set", f"align.restarts={options.restarts}", "--set", f"align.sweeps={options.sweeps}"]
     how += ["--no-streamed"] if options.ordinary else ["--streamed"]
@@ -85,27 +85,28 @@ def merged_peak(files: list[Path], out: Path, options: argparse.Namespace) -> in
 
 
 def worker_peak(files: list[Path], home: Path, options: argparse.Namespace) -> int:
-    """The most bytes that a dispatcher and its workers hold while they merge two files of the store in `home`."""
+    """Peak bytes of a dispatcher and its workers while they merge two files of the store in `home`."""
     from merging.jobs.ledger.jobs import Job
     from merging.jobs.ledger.ledger import Ledger
     from merging.jobs.limits import Limits
-    from merging.jobs.requests.requests import MergeRequest, ModelRef
+    from merging.jobs.requests.base import ModelRef
+    from merging.jobs.requests.merge import MergeRequest
 
     ledger = Ledger(home, Limits(store_mb=ROOM))
     width = options.width or (NARROW if options.small else WIDE)
     nets = tuple(
         ModelRef(ledger.store.put(file), file.stem, "resnet20", {"width": width}, "", (), MEAN, STD) for file in files
     )
-    asked = MergeRequest(nets, settings={"align": {"restarts": options.restarts, "sweeps": options.sweeps}})
+    merge_request = MergeRequest(nets, settings={"align": {"restarts": options.restarts, "sweeps": options.sweeps}})
     command = [sys.executable, "-m", "merging.jobs", "--home", str(home), "--device", "cpu", "--threads", "1"]
     room = {**os.environ, "MERGESCOPE_STORE_MB": str(ROOM)}
     with subprocess.Popen([*command, "--watch-stdin"], stdin=subprocess.PIPE, env=room) as running:
-        job: Job | None = ledger.submit(asked, "benchmark")
+        job: Job | None = ledger.submit(merge_request, "benchmark")
         peak = 0
         while job is not None and job.open:
             peak = max(peak, held(running.pid))
             time.sleep(INTERVAL)
-            job = ledger.job(asked.id)
+            job = ledger.job(merge_request.id)
         running.communicate()
     if job is None or job.state != "done":
         raise SystemExit(f"the job ended {job.state if job else 'gone'}: {job.error if job else ''}")
@@ -113,7 +114,7 @@ def worker_peak(files: list[Path], home: Path, options: argparse.Namespace) -> i
 
 
 def held(pid: int) -> int:
-    """Bytes that a process and all that it started hold now, or the largest held at its peak, whichever is more."""
+    """Bytes that a process and its descendants hold now, or the largest peak of one of them, whichever is more."""
     now, most = 0, 0
     with suppress(psutil.NoSuchProcess):
         parent = psutil.Process(pid)
@@ -125,13 +126,13 @@ def held(pid: int) -> int:
 
 
 def memory_of(process: psutil.Process) -> int:
-    """Bytes in memory of a process, of a page that n processes share its n-th part where the system tells that."""
-    told = process.memory_full_info()
-    return int(getattr(told, "pss", told.rss))
+    """Bytes of a process in memory; of a page that n processes share, 1/n where the system reports that."""
+    info = process.memory_full_info()
+    return int(getattr(info, "pss", info.rss))
 
 
 def peak_of(pid: int) -> int:
-    """The most bytes that a process has held, 0 where the system does not say."""
+    """Peak bytes of a process; 0 where the system does not report it."""
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

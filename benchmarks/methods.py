@@ -1,9 +1,9 @@
-"""What the methods cost beside the least they can: `python -m benchmarks.methods`.
+"""Cost of methods relative to the least that they can cost: `python -m benchmarks.methods`.
 
-ZipIt!'s greedy step beside one assignment of the same layer; CCA's map beside its own decompositions; a step of the
-straight-through estimator beside a plain training step and the very matching that it made, one of Sinkhorn beside a
-training step, its normalisations and moves (the check on held-out images is made once in these few steps; by default it
-is made twenty times a run). One thread; sides in turns.
+ZipIt!'s greedy step is compared with one assignment of the same layer; CCA's map with its own decompositions; a step of
+the straight-through estimator with a plain training step plus its own matching; a step of Sinkhorn with a training
+step, its normalisations and moves. The check on held-out images is made once in these few steps, and by default twenty
+times per run. One thread; the sides run in turns.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -35,24 +34,26 @@ from merging.network.data import Batches
 from merging.network.graph.graph import export
 from merging.network.permutation import restricted
 from merging.network.tracing.tracer import trace_graph
+from merging.paths import ASSETS
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
 from merging.zoo.datasets.load import load
 
-ZOO = Path(__file__).parent.parent / "assets" / "zoo"
+ZOO = ASSETS / "zoo"
 STEPS, BATCH = 20, 125
 
 
 def main() -> None:
-    """Print one table."""
+    """Write one table."""
     torch.set_num_threads(1)
     rows = [*zip_rows(), cca_row(512)]
-    with patch.multiple(straight_through_file, CHECKS=1), patch.multiple(sinkhorn_file, CHECKS=1):  # one at the end
+    # Only the check at the end.
+    with patch.multiple(straight_through_file, CHECKS=1), patch.multiple(sinkhorn_file, CHECKS=1):
         rows += [step_row("fashion-mlp-512"), step_row("fashion-cnn"), sinkhorn_row("fashion-mlp-128")]
     write(table(("what", "it, s", "the least, s", "ratio"), rows))
 
 
 def zip_rows() -> list[tuple[str, ...]]:
-    """The greedy step over the units of both nets, and one assignment of one's to the other's: each layer of a pair."""
+    """For each layer of a pair: the greedy step over the units of both networks, and one assignment between them."""
     problem, rows = shipped("fashion-mlp-512"), []
     for name, (one, two) in halves(problem, training(problem), "after").items():
         both = one + two
@@ -69,7 +70,7 @@ def zip_rows() -> list[tuple[str, ...]]:
 
 
 def cca_row(units: int) -> tuple[str, ...]:
-    """The map from covariances, and two symmetric decompositions and a singular one."""
+    """The map from covariances, and two symmetric eigendecompositions plus one singular value decomposition."""
     features = torch.randn(4 * units, 2 * units, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     whole = features.T @ features / len(features)
     xx, xy, yy = whole[:units, :units], whole[:units, units:], whole[units:, units:]
@@ -83,7 +84,7 @@ def cca_row(units: int) -> tuple[str, ...]:
 
 
 def step_row(pair: str) -> tuple[str, ...]:
-    """STEPS steps of the straight-through estimator, and as many training steps and its own matchings alone."""
+    """STEPS steps of the straight-through estimator, and as many training steps plus its own matchings."""
     problem = shipped(pair)
     settings = StraightThroughSettings(steps=STEPS, batch=BATCH, images=2 * STEPS * BATCH)
     matchings = recorded(lambda: straight_through(problem, settings))
@@ -107,16 +108,16 @@ def step_row(pair: str) -> tuple[str, ...]:
 
 
 def recorded(run: Callable[[], object]) -> list[tuple[Any, ...]]:
-    """What every coordinate descent was given meanwhile: tensors, groups, start, and the state of its draws."""
-    found: list[tuple[Any, ...]] = []
+    """Arguments of every coordinate descent in a run: tensors, groups, start, and the state of its random draws."""
+    calls: list[tuple[Any, ...]] = []
 
     def noted(a: Any, b: Any, spec: Any, start: Any, rng: Any, *rest: Any) -> Any:
-        found.append(({name: t.clone() for name, t in a.items()}, b, spec, dict(start), deepcopy(rng)))
+        calls.append(({name: t.clone() for name, t in a.items()}, b, spec, dict(start), deepcopy(rng)))
         return coordinate_descent(a, b, spec, start, rng, *rest)
 
     with patch.object(matching, "coordinate_descent", noted):
         run()
-    return found
+    return calls
 
 
 def sinkhorn_row(pair: str) -> tuple[str, ...]:
@@ -135,8 +136,8 @@ def sinkhorn_row(pair: str) -> tuple[str, ...]:
         for _ in range(STEPS):
             next(steps)
             soft = {name: doubly_stochastic(p, settings.iterations) for name, p in logits.items()}
-            moved = soften(other, spec, soft)
-            torch.stack([tensor.sum() for tensor in moved.values()]).sum().backward()
+            tensors = soften(other, spec, soft)
+            torch.stack([tensor.sum() for tensor in tensors.values()]).sum().backward()
 
     return timed(
         f"Sinkhorn, {STEPS} steps, {pair} / training steps, normalisations, moves",
@@ -147,29 +148,29 @@ def sinkhorn_row(pair: str) -> tuple[str, ...]:
 
 
 def shipped(pair: str) -> Problem:
-    """A zoo pair with the training images that it takes."""
+    """A shipped pair with the training images that its steps take."""
     models = tuple(load_checkpoint(ZOO / f"{pair}-s{seed}.safetensors").build() for seed in (0, 1))
-    found = load("fashion-mnist", "train", 2 * STEPS * BATCH)
-    data = Batches(torch.tensor(found.images), torch.tensor(found.labels, dtype=torch.int64), BATCH)
+    dataset = load("fashion-mnist", "train", 2 * STEPS * BATCH)
+    data = Batches(torch.tensor(dataset.images), torch.tensor(dataset.labels, dtype=torch.int64), BATCH)
     graph = export(models[0], data.example())
     return Problem(models, graph, trace_graph(graph), data)
 
 
 def training(problem: Problem) -> Batches:
-    """The training images of a `shipped` pair."""
+    """Training images of a `shipped` pair."""
     assert problem.data is not None
     return problem.data
 
 
 def trainable(problem: Problem) -> dict[str, torch.Tensor]:
-    """The first model's parameters as leaves."""
+    """Parameters of the first model, as leaves of autograd."""
     return {name: p.clone().requires_grad_() for name, p in parameters_of(problem.models[0]).items()}
 
 
 def timed(name: str, it: Callable[[], object], least: Callable[[], object], repeats: int = 5) -> tuple[str, ...]:
-    """One line: both sides in turns."""
-    found = interleave({"it": it, "least": least}, repeats)
-    return name, spread(found["it"]), spread(found["least"]), spread(ratios(found["it"], found["least"]), 2)
+    """One line of the table: both sides in turns."""
+    timings = interleave({"it": it, "least": least}, repeats)
+    return name, spread(timings["it"]), spread(timings["least"]), spread(ratios(timings["it"], timings["least"]), 2)
 
 
 if __name__ == "__main__":

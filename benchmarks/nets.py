@@ -1,4 +1,4 @@
-"""The shipped nets and images that the benchmarks run on."""
+"""Shipped networks and images that the benchmarks run on."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ PAIRS = {"MLP 3×512": "fashion-mlp-512", "CNN": "fashion-cnn", "ResNet": "fashi
 
 
 def pair(name: str) -> tuple[nn.Module, nn.Module]:
-    """Both seeds of a shipped net, such as "fashion-cnn", in eval mode."""
+    """Both seeds of a shipped network, such as "fashion-cnn", in eval mode."""
     first, second = (load_checkpoint(FOLDER / f"{name}-s{seed}.safetensors").build() for seed in (0, 1))
     return first, second
 
 
 def drawn(architecture: str, count: int) -> tuple[tuple[nn.Module, nn.Module], Batches]:
-    """Two untrained nets of a built-in architecture, and as many colour images (32×32) of noise: what a pass costs does
-    not depend on what they know."""
+    """Two untrained networks of a built-in architecture, and `count` colour images (32×32) of noise.
+
+    The cost of a pass does not depend on training.
+    """
     torch.set_num_threads(1)
     first, second = (build(architecture, {}, seed=seed) for seed in (0, 1))
     noise = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -31,6 +33,6 @@ def drawn(architecture: str, count: int) -> tuple[tuple[nn.Module, nn.Module], B
 
 def images(count: int, split: str = "test", dataset: str = "fashion-mnist") -> Batches:
     """The first images of a shipped data set in batches of 500, on one thread."""
-    torch.set_num_threads(1)  # the machines that these figures come from are shared
+    torch.set_num_threads(1)  # the benchmark machines are shared
     loaded = datasets.load(dataset, split, count)  # type: ignore[arg-type]
     return as_batches((loaded.images, loaded.labels))

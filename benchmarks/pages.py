@@ -1,8 +1,8 @@
-"""What drawing a page costs the server, and a click in the browser: python -m benchmarks.pages
+"""Cost of drawing a page on the server, and of a click in the browser: python -m benchmarks.pages
 
-The pages of the example with two CNNs, drawn as for a visitor by Streamlit's own AppTest, whose ledger holds nothing
-but what ships: the first screen, a layer's units as contact sheets, one unit in full, to which a click on a sheet
-leads, and more. That click is measured once more in Chromium, which runs on the same machine as the server.
+The pages of the example with two CNNs are drawn as for a visitor, by Streamlit's own AppTest, with a ledger that holds
+only the shipped runs: the first screen, a layer's units as contact sheets, one unit in full, and more. The click on a
+contact sheet that opens a unit is measured in Chromium too, which runs on the same machine as the server.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 from benchmarks.timing import Timing, spread, table, write
 from merging.jobs.examples import LOOKED_INTO, merges
+from merging.paths import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-ROOT = Path(__file__).resolve().parents[1]
 LAYER = LOOKED_INTO["cnns"]
 WATCH = """() => {
     window.begin = window.last = window.pictures = 0;
@@ -47,7 +46,7 @@ PAGES = {
 
 
 def drawings(page: str, params: dict[str, str], repeats: int) -> Timing:
-    """Seconds of drawing a page again, after one drawing that fills its caches."""
+    """Seconds per repeated drawing of a page, after one drawing that fills its caches."""
     from streamlit.testing.v1 import AppTest
 
     app = AppTest.from_file(str(ROOT / "ui" / "main.py"), default_timeout=60)
@@ -55,20 +54,19 @@ def drawings(page: str, params: dict[str, str], repeats: int) -> Timing:
         app.query_params[name] = value
     if page != "merge":
         app.switch_page(str(ROOT / "pages" / f"{page}.py"))
-    spent = []
+    seconds = []
     for _ in range(repeats + 1):
         begin = time.perf_counter()
         app.run()
-        spent.append(time.perf_counter() - begin)
+        seconds.append(time.perf_counter() - begin)
         if app.exception:
             raise SystemExit(app.exception[0].value)
-    return Timing(tuple(spent[1:]))
+    return Timing(tuple(seconds[1:]))
 
 
 @contextmanager
 def running() -> Iterator[tuple[str, float]]:
-    """The app as `python start.py` starts it, with everything installed: its address, and the seconds until its server
-    answers."""
+    """Run the app as `python start.py` does, fully installed: its address, and the seconds until its server answers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -98,11 +96,11 @@ def until_it_answers() -> float:
 def clicks(repeats: int) -> Timing:
     """Seconds in Chromium from a click on one of 64 units until the last of its pictures stands on its own page.
 
-    The pictures of all 64 are made first. A unit is clicked once before it is measured.
+    All 64 units' pictures are made beforehand, and the first click is not counted.
     """
     from playwright.sync_api import sync_playwright
 
-    spent = []
+    times = []
     with running() as (address, _), sync_playwright() as playwright:
         program = os.environ.get("MERGESCOPE_CHROMIUM") or shutil.which("chromium")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
@@ -117,20 +115,20 @@ def clicks(repeats: int) -> Timing:
             page.wait_for_timeout(2_000)
             seconds = click(page, sheet)
             if number:
-                spent.append(seconds)
+                times.append(seconds)
         browser.close()
-    return Timing(tuple(spent))
+    return Timing(tuple(times))
 
 
 def click(page: Page, sheet: Locator) -> float:
-    """Seconds from the mouse's button until the number of pictures on the page changes for the last time."""
+    """Seconds from pressing the mouse button until the last change of the number of pictures on the page."""
     sheet.scroll_into_view_if_needed()
     box = sheet.bounding_box()
     if box is None:
         raise SystemExit("The contact sheet is not on the page.")
     page.mouse.move(box["x"] + 5, box["y"] + 5)
     page.mouse.move(box["x"] + box["width"] * 2.5 / 16, box["y"] + box["height"] * 1.5 / 4, steps=5)
-    page.wait_for_timeout(500)  # plotly looks for what is under the mouse
+    page.wait_for_timeout(500)  # Plotly needs a moment to find the point under the mouse
     page.evaluate(WATCH)
     page.mouse.down()
     page.mouse.up()
@@ -142,7 +140,7 @@ def click(page: Page, sheet: Locator) -> float:
 
 
 def main() -> None:
-    """Write one row a page, and how long the app takes to start."""
+    """Write one row per page, and how long the app takes to start."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--repeats", type=int, default=5)
     repeats = options.parse_args().repeats

@@ -1,7 +1,8 @@
-"""How often a planted permutation is found again on weakly anchored residual MLPs: `python -m benchmarks.planted`.
+"""Recovery rate of planted permutations on weakly anchored residual MLPs: `python -m benchmarks.planted`.
 
-B is A with its units in a random order; A's weights are N(0, 1). A draw counts as found where B comes back to A within
-1e-5. "biases only": the layers that make and use the stream have equal rows, so that only biases tell its units apart.
+B is A with its units in a random order; A's weights are N(0, 1). A draw counts as recovered if B, permuted back, equals
+A within 1e-5. "biases only": the stem and the head each have equal weights for all units of the residual stream, so
+that there only biases distinguish these units.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class ResidualMLP(nn.Module):
                 self.head.weight.copy_(self.head.weight[:, :1].expand_as(self.head.weight))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x: (n, 2)."""
+        """Logits (n, 2) of inputs x (n, 2)."""
         x = self.stem(x)
         for up, down in zip(self.up, self.down, strict=True):
             x = x + down(torch.relu(up(x)))
@@ -46,7 +47,7 @@ class ResidualMLP(nn.Module):
 
 
 def planted(stream: int, hidden: int, seed: int, biases_only: bool) -> Problem:
-    """A net and the same net with its units in an order drawn from the seed."""
+    """A network, and the same network with its units in an order drawn from the seed."""
     net = ResidualMLP(stream, hidden, seed, biases_only=biases_only)
     graph = export(net, torch.zeros(2, 2))
     spec = trace_graph(graph)
@@ -54,14 +55,14 @@ def planted(stream: int, hidden: int, seed: int, biases_only: bool) -> Problem:
 
 
 def found(given: Problem, alignment: Alignment) -> bool:
-    """Whether B's weights are A's again."""
+    """Whether the alignment turns B's weights into A's again."""
     back = permute(given.models[1], given.spec, alignment.permutations[1])
     pairs = zip(back.parameters(), given.models[0].parameters(), strict=True)
     return all(torch.allclose(a, b, rtol=0, atol=1e-5) for a, b in pairs)
 
 
 def main() -> None:
-    """Print a line a size."""
+    """Print one line per size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=100)
     draws = range(parser.parse_args().draws)
@@ -71,8 +72,8 @@ def main() -> None:
             descent = sum(found(p, weight_matching(p, WeightMatchingSettings(restarts=1))) for p in problems)
             restarts = sum(found(p, weight_matching(p, WeightMatchingSettings())) for p in problems)
             together = sum(found(p, frank_wolfe(p, FrankWolfeSettings())) for p in problems)
-            told = "biases only" if biases_only else "all weights"
-            print(f"stream {stream}, hidden {hidden}, {told}: of {len(draws)} draws weight matching found {descent} "
+            label = "biases only" if biases_only else "all weights"
+            print(f"stream {stream}, hidden {hidden}, {label}: of {len(draws)} draws weight matching found {descent} "
                   f"(best of 5 restarts {restarts}), Frank-Wolfe {together}", flush=True)  # fmt: skip
 
 

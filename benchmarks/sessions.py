@@ -1,10 +1,10 @@
-"""What a class costs the one server: python -m benchmarks.sessions [--sessions 60] [--seconds 120] [--json]
+"""Load of a class of users on the one server: python -m benchmarks.sessions [--sessions 60] [--seconds 120] [--json]
 
-Sessions as browsers open them (websockets, Streamlit's own messages) against the app as `python start.py` starts it,
-on a ledger that holds nothing but what ships. First each page of the example with two CNNs is drawn alone, first (those
-of another run were drawn before) and again: `cpu_per_rerun_ms`, the server's processor time. Then the sessions come,
-one every 150 ms: a third looks at finished runs on the first screen, a third watches the merge that is computed
-meanwhile, a third clicks through similarity, neurons and reasons; each thinks 5 to 15 s between two clicks.
+The clients open sessions as browsers do (websockets, Streamlit's own messages) on the app that `python start.py`
+starts, with a ledger that holds only the shipped runs. First, one session alone draws each page of the example with
+two CNNs, once and then repeatedly: `cpu_per_rerun_ms`, the server's processor time. Then the sessions arrive, one every
+150 ms: a third views finished runs on the first screen, a third watches the merge that is computed meanwhile, a third
+clicks through similarity, neurons and reasons; each waits 5 to 15 s between two clicks.
 The clients run in this process, on the same processors as the server and the worker.
 """
 
@@ -38,17 +38,17 @@ from benchmarks.timing import table, write
 from merging.jobs.examples import LOOKED_INTO, merges
 from merging.jobs.ledger.ledger import Ledger
 
-THINK = 5.0, 15.0  # seconds
-SORRY = "Something went wrong"  # as a page says that failed
-APART = 0.15  # seconds between two sessions that come
+THINK = 5.0, 15.0  # seconds between two clicks
+SORRY = "Something went wrong"  # the text of a page that failed
+APART = 0.15  # seconds between two arriving sessions
 PATIENCE = 120.0  # seconds for one drawing
-AGAIN = 10  # drawings of a page of which the mean counts: the system counts in hundredths of a second
-LOOKS = 5  # at the server's memory
+AGAIN = 10  # drawings per page, of which the mean counts: the system's clock has steps of 0.01 s
+LOOKS = 5  # samples of the server's memory
 Address = tuple[str, dict[str, str]]
 
 
 def addresses(run: str, layer: str) -> dict[str, Address]:
-    """The pages of a finished run."""
+    """Addresses of the pages of a finished run."""
     cell = {"pair": "A-B", "row": layer, "column": layer}
     return {
         "merge": ("merge", {"run": run}),
@@ -65,7 +65,7 @@ def addresses(run: str, layer: str) -> dict[str, Address]:
 
 @dataclass
 class Session:
-    """One browser's tab. known: hashes of messages that need not be sent again."""
+    """One browser tab. known: hashes of messages that need not be sent again."""
 
     socket: ClientConnection
     pages: dict[str, str] = field(default_factory=dict)
@@ -74,10 +74,10 @@ class Session:
     address: Address = ("", {})
 
     async def go(self, address: Address, fragment: str = "") -> float:
-        """Seconds until a page, or a fragment of the one that is open, was drawn."""
+        """Open a page, or refresh a fragment of the open one; return the seconds until it was drawn."""
         page, params = address
-        asked = BackMsg()
-        state = asked.rerun_script
+        message = BackMsg()
+        state = message.rerun_script
         state.query_string = urlencode(params)
         state.cached_message_hashes.extend(self.known)
         if fragment:
@@ -88,13 +88,13 @@ class Session:
             state.page_name = page
         self.address = address
         begin = time.perf_counter()
-        await self.socket.send(asked.SerializeToString())
+        await self.socket.send(message.SerializeToString())
         async with asyncio.timeout(PATIENCE):
             await self._drawn()
         return time.perf_counter() - begin
 
     async def _drawn(self) -> None:
-        """Read until the script has ended."""
+        """Read messages until the script has ended."""
         while True:
             message = ForwardMsg.FromString(await self.socket.recv(decode=False))
             if message.metadata.cacheable and message.hash:
@@ -118,7 +118,7 @@ class Session:
 
 
 async def opened(address: str) -> Session:
-    """A new visitor's tab."""
+    """Open a new visitor's tab."""
     cookie = {"Cookie": f"mergescope_owner={secrets.token_hex(16)}"}
     url = f"{address.replace('http', 'ws')}/_stcore/stream"
     protocol: list[str] = ["streamlit"]
@@ -127,7 +127,7 @@ async def opened(address: str) -> Session:
 
 @dataclass
 class Load:
-    """What the sessions met. firsts, reruns, polls: seconds of drawings: a visitor's first, later ones, fragments'."""
+    """Seconds per drawing in all sessions. firsts: a visitor's first page.  reruns: later pages.  polls: fragments."""
 
     server: str
     watched: list[str]
@@ -138,7 +138,7 @@ class Load:
     errors: list[str] = field(default_factory=list)
 
     async def visit(self, number: int) -> None:
-        """One session from its coming until the end."""
+        """Run one session from its arrival until the end."""
         await asyncio.sleep(number * APART)
         chance = random.Random(number)
         try:
@@ -155,9 +155,9 @@ class Load:
             self.errors.append(f"session {number}: {type(error).__name__} {error}")
 
     def _next(self, chance: random.Random, habit: int) -> Address:
-        """Where a session goes next."""
+        """A session's next address. habit: 0 finished runs, 1 the merge that is running, 2 pages of finished runs."""
         if habit == 0:
-            return "merge", {"run": chance.choice([found.id[:12] for found in merges().values()])}
+            return "merge", {"run": chance.choice([run.id[:12] for run in merges().values()])}
         if habit == 1:
             return "merge", {"run": self.watched[-1][:12]}
         pair = chance.choice(list(LOOKED_INTO))
@@ -167,7 +167,7 @@ class Load:
         return page, {**params, "unit": str(chance.randrange(8))} if "unit" in params else params
 
     async def _think(self, session: Session, seconds: float) -> None:
-        """Wait, and draw meanwhile what the page polls for."""
+        """Wait, and meanwhile draw the fragments that the page polls."""
         until = time.perf_counter() + seconds
         while (left := until - time.perf_counter()) > 0:
             if not session.polls:
@@ -180,38 +180,38 @@ class Load:
 
 
 async def alone(server: str, process: psutil.Process) -> dict[str, dict[str, float]]:
-    """Milliseconds of the server's processor time for each page: drawn first and again."""
-    found: dict[str, dict[str, float]] = {}
+    """Milliseconds of the server's processor time per page: the first drawing, and the mean of later ones."""
+    costs: dict[str, dict[str, float]] = {}
     session = await opened(server)
     await session.go(("", {}))
-    for preset in ("mlps", "cnns"):  # the first imports what the pages need
+    for preset in ("mlps", "cnns"):  # the first example loads what the pages import
         for name, address in addresses(merges()[preset].id[:12], LOOKED_INTO[preset]).items():
             first = await _spent(session, address, process, 1)
-            found[name] = {"first": round(first), "again": round(await _spent(session, address, process, AGAIN))}
+            costs[name] = {"first": round(first), "again": round(await _spent(session, address, process, AGAIN))}
     await session.socket.close()
-    return found
+    return costs
 
 
 async def _spent(session: Session, address: Address, process: psutil.Process, times: int) -> float:
-    """Milliseconds of the server's processor time for drawing a page, the mean of so many times."""
+    """Mean milliseconds of the server's processor time per drawing of a page, over `times` drawings."""
     begin = sum(process.cpu_times()[:2])
     for _ in range(times):
         await session.go(address)
-        await asyncio.sleep(0.1)  # what the server does after the last message is the drawing's too
+        await asyncio.sleep(0.1)  # the server's work after the last message belongs to the drawing too
     return 1000 * (sum(process.cpu_times()[:2]) - begin) / times
 
 
 def merging_on(home: str, watched: list[str], over: threading.Event) -> None:
-    """Ask for one merge after the other, so that one is always computed; watched: the runs' ids, the last is on."""
+    """Submit one merge after the other, so that one always runs. watched: the runs' ids; the last one is running."""
     ledger = Ledger(Path(home))
     seed = 1000
     while not over.is_set():
         seed += 1
-        asked = request("cnn", seed, 2000, 25)
-        ledger.submit(asked, "benchmark")
-        watched.append(asked.id)
+        merge_request = request("cnn", seed, 2000, 25)
+        ledger.submit(merge_request, "benchmark")
+        watched.append(merge_request.id)
         while not over.wait(0.5):
-            job = ledger.job(asked.id)
+            job = ledger.job(merge_request.id)
             if job is None or not job.open:
                 break
 
@@ -219,36 +219,36 @@ def merging_on(home: str, watched: list[str], over: threading.Event) -> None:
 async def crowd(
     server: str, process: psutil.Process, watched: list[str], sessions: int, seconds: float
 ) -> tuple[Load, list[int]]:
-    """What that many sessions met in that time, and the server's megabytes at five moments of it."""
+    """Run that many sessions for that long; return their measurements, and LOOKS samples of the server's megabytes."""
     coming = sessions * APART
-    load, held = Load(server, watched, time.perf_counter() + coming + seconds), list[int]()
+    load, megabytes = Load(server, watched, time.perf_counter() + coming + seconds), list[int]()
 
     async def look() -> None:
         await asyncio.sleep(coming)
         for _ in range(LOOKS):
             await asyncio.sleep(seconds / (LOOKS + 1))
-            held.append(round(process.memory_info().rss / 1e6))
+            megabytes.append(round(process.memory_info().rss / 1e6))
 
     await asyncio.gather(look(), *(load.visit(number) for number in range(sessions)))
-    return load, held
+    return load, megabytes
 
 
 def centiles(seconds: list[float]) -> tuple[float, float, float]:
-    """Milliseconds that half, 95 % and 99 % of the drawings took at most."""
+    """50th, 95th and 99th percentile of drawing times, in milliseconds."""
     cuts = quantiles(seconds, n=100, method="inclusive")
     return round(1000 * cuts[49]), round(1000 * cuts[94]), round(1000 * cuts[98])
 
 
 def server_process(port: int) -> psutil.Process:
-    """The app's process: the one that listens on the port."""
+    """Process of the app: the one that listens on the port."""
     for process in psutil.Process().children(recursive=True):
-        if any(found.laddr.port == port and found.status == "LISTEN" for found in process.net_connections("tcp")):
+        if any(link.laddr.port == port and link.status == "LISTEN" for link in process.net_connections("tcp")):
             return process
     raise SystemExit("The app's process was not found.")
 
 
 def measured(sessions: int, seconds: float) -> Iterator[tuple[str, object]]:
-    """Name and value of each figure."""
+    """Name and value of each measurement."""
     with tempfile.TemporaryDirectory() as home:
         os.environ["MERGESCOPE_HOME"] = home
         with running() as (server, _):
@@ -260,7 +260,7 @@ def measured(sessions: int, seconds: float) -> Iterator[tuple[str, object]]:
             asking.start()
             while not watched:
                 time.sleep(0.1)
-            load, held = asyncio.run(crowd(server, process, watched, sessions, seconds))
+            load, megabytes = asyncio.run(crowd(server, process, watched, sessions, seconds))
             over.set()
             asking.join()
             yield from zip(("p50_ms", "p95_ms", "p99_ms"), centiles(load.reruns + load.polls), strict=True)
@@ -268,23 +268,23 @@ def measured(sessions: int, seconds: float) -> Iterator[tuple[str, object]]:
             yield "reruns", len(load.reruns) + len(load.polls)
             yield "merges", len(watched)
             yield "server_rss_mb", round(process.memory_info().rss / 1e6)
-            yield "server_rss_over_time_mb", held
+            yield "server_rss_over_time_mb", megabytes
             yield "errors", load.errors
 
 
 def main() -> None:
-    """Write the figures."""
+    """Measure, and print a table or JSON."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--sessions", type=int, default=60)
     options.add_argument("--seconds", type=float, default=120.0, help="after the last session came")
     options.add_argument("--json", action="store_true", help="print JSON")
-    chosen = options.parse_args()
-    figures = dict(measured(chosen.sessions, chosen.seconds))
-    if chosen.json:
+    arguments = options.parse_args()
+    figures = dict(measured(arguments.sessions, arguments.seconds))
+    if arguments.json:
         write(json.dumps(figures))
         return
     pages = figures.pop("cpu_per_rerun_ms")
-    rows = [[name, str(spent["first"]), str(spent["again"])] for name, spent in pages.items()]  # type: ignore[attr-defined]
+    rows = [[name, str(cost["first"]), str(cost["again"])] for name, cost in pages.items()]  # type: ignore[attr-defined]
     write(table(["page", "first, ms of CPU", "again, ms of CPU"], rows))
     write("  ".join(f"{name} {value}" for name, value in figures.items()))
     sys.exit(bool(figures["errors"]))

@@ -1,7 +1,8 @@
-"""What studies cost beside what they cannot avoid: python -m benchmarks.studies
+"""Cost of two studies relative to the work that they cannot avoid: python -m benchmarks.studies
 
-Two ratios, both sides in this process in turns: the reliability panel of one cell beside the similarity map that the
-cell is of, and a plane of 21 x 21 points beside 441 evaluations of one network on the same images.
+Both sides of each ratio run in this process, in turns. The reliability panel of one cell is compared with the
+similarity map that the cell belongs to; a plane of 21 x 21 points with 441 evaluations of one network on the same
+images.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ CELL_IMAGES, PLANE_IMAGES, SIDE = 2000, 200, 21
 
 
 def panel(models: tuple[nn.Module, nn.Module], data: Batches) -> None:
-    """Features of the middle layer in both networks, and the evidence about their CKA."""
+    """Read the features of the middle layer in both networks, and examine their CKA."""
     graph = export(models[0], data.example())
     layer = graph.layers[len(graph.layers) // 2]
     first, second = (read_layers(graph, named_tensors(model), data, [layer])[0] for model in models)
@@ -35,38 +36,38 @@ def panel(models: tuple[nn.Module, nn.Module], data: Batches) -> None:
 
 
 def plane(models: tuple[nn.Module, nn.Module], data: Batches) -> None:
-    """All 441 points: none filled in. The third network is noise, as far away as the second."""
+    """Evaluate all 441 points, none filled in. The third network is the first plus noise, as far away as the second."""
     generator = torch.Generator().manual_seed(0)
     own = named_tensors(models[0])
-    known = {name: tensor for name, tensor in own.items() if tensor.ndim > 1 and tensor.numel() > 1}
-    noise = {n: t + torch.randn(t.shape, generator=generator) * t.std() for n, t in known.items()}
+    weights = {name: tensor for name, tensor in own.items() if tensor.ndim > 1 and tensor.numel() > 1}
+    noise = {n: t + torch.randn(t.shape, generator=generator) * t.std() for n, t in weights.items()}
     surface([*models, with_tensors(models[0], noise)], data, resolution=SIDE, refine=False)
 
 
 def evaluations(model: nn.Module, data: Batches) -> None:
-    """One network, 441 times."""
+    """Evaluate one network 441 times."""
     for _ in range(SIDE**2):
         evaluate(model, data)
 
 
 def main() -> None:
-    """Write one row a shipped pair and study."""
+    """Write one row per shipped pair and study."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--repeats", type=int, default=3)
-    chosen, rows = options.parse_args(), []
+    arguments, rows = options.parse_args(), []
     for label, name in PAIRS.items():
         models, data = pair(name), images(CELL_IMAGES, "train").sized(BATCH)
         run = similarity_maps(models, data, "pooled")["exact"]
-        found = interleave({"panel": partial(panel, models, data), "map": run}, chosen.repeats)
-        ratio = spread(ratios(found["panel"], found["map"]))
-        rows.append(["reliability panel / map", label, spread(found["panel"]), ratio])
+        timings = interleave({"panel": partial(panel, models, data), "map": run}, arguments.repeats)
+        ratio = spread(ratios(timings["panel"], timings["map"]))
+        rows.append(["reliability panel / map", label, spread(timings["panel"]), ratio])
     for label, name in PAIRS.items():
         models, data = pair(name), images(PLANE_IMAGES)
         sides = {"plane": partial(plane, models, data), "evaluate": partial(evaluations, models[0], data)}
-        found = interleave(sides, chosen.repeats, warm_up=0)
-        ratio = spread(ratios(found["plane"], found["evaluate"]))
-        rows.append(["plane / 441 evaluations", label, spread(found["plane"]), ratio])
-    write(f"{CELL_IMAGES} and {PLANE_IMAGES} images, {chosen.repeats} rounds: median (lowest-highest), one thread")
+        timings = interleave(sides, arguments.repeats, warm_up=0)
+        ratio = spread(ratios(timings["plane"], timings["evaluate"]))
+        rows.append(["plane / 441 evaluations", label, spread(timings["plane"]), ratio])
+    write(f"{CELL_IMAGES} and {PLANE_IMAGES} images, {arguments.repeats} rounds: median (lowest-highest), one thread")
     write(table(["what", "net", "seconds", "ratio"], rows))
 
 

@@ -1,4 +1,4 @@
-"""Timing that survives a busy machine: the sides take turns (A B A B ...), so that a slow minute hits them alike."""
+"""Timing on a busy machine: the sides run in turns (A B A B ...), so that a slow minute slows all of them equally."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one side's repetitions, in the order they ran."""
+    """Seconds of one side's repetitions, in the order in which they ran."""
 
     seconds: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """The middle repetition in seconds."""
+        """The median repetition in seconds."""
         return statistics.median(self.seconds)
 
 
@@ -27,27 +27,27 @@ def interleave(
     warm_up: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
-    """Seconds of every side, measured in turns in this process; `warm_up` unmeasured rounds go first.
+    """Time every side in turns in this process, after `warm_up` unmeasured rounds.
 
-    clock: for work on one thread, time.process_time leaves out what other programs took of the machine.
+    clock: for work on one thread, time.process_time leaves out the time that other programs took.
     """
-    spent: dict[str, list[float]] = {name: [] for name in sides}
+    seconds_by_side: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(warm_up + repeats):
         for name, run in sides.items():
             begin = clock()
             run()
             if number >= warm_up:
-                spent[name].append(clock() - begin)
-    return {name: Timing(tuple(seconds)) for name, seconds in spent.items()}
+                seconds_by_side[name].append(clock() - begin)
+    return {name: Timing(tuple(seconds)) for name, seconds in seconds_by_side.items()}
 
 
 def ratios(side: Timing, other: Timing) -> Timing:
-    """side / other round by round: what two neighbours in time cost relative to each other (no unit)."""
+    """Ratio side / other per round, without a unit: each compares two runs that are neighbours in time."""
     return Timing(tuple(s / o for s, o in zip(side.seconds, other.seconds, strict=True)))
 
 
 def spread(timing: Timing, digits: int = 3) -> str:
-    """A timing or ratio as "median (lowest-highest)"."""
+    """Format a timing or ratio as "median (lowest-highest)"."""
     return f"{timing.median:.{digits}f} ({min(timing.seconds):.{digits}f}-{max(timing.seconds):.{digits}f})"
 
 
@@ -60,5 +60,5 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def write(text: str) -> None:
-    """A benchmark's output, on the terminal."""
+    """Print a benchmark's output."""
     sys.stdout.write(text + "\n")

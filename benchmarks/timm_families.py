@@ -1,8 +1,8 @@
-"""One network of every family of timm, traced and read from a file: `python -m benchmarks.timm_families`, docs/timm.md.
+"""Trace and read one network of every family of timm, for docs/timm.md: `python -m benchmarks.timm_families`.
 
-A family is a module of `timm.models`, and its network the one with fewest parameters; families whose smallest has more
-than 100 million are left out. All is random, as in `benchmarks.architectures`. Names on the command line go through
-those alone and print their rows.
+A family is a module of `timm.models`, represented by its network with the fewest parameters. Families whose smallest
+network has more than 100 million are left out. All values are random, as in `benchmarks.architectures`. With names on
+the command line, only those networks run, and their rows are printed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import warnings
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,9 +21,10 @@ from merging.errors import MergescopeError, NotEquivalent
 from merging.network.graph.graph import Graph, export
 from merging.network.permutation import PermutationSpec
 from merging.network.tracing.tracer import coverage, trace_graph, verify
+from merging.paths import ROOT
 from merging.zoo.architectures.library import build_library_net
 
-PAGE = Path(__file__).parent.parent / "docs" / "timm.md"
+PAGE = ROOT / "docs" / "timm.md"
 HEAD = """# timm
 
 One network of every family of timm 1.0.31, the one with fewest parameters, with random weights and at its own image
@@ -56,7 +56,7 @@ NETWORKS = """
 
 
 def made(name: str) -> tuple[nn.Module, Tensor]:
-    """The network with everything random, in eval mode, and two images of its own size."""
+    """Build the network with all values random, in eval mode, and two images of its own size."""
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -69,19 +69,19 @@ def made(name: str) -> tuple[nn.Module, Tensor]:
 
 
 def row(name: str) -> str:
-    """One line of the table. A network that is refused says why."""
+    """One line of the table; for a refused network, the reason."""
     net, images = made(name)
     family = import_module("timm").models.model_entrypoint(name).__module__.rpartition(".")[2]
     parameters = sum(p.numel() for p in net.parameters())
-    read = files(net, images, architecture=f"timm/{name}")
+    file_result = files(net, images, architecture=f"timm/{name}")
     try:
         graph = export(net, images)
         spec = trace_graph(graph)
         permuted, units = coverage(graph, spec)
-        found = f"{len(spec.groups)} | {permuted:,} | {units:,} | {_proof(net, images, spec, graph)}"
+        cells = f"{len(spec.groups)} | {permuted:,} | {units:,} | {_proof(net, images, spec, graph)}"
     except MergescopeError as error:
-        found = f"| | | refused: {first_sentence(error)}"
-    return f"| {family} | {name} | {parameters / 1e6:.1f} M | {found} | {read} |"
+        cells = f"| | | refused: {first_sentence(error)}"
+    return f"| {family} | {name} | {parameters / 1e6:.1f} M | {cells} | {file_result} |"
 
 
 def _proof(net: nn.Module, images: Tensor, spec: PermutationSpec, graph: Graph) -> str:
@@ -92,13 +92,13 @@ def _proof(net: nn.Module, images: Tensor, spec: PermutationSpec, graph: Graph) 
 
 
 def main() -> None:
-    """All of them onto the page, or those that are named onto the screen."""
-    chosen = sys.argv[1:]
+    """Write all rows to the page, or print the rows of the named networks."""
+    selection = sys.argv[1:]
     rows = []
-    for name in chosen or NETWORKS.split():
+    for name in selection or NETWORKS.split():
         rows.append(row(name))
         write(rows[-1])
-    if not chosen:
+    if not selection:
         PAGE.write_text(HEAD + "\n".join(sorted(rows)) + "\n", "utf-8")
 
 

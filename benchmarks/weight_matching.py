@@ -1,11 +1,11 @@
-"""Matching against the least it can cost: its own matrix products and assignments, and its memory.
+"""Cost of matching relative to its own matrix products and assignments, and its memory.
 
 python -m benchmarks.weight_matching
 
-"alone" repeats, on tensors that lie ready, exactly the products and assignments that the measured matching made; the
-ratio is taken round by round within this process. Activation matching's "alone" is the forward passes of both nets and
-the products and assignments of the activations that the measured one saw. Memory is the peak of a fresh process over
-its level before the models were made, in checkpoints (the two given models are two of them).
+"alone" repeats exactly the products and assignments that the measured matching made, on tensors that are ready; the
+ratio is taken per round within this process. For activation matching, "alone" is the forward passes of both networks
+plus the products and assignments of the activations that the measured run used. Memory is the peak of a fresh process
+above its level before the models were made, in checkpoints (the two models themselves are two of them).
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ from merging.network.data import Batches
 from merging.network.graph.graph import export
 from merging.network.permutation import PermutationSpec, named_tensors
 from merging.network.tracing.tracer import trace_graph
+from merging.paths import ASSETS
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
 from merging.zoo.torchvision_import import torchvision
 
-ZOO = Path(__file__).parent.parent / "assets" / "zoo"
+ZOO = ASSETS / "zoo"
 WIDTH, DEPTH = 2300, 5  # 106 MB of float32
 SMALL = WeightMatchingSettings()
-LARGE = WeightMatchingSettings(restarts=1, sweeps=2)  # random nets never settle; every further sweep costs the same
+LARGE = WeightMatchingSettings(restarts=1, sweeps=2)  # random nets never converge; further sweeps cost the same
 
 
 def main() -> None:
-    """Measure the shipped nets' pairs and one large dense pair, and write two tables."""
+    """Measure the shipped pairs and large random ones, and write the table and the peak memory."""
     torch.set_num_threads(1)
     images = torch.rand(2, 1, 28, 28)
     names = ("fashion-mlp-512", "fashion-cnn", "fashion-resnet")
@@ -58,7 +59,7 @@ def main() -> None:
 def row(
     name: str, models: tuple[nn.Module, ...], example: Tensor, settings: WeightMatchingSettings, repeats: int
 ) -> tuple[object, ...]:
-    """One line of the table: the pair's two sides timed in turns, one round of warm-up before."""
+    """One line of the table: both sides of a pair timed in turns, after one round of warm-up."""
     graph = export(models[0], example)
     problem = Problem(models, graph, trace_graph(graph))
     scores, rows = recorded(lambda: weight_matching(problem, settings))
@@ -76,7 +77,7 @@ def row(
 
 
 def activation_row(name: str, models: tuple[nn.Module, ...], images: Tensor) -> tuple[object, ...]:
-    """The line of activation matching of a pair on some images."""
+    """One line of the table: activation matching of a pair on some images."""
     data = Batches(images, torch.zeros(len(images), dtype=torch.int64), len(images) // 2)
     graph = export(models[0], data.example())
     problem, settings = Problem(models, graph, trace_graph(graph), data), ActivationMatchingSettings()
@@ -111,7 +112,7 @@ def activation_row(name: str, models: tuple[nn.Module, ...], images: Tensor) -> 
 
 
 def recorded(run: Callable[[], object]) -> tuple[list[Tensor], list[tuple[list[Tensor], list[Tensor]]]]:
-    """The score matrices that were assigned, and the operands of the products that made them, copied in order."""
+    """Score matrices that a run assigned, and the operands of the products behind them, copied in order."""
     scores: list[Tensor] = []
     rows: list[tuple[list[Tensor], list[Tensor]]] = []
     similarity = coordinate_descent.similarity
@@ -127,7 +128,7 @@ def recorded(run: Callable[[], object]) -> tuple[list[Tensor], list[tuple[list[T
 
 
 def shipped(name: str) -> tuple[nn.Module, ...]:
-    """The two seeds of a net of the zoo."""
+    """Both seeds of a shipped network."""
     return tuple(load_checkpoint(ZOO / f"{name}-s{seed}.safetensors").build() for seed in (0, 1))
 
 
@@ -140,11 +141,11 @@ def dense(seed: int) -> nn.Module:
 
 def residual() -> tuple[nn.Module, ...]:
     """Two torchvision ResNet-50 with random weights, 102 MB each."""
-    found = []
+    models = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        found.append(torchvision.models.resnet50(num_classes=10).eval())
-    return tuple(found)
+        models.append(torchvision.models.resnet50(num_classes=10).eval())
+    return tuple(models)
 
 
 def megabytes(model: nn.Module) -> float:
@@ -153,7 +154,7 @@ def megabytes(model: nn.Module) -> float:
 
 
 def memory() -> float:
-    """The peak in 10^6 bytes that a fresh process adds for two models and their matching."""
+    """Peak memory, in 10^6 bytes, that a fresh process adds for two models and their matching."""
     result = subprocess.run(
         [sys.executable, "-c", "from benchmarks.weight_matching import child; child()"],
         capture_output=True,
@@ -164,7 +165,7 @@ def memory() -> float:
 
 
 def child() -> None:
-    """What the fresh process does: trace a small net of the kind, then make and match two large ones."""
+    """Work of the fresh process: trace a small network of the kind, then make and match two large ones."""
     global WIDTH
     torch.set_num_threads(1)
     large, WIDTH = WIDTH, 16
@@ -180,7 +181,7 @@ def child() -> None:
 
 
 def peak() -> float:
-    """This process's peak in 10^6 bytes. From /proc: what getrusage says of a child includes its parent's peak."""
+    """Peak memory of this process in 10^6 bytes. From /proc: getrusage of a child includes its parent's peak."""
     status = Path("/proc/self/status").read_text()
     return next(float(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024 / 1e6
 

@@ -1,31 +1,31 @@
-"""Every error a person can meet. A page or the command line shows these texts verbatim, and nothing else's.
+"""All errors that users can meet. Pages and the command line show their texts verbatim, and no other error's text.
 
     MergescopeError
-    ├── UnsupportedOperation     tracing met an operation that has no rule: names the node, the operation and the remedy
-    ├── NotEquivalent            permuted units changed the outputs: the merge stops before any result
+    ├── UnsupportedOperation     tracing met an operation without a rule: names the node, the operation and the remedy
+    ├── NotEquivalent            a permutation of units changed the outputs: the merge stops before any result
     ├── IncompatibleModels       the networks cannot be merged: different graphs, widths or classes
     ├── InvalidSetting           a setting is unknown, of the wrong type or out of its bounds
     ├── InvalidRequest           a request breaks a bound of the engine or names something that does not exist
-    │   └── TooManyJobs          somebody has as many open jobs as one may have: it can be asked for again later
-    ├── UnknownLayer             a layer or unit that the network does not have
-    ├── UnknownArchitecture      no architecture of that name, or none that fits the tensors
-    │   └── AmbiguousCheckpoint  several known networks fit the tensors: the person decides
-    ├── CheckpointError          a checkpoint file that is damaged, hostile or of the wrong kind
-    ├── DataUnavailable          the images a step needs are not on this machine, or are damaged
-    ├── HomeUnusable             the folder in which runs are kept cannot be made, read or written
-    ├── Cancelled                the person asked for it
-    ├── DeadlineExceeded         the job ran longer than it may
-    └── WorkerLost               the worker process died, and the one retry too
+    │   └── TooManyJobs          the user has as many open jobs as are allowed: try again later
+    ├── UnknownLayer             the network has no such layer or unit
+    ├── UnknownArchitecture      no architecture has that name or fits the tensors
+    │   └── AmbiguousCheckpoint  several known networks fit the tensors: the user decides
+    ├── CheckpointError          a checkpoint file is damaged, malicious or of the wrong kind
+    ├── DataUnavailable          the images that a step needs are damaged or not on this machine
+    ├── HomeUnusable             the folder in which runs are stored cannot be created, read or written
+    ├── Cancelled                the user cancelled the work
+    ├── DeadlineExceeded         the job exceeded its time limit
+    └── WorkerLost               the worker process died, and its one retry died too
 
-Inner code states the fact; the border (page, command line, job) adds the situation. Every text says what was found
-and what to do.
+The code that raises an error states the fact. The code that shows it (page, command line, job) adds the context. Every
+text says what is wrong and what to do about it.
 """
 
 from typing import Any
 
 
 class MergescopeError(Exception):
-    """Base of every error in this program; `str(error)` is one or two sentences for a person."""
+    """Base of all errors of this program. `str(error)` is one or two sentences for the user."""
 
 
 class UnsupportedOperation(MergescopeError):
@@ -33,7 +33,7 @@ class UnsupportedOperation(MergescopeError):
 
 
 class NotEquivalent(MergescopeError):
-    """A permutation that must not change the outputs did."""
+    """A permutation changed the outputs of a network, which it must not do."""
 
 
 class IncompatibleModels(MergescopeError):
@@ -49,7 +49,7 @@ class InvalidRequest(MergescopeError):
 
 
 class TooManyJobs(InvalidRequest):
-    """Somebody has as many open jobs as one may have: what is asked for can be asked for again later."""
+    """The user has as many open jobs as are allowed. The request can be repeated later."""
 
 
 class UnknownLayer(MergescopeError):
@@ -61,9 +61,11 @@ class UnknownArchitecture(MergescopeError):
 
 
 class AmbiguousCheckpoint(UnknownArchitecture):
-    """Several known networks fit the tensors; candidates: one per network, `zoo.checkpoints.candidates.Candidate`.
+    """Several known networks fit the tensors.
 
-    why: what leaves them open, in words.
+    Attributes:
+        candidates: one `zoo.checkpoints.candidates.Candidate` per network.
+        why: a sentence on what the tensors leave open.
     """
 
     def __init__(self, text: str, candidates: tuple[Any, ...] = (), why: str = "") -> None:
@@ -72,23 +74,23 @@ class AmbiguousCheckpoint(UnknownArchitecture):
 
 
 class CheckpointError(MergescopeError):
-    """A checkpoint file is damaged, hostile or of the wrong kind."""
+    """A checkpoint file is damaged, malicious or of the wrong kind."""
 
 
 class DataUnavailable(MergescopeError):
-    """The images a step needs are not on this machine, or are damaged."""
+    """The images that a step needs are damaged or not on this machine."""
 
 
 class HomeUnusable(MergescopeError):
-    """The folder in which runs are kept cannot be made, read or written."""
+    """The folder in which runs are stored cannot be created, read or written."""
 
 
 class Cancelled(MergescopeError):
-    """The person cancelled the work."""
+    """The user cancelled the work."""
 
 
 class DeadlineExceeded(MergescopeError):
-    """The job ran longer than it may."""
+    """The job exceeded its time limit."""
 
 
 class WorkerLost(MergescopeError):

@@ -1,15 +1,16 @@
-"""Where the program's own files lie, and where it keeps people's. torch-free."""
+"""Paths of the program's own files and of the users' files. torch-free."""
 
 import os
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]  # of the repository: what `python -m merging` must be able to import from
-ASSETS = ROOT / "assets"
+PACKAGE = Path(__file__).resolve().parent
+ROOT = PACKAGE.parent  # the repository; on PYTHONPATH of child processes, so that `python -m merging...` works
+ASSETS = PACKAGE / "assets" if (PACKAGE / "assets").is_dir() else ROOT / "assets"  # inside where it was installed
 
 
 def home() -> Path:
-    """Where ledger, store and own images live: MERGESCOPE_HOME, or mergescope below XDG_DATA_HOME or ~/.local/share."""
-    chosen = os.environ.get("MERGESCOPE_HOME")
-    return (
-        Path(chosen) if chosen else Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "mergescope"
-    )
+    """Folder of ledger, store and own images: MERGESCOPE_HOME, or mergescope below XDG_DATA_HOME or ~/.local/share."""
+    variable = os.environ.get("MERGESCOPE_HOME")
+    if variable:
+        return Path(variable)
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "mergescope"

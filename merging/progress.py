@@ -1,4 +1,4 @@
-"""How long work tells where it is. torch-free."""
+"""The progress callback of long work. torch-free."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """A callback of long work. It may raise Cancelled, which ends the work."""
+    """Callback that long work calls with its progress. It may raise Cancelled, which ends the work."""
 
     def __call__(self, stage: str, fraction: float | None = None, message: str = "") -> None:
-        """Tell the progress.
+        """Report the progress.
 
         Args:
-            stage: one lower-case word or two, such as "matching".
-            fraction: share of that stage that is done, 0 to 1; None where it is not known.
-            message: words for a person.
+            stage: one or two lower-case words, such as "matching".
+            fraction: completed share of this stage, 0 to 1; None if unknown.
+            message: text for the user.
         """
 
 

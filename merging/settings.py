@@ -1,4 +1,4 @@
-"""Settings are declared by the science and drawn by the screen: a frozen dataclass with bounds, unit and help."""
+"""Declare the settings of a method as a frozen dataclass, with the bounds, unit and help that the pages show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Scalar = bool | int | float | str
 
 @dataclass(frozen=True)
 class NoSettings:
-    """For a method that has nothing to set."""
+    """The settings class of a method without settings."""
 
 
 def setting(
@@ -28,30 +28,31 @@ def setting(
     choices: tuple[str, ...] = (),
     unit: str = "",
 ) -> Any:
-    """A field of a settings dataclass; its type is that of `default`.
+    """Declare a field of a settings dataclass. Its type is that of `default`.
 
-    low, high: inclusive bounds of a number; choices: the allowed words; unit: shown behind the number.
+    low, high: inclusive bounds of a number.  step: of the input on a page.  choices: the allowed values of a string.
+    unit: shown after the number.
     """
-    declared = {"label": label, "help": help, "low": low, "high": high, "step": step, "choices": choices, "unit": unit}
-    return field(default=default, metadata=declared)
+    metadata = {"label": label, "help": help, "low": low, "high": high, "step": step, "choices": choices, "unit": unit}
+    return field(default=default, metadata=metadata)
 
 
 def read_settings(declared: type[S], values: Mapping[str, Any] | None) -> S:
-    """`values` as an instance of the settings class `declared`; missing ones take their default.
+    """Convert `values` to an instance of the settings class `declared`. Missing values get their default.
 
-    Raises InvalidSetting naming the setting, what was found and what is allowed.
+    Raises InvalidSetting with the setting, its value and the allowed values.
     """
-    known = {f.name: f for f in fields(declared)}  # type: ignore[arg-type]
-    given = dict(values or {})
-    for name in given:
-        if name not in known:
-            allowed = ", ".join(known) or "none"
+    settings = {f.name: f for f in fields(declared)}  # type: ignore[arg-type]
+    entries = dict(values or {})
+    for name in entries:
+        if name not in settings:
+            allowed = ", ".join(settings) or "none"
             raise InvalidSetting(f"There is no setting {name!r} here. Known settings: {allowed}.")
-    return declared(**{name: _checked(known[name], value) for name, value in given.items()})
+    return declared(**{name: _checked(settings[name], value) for name, value in entries.items()})
 
 
 def settings_dict(settings: Any) -> dict[str, Scalar]:
-    """A settings value as a JSON-able dict, every field included."""
+    """Convert settings to a JSON-able dict with all fields."""
     return asdict(settings)
 
 

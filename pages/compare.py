@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.compare_form import compare_form, fill_from_address
-from ui.compare_result import comparison
-from ui.guard import in_words
+from ui.forms.compare_form import compare_form, fill_from_address
+from ui.panels.compare_panel import comparison
+from ui.shell.guard import in_words
 
 fill_from_address()
 st.markdown("### Which method works on these networks?", anchors=False)

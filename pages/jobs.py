@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.chosen import PREFIX
-from ui.job_rows import ASKED, KINDS, job_list, worker_lines
-from ui.screens import link
-from ui.state import ledger, owner
+from ui.runs.job_rows import ASKED, KINDS, job_list, worker_lines
+from ui.shell.chosen import PREFIX
+from ui.shell.screens import link
+from ui.shell.state import ledger, owner
 
 st.markdown("### Jobs", anchors=False)
 with st.container(horizontal=True, vertical_alignment="bottom"):

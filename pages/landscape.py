@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.landscape_panel import landscape_panel
-from ui.states import needs_result
+from ui.panels.landscape_panel import landscape_panel
+from ui.runs.states import needs_result
 
 found = needs_result("landscape")
 if found is not None and found.report is not None:

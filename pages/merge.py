@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.chosen import chosen, request_of
-from ui.guard import in_words
-from ui.merge_form import fill_once, merge_form
-from ui.presets import cards, open_wanted
-from ui.result import result
-from ui.run_bar import again, run_bar
+from ui.forms.merge_form import fill_once, merge_form
+from ui.forms.presets import cards, open_wanted
+from ui.panels.merge_panel import result
+from ui.runs.run_bar import again, run_bar
+from ui.runs.states import nothing, unfinished
+from ui.shell.chosen import chosen, request_of
+from ui.shell.guard import in_words
 from ui.shell.markdown import plain
-from ui.state import ledger, merge_report
-from ui.states import nothing, unfinished
+from ui.shell.state import ledger, merge_report
 
 with in_words():
     open_wanted()

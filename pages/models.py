@@ -5,11 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from ui.forms.images_form import images_form
+from ui.forms.model_cards import SOURCES, model_cards
+from ui.forms.train_form import data_sets, train_form
 from ui.forms.upload_form import upload_form
-from ui.model_cards import SOURCES, model_cards
 from ui.panels.own_images import own_images_panel
-from ui.state import entries
-from ui.train_form import data_sets, train_form
+from ui.shell.state import entries
 
 st.markdown("### Models", anchors=False)
 with st.expander("Upload networks", icon=":material/upload:"):

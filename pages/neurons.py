@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.chosen import request_of
-from ui.downloads import lacks_networks, make_here
-from ui.neuron_panel import neuron_panel
-from ui.overview import follow_click
-from ui.pictures import networks
-from ui.states import needs_result
-from ui.unit_page import asked_unit, unit_page
+from ui.neurons.neuron_panel import neuron_panel
+from ui.neurons.overview import follow_click
+from ui.neurons.pictures import networks
+from ui.neurons.unit_page import asked_unit, unit_page
+from ui.runs.downloads import lacks_networks, make_here
+from ui.runs.states import needs_result
+from ui.shell.chosen import request_of
 
 follow_click()
 found = needs_result("neurons")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.lab_panel import lab_panel
-from ui.measures_panel import measures_panel
-from ui.similarity_panel import similarity_panel
-from ui.states import needs_result
+from ui.panels.lab_panel import lab_panel
+from ui.panels.measures_panel import measures_panel
+from ui.panels.similarity_panel import similarity_panel
+from ui.runs.states import needs_result
 
 found = needs_result("similarity")
 if found is not None and found.report is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.states import needs_result
-from ui.why_panel import why_panel
+from ui.panels.why_panel import why_panel
+from ui.runs.states import needs_result
 
 found = needs_result("why")
 if found is not None and found.report is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from merging.methods.registry import ROLES, table
-from ui.words import WORDS
+from ui.shell.words import WORDS
 
 st.markdown("### The words on these pages", anchors=False)
 wanted = st.text_input("Find a word", placeholder="barrier", icon=":material/search:", width=420).strip().lower()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.guard import in_words
-from ui.zip_form import zip_form
-from ui.zip_result import zip_result
+from ui.forms.zip_form import zip_form
+from ui.panels.zip_panel import zip_result
+from ui.shell.guard import in_words
 
 st.markdown("### How much can networks of different classes share?", anchors=False)
 left, right = st.columns([4, 9], gap="medium")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from merging.cli.main import COMMANDS
+from merging.cli.main import every_command
 from tests.readme_tables import README, TABLES, written
 
 TEXT = README.read_text("utf-8")
@@ -23,7 +23,7 @@ def test_every_table_is_there_and_as_the_program_has_it(name: str) -> None:
 def test_every_command_exists() -> None:
     named = set(re.findall(r"python -m merging (\w+)", TEXT))
     assert named
-    assert named <= {command.NAME for command in COMMANDS}
+    assert named <= {command.NAME for command in every_command()}
 
 
 def test_every_variable_is_read_somewhere() -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from merging.paths import ROOT
+
 # Says what it was started with, then waits for the end of its stdin as the app does that is told that it is held;
 # start.py runs it as `python -m streamlit`.
 STREAMLIT = """

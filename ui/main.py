@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from merging.paths import ASSETS
-from ui.guard import in_words
-from ui.look import dress
-from ui.screens import SCREENS, screen
-from ui.state import ledger
+from ui.shell.guard import in_words
+from ui.shell.look import dress
+from ui.shell.screens import SCREENS, screen
+from ui.shell.state import ledger
 
 st.set_page_config(page_title="Mergescope", page_icon=str(ASSETS / "icon.svg"), layout="wide")
 dress()

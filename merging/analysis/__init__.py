@@ -1,1 +1,1 @@
-"""Looking at networks: metrics along the line between two, similarity of their layers, and what each unit does."""
+"""Analysis of networks: metrics along the line between two, similarity of their layers, responses of their units."""

@@ -1,4 +1,4 @@
-"""One pass over the images for everything that looks inside: similarity of the layers and facts about every unit."""
+"""Survey of layers and units in one pass over the images: similarity of layers, and statistics of every unit."""
 
 from __future__ import annotations
 
@@ -23,13 +23,18 @@ from merging.network.permutation import Permutation, PermutationSpec
 from merging.progress import Progress, no_progress
 from merging.results.reports import LayerUnits, SimilarityMap
 
-Nets = Mapping[str, Mapping[str, Tensor]]  # "A", "pi(B)" and perhaps "merge", "naive" -> tensors, in the order shown
+Nets = Mapping[str, Mapping[str, Tensor]]  # "A", "pi(B)" and perhaps "merge", "naive" -> tensors, in display order
 MAPS = {"A-B": ("A", "B"), "A-pi(B)": ("A", "pi(B)"), "A-merge": ("A", "merge"), "B-merge": ("B", "merge")}
 
 
 @dataclass(frozen=True)
 class Survey:
-    """similarity: "A-B", "A-pi(B)", and with a merge "A-merge" and "B-merge".  units: one value a layer of a group."""
+    """Result of `analyse`.
+
+    Attributes:
+        similarity: "A-B", "A-pi(B)", and with a merge "A-merge" and "B-merge" -> SimilarityMap.
+        units: one LayerUnits per layer that carries a group.
+    """
 
     similarity: dict[str, SimilarityMap]
     units: tuple[LayerUnits, ...]
@@ -48,24 +53,28 @@ def analyse(
     b: tuple[Graph, Mapping[str, Tensor]] | None = None,
     report: Progress | None = None,
 ) -> Survey:
-    """Similarity of the pooled layers and facts of all units, of several networks of one structure, from one pass.
+    """Similarity of the pooled layers and statistics of all units, for networks of one structure, in one pass.
 
-    nets: A first, pi(B) second.  permutation: B's, group -> (units,).  layers: torch names for the similarity (default:
-    all).  Pooled CKA does not depend on the order of columns, and B's features are pi(B)'s in another order: so "A-B"
-    and "A-pi(B)" hold equal values, "B-merge" is read from pi(B), and B is not run.  b: B's graph and
-    tensors, where pi(B) is not B in another order (its units were mixed): then B is run for the similarity, too.
-    exemplars: images a unit.
-    Memory: networks x images x pooled features (float32, and float64 while they are compared), and a few layers' values
-    of 64 images in every network.  Raises UnknownLayer, InvalidSetting, InvalidRequest, DataUnavailable.
+    Pooled CKA does not depend on the order of columns, and pi(B)'s features are B's in another order. So "A-B" and
+    "A-pi(B)" hold equal values, "B-merge" is computed from pi(B), and B is not run.
+    Memory: networks x images x pooled features (float32, and float64 during comparison), and a few layers' values of 64
+    images in every network. Raises UnknownLayer, InvalidSetting, InvalidRequest, DataUnavailable.
+
+    Args:
+        nets: A first, pi(B) second.
+        permutation: of B, group -> (units,).
+        layers: torch names for the similarity (default: all).
+        exemplars: strongest images per unit.
+        b: B's graph and tensors where pi(B) is not a re-ordered B (its units were mixed); B is then run as well.
     """
     debiased, batches = is_debiased(estimator), as_batches(data)
     check_images(batches.count, debiased)
-    chosen = named_layers(graph, layers)
-    features: Pooled = {layer.node: [[] for _ in nets] for layer in chosen}
+    selection = named_layers(graph, layers)
+    features: Pooled = {layer.node: [[] for _ in nets] for layer in selection}
     units = _look(graph, nets, permutation, spec, batches, features, exemplars, report)
     by_net = {name: [torch.cat(parts[at]) for parts in features.values()] for at, name in enumerate(nets)}
     if b is not None:
-        by_net["B"] = read_layers(*b, batches, named_layers(b[0], [layer.name for layer in chosen]))
+        by_net["B"] = read_layers(*b, batches, named_layers(b[0], [layer.name for layer in selection]))
     forms = dict(zip(by_net, represent_alike(list(by_net.values()), debiased), strict=True))
     pairs = {name: tuple(n if n in forms else "pi(B)" if n == "B" else n for n in pair) for name, pair in MAPS.items()}
     values = {pair: similarity(forms[pair[0]], forms[pair[1]]) for pair in {*pairs.values()} if forms.keys() >= {*pair}}
@@ -73,7 +82,7 @@ def analyse(
     for name, pair in pairs.items():
         if pair in values:
             row, _, column = name.partition("-")
-            maps[name] = as_map(values[pair], chosen, chosen, (row, column), estimator, batches.count)
+            maps[name] = as_map(values[pair], selection, selection, (row, column), estimator, batches.count)
     return Survey(maps, units)
 
 
@@ -87,20 +96,20 @@ def unit_facts(
     exemplars: int = 9,
     report: Progress | None = None,
 ) -> tuple[LayerUnits, ...]:
-    """Facts about every unit of every layer that carries a group, in network order; arguments as for `analyse`.
+    """Statistics of every unit of every layer that carries a group, in network order; arguments as for `analyse`.
 
-    Exemplars carry the data's own image numbers, also where `data` is a sample of them, and are ranked by the response
-    at the strongest position.  match is NaN where either unit is dead: its standard deviation is below 1e-6 of the
-    layer's largest in that network, as a ReLU's that is never above 0.
-    Memory: a few layers' values of 64 images a network.
+    Exemplars carry the data's own image numbers, also where `data` is a sample, and are ranked by the response at the
+    strongest position. `match` is NaN where either unit is dead: its standard deviation is below 1e-6 of the layer's
+    largest in that network, as for a ReLU unit that is never above 0. Memory: a few layers' values of 64 images per
+    network.
     """
     return _look(graph, nets, permutation, spec, as_batches(data), {}, exemplars, report)
 
 
 def unmeasured_units(graph: Graph, permutation: Permutation, spec: PermutationSpec) -> tuple[LayerUnits, ...]:
-    """Every unit's partner where there are no images: what would be measured is NaN, nothing counts as dead.
+    """Partner of every unit where there are no images: every statistic is NaN, and no unit counts as dead.
 
-    permutation: B's, group -> (units,).  One value a layer that carries a group, in network order, with images = 0.
+    permutation: of B, group -> (units,). One LayerUnits per layer that carries a group, in network order, images = 0.
     """
     groups = groups_by_node(graph, spec)
     return tuple(
@@ -129,7 +138,7 @@ def _unmeasured(layer: Layer, partner: np.ndarray) -> LayerUnits:
     )
 
 
-Pooled = dict[str, list[list[Tensor]]]  # layer node -> for every network the batches' (n, U) pooled features
+Pooled = dict[str, list[list[Tensor]]]  # layer node -> per network, the batches' pooled features (n, U)
 
 
 @torch.no_grad()
@@ -143,16 +152,16 @@ def _look(
     exemplars: int,
     report: Progress | None,
 ) -> tuple[LayerUnits, ...]:
-    """One pass: fills `features` for the layers that it names, and gives the units' facts."""
+    """Run one pass: fill `features` for the layers that it names, and return the units' statistics."""
     if len(nets) < 2:
         raise InvalidRequest("Units are compared between two networks or more; name A and pi(B) first.")
     groups = groups_by_node(graph, spec)
     readable = named_layers(graph, None)
     tallies = {layer.node: UnitTally(layer, exemplars) for layer in readable if layer.node in groups}
-    watched = [layer for layer in readable if layer.node in features or layer.node in tallies]
+    to_read = [layer for layer in readable if layer.node in features or layer.node in tallies]
     tensors, seen = list(nets.values()), 0
     for images, _ in batches.sized(min(BATCH, batches.size)):
-        for layer, values in walk_together(graph, tensors, images, watched):
+        for layer, values in walk_together(graph, tensors, images, to_read):
             _count(layer, values, features, tallies)
         seen += len(images)
         (report or no_progress)("looking inside", seen / batches.count, f"{seen} of {batches.count} images")

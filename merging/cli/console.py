@@ -1,4 +1,4 @@
-"""What the commands write: text, tables and JSON to stdout; progress and errors to stderr."""
+"""Output of the commands: text, tables and JSON to stdout; progress and errors to stderr."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _gathered: ContextVar[io.StringIO | None] = ContextVar("gathered", default=None)
 
 @contextmanager
 def results_apart() -> Iterator[io.StringIO]:
-    """Gathers what is said, to be handed over when bars no longer draw on the same terminal.
+    """Collect the results, to be written once the progress bars no longer draw on the same terminal.
 
-    Whatever else prints meanwhile, as a network of one's own may, goes to stderr: stdout is for results.
+    All other output meanwhile, such as a user's own network may print, goes to stderr: stdout is for results.
     """
-    gathered = io.StringIO()
-    token = _gathered.set(gathered)
+    buffer = io.StringIO()
+    token = _gathered.set(buffer)
     try:
         with redirect_stdout(sys.stderr):
-            yield gathered
+            yield buffer
     finally:
         _gathered.reset(token)
 
 
 class Unread(Exception):
-    """The results could not be handed over. reason: in words, "" where the reader, such as `head`, has seen enough."""
+    """The results could not be written. reason: the system's message; "" where the reader, such as `head`, left."""
 
     def __init__(self, error: OSError) -> None:
         self.reason = "" if isinstance(error, BrokenPipeError) else error.strerror or str(error)
@@ -42,46 +42,46 @@ class Unread(Exception):
 
 
 def hand_over(text: str) -> None:
-    """Text to stdout at once: a full disk or a reader that has gone raises Unread here, and not OSError at exit."""
-    if sys.stdout is None:  # whoever started the program closed it
+    """Write text to stdout at once: a full disk or a closed pipe raises Unread here, instead of OSError at exit."""
+    if sys.stdout is None:  # the calling program closed it
         return
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains of it again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports the error again at exit
         raise Unread(error) from error
 
 
 def say(text: str = "") -> None:
-    """A line of text among the results."""
+    """Add a line of text to the results."""
     (_gathered.get() or sys.stdout).write(f"{text}\n")
 
 
 def say_note(text: str) -> None:
-    """One line on stderr that begins with "note:"."""
+    """Write one line that begins with "note:" to stderr."""
     _tell(f"note: {text}")
 
 
 def say_error(text: str) -> None:
-    """One line on stderr that begins with "error:", and below it the lines of a list, where the text has one."""
+    """Write one line that begins with "error:" to stderr, with further lines of the text, such as a list, below it."""
     first, *listed = text.split("\n")
     _tell("\n".join([f"error: {' '.join(first.split())}", *(f"  {' '.join(line.split())}" for line in listed)]))
 
 
 def _tell(line: str) -> None:
-    with suppress(OSError):  # nobody reads stderr: there is nowhere left to say so, and the exit code says it
+    with suppress(OSError):  # stderr is closed: only the exit code is left to report an error
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
 
 
 def say_json(value: Any) -> None:
-    """A value as JSON among the results."""
+    """Add a value as JSON to the results."""
     say(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def say_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Columns of text, as wide as their widest cell; the last one is not padded."""
+    """Add columns of text to the results, each as wide as its widest cell; the last one is not padded."""
     cells = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     for row in cells:
@@ -89,7 +89,7 @@ def say_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 class Bars:
-    """A Report that draws one bar a stage on stderr, where that is a terminal."""
+    """Progress callback that draws one bar per stage on stderr, where that is a terminal."""
 
     def __init__(self, *, shown: bool) -> None:
         console = Console(stderr=True)
@@ -114,7 +114,7 @@ class Bars:
         self._progress.stop()
 
     def __call__(self, stage: str, fraction: float | None = None, message: str = "") -> None:
-        """Show how far a stage is; fraction: 0..1, None where it cannot be told."""
+        """Show the progress of a stage. fraction: 0..1; None where it is unknown."""
         if stage != self._last:
             self._finish(self._last)
             self._last = stage

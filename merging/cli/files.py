@@ -1,4 +1,4 @@
-"""Results to files: the kind follows from the file's ending."""
+"""Writing of results to files, in the format of the file's suffix."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ METRICS = ("loss", "accuracy", "ece")
 
 
 def write(path: Path, data: bytes) -> Path:
-    """Write the bytes, making the folder where there is none; gives the path. Raises InvalidRequest where it cannot."""
+    """Write the bytes, create the folder if needed, and return the path. Raises InvalidRequest where that fails."""
     make_folder(path.parent)
     with _writing(path):
         path.write_bytes(data)
@@ -33,13 +33,13 @@ def write(path: Path, data: bytes) -> Path:
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder where there is none. Raises InvalidRequest where it cannot."""
+    """Create the folder if needed. Raises InvalidRequest where that fails."""
     with _writing(path):
         path.mkdir(parents=True, exist_ok=True)
 
 
 def check_file(path: Path) -> None:
-    """Raises InvalidRequest where no such file can be written: asked before work that takes long."""
+    """Raise InvalidRequest where the file cannot be written; called before work that takes long."""
     make_folder(path.parent)
     with _writing(path):
         if path.is_dir():
@@ -48,7 +48,7 @@ def check_file(path: Path) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Raises InvalidRequest where no files can be written into such a folder. Nothing is left of the try."""
+    """Raise InvalidRequest where no files can be written into the folder. The check leaves nothing behind."""
     with _writing(path):
         there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
         if not there.is_dir():
@@ -57,7 +57,7 @@ def check_folder(path: Path) -> None:
 
 
 def check_result(path: Path) -> None:
-    """Raises InvalidSetting or InvalidRequest where `write_result` could not write there."""
+    """Raise InvalidSetting or InvalidRequest where `write_result` could not write to the path."""
     if path.suffix not in RESULTS:
         raise InvalidSetting(
             f"{path.name}: a result is written as .csv, .json or .html. Give the file one of these endings."
@@ -70,12 +70,12 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = "a file is in its way" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
-        raise InvalidRequest(f"{path} cannot be written: {told}. Give another --out.") from error
+        reason = "a file is in its way" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+        raise InvalidRequest(f"{path} cannot be written: {reason}. Give another --out.") from error
 
 
 def write_result(path: Path, value: object, table: Callable[[], str], figure: Callable[[], Figure]) -> Path:
-    """A result as .csv (its table), .json (all) or .html (its figure). Raises as `check_result` does."""
+    """Write a result as .csv (its table), .json (everything) or .html (its figure). Raises as `check_result` does."""
     check_result(path)
     if path.suffix == ".csv":
         return write(path, table().encode())
@@ -85,7 +85,7 @@ def write_result(path: Path, value: object, table: Callable[[], str], figure: Ca
 
 
 def curves_csv(curves: Mapping[str, Mapping[str, LossCurve]]) -> str:
-    """One row a point: path, split, lambda, loss, accuracy, ece."""
+    """CSV with one row per point: path, split, lambda, loss, accuracy, ece."""
     rows = [
         (kind, split, f"{at:.6g}", *(repr(float(getattr(curve, metric)[number])) for metric in METRICS))
         for kind, splits in curves.items()
@@ -96,13 +96,13 @@ def curves_csv(curves: Mapping[str, Mapping[str, LossCurve]]) -> str:
 
 
 def similarity_csv(found: SimilarityMap) -> str:
-    """A row a layer of the first net, a column a layer of the second."""
+    """CSV with one row per layer of the first network and one column per layer of the second."""
     rows = [(name, *map(repr, row)) for name, row in zip(found.row_layers, found.values.tolist(), strict=True)]
     return _csv([(f"{found.row} \\ {found.column}", *found.column_layers), *rows])
 
 
 def png(picture: UnitPicture) -> bytes:
-    """A picture of a unit as a PNG file."""
+    """PNG file of a unit's picture, as bytes."""
     from PIL import Image
 
     pixels = np.rint(picture.pixels * 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The images that a command measures on: what --data names, and the data set of the networks where it names nothing."""
+"""Images that a command measures on: those of --data, or of the networks' own data set without it."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ OPERATOR = "the command line"  # the owner of the data sets that `data add` keep
 
 @contextmanager
 def read_data_name(options: argparse.Namespace, report: Progress) -> Iterator[None]:
-    """Within this context --data is the name of a data set; images at a path are read for as long as it lasts.
+    """Context in which options.data is the name of a data set; images at a path are readable for as long as it lasts.
 
-    Raises InvalidSetting where it names nothing, or two things; DataUnavailable for images that cannot be read.
+    Raises InvalidSetting where --data names nothing, or two things; DataUnavailable for images that cannot be read.
     """
     text = getattr(options, "data", None)
-    kept = None if text is None or text in FACTS else _kept(text)
-    if text is None or text in FACTS or kept is not None:
-        options.data = kept or text
+    dataset_id = None if text is None or text in FACTS else _kept(text)
+    if text is None or text in FACTS or dataset_id is not None:
+        options.data = dataset_id or text
         yield
         return
     with tempfile.TemporaryDirectory(prefix="mergescope-") as scratch:
@@ -50,36 +50,38 @@ def read_data_name(options: argparse.Namespace, report: Progress) -> Iterator[No
 
 
 def summary(dataset: OwnDataset) -> str:
-    """What own images are, in one line."""
-    known = dataset.facts
+    """Describe the user's own images in one line."""
+    info = dataset.facts
     shape, mean, std = (
-        "×".join(map(str, known.shape)),
-        *(", ".join(f"{v:.4f}" for v in x) for x in (known.mean, known.std)),
+        "×".join(map(str, info.shape)),
+        *(", ".join(f"{v:.4f}" for v in x) for x in (info.mean, info.std)),
     )
     return (
-        f"{known.label} ({dataset.id}): {known.train:,} training and {known.test:,} test images of {shape}, "
-        f"{len(known.classes)} classes; mean {mean}, std {std}"
+        f"{info.label} ({dataset.id}): {info.train:,} training and {info.test:,} test images of {shape}, "
+        f"{len(info.classes)} classes; mean {mean}, std {std}"
     )
 
 
 def find_kept(name: str) -> OwnDataset | None:
-    """The kept data set of this id or label, None where there is none. Raises InvalidSetting for several of a label."""
-    named = [one for one in own_datasets(OPERATOR) if name in (one.id, one.facts.label)]
-    if len(named) > 1:
-        ids = ", ".join(one.id for one in named)
-        raise InvalidSetting(f"{len(named)} data sets are called {name}: {ids}. Name one of these.")
-    return named[0] if named else None
+    """Return the stored data set of this id or label, or None. Raises InvalidSetting where several have the label."""
+    matches = [one for one in own_datasets(OPERATOR) if name in (one.id, one.facts.label)]
+    if len(matches) > 1:
+        ids = ", ".join(one.id for one in matches)
+        raise InvalidSetting(f"{len(matches)} data sets are called {name}: {ids}. Name one of these.")
+    return matches[0] if matches else None
 
 
 def _kept(text: str) -> str | None:
-    """The id of the kept data set that the text names; None where it is a path."""
+    """Return the id of the stored data set that the text names; None where it is a path."""
+    if not text.strip():
+        raise InvalidSetting("--data is empty: give the name of a data set, or a path.")
     dataset, there = find_kept(text), Path(text).exists()
     if dataset is not None and there and not is_own(text):
         raise InvalidSetting(
             f"{text} is a kept data set and a file here. Write ./{text} for the file, or {dataset.id}."
         )
     if dataset is None and is_own(text) and not there:
-        facts(text)  # says that they are gone
+        facts(text)  # raises the error that they were deleted
     if dataset is None and not there:
         names = [*FACTS, *(one.facts.label for one in own_datasets(OPERATOR))]
         raise InvalidSetting(f"No data set, folder or file is called {text!r}. Data sets: {', '.join(names)}.")
@@ -87,12 +89,12 @@ def _kept(text: str) -> str | None:
 
 
 def dataset_of(options: argparse.Namespace, net: Net) -> str:
-    """The data set asked for, or the one the net was trained on; "" where neither is known."""
+    """Name of the data set of --data, else of the one that the network was trained on; "" where neither is known."""
     return options.data or net.checkpoint.dataset
 
 
 def read_images(options: argparse.Namespace, net: Net) -> dict[str, ImageSet]:
-    """Split -> images; {} where no data set is named. Raises DataUnavailable where they are not on this machine."""
+    """Images by split; {} where no data set is named. Raises DataUnavailable where they are not on this machine."""
     images = load_splits(dataset_of(options, net), options.images)
     if options.data and not images:
         raise DataUnavailable(no_images(options, net))
@@ -100,7 +102,7 @@ def read_images(options: argparse.Namespace, net: Net) -> dict[str, ImageSet]:
 
 
 def no_images(options: argparse.Namespace, net: Net) -> str:
-    """Why there are no images, and what to do."""
+    """Message that says why there are no images, and what to do."""
     name = dataset_of(options, net)
     if is_own(name):
         return f"The images of these networks ({name}) are not here: give them with --data FOLDER, ZIP or NPZ."
@@ -111,8 +113,10 @@ def no_images(options: argparse.Namespace, net: Net) -> str:
 
 
 def need_images(options: argparse.Namespace, net: Net) -> dict[str, ImageSet]:
-    """Split -> images. Raises DataUnavailable where there are none to measure on, InvalidRequest where the net takes
-    images of another shape."""
+    """Images by split.
+
+    Raises DataUnavailable where there are none to measure on, InvalidRequest where the network takes another shape.
+    """
     images = read_images(options, net)
     if not images:
         raise DataUnavailable(no_images(options, net))
@@ -122,7 +126,7 @@ def need_images(options: argparse.Namespace, net: Net) -> dict[str, ImageSet]:
 
 
 def need_batches(options: argparse.Namespace, net: Net, device: str) -> dict[str, Batches]:
-    """Split -> batches on the device. Raises DataUnavailable where there are no images to measure on."""
+    """Batches on the device by split. Raises DataUnavailable where there are no images to measure on."""
     import torch
 
     from merging.jobs.tasks.common import batches

@@ -1,43 +1,27 @@
-"""Parse the arguments, run the command, and turn whatever happens into an exit code and one line."""
+"""Parse the arguments, run the command, and turn its outcome into an exit code and a one-line message."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import os
+import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from types import ModuleType
 from typing import NoReturn
 
 from merging import __version__
-from merging.cli import (
-    compare,
-    curve,
-    data_sets,
-    download,
-    examples,
-    inspect_net,
-    merge,
-    methods,
-    neurons,
-    similarity,
-    study,
-    train,
-    zip_nets,
-    zoo,
-)
+from merging.cli import commands
 from merging.cli.console import Bars, Unread, hand_over, results_apart, say_error
 from merging.cli.images import read_data_name
 from merging.jobs.outcome import Outcome, attempt
 from merging.progress import Progress
 
-COMMANDS = (
-    *(methods, zoo, inspect_net, merge, zip_nets, compare, curve, similarity, neurons, study),
-    *(train, download, data_sets, examples),
-)
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
-# Errors that another choice of arguments would mend; all others are failures of the work.
+# Errors that other arguments would avoid; all others are failures of the work.
 _MISUSES = {
     "AmbiguousCheckpoint",
     "CheckpointError",
@@ -51,22 +35,22 @@ _MISUSES = {
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with our errors: one line that says what to do."""
+    """Argument parser whose errors are one line that says what to do."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where the help is; exit code 2."""
+        """Print what is wrong and where the help is, and exit with code 2."""
         say_error(f"{message}. See {self.prog} --help.")
         raise SystemExit(MISUSED)
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """End after the help or the version, which a full disk has not swallowed."""
+        """Exit after the help or the version, once all of it is written; a full disk raises Unread."""
         hand_over("")
         super().exit(status, message)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; gives the exit code. arguments: without the program's name, sys.argv by default."""
-    if sys.stderr is None:  # whoever started the program closed it
+    """Run one command and return its exit code. arguments: without the program's name; sys.argv by default."""
+    if sys.stderr is None:  # the calling program closed it
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # some consoles of Windows cannot show every letter
@@ -93,17 +77,23 @@ def _run(options: argparse.Namespace, report: Progress) -> dict[str, bytes]:
     return {}
 
 
+def every_command() -> Iterator[ModuleType]:
+    """Modules of commands/ by name. Each declares NAME, HELP, `configure(parser)` and `run(options, report)`."""
+    for file in sorted(pkgutil.iter_modules(commands.__path__), key=lambda file: file.name):
+        yield importlib.import_module(f"{commands.__name__}.{file.name}")
+
+
 def parser() -> Parser:
-    """The whole command line."""
+    """Build the parser of the whole command line."""
     whole = Parser(prog="python -m merging", description="Merge neural networks and look at what happened.")
     whole.add_argument("--version", action="version", version=f"mergescope {__version__}")
-    commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
-    for command in COMMANDS:
-        made = commands.add_parser(command.NAME, help=command.HELP, description=f"{command.HELP}.")
-        made.add_argument("--quiet", action="store_true", help="no progress on stderr")
-        made.add_argument("--debug", action="store_true", help="details of errors that should not happen")
-        command.configure(made)
-        made.set_defaults(run=command.run)
+    parsers = whole.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+    for command in every_command():
+        subparser = parsers.add_parser(command.NAME, help=command.HELP, description=f"{command.HELP}.")
+        subparser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+        subparser.add_argument("--debug", action="store_true", help="details of errors that should not happen")
+        command.configure(subparser)
+        subparser.set_defaults(run=command.run)
     return whole
 
 
@@ -115,7 +105,7 @@ def _code(outcome: Outcome, debug: bool) -> int:
         text = text.replace("Copy the details", "Run it again with --debug and copy the details")
     say_error(text)
     if debug:
-        with suppress(OSError):  # nobody reads stderr
+        with suppress(OSError):  # stderr is closed
             sys.stderr.write(outcome.error.get("details", ""))
             sys.stderr.flush()
     return MISUSED if kind in _MISUSES else FAILED

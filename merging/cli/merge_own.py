@@ -1,4 +1,4 @@
-"""`merge` for nets of one's own: built by package.module:factory, which no request may name, so without the task."""
+"""`merge` for networks of your own factory (package.module:factory), which no request may name: it uses no task."""
 
 from __future__ import annotations
 
@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 def merge_own(
     options: argparse.Namespace, nets: list[Net], base: Net | None, report: Progress
 ) -> tuple[MergeReport, dict[str, bytes]]:
-    """Merge and measure on the images of --data: a report with curves and permutation, and the artifacts by file name.
+    """Merge and measure on the images of --data.
 
-    Raises DataUnavailable without --data, InvalidRequest without a --base that is needed, and what a merge raises.
+    Returns:
+        A report with curves and permutation, and the artifacts by file name.
+    Raises:
+        DataUnavailable: without --data.
+        InvalidRequest: without a --base that is needed, or for networks with different normalisations.
+        Also what a merge raises.
     """
     from merging.analysis.path.merge_curves import merge_curves
     from merging.jobs.tasks.common import arrays
@@ -37,27 +42,27 @@ def merge_own(
         if why := unlike(nets[0].checkpoint, other.checkpoint):
             raise InvalidRequest(f"{why} Give --mean and --std.")
     check_base([keys["combine"]], base)
-    asked: dict[str, Any] = {**keys, "settings": settings, "seed": options.seed, "report": report}
+    arguments: dict[str, Any] = {**keys, "settings": settings, "seed": options.seed, "report": report}
     start = base.module(device) if base else None
-    prepared = prepare([net.module(device) for net in nets], base=start, data=data["train"], **asked)
+    prepared = prepare([net.module(device) for net in nets], base=start, data=data["train"], **arguments)
     two = len(nets) == 2
     how: dict[str, Any] = {"points": options.points, "correct": keys["correct"]}
-    found = merge_curves(prepared, data, part=lambda number, of, name: report, **how) if two else {}
+    curves = merge_curves(prepared, data, part=lambda number, of, name: report, **how) if two else {}
     scores = {} if two else _scores(prepared, data)
-    made_nets = {"merge.safetensors": prepared.merge().merged, "aligned.safetensors": prepared.problem.aligned[1]}
-    made = {name: save_checkpoint(net.cpu(), architecture="", config={}, name=name) for name, net in made_nets.items()}
+    networks = {"merge.safetensors": prepared.merge().merged, "aligned.safetensors": prepared.problem.aligned[1]}
+    files = {name: save_checkpoint(net.cpu(), architecture="", config={}, name=name) for name, net in networks.items()}
     permutation = {name: p.cpu().numpy() for name, p in prepared.alignment.permutations[1].items()}
     groups = {name: (len(p), int((p != range(len(p))).sum())) for name, p in permutation.items()}
-    told = {"architecture": nets[0].checkpoint.architecture, "settings": settings, "seed": options.seed, **keys}
-    shown: dict[str, Any] = {"scores": scores, "permutation": permutation, "notes": dict(prepared.notes)}
-    done = MergeReport(told, (), groups, prepared.notes["equivalence"], found, **shown)
-    return done, {**made, "permutation.npz": arrays(permutation)}
+    request = {"architecture": nets[0].checkpoint.architecture, "settings": settings, "seed": options.seed, **keys}
+    results: dict[str, Any] = {"scores": scores, "permutation": permutation, "notes": dict(prepared.notes)}
+    merge_report = MergeReport(request, (), groups, prepared.notes["equivalence"], curves, **results)
+    return merge_report, {**files, "permutation.npz": arrays(permutation)}
 
 
 def _scores(prepared: Prepared, data: dict[str, Batches]) -> dict[str, dict[str, Metrics]]:
-    """What every network and the merge are worth, by split: more than two have no line between them."""
+    """Metrics of every network and of the merge by split, for more than two networks, which have no path to measure."""
     from merging.analysis.path.evaluation import evaluate
 
-    named = {letter(number): model for number, model in enumerate(prepared.problem.models)}
-    named["merge"] = prepared.merge().merged
-    return {name: {split: evaluate(net, images) for split, images in data.items()} for name, net in named.items()}
+    networks = {letter(number): model for number, model in enumerate(prepared.problem.models)}
+    networks["merge"] = prepared.merge().merged
+    return {name: {split: evaluate(net, images) for split, images in data.items()} for name, net in networks.items()}

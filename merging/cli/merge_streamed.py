@@ -1,4 +1,4 @@
-"""`merge` of large files: read and written tensor by tensor, so that neither network is held in memory."""
+"""`merge` of large files, tensor by tensor, so that neither network is held in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from merging.cli.nets import device_of, ref_of, said_of
 from merging.cli.options import chosen_methods
 from merging.errors import InvalidRequest
 from merging.jobs.limits import from_environment
-from merging.jobs.requests.requests import MergeRequest
+from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.streaming import METHODS, memory_needed, unfit_methods
 from merging.progress import Progress
 from merging.results.reports import MergeReport
@@ -22,15 +22,17 @@ if TYPE_CHECKING:
 
 
 def add_streamed(parser: argparse.ArgumentParser) -> None:
-    """--streamed and --no-streamed."""
-    told = "read and write large networks tensor by tensor (default: from 250 MB on; nothing is measured on images)"
-    parser.add_argument("--streamed", action=argparse.BooleanOptionalAction, default=None, help=told)
+    """Add --streamed and --no-streamed."""
+    help_text = (
+        "read and write large networks tensor by tensor (default: from 250 MB on; nothing is measured on images)"
+    )
+    parser.add_argument("--streamed", action=argparse.BooleanOptionalAction, default=None, help=help_text)
 
 
 def is_streamed(options: argparse.Namespace) -> bool:
-    """Whether the merge is streamed: asked for, or the files are large and the methods allow it.
+    """Whether the merge is streamed: by request, or because the files are large and the methods allow it.
 
-    Raises InvalidRequest where --streamed is asked for and cannot be.
+    Raises InvalidRequest where --streamed is given and impossible.
     """
     if options.streamed is False:
         return False
@@ -44,8 +46,8 @@ def is_streamed(options: argparse.Namespace) -> bool:
         return False
     needed = memory_needed(size)
     if options.data and _free_memory() > needed:
-        told = f"{needed / 1e9:.1f} GB or more"
-        say_note(f"Curves hold the networks in memory, {told}. Without --data the merge is streamed.")
+        amount = f"{needed / 1e9:.1f} GB or more"
+        say_note(f"Curves hold the networks in memory, {amount}. Without --data the merge is streamed.")
         return False
     return True
 
@@ -56,24 +58,27 @@ def out_folder(options: argparse.Namespace, run_id: str) -> Path:
 
 
 def merge_streamed(options: argparse.Namespace, report: Progress) -> tuple[MergeReport, dict[str, bytes], str]:
-    """Merge and write the networks: the report, the artifacts that are left to write, and the run's id.
+    """Merge tensor by tensor and write the networks. The images of --data are not read.
 
-    The images of --data are not looked at. Raises as `pipeline.from_files.merge_sliced` does.
+    Returns:
+        The report, the artifacts that are still to be written, by file name, and the run's id.
+    Raises:
+        As `pipeline.from_files.merge_sliced` does.
     """
     from merging.jobs.tasks.streamed import missing_words, streamed_merge
 
-    opened = [_opened(name, path, options) for name, path in zip((options.a, options.b), _paths(options), strict=True)]
-    if opened[0].checkpoint.sha256 == opened[1].checkpoint.sha256:
+    sliced = [_opened(name, path, options) for name, path in zip((options.a, options.b), _paths(options), strict=True)]
+    if sliced[0].checkpoint.sha256 == sliced[1].checkpoint.sha256:
         say_note(f"{options.a} and {options.b} are the same network.")
     device = device_of(options)
-    request = _request(options, opened)
-    say_note(f"{missing_words(opened[0])} To have them: --no-streamed, with --data.")
-    done, permutation = streamed_merge(request, opened, out_folder(options, request.id), device, report)
-    return done, {"permutation.npz": permutation}, request.id
+    request = _request(options, sliced)
+    say_note(f"{missing_words(sliced[0])} To have them: --no-streamed, with --data.")
+    result, permutation = streamed_merge(request, sliced, out_folder(options, request.id), device, report)
+    return result, {"permutation.npz": permutation}, request.id
 
 
 def _request(options: argparse.Namespace, opened: list[SlicedCheckpoint]) -> MergeRequest:
-    """The merge that the options ask for, as of networks whose images are not here."""
+    """Merge request of the options, the same as for networks whose images are not on this machine."""
     refs = tuple(ref_of(one.checkpoint, one.sha256()) for one in opened)
     _, settings = chosen_methods(options)
     dataset = options.data or opened[0].checkpoint.dataset
@@ -88,18 +93,18 @@ def _opened(name: str, path: Path, options: argparse.Namespace) -> SlicedCheckpo
     from merging.zoo.checkpoints.checkpoint import trained_on
     from merging.zoo.checkpoints.sliced_checkpoint import open_sliced
 
-    if str(path) != name:  # a shipped one, which says all itself
+    if str(path) != name:  # a shipped file states all of its metadata
         return open_sliced(path)
-    opened = open_sliced(path, **said_of(options))
-    if options.data and not opened.checkpoint.dataset and not options.mean:
-        opened = replace(opened, checkpoint=trained_on(opened.checkpoint, options.data))
-    if aside := opened.checkpoint.aside:
+    sliced = open_sliced(path, **said_of(options))
+    if options.data and not sliced.checkpoint.dataset and not options.mean:
+        sliced = replace(sliced, checkpoint=trained_on(sliced.checkpoint, options.data))
+    if aside := sliced.checkpoint.aside:
         say_note(f"{name} also holds {', '.join(aside[:6])}{', ...' if len(aside) > 6 else ''}, which is left aside.")
-    return opened
+    return sliced
 
 
 def _obstacle(options: argparse.Namespace) -> str:
-    """Why the networks cannot be streamed, in a sentence; "" where they can be."""
+    """Reason why the networks cannot be streamed, as a sentence; "" where they can be."""
     from merging.zoo.checkpoints.reading.sliced import is_sliceable
 
     keys, _ = chosen_methods(options)
@@ -116,8 +121,8 @@ def _obstacle(options: argparse.Namespace) -> str:
 
 
 def _paths(options: argparse.Namespace) -> list[Path]:
-    known = {entry.id: entry.sha256 for entry in shipped()}
-    return [(shipped_file(known[name]) if name in known else None) or Path(name) for name in (options.a, options.b)]
+    hashes = {entry.id: entry.sha256 for entry in shipped()}
+    return [(shipped_file(hashes[name]) if name in hashes else None) or Path(name) for name in (options.a, options.b)]
 
 
 def _size(path: Path) -> int:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from merging.cli.console import say_note
 from merging.cli.options import read_config
-from merging.errors import CheckpointError, InvalidRequest
-from merging.jobs.requests.requests import ModelRef
+from merging.errors import CheckpointError, InvalidRequest, InvalidSetting
+from merging.jobs.requests.base import ModelRef
 from merging.zoo.architectures.names import PROGRAM
 from merging.zoo.catalogue import shipped, shipped_file
 from merging.zoo.checkpoints.candidates import evidence_words, shared_normalisation
@@ -25,26 +25,29 @@ if TYPE_CHECKING:
     from merging.zoo.checkpoints.checkpoint import Checkpoint
 
 
+ABOUT_FILES = ("architecture", "config", "mean", "std", "weights")  # options for facts that files do not state
+
+
 @dataclass(frozen=True)
 class Net:
-    """A network that was asked for. data: as safetensors under our tensor names."""
+    """A network named on the command line. data: safetensors bytes with Mergescope's tensor names."""
 
     checkpoint: Checkpoint
     data: bytes
 
     @property
     def is_own(self) -> bool:
-        """Whether a factory of the person's own builds it."""
+        """Whether a factory of the user's own builds it."""
         return ":" in self.checkpoint.architecture
 
     @property
     def label(self) -> str:
-        """The architecture in words."""
+        """Readable name of the architecture."""
         return self.checkpoint.label
 
     @property
     def ref(self) -> ModelRef:
-        """What a request names it by. Raises InvalidRequest for a net of one's own factory."""
+        """Reference that a request names it by. Raises InvalidRequest for a network of the user's own factory."""
         if self.is_own:
             raise InvalidRequest(
                 f"{self.checkpoint.architecture} is a factory of your own: such networks are for `inspect`, `merge`, "
@@ -53,20 +56,27 @@ class Net:
         return ref_of(self.checkpoint, hashlib.sha256(self.data).hexdigest())
 
     def module(self, device: torch.device | str = "cpu") -> nn.Module:
-        """The network on a device, in eval mode. Raises UnknownArchitecture for a factory that gives none."""
+        """The network on a device, in eval mode. Raises UnknownArchitecture for a factory that returns no network."""
         return self.checkpoint.build().to(device)
 
 
 def ref_of(checkpoint: Checkpoint, sha256: str) -> ModelRef:
-    """What a request names a known network by. sha256: of its file as we write it."""
-    kept = ("name", "architecture", "config", "dataset", "classes", "mean", "std")
-    told: dict[str, Any] = {key: getattr(checkpoint, key) for key in kept}
-    return ModelRef(sha256, **{**told, "name": told["name"] or checkpoint.label})
+    """Reference that a request names a known network by. sha256: of its file in Mergescope's own format."""
+    keys = ("name", "architecture", "config", "dataset", "classes", "mean", "std")
+    values: dict[str, Any] = {key: getattr(checkpoint, key) for key in keys}
+    return ModelRef(sha256, **{**values, "name": values["name"] or checkpoint.label})
 
 
 def read_nets(options: argparse.Namespace) -> list[Net]:
-    """A, B and the further networks, with a note where two are the same one: a good check, and a bad experiment."""
+    """Read A, B and the further networks, with a note where two are the same: a good check, and a bad experiment.
+
+    Raises InvalidSetting for options of ABOUT_FILES where all networks are shipped, and as `read_net` does.
+    """
     names = (options.a, options.b, *getattr(options, "more", ()))
+    shipped_ids = {entry.id for entry in shipped()}
+    useless = [option for option in ABOUT_FILES if getattr(options, option, None)]
+    if useless and {*names} <= shipped_ids:
+        raise InvalidSetting(f"--{useless[0]} is for files; shipped networks say it themselves. Leave it out.")
     nets = _fed_alike([read_net(name, options) for name in names])
     first: dict[str, str] = {}
     for name, net in zip(names, nets, strict=True):
@@ -77,7 +87,10 @@ def read_nets(options: argparse.Namespace) -> list[Net]:
 
 
 def _fed_alike(nets: list[Net]) -> list[Net]:
-    """Networks whose normalisation was measured, under the one that suits all of them best: one merge has one."""
+    """Give all networks the measured normalisation that suits them best together, as one merge has one normalisation.
+
+    Unchanged where all have the same one, or where none suits all of them.
+    """
     best = shared_normalisation([[one.to_dict() for one in net.checkpoint.measured] for net in nets])
     if len({net.checkpoint.mean + net.checkpoint.std for net in nets}) == 1 or best is None:
         return nets
@@ -92,28 +105,28 @@ def _normalised(net: Net, words: str) -> Net:
 
 
 def read_net(name: str, options: argparse.Namespace) -> Net:
-    """The network of that file, folder or id, measured on --data where those images are here.
+    """Read the network of that file, folder or id, measured on --data where those images are on this machine.
 
     Raises CheckpointError where there is none, or as `load_checkpoint` does.
     """
     from merging.zoo.checkpoints.checkpoint import load_bytes, load_checkpoint, trained_on
 
-    known = {entry.id: entry for entry in shipped()}
-    if name in known:
-        path = shipped_file(known[name].sha256)
+    entries = {entry.id: entry for entry in shipped()}
+    if name in entries:
+        path = shipped_file(entries[name].sha256)
         data = path.read_bytes() if path else b""
         return Net(load_bytes(data), data)
     if not os.path.exists(name):
-        near = get_close_matches(name, known, 1)
-        told = f"Did you mean {near[0]}?" if near else f"Shipped: {', '.join(known)}."
-        raise CheckpointError(f"There is no file and no shipped checkpoint {name!r}. {told}")
-    given = said_of(options)
-    if given["architecture"] and given["architecture"].endswith(".pt2"):
-        program = load_checkpoint(given["architecture"]).program
-        given |= {"architecture": PROGRAM, "programs": [program] if program else []}
+        near = get_close_matches(name, entries, 1)
+        hint = f"Did you mean {near[0]}?" if near else f"Shipped: {', '.join(entries)}."
+        raise CheckpointError(f"There is no file and no shipped checkpoint {name!r}. {hint}")
+    keywords = said_of(options)
+    if keywords["architecture"] and keywords["architecture"].endswith(".pt2"):
+        program = load_checkpoint(keywords["architecture"]).program
+        keywords |= {"architecture": PROGRAM, "programs": [program] if program else []}
     images = getattr(options, "data", None)
     here = images if images and available(images) else None
-    checkpoint = load_checkpoint(name, data=here, **given)
+    checkpoint = load_checkpoint(name, data=here, **keywords)
     if images and not checkpoint.dataset and not options.mean:
         checkpoint = trained_on(checkpoint, images)
     _tell(name, checkpoint)
@@ -121,13 +134,13 @@ def read_net(name: str, options: argparse.Namespace) -> Net:
 
 
 def said_of(options: argparse.Namespace) -> dict[str, Any]:
-    """What the options say of files that do not say it themselves, as `load_checkpoint` takes it."""
-    given: dict[str, Any] = {key: getattr(options, key) for key in ("architecture", "mean", "std", "weights")}
-    return given | {"config": read_config(options.config) if options.config else None}
+    """Facts that the options state for files that lack them, as keywords of `load_checkpoint`."""
+    keywords: dict[str, Any] = {key: getattr(options, key) for key in ("architecture", "mean", "std", "weights")}
+    return keywords | {"config": read_config(options.config) if options.config else None}
 
 
 def _tell(name: str, checkpoint: Checkpoint) -> None:
-    """Notes on what was taken for what, where the file does not say it itself."""
+    """Write notes on everything that was inferred because the file does not state it."""
     if checkpoint.measured:
         evidence = evidence_words([one.to_dict() for one in checkpoint.measured])
         say_note(f"{name} is {checkpoint.label}, {checkpoint.why}. It has {evidence}.")
@@ -139,14 +152,13 @@ def _tell(name: str, checkpoint: Checkpoint) -> None:
 
 
 def device_of(options: argparse.Namespace) -> str:
-    """ "cuda" or "cpu", as asked for; also sets torch's threads. Raises InvalidSetting without the GPU asked for."""
+    """Return "cuda" or "cpu" by --device, and set torch's threads. Raises InvalidSetting where the GPU is missing."""
     import torch
 
-    from merging.errors import InvalidSetting
     from merging.jobs.tasks.machine import use_threads
 
     use_threads(options.threads)
     if options.device == "cuda" and not torch.cuda.is_available():
         raise InvalidSetting("torch finds no GPU here. Leave --device out, or install torch for your GPU.")
-    found = "cuda" if torch.cuda.is_available() else "cpu"
-    return found if options.device == "auto" else str(options.device)
+    best = "cuda" if torch.cuda.is_available() else "cpu"
+    return best if options.device == "auto" else str(options.device)

@@ -1,4 +1,4 @@
-"""Arguments that several commands take, and how their texts are read."""
+"""Arguments that several commands take, and the parsing of their values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_THREADS = 1024  # torch crashes at numbers far beyond the cores
 
 
 def whole(low: int, high: int, step: int = 1) -> Callable[[str], int]:
-    """An argparse type: a whole number within inclusive bounds, which an error tells; odd ones from `low` by step 2."""
+    """An argparse type: a whole number from `low` to `high`, both included; with step 2 every second one."""
     kind = "an odd" if step == 2 else "a whole"
 
     def read(text: str) -> int:
@@ -37,24 +37,24 @@ def numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(piece) for piece in text.split(","))
     except ValueError:
-        told = f"takes a number a channel with commas between, such as 0.5 or 0.49,0.48,0.45; got {text!r}"
-        raise argparse.ArgumentTypeError(told) from None
+        message = f"takes a number a channel with commas between, such as 0.5 or 0.49,0.48,0.45; got {text!r}"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
-    """--device and --threads."""
+    """Add --device and --threads."""
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute")
-    told = "CPU threads (default 0: torch's choice)"
-    parser.add_argument("--threads", type=whole(0, MOST_THREADS), default=0, metavar="N", help=told)
+    help_text = "CPU threads (default 0: torch's choice)"
+    parser.add_argument("--threads", type=whole(0, MOST_THREADS), default=0, metavar="N", help=help_text)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """--json."""
+    """Add --json."""
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 
 def add_nets(parser: argparse.ArgumentParser, *names: str, more: str = "") -> None:
-    """Networks as positional arguments, and what is known of files that do not say it themselves.
+    """Add networks as positional arguments, and options for facts that their files do not state.
 
     more: the help of further networks, "" where the command takes none.
     """
@@ -65,39 +65,39 @@ def add_nets(parser: argparse.ArgumentParser, *names: str, more: str = "") -> No
     own = "for files that do not say: a key, torchvision/NAME, timm/NAME, package.module:factory or a .pt2 of it"
     parser.add_argument("--architecture", metavar="KEY", help=own)
     parser.add_argument("--config", action="append", metavar="KEY=VALUE", help="for the factory; or nonlinearity=tanh")
-    told = "which weights of a file that holds several, such as ema or student"
-    parser.add_argument("--weights", metavar="NAME", default="", help=told)
+    help_text = "which weights of a file that holds several, such as ema or student"
+    parser.add_argument("--weights", metavar="NAME", default="", help=help_text)
     parser.add_argument("--mean", type=numbers, metavar="X[,Y,Z]", help="of the images in 0..1, one a channel")
     parser.add_argument("--std", type=numbers, metavar="X[,Y,Z]", help="of the images in 0..1, one a channel")
 
 
 def add_data_name(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    """--data, which `images.read_data_name` turns into the name of a data set."""
+    """Add --data, which `images.read_data_name` turns into the name of a data set."""
     help = "images: a name or path; see `data`" + (f" (default {default})" if default else "")
     parser.add_argument("--data", "--dataset", metavar="NAME", default=default, help=help)
 
 
 def add_data(parser: argparse.ArgumentParser, images: int = 2000) -> None:
-    """--data and --images."""
+    """Add --data and --images."""
     add_data_name(parser)
-    told = f"of each split (default {images})"
-    parser.add_argument("--images", type=whole(*BOUNDS["images"]), default=images, metavar="N", help=told)
+    help_text = f"of each split (default {images})"
+    parser.add_argument("--images", type=whole(*BOUNDS["images"]), default=images, metavar="N", help=help_text)
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
-    """--seed."""
+    """Add --seed."""
     parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, metavar="N", help="of all random draws")
 
 
 def add_points(parser: argparse.ArgumentParser, points: int = 25, most: int = BOUNDS["points"][1]) -> None:
-    """--points, odd so that one of them is half-way. points: the default."""
+    """Add --points, odd so that one of them is half-way. points: the default."""
     allowed = whole(BOUNDS["points"][0], most, step=2)
-    told = f"lambdas of each curve, an odd number (default {points})"
-    parser.add_argument("--points", type=allowed, default=points, metavar="N", help=told)
+    help_text = f"lambdas of each curve, an odd number (default {points})"
+    parser.add_argument("--points", type=allowed, default=points, metavar="N", help=help_text)
 
 
 def add_methods(parser: argparse.ArgumentParser, align: str) -> None:
-    """--recipe, --align, --combine, --correct, --set and --seed. align: the default alignment."""
+    """Add --recipe, --align, --combine, --correct, --set and --seed. align: the default alignment."""
     parser.add_argument("--recipe", choices=tuple(RECIPES), metavar="KEY", help="a paper's method; see `methods`")
     for role, default in (("align", align), ("combine", "average"), ("correct", "none")):
         parser.add_argument(f"--{role}", metavar="KEY", help=f"a method; see `methods` (default {default})")
@@ -107,7 +107,7 @@ def add_methods(parser: argparse.ArgumentParser, align: str) -> None:
 
 
 def chosen_methods(options: argparse.Namespace) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
-    """Role -> method key, and role -> its settings: the recipe's, with what the person gave in their place.
+    """Role -> method key, and role -> its settings, from the recipe and the options that override it.
 
     Raises InvalidSetting for unknown methods and settings.
     """
@@ -125,21 +125,23 @@ def chosen_methods(options: argparse.Namespace) -> tuple[dict[str, str], dict[st
 
 
 def check_base(combines: Iterable[str], base: object | None) -> None:
-    """Raises InvalidRequest where a combination merges experts of one base network and there is no --base."""
-    needing = [chosen.label for chosen in (find("combine", key) for key in combines) if chosen.needs_base]
+    """Raise InvalidRequest where a combination merges experts of one base network and --base is missing."""
+    needing = [method.label for method in (find("combine", key) for key in combines) if method.needs_base]
     if needing and base is None:
         raise InvalidRequest(f"{needing[0]} merges experts of one base network: name that with --base.")
 
 
 def read_texts(declared: type, texts: Mapping[str, str]) -> dict[str, Any]:
-    """Settings given as texts, each as the type that a settings class declares; unknown ones as they are, to be
-    refused by name."""
-    known = {field.name: field for field in fields(declared)}
-    return {name: _as(known[name].default, text) if name in known else text for name, text in texts.items()}
+    """Convert settings from texts to the types that a settings class declares.
+
+    Unknown settings keep their text; a later check refuses them by name.
+    """
+    by_name = {field.name: field for field in fields(declared)}
+    return {name: _as(by_name[name].default, text) if name in by_name else text for name, text in texts.items()}
 
 
 def read_pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
-    """["a=1", "b=x"] as a dict. Raises InvalidSetting for a text without "="."""
+    """Parse ["a=1", "b=x"] into a dict. Raises InvalidSetting for a text without "="."""
     pairs = [text.partition("=") for text in texts or ()]
     for name, equals, value in pairs:
         if not (name and equals):
@@ -148,7 +150,7 @@ def read_pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
 
 
 def read_config(texts: Sequence[str] | None) -> dict[str, Any]:
-    """A build configuration: numbers, True, False and None, lists of them (512,512 or 512,), and words."""
+    """Parse a build configuration: numbers, True, False, None, lists of them (512,512 or 512,) and strings."""
 
     def value(text: str) -> Any:
         if "," in text and not text.startswith(("'", '"', "(", "[", "{")):
@@ -159,7 +161,7 @@ def read_config(texts: Sequence[str] | None) -> dict[str, Any]:
 
 
 def _literal(text: str) -> Any:
-    """A number, truth value, None or quoted text as Python writes it; any other text as it is."""
+    """A number, truth value, None or quoted string as Python writes it; any other text unchanged."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:
@@ -169,7 +171,7 @@ def _literal(text: str) -> Any:
 
 
 def _as(default: Any, text: str) -> Any:
-    """The text as the type of the setting's default; the text itself where it is none, for the settings to refuse."""
+    """The text as the type of the setting's default; unchanged where it does not fit: the settings refuse it."""
     if isinstance(default, bool):
         words: Mapping[str, bool] = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         return words.get(text.lower(), text)

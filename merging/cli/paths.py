@@ -1,4 +1,4 @@
-"""B re-ordered to A, for the commands that look at a pair without merging it."""
+"""Alignment of B to A, for the commands that measure a pair without merging it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def reordered(a: nn.Module, b: nn.Module, data: Batches, options: argparse.Namespace, report: Progress) -> nn.Module:
-    """pi(B) as --align says; B itself for "none". data: training images."""
+    """Return pi(B) as --align says, or B itself for "none". data: training images."""
     from merging.pipeline.merge import prepare
 
     keys, settings = chosen_methods(options)

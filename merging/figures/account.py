@@ -1,4 +1,4 @@
-"""A course of a method: what it gained, checked or tried, with the point that was kept marked."""
+"""Figure of one series of values that a method recorded (gains, checks or candidates), with the kept point marked."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from merging.figures.figure import Figure
 from merging.figures.palette import STYLES, figure
 from merging.text.method_notes import Course
 
-POINTS = 500  # of a course that are drawn: more cannot be told apart
+POINTS = 500  # points drawn per course at most: more cannot be distinguished
 
 
 def course_figure(course: Course) -> Figure:
-    """A line over what is counted, or points beside each other where values have names."""
+    """Draw a course as a line over its counter, or as separate points where its values have names."""
     step = -(-len(course.x) // POINTS)
-    kept = {*range(0, len(course.x), step), *([] if course.chosen is None else [course.chosen])}
-    places = sorted(kept)
+    indices = {*range(0, len(course.x), step), *([] if course.chosen is None else [course.chosen])}
+    places = sorted(indices)
     x: dict[str, object] = {"title": course.x_title}
     if course.words:
         x |= {"tickvals": list(course.x), "ticktext": list(course.words)}
@@ -46,8 +46,8 @@ def course_figure(course: Course) -> Figure:
 
 def _in_words(course: Course) -> str:
     ends = f"from {course.y[0]:.4g} to {course.y[-1]:.4g}"
-    kept = ""
+    selection = ""
     if course.chosen is not None:
         name = course.words[course.chosen] if course.words else f"{course.x[course.chosen]:g}"
-        kept = f"; kept: {course.x_title} {name}, {course.y[course.chosen]:.4g}"
-    return f"{course.title}: {course.y_title} over {course.x_title}, {ends}{kept}."
+        selection = f"; kept: {course.x_title} {name}, {course.y[course.chosen]:.4g}"
+    return f"{course.title}: {course.y_title} over {course.x_title}, {ends}{selection}."

@@ -1,4 +1,4 @@
-"""Methods side by side: bars of what the merge is worth, or lines over the number of networks merged at once."""
+"""Figures that compare methods: accuracy of the merge as bars, or as lines over the number of merged networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from merging.figures.figure import Figure
 from merging.figures.palette import STYLES, figure
 from merging.text import numbers
 
-# One colour an alignment, everywhere: the Okabe-Ito colours first, then muted ones that a dark page shows too.
+# One colour per alignment in all figures: first the Okabe-Ito colours, then muted ones that a dark page shows too.
 ALIGN_COLORS: dict[str, str] = {
     "none": "#7F7F7F",
     "weight-matching": "#009E73",
@@ -29,11 +29,15 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 REFERENCES = {"parents_accuracy": ("A", "networks, mean"), "ensemble_accuracy": ("ensemble", "ensemble")}
 REFERENCES |= {"naive_accuracy": ("naive", "naive average")}
 
-Point = tuple[str, str, str, int, float, float]  # label, align, combine · correct, networks, mean, spread
+# label, align, "combine · correct", number of networks, mean accuracy, spread
+Point = tuple[str, str, str, int, float, float]
 
 
 def bars(points: Sequence[Point], references: Mapping[str, float]) -> Figure:
-    """Test accuracy of every method with its spread, best first; references: column -> mean, drawn as lines."""
+    """Bars of every method's mean test accuracy with its spread, best first.
+
+    references: column (a key of REFERENCES) -> mean accuracy, drawn as a vertical line.
+    """
     ordered = sorted(points, key=lambda point: -point[4])
     fig = figure(
         describe(points, references),
@@ -64,7 +68,7 @@ def bars(points: Sequence[Point], references: Mapping[str, float]) -> Figure:
 
 
 def growth(points: Sequence[Point]) -> Figure:
-    """Test accuracy by the number of networks merged at once, one line a method, bars for the spread."""
+    """Test accuracy over the number of networks merged at once, one line per method, error bars for the spread."""
     fig = figure(
         describe(points, {}),
         height=420,
@@ -87,16 +91,16 @@ def growth(points: Sequence[Point]) -> Figure:
 
 
 def _lines(points: Sequence[Point]) -> list[tuple[str, str, str]]:
-    """(label, align, dash) of every line: the dash tells combination and correction."""
+    """(label, align, dash) of every line; the dash stands for combination and correction."""
     rests = list(dict.fromkeys(rest for _, _, rest, *_ in points))
-    found: dict[str, tuple[str, str, str]] = {}
+    lines: dict[str, tuple[str, str, str]] = {}
     for label, align, rest, *_ in points:
-        found.setdefault(label, (label, align, DASHES[rests.index(rest) % len(DASHES)]))
-    return list(found.values())
+        lines.setdefault(label, (label, align, DASHES[rests.index(rest) % len(DASHES)]))
+    return list(lines.values())
 
 
 def describe(points: Sequence[Point], references: Mapping[str, float]) -> str:
-    """The figure in words."""
+    """Describe either figure as text: every method's accuracy, then the references."""
     if not points:
         return "No merge of this comparison is done yet."
     ordered: list[Any] = sorted(points, key=lambda point: (-point[3], -point[4]))
@@ -109,6 +113,6 @@ def describe(points: Sequence[Point], references: Mapping[str, float]) -> str:
 
 
 def mean_of(values: Sequence[float]) -> float:
-    """The mean of those values (n,) that are numbers; NaN where none is."""
-    found = np.asarray(values, float)
-    return float(found[~np.isnan(found)].mean()) if (~np.isnan(found)).any() else float("nan")
+    """The mean of those values (n,) that are not NaN; NaN if all are."""
+    array = np.asarray(values, float)
+    return float(array[~np.isnan(array)].mean()) if (~np.isnan(array)).any() else float("nan")

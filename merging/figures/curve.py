@@ -1,4 +1,4 @@
-"""The path from A to B: loss, accuracy or calibration error along lambda."""
+"""Figure of the path from A to B: loss, accuracy or calibration error over lambda."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ AXES: dict[Metric, str] = {"loss": "Loss (nats per image)", "accuracy": "Accurac
 WORDS: dict[Metric, str] = {"loss": "loss", "accuracy": "accuracy", "ece": "calibration error"}
 LAMBDA = "λ: share of B in the weights (0 = A, 1 = B)"
 KINDS = ("naive", "aligned", "corrected")
-PLOT = 300  # pixels: about how high the drawn values are
-LINE, NEAR = 18, 0.2  # pixels of a label's height, and the difference of lambda up to which two could meet
-LABEL_AT = {"naive": 0.3, "aligned": 0.45, "corrected": 0.6}  # of a tall bracket's height, so that no two meet
+PLOT = 300  # pixels: approximate height that the curves span
+LINE, NEAR = 18, 0.2  # a label's height in pixels; labels less far apart in lambda can overlap
+LABEL_AT = {"naive": 0.3, "aligned": 0.45, "corrected": 0.6}  # share of a tall bracket's height: no two labels meet
 
 
 def curves_of(report: MergeReport, split: str) -> dict[str, LossCurve]:
-    """The curves of a split by kind, in the order in which they are drawn."""
+    """Curves of a split by kind, in the order in which they are drawn."""
     return {kind: report.curves[kind][split] for kind in KINDS if split in report.curves.get(kind, {})}
 
 
 def curve_label(report: MergeReport, kind: str) -> str:
-    """What a curve is called; "aligned" only where nothing but an alignment tells it from the naive average."""
+    """Name of a curve; "aligned" only where the alignment alone distinguishes it from the naive average."""
     plain = report.request.get("combine", "average") == "average"
     if kind == "naive" or (plain and report.request.get("align", "none") != "none"):
         return STYLES[kind].label
@@ -35,9 +35,9 @@ def curve_label(report: MergeReport, kind: str) -> str:
 
 
 def curve_figure(report: MergeReport, metric: Metric = "loss", split: str = "test", above: Above = "mean") -> Figure:
-    """All curves of a split with A and B as dots, the ensemble as a line and each barrier as a bracket at its peak.
+    """Draw all curves of a split, A and B as dots, the ensemble as a line, and each barrier as a bracket at its peak.
 
-    above: what barriers are measured from, the mean of the ends or the chord between them.
+    above: the reference that barriers are measured from, the mean of the ends or the chord between them.
     """
     curves = curves_of(report, split)
     fig = figure(
@@ -58,13 +58,13 @@ def curve_figure(report: MergeReport, metric: Metric = "loss", split: str = "tes
 
 
 def base_at(curve: LossCurve, metric: Metric, above: Above, at: float) -> float:
-    """What the barrier is measured from at lambda `at`: the mean of the ends, or the chord between them."""
+    """Reference value of the barrier at lambda `at`: the mean of the ends, or the chord between them."""
     first, last = (getattr(end, metric) for end in curve.ends)
     return (first + last) / 2 if above == "mean" else first + at * (last - first)
 
 
 def describe_curves(report: MergeReport, metric: Metric, split: str, above: Above = "mean") -> str:
-    """The figure in words: half-way values and barriers of every curve, and the ends."""
+    """Describe the figure as text: the ends, and the half-way value and barrier of every curve."""
     curves = curves_of(report, split)
     if not curves:
         return "No curves: " + (report.missing or "this run measured none.")
@@ -106,16 +106,19 @@ def _add_curve(fig: Figure, kind: str, curve: LossCurve, metric: Metric, label: 
 
 
 def _bracket(curve: LossCurve, metric: Metric, above: Above) -> tuple[float, float]:
-    """Where a barrier starts and where it ends, on the axis."""
+    """Reference value and peak value of a barrier, in the units of the y axis."""
     barrier: Barrier = curve.barrier(metric, above=above)
     base, sign = base_at(curve, metric, above, barrier.at), -1 if metric == "accuracy" else 1
     return base * _scale(metric), (base + sign * barrier.height) * _scale(metric)
 
 
 def _add_brackets(fig: Figure, curves: dict[str, LossCurve], metric: Metric, above: Above) -> None:
-    """Each barrier with its height: beside a tall bracket, low down where its hump is wide; else clear of all curves
-    that are as flat; of the merge's two the one that comes first goes to the left. Labels that would cover each other
-    are moved apart."""
+    """Draw each barrier as a bracket with its height as the label.
+
+    A tall bracket's label stands beside it, low down where the hump is wide; a small one's stands clear of all curves
+    that are as flat. Of the merge's two labels, the one whose peak comes first goes to the left. Labels that would
+    overlap are moved apart.
+    """
     brackets = {kind: _bracket(curve, metric, above) for kind, curve in curves.items()}
     values = [getattr(curve, metric) for curve in curves.values()]
     room = 0.12 * float(np.ptp(np.concatenate(values))) * _scale(metric) if values else 0.0
@@ -125,15 +128,15 @@ def _add_brackets(fig: Figure, curves: dict[str, LossCurve], metric: Metric, abo
     peaks = {kind: barrier.at for kind, barrier in own.items() if barrier.height > 0}
     first = min(peaks, key=peaks.__getitem__, default="")
     first = first if len(peaks) > 1 else "aligned"
-    pixels = 0.12 * PLOT / room if room else 0.0  # of one unit of the metric
+    pixels = 0.12 * PLOT / room if room else 0.0  # pixels per unit of the metric
     placed: list[tuple[bool, float, float]] = []
     for kind, (low, high) in brackets.items():
         barrier = curves[kind].barrier(metric, above=above)
-        if barrier.height <= 0:  # the path is nowhere worse than what it is measured from
+        if barrier.height <= 0:  # the path is nowhere worse than the reference
             continue
         _add_bracket(fig, kind, barrier.at, low, high)
         small = abs(high - low) < room
-        edge = not 0.15 <= barrier.at <= 0.85  # where there is room on one side alone
+        edge = not 0.15 <= barrier.at <= 0.85  # near an end there is room on one side only
         left = barrier.at > 0.85 or (
             not edge and (kind == first or (kind not in peaks and not small and barrier.at > 0.6))
         )
@@ -154,20 +157,20 @@ def _add_brackets(fig: Figure, curves: dict[str, LossCurve], metric: Metric, abo
 
 
 def _clear(placed: list[tuple[bool, float, float]], left: bool, x: float, height: float, step: int) -> int:
-    """How many pixels a label has to move to cover none of those that were placed on its side.
+    """Pixels by which a label must move so that it overlaps none of those placed on its side.
 
-    placed: (on the left, x, height in pixels) of each label, as the other arguments.  step: pixels at a time, towards
-    where the bracket begins: there is no curve.
+    placed: (on the left, x, height in pixels) of each label, as the other arguments.  step: pixels per move, towards
+    the bracket's base, where there is no curve.
     """
     beside = [other for side, at, other in placed if side == left and abs(x - at) < NEAR]
-    moved = 0
-    while any(abs(height + moved - other) < LINE for other in beside):
-        moved += step
-    return moved
+    shift = 0
+    while any(abs(height + shift - other) < LINE for other in beside):
+        shift += step
+    return shift
 
 
 def _add_bracket(fig: Figure, kind: str, at: float, low: float, high: float) -> None:
-    """An H turned on its side at the peak, from the base to the curve."""
+    """Draw the bracket, an H turned on its side, at the peak from the reference value to the curve."""
     wide = 0.012
     fig.add(
         "scatter",

@@ -1,7 +1,7 @@
-"""A Plotly figure as plain data.
+"""Plotly figures as plain data.
 
-plotly.graph_objects checks each value that it is given, and so costs a page more than all else on it. A `Figure` is
-checked once, in the tests, where every figure is given to Plotly and must come back as it was.
+plotly.graph_objects validates every value, which takes more time than all other work of drawing a page. A `Figure` is
+validated in the tests instead: each one is passed to Plotly there and must come back unchanged.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 
 class Figure:
-    """Traces and layout, with Plotly's names (https://plotly.com/javascript/reference).
+    """Traces and layout of a figure, with Plotly's names (https://plotly.com/javascript/reference).
 
-    alt: what the figure shows, in words for people who cannot see it.
+    Attributes:
+        alt: the figure as text for people who cannot see it.
+        traces: one dictionary per trace.
+        layout: Plotly's layout.
     """
 
     def __init__(self, alt: str, **layout: Any) -> None:
@@ -39,24 +42,24 @@ class Figure:
         self.layout.setdefault("annotations", []).append({"showarrow": False, **annotation})
 
     def add_level(self, y: float, line: dict[str, Any], text: str = "") -> None:
-        """Add a line from the left to the right at `y`, its text above it on the left."""
+        """Add a horizontal line at `y` across the plot, with its text above the left end."""
         self.add_shape(type="line", x0=0, x1=1, xref="x domain", y0=y, y1=y, yref="y", line=line)
         if text:
             self.add_note(text=text, x=0, xref="x domain", xanchor="left", y=y, yref="y", yanchor="bottom")
 
     def add_upright(self, x: float, line: dict[str, Any], text: str = "") -> None:
-        """Add a line from the bottom to the top at `x`, its text beside it at the top in the line's colour."""
+        """Add a vertical line at `x` across the plot, with its text beside the upper end in the line's colour."""
         self.add_shape(type="line", x0=x, x1=x, xref="x", y0=0, y1=1, yref="y domain", line=line)
         if text:
             places: dict[str, Any] = {"x": x, "xref": "x", "xanchor": "left", "y": 1, "yref": "y domain"}
             self.add_note(text=text, **places, yanchor="top", font={"color": line["color"]})
 
     def spec(self) -> dict[str, Any]:
-        """The figure as JSON has it: {"data": ..., "layout": ...}, lists for arrays, None for what is not a number."""
+        """The figure as JSON values: {"data": ..., "layout": ...}; arrays become lists, NaN and infinity None."""
         return {"data": _plain(self.traces), "layout": _plain(self.layout)}
 
     def checked(self) -> go.Figure:
-        """The figure as Plotly's own. Raises ValueError where it has no such value."""
+        """Convert to Plotly's own figure. Raises ValueError where Plotly refuses a property or a value."""
         import plotly.graph_objects as go
 
         return go.Figure(self.spec())

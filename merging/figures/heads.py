@@ -1,4 +1,4 @@
-"""How well the heads of zipped networks do, by where their shared trunk ends."""
+"""Figure of zipped networks: accuracy of their heads by the layer at which the shared trunk ends."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from merging.text import numbers
 
 
 def heads_figure(report: ZipReport) -> Figure:
-    """Accuracy of every head over the layers, a dotted line for its own network; of all heads together, where their
-    classes differ."""
+    """Accuracy of every head over the trunk's last layer, with a dotted line for its unmerged network.
+
+    Where no class belongs to two heads, also that of all heads together.
+    """
     fig = figure(
         describe_heads(report),
         height=400,
@@ -25,8 +27,8 @@ def heads_figure(report: ZipReport) -> Figure:
     if np.isfinite(report.beside):
         rows.append(("all heads together", together, report.joint, report.beside))
     for name, style, row, alone in rows:
-        shown = {"line": style.line(), "marker": style.marker(8), "hovertemplate": "%{y:.1f} %"}
-        fig.add("scatter", x=report.layers, y=100 * row, name=name, mode="lines+markers", **shown)
+        look = {"line": style.line(), "marker": style.marker(8), "hovertemplate": "%{y:.1f} %"}
+        fig.add("scatter", x=report.layers, y=100 * row, name=name, mode="lines+markers", **look)
         fig.add_level(100 * alone, {"color": style.color, "dash": "dot", "width": 1.5})
     dotted = {"color": "#7F7F7F", "dash": "dot", "width": 1.5}
     fig.add("scatter", x=[None], y=[None], mode="lines", line=dotted, name="the networks unmerged", hoverinfo="skip")
@@ -34,9 +36,9 @@ def heads_figure(report: ZipReport) -> Figure:
 
 
 def describe_heads(report: ZipReport) -> str:
-    """The figure in words."""
-    said = []
+    """Describe the figure as text: every head's accuracy at each layer, beside its unmerged network."""
+    parts = []
     for name, row, alone in zip(report.names, report.heads, report.alone, strict=True):
         course = ", ".join(f"{numbers.accuracy(v)} at {layer}" for layer, v in zip(report.layers, row, strict=True))
-        said.append(f"{name} alone {numbers.accuracy(alone)}, its head {course}")
-    return f"Test accuracy by where the shared trunk ends. {'; '.join(said)}."
+        parts.append(f"{name} alone {numbers.accuracy(alone)}, its head {course}")
+    return f"Test accuracy by where the shared trunk ends. {'; '.join(parts)}."

@@ -1,4 +1,4 @@
-"""One language of colours, dashes and marker shapes (Okabe-Ito), the same in every figure, light and dark."""
+"""Colours (Okabe-Ito), dashes and marker shapes, the same in every figure, for light and dark pages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from merging.results.reports import letter
 
 @dataclass(frozen=True)
 class Style:
-    """How one thing is drawn; the marker shape repeats what the colour says. label: its name in legends."""
+    """Colour, dash and marker of one thing; the marker repeats what the colour says. label: its name in legends."""
 
     color: str
     dash: str
@@ -42,7 +42,7 @@ STYLES: dict[str, Style] = {
     "ensemble": Style("#CC79A7", "dash", "line-ew", "ensemble of A and B"),
     "merge": Style("#009E73", "solid", "circle", "merge"),
 }
-# Networks beyond A and B: the rest of Okabe-Ito, then muted colours that a light page shows and a dark one.
+# Networks beyond A and B: the rest of Okabe-Ito, then muted colours that show on a light page and on a dark one.
 FURTHER = ("#56B4E9", "#A5614F", "#44AA99", "#999933", "#9467BD", "#D55E00", "#B05FA8", "#6B8E23")
 SYMBOLS = ("square", "triangle-up", "cross", "star", "pentagon", "hexagon", "triangle-down", "hourglass")
 SIMILARITY = get_colorscale("Viridis")  # dark is low
@@ -54,7 +54,7 @@ STANDOFF = 8  # pixels between an axis and its title
 
 
 def network_style(name: str) -> Style:
-    """How a network called A, B ... J is drawn, or what was made of them."""
+    """Style of a network by its name: A, B ... J, or a key of STYLES for what was made of them."""
     if name in STYLES:
         return STYLES[name]
     place = list(map(letter, range(2, MOST_MODELS))).index(name)
@@ -62,9 +62,14 @@ def network_style(name: str) -> Style:
 
 
 def figure(alt: str, *, height: int, x: dict[str, Any], y: dict[str, Any], **layout: Any) -> Figure:
-    """An empty figure of this program's look; x, y: keywords of the axes. Background and font colour are the page's.
+    """Create an empty figure with Mergescope's look; background and font colour are the page's.
 
-    alt: what the figure shows, in words for people who cannot see it.
+    Args:
+        alt: the figure as text for people who cannot see it.
+        height: pixels.
+        x: keywords of the x axis.
+        y: keywords of the y axis.
+        layout: further entries of Plotly's layout.
     """
     legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": {"text": ""}}
     return Figure(
@@ -82,12 +87,12 @@ def figure(alt: str, *, height: int, x: dict[str, Any], y: dict[str, Any], **lay
 
 
 def look_of_axis(title: str = "", **keywords: Any) -> dict[str, Any]:
-    """An axis of this program's look."""
+    """Keywords of an axis with Mergescope's look."""
     return {"automargin": True, **AXIS, "title": {"text": title, "standoff": STANDOFF}, **keywords}
 
 
 def page(figures: Sequence[tuple[Figure, str]]) -> str:
-    """Figures, each under its title, as one HTML page that opens without a network: on white."""
+    """One HTML page of figures, each under its title, on white; it needs no internet connection."""
     parts = []
     for number, (fig, title) in enumerate(figures):
         alone = fig.checked()

@@ -1,4 +1,4 @@
-"""What each network of a merge is worth: bars for the parents, the naive average and the merge, the ensemble a line."""
+"""Figure of one metric of every network in a merge: bars, with a line for the ensemble."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from merging.text import numbers
 
 
 def scores_figure(report: MergeReport, metric: Metric = "accuracy", split: str = "test") -> Figure:
-    """A bar a network, from A to the merge, with its value written on it."""
+    """One bar per network, from A to the merge, with its value written on it."""
     scale = 1.0 if metric == "loss" else 100.0
-    named = {name: getattr(splits[split], metric) for name, splits in report.scores.items()}
+    by_network = {name: getattr(splits[split], metric) for name, splits in report.scores.items()}
     fig = figure(
         describe_scores(report, metric, split),
-        height=60 + 38 * len(named),
+        height=60 + 38 * len(by_network),
         x={"title": AXES[metric], "rangemode": "tozero"},
         y={"autorange": "reversed", "type": "category"},
         showlegend=False,
     )
     fig.add(
         "bar",
-        x=[scale * value for value in named.values()],
-        y=list(named),
+        x=[scale * value for value in by_network.values()],
+        y=list(by_network),
         orientation="h",
-        marker={"color": [network_style(name).color for name in named]},
-        text=[numbers.metric(metric)(value) for value in named.values()],
+        marker={"color": [network_style(name).color for name in by_network]},
+        text=[numbers.metric(metric)(value) for value in by_network.values()],
         textposition="inside",
-        insidetextanchor="start",  # the ensemble's line goes through the other end
+        insidetextanchor="start",  # the ensemble's line crosses the other end
         hoverinfo="skip",
     )
     if split in report.ensemble:
@@ -39,7 +39,7 @@ def scores_figure(report: MergeReport, metric: Metric = "accuracy", split: str =
 
 
 def describe_scores(report: MergeReport, metric: Metric, split: str) -> str:
-    """The figure in words."""
+    """Describe the figure as text: the metric of every network and of the ensemble."""
     write = numbers.metric(metric)
     parts = [f"{name} {write(getattr(splits[split], metric))}" for name, splits in report.scores.items()]
     if split in report.ensemble:

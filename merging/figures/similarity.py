@@ -1,4 +1,4 @@
-"""Layer-by-layer similarity: maps of one size and one colour scale, and their diagonals as lines."""
+"""Figures of layer-by-layer similarity: maps of one size and colour scale, and their diagonals as lines over depth."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ORDER = ("A-B", "A-pi(B)", "A-merge", "B-merge")
 TITLES = {"A-B": "A and B", "A-pi(B)": "A and π(B)", "A-merge": "A and the merge", "B-merge": "B and the merge"}
 Doubts = Sequence[Sequence[str]]
 SHORT = 12  # letters of a measure's name that fit above a colour bar
-LABELLED = 12  # layers up to which every cell carries its number
-TICKS = 16
+LABELLED = 12  # layers up to which a cell is large enough to show its number
+TICKS = 16  # named layers of an axis at most
 CHOSEN = "#D55E00"  # the frame of a cell that was clicked
-BRIGHT = 0.55  # of viridis: from here on black is read better than white
+BRIGHT = 0.55  # value from which viridis is so bright that black text is easier to read than white
 _LINES = {
     "A-B": STYLES["B"],
     "A-pi(B)": STYLES["pi(B)"],
@@ -39,12 +39,15 @@ def heatmap(
     doubts: Doubts | None = None,
     chosen: Sequence[str] | None = None,
 ) -> Figure:
-    """One map, layers in network order on both axes, the diagonal outlined. Colours run 0..1 whatever the values are;
-    a negative value keeps its number and is marked by a minus sign.
+    """Heatmap of one similarity map, layers in network order on both axes, the diagonal outlined.
 
-    name: of the measure.  doubts: (rows)(columns) words against a cell, "" for none; such cells carry a warning sign.
-    chosen: the row's and the column's layer of a cell to frame.
-    Over the cells lies an invisible scatter whose points can be clicked; their customdata is (row layer, column layer).
+    Colours always run from 0 to 1; a negative value shows its number, or a minus sign where cells are small.
+    An invisible scatter over the cells makes them clickable; its customdata begins with (row layer, column layer).
+
+    Args:
+        name: the measure's name.
+        doubts: (rows)(columns) reasons to doubt a cell, "" for none; cells with one carry a warning sign.
+        chosen: (row layer, column layer) of a cell to frame.
     """
     rows, columns = map.values.shape
     fig = figure(
@@ -74,12 +77,12 @@ def heatmap(
         _frame(fig, cell, cell, "rgba(255,255,255,0.85)", 1.5)
     if chosen is not None:
         _frame(fig, map.row_layers.index(chosen[0]), map.column_layers.index(chosen[1]), CHOSEN, 4)
-    fig.layout["margin"]["t"] = 34  # the chart's buttons stand above the cells that one aims at
+    fig.layout["margin"]["t"] = 34  # room for the chart's buttons, which would cover cells
     return fig
 
 
 def diagonal_figure(maps: Mapping[str, SimilarityMap]) -> Figure:
-    """Each map's similarity of equal layers, as lines over the depth of the network."""
+    """Similarity of equal layers (the diagonal) in each map, as lines over the depth of the network."""
     layers = next((map.row_layers for map in maps.values()), ())
     means = [f"{TITLES[key]} {numbers.correlation(float(np.nanmean(_diagonal(map))))}" for key, map in maps.items()]
     lowest = min([0.9, *(float(np.nanmin(_diagonal(map))) for map in maps.values())])
@@ -117,7 +120,7 @@ def _shown(name: str) -> str:
 
 
 def layer_axis(layers: tuple[str, ...], title: str, span: list[float]) -> dict[str, Any]:
-    """Keywords of an axis that names layers, a sixteenth of them where there are many; span: its range."""
+    """Keywords of an axis that names layers, TICKS of them at most. span: the axis' range."""
     every = max(1, math.ceil(len(layers) / TICKS))
     places = list(range(0, len(layers), every))
     names = [layers[place] if len(layers[place]) <= 22 else f"…{layers[place][-21:]}" for place in places]
@@ -155,13 +158,13 @@ def _cell(value: float, few: bool) -> str:
 def _add_targets(fig: Figure, map: SimilarityMap, name: str, doubts: Doubts | None) -> None:
     rows, columns = map.values.shape
     y, x = (index.ravel() for index in np.mgrid[0:rows, 0:columns])
-    named = [
+    customdata = [
         (row, column, numbers.correlation(float(map.values[i, j])), _doubted(doubts[i][j] if doubts else ""))
         for i, row in enumerate(map.row_layers)
         for j, column in enumerate(map.column_layers)
     ]
-    shown = (_shown(map.row), "%{customdata[0]}", _shown(map.column), "%{customdata[1]}", name)
-    hover = "{}: {}<br>{}: {}<br>{} %{{customdata[2]}}%{{customdata[3]}}".format(*shown)
+    parts = (_shown(map.row), "%{customdata[0]}", _shown(map.column), "%{customdata[1]}", name)
+    hover = "{}: {}<br>{}: {}<br>{} %{{customdata[2]}}%{{customdata[3]}}".format(*parts)
     invisible = {"marker": {"opacity": 0}}
     fig.add(
         "scatter",
@@ -173,7 +176,7 @@ def _add_targets(fig: Figure, map: SimilarityMap, name: str, doubts: Doubts | No
         marker={"symbol": "square", "size": max(8, min(44, int(300 / max(rows, columns)))), "opacity": 0},
         selected=invisible,
         unselected=invisible,
-        customdata=named,
+        customdata=customdata,
         hovertemplate=hover + "<extra></extra>",
         showlegend=False,
     )

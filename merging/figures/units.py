@@ -1,4 +1,4 @@
-"""Units of a run: how well they matched, contact sheets, who answers to whose picture, tuning, change along a film."""
+"""Figures about the units of a run: match correlations, contact sheets, responses to pictures, class tuning, films."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from merging.results.reports import LayerUnits
 from merging.studies.film import Film
 from merging.text import numbers
 
-FIT = {"constrain": "domain"}  # both axes: a range that was widened in too low a chart would stay so for good
+FIT = {"constrain": "domain"}  # of both axes: shrink the plot, as Plotly never narrows a range that it once widened
 
 
 def match_histogram(layer: LayerUnits) -> Figure:
-    """How many units of a layer have which match correlation."""
+    """Histogram of the match correlations of a layer's units, dead units left out."""
     alive = layer.match[~np.isnan(layer.match)]
     fig = figure(
         f"Match correlations of {len(alive)} living units of {layer.layer}, median "
@@ -43,9 +43,14 @@ def _least(values: np.ndarray) -> float:
 
 
 def sheet_figure(image: str, units: Sequence[int], words: Sequence[str], columns: int, alt: str) -> Figure:
-    """A contact sheet whose tiles can be clicked. image: the sheet as a data address, row by row.
+    """Contact sheet of units' pictures with clickable tiles.
 
-    words: what hovering a tile says. A point's customdata is its unit.
+    Args:
+        image: the sheet as a data URL, tiles row by row.
+        units: the unit of each tile, which becomes the customdata of its point.
+        words: the hover text of each tile.
+        columns: tiles per row.
+        alt: the figure as text for people who cannot see it.
     """
     rows = -(-len(units) // columns)
     fig = figure(
@@ -58,17 +63,17 @@ def sheet_figure(image: str, units: Sequence[int], words: Sequence[str], columns
         showlegend=False,
     )
     fig.layout["margin"] = {"l": 0, "r": 0, "t": 0, "b": 0}
-    placed = {"xref": "x", "yref": "y", "x": 0, "y": 0, "sizex": columns, "sizey": rows, "sizing": "stretch"}
-    fig.layout["images"] = [{"source": image, "layer": "below", **placed}]
-    hidden = {"marker": {"opacity": 0}}
+    placement = {"xref": "x", "yref": "y", "x": 0, "y": 0, "sizex": columns, "sizey": rows, "sizing": "stretch"}
+    fig.layout["images"] = [{"source": image, "layer": "below", **placement}]
+    transparent = {"marker": {"opacity": 0}}
     fig.add(
         "scatter",
         x=[at % columns + 0.5 for at in range(len(units))],
         y=[at // columns + 0.5 for at in range(len(units))],
         mode="markers",
         marker={"symbol": "square", "size": 38, "opacity": 0},
-        selected=hidden,
-        unselected=hidden,
+        selected=transparent,
+        unselected=transparent,
         customdata=list(units),
         text=list(words),
         hovertemplate="%{text}<extra></extra>",
@@ -77,7 +82,7 @@ def sheet_figure(image: str, units: Sequence[int], words: Sequence[str], columns
 
 
 def cross_figure(values: np.ndarray, names: Sequence[str], unit: int) -> Figure:
-    """(M, M) how strongly each network's unit (row) answers to each network's picture (column)."""
+    """Heatmap of (M, M) responses: each network's unit (row) to the picture made for each network (column)."""
     own = ", ".join(f"{name} {numbers.ratio(float(values[at, at]))}" for at, name in enumerate(names))
     fig = figure(
         f"How strongly each network's unit {unit} answers to each picture; to its own: {own}.",
@@ -109,7 +114,7 @@ def cross_figure(values: np.ndarray, names: Sequence[str], unit: int) -> Figure:
 
 
 def tuning_figure(tuning: np.ndarray, names: Sequence[str], classes: Sequence[str], unit: int) -> Figure:
-    """(M, classes) mean response of a unit in every network to the images of each class."""
+    """Bars of the (M, classes) mean responses of a unit in every network to the images of each class."""
     best = ", ".join(f"{name} {classes[int(np.nanargmax(row))]}" for name, row in zip(names, tuning, strict=True))
     fig = figure(
         f"Mean response of unit {unit} to every class; the strongest: {best}.",
@@ -129,7 +134,10 @@ def tuning_figure(tuning: np.ndarray, names: Sequence[str], classes: Sequence[st
 
 
 def change_figure(film: Film, place: int, start: str) -> Figure:
-    """How like each picture of a film is to the one before, beside the control for numerical noise."""
+    """Pixel correlation of each picture of a film with the previous one, beside the control for numerical noise.
+
+    place: index of the unit in the film.  start: a key of `film.step`, "cold" or "warm".
+    """
     least = min(float(np.nanmin(film.step[line][start][:, place])) for line in film.step)
     fig = figure(
         f"Likeness of each picture to the one before along the path, at least {numbers.correlation(least)}, and of "

@@ -12,6 +12,8 @@ from pathlib import Path
 from merging.errors import MergescopeError
 from merging.jobs.worker import supervisor
 
+MOST = 256  # threads or jobs
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Read the options and run; gives the exit code. Our own errors go to stderr in one line."""
@@ -31,14 +33,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default=os.environ.get("MERGESCOPE_DEVICE", "auto")
     )
-    parser.add_argument(
-        "--threads", type=int, default=os.environ.get("MERGESCOPE_THREADS", "0"), help="of torch, a job"
-    )
-    parser.add_argument("--jobs", type=int, default=os.environ.get("MERGESCOPE_JOBS", "0"), help="jobs at once on CPUs")
+    threads, jobs = (os.environ.get(f"MERGESCOPE_{name}", "0") for name in ("THREADS", "JOBS"))
+    parser.add_argument("--threads", type=_few, default=threads, help="of torch, per job; 0: chosen by the cores")
+    parser.add_argument("--jobs", type=_few, default=jobs, help="jobs at once on CPUs; 0: chosen by the cores")
     parser.add_argument("--watch-stdin", action="store_true", help="stop when stdin ends: the app is gone")
     parser.add_argument("--dispatch", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--scratch", help=argparse.SUPPRESS)
     return parser
+
+
+def _few(text: str) -> int:
+    """A whole number from 0 to MOST."""
+    if not text.isdecimal() or int(text) > MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {MOST}")
+    return int(text)
 
 
 def _supervise(options: argparse.Namespace) -> int:

@@ -18,7 +18,11 @@ from typing import Any
 
 from merging.errors import DataUnavailable
 from merging.jobs.ledger.shipped_runs import RUNS
-from merging.jobs.requests.requests import MergeRequest, ModelRef, PicturesRequest, StudyRequest, ZipRequest
+from merging.jobs.requests.base import ModelRef
+from merging.jobs.requests.merge import MergeRequest
+from merging.jobs.requests.pictures import PicturesRequest
+from merging.jobs.requests.study import StudyRequest
+from merging.jobs.requests.zip_networks import ZipRequest
 from merging.jobs.tasks.payload import Payload
 from merging.jobs.tasks.run import run_task
 from merging.progress import Progress, no_progress

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
 
 from merging.errors import InvalidSetting
+from merging.jobs.requests.registry import kinds
 
 PREFIX = "MERGESCOPE_"
+MOST = 1e12
 
 
 def _limit(default: float, what: str, low: float = 1) -> float:
@@ -33,30 +37,34 @@ class Limits:
     images_mb: float = _limit(2_000, "megabytes of own images an owner")
     all_images_mb: float = _limit(20_000, "megabytes of all people's own images")
     store_mb: float = _limit(10_000, "megabytes of all artifacts and models; the oldest finished runs go first")
-    merge_seconds: float = _limit(1_800, "deadline of a merge")
-    pictures_seconds: float = _limit(900, "deadline of a job that makes pictures")
-    study_seconds: float = _limit(1_800, "deadline of a study of a merge")
-    zip_seconds: float = _limit(1_800, "deadline of a partial zip")
-    train_seconds: float = _limit(7_200, "deadline of a training")
-    download_seconds: float = _limit(3_600, "deadline of a download")
     lease_seconds: float = _limit(10, "silence after which a dispatcher counts as dead", low=0.5)
     attempts: float = _limit(2, "times a job is started before its dying worker fails it")
 
+    deadlines: Mapping[str, float] = field(default_factory=dict)  # kind of job -> seconds, where not the kind's own
+
     def deadline(self, kind: str) -> float:
         """Seconds that a job of this kind may run."""
-        return getattr(self, f"{kind}_seconds")
+        return self.deadlines.get(kind, kinds()[kind].deadline)
 
     def __post_init__(self) -> None:
-        for limit in fields(self):
-            value, low = getattr(self, limit.name), limit.metadata["low"]
-            if not value >= low:
-                raise InvalidSetting(f"{PREFIX}{limit.name.upper()} is {value}; it must be at least {low}.")
+        numbers = {limit.name: (getattr(self, limit.name), limit.metadata["low"]) for limit in _numbers()}
+        seconds = {f"{kind}_seconds": (value, 1) for kind, value in self.deadlines.items()}
+        for name, (value, low) in (numbers | seconds).items():
+            if not low <= value < MOST:
+                raise InvalidSetting(
+                    f"{PREFIX}{name.upper()} is {value:g}; it must be a number from {low:g} to {MOST:g}."
+                )
 
 
 def from_environment() -> Limits:
     """The limits as the environment sets them. Raises InvalidSetting where a variable is not a number or too small."""
-    given = {limit.name: os.environ.get(PREFIX + limit.name.upper()) for limit in fields(Limits)}
-    return Limits(**{name: _number(name, text) for name, text in given.items() if text})
+    values = {limit.name: value for limit in _numbers() if (value := _given(limit.name)) is not None}
+    deadlines = {kind: value for kind in kinds() if (value := _given(f"{kind}_seconds")) is not None}
+    return Limits(**values, deadlines=deadlines)
+
+
+def _numbers() -> tuple[Field[Any], ...]:
+    return tuple(limit for limit in fields(Limits) if "low" in limit.metadata)
 
 
 def teachers() -> frozenset[str]:
@@ -64,8 +72,10 @@ def teachers() -> frozenset[str]:
     return frozenset(name.strip() for name in os.environ.get(f"{PREFIX}TEACHERS", "").split(",") if name.strip())
 
 
-def _number(name: str, text: str) -> float:
+def _given(name: str) -> float | None:
+    """The number that an environment variable holds, None where it is not set."""
+    text = os.environ.get(PREFIX + name.upper())
     try:
-        return float(text)
+        return float(text) if text else None
     except ValueError:
         raise InvalidSetting(f"{PREFIX}{name.upper()} is {text!r}; it must be a number.") from None

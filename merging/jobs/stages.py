@@ -1,35 +1,36 @@
-"""What share of a job each of its stages is, so that one bar can show the whole. Shares are of a usual run on a CPU."""
+"""The stages of a job: what each does, and its share of the whole, so that one bar can show the whole. torch-free."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-STAGES: dict[str, tuple[tuple[str, float], ...]] = {
-    "merge": (
-        ("loading", 0.02),
-        ("tracing", 0.06),
-        ("matching", 0.10),
-        ("verifying", 0.02),
-        ("combining", 0.05),
-        ("curve", 0.57),
-        ("similarity", 0.15),
-        ("saving", 0.03),
-    ),
-    "pictures": (("loading", 0.1), ("rendering", 0.85), ("saving", 0.05)),
-    "study": (("loading", 0.05), ("studying", 0.93), ("saving", 0.02)),
-    "zip": (("loading", 0.05), ("tracing", 0.1), ("matching", 0.3), ("heads", 0.5), ("saving", 0.05)),
-    "train": (("loading", 0.02), ("training", 0.95), ("saving", 0.03)),
-    "download": (("downloading", 1.0),),
-}
+from dataclasses import dataclass
 
 
-def overall(stages: Sequence[tuple[str, float]], stage: str, fraction: float | None) -> float:
-    """The share of the whole job (0..1) that is done `fraction` (0..1, None for its start) into a stage.
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a kind of job.
 
-    stages: (name, share of the whole). 0 for a stage that is not among them: the ledger never lets a job fall back.
+    Attributes:
+        name: as the task reports it.
+        share: of the whole job, 0 to 1, in a usual run on a CPU.
+        words: what it does, for people.
+    """
+
+    name: str
+    share: float
+    words: str
+
+
+LOADING, SAVING = "Load the networks", "Save"
+
+
+def overall(shares: Sequence[tuple[str, float]], stage: str, fraction: float | None) -> float:
+    """The share of the whole job (0 to 1) that is done at `fraction` (0 to 1, None for its start) of a stage.
+
+    shares: (name of the stage, share of the whole). An unknown stage gives 0: the ledger never lets a job fall back.
     """
     done = 0.0
-    for name, share in stages:
+    for name, share in shares:
         if name == stage:
             return done + share * min(max(fraction or 0.0, 0.0), 1.0)
         done += share

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from merging.jobs.requests.requests import MergeRequest
+from merging.jobs.requests.merge import MergeRequest
 from merging.methods.registry import ROLES, find
 from merging.zoo.architectures.names import PROGRAM
 

@@ -1,1 +1,1 @@
-"""Merge methods: the tables, one file per method in align/, combine/ and correct/, and the algorithms they share."""
+"""Merge methods: their tables, one file per method in align/, combine/ and correct/, and the algorithms they share."""

@@ -1,4 +1,4 @@
-"""What a method is given and what it gives back: the values that tie align, combine and correct together."""
+"""Inputs and outputs of merge methods: the values passed between align, combine and correct."""
 
 from __future__ import annotations
 
@@ -18,11 +18,18 @@ if TYPE_CHECKING:  # the web process reads the method tables and must not import
 
 @dataclass(frozen=True)
 class Problem:
-    """The models to merge and what is known of them.
+    """The models to merge, with their structure and data.
 
-    models: as given, in eval mode, the first is A.  aligned: the same in the merged net's units (filled after align).
-    graph, spec: of the first model.  structures: (graph, spec) of every model where widths differ, else () and all have
-    the first's.  data: training batches or None.  base: the net that experts were trained from, in A's units, or None.
+    Attributes:
+        models: the input models in eval mode; the first is A.
+        graph: graph of the first model.
+        spec: permutation groups of the first model.
+        data: training batches, or None.
+        seed: seed of all random choices.
+        report: progress callback.
+        aligned: the models in the merged net's units; filled in after the align stage.
+        structures: (graph, spec) per model where widths differ; else (), and every model has `graph` and `spec`.
+        base: the network that the experts were fine-tuned from, in A's units, or None.
     """
 
     models: tuple[nn.Module, ...]
@@ -36,16 +43,16 @@ class Problem:
     base: nn.Module | None = None
 
     def structure(self, model: int) -> tuple[Graph, PermutationSpec]:
-        """The graph and the groups of a model by its number; group names are the same in all."""
+        """Return the graph and the groups of model number `model`; group names are the same in all models."""
         return self.structures[model] if self.structures else (self.graph, self.spec)
 
     def pair(self, model: int) -> Problem:
-        """The problem of the first model and that one alone."""
+        """Return the two-model problem of the first model and model number `model`."""
         structures = (self.structure(0), self.structure(model)) if self.structures else ()
         return replace(self, models=(self.models[0], self.models[model]), structures=structures)
 
     def tensors(self) -> Iterator[dict[str, Tensor]]:
-        """Each model's parameters and buffers by name, in the order of `models`."""
+        """Yield each model's parameters and buffers by name, in the order of `models`."""
         from merging.network.permutation import named_tensors
 
         return (named_tensors(model) for model in self.models)
@@ -53,11 +60,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class UnitMap:
-    """How one model's units of one group enter the merged net, where that is more than an order.
+    """Linear map of one model's units of one group into the merged net, for aligners that do more than permute.
 
-    make: (merged units, units), what the merged units are made of.  use: (units, merged units), what is read of the
-    merged units in place of the model's own. A permutation p is make = eye[p], use = make^T; maps keep a network's
-    function where use @ make is the identity and nothing nonlinear comes between.
+    A permutation p is make = eye[p], use = make^T. Maps keep a network's function where use @ make is the identity and
+    no nonlinearity lies between the two.
+
+    Attributes:
+        make: (merged units, units), row i holds the weights of the model's units in merged unit i.
+        use: (units, merged units), row j holds the weights of the merged units that replace the model's unit j
+            wherever it is read.
     """
 
     make: Tensor
@@ -66,12 +77,14 @@ class UnitMap:
 
 @dataclass(frozen=True)
 class Alignment:
-    """How each model's units map into the merged net's.
+    """Mapping of each model's units into the merged net's units.
 
-    permutations: one a model, the first the identity, group -> (units,) int64; beside maps, the nearest one-to-one
-    match, for people to look at.  maps: one dict a model, group -> UnitMap, or () where all is permutations; scaled so
-    that the merge is the weighted *mean* of the mapped models. A group without a map is permuted.
-    notes: what the aligner found, for the report (objective, restarts, spread, sweeps ...), JSON-able.
+    Attributes:
+        permutations: one per model, the first is the identity; group -> (units,) int64. For a group with maps it is
+            the nearest one-to-one match, for display only.
+        notes: the aligner's results for the report (objective, restarts, spread, sweeps ...), JSON-able.
+        maps: one dict per model, group -> UnitMap, scaled so that the merge is the weighted *mean* of the mapped
+            models; () where every group is permuted. A group without a map is permuted.
     """
 
     permutations: tuple[Permutation, ...]
@@ -81,24 +94,31 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Combiner:
-    """A combination with whatever it has to learn already learned: `combiner(weights)` gives the net's tensors.
+    """Combination of the aligned models, with all learning done: `combiner(weights)` returns the merged tensors.
 
-    weights: how much of each model is asked for, summing to 1.  notes: what was learned or chosen, JSON-able.
+    Attributes:
+        run: takes the share of each model in the merge, summing to 1; returns name -> tensor.
+        notes: learned or selected values for the report, JSON-able.
     """
 
     run: Callable[[tuple[float, ...]], dict[str, Tensor]]
     notes: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, weights: tuple[float, ...]) -> dict[str, Tensor]:
-        """name -> tensor, of the first aligned model's names, shapes and dtypes."""
+        """Return name -> tensor with the first aligned model's names, shapes and dtypes."""
         return self.run(weights)
 
 
 @dataclass(frozen=True)
 class MergeResult:
-    """merged: the corrected merge.  aligned: one module per input, the first is A (but for methods that merge units of
-    one model, such as ZipIt!).  notes: objective, restarts, equivalence error (max |B - pi(B)|, relative, float64), by
-    stage."""
+    """Result of a merge.
+
+    Attributes:
+        merged: the combined and corrected network.
+        aligned: one module per input; the first is A, except after methods that merge units of one model (ZipIt!).
+        alignment: the unit mapping of every model.
+        notes: results per stage: objective, restarts, equivalence error (max |B - pi(B)|, relative, float64).
+    """
 
     merged: nn.Module
     aligned: tuple[nn.Module, ...]
@@ -108,15 +128,18 @@ class MergeResult:
 
 @dataclass(frozen=True)
 class Corrector:
-    """A correction with what it needs of the parents already measured: `corrector(combined net, weights)` gives the
-    corrected net and leaves the combined one as it is.
+    """Correction of a combined net, with the parents' statistics already measured.
 
-    weights: how much of each model is in the net, summing to 1.  notes: what could not be corrected, JSON-able.
+    `corrector(combined net, weights)` returns the corrected net and leaves the combined one unchanged.
+
+    Attributes:
+        run: takes the combined net and the share of each model in it, summing to 1; returns the corrected net.
+        notes: modules corrected and modules that could not be corrected, JSON-able.
     """
 
     run: Callable[[nn.Module, tuple[float, ...]], nn.Module]
     notes: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, net: nn.Module, weights: tuple[float, ...]) -> nn.Module:
-        """The corrected net, in eval mode, of the same architecture and tensor names."""
+        """Return the corrected net, in eval mode, with the same architecture and tensor names."""
         return self.run(net, weights)

@@ -1,4 +1,4 @@
-"""The papers' methods by name: each a triple align x combine x correct with its settings."""
+"""Table of the published methods: each is a triple align x combine x correct with its settings."""
 
 from __future__ import annotations
 

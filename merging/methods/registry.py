@@ -1,7 +1,7 @@
-"""The tables of methods. A method is one file that declares itself; forms, command line, docs and tests follow.
+"""Tables of merge methods. A method is one file that declares itself; forms, command line, docs and tests read it here.
 
-Nothing here imports torch: the web process reads these tables. A method file therefore imports torch only inside its
-functions (or under TYPE_CHECKING).
+This file does not import torch, because the web process reads these tables. For the same reason a method file imports
+torch only inside its functions (or under TYPE_CHECKING).
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from merging.settings import NoSettings
 
 Role = Literal["align", "combine", "correct"]
 ROLES: tuple[Role, ...] = ("align", "combine", "correct")
-MOST_MODELS = 10  # of one merge: all are in memory at once
+MOST_MODELS = 10  # per merge, because all models are in memory at once
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Method:
-    """One way to align, combine or correct.
+    """Declaration of one align, combine or correct method.
 
-    run: `(problem, settings) ->` an Alignment, a Combiner or a Corrector (see merging.methods.problem for the values).
-    joint: an aligner that looks at all models at once; the others match each model to the first, two at a time.
-    permutes: an aligner whose answer keeps every network's function; else it gives maps, which do not.
-    ends: a combination that gives model k bit for bit where all weight is on it.
+    Attributes:
+        run: `(problem, settings) ->` an Alignment, a Combiner or a Corrector (see merging.methods.problem).
+        joint: the aligner takes all models at once; other aligners match each model to the first, two at a time.
+        permutes: the aligner's result keeps every network's function; otherwise it returns maps, which do not.
+        ends: the combination returns model k bit for bit where model k has all the weight.
     """
 
     role: Role
@@ -43,18 +44,18 @@ class Method:
     run: Callable[..., Any]
     settings: type = NoSettings
     needs_data: bool = False
-    recovers_twin: bool = False  # an aligner that promises to find a permuted twin's permutation
+    recovers_twin: bool = False  # the aligner promises to find the permutation of a permuted copy of A
     joint: bool = False
     permutes: bool = True
-    unequal_widths: bool = False  # an aligner that also takes models whose layers have other widths than the first's
+    unequal_widths: bool = False  # the aligner also takes models whose layers differ in width from the first model's
     ends: bool = True
-    needs_base: bool = False  # a combination of experts with the net they were trained from
+    needs_base: bool = False  # the combination needs the network that the experts were fine-tuned from
     most_models: int = MOST_MODELS
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A paper's method: a triple align x combine x correct with its settings."""
+    """Published method: a triple align x combine x correct with its settings."""
 
     key: str
     label: str
@@ -68,7 +69,7 @@ class Recipe:
 
 
 def method(role: Role, key: str, **declared: Any) -> Callable[[F], F]:
-    """Declare the decorated function as the method `key` of a role; the table finds it in its file."""
+    """Decorate a function to declare it as the method `key` of a role; `table` finds it in its file."""
 
     def declare(run: F) -> F:
         run.method = Method(role=role, key=key, run=run, **declared)  # type: ignore[attr-defined]
@@ -79,26 +80,26 @@ def method(role: Role, key: str, **declared: Any) -> Callable[[F], F]:
 
 @cache
 def table(role: Role) -> Mapping[str, Method]:
-    """All methods of a role by key, in the order of their files' names, "none" first."""
+    """Return all methods of a role by key, ordered by file name with "none" first."""
     package = importlib.import_module(f"merging.methods.{role}")
-    found: dict[str, Method] = {}
+    by_key: dict[str, Method] = {}
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: (m.name != "none", m.name)):
         module = importlib.import_module(f"merging.methods.{role}.{info.name}")
         for value in vars(module).values():
             declared = getattr(value, "method", None)
             if isinstance(declared, Method) and value.__module__ == module.__name__:
-                found[declared.key] = declared
-    return MappingProxyType(found)
+                by_key[declared.key] = declared
+    return MappingProxyType(by_key)
 
 
 def methods() -> Mapping[Role, Mapping[str, Method]]:
-    """The three tables: role -> key -> Method."""
+    """Return the three tables as role -> key -> Method."""
     return MappingProxyType({role: table(role) for role in ROLES})
 
 
 def find(role: Role, key: str) -> Method:
-    """The method `key` of a role. Raises InvalidSetting that lists the known keys."""
-    known = table(role)
-    if key not in known:
-        raise InvalidSetting(f"There is no {role} method {key!r}. Known: {', '.join(known)}.")
-    return known[key]
+    """Return the method `key` of a role. Raises InvalidSetting, which lists the keys there are, for an unknown one."""
+    by_key = table(role)
+    if key not in by_key:
+        raise InvalidSetting(f"There is no {role} method {key!r}. Known: {', '.join(by_key)}.")
+    return by_key[key]

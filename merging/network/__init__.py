@@ -1,1 +1,1 @@
-"""A network as a value: its graph of operations, its tensors and the permutations of its units."""
+"""Networks as values: the graph of operations, the tensors, and the permutations of the units."""

@@ -1,4 +1,4 @@
-"""BatchNorm's running statistics: which modules keep them, and estimating them anew."""
+"""BatchNorm's running statistics: find the modules that keep them, and estimate them again from data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ def batch_norms(model: nn.Module) -> list[str]:
 
 
 def reset_batch_norm(model: nn.Module, data: Batches) -> nn.Module:
-    """A copy of `model` whose BatchNorm running statistics are the mean over the batches of `data`, read once."""
+    """Return a copy of `model` whose BatchNorm running statistics are means over the batches of `data`.
+
+    The data are read once. `model` itself is not changed.
+    """
     twin = copy.deepcopy(model).eval()
     run_all = passes(twin, data)
     with batch_norm_in_training(twin, batch_norms(twin)):
@@ -31,8 +34,12 @@ def reset_batch_norm(model: nn.Module, data: Batches) -> nn.Module:
 
 @contextmanager
 def batch_norm_in_training(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
-    """Inside, these BatchNorm modules normalise by the batch and average their statistics from scratch, over all
-    batches alike; dropout and everything else stay in eval mode. Changes `model` in place."""
+    """Context manager in which the named BatchNorm modules normalise by the batch and estimate their statistics again.
+
+    The statistics are averaged from scratch over all batches. Every batch has the same weight in the average. Dropout
+    and all other modules stay in eval mode. Changes `model` in place; on exit the named modules are back in eval mode
+    with the new statistics.
+    """
     modules: list[Any] = [model.get_submodule(name) for name in names]
     momenta = [module.momentum for module in modules]
     for module in modules:
@@ -48,9 +55,9 @@ def batch_norm_in_training(model: nn.Module, names: Iterable[str]) -> Iterator[N
 
 
 def passes(model: nn.Module, data: Batches) -> Callable[[], None]:
-    """A function that passes every batch through the model, for what its modules and hooks make of it.
+    """Return a function that passes every batch through the model; its modules and hooks collect the results.
 
-    To be asked for before hooks are set: how the model reads images fastest is tried out here.
+    Call this before hooks are set, because it runs the model on an example to find its fastest memory format.
     """
     batches = data.on_model(model)
     with torch.no_grad():

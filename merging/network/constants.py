@@ -1,7 +1,7 @@
-"""Buffers that are no weights: position indices, masks, frequencies, fixed grids. They belong to the architecture.
+"""Buffers that are not weights: position indices, masks, frequencies, fixed grids. They belong to the architecture.
 
-They are never averaged, and equal in all networks that are merged. Where a permutation of units would re-order one, the
-units keep their places: else a merged unit would need the constants of two units at once.
+They are never averaged, and must be equal in all networks that are merged. If a permutation would re-order a constant,
+the units of that group keep their places: otherwise one merged unit would need the constants of two different units.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from merging.errors import IncompatibleModels
 from merging.network.permutation import Axis, Group, PermutationSpec, named_tensors
 from merging.results.reports import letter
 
-NORMALISERS = ("_input_mean", "_input_std", "normalise.mean", "normalise.std")  # of the zoo's first step
+NORMALISERS = ("_input_mean", "_input_std", "normalise.mean", "normalise.std")  # of the zoo networks
 NORMALISED = (
     "The networks expect their images normalised differently. Load all of them with the same: "
     "load_checkpoint(path, mean=..., std=...), one number per channel."
 )
-STATISTICS = {"running_mean", "running_var"}  # a module that has buffers of these names is a norm, all of whose are its
+# A module with a buffer of one of these names is a norm, and all its buffers are statistics.
+STATISTICS = {"running_mean", "running_var"}
 
 
 def statistics_of(model: nn.Module) -> set[str]:
-    """Names of the buffers that norms measure or learn, such as BatchNorm's running statistics."""
+    """Return the names of all buffers of norm modules, such as BatchNorm's running statistics."""
     return {
         f"{path}.{name}" if path else name
         for path, module in model.named_modules()
@@ -35,13 +36,13 @@ def statistics_of(model: nn.Module) -> set[str]:
 
 
 def constants_of(model: nn.Module) -> dict[str, Tensor]:
-    """The buffers that are no norm's statistics, name -> tensor of any shape and type, as in `named_tensors`."""
+    """Return all buffers except norm statistics: name -> tensor of any shape and type, as in `named_tensors`."""
     weights = {name for name, _ in model.named_parameters()} | statistics_of(model)
     return {name: tensor for name, tensor in named_tensors(model).items() if name not in weights}
 
 
 def equal(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are the same number by number; NaN counts as equal to NaN."""
+    """Return whether two tensors have equal shapes, types and values; NaN counts as equal to NaN."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     same = one == other
@@ -49,9 +50,9 @@ def equal(one: Tensor, other: Tensor) -> bool:
 
 
 def pinned_by(spec: PermutationSpec, constants: Mapping[str, Tensor]) -> dict[str, str]:
-    """Group -> the constant that another order of its units would change, for the groups that there are of that kind.
+    """Return the groups that a constant pins: group name -> a constant that re-ordering the group's units would change.
 
-    constants: name -> tensor of any shape.
+    Groups that no constant pins are left out. constants: name -> tensor of any shape.
     """
     return {
         group.name: axis.parameter
@@ -62,9 +63,11 @@ def pinned_by(spec: PermutationSpec, constants: Mapping[str, Tensor]) -> dict[st
 
 
 def without_constants(spec: PermutationSpec, constants: Mapping[str, Tensor]) -> PermutationSpec:
-    """The groups that may be permuted with every constant left as it is, and their axes on weights alone.
+    """Return the groups whose permutation changes no constant, with only their axes on weights.
 
-    constants: name -> tensor of any shape, of the network that the spec is of.
+    Args:
+        spec: the permutation groups of a network.
+        constants: name -> tensor of any shape, the constants of the same network.
     """
     pinned = pinned_by(spec, constants)
     groups = (
@@ -78,10 +81,13 @@ def without_constants(spec: PermutationSpec, constants: Mapping[str, Tensor]) ->
 def refuse_different(
     models: Sequence[nn.Module], specs: Sequence[PermutationSpec], used: Collection[str], base: nn.Module | None = None
 ) -> None:
-    """Raises IncompatibleModels where a constant that the forward pass reads is not the same in all networks.
+    """Raise IncompatibleModels where a constant that the forward pass reads differs between the networks.
 
-    specs: of every model; along the units, only one of several that are alike is compared.  used: names of tensors.
-    base: a network of the first's structure.
+    Args:
+        models: the networks to compare with the first one.
+        specs: one per model. Along a group whose units all have the same constants, only one unit is compared.
+        used: names of the tensors that the forward pass reads.
+        base: a network of the first one's structure, compared as well.
     """
     own = [_once(constants_of(model), spec) for model, spec in zip(models, specs, strict=True)]
     named = [f"network {letter(number)}" for number in range(len(own))]
@@ -103,19 +109,19 @@ def refuse_different(
 
 
 def _once(constants: Mapping[str, Tensor], spec: PermutationSpec) -> dict[str, Tensor]:
-    """The constants with one unit's part of those that are alike for all units of a group."""
-    found = dict(constants)
+    """Return the constants; where all units of a group have equal values, only the first unit's values are left."""
+    reduced = dict(constants)
     for name in constants.keys() & spec.by_parameter.keys():
         for axis, group in sorted(spec.by_parameter[name], key=lambda pair: -pair[0].offset):
-            if _alike(found[name], axis, group):
+            if _alike(reduced[name], axis, group):
                 ends = (axis.offset + axis.block, axis.offset + group.size * axis.block)
-                kept = torch.cat([torch.arange(ends[0]), torch.arange(ends[1], found[name].shape[axis.dim])])
-                found[name] = found[name].index_select(axis.dim, kept.to(found[name].device))
-    return found
+                indices = torch.cat([torch.arange(ends[0]), torch.arange(ends[1], reduced[name].shape[axis.dim])])
+                reduced[name] = reduced[name].index_select(axis.dim, indices.to(reduced[name].device))
+    return reduced
 
 
 def _alike(tensor: Tensor, axis: Axis, group: Group) -> bool:
-    """Whether all units of the group have the same numbers along the axis."""
+    """Return whether all units of the group have the same values along the axis."""
     rows = tensor.movedim(axis.dim, 0)[axis.offset : axis.offset + group.size * axis.block]
     units = rows.reshape(group.size, -1)
     return equal(units, units[:1].expand_as(units))

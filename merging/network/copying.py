@@ -1,4 +1,4 @@
-"""Copying a network, and saying in words why one cannot be copied."""
+"""Deep copies of networks, with a readable error for networks that cannot be copied."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ _REMEDIES = {
 
 
 def copied(model: nn.Module) -> nn.Module:
-    """A deep copy in eval mode.
+    """Return a deep copy of the model in eval mode.
 
-    Raises UnsupportedOperation where the model cannot be copied or is no network but what torch made of one, saying
-    what to give in its place.
+    Raises:
+        UnsupportedOperation: when the model cannot be copied, or is the output of torch.jit or torch.compile instead of
+            the network itself. The message says what to pass instead.
     """
     if isinstance(model, torch.jit.ScriptModule):
         raise UnsupportedOperation(
@@ -39,7 +40,10 @@ def copied(model: nn.Module) -> nn.Module:
 
 
 def _remade(model: nn.Module) -> str:
-    """Which layer makes a weight anew before each pass, which torch cannot copy, and what to call; "" for none."""
+    """Return a sentence about the first layer whose hook recomputes a weight before each pass, "" if there is none.
+
+    torch cannot deep-copy such a layer. The sentence names the function that removes the hook.
+    """
     for path, module in model.named_modules():
         for hook in module._forward_pre_hooks.values():
             for kind, call in _REMEDIES.items():

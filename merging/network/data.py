@@ -1,4 +1,4 @@
-"""Images and labels that can be read again and again in the same order: for matching, correcting and evaluating."""
+"""Images and labels that can be read several times in the same order, for matching, correction and evaluation."""
 
 from __future__ import annotations
 
@@ -15,13 +15,21 @@ from merging.errors import DataUnavailable, InvalidRequest
 
 @dataclass(frozen=True)
 class Batches:
-    """Labelled images, cut into batches in a fixed order; iterating twice gives the same batches twice.
+    """Labelled images, cut into batches in a fixed order; every iteration gives the same batches.
 
-    images: (n, C, H, W), or (n, ...) for other inputs, float as the network takes them (zoo nets: 0..1), kept on the
-    CPU; uint8 stays uint8 in memory and becomes float / 255 batch by batch; int64 are tokens and stay int64.
-    labels: (n,) int64, or (n, ...) for networks that answer at several positions.  size: images a batch.  device,
-    dtype: where and as what batches come.  order: (n',) int64 image numbers to read, or None for all.
-    Raises DataUnavailable where there are no images, lengths differ or an image holds NaN or infinity.
+    Attributes:
+        images: (n, C, H, W), or (n, ...) for other inputs, on the CPU. Floats are stored as the network takes them (zoo
+            networks: 0..1); uint8 stays uint8 in memory and becomes float / 255 batch by batch; int64 are tokens.
+        labels: (n,) int64, or (n, ...) for networks that give one answer per position.
+        size: images per batch.
+        device: where batches are delivered.
+        dtype: floating-point type of the delivered images.
+        order: (n',) int64 indices of the images to read, or None for all images in order.
+
+    Raises:
+        InvalidRequest: when `size` is below 1.
+        DataUnavailable: when there are no images, the lengths differ, labels are not int64, or an image holds NaN or
+            infinity.
     """
 
     images: Tensor
@@ -48,11 +56,11 @@ class Batches:
 
     @property
     def count(self) -> int:
-        """How many images one pass reads."""
+        """Number of images that one pass reads."""
         return len(self.images) if self.order is None else len(self.order)
 
     def __len__(self) -> int:
-        """How many batches one pass has."""
+        """Number of batches in one pass."""
         return -(-self.count // self.size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -60,60 +68,65 @@ class Batches:
             yield self._read(start, min(start + self.size, self.count))
 
     def example(self, count: int = 2) -> Tensor:
-        """The first images (count, C, H, W): an input to trace or to compare outputs with."""
+        """Return the first images (count, C, H, W), as an input for tracing or for comparing outputs."""
         return self._read(0, min(count, self.count))[0]
 
     def on_model(self, model: nn.Module) -> Batches:
-        """The same batches, delivered on the model's device and in its precision."""
+        """Return the same batches, delivered on the model's device and in its precision."""
         device, dtype = place_of(model)
         return replace(self, device=device, dtype=dtype)
 
     def sized(self, size: int) -> Batches:
-        """The same images in batches of `size`."""
+        """Return the same images in batches of `size`."""
         return replace(self, size=size)
 
     def sample(self, count: int, seed: int = 0) -> Batches:
-        """At most `count` of the images, drawn without replacement and in random order, a function of `seed` alone.
+        """Return at most `count` images, drawn without replacement in random order; `seed` alone decides which.
 
-        Data are often sorted by class: statistics of the first images, or of single batches, would be a few classes'.
+        Data are often sorted by class, so the first images, or any single batch, would cover only a few classes.
         """
-        drawn = torch.from_numpy(np.random.default_rng(seed).permutation(self.count)[:count])
-        return replace(self, order=drawn if self.order is None else self.order[drawn])
+        indices = torch.from_numpy(np.random.default_rng(seed).permutation(self.count)[:count])
+        return replace(self, order=indices if self.order is None else self.order[indices])
 
     def halves(self) -> tuple[Batches, Batches]:
-        """Every other image, and the rest: for how an answer depends on the images it is taken from."""
+        """Return two halves (images 0, 2, 4, ... and 1, 3, 5, ...), to compare an estimate on different images."""
         order = torch.arange(self.count) if self.order is None else self.order
         return replace(self, order=order[::2]), replace(self, order=order[1::2])
 
     def even(self) -> Batches:
-        """Without a last batch that is smaller than the others, for averages over batches."""
+        """Return the batches without a smaller last one, so that averages over batches weigh all images equally."""
         whole = self.count - self.count % self.size if self.count > self.size else self.count
         order = torch.arange(self.count) if self.order is None else self.order
         return replace(self, order=order[:whole])
 
     def _read(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        chosen: Any = slice(start, stop) if self.order is None else self.order[start:stop]
-        images = self.images[chosen].to(self.device)
+        index: Any = slice(start, stop) if self.order is None else self.order[start:stop]
+        images = self.images[index].to(self.device)
         if images.dtype == torch.uint8:
             images = images.float() / 255
         images = images.to(self.dtype) if images.is_floating_point() else images
-        return images, self.labels[chosen].to(self.device)
+        return images, self.labels[index].to(self.device)
 
 
 def place_of(model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """The device of a network, and its floating-point precision (float32 where it has none)."""
+    """Return a network's device and floating-point precision (float32 if it has no floating-point parameter)."""
     parameters = [*model.parameters()]
     precise = (parameter.dtype for parameter in parameters if parameter.is_floating_point())
     return parameters[0].device, next(precise, torch.float32)
 
 
 def as_batches(data: Any, size: int = 500) -> Batches:
-    """`data` as Batches: Batches as they are, a pair (images, labels) of tensors or arrays, or an iterable of pairs.
+    """Return `data` as Batches.
 
-    Whole numbers are tokens, in int64; uint8 are pictures.
-    An iterable (a DataLoader, a generator) is read once, here, and kept in memory in the order it came, so that every
-    later pass sees the same images even if the loader shuffles.
-    Raises DataUnavailable where it is empty or has no labels, InvalidRequest where it is something else.
+    Integers are tokens and become int64; uint8 are images. An iterable (a DataLoader, a generator) is read once, here,
+    and kept in memory in the order it came, so that every later pass sees the same images even if the loader shuffles.
+
+    Args:
+        data: Batches (returned unchanged), a pair (images, labels) of tensors or arrays, or an iterable of such pairs.
+        size: images per batch.
+    Raises:
+        DataUnavailable: when `data` is empty or has no labels.
+        InvalidRequest: when `data` is of another kind.
     """
     if isinstance(data, Batches):
         return data
@@ -131,7 +144,7 @@ def as_batches(data: Any, size: int = 500) -> Batches:
 
 
 def training_sample(data: Batches | None, count: int, seed: int) -> Batches:
-    """At most `count` random images for a method that looks at activations. Raises DataUnavailable without data."""
+    """Return at most `count` random images for a method that reads activations. Raises DataUnavailable without data."""
     if data is None:
         raise DataUnavailable("This method runs the networks on training images. Give data, or choose another method.")
     return data.sample(count, seed)
@@ -167,7 +180,7 @@ def _labels(value: Any) -> Tensor:
 
 def _tensor(value: Any) -> Tensor:
     if isinstance(value, np.ndarray) and not value.flags.writeable:
-        value = value.copy()  # torch has no read-only memory and warns of it
+        value = value.copy()  # torch has no read-only tensors and would print a warning
     return torch.as_tensor(value).detach().cpu()
 
 

@@ -1,4 +1,4 @@
-"""Tensors that are not held: made when they are asked for, or with units in another order that is kept as an index."""
+"""Mappings of tensors that are built on demand, or whose units are re-ordered on demand from a stored index."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from merging.network.permutation import Axis, Group
 
 @dataclass(frozen=True, eq=False)
 class LazyTensors(Mapping[str, Tensor]):
-    """A mapping of names to tensors that makes a tensor, of any shape, each time it is asked for, and keeps none.
+    """A mapping of names to tensors that builds a tensor, of any shape, at each access and stores none.
 
-    names: its keys in order.  make: name -> tensor.
+    Attributes:
+        names: the keys in order.
+        make: builds the tensor of a name.
     """
 
     names: tuple[str, ...]
@@ -34,10 +36,13 @@ class LazyTensors(Mapping[str, Tensor]):
 
 
 class HeldTensors(dict[str, Tensor]):
-    """Tensors in memory. Moving units copies the tensors that they lie on: fast, and in all one more network."""
+    """Tensors in memory. Moving units copies each tensor that the units lie on.
+
+    This is fast, and needs at most the memory of one more network.
+    """
 
     def moved(self, group: Group, order: Tensor) -> HeldTensors:
-        """The same tensors with the group's units moved: new unit i is unit order[i]. order: (units,) int64."""
+        """Return the same tensors with the group's units moved: new unit i is unit order[i]. order: (units,) int64."""
         moved: dict[str, Tensor] = {}
         for axis in group.axes:
             tensor = moved.get(axis.parameter, self[axis.parameter])
@@ -50,10 +55,12 @@ class HeldTensors(dict[str, Tensor]):
 
 @dataclass(frozen=True, eq=False)
 class MovedTensors(Mapping[str, Tensor]):
-    """Tensors whose units are put in order each time one is asked for: memory holds indices, and no copy of them all.
+    """Tensors whose units are re-ordered at each access, so that memory holds index vectors and not copies.
 
-    tensors: name -> tensor.  shapes: name -> its shape.  orders: name -> dimension -> (size,) int64, where index i of
-    the result comes from.
+    Attributes:
+        tensors: name -> tensor.
+        shapes: name -> the tensor's shape.
+        orders: name -> dimension -> (size,) int64; index i of the result is read from index order[i] of the tensor.
     """
 
     tensors: Mapping[str, Tensor]
@@ -61,7 +68,7 @@ class MovedTensors(Mapping[str, Tensor]):
     orders: Mapping[str, Mapping[int, Tensor]] = field(default_factory=dict)
 
     def moved(self, group: Group, order: Tensor) -> MovedTensors:
-        """As `HeldTensors.moved`, with the same numbers in the tensors. order: (units,) int64."""
+        """Return the tensors with the group's units moved: new unit i is unit order[i]. order: (units,) int64."""
         orders = dict(self.orders)
         for axis in group.axes:
             own = dict(orders.get(axis.parameter, {}))
@@ -84,7 +91,7 @@ class MovedTensors(Mapping[str, Tensor]):
 
 
 def axis_order(group: Group, axis: Axis, size: int, order: Tensor) -> Tensor:
-    """Where each index of a dimension comes from when the units on one of its axes move: (size,) int64.
+    """Return the source index of each index along a dimension, (size,) int64, when the units on one of its axes move.
 
     order: (units,), new unit i is unit order[i].
     """

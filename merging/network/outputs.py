@@ -1,4 +1,4 @@
-"""What a network's output says: logits or probabilities, one answer per image or one per position."""
+"""Reading a network's output: logits or probabilities, one answer per image or one per position."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ WRAP = (
 
 
 def described(output: Any) -> str:
-    """A network's output in words: "a tuple of 2", "a dict with the keys 'loss', 'logits'", a tensor by its shape."""
+    """Return a short description of an output, such as "a tuple of 2" or "a dict with the keys 'loss', 'logits'".
+
+    A tensor is described by its shape.
+    """
     if isinstance(output, Tensor):
         return f"a tensor of shape {tuple(output.shape)}"
     kind = type(output).__name__
@@ -28,7 +31,7 @@ def described(output: Any) -> str:
 
 
 def remedy(output: Any) -> str:
-    """What to do where a network gives no tensor: the line that takes the logits out of its output."""
+    """Return the advice for a network whose output is no tensor: the line of code that takes the logits out of it."""
     if isinstance(output, Mapping):
         keys = [key for key in output if "logit" in str(key).lower()] or list(output)[:1]
         return WRAP.format(f"[{keys[0]!r}]" if keys else "")
@@ -36,11 +39,14 @@ def remedy(output: Any) -> str:
 
 
 def by_answer(output: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """A network's output as (answers, classes), and the labels (answers,) that belong to them.
+    """Return a network's output as rows (answers, classes), and the labels (answers,) that belong to them.
 
-    output: (n, classes) for labels (n,); for labels (n, ...) one answer per position, classes in the last dimension
-    (n, ..., classes) or in the second (n, classes, ...), as their sizes tell.
-    Raises IncompatibleModels where the output is no tensor, its shape does not fit the labels, or fits in both ways.
+    Args:
+        output: (n, classes) for labels (n,). For labels (n, ...) there is one answer per position, with the classes in
+            the last dimension (n, ..., classes) or in the second (n, classes, ...); the sizes decide which.
+        labels: (n,) or (n, ...).
+    Raises:
+        IncompatibleModels: when the output is no tensor, does not fit the labels, or fits them in both ways.
     """
     if not isinstance(output, Tensor):
         raise IncompatibleModels(f"The network gives {described(output)}; logits are needed. {remedy(output)}")
@@ -63,7 +69,7 @@ def by_answer(output: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def are_probabilities(rows: Tensor) -> bool:
-    """Whether each row (answers, classes) is a distribution: no number below 0, a sum of 1, as behind a softmax."""
+    """Return whether each row (answers, classes) is a distribution, as after a softmax: nothing below 0, a sum of 1."""
     if rows.shape[1] < 2 or not len(rows):
         return False
     bound = max(1e-5, 4 * torch.finfo(rows.dtype).eps)
@@ -72,9 +78,9 @@ def are_probabilities(rows: Tensor) -> bool:
 
 
 def as_logits(rows: Tensor) -> Tensor:
-    """Logits (answers, classes): the rows, or their logarithms in float64 where they are probabilities.
+    """Return logits (answers, classes): the rows, or their logarithms in float64 if the rows are probabilities.
 
-    A probability of 0 counts as the smallest number above 0 of the rows' precision.
+    A probability of 0 is replaced by the smallest positive number of the rows' precision.
     """
     if not are_probabilities(rows):
         return rows
@@ -83,9 +89,13 @@ def as_logits(rows: Tensor) -> Tensor:
 
 
 def answer_loss(output: Any, labels: Tensor, *, exact: bool = False, reduction: str = "mean") -> Tensor:
-    """Cross-entropy in nats, a scalar, of a network's output for labels (n,) or (n, ...); see `by_answer`.
+    """Return the cross-entropy in nats, a scalar, of a network's output for labels (n,) or (n, ...); see `by_answer`.
 
-    exact: in float64.  reduction: "mean" over the answers, or "sum".
+    Args:
+        output: the network's output.
+        labels: (n,) or (n, ...) class numbers.
+        exact: compute in float64.
+        reduction: "mean" over the answers, or "sum".
     """
     rows, truth = by_answer(output, labels)
     logits = as_logits(rows)

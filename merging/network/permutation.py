@@ -1,7 +1,7 @@
-"""Permutations of a network's units: which tensor axes move together, and moving them.
+"""Permutations of a network's units: the tensor axes that move together, and functions that move them.
 
-A `Group` is a set of tensor axes that must be permuted by one permutation for the network to compute the same function.
-Inputs and class logits are in no group. Convention everywhere: **new unit i is old unit p[i]**.
+A `Group` is a set of tensor axes that must be permuted by one permutation so that the network computes the same
+function. Inputs and class logits are in no group. Convention everywhere: **new unit i is old unit p[i]**.
 """
 
 from __future__ import annotations
@@ -22,10 +22,17 @@ Permutation = dict[str, Tensor]  # group -> (units,) int64
 
 @dataclass(frozen=True)
 class Axis:
-    """Where a group's units lie in a tensor: unit i is elements offset + i*block ... offset + (i+1)*block - 1 of `dim`.
+    """The position of a group's units in a tensor.
 
-    block > 1 after a flatten (H*W elements a unit); offset > 0 behind a concatenation or a zero-padded shortcut.
-    used: the units are summed over here, as along a linear layer's inputs; else they are made or scaled here.
+    Unit i occupies the indices offset + i*block ... offset + (i+1)*block - 1 of dimension `dim`.
+
+    Attributes:
+        parameter: the tensor's name.
+        dim: the dimension of the tensor.
+        block: indices per unit; above 1 after a flatten (H*W indices per unit).
+        offset: the first unit's first index; above 0 after a concatenation or a zero-padded shortcut.
+        used: True if the tensor reads the units and sums over them, as along a linear layer's inputs. False if the
+            tensor makes or scales the units.
     """
 
     parameter: str
@@ -37,9 +44,15 @@ class Axis:
 
 @dataclass(frozen=True)
 class Site:
-    """A place where a group's units can be seen running: graph node, the dimension that holds them, torch layer name.
+    """A value in the graph where a group's activations can be read. Unit i is index offset + i of the dimension.
 
-    Unit i is index offset + i of the dimension; it holds other units too behind a concatenation or a padded shortcut.
+    After a concatenation or a padded shortcut, the dimension also holds other units.
+
+    Attributes:
+        node: the graph node.
+        dim: the dimension of the node's value that holds the units.
+        layer: the layer's name in torch.
+        offset: the first unit's index.
     """
 
     node: str
@@ -50,10 +63,16 @@ class Site:
 
 @dataclass(frozen=True)
 class Group:
-    """Axes that move together. `name` is the layer that makes the units first; `nodes` are in network order.
+    """Tensor axes that move together.
 
-    linear: mixtures of units have a meaning too, so that an alignment may map them: every axis either makes the units
-    or uses them. Not so for a depthwise convolution's channels, for heads and the units inside them, for tied weights.
+    Attributes:
+        name: the first layer that makes the units.
+        size: number of units.
+        axes: where the units lie in the tensors.
+        nodes: where the activations can be read, in network order.
+        linear: whether an alignment may also mix units linearly, because every axis either makes the units or uses
+            them. False for the channels of a depthwise convolution, for heads and the units inside them, and for tied
+            weights.
     """
 
     name: str
@@ -64,7 +83,7 @@ class Group:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Where its units lie, a line an axis: "makes features.0.weight, dimension 0"."""
+        """One line per axis that says where the units lie: "makes features.0.weight, dimension 0"."""
         return tuple(_place(axis, self.size) for axis in self.axes)
 
 
@@ -82,18 +101,18 @@ class PermutationSpec:
     @cached_property
     def by_parameter(self) -> dict[str, tuple[tuple[Axis, Group], ...]]:
         """Tensor name -> the (axis, group) pairs that lie on it."""
-        found: dict[str, list[tuple[Axis, Group]]] = {}
+        by_name: dict[str, list[tuple[Axis, Group]]] = {}
         for group in self.groups:
             for axis in group.axes:
-                found.setdefault(axis.parameter, []).append((axis, group))
-        return {name: tuple(pairs) for name, pairs in found.items()}
+                by_name.setdefault(axis.parameter, []).append((axis, group))
+        return {name: tuple(pairs) for name, pairs in by_name.items()}
 
     def identity(self) -> Permutation:
-        """The permutation that moves nothing."""
+        """Return the permutation that leaves every unit in its place."""
         return {name: torch.arange(size) for name, size in self.sizes.items()}
 
     def random(self, seed: int) -> Permutation:
-        """A uniform permutation of every group; a function of the group names, sizes and `seed` alone."""
+        """Return a uniform permutation per group; it depends on the group names, the sizes and `seed` alone."""
         rng = np.random.default_rng(seed)
         return {name: torch.from_numpy(rng.permutation(size)) for name, size in self.sizes.items()}
 
@@ -106,28 +125,32 @@ def _place(axis: Axis, units: int) -> str:
 
 
 def restricted(spec: PermutationSpec, names: Container[str]) -> PermutationSpec:
-    """The same groups with only the axes that lie on these tensors."""
+    """Return the same groups with only the axes that lie on the tensors in `names`."""
     groups = (replace(group, axes=tuple(a for a in group.axes if a.parameter in names)) for group in spec.groups)
     return PermutationSpec(tuple(groups))
 
 
 def invert(permutation: Permutation) -> Permutation:
-    """The permutation q with q after p the identity: p[q[i]] = i. Shapes (units,) int64 per group."""
+    """Return the inverse permutation q, so that p[q[i]] = i. Shapes (units,) int64 per group."""
     return {name: torch.argsort(p) for name, p in permutation.items()}
 
 
 def compose(second: Permutation, first: Permutation) -> Permutation:
-    """One permutation (units,) per group that equals permuting by `first` and then by `second`."""
+    """Return one permutation (units,) per group that equals permuting by `first` and then by `second`."""
     return {name: first[name][p] for name, p in second.items()}
 
 
 def permute_tensors(
     tensors: Mapping[str, Tensor], spec: PermutationSpec, permutation: Permutation
 ) -> dict[str, Tensor]:
-    """New tensors with every group's axes permuted; tensors that no group touches are returned as they are.
+    """Return new tensors with every group's axes permuted; tensors that no group touches are returned unchanged.
 
-    tensors: name -> tensor of any shape (a state dict). Raises IncompatibleModels where a group's permutation does not
-    fit its size.
+    Args:
+        tensors: name -> tensor of any shape (a state dict).
+        spec: the groups.
+        permutation: group -> (units,) int64.
+    Raises:
+        IncompatibleModels: when a group's permutation does not fit its size.
     """
     _check(spec, permutation)
     moved = dict(tensors)
@@ -137,36 +160,36 @@ def permute_tensors(
             for axis, group in pairs:
                 if axis.dim == dim:
                     end = axis.offset + group.size * axis.block
-                    units = index[axis.offset : end].view(group.size, axis.block)  # moved already, where groups nest
+                    units = index[axis.offset : end].view(group.size, axis.block)  # nested groups: may be moved already
                     index[axis.offset : end] = units[permutation[group.name].cpu()].flatten()
             moved[name] = moved[name].index_select(dim, index.to(moved[name].device))
     return moved
 
 
 def permute(model: nn.Module, spec: PermutationSpec, permutation: Permutation) -> nn.Module:
-    """A new module with its units re-ordered: unit i of the result is unit permutation[group][i] of `model`.
+    """Return a new module with its units re-ordered: unit i of the result is unit permutation[group][i] of `model`.
 
-    `model` is left as it is. Raises IncompatibleModels where a group's permutation does not fit its size.
+    `model` is not changed. Raises IncompatibleModels where a group's permutation does not fit its size.
     """
     tensors = named_tensors(model)
     return with_tensors(model, permute_tensors(tensors, spec, permutation))
 
 
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name, detached; a tied tensor appears once, under its first name."""
+    """Return parameters and buffers by name, detached; a tied tensor appears once, under its first name."""
     named = [*model.named_parameters(), *model.named_buffers()]
     return {name: tensor.detach() for name, tensor in named}
 
 
 def with_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """A copy of `model` in eval mode that holds `tensors`, names and shapes as in `named_tensors`; ties are kept."""
+    """Return a copy of `model` in eval mode with these `tensors`, named as in `named_tensors`. Ties are kept."""
     twin = copied(model)
     own = named_tensors(twin)
     for name, tensor in tensors.items():
         own[name].copy_(tensor)
     for layer in twin.modules():
         if isinstance(layer, nn.RNNBase):
-            layer.flatten_parameters()  # on a GPU a copy's weights lie apart, which cuDNN warns of at every call
+            layer.flatten_parameters()  # copying scatters the weights in GPU memory, and cuDNN would warn at every call
     return twin
 
 

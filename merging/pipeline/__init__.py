@@ -1,1 +1,1 @@
-"""A whole merge, from networks or from files: trace, verify, align, combine, correct."""
+"""Complete merges, of networks in memory or of files: trace, verify, align, combine, correct."""

@@ -1,7 +1,7 @@
-"""From two checkpoint files to a merged one, with neither network in memory.
+"""Merging two checkpoint files into a third, with neither network in memory.
 
-Weight matching and averaging look at few tensors at a time: tensors are read from the files when they are needed,
-followed layer by layer for the proof, and written one by one. The result is bit for bit that of `merging.merge`.
+Weight matching and averaging need few tensors at a time. Tensors are read from the files when they are needed, run
+layer by layer for the proof of equivalence, and written one by one. The result is bit for bit that of `merging.merge`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,14 @@ Tensors = Mapping[str, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class FilesMerge:
-    """graph, spec: of both networks.  permutation: of B's units, group -> (units,).  notes: as of `merging.merge`."""
+    """Result of a merge of files.
+
+    Attributes:
+        graph: graph of both networks.
+        spec: permutation groups of both networks.
+        permutation: permutation of B's units, group -> (units,) int64.
+        notes: as of `merging.merge`.
+    """
 
     graph: Graph
     spec: PermutationSpec
@@ -53,8 +60,13 @@ def merge_files(
 ) -> FilesMerge:
     """Merge two safetensors files, or folders of them with their index, by weight matching and averaging.
 
-    out: the folder for merge.safetensors, aligned.safetensors (B in A's units) and naive.safetensors (plain average).
-    known: what a person says of both files, as of `load_checkpoint`.  how: as of `merge_sliced`, errors too.
+    Args:
+        a, b: paths of the two checkpoints.
+        out: folder for merge.safetensors, aligned.safetensors (B in A's units) and naive.safetensors (plain average).
+        known: the user's description of both files, as for `load_checkpoint`.
+        how: keyword arguments of `merge_sliced`.
+    Raises:
+        MergescopeError: as `merge_sliced` does.
     """
     first, second = (open_sliced(path, **(known or {})) for path in (a, b))
     return merge_sliced(first, second, Path(out), **how)
@@ -72,11 +84,11 @@ def merge_sliced(
     device: torch.device | str = "cpu",
     report: Progress = no_progress,
 ) -> FilesMerge:
-    """As `merge_files`, of checkpoints that are open.
+    """Merge two open checkpoints as `merge_files` does; memory holds a few copies of the largest tensor at most.
 
-    settings: of weight matching.  weights: how much of each network the merge has, summing to 1.  example: inputs
-    (n, ...) to trace with, by default random ones.  Memory holds a few copies of the largest tensor at most.
-    Raises as `merging.merge` does, and CheckpointError where a file holds numbers that are not finite.
+    settings: of weight matching. weights: share of each network in the merge, summing to 1. example: inputs (n, ...) to
+    trace with, by default random ones. Raises as `merging.merge` does, and CheckpointError if a file holds numbers that
+    are not finite.
     """
     shares, wishes = checked_weights(weights, 2), read_settings(WeightMatchingSettings, settings)
     report("loading", 0.0, "reading the checkpoints")
@@ -86,12 +98,12 @@ def merge_sliced(
     images = _example(first) if example is None else example
     problem = _problem(first, second, images, seed, report)
     error, rows = _random_change(problem, first, images, device)
-    permutation, found = _matched(problem, first.tensors, second.tensors, wishes)
+    permutation, matching = _matched(problem, first.tensors, second.tensors, wishes)
     equivalence = _change(problem, second, permutation, images, device)
     aligned = permuted_tensors(second.tensors, problem.spec, permutation)
     notes = {
         "trace": trace_notes(problem, error),
-        "align": found,
+        "align": matching,
         "combine": {},
         "correct": {},
         "equivalence": equivalence,
@@ -101,22 +113,22 @@ def merge_sliced(
     names = f"{first.name} + {second.name}"
     constants = constants_of(first.module)
     merged = only_finite(_mean(first.tensors, aligned, shares, constants), constants, "The merge")
-    made = (
+    networks = (
         (f"Merge of {names}", merged),
         (f"{second.name}, units re-ordered", aligned),
         (f"Plain average of {names}", _mean(first.tensors, second.tensors, (0.5, 0.5), {})),
     )
-    write_networks(out, first, dict(zip(NETWORKS, made, strict=True)), report)
+    write_networks(out, first, dict(zip(NETWORKS, networks, strict=True)), report)
     return FilesMerge(problem.graph, problem.spec, permutation, notes)
 
 
 def _example(net: StreamedNet) -> Tensor:
-    known = net.checkpoint
-    return example_images(known.architecture, known.config, known.dataset, len(known.mean))
+    checkpoint = net.checkpoint
+    return example_images(checkpoint.architecture, checkpoint.config, checkpoint.dataset, len(checkpoint.mean))
 
 
 def _problem(first: StreamedNet, second: StreamedNet, images: Tensor, seed: int, report: Progress) -> Problem:
-    """The structure, traced without weights. Raises IncompatibleModels where the networks differ in it."""
+    """Return the problem, traced without weights. Raises IncompatibleModels if the structures differ."""
     report("tracing", 0.0, "reading the networks' structure")
     graph = export_weightless(first.module, images)
     one, other = ((net.checkpoint.architecture, net.checkpoint.config) for net in (first, second))
@@ -130,10 +142,13 @@ def _problem(first: StreamedNet, second: StreamedNet, images: Tensor, seed: int,
 def _random_change(
     problem: Problem, net: StreamedNet, images: Tensor, device: torch.device | str
 ) -> tuple[float, Tensor]:
-    """How much a random permutation changes A's outputs, refused above rounding; and the outputs (n, classes)."""
+    """Return the change of A's outputs by a random permutation, and the outputs, (n, classes).
+
+    Raises NotEquivalent if the change exceeds rounding.
+    """
     problem.report("tracing", 0.5, "permuting units at random and comparing outputs")
-    moved = problem.spec.random(problem.seed)
-    error, outputs = _proof(problem, net, moved, images, device)
+    shuffle = problem.spec.random(problem.seed)
+    error, outputs = _proof(problem, net, shuffle, images, device)
     refuse_above(error, "A random permutation of the first network")
     return error, outputs.flatten(0, -2)
 
@@ -141,7 +156,7 @@ def _random_change(
 def _change(
     problem: Problem, net: StreamedNet, permutation: Permutation, images: Tensor, device: torch.device | str
 ) -> float:
-    """How much the permutation changes B's outputs, refused above rounding."""
+    """Return the change of B's outputs by the permutation. Raises NotEquivalent if it exceeds rounding."""
     problem.report("verifying", 0.0, "comparing B with π(B)")
     error, _ = _proof(problem, net, permutation, images, device)
     refuse_above(error, "The permutation found for another network than the first")
@@ -151,8 +166,9 @@ def _change(
 def _proof(
     problem: Problem, net: StreamedNet, permutation: Permutation, images: Tensor, device: torch.device | str
 ) -> tuple[float, Tensor]:
+    """Return the change of the network's outputs by a permutation, and the outputs."""
     inputs = proof_inputs(net.module, images, problem.seed, problem.graph).to(device)
-    for telling in (True, False):  # random numbers may lead to outputs that are no finite numbers
+    for telling in (True, False):  # random numbers in place of constant tensors may give outputs that are not finite
         exact = exact_tensors(net.module, net.tensors, problem.seed, telling=telling)
         error, outputs = change_by_layers(problem.graph, exact, problem.spec, permutation, inputs)
         if bool(torch.isfinite(outputs).all()):
@@ -163,23 +179,25 @@ def _proof(
 def _matched(
     problem: Problem, a: Tensors, b: Tensors, settings: WeightMatchingSettings
 ) -> tuple[Permutation, dict[str, Any]]:
-    """Weight matching of tensors that are read when asked for."""
+    """Run weight matching on tensors that are read on demand; return B's permutation and the notes."""
     parameters = problem.models[0].named_parameters()
     own = {name: as_real(p.detach()) for name, p in parameters if name in problem.spec.by_parameter}
     parts, spec = packing({name: tuple(p.shape) for name, p in own.items()}, problem.spec)
 
     def packed(tensors: Tensors) -> Tensors:
         real = LazyTensors(tuple(own), lambda name: as_real(tensors[name]))
-        held = {name: part(real, name, vectors) for name, vectors in parts.items() if vectors}  # small, and used often
-        return LazyTensors(tuple(parts), lambda name: held[name] if name in held else real[name])
+        matrices = {
+            name: part(real, name, vectors) for name, vectors in parts.items() if vectors
+        }  # small, and used often
+        return LazyTensors(tuple(parts), lambda name: matrices[name] if name in matrices else real[name])
 
     return best_descent(packed(a), packed(b), spec, settings, problem.seed, problem.report, keep=False)
 
 
-def _mean(a: Tensors, b: Tensors, shares: tuple[float, ...], kept: Tensors) -> Tensors:
-    """The weighted mean of two networks, tensor by tensor, with A's tensors of the names in `kept`."""
+def _mean(a: Tensors, b: Tensors, shares: tuple[float, ...], constants: Tensors) -> Tensors:
+    """Return the weighted mean of two networks, computed per tensor on demand; `constants` are taken from A."""
 
     def mean(name: str) -> Tensor:
-        return a[name] if name in kept else weighted_mean([{name: a[name]}, {name: b[name]}], shares)[name]
+        return a[name] if name in constants else weighted_mean([{name: a[name]}, {name: b[name]}], shares)[name]
 
     return LazyTensors(tuple(a), mean)

@@ -1,4 +1,4 @@
-"""The whole merge: trace, verify, align, combine, correct. Nothing is shown before pi(B) is known to equal B."""
+"""Complete merge: trace, verify, align, combine, correct. No result is returned unless pi(B) computes the same as B."""
 
 from __future__ import annotations
 
@@ -32,9 +32,15 @@ EQUIVALENCE_IMAGES = 64
 
 @dataclass(frozen=True)
 class Prepared:
-    """A merge up to the point where only the weights of the models are open, so that a whole curve shares the work.
+    """Merge prepared for any weights of the models, so that all points of an interpolation curve share the work.
 
-    problem: with the aligned models.  notes: what was found by stage.  method: of the combination.
+    Attributes:
+        problem: the models with the aligned models filled in.
+        alignment: the unit mapping of every model.
+        method: the combination method.
+        combiner: weights -> combined tensors.
+        corrector: combined net and weights -> corrected net.
+        notes: results per stage, as of `merge`.
     """
 
     problem: Problem
@@ -45,19 +51,21 @@ class Prepared:
     notes: Mapping[str, Any]
 
     def combine(self, weights: Sequence[float]) -> nn.Module:
-        """The combined net, not corrected. weights: one a model, summing to 1; (1, 0) gives aligned A bit for bit where
-        the method has such ends."""
+        """Return the combined, uncorrected network.
+
+        weights: one per model, summing to 1. (1, 0) gives the aligned A bit for bit if `Method.ends` is true.
+        """
         tensors = self.combiner(checked_weights(weights, len(self.problem.models)))
         first = self.problem.models[0]
         constants = constants_of(first)
         return with_tensors(first, {name: tensor for name, tensor in tensors.items() if name not in constants})
 
     def correct(self, net: nn.Module, weights: Sequence[float]) -> nn.Module:
-        """The corrected net, for a net that `combine` gave for the same weights."""
+        """Return the corrected network, for a network that `combine` returned for the same weights."""
         return self.corrector(net, checked_weights(weights, len(self.problem.models)))
 
     def merge(self, weights: Sequence[float] | None = None) -> MergeResult:
-        """Combined and corrected; equal weights unless given."""
+        """Return the combined and corrected network, with equal weights by default."""
         count = len(self.problem.models)
         shares = tuple(weights) if weights is not None else (1 / count,) * count
         self.problem.report("combining", 0.0, self.method.label)
@@ -79,17 +87,25 @@ def merge(
     report: Progress | None = None,
     weights: Sequence[float] | None = None,
 ) -> MergeResult:
-    """Merge two to ten networks of one structure; the inputs are left as they are.
+    """Merge two to ten networks of one structure; the input networks are not changed.
 
-    align, combine, correct: keys of the method tables.  settings: role -> that method's settings.  base: the network
-    that all were trained from, for methods of experts (task arithmetic, TIES, DARE).  example: inputs
-    (n, ...) to trace with, by default the first of data.  data: training images, see `data.as_batches`.  weights: one
-    a model, summing to 1, equal by default.  report: called with (stage, fraction, message).
-    The result's notes: `trace`, `align`, `combine`, `correct`; `objective` and `distance`, inner product and distance
-    of A's and pi(B)'s parameters; `equivalence`, max |B - pi(B)| over the outputs relative to the largest, in
-    float64, above rounding only for aligners that map units (`Method.permutes` is false); and `outputs`,
-    "probabilities" where the networks end in a softmax: losses are then taken of the logarithms.
-    Raises IncompatibleModels, UnsupportedOperation, NotEquivalent, DataUnavailable, InvalidSetting, InvalidRequest.
+    Args:
+        models: the networks; the first is A.
+        align, combine, correct: keys of the method tables.
+        base: the network that all were fine-tuned from, for methods of experts (task arithmetic, TIES, DARE).
+        example: inputs (n, ...) to trace with, by default the first images of `data`.
+        data: training images, see `network.data.as_batches`.
+        settings: role -> settings of that role's method.
+        seed: seed of all random choices.
+        report: called as report(stage, fraction, message).
+        weights: one per model, summing to 1, equal by default.
+    Returns:
+        The merge. Its notes are `trace`, `align`, `combine`, `correct`; `objective` and `distance`, inner product and
+        distance of A's and pi(B)'s parameters; `equivalence`, max |B - pi(B)| over the outputs relative to the largest,
+        in float64, above rounding only for aligners that map units (`Method.permutes` is false); and `outputs`,
+        "probabilities" if the networks end in a softmax: losses then use the logarithms of the outputs.
+    Raises:
+        IncompatibleModels, UnsupportedOperation, NotEquivalent, DataUnavailable, InvalidSetting, InvalidRequest.
     """
     prepared = prepare(
         models,
@@ -121,21 +137,21 @@ def prepare(
     report: Progress | None = None,
 ) -> Prepared:
     """Trace, verify and align once, and measure what the correction needs; arguments and errors as of `merge`."""
-    chosen = _methods({"align": align, "combine": combine, "correct": correct}, data)
-    wishes = _settings(chosen, settings or {})
+    methods = _methods({"align": align, "combine": combine, "correct": correct}, data)
+    wishes = _settings(methods, settings or {})
     ready = checked_models(models, base)
-    _check_fit(chosen, len(ready), base)
+    _check_fit(methods, len(ready), base)
     batches = None if data is None else as_batches(data)
     inputs = inputs_for(ready[0], example, batches)
     start = None if base is None else in_eval_mode(base)
-    unequal = chosen["align"].unequal_widths
+    unequal = methods["align"].unequal_widths
     problem, error = read_problem(ready, start, inputs, batches, seed, report or no_progress, unequal_widths=unequal)
-    alignment = _align(problem, chosen["align"], wishes["align"])
+    alignment = _align(problem, methods["align"], wishes["align"])
     problem = replace(problem, aligned=_aligned(problem, alignment))
-    equivalence = _check_equivalence(problem, alignment.permutations, example, chosen["align"].permutes)
-    problem.report("combining", 0.0, chosen["combine"].label)
-    combiner = chosen["combine"].run(problem, wishes["combine"])
-    corrector = chosen["correct"].run(problem, wishes["correct"])
+    equivalence = _check_equivalence(problem, alignment.permutations, example, methods["align"].permutes)
+    problem.report("combining", 0.0, methods["combine"].label)
+    combiner = methods["combine"].run(problem, wishes["combine"])
+    corrector = methods["correct"].run(problem, wishes["correct"])
     notes = {
         "trace": trace_notes(problem, error),
         "align": alignment.notes,
@@ -145,49 +161,49 @@ def prepare(
         **agreement(*({name: p.detach() for name, p in model.named_parameters()} for model in problem.aligned)),
         **_outputs(ready[0], inputs),
     }
-    return Prepared(problem, alignment, chosen["combine"], combiner, corrector, notes)
+    return Prepared(problem, alignment, methods["combine"], combiner, corrector, notes)
 
 
 def _methods(keys: Mapping[Role, str], data: Any) -> dict[Role, Method]:
-    chosen = {role: find(role, key) for role, key in keys.items()}
-    for method in chosen.values():
+    methods = {role: find(role, key) for role, key in keys.items()}
+    for method in methods.values():
         if method.needs_data and data is None:
             raise DataUnavailable(f"{method.label} needs training images. Give data, or choose another method.")
-    return chosen
+    return methods
 
 
-def _check_fit(chosen: Mapping[Role, Method], count: int, base: nn.Module | None) -> None:
-    for method in chosen.values():
+def _check_fit(methods: Mapping[Role, Method], count: int, base: nn.Module | None) -> None:
+    for method in methods.values():
         if count > method.most_models:
             raise InvalidRequest(f"{method.label} takes {method.most_models} networks at most; {count} are given.")
-    combine = chosen["combine"]
+    combine = methods["combine"]
     if combine.needs_base and base is None:
         raise InvalidRequest(f"{combine.label} merges experts of one base network; give that as `base`.")
     if base is not None and not combine.needs_base:
         raise InvalidRequest(f"{combine.label} does not look at a base network; leave `base` out.")
 
 
-def _settings(chosen: Mapping[Role, Method], given: Mapping[str, Mapping[str, Any]]) -> dict[Role, Any]:
-    for role in given:
+def _settings(methods: Mapping[Role, Method], settings: Mapping[str, Mapping[str, Any]]) -> dict[Role, Any]:
+    for role in settings:
         if role not in ROLES:
             raise InvalidSetting(f"Settings are given for {role!r}; they can be given for {', '.join(ROLES)}.")
-    return {role: read_settings(method.settings, given.get(role)) for role, method in chosen.items()}
+    return {role: read_settings(method.settings, settings.get(role)) for role, method in methods.items()}
 
 
 def _align(problem: Problem, method: Method, settings: Any) -> Alignment:
-    """All models' way into the merged units: found at once, or of each other model to the first."""
-    if not problem.spec.groups:  # nothing may change places, so that there is nothing to find
+    """Return the alignment of all models, from one joint run or from one run per pair with the first model."""
+    if not problem.spec.groups:  # no unit may be permuted, and aligners need at least one group
         return Alignment(tuple({} for _ in problem.models))
     if method.joint or len(problem.models) == 2:
         return method.run(problem, settings)
-    found = []
+    pairs = []
     for number in range(1, len(problem.models)):
         problem.report("matching", 0.0, f"network {letter(number)} to A")
-        found.append(method.run(problem.pair(number), settings))
-    maps = tuple(one.maps[1] for one in found if one.maps)
-    notes = {letter(number): one.notes for number, one in enumerate(found, 1)}
-    permutations = (found[0].permutations[0], *(one.permutations[1] for one in found))
-    return Alignment(permutations, {"by_model": notes}, (found[0].maps[0], *maps) if maps else ())
+        pairs.append(method.run(problem.pair(number), settings))
+    maps = tuple(pair.maps[1] for pair in pairs if pair.maps)
+    notes = {letter(number): pair.notes for number, pair in enumerate(pairs, 1)}
+    permutations = (pairs[0].permutations[0], *(pair.permutations[1] for pair in pairs))
+    return Alignment(permutations, {"by_model": notes}, (pairs[0].maps[0], *maps) if maps else ())
 
 
 def _aligned(problem: Problem, alignment: Alignment) -> tuple[nn.Module, ...]:
@@ -205,7 +221,10 @@ def _aligned(problem: Problem, alignment: Alignment) -> tuple[nn.Module, ...]:
 def _check_equivalence(
     problem: Problem, permutations: Sequence[Permutation], example: Tensor | None, exact: bool
 ) -> float:
-    """The largest change of a model's outputs by aligning it; refused above rounding where it must be none."""
+    """Return the largest change of any model's outputs by its alignment.
+
+    Raises NotEquivalent if `exact` and the change exceeds rounding.
+    """
     images = inputs_for(problem.models[0], None if problem.data else example, problem.data, EQUIVALENCE_IMAGES)
     problem.report("verifying", 0.0, "comparing B with π(B)")
     images = proof_inputs(problem.models[0], images, problem.seed, problem.graph)
@@ -225,17 +244,17 @@ def _outputs(model: nn.Module, inputs: Tensor) -> dict[str, str]:
 
 
 def trace_notes(problem: Problem, error: float) -> dict[str, Any]:
-    """What tracing found, for a report. error: the largest output change by permuting the first model at random."""
+    """Return the results of tracing for the report. error: largest output change by permuting the first at random."""
     places = {group.name: list(group.places) for group in problem.spec.groups}
     permuted, units = tracer.coverage(problem.graph, problem.spec)
     normed = len(batch_norms(problem.models[0]))
     pinned = pinned_of(problem.graph, problem.models[0])
-    found = {"places": places, "permuted": permuted, "units": units, "batch_norms": normed, "error": error}
-    return {**found, "pinned": pinned} if pinned else found
+    notes = {"places": places, "permuted": permuted, "units": units, "batch_norms": normed, "error": error}
+    return {**notes, "pinned": pinned} if pinned else notes
 
 
 def agreement(first: Mapping[str, Tensor], *others: Mapping[str, Tensor]) -> dict[str, float]:
-    """How near the aligned models' parameters are to the first's: inner product and distance, the mean over models.
+    """Return inner product and distance of the aligned models' parameters to the first's, as means over the models.
 
     first, others: name -> parameter of any shape.
     """
@@ -250,7 +269,7 @@ def _square(tensor: Tensor) -> float:
 
 
 def checked_weights(weights: Sequence[float], count: int) -> tuple[float, ...]:
-    """How much of each of `count` models a merge takes. Raises InvalidRequest where they do not sum to 1."""
+    """Return the share of each of `count` models as floats. Raises InvalidRequest if they do not sum to 1."""
     shares = tuple(float(weight) for weight in weights)
     if len(shares) != count or not all(map(math.isfinite, shares)) or abs(math.fsum(shares) - 1) > 1e-9:
         raise InvalidRequest(f"Weights are {shares}; give {count} numbers that sum to 1.")

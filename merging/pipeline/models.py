@@ -1,4 +1,4 @@
-"""The models of a merge, looked at before anything is done: one structure, finite weights, a spec that holds."""
+"""Checks of a merge's input models: one structure, finite weights, permutation groups that hold."""
 
 from __future__ import annotations
 
@@ -43,10 +43,20 @@ def read_problem(
     *,
     unequal_widths: bool,
 ) -> tuple[Problem, float]:
-    """The problem before alignment, and the tracer's own error: max output change under a random permutation.
+    """Return the problem before alignment, and the tracer's error: max output change under a random permutation.
 
-    models: as from `checked_models`.  inputs: (n, ...) to trace with.  Raises IncompatibleModels where structures
-    differ, UnsupportedOperation, NotEquivalent.
+    Args:
+        models: as from `checked_models`.
+        base: the experts' base network, or None.
+        inputs: (n, ...) to trace with.
+        data: training batches, or None.
+        seed: seed of the problem and of the random permutation.
+        report: progress callback.
+        unequal_widths: accept models whose hidden layers differ in width.
+    Raises:
+        IncompatibleModels: when structures differ.
+        UnsupportedOperation: when a network contains an operator without a rule.
+        NotEquivalent: when the error exceeds rounding.
     """
     report("tracing", 0.0, "reading the networks' structure")
     first, *others = (graphs.export(model, inputs) for model in models)
@@ -64,17 +74,17 @@ def read_problem(
 
 
 def spec_of(graph: graphs.Graph, model: nn.Module) -> PermutationSpec:
-    """The groups of the model that may be permuted with its constants left as they are. graph: the model's."""
+    """Return the model's groups that can be permuted without changing its constants. graph: the model's."""
     return without_constants(groups_of(graph), constants_of(model))
 
 
 def pinned_of(graph: graphs.Graph, model: nn.Module) -> dict[str, str]:
-    """Group that keeps its places -> the constant of the model that another order would change. graph: the model's."""
+    """Return group -> the constant that prevents it from being permuted. graph: the model's."""
     return pinned_by(groups_of(graph), constants_of(model))
 
 
 def groups_of(graph: graphs.Graph) -> PermutationSpec:
-    """The traced spec; tracing is a function of the structure, so the last ones are kept."""
+    """Return the traced groups, cached for the last structures, because tracing depends on the structure only."""
     if graph.signature not in _specs:
         while len(_specs) >= KEPT_SPECS:
             del _specs[next(iter(_specs))]
@@ -83,8 +93,8 @@ def groups_of(graph: graphs.Graph) -> PermutationSpec:
 
 
 def refuse_above(error: float, what: str) -> None:
-    """Raise NotEquivalent where an output changed by more than rounding, or is not a number."""
-    if not error <= LARGEST_ERROR:  # so that NaN is refused too
+    """Raise NotEquivalent if the relative output change `error` exceeds rounding or is NaN. what: for the message."""
+    if not error <= LARGEST_ERROR:  # `error > LARGEST_ERROR` would accept NaN
         raise NotEquivalent(
             f"{what} changes its outputs by {error:.2g} of their size; more than {LARGEST_ERROR:g} is no permutation "
             "symmetry. This network cannot be merged; please report it with its architecture."
@@ -92,9 +102,9 @@ def refuse_above(error: float, what: str) -> None:
 
 
 def checked_models(models: Sequence[nn.Module], base: nn.Module | None) -> tuple[nn.Module, ...]:
-    """The models in eval mode (copies where they are not: the caller's are left alone).
+    """Return the models in eval mode; a model in training mode is copied, so that the caller's stays the same.
 
-    Raises IncompatibleModels for fewer than two or more than ten, several devices, NaN or infinite weights.
+    Raises IncompatibleModels for fewer than two or more than ten models, several devices, NaN or infinite weights.
     """
     if not 2 <= len(models) <= MOST_MODELS:
         raise IncompatibleModels(
@@ -110,15 +120,17 @@ def checked_models(models: Sequence[nn.Module], base: nn.Module | None) -> tuple
 
 
 def in_eval_mode(model: nn.Module) -> nn.Module:
-    """The model itself, or a copy where it is in training mode, for the caller's model is not changed, or where it was
-    made in inference mode: what is made of such tensors cannot be recorded for gradients."""
+    """Return the model itself, or a copy in eval mode if it is in training mode or has inference-mode tensors.
+
+    The copy leaves the caller's model unchanged. Inference-mode tensors cannot take part in autograd.
+    """
     unfit = any(module.training for module in model.modules())
     unfit = unfit or any(tensor.is_inference() for tensor in (*model.parameters(), *model.buffers()))
     return copied(model) if unfit else model
 
 
 def inputs_for(model: nn.Module, example: Tensor | None, data: Batches | None, count: int = 2) -> Tensor:
-    """Inputs (n, ...) on the model's device and in its precision: the example, or else the data's first `count`."""
+    """Return inputs (n, ...) on the model's device and in its precision: the example, or the data's first `count`."""
     if next(model.parameters(), None) is None:
         raise IncompatibleModels("These networks have no parameters; there is nothing to merge.")
     if example is not None:
@@ -130,9 +142,9 @@ def inputs_for(model: nn.Module, example: Tensor | None, data: Batches | None, c
 
 
 def refuse_broken(model: nn.Module, name: str, tensors: Mapping[str, Tensor] | None = None) -> None:
-    """Raise IncompatibleModels where a weight is NaN or infinite, or a statistic NaN.
+    """Raise IncompatibleModels if a weight is NaN or infinite, or a running statistic is NaN.
 
-    name: the network's, for the message.  tensors: its tensors by name, where the model does not hold their numbers.
+    name: the network's name for the message. tensors: its tensors by name, if the model itself is on the meta device.
     """
     parameters, statistics = dict(model.named_parameters()), statistics_of(model)
     for key, tensor in (tensors or named_tensors(model)).items():
@@ -144,20 +156,23 @@ def refuse_broken(model: nn.Module, name: str, tensors: Mapping[str, Tensor] | N
 def _structures(
     first: graphs.Graph, others: Sequence[graphs.Graph], unequal_widths: bool
 ) -> tuple[tuple[graphs.Graph, PermutationSpec], ...]:
-    """() where all have one structure; else every model's own, which may differ in the widths of hidden layers."""
+    """Return every model's graph and groups if hidden layers differ in width, or () if all structures are equal.
+
+    Raises IncompatibleModels for any other difference.
+    """
     if not unequal_widths or not any(graphs.difference(first, other) for other in others):
         for number, other in enumerate(others, 1):
             refuse_other_structure(first, other, f"network {letter(number)}")
         return ()
-    found = tuple((graph, groups_of(graph)) for graph in (first, *others))
-    for number, (graph, spec) in enumerate(found[1:], 1):
-        if _skeleton(graph, spec) != _skeleton(*found[0]):
+    structures = tuple((graph, groups_of(graph)) for graph in (first, *others))
+    for number, (graph, spec) in enumerate(structures[1:], 1):
+        if _skeleton(graph, spec) != _skeleton(*structures[0]):
             refuse_other_structure(first, graph, f"network {letter(number)}")
-    return found
+    return structures
 
 
 def refuse_other_structure(first: graphs.Graph, other: graphs.Graph, name: str) -> None:
-    """Raise IncompatibleModels where the structures differ. name: of the other network, for the message."""
+    """Raise IncompatibleModels if the structures differ. name: of the other network, for the message."""
     difference = graphs.difference(first, other)
     one, two = (set(graph.sources.values()) for graph in (first, other))
     if one != two and one - set(NORMALISERS) == two - set(NORMALISERS):
@@ -170,7 +185,7 @@ def refuse_other_structure(first: graphs.Graph, other: graphs.Graph, name: str) 
 
 
 def _skeleton(graph: graphs.Graph, spec: PermutationSpec) -> tuple[object, ...]:
-    """What networks that differ in their widths alone have in common: operators, groups, axes, all other sizes."""
+    """Return the structure without the widths of groups: sizes of all other dimensions, groups, axes, operators."""
     sizes = {name: list(shape) for name, shape in graph.shapes.items()}
     for name, pairs in spec.by_parameter.items():
         for axis, group in pairs:

@@ -1,4 +1,4 @@
-"""The networks of a merge as files, written tensor by tensor: all of them, or none."""
+"""Writing the networks of a merge to files, tensor by tensor: either all files are written or none."""
 
 from __future__ import annotations
 
@@ -25,27 +25,32 @@ NETWORKS = ("merge.safetensors", "aligned.safetensors", "naive.safetensors")
 def write_networks(
     out: Path, like: StreamedNet, networks: Mapping[str, tuple[str, Mapping[str, Tensor]]], report: Progress
 ) -> None:
-    """Write networks into the folder `out`, all of them or, where one cannot be made, none.
+    """Write networks into the folder `out`: all of them, or none if one cannot be computed or written.
 
-    like: the network that they are structured and described as.  networks: file name -> what the network is called, and
-    its tensors, name -> tensor of any shape; each is asked for once.
-    Raises InvalidRequest where the files cannot be written, and what making a tensor raises.
+    Args:
+        out: the folder.
+        like: the network whose structure and description the files get.
+        networks: file name -> (name of the network, its tensors by name); each tensor is read once.
+        report: progress callback.
+    Raises:
+        InvalidRequest: when the files cannot be written.
+        MergescopeError: when a tensor cannot be computed.
     """
-    known = like.checkpoint
-    size = sum(tensor.numel() * tensor.element_size() for tensor in known.state.values())
-    shared = (known.architecture, dict(sorted(known.config.items())), known.dataset, known.classes)
-    scale = (tuple(map(float, known.mean)), tuple(map(float, known.std)))
+    model = like.checkpoint
+    size = sum(tensor.numel() * tensor.element_size() for tensor in model.state.values())
+    shared = (model.architecture, dict(sorted(model.config.items())), model.dataset, model.classes)
+    scale = (tuple(map(float, model.mean)), tuple(map(float, model.std)))
     with _folder_in_one(out, size * len(networks)) as folder:
         for number, (file, (name, tensors)) in enumerate(networks.items()):
             report("saving", number / len(networks), file)
             story = Story(clean_name(name), *shared, *scale)
-            _write(folder / file, checkpoint_chunks(known.state, tensors, story, known.names))
+            _write(folder / file, checkpoint_chunks(model.state, tensors, story, model.names))
 
 
 def only_finite(tensors: Mapping[str, Tensor], constants: Mapping[str, Tensor], what: str) -> Mapping[str, Tensor]:
-    """The same tensors, of any shapes, each of which raises MergescopeError where it holds NaN or infinity.
+    """Return the same tensors, each checked when it is read: MergescopeError is raised for NaN or infinity.
 
-    constants: those that may, such as masks.  what: the network, for the message.
+    constants: tensors that may hold infinity, such as masks. what: name of the network for the message.
     """
 
     def checked(name: str) -> Tensor:
@@ -59,7 +64,7 @@ def only_finite(tensors: Mapping[str, Tensor], constants: Mapping[str, Tensor], 
 
 @contextmanager
 def _folder_in_one(out: Path, size: int) -> Iterator[Path]:
-    """A folder to write `size` bytes into; its files become those of `out` at the end, or are deleted."""
+    """Yield a scratch folder with room for `size` bytes; on success its files move to `out`, else they are deleted."""
     try:
         home = out if out.is_dir() else out.parent
         home.mkdir(parents=True, exist_ok=True)

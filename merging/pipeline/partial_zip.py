@@ -1,4 +1,4 @@
-"""Partial zip: one trunk for several models up to a layer, then each model's own layers (Stoica et al. 2024)."""
+"""Partial zip: merge several models up to a layer, and keep each model's own layers after it (Stoica et al. 2024)."""
 
 from __future__ import annotations
 
@@ -26,18 +26,24 @@ from merging.pipeline.shared_trunk import Own, PartialZip
 from merging.progress import Progress, no_progress
 from merging.settings import read_settings
 
-Place = tuple[Layer, str]  # a layer with the name of the group that its units are
+Place = tuple[Layer, str]  # a layer, and the name of the group of its units
 ONE_STRUCTURE = "Only networks of one structure, up to their numbers of outputs, can be zipped."
-RESET = 5_000  # training images, at most, that BatchNorm's running statistics are measured on
+RESET = 5_000  # most training images for BatchNorm's running statistics
 
 
 @dataclass(frozen=True)
 class PartialZips:
-    """The models zipped up to each of `places`, in network order; iterating makes one after the other.
+    """Partial zips of the models up to each of `places`, all from one alignment; iteration builds them one by one.
 
-    One alignment serves all of them.  models: as given, in eval mode.  places: each layer at which a trunk may end with
-    the group that its units are.  maps: group -> UnitMap, one a model.  data: for BatchNorm's statistics, None without
-    BatchNorm.
+    Attributes:
+        models: the input models in eval mode.
+        graphs: one per model.
+        places: the layers at which a trunk may end, in network order, each with the group of its units.
+        problem: the problem that was aligned.
+        trunk: merged tensors, name -> tensor.
+        maps: one dict per model, group -> UnitMap.
+        notes: of ZipIt!.
+        data: batches for BatchNorm's running statistics, None without BatchNorm.
     """
 
     models: tuple[nn.Module, ...]
@@ -51,7 +57,7 @@ class PartialZips:
 
     @cached_property
     def alone(self) -> tuple[nn.Module, ...]:
-        """The models unzipped, to compare with: their BatchNorm statistics measured anew on the zips' own images."""
+        """Return the unmerged models for comparison, with BatchNorm statistics reset on the same images as the zips."""
         if self.data is None:
             return self.models
         return tuple(reset_batch_norm(model, self.data) for model in self.models)
@@ -64,11 +70,11 @@ class PartialZips:
     def _at(self, layer: Layer, group: str) -> PartialZip:
         still = _still(self.problem.spec.sizes[group])
         each = zip(self.graphs, self.models, self.maps, strict=True)
-        own = [Own(graph, named_tensors(model), maps.get(group, still).use) for graph, model, maps in each]
-        made = PartialZip(self.trunk, own, layer, self.notes).eval()
+        own = [Own(graph, named_tensors(parent), maps.get(group, still).use) for graph, parent, maps in each]
+        model = PartialZip(self.trunk, own, layer, self.notes).eval()
         if self.data is not None:
-            made.reset_batch_norm(self.data)
-        return made
+            model.reset_batch_norm(self.data)
+        return model
 
 
 def partial_zip(
@@ -80,9 +86,9 @@ def partial_zip(
     seed: int = 0,
     report: Progress | None = None,
 ) -> PartialZip:
-    """Zip the models up to layer `until` and keep what follows apart; arguments as for `partial_zips`."""
-    (found,) = partial_zips(models, data, until=until, settings=settings, seed=seed, report=report)
-    return found
+    """Zip the models up to layer `until` and keep each model's later layers; arguments as for `partial_zips`."""
+    (zipped,) = partial_zips(models, data, until=until, settings=settings, seed=seed, report=report)
+    return zipped
 
 
 def partial_zips(
@@ -96,12 +102,20 @@ def partial_zips(
 ) -> PartialZips:
     """Zip the models up to layer `until`, or to every layer at which a trunk may end.
 
-    models: two or more of one structure; their outputs may mean different classes, and be of different numbers.
-    data: training images, as for `merge`; their labels are not read unless `settings` choose alpha and beta.  until:
-    its units must be one group that may be mixed; None: every such layer, of those in a row with the same units the
-    last, because a convolution's, its norm's and its activation's cut share the same weights.
-    Raises UnknownLayer for `until`, InvalidRequest where units cannot be mixed there or a later layer also reads what
-    lies before, or where there is no such place, IncompatibleModels.
+    Args:
+        models: two or more of one structure; their classes may differ in meaning and number.
+        data: training images, as for `merge`; their labels are read only if `settings` choose alpha and beta.
+        until: name of a layer whose units are one group that may be mixed. None: every such layer; of consecutive
+            layers with the same units the last, because the cuts at a convolution, its norm and its activation share
+            the same weights.
+        settings: of ZipIt!.
+        seed: seed of all random choices.
+        report: progress callback.
+    Raises:
+        UnknownLayer: when there is no layer `until`.
+        InvalidRequest: when units cannot be mixed there, a later layer also reads a value from before the cut, or no
+            layer can end a trunk.
+        IncompatibleModels: when the structures differ.
     """
     ready, batches = checked_models(models, None), as_batches(data)
     inputs = inputs_for(ready[0], None, batches)
@@ -112,21 +126,21 @@ def partial_zips(
     if not places:
         raise InvalidRequest("These networks have no layer whose units can be mixed, so they share no trunk.")
     graphs = _graphs(problem, ready) if equal is not ready else (problem.graph,) * len(ready)
-    found = zipit(problem, read_settings(ZipItSettings, {"choose": False, **(settings or {})}))
-    maps = [dict(own) for own in found.maps]
-    moved = [
+    alignment = zipit(problem, read_settings(ZipItSettings, {"choose": False, **(settings or {})}))
+    maps = [dict(own) for own in alignment.maps]
+    nets = [
         mapped(model, problem.spec, problem.models[0], permutation, own)
-        for model, permutation, own in zip(problem.models, found.permutations, maps, strict=True)
+        for model, permutation, own in zip(problem.models, alignment.permutations, maps, strict=True)
     ]
-    trunk = middle(problem, [named_tensors(model) for model in moved])
+    trunk = middle(problem, [named_tensors(model) for model in nets])
     reset = correction_data(problem, RESET) if batch_norms(trunk) else None
     trunk = trunk if reset is None else reset_batch_norm(trunk, reset)
-    return PartialZips(ready, graphs, places, problem, named_tensors(trunk), maps, found.notes, reset)
+    return PartialZips(ready, graphs, places, problem, named_tensors(trunk), maps, alignment.notes, reset)
 
 
 def cuts(problem: Problem) -> list[Place]:
-    """The layers at which a trunk may end, each with its group of units; the last of those in a row with one group."""
-    found: list[Place] = []
+    """Return the layers at which a trunk may end, with their groups; of consecutive layers with one group the last."""
+    places: list[Place] = []
     before = ""
     for layer in problem.graph.layers:
         try:
@@ -134,16 +148,16 @@ def cuts(problem: Problem) -> list[Place]:
         except MergescopeError:
             before = ""
             continue
-        found[len(found) - (place[1] == before) :] = [place]
+        places[len(places) - (place[1] == before) :] = [place]
         before = place[1]
-    return found
+    return places
 
 
 def _place(problem: Problem, layer: Layer) -> Place:
     for group in problem.spec.groups:
-        whole = group.linear and group.size == layer.units  # others may stand beside them, behind a concatenation
+        whole = group.linear and group.size == layer.units  # after a concatenation a layer holds other units too
         if whole and any((site.node, site.dim) == (layer.node, layer.dim) for site in group.nodes):
-            problem.graph.after(layer.node)  # refuses a cut that a shortcut crosses
+            problem.graph.after(layer.node)  # raises if a shortcut crosses the cut
             return layer, group.name
     raise InvalidRequest(
         f"The units at layer {layer.name} cannot be mixed. Choose a hidden layer, such as an activation."
@@ -151,8 +165,10 @@ def _place(problem: Problem, layer: Layer) -> Place:
 
 
 def _equal_outputs(models: tuple[nn.Module, ...], inputs: Tensor) -> tuple[nn.Module, ...]:
-    """The models, those with fewer outputs than the most as copies with further outputs, whose weights are 0: only so
-    can all be aligned as networks of one structure. Nothing that they know changes by it."""
+    """Return the models with equal numbers of outputs, so that they can be aligned as networks of one structure.
+
+    A model with fewer outputs than the widest is replaced by a copy with additional outputs of weight 0.
+    """
     shapes = [{name: tensor.shape for name, tensor in named_tensors(model).items()} for model in models]
     if all(one == shapes[0] for one in shapes):
         return models
@@ -172,24 +188,24 @@ def _equal_outputs(models: tuple[nn.Module, ...], inputs: Tensor) -> tuple[nn.Mo
 
 @torch.no_grad()
 def _widened(model: nn.Module, widest: nn.Module, inputs: Tensor) -> nn.Module:
-    """The model with as many outputs as the widest one has. Raises IncompatibleModels where more than that differs."""
+    """Return a copy of the model with as many outputs as `widest`. Raises IncompatibleModels if more differs."""
     twin, own, answers = copy.deepcopy(widest), named_tensors(model), model(inputs)
     outputs = answers.shape[1], twin(inputs).shape[1]
     for name, tensor in named_tensors(twin).items():
-        given = own.get(name)
-        if given is None or given.shape[1:] != tensor.shape[1:]:
+        source = own.get(name)
+        if source is None or source.shape[1:] != tensor.shape[1:]:
             raise IncompatibleModels(f"{name} is not in both networks, or differs in shape. {ONE_STRUCTURE}")
-        if given.shape != tensor.shape and (len(given), len(tensor)) != outputs:
-            raise IncompatibleModels(f"{name} has {len(given)} and {len(tensor)} units. {ONE_STRUCTURE}")
+        if source.shape != tensor.shape and (len(source), len(tensor)) != outputs:
+            raise IncompatibleModels(f"{name} has {len(source)} and {len(tensor)} units. {ONE_STRUCTURE}")
         tensor.zero_()
-        tensor[: len(given)].copy_(given) if given.ndim else tensor.copy_(given)
+        tensor[: len(source)].copy_(source) if source.ndim else tensor.copy_(source)
     if not torch.allclose(twin(inputs)[:, : outputs[0]], answers, rtol=1e-3, atol=1e-5):
         raise IncompatibleModels(f"The networks compute differently. {ONE_STRUCTURE}")
     return twin
 
 
 def _graphs(problem: Problem, models: tuple[nn.Module, ...]) -> tuple[Graph, ...]:
-    """The graph of every model. Raises IncompatibleModels where one has other operations than the problem's."""
+    """Return the graph of every model. Raises IncompatibleModels if one has other operations than the problem's."""
     inputs = inputs_for(models[0], None, problem.data)
     graphs = tuple(export(model, inputs) for model in models)
     operators = [[operator for _, operator, _ in graph.operations] for graph in (problem.graph, *graphs)]
@@ -199,7 +215,7 @@ def _graphs(problem: Problem, models: tuple[nn.Module, ...]) -> tuple[Graph, ...
 
 
 def _refuse_hidden(problem: Problem, models: tuple[nn.Module, ...]) -> None:
-    """Raises IncompatibleModels where networks differ in the number of units of a hidden layer, too."""
+    """Raise IncompatibleModels if networks differ in the number of units of a hidden layer."""
     shapes = [{name: tensor.shape for name, tensor in named_tensors(model).items()} for model in models]
     for group in problem.spec.groups:
         for axis in group.axes:

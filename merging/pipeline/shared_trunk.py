@@ -1,4 +1,4 @@
-"""The network that a partial zip makes: one trunk, and what every model does with it after the cut."""
+"""Network of a partial zip: one merged trunk, and one head per model after the cut."""
 
 from __future__ import annotations
 
@@ -17,15 +17,20 @@ from merging.network.graph.graph import Graph, Layer
 from merging.network.graph.layers import operator_name
 from merging.network.permutation import named_tensors
 
-# Operators that pass units on one by one and alike, whatever the units are: a mixture goes through them.
+# Operators that treat every unit separately, equally and linearly, so that they commute with a mixture of units.
 PASSING = {"flatten", "view", "reshape", "dropout", "mean", "avg_pool1d", "avg_pool2d", "avg_pool3d"}
 PASSING |= {"adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"}
 
 
 @dataclass(frozen=True)
 class Own:
-    """One model's part behind the cut. graph: of the model.  tensors: its own, whole.  reads: (units, merged units),
-    what it reads of the trunk's units."""
+    """One model's part after the cut.
+
+    Attributes:
+        graph: graph of the whole model.
+        tensors: all tensors of the model, name -> tensor.
+        reads: (units, merged units), map from the trunk's merged units to the model's units at the cut.
+    """
 
     graph: Graph
     tensors: Mapping[str, Tensor]
@@ -33,11 +38,14 @@ class Own:
 
 
 class PartialZip(nn.Module):
-    """The merged trunk and every model's head; `forward` gives all heads' logits side by side, (n, sum of classes).
+    """Merged trunk with every model's head; `forward` returns all heads' logits side by side, (n, sum of classes).
 
-    trunk: merged tensors of the first model's structure, of which those that lie before the cut are kept.  own: of
-    every model, of whose tensors those behind the cut are kept; graphs of one structure up to the number of outputs.
-    until: the layer at which the trunk ends.  notes: of ZipIt!.
+    Args:
+        trunk: merged tensors of the first model's structure; those read before the cut are stored.
+        own: one per model; its tensors read after the cut are stored. All graphs have one structure up to the number
+            of outputs.
+        until: the layer at which the trunk ends.
+        notes: of ZipIt!.
     """
 
     def __init__(self, trunk: Mapping[str, Tensor], own: Sequence[Own], until: Layer, notes: Mapping[str, Any]) -> None:
@@ -54,24 +62,25 @@ class PartialZip(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """images: (n, ...)."""
+        """Return all heads' logits, (n, sum of classes). images: (n, ...)."""
         each = zip(self.graphs, self.cuts, self._read(images), strict=True)
         return torch.cat([graph.resume(held, images, cut, units) for graph, cut, (held, units) in each], 1)
 
     def _read(self, images: Tensor) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        """Of every head: the tensors of trunk and head, and what it reads of the trunk on images (n, ...)."""
+        """Yield, per head, the tensors of trunk and head, and the model's units at the cut on images (n, ...)."""
         trunk, heads = _tensors(self.trunk), [_tensors(head) for head in self.heads]
         node, dim = self.until.node, self.until.dim
-        merged = self.graphs[0].run({**heads[0], **trunk}, images, until=node)[1][node]  # what lies behind is named,
-        for head, read in zip(heads, self.reads, strict=True):  # but never read
+        # The graph needs all tensors by name; those of the head are not read before the cut.
+        merged = self.graphs[0].run({**heads[0], **trunk}, images, until=node)[1][node]
+        for head, read in zip(heads, self.reads, strict=True):
             yield {**trunk, **head}, torch.tensordot(merged, read.to(merged.dtype).T, ([dim], [0])).movedim(-1, dim)
 
     def reset_batch_norm(self, data: Batches) -> None:
-        """Take the running statistics of the heads' BatchNorms from `data`, in place: the mean over its batches."""
+        """Reset the running statistics of the heads' BatchNorms in place to their mean over the batches of `data`."""
         norms = [_running(graph, cut) for graph, cut in zip(self.graphs, self.cuts, strict=True)]
         if not any(norms):
             return
-        own, found = [_tensors(head) for head in self.heads], [dict[str, list[Tensor]]() for _ in self.heads]
+        own, statistics = [_tensors(head) for head in self.heads], [dict[str, list[Tensor]]() for _ in self.heads]
         for images, _ in data.on_model(self):
             for number, (held, units) in enumerate(self._read(images)):
                 start = (self.cuts[number], units)
@@ -79,64 +88,65 @@ class PartialZip(nn.Module):
                     moments = torch.var_mean(value, [dim for dim in range(value.dim()) if dim != 1])
                     for names in norms[number][node]:
                         for name, now in zip(names, reversed(moments), strict=True):
-                            held[name].copy_(now)  # the norm that comes next reads it
-                            found[number].setdefault(name, []).append(now)
-        for head, measured in zip(own, found, strict=True):
-            for name, values in measured.items():
+                            held[name].copy_(now)  # the norm that runs next normalises by it
+                            statistics[number].setdefault(name, []).append(now)
+        for head, by_name in zip(own, statistics, strict=True):
+            for name, values in by_name.items():
                 head[name].copy_(torch.stack(values).mean(0))
 
     def share(self, models: Sequence[nn.Module]) -> float:
-        """How many parameters trunk and heads have, as a share of the models'.
+        """Return the number of parameters of trunk and heads, as a share of the models' total.
 
-        What a head reads of the trunk counts where it cannot be multiplied into the weights that read it: before a
-        nonlinearity, or where a shortcut also carries the units on.
+        A head's map `reads` counts if it cannot be multiplied into the weights that follow: before a nonlinearity, or
+        if a shortcut also reads the units.
         """
         weights = [{name for name, _ in model.named_parameters()} for model in models]
-        held = _count(_tensors(self.trunk), weights[0])
-        held += sum(_count(_tensors(head), own) for head, own in zip(self.heads, weights, strict=True))
+        count = _count(_tensors(self.trunk), weights[0])
+        count += sum(_count(_tensors(head), own) for head, own in zip(self.heads, weights, strict=True))
         if not _folds(self.graphs[0], self.cuts[0]):
-            held += sum(read.numel() for read in self.reads)
-        return held / sum(_count(named_tensors(model), own) for model, own in zip(models, weights, strict=True))
+            count += sum(read.numel() for read in self.reads)
+        return count / sum(_count(named_tensors(model), own) for model, own in zip(models, weights, strict=True))
 
     def tensors(self) -> dict[str, Tensor]:
-        """All it holds on the CPU, of the models' shapes: trunk.NAME, heads.K.NAME, reads.K (units, merged units)."""
-        found = {f"trunk.{name}": tensor for name, tensor in _tensors(self.trunk).items()}
+        """Return all tensors on the CPU: trunk.NAME, heads.K.NAME, and reads.K, (units, merged units)."""
+        tensors = {f"trunk.{name}": tensor for name, tensor in _tensors(self.trunk).items()}
         for number, head in enumerate(self.heads):
-            found |= {f"heads.{number}.{name}": tensor for name, tensor in _tensors(head).items()}
-        found |= {f"reads.{number}": read for number, read in enumerate(self.reads)}
-        return {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
+            tensors |= {f"heads.{number}.{name}": tensor for name, tensor in _tensors(head).items()}
+        tensors |= {f"reads.{number}": read for number, read in enumerate(self.reads)}
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
     def program(self, example: Tensor) -> bytes:
-        """The network as `torch.export` saves it: torch alone runs it again, on its device, on any number of images.
+        """Return the network as a `torch.export` file, which torch alone can run, on its device, on any batch size.
 
-        torch.export.load(file).module()(images) gives what `forward` does.  example: images (2 or more, ...).
+        torch.export.load(file).module()(images) returns the same as `forward`. example: images (2 or more, ...).
         """
-        made = torch.export.export(self, (example,), dynamic_shapes=({0: Dim.AUTO},), strict=False)
+        exported = torch.export.export(self, (example,), dynamic_shapes=({0: Dim.AUTO},), strict=False)
         out = io.BytesIO()
-        torch.export.save(made, out)
+        torch.export.save(exported, out)
         return out.getvalue()
 
 
 def _sources(graph: Graph, cut: str, *, behind: bool) -> set[str]:
-    """Names of the tensors that operations behind the cut read, or those before it."""
+    """Return the names of the tensors read by operations after the cut (`behind`) or before it."""
     after = {operation.name for operation in graph.after(cut)}
     readers = [operation for operation in graph.nodes if (operation.name in after) == behind]
     return {graph.sources[s.name] for one in readers for s in one.all_input_nodes if s.name in graph.sources}
 
 
 def _running(graph: Graph, cut: str) -> dict[str, list[tuple[str, str]]]:
-    """Behind a cut: each node that BatchNorms read -> their running means and variances, by the tensors' names."""
-    found: dict[str, list[tuple[str, str]]] = {}
+    """Return, after a cut, each BatchNorm input node -> the tensor names of the norms' running means and variances."""
+    statistics: dict[str, list[tuple[str, str]]] = {}
     for operation in graph.after(cut):
         if operator_name(operation) == "batch_norm":
             read, _, _, mean, variance = operation.args[:5]
             if isinstance(mean, Node) and isinstance(variance, Node) and isinstance(read, Node):
-                found.setdefault(read.name, []).append((graph.sources[mean.name], graph.sources[variance.name]))
-    return found
+                names = graph.sources[mean.name], graph.sources[variance.name]
+                statistics.setdefault(read.name, []).append(names)
+    return statistics
 
 
 def _folds(graph: Graph, cut: str) -> bool:
-    """Whether all that reads the cut's units weighs them, so that what a head reads goes into those weights."""
+    """Return whether only convolutions and linear layers read the cut's units, so that `reads` folds into them."""
     after = graph.after(cut)
     open_ = {cut}
     for operation in after:
@@ -154,7 +164,7 @@ def _count(tensors: Mapping[str, Tensor], names: set[str]) -> int:
 
 
 def _held(tensors: Mapping[str, Tensor], names: set[str]) -> nn.ParameterDict:
-    """The tensors of these names as a module's own; a dot may stand in no name of a module."""
+    """Return the tensors of these names as module parameters; "/" replaces ".", which torch does not allow in names."""
     own = {name.replace(".", "/"): tensor for name, tensor in tensors.items() if name in names}
     return nn.ParameterDict({name: nn.Parameter(own[name].clone(), requires_grad=False) for name in own})
 

@@ -1,4 +1,4 @@
-"""A network whose parameters stay in its file, as the steps of a merge take it."""
+"""Network whose parameters stay in its file and are read on demand."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from merging.zoo.checkpoints.sliced_checkpoint import SlicedCheckpoint
 
 @dataclass(frozen=True, eq=False)
 class StreamedNet:
-    """checkpoint: with tensors on the meta device.  module: in eval mode, with parameters there and buffers in memory.
+    """Network of a checkpoint file, with tensors read on demand.
 
-    tensors: name -> tensor of any shape, as in `named_tensors` of the module, but with numbers: read when asked for.
+    Attributes:
+        checkpoint: description of the file, with tensors on the meta device.
+        module: in eval mode, with parameters on the meta device and buffers in memory.
+        tensors: name -> tensor with the names of `named_tensors(module)`; values are read from the file on access.
     """
 
     checkpoint: Checkpoint
@@ -27,17 +30,17 @@ class StreamedNet:
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """The checkpoint's name, or its label if it has none."""
         return self.checkpoint.name or self.checkpoint.label
 
     @property
     def parameters(self) -> Mapping[str, Tensor]:
-        """The tensors that are parameters, of any shape."""
+        """The tensors that are parameters, by name."""
         return LazyTensors(tuple(name for name, _ in self.module.named_parameters()), self.tensors.__getitem__)
 
 
 def streamed_net(opened: SlicedCheckpoint, device: torch.device) -> StreamedNet:
-    """The network of a checkpoint; its tensors, once read, are on the device.
+    """Return the network of an open checkpoint; its tensors are on `device` when they are read.
 
     Raises UnsupportedOperation as `SlicedCheckpoint.build` does.
     """

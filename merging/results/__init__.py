@@ -1,1 +1,1 @@
-"""Results: frozen values, and how they are saved and loaded. torch-free."""
+"""Results of runs as frozen values, and functions to save and load them. torch-free."""

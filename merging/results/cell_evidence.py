@@ -1,4 +1,4 @@
-"""What stands beside one CKA value, as numbers that need no torch to read."""
+"""The statistical evidence for one CKA value. torch-free."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CellEvidence:
-    """What stands beside the debiased CKA of two layers on the same `images`, with `features` (p1, p2) numbers each.
+    """Debiased CKA of the features x and y of two layers on the same images, with evidence for the value.
 
-    value: debiased CKA.  low, high: 95 % interval by half-samples.  null: what 95 % of row-shuffled pairs stay below;
-    p_value: of at least this value by chance.  trimmed: without the top 1 % of images by leverage.  leverage, first:
-    largest leverage and first principal component's share, of x and of y.  dominant: the images with the largest
-    leverage in either, falling, as rows of the features.  neighbours, procrustes: the same pair by other measures.
+    Attributes:
+        value: debiased CKA.
+        low, high: 95 % interval from half-samples.
+        null: 95th percentile of the CKA of row-shuffled pairs.
+        p_value: probability that a row-shuffled pair has at least this value.
+        trimmed: CKA without the 1 % of the images with the largest leverage.
+        leverage: (x, y), the largest leverage of an image.
+        first: (x, y), share of the variance in the first principal component.
+        dominant: rows of the images with the largest leverage in x or y, in falling order.
+        neighbours, procrustes: the same pair by two other similarity measures.
+        images: number of images.
+        features: (p1, p2), number of features of x and of y.
     """
 
     value: float

@@ -1,6 +1,6 @@
-"""Results of merges and trainings: frozen values of numpy arrays and JSON, without tensors.
+"""Results of merges and trainings: frozen values of numpy arrays and JSON types, without tensors.
 
-Workers make them; the web process, the command line and notebooks read them.
+Workers create them. The web process, the command line and notebooks read them.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 
 Metric = Literal["loss", "accuracy", "ece"]
-FORMAT = 1  # raised by hand when the meaning of a saved value changes
+FORMAT = 1  # increase by hand when the meaning of a saved value changes
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """One evaluation: mean cross-entropy in nats an image; accuracy and calibration error (ECE, 15 bins) in 0..1."""
+    """One evaluation: mean cross-entropy in nats per image, accuracy in 0..1, calibration error (15 bins) in 0..1."""
 
     loss: float
     accuracy: float
@@ -25,7 +25,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Barrier:
-    """How far the path rises above its ends (for accuracy: falls below), in the metric's unit, and at which lambda."""
+    """The largest rise of a path above its ends (for accuracy: fall below them), in the metric's unit, and where."""
 
     height: float
     at: float
@@ -33,10 +33,15 @@ class Barrier:
 
 @dataclass(frozen=True)
 class LossCurve:
-    """Metrics along the straight line from A (lambda 0) to B (lambda 1).
+    """Metrics along a path from A (lambda 0) to B (lambda 1).
 
-    lambdas, loss, accuracy, ece: (P,) float64. ends: the raw checkpoints A and B on the same images; an uncorrected
-    curve starts and stops exactly there. split: "train" or "test"; images: how many.
+    Attributes:
+        lambdas, loss, accuracy, ece: (P,) float64, one value per evaluated point.
+        ends: metrics of the raw checkpoints A and B on the same images. An uncorrected curve has the same values at
+            lambda 0 and 1.
+        split: "train" or "test".
+        images: number of images.
+        correct: key of the correction that was applied at every point, or "none".
     """
 
     lambdas: np.ndarray
@@ -49,8 +54,11 @@ class LossCurve:
     correct: str = "none"
 
     def barrier(self, metric: Metric = "loss", *, above: Literal["mean", "chord"] = "mean") -> Barrier:
-        """The barrier: above the mean of the ends (Ainsworth et al. 2023, Def. 2.1), or above the chord between
-        them (Entezari et al. 2022, eq. 1). May be negative where the path stays below."""
+        """Compute the barrier, which is negative if the whole path stays below its ends.
+
+        above: "mean" of the ends (Ainsworth et al. 2023, Def. 2.1), or the "chord" between them (Entezari et al. 2022,
+        eq. 1).
+        """
         values = getattr(self, metric)
         first, last = (getattr(end, metric) for end in self.ends)
         base = np.full_like(values, (first + last) / 2) if above == "mean" else first + self.lambdas * (last - first)
@@ -60,20 +68,25 @@ class LossCurve:
 
     @property
     def at_middle(self) -> Metrics:
-        """All metrics at the evaluated point nearest to lambda = 1/2."""
+        """All metrics at the evaluated point closest to lambda = 1/2."""
         return Metrics(self.middle("loss"), self.middle("accuracy"), self.middle("ece"))
 
     def middle(self, metric: Metric = "loss") -> float:
-        """The metric at the evaluated point nearest to lambda = 1/2."""
+        """One metric at the evaluated point closest to lambda = 1/2."""
         return float(getattr(self, metric)[int(np.argmin(np.abs(self.lambdas - 0.5)))])
 
 
 @dataclass(frozen=True)
 class SimilarityMap:
-    """Layer-by-layer similarity. values: (rows, columns) float64, NaN where undefined; never clamped.
+    """Similarity of every pair of layers of two networks.
 
-    row_layers, column_layers: torch layer names in network order; row, column: whose layers ("A", "pi(B)", "merge");
-    treatment: how convolutional activations were read ("pooled" over positions, or "flattened").
+    Attributes:
+        values: (rows, columns) float64, NaN where undefined; never clamped.
+        row_layers, column_layers: torch layer names in network order.
+        row, column: the network that the layers belong to ("A", "pi(B)", "merge").
+        estimator: the similarity measure.
+        images: number of images.
+        treatment: of convolutional activations: "pooled" over positions, or "flattened".
     """
 
     values: np.ndarray
@@ -88,14 +101,20 @@ class SimilarityMap:
 
 @dataclass(frozen=True)
 class LayerUnits:
-    """Facts about every unit of one layer, measured on the data set. U units, K exemplars, M models in `models`' order.
+    """Measurements of every unit of one layer on the data set: U units, K exemplars, M models.
 
-    partner: (U,) int64, B's unit that was matched to A's unit i.  match: (U,) Pearson correlation of A's unit i and
-    pi(B)'s unit i over images and positions; NaN for a dead unit.  std: (M, U) standard deviation of the activation.
-    peak: (M, U) largest value over the images of the picture objective (mean over positions).  dead: (M, U) bool, it
-    answers all images alike.  exemplars: (M, U, K) int64 image numbers by falling activation; exemplar_values: (M, U,
-    K); exemplar_places: (M, U, K, 2) relative centre (row, column) in 0..1 of the strongest position.  images: 0 where
-    nothing could be measured: then only `partner` is known, the rest is NaN, and K is 0.
+    Attributes:
+        partner: (U,) int64, the unit of B that was matched to A's unit i.
+        match: (U,) Pearson correlation of A's unit i and pi(B)'s unit i over images and positions; NaN for dead units.
+        std: (M, U) standard deviation of the activation.
+        peak: (M, U) maximum over the images of the activation's mean over positions, which unit pictures maximise.
+        dead: (M, U) bool, whether the activation is the same for all images.
+        exemplars: (M, U, K) int64 image numbers, in order of falling activation.
+        exemplar_values: (M, U, K) their activations.
+        exemplar_places: (M, U, K, 2) relative centre (row, column) in 0..1 of the position with the largest activation.
+        images: number of images. 0 if nothing could be measured: then all values except `partner` are NaN, and K is 0.
+        patch: receptive field of one position as a share of the image's side; 1 for linear layers.
+        models: the names of the M models, in order.
     """
 
     layer: str
@@ -111,13 +130,13 @@ class LayerUnits:
     exemplar_values: np.ndarray
     exemplar_places: np.ndarray
     images: int
-    patch: float = 1.0  # share of the image's side that one position sees (receptive field), 1 for linear layers
+    patch: float = 1.0
     models: tuple[str, ...] = ("A", "pi(B)", "merge", "naive")
 
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """A layer one can look into: torch name, kind (conv, linear, norm ...), units, positions, group or ""."""
+    """A layer that can be displayed: torch name, kind (conv, linear, norm ...), units, positions, group or ""."""
 
     name: str
     kind: str
@@ -128,9 +147,13 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class UnitPicture:
-    """A feature-visualization image of one unit. pixels: (H, W, C) float32 in 0..1.
+    """A feature-visualization image of one unit.
 
-    objective: its value at the picture; start: at the first, random image; how: the settings it was made with.
+    Attributes:
+        pixels: (H, W, C) float32 in 0..1.
+        objective: value of the objective for this image.
+        start: value of the objective for the initial, random image.
+        how: the settings of the optimisation.
     """
 
     pixels: np.ndarray
@@ -141,15 +164,22 @@ class UnitPicture:
 
 @dataclass(frozen=True)
 class MergeReport:
-    """Everything a run found. curves: "naive" | "aligned" | "corrected" -> split -> LossCurve (empty without images and
-    for more than two models).
+    """All results of one merge run.
 
-    ensemble: split -> Metrics of the mean of the nets' probabilities.  scores: "A", "B" ..., "naive", "merge" -> split
-    -> Metrics (empty without images).  similarity: "A-B", "A-pi(B)", "A-merge",
-    "B-merge".  units: one LayerUnits a layer.  layers: every layer in network order (known without images too).
-    equivalence: max |B - pi(B)| over the outputs, relative, in float64.  groups: name -> (units, units that moved).
-    notes: objective, restarts, spread and the like, by stage.  memory: the most bytes that the worker held meanwhile
-    (of the GPU where there is one), 0 where not known.  missing: why there are no curves, or "".
+    Attributes:
+        layers: every layer in network order (also without images).
+        groups: permutation group -> (units, units that moved).
+        equivalence: max |B - pi(B)| over the outputs, relative, in float64.
+        curves: "naive" | "aligned" | "corrected" -> split -> LossCurve. Empty without images and for over two models.
+        ensemble: split -> Metrics of the mean of the networks' probabilities.
+        scores: "A", "B" ..., "naive", "merge" -> split -> Metrics. Empty without images.
+        similarity: "A-B", "A-pi(B)", "A-merge", "B-merge" -> SimilarityMap.
+        units: one LayerUnits per layer.
+        permutation: group -> (units,) int64.
+        notes: stage -> what its method recorded, such as objective, restarts and spread.
+        seconds: stage -> duration.
+        memory: peak bytes that the worker used (on the GPU if there is one), 0 if unknown.
+        missing: the reason why there are no curves, or "".
     """
 
     request: dict[str, Any]
@@ -171,13 +201,13 @@ class MergeReport:
 
 
 def letter(number: int) -> str:
-    """What a model of a merge is called by its place: A, B, C ..."""
+    """The letter of a model by its place in a merge: A, B, C ..."""
     return "ABCDEFGHIJ"[number]
 
 
 @dataclass(frozen=True)
 class TrainReport:
-    """A finished training on the worker. history: one dict an epoch (epoch, train_loss); images: it trained on."""
+    """Result of a training. history: one dict per epoch (epoch, train_loss).  images: number of training images."""
 
     name: str
     checkpoint: str  # sha256 of the safetensors file

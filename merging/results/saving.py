@@ -1,4 +1,4 @@
-"""Saving and loading of results: a zip of JSON and of arrays, the same bytes for the same value."""
+"""Save and load results as a zip of JSON and arrays. The same value always gives the same bytes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from merging.results.reports import (
     UnitPicture,
 )
 
-# What zipfile, zlib, json and numpy raise on bytes that are cut off, altered or of another kind.
+# Errors of zipfile, zlib, json and numpy for bytes that are truncated, altered or of another kind.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, RuntimeError, OSError, EOFError)
 _SAVED = (Metrics, Barrier, LossCurve, SimilarityMap, LayerUnits, LayerInfo, UnitPicture, MergeReport, TrainReport)
 _KINDS: dict[str, type] = {kind.__name__: kind for kind in _SAVED}
@@ -32,13 +32,13 @@ V = TypeVar("V", bound=type)
 
 
 def saved(kind: V) -> V:
-    """Let `save` and `load` know a dataclass that is declared elsewhere (a study's result)."""
+    """Class decorator that registers a dataclass from another file (such as a study's result) for `save` and `load`."""
     _KINDS[kind.__name__] = kind
     return kind
 
 
 def save(value: Any) -> bytes:
-    """A result value as bytes: a zip of `value.json` and one `.npy` an array. The same value gives the same bytes."""
+    """Serialise a result as a zip of `value.json` and one `.npy` per array."""
     arrays: list[np.ndarray] = []
     text = json.dumps(_plain(value, arrays), allow_nan=True)
     out = io.BytesIO()
@@ -52,7 +52,7 @@ def save(value: Any) -> bytes:
 
 
 def load(data: bytes) -> Any:
-    """The value that `save` wrote. Raises MergescopeError where the bytes are not such a file."""
+    """Read a value that `save` wrote. Raises MergescopeError if the bytes are damaged or of another kind."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             arrays = _Arrays(archive)
@@ -62,7 +62,7 @@ def load(data: bytes) -> Any:
 
 
 def to_json(value: Any) -> str:
-    """A result value as readable JSON, arrays as lists and NaN as null: the numbers for other programs."""
+    """A result as readable JSON for other programs, with arrays as lists and NaN as null."""
     return json.dumps(_listed(value), indent=1, allow_nan=False)
 
 
@@ -75,7 +75,7 @@ class _Arrays:
 
 
 def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))  # a fixed date: same value, same bytes
+    info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))  # fixed, so that the bytes depend on the value alone
     info.compress_type = zipfile.ZIP_DEFLATED
     archive.writestr(info, data)
 

@@ -1,4 +1,4 @@
-"""What a partial zip found: how well every head does, by where the shared trunk ends. No torch."""
+"""Results of a partial zip: the accuracy of every head for every layer where the shared trunk may end. torch-free."""
 
 from __future__ import annotations
 
@@ -12,34 +12,44 @@ from merging.errors import InvalidRequest
 from merging.results.reports import FORMAT
 from merging.results.saving import saved
 
-ROUNDING = 1e-9  # of an accuracy: a loss of just as much as is allowed is not more
+ROUNDING = 1e-9  # tolerance for accuracies, so that a loss equal to the limit still counts as within it
 
 
 def labels_of(classes: Sequence[str], names: Sequence[str], who: str, dataset: str = "the data set") -> list[int]:
-    """The data set's label of each output of a network. classes: of its outputs.  names: of the data set.
+    """Return the data set's label for each output of a network.
 
-    Raises InvalidRequest for a network that does not name its classes, names one twice, or one that is not there.
+    classes: the network's class names, by output.  names: the data set's class names, by label.  who: the network in
+    error messages.
+    Raises InvalidRequest when the network has no class names, a duplicate, or one that the data set lacks.
     """
     if not classes or not set(classes) <= set(names):
-        told = ", ".join(classes) or "none that it names"
-        raise InvalidRequest(f"The classes of {who} are {told}; {dataset} has {', '.join(names)}.")
+        class_list = ", ".join(classes) or "none that it names"
+        raise InvalidRequest(f"The classes of {who} are {class_list}; {dataset} has {', '.join(names)}.")
     if len(set(classes)) < len(classes):
-        twice = next(name for name in classes if list(classes).count(name) > 1)
-        raise InvalidRequest(f"{who} names the class {twice} for two outputs; every output needs a class of its own.")
+        duplicate = next(name for name in classes if list(classes).count(name) > 1)
+        raise InvalidRequest(
+            f"{who} names the class {duplicate} for two outputs; every output needs a class of its own."
+        )
     return [names.index(name) for name in classes]
 
 
 @saved
 @dataclass(frozen=True)
 class ZipReport:
-    """K networks zipped up to each of L layers. Accuracies in 0..1 on test images.
+    """Results for K networks, zipped up to each of L layers. Accuracies are in 0..1 on test images.
 
-    names: "A", "B" ...  layers: where the trunk may end, in network order.  heads: (K, L) of every head, on images of
-    its own classes.  joint: (L,) of all heads side by side on all their images; NaN where two heads know one class.
-    alone: (K,) of every network, with BatchNorm statistics measured anew as the zips' are; beside: of those side by
-    side, or NaN.  share: (L,) the zipped networks' parameters as a share of all networks'.  images: of the test split;
-    counts: (K,) of them that each head was asked about, those of its classes.  notes: ZipIt!'s own (alpha, beta, images
-    ...), and `reset`, the training images that BatchNorm's statistics are from, where there are any.
+    Attributes:
+        names: "A", "B" ...
+        layers: the L layers at which the trunk may end, in network order.
+        heads: (K, L) accuracy of every head on images of its own classes.
+        joint: (L,) accuracy of all heads together on the images of all their classes; NaN if two heads share a class.
+        alone: (K,) accuracy of every original network, with BatchNorm statistics re-estimated like those of the zips.
+        beside: accuracy of the original networks together, as in `joint`; NaN if two of them share a class.
+        share: (L,) parameters of the zipped network over the parameters of all K networks.
+        images: number of test images.
+        counts: (K,) number of test images of each head's classes.
+        notes: those of ZipIt! (alpha, beta, images ...), and `reset`, the number of training images for the BatchNorm
+            statistics, if there are any.
     """
 
     names: tuple[str, ...]
@@ -58,9 +68,8 @@ class ZipReport:
     format: int = FORMAT
 
     def deepest(self, most: float) -> int | None:
-        """The last layer, as a number, up to which no head loses more than `most` of its accuracy; None where even the
-        shortest trunk costs more."""
-        kept = (self.alone[:, None] - self.heads <= most + ROUNDING).all(0)
-        lost = np.flatnonzero(~kept)
-        last = (int(lost[0]) if len(lost) else len(kept)) - 1
+        """Index of the last layer up to which no head loses more than `most` of its accuracy; None if there is none."""
+        within_limit = (self.alone[:, None] - self.heads <= most + ROUNDING).all(0)
+        lost = np.flatnonzero(~within_limit)
+        last = (int(lost[0]) if len(lost) else len(within_limit)) - 1
         return last if last >= 0 else None

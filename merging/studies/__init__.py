@@ -1,1 +1,1 @@
-"""One file a study: what is asked of a finished merge, and the result as a value."""
+"""Studies of a finished merge: one file per study, which declares its settings, its run and its result's type."""

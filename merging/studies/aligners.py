@@ -21,11 +21,17 @@ COMPARED = ("none", "weight-matching", "activation-matching", "straight-through"
 @saved
 @dataclass(frozen=True)
 class Aligners:
-    """Of each aligner, of the plain average half-way, nothing corrected. keys: the aligners, K.
+    """Measures of K aligners, each on the plain average half-way, nothing corrected.
 
-    scores: key -> Metrics on test images.  distance: (K,) |A - pi(B)| over |A - B|.  alignment: (K,) singular vectors'
-    alignment, mean over weights.  variance: (K, L) mean variance of the units over the parents' mean, by layer.
-    layers: their names.  moved: (K,) share of units that changed places.
+    Attributes:
+        keys, labels: of the aligners.
+        scores: key -> Metrics on test images.
+        distance: (K,) |A - pi(B)| over |A - B|.
+        alignment: (K,) alignment of singular vectors, mean over weights.
+        variance: (K, L) mean variance of the units over the parents' mean, by layer.
+        layers: torch names.
+        moved: (K,) share of units that changed places.
+        images: number of test images.
     """
 
     keys: tuple[str, ...]
@@ -41,7 +47,7 @@ class Aligners:
 
 @dataclass(frozen=True)
 class AlignersSettings:
-    """On how many images."""
+    """Number of images."""
 
     images: int = setting(1000, low=100, high=10_000, label="Images", help="Test images that are measured.")
 
@@ -52,9 +58,10 @@ class AlignersSettings:
     summary="No, weight, activation and straight-through alignment: loss, distances, spectra and variance of each.",
     source="Ainsworth et al.: Git Re-Basin (ICLR 2023), Algorithms 1 and 2, Section 3.1",
     settings=AlignersSettings,
+    page="why",
 )
 def aligners(subject: Subject, settings: AlignersSettings) -> Aligners:
-    """Align B to A in every way with its default settings, average, and measure."""
+    """Align B to A by every aligner with its default settings, average, and measure."""
     from merging.analysis.activations.read import named_layers
     from merging.analysis.causes.spectra import compare_weights
     from merging.analysis.causes.variance import variances
@@ -73,15 +80,15 @@ def aligners(subject: Subject, settings: AlignersSettings) -> Aligners:
         prepared = prepare([a, b], align=key, data=train, seed=subject.seed, report=piece)
         average, aligned = prepared.merge().merged, prepared.problem.aligned[1]
         scores[key] = evaluate(average, data)
-        alike = compare_weights(weights, {name: p.detach() for name, p in aligned.named_parameters()})
+        spectra = compare_weights(weights, {name: p.detach() for name, p in aligned.named_parameters()})
         spread = np.array([float(v.mean()) for v in variances(subject.graph, average, data)])
-        moved = [p.cpu().numpy() != np.arange(len(p)) for p in prepared.alignment.permutations[1].values()]
+        changes = [p.cpu().numpy() != np.arange(len(p)) for p in prepared.alignment.permutations[1].values()]
         rows.append(
             (
                 _distance(a, aligned) / start if start else float("nan"),
-                float(np.nanmean([one.alignment for one in alike])),
+                float(np.nanmean([one.alignment for one in spectra])),
                 np.divide(spread, parents, out=np.full_like(spread, np.nan), where=parents > 0),
-                float(np.concatenate(moved).mean()) if moved else 0.0,
+                float(np.concatenate(changes).mean()) if changes else 0.0,
             )
         )
     distance, alignment, variance, moved_share = (np.array(column) for column in zip(*rows, strict=True))

@@ -1,4 +1,4 @@
-"""What happens inside on the way from A to B: layers' similarity to the parents and variance, beside the loss."""
+"""Similarity of layers to the parents' and variance of units along the path from A to B, beside the loss."""
 
 from __future__ import annotations
 
@@ -16,11 +16,17 @@ LINES = {"naive": "B", "aligned": "pi(B)"}
 @saved
 @dataclass(frozen=True)
 class Along:
-    """Along the lines from A to B ("naive") and from A to pi(B) ("aligned"), nothing corrected; P lambdas, L layers.
+    """Measures of L layers at P lambdas on the lines from A to B ("naive") and from A to pi(B) ("aligned").
 
-    lambdas: (P,).  to_a, to_b: line -> (P, L) debiased pooled CKA of equal layers with A and with B, NaN where
-    undefined.  variance: line -> (P, L) mean variance of the units' means over positions, over the parents',
-    interpolated.  loss, accuracy: line -> (P,).  images: n.
+    Nothing is corrected.
+
+    Attributes:
+        layers: torch names.
+        lambdas: (P,).
+        to_a, to_b: line -> (P, L) debiased pooled CKA with the same layer of A and of B; NaN where undefined.
+        variance: line -> (P, L) mean variance of the units' means over positions, over the parents', interpolated.
+        loss, accuracy: line -> (P,).
+        images: number of test images.
     """
 
     layers: tuple[str, ...]
@@ -35,7 +41,7 @@ class Along:
 
 @dataclass(frozen=True)
 class AlongSettings:
-    """How many points and images."""
+    """Number of points and of images."""
 
     points: int = setting(11, low=3, high=51, step=2, label="Points", help="Lambdas of the line, an odd number.")
     images: int = setting(500, low=50, high=4000, label="Images", help="Test images.")
@@ -47,9 +53,10 @@ class AlongSettings:
     summary="CKA of every layer with A's and B's, and its variance, at every lambda, beside the loss.",
     source="Kornblith et al. 2019 (CKA); Jordan et al. 2023 (variance collapse)",
     settings=AlongSettings,
+    page="why",
 )
 def along(subject: Subject, settings: AlongSettings) -> Along:
-    """Both lines, one network at a time. Memory: images x features of three networks."""
+    """Measure both lines, one network at a time. Memory: images x features of three networks."""
     from merging.analysis.activations.features import read_layers
     from merging.analysis.activations.read import named_layers
     from merging.analysis.path.evaluation import evaluate
@@ -63,15 +70,15 @@ def along(subject: Subject, settings: AlongSettings) -> Along:
     spread = {name: np.array([float(x.var(0).mean()) for x in features]) for name, features in parents.items()}
     scratch, a = with_tensors(subject.nets["A"], {}), named_tensors(subject.nets["A"])
     shape, done = (len(lambdas), len(layers)), 0
-    found = Along(tuple(layer.name for layer in layers), lambdas, {}, {}, {}, {}, {}, data.count)
+    result = Along(tuple(layer.name for layer in layers), lambdas, {}, {}, {}, {}, {}, data.count)
     for line, end in LINES.items():
         b = named_tensors(subject.nets[end])
-        to_a, to_b, variance = (found_in.setdefault(line, np.empty(shape)) for found_in in _layered(found))
-        loss, accuracy = (flat.setdefault(line, np.empty(len(lambdas))) for flat in (found.loss, found.accuracy))
+        to_a, to_b, variance = (table.setdefault(line, np.empty(shape)) for table in _layered(result))
+        loss, accuracy = (flat.setdefault(line, np.empty(len(lambdas))) for flat in (result.loss, result.accuracy))
         for number, weight in enumerate(lambdas.tolist()):
             for name, tensor in named_tensors(scratch).items():
-                apart = tensor.is_floating_point() and not a[name].equal(b[name])
-                tensor.copy_(a[name].lerp(b[name], weight) if apart else a[name])
+                differs = tensor.is_floating_point() and not a[name].equal(b[name])
+                tensor.copy_(a[name].lerp(b[name], weight) if differs else a[name])
             features = read_layers(subject.graph, named_tensors(scratch), data)
             for at, x in enumerate(features):
                 form = represent([x], debiased=True)
@@ -79,11 +86,11 @@ def along(subject: Subject, settings: AlongSettings) -> Along:
                 to_b[number, at] = similarity(form, forms["B"][at])[0, 0]
                 between = (1 - weight) * spread["A"][at] + weight * spread["B"][at]
                 variance[number, at] = float(x.var(0).mean()) / between if between > 0 else np.nan
-            measured = evaluate(scratch, data)
-            loss[number], accuracy[number] = measured.loss, measured.accuracy
+            score = evaluate(scratch, data)
+            loss[number], accuracy[number] = score.loss, score.accuracy
             done += 1
             subject.report("studying", done / (2 * len(lambdas)), f"{line} line, point {number + 1} of {len(lambdas)}")
-    return found
+    return result
 
 
 def _layered(found: Along) -> tuple[dict[str, np.ndarray], ...]:

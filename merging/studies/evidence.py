@@ -1,4 +1,4 @@
-"""Does it hold? The pictures' story over all layers: who follows whom, against the noise of seeds, with intervals."""
+"""Evidence over all layers: which units the merge's units follow, against the noise of seeds, with intervals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MEASURES = {
     "pixels": "pixel correlation of the pictures",
 }
 ROWS = ("merge", "naive", "parents", "noise")
-MOST = 100_000  # units of a layer, and layers
+MOST = 100_000  # units per layer, and layers
 RESAMPLES = 1000
 IMAGES = 2000
 
@@ -31,13 +31,23 @@ IMAGES = 2000
 @saved
 @dataclass(frozen=True)
 class Evidence:
-    """N units, sampled from every layer with weights, in the measures of MEASURES; NaN where undefined.
+    """Measures of N units, sampled from every layer with weights; NaN where undefined.
 
-    layer: (N,) which of `layers`; unit: (N,) its number.  match: (N,) activation correlation of A's unit and its
-    partner.  values: measure -> row -> (N,): "merge", the mean of its unit to A's and to pi(B)'s; "naive", of the naive
-    average's unit to A's and to B's at the same place; "parents", of A's and pi(B)'s to each other; "noise", of A's and
-    of pi(B)'s to a second picture of their own, NaN for "overlap", which no picture enters.
-    fates: "merge" and "naive" -> N words of `studies.units.WORDS`.
+    The rows of `values` compare a unit with others. "merge": the merge's unit with A's and with pi(B)'s, mean of both.
+    "naive": the naive average's unit with A's and with B's at the same place, mean of both. "parents": A's with
+    pi(B)'s, mean of both directions. "noise": A's and pi(B)'s with a second picture of their own, mean of both; NaN for
+    "overlap", which uses no pictures.
+
+    Attributes:
+        layers: torch names.
+        layer: (N,) index into `layers`.
+        unit: (N,) number of the unit.
+        match: (N,) activation correlation of A's unit and its partner.
+        values: key of MEASURES -> row -> (N,).
+        fates: "merge" and "naive" -> N keys of `studies.units.WORDS`.
+        images: number of test images.
+        steps: optimisation steps per picture.
+        seed: of the samples and resamples.
     """
 
     layers: tuple[str, ...]
@@ -51,30 +61,33 @@ class Evidence:
     seed: int
 
     def interval(self, measure: str, row: str, layer: int | None = None) -> tuple[float, float, float]:
-        """Mean over units (of one layer) and its 95 % interval by resampling units; NaN where nothing is known."""
+        """Mean over units (of one layer) and its 95 % interval by resampling units; NaN where no value is defined."""
         values = self.values[measure][row]
         return self._resampled(values if layer is None else values[self.layer == layer])
 
     def gain(self, measure: str) -> tuple[float, float, float]:
-        """The same of each unit's difference, merge less naive: pairs, for the units differ more than the merges do."""
+        """Mean and interval of the difference per unit, merge minus naive.
+
+        The differences are paired, because units differ more than the two merges do.
+        """
         return self._resampled(self.values[measure]["merge"] - self.values[measure]["naive"])
 
     def shares(self, row: str) -> dict[str, float]:
-        """Word -> share of the units that fared so in the merge, or in the naive average; in the order of WORDS."""
+        """Key of WORDS -> share of the units with that fate in the merge or naive average, in order of WORDS."""
         return {word: self.fates[row].count(word) / max(len(self.fates[row]), 1) for word in WORDS}
 
     def _resampled(self, values: np.ndarray) -> tuple[float, float, float]:
-        known = values[~np.isnan(values)]
-        if len(known) == 0:
+        defined = values[~np.isnan(values)]
+        if len(defined) == 0:
             return (float("nan"),) * 3
-        drawn = np.random.default_rng(self.seed).integers(0, len(known), (RESAMPLES, len(known)))
-        low, high = np.quantile(known[drawn].mean(1), [0.025, 0.975])
-        return float(known.mean()), float(low), float(high)
+        indices = np.random.default_rng(self.seed).integers(0, len(defined), (RESAMPLES, len(defined)))
+        low, high = np.quantile(defined[indices].mean(1), [0.025, 0.975])
+        return float(defined.mean()), float(low), float(high)
 
 
 @dataclass(frozen=True)
 class EvidenceSettings:
-    """How many units of a layer, and how their pictures are made. MOST of both: all units of all layers."""
+    """Units per layer, layers, and steps of their pictures. MOST of both takes all units of all layers."""
 
     units: int = setting(16, low=2, high=MOST, label="Units a layer", help="Drawn at random, living in both parents.")
     layers: int = setting(6, low=1, high=MOST, label="Layers", help="At most so many, spread over the depth.")
@@ -87,28 +100,31 @@ class EvidenceSettings:
     summary="Over all layers: how much the merge's units follow their parents', against seed noise.",
     source="Borowski et al. 2021 (exemplars); cross-activation and the seed baseline are this program's own",
     settings=EvidenceSettings,
+    page="neurons",
     version=2,
 )
 def evidence(subject: Subject, settings: EvidenceSettings) -> Evidence:
-    """Ten passes of pictures a layer for every 16 of its units. Memory: images x units of one layer, and its units'
-    pictures, in five networks."""
+    """Measure a sample of units from every chosen layer, in ten passes of pictures per layer and 16 units.
+
+    Memory: images x units of one layer, and the pictures of its units, in five networks.
+    """
     named, _ = layers_with_partners(subject)
     weighty = [one for one in named if one.kind in ("conv", "linear")] or named
     every = np.unique(np.linspace(0, len(weighty) - 1, min(settings.layers, len(weighty))).round().astype(int))
     layers, rng = [weighty[at] for at in every], np.random.default_rng(subject.seed)
     ends = np.cumsum([0, *(min(settings.units, one.units) for one in layers)])
     pieces = [subject.reported(start, end) for start, end in pairwise((ends / ends[-1]).tolist())]
-    sampled = [_sampled(piece, place, settings, rng) for piece, place in zip(pieces, layers, strict=True)]
+    samples = [_sampled(piece, place, settings, rng) for piece, place in zip(pieces, layers, strict=True)]
     return Evidence(
         layers=tuple(one.name for one in layers),
-        layer=np.concatenate([np.full(len(one.unit), at) for at, one in enumerate(sampled)]),
-        unit=np.concatenate([one.unit for one in sampled]),
-        match=np.concatenate([one.match for one in sampled]),
+        layer=np.concatenate([np.full(len(one.unit), at) for at, one in enumerate(samples)]),
+        unit=np.concatenate([one.unit for one in samples]),
+        match=np.concatenate([one.match for one in samples]),
         values={
-            measure: {row: np.concatenate([one.values[measure][row] for one in sampled]) for row in ROWS}
+            measure: {row: np.concatenate([one.values[measure][row] for one in samples]) for row in ROWS}
             for measure in MEASURES
         },
-        fates={row: tuple(word for one in sampled for word in one.fates[row]) for row in PARENTS},
+        fates={row: tuple(word for one in samples for word in one.fates[row]) for row in PARENTS},
         images=subject.images(IMAGES).count,
         steps=settings.steps,
         seed=subject.seed,
@@ -117,7 +133,14 @@ def evidence(subject: Subject, settings: EvidenceSettings) -> Evidence:
 
 @dataclass(frozen=True)
 class _Sampled:
-    """Some units of one layer: (K,) numbers and match correlations, measure -> row -> (K,), row -> K words."""
+    """Measures of K units of one layer.
+
+    Attributes:
+        unit: (K,) numbers.
+        match: (K,) activation correlations with the partners.
+        values: measure -> row -> (K,).
+        fates: row -> K keys of WORDS.
+    """
 
     unit: np.ndarray
     match: np.ndarray
@@ -126,42 +149,42 @@ class _Sampled:
 
 
 def _sampled(subject: Subject, place: Layer, settings: EvidenceSettings, rng: np.random.Generator) -> _Sampled:
-    """Units that live in both parents, drawn at random, in all measures."""
+    """Measures of a random sample of units that are dead in neither parent."""
     from merging.analysis.pictures.settings import PictureSettings, pixel_correlation
 
-    seen = layer(subject.reported(0.0, 0.04), LayerSettings(place.name, IMAGES))
-    alive = np.flatnonzero(~seen.dead[:2].any(0))
-    drawn = np.sort(rng.permutation(alive)[: settings.units])
-    nothing = np.full(len(drawn), np.nan)
-    if len(drawn) == 0:
+    facts = layer(subject.reported(0.0, 0.04), LayerSettings(place.name, IMAGES))
+    alive = np.flatnonzero(~facts.dead[:2].any(0))
+    unit_numbers = np.sort(rng.permutation(alive)[: settings.units])
+    nothing = np.full(len(unit_numbers), np.nan)
+    if len(unit_numbers) == 0:
         values = {measure: dict.fromkeys(ROWS, nothing) for measure in MEASURES}
-        return _Sampled(drawn, nothing, values, dict.fromkeys(PARENTS, ()))
-    how, chosen = PictureSettings(steps=settings.steps), tuple(drawn.tolist())
+        return _Sampled(unit_numbers, nothing, values, dict.fromkeys(PARENTS, ()))
+    how, numbers = PictureSettings(steps=settings.steps), tuple(unit_numbers.tolist())
     partner = layer_of(subject, place.name)[1]
     pieces = (subject.reported(0.04, 0.5), subject.reported(0.5, 0.96))
-    made = [
-        pictures_of(piece, place, partner, chosen, how, subject.seed + number) for number, piece in enumerate(pieces)
+    pictures = [
+        pictures_of(piece, place, partner, numbers, how, subject.seed + number) for number, piece in enumerate(pieces)
     ]
-    cross, own = answers_to(subject, place, chosen, *made)
-    pixels = np.array([[pixel_correlation(x, y) for y in made[0]] for x in made[0]])
-    noise = [pixel_correlation(x, y) for x, y in zip(*made, strict=True)]
+    cross, own = answers_to(subject, place, numbers, *pictures)
+    pixels = np.array([[pixel_correlation(x, y) for y in pictures[0]] for x in pictures[0]])
+    noise = [pixel_correlation(x, y) for x, y in zip(*pictures, strict=True)]
     values = {
         "cross": _rows(cross, (own[0] + own[1]) / 2),
-        "overlap": _rows(seen.overlap[:, :, drawn], nothing),
+        "overlap": _rows(facts.overlap[:, :, unit_numbers], nothing),
         "pixels": _rows(pixels, (noise[0] + noise[1]) / 2),
     }
     fates = {
         row: tuple(
-            outcome(cross[:, :, at], seen.response[:, :, unit], bool(seen.dead[SLOTS.index(row), unit]), row)[0]
-            for at, unit in enumerate(chosen)
+            outcome(cross[:, :, at], facts.response[:, :, unit], bool(facts.dead[SLOTS.index(row), unit]), row)[0]
+            for at, unit in enumerate(numbers)
         )
         for row in PARENTS
     }
-    return _Sampled(drawn, seen.activation[0, 1, drawn], values, fates)
+    return _Sampled(unit_numbers, facts.activation[0, 1, unit_numbers], values, fates)
 
 
 def _rows(table: np.ndarray, noise: np.ndarray) -> dict[str, np.ndarray]:
-    """(K,) values of ROWS from (M, M, K) of rows to columns, both as in SLOTS."""
+    """Values (K,) of each of ROWS, from a table (M, M, K) with rows and columns in order of SLOTS."""
     a, b, merge, naive, old = range(len(SLOTS))
     return {
         "merge": (table[merge, a] + table[merge, b]) / 2,

@@ -1,4 +1,4 @@
-"""Sixteen units' pictures along the path from A to B: where does a feature fall apart, beyond numerical noise?"""
+"""Pictures of sixteen units along the path from A to B: where a feature is lost, beyond numerical noise."""
 
 from __future__ import annotations
 
@@ -27,13 +27,22 @@ STARTS = ("cold", "warm", "control")
 @saved
 @dataclass(frozen=True)
 class Film:
-    """K units of a layer at P lambdas, on the lines to B ("naive") and to pi(B) ("aligned"), nothing corrected.
+    """Pictures of K units of a layer at P lambdas, on the lines to B ("naive") and to pi(B) ("aligned").
 
-    pictures: line -> start -> (P, K, H, W, C) uint8.  start: "cold" begins at noise for every lambda; "warm" begins
-    where the picture of the lambda before ended; "control" is cold with every weight changed by 1e-7 of itself: what
-    differs between it and cold is numerical noise.  step, control: line -> start -> (P, K) pixel correlation with the
-    picture before (NaN at the first), and of cold with control.  strength: line -> start -> (P, K) response to
-    its picture at that lambda, 0 as to the average image, 1 as to its strongest (means over positions).
+    Nothing is corrected. Starts: "cold" begins at noise for every lambda. "warm" begins where the picture of the
+    previous lambda ended. "control" is cold with every weight changed by 1e-7 of itself, so its difference from cold is
+    numerical noise.
+
+    Attributes:
+        layer: torch name.
+        units: their numbers.
+        lambdas: (P,).
+        pictures: line -> start -> (P, K, H, W, C) uint8.
+        step: line -> start -> (P, K) pixel correlation with the picture before; NaN at the first lambda.
+        control: line -> (P, K) pixel correlation of cold with control.
+        strength: line -> start -> (P, K) response to the unit's picture at that lambda, from means over positions, on a
+            scale where 0 is the response to the average image and 1 to the strongest.
+        how: settings of the pictures, and the seed.
     """
 
     layer: str
@@ -48,7 +57,7 @@ class Film:
 
 @dataclass(frozen=True)
 class FilmSettings:
-    """Which units, how many pictures."""
+    """Units and number of pictures."""
 
     layer: str = setting("", label="Layer", help="Torch name; the first with units if empty.")
     first: int = setting(0, low=0, high=1_000_000, label="First unit", help="Sixteen units from this one on.")
@@ -62,30 +71,38 @@ class FilmSettings:
     summary="What units look for at every lambda from A to B, with a control for numerical noise.",
     source="Olah et al. 2017 (pictures); the control is this program's own",
     settings=FilmSettings,
+    page="neurons",
+    places=(
+        "layer",
+        "first",
+    ),
 )
 def film(subject: Subject, settings: FilmSettings) -> Film:
-    """Three passes of 16 pictures a lambda and line. Memory: the pictures, and one network's tensors."""
+    """Film the units on both lines, in three passes of 16 pictures per lambda and line.
+
+    Memory: the pictures, and one network's tensors.
+    """
     from merging.analysis.pictures.settings import PictureSettings
     from merging.settings import settings_dict
 
     place, _ = layer_of(subject, settings.layer)
     numbers = block(place, settings.first)
     lambdas, how = np.linspace(0, 1, settings.points), PictureSettings(steps=settings.steps)
-    found = Film(place.name, numbers, lambdas, {}, {}, {}, {}, {**settings_dict(how), "seed": subject.seed})
+    result = Film(place.name, numbers, lambdas, {}, {}, {}, {}, {**settings_dict(how), "seed": subject.seed})
     for number, line in enumerate(LINES):
         piece = subject.reported(number / len(LINES), (number + 1) / len(LINES))
         frames, strength = _shot(piece, place, numbers, line, lambdas, how)
-        found.pictures[line] = {s: np.round(255 * np.clip(one, 0, 1)).astype(np.uint8) for s, one in frames.items()}
-        found.step[line] = {start: _steps(one) for start, one in frames.items()}
-        found.control[line] = _alike(frames["cold"], frames["control"])
-        found.strength[line] = strength
-    return found
+        result.pictures[line] = {s: np.round(255 * np.clip(one, 0, 1)).astype(np.uint8) for s, one in frames.items()}
+        result.step[line] = {start: _steps(one) for start, one in frames.items()}
+        result.control[line] = _alike(frames["cold"], frames["control"])
+        result.strength[line] = strength
+    return result
 
 
 def _shot(
     subject: Subject, place: Layer, numbers: tuple[int, ...], line: str, lambdas: np.ndarray, how: PictureSettings
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """One line: start -> pictures (P, K, H, W, C) in 0..1, and start -> strength (P, K)."""
+    """Pictures of one line: start -> (P, K, H, W, C) in 0..1, and start -> strength (P, K)."""
     import torch
 
     from merging.analysis.activations.responses import relative, respond
@@ -102,40 +119,40 @@ def _shot(
         for number, start in enumerate(STARTS):
             share = (at * len(STARTS) + number) / (len(lambdas) * len(STARTS))
             subject.report("studying", share, f"{line} line, λ = {weight:.2f}, {start} start")
-            used = _changed(tensors, subject.seed) if start == "control" else tensors
-            artist = Artist.of(subject.graph, used, place.name, input_shape=shape, settings=how, seed=subject.seed)
-            pictures, ended = artist.draw(units, start=spectrum if start == "warm" else None)
-            spectrum = ended if start == "warm" else spectrum
+            net = _changed(tensors, subject.seed) if start == "control" else tensors
+            artist = Artist.of(subject.graph, net, place.name, input_shape=shape, settings=how, seed=subject.seed)
+            pictures, last = artist.draw(units, start=spectrum if start == "warm" else None)
+            spectrum = last if start == "warm" else spectrum
             pixels = np.array([picture.pixels for picture in pictures], np.float32)
-            shown = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(artist.paint.scale)
-            known, answer = (respond(subject.graph, used, place, x).mean[:, units] for x in (data, shown))
-            strength[start].append(relative(answer, known).diagonal().cpu().numpy())
+            batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(artist.paint.scale)
+            reference, answer = (respond(subject.graph, net, place, x).mean[:, units] for x in (data, batch))
+            strength[start].append(relative(answer, reference).diagonal().cpu().numpy())
             frames[start].append(pixels)
     return {s: np.array(one) for s, one in frames.items()}, {s: np.array(one) for s, one in strength.items()}
 
 
 def _changed(tensors: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """Every floating tensor with each number changed by 1e-7 of itself, up or down."""
+    """Tensors with every number of a floating tensor changed by 1e-7 of itself, up or down."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
 
-    def moved(tensor: Tensor) -> Tensor:
+    def perturb(tensor: Tensor) -> Tensor:
         """The tensor, of any shape, with its numbers changed."""
         signs = torch.randint(0, 2, tensor.shape, generator=generator).to(tensor) * 2 - 1
         return tensor * (1 + NOISE * signs)
 
-    return {name: moved(tensor) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    return {name: perturb(tensor) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 
 def _steps(frames: np.ndarray) -> np.ndarray:
-    """(P, K) correlation of every frame with the one before; NaN for the first."""
+    """Correlation (P, K) of every frame with the one before; NaN for the first."""
     rest = _alike(frames[1:], frames[:-1])
     return np.concatenate([np.full_like(rest[:1], np.nan), rest])
 
 
 def _alike(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(P, K) Pearson correlation of pictures (P, K, H, W, C), pixel by pixel."""
+    """Pearson correlation (P, K) of pictures (P, K, H, W, C), pixel by pixel."""
     from merging.analysis.pictures.settings import pixel_correlation
 
     flat = [one.reshape(-1, *one.shape[2:]) for one in (x, y)]

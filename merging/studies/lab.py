@@ -1,4 +1,4 @@
-"""The manipulation lab: CKA is moved while the network keeps saying the same."""
+"""Manipulation lab: changes that move CKA while the network's outputs stay the same."""
 
 from __future__ import annotations
 
@@ -14,10 +14,18 @@ from merging.studies.registry import Subject, study
 @saved
 @dataclass(frozen=True)
 class Lab:
-    """Three changes of the classifier's input that its weights undo. names: "classes", "image", "unit".
+    """Effect on CKA of three changes of the classifier's input that its weights undo: "classes", "image", "unit".
 
-    strength: (S,), see `analysis.similarity.manipulation`.  cka, neighbours, procrustes, accuracy, moved: name -> (S,).
-    limit: name -> CKA for an endless strength, in closed form.  layer: the classifier; net: whose; classes: moved.
+    Attributes:
+        strength: (S,), see `analysis.similarity.manipulation`.
+        cka, neighbours, procrustes, accuracy, moved: name of the change -> (S,), as in `manipulation.Trail`.
+        limit: name of the change -> CKA at infinite strength, in closed form.
+        layer: the classifier.
+        net: the network.
+        classes: number of classes that are moved.
+        unit: the unit that is scaled.
+        features: number of the classifier's inputs.
+        images: number of test images.
     """
 
     strength: np.ndarray
@@ -37,7 +45,7 @@ class Lab:
 
 @dataclass(frozen=True)
 class LabSettings:
-    """Whose classifier, and what is moved."""
+    """Network, and the classes and the unit that are changed."""
 
     net: str = setting("A", choices=("A", "B", "merge"), label="Network", help="Whose classifier is looked at.")
     classes: int = setting(5, low=1, high=1000, label="Classes moved", help="The first so many classes, together.")
@@ -51,29 +59,40 @@ class LabSettings:
     summary="Move CKA as far as you like while accuracy stays: translate classes or one image, or scale one unit.",
     source="Davari et al.: Reliability of CKA as a Similarity Measure in Deep Learning (ICLR 2023)",
     settings=LabSettings,
+    page="similarity",
+    places=(
+        "net",
+        "classes",
+        "unit",
+    ),
 )
 def lab(subject: Subject, settings: LabSettings) -> Lab:
-    """All three changes of one network. Raises UnsupportedOperation where it does not end in a linear layer, or that
-    layer sees every direction; InvalidSetting for a unit that is not there."""
+    """Apply all three changes to one network.
+
+    Raises UnsupportedOperation where it does not end in a linear layer or that layer has a trivial null space, and
+    InvalidSetting for a unit that does not exist.
+    """
     import torch
 
     from merging.analysis.similarity.manipulation import classifier_of, rescale, translate
     from merging.errors import InvalidSetting
 
     data = subject.images(settings.images)
-    found = classifier_of(subject.graph, subject.nets[settings.net], data)
-    features, classes = found.inputs.shape[1], len(found.weight)
+    classifier = classifier_of(subject.graph, subject.nets[settings.net], data)
+    features, classes = classifier.inputs.shape[1], len(classifier.weight)
     if settings.unit >= features:
-        raise InvalidSetting(f"{found.layer} has {features} inputs, 0 to {features - 1}; there is no {settings.unit}.")
-    unit = settings.unit if settings.unit >= 0 else int(found.inputs.var(0).argmax())
+        raise InvalidSetting(
+            f"{classifier.layer} has {features} inputs, 0 to {features - 1}; there is no {settings.unit}."
+        )
+    unit = settings.unit if settings.unit >= 0 else int(classifier.inputs.var(0).argmax())
     count = min(settings.classes, classes - 1)
-    image = torch.zeros_like(found.labels, dtype=torch.bool)
+    image = torch.zeros_like(classifier.labels, dtype=torch.bool)
     image[0] = True
-    trails = {"classes": translate(found, found.labels < count, subject.seed)}
+    trails = {"classes": translate(classifier, classifier.labels < count, subject.seed)}
     subject.report("studying", 0.4, "one image")
-    trails["image"] = translate(found, image, subject.seed)
+    trails["image"] = translate(classifier, image, subject.seed)
     subject.report("studying", 0.7, "one unit")
-    trails["unit"] = rescale(found, unit)
+    trails["unit"] = rescale(classifier, unit)
     return Lab(
         strength=trails["unit"].strength,
         cka={name: trail.cka for name, trail in trails.items()},
@@ -82,7 +101,7 @@ def lab(subject: Subject, settings: LabSettings) -> Lab:
         accuracy={name: trail.accuracy for name, trail in trails.items()},
         moved={name: trail.moved for name, trail in trails.items()},
         limit={name: trail.limit for name, trail in trails.items()},
-        layer=found.layer,
+        layer=classifier.layer,
         net=settings.net,
         classes=count,
         unit=unit,

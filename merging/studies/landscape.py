@@ -1,4 +1,4 @@
-"""The loss landscape on the plane through A, B and pi(B), or any third network of their structure."""
+"""Loss landscape on the plane through A, B and pi(B), or through A, B and a third network of their structure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,13 @@ RESET = "statistics reset at every point"
 class Landscape:
     """Loss (nats) and accuracy (0..1) over a plane of weights.
 
-    x: (X,), y: (Y,) L2 distance in weights along B - A and orthogonal to it.  loss, accuracy: (Y, X).  measured: (Y, X)
-    bool, False where neighbours agreed and the value is theirs.  points: name -> (x, y, distance from the plane, loss,
-    accuracy).  batch_norm: how its statistics were treated, in words.  images: how many test images.
+    Attributes:
+        x, y: (X,) and (Y,), L2 distance in weights along B - A and orthogonal to it.
+        loss, accuracy: (Y, X).
+        measured: (Y, X) bool, False where neighbours agreed and the value is their mean.
+        points: name -> (x, y, distance from the plane, loss, accuracy).
+        batch_norm: readable description of the treatment of BatchNorm's statistics.
+        images: number of test images.
     """
 
     x: np.ndarray
@@ -35,7 +39,7 @@ class Landscape:
 
 @dataclass(frozen=True)
 class LandscapeSettings:
-    """How finely, on how many images, and what happens to BatchNorm."""
+    """Resolution, number of images, and treatment of BatchNorm."""
 
     resolution: int = setting(21, low=5, high=61, step=2, label="Points a side", help="An odd number.")
     images: int = setting(500, low=50, high=10_000, label="Images", help="Test images that every point is measured on.")
@@ -52,22 +56,27 @@ class LandscapeSettings:
     summary="The loss and the accuracy on the plane of weights through A, B and π(B), or another network.",
     source="Garipov et al.: Loss Surfaces, Mode Connectivity, and Fast Ensembling of DNNs (NeurIPS 2018)",
     settings=LandscapeSettings,
+    page="landscape",
+    other_parameter="third",
     takes_other=True,
     version=2,
 )
 def landscape(subject: Subject, settings: LandscapeSettings) -> Landscape:
-    """The plane of A, B and pi(B), or of A, B and C where that is named, with the merge and the naive average marked
-    where they lie nearest to and, but for the corners, measured with BatchNorm treated as at every other point."""
+    """Measure the plane of A, B and pi(B), or of A, B and C where C is named.
+
+    The merge and the naive average are marked at their nearest points. They are measured with BatchNorm treated as on
+    the grid; the corners stay unchanged.
+    """
     from merging.analysis.path.evaluation import evaluate
     from merging.analysis.path.plane import surface
     from merging.network.batch_norm import batch_norms, reset_batch_norm
     from merging.network.permutation import named_tensors
 
     nets, data = subject.nets, subject.images(settings.images)
-    normed = bool(batch_norms(nets["A"]))
-    train = subject.images(settings.images, "train") if settings.reset and normed else None
+    has_batch_norm = bool(batch_norms(nets["A"]))
+    train = subject.images(settings.images, "train") if settings.reset and has_batch_norm else None
     corners = ("A", "B", "C" if "C" in nets else "pi(B)")
-    found, values = surface(
+    axes, values = surface(
         [nets[name] for name in corners],
         data,
         resolution=settings.resolution,
@@ -77,8 +86,8 @@ def landscape(subject: Subject, settings: LandscapeSettings) -> Landscape:
     points = {}
     for name in (*corners, "naive", "merge"):
         net = nets[name] if train is None or name in corners else reset_batch_norm(nets[name], train)
-        measured = evaluate(net, data)
-        points[name] = (*found.place(named_tensors(nets[name])), measured.loss, measured.accuracy)
+        score = evaluate(net, data)
+        points[name] = (*axes.place(named_tensors(nets[name])), score.loss, score.accuracy)
     treatment = RESET if train is not None else "statistics interpolated like weights"
     return Landscape(
         values.x,
@@ -87,6 +96,6 @@ def landscape(subject: Subject, settings: LandscapeSettings) -> Landscape:
         values.accuracy,
         values.measured,
         points,
-        f"BatchNorm: {treatment}" if normed else "no BatchNorm",
+        f"BatchNorm: {treatment}" if has_batch_norm else "no BatchNorm",
         data.count,
     )

@@ -1,4 +1,4 @@
-"""Every unit of one layer in A, pi(B), the naive average, the merge and B's old slots: what they answer to."""
+"""Responses of every unit of one layer in A, pi(B), the merge, the naive average, and B in its original order."""
 
 from __future__ import annotations
 
@@ -17,20 +17,28 @@ if TYPE_CHECKING:
 
     from merging.network.graph.graph import Layer
 
-SLOTS = ("A", "pi(B)", "merge", "naive", "B")  # B: its unit that stood at this place before it was re-ordered
+SLOTS = ("A", "pi(B)", "merge", "naive", "B")  # B: its unit at this place before re-ordering
 EXEMPLARS = 9
 
 
 @saved
 @dataclass(frozen=True)
 class LayerStudy:
-    """U units of a layer in M networks (`slots`), on n test images; NaN where a unit is dead.
+    """Responses of U units of a layer in M networks (`slots`) to n test images; NaN where a unit is dead.
 
-    partner: (U,) B's unit that was matched to A's.  dead: (M, U) bool.  peak: (M, U) largest response to any image, of
-    the mean over positions.  overlap: (M, M, U) share of the nine strongest images in common.  response: (M, M, U) of
-    row's unit to column's nine strongest images, 0 as to the average image, 1 as to its strongest.  activation:
-    (M, M, U) Pearson correlation over images.  weight: (M, M, U) of the incoming weights, NaN for layers without.
-    tuning: (M, classes, U) mean response to a class's images.
+    Attributes:
+        layer: torch name.
+        slots: names of the networks.
+        partner: (U,) B's unit that was matched to A's.
+        dead: (M, U) bool.
+        peak: (M, U) largest response to any image, of the mean over positions.
+        overlap: (M, M, U) share of the nine strongest images in common.
+        response: (M, M, U) response of the row's unit to the column's nine strongest images, on a scale where 0 is the
+            response to the average image and 1 to the strongest.
+        activation: (M, M, U) Pearson correlation of the responses over images.
+        weight: (M, M, U) Pearson correlation of the incoming weights; NaN for layers without weights.
+        tuning: (M, classes, U) mean response to the images of a class.
+        images: n.
     """
 
     layer: str
@@ -46,15 +54,17 @@ class LayerStudy:
     images: int
 
     def change(self) -> np.ndarray:
-        """(U,) how much the merge's unit differs from its parents: 1 - the mean of its responses to A's and pi(B)'s
-        strongest images."""
+        """Difference (U,) of the merge's unit from its parents.
+
+        It is 1 minus the mean of its responses to A's and pi(B)'s strongest images.
+        """
         merge = self.slots.index("merge")
         return 1 - np.clip(self.response[merge, :2], 0, 1).mean(0)
 
 
 @dataclass(frozen=True)
 class LayerSettings:
-    """Which layer, on how many images."""
+    """Layer and number of images."""
 
     layer: str = setting("", label="Layer", help="Torch name; the first with units if empty.")
     images: int = setting(2000, low=50, high=10_000, label="Images", help="Test images.")
@@ -66,9 +76,11 @@ class LayerSettings:
     summary="What every unit of a layer answers to in A, π(B), the merge, the naive average, and B's old slots.",
     source="Natural exemplars: Borowski et al.: Exemplary Natural Images Explain CNN Activations (ICLR 2021)",
     settings=LayerSettings,
+    page="neurons",
+    places=("layer",),
 )
 def layer(subject: Subject, settings: LayerSettings) -> LayerStudy:
-    """Run every network up to the layer, once. Memory: images x units of five networks."""
+    """Run every network once, up to the layer. Memory: images x units of five networks."""
     import torch
 
     from merging.analysis.activations.responses import correlations, overlap, respond, response_to, tuning
@@ -103,36 +115,36 @@ def layer(subject: Subject, settings: LayerSettings) -> LayerStudy:
 
 
 def layers_with_partners(subject: Subject) -> tuple[list[Layer], dict[str, str]]:
-    """The layers whose units have partners in B, and the group of each by its node.
+    """Layers whose units have partners in B, and the group of each by its node.
 
-    Raises InvalidRequest where there is none.
+    Raises InvalidRequest where there is no such layer.
     """
     from merging.analysis.activations.read import groups_by_node, named_layers
 
     groups = groups_by_node(subject.graph, subject.spec)
-    found = [one for one in named_layers(subject.graph, None) if one.node in groups]
-    if not found:
+    layers = [one for one in named_layers(subject.graph, None) if one.node in groups]
+    if not layers:
         raise InvalidRequest("No layer of this network has units that may change places: there is nothing to compare.")
-    return found, groups
+    return layers, groups
 
 
 def layer_of(subject: Subject, name: str) -> tuple[Layer, Tensor]:
-    """The layer of that name (the first that carries a group for "") and B's permutation of its units.
+    """Layer of that name (for "" the first that carries a group), and B's permutation of its units.
 
-    Raises UnknownLayer, and InvalidRequest for a layer whose units have no partner.
+    Raises UnknownLayer, and InvalidRequest for a layer whose units have no partners.
     """
     named, groups = layers_with_partners(subject)
-    found = subject.graph.layer(name) if name else named[0]
-    if found.node not in groups:
+    place = subject.graph.layer(name) if name else named[0]
+    if place.node not in groups:
         raise InvalidRequest(
-            f"The units of {found.name} are in an order of their own, so none has a partner in B. "
+            f"The units of {place.name} are in an order of their own, so none has a partner in B. "
             f"Choose one of {', '.join(one.name for one in named[:8])}."
         )
-    return found, subject.partner[groups[found.node]]
+    return place, subject.partner[groups[place.node]]
 
 
 def incoming(subject: Subject, place: Layer) -> Tensor:
-    """(M, M, U) Pearson correlations of the units' incoming weights between the networks of SLOTS."""
+    """Pearson correlations (M, M, U) of the units' incoming weights between the networks of SLOTS."""
     import torch
 
     from merging.analysis.activations.responses import correlations

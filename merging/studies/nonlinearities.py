@@ -1,4 +1,4 @@
-"""The nonlinearities that units have learned: A's, their partners' in B, and what the merge makes of them."""
+"""Nonlinearities that units have learned, in A, in their partners in B, and in the merge."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ POINTS = 61
 @saved
 @dataclass(frozen=True)
 class Nonlinearities:
-    """Each unit's function in the networks of SLOTS.
+    """Function of each unit in the networks of SLOTS.
 
-    layers: names of the modules, in network order.  x: (P,) inputs.  curves: name -> (3, U, P), networks in the order
-    of SLOTS, units in A's.
+    Attributes:
+        layers: names of the modules, in network order.
+        x: (P,) inputs.
+        curves: name -> (3, U, P), networks in order of SLOTS, units in A's order.
     """
 
     layers: tuple[str, ...]
@@ -29,14 +31,14 @@ class Nonlinearities:
     curves: dict[str, np.ndarray]
 
     def distance(self, layer: str) -> np.ndarray:
-        """(U,) how far the functions of A's unit and of its partner are apart: root mean square over x."""
+        """Distance (U,) of the functions of A's unit and of its partner: root mean square over x."""
         a, b, _ = self.curves[layer]
         return np.sqrt(np.mean((a - b) ** 2, axis=1))
 
 
 @dataclass(frozen=True)
 class NonlinearitySettings:
-    """How far from 0 the inputs go."""
+    """Range of the inputs."""
 
     reach: float = setting(4.0, low=0.1, high=1000.0, label="Inputs", help="From minus this to this.")
 
@@ -47,10 +49,11 @@ class NonlinearitySettings:
     summary="The function that each unit has learned, in A, in its partner in B and in the merge.",
     source="Geadah, Kerg, Horoi, Wolf, Lajoie 2020 (gain and saturation per unit)",
     settings=NonlinearitySettings,
+    page="why",
     needs_data=False,
 )
 def nonlinearities(subject: Subject, settings: NonlinearitySettings) -> Nonlinearities:
-    """Their functions at POINTS inputs. Raises InvalidRequest where no unit has one of its own."""
+    """Evaluate the units' functions at POINTS inputs. Raises InvalidRequest where no unit has a learned function."""
     import torch
 
     from merging.analysis.causes.nonlinearity import curves_of, learned_nonlinearities

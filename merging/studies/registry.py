@@ -76,11 +76,16 @@ class Subject:
 
 @dataclass(frozen=True)
 class Study:
-    """One question to a merge.
+    """One question about a merge.
 
-    run: `(subject, settings) ->` a frozen value that `results.save` takes, declared in the same file.
-    needs_data: whether it runs images through the networks.  takes_other: whether it can look at a network "C" that was
-    not merged.  version: raised when the meaning of its result changes.
+    Attributes:
+        run: `(subject, settings) ->` a frozen value that `saving.save` takes, declared in the same file.
+        needs_data: whether it runs images through the networks.
+        takes_other: whether it can look at a network "C" that was not merged.
+        version: raised when the meaning of its result changes.
+        page: the page that shows it.
+        places: settings that only say where it looks; some are parameters of the page's address.
+        other_parameter: the parameter of the page's address that names the network "C".
     """
 
     key: str
@@ -88,10 +93,13 @@ class Study:
     summary: str
     source: str
     run: Callable[..., Any]
+    page: str
     settings: type = NoSettings
     needs_data: bool = True
     takes_other: bool = False
     version: int = 1
+    places: tuple[str, ...] = ()
+    other_parameter: str = "beside"
 
 
 def study(key: str, **declared: Any) -> Callable[[F], F]:

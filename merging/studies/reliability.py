@@ -1,4 +1,4 @@
-"""One CKA value under the magnifying glass: chance, single images, single directions, other measures."""
+"""Reliability of one CKA value: chance level, single images, single directions, other measures."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ from merging.settings import setting
 from merging.studies.registry import Subject, study
 from merging.studies.similarity import BESIDE, FLATTENED, PAIRS, WHY, reasons
 
-HEAVY = 0.25  # of all squared length: a single image with more decides the value
-NARROW = 0.2  # wider intervals say that there are too few images
+HEAVY = 0.25  # share of all squared length: a single image with more decides the value
+NARROW = 0.2  # a wider interval means too few images
 
 
 @saved
 @dataclass(frozen=True)
 class Reliability(CellEvidence):
-    """The evidence about one cell of a map. pair: as in PAIRS; layers: the row's and the column's; treatment: "pooled"
-    or "flattened"; dominant: numbers of test images."""
+    """Evidence about one cell of a similarity map.
+
+    Attributes:
+        pair: as in PAIRS.
+        layers: the row's and the column's.
+        treatment: "pooled" or "flattened".
+        dominant: numbers of test images.
+    """
 
     pair: str
     layers: tuple[str, str]
@@ -28,10 +34,10 @@ class Reliability(CellEvidence):
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What speaks against the value, in words; () where nothing does."""
-        found = list(reasons(self.value, self.trimmed, self.neighbours, self.procrustes, max(self.first)))
+        """Readable reasons against trusting the value; () where there are none."""
+        names = list(reasons(self.value, self.trimmed, self.neighbours, self.procrustes, max(self.first)))
         chance = ["chance"] if not self.value > self.null else []
-        words = [WHY[name] for name in [*chance, *found]]
+        words = [WHY[name] for name in [*chance, *names]]
         if max(self.leverage) > HEAVY:
             words.append(f"one image alone has {100 * max(self.leverage):.0f} % of all leverage")
         if self.high - self.low > NARROW:
@@ -40,7 +46,7 @@ class Reliability(CellEvidence):
 
     @property
     def light(self) -> str:
-        """ "green": nothing speaks against the value; "amber": one thing does; "red": it is chance, or several do."""
+        """ "green": no reason against the value; "amber": one; "red": several, or the value is chance."""
         doubts = self.doubts
         if not doubts and not np.isnan(self.value):
             return "green"
@@ -49,7 +55,7 @@ class Reliability(CellEvidence):
 
 @dataclass(frozen=True)
 class ReliabilitySettings:
-    """Which cell of which map."""
+    """Map and cell, and number of images and draws."""
 
     pair: str = setting("A-pi(B)", choices=(*PAIRS, *BESIDE), label="Networks", help="Row and column of the map.")
     row: str = setting("", label="Row's layer", help="Torch name; the first layer if empty.")
@@ -67,11 +73,17 @@ class ReliabilitySettings:
     summary="Interval, chance level, dominating images and directions, and other measures beside one CKA value.",
     source="Davari et al.: Reliability of CKA as a Similarity Measure in Deep Learning (ICLR 2023)",
     settings=ReliabilitySettings,
+    page="similarity",
+    places=(
+        "pair",
+        "row",
+        "column",
+    ),
     takes_other=True,
     version=2,
 )
 def reliability(subject: Subject, settings: ReliabilitySettings) -> Reliability:
-    """Look at one cell; each network runs no further than its layer. Raises UnknownLayer."""
+    """Examine one cell; each network runs no further than its layer. Raises UnknownLayer."""
     from merging.analysis.activations.features import read_layers
     from merging.analysis.activations.read import named_layers
     from merging.analysis.similarity.reliability import examine
@@ -87,8 +99,8 @@ def reliability(subject: Subject, settings: ReliabilitySettings) -> Reliability:
         read_layers(subject.graph, named_tensors(subject.nets[name]), data, [layer], flat=flat)[0]
         for name, layer in zip(names, layers, strict=True)
     ]
-    found = examine(*features, draws=settings.draws, seed=subject.seed, report=subject.part(0.2, 1.0))
-    dominant = found.dominant if data.order is None else tuple(data.order[list(found.dominant)].tolist())
+    evidence = examine(*features, draws=settings.draws, seed=subject.seed, report=subject.part(0.2, 1.0))
+    dominant = evidence.dominant if data.order is None else tuple(data.order[list(evidence.dominant)].tolist())
     names_read = (layers[0].name, layers[1].name)
     cell = {"pair": settings.pair, "layers": names_read, "treatment": settings.treatment, "dominant": dominant}
-    return Reliability(**{**vars(found), **cell})
+    return Reliability(**{**vars(evidence), **cell})

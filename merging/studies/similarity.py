@@ -1,4 +1,4 @@
-"""How alike two of a merge's networks are, layer by layer, by every measure, and which cells not to trust."""
+"""Similarity of two of a merge's networks, layer by layer, by every measure, and the cells not to trust."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from merging.settings import setting
 from merging.studies.registry import Subject, study
 
 PAIRS = ("A-B", "A-pi(B)", "A-merge", "B-merge", "A-average", "B-average", "A-naive", "B-naive")
-BESIDE = ("A-C", "B-C")  # with a network that was not merged: what another seed alone makes of a layer
+BESIDE = ("A-C", "B-C")  # with a network that was not merged: the effect of another seed alone
 FLATTENED = 512  # images: a layer's n x n Gram and its features are held at once
-APART = 0.3  # by which CKA may differ from neighbours, Procrustes, or itself without the top 1 %, and still be trusted
-FIRST = 0.8  # share of the variance in one direction from which CKA is that direction's alone
+APART = 0.3  # CKA is trusted if it differs less from neighbours, Procrustes, and itself without the top 1 %
+FIRST = 0.8  # share of variance in one direction above which CKA reflects that direction alone
 WHY = {
     "trimmed": "few images decide: without the top 1 % of images it changes by more than .3",
     "neighbours": "it misses a likeness: more neighbours agree, by more than .3",
@@ -28,10 +28,13 @@ WHY = {
 @saved
 @dataclass(frozen=True)
 class Similarities:
-    """Maps of one pair of networks by several measures. maps: measure -> SimilarityMap, of one shape (rows, columns).
+    """Maps of one pair of networks by several measures.
 
-    labels: measure -> its name.  distrust: (rows, columns) -> reasons, words of WHY, "" for a cell to trust.
-    first: (2, layers) share of the first principal component, of the rows' and the columns' network.
+    Attributes:
+        maps: measure -> SimilarityMap, all of one shape (rows, columns).
+        labels: measure -> its name.
+        distrust: (rows, columns) -> reasons, keys of WHY; "" for a cell to trust.
+        first: (2, layers) share of variance in the first principal component, of the rows' and the columns' network.
     """
 
     maps: dict[str, SimilarityMap]
@@ -42,7 +45,7 @@ class Similarities:
 
 @dataclass(frozen=True)
 class SimilaritySettings:
-    """Which pair, read how, on how many images."""
+    """Pair of networks, treatment of convolutions, and number of images."""
 
     pair: str = setting("A-pi(B)", choices=(*PAIRS, *BESIDE), label="Networks", help="Rows and columns of the maps.")
     treatment: str = setting(
@@ -55,21 +58,21 @@ class SimilaritySettings:
 
 
 def reasons(cka: float, trimmed: float, neighbours: float, procrustes: float, first: float) -> tuple[str, ...]:
-    """Words of WHY that speak against a CKA value, after Davari et al. 2023; () where none does.
+    """Keys of WHY that speak against a CKA value, after Davari et al. 2023; () where none does.
 
-    Neighbours speak where they see a likeness that CKA misses. The opposite is the rule, and no reason for doubt: nets
-    that CKA calls alike (.97) share half to three quarters of their neighbours.
-    first: the larger share of a first principal component of the two layers.
+    Neighbours count where they show a similarity that CKA misses. The opposite is normal and no reason for doubt:
+    networks with a CKA of .97 share half to three quarters of their neighbours.
+    first: the larger share of variance in the first principal component of the two layers.
     """
     if np.isnan(cka):
         return ()
-    found = [
+    checks = [
         ("trimmed", abs(cka - trimmed) > APART),
         ("neighbours", abs(cka - neighbours) > APART and neighbours > cka),
         ("procrustes", abs(cka - procrustes) > APART),
         ("first", first > FIRST),
     ]
-    return tuple(name for name, speaks in found if speaks)
+    return tuple(name for name, speaks in checks if speaks)
 
 
 @study(
@@ -78,12 +81,14 @@ def reasons(cka: float, trimmed: float, neighbours: float, procrustes: float, fi
     summary="CKA in four forms, Procrustes, SVCCA and mutual nearest neighbours, for all pairs of layers.",
     source="Kornblith et al. 2019; Williams et al. 2021; Raghu et al. 2017; Huh et al. 2024; Davari et al. 2023",
     settings=SimilaritySettings,
+    page="similarity",
+    places=("pair",),
     takes_other=True,
 )
 def similarity(subject: Subject, settings: SimilaritySettings) -> Similarities:
-    """All measures for every pair of layers of two networks, on a random sample of test images.
+    """Compute all measures for every pair of layers of two networks, on a random sample of test images.
 
-    Memory: images x features of both networks in float64, and images^2 a layer for neighbours and the RBF kernel.
+    Memory: images x features of both networks in float64, and images^2 per layer for neighbours and the RBF kernel.
     """
     from merging.analysis.activations.features import read_layers
     from merging.analysis.activations.read import named_layers

@@ -1,4 +1,4 @@
-"""Sixteen units of a layer under the magnifying glass: pictures, their noise, and who answers to whose picture."""
+"""Pictures of sixteen units of a layer, their noise, and the response of every network to every picture."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from merging.analysis.pictures.settings import PictureSettings
     from merging.network.graph.graph import Layer
 
-BLOCK = 16  # units: one pass makes so many pictures
-PARENTS = {"merge": ("A", "pi(B)"), "naive": ("A", "B")}  # whose units were averaged into one
-FOLLOWS = 0.5  # of its own maximum: a unit that answers so strongly to another's pictures and images follows it
+BLOCK = 16  # units: the number of pictures per pass
+PARENTS = {"merge": ("A", "pi(B)"), "naive": ("A", "B")}  # the two networks whose units were averaged
+FOLLOWS = 0.5  # share of its maximum: a unit that responds this strongly to another's pictures and images follows it
 WORDS = {
     "kept": "both parents agree, and the merge follows both",
     "blended": "the merge follows both parents, which differ",
@@ -34,12 +34,19 @@ WORDS = {
 @saved
 @dataclass(frozen=True)
 class UnitsStudy:
-    """K units of a layer, in M networks (`slots`).
+    """Pictures of K units of a layer in M networks (`slots`), and responses to them.
 
-    units: their numbers.  pictures: "first", "second" (other seed), "negative" -> (M, K, H, W, C) uint8.  cross:
-    (M, M, K) response of row's unit to column's picture, 0 as to the average image, 1 as to its strongest (means over
-    positions).  own: (M, K) to its own second picture.  pixels: (M, M, K) Pearson correlation of pictures; noise:
-    (M, K) of a unit's first and second picture.  how: the settings they were made with.
+    Attributes:
+        layer: torch name.
+        units: their numbers.
+        slots: names of the networks.
+        pictures: "first", "second" (other seed), "negative" -> (M, K, H, W, C) uint8.
+        cross: (M, M, K) response of the row's unit to the column's picture, from means over positions, on a scale where
+            0 is the response to the average image and 1 to the strongest.
+        own: (M, K) response of a unit to its own second picture, on the same scale.
+        pixels: (M, M, K) Pearson correlation of pictures.
+        noise: (M, K) Pearson correlation of a unit's first and second picture.
+        how: settings of the pictures.
     """
 
     layer: str
@@ -55,7 +62,7 @@ class UnitsStudy:
 
 @dataclass(frozen=True)
 class UnitsSettings:
-    """Which units, and how their pictures are made."""
+    """Units, and settings of their pictures."""
 
     layer: str = setting("", label="Layer", help="Torch name; the first with units if empty.")
     first: int = setting(0, low=0, high=1_000_000, label="First unit", help="Sixteen units from this one on.")
@@ -64,18 +71,23 @@ class UnitsSettings:
 
 
 def follows(picture: float, exemplars: float) -> float:
-    """How much a unit follows another: the mean of its responses to that one's picture and strongest images, where 0
-    is its response to the average image and 1 its largest, each counted from 0 to 1.
+    """Degree in 0..1 to which a unit follows another; NaN where both responses are NaN.
 
-    What is not a number is left out; NaN where both are.
+    It is the mean of the unit's responses to the other's picture and to its strongest images. Each is on a scale where
+    0 is the response to the average image and 1 the largest, and is clipped to 0..1. A NaN is left out.
     """
-    known = [min(max(value, 0.0), 1.0) for value in (picture, exemplars) if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
+    values = [min(max(value, 0.0), 1.0) for value in (picture, exemplars) if not np.isnan(value)]
+    return float(np.mean(values)) if values else float("nan")
 
 
 def fate(dead: bool, r_a: float, r_b: float, agree: float) -> str:
-    """A word of WORDS. dead: the merge's unit; r_a, r_b: how much it follows A's and pi(B)'s; agree: how much these
-    follow each other (mean of both ways). The threshold is FOLLOWS."""
+    """Fate of a unit, a key of WORDS; the threshold is FOLLOWS.
+
+    Args:
+        dead: whether the merge's unit is dead.
+        r_a, r_b: degrees to which it follows A's and pi(B)'s unit.
+        agree: degree to which these two follow each other (mean of both directions).
+    """
     if dead:
         return "died"
     to_a, to_b = (not np.isnan(r) and r >= FOLLOWS for r in (r_a, r_b))
@@ -87,11 +99,15 @@ def fate(dead: bool, r_a: float, r_b: float, agree: float) -> str:
 def outcome(
     cross: np.ndarray, response: np.ndarray, dead: bool, made: str = "merge"
 ) -> tuple[str, tuple[float, float, float]]:
-    """What became of one unit in the merge, or in the naive average: its fate, how much it follows its two parents, and
-    how much these follow each other.
+    """Fate of one unit in the merge or the naive average, and three degrees of following.
 
-    cross, response: (M, M) of row's unit to column's picture and to its strongest images, in the order of SLOTS.  dead:
-    the unit that is asked about.
+    The degrees are those of the unit to its two parents' units, and of these two to each other.
+
+    Args:
+        cross, response: (M, M) of the row's unit to the column's picture and to its strongest images, in order of
+            SLOTS.
+        dead: whether the unit is dead.
+        made: "merge" or "naive".
     """
     one, a, b = (SLOTS.index(slot) for slot in (made, *PARENTS[made]))
 
@@ -108,24 +124,32 @@ def outcome(
     summary="Pictures of 16 units in every network with two seeds, and how strongly each network answers to them.",
     source="Olah et al. 2017 (pictures); seed noise and cross-activation as in this program's documentation",
     settings=UnitsSettings,
+    page="neurons",
+    places=(
+        "layer",
+        "first",
+    ),
 )
 def units(subject: Subject, settings: UnitsSettings) -> UnitsStudy:
-    """Five networks' pictures of the same slots; pi(B)'s are looked up from B's. Raises UnknownLayer beyond the end."""
+    """Make pictures of the same units in five networks and compare them; pi(B)'s are taken from B's.
+
+    Raises UnknownLayer where `first` lies beyond the last unit.
+    """
     from merging.analysis.pictures.settings import PictureSettings, pixel_correlation
     from merging.settings import settings_dict
 
     place, partner = layer_of(subject, settings.layer)
     numbers = block(place, settings.first)
     ways = {"first": (0, False), "second": (1, False)} | ({"negative": (0, True)} if settings.negative else {})
-    made, passes = {}, 5 * len(ways)
+    pictures, passes = {}, 5 * len(ways)
     for number, (name, (seed, negative)) in enumerate(ways.items()):
         piece = subject.reported(0.95 * 5 * number / passes, 0.95 * 5 * (number + 1) / passes)
         how = PictureSettings(steps=settings.steps, negative=negative)
-        made[name] = pictures_of(piece, place, partner, numbers, how, subject.seed + seed)
-    cross, own = answers_to(subject, place, numbers, made["first"], made["second"])
-    pixels = np.array([[pixel_correlation(x, y) for y in made["first"]] for x in made["first"]])
-    noise = np.array([pixel_correlation(x, y) for x, y in zip(made["first"], made["second"], strict=True)])
-    told: dict[str, object] = {
+        pictures[name] = pictures_of(piece, place, partner, numbers, how, subject.seed + seed)
+    cross, own = answers_to(subject, place, numbers, pictures["first"], pictures["second"])
+    pixels = np.array([[pixel_correlation(x, y) for y in pictures["first"]] for x in pictures["first"]])
+    noise = np.array([pixel_correlation(x, y) for x, y in zip(pictures["first"], pictures["second"], strict=True)])
+    record: dict[str, object] = {
         **settings_dict(PictureSettings(steps=settings.steps)),
         "seeds": (subject.seed, subject.seed + 1),
     }
@@ -133,17 +157,17 @@ def units(subject: Subject, settings: UnitsSettings) -> UnitsStudy:
         place.name,
         numbers,
         SLOTS,
-        {name: np.round(255 * np.clip(pixels, 0, 1)).astype(np.uint8) for name, pixels in made.items()},
+        {name: np.round(255 * np.clip(pixels, 0, 1)).astype(np.uint8) for name, pixels in pictures.items()},
         cross,
         own,
         pixels,
         noise,
-        told,
+        record,
     )
 
 
 def block(place: Layer, first: int) -> tuple[int, ...]:
-    """At most sixteen units of a layer from this one on. Raises UnknownLayer beyond its end."""
+    """Numbers of at most sixteen units of a layer from `first` on. Raises UnknownLayer beyond the last unit."""
     numbers = tuple(range(first, min(first + BLOCK, place.units)))
     if not numbers:
         raise UnknownLayer(f"{place.name} has units 0 to {place.units - 1}; there is none from {first} on.")
@@ -158,54 +182,56 @@ def pictures_of(
     how: PictureSettings,
     seed: int,
 ) -> np.ndarray:
-    """(M, K, H, W, C) float32 in 0..1: these units' pictures in every network of SLOTS, each picture made once."""
+    """Pictures (M, K, H, W, C) float32 in 0..1 of these units in every network of SLOTS, each picture made once."""
     from merging.analysis.pictures.render import render
     from merging.network.permutation import named_tensors
 
     shape = tuple(subject.graph.record.values[subject.graph.input][1:])
-    moved = tuple(int(partner[unit]) for unit in numbers)
+    partners = tuple(int(partner[unit]) for unit in numbers)
     whose = {
         "A": ("A", numbers),
-        "pi(B)": ("B", moved) if subject.exact else ("pi(B)", numbers),
+        "pi(B)": ("B", partners) if subject.exact else ("pi(B)", numbers),
         "merge": ("merge", numbers),
         "naive": ("naive", numbers),
         "B": ("B", numbers),
     }
-    wanted: dict[str, list[int]] = {}
+    requests: dict[str, list[int]] = {}
     for net, units in whose.values():
-        wanted[net] = list(dict.fromkeys([*wanted.get(net, ()), *units]))
-    made: dict[tuple[str, int], np.ndarray] = {}
-    total = sum(map(len, wanted.values()))
-    for net, drawn in wanted.items():
-        piece = subject.part(len(made) / total, (len(made) + len(drawn)) / total, f"pictures of {net}")
+        requests[net] = list(dict.fromkeys([*requests.get(net, ()), *units]))
+    pixels: dict[tuple[str, int], np.ndarray] = {}
+    total = sum(map(len, requests.values()))
+    for net, to_draw in requests.items():
+        piece = subject.part(len(pixels) / total, (len(pixels) + len(to_draw)) / total, f"pictures of {net}")
         tensors = named_tensors(subject.nets[net])
         pictures = render(
-            subject.graph, tensors, place.name, drawn, input_shape=shape, settings=how, seed=seed, report=piece
+            subject.graph, tensors, place.name, to_draw, input_shape=shape, settings=how, seed=seed, report=piece
         )
-        made |= {(net, unit): picture.pixels for unit, picture in zip(drawn, pictures, strict=True)}
-    return np.array([[made[net, unit] for unit in units] for net, units in map(whose.__getitem__, SLOTS)], np.float32)
+        pixels |= {(net, unit): picture.pixels for unit, picture in zip(to_draw, pictures, strict=True)}
+    return np.array([[pixels[net, unit] for unit in units] for net, units in map(whose.__getitem__, SLOTS)], np.float32)
 
 
 def answers_to(
     subject: Subject, place: Layer, numbers: tuple[int, ...], first: np.ndarray, second: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(M, M, K) `cross` and (M, K) `own` of UnitsStudy, for pictures (M, K, H, W, C)."""
+    """`cross` (M, M, K) and `own` (M, K) of UnitsStudy, for pictures (M, K, H, W, C)."""
     import torch
 
     from merging.analysis.activations.responses import relative, respond
     from merging.network.permutation import named_tensors
 
     like = next(subject.nets["A"].parameters())
-    shown = [torch.from_numpy(p.reshape(-1, *p.shape[2:])).permute(0, 3, 1, 2).to(like) for p in (first, second)]
+    batches = [torch.from_numpy(p.reshape(-1, *p.shape[2:])).permute(0, 3, 1, 2).to(like) for p in (first, second)]
     slots, count = len(SLOTS), len(numbers)
-    chosen = torch.arange(count)
+    diagonal = torch.arange(count)
     cross, own = np.empty((slots, slots, count)), np.empty((slots, count))
     data = subject.images(2000)
     for row, slot in enumerate(SLOTS):
         tensors = named_tensors(subject.nets[slot])
-        known = respond(subject.graph, tensors, place, data).mean[:, list(numbers)]
-        both = [respond(subject.graph, tensors, place, images).mean[:, list(numbers)] for images in shown]
-        first_of, second_of = (relative(one, known).view(slots, count, count)[:, chosen, chosen] for one in both)
+        reference = respond(subject.graph, tensors, place, data).mean[:, list(numbers)]
+        both = [respond(subject.graph, tensors, place, images).mean[:, list(numbers)] for images in batches]
+        first_of, second_of = (
+            relative(one, reference).view(slots, count, count)[:, diagonal, diagonal] for one in both
+        )
         cross[row], own[row] = first_of.cpu().numpy(), second_of[row].cpu().numpy()
         subject.report("studying", 0.95 + 0.05 * (row + 1) / slots, f"{slot} answers to the pictures")
     return cross, own

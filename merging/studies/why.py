@@ -1,4 +1,4 @@
-"""Why a merge works or fails: variance, layers' shares of the barrier, weights, confidence, and lost images."""
+"""Causes of a merge's success or failure: variance, shares of the barrier, weights, confidence, lost images."""
 
 from __future__ import annotations
 
@@ -17,22 +17,35 @@ if TYPE_CHECKING:
     from merging.network.data import Batches
 
 NETS = ("A", "pi(B)", "naive", "average", "merge")
-LOST = 24  # images shown
+LOST = 24  # lost images that are listed
 
 
 @saved
 @dataclass(frozen=True)
 class Why:
-    """Measurements of one merge; L layers with units, W weights, B blocks of layers.
+    """Measurements of one merge, with L layers with units, W weights and B blocks of layers.
 
-    layers: torch names.  variance: net -> (L,) mean variance of the units' activations over the mean of A's and
-    pi(B)'s.  blocks, share, error: (B,) nats of the barrier half-way (the plain average of A and pi(B), nothing
-    corrected) that each block of layers causes, and its standard error; total: their sum; orders: sampled.
-    weights: names.  alignment, distance: (2, W) of A with B, and of A with pi(B): singular vectors, relative L2.
-    scores, confidence: net -> Metrics, mean confidence; "ensemble" too.  calibration: net -> (3, 15) count, confidence,
-    accuracy a bin.  lost: test-image numbers that both parents get right and the merge gets wrong, the surest mistakes
-    first; lost_as: what the merge calls them.  both_right, lost_count, gained_count: of `images`; gained: both wrong,
-    the merge right.
+    Attributes:
+        layers: torch names.
+        variance: network -> (L,) mean variance of the units' activations over the mean of A's and pi(B)'s.
+        blocks: names of the blocks of layers.
+        share: (B,) nats of the barrier half-way that each block causes, for the plain average of A and pi(B), nothing
+            corrected.
+        error: (B,) nats, standard error of `share`.
+        total: sum of the shares.
+        orders: number of sampled orders.
+        weights: names of the weights.
+        alignment: (2, W) alignment of the singular vectors of A with B, and of A with pi(B).
+        distance: (2, W) relative L2 distance of the same pairs.
+        scores: network -> Metrics, also for "ensemble".
+        confidence: network -> mean confidence, also for "ensemble".
+        calibration: network -> (3, 15) count, confidence and accuracy per bin.
+        lost: numbers of test images that both parents get right and the merge gets wrong, most confident errors first.
+        lost_as: the classes that the merge predicts for them.
+        both_right: number of images, out of `images`, that both parents get right.
+        lost_count: number of images that both parents get right and the merge gets wrong.
+        gained_count: number of images that both parents get wrong and the merge gets right.
+        images: number of test images.
     """
 
     layers: tuple[str, ...]
@@ -58,7 +71,7 @@ class Why:
 
 @dataclass(frozen=True)
 class WhySettings:
-    """How many images and orders."""
+    """Number of images and of orders."""
 
     images: int = setting(1000, low=100, high=10_000, label="Images", help="Test images that are measured.")
     orders: int = setting(
@@ -72,10 +85,13 @@ class WhySettings:
     summary="Variance collapse, each layer's share of the barrier, singular vectors, confidence, lost images.",
     source="Jordan et al. 2023 (variance); Shapley 1953 (shares); Ito et al. 2025 (singular vectors); Guo et al. 2017",
     settings=WhySettings,
+    page="why",
 )
 def why(subject: Subject, settings: WhySettings) -> Why:
-    """Everything the page on a run's reasons shows. The shares take most of the time: they run 2 x orders x blocks
-    x 2 evaluations of half the images."""
+    """Compute all measurements of Why.
+
+    The shares take most of the time: 2 x orders x blocks x 2 evaluations of half the images.
+    """
     from merging.analysis.activations.read import named_layers
     from merging.analysis.causes.attribution import attribute
     from merging.analysis.path.predictions import answers
@@ -84,33 +100,33 @@ def why(subject: Subject, settings: WhySettings) -> Why:
     nets, data = subject.nets, subject.images(settings.images)
     half, average = subject.images(max(settings.images // 2, 100)), named_tensors(nets["average"])
     how: dict[str, Any] = {"orders": settings.orders, "seed": subject.seed, "report": subject.part(0, 0.7)}
-    found = attribute(nets["A"], nets["pi(B)"], average, half, **how)
+    shares = attribute(nets["A"], nets["pi(B)"], average, half, **how)
     subject.report("studying", 0.7, "how widely units vary")
     variance = _variance(subject, data)
     subject.report("studying", 0.85, "weights and answers")
     pairs = _spectra(subject)
-    said = {name: answers([net], data) for name, net in nets.items() if name != "pi(B)"}
-    said["ensemble"] = answers([nets["A"], nets["B"]], data)
-    right = {name: one.right for name, one in said.items()}
+    outputs = {name: answers([net], data) for name, net in nets.items() if name != "pi(B)"}
+    outputs["ensemble"] = answers([nets["A"], nets["B"]], data)
+    right = {name: one.right for name, one in outputs.items()}
     lost = np.flatnonzero(right["A"] & right["B"] & ~right["merge"])
-    lost = lost[np.argsort(-said["merge"].confidence[lost], kind="stable")]
+    lost = lost[np.argsort(-outputs["merge"].confidence[lost], kind="stable")]
     numbers = data.order.numpy() if data.order is not None else np.arange(data.count)
     return Why(
         layers=tuple(layer.name for layer in named_layers(subject.graph, None)),
         variance=variance,
-        blocks=found.blocks,
-        share=found.share,
-        error=found.error,
-        total=found.total,
-        orders=found.orders,
+        blocks=shares.blocks,
+        share=shares.share,
+        error=shares.error,
+        total=shares.total,
+        orders=shares.orders,
         weights=tuple(one.name for one in pairs[0]),
         alignment=np.array([[one.alignment for one in pair] for pair in pairs]),
         distance=np.array([[one.distance for one in pair] for pair in pairs]),
-        scores={name: one.score for name, one in said.items()},
-        confidence={name: float(one.confidence.mean()) for name, one in said.items()},
-        calibration={name: one.calibration() for name, one in said.items()},
+        scores={name: one.score for name, one in outputs.items()},
+        confidence={name: float(one.confidence.mean()) for name, one in outputs.items()},
+        calibration={name: one.calibration() for name, one in outputs.items()},
         lost=tuple(numbers[lost[:LOST]].tolist()),
-        lost_as=tuple(said["merge"].guess[lost[:LOST]].tolist()),
+        lost_as=tuple(outputs["merge"].guess[lost[:LOST]].tolist()),
         both_right=int((right["A"] & right["B"]).sum()),
         lost_count=len(lost),
         gained_count=int((~right["A"] & ~right["B"] & right["merge"]).sum()),
@@ -127,7 +143,7 @@ def _variance(subject: Subject, data: Batches) -> dict[str, np.ndarray]:
 
 
 def _spectra(subject: Subject) -> list[tuple[Alike, ...]]:
-    """A's weights with B's, and with pi(B)'s."""
+    """Similarity of A's weights with B's, and with pi(B)'s."""
     from merging.analysis.causes.spectra import compare_weights
 
     weights = [{n: p.detach() for n, p in subject.nets[net].named_parameters()} for net in ("A", "B", "pi(B)")]

@@ -1,1 +1,1 @@
-"""Numbers, verdicts and method notes in plain words. torch-free."""
+"""Texts for users: formatted numbers, verdicts on results, and notes of the methods as sentences. torch-free."""

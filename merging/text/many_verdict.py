@@ -1,36 +1,36 @@
-"""A merge of three or more networks in plain words: there is no path between them, only what each is worth."""
+"""Verdict on a merge of three or more networks, from accuracies alone, because there is no single path between them."""
 
 from __future__ import annotations
 
 from merging.results.reports import MergeReport
 from merging.text import numbers
 
-CLOSE = 0.02  # of accuracy below the parents' mean: as good as they are
-FAILED = 0.10  # below it the merge is called failed
+CLOSE = 0.02  # accuracy below the parents' mean up to which the merge is called as good as they are
+FAILED = 0.10  # accuracy below the parents' mean from which the merge is called failed
 
 
 def status(report: MergeReport) -> str:
-    """ "as good", "worse" or "failed": the merge's accuracy beside the mean of its parents'."""
+    """Return "as good", "worse" or "failed", by the merge's accuracy against the mean of its parents' accuracies."""
     fall = _mean(report) - _accuracy(report, "merge")
     return "as good" if fall <= CLOSE else "worse" if fall <= FAILED else "failed"
 
 
 def headline(report: MergeReport) -> str:
-    """One sentence: what the merge of these networks is worth beside their plain average."""
+    """One sentence on the merge's accuracy against that of the parents and of their plain average."""
     count, merge, naive = len(_parents(report)), _accuracy(report, "merge"), _accuracy(report, "naive")
     lost = "has lost most of what they knew" if merge < _mean(report) / 2 else "is much worse than they are"
-    said = {
+    outcome = {
         "as good": "into one that is as good as they are",
         "worse": "into one that is worse than they are",
         "failed": f"into one that {lost}",
     }[status(report)]
     gain = merge - naive
     beside = f"{numbers.points(gain)} above their plain average" if gain > 0 else "no better than their plain average"
-    return f"{count} networks merge {said}: {numbers.accuracy(merge)}, {beside}."
+    return f"{count} networks merge {outcome}: {numbers.accuracy(merge)}, {beside}."
 
 
 def verdict(report: MergeReport) -> str:
-    """A paragraph: the parents' accuracies, the average's, the merge's and the ensemble's."""
+    """A paragraph with the accuracies of the parents, their average, the merge and the ensemble."""
     each = ", ".join(f"{name} {numbers.accuracy(_accuracy(report, name))}" for name in _parents(report))
     naive, merge = (numbers.accuracy(_accuracy(report, name)) for name in ("naive", "merge"))
     split = _split(report)

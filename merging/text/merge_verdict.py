@@ -1,6 +1,6 @@
-"""A report in plain words: one sentence for the headline, a paragraph below it, and a short status.
+"""Verdict on a merge: a headline of one or two sentences, a paragraph, and a short status.
 
-Everything is decided by the numbers and by the thresholds below, on the test images where there are some.
+All texts follow from the numbers in the report and the thresholds below. Test images are used if there are any.
 """
 
 from __future__ import annotations
@@ -13,24 +13,27 @@ from merging.results.reports import Barrier, LossCurve, MergeReport
 from merging.text import many_verdict, numbers
 from merging.text.reading import CONNECTED, FEW_IMAGES, PARTLY, Reading, beside, fall_of, margin
 
-END = 0.005  # difference in accuracy from which a path is said to end elsewhere
+END = 0.005  # difference in accuracy from which the path is said not to end at B
 EQUAL = 0.02  # difference of the parents' accuracies up to which they are called equally good
-RISE = 0.1  # nats: a path whose loss rises further is not called good without saying so
-SAME = 1e-4  # nats: a path that departs less from its ends than this is flat
-SHRUNK = 0.75  # of the parents' standard deviation: averaged units below it have lost their scale
-FEW_MOVED = 0.1  # of all units: up to here the nets are said to agree on the order
+RISE = 0.1  # nats: a larger rise in loss is mentioned even if the path is called good
+SAME = 1e-4  # nats: a path whose loss varies less is called flat
+SHRUNK = 0.75  # share of the parents' standard deviation below which averaged units are called shrunk
+FEW_MOVED = 0.1  # share of moved units up to which the nets are said to agree on the order
 
 
 def word(report: MergeReport) -> str:
-    """ "connected", "partly connected" or "not connected": the merge's path by its largest fall in accuracy;
-    "as good", "worse" or "failed" for more than two networks; "not measured" without images."""
+    """Return the status of a merge in at most two words.
+
+    For two networks, "connected", "partly connected" or "not connected", by the path's largest fall in accuracy. For
+    more networks, "as good", "worse" or "failed". Without images, "not measured".
+    """
     if not report.curves:
         return many_verdict.status(report) if report.scores else "not measured"
     return Reading(report).status
 
 
 def headline(report: MergeReport) -> str:
-    """One or two sentences: what the half-way numbers mean."""
+    """One or two sentences that summarise the merge half-way between the networks."""
     if not report.curves and report.scores:
         return many_verdict.headline(report)
     if not report.curves:
@@ -39,8 +42,11 @@ def headline(report: MergeReport) -> str:
 
 
 def verdict(report: MergeReport) -> str:
-    """A paragraph: the half-way accuracies beside the parents' and the ensemble's, the barriers, what they mean for
-    linear mode connectivity, and what to be careful about."""
+    """A paragraph on the merge.
+
+    It has the accuracies half-way, of the parents and of the ensemble, the barriers, what they mean for linear mode
+    connectivity, and caveats.
+    """
     if not report.curves and report.scores:
         return many_verdict.verdict(report)
     if not report.curves:
@@ -50,65 +56,69 @@ def verdict(report: MergeReport) -> str:
     return " ".join([*_halfway(reading), *_barriers(reading), _meaning(reading), *_cautions(reading)])
 
 
-def _headline(found: Reading) -> str:
-    naive, aligned, final = fall_of(found.naive), fall_of(found.aligned), found.fall
-    if found.guessing:
+def _headline(reading: Reading) -> str:
+    naive, aligned, final = fall_of(reading.naive), fall_of(reading.aligned), reading.fall
+    if reading.guessing:
         return "At least one of the nets is hardly better than guessing, so the path between them says little."
-    if found.unequal:
-        return _headline_unequal(found, final)
-    if _flat(found.naive):
+    if reading.unequal:
+        return _headline_unequal(reading, final)
+    if _flat(reading.naive):
         return "A and B behave as one network all along the line between them: there is nothing to merge."
-    if _flat(found.aligned) and found.moved and not found.mapped:
+    if _flat(reading.aligned) and reading.moved and not reading.mapped:
         return "B is A with its neurons in another order: re-ordered, the two are the same network."
     if naive <= CONNECTED:
-        return _headline_connected(found, final)
-    done = _done(found, needed=aligned > CONNECTED)
+        return _headline_connected(reading, final)
+    done = _done(reading, needed=aligned > CONNECTED)
     if final <= CONNECTED:
-        path = "path between them" if found.corrected and aligned > CONNECTED else found.path
-        return f"{_begin(found, naive, aligned)}. {done}, the {path} stays good{_though(found.final)}."
+        path = "path between them" if reading.corrected and aligned > CONNECTED else reading.path
+        return f"{_begin(reading, naive, aligned)}. {done}, the {path} stays good{_though(reading.final)}."
     if final < naive - CONNECTED and final <= PARTLY:
         near = f"it comes within {numbers.points(final)} of them, but a barrier remains"
-        return f"{_begin(found, naive, aligned)}. {done}, {near}."
+        return f"{_begin(reading, naive, aligned)}. {done}, {near}."
     if final < naive - CONNECTED:
-        worse = found.final.middle("loss") >= found.naive.middle("loss")
+        worse = reading.final.middle("loss") >= reading.naive.middle("loss")
         better = "it is right more often, though its loss is no lower" if worse else "it does better"
-        return f"{_begin(found, naive, aligned)}. {done}, {better}, but the merge still fails."
-    return f"{_begin(found, naive, aligned)}, and {_tried(found)} did not help."
+        return f"{_begin(reading, naive, aligned)}. {done}, {better}, but the merge still fails."
+    return f"{_begin(reading, naive, aligned)}, and {_tried(reading)} did not help."
 
 
-def _headline_unequal(found: Reading, final: float) -> str:
-    known = "A and B differ in width, so their weights have no plain average. With B mapped onto A's units"
-    known += " and the average corrected" if found.corrected else ""
+def _headline_unequal(reading: Reading, final: float) -> str:
+    start = "A and B differ in width, so their weights have no plain average. With B mapped onto A's units"
+    start += " and the average corrected" if reading.corrected else ""
     if final <= CONNECTED:
-        return f"{known}, the path between them stays good{_though(found.final)}."
+        return f"{start}, the path between them stays good{_though(reading.final)}."
     if final <= PARTLY:
-        return f"{known}, the merge comes within {numbers.points(final)} of them, but a barrier remains."
-    return f"{known}, the merge still fails."
+        return f"{start}, the merge comes within {numbers.points(final)} of them, but a barrier remains."
+    return f"{start}, the merge still fails."
 
 
-def _headline_connected(found: Reading, final: float) -> str:
-    good = f"The straight line between A and B is good{_though(found.naive) or ' as it is'}, without any re-ordering"
+def _headline_connected(reading: Reading, final: float) -> str:
+    good = f"The straight line between A and B is good{_though(reading.naive) or ' as it is'}, without any re-ordering"
     if final > CONNECTED:
-        return f"{good}; {_tried(found)} made it worse."
-    rise = _rise_of(found.final)
-    if rise > RISE and rise > _rise_of(found.naive) + RISE:
+        return f"{good}; {_tried(reading)} made it worse."
+    rise = _rise_of(reading.final)
+    if rise > RISE and rise > _rise_of(reading.naive) + RISE:
         return f"{good}; along the merge's own path the loss rises by {numbers.loss(rise)} nats."
-    moved = sum(moved for _, moved in found.report.groups.values())
-    units = sum(units for units, _ in found.report.groups.values())
+    moved = sum(moved for _, moved in reading.report.groups.values())
+    units = sum(units for units, _ in reading.report.groups.values())
     agree = ": the nets already agree on the order of their neurons" if moved <= FEW_MOVED * units else ""
     return f"{good}{agree}."
 
 
-def _begin(found: Reading, naive: float, aligned: float) -> str:
-    """The order of the neurons is called the cause where re-ordering alone, which keeps B's function, repairs most."""
-    repaired = aligned < min(naive / 2, naive - CONNECTED) and found.straight and not found.mapped
+def _begin(reading: Reading, naive: float, aligned: float) -> str:
+    """Begin the headline of a failed average.
+
+    The order of the neurons is named as the cause if re-ordering alone, which keeps B's function, removes most of the
+    fall.
+    """
+    repaired = aligned < min(naive / 2, naive - CONNECTED) and reading.straight and not reading.mapped
     cause = ", because their neurons are in a different order" if repaired else ""
-    fails = naive > PARTLY and found.naive.middle("accuracy") < min(found.parents) - PARTLY / 2
-    return f"{_parents(found)}, yet their average {'fails' if fails else 'is worse'}{cause}"
+    fails = naive > PARTLY and reading.naive.middle("accuracy") < min(reading.parents) - PARTLY / 2
+    return f"{_parents(reading)}, yet their average {'fails' if fails else 'is worse'}{cause}"
 
 
 def _though(path: LossCurve) -> str:
-    """What a path that keeps its accuracy loses all the same."""
+    """A clause on the rise in loss of a path that keeps its accuracy; "" if the rise is small."""
     rise = _rise_of(path)
     return f" in accuracy, though its loss rises by {numbers.loss(rise)} nats" if rise > RISE else ""
 
@@ -117,64 +127,69 @@ def _rise_of(path: LossCurve) -> float:
     return path.barrier("loss", above="chord").height
 
 
-def _parents(found: Reading) -> str:
-    first, second = found.parents
+def _parents(reading: Reading) -> str:
+    first, second = reading.parents
     if abs(first - second) <= EQUAL:
         return "Both nets are equally good"
     better, worse = ("A", "B") if first > second else ("B", "A")
     return f"{better} is better than {worse}"
 
 
-def _done(found: Reading, needed: bool = True) -> str:
-    """What was done to B and to the average, as the beginning of a sentence. needed: whether the correction was."""
-    steps = ["mapped" if found.mapped else "re-ordered"] if found.moved else []
-    steps += [] if found.straight else [f"merged by {found.combined}"]
-    steps += ["corrected"] if found.corrected and (needed or not found.moved) else []
+def _done(reading: Reading, needed: bool = True) -> str:
+    """Name the steps that were applied to B and to the average, as the beginning of a sentence.
+
+    needed: whether the path is good only with the correction.
+    """
+    steps = ["mapped" if reading.mapped else "re-ordered"] if reading.moved else []
+    steps += [] if reading.straight else [f"merged by {reading.combined}"]
+    steps += ["corrected"] if reading.corrected and (needed or not reading.moved) else []
     done = _listed(steps) if steps else "left as they are"
     return done[0].upper() + done[1:]
 
 
-def _tried(found: Reading) -> str:
-    steps = ["mapping" if found.mapped else "re-ordering"] if found.moved else []
-    steps += [] if found.straight else [found.combined]
-    steps += ["correction"] if found.corrected else []
+def _tried(reading: Reading) -> str:
+    steps = ["mapping" if reading.mapped else "re-ordering"] if reading.moved else []
+    steps += [] if reading.straight else [reading.combined]
+    steps += ["correction"] if reading.corrected else []
     return _listed(steps) if steps else "leaving the neurons where they are"
 
 
-def _halfway(found: Reading) -> Iterator[str]:
-    first, second = map(numbers.accuracy, found.parents)
-    (name, curve), *others = _named(found)
-    each = [f"the {name} is right on {numbers.accuracy(curve.middle('accuracy'))} of the {found.split} images"]
+def _halfway(reading: Reading) -> Iterator[str]:
+    first, second = map(numbers.accuracy, reading.parents)
+    (name, curve), *others = _named(reading)
+    each = [f"the {name} is right on {numbers.accuracy(curve.middle('accuracy'))} of the {reading.split} images"]
     each += [f"the {name} on {numbers.accuracy(curve.middle('accuracy'))}" for name, curve in others]
     yield f"Half-way between A ({first} right) and B ({second}), {_listed(each)}."
-    if found.split in found.report.ensemble:
-        both = numbers.accuracy(found.report.ensemble[found.split].accuracy)
+    if reading.split in reading.report.ensemble:
+        both = numbers.accuracy(reading.report.ensemble[reading.split].accuracy)
         yield f"Averaging the two nets' answers instead, an ensemble, gives {both} at twice the cost."
 
 
-def _barriers(found: Reading) -> Iterator[str]:
-    each = [f"{_rise(curve.barrier('loss', above='chord'))} for the {name}" for name, curve in _named(found)]
+def _barriers(reading: Reading) -> Iterator[str]:
+    each = [f"{_rise(curve.barrier('loss', above='chord'))} for the {name}" for name, curve in _named(reading)]
     yield f"The loss barrier, the largest rise above the chord between A and B, is {_listed(each)}."
 
 
-def _meaning(found: Reading) -> str:
-    fall = found.fall
-    corrected = found.corrected and fall_of(found.aligned) > CONNECTED
-    order_matters = found.moved and (found.unequal or fall_of(found.naive) > CONNECTED)
-    steps = ["their neurons are mapped to each other" if found.mapped else "their neurons are in one order"]
+def _meaning(reading: Reading) -> str:
+    fall = reading.fall
+    corrected = reading.corrected and fall_of(reading.aligned) > CONNECTED
+    order_matters = reading.moved and (reading.unequal or fall_of(reading.naive) > CONNECTED)
+    steps = ["their neurons are mapped to each other" if reading.mapped else "their neurons are in one order"]
     steps = steps if order_matters else []
     steps += ["the average is corrected"] if corrected else []
     order = f", once {' and '.join(steps)}" if steps else ""
     allowed = f"the {numbers.points(CONNECTED)} that Frankle et al. (2020) take for stable"
-    where = "{} below the parents' mean half-way" if found.ends_elsewhere else "at most {} below the chord from A to B"
+    where = (
+        "{} below the parents' mean half-way" if reading.ends_elsewhere else "at most {} below the chord from A to B"
+    )
     lost = f"Accuracy falls by {where.format(beside(max(fall, 0.0), CONNECTED))}"
     if corrected and fall <= CONNECTED:
         return f"{lost}, within {allowed}: the two are connected{order}."
-    if not found.straight and fall <= CONNECTED and not found.unequal and fall_of(found.naive) <= CONNECTED:
+    if not reading.straight and fall <= CONNECTED and not reading.unequal and fall_of(reading.naive) <= CONNECTED:
         return (
             f"{lost}, within {allowed}: the merge's own path, which is not straight, is as good as the straight line."
         )
-    if not found.straight and fall <= CONNECTED:
+    if not reading.straight and fall <= CONNECTED:
         return f"{lost}, within {allowed}: the two are connected{order}, though by a path that is not straight."
     if fall <= CONNECTED:
         return f"{lost}, within {allowed}: the two are linearly connected{order}."
@@ -183,50 +198,52 @@ def _meaning(found: Reading) -> str:
     return f"{lost}, far more than {allowed}: this merge does not connect them."
 
 
-def _cautions(found: Reading) -> Iterator[str]:
-    first, second = found.parents
-    if abs(first - second) > EQUAL and found.final.middle("accuracy") < max(first, second):
+def _cautions(reading: Reading) -> Iterator[str]:
+    first, second = reading.parents
+    if abs(first - second) > EQUAL and reading.final.middle("accuracy") < max(first, second):
         yield "The parents are not equally good, so a merge half-way is worth less than the better one."
-    if found.corrected and found.final.middle("accuracy") < found.aligned.middle("accuracy") - 0.01:
+    if reading.corrected and reading.final.middle("accuracy") < reading.aligned.middle("accuracy") - 0.01:
         yield "The correction made the half-way net worse than leaving it alone."
-    if found.corrected:
+    if reading.corrected:
         yield "The corrected path is corrected at its ends too, so it need not start and stop at A and B."
-    ends = found.final.accuracy[-1], found.final.ends[1].accuracy
-    if found.ends_elsewhere and not found.corrected and abs(ends[0] - ends[1]) > END:
+    ends = reading.final.accuracy[-1], reading.final.ends[1].accuracy
+    if reading.ends_elsewhere and not reading.corrected and abs(ends[0] - ends[1]) > END:
         was, now = numbers.accuracy(ends[1]), numbers.accuracy(float(ends[0]))
         yield f"B mapped onto A's units is no longer B ({now} right instead of {was}): the path does not end at B."
-    if not found.corrected and found.fall > CONNECTED:
-        yield from _advice(found)
-    if found.naive.images < FEW_IMAGES:
-        p, n = found.final.middle("accuracy"), found.naive.images
+    if not reading.corrected and reading.fall > CONNECTED:
+        yield from _advice(reading)
+    if reading.naive.images < FEW_IMAGES:
+        p, n = reading.final.middle("accuracy"), reading.naive.images
         by = margin(p, n)
-        open_ = any(abs(found.fall - threshold) < by for threshold in (CONNECTED, PARTLY))
+        open_ = any(abs(reading.fall - threshold) < by for threshold in (CONNECTED, PARTLY))
         more = ", so that more images may change the conclusion" if open_ else ""
         yield f"It was measured on {n} images only: accuracies are uncertain by about {numbers.points(by)}{more}."
 
 
-def _advice(found: Reading) -> Iterator[str]:
-    """What to try where a barrier remains and nothing was corrected."""
-    normed = any(layer.kind == "norm" for layer in found.report.layers)
-    if found.report.notes.get("trace", {}).get("batch_norms", normed):
+def _advice(reading: Reading) -> Iterator[str]:
+    """Sentences on what to try when a barrier remains and no correction was used."""
+    normed = any(layer.kind == "norm" for layer in reading.report.layers)
+    if reading.report.notes.get("trace", {}).get("batch_norms", normed):
         yield (
             "This network has BatchNorm, whose averaged running statistics do not fit the averaged weights. Try a "
             "correction, BatchNorm reset or REPAIR."
         )
-    elif (scale := _scale(found.report)) < SHRUNK:
+    elif (scale := _scale(reading.report)) < SHRUNK:
         yield (
             f"In its last layers the merge's units vary {numbers.ratio(scale)} times as widely as the parents': "
             "averaging has shrunk them. Try the correction REPAIR."
         )
-    if found.moved and not found.unequal and fall_of(found.final) > fall_of(found.naive) - CONNECTED:
+    if reading.moved and not reading.unequal and fall_of(reading.final) > fall_of(reading.naive) - CONNECTED:
         yield "Re-ordering alone did not help here. Try another alignment, or the correction first."
-    if not found.moved:
+    if not reading.moved:
         yield "B's neurons stayed where they were. Try an alignment that moves them."
 
 
 def _scale(report: MergeReport) -> float:
-    """Median standard deviation of the merge's units over the mean of the parents', in the last third of the layers;
-    NaN where it is not known."""
+    """Median ratio of a unit's standard deviation in the merge to its mean in the parents; NaN if not measured.
+
+    The median is over all units in the last third of the layers.
+    """
     layers = report.units[-max(1, len(report.units) // 3) :]
     shares: list[float] = []
     for layer in layers:
@@ -236,14 +253,14 @@ def _scale(report: MergeReport) -> float:
     return float(np.median(shares)) if shares else float("nan")
 
 
-def _named(found: Reading) -> list[tuple[str, LossCurve]]:
-    named = [] if found.unequal else [("naive average", found.naive)]
-    if not found.corrected and not found.unequal:
-        same = np.array_equal(found.naive.loss, found.aligned.loss)
-        return [("average", found.naive)] if same else [*named, ("merge", found.aligned)]
-    if not found.corrected:
-        return [("merge", found.final)]
-    return [*named, ("merge before correction", found.aligned), ("corrected merge", found.final)]
+def _named(reading: Reading) -> list[tuple[str, LossCurve]]:
+    line = [] if reading.unequal else [("naive average", reading.naive)]
+    if not reading.corrected and not reading.unequal:
+        same = np.array_equal(reading.naive.loss, reading.aligned.loss)
+        return [("average", reading.naive)] if same else [*line, ("merge", reading.aligned)]
+    if not reading.corrected:
+        return [("merge", reading.final)]
+    return [*line, ("merge before correction", reading.aligned), ("corrected merge", reading.final)]
 
 
 def _rise(barrier: Barrier) -> str:

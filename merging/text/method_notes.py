@@ -1,7 +1,7 @@
-"""What the methods of a run did, in words and as courses to draw, from the notes in its report.
+"""Account of what each method of a run did, as sentences and as curves to draw, from the notes in its report.
 
-All methods note what they found in one vocabulary (`objective`, `tried`, `stable` ...): a method that uses it is
-accounted for here without another line.
+All methods use the same keys in their notes (`objective`, `tried`, `stable` ...), so that a new method with these keys
+needs no code here.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from merging.text.note_sentences import SETTINGS, Notes, kept_row, network_remar
 
 @dataclass(frozen=True)
 class Course:
-    """A course to draw: y (P,) at x (P,).
+    """A curve to draw, such as the objective over the steps of a method.
 
-    words: (P,) names of the points where x only counts them, else ().  chosen: the place of the point that was kept,
-    or None.
+    Attributes:
+        x, y: (P,) coordinates of the points.
+        words: (P,) names of the points, if x only counts them; else ().
+        chosen: index of the point that the method selected, or None.
     """
 
     title: str
@@ -33,8 +35,15 @@ class Course:
 
 @dataclass(frozen=True)
 class Account:
-    """What one method did. summary: what it always does; sentences: what it did here.  model: which of several
-    networks that is told of ("B"), else ""."""
+    """Account of what one method did.
+
+    Attributes:
+        role: of the method, such as "align".
+        label, summary: name and general description of the method.
+        sentences: what it did in this run.
+        courses: curves to draw.
+        model: the network that the account is about ("B"), if there is one account per network; else "".
+    """
 
     role: Role
     label: str
@@ -45,23 +54,23 @@ class Account:
 
 
 def accounts(report: MergeReport) -> tuple[Account, ...]:
-    """One a role, or one a network where a method took them in turns, in the order in which they were at work."""
-    found: list[Account] = []
+    """One account per role, in the order of the roles; one per network if a method aligned several in turn."""
+    entries: list[Account] = []
     for role in ROLES:
         method = find(role, report.request.get(role, "none"))
         notes = report.notes.get(role, {})
         shared = {key: value for key, value in notes.items() if key != "by_model"}
         by_model = notes.get("by_model", {"": {}})
         for model, own in by_model.items():
-            told = {**own, **shared, "sizes": {name: units for name, (units, _) in report.groups.items()}}
-            words, drawn = tuple(sentences(told)), tuple(_courses(told))
+            all_notes = {**own, **shared, "sizes": {name: units for name, (units, _) in report.groups.items()}}
+            words, courses = tuple(sentences(all_notes)), tuple(_courses(all_notes))
             whose = model if len(by_model) > 1 else ""
-            found.append(Account(role, method.label, method.summary, words, drawn, whose))
-    return tuple(found)
+            entries.append(Account(role, method.label, method.summary, words, courses, whose))
+    return tuple(entries)
 
 
 def remarks(report: MergeReport) -> tuple[str, ...]:
-    """What a person must know of the networks of a run, whatever methods were chosen; one sentence or two a thing."""
+    """Remarks on the networks of a run that hold for any method, one or two sentences each."""
     return tuple(network_remarks(report.notes, bool(report.groups)))
 
 

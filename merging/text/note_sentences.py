@@ -1,4 +1,4 @@
-"""What a method noted, in words: a sentence for every word of the vocabulary that notes are written in."""
+"""Sentences on what a method did, from the notes in its report. Each key of the notes has its sentence here."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from merging.text import numbers
 
 Notes = Mapping[str, Any]
-STEADY = 0.9  # share of units with one answer by either half of the images, from which more would change little
-LONG = 3  # names that a sentence lists at most
+STEADY = 0.9  # share of units with the same result from both halves of the images: above, more images change little
+LONG = 3  # names per sentence
 
 
 def sentences(notes: Notes) -> Iterator[str]:
-    """What a method did, a sentence a thing that it noted."""
+    """Sentences on what a method did, one or two per key of its notes."""
     for needed, tell in _TELLERS:
         if needed in notes:
             yield from tell(notes)
 
 
 def network_remarks(notes: Notes, grouped: bool) -> Iterator[str]:
-    """What tracing noted of the networks. grouped: whether any of their units may change places."""
+    """Sentences on the networks, from the notes of tracing. grouped: whether any units may be permuted."""
     if not grouped:
         yield "No units of these networks may change places, so there was nothing to align."
     if notes.get("outputs") == "probabilities":
@@ -42,15 +42,15 @@ def _agreement(notes: Notes) -> Iterator[str]:
 
 
 def _restarts(notes: Notes) -> Iterator[str]:
-    found = notes["objectives"]
-    if isinstance(found, Mapping):  # one a start
-        others = ", ".join(f"{value:.5g} from the {name}" for name, value in found.items())
+    objectives = notes["objectives"]
+    if isinstance(objectives, Mapping):  # one objective per start
+        others = ", ".join(f"{value:.5g} from the {name}" for name, value in objectives.items())
         yield f"Of its starts ({others}) the {notes['start']} was kept."
-    elif len(found) > 1:
+    elif len(objectives) > 1:
         share = notes["spread"] / max(abs(notes["objective"]), 1e-300)
         yield (
-            f"{len(found)} restarts ended between {min(found):.5g} and {max(found):.5g}, {numbers.accuracy(share)} "
-            f"apart; the best, number {notes['best_restart']}, was kept."
+            f"{len(objectives)} restarts ended between {min(objectives):.5g} and {max(objectives):.5g}, "
+            f"{numbers.accuracy(share)} apart; the best, number {notes['best_restart']}, was kept."
         )
 
 
@@ -81,22 +81,22 @@ def _polished(notes: Notes) -> Iterator[str]:
 
 def _checked(notes: Notes) -> Iterator[str]:
     values = [value for _, value in notes["checks"]]
-    kept = notes["chosen"]
+    step = notes["chosen"]
     what = "objective" if notes.get("objective") == "weights" else "loss on held-out training images"
     yield (
-        f"Of {len(values)} permutations on the way the one at step {kept} had the lowest {what} "
+        f"Of {len(values)} permutations on the way the one at step {step} had the lowest {what} "
         f"({min(values):.4g}; at the start {values[0]:.4g})."
     )
 
 
 def _tried(notes: Notes) -> Iterator[str]:
     losses = [row[-1] for row in notes["tried"]]
-    kept = losses[kept_row(notes)]
+    best = losses[kept_row(notes)]
     yield (
         f"{_setting(notes)}: the best of {len(losses)} choices on training images held out for that "
-        f"({numbers.loss(kept)} nats)."
-        if kept == min(losses)
-        else f"{_setting(notes)}, as asked for ({numbers.loss(kept)} nats on held-out training images; the lowest on "
+        f"({numbers.loss(best)} nats)."
+        if best == min(losses)
+        else f"{_setting(notes)}, as asked for ({numbers.loss(best)} nats on held-out training images; the lowest on "
         f"the way was {numbers.loss(min(losses))})."
     )
 
@@ -108,8 +108,8 @@ def _given(notes: Notes) -> Iterator[str]:
 
 def _images(notes: Notes) -> Iterator[str]:
     if notes["images"]:
-        kept = notes.get("held_out")
-        judged = f", and was judged by {numbers.count(kept)} others" if kept else ""
+        held_out = notes.get("held_out")
+        judged = f", and was judged by {numbers.count(held_out)} others" if held_out else ""
         yield f"It looked at {numbers.count(notes['images'])} training images{judged}."
 
 
@@ -140,12 +140,12 @@ def _alike(notes: Notes) -> Iterator[str]:
         )
 
 
-def _of_units(found: Any, notes: Notes) -> float | None:
-    """A share of units that is known by group, over all groups; a number alone is that already."""
-    if not isinstance(found, Mapping):
-        return float(found)
-    sizes = [notes["sizes"].get(name, 1) for name in found]
-    return float(np.average(list(found.values()), weights=sizes)) if found else None
+def _of_units(shares: Any, notes: Notes) -> float | None:
+    """Average a share of units per group over all groups, weighted by size. A plain number is returned unchanged."""
+    if not isinstance(shares, Mapping):
+        return float(shares)
+    sizes = [notes["sizes"].get(name, 1) for name in shares]
+    return float(np.average(list(shares.values()), weights=sizes)) if shares else None
 
 
 def _similar(notes: Notes) -> Iterator[str]:
@@ -227,22 +227,22 @@ SETTINGS = {
 
 
 def _setting(notes: Notes) -> str:
-    """The settings that were chosen or given, with their values."""
+    """The settings of the method with their values, such as "Gamma 0.5, beta 1"."""
     return ", ".join(f"{label} {notes[name]:g}" for name, label in SETTINGS.items() if name in notes)
 
 
 def kept_row(notes: Notes) -> int:
-    """Which of the rows of `tried` has the settings that were kept."""
-    kept = [notes[name] for name in SETTINGS if name in notes]
-    return [setting_values(row) for row in notes["tried"]].index(kept)
+    """Index of the row of `tried` with the settings that the method used in the end."""
+    settings = [notes[name] for name in SETTINGS if name in notes]
+    return [setting_values(row) for row in notes["tried"]].index(settings)
 
 
 def setting_values(row: list[Any]) -> list[float]:
-    """A row of `tried` without its loss."""
+    """The settings in a row of `tried`, whose last entry is the loss."""
     first, *rest = row[:-1]
     return [*first, *rest] if isinstance(first, list) else [first, *rest]
 
 
 def _listed(names: list[str]) -> str:
-    shown = ", ".join(names[:LONG])
-    return f"{shown} and {len(names) - LONG} more" if len(names) > LONG else shown
+    first = ", ".join(names[:LONG])
+    return f"{first} and {len(names) - LONG} more" if len(names) > LONG else first

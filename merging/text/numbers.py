@@ -1,4 +1,4 @@
-"""How numbers are written, everywhere: rounded to what they mean, with their unit."""
+"""Formatting of numbers for users, with sensible rounding and units."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STEPS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def accuracy(value: float | None) -> str:
-    """A share of 0..1 in percent with one digit: "88.4 %"."""
+    """A share in 0..1 as percent with one decimal: "88.4 %"."""
     return UNKNOWN if value is None or math.isnan(value) else _signed(100 * value, ".1f") + " %"
 
 
@@ -22,7 +22,7 @@ def points(value: float) -> str:
 
 
 def loss(value: float | None) -> str:
-    """Nats an image, three digits that count: ".312", "1.20", "12.4"."""
+    """Nats per image with three significant digits: ".312", "1.20", "12.4"."""
     if value is None or math.isnan(value):
         return UNKNOWN
     if abs(value) < 0.9995:
@@ -31,7 +31,7 @@ def loss(value: float | None) -> str:
 
 
 def correlation(value: float | None) -> str:
-    """A number of -1..1 with two digits: ".83", "−.04", "1.00"."""
+    """A number in -1..1 with two decimals: ".83", "−.04", "1.00"."""
     if value is None or math.isnan(value):
         return UNKNOWN
     text = _signed(value, ".2f")
@@ -39,7 +39,7 @@ def correlation(value: float | None) -> str:
 
 
 def ratio(value: float | None) -> str:
-    """A quotient with two digits: ".94", "1.12"."""
+    """A quotient with two decimals: ".94", "1.12"."""
     return correlation(value)
 
 
@@ -64,7 +64,7 @@ def count(value: int | float) -> str:
 
 
 def size(value: float | None) -> str:
-    """Bytes as people say them: "3.7 MB", "12 GB"."""
+    """A number of bytes: "3.7 MB", "12 GB"."""
     if value is None:
         return UNKNOWN
     for step, letter in _STEPS:
@@ -74,7 +74,7 @@ def size(value: float | None) -> str:
 
 
 def duration(value: float | None) -> str:
-    """Seconds as people say them: "6 s", "1 min 15 s", "2 h 5 min"."""
+    """A duration, given in seconds: "6 s", "1 min 15 s", "2 h 5 min"."""
     if value is None:
         return UNKNOWN
     whole = max(round(value), 0)
@@ -88,36 +88,36 @@ def duration(value: float | None) -> str:
 
 
 def about(value: float) -> str:
-    """Seconds that nobody knows exactly: "about 6 s", "under 1 s"."""
+    """An estimated duration, given in seconds: "about 6 s", "under 1 s"."""
     return f"about {duration(value)}" if value >= 1 else duration(value)
 
 
 def ago(moment: float | None, now: float | None = None) -> str:
-    """A time in seconds since 1970 as seen from now: "just now", "5 min ago", "21 Nov 2026"."""
+    """A time (seconds since 1970) relative to now: "just now", "5 min ago", "21 Nov 2026"."""
     if not moment:
         return UNKNOWN
-    passed = (time.time() if now is None else now) - moment
-    if passed < 60:
+    age = (time.time() if now is None else now) - moment
+    if age < 60:
         return "just now"
-    if passed < 86_400:
-        return f"{duration(passed // 60 * 60)} ago"
+    if age < 86_400:
+        return f"{duration(age // 60 * 60)} ago"
     return time.strftime("%d %b %Y", time.localtime(moment)).lstrip("0")
 
 
 def ordinal(number: int) -> str:
-    """1st, 2nd, 3rd, 4th ..."""
+    """An ordinal number: 1st, 2nd, 3rd, 4th ..."""
     if number % 100 in (11, 12, 13):
         return f"{number}th"
     return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th') }"
 
 
 def metric(name: str) -> Callable[[float | None], str]:
-    """How a metric ("loss", "accuracy" or "ece") is written."""
+    """Return the function that formats a metric ("loss", "accuracy" or "ece")."""
     return loss if name == "loss" else accuracy
 
 
 def difference(name: str, value: float) -> str:
-    """How a difference of two values of a metric is written, such as a barrier."""
+    """Format a difference of two values of a metric, such as a barrier."""
     return loss(value) if name == "loss" else points(value)
 
 

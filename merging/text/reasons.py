@@ -1,4 +1,4 @@
-"""Why a merge works or fails, in plain words, each sentence from a measurement."""
+"""Sentences on why a merge works or fails, each from a measurement."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ MAPPED = (
     "Here π(B) is B with its units mixed, which is no longer quite B: wherever parents' losses, variances and weights "
     "are named below, it stands for B."
 )
-COLLAPSED = 0.5  # of the parents' variance in the last layer: below, an average's activations have shrunk
-SAME = 0.01  # nats: a barrier below is none
-LEADING = 0.5  # share of the barrier from which a layer causes most of it
+COLLAPSED = 0.5  # share of the parents' variance in the last layer, below which the activations are called shrunk
+SAME = 0.01  # nats: a lower barrier counts as none
+LEADING = 0.5  # share of the barrier above which a layer is said to cause most of it
 
 
 def reasons(why: Why, units: Sequence[LayerUnits], corrected: bool, mapped: bool = False) -> str:
-    """A paragraph. units: of the run's report, [] where none were measured; corrected: whether the merge was;
-    mapped: whether units were mixed and not only re-ordered."""
-    told = " ".join([*_order(why), *_variance(why, corrected), *_layers(why), *_match(units), *_answers(why)])
-    return f"{MAPPED} {told}" if mapped else told
+    """A paragraph on why the merge works or fails.
+
+    units: from the run's report, [] if none were measured.  corrected: whether a correction was applied to the merge.
+    mapped: whether the alignment mixed units linearly and not only permuted them.
+    """
+    text = " ".join([*_order(why), *_variance(why, corrected), *_layers(why), *_match(units), *_answers(why)])
+    return f"{MAPPED} {text}" if mapped else text
 
 
 def died(units: Sequence[LayerUnits]) -> dict[str, int]:
-    """Layer -> how many of its units live in both parents and are dead in the merge, where that was measured."""
-    measured = [one for one in units if one.images]
-    return {one.layer: int((one.dead[one.models.index("merge")] & ~one.dead[:2].any(0)).sum()) for one in measured}
+    """The number of units that are alive in both parents and dead in the merge: layer -> number, if measured."""
+    layers = [one for one in units if one.images]
+    return {one.layer: int((one.dead[one.models.index("merge")] & ~one.dead[:2].any(0)).sum()) for one in layers}
 
 
 def _order(why: Why) -> Iterator[str]:
@@ -80,8 +83,8 @@ def _match(units: Sequence[LayerUnits]) -> Iterator[str]:
     dead = sum(died(units).values())
     yield f"Units match worst in {worst}: the median correlation of partners is {numbers.correlation(medians[worst])}."
     if dead:
-        told = "1 unit that lives in both parents is" if dead == 1 else f"{dead} units that live in both parents are"
-        yield f"{told} dead in the merge."
+        subject = "1 unit that lives in both parents is" if dead == 1 else f"{dead} units that live in both parents are"
+        yield f"{subject} dead in the merge."
 
 
 def _answers(why: Why) -> Iterator[str]:

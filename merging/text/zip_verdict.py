@@ -1,4 +1,4 @@
-"""A partial zip in plain words: how much of the networks can be shared, and what that costs."""
+"""Verdict on a partial zip: how much of the networks can be shared, and at what cost in accuracy."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from merging.results.zip_report import ZipReport
 from merging.text import numbers
 from merging.text.reading import FEW_IMAGES, beside, margin
 
-CLOSE = 0.02  # of accuracy below a network's own: its head is as good as it is
+CLOSE = 0.02  # accuracy below the original network's up to which a head is called as good
 
 
 def headline(report: ZipReport) -> str:
-    """One sentence: how far the networks can share a trunk."""
+    """One or two sentences on up to which layer the networks can share a trunk."""
     last, several = report.deepest(CLOSE), len(report.layers) > 1
     if last is None:
         return (
@@ -28,7 +28,7 @@ def headline(report: ZipReport) -> str:
 
 
 def verdict(report: ZipReport) -> str:
-    """A paragraph: every head at the deepest cut, and all heads together where their classes differ."""
+    """A paragraph on every head with the longest trunk, and on all heads together if their classes differ."""
     cost = "; ".join(
         f"{name} {numbers.accuracy(alone)} alone and {numbers.accuracy(row[-1])} with its head"
         for name, alone, row in zip(report.names, report.alone, report.heads, strict=True)
@@ -54,6 +54,6 @@ def verdict(report: ZipReport) -> str:
 
 
 def _cost(report: ZipReport, place: int) -> str:
-    """What the head that loses most loses there, told apart from what is allowed."""
+    """Largest loss in accuracy of a head with the trunk up to this layer, with enough digits to differ from CLOSE."""
     worst = float((report.alone - report.heads[:, place]).max())
     return beside(worst, CLOSE)

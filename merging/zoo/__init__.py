@@ -1,1 +1,1 @@
-"""The nets and the images: architectures, checkpoints, data sets, training, and the catalogue of what is shipped."""
+"""Networks and images: architectures, checkpoints, data sets, training, and the catalogue of shipped checkpoints."""

@@ -1,4 +1,4 @@
-"""The checkpoints one can pick: what is shipped, which pairs can be merged, three pairs to begin with. torch-free."""
+"""Catalogue of checkpoints: the shipped ones, which pairs can be merged, and three example pairs. torch-free."""
 
 from __future__ import annotations
 
@@ -35,13 +35,22 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One checkpoint. id: "fashion-mlp-512-s0", or "u-<12 hex>" for a person's own.  sha256: of the safetensors file.
+    """One checkpoint of the catalogue.
 
-    label: the architecture in words, "MLP 3×512".  dataset: a data set's name, or "" where not known.  mean, std: one
-    value a channel.  accuracy: in 0..1 on the test images.  source: "shipped", "uploaded" or "trained".  created:
-    seconds since 1970.  base: the id of the checkpoint that its training started from, or "".  why: the reason for this
-    architecture, evidence: its accuracies when it was brought, in words.  at_chance: it was right no more often than
-    guessing.  private: only its owner may pick it.
+    Attributes:
+        id: such as "fashion-mlp-512-s0", or "u-<12 hex>" for a user's own.
+        sha256: of the safetensors file.
+        label: description of the architecture, such as "MLP 3×512".
+        dataset: a data set's name, or "" if unknown.
+        mean, std: one value per channel.
+        accuracy: in 0..1 on the test images, None if unknown.
+        source: "shipped", "uploaded" or "trained".
+        created: seconds since 1970.
+        base: id of the checkpoint that its training started from, or "".
+        why: a sentence on why this architecture was chosen for the file.
+        evidence: a sentence on the accuracies that were measured at the upload.
+        at_chance: whether that accuracy was no better than guessing.
+        private: whether only its owner may pick it.
     """
 
     id: str
@@ -73,7 +82,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Preset:
-    """A card on the first screen: two shipped checkpoints (by id) and a method for them."""
+    """An example on the first screen: two shipped checkpoints (by id) and the methods to merge them with."""
 
     key: str
     title: str
@@ -121,17 +130,17 @@ _PRESETS = (
 
 
 def shipped() -> tuple[Entry, ...]:
-    """The checkpoints in assets/zoo, in the manifest's order. Raises CheckpointError where the manifest is damaged."""
+    """The checkpoints in assets/zoo, in the manifest's order. Raises CheckpointError if the manifest is damaged."""
     return tuple(entry for entry, _ in _read(FOLDER, _stamp(FOLDER)))
 
 
 def shipped_file(sha256: str) -> Path | None:
-    """The safetensors file of a shipped checkpoint; None for any other sha256."""
+    """Path of the safetensors file of a shipped checkpoint; None for any other sha256."""
     return next((path for entry, path in _read(FOLDER, _stamp(FOLDER)) if entry.sha256 == sha256), None)
 
 
 def find(name: str) -> Entry:
-    """The shipped checkpoint of this id. Raises CheckpointError listing the known ids."""
+    """The shipped checkpoint with this id. Raises CheckpointError, with the known ids, if there is none."""
     known = {entry.id: entry for entry in shipped()}
     if name not in known:
         raise CheckpointError(f"There is no checkpoint {name!r}. Shipped: {', '.join(known)}.")
@@ -139,31 +148,31 @@ def find(name: str) -> Entry:
 
 
 def presets() -> tuple[Preset, ...]:
-    """The cards whose two checkpoints are shipped."""
+    """The examples whose two checkpoints are both shipped."""
     ids = {entry.id for entry in shipped()}
     return tuple(preset for preset in _PRESETS if {preset.a, preset.b} <= ids)
 
 
 def uploaded(facts: Mapping[str, Any], data: bytes, *, owner: str, created: float, source: str = "uploaded") -> Entry:
-    """The entry of a converted checkpoint: `facts` and `data` as `checkpoints.sandbox.convert` gives them."""
+    """Make the entry of a converted checkpoint. facts, data: as returned by `checkpoints.sandbox.convert`."""
     digest = hashlib.sha256(data).hexdigest()
-    kept = ("architecture", "config", "label", "dataset", "seed", "epochs", "parameters", *_LISTS)
+    names = ("architecture", "config", "label", "dataset", "seed", "epochs", "parameters", *_LISTS)
     measured = facts.get("measured") or [{}]
-    told = {key: facts[key] for key in kept} | {
+    values = {key: facts[key] for key in names} | {
         "accuracy": measured[0].get("accuracy"),
         "evidence": evidence_words(measured) if measured[0] else "",
         "at_chance": not measured[0].get("above_chance", True),
         "why": facts.get("why", ""),
         "name": facts["name"] or facts["label"],
     }
-    told |= {"id": f"u-{digest[:12]}", "sha256": digest, "bytes": len(data)}
-    return _told({**told, "source": source, "owner": owner, "created": created})
+    values |= {"id": f"u-{digest[:12]}", "sha256": digest, "bytes": len(data)}
+    return _told({**values, "source": source, "owner": owner, "created": created})
 
 
 def compatible(a: Entry, b: Entry, *, unequal_widths: bool = False) -> str:
-    """Why the two cannot be merged, in one sentence; "" where they can.
+    """One sentence on why two checkpoints cannot be merged; "" if they can.
 
-    unequal_widths: whether the method maps units, so that hidden layers may be wider in one than in the other.
+    unequal_widths: whether the method maps units, so that the widths of hidden layers may differ.
     """
     wider = unequal_widths and differ_in_width(a.config, b.config)
     if a.sha256 == b.sha256:
@@ -199,20 +208,20 @@ def _stamp(folder: Path) -> int:
 
 @lru_cache(maxsize=4)
 def _read(folder: Path, stamp: int) -> tuple[tuple[Entry, Path], ...]:
-    """The manifest's entries with their files; read again when its time stamp changes."""
+    """The manifest's entries and their files. A new time stamp `stamp` makes the cache read the file again."""
     try:
-        listed = json.loads((folder / "manifest.json").read_text("utf-8"))["checkpoints"]
-        return tuple((_entry(raw), folder / Path(raw["file"]).name) for raw in listed)
+        checkpoints = json.loads((folder / "manifest.json").read_text("utf-8"))["checkpoints"]
+        return tuple((_entry(raw), folder / Path(raw["file"]).name) for raw in checkpoints)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"The list of shipped checkpoints is damaged ({error!r}). {_REMEDY}") from error
 
 
 def _entry(raw: Mapping[str, Any]) -> Entry:
-    kept = ("id", "name", "sha256", "architecture", "config", "dataset", "seed", "epochs", "accuracy", "parameters")
-    told = {key: raw[key] for key in (*kept, "bytes", *_LISTS)} | {
+    names = ("id", "name", "sha256", "architecture", "config", "dataset", "seed", "epochs", "accuracy", "parameters")
+    values = {key: raw[key] for key in (*names, "bytes", *_LISTS)} | {
         key: raw.get(key, "") for key in ("command", "notes", "base")
     }
-    return _told({**told, "label": describe(raw["architecture"], raw["config"]), "source": "shipped"})
+    return _told({**values, "label": describe(raw["architecture"], raw["config"]), "source": "shipped"})
 
 
 def _told(values: Mapping[str, Any]) -> Entry:

@@ -1,7 +1,8 @@
-"""A process that may die of the file it reads: started by the parent under a clock, limited in memory by itself.
+"""Read untrusted files in a child process, which may crash, with limits on its time and memory.
 
-Both sides are here. The parent calls `run_disposable`; the module that it names calls `limit_process` and
-`answer_with`. They share a folder: the parent writes the order, the process its results, or error.json. torch-free.
+Both sides are in this file. The parent calls `run_disposable`, which starts a module as the child. The child calls
+`limit_process` and `answer_with`. They share a folder: the parent writes the order into it, the child its results or
+error.json. torch-free.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from merging import errors
 from merging.paths import ROOT
 
 REFUSAL = "error.json"
-AT_ONCE = max(2, (os.cpu_count() or 2) // 4)  # a class that uploads at one time leaves cores and memory to the rest
+AT_ONCE = max(2, (os.cpu_count() or 2) // 4)  # child processes at a time, so that many uploads leave cores to others
 NICENESS = 5
-PATIENCE = 10  # times the processor's time: the clock of a process on a busy machine, or of one that waits for ever
+PATIENCE = 10  # wall-clock limit over processor-time limit: allows for a busy machine, ends a child that hangs
 Waiting = Callable[[int], None]
-_line: list[object] = []  # who was first stands first; the first AT_ONCE run
+_line: list[object] = []  # the queue, the oldest first; the first AT_ONCE run
 _moved = threading.Condition()
 
 
 def in_silence(before: int) -> None:
-    """Ignore the place in line."""
+    """Ignore the place in the queue."""
 
 
 def run_disposable(
@@ -40,16 +41,16 @@ def run_disposable(
     dead: errors.MergescopeError,
     waiting: Waiting = in_silence,
 ) -> None:
-    """Run `python -m MODULE FOLDER` to its end, behind others where AT_ONCE of them run in this process's name.
+    """Run `python -m MODULE FOLDER` to its end. At most AT_ONCE such children run at a time; others wait in a queue.
 
-    waiting: told every second how many are before it.
-    Raises the error of ours that the process left in error.json, `late` where it took more than `seconds` of a
-    processor's time, and `dead` where it ended in any other way.
+    waiting: called every second in the queue with the number of children ahead.
+    Raises the MergescopeError that the child left in error.json, `late` if it used more than `seconds` of processor
+    time, or `dead` if it ended in any other way.
     """
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", module, str(folder)]
-    with _place(waiting):  # the clock starts once there is a place
+    with _place(waiting):  # the time in the queue does not count
         try:
             clock = PATIENCE * seconds
             process = subprocess.run(command, env=environment, capture_output=True, timeout=clock, check=False)
@@ -67,13 +68,13 @@ def run_disposable(
 
 @contextmanager
 def _place(waiting: Waiting) -> Iterator[None]:
-    """Stand in line, then be one of the AT_ONCE that run."""
+    """Context that waits in the queue on entry and is one of the AT_ONCE running children inside."""
     own = object()
     with _moved:
         _line.append(own)
     try:
         while before := _before(own):
-            waiting(before)  # may raise: the visitor who waited has left
+            waiting(before)  # may raise, such as when the visitor has left the page
             with _moved:
                 _moved.wait(1.0)
         yield
@@ -84,13 +85,13 @@ def _place(waiting: Waiting) -> Iterator[None]:
 
 
 def _before(own: object) -> int:
-    """How many go before it, 0 where it is its turn."""
+    """The number of children to wait for; 0 if this one may run."""
     with _moved:
         return max(0, _line.index(own) + 1 - AT_ONCE)
 
 
 def answer_with(folder: Path, work: Callable[[], None]) -> int:
-    """Run `work`; an error of ours goes into error.json for the parent to raise. Gives the exit code."""
+    """Run `work` and write any MergescopeError to error.json, for the parent to raise. Returns the exit code."""
     try:
         work()
     except errors.MergescopeError as error:
@@ -100,25 +101,25 @@ def answer_with(folder: Path, work: Callable[[], None]) -> int:
 
 
 def limit_process(memory: int, seconds: int) -> None:
-    """Bound this process's memory to `memory` bytes beside what it has already, and its CPU time; let pages go first.
+    """Limit this process to `memory` bytes above its present use and to `seconds` of CPU time, and lower its priority.
 
-    Windows has no such limits, and the parent's clock alone ends the process there.
+    Windows has no such limits; there, only the parent's clock ends the process.
     """
     if sys.platform == "win32":
         return
     import resource
 
     os.nice(NICENESS)
-    pages = Path("/proc/self/statm")  # where there is none (macOS) the program itself is taken for 4 GB
-    used = int(pages.read_text().split()[0]) * resource.getpagesize() if pages.exists() else 4_000_000_000
-    signalled = seconds + 1  # SIGXCPU, which tells the parent why, comes a second before SIGKILL
+    pages = Path("/proc/self/statm")  # missing on macOS: assume 4 GB for the program itself
+    present = int(pages.read_text().split()[0]) * resource.getpagesize() if pages.exists() else 4_000_000_000
+    kill_seconds = seconds + 1  # SIGXCPU, from which the parent knows the reason, comes a second before SIGKILL
     for kind, soft, limit in (
-        (resource.RLIMIT_AS, used + memory, used + memory),
-        (resource.RLIMIT_CPU, seconds, signalled),
+        (resource.RLIMIT_AS, present + memory, present + memory),
+        (resource.RLIMIT_CPU, seconds, kill_seconds),
     ):
         hard = resource.getrlimit(kind)[1]
-        allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        bound = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         try:
-            resource.setrlimit(kind, (min(soft, allowed), allowed))
-        except ValueError:  # macOS refuses some of them; the parent's clock still ends this process
+            resource.setrlimit(kind, (min(soft, bound), bound))
+        except ValueError:  # macOS refuses some limits; the parent's clock still applies
             continue

@@ -1,9 +1,9 @@
-"""torchvision, importable beside a CPU-only torch: `from merging.zoo.torchvision_import import torchvision`.
+"""Import torchvision with a CPU-only torch: `from merging.zoo.torchvision_import import torchvision`.
 
-The published wheel's C++ library is built for CUDA. Beside a CPU-only torch it does not load, and `import torchvision`
-then stops with "operator torchvision::nms does not exist", because a Python file registers a shape rule for an operator
-that only that library declares. Data sets, transforms and models never call it, so declaring the schema is enough.
-The plain import is tried first: where the library does load, a second declaration would clash with its own.
+The C++ library in torchvision's published wheel is built for CUDA and does not load with a CPU-only torch. Then
+`import torchvision` fails with "operator torchvision::nms does not exist", because a Python file registers a shape rule
+for an operator that only this library declares. Data sets, transforms and models never call the operator, so declaring
+its schema is enough. The plain import is tried first: if the library loads, a second declaration would be an error.
 """
 
 import importlib
@@ -14,18 +14,18 @@ from typing import Any
 import torch
 
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-_declared: list[torch.library.Library] = []  # a Library withdraws its schemas when it is collected
+_declared: list[torch.library.Library] = []  # a reference is needed: a deleted Library removes its schemas
 
 
 def imported(name: str) -> ModuleType:
-    """The module of this name, which may import torchvision. Raises what importing it raises."""
+    """Import a module that may import torchvision. Raises what the import raises."""
     try:
         return importlib.import_module(name)
     except RuntimeError as error:
         if "torchvision::" not in str(error) or _declared:
             raise
-    for known in [known for known in sys.modules if known.split(".")[0] == "torchvision"]:
-        del sys.modules[known]
+    for module in [module for module in sys.modules if module.split(".")[0] == "torchvision"]:
+        del sys.modules[module]
     library = torch.library.Library("torchvision", "DEF")
     for operator in ("nms", "qnms"):
         library.define(operator + _SCHEMA)
@@ -34,6 +34,6 @@ def imported(name: str) -> ModuleType:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "torchvision":  # seconds and 346 MB: only when asked for
+    if name == "torchvision":  # the import takes seconds and 346 MB, so it is done on first use
         return imported("torchvision")
     raise AttributeError(name)

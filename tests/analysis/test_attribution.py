@@ -10,7 +10,7 @@ from merging.analysis.causes.variance import variances
 from merging.analysis.path.evaluation import ensemble, evaluate
 from merging.analysis.path.predictions import answers
 from merging.network.permutation import named_tensors, permute, with_tensors
-from tests.pairs import blobs, make, same, structure, tensors_of, trained, twin
+from tests.nets.pairs import blobs, make, same, structure, tensors_of, trained, twin
 from tests.studies.subjects import mean
 
 DATA = blobs(200, 1)

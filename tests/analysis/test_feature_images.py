@@ -23,13 +23,13 @@ from merging.errors import (
 from merging.network.graph.graph import Graph, export
 from merging.network.permutation import named_tensors, permute
 from merging.results.reports import UnitPicture
-from tests.pairs import SHAPE, make, structure, tensors_of, trained
+from tests.nets.pairs import SHAPE, make, structure, tensors_of, trained
 
 QUICK = PictureSettings(steps=24)
 OTHER_PROCESS = """
 import hashlib, torch
 from merging import feature_images
-from tests.pairs import make
+from tests.nets.pairs import make
 torch.set_num_threads(1)
 found = feature_images(make("cnn", 0), "2", [3, 1], input_shape=(1, 8, 8), steps=24, seed=5)
 print(hashlib.sha256(found.tobytes()).hexdigest())

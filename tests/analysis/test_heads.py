@@ -12,7 +12,7 @@ from merging.analysis.path.heads import head_scores, measure
 from merging.errors import DataUnavailable, InvalidRequest
 from merging.pipeline.partial_zip import partial_zips
 from merging.results.zip_report import ZipReport, labels_of
-from tests.pairs import blobs, make
+from tests.nets.pairs import blobs, make
 
 IMAGES = torch.arange(6).float()
 LABELS = torch.tensor([0, 1, 2, 3, 0, 3])

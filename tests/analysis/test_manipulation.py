@@ -6,7 +6,7 @@ from torch import nn
 from merging.analysis.similarity.manipulation import classifier_of, rescale, translate
 from merging.errors import UnsupportedOperation
 from merging.network.graph.graph import export
-from tests.pairs import SHAPE, blobs, structure, trained
+from tests.nets.pairs import SHAPE, blobs, structure, trained
 
 DATA = blobs(300, 1)
 

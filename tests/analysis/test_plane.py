@@ -6,7 +6,7 @@ from merging.analysis.path.evaluation import evaluate
 from merging.analysis.path.plane import Axes, surface
 from merging.errors import IncompatibleModels, InvalidSetting
 from merging.network.permutation import named_tensors, with_tensors
-from tests.pairs import blobs, make, same, tensors_of, trained
+from tests.nets.pairs import blobs, make, same, tensors_of, trained
 
 NETS = [trained("mlp", seed) for seed in range(3)]
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from merging.paths import ROOT
+
 FLAGS = [
     "--no-sandbox",  # Chromium refuses its sandbox to root, and containers run as root
     "--disable-gpu",

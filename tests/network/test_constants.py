@@ -23,8 +23,8 @@ from merging.network.tracing.tracer import trace
 from merging.pipeline.merge import merge, output_difference, prepare
 from merging.zoo.architectures import build
 from merging.zoo.torchvision_import import torchvision
-from tests.attentive_nets import NETWORKS
-from tests.nets import Forward, ready
+from tests.nets.attentive_nets import NETWORKS
+from tests.nets.nets import Forward, ready
 
 TOKENS = 4
 GENERATOR = torch.Generator().manual_seed(5)

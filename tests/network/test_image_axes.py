@@ -23,7 +23,7 @@ from merging.network.graph.graph import Graph, export
 from merging.network.graph.image_axes import ImageAxis
 from merging.network.permutation import named_tensors
 from merging.network.tracing.tracer import trace_graph
-from tests.attentive_nets import NETWORKS, Encoder, classifier
+from tests.nets.attentive_nets import NETWORKS, Encoder, classifier
 
 ATTENTIVE = ("vit", "swin", "encoder", "encoder, batch second")
 

@@ -18,7 +18,7 @@ from merging.network.programs.json_text import program_from_json, program_to_jso
 from merging.network.programs.module import ProgramModule, program_of
 from merging.network.programs.operators import Term
 from merging.network.programs.program import Program, ProgramNode, ProgramTensor
-from tests.programs import exported, inputs, module, net
+from tests.nets.programs import exported, inputs, module, net
 
 
 def program(**changes: object) -> Program:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +17,9 @@ from merging.network.permutation import named_tensors
 from merging.network.programs.module import ProgramModule, constants_of
 from merging.network.programs.writer import write
 from merging.network.tracing.tracer import trace_graph, verify
+from merging.paths import ROOT
 from merging.zoo.checkpoints.reading.programs.program import read
-from tests.programs import exported, inputs, loaded, module, net, saved
+from tests.nets.programs import exported, inputs, loaded, module, net, saved
 
 CORPUS = (
     *("cnn-instance", "residual-batch", "residual-pad", "concatenated", "grouped", "transformer", "tied", "used-twice"),
@@ -212,7 +212,7 @@ def test_what_is_written_runs_with_torch_alone(name):
     assert graphs[0].layers == graphs[1].layers
     assert trace_graph(graphs[0]) == trace_graph(graphs[1])
     assert b"site-packages" not in data, "a path of this machine is in a file for somebody else"
-    assert str(Path(__file__).parents[2]).encode() not in data
+    assert str(ROOT).encode() not in data
 
 
 def test_a_merge_is_written_with_the_persons_own_names():

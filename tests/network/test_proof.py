@@ -13,8 +13,8 @@ from merging.network.tracing.proof import permuted_difference, proof_inputs, ran
 from merging.network.tracing.tracer import trace, verify
 from merging.pipeline import models
 from merging.pipeline.merge import merge, output_difference
-from tests.attentive_nets import NETWORKS
-from tests.nets import Forward, mlp
+from tests.nets.attentive_nets import NETWORKS
+from tests.nets.nets import Forward, mlp
 
 
 def fresh(seed: int = 0) -> nn.Module:

@@ -25,7 +25,7 @@ from merging.network.permutation import named_tensors, permute
 from merging.network.tracing.proof import proof_inputs
 from merging.network.tracing.tracer import trace, verify
 from merging.pipeline.merge import merge, output_difference
-from tests.net_parts import Forward, ready
+from tests.nets.net_parts import Forward, ready
 
 VOCABULARY, LENGTH = 13, 6
 

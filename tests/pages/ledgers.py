@@ -7,7 +7,8 @@ from typing import Any
 
 from merging.jobs.ledger.dispatcher_access import Claim, Desk
 from merging.jobs.ledger.ledger import Ledger
-from merging.jobs.requests.requests import MergeRequest, ModelRef, Request
+from merging.jobs.requests.base import ModelRef, Request
+from merging.jobs.requests.merge import MergeRequest
 from merging.results import saving
 from merging.zoo import catalogue
 from merging.zoo.datasets.fingerprint import fingerprint

@@ -17,7 +17,7 @@ from PIL import Image
 
 from merging.jobs.ledger.connection import connect
 from merging.jobs.ledger.images import add_images
-from merging.jobs.requests.requests import ModelRef
+from merging.jobs.requests.base import ModelRef
 from merging.zoo import catalogue
 from tests.pages.ledgers import done, failed, merge_request, queued
 from ui.shell.markdown import plain

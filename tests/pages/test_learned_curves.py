@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from merging.jobs.requests.requests import ModelRef
+from merging.jobs.requests.base import ModelRef
 from merging.results import saving
 from merging.studies.registry import studies
 from merging.zoo import catalogue
@@ -11,7 +11,7 @@ from tests.pages.test_merge_page import press, texts
 from tests.pages.test_studies import take
 from tests.studies.subjects import learned
 from tests.studies.test_inside import run
-from ui.job_rows import STUDY_PAGES
+from ui.runs.job_rows import STUDY_PAGES
 
 TITLE = "Learned nonlinearities"
 

@@ -1,6 +1,7 @@
 """More than two networks, and experts with their base: form, request and result."""
 
-from merging.jobs.requests.requests import MergeRequest, ModelRef
+from merging.jobs.requests.base import ModelRef
+from merging.jobs.requests.merge import MergeRequest
 from merging.zoo import catalogue
 from tests.pages.ledgers import done
 from tests.pages.test_merge_page import press, texts

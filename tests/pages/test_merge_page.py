@@ -3,7 +3,7 @@ from dataclasses import fields, replace
 
 import safetensors.torch
 
-from merging.jobs.requests.requests import ModelRef
+from merging.jobs.requests.base import ModelRef
 from merging.methods.registry import ROLES, table
 from merging.zoo import catalogue
 from merging.zoo.architectures import build
@@ -151,7 +151,7 @@ def test_a_damaged_result_is_told_and_can_be_run_again(ledger, open_page):
 
 
 def test_a_result_of_another_format_is_shown_with_a_note(ledger, open_page, monkeypatch):
-    monkeypatch.setattr("ui.chosen.FORMAT", 99)
+    monkeypatch.setattr("ui.shell.chosen.FORMAT", 99)
     app = open_page(run=done(ledger)[:12])
     assert "Another version of Mergescope made this result" in texts(app, "warning")
     assert app.metric

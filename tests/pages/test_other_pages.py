@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from merging.jobs.ledger.dispatcher_access import Desk
-from merging.jobs.requests.requests import DownloadRequest
+from merging.jobs.requests.download import DownloadRequest
 from merging.results import saving
 from merging.results.reports import UnitPicture
 from tests.pages.ledgers import done, failed, merge_request, queued, running

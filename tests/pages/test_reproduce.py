@@ -3,10 +3,11 @@ from dataclasses import replace
 
 import pytest
 
-from merging.jobs.requests.requests import MergeRequest, ModelRef
+from merging.jobs.requests.base import ModelRef
+from merging.jobs.requests.merge import MergeRequest
 from merging.zoo import catalogue
 from merging.zoo.datasets.fingerprint import fingerprint
-from ui.reproduce import changed, command, snippet
+from ui.runs.reproduce import changed, command, snippet
 
 PAIR = tuple(ModelRef.of(catalogue.find(f"fashion-mlp-128-s{seed}")) for seed in (0, 1))
 
@@ -30,8 +31,8 @@ def request(**changes):
     ],
 )
 def test_the_command_line_asks_for_the_same_run(asked):
+    from merging.cli.commands.merge import request_of
     from merging.cli.main import parser
-    from merging.cli.merge import request_of
     from merging.cli.nets import read_net
 
     words = shlex.split(command(asked))

@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,14 +10,12 @@ import streamlit as st
 
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.limits import Limits
+from merging.paths import ROOT
 from tests.pages.ledgers import done
-from ui import server
-from ui.shell import middleware, uploads
+from ui.shell import middleware, server, uploads
 from ui.shell.middleware import COOKIE, Border, chart_scripts
 from ui.shell.uploads import Held, Uploads
-from ui.words import STAGES, WORDS
-
-ROOT = Path(__file__).resolve().parents[2]
+from ui.shell.words import WORDS
 
 EVERY_PAGE = """
 import sys
@@ -144,7 +141,7 @@ def test_a_dispatcher_that_is_gone_is_started_anew(monkeypatch):
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_the_app_ends_with_whoever_holds_its_stdin():
-    code = "import time; from ui.server import end_with_stdin; end_with_stdin(); time.sleep(60)"
+    code = "import time; from ui.shell.server import end_with_stdin; end_with_stdin(); time.sleep(60)"
     child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, cwd=ROOT)
     child.stdin.close()
     assert child.wait(20) == -signal.SIGTERM
@@ -167,12 +164,6 @@ def test_the_glossary_speaks_in_sentences():
     for word, text in WORDS.items():
         assert text.endswith("."), word
         assert len(text) < 240, word
-
-
-def test_every_stage_of_every_job_has_words():
-    from merging.jobs.stages import STAGES as SHARES
-
-    assert {stage for stages in SHARES.values() for stage, _ in stages} <= set(STAGES)
 
 
 def ask(gate, path="/", host="localhost:8501", client="127.0.0.1", method="GET", size=None, status=200):
@@ -241,6 +232,9 @@ def test_files_are_counted_before_they_are_taken():
     assert send("a", "2", 90)[0] == 204
     status, _, why = send("a", "3", 20)
     assert status == 413 and "one visitor" in why
+    assert send("a", "2", None, "DELETE", status=403)[0] == 403  # without the visitor's token nothing was deleted
+    assert send("a", "2", 1, status=403)[0] == 403  # nor replaced
+    assert send("a", "3", 20)[0] == 413
     assert send("a", "2", None, "DELETE")[0] == 204
     assert send("a", "3", 20)[0] == 204
     assert send("b", "1", 100, status=400)[0] == 400  # Streamlit did not take it, and it does not count

@@ -7,7 +7,7 @@ import pytest
 from merging.jobs.examples import ALL_UNITS, LOOKED_INTO, merges, studies
 from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.shipped_runs import ShippedRuns
-from merging.jobs.requests.requests import from_json
+from merging.jobs.requests.registry import from_json
 from merging.results import saving
 from merging.studies.units import WORDS
 from merging.zoo.catalogue import find
@@ -16,7 +16,7 @@ from tests.pages.test_merge_page import press, texts
 from tests.studies.subjects import merged
 from tests.studies.test_inside import run
 from tests.studies.test_table import QUICK
-from ui.evidence_panel import UNITS
+from ui.neurons.evidence_panel import UNITS
 
 EXAMPLES = {key: request.id[:12] for key, request in merges().items()}
 
@@ -184,8 +184,8 @@ def test_without_images_a_study_says_so(page, ledger, open_page):
 
 
 def test_an_example_without_its_networks_is_run_here_first(open_page, monkeypatch):
-    monkeypatch.setattr("ui.study.lacks_networks", lambda job: True)
-    monkeypatch.setattr("ui.study._finding", lambda job: None)
+    monkeypatch.setattr("ui.runs.study.lacks_networks", lambda job: True)
+    monkeypatch.setattr("ui.runs.study._finding", lambda job: None)
     app = open_page("landscape", run=EXAMPLES["cnns"])
     assert any(button.label == "Run it here" for button in app.button)
 

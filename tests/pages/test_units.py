@@ -7,9 +7,9 @@ from PIL import Image
 
 from merging.zoo.datasets.load import load
 from tests.figures.made import UNITS, report, units
-from ui import tiles
-from ui.similarity_panel import nearest_layer
-from ui.units import PAGE, cells, dead_anywhere, fate, first_layer, ordered, page_of, pages, scale, strength
+from ui.neurons import tiles
+from ui.neurons.units import PAGE, cells, dead_anywhere, fate, first_layer, ordered, page_of, pages, scale, strength
+from ui.panels.similarity_panel import nearest_layer
 
 LAYER = units("layers.0")
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from streamlit import config
 
-from ui import server
+from ui.shell import server
 
 
 @pytest.mark.parametrize(("said", "megabytes"), [("", 120), ("1500", 1500)])

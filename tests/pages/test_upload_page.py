@@ -1,12 +1,19 @@
 """Bringing networks on the page Models: checked, shown, asked where it cannot be known, then kept."""
 
+from dataclasses import replace
+
+import pytest
 import safetensors.torch
 
+from merging.errors import UnknownArchitecture
 from merging.zoo import catalogue
 from merging.zoo.architectures import build
+from merging.zoo.checkpoints import sandbox
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
+from merging.zoo.disposable import in_silence
 from tests.pages.test_merge_page import press, texts
 from tests.zoo.forms import fed
+from ui.forms.upload_review import Said, check
 
 
 def checked(app, *files):
@@ -165,6 +172,7 @@ def test_what_a_person_says_of_a_checkpoint_is_kept_and_must_fit(ledger, open_pa
     app = open_page("models")
     app.selectbox(key="upload data").set_value("other").run()
     app.text_input(key="mean other").set_value("0.5").run()
+    app.text_input(key="std other").set_value("0.5").run()
     app.text_area(key="classes other").set_value("cat, dog").run()
     app = checked(app, ("mine.safetensors", shipped_bytes("fashion-mlp-128-s0")))
     assert "10 outputs, but 2 classes" in texts(app, "error")
@@ -199,3 +207,41 @@ def test_wrong_normalisation_is_refused_in_words(ledger, open_page):
     app.selectbox(key="upload data").set_value("fashion-mnist").run()
     app.text_input(key="mean fashion-mnist").set_value("0.3; oops").run()
     assert "numbers with commas" in texts(app, "error")
+
+
+@pytest.mark.parametrize("name", ["os:getcwd", "os:abort", "builtins:exit", "merging.zoo.architectures:build"])
+def test_no_function_is_called_that_a_visitor_names(name, ledger):
+    found = check("a.pt", shipped_bytes("fashion-mlp-128-s0"), Said(architecture=name), in_silence)
+    assert "on the command line and in Python only" in found.refusal
+    with pytest.raises(UnknownArchitecture, match="exported program"):
+        sandbox.convert(shipped_bytes("fashion-mlp-128-s0"), architecture=name)
+
+
+def test_two_files_of_one_name_are_two_networks(ledger, open_page):
+    files = [("model.safetensors", shipped_bytes(f"fashion-mlp-128-s{seed}")) for seed in (0, 1)]
+    press(checked(open_page("models"), *files), "Add 2 networks")
+    assert len(ledger.models()) == 2
+
+
+def test_networks_of_one_name_are_told_apart_in_every_menu(ledger, open_page):
+    shipped = catalogue.find("fashion-mlp-512-s0")
+    for number, owner in enumerate(("ann", "bob")):
+        data = bytearray(shipped_bytes("fashion-mlp-512-s0"))
+        data[-1] ^= number + 1  # another network
+        ledger.add_model(replace(shipped, id="", source="uploaded", created=float(number)), bytes(data), owner)
+    app = open_page("merge")
+    names = next(box.options for box in app.selectbox if box.label == "Network A")
+    assert len(set(names)) == len(names)
+    assert names.count(shipped.name) == 1
+
+
+def test_a_half_typed_number_leaves_the_findings_where_they_are(ledger, open_page):
+    app = open_page("models")
+    app.selectbox(key="upload data").set_value("fashion-mnist").run()
+    checked(app, ("a.safetensors", shipped_bytes("fashion-mlp-128-s0")))
+    app.text_input(key="mean fashion-mnist").set_value("abc").run()
+    assert not app.exception
+    assert "Mean and std are numbers" in texts(app, "error")
+    app.text_input(key="mean fashion-mnist").set_value("0.3").run()
+    press(app, "Check")
+    assert "The mean of the images is given, but not their std" in texts(app, "error")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from merging.jobs.examples import HEADS
-from merging.jobs.requests.requests import ModelRef, ZipRequest
+from merging.jobs.requests.base import ModelRef
+from merging.jobs.requests.zip_networks import ZipRequest
 from merging.zoo import catalogue
 from merging.zoo.datasets.fingerprint import fingerprint
 from tests.pages.ledgers import failed, queued

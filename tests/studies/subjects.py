@@ -12,7 +12,7 @@ from merging.network.permutation import permute, with_tensors
 from merging.pipeline.merge import prepare
 from merging.studies.registry import Subject
 from merging.zoo.architectures.table import build
-from tests.pairs import CLASSES, SHAPE, blobs, problem, structure, trained
+from tests.nets.pairs import CLASSES, SHAPE, blobs, problem, structure, trained
 
 
 @cache

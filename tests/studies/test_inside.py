@@ -20,7 +20,7 @@ from merging.studies.layer import SLOTS
 from merging.studies.registry import find_study
 from merging.studies.units import WORDS, fate, follows, outcome
 from merging.text.reasons import reasons
-from tests.pairs import structure, trained, twin
+from tests.nets.pairs import structure, trained, twin
 from tests.studies.subjects import merged, of
 
 

@@ -8,7 +8,7 @@ from merging.errors import DataUnavailable, InvalidSetting
 from merging.results import saving
 from merging.settings import read_settings, settings_dict
 from merging.studies.registry import Subject, find_study, load_finding, studies
-from tests.pairs import same, tensors_of
+from tests.nets.pairs import same, tensors_of
 from tests.studies.subjects import learned, merged
 
 QUICK = {

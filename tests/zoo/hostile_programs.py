@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
-from tests.programs import file_of
+from tests.nets.programs import file_of
 
 Case = tuple[bytes, str]
 Files = dict[str, bytes]

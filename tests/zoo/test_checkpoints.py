@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from merging.errors import CheckpointError, MergescopeError, UnknownArchitecture
+from merging.paths import ROOT
 from merging.zoo import catalogue
 from merging.zoo.architectures import build
 from merging.zoo.architectures.names import NONLINEARITIES, RELU
@@ -24,7 +25,6 @@ from merging.zoo.datasets.facts import FACTS
 from tests.zoo.hostile import hostile, mlp, saved, story
 
 MARK = Path("mergescope-was-opened")
-ROOT = Path(__file__).resolve().parents[2]
 CASES = hostile(str(MARK))
 MLP = {"architecture": "mlp"}  # what the tensors alone do not tell: that ReLU stands between the layers
 

@@ -15,8 +15,8 @@ from merging.network.programs.json_text import program_to_json
 from merging.network.programs.module import ProgramModule
 from merging.network.tracing.tracer import trace_graph
 from merging.zoo.checkpoints.reading.programs.program import is_exported_program, read
-from tests.nets import cnn
-from tests.programs import exported, file_of, net, saved
+from tests.nets.nets import cnn
+from tests.nets.programs import exported, file_of, net, saved
 from tests.zoo.hostile import saved as torch_saved
 from tests.zoo.hostile_programs import packed
 

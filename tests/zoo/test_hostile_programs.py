@@ -18,7 +18,7 @@ from merging.network.programs.json_text import program_to_json
 from merging.network.programs.module import ProgramModule
 from merging.zoo.checkpoints.reading.programs.program import read
 from merging.zoo.checkpoints.sandbox import convert
-from tests.programs import exported, file_of, inputs, net
+from tests.nets.programs import exported, file_of, inputs, net
 from tests.zoo.hostile import Program
 from tests.zoo.hostile_program_files import hostile
 from tests.zoo.hostile_programs import MODEL, changed, files, graph, packed, with_files

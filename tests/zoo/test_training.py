@@ -4,7 +4,6 @@ import hashlib
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from merging.errors import Cancelled, DataUnavailable, InvalidSetting
+from merging.paths import ROOT
 from merging.zoo.architectures import build
 from merging.zoo.datasets import load as datasets
 from merging.zoo.training.augment import AUGMENTATIONS
@@ -20,7 +20,6 @@ from merging.zoo.training.recipes import RECIPES
 from merging.zoo.training.shipping import save, train_one, train_shipped, write_manifest
 from merging.zoo.training.train import TrainingSettings, evaluate, train
 
-ROOT = Path(__file__).resolve().parents[2]
 ZOO = ROOT / "assets" / "zoo"
 MANIFEST = json.loads((ZOO / "manifest.json").read_text("utf-8"))["checkpoints"]
 MLP = {"widths": [16]}

@@ -13,10 +13,10 @@ from merging.jobs.ledger.images import LABEL, add_images
 from merging.text import numbers
 from merging.zoo.datasets.convert import read_size
 from merging.zoo.datasets.own import OwnDataset
-from ui.guard import in_words
-from ui.progress import Waiting, reading
+from ui.runs.progress import Waiting, reading
+from ui.shell.guard import in_words
 from ui.shell.markdown import plain
-from ui.state import ledger, owner
+from ui.shell.state import ledger, owner
 
 ENDINGS = ["zip", "npz"]
 WHO = ["only me", "everybody here"]

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import streamlit as st
 
-from merging.jobs.requests.requests import MergeRequest
+from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.streaming import memory_needed, obstacle
 from merging.text import numbers
-from ui.state import entries, image_hash, ledger
+from ui.shell.state import entries, image_hash, ledger
 
 FITS = "These networks are large. A merge with curves and similarity holds {} or more in memory; {} are free."
 STREAMED = (

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 import streamlit as st
 
 from merging.errors import InvalidRequest
 from merging.zoo.architectures.names import NAMES, NONLINEARITIES, describe, torchvision_keys
+from merging.zoo.checkpoints.metadata import clean_name
 from merging.zoo.datasets.known import find_facts, known_datasets
 from ui.forms.upload_review import EXPORT, Finding, Said, bundles, check, fed_alike, keep, settle, show
-from ui.guard import in_words
-from ui.progress import reading
-from ui.state import ledger, owner
+from ui.runs.progress import reading
+from ui.shell.guard import in_words
+from ui.shell.state import distinct, ledger, owner
 
 ENDINGS = ["safetensors", "pt", "pth", "th", "ckpt", "bin", "pt2", "zip", "json"]  # what a file is, its bytes say
 SAYS = "file"  # the menus' first entry: what the file says of itself
@@ -29,6 +32,7 @@ UNSAID = (
 def upload_form() -> None:
     """Files and what is said of them on the left; on the right what they are, before they are added."""
     left, right = st.columns([2, 3], gap="large")
+    said: Said | None = None
     with left, in_words():
         largest = int(ledger().limits.upload_mb)
         files = st.file_uploader(
@@ -37,12 +41,12 @@ def upload_form() -> None:
         said = _said()
         if st.button("Check", type="primary", icon=":material/fact_check:", disabled=not files):
             with reading("Reading and measuring in a process of its own") as waiting:
-                named = {file.name: file.getvalue() for file in files or ()}
+                named = _named([(file.name, file.getvalue()) for file in files or ()])
                 found = [check(name, data, said, waiting) for name, data in bundles(named)]
                 st.session_state[FINDINGS] = fed_alike(found, said, waiting)
     with right:
         findings: list[Finding] = st.session_state.get(FINDINGS, [])
-        if findings:
+        if findings and said is not None:
             _review(findings, said)
         else:
             st.caption("What each file is, and what it is worth on images, is shown here before it is added.")
@@ -70,8 +74,9 @@ def _said() -> Said:
     """The fields, filled in for a known data set."""
     name = st.text_input("Name", max_chars=80, placeholder="as the file is called", key="upload name")
     known_sets = known_datasets(owner())
-    labels = {SAYS: "as the file says", **{key: facts.label for key, facts in known_sets.items()}}
-    labels[OTHER] = "another data set"
+    sets = {key: facts.label for key, facts in known_sets.items()}
+    labels = distinct({SAYS: "as the file says", OTHER: "another data set", **sets})
+    labels[OTHER] = labels.pop(OTHER)  # the last of the menu
     dataset = st.selectbox("Trained on", list(labels), format_func=labels.__getitem__, key="upload data")
     named = ["", *NAMES, *torchvision_keys()]
     architecture = st.selectbox(
@@ -117,5 +122,17 @@ def numbers_of(text: str) -> tuple[float, ...] | None:
 
 
 def names_of(text: str) -> tuple[str, ...]:
-    """ "cat, dog" as names."""
-    return tuple(part.strip() for part in text.replace("\n", ",").split(",") if part.strip())
+    """ "cat, dog" as names of at most 80 printable characters."""
+    return tuple(name for part in text.replace("\n", ",").split(",") if (name := clean_name(part)))
+
+
+def _named(files: list[tuple[str, bytes]]) -> dict[str, bytes]:
+    """Name -> bytes; the second file of a name, from another folder perhaps, is called "name (2)"."""
+    named: dict[str, bytes] = {}
+    for name, data in files:
+        path, number, free = PurePath(name), 1, name
+        while free in named:
+            number += 1
+            free = f"{path.stem} ({number}){path.suffix}"
+        named[free] = data
+    return named

@@ -20,9 +20,9 @@ from merging.zoo.catalogue import Entry, uploaded
 from merging.zoo.checkpoints.candidates import Candidate, evidence_words, shared_normalisation
 from merging.zoo.checkpoints.sandbox import Converted, convert
 from merging.zoo.datasets.known import find_facts
-from ui.progress import Waiting
+from ui.runs.progress import Waiting
 from ui.shell.markdown import plain
-from ui.state import entries, ledger, owner
+from ui.shell.state import entries, ledger, owner
 
 SHOWN = 12  # candidates of one file
 EXPORT = """torch.export.save(torch.export.export(model.eval(), (x,),

@@ -6,10 +6,10 @@ import streamlit as st
 
 from merging.figures.studies.learned_curves import ORDERS, curves_figure, units_in_order
 from merging.studies.nonlinearities import Nonlinearities
-from ui.chosen import Chosen, request_of
-from ui.look import draw
+from ui.runs.study import studied
+from ui.shell.chosen import Chosen, request_of
 from ui.shell.kept import kept
-from ui.study import studied
+from ui.shell.look import draw
 
 LEARNED = "adaptive"  # the architecture whose units learn theirs
 SHOWN = 8  # units

@@ -13,10 +13,10 @@ from merging.text import numbers
 from merging.zoo.datasets.image_set import SPLITS
 from merging.zoo.datasets.load import load
 from merging.zoo.datasets.own import Claim, OwnDataset, own_datasets, sample_images, share_own
-from ui.guard import in_words
+from ui.neurons.tiles import labelled_sheet, show
+from ui.shell.guard import in_words
 from ui.shell.markdown import plain
-from ui.state import ledger, owner
-from ui.tiles import labelled_sheet, show
+from ui.shell.state import ledger, owner
 
 ROWS, COLUMNS = 4, 8
 NAME, LETTERS = 12, 15  # of a class below an image: how many letters, how many pixels high

@@ -26,12 +26,15 @@ class Held:
         self._left: dict[str, float] = {}  # session -> when it was first seen to be gone
 
     def add(self, session: str, file: str, size: int) -> None:
-        """A file that is being taken."""
-        self.files.setdefault(session, {})[file] = size
+        """Count a file; one of 0 bytes is forgotten."""
+        if size:
+            self.files.setdefault(session, {})[file] = size
+        else:
+            self.files.get(session, {}).pop(file, None)
 
-    def drop(self, session: str, file: str) -> None:
-        """A file that was deleted, or not taken after all."""
-        self.files.get(session, {}).pop(file, None)
+    def size(self, session: str, file: str) -> int:
+        """Bytes of one file, 0 where it is not there."""
+        return self.files.get(session, {}).get(file, 0)
 
     def of(self, session: str) -> int:
         """Bytes of one session."""
@@ -67,24 +70,41 @@ class Uploads:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what is no upload, and what there is room for."""
         named = UPLOAD.fullmatch(scope.get("path", "")) if scope["type"] == "http" else None
-        if named is None or scope["method"] != "PUT":
-            if named is not None and scope["method"] == "DELETE":
-                self.held.drop(named["session"], named["file"])
+        if named is None or scope["method"] not in ("PUT", "DELETE"):
             await self.app(scope, receive, send)
+            return
+        if scope["method"] == "DELETE":
+            await self._pass_on(named, scope, receive, send, 0, self.held.size(named["session"], named["file"]))
             return
         size = _size(Headers(scope=scope))
         why = self._refusal(named["session"], size)
         if why or size is None:
             await PlainTextResponse(why, 413)(scope, receive, send)
             return
-        self.held.add(named["session"], named["file"], size)
+        before = self.held.size(named["session"], named["file"])
+        self.held.add(named["session"], named["file"], max(size, before))  # until it is known that it took its place
+        answered = False
+        try:
+            answered = await self._pass_on(named, scope, receive, send, size, before)
+        finally:
+            if not answered:  # the visitor has left in the middle
+                self.held.add(named["session"], named["file"], before)
+
+    async def _pass_on(
+        self, named: re.Match[str], scope: Scope, receive: Receive, send: Send, size: int, before: int
+    ) -> bool:
+        """Count the file as `size` bytes after a success, as `before` after a refusal; whether there was an answer."""
+        answered = False
 
         async def watched(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] >= 400:
-                self.held.drop(named["session"], named["file"])
+            nonlocal answered
+            if message["type"] == "http.response.start":
+                answered = True
+                self.held.add(named["session"], named["file"], size if message["status"] < 400 else before)
             await send(message)
 
         await self.app(scope, receive, watched)
+        return answered
 
     def _refusal(self, session: str, size: int | None) -> str:
         """Why a file of this size is not taken; "" where it is."""

@@ -1,1 +1,1 @@
-"""Reading activations: per image, per unit, and which part of an image a unit sees."""
+"""Activations: values per image and per unit, and the receptive field of a unit."""

@@ -1,4 +1,4 @@
-"""All layers' features of one network on the same images, in one pass; and one layer's, which runs no further."""
+"""Features of one network's layers on the same images, read in one pass that stops at the last layer needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from merging.analysis.activations.read import flattened, named_layers, pooled
 from merging.network.data import Batches
 from merging.network.graph.graph import Graph, Layer
 
-BATCH = 64  # images a pass: what a layer writes is still in the processor's cache when it is read
+BATCH = 64  # images per pass: a layer's output is still in the processor's cache when it is read
 
 
 @torch.no_grad()
@@ -23,16 +23,19 @@ def read_layers(
     *,
     flat: bool = False,
 ) -> list[Tensor]:
-    """(n, features) of every layer (default: as `named_layers` gives them), in network order and the images' order.
+    """Features (n, features) of every layer, layers in network order, rows in the order of the images.
 
-    flat: every number of a convolution, (n, units * positions), else its mean over positions, (n, units).
-    Memory: images x features, float32.  Raises InvalidRequest for a layer that cannot be read image by image.
+    Args:
+        layers: the layers to read; by default those of `named_layers`.
+        flat: read every number of a convolution, (n, units * positions), not its mean over positions, (n, units).
+
+    Memory: images x features, float32. Raises InvalidRequest for a layer that cannot be read image by image.
     """
-    wanted = {layer.node: layer for layer in (named_layers(graph, None) if layers is None else layers)}
-    parts: dict[str, list[Tensor]] = {node: [] for node in wanted}
+    by_node = {layer.node: layer for layer in (named_layers(graph, None) if layers is None else layers)}
+    parts: dict[str, list[Tensor]] = {node: [] for node in by_node}
     for images, _ in data.sized(min(BATCH, data.size)):
-        for node, value in graph.walk(tensors, graph.ordered(tensors, images), wanted):
-            layer = wanted[node]
-            # flat may be a view of the value, and the next operation may overwrite that
+        for node, value in graph.walk(tensors, graph.ordered(tensors, images), by_node):
+            layer = by_node[node]
+            # flattened() may return a view of the value, which the next operation may overwrite
             parts[node].append(flattened(value, layer).clone() if flat else pooled(value, layer))
     return [torch.cat(part) for part in parts.values()]

@@ -1,6 +1,6 @@
-"""What layers give on images: read as (images, units, positions), as means over the positions, or in full.
+"""Values of layers on images: as (images, units, positions), as means over positions, or flattened.
 
-Where a value holds the images is known of every layer (`Layer.images`); tokens and windows are positions.
+Every layer records which dimension of its value holds the images (`Layer.images`). Tokens and windows are positions.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from merging.network.permutation import PermutationSpec
 
 
 def by_unit(value: Tensor, layer: Layer) -> Tensor:
-    """A layer's value as (n, units, positions); one position where it has none, in the order of `layer.positions`.
+    """A layer's value as (n, units, positions), positions in the order of `layer.positions`; one where it has none.
 
-    value: for n images, any n.  Raises InvalidRequest as `check_readable` does.
+    value: of any number n of images. Raises InvalidRequest as `check_readable` does.
     """
     check_readable(layer)
     axis = layer.images
@@ -30,24 +30,24 @@ def by_unit(value: Tensor, layer: Layer) -> Tensor:
 
 
 def pooled(value: Tensor, layer: Layer) -> Tensor:
-    """(n, units): the mean over the positions, in at least float32. value: of any n images."""
+    """Mean over positions, (n, units), in at least float32. value: of any number n of images."""
     units = by_unit(value, layer)
     return units.mean(2, dtype=torch.promote_types(value.dtype, torch.float32))
 
 
 def flattened(value: Tensor, layer: Layer) -> Tensor:
-    """Of shape (n, units * positions): every number of the layer, unit by unit. value: of any n images."""
+    """Every number of the layer, unit by unit: (n, units * positions). value: of any number n of images."""
     return by_unit(value, layer).flatten(1)
 
 
 def is_plane(layer: Layer) -> bool:
-    """Whether the layer's positions are the rows and columns of a picture, as far as its shape tells."""
+    """Whether the layer's positions are rows and columns of a picture, judged by its shape."""
     axis = layer.images
     return len(layer.positions) == 2 and axis is not None and axis.outer * axis.inner == 1
 
 
 def check_readable(layer: Layer) -> None:
-    """Raises InvalidRequest for a layer that cannot be read image by image, naming it and what to do."""
+    """Raise InvalidRequest for a layer that cannot be read image by image; the error names it and the remedy."""
     if layer.images is None:
         raise InvalidRequest(
             f"Where the images of a batch lie in the value of {layer.name} cannot be told, so it is not read image by "
@@ -66,7 +66,7 @@ def walk_together(
 ) -> Iterator[tuple[Layer, list[Tensor]]]:
     """Each layer with its value in every network, in network order, on the same images (n, ...).
 
-    The networks run side by side, so that memory holds what one pass needs, times the networks, whatever the depth.
+    The networks run side by side, so memory holds what one pass needs, times the number of networks, at any depth.
     """
     by_node, ordered = {layer.node: layer for layer in layers}, graph.ordered(nets[0], images)
     for steps in zip(*(graph.walk(tensors, ordered, by_node) for tensors in nets), strict=True):
@@ -74,22 +74,22 @@ def walk_together(
 
 
 def named_layers(graph: Graph, names: Sequence[str] | None) -> tuple[Layer, ...]:
-    """The layers of these names in network order, without repetition; for None all that hold the images.
+    """Layers of these names in network order, without repetition; for None all layers whose value holds the images.
 
-    Raises UnknownLayer, InvalidSetting where no name is given, and InvalidRequest as `check_readable` does.
+    Raises UnknownLayer, InvalidSetting where `names` is empty, and InvalidRequest as `check_readable` does.
     """
     if names is not None and not names:
         raise InvalidSetting("No layer is named; name one or more, or leave the names out to take all.")
-    wanted = None if names is None else {graph.layer(name).node for name in names}
-    layers = graph.layers if wanted is None else [layer for layer in graph.layers if layer.node in wanted]
-    chosen = tuple(layer for layer in layers if layer.images is not None or wanted is not None)
-    for layer in chosen:
+    nodes = None if names is None else {graph.layer(name).node for name in names}
+    layers = graph.layers if nodes is None else [layer for layer in graph.layers if layer.node in nodes]
+    selection = tuple(layer for layer in layers if layer.images is not None or nodes is not None)
+    for layer in selection:
         check_readable(layer)
-    return chosen
+    return selection
 
 
 def groups_by_node(graph: Graph, spec: PermutationSpec) -> dict[str, str]:
-    """Layer node -> the group that its units are, for the layers whose units carry exactly one group."""
-    found = {(site.node, site.dim): group for group in spec.groups for site in group.nodes}
-    pairs = ((layer, found.get((layer.node, layer.dim))) for layer in graph.layers)
+    """Layer node -> name of its units' group, for the layers whose units carry exactly one group."""
+    by_site = {(site.node, site.dim): group for group in spec.groups for site in group.nodes}
+    pairs = ((layer, by_site.get((layer.node, layer.dim))) for layer in graph.layers)
     return {layer.node: group.name for layer, group in pairs if group is not None and group.size == layer.units}

@@ -1,4 +1,4 @@
-"""What every unit of several networks does on a data set: how strongly, on which images, and how like its partner."""
+"""Statistics of each unit in several networks: response strength, strongest images, correlation with its partner."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from merging.analysis.activations.read import by_unit, is_plane
 from merging.network.graph.graph import Layer
 from merging.results.reports import LayerUnits
 
-DEAD = 1e-6  # of the layer's largest standard deviation: a unit that varies less gives no response
-CHUNK = 1 << 19  # numbers centred at a time: they stay in the processor's cache
+DEAD = 1e-6  # share of the layer's largest standard deviation: a unit that varies less counts as dead
+CHUNK = 1 << 19  # numbers centred at once: they stay in the processor's cache
 
 
 @dataclass(frozen=True)
 class Strongest:
-    """The strongest responses so far. value, image, place: (M, U, k), falling; a tie goes to the earlier image.
+    """The k strongest responses so far, of M networks and U units, strongest first; ties go to the earlier image.
 
-    image: its number in the pass.  place: the strongest position, counted through the layer's positions.
+    Attributes:
+        value: (M, U, k), the responses.
+        image: (M, U, k), number of the image in the pass.
+        place: (M, U, k), strongest position, as a flat index into the layer's positions.
     """
 
     value: Tensor
@@ -30,18 +33,24 @@ class Strongest:
 
     @staticmethod
     def of(units: Sequence[Tensor], first: int, count: int) -> Strongest:
-        """Of one batch. units: (n, U, positions) in every network; first: number of its first image."""
+        """Strongest responses of one batch.
+
+        Args:
+            units: (n, U, positions) for each network.
+            first: number of the batch's first image.
+            count: k, the responses per unit.
+        """
         best = torch.stack([value.amax(2).T for value in units])
         image = best.argsort(dim=2, descending=True, stable=True)[..., :count]
         own = torch.arange(best.shape[1], device=best.device)[:, None]
-        place = torch.stack([value[chosen, own].argmax(2) for value, chosen in zip(units, image, strict=True)])
+        place = torch.stack([value[rows, own].argmax(2) for value, rows in zip(units, image, strict=True)])
         return Strongest(best.gather(2, image), image + first, place)
 
     def merged(self, later: Strongest, count: int) -> Strongest:
-        """The `count` strongest of both; `later` holds later images."""
+        """The `count` strongest responses of both; `later` holds later images."""
         both = [torch.cat(pair, 2) for pair in zip(self._parts(), later._parts(), strict=True)]
-        kept = both[0].argsort(dim=2, descending=True, stable=True)[..., :count]
-        return Strongest(*(part.gather(2, kept) for part in both))
+        order = both[0].argsort(dim=2, descending=True, stable=True)[..., :count]
+        return Strongest(*(part.gather(2, order) for part in both))
 
     def _parts(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.value, self.image, self.place
@@ -49,11 +58,19 @@ class Strongest:
 
 @dataclass
 class UnitTally:
-    """Running sums of one layer's U units in M networks, fed batch by batch; the first two networks are compared.
+    """Running sums of one layer's U units in M networks, updated batch by batch.
 
-    centre: (M, U) a provisional mean, of the first batch, so that a unit with a large mean loses no digits.  first,
-    second: (M, U) float64 sums of x - centre and of its square.  product: (U,) float64 sum of (x_0 - centre_0)
-    (x_1 - centre_1).  peak: (M, U) largest mean over positions.  Memory: M x U x (3 exemplars + 4) numbers.
+    Memory: M x U x (3 exemplars + 4) numbers.
+
+    Attributes:
+        layer: the layer.
+        exemplars: strongest images per unit.
+        images: images counted so far.
+        centre: (M, U) provisional mean, from the first batch, so that a unit with a large mean loses no digits.
+        first, second: (M, U) float64, sums of x - centre and of its square.
+        product: (U,) float64, sum of (x_0 - centre_0) (x_1 - centre_1) for the first two networks, which are compared.
+        peak: (M, U) largest mean over positions.
+        strongest: the strongest responses.
     """
 
     layer: Layer
@@ -67,7 +84,7 @@ class UnitTally:
     strongest: Strongest = field(init=False)
 
     def add(self, values: Sequence[Tensor], means: Sequence[Tensor]) -> None:
-        """Count in one batch. values: the layer's value in every network; means: (n, U) its mean over positions."""
+        """Count one batch. values: the layer's value in every network; means: (n, U) its means over positions."""
         units = [by_unit(value, self.layer) for value in values]
         average = torch.stack(list(means))
         strongest = Strongest.of(units, self.images, self.exemplars)
@@ -83,8 +100,14 @@ class UnitTally:
         self.images += len(units[0])
 
     def facts(self, partner: np.ndarray, models: Sequence[str], order: Tensor | None, patch: float) -> LayerUnits:
-        """All that was counted. partner: (U,) int64; order: (n,) the data's image numbers, None for 0..n-1;
-        patch: share of the image's side that a position sees."""
+        """The layer's LayerUnits from all batches.
+
+        Args:
+            partner: (U,) int64, number of B's unit matched to each unit of A.
+            models: names of the networks.
+            order: (n,) image numbers in the data, None for 0..n-1.
+            patch: share of the image's side that one position sees.
+        """
         std, match = self._moments()
         dead = ~(std > DEAD * std.max(1, initial=0.0, keepdims=True))
         image = self.strongest.image.cpu()
@@ -115,7 +138,7 @@ class UnitTally:
             self.product += (centred[0] * centred[1]).sum(2).double().sum(0)
 
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """(M, U) standard deviations, and (U,) Pearson correlations of the first two networks' units."""
+        """Standard deviations (M, U), and Pearson correlations (U,) of the first two networks' units."""
         count = self.images * int(np.prod(self.layer.positions))
         mean, second, product = (sums.cpu().numpy() / count for sums in (self.first, self.second, self.product))
         std = np.sqrt(np.maximum(second - mean**2, 0))
@@ -124,7 +147,7 @@ class UnitTally:
 
 
 def _relative(places: np.ndarray, layer: Layer) -> np.ndarray:
-    """(..., 2) centre of a position as (row, column) in 0..1; the image's middle where positions are not a plane."""
+    """Centre of a position as (row, column) in 0..1, (..., 2); the image's middle where positions are not a plane."""
     if not is_plane(layer):
         return np.full((*places.shape, 2), 0.5)
     indices = np.unravel_index(places, layer.positions)

@@ -1,1 +1,1 @@
-"""Where a merge's loss comes from."""
+"""Causes of a merge's loss: variance collapse, shares of the layers, singular vectors, learned nonlinearities."""

@@ -1,4 +1,4 @@
-"""Which layers cost what: the barrier of an average shared out over blocks of layers by Shapley values."""
+"""Attribution of the barrier of an average to blocks of layers by Shapley values."""
 
 from __future__ import annotations
 
@@ -15,13 +15,20 @@ from merging.network.data import Batches
 from merging.network.permutation import named_tensors, with_tensors
 from merging.progress import Progress, no_progress
 
-MOST = 12  # blocks: more are joined with their neighbours
+MOST = 12  # blocks: where there are more, neighbours are joined
 
 
 @dataclass(frozen=True)
 class Shares:
-    """blocks: names, network order.  share, error: (B,) nats, the mean and its standard error over the sampled orders
-    (0 where all orders were counted).  total: what they sum to, the loss of the average above its parents' mean."""
+    """Shapley shares of B blocks of layers.
+
+    Attributes:
+        blocks: names, in network order.
+        share: (B,) nats, mean over the sampled orders.
+        error: (B,) nats, standard error of that mean; 0 where all orders were counted.
+        total: sum of the shares: the loss of the average minus the mean of its parents' losses.
+        orders: number of orders.
+    """
 
     blocks: tuple[str, ...]
     share: np.ndarray
@@ -40,58 +47,59 @@ def attribute(
     seed: int = 0,
     report: Progress | None = None,
 ) -> Shares:
-    """Shapley shares of the loss of `average` above the mean of its parents' (Shapley 1953), over blocks of layers.
+    """Shapley shares (Shapley 1953), over blocks of layers, of the loss of `average` above the mean of its parents'.
 
-    A block's worth in a coalition S: how much the loss rises when its tensors, too, are the average's, in the mean over
-    starting from a and from b. `orders` random orders and their reverses; all of them where there are no more than
-    twice as many. Shares sum to the total for every order, so they do so exactly.  a, b: aligned, never changed.
-    average: tensors of their shapes and names.
+    The gain of a block in a coalition is the rise in loss when its tensors become the average's too, averaged over
+    starting from a and from b. Uses `orders` random orders and their reverses, or all orders where there are at most
+    twice as many. The shares of each order sum to the total, so their means do so exactly.
+
+    a, b: aligned, never changed. average: tensors of their names and shapes.
     """
     starts = [named_tensors(net) for net in (a, b)]
     blocks = blocks_of({name: one for name, one in starts[0].items() if not one.equal(starts[1][name])})
-    scratch, known = with_tensors(a, {}), dict[frozenset[int], float]()
-    drawn = _orders(len(blocks), orders, seed)
-    steps = len({frozenset(order[:size]) for order in drawn for size in range(len(blocks) + 1)})
+    scratch, worths = with_tensors(a, {}), dict[frozenset[int], float]()
+    sequences = _orders(len(blocks), orders, seed)
+    steps = len({frozenset(order[:size]) for order in sequences for size in range(len(blocks) + 1)})
 
     def worth(coalition: frozenset[int]) -> float:
-        """How much the loss rises when these blocks are the average's, in the mean over both parents; kept."""
-        if coalition not in known:
+        """Mean loss over both parents as starts, with these blocks from the average; cached."""
+        if coalition not in worths:
             merged = {name for number in coalition for name in blocks[number][1]}
             losses = []
             for start in starts:
                 for name, tensor in named_tensors(scratch).items():
                     tensor.copy_(average[name] if name in merged else start[name])
                 losses.append(evaluate(scratch, data).loss)
-            known[coalition] = sum(losses) / 2
+            worths[coalition] = sum(losses) / 2
             (report or no_progress)(
-                "attribution", len(known) / steps, f"{len(known)} of at most {steps} mixtures of layers"
+                "attribution", len(worths) / steps, f"{len(worths)} of at most {steps} mixtures of layers"
             )
-        return known[coalition]
+        return worths[coalition]
 
-    found = np.array([_gains(order, worth) for order in drawn])
-    whole = len(drawn) == factorial(len(blocks))
-    pairs = found if whole else (found[::2] + found[1::2]) / 2  # an order and its reverse are not independent
+    gains = np.array([_gains(order, worth) for order in sequences])
+    whole = len(sequences) == factorial(len(blocks))
+    pairs = gains if whole else (gains[::2] + gains[1::2]) / 2  # an order and its reverse are not independent
     error = np.zeros(len(blocks)) if whole else pairs.std(0, ddof=1) / len(pairs) ** 0.5
     total = worth(frozenset(range(len(blocks)))) - worth(frozenset())
-    return Shares(tuple(name for name, _ in blocks), found.mean(0), error, total, len(drawn))
+    return Shares(tuple(name for name, _ in blocks), gains.mean(0), error, total, len(sequences))
 
 
 def blocks_of(tensors: Mapping[str, Tensor]) -> list[tuple[str, tuple[str, ...]]]:
-    """(name, names of tensors) of the blocks that a network's tensors (of any shape) are shared out over, in order.
+    """Blocks that a network's tensors (of any shape) are divided into, in order: (name, names of the tensors) each.
 
-    A module with weights begins a block; a normalisation or a learned activation belongs to the one before it.
-    More than 12 are joined with their neighbours.
+    A module with weights begins a block; a normalisation or a learned activation belongs to the block before it. Where
+    there are more than 12 blocks, neighbours are joined.
     """
-    found: list[tuple[str, list[str]]] = []
+    blocks: list[tuple[str, list[str]]] = []
     modules: dict[str, list[str]] = {}
     for name in tensors:
         modules.setdefault(name.rpartition(".")[0], []).append(name)
     for module, names in modules.items():
-        if not found or any(tensors[name].ndim > 1 for name in names):
-            found.append((module, []))
-        found[-1][1].extend(names)
-    joined = [part for part in np.array_split(np.arange(len(found)), max(1, min(MOST, len(found)))) if len(part)]
-    return [(_joined([found[at][0] for at in part]), tuple(n for at in part for n in found[at][1])) for part in joined]
+        if not blocks or any(tensors[name].ndim > 1 for name in names):
+            blocks.append((module, []))
+        blocks[-1][1].extend(names)
+    runs = [part for part in np.array_split(np.arange(len(blocks)), max(1, min(MOST, len(blocks)))) if len(part)]
+    return [(_joined([blocks[at][0] for at in part]), tuple(n for at in part for n in blocks[at][1])) for part in runs]
 
 
 def _joined(names: Sequence[str]) -> str:
@@ -109,5 +117,5 @@ def _orders(blocks: int, count: int, seed: int) -> list[tuple[int, ...]]:
     if factorial(blocks) <= 2 * count:
         return list(permutations(range(blocks)))
     rng = np.random.default_rng(seed)
-    drawn = [tuple(rng.permutation(blocks).tolist()) for _ in range(count)]
-    return [order for one in drawn for order in (one, one[::-1])]
+    random_orders = [tuple(rng.permutation(blocks).tolist()) for _ in range(count)]
+    return [order for one in random_orders for order in (one, one[::-1])]

@@ -1,4 +1,4 @@
-"""Nonlinearities that units have learned: which modules hold them, and their curves."""
+"""Nonlinearities that units have learned: the modules that hold them, and their curves."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from torch import Tensor, nn
 
 
 def learned_nonlinearities(net: nn.Module) -> dict[str, nn.Module]:
-    """Name -> module, of those that apply a learned function of its own to each unit, such as PReLU per channel.
+    """Name -> module, for modules that apply a separate learned function to each unit, such as PReLU per channel.
 
-    They have no modules inside and no buffers, every parameter is (units,), and by trial each output depends on the
-    same unit's input alone, for one image as for several, and not by a straight line.
+    Such a module has no submodules and no buffers, and every parameter is (units,). In a trial, each output depends
+    only on the same unit's input, for one image as for several, and not linearly.
     """
     return {name: module for name, module in net.named_modules() if (units := _units(module)) and _bends(module, units)}
 
 
 @torch.no_grad()
 def curves_of(modules: Mapping[str, nn.Module], x: Tensor) -> dict[str, Tensor]:
-    """Name -> (units, points): each unit's function at x (points,), in float32 on the CPU."""
-    found = {}
+    """Name -> (units, points): the function of each unit at x (points,), in float32 on the CPU."""
+    curves = {}
     for name, module in modules.items():
         like = next(module.parameters())
         points = x.to(like)[:, None].expand(-1, len(like)).contiguous()
-        found[name] = module(points).T.float().cpu()
-    return found
+        curves[name] = module(points).T.float().cpu()
+    return curves
 
 
 def _units(module: nn.Module) -> int:
-    """The length that all its parameters share; 0 where they are not one number per unit."""
+    """Common length of all parameters of the module; 0 where they are not one number per unit."""
     shapes = {tuple(parameter.shape) for parameter in module.parameters()}
     alone = next(module.children(), None) is None and next(module.buffers(), None) is None
     lengths = [shape[0] for shape in shapes if len(shape) == 1]
@@ -44,7 +44,7 @@ def _bends(module: nn.Module, units: int) -> bool:
     try:
         first, second, mixed, alone = (module(x) for x in (a, b, other, a[:1]))
         middle = module((a + b) / 2)
-    except (RuntimeError, ValueError, IndexError):  # it takes no rows of units
+    except (RuntimeError, ValueError, IndexError):  # the module does not accept inputs (n, units)
         return False
     even = torch.arange(units, device=like.device) % 2 == 0
     by_unit = first.shape == a.shape and torch.allclose(mixed, torch.where(even, first, second), atol=1e-5)

@@ -1,4 +1,4 @@
-"""How well the singular vectors of two networks' weights point the same way, layer by layer."""
+"""Alignment of the singular vectors of two networks' weights, layer by layer."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Alike:
-    """Of one weight. alignment: of the singular vectors, weighted by singular values, 1 where all agree, about 0 for
-    unrelated ones.  distance: |X - Y| / sqrt(|X| |Y|), Frobenius norms."""
+    """Similarity of one weight in two networks.
+
+    Attributes:
+        name: of the weight.
+        alignment: of the singular vectors, weighted by singular values; 1 where all agree, about 0 if unrelated.
+        distance: |X - Y| / sqrt(|X| |Y|), Frobenius norms.
+    """
 
     name: str
     alignment: float
@@ -20,11 +25,11 @@ class Alike:
 
 
 def compare_weights(x: Mapping[str, Tensor], y: Mapping[str, Tensor]) -> tuple[Alike, ...]:
-    """Every weight of two dimensions or more, as a matrix of shape (first, all others), in float64.
+    """Similarity of every weight with two dimensions or more, as a matrix of shape (first, all others), in float64.
 
     alignment = sum_ij s_i t_j <u_i, u'_j> <v_i, v'_j> / sum_i s_i t_i, for x = U S V' and y = U' T V'. The numerator is
-    <x, y>, and the denominator is the most it can be (von Neumann), so the sum is never taken.
-    After Ito et al.: Analysis of Linear Mode Connectivity via Permutation-Based Weight Matching (ICLR 2025).
+    <x, y> and the denominator its largest possible value (von Neumann), so the double sum is never computed. After Ito
+    et al.: Analysis of Linear Mode Connectivity via Permutation-Based Weight Matching (ICLR 2025).
     """
     return tuple(
         _alike(name, x[name].double().flatten(1), y[name].double().flatten(1))

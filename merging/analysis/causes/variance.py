@@ -1,4 +1,4 @@
-"""How widely a network's units vary, layer by layer: what averaging weights makes smaller."""
+"""Variance of a network's units, layer by layer, which averaging weights reduces."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from merging.network.permutation import named_tensors
 
 @torch.no_grad()
 def variances(graph: Graph, net: nn.Module, data: Batches) -> list[Tensor]:
-    """(units,) float64 variance over images and positions of the units of each of `named_layers(graph, None)`.
+    """Variance (units,) float64 over images and positions, for each layer of `named_layers(graph, None)`.
 
     Two passes over each batch's values, combined over batches (Chan et al. 1983), so that no digits are lost.
     """
-    tensors, wanted = named_tensors(net), {layer.node: layer for layer in named_layers(graph, None)}
+    tensors, by_node = named_tensors(net), {layer.node: layer for layer in named_layers(graph, None)}
     count: dict[str, int] = {}
     mean: dict[str, Tensor] = {}
     square: dict[str, Tensor] = {}
     for images, _ in data.sized(min(BATCH, data.size)):
-        for node, value in graph.walk(tensors, graph.ordered(tensors, images), wanted):
-            units = by_unit(value, wanted[node]).double()
+        for node, value in graph.walk(tensors, graph.ordered(tensors, images), by_node):
+            units = by_unit(value, by_node[node]).double()
             size, own = units.shape[0] * units.shape[2], units.mean((0, 2))
             deviation = (units - own[:, None]).square().sum((0, 2))
             if node in count:
@@ -34,4 +34,4 @@ def variances(graph: Graph, net: nn.Module, data: Batches) -> list[Tensor]:
                 count[node] = whole
             else:
                 count[node], mean[node], square[node] = size, own, deviation
-    return [square[node] / count[node] for node in wanted]
+    return [square[node] / count[node] for node in by_node]

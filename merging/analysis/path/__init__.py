@@ -1,1 +1,1 @@
-"""The straight line between networks: loss and accuracy along it, planes, predictions."""
+"""Paths between networks: loss and accuracy along a line or over a plane, predictions, scores of several heads."""

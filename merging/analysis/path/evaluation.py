@@ -1,4 +1,4 @@
-"""How good a network is on labelled images: loss, accuracy and calibration, and the same for an ensemble."""
+"""Loss, accuracy and calibration of a network, or of an ensemble, on labelled images."""
 
 from __future__ import annotations
 
@@ -17,19 +17,25 @@ from merging.network.outputs import as_logits, by_answer
 from merging.results.reports import Metrics
 
 BINS = 15  # of equal width over the confidence, as in Guo et al. 2017
-CPU_BATCH = 64  # images: what one layer writes is in the processor's cache when the next reads it
-Predict = Callable[[Tensor], Tensor]  # (n, ...) images -> (n, ..., classes) logits; an nn.Module is one
+CPU_BATCH = 64  # images: a layer's output is still in the processor's cache when the next layer reads it
+Predict = Callable[[Tensor], Tensor]  # (n, ...) images -> (n, ..., classes) logits, such as an nn.Module
 
 
 def evaluate(model: Predict, data: Any) -> Metrics:
     """Loss, accuracy and expected calibration error (Guo et al. 2017, eq. 3; 15 bins) of one network.
 
-    model: a module, run in eval mode and left as it was, or a function from (n, ...) images to (n, classes) logits,
-    such as `lambda x: graph.run(tensors, x)[0]`.  data: anything that `as_batches` takes; labels (n, positions) where
-    the network answers at every position, each of which then counts.  Logits are read in float64; where all rows are
-    probabilities (the network ends in a softmax), their logarithms are.
-    Raises DataUnavailable where there are no images or a label is no class of the network, and IncompatibleModels where
-    the output is no logits, or where one image's answer depends on the others of its batch.
+    Logits are read in float64. Where all rows are probabilities (the network ends in a softmax), their logarithms are
+    used.
+
+    Args:
+        model: a module, run in eval mode and restored afterwards, or a function from (n, ...) images to (n, classes)
+            logits, such as `lambda x: graph.run(tensors, x)[0]`.
+        data: anything that `as_batches` takes. Labels are (n, positions) where the network predicts at every position;
+            each position then counts.
+
+    Raises:
+        DataUnavailable: there are no images, or a label is not a class of the network.
+        IncompatibleModels: the output is not logits, or one image's prediction depends on the others in its batch.
     """
     return ensemble([model], data)
 
@@ -37,18 +43,21 @@ def evaluate(model: Predict, data: Any) -> Metrics:
 def ensemble(
     models: Sequence[Predict], data: Any, *, mean: Literal["probabilities", "logits"] = "probabilities"
 ) -> Metrics:
-    """Metrics of several networks' mean answer: what merging would like to reach with one network's cost.
+    """Metrics of the mean prediction of several networks: the level that merging aims at with the cost of one network.
 
-    models: as in `evaluate`.  mean: average the probabilities (the usual ensemble) or the logits.  Memory:
-    images x classes x models numbers.
+    Memory: images x classes x models numbers.
+
+    Args:
+        models: each as in `evaluate`.
+        mean: average the probabilities (the usual ensemble) or the logits.
     """
     return metrics(*log_probabilities(models, data, mean))
 
 
 def log_probabilities(models: Sequence[Predict], data: Any, mean: str = "probabilities") -> tuple[Tensor, Tensor]:
-    """(n, classes) float64 log-probabilities of one network's answers, or of several's mean, and (n,) int64 labels.
+    """Log-probabilities (n, classes) float64 of one network, or of the mean of several, and labels (n,) int64.
 
-    With labels (images, positions) every position is an answer of its own.  Raises as `evaluate` does.
+    With labels (images, positions) every position is one of the n predictions. Raises as `evaluate` does.
     """
     batches = beside(models[0], data)
     if torch.device(batches.device).type == "cpu":
@@ -60,23 +69,23 @@ def log_probabilities(models: Sequence[Predict], data: Any, mean: str = "probabi
         for model, predict in zip(models, ready, strict=True):
             _refuse_mixing(model, predict, batches.example())
         for images, truth in batches:
-            for predict, kept in zip(ready, answers, strict=True):
+            for predict, parts in zip(ready, answers, strict=True):
                 rows, flat = by_answer(predict(images), truth)
-                kept.append(rows)
+                parts.append(rows)
             labels.append(flat)
-        combined = _mean([as_logits(torch.cat(kept)).double() for kept in answers], mean)
+        combined = _mean([as_logits(torch.cat(parts)).double() for parts in answers], mean)
         return combined.log_softmax(1), torch.cat(labels)
 
 
 def beside(model: Predict, data: Any) -> Batches:
-    """`data` as batches that are delivered on the module's device; as they are for a function."""
+    """Batches of `data`, delivered on the module's device; for a function they stay on their device."""
     batches = as_batches(data)
     return batches.on_model(model) if isinstance(model, nn.Module) else batches
 
 
 @contextmanager
 def evaluating(*models: Predict) -> Iterator[None]:
-    """Inside, modules among `models` are in eval mode and no gradient is recorded; afterwards all is as before."""
+    """Context in which the modules among `models` are in eval mode, without gradients; restored afterwards."""
     modules = [module for model in models if isinstance(model, nn.Module) for module in model.modules()]
     modes = [module.training for module in modules]
     try:
@@ -90,8 +99,10 @@ def evaluating(*models: Predict) -> Iterator[None]:
 
 
 def _refuse_mixing(model: Predict, predict: Predict, images: Tensor) -> None:
-    """Raises IncompatibleModels where the network does not run on two images, or the first's answer depends on the
-    second."""
+    """Raise IncompatibleModels where the network does not run on two images, or mixes them.
+
+    It mixes them where the prediction for the first depends on the second.
+    """
     try:
         together, twice = (predict(pair) for pair in (images, images[:1].expand_as(images).clone()))
     except RuntimeError as error:
@@ -101,7 +112,7 @@ def _refuse_mixing(model: Predict, predict: Predict, images: Tensor) -> None:
             f"{str(error).strip().splitlines()[0][:200]}.{words}"
         ) from error
     if not isinstance(together, Tensor) or len(together) < 2:
-        return  # refused as no logits, or nothing to mix
+        return  # refused later as not logits, or a single image, which cannot be mixed
     first, again = together[0].double(), twice[0].double()
     if torch.allclose(first, again, rtol=0, atol=ROUNDING * float(first.nan_to_num().abs().max()), equal_nan=True):
         return
@@ -121,16 +132,19 @@ def _batch_statistics(model: Predict) -> str:
 def _mean(logits: list[Tensor], mean: str) -> Tensor:
     if mean == "logits" or len(logits) == 1:
         return sum(logits[1:], logits[0]) / len(logits)
-    # log_softmax takes away the constant that makes a sum of probabilities a mean.
+    # The sum is not divided by the number of networks: the caller's log_softmax removes that constant.
     return torch.stack([one.log_softmax(1) for one in logits]).logsumexp(0)
 
 
 def metrics(log_p: Tensor, labels: Tensor) -> Metrics:
-    """Of log_p: (n, classes) float64 and labels: (n,) int64. Raises DataUnavailable where a label is no class."""
+    """Metrics of log-probabilities (n, classes) float64 against labels (n,) int64.
+
+    Raises DataUnavailable where a label is not a class of the network.
+    """
     images, classes = log_p.shape
     if int(labels.min()) < 0 or int(labels.max()) >= classes:
-        found = f"{int(labels.min())}..{int(labels.max())}"
-        raise DataUnavailable(f"The labels are {found}, but the network has {classes} classes (0..{classes - 1}).")
+        span = f"{int(labels.min())}..{int(labels.max())}"
+        raise DataUnavailable(f"The labels are {span}, but the network has {classes} classes (0..{classes - 1}).")
     best, guess = log_p.max(1)
     hit, confidence = (guess == labels).double(), best.exp()
     number = (confidence * BINS).ceil().long().clamp(1, BINS) - 1  # bin m holds ((m - 1) / 15, m / 15]

@@ -1,4 +1,4 @@
-"""How well networks do whose heads know different classes: each on its own, and all of them side by side."""
+"""Accuracy of networks whose heads predict different classes: each head alone, and all heads side by side."""
 
 from __future__ import annotations
 
@@ -20,8 +20,14 @@ Labels = Sequence[Sequence[int]]
 
 @dataclass(frozen=True)
 class HeadScores:
-    """heads: accuracy in 0..1 of every head on the images of its classes.  joint: of the largest of all heads' logits
-    on the images of any of them, NaN where two heads know one class.  counts: images of every head's classes."""
+    """Accuracies of several heads.
+
+    Attributes:
+        heads: accuracy of each head in 0..1 on the images of its classes.
+        joint: accuracy of the class with the largest logit over all heads, on the images of any of their classes; NaN
+            where two heads share a class.
+        counts: images of each head's classes.
+    """
 
     heads: tuple[float, ...]
     joint: float
@@ -29,37 +35,39 @@ class HeadScores:
 
 
 def side_by_side(models: Sequence[nn.Module]) -> Callable[[Tensor], Tensor]:
-    """Images (n, ...) to all models' logits, (n, sum of classes)."""
+    """Function from images (n, ...) to the logits of all models, (n, sum of classes)."""
     return lambda images: torch.cat([model(images) for model in models], 1)
 
 
 def head_scores(net: Callable[[Tensor], Tensor], known: Labels, data: Iterable[tuple[Tensor, Tensor]]) -> HeadScores:
-    """How well the heads do, each alone and all together.
+    """Accuracy of every head alone and of all heads together.
 
-    net: images (n, ...) to all heads' logits side by side, (n, sum of classes).  known: of every head, the data set's
-    label of each output.  data: batches of images and labels (n,).
+    Args:
+        net: images (n, ...) to the logits of all heads side by side, (n, sum of classes).
+        known: for each head, the data set's label of each output.
+        data: batches of images and labels (n,).
     """
     flat = torch.tensor([label for own in known for label in own])
-    hits, asked = [0] * (len(known) + 1), [0] * (len(known) + 1)
+    hits, counts = [0] * (len(known) + 1), [0] * (len(known) + 1)
     with torch.no_grad():
         for images, truth in data:
-            logits, found = net(images), flat.to(truth.device)
-            groups = [*zip(logits.split(list(map(len, known)), 1), found.split(list(map(len, known))), strict=True)]
-            for number, (values, labels) in enumerate([*groups, (logits, found)]):
+            logits, outputs = net(images), flat.to(truth.device)
+            groups = [*zip(logits.split(list(map(len, known)), 1), outputs.split(list(map(len, known))), strict=True)]
+            for number, (values, labels) in enumerate([*groups, (logits, outputs)]):
                 right = labels[values.argmax(1)] == truth
-                mine = torch.isin(truth, labels)
-                hits[number] += int(right[mine].sum())
-                asked[number] += int(mine.sum())
-    shares = [right / max(of, 1) for right, of in zip(hits, asked, strict=True)]
+                in_head = torch.isin(truth, labels)
+                hits[number] += int(right[in_head].sum())
+                counts[number] += int(in_head.sum())
+    shares = [right / max(of, 1) for right, of in zip(hits, counts, strict=True)]
     apart = len(set(flat.tolist())) == len(flat)
-    return HeadScores(tuple(shares[:-1]), shares[-1] if apart else float("nan"), tuple(asked[:-1]))
+    return HeadScores(tuple(shares[:-1]), shares[-1] if apart else float("nan"), tuple(counts[:-1]))
 
 
 def measure(zips: PartialZips, known: Labels, test: Batches) -> ZipReport:
-    """Every head at every place where the trunk may end, and the models alone.
+    """Accuracy of every head at every place where the shared trunk may end, and of the models alone.
 
-    known: as for `head_scores`.  Raises InvalidRequest where a model has not as many outputs as classes, and
-    DataUnavailable where a model knows none of the images.
+    known: as for `head_scores`. Raises InvalidRequest where a model does not have one output per class, and
+    DataUnavailable where none of the images is of a class that a model predicts.
     """
     refuse_unnamed(zips.models, known, test.example())
     alone = head_scores(side_by_side(zips.alone), known, test)
@@ -87,7 +95,7 @@ def measure(zips: PartialZips, known: Labels, test: Batches) -> ZipReport:
 
 
 def refuse_unnamed(models: Sequence[nn.Module], known: Labels, images: Tensor) -> None:
-    """Raises InvalidRequest for a model whose outputs on images (n, ...) are not as many as its classes."""
+    """Raise InvalidRequest for a model that does not have one output per class. images: (n, ...), a sample."""
     for number, (model, labels) in enumerate(zip(models, known, strict=True)):
         with torch.no_grad():
             outputs = model(images).shape[1]

@@ -39,20 +39,25 @@ def interpolate(
 ) -> LossCurve:
     """Metrics at `points` evenly spaced networks from `a` (lambda 0) to `b` (lambda 1), both ends included.
 
-    a, b: modules of one structure; never changed.  data: anything `as_batches` takes.  correct: key of a correction,
-    applied at every lambda with `correction_data` (training batches; default `data`) and `settings`.  Without one the
-    ends are the two checkpoints bit for bit, and `ends` always holds those.  Parameters and norms' statistics are
-    interpolated, counters are a's; other buffers must be the same in both.
-    Raises IncompatibleModels, InvalidSetting, DataUnavailable.
+    Parameters and norms' statistics are interpolated; counters are those of `a`; other buffers must be equal in both.
+    Without a correction the ends are the two checkpoints bit for bit; `ends` always holds the checkpoints' metrics.
     Source: Frankle et al. 2020; Ainsworth et al. 2023, Def. 2.1.
+
+    Args:
+        a, b: modules of one structure; never changed.
+        data: anything that `as_batches` takes.
+        correct: key of a correction, applied at every lambda with `correction_data` and `settings`.
+        correction_data: training batches; default `data`.
+
+    Raises IncompatibleModels, InvalidSetting, DataUnavailable.
     """
     batches = beside(a, data)
     corrector = None
     if correct != "none":
         train = batches if correction_data is None else beside(a, correction_data)
         corrector = corrector_for(a, b, correct, train, settings=settings, seed=seed, report=report)
-    found = curves(a, b, {"test": batches}, points=points, correct=correct, corrector=corrector, report=report)
-    return found["test"]
+    by_split = curves(a, b, {"test": batches}, points=points, correct=correct, corrector=corrector, report=report)
+    return by_split["test"]
 
 
 def curves(
@@ -66,11 +71,15 @@ def curves(
     ends: Mapping[str, tuple[Metrics, Metrics]] | None = None,
     report: Progress | None = None,
 ) -> dict[str, LossCurve]:
-    """One LossCurve a split, all measured on the same interpolated weights in one go.
+    """One LossCurve per split, all measured on the same interpolated weights.
 
-    splits: "train" | "test" -> data.  corrector: (combined net, weights) -> corrected net, called at every lambda;
-    correct: its key, for the record.  ends: the raw checkpoints' metrics, where they are known from another curve.
     One copy of `a` is made and overwritten at each point, so memory does not grow with `points`.
+
+    Args:
+        splits: "train" | "test" -> data.
+        correct: key of the correction, recorded in the curves.
+        corrector: (combined network, weights) -> corrected network, called at every lambda.
+        ends: metrics of the uncorrected checkpoints, where another curve has them already.
     """
     if not POINTS[0] <= points <= POINTS[1] or points % 2 == 0:
         raise InvalidSetting(f"A curve has an odd number of points from {POINTS[0]} to {POINTS[1]}, not {points}.")
@@ -79,18 +88,19 @@ def curves(
     _refuse_other_constants(a, b, next(iter(batches.values())))
     lambdas = np.linspace(0, 1, points)
     scratch = with_tensors(a, {})
-    found: dict[str, list[Metrics]] = {split: [] for split in batches}
+    by_split: dict[str, list[Metrics]] = {split: [] for split in batches}
     for number, weight in enumerate(lambdas.tolist()):
         net = _network((a, b), tensors, scratch, weight, corrector)
-        for split, values in found.items():
+        for split, values in by_split.items():
             values.append(evaluate(net, batches[split]))
         (report or no_progress)("curve", (number + 1) / points, f"point {number + 1} of {points}")
     if corrector is None:
-        ends = {split: (values[0], values[-1]) for split, values in found.items()}
+        ends = {split: (values[0], values[-1]) for split, values in by_split.items()}
     elif ends is None:
         ends = {split: (evaluate(a, data), evaluate(b, data)) for split, data in batches.items()}
     return {
-        split: _curve(lambdas, values, ends[split], split, batches[split], correct) for split, values in found.items()
+        split: _curve(lambdas, values, ends[split], split, batches[split], correct)
+        for split, values in by_split.items()
     }
 
 
@@ -104,18 +114,18 @@ def corrector_for(
     seed: int = 0,
     report: Progress | None = None,
 ) -> Corrector:
-    """The correction `key` made ready for the line between two networks whose units are in one order.
+    """The correction `key`, prepared for the line between two networks whose units are in the same order.
 
-    data: training batches.  Raises InvalidSetting for an unknown key, and what tracing the network raises.
+    data: training batches. Raises InvalidSetting for an unknown key, and the errors of tracing the network.
     """
     from merging.network.tracing.tracer import trace_graph
     from merging.pipeline.models import in_eval_mode
 
-    chosen = find("correct", key)
-    a, b = (in_eval_mode(net) for net in (a, b))  # a correction runs them, and BatchNorm would learn from it
+    correction = find("correct", key)
+    a, b = (in_eval_mode(net) for net in (a, b))  # a correction runs them, which would update BatchNorm's statistics
     graph = export(a, data.example())
     problem = Problem((a, b), graph, trace_graph(graph), data, seed, report or no_progress, aligned=(a, b))
-    corrector: Corrector = chosen.run(problem, read_settings(chosen.settings, settings))
+    corrector: Corrector = correction.run(problem, read_settings(correction.settings, settings))
     return corrector
 
 
@@ -132,11 +142,11 @@ def _tensors(a: nn.Module, b: nn.Module) -> tuple[dict[str, Tensor], dict[str, T
 
 
 def _refuse_other_constants(a: nn.Module, b: nn.Module, data: Batches) -> None:
-    """Raises IncompatibleModels where a constant that the forward pass reads is not the same in both networks."""
+    """Raise IncompatibleModels where a constant that the forward pass reads differs between the networks."""
     others = constants_of(b)
     if not all(equal(tensor, others[name].to(tensor.device)) for name, tensor in constants_of(a).items()):
-        used = export(a, data.on_model(a).example()).sources.values()
-        refuse_different((a, b), (PermutationSpec(()),) * 2, used)
+        sources = export(a, data.on_model(a).example()).sources.values()
+        refuse_different((a, b), (PermutationSpec(()),) * 2, sources)
 
 
 def _network(
@@ -153,9 +163,9 @@ def _network(
 
 
 def _fill(scratch: nn.Module, first: dict[str, Tensor], second: dict[str, Tensor], weight: float) -> None:
-    """Overwrite every tensor of `scratch`, counters too: a corrector may have changed any of them.
+    """Overwrite every tensor of `scratch`, also counters, because a corrector may have changed any of them.
 
-    The operations are those of the combination "average", so that half-way the curve is the merge bit for bit.
+    The operations are those of the combination "average", so that the curve's midpoint is the merge bit for bit.
     """
     for name, tensor in named_tensors(scratch).items():
         number = tensor.is_floating_point() or tensor.is_complex()

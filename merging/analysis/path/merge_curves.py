@@ -1,4 +1,4 @@
-"""The curves of one merge: straight from A to B, from A to pi(B) as its method combines them, and that, corrected."""
+"""Curves of one merge: the straight line from A to B, the merge method's from A to pi(B), and the latter corrected."""
 
 from __future__ import annotations
 
@@ -15,43 +15,45 @@ from merging.pipeline.merge import Prepared
 from merging.progress import Progress
 from merging.results.reports import LossCurve
 
-Part = Callable[[int, int, str], Progress]  # (number, of, name) -> the Progress of that piece of the work
+Part = Callable[[int, int, str], Progress]  # (number, total, name) -> the Progress of that part of the work
 
 
 def merge_curves(
     prepared: Prepared, data: Mapping[str, Batches], *, points: int, correct: str, part: Part
 ) -> dict[str, dict[str, LossCurve]]:
-    """ "naive", "aligned" and, where something is corrected, "corrected" -> split -> LossCurve, of two networks.
+    """ "naive", "aligned" and, with a correction, "corrected" -> split -> LossCurve, of two networks.
 
-    data: split -> images.  Networks of unequal widths have no straight line between them, and so no "naive".
-    Raises what `interpolation.curves` does.
+    Networks of unequal widths have no straight line between them, and therefore no "naive". data: split -> images.
+    Raises the errors of `interpolation.curves`.
     """
     (a, b), (first, second) = prepared.problem.models, prepared.problem.aligned
     straight = prepared.method.key == "average" and not prepared.alignment.maps
     unequal = bool(prepared.problem.structures)
-    mended = correct != "none" and "reason" not in prepared.corrector.notes  # which says why there is nothing to mend
-    wanted = 1 + (not unequal) + mended
+    has_correction = (
+        correct != "none" and "reason" not in prepared.corrector.notes
+    )  # the reason why nothing needs correction
+    total = 1 + (not unequal) + has_correction
 
     def combined(net: nn.Module, weights: tuple[float, ...]) -> nn.Module:
-        """What the method makes of the matched networks at these weights."""
+        """The method's combination of the matched networks at these weights."""
         return net if straight else prepared.combine(weights)
 
     def corrected(net: nn.Module, weights: tuple[float, ...]) -> nn.Module:
-        """The same, corrected for these weights."""
+        """The combination, corrected for these weights."""
         return prepared.correct(combined(net, weights), weights)
 
-    found = {}
+    by_line = {}
     if unequal:
         ends = {split: (evaluate(a, images), evaluate(b, images)) for split, images in data.items()}
     else:
-        found["naive"] = curves(a, b, data, points=points, report=part(0, wanted, "naive"))
-        ends = {split: curve.ends for split, curve in found["naive"].items()}
+        by_line["naive"] = curves(a, b, data, points=points, report=part(0, total, "naive"))
+        ends = {split: curve.ends for split, curve in by_line["naive"].items()}
     how: dict[str, Any] = {"points": points, "ends": ends}
-    plain, told = None if straight else Corrector(combined), part(len(found), wanted, "aligned")
-    found["aligned"] = curves(first, second, data, corrector=plain, report=told, **how)
-    if mended:
-        told = part(len(found), wanted, "corrected")
-        found["corrected"] = curves(
-            first, second, data, correct=correct, corrector=Corrector(corrected), report=told, **how
+    plain, progress = None if straight else Corrector(combined), part(len(by_line), total, "aligned")
+    by_line["aligned"] = curves(first, second, data, corrector=plain, report=progress, **how)
+    if has_correction:
+        progress = part(len(by_line), total, "corrected")
+        by_line["corrected"] = curves(
+            first, second, data, correct=correct, corrector=Corrector(corrected), report=progress, **how
         )
-    return found
+    return by_line

@@ -1,7 +1,7 @@
-"""The plane through three networks: where any of its points is good, on orthonormal axes in units of weight distance.
+"""Loss and accuracy on the plane through three networks, with orthonormal axes in units of weight distance.
 
-With A at the origin, x runs towards B and y is what of C - A is orthogonal to that (Garipov et al. 2018), over all
-parameters. A point (x, y) is A + u (B - A) + v (C - A), buffers likewise.
+With A at the origin, x points towards B and y is the part of C - A orthogonal to that (Garipov et al. 2018), over all
+parameters. A point (x, y) is A + u (B - A) + v (C - A), for buffers likewise.
 """
 
 from __future__ import annotations
@@ -21,14 +21,21 @@ from merging.network.permutation import named_tensors, with_tensors
 from merging.progress import Progress, no_progress
 from merging.results.reports import Metrics
 
-MARGIN = 0.25  # of the extent, around the three networks
-FLAT, LEVEL = 0.03, 0.1  # of accuracy, and of the loss over itself: what lies between nearer corners is filled in
-TINY = 1e-12  # the least running variance: beyond the networks a line between two variances falls below 0
+MARGIN = 0.25  # around the three networks, as a share of their extent
+FLAT, LEVEL = 0.03, 0.1  # accuracy, relative loss: points whose coarse neighbours differ less are filled in
+TINY = 1e-12  # least running variance: extrapolated beyond the networks, a variance would fall below 0
 
 
 @dataclass(frozen=True)
 class Axes:
-    """The plane of three networks. corners: their (x, y).  lengths: |B - A|, and the height of C over that line."""
+    """The plane of three networks.
+
+    Attributes:
+        tensors: name -> tensor, of each network.
+        parameters: names of the tensors that are parameters.
+        corners: (3, 2), the networks' (x, y).
+        lengths: |B - A|, and the distance of C from the line through A and B.
+    """
 
     tensors: tuple[Mapping[str, Tensor], ...]
     parameters: frozenset[str]
@@ -37,7 +44,7 @@ class Axes:
 
     @staticmethod
     def through(nets: Sequence[nn.Module]) -> Axes:
-        """The plane of three networks of one structure. Raises IncompatibleModels where they lie on one line."""
+        """Axes of three networks of one structure. Raises IncompatibleModels where they lie on one line."""
         tensors = tuple(named_tensors(net) for net in nets)
         parameters = frozenset(name for name, _ in nets[0].named_parameters())
         along, across = (_difference(tensors[0], other, parameters) for other in tensors[1:])
@@ -52,12 +59,12 @@ class Axes:
         return Axes(tensors, parameters, np.array([[0, 0], [width, 0], [x, height]]), (width, height))
 
     def shares(self, x: float, y: float) -> tuple[float, float]:
-        """(u, v) of a point: how much of B - A and of C - A it holds."""
+        """Coefficients (u, v) of a point: its shares of B - A and of C - A."""
         v = y / self.lengths[1]
         return (x - v * float(self.corners[2, 0])) / self.lengths[0], v
 
     def place(self, tensors: Mapping[str, Tensor]) -> tuple[float, float, float]:
-        """(x, y, distance from the plane) of any network of that structure; tensors: of its shapes."""
+        """Position (x, y, distance from the plane) of any network of that structure, given by its tensors."""
         offset = _difference(self.tensors[0], tensors, self.parameters)
         along, across = (_difference(self.tensors[0], other, self.parameters) for other in self.tensors[1:])
         x = _dot(offset, along) / self.lengths[0]
@@ -65,7 +72,7 @@ class Axes:
         return x, y, max(_dot(offset, offset) - x * x - y * y, 0.0) ** 0.5
 
     def fill(self, net: nn.Module, x: float, y: float) -> None:
-        """Overwrite the network's tensors by those of a point; at a corner they are that network's, bit for bit."""
+        """Overwrite the network's tensors by those of a point; at a corner they equal that network's bit for bit."""
         corner = np.flatnonzero((self.corners == (x, y)).all(1))
         u, v = self.shares(x, y)
         a, b, c = self.tensors
@@ -82,8 +89,13 @@ class Axes:
 
 @dataclass(frozen=True)
 class Surface:
-    """Metrics over a plane. x: (X,), y: (Y,) coordinates; loss, accuracy: (Y, X); measured: (Y, X) bool, the other
-    points lie between equal neighbours and are filled in."""
+    """Metrics over a plane.
+
+    Attributes:
+        x, y: (X,) and (Y,), coordinates.
+        loss, accuracy: (Y, X).
+        measured: (Y, X) bool, False for points that lie between similar neighbours and were filled in.
+    """
 
     x: np.ndarray
     y: np.ndarray
@@ -101,12 +113,18 @@ def surface(
     reset: Batches | None = None,
     report: Progress | None = None,
 ) -> tuple[Axes, Surface]:
-    """The plane through three networks, measured on a grid of resolution x resolution points that holds all three.
+    """Metrics on the plane through three networks, on a grid of resolution x resolution points that holds all three.
 
-    resolution: odd.  refine: measure every second point first, and between them only where neighbours differ by more
-    than 3 points of accuracy or 10 % of loss.  reset: training images from which BatchNorm's statistics are taken
-    anew at every point (but at the three networks, which stay as they are); None interpolates them like weights.
-    One copy of a network is overwritten at each point.  Raises IncompatibleModels, InvalidSetting, DataUnavailable.
+    One copy of a network is overwritten at each point.
+
+    Args:
+        resolution: odd.
+        refine: measure every second point first, and the points between them only where neighbours differ by more than
+            3 points of accuracy or 10 % of loss.
+        reset: training images from which BatchNorm's statistics are recomputed at every point except the three
+            networks, which stay unchanged; None interpolates the statistics like weights.
+
+    Raises IncompatibleModels, InvalidSetting, DataUnavailable.
     """
     if resolution < 5 or resolution % 2 == 0:
         raise InvalidSetting(f"A plane has an odd number of points from 5 a side, not {resolution}.")
@@ -129,40 +147,40 @@ def _measured(
     x: np.ndarray, y: np.ndarray, measure: Callable[[int, int], Metrics], refine: bool, report: Progress
 ) -> Surface:
     loss, accuracy = (np.full((len(y), len(x)), np.nan) for _ in range(2))
-    known, step = np.zeros(loss.shape, bool), 2 if refine else 1
+    mask, step = np.zeros(loss.shape, bool), 2 if refine else 1
     share = 0.5 if refine else 1.0
 
     def visit(points: list[tuple[int, ...]], start: float, end: float) -> None:
         for number, (row, column) in enumerate(points):
             report("plane", start + (end - start) * number / len(points), f"point {number + 1} of {len(points)}")
-            found = measure(row, column)
-            loss[row, column], accuracy[row, column], known[row, column] = found.loss, found.accuracy, True
+            metrics = measure(row, column)
+            loss[row, column], accuracy[row, column], mask[row, column] = metrics.loss, metrics.accuracy, True
 
     visit([(row, column) for row in range(0, len(y), step) for column in range(0, len(x), step)], 0.0, share)
     if refine:
         visit(
-            [point for point in np.ndindex(loss.shape) if not known[point] and _steep(loss, accuracy, *point)], share, 1
+            [point for point in np.ndindex(loss.shape) if not mask[point] and _steep(loss, accuracy, *point)], share, 1
         )
-    for row, column in np.argwhere(~known):
+    for row, column in np.argwhere(~mask):
         for values in (loss, accuracy):
             values[row, column] = float(np.mean(values[_around(row, column)]))
-    return Surface(x, y, loss, accuracy, known)
+    return Surface(x, y, loss, accuracy, mask)
 
 
 def _steep(loss: np.ndarray, accuracy: np.ndarray, row: int, column: int) -> bool:
-    """Whether the coarse points around a point differ; also where one of them is no number."""
+    """Whether the coarse points around a point differ; True also where one of them is NaN."""
     around, right = loss[_around(row, column)], accuracy[_around(row, column)]
     return not (np.ptp(right) <= FLAT and np.ptp(around) <= LEVEL * around.min())
 
 
 def _around(row: int, column: int) -> tuple[slice, slice]:
-    """The points of the coarse grid, every second one, that are next to a point."""
+    """Slices of the coarse grid, which holds every second point, next to a point."""
     rows, columns = (slice(at - at % 2, at + at % 2 + 1, 2) for at in (row, column))
     return rows, columns
 
 
 def _grid(corners: np.ndarray, resolution: int) -> np.ndarray:
-    """Evenly spaced places whose nearest ones are moved onto the networks' own."""
+    """Evenly spaced coordinates; those nearest to the networks are moved onto the networks' own."""
     low, high = float(corners.min()), float(corners.max())
     places = np.linspace(low - MARGIN * (high - low), high + MARGIN * (high - low), resolution)
     free = np.ones(resolution, bool)

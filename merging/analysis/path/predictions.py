@@ -1,4 +1,4 @@
-"""What a network says to labelled images: predictions, confidence, calibration."""
+"""Predictions of a network on labelled images: classes, confidence, calibration."""
 
 from __future__ import annotations
 
@@ -15,8 +15,14 @@ from merging.results.reports import Metrics
 
 @dataclass(frozen=True)
 class Answers:
-    """On n images. guess: (n,) int64 classes; confidence: (n,) probability of the guess; truth: (n,) labels; score: the
-    usual metrics of them."""
+    """Predictions on n images.
+
+    Attributes:
+        guess: (n,) int64, predicted classes.
+        confidence: (n,), probability of the predicted class.
+        truth: (n,), labels.
+        score: the usual metrics of these predictions.
+    """
 
     guess: np.ndarray
     confidence: np.ndarray
@@ -25,12 +31,14 @@ class Answers:
 
     @property
     def right(self) -> np.ndarray:
-        """(n,) bool."""
+        """(n,) bool: whether the predicted class is the label."""
         return self.guess == self.truth
 
     def calibration(self) -> np.ndarray:
-        """(3, 15): of each bin of confidence the number of images, their mean confidence and their accuracy; NaN where
-        a bin is empty (Guo et al. 2017)."""
+        """Per bin of confidence: number of images, mean confidence, accuracy; (3, 15), NaN for empty bins.
+
+        Source: Guo et al. 2017.
+        """
         number = np.clip(np.ceil(self.confidence * BINS).astype(int), 1, BINS) - 1
         counts = np.bincount(number, minlength=BINS)
         sums = [np.bincount(number, weights=w, minlength=BINS) for w in (self.confidence, self.right.astype(float))]
@@ -39,9 +47,9 @@ class Answers:
 
 
 def answers(models: list[nn.Module], data: Batches) -> Answers:
-    """Of one network, or of several's mean probabilities.
+    """Predictions of one network, or of the mean probabilities of several.
 
-    Raises IncompatibleModels where the labels are of positions: an image then has no one answer.
+    Raises IncompatibleModels where labels are per position, because an image then has no single prediction.
     """
     if data.labels.ndim > 1:
         raise IncompatibleModels(

@@ -1,1 +1,1 @@
-"""Feature visualization: pictures of what units respond to."""
+"""Feature visualization: pictures that show what units respond to."""

@@ -1,4 +1,4 @@
-"""What a picture is to make large: a unit's answer, from a network that runs no further than the unit's layer."""
+"""Objective that a picture maximises: the response of a unit. The network runs no further than the unit's layer."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ from merging.network.graph.graph import Graph, Layer
 
 @dataclass(frozen=True)
 class Objective:
-    """How strongly units of one layer answer.
+    """Response of units of one layer, as the value that pictures maximise.
 
-    kind: "channel", the unit's mean over all positions, or "neuron", its value at the centre.  tensors: the weights,
-    which get no gradients.  drive: behind an activation or a pool, the layer that feeds it.  negative: the answer is to
-    become small; it is read from `drive` then, for a rectified unit's is never below 0.
+    Attributes:
+        graph: structure of the network.
+        tensors: the weights; they get no gradients.
+        layer: the layer whose units respond.
+        drive: the layer that feeds `layer` where that is an activation or a pool, else None.
+        kind: "channel", the unit's mean over all positions, or "neuron", its value at the centre.
+        negative: minimise the response. It is then read from `drive`, because a rectified unit is never below 0.
     """
 
     graph: Graph
@@ -32,33 +36,36 @@ class Objective:
 
     @staticmethod
     def of(graph: Graph, tensors: Mapping[str, Tensor], layer: str, kind: str, *, negative: bool = False) -> Objective:
-        """Of the layer with this torch name. Raises UnknownLayer, InvalidRequest where its value mixes the images."""
-        found = graph.layer(layer)
-        if not _by_image(found):
-            sizes, images = graph.record.values[found.node], graph.record.values[graph.input][0]
+        """Objective for the layer of this torch name.
+
+        Raises UnknownLayer, and InvalidRequest where the layer's value mixes the images.
+        """
+        place = graph.layer(layer)
+        if not _by_image(place):
+            sizes, images = graph.record.values[place.node], graph.record.values[graph.input][0]
             raise InvalidRequest(
                 f"{layer} mixes the images: for {images} of them its value has shape {sizes}, so there is no picture "
                 "of one of its units. Choose a layer before or after it."
             )
-        check_readable(found)
+        check_readable(place)
         frozen = {name: tensor.detach() for name, tensor in tensors.items()}
-        drive = _drive(graph, found)
-        return Objective(graph, frozen, (drive or found) if negative else found, drive, kind, negative)
+        drive = _drive(graph, place)
+        return Objective(graph, frozen, (drive or place) if negative else place, drive, kind, negative)
 
     def check(self, units: Sequence[int]) -> None:
-        """Raises UnknownLayer where the layer has no such unit."""
+        """Raise UnknownLayer where the layer has no such unit."""
         for unit in units:
             if not 0 <= unit < self.layer.units:
                 raise UnknownLayer(f"{self.layer.name} has no unit {unit}: its units are 0 to {self.layer.units - 1}.")
 
     def __call__(self, images: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
-        """(n,) the answer of unit units[i] to image i, and (n,) the value whose gradient to climb.
+        """Response (n,) of unit units[i] to image i, and the value (n,) whose gradient to follow.
 
-        units: (n,) int64, or (n, U) float: directions, weights of all the layer's units.
+        units: (n,) int64, or (n, U) float: directions, that is weights of all units of the layer.
 
-        The two differ where a rectified unit is 0 at every position. Its gradient is 0 too then, and the picture would
-        stay noise: the value before the activation is followed until the unit answers. (Lucid redirects the gradient
-        of its ReLUs for the same reason.)
+        The two differ where a rectified unit is 0 at every position. Its gradient is then 0 too, and the picture would
+        stay noise. So the value before the activation is followed until the unit responds. (Lucid redirects the
+        gradient of its ReLUs for the same reason.)
         """
         keep = () if self.drive is None or self.drive == self.layer else (self.drive.node,)
         images = images.contiguous(memory_format=torch.channels_last)  # pooling is 5 times faster on a CPU
@@ -73,7 +80,7 @@ class Objective:
         return value, torch.where((answers == 0).all(1), before, value)
 
     def _answers(self, kept: Mapping[str, Tensor], layer: Layer, units: Tensor) -> Tensor:
-        """(n, positions): unit or direction units[i] on image i."""
+        """Response (n, positions) of unit or direction units[i] to image i."""
         if units.is_floating_point():
             return torch.einsum("nup,nu->np", by_unit(kept[layer.node], layer), units)
         return by_unit(kept[layer.node], layer)[torch.arange(len(units), device=units.device), units]
@@ -86,7 +93,7 @@ class Objective:
 
 
 def _drive(graph: Graph, layer: Layer) -> Layer | None:
-    by_node = {known.node: known for known in graph.layers}
+    by_node = {one.node: one for one in graph.layers}
     sources = {node.name: node.all_input_nodes[0].name for node in graph.nodes if node.all_input_nodes}
     source: Layer | None = layer
     while source is not None and source.kind in ("activation", "pool"):
@@ -96,6 +103,6 @@ def _drive(graph: Graph, layer: Layer) -> Layer | None:
 
 
 def _by_image(layer: Layer) -> bool:
-    """Whether a dimension of the layer's value is the images' alone: inside attention it may hold tokens, too."""
+    """Whether one dimension of the layer's value holds only images; inside attention it may also hold tokens."""
     axis = layer.images
     return axis is not None and axis.outer * axis.inner == 1

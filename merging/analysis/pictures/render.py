@@ -1,9 +1,11 @@
-"""Feature visualization: pictures made by optimisation so that they excite one unit (Olah et al. 2017).
+"""Feature visualization: pictures optimised to excite one unit (Olah et al. 2017).
 
-A picture is a function of the weights, the layer, the unit, the settings and the seed alone, bit for bit on one CPU
-and number of threads: a pass always holds 16 pictures, whose objectives are summed, so that none feels its companions.
-Only this file imports lucent, for what a picture is made of: Fourier coefficients held back by frequency, and the
-colours of natural images. lucent's loop is not used: it enlarges small images to 224 pixels and normalises them as
+A picture depends only on the weights, the layer, the unit, the settings and the seed, bit for bit on one CPU with one
+number of threads. A pass therefore always holds 16 pictures, and their objectives are summed, so that no picture
+influences another.
+
+Only this file imports lucent, for two parts of a picture: Fourier coefficients scaled down by frequency, and the colour
+correlation of natural images. lucent's loop is not used: it enlarges small images to 224 pixels and normalises them as
 ImageNet's, couples the pictures of a pass by a mean, and leaves hooks and gradients on the network.
 """
 
@@ -28,10 +30,10 @@ from merging.progress import Progress, no_progress
 from merging.results.reports import UnitPicture
 from merging.settings import read_settings, settings_dict
 
-PASS = 16  # pictures a pass, always: another number may select another kernel, whose rounding differs
-TELL = 16  # steps between two reports
-EPS = 1e-16  # Adam's. A coefficient's gradient is ~1e-6: with the usual 1e-8 a picture depends on the unit's scale
-MAGIC = 4.0  # lucid's divisor of a Fourier picture, against saturation
+PASS = 16  # pictures per pass, always: another number may select another kernel, whose rounding differs
+TELL = 16  # steps between two progress reports
+EPS = 1e-16  # of Adam. A coefficient's gradient is ~1e-6: with the usual 1e-8 a picture depends on the unit's scale
+MAGIC = 4.0  # lucid divides a Fourier picture by this number, against saturation
 OnBatch = Callable[[tuple[UnitPicture, ...]], None]
 
 
@@ -47,11 +49,16 @@ def feature_images(
     objective: str = "channel",
     device: torch.device | str | None = None,
 ) -> np.ndarray:
-    """Pictures of some units of one layer: (units, H, W, C) float32 in 0..1, in the order asked for.
+    """Pictures of some units of one layer: (units, H, W, C) float32 in 0..1, in the order of `units`.
 
-    model: takes images (n, C, H, W) in 0..1; it is left as it is.  layer: its name in torch.  input_shape: (C, H, W).
-    objective: "channel", the mean over positions, or "neuron", the centre.  device: where to compute; by default where
-    the model is.  Raises UnknownLayer, InvalidRequest, InvalidSetting, UnsupportedOperation.
+    Args:
+        model: takes images (n, C, H, W) in 0..1; it is not changed.
+        layer: name of the layer in torch.
+        input_shape: (C, H, W).
+        objective: "channel", the unit's mean over positions, or "neuron", its value at the centre.
+        device: where to compute; by default where the model is.
+
+    Raises UnknownLayer, InvalidRequest, InvalidSetting, UnsupportedOperation.
     """
     settings = read_settings(PictureSettings, {"steps": steps, "objective": objective})
     channels, height, width = shape = _image_shape(input_shape)
@@ -59,8 +66,8 @@ def feature_images(
     home = _first_float(tensors).device
     graph = export(model, torch.zeros(1, *shape, device=home))
     there = {name: tensor.to(device or home) for name, tensor in tensors.items()}
-    told = report or no_progress
-    pictures = render(graph, there, layer, units, input_shape=shape, settings=settings, seed=seed, report=told)
+    progress = report or no_progress
+    pictures = render(graph, there, layer, units, input_shape=shape, settings=settings, seed=seed, report=progress)
     return np.array([picture.pixels for picture in pictures], np.float32).reshape(-1, height, width, channels)
 
 
@@ -77,24 +84,27 @@ def render(
     report: Progress = no_progress,
     on_batch: OnBatch | None = None,
 ) -> tuple[UnitPicture, ...]:
-    """Pictures of some units of one layer, in the order asked for, of any network of the graph's structure.
+    """Pictures of some units of one layer, in the order of `units`, for any network of the graph's structure.
 
-    tensors: name -> tensor, as from `named_tensors`; they set type and device, and they get no gradients.
-    input_shape: (C, H, W), as the graph was exported with.  report: told "rendering" every 16 steps; what it raises
-    (Cancelled) passes through.  on_batch: gets the pictures of every pass as soon as they are done.
+    Args:
+        tensors: name -> tensor, as from `named_tensors`; they set type and device, and get no gradients.
+        input_shape: (C, H, W), the one that the graph was exported with.
+        report: called with "rendering" every 16 steps; an error that it raises (Cancelled) passes through.
+        on_batch: called with the pictures of each pass as soon as they are finished.
+
     Raises UnknownLayer (also for a unit out of range), InvalidRequest, and MergescopeError where the layer gives NaN.
     """
     artist = Artist.of(graph, tensors, layer, input_shape=input_shape, settings=settings, seed=seed)
     artist.objective.check(units)
     pictures: list[UnitPicture] = []
     for first in range(0, len(units), PASS):
-        chosen = [int(unit) for unit in units[first : first + PASS]]
-        words = f"units {first + 1}-{first + len(chosen)} of {len(units)}"
+        numbers = [int(unit) for unit in units[first : first + PASS]]
+        words = f"units {first + 1}-{first + len(numbers)} of {len(units)}"
         steps = artist.settings.steps
-        done, _ = artist.draw(chosen, _teller(report, first // PASS, -(-len(units) // PASS), words, steps))
+        batch, _ = artist.draw(numbers, _teller(report, first // PASS, -(-len(units) // PASS), words, steps))
         if on_batch is not None:
-            on_batch(done)
-        pictures += done
+            on_batch(batch)
+        pictures += batch
     return tuple(pictures)
 
 
@@ -107,9 +117,10 @@ def direction_images(
     settings: PictureSettings | None = None,
     seed: int = 0,
 ) -> tuple[UnitPicture, ...]:
-    """Pictures of directions in a layer: of sums of its units. directions: (k, units) weights of the units.
+    """Pictures of directions in a layer, that is of weighted sums of its units. directions: (k, units), the weights.
 
-    Otherwise as `render`. Raises UnknownLayer, InvalidRequest where the directions are of another width.
+    The other arguments are those of `render`. Raises UnknownLayer, and InvalidRequest where directions have another
+    width.
     """
     shape = tuple(graph.record.values[graph.input][1:])
     artist = Artist.of(graph, tensors, layer, input_shape=shape, settings=settings, seed=seed)
@@ -118,18 +129,24 @@ def direction_images(
             f"{layer} has {artist.objective.layer.units} units; directions are rows of so many weights, not of shape "
             f"{directions.shape}."
         )
-    found: list[UnitPicture] = []
+    pictures: list[UnitPicture] = []
     for first in range(0, len(directions), PASS):
         rows = directions[first : first + PASS]
         filled = np.concatenate([rows, rows[:1].repeat(PASS - len(rows), 0)])
         weights = torch.from_numpy(filled).to(artist.paint.scale)
-        found += artist.draw(list(range(first, first + len(rows))), lambda step: None, weights=weights)[0]
-    return tuple(found)
+        pictures += artist.draw(list(range(first, first + len(rows))), lambda step: None, weights=weights)[0]
+    return tuple(pictures)
 
 
 @dataclass(frozen=True)
 class _Paint:
-    """Fourier coefficients to images. scale: (1, 1, H, F, 1) weight of a frequency; colours: (3, 3) or None."""
+    """Map from Fourier coefficients to images.
+
+    Attributes:
+        size: (H, W).
+        scale: (1, 1, H, F, 1), the weight of each frequency.
+        colours: (3, 3) colour correlation, or None.
+    """
 
     size: tuple[int, int]
     scale: Tensor
@@ -137,31 +154,32 @@ class _Paint:
 
     @staticmethod
     def of(shape: tuple[int, int, int], decay: float, like: Tensor) -> _Paint:
-        """For images of shape (C, H, W), in the type and on the device of `like`; only RGB has colours to correlate."""
+        """Paint for images of shape (C, H, W), with the type and device of `like`; only RGB gets `colours`."""
         channels, height, width = shape
         frequency = np.maximum(rfft2d_freqs(height, width), 1 / max(height, width))[None, None, :, :, None]
         colours = like.new_tensor(color_correlation_normalized) if channels == 3 else None
         return _Paint((height, width), like.new_tensor(frequency**-decay), colours)
 
     def __call__(self, spectrum: Tensor) -> Tensor:
-        """(n, C, H, W) in 0..1 from real and imaginary parts (n, C, H, F, 2)."""
+        """Images (n, C, H, W) in 0..1 from real and imaginary parts (n, C, H, F, 2)."""
         images = torch.fft.irfft2(torch.view_as_complex(self.scale * spectrum), s=self.size, norm="ortho") / MAGIC
         if self.colours is not None:
             images = (self.colours @ images.flatten(2)).view(images.shape)
-        # A processor takes up to 32 numbers at a time and rounds the rest otherwise: no picture may end in such a rest.
+        # A processor takes up to 32 numbers at a time and rounds a shorter remainder differently. Padding to a
+        # multiple of 32 keeps every picture out of that remainder.
         count = images[0].numel()
         whole = F.pad(images.flatten(1), (0, -count % 32))
         return torch.sigmoid(whole)[:, :count].reshape(images.shape)
 
     @property
     def name(self) -> str:
-        """For the record of how a picture was made."""
+        """Name of the parameterisation, stored with each picture."""
         return "Fourier" if self.colours is None else "Fourier, colours correlated as in natural images"
 
 
 @dataclass(frozen=True)
 class Artist:
-    """All that pictures of one network's layer, made in one way, have in common."""
+    """Renderer of pictures for one layer of one network, with fixed settings and seed."""
 
     objective: Objective
     paint: _Paint
@@ -178,11 +196,11 @@ class Artist:
         settings: PictureSettings | None = None,
         seed: int = 0,
     ) -> Artist:
-        """Arguments and errors as of `render`; input_shape: (C, H, W)."""
+        """Build the renderer. Arguments and errors are those of `render`; input_shape: (C, H, W)."""
         settings, shape = settings or PictureSettings(), _image_shape(input_shape)
-        known = tuple(graph.record.values[graph.input][1:])
-        if known != shape:
-            raise InvalidRequest(f"This network reads images of {_by(known)}, not of {_by(shape)}.")
+        exported_shape = tuple(graph.record.values[graph.input][1:])
+        if exported_shape != shape:
+            raise InvalidRequest(f"This network reads images of {_by(exported_shape)}, not of {_by(shape)}.")
         tensors = {name: value.clone() if value.is_inference() else value for name, value in tensors.items()}
         objective = Objective.of(graph, tensors, layer, settings.objective, negative=settings.negative)
         return Artist(objective, _Paint.of(shape, settings.decay, _first_float(tensors)), settings, seed)
@@ -195,10 +213,13 @@ class Artist:
         start: Tensor | None = None,
         weights: Tensor | None = None,
     ) -> tuple[tuple[UnitPicture, ...], Tensor]:
-        """At most 16 pictures from one pass, which is filled up with the first unit; and the pass's coefficients.
+        """Optimise at most 16 pictures in one pass; return them and the coefficients of the pass.
 
-        tell: called with the step's number.  start: (16, C, H, F, 2) coefficients of another pass to go on from.
-        weights: (16, units) directions in place of the units.
+        Args:
+            chosen: numbers of the units; the pass is filled up with the first one.
+            tell: called with the number of the step.
+            start: (16, C, H, F, 2) coefficients of another pass to continue from.
+            weights: (16, units) directions that replace the units.
         """
         units = torch.tensor([*chosen, *chosen[:1] * (PASS - len(chosen))], device=self.paint.scale.device)
         units = units if weights is None else weights
@@ -223,12 +244,12 @@ class Artist:
         return pictures, spectrum
 
     def _noise(self, channels: int) -> Tensor:
-        """One noise for all units: what differs between two pictures of a seed then comes from the units."""
+        """The same noise for all units, so that two pictures of one seed differ only because their units do."""
         noise = first_spectrum(self.seed, (1, channels, *self.paint.scale.shape[2:4], 2))
         return torch.from_numpy(noise).to(self.paint.scale).expand(PASS, *noise.shape[1:]).contiguous()
 
     def _climb(self, start: Tensor, units: Tensor, tell: Callable[[int], None]) -> Tensor:
-        """The coefficients after gradient ascent by Adam; the gradient of a sum leaves each picture its own."""
+        """Coefficients after gradient ascent by Adam. The gradient of a sum keeps the pictures independent."""
         with torch.enable_grad():
             spectrum = start.clone().requires_grad_()
             adam = torch.optim.Adam([spectrum], lr=self.settings.lr, eps=EPS, maximize=True)
@@ -242,7 +263,7 @@ class Artist:
 
 
 def moved(images: Tensor, move: Move) -> Tensor:
-    """The images (n, C, H, W) moved alike, at their own size: shifted round the edges, then turned and zoomed."""
+    """Images (n, C, H, W), all moved in the same way at their own size: rolled round the edges, turned, zoomed."""
     images = torch.roll(images, move.shift, (2, 3))
     if move.turn == 0 and move.zoom == 1:
         return images

@@ -1,4 +1,4 @@
-"""Parts of feature visualization that need no network: settings, random draws, and sheets of finished pictures."""
+"""Parts of feature visualization that need no network: settings, random draws, and contact sheets of pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ GREY = 128  # a tile without a picture
 
 @dataclass(frozen=True)
 class PictureSettings:
-    """How a picture is made. The defaults suit small images; large photographs gain from scaling and rotation."""
+    """Settings of feature visualization.
+
+    The defaults suit small images; large photographs gain from scaling and rotation.
+    """
 
     steps: int = setting(256, low=1, high=4096, label="Steps", help="Optimisation steps of a picture.")
     lr: float = setting(0.04, low=1e-4, high=1.0, label="Step size", help="Learning rate of Adam.")
@@ -54,7 +57,7 @@ class PictureSettings:
 
 @dataclass(frozen=True)
 class Move:
-    """How the picture is moved in one step. shift: pixels (down, right); turn: radians; zoom: a factor."""
+    """Movement of the picture in one step. shift: pixels (down, right); turn: radians; zoom: a factor."""
 
     shift: tuple[int, int]
     turn: float
@@ -62,14 +65,14 @@ class Move:
 
 
 def first_spectrum(seed: int, shape: tuple[int, ...]) -> np.ndarray:
-    """The noise that every picture of one seed starts from: normal, standard deviation .01, float32 of this shape."""
+    """Noise that every picture of one seed starts from: normal, standard deviation .01, float32 of this shape."""
     return (0.01 * np.random.default_rng([0, seed]).standard_normal(shape)).astype(np.float32)
 
 
 def moves(seed: int, settings: PictureSettings, size: tuple[int, int]) -> Iterator[Move]:
-    """One Move a step of pictures of this height and width, uniform within the settings.
+    """One Move per optimisation step, uniform within the settings, for pictures of `size` (height, width) in pixels.
 
-    The first moves do not depend on how many follow.
+    The first moves do not depend on the number of steps.
     """
     rng = np.random.default_rng([1, seed])
     most = np.round(settings.jitter * np.array(size)).astype(int)
@@ -84,8 +87,10 @@ def moves(seed: int, settings: PictureSettings, size: tuple[int, int]) -> Iterat
 def contact_sheet(pictures: Sequence[UnitPicture | np.ndarray | None], columns: int) -> np.ndarray:
     """Pictures side by side, row by row, one pixel apart: (H, W, C) uint8.
 
-    pictures: each (h, w, c) in 0..1, all of one shape; None gives a grey tile.  C: 1 or 3; pictures of
-    other channels are shown by their mean.
+    Args:
+        pictures: each (h, w, c) in 0..1, all of one shape; None gives a grey tile. Pictures whose c is neither 1 nor 3
+            are shown by the mean of their channels.
+        columns: pictures per row.
     """
     tiles = [None if picture is None else _tile(picture) for picture in pictures]
     h, w, c = next((tile.shape for tile in tiles if tile is not None), (1, 1, 1))
@@ -104,8 +109,8 @@ def pixel_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     flat = [one - one.mean(1, keepdims=True) for one in flat]
     sizes = np.linalg.norm(flat[0], axis=1) * np.linalg.norm(flat[1], axis=1)
     products = (flat[0] * flat[1]).sum(1)
-    found: np.ndarray = np.divide(products, sizes, out=np.full(len(x), np.nan), where=sizes > 0)
-    return found
+    correlations: np.ndarray = np.divide(products, sizes, out=np.full(len(x), np.nan), where=sizes > 0)
+    return correlations
 
 
 def _tile(picture: UnitPicture | np.ndarray) -> np.ndarray:

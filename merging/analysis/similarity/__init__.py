@@ -1,1 +1,1 @@
-"""CKA and other similarity measures of layers, and how far they can be trusted."""
+"""CKA and other similarity measures of layers, and tests of their reliability."""

@@ -1,4 +1,4 @@
-"""How alike two networks' layers are: linear CKA of their responses to the same images."""
+"""Linear CKA of two networks' layers: similarity of their responses to the same images."""
 
 from __future__ import annotations
 
@@ -38,9 +38,13 @@ FLATTENED_IMAGES = 2048
 def linear_cka(x: Tensor | np.ndarray, y: Tensor | np.ndarray, debiased: bool = True) -> float:
     """Linear CKA of two sets of responses to the same images: 1 for equal up to rotation and scale, NaN if undefined.
 
-    x: (n, ...), y: (n, ...): flattened to (n, p), whose p may differ; constant columns count as nothing.
-    debiased: HSIC_1, which is about 0 for independent features and may be negative.  Raises DataUnavailable.
     Source: Kornblith et al. 2019, sec. 3; Nguyen et al. 2021, eq. 3.
+
+    Args:
+        x, y: (n, ...) each, flattened to (n, p); p may differ. Constant columns do not contribute.
+        debiased: use HSIC_1, which is about 0 for independent features and may be negative.
+
+    Raises DataUnavailable.
     """
     left, right = (_responses(value) for value in (x, y))
     if len(left) != len(right):
@@ -62,16 +66,21 @@ def cka(
     seed: int = 0,
     report: Progress | None = None,
 ) -> SimilarityMap:
-    """CKA of every layer of `a` (rows) with every layer of `b` (columns), which may be built differently.
+    """CKA of every layer of `a` (rows) with every layer of `b` (columns); their architectures may differ.
 
-    images: (n, ...) tensor or anything `as_batches` takes; both nets see the same, in the same order.  layers: torch
-    names (default: all).  treatment: "pooled" reads a convolution as means over positions, in any number of images;
-    "flattened" reads every number and holds one layer of all images at once, so at most 2048 of them.
-    minibatch: images a minibatch, whose HSICs are summed (debiased only; 12, 24 or 48 are the fastest): costs little
-    more than the forward passes, takes any number of images in either treatment, and is noisier; None: exact.
-    seed: of the minibatches.
-    Memory, float64: n x features (pooled), n^2 x layers (flattened), 114 x minibatch x layers.  Raises UnknownLayer,
-    InvalidSetting, InvalidRequest, DataUnavailable, UnsupportedOperation.
+    Memory, float64: n x features (pooled), n^2 x layers (flattened), 114 x minibatch x layers (minibatches).
+
+    Args:
+        images: (n, ...) tensor or anything `as_batches` takes; both networks see the same images in the same order.
+        layers: torch names (default: all).
+        treatment: "pooled" reads a convolution as means over positions, for any number of images; "flattened" reads
+            every number and holds one layer of all images at once, so it takes at most 2048 images.
+        minibatch: images per minibatch, whose HSICs are summed (debiased only; 12, 24 or 48 are the fastest). This
+            costs little more than the forward passes, takes any number of images in either treatment, and is noisier.
+            None: exact.
+        seed: of the minibatches.
+
+    Raises UnknownLayer, InvalidSetting, InvalidRequest, DataUnavailable, UnsupportedOperation.
     """
     batches = beside(a, _images(images))
     check_images(batches.count, is_debiased(estimator))
@@ -93,7 +102,7 @@ def compare(
     seed: int = 0,
     report: Progress | None = None,
 ) -> SimilarityMap:
-    """`cka` of two networks that are exported already. sides: for A and B, (graph, tensors, layers to compare)."""
+    """CKA as by `cka`, of two networks exported before. sides: for A and B, (graph, tensors, layers to compare)."""
     debiased = is_debiased(estimator)
     if treatment not in ("pooled", "flattened"):
         raise InvalidSetting(f"treatment is {treatment!r}; it must be pooled or flattened.")
@@ -107,17 +116,21 @@ def compare(
         return as_map(
             values, rows, columns, ("A", "B"), f"{estimator}, minibatches of {min(minibatch, used)}", used, treatment
         )
-    read = []
+    features = []
     for number, (graph, tensors, own) in enumerate(sides):
         collect = read_layers if treatment == "pooled" else _flattened
-        read.append(collect(graph, tensors, batches, own))
+        features.append(collect(graph, tensors, batches, own))
         (report or no_progress)("similarity", (number + 1) / 2, f"network {number + 1} of 2")
-    forms = represent_alike(read, debiased) if treatment == "pooled" else [from_grams(one, debiased) for one in read]
+    forms = (
+        represent_alike(features, debiased)
+        if treatment == "pooled"
+        else [from_grams(one, debiased) for one in features]
+    )
     return as_map(similarity(*forms), rows, columns, ("A", "B"), estimator, batches.count, treatment)
 
 
 def represent_alike(nets: Sequence[Sequence[Tensor]], debiased: bool) -> list[Features | Grams]:
-    """Several networks' features, one (n, p) a layer, in the one form that is the cheapest for the widest of them."""
+    """Several networks' features, one (n, p) per layer, all in the form that is cheapest for the widest network."""
     widest = max(nets, key=lambda layers: sum(layer.shape[1] for layer in layers))
     grams = prefers_grams(len(widest[0]), [layer.shape[1] for layer in widest])
     return [represent(layers, debiased, grams=grams) for layers in nets]
@@ -132,13 +145,13 @@ def as_map(
     images: int,
     treatment: str = "pooled",
 ) -> SimilarityMap:
-    """CKA values (rows, columns) with what they are of. whose: the names of the row's and the column's network."""
+    """SimilarityMap of CKA values (rows, columns). whose: the names of the row's and the column's network."""
     names = tuple(tuple(layer.name for layer in layers) for layers in (rows, columns))
     return SimilarityMap(values, names[0], names[1], whose[0], whose[1], estimator, images, treatment)
 
 
 def is_debiased(estimator: str) -> bool:
-    """Whether the estimator of that name is the debiased one. Raises InvalidSetting for another word."""
+    """Whether the estimator of that name is the debiased one. Raises InvalidSetting for an unknown name."""
     if estimator not in ESTIMATORS:
         raise InvalidSetting(f"estimator is {estimator!r}; it must be one of {', '.join(ESTIMATORS)}.")
     return estimator == "debiased"
@@ -151,10 +164,10 @@ def _flattened(graph: Graph, tensors: Mapping[str, Tensor], batches: Batches, la
             f"Flattened CKA holds all images at once: {batches.count} are too many, give {FLATTENED_IMAGES} or fewer, "
             "read the layers pooled, or take minibatches of 24 or so."
         )
-    wanted = {layer.node: layer for layer in layers}
+    by_node = {layer.node: layer for layer in layers}
     images, _ = next(iter(batches.sized(batches.count)))
-    walk = graph.walk(tensors, graph.ordered(tensors, images), wanted)
-    return [gram(flattened(value, wanted[node])) for node, value in walk]
+    walk = graph.walk(tensors, graph.ordered(tensors, images), by_node)
+    return [gram(flattened(value, by_node[node])) for node, value in walk]
 
 
 def _images(images: Any) -> Batches:

@@ -1,14 +1,14 @@
-"""Linear centred kernel alignment, exact, for all pairs of two networks' layers at once.
+"""Linear centred kernel alignment (CKA), exact, for all pairs of two networks' layers at once.
 
 CKA = HSIC(x, y) / sqrt(HSIC(x, x) HSIC(y, y)) (Kornblith et al. 2019): never clamped, NaN where a self-HSIC is not
-above 0. The debiased estimator HSIC_1 (Song et al. 2012, eq. 5) keeps independent wide features from looking alike.
-With centred rows x_i, y_i of n images, and up to a factor that CKA cancels:
+above 0. The debiased estimator HSIC_1 (Song et al. 2012, eq. 5) keeps independent wide features from appearing similar.
+With centred rows x_i, y_i of n images, and up to a factor that cancels in CKA:
 
     features  |X'Y|^2, debiased: - n/(n-2) sum_i |x_i|^2 |y_i|^2 + |X|^2 |Y|^2 / ((n-1)(n-2))       2 n P1 P2 flops
     Grams     tr KL,   debiased: + (1'K1)(1'L1) / ((n-1)(n-2)) - 2/(n-2) 1'KL1, diagonals zeroed    2 n^2 (P + L1 L2)
 
-where P counts a network's features and L its layers. Columns are centred first; products of centred columns are taken
-in the features' own precision, and everything that is summed of them is float64.
+where P is the number of features of a network and L the number of its layers. Columns are centred first. Products of
+centred columns are computed in the precision of the features, and all sums over them in float64.
 """
 
 from __future__ import annotations
@@ -23,17 +23,20 @@ from torch import Tensor
 
 from merging.errors import DataUnavailable
 
-COLUMNS = 1024  # features that are multiplied with all others at a time: bounds the memory of the product
+COLUMNS = 1024  # features that are multiplied with all others at once: bounds the memory of the product
 BLOCK, ROWS = 1024, 64  # columns and rows of a Gram's products: a block stays in the processor's cache
-ROUNDING = 1e-12  # of the biased HSIC: a debiased one below it is 0, as for images that are all equally far apart
-GRAM_BYTES = 2**30  # above this a network's Grams are not all kept
+ROUNDING = 1e-12  # share of the biased HSIC: a debiased one below it is 0, as for images at equal distances
+GRAM_BYTES = 2**30  # a network's Grams are all kept in memory only up to this size
 
 
 @dataclass(frozen=True)
 class Features:
     """A network's layers as centred features side by side.
 
-    matrix: (n, P) in the features' own precision.  widths: columns of each of the L layers.  debiased: the estimator.
+    Attributes:
+        matrix: (n, P) in the precision of the features.
+        widths: number of columns of each of the L layers.
+        debiased: whether HSIC is estimated without bias.
     """
 
     matrix: Tensor
@@ -42,7 +45,7 @@ class Features:
 
     @cached_property
     def owner(self) -> Tensor:
-        """(P,) int64: the layer of each column."""
+        """(P,) int64: index of the layer of each column."""
         return torch.repeat_interleave(torch.arange(len(self.widths)), torch.tensor(self.widths)).to(self.matrix.device)
 
     @cached_property
@@ -53,7 +56,7 @@ class Features:
 
     @cached_property
     def own(self) -> Tensor:
-        """(L,): every layer's HSIC with itself."""
+        """(L,): HSIC of every layer with itself."""
         blocks = self.matrix.split(self.widths, 1)
         norms = [(x.T @ x if x.shape[1] < len(x) else x @ x.T).double().square_().sum() for x in blocks]
         n, products, sums = len(self.matrix), self.squares.square().sum(0), self.squares.sum(0).square()
@@ -74,9 +77,14 @@ class Features:
 
 @dataclass(frozen=True)
 class Grams:
-    """A network's layers as Gram matrices of the features, flattened; centred ones where debiasing does not do it.
+    """A network's layers as flattened Gram matrices of the features.
 
-    matrix: (L, n^2) float64.  images: n.
+    Only the biased estimator needs Grams of centred features; debiasing includes the centring.
+
+    Attributes:
+        matrix: (L, n^2) float64.
+        images: n.
+        debiased: whether HSIC is estimated without bias; the diagonals are then 0.
     """
 
     matrix: Tensor
@@ -95,7 +103,7 @@ class Grams:
 
     @cached_property
     def own(self) -> Tensor:
-        """(L,): every layer's HSIC with itself."""
+        """(L,): HSIC of every layer with itself."""
         norms = self.matrix.square().sum(1)
         return above_rounding(self._debias(norms, self.rows.square().sum(1), self.sums.square()), norms)
 
@@ -109,21 +117,21 @@ class Grams:
 
 
 def similarity(x: Features | Grams, y: Features | Grams) -> np.ndarray:
-    """(L1, L2) float64: CKA of every layer of x with every layer of y, both of the same form."""
+    """CKA (L1, L2) float64 of every layer of x with every layer of y, both in the same form."""
     return ratio(x.cross(y), x.own, y.own)  # type: ignore[arg-type]
 
 
 def ratio(cross: Tensor, own_x: Tensor, own_y: Tensor) -> np.ndarray:
-    """(L1, L2) float64: CKA from the HSIC of every pair of layers (L1, L2) and of each with itself, (L1,) and (L2,)."""
+    """CKA (L1, L2) float64 from the HSIC of every pair of layers (L1, L2) and of each with itself, (L1,) and (L2,)."""
     power = torch.outer(own_x, own_y)
     alive = torch.outer(own_x > 0, own_y > 0)
     values = torch.where(alive, cross / power.clamp_min(0).sqrt(), torch.nan)
-    found: np.ndarray = values.cpu().numpy()
-    return found
+    cka: np.ndarray = values.cpu().numpy()
+    return cka
 
 
 def represent(layers: Sequence[Tensor], debiased: bool, *, grams: bool | None = None) -> Features | Grams:
-    """Layers' features (n, p), n the same in all, in the cheaper form, or in the one that `grams` says.
+    """Layers' features (n, p), with the same n, in the cheaper form, or as Grams or features where `grams` is set.
 
     Raises DataUnavailable for fewer than 4 images (2 for the biased estimator).
     """
@@ -135,31 +143,31 @@ def represent(layers: Sequence[Tensor], debiased: bool, *, grams: bool | None = 
 
 
 def from_grams(grams: Iterable[Tensor], debiased: bool) -> Grams:
-    """Gram matrices (n, n), one a layer, of centred features; their diagonals are zeroed where debiased."""
-    kept = list(grams)
-    check_images(len(kept[0]), debiased)
+    """Grams from one matrix (n, n) of centred features per layer; the diagonals are set to 0 where debiased."""
+    matrices = list(grams)
+    check_images(len(matrices[0]), debiased)
     if debiased:
-        kept = [one.fill_diagonal_(0) for one in kept]
-    return Grams(torch.stack([one.flatten() for one in kept]), len(kept[0]), debiased)
+        matrices = [one.fill_diagonal_(0) for one in matrices]
+    return Grams(torch.stack([one.flatten() for one in matrices]), len(matrices[0]), debiased)
 
 
 def prefers_grams(images: int, widths: Sequence[int]) -> bool:
-    """Whether a map between two networks of these widths costs less by Grams, which then also fit in memory."""
+    """Whether Grams make a map between two networks of these widths cheaper and fit in memory."""
     total, layers = sum(widths), len(widths)
     cheaper = total**2 > images * (2 * total + layers**2)
     return cheaper and 8 * images**2 * layers <= GRAM_BYTES
 
 
 def gram(features: Tensor) -> Tensor:
-    """(n, n) float64 products of the centred rows of (n, p) features.
+    """Products (n, n) float64 of the centred rows of features (n, p).
 
-    Products of a block of columns are taken in the features' own precision, and summed over the blocks in float64.
+    Products of a block of columns are computed in the precision of the features, and summed over blocks in float64.
     """
     images = len(features)
     total = torch.zeros(images, images, dtype=torch.float64, device=features.device)
     for block in features.split(BLOCK, 1):
         columns = centred(block)
-        for first in range(0, images, ROWS):  # the lower triangle in blocks of rows: it is symmetric
+        for first in range(0, images, ROWS):  # only the lower triangle: the matrix is symmetric
             last = first + ROWS
             total[first:, first:last] += columns[first:] @ columns[first:last].T
     lower = total.tril()
@@ -167,7 +175,7 @@ def gram(features: Tensor) -> Tensor:
 
 
 def centred(features: Tensor) -> Tensor:
-    """(n, p) features, float32 at least, with mean 0 a column; one that varies by rounding alone becomes exactly 0.
+    """Features (n, p), float32 at least, with column means 0; a column that varies only by rounding becomes exactly 0.
 
     Otherwise a dead unit's rounding noise would be compared, and it correlates with anything.
     """
@@ -175,17 +183,17 @@ def centred(features: Tensor) -> Tensor:
     mean = columns.mean(0)
     columns = columns - mean
     noise = 64 * torch.finfo(features.dtype).eps ** 2 * mean.square() * len(columns)
-    constant = columns.square().sum(0) <= noise  # the norm along dimension 0 takes fifteen times as long
+    constant = columns.square().sum(0) <= noise  # 15 times faster than the norm along dimension 0
     return columns.masked_fill_(constant, 0) if bool(constant.any()) else columns
 
 
 def check_images(images: int, debiased: bool) -> None:
-    """Raises DataUnavailable where there are too few images for the estimator to be defined."""
+    """Raise DataUnavailable where there are too few images for the estimator to be defined."""
     least = 4 if debiased else 2
     if images < least:
         raise DataUnavailable(f"CKA of {images} images is not defined; give {least} or more, a few hundred to mean it.")
 
 
 def above_rounding(own: Tensor, biased: Tensor) -> Tensor:
-    """HSICs of layers with themselves (L,), those that rounding alone may have made as 0. biased: the biased ones."""
+    """Self-HSICs (L,), set to 0 where they may come from rounding alone. biased: (L,) by the biased estimator."""
     return torch.where(own > ROUNDING * biased, own, torch.zeros_like(own))

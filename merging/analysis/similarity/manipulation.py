@@ -1,7 +1,7 @@
-"""Moving CKA without moving what a network says: three changes of the classifier's input that its weights undo.
+"""Changes of the classifier's input that move CKA while every logit stays the same (after Davari et al., ICLR 2023).
 
-With x_i the centred input of the last linear layer W on image i. A translation along a direction that W does not see,
-and a unit times s with its column of W divided by s, leave every logit as it was. After Davari et al. (ICLR 2023).
+With x_i the centred input of the last linear layer W on image i, two changes leave every logit unchanged: a translation
+of some images along a direction in the null space of W, and a unit times s with its column of W divided by s.
 """
 
 from __future__ import annotations
@@ -23,8 +23,15 @@ STRENGTHS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 
 @dataclass(frozen=True)
 class Classifier:
-    """The last linear layer and what it is given. inputs: (n, p) float64; weight: (classes, p); bias: (classes,);
-    labels: (n,); layer: its name."""
+    """The last linear layer and its input.
+
+    Attributes:
+        inputs: (n, p) float64.
+        weight: (classes, p).
+        bias: (classes,).
+        labels: (n,).
+        layer: name of the layer.
+    """
 
     inputs: Tensor
     weight: Tensor
@@ -33,8 +40,10 @@ class Classifier:
     layer: str
 
     def accuracy(self, inputs: Tensor, weight: Tensor) -> tuple[float, float]:
-        """Accuracy with these inputs (n, p) and weights (classes, p), and the largest change of a logit relative to the
-        largest logit."""
+        """Accuracy with these inputs (n, p) and weights (classes, p), and the largest change of a logit.
+
+        The change is relative to the largest logit.
+        """
         before, after = (x @ w.T + self.bias for x, w in ((self.inputs, self.weight), (inputs, weight)))
         right = float((after.argmax(1) == self.labels).double().mean())
         return right, float((after - before).abs().max() / before.abs().max())
@@ -42,9 +51,16 @@ class Classifier:
 
 @dataclass(frozen=True)
 class Trail:
-    """What a change does at each strength (S,). cka: biased, of the layer with itself before; neighbours, procrustes:
-    by those measures; accuracy: 0..1; moved: largest relative change of a logit.  limit: of CKA for an endless
-    strength, in closed form."""
+    """Effect of one change at each of S strengths.
+
+    Attributes:
+        strength: (S,).
+        cka: (S,) biased CKA of the layer with itself before the change.
+        neighbours, procrustes: (S,) the same by those measures.
+        accuracy: (S,) in 0..1.
+        moved: (S,) largest relative change of a logit.
+        limit: CKA at infinite strength, in closed form.
+    """
 
     strength: np.ndarray
     cka: np.ndarray
@@ -57,7 +73,10 @@ class Trail:
 
 @torch.no_grad()
 def classifier_of(graph: Graph, net: nn.Module, data: Batches) -> Classifier:
-    """The network's last linear layer on these images. Raises UnsupportedOperation where a network ends otherwise."""
+    """The network's last linear layer on these images.
+
+    Raises UnsupportedOperation where a network does not end in a linear layer of (images, features).
+    """
     linear = [layer for layer in graph.layers if layer.kind == "linear"]
     node = next((node for node in graph.nodes if linear and node.name == linear[-1].node), None)
     tensors = named_tensors(net)
@@ -75,54 +94,55 @@ def classifier_of(graph: Graph, net: nn.Module, data: Batches) -> Classifier:
 
 
 def translate(classifier: Classifier, chosen: Tensor, seed: int) -> Trail:
-    """Move the chosen images (n,) bool along one random direction that the classifier's weights do not see.
+    """Move the images `chosen` (n,) bool along one random direction in the null space of the classifier's weights.
 
-    strength: in root mean squared lengths of the centred inputs.  limit: r/(1-r) |mean_S|^2 / E|x|^2 sqrt(PR), PR =
-    (tr C)^2 / tr C^2, for a share r of images moved endlessly (Davari et al. 2023).  Raises
-    UnsupportedOperation where the weights see every direction (no more features than classes).
+    Strengths are in root mean squared lengths of the centred inputs. The limit is r/(1-r) |mean_S|^2 / E|x|^2 sqrt(PR),
+    PR = (tr C)^2 / tr C^2, for a share r of images moved infinitely far (Davari et al. 2023).
+
+    Raises UnsupportedOperation where that null space is trivial (no more features than classes).
     """
     x = classifier.inputs - classifier.inputs.mean(0)
     _, values, vectors = torch.linalg.svd(classifier.weight, full_matrices=True)
     rank = int((values > 1e-10 * values[0]).sum())
     if rank >= vectors.shape[0]:
         raise UnsupportedOperation("The classifier sees every direction of its input, so none can be moved unseen.")
-    unseen = vectors[rank:]
-    drawn = np.random.default_rng(seed).standard_normal(len(unseen))
-    direction = torch.from_numpy(drawn / np.linalg.norm(drawn)).to(x) @ unseen
+    null_space = vectors[rank:]
+    coefficients = np.random.default_rng(seed).standard_normal(len(null_space))
+    direction = torch.from_numpy(coefficients / np.linalg.norm(coefficients)).to(x) @ null_space
     length, share = float(x.square().sum(1).mean()) ** 0.5, float(chosen.double().mean())
     covariance = x.T @ x / len(x)
     ratio = float(covariance.diagonal().sum()) / float(covariance.norm())
     mean = float(x[chosen].mean(0).square().sum())
     limit = share / (1 - share) * mean / length**2 * ratio
     offset = chosen.double()[:, None] * direction * length
-    changed = [(classifier.inputs + s * offset, classifier.weight) for s in STRENGTHS]
-    return _trail(classifier, changed, limit)
+    variants = [(classifier.inputs + s * offset, classifier.weight) for s in STRENGTHS]
+    return _trail(classifier, variants, limit)
 
 
 def rescale(classifier: Classifier, unit: int) -> Trail:
-    """Multiply one unit, and divide its column of the weights: the network computes the same.
+    """Multiply one unit and divide its column of the weights, so that the network's output stays the same.
 
-    strength: the factor less 1.  limit: x_u' K x_u / (|x_u|^2 |K|), what is left when only that unit counts.
+    Strengths are the factor minus 1. The limit is x_u' K x_u / (|x_u|^2 |K|), the value where only that unit counts.
     """
     x = classifier.inputs - classifier.inputs.mean(0)
     gram = x @ x.T
     one = x[:, unit]
     limit = float(one @ gram @ one) / (float(one @ one) * float(gram.norm())) if float(one @ one) > 0 else float("nan")
-    changed = []
+    variants = []
     for strength in STRENGTHS:
         inputs, weight = classifier.inputs.clone(), classifier.weight.clone()
         inputs[:, unit] *= 1 + strength
         weight[:, unit] /= 1 + strength
-        changed.append((inputs, weight))
-    return _trail(classifier, changed, limit)
+        variants.append((inputs, weight))
+    return _trail(classifier, variants, limit)
 
 
 def _trail(classifier: Classifier, changed: list[tuple[Tensor, Tensor]], limit: float) -> Trail:
-    """changed: (inputs, weight) at each of STRENGTHS."""
+    """Trail of a change. changed: (inputs, weight) at each of STRENGTHS."""
     before, rows = Side(classifier.inputs), []
     for inputs, weight in changed:
         after = Side(inputs)
-        measured = [measure(before, after) for measure in (cka_biased, mutual_neighbours, procrustes)]
-        rows.append((*measured, *classifier.accuracy(inputs, weight)))
+        similarities = [measure(before, after) for measure in (cka_biased, mutual_neighbours, procrustes)]
+        rows.append((*similarities, *classifier.accuracy(inputs, weight)))
     cka, neighbours, rotated, accuracy, moved = np.array(rows).T
     return Trail(np.array(STRENGTHS), cka, neighbours, rotated, accuracy, moved, limit)

@@ -1,6 +1,6 @@
-"""Other ways to say how alike two layers are, beside linear CKA: each is blind to something else.
+"""Similarity measures of two layers beside linear CKA. Each is insensitive to a different kind of change.
 
-All take features (n, p) of the same n images, centred here; 1 means alike, about 0 unrelated.
+All take features (n, p) of the same n images, which are centred here. 1 means equal, about 0 unrelated.
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ from merging.analysis.similarity.hsic import centred, check_images, gram, repres
 from merging.errors import DataUnavailable
 
 NEIGHBOURS = 10
-VARIANCE = 0.99  # that SVCCA keeps
+VARIANCE = 0.99  # share of the variance that SVCCA keeps
 BANDWIDTH = 0.5  # of the RBF kernel, times the median distance (Kornblith et al. 2019, sec. 4)
 
 
 @dataclass(frozen=True)
 class Side:
-    """One network's features of one layer, (n, p), and what several measures need of them."""
+    """One network's features of one layer, (n, p), with the quantities that several measures share."""
 
     features: Tensor
 
     @cached_property
     def centred(self) -> Tensor:
-        """(n, min(n, p)) float64, columns with mean 0; wide features turned into their principal components, which
-        changes no measure: all are blind to rotations."""
+        """Features with column means 0, (n, min(n, p)) float64.
+
+        Features wider than n are replaced by their principal components. This changes no measure, because all of them
+        are invariant to rotations.
+        """
         columns = centred(self.features).double()
         if columns.shape[1] <= len(columns):
             return columns
@@ -39,7 +42,7 @@ class Side:
 
     @cached_property
     def decomposed(self) -> tuple[Tensor, Tensor]:
-        """Principal components (n, r), orthonormal, and the (r,) singular values, falling."""
+        """Principal components (n, r), orthonormal, and singular values (r,), largest first."""
         u, s, _ = torch.linalg.svd(self.centred, full_matrices=False)
         return u, s
 
@@ -52,14 +55,14 @@ class Side:
 
     @cached_property
     def neighbours(self) -> Tensor:
-        """(n, n) bool: whether image j is among the 10 nearest of image i."""
+        """(n, n) bool: whether image j is among the 10 nearest images of image i."""
         far = self.distances.clone().fill_diagonal_(torch.inf)
         nearest = far.topk(min(NEIGHBOURS, len(far) - 1), dim=1, largest=False, sorted=False).indices
         return torch.zeros_like(far, dtype=torch.bool).scatter_(1, nearest, True)
 
     @cached_property
     def rbf(self) -> Tensor:
-        """(n, n) centred Gram of the RBF kernel, its bandwidth half the median distance over the whole matrix."""
+        """Centred Gram (n, n) of the RBF kernel; the bandwidth is half the median distance over the whole matrix."""
         middle = float(np.median(self.distances.cpu().numpy()))
         kernel = torch.exp(-self.distances / (2 * BANDWIDTH**2 * middle)) if middle > 0 else self.distances * 0 + 1
         kernel = kernel - kernel.mean(0)
@@ -67,14 +70,14 @@ class Side:
 
     @cached_property
     def leverage(self) -> Tensor:
-        """(n,): the share of the squared length of all centred features that is each image's."""
+        """Leverage (n,) of each image: its share of the squared length of all centred features."""
         squares = self.centred.square().sum(1)
         total = squares.sum()
         return squares / total if total > 0 else squares
 
     @property
     def first_component(self) -> float:
-        """The share of the variance that the first principal component has; NaN where nothing varies."""
+        """Share of the variance in the first principal component; NaN where nothing varies."""
         columns = self.centred
         power = torch.linalg.eigvalsh(columns.T @ columns)
         return float(power[-1] / power.sum()) if power.sum() > 0 else float("nan")
@@ -86,41 +89,41 @@ def cka_debiased(x: Side, y: Side) -> float:
 
 
 def cka_biased(x: Side, y: Side) -> float:
-    """Linear CKA by the biased estimator (Kornblith et al. 2019): too high where features are wide."""
+    """Linear CKA by the biased estimator (Kornblith et al. 2019), which is too high for wide features."""
     return _linear(x, y, debiased=False)
 
 
 def cka_rbf(x: Side, y: Side) -> float:
-    """CKA of an RBF kernel, biased, bandwidth half the median distance (Kornblith et al. 2019, sec. 4)."""
+    """CKA of an RBF kernel, biased; bandwidth half the median distance (Kornblith et al. 2019, sec. 4)."""
     own = [float((side.rbf * side.rbf).sum()) for side in (x, y)]
     return float((x.rbf * y.rbf).sum()) / (own[0] * own[1]) ** 0.5 if min(own) > 0 else float("nan")
 
 
 def procrustes(x: Side, y: Side) -> float:
-    """|X'Y|_* / (|X| |Y|): how near a rotation and a scale bring the two (Williams et al. 2021)."""
+    """Procrustes similarity |X'Y|_* / (|X| |Y|), the fit after the best rotation and scale (Williams et al. 2021)."""
     size = float(x.centred.norm() * y.centred.norm())
     return float(torch.linalg.svdvals(x.centred.T @ y.centred).sum()) / size if size > 0 else float("nan")
 
 
 def svcca(x: Side, y: Side) -> float:
     """Mean canonical correlation of the components that hold 99 % of the variance (Raghu et al. 2017)."""
-    kept = [_kept(side) for side in (x, y)]
-    least = min(part.shape[1] for part in kept)
-    return float(torch.linalg.svdvals(kept[0].T @ kept[1])[:least].mean()) if least else float("nan")
+    components = [_kept(side) for side in (x, y)]
+    least = min(part.shape[1] for part in components)
+    return float(torch.linalg.svdvals(components[0].T @ components[1])[:least].mean()) if least else float("nan")
 
 
 def mutual_neighbours(x: Side, y: Side) -> float:
-    """The share of each image's 10 nearest neighbours that both have (Huh et al. 2024)."""
+    """Share of each image's 10 nearest neighbours that both layers have in common (Huh et al. 2024)."""
     return float((x.neighbours & y.neighbours).sum() / x.neighbours.sum())
 
 
 def trimmed_cka(x: Side, y: Side, share: float = 0.01) -> float:
-    """Debiased CKA without the images in either side's top `share` by leverage (after Davari et al. 2023)."""
-    dropped = max(1, round(share * len(x.features)))
-    kept = torch.ones(len(x.features), dtype=torch.bool, device=x.features.device)
+    """Debiased CKA without the images in the top `share` by leverage on either side (after Davari et al. 2023)."""
+    count = max(1, round(share * len(x.features)))
+    mask = torch.ones(len(x.features), dtype=torch.bool, device=x.features.device)
     for side in (x, y):
-        kept[side.leverage.argsort(descending=True, stable=True)[:dropped]] = False
-    return cka_debiased(*(Side(side.centred[kept]) for side in (x, y)))
+        mask[side.leverage.argsort(descending=True, stable=True)[:count]] = False
+    return cka_debiased(*(Side(side.centred[mask]) for side in (x, y)))
 
 
 MEASURES: dict[str, tuple[str, Callable[[Side, Side], float]]] = {
@@ -135,7 +138,7 @@ MEASURES: dict[str, tuple[str, Callable[[Side, Side], float]]] = {
 
 
 def map_of(key: str, rows: Sequence[Side], columns: Sequence[Side]) -> np.ndarray:
-    """(rows, columns) float64 of the measure `key` for every pair of layers. Raises DataUnavailable below 12 images."""
+    """Measure `key` for every pair of layers, (rows, columns) float64. Raises DataUnavailable below 12 images."""
     if len(rows[0].features) < NEIGHBOURS + 2:
         raise DataUnavailable(f"Give {NEIGHBOURS + 2} images or more; a few hundred to mean it.")
     return np.array([[MEASURES[key][1](row, column) for column in columns] for row in rows])

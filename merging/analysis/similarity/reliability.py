@@ -1,4 +1,4 @@
-"""When to trust a CKA value: how much it owes to chance, to single images and to single directions.
+"""Reliability of a CKA value: its dependence on chance, on single images and on single directions.
 
 After Davari et al.: Reliability of CKA as a Similarity Measure in Deep Learning (ICLR 2023).
 """
@@ -22,11 +22,15 @@ DRAWS = 100
 def examine(
     x: Tensor, y: Tensor, *, draws: int = DRAWS, seed: int = 0, shown: int = 9, report: Progress | None = None
 ) -> CellEvidence:
-    """The evidence about the CKA of two layers' features (n, p1) and (n, p2) of the same images.
+    """Evidence about the CKA of two layers' features (n, p1) and (n, p2) of the same images.
 
-    draws: how many half-samples, and the least number of shuffles.  The interval: the spread over random halves of the
-    images, drawn without replacement, is that of the whole sample (1/m - 1/n = 1/n at m = n/2), laid around the value.
-    Memory: n^2 float64, a few times.
+    The interval is the spread over random halves of the images, laid around the value. Drawn without replacement,
+    halves spread as much as whole samples do (1/m - 1/n = 1/n at m = n/2). Memory: a few times n^2 float64.
+
+    Args:
+        draws: number of half-samples, and the least number of shuffles.
+        shown: number of images with the largest leverage to return.
+
     Raises DataUnavailable for fewer than 12 images (hsic.check_images for fewer than 4).
     """
     sides, rng = (Side(x), Side(y)), np.random.default_rng(seed)
@@ -61,10 +65,10 @@ def examine(
 def _shuffled(grams: Sequence[Tensor], draws: int, rng: np.random.Generator) -> np.ndarray:
     """Debiased CKA with the second side's images shuffled, at least `draws` times. grams: two (n, n), diagonals 0.
 
-    The shuffles are all cyclic shifts of the images in a random order, and of further orders where there are too few
-    images. Those of one order are a group, so a test by them is exact (Hemerik and Goeman 2018), and the traces
-    tr K L_k of all n of them are correlations along the cyclic diagonals, a Fourier transform each: n^2 log n flops
-    for n shuffles, where one product of features is 2 n p^2.
+    The shuffles are all cyclic shifts of the images in a random order, and of further random orders where n is too
+    small. The shifts of one order are a group, so a test by them is exact (Hemerik and Goeman 2018). Their n traces tr
+    K L_k are correlations along the cyclic diagonals, computed by Fourier transforms: n^2 log n flops for n shuffles,
+    where a single product of features costs 2 n p^2.
     """
     n = len(grams[0])
     sums = [one.sum(1, dtype=torch.float64) for one in grams]
@@ -73,20 +77,22 @@ def _shuffled(grams: Sequence[Tensor], draws: int, rng: np.random.Generator) -> 
     for one, rows, total in zip(grams, sums, totals, strict=True):
         own = float(one.square().sum(dtype=torch.float64)) + total**2 / ((n - 1) * (n - 2))
         power *= max(own - 2 / (n - 2) * float(rows @ rows), 1e-150)
-    found = []
+    rounds = []
     for _ in range(-(-draws // (n - 1))):
         order = torch.from_numpy(rng.permutation(n)).to(grams[0].device)
         traces = _correlated(*(_diagonals(one[order][:, order]) for one in grams))
         products = _correlated(*(one[order][:, None] for one in sums))
-        found.append(traces + totals[0] * totals[1] / ((n - 1) * (n - 2)) - 2 / (n - 2) * products)
-    hsic = torch.stack(found)[:, 1:].flatten()  # the first of each round is not shifted
-    shifted: np.ndarray = (hsic / power**0.5).cpu().numpy()
-    return shifted
+        rounds.append(traces + totals[0] * totals[1] / ((n - 1) * (n - 2)) - 2 / (n - 2) * products)
+    hsic = torch.stack(rounds)[:, 1:].flatten()  # the first of each round is shifted by 0
+    values: np.ndarray = (hsic / power**0.5).cpu().numpy()
+    return values
 
 
 def _diagonals(matrix: Tensor) -> Tensor:
-    """(n, n // 2): the elements (i, i + d) of a symmetric matrix (n, n), i counted round, for d from 1. Those of larger
-    d are the same again, and each is weighted so that products of two such matrices sum as the whole ones' do."""
+    """Elements (i, i + d) of a symmetric matrix (n, n), i counted cyclically, for d from 1: (n, n // 2).
+
+    Larger d repeat the same elements. The weights make products of two such matrices sum as those of the whole ones do.
+    """
     n = len(matrix)
     twice = torch.cat([matrix, matrix], 1)
     half = twice.as_strided((n, n // 2), (2 * n + 1, 1), 1) * 2**0.5
@@ -96,31 +102,31 @@ def _diagonals(matrix: Tensor) -> Tensor:
 
 
 def _correlated(x: Tensor, y: Tensor) -> Tensor:
-    """(n,) float64: the sum over i and columns of x[i] y[i + k], i counted round, for each shift k. x, y: (n, m)."""
+    """Cyclic correlation (n,) float64: for each shift k, the sum over i and columns of x[i] y[i + k]. x, y: (n, m)."""
     spectra = [torch.fft.rfft(one, dim=0) for one in (x, y)]
     products = (spectra[0].conj() * spectra[1]).sum(1).to(torch.complex128)
     return torch.fft.irfft(products, n=len(x))
 
 
 def _halves(first: Tensor, second: Tensor, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """(draws,) debiased CKA of random halves of the images, from the whole's Grams (n, n) with zero diagonals, in their
-    own precision: single is enough for an interval.
+    """Debiased CKA (draws,) of random halves of the images, from the whole's Grams (n, n) with zero diagonals.
 
-    HSIC_1 does not change when a constant is added to the features, so a half needs no centring of its own; with w its
-    indicator, tr K L = w'(K o L)w, and so on for the sums: a product of a Gram with all halves at once.
+    Computed in the precision of the Grams: single is enough for an interval. HSIC_1 does not change when a constant is
+    added to the features, so a half needs no centring of its own. With w the indicator of the half, tr K L = w'(K o
+    L)w, and likewise for the sums, so one product of a Gram serves all halves.
     """
     grams = (first, second)
     n, m = len(first), len(first) // 2
-    chosen = np.argsort(rng.random((n, draws)), axis=0) < m
-    w = torch.from_numpy(chosen).to(first)
+    in_half = np.argsort(rng.random((n, draws)), axis=0) < m
+    w = torch.from_numpy(in_half).to(first)
     sums = [one @ w for one in (first, second)]
 
     def hsic(i: int, j: int) -> Tensor:
-        """(draws,) HSIC_1 of two of the Grams over each half."""
+        """(draws,) HSIC_1 of Grams i and j over each half."""
         pair = grams[i] * grams[j]
         totals = (w * sums[i]).sum(0) * (w * sums[j]).sum(0) / ((m - 1) * (m - 2))
         return (w * (pair @ w)).sum(0) + totals - 2 / (m - 2) * (w * sums[i] * sums[j]).sum(0)
 
     power = (hsic(0, 0) * hsic(1, 1)).clamp_min(0).sqrt()
-    found: np.ndarray = torch.where(power > 0, hsic(0, 1) / power, torch.nan).cpu().numpy()
-    return found
+    values: np.ndarray = torch.where(power > 0, hsic(0, 1) / power, torch.nan).cpu().numpy()
+    return values

@@ -1,4 +1,4 @@
-"""Does it hold: means over units with intervals by layer, the spread over units, and following against the match."""
+"""Figures of the evidence study: means by layer with intervals, spread over units, fates, relation to the match."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from merging.figures.palette import STYLES, figure
 from merging.studies.evidence import MEASURES, Evidence
 from merging.text import numbers
 
-FEW, MOST = 200, 4000  # units drawn one by one: large up to FEW
-SPREAD = (0.05, 0.25, 0.5, 0.75, 0.95)  # what a box shows: whiskers, the middle half, the median
-TELLING = 3  # percent from which a part has room for its number
-# From what is like both parents to what is like neither, in the colours of similarity.
+FEW, MOST = 200, 4000  # units in a scatter plot: drawn large up to FEW, thinned out beyond MOST
+SPREAD = (0.05, 0.25, 0.5, 0.75, 0.95)  # quantiles of a box: whiskers, quartiles, median
+TELLING = 3  # percent: a smaller part of a bar has no room for its number
+# From units like both parents to units like neither, in the colours of the similarity maps.
 FATE_COLORS = {
     "kept": "#fde725",
     "blended": "#5ec962",
@@ -22,7 +22,7 @@ FATE_COLORS = {
     "replaced": "#3b528b",
     "died": "#440154",
 }
-LONG = 12  # letters of a layer's name that stand side by side
+LONG = 12  # letters: longer names of layers do not fit side by side
 LABELS = {
     "merge": ("merge to its parents", "merge"),
     "naive": ("naive average to its parents", "naive"),
@@ -32,27 +32,27 @@ LABELS = {
 
 
 def _layers(names: tuple[str, ...]) -> dict[str, Any]:
-    """Keywords of the axis. Long names lean to the left: to the right the last one would not fit, and be left out."""
+    """Keywords of the layer axis. Long names tilt to the left: to the right, the last one would be cut off."""
     lean = {"tickangle": -30} if max(map(len, names), default=0) > LONG else {}
     return {"title": "layer, input first", "tickvals": list(range(len(names))), "ticktext": list(names), **lean}
 
 
 def evidence_figure(found: Evidence, measure: str) -> Figure:
-    """One measure: for every layer the mean over its units with a 95 % interval, in all rows that are known."""
-    known = [row for row in LABELS if not np.isnan(found.interval(measure, row)[0])]
-    words = ", ".join(f"{LABELS[row][0]} {numbers.ratio(found.interval(measure, row)[0])}" for row in known)
+    """Mean of one measure over the units of each layer, with a 95 % interval, for every row that was measured."""
+    rows = [row for row in LABELS if not np.isnan(found.interval(measure, row)[0])]
+    words = ", ".join(f"{LABELS[row][0]} {numbers.ratio(found.interval(measure, row)[0])}" for row in rows)
     fig = figure(
         f"{MEASURES[measure].capitalize()}, mean over units: {words}.",
         height=330,
         x=_layers(found.layers),
         y={"title": MEASURES[measure].split(" (")[0]},
     )
-    for number, row in enumerate(known):
+    for number, row in enumerate(rows):
         means = np.array([found.interval(measure, row, at) for at in range(len(found.layers))])
         style, label = STYLES[LABELS[row][1]], LABELS[row][0]
         fig.add(
             "scatter",
-            x=np.arange(len(found.layers)) + 0.12 * (number - (len(known) - 1) / 2),
+            x=np.arange(len(found.layers)) + 0.12 * (number - (len(rows) - 1) / 2),
             y=means[:, 0],
             name=label,
             mode="markers",
@@ -71,9 +71,9 @@ def evidence_figure(found: Evidence, measure: str) -> Figure:
 
 
 def spread_figure(found: Evidence, measure: str) -> Figure:
-    """One measure: a box for every row that is known, over all units of all layers."""
-    known = {row: values[~np.isnan(values)] for row, values in found.values[measure].items()}
-    boxes = {row: np.quantile(known[row], SPREAD) for row in LABELS if len(known[row])}
+    """Box plot of one measure over all units of all layers, with one box for every row that was measured."""
+    finite = {row: values[~np.isnan(values)] for row, values in found.values[measure].items()}
+    boxes = {row: np.quantile(finite[row], SPREAD) for row in LABELS if len(finite[row])}
     words = ", ".join(f"{LABELS[row][0]} {numbers.ratio(float(box[2]))}" for row, box in boxes.items())
     fig = figure(
         f"{MEASURES[measure].capitalize()}, median unit: {words}.",
@@ -84,23 +84,23 @@ def spread_figure(found: Evidence, measure: str) -> Figure:
     )
     for row, (low, first, middle, third, high) in boxes.items():
         label, style = LABELS[row][0], STYLES[LABELS[row][1]]
-        shown = {"lowerfence": [low], "q1": [first], "median": [middle], "q3": [third], "upperfence": [high]}
+        quantiles = {"lowerfence": [low], "q1": [first], "median": [middle], "q3": [third], "upperfence": [high]}
         fig.add("box",
-            **shown, y=[label], name=label, orientation="h", width=0.6, meta=row,
+            **quantiles, y=[label], name=label, orientation="h", width=0.6, meta=row,
             marker={"color": style.color}, line={"width": 1.5}, hoverinfo="x",
         )  # fmt: skip
     return fig
 
 
 def fates_figure(found: Evidence) -> Figure:
-    """What became of all units, in percent of them, in the merge and in the naive average."""
+    """Percentage of units with each fate, in the merge and in the naive average."""
     shares = {STYLES[row].label: found.shares(row) for row in ("merge", "naive")}
-    told = [
+    descriptions = [
         f"{name}: " + ", ".join(f"{round(100 * share)} % {word}" for word, share in own.items() if share)
         for name, own in shares.items()
     ]
     fig = figure(
-        f"What became of {len(found.unit)} units. {'; '.join(told)}.",
+        f"What became of {len(found.unit)} units. {'; '.join(descriptions)}.",
         height=190,
         x={"title": "units (%)", "range": [0, 100]},
         y={"autorange": "reversed"},
@@ -118,8 +118,10 @@ def fates_figure(found: Evidence) -> Figure:
 
 
 def match_figure(found: Evidence, measure: str) -> Figure:
-    """One measure of the merge and of the naive average, unit by unit, over the match correlation; of more units than
-    can be told apart, every second or so is drawn."""
+    """One measure of every unit over its match correlation, in the merge and in the naive average.
+
+    With more than MOST units, only every second (third ...) one is drawn.
+    """
     slopes, every = [], -(-len(found.unit) // MOST)
     size = 7 if len(found.unit) <= FEW else 4
     names = [f"{found.layers[at]}, unit {unit}" for at, unit in zip(found.layer, found.unit, strict=True)]

@@ -1,4 +1,4 @@
-"""What happens inside along the path: layers' similarity to a parent, or their variance, over lambda, and the loss."""
+"""Figures of the layers along the path: CKA with a parent, or variance, over lambda; and the loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHOWN = {"to_a": "CKA with A", "to_b": "CKA with B", "variance": "variance of un
 
 
 def inside_figure(found: Along, line: str, what: str) -> Figure:
-    """One line's layers over lambda. what: a key of SHOWN."""
+    """Heatmap of one quantity, every layer over lambda. line: a key of `Along.loss`.  what: a key of SHOWN."""
     values: np.ndarray = getattr(found, what)[line]
     middle = len(found.lambdas) // 2
     lowest = int(np.nanargmin(values[middle])) if not np.isnan(values[middle]).all() else 0
@@ -42,7 +42,7 @@ def inside_figure(found: Along, line: str, what: str) -> Figure:
 
 
 def loss_figure(found: Along) -> Figure:
-    """The loss of both lines, on the same images, under the maps."""
+    """Loss of both lines over lambda, on the same images as the heatmaps."""
     tops = ", ".join(f"{STYLES[line].label} {numbers.loss(float(loss.max()))}" for line, loss in found.loss.items())
     fig = figure(
         f"Loss along the path; the highest: {tops}.",

@@ -1,4 +1,4 @@
-"""The manipulation lab: CKA falls while accuracy stays, with the limit in closed form."""
+"""Figure of the manipulation lab: CKA falls to its closed-form limit while accuracy stays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LABELS = {
 
 
 def lab_figure(found: Lab, kind: str) -> Figure:
-    """kind: "classes", "image" or "unit"."""
+    """CKA, accuracy, neighbours and Procrustes over the strength of a change. kind: "classes", "image" or "unit"."""
     cka, accuracy = found.cka[kind], found.accuracy[kind]
     fig = figure(
         f"CKA of {found.layer}'s input with itself falls from {numbers.ratio(float(cka[0]))} to "
@@ -34,13 +34,13 @@ def lab_figure(found: Lab, kind: str) -> Figure:
         hovermode="x unified",
     )
     places = np.arange(len(found.strength))
-    drawn = (
+    series = (
         ("CKA with itself before", cka, STYLES["corrected"]),
         ("accuracy", accuracy, STYLES["A"]),
         ("mutual nearest neighbours", found.neighbours[kind], STYLES["aligned"]),
         ("Procrustes", found.procrustes[kind], STYLES["ensemble"]),
     )
-    for name, values, style in drawn:
+    for name, values, style in series:
         fig.add("scatter",
             x=places, y=values, name=name, mode="lines+markers", line=style.line(), marker=style.marker(6),
             hovertemplate="%{y:.3f}", meta=name,

@@ -1,4 +1,4 @@
-"""The plane of weights through A, B and pi(B), as contours with the networks marked."""
+"""Figure of the loss landscape: the plane of weights through A, B and pi(B) as contours, with the networks marked."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from merging.text import numbers
 NAMES = {"A": "A", "B": "B", "pi(B)": "π(B)", "C": "the other", "naive": "naive average", "merge": "merge"}
 PLACES = {"A": "bottom left", "B": "bottom right", "naive": "bottom center", "merge": "top left"}
 THIRD = Style("#CC79A7", "solid", "triangle-up", "the other")
-CEILING = 4.0  # of the loss, in its median: beyond, a plane is one dark wall
+CEILING = 4.0  # the loss is cut off at this many medians: higher values would fill the plane with one colour
 
 
 def landscape_figure(found: Landscape, metric: str) -> Figure:
-    """metric: "loss" or "accuracy". One unit is as long on both axes; the lines from A to B and to pi(B) are drawn."""
+    """Contours of a metric on the plane, both axes on one scale, with the lines from A to B and to pi(B).
+
+    metric: "loss" or "accuracy".
+    """
     values = 100 * found.accuracy if metric == "accuracy" else found.loss
     high = float(np.nanmax(values))
     if metric == "loss":
@@ -47,7 +50,7 @@ def landscape_figure(found: Landscape, metric: str) -> Figure:
         hovertemplate="(%{x:.1f}, %{y:.1f}): %{z:.3g}%{customdata}<extra></extra>",
     )
     _add_marks(fig, found)
-    fig.layout["margin"]["t"] = 34  # the chart's buttons stand above the colour bar's title
+    fig.layout["margin"]["t"] = 34  # room for the chart's buttons above the colour bar's title
     return fig
 
 
@@ -56,7 +59,7 @@ def _corners(found: Landscape) -> str:
 
 
 def _add_marks(fig: Figure, found: Landscape) -> None:
-    """The two lines from A, and the networks."""
+    """Draw the two lines from A, and a marker for each network."""
     third = "C" if "C" in found.points else "pi(B)"
     for end, style in (("B", STYLES["naive"]), (third, STYLES["aligned" if third == "pi(B)" else "naive"])):
         (x0, y0), (x1, y1) = found.points["A"][:2], found.points[end][:2]

@@ -1,4 +1,4 @@
-"""Functions that the units of a layer have learned: in A, in the partner of each in B, and in the merge."""
+"""Figures of the nonlinearities that a layer's units learned: in A, in each unit's partner in B, and in the merge."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from merging.studies.nonlinearities import SLOTS, Nonlinearities
 from merging.text import numbers
 
 COLUMNS = 4
-GAP = 0.03  # between two columns, of the width
+GAP = 0.03  # between two columns, as a share of the width
 ORDERS = {"apart": "farthest apart", "alike": "most alike", "first": "first"}
 
 
 def units_in_order(found: Nonlinearities, layer: str, order: str, count: int) -> tuple[int, ...]:
-    """The first `count` units by how far A's function and its partner's are apart. order: a key of ORDERS."""
+    """First `count` units, sorted by the distance of A's function to its partner's. order: a key of ORDERS."""
     distance = found.distance(layer)
-    ranked = {"apart": np.argsort(-distance, kind="stable"), "alike": np.argsort(distance, kind="stable")}
-    return tuple(int(unit) for unit in ranked.get(order, np.arange(len(distance)))[:count])
+    orders = {"apart": np.argsort(-distance, kind="stable"), "alike": np.argsort(distance, kind="stable")}
+    return tuple(int(unit) for unit in orders.get(order, np.arange(len(distance)))[:count])
 
 
 def curves_figure(found: Nonlinearities, layer: str, units: Sequence[int]) -> Figure:
-    """One small chart per unit, all of one scale."""
+    """One small chart per unit, all on the same scale."""
     distance, rows = found.distance(layer), -(-len(units) // COLUMNS)
     columns = min(COLUMNS, len(units))
     fig = figure(
@@ -50,7 +50,10 @@ def curves_figure(found: Nonlinearities, layer: str, units: Sequence[int]) -> Fi
 
 
 def _add_chart(fig: Figure, place: int, rows: int, columns: int, title: str) -> str:
-    """Add the axes of the small chart at a place, row by row; all charts move together. Gives its number, "" for 1."""
+    """Add the axes of the small chart at `place`, counted row by row; all charts zoom together.
+
+    Returns the number in the names of its axes, "" for the first chart.
+    """
     row, column = divmod(place, columns)
     wide, high = (1 - GAP * (columns - 1)) / columns, (1 - 0.3 * (rows - 1) / (rows + 1)) / rows
     left, top = column * (wide + GAP), 1 - row * (high + 0.3 / (rows + 1))
@@ -58,10 +61,12 @@ def _add_chart(fig: Figure, place: int, rows: int, columns: int, title: str) -> 
     outer = {"x": "input of the unit" if row == rows - 1 else "", "y": "output" if column == 0 else ""}
     spans = {"x": [left, min(1.0, left + wide)], "y": [max(0.0, top - high), top]}
     for letter, anchor in (("x", "y"), ("y", "x")):
-        placed: dict[str, Any] = {"domain": spans[letter], "anchor": f"{anchor}{number}"}
+        position: dict[str, Any] = {"domain": spans[letter], "anchor": f"{anchor}{number}"}
         if shared:
-            placed["matches"] = shared[letter]
-        fig.layout[f"{letter}axis{number}"] = look_of_axis(outer[letter], showticklabels=bool(outer[letter]), **placed)
+            position["matches"] = shared[letter]
+        fig.layout[f"{letter}axis{number}"] = look_of_axis(
+            outer[letter], showticklabels=bool(outer[letter]), **position
+        )
     middle = {"x": left + wide / 2, "y": top, "xref": "paper", "yref": "paper"}
     fig.add_note(text=title, **middle, xanchor="center", yanchor="bottom", font={"size": 12})
     return number

@@ -1,4 +1,4 @@
-"""One CKA value beside its interval, its level by chance, and other measures of the same pair."""
+"""Figure of one CKA value beside its interval, its chance level, and other similarity measures of the same pair."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from merging.text import numbers
 
 
 def interval_figure(seen: Reliability) -> Figure:
-    """The value with its 95 % interval, the permutation null, the trimmed value, neighbours and Procrustes."""
+    """CKA with its 95 % interval, its trimmed value, Procrustes, mutual neighbours, and the permutation null."""
     rows = (
         ("CKA, 95 % interval", seen.value, STYLES["A"]),
         ("CKA without the top 1 %", seen.trimmed, STYLES["B"]),

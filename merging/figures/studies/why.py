@@ -1,4 +1,4 @@
-"""Figures of the reasons of a merge: variance, shares of the barrier, singular vectors, matches, calibration."""
+"""Figures that explain a merge: variance, shares of the barrier, singular vectors, matches, calibration."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from merging.studies.why import Why
 from merging.text import numbers
 
 LINES = {"naive": "naive", "average": "aligned", "merge": "corrected"}
-FEW = 10  # images of a bin of confidence below which its accuracy is noise
+FEW = 10  # images: the accuracy of a confidence bin with fewer is noise
 EVEN = "rgba(127,127,127,0.7)"
 
 
 def variance_figure(why: Why, corrected: bool) -> Figure:
-    """How widely the units of each layer vary, relative to the parents'. corrected: whether the merge was."""
-    shown = {net: STYLES[style] for net, style in LINES.items() if corrected or net != "merge"}
-    last = ", ".join(f"{style.label} {numbers.ratio(float(why.variance[net][-1]))}" for net, style in shown.items())
+    """Mean variance of the units of each layer, relative to the parents'.
+
+    corrected: whether the merge was corrected; only then is it drawn beside the plain average.
+    """
+    styles = {net: STYLES[style] for net, style in LINES.items() if corrected or net != "merge"}
+    last = ", ".join(f"{style.label} {numbers.ratio(float(why.variance[net][-1]))}" for net, style in styles.items())
     fig = figure(
         f"Variance of the units over depth, relative to the parents' mean. In the last layer: {last}.",
         height=330,
@@ -31,7 +34,7 @@ def variance_figure(why: Why, corrected: bool) -> Figure:
         hovermode="x unified",
     )
     fig.add_level(1, {"color": EVEN, "dash": "dash", "width": 1})
-    for net, style in shown.items():
+    for net, style in styles.items():
         fig.add(
             "scatter",
             x=np.arange(len(why.layers)),
@@ -47,7 +50,7 @@ def variance_figure(why: Why, corrected: bool) -> Figure:
 
 
 def shares_figure(why: Why) -> Figure:
-    """How many nats of the barrier each block of layers causes, with twice its standard error."""
+    """Share of the barrier, in nats, that each block of layers causes, with bars of two standard errors."""
     worst = why.blocks[int(np.argmax(why.share))] if len(why.blocks) else "none"
     fig = figure(
         f"Shares of the barrier of {numbers.loss(why.total)} nats by layer; {worst} has the largest, "
@@ -99,14 +102,18 @@ def spectra_figure(why: Why) -> Figure:
 
 
 def match_quality_figure(units: Sequence[LayerUnits]) -> Figure:
-    """How well the units of each layer match: median and middle half of the partners' correlations; layers whose units
-    were not measured, or are all dead, are left out."""
-    known = [one for one in units if one.images and not np.isnan(one.match).all()]
-    low, middle, high = np.array([np.nanquantile(one.match, [0.25, 0.5, 0.75]) for one in known]).reshape(-1, 3).T
-    names = tuple(one.layer for one in known)
-    told = ", ".join(f"{name} {numbers.correlation(float(value))}" for name, value in zip(names, middle, strict=True))
+    """Match correlation of the units of each layer: the median, with the middle half as error bars.
+
+    Layers whose units were not measured, or are all dead, are left out.
+    """
+    measurable = [one for one in units if one.images and not np.isnan(one.match).all()]
+    low, middle, high = np.array([np.nanquantile(one.match, [0.25, 0.5, 0.75]) for one in measurable]).reshape(-1, 3).T
+    names = tuple(one.layer for one in measurable)
+    medians = ", ".join(
+        f"{name} {numbers.correlation(float(value))}" for name, value in zip(names, middle, strict=True)
+    )
     fig = figure(
-        f"Match correlation of A's units and their partners, median by layer: {told}.",
+        f"Match correlation of A's units and their partners, median by layer: {medians}.",
         height=330,
         x=layer_axis(names, "layer, input first", [-0.5, len(names) - 0.5]),
         y={"title": "match correlation of partners", "zeroline": True, "zerolinecolor": GRID},
@@ -128,9 +135,9 @@ def match_quality_figure(units: Sequence[LayerUnits]) -> Figure:
 
 
 def calibration_figure(why: Why) -> Figure:
-    """Accuracy over confidence, where ten images or more are that sure; on the diagonal one is as sure as right."""
-    shown = {"A": "A", "B": "B", "naive": "naive", "merge": "merge", "ensemble": "ensemble"}
-    errors = ", ".join(f"{STYLES[s].label} {numbers.accuracy(why.scores[n].ece)}" for n, s in shown.items())
+    """Accuracy over confidence, in bins of at least FEW images; the diagonal is perfect calibration."""
+    styles = {"A": "A", "B": "B", "naive": "naive", "merge": "merge", "ensemble": "ensemble"}
+    errors = ", ".join(f"{STYLES[s].label} {numbers.accuracy(why.scores[n].ece)}" for n, s in styles.items())
     fig = figure(
         f"Accuracy by confidence. Calibration errors: {errors}.",
         height=330,
@@ -141,7 +148,7 @@ def calibration_figure(why: Why) -> Figure:
         x=[0, 100], y=[0, 100], mode="lines", line={"color": EVEN, "dash": "dash", "width": 1}, showlegend=False,
         hoverinfo="skip",
     )  # fmt: skip
-    for net, key in shown.items():
+    for net, key in styles.items():
         count, confidence, right = why.calibration[net][:, why.calibration[net][0] >= FEW]
         style = STYLES[key]
         fig.add(

@@ -23,7 +23,9 @@ from merging.jobs.ledger.jobs import FAIR, Worker
 from merging.jobs.ledger.ledger import Ledger, end
 from merging.jobs.ledger.shipped_runs import picture_question_of
 from merging.jobs.ledger.store import Content, sha256_of, size_of
-from merging.jobs.requests.requests import PicturesRequest, Request, from_json
+from merging.jobs.requests.base import Request
+from merging.jobs.requests.pictures import PicturesRequest
+from merging.jobs.requests.registry import from_json
 from merging.zoo.catalogue import Entry
 
 INTERRUPTED = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from merging.jobs.ledger.owners import hidden
@@ -11,6 +12,8 @@ from merging.jobs.ledger.store import Store
 from merging.jobs.limits import Limits, from_environment
 from merging.paths import home
 from merging.zoo.datasets import own
+
+PRIVATE = ("store", "data")  # also where the folder itself holds other things, which are no secret
 
 
 class LedgerFolder:
@@ -33,4 +36,8 @@ class LedgerFolder:
         prepare(self.file)
         if self.folder == home():
             own.rename_owners(hidden)
+        for place in PRIVATE:
+            with suppress(OSError):  # it is another user's, who lets this one write there
+                (self.folder / place).mkdir(exist_ok=True, mode=0o700)
+                (self.folder / place).chmod(0o700)
         self.store = Store(self.folder / "store", int(self.limits.store_mb * 1e6))

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from merging.errors import InvalidRequest
 from merging.jobs.ledger.connection import connect, transaction
-from merging.jobs.requests.requests import DownloadRequest, PicturesRequest, StudyRequest, TrainRequest
 from merging.zoo.checkpoints.metadata import clean_name
 from merging.zoo.datasets import own
 from merging.zoo.datasets.convert import convert_images
@@ -27,7 +26,7 @@ from merging.zoo.disposable import Waiting, in_silence
 
 if TYPE_CHECKING:
     from merging.jobs.ledger.folder import LedgerFolder
-    from merging.jobs.requests.requests import Request
+    from merging.jobs.requests.base import Request
 
 LABEL = 60  # characters
 SCRATCH, STALE = ".reading-", 24 * 3600.0  # what a killed reading left behind goes after a day
@@ -35,13 +34,10 @@ SCRATCH, STALE = ".reading-", 24 * 3600.0  # what a killed reading left behind g
 
 def check_known(request: Request, owner: str) -> None:
     """Raises InvalidRequest where the request is about own images that were deleted, or are not this owner's to use."""
-    if isinstance(request, PicturesRequest | DownloadRequest):
-        return
-    asked = request.merge if isinstance(request, StudyRequest) else request
-    needs = bool(asked.data_sha256) or isinstance(asked, TrainRequest)
-    if needs and is_own(asked.dataset) and not may_use(asked.dataset, owner):
+    dataset, data_sha256, _ = request.data
+    if (data_sha256 or request.needs_images) and is_own(dataset) and not may_use(dataset, owner):
         raise InvalidRequest(
-            f"The images {asked.dataset} were deleted, or belong to somebody who does not share them. Bring the images "
+            f"The images {dataset} were deleted, or belong to somebody who does not share them. Bring the images "
             "again on Models, or choose other networks."
         )
 
@@ -132,7 +128,7 @@ def _check_caps(ledger: LedgerFolder, owner: str, name: str, size: int) -> None:
 def _scratch() -> Iterator[Path]:
     """A folder beside the data sets, so that a finished one is moved at once; it is gone afterwards."""
     place = own.folder()
-    place.mkdir(parents=True, exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)  # of the owners' eyes only
     for old in place.glob(f"{SCRATCH}*"):
         if time.time() - old.stat().st_mtime > STALE:
             shutil.rmtree(old, ignore_errors=True)

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from merging.jobs.ledger.forecast import KEPT, Past, forecast
+from merging.jobs.ledger.forecast import KEPT, forecast
+from merging.jobs.requests.estimates import Past
 
 OPEN = ("queued", "running")
 STATES = (*OPEN, "done", "failed", "cancelled")

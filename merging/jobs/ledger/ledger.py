@@ -22,7 +22,10 @@ from merging.jobs.ledger.forecast import forecast
 from merging.jobs.ledger.jobs import OPEN, Job, Worker, read_jobs, read_past
 from merging.jobs.ledger.owners import check_caps, check_owner, shared_turn
 from merging.jobs.ledger.shipped_runs import picture_question
-from merging.jobs.requests.requests import DownloadRequest, PicturesRequest, Request, TrainRequest
+from merging.jobs.requests.base import Request
+from merging.jobs.requests.download import DownloadRequest
+from merging.jobs.requests.pictures import PicturesRequest
+from merging.jobs.requests.train import TrainRequest
 from merging.results import saving
 from merging.zoo.datasets.load import available
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from merging.jobs.ledger.folder import LedgerFolder
-    from merging.jobs.requests.requests import Request
+    from merging.jobs.requests.base import Request
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from merging.errors import MergescopeError
-from merging.jobs.ledger.forecast import Past
 from merging.jobs.ledger.jobs import Job
+from merging.jobs.requests.estimates import Past
 from merging.paths import ASSETS
 
 RUNS = ASSETS / "runs"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +19,8 @@ from merging.jobs.requests.checks import (
     plain_config,
     set_fields,
 )
+from merging.jobs.requests.estimates import Past
+from merging.jobs.stages import Stage
 from merging.zoo.architectures.names import describe
 
 if TYPE_CHECKING:
@@ -66,11 +69,34 @@ class ModelRef:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What all requests share: their id, and themselves as text."""
+class Request:
+    """A request of some kind. A kind declares everything about its jobs here; its file is found by `registry`.
+
+    Attributes:
+        kind: the key, part of every id.
+        VERSION: raised by hand when the meaning of the kind's results changes.
+        plural: the word for its jobs in lists.
+        stages: the stages of its jobs, in order.
+        deadline: seconds that a job may run, unless MERGESCOPE_<KIND>_SECONDS says otherwise.
+        task: "module:function" that computes it on a worker, `(request, payload, report) -> {artifact: bytes}`; "" for
+            what the dispatcher does itself.
+        heavy: whether it may run for long, so that one slot is kept free of such jobs.
+        by_button: whether people start it by a button; other jobs follow from looking at a run.
+        page, page_parameter: the page that shows its result, and the parameter of its address that names the job.
+        needs_images: whether it cannot run without the images of its data set.
+    """
 
     kind: ClassVar[str]
     VERSION: ClassVar[int]
+    plural: ClassVar[str]
+    stages: ClassVar[tuple[Stage, ...]]
+    deadline: ClassVar[float] = 1_800
+    task: ClassVar[str] = ""
+    heavy: ClassVar[bool] = False
+    by_button: ClassVar[bool] = False
+    page: ClassVar[str] = ""
+    page_parameter: ClassVar[str] = ""
+    needs_images: ClassVar[bool] = False
 
     @cached_property
     def id(self) -> str:
@@ -86,8 +112,46 @@ class Asked:
         """The models it reads."""
         return ()
 
+    @property
+    def title(self) -> str:
+        """What a list of jobs shows."""
+        raise NotImplementedError
 
-def canonical(request: Asked) -> str:
+    @property
+    def data(self) -> tuple[str, str, int | None]:
+        """Data set, the sha256 of its images, and how many of each split (None: all); ("", "", 0) for none."""
+        return "", "", 0
+
+    @property
+    def merge_id(self) -> str:
+        """The id of the merge whose artifacts it reads, "" for none."""
+        return ""
+
+    @classmethod
+    def shares(cls) -> tuple[tuple[str, float], ...]:
+        """(stage, share of the whole job) in a usual run, in order."""
+        return tuple((stage.name, stage.share) for stage in cls.stages)
+
+    @classmethod
+    def stage_words(cls, request: Mapping[str, Any]) -> dict[str, str]:
+        """Stage -> what it does, for a request given as JSON values."""
+        return {stage.name: stage.words for stage in cls.stages}
+
+    @classmethod
+    def likeness(cls, asked: Mapping[str, Any], past: Mapping[str, Any]) -> int:
+        """How well the duration of a finished request forecasts that of another one; both as JSON values.
+
+        0: not at all; 1: the same networks; 2: the same work on them.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def scaled(cls, asked: Mapping[str, Any], past: Past, likeness: int) -> dict[str, float]:
+        """Stage -> expected seconds, from a finished job with that likeness."""
+        return dict(past.stages)
+
+
+def canonical(request: Request) -> str:
     """The request as one JSON text that is equal for equal questions: sorted keys, models without their names."""
     values = _nameless(asdict(request))
     if values.get("other", "") is None:  # a question without it is what it was before one could be named

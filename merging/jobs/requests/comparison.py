@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from merging.errors import InvalidRequest, InvalidSetting
-from merging.jobs.requests.requests import MergeRequest, ModelRef
+from merging.jobs.requests.base import ModelRef
+from merging.jobs.requests.merge import MergeRequest
 from merging.methods.registry import ROLES, find
 from merging.results.reports import Barrier, MergeReport
 

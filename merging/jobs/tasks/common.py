@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from merging.errors import MergescopeError
-from merging.jobs.requests.requests import ModelRef
-from merging.jobs.stages import STAGES
+from merging.jobs.requests.base import ModelRef
+from merging.jobs.requests.registry import kinds
 from merging.jobs.tasks.payload import Payload
 from merging.network.constants import constants_of
 from merging.network.data import Batches
@@ -44,7 +44,7 @@ class Clock:
 
     def __call__(self, stage: str, fraction: float | None = None, message: str = "") -> None:
         """Tell, and begin the stage where it is a new one."""
-        known = stage in dict(STAGES[self.kind])
+        known = stage in {one.name for one in kinds()[self.kind].stages}
         if known and stage != self.stage:
             self.stop()
             self.stage, self.began = stage, time.perf_counter()

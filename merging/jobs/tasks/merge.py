@@ -14,7 +14,7 @@ from merging.analysis.layer_survey import Survey, analyse, unmeasured_units
 from merging.analysis.path.evaluation import ensemble, evaluate
 from merging.analysis.path.merge_curves import merge_curves
 from merging.errors import MergescopeError
-from merging.jobs.requests.requests import MergeRequest
+from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.tasks.common import (
     Clock,
     arrays,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from merging.analysis.pictures.render import render
 from merging.analysis.pictures.settings import PictureSettings
-from merging.jobs.requests.requests import PicturesRequest
+from merging.jobs.requests.pictures import PicturesRequest
 from merging.jobs.tasks.common import Clock, build, device_of, example
 from merging.jobs.tasks.payload import Payload
 from merging.network.graph.graph import export

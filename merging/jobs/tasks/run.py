@@ -5,19 +5,14 @@ Large networks are the exception: files in, files out (`run_from_files`).
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from merging.errors import InvalidRequest
 from merging.jobs.ledger.store import Content
-from merging.jobs.requests.requests import (
-    MergeRequest,
-    PicturesRequest,
-    StudyRequest,
-    TrainRequest,
-    ZipRequest,
-    from_json,
-)
+from merging.jobs.requests.merge import MergeRequest
+from merging.jobs.requests.registry import from_json
 from merging.jobs.tasks.payload import Payload
 from merging.progress import Progress, no_progress
 
@@ -31,27 +26,12 @@ def run_task(kind: str, payload: Payload, report: Progress = no_progress) -> dic
     if request.kind != kind or len(payload.checkpoints) != len(request.checkpoints):
         found = f"{request.kind} with {len(payload.checkpoints)} checkpoints"
         raise InvalidRequest(f"A {kind} job was given a request for {found}. Ask again.")
-    if isinstance(request, MergeRequest):
-        from merging.jobs.tasks.merge import merge_task
-
-        return merge_task(request, payload, report)
-    if isinstance(request, PicturesRequest):
-        from merging.jobs.tasks.pictures import pictures_task  # lucent is imported for pictures alone
-
-        return pictures_task(request, payload, report)
-    if isinstance(request, StudyRequest):
-        from merging.jobs.tasks.study import study_task
-
-        return study_task(request, payload, report)
-    if isinstance(request, TrainRequest):
-        from merging.jobs.tasks.train import train_task
-
-        return train_task(request, payload, report)
-    if isinstance(request, ZipRequest):
-        from merging.jobs.tasks.zip import zip_task
-
-        return zip_task(request, payload, report)
-    raise InvalidRequest(f"A worker does not do {kind}; the dispatcher does.")
+    if not request.task:
+        raise InvalidRequest(f"A worker does not do {kind}; the dispatcher does.")
+    module, _, function = request.task.partition(":")
+    task = getattr(importlib.import_module(module), function)  # lucent is imported for pictures alone
+    artifacts: dict[str, bytes] = task(request, payload, report)
+    return artifacts
 
 
 def run_from_files(payload: Payload, out: Path, report: Progress = no_progress) -> Mapping[str, Content]:

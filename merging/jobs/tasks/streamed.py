@@ -13,7 +13,8 @@ import torch
 from merging.analysis.layer_survey import unmeasured_units
 from merging.errors import UnsupportedOperation
 from merging.jobs.ledger.store import Content
-from merging.jobs.requests.requests import MergeRequest, ModelRef
+from merging.jobs.requests.base import ModelRef
+from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.streaming import memory_needed
 from merging.jobs.tasks.common import Clock, arrays, device_of
 from merging.jobs.tasks.machine import machine

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from merging.jobs.requests.requests import MergeRequest, ModelRef, StudyRequest
+from merging.jobs.requests.base import ModelRef
+from merging.jobs.requests.merge import MergeRequest
+from merging.jobs.requests.study import StudyRequest
 from merging.jobs.tasks.common import Clock, batches, build, device_of, example
 from merging.jobs.tasks.payload import Payload
 from merging.methods.problem import Problem

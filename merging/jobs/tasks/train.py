@@ -6,7 +6,7 @@ import hashlib
 import time
 
 from merging.errors import DataUnavailable
-from merging.jobs.requests.requests import TrainRequest
+from merging.jobs.requests.train import TrainRequest
 from merging.jobs.tasks.common import Clock, check_finite, device_of
 from merging.jobs.tasks.machine import machine
 from merging.jobs.tasks.payload import Payload

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from merging.analysis.path.heads import measure
 from merging.errors import DataUnavailable
-from merging.jobs.requests.requests import ZipRequest
+from merging.jobs.requests.zip_networks import ZipRequest
 from merging.jobs.tasks.common import Clock, batches, build, device_of
 from merging.jobs.tasks.machine import machine
 from merging.jobs.tasks.payload import Payload

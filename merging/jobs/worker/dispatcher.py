@@ -20,8 +20,9 @@ from merging.jobs.ledger.forecast import shares
 from merging.jobs.ledger.jobs import Worker
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.outcome import Outcome, unexpected
-from merging.jobs.requests.requests import DownloadRequest
-from merging.jobs.stages import STAGES, overall
+from merging.jobs.requests.download import DownloadRequest
+from merging.jobs.requests.registry import kinds
+from merging.jobs.stages import overall
 from merging.jobs.tasks.machine import Place
 from merging.jobs.worker.downloading import Download
 from merging.jobs.worker.engine import Engine
@@ -30,8 +31,8 @@ from merging.jobs.worker.trained import trained_entry
 
 TICK = 0.05  # seconds between two looks at everything
 BEAT = 1.0  # seconds between two signs of life
-HEAVY = ("merge", "train", "zip")
-LIGHT = ("pictures", "study")
+HEAVY = tuple(key for key, kind in kinds().items() if kind.task and kind.heavy)
+LIGHT = tuple(key for key, kind in kinds().items() if kind.task and not kind.heavy)
 log = logging.getLogger(__name__)
 
 
@@ -63,7 +64,7 @@ class Dispatcher:
         self.warming: list[Any] = [self.engine.warm() for _ in range(self.slots)]
         self.places: list[Place] = []
         self.scratch = self.ledger.folder / "scratch"
-        _clear_old(self.scratch, self.ledger.limits.merge_seconds)
+        _clear_old(self.scratch, self.ledger.limits.deadline("merge"))
 
     def run(self) -> None:
         """Work until `stop` is set; then what runs goes back into the queue."""
@@ -117,7 +118,7 @@ class Dispatcher:
             return
         taken = {job.seat for job in self.running.values()}
         seat = next(number for number in range(len(taken) + 1) if number not in taken)
-        expected = shares(self.ledger.expected(claim.request), STAGES[claim.request.kind])
+        expected = shares(self.ledger.expected(claim.request), claim.request.shares())
         self.running[claim.id] = Running(claim, work, seat=seat, shares=expected)
         self.beaten = 0.0
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from merging.errors import InvalidRequest
 from merging.jobs.ledger.ledger import Ledger
-from merging.jobs.requests.requests import MergeRequest, Request, StudyRequest, TrainRequest, ZipRequest
+from merging.jobs.requests.base import Request
+from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.streaming import obstacle
 from merging.jobs.tasks.payload import Payload
 from merging.zoo.datasets.fingerprint import check_fingerprint, load_splits
@@ -24,15 +25,15 @@ def gather(ledger: Ledger, request: Request, device: str, threads: int, *, folde
     are others than the request's, or for a training without any.
     """
     images: dict[str, ImageSet] = {}
-    wanted = request.merge if isinstance(request, StudyRequest) else request
-    if isinstance(wanted, MergeRequest | TrainRequest | ZipRequest) and wanted.data_sha256:
-        images = load_splits(wanted.dataset, None if isinstance(wanted, TrainRequest) else wanted.images)
-        check_fingerprint(images, wanted.data_sha256)
+    dataset, data_sha256, count = request.data
+    if data_sha256:
+        images = load_splits(dataset, count)
+        check_fingerprint(images, data_sha256)
     files = _large_files(ledger, request) if folder is not None else ()
     if files:
         return Payload(request.to_json(), device=device, threads=threads, files=files, folder=folder)
     checkpoints = tuple(ledger.checkpoint(model.sha256) for model in request.checkpoints)
-    artifacts = _made(ledger, request.merge.id) if isinstance(request, StudyRequest) else {}
+    artifacts = _made(ledger, request.merge_id) if request.merge_id else {}
     return Payload(request.to_json(), checkpoints, images, device, threads, artifacts)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from merging.errors import MergescopeError
 from merging.jobs.ledger.dispatcher_access import Claim
 from merging.jobs.ledger.store import Content
-from merging.jobs.requests.requests import TrainRequest
+from merging.jobs.requests.train import TrainRequest
 from merging.results import reports, saving
 from merging.zoo.architectures.names import describe
 from merging.zoo.catalogue import Entry

@@ -1,1 +1,1 @@
-"""What several methods share: matchings, transport plans, statistics, learning by gradients."""
+"""Algorithms shared by several methods: matchings, transport plans, statistics, learning by gradients."""

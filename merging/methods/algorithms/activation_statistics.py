@@ -1,4 +1,4 @@
-"""How two nets' units respond to the same images: first and second moments, summed batch by batch."""
+"""First and second moments of two networks' unit activations on the same images, summed batch by batch."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ from merging.network.data import Batches
 from merging.network.graph.graph import Graph
 from merging.network.permutation import PermutationSpec, Site
 
-SITE_BYTES = 1 << 28  # of one site's activations in float64: the batch is made smaller where it needs more
-CONSTANT = 1e-10  # variance over mean square below which a unit is constant but for rounding
+SITE_BYTES = 1 << 28  # bound on one site's activations in float64: batches are split to stay below it
+CONSTANT = 1e-10  # variance over mean square below which a unit is constant up to rounding
 
 
 @dataclass
 class Moments:
-    """Running sums over `rows` images and positions for n units of A and of B, in float64.
+    """Running sums in float64 for n units of A and n units of B.
 
-    a, b: (n,) sums; aa, bb: (n,) sums of squares; ab: (n, n) sums of products.
+    Attributes:
+        units: n.
+        rows: number of images and positions summed.
+        a, b: (n,) sums of the activations.
+        aa, bb: (n,) sums of squares.
+        ab: (n, n) sums of products, A's units in rows.
     """
 
     units: int
@@ -38,7 +43,7 @@ class Moments:
         self.ab = torch.zeros(self.units, self.units, dtype=torch.float64)
 
     def add(self, a: Tensor, b: Tensor) -> None:
-        """Count in the same rows of both nets. a, b: (rows, n)."""
+        """Add the activations of both networks on the same images. a, b: (rows, n)."""
         a, b = a.double(), b.double()
         self.rows += len(a)
         self.a += a.sum(0).cpu()
@@ -54,12 +59,15 @@ class Moments:
         return both
 
     def constant(self, net: str) -> Tensor:
-        """(n,) bool: which units of "a" or "b" do not vary over the images."""
+        """Return (n,) bool: True for the units of net "a" or "b" that are constant over the images."""
         return self._std(net) == 0
 
     def similarity(self, kind: str) -> Tensor:
-        """(n, n) of A's units by B's. kind: "pearson" (0 for a unit that does not vary), "product" E[ab], or
-        "distance" -sqrt(E[(a - b)^2]); unrooted, its best assignment would be that of "product"."""
+        """Return the (n, n) similarity of A's units (rows) and B's (columns).
+
+        kind: "pearson" (0 for a constant unit), "product" E[ab], or "distance" -sqrt(E[(a - b)^2]). Without the square
+        root, "distance" would have the same best assignment as "product".
+        """
         if kind == "product":
             return self.ab / self.rows
         if kind == "distance":
@@ -67,7 +75,7 @@ class Moments:
             return -squared.clamp_min(0).sqrt()
         covariance = torch.addr(self.ab, self.a, self.b, alpha=-1 / self.rows)
         first, second = (torch.where(std > 0, 1 / std, 0.0) for std in (self._std("a"), self._std("b")))
-        return covariance.mul_((first / self.rows)[:, None]).mul_(second)  # in place: n^2 numbers, three times
+        return covariance.mul_((first / self.rows)[:, None]).mul_(second)  # in place, to avoid two more n^2 matrices
 
     def _std(self, net: str) -> Tensor:
         total, squares = (self.a, self.aa) if net == "a" else (self.b, self.bb)
@@ -76,46 +84,55 @@ class Moments:
 
 
 def stability(first: Tensor, second: Tensor) -> float:
-    """Share of units whose most similar unit is the same by both scores (n, m), of half the images each; units that
-    are like none (all 0) are left out, and 1 is given where there are no others."""
+    """Return the share of units whose most similar unit is the same in both scores.
+
+    first, second: (n, m) similarities from one half of the images each. Units whose scores are all 0 in a half are left
+    out; the share is 1 if no unit is left.
+    """
     alive = (first != 0).any(1) & (second != 0).any(1)
     same = first.argmax(1) == second.argmax(1)
     return float(same[alive].double().mean()) if alive.any() else 1.0
 
 
 def sites_by_group(graph: Graph, spec: PermutationSpec, where: str) -> dict[str, tuple[Site, ...]]:
-    """Group -> the places where its units are compared.
+    """Return the sites at which each group's units are compared: group -> sites.
 
-    where: "after" the nonlinearity: its activation layers; "before": its norms, or else its convolutions and linear
-    layers. A group that has none of these (a stream that is only summed) is compared at all its sites; one that no
-    value shows unit by unit, as heads and the groups of a convolution, is left out. So are values with units along a
-    second dimension, as in an MLP-Mixer: the two networks have these in different orders.
+    A group without a layer of the requested kind (a stream that is only summed) is compared at all its sites. A group
+    without any site is left out: no activation has its units as single channels (heads, the groups of a convolution).
+    Activations with a second dimension that is permuted are left out too (MLP-Mixer), because that dimension has a
+    different order in the two networks.
+
+    Args:
+        graph: the graph of the network.
+        spec: its groups.
+        where: "after" the nonlinearity, at the activation layers; or "before" it, at the norms, or else at the
+            convolutions and linear layers.
     """
     along: dict[str, set[int]] = {}
     for site in (site for group in spec.groups for site in group.nodes):
         along.setdefault(site.node, set()).add(site.dim)
     kinds = {layer.node: layer.kind for layer in graph.layers}
-    wanted = (("activation",),) if where == "after" else (("norm",), ("conv", "linear"))
-    found = {}
+    preferred = (("activation",),) if where == "after" else (("norm",), ("conv", "linear"))
+    by_group = {}
     for group in spec.groups:
         sites = tuple(site for site in group.nodes if len(along[site.node]) == 1)
-        choices = [tuple(site for site in sites if kinds.get(site.node) in kind) for kind in wanted]
-        found[group.name] = next((chosen for chosen in choices if chosen), sites)
-    return {name: sites for name, sites in found.items() if sites}
+        choices = [tuple(site for site in sites if kinds.get(site.node) in kind) for kind in preferred]
+        by_group[group.name] = next((choice for choice in choices if choice), sites)
+    return {name: sites for name, sites in by_group.items() if sites}
 
 
 def unit_moments(problem: Problem, sites: Mapping[str, tuple[Site, ...]], data: Batches) -> dict[str, list[Moments]]:
-    """Group -> the moments of its units at each of its sites, over all of `data`, in one pass through both nets.
+    """Return, per group, the moments of its units at each of its sites over all of `data`, in one pass of both nets.
 
-    sites: as from `sites_by_group`. Convolutional activations count every position: (batch * positions, units).
+    sites: as from `sites_by_group`. Every position of a convolution counts as one row: (batch * positions, units).
     """
-    nodes = list(dict.fromkeys(site.node for chosen in sites.values() for site in chosen))
+    nodes = list(dict.fromkeys(site.node for own in sites.values() for site in own))
     sizes = problem.spec.sizes
-    moments = {name: [Moments(sizes[name]) for _ in chosen] for name, chosen in sites.items()}
+    moments = {name: [Moments(sizes[name]) for _ in own] for name, own in sites.items()}
     at_node: dict[str, list[tuple[Site, Moments]]] = {node: [] for node in nodes}
-    for name, chosen in sites.items():
-        for site, found in zip(chosen, moments[name], strict=True):
-            at_node[site.node].append((site, found))
+    for name, own in sites.items():
+        for site, sums in zip(own, moments[name], strict=True):
+            at_node[site.node].append((site, sums))
     tensors = tuple(problem.tensors())
     data = data.sized(_batch_size(problem.graph, nodes, data.size)).on_model(problem.models[0])
     for number, (images, _) in enumerate(data):
@@ -123,8 +140,8 @@ def unit_moments(problem: Problem, sites: Mapping[str, tuple[Site, ...]], data: 
             ordered = problem.graph.ordered(tensors[0], images)
             walks = (problem.graph.walk(t, ordered, nodes) for t in tensors)
             for (node, a), (_, b) in zip(*walks, strict=True):
-                for site, found in at_node[node]:
-                    found.add(_rows(a, site, found.units), _rows(b, site, found.units))
+                for site, sums in at_node[node]:
+                    sums.add(_rows(a, site, sums.units), _rows(b, site, sums.units))
         problem.report("matching", (number + 1) / len(data), f"activations of batch {number + 1} of {len(data)}")
     return moments
 

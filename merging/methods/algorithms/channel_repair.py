@@ -1,4 +1,4 @@
-"""Restoring channels' mean and standard deviation after averaging: what REPAIR and RESCALE are made of."""
+"""Restoring the channels' mean and standard deviation after averaging: the algorithm of REPAIR and RESCALE."""
 
 from __future__ import annotations
 
@@ -26,22 +26,27 @@ from merging.methods.problem import Corrector, Problem
 from merging.network.batch_norm import batch_norm_in_training, batch_norms, passes
 from merging.network.data import Batches, training_sample
 
-BATCH = 500  # images at most: the result depends on the batches, and must not on the device
-FLAT = 1e-6  # of the goal: a channel that varies less has no shape left to stretch
+BATCH = 500  # most images per batch: the result depends on the batch size, so the device must not determine it
+FLAT = 1e-6  # relative to the goal's std: a channel of smaller std is constant up to rounding and is not rescaled
 
 
 @dataclass(frozen=True)
 class ChannelGoal:
-    """What a module's channels should be: over all images, and at each call, one a batch and use of the module."""
+    """Target statistics of a module's channels.
+
+    Attributes:
+        overall: over all images.
+        calls: per call of the module, in order; one call per batch and use of the module.
+    """
 
     overall: ChannelStatistics
     calls: tuple[ChannelStatistics, ...]
 
 
 def correction_data(problem: Problem, images: int) -> Batches:
-    """At most `images` random training images in batches of one size, for a pass in which batches are averaged.
+    """Return at most `images` random training images in batches of one size, for a pass that averages over batches.
 
-    Raises DataUnavailable where there is no data, or one image a batch: that has no spread.
+    Raises DataUnavailable without data, or with one image per batch, which has no standard deviation.
     """
     sample = training_sample(problem.data, images, problem.seed)
     passes = -(-sample.count // min(sample.size, BATCH))
@@ -52,10 +57,12 @@ def correction_data(problem: Problem, images: int) -> Batches:
 
 
 def restorer(problem: Problem, images: int, *, shift: bool) -> Corrector:
-    """The corrector that brings every pre-activation's standard deviation, and if `shift` its mean, to the weighted
-    mean of the aligned models' (Jordan et al. 2023, eq. 4-5). They are measured here, once, on `images` images.
+    """Return a corrector of every pre-activation's standard deviation and, if `shift`, of its mean.
 
-    Notes: `corrected`, the modules; `not_shifted`, those without a bias to carry a mean; `images` read.
+    The goal is the weighted mean of the aligned models' statistics (Jordan et al. 2023, eq. 4-5), which are measured
+    here, once, on `images` images.
+    Notes of the correction: `corrected`, names of the modules; `not_shifted`, modules whose mean stays because they
+    have no bias; `images` read.
     """
     data = correction_data(problem, images)
     first = problem.aligned[0]
@@ -72,19 +79,19 @@ def restorer(problem: Problem, images: int, *, shift: bool) -> Corrector:
 
 
 def restore(model: nn.Module, goals: Mapping[str, ChannelGoal], data: Batches, *, shift: bool) -> nn.Module:
-    """A copy of `model` in which every module of `goals` has that standard deviation and, if `shift`, that mean.
+    """Return a copy of `model` in which the modules of `goals` have the goals' std and, if `shift`, mean.
 
-    A layer's correction changes what the later ones see, so all are measured in one pass in which each batch is
-    corrected on the spot, to what the parents have on that very batch; then the scale and shift over all batches are
-    folded into weight and bias. Exact on one batch; on several, the batches' own noise cancels for the most part.
-    A norm keeps its place: BatchNorm's running statistics become those of its new input. A layer without a bias is
-    only scaled.
+    The correction of one layer changes the inputs of later layers. So all layers are measured in one pass, in which
+    each batch's outputs are corrected at once to the parents' statistics on the same batch. The scale and shift over
+    all batches are then folded into weight and bias. The result is exact on one batch; on several, most of the noise
+    between batches cancels. Norms stay in the network; BatchNorm's running statistics become those of its new input. A
+    layer without a bias is only scaled.
     """
     twin = copy.deepcopy(model).eval()
     sums: dict[str, list[ChannelSums]] = {name: [] for name in goals}
 
     def correct(name: str, module: nn.Module, output: Tensor) -> Tensor:
-        """A hook: the module's output, of any shape, brought to what the parents have on this batch."""
+        """Forward hook: return the module's output, of any shape, with the parents' statistics on this batch."""
         sums[name].append(channel_sums(module, output))
         goal = goals[name].calls[len(sums[name]) - 1]
         scale, offset = _affine(module, sums[name][-1].statistics, goal, shift)
@@ -92,15 +99,15 @@ def restore(model: nn.Module, goals: Mapping[str, ChannelGoal], data: Batches, *
         shape[channel_dim(module, output)] = -1
         return (output * scale.to(output.dtype).view(shape)).add_(offset.to(output.dtype).view(shape))
 
-    others = [name for name in batch_norms(twin) if name not in goals]  # without an affine part to carry the goal
+    others = [name for name in batch_norms(twin) if name not in goals]  # no affine part, so only the reset applies
     run_all = passes(twin, data)
     with batch_norm_in_training(twin, others), hooked(twin, list(goals), correct):
         run_all()
     for name, goal in goals.items():
-        module, found = twin.get_submodule(name), overall(sums[name])
-        scale, offset = _affine(module, found, goal.overall, shift)
+        module, statistics = twin.get_submodule(name), overall(sums[name])
+        scale, offset = _affine(module, statistics, goal.overall, shift)
         if isinstance(module, _BatchNorm) and module.track_running_stats:
-            _renew(module, found)
+            _renew(module, statistics)
         _fold(module, scale, offset)
     return twin
 
@@ -114,11 +121,11 @@ def _mean(parts: Sequence[ChannelStatistics], weights: Sequence[float]) -> Chann
     shares = torch.tensor(weights, dtype=torch.float64, device=parts[0].mean.device)
     mean = shares @ torch.stack([part.mean for part in parts])
     std = shares @ torch.stack([part.std for part in parts])
-    return ChannelStatistics(mean, std.clamp_min(0))  # below 0 only beyond the ends of the segment
+    return ChannelStatistics(mean, std.clamp_min(0))  # negative weights, beyond an endpoint, can give a negative std
 
 
 def _affine(module: Any, now: ChannelStatistics, goal: ChannelStatistics, shift: bool) -> tuple[Tensor, Tensor]:
-    """Scale and offset (channels,) that bring statistics `now` to the goal."""
+    """Return the scale and offset, (channels,) each, that change statistics `now` into the goal."""
     scale = torch.where(now.std > FLAT * goal.std, goal.std / now.std, 1.0)
     if module.bias is None:
         return scale, torch.zeros_like(scale)
@@ -126,7 +133,7 @@ def _affine(module: Any, now: ChannelStatistics, goal: ChannelStatistics, shift:
 
 
 def _fold(module: Any, scale: Tensor, offset: Tensor) -> None:
-    """y -> scale * y + offset, written into the module's weight (channels first) and bias."""
+    """Write y -> scale * y + offset into the module's weight (channels first) and bias."""
     weight, bias = module.weight, module.bias
     with torch.no_grad():
         weight.copy_(weight.double() * scale.view(-1, *[1] * (weight.dim() - 1)))
@@ -135,7 +142,7 @@ def _fold(module: Any, scale: Tensor, offset: Tensor) -> None:
 
 
 def _renew(module: Any, output: ChannelStatistics) -> None:
-    """Give a BatchNorm the true statistics of its input, computed back from its output's, and the same function."""
+    """Set a BatchNorm's running statistics to those of its input, computed from its output's; its function stays."""
     mean, variance, weight, bias = (
         t.detach().double() for t in (module.running_mean, module.running_var, module.weight, module.bias)
     )

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of the channels that a correction looks at: which they are, and measuring them."""
+"""Mean and standard deviation of pre-activation channels: selection of the modules, and measurement."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Hook = Callable[[str, nn.Module, Tensor], Tensor | None]
 
 @dataclass(frozen=True)
 class ChannelStatistics:
-    """mean, std: (channels,) float64, over images and positions."""
+    """Statistics of one module's output channels: `mean` and `std`, (channels,) float64, over images and positions."""
 
     mean: Tensor
     std: Tensor
@@ -33,7 +33,13 @@ class ChannelStatistics:
 
 @dataclass(frozen=True)
 class ChannelSums:
-    """Over `rows` images and positions: total, squares, the sums of values and squares, (channels,) float64."""
+    """Sums over the outputs of one module.
+
+    Attributes:
+        rows: number of images and positions summed.
+        total: (channels,) float64 sums of the values.
+        squares: (channels,) float64 sums of their squares.
+    """
 
     rows: int
     total: Tensor
@@ -44,36 +50,36 @@ class ChannelSums:
 
     @cached_property
     def statistics(self) -> ChannelStatistics:
-        """Mean and standard deviation over all rows."""
+        """Return mean and standard deviation over all rows."""
         mean = self.total / self.rows
         return ChannelStatistics(mean, (self.squares / self.rows - mean.square()).clamp_min(0).sqrt())
 
 
 def pre_activations(model: nn.Module, spec: PermutationSpec, example: Tensor) -> tuple[str, ...]:
-    """Names of the modules whose outputs a correction restores, in the order in which they run on example (n, ...).
+    """Return the names of the modules whose outputs a correction restores, in the order in which they run.
 
     These are the norms with an affine part, and the convolutions and linear layers that do not feed a norm directly.
-    Left out: layers whose outputs are in no permutation group, as the logits are, weights that two modules share, and
-    norms with a weight of their own at every position.
+    Left out are layers whose outputs are in no permutation group (such as the logits), modules that share a weight, and
+    norms with a separate weight per position. example: input (n, ...) to run.
     """
     hidden = {name for name, pairs in spec.by_parameter.items() if any(axis.dim == 0 for axis, _ in pairs)}
     names = {id(p): name for name, p in model.named_parameters()}
     owners = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
-    found: dict[str, None] = {}
-    made: dict[int, tuple[str, int, Tensor]] = {}  # the tensors are held, for else an id could be used again
+    selection: dict[str, None] = {}
+    producers: dict[int, tuple[str, int, Tensor]] = {}  # holds the tensors, because ids of freed tensors are reused
 
-    def note(name: str, module: nn.Module, given: Tensor, output: Tensor) -> None:
-        """A hook: remember what made the output, of any shape, and forget a maker that a norm follows."""
-        source, version, _ = made.get(id(given), ("", -1, given))
-        if isinstance(module, _NORMS) and version == given._version:  # no in-place operation came between
-            found.pop(source, None)
+    def note(name: str, module: nn.Module, operand: Tensor, output: Tensor) -> None:
+        """Forward hook: select the module, and deselect the layer that directly feeds a norm."""
+        source, version, _ = producers.get(id(operand), ("", -1, operand))
+        if isinstance(module, _NORMS) and version == operand._version:  # equal: no in-place operation in between
+            selection.pop(source, None)
         weight = module.weight
         shared = owners[id(weight)] > 1
         by_channel = isinstance(module, _WEIGHTED) or (isinstance(weight, Tensor) and weight.dim() == 1)
         if isinstance(weight, nn.Parameter) and names.get(id(weight)) in hidden and by_channel and not shared:
-            found.setdefault(name)
+            selection.setdefault(name)
         if isinstance(module, _WEIGHTED):
-            made[id(output)] = (name, output._version, output)
+            producers[id(output)] = (name, output._version, output)
 
     handles = [
         module.register_forward_hook(lambda m, args, output, name=name: note(name, m, args[0], output))
@@ -86,15 +92,15 @@ def pre_activations(model: nn.Module, spec: PermutationSpec, example: Tensor) ->
     finally:
         for handle in handles:
             handle.remove()
-    return tuple(found)
+    return tuple(selection)
 
 
 def measure(model: nn.Module, names: Sequence[str], data: Batches) -> dict[str, list[ChannelSums]]:
-    """Module name -> sums over its output channels, one a call in the order of `data`, the model in eval mode."""
+    """Return module name -> sums over its output channels, one per call in the order of `data`, in eval mode."""
     sums: dict[str, list[ChannelSums]] = {name: [] for name in names}
 
     def count(name: str, module: nn.Module, output: Tensor) -> None:
-        """A hook: count in the module's output, of any shape."""
+        """Forward hook: add the sums of the module's output, of any shape."""
         sums[name].append(channel_sums(module, output))
 
     run_all = passes(model, data)
@@ -104,13 +110,13 @@ def measure(model: nn.Module, names: Sequence[str], data: Batches) -> dict[str, 
 
 
 def overall(calls: Sequence[ChannelSums]) -> ChannelStatistics:
-    """Mean and standard deviation of one module's channels over all its calls."""
+    """Return the mean and standard deviation of one module's channels over all its calls."""
     return reduce(add, calls).statistics
 
 
 @contextmanager
 def hooked(model: nn.Module, names: Sequence[str], hook: _Hook) -> Iterator[None]:
-    """Inside, every call of these modules goes through hook(name, module, output), which may return another output."""
+    """Call hook(name, module, output) at every forward of these modules; it may return another output."""
     modules = [(name, model.get_submodule(name)) for name in names]
     handles = [m.register_forward_hook(lambda m, _, output, name=name: hook(name, m, output)) for name, m in modules]
     try:
@@ -121,17 +127,17 @@ def hooked(model: nn.Module, names: Sequence[str], hook: _Hook) -> Iterator[None
 
 
 def channel_dim(module: nn.Module, output: Tensor) -> int:
-    """The dimension that holds the channels: 1 of (n, channels, ...), the last of a linear layer's (..., channels)."""
+    """Return the channel dimension: 1 of (n, channels, ...), the last of a linear layer's (..., channels)."""
     if isinstance(module, nn.Linear):
         return output.dim() - 1
-    # Some subclasses of LayerNorm are for pictures and keep the channels where convolutions do.
+    # Some subclasses of LayerNorm are for images and keep the channels in dimension 1, as convolutions do.
     sizes = module.normalized_shape if isinstance(module, nn.LayerNorm) else ()
     last = output.shape[-1:] == sizes and (type(module) is nn.LayerNorm or output.shape[1:2] != sizes)
     return output.dim() - 1 if last else 1
 
 
 def channel_sums(module: nn.Module, output: Tensor) -> ChannelSums:
-    """Sums a channel over one output, shape (n, channels, ...) or (..., channels); half precision in float32."""
+    """Return the sums per channel of one output, (n, channels, ...) or (..., channels); half precision in float32."""
     channels = channel_dim(module, output)
     values = output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
     if channels == 1 and output.dim() > 2:  # as exact as var_mean, and three times as fast

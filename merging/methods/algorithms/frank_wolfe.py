@@ -1,7 +1,7 @@
-"""Matching the units of several nets at once by Frank-Wolfe: over soft permutations, with a permutation at the end.
+"""Matching the units of several networks at once by Frank-Wolfe over soft permutations, hardened at the end.
 
-A soft permutation is a doubly stochastic matrix. All groups move together along one line, so groups that wait for each
-other, which trap a descent over one group at a time, do not.
+A soft permutation is a doubly stochastic matrix. All groups move together along one line. This avoids the local optima
+of a descent over one group at a time, in which no group gains until another one has moved.
 """
 
 from __future__ import annotations
@@ -18,26 +18,31 @@ from merging.methods.algorithms.coordinate_descent import assign, overlap
 from merging.methods.algorithms.unit_maps import mix
 from merging.network.permutation import Permutation, PermutationSpec
 
-LEAST_GAP = 1e-6  # of the objective: no linear step promises more
-Soft = dict[str, Tensor]  # group -> (units, units), doubly stochastic; row i is made of the columns
+LEAST_GAP = 1e-6  # relative to the objective: the search stops when the Frank-Wolfe gap is smaller
+Soft = dict[str, Tensor]  # group -> (units, units), doubly stochastic; new unit i mixes the old units by row i
 Tensors = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class SoftMatch:
-    """permutations: one a net, hardened by assignment, the first the identity.  objectives: soft, one a step."""
+    """Result of the search.
+
+    Attributes:
+        permutations: one per network, hardened by assignment; the first is the identity.
+        objectives: value of the soft objective per step.
+    """
 
     permutations: tuple[Permutation, ...]
     objectives: tuple[float, ...]
 
 
 def barycentre(spec: PermutationSpec, like: Tensor) -> Soft:
-    """Every unit matched to every other alike: group -> (units, units) of 1/n."""
+    """Return the mean of all permutations: group -> (units, units), every entry 1/units."""
     return {group.name: like.new_full((group.size, group.size), 1 / group.size) for group in spec.groups}
 
 
 def hard(permutation: Permutation, like: Tensor) -> Soft:
-    """A permutation as a soft one: group -> (units, units) of 0 and 1, of the dtype and device of `like`."""
+    """Return a permutation as a soft one: group -> (units, units) of 0 and 1, with the dtype and device of `like`."""
     return {
         name: torch.eye(len(p), dtype=like.dtype, device=like.device)[p.to(like.device)]
         for name, p in permutation.items()
@@ -45,16 +50,16 @@ def hard(permutation: Permutation, like: Tensor) -> Soft:
 
 
 def soften(tensors: Tensors, spec: PermutationSpec, soft: Soft) -> dict[str, Tensor]:
-    """The tensors, of any shape, with soft[group] (units, units) in place of a permutation on every axis."""
-    found = dict(tensors)
+    """Return the tensors, of any shape, with soft[group] (units, units) applied to every axis of the group."""
+    mixed = dict(tensors)
     for name, pairs in spec.by_parameter.items():
         for axis, group in pairs:
-            found[name] = mix(found[name], axis, group.size, soft[group.name])
-    return found
+            mixed[name] = mix(mixed[name], axis, group.size, soft[group.name])
+    return mixed
 
 
 def agreement(nets: Sequence[Tensors]) -> Tensor:
-    """The sum over all pairs of nets of <A, B> over all tensors: a scalar. nets: name -> tensor of any shape."""
+    """Return the sum over all pairs of networks of <A, B>, a scalar. nets: name -> tensor of any shape."""
     products = [(a[name] * b[name]).sum() for a, b in combinations(nets, 2) for name in a]
     return torch.stack(products).sum()
 
@@ -68,10 +73,17 @@ def frank_wolfe(
 ) -> SoftMatch:
     """Maximise the agreement of nets[0], P_1(nets[1]), P_2(nets[2]) ... over soft P (Crisostomi et al. 2024, Alg. 1).
 
-    nets, spec: as from `matching.packed`.  start: of every P but the first, which stays the identity: a universe is
-    known up to one permutation, and that is A's.  Each step goes towards the permutations that the gradient likes best,
-    as far as an exact line search says, for along a line the agreement is a polynomial.  tell(step, objective).
-    Memory: for every net its tensors, their gradient, and three matrices (units, units) a group.
+    The first P stays the identity, because the paper's universe is determined only up to one permutation. Each step
+    goes towards the permutations of largest inner product with the gradient. Its length is from an exact line search:
+    along a line the agreement is a polynomial.
+    Memory: per network its tensors, their gradient, and three matrices (units, units) per group.
+
+    Args:
+        nets: tensors of each network as from `coordinate_descent.packed`.
+        spec: the groups from `coordinate_descent.packed`.
+        start: initial value of every P but the first.
+        steps: bound on the number of steps.
+        tell: called as tell(step, objective) at every step.
     """
     softs = [{name: p.clone() for name, p in start.items()} for _ in nets[1:]]
     degree = _degree(spec) * (2 if len(nets) > 2 else 1)
@@ -92,8 +104,8 @@ def frank_wolfe(
         if length == 0:
             break
         softs = [_between(soft, aim, length) for soft, aim in zip(softs, towards, strict=True)]
-    found = [{name: assign(p) for name, p in soft.items()} for soft in softs]
-    return SoftMatch((spec.identity(), *found), tuple(objectives))
+    rounded = [{name: assign(p) for name, p in soft.items()} for soft in softs]
+    return SoftMatch((spec.identity(), *rounded), tuple(objectives))
 
 
 def _gradients(nets: Sequence[Tensors], spec: PermutationSpec, softs: Sequence[Soft]) -> tuple[float, list[Soft]]:
@@ -106,7 +118,7 @@ def _gradients(nets: Sequence[Tensors], spec: PermutationSpec, softs: Sequence[S
 
 
 def _vertex(gradient: Tensor) -> Tensor:
-    """The permutation matrix with the largest inner product: the linear oracle."""
+    """Return the permutation matrix of largest inner product with the gradient: the linear oracle."""
     return torch.eye(len(gradient), dtype=gradient.dtype, device=gradient.device)[assign(gradient).to(gradient.device)]
 
 
@@ -117,15 +129,15 @@ def _between(soft: Soft, aim: Soft, length: float) -> Soft:
 def _best_length(
     nets: Sequence[Tensors], spec: PermutationSpec, softs: Sequence[Soft], towards: Sequence[Soft], degree: int
 ) -> float:
-    """Where on the segment (0 stays, 1 arrives) the agreement is largest: exact, from degree + 1 values."""
+    """Return the step length in [0, 1] of largest agreement: exact, from its values at degree + 1 points."""
     at = 0.5 - 0.5 * np.cos(np.pi * np.arange(degree + 1) / degree)
     values = []
     for length in at:
-        moved = [
+        mixed = [
             soften(net, spec, _between(soft, aim, float(length)))
             for net, soft, aim in zip(nets[1:], softs, towards, strict=True)
         ]
-        values.append(float(agreement([nets[0], *moved])))
+        values.append(float(agreement([nets[0], *mixed])))
     polynomial = np.polynomial.Polynomial.fit(at, values, degree, domain=[0, 1])
     roots = np.asarray(polynomial.deriv().roots(), complex)
     turns = [float(root.real) for root in roots if abs(root.imag) < 1e-9 and 0 < root.real < 1]
@@ -134,7 +146,7 @@ def _best_length(
 
 
 def _degree(spec: PermutationSpec) -> int:
-    """The highest power of a soft permutation in any tensor: one a dimension, and more where groups nest on it."""
+    """Return the highest degree of any tensor in the soft permutations: 1 per dimension, more where groups nest."""
     most = 1
     for pairs in spec.by_parameter.values():
         deepest: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""What methods that learn by gradients share: a network run with any parameters, batches without end, held-out loss."""
+"""Shared parts of methods that learn by gradients: functional forward pass, endless batches, held-out loss, Adam."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Tensors = Mapping[str, Tensor]
 
 
 class Forward:
-    """A network's function of its parameters: `forward(parameters, images)` gives logits (n, classes).
+    """Network as a function of its parameters: `forward(parameters, images)` returns logits (n, classes).
 
-    Everything is in eval mode but BatchNorm, which normalises by the batch: running statistics would belong to other
-    weights than those that are tried. Half precision is computed in float32: its steps would be lost to rounding. The
-    model is left as it is.
+    All modules are in eval mode except BatchNorm, which normalises by the batch, because its running statistics belong
+    to other weights. Half precision is computed in float32, because its rounding would swallow gradient steps. The
+    model itself is not changed.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -33,20 +33,20 @@ class Forward:
         for name in batch_norms(self.twin):
             module = self.twin.get_submodule(name)
             module.train()
-            module.momentum = 0.0  # type: ignore[assignment]  # the statistics that nobody reads stay finite
+            module.momentum = 0.0  # type: ignore[assignment]  # unused running statistics stay finite
         parameters = dict(self.twin.named_parameters())
         self.buffers = {name: t for name, t in named_tensors(self.twin).items() if name not in parameters}
 
     def __call__(self, parameters: Tensors, images: Tensor) -> Tensor:
-        """Logits with gradients to the parameters; images: (n, ...)."""
+        """Return logits (n, classes) with gradients to the parameters; images: (n, ...)."""
         return functional_call(self.twin, {**self.buffers, **parameters}, (images,))
 
     def loss(self, parameters: Tensors, images: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy in nats an image, a scalar; labels: (n,) int64."""
+        """Return the mean cross-entropy in nats per image, a scalar; labels: (n,) int64."""
         return answer_loss(self(parameters, images), labels)
 
     def mean_loss(self, parameters: Tensors, data: Batches) -> float:
-        """Mean cross-entropy over all of `data`, without gradients; infinite where an output is not a number.
+        """Return the mean cross-entropy in nats per image over `data`, without gradients; infinite if an output is NaN.
 
         parameters: name -> tensor of the model's shapes.
         """
@@ -57,7 +57,7 @@ class Forward:
         return total / data.count if math.isfinite(total) else math.inf
 
     def losses_by_half(self, parameters: Tensors, data: Batches) -> tuple[float, ...]:
-        """`mean_loss` over every other image and over the rest; over all, once, where a half would be one image.
+        """Return `mean_loss` over every other image and over the rest, or one value over all if a half has one image.
 
         parameters: name -> tensor of the model's shapes.
         """
@@ -67,7 +67,7 @@ class Forward:
 
 
 def without_end(data: Batches, like: nn.Module, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of one size on the model's device, each epoch all images in a new order, a function of the seed."""
+    """Yield batches of one size on the model's device without end; each epoch has a new order, given by the seed."""
     epoch = 0
     while True:
         yield from data.sample(data.count, seed * 1_000_003 + epoch).even().on_model(like)
@@ -75,7 +75,7 @@ def without_end(data: Batches, like: nn.Module, seed: int) -> Iterator[tuple[Ten
 
 
 def parameters_of(model: nn.Module) -> dict[str, Tensor]:
-    """The parameters by name, detached, in float32 at least."""
+    """Return the parameters by name, detached, in float32 or higher precision."""
     return {name: _at_least_single(p.detach()) for name, p in model.named_parameters()}
 
 
@@ -84,16 +84,20 @@ def _at_least_single(tensor: Tensor) -> Tensor:
 
 
 def halfway(a: Tensors, b: Tensors) -> dict[str, Tensor]:
-    """The mean of two nets' parameters; name -> tensor of any shape."""
+    """Return the mean of two networks' parameters; name -> tensor of any shape."""
     return {name: (tensor + b[name]) / 2 for name, tensor in a.items()}
 
 
 def descend(
     leaves: Tensors, rate: float, batches: Iterator[tuple[Tensor, Tensor]], loss: Callable[[Tensor, Tensor], Tensor]
 ) -> Iterator[float]:
-    """Adam on the leaves, in place, one step for every value that is drawn: the loss before that step.
+    """Run Adam on the leaves in place: each iteration takes one step and yields the loss before that step.
 
-    loss(images, labels): a scalar with gradients to the leaves.
+    Args:
+        leaves: name -> tensor that requires gradients.
+        rate: learning rate.
+        batches: iterator of (images, labels).
+        loss: loss(images, labels) is a scalar with gradients to the leaves.
     """
     optimizer = torch.optim.Adam(list(leaves.values()), lr=rate)
     for images, labels in batches:

@@ -1,4 +1,4 @@
-"""ZipIt!'s greedy matching: merge the two units that correlate most, again and again, within and across models."""
+"""Greedy matching of ZipIt!: repeatedly merge the two most correlated units, within and across models."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-GONE = -np.inf
-TIE = 1e-6  # correlation: units that nothing tells apart, such as dead ones, join those of the same place
+GONE = -np.inf  # score of a pair that can no longer merge
+TIE = 1e-6  # added to the correlation of units with the same index, so that they merge first among equal pairs
 
 
 def zip_units(correlation: Tensor, sizes: Sequence[int], alpha: float, beta: float) -> Tensor:
-    """Which merged unit each unit joins: (U,) int64, in the order of their first unit.
+    """Merge all models' units greedily down to sizes[0] clusters; return the cluster of each unit, (U,) int64.
 
-    correlation: (U, U) of all models' units side by side; sizes: units of each, which must be equal.  alpha: what the
-    correlations of a merged unit are multiplied with, so that large clusters are rare.  beta: the share of its part of
-    the merges that a model may spend on its own units.  A cluster correlates as its least alike members do (Stoica et
-    al. 2024, Algorithm 1 and Appendix B).  U - sizes[0] merges, each O(U): the best partner of every unit is kept.
+    Clusters are numbered in the order of their first units. The correlation of two clusters is the lowest between
+    their members (Stoica et al. 2024, Algorithm 1 and Appendix B). Each of the U - sizes[0] merges is O(U), because
+    the best partner of every unit is stored.
+    Args:
+        correlation: (U, U) correlations of all models' units side by side.
+        sizes: number of units per model, all equal.
+        alpha: factor on a cluster's correlations at every merge; below 1 it makes large clusters rare.
+        beta: share of a model's part of the merges that may join two of its own units.
     """
     scores = correlation.detach().cpu().double().numpy().copy()
     models, places = np.repeat(np.arange(len(sizes)), sizes), np.concatenate([np.arange(size) for size in sizes])
@@ -32,45 +36,45 @@ def zip_units(correlation: Tensor, sizes: Sequence[int], alpha: float, beta: flo
     best = scores.argmax(1)
     highest = scores[np.arange(len(scores)), best]
     for _ in range(removals):
-        if highest.max() == GONE:  # every pair left would join units of one model: then that must be
+        if highest.max() == GONE:  # all remaining pairs are within one model, so the budgets are lifted
             scores = _least_alike(correlation, joins)
             best = scores.argmax(1)
             highest = scores[np.arange(len(scores)), best]
-        kept = int(highest.argmax())
-        gone = int(best[kept])
-        kept, gone = min(kept, gone), max(kept, gone)
-        joins[joins == gone] = kept
-        merged = np.minimum(scores[kept], scores[gone]) * alpha
-        merged[[kept, gone]] = GONE
-        scores[kept], scores[:, kept] = merged, merged
-        scores[gone], scores[:, gone] = GONE, GONE
-        stale = np.flatnonzero((best == kept) | (best == gone))
-        if models[kept] == models[gone]:
-            budget[models[kept]] -= 1
-            if budget[models[kept]] == 0:
-                own = np.flatnonzero(models == models[kept])
+        target = int(highest.argmax())
+        source = int(best[target])
+        target, source = min(target, source), max(target, source)
+        joins[joins == source] = target
+        merged = np.minimum(scores[target], scores[source]) * alpha
+        merged[[target, source]] = GONE
+        scores[target], scores[:, target] = merged, merged
+        scores[source], scores[:, source] = GONE, GONE
+        stale = np.flatnonzero((best == target) | (best == source))
+        if models[target] == models[source]:
+            budget[models[target]] -= 1
+            if budget[models[target]] == 0:
+                own = np.flatnonzero(models == models[target])
                 _forbid(scores, own)
                 stale = np.union1d(stale, own)
-        stale = np.union1d(stale, [kept, gone])
+        stale = np.union1d(stale, [target, source])
         best[stale] = scores[stale].argmax(1)
         highest[stale] = scores[stale, best[stale]]
-        rises = np.flatnonzero(scores[kept] > highest)  # alpha brings negative correlations nearer to 0
-        best[rises], highest[rises] = kept, scores[kept, rises]
+        rises = np.flatnonzero(scores[target] > highest)  # alpha < 1 raises negative correlations towards 0
+        best[rises], highest[rises] = target, scores[target, rises]
     return torch.from_numpy(np.unique(joins, return_inverse=True)[1])
 
 
 def _least_alike(correlation: Tensor, joins: np.ndarray) -> np.ndarray:
-    """(U, U) lowest correlation between the members of two clusters, at their first units; elsewhere nothing."""
+    """Return (U, U): lowest correlation between the members of two clusters, at their first units; elsewhere GONE."""
     order = np.argsort(joins, kind="stable")
     firsts, starts = np.unique(joins[order], return_index=True)
     values = correlation.detach().cpu().double().numpy()[np.ix_(order, order)]
     lowest = np.minimum.reduceat(np.minimum.reduceat(values, starts, 0), starts, 1)
     np.fill_diagonal(lowest, GONE)
-    found = np.full(correlation.shape, GONE)
-    found[np.ix_(firsts, firsts)] = lowest
-    return found
+    scores = np.full(correlation.shape, GONE)
+    scores[np.ix_(firsts, firsts)] = lowest
+    return scores
 
 
 def _forbid(scores: np.ndarray, units: np.ndarray) -> None:
-    """No two of these units (n,) are merged any more; scores: (U, U)."""
+    """Exclude merges between any two of these units (n,), in place; scores: (U, U)."""
     scores[np.ix_(units, units)] = GONE

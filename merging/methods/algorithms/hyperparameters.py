@@ -1,4 +1,4 @@
-"""Choosing a hyper-parameter on training images that the method itself did not see; never on test images."""
+"""Selection of a hyper-parameter on held-out training images, never on test images."""
 
 from __future__ import annotations
 
@@ -22,22 +22,30 @@ V = TypeVar("V")
 
 @dataclass(frozen=True)
 class Choice:
-    """The value with the lowest held-out loss, and (value, loss in nats an image) of all that were tried, in order."""
+    """Result of a selection.
+
+    Attributes:
+        value: the candidate with the lowest held-out loss.
+        tried: (value, loss in nats per image) of all candidates, in order.
+    """
 
     value: Any
     tried: tuple[tuple[Any, float], ...]
 
     @property
     def notes(self) -> dict[str, Any]:
-        """For the report: `chosen`, and `tried`, the curve that it was chosen from."""
+        """Return the entries for the report: `chosen`, and `tried`, the pairs [value, loss] of all candidates."""
         return {"chosen": self.value, "tried": [[value, loss] for value, loss in self.tried]}
 
 
 @dataclass
 class Shortlist:
-    """Permutations that a method met while it learned, each judged by the loss on two halves of the held-out images.
+    """Permutations met while a method learns, each with its loss on two halves of the held-out images.
 
-    steps, found: when, and which permutation.  losses: (half, half) in nats an image, or one number alone.
+    Attributes:
+        steps: step at which each permutation was met.
+        found: the permutations, group -> (units,) int64.
+        losses: (loss on one half, loss on the other half) per permutation, in nats per image, or one number alone.
     """
 
     steps: list[int] = field(default_factory=list)
@@ -45,27 +53,30 @@ class Shortlist:
     losses: list[tuple[float, ...]] = field(default_factory=list)
 
     def add(self, step: int, permutation: Permutation, losses: tuple[float, ...]) -> None:
-        """One more. permutation: group -> (units,)."""
+        """Add a permutation, group -> (units,) int64."""
         self.steps.append(step)
         self.found.append(permutation)
         self.losses.append(losses)
 
     @property
     def best(self) -> Permutation:
-        """The permutation of lowest loss, the first of equals."""
+        """Return the permutation of lowest mean loss, the first of equals."""
         return self.found[self._lowest(self._means)]
 
     @property
     def notes(self) -> dict[str, Any]:
-        """For the report: `checks`, [step, loss] of all; the `chosen` step; and by halves `alike`, by group: the share
-        of units that get one partner from the permutations which either half alone would choose. All were learned from
-        the same images, so that is no stability in their number."""
+        """Return the entries for the report: `checks`, `chosen` and, if losses are by halves, `alike`.
+
+        `checks` are pairs [step, loss] of all permutations; `chosen` is the step of the best. `alike`, by group, is the
+        share of units that have the same partner in the two permutations that each half alone would select. All
+        permutations are learned from the same images, so `alike` does not measure stability in the number of images.
+        """
         checks = [[step, mean] for step, mean in zip(self.steps, self._means, strict=True)]
-        told: dict[str, Any] = {"checks": checks, "chosen": self.steps[self._lowest(self._means)]}
+        notes: dict[str, Any] = {"checks": checks, "chosen": self.steps[self._lowest(self._means)]}
         if len(self.losses[0]) < 2:
-            return told
+            return notes
         one, two = (self.found[self._lowest(half)] for half in zip(*self.losses, strict=True))
-        return told | {"alike": {name: float((one[name] == two[name]).double().mean()) for name in one}}
+        return notes | {"alike": {name: float((one[name] == two[name]).double().mean()) for name in one}}
 
     @property
     def _means(self) -> list[float]:
@@ -77,18 +88,20 @@ class Shortlist:
 
 
 def held_out_split(data: Batches, held_out: int, seed: int) -> tuple[Batches, Batches]:
-    """Disjoint random parts of the training images: what a method may learn from, and `held_out` (at most half of all)
-    to judge it by. Raises DataUnavailable for a single image."""
+    """Return two disjoint random parts of the training images: one to learn from, and `held_out` images, at most half.
+
+    Raises DataUnavailable for a single image.
+    """
     if data.count < 2:
         raise DataUnavailable("To choose a setting, 2 training images or more are needed; give more, or the setting.")
-    drawn = data.sample(data.count, seed)
-    assert drawn.order is not None
+    sample = data.sample(data.count, seed)
+    assert sample.order is not None
     cut = min(held_out, data.count // 2)
-    return replace(drawn, order=drawn.order[cut:]), replace(drawn, order=drawn.order[:cut])
+    return replace(sample, order=sample.order[cut:]), replace(sample, order=sample.order[:cut])
 
 
 def mean_loss(net: nn.Module, data: Batches) -> float:
-    """Mean cross-entropy in nats an image, float64; infinite where an output is not a number."""
+    """Return the mean cross-entropy in nats per image, float64; infinite if an output is NaN."""
     total = 0.0
     with torch.no_grad():
         for images, labels in data.on_model(net):
@@ -97,9 +110,9 @@ def mean_loss(net: nn.Module, data: Batches) -> float:
 
 
 def choose(candidates: Sequence[V], build: Callable[[V], nn.Module], learn: Batches, held_out: Batches) -> Choice:
-    """Build a net for every candidate and keep the one of lowest loss on `held_out`, the first of equals.
+    """Build a network per candidate and select the one of lowest loss on `held_out`, the first of equals.
 
-    A net with BatchNorm has its statistics taken from `learn` first: else all candidates would look broken alike.
+    BatchNorm's statistics are first reset on `learn`; otherwise every candidate would have a very high loss.
     """
     tried = []
     for value in candidates:
@@ -111,7 +124,7 @@ def choose(candidates: Sequence[V], build: Callable[[V], nn.Module], learn: Batc
 
 
 def middle(problem: Problem, models: Sequence[dict[str, Tensor]]) -> nn.Module:
-    """The plain mean of aligned models' tensors, of shapes alike, as a network: to judge settings by."""
+    """Return the plain mean of the aligned models' tensors, all of the same shapes, as a network."""
     from merging.methods.algorithms.averaging import weighted_mean
 
     return with_tensors(problem.models[0], weighted_mean(models, (1 / len(models),) * len(models)))

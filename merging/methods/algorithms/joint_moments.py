@@ -1,4 +1,4 @@
-"""How the units of several nets vary together over the same images: one covariance of all of them, a group."""
+"""Covariance of the units of several networks over the same images: one joint matrix per group."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ from merging.network.permutation import Site, named_tensors
 
 @dataclass
 class JointMoments:
-    """Running sums over `rows` images and positions of all nets' units side by side, in float64.
+    """Running sums in float64 over the units of all networks side by side.
 
-    sizes: units of each net, U in all.  total: (U,) sums.  products: (U, U) sums of products.
+    Attributes:
+        sizes: number of units per network, U in total.
+        rows: number of images and positions summed.
+        total: (U,) sums of the activations.
+        products: (U, U) sums of products.
     """
 
     sizes: tuple[int, ...]
@@ -32,7 +36,7 @@ class JointMoments:
         self.products = torch.zeros(units, units, dtype=torch.float64)
 
     def add(self, values: list[Tensor]) -> None:
-        """Count in the same rows of every net. values: one (rows, units) a net."""
+        """Add the activations of all networks on the same images. values: one (rows, units) per network."""
         together = torch.cat([value.double() for value in values], 1)
         self.rows += len(together)
         self.total += together.sum(0).cpu()
@@ -44,65 +48,71 @@ class JointMoments:
         return both
 
     def covariance(self) -> Tensor:
-        """(U, U), symmetric; 0 for a unit that does not vary."""
+        """Return the covariance matrix, (U, U); 0 for a constant unit."""
         mean = self.total / max(1, self.rows)
         return self.products / max(1, self.rows) - torch.outer(mean, mean)
 
     def constant(self) -> Tensor:
-        """(U,) bool: which units do not vary over the images, but for rounding."""
+        """Return (U,) bool: True for units that are constant over the images up to rounding."""
         squares = self.products.diagonal() / max(1, self.rows)
         return self.covariance().diagonal() <= CONSTANT * squares
 
     def correlation(self) -> Tensor:
-        """(U, U) Pearson correlations; 0 for a unit that does not vary, and 1 between two that do not: both say
-        nothing."""
+        """Return Pearson correlations, (U, U); 0 between a constant and a varying unit, 1 between two constant ones."""
         covariance, still = self.covariance(), self.constant()
         std = torch.where(still, 1.0, covariance.diagonal().clamp_min(0)).sqrt()
-        found = torch.where(still[:, None] | still, 0.0, covariance / torch.outer(std, std))
-        return torch.where(still[:, None] & still, 1.0, found)
+        pearson = torch.where(still[:, None] | still, 0.0, covariance / torch.outer(std, std))
+        return torch.where(still[:, None] & still, 1.0, pearson)
 
     def distances(self) -> Tensor:
-        """(units of net 0, units of net 1): E[(a - b)^2]."""
+        """Return E[(a - b)^2], (units of network 0, units of network 1)."""
         second = self.products / max(1, self.rows)
         size, squares = self.sizes[0], second.diagonal()
         return (squares[:size, None] + squares[None, size:] - 2 * second[:size, size:]).clamp_min(0)
 
 
 def halves(problem: Problem, data: Batches, where: str) -> dict[str, tuple[JointMoments, JointMoments]]:
-    """Group -> the moments of all models' units over every other batch of `data` and over the rest, in one pass.
+    """Return group -> the moments of all models' units over the even and over the odd batches of `data`, in one pass.
 
-    where: "after" or "before" the nonlinearity, as for `sites_by_group`; a group with several such sites adds them up;
-    one without any is left out. Models may differ in their widths. Two halves tell how stable an answer is.
-    Memory: two matrices (U, U) in float64 a group, U the units of all models together, and a batch's activations.
+    A group with several sites sums over them; a group without a site is left out. Models may differ in width. The two
+    halves serve to measure the stability of a match.
+    Memory: two float64 matrices (U, U) per group, U the number of units of all models, and the activations of a batch.
+
+    Args:
+        problem: the models with their structures.
+        data: the images to run.
+        where: "after" or "before" the nonlinearity, as for `sites_by_group`.
     """
     structures = [problem.structure(number) for number in range(len(problem.models))]
     sites = [sites_by_group(graph, spec, where) for graph, spec in structures]
-    found = {}
+    moments = {}
     for name in sites[0]:
         sizes = tuple(spec.sizes[name] for _, spec in structures)
-        found[name] = (JointMoments(sizes), JointMoments(sizes))
-    places: list[list[tuple[str, Site]]] = [[(n, s) for n in found for s in of_model[n]] for of_model in sites]
+        moments[name] = (JointMoments(sizes), JointMoments(sizes))
+    places: list[list[tuple[str, Site]]] = [[(n, s) for n in moments for s in of_model[n]] for of_model in sites]
     data = data.sized(_batch_size(problem, places, data)).on_model(problem.models[0])
     for number, (images, _) in enumerate(data):
         with torch.no_grad():
-            seen = [_rows(problem, index, chosen, images) for index, chosen in enumerate(places)]
+            activations = [_rows(problem, index, own, images) for index, own in enumerate(places)]
         for place, (name, _) in enumerate(places[0]):
-            found[name][number % 2].add([rows[place] for rows in seen])
+            moments[name][number % 2].add([rows[place] for rows in activations])
         problem.report("matching", (number + 1) / len(data), f"activations of batch {number + 1} of {len(data)}")
-    return found
+    return moments
 
 
 def _rows(problem: Problem, model: int, places: list[tuple[str, Site]], images: Tensor) -> list[Tensor]:
-    """(images * positions, units) at every place, of one model."""
+    """Return one model's activations at every place, (images * positions, units) each."""
     graph, spec = problem.structure(model)
-    _, kept = graph.run(named_tensors(problem.models[model]), images, keep=[site.node for _, site in places])
-    return [kept[s.node].movedim(s.dim, -1)[..., s.offset : s.offset + spec.sizes[n]].flatten(0, -2) for n, s in places]
+    _, values = graph.run(named_tensors(problem.models[model]), images, keep=[site.node for _, site in places])
+    return [
+        values[s.node].movedim(s.dim, -1)[..., s.offset : s.offset + spec.sizes[n]].flatten(0, -2) for n, s in places
+    ]
 
 
 def _batch_size(problem: Problem, places: list[list[tuple[str, Site]]], data: Batches) -> int:
-    """So that a batch's kept activations fit, and there are two batches or more where there are two images."""
+    """Return a batch size whose activations fit into memory, and that gives two batches or more for two images."""
     each = 0
-    for number, chosen in enumerate(places):
+    for number, own in enumerate(places):
         graph, _ = problem.structure(number)
-        each += sum(8 * math.prod(graph.record.values[site.node][1:]) for _, site in chosen)
+        each += sum(8 * math.prod(graph.record.values[site.node][1:]) for _, site in own)
     return max(1, min(data.size, SITE_BYTES // max(1, each), -(-data.count // 2)))

@@ -1,4 +1,4 @@
-"""Matching many nets: each in turn to the mean of the others, until nobody gains (Git Re-Basin, Algorithm 3)."""
+"""Matching many networks: each in turn to the mean of the others, until none gains (Git Re-Basin, Algorithm 3)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from torch import Tensor
 from merging.methods.algorithms.coordinate_descent import coordinate_descent
 from merging.network.permutation import Permutation, PermutationSpec, compose, invert, permute_tensors
 
-SWEEPS = 100  # of one net's descent over its groups
+SWEEPS = 100  # bound on the sweeps of one network's coordinate descent
 
 
 @dataclass(frozen=True)
 class Settled:
-    """permutations: one a net, into the frame of the first, whose own is the identity.  gains: of each round, in the
-    sum of <net, mean of the others>.  settled: whether a round changed nothing, or the bound on rounds was reached."""
+    """Result of matching many networks.
+
+    Attributes:
+        permutations: one per network, into the frame of the first, whose permutation is the identity.
+        gains: per round, the gain in the sum of <network, mean of the others>.
+        settled: True if the last round changed nothing, False if the bound on rounds was reached.
+    """
 
     permutations: tuple[Permutation, ...]
     gains: tuple[float, ...]
@@ -33,42 +38,49 @@ def settle(
     rounds: int,
     tell: Callable[[int, float], None],
 ) -> Settled:
-    """Match each net, in random order, to the mean of the others as they lie now, until a round gains nothing.
+    """Match each network, in random order, to the current mean of the others, until a round gains nothing.
 
-    nets, spec: name -> tensor and groups as from `matching.packed`.  start: one permutation a net.  tell(round, gain).
-    Memory: every net twice, and one mean.
+    Memory: every network twice, and one mean.
+
+    Args:
+        nets: tensors of each network as from `coordinate_descent.packed`, name -> tensor.
+        spec: the groups from `coordinate_descent.packed`.
+        start: initial permutations, one per network.
+        rng: draws the orders of visits.
+        rounds: bound on the number of rounds.
+        tell: called as tell(round, gain) after each round.
     """
-    found = [dict(permutation) for permutation in start]
-    moved = [permute_tensors(net, spec, permutation) for net, permutation in zip(nets, found, strict=True)]
+    permutations = [dict(permutation) for permutation in start]
+    permuted = [permute_tensors(net, spec, permutation) for net, permutation in zip(nets, permutations, strict=True)]
     gains: list[float] = []
     while len(gains) < rounds and (not gains or gains[-1] > 0):
         gain = 0.0
         for number in rng.permutation(len(nets)):
-            others = [net for index, net in enumerate(moved) if index != number]
+            others = [net for index, net in enumerate(permuted) if index != number]
             mean = {name: torch.stack([net[name] for net in others]).mean(0) for name in others[0]}
             descent = coordinate_descent(
-                mean, moved[number], spec, spec.identity(), rng, SWEEPS, lambda sweep, gain: None
+                mean, permuted[number], spec, spec.identity(), rng, SWEEPS, lambda sweep, gain: None
             )
             if descent.gains and sum(descent.gains) > 0:
                 gain += sum(descent.gains)
-                found[number] = compose(descent.permutation, found[number])
-                moved[number] = permute_tensors(nets[number], spec, found[number])
+                permutations[number] = compose(descent.permutation, permutations[number])
+                permuted[number] = permute_tensors(nets[number], spec, permutations[number])
         gains.append(gain)
         tell(len(gains), gain)
-    return Settled(rebased(found), tuple(gains), gains[-1] == 0)
+    return Settled(rebased(permutations), tuple(gains), gains[-1] == 0)
 
 
 def rebased(permutations: Sequence[Permutation]) -> tuple[Permutation, ...]:
-    """The same matches in the frame of the first net: its permutation undone in all, group -> (units,) int64."""
+    """Return the same matches in the frame of the first network: all composed with the inverse of its permutation."""
     back = invert(dict(permutations[0]))
     return tuple(compose(back, dict(permutation)) for permutation in permutations)
 
 
 def agreement_of(nets: Sequence[Mapping[str, Tensor]], spec: PermutationSpec, found: Sequence[Permutation]) -> float:
-    """The sum over all pairs of nets of <A, B>, each moved by its permutation, in float64; any tensors' shapes."""
-    moved = [permute_tensors(net, spec, dict(one)) for net, one in zip(nets, found, strict=True)]
+    """Return the sum over all pairs of networks of <A, B>, each permuted by its permutation in `found`, in float64."""
+    permuted = [permute_tensors(net, spec, dict(one)) for net, one in zip(nets, found, strict=True)]
     total = 0.0
     for name in nets[0]:
-        whole = torch.stack([net[name].double() for net in moved])
+        whole = torch.stack([net[name].double() for net in permuted])
         total += float(whole.sum(0).square().sum() - whole.square().sum()) / 2
     return total

@@ -1,4 +1,4 @@
-"""Task vectors: what experts learned since the network they started from, and adding it back to that network."""
+"""Task vectors, the experts' parameters minus those of their base network, and scaled sums of them with the base."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from merging.methods.algorithms.hyperparameters import choose, held_out_split
 from merging.methods.problem import Combiner, Problem
 from merging.network.permutation import named_tensors, with_tensors
 
-HELD_OUT = 2000  # training images that a scale is chosen on
+HELD_OUT = 2000  # training images for the selection of a scale
 SCALES = tuple(round(0.1 * step, 1) for step in range(1, 16))
 
 Tensors = Mapping[str, Tensor]
@@ -27,13 +27,18 @@ def scaled_sum(
     scale: float,
     plain: float,
 ) -> Combiner:
-    """base + scale * merge_vectors(task vectors, weights), as a combination; what is no parameter is averaged.
+    """Return the combination base + scale * merge_vectors(task vectors, weights); buffers are averaged.
 
-    merge_vectors: vectors (name -> tensor of the parameter's shape), one weight a model -> one vector.  prepare: makes
-    model k's vector ready, once.  scale: 0 to choose it on held-out training images (at equal weights); without
-    images it is then `plain`.  Memory: one more copy of the parameters a model.
+    Memory: one more copy of the parameters per model.
+
+    Args:
+        problem: the experts, aligned, with their base network.
+        merge_vectors: merges the vectors (name -> tensor of the parameter's shape) with one weight per model into one.
+        prepare: prepare(k, vector) preprocesses the vector of model k, once.
+        scale: factor of the merged vector; 0 selects it on held-out training images, at equal weights.
+        plain: the scale to use where it is 0 and there are no images.
     """
-    assert problem.base is not None  # `merge.prepare` refuses a missing one
+    assert problem.base is not None  # `pipeline.merge.prepare` refuses a missing base
     base = {name: p.detach() for name, p in problem.base.named_parameters()}
     tensors = [named_tensors(model) for model in problem.aligned]
     vectors = [
@@ -42,21 +47,21 @@ def scaled_sum(
     ]
 
     def at(weights: Sequence[float], size: float) -> dict[str, Tensor]:
-        """The merge at these weights and this scale."""
+        """Return the merged tensors at these weights and this scale."""
         merged, step = weighted_mean(tensors, weights), merge_vectors(vectors, weights)
         return merged | {name: p.to(_kind(p)).add(step[name], alpha=size).to(p.dtype) for name, p in base.items()}
 
-    chosen, notes = scale or plain, {}
+    factor, notes = scale or plain, {}
     if scale == 0 and problem.data is not None:
         learn, held_out = held_out_split(problem.data, HELD_OUT, problem.seed)
         equal = (1 / len(tensors),) * len(tensors)
         choice = choose(SCALES, lambda size: with_tensors(problem.aligned[0], at(equal, size)), learn, held_out)
-        chosen, notes = choice.value, {**choice.notes, "images": held_out.count}
-    return Combiner(lambda weights: at(weights, chosen), _noted(vectors, chosen) | notes)
+        factor, notes = choice.value, {**choice.notes, "images": held_out.count}
+    return Combiner(lambda weights: at(weights, factor), _noted(vectors, factor) | notes)
 
 
 def _kind(tensor: Tensor) -> Any:
-    """The dtype to add in: float64 for float64, else float32."""
+    """Return the dtype for sums: float64 for float64, else float32."""
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 

@@ -1,4 +1,4 @@
-"""Optimal transport between two sets of units with equal mass each: exact, or smoothed by an entropy."""
+"""Optimal transport between two sets of units of equal mass: exact, or with entropic regularisation."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from scipy.optimize import linear_sum_assignment, linprog
 from scipy.sparse import kron, vstack
 from torch import Tensor
 
-LARGEST_ASSIGNMENT = 4096  # rows: a plan between n and m units is an assignment between lcm(n, m) equal parts
+LARGEST_ASSIGNMENT = 4096  # rows, lcm(n, m), up to which the exact plan is solved as an assignment
 ITERATIONS = 1000
 
 
 def exact_plan(costs: Tensor) -> Tensor:
-    """The plan (n, m) of least cost with row sums 1/n and column sums 1/m. costs: (n, m).
+    """Return the plan (n, m) of least cost with row sums 1/n and column sums 1/m. costs: (n, m).
 
-    Equal masses are whole numbers of parts of 1/lcm(n, m), so the plan is an assignment of parts, or for many parts a
-    linear programme over n m variables. For n = m it is a permutation over n.
+    Each unit's mass is a whole number of parts of mass 1/lcm(n, m), so the plan is an assignment of parts. Where there
+    are too many parts it is solved as a linear programme of n m variables. For n = m it is a permutation matrix / n.
     """
     n, m = costs.shape
     parts = math.lcm(n, m)
@@ -30,13 +30,13 @@ def exact_plan(costs: Tensor) -> Tensor:
     else:
         sums = [kron(np.eye(n), np.ones((1, m)), "csr"), kron(np.ones((1, n)), np.eye(m), "csr")]
         masses = [np.full(n, 1 / n), np.full(m, 1 / m)]
-        found = linprog(values.ravel(), A_eq=vstack(sums), b_eq=np.concatenate(masses), method="highs")
-        plan = found.x.reshape(n, m)
+        solution = linprog(values.ravel(), A_eq=vstack(sums), b_eq=np.concatenate(masses), method="highs")
+        plan = solution.x.reshape(n, m)
     return torch.from_numpy(plan)
 
 
 def entropic_plan(costs: Tensor, regularisation: float) -> Tensor:
-    """The plan (n, m) of least cost minus regularisation * entropy, by Sinkhorn's iteration in the log domain.
+    """Return the plan (n, m) of least cost minus regularisation * entropy, by Sinkhorn's iteration in the log domain.
 
     costs: (n, m).  regularisation: relative to the mean cost.
     """

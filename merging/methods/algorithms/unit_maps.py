@@ -1,4 +1,4 @@
-"""Moving a network into other units by linear maps: what CCA, optimal transport and ZipIt! do where others permute."""
+"""Mapping a network's units linearly, as CCA, optimal transport and ZipIt! do in place of permuting them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from merging.network.permutation import (
 
 
 def from_permutation(p: Tensor) -> UnitMap:
-    """The map that re-orders units as p (units,) int64 does."""
+    """Return the map that permutes units as p, (units,) int64, does."""
     make = torch.eye(len(p), dtype=torch.float64)[p.cpu()]
     return UnitMap(make, make.T)
 
 
 def one_to_one(make: Tensor) -> Tensor:
-    """For people: the unit that stands for each merged one. make: (merged units, units); gives (merged,) int64.
+    """Return the unit that corresponds most to each merged unit, for display: (merged units,) int64.
 
-    The best one-to-one match by the size of the weights; where there are more or fewer units, the heaviest one.
+    make: (merged units, units). The result is the best one-to-one match by the magnitude of `make`; where the numbers
+    of units differ, the unit of largest magnitude per merged unit.
     """
     return assign(make.abs()) if make.shape[0] == make.shape[1] else make.abs().argmax(1)
 
@@ -39,11 +40,17 @@ def one_to_one(make: Tensor) -> Tensor:
 def mapped(
     model: nn.Module, spec: PermutationSpec, like: nn.Module, permutation: Permutation, maps: Mapping[str, UnitMap]
 ) -> nn.Module:
-    """`model` in the merged net's units, as a copy of `like`, which has that net's architecture.
+    """Return `model` with its units mapped into the merged net's, as a copy of `like`; computed in float64.
 
-    spec: of `model`.  Axes where units are made take `make`, axes where they are used take `use`; a BatchNorm's running
-    variance takes the squares of `make`, as if units were uncorrelated, so a reset should follow.  Groups without a map
-    are permuted. Computed in float64.
+    Axes that make units take `make`, axes that use units take `use`. A BatchNorm's running variance takes the squares
+    of `make`, as if units were uncorrelated, so a reset should follow.
+
+    Args:
+        model: the network to map.
+        spec: the groups of `model`.
+        like: a network with the merged net's architecture.
+        permutation: permutation of every group without a map, group -> (units,) int64.
+        maps: group -> UnitMap.
     """
     still = {group.name: torch.arange(group.size) for group in spec.groups if group.name in maps}
     tensors = permute_tensors(named_tensors(model), spec, permutation | still)
@@ -52,14 +59,14 @@ def mapped(
         for dim in sorted({axis.dim for axis, group in pairs if group.name in maps}):
             here = [(axis, group) for axis, group in pairs if axis.dim == dim and group.name in maps]
             tensors[name] = _map_axis(tensors[name], here, maps, squared=name in variances)
-    constants = constants_of(like)  # equal in both but for the number of units
+    constants = constants_of(like)  # those of `like` have the merged net's number of units
     return with_tensors(like, {name: tensor for name, tensor in tensors.items() if name not in constants})
 
 
 def mix(tensor: Tensor, axis: Axis, units: int, matrix: Tensor) -> Tensor:
-    """The tensor with the units along `axis` replaced by matrix @ units; other indices of that dimension stay.
+    """Return the tensor with the units along `axis` replaced by matrix @ units; other indices of the dimension stay.
 
-    tensor: of any shape.  matrix: (new units, units), of its dtype; gradients flow through both.
+    tensor: of any shape. matrix: (new units, units), of the tensor's dtype. Gradients flow through both.
     """
     rows = tensor.movedim(axis.dim, 0)
     end = axis.offset + units * axis.block
@@ -69,9 +76,9 @@ def mix(tensor: Tensor, axis: Axis, units: int, matrix: Tensor) -> Tensor:
 
 
 def _map_axis(tensor: Tensor, pairs: list[tuple[Axis, Group]], maps: Mapping[str, UnitMap], *, squared: bool) -> Tensor:
-    """The tensor with the stretches of one dimension that hold mapped units mapped; the rest stays."""
-    found = tensor.double()
+    """Return the tensor with the mapped units of one dimension replaced; the rest of the dimension stays."""
+    mapped_tensor = tensor.double()
     for axis, group in sorted(pairs, key=lambda pair: -pair[0].offset):  # from the end: earlier offsets stay true
-        matrix = (maps[group.name].use.T if axis.used else maps[group.name].make).to(found)
-        found = mix(found, axis, group.size, matrix.square() if squared else matrix)
-    return found.to(tensor.dtype)
+        matrix = (maps[group.name].use.T if axis.used else maps[group.name].make).to(mapped_tensor)
+        mapped_tensor = mix(mapped_tensor, axis, group.size, matrix.square() if squared else matrix)
+    return mapped_tensor.to(tensor.dtype)

@@ -1,1 +1,1 @@
-"""Aligners: one file a method, found by merging.methods.registry."""
+"""Aligners: one file per method, found by merging.methods.registry."""

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from merging.methods.algorithms.activation_statistics import Moments
     from merging.methods.problem import Problem
 
-TIE = 1e-12  # of the largest similarity: units that nothing tells apart, such as dead ones, stay where they are
+TIE = 1e-12  # relative to the largest similarity: bonus for staying, so that units with equal scores do not move
 
 
 @dataclass(frozen=True)
 class ActivationMatchingSettings:
-    """What is compared, where, and on how many images."""
+    """Settings: similarity measure, site of comparison, number of images."""
 
     similarity: str = setting(
         "pearson",
@@ -51,12 +51,15 @@ class ActivationMatchingSettings:
     needs_data=True,
 )
 def activation_matching(problem: Problem, settings: ActivationMatchingSettings) -> Alignment:
-    """For every group, the assignment of B's units that maximises the summed similarity over the group's sites.
+    """Assign B's units to A's, per group, to maximise the similarity summed over the group's sites.
 
-    Notes: `sites`, the layers that were read, by group; `by_weights`, groups that no value shows unit by unit, which
-    are matched by their weights instead; `mean_similarity` of the matched units, by group, averaged over its sites;
-    `dead`, how many units of A and of B vary at none of them, by group; `images` read; `stable`: the share of A's units
-    whose most similar unit of B is the same by each half of the images, by group.
+    Notes of the alignment, by group unless stated:
+        sites: layers whose activations were compared.
+        mean_similarity: of the matched units, averaged over the sites.
+        dead: number of units of A and of B that are constant at all sites.
+        stable: share of A's units whose most similar unit of B is the same on both halves of the images.
+        by_weights: names of the groups without a site, which are matched by weights instead.
+        images: number of images read.
     """
     import torch
 
@@ -70,27 +73,27 @@ def activation_matching(problem: Problem, settings: ActivationMatchingSettings) 
     permutation = problem.spec.identity()
     means, dead, stable = {}, {}, {}
     for group in parts[0]:
-        found = [sum(own[1:], own[0]) for own in zip(*(part[group] for part in parts), strict=True)]
-        scores, *halves = (_scores(own, settings.similarity) for own in (found, *(part[group] for part in parts)))
+        whole = [sum(own[1:], own[0]) for own in zip(*(part[group] for part in parts), strict=True)]
+        scores, *halves = (_scores(own, settings.similarity) for own in (whole, *(part[group] for part in parts)))
         stay = TIE * float(scores.abs().max())
         scores.diagonal().add_(stay)
         permutation[group] = assign(scores)
         scores.diagonal().sub_(stay)
         matched = scores[range(len(scores)), permutation[group]]
-        means[group] = float(matched.mean()) / len(found)
-        dead[group] = [int(torch.stack([m.constant(net) for m in found]).all(0).sum()) for net in ("a", "b")]
+        means[group] = float(matched.mean()) / len(whole)
+        dead[group] = [int(torch.stack([m.constant(net) for m in whole]).all(0).sum()) for net in ("a", "b")]
         stable[group] = stability(halves[0], halves[-1])
     hidden = [group.name for group in problem.spec.groups if group.name not in parts[0]]
     if hidden:
         permutation |= match_rest(problem, hidden, permutation)
-    layers = {group: [site.layer for site in chosen] for group, chosen in sites.items()}
+    layers = {group: [site.layer for site in own] for group, own in sites.items()}
     notes = {"similarity": settings.similarity, "site": settings.site, "images": data.count}
     notes |= {"by_weights": hidden, "sites": layers, "mean_similarity": means, "dead": dead, "stable": stable}
     return Alignment((problem.spec.identity(), permutation), notes)
 
 
 def _scores(moments: list[Moments], similarity: str) -> Tensor:
-    """(n, n) similarity of A's units and B's, summed over a group's sites."""
+    """Return the (n, n) similarity of A's units (rows) and B's (columns), summed over a group's sites."""
     first, *others = moments
     total = first.similarity(similarity)
     for one in others:

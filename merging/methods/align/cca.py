@@ -1,4 +1,4 @@
-"""CCA Merge: map B's units linearly onto A's so that both vary alike over the training images."""
+"""CCA Merge: map B's units linearly onto A's to maximise their correlation over the training images."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from merging.methods.problem import Problem
 
 GAMMAS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-TIE = 1e-6  # correlation: mixtures that nothing tells apart, such as those of dead units, stay where they are
-HELD_OUT = 1000  # training images that gamma is chosen on
+TIE = 1e-6  # added to each unit's correlation with itself, so that mixtures with equal correlations do not move
+HELD_OUT = 1000  # training images for the selection of gamma
 
 
 @dataclass(frozen=True)
 class CcaSettings:
-    """How strongly small variations are damped, and what the units are compared on."""
+    """Settings: regularisation of the covariances, site of comparison, number of images."""
 
     gamma: float = setting(
         0.0,
@@ -57,11 +57,12 @@ class CcaSettings:
     permutes=False,
 )
 def cca(problem: Problem, settings: CcaSettings) -> Alignment:
-    """For every group T = Syy^-1/2 V U^T Sxx^1/2 with Sxx^-1/2 Sxy Syy^-1/2 = U S V^T (Horoi et al., Section 4), on
-    B's outputs, and its inverse on what uses them.
+    """Map B's outputs per group by T, and the weights that read them by the inverse of T.
 
-    Notes: `gamma`; `tried`: [gamma, held-out loss of the half-way net], where it was chosen; `by_weights`: groups that
-    only permute; `images`; `stable`: the share of units that get the same partner from each half of the images.
+    T = Syy^-1/2 V U^T Sxx^1/2 with Sxx^-1/2 Sxy Syy^-1/2 = U S V^T (Horoi et al., Section 4).
+    Notes of the alignment: `gamma`; `tried`, pairs [gamma, held-out loss of the half-way net], where gamma was
+    selected; `by_weights`, groups that only permute; `images`; `stable`, share of units with the same partner on
+    both halves of the images.
     """
     from merging.methods.algorithms.hyperparameters import choose, held_out_split, middle
     from merging.methods.algorithms.joint_moments import halves
@@ -73,39 +74,42 @@ def cca(problem: Problem, settings: CcaSettings) -> Alignment:
     if not settings.gamma:
         learn, held_out = held_out_split(learn, HELD_OUT, problem.seed)
     linear = {group.name for group in problem.spec.groups if group.linear}
-    seen = {name: pair for name, pair in halves(problem, learn, settings.site).items() if name in linear}
+    moments = {name: pair for name, pair in halves(problem, learn, settings.site).items() if name in linear}
 
     def at(gamma: float) -> Alignment:
-        """The alignment that gamma gives."""
-        return _alignment(problem, {name: _map(one + two, gamma) for name, (one, two) in seen.items()})
+        """Return the alignment for this gamma."""
+        return _alignment(problem, {name: _map(one + two, gamma) for name, (one, two) in moments.items()})
 
     def halfway(gamma: float) -> nn.Module:
-        """The mean of A and B mapped, as gamma gives it: to judge gamma by."""
+        """Return the mean of A and the mapped B for this gamma; its held-out loss ranks the gammas."""
         a, b = problem.models
-        found = at(gamma)
-        moved = mapped(b, problem.spec, a, found.permutations[1], found.maps[1])
-        return middle(problem, [named_tensors(a), named_tensors(moved)])
+        alignment = at(gamma)
+        mapped_b = mapped(b, problem.spec, a, alignment.permutations[1], alignment.maps[1])
+        return middle(problem, [named_tensors(a), named_tensors(mapped_b)])
 
     gamma, notes = settings.gamma, {}
     if not gamma:
         choice = choose(GAMMAS, halfway, learn, held_out)
         gamma, notes = choice.value, {**choice.notes, "held_out": held_out.count}
-    found = at(gamma)
-    notes |= {"gamma": gamma, "images": learn.count, "stable": stability(seen, lambda m: _map(m, gamma).make)}
-    notes["by_weights"] = [group.name for group in problem.spec.groups if group.name not in seen]
-    return Alignment(found.permutations, notes, found.maps)
+    alignment = at(gamma)
+    notes |= {"gamma": gamma, "images": learn.count, "stable": stability(moments, lambda m: _map(m, gamma).make)}
+    notes["by_weights"] = [group.name for group in problem.spec.groups if group.name not in moments]
+    return Alignment(alignment.permutations, notes, alignment.maps)
 
 
 def canonical_map(xx: Tensor, xy: Tensor, yy: Tensor, gamma: float) -> Tensor:
-    """T (units of y, units of x) for features in rows: y T varies as x does.
+    """Return T, (units of y, units of x), such that y T is maximally correlated with x, for features in rows.
 
-    xx, xy, yy: covariances of shapes (x, x), (x, y), (y, y), float64.  gamma: added to both
-    diagonals, relative to their mean variance.
+    Args:
+        xx: (units of x, units of x) float64 covariance.
+        xy: (units of x, units of y) float64 covariance.
+        yy: (units of y, units of y) float64 covariance.
+        gamma: regularisation added to the eigenvalues of xx and yy, relative to their mean.
     """
     import torch
 
     def root(matrix: Tensor, power: float) -> Tensor:
-        """The power of a covariance (n, n), damped by gamma."""
+        """Return a power of a covariance (n, n) regularised by gamma."""
         values, vectors = torch.linalg.eigh(matrix)
         damped = values.clamp_min(0) + gamma * float(values.clamp_min(0).mean()) + torch.finfo(values.dtype).tiny
         return vectors * damped.pow(power) @ vectors.T
@@ -137,7 +141,12 @@ def _alignment(problem: Problem, maps: dict[str, UnitMap]) -> Alignment:
 
 
 def stability(seen: dict[str, tuple[JointMoments, JointMoments]], make: Callable[[JointMoments], Tensor]) -> float:
-    """The share of all units that get one partner from each half, by the matrix (units, units) that `make` gives."""
+    """Return the share of units whose one-to-one partner is the same on both halves of the images.
+
+    Args:
+        seen: group -> the moments of its units on each half of the images.
+        make: returns, for the moments of one half, the (units, units) matrix that partners are assigned by.
+    """
     from merging.methods.algorithms.unit_maps import one_to_one
 
     same, units = 0, 0

@@ -1,4 +1,4 @@
-"""C2M3: all models matched at once through one common frame, so that going round a cycle of models changes nothing."""
+"""C2M3: match all models at once through one common frame, so that matches composed around a cycle are the identity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CycleConsistentSettings:
-    """Where the search starts, and when it must stop."""
+    """Settings: start of the search and bound on its steps."""
 
     start: str = setting(
         "identity",
@@ -39,11 +39,12 @@ class CycleConsistentSettings:
     joint=True,
 )
 def cycle_consistent(problem: Problem, settings: CycleConsistentSettings) -> Alignment:
-    """Permutations into a common frame, here A's, that maximise the sum over all pairs of <P_a(W_a), P_b(W_b)>.
+    """Find permutations into a common frame that maximise the sum over all pairs of <P_a(W_a), P_b(W_b)>.
 
-    The paper's universe is known up to one permutation, so A's is left at the identity. After rounding, each model is
-    matched to the mean of the others until nobody gains.
-    Notes: `objective` and `objective_at_identity`, that sum; `soft`, at each step; `polished`, gains after rounding.
+    The paper's universe is determined only up to one permutation, so A's permutation is fixed to the identity. After
+    rounding, each model is matched to the mean of the others until no model gains.
+    Notes of the alignment: `objective` and `objective_at_identity`, the sum above; `soft`, its value per step of the
+    search; `polished`, the gain after rounding.
     """
     import numpy as np
 
@@ -62,11 +63,11 @@ def cycle_consistent(problem: Problem, settings: CycleConsistentSettings) -> Ali
     start = frank_wolfe.barycentre(spec, like) if settings.start == "barycentre" else at_start
     soft = frank_wolfe.frank_wolfe(nets, spec, start, settings.steps, tell)
     rng = np.random.default_rng(problem.seed)
-    found = settle(nets, spec, soft.permutations, rng, settings.steps, lambda number, gain: None)
+    end = settle(nets, spec, soft.permutations, rng, settings.steps, lambda number, gain: None)
     notes = {
-        "objective": agreement_of(nets, spec, found.permutations),
+        "objective": agreement_of(nets, spec, end.permutations),
         "objective_at_identity": agreement_of(nets, spec, [spec.identity() for _ in nets]),
         "soft": list(soft.objectives),
-        "polished": sum(found.gains),
+        "polished": sum(end.gains),
     }
-    return Alignment(found.permutations, notes)
+    return Alignment(end.permutations, notes)

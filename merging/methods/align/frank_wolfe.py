@@ -1,4 +1,4 @@
-"""Frank-Wolfe: all groups matched at once over soft permutations, which does not get caught between groups."""
+"""Frank-Wolfe: match all groups at once over soft permutations, which avoids local optima of one group at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FrankWolfeSettings:
-    """Where the search starts, and when it must stop."""
+    """Settings: starts of the search and bound on its steps."""
 
     start: str = setting(
         "both",
@@ -39,10 +39,10 @@ class FrankWolfeSettings:
     recovers_twin=True,
 )
 def frank_wolfe(problem: Problem, settings: FrankWolfeSettings) -> Alignment:
-    """The permutation of B's units that maximises sum <W_A, pi(W_B)>, by Frank-Wolfe, rounding and coordinate descent.
+    """Permute B's units to maximise sum <W_A, pi(W_B)>, by Frank-Wolfe, rounding and coordinate descent.
 
-    Notes: `objective`, `objective_at_identity`; `objectives` by start; `soft`, the soft objective at each step of the
-    better start; `polished`, what coordinate descent gained after rounding.
+    Notes of the alignment: `objective`, `objective_at_identity`; `objectives` by start; `soft`, the soft objective per
+    step of the better `start`; `polished`, the gain of coordinate descent after rounding.
     """
     import numpy as np
 
@@ -52,13 +52,13 @@ def frank_wolfe(problem: Problem, settings: FrankWolfeSettings) -> Alignment:
     (a, spec), (b, _) = (packed(matchable(model, problem.spec), problem.spec) for model in problem.models)
     like = next(iter(a.values()))
     starts = {"barycentre": frank_wolfe.barycentre(spec, like), "identity": frank_wolfe.hard(spec.identity(), like)}
-    chosen = starts if settings.start == "both" else {settings.start: starts[settings.start]}
+    starts = starts if settings.start == "both" else {settings.start: starts[settings.start]}
     ends = {}
-    for number, (name, start) in enumerate(chosen.items()):
+    for number, (name, start) in enumerate(starts.items()):
 
         def tell(step: int, value: float, number: int = number, name: str = name) -> None:
-            done = (number + step / settings.steps) / len(chosen)
-            problem.report("matching", done, f"step {step + 1} from the {name}: {value:.4g}")
+            fraction = (number + step / settings.steps) / len(starts)
+            problem.report("matching", fraction, f"step {step + 1} from the {name}: {value:.4g}")
 
         soft = frank_wolfe.frank_wolfe((a, b), spec, start, settings.steps, tell)
         rng = np.random.default_rng(problem.seed)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MergeManySettings:
-    """When it must stop."""
+    """Settings: bound on the number of rounds."""
 
     rounds: int = setting(
         50, label="Most rounds", low=1, high=10_000, help="It stops after this many visits to every model."
@@ -35,10 +35,10 @@ class MergeManySettings:
     joint=True,
 )
 def merge_many(problem: Problem, settings: MergeManySettings) -> Alignment:
-    """Permutations that raise the agreement of every model with the mean of the others, in A's frame.
+    """Permute each model in turn to maximise its agreement with the mean of the others; A stays at the identity.
 
-    Notes: `objective`, the sum of <A, pi(B)> over all pairs, and `objective_at_identity`; `gains` of each round;
-    `settled`, whether it stopped by itself.
+    Notes of the alignment: `objective`, the sum of <A, pi(B)> over all pairs, and `objective_at_identity`; `gains` per
+    round; `settled`, whether it stopped before the bound on rounds.
     """
     import numpy as np
 
@@ -52,11 +52,11 @@ def merge_many(problem: Problem, settings: MergeManySettings) -> Alignment:
         problem.report("matching", number / (number + 1), f"round {number}, gain {gain:.3g}")
 
     start = [spec.identity() for _ in nets]
-    found = settle(nets, spec, start, np.random.default_rng(problem.seed), settings.rounds, tell)
+    end = settle(nets, spec, start, np.random.default_rng(problem.seed), settings.rounds, tell)
     notes = {
-        "objective": agreement_of(nets, spec, found.permutations),
+        "objective": agreement_of(nets, spec, end.permutations),
         "objective_at_identity": agreement_of(nets, spec, start),
-        "gains": list(found.gains),
-        "settled": found.settled,
+        "gains": list(end.gains),
+        "settled": end.settled,
     }
-    return Alignment(found.permutations, notes)
+    return Alignment(end.permutations, notes)

@@ -1,4 +1,4 @@
-"""No alignment: units stay where they are."""
+"""No alignment: units keep their order."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ if TYPE_CHECKING:
     limits="Networks trained from different starts usually merge to a net that guesses.",
 )
 def no_alignment(problem: Problem, settings: NoSettings) -> Alignment:
-    """The identity for every group (units,) of every model."""
+    """Return the identity permutation, (units,) int64, for every group of every model."""
     del settings
     return Alignment(tuple(problem.spec.identity() for _ in problem.models))

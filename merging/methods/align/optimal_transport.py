@@ -1,4 +1,4 @@
-"""OT Fusion: spread every unit of B over the units of A that resemble it, layer by layer; widths may differ."""
+"""OT Fusion: transport B's units onto similar units of A, layer by layer; widths may differ."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OptimalTransportSettings:
-    """What units are compared by, and how sharply they are matched."""
+    """Settings: ground cost between units, entropic regularisation, number of images."""
 
     ground: str = setting(
         "weights",
@@ -54,13 +54,14 @@ class OptimalTransportSettings:
     unequal_widths=True,
 )
 def optimal_transport(problem: Problem, settings: OptimalTransportSettings) -> Alignment:
-    """For every group in network order the plan T of least cost between A's and B's units, of equal mass each.
+    """Find, per group in network order, the transport plan T of least cost from B's units to A's, all of equal mass.
 
-    A unit of the merged net is made of B's as T's row says (rows sum to 1), and what used B's unit uses those that it
-    went to (columns to 1). For equal widths that is the published scaling by the marginals; for others the published
-    one changes a layer's input by the ratio of the widths, and this one keeps it.
-    Notes: `cost` by group, relative to the mean cost; `by_weights`: groups that only permute; `images` (0 for weights);
-    `stable` by group, for activations.
+    A merged unit is the mean of B's units with the weights in its row of T, scaled to sum to 1. Weights that read a
+    unit of B read the merged units in its column of T, scaled to sum to 1. For equal widths this is the published
+    scaling by the marginals. For unequal widths the published scaling multiplies a layer's input by the ratio of the
+    widths; this one preserves the input.
+    Notes of the alignment: `cost` by group, relative to the mean cost; `by_weights`, groups that only permute; `images`
+    (0 where weights are compared); `stable` by group, where activations are compared.
     """
     from merging.methods.algorithms.coordinate_descent import match_rest
     from merging.methods.algorithms.transport import entropic_plan, exact_plan
@@ -69,7 +70,7 @@ def optimal_transport(problem: Problem, settings: OptimalTransportSettings) -> A
     costs, stable = _activation_costs(problem, settings) if settings.ground == "activations" else ({}, {})
     spec_b, identity = problem.structure(1)[1], problem.spec.identity()
     maps: dict[str, UnitMap] = {}
-    notes: dict[str, float] = {}
+    relative: dict[str, float] = {}
     for number, (group, group_b) in enumerate(zip(problem.spec.groups, spec_b.groups, strict=True)):
         if not group.linear:
             continue
@@ -78,7 +79,7 @@ def optimal_transport(problem: Problem, settings: OptimalTransportSettings) -> A
             cost = _weight_cost(problem, (group, group_b), maps)
         plan = entropic_plan(cost, settings.regularisation) if settings.regularisation else exact_plan(cost)
         maps[group.name] = UnitMap(plan * group.size, plan.T * group_b.size)
-        notes[group.name] = float((plan * cost).sum() / cost.mean().clamp_min(1e-300))
+        relative[group.name] = float((plan * cost).sum() / cost.mean().clamp_min(1e-300))
         problem.report("matching", (number + 1) / len(spec_b.groups), group.name)
     rest = [group.name for group in problem.spec.groups if not group.linear]
     if rest and problem.structures:
@@ -87,14 +88,17 @@ def optimal_transport(problem: Problem, settings: OptimalTransportSettings) -> A
         )
     nearest = identity | {name: one_to_one(map.make) for name, map in maps.items()}
     permutation = nearest | match_rest(problem, rest, nearest)
-    told = {"cost": notes, "by_weights": rest, "images": settings.images if costs else 0, "stable": stable}
+    notes = {"cost": relative, "by_weights": rest, "images": settings.images if costs else 0, "stable": stable}
     hard = not settings.regularisation and not problem.structures
     still = {name: from_permutation(identity[name]) for name in maps}
-    return Alignment((identity, permutation), told, () if hard else (still, maps))
+    return Alignment((identity, permutation), notes, () if hard else (still, maps))
 
 
 def _weight_cost(problem: Problem, groups: tuple[Group, Group], maps: dict[str, UnitMap]) -> Tensor:
-    """Squared distances (units of A, units of B) of what makes the units, as far as the layers before are matched."""
+    """Return squared distances (units of A, units of B) between incoming weights.
+
+    Only tensors whose other groups are all matched already are compared; B's are first mapped into A's units.
+    """
     import torch
 
     from merging.methods.algorithms.coordinate_descent import unfold
@@ -120,7 +124,7 @@ def _weight_cost(problem: Problem, groups: tuple[Group, Group], maps: dict[str, 
 
 
 def _into_a(tensor: Tensor, others: list[tuple[Axis, Group]], maps: dict[str, UnitMap]) -> Tensor:
-    """B's tensor with the units that are matched already in A's place."""
+    """Return B's tensor with its units of the `others` groups mapped into A's units by `maps`."""
     from merging.methods.algorithms.unit_maps import mix
 
     for axis, group in sorted(others, key=lambda pair: -pair[0].offset):
@@ -132,13 +136,16 @@ def _into_a(tensor: Tensor, others: list[tuple[Axis, Group]], maps: dict[str, Un
 def _activation_costs(
     problem: Problem, settings: OptimalTransportSettings
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Group -> mean squared differences (units of A, units of B) of the responses to training images, and how stable
-    they are: the share of A's units whose nearest unit of B is the same by each half of the images."""
+    """Return the activation cost per group, and its stability per group.
+
+    The cost is the mean squared difference (units of A, units of B) of the responses to training images. Stability is
+    the share of A's units whose nearest unit of B is the same on both halves of the images.
+    """
     from merging.methods.algorithms.activation_statistics import stability
     from merging.methods.algorithms.joint_moments import halves
     from merging.network.data import training_sample
 
-    seen = halves(problem, training_sample(problem.data, settings.images, problem.seed), "after")
-    whole = {name: pair for name, pair in seen.items() if all(half.rows for half in pair)}
-    stable = {name: stability(-one.distances(), -two.distances()) for name, (one, two) in whole.items()}
-    return {name: (one + two).distances() for name, (one, two) in seen.items()}, stable
+    moments = halves(problem, training_sample(problem.data, settings.images, problem.seed), "after")
+    both = {name: pair for name, pair in moments.items() if all(half.rows for half in pair)}
+    stable = {name: stability(-one.distances(), -two.distances()) for name, (one, two) in both.items()}
+    return {name: (one + two).distances() for name, (one, two) in moments.items()}, stable

@@ -1,4 +1,4 @@
-"""Sinkhorn Re-Basin: soft permutations by Sinkhorn's iteration, learned by gradients and hardened at the end."""
+"""Sinkhorn Re-Basin: soft permutations from Sinkhorn's iteration, learned by gradient descent and then hardened."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from merging.methods.problem import Problem
     from merging.network.permutation import PermutationSpec
 
-HELD_OUT = 1000  # training images that permutations are judged by
-CHECKS = 20  # how often that is done
-NOISE = 0.1  # of the start around the identity, as published
+HELD_OUT = 1000  # training images for the held-out loss of hardened permutations
+CHECKS = 20  # number of hardened permutations evaluated during learning
+NOISE = 0.1  # standard deviation of the start around the identity, as published
 
 
 @dataclass(frozen=True)
 class SinkhornSettings:
-    """What is made small, and how."""
+    """Settings: objective to minimise and its optimisation."""
 
     objective: str = setting(
         "weights",
@@ -54,12 +54,13 @@ class SinkhornSettings:
     settings=SinkhornSettings,
 )
 def sinkhorn(problem: Problem, settings: SinkhornSettings) -> Alignment:
-    """The best hardened permutation on the way of Adam over X, P = Sinkhorn(X / temperature), X = I + .1 N(0, 1).
+    """Learn soft permutations P = Sinkhorn(X / temperature) with Adam over X, and return the best hardened one.
 
-    Best by sum <W_A, pi(W_B)> for the objective "weights", else by the held-out loss half-way; the identity is tried
-    too. BatchNorm normalises by the batch.
-    Notes: `objective`; `checks`: [step, value], and the `chosen` step; `images` learned from (0 without); for losses
-    `alike`, by group, as in `choosing.Shortlist`.
+    X starts at I + .1 N(0, 1). The hardened permutations met on the way, and the identity, are ranked by
+    sum <W_A, pi(W_B)> for the objective "weights", else by the held-out loss half-way. BatchNorm normalises by the
+    batch.
+    Notes of the alignment: `objective`; `checks`, pairs [step, value], and the `chosen` step; `images` learned from and
+    `held_out` (both 0 for "weights"); for losses `alike`, by group, as in `hyperparameters.Shortlist`.
     """
     import torch
 
@@ -76,7 +77,7 @@ def sinkhorn(problem: Problem, settings: SinkhornSettings) -> Alignment:
     x = {group.name: _start(group.size, rng, next(iter(a.values()))) for group in spec.groups}
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
-        """Of B moved softly as X says, on images (n, ...) and labels (n,)."""
+        """Return the objective for B softly permuted by X, on images (n, ...) and labels (n,)."""
         soft = {name: doubly_stochastic(p / settings.temperature, settings.iterations) for name, p in x.items()}
         return goal.loss(soften(b, spec, soft), images, labels)
 
@@ -85,8 +86,8 @@ def sinkhorn(problem: Problem, settings: SinkhornSettings) -> Alignment:
     every = max(1, settings.steps // CHECKS)
     for step, value in zip(range(1, settings.steps + 1), descend(x, settings.rate, goal.batches, loss), strict=False):
         if step % every == 0 or step == settings.steps:
-            found = {name: assign(p) for name, p in x.items()}
-            checks.add(step, found, goal.judged(permute_tensors(b, spec, found)))
+            permutation = {name: assign(p) for name, p in x.items()}
+            checks.add(step, permutation, goal.judged(permute_tensors(b, spec, permutation)))
         problem.report("matching", step / settings.steps, f"step {step}, {value:.4g}")
     notes = {"objective": settings.objective, **checks.notes, "images": goal.images, "held_out": goal.held_out}
     return Alignment((problem.spec.identity(), checks.best), notes)
@@ -94,8 +95,15 @@ def sinkhorn(problem: Problem, settings: SinkhornSettings) -> Alignment:
 
 @dataclass(frozen=True)
 class _Goal:
-    """loss: of softly moved parameters on a batch.  judged: of permuted parameters, by either half of the images where
-    there are some; lower is better.  images, held_out: how many it learns from, and judges by."""
+    """Objective to minimise.
+
+    Attributes:
+        loss: of softly permuted parameters on one batch of images and labels.
+        judged: values of hard-permuted parameters, lower is better; one per half of the held-out images, or one alone.
+        batches: endless batches for `loss`.
+        images: number of images that it learns from.
+        held_out: number of images behind `judged`.
+    """
 
     loss: Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]
     judged: Callable[[Mapping[str, Tensor]], tuple[float, ...]]
@@ -109,12 +117,12 @@ def _weights_goal(a: Mapping[str, Tensor], spec: PermutationSpec) -> _Goal:
 
     from merging.methods.algorithms.coordinate_descent import objective
 
-    def distance(moved: Mapping[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
-        """|A - moved|^2 over tensors of one shape; images and labels are not looked at."""
-        return torch.stack([(a[name] - moved[name]).square().sum() for name in spec.by_parameter]).sum()
+    def distance(permuted: Mapping[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
+        """Return |A - permuted|^2 over the permuted tensors; images and labels are ignored."""
+        return torch.stack([(a[name] - permuted[name]).square().sum() for name in spec.by_parameter]).sum()
 
     nothing = torch.zeros(0)
-    return _Goal(distance, lambda moved: (-objective(a, moved),), itertools.repeat((nothing, nothing)))
+    return _Goal(distance, lambda permuted: (-objective(a, permuted),), itertools.repeat((nothing, nothing)))
 
 
 def _loss_goal(problem: Problem, settings: SinkhornSettings, a: Mapping[str, Tensor], rng: Generator) -> _Goal:
@@ -128,27 +136,27 @@ def _loss_goal(problem: Problem, settings: SinkhornSettings, a: Mapping[str, Ten
     sample = training_sample(problem.data, settings.images, problem.seed).sized(settings.batch)
     learn, held_out = held_out_split(sample, HELD_OUT, problem.seed)
 
-    def loss(moved: Mapping[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
-        """On the line from A to the moved parameters, for images (n, ...) and labels (n,)."""
+    def loss(permuted: Mapping[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss at one point between A and the permuted parameters, on images (n, ...) and labels (n,)."""
         share = 0.5 if settings.objective == "midpoint" else float(torch.rand((), generator=rng))
-        return forward.loss({name: torch.lerp(t, moved[name], share) for name, t in a.items()}, images, labels)
+        return forward.loss({name: torch.lerp(t, permuted[name], share) for name, t in a.items()}, images, labels)
 
-    def judged(moved: Mapping[str, Tensor]) -> tuple[float, ...]:
-        """The loss half-way to moved parameters (name -> tensor of A's shapes), by each half of the held-out images."""
-        return forward.losses_by_half(halfway(a, moved), held_out)
+    def judged(permuted: Mapping[str, Tensor]) -> tuple[float, ...]:
+        """Return the loss half-way between A and the permuted parameters, on each half of the held-out images."""
+        return forward.losses_by_half(halfway(a, permuted), held_out)
 
     return _Goal(loss, judged, without_end(learn, forward.twin, problem.seed), learn.count, held_out.count)
 
 
 def _start(size: int, rng: Generator, like: Tensor) -> Tensor:
-    """X, (units, units): the identity with noise, a leaf on the device and of the dtype of `like`."""
+    """Return the start X, (units, units): the identity with noise, a leaf with the device and dtype of `like`."""
     import torch
 
     return (torch.eye(size) + NOISE * torch.randn(size, size, generator=rng)).to(like).requires_grad_()
 
 
 def doubly_stochastic(logits: Tensor, iterations: int) -> Tensor:
-    """Sinkhorn's iteration in the log domain: rows and columns of exp(logits), (n, n), made to sum to one in turns."""
+    """Normalise rows and columns of exp(logits), (n, n), in turns to sum to 1: Sinkhorn's iteration in log space."""
     for _ in range(iterations):
         logits = logits - logits.logsumexp(1, keepdim=True)
         logits = logits - logits.logsumexp(0, keepdim=True)

@@ -1,4 +1,4 @@
-"""The straight-through estimator: learn a point whose match to B makes a good merge with A (Git Re-Basin, Alg. 2)."""
+"""Straight-through estimator: learn weights x such that B matched to x merges well with A (Git Re-Basin, Alg. 2)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from merging.methods.problem import Problem
     from merging.network.permutation import Permutation
 
-HELD_OUT = 1000  # training images that permutations are judged by
-CHECKS = 20  # how often that is done
+HELD_OUT = 1000  # training images for the held-out loss of permutations
+CHECKS = 20  # number of permutations evaluated during learning
 
 
 @dataclass(frozen=True)
 class StraightThroughSettings:
-    """How long it learns, and from what."""
+    """Settings: length and rate of learning, number of images, batch size."""
 
     steps: int = setting(
         200, label="Steps", low=1, high=100_000, help="Gradient steps, each with a matching of its own."
@@ -45,12 +45,12 @@ class StraightThroughSettings:
     recovers_twin=True,
 )
 def straight_through(problem: Problem, settings: StraightThroughSettings) -> Alignment:
-    """The permutation of lowest held-out loss half-way among those that the learned point x is matched to on its way.
+    """Learn weights x by gradients; return the match of B to x met on the way that has the lowest held-out loss.
 
-    x starts as A; each step matches B to x, warm from the last match, and lowers the loss half-way between A and
-    sg(pi(B)) + x - sg(x), sg the gradient's stop. BatchNorm normalises by the batch.
-    Notes: `checks`: [step, held-out loss], the first being weight matching's; `chosen` step; `images` learned from
-    and `held_out`; `alike`, by group, as in `choosing.Shortlist`.
+    x starts at A. Each step matches B to x, starting from the last match, and lowers the loss half-way between A and
+    sg(pi(B)) + x - sg(x), where sg stops gradients. BatchNorm normalises by the batch.
+    Notes of the alignment: `checks`, pairs [step, held-out loss], the first is weight matching's; `chosen` step;
+    `images` learned from and `held_out`; `alike`, by group, as in `hyperparameters.Shortlist`.
     """
     import numpy as np
 
@@ -67,23 +67,23 @@ def straight_through(problem: Problem, settings: StraightThroughSettings) -> Ali
     forward, rng = Forward(problem.models[0]), np.random.default_rng(problem.seed)
     x = {name: tensor.clone().requires_grad_() for name, tensor in a.items()}
     target, groups = packed({name: t.contiguous() for name, t in b.items() if name in spec.by_parameter}, spec)
-    found: Permutation = spec.identity()
+    match: Permutation = spec.identity()
 
     def matched() -> dict[str, Tensor]:
-        """B as it is matched to x now; the match is the next one's start."""
-        nonlocal found
+        """Match B to the current x, starting from the last match, and return B's permuted parameters."""
+        nonlocal match
         point, _ = packed({name: x[name].detach() for name in spec.by_parameter if name in x}, spec)
-        found = coordinate_descent(point, target, groups, found, rng, 100, lambda sweep, gain: None).permutation
-        return permute_tensors(b, spec, found)
+        match = coordinate_descent(point, target, groups, match, rng, 100, lambda sweep, gain: None).permutation
+        return permute_tensors(b, spec, match)
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
-        """Half-way between A and the match, with gradients to x, on images (n, ...) and labels (n,)."""
+        """Return the loss half-way between A and the match, with gradients to x; images (n, ...), labels (n,)."""
         through = {name: tensor + (x[name] - x[name].detach()) for name, tensor in matched().items()}
         return forward.loss(halfway(a, through), images, labels)
 
     def check(step: int) -> None:
         losses = forward.losses_by_half(halfway(a, matched()), held_out)
-        checks.add(step, found, losses)
+        checks.add(step, match, losses)
 
     checks, every = Shortlist(), max(1, settings.steps // CHECKS)
     check(0)

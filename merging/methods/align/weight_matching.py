@@ -1,4 +1,4 @@
-"""Weight matching: reorder B's units so that its weights point where A's do (Ainsworth et al. 2023, Algorithm 1)."""
+"""Weight matching: permute B's units to maximise their agreement with A's weights (Ainsworth et al. 2023, Alg. 1)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WeightMatchingSettings:
-    """How often and from where coordinate descent starts, and when it must stop."""
+    """Settings: number and starts of coordinate descents, bound on their sweeps."""
 
     restarts: int = setting(
         5,
@@ -53,11 +53,12 @@ class WeightMatchingSettings:
     recovers_twin=True,
 )
 def weight_matching(problem: Problem, settings: WeightMatchingSettings) -> Alignment:
-    """The permutation of B's units that maximises sum <W_A, pi(W_B)> over all permuted parameters, by restarts.
+    """Permute B's units to maximise sum <W_A, pi(W_B)> over all permuted parameters; the best of several restarts.
 
-    Notes: `objective` reached, `objective_at_identity`; `objectives`, one a restart, and their `spread`; `gains`, one
-    a sweep of the best restart; `settled`, whether that one stopped by itself; `quadratic_groups`, which lie on two
-    axes of one tensor: their assignment is a linearisation, and its step is taken only where it gains.
+    Notes of the alignment: `objective` reached, `objective_at_identity`; `objectives`, one per restart, and their
+    `spread`; `best_restart`, from 1; `gains`, one per sweep of the best restart; `settled`, whether it stopped before
+    the bound on sweeps; `quadratic_groups`, groups on two axes of one tensor: their assignment solves a linearisation,
+    and its step is taken only where the true objective gains.
     """
     from merging.methods.algorithms.coordinate_descent import matchable, packed
 
@@ -76,9 +77,16 @@ def best_descent(
     *,
     keep: bool = True,
 ) -> tuple[Permutation, dict[str, Any]]:
-    """The permutation of B's units by the best restart, and the notes of `weight_matching`.
+    """Return the permutation of B's units from the best restart, and the notes of `weight_matching`.
 
-    a, b, spec: a problem as from `matching.packed`, name -> tensor of any shape.  keep: as of `coordinate_descent`.
+    Args:
+        a: A's tensors as from `coordinate_descent.packed`, name -> tensor of any shape.
+        b: B's tensors, likewise.
+        spec: the groups from `coordinate_descent.packed`.
+        settings: restarts, their start and the bound on sweeps.
+        seed: seed of the visiting orders and of random starts.
+        report: progress callback.
+        keep: as in `coordinate_descent`.
     """
     import numpy as np
 
@@ -107,7 +115,7 @@ def best_descent(
 
 def _teller(report: Progress, restart: int, restarts: int) -> Callable[[int, float], None]:
     def tell(sweep: int, gain: float) -> None:
-        done = (restart + sweep / (sweep + 1)) / restarts  # how many sweeps will be needed is not known
-        report("matching", done, f"sweep {sweep}, gain {gain:.3g} (restart {restart + 1} of {restarts})")
+        fraction = (restart + sweep / (sweep + 1)) / restarts  # the number of sweeps is not known in advance
+        report("matching", fraction, f"sweep {sweep}, gain {gain:.3g} (restart {restart + 1} of {restarts})")
 
     return tell

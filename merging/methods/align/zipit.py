@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from merging.methods.problem import Problem
 
 CHOICES = ((0.1, 0.0), (0.1, 0.125), (0.3, 0.125), (1.0, 0.125), (1.0, 1.0))
-HELD_OUT = 1000  # training images that alpha and beta are chosen on
+HELD_OUT = 1000  # training images for the selection of alpha and beta
 
 
 @dataclass(frozen=True)
 class ZipItSettings:
-    """How freely units of one model may merge, and what they are compared on."""
+    """Settings: selection or values of alpha and beta, number of images."""
 
     choose: bool = setting(
         True, label="Choose α and β", help="Tries five pairs and keeps the best on held-out training images."
@@ -50,12 +50,12 @@ class ZipItSettings:
     joint=True,
 )
 def zipit(problem: Problem, settings: ZipItSettings) -> Alignment:
-    """For every group the clusters of `greedy_zip.zip_units`: merged units are their means, and what used a unit uses
-    its cluster (Stoica et al., Sections 3-4).
+    """Cluster all models' units per group with `greedy_zip.zip_units`; a merged unit is the mean of its cluster.
 
-    Notes: `alpha`, `beta`; where they were chosen `tried`: [[alpha, beta], held-out loss], on `held_out` images;
-    `within`: the share of merged units that joined units of one model alone; `by_weights`; `images`; `stable`: the
-    share of units whose cluster begins with the same unit from each half of the images.
+    Weights that read a unit read its cluster (Stoica et al., Sections 3-4).
+    Notes of the alignment: `alpha`, `beta`; where they were selected `tried`, pairs [[alpha, beta], held-out loss], on
+    `held_out` images; `within`, share of merged units that join units of one model only; `by_weights`, groups that only
+    permute; `images`; `stable`, share of units whose cluster has the same first unit on both halves of the images.
     """
     from merging.methods.algorithms.hyperparameters import choose, held_out_split, middle
     from merging.methods.algorithms.joint_moments import halves
@@ -67,36 +67,39 @@ def zipit(problem: Problem, settings: ZipItSettings) -> Alignment:
     if settings.choose:
         learn, held_out = held_out_split(learn, HELD_OUT, problem.seed)
     linear = {group.name for group in problem.spec.groups if group.linear}
-    seen = {name: pair for name, pair in halves(problem, learn, "after").items() if name in linear}
-    correlations = {name: (one + two).correlation() for name, (one, two) in seen.items()}
+    moments = {name: pair for name, pair in halves(problem, learn, "after").items() if name in linear}
+    correlations = {name: (one + two).correlation() for name, (one, two) in moments.items()}
 
     def at(alpha: float, beta: float) -> Alignment:
-        """The alignment that alpha and beta give."""
+        """Return the alignment for alpha and beta."""
         return _alignment(
-            problem, {name: _zip(c, seen[name][0].sizes, alpha, beta) for name, c in correlations.items()}
+            problem, {name: _zip(c, moments[name][0].sizes, alpha, beta) for name, c in correlations.items()}
         )
 
     def build(pair: tuple[float, float]) -> nn.Module:
-        """The zipped network, to judge (alpha, beta) by."""
-        found = at(*pair)
-        models = zip(problem.models, found.permutations, found.maps, strict=True)
-        moved = [mapped(model, problem.spec, problem.models[0], p, maps) for model, p, maps in models]
-        return middle(problem, [named_tensors(model) for model in moved])
+        """Return the zipped network for (alpha, beta); its held-out loss ranks the pairs."""
+        alignment = at(*pair)
+        models = zip(problem.models, alignment.permutations, alignment.maps, strict=True)
+        nets = [mapped(model, problem.spec, problem.models[0], p, maps) for model, p, maps in models]
+        return middle(problem, [named_tensors(model) for model in nets])
 
-    chosen, notes = (settings.alpha, settings.beta), dict[str, Any]()
+    pair, notes = (settings.alpha, settings.beta), dict[str, Any]()
     if settings.choose:
         choice = choose(CHOICES, build, learn, held_out)
-        chosen = choice.value
-        notes = {"tried": [[list(pair), loss] for pair, loss in choice.tried], "held_out": held_out.count}
-    found = at(*chosen)
-    notes |= {"alpha": chosen[0], "beta": chosen[1], "within": _within(found), "images": learn.count}
-    notes |= {"stable": _stable(seen, *chosen)}
-    notes["by_weights"] = [group.name for group in problem.spec.groups if group.name not in seen]
-    return Alignment(found.permutations, notes, found.maps)
+        pair = choice.value
+        notes = {"tried": [[list(each), loss] for each, loss in choice.tried], "held_out": held_out.count}
+    alignment = at(*pair)
+    notes |= {"alpha": pair[0], "beta": pair[1], "within": _within(alignment), "images": learn.count}
+    notes |= {"stable": _stable(moments, *pair)}
+    notes["by_weights"] = [group.name for group in problem.spec.groups if group.name not in moments]
+    return Alignment(alignment.permutations, notes, alignment.maps)
 
 
 def _zip(correlation: Tensor, sizes: tuple[int, ...], alpha: float, beta: float) -> list[UnitMap]:
-    """One map a model from the clusters: make averages each cluster (times the number of models), use reads it."""
+    """Return one map per model from the clusters.
+
+    `make` averages each cluster, times the number of models; `use` reads each unit's cluster.
+    """
     import torch
 
     from merging.methods.algorithms.greedy_zip import zip_units
@@ -108,38 +111,40 @@ def _zip(correlation: Tensor, sizes: tuple[int, ...], alpha: float, beta: float)
     return [UnitMap(len(sizes) * average.T, reading) for average, reading in parts]
 
 
-def _alignment(problem: Problem, found: dict[str, list[UnitMap]]) -> Alignment:
+def _alignment(problem: Problem, by_group: dict[str, list[UnitMap]]) -> Alignment:
+    """Complete the maps, group -> one per model, by permutations of all other groups, matched by weights."""
     from merging.methods.algorithms.coordinate_descent import match_rest
     from merging.methods.algorithms.unit_maps import one_to_one
 
     identity = problem.spec.identity()
-    rest = [group.name for group in problem.spec.groups if group.name not in found]
+    rest = [group.name for group in problem.spec.groups if group.name not in by_group]
     permutations = [identity]
     for number in range(1, len(problem.models)):
-        nearest = identity | {name: one_to_one(maps[number].make) for name, maps in found.items()}
+        nearest = identity | {name: one_to_one(maps[number].make) for name, maps in by_group.items()}
         permutations.append(nearest | match_rest(problem.pair(number), rest, nearest))
-    maps = tuple({name: each[number] for name, each in found.items()} for number in range(len(problem.models)))
+    maps = tuple({name: each[number] for name, each in by_group.items()} for number in range(len(problem.models)))
     return Alignment(tuple(permutations), {}, maps)
 
 
-def _within(found: Alignment) -> float:
-    """The share of merged units that hold units of one model alone."""
+def _within(alignment: Alignment) -> float:
+    """Return the share of merged units that consist of units of one model only."""
     import torch
 
     alone = total = 0
-    for name in found.maps[0]:
-        holds = torch.stack([(maps[name].make != 0).any(1) for maps in found.maps]).sum(0)
+    for name in alignment.maps[0]:
+        holds = torch.stack([(maps[name].make != 0).any(1) for maps in alignment.maps]).sum(0)
         alone, total = alone + int((holds == 1).sum()), total + len(holds)
     return alone / total if total else 0.0
 
 
-def _stable(seen: dict[str, tuple[JointMoments, JointMoments]], alpha: float, beta: float) -> float:
+def _stable(moments: dict[str, tuple[JointMoments, JointMoments]], alpha: float, beta: float) -> float:
+    """Return the share of units whose cluster has the same first unit on both halves of the images."""
     import torch
 
     from merging.methods.algorithms.greedy_zip import zip_units
 
     same = units = 0
-    for one, two in seen.values():
+    for one, two in moments.values():
         if min(one.rows, two.rows) == 0:
             continue
         firsts = []

@@ -1,1 +1,1 @@
-"""Combinations: one file a method, found by merging.methods.registry."""
+"""Combinations: one file per method, found by merging.methods.registry."""

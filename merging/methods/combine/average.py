@@ -1,4 +1,4 @@
-"""The weighted average of the aligned weights: a point on the straight line between two nets."""
+"""Weighted average of the aligned models' tensors: a point on the straight line between two nets."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     limits="Shrinks activations where the units differ; a correction restores their scale.",
 )
 def average(problem: Problem, settings: NoSettings) -> Combiner:
-    """sum_k weights[k] * W_k over the aligned models, name -> tensor of the models' shapes and dtypes.
+    """Combine the aligned models as sum_k weights[k] * W_k, name -> tensor of the models' shapes and dtypes.
 
-    A model of weight 0 is not looked at, so that weights (1, 0) give the first model's tensors bit for bit.
+    A model of weight 0 is left out, so that weights (1, 0) give the first model's tensors bit for bit.
     """
     from merging.methods.algorithms.averaging import weighted_mean
     from merging.network.permutation import named_tensors

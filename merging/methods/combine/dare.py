@@ -1,4 +1,4 @@
-"""DARE: drop most of what each expert learned, rescale the rest, and add it up."""
+"""DARE: drop most entries of each expert's task vector at random, rescale the others, and add the vectors up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DareSettings:
-    """How much is dropped, and how far to go."""
+    """Settings: drop probability and scale of the task vectors."""
 
     drop: float = setting(
         0.9,
@@ -51,31 +51,31 @@ class DareSettings:
     ends=False,
 )
 def dare(problem: Problem, settings: DareSettings) -> Combiner:
-    """Task arithmetic on task vectors whose entries are dropped with probability `drop` and rescaled (Section 3.2).
+    """Apply task arithmetic to task vectors with entries dropped with probability `drop` and rescaled (Section 3.2).
 
-    Notes: `scale`, `lengths` of the thinned task vectors, and how the scale was chosen where it was.
+    Notes of the combination: as of `task_arithmetic`, with the `lengths` of the thinned task vectors.
     """
     from merging.methods.algorithms.task_vectors import scaled_sum
     from merging.methods.combine.task_arithmetic import summed
 
     def thin(number: int, vector: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A model's task vector, name -> tensor of its parameters' shapes, thinned by a seed of its own."""
+        """Return model `number`'s task vector, name -> tensor, thinned with a separate seed per model."""
         return thinned(vector, settings.drop, [problem.seed, number])
 
     return scaled_sum(problem, summed, thin, settings.scale, plain=0.4)
 
 
 def thinned(vector: Mapping[str, Tensor], drop: float, seed: list[int]) -> dict[str, Tensor]:
-    """Each entry nought with probability `drop`, else divided by 1 - drop, so that its mean stays; shapes are kept.
+    """Set each entry to 0 with probability `drop` and divide the others by 1 - drop, which keeps the expected value.
 
-    Drawn on the CPU, so that every device drops the same.
+    Shapes stay the same. Random numbers are drawn on the CPU, so that every device drops the same entries.
     """
     import numpy as np
     import torch
 
     rng = np.random.default_rng(seed)
-    found = {}
+    tensors = {}
     for name, tensor in vector.items():
-        kept = torch.from_numpy(rng.random(tuple(tensor.shape)) >= drop).to(tensor.device)
-        found[name] = torch.where(kept, tensor / (1 - drop), 0)
-    return found
+        mask = torch.from_numpy(rng.random(tuple(tensor.shape)) >= drop).to(tensor.device)
+        tensors[name] = torch.where(mask, tensor / (1 - drop), 0)
+    return tensors

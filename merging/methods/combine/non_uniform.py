@@ -1,4 +1,4 @@
-"""NP Merge: a weight of its own for every parameter, learned on training images."""
+"""NP Merge: a separate mixing weight for every parameter, learned on training images."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 RATES = (0.01, 0.03, 0.1)
 EPOCHS = 5
-HELD_OUT = 1000  # training images that rate and epochs are chosen on
+HELD_OUT = 1000  # training images for the selection of rate and epochs
 
 
 @dataclass(frozen=True)
 class NonUniformSettings:
-    """How the weights are learned."""
+    """Settings: images, batch size, learning rate and epochs for learning the mixing weights."""
 
     images: int = setting(5000, label="Training images", low=20, high=1_000_000, help="How many are looked at.")
     batch: int = setting(125, label="Batch", low=2, high=10_000, unit="images", help="Images a step.")
@@ -57,13 +57,14 @@ class NonUniformSettings:
     needs_data=True,
 )
 def non_uniform(problem: Problem, settings: NonUniformSettings) -> Combiner:
-    """W = s(a) W_A + (1 - s(a)) W_B for every parameter, s the logistic function, `a` learned from 0 by Adam on the
-    training loss at equal weights; further models join one by one.
+    """Combine as W = s(a) W_A + (1 - s(a)) W_B with one learned logit `a` per parameter, s the logistic function.
 
-    Other weights than equal ones shift every `a` alike, so that a model with all the weight comes out as it is and
-    equal weights give the learned merge. With BatchNorm, batches are normalised by their own statistics; running
-    statistics are averaged, so a reset should follow.
-    Notes: by joining model, `rate`, `epoch` chosen and `tried`: [rate, epoch, held-out loss]; `images` learned from.
+    `a` starts at 0 and is learned by Adam on the training loss at equal weights; further models join one by one.
+    Unequal weights shift all logits by the same amount: equal weights give the learned merge, and a model with all the
+    weight is returned unchanged. With BatchNorm, each batch is normalised by its own statistics while learning. The
+    running statistics are averaged, so a BatchNorm reset should follow.
+    Notes of the combination: `by_model`, for each model that joins, the selected `rate` and `epoch`, and `tried`, rows
+    [rate, epoch, held-out loss]; `images` learned from; `held_out`.
     """
     from merging.methods.algorithms.averaging import weighted_mean
     from merging.methods.algorithms.gradient_training import parameters_of
@@ -78,18 +79,17 @@ def non_uniform(problem: Problem, settings: NonUniformSettings) -> Combiner:
     logits, notes, merged = [], {}, parameters[0]
     for number, other in enumerate(parameters[1:], 1):
         share = 1 / (number + 1)
-        found, told = _learn(problem, (merged, other), share, learn, held_out, settings)
-        merged = _mixed(merged, other, found, share)
-        logits.append(found)
-        notes[letter(number)] = told
+        learned, notes[letter(number)] = _learn(problem, (merged, other), share, learn, held_out, settings)
+        merged = _mixed(merged, other, learned, share)
+        logits.append(learned)
     tensors = [named_tensors(model) for model in problem.aligned]
 
     def run(weights: tuple[float, ...]) -> dict[str, Tensor]:
-        """The mixture for these weights, one a model."""
+        """Return the mixture for these weights, one per model."""
         total, point = weights[0], parameters[0]
-        for weight, other, found in zip(weights[1:], parameters[1:], logits, strict=True):
+        for weight, other, learned in zip(weights[1:], parameters[1:], logits, strict=True):
             total += weight
-            point = _mixed(point, other, found, weight / total if total else 0.0)
+            point = _mixed(point, other, learned, weight / total if total else 0.0)
         kinds = {name: tensor.dtype for name, tensor in tensors[0].items()}
         return weighted_mean(tensors, weights) | {name: t.to(kinds[name], copy=True) for name, t in point.items()}
 
@@ -99,7 +99,10 @@ def non_uniform(problem: Problem, settings: NonUniformSettings) -> Combiner:
 def _mixed(
     a: Mapping[str, Tensor], b: Mapping[str, Tensor], logits: Mapping[str, Tensor], share: float
 ) -> dict[str, Tensor]:
-    """s A + (1 - s) B with s the logistic function of the logits shifted to b's share; exact where that is 0 or 1."""
+    """Return s A + (1 - s) B with s the logistic function of the logits, shifted so that logit 0 gives B `share`.
+
+    A share of 0 or 1 returns A or B exactly.
+    """
     import math
 
     if share in (0, 1):
@@ -116,7 +119,7 @@ def _learn(
     held_out: Batches,
     settings: NonUniformSettings,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The logits of lowest held-out loss over rates and epochs, and what was tried."""
+    """Return the logits of lowest held-out loss over rates and epochs, and the notes of that search."""
     import torch
 
     from merging.methods.algorithms.gradient_training import Forward, descend, without_end
@@ -126,12 +129,12 @@ def _learn(
     epochs = settings.epochs or EPOCHS
     best = {name: torch.zeros_like(tensor) for name, tensor in a.items()}
     tried: list[list[Any]] = [[0.0, 0, forward.mean_loss(_mixed(a, b, best, share), held_out)]]
-    chosen = tried[0] if not settings.epochs else None
+    lowest = tried[0] if not settings.epochs else None
     for number, rate in enumerate(rates):
         leaves = {name: torch.zeros_like(tensor).requires_grad_() for name, tensor in a.items()}
 
         def loss(images: Tensor, labels: Tensor, leaves: dict[str, Tensor] = leaves) -> Tensor:
-            """Of the mixture that the leaves say, on images (n, ...) and labels (n,)."""
+            """Return the loss of the mixture with these logits, on images (n, ...) and labels (n,)."""
             return forward.loss(_mixed(a, b, leaves, share), images, labels)
 
         steps = descend(leaves, rate, without_end(learn, forward.twin, problem.seed), loss)
@@ -140,10 +143,10 @@ def _learn(
                 next(steps)
             now = {name: leaf.detach().clone() for name, leaf in leaves.items()}
             tried.append([rate, epoch, forward.mean_loss(_mixed(a, b, now, share), held_out)])
-            wanted = not settings.epochs or epoch == epochs
-            if wanted and (chosen is None or tried[-1][2] < chosen[2]):
-                best, chosen = now, tried[-1]
-            done = (number + epoch / epochs) / len(rates)
-            problem.report("combining", done, f"rate {rate:g}, epoch {epoch}: held-out loss {tried[-1][2]:.3f}")
-    assert chosen is not None
-    return best, {"rate": chosen[0], "epoch": chosen[1], "tried": tried}
+            eligible = not settings.epochs or epoch == epochs
+            if eligible and (lowest is None or tried[-1][2] < lowest[2]):
+                best, lowest = now, tried[-1]
+            fraction = (number + epoch / epochs) / len(rates)
+            problem.report("combining", fraction, f"rate {rate:g}, epoch {epoch}: held-out loss {tried[-1][2]:.3f}")
+    assert lowest is not None
+    return best, {"rate": lowest[0], "epoch": lowest[1], "tried": tried}

@@ -1,4 +1,4 @@
-"""SLERP: spherical linear interpolation, which keeps the length that averaging loses."""
+"""SLERP: spherical linear interpolation, which keeps the norm of the weights; averaging reduces it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from merging.methods.problem import Problem
 
-ALIGNED = 1e-4  # radians: below it, the arc is the straight line and its sine would divide by nothing
+ALIGNED = 1e-4  # radians: below it the arc is a straight line in practice, and the formula would divide by about 0
 
 
 @method(
@@ -29,9 +29,9 @@ ALIGNED = 1e-4  # radians: below it, the arc is the straight line and its sine w
     "tensors have no shortest arc. Running statistics are averaged.",
 )
 def slerp(problem: Problem, settings: NoSettings) -> Combiner:
-    """(sin((1-t) w) A + sin(t w) B) / sin w for every parameter, w the angle between A's and B's as flat vectors.
+    """Combine every parameter as (sin((1-t) w) A + sin(t w) B) / sin w, w the angle between the two flattened tensors.
 
-    weights: model k joins what is merged so far at t = weights[k] / (weights[0] + ... + weights[k]).
+    Models join one by one: model k joins the merge so far at t = weights[k] / (weights[0] + ... + weights[k]).
     """
     from merging.network.permutation import named_tensors
 
@@ -46,12 +46,12 @@ def _along_arcs(
 ) -> dict[str, Tensor]:
     from merging.methods.algorithms.averaging import weighted_mean
 
-    merged = weighted_mean(models, weights)  # what is no parameter, such as running statistics, stays at that
-    used = [(weight, tensors) for weight, tensors in zip(weights, models, strict=True) if weight != 0]
+    merged = weighted_mean(models, weights)  # the final value for buffers, such as running statistics
+    pairs = [(weight, tensors) for weight, tensors in zip(weights, models, strict=True) if weight != 0]
     for name in parameters:
-        total, first = used[0]
+        total, first = pairs[0]
         point = first[name]
-        for weight, tensors in used[1:]:
+        for weight, tensors in pairs[1:]:
             total += weight
             point = arc_point(point, tensors[name], weight / total)
         merged[name] = point.clone()
@@ -59,9 +59,10 @@ def _along_arcs(
 
 
 def arc_point(a: Tensor, b: Tensor, t: float) -> Tensor:
-    """The point at t (0 is a, 1 is b) of the arc between two tensors of one shape, in their dtype.
+    """Return the point at t (0 is a, 1 is b) on the arc between two tensors of one shape, in their dtype.
 
-    The straight line where either is zero or both point the same way or opposite ways. Angle and sum in float64.
+    The straight line replaces the arc where a tensor is zero, or where the two have the same or opposite directions.
+    Angle and sum are computed in float64.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Task arithmetic: add up what the experts learned since their common base."""
+"""Task arithmetic: add the experts' task vectors (expert minus base) to their common base network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskArithmeticSettings:
-    """How far to go."""
+    """Settings: scale of the task vectors."""
 
     scale: float = setting(
         0.0,
@@ -42,9 +42,11 @@ class TaskArithmeticSettings:
     ends=False,
 )
 def task_arithmetic(problem: Problem, settings: TaskArithmeticSettings) -> Combiner:
-    """theta_0 + scale * sum_k n weights[k] (theta_k - theta_0): with equal weights, the paper's sum of task vectors.
+    """Combine as theta_0 + scale * sum_k n weights[k] (theta_k - theta_0), n the number of models.
 
-    Notes: `scale`, `lengths` of the task vectors, and how the scale was chosen where it was.
+    Equal weights give the paper's sum of task vectors.
+    Notes of the combination: `scale`, `lengths` (norms) of the task vectors, and the curve of the scale's selection
+    where it was selected.
     """
     from merging.methods.algorithms.task_vectors import scaled_sum
 
@@ -52,7 +54,7 @@ def task_arithmetic(problem: Problem, settings: TaskArithmeticSettings) -> Combi
 
 
 def summed(vectors: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> dict[str, Tensor]:
-    """n times the weighted sum: name -> tensor of the vectors' shapes; equal weights add the vectors as they are."""
+    """Return n times the weighted sum of n vectors, name -> tensor of their shapes: the plain sum for equal weights."""
     shares = [len(vectors) * weight for weight in weights]
     return {
         name: sum(((share * vector[name]) for share, vector in zip(shares, vectors, strict=True)), start=0 * first)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TiesSettings:
-    """What is kept of each task vector, and how far to go."""
+    """Settings: share of each task vector's entries to keep, and scale of the merged vector."""
 
     keep: float = setting(
         0.2,
@@ -50,9 +50,10 @@ class TiesSettings:
     ends=False,
 )
 def ties(problem: Problem, settings: TiesSettings) -> Combiner:
-    """theta_0 + scale * disjoint mean of the trimmed task vectors (Algorithm 1); weights weigh votes and means.
+    """Combine as theta_0 + scale * disjoint mean of the trimmed task vectors (Algorithm 1).
 
-    Notes: `scale`, `lengths` of the trimmed task vectors, and how the scale was chosen where it was.
+    The models' weights apply to the votes for a sign and to the mean.
+    Notes of the combination: as of `task_arithmetic`, with the `lengths` of the trimmed task vectors.
     """
     from merging.methods.algorithms.task_vectors import scaled_sum
 
@@ -60,7 +61,7 @@ def ties(problem: Problem, settings: TiesSettings) -> Combiner:
 
 
 def trimmed(vector: Mapping[str, Tensor], keep: float) -> dict[str, Tensor]:
-    """The vector with only its `keep` share of entries of largest size, over all tensors together, shapes kept."""
+    """Return the vector with only its `keep` share of largest entries by magnitude over all tensors, all others 0."""
     import torch
 
     sizes = torch.cat([tensor.abs().flatten() for tensor in vector.values()])
@@ -70,9 +71,10 @@ def trimmed(vector: Mapping[str, Tensor], keep: float) -> dict[str, Tensor]:
 
 
 def agreed(vectors: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> dict[str, Tensor]:
-    """For every entry, the weighted mean over the vectors that have the elected sign: that of their weighted sum.
+    """Return the weighted mean, per entry, over the vectors that have the elected sign: that of their weighted sum.
 
-    vectors: name -> tensor; gives name -> tensor of the same shapes, nought where nobody has a sign.
+    vectors: one dict per model, name -> tensor. The result has the same names and shapes, and is 0 where the weighted
+    sum is 0.
     """
     import torch
 

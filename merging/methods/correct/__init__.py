@@ -1,1 +1,1 @@
-"""Corrections: one file a method, found by merging.methods.registry."""
+"""Corrections: one file per method, found by merging.methods.registry."""

@@ -1,4 +1,4 @@
-"""BatchNorm reset: running statistics estimated anew for the merged weights."""
+"""BatchNorm reset: estimate the running statistics again for the merged weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BatchNormResetSettings:
-    """How much data the new statistics are taken from."""
+    """Settings: number of images for the new statistics."""
 
     images: int = setting(5000, label="Training images", low=2, high=1_000_000, help="How many are looked at.")
 
@@ -34,9 +34,10 @@ class BatchNormResetSettings:
     needs_data=True,
 )
 def batch_norm_reset(problem: Problem, settings: BatchNormResetSettings) -> Corrector:
-    """A corrector that averages batch statistics over different random batches, in one pass, dropout off.
+    """Return a corrector that averages batch statistics over distinct random batches, in one pass, with dropout off.
 
-    Notes: `batch_norms`, how many modules are reset; `images` read; `reason` where there is nothing to reset.
+    Notes of the correction: `batch_norms`, number of modules reset; `images` read; `reason` if there is no module to
+    reset.
     """
     from merging.methods.algorithms.channel_repair import correction_data
     from merging.network.batch_norm import batch_norms, reset_batch_norm

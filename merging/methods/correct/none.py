@@ -1,4 +1,4 @@
-"""No correction: the combined net as it is."""
+"""No correction: the combined net stays unchanged."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ if TYPE_CHECKING:
     limits="With BatchNorm, the averaged running statistics do not fit the averaged weights.",
 )
 def no_correction(problem: Problem, settings: NoSettings) -> Corrector:
-    """A corrector that returns the net it is given."""
+    """Return a corrector that returns the combined net unchanged."""
     del problem, settings
     return Corrector(lambda net, weights: net)

@@ -1,4 +1,4 @@
-"""REPAIR: every pre-activation of the merged net gets the mean and spread of its parents'."""
+"""REPAIR: give every pre-activation of the merged net the mean and standard deviation of its parents'."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RepairSettings:
-    """How much data the statistics are taken from."""
+    """Settings: number of images for the statistics."""
 
     images: int = setting(5000, label="Training images", low=2, high=1_000_000, help="How many are looked at.")
 
@@ -32,8 +32,11 @@ class RepairSettings:
     needs_data=True,
 )
 def repair(problem: Problem, settings: RepairSettings) -> Corrector:
-    """A corrector to mean and std (1 - alpha) A + alpha pi(B) of every pre-activation (eq. 4-5), folded into the
-    weights: the architecture stays. With BatchNorm, running statistics are reset in the same pass."""
+    """Return a corrector that sets the mean and std of every pre-activation to (1 - alpha) A + alpha pi(B) (eq. 4-5).
+
+    The correction is folded into the weights, so the architecture stays the same. BatchNorm's running statistics are
+    reset in the same pass.
+    """
     from merging.methods.algorithms.channel_repair import restorer
 
     return restorer(problem, settings.images, shift=True)

@@ -1,4 +1,4 @@
-"""RESCALE: every pre-activation of the merged net gets the spread of its parents', and keeps its own mean."""
+"""RESCALE: give every pre-activation of the merged net the standard deviation of its parents', with its own mean."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     needs_data=True,
 )
 def rescale(problem: Problem, settings: RepairSettings) -> Corrector:
-    """A corrector to the std (1 - alpha) A + alpha pi(B) of every pre-activation, folded into the weights."""
+    """Return a corrector that sets the std of every pre-activation to (1 - alpha) A + alpha pi(B).
+
+    The correction is folded into the weights.
+    """
     from merging.methods.algorithms.channel_repair import restorer
 
     return restorer(problem, settings.images, shift=False)

@@ -1,1 +1,1 @@
-"""Graphs of operations, and programs: graphs that can be written to a file and read without running anything."""
+"""Networks as graphs of operations: export from torch, named layers, and running a graph node by node."""

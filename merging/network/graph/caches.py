@@ -1,4 +1,4 @@
-"""Tensors that a network computes from its weights once and keeps: a merge would go on reading the old ones."""
+"""Detection of tensors that a network computes from its weights once and stores: a merge would leave them outdated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _REGISTERED = ("_parameters", "_buffers", "_modules")
 
 
 def kept_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """What the modules hold beside parameters and buffers, in lists and dictionaries too: (attribute, tensor)."""
+    """Return the tensors that modules hold outside parameters and buffers, as (attribute, tensor) pairs.
+
+    Tensors inside lists and dictionaries are included.
+    """
     return [
         (f"{path}.{name}".lstrip("."), tensor)
         for path, module in model.named_modules()
@@ -25,10 +28,12 @@ def kept_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
 
 
 def refuse_caches(before: Iterable[tuple[str, Tensor]], model: nn.Module, constants: Iterable[Tensor]) -> None:
-    """Raise UnsupportedOperation where a run reads what an earlier run of the model kept.
+    """Raise UnsupportedOperation where a run reads a tensor that an earlier run of the model stored.
 
-    before: `kept_tensors` before its first run.  constants: what its graph reads besides parameters and buffers, of any
-    shape.
+    Args:
+        before: `kept_tensors` before the model's first run.
+        model: the model after that run.
+        constants: the tensors of any shape, other than parameters and buffers, that the graph reads.
     """
     old = {id(tensor) for _, tensor in before}
     new = {tensor.data_ptr(): name for name, tensor in kept_tensors(model) if id(tensor) not in old and tensor.numel()}
@@ -38,9 +43,11 @@ def refuse_caches(before: Iterable[tuple[str, Tensor]], model: nn.Module, consta
 
 
 def refuse_copies(unread: Mapping[str, Tensor], constants: Iterable[Tensor]) -> None:
-    """Raise UnsupportedOperation where the graph reads numbers of a parameter and not the parameter.
+    """Raise UnsupportedOperation where the graph reads a copy of a parameter instead of the parameter.
 
-    unread: name -> the parameters and buffers of any shape that no operation reads.  constants: as for `refuse_caches`.
+    Args:
+        unread: name -> tensor of any shape, the parameters and buffers that no operation reads.
+        constants: as in `refuse_caches`.
     """
     varied = [constant for constant in constants if constant.numel() > 1 and constant.is_floating_point()]
     varied = [constant for constant in varied if bool((constant != constant.flatten()[0]).any())]

@@ -1,4 +1,4 @@
-"""torch.export, with every way it fails put in words: what was found in the model and what to write instead."""
+"""Calls of torch.export whose failures become readable errors: the cause in the model, and what to write instead."""
 
 from __future__ import annotations
 
@@ -21,26 +21,33 @@ from merging.network.copying import copied
 from merging.network.graph.caches import kept_tensors, refuse_caches
 from merging.network.outputs import described, remedy
 
-# torch.export reports through all of these, from its own checks and from the model's code that it runs.
+# Errors of torch.export: from its own checks, and from the model's code that it runs.
 _FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, AssertionError, LookupError)
-# What torch.export says of recurrent layers, whose list of their own weights it replaces, and of weights made by hooks.
+# A warning of torch.export about recurrent layers, which keep a list of their weights, and weights made by hooks.
 _ASSIGNED = r"The tensor attributes? .* (was|were) assigned during export"
 ONE_INPUT = "A network is given one tensor: wrap one that takes more in a module whose forward pass adds the others."
 _BAKED = ("view", "reshape", "_unsafe_view", "expand", "unflatten", "new_zeros", "new_ones", "zeros", "ones", "full")
 
 
 def exported(model: nn.Module, example: Tensor) -> tuple[ExportedProgram, nn.Module, Tensor]:
-    """The exported program of `model` in eval mode, the copy that was exported and the example that was used.
+    """Export `model` in eval mode.
 
-    example: (n, ...), on the model's device. Raises UnsupportedOperation where the model does not run on it, cannot be
-    written as one graph, fixes the batch size, or does not give exactly one tensor.
+    Args:
+        model: the network, not changed.
+        example: (n, ...), on the model's device.
+    Returns:
+        The exported program, the copy of the model that was exported, and the example that was used (at least two
+            images).
+    Raises:
+        UnsupportedOperation: when the model does not run on the example, cannot be written as one graph, fixes the
+            batch size, or does not return exactly one tensor.
     """
     if not isinstance(example, Tensor) or example.dim() < 1:
         raise UnsupportedOperation("The example must be one tensor whose first dimension counts the images.")
     twin = copied(model)
     kept = kept_tensors(twin)
     example = example.detach().clone()
-    if len(example) < 2:  # a batch of one would be taken for a constant
+    if len(example) < 2:  # torch.export would treat a batch size of one as a constant
         example = torch.cat([example, example])[:2]
     with torch.no_grad():
         try:
@@ -62,7 +69,7 @@ def exported(model: nn.Module, example: Tensor) -> tuple[ExportedProgram, nn.Mod
 
 
 def check_memory(tensors: Mapping[str, Tensor]) -> None:
-    """Raise UnsupportedOperation where two tensors, of any shape, share memory but are not one."""
+    """Raise UnsupportedOperation where two different tensors, of any shape, share memory."""
     spans = []
     for name, tensor in tensors.items():
         if tensor.numel():
@@ -77,7 +84,10 @@ def check_memory(tensors: Mapping[str, Tensor]) -> None:
 
 
 def sources_of(program: ExportedProgram, twin: nn.Module) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Placeholder -> tensor name, and placeholder -> constant. Tied tensors are united under their first name."""
+    """Return two mappings: placeholder -> tensor name, and placeholder -> constant.
+
+    A tied tensor is listed under its first name. Placeholders that no operation reads are left out.
+    """
     named = [*twin.named_parameters(remove_duplicate=False), *twin.named_buffers(remove_duplicate=False)]
     first: dict[int, str] = {}
     for name, tensor in named:
@@ -95,9 +105,9 @@ def sources_of(program: ExportedProgram, twin: nn.Module) -> tuple[dict[str, str
 
 
 def operations_of(program: ExportedProgram) -> tuple[Node, ...]:
-    """The graph's operations without its checks of shapes and types, which bind a run to the example's.
+    """Return the graph's operations without its checks of shapes and types, which would fix the example's sizes.
 
-    Raises UnsupportedOperation where a part of the graph runs in another mode or by condition.
+    Raises UnsupportedOperation where a part of the graph runs in another grad mode or precision, or by condition.
     """
     for node in reversed(program.graph.nodes):
         if not node.users and (node.op == "get_attr" or _is_check(node)):
@@ -172,7 +182,7 @@ def _short(error: Exception) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """torch.export also logs and writes to stderr what it raises; a person reads our words only."""
+    """Context manager that silences torch.export's logs, its stderr and one warning: the raised error says enough."""
     loggers = [logging.getLogger(name) for name in ("torch.export", "torch.fx", "torch._dynamo", "torch._export")]
     levels = [logger.level for logger in loggers]
     try:

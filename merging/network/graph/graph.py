@@ -1,4 +1,4 @@
-"""A torch module as one flat graph of ATen operators: name its layers, run it with any weights, up to any node.
+"""A torch module as one flat graph of ATen operators, with named layers, that runs with any weights up to any node.
 
 graph = export(model, example)
 output, kept = graph.run(named_tensors(other), images, keep=[graph.layer("features.4").node])
@@ -34,10 +34,15 @@ __all__ = ["Graph", "Layer", "difference", "export"]
 class Graph:
     """A network's structure, without its weights.
 
-    nodes: its operations in network order.  input, output: node names.  sources: placeholder -> tensor name as in
-    `permutation.named_tensors`.  shapes: tensor name -> shape, of all tensors.  constants: placeholder -> a tensor that
-    is neither parameter nor buffer.  record: what every node gave on the example.  tokens: the lowest input and one
-    more than the highest where inputs are integers, else None.  images: node -> where its value holds the images.
+    Attributes:
+        nodes: its operations in network order.
+        input, output: node names.
+        sources: placeholder -> tensor name, as in `permutation.named_tensors`.
+        shapes: tensor name -> shape, for all tensors.
+        constants: placeholder -> a tensor that is neither parameter nor buffer.
+        record: the shapes and memory sharing of all values, recorded on the example.
+        tokens: (lowest input, highest + 1) if the inputs are integers, else None.
+        images: node -> the axis of its value that holds the images.
     """
 
     nodes: tuple[Node, ...]
@@ -55,10 +60,14 @@ class Graph:
     ) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Run the network with these weights, in the caller's grad mode.
 
-        tensors: name -> tensor, as from `named_tensors`, of this structure.  x: (n, ...) like the example, any n.
-        keep: nodes whose values come back; later in-place operations do not reach them.  until: the last node to run;
-        it is kept too, and the output is then None.  Raises IncompatibleModels where a tensor is missing and
-        UnknownLayer where a node is.
+        Args:
+            tensors: name -> tensor of this structure, as from `named_tensors`.
+            x: (n, ...) like the example, any n.
+            keep: nodes whose values are returned, unaffected by later in-place operations.
+            until: the last node to run. Its value is returned too, and the output is None.
+        Raises:
+            IncompatibleModels: when a tensor is missing.
+            UnknownLayer: when a node is missing.
         """
         wanted = {*keep} if until is None else {*keep, until}
         values = self._values(tensors, x, wanted)
@@ -68,12 +77,12 @@ class Graph:
     def walk(
         self, tensors: Mapping[str, Tensor], x: Tensor, nodes: Iterable[str], start: tuple[str, Tensor] | None = None
     ) -> Iterator[tuple[str, Tensor]]:
-        """Run the network and stop at each of `nodes` on the way: (node, its value), in network order, no copies.
+        """Run the network and yield (node, value) at each of `nodes`, in network order, without copies.
 
-        tensors, x: as for `run`, x of shape (n, ...).  start: a node with its value, to run only what follows from it,
-        as `resume` does.
-        Use a value before asking for the next one, which may overwrite it; what nothing needs is freed, so that
-        memory holds a few values and not all. Ends after the last of `nodes`. Otherwise as `run`.
+        Use each value before you ask for the next one, which may overwrite it. Values that are no longer needed are
+        freed, so memory holds only a few. The run ends after the last of `nodes`. Errors as in `run`.
+
+        tensors, x: as in `run`.  start: a node and its value, to run only the operations after it, as `resume` does.
         """
         wanted = {*nodes}
         values, program = self._values(tensors, x, wanted), self._program
@@ -85,9 +94,9 @@ class Graph:
         yield from interpreter.walk(program, values, x.device, wanted)
 
     def resume(self, tensors: Mapping[str, Tensor], x: Tensor, node: str, value: Tensor) -> Tensor:
-        """The output where `node` has this value: only what follows from it is run.
+        """Return the output when `node` has this value; only the operations after the node are run.
 
-        tensors: as for `run`.  x: (n, ...), for its size alone.  value: of the shape that the node has for x.
+        tensors: as in `run`.  x: (n, ...), only its size is used.  value: the node's value for n images.
         Raises InvalidRequest as `after` does.
         """
         values = self._values(tensors, x, {node}) | {node: value}
@@ -97,10 +106,10 @@ class Graph:
         return output
 
     def ordered(self, tensors: Mapping[str, Tensor], images: Tensor) -> Tensor:
-        """Images (n, ...), n > 0, with their numbers in the order in which a CPU runs this network fastest.
+        """Return images (n, ...), n > 0, in the memory format in which a CPU runs this network fastest.
 
-        That is a matter of its operations: with the first tensors that are asked for, one image is tried in both orders
-        as in `memory_format.fastest_order`. The values that `run` and `walk` then give lie in that order, too.
+        The format depends on the operations only. It is determined once, on one image and the first tensors passed, as
+        in `memory_format.fastest_order`. The values that `run` and `walk` then give have the same format.
         """
         if images.device.type != "cpu":
             return images
@@ -109,19 +118,19 @@ class Graph:
         return images.to(memory_format=self._order[0])
 
     def after(self, node: str) -> list[Node]:
-        """The operations that the output needs once the node is known, in network order.
+        """Return the operations that the output needs once the node's value is known, in network order.
 
-        Raises InvalidRequest where one of them also reads what comes before the node.
+        Raises InvalidRequest where one of them also reads values from before the node.
         """
-        needed, found = {self.output}, []
+        needed, operations = {self.output}, []
         for operation in reversed(self.nodes):
             if operation.name in needed and operation.name != node:
-                found.append(operation)
+                operations.append(operation)
                 needed.update(source.name for source in operation.all_input_nodes)
-        reads = [operation for operation in found if self.input in {s.name for s in operation.all_input_nodes}]
+        reads = [operation for operation in operations if self.input in {s.name for s in operation.all_input_nodes}]
         if any(isinstance(self.record.values[operation.name], (tuple, list)) for operation in reads):
             raise InvalidRequest(f"What follows {self.name_of(node)} also reads what comes before it. Cut elsewhere.")
-        return found[::-1]
+        return operations[::-1]
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -129,40 +138,40 @@ class Graph:
         return self._named[0]
 
     def layer(self, name: str) -> Layer:
-        """The layer of that name; a block's name means its output. Raises UnknownLayer naming the nearest ones."""
+        """Return the layer of that name; a block's name means its output. Raises UnknownLayer with similar names."""
         by_name = {layer.name: layer for layer in self.layers}
         by_node = {layer.node: layer for layer in self.layers}
-        found = by_name.get(name) or by_node.get(block_outputs(self.nodes).get(name, ""))
-        if found is None:
+        match = by_name.get(name) or by_node.get(block_outputs(self.nodes).get(name, ""))
+        if match is None:
             near = difflib.get_close_matches(name, by_name, n=4, cutoff=0.3) or list(by_name)[:4]
             raise UnknownLayer(f"This network has no layer {name!r}. Near: {', '.join(near)}.")
-        return found
+        return match
 
     def name_of(self, node: str) -> str:
-        """A person's name for any operation, and the tensor's name for a weight."""
+        """Return a readable name for any operation, or the tensor's name for a weight."""
         return self._named[1].get(node) or self.sources.get(node, node)
 
     @cached_property
     def signature(self) -> str:
-        """sha256 of the operators, their attributes and the tensors' names and shapes; equal for one structure."""
+        """sha256 of the operators, their attributes and the tensors' names and shapes; equal for equal structures."""
         lines = [f"{name} {shape}" for name, shape in sorted(self.shapes.items())]
         operations = [f"{operator} {attributes}" for _, operator, attributes in self.operations]
         return hashlib.sha256("\n".join([*lines, *operations]).encode()).hexdigest()
 
     @cached_property
     def operations(self) -> tuple[tuple[str, str, str], ...]:
-        """Every node as (node, operator, attributes in words that depend on structure alone), then the output."""
-        known = {node: f"<{name}>" for node, name in self.sources.items()} | {self.input: "<input>"}
-        known |= {node: f"<{_digest(constant)}>" for node, constant in self.constants.items()}
-        known |= {node.name: f"%{number}" for number, node in enumerate(self.nodes)}
-        found = []
+        """Each node as (node, operator, attributes as text that depends on structure alone), then the output."""
+        names = {node: f"<{name}>" for node, name in self.sources.items()} | {self.input: "<input>"}
+        names |= {node: f"<{_digest(constant)}>" for node, constant in self.constants.items()}
+        names |= {node.name: f"%{number}" for number, node in enumerate(self.nodes)}
+        rows = []
         for node in self.nodes:
             kwargs = {key: value for key, value in sorted(node.kwargs.items()) if key != "device"}
-            found.append((node.name, str(node.target), f"{_spell(node.args, known)} {_spell(kwargs, known)}"))
-        return (*found, (self.output, "output", known[self.output]))
+            rows.append((node.name, str(node.target), f"{_spell(node.args, names)} {_spell(kwargs, names)}"))
+        return (*rows, (self.output, "output", names[self.output]))
 
     def _values(self, tensors: Mapping[str, Tensor], x: Tensor, wanted: set[str]) -> dict[str, Any]:
-        """What is known before the first operation: node -> input, weight or constant."""
+        """Return the values before the first operation: node -> input, weight or constant."""
         if unknown := wanted - self.record.values.keys():
             raise UnknownLayer(f"This network has no node {', '.join(sorted(unknown))}.")
         try:
@@ -192,18 +201,19 @@ class Graph:
 
 
 class ModuleWithGraph(nn.Module):
-    """A module that knows its graph, so that nothing has to be exported."""
+    """A module that stores its graph, so that no export is needed."""
 
     def graph_on(self, example: Tensor) -> Graph:
-        """The graph, recorded on example (n, ...); n may be 1. Raises UnsupportedOperation where it does not run."""
+        """Return the graph, recorded on example (n, ...), n may be 1. Raises UnsupportedOperation if that fails."""
         raise NotImplementedError
 
 
-@torch.inference_mode(False)  # the caller's would make tensors that cannot be recorded
+@torch.inference_mode(False)  # the caller's inference mode would make tensors that cannot be recorded
 def export(model: nn.Module, example: Tensor) -> Graph:
-    """The graph of `model` in eval mode, for any number of images shaped like example (n, ...); n may be 1.
+    """Return the graph of `model` in eval mode, for any number of images shaped like example (n, ...); n may be 1.
 
-    The model is left as it is. Raises UnsupportedOperation, in words, where the model cannot be written as one graph.
+    The model is not changed. Raises UnsupportedOperation, with a readable cause, where the model cannot be written as
+    one graph.
     """
     if isinstance(model, ModuleWithGraph):
         return model.graph_on(example)
@@ -217,7 +227,7 @@ def export(model: nn.Module, example: Tensor) -> Graph:
     x = program.graph_signature.user_inputs[0]
     try:
         return recorded(nodes, x, result.name, sources, tensors, constants, example)
-    except RuntimeError as error:  # the forward pass caught an operation's error, which the graph cannot do
+    except RuntimeError as error:  # the model's code catches an operation's error, and a graph cannot
         raise UnsupportedOperation(f"The network's graph does not run by itself: {error}") from error
 
 
@@ -230,9 +240,11 @@ def recorded(
     constants: Mapping[str, Tensor],
     example: Tensor,
 ) -> Graph:
-    """The graph of these operations, run on the example. tensors: name -> tensor of any shape; x: the input's node.
+    """Return the graph of these operations, recorded on the example (n, ...).
 
-    Raises UnsupportedOperation where the run changes a weight, and what the operations raise.
+    x, output: the input's and the output's node.  sources: placeholder -> tensor name.  tensors: name -> tensor of any
+    shape.  constants: placeholder -> any other tensor.
+    Raises UnsupportedOperation where the run changes a weight, and any error that the operations raise.
     """
     values: dict[str, Any] = {node: tensors[name] for node, name in sources.items()} | dict(constants)
     steps = interpreter.steps(nodes, output)
@@ -252,7 +264,7 @@ def recorded(
 
 
 def difference(a: Graph, b: Graph) -> str:
-    """ "" where both have one structure, else a sentence that names the first difference."""
+    """Return a sentence that names the first structural difference between two graphs, "" if there is none."""
     for name in [*a.shapes, *b.shapes]:
         if name not in a.shapes or name not in b.shapes:
             return f"Only the {'first' if name in a.shapes else 'second'} network has a tensor {name}."

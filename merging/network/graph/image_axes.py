@@ -1,8 +1,8 @@
-"""Where the images of a pass lie in a network's values: found by running it, so that no operator must be known.
+"""The axis that holds the images in each value of a network, found by running it, without rules per operator.
 
 A few images run through the network, one of them changed. The dimension whose size grows with the number of images
-holds them, alone or as a factor of a product (tokens x images, images x windows). Which factor they are shows in the
-indices along that dimension that the changed image reaches.
+holds them, alone or as a factor of a product (tokens x images, images x windows). The indices along that dimension that
+depend on the changed image show which factor they are.
 """
 
 from __future__ import annotations
@@ -16,15 +16,21 @@ from torch import Tensor
 
 from merging.network.graph import interpreter
 
-_OTHER = 1  # the image that is changed
-ROUNDING = 1e-4  # of a value's largest number
+_OTHER = 1  # index of the changed image
+ROUNDING = 1e-4  # relative to a value's largest entry
 
 
 @dataclass(frozen=True)
 class ImageAxis:
-    """The dimension `dim` of a value that holds n images: index (o * n + image) * inner + i, with o < outer, i < inner.
+    """The dimension of a value that holds n images.
 
-    alone: whether the value of one image is the same whatever the others of the pass are.
+    Image k occupies the indices (o * n + k) * inner + i with o < outer and i < inner.
+
+    Attributes:
+        dim: the dimension.
+        outer: factor before the images.
+        inner: factor after the images.
+        alone: whether the value of one image is independent of the other images in the batch.
     """
 
     dim: int
@@ -40,18 +46,23 @@ def image_axes(
     shapes: Mapping[str, Any],
     nodes: set[str],
 ) -> dict[str, ImageAxis]:
-    """Node -> where its value holds the images; a node whose value does not hold them is left out.
+    """Return node -> the axis of its value that holds the images; nodes without such an axis are left out.
 
-    program: the network's operations.  runs: what is known before the first operation, node -> input, weight or
-    constant, for either run; only the inputs (count, ...), from `two_runs`, differ.  source: the input's node.
-    shapes: node -> shape of its value for another number of images, the first of the input's shape.
-    {} where the network does not run on that many images.
+    Returns {} where the network does not run on the number of images in `runs`.
+
+    Args:
+        program: the network's operations.
+        runs: for each of two runs, the values before the first operation: node -> input, weight or constant. Only the
+            inputs (count, ...), from `two_runs`, differ.
+        source: the input's node.
+        shapes: node -> shape of its value for another number of images, which is the first size of the input's shape.
+        nodes: the nodes to examine.
     """
     spoilt = bool(runs[1][source][_OTHER].isnan().any())
     try:
         axes = _found(program, runs[1:] if spoilt else runs, source, shapes, nodes)
         if spoilt and not all(axis is not None and axis.alone for axis in axes.values()):
-            axes = _found(program, runs, source, shapes, nodes)  # NaN may come from elsewhere
+            axes = _found(program, runs, source, shapes, nodes)  # NaN may have another origin: compare both runs
     except (RuntimeError, IndexError):
         return {}
     return {node: axis for node, axis in axes.items() if axis is not None}
@@ -64,7 +75,11 @@ def _found(
     shapes: Mapping[str, Any],
     nodes: set[str],
 ) -> dict[str, ImageAxis | None]:
-    """As `image_axes`. runs: the changed images' alone where they show as NaN, or with the unchanged images' before."""
+    """Return node -> image axis or None, as `image_axes` does.
+
+    runs: only the run with the changed image if that image is NaN, otherwise the unchanged run and then the changed
+    one.
+    """
     images, count, device = shapes[source][0], len(runs[0][source]), runs[0][source].device
     axes: dict[str, ImageAxis | None] = {}
     for steps in zip(*(interpreter.walk(program, dict(values), device, nodes) for values in runs), strict=True):
@@ -80,10 +95,14 @@ def _found(
 
 
 def two_runs(example: Tensor, span: tuple[int, int] | None) -> tuple[Tensor, Tensor]:
-    """Inputs (count, ...) for two runs, count another number than the example's; they differ in the second image alone.
+    """Return inputs (count, ...) for two runs that differ in the second image alone.
 
-    example: (n, ...).  span: the lowest token and one more than the highest, where inputs are integers; pictures are
-    made NaN, which spreads through all that depends on them, whatever the weights are.
+    count differs from the example's number of images. With floating-point inputs the changed image is NaN, which
+    spreads to everything that depends on it, whatever the weights are.
+
+    Args:
+        example: (n, ...).
+        span: (lowest token, highest + 1) if the inputs are integers, else None.
     """
     count = 3 if len(example) != 3 else 4
     images = example[torch.arange(count, device=example.device) % len(example)]
@@ -99,14 +118,14 @@ def two_runs(example: Tensor, span: tuple[int, int] | None) -> tuple[Tensor, Ten
 
 
 def _axis(differs: Tensor, dim: int, count: int) -> ImageAxis | None:
-    """The arrangement of `count` images along a dimension; None where it cannot be told.
+    """Return the arrangement of `count` images along a dimension, or None where it is ambiguous.
 
-    differs: of the value's shape, what the changed image reaches.
+    differs: of the value's shape, True where the changed image has an effect.
     """
     repeats = differs.shape[dim] // count
     differs = differs.movedim(dim, 0).flatten(1).any(1).cpu()
     if repeats == 1 and not differs.any():
-        return ImageAxis(dim)  # the same for all images
+        return ImageAxis(dim)  # the value does not depend on the images
     index = torch.arange(len(differs))
     divisors = [inner for inner in range(1, repeats + 1) if repeats % inner == 0]
     fitting = [inner for inner in divisors if not differs[index // inner % count != _OTHER].any()]

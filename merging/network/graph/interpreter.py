@@ -1,6 +1,7 @@
-"""Running an exported graph node by node: the interpreter, and what one recorded run tells about every value.
+"""Running an exported graph node by node, and recording shapes and memory sharing of all values in one run.
 
-With weights in float64 all floating-point values are float64, whatever precision the graph names."""
+With weights in float64 all floating-point values are float64, whatever precision the graph names.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,15 @@ _NARROW = (torch.float16, torch.bfloat16, torch.float32)
 
 @dataclass(frozen=True)
 class Step:
-    """One operation. writes: the value that it changes in place, or "".  frees: values that nothing reads later."""
+    """One operation.
+
+    Attributes:
+        node: the graph node.
+        call: the operator.
+        args, kwargs: its arguments; graph nodes stand for values.
+        writes: the value that it changes in place, or "".
+        frees: values that no later operation reads.
+    """
 
     node: str
     call: Callable[..., Any]
@@ -29,11 +38,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Record:
-    """What a run on the example showed.
+    """Properties of all values, recorded in a run on the example.
 
-    values: node -> shape of its tensor, tuple of shapes where it gives several, or the number that it computes.
-    hazards: in-place node -> the earlier values that share its memory and are read after it.
-    written: the inputs and weights that an in-place operation changed.
+    Attributes:
+        values: node -> shape of its tensor, a list of shapes if it gives several, or the number that it computes.
+        hazards: in-place node -> the earlier values that share its memory and are read after it.
+        written: the inputs and weights that an in-place operation changed.
     """
 
     values: dict[str, Any]
@@ -42,7 +52,7 @@ class Record:
 
 
 def steps(nodes: Iterable[Node], output: str) -> tuple[Step, ...]:
-    """The program of a graph's operations; `output` is never freed."""
+    """Return a graph's operations as steps; `output` is never freed."""
     nodes = tuple(nodes)
     last = {node.name: node.name for node in nodes}
     last |= {source.name: node.name for node in nodes for source in node.all_input_nodes}
@@ -59,9 +69,14 @@ def steps(nodes: Iterable[Node], output: str) -> tuple[Step, ...]:
 def run(
     program: Iterable[Step], values: dict[str, Any], device: torch.device, wanted: set[str], until: str | None
 ) -> dict[str, Tensor]:
-    """Run a program on `values` (node -> value, changed in place); give back the wanted values.
+    """Run a program and return the wanted values. A wanted value is copied before an operation changes its memory.
 
-    A wanted value is copied just before an operation would change its memory. Stops after the node `until`.
+    Args:
+        program: the operations.
+        values: node -> value, changed in place.
+        device: where operations create new tensors.
+        wanted: the nodes whose values are returned.
+        until: the last node to run, or None for all.
     """
     kept, wide = {name: values[name] for name in wanted if name in values}, _widened(values)
     for step in program:
@@ -80,7 +95,7 @@ def run(
 def walk(
     program: Iterable[Step], values: dict[str, Any], device: torch.device, wanted: set[str]
 ) -> Iterator[tuple[str, Any]]:
-    """Run a program on `values` and yield each wanted node with its value, before anything can overwrite it."""
+    """Run a program on `values` and yield each wanted node with its value before a later operation overwrites it."""
     left, wide = set(wanted), _widened(values)
     for step in program:
         if not left:
@@ -94,7 +109,7 @@ def walk(
 
 
 def record(program: Iterable[Step], values: dict[str, Any], device: torch.device) -> Record:
-    """One run with every value kept, to learn shapes and which values share memory."""
+    """Run a program once and record the shapes of all values and which values share memory."""
     program, wide = tuple(program), _widened(values)
     before = {name: value._version for name, value in values.items() if isinstance(value, Tensor)}
     last = {name: number for number, step in enumerate(program) for name in step.frees}
@@ -115,14 +130,14 @@ def record(program: Iterable[Step], values: dict[str, Any], device: torch.device
 
 
 def shape_of(value: Any) -> Any:
-    """The shape of a tensor, a list of shapes for several tensors, and any other value as it is."""
+    """Return the shape of a tensor, a list of shapes for several tensors, and any other value unchanged."""
     if isinstance(value, Tensor):
         return tuple(value.shape)
     return [shape_of(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _call(step: Step, values: Mapping[str, Any], device: torch.device, wide: bool) -> Any:
-    # A device or precision that was written into the graph when it was exported must not bind the run to it.
+    # The device and precision of the export are fixed in the graph, but a run may use others.
     kwargs = {key: device if key == "device" else _fill(arg, values, wide) for key, arg in step.kwargs.items()}
     value = step.call(*[_fill(arg, values, wide) for arg in step.args], **kwargs)
     return value.double() if wide and isinstance(value, Tensor) and value.dtype in _NARROW else value
@@ -137,7 +152,10 @@ def _fill(arg: Any, values: Mapping[str, Any], wide: bool) -> Any:
 
 
 def _widened(values: dict[str, Any]) -> bool:
-    """Whether the weights and inputs are float64, as most of them are then; the few others become so."""
+    """Convert the remaining narrow values to float64 if most weights and inputs are float64.
+
+    Returns whether they are. `values` is changed in place.
+    """
     types = {name: value.dtype for name, value in values.items() if isinstance(value, Tensor)}
     narrow = [name for name, dtype in types.items() if dtype in _NARROW]
     wide = sum(dtype == torch.float64 for dtype in types.values()) > len(narrow)
@@ -149,9 +167,9 @@ def _widened(values: dict[str, Any]) -> bool:
 def _written(node: Node) -> str:
     schema = getattr(node.target, "_schema", None)
     for number, declared in enumerate(schema.arguments if schema is not None else ()):
-        given = node.args[number] if number < len(node.args) else node.kwargs.get(declared.name)
-        if isinstance(given, Node) and declared.alias_info is not None and declared.alias_info.is_write:
-            return given.name
+        source = node.args[number] if number < len(node.args) else node.kwargs.get(declared.name)
+        if isinstance(source, Node) and declared.alias_info is not None and declared.alias_info.is_write:
+            return source.name
     return ""
 
 

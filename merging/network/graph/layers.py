@@ -1,4 +1,4 @@
-"""Which nodes of an exported graph are layers a person can name and look into."""
+"""Layers of an exported graph: the nodes that users can name and whose activations they can read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.fx import Node
 from merging.network.graph.image_axes import ImageAxis
 
 Kind = Literal["conv", "linear", "recurrent", "embedding", "norm", "activation", "pool", "add", "other"]
-MAKES_UNITS = ("conv", "linear", "recurrent", "embedding")  # kinds of layers whose weights make units of their own
+MAKES_UNITS = ("conv", "linear", "recurrent", "embedding")  # kinds of layers whose weights make new units
 
 _KINDS: dict[Kind, str] = {
     "conv": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
@@ -33,11 +33,16 @@ _KIND_OF: dict[str, Kind] = {op: kind for kind, ops in _KINDS.items() for op in 
 class Layer:
     """A named value of the network.
 
-    name: as in torch (`features.4`), a later use of one module as `act (2nd use)`; an operation inside a block as
-    `layer1.0:add`, unless it is the block's output, which is called as the block.  node: the graph node.
-    dim: the dimension of the value that holds the units.  units: how many.  images: where the value holds the images,
-    None where it does not.  positions: all that is neither unit nor image, tokens and windows too, on the example's
-    shape; what lies in one dimension with the images comes first.
+    Attributes:
+        name: as in torch (`features.4`). A later use of one module is `act (2nd use)`. An operation inside a block is
+            `layer1.0:add`, unless it is the block's output, which has the block's name.
+        node: the graph node.
+        kind: the kind of operation.
+        dim: the dimension of the value that holds the units.
+        units: number of units.
+        positions: sizes that are neither units nor images, such as height, width, tokens or windows, on the example.
+            Factors that share a dimension with the images come first.
+        images: the axis of the value that holds the images, None if there is none.
     """
 
     name: str
@@ -50,24 +55,29 @@ class Layer:
 
 
 def operator_name(node: Node) -> str:
-    """The ATen operator's base name without the in-place underscore: `relu` for aten.relu_.default."""
+    """Return the ATen operator's base name without the in-place underscore: `relu` for aten.relu_.default."""
     packet = getattr(node.target, "_overloadpacket", None)
     name: str = packet.__name__ if packet is not None else getattr(node.target, "__name__", str(node.target))
     return name.rstrip("_") if not name.startswith("_") else name
 
 
 def module_calls(node: Node) -> dict[str, str]:
-    """The module calls around a node, outermost first: call key -> module path ("" is the network itself)."""
+    """Return the module calls around a node, outermost first: call key -> module path ("" for the network itself)."""
     return {key: path for key, (path, _) in node.meta.get("nn_module_stack", {}).items()}
 
 
 def module_path(node: Node) -> str:
-    """The path of the innermost torch module that ran the node, "" for the network itself."""
+    """Return the path of the innermost torch module that ran the node, "" for the network itself."""
     return next(reversed(module_calls(node).values()), "")
 
 
 def name_nodes(nodes: Sequence[Node], shown: set[str]) -> dict[str, str]:
-    """Node name -> distinct name for a person. nodes: the operations in network order; shown: those to be layers."""
+    """Return node name -> a distinct readable name.
+
+    Args:
+        nodes: the operations in network order.
+        shown: the names of the nodes that become layers.
+    """
     outputs = _call_outputs(nodes)
     parents = {key for node in nodes for key in list(module_calls(node))[:-1]}
     alone = Counter(_innermost(node) for node in nodes if node.name in shown)
@@ -84,12 +94,12 @@ def name_nodes(nodes: Sequence[Node], shown: set[str]) -> dict[str, str]:
 
 
 def block_outputs(nodes: Sequence[Node]) -> dict[str, str]:
-    """Module path -> the node that gives its output on its first use, for modules with one output."""
-    found: dict[str, str] = {}
+    """Return module path -> the node of its output on its first use, for modules with one output."""
+    outputs: dict[str, str] = {}
     paths = {key: path for node in nodes for key, path in module_calls(node).items()}
     for call, name in _call_outputs(nodes).items():
-        found.setdefault(paths[call], name)
-    return found
+        outputs.setdefault(paths[call], name)
+    return outputs
 
 
 def find_layers(
@@ -98,10 +108,13 @@ def find_layers(
     active: set[str],
     images: Mapping[str, ImageAxis],
 ) -> tuple[tuple[Layer, ...], dict[str, str]]:
-    """The layers in network order, and every operation's name for a person.
+    """Return the layers in network order, and the readable name of every operation.
 
-    shapes: node -> shape of its value, where that is one tensor.  active: the nodes that depend on the input.
-    images: node -> where its value holds the images.
+    Args:
+        nodes: the operations in network order.
+        shapes: node -> shape of its value, for values that are one tensor.
+        active: the nodes that depend on the input.
+        images: node -> the axis of its value that holds the images.
     """
     dims = _unit_dims(nodes, shapes, images)
     kinds = {node.name: _kind(node, active) for node in nodes if node.name in dims and node.name in active}
@@ -111,21 +124,24 @@ def find_layers(
     for node in nodes:
         if node.name in shown:
             dim, shape, axis = dims[node.name], shapes[node.name], images.get(node.name)
-            axis = None if axis is not None and axis.dim == dim else axis  # units and images in one
+            axis = None if axis is not None and axis.dim == dim else axis  # units and images share a dimension
             beside = [] if axis is None else [size for size in (axis.outer, axis.inner) if size > 1]
-            taken = (0 if axis is None else axis.dim, dim)
-            positions = (*beside, *(size for d, size in enumerate(shape) if d not in taken))
+            excluded = (0 if axis is None else axis.dim, dim)
+            positions = (*beside, *(size for d, size in enumerate(shape) if d not in excluded))
             layers.append(Layer(names[node.name], node.name, kinds[node.name], dim, shape[dim], positions, axis))
     return tuple(layers), names
 
 
 def is_layer(node: Node) -> bool:
-    """Whether the operation is one that may be a layer: whether it is depends on what it reads, too."""
+    """Return whether the operator can be a layer; whether the node is one also depends on its inputs."""
     return operator_kind(node) != "other"
 
 
 def operator_kind(node: Node) -> Kind:
-    """The kind of layer that an operation is by its operator; of one with several results, the first is the layer."""
+    """Return the kind of layer that an operator makes.
+
+    For operators with several results, the first result (a getitem node) is the layer.
+    """
     if operator_name(node) == "getitem" and node.args[1] == 0 and isinstance(node.args[0], Node):
         kind = operator_kind(node.args[0])
         return kind if kind in ("recurrent", "embedding") else "other"
@@ -143,14 +159,14 @@ def _innermost(node: Node) -> str:
 
 
 def _call_outputs(nodes: Sequence[Node]) -> dict[str, str]:
-    """Module call -> its output node, where exactly one value of the call is used outside of it."""
-    found: dict[str, set[str]] = {}
+    """Return module call -> its output node, for calls with exactly one value that is used outside."""
+    outputs: dict[str, set[str]] = {}
     for node in nodes:
         users = [set(module_calls(user)) for user in node.users]
         for call in module_calls(node):
             if any(call not in calls for calls in users):
-                found.setdefault(call, set()).add(node.name)
-    return {call: next(iter(names)) for call, names in found.items() if len(names) == 1}
+                outputs.setdefault(call, set()).add(node.name)
+    return {call: next(iter(names)) for call, names in outputs.items() if len(names) == 1}
 
 
 def _unit_dims(
@@ -170,8 +186,8 @@ def _unit_dims(
         elif inherited is not None and source is not None and len(shapes.get(source.name, ())) == len(shape):
             dims[node.name] = _moved(node, inherited, len(shape))
         elif inherited is not None and _flattened_behind(node, inherited):
-            dims[node.name] = inherited  # positions behind the units become one
-        else:  # tokens are (batch, position, unit), pictures unit first
+            dims[node.name] = inherited  # only positions after the units are flattened
+        else:  # tokens are (batch, position, unit), images (batch, unit, ...)
             usual, axis = (2 if len(shape) == 3 else 1), images.get(node.name)
             dims[node.name] = next(dim for dim in (usual, 1, 0) if axis is None or dim != axis.dim)
     return dims

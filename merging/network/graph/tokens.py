@@ -1,4 +1,4 @@
-"""Integer inputs: which token numbers a network can be given, and drawing some at random."""
+"""Integer inputs: the range of tokens that a network accepts, and random tokens from it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.fx import Node
 
 from merging.network.graph.layers import operator_name
 
-# Operators whose integers are those of their input, in other places.
+# Operators that move integers without changing their values.
 _MOVES = {
     *("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "expand", "repeat"),
     *("permute", "transpose", "t", "slice", "select", "narrow", "unbind", "split", "split_with_sizes", "chunk"),
@@ -21,12 +21,16 @@ _MOVES = {
 
 
 def token_range(nodes: Iterable[Node], source: str, shapes: Mapping[str, Any], example: Tensor) -> tuple[int, int]:
-    """The lowest token and one more than the highest that a network surely takes.
+    """Return (lowest, highest + 1) of the tokens that a network accepts for certain.
 
-    nodes: its operations in network order.  source: the input's node.  shapes: node -> shape, as in a `Record`.
-    example: (n, ...) integers that the network runs on.
-    From 0 up to the size of the smallest table that tokens are looked up in (embeddings, one-hot codes, indexing).
-    Where they are looked up after arithmetic, or never, the range is the example's own.
+    The range is 0 up to the size of the smallest table that tokens index (embeddings, one-hot codes, indexing). If
+    tokens index a table only after arithmetic, or never, the range is that of the example.
+
+    Args:
+        nodes: the operations in network order.
+        source: the input's node.
+        shapes: node -> shape, as in a `Record`.
+        example: (n, ...) integers that the network runs on.
     """
     moved, computed = {source}, set[str]()
     sizes: list[int] = []
@@ -44,13 +48,13 @@ def token_range(nodes: Iterable[Node], source: str, shapes: Mapping[str, Any], e
 
 
 def random_tokens(shape: tuple[int, ...], span: tuple[int, int], like: Tensor, seed: int) -> Tensor:
-    """Tokens (n, ...) drawn uniformly from `span` (lowest, one more than the highest), of the type of `like`."""
-    drawn = np.random.default_rng(seed).integers(*span, size=shape)
-    return torch.from_numpy(drawn).to(like)
+    """Return tokens (n, ...) drawn uniformly from `span` (lowest, highest + 1), with the type and device of `like`."""
+    tokens = np.random.default_rng(seed).integers(*span, size=shape)
+    return torch.from_numpy(tokens).to(like)
 
 
 def _table(node: Node, shapes: Mapping[str, Any]) -> tuple[set[str], int] | None:
-    """The nodes that give the indices of a look-up, and the size of the table; None for another operation."""
+    """Return the nodes of a look-up's indices and the size of its table; None for other operations."""
     args: Any = node.args
     match operator_name(node):
         case "embedding" | "embedding_bag" | "_embedding_bag":

@@ -1,7 +1,7 @@
-"""The graph of a network whose parameters have shapes and no numbers, so that the weights of a large one are not held.
+"""The graph of a network whose parameters have shapes but no numbers, so that large weights need not be in memory.
 
-torch.export follows it on the meta device. What only a run shows is learned from stand-ins: parameters that hold one
-number in the memory of one number.
+torch.export runs on the meta device. Properties that only a real run shows are recorded with stand-ins: parameters
+whose entries all share the memory of a single number.
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ from merging.network.graph.export import exported, operations_of, sources_of
 from merging.network.graph.graph import Graph, recorded
 from merging.network.permutation import named_tensors
 
-STAND_IN = 0.01  # not 0, with which a normalised weight would be 0/0
+STAND_IN = 0.01  # not 0: a normalised weight would become 0/0
 
 
-@torch.inference_mode(False)  # the caller's would make tensors that cannot be recorded
+@torch.inference_mode(False)  # the caller's inference mode would make tensors that cannot be recorded
 def export_weightless(model: nn.Module, example: Tensor) -> Graph:
-    """The graph of a network with parameters on the meta device and buffers on the CPU: as `graph.export` gives it for
-    that network with any weights.
+    """Return the graph of a network with parameters on the meta device and buffers on the CPU.
 
-    example: (n, ...) on the CPU. Raises UnsupportedOperation as `graph.export` does, and where the forward pass reads
-    tensors that are neither parameters nor buffers.
+    The graph equals the one that `graph.export` gives for that network with any weights.
+
+    Args:
+        model: the network.
+        example: (n, ...) on the CPU.
+    Raises:
+        UnsupportedOperation: as in `graph.export`, and when a buffer, or another tensor that is no parameter but is
+            read by the forward pass, has no numbers.
     """
     program, twin, inputs = exported(copied(model).to("meta"), example.to("meta"))
     sources, constants = sources_of(program, twin)

@@ -1,4 +1,4 @@
-"""A program as nodes that the interpreter runs, and its trial: shapes without numbers, before anything is run."""
+"""Programs as nodes for the interpreter, and a trial run that computes shapes only, before real data are run."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ from merging.network.graph import interpreter
 from merging.network.programs.operators import DTYPES, FLOAT, MEMORY_FORMATS, Argument, Term, named, operator_of
 from merging.network.programs.program import Program, ProgramNode, ProgramTensor
 
-IMAGES = 2  # of the trial
-MAX_BYTES = 2_000_000_000  # of one value, for so many images
+IMAGES = 2  # batch size of the trial
+MAX_BYTES = 2_000_000_000  # per value, for IMAGES images
 MAX_PIECES = 100_000
-# What operators raise on arguments that do not fit, their implementations for tensors without numbers among them.
+# Errors that operators raise on arguments that do not fit, also on the meta device.
 FAILURES = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AssertionError, AttributeError)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What every value of a program is for two images.
+    """Shapes and types of every value of a program, for two images.
 
-    shapes: value -> shape, a list of shapes, or the number that it is.  dtypes: value -> number type, of tensors.
-    writes_input: whether an operation changes the input in place.
+    Attributes:
+        shapes: value -> its shape, a list of shapes, or the value itself if it is a number.
+        dtypes: value -> number type, for tensors.
+        writes_input: whether an operation changes the input in place.
     """
 
     shapes: Mapping[str, Any]
@@ -40,35 +42,39 @@ class Trial:
 
 @lru_cache(maxsize=64)
 def nodes_of(program: Program, floating: torch.dtype) -> tuple[Node, ...]:
-    """The program's operations as torch.fx nodes, with `floating` for the network's own floating-point type."""
+    """Return the program's operations as torch.fx nodes.
+
+    floating: the floating-point type that replaces "float", the network's own type.
+    """
     graph = fx.Graph()
     values: dict[str, Node] = {}
     for name in (*(placeholder for placeholder, _ in program.reads), program.input):
         values[name] = graph.placeholder(name)
-        values[name].name = name  # torch.fx renames what Python also knows, such as `input`
+        values[name].name = name  # torch.fx renames values that clash with Python's own names, such as `input`
     for node in program.nodes:
         args = tuple(_filled(argument, values, floating) for argument in node.args)
         kwargs = {key: _filled(argument, values, floating) for key, argument in node.kwargs}
-        made = graph.create_node("call_function", operator_of(node.target, node.name).call, args, kwargs)
-        made.name = node.name
-        made.meta["nn_module_stack"] = {str(call): (program.calls[call], "") for call in node.calls}
-        values[node.name] = made
+        operation = graph.create_node("call_function", operator_of(node.target, node.name).call, args, kwargs)
+        operation.name = node.name
+        operation.meta["nn_module_stack"] = {str(call): (program.calls[call], "") for call in node.calls}
+        values[node.name] = operation
     graph.output((values[program.output],))
     return tuple(node for node in graph.nodes if node.op == "call_function")
 
 
 @lru_cache(maxsize=64)
 def steps_of(program: Program, floating: torch.dtype) -> tuple[interpreter.Step, ...]:
-    """The program's operations as the interpreter runs them."""
+    """Return the program's operations as steps for the interpreter."""
     return interpreter.steps(nodes_of(program, floating), program.output)
 
 
 @lru_cache(maxsize=64)
 def trial(program: Program) -> Trial:
-    """Run the program on the meta device, where tensors have shapes and no numbers, for two images.
+    """Run the program for two images on the meta device, where tensors have shapes and no numbers.
 
-    Raises UnsupportedOperation where an operation does not fit its arguments, a value would be larger than 2 GB, or a
-    weight is changed in place.
+    Raises:
+        UnsupportedOperation: when an operation does not fit its arguments, a value would be larger than 2 GB, or a
+            weight is changed in place.
     """
     weights = {name: _empty(tensor) for name, tensor in _entries(program).items()}
     values: dict[str, Any] = {placeholder: weights[name] for placeholder, name in program.reads}
@@ -86,14 +92,14 @@ def trial(program: Program) -> Trial:
 
 
 def _run(program: Program, values: dict[str, Any], shapes: dict[str, Any], dtypes: dict[str, torch.dtype]) -> None:
-    """The trial itself: fills shapes and dtypes, value by value, each within the bounds."""
+    """Run the trial and fill `shapes` and `dtypes` value by value, checking each value's size."""
     nodes = {node.name: node for node in program.nodes}
     order = iter(program.nodes)
     last = next(order).name
     walk = interpreter.walk(steps_of(program, torch.float32), values, torch.device("meta"), set(nodes))
     try:
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # advice for the program that wrote the file
+            warnings.simplefilter("ignore")  # warnings concern the author of the exported network
             _check_before(program.nodes[0], shapes)
             for name, value in walk:
                 _check_value(name, value)
@@ -113,14 +119,17 @@ def _run(program: Program, values: dict[str, Any], shapes: dict[str, Any], dtype
 
 
 def shortened(error: Exception) -> str:
-    """What an operator said, on one line."""
+    """Return an operator's error message on one line, cut to 300 characters."""
     text = " ".join(str(error).split("\n\n")[0].split())[:300]
     return text + ("" if text.endswith(".") else ".")
 
 
 def _check_before(node: ProgramNode, shapes: Mapping[str, Any]) -> None:
-    """What torch does not check itself: a tensor of a million places would become a million tensors, and a wrong length
-    of weight norm's lengths would be read beyond its end."""
+    """Check limits of an operation that torch does not check itself.
+
+    Splitting a dimension of a million indices would create a million tensors. For `_weight_norm`, torch does not check
+    the size of the length vector and would read beyond its end.
+    """
     if operator_of(node.target, node.name).gives == "several":
         sizes = [size for arg in node.args if isinstance(arg, Term) for size in shapes.get(arg.text, ())]
         sizes += [arg for arg in node.args if type(arg) is int]
@@ -170,7 +179,7 @@ def _dtype(name: str, floating: torch.dtype = torch.float32) -> torch.dtype:
 
 
 def _filled(argument: Argument, values: Mapping[str, Node], floating: torch.dtype) -> Any:
-    """An argument as the operator takes it."""
+    """Return an argument in the form that the operator takes."""
     if isinstance(argument, tuple):
         return [_filled(item, values, floating) for item in argument]
     if not isinstance(argument, Term):
@@ -181,4 +190,4 @@ def _filled(argument: Argument, values: Mapping[str, Node], floating: torch.dtyp
         return _dtype(argument.text, floating)
     if argument.kind == "memory_format":
         return MEMORY_FORMATS[argument.text]
-    return torch.strided if argument.kind == "layout" else torch.device("cpu")  # a run puts its own device there
+    return torch.strided if argument.kind == "layout" else torch.device("cpu")  # replaced by the device of each run

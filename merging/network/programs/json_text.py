@@ -1,4 +1,4 @@
-"""Programs as JSON text, and JSON from anywhere read field by field."""
+"""Programs as JSON text, and checked reading of JSON from untrusted sources, field by field."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from merging.network.programs.operators import AGAIN, Argument, Term
 from merging.network.programs.program import Program, ProgramNode, ProgramTensor
 
 FORMAT = 1
-MAX_TEXT = 64_000_000  # characters of a program as text
+MAX_TEXT = 64_000_000  # characters per program text
 _KINDS = ("value", "dtype", "memory_format", "layout", "device")
 
 
 def program_to_json(program: Program) -> str:
-    """The program as compact JSON in ASCII; the same for the same program."""
+    """Return the program as compact ASCII JSON; equal programs give equal texts."""
     return _dumped(_written(program))
 
 
 def program_from_json(text: str) -> Program:
-    """The program of a text that may come from anywhere, tried on shapes alone.
+    """Read a program from a text that may come from anywhere, and try it on shapes alone.
 
-    Raises CheckpointError where it is damaged, UnsupportedOperation where it cannot be run within the bounds.
+    Raises:
+        CheckpointError: when the text is damaged.
+        UnsupportedOperation: when the program cannot be run within the limits.
     """
     if len(text) > MAX_TEXT:
         raise CheckpointError(f"The program has {len(text):,} characters; at most {MAX_TEXT:,} are read.")
@@ -34,11 +36,11 @@ def program_from_json(text: str) -> Program:
     take = Taker("program")
     if take(fields, "format", int) != FORMAT:
         raise CheckpointError("The program was written by another version of this software. Bring the file again.")
-    given = take(fields, "input", dict)
+    input_fields = take(fields, "input", dict)
     program = Program(
-        take(given, "name", str),
-        tuple(take.items(given, "shape", int)),
-        take(given, "dtype", str),
+        take(input_fields, "name", str),
+        tuple(take.items(input_fields, "shape", int)),
+        take(input_fields, "dtype", str),
         tuple(_node(row) for row in take.items(fields, "nodes", list)),
         take(fields, "output", str),
         tuple(_tensor(row) for row in take.items(fields, "tensors", list)),
@@ -52,26 +54,29 @@ def program_from_json(text: str) -> Program:
 
 @dataclass(frozen=True)
 class Taker:
-    """Fields out of parsed JSON, of the types that they must have. what: whose, in the message of CheckpointError."""
+    """Reads fields of the required types from parsed JSON, or raises CheckpointError.
+
+    what: the name of the file or text, for the error message.
+    """
 
     what: str
 
     def __call__(self, record: Any, key: str, *kinds: type) -> Any:
-        """record[key], which must be of one of these types; a bool is no int."""
+        """Return record[key], whose type must be one of `kinds`; a bool does not count as an int."""
         value = record.get(key, _MISSING) if isinstance(record, dict) else _MISSING
         if type(value) not in kinds:
             raise self.damaged(f"{key} is missing or of a wrong type")
         return value
 
     def items(self, record: Any, key: str, *kinds: type) -> list[Any]:
-        """record[key], a list whose items are of these types."""
+        """Return record[key], a list whose items must have one of these types."""
         values = self(record, key, list)
         if not all(type(value) in kinds for value in values):
             raise self.damaged(f"{key} holds something of a wrong type")
         return values  # type: ignore[no-any-return]
 
     def damaged(self, offence: str) -> CheckpointError:
-        """The error that says so."""
+        """Return the CheckpointError for a damaged text; `offence` says what is wrong."""
         return CheckpointError(f"The {self.what} is damaged: {offence}. Nothing of it was run. {AGAIN}")
 
 
@@ -79,7 +84,7 @@ _MISSING = object()
 
 
 def parsed(text: str | bytes, what: str) -> Any:
-    """JSON from anywhere. Raises CheckpointError where it is damaged, too deep, or holds what is no number."""
+    """Parse JSON from anywhere. Raises CheckpointError where it is damaged, too deep, or holds NaN or infinity."""
 
     def refuse(word: str) -> Any:
         raise ValueError(word)

@@ -1,4 +1,4 @@
-"""A program with its tensors as a torch module: it has the original's parameter and buffer names, and no code of it."""
+"""Torch modules built from a program and its tensors: the original's parameter and buffer names, none of its code."""
 
 from __future__ import annotations
 
@@ -22,13 +22,18 @@ from merging.network.programs.program import Program, ProgramTensor
 
 
 class ProgramModule(ModuleWithGraph):
-    """The network of a program, always in eval mode; `forward` gives what the exported one gave, for any batch.
+    """The network of a program, always in eval mode; `forward` gives the original's output, for any batch size.
 
-    state: name -> tensor, a strict state dict of the original; tied names may be left out but for the first.
-    constants: name -> tensor, what no state dict holds: neither parameters nor buffers here, but moved and converted
-    with them. Tensors are copied. Convolutions, linear layers and norms that own their tensors are torch's own modules,
-    so that hooks and BatchNorm's measuring reach them.
-    Raises IncompatibleModels where the tensors are not those of the program.
+    Convolutions, linear layers and norms that own their tensors are torch's own modules, so that hooks can be set on
+    them and BatchNorm statistics can be estimated again. Tensors are copied.
+
+    Args:
+        program: the graph of operations.
+        state: name -> tensor, a strict state dict of the original. Of tied names, only the first is required.
+        constants: name -> tensor, the tensors outside the state dict. Here they are neither parameters nor buffers, but
+            are moved and converted with them.
+    Raises:
+        IncompatibleModels: when the tensors are not those of the program.
     """
 
     def __init__(self, program: Program, state: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> None:
@@ -39,18 +44,18 @@ class ProgramModule(ModuleWithGraph):
         self._parts = dict(parts_of(program)[1])
         _refuse_unknown({*state} - {entry.name for entry in program.state}, "tensor")
         _refuse_unknown({*constants} - self._constants.keys(), "constant")
-        held: dict[str, Any] = {}
+        registered: dict[str, Any] = {}
         for entry in program.state:
             first = entry.same_as or entry.name
-            if first not in held:
-                held[first] = _held(entry, _fitting(entry, state, "tensor"))
+            if first not in registered:
+                registered[first] = _held(entry, _fitting(entry, state, "tensor"))
             elif entry.name in state and not _same(state[entry.name], state[first]):
                 raise IncompatibleModels(f"{first} and {entry.name} are one tensor in the network, but differ here.")
-            _put(self, program, entry, held[first])
+            _put(self, program, entry, registered[first])
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (n, ...) like the program's input, any n."""
+        """Return the network's output. x: (n, ...) like the program's input, any n."""
         steps = [self._bound(step) for step in steps_of(self._program, self._floating)]
         values: dict[str, Any] = {}
         for placeholder, name in self._program.reads:
@@ -63,10 +68,13 @@ class ProgramModule(ModuleWithGraph):
 
     @torch.inference_mode(False)
     def graph_on(self, example: Tensor) -> Graph:
-        """The graph of the program, recorded on example (n, ...), n may be 1; the module is left as it is.
+        """Return the graph of the program, recorded on example (n, ...); n may be 1. The module is not changed.
 
-        Its nodes and layers are named as in the original's. Raises UnsupportedOperation where it does not run on that,
-        or where it reads a copy of a weight that was kept when it was exported.
+        Nodes and layers have the same names as in the original's graph.
+
+        Raises:
+            UnsupportedOperation: when the program does not run on the example, or reads a copy of a weight that was
+                stored at export.
         """
         program, nodes = self._program, nodes_of(self._program, self._floating)
         example = example.detach().clone()
@@ -88,12 +96,12 @@ class ProgramModule(ModuleWithGraph):
 
     @property
     def _floating(self) -> torch.dtype:
-        """The floating-point type that the network is in."""
+        """The network's current floating-point type."""
         tensors = (*self.parameters(), *self.buffers())
         return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
 
     def _bound(self, step: interpreter.Step) -> interpreter.Step:
-        """The step with a torch module's call in place of its operation, where it is one."""
+        """Return the step, with its operation replaced by the call of a torch module if it is one."""
         path = self._parts.get(step.node)
         return step if path is None else replace(step, call=self.get_submodule(path), args=step.args[:1], kwargs={})
 
@@ -104,25 +112,25 @@ class ProgramModule(ModuleWithGraph):
 
 
 def by_operations(model: ProgramModule) -> ProgramModule:
-    """A copy that runs its convolutions, linear layers and norms as operations, too, and not as torch's modules."""
+    """Return a copy that runs convolutions, linear layers and norms as plain operations instead of torch's modules."""
     twin = copy.deepcopy(model)
     twin._parts = {}
     return twin
 
 
 def program_of(model: ProgramModule) -> Program:
-    """The program that the module runs."""
+    """Return the program that the module runs."""
     return model._program
 
 
 def constants_of(model: ProgramModule) -> dict[str, Tensor]:
-    """Name -> tensor of what its state dict does not hold."""
+    """Return the tensors that are not in the module's state dict: name -> tensor."""
     return dict(model._constants)
 
 
-def _fitting(entry: ProgramTensor, given: Mapping[str, Tensor], what: str) -> Tensor:
-    """A copy of an entry's tensor. Raises IncompatibleModels where it is missing, or of another shape or kind."""
-    tensor = given.get(entry.name)
+def _fitting(entry: ProgramTensor, tensors: Mapping[str, Tensor], what: str) -> Tensor:
+    """Return a copy of an entry's tensor. Raises IncompatibleModels if it is missing or has another shape or type."""
+    tensor = tensors.get(entry.name)
     if tensor is None:
         raise IncompatibleModels(f"The network's {what} {entry.name} is missing.")
     if tuple(tensor.shape) != entry.shape:
@@ -142,7 +150,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def _put(root: nn.Module, program: Program, entry: ProgramTensor, tensor: Any) -> None:
-    """Register a tensor under its name, with the modules that the name goes through."""
+    """Register a tensor under its dotted name, and create the modules along that name."""
     *path, leaf = entry.name.split(".")
     owner = root
     for depth, name in enumerate(path, 1):

@@ -1,8 +1,8 @@
-"""The operators that a program may call: those of ATen that tracing has a rule for, and arithmetic on sizes.
+"""The operators that a program may call: ATen operators that have a tracing rule, and arithmetic on sizes.
 
-Nothing else can be named: a target is looked up in these two tables, never followed into a module. An operator that
-takes or gives anything but tensors, numbers, words and number types is left out, and so is one that writes to more than
-its first tensor.
+A target is looked up in fixed tables and is never imported from a module, so nothing else can be called. Left out are
+operators whose arguments or results are anything but tensors, numbers, strings and number types, and operators that
+write to any argument but the first.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ AGAIN = (
     'model.eval(), (x,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)), "a.pt2")'
 )
 
-FLOAT = "float"  # the network's own floating-point type, whatever it is run in
+FLOAT = "float"  # the network's own floating-point type, which a run may change
 DTYPES: dict[str, torch.dtype] = {
     name: getattr(torch, name) for name in ("bool", "uint8", "int8", "int16", "int32", "int64", "complex64")
 }
 MEMORY_FORMATS: dict[str, torch.memory_format] = {
     name: getattr(torch, name) for name in ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d")
 }
-WORD = re.compile(r"[ -~]{0,200}")  # an argument that is text: printable ASCII
+WORD = re.compile(r"[ -~]{0,200}")  # string arguments: printable ASCII
 MAX_LIST = 10_000
 
 Result = Literal["tensor", "several", "number"]
@@ -41,10 +41,13 @@ Argument = Any  # None, bool, int, float, str, Term, or a tuple of them
 
 @dataclass(frozen=True)
 class Term:
-    """What an argument names.
+    """An argument that is a name.
 
-    kind: "value", the input, a tensor or an earlier node; "dtype", a key of `DTYPES` or "float", the type that the
-    network is run in; "memory_format", a key of `MEMORY_FORMATS`; "layout", always "strided"; "device", always "run".
+    Attributes:
+        kind: what the name means. "value": the input, a tensor or an earlier node; "dtype": a key of `DTYPES`, or
+            "float" for the type that the network is run in; "memory_format": a key of `MEMORY_FORMATS`; "layout":
+            always "strided"; "device": always "run".
+        text: the name.
     """
 
     kind: str
@@ -53,8 +56,15 @@ class Term:
 
 @dataclass(frozen=True)
 class Operator:
-    """An allowed operator. types: argument -> its type in torch's words.  positional: those that can be given by place.
-    required: those without a default.  gives: one tensor, several, or a number."""
+    """An allowed operator.
+
+    Attributes:
+        call: the function to run.
+        types: argument -> its type in torch's schema.
+        positional: the arguments that can be passed by position.
+        required: the arguments without a default.
+        gives: whether the result is one tensor, several, or a number.
+    """
 
     call: Callable[..., Any]
     types: Mapping[str, str]
@@ -63,7 +73,7 @@ class Operator:
     gives: Result
 
 
-GETITEM = "operator.getitem"  # one of several results
+GETITEM = "operator.getitem"  # selects one of several results
 _UNARY: dict[str, Callable[..., Any]] = {
     "operator.neg": operator.neg,
     "math.trunc": math.trunc,
@@ -90,17 +100,18 @@ _SIMPLE: dict[str, tuple[type, ...]] = {
 }
 _NAMING = {"ScalarType": "dtype", "MemoryFormat": "memory_format", "Layout": "layout", "Device": "device"}
 _LISTS = {f"List[{kind}]" for kind in ("Tensor", "Optional[Tensor]", "int", "float", "bool")}
-_TYPES = {*_SIMPLE, *_NAMING, *_LISTS, "Generator"}  # a generator can only be left out: no Term names one
+_TYPES = {*_SIMPLE, *_NAMING, *_LISTS, "Generator"}  # a generator can only be omitted, because no Term names one
 
 
 def operator_of(target: str, node: str) -> Operator:
-    """The operator of a target such as "aten.conv2d.default". node: who calls it, for the message.
+    """Return the operator of a target such as "aten.conv2d.default".
 
-    Raises UnsupportedOperation for an operator of ATen that cannot be followed, and CheckpointError for any other text.
+    node: the name of the calling node, for the error message. Raises UnsupportedOperation for an ATen operator that
+    cannot be followed, and CheckpointError for any other text.
     """
-    known = _known(target)
-    if known is not None:
-        return known
+    entry = _known(target)
+    if entry is not None:
+        return entry
     parts = target.split(".")
     if parts[0] != "aten" or len(parts) != 3 or not all(re.fullmatch(r"\w{1,100}", part) for part in parts):
         raise CheckpointError(
@@ -110,30 +121,35 @@ def operator_of(target: str, node: str) -> Operator:
 
 
 def named(target: str, args: tuple[Argument, ...], kwargs: Mapping[str, Argument]) -> dict[str, Argument]:
-    """An allowed operator's arguments by name, of any type.
+    """Return an allowed operator's arguments by name, of any type.
 
-    Raises ValueError, in words that follow "its", where they are too many, too few or unknown.
+    Raises ValueError where they are too many, too few or unknown. The message continues a sentence that ends in "its".
     """
-    known = operator_of(target, "")
-    if len(args) > len(known.positional):
-        raise ValueError(f"arguments are {len(args)}; it takes {len(known.positional)}")
-    found = dict(zip(known.positional, args, strict=False))
+    entry = operator_of(target, "")
+    if len(args) > len(entry.positional):
+        raise ValueError(f"arguments are {len(args)}; it takes {len(entry.positional)}")
+    arguments = dict(zip(entry.positional, args, strict=False))
     for name, value in kwargs.items():
-        if name in found or name not in known.types:
+        if name in arguments or name not in entry.types:
             raise ValueError(f"argument {name[:60]!a} is given twice or is unknown")
-        found[name] = value
-    if missing := known.required - found.keys():
+        arguments[name] = value
+    if missing := entry.required - arguments.keys():
         raise ValueError(f"argument {min(missing)} is missing")
-    return found
+    return arguments
 
 
 def check_types(target: str, arguments: Mapping[str, Argument], results: Mapping[str, Result]) -> None:
-    """Raise ValueError, in words that follow "its", where an argument is of the wrong type. results: what each known
-    value is."""
+    """Raise ValueError where an argument has the wrong type. The message continues a sentence that ends in "its".
+
+    Args:
+        target: the operator.
+        arguments: name -> argument.
+        results: the kind of each value that the arguments may refer to.
+    """
     types = operator_of(target, "").types
     first = next((name for name, kind in types.items() if kind == "Tensor"), "")
     for name, value in arguments.items():
-        # A number may stand for a tensor of no dimensions beside another tensor, which says where the result is made.
+        # A number may replace a scalar tensor, except as the first tensor argument, which decides the device.
         spread = types[name] == "Tensor" and name != first and type(value) in _SIMPLE["number"]
         if not spread and not _fits(value, types[name], results):
             raise ValueError(f"argument {name} is no {types[name]}")
@@ -154,13 +170,13 @@ def _known(target: str) -> Operator | None:
         return None
     packet = getattr(torch.ops.aten, name, None)
     if packet is None or overload not in packet.overloads() or overload.startswith("prim"):
-        return None  # the last are for scripts, whose number types are unchecked numbers: they crash the process
+        return None  # prim overloads take unchecked type numbers and can crash the process
     call = getattr(packet, overload)
     arguments = call._schema.arguments
     types = {argument.name: str(argument.real_type) for argument in arguments}
-    written = [argument.alias_info is not None and argument.alias_info.is_write for argument in arguments[1:]]
+    writes = [argument.alias_info is not None and argument.alias_info.is_write for argument in arguments[1:]]
     gives = "number" if rest in _SIZES else _gives([str(one.real_type) for one in call._schema.returns])
-    if gives is None or any(written) or not {_needed(kind) for kind in types.values()} <= _TYPES:
+    if gives is None or any(writes) or not {_needed(kind) for kind in types.values()} <= _TYPES:
         return None
     positional = tuple(argument.name for argument in arguments if not argument.kwarg_only)
     required = frozenset(argument.name for argument in arguments if not argument.has_default_value())
@@ -182,7 +198,7 @@ def _needed(kind: str) -> str:
 
 
 def _fits(value: Argument, kind: str, results: Mapping[str, Result]) -> bool:
-    """Whether a value may be given where the schema says `kind`."""
+    """Return whether a value may be passed where the schema says `kind`."""
     if kind.startswith("Optional["):
         return value is None or _fits(value, _needed(kind), results)
     if kind.startswith("List["):
@@ -191,10 +207,10 @@ def _fits(value: Argument, kind: str, results: Mapping[str, Result]) -> bool:
             return len(value) <= MAX_LIST and all(_fits(item, inner, results) for item in value)
         return inner in ("int", "float") and _fits(value, inner, results)  # 3 for (3, 3)
     if isinstance(value, Term) and value.kind == "value":
-        given = results.get(value.text)
+        result = results.get(value.text)
         if kind in ("int", "float", "number", "bool"):
-            return given == "number"
-        return given == "several" if kind == "several" else kind == "Tensor" and given in ("tensor", "number")
+            return result == "number"
+        return result == "several" if kind == "several" else kind == "Tensor" and result in ("tensor", "number")
     if isinstance(value, Term):
         return _NAMING.get(kind) == value.kind
     return type(value) in _SIMPLE.get(kind, ()) and (type(value) is not str or WORD.fullmatch(value) is not None)

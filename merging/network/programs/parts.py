@@ -1,7 +1,7 @@
-"""Which operations of a program are whole torch modules: convolutions, linear layers and norms with their own tensors.
+"""Operations of a program that are whole torch modules: convolutions, linear layers and norms with their own tensors.
 
-Corrections look for such modules: they hook them, and let BatchNorm measure its statistics anew. An operation is one
-where its weights are all that lies under one path, and every use of that path has the same settings.
+Corrections need such modules: they set hooks on them, and estimate BatchNorm statistics again. An operation counts as a
+module if its tensors are all the tensors under one path, and every use of that path has the same settings.
 """
 
 from __future__ import annotations
@@ -20,28 +20,33 @@ from merging.network.programs.program import Program, ProgramNode
 
 @dataclass(frozen=True)
 class Part:
-    """A torch module in a program. kind: its class.  settings: its constructor's keyword arguments.  tensors: the names
-    that lie under its path, without it."""
+    """A torch module in a program.
+
+    Attributes:
+        kind: its class.
+        settings: its constructor's keyword arguments.
+        tensors: the tensor names under the module's path, without the path.
+    """
 
     kind: Any
     settings: tuple[tuple[str, Any], ...]
     tensors: frozenset[str]
 
     def build(self) -> nn.Module:
-        """A new module of this kind in eval mode, without numbers."""
+        """Return a new module of this kind in eval mode, on the meta device."""
         module: nn.Module = self.kind(**dict(self.settings), device="meta")
         return module.eval()
 
 
 @lru_cache(maxsize=64)
 def parts_of(program: Program) -> tuple[Mapping[str, Part], Mapping[str, str]]:
-    """Module path -> part, and node -> the path of the part that it is."""
+    """Return two mappings: module path -> part, and node -> the path of its part."""
     names = _names(program)
     candidates: dict[str, dict[str, Part]] = {}
     for node in program.nodes:
-        placed = _part(program, node, names)
-        if placed is not None:
-            candidates.setdefault(placed[0], {})[node.name] = placed[1]
+        candidate = _part(program, node, names)
+        if candidate is not None:
+            candidates.setdefault(candidate[0], {})[node.name] = candidate[1]
     below: dict[str, set[str]] = {}
     for tensor in program.state:
         pieces = tensor.name.split(".")
@@ -58,7 +63,7 @@ def parts_of(program: Program) -> tuple[Mapping[str, Part], Mapping[str, str]]:
 
 
 def _names(program: Program) -> dict[str, list[tuple[str, str]]]:
-    """Value -> (name, kind) of the tensor that it reads, under all its names."""
+    """Return, for each value that is a tensor of the state dict, all (name, kind) pairs of that tensor."""
     every: dict[str, list[tuple[str, str]]] = {}
     for tensor in program.state:
         every.setdefault(tensor.same_as or tensor.name, []).append((tensor.name, tensor.kind))
@@ -66,24 +71,24 @@ def _names(program: Program) -> dict[str, list[tuple[str, str]]]:
 
 
 def _part(program: Program, node: ProgramNode, names: Mapping[str, list[tuple[str, str]]]) -> tuple[str, Part] | None:
-    """The path and the part that an operation would be by its arguments, or None where it is no module's."""
+    """Return the path and the part that an operation's arguments describe, or None if it is no module."""
     settings_of = _MAKERS.get(node.target.split(".")[1]) if node.target.startswith("aten.") else None
     if settings_of is None:
         return None
     arguments = named(node.target, node.args, dict(node.kwargs))
     tensors = {key: arguments[key].text for key in _OWNED if isinstance(arguments.get(key), Term)}
     source = arguments["input"].text
-    if source in names or not tensors:  # it computes with weights alone, or has none
+    if source in names or not tensors:  # it reads no activations, or has no weights
         return None
     inner = program.calls[node.calls[-1]] if node.calls else ""
     owners = [name.removesuffix(f".{key}") for key, value in tensors.items() for name, _ in names.get(value, [])]
     for path in dict.fromkeys([inner, *owners]):
         if path and all((f"{path}.{key}", _OWNED[key]) in names.get(value, []) for key, value in tensors.items()):
             shapes = trial(program).shapes
-            made = settings_of(arguments, {key: shapes[value] for key, value in tensors.items()}, len(shapes[source]))
+            spec = settings_of(arguments, {key: shapes[value] for key, value in tensors.items()}, len(shapes[source]))
             counter = {"num_batches_tracked"} if "running_mean" in tensors else set()
             return (
-                (path, Part(made[0], tuple(sorted(made[1].items())), frozenset({*tensors, *counter}))) if made else None
+                (path, Part(spec[0], tuple(sorted(spec[1].items())), frozenset({*tensors, *counter}))) if spec else None
             )
     return None
 
@@ -131,7 +136,7 @@ def _group_norm(given: Mapping[str, Argument], shapes: Mapping[str, tuple[int, .
 
 
 def _is_fixed(argument: Argument) -> bool:
-    """Whether an argument is numbers or a word, and not computed by the program."""
+    """Return whether an argument is a number, a string or a tuple of them, and not computed by the program."""
     return all(map(_is_fixed, argument)) if isinstance(argument, tuple) else isinstance(argument, (int, float, str))
 
 

@@ -1,7 +1,7 @@
-"""A program: a network's graph of operations as a value that holds no weights and no code.
+"""Programs: a network's graph of operations as a value that holds no weights and no code.
 
-Every program is checked when it is made, before anything of it is run: allowed operators, typed arguments, names,
-bounds. References point backwards only, so a program has no cycles and ends.
+Every program is checked when it is constructed, before any part of it is run: allowed operators, typed arguments,
+names, limits. References point backwards only, so a program has no cycles and always ends.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ MAX_NODES = 20_000
 MAX_TENSORS = 20_000
 MAX_NAME = 200
 MAX_DIMENSIONS = 8
-MAX_NUMBERS = 2**40  # in one tensor
-MAX_NESTING = 3  # lists in an argument
-MAX_CALLS = 100  # modules inside each other
+MAX_NUMBERS = 2**40  # elements per tensor
+MAX_NESTING = 3  # depth of lists in an argument
+MAX_CALLS = 100  # depth of nested modules
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PATH = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
-_KEPT = {*dir(nn.Module()), "graph_on", "_program", "_constants", "_parts"}  # no module's tensors can be called so
+_KEPT = {*dir(nn.Module()), "graph_on", "_program", "_constants", "_parts"}  # reserved: attributes of the module
 _VERSION = re.compile(r"[A-Za-z0-9.+_-]{0,60}")
 _WORDS = {"dtype": {*DTYPES, FLOAT}, "memory_format": set(MEMORY_FORMATS), "layout": {"strided"}, "device": {"run"}}
 _SWITCHES = ("training", "train", "use_input_stats")
@@ -50,8 +50,12 @@ _SWITCHES = ("training", "train", "use_input_stats")
 class ProgramTensor:
     """A tensor that a program needs.
 
-    kind: "parameter"; "buffer", one of the state dict; "constant", any other tensor, which is never permuted and never
-    averaged.  dtype: "float" or a key of `DTYPES`.  same_as: the first name of a tied tensor, "" for that one itself.
+    Attributes:
+        name: its dotted name.
+        kind: "parameter"; "buffer", in the state dict; "constant", any other tensor, never permuted and never averaged.
+        shape: its shape.
+        dtype: "float" or a key of `DTYPES`.
+        same_as: for a tied tensor its first name; "" for the first one itself.
     """
 
     name: str
@@ -65,8 +69,11 @@ class ProgramTensor:
 class ProgramNode:
     """One operation.
 
-    target: such as "aten.conv2d.default".  args, kwargs: None, bool, int, float, str, `Term`, or tuples of them.
-    calls: the numbers of the module calls around it, outermost first.
+    Attributes:
+        name: the name of its value.
+        target: the operator, such as "aten.conv2d.default".
+        args, kwargs: None, bool, int, float, str, `Term`, or tuples of them.
+        calls: indices into `Program.calls` of the module calls around it, outermost first.
     """
 
     name: str
@@ -78,12 +85,20 @@ class ProgramNode:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A network without weights and without code; two are the same where `to_json` is.
+    """A network without weights and without code. Two programs are equal if their `program_to_json` texts are equal.
 
-    input, shape, dtype: the name of its one input, the shape without the batch, "float" or a whole-number type.
-    nodes: in network order.  output: a node.  tensors: in the order of the state dict, constants last.  reads: value ->
-    tensor, under its first name, in the order of the inputs.  calls: the module path of every module call.  torch: the
-    version that wrote it, "" where not known.  Raises CheckpointError or UnsupportedOperation where it is not sound.
+    Attributes:
+        input: the name of its single input.
+        shape: the input's shape without the batch.
+        dtype: the input's type, "float" or an integer type.
+        nodes: in network order.
+        output: the name of the output node.
+        tensors: in the order of the state dict, constants last.
+        reads: (value, first name of the tensor that it reads), in the order of the inputs.
+        calls: the module path of every module call.
+        torch: the torch version that wrote it, "" if unknown.
+
+    Raises CheckpointError or UnsupportedOperation where the program is not valid.
     """
 
     input: str
@@ -100,21 +115,24 @@ class Program:
         _check(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Program:
-        return self  # it cannot be changed
+        return self  # immutable
 
     @property
     def state(self) -> tuple[ProgramTensor, ...]:
-        """The tensors of a strict state dict, tied ones under all their names."""
+        """The tensors of a strict state dict; tied tensors appear under all their names."""
         return tuple(tensor for tensor in self.tensors if tensor.kind != "constant")
 
     @property
     def constants(self) -> tuple[ProgramTensor, ...]:
-        """The tensors that no state dict holds: tensor attributes, buffers that are not persistent, literals."""
+        """The tensors outside the state dict: tensor attributes, non-persistent buffers, literals."""
         return tuple(tensor for tensor in self.tensors if tensor.kind == "constant")
 
 
 def _check(program: Program) -> None:
-    """Raise CheckpointError, or UnsupportedOperation for an operator, naming the first thing that may not be."""
+    """Check the whole program.
+
+    Raises CheckpointError for the first invalid entry, or UnsupportedOperation for an operator that cannot be followed.
+    """
     _require(_VERSION.fullmatch(program.torch) is not None, "torch version", "is not one")
     _check_tensors(program)
     _check_shape(program.shape, "input")
@@ -122,28 +140,28 @@ def _check(program: Program) -> None:
     _require(len(program.calls) <= 4 * MAX_NODES, "list of modules", "is too long")
     for path in program.calls:
         _require(not path or is_path(path), "list of modules", f"holds {shown(path)}")
-    known = _inputs(program)
+    results = _inputs(program)
     count = len(program.nodes)
     _require(count <= MAX_NODES, "graph", f"has {count:,} operations; at most {MAX_NODES:,} are run")
     for node in program.nodes:
-        _check_node(node, known, len(program.calls))
+        _check_node(node, results, len(program.calls))
     operations = {node.name for node in program.nodes}
     _require(program.output in operations, "output", f"{shown(program.output)} is none of its operations")
-    _require(known[program.output] == "tensor", "output", f"{program.output} is not one tensor")
+    _require(results[program.output] == "tensor", "output", f"{program.output} is not one tensor")
 
 
 def is_path(name: str) -> bool:
-    """Whether a text is a dotted name as torch gives to modules and tensors."""
+    """Return whether a text is a dotted name of the form that torch gives to modules and tensors."""
     return len(name) <= MAX_NAME and PATH.fullmatch(name) is not None
 
 
 def is_identifier(name: str) -> bool:
-    """Whether a text is a name as torch gives to values."""
+    """Return whether a text is a name of the form that torch gives to values."""
     return len(name) <= MAX_NAME and IDENTIFIER.fullmatch(name) is not None
 
 
 def shown(text: str) -> str:
-    """A foreign name as it may stand in a message: printable ASCII, quoted, cut."""
+    """Return an untrusted name in a form that is safe in a message: printable ASCII, quoted, at most 60 characters."""
     return ascii(text[:60])
 
 
@@ -185,35 +203,35 @@ def _check_tensors(program: Program) -> None:
 
 
 def _inputs(program: Program) -> dict[str, Result]:
-    """The input and the tensors that are read, as values. Their names are checked."""
+    """Return the input and the tensors that the graph reads, as values, after checking their names."""
     entries = {tensor.name: tensor for tensor in program.tensors}
-    known: dict[str, Result] = {program.input: "tensor"}
+    results: dict[str, Result] = {program.input: "tensor"}
     for placeholder, name in program.reads:
         _require(name in entries and not entries[name].same_as, "graph", f"reads {shown(name)}, which is not there")
-        _require(placeholder not in known, "graph", f"has two values called {shown(placeholder)}")
-        known[placeholder] = "tensor"
-    for name in known:
+        _require(placeholder not in results, "graph", f"has two values called {shown(placeholder)}")
+        results[placeholder] = "tensor"
+    for name in results:
         _require(is_identifier(name), "graph", f"has a value {shown(name)}")
-    return known
+    return results
 
 
-def _check_node(node: ProgramNode, known: dict[str, Result], calls: int) -> None:
-    """Check one operation and add it to what is known."""
+def _check_node(node: ProgramNode, results: dict[str, Result], calls: int) -> None:
+    """Check one operation and add its result to `results`."""
     _require(is_identifier(node.name), "graph", f"has an operation {shown(node.name)}")
-    _require(node.name not in known, "graph", f"has two values called {shown(node.name)}")
+    _require(node.name not in results, "graph", f"has two values called {shown(node.name)}")
     operator = operator_of(node.target, node.name)
     stack = node.calls
     places = len(stack) <= MAX_CALLS and all(type(call) is int and 0 <= call < calls for call in stack)
     _require(places and len(set(stack)) == len(stack), f"operation {node.name}", "stands in unknown modules")
     _require(len(dict(node.kwargs)) == len(node.kwargs), f"operation {node.name}", "has an argument twice")
     for argument in (*node.args, *(value for _, value in node.kwargs)):
-        _check_argument(argument, node.name, known)
+        _check_argument(argument, node.name, results)
     devices = {key for key, value in (*(("", arg) for arg in node.args), *node.kwargs) if _is_device(value)}
-    wanted = {"device"} & operator.types.keys()  # else a trial would take memory on the CPU
+    wanted = {"device"} & operator.types.keys()  # otherwise the trial would allocate memory on the CPU
     _require(devices == wanted, f"operation {node.name}", "leaves open where a run puts its result")
     try:
         arguments = named(node.target, node.args, dict(node.kwargs))
-        check_types(node.target, arguments, known)
+        check_types(node.target, arguments, results)
     except ValueError as error:
         raise CheckpointError(
             f"The program is damaged, or written for another torch: of operation {node.name} ({node.target}) its "
@@ -224,7 +242,7 @@ def _check_node(node: ProgramNode, known: dict[str, Result], calls: int) -> None
             f"The network was exported in training mode: {node.name} ({node.target}) drops units at random, or "
             f"normalises by the batch. Call model.eval() first. {AGAIN}"
         )
-    known[node.name] = operator.gives
+    results[node.name] = operator.gives
 
 
 def _is_device(argument: Argument) -> bool:
@@ -232,8 +250,10 @@ def _is_device(argument: Argument) -> bool:
 
 
 def _trains(arguments: Mapping[str, Argument]) -> bool:
-    """Whether an operation with these arguments behaves as in training: it drops units at random, or normalises by the
-    batch where it keeps running statistics."""
+    """Return whether an operation with these arguments behaves as in training.
+
+    That is, it drops units at random, or normalises by the batch although it has running statistics.
+    """
     if arguments.get("dropout_p"):
         return True
     if all(arguments.get(switch) in (None, False) for switch in _SWITCHES):
@@ -243,19 +263,19 @@ def _trains(arguments: Mapping[str, Argument]) -> bool:
     return bool(arguments.get("p", arguments.get("dropout", 1.0)))
 
 
-def _check_argument(argument: Argument, node: str, known: Mapping[str, Result], depth: int = 0) -> None:
+def _check_argument(argument: Argument, node: str, results: Mapping[str, Result], depth: int = 0) -> None:
     if isinstance(argument, tuple):
         short = depth < MAX_NESTING and len(argument) <= MAX_LIST
         _require(short, f"operation {node}", "has an argument that is too long or too deep")
         for item in argument:
-            _check_argument(item, node, known, depth + 1)
+            _check_argument(item, node, results, depth + 1)
     elif isinstance(argument, Term):
         if argument.kind == "value":
             offence = f"reads {shown(argument.text)}, which comes later or never"
-            _require(argument.text in known, f"operation {node}", offence)
+            _require(argument.text in results, f"operation {node}", offence)
         else:
-            named = argument.text in _WORDS.get(argument.kind, ())
-            _require(named, f"operation {node}", f"names {shown(argument.text)}")
+            is_word = argument.text in _WORDS.get(argument.kind, ())
+            _require(is_word, f"operation {node}", f"names {shown(argument.text)}")
     elif type(argument) is int:
         _require(-(2**63) <= argument < 2**63, f"operation {node}", "has a number beyond 64 bits")
     elif type(argument) is float:

@@ -1,7 +1,7 @@
-"""Writing a program and its tensors as torch.export.save does (.pt2): torch alone loads the file and runs it.
+"""Writing a program and its tensors as torch.export.save does (.pt2), so that torch alone can load and run the file.
 
-The file is made anew from the checked graph with an input of zeros of our own: no byte of a file that somebody brought
-goes into it.
+The file is written from the checked graph with an input of zeros. No byte of a file that a user brought is copied into
+it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from merging.network.programs.graph import DTYPES, FAILURES, FLOAT, IMAGES, node
 from merging.network.programs.module import ProgramModule, by_operations, constants_of, program_of
 from merging.network.programs.program import Program
 
-_KIND = "torch.nn.modules.module.Module"  # of every module: the original's classes are not known
+_KIND = "torch.nn.modules.module.Module"  # for every module, because the original's classes are unknown
 
 
 def write(module: ProgramModule) -> bytes:
-    """The network as a .pt2 file: `torch.export.load(file).module()(x)` gives what the module does, for any batch.
+    """Return the network as the bytes of a .pt2 file.
 
-    Its tensors have their own names. Layers keep theirs where the file is read again. The module is left as it is.
-    Raises UnsupportedOperation where torch cannot write it.
+    `torch.export.load(file).module()(x)` gives the module's output, for any batch size. Tensors keep their names, and
+    layers have the same names when the file is read again. The module is not changed. Raises UnsupportedOperation where
+    torch cannot write the file.
     """
     program = program_of(module)
     twin = _writable(module)
@@ -46,7 +47,7 @@ def write(module: ProgramModule) -> bytes:
 
 
 def _writable(module: ProgramModule) -> ProgramModule:
-    """A copy on the CPU in float32 that runs every operation itself, its constants attributes under their own names."""
+    """Return a float32 copy on the CPU that runs plain operations and has its constants as named attributes."""
     twin = by_operations(module).cpu().float()
     for name, tensor in constants_of(twin).items():
         *path, leaf = name.split(".")
@@ -60,15 +61,16 @@ def _writable(module: ProgramModule) -> ProgramModule:
 
 
 def _name_layers(exported: ExportedProgram, program: Program) -> None:
-    """Give the operations the modules that they stand in, as the program says; and take away whose code ran them.
+    """Set the program's module paths on the exported operations, and remove their stack traces.
 
-    torch adds checks and may compute sizes its own way; then the operations on tensors alone are named.
+    torch may add checks and compute sizes in its own way. If the operations then differ from the program's, only those
+    that give tensors are named.
     """
     for node in exported.graph.nodes:
         node.meta.pop("stack_trace", None)
-    for chosen in (_is_computed, _gives_tensors):
-        operations = [node for node in exported.graph.nodes if chosen(node)]
-        ours = [node for node in nodes_of(program, torch.float32) if chosen(node)]
+    for selects in (_is_computed, _gives_tensors):
+        operations = [node for node in exported.graph.nodes if selects(node)]
+        ours = [node for node in nodes_of(program, torch.float32) if selects(node)]
         if [node.target for node in operations] == [node.target for node in ours]:
             for node, own in zip(operations, ours, strict=True):
                 calls = own.meta["nn_module_stack"]

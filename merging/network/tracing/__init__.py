@@ -1,1 +1,1 @@
-"""Which units may change places: the tracer's proof by numbers."""
+"""Tracing of permutation groups: which units may change places, and a numerical proof of it."""

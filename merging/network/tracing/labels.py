@@ -1,11 +1,15 @@
-"""How the dimensions of tensors are made of units, and which units are the same: terms and their unification.
+"""Terms that describe how tensor dimensions are made of units, and their unification into groups.
 
-A dimension is a concatenation of parts, a part a row-major product of atoms, an atom either positions that nothing
-permutes (label FIXED) or labelled units. So C·H·W after a flatten is one part of two atoms, and two streams side by
-side are two parts. A label may later turn out to be made of others (after a concatenation, a chunk, a view): it is then
-bound to a dimension, as a variable is to a term. Where every one of some units holds a concatenation, as heads hold
-queries and keys, the concatenation keeps a label of its own inside the product (see `Labels.inside`). Every step only
-shrinks the set of permutations that are left, so a layout may be coarser than needed but never promises too much.
+A dimension is a concatenation of parts. A part is a row-major product of atoms. An atom is either positions that
+nothing permutes (label FIXED) or labelled units. For example, C*H*W after a flatten is one part of two atoms, and the
+concatenation of two streams is two parts.
+
+Later operations (a concatenation, a chunk, a view) may show that a label consists of others. It is then bound to a
+dimension, as a variable is bound to a term. Where each unit of one label holds a concatenation, as each head holds
+queries and keys, the concatenation has a label of its own inside the product (see `Labels.inside`).
+
+Every step only shrinks the set of allowed permutations. So a layout may be coarser than necessary, but it never allows
+a wrong permutation.
 """
 
 from __future__ import annotations
@@ -35,29 +39,29 @@ _MOST_PARTS = 4096
 
 
 class LayoutConflict(UnsupportedOperation):
-    """Units would have to be cut where they cannot be. The tracer catches it and adds which operation asks for that."""
+    """An operation would cut units in the middle. The tracer catches this error and adds the operation's name."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One dimension a tensor dimension."""
+    """The layout of a tensor: one `Dim` per tensor dimension."""
 
     dims: tuple[Dim, ...]
 
     @property
     def rank(self) -> int:
-        """The number of dimensions."""
+        """Number of dimensions."""
         return len(self.dims)
 
     def replace(self, dim: int, new: Dim) -> Layout:
-        """The same layout with one dimension exchanged."""
+        """Return the same layout with dimension `dim` replaced by `new`."""
         dims = list(self.dims)
         dims[dim] = new
         return Layout(tuple(dims))
 
 
 class Labels:
-    """The labels of one network and what is known about them."""
+    """The labels of one network, and their bindings."""
 
     def __init__(self) -> None:
         self._bound: dict[int, Dim] = {}
@@ -65,32 +69,35 @@ class Labels:
         self._sums: dict[Dim, Atom] = {}  # concatenations inside a product
 
     def fresh(self, size: int, *, owned: bool = False) -> Dim:
-        """A dimension of new units. owned: they lie on a parameter; else the values along it are all the same."""
+        """Return a dimension of new units.
+
+        owned: the units lie on a parameter; otherwise all values along the dimension are the same.
+        """
         if size == 1:
             return fixed(1)
         self._owned.append(owned)
         return ((Atom(size, len(self._owned) - 1),),)
 
     def owned(self, dim: Dim) -> bool:
-        """Whether any units of the dimension lie on a parameter and are free to be permuted."""
+        """Return whether any units of the dimension lie on a parameter and are free to be permuted."""
         return any(a.label != FIXED and self._owned[a.label] for part in self.resolve(dim) for a in part)
 
     def uniform(self, dim: Dim) -> bool:
-        """Whether all values along the dimension are known to be the same, so that any permutation fits it."""
+        """Return whether all values along the dimension are known to be the same, so that any permutation is valid."""
         first, *others = self.resolve(dim)
         single = not others and not any(map(self.inside, first))
         return single and all(atom.label != FIXED and not self._owned[atom.label] for atom in first)
 
     def inside(self, atom: Atom) -> Dim:
-        """Of an atom of a resolved dimension: the concatenation that it stands for; () for units and positions."""
+        """Return the concatenation that an atom of a resolved dimension stands for; () for units and positions."""
         return self._bound.get(atom.label, ())
 
     def resolve(self, dim: Dim) -> Dim:
-        """The dimension with everything put in that is known by now, in normal form."""
+        """Return the dimension with all bound labels replaced by their dimensions, in normal form."""
         return normal(join([self._resolve_part(part) for part in dim]))
 
     def pin(self, dim: Dim) -> None:
-        """Nothing permutes these units."""
+        """Declare that nothing permutes these units."""
         for part in self.resolve(dim):
             for atom in part:
                 if self.inside(atom):
@@ -99,7 +106,7 @@ class Labels:
                     self._bind(atom.label, fixed(atom.size))
 
     def unify(self, one: Dim, other: Dim) -> None:
-        """Both dimensions, of equal size, are permuted alike. Raises LayoutConflict where they cannot be."""
+        """Declare that two dimensions of equal size have the same permutation. Raises LayoutConflict if they cannot."""
         if size_of(one) != size_of(other):
             raise LayoutConflict(f"{size_of(one)} and {size_of(other)} units do not fit together")
         while True:
@@ -120,7 +127,7 @@ class Labels:
                 one, other = one[1:], tail + other[1:]
 
     def split(self, dim: Dim, sizes: Sequence[int]) -> list[Dim]:
-        """A dimension as consecutive pieces of these sizes; units on both sides of a border become two labels."""
+        """Return a dimension as consecutive pieces of these sizes; a label that crosses a border becomes two labels."""
         pieces, rest = [], self.resolve(dim)
         for size in sizes:
             piece: Dim = ()
@@ -133,7 +140,7 @@ class Labels:
         return pieces
 
     def product(self, outer: Dim, inner: Dim) -> Dim:
-        """The row-major product of two dimensions, as a flatten makes it."""
+        """Return the row-major product of two dimensions, as a flatten makes it."""
         outer, inner = self.resolve(outer), self.resolve(inner)
         if len(inner) == 1:
             return normal(tuple(part + inner[0] for part in outer))
@@ -145,7 +152,7 @@ class Labels:
         return normal(inner * copies)
 
     def cut(self, dim: Dim, inner: int) -> tuple[Dim, Dim]:
-        """A dimension as the product of an outer and an inner one of `inner` indices, as a view makes them."""
+        """Return a dimension as the product of an outer one and an inner one of `inner` indices, as a view does."""
         dim = self.resolve(dim)
         if all(divides(inner, part) for part in dim):
             outer: list[Part] = []
@@ -162,7 +169,7 @@ class Labels:
         return fixed(len(pieces)), pieces[0]
 
     def _sum(self, dim: Dim) -> Atom:
-        """One atom for a concatenation, to stand inside a product."""
+        """Return one atom that stands for a concatenation inside a product."""
         if dim not in self._sums:
             owned = any(self._owned[atom.label] for part in dim for atom in part if atom.label != FIXED)
             atom = self._sums[dim] = self.fresh(size_of(dim), owned=owned)[0][0]
@@ -194,7 +201,7 @@ class Labels:
                         self._owned[atom.label] = True
 
     def _unify_parts(self, one: Part, other: Part) -> None:
-        """Two parts of equal size."""
+        """Declare that two parts of equal size have the same permutation."""
         if one == other:
             return
         if len(one) == 1 and one[0].label != FIXED:
@@ -205,13 +212,13 @@ class Labels:
         else:
             inner = prod(atom.size for atom in (one if one[0].size <= other[0].size else other)[1:])
             above, below = self._cut_part(one, inner)
-            (other,) = self._single(other)  # cutting the one may have cut the same units in the other
+            (other,) = self._single(other)  # cutting `one` may have cut units of `other` as well
             above_other, below_other = self._cut_part(other, inner)
             self.unify((above,), (above_other,))
             self.unify((below,), (below_other,))
 
     def _split_part(self, part: Part, at: int) -> tuple[Dim, Dim]:
-        """A part as its first `at` indices and the rest."""
+        """Return a part's first `at` indices and its remaining indices, as two dimensions."""
         atom, rest = part[0], part[1:]
         count, inside = divmod(at, part_size(rest))
         if inside:
@@ -227,7 +234,7 @@ class Labels:
         return ((Atom(count), *rest),), ((Atom(atom.size - count), *rest),)
 
     def _cut_part(self, part: Part, inner: int) -> tuple[Part, Part]:
-        """A part as an outer and an inner product, the inner one of `inner` indices."""
+        """Return a part as the product of an outer part and an inner one of `inner` indices."""
         above, below, have = list(part), list(part[:0]), 1
         while have < inner and above:
             atom = above.pop()
@@ -252,6 +259,6 @@ class Labels:
         return outer_dim[0][0], inner_dim[0][0]
 
     def _release(self, atom: Atom) -> None:
-        """Units that are cut where they cannot be keep their places: fewer permutations are left, all of them right."""
+        """Pin units that would be cut in the middle. This allows fewer permutations, and all of them are valid."""
         if atom.label != FIXED:
             self._bind(atom.label, fixed(atom.size))

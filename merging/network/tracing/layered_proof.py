@@ -1,4 +1,4 @@
-"""The proof of `tracing.proof` for networks that are not in memory: one operation's weights at a time, in float64."""
+"""The proof of `tracing.proof` for networks too large for memory: weights of one operation at a time, in float64."""
 
 from __future__ import annotations
 
@@ -19,18 +19,22 @@ from merging.network.tracing.proof import random_number, relative_change, weight
 def exact_tensors(
     model: nn.Module, tensors: Mapping[str, Tensor], seed: int, *, telling: bool = True
 ) -> Mapping[str, Tensor]:
-    """Name -> the tensor in float64, of its shape; random numbers where all of its own are equal and prove nothing.
+    """Return a lazy mapping: name -> the tensor in float64.
 
-    model: the network, whose parameters may be on the meta device.  tensors: name -> its numbers.  telling: whether
-    there are random numbers.
+    Args:
+        model: the network, whose parameters may be on the meta device.
+        tensors: name -> the tensor's numbers.
+        seed: of the random numbers.
+        telling: replace each parameter or running statistic whose entries are all equal, and which therefore proves
+            nothing, by random numbers.
     """
-    drawn = weights_and_statistics(model) if telling else {}
+    candidates = weights_and_statistics(model) if telling else {}
     numbers = {name: number for number, name in enumerate(tensors)}
 
     def exact(name: str) -> Tensor:
         tensor = tensors[name]
         draw = int(np.random.default_rng([seed, numbers[name]]).integers(2**31))
-        other = random_number(tensor, torch.Generator().manual_seed(draw)) if name in drawn else None
+        other = random_number(tensor, torch.Generator().manual_seed(draw)) if name in candidates else None
         return other if other is not None else tensor.double() if tensor.is_floating_point() else tensor
 
     return LazyTensors(tuple(tensors), exact)
@@ -39,9 +43,9 @@ def exact_tensors(
 def permuted_tensors(
     tensors: Mapping[str, Tensor], spec: PermutationSpec, permutation: Permutation
 ) -> Mapping[str, Tensor]:
-    """As `permutation.permute_tensors`, each tensor of any shape when it is asked for.
+    """Return a lazy mapping of permuted tensors of any shape, equal to `permutation.permute_tensors`.
 
-    Raises IncompatibleModels then, where a group's permutation does not fit its size.
+    An access raises IncompatibleModels where a group's permutation does not fit its size.
     """
 
     def permuted(name: str) -> Tensor:
@@ -51,9 +55,12 @@ def permuted_tensors(
 
 
 def run_by_layers(graph: Graph, tensors: Mapping[str, Tensor], images: Tensor) -> Tensor:
-    """The network's outputs (n, ...) in float64 for images (n, ...), one operation's weights in memory at a time.
+    """Return the network's outputs (n, ...) in float64, with the weights of one operation at a time in memory.
 
-    tensors: name -> tensor, as from `exact_tensors`.
+    Args:
+        graph: the network's graph.
+        tensors: name -> tensor, as from `exact_tensors`.
+        images: (n, ...).
     """
     values = _Weights(graph.sources, tensors)
     for node, constant in graph.constants.items():
@@ -67,11 +74,18 @@ def run_by_layers(graph: Graph, tensors: Mapping[str, Tensor], images: Tensor) -
 def change_by_layers(
     graph: Graph, tensors: Mapping[str, Tensor], spec: PermutationSpec, permutation: Permutation, images: Tensor
 ) -> tuple[float, Tensor]:
-    """The largest change of the outputs for images (n, ...) by a permutation of a network's units, relative to the
-    largest output; and the outputs (n, ...) before it.
+    """Return the largest change of the outputs by a permutation, and the outputs (n, ...) before it.
 
-    tensors: name -> tensor, as from `exact_tensors`.  Infinite where an output is not a finite number. Raises
-    NotEquivalent where all outputs are the same, which proves nothing.
+    The change is relative to the largest output. It is infinite where an output is not a finite number.
+
+    Args:
+        graph: the network's graph.
+        tensors: name -> tensor, as from `exact_tensors`.
+        spec: the groups.
+        permutation: group -> (units,).
+        images: (n, ...).
+    Raises:
+        NotEquivalent: when all outputs are the same, which proves nothing.
     """
     before = run_by_layers(graph, tensors, images)
     after = run_by_layers(graph, permuted_tensors(tensors, spec, permutation), images)
@@ -79,7 +93,7 @@ def change_by_layers(
 
 
 class _Weights(dict[str, Any]):
-    """Node -> value, for `graph_run.run`: a weight is read by each operation that asks for it, and not kept."""
+    """Node -> value, for `interpreter.run`; a weight is read again for each operation and is not stored."""
 
     def __init__(self, sources: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""The proof by numbers that permuted units leave a network's outputs as they are, in float64.
+"""Numerical proof, in float64, that permuting units does not change a network's outputs.
 
-Deep networks in float32 give false alarms. Outputs that are the same for all inputs prove nothing, and neither do
-parameters whose numbers are all equal, as those of fresh norms and of heads that begin at 0: in the copies that are
-compared, such parameters hold random numbers.
+float32 would give false alarms for deep networks. Outputs that are the same for all inputs prove nothing, and neither
+do parameters whose entries are all equal, such as those of new norms and of heads that start at 0. In the copies that
+are compared, such parameters hold random numbers.
 """
 
 from __future__ import annotations
@@ -20,31 +20,39 @@ from merging.network.graph.graph import Graph, export
 from merging.network.graph.tokens import random_tokens
 from merging.network.permutation import Permutation, PermutationSpec, permute, permute_tensors, restricted
 
-CONSTANT = 1e-9  # of the largest output: outputs that vary less between inputs say nothing
+CONSTANT = 1e-9  # relative to the largest output: outputs that vary less between inputs prove nothing
 
 
 def verify(
     model: nn.Module, spec: PermutationSpec, example: Tensor, seed: int = 0, *, graph: Graph | None = None
 ) -> float:
-    """max |f(x) - f_pi(x)| / max |f(x)| in float64 with every group permuted at random; example: (n, ...) images.
+    """Return max |f(x) - f_pi(x)| / max |f(x)| in float64, with every group permuted at random.
 
-    graph: the model's, where it is known.  About 1e-15 where the spec is right, about 1 where it is wrong.
-    Infinite where an output is not a finite number, so that nothing is proven by it. Raises NotEquivalent where the
-    outputs are the same for all inputs.
+    The result is about 1e-15 where the spec is right, and about 1 where it is wrong. It is infinite where an output is
+    not a finite number, so that nothing is proven.
+
+    Args:
+        model: the network f.
+        spec: the groups to test.
+        example: (n, ...) images.
+        seed: of the permutation and the random numbers.
+        graph: the model's graph, if it is known.
+    Raises:
+        NotEquivalent: when the outputs are the same for all inputs.
     """
     x = proof_inputs(model, example, seed, graph)
-    drawn, before = _telling(model, x, seed)
-    permuted = permute(_exact(model, drawn), spec, spec.random(seed))
+    numbers, before = _telling(model, x, seed)
+    permuted = permute(_exact(model, numbers), spec, spec.random(seed))
     return relative_change(before, _outputs(model, permuted, x), x)
 
 
 def output_difference(a: nn.Module, b: nn.Module, images: Tensor) -> float:
-    """max |a(x) - b(x)| over images and outputs, relative to the largest |a(x)|, computed in float64.
+    """Return max |a(x) - b(x)| over images and outputs, relative to the largest |a(x)|, computed in float64.
 
-    images: (n, ...) on the models' device. Infinite where an output is not a finite number.
-    Raises NotEquivalent where a's outputs are all 0, or the same for several different images.
+    images: (n, ...) on the models' device. The result is infinite where an output is not a finite number.
+    Raises NotEquivalent where a's outputs are all 0, or are the same for several different images.
     """
-    # one after another, so that only one copy in float64 exists at a time
+    # in sequence, so that only one float64 copy exists at a time
     before, after = (_outputs(model, _exact(model), images) for model in (a, b))
     return relative_change(before, after, images)
 
@@ -57,48 +65,57 @@ def permuted_difference(
     images: Tensor,
     seed: int = 0,
 ) -> float:
-    """As `output_difference`, of a model and of that model permuted, whose constant parameters prove as much as others.
+    """Return the `output_difference` of a model and its permuted copy, with random numbers in constant parameters.
 
-    permutation: group -> (units,).  images: (n, ...) on the models' device.
+    The random numbers make parameters whose entries are all equal prove as much as the others.
+
+    Args:
+        model: the network before the permutation.
+        aligned: the same network after it.
+        spec: the groups.
+        permutation: group -> (units,).
+        images: (n, ...) on the models' device.
+        seed: of the random numbers.
     """
-    drawn, before = _telling(model, images, seed)
-    moved = permute_tensors(drawn, restricted(spec, drawn), permutation)
-    return relative_change(before, _outputs(aligned, _exact(aligned, moved), images), images)
+    numbers, before = _telling(model, images, seed)
+    tensors = permute_tensors(numbers, restricted(spec, numbers), permutation)
+    return relative_change(before, _outputs(aligned, _exact(aligned, tensors), images), images)
 
 
 def proof_inputs(model: nn.Module, example: Tensor, seed: int = 0, graph: Graph | None = None) -> Tensor:
-    """Inputs (n, ...), n at least 2, that differ from each other: the example, or tokens that are drawn anew.
+    """Return inputs (n, ...), n at least 2, that differ from each other.
 
-    graph: the model's, where it is known.
+    They are the example, with noise added if all its images are equal, or random tokens if the inputs are integers.
+    graph: the model's graph, if it is known.
     """
     x = example.detach()
     x = torch.cat([x, x]) if len(x) < 2 else x
     if not x.is_floating_point():
-        known = graph or export(model, example)
-        return random_tokens(tuple(x.shape), known.tokens or (0, 2), x, seed)
+        traced = graph or export(model, example)
+        return random_tokens(tuple(x.shape), traced.tokens or (0, 2), x, seed)
     if bool((x == x[:1]).all()):
         x = x + torch.randn(x.shape, generator=torch.Generator().manual_seed(seed)).to(x)
     return x
 
 
 def random_numbers(model: nn.Module, seed: int) -> dict[str, Tensor]:
-    """Name -> float64 numbers in place of those of each parameter and running statistic whose numbers are all equal.
+    """Return random float64 numbers for each parameter and running statistic whose entries are all equal.
 
-    Around the number itself, and around 0 in place of 0, so that what was positive stays so.
+    The numbers vary around the original value and have its sign; for an original value of 0 they vary around 0.
     """
     generator = torch.Generator().manual_seed(seed)
-    drawn = {name: random_number(tensor, generator) for name, tensor in weights_and_statistics(model).items()}
-    return {name: tensor for name, tensor in drawn.items() if tensor is not None}
+    numbers = {name: random_number(tensor, generator) for name, tensor in weights_and_statistics(model).items()}
+    return {name: tensor for name, tensor in numbers.items() if tensor is not None}
 
 
 def weights_and_statistics(model: nn.Module) -> dict[str, Tensor]:
-    """The parameters, and the running statistics of norms: name -> tensor of any shape."""
+    """Return the parameters and the running statistics of norms: name -> tensor of any shape."""
     statistics = statistics_of(model)
     return dict([*model.named_parameters(), *(item for item in model.named_buffers() if item[0] in statistics)])
 
 
 def random_number(tensor: Tensor, generator: torch.Generator) -> Tensor | None:
-    """Numbers in place of those of one tensor of any shape, as `random_numbers` says; None where they are not equal."""
+    """Return random numbers for one tensor, as in `random_numbers`, or None if its entries are not all equal."""
     if not tensor.is_floating_point() or tensor.numel() < 2 or not bool((tensor == tensor.flatten()[0]).all()):
         return None
     noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
@@ -107,16 +124,19 @@ def random_number(tensor: Tensor, generator: torch.Generator) -> Tensor | None:
 
 
 def _telling(model: nn.Module, images: Tensor, seed: int) -> tuple[dict[str, Tensor], Tensor]:
-    """The random numbers to prove with and the outputs with them; none where they make an output no finite number."""
-    drawn = random_numbers(model, seed)
-    outputs = _outputs(model, _exact(model, drawn), images)
-    if drawn and not bool(torch.isfinite(outputs).all()):
+    """Return the random numbers for the proof, and the outputs with them.
+
+    The numbers are left out ({}) where they make an output infinite or NaN.
+    """
+    numbers = random_numbers(model, seed)
+    outputs = _outputs(model, _exact(model, numbers), images)
+    if numbers and not bool(torch.isfinite(outputs).all()):
         return {}, _outputs(model, _exact(model), images)
-    return drawn, outputs
+    return numbers, outputs
 
 
 def _exact(model: nn.Module, tensors: Mapping[str, Tensor] | None = None) -> nn.Module:
-    """A copy in eval mode and float64, with other numbers in the tensors of these names."""
+    """Return a copy in eval mode and float64; `tensors` (name -> values) replace the tensors of the same names."""
     exact = copied(model).double()
     own = dict((*exact.named_parameters(), *exact.named_buffers()))
     with torch.no_grad():
@@ -126,9 +146,9 @@ def _exact(model: nn.Module, tensors: Mapping[str, Tensor] | None = None) -> nn.
 
 
 def relative_change(before: Tensor, after: Tensor, images: Tensor) -> float:
-    """The largest change of the outputs (n, ...) for images (n, ...), relative to the largest output.
+    """Return the largest change of the outputs (n, ...) for images (n, ...), relative to the largest output.
 
-    Infinite where an output is not a finite number. Raises NotEquivalent where outputs say nothing.
+    The result is infinite where an output is not a finite number. Raises NotEquivalent where the outputs prove nothing.
     """
     largest, error = float(before.abs().max()), float((before - after).abs().max())
     if not (math.isfinite(largest) and math.isfinite(error)):
@@ -143,7 +163,7 @@ def relative_change(before: Tensor, after: Tensor, images: Tensor) -> float:
 
 
 def _outputs(model: nn.Module, exact: nn.Module, images: Tensor) -> Tensor:
-    """What a copy in float64 gives: by its own code, or by its graph where that names another precision."""
+    """Return the outputs of a float64 copy: by its own code, or by its graph if its code asks for another precision."""
     x = images.double() if images.is_floating_point() else images
     with torch.no_grad():
         try:

@@ -1,4 +1,4 @@
-"""What a dimension of a tensor is made of: concatenations of products of atoms, in one normal form."""
+"""Terms for tensor dimensions: concatenations of products of atoms, in one normal form."""
 
 from __future__ import annotations
 
@@ -22,27 +22,31 @@ Dim = tuple[Part, ...]
 
 
 def fixed(size: int) -> Dim:
-    """A dimension that nothing permutes."""
+    """Return a dimension that nothing permutes."""
     return ((Atom(size),),)
 
 
 def part_size(part: Part) -> int:
-    """The number of indices of a part."""
+    """Return the number of indices of a part."""
     return prod(atom.size for atom in part)
 
 
 def size_of(dim: Dim) -> int:
-    """The number of indices of a dimension."""
+    """Return the number of indices of a dimension."""
     return sum(part_size(part) for part in dim)
 
 
 def join(dims: Sequence[Dim]) -> Dim:
-    """The concatenation of dimensions; empty ones add nothing."""
+    """Return the concatenation of dimensions; empty ones are skipped."""
     return tuple(part for dim in dims for part in dim if part_size(part))
 
 
 def normal(dim: Dim) -> Dim:
-    """Sizes of one dropped, neighbouring positions merged, equal neighbours written as a product: U U U as 3 U."""
+    """Return the normal form of a dimension.
+
+    Atoms of size one are dropped, neighbouring positions are merged, and equal neighbours become a product: U U U as 3
+    U.
+    """
     parts: list[Part] = []
     for part in dim:
         atoms: list[Atom] = []
@@ -62,11 +66,11 @@ def normal(dim: Dim) -> Dim:
 
 
 def divides(inner: int, part: Part) -> bool:
-    """Whether a part, or what it repeats, falls into pieces of `inner` indices, or into such a piece."""
+    """Return whether a part splits into pieces of `inner` indices that hold whole unit blocks or divide one evenly."""
     units = part_size(repeats(part)[1])
     return part_size(part) % inner == 0 and (units % inner == 0 or inner % units == 0)
 
 
 def repeats(part: Part) -> tuple[int, Part]:
-    """How often a part in normal form has the same units in a row, and these: () where they are positions."""
+    """Return the number of repeats of the same units in a normal part, and these units; () if they are positions."""
     return (part[0].size, part[1:]) if part[0].label == FIXED else (1, part)

@@ -1,7 +1,8 @@
-"""Which axes of a network's tensors must be permuted together: graph -> PermutationSpec, and the proof by numbers.
+"""Tracing: the tensor axes of a network that must be permuted together, graph -> PermutationSpec.
 
-Every tensor axis starts as units of its own; the rules in `rules` unite, cut and consume them along the graph. Units
-that reach the input or the output are pinned. What has no rule is refused by name, so a spec is right or there is none.
+Every tensor axis starts with its own units. The rules in `rules` unify, split and contract them along the graph. Units
+that reach the input or the output are pinned. An operation without a rule is refused by name, so the result is either a
+correct spec or an error.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ from merging.network.tracing.rules.base import TAKES_STACKS, Stack, names_in
 
 __all__ = ["coverage", "trace", "trace_graph", "verify"]
 
-# Operators outside rules.shapes that give a weight on as it is.
+# Operators outside rules.shapes that return a weight unchanged.
 COPIES = {"clone", "detach", "detach_", "contiguous", "alias", "to", "_to_copy", "dropout", "lift_fresh_copy"}
 
 
 def trace(model: nn.Module, example: Tensor) -> PermutationSpec:
-    """The permutation groups of `model`; example: (n, ...) images, n may be 1.
+    """Return the permutation groups of `model`. example: (n, ...) images, n may be 1.
 
-    Raises UnsupportedOperation naming the operation that cannot be followed, and the remedy.
+    Raises UnsupportedOperation with the operation that cannot be followed and the remedy.
     """
     return trace_graph(export(model, example))
 
 
 def trace_graph(graph: Graph) -> PermutationSpec:
-    """The permutation groups of an exported network. Raises UnsupportedOperation as `trace` does."""
+    """Return the permutation groups of an exported network. Raises UnsupportedOperation as `trace` does."""
     try:
         return _Tracer(graph).spec()
     except UnsupportedOperation as error:
@@ -52,7 +53,7 @@ def trace_graph(graph: Graph) -> PermutationSpec:
 class _Tracer:
     def __init__(self, graph: Graph) -> None:
         self.graph, self.labels = graph, Labels()
-        used = {*graph.sources.values()}  # nothing says in which order the units of other tensors should be
+        used = {*graph.sources.values()}  # a tensor that no operation reads has no known order
         self.tensors = {
             name: Layout(tuple(self.labels.fresh(size, owned=True) if size else fixed(0) for size in shape))
             for name, shape in graph.shapes.items()
@@ -63,7 +64,7 @@ class _Tracer:
             self.values[node] = Layout(tuple(fixed(size) for size in constant.shape))
         self.values[graph.input] = Layout(tuple(fixed(size) for size in graph.record.values[graph.input]))
         self.weights = {*graph.sources, *graph.constants}  # nodes that no image reaches
-        self.made: set[int] = set()  # labels of weights' axes, as they were named first
+        self.made: set[int] = set()  # original labels of weights' axes
         self.used: set[int] = set()
 
     def spec(self) -> PermutationSpec:
@@ -100,7 +101,7 @@ class _Tracer:
         return result
 
     def _note_roles(self, node: Node, op: Operation, *, moves_only: bool) -> None:
-        """Which axes of weights this operation makes units along, and which it uses them along."""
+        """Record the weight axes along which this operation makes units, and those along which it uses units."""
         sources = [source for source in node.all_input_nodes if source.name in self.weights]
         if len(sources) == len(node.all_input_nodes) and sources:
             self.weights.add(node.name)
@@ -125,9 +126,10 @@ class _Tracer:
         return result
 
     def _check_in_place(self, op: Operation, operands: list[Any], *, alike: bool) -> None:
-        """Refuse units in a value that is changed in place and read later, unless all elements are treated alike.
+        """Refuse units in a value that is changed in place and read later.
 
-        Then the value's views share their units with it, so that what is written to whole units is seen in their order.
+        alike: the operation is elementwise. An elementwise operation is safe: the value's views share its units, so
+        they see the change in the same order.
         """
         dims = [dim for layout in operands if isinstance(layout, Layout) for dim in layout.dims]
         if alike and any(map(self.labels.owned, dims)):
@@ -139,7 +141,7 @@ class _Tracer:
                     op.positions(dim, what, "Make a new tensor there, with torch.where or torch.cat.")
 
     def _seen(self, name: str) -> list[Layout]:
-        """The layouts of a value's tensors, each as a whole."""
+        """Return the layouts of a value's tensors, with stacks united."""
         values = self.values[name]
         listed = values if isinstance(values, list) else [values]
         return [value.united(self.labels) if isinstance(value, Stack) else value for value in listed]
@@ -155,27 +157,27 @@ class _Tracer:
     def _groups(self) -> Iterator[Group]:
         axes: dict[int, list[Axis]] = {}
         sizes: dict[int, int] = {}
-        bent: set[int] = set()  # labels whose units cannot be mixed
+        unmixable: set[int] = set()  # labels whose units may not be mixed linearly
         for name, layout in self.tensors.items():
             for place, dim in enumerate(layout.dims):
                 resolved, own = self.labels.resolve(dim), names_in(dim)
                 for label, size, block, offset in _runs(self.labels, resolved):
                     axes.setdefault(label, []).append(Axis(name, place, block, offset, bool(own & self.used)))
                     sizes[label] = size
-                    bent |= {label} if own & self.used & self.made else set()
+                    unmixable |= {label} if own & self.used & self.made else set()
                 nested = [(part,) for part in resolved if sum(atom.label != FIXED for atom in part) > 1]
-                bent.update(label for part in nested for label, *_ in _runs(self.labels, part))
+                unmixable.update(label for part in nested for label, *_ in _runs(self.labels, part))
         names, sites = self._places()
-        taken: set[str] = set()
+        group_names: set[str] = set()
         for label in [*(label for label in names if label in axes), *(label for label in axes if label not in names)]:
             name = names.get(label, axes[label][0].parameter)
-            while name in taken:
+            while name in group_names:
                 name += "'"
-            taken.add(name)
-            yield Group(name, sizes[label], tuple(axes[label]), tuple(sites.get(label, ())), label not in bent)
+            group_names.add(name)
+            yield Group(name, sizes[label], tuple(axes[label]), tuple(sites.get(label, ())), label not in unmixable)
 
     def _places(self) -> tuple[dict[int, str], dict[int, list[Site]]]:
-        """Label -> the layer that makes its units first, and -> where they can be seen, both in network order."""
+        """Return label -> first layer that makes its units, and label -> its sites, both in network order."""
         names: dict[int, str] = {}
         sites: dict[int, list[Site]] = {}
         for layer in self.graph.layers:
@@ -186,15 +188,15 @@ class _Tracer:
                         whole = len(runs) == 1 and size == size_of(dim)
                         span = f"[{offset}:{offset + size * block}]"
                         names.setdefault(label, layer.name if whole else layer.name + span)
-                seen = Counter(label for label, *_ in runs)
+                counts = Counter(label for label, *_ in runs)
                 for label, _, block, offset in runs:
-                    if block == 1 and seen[label] == 1:
+                    if block == 1 and counts[label] == 1:
                         sites.setdefault(label, []).append(Site(layer.node, place, layer.name, offset))
         return names, sites
 
 
 def _runs(labels: Labels, dim: Dim) -> Iterator[tuple[int, int, int, int]]:
-    """Every run of units in a resolved dimension as (label, size, block, offset)."""
+    """Yield every run of units in a resolved dimension as (label, size, block, offset)."""
     start = 0
     for part in dim:
         for number, atom in enumerate(part):
@@ -213,7 +215,7 @@ def _is_tensor(shape: Any) -> bool:
 
 
 def _results_read(node: Node) -> frozenset[int]:
-    """Which of an operation's results another one reads."""
+    """Return the indices of an operation's results that another operation reads."""
     items = (user for user in node.users if user.users and operator_name(user) == "getitem")
     return frozenset(item.args[1] for item in items if isinstance(item.args[1], int))
 
@@ -223,7 +225,10 @@ def _overload(node: Node) -> str:
 
 
 def coverage(graph: Graph, spec: PermutationSpec) -> tuple[int, int]:
-    """How many hidden units of the convolutions, linear and recurrent layers are in a group, and how many there are."""
+    """Return the number of hidden units that are in a group, and the number of all hidden units.
+
+    Only convolutions, linear and recurrent layers count.
+    """
     grouped: dict[tuple[str, int], set[int]] = {}
     for name, pairs in spec.by_parameter.items():
         for axis, group in pairs:
@@ -240,7 +245,7 @@ def coverage(graph: Graph, spec: PermutationSpec) -> tuple[int, int]:
 
 
 def _making(node: Node) -> list[tuple[Any, int]]:
-    """The weights by which an operation makes units, each with the dimension that has one index per unit."""
+    """Return the weights by which an operation makes units, each with the dimension that has one index per unit."""
     name = operator_name(node)
     if name.startswith(("conv", "linear")):
         return [(node.args[1], 0)] if len(node.args) > 1 else []

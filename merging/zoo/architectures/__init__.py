@@ -1,6 +1,6 @@
 """The built-in architectures: `ARCHITECTURES`, `Architecture`, `build`, `Normalise`, and the torch-free `names`.
 
-Loaded on first use (PEP 562), so that the web process can read `names` without importing torch.
+They are loaded on first use (PEP 562), so that the web process can import `names` without importing torch.
 """
 
 from importlib import import_module

@@ -1,4 +1,7 @@
-"""MLPs whose hidden units learn their own nonlinearities: `layers.0` is linear, `layers.1` its units' functions."""
+"""MLPs in which every hidden unit learns its own nonlinearity.
+
+`layers.0` is the first linear layer, `layers.1` the nonlinearities of its units, and so on.
+"""
 
 import math
 from collections.abc import Sequence
@@ -9,15 +12,15 @@ from torch.nn.functional import softplus
 
 from merging.zoo.architectures.mlp import MLP
 
-GAIN, SATURATION = 2.0, 0.3  # of every unit before training: a soft bend, from which units part to both sides
+GAIN, SATURATION = 2.0, 0.3  # of every unit before training: a soft bend, which training can move either way
 
 
 class LearnedNonlinearity(nn.Module):
     """gamma(x; n, s) = (1 - s) log(1 + exp(n x)) / n + s sigmoid(n x), with a gain n and a saturation s per unit.
 
-    s = 0 gives a softplus, which a high gain makes a ReLU; s = 1 gives a sigmoid. The parameters are `log_gain` = log n
-    and `saturation_logit` = log(s / (1 - s)), (units,) each: whatever numbers training finds or a merge averages, n
-    stays positive and s between 0 and 1, smoothly.
+    s = 0 gives a softplus, which approaches a ReLU at high gain; s = 1 gives a sigmoid. The parameters are
+    `log_gain` = log n and `saturation_logit` = log(s / (1 - s)), (units,) each. With them, n is positive and s between
+    0 and 1 for any values that training or a merge gives them.
     Source: Geadah, Kerg, Horoi, Wolf, Lajoie 2020, "Advantages of biologically-inspired adaptive neural activation in
     RNNs during learning", eq. 1.
     """
@@ -28,7 +31,7 @@ class LearnedNonlinearity(nn.Module):
         self.saturation_logit = nn.Parameter(torch.full((units,), math.log(SATURATION / (1 - SATURATION))))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (..., units) to its functions of the same shape."""
+        """Apply the nonlinearities to x (..., units); the shape stays."""
         gain, saturation = self.log_gain.exp(), self.saturation_logit.sigmoid()
         scaled = gain * x
         return (1 - saturation) * softplus(scaled) / gain + saturation * scaled.sigmoid()
@@ -42,5 +45,5 @@ def adaptive(
     in_shape: Sequence[int] = (1, 28, 28),
     classes: int = 10,
 ) -> nn.Module:
-    """An MLP of learned nonlinearities with hidden layers of these widths, for images of in_shape (c, h, w)."""
+    """Build an MLP of learned nonlinearities with hidden layers of these widths, for images of in_shape (c, h, w)."""
     return MLP(widths, in_shape, classes, LearnedNonlinearity, mean, std)

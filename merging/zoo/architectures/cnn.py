@@ -1,4 +1,4 @@
-"""The plain, VGG-like convolutional net: the smallest image net on which naive averaging fails and matching works."""
+"""A plain VGG-like convolutional net: the smallest image network on which naive averaging fails and matching works."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,13 +14,13 @@ _POOLS: dict[str, Callable[[], nn.Module]] = {
     "stride": nn.Identity,
 }
 GLOBAL_POOLS = {"avg": nn.AdaptiveAvgPool2d, "max": nn.AdaptiveMaxPool2d}
-POOLED = 3  # a 28- or 32-pixel image is 3 or 4 pixels wide after three halvings; a fourth would leave one
+POOLED = 3  # pooled layers: images of 28 or 32 pixels become 3 or 4 pixels wide; a fourth pool would leave 1 or 2
 
 
 class PlainCNN(nn.Module):
-    """3×3 convolutions with a nonlinearity, three pools, one value per channel and one linear layer.
+    """3×3 convolutions with nonlinearities, pools in the first three layers, a global pool and one linear layer.
 
-    pool: "max" or "avg" (2×2, behind the nonlinearity), or "stride": those convolutions stride instead.
+    pool: "max" or "avg" (2×2, after the nonlinearity), or "stride" (convolutions of stride 2 in place of the pools).
     padding: "same" or "valid".  global_pool: "avg" or "max".
     """
 
@@ -46,7 +46,9 @@ class PlainCNN(nn.Module):
             features.append(nn.Conv2d(channels, width, 3, stride, int(padding == "same"), bias=not batch_norm))
             features += [nn.BatchNorm2d(width)] if batch_norm else []
             features.append(MODULES[nonlinearity]())
-            features += [_POOLS[pool]()] if halved else []  # a place of its own in any case: names do not depend on it
+            features += (
+                [_POOLS[pool]()] if halved else []
+            )  # nn.Identity for "stride", so that layer names stay the same
             channels = width
         self.features = nn.Sequential(*features)
         self.pool = GLOBAL_POOLS[global_pool](1)
@@ -71,6 +73,6 @@ def cnn(
     padding: str = "same",
     global_pool: str = "avg",
 ) -> nn.Module:
-    """A plain CNN with one convolution per width, for images of in_shape (channels, height, width)."""
+    """Build a plain CNN with one convolution per width, for images of in_shape (channels, height, width)."""
     norms = norm == "batch"
     return PlainCNN(widths, in_shape[0], classes, norms, nonlinearity, mean, std, pool, padding, global_pool)

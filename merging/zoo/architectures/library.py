@@ -1,7 +1,7 @@
-"""Networks of torchvision and timm by name, such as "torchvision/resnet34": built as the library builds them.
+"""Build networks of torchvision and timm by name, such as "torchvision/resnet34", with the library's own code.
 
-Sizes that a state dict shows (number of classes, input channels, image size) are read from its shapes. Nothing is
-downloaded: the weights are the file's.
+The number of classes, input channels and image size are read from the shapes in the state dict. Nothing is downloaded,
+because the weights come from the user's file.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from merging.zoo.torchvision_import import torchvision
 
 Shapes = Mapping[str, tuple[int, ...]]
 COUNTER = "num_batches_tracked"
-AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # of GoogLeNet and Inception
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # prefixes of the auxiliary classifiers of GoogLeNet and Inception
 DIGESTS = Path(__file__).with_name("torchvision_names.json")
 _USUAL_CLASSES = 1000
-_USUAL_SIZE = 224  # of the images of vision transformers that say nothing else
+_USUAL_SIZE = 224  # image size of vision transformers without a published one
 _FAILURES = (TypeError, ValueError, RuntimeError, AssertionError, AttributeError, LookupError)
 
 
@@ -43,12 +43,19 @@ def build_library_net(
     auxiliary: str = "yes",
     in_shape: Sequence[int] = (),
 ) -> nn.Module:
-    """A freshly initialised network of a library, with its own tensor names, for images in [0, 1].
+    """Build a freshly initialised network of a library, with its own tensor names, for images in [0, 1].
 
-    architecture: "torchvision/NAME" or "timm/NAME".  image_size: of networks made for one size, else None.
-    auxiliary: "no" leaves out auxiliary classifiers (GoogLeNet, Inception).  in_shape: (channels, height, width) that
-    the network is traced with; it changes nothing here.
-    Raises UnknownArchitecture where the library or the name is not known, InvalidSetting where it refuses a setting.
+    Args:
+        architecture: "torchvision/NAME" or "timm/NAME".
+        mean, std: one value per channel.
+        classes: number of outputs.
+        channels: number of input channels (timm only).
+        image_size: for networks made for one size, else None.
+        auxiliary: "no" leaves out auxiliary classifiers (GoogLeNet, Inception).
+        in_shape: (channels, height, width) for tracing the network later; not used here.
+    Raises:
+        UnknownArchitecture: when the name is unknown, or timm is not installed.
+        InvalidSetting: when the library refuses a setting.
     """
     library, name = library_name(architecture)
     settings: dict[str, Any] = {"num_classes": classes}
@@ -62,16 +69,16 @@ def build_library_net(
 
 
 def library_config(architecture: str, shapes: Shapes) -> dict[str, Any]:
-    """The settings of `build_library_net` that a state dict of this network shows. shapes: tensor name -> shape.
+    """Derive the settings of `build_library_net` from the shapes in a state dict. shapes: tensor name -> shape.
 
     Raises UnknownArchitecture for an unknown name.
     """
     net = made_weightless(lambda: build_library_net(architecture, (0.0,), (1.0,)))
     usual = {key: tuple(tensor.shape) for key, tensor in net.state_dict().items()}
     config: dict[str, Any] = {}
-    published = getattr(net, "default_cfg", None) or {}  # timm's
-    if published.get("fixed_input_size"):
-        config["in_shape"] = list(published["input_size"])
+    timm_defaults = getattr(net, "default_cfg", None) or {}  # timm only
+    if timm_defaults.get("fixed_input_size"):
+        config["in_shape"] = list(timm_defaults["input_size"])
     if any(key.startswith(AUXILIARY) for key in usual.keys() - shapes.keys()):
         config["auxiliary"] = "no"
     heads = {shapes[key][0] for key, shape in usual.items() if shape[:1] == (_USUAL_CLASSES,) and shapes.get(key)}
@@ -82,7 +89,7 @@ def library_config(architecture: str, shapes: Shapes) -> dict[str, Any]:
         config["channels"] = shapes[stem][1]
     position = next((key for key in ("encoder.pos_embedding", "pos_embed") if key in usual), "")
     if position and stem and len(shapes.get(position, ())) == 3:
-        size = published.get("input_size", (3, _USUAL_SIZE))[-1]
+        size = timm_defaults.get("input_size", (3, _USUAL_SIZE))[-1]
         if shapes[position] != usual[position]:
             across = isqrt(usual[position][1])
             size = size // across * isqrt(max(0, shapes[position][1] - usual[position][1] + across**2))
@@ -92,24 +99,24 @@ def library_config(architecture: str, shapes: Shapes) -> dict[str, Any]:
 
 
 def torchvision_nets(names: frozenset[str]) -> tuple[str, ...]:
-    """The torchvision networks whose state dicts have exactly these tensor names, as architecture keys."""
-    found = _digests().get(digest(names), ())
-    return tuple(f"torchvision/{name}" for name in found)
+    """Keys of the torchvision networks whose state dicts have exactly these tensor names."""
+    keys = _digests().get(digest(names), ())
+    return tuple(f"torchvision/{name}" for name in keys)
 
 
 def digest(names: frozenset[str]) -> str:
-    """A short hash of tensor names, without what files may lack: BatchNorm's counters, auxiliary classifiers."""
-    kept = sorted(name for name in names if not name.endswith(COUNTER) and not name.startswith(AUXILIARY))
-    return sha256("\n".join(kept).encode()).hexdigest()[:16]
+    """A short hash of tensor names. BatchNorm counters and auxiliary classifiers, which files may lack, are ignored."""
+    stable_names = sorted(name for name in names if not name.endswith(COUNTER) and not name.startswith(AUXILIARY))
+    return sha256("\n".join(stable_names).encode()).hexdigest()[:16]
 
 
 def torchvision_names() -> tuple[str, ...]:
-    """torchvision's classification builders, by the name that builds them."""
+    """Names of torchvision's classification networks."""
     return tuple(torchvision.models.list_models(module=torchvision.models))
 
 
 def timm_names() -> tuple[str, ...]:
-    """timm's models by name. Raises UnknownArchitecture where timm is not installed."""
+    """Names of timm's models. Raises UnknownArchitecture when timm is not installed."""
     return tuple(_timm_module().list_models())
 
 
@@ -124,7 +131,7 @@ def _tv(name: str, settings: dict[str, Any], image_size: int | None) -> nn.Modul
         raise UnknownArchitecture(f"torchvision has no network {name!r}. {_near(name, torchvision_names())}")
     if image_size is not None:
         settings["image_size"] = image_size
-    if name in ("googlenet", "inception_v3"):  # their slow initialisation would be overwritten by the file's weights
+    if name in ("googlenet", "inception_v3"):  # skip their slow initialisation: the file's weights replace it
         settings["init_weights"] = False
     return torchvision.models.get_model(name, weights=None, **settings)
 
@@ -144,11 +151,11 @@ def _timm_module() -> Any:
     try:
         torchvision.models  # noqa: B018 (timm imports torchvision, which must be loaded beside a CPU-only torch first)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # advice for timm's own users
+            warnings.simplefilter("ignore")  # these concern timm's own users
             return import_module("timm")
     except ImportError as error:
-        told = "timm is not installed: run `pip install -r requirements-timm.txt`, then start again."
-        raise UnknownArchitecture(told) from error
+        message = "timm is not installed: run `pip install -r requirements-timm.txt`, then start again."
+        raise UnknownArchitecture(message) from error
 
 
 def _near(name: str, names: Sequence[str]) -> str:

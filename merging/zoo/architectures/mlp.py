@@ -11,7 +11,7 @@ from merging.zoo.architectures.normalise import Normalise
 
 
 class MLP(nn.Module):
-    """Flatten, then linear layers with a nonlinearity between them. between: a layer's width -> its nonlinearity."""
+    """Flattening, then linear layers with nonlinearities between them. between: a layer's width -> its nonlinearity."""
 
     def __init__(
         self,
@@ -45,5 +45,5 @@ def mlp(
     classes: int = 10,
     nonlinearity: str = "relu",
 ) -> nn.Module:
-    """An MLP with hidden layers of these widths, for images of in_shape (channels, height, width)."""
+    """Build an MLP with hidden layers of these widths, for images of in_shape (channels, height, width)."""
     return MLP(widths, in_shape, classes, lambda width: MODULES[nonlinearity](), mean, std)

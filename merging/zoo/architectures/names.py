@@ -1,4 +1,4 @@
-"""What the built-in architectures are called, and which networks go together: read by the web process without torch."""
+"""Names and labels of architectures, and checks of which networks can be merged. torch-free, for the web process."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Name:
-    """A label for menus and a sentence for the help beside them."""
+    """Label of an architecture in menus, and a sentence of help."""
 
     label: str
     summary: str
@@ -37,7 +37,7 @@ NAMES: dict[str, Name] = {
 }
 
 
-RELU = "relu"  # what a configuration that names no nonlinearity has
+RELU = "relu"  # the nonlinearity of a configuration that names none
 NONLINEARITIES: dict[str, str] = {
     RELU: "ReLU",
     "gelu": "GELU",
@@ -53,8 +53,8 @@ PADDINGS: dict[str, str] = {"same": "padded convolutions", "valid": "convolution
 HEADS: dict[str, str] = {"avg": "global average", "max": "global maximum"}
 STEMS: dict[str, str] = {"plain": "plain stem", "pool": "max pool after the stem", "stride": "stem of stride 2"}
 
-# Settings that leave no trace in a state dict, with what each choice is called; the first is what an architecture has
-# where its configuration does not say.  Source of the trap: a chain and a residual net may have the same tensors.
+# Settings that a state dict does not show, with the label of each choice. The first choice is the default. They must be
+# recorded, because networks that compute different functions can have the same tensors.
 _CIFAR_RESNET = {"nonlinearity": NONLINEARITIES, "global_pool": HEADS}
 UNSEEN: dict[str, dict[str, dict[str, str]]] = {
     "mlp": {"nonlinearity": NONLINEARITIES},
@@ -64,73 +64,75 @@ UNSEEN: dict[str, dict[str, dict[str, str]]] = {
     **{key: {"nonlinearity": NONLINEARITIES} for key in ("vgg11", "vgg11_bn", "vgg16", "vgg16_bn")},
 }
 
-WIDTHS = ("widths", "width", "hidden")  # entries of a configuration that say how wide hidden layers are
+WIDTHS = ("widths", "width", "hidden")  # entries of a configuration that set the widths of hidden layers
 
 
 _USUAL = {setting: next(iter(choices)) for declared in UNSEEN.values() for setting, choices in declared.items()}
 
 
 def differ_in_width(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Whether two configurations of one architecture differ in nothing but how wide their hidden layers are."""
+    """Whether two configurations of one architecture differ in the widths of their hidden layers and nothing else."""
     if a == b or a.keys() != b.keys():
         return False
     return all(a[key] == b[key] or (key in WIDTHS and _sizes(a[key]) == _sizes(b[key])) for key in a)
 
 
-PROGRAM = "program"  # an exported program: its graph stands in the checkpoint itself
+PROGRAM = "program"  # an exported program, whose graph is in the checkpoint itself
 _LIBRARY = re.compile(r"(torchvision|timm)/([A-Za-z0-9_.]{1,80})")
 
 
 def library_name(architecture: str) -> tuple[str, str]:
-    """("torchvision", "resnet34") of "torchvision/resnet34"; ("", "") for what names no library's network."""
+    """Split "torchvision/resnet34" into ("torchvision", "resnet34"); ("", "") for any other kind of architecture."""
     match = _LIBRARY.fullmatch(architecture)
     return (match[1], match[2]) if match else ("", "")
 
 
 @cache
 def torchvision_keys() -> tuple[str, ...]:
-    """torchvision's classification networks as keys, by the list that is kept beside this file."""
-    listed: dict[str, list[str]] = json.loads(Path(__file__).with_name("torchvision_names.json").read_text("utf-8"))
-    return tuple(sorted(f"torchvision/{name}" for names in listed.values() for name in names))
+    """Keys of torchvision's classification networks, from torchvision_names.json beside this file."""
+    names_by_digest: dict[str, list[str]] = json.loads(
+        Path(__file__).with_name("torchvision_names.json").read_text("utf-8")
+    )
+    return tuple(sorted(f"torchvision/{name}" for names in names_by_digest.values() for name in names))
 
 
 def is_known(architecture: str) -> bool:
-    """Whether a checkpoint may name it: a key of `NAMES`, a library's network, or an exported program."""
+    """Whether a checkpoint may have this architecture: a key of `NAMES`, a library's network or an exported program."""
     return architecture in NAMES or architecture == PROGRAM or bool(library_name(architecture)[0])
 
 
 def is_torchvision(architecture: str) -> bool:
-    """Whether it is a library's own network, which takes colour images, mostly of any size."""
+    """Whether the architecture is a library's own network. These take colour images, mostly of any size."""
     return architecture.startswith("tv_") or bool(library_name(architecture)[0])
 
 
 def trunk_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without its number of outputs: what networks that are to share a trunk have in common."""
+    """A configuration without the number of classes: the part that must agree when networks share a trunk."""
     return {key: value for key, value in config.items() if key != "classes"}
 
 
 def with_known(config: Mapping[str, Any], more: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A configuration with what a person knows besides; usual choices go without saying, so that nets are alike."""
+    """Add the user's settings `more` to a configuration. Defaults are removed, so that equal networks compare equal."""
     joined = {**config, **(more or {})}
     return {key: value for key, value in joined.items() if (key, value) not in _USUAL.items()}
 
 
 def unseen(architecture: str, config: Mapping[str, Any]) -> dict[str, str]:
-    """What an architecture has for each setting that leaves no trace in its tensors: setting -> choice."""
-    declared = UNSEEN.get(architecture, {})
-    return {setting: str(config.get(setting, next(iter(choices)))) for setting, choices in declared.items()}
+    """The choice for each setting that the tensors do not show: setting -> choice."""
+    settings = UNSEEN.get(architecture, {})
+    return {setting: str(config.get(setting, next(iter(choices)))) for setting, choices in settings.items()}
 
 
 def nonlinearity(config: Mapping[str, Any]) -> str:
-    """What stands between the layers, in words."""
+    """The label of the configuration's nonlinearity, such as "ReLU"."""
     key = str(config.get("nonlinearity", RELU))
     return NONLINEARITIES.get(key, key)
 
 
 def describe(architecture: str, config: Mapping[str, Any]) -> str:
-    """The label with what the configuration adds, such as "MLP 3×512" or "Plain CNN 32-64-128-256 + BN".
+    """Label of an architecture with its configuration, such as "MLP 3×512" or "Plain CNN 32-64-128-256 + BN".
 
-    An unknown key is described by itself, so that a list of foreign checkpoints can still be shown.
+    An unknown architecture is its own label, so that lists with checkpoints from other programs can be shown.
     """
     library, name = library_name(architecture)
     label = f"{name} ({library})" if library else architecture
@@ -143,20 +145,20 @@ def describe(architecture: str, config: Mapping[str, Any]) -> str:
         label += f" {_widths(architecture, widths)}"
     norm = {"batch": " + BN", "layer": " + LN"}.get(str(config.get("norm", "none")), "")
     label += norm if architecture in ("cnn", "resnet") else ""
-    named = UNSEEN.get(architecture, {})
-    extra = [choices.get(str(config[key]), str(config[key])) for key, choices in named.items() if key in config]
+    settings = UNSEEN.get(architecture, {})
+    extra = [choices.get(str(config[key]), str(config[key])) for key, choices in settings.items() if key in config]
     return ", ".join([label, *extra])
 
 
 def describe_wiring(architecture: str, config: Mapping[str, Any]) -> str:
-    """`describe` with every choice that the tensors do not show, the usual ones too: "MLP 3×512 · ReLU"."""
-    shown = {key: value for key, value in config.items() if key not in UNSEEN.get(architecture, {})}
+    """`describe`, with every setting that the tensors do not show, including defaults: "MLP 3×512 · ReLU"."""
+    visible = {key: value for key, value in config.items() if key not in UNSEEN.get(architecture, {})}
     words = [UNSEEN[architecture][key].get(value, value) for key, value in unseen(architecture, config).items()]
-    return describe(architecture, shown) + (f" · {', '.join(words)}" if words else "")
+    return describe(architecture, visible) + (f" · {', '.join(words)}" if words else "")
 
 
 def _sizes(value: Any) -> int:
-    """How many widths an entry lists; 0 for one number."""
+    """The number of widths in an entry of a configuration; 0 for a single number."""
     return len(value) if isinstance(value, list | tuple) else 0
 
 
@@ -166,9 +168,9 @@ def _widths(architecture: str, widths: list[int]) -> str:
 
 
 def unlike(a: Any, b: Any) -> str:
-    """Why two networks built alike cannot be averaged, in one sentence; "" where they can.
+    """One sentence on why two networks of one architecture cannot be averaged; "" if they can.
 
-    a, b: what has `classes`, `mean` and `std`: catalogue entries, or references of models.
+    a, b: objects with `classes`, `mean` and `std`, such as catalogue entries or model references.
     """
     if a.classes and b.classes and a.classes != b.classes:
         return (

@@ -1,4 +1,4 @@
-"""What stands between the layers of a net without branches: a state dict does not say it, so a person may."""
+"""Nonlinearities of the built-in architectures, by name. A state dict does not record them, so users can choose."""
 
 from collections.abc import Callable
 

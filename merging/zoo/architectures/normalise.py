@@ -1,4 +1,4 @@
-"""Images in [0, 1] become standardised channels: the first layer of built-in nets, and a first step for others."""
+"""Standardise images in [0, 1] per channel: a first layer of built-in networks, and a pre-hook for other networks."""
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,10 @@ from merging.errors import InvalidSetting
 
 
 class Normalise(nn.Module):
-    """(x - mean) / std for each channel.
+    """Layer that computes (x - mean) / std per channel.
 
-    The two buffers are not persistent: a state dict keeps the keys that it had where it was trained, and mean and std
-    travel in the checkpoint's metadata instead.
+    The two buffers are not persistent, so that state dicts keep the keys of other code bases. A checkpoint stores mean
+    and std in its metadata instead.
     """
 
     mean: Tensor
@@ -27,14 +27,14 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (n, channels, height, width) in [0, 1] to the same shape, standardised."""
+        """Standardise images (n, channels, height, width) in [0, 1]; the shape stays."""
         return (images - self.mean) / self.std
 
 
 def normalised(net: nn.Module, mean: Sequence[float], std: Sequence[float]) -> nn.Module:
-    """The same module, which now standardises its input (n, channels, ...) first: (x - mean) / std per channel.
+    """Make the module standardise its input (n, channels, ...) first: (x - mean) / std per channel. Returns the module.
 
-    Its state dict keeps its names. Mean 0 and std 1 change nothing.
+    The names in its state dict do not change. With mean 0 and std 1 the module is left as it was.
     """
     if not any(mean) and all(value == 1 for value in std):
         return net
@@ -46,10 +46,11 @@ def normalised(net: nn.Module, mean: Sequence[float], std: Sequence[float]) -> n
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], *, assign: bool = False) -> nn.Module:
-    """The module with all of these tensors, in eval mode. assign: the tensors themselves, in place of copies.
+    """Load a complete state dict into the module; return the module in eval mode.
 
-    They are taken for tensors of the module's own version, which some networks of torchvision ask for. Raises
-    RuntimeError where names or shapes differ.
+    assign: use the tensors themselves instead of copies. The state gets the module's own version number, because some
+    of torchvision's networks convert states of older versions.
+    Raises RuntimeError when names or shapes differ.
     """
     ordered = OrderedDict(state)
     ordered._metadata = getattr(module.state_dict(), "_metadata", {})  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
-"""Residual nets of basic blocks: the small one of the zoo and the CIFAR ResNet-20/32/44/56.
+"""Residual networks of basic blocks: the small one of the zoo and the CIFAR ResNet-20/32/44/56.
 
-Source: He et al. 2015 (arXiv:1512.03385), section 4.2. Key names are those of the two public code bases in common use:
-`shortcut` and `linear` in one, `downsample` and `fc` in the other; the configuration says which.
+Source: He et al. 2015 (arXiv:1512.03385), section 4.2. Two public code bases are in common use. One names its layers
+`shortcut` and `linear`, the other `downsample` and `fc`. The settings `projection` and `head` choose between them.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from merging.zoo.architectures.normalise import Normalise
 
 
 class PadShortcut(nn.Module):
-    """Option A: every second pixel, and zero channels on both sides; no parameters."""
+    """Shortcut of option A: strided pixels, with zero channels added on both sides. It has no parameters."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class PadShortcut(nn.Module):
         self.after = width - channels - self.before
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, channels, h, w) to (n, width, h / stride, w / stride)."""
+        """Map (n, channels, h, w) to (n, width, h / stride, w / stride)."""
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
 
 
@@ -45,7 +45,7 @@ def _shortcut(kind: str, norm: str, channels: int, width: int, stride: int) -> n
 
 
 class Block(nn.Module):
-    """f(shortcut(x) + norm(conv(f(norm(conv(x)))))) with the nonlinearity f, ReLU in the paper."""
+    """Basic block: f(shortcut(x) + norm(conv(f(norm(conv(x)))))) with the nonlinearity f (ReLU in the paper)."""
 
     def __init__(
         self, channels: int, width: int, stride: int, norm: str, shortcut: str, projection: str, nonlinearity: str
@@ -61,13 +61,13 @@ class Block(nn.Module):
         self.relu2 = MODULES[nonlinearity]()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, channels, h, w) to (n, width, h / stride, w / stride)."""
+        """Map (n, channels, h, w) to (n, width, h / stride, w / stride)."""
         inner = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
         return self.relu2(inner + self.get_submodule(self.projection)(x))
 
 
 class ResNet(nn.Module):
-    """A 3×3 stem, stages `layer1`, `layer2`, ... of blocks, a global average and one linear layer."""
+    """A 3×3 stem, stages `layer1`, `layer2`, ... of blocks, a global pool and one linear layer."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ def _stages(
     stages, channels = [], widths[0]
     for number, (width, count) in enumerate(zip(widths, blocks, strict=True)):
         halve = number > 0
-        # Identity shortcuts cannot stride, so those stages begin with a pool that halves the picture for both branches.
+        # Identity shortcuts cannot stride, so these stages begin with a pool that halves the input of both branches.
         pooled: list[nn.Module] = [nn.MaxPool2d(2)] if halve and shortcut == "identity" else []
         strides = [2 if halve and not pooled else 1] + [1] * (count - 1)
         inputs = [channels] + [width] * (count - 1)
@@ -137,12 +137,11 @@ def resnet(
     stem: str = "plain",
     global_pool: str = "avg",
 ) -> nn.Module:
-    """A residual net with one stage per width; blocks gives the number of basic blocks in each.
+    """Build a residual network with one stage per width. blocks: the number of basic blocks per stage.
 
-    stem: "plain", "pool" (a 3×3 max pool of stride 2 behind it) or "stride" (its convolution has stride 2).
-
-    Raises InvalidSetting where blocks and widths differ in length, widths shrink under a padded shortcut, or
-    identity shortcuts would have to join unequal widths.
+    stem: "plain", "pool" (followed by a 3×3 max pool of stride 2) or "stride" (a convolution of stride 2).
+    Raises InvalidSetting when blocks and widths differ in length, when a padded shortcut meets a smaller width, or when
+    an identity shortcut meets another width.
     """
     if len(widths) != len(blocks):
         raise InvalidSetting(f"blocks needs one number a stage: {len(widths)} widths, {len(blocks)} numbers")
@@ -171,7 +170,7 @@ def _cifar(
     nonlinearity: str = "relu",
     global_pool: str = "avg",
 ) -> nn.Module:
-    """The CIFAR ResNet of this depth (6n + 2); width is the first stage's, so 16 is the paper's and 64 is "4x"."""
+    """Build the CIFAR ResNet of this depth (6n + 2). width: of the first stage; 16 in the paper, 64 for "4x"."""
     widths, blocks = (width, 2 * width, 4 * width), ((depth - 2) // 6,) * 3
     names = {"head": head, "projection": projection, "nonlinearity": nonlinearity, "global_pool": global_pool}
     return resnet(

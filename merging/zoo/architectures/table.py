@@ -1,4 +1,4 @@
-"""The table of built-in architectures, and `build`, which makes one from its key and a JSON-able configuration."""
+"""The table of built-in architectures, and `build`, which builds a network from a key and a JSON-able configuration."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Architecture:
-    """A family member: what it is called and the function that builds it from keywords."""
+    """A built-in architecture. build: the function that builds a network from keyword arguments."""
 
     key: str
     label: str
@@ -36,7 +36,7 @@ class Architecture:
 
 
 def _tv_resnet18(*, mean: Sequence[float], std: Sequence[float], classes: int = 1000) -> nn.Module:
-    from merging.zoo.architectures import torchvision_nets  # torchvision takes a second to import: only when asked for
+    from merging.zoo.architectures import torchvision_nets  # here, because importing torchvision takes a second
 
     return torchvision_nets.resnet18(mean, std, classes)
 
@@ -71,10 +71,11 @@ def build(
     *,
     seed: int = 0,
 ) -> nn.Module:
-    """A freshly initialised net in eval mode, on the CPU; the caller's random state is left as it was.
+    """Build a freshly initialised network in eval mode, on the CPU. The caller's random state does not change.
 
-    The net takes images (n, channels, height, width) in [0, 1]; mean and std have one value a channel, and a single
-    value serves all channels. Raises UnknownArchitecture, or InvalidSetting naming the key of config that is wrong.
+    The network takes images (n, channels, height, width) in [0, 1].
+    config: settings of the architecture.  mean, std: one value per channel, or a single value for all channels.
+    Raises UnknownArchitecture, or InvalidSetting with the key of config that is wrong.
     """
     if library_name(architecture)[0]:
         return _library_net(architecture, config, mean, std, seed)
@@ -90,7 +91,7 @@ def build(
 def _library_net(
     architecture: str, config: Mapping[str, Any], mean: Sequence[float], std: Sequence[float], seed: int
 ) -> nn.Module:
-    from merging.zoo.architectures.library import build_library_net  # torchvision takes a second to import
+    from merging.zoo.architectures.library import build_library_net  # here: importing torchvision takes a second
 
     _check(architecture, config, partial(build_library_net, architecture))
     with torch.random.fork_rng(devices=[]):
@@ -99,10 +100,10 @@ def _library_net(
 
 
 def _check(architecture: str, config: Mapping[str, Any], builder: Callable[..., nn.Module]) -> None:
-    known = inspect.signature(builder).parameters
-    allowed = [name for name, use in known.items() if use.kind == use.KEYWORD_ONLY and name not in ("mean", "std")]
+    parameters = inspect.signature(builder).parameters
+    allowed = [name for name, use in parameters.items() if use.kind == use.KEYWORD_ONLY and name not in ("mean", "std")]
     for name in allowed:
-        if known[name].default is inspect.Parameter.empty and name not in config:
+        if parameters[name].default is inspect.Parameter.empty and name not in config:
             raise InvalidSetting(f"{architecture} needs {name} in its configuration")
     for name, value in config.items():
         if name not in allowed:
@@ -119,8 +120,8 @@ def _check_value(architecture: str, name: str, value: Any) -> None:
             ("cifar", "resnet") if depth.isdigit() else (architecture[:3] if "vgg" in architecture else architecture,)
         )
     )
-    seen = (CHOICES[family, name] for family in families if (family, name) in CHOICES)
-    choices = tuple(UNSEEN.get(architecture, {}).get(name, ())) or next(seen, ())
+    choices_of_families = (CHOICES[family, name] for family in families if (family, name) in CHOICES)
+    choices = tuple(UNSEEN.get(architecture, {}).get(name, ())) or next(choices_of_families, ())
     if choices:
         if value not in choices:
             raise InvalidSetting(f"{name} of {architecture} is one of {', '.join(choices)}; got {value!r}")

@@ -1,4 +1,4 @@
-"""torchvision's own ResNet-18 and ResNet-50, with our fixed first layer."""
+"""torchvision's ResNet-18 and ResNet-50, with a fixed normalisation layer in front."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ _resnet = torchvision.models.resnet
 
 
 class NormalisedResNet(_resnet.ResNet):  # type: ignore[name-defined, misc]
-    """torchvision's ResNet on images in [0, 1]; its state-dict keys are unchanged."""
+    """torchvision's ResNet for images in [0, 1]. Its state-dict keys are unchanged."""
 
     def __init__(
         self, block: type[nn.Module], layers: Sequence[int], classes: int, mean: Sequence[float], std: Sequence[float]

@@ -1,4 +1,4 @@
-"""VGG in torchvision's key layout, with nonlinearities out of place (Simonyan & Zisserman 2014, arXiv:1409.1556)."""
+"""VGG with torchvision's tensor names, without in-place nonlinearities (Simonyan & Zisserman 2014, arXiv:1409.1556)."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from merging.zoo.architectures.nonlinearity import MODULES
 from merging.zoo.architectures.normalise import Normalise
 
-# Configurations A and D of the paper's table 1; 0 is a max pool.
+# Widths of the convolutions in configurations A and D of the paper's table 1; 0 is a max pool.
 PLANS: dict[int, tuple[int, ...]] = {
     11: (64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0),
     16: (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0),
@@ -16,7 +16,7 @@ PLANS: dict[int, tuple[int, ...]] = {
 
 
 class VGG(nn.Module):
-    """`features`, an adaptive average pool to pooled × pooled, then the head."""
+    """The layers `features`, an adaptive average pool to pooled × pooled pixels, and the head."""
 
     def __init__(
         self, features: nn.Sequential, pooled: int, head: nn.Module, mean: Sequence[float], std: Sequence[float]
@@ -66,9 +66,9 @@ def _vgg(
     classes: int = 10,
     nonlinearity: str = "relu",
 ) -> nn.Module:
-    """A VGG whose head is one linear `classifier` (the usual CIFAR variant) or the three of `classifier.0/3/6`.
+    """Build a VGG. head: "linear" (one layer `classifier`, usual for CIFAR) or "three" (`classifier.0`, `.3`, `.6`).
 
-    torchvision's own is head="three", hidden=4096, pooled=7, in_shape=(3, 224, 224), classes=1000.
+    torchvision's VGG has head="three", hidden=4096, pooled=7, in_shape=(3, 224, 224), classes=1000.
     """
     plan = PLANS[depth]
     inputs = plan[-2] * pooled * pooled

@@ -1,4 +1,4 @@
-"""Networks built without numbers, to learn their tensors' names and shapes at no cost in memory."""
+"""Build networks with weights on the meta device, to get tensor names and shapes without using memory."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from merging.errors import InvalidSetting
 
 
 class _EmptyOnMeta(TorchFunctionMode):
-    """`torch.empty`, with which layers make their weights, gives tensors of the meta device.
+    """Mode in which `torch.empty`, which layers create their weights with, returns tensors on the meta device.
 
-    Not all factories (`torch.device("meta")`): some networks compute their widths with tensors.
+    `torch.device("meta")` would do so for all factories, but some networks compute their widths with tensors.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -28,13 +28,13 @@ class _EmptyOnMeta(TorchFunctionMode):
 
 @contextmanager
 def weightless() -> Iterator[None]:
-    """Within it, modules are built with weights that have shapes and no numbers."""
+    """Context in which modules are built with weights on the meta device, which have a shape but no values."""
     with _EmptyOnMeta():
         yield
 
 
 def made_weightless(make: Callable[[], nn.Module]) -> nn.Module:
-    """The module that `make` gives, without numbers; with them where it computes with weights while it is built.
+    """Call `make` with weights on the meta device; with real weights if `make` computes with them.
 
     Raises what `make` raises.
     """

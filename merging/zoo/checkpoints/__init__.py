@@ -1,1 +1,1 @@
-"""Checkpoints: files that people bring, read in a process that may die of them, checked, and matched to a network."""
+"""Checkpoints: read foreign files in a separate process that may crash, check them, match them to a known network."""

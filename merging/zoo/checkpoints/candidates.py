@@ -1,4 +1,4 @@
-"""What a checkpoint may be: the known networks whose tensors it has, with what images say of each. torch-free."""
+"""Candidates for a checkpoint: the known networks that its tensors fit, with accuracies on images. torch-free."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from typing import Any
 
-from merging.errors import AmbiguousCheckpoint
+from merging.errors import AmbiguousCheckpoint, InvalidSetting
 from merging.zoo.architectures.names import describe_wiring, unseen, with_known
 
 SHOWN = 12
@@ -17,9 +17,11 @@ SHOWN = 12
 class Candidate:
     """A network that fits the tensors.
 
-    weights: where its tensors stand in the file, "" for the file itself.  open: settings that nothing decides, with
-    their choices.  measured: accuracies under each normalisation, the best first, as `evidence.Measured.to_dict` gives
-    them; () where no images were tried.
+    Attributes:
+        label: readable name of the architecture.
+        weights: path of its tensors inside the file, "" for the file itself.
+        open: undecided settings -> their choices.
+        measured: one `evidence.Measured.to_dict` per normalisation, the best first; () where no images were tried.
     """
 
     architecture: str
@@ -31,19 +33,19 @@ class Candidate:
 
     @property
     def accuracy(self) -> float | None:
-        """In 0..1 on the images that were tried, under the best normalisation; None where none were."""
+        """Accuracy in 0..1 on the test images, under the best normalisation; None where no images were tried."""
         return self.measured[0]["accuracy"] if self.measured else None
 
     @property
     def choices(self) -> tuple[Candidate, ...]:
-        """The candidate with each choice of what is still open; itself where nothing is."""
+        """One candidate per combination of choices for the open settings; itself alone where none is open."""
         picked = product(*([(setting, choice) for choice in choices] for setting, choices in self.open.items()))
         configs = [with_known(self.config, dict(pairs)) for pairs in picked]
         return tuple(replace(self, config=c, label=describe_wiring(self.architecture, c), open={}) for c in configs)
 
     @property
     def arguments(self) -> str:
-        """What chooses it on the command line."""
+        """Command-line arguments that select it."""
         words = [f"--weights {self.weights}"] if self.weights else []
         words += [f"--architecture {self.architecture}"] if self.architecture else []
         settings = unseen(self.architecture, self.config)
@@ -51,7 +53,7 @@ class Candidate:
 
     @property
     def line(self) -> str:
-        """One line for a list: what it is, what images say of it, and what chooses it."""
+        """One line for a list: its label, its accuracies, its open settings, and the arguments that select it."""
         parts = [self.label + (f" from {self.weights}" if self.weights else "")]
         parts += [evidence_words(self.measured)] if self.measured else []
         asked = "; ".join(f"{setting}: {', '.join(choices)}" for setting, choices in self.open.items())
@@ -59,13 +61,13 @@ class Candidate:
         return " | ".join([*parts, self.arguments])
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values, with `accuracy`."""
+        """The fields and `accuracy` as JSON values."""
         values = {**asdict(self), "accuracy": self.accuracy}
         return {**values, "open": {key: list(choices) for key, choices in self.open.items()}}
 
 
 def evidence_words(measured: Sequence[Mapping[str, Any]]) -> str:
-    """ "91.2 % of 500 test images, loss .312, with mean 0, std 1 (23.0 % with ImageNet's mean and std)"."""
+    """Describe accuracies: "91.2 % of 500 test images, loss 0.312, with mean 0, std 1 (23.0 % with ImageNet's ...)"."""
     if not measured:
         return "not measured"
     first, *others = measured
@@ -77,21 +79,23 @@ def evidence_words(measured: Sequence[Mapping[str, Any]]) -> str:
 
 
 def shared_normalisation(measured: Sequence[Sequence[Mapping[str, Any]]]) -> str | None:
-    """The normalisation under which all networks of a merge are best together.
+    """Name of the normalisation with the highest total accuracy over all networks of a merge.
 
-    None where none was measured on all, or each would bring one of them down to chance. Files that state different
-    numbers share none, though both are called stated.
+    None where none was measured on all networks, or where each reduces one of them to chance. Normalisations are the
+    same if their numbers are: files that state different ones share none, although both carry the name "stated".
+
+    measured: per network, one `evidence.Measured.to_dict` per normalisation.
     """
     ways = [{str(one["normalisation"]): one for one in results} for results in measured]
-    alike = [{(words, tuple(one["mean"]), tuple(one["std"])) for words, one in way.items()} for way in ways]
-    shared = {words for words, _, _ in set.intersection(*alike)} if alike else set()
+    keys = [{(words, tuple(one["mean"]), tuple(one["std"])) for words, one in way.items()} for way in ways]
+    shared = {words for words, _, _ in set.intersection(*keys)} if keys else set()
     good = [way for way in ways if any(one["above_chance"] for one in way.values())]
     fitting = sorted(words for words in shared if all(way[words]["above_chance"] for way in good))
     return max(fitting, key=lambda words: sum(float(way[words]["accuracy"]) for way in ways), default=None)
 
 
 def ambiguous(candidates: Sequence[Candidate], why: str) -> AmbiguousCheckpoint:
-    """The question that several candidates are. why: what leaves them open, in words."""
+    """Error that lists the candidates and asks which one is meant. why: why they remain undecided, as a phrase."""
     ordered = sorted(candidates, key=lambda one: -(one.accuracy or 0.0))
     lines = [candidate.line for candidate in ordered[:SHOWN]]
     if len(ordered) > SHOWN:
@@ -104,3 +108,10 @@ def ambiguous(candidates: Sequence[Candidate], why: str) -> AmbiguousCheckpoint:
         else f"A state dict does not say how its layers are wired. These tensors fit one known network, but {why}."
     )
     return AmbiguousCheckpoint("\n".join([head, *lines]), tuple(ordered), why)
+
+
+def check_normalisation(mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
+    """Raise InvalidSetting if only one of mean and std is stated: the other cannot be known."""
+    if (mean is None) != (std is None):
+        stated, missing = ("mean", "std") if std is None else ("std", "mean")
+        raise InvalidSetting(f"The {stated} of the images is given, but not their {missing}: give both, or neither.")

@@ -1,6 +1,6 @@
-"""Checkpoints: a net's weights with all that is needed to rebuild it and to feed it images.
+"""Checkpoints: a network's weights with everything needed to rebuild the network and to feed it images.
 
-safetensors files are read here. torch.save files are pickles: a process of its own turns them into safetensors first
+safetensors files are read here. torch.save files are pickles: a separate process converts them to safetensors first
 (`merging.zoo.checkpoints.sandbox`), so no pickle is ever opened in the process that holds your work.
 """
 
@@ -21,6 +21,7 @@ from merging.zoo.architectures import build
 from merging.zoo.architectures.names import describe
 from merging.zoo.architectures.normalise import load_strictly
 from merging.zoo.checkpoints import sandbox
+from merging.zoo.checkpoints.candidates import check_normalisation
 from merging.zoo.checkpoints.evidence import Measured, door_images
 from merging.zoo.checkpoints.metadata import Story, clean_name, read_story, unwrapped_name
 from merging.zoo.checkpoints.own import build_own, is_factory
@@ -37,13 +38,21 @@ from merging.zoo.datasets.known import find_facts, is_dataset_name
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """state: name -> tensor, floating ones float32, whole numbers int64.  mean, std: one value per channel in 0..1.
+    """A network's weights with its architecture, its normalisation and its origin.
 
-    architecture: a key of `ARCHITECTURES`, "torchvision/NAME", "timm/NAME", or "package.module:factory" where the
-    caller said so.  dataset, classes: empty where not known.  sha256: of the file.  renamed: the file's tensor names ->
-    these, where they differ.  was: the number types that the file held.  weights: where the network stands in the file.
-    aside: what else the file holds.  why: the reason for this architecture, in words.  measured: accuracies on test
-    images, where some were given, the best normalisation first.  program: of an exported network.
+    Attributes:
+        architecture: a key of `ARCHITECTURES`, "torchvision/NAME", "timm/NAME" or "package.module:factory".
+        state: name -> tensor; floating-point tensors are float32, integer tensors int64.
+        dataset, classes: empty where they are unknown.
+        mean, std: one value per channel, for images in 0..1.
+        sha256: of the checkpoint file.
+        renamed: the file's tensor names -> the names in `state`, where the two differ.
+        was: the floating-point types in the file.
+        weights: the network's path inside the file, "" for the file itself.
+        aside: keys of everything else in the file.
+        why: the reason for choosing this architecture, as a phrase to display.
+        measured: accuracies on test images, the best normalisation first; empty where no images were supplied.
+        program: the exported program; None for other networks.
     """
 
     name: str
@@ -67,19 +76,19 @@ class Checkpoint:
 
     @property
     def label(self) -> str:
-        """The architecture in words."""
+        """Readable name of the architecture."""
         return describe(self.architecture, {} if is_factory(self.architecture) else self.config)
 
     @property
     def names(self) -> dict[str, str]:
-        """Our tensor names -> those of the person's own module, where they differ."""
+        """Names in `state` -> tensor names in the user's own module, where the two differ."""
         pairs = {ours: unwrapped_name(theirs) for theirs, ours in (self.renamed or {}).items()}
         return {ours: name for ours, name in pairs.items() if ours != name}
 
     def build(self) -> nn.Module:
-        """A new module with these weights, in eval mode, on the CPU; it takes images in 0..1 and normalises them.
+        """Build a new module with these weights, in eval mode, on the CPU; it takes images in 0..1 and normalises them.
 
-        Raises UnknownArchitecture where a factory of the caller's own does not give a module that fits.
+        Raises UnknownArchitecture when the caller's factory does not return a module that fits.
         """
         if self.program is not None:
             return build_program(self.program, self.state, self.mean, self.std)
@@ -88,11 +97,11 @@ class Checkpoint:
         return load_strictly(build(self.architecture, self.config, self.mean, self.std), self.state)
 
     def to_bytes(self) -> bytes:
-        """This checkpoint as a safetensors file, under the person's own tensor names and with its story."""
-        kept = ("program", "config", "name", "dataset", "classes", "mean", "std", "seed", "epochs")
-        said = {key: getattr(self, key) for key in kept} | {"names": self.names}
+        """Return the bytes of a safetensors file, under the user's own tensor names, with the story as metadata."""
+        fields = ("program", "config", "name", "dataset", "classes", "mean", "std", "seed", "epochs")
+        values = {key: getattr(self, key) for key in fields} | {"names": self.names}
         return save_checkpoint(
-            self.state, architecture="" if is_factory(self.architecture) else self.architecture, **said
+            self.state, architecture="" if is_factory(self.architecture) else self.architecture, **values
         )
 
 
@@ -108,30 +117,35 @@ def load_checkpoint(
     weights: str = "",
     programs: Sequence[KnownProgram] = (),
 ) -> Checkpoint:
-    """A checkpoint from a safetensors, torch.save or torch.export file, or a folder of safetensors files with an index.
+    """Load a safetensors, torch.save or torch.export file, or a folder of safetensors files with an index.
 
-    architecture: a key of `ARCHITECTURES`, "torchvision/NAME", "timm/NAME", or "package.module:factory" for a net of
-    your own, whose factory is called with `config`. For the known ones config has what shapes cannot tell, such as
-    {"nonlinearity": "tanh"}.  dataset: a known data set that the net was trained on, which gives classes, mean and std.
-    data: test images, or a data set's name: what cannot be known from the tensors (wiring, normalisation) is measured
-    on them.  mean, std: one value per channel.  weights: where the network stands in a file that holds several.
-    programs: exported programs that the file may be another seed of (`Checkpoint.program`).
-    Raises CheckpointError for files that are damaged, hostile or no checkpoint, UnknownArchitecture where no known net
-    fits, AmbiguousCheckpoint (with .candidates) where several do and no images decide.
+    Args:
+        architecture: a key of `ARCHITECTURES`, "torchvision/NAME", "timm/NAME", or "package.module:factory" for your
+            own network; the factory is called with `config`.
+        config: for known networks, settings that shapes do not determine, such as {"nonlinearity": "tanh"}.
+        dataset: the known data set that the network was trained on; it supplies classes, mean and std.
+        data: test images, or a data set's name; wiring and normalisation, if unknown, are measured on them.
+        mean, std: one value per channel.
+        weights: the network's path inside a file that holds several.
+        programs: exported programs (`Checkpoint.program`) whose weights, from another seed, the file may hold.
+    Raises:
+        CheckpointError: when the file is damaged, hostile or not a checkpoint.
+        UnknownArchitecture: when no known network fits.
+        AmbiguousCheckpoint: when several fit and no images decide; it has `.candidates`.
     """
     path = Path(path)
     with told_in_words(path):
         file, sha256 = _read(path)
-    known: dict[str, Any] = {"dataset": dataset, "mean": mean, "std": std, "data": data, "weights": weights}
-    known["programs"] = programs
-    loaded = from_file(file, sha256, architecture=architecture, config=config, **known)
+    options: dict[str, Any] = {"dataset": dataset, "mean": mean, "std": std, "data": data, "weights": weights}
+    options["programs"] = programs
+    loaded = from_file(file, sha256, architecture=architecture, config=config, **options)
     return loaded if loaded.name else replace(loaded, name=clean_name(path.stem))
 
 
 def load_bytes(data: bytes, **options: Any) -> Checkpoint:
-    """A checkpoint from the bytes of a safetensors file. options: as of `from_file`, which win over what it says.
+    """Load a checkpoint from a safetensors file's bytes. options: those of `from_file`; they override its metadata.
 
-    Raises as `load_checkpoint` does.
+    Raises the errors of `load_checkpoint`.
     """
     if kind_of(data) != "safetensors":
         raise CheckpointError("These bytes are no safetensors file. Convert them with checkpoints.sandbox.convert.")
@@ -152,7 +166,8 @@ def from_file(
     weights: str = "",
     programs: Sequence[KnownProgram] = (),
 ) -> Checkpoint:
-    """The checkpoint that a file's networks are, or one of them; arguments and errors as of `load_checkpoint`."""
+    """Make a checkpoint of the file's network, or of one of its networks; arguments and errors as `load_checkpoint`."""
+    check_normalisation(mean, std)
     images = None if data is None else door_images(data)
     stated = None if mean is None and std is None else (tuple(mean or (0.0,)), tuple(std or (1.0,)))
     resolved = resolve(file, Asked(architecture or "", dict(config or {}), weights, images, stated, tuple(programs)))
@@ -160,18 +175,18 @@ def from_file(
     if stated is None and resolved.measured and not read_story(resolved.loaded.story).mean:
         best = resolved.measured[0]
         story = replace(story, mean=best.mean, std=best.std)
-    found = resolved.network
-    story = _fed(story, found.architecture, found.config)
+    network = resolved.network
+    story = _fed(story, network.architecture, network.config)
     return Checkpoint(
-        story.name, found.architecture, found.config, found.state, story.dataset, story.classes, story.mean, story.std,
-        story.seed, sha256, story.epochs, found.renamed, resolved.loaded.was, resolved.weights,
-        (*file.aside, *found.aside), resolved.why, resolved.measured, found.program,
+        story.name, network.architecture, network.config, network.state, story.dataset, story.classes, story.mean,
+        story.std, story.seed, sha256, story.epochs, network.renamed, resolved.loaded.was, resolved.weights,
+        (*file.aside, *network.aside), resolved.why, resolved.measured, network.program,
     )  # fmt: skip
 
 
 def trained_on(checkpoint: Checkpoint, dataset: str) -> Checkpoint:
-    """The checkpoint with a data set that it does not name itself: its classes, and its mean and std where they were
-    not measured. Raises CheckpointError for images of another number of channels."""
+    """Assign a training data set to a checkpoint that names none: its classes, and its mean and std unless they were
+    measured. Raises CheckpointError when the data set's images have another number of channels."""
     story = Story(checkpoint.name, dataset=dataset, mean=checkpoint.mean if checkpoint.measured else ())
     story = replace(story, std=checkpoint.std if checkpoint.measured else ())
     known = _completed(story, "", None, None, None)
@@ -194,10 +209,10 @@ def save_checkpoint(
     program: KnownProgram | None = None,
     names: Mapping[str, str] | None = None,
 ) -> bytes:
-    """The bytes of a safetensors file with the net's story in its metadata; tied tensors are saved once.
+    """Return the bytes of a safetensors file with the network's story as metadata; it also records tied tensors.
 
-    program: of an exported network; a module made of one brings it along.  names: our tensor names -> the person's,
-    under which they are written. The same arguments give the same bytes. `load_bytes` gives the checkpoint back.
+    program: the exported program, for an exported network; a `ProgramModule` supplies its own.  names: our tensor
+    names -> the user's, which the file gets. Equal arguments give equal bytes. `load_bytes` restores the checkpoint.
     """
     story = Story(
         clean_name(name), architecture, dict(config), dataset, tuple(classes), tuple(mean), tuple(std), seed, epochs
@@ -213,14 +228,14 @@ def save_checkpoint(
 def named_with_story(
     state: Mapping[str, Tensor], story: Story, names: Mapping[str, str] | None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `safetensors_io.write` is given of a checkpoint: its tensors, of any shapes, under the person's names (see
-    `save_checkpoint`), and the story beside them."""
+    """Arguments for `safetensors_io.write`: the tensors, of any shapes, under the user's names (see `save_checkpoint`),
+    and the story."""
     named = {(names or {}).get(name, name): tensor for name, tensor in state.items()}
     return named, {**asdict(story), **({"names": dict(names)} if names else {})}
 
 
 def content_sha256(path: Path) -> str:
-    """The sha256 of a file, or of the names and contents of a folder's checkpoint files. Raises CheckpointError."""
+    """Hash a file, or the names and contents of a folder's checkpoint files, by sha256. Raises CheckpointError."""
     with told_in_words(path):
         is_folder = path.is_dir()
     if is_folder:
@@ -233,7 +248,7 @@ def content_sha256(path: Path) -> str:
 def _completed(
     story: Story, name: str, dataset: str | None, mean: Sequence[float] | None, std: Sequence[float] | None
 ) -> Story:
-    """The story with what the caller says in its place; a known data set gives what is still open."""
+    """The story, overridden by the caller's arguments; a known data set fills the fields that are still empty."""
     if dataset is not None and dataset != story.dataset:
         if dataset and not is_dataset_name(dataset):
             raise CheckpointError(f"There is no data set {dataset!r}. Known: {', '.join(FACTS)}.")
@@ -248,7 +263,7 @@ def _completed(
 
 
 def _fed(story: Story, architecture: str, config: Mapping[str, Any]) -> Story:
-    """Mean and std for as many channels as the net takes; the classes, only where they are as many as its outputs."""
+    """The story with mean and std per input channel, and with classes only if their number equals the outputs'."""
     shape, own = config.get("in_shape"), is_factory(architecture)
     channels = shape[0] if shape else len(story.mean) or 1 if own else max(3, len(story.mean))
     mean, std = story.mean or (0.0,) * channels, story.std or (1.0,) * channels
@@ -267,7 +282,7 @@ def _fed(story: Story, architecture: str, config: Mapping[str, Any]) -> Story:
 
 
 def _read(path: Path) -> tuple[File, str]:
-    """The networks of a file or folder and its sha256. What may hold a pickle is read in a process of its own."""
+    """The networks of a file or folder, and its sha256. Files that may hold a pickle are read in a separate process."""
     if path.is_dir():
         file = read_folder(path)
         return file, content_sha256(path)
@@ -278,5 +293,5 @@ def _read(path: Path) -> tuple[File, str]:
     parts = sandbox.read(path)
     networks = {place: safetensors_io.read(data) for place, data in parts.networks.items()}
     networks = {place: replace(loaded, was=parts.was) for place, loaded in networks.items()}
-    story = next(iter(networks.values())).story  # one network's is the file's
+    story = next(iter(networks.values())).story  # a file has a story only where it holds one network
     return File(networks, parts.aside, parts.format, story), digest

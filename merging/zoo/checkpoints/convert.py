@@ -1,7 +1,7 @@
 """The reading process: `python -m merging.zoo.checkpoints.convert FOLDER` turns FOLDER/input into safetensors.
 
-It is started by `sandbox` alone. Before it opens the file it limits its own memory and CPU time, so that a hostile
-file can take down nothing but this process. It writes its networks and facts.json, or error.json.
+Only `sandbox` starts it. Before it opens the file it limits its own memory and CPU time, so that a hostile file can
+crash only this process. It writes the file's networks and facts.json, or error.json.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 
-from merging.errors import AmbiguousCheckpoint
+from merging.errors import AmbiguousCheckpoint, UnknownArchitecture
 from merging.zoo.architectures.names import describe
 from merging.zoo.checkpoints.checkpoint import Checkpoint, from_file, load_bytes
 from merging.zoo.checkpoints.example import example_images
 from merging.zoo.checkpoints.metadata import read_story
+from merging.zoo.checkpoints.own import is_factory
 from merging.zoo.checkpoints.reading import safetensors_io
 from merging.zoo.checkpoints.reading.files import read
 from merging.zoo.checkpoints.reading.limits import CHILD_SPARE
@@ -28,7 +29,7 @@ from merging.zoo.disposable import answer_with, limit_process
 
 
 def main(folder: Path) -> int:
-    """Carry out the order in order.json: "read" or "convert" its source. Gives the exit code."""
+    """Carry out the order in order.json: "read" or "convert" its source. Returns the exit code."""
     order = json.loads((folder / "order.json").read_text("utf-8"))
     source = Path(order["source"])
     limit_process(5 * source.stat().st_size + CHILD_SPARE, order["seconds"])
@@ -38,9 +39,9 @@ def main(folder: Path) -> int:
 
 
 def convert(data: bytes, options: dict[str, Any], measure: bool = False) -> tuple[bytes, dict[str, Any]]:
-    """A checkpoint file's bytes as our safetensors, and facts. options: of `from_file`.
+    """Convert a checkpoint file's bytes to our safetensors; also return its facts (`sandbox.Converted.facts`).
 
-    measure: on the data set that it was trained on, where its images are here.
+    options: those of `from_file`.  measure: whether to measure on the training data set, if its images are available.
     Raises CheckpointError, UnknownArchitecture, AmbiguousCheckpoint.
     """
     file = read(data)
@@ -48,7 +49,7 @@ def convert(data: bytes, options: dict[str, Any], measure: bool = False) -> tupl
     if measure and trained_on and available(trained_on):
         options = {**options, "data": trained_on}
     loaded = from_file(file, "", **options)
-    if loaded.program is not None:  # what would crash torch's own kernels crashes here, and not a worker
+    if loaded.program is not None:  # a program that crashes torch's kernels crashes this process and not a worker
         with torch.no_grad():
             loaded.build()(example_images(loaded.architecture, loaded.config, loaded.dataset, len(loaded.mean)))
     return loaded.to_bytes(), _facts(loaded, file.format)
@@ -67,26 +68,28 @@ def _read(data: bytes, folder: Path) -> None:
 
 def _convert(data: bytes, order: dict[str, Any], folder: Path) -> None:
     known = (load_bytes(Path(path).read_bytes()).program for path in order["programs"])
+    if is_factory(order["options"].get("architecture")):  # the reading process must not run a user's code
+        raise UnknownArchitecture("A factory cannot be used while a foreign file is read.")
     options = {**order["options"], "programs": [program for program in known if program is not None]}
     try:
-        converted, facts = convert(data, options, order["measure"])
+        content, facts = convert(data, options, order["measure"])
     except AmbiguousCheckpoint as question:
         fields = ("architecture", "config", "label", "weights", "open", "measured")
         candidates = [{key: asdict(one)[key] for key in fields} for one in question.candidates]
-        converted, facts = b"", {"candidates": candidates, "why": question.why}
-    (folder / "checkpoint.safetensors").write_bytes(converted)
+        content, facts = b"", {"candidates": candidates, "why": question.why}
+    (folder / "checkpoint.safetensors").write_bytes(content)
     (folder / "facts.json").write_text(json.dumps(facts), "utf-8")
 
 
 def _facts(loaded: Checkpoint, format: str) -> dict[str, Any]:
     numbers = [tensor.numel() for tensor in loaded.state.values() if tensor.is_floating_point()]
     statistics = [value.numel() for key, value in loaded.state.items() if key.endswith(("running_mean", "running_var"))]
-    kept = (
+    fields = (
         *("name", "architecture", "config", "dataset", "classes", "mean", "std", "seed", "epochs"),
         *("was", "weights", "aside", "why"),
     )
     return {
-        **{key: getattr(loaded, key) for key in kept},
+        **{key: getattr(loaded, key) for key in fields},
         "label": describe(loaded.architecture, loaded.config),
         "parameters": sum(numbers) - sum(statistics),
         "renamed": dict(loaded.renamed or {}),

@@ -1,4 +1,4 @@
-"""What images say of a network at the door: the accuracy of each wiring and normalisation that its tensors allow."""
+"""Evidence from test images at loading: the accuracy of each wiring and normalisation that the tensors allow."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from merging.zoo.datasets.load import load
 from merging.zoo.training.train import evaluate
 
 IMAGES = 500
-SCREENED = 100  # images on which all wirings are tried; the best go on to all
+SCREENED = 100  # images on which every wiring is tried; the best wirings are then measured on all images
 FINALISTS = 12
-SECONDS = 20.0  # after so long the wirings that are left are not tried, and what was measured says on how many images
-RARE = 1e-6  # a share of hits that guessing reaches with less probability is clearly above chance
+SECONDS = 20.0  # time limit; wirings not reached by then are skipped, and each result states its number of images
+RARE = 1e-6  # an accuracy is clearly above chance if guessing reaches it with a smaller probability
 WIDE = 2.576  # standard deviations of a 99 % interval
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -32,9 +32,15 @@ Module = Callable[[tuple[float, ...], tuple[float, ...]], nn.Module]  # (mean, s
 
 @dataclass(frozen=True)
 class Measured:
-    """Accuracy and loss (nats per image) of a network on so many test images, normalised in one way.
+    """Accuracy and loss of a network on test images under one normalisation.
 
-    normalisation: in words.  chance: the share of the most frequent class, which a constant answer reaches.
+    Attributes:
+        normalisation: its readable name.
+        mean, std: one value per channel.
+        accuracy: in 0..1.
+        loss: in nats per image.
+        images: the number of test images.
+        chance: the share of the most frequent class, which is the accuracy of a constant answer.
     """
 
     normalisation: str
@@ -47,30 +53,30 @@ class Measured:
 
     @property
     def above_chance(self) -> bool:
-        """Whether guessing would reach this accuracy with a probability below one in a million."""
+        """Whether the probability that guessing reaches this accuracy is below one in a million."""
         hits = round(self.accuracy * self.images)
         return _tail(hits, self.images, self.chance) < RARE
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 99 % interval of the accuracy (Wilson 1927)."""
+        """The 99 % confidence interval of the accuracy (Wilson 1927)."""
         n, p, z = self.images, self.accuracy, WIDE
         middle, spread = p + z * z / (2 * n), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         return (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The fields and `above_chance` as JSON values."""
         return {**asdict(self), "mean": list(self.mean), "std": list(self.std), "above_chance": self.above_chance}
 
 
 def door_images(dataset: str | ImageSet, count: int = IMAGES) -> ImageSet:
-    """The first test images of a data set. Raises DataUnavailable and InvalidSetting as `load` does."""
+    """The first `count` test images of a data set. Raises DataUnavailable and InvalidSetting as `load` does."""
     images = load(dataset, "test", count) if isinstance(dataset, str) else dataset
     return _first(images, count)
 
 
 def normalisations(known: DatasetFacts | None, channels: int, stated: Normalisation | None) -> dict[str, Normalisation]:
-    """The ways in which a network's images may have been normalised, in words: the stated one alone, where one is."""
+    """Candidate normalisations of a network's images, by readable name; the stated one alone, where there is one."""
     if stated is not None:
         return {"the stated mean and std": stated}
     ways = {} if known is None else {f"{known.label}'s mean and std": (known.mean, known.std)}
@@ -84,11 +90,18 @@ def normalisations(known: DatasetFacts | None, channels: int, stated: Normalisat
 def measure(
     modules: Sequence[Module], images: ImageSet, stated: Normalisation | None, *, seconds: float = SECONDS
 ) -> list[tuple[Measured, ...]]:
-    """What each network is worth under each normalisation, the best one first, or the data set's own where none is
-    better by more than noise; () where it does not take these images.
+    """Measure each network under each candidate normalisation.
 
-    modules: one per wiring.  images: as `door_images` gives them.  stated: the normalisation that is known, or None.
-    All are tried on the first 100 images, and the twelve best on all of them.
+    Every network is tried on the first 100 images, and the twelve best are then measured on all images.
+
+    Args:
+        modules: one per wiring, each called with (mean, std) to build the network.
+        images: as `door_images` returns them.
+        stated: the normalisation, where it is known.
+        seconds: time limit; networks not reached by then have no results.
+    Returns:
+        One tuple per network, the best normalisation first, or the data set's own where none is better by more than
+        noise; () where the network does not take these images.
     """
     end = time.monotonic() + seconds
     known = find_facts(images.name)
@@ -103,9 +116,9 @@ def measure(
 
 
 def decide(measured: Sequence[tuple[Measured, ...]]) -> tuple[int | None, str]:
-    """The wiring that the images prove, as its number, and the reason in words; None where they prove none.
+    """Index of the wiring that the images prove, or None where they prove none; and the reason, as a phrase to display.
 
-    Proved is the only one clearly above chance, or one whose 99 % interval lies above those of all others.
+    A wiring is proved if it alone is clearly above chance, or if its 99 % interval lies above those of all others.
     """
     best = [results[0] if results else None for results in measured]
     above = [number for number, one in enumerate(best) if one is not None and one.above_chance]
@@ -131,7 +144,7 @@ def _under_each(module: Module, ways: dict[str, Normalisation], images: ImageSet
         try:
             score = evaluate(module(mean, std), images)
         except (MergescopeError, RuntimeError, ValueError, TypeError, IndexError, AttributeError):
-            continue  # this wiring does not take these images, or gives no logits for them
+            continue  # this wiring does not take these images, or does not return logits for them
         if isfinite(score.loss):
             chance = float(max((images.labels == label).mean() for label in set(images.labels.tolist())))
             results.append(Measured(words, mean, std, score.accuracy, score.loss, len(images), chance))
@@ -139,7 +152,7 @@ def _under_each(module: Module, ways: dict[str, Normalisation], images: ImageSet
 
 
 def _preferred(results: Sequence[Measured]) -> list[Measured]:
-    """The first, which is the most usual, unless another is better by more than noise; the others by accuracy."""
+    """The results by accuracy; but the first, the most usual one, stays in front unless another beats it clearly."""
     ordered = sorted(results, key=lambda one: -one.accuracy)
     if not ordered or ordered[0].interval[0] > results[0].interval[1]:
         return ordered
@@ -155,6 +168,6 @@ def _first(images: ImageSet, count: int) -> ImageSet:
 
 
 def _tail(hits: int, count: int, chance: float) -> float:
-    """P(at least so many hits) of a binomial distribution."""
+    """Probability of at least `hits` successes in `count` trials of probability `chance`."""
     miss = 1 - chance
     return sum(comb(count, k) * chance**k * miss ** (count - k) for k in range(hits, count + 1)) if chance < 1 else 1.0

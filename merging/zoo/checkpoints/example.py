@@ -1,4 +1,4 @@
-"""Inputs to trace a checkpoint's network with, where there are no images."""
+"""Random inputs for tracing a checkpoint's network when there are no images."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 from merging.zoo.architectures.names import is_torchvision
 from merging.zoo.datasets.known import find_facts
 
-SMALL, LARGE = (32, 32), (128, 128)  # height and width for a net that takes any, where no data set says more
+SMALL, LARGE = (32, 32), (128, 128)  # height and width for a network that takes any, where no data set fixes them
 
 
 def example_images(architecture: str, config: Mapping[str, Any], dataset: str, channels: int) -> Tensor:
-    """Two inputs (2, C, H, W) in 0..1, or (2, ...) tokens, drawn at random, always the same.
+    """Draw two random inputs with a fixed seed: images (2, C, H, W) in 0..1, or tokens (2, ...) int64.
 
-    dataset: that the network was trained on, or "".  channels: how many mean and std have.
+    dataset: the one that the network was trained on, or "".  channels: the number of values in mean and std.
     """
     facts = find_facts(dataset)
     known = facts.shape if facts is not None else None

@@ -1,4 +1,4 @@
-"""What a checkpoint says about its net (architecture, data, seed ...): foreign words, and so checked. torch-free."""
+"""Metadata of a checkpoint (architecture, data set, seed ...), checked because strangers write it. torch-free."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from merging.zoo.architectures.names import NAMES, is_known
 MAX_NAME = 120
 WRAPPERS = ("module.", "_orig_mod.")
 MAX_CLASSES = 10_000
-MAX_NUMBER = 100_000  # of any width, class or pixel count in a configuration
+MAX_NUMBER = 100_000  # the largest width, class count or pixel count in a configuration
 MAX_BLOCKS = 256
 
 
 @dataclass(frozen=True)
 class Story:
-    """Everything but the weights. mean, std: one value a channel of images in 0..1; empty words mean "not known"."""
+    """Everything in a checkpoint except its weights; an empty field is unknown.
+
+    mean, std: one value per channel, for images in 0..1.
+    """
 
     name: str = ""
     architecture: str = ""
@@ -32,7 +35,7 @@ class Story:
 
 
 def read_story(raw: Mapping[str, Any]) -> Story:
-    """A file's metadata as a Story. Raises CheckpointError naming the field that is not what it must be."""
+    """Check a file's metadata and return it as a Story. Raises CheckpointError naming the first invalid field."""
     architecture = raw.get("architecture", "")
     if not isinstance(architecture, str) or not (architecture == "" or is_known(architecture)):
         raise _wrong("architecture", f"is none of {', '.join(NAMES)}")
@@ -50,9 +53,9 @@ def read_story(raw: Mapping[str, Any]) -> Story:
 
 
 def own_names(raw: Mapping[str, Any]) -> dict[str, str]:
-    """Our tensor names -> the person's, under which the file holds them; {} where they are the same.
+    """Our tensor names -> the user's, under which the file holds the tensors; {} where the two are the same.
 
-    Raises CheckpointError where they are no such table, or two tensors have one name.
+    Raises CheckpointError when the entry is not such a table, or two tensors have the same name.
     """
     names = raw.get("names", {})
     words = isinstance(names, dict) and all(
@@ -64,14 +67,14 @@ def own_names(raw: Mapping[str, Any]) -> dict[str, str]:
 
 
 def unwrapped_name(name: str) -> str:
-    """A tensor's name in the person's own module: without what DataParallel and torch.compile put before it."""
+    """A tensor's name in the user's own module, without the prefixes of DataParallel and torch.compile."""
     while name.startswith(WRAPPERS):
         name = name.partition(".")[2]
     return name
 
 
 def clean_name(text: Any) -> str:
-    """A name as a person may be shown it: printable, one line, at most 120 characters. It is never used as a path."""
+    """Make a name safe to display: printable, one line, at most 120 characters. It is never used as a path."""
     return "".join(letter for letter in str(text)[: 4 * MAX_NAME] if letter.isprintable()).strip()[:MAX_NAME]
 
 
@@ -105,12 +108,12 @@ def _words(raw: Any) -> tuple[str, ...]:
 
 def _numbers(raw: Mapping[str, Any], key: str) -> tuple[float, ...]:
     values = raw.get(key) or ()
-    listed = values if isinstance(values, (list, tuple)) else ("",)
-    if len(listed) > 16 or not all(type(value) in (int, float) and abs(value) < 1e6 for value in listed):
+    sequence = values if isinstance(values, (list, tuple)) else ("",)
+    if len(sequence) > 16 or not all(type(value) in (int, float) and abs(value) < 1e6 for value in sequence):
         raise _wrong(key, "is not a short list of numbers")
-    if key == "std" and not all(value > 0 for value in listed):
+    if key == "std" and not all(value > 0 for value in sequence):
         raise _wrong(key, "holds a value that is not above 0")
-    return tuple(float(value) for value in listed)
+    return tuple(float(value) for value in sequence)
 
 
 def _count(raw: Mapping[str, Any], key: str) -> int | None:

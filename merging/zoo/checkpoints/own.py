@@ -1,4 +1,4 @@
-"""Networks of a person's own: the module that a factory gives, and the tensors of a file matched to its names."""
+"""The user's own networks: build the module with a factory, and match a file's tensors to its names."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ import torch
 from torch import Tensor, nn
 
 from merging.errors import UnknownArchitecture
+from merging.zoo.architectures.names import library_name
 from merging.zoo.architectures.normalise import load_strictly, normalised
 from merging.zoo.checkpoints.recognise.fit import Recognised
 from merging.zoo.checkpoints.recognise.variants import missing_or_extra, variant_with
 from merging.zoo.torchvision_import import imported
 
-# What a person's own code may end with.
-_FAULTS = (
-    *(ArithmeticError, AssertionError, AttributeError, LookupError, NameError, OSError, RuntimeError),
-    *(SyntaxError, SystemExit, TypeError, ValueError),
-)
-
 
 def is_factory(architecture: str | None) -> bool:
-    """Whether it names a factory, "package.module:function", and not a known architecture."""
-    return architecture is not None and ":" in architecture
+    """Whether the name is that of a factory, "package.module:function", and not of a known architecture."""
+    return architecture is not None and ":" in architecture and not library_name(architecture)[0]
 
 
 def own_module(architecture: str, config: Mapping[str, Any]) -> nn.Module:
-    """What the factory gives for this configuration. Raises UnknownArchitecture where it gives no module."""
+    """Call the factory with this configuration. Raises UnknownArchitecture when it does not return a module."""
     try:
         module = _factory(architecture)(**config)
-    except _FAULTS as error:
-        told = f"{architecture} ended with {type(error).__name__}: {error}"
-        raise UnknownArchitecture(f"{told}. Give a factory that returns a torch module for {dict(config)}.") from error
+    except UnknownArchitecture:
+        raise
+    except (Exception, SystemExit) as error:
+        failure = f"{architecture} ended with {type(error).__name__}: {error}"
+        raise UnknownArchitecture(
+            f"{failure}. Give a factory that returns a torch module for {dict(config)}."
+        ) from error
     if not isinstance(module, nn.Module):
         raise UnknownArchitecture(
             f"{architecture} gives a {type(module).__name__}. Give a factory that returns a torch module."
@@ -53,26 +52,28 @@ def unwrapped(module: nn.Module) -> nn.Module:
 
 
 def fit_own(state: Mapping[str, Tensor], architecture: str, config: Mapping[str, Any]) -> Recognised:
-    """The state dict under the names that the factory's module has: the file's own, or with common prefixes off.
+    """Match a state dict to the names in the factory's module, as they are in the file or without common prefixes.
 
-    A tied tensor that was saved under one name only is given its other names.
-    Raises UnknownArchitecture naming what is missing, not expected or misshapen.
+    A tied tensor that was saved under only one of its names gets the others, too.
+    Raises UnknownArchitecture naming the tensors that are missing, not expected or misshapen.
     """
-    wanted = own_module(architecture, config).state_dict(keep_vars=True)
-    ties = _ties(wanted)
+    expected = own_module(architecture, config).state_dict(keep_vars=True)
+    ties = _ties(expected)
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    once = {name for name in wanted if ties[name] == name}
-    way = variant_with(shapes, wanted.keys()) or variant_with(shapes, once) or _with_some_ties(shapes, wanted, ties)
+    once = {name for name in expected if ties[name] == name}
+    way = variant_with(shapes, expected.keys()) or variant_with(shapes, once) or _with_some_ties(shapes, expected, ties)
     if way is None:
-        missing = missing_or_extra({name: name for name in shapes}, wanted.keys())
-        lacks, more = ([n for n in sorted(missing) if (n in wanted) == want] for want in (True, False))
-        told = [f"{words} {', '.join(names[:3])}" for words, names in (("it lacks", lacks), ("it has", more)) if names]
-        raise UnknownArchitecture(f"The file does not fit {architecture}: {'; '.join(told)}. {_remedy(more, lacks)}")
+        missing = missing_or_extra({name: name for name in shapes}, expected.keys())
+        lacks, more = ([n for n in sorted(missing) if (n in expected) == want] for want in (True, False))
+        faults = [
+            f"{words} {', '.join(names[:3])}" for words, names in (("it lacks", lacks), ("it has", more)) if names
+        ]
+        raise UnknownArchitecture(f"The file does not fit {architecture}: {'; '.join(faults)}. {_remedy(more, lacks)}")
     named = {name: state[theirs] for name, theirs in way.names.items()}
-    full = {name: _found(name, named, ties, tensor) for name, tensor in wanted.items()}
+    full = {name: _found(name, named, ties, tensor) for name, tensor in expected.items()}
     for name, tensor in full.items():
-        if tensor.shape != wanted[name].shape:
-            sizes = f"{tuple(tensor.shape)} instead of {tuple(wanted[name].shape)}"
+        if tensor.shape != expected[name].shape:
+            sizes = f"{tuple(tensor.shape)} instead of {tuple(expected[name].shape)}"
             raise UnknownArchitecture(f"{way.names.get(name, name)} is {sizes} in {architecture}. Check --config.")
     renamed = {theirs: name for name, theirs in way.names.items() if name != theirs}
     return Recognised(architecture, dict(config), full, renamed, way.aside)
@@ -81,7 +82,7 @@ def fit_own(state: Mapping[str, Tensor], architecture: str, config: Mapping[str,
 def build_own(
     architecture: str, config: Mapping[str, Any], state: Mapping[str, Tensor], mean: Any = (0.0,), std: Any = (1.0,)
 ) -> nn.Module:
-    """The factory's module with these tensors, which standardises its input by mean and std, in eval mode."""
+    """Build the factory's module with these tensors, in eval mode; it standardises its input by mean and std."""
     module = own_module(architecture, config)
     try:
         load_strictly(module, state)
@@ -93,7 +94,7 @@ def build_own(
 def _with_some_ties(
     shapes: Mapping[str, tuple[int, ...]], wanted: Mapping[str, Tensor], ties: Mapping[str, str]
 ) -> Any:
-    """The reading of the names in which every tied tensor stands under at least one of its names."""
+    """The variant of the names in which every tensor, tied or not, has at least one of its names; None otherwise."""
     firsts = set(ties.values())
     present = {ties[name] for name in wanted if any(key == name or key.endswith(f".{name}") for key in shapes)}
     names = {name for name in wanted if any(key == name or key.endswith(f".{name}") for key in shapes)}
@@ -101,7 +102,7 @@ def _with_some_ties(
 
 
 def _ties(wanted: Mapping[str, Tensor]) -> dict[str, str]:
-    """Every name -> the first name of the same tensor."""
+    """Each name -> the first name of the same tensor."""
     first: dict[int, str] = {}
     return {name: first.setdefault(id(tensor), name) for name, tensor in wanted.items()}
 
@@ -109,7 +110,8 @@ def _ties(wanted: Mapping[str, Tensor]) -> dict[str, str]:
 def _found(name: str, named: Mapping[str, Tensor], ties: Mapping[str, str], like: Tensor) -> Tensor:
     kin = [name, *(other for other, first in ties.items() if first == ties[name])]
     tensor = next((named[other] for other in kin if other in named), None)
-    return torch.zeros_like(like) if tensor is None else tensor  # BatchNorm's counter, with which nothing is computed
+    # Only BatchNorm's counter may be missing; nothing is computed with it in eval mode.
+    return torch.zeros_like(like) if tensor is None else tensor
 
 
 def _remedy(more: list[str], lacks: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Exported programs as networks of the zoo: their configuration, their story in a file, and the fixed first step that
+"""Exported programs as networks of the zoo: their configuration, their metadata in a file, and the first step that
 standardises their images.
 """
 
@@ -33,15 +33,15 @@ _COUNTED = {
 
 @dataclass(frozen=True, eq=False)
 class KnownProgram:
-    """A program with its constants (name -> tensor), which any weights of its names and shapes can fill."""
+    """A program with its constants (name -> tensor); any state dict with its names and shapes can fill it."""
 
     program: Program
     constants: Mapping[str, Tensor]
 
     @property
     def config(self) -> dict[str, Any]:
-        """What a request names the network by: a hash of its graph, the input's shape, the number of outputs; where the
-        input is tokens, how many there are."""
+        """Configuration that identifies the network in a request: hash of the graph, input shape, number of classes,
+        and, where the input is tokens, their number."""
         outputs = trial(self.program).shapes[self.program.output]
         config: dict[str, Any] = {"program": digest(self.program), "in_shape": list(self.program.shape)}
         if len(outputs) == 2:
@@ -52,7 +52,7 @@ class KnownProgram:
 
 
 def _tokens(program: Program) -> int:
-    """The rows of the smallest embedding table: tokens below are valid in every one."""
+    """Number of rows of the smallest embedding table: every token below it is valid in all tables."""
     sizes = {tensor.name: tensor.shape for tensor in program.tensors}
     homes = dict(program.reads)
     tables = [node.args[0] for node in program.nodes if node.target.startswith("aten.embedding") and node.args]
@@ -61,24 +61,24 @@ def _tokens(program: Program) -> int:
 
 
 def digest(program: Program) -> str:
-    """A hash of the graph and its tensors' names and shapes: equal for two networks of one structure."""
+    """Hash the graph and its tensors' names and shapes: two networks of the same structure have the same hash."""
     return hashlib.sha256(program_to_json(replace(program, torch="")).encode()).hexdigest()[:16]
 
 
 def label(program: Program) -> str:
-    """The network in words: "Exported program, 20 conv, 1 linear"."""
+    """Readable name of the network, such as "Exported program, 20 conv, 1 linear"."""
     kinds = Counter(_COUNTED.get(node.target.split(".")[1], "") for node in program.nodes if "." in node.target)
     parts = [f"{kinds[kind]} {kind}" for kind in dict.fromkeys(_COUNTED.values()) if kinds[kind]]
     return ", ".join(["Exported program", *(parts or [f"{len(program.nodes)} operations"])])
 
 
 def program_story(program: Program) -> dict[str, Any]:
-    """The metadata of a file that holds the program's tensors, from which `program_in` reads it again."""
+    """Metadata for a file that holds the program's tensors; `program_in` reads the program back from it."""
     return {"architecture": PROGRAM, "program": program_to_json(program)}
 
 
 def program_in(story: Mapping[str, Any], constants: Mapping[str, Tensor]) -> KnownProgram:
-    """The program of a file's metadata, checked anew. Raises CheckpointError where there is none or it is damaged."""
+    """Read and check the program in a file's metadata. Raises CheckpointError when it is missing or damaged."""
     text = story.get("program")
     if not isinstance(text, str):
         raise CheckpointError("The file says that it is an exported program, but holds none. Bring the .pt2 again.")
@@ -86,20 +86,23 @@ def program_in(story: Mapping[str, Any], constants: Mapping[str, Tensor]) -> Kno
 
 
 def fit_program(state: Mapping[str, Tensor], known: KnownProgram) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors under the program's names and in its order, and the file's names -> these, where they differ.
+    """Match a file's tensors to the program's.
 
-    Raises UnknownArchitecture where names or shapes are others.
+    Returns:
+        The tensors under the program's names, in its order; and the file's names -> the program's, where they differ.
+    Raises:
+        UnknownArchitecture: when names or shapes differ from the program's.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    wanted = {tensor.name: tensor.shape for tensor in known.program.state}
+    expected = {tensor.name: tensor.shape for tensor in known.program.state}
     for way in variants(shapes):
-        lacking = missing_or_extra(way.names, wanted.keys())
-        if not lacking and all(wanted.get(name, shape) == shape for name, shape in way.shapes(shapes).items()):
+        misfits = missing_or_extra(way.names, expected.keys())
+        if not misfits and all(expected.get(name, shape) == shape for name, shape in way.shapes(shapes).items()):
             named = {name: state[theirs] for name, theirs in way.names.items()}
-            zeros = {name: torch.zeros((), dtype=torch.int64) for name in wanted.keys() - named.keys()}
+            zeros = {name: torch.zeros((), dtype=torch.int64) for name in expected.keys() - named.keys()}
             renamed = {theirs: name for name, theirs in way.names.items() if name != theirs}
-            return {name: (named | zeros)[name] for name in wanted}, renamed
-    differing = sorted(wanted.keys() ^ shapes.keys()) or [name for name in wanted if wanted[name] != shapes[name]]
+            return {name: (named | zeros)[name] for name in expected}, renamed
+    differing = sorted(expected.keys() ^ shapes.keys()) or [name for name in expected if expected[name] != shapes[name]]
     raise UnknownArchitecture(
         f"The file's tensors are not those of the exported program: {', '.join(differing[:3])} differ. "
         "Export the network itself, or name the program that it has."
@@ -109,20 +112,20 @@ def fit_program(state: Mapping[str, Tensor], known: KnownProgram) -> tuple[dict[
 def build_program(
     known: KnownProgram, state: Mapping[str, Tensor], mean: Sequence[float], std: Sequence[float]
 ) -> ProgramModule:
-    """The program's network with these tensors, in eval mode, which standardises images (n, channels, ...) first."""
+    """Build the program's network with these tensors, in eval mode; it standardises its images (n, channels, ...)."""
     standard = standardised(known, mean, std)
     return ProgramModule(standard.program, state, standard.constants)
 
 
 def to_pt2(module: ProgramModule) -> bytes:
-    """The network as a fresh .pt2 file under the person's own tensor names, without the step that standardises images:
-    torch alone loads it. Raises UnsupportedOperation where torch cannot write it."""
+    """Export the network to a new .pt2 file, under the user's own tensor names and without the step that standardises
+    images. torch loads it without Mergescope. Raises UnsupportedOperation when torch cannot write it."""
     known = plain_program(module)
     return write(ProgramModule(known.program, module.cpu().state_dict(), known.constants))
 
 
 def standardised(known: KnownProgram, mean: Sequence[float], std: Sequence[float]) -> KnownProgram:
-    """The program with a first step (x - mean) / std per channel; itself for mean 0 and std 1, and for tokens."""
+    """Put the step (x - mean) / std per channel before the program; unchanged for mean 0 and std 1, and for tokens."""
     program = known.program
     if program.dtype != FLOAT or (not any(mean) and all(value == 1 for value in std)):
         return known
@@ -136,24 +139,24 @@ def standardised(known: KnownProgram, mean: Sequence[float], std: Sequence[float
     )
     nodes = tuple(_reading(node, program.input, SCALED) for node in program.nodes)
     reads = (*program.reads, (MEAN, MEAN), (STD, STD))
-    changed = replace(program, nodes=(*first, *nodes), tensors=(*program.tensors, *entries), reads=reads)
-    return KnownProgram(changed, {**known.constants, **constants})
+    extended = replace(program, nodes=(*first, *nodes), tensors=(*program.tensors, *entries), reads=reads)
+    return KnownProgram(extended, {**known.constants, **constants})
 
 
 def plain_program(module: ProgramModule) -> KnownProgram:
-    """The program that a module runs, without the first step that `standardised` put before it."""
+    """The program that a module runs, without the first step that `standardised` added."""
     program, constants = program_of(module), constants_of(module)
     if MEAN not in constants:
         return KnownProgram(program, constants)
     nodes = tuple(_reading(node, SCALED, program.input) for node in program.nodes if node.name not in (SHIFTED, SCALED))
     tensors = tuple(tensor for tensor in program.tensors if tensor.name not in (MEAN, STD))
     reads = tuple(pair for pair in program.reads if pair[1] not in (MEAN, STD))
-    kept = {name: tensor for name, tensor in constants.items() if name not in (MEAN, STD)}
-    return KnownProgram(replace(program, nodes=nodes, tensors=tensors, reads=reads), kept)
+    remaining = {name: tensor for name, tensor in constants.items() if name not in (MEAN, STD)}
+    return KnownProgram(replace(program, nodes=nodes, tensors=tensors, reads=reads), remaining)
 
 
 def _reading(node: ProgramNode, old: str, new: str) -> ProgramNode:
-    """The operation with one value in place of another among its arguments."""
+    """The operation with the value `old` replaced by `new` among its arguments."""
 
     def exchanged(argument: Argument) -> Argument:
         if isinstance(argument, tuple):

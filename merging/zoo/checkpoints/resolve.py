@@ -1,4 +1,7 @@
-"""From the tensors of a file to the one network that they are: said, proved, measured on images, or asked."""
+"""Decide which network a file's tensors belong to: as stated, as proved by the tensors, or as measured on images.
+
+Where none of these decides, the user is asked.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +30,12 @@ from merging.zoo.datasets.image_set import ImageSet
 
 @dataclass(frozen=True)
 class Asked:
-    """What a person says of a file: the fields of `load_checkpoint`. images: to measure on, or None.
+    """The user's statements about a file, as in `load_checkpoint`.
 
-    normalisation: (mean, std), where it is stated.  programs: exported programs that the file may be another seed of.
+    Attributes:
+        images: test images to measure on, or None.
+        normalisation: (mean, std), where it is stated.
+        programs: exported programs whose weights, from another seed, the file may hold.
     """
 
     architecture: str = ""
@@ -42,7 +48,14 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Resolved:
-    """The network, where it stands in the file, the words for why it is this one, and what images say of it."""
+    """The network of a file.
+
+    Attributes:
+        weights: the network's path inside the file, "" for the file itself.
+        loaded: the file's tensors at that path.
+        why: the reason for choosing this network, as a phrase to display.
+        measured: accuracies on images, the best normalisation first; empty where there were no images.
+    """
 
     network: Recognised
     weights: str
@@ -52,10 +65,12 @@ class Resolved:
 
 
 def resolve(file: File, asked: Asked) -> Resolved:
-    """The network of a file.
+    """Decide which network a file holds.
 
-    Raises UnknownArchitecture where none fits, AmbiguousCheckpoint with candidates where several do and no image
-    decides, CheckpointError where `weights` names nothing in the file.
+    Raises:
+        UnknownArchitecture: when no network fits.
+        AmbiguousCheckpoint: when several fit and images do not decide; it has `.candidates`.
+        CheckpointError: when `asked.weights` names nothing in the file.
     """
     chosen = _chosen(file, asked.weights)
     options, why = _options(chosen, asked)
@@ -69,14 +84,14 @@ def resolve(file: File, asked: Asked) -> Resolved:
         number, why = evidence.decide(measured) if asked.images is not None else (None, "no images decide between them")
     if number is None:
         named = [(path if len(chosen) > 1 else "", network) for path, network in options]
-        shown = _with_open(named, asked) if asked.images is None else _measured(named, measured)
-        raise ambiguous(shown, why)
+        candidates = _with_open(named, asked) if asked.images is None else _measured(named, measured)
+        raise ambiguous(candidates, why)
     path, network = options[number]
     return Resolved(network, path, chosen[path], why, measured[number])
 
 
 def _chosen(file: File, weights: str) -> dict[str, Loaded]:
-    """The networks of the file, or the one that stands at `weights`, which may be a prefix of names."""
+    """The networks of the file, or the one at the path `weights`, which may also be a prefix of tensor names."""
     if not weights:
         return dict(file.networks)
     if weights in file.networks:
@@ -91,14 +106,14 @@ def _chosen(file: File, weights: str) -> dict[str, Loaded]:
 
 
 def _options(chosen: Mapping[str, Loaded], asked: Asked) -> tuple[list[tuple[str, Recognised]], str]:
-    """Every network that fits, with where it stands; and the reason, for where that is one."""
+    """Every network that fits, with its path in the file; and the reason for it, valid where only one fits."""
     options: list[tuple[str, Recognised]] = []
     refusals: list[UnknownArchitecture] = []
     why = ""
     for path, loaded in chosen.items():
         try:
-            found, why = _fitting(loaded, asked)
-            options += [(path, network) for network in found]
+            networks, why = _fitting(loaded, asked)
+            options += [(path, network) for network in networks]
         except UnknownArchitecture as refusal:
             refusals.append(refusal)
     if not options:
@@ -123,19 +138,19 @@ def _fitting(loaded: Loaded, asked: Asked) -> tuple[Iterable[Recognised], str]:
         return [replace(fitting, renamed=theirs)], "the file says so itself"
     offers, refusal = _offers(loaded.state, asked), None
     try:
-        found = structures(loaded.state, asked.architecture, asked.config)
+        networks = structures(loaded.state, asked.architecture, asked.config)
     except UnknownArchitecture as error:
-        found, refusal = (), error
+        networks, refusal = (), error
     if refusal is not None and not offers:
         raise refusal
     if asked.architecture:
-        return found, f"named, and its tensors have these names and shapes{_usual(found[0], asked)}"
-    every = [wiring for network in found for wiring in wirings(network, asked.config)]
+        return networks, f"named, and its tensors have these names and shapes{_usual(networks[0], asked)}"
+    every = [wiring for network in networks for wiring in wirings(network, asked.config)]
     return [*offers, *every], "the only known network with these tensors"
 
 
 def _offers(state: Mapping[str, Tensor], asked: Asked) -> list[Recognised]:
-    """The known programs that have these tensors: the file may be another seed of one."""
+    """The known programs with these tensors: the file may hold weights of the same program from another seed."""
     offers = []
     for known in asked.programs if not asked.architecture else ():
         with suppress(UnknownArchitecture):
@@ -144,9 +159,9 @@ def _offers(state: Mapping[str, Tensor], asked: Asked) -> list[Recognised]:
 
 
 def _named(asked: Asked) -> list[KnownProgram]:
-    """The known program that was named: by its hash, or the only one."""
-    wanted = asked.config.get("program")
-    named = [known for known in asked.programs if wanted in (None, known.config["program"])]
+    """The known program that the user named by its hash, or the only known one; a list of one."""
+    hash_of_graph = asked.config.get("program")
+    named = [known for known in asked.programs if hash_of_graph in (None, known.config["program"])]
     if len(named) != 1:
         raise UnknownArchitecture("The exported program that was named is not here. Bring its .pt2 file again.")
     return named
@@ -158,7 +173,7 @@ def _of_program(state: Mapping[str, Tensor], known: KnownProgram) -> Recognised:
 
 
 def _usual(network: Recognised, asked: Asked) -> str:
-    """What the tensors do not show and the person has not said: it is then the usual, and said to be so."""
+    """A remark that names the defaults taken for settings that neither the tensors nor the user determine; or ""."""
     words = [UNSEEN[network.architecture][key][choices[0]] for key, choices in network.open.items()]
     return f"; taken with {', '.join(words)}, as nothing else was said" if words and not asked.config else ""
 
@@ -198,7 +213,7 @@ def _measured(
 
 
 def _with_open(options: Iterable[tuple[str, Recognised]], asked: Asked) -> list[Candidate]:
-    """One candidate per structure, with the settings that would tell its wirings apart."""
+    """One candidate per structure, with the open settings that distinguish its wirings."""
     unique: dict[str, Candidate] = {}
     for path, network in options:
         named = UNSEEN.get(network.architecture, {})

@@ -1,6 +1,6 @@
-"""Opening a foreign checkpoint in a process that may die of it. torch-free: the web process calls this.
+"""Open a foreign checkpoint in a separate process that may crash. torch-free: the web process calls this.
 
-What comes back is safetensors of checked tensors, whatever went in.
+The result is always a safetensors file of checked tensors, whatever kind of file was opened.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from merging.errors import CheckpointError
-from merging.zoo.checkpoints.candidates import Candidate, ambiguous
+from merging.errors import CheckpointError, UnknownArchitecture
+from merging.zoo.checkpoints.candidates import Candidate, ambiguous, check_normalisation
 from merging.zoo.checkpoints.reading.kinds import kind_of
 from merging.zoo.checkpoints.reading.limits import CHILD_SECONDS
 from merging.zoo.checkpoints.reading.opening import read_start
@@ -25,9 +25,14 @@ MODULE = "merging.zoo.checkpoints.convert"
 
 @dataclass(frozen=True)
 class Converted:
-    """data: a safetensors file with our metadata.  facts: name, architecture, config, label, dataset, classes, mean,
-    std, seed, epochs, parameters, renamed (the file's tensor names -> ours), format ("torch.save" ...), was (its number
-    types), weights, aside, why and measured as of `Checkpoint`."""
+    """A checkpoint that the reading process converted.
+
+    Attributes:
+        data: a safetensors file with our metadata.
+        facts: JSON values: label, parameters (their number), format ("torch.save" ...); and, as in `Checkpoint`: name,
+            architecture, config, dataset, classes, mean, std, seed, epochs, renamed, was, weights, aside, why and
+            measured.
+    """
 
     data: bytes
     facts: dict[str, Any]
@@ -35,7 +40,14 @@ class Converted:
 
 @dataclass(frozen=True)
 class Parts:
-    """networks: where each stands in the file -> its tensors under the file's own names, as safetensors."""
+    """All networks of a file.
+
+    Attributes:
+        networks: path inside the file -> a safetensors file of the network's tensors under the file's own names.
+        aside: keys of everything else in the file.
+        format: the writer of the file, such as "torch.save".
+        was: the floating-point types in the file.
+    """
 
     networks: dict[str, bytes]
     aside: tuple[str, ...]
@@ -59,14 +71,24 @@ def convert(
     seconds: int = CHILD_SECONDS,
     waiting: Waiting = in_silence,
 ) -> Converted:
-    """A checkpoint file of any known kind as checked safetensors, read in a process of its own.
+    """Convert a checkpoint file of any known kind to checked safetensors, in a separate process.
 
-    seconds: of processor time.  waiting: told how many files go first, where it has to wait for its turn.
-    name: what a person called it (never used as a path).  data: a data set's name, to measure on; measure: on the one
-    that it was trained on, where its images are here.  programs: files of known exported programs, as this function
-    gave them, that the file may be another seed of.  The others: as for `load_checkpoint`.
-    Raises CheckpointError, UnknownArchitecture where no known net fits, AmbiguousCheckpoint where several do.
+    Args:
+        name: the user's name for the checkpoint; it is never used as a path.
+        data: name of a data set to measure on.
+        measure: whether to measure on the training data set, if its images are available.
+        programs: converted files (`Converted.data`) of exported programs; `source` may hold another seed of one.
+        seconds: limit of processor time.
+        waiting: called with the number of files that go first, if the conversion has to wait for its turn.
+        architecture, config, dataset, mean, std, weights: as for `load_checkpoint`.
+    Raises CheckpointError, UnknownArchitecture (no known network fits) or AmbiguousCheckpoint (several fit).
     """
+    if architecture is not None and ":" in architecture:
+        raise UnknownArchitecture(
+            f"No architecture is called {architecture[:80]!r}. A function of your own that builds the network can be "
+            "named on the command line and in Python only; here, bring the network as an exported program."
+        )
+    check_normalisation(mean, std)
     options = {
         "name": name,
         "architecture": architecture,
@@ -86,7 +108,7 @@ def convert(
 
 
 def read(source: bytes | Path, *, seconds: int = CHILD_SECONDS) -> Parts:
-    """All networks of a file under the file's own names, read in a process of its own. Raises CheckpointError."""
+    """Read all networks of a file under the file's own names, in a separate process. Raises CheckpointError."""
     with _answer(source, {"task": "read"}, seconds) as folder:
         facts = json.loads((folder / "facts.json").read_text("utf-8"))
         networks = {
@@ -97,15 +119,15 @@ def read(source: bytes | Path, *, seconds: int = CHILD_SECONDS) -> Parts:
 
 @contextmanager
 def _answer(source: bytes | Path, order: dict[str, Any], seconds: int, waiting: Waiting = in_silence) -> Iterator[Path]:
-    """The folder in which the process left its answer to the order."""
+    """Run the reading process on an order; yield the folder with its answer."""
     kind_of(*((source[:300], len(source)) if isinstance(source, bytes) else read_start(source)))
     late = CheckpointError(f"Reading the file took more than {seconds} seconds and was stopped.")
     dead = CheckpointError(
         "The file could not be read: the process that opened it ran out of memory or time, or met damaged data. "
         "Save the plain state dict again, best as safetensors."
     )
-    with tempfile.TemporaryDirectory(prefix="mergescope-") as made:
-        folder = Path(made)
+    with tempfile.TemporaryDirectory(prefix="mergescope-") as temporary:
+        folder = Path(temporary)
         path = folder / "input" if isinstance(source, bytes) else source.resolve()
         if isinstance(source, bytes):
             path.write_bytes(source)

@@ -1,4 +1,4 @@
-"""A checkpoint whose numbers stay in its file: recognised by names and shapes, and read one tensor at a time."""
+"""Checkpoints whose numbers stay in the file: recognised by names and shapes, then read one tensor at a time."""
 
 from __future__ import annotations
 
@@ -26,23 +26,28 @@ from merging.zoo.checkpoints.streamed_writing import checkpoint_chunks
 
 @dataclass(frozen=True, eq=False)
 class SlicedCheckpoint:
-    """checkpoint: as `load_checkpoint` gives it, with tensors on the meta device.  slices: where their numbers are."""
+    """A checkpoint whose tensors are read from its file on demand.
+
+    Attributes:
+        checkpoint: as `load_checkpoint` returns it, but with tensors on the meta device.
+        slices: reader of the tensors' numbers.
+    """
 
     checkpoint: Checkpoint
     slices: SlicedFile
 
     @cached_property
     def tensors(self) -> Mapping[str, Tensor]:
-        """Name -> tensor of any shape, as in `checkpoint.state`, read anew each time.
+        """Name -> tensor of any shape, in the order of `checkpoint.state`, read from the file at each access.
 
         Raises CheckpointError as `SlicedFile.read` does.
         """
         return LazyTensors(tuple(self.checkpoint.state), self._read)
 
     def build(self) -> nn.Module:
-        """The network in eval mode, with parameters on the meta device and buffers that hold their numbers.
+        """Build the network in eval mode, with parameters on the meta device and buffers with their numbers.
 
-        Raises UnsupportedOperation for tied parameters.
+        Raises UnsupportedOperation when parameters are tied.
         """
         known = self.checkpoint
         with weightless():
@@ -54,9 +59,9 @@ class SlicedCheckpoint:
         return load_strictly(module, state, assign=True)
 
     def sha256(self) -> str:
-        """The sha256 of what `Checkpoint.to_bytes` gives for the whole checkpoint, by which requests name it.
+        """Hash the bytes that `Checkpoint.to_bytes` would return, by sha256; requests identify the checkpoint by it.
 
-        All numbers are read for it. Raises CheckpointError where they are not finite.
+        This reads all numbers. Raises CheckpointError when they are not finite.
         """
         digest = hashlib.sha256()
         known = self.checkpoint
@@ -70,10 +75,10 @@ class SlicedCheckpoint:
 
 
 def open_sliced(path: str | Path, *, architecture: str | None = None, **known: Any) -> SlicedCheckpoint:
-    """The checkpoint of a safetensors file, or of a folder of them with their index; no numbers are read.
+    """Open a safetensors file, or a folder of them with an index, without reading any numbers.
 
-    architecture, known: what a person says of it, as of `load_checkpoint`, without `data` and `programs`.
-    Raises as `load_checkpoint` does, and CheckpointError for files that cannot be read by slices.
+    architecture, known: the arguments of `load_checkpoint`, except `data` and `programs`.
+    Raises the errors of `load_checkpoint`, and CheckpointError when the file cannot be read by slices.
     """
     path = Path(path)
     try:
@@ -91,6 +96,8 @@ def open_sliced(path: str | Path, *, architecture: str | None = None, **known: A
 
 
 def _story(known: Checkpoint) -> Story:
-    """What `Checkpoint.to_bytes` writes of a checkpoint beside its tensors."""
-    said = {key: getattr(known, key) for key in ("architecture", "config", "dataset", "classes", "mean", "std", "seed")}
-    return Story(clean_name(known.name), **said, epochs=known.epochs)
+    """The metadata that `Checkpoint.to_bytes` writes beside the tensors."""
+    fields = {
+        key: getattr(known, key) for key in ("architecture", "config", "dataset", "classes", "mean", "std", "seed")
+    }
+    return Story(clean_name(known.name), **fields, epochs=known.epochs)

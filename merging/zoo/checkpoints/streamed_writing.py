@@ -1,4 +1,4 @@
-"""Writing a safetensors file tensor by tensor: the header first, then each tensor's numbers when they are made."""
+"""Write a safetensors file tensor by tensor: the header first, then the numbers of one tensor at a time."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from merging.zoo.checkpoints.checkpoint import named_with_story
 from merging.zoo.checkpoints.metadata import Story
 from merging.zoo.checkpoints.reading.safetensors_io import METADATA_KEY, full_story
 
-# Type -> its name in a file; safetensors puts tensors of an earlier type first, and those of one type by name.
+# Number type -> its name in a file. safetensors sorts tensors by type, in this order, and within a type by name.
 _KINDS = {torch.int64: "I64", torch.complex64: "C64", torch.float32: "F32", torch.bool: "BOOL"}
 
 
 def checkpoint_chunks(
     state: Mapping[str, Tensor], tensors: Mapping[str, Tensor], story: Story, names: Mapping[str, str]
 ) -> Iterator[memoryview]:
-    """The bytes that `save_checkpoint` gives for a state and story, one piece after another.
+    """Yield, in pieces, the same bytes that `save_checkpoint` returns for a state and story.
 
-    state: name -> tensor of any shape, which may be on the meta device: it tells shapes, types, and by being one object
-    which names are tied.  tensors: name -> the same tensor with numbers, each asked for once.  names: as for
-    `save_checkpoint`.
+    Args:
+        state: name -> tensor of any shape, possibly on the meta device; only shapes and types are read. Names that map
+            to one tensor object are tied.
+        tensors: name -> the same tensor with its numbers; each is looked up once.
+        story: the file's metadata.
+        names: our tensor names -> the user's, as for `save_checkpoint`.
     """
-    named, said = named_with_story(state, story, names)
+    by_name, metadata = named_with_story(state, story, names)
     ours = {names.get(name, name): name for name in state}
-    order = sorted(named, key=lambda name: (list(_KINDS).index(named[name].dtype), name.encode()))
-    yield memoryview(_header(order, named, said))
+    order = sorted(by_name, key=lambda name: (list(_KINDS).index(by_name[name].dtype), name.encode()))
+    yield memoryview(_header(order, by_name, metadata))
     for name in order:
         yield tensors[ours[name]].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
 
@@ -50,7 +53,7 @@ def _header(order: list[str], state: Mapping[str, Tensor], story: Mapping[str, A
 
 
 def _ties(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """A tied tensor's further names -> its first one."""
+    """Further names of tied tensors -> the tensor's first name."""
     owners: dict[int, str] = {}
     owned = {name: owners.setdefault(id(tensor), name) for name, tensor in state.items() if tensor.numel()}
     return {name: owner for name, owner in owned.items() if name != owner}

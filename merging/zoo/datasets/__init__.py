@@ -1,6 +1,11 @@
-"""Data sets: what is known of each, the files that hold its images, and one hash that names the images of a job.
+"""Data sets: their facts, the files of their images, and one hash that identifies the images of a job.
 
-facts       the built-in ones;  own: people's own images, kept below MERGESCOPE_HOME;  known: both, by name
-load        the images of a split, wherever they are;  image_set: what it gives
-convert     own images to a data set, read by `reading/` in a disposable process;  images: the same from Python
+facts       facts of the built-in data sets
+own         users' own images, stored below MERGESCOPE_HOME
+known       facts of both kinds, by name
+load        load the images of a split from wherever they are
+image_set   the class that `load` returns
+fingerprint the hash of a job's images
+convert     convert own images to a data set; `reading/` does the work in a disposable process
+images      convert own images from Python, without storing them
 """

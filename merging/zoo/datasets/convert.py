@@ -1,4 +1,4 @@
-"""A person's own images as a data set, read in a process that may die of them. torch-free, for the web process."""
+"""Convert a user's own images to a data set, in a process that may crash without harm. torch-free."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def convert_images(
     seconds: int = SECONDS,
     waiting: Waiting = in_silence,
 ) -> OwnDataset:
-    """Read a folder or zip of images by class, or an .npz, into a data set of its own below `folder`.
+    """Convert a folder or zip of images by class, or an .npz, to a data set in `folder`/ID, with its id.
 
-    size: (height, width) that images are brought to, the most common one for None.  colour: "auto" keeps one channel
-    where all images are grey.  most: bytes of all images.  seconds: of processor time.  waiting: told how many go
-    first, where it has to wait for its turn.  The data set lies in `folder` under its id.
-    Raises DataUnavailable naming what is wrong with the images, InvalidSetting for a setting.
+    size: (height, width) that all images are resized to; None for the most common size.  colour: "auto" gives one
+    channel if all images are grey.  most: limit on the bytes of all decoded images.  seconds: limit on processor time.
+    waiting: called with the number of conversions ahead while this one waits for its turn.
+    Raises DataUnavailable when the images cannot be read (the message says why), InvalidSetting for a wrong setting.
     """
     if colour not in COLOURS:
         raise InvalidSetting(f"colour is one of {', '.join(COLOURS)}; got {colour!r}")
@@ -64,7 +64,7 @@ def convert_images(
 
 
 def read_size(text: str) -> tuple[int, int] | None:
-    """ "32x48" or "32×48" as (height, width), "32" as a square, "" as None. Raises InvalidSetting for anything else."""
+    """Parse a size: "32x48" or "32×48" is (height, width), "32" a square, "" None. Raises InvalidSetting otherwise."""
     parts = text.lower().replace("×", "x").replace(" ", "").split("x")
     if not text.strip():
         return None

@@ -1,4 +1,4 @@
-"""What is known of each data set without opening a file: shape, classes, channel statistics, licence, origin."""
+"""Facts of the built-in data sets: shape, classes, channel statistics, licence, origin. No file is opened."""
 
 from dataclasses import dataclass
 
@@ -17,9 +17,17 @@ willow_tree wolf woman worm
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """shape is (channels, height, width); mean and std are one value a channel of the training images in [0, 1].
+    """Facts of one data set.
 
-    folder is where torchvision keeps the files below its root; train and test are the official numbers of images.
+    Attributes:
+        label: display name.
+        shape: (channels, height, width).
+        classes: the names of the classes, by label.
+        mean, std: one value per channel, over the training images scaled to [0, 1].
+        train, test: the numbers of images in each complete split.
+        folder: path of the files below torchvision's root; the id for users' own images.
+        licence: of the images.
+        source: publication or origin.
     """
 
     label: str

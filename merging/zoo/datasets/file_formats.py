@@ -1,4 +1,4 @@
-"""Reading image files that come from outside: IDX (MNIST and its kin) and the CIFAR pickles. numpy only."""
+"""Readers for downloaded image files: IDX (MNIST and similar data sets) and the CIFAR pickles. numpy only."""
 
 import gzip
 import io
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from merging.errors import DataUnavailable
 
-UNSIGNED_BYTE = 0x08  # the IDX type code of all the files we read
+UNSIGNED_BYTE = 0x08  # IDX type code of all files that are read here
 
-# All that a pickled array of bytes needs. numpy renamed its core in 2.0; the old name in the file maps to the new one.
+# Every name that a pickled uint8 array needs. numpy 2.0 renamed its core, so the old name maps to the new function.
 _HARMLESS: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
     ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
@@ -25,24 +25,24 @@ _HARMLESS: dict[tuple[str, str], Any] = {
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """An unpickler that can make arrays, strings, numbers, lists and dictionaries, and refuses everything else."""
+    """Unpickler for arrays, strings, numbers, lists and dictionaries; it refuses everything else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The few constructors of numpy arrays; raises UnpicklingError for any other name."""
+        """Return a constructor of numpy arrays. Raises UnpicklingError for any other name."""
         if (module, name) not in _HARMLESS:
             raise pickle.UnpicklingError(f"{module}.{name} has no place in a file of images")
         return _HARMLESS[module, name]
 
 
 def find(folder: Path, name: str) -> Path | None:
-    """The file of this name in folder, unpacked or as .gz; None where there is neither."""
+    """The path of the file of this name in the folder, uncompressed or as .gz; None if there is neither."""
     return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
-    """An IDX file of unsigned bytes (gzipped where it ends in .gz) as an array of the shape its header gives.
+    """Read an IDX file of unsigned bytes (gzipped if its name ends in .gz) as an array of the shape in its header.
 
-    Raises DataUnavailable where the header or the size is wrong. Source: the format note of the MNIST data set.
+    Raises DataUnavailable when the header or the size is wrong. Source: the format note of the MNIST data set.
     """
     raw = _content(path)
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] != UNSIGNED_BYTE or not 1 <= raw[3] <= 4:
@@ -60,15 +60,15 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 
 def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
-    """Write an array of bytes, shape (n,) to (n, a, b, c), as a gzipped IDX file, the same bytes each time."""
+    """Write an array of one to four dimensions as a gzipped IDX file. The same array always gives the same bytes."""
     header = bytes((0, 0, UNSIGNED_BYTE, array.ndim)) + np.array(array.shape, dtype=">u4").tobytes()
     path.write_bytes(gzip.compress(header + np.ascontiguousarray(array).tobytes(), 9, mtime=0))
 
 
 def read_cifar(path: Path, labels: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """One CIFAR batch: images (n, 3, 32, 32) and the labels (n,) under this key.
+    """Read one CIFAR batch: images (n, 3, 32, 32) uint8 and labels (n,) int64. labels: the key that they have.
 
-    Only ArrayUnpickler reads the file. Raises DataUnavailable where it holds anything but such a batch.
+    The file is read with ArrayUnpickler only. Raises DataUnavailable when it is not a CIFAR batch.
     """
     try:
         batch = ArrayUnpickler(io.BytesIO(_content(path)), encoding="latin1").load()

@@ -1,4 +1,4 @@
-"""The images that a job works on: the first so many of each split, and one hash that names them. No torch."""
+"""The images that a job works on: the first `count` of each split, and one hash that identifies them. torch-free."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from merging.zoo.datasets.own import find_own
 
 
 def load_splits(dataset: str, count: int | None) -> dict[str, ImageSet]:
-    """Split -> the first `count` images of it (all for None); {} where the data set is unknown to this machine.
+    """Load the first `count` images of each split (all for None): split -> images. {} if the data set is not here.
 
-    Raises DataUnavailable where a file is damaged.
+    Raises DataUnavailable when a file is damaged.
     """
     if not dataset or available(dataset) is None:
         return {}
@@ -22,17 +22,17 @@ def load_splits(dataset: str, count: int | None) -> dict[str, ImageSet]:
 
 
 def fingerprint(dataset: str, count: int | None) -> str:
-    """The hash of those images, for a request; "" where they are not on this machine. Read once a process."""
+    """The hash of the images that `load_splits` returns; "" if they are not on this machine. Cached per process."""
     place = available(dataset) if dataset else None
     return _fingerprint(dataset, count, place) if place else ""
 
 
 def check_fingerprint(images: dict[str, ImageSet], wanted: str) -> None:
-    """Raises DataUnavailable where the images are others than those that the request was made for."""
-    found = _of(images)
-    if found != wanted:
+    """Raise DataUnavailable if the images differ from those that the request was made for (hash `wanted`)."""
+    actual = _of(images)
+    if actual != wanted:
         raise DataUnavailable(
-            f"The job is about images {wanted[:12]}, but this machine has {found[:12] or 'none'}. "
+            f"The job is about images {wanted[:12]}, but this machine has {actual[:12] or 'none'}. "
             "Ask again, so that the result names the images it is of."
         )
 
@@ -41,7 +41,7 @@ def check_fingerprint(images: dict[str, ImageSet], wanted: str) -> None:
 def _fingerprint(dataset: str, count: int | None, place: str) -> str:
     own = find_own(dataset)
     if own is not None and (count is None or count >= max(own.facts.train, own.facts.test)):
-        return _joined(own.sha256)  # of all images it is known: they need not be read
+        return _joined(own.sha256)  # the hash of a whole split is stored, so no image is read
     return _of(load_splits(dataset, count))
 
 

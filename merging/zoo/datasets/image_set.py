@@ -1,4 +1,4 @@
-"""One split of a data set in memory: what a worker is given. numpy only."""
+"""Images and labels of one split, in memory. numpy only."""
 
 from __future__ import annotations
 
@@ -18,9 +18,16 @@ SPLITS: tuple[Split, ...] = ("train", "test")
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """images (n, channels, height, width) uint8, labels (n,) int64 indexing classes.
+    """The images and labels of one split of a data set.
 
-    complete: whether these are all images of the split.  facts: of the data set; None where its name says them.
+    Attributes:
+        name: the data set.
+        split: "train" or "test".
+        images: (n, channels, height, width) uint8.
+        labels: (n,) int64, indices into classes.
+        classes: the names of the classes.
+        complete: whether these are all images of the split.
+        facts: facts of a data set of the user's own images; None if `known.facts(name)` has them.
     """
 
     name: str
@@ -36,7 +43,7 @@ class ImageSet:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the images' bytes followed by the labels' (little-endian int64), in hexadecimal."""
+        """SHA-256 of the images' bytes followed by the labels' bytes (little-endian int64), in hexadecimal."""
         digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
         digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
         return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""A person's own images for use from Python, without keeping them."""
+"""Load your own images in Python, without storing them as a data set."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images by class, read once. train, test: batches of float images in 0..1 (n, channels, height, width) and labels.
+    """Labelled images, held in memory.
 
-    shape: (channels, height, width).  mean, std: per channel of the training images in 0..1.  notes: what was changed
-    and left out, a sentence each.  id: names the content, "own-" and 12 hexadecimal digits.
+    Attributes:
+        train, test: batches of float images in 0..1 (n, channels, height, width) and labels (n,).
+        classes: the names of the classes, by label.
+        shape: (channels, height, width).
+        mean, std: one value per channel, over the training images scaled to 0..1.
+        notes: what was changed or left out in reading, one sentence each.
+        id: "own-" and 12 hexadecimal digits of the content's hash.
     """
 
     train: Batches
@@ -35,11 +40,18 @@ class LabelledImages:
 def load_images(
     path: str | Path, *, size: tuple[int, int] | None = None, colour: str = "auto", batch: int = 500
 ) -> LabelledImages:
-    """Read a folder or zip of images by class (train/cat/1.png, or cat/1.png), or an .npz with images and labels.
+    """Read a folder or zip of images by class, or an .npz with images and labels.
 
-    size: (height, width) that images are brought to, the most common one for None.  colour: "auto", "grey", "colour".
-    batch: images per batch.  Where there is no test folder, a fifth of each class is drawn for testing, by seed 0.
-    Raises DataUnavailable naming what is wrong with the images, InvalidSetting for a setting.
+    Without test images, a fifth of each class becomes the test split, drawn with seed 0.
+
+    Args:
+        path: a folder or zip with train/cat/1.png and test/dog/2.png, or with cat/1.png alone; or an .npz.
+        size: (height, width) that all images are resized to; None for the most common size.
+        colour: "grey" (one channel), "colour" (three), or "auto": grey if all images are.
+        batch: images per batch.
+    Raises:
+        DataUnavailable: when the images cannot be read; the message says why.
+        InvalidSetting: for a size or colour that is not allowed.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""All data sets by name, the built-in ones and people's own: the one place where facts are looked up. torch-free."""
+"""Look-up of data sets by name, both built-in ones and users' own images. torch-free."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from merging.zoo.datasets.own import find_own, is_own, own_datasets
 
 
 def find_facts(name: str) -> DatasetFacts | None:
-    """What is known of the data set; None for an unknown name, "", and own images that were deleted."""
+    """The facts of a data set; None for an unknown name, for "", and for own images that were deleted."""
     if name in FACTS:
         return FACTS[name]
     own = find_own(name)
@@ -16,27 +16,27 @@ def find_facts(name: str) -> DatasetFacts | None:
 
 
 def facts(name: str) -> DatasetFacts:
-    """What is known of the data set. Raises InvalidSetting for an unknown name and for own images that are gone."""
-    known = find_facts(name)
-    if known is None and is_own(name):
+    """The facts of a data set. Raises InvalidSetting for an unknown name and for own images that were deleted."""
+    entry = find_facts(name)
+    if entry is None and is_own(name):
         raise InvalidSetting(f"the images {name} were deleted, or are on another machine; bring them again")
-    if known is None:
+    if entry is None:
         raise InvalidSetting(f"no data set is called {name!r}; known: {', '.join(FACTS)}")
-    return known
+    return entry
 
 
 def is_dataset_name(name: str) -> bool:
-    """Whether a request may name it: a built-in data set, or the form of own images, which may be elsewhere."""
+    """Whether a request may use the name: a built-in data set, or an id of own images (on any machine)."""
     return name in FACTS or is_own(name)
 
 
 def known_datasets(owner: str) -> dict[str, DatasetFacts]:
-    """Name -> facts of every data set that this person may use: the built-in ones, then own and shared images."""
+    """The data sets that this person may use, name -> facts: built-in ones, then own and shared images."""
     return {**FACTS, **{own.id: own.facts for own in own_datasets(owner)}}
 
 
 def may_use(name: str, owner: str) -> bool:
-    """Whether this person may use the images: all but other people's private ones. Deleted ones may not be used."""
+    """Whether this person may use the images. False for other people's private images and for deleted ones."""
     if name in FACTS:
         return True
     own = find_own(name, owner)
@@ -44,8 +44,8 @@ def may_use(name: str, owner: str) -> bool:
 
 
 def dataset_label(name: str) -> str:
-    """What a data set is called: its label; words for own images that are gone, and "" for an unknown name."""
-    known = find_facts(name)
-    if known is not None:
-        return known.label
+    """The display name of a data set; a replacement for own images that were deleted, "" for an unknown name."""
+    entry = find_facts(name)
+    if entry is not None:
+        return entry.label
     return f"own images that are not here ({name})" if is_own(name) else ""

@@ -1,6 +1,9 @@
-"""The images: own ones where they are kept; others in the user's folder, the downloads or the shipped part, in order.
+"""Load the images of a data set from this machine.
 
-numpy only; torchvision is imported inside `download` alone, so that the web process can ask what is available.
+Users' own images are in their storage. The other data sets are looked for in the folder MERGESCOPE_DATA, then in the
+downloads, then in the part that is shipped with the program.
+
+numpy only. torchvision is imported in `download` alone, so that the web process can ask which data sets are available.
 """
 
 import os
@@ -26,14 +29,15 @@ _TORCHVISION = {"fashion-mnist": "FashionMNIST", "mnist": "MNIST", "cifar-10": "
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: mergescope/data below XDG_CACHE_HOME or ~/.cache."""
+    """The folder of downloads: mergescope/data below XDG_CACHE_HOME or ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mergescope" / "data"
 
 
 def available(name: str) -> str | None:
-    """Where this data set would be read from: "folder" (MERGESCOPE_DATA), "downloaded", "shipped", "own" or None.
+    """The place that a data set would be read from: "folder" (MERGESCOPE_DATA), "downloaded", "shipped" or "own".
 
-    Looks at file names only. Raises InvalidSetting for an unknown name; own images may be gone.
+    None if it is not on this machine, which includes own images that were deleted. Only file names are checked.
+    Raises InvalidSetting for an unknown name.
     """
     if is_own(name):
         return None if find_own(name) is None else "own"
@@ -42,16 +46,16 @@ def available(name: str) -> str | None:
 
 
 def training_images(name: str) -> int:
-    """How many training images are on this machine: all, those of the shipped part, or none."""
+    """The number of training images on this machine: all, those of the shipped part, or 0."""
     place = available(name)
     return 0 if place is None else SHIPPED_TRAIN[name] if place == "shipped" else facts(name).train
 
 
 def load(name: str, split: Split, limit: int | None = None) -> ImageSet:
-    """The images of a split, the first `limit` of them where one is given.
+    """Load the first `limit` images of a split (None: all).
 
-    Raises InvalidSetting for an unknown name or split, DataUnavailable where the images are not on this machine or
-    a file is damaged.
+    Raises InvalidSetting for an unknown name or split, and DataUnavailable if the images are not on this machine or a
+    file is damaged.
     """
     if split not in ("train", "test"):
         raise InvalidSetting(f"a split is train or test; got {split!r}")
@@ -59,27 +63,27 @@ def load(name: str, split: Split, limit: int | None = None) -> ImageSet:
         raise InvalidSetting(f"limit is a number of images above 0; got {limit}")
     if is_own(name):
         return own_images(name, split, limit)
-    known = facts(name)
+    dataset = facts(name)
     folder = next((folder for _, folder in _places(name) if _has_files(name, folder)), None)
     if folder is None:
         raise DataUnavailable(
-            f"{known.label} is not on this machine: set MERGESCOPE_DATA to a folder that holds {known.folder}, "
+            f"{dataset.label} is not on this machine: set MERGESCOPE_DATA to a folder that holds {dataset.folder}, "
             f"or run `python -m merging download {name}`"
         )
     images, labels = (_read_idx_pair if _is_idx(name) else _read_cifar_split)(name, folder, split)
-    _check(known, images, labels)
+    _check(dataset, images, labels)
     images, labels = images[:limit], labels[:limit]
-    return ImageSet(name, split, images, labels, known.classes, len(labels) == getattr(known, split))
+    return ImageSet(name, split, images, labels, dataset.classes, len(labels) == getattr(dataset, split))
 
 
 def download(name: str) -> Path:
-    """Fetch a data set into the cache folder through torchvision (which checks its MD5 sums); gives that folder.
+    """Download a data set into the cache folder with torchvision, which checks MD5 sums; return its folder.
 
-    Raises DataUnavailable where the network or the server fails, InvalidSetting for own images.
+    Raises DataUnavailable when the download fails, InvalidSetting for users' own images.
     """
-    known = facts(name)
+    dataset = facts(name)
     if is_own(name):
-        raise InvalidSetting(f"{known.label} are somebody's own images; there is nothing to download")
+        raise InvalidSetting(f"{dataset.label} are somebody's own images; there is nothing to download")
     from merging.zoo.torchvision_import import torchvision
 
     root = cache_folder()
@@ -87,8 +91,8 @@ def download(name: str) -> Path:
     try:
         getattr(torchvision.datasets, _TORCHVISION[name])(root, download=True)
     except (OSError, RuntimeError) as error:
-        raise DataUnavailable(f"{known.label} could not be downloaded: {error}") from error
-    return root / known.folder
+        raise DataUnavailable(f"{dataset.label} could not be downloaded: {error}") from error
+    return root / dataset.folder
 
 
 def _places(name: str) -> list[tuple[str, Path]]:
@@ -130,11 +134,11 @@ def _read_cifar_split(name: str, folder: Path, split: str) -> tuple[NDArray[np.u
     return np.concatenate([images for images, _ in batches]), np.concatenate([labels for _, labels in batches])
 
 
-def _check(known: DatasetFacts, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
-    if images.shape[1:] != known.shape or labels.shape != (len(images),):
+def _check(dataset: DatasetFacts, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+    if images.shape[1:] != dataset.shape or labels.shape != (len(images),):
         raise DataUnavailable(
-            f"the {known.label} files hold images {images.shape[1:]} with labels {labels.shape}, "
-            f"not {known.shape}; delete them and download the data again"
+            f"the {dataset.label} files hold images {images.shape[1:]} with labels {labels.shape}, "
+            f"not {dataset.shape}; delete them and download the data again"
         )
-    if len(labels) and not 0 <= labels.min() <= labels.max() < len(known.classes):
-        raise DataUnavailable(f"the {known.label} files hold a label outside its {len(known.classes)} classes")
+    if len(labels) and not 0 <= labels.min() <= labels.max() < len(dataset.classes):
+        raise DataUnavailable(f"the {dataset.label} files hold a label outside its {len(dataset.classes)} classes")

@@ -1,11 +1,11 @@
-"""Data sets of people's own images: a folder each below MERGESCOPE_HOME/data, named by their content.
+"""Storage of users' own images: one folder per data set below MERGESCOPE_HOME/data, named by a hash of its content.
 
     own-0123456789ab/facts.json            shape, classes, mean, std, counts, hashes
                      {train,test}-images.npy, {train,test}-labels.npy
-                     owners/*.json         who brought them, under which name, and whether all may use them
+                     owners/*.json         one claim per owner: owner, label, and whether everybody may use them
 
-The same images that two people bring are one data set, and each of them deletes only their own claim on it. A folder is
-made whole or not at all. torch-free.
+When two people bring the same images, both have a claim on one data set, and each can delete only their own claim. A
+new folder appears complete or not at all. torch-free.
 """
 
 from __future__ import annotations
@@ -36,7 +36,14 @@ _beside: ContextVar[Path | None] = ContextVar("beside", default=None)
 
 @dataclass(frozen=True)
 class Claim:
-    """One person's claim on a data set. shared: whether everybody may use it.  created: seconds since 1970."""
+    """One person's claim on a data set.
+
+    Attributes:
+        owner: the person.
+        label: the name that this person gave the data set.
+        shared: whether everybody may use it.
+        created: seconds since 1970.
+    """
 
     owner: str
     label: str
@@ -46,10 +53,16 @@ class Claim:
 
 @dataclass(frozen=True)
 class OwnDataset:
-    """A data set of a person's own images.
+    """A data set of users' own images.
 
-    counts: split -> images per class.  sha256: split -> of all its images, as `ImageSet.sha256`.  notes: what was
-    changed and left out in reading, a sentence each.  bytes: of all images.  claims: the oldest first.
+    Attributes:
+        id: "own-" and 12 hexadecimal digits.
+        facts: shape, classes, mean, std and the like.
+        counts: split -> images per class.
+        sha256: split -> hash of all its images, equal to `ImageSet.sha256`.
+        notes: what was changed or left out in reading, one sentence each.
+        bytes: size of all decoded images.
+        claims: the oldest first.
     """
 
     id: str
@@ -61,27 +74,27 @@ class OwnDataset:
     claims: tuple[Claim, ...] = ()
 
     def claim_of(self, owner: str) -> Claim | None:
-        """The owner's own claim."""
+        """The claim of this owner; None if there is none."""
         return next((claim for claim in self.claims if claim.owner == owner), None)
 
     def visible(self, owner: str) -> bool:
-        """Whether this person may use the images: their own, or shared ones."""
+        """Whether this person may use the images, because they are their own or shared."""
         return not self.claims or any(claim.shared or claim.owner == owner for claim in self.claims)
 
 
 def is_own(name: str) -> bool:
-    """Whether this is the form of an id, "own-" and 12 hexadecimal digits; the images may be gone."""
+    """Whether the name has the form of an id ("own-" and 12 hexadecimal digits). The images need not exist."""
     return _ID.fullmatch(name) is not None
 
 
 def folder() -> Path:
-    """Where data sets are kept."""
+    """The folder of all stored data sets."""
     return home() / "data"
 
 
 @contextmanager
 def beside(extra: Path) -> Iterator[None]:
-    """Data sets in the folder `extra` count as kept ones within this context: images that a command reads once."""
+    """Context in which data sets in the folder `extra` are found like stored ones, for images that are read once."""
     token = _beside.set(extra)
     try:
         yield
@@ -90,10 +103,11 @@ def beside(extra: Path) -> Iterator[None]:
 
 
 def find_own(id: str, owner: str = "") -> OwnDataset | None:
-    """The data set of that id, None where it is not here (any more).
+    """Return the data set of this id; None if it is not here (any more).
 
-    Its label is that of the owner's own claim, else of the first shared one, else of the first, else as it was read.
-    Raises DataUnavailable where its facts are damaged.
+    Its label is that of the owner's claim, else of the oldest shared claim, else of the oldest claim, else the one in
+    facts.json.
+    Raises DataUnavailable when its facts are damaged.
     """
     place = _place(id)
     if place is None:
@@ -104,7 +118,7 @@ def find_own(id: str, owner: str = "") -> OwnDataset | None:
 
 
 def own_datasets(owner: str) -> tuple[OwnDataset, ...]:
-    """All data sets that this person may use, the newest first; damaged ones are left out, and the log says so."""
+    """All data sets that this person may use, the newest first. Damaged ones are left out and logged."""
     datasets = list[OwnDataset]()
     for path in folder().glob("own-*"):
         try:
@@ -118,7 +132,7 @@ def own_datasets(owner: str) -> tuple[OwnDataset, ...]:
 
 
 def own_images(id: str, split: str, limit: int | None = None) -> ImageSet:
-    """The first `limit` images of a split, all for None. Raises DataUnavailable where they are gone or damaged."""
+    """Load the first `limit` images of a split (None: all). Raises DataUnavailable if they are missing or damaged."""
     dataset, place = find_own(id), _place(id)
     if dataset is None or place is None:
         raise _gone(id)
@@ -131,7 +145,10 @@ def own_images(id: str, split: str, limit: int | None = None) -> ImageSet:
 
 
 def sample_images(id: str, count: int, row: int = 1) -> ImageSet:
-    """At most `count` training images, class by class, as many of each as go into it, in whole rows if one is full."""
+    """Load at most `count` training images for display, sorted by class, with the same number of each class.
+
+    row: images per displayed row; the number per class is rounded down to whole rows if it exceeds one row.
+    """
     place, dataset = _place(id), find_own(id)
     if dataset is None or place is None:
         raise _gone(id)
@@ -139,23 +156,23 @@ def sample_images(id: str, count: int, row: int = 1) -> ImageSet:
     classes = dataset.facts.classes
     each = max(1, count // len(classes))
     each -= each % row if each > row else 0
-    chosen = np.concatenate([np.flatnonzero(labels == number)[:each] for number in range(len(classes))])[:count]
+    rows = np.concatenate([np.flatnonzero(labels == number)[:each] for number in range(len(classes))])[:count]
     every = np.load(place / "train-images.npy", mmap_mode="r", allow_pickle=False)
-    return ImageSet(id, "train", np.array(every[chosen]), labels[chosen], classes, False, dataset.facts)
+    return ImageSet(id, "train", np.array(every[rows]), labels[rows], classes, False, dataset.facts)
 
 
 def keep_own(place: Path, claim: Claim) -> OwnDataset:
-    """Keep the data set that was read into the folder `place` (which is moved), for this person.
+    """Store a data set for the owner of `claim`, by moving the folder `place` that it was read into.
 
-    A second claim of the same owner replaces the first. Raises InvalidRequest where other images have this id.
+    A second claim of the same owner replaces the first. Raises InvalidRequest if different images have this id.
     """
     fresh = read_facts(place, claim.label)
     target = folder() / fresh.id
-    known = find_own(fresh.id)
-    if known is not None and known.sha256 != fresh.sha256:
+    existing = find_own(fresh.id)
+    if existing is not None and existing.sha256 != fresh.sha256:
         raise InvalidRequest(f"Other images have the id {fresh.id} here. Change one image and bring them again.")
-    if known is None:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    if existing is None:
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         place.replace(target)
     (target / "owners").mkdir(exist_ok=True)
     _claim_file(target, claim.owner).write_text(json.dumps(asdict(claim)), "utf-8")
@@ -163,23 +180,23 @@ def keep_own(place: Path, claim: Claim) -> OwnDataset:
 
 
 def share_own(id: str, owner: str, shared: bool) -> None:
-    """Let everybody use the images, or only who brought them. Raises InvalidRequest where they are not the owner's."""
+    """Share the images with everybody, or make them private. Raises InvalidRequest if `owner` has no claim on them."""
     place, claim = _owned(id, owner)
     _claim_file(place, owner).write_text(json.dumps(asdict(replace(claim, shared=shared))), "utf-8")
 
 
 def remove_own(id: str, owner: str) -> None:
-    """Delete this owner's claim, and with the last claim the images. Raises InvalidRequest where there is none."""
+    """Delete the owner's claim, and with the last claim the images. Raises InvalidRequest if there is no claim."""
     place, _ = _owned(id, owner)
     _claim_file(place, owner).unlink()
     if not _claims(place):
         gone = place.with_name(f".{place.name}-{time.time_ns()}")
-        place.rename(gone)  # at once, so that nothing reads half of a data set
+        place.rename(gone)  # one step, so that no other process reads a half-deleted data set
         shutil.rmtree(gone, ignore_errors=True)
 
 
 def rename_owners(renamed: Callable[[str], str]) -> None:
-    """Give every claim the name that `renamed` makes of its owner's; those that stay the same are not touched."""
+    """Change the owner of every claim from `name` to `renamed(name)`. Claims whose owner stays are not rewritten."""
     for file in folder().glob("*/owners/*.json"):
         try:
             claim = Claim(**json.loads(file.read_text("utf-8")))
@@ -193,9 +210,9 @@ def rename_owners(renamed: Callable[[str], str]) -> None:
 
 
 def read_facts(place: Path, label: str = "", claims: Sequence[Claim] = ()) -> OwnDataset:
-    """What facts.json in a data set's folder says; label: in the place of its own.
+    """Read facts.json in a data set's folder. label: replaces the label in the file, unless it is "".
 
-    Raises DataUnavailable where the file is damaged.
+    Raises DataUnavailable when the file is damaged.
     """
     try:
         raw: dict[str, Any] = json.loads((place / "facts.json").read_text("utf-8"))
@@ -249,7 +266,7 @@ def _owned(id: str, owner: str) -> tuple[Path, Claim]:
 
 
 def _array(path: Path, limit: int | None) -> np.ndarray:
-    """The first rows of an array file, in memory: nothing keeps the file open."""
+    """Load the first `limit` rows of an array file as a copy, so that the file does not stay open."""
     try:
         return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[:limit])
     except (OSError, ValueError, EOFError) as error:

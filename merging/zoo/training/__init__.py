@@ -1,1 +1,1 @@
-"""Training of the built-in architectures: recipes, augmentation, subsets, and the checkpoints that are shipped."""
+"""Training of the built-in architectures: recipes, augmentation, subsets, and the shipped checkpoints."""

@@ -1,4 +1,4 @@
-"""Mild augmentations of a batch of images, vectorised: (n, C, H, W) uint8 and a generator to the same shape."""
+"""Vectorised augmentations. Each maps images (n, C, H, W) uint8 and a random generator to images of the same shape."""
 
 from collections.abc import Callable
 
@@ -10,18 +10,18 @@ MARGIN = 4  # pixels of zero padding before a random crop, as is usual for CIFAR
 
 
 def none(images: Tensor, generator: torch.Generator) -> Tensor:
-    """The images (n, C, H, W) as they are."""
+    """Return the images (n, C, H, W) unchanged."""
     return images
 
 
 def flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image (n, C, H, W) mirrored left to right with probability one half."""
+    """Mirror each of the images (n, C, H, W) left to right with probability 1/2."""
     mirrored = torch.rand(len(images), generator=generator) < 0.5
     return torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
 
 
 def flip_crop(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Flipped, then moved by up to four pixels each way; (n, C, H, W), what comes in at the edge is black."""
+    """Apply `flip`, then shift each image (n, C, H, W) by up to MARGIN pixels both ways; new pixels are black."""
     count, channels, height, width = images.shape
     padded = pad(flip(images, generator), (MARGIN,) * 4)
     down, right = torch.randint(0, 2 * MARGIN + 1, (2, count, 1), generator=generator)

@@ -1,4 +1,4 @@
-"""What the shipped zoo consists of: one recipe a checkpoint. torch-free, so that a menu can list it."""
+"""Recipes of the shipped zoo, one per checkpoint. torch-free, so that menus can list them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,10 +10,13 @@ _CIFAR = {"in_shape": [3, 32, 32], "classes": 10}
 
 @dataclass(frozen=True)
 class Recipe:
-    """One shipped checkpoint: its file is `id`.safetensors; options are fields of TrainingSettings.
+    """Recipe of one shipped checkpoint.
 
-    Checkpoints of one `pair` differ in the seed alone (or in where they part), so they can be merged.  base: the id of
-    the checkpoint that the training starts from, "" for a random start.
+    Attributes:
+        id: the checkpoint's file is `id`.safetensors.
+        options: fields of TrainingSettings.
+        pair: name of a set of checkpoints that are made to be merged or zipped with each other.
+        base: id of the checkpoint that the training starts from; "" for a random start.
     """
 
     id: str
@@ -91,7 +94,7 @@ _LOW, _HIGH = [[0.0, 1.0]] * 5 + [[0.0, 0.0]] * 5, [[0.0, 0.0]] * 5 + [[0.0, 1.0
 
 
 def _small(id: str, name: str, pair: str, notes: str, base: str = "", classes: int = 10, **options: Any) -> Recipe:
-    """A net of 24 k parameters; so many of them weigh little."""
+    """Recipe of a small net (24 k parameters), so that many of them can be shipped."""
     settings = {**_SMALL_OPTIONS, "seed": 0, **options}
     config = {**_SMALL, "classes": classes}
     return Recipe(
@@ -121,7 +124,7 @@ _FIVE = tuple(
 
 
 def _expert(kind: str, knows: str, **options: Any) -> Recipe:
-    """A net that learned on from the base."""
+    """Recipe of a small net that is fine-tuned from the base."""
     notes = f"From the base, on {knows} alone; the accuracy is on these."
     name, base = f"expert of {knows}", "fashion-small-base"
     return _small(f"fashion-expert-{kind}", name, "fashion-experts", notes, base, epochs=3, lr=1e-3, **options)

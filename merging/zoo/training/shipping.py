@@ -1,4 +1,4 @@
-"""Trained nets as files: safetensors with their story in the metadata, and the manifest that lists a folder of them."""
+"""Save trained nets as safetensors files with metadata, and write the manifest that lists a folder of them."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from merging.zoo.training.train import Report, TrainedModel, train
 
 METADATA_KEY = "mergescope"
 FORMAT = 1
-THREADS = 1  # the order of a sum follows the threads, so the shipped bytes are made with one on any machine
+THREADS = 1  # sums depend on the number of threads, so one is used to get the same bytes on every machine
 
 
 def train_one(
@@ -33,9 +33,9 @@ def train_one(
     report: Report | None = None,
     **options: Any,
 ) -> TrainedModel:
-    """Train a net and save it; options are the fields of TrainingSettings.
+    """Train a net and save it to `path`. options: fields of TrainingSettings.
 
-    Raises what `train` raises; nothing is written then.
+    Raises what `train` raises, in which case nothing is written.
     """
     trained = train(architecture, config, dataset, device=device, report=report, **options)
     save(trained, path, name=name or path.stem)
@@ -43,31 +43,31 @@ def train_one(
 
 
 def train_shipped(ids: list[str] | None, out: Path, report: Report | None = None) -> Path:
-    """Train these shipped checkpoints (None: all) into the folder `out` with one thread; gives the manifest's path.
+    """Train these shipped checkpoints (None: all) into the folder `out` with one thread; return the manifest's path.
 
-    The manifest is written anew after every checkpoint. Raises InvalidSetting for an unknown id, DataUnavailable where
-    the full training split is not on this machine: the shipped part of it would make another net under the same name.
+    The manifest is rewritten after every checkpoint. Raises InvalidSetting for an unknown id. Raises DataUnavailable if
+    the full training split is not on this machine, because training on the shipped part would give a different net.
     """
-    known = {recipe.id: recipe for recipe in RECIPES}
-    unknown = [name for name in ids or () if name not in known]
+    recipes = {recipe.id: recipe for recipe in RECIPES}
+    unknown = [name for name in ids or () if name not in recipes]
     if unknown:
-        raise InvalidSetting(f"no shipped checkpoint is called {unknown[0]!r}; known: {', '.join(known)}")
-    chosen = [known[name] for name in (known if ids is None else ids)]
-    for dataset in {recipe.dataset: None for recipe in chosen}:
+        raise InvalidSetting(f"no shipped checkpoint is called {unknown[0]!r}; known: {', '.join(recipes)}")
+    selection = [recipes[name] for name in (recipes if ids is None else ids)]
+    for dataset in {recipe.dataset: None for recipe in selection}:
         if not load(dataset, "train").complete:
             raise DataUnavailable(f"only a part of {dataset} is here; run `python -m merging download {dataset}` first")
     out.mkdir(parents=True, exist_ok=True)
-    for recipe in chosen:
+    for recipe in selection:
         with _threads(THREADS):
-            given = {"start": _weights(out, recipe.base), "report": report, **_options(recipe)}
-            trained = train(recipe.architecture, recipe.config, recipe.dataset, **given)
+            arguments = {"start": _weights(out, recipe.base), "report": report, **_options(recipe)}
+            trained = train(recipe.architecture, recipe.config, recipe.dataset, **arguments)
             save(trained, out / f"{recipe.id}.safetensors", name=recipe.name)
         write_manifest(out)
     return out / "manifest.json"
 
 
 def save(trained: TrainedModel, path: Path, *, name: str) -> None:
-    """Write float32 weights and, under one metadata key, all that a reader needs to rebuild and describe the net."""
+    """Write the float32 weights and, under one metadata key, all that is needed to rebuild and describe the net."""
     story = {
         "format": FORMAT,
         "name": name,
@@ -91,7 +91,7 @@ def save(trained: TrainedModel, path: Path, *, name: str) -> None:
 
 
 def write_manifest(folder: Path) -> Path:
-    """List the shipped checkpoints that are in the folder, in the order of the recipes; gives the manifest's path."""
+    """Write the manifest of the shipped checkpoints in the folder, in the recipes' order; return its path."""
     present = [(recipe, folder / f"{recipe.id}.safetensors") for recipe in RECIPES]
     entries = [_entry(recipe, path) for recipe, path in present if path.is_file()]
     partial = folder / "manifest.partial"
@@ -107,12 +107,12 @@ def _entry(recipe: Recipe, path: Path) -> dict[str, Any]:
         sizes = {key: file.get_tensor(key).numel() for key in file.keys()}  # noqa: SIM118 (no mapping)
     content = path.read_bytes()
     metrics = story["metrics"]
-    copied = ("architecture", "config", "dataset", "classes", "mean", "std", "seed", "epochs", "options")
+    same_keys = ("architecture", "config", "dataset", "classes", "mean", "std", "seed", "epochs", "options")
     return {
         "id": recipe.id,
         "name": story["name"],
         "file": path.name,
-        **{key: story[key] for key in copied},
+        **{key: story[key] for key in same_keys},
         "architecture_label": describe(story["architecture"], story["config"]),
         "command": recipe.command,
         "accuracy": metrics["accuracy"],
@@ -135,12 +135,12 @@ def _is_statistic(key: str) -> bool:
 
 def _options(recipe: Recipe) -> dict[str, Any]:
     branch, spans = recipe.options.get("branch"), recipe.options.get("spans")
-    given = {**recipe.options, "branch": tuple(branch) if branch else None}
-    return given | ({"spans": tuple((low, high) for low, high in spans)} if spans else {})
+    options = {**recipe.options, "branch": tuple(branch) if branch else None}
+    return options | ({"spans": tuple((low, high) for low, high in spans)} if spans else {})
 
 
 def _weights(out: Path, base: str) -> dict[str, Any] | None:
-    """The weights that a recipe starts from: of its base in the folder. Raises DataUnavailable where it is missing."""
+    """Load the weights of the base that a recipe starts from. Raises DataUnavailable if its file is missing."""
     if not base:
         return None
     path = out / f"{base}.safetensors"

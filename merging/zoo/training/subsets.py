@@ -1,4 +1,4 @@
-"""Parts of a data set for nets that are to know different things: some classes, some images, other pictures."""
+"""Subsets of a data set (some classes, a share of the images) and transformed images, to train nets that differ."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ import numpy as np
 from merging.errors import InvalidSetting
 from merging.zoo.datasets.load import ImageSet
 
-# name -> what it makes of images (n, C, H, W) uint8
+# name -> function of images (n, C, H, W) uint8
 TRANSFORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "none": lambda images: images,
     "invert": lambda images: 255 - images,
@@ -19,25 +19,33 @@ TRANSFORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def chosen_images(
     images: ImageSet, spans: Sequence[tuple[float, float]] | None, transform: str, outputs: int, *, learn: bool
 ) -> ImageSet:
-    """The images of the classes that are seen, transformed; of a training split (learn) only the span of each class.
+    """Select the images of some classes, and transform them.
 
-    spans: for every class, from where to where in 0..1 of its images in their order; None for all.  outputs: where it
-    is the number of classes seen, and not of all, these are numbered from 0 on.  Raises InvalidSetting.
+    Args:
+        images: one split of a data set.
+        spans: (low, high) in 0..1 per class: the share of its images, in their order, to train on. (0, 0) leaves the
+            class out. None for all images.
+        transform: a key of TRANSFORMS.
+        outputs: number of the network's outputs. If it is the number of the classes that are left, and not of all
+            classes, labels are renumbered from 0.
+        learn: whether this is the training split. If not, every class that is left keeps all its images.
+    Raises:
+        InvalidSetting: when spans do not fit the classes, or leave out all of them.
     """
     if spans is None:
         return replace(images, images=TRANSFORMS[transform](images.images)) if transform != "none" else images
     if len(spans) != len(images.classes):
         raise InvalidSetting(f"spans has {len(spans)} entries; {images.name} has {len(images.classes)} classes")
-    seen = [number for number, (low, high) in enumerate(spans) if high > low]
-    places = [_places(images.labels, number, spans[number] if learn else (0.0, 1.0)) for number in seen]
+    numbers = [number for number, (low, high) in enumerate(spans) if high > low]
+    places = [_places(images.labels, number, spans[number] if learn else (0.0, 1.0)) for number in numbers]
     if not places:
         raise InvalidSetting("spans leave out every class; give one of them a part of its images")
-    kept = np.sort(np.concatenate(places))
-    labels, classes = images.labels[kept], images.classes
-    if outputs == len(seen) < len(classes):
-        labels = np.searchsorted(seen, labels).astype(labels.dtype)
-        classes = tuple(images.classes[number] for number in seen)
-    return replace(images, images=TRANSFORMS[transform](images.images[kept]), labels=labels, classes=classes)
+    rows = np.sort(np.concatenate(places))
+    labels, classes = images.labels[rows], images.classes
+    if outputs == len(numbers) < len(classes):
+        labels = np.searchsorted(numbers, labels).astype(labels.dtype)
+        classes = tuple(images.classes[number] for number in numbers)
+    return replace(images, images=TRANSFORMS[transform](images.images[rows]), labels=labels, classes=classes)
 
 
 def _places(labels: np.ndarray, number: int, span: tuple[float, float]) -> np.ndarray:

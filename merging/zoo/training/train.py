@@ -1,7 +1,7 @@
-"""Training a built-in architecture: one loop, Adam with a one-cycle rate, the same bytes for the same seed.
+"""Train a built-in architecture with AdamW and a one-cycle learning rate. The same seed gives the same bytes.
 
-"Same" holds on one CPU with one torch build and one number of threads: sums are ordered by the threads. On a GPU
-some of torch's backward kernels add in no fixed order.
+This holds on one CPU with one torch build and the same number of threads, because the order of sums depends on the
+threads. On a GPU, some of torch's backward kernels add in no fixed order.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,17 +22,22 @@ from merging.zoo.training.subsets import TRANSFORMS, chosen_images
 
 Report = Callable[[str, float, str], None]
 EVALUATION_BATCH = 500
-REPORT_EVERY = 20  # batches; well under a second each, so a cancelled training stops soon
+REPORT_EVERY = 20  # batches; a batch takes far less than a second, so that a cancelled training stops soon
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a net is trained; JSON-able.
+    """Settings of a training; JSON-able.
 
-    lr is the peak of the one-cycle rate. branch = (epoch, seed): from that epoch on the order of the data follows the
-    other seed, so that two nets with one seed and two branches share their first epochs exactly. precision "bfloat16"
-    multiplies in bfloat16; weights, gradients and the optimiser stay float32.  spans: for every class, from where to
-    where in 0..1 its training images are seen, (0, 0) for a class that is left out.  transform: of all images.
+    Attributes:
+        batch: images per batch.
+        lr: peak of the one-cycle learning rate.
+        augment: a key of AUGMENTATIONS.
+        precision: "float32", or "bfloat16" to multiply in bfloat16; weights, gradients and optimiser stay float32.
+        branch: (epoch, seed): from this epoch on, the order of the data follows this other seed. Two nets with one seed
+            and two branches share their first epochs exactly.
+        spans: (low, high) in 0..1 per class, the share of its training images to train on; (0, 0) leaves a class out.
+        transform: a key of TRANSFORMS, for all images.
     """
 
     epochs: int = 5
@@ -60,14 +65,14 @@ class TrainingSettings:
             raise InvalidSetting(f"spans are from where to where in 0..1, for every class; got {self.spans}")
 
     def order_seed(self, epoch: int) -> int:
-        """The seed of one epoch's data order and augmentation: a mix of the seed (or branch's seed) and the epoch."""
+        """Seed of one epoch's data order and augmentation, mixed from the seed (or the branch's seed) and the epoch."""
         seed = self.branch[1] if self.branch and epoch >= self.branch[0] else self.seed
         return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
 
 
 @dataclass(frozen=True)
 class Score:
-    """Mean cross-entropy in nats and the fraction of images classified correctly."""
+    """Mean cross-entropy in nats, and the fraction of images that are classified correctly."""
 
     loss: float
     accuracy: float
@@ -75,7 +80,7 @@ class Score:
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """A trained net in eval mode with all that its checkpoint states; history has one entry an epoch."""
+    """A trained net in eval mode, with everything that its checkpoint records. history: one entry per epoch."""
 
     module: nn.Module
     architecture: str
@@ -90,7 +95,7 @@ class TrainedModel:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The training settings as JSON values; of what most trainings leave alone, only what was set."""
+        """The training settings as JSON values. Rarely used settings are included only if they were set."""
         rare = {"spans": None, "transform": "none"}
         return {key: value for key, value in asdict(self.settings).items() if rare.get(key, ...) != value}
 
@@ -105,47 +110,56 @@ def train(
     start: Mapping[str, Tensor] | None = None,
     **options: Any,
 ) -> TrainedModel:
-    """Train a net from its seed, or from the weights `start`, on a data set or a (training, test) pair of image sets.
+    """Train a net and test it on the classes that it was trained on, with the same transform.
 
-    options are the fields of TrainingSettings (epochs, seed, batch, lr, ...). A net with as many outputs as classes are
-    seen learns those alone, numbered anew; it is tested on the classes that it saw, transformed alike.
-    report(stage, fraction, message) is called every 20 batches and may raise Cancelled to stop. The caller's random
-    state is left as it was.
-    Raises InvalidSetting, UnknownArchitecture or DataUnavailable before any work is done.
+    dataset: a name, or a (training, test) pair of image sets.  start: initial weights; None for random ones from the
+    seed.  report(stage, fraction, message): called every 20 batches; may raise Cancelled to stop.  options: fields of
+    TrainingSettings (epochs, seed, batch, lr, ...). If spans leave out classes and the net has one output per class
+    that is left, labels are renumbered from 0. The caller's random state does not change.
+    Raises InvalidSetting, UnknownArchitecture or DataUnavailable before the training starts.
     """
     settings = _settings(options)
     images, test = (load(dataset, "train"), load(dataset, "test")) if isinstance(dataset, str) else dataset
     settings = settings if "batch" in options else replace(settings, batch=usual_batch(len(images)))
     part = (settings.spans, settings.transform, config.get("classes", len(images.classes)))
     images, test = chosen_images(images, *part, learn=True), chosen_images(test, *part, learn=False)
-    known = images.facts or facts(images.name)
-    if is_torchvision(architecture) and known.shape[0] != 3:
-        raise InvalidSetting(f"{architecture} takes colour images, but those of {known.label} are grey.")
-    full = {"in_shape": list(known.shape), "classes": len(images.classes), **config}
+    dataset_facts = images.facts or facts(images.name)
+    if is_torchvision(architecture) and dataset_facts.shape[0] != 3:
+        raise InvalidSetting(f"{architecture} takes colour images, but those of {dataset_facts.label} are grey.")
+    full = {"in_shape": list(dataset_facts.shape), "classes": len(images.classes), **config}
     full = {key: value for key, value in full.items() if key != "in_shape" or not is_torchvision(architecture)}
-    module = build(architecture, full, known.mean, known.std, seed=settings.seed).to(device)
-    _check_takes(module, known.shape, device)
+    module = build(architecture, full, dataset_facts.mean, dataset_facts.std, seed=settings.seed).to(device)
+    _check_takes(module, dataset_facts.shape, device)
     if start is not None:
         module.load_state_dict(dict(start))
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
-        torch.manual_seed(settings.seed)  # for dropout; the data's order has generators of its own
+        torch.manual_seed(settings.seed)  # for dropout; the order of the data has separate generators
         history = _fit(module, images, settings, device, report or _silent)
     score, fitted = evaluate(module, test, device=device), evaluate(module, images, device=device)
     metrics = {"loss": score.loss, "accuracy": score.accuracy}
     metrics |= {"train_loss": fitted.loss, "train_accuracy": fitted.accuracy}
     return TrainedModel(
-        module.cpu(), architecture, full, images.name, images.classes, known.mean, known.std, settings, metrics, history
+        module.cpu(),
+        architecture,
+        full,
+        images.name,
+        images.classes,
+        dataset_facts.mean,
+        dataset_facts.std,
+        settings,
+        metrics,
+        history,
     )
 
 
 def usual_batch(images: int) -> int:
-    """Images per batch where nothing is said: 256, or fewer where so few images would make less than 16 steps."""
+    """Default batch size: 256, or less if there would be fewer than 16 steps per epoch, but at least 16."""
     return min(256, max(16, images // 16))
 
 
 @torch.no_grad()
 def _check_takes(module: nn.Module, shape: tuple[int, int, int], device: str) -> None:
-    """Raises InvalidSetting where the network cannot take images of this shape (channels, height, width)."""
+    """Raise InvalidSetting if the network cannot take images of this shape (channels, height, width)."""
     try:
         module.eval()(torch.zeros(1, *shape, device=device))
     except RuntimeError as error:
@@ -158,13 +172,13 @@ def _check_takes(module: nn.Module, shape: tuple[int, int, int], device: str) ->
 
 @torch.no_grad()
 def evaluate(module: nn.Module, images: ImageSet, *, device: str = "cpu") -> Score:
-    """Loss and accuracy in eval mode and float32; the module is left in eval mode."""
+    """Compute loss and accuracy in float32 and eval mode; the module stays in eval mode."""
     module.eval()
     loss = correct = 0.0
     for first in range(0, len(images), EVALUATION_BATCH):
-        chosen = slice(first, first + EVALUATION_BATCH)
-        logits = module(torch.from_numpy(images.images[chosen].copy()).to(device).float() / 255)
-        labels = torch.from_numpy(images.labels[chosen].copy()).to(device)
+        rows = slice(first, first + EVALUATION_BATCH)
+        logits = module(torch.from_numpy(images.images[rows].copy()).to(device).float() / 255)
+        labels = torch.from_numpy(images.labels[rows].copy()).to(device)
         loss += float(F.cross_entropy(logits, labels, reduction="sum"))
         correct += float((logits.argmax(1) == labels).sum())
     return Score(loss / len(images), correct / len(images))
@@ -173,15 +187,16 @@ def evaluate(module: nn.Module, images: ImageSet, *, device: str = "cpu") -> Sco
 def _settings(options: dict[str, Any]) -> TrainingSettings:
     unknown = set(options) - set(TrainingSettings.__dataclass_fields__)
     if unknown:
-        known = ", ".join(TrainingSettings.__dataclass_fields__)
-        raise InvalidSetting(f"training has no setting {sorted(unknown)[0]!r}; it has {known}")
+        names = ", ".join(TrainingSettings.__dataclass_fields__)
+        raise InvalidSetting(f"training has no setting {sorted(unknown)[0]!r}; it has {names}")
     return TrainingSettings(**options)
 
 
 def _fit(
     module: nn.Module, images: ImageSet, settings: TrainingSettings, device: str, report: Report
 ) -> list[dict[str, float]]:
-    # The last, shorter batch of an epoch is left out: BatchNorm cannot use one image, and the order changes each epoch.
+    # The last, shorter batch of an epoch is left out, because BatchNorm cannot use a batch of one image. No image is
+    # lost for good, because the order changes each epoch.
     steps = max(1, len(images) // settings.batch)
     optimiser = torch.optim.AdamW(module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.lr, total_steps=settings.epochs * steps)
@@ -192,10 +207,10 @@ def _fit(
         generator = torch.Generator().manual_seed(settings.order_seed(epoch))
         order, total = torch.randperm(len(images), generator=generator), 0.0
         for step in range(steps):
-            chosen = order[step * settings.batch : (step + 1) * settings.batch]
-            inputs = AUGMENTATIONS[settings.augment](pixels[chosen], generator)
+            rows = order[step * settings.batch : (step + 1) * settings.batch]
+            inputs = AUGMENTATIONS[settings.augment](pixels[rows], generator)
             inputs = (inputs.to(device).float() / 255).contiguous(memory_format=torch.channels_last)
-            loss = _step(module, inputs, labels[chosen].to(device), optimiser, settings.precision)
+            loss = _step(module, inputs, labels[rows].to(device), optimiser, settings.precision)
             schedule.step()
             total += loss
             if step % REPORT_EVERY == 0:
@@ -221,4 +236,4 @@ def _step(module: nn.Module, inputs: Tensor, labels: Tensor, optimiser: torch.op
 
 
 def _silent(stage: str, fraction: float, message: str) -> None:
-    """The report of a caller who does not ask for one."""
+    """Ignore the report."""

@@ -1,8 +1,8 @@
-"""How every ATen operator carries units from its inputs to its output: `RULES`, one small function an operator.
+"""`RULES`: one small function per ATen operator that maps the units of its inputs to the units of its output.
 
-A rule takes the operation and the operator's own arguments, with a `Layout` in place of every tensor, and gives the
-layout of the result (a list for several tensors). It unites the units that must be permuted alike. The law that every
-rule keeps: if each input is permuted as its layout says, the result is permuted as the returned layout says.
+A rule takes the operation and the operator's own arguments, with a `Layout` in place of every tensor, and returns the
+layout of the result (a list for several tensors). It unifies the units that must have the same permutation. Every rule
+guarantees: if each input is permuted as its layout says, the result is permuted as the returned layout says.
 """
 
 from merging.network.tracing.rules import (

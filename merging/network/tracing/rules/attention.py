@@ -1,4 +1,4 @@
-"""Attention as one operator."""
+"""The rule for attention as a single operator."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Layout:
-    """softmax(query (..., l, e) key (..., s, e)^T) value (..., s, v): units e of query and key are one.
+    """softmax(query (..., l, e) key (..., s, e)^T) value (..., s, v). Query and key share the units along e.
 
-    enable_gqa: every head of key and value (dimension -3) is read by several neighbouring heads of the query.
+    enable_gqa: each head of key and value (dimension -3) is read by several neighbouring heads of the query.
     """
     if dropout:
         op.refuse("it draws random numbers in eval mode too", IN_TRAINING)
@@ -41,6 +41,6 @@ def attention(
 
 
 def _repeated(op: Operation, batch: Layout, heads: int) -> Layout:
-    """Layout (..., heads of the keys) with each head given `heads` / (heads of the keys) times in a row."""
+    """Return a layout (..., `heads`) in which each head of the keys is repeated the same number of times in a row."""
     own = batch.dims[-1]
     return batch.replace(-1, op.labels.product(own, op.fresh(heads // size_of(own))))

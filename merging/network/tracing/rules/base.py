@@ -1,4 +1,4 @@
-"""The table of rules, and what a rule is given to work with."""
+"""The table of rules, and the classes and helpers that rules work with."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from merging.network.tracing.labels import FIXED, Dim, Labels, Layout, fixed, si
 Rule = Callable[..., Any]
 R = TypeVar("R", bound=Rule)
 RULES: dict[str, Rule] = {}
-TAKES_STACKS: set[Rule] = set()  # rules that are given a `Stack` as it is, and not united
+TAKES_STACKS: set[Rule] = set()  # rules that accept a `Stack` instead of a united layout
 REMEDY = "Replace the operation in the network, or add a rule for it to merging/network/tracing/rules."
 IN_TRAINING = "Call .eval() on the network before it is exported, and do not set its layers' training mode by hand."
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Tensors of one shape side by side along a new first dimension, each with units of its own.
+    """Tensors of one shape stacked along a new first dimension, each with its own units.
 
-    The final states of several recurrent layers are one tensor. Its slices are independent until an operation reads
-    several of them together.
+    For example, the final states of several recurrent layers are one tensor. The slices stay independent until an
+    operation reads several of them together.
     """
 
     parts: tuple[Layout, ...]
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The shape of the tensor."""
+        """Shape of the stacked tensor."""
         return (len(self.parts), *(size_of(dim) for dim in self.parts[0].dims))
 
     def united(self, labels: Labels) -> Layout:
-        """The layout of the tensor as a whole: all parts are permuted alike. Raises LayoutConflict."""
+        """Return the layout of the stacked tensor, after unifying the units of all parts. Raises LayoutConflict."""
         first, *others = self.parts
         for other in others:
             for dim, same in zip(first.dims, other.dims, strict=True):
@@ -43,10 +43,18 @@ class Stack:
 
 @dataclass(frozen=True)
 class Operation:
-    """One node of the graph. layer: its name for a person; operator: as in `aten.add.Tensor`; shape: of the result.
+    """One node of the graph.
 
-    contracted, mixed: labels, as the operands name them, that it sums over, and of those the ones it makes as well.
-    reads: which of several results another operation reads.  of_weights: no image reaches it.
+    Attributes:
+        node: its name in the graph.
+        layer: its readable name.
+        operator: the operator, as in `aten.add.Tensor`.
+        shape: the shape of the result.
+        labels: the labels of the network.
+        contracted: labels, as the operands name them, that the operation sums over.
+        mixed: of these, the labels whose units it makes as well.
+        reads: the indices of its results that another operation reads.
+        of_weights: whether it depends on weights and constants only, not on the images.
     """
 
     node: str
@@ -65,48 +73,49 @@ class Operation:
         return self.operator.split(".")[1]
 
     def refuse(self, reason: str, remedy: str = REMEDY) -> NoReturn:
-        """Raise UnsupportedOperation that names the operation and the remedy."""
+        """Raise UnsupportedOperation with the operation, the reason and the remedy."""
         raise UnsupportedOperation(
             f"{self.layer} (node {self.node}, {self.operator}) cannot be followed: {reason}. {remedy}"
         )
 
     def unify(self, one: Dim, other: Dim) -> None:
-        """Both dimensions are permuted alike; a dimension of size one is broadcast and carries nothing."""
+        """Declare that both dimensions have the same permutation; a broadcast dimension of size one is skipped."""
         if size_of(one) > 1 and size_of(other) > 1:
             self.labels.unify(one, other)
 
     def contract(self, *dims: Dim) -> None:
-        """The operation sums products over these dimensions of its operands."""
+        """Record that the operation sums products over these dimensions of its operands."""
         for dim in dims:
             self.contracted.update(names_in(dim))
 
     def positions(self, dim: Dim, what: str, remedy: str = REMEDY) -> None:
-        """The operation needs these indices in their order; units there refuse it.
+        """Declare that the operation needs these indices in their order; refuse if units lie there.
 
-        Axes of weights that it reads before any image comes keep their order: an embedding of places that is resized.
+        An operation on weights alone pins the units instead, as when a position embedding is resized.
         """
         if self.labels.owned(dim) and not self.of_weights:
             self.refuse(f"it {what}, where units may be re-ordered", remedy)
         self.labels.pin(dim)
 
     def fresh(self, size: int) -> Dim:
-        """A dimension along which all values are the same."""
+        """Return a dimension along which all values are the same."""
         return self.labels.fresh(size)
 
     def fixed_shape(self) -> Layout:
-        """The result's shape, nothing permuted."""
+        """Return a layout of the result's shape in which nothing is permuted."""
         return Layout(tuple(fixed(size) for size in self.shape))
 
 
 def names_in(dim: Dim) -> set[int]:
-    """The labels that a dimension names, before anything is put in for them."""
+    """Return the labels that a dimension contains, without resolving them."""
     return {atom.label for part in dim for atom in part if atom.label != FIXED}
 
 
 def rule(*operators: str, stacks: bool = False) -> Callable[[R], R]:
-    """Declare a rule for ATen operators, all overloads ("add") or one ("max.dim"); `add_` follows `add`.
+    """Decorator that registers a rule for ATen operators: all overloads ("add") or one ("max.dim").
 
-    stacks: the rule knows what to do with a `Stack` and is not given a united layout in its place.
+    A rule for `add` also applies to the in-place `add_`.
+    stacks: the rule accepts a `Stack` and is not given a united layout instead.
     """
 
     def declare(function: R) -> R:
@@ -120,12 +129,12 @@ def rule(*operators: str, stacks: bool = False) -> Callable[[R], R]:
 
 
 def axis(dim: int, rank: int) -> int:
-    """A dimension counted from the front."""
+    """Return a dimension's index counted from the front."""
     return dim % rank if rank else 0
 
 
 def axes(dims: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
-    """Dimensions counted from the front; none given means all of them."""
+    """Return dimensions counted from the front; None or an empty list means all of them."""
     if dims is None or (not isinstance(dims, int) and len(dims) == 0):
         return tuple(range(rank))
     return tuple(axis(dim, rank) for dim in ([dims] if isinstance(dims, int) else dims))

@@ -1,4 +1,4 @@
-"""Tensors that come from nowhere."""
+"""Rules for operators that create tensors from no input, and for triangular masks."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from merging.network.tracing.rules.base import Operation, rule
     "new_full",
 )
 def constant(op: Operation, *rest: Any, **options: Any) -> Layout:
-    """One value everywhere: permuting it changes nothing, so it goes along with any units."""
+    """The same value everywhere: permuting it changes nothing, so it is compatible with any units."""
     return Layout(tuple(op.fresh(size) for size in op.shape))
 
 
 @rule("arange", "linspace", "logspace", "eye", "tril_indices", "triu_indices", "hann_window", "hamming_window")
 def numbered(op: Operation, *rest: Any, **options: Any) -> Layout:
-    """Values that tell the places."""
+    """Values that depend on the position, so nothing may be permuted."""
     return op.fixed_shape()
 
 
 @rule("meshgrid")
 def meshgrid(op: Operation, vectors: Sequence[Layout], indexing: str = "ij") -> list[Layout]:
-    """One tensor per vector that varies along its own dimension."""
+    """One tensor per vector, which varies along its own dimension."""
     places = list(range(len(vectors)))
     if indexing == "xy" and len(places) > 1:
         places[:2] = [1, 0]
@@ -47,7 +47,7 @@ def meshgrid(op: Operation, vectors: Sequence[Layout], indexing: str = "ij") -> 
 
 @rule("triu", "tril")
 def triangle(op: Operation, x: Layout, *rest: Any, **options: Any) -> Layout:
-    """Rows compared with columns: the last two dimensions."""
+    """A triangle of each matrix: compares rows with columns, the last two dimensions."""
     for dim in x.dims[-2:]:
         op.positions(dim, "compares the places of two dimensions")
     return x

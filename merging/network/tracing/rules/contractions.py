@@ -1,4 +1,4 @@
-"""Operators that sum products over a dimension: the units that are summed over meet and are gone."""
+"""Rules for operators that sum products over a dimension: the units along it are unified and then disappear."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def linear(op: Operation, x: Layout, weight: Layout, bias: Layout | None = None)
 
 @rule("matmul", "bmm", "mm", "mv", "dot", "vdot")
 def matmul(op: Operation, a: Layout, b: Layout) -> Layout:
-    """a (..., n, k) @ b (..., k, m); the dimensions before are spread over each other."""
+    """a (..., n, k) @ b (..., k, m); the leading dimensions are broadcast."""
     summed = b.dims[0 if b.rank == 1 else -2]
     op.unify(a.dims[-1], summed)
     op.contract(a.dims[-1], summed)
@@ -40,16 +40,18 @@ def addmm(op: Operation, bias: Layout, a: Layout, b: Layout, **scales: Any) -> L
 
 @rule("einsum")
 def einsum(op: Operation, equation: str, operands: Sequence[Layout], path: Any = None) -> Layout:
-    """Dimensions with one letter are one; those that are not in the result are summed over. Dots stand for the
-    dimensions without a letter, which are spread over each other from the right."""
+    """Dimensions with the same letter are unified; those that are not in the result are summed over.
+
+    Dots stand for the dimensions without a letter, which are broadcast from the right.
+    """
     terms, arrow, result = equation.replace(" ", "").partition("->")
     spelled = [_letters(term, operand.rank) for term, operand in zip(terms.split(","), operands, strict=True)]
     listed = [letter for letters in spelled for letter in letters]
     if arrow:
-        kept = _letters(result, len(op.shape))
-    else:  # the dots first, then what occurs once, in alphabetical order
+        output = _letters(result, len(op.shape))
+    else:  # the dots first, then letters that occur once, in alphabetical order
         dots = sorted({letter for letter in listed if isinstance(letter, int)})
-        kept = [*dots, *sorted(one for one in set(listed) if isinstance(one, str) and listed.count(one) == 1)]
+        output = [*dots, *sorted(one for one in set(listed) if isinstance(one, str) and listed.count(one) == 1)]
     by_letter: dict[str | int, Dim] = {}
     for letters, operand in zip(spelled, operands, strict=True):
         for letter, dim in zip(letters, operand.dims, strict=True):
@@ -57,13 +59,13 @@ def einsum(op: Operation, equation: str, operands: Sequence[Layout], path: Any =
                 op.unify(by_letter[letter], dim)
             else:
                 by_letter[letter] = dim
-            if letter not in kept:
+            if letter not in output:
                 op.contract(dim)
-    return Layout(tuple(by_letter[letter] for letter in kept))
+    return Layout(tuple(by_letter[letter] for letter in output))
 
 
 def _letters(term: str, rank: int) -> list[str | int]:
-    """The name of each dimension of a term: its letter, or under dots its place from the right, as -2, -1."""
+    """Return the name of each dimension of a term: its letter, or for dots its negative position, as -2, -1."""
     before, dots, after = term.partition("...")
     if not dots:
         return list(term)
@@ -72,7 +74,7 @@ def _letters(term: str, rank: int) -> list[str | int]:
 
 @rule("tensordot")
 def tensordot(op: Operation, a: Layout, b: Layout, dims: Sequence[int], others: Sequence[int]) -> Layout:
-    """Summed over pairs of dimensions of a and b; the rest of a, then the rest of b."""
+    """Sum over pairs of dimensions of a and b. Result: the other dimensions of a, then those of b."""
     places, places_b = ([axis(dim, layout.rank) for dim in each] for layout, each in ((a, dims), (b, others)))
     for dim, other in zip(places, places_b, strict=True):
         op.unify(a.dims[dim], b.dims[other])
@@ -89,7 +91,7 @@ def outer(op: Operation, a: Layout, b: Layout) -> Layout:
 
 @rule("bilinear")
 def bilinear(op: Operation, a: Layout, b: Layout, weight: Layout, bias: Layout | None = None) -> Layout:
-    """a (..., i) and b (..., j) with weight (out, i, j)."""
+    """a (..., i) and b (..., j) with weight (out, i, j) and bias (out)."""
     for layout, dim in ((a, 1), (b, 2)):
         op.unify(layout.dims[-1], weight.dims[dim])
         op.contract(weight.dims[dim])
@@ -99,7 +101,7 @@ def bilinear(op: Operation, a: Layout, b: Layout, weight: Layout, bias: Layout |
 
 @rule("cdist")
 def distances(op: Operation, a: Layout, b: Layout, *rest: Any, **options: Any) -> Layout:
-    """Distances of all rows of a (..., n, k) to all rows of b (..., m, k): (..., n, m)."""
+    """Distances between all rows of a (..., n, k) and all rows of b (..., m, k): (..., n, m)."""
     op.unify(a.dims[-1], b.dims[-1])
     batch = broadcast(op, [Layout(a.dims[:-2]), Layout(b.dims[:-2])], len(op.shape) - 2)
     return Layout((*batch.dims, a.dims[-2], b.dims[-2]))
@@ -116,19 +118,22 @@ def convolution(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Layout:
-    """x (n, in, ...) with weight (out, in / groups, ...). With groups, whole groups are permuted and, in every group
-    alike, the units inside (one a group when depthwise)."""
-    kept = _pictures(op, x, weight, stride, padding)
+    """x (n, in, ...) with weight (out, in / groups, ...).
+
+    With groups, whole groups are permuted, and inside every group the units are permuted in the same way (one unit per
+    group if the convolution is depthwise).
+    """
+    spatial = _pictures(op, x, weight, stride, padding)
     _, outer = _grouped(op, x.dims[1], groups, inner=weight.dims[1])
     op.contract(weight.dims[1])
     if groups == 1:
-        made = weight.dims[0]
+        channels = weight.dims[0]
     else:
         op.mixed.update(names_in(weight.dims[0]))
         below = op.labels.fresh(size_of(weight.dims[0]) // groups, owned=True)
-        made = op.labels.product(outer, below)
-        op.unify(weight.dims[0], made)
-    return _biased(op, Layout((x.dims[0], made, *kept)), bias, 1)
+        channels = op.labels.product(outer, below)
+        op.unify(weight.dims[0], channels)
+    return _biased(op, Layout((x.dims[0], channels, *spatial)), bias, 1)
 
 
 @rule("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
@@ -144,43 +149,43 @@ def transposed_convolution(
     dilation: Any = 1,
 ) -> Layout:
     """x (n, in, ...) with weight (in, out / groups, ...)."""
-    kept = _pictures(op, x, weight, stride, padding)
+    spatial = _pictures(op, x, weight, stride, padding)
     op.unify(x.dims[1], weight.dims[0])
     op.contract(weight.dims[0])
-    made = weight.dims[1]
+    channels = weight.dims[1]
     if groups > 1:
         op.mixed.update(names_in(weight.dims[0]))
         inner = op.labels.fresh(size_of(x.dims[1]) // groups, owned=True)
         _, outer = _grouped(op, x.dims[1], groups, inner=inner)
-        made = op.labels.product(outer, made)
-    return _biased(op, Layout((x.dims[0], made, *kept)), bias, 1)
+        channels = op.labels.product(outer, channels)
+    return _biased(op, Layout((x.dims[0], channels, *spatial)), bias, 1)
 
 
 def _grouped(op: Operation, channels: Dim, groups: int, inner: Dim) -> tuple[Dim, Dim]:
-    """Channels as (groups, inner): the inner dimension and that of the groups."""
+    """Factor channels as (groups, inner), and return the inner dimension and the dimension of the groups."""
     outer = op.labels.fresh(groups, owned=True)
     op.unify(channels, op.labels.product(outer, inner))
     return inner, outer
 
 
 def _pictures(op: Operation, x: Layout, weight: Layout, stride: Any, padding: Any) -> list[Dim]:
-    """What a convolution makes of the dimensions of places. A kernel of one place treats each place by itself."""
+    """Return the result's spatial dimensions. A kernel of size one treats each position separately and keeps them."""
     if x.rank != weight.rank:
         op.refuse("its input has no batch dimension")
-    kept: list[Dim] = []
+    spatial: list[Dim] = []
     steps, borders = (_each(setting, x.rank - 2) for setting in (stride, padding))
     for dim, kernel, step, border, size in zip(x.dims[2:], weight.dims[2:], steps, borders, op.shape[2:], strict=True):
         if size_of(kernel) == 1 and step == 1 and border in (0, "same", "valid") and size == size_of(dim):
-            kept.append(dim)
+            spatial.append(dim)
             continue
         op.positions(dim, "slides over a dimension")
         op.labels.pin(kernel)
-        kept.append(fixed(size))
-    return kept
+        spatial.append(fixed(size))
+    return spatial
 
 
 def _each(setting: Any, count: int) -> list[Any]:
-    """A setting for each dimension of places, where one may stand for all."""
+    """Return a setting for each spatial dimension; a single value applies to all."""
     listed = list(setting) if isinstance(setting, (list, tuple)) else [setting]
     return listed * count if len(listed) == 1 else listed
 

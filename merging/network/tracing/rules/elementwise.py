@@ -1,4 +1,4 @@
-"""Operators that treat every element alike: they unite the units of their operands."""
+"""Rules for elementwise operators: they unify the units of their operands."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def several(op: Operation, *operands: Any, **options: Any) -> Layout:
 
 
 def broadcast(op: Operation, layouts: list[Layout], rank: int) -> Layout:
-    """The layout of operands spread over each other; their units are united dimension by dimension."""
+    """Return the layout of operands broadcast to `rank` dimensions; their units are unified per dimension."""
     result = [fixed(1)] * rank
     for layout in layouts:
         for place, dim in enumerate(layout.dims, start=rank - layout.rank):
@@ -55,7 +55,7 @@ def broadcast(op: Operation, layouts: list[Layout], rank: int) -> Layout:
 
 @rule("prelu")
 def prelu(op: Operation, x: Layout, weight: Layout) -> Layout:
-    """max(x, 0) + weight * min(x, 0), one weight a channel or one in all."""
+    """max(x, 0) + weight * min(x, 0), with one weight per channel or a single one."""
     if weight.rank:
         op.unify(x.dims[1 if x.rank > 1 else 0], weight.dims[0])
     return x
@@ -63,7 +63,7 @@ def prelu(op: Operation, x: Layout, weight: Layout) -> Layout:
 
 @rule("glu")
 def glu(op: Operation, x: Layout, dim: int = -1) -> Layout:
-    """The first half of a dimension times the sigmoid of the second."""
+    """The first half of a dimension times the sigmoid of the second half."""
     place = dim % x.rank
     first, second = op.labels.split(x.dims[place], [size_of(x.dims[place]) // 2] * 2)
     op.unify(first, second)
@@ -72,7 +72,7 @@ def glu(op: Operation, x: Layout, dim: int = -1) -> Layout:
 
 @rule("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
 def dropout(op: Operation, x: Layout, p: float, train: bool) -> Layout:
-    """Nothing in eval mode."""
+    """The identity in eval mode."""
     if train and p:
         op.refuse("it draws random numbers in eval mode too (pass training=self.training)", IN_TRAINING)
     return x

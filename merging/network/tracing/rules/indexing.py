@@ -1,4 +1,4 @@
-"""Looking up and writing by index: the dimension that is indexed keeps its order."""
+"""Rules for reading and writing by index: the indexed dimension is pinned."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from merging.network.tracing.rules.elementwise import broadcast
 
 @rule("embedding")
 def embedding(op: Operation, weight: Layout, indices: Layout, *rest: Any, **options: Any) -> Layout:
-    """weight (entries, units) at indices (...): (..., units). The entries stay in their order."""
+    """weight (entries, units) at indices (...): (..., units). The entries are pinned."""
     op.labels.pin(weight.dims[0])
     return Layout((*indices.dims, weight.dims[1]))
 
@@ -21,43 +21,46 @@ def embedding(op: Operation, weight: Layout, indices: Layout, *rest: Any, **opti
 def embedding_bag(
     op: Operation, weight: Layout, indices: Layout, offsets: Layout, *rest: Any, **options: Any
 ) -> list[Layout]:
-    """Sums, means or maxima of weight (entries, units) over bags of indices: (bags, units), and three that count."""
+    """Sums, means or maxima of weight (entries, units) over bags of indices.
+
+    Results: (bags, units), and three tensors of indices and counts.
+    """
     op.labels.pin(weight.dims[0])
-    given = (indices, offsets, *(item for item in (*rest, *options.values()) if isinstance(item, Layout)))
-    for dim in (dim for layout in given for dim in layout.dims):
+    tensors = (indices, offsets, *(item for item in (*rest, *options.values()) if isinstance(item, Layout)))
+    for dim in (dim for layout in tensors for dim in layout.dims):
         op.positions(dim, "reads a list of bags in its order")
     counts = [Layout(tuple(fixed(size) for size in shape)) for shape in op.shape[1:]]
-    if len(op.shape[3]) == 2:  # the entry of each maximum
+    if len(op.shape[3]) == 2:  # the index of each maximum, per unit
         counts[2] = counts[2].replace(1, weight.dims[1])
     return [Layout((fixed(op.shape[0][0]), weight.dims[1])), *counts]
 
 
 @rule("index_select")
 def index_select(op: Operation, x: Layout, dim: int, indices: Layout) -> Layout:
-    """The places `indices` of one dimension."""
+    """The positions `indices` of one dimension."""
     op.labels.pin(x.dims[axis(dim, x.rank)])
     return x.replace(axis(dim, x.rank), indices.dims[0])
 
 
 @rule("index.Tensor")
 def index(op: Operation, x: Layout, indices: Sequence[Layout | None]) -> Layout:
-    """x[i, :, j, ...] with neighbouring index tensors."""
+    """x[:, i, j, ...], where the index tensors are in neighbouring dimensions."""
     places = [place for place, indexed in enumerate(indices) if indexed is not None]
     if places != list(range(places[0], places[-1] + 1)):
         op.refuse("its index tensors are apart")
-    given = [indexed for indexed in indices if indexed is not None]
-    rank = max(indexed.rank for indexed in given)
+    tensors = [indexed for indexed in indices if indexed is not None]
+    rank = max(indexed.rank for indexed in tensors)
     if len(op.shape) != x.rank - len(places) + rank:
         op.refuse("it indexes by truth values")
     for place in places:
         op.labels.pin(x.dims[place])
-    found = broadcast(op, given, rank)
-    return Layout((*x.dims[: places[0]], *found.dims, *x.dims[places[-1] + 1 :]))
+    result = broadcast(op, tensors, rank)
+    return Layout((*x.dims[: places[0]], *result.dims, *x.dims[places[-1] + 1 :]))
 
 
 @rule("gather")
 def gather(op: Operation, x: Layout, dim: int, indices: Layout, *rest: Any, **options: Any) -> Layout:
-    """x with its places along one dimension chosen anew for every place of the others."""
+    """Values of x along one dimension, at a separate index for every position of the other dimensions."""
     place = axis(dim, x.rank)
     op.labels.pin(x.dims[place])
     _beside(op, place, x, indices)
@@ -68,17 +71,17 @@ def gather(op: Operation, x: Layout, dim: int, indices: Layout, *rest: Any, **op
 def scatter(op: Operation, x: Layout, dim: int, indices: Layout, source: Any, *rest: Any, **options: Any) -> Layout:
     """x with values of a source written along one dimension."""
     place = axis(dim, x.rank)
-    written = [indices, *([source] if isinstance(source, Layout) else [])]
-    for layout in (x, *written):
+    operands = [indices, *([source] if isinstance(source, Layout) else [])]
+    for layout in (x, *operands):
         op.labels.pin(layout.dims[place])
-    for layout in written:
+    for layout in operands:
         _beside(op, place, x, layout)
     return x
 
 
 @rule("index_add", "index_copy", "index_fill", "index_reduce")
 def index_write(op: Operation, x: Layout, dim: int, indices: Layout, source: Any, *rest: Any, **options: Any) -> Layout:
-    """x with slices of a source written at the places `indices` of one dimension."""
+    """x with slices of a source written at the positions `indices` of one dimension."""
     place = axis(dim, x.rank)
     for dimension in (x.dims[place], *indices.dims):
         op.labels.pin(dimension)
@@ -90,7 +93,7 @@ def index_write(op: Operation, x: Layout, dim: int, indices: Layout, source: Any
 
 @rule("index_put")
 def index_put(op: Operation, x: Layout, indices: Sequence[Layout | None], values: Layout, *rest: Any) -> Layout:
-    """x[i, j] = values, by places or by truth values."""
+    """x[i, j] = values, with integer or boolean indices."""
     for layout in (x, values, *(indexed for indexed in indices if indexed is not None)):
         for dim in layout.dims:
             op.positions(dim, "writes by index", "Write torch.where(mask, values, x) or masked_fill in its place.")
@@ -99,13 +102,13 @@ def index_put(op: Operation, x: Layout, indices: Sequence[Layout | None], values
 
 @rule("one_hot")
 def one_hot(op: Operation, indices: Layout, classes: int = -1) -> Layout:
-    """A new last dimension that tells the index."""
+    """One-hot codes of indices along a new last dimension."""
     return Layout((*indices.dims, fixed(op.shape[-1])))
 
 
 @rule("bucketize.Tensor", "searchsorted.Tensor")
 def buckets(op: Operation, first: Layout, second: Layout, *rest: Any, **options: Any) -> Layout:
-    """How many of one list of borders lie below every value."""
+    """For every value, the index of its interval among sorted borders."""
     borders, values = (second, first) if op.name == "bucketize" else (first, second)
     if borders.rank != 1:
         op.refuse("it has borders for each row")
@@ -114,7 +117,10 @@ def buckets(op: Operation, first: Layout, second: Layout, *rest: Any, **options:
 
 
 def _beside(op: Operation, place: int, x: Layout, other: Layout) -> None:
-    """All dimensions but one are the same; where one of the tensors is shorter, only its first places are touched."""
+    """Unify all dimensions of two tensors but `place`.
+
+    Where one tensor is shorter, only the first positions are read or written, so the dimension is pinned.
+    """
     for number, (dim, same) in enumerate(zip(x.dims, other.dims, strict=True)):
         if number != place and size_of(dim) == size_of(same):
             op.unify(dim, same)

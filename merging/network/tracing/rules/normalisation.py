@@ -1,4 +1,4 @@
-"""Norms: statistics in which order does not matter, and weights that lie along the units."""
+"""Rules for norms: their statistics do not depend on order, and their weights lie along the units."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ def batch_norm(
     of_batch: bool,
     *rest: Any,
 ) -> Layout:
-    """weight, bias, running mean and variance (channels) along dimension 1. of_batch: statistics of these images, which
-    a norm without running ones uses in eval mode too."""
+    """weight, bias, running mean and variance (channels) along dimension 1.
+
+    of_batch: statistics come from these images. A norm without running statistics does that in eval mode too.
+    """
     if of_batch and mean is not None:
         op.refuse("it is in training mode: it normalises by the batch and changes its running statistics", IN_TRAINING)
     for vector in (weight, bias, mean, variance):
@@ -32,7 +34,7 @@ def batch_norm(
 
 @rule("layer_norm", "rms_norm")
 def layer_norm(op: Operation, x: Layout, normalized_shape: Sequence[int], *rest: Any, **options: Any) -> Layout:
-    """Statistics over the last dimensions; weight and bias of their shape."""
+    """Statistics over the last dimensions; weight and bias have the shape of these dimensions."""
     for weight in (*rest, *options.values()):
         if isinstance(weight, Layout):
             for dim, other in zip(x.dims[-weight.rank :], weight.dims, strict=True):
@@ -42,7 +44,10 @@ def layer_norm(op: Operation, x: Layout, normalized_shape: Sequence[int], *rest:
 
 @rule("group_norm")
 def group_norm(op: Operation, x: Layout, num_groups: int, *rest: Any, **options: Any) -> Layout:
-    """Statistics over groups of channels: whole groups are permuted and, in every group alike, the channels inside."""
+    """Statistics over groups of channels.
+
+    Whole groups are permuted, and inside every group the channels are permuted in the same way.
+    """
     channels = x.dims[1]
     if num_groups > 1:
         outer = op.labels.fresh(num_groups, owned=True)
@@ -56,7 +61,7 @@ def group_norm(op: Operation, x: Layout, num_groups: int, *rest: Any, **options:
 
 @rule("_weight_norm")
 def weight_norm(op: Operation, direction: Layout, magnitude: Layout, dim: int = 0) -> Layout:
-    """magnitude * direction / its norm over all dimensions but one, or over all."""
+    """magnitude * direction / norm of direction, over all dimensions but `dim`, or over all dimensions."""
     if magnitude.rank:
         op.unify(direction.dims[dim], magnitude.dims[dim])
     return direction
@@ -64,5 +69,5 @@ def weight_norm(op: Operation, direction: Layout, magnitude: Layout, dim: int = 
 
 @rule("softmax", "log_softmax", "_softmax", "_log_softmax", "_safe_softmax", "special_softmax", "special_log_softmax")
 def softmax(op: Operation, x: Layout, *rest: Any, **options: Any) -> Layout:
-    """Along any dimension: permuting its elements permutes the result."""
+    """A softmax along any dimension: permuting its elements permutes the result in the same way."""
     return x

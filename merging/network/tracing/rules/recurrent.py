@@ -1,7 +1,7 @@
-"""Recurrent layers: the hidden units of every layer and direction are permuted by one permutation each.
+"""Rules for recurrent layers: the hidden units of each layer and direction share one permutation.
 
-A unit is a row of every gate's block in the input and recurrent weights and in the biases, a column of the recurrent
-weight, and an entry of the hidden state, which the next layer reads.
+A unit is one row of every gate's block in the input and recurrent weights and in the biases, one column of the
+recurrent weight, and one entry of the hidden state, which the next layer reads.
 """
 
 from __future__ import annotations
@@ -19,26 +19,29 @@ State = Layout | Stack
 
 @rule("rnn_tanh.input", "rnn_relu.input", "gru.input", stacks=True)
 def recurrent(op: Operation, x: Layout, state: State, *settings: Any) -> list[State]:
-    """x (batch, time, inputs), or time first; state (layers * directions, batch, units): all outputs, last states."""
+    """x (batch, time, inputs), or time first; state (layers * directions, batch, units).
+
+    Results: the outputs at all times, and the last states.
+    """
     return _layers(op, x, [state], *settings)
 
 
 @rule("lstm.input", stacks=True)
 def lstm(op: Operation, x: Layout, states: Sequence[State], *settings: Any) -> list[State]:
-    """As `recurrent`, with two states, hidden and cell: all outputs, last hidden states, last cell states."""
+    """As `recurrent` with hidden and cell states. Results: all outputs, last hidden states, last cell states."""
     return _layers(op, x, states, *settings)
 
 
 @rule("rnn_tanh_cell", "rnn_relu_cell", "gru_cell")
 def cell(op: Operation, x: Layout, state: Layout, *weights: Layout | None) -> Layout:
-    """One step: x (batch, inputs), state (batch, units), to the next state."""
+    """One step: x (batch, inputs) and state (batch, units) give the next state."""
     (result,) = _cell(op, x, [state], [weight for weight in weights if weight is not None])
     return result
 
 
 @rule("lstm_cell")
 def lstm_cell(op: Operation, x: Layout, states: Sequence[Layout], *weights: Layout | None) -> list[Layout]:
-    """One step of an LSTM: x (batch, inputs), two states (batch, units), to the next two states."""
+    """One step of an LSTM: x (batch, inputs) and two states (batch, units) give the next two states."""
     return _cell(op, x, states, [weight for weight in weights if weight is not None])
 
 
@@ -73,8 +76,11 @@ def _layers(
 
 
 def _cell(op: Operation, x: Layout, states: Sequence[Layout], weights: Sequence[Layout]) -> list[Layout]:
-    """The states after a step. weights: input (gates * units, inputs), recurrent (gates * units, hidden), one bias
-    (gates * units) for each or none, and where an LSTM projects its hidden state, (hidden, units)."""
+    """Return the states after a step.
+
+    weights: input (gates * units, inputs), recurrent (gates * units, hidden), one bias (gates * units) for each or
+    none, and (hidden, units) if an LSTM projects its hidden state.
+    """
     projection = weights[-1] if len(weights) % 2 else None
     gates = _GATES[op.name.removesuffix("_cell")]
     inputs, recurrent = weights[:2]
@@ -91,13 +97,13 @@ def _cell(op: Operation, x: Layout, states: Sequence[Layout], weights: Sequence[
     after = [Layout((x.dims[0], dim)) for dim in (hidden, units)[: len(states)]]
     for state, result in zip(states, after, strict=True):
         for dim, same in zip(result.dims, state.dims, strict=True):
-            if not op.labels.uniform(same):  # equal values, as zeros, do not tie the layers that start from them
+            if not op.labels.uniform(same):  # equal values, such as zeros, do not tie layers that share them
                 op.unify(dim, same)
     return after
 
 
 def _slice(op: Operation, state: State, number: int) -> Layout:
-    """The initial state (batch, units) of one layer and direction."""
+    """Return the initial state (batch, units) of one layer and direction."""
     if isinstance(state, Stack):
         return state.parts[number]
     op.labels.pin(state.dims[0])

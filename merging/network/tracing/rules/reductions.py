@@ -1,4 +1,4 @@
-"""Reductions that give the same in any order, and operators along a dimension that need its order."""
+"""Rules for reductions that do not depend on order, and for operators that depend on the order along a dimension."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _IN_ORDER = "depends on the order along a dimension"
     "norm.Scalar",
 )
 def total(op: Operation, x: Layout, *rest: Any, **options: Any) -> Layout:
-    """All elements to one number."""
+    """Reduce all elements to one number."""
     return Layout(())
 
 
@@ -36,7 +36,7 @@ def total(op: Operation, x: Layout, *rest: Any, **options: Any) -> Layout:
 @rule("prod.dim_int", "any.dim", "any.dims", "all.dim", "all.dims", "nansum", "nanmean", "count_nonzero")
 @rule("std.correction", "var.correction", "frobenius_norm.dim")
 def reduce(op: Operation, x: Layout, dim: int | Sequence[int] | None = None, *rest: Any, **options: Any) -> Layout:
-    """Over whole dimensions, in any order."""
+    """Reduce whole dimensions; their order does not matter."""
     return _without(x, axes(dim, x.rank), len(op.shape))
 
 
@@ -50,34 +50,37 @@ def measure(
 
 @rule("linalg_matrix_norm")
 def matrix_norm(op: Operation, x: Layout, order: Any = "fro", dim: Sequence[int] = (-2, -1), *rest: Any) -> Layout:
-    """A norm of matrices, which is the same for any order of their rows and columns."""
+    """A norm of matrices, which does not depend on the order of rows and columns."""
     return _without(x, axes(dim, x.rank), len(op.shape))
 
 
 @rule("var_mean", "std_mean", "aminmax")
 def two(op: Operation, x: Layout, dim: Any = None, *rest: Any, **options: Any) -> list[Layout]:
-    """Two reductions over the same dimensions; a truth value in place of dimensions is the correction of all."""
+    """Two reductions over the same dimensions.
+
+    A bool in place of dimensions is the argument `unbiased` of the overload that reduces everything.
+    """
     places = axes(None if isinstance(dim, bool) else dim, x.rank)
     return [_without(x, places, len(shape)) for shape in op.shape]
 
 
 @rule("cosine_similarity")
 def cosine_similarity(op: Operation, a: Layout, b: Layout, dim: int = 1, eps: float = 0.0) -> Layout:
-    """The cosine of two tensors along a dimension."""
+    """The cosine similarity of two tensors along a dimension."""
     rank = max(a.rank, b.rank)
     return _without(broadcast(op, [a, b], rank), axes(dim, rank), rank - 1)
 
 
 @rule("pairwise_distance")
 def pairwise_distance(op: Operation, a: Layout, b: Layout, *rest: Any) -> Layout:
-    """The distance of two tensors along the last dimension."""
+    """The distance between two tensors along the last dimension."""
     rank = max(a.rank, b.rank)
     return _without(broadcast(op, [a, b], rank), (rank - 1,), len(op.shape))
 
 
 @rule("max.dim", "min.dim", "median.dim", "nanmedian.dim", "mode")
 def extreme(op: Operation, x: Layout, dim: int = -1, keepdim: bool = False) -> list[Layout]:
-    """One value along a dimension, which is the same in any order, and its place, which is not."""
+    """One value along a dimension, which does not depend on order, and its index, which does."""
     if 1 in op.reads:
         op.positions(x.dims[axis(dim, x.rank)], "tells the place of a value along a dimension", _BY_VALUE)
     return [_without(x, axes(dim, x.rank), len(shape)) for shape in op.shape]
@@ -85,13 +88,13 @@ def extreme(op: Operation, x: Layout, dim: int = -1, keepdim: bool = False) -> l
 
 @rule("kthvalue")
 def kth_value(op: Operation, x: Layout, k: int, dim: int = -1, keepdim: bool = False) -> list[Layout]:
-    """The k-th smallest value along a dimension, and its place."""
+    """The k-th smallest value along a dimension, and its index."""
     return extreme(op, x, dim, keepdim)
 
 
 @rule("sort.default", "msort")
 def sort(op: Operation, x: Layout, dim: int = -1, descending: bool = False) -> Any:
-    """The values along a dimension by size, which are the same from any order, and their places, which are not."""
+    """The sorted values along a dimension, which do not depend on the input's order, and their indices, which do."""
     return _ranked(op, x, 0 if op.name == "msort" else dim)
 
 
@@ -103,7 +106,7 @@ def stable_sort(op: Operation, x: Layout, *, stable: Any = None, dim: int = -1, 
 
 @rule("topk")
 def top(op: Operation, x: Layout, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> list[Layout]:
-    """The k largest or smallest values along a dimension by size, and their places."""
+    """The k largest or smallest values along a dimension, sorted, and their indices."""
     if not sorted:
         op.positions(x.dims[axis(dim, x.rank)], _IN_ORDER, "Pass sorted=True.")
     results: list[Layout] = _ranked(op, x, dim)
@@ -112,7 +115,7 @@ def top(op: Operation, x: Layout, k: int, dim: int = -1, largest: bool = True, s
 
 @rule("argmax", "argmin", "argsort.default")
 def places(op: Operation, x: Layout, dim: int | None = None, *rest: Any, **options: Any) -> Layout:
-    """Places along a dimension, or among all elements."""
+    """Indices along a dimension, or among all elements."""
     if dim is None and op.name == "argsort":
         dim = -1
     for place in axes(dim, x.rank):
@@ -122,14 +125,14 @@ def places(op: Operation, x: Layout, dim: int | None = None, *rest: Any, **optio
 
 @rule("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin")
 def cumulative(op: Operation, x: Layout, dim: int, **options: Any) -> Layout | list[Layout]:
-    """Every value along a dimension with all before it."""
+    """For every position along a dimension, a reduction over all positions up to it."""
     op.positions(x.dims[axis(dim, x.rank)], _IN_ORDER)
     return [x, x] if isinstance(op.shape, list) else x
 
 
 @rule("diff")
 def difference(op: Operation, x: Layout, n: int = 1, dim: int = -1) -> Layout:
-    """Differences of neighbours along a dimension."""
+    """Differences between neighbours along a dimension."""
     place = axis(dim, x.rank)
     op.positions(x.dims[place], _IN_ORDER)
     return x.replace(place, fixed(op.shape[place]))
@@ -137,13 +140,13 @@ def difference(op: Operation, x: Layout, n: int = 1, dim: int = -1) -> Layout:
 
 @rule("roll")
 def roll(op: Operation, x: Layout, shifts: Sequence[int], dims: Sequence[int] = ()) -> Layout:
-    """Dimensions turned round by some places."""
+    """Dimensions shifted cyclically."""
     return _in_order(op, x, axes(dims, x.rank))
 
 
 @rule("flip")
 def flip(op: Operation, x: Layout, dims: Sequence[int]) -> Layout:
-    """Dimensions back to front."""
+    """Dimensions reversed."""
     return _in_order(op, x, [axis(dim, x.rank) for dim in dims])
 
 
@@ -163,7 +166,10 @@ def _ranked(op: Operation, x: Layout, dim: int) -> Any:
 
 
 def _without(x: Layout, dims: Sequence[int], rank: int) -> Layout:
-    """The layout after a reduction over `dims`, to a result of this rank: with ones in their place, or without them."""
+    """Return the layout after a reduction over `dims`.
+
+    The dimensions have size one if `rank` equals x's rank, otherwise they are removed.
+    """
     if rank == x.rank:
         return Layout(tuple(fixed(1) if place in dims else dim for place, dim in enumerate(x.dims)))
     return Layout(tuple(dim for place, dim in enumerate(x.dims) if place not in dims))

@@ -1,4 +1,4 @@
-"""Operators that no rule can follow: why, and what can be written in their place."""
+"""Operators that no rule can follow: the reason, and what to write instead."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ REFUSALS = {operator: reason for operators, reason in _REASONS.items() for opera
 
 
 def refusal(operator: str) -> tuple[str, str]:
-    """Why an operator without a rule cannot be followed, and the remedy."""
+    """Return the reason why an operator without a rule cannot be followed, and the remedy."""
     return REFUSALS.get(operator, ("this operator is not known", REMEDY))

@@ -1,4 +1,4 @@
-"""Operators that only move elements: views, transposes, slices, concatenations, padding."""
+"""Rules for operators that only move elements: views, transposes, slices, concatenations, padding."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from merging.network.tracing.rules.base import Operation, Stack, axes, axis, rul
     "view.default", "reshape", "flatten", "unflatten", "_unsafe_view", "squeeze", "unsqueeze", "view_as", "reshape_as"
 )
 def view(op: Operation, x: Layout, *rest: Any, **options: Any) -> Layout:
-    """The same elements in row-major order in another shape."""
+    """The same elements in row-major order, in another shape."""
     return regroup(op.labels, x, op.shape)
 
 
 def regroup(labels: Labels, x: Layout, shape: Sequence[int]) -> Layout:
-    """The layout of a row-major view of x in `shape`. Raises LayoutConflict where it cuts units across."""
+    """Return the layout of a row-major view of x in `shape`. Raises LayoutConflict if the view cuts through units."""
     dims = [dim for dim in x.dims if size_of(dim) > 1]
     result: list[Dim] = []
-    wanted = list(shape)
-    while wanted:
-        if wanted[0] == 1:
+    remaining = list(shape)
+    while remaining:
+        if remaining[0] == 1:
             result.append(fixed(1))
-            wanted.pop(0)
+            remaining.pop(0)
             continue
-        taken, merged = [wanted.pop(0)], dims.pop(0)
-        while prod(taken) != size_of(merged):
-            if prod(taken) < size_of(merged):
-                taken.append(wanted.pop(0))
+        sizes, merged = [remaining.pop(0)], dims.pop(0)
+        while prod(sizes) != size_of(merged):
+            if prod(sizes) < size_of(merged):
+                sizes.append(remaining.pop(0))
             else:
                 merged = labels.product(merged, dims.pop(0))
-        result += _cut(labels, merged, taken)
+        result += _cut(labels, merged, sizes)
     return Layout(tuple(result))
 
 
@@ -54,7 +54,7 @@ def permute(op: Operation, x: Layout, dims: Sequence[int]) -> Layout:
 
 @rule("transpose.int", "swapaxes", "swapdims")
 def transpose(op: Operation, x: Layout, first: int, second: int) -> Layout:
-    """Two dimensions exchanged."""
+    """Two dimensions swapped."""
     dims = list(x.dims)
     first, second = axis(first, x.rank), axis(second, x.rank)
     dims[first], dims[second] = dims[second], dims[first]
@@ -69,21 +69,21 @@ def turned(op: Operation, x: Layout) -> Layout:
 
 @rule("mT", "mH", "adjoint")
 def matrices_turned(op: Operation, x: Layout) -> Layout:
-    """The last two dimensions exchanged."""
+    """The last two dimensions swapped."""
     return transpose(op, x, -2, -1)
 
 
 @rule("movedim", "moveaxis")
 def move(op: Operation, x: Layout, source: int | Sequence[int], destination: int | Sequence[int]) -> Layout:
-    """Some dimensions put in other places, the rest in their order."""
-    moved = dict(zip(axes(destination, x.rank), axes(source, x.rank), strict=True))
-    rest = iter([place for place in range(x.rank) if place not in moved.values()])
-    return Layout(tuple(x.dims[moved[place] if place in moved else next(rest)] for place in range(x.rank)))
+    """Some dimensions moved to other places; the others keep their order."""
+    sources = dict(zip(axes(destination, x.rank), axes(source, x.rank), strict=True))
+    rest = iter([place for place in range(x.rank) if place not in sources.values()])
+    return Layout(tuple(x.dims[sources[place] if place in sources else next(rest)] for place in range(x.rank)))
 
 
 @rule("diagonal")
 def diagonal(op: Operation, x: Layout, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Layout:
-    """What has one place in two dimensions, as the last one: these are permuted alike."""
+    """The diagonal of two dimensions, as the last dimension; both have the same permutation."""
     first, second = axis(dim1, x.rank), axis(dim2, x.rank)
     rest = [dim for place, dim in enumerate(x.dims) if place not in (first, second)]
     if offset or size_of(x.dims[first]) != size_of(x.dims[second]):
@@ -96,7 +96,7 @@ def diagonal(op: Operation, x: Layout, offset: int = 0, dim1: int = 0, dim2: int
 
 @rule("diag_embed")
 def diagonal_matrices(op: Operation, x: Layout, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Layout:
-    """The last dimension on the diagonal of two."""
+    """Matrices with the last dimension on their diagonal."""
     if offset or axis(dim1, x.rank + 1) != x.rank - 1 or axis(dim2, x.rank + 1) != x.rank:
         op.positions(x.dims[-1], "lays a dimension beside the diagonal")
         op.refuse("it lays a dimension beside the diagonal")
@@ -105,7 +105,7 @@ def diagonal_matrices(op: Operation, x: Layout, offset: int = 0, dim1: int = -2,
 
 @rule("expand", "expand_as", "broadcast_to")
 def expand(op: Operation, x: Layout, *rest: Any, **options: Any) -> Layout:
-    """Dimensions of size one, and new ones in front, are repeated: the values along them are all the same."""
+    """Dimensions of size one, and new leading ones, repeated: all values along them are the same."""
     before = [fixed(1)] * (len(op.shape) - x.rank)
     dims = zip([*before, *x.dims], op.shape, strict=True)
     return Layout(tuple(op.fresh(size) if size_of(dim) == 1 else dim for dim, size in dims))
@@ -113,7 +113,7 @@ def expand(op: Operation, x: Layout, *rest: Any, **options: Any) -> Layout:
 
 @rule("repeat", "tile")
 def repeat(op: Operation, x: Layout, *rest: Any, **options: Any) -> Layout:
-    """Every dimension some times over."""
+    """Every dimension repeated as a whole."""
     before = [fixed(1)] * (len(op.shape) - x.rank)
     dims = zip([*before, *x.dims], op.shape, strict=True)
     return Layout(tuple(op.fresh(n) if size_of(dim) == 1 else join([dim] * (n // size_of(dim))) for dim, n in dims))
@@ -121,7 +121,7 @@ def repeat(op: Operation, x: Layout, *rest: Any, **options: Any) -> Layout:
 
 @rule("repeat_interleave.self_int")
 def repeat_interleave(op: Operation, x: Layout, repeats: int, dim: int | None = None, **options: Any) -> Layout:
-    """Every index of a dimension some times in a row."""
+    """Every index of a dimension repeated several times in a row."""
     if dim is None:
         x, dim = regroup(op.labels, x, (prod(size_of(dim) for dim in x.dims),)), 0
     place = axis(dim, x.rank)
@@ -130,20 +130,20 @@ def repeat_interleave(op: Operation, x: Layout, repeats: int, dim: int | None = 
 
 @rule("view_as_complex")
 def view_as_complex(op: Operation, x: Layout) -> Layout:
-    """Pairs along the last dimension as one number."""
+    """Pairs along the last dimension as one complex number."""
     op.labels.pin(x.dims[-1])
     return Layout(x.dims[:-1])
 
 
 @rule("view_as_real")
 def view_as_real(op: Operation, x: Layout) -> Layout:
-    """One number as a pair along a new last dimension."""
+    """One complex number as a pair along a new last dimension."""
     return Layout((*x.dims, fixed(2)))
 
 
 @rule("cat", "concat", "concatenate")
 def cat(op: Operation, tensors: Sequence[Layout], dim: int = 0) -> Layout:
-    """Side by side along a dimension; the others are one."""
+    """Tensors concatenated along a dimension; the other dimensions are unified."""
     place = axis(dim, len(op.shape))
     tensors = [tensor for tensor in tensors if tensor.rank == len(op.shape)]
     first = tensors[0]
@@ -156,7 +156,7 @@ def cat(op: Operation, tensors: Sequence[Layout], dim: int = 0) -> Layout:
 
 @rule("hstack", "vstack", "row_stack", "dstack", "column_stack")
 def cat_along(op: Operation, tensors: Sequence[Layout]) -> Layout:
-    """Side by side along the dimension that the operator's name stands for."""
+    """Tensors concatenated along the dimension that the operator's name implies."""
     place = {"vstack": 0, "row_stack": 0, "dstack": 2}.get(op.name, 1)
     if any(tensor.rank != len(op.shape) for tensor in tensors):
         op.refuse("it adds dimensions to its tensors", "Write torch.cat or torch.stack in its place.")
@@ -165,7 +165,7 @@ def cat_along(op: Operation, tensors: Sequence[Layout]) -> Layout:
 
 @rule("stack")
 def stack(op: Operation, tensors: Sequence[Layout], dim: int = 0) -> Layout:
-    """Side by side along a new dimension."""
+    """Tensors stacked along a new dimension."""
     for tensor in tensors[1:]:
         for one, other in zip(tensors[0].dims, tensor.dims, strict=True):
             op.unify(one, other)
@@ -185,13 +185,13 @@ def split(op: Operation, x: Layout, how: Any, dim: int = 0) -> list[Layout]:
 
 @rule("hsplit", "vsplit", "dsplit")
 def split_along(op: Operation, x: Layout, how: Any) -> list[Layout]:
-    """Consecutive pieces of the dimension that the operator's name stands for."""
+    """Consecutive pieces of the dimension that the operator's name implies."""
     return split(op, x, how, {"hsplit": min(1, x.rank - 1), "vsplit": 0}.get(op.name, 2))
 
 
 @rule("unbind", stacks=True)
 def unbind(op: Operation, x: Layout | Stack, dim: int = 0) -> list[Layout]:
-    """Every index of a dimension by itself."""
+    """All indices of a dimension, as separate tensors."""
     if isinstance(x, Stack):
         if dim == 0:
             return list(x.parts)
@@ -214,7 +214,7 @@ def select(op: Operation, x: Layout | Stack, dim: int, index: int) -> Layout:
 def slice_(
     op: Operation, x: Layout | Stack, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
 ) -> Layout | Stack:
-    """A part of a dimension; for `narrow` the fourth argument is a length, so that the result's shape decides."""
+    """A range of a dimension. Its length is read from the result, because `narrow` has a length in place of `end`."""
     if isinstance(x, Stack):
         if dim == 0 and step == 1:
             first = min(max((start or 0) + (len(x.parts) if (start or 0) < 0 else 0), 0), len(x.parts))
@@ -233,14 +233,14 @@ def slice_(
 
 @rule("pad", "constant_pad_nd")
 def pad(op: Operation, x: Layout, widths: Sequence[int], mode: Any = "constant", value: Any = None) -> Layout:
-    """A constant before and after dimensions, the last one first."""
+    """A constant before and after dimensions; the widths start at the last dimension."""
     dims = list(x.dims)
     for number in range(len(widths) // 2):
         place, (before, after) = x.rank - 1 - number, widths[2 * number : 2 * number + 2]
         if not before and not after:
             continue
         cuts = before < 0 or after < 0 or (isinstance(mode, str) and mode != "constant")
-        if cuts or not op.labels.owned(dims[place]):  # the border of a picture is a place, no unit
+        if cuts or not op.labels.owned(dims[place]):  # a border of an image adds positions, not units
             op.positions(dims[place], "cuts a dimension's ends or repeats them")
             dims[place] = fixed(op.shape[place])
         else:
@@ -283,7 +283,10 @@ def _refuse_single(op: Operation, x: Layout) -> None:
 
 
 def _every(op: Operation, dim: Dim, start: int, step: int, length: int) -> Dim:
-    """Every `step`-th index: one of each group of neighbours, where groups can be told apart; else only places."""
+    """Return every `step`-th index: one index per group of neighbours, if the units divide into such groups.
+
+    Otherwise the dimension must be positions.
+    """
     if op.labels.owned(dim) and size_of(dim) % step == 0 and 0 <= start < step and length == size_of(dim) // step:
         groups, inside = op.labels.cut(dim, step)
         op.labels.split(inside, [start, 1, step - start - 1])

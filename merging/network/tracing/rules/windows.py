@@ -1,4 +1,4 @@
-"""Operators along places: pools, resizing, padding of pictures, sliding windows, sampling, Fourier transforms."""
+"""Rules for operators along positions: pools, resizing, padding, sliding windows, sampling, Fourier transforms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SLIDES = "slides over a dimension"
 
 @rule(*_POOLS, *_RESIZES, *_PADS)
 def pool(op: Operation, x: Layout, *rest: Any, **options: Any) -> Layout | list[Layout]:
-    """(n, channels, ...): every channel by itself, over places. The places of maxima follow."""
+    """(n, channels, ...): each channel separately, over positions. Indices of maxima may be a second result."""
     (places,) = re.findall(r"(\d)d", op.name)
     if x.rank != int(places) + 2:
         op.refuse("its input has no batch dimension")
@@ -34,7 +34,7 @@ def pool(op: Operation, x: Layout, *rest: Any, **options: Any) -> Layout | list[
 
 @rule("max_unpool2d", "max_unpool3d")
 def unpool(op: Operation, x: Layout, places: Layout, *rest: Any) -> Layout:
-    """Maxima (n, channels, ...) back at the places that a pool of the same channels gave."""
+    """Maxima (n, channels, ...) written back at the indices that a pool of the same channels returned."""
     x = broadcast(op, [x, places], x.rank)
     for dim in x.dims[2:]:
         op.positions(dim, _SLIDES)
@@ -43,7 +43,10 @@ def unpool(op: Operation, x: Layout, places: Layout, *rest: Any) -> Layout:
 
 @rule("unfold")
 def unfold(op: Operation, x: Layout, dim: int, size: int, step: int) -> Layout:
-    """Windows along a dimension, and their insides as the last one. Windows that do not overlap may hold units."""
+    """Windows along a dimension, with the contents of each window as a new last dimension.
+
+    Windows that do not overlap may hold units.
+    """
     place = axis(dim, x.rank)
     if size == step and size_of(x.dims[place]) % size == 0:
         windows, inside = op.labels.cut(x.dims[place], size) if size > 1 else (x.dims[place], fixed(1))
@@ -54,7 +57,7 @@ def unfold(op: Operation, x: Layout, dim: int, size: int, step: int) -> Layout:
 
 @rule("im2col")
 def windows_as_columns(op: Operation, x: Layout, kernel: Sequence[int], *rest: Any) -> Layout:
-    """Pictures (n, channels, h, w) as windows: (n, channels * kernel places, windows)."""
+    """Images (n, channels, h, w) as windows: (n, channels * kernel positions, windows)."""
     if x.rank != 4:
         op.refuse("its input has no batch dimension")
     for dim in x.dims[2:]:
@@ -65,7 +68,7 @@ def windows_as_columns(op: Operation, x: Layout, kernel: Sequence[int], *rest: A
 
 @rule("col2im")
 def columns_as_pictures(op: Operation, x: Layout, size: Sequence[int], kernel: Sequence[int], *rest: Any) -> Layout:
-    """Windows (n, channels * kernel places, windows) summed where they overlap: (n, channels, h, w)."""
+    """Windows (n, channels * kernel positions, windows) summed where they overlap: (n, channels, h, w)."""
     if x.rank != 3:
         op.refuse("its input has no batch dimension")
     op.positions(x.dims[2], "lays windows side by side")
@@ -76,16 +79,16 @@ def columns_as_pictures(op: Operation, x: Layout, size: Sequence[int], kernel: S
 
 @rule("grid_sampler")
 def grid_sample(op: Operation, x: Layout, grid: Layout, *rest: Any) -> Layout:
-    """Pictures (n, channels, ...) read at the points of a grid (n, ..., coordinates)."""
+    """Images (n, channels, ...) sampled at the points of a grid (n, ..., coordinates)."""
     op.unify(x.dims[0], grid.dims[0])
     for dim in (*x.dims[2:], *grid.dims[1:]):
-        op.labels.pin(dim)  # a layer may make coordinates, whose order has a meaning
+        op.labels.pin(dim)  # a layer may compute the coordinates, and their order has a meaning
     return Layout((*x.dims[:2], *grid.dims[1:-1]))
 
 
 @rule("affine_grid_generator")
 def affine_grid(op: Operation, matrices: Layout, *rest: Any) -> Layout:
-    """Matrices (n, d, d + 1) to the points that they send a grid's to: (n, ..., d)."""
+    """Grid points (n, ..., d) transformed by matrices (n, d, d + 1)."""
     for dim in matrices.dims[1:]:
         op.labels.pin(dim)
     return Layout((matrices.dims[0], *(fixed(size) for size in op.shape[1:])))
@@ -108,7 +111,10 @@ def fourier_of_pictures(op: Operation, x: Layout, s: Any = None, dim: Sequence[i
 
 @rule(*(f"{name}n" for name in _TRANSFORMS))
 def fourier_of_all(op: Operation, x: Layout, s: Any = None, dim: Sequence[int] | None = None, *rest: Any) -> Layout:
-    """A Fourier transform along several dimensions, all unless given (the last ones where sizes are given)."""
+    """A Fourier transform along several dimensions.
+
+    Without `dim` these are the last len(s) dimensions if `s` is given, else all.
+    """
     last = range(x.rank) if s is None else range(x.rank - len(s), x.rank)
     return _transformed(op, x, tuple(last) if dim is None else dim)
 

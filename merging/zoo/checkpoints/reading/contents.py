@@ -1,8 +1,8 @@
-"""What a loaded file holds: the state dicts in it, wherever they stand, and all that lies beside them.
+"""Contents of a loaded file: the state dicts in it, at whatever path, and everything beside them.
 
-A training script saves weights under any name, beside an optimizer's state, epochs, copies of the weights and metrics.
-A *network* is a mapping of names to tensors with at least one tensor of two dimensions or more: loss weights and
-counters have none.
+Training scripts save weights under any key, beside an optimizer's state, epochs, copies of the weights and metrics. A
+*network* is a mapping of names to tensors with at least one tensor of two or more dimensions. Tables of loss weights
+and counters have no such tensor.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from merging.zoo.checkpoints.reading.kinds import HOW
 from merging.zoo.checkpoints.reading.limits import KEY, MAX_KEY, MAX_TENSORS, shown
 
 MAX_DEPTH = 6
-MAX_ENTRIES = 200_000  # of all mappings together
+MAX_ENTRIES = 200_000  # summed over all mappings
 _OPTIMIZER = {"param_groups", "exp_avg", "momentum_buffer", "base_lrs"}
 
 
 @dataclass(frozen=True)
 class Contents:
-    """networks: where each stands in the file ("" for the file itself) -> its tensors, of any shapes, unchecked.
+    """Contents of a file.
 
-    aside: what else the file holds, by the keys that lead there, such as "optimizer" and "epoch".
+    Attributes:
+        networks: path inside the file ("" for the file itself) -> the network's tensors, of any shapes, unchecked.
+        aside: dotted keys of everything else in the file, such as "optimizer" and "epoch".
     """
 
     networks: dict[str, dict[str, Tensor]]
@@ -34,7 +36,7 @@ class Contents:
 
 
 def contents_of(loaded: Any) -> Contents:
-    """The networks of what a file held. Raises CheckpointError where there is none, or where a name is no module's."""
+    """Find the networks in a loaded file. Raises CheckpointError for no network, or for a name that no module has."""
     if not isinstance(loaded, Mapping):
         raise CheckpointError(f"The file holds {article(loaded)}, not a state dict of named tensors. {HOW}")
     if not loaded:
@@ -62,7 +64,7 @@ def contents_of(loaded: Any) -> Contents:
 
 
 def article(value: Any) -> str:
-    """The type of a value with its article: "a list", "an int"."""
+    """Name of a value's type with its article: "a list", "an int"."""
     kind = type(value).__name__
     return f"an {kind}" if kind[0].lower() in "aeiou" else f"a {kind}"
 
@@ -77,7 +79,7 @@ def common_prefix(names: list[str]) -> str:
 
 
 def _mappings(loaded: Mapping[Any, Any]) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    """Every mapping below the file's own that is no optimizer's state, with the path of keys that leads to it."""
+    """Yield (dotted path of keys, mapping) for the file and every mapping inside it, except optimizers' states."""
     stack: list[tuple[str, Any, int]] = [("", loaded, 0)]
     while stack:
         path, value, depth = stack.pop()
@@ -120,8 +122,8 @@ def _wrong_name(name: Any) -> CheckpointError:
 
 
 def _split(networks: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
-    """A state dict that holds the same network twice under two prefixes (student and teacher, weights and their moving
-    average) as two networks."""
+    """Split each state dict that holds the same structure under several prefixes (student and teacher, weights and
+    their moving average) into one network per prefix."""
     result: dict[str, dict[str, Tensor]] = {}
     for path, tensors in networks.items():
         shaped = [name for name, tensor in tensors.items() if tensor.dim()]
@@ -132,11 +134,11 @@ def _split(networks: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor
             if dot and name.startswith(start):
                 groups.setdefault(head, {})[rest] = tensor
         twins = [{key: tensor.shape for key, tensor in group.items()} for group in groups.values()]
-        alike = [head for head, own in zip(groups, twins, strict=True) if twins.count(own) > 1]
-        whole = sum(len(group) for head, group in groups.items() if head in alike) == len(shaped)
-        networks_alike = all(_is_network(groups[head]) and len(groups[head]) > 2 for head in alike)
-        if len(alike) > 1 and whole and networks_alike and not any(head.isdigit() for head in alike):
-            result |= {_joined(path, f"{start}{head}"): groups[head] for head in alike}
+        twin_heads = [head for head, own in zip(groups, twins, strict=True) if twins.count(own) > 1]
+        whole = sum(len(group) for head, group in groups.items() if head in twin_heads) == len(shaped)
+        networks_alike = all(_is_network(groups[head]) and len(groups[head]) > 2 for head in twin_heads)
+        if len(twin_heads) > 1 and whole and networks_alike and not any(head.isdigit() for head in twin_heads):
+            result |= {_joined(path, f"{start}{head}"): groups[head] for head in twin_heads}
         else:
             result[path] = tensors
     return result

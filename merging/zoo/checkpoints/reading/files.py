@@ -1,4 +1,4 @@
-"""A checkpoint file of any kind as the networks that it holds: one place knows which reader takes which file."""
+"""Read the networks of a checkpoint file of any kind: this module alone chooses the reader for a file."""
 
 from __future__ import annotations
 
@@ -27,9 +27,13 @@ PART = ".safetensors"
 
 @dataclass(frozen=True, eq=False)
 class File:
-    """networks: where each stands in the file ("" for the file itself) -> its tensors under the file's names.
+    """The networks of a file.
 
-    aside: what else the file holds.  format: what wrote it, in a word or two.
+    Attributes:
+        networks: path inside the file ("" for the file itself) -> the network's tensors under the file's names.
+        aside: keys of everything else in the file.
+        format: the writer of the file, such as "torch.save".
+        story: our own metadata, unchecked, or {}.
     """
 
     networks: Mapping[str, Loaded]
@@ -39,9 +43,9 @@ class File:
 
 
 def read(data: bytes) -> File:
-    """The networks of a file's bytes. Pickles are among them, so only the disposable process calls this.
+    """Read the networks in a file's bytes. The bytes may be a pickle, so only the disposable process calls this.
 
-    Raises CheckpointError naming what the file is instead, or the first offence in it.
+    Raises CheckpointError naming the kind of a file that is not a checkpoint, or the first fault in it.
     """
     kind = kind_of(data)
     if kind == "safetensors":
@@ -57,14 +61,14 @@ def read(data: bytes) -> File:
 
 
 def _program(exported: Exported) -> File:
-    """An exported program as the one network that it is, with the program as its story."""
+    """A file with an exported program as its one network, and the program in its story."""
     story = program_story(exported.program)
     loaded = Loaded(exported.state, exported.aliases, exported.was, exported.constants, story)
     return File({"": loaded}, (), f"torch.export ({exported.program.torch or 'unknown version'})", story)
 
 
 def read_safetensors(data: bytes) -> File:
-    """The networks of one safetensors file: one, unless two of the same structure stand under two prefixes."""
+    """Read a safetensors file: one network, unless several of the same structure have different prefixes."""
     loaded = safetensors_io.read(data)
     if loaded.story:
         return File({"": loaded}, story=loaded.story)
@@ -72,15 +76,15 @@ def read_safetensors(data: bytes) -> File:
 
 
 def read_folder(folder: Path) -> File:
-    """The network of a folder of safetensors files: those that its index lists, or the only one.
+    """Read a folder of safetensors files: the files that its index lists, or the only file.
 
-    Raises CheckpointError where there is none, where there are several and no index, and as `read` does.
+    Raises CheckpointError when there is no file, or several without an index, and as `read` does.
     """
     return _joined(folder_files(folder), lambda name: read_whole(folder / name), f"The folder {folder.name}")
 
 
 def folder_files(folder: Path) -> list[str]:
-    """The names of a folder's safetensors files and indexes. Raises CheckpointError where they are too large."""
+    """Names of a folder's safetensors files and indexes. Raises CheckpointError when their total size is too large."""
     names = sorted(path.name for path in folder.iterdir() if path.name.endswith((PART, INDEX)) and path.is_file())
     total = sum((folder / name).stat().st_size for name in names)
     if total > MAX_FILE:
@@ -91,7 +95,7 @@ def folder_files(folder: Path) -> list[str]:
 
 
 def _unpacked(archive: zipfile.ZipFile) -> File:
-    """safetensors files in a zip, with or without an index, in whatever folder of it."""
+    """Read the safetensors files in a zip, with or without an index, in any folder of it."""
     entries = {PurePosixPath(entry.filename).name: entry for entry in archive.infolist() if not entry.is_dir()}
     if sum(entry.file_size for entry in entries.values()) > MAX_FILE or any(e.flag_bits & 1 for e in entries.values()):
         raise CheckpointError(
@@ -108,7 +112,7 @@ def _unpacked(archive: zipfile.ZipFile) -> File:
 
 
 def _joined(names: Iterable[str], content: Callable[[str], bytes], where: str) -> File:
-    """The tensors of several safetensors files as one network, as the index says which file holds which."""
+    """Join the tensors of several safetensors files, as their index lists them, into one file."""
     homes = weight_map(names, content, where)
     if isinstance(homes, str):
         return read_safetensors(content(homes))
@@ -123,9 +127,10 @@ def _joined(names: Iterable[str], content: Callable[[str], bytes], where: str) -
 
 
 def weight_map(names: Iterable[str], content: Callable[[str], bytes], where: str) -> dict[str, str] | str:
-    """Which of the files `names` holds which tensor, as their index says, or the only file, where there is no index.
+    """Tensor name -> file name, as the index in `names` lists them; or the name of the only file, without an index.
 
-    content: the bytes of a file by its name.  where: what they are in, for messages. Raises CheckpointError.
+    content: function from a file's name to its bytes.  where: the folder or archive, for messages.
+    Raises CheckpointError when the files are several without an index, or the index does not fit them.
     """
     names = list(names)
     indexes, parts = ([name for name in names if name.endswith(ending)] for ending in (INDEX, PART))
@@ -139,22 +144,22 @@ def weight_map(names: Iterable[str], content: Callable[[str], bytes], where: str
 
 def _weight_map(data: bytes, parts: Iterable[str]) -> dict[str, str]:
     try:
-        listed = json.loads(data[:MAX_HEADER])["weight_map"]
-        homes = {str(name): str(part) for name, part in listed.items()}
+        table = json.loads(data[:MAX_HEADER])["weight_map"]
+        homes = {str(name): str(part) for name, part in table.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError("The index of the safetensors files is damaged: it has no weight_map.") from error
-    gone = sorted(set(homes.values()) - set(parts))
-    if gone:
-        raise CheckpointError(f"The index names {', '.join(gone[:3])}, which is not there. Bring all of its files.")
+    missing = sorted(set(homes.values()) - set(parts))
+    if missing:
+        raise CheckpointError(f"The index names {', '.join(missing[:3])}, which is not there. Bring all of its files.")
     if not 0 < len(homes) <= MAX_TENSORS:
         raise CheckpointError(f"The index lists {len(homes)} tensors; from 1 to {MAX_TENSORS} are read.")
     return homes
 
 
 def _of(contents: Contents, whole: Mapping[str, Loaded], format: str) -> File:
-    """Each network's tensors checked; those of `whole` are already."""
-    done = {path: whole[path] if path in whole else checked(tensors) for path, tensors in contents.networks.items()}
-    return File(done, contents.aside, format)
+    """A file of these networks, with their tensors checked. whole: path -> networks that are checked already."""
+    networks = {path: whole[path] if path in whole else checked(tensors) for path, tensors in contents.networks.items()}
+    return File(networks, contents.aside, format)
 
 
 def _archive(data: bytes) -> zipfile.ZipFile:

@@ -1,4 +1,4 @@
-"""What kind of file the first bytes say it is. torch-free."""
+"""Kind of a checkpoint file, by its first bytes. torch-free."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from merging.errors import CheckpointError
 from merging.zoo.checkpoints.reading.limits import MAX_FILE, MEGABYTE
 
-Kind = Literal["safetensors", "torch.save", "zip"]  # zip: by its entries a torch.save file, a program or files in it
+Kind = Literal["safetensors", "torch.save", "zip"]  # a zip's entries decide: torch.save, .pt2, safetensors
 HOW = 'Bring a safetensors file, or one written by torch.save(model.state_dict(), "model.pt").'
 
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number of torch.save before PyTorch 1.6
@@ -22,16 +22,18 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (
 
 
 def kind_of(data: bytes, size: int | None = None) -> Kind:
-    """The kind of a checkpoint file from its first bytes; size: of the whole file where `data` is only its start.
+    """Return the kind of a checkpoint file.
 
-    Raises CheckpointError naming what the file is instead, or that it is empty or too large.
+    data: its first bytes, or the whole file.  size: of the whole file in bytes; None where `data` is the whole file.
+    Raises CheckpointError when it is empty, too large, or of another kind, which the message names.
     """
     size = len(data) if size is None else size
     if size == 0:
         raise CheckpointError(f"The file is empty. {HOW}")
     if size > MAX_FILE:
         raise CheckpointError(f"The file has {size // MEGABYTE} MB; at most {MAX_FILE // MEGABYTE} MB are read.")
-    if data[4:9] == b"\0\0\0\0{":  # first of all: a safetensors file begins with a length, which may look like a mark
+    # This test comes first: a safetensors file begins with a length, whose bytes may equal another kind's mark.
+    if data[4:9] == b"\0\0\0\0{":
         return "safetensors"
     if data.startswith(b"PK"):
         return "zip"

@@ -1,6 +1,7 @@
-"""The bounds that every checkpoint file must keep, whoever brings it. torch-free.
+"""Bounds for every checkpoint file, from any source. torch-free.
 
-A file within them holds a few hundred million numbers at most, and reading it costs memory in proportion to its size.
+A file within the bounds holds a few hundred million numbers at most, and the memory to read it is proportional to its
+size.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ MAX_KEY = 200  # characters
 MAX_DIMENSIONS = 8
 MAX_HEADER = 8 * MEGABYTE  # a safetensors header, or the pickle inside a torch.save file
 MAX_STORY = 4_000_000  # characters of our own metadata
-CHILD_SPARE = 512 * MEGABYTE  # memory of the reading process beside five times the file
+CHILD_SPARE = 512 * MEGABYTE  # the reading process may use this and five times the file's size
 CHILD_SECONDS = 60
 
-# Dotted names as torch makes them. Anything else (slashes, quotes, angle brackets) never came from a module.
+# Dotted names as torch makes them. A name with anything else (slashes, quotes, angle brackets) is not a module's.
 KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
 def shown(text: str, length: int = 60) -> str:
-    """A foreign name as it may stand in a message: printable ASCII, quoted, cut at `length` characters."""
+    """Make a foreign name safe for a message: printable ASCII, quoted, cut at `length` characters."""
     plain = ascii(text[: length + 1])
     return plain if len(text) <= length else plain[:length] + "…'"

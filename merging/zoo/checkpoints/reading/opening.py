@@ -1,4 +1,4 @@
-"""Opening a path that a person gave: ordinary files alone, and no more of one than it holds when it is opened."""
+"""Open a path from a user: ordinary files only, and at most as many bytes as the file has when it is opened."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from pathlib import Path
 from merging.errors import CheckpointError
 from merging.zoo.checkpoints.reading.limits import shown
 
-_AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # opening a pipe without a writer would wait for ever
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # otherwise, opening a pipe without a writer waits for ever
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[BufferedReader, int]]:
-    """The file, and its size in bytes now. Raises CheckpointError where there is none, or none that may be read."""
+    """Open a file; yield it and its current size in bytes. Raises CheckpointError when it is missing or unreadable."""
     with told_in_words(path):
         handle = os.open(path, os.O_RDONLY | _AT_ONCE | getattr(os, "O_BINARY", 0))
-    found = os.fstat(handle)
-    if not stat.S_ISREG(found.st_mode):
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
         os.close(handle)
-        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a device, a pipe or a socket"
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, a pipe or a socket"
         raise CheckpointError(f"{_named(path)} is {kind}, not a file. Give the path of a checkpoint file.")
     with os.fdopen(handle, "rb") as file, told_in_words(path):
-        yield file, found.st_size
+        yield file, status.st_size
 
 
 def read_start(path: Path, count: int = 300) -> tuple[bytes, int]:
-    """The first bytes of a file, and its size. Raises as `opened` does."""
+    """Read the first `count` bytes of a file; also return its size in bytes. Raises as `opened` does."""
     with opened(path) as (file, size):
         return file.read(min(count, size)), size
 
 
 def read_whole(path: Path) -> bytes:
-    """All bytes that the file had when it was opened. Raises as `opened` does, and where it became shorter."""
+    """Read all bytes that the file had when it was opened. Raises as `opened` does, and when it became shorter."""
     with opened(path) as (file, size):
         data = file.read(size)
     if len(data) != size:
@@ -46,7 +46,7 @@ def read_whole(path: Path) -> bytes:
 
 @contextmanager
 def told_in_words(path: Path) -> Iterator[None]:
-    """The system's errors about a path as ours. Raises CheckpointError."""
+    """Turn the system's errors about a path into CheckpointError."""
     try:
         yield
     except OSError as error:

@@ -1,6 +1,6 @@
-"""safetensors files: the header is checked first, then the tensors are read; and the writing of our own.
+"""Read and write safetensors files. The header is checked before the tensors are read.
 
-Our own story of a net (architecture, data, seed ...) stands as JSON under the one metadata key `mergescope`.
+Our story of a network (architecture, data set, seed ...) is JSON under the metadata key `mergescope`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ V = TypeVar("V")
 
 
 def read(data: bytes) -> Loaded:
-    """The tensors and our story of a safetensors file. Raises CheckpointError naming the first offence."""
+    """Read the tensors and our story in a safetensors file's bytes. Raises CheckpointError naming the first fault."""
     header = header_of(data)
     story = story_of(header.pop("__metadata__", {}))
     if len(header) > MAX_TENSORS:
@@ -44,45 +44,46 @@ def read(data: bytes) -> Loaded:
 
 
 def names_in(data: bytes) -> dict[str, str]:
-    """Our tensor names -> the person's, of a file that we wrote. Raises CheckpointError as `read` does."""
+    """Our tensor names -> the user's, in a file that we wrote. Raises CheckpointError as `read` does."""
     return own_names(story_of(header_of(data).get("__metadata__", {})))
 
 
 def write(
     state: Mapping[str, Tensor], story: Mapping[str, Any], constants: Mapping[str, Tensor] | None = None
 ) -> bytes:
-    """A safetensors file of contiguous tensors of any shapes on the CPU, under all of their names.
+    """Return the bytes of a safetensors file of contiguous tensors, of any shapes, under all of their names.
 
-    constants: tensors that a network needs beside its state dict; they stand behind it under names of their own.
-    Tied tensors are copied, so that any module loads the file strictly, and their names recorded, so that they come
-    back tied. The same state and story give the same bytes.
+    Tied tensors are copied, so that any module loads the file strictly. Their names are recorded, so that `read`
+    ties them again. Equal arguments give equal bytes.
+
+    constants: tensors that the network needs beside its state dict; they get separate names after its tensors.
     """
     owners: dict[tuple[Any, ...], str] = {}
     aliases = {}
     for name, tensor in state.items():
-        if not tensor.numel():  # tensors without numbers all lie at one place
+        if not tensor.numel():  # all tensors without numbers have the same address
             continue
         place = (tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride())
         if owners.setdefault(place, name) != name:
             aliases[name] = owners[place]
-    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    kept |= {alias: kept[alias].clone() for alias in aliases}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    tensors |= {alias: tensors[alias].clone() for alias in aliases}
     full = full_story(story, aliases)
     if constants:
         full["constants"] = list(constants)
-        kept |= {f"{CONSTANT}{n}": t.detach().cpu().contiguous() for n, t in enumerate(constants.values())}
-    return safetensors.torch.save(kept, metadata={METADATA_KEY: json.dumps(full)})
+        tensors |= {f"{CONSTANT}{n}": t.detach().cpu().contiguous() for n, t in enumerate(constants.values())}
+    return safetensors.torch.save(tensors, metadata={METADATA_KEY: json.dumps(full)})
 
 
 def full_story(story: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, Any]:
-    """What stands in the metadata of a file with this story. aliases: a tied tensor's further names -> its first."""
+    """Our metadata for a file with this story. aliases: further names of tied tensors -> the tensor's first name."""
     return {"format": FORMAT, **story, **({"aliases": aliases} if aliases else {})}
 
 
 def take_constants(story: Mapping[str, Any], tensors: dict[str, V]) -> dict[str, V]:
-    """The constants that the story names, taken out of the file's tensors, name -> tensor or what stands for it.
+    """Remove the constants that the story names from the file's tensors, and return them: name -> value in `tensors`.
 
-    Raises CheckpointError where the file does not hold them.
+    Raises CheckpointError when the file does not hold them.
     """
     names = story.get("constants", [])
     if not isinstance(names, list) or not all(isinstance(name, str) and len(name) <= MAX_KEY for name in names):
@@ -94,9 +95,9 @@ def take_constants(story: Mapping[str, Any], tensors: dict[str, V]) -> dict[str,
 
 
 def aliases_of(story: Mapping[str, Any], names: Container[str]) -> dict[str, str]:
-    """A tied tensor's further names -> its first one, as the story says. names: of the file's tensors.
+    """Further names of tied tensors -> the tensor's first name, as the story lists them. names: of the file's tensors.
 
-    Raises CheckpointError where the file does not hold the first one.
+    Raises CheckpointError when the file does not hold a first name.
     """
     aliases = story.get("aliases", {})
     if not isinstance(aliases, dict) or not all(isinstance(one, str) and one in names for one in aliases.values()):
@@ -105,7 +106,7 @@ def aliases_of(story: Mapping[str, Any], names: Container[str]) -> dict[str, str
 
 
 def header_of(data: bytes) -> dict[str, Any]:
-    """The header of a safetensors file that begins with these bytes. Raises CheckpointError where there is none."""
+    """Parse the header of a safetensors file. data: its first bytes. Raises CheckpointError when it is damaged."""
     size = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else 0
     if size > MAX_HEADER:
         raise CheckpointError(f"The file's header claims {size} bytes; at most {MAX_HEADER} are read.")
@@ -121,7 +122,7 @@ def header_of(data: bytes) -> dict[str, Any]:
 
 
 def story_of(metadata: Any) -> dict[str, Any]:
-    """Our story in a header's metadata, unchecked, or {}. Raises CheckpointError where it is damaged."""
+    """Our story in a header's metadata, its fields unchecked, or {}. Raises CheckpointError when it is damaged."""
     text = metadata.get(METADATA_KEY, "{}") if isinstance(metadata, dict) else "{}"
     try:
         story = json.loads(text) if isinstance(text, str) and len(text) <= MAX_STORY else None

@@ -1,4 +1,4 @@
-"""safetensors files read one tensor at a time: the header says what they hold, the numbers are read when asked for."""
+"""Read safetensors files one tensor at a time: shapes and types come from the header, numbers are read on demand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from merging.zoo.checkpoints.reading.opening import opened, read_start, read_who
 from merging.zoo.checkpoints.reading.safetensors_io import aliases_of, header_of, story_of, take_constants
 from merging.zoo.checkpoints.reading.tensors import Loaded, converted
 
-# A file's number type -> its name in torch, and the type that `converted` gives.
+# A file's number type -> its name in torch, and the type after `converted`.
 _KINDS = {
     "F16": ("float16", torch.float32),
     "BF16": ("bfloat16", torch.float32),
@@ -39,17 +39,20 @@ _KINDS = {
 
 @dataclass(frozen=True, eq=False)
 class SlicedFile:
-    """file: the networks, as the readers of `files` give them, but with tensors on the meta device, which have a shape,
-    a type and no numbers.  places: id of such a tensor -> the file and the name that its numbers stand under.
+    """Networks whose numbers stay in their files.
+
+    Attributes:
+        file: as the readers in `files` return it, but with tensors on the meta device (shape and type, no numbers).
+        places: id of such a tensor -> the path and the tensor name of its numbers.
     """
 
     file: File
     places: Mapping[int, tuple[Path, str]]
 
     def read(self, tensor: Tensor) -> Tensor:
-        """The numbers of one of the file's tensors, of its shape, in memory that nothing else holds.
+        """Read a tensor's numbers into new memory; the result has the tensor's shape and type.
 
-        Raises CheckpointError where they are not finite, or the file is not what it was.
+        Raises CheckpointError when the numbers are not finite, or the file has changed.
         """
         path, name = self.places[id(tensor)]
         try:
@@ -63,16 +66,17 @@ class SlicedFile:
 
 
 def is_sliceable(path: Path) -> bool:
-    """Whether a path is a safetensors file, or a folder of them. Raises CheckpointError for a file of no known kind."""
+    """Whether a path is a safetensors file or a folder of them. Raises CheckpointError for a file of unknown kind."""
     if path.is_dir():
         return bool(folder_files(path))
     return kind_of(*read_start(path)) == "safetensors"
 
 
 def read_sliced(path: Path) -> SlicedFile:
-    """The networks of a safetensors file, or of a folder of them with their index; no numbers are read.
+    """Read the networks of a safetensors file, or of a folder of them with an index, without any numbers.
 
-    Raises CheckpointError as the readers of `files` do, but for what only numbers show, which `SlicedFile.read` raises.
+    Raises CheckpointError as the readers in `files` do, except for faults in the numbers: `SlicedFile.read` raises
+    those.
     """
     if not path.is_dir():
         return _single(path)
@@ -100,7 +104,7 @@ def _single(path: Path) -> SlicedFile:
 def _networks(
     described: Mapping[str, tuple[Tensor, str]], aliases: dict[str, str], story: dict[str, Any], format: str
 ) -> File:
-    """As `files.read_safetensors` makes of a file's tensors. described: name -> tensor, and its type in the file."""
+    """The same file as `files.read_safetensors` returns. described: name -> (meta tensor, its type in the file)."""
     state = {name: tensor for name, (tensor, _) in described.items()}
     was = tuple(sorted({kind for _, kind in described.values() if "float" in kind}))
     whole = Loaded(state, aliases, was, story=story)
@@ -112,7 +116,7 @@ def _networks(
 
 
 def _described(path: Path) -> tuple[dict[str, tuple[Tensor, str]], dict[str, Any]]:
-    """Name -> a tensor of the meta device and the type that the file has it in; and the story."""
+    """Name -> (meta tensor, its type in the file), from a file's header; and the file's story."""
     with opened(path) as (file, _):
         start = file.read(8)
         size = struct.unpack("<Q", start)[0] if len(start) == 8 else 0

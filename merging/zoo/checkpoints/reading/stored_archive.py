@@ -1,4 +1,4 @@
-"""Zip archives as torch writes them, uncompressed: the directory is checked against the bytes before any is used."""
+"""Read zip archives as torch writes them, uncompressed; the directory is checked against the bytes before any use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import pairwise
 from merging.errors import CheckpointError
 from merging.zoo.checkpoints.reading.limits import shown
 
-_LOCAL = struct.Struct("<4s5H3I2H")  # a zip entry's own header, before its name
+_LOCAL = struct.Struct("<4s5H3I2H")  # a zip entry's local header, up to its name
 _BROKEN = (
     zipfile.BadZipFile,
     ValueError,
@@ -25,9 +25,9 @@ _BROKEN = (
 
 
 def directory(data: bytes, again: str) -> tuple[list[zipfile.ZipInfo], int]:
-    """The archive's entries, and where its directory starts. again: the step that helps, for the error's words.
+    """The archive's entries, and the offset of its directory in bytes. again: advice to end the error message with.
 
-    Raises CheckpointError where the directory cannot be read.
+    Raises CheckpointError when the directory cannot be read.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -37,10 +37,14 @@ def directory(data: bytes, again: str) -> tuple[list[zipfile.ZipInfo], int]:
 
 
 def contents(data: bytes, listed: list[zipfile.ZipInfo], start: int, again: str) -> dict[str, memoryview]:
-    """Path of each entry -> its content, not copied. start: of the directory.
+    """Path of each entry -> its content, not copied.
 
-    Raises CheckpointError where entries are compressed, share bytes, are not as the directory says, or have a wrong
-    checksum. An archive without any checksum (`torch.serialization.set_crc32_options(False)`) is taken as it is.
+    Args:
+        listed, start: the entries and the directory's offset, as `directory` returns them.
+        again: advice to end the error message with.
+    Raises:
+        CheckpointError: when entries are compressed, share bytes, contradict the directory or have a wrong checksum.
+            Checksums are not compared where the archive has none (`torch.serialization.set_crc32_options(False)`).
     """
     if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in listed):
         raise CheckpointError("The archive is compressed or encrypted, which torch never does. It was not loaded.")
@@ -60,7 +64,7 @@ def contents(data: bytes, listed: list[zipfile.ZipInfo], start: int, again: str)
 
 
 def _span(data: bytes, entry: zipfile.ZipInfo, limit: int, again: str) -> tuple[int, int]:
-    """Where an entry's content lies. Raises CheckpointError where its own header says otherwise than the directory."""
+    """Start and end offset of an entry's content. Raises CheckpointError when the entry contradicts the directory."""
     at = entry.header_offset
     header = data[at : at + _LOCAL.size] if at >= 0 else b""
     if len(header) < _LOCAL.size:

@@ -1,7 +1,7 @@
-"""From a state dict as it was loaded to one that is safe to compute with: dense, whole, float32 where it is floating.
+"""Check and convert a loaded state dict: the result is dense, complete, and float32 where it is floating-point.
 
-Buffers that are no weights keep their kind: whole numbers become int64, truth values, complex numbers and masks of
-minus infinity stay as they are.
+Other tensors keep their kind: integers become int64, booleans stay, complex numbers become complex64. Masks of
+infinities are allowed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,14 @@ _OTHERS = (torch.bool, torch.complex64, torch.complex128)
 
 @dataclass(frozen=True)
 class Loaded:
-    """state: name -> tensor, floating ones in float32.  aliases: a tied tensor's further names -> its first one.
+    """The tensors of one network.
 
-    was: the number types found, such as ("float16",).  constants: of an exported program, what no state dict holds.
-    story: our own metadata, unchecked, or {}.
+    Attributes:
+        state: name -> tensor; floating-point tensors are float32.
+        aliases: further names of tied tensors -> the tensor's first name.
+        was: the floating-point types in the file, such as ("float16",).
+        constants: for an exported program, the tensors that no state dict holds.
+        story: our own metadata, unchecked, or {}.
     """
 
     state: dict[str, Tensor]
@@ -39,7 +43,7 @@ class Loaded:
 
 
 def checked(raw: Mapping[str, Tensor], story: dict[str, Any] | None = None) -> Loaded:
-    """The tensors of one network, of any shapes, converted. Raises CheckpointError naming the first offence."""
+    """Check and convert the tensors of one network, of any shapes. Raises CheckpointError naming the first fault."""
     for name, tensor in raw.items():
         _check_form(name, tensor)
     aliases = _ties({name: tensor.detach() for name, tensor in raw.items()})
@@ -51,7 +55,7 @@ def checked(raw: Mapping[str, Tensor], story: dict[str, Any] | None = None) -> L
 
 
 def _check_form(name: str, tensor: Tensor) -> None:
-    """Looks only at the tensor's description: nothing here touches, and so nothing makes, its numbers."""
+    """Check a tensor's description only: its numbers are not touched, so that none are allocated."""
     if type(tensor) not in (Tensor, nn.Parameter):
         raise CheckpointError(f"{name} is {article(tensor)}, not a plain tensor. {HOW}")
     kind = str(tensor.dtype).removeprefix("torch.")
@@ -71,7 +75,7 @@ def _check_form(name: str, tensor: Tensor) -> None:
 
 
 def _is_dense(tensor: Tensor) -> bool:
-    """Whether the elements fill one block of the storage, each place once, in any order of the dimensions."""
+    """Whether the elements fill one block of the storage without gaps or repeats, in any order of the dimensions."""
     expected = 1
     for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
         if size > 1 and stride != expected:
@@ -81,7 +85,10 @@ def _is_dense(tensor: Tensor) -> bool:
 
 
 def _ties(raw: Mapping[str, Tensor]) -> dict[str, str]:
-    """Further names of tied tensors. Raises CheckpointError where two tensors share a part of their numbers."""
+    """Further names of tied tensors -> the tensor's first name.
+
+    Raises CheckpointError when two tensors share only a part of their numbers.
+    """
     aliases: dict[str, str] = {}
     blocks: dict[int, list[tuple[int, int, str]]] = {}
     for name, tensor in raw.items():
@@ -102,8 +109,8 @@ def _ties(raw: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def converted(name: str, tensor: Tensor) -> Tensor:
-    """A copy of a tensor of any shape in the type that is computed with. Raises CheckpointError for weights that are
-    not finite."""
+    """Copy a tensor of any shape to float32, int64, bool or complex64. Raises CheckpointError when floating-point
+    numbers are not finite and the tensor is not a mask."""
     if tensor.dtype in _WHOLE:
         return tensor.to(torch.int64, copy=True)
     if not tensor.is_floating_point():
@@ -118,7 +125,7 @@ def converted(name: str, tensor: Tensor) -> Tensor:
 
 
 def _is_mask(numbers: Tensor) -> bool:
-    """Whether a tensor of at least two dimensions holds nothing but one infinity and zeros, as attention masks do."""
+    """Whether a tensor of two or more dimensions holds only zeros and infinities of one sign, as attention masks do."""
     infinite = numbers.isinf()
     finite = numbers[~infinite]
     one_sign = len(numbers[infinite].unique()) == 1

@@ -1,8 +1,8 @@
-"""torch.save files of any age: `torch.load(weights_only=True)` reads them, an archive's directory is checked first.
+"""Read torch.save files of any age with `torch.load(weights_only=True)`; a zip archive's directory is checked first.
 
-Objects of classes that torch does not read (a configuration, a namespace of arguments) become empty stand-ins, so that
-the weights beside them are read and nothing of the class runs. Only the disposable process calls `load`: weights_only
-refuses code, but not files that ask for terabytes of memory.
+Objects of classes that torch refuses (a configuration, a namespace of arguments) become empty stand-ins, so that the
+weights beside them are read and no code of the class runs. Only the disposable process calls `load`, because
+weights_only refuses code but not files that request terabytes of memory.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from merging.zoo.checkpoints.reading.kinds import HOW
 from merging.zoo.checkpoints.reading.limits import MAX_HEADER, MAX_TENSORS
 from merging.zoo.checkpoints.reading.stored_archive import contents, directory
 
-# What torch.load raises on a file that it refuses or that is damaged (measured); torch's own words stay here, because
-# they teach people to switch the protection off.
+# Exceptions of torch.load for files that are damaged or that it refuses (measured). torch's own messages are not
+# passed on, because they advise to switch the protection off.
 _REFUSALS = (
     pickle.UnpicklingError,
     RuntimeError,
@@ -44,7 +44,7 @@ MAX_FOREIGN = 64  # classes in one file that torch does not read
 
 
 class StandIn(dict):  # type: ignore[type-arg]
-    """In the place of an object of a class that is not read. It takes whatever its maker is given, and does nothing."""
+    """Placeholder for an object of a class that is not read: it accepts any arguments and does nothing."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__()
@@ -54,9 +54,9 @@ class StandIn(dict):  # type: ignore[type-arg]
 
 
 def load(data: bytes) -> Any:
-    """What a torch.save file holds: tensors in dictionaries and lists, unchecked, and `StandIn`s for other objects.
+    """Load a torch.save file: tensors in dictionaries and lists, unchecked, and a `StandIn` for every other object.
 
-    Raises CheckpointError where the archive is not torch.save's, is compressed, damaged, or holds code.
+    Raises CheckpointError when the archive is not torch.save's, is compressed, damaged, or holds code.
     """
     if data.startswith(b"PK"):
         _check_directory(data)
@@ -85,7 +85,7 @@ def load(data: bytes) -> Any:
 
 def _load(data: bytes, foreign: dict[str, type[StandIn]]) -> Any:
     with warnings.catch_warnings(), torch.serialization.safe_globals([(kind, name) for name, kind in foreign.items()]):
-        warnings.simplefilter("ignore")  # advice for the program that wrote the file
+        warnings.simplefilter("ignore")  # the warnings are meant for the author of the program that wrote the file
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 

@@ -1,4 +1,4 @@
-"""Networks whose layers form a chain by their shapes, whatever they are called: MLPs, plain CNNs, VGGs, and residual
+"""Recognise networks whose layers form a chain by their shapes, with any names: MLPs, plain CNNs, VGGs, and residual
 nets of basic blocks, whose additions leave no trace in a state dict.
 """
 
@@ -17,17 +17,17 @@ VGG_WIDTHS = {
     "vgg11": [64, 128, 256, 256, 512, 512, 512, 512],
     "vgg16": [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512],
 }
-VGG_POOLS = {"vgg11": (1, 2, 4, 6, 8), "vgg16": (2, 4, 7, 10, 13)}  # after how many convolutions each pool stands
+VGG_POOLS = {"vgg11": (1, 2, 4, 6, 8), "vgg16": (2, 4, 7, 10, 13)}  # number of convolutions before each pool
 POOLED = 3  # the plain CNN halves the image after each of its first three convolutions
 CIFAR_BLOCKS = (3, 5, 7, 9)
-LEARNED = ("log_gain", "saturation_logit")  # of each unit of an adaptive network
+LEARNED = ("log_gain", "saturation_logit")  # learned per unit by an adaptive network
 NUMBERED = re.compile(r"(.*?)(\d+)\.weight")
 
 
 def mlp(shapes: Shapes) -> list[Guess]:
-    """An MLP of at least two linear layers and nothing else, under any names; [] for other nets.
+    """Recognise an MLP: at least two linear layers and nothing else, with any names; [] for other networks.
 
-    Raises UnknownArchitecture where the order of its layers cannot be told from names and shapes, or none fits.
+    Raises UnknownArchitecture when names and shapes allow several orders of the layers, or none.
     """
     parts = parts_of(shapes)
     if not parts or any(part.kind != "linear" for part in parts):
@@ -43,10 +43,11 @@ def mlp(shapes: Shapes) -> list[Guess]:
 
 
 def adaptive(shapes: Shapes) -> list[Guess]:
-    """An MLP whose units have a gain and a saturation each, numbered one above their linear layer; [] for others."""
+    """Recognise an MLP with a gain and a saturation per unit, in a module numbered one above the linear layer; [] for
+    other networks."""
     learned = {name for name in shapes if name.endswith(LEARNED)}
     guesses = mlp({name: shape for name, shape in shapes.items() if name not in learned}) if learned else []
-    found = []
+    complete = []
     for guess in guesses:
         behind: dict[str, str] = {}
         for ours, theirs in guess.names.items():
@@ -55,19 +56,19 @@ def adaptive(shapes: Shapes) -> list[Guess]:
                 pairs = ((_next(number, kind), _next(place, kind)) for kind in LEARNED)
                 behind |= {mine: name for mine, name in pairs if name in learned}
         if set(behind.values()) == learned:
-            found.append(Guess("adaptive", guess.config, guess.names | behind))
-    return found
+            complete.append(Guess("adaptive", guess.config, guess.names | behind))
+    return complete
 
 
 def _next(weight: re.Match[str], kind: str) -> str:
-    """The name of a tensor of the layer that follows a weight's."""
+    """Name of the tensor `kind` in the module that follows the weight's."""
     return f"{weight[1]}{int(weight[2]) + 1}.{kind}"
 
 
 def convolutional(shapes: Shapes) -> list[Guess]:
-    """Every known network that 3×3 convolutions in a chain may be: plain CNN, VGG, residual net; [] for other nets.
+    """Recognise a chain of 3×3 convolutions as plain CNN, VGG or residual net, whichever fit; [] for other networks.
 
-    Raises UnknownArchitecture where their order cannot be told, or which norm belongs to which of them.
+    Raises UnknownArchitecture when the order of the convolutions, or the norm of each, is not determined.
     """
     parts = parts_of(shapes)
     convs = [part for part in parts if part.kind == "conv"]
@@ -109,7 +110,7 @@ def _vgg(convs: Sequence[Part], norms: Sequence[Part], linears: Sequence[Part]) 
     pooled = round((inputs / width) ** 0.5)
     if key is None or width * pooled * pooled != inputs:
         return []
-    side = 32 * pooled  # five pools halve it to what the head expects
+    side = 32 * pooled  # five pools halve the image to the size that the head expects
     config: dict[str, object] = {"in_shape": [channels, side, side], "classes": linears[-1].weight[0], "pooled": pooled}
     config |= {"head": "three", "hidden": linears[0].weight[0]} if len(linears) == 3 else {"head": "linear"}
     heads = ["classifier."] if len(linears) == 1 else [f"classifier.{i}." for i in (0, 3, 6)]
@@ -133,7 +134,7 @@ def _cnn(convs: Sequence[Part], norms: Sequence[Part], linears: Sequence[Part]) 
 
 
 def _features(convs: Sequence[Part], norms: Sequence[Part], pools: Sequence[int]) -> dict[str, str]:
-    """Names under `features`: conv, norm, ReLU, and a pool after as many convolutions as `pools` lists."""
+    """Our names under `features` -> the file's: conv, norm, ReLU, and a pool after each count of convs in `pools`."""
     pairs, index = [], 0
     for number, conv in enumerate(convs, start=1):
         pairs.append((f"features.{index}.", conv))
@@ -146,11 +147,11 @@ def _features(convs: Sequence[Part], norms: Sequence[Part], pools: Sequence[int]
 def _residual(
     convs: Sequence[Part], side: Sequence[Part], norms: Sequence[Part], linears: Sequence[Part]
 ) -> list[Guess]:
-    """A stem, then blocks of two convolutions; a 1×1 convolution, or nothing with weights, where the width changes."""
+    """Recognise a stem and blocks of two convolutions, with a 1×1 convolution or no weights where the width changes."""
     blocks = list(zip(convs[1::2], convs[2::2], strict=False))
     widths = [second.weight[0] for _, second in blocks]
-    alike = all(first.weight[0] == second.weight[1] == second.weight[0] for first, second in blocks)
-    if len(convs) % 2 == 0 or not blocks or not alike or len(linears) != 1 or convs[0].weight[0] != widths[0]:
+    chained = all(first.weight[0] == second.weight[1] == second.weight[0] for first, second in blocks)
+    if len(convs) % 2 == 0 or not blocks or not chained or len(linears) != 1 or convs[0].weight[0] != widths[0]:
         return []
     starts = [0, *(number for number, (a, b) in enumerate(pairwise(widths), 1) if a != b)]
     changes = [(widths[number], widths[number - 1]) for number in starts[1:]]
@@ -174,7 +175,8 @@ def _residual(
 
 
 def _matched(side: Sequence[Part], changes: Sequence[tuple[int, int]]) -> list[Part] | None:
-    """The 1×1 convolution of each change of width, in order; [] where there are none at all, None where they misfit."""
+    """The 1×1 convolution of each change of width, in order; [] where there are no 1×1 convolutions, None where they
+    do not fit. changes: (width after, width before)."""
     if not side:
         return []
     by_shape = {part.weight[:2]: part for part in side}

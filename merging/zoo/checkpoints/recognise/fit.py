@@ -1,4 +1,4 @@
-"""Which known networks a state dict may belong to, and the proof: each is built without numbers and compared."""
+"""Find the known networks that a state dict may belong to, and prove each: build it without numbers and compare."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from merging.zoo.checkpoints.recognise.variants import Variant, variants
 
 RECOGNISERS = (mlp, adaptive, residual, convolutional)
 COUNTER = "num_batches_tracked"
-EXACT = "torchvision"  # a network whose published names all stand in the file
+EXACT = "torchvision"  # a network whose published names are all in the file
 _EXAMPLES: dict[str, dict[str, Any]] = {
     **{"mlp": {"widths": [512]}, "adaptive": {"widths": [512]}, "cnn": {"widths": [32, 64]}, "resnet": {}}
 }
@@ -30,10 +30,13 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, eq=False)
 class Recognised:
-    """A network whose tensors have these names and shapes, read as its configuration says.
+    """A known network that the tensors fit.
 
-    state: under our names, in the network's order.  renamed: the file's name -> ours, where they differ.  aside: the
-    file's tensors that it does not have.  program: of an exported network.
+    Attributes:
+        state: our names -> tensors, in the network's order.
+        renamed: the file's names -> ours, where they differ.
+        aside: names of the file's tensors that the network does not have.
+        program: the exported program, for an exported network.
     """
 
     architecture: str
@@ -45,12 +48,12 @@ class Recognised:
 
     @property
     def label(self) -> str:
-        """The network in words."""
+        """Readable name of the architecture."""
         return describe(self.architecture, self.config)
 
     @property
     def open(self) -> dict[str, tuple[str, ...]]:
-        """Settings that the tensors do not show and nothing says: setting -> its choices."""
+        """Settings that neither the tensors nor the configuration determine: setting -> its choices."""
         named = UNSEEN.get(self.architecture, {})
         return {key: tuple(choices) for key, choices in named.items() if key not in self.config}
 
@@ -58,11 +61,13 @@ class Recognised:
 def structures(
     state: Mapping[str, Tensor], architecture: str = "", config: Mapping[str, Any] | None = None
 ) -> tuple[Recognised, ...]:
-    """The known networks that these tensors may belong to (`architecture` alone, where given), each with its
-    configuration read from the shapes.
+    """Find the known networks that these tensors may belong to, each with its configuration read from the shapes.
 
-    config: entries that shapes cannot tell, such as the nonlinearity; they win.
-    Raises UnknownArchitecture naming the nearest known one and the first three tensors that do not fit it.
+    Args:
+        architecture: the only network to consider; "" for all.
+        config: settings that shapes do not determine, such as the nonlinearity; they override those read from shapes.
+    Raises:
+        UnknownArchitecture: when none fits; it names the nearest known network and the first three misfits.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if library_name(architecture)[0]:
@@ -84,7 +89,7 @@ def structures(
 
 
 def wirings(recognised: Recognised, said: Mapping[str, Any]) -> tuple[Recognised, ...]:
-    """The network with every choice of the settings that its tensors do not show and a person has not said.
+    """The network with every combination of choices for its open settings, except those that the user stated (`said`).
 
     All have the same tensors. The usual choices come first.
     """
@@ -98,7 +103,7 @@ def wirings(recognised: Recognised, said: Mapping[str, Any]) -> tuple[Recognised
 
 
 def fit(state: Mapping[str, Tensor], architecture: str, config: Mapping[str, Any]) -> Recognised:
-    """The state dict of a named architecture, each tensor's shape proved.
+    """Check every name and shape of a state dict against an architecture; counters of BatchNorm may be missing.
 
     Raises UnknownArchitecture naming the first three misfits.
     """
@@ -106,15 +111,15 @@ def fit(state: Mapping[str, Tensor], architecture: str, config: Mapping[str, Any
 
 
 def expected_shapes(architecture: str, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Tensor name -> shape of the architecture in its own order; nothing is allocated.
+    """Tensor name -> shape, in the architecture's own order; nothing is allocated.
 
-    Raises UnknownArchitecture where the configuration is none of that architecture's.
+    Raises UnknownArchitecture when the configuration is not valid for the architecture.
     """
     return {name: tuple(tensor.shape) for name, tensor in _expected(architecture, config).items()}
 
 
 def _expected(architecture: str, config: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Tensor name -> a tensor of its shape and type; errors as of `expected_shapes`."""
+    """Tensor name -> a tensor without numbers, of its shape and type; errors as of `expected_shapes`."""
     try:
         return made_weightless(lambda: build(architecture, config)).state_dict()
     except InvalidSetting as error:
@@ -122,7 +127,7 @@ def _expected(architecture: str, config: Mapping[str, Any]) -> dict[str, Tensor]
 
 
 def _guesses(way: Variant, shapes: Shapes, architecture: str, refusals: list[UnknownArchitecture]) -> Iterable[Guess]:
-    """The candidates of one way to read the names. torchvision's published names are no guess."""
+    """The candidates under one variant of the names. torchvision's published names leave only one candidate."""
     own = way.shapes(shapes)
     if not architecture and (published := _published(own)) is not None:
         return [published]
@@ -132,7 +137,7 @@ def _guesses(way: Variant, shapes: Shapes, architecture: str, refusals: list[Unk
             guesses += [guess for guess in recogniser(own) if architecture in ("", guess.architecture)]
         except UnknownArchitecture as refusal:
             refusals.append(refusal)
-    if not guesses and not refusals and architecture in NAMES:  # its sizes are then said, and not read from shapes
+    if not guesses and not refusals and architecture in NAMES:  # the caller then states the sizes
         return [Guess(architecture, {}, {name: name for name in own})]
     return guesses
 
@@ -166,13 +171,16 @@ def _library(
 
 
 def _renamed(state: Mapping[str, Tensor], guess: Guess, way: Variant | None = None) -> Recognised:
-    """The guess proved. way: how the file's names were read to make it; None where they are the file's own."""
+    """Prove a guess. way: the variant of the names that it was made from; None for the file's own names.
+
+    Raises UnknownArchitecture when a name, shape or type does not fit.
+    """
     theirs = dict(way.names) if way is not None else {name: name for name in state}
     own = _expected(guess.architecture, guess.config)
     expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
     named = {ours: state[theirs[read]] for ours, read in guess.names.items()}
     unnamed = set(theirs) - set(guess.names.values())
-    for name in expected:  # files from before PyTorch 0.4.1 have no counters, and nothing is computed with them
+    for name in expected:  # PyTorch before 0.4.1 had no counters; nothing is computed with them
         if name.endswith(COUNTER) and name not in named:
             named[name] = torch.zeros((), dtype=torch.int64)
     everything = named | {name: state[theirs[name]] for name in unnamed}
@@ -207,7 +215,7 @@ def _unknown(shapes: Shapes, architecture: str) -> UnknownArchitecture:
 
 
 def _left_out(shapes: Shapes) -> str:
-    """A sentence where a module has a bias and nothing else, which looks as if its weight was not saved; or ""."""
+    """A sentence about a module with a bias only, whose weight was probably not saved; "" where there is none."""
     for name in shapes:
         module, _, last = name.rpartition(".")
         if module and last == "bias" and sum(other.startswith(f"{module}.") for other in shapes) == 1:
@@ -216,7 +224,7 @@ def _left_out(shapes: Shapes) -> str:
 
 
 def _differences(sizes: Shapes, expected: Shapes, names: Mapping[str, str] | None = None) -> str:
-    """What is missing, extra or misshapen, three of each. names: our tensor names -> the file's, for the last."""
+    """A phrase that lists missing, extra and misshapen tensors, three of each. names: our names -> the file's."""
     missing = [_theirs(name, names or {}) for name in expected if name not in sizes]
     extra = [name for name in sizes if name not in expected]
     shapes = [
@@ -229,7 +237,7 @@ def _differences(sizes: Shapes, expected: Shapes, names: Mapping[str, str] | Non
 
 
 def _theirs(name: str, names: Mapping[str, str]) -> str:
-    """What the file would call a tensor of ours that it lacks, by what it calls others of that module."""
+    """The file's presumable name for a tensor that it lacks, by its name for another tensor of the same module."""
     module, _, last = name.rpartition(".")
     kin = next((theirs for ours, theirs in names.items() if ours.rpartition(".")[0] == module), name)
     return f"{kin.rpartition('.')[0]}.{last}"
@@ -245,7 +253,7 @@ def _size(shape: Iterable[int]) -> str:
 
 
 def _nearest(shapes: Shapes) -> str:
-    """The architecture that shares the largest part of its tensor names with the file."""
+    """The architecture whose tensor names overlap most with the file's (intersection over union)."""
 
     def shared(key: str) -> float:
         names = set(expected_shapes(key, _EXAMPLES.get(key, {})))

@@ -1,4 +1,4 @@
-"""The order of a network's layers, told by shapes and by numbered names, and refused where neither tells it."""
+"""Determine the order of a network's layers by shapes and by numbers in names; refuse where these leave it open."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from math import prod
 
 from merging.zoo.checkpoints.recognise.parts import Part, natural
 
-MAX_STATES = 20_000  # of how far each family of names has been placed
+MAX_STATES = 20_000  # of the search; a state is the number of layers placed so far from each family of names
 
 
 def chain_orders(parts: Sequence[Part]) -> list[list[Part]]:
-    """The orders, two at most, in which each layer takes what the one before it gives.
+    """Orders of the layers, two at most, in which each layer's inputs are as many as the previous layer's outputs.
 
-    parts: linear layers or convolutions.  Layers whose names differ in their numbers alone (fc1, fc2, ...) keep the
-    order of their numbers.
+    Layers whose names differ only in their numbers (fc1, fc2, ...) keep the order of the numbers.
+    parts: linear layers or convolutions.
     """
     families: dict[tuple[str, ...], list[Part]] = {}
     for part in sorted(parts, key=lambda part: natural(part.prefix)):
@@ -27,7 +27,7 @@ def chain_orders(parts: Sequence[Part]) -> list[list[Part]]:
 
 
 def _continued(rows: Sequence[Sequence[Part]]) -> list[tuple[tuple[int, int], ...]]:
-    """Two orders at most, each as (family, index in it), found from the last layer to the first and shared."""
+    """Two orders at most, as (family, index within it) per layer. Suffixes of orders are computed once per state."""
     known: dict[tuple[tuple[int, ...], int], list[tuple[tuple[int, int], ...]]] = {}
 
     def rest(done: tuple[int, ...], last: int) -> list[tuple[tuple[int, int], ...]]:
@@ -49,7 +49,7 @@ def _continued(rows: Sequence[Sequence[Part]]) -> list[tuple[tuple[int, int], ..
 
 
 def gap(parts: Sequence[Part]) -> str:
-    """Where layers, in the order of their names, do not follow each other."""
+    """Describe the first two layers, in the order of their names, whose widths do not fit each other."""
     ordered = sorted(parts, key=lambda part: natural(part.prefix))
     for one, two in pairwise(ordered):
         if two.weight[1] != one.weight[0]:
@@ -59,10 +59,10 @@ def gap(parts: Sequence[Part]) -> str:
 
 
 def norms_in_order(layers: Sequence[Part], norms: Sequence[Part]) -> list[Part] | None:
-    """The norm of each layer, in the layers' order; None where it cannot be told which norm follows which layer.
+    """The norm of each layer, in the layers' order; None where it is not determined.
 
-    Layers and norms belong together by the module that holds both, in the order of their numbers; or, where all norms
-    stand in one list of their own, by their number in it.
+    Layers and norms are paired within the module that holds both, by their numbers, or by their widths where names
+    differ in more. Where one module holds all layers and another all norms, they are paired the same way.
     """
     if len(layers) != len(norms):
         return None
@@ -92,7 +92,7 @@ def _by_number(layers: Sequence[Part], norms: Sequence[Part]) -> dict[str, Part]
 
 
 def _by_width(layers: Sequence[Part], norms: Sequence[Part]) -> dict[str, Part] | None:
-    """Each layer with the norm of its width; None where two have one width."""
+    """Layer's prefix -> the norm of its width; None where a width is missing or occurs twice."""
     widths = {norm.weight: norm for norm in norms}
     alone = len(widths) == len(norms) and len({layer.weight[0] for layer in layers}) == len(layers)
     if not alone or any(layer.weight[:1] not in widths for layer in layers):
@@ -101,7 +101,7 @@ def _by_width(layers: Sequence[Part], norms: Sequence[Part]) -> dict[str, Part] 
 
 
 def _is_family(parts: Sequence[Part]) -> bool:
-    """Whether the names of these layers differ in their numbers alone."""
+    """Whether the names of these layers differ only in their numbers."""
     return len({_words(part) for part in parts}) == 1
 
 

@@ -1,4 +1,4 @@
-"""The layers of a state dict: its tensors gathered by the module that holds them, by kind and in order."""
+"""The layers of a state dict: its tensors grouped by the module that holds them, with the kind of each module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ Kind = Literal["conv", "linear", "norm", "other"]
 
 @dataclass(frozen=True)
 class Part:
-    """One module with tensors of its own. prefix: with its dot, "" at the top; tensors: last name -> shape."""
+    """One module with tensors of its own.
+
+    Attributes:
+        prefix: the module's name with a dot at the end, "" for the top module.
+        tensors: last part of the tensor's name -> shape.
+    """
 
     prefix: str
     kind: Kind
@@ -21,13 +26,13 @@ class Part:
 
     @property
     def weight(self) -> tuple[int, ...]:
-        """Shape of the weight: (out, in) linear, (out, in, height, width) conv, (units,) norm."""
+        """Shape of the weight: (out, in) linear, (out, in, height, width) conv, (units,) norm, () without a weight."""
         return self.tensors.get("weight", ())
 
 
 @dataclass(frozen=True)
 class Guess:
-    """A candidate, not yet proved: names maps every tensor name of ours to the file's."""
+    """A candidate that is not yet proved. names: our tensor names -> the file's."""
 
     architecture: str
     config: dict[str, object]
@@ -35,27 +40,28 @@ class Guess:
 
 
 def parts_of(shapes: Shapes) -> list[Part]:
-    """The modules in the order in which the file first names them."""
-    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    """The modules with tensors, in the order of their first tensors in the file."""
+    modules: dict[str, dict[str, tuple[int, ...]]] = {}
     for name, shape in shapes.items():
         prefix, _, last = name.rpartition(".")
-        found.setdefault(f"{prefix}." if prefix else "", {})[last] = shape
-    return [Part(prefix, _kind(tensors), tensors) for prefix, tensors in found.items()]
+        modules.setdefault(f"{prefix}." if prefix else "", {})[last] = shape
+    return [Part(prefix, _kind(tensors), tensors) for prefix, tensors in modules.items()]
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
-    """A sort key that counts: fc2 before fc10, numbers before words."""
+    """Sort key that compares numbers by value: fc2 before fc10, numbers before words."""
     pieces = re.split(r"(\d+)", text)
     return [(0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in pieces if piece]
 
 
 def renamed(pairs: list[tuple[str, Part]]) -> dict[str, str]:
-    """Our tensor names -> the file's, for modules paired one to one: (our prefix with its dot, the file's part)."""
+    """Our tensor names -> the file's, for pairs of (our module's prefix with its dot, the file's module)."""
     return {f"{ours}{last}": f"{part.prefix}{last}" for ours, part in pairs for last in part.tensors}
 
 
 def image_shape(features: int) -> list[int]:
-    """(channels, height, width) of a flattened image: square and grey where possible, else square and coloured."""
+    """Guess [channels, height, width] of a flattened image: square and grey if possible, else square with 3 channels,
+    else a single row."""
     for channels in (1, 3):
         side = round((features / channels) ** 0.5)
         if channels * side * side == features:

@@ -1,5 +1,5 @@
-"""Residual nets under their common public names: `conv1`, `bn1`, `layer1.0.conv1` ..., `shortcut` or `downsample`,
-`linear` or `fc`. Source of the layouts: He et al. 2015 (arXiv:1512.03385), sections 4.1 and 4.2.
+"""Recognise residual nets by their common public names: `conv1`, `bn1`, `layer1.0.conv1` ..., `shortcut` or
+`downsample`, `linear` or `fc`. Source of the layouts: He et al. 2015 (arXiv:1512.03385), sections 4.1 and 4.2.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TORCHVISION = {"tv_resnet18": ([2, 2, 2, 2], "basic"), "tv_resnet50": ([3, 4, 6,
 
 
 def residual(shapes: Shapes) -> list[Guess]:
-    """A residual net of basic blocks, or torchvision's ResNet-18/50; [] for nets of other names."""
+    """Recognise a residual net of basic blocks, or torchvision's ResNet-18/50; [] for networks with other names."""
     stem, head = shapes.get("conv1.weight", ()), next((name for name in _HEADS if shapes.get(f"{name}.weight")), None)
     blocks = _blocks(shapes)
     if len(stem) != 4 or head is None or not blocks:
@@ -40,17 +40,17 @@ def residual(shapes: Shapes) -> list[Guess]:
 
 
 def _blocks(shapes: Shapes) -> list[int]:
-    """How many blocks each stage has; empty where stages are missing."""
-    found: dict[int, set[str]] = {}
+    """Number of blocks per stage; empty where stages are missing."""
+    stages: dict[int, set[str]] = {}
     for name in shapes:
         if match := _BLOCK.fullmatch(name):
-            found.setdefault(int(match[1]), set()).add(match[2])
-    whole = sorted(found) == list(range(1, len(found) + 1))
-    return [len(found[stage]) for stage in sorted(found)] if whole else []
+            stages.setdefault(int(match[1]), set()).add(match[2])
+    whole = sorted(stages) == list(range(1, len(stages) + 1))
+    return [len(stages[stage]) for stage in sorted(stages)] if whole else []
 
 
 def _first(shapes: Shapes, stage: int) -> int:
-    """The number of a stage's first block: 1 where a pool without tensors stands before it."""
+    """Index of a stage's first block: 0, or 1 where a pool without tensors comes first."""
     return 0 if any(name.startswith(f"layer{stage}.0.") for name in shapes) else 1
 
 
@@ -72,7 +72,7 @@ def _is_cifar(shapes: Shapes, widths: list[int], blocks: list[int]) -> bool:
 
 
 def _names(shapes: Shapes, head: str, our_head: str, our_shortcut: str) -> dict[str, str]:
-    """Our names -> the file's: only the head's and the shortcuts' words differ."""
+    """Our names -> the file's: they differ only in the words for the head and the shortcuts."""
 
     def ours(name: str) -> str:
         if name.startswith(f"{head}."):

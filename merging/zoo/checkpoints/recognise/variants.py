@@ -1,4 +1,4 @@
-"""The names under which one network's tensors may be meant: prefixes taken off, foreign tensors left aside."""
+"""Variants of a state dict's names: without common prefixes, without tensors that are not the network's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from merging.zoo.checkpoints.recognise.parts import Shapes
 
 @dataclass(frozen=True)
 class Variant:
-    """names: shortened tensor name -> the file's.  aside: tensors of the file that the network is taken not to have."""
+    """One variant of the names.
+
+    Attributes:
+        names: shortened tensor name -> the file's.
+        aside: names of the file's tensors that this variant leaves out.
+    """
 
     names: Mapping[str, str]
     aside: tuple[str, ...] = ()
@@ -22,10 +27,10 @@ class Variant:
 
 
 def variants(shapes: Shapes) -> list[Variant]:
-    """The ways to read the names, the file's own first, then with one more common prefix off after another.
+    """Return the variants of the names: the file's own first, then with one common prefix after another removed.
 
-    What has no dimension (AveragedModel's counter) does not hinder a prefix. Where one module holds all matrices, as a
-    training script's `model` does, what stands beside it (metrics, loss weights) is left aside in the later ways.
+    A prefix need not be that of tensors without dimensions (AveragedModel's counter). Where one module holds all
+    matrices, as a training script's `model` does, later variants leave out its neighbours (metrics, loss weights).
     """
     ways = _stripped(shapes, list(shapes))
     for way in list(ways):
@@ -40,25 +45,25 @@ def variants(shapes: Shapes) -> list[Variant]:
 
 
 def variant_with(shapes: Shapes, expected: Set[str]) -> Variant | None:
-    """The way to read the names that gives exactly the expected ones; None where none does.
+    """The variant with exactly the expected names; None where there is none.
 
-    Of the file's names, counters of BatchNorm may be missing: old files lack them.
+    The file may lack counters of BatchNorm, as old files do.
     """
     return next((way for way in variants(shapes) if not missing_or_extra(way.names, expected)), None)
 
 
 def missing_or_extra(names: Mapping[str, str], expected: Set[str]) -> set[str]:
-    """The names that only one side has, but for BatchNorm's counters that the file lacks."""
+    """Names that only one side has, except BatchNorm's counters that the file lacks."""
     return {name for name in names.keys() ^ expected if name in names or not name.endswith("num_batches_tracked")}
 
 
-def _stripped(shapes: Shapes, kept: list[str]) -> list[Variant]:
-    shaped = [name for name in kept if shapes[name]] or kept
+def _stripped(shapes: Shapes, selection: list[str]) -> list[Variant]:
+    shaped = [name for name in selection if shapes[name]] or selection
     prefix = common_prefix(shaped)
     starts = ["", *(prefix[: end + 1] for end, letter in enumerate(prefix) if letter == ".")]
     ways = []
     for start in starts:
-        names = {name.removeprefix(start): name for name in kept if name.startswith(start)}
-        taken = set(names.values())
-        ways.append(Variant(names, tuple(name for name in shapes if name not in taken)))
+        names = {name.removeprefix(start): name for name in selection if name.startswith(start)}
+        own = set(names.values())
+        ways.append(Variant(names, tuple(name for name in shapes if name not in own)))
     return ways

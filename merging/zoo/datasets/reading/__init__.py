@@ -1,10 +1,13 @@
-"""Reading a person's own images in a disposable process: files -> layout or arrays -> pictures -> one data set.
+"""Conversion of a user's own images to a data set, in a process that may crash without harm.
 
-limits     the bounds that all input keeps
-files      a folder or zip archive as a list of files: no links, nothing outside, no bombs
-layout     files -> images with classes and splits, by the names of their folders
-arrays     an .npz file -> the same
-pictures   one image -> uint8 of the data set's shape
-assemble   order, split, statistics and hashes; the files of the finished data set
-process    the process itself, started by `merging.zoo.datasets.convert`
+The order is: files -> layout or arrays -> pictures -> assemble.
+
+limits     limits on the size and number of the input files
+files      list the files of a folder or zip archive; refuse links, outside paths and zip bombs
+layout     files -> images with classes and splits, from the names of their folders
+arrays     an .npz file -> images with classes and splits
+pictures   one image file -> a uint8 array of the data set's shape
+gathered   the images with classes and splits that layout and arrays return
+assemble   order, split, statistics and hashes; write the files of the finished data set
+process    the main function of the process, which `merging.zoo.datasets.convert` starts
 """

@@ -1,12 +1,12 @@
-"""Images and labels from an .npz file, read array by array without pickles.
+"""Read images and labels from an .npz file, array by array and without pickle.
 
     images        uint8 (n, height, width) or (n, height, width, channels), one or three channels
-    labels        whole numbers from 0, (n,) or (n, 1)
-    test_images, test_labels   the same for testing; without them a part of the images is
+    labels        integers from 0, (n,) or (n, 1)
+    test_images, test_labels   the same for the test split (optional; without them a part of the images becomes it)
     classes       names, one per label (optional)
 
-`train_images` and `train_labels` (as MedMNIST writes), or `x_train`, `y_train`, `x_test` and `y_test` (as Keras does)
-are read as well.
+The names `train_images` and `train_labels` (MedMNIST), and `x_train`, `y_train`, `x_test` and `y_test` (Keras) are
+accepted too.
 """
 
 from __future__ import annotations
@@ -34,35 +34,37 @@ NAMES = "Name the arrays images and labels, and test_images and test_labels if t
 
 
 def is_arrays(archive: zipfile.ZipFile) -> bool:
-    """Whether the archive is an .npz: all of its files are arrays."""
+    """Whether the archive is an .npz, which holds .npy files only."""
     names = archive.namelist()
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 
 def gather(archive: zipfile.ZipFile) -> Gathered:
-    """The images of an .npz. Raises DataUnavailable where an array is missing, is not what it must be, or is a bomb."""
+    """Collect the images of an .npz. Raises DataUnavailable if an array is missing, too large, or of a wrong type."""
     entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
     family = next((names for names in FAMILIES if names[0] in entries and names[1] in entries), None)
     if family is None:
         raise DataUnavailable(f"The .npz holds {listed(shown((name,)) for name in entries)}. {NAMES}")
-    kept = {name: _array(archive, entries[name], name) for name in (*family, CLASSES) if name in entries}
-    splits = [("train", *family[:2])] + ([("test", *family[2:])] if family[2] in kept else [])
-    if (family[2] in kept) != (family[3] in kept):
+    values_of = {name: _array(archive, entries[name], name) for name in (*family, CLASSES) if name in entries}
+    splits = [("train", *family[:2])] + ([("test", *family[2:])] if family[2] in values_of else [])
+    if (family[2] in values_of) != (family[3] in values_of):
         raise DataUnavailable(f"The .npz holds only one of {family[2]} and {family[3]}. Give both, or none.")
-    labels = {split: _labels(kept[numbers], numbers, kept[images]) for split, images, numbers in splits}
+    labels = {split: _labels(values_of[numbers], numbers, values_of[images]) for split, images, numbers in splits}
     count = max(int(values.max()) for values in labels.values() if len(values)) + 1
-    classes = _classes(kept[CLASSES], count) if CLASSES in kept else class_names([str(n) for n in range(count)])
+    classes = (
+        _classes(values_of[CLASSES], count) if CLASSES in values_of else class_names([str(n) for n in range(count)])
+    )
     pictures = [
-        Picture(f"{images}[{at}]", int(label), split if len(splits) > 1 else "", partial(_open, kept[images], at))
+        Picture(f"{images}[{at}]", int(label), split if len(splits) > 1 else "", partial(_open, values_of[images], at))
         for split, images, _ in splits
         for at, label in enumerate(labels[split])
     ]
-    others = [shown((name,)) for name in entries if name not in kept]
+    others = [shown((name,)) for name in entries if name not in values_of]
     return Gathered(tuple(pictures), classes, (f"Left out, other arrays: {listed(others)}.",) if others else ())
 
 
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> NDArray[np.generic]:
-    """One array; its header is checked before any of its numbers is read."""
+    """Read one array, after a check of the type and the size in its header."""
     try:
         with archive.open(entry) as file:
             version = np.lib.format.read_magic(file)
@@ -106,7 +108,7 @@ def _labels(labels: NDArray[np.generic], name: str, images: NDArray[np.generic])
 
 
 def _check_images(images: NDArray[np.generic], name: str) -> None:
-    """Raises DataUnavailable, with the line that mends it, where the images are not uint8 with channels last."""
+    """Raise DataUnavailable, with the line of code that fixes it, unless the images are uint8 with channels last."""
     what = f"The images of {name} are {images.dtype} of shape {images.shape}"
     if images.dtype.kind == "f":
         raise DataUnavailable(f"{what}; give uint8: (images * 255).round().astype('uint8') where they are in 0..1.")

@@ -1,7 +1,7 @@
-"""Decoded images as one data set: in an order of their own, split, measured, named by a hash, and written.
+"""Assembly of decoded images into one data set: order, split, statistics, content hash, and files.
 
-The order follows the hash of each image, so that it mixes the classes, a part of the first images is a fair sample,
-and the same images are the same data set whatever file they came in and however they were called there.
+Images are sorted by their hash. This mixes the classes, so that the first images are a fair sample. It also makes the
+data set independent of file names and file formats: the same images always give the same data set.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def assemble(
     folder: Path,
     label: str = "",
 ) -> dict[str, Any]:
-    """Write train-images.npy, train-labels.npy, the same of test, and facts.json into `folder`; gives the facts.
+    """Write {train,test}-images.npy, {train,test}-labels.npy and facts.json into `folder`; return the facts.
 
-    images: each (channels, height, width), all of one shape.  splits: "train" or "test", or "" for all, which are then
-    split class by class.  label: what the data set is called.  The facts' id is a function of the images, labels,
-    classes and splits alone.
-    Raises DataUnavailable where a class has too few images to be split.
+    The `id` in the facts depends on nothing but the images, labels, classes and splits.
+    images: each (channels, height, width), all of one shape.  splits: "train" or "test" per image, or "" for all, which
+    are then split class by class.  label: display name of the data set.
+    Raises DataUnavailable when a class has too few images to be split.
     """
     keys = [hashlib.sha256(image.data).digest() for image in images]
     order = sorted(range(len(images)), key=lambda at: (keys[at], labels[at]))
@@ -75,9 +75,10 @@ def assemble(
 
 
 def statistics(images: Iterable[NDArray[np.uint8]], channels: int) -> tuple[list[float], list[float], list[int]]:
-    """Mean and standard deviation per channel of images in 0..1, exact and whatever their order; six digits.
+    """Mean and standard deviation per channel of the images scaled to 0..1, and the list of constant channels.
 
-    The third value lists the channels that never vary, whose deviation is given as 1.
+    Both are computed from exact counts, so that the order of the images does not matter, and rounded to six digits.
+    The standard deviation of a constant channel is returned as 1.
     """
     levels = np.zeros((channels, 256), np.int64)
     for image in images:
@@ -93,7 +94,7 @@ def statistics(images: Iterable[NDArray[np.uint8]], channels: int) -> tuple[list
 
 
 def _split(keys: Sequence[bytes], labels: Sequence[int], classes: Sequence[str], order: Sequence[int]) -> list[str]:
-    """ "train" or "test" for each image: a share of each class's distinct images, so that none is in both."""
+    """Assign "train" or "test" to each image. Copies of one image go to the same split, so that no image is in both."""
     generator = np.random.default_rng(SPLIT_SEED)
     splits = ["train"] * len(keys)
     for number, name in enumerate(classes):
@@ -101,13 +102,13 @@ def _split(keys: Sequence[bytes], labels: Sequence[int], classes: Sequence[str],
         distinct = list(dict.fromkeys(keys[at] for at in mine))
         if len(distinct) < 2:
             raise DataUnavailable(
-                f"The class {name} has only one image, and one is needed for training and one for testing. Add images, "
-                "or bring folders train and test."
+                f"The class {name} has only one distinct image, and one is needed for training and one for testing. "
+                "Add images, or bring folders train and test."
             )
-        drawn = generator.permutation(len(distinct))[: max(1, round(TEST_SHARE * len(distinct)))]
-        chosen = {distinct[at] for at in drawn}
+        test_places = generator.permutation(len(distinct))[: max(1, round(TEST_SHARE * len(distinct)))]
+        test_keys = {distinct[at] for at in test_places}
         for at in mine:
-            if keys[at] in chosen:
+            if keys[at] in test_keys:
                 splits[at] = "test"
     return splits
 
@@ -119,24 +120,24 @@ def _remarks(
     counts: Mapping[str, NDArray[np.int64]],
     classes: Sequence[str],
 ) -> list[str]:
-    """What a person should know of the images themselves."""
+    """Remarks for the user: classes without test images, test images that are training images, conflicting labels."""
     if not members["test"]:
         raise DataUnavailable("There are no test images. Add some, or bring one folder per class without a split.")
     untested = [name for name, count in zip(classes, counts["test"], strict=True) if not count]
     remarks = [f"No test image is of the class {listed(untested)}."] if untested else []
-    seen = {keys[at] for at in members["train"]}
-    shared = sum(keys[at] in seen for at in members["test"])
-    if shared:
-        remarks.append(f"{shared:,} of {len(members['test']):,} test images are training images, too.")
+    train_keys = {keys[at] for at in members["train"]}
+    overlap = sum(keys[at] in train_keys for at in members["test"])
+    if overlap:
+        remarks.append(f"{overlap:,} of {len(members['test']):,} test images are training images, too.")
     kinds: dict[bytes, set[int]] = {}
     for key, label in zip(keys, labels, strict=True):
         kinds.setdefault(key, set()).add(label)
-    torn = sum(len(kinds[key]) > 1 for key in keys)
-    return remarks + ([f"{torn:,} images have a copy of another class."] if torn else [])
+    conflicts = sum(len(kinds[key]) > 1 for key in keys)
+    return remarks + ([f"{conflicts:,} images have a copy of another class."] if conflicts else [])
 
 
 def _write(folder: Path, split: str, images: Iterable[NDArray[np.uint8]], labels: Sequence[int], shape: Shape) -> str:
-    """Write both arrays of a split; gives their hash, as of an ImageSet."""
+    """Write both arrays of a split; return their hash, which equals `ImageSet.sha256`."""
     numbers, digest = np.array(labels, dtype="<i8"), hashlib.sha256()
     with (folder / f"{split}-images.npy").open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(labels), *shape)}

@@ -1,8 +1,9 @@
-"""A folder or zip archive as a list of files. Nothing is unpacked to disk; names are read, and never used as paths."""
+"""List the files of a folder or zip archive. Nothing is unpacked to disk, and names in archives never become paths."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import struct
 import zipfile
@@ -26,7 +27,8 @@ from merging.zoo.datasets.reading.limits import (
     MEGABYTE,
 )
 
-_JUNK = {"thumbs.db", "desktop.ini", "__macosx", "@eadir"}  # what systems leave in folders, beside hidden files
+# Files that operating systems add to folders, besides hidden ones.
+_JUNK = {"thumbs.db", "desktop.ini", "__macosx", "@eadir"}
 _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 DAMAGED_ZIP = (
     zipfile.BadZipFile,
@@ -42,7 +44,13 @@ DAMAGED_ZIP = (
 
 @dataclass(frozen=True)
 class Member:
-    """One file. path: its folders and its name, below the root.  size: bytes.  read: gives its content."""
+    """One file of a folder or archive.
+
+    Attributes:
+        path: its folders and its name, relative to the root.
+        size: bytes, uncompressed.
+        read: returns the content.
+    """
 
     path: tuple[str, ...]
     size: int
@@ -50,32 +58,32 @@ class Member:
 
     @property
     def name(self) -> str:
-        """The path as a message may show it."""
+        """The path in a form that is safe to show in a message."""
         return shown(self.path)
 
 
 @dataclass(frozen=True)
 class Listing:
-    """files, and the paths of all folders, the empty ones among them."""
+    """The files of a folder or archive, and the paths of all its folders, including empty ones."""
 
     files: tuple[Member, ...]
     folders: frozenset[tuple[str, ...]]
 
 
 def shown(path: Iterable[str]) -> str:
-    """A foreign path as one printable line of at most 120 characters."""
+    """A path from outside as one printable line of at most 120 characters."""
     return clean_name("/".join(path)) or "(a name without letters)"
 
 
 def is_junk(name: str) -> bool:
-    """Whether systems leave such files behind: .DS_Store, Thumbs.db, __MACOSX, anything hidden."""
+    """Whether the file is hidden or created by an operating system: .DS_Store, Thumbs.db, __MACOSX."""
     return name.startswith(".") or name.lower() in _JUNK
 
 
 def list_folder(root: Path) -> Listing:
-    """The files of a folder, in the order of their names, without hidden ones.
+    """List the files of a folder, sorted by path, without hidden ones.
 
-    Raises DataUnavailable for links, special files, folders too deep, and too many or too large files.
+    Raises DataUnavailable for links, special files, folders nested too deeply, and too many or too large files.
     """
     files, folders = list[Member](), set[tuple[str, ...]]()
     waiting: list[tuple[tuple[str, ...], Path]] = [((), root)]
@@ -103,20 +111,20 @@ def list_folder(root: Path) -> Listing:
 
 
 def list_zip(archive: zipfile.ZipFile, size: int) -> Listing:
-    """The files of an archive of `size` bytes, in the order of their names, without hidden ones.
+    """List the files of an archive of `size` bytes, sorted by path, without hidden ones.
 
-    Raises DataUnavailable for encrypted or foreign compression, links, names that lead outside, doubled names, and
-    archives that unpack to far more than images do.
+    Raises DataUnavailable for encryption, unknown compression, links, paths outside the archive, duplicate names, and
+    archives that unpack to far more bytes than images do.
     """
     entries = [(_parts(entry), entry) for entry in archive.infolist()]
     _check_count(len(entries))
-    kept = [(path, entry) for path, entry in entries if path and not any(map(is_junk, path))]
-    for path, entry in kept:
+    members = [(path, entry) for path, entry in entries if path and not any(map(is_junk, path))]
+    for path, entry in members:
         _check_entry(path, entry)
-    twice = [path for path, count in Counter(path for path, _ in kept).items() if count > 1]
-    if twice:
-        raise DataUnavailable(f"The archive lists {shown(twice[0])} twice. Make the zip again from the folder.")
-    files = [Member(p, e.file_size, partial(_read_entry, archive, e, p)) for p, e in kept if not e.is_dir()]
+    duplicates = [path for path, count in Counter(path for path, _ in members).items() if count > 1]
+    if duplicates:
+        raise DataUnavailable(f"The archive lists {shown(duplicates[0])} twice. Make the zip again from the folder.")
+    files = [Member(p, e.file_size, partial(_read_entry, archive, e, p)) for p, e in members if not e.is_dir()]
     total = sum(file.size for file in files)
     if total > max(FREE_RATIO, MAX_RATIO * size):
         raise DataUnavailable(
@@ -124,8 +132,8 @@ def list_zip(archive: zipfile.ZipFile, size: int) -> Listing:
             "It was not read. Bring the folder of images itself."
         )
     _check_sizes(files)
-    above = {path[:depth] for path, _ in kept for depth in range(1, len(path))}
-    folders = above | {path for path, entry in kept if entry.is_dir()}
+    above = {path[:depth] for path, _ in members for depth in range(1, len(path))}
+    folders = above | {path for path, entry in members if entry.is_dir()}
     return Listing(tuple(sorted(files, key=lambda file: file.path)), frozenset(folders))
 
 
@@ -140,10 +148,10 @@ def _entries(folder: Path, path: tuple[str, ...]) -> list[os.DirEntry[str]]:
 
 
 def _parts(entry: zipfile.ZipInfo) -> tuple[str, ...]:
-    """The entry's folders and name. Raises DataUnavailable where it leads outside the archive."""
+    """The folders and the name of an entry. Raises DataUnavailable if its path leads outside the archive."""
     name = entry.filename.replace("\\", "/")
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
-    if name.startswith("/") or ".." in parts or ":" in name.split("/")[0]:
+    if name.startswith("/") or ".." in parts or re.match("[A-Za-z]:", name):
         raise DataUnavailable(
             f"The archive names a file outside itself ({shown(parts)}). It was not read. Make the zip again from the "
             "folder of images."
@@ -194,7 +202,7 @@ def _read_file(file: Path, path: tuple[str, ...]) -> bytes:
 
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: tuple[str, ...]) -> bytes:
-    """Never more than the size that the archive's directory says; its checksum tells whether that was all."""
+    """Read at most the size in the archive's directory; a longer entry then fails the checksum."""
     try:
         with archive.open(entry) as file:
             return file.read(entry.file_size)

@@ -1,4 +1,4 @@
-"""What is to be read, before any image is decoded: where each image comes from, its class, its split."""
+"""The images of a source before any of them is decoded: origin, class and split of each."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from merging.errors import DataUnavailable
 from merging.zoo.checkpoints.metadata import clean_name
 from merging.zoo.datasets.reading.limits import HOW, MAX_CLASSES
 
-SHOWN = 5  # names in one message
+SHOWN = 5  # names per message
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One image. name: for messages.  label: the number of its class.  split: "train", "test", or "" where the source
-    names none.  open: gives the image, not yet decoded."""
+    """One image of a source.
+
+    Attributes:
+        name: its name in messages.
+        label: the number of its class.
+        split: "train", "test", or "" if the source has no splits.
+        open: returns the image, not yet decoded.
+    """
 
     name: str
     label: int
@@ -27,7 +33,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gathered:
-    """All images of a source. classes: their names.  notes: what a person should know of them, a sentence each."""
+    """All images of a source.
+
+    Attributes:
+        pictures: one per image.
+        classes: the names of the classes, by number.
+        notes: remarks for the user, one sentence each.
+    """
 
     pictures: tuple[Picture, ...]
     classes: tuple[str, ...]
@@ -35,14 +47,14 @@ class Gathered:
 
 
 def listed(names: Iterable[str]) -> str:
-    """The first few names, and how many more there are."""
+    """The first SHOWN names, and the number of further ones."""
     every = list(names)
     more = f" and {len(every) - SHOWN:,} more" if len(every) > SHOWN else ""
     return ", ".join(every[:SHOWN]) + more
 
 
 def class_names(raw: Sequence[str]) -> tuple[str, ...]:
-    """Class names that can be shown: printable, one line, no two alike. Raises DataUnavailable."""
+    """Clean class names for display. Raises DataUnavailable for too many or too few, empty or duplicate names."""
     if len(raw) > MAX_CLASSES:
         raise DataUnavailable(f"There are {len(raw):,} classes; {MAX_CLASSES:,} are the most. {HOW}")
     if len(raw) < 2:
@@ -60,9 +72,9 @@ def class_names(raw: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_classes(gathered: Gathered) -> None:
-    """Raises DataUnavailable where a class has no image to learn from."""
-    seen = {picture.label for picture in gathered.pictures if picture.split != "test"}
-    empty = [name for number, name in enumerate(gathered.classes) if number not in seen]
+    """Raise DataUnavailable if a class has no training image."""
+    labels = {picture.label for picture in gathered.pictures if picture.split != "test"}
+    empty = [name for number, name in enumerate(gathered.classes) if number not in labels]
     if empty:
         raise DataUnavailable(
             f"No training image is of the class{'es' if len(empty) > 1 else ''} {listed(empty)}. Add images, or leave "

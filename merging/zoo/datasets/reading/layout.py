@@ -1,7 +1,8 @@
-"""Images by class from the names of their folders, in the layout and class order of torchvision's ImageFolder.
+"""Classes and splits of images from their folder names, in the layout and class order of torchvision's ImageFolder.
 
-`train/cat/1.png` and `test/dog/2.jpg`, or `cat/1.png` and `dog/2.png` alone. Classes are numbered in the order of their
-names as text ("10" before "2"), as ImageFolder does, so that they are the outputs of a network that learned from it.
+The layout is `train/cat/1.png` and `test/dog/2.jpg`, or without splits `cat/1.png` and `dog/2.png`. Classes are
+numbered in the order of their names as text ("10" before "2"). ImageFolder does the same, so that the numbers agree
+with the outputs of a network that was trained with it.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from merging.zoo.datasets.reading.gathered import Gathered, Picture, class_names
 from merging.zoo.datasets.reading.limits import HOW
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # what PIL may take a file for: none of these runs code
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # the formats that PIL may try: none executes code
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".npz")
 TRAIN, TEST, VALIDATION = ("train", "training"), ("test", "testing"), ("val", "valid", "validation")
 SPLITS = (*TRAIN, *TEST, *VALIDATION)
 _KINDS = {"train": TRAIN, "test": TEST, "validation": VALIDATION}
-Files = list[tuple[tuple[str, ...], Member]]  # path below the data set's own top, file
+Files = list[tuple[tuple[str, ...], Member]]  # path relative to the data set's top folder, file
 
 
 def arrange(listing: Listing) -> Gathered:
-    """The images with their classes and splits. Raises DataUnavailable where the folders do not say them."""
+    """Assign classes and splits to the images. Raises DataUnavailable if the folders do not show them."""
     nested = [file.name for file in listing.files if file.path[-1].lower().endswith(ARCHIVES)]
     if nested:
         raise DataUnavailable(f"There is an archive among the images ({listed(nested)}). Unpack it, or take it out.")
@@ -46,7 +47,7 @@ def arrange(listing: Listing) -> Gathered:
 
 
 def _without_top(images: Files, folders: Iterable[tuple[str, ...]]) -> tuple[Files, set[tuple[str, ...]]]:
-    """Without the one folder that all lies in, where an archive was made from it."""
+    """Remove the outer folder that contains everything, as in an archive made from a folder."""
     inner = set(folders)
     while len({path[0] for path, _ in images}) == 1 and all(len(path) > 2 for path, _ in images):
         top = images[0][0][0]
@@ -68,15 +69,15 @@ def _with_splits(images: Files, folders: set[tuple[str, ...]], notes: list[str])
     elif tops["validation"]:
         notes = [*notes, "The images for validation are the test images: there are no others."]
     below = {path[1:] for path in folders if path[0].lower() in TRAIN and len(path) > 1}
-    given = [("train", tops["train"]), ("test", tops[test])]
-    stripped = [(split, [(path[1:], file) for path, file in files]) for split, files in given]
+    splits = [("train", tops["train"]), ("test", tops[test])]
+    by_class = [(split, [(path[1:], file) for path, file in files]) for split, files in splits]
     if not tops[test]:
-        stripped = [("", stripped[0][1])]  # nothing to test on: to be split as if there were no such folder
-    return _gathered(stripped, below, notes)
+        by_class = [("", by_class[0][1])]  # no test images: split the training images, as without split folders
+    return _gathered(by_class, below, notes)
 
 
 def _check_no_splits(images: Files) -> None:
-    """Raises DataUnavailable where folders of splits stand beside others, or an image lies in no folder."""
+    """Raise DataUnavailable if split folders stand beside other folders, or an image lies in no folder."""
     for path, _ in images:
         if len(path) < 2:
             raise _classless(path)
@@ -94,7 +95,11 @@ def _classless(path: tuple[str, ...]) -> DataUnavailable:
 
 
 def _gathered(splits: list[tuple[str, Files]], folders: set[tuple[str, ...]], notes: list[str]) -> Gathered:
-    """splits: each with its files, whose paths begin with the class. folders: below the (training) images' top."""
+    """Number the classes and collect the images of all splits.
+
+    splits: pairs of a split's name and its files, whose paths begin with the class.  folders: all folders of the
+    training split (or of the unsplit images), by which empty classes are noticed.
+    """
     raw = sorted({path[0] for path, _ in splits[0][1]})
     empty = sorted({path[0] for path in folders} - set(raw))
     if empty:

@@ -1,7 +1,8 @@
-"""One image of any kind that PIL opens as uint8 of the data set's shape, and a tally of what was changed on the way.
+"""Decode one image to a uint8 array of the data set's shape, and count the changes that this needed.
 
-Colours are read as torchvision's ImageFolder reads them (`convert("RGB")`), so that a network sees what it learned
-from; two things differ, and are said: photos are turned upright, and 16-bit images are scaled, not cut off.
+Colours are read as torchvision's ImageFolder reads them (`convert("RGB")`), so that a network gets the same input as in
+its training. Two things differ from ImageFolder and are reported to the user: photos are rotated upright by their EXIF
+data, and 16-bit images are scaled to 8 bits instead of clipped.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What PIL raises on files that are damaged or made to harm, as far as it was seen to; anything else ends the process.
+# Errors that PIL has raised on damaged or malicious files in tests; any other error ends the process.
 _DAMAGES = (
     OSError,
     SyntaxError,
@@ -65,7 +66,12 @@ CHANGES = {
 
 @dataclass(frozen=True)
 class Look:
-    """What an image's header says. size: (height, width), upright.  grey: whether it has one channel."""
+    """Size and colour of an image by its header.
+
+    Attributes:
+        size: (height, width) after rotation to upright.
+        grey: whether the image has one channel.
+    """
 
     size: tuple[int, int]
     grey: bool
@@ -73,7 +79,7 @@ class Look:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """PIL's own limit on pixels as an error, and no other warning of PIL."""
+    """Context in which PIL raises an error for images above MAX_PIXELS and gives no other warnings."""
     usual = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
     try:
@@ -86,8 +92,8 @@ def guarded() -> Iterator[None]:
 
 
 def each(pictures: Sequence[Picture], read: Callable[[Picture], T]) -> list[T]:
-    """`read` of every image. Raises DataUnavailable naming the images that are damaged."""
-    values, damaged = list[T](), list[str]()
+    """Apply `read` to every image. Raises DataUnavailable naming the damaged images."""
+    values, damaged_names = list[T](), list[str]()
     for picture in pictures:
         try:
             values.append(read(picture))
@@ -97,15 +103,15 @@ def each(pictures: Sequence[Picture], read: Callable[[Picture], T]) -> list[T]:
                 "smaller, or take it out."
             ) from error
         except _DAMAGES:
-            damaged.append(picture.name)
-    if damaged:
-        count = f"{len(damaged):,} images are" if len(damaged) > 1 else "An image is"
-        raise DataUnavailable(f"{count} damaged, cut off or no image: {listed(damaged)}. Take out or replace.")
+            damaged_names.append(picture.name)
+    if damaged_names:
+        count = f"{len(damaged_names):,} images are" if len(damaged_names) > 1 else "An image is"
+        raise DataUnavailable(f"{count} damaged, cut off or no image: {listed(damaged_names)}. Take out or replace.")
     return values
 
 
 def look(picture: Picture) -> Look:
-    """What the header says. Raises DataUnavailable for several frames, and for numbers that are no 8-bit colours."""
+    """Read the header of an image. Raises DataUnavailable for several frames and for values that are no colours."""
     with picture.open() as image:
         width, height = image.size
         if image.mode not in READABLE or (image.mode == "I" and image.format != "PPM"):
@@ -113,20 +119,20 @@ def look(picture: Picture) -> Look:
                 f"{picture.name} holds numbers that are no colours of 8 or 16 bits (PIL's mode {image.mode}). Save it "
                 "as an 8-bit PNG."
             )
-        if image.format != "MPO" and _has_frames(image):  # a telephone's MPO has its photo first, then previews
+        if image.format != "MPO" and _has_frames(image):  # in a telephone's MPO, previews follow the photo
             raise DataUnavailable(f"{picture.name} has several frames or pages. Save the one that counts as an image.")
         size = (width, height) if _orientation(image) >= 5 else (height, width)
         return Look(size, image.mode in GREY)
 
 
 def common_size(looks: Sequence[Look]) -> tuple[int, int]:
-    """The most common (height, width); of equally common ones the largest."""
+    """The most common (height, width); among equally common ones the one with the largest area."""
     counts = Counter(look.size for look in looks)
     return max(counts, key=lambda size: (counts[size], size[0] * size[1], size))
 
 
 def check_room(count: int, shape: tuple[int, int, int], most: int) -> None:
-    """Raises DataUnavailable where `count` images of this shape (channels, height, width) exceed `most` bytes."""
+    """Raise DataUnavailable if `count` images of this shape (channels, height, width) exceed `most` bytes."""
     size = count * shape[0] * shape[1] * shape[2]
     if size > most:
         form = "×".join(map(str, shape))
@@ -137,9 +143,9 @@ def check_room(count: int, shape: tuple[int, int, int], most: int) -> None:
 
 
 def decode(picture: Picture, shape: tuple[int, int, int], tally: Counter[str]) -> NDArray[np.uint8]:
-    """The image as uint8 (channels, height, width); what had to be changed is counted in `tally`.
+    """Decode an image to uint8 (channels, height, width), and count each kind of change in `tally`.
 
-    Another size is scaled to cover height x width (bilinear, antialiased) and cropped at the centre.
+    An image of another size is scaled (bilinear, antialiased) to cover height x width, and cropped at the centre.
     """
     channels, height, width = shape
     with picture.open() as file:
@@ -158,7 +164,7 @@ def decode(picture: Picture, shape: tuple[int, int, int], tally: Counter[str]) -
 
 
 def changes(tally: Counter[str], count: int, shape: tuple[int, int, int]) -> list[str]:
-    """The tally in words, one sentence per kind of change."""
+    """One sentence for the user per kind of change in the tally."""
     size = f"{shape[1]}×{shape[2]}"
     return [
         f"{tally[key]:,} of {count:,} images {words.format(size=size)}." for key, words in CHANGES.items() if tally[key]
@@ -174,7 +180,7 @@ def _has_frames(image: Image.Image) -> bool:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) where there is none that can be read."""
+    """The EXIF orientation; 1 (upright) if there is none or it cannot be read."""
     try:
         value = image.getexif().get(ORIENTATION, 1)
     except _DAMAGES:
@@ -191,10 +197,10 @@ def _upright(image: Image.Image, tally: Counter[str]) -> Image.Image:
 
 
 def _grey_or_rgb(image: Image.Image, tally: Counter[str]) -> Image.Image:
-    """The image in mode L or RGB."""
+    """Convert the image to mode L or RGB, and count the kinds of conversion in `tally`."""
     if image.mode in DEEP:
         tally["deep"] += 1
-        values = np.asarray(image).astype(np.int64)  # PIL would cut off what is above 255
+        values = np.asarray(image).astype(np.int64)  # PIL's own conversion would clip values above 255
         return Image.fromarray(((values * 255 + 32767) // 65535).clip(0, 255).astype(np.uint8))
     if image.mode in ("P", "PA", "RGBA", "LA"):
         image = image.convert("LA" if image.mode == "LA" else "RGBA")

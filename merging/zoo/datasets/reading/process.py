@@ -1,7 +1,7 @@
-"""The reading process: `python -m merging.zoo.datasets.reading.process FOLDER` turns a person's images into a data set.
+"""Main function of the reading process: `python -m merging.zoo.datasets.reading.process FOLDER`.
 
-It is started by `merging.zoo.datasets.convert` alone, which writes order.json into the folder; the data set's files
-come to lie beside it.
+Only `merging.zoo.datasets.convert` starts it. That module writes order.json into FOLDER, and the process writes the
+files of the data set beside it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ORDER = "order.json"
 
 
 def main(folder: Path) -> int:
-    """Read what order.json says. Gives the exit code."""
+    """Convert the images that order.json names. Returns the exit code."""
     order = json.loads((folder / ORDER).read_text("utf-8"))
     source = Path(order["source"])
     size = source.stat().st_size if source.is_file() else 0
@@ -37,8 +37,11 @@ def main(folder: Path) -> int:
 
 
 def read(source: Path, order: dict[str, Any], folder: Path) -> None:
-    """Write the data set's files into `folder`. order: label, size ((height, width) or None), colour ("auto",
-    "grey" or "colour"), most (bytes of all images). Raises DataUnavailable.
+    """Convert the images at `source` and write the data set's files into `folder`.
+
+    order: keys label, size ((height, width) or None), colour ("auto", "grey" or "colour") and most (limit on the bytes
+    of all images).
+    Raises DataUnavailable when the images cannot be read or exceed a limit.
     """
     if source.is_dir():
         _finish(arrange(list_folder(source)), order, folder)

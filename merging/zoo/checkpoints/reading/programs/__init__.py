@@ -1,1 +1,1 @@
-"""Reading exported programs (.pt2) without running anything."""
+"""Read exported programs (.pt2) without running any of their code."""

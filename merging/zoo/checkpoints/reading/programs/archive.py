@@ -1,4 +1,4 @@
-"""The archive of an exported program: its directory is checked against the bytes before any entry is used."""
+"""Open the archive of an exported program; its directory is checked against the bytes before any entry is used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OLD = ("serialized_exported_program.json", "serialized_state_dict.pt", "seriali
 
 
 def is_exported_program(data: bytes) -> bool:
-    """Whether a file is an archive as torch.export.save writes, of today's layout or of an older one."""
+    """Whether a file is an archive of torch.export.save, in its present layout or in an older one."""
     if not data.startswith(b"PK"):
         return False
     try:
@@ -24,10 +24,10 @@ def is_exported_program(data: bytes) -> bool:
 
 
 def entries(data: bytes) -> dict[str, memoryview]:
-    """Path in the archive, without its top folder -> content, uncompressed and not copied.
+    """Path in the archive, without its top folder -> content, not copied.
 
-    Raises CheckpointError where the archive is damaged, compressed, of an older layout, claims more than it has, or
-    holds names that torch does not write.
+    Raises CheckpointError when the archive is damaged or compressed, has an older layout, claims more bytes than it
+    has, or holds names that torch does not write.
     """
     listed, start = directory(data, AGAIN)
     if any(entry.filename in _OLD for entry in listed):
@@ -39,8 +39,8 @@ def entries(data: bytes) -> dict[str, memoryview]:
     roots = {_checked_name(entry).split("/")[0] for entry in listed}
     if len(roots) != 1:
         raise CheckpointError(f"The archive has no single top folder, as torch.export.save makes. {AGAIN}")
-    found = contents(data, listed, start, AGAIN)
-    return {name.partition("/")[2]: content for name, content in found.items()}
+    content_of_path = contents(data, listed, start, AGAIN)
+    return {name.partition("/")[2]: content for name, content in content_of_path.items()}
 
 
 def _is_model(name: str) -> bool:

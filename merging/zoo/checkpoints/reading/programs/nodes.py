@@ -1,6 +1,6 @@
-"""The operations of an exported program: from torch's JSON to nodes of a `Program`. Nothing is looked up outside of it.
+"""Convert the operations of an exported program from torch's JSON to nodes of a `Program`. No name in it is imported.
 
-Texts that describe sizes are expressions; they are compared and never parsed.
+Sizes may be expressions, stored as text; the text is compared and never parsed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from merging.network.programs.operators import AGAIN, FLOAT, GETITEM, MEMORY_FOR
 from merging.network.programs.program import ProgramNode
 from merging.zoo.checkpoints.reading.limits import shown
 
-# torch's numbers for number types, orders of memory and layouts.
+# torch's codes for number types; below, those for layouts (STRIDED) and memory formats (_ORDERS).
 TYPES = {1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16", 7: "float32", 8: "float64"}
 TYPES |= {10: "complex64", 11: "complex128", 12: "bool", 13: "bfloat16"}
 FLOATS = {"float16", "bfloat16", "float32", "float64"}
@@ -32,12 +32,12 @@ _UNUSED |= {"as_int_lists", "as_float_lists", "as_string_to_argument"}
 _CHECKS = (
     "torch.ops.aten._assert",
     "torch.ops.aten.sym_constrain",
-)  # of sizes and types, which bind a run to an example
+)  # assertions on sizes and types, which would restrict a run to the example's
 _SIMPLE = {"torch.sym_float", "torch.sym_int", "torch.sym_not", "torch.sym_max", "torch.sym_min", "math.trunc"}
 
 
 def only_known(record: dict[str, Any], known: set[str], what: str, version: str) -> None:
-    """Raise CheckpointError where a record has a field that is not known here; version: of the torch that wrote it."""
+    """Raise CheckpointError when a record has a field that is not in `known`. version: of the torch that wrote it."""
     if unknown := record.keys() - known:
         name = shown(str(min(unknown)))
         raise CheckpointError(
@@ -47,15 +47,19 @@ def only_known(record: dict[str, Any], known: set[str], what: str, version: str)
 
 
 def float_type(name: str) -> str:
-    """A number type as a program names it: all floating-point types are the network's own."""
+    """Name of a number type in a `Program`: all floating-point types become FLOAT, the network's own type."""
     return FLOAT if name in FLOATS else name.replace("complex128", "complex64")
 
 
 @dataclass
 class NodeReader:
-    """Reads nodes one after another, and numbers the calls of modules. version: of the torch that wrote them.
+    """Reader of a program's nodes, one after another; it also numbers the calls of modules.
 
-    calls: the path of each call.  sizes: value -> what the file says of its shape and type.
+    Attributes:
+        version: of the torch that wrote the program.
+        calls: module path of each call, by its number.
+        numbers: (key, path) of a call -> its number.
+        take: typed access to the records' fields.
     """
 
     version: str
@@ -64,7 +68,7 @@ class NodeReader:
     take: Taker = field(default_factory=lambda: Taker("exported program"))
 
     def read(self, record: Any, number: int) -> Iterator[ProgramNode]:
-        """The operation of one record, followed by those that take its several results apart; none for a check."""
+        """Yield the node of one record, followed by a GETITEM node per result if it has several; none for a check."""
         target, outputs = self.take(record, "target", str), self.take.items(record, "outputs", dict)
         only_known(record, _NODE, "operations", self.version)
         if target.startswith(_CHECKS) and not outputs:
@@ -88,7 +92,7 @@ class NodeReader:
                 yield ProgramNode(self._number(outputs, name), called, args, kwargs, calls)
 
     def argument(self, record: Any) -> Argument:
-        """An argument as torch writes it: a record of one field, whose name says the type."""
+        """Convert an argument in torch's form, a record of one field whose name is the type."""
         kind, value = self._union(record)
         if kind in ("as_int", "as_bool", "as_string"):
             return self.take(record, kind, _PLAIN[kind])
@@ -147,8 +151,11 @@ class NodeReader:
     def _inputs(
         self, record: Any, target: str, node: str
     ) -> tuple[tuple[Argument, ...], tuple[tuple[str, Argument], ...]]:
-        """Positional and keyword arguments. From a device on they are all by keyword: a run puts its own there, also
-        where none is named."""
+        """Positional and keyword arguments of a node.
+
+        From the first device argument on, all arguments are keywords. An operator with a device argument always gets
+        the device of the run.
+        """
         expected = operator_of(target, node).positional
         args: list[Argument] = []
         kwargs: dict[str, Argument] = {}
@@ -195,7 +202,7 @@ class NodeReader:
         return self.take(value, "as_name", str)  # type: ignore[no-any-return]
 
     def _named(self, record: Any) -> Argument:
-        """What is either a value or a number or nothing."""
+        """Convert an argument that is a value, a number or None."""
         kind, value = self._union(record)
         if kind == "as_name":
             return Term("value", self.take(record, kind, str))
@@ -222,7 +229,7 @@ class NodeReader:
         raise self.take.damaged(f"{shown(str(value)[:40])} is no number that an operator is given")
 
     def _calls(self, metadata: dict[str, Any]) -> tuple[int, ...]:
-        """The module calls around a node: "key,path,type" one after another, commas in brackets not counted."""
+        """Numbers of the module calls around a node, from text of the form "key,path,type;key,path,type ..."."""
         text = metadata.get("nn_module_stack", "")
         if not isinstance(text, str) or len(text) > 50_000:
             raise self.take.damaged("the modules around an operation are no short text")
@@ -239,7 +246,7 @@ class NodeReader:
 
 
 def _first_two(call: str) -> tuple[str, str | None]:
-    """Key and path of "key,path,type"."""
+    """Key and path of "key,path,type"; commas in brackets do not separate. The path is None for other text."""
     depth, cuts = 0, []
     for place, letter in enumerate(call):
         depth += (letter in "[(") - (letter in ")]")

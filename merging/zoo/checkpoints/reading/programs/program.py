@@ -1,7 +1,7 @@
-"""Files of torch.export.save (.pt2): a network's graph and weights, read without running anything of the file.
+"""Read files of torch.export.save (.pt2): a network's graph and weights, without running any code in the file.
 
-The archive is read entry by entry; torch.export never sees the file, nothing is unpickled, and expressions are compared
-but not parsed. What comes out is a `Program`, checked and tried on shapes alone.
+The archive is read entry by entry. torch.export does not see the file, nothing is unpickled, and expressions are
+compared but not parsed. The result is a `Program` that is checked and tried on shapes.
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ take = Taker("exported program")
 
 @dataclass(frozen=True, eq=False)
 class Exported:
-    """A network that was exported.
+    """An exported network.
 
-    state: name -> tensor, its strict state dict, floating ones in float32, whole numbers in int64.  aliases: a tied
-    tensor's further names -> its first one.  constants: name -> tensor, what no state dict holds, infinities among it.
-    was: the floating-point types that the file held.
+    Attributes:
+        state: the network's state dict, name -> tensor; floating-point tensors are float32, integer tensors int64.
+        aliases: further names of tied tensors -> the tensor's first name.
+        constants: name -> tensor outside the state dict; infinities are allowed.
+        was: the floating-point types in the file.
     """
 
     program: Program
@@ -46,10 +48,10 @@ class Exported:
 
 
 def read(data: bytes) -> Exported:
-    """The network of a .pt2 file's bytes.
+    """Read the network in a .pt2 file's bytes.
 
-    Raises CheckpointError for a file that is damaged, hostile or of a layout that is not read, UnsupportedOperation for
-    a network that cannot be followed, each with the step that helps.
+    Raises CheckpointError when the file is damaged, hostile or of a layout that is not read, and UnsupportedOperation
+    when the network cannot be represented as a `Program`. Each message advises what to do.
     """
     files = entries(data)
     name = _model(files)
@@ -79,24 +81,24 @@ def read(data: bytes) -> Exported:
 
 
 def _model(files: Mapping[str, memoryview]) -> str:
-    """The name of the one program in the archive."""
+    """Name of the only program in the archive. Raises CheckpointError for none, several, or another format."""
     names = [path[7:-5] for path in files if path.startswith("models/") and path.endswith(".json")]
     if not names:
         raise CheckpointError(f"The archive holds no exported program. {AGAIN}")
     if len(names) > 1:
         raise CheckpointError(f"The archive holds {len(names)} exported programs; bring a file with one. {AGAIN}")
     for path, mark in {"archive_format": b"pt2", "archive_version": b"0", "byteorder": b"little"}.items():
-        held = bytes(files.get(path, b"")[:40])
-        if held != mark:
+        content = bytes(files.get(path, b"")[:40])
+        if content != mark:
             raise CheckpointError(
-                f"The archive's {path} is {shown(str(held, 'latin-1'))}, and only {mark.decode()!r} is read. Export "
+                f"The archive's {path} is {shown(str(content, 'latin-1'))}, and only {mark.decode()!r} is read. Export "
                 f"the network with a newer torch, on an ordinary computer. {AGAIN}"
             )
     return names[0]
 
 
 def _nodes(graph: Any, version: str) -> tuple[tuple[ProgramNode, ...], tuple[str, ...]]:
-    """The operations, and the module path of every module call."""
+    """The graph's operations, and the module path of every module call, by its number."""
     reader = NodeReader(version)
     records = take.items(graph, "nodes", dict)
     if len(records) > MAX_NODES:
@@ -114,7 +116,7 @@ def _terms(argument: Any) -> Iterator[Term]:
 
 
 def _in_order(weights: Mapping[str, Payload], module: Any) -> list[str]:
-    """The tensors' names in the order of a state dict: module by module, parameters before buffers."""
+    """Names of the tensors in the order of a state dict: module by module, parameters before buffers."""
     paths = [call.get("fqn") for call in take.items(module, "module_call_graph", dict)]
     order = {path: number for number, path in enumerate(paths) if isinstance(path, str)}
 
@@ -139,7 +141,7 @@ def _state(
 def _constants(
     reads: Mapping[str, tuple[str, str]], weights: Mapping[str, Payload], others: Mapping[str, Payload]
 ) -> list[str]:
-    """The constants that are read. Raises CheckpointError where the file lacks a tensor that the graph reads."""
+    """Names of the constants that the graph reads. Raises CheckpointError when a tensor that it reads is missing."""
     for kind, name in reads.values():
         if name not in (others if kind == "tensor_constant" else weights):
             raise CheckpointError(f"The file holds no numbers of {shown(name)}, which the network reads. {AGAIN}")
@@ -155,12 +157,15 @@ def _entry(constant: tuple[str, Tensor]) -> ProgramTensor:
 
 
 def _compare(program: Program, values: Any, used: set[str]) -> None:
-    """Raise CheckpointError where a value that is used has another shape or type than the file says."""
-    tried = trial(program)
-    for name, shape in tried.shapes.items():
+    """Run the program on shapes; raise CheckpointError when the shape or type of a value differs from the file's.
+
+    used: the values to compare.
+    """
+    result = trial(program)
+    for name, shape in result.shapes.items():
         if name in values and name in used and isinstance(shape, tuple):
             sizes, dtype = stated(take(values, name, dict))
-            kind = FLOAT if tried.dtypes[name].is_floating_point else str(tried.dtypes[name]).removeprefix("torch.")
+            kind = FLOAT if result.dtypes[name].is_floating_point else str(result.dtypes[name]).removeprefix("torch.")
             same = len(sizes) == len(shape) and dtype == kind
             if not same or any(isinstance(a, int) and a != b for a, b in zip(sizes, shape, strict=True)):
                 raise CheckpointError(

@@ -1,4 +1,4 @@
-"""What an exported program says of itself: its version, its one input, its one output, and which tensors it reads."""
+"""Signature of an exported program: its version, its only input, its only output, and the tensors that it reads."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from merging.zoo.checkpoints.reading.limits import shown
 from merging.zoo.checkpoints.reading.programs.nodes import TYPES, float_type, only_known
 
 SCHEMA = 8  # the major version of torch's format that is read
-_FREE = re.compile(r"Symbol\('\w{1,20}'(, \w{1,20}=(True|False)){0,9}\)")  # a size that is free, as torch spells it
-_ONE_TENSOR = '[1,{"type":null,"context":null,"children_spec":[]}]'  # the structure of an output, as torch spells it
+_FREE = re.compile(r"Symbol\('\w{1,20}'(, \w{1,20}=(True|False)){0,9}\)")  # torch's text for a free size
+_ONE_TENSOR = '[1,{"type":null,"context":null,"children_spec":[]}]'  # torch's text for an output of one tensor
 _TOP = {"graph_module", "opset_version", "range_constraints", "schema_version", "verifiers", "torch_version"}
 _TOP |= {"guards_code"}
 _MODULE = {"graph", "signature", "module_call_graph", "metadata", "treespec_namedtuple_fields"}
@@ -29,10 +29,15 @@ take = Taker("exported program")
 
 @dataclass(frozen=True)
 class Signature:
-    """What goes in and out.
+    """Inputs and output of a program.
 
-    version: of the torch that wrote the program.  x: the value that a person gives.  shape, dtype: of it, without the
-    batch.  output: the value that comes out.  tensors: value -> (kind, name) of the tensor that it is.
+    Attributes:
+        version: of the torch that wrote the program.
+        x: name of the input value.
+        shape: of the input, without the batch dimension.
+        dtype: number type of the input.
+        output: name of the output value.
+        tensors: name of each other input value -> (kind, name) of its tensor.
     """
 
     version: str
@@ -44,8 +49,12 @@ class Signature:
 
 
 def signature_of(whole: Any) -> Signature:
-    """The signature in a program's JSON. Raises CheckpointError where its format is not read or the batch is fixed, and
-    UnsupportedOperation where it takes or gives anything but one tensor."""
+    """Read the signature in a program's JSON.
+
+    Raises:
+        CheckpointError: when the format is not read, or the batch size is fixed.
+        UnsupportedOperation: when the program's input or its output is not exactly one tensor.
+    """
     version = _version(whole)
     module = take(whole, "graph_module", dict)
     only_known(module, _MODULE, "module", version)
@@ -57,7 +66,7 @@ def signature_of(whole: Any) -> Signature:
 
 
 def stated(meta: Any) -> tuple[list[int | str], str]:
-    """What the file says of a value: its sizes, numbers or expressions as they are spelled, and its number type."""
+    """Sizes and number type of a value according to the file; a size is a number or the text of an expression."""
     sizes: list[int | str] = []
     for size in take.items(meta, "sizes", dict):
         expression = size.get("as_expr")
@@ -72,8 +81,8 @@ def stated(meta: Any) -> tuple[list[int | str], str]:
 
 
 def _version(whole: Any) -> str:
-    given = whole.get("torch_version") if isinstance(whole, dict) else None
-    version = given if isinstance(given, str) and re.fullmatch(r"[A-Za-z0-9.+_-]{1,60}", given) else ""
+    text = whole.get("torch_version") if isinstance(whole, dict) else None
+    version = text if isinstance(text, str) and re.fullmatch(r"[A-Za-z0-9.+_-]{1,60}", text) else ""
     major = take(take(whole, "schema_version", dict), "major", int)
     if major != SCHEMA:
         raise CheckpointError(
@@ -85,9 +94,9 @@ def _version(whole: Any) -> str:
 
 
 def _inputs(record: Any, version: str) -> tuple[str, dict[str, tuple[str, str]]]:
-    """The value that a person gives, and the tensors that the others are."""
+    """Name of the value that the network takes as its input; and the other input values -> (kind, tensor name)."""
     tensors: dict[str, tuple[str, str]] = {}
-    given: list[str] = []
+    inputs: list[str] = []
     for spec in take.items(record, "input_specs", dict):
         only_known(spec, {"user_input", *_TENSORS, *_OTHERS}, "inputs", version)
         ((kind, entry),) = spec.items() if len(spec) == 1 else (("", None),)
@@ -95,21 +104,21 @@ def _inputs(record: Any, version: str) -> tuple[str, dict[str, tuple[str, str]]]
             value = take(take(entry, "arg", dict), "name", str)
             if value in tensors:
                 raise take.damaged(f"two inputs are called {shown(value)}")
-            held = kind if kind != "buffer" or take(entry, "persistent", bool) else "tensor_constant"
-            tensors[value] = held, take(entry, f"{kind}_name", str)
+            tensor_kind = kind if kind != "buffer" or take(entry, "persistent", bool) else "tensor_constant"
+            tensors[value] = tensor_kind, take(entry, f"{kind}_name", str)
         else:
             argument = take(entry, "arg", dict) if kind == "user_input" else {}
-            given.append(take(argument["as_tensor"], "name", str) if argument.keys() == {"as_tensor"} else "")
-    if len(given) != 1 or not given[0]:
+            inputs.append(take(argument["as_tensor"], "name", str) if argument.keys() == {"as_tensor"} else "")
+    if len(inputs) != 1 or not inputs[0]:
         raise UnsupportedOperation(
-            f"The network takes {len(given)} inputs, or one that is no tensor; it must take one tensor whose first "
+            f"The network takes {len(inputs)} inputs, or one that is no tensor; it must take one tensor whose first "
             f"dimension counts the images. Wrap it in a module whose forward takes that one. {AGAIN}"
         )
-    return given[0], tensors
+    return inputs[0], tensors
 
 
 def _output(module: Any, graph: Any) -> str:
-    """The name of the one tensor that the network gives."""
+    """Name of the only output value. Raises UnsupportedOperation unless the output is exactly one tensor."""
     specs = take.items(take(module, "signature", dict), "output_specs", dict)
     if any("mutation" in str(kind) for spec in specs for kind in spec):
         raise UnsupportedOperation(
@@ -133,7 +142,7 @@ def _output(module: Any, graph: Any) -> str:
 
 
 def _input(x: str, values: Any) -> tuple[tuple[int, ...], str]:
-    """The input's shape without the batch and its number type. Raises CheckpointError where the batch is fixed."""
+    """The input's shape without the batch, and its number type. Raises CheckpointError when the batch size is fixed."""
     sizes, dtype = stated(take(values, x, dict))
     batch = sizes[0] if sizes else None
     if not isinstance(batch, str) or not _FREE.fullmatch(batch):
@@ -142,7 +151,7 @@ def _input(x: str, values: Any) -> tuple[tuple[int, ...], str]:
     if batch in sizes[1:]:
         raise CheckpointError(f"Another size of the input changes with the number of images. {AGAIN}")
     expressions = [size.get("as_expr") for size in values[x]["sizes"][1:]]
-    shape = [  # of the example, where a size of the image is free, too
+    shape = [  # a free size of the image is taken from the example that the network was exported with
         take(take(expression, "hint", dict), "as_int", int) if isinstance(size, str) else size
         for size, expression in zip(sizes[1:], expressions, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""The tensors of an exported program: raw bytes and a table that says how they lie there."""
+"""Read the tensors of an exported program from raw bytes and a table of shapes, strides and offsets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from merging.zoo.checkpoints.reading.limits import KEY, MAX_DIMENSIONS, MAX_KEY,
 from merging.zoo.checkpoints.reading.programs.nodes import FLOATS, STRIDED, TYPES, only_known
 
 MAX_JSON = 64_000_000  # bytes of one description
-MAX_EXPANDED = 256_000_000  # bytes that a constant may grow to which repeats its numbers
+MAX_EXPANDED = 256_000_000  # bytes of a constant that repeats its numbers, when it is expanded
 
 _TABLES = {"weights": ("weight", "weights_config"), "constants": ("tensor", "constants_config")}
 _ENTRY = {"path_name", "is_param", "use_pickle", "tensor_meta"}
@@ -27,14 +27,14 @@ _META = {"dtype", "sizes", "requires_grad", "device", "strides", "storage_offset
 
 @dataclass(frozen=True, eq=False)
 class Payload:
-    """A tensor of the file, not copied. strided: a view of its file, in the file's number type and order."""
+    """A tensor of the file. strided: a view of its entry's numbers, in the entry's number type and memory order."""
 
     strided: Tensor
     is_parameter: bool
 
 
 def described(files: Mapping[str, memoryview], path: str, what: str) -> Any:
-    """The JSON of an entry. Raises CheckpointError where it is missing, too long or damaged."""
+    """Parse the JSON of an entry. what: its name for messages. Raises CheckpointError when it is missing or invalid."""
     if path not in files:
         raise CheckpointError(f"The exported program lacks {path}, which torch.export.save writes. {AGAIN}")
     if len(files[path]) > MAX_JSON:
@@ -43,28 +43,34 @@ def described(files: Mapping[str, memoryview], path: str, what: str) -> Any:
 
 
 def payloads(files: Mapping[str, memoryview], folder: str, model: str, version: str) -> dict[str, Payload]:
-    """Name -> tensor, of folder "weights" or "constants". version: of the torch that wrote them.
+    """Read the tensors of a folder: name -> tensor.
 
-    Raises CheckpointError where a tensor is pickled, or where the bytes are not exactly those of the tensors (constants
-    may repeat their numbers and share them).
+    Args:
+        files: path in the archive -> content.
+        folder: "weights" or "constants".
+        model: name of the program in the archive.
+        version: of the torch that wrote it.
+    Raises:
+        CheckpointError: when a tensor is pickled, or when the bytes are not exactly those of the tensors (constants
+            may repeat and share their numbers).
     """
     prefix, table = _TABLES[folder]
     if f"data/{folder}/{model}.pt" in files:
         raise CheckpointError(f"The {folder} were written by an older version of torch, as a pickle. {AGAIN}")
     take = Taker(f"table of {folder}")
-    listed = take(described(files, f"data/{folder}/{model}_{table}.json", take.what), "config", dict)
-    if len(listed) > MAX_TENSORS:
-        raise CheckpointError(f"The file holds {len(listed):,} {folder}; at most {MAX_TENSORS:,} are read.")
+    table_entries = take(described(files, f"data/{folder}/{model}_{table}.json", take.what), "config", dict)
+    if len(table_entries) > MAX_TENSORS:
+        raise CheckpointError(f"The file holds {len(table_entries):,} {folder}; at most {MAX_TENSORS:,} are read.")
     tensors: dict[str, Payload] = {}
     flats: dict[str, Tensor] = {}
-    for name, entry in listed.items():
+    for name, entry in table_entries.items():
         take = Taker(f"tensor {shown(name)}")
         path = f"data/{folder}/{_path(name, entry, prefix, version)}"
         if path not in files:
             raise CheckpointError(f"{shown(name)} has no numbers in the file: {path} is missing. {AGAIN}")
         meta = take(entry, "tensor_meta", dict)
         only_known(meta, _META, "tensors", version)
-        if path not in flats:  # once, so that tied tensors share their numbers
+        if path not in flats:  # each entry is read only once, so that tied tensors share their numbers
             flats[path] = _flat(files[path], take, meta)
         strided = _strided(flats[path], take, meta, repeats=folder == "constants")
         tensors[name] = Payload(strided, take(entry, "is_param", bool))
@@ -74,7 +80,7 @@ def payloads(files: Mapping[str, memoryview], folder: str, model: str, version: 
 
 
 def _path(name: str, entry: Any, prefix: str, version: str) -> str:
-    """The file that a tensor is in."""
+    """Name of the entry with a tensor's numbers. Raises CheckpointError for an invalid tensor name or a pickle."""
     if len(name) > MAX_KEY or not KEY.fullmatch(name):
         raise CheckpointError(
             f"The tensor name {shown(name)} is not one that torch makes (letters, digits, _ - and dots, at most "
@@ -89,7 +95,10 @@ def _path(name: str, entry: Any, prefix: str, version: str) -> str:
 
 
 def _check_sizes(flats: Mapping[str, Tensor], tensors: Iterable[Tensor]) -> None:
-    """Raise CheckpointError where the tensors that lie in a file are not exactly as long as it is."""
+    """Raise CheckpointError unless the tensors in each entry have exactly as many numbers as the entry.
+
+    flats: path of an entry -> all of its numbers.  tensors: views of them.
+    """
     blocks: dict[int, dict[tuple[Any, ...], int]] = {}
     for one in tensors:
         place = (one.storage_offset(), tuple(one.shape), one.stride())
@@ -109,7 +118,7 @@ def _check_sizes(flats: Mapping[str, Tensor], tensors: Iterable[Tensor]) -> None
 
 
 def _strided(flat: Tensor, take: Taker, meta: Any, *, repeats: bool) -> Tensor:
-    """The tensor that a table describes, as a view of its file's numbers. repeats: whether it may repeat them."""
+    """The tensor that the table describes, as a view of its entry's numbers. repeats: whether it may repeat them."""
     sizes, strides = _whole(take, meta, "sizes"), _whole(take, meta, "strides")
     offset = _number(take, take(meta, "storage_offset", dict))
     if _type(take, meta) != flat.dtype:
@@ -130,7 +139,7 @@ def _strided(flat: Tensor, take: Taker, meta: Any, *, repeats: bool) -> Tensor:
 
 
 def _flat(view: memoryview, take: Taker, meta: Any) -> Tensor:
-    """The bytes as numbers in a row. They are copied: they may lie where a processor cannot read numbers."""
+    """Convert bytes to a tensor of one dimension. The bytes are copied, because their address may not be aligned."""
     dtype = _type(take, meta)
     if len(view) % dtype.itemsize:
         raise take.damaged(f"its {len(view):,} bytes are no whole number of {dtype.itemsize}-byte numbers")
@@ -154,7 +163,7 @@ def _whole(take: Taker, meta: Any, key: str) -> list[int]:
 
 
 def _number(take: Taker, record: Any) -> int:
-    """A size, stride or offset: a whole number from 0 on, and no expression."""
+    """A size, stride or offset: an integer from 0 on. Raises CheckpointError for other numbers and for expressions."""
     value = take(record, "as_int", int)
     if len(record) != 1 or not 0 <= value < 2**40:
         raise take.damaged("a size, stride or offset is negative, huge or an expression")
@@ -162,7 +171,8 @@ def _number(take: Taker, record: Any) -> int:
 
 
 def constant(name: str, payload: Payload) -> Tensor:
-    """A constant of its own: floating ones in float32, infinities kept. Raises CheckpointError for NaN."""
+    """Copy a constant: floating-point numbers become float32, infinities stay. Raises CheckpointError for NaN and for
+    numbers beyond float32."""
     numbers = payload.strided
     kind = str(numbers.dtype).removeprefix("torch.")
     if kind not in FLOATS:

@@ -1,0 +1,77 @@
+"""`train`: train the shipped checkpoints again, or one network of a built-in architecture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from merging.cli.console import say, say_json
+from merging.cli.files import check_file, make_folder
+from merging.cli.nets import device_of
+from merging.cli.options import add_data_name, add_json, add_machine, add_seed, read_config, whole
+from merging.errors import InvalidSetting
+from merging.jobs.requests.checks import check_architecture
+from merging.progress import Progress
+from merging.zoo.architectures.names import NAMES
+from merging.zoo.catalogue import FOLDER
+
+NAME, HELP = "train", "train shipped checkpoints again by id (none: all), or one of --architecture and --data"
+
+
+OF_ONE = {"config": None, "data": "fashion-mnist", "seed": 0, "epochs": 5, "name": ""}  # option -> default
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("ids", nargs="*", metavar="ID", help="shipped checkpoints; see `zoo`")
+    parser.add_argument("--architecture", choices=tuple(NAMES), metavar="KEY", help=", ".join(NAMES))
+    parser.add_argument("--config", action="append", metavar="KEY=VALUE", help="such as widths=512,512 norm=batch")
+    add_data_name(parser, str(OF_ONE["data"]))
+    add_seed(parser)
+    parser.add_argument("--epochs", type=whole(1, 10_000), default=OF_ONE["epochs"], metavar="N", help="(default 5)")
+    parser.add_argument("--name", default="", help="what the checkpoint is called")
+    parser.add_argument("--out", type=Path, help="file of one net (default: its name), folder of shipped ones")
+    add_machine(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace, report: Progress) -> None:
+    """Train, and write safetensors files."""
+    if options.architecture:
+        if options.ids:
+            raise InvalidSetting("Give ids of shipped checkpoints or --architecture, not both.")
+        return _one(options, report)
+    names = [name for name, usual in OF_ONE.items() if getattr(options, name) != usual]
+    if names:
+        raise InvalidSetting(
+            f"--{', --'.join(names)} belong to --architecture; a shipped checkpoint is trained as its recipe says."
+        )
+    from merging.zoo.training.shipping import train_shipped
+
+    folder = options.out or FOLDER
+    make_folder(folder)
+    manifest = train_shipped(options.ids or None, folder, report)
+    return say_json({"manifest": str(manifest)}) if options.json else say(f"written to {manifest.parent}")
+
+
+def _one(options: argparse.Namespace, report: Progress) -> None:
+    from merging.zoo.training.shipping import train_one
+
+    path = options.out or Path(f"{options.architecture}-{options.data}-s{options.seed}.safetensors")
+    check_file(path)
+    config = read_config(options.config)
+    check_architecture(options.architecture, config)
+    result = train_one(
+        options.architecture,
+        config,
+        options.data,
+        path,
+        name=options.name,
+        device=device_of(options),
+        report=report,
+        epochs=options.epochs,
+        seed=options.seed,
+    )
+    if options.json:
+        return say_json({"file": str(path), **result.metrics})
+    return say(f"test accuracy {100 * result.metrics['accuracy']:.1f} %, written to {path}")

@@ -1,0 +1,40 @@
+"""The request to download a data set. torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from merging.errors import InvalidRequest
+from merging.jobs.requests.base import Request
+from merging.jobs.stages import Stage
+from merging.zoo.datasets.facts import FACTS
+
+
+@dataclass(frozen=True)
+class DownloadRequest(Request):
+    """Fetch a data set to the machine that runs the program."""
+
+    dataset: str
+    kind: ClassVar[str] = "download"
+    plural: ClassVar[str] = "downloads"
+    stages: ClassVar[tuple[Stage, ...]] = (Stage("downloading", 1.0, "Download"),)
+    deadline: ClassVar[float] = 3_600
+    by_button: ClassVar[bool] = True
+    page: ClassVar[str] = "models"
+    VERSION: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if self.dataset not in FACTS:
+            raise InvalidRequest(f"{self.dataset!r} cannot be downloaded; {', '.join(FACTS)} can.")
+
+    @property
+    def title(self) -> str:
+        """What a list of jobs shows."""
+        return f"Download {FACTS[self.dataset].label}"
+
+    @classmethod
+    def likeness(cls, asked: Mapping[str, Any], past: Mapping[str, Any]) -> int:
+        """1 for the same data set."""
+        return int(asked["dataset"] == past["dataset"])

@@ -1,0 +1,70 @@
+"""The table of request kinds. A kind is one file beside this one; its request class declares everything about its jobs.
+
+Equal requests have the same id in every process and on every machine, whatever the order of their dicts and the names
+of their models.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache
+from types import MappingProxyType
+from typing import Any, get_type_hints
+
+from merging.errors import InvalidRequest
+from merging.jobs import requests
+from merging.jobs.requests.base import ModelRef, Request
+
+
+@cache
+def kinds() -> Mapping[str, type[Request]]:
+    """Kind -> its request class, in the order of the files' names."""
+    table: dict[str, type[Request]] = {}
+    for file in sorted(pkgutil.iter_modules(requests.__path__), key=lambda file: file.name):
+        module = importlib.import_module(f"{requests.__name__}.{file.name}")
+        for value in vars(module).values():
+            declared = isinstance(value, type) and issubclass(value, Request) and value is not Request
+            if declared and value.__module__ == module.__name__:
+                table[value.kind] = value
+    return MappingProxyType(table)
+
+
+def from_json(text: str) -> Request:
+    """The request that `to_json` wrote. Raises InvalidRequest or InvalidSetting saying what is wrong with it."""
+    try:
+        values = json.loads(text)
+        return _read(kinds()[values.pop("kind")], values)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidRequest(f"This is not a request of this version ({error}). Ask again.") from error
+
+
+def _read(kind: type[Request], values: Mapping[str, Any]) -> Request:
+    """The request of a kind, its fields of our own types made from their JSON values."""
+    types = _own_types(kind.kind)
+    return kind(**{name: _made(types.get(name), value) for name, value in values.items()})
+
+
+@cache
+def _own_types(key: str) -> Mapping[str, type]:
+    """Field of that kind -> ModelRef or the class of a request, where the field holds one, or a tuple of them."""
+    kind = kinds()[key]
+    hints = get_type_hints(kind)
+    parts = {field.name: [hints[field.name], *getattr(hints[field.name], "__args__", ())] for field in fields(kind)}
+    return {
+        name: part
+        for name, candidates in parts.items()
+        for part in candidates
+        if isinstance(part, type) and issubclass(part, (ModelRef, Request))
+    }
+
+
+def _made(own: type | None, value: Any) -> Any:
+    if own is None or value is None:
+        return value
+    if isinstance(value, list):
+        return tuple(_made(own, item) for item in value)
+    return ModelRef(**value) if own is ModelRef else _read(own, value)

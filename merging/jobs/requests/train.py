@@ -1,0 +1,78 @@
+"""The request to train a network. torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from merging.jobs.requests.base import Request
+from merging.jobs.requests.checks import (
+    check_architecture,
+    check_data,
+    check_fit,
+    check_text,
+    check_whole,
+    plain_config,
+    set_fields,
+)
+from merging.jobs.requests.estimates import Past, scale_stages
+from merging.jobs.stages import LOADING, SAVING, Stage
+from merging.zoo.architectures.names import describe
+from merging.zoo.datasets.known import dataset_label
+
+
+@dataclass(frozen=True)
+class TrainRequest(Request):
+    """Train a built-in architecture on a data set; the result becomes a model of whoever asked."""
+
+    architecture: str
+    config: dict[str, Any]
+    dataset: str
+    data_sha256: str
+    epochs: int = 5
+    seed: int = 0
+    name: str = ""
+    kind: ClassVar[str] = "train"
+    plural: ClassVar[str] = "trainings"
+    stages: ClassVar[tuple[Stage, ...]] = (
+        Stage("loading", 0.02, LOADING),
+        Stage("training", 0.95, "Train"),
+        Stage("saving", 0.03, SAVING),
+    )
+    deadline: ClassVar[float] = 7_200
+    task: ClassVar[str] = "merging.jobs.tasks.train:train_task"
+    heavy: ClassVar[bool] = True
+    by_button: ClassVar[bool] = True
+    page: ClassVar[str] = "models"
+    needs_images: ClassVar[bool] = True
+    VERSION: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        set_fields(self, config=plain_config(self.config))
+        check_architecture(self.architecture, self.config)
+        check_text(self.name or "-", "A model's name")
+        check_data(self.dataset, self.data_sha256, required=True)
+        check_fit(self.dataset, self.architecture, self.config)
+        check_whole(self, "epochs", "seed")
+
+    @property
+    def title(self) -> str:
+        """What a list of jobs shows."""
+        built = f"{describe(self.architecture, self.config)} on {dataset_label(self.dataset)}, seed {self.seed}"
+        return f"Train {self.name or built}"
+
+    @property
+    def data(self) -> tuple[str, str, int | None]:
+        """Data set, and the sha256 of all its images."""
+        return self.dataset, self.data_sha256, None
+
+    @classmethod
+    def likeness(cls, asked: Mapping[str, Any], past: Mapping[str, Any]) -> int:
+        """1 for the same structure and data set."""
+        return int(all(asked[key] == past[key] for key in ("architecture", "config", "data_sha256")))
+
+    @classmethod
+    def scaled(cls, asked: Mapping[str, Any], past: Past, likeness: int) -> dict[str, float]:
+        """By the number of epochs."""
+        return scale_stages(past.stages, ("training",), asked["epochs"] / past.request["epochs"])

@@ -1,0 +1,77 @@
+"""A full store: the oldest finished runs make room, and nothing is lost for what does not fit anyway."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from merging.errors import InvalidRequest
+from merging.jobs.ledger.dispatcher_access import Desk
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.limits import Limits
+from tests.jobs.making import SAVED, long_request, merge_request, take
+from tests.jobs.test_ledger_models import model_entry
+
+
+@pytest.fixture
+def small(tmp_path) -> Ledger:
+    """A ledger whose store takes 1 MB."""
+    return Ledger(tmp_path, Limits(store_mb=1, models=1))
+
+
+def done(ledger: Ledger, seed: int, data: bytes) -> str:
+    desk, job = Desk(ledger), ledger.submit(merge_request(seed), "ann")
+    assert desk.finish(take(desk), {"report": data})
+    return job.id
+
+
+def test_what_cannot_fit_costs_nobody_a_result(small):
+    old = {done(small, seed, data): data for seed in range(3) for data in [os.urandom(300_000)]}
+    small.submit(merge_request(9), "ann")
+    desk = Desk(small)
+    with pytest.raises(InvalidRequest, match="store is full"):
+        desk.finish(take(desk), {"report": os.urandom(1_100_000)})
+    assert {id: small.artifact(id, "report") for id in old} == old
+
+
+def test_a_result_that_is_refused_leaves_no_file_and_takes_none(small):
+    kept = os.urandom(900_000)
+    old, desk = done(small, 0, kept), Desk(small)
+    small.submit(long_request(), "ann")
+    claim = take(desk)
+    small.add_model(model_entry(), b"the one model that ann may have", "ann")
+    before = small.store.size()
+    made = {"report": SAVED, "checkpoint.safetensors": os.urandom(500_000)}
+    with pytest.raises(InvalidRequest, match="the most one may have"):
+        desk.finish(claim, made, model_entry(source="trained"))
+    assert small.artifact(old, "report") == kept
+    assert small.store.size() == before
+
+
+def test_an_upload_makes_room_by_the_oldest_run(small):
+    first, second = (done(small, seed, os.urandom(450_000)) for seed in range(2))
+    weights = os.urandom(400_000)
+    entry = small.add_model(model_entry(), weights, "ann")
+    assert small.checkpoint(entry.sha256) == weights
+    assert small.job(first) is None
+    assert small.artifact(second, "report")
+    with pytest.raises(InvalidRequest, match="store is full"):
+        small.add_model(model_entry(), os.urandom(700_000), "bob")  # models do not make room for models
+    assert small.artifact(second, "report")
+
+
+def test_a_run_that_holds_the_upload_already_goes_without_its_file(small):
+    weights = os.urandom(600_000)
+    done(small, 0, weights)
+    entry = small.add_model(model_entry(), weights, "ann")
+    done(small, 1, os.urandom(400_000))
+    assert small.checkpoint(entry.sha256) == weights
+
+
+def test_a_run_made_again_leaves_no_file_of_its_first_result(small):
+    done(small, 0, b"first")
+    desk, job = Desk(small), small.submit(merge_request(0), "ann", again=True)
+    desk.finish(take(desk), {"report": b"second"})
+    assert small.artifact(job.id, "report") == b"second"
+    assert small.store.size() == len(b"second")

@@ -1,0 +1,184 @@
+"""The left side of the first screen: two networks, a method, and how much to measure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import streamlit as st
+
+from merging.jobs.requests.base import ModelRef
+from merging.jobs.requests.checks import BOUNDS
+from merging.jobs.requests.merge import MergeRequest
+from merging.methods.registry import ROLES, find, table
+from merging.text import numbers
+from merging.zoo.catalogue import Entry, Preset, compatible, presets
+from merging.zoo.datasets.known import dataset_label
+from merging.zoo.datasets.own import is_own
+from ui.forms.large_networks import on_images, say_memory
+from ui.forms.method_form import fill_method, method_form, settings, triple
+from ui.forms.model_cards import AT_CHANCE
+from ui.forms.more_networks import BASE, MORE, base_network, chosen_more, fill_more, more_networks
+from ui.forms.zip_form import shares_trunk
+from ui.shell.markdown import plain
+from ui.shell.screens import link
+from ui.shell.state import entries, image_hash, ledger
+from ui.shell.words import meaning
+
+WHOLE = {"seed": "Seed", "points": "Points", "images": "Images"}
+KEYS = {"seed": "form_seed", "points": "form_points", "images": "form_images"}
+GONE = "form_gone"  # of networks of the run one looks at that are no longer here: a sentence, the menu, its value then
+UNKNOWN = "It is not known what these networks were trained on"
+DEFAULTS = {"seed": 0, "points": 25, "images": 2000}
+
+
+def fill_from(request: MergeRequest) -> None:
+    """Set every widget to what a run was asked for; for a network that is gone, one that fits the other."""
+    known = entries()
+    by_hash = {entry.sha256: id for id, entry in known.items()}
+    here = {name: by_hash.get(model.sha256, "") for name, model in zip("ab", request.models, strict=False)}
+    for name, other in (("a", "b"), ("b", "a")):
+        left = known.get(here[other])
+        fitting = [id for id, entry in known.items() if left is not None and not compatible(left, entry)]
+        st.session_state[f"form_{name}"] = here[name] or next(iter(fitting), next(iter(known)))
+    fill_more(request, by_hash)
+    st.session_state[GONE] = list(_gone(request, by_hash))
+    fill_method({role: getattr(request, role) for role in ROLES}, request.settings)
+    for field, key in KEYS.items():
+        st.session_state[key] = getattr(request, field)
+
+
+def _gone(request: MergeRequest, by_hash: dict[str, str]) -> Iterator[tuple[str, str, object]]:
+    """What the form says of every network of a run that was deleted, as long as its menu is as it was filled."""
+    places = ["form_a", "form_b", *[MORE] * len(request.models[2:]), BASE]
+    for key, model in zip(places, (*request.models, request.base), strict=True):
+        if model is not None and model.sha256 not in by_hash:
+            instead = "goes without it" if key == MORE else "has another network in its place, if one fits"
+            told = f"{plain(model.name)} of this run was deleted; the form {instead}."
+            watched = "form_a" if key == BASE else key  # the menu of bases is filled later
+            yield told, watched, st.session_state[watched]
+
+
+def fill_preset(preset: Preset) -> None:
+    """Set every widget to a preset."""
+    st.session_state["form_a"], st.session_state["form_b"], st.session_state[GONE] = preset.a, preset.b, []
+    fill_more(None, {})
+    fill_method({role: getattr(preset, role) for role in ROLES}, {})
+    for field, key in KEYS.items():
+        st.session_state[key] = DEFAULTS[field]
+
+
+def fill_once(asked: MergeRequest | None, run: str) -> None:
+    """Before the widgets are drawn: show the run one came for; without one, the first preset."""
+    if asked is not None and st.session_state.get("filled") != run:
+        fill_from(asked)
+        st.session_state["filled"] = run
+    if not all(key in st.session_state for key in ("form_a", "form_b", "recipe", *ROLES, *KEYS.values())):
+        cards = presets()
+        if cards:
+            fill_preset(cards[0])
+
+
+def wanted(a: Entry, b: Entry) -> MergeRequest:
+    """What the widgets ask for. Raises our errors where a value is out of bounds."""
+    more, base = chosen_more(entries())
+    asked = MergeRequest(
+        models=(ModelRef.of(a), ModelRef.of(b), *more),
+        base=base,
+        **triple(),
+        settings=settings(),
+        dataset=a.dataset or b.dataset,
+        images=int(st.session_state[KEYS["images"]]),
+        points=int(st.session_state[KEYS["points"]]),
+        seed=int(st.session_state[KEYS["seed"]]),
+    )
+    return on_images(asked)
+
+
+def merge_form() -> MergeRequest | None:
+    """Draw the form; what to run, once the button is pressed."""
+    known = entries()
+    for told, key, value in st.session_state.get(GONE, []):
+        if st.session_state.get(key) == value:
+            st.info(told)
+    a, b = (_network(name, known) for name in "ab")
+    reason = compatible(a, b, unequal_widths=find("align", triple()["align"]).unequal_widths)
+    if reason:
+        wider = [method.label for method in table("align").values() if method.unequal_widths]
+        remedy = f" {' or '.join(wider)} can, under Align." if not compatible(a, b, unequal_widths=True) else ""
+        st.warning(f"This pair cannot be run. {reason}{remedy}", icon=":material/link_off:")
+        if a.sha256 != b.sha256 and shares_trunk(a, b):
+            link("zip", "Zip them on Zip", icon=":material/call_split:", nets=f"{a.id},{b.id}")
+    more_networks(a, b, known)
+    method_form()
+    missing = base_network(a, known)
+    if missing:
+        st.warning(missing, icon=":material/link_off:")
+    missing = missing or _missing_images(a)
+    for column, (field, label) in zip(st.columns(3), WHOLE.items(), strict=True):
+        low, high = BOUNDS[field]
+        help = meaning(field)
+        step = 2 if field == "points" else 1  # an odd number has one half-way
+        column.number_input(label, low, high, key=KEYS[field], step=step, help=help, persist_state="session")
+    if not (reason or missing) and image_hash(a.dataset, DEFAULTS["images"]):
+        say_memory(wanted(a, b))
+    pressed = st.button(
+        "Run merge", type="primary", icon=":material/play_arrow:", disabled=bool(reason or missing), width="stretch"
+    )
+    st.caption(_device() if reason or missing else f"{_device()} · {_expected(a, b)}")
+    return wanted(a, b) if pressed else None
+
+
+def facts(entry: Entry) -> str:
+    """What is known of a network: data set, accuracy, seed, size, and what is special about it."""
+    data = plain(dataset_label(entry.dataset)) or "data set not known"
+    known = [entry.label, data]
+    known += [f"accuracy {numbers.accuracy(entry.accuracy)}"] if entry.accuracy is not None else []
+    known += [f"seed {entry.seed}"] if entry.seed is not None else []
+    told = " · ".join([*known, f"{numbers.count(entry.parameters)} parameters"])
+    return f"{told}. {plain(entry.notes)}" if entry.notes else told
+
+
+def _network(name: str, known: dict[str, Entry]) -> Entry:
+    key = f"form_{name}"
+    if st.session_state.get(key) not in known:
+        st.session_state[key] = next(iter(known))
+    label = f"Network {name.upper()}"
+    st.selectbox(label, list(known), format_func=lambda id: known[id].name, key=key, persist_state="session")
+    entry = known[st.session_state[key]]
+    st.caption(facts(entry))
+    if entry.at_chance:
+        st.error(AT_CHANCE, icon=":material/warning:")
+    return entry
+
+
+def _missing_images(a: Entry) -> str:
+    """Say what a run is without the images; why it cannot be run at all, or ""."""
+    if image_hash(a.dataset, DEFAULTS["images"]):
+        return ""
+    label = plain(dataset_label(a.dataset))
+    without = f"The images of {label} are not on this machine" if label else UNKNOWN
+    needy = [found.label for role, key in triple().items() if (found := find(role, key)).needs_data]
+    if needy:
+        st.warning(f"{without}, and {_listed(needy)} cannot do without.", icon=":material/image_not_supported:")
+    else:
+        said = f"{without}: the merge will run without curves and similarity."
+        st.info(said, icon=":material/image_not_supported:")
+    if label:
+        step = "Bring them" if is_own(a.dataset) else f"Download {label}"
+        link("models", f"{step} on Models", icon=":material/download:")
+    return without if needy else ""
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(names)
+
+
+def _device() -> str:
+    devices = sorted({worker.device for worker in ledger().workers()})
+    return f"Runs on {', '.join(devices)}" if devices else "The worker is starting"
+
+
+def _expected(a: Entry, b: Entry) -> str:
+    """How long the merge takes that the form asks for, by finished ones like it."""
+    spent = sum(ledger().expected(wanted(a, b)).values())
+    return numbers.about(spent) if spent else "no run yet tells how long it takes"

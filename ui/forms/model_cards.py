@@ -1,0 +1,72 @@
+"""The networks one can pick, as cards with what is known of each."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from merging.text import numbers
+from merging.zoo.catalogue import Entry
+from merging.zoo.datasets.known import dataset_label
+from ui.shell.guard import in_words
+from ui.shell.markdown import plain
+from ui.shell.state import ledger, owner
+
+SOURCES = {"trained": "Trained here", "uploaded": "Uploaded", "shipped": "Comes with the program"}
+COLUMNS = 3
+AT_CHANCE = "This network is right no more often than chance: is it another data set, normalisation or network?"
+
+
+def model_cards(models: list[Entry]) -> None:
+    """The cards, three in a row."""
+    for first in range(0, len(models), COLUMNS):
+        row = models[first : first + COLUMNS]
+        for column, entry in zip(st.columns(COLUMNS), row, strict=False):
+            with column.container(border=True, key=f"cards {entry.id}"):
+                _card(entry)
+
+
+def fact_lines(entry: Entry) -> list[str]:
+    """What a card says below the name."""
+    data = plain(dataset_label(entry.dataset)) or "data set not known"
+    trained = [f"seed {entry.seed}"] if entry.seed is not None else []
+    trained += [f"{entry.epochs} epoch{'s' if entry.epochs != 1 else ''}"] if entry.epochs is not None else []
+    return [
+        f"{entry.label} · {data}",
+        f"accuracy **{numbers.accuracy(entry.accuracy)}**" + "".join(f" · {part}" for part in trained),
+        f"{numbers.count(entry.parameters)} parameters · {numbers.size(entry.bytes)}",
+    ]
+
+
+def _card(entry: Entry) -> None:
+    st.markdown(f"**{plain(entry.name)}**")
+    st.markdown("  \n".join(fact_lines(entry)))
+    if entry.at_chance:
+        st.error(AT_CHANCE, icon=":material/warning:")
+    whose = ", only you can use it" if entry.private else ""
+    st.caption(SOURCES[entry.source] + whose + (f". {plain(entry.notes)}" if entry.notes else ""))
+    if entry.evidence:
+        st.caption(plain(f"{entry.why}. {entry.evidence}"))
+    with st.container(horizontal=True):
+        st.download_button(
+            "Download",
+            lambda: ledger().checkpoint(entry.sha256),
+            f"{entry.sha256[:12]}.safetensors",
+            "application/octet-stream",
+            key=f"get {entry.id}",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        if entry.command:
+            with st.popover("How made", icon=":material/terminal:"):
+                st.code(entry.command, language="bash")
+        if entry.source != "shipped" and entry.owner == owner():
+            _delete(entry)
+
+
+def _delete(entry: Entry) -> None:
+    with st.popover("Delete", icon=":material/delete:"):
+        st.caption("It can then no longer be picked; finished runs of it stay.")
+        if st.button("Delete this network", key=f"delete {entry.id}", type="primary"):
+            with in_words():
+                ledger().delete_model(entry.id, owner())
+                st.rerun()

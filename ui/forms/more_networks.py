@@ -1,0 +1,75 @@
+"""Beyond A and B: further networks of one merge, and the base that experts come from."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from merging.jobs.requests.base import ModelRef
+from merging.jobs.requests.merge import MergeRequest
+from merging.methods.registry import MOST_MODELS, find
+from merging.results.reports import letter
+from merging.zoo.catalogue import Entry, compatible
+from ui.forms.method_form import triple
+from ui.shell.words import meaning
+
+MORE, BASE = "form_more", "form_base"
+
+
+def fill_more(request: MergeRequest | None, by_hash: dict[str, str]) -> None:
+    """Before the widgets are drawn: what a run was asked for; nothing further without one. by_hash: sha256 -> id."""
+    models = request.models[2:] if request else ()
+    st.session_state[MORE] = [by_hash[model.sha256] for model in models if model.sha256 in by_hash]
+    base = by_hash.get(request.base.sha256, "") if request and request.base else ""
+    st.session_state[BASE] = base or None
+
+
+def more_networks(a: Entry, b: Entry, known: dict[str, Entry]) -> None:
+    """The menu of further networks: only what fits A is offered."""
+    fitting = [id for id, entry in known.items() if entry.id not in (a.id, b.id) and not compatible(a, entry)]
+    chosen = [id for id in st.session_state.get(MORE, []) if id in fitting]
+    if not fitting:
+        st.session_state[MORE] = []
+        return
+    st.session_state[MORE] = chosen
+    last = letter(min(len(fitting) + 1, MOST_MODELS - 1))
+    possible = f"{letter(2)} to {last} are" if len(fitting) > 1 else f"{letter(2)} is"
+    st.multiselect(
+        "Further networks",
+        fitting,
+        format_func=lambda id: known[id].name,
+        key=MORE,
+        max_selections=MOST_MODELS - 2,
+        placeholder=f"none ({possible} possible)",
+        help=meaning("further networks"),
+        persist_state="session",
+    )
+
+
+def base_network(a: Entry, known: dict[str, Entry]) -> str:
+    """The menu of the base where the method asks for one; why the merge cannot be run, or ""."""
+    needs = [found.label for role, key in triple().items() if (found := find(role, key)).needs_base]
+    if not needs:
+        return ""
+    taken = {a.id, st.session_state.get("form_b"), *st.session_state.get(MORE, [])}
+    fitting = [id for id, entry in known.items() if id not in taken and not compatible(a, entry)]
+    if not fitting:
+        return f"{needs[0]} merges experts that were trained from one base network, and there is none that fits A."
+    if st.session_state.get(BASE) not in fitting:
+        st.session_state[BASE] = a.base if a.base in fitting else fitting[0]
+    st.selectbox(
+        "Base network",
+        fitting,
+        format_func=lambda id: known[id].name,
+        key=BASE,
+        help=meaning("base network"),
+        persist_state="session",
+    )
+    return ""
+
+
+def chosen_more(known: dict[str, Entry]) -> tuple[tuple[ModelRef, ...], ModelRef | None]:
+    """What the menus say: the models after A and B, and the base."""
+    needed = any(find(role, key).needs_base for role, key in triple().items())
+    base = known.get(st.session_state.get(BASE) or "") if needed else None
+    more = tuple(ModelRef.of(known[id]) for id in st.session_state.get(MORE, []) if id in known)
+    return more, ModelRef.of(base) if base else None

@@ -1,0 +1,1 @@
+"""Neurons: rows, sheets and pages of units, their pictures and evidence."""

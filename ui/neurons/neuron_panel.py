@@ -1,0 +1,100 @@
+"""The Neurons page: which layer, in which order, and the rows of one page of its units."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from merging.figures.units import match_histogram
+from merging.jobs.requests.base import ModelRef
+from merging.results.reports import LayerUnits, MergeReport
+from merging.studies.layer import LayerStudy
+from ui.neurons.class_panel import class_panel
+from ui.neurons.evidence_panel import evidence_panel
+from ui.neurons.overview import overview
+from ui.neurons.pictures import choose_way
+from ui.neurons.unit_rows import View, rows
+from ui.neurons.unit_study import fates
+from ui.neurons.units import SHOWN, SLOTS, SORTS, first_layer, ordered, page_of, pages
+from ui.runs.study import studied
+from ui.shell.address import one_of, said
+from ui.shell.chosen import Chosen
+from ui.shell.kept import kept
+from ui.shell.look import draw
+from ui.shell.words import meaning
+
+VIEWS = {"rows": "Unit by unit", "sheets": "All units", "classes": "Classes", "evidence": "Does it hold?"}
+
+
+def neuron_panel(found: Chosen, models: dict[str, ModelRef]) -> None:
+    """Controls, then the rows or sheets; these look again every two seconds while pictures are on their way."""
+    report, run = found.report, found.short
+    if report is None:
+        return
+    view = one_of(
+        "View",
+        list(VIEWS),
+        default="rows",
+        key="view",
+        format_func=VIEWS.__getitem__,
+        label_visibility="collapsed",
+    )
+    if view == "evidence":
+        return evidence_panel(found)
+    if view == "classes":
+        return class_panel(report, models, choose_way())
+    layer = choose_layer(report)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        help = f"{meaning('match correlation')} {meaning('scale')}"
+        sort = st.selectbox("Sort by", SORTS, key="sort", help=help, width=180, bind="query-params")
+        way = choose_way()
+        shown = one_of("Show", SHOWN, default="all", key="show")
+    change = None
+    if sort == "most changed":
+        measured: LayerStudy | None = studied(
+            found, "layer", {"layer": layer.layer}, button="Measure this layer's units"
+        )
+        if measured is None:
+            return
+        change = measured.change()
+    units = ordered(layer, sort, shown, change)
+    if not units:
+        st.info(f"No unit of {layer.layer} is {shown}.", icon=":material/check_circle:")
+        return
+    if view == "sheets":
+        return overview(layer, models, units, way)
+    number = st.pagination(pages(units), key=f"page {layer.layer} {sort} {shown}") if pages(units) > 1 else 1
+    now, after = page_of(units, number)
+    rows(View(layer, models, report, run, now, after, way, fates(found, layer.layer, now)))
+
+
+def choose_layer(report: MergeReport) -> LayerUnits:
+    """The layer menu, with how well its units matched beside it."""
+    by_name = {layer.layer: layer for layer in report.units}
+    left, right = st.columns([2, 5], vertical_alignment="top")
+    with left:
+        layer = by_name[_asked_layer(report)]
+        positions = "×".join(map(str, layer.positions))
+        st.caption(f"{layer.kind}, {layer.units} units" + (f", {positions} positions" if positions else ""))
+        if not layer.images:
+            st.info(report.missing, icon=":material/image_not_supported:")
+            return layer
+        dead = ", ".join(
+            f"{int(row.sum())} in {SLOTS[name]}" for name, row in zip(layer.models, layer.dead, strict=True)
+        )
+        st.caption(f"Dead units: {dead}.", help=meaning("dead unit"))
+    with right:
+        draw(kept(match_histogram, layer), f"histogram {layer.layer}", f"match-{layer.layer}")
+    return layer
+
+
+def _asked_layer(report: MergeReport) -> str:
+    """The layer menu. The address is kept by hand: a click on a sheet leads to an address with a layer, too, and a
+    parameter that is bound to a widget cannot be set."""
+    names = [layer.layer for layer in report.units]
+    asked = said("layer")
+    asked = asked if asked in names else names[first_layer(report.units)]
+    chosen = st.selectbox("Layer", names, names.index(asked), key=f"layer {asked}")
+    if chosen != asked:
+        st.query_params["layer"] = chosen
+        st.rerun()
+    return chosen

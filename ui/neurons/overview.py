@@ -1,0 +1,105 @@
+"""All units of a layer as contact sheets, one a network; a click on a tile leads to the unit."""
+
+from __future__ import annotations
+
+import base64
+import io
+from functools import partial
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from merging.analysis.pictures.settings import contact_sheet
+from merging.figures.figure import Figure
+from merging.figures.units import sheet_figure
+from merging.jobs.requests.base import ModelRef
+from merging.results.reports import LayerUnits
+from merging.text import numbers
+from ui.neurons.pictures import Gallery, look, watch
+from ui.neurons.units import SLOTS, Cell, cells, fate, scale
+from ui.shell.kept import kept
+from ui.shell.look import draw_clickable
+from ui.shell.markdown import plain
+
+SHEETS = ("A", "pi(B)", "merge", "naive")
+COLUMNS, MOST = 16, 64
+CLICKED = "unit that was clicked"
+
+
+def overview(layer: LayerUnits, models: dict[str, ModelRef], units: list[int], way: str) -> None:
+    """At most 64 units on a page; looks again while their pictures are being made."""
+    pages = max(1, -(-len(units) // MOST))
+    number = st.pagination(pages, key=f"sheet {layer.layer}") if pages > 1 else 1
+    shown = units[(number - 1) * MOST : number * MOST]
+    watch(partial(look, models, layer.layer, _all(layer, shown), way=way), partial(_sheets, layer, shown))
+
+
+def follow_click() -> None:
+    """Make the unit that was clicked part of the address; at the top of the page, since a fragment cannot do it."""
+    clicked = st.session_state.pop(CLICKED, None)
+    if clicked is not None:
+        st.query_params["layer"], st.query_params["unit"] = clicked
+
+
+def _all(layer: LayerUnits, units: list[int]) -> list[Cell]:
+    return [cell for unit in units for slot, cell in cells(layer, unit).items() if slot in SHEETS]
+
+
+def _sheets(layer: LayerUnits, units: list[int], gallery: Gallery) -> None:
+    if CLICKED in st.session_state:  # in a fragment, which cannot change the address
+        st.rerun(scope="app")
+    total = len(gallery.made) + len(gallery.waiting) + len(gallery.failed)
+    if gallery.waiting:
+        st.progress(len(gallery.made) / max(total, 1), f"Making pictures: {len(gallery.made)} of {total} are ready")
+    if gallery.refused:
+        st.warning(plain(gallery.refused), icon=":material/info:")
+    if gallery.failed:
+        st.error(f"{len(gallery.failed)} pictures could not be made; see Jobs.", icon=":material/error:")
+    slots = [slot for slot in SHEETS if slot in layer.models]
+    for pair in (slots[:2], slots[2:]):
+        for column, slot in zip(st.columns(2), pair, strict=False):
+            with column:
+                _sheet(layer, slot, units, gallery)
+
+
+def _sheet(layer: LayerUnits, slot: str, units: list[int], gallery: Gallery) -> None:
+    shown = [cells(layer, unit)[slot] for unit in units]
+    dead = sum(cell.dead for cell in shown)
+    st.markdown(f"**{SLOTS[slot]}**" + (f" :gray[{dead} dead, grey]" if dead else ""))
+    made = {key: png for key, (png, _) in gallery.made.items()}
+    pictures = tuple(None if cell.dead else made.get((cell.source, cell.unit)) for cell in shown)
+    figure = kept(_sheet_figure, layer, slot, tuple(units), pictures)
+    key = f"sheet {slot} {layer.layer} {units[0]}"
+    draw_clickable(figure, key, f"units-{slot}", partial(_clicked, layer.layer))
+
+
+def _sheet_figure(layer: LayerUnits, slot: str, units: tuple[int, ...], pictures: tuple[bytes | None, ...]) -> Figure:
+    """pictures: of each unit as PNG, None where it has none."""
+    columns = min(COLUMNS, len(units))
+    sheet = _sheet_png([None if png is None else _pixels(png) for png in pictures], columns)
+    words = [_hover(layer, unit) for unit in units]
+    dead = sum(cells(layer, unit)[slot].dead for unit in units)
+    alt = f"Pictures of {len(units)} units of {layer.layer} in {SLOTS[slot]}, {dead} of them dead"
+    return sheet_figure(f"data:image/png;base64,{sheet}", units, words, columns, alt)
+
+
+def _clicked(layer: str, unit: object) -> None:
+    st.session_state[CLICKED] = (layer, str(int(str(unit))))
+
+
+def _hover(layer: LayerUnits, unit: int) -> str:
+    match = numbers.correlation(float(layer.match[unit]))
+    return f"unit {unit}: match {match}, scale {numbers.ratio(float(scale(layer)[unit]))}, {fate(layer, unit)}"
+
+
+def _pixels(png: bytes) -> np.ndarray:
+    pixels = np.asarray(Image.open(io.BytesIO(png)), np.float32) / 255
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _sheet_png(pictures: list[np.ndarray | None], columns: int) -> str:
+    sheet = contact_sheet(pictures, columns)
+    out = io.BytesIO()
+    Image.fromarray(sheet[..., 0] if sheet.shape[2] == 1 else sheet).save(out, "PNG")
+    return base64.b64encode(out.getvalue()).decode()

@@ -1,0 +1,81 @@
+"""One unit in full: large pictures, the images that excite it in each network, and its figures."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from merging.jobs.requests.base import ModelRef
+from merging.results.reports import LayerUnits, MergeReport
+from merging.text import numbers
+from ui.neurons.pictures import Gallery, choose_way, how_made, look, watch
+from ui.neurons.unit_study import fates, unit_study
+from ui.neurons.unit_tiles import exemplars, tile
+from ui.neurons.units import SLOTS, Cell, cells, fate, scale
+from ui.shell.address import said, said_number
+from ui.shell.chosen import Chosen
+from ui.shell.markdown import plain
+from ui.shell.screens import link
+from ui.shell.words import meaning
+
+
+def asked_unit(report: MergeReport) -> tuple[LayerUnits, int] | None:
+    """The layer and unit that the address names, None where it names none of this run."""
+    layer = next((found for found in report.units if found.layer == said("layer")), None)
+    unit = said_number("unit", -1, 10**8, -1)
+    return (layer, unit) if layer is not None and 0 <= unit < layer.units else None
+
+
+def unit_page(layer: LayerUnits, unit: int, found: Chosen, models: dict[str, ModelRef]) -> None:
+    """Everything about one unit; looks again while its pictures are made."""
+    report = found.report
+    if report is None:
+        return
+    fared = ", ".join([fate(layer, unit), *fates(found, layer.layer, [unit]).values()])
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"### Unit {unit} of {layer.layer}: {fared}", anchors=False, width="content")
+        link("neurons", "All units of the layer", run=found.short, layer=layer.layer, icon=":material/arrow_back:")
+    way = choose_way()
+    shown = cells(layer, unit)
+    watch(partial(look, models, layer.layer, shown.values(), way=way), partial(_pictures, shown))
+    st.caption(how_made(way))
+    if not layer.images:
+        st.info(report.missing, icon=":material/image_not_supported:")
+        return
+    st.markdown(figures_table(layer, unit))
+    st.caption("  \n".join(f"**{word}** – {meaning(word)}" for word in ("match correlation", "scale", "× best image")))
+    st.markdown("**Images of the data set to which the unit responds most**", help=meaning("exemplars"))
+    for network in layer.models:
+        left, right = st.columns([1, 8], vertical_alignment="top")
+        left.markdown(SLOTS[network])
+        with right:
+            exemplars(layer, network, unit, report)
+    unit_study(found, layer.layer, unit)
+
+
+def figures_table(layer: LayerUnits, unit: int) -> str:
+    """The unit in every network, as a Markdown table."""
+    lines = [
+        f"Match correlation of A's unit {unit} and B's unit {int(layer.partner[unit])}: "
+        f"**{numbers.correlation(float(layer.match[unit]))}** · scale in the merge "
+        f"**{numbers.ratio(float(scale(layer)[unit]))}**",
+        "",
+        "| | spread of the response | best image, mean over positions | best image, strongest position | dead |",
+        "|---|---:|---:|---:|---|",
+    ]
+    for row, network in enumerate(layer.models):
+        values = (layer.std[row, unit], layer.peak[row, unit], layer.exemplar_values[row, unit, 0])
+        written = " | ".join(f"{float(value):.2f}".replace("-", numbers.MINUS) for value in values)
+        lines.append(f"| {SLOTS[network]} | {written} | {'yes' if layer.dead[row, unit] else 'no'} |")
+    return "\n".join(lines)
+
+
+def _pictures(shown: dict[str, Cell], gallery: Gallery) -> None:
+    if gallery.refused:
+        st.warning(plain(gallery.refused), icon=":material/info:")
+    with st.container(key="unitrow large"):
+        columns = st.columns(len(shown))
+    for column, (slot, cell) in zip(columns, shown.items(), strict=True):
+        with column:
+            tile(slot, cell, gallery, f"large {slot}")

@@ -1,0 +1,201 @@
+"""One unit in full: what the merge made of it, seed noise, who answers to whose picture, tuning, and a film."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from merging.analysis.pictures.settings import contact_sheet
+from merging.figures.curve import curve_figure, curves_of
+from merging.figures.figure import Figure
+from merging.figures.palette import STYLES
+from merging.figures.units import change_figure, cross_figure, tuning_figure
+from merging.results.reports import MergeReport
+from merging.studies.film import Film
+from merging.studies.layer import LayerStudy
+from merging.studies.units import BLOCK, WORDS, UnitsStudy, outcome
+from merging.text import numbers
+from merging.zoo.datasets.known import find_facts
+from ui.neurons.tiles import show
+from ui.neurons.units import SLOTS
+from ui.runs.study import known, studied
+from ui.shell.chosen import Chosen
+from ui.shell.kept import kept
+from ui.shell.look import draw
+from ui.shell.words import meaning
+
+
+def unit_study(found: Chosen, layer: str, unit: int) -> None:
+    """Three studies, each by its own button; sixteen neighbours are measured together."""
+    first = unit // BLOCK * BLOCK
+    st.markdown("#### What did the merge make of it?", anchors=False)
+    measured: LayerStudy | None = studied(found, "layer", {"layer": layer}, button="Measure this layer's units")
+    pictured: UnitsStudy | None = studied(found, "units", {"layer": layer, "first": first}, button="Compare pictures")
+    if measured is not None and pictured is not None:
+        st.markdown(in_words(measured, pictured, unit))
+    if pictured is not None:
+        _pictures(pictured, unit - first)
+    if measured is not None:
+        _measured(measured, pictured, unit, found)
+    st.markdown("#### Along the path", anchors=False)
+    film: Film | None = studied(found, "film", {"layer": layer, "first": first}, button="Film it")
+    if film is not None:
+        _film(film, unit - first, found)
+
+
+def fates(found: Chosen, layer: str, units: Sequence[int]) -> dict[int, str]:
+    """unit -> what the merge made of it, a word of WORDS, for those of these units that were measured already."""
+    measured: LayerStudy | None = known(found, "layer", {"layer": layer})
+    told: dict[int, str] = {}
+    for first in sorted({unit // BLOCK * BLOCK for unit in units}) if measured is not None else ():
+        pictured: UnitsStudy | None = known(found, "units", {"layer": layer, "first": first})
+        if measured is not None and pictured is not None:
+            told |= {unit: _outcome(measured, pictured, unit)[0] for unit in units if unit in pictured.units}
+    return told
+
+
+def in_words(measured: LayerStudy, pictured: UnitsStudy, unit: int) -> str:
+    """What became of the unit, by the rule of `studies.units.fate`, with the numbers it rests on."""
+    word, (to_a, to_b, agree) = _outcome(measured, pictured, unit)
+    a, b = (measured.slots.index(slot) for slot in ("A", "pi(B)"))
+    shared = float(measured.overlap[a, b, unit])
+    told = ", ".join(numbers.ratio(value) for value in (to_a, to_b, agree))
+    return (
+        f"**{word.capitalize()}**: {WORDS[word]}. It follows A's and π(B)'s pictures and strongest images by "
+        f"{told.replace(', ', ' and ', 1).replace(', ', '; the parents follow each other by ')} (1: as strongly as "
+        "anything in the data set; from .5 on it counts as following). Of their nine strongest images A and π(B) share "
+        f"{numbers.accuracy(shared).replace('.0 %', ' %')}."
+    )
+
+
+def _outcome(measured: LayerStudy, pictured: UnitsStudy, unit: int) -> tuple[str, tuple[float, float, float]]:
+    dead = bool(measured.dead[measured.slots.index("merge"), unit])
+    return outcome(pictured.cross[:, :, unit - pictured.units[0]], measured.response[:, :, unit], dead)
+
+
+def _pictures(pictured: UnitsStudy, place: int) -> None:
+    names = {"first": "one start", "second": "another start", "negative": "the negative direction"}
+    st.markdown("**Pictures from two random starts, and what it is against**", help=meaning("seed noise"))
+    for name, label in names.items():
+        if name in pictured.pictures:
+            left, right = st.columns([1, 6], vertical_alignment="center")
+            left.caption(label)
+            with right:
+                show(kept(_starts, pictured, name, place), f"Pictures of {', '.join(SLOTS.values())}, {label}")
+    _, right = st.columns([1, 6])
+    for column, slot in zip(right.columns(len(pictured.slots)), pictured.slots, strict=True):
+        noise = numbers.correlation(float(pictured.noise[pictured.slots.index(slot), place]))
+        column.caption(f"{SLOTS[slot]}  \npixels of both starts correlate by {noise}")
+
+
+def _measured(measured: LayerStudy, pictured: UnitsStudy | None, unit: int, found: Chosen) -> None:
+    left, right = st.columns(2)
+    if pictured is not None:
+        with left.container(border=True):
+            st.markdown("**Who answers to whose picture?**", help=meaning("cross-activation"))
+            draw(kept(_cross, pictured, unit), f"cross {unit}", f"cross-{unit}", width="stretch")
+    with right.container(border=True):
+        st.markdown("**Which classes excite it?**")
+        dataset = found.report.request.get("dataset", "") if found.report else ""
+        facts = find_facts(dataset)
+        classes = tuple(escape(name) for name in facts.classes) if facts is not None else ()
+        draw(kept(_tuning, measured, classes, unit), f"tuning {unit}", f"tuning-{unit}", width="stretch")
+    st.markdown(table(measured, pictured, unit))
+
+
+def _cross(pictured: UnitsStudy, unit: int) -> Figure:
+    names = [SLOTS[slot] for slot in pictured.slots]
+    return cross_figure(pictured.cross[:, :, unit - pictured.units[0]], names, unit)
+
+
+def _tuning(measured: LayerStudy, known: tuple[str, ...], unit: int) -> Figure:
+    """known: the classes' names, as far as they are known."""
+    tuning = measured.tuning[:, :, unit]
+    classes = [known[at] if at < len(known) else str(at) for at in range(tuning.shape[1])]
+    return tuning_figure(tuning, [SLOTS[slot] for slot in measured.slots], classes, unit)
+
+
+def _loss_at(report: MergeReport, place: float) -> Figure:
+    """The run's curves with a line where the film stands."""
+    curve = curve_figure(report, "loss")
+    curve.add_upright(place, {"color": "rgba(127,127,127,0.8)", "width": 1.5})
+    return curve
+
+
+def table(measured: LayerStudy, pictured: UnitsStudy | None, unit: int) -> str:
+    """Correlations of pairs of networks' units, as a Markdown table."""
+    lines = [
+        "| | correlation of responses (means over positions) | of incoming weights | of pictures' pixels | shared of "
+        "the nine strongest images |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for one, other in (("A", "pi(B)"), ("merge", "A"), ("merge", "pi(B)"), ("naive", "A"), ("naive", "B")):
+        i, j = (measured.slots.index(slot) for slot in (one, other))
+        pixels = pictured.pixels[i, j, unit - pictured.units[0]] if pictured is not None else float("nan")
+        values = (measured.activation[i, j, unit], measured.weight[i, j, unit], pixels, measured.overlap[i, j, unit])
+        lines.append(
+            f"| {SLOTS[one]} and {SLOTS[other]} | {' | '.join(numbers.correlation(float(v)) for v in values)} |"
+        )
+    return "\n".join(lines)
+
+
+def _film(film: Film, place: int, found: Chosen) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        start = st.segmented_control(
+            "Start of every picture", ["cold", "warm"], default="cold", key="start", required=True,
+            help="Cold: the same noise for every λ. Warm: where the picture of the λ before ended.",
+        )  # fmt: skip
+    for line in film.pictures:
+        left, right = st.columns([1, 9], vertical_alignment="center")
+        left.caption(STYLES[line].label)
+        with right:
+            frames = kept(_frames, film, line, start, place)
+            show(frames, f"Pictures along the {STYLES[line].label} line, from A to B")
+    labels = {round(float(value), 2): at for at, value in enumerate(film.lambdas)}
+    at = labels[st.select_slider("λ", list(labels), value=0.5 if 0.5 in labels else 0.0, key="film at")]
+    left, middle, right = st.columns([1, 1, 3], vertical_alignment="center")
+    for column, line in ((left, "naive"), (middle, "aligned")):
+        with column, st.container(key=f"tile film {line}"):
+            show(
+                kept(_frame, film, line, start, place, at),
+                f"Picture at λ = {film.lambdas[at]:.2f} on the {STYLES[line].label} line",
+            )
+            strength = numbers.ratio(float(film.strength[line][start][at, place]))
+            st.caption(f"{STYLES[line].label}, response {strength}")
+    with right:
+        if found.report is not None and curves_of(found.report, "test"):
+            draw(
+                kept(_loss_at, found.report, float(film.lambdas[at])), "loss of the film", "loss-film", width="stretch"
+            )
+    draw(kept(change_figure, film, place, start), f"change {start}", "film-change", width="stretch")
+    st.caption(
+        "Where the lines fall below the marks, the picture changes more than numerical noise explains. Cold starts can "
+        "jump between equally good pictures; warm ones drift with the optimiser: trust what both show. "
+        f"{film.how.get('steps')} steps a picture, seed {film.how.get('seed')}; plain averages, nothing corrected."
+    )
+
+
+def _starts(pictured: UnitsStudy, name: str, place: int) -> bytes:
+    return _strip(pictured.pictures[name][:, place])
+
+
+def _frames(film: Film, line: str, start: str, place: int) -> bytes:
+    return _strip(film.pictures[line][start][:, place])
+
+
+def _frame(film: Film, line: str, start: str, place: int, at: int) -> bytes:
+    return _strip(film.pictures[line][start][at : at + 1, place])
+
+
+def _strip(pictures: np.ndarray) -> bytes:
+    """Pictures (n, H, W, C) of 0..255 in one row, each pixel enlarged, as PNG."""
+    sheet = contact_sheet(list(pictures.astype(np.float32) / 255), len(pictures))
+    out = io.BytesIO()
+    image = Image.fromarray(sheet[..., 0] if sheet.shape[2] == 1 else sheet)
+    image.resize((image.width * 4, image.height * 4), 0).save(out, "PNG")
+    return out.getvalue()

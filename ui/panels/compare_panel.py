@@ -1,0 +1,208 @@
+"""The table and the chart of a comparison, filling in while its merges run."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import streamlit as st
+
+from merging.errors import MergescopeError, TooManyJobs
+from merging.figures.comparison import REFERENCES, Point, bars, growth, mean_of
+from merging.jobs.ledger.jobs import Job
+from merging.jobs.requests.comparison import (
+    COLUMNS,
+    MEASURED,
+    Grid,
+    Row,
+    by_kind,
+    differing,
+    row_of,
+    summaries,
+    to_csv,
+    to_values,
+)
+from merging.jobs.requests.merge import MergeRequest
+from merging.methods.registry import find
+from ui.forms.compare_form import key
+from ui.shell.chosen import PREFIX
+from ui.shell.guard import in_words
+from ui.shell.look import draw
+from ui.shell.markdown import plain
+from ui.shell.screens import address
+from ui.shell.state import ledger, merge_report, owner, submit
+from ui.shell.words import STATES
+
+EVERY = 2.0  # seconds between two looks while a merge is open
+SHARES = ("test_accuracy", "train_accuracy", "naive_accuracy", "parents_accuracy", "ensemble_accuracy")
+FORMATS = {"distance": "%.1f", "objective": "%.1f", "equivalence": "%.0e", "seconds": "%.1f", "memory": "%d"}
+ALWAYS = ("networks", "align", "combine", "correct", "test_accuracy", "run")
+
+
+def comparison() -> None:
+    """The comparison that was asked for, or what one will see here."""
+    grid = st.session_state.get("comparison")
+    if grid is None:
+        with st.container(border=True):
+            st.markdown(
+                "**No comparison yet.** Choose networks and methods and press *Run*: every method becomes a bar beside "
+                "the networks themselves, their ensemble and their plain average, and a row of the table."
+            )
+        return
+    requests = grid.requests()
+    busy = st.session_state.get("comparison runs", False)
+    st.fragment(_live, run_every=EVERY if busy else None)(grid, requests)
+
+
+def rows_of(requests: tuple[MergeRequest, ...]) -> tuple[list[Row], list[Job]]:
+    """A row a merge, and the jobs that are still open."""
+    rows, jobs = [], []
+    for request in requests:
+        job = ledger().job(request.id)
+        state = STATES[job.state] if job else "not run"
+        done = job is not None and job.state == "done"
+        rows.append(
+            _done_row(job.id, job.finished or 0.0, request.to_json()) if done and job else row_of(request, state, None)
+        )
+        jobs += [job] if job is not None and job.open else []
+    return rows, jobs
+
+
+@st.cache_data(max_entries=1000, show_spinner=False)
+def _done_row(job_id: str, finished: float, asked: str) -> Row:
+    """A finished merge's row: a few numbers, so that the reports need not be read again."""
+    from ui.shell.chosen import request_of
+
+    job = ledger().job(job_id)
+    assert job is not None
+    try:
+        return row_of(request_of(job), STATES["done"], merge_report(job))
+    except MergescopeError:
+        return row_of(request_of(job), "damaged", None)
+
+
+def _live(grid: Grid, requests: tuple[MergeRequest, ...]) -> None:
+    with in_words():
+        waits = _top_up(requests) if st.session_state.get("comparison runs") else ""
+        rows, waiting = rows_of(requests)
+        done = sum(row["state"] == STATES["done"] for row in rows)
+        if done < len(rows):
+            _progress(rows, done, waiting)
+            if waits:
+                st.caption(waits)
+        elif st.session_state.get("comparison runs"):
+            st.session_state["comparison runs"] = False
+            st.rerun(scope="app")
+        _charts(grid, rows)
+        _table(rows)
+
+
+def _top_up(requests: tuple[MergeRequest, ...]) -> str:
+    """Ask for what was not asked for yet, as many as one may have open at once; why the rest has to wait, or ""."""
+    for request in requests:
+        if ledger().job(request.id) is None:
+            try:
+                submit(request)
+            except TooManyJobs:
+                return "You have as many open jobs as one may have; the rest of this comparison follows as they end."
+    return ""
+
+
+def _progress(rows: list[Row], done: int, waiting: list[Job]) -> None:
+    ends = {state: sum(row["state"] == STATES[state] for row in rows) for state in ("failed", "cancelled")}
+    failed, words = sum(ends.values()), {"failed": "failed, see Jobs", "cancelled": "stopped"}
+    ended = "".join(f" · {count} {words[state]}" for state, count in ends.items() if count)
+    st.progress(done / len(rows), text=f"{done} of {len(rows)} merges done{ended}")
+    if not st.session_state.get("comparison runs"):
+        if st.button("Run what is missing", icon=":material/play_arrow:"):
+            st.session_state["comparison runs"] = True
+            st.rerun(scope="app")
+    elif st.button("Stop", icon=":material/stop:", help="Cancels what waits and runs; what is done stays."):
+        st.session_state["comparison runs"] = False
+        for job in waiting:
+            ledger().cancel(job.id, owner())
+        st.rerun(scope="app")
+    elif done + failed == len(rows):
+        st.session_state["comparison runs"] = False
+        st.rerun(scope="app")
+
+
+def points_of(rows: list[Row]) -> list[Point]:
+    """What the figures draw: every method with its mean and spread."""
+    found = summaries(rows, "test_accuracy")
+    plain = {summary.triple[2] for summary in found} == {"none"} and {s.triple[1] for s in found} == {"average"}
+    points = []
+    for summary in found:
+        align, combine, correct = summary.triple
+        steps = [("align", align), ("combine", combine)] + ([("correct", correct)] if correct != "none" else [])
+        names = [find(role, name).label for role, name in steps]  # type: ignore[arg-type]
+        label = names[0] if plain else " · ".join(names)
+        points.append((label, align, f"{combine} {correct}", summary.count, summary.mean, summary.spread))
+    return points
+
+
+def _charts(grid: Grid, rows: list[Row]) -> None:
+    kinds = by_kind(rows)
+    for number, (kind, mine) in enumerate(kinds.items()):
+        if len(kinds) > 1 and points_of(mine):
+            st.markdown(f"**{plain(kind)}**")
+        _chart(grid, mine, f"{number}" if number else "")
+
+
+def _chart(grid: Grid, rows: list[Row], which: str) -> None:
+    points = points_of(rows)
+    if not points:
+        return
+    if grid.mode == "growing" and len(grid.models) > 2:
+        draw(growth(points), f"growth{which}", f"comparison{which}", width="stretch")
+        return
+    beside = {name: mean_of([row[name] for row in rows]) for name in REFERENCES}
+    known = {name: value for name, value in beside.items() if not math.isnan(value)}
+    draw(bars(points, known), f"bars{which}", f"comparison{which}", width="stretch")
+    runs = max(summary.runs for summary in summaries(rows, "test_accuracy"))
+    if runs > 1:
+        st.caption(f"Mean of up to {runs} merges a method (pairs and seeds); the whisker is their standard deviation.")
+
+
+def _table(rows: list[Row]) -> None:
+    only = st.toggle("Only differences", key=key("differences"), help="Hides columns that are the same in every row.")
+    columns = [name for name in COLUMNS if name in ALWAYS or not all(_empty(row[name]) for row in rows)]
+    if only:
+        kept = differing(rows, columns)
+        columns = [name for name in columns if name in kept or name == "run"]
+    shown = [{COLUMNS[name]: _cell(name, row[name]) for name in columns} for row in rows]
+    alt = "Every merge of the comparison, one a row; the chart says the same in short."
+    st.dataframe(shown, hide_index=True, column_config=_config(columns), width="stretch", placeholder="–", alt=alt)
+    with st.container(horizontal=True):
+        st.download_button("CSV", lambda: to_csv(rows), "comparison.csv", "text/csv", on_click="ignore")
+        values = to_values(rows)
+        st.download_button("JSON", lambda: json.dumps(values), "comparison.json", "application/json", on_click="ignore")
+
+
+def _config(columns: list[str]) -> dict[str, Any]:
+    """How numbers are written; they stay numbers, so that a click on a column's head sorts by them."""
+    found: dict[str, Any] = {}
+    for name in columns:
+        if name in SHARES:
+            found[COLUMNS[name]] = st.column_config.NumberColumn(format="%.1f %%")
+        elif name in MEASURED:
+            found[COLUMNS[name]] = st.column_config.NumberColumn(format=FORMATS.get(name, "%.3f"))
+    found[COLUMNS["run"]] = st.column_config.LinkColumn(display_text="open")
+    return found
+
+
+def _cell(name: str, value: Any) -> Any:
+    if name == "run":
+        return address("merge", str(value)[:PREFIX])
+    if name in ("align", "combine", "correct"):
+        return find(name, value).label  # type: ignore[arg-type]
+    if _empty(value):
+        return None
+    if name == "memory":
+        return round(value / 1e6)
+    return 100 * value if name in SHARES else value
+
+
+def _empty(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)

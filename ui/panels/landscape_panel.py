@@ -1,0 +1,79 @@
+"""The plane through A, B and pi(B), and the two lines in it as curves."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from merging.figures.curve import curve_figure, curves_of
+from merging.figures.studies.landscape import landscape_figure
+from merging.results.reports import Metric
+from merging.studies.landscape import RESET, Landscape
+from merging.text import numbers
+from ui.runs.study import choose_other, studied
+from ui.shell.address import one_of
+from ui.shell.chosen import Chosen
+from ui.shell.kept import kept
+from ui.shell.look import draw
+from ui.shell.markdown import plain
+
+METRICS: dict[Metric, str] = {"accuracy": "Accuracy", "loss": "Loss"}
+FINE = {"21 a side": 21, "41 a side (four times as long)": 41}
+
+
+def landscape_panel(found: Chosen) -> None:
+    """The plane, what it says, and the curve under it."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        metric: Metric = one_of("What", list(METRICS), default="accuracy", key="plane", format_func=METRICS.__getitem__)
+        fine = st.selectbox("Points", list(FINE), key="points a side", width=260)
+        third = choose_other(found, "Third corner", "π(B)", "third")
+    settings = {"resolution": FINE[fine]}
+    plane: Landscape | None = studied(found, "landscape", settings, button="Measure the plane", other=third)
+    if plane is None:
+        return
+    draw(kept(landscape_figure, plane, metric), f"plane {metric}", f"plane-{metric}", width="stretch")
+    st.markdown(in_words(plane) if third is None else through_three(plane, third.name))
+    measured = numbers.count(int(plane.measured.sum()))
+    st.caption(
+        f"{measured} of {numbers.count(plane.measured.size)} points measured on {numbers.count(plane.images)} test "
+        f"images (where neighbours agree within 3 points of accuracy and 10 % of loss, the rest is filled in); "
+        f"{plane.batch_norm}; axes orthogonal, one unit equally long on both."
+    )
+    if found.report is not None and curves_of(found.report, "test"):
+        st.markdown("**The two lines of the plane as curves**")
+        draw(kept(curve_figure, found.report, metric), "line in the plane", f"line-{metric}", width="stretch")
+
+
+def through_three(plane: Landscape, name: str) -> str:
+    """What a plane through three networks shows, in two sentences. name: of the third one."""
+    points = {key: numbers.accuracy(point[4]) for key, point in plane.points.items()}
+    apart = float(np.hypot(*plane.points["C"][:2]))
+    return (
+        f"The other network is {plain(name)}, right on {points['C']} (A {points['A']}, B {points['B']}), {apart:.1f} "
+        f"from A. The naive average ({points['naive']}) and the merge ({points['merge']}) are marked where the plane "
+        "comes nearest to them."
+    )
+
+
+def in_words(plane: Landscape) -> str:
+    """What the plane shows, in two sentences."""
+    points = {name: point[4] for name, point in plane.points.items()}
+    lower = min(points["A"], points["B"])
+    naive = (
+        "the middle of the line to B lies in a worse region"
+        if points["naive"] < lower - 0.02
+        else "even the middle of the line to B is as good as its ends"
+    )
+    moved = (
+        "the merge lies in the same basin as A"
+        if points["merge"] > lower - 0.02
+        else "the merge still lies in a worse place than its parents"
+    )
+    anew = (
+        " Both with BatchNorm's statistics taken anew, as everywhere on the plane." if RESET in plane.batch_norm else ""
+    )
+    return (
+        f"B and π(B) compute the same function at two places of weight space. From A, {naive} "
+        f"({numbers.accuracy(points['naive'])}); on the way to π(B), {moved} ({numbers.accuracy(points['merge'])}; A "
+        f"{numbers.accuracy(points['A'])}, B {numbers.accuracy(points['B'])}).{anew}"
+    )

@@ -1,0 +1,128 @@
+"""The right side of the first screen: what happened half-way, the curves, the barriers, and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import streamlit as st
+
+from merging.figures.curve import AXES, KINDS, Above, curve_figure, curve_label, curves_of
+from merging.figures.scores import scores_figure
+from merging.methods.registry import table
+from merging.results.reports import MergeReport, Metric
+from merging.text import numbers
+from merging.text.merge_verdict import headline, verdict
+from merging.text.method_notes import remarks
+from ui.shell.address import one_of
+from ui.shell.kept import kept
+from ui.shell.look import draw, unbroken
+from ui.shell.markdown import plain
+from ui.shell.screens import link
+from ui.shell.words import meaning
+
+T = TypeVar("T")
+METRICS: dict[Metric, str] = {"loss": "Loss", "accuracy": "Accuracy", "ece": "Calibration"}
+SPLITS = {"test": "Test images", "train": "Train images"}
+ABOVE: dict[Above, str] = {"mean": "above the mean", "chord": "above the chord"}
+
+
+def result(report: MergeReport, key: str = "") -> None:
+    """Everything about a finished merge; key tells two results on one page apart."""
+    with st.container(key=f"headline{key}"):
+        st.markdown(f"## {unbroken(kept(headline, report))}", anchors=False)
+        if not (report.curves or report.scores):
+            st.info(report.missing, icon=":material/image_not_supported:")
+            _remark(report)
+            return
+        (half_way if report.curves else worth)(report)
+    if not report.curves:
+        return _many(report, key)
+    metric, split, above = _controls(report, key)
+    draw(kept(curve_figure, report, metric, split, above), f"curve{key}", f"{metric}-{split}", width="stretch")
+    st.markdown(kept(barrier_table, report, metric, split), width="stretch")
+    _say(report)
+    link("words", "What these words mean", icon=":material/menu_book:")
+
+
+def _say(report: MergeReport) -> None:
+    """The verdict, and what must be known of these networks."""
+    st.markdown(unbroken(kept(verdict, report)))
+    _remark(report)
+
+
+def _remark(report: MergeReport) -> None:
+    for remark in kept(remarks, report):
+        st.caption(plain(remark))
+
+
+def half_way(report: MergeReport, split: str = "test") -> None:
+    """The numbers that matter most, large: accuracy half-way, naively and merged, then the ends and the ceiling."""
+    curves = curves_of(report, split)
+    words = {"naive": "Naive average", "aligned": _first(report), "corrected": "Corrected too"}
+    shown = [
+        (words[kind], curves[kind].middle("accuracy"), _help(report, kind, split)) for kind in KINDS if kind in curves
+    ]
+    ends = next(iter(curves.values())).ends
+    beside = [(name, end.accuracy, f"Accuracy of {name} alone.") for name, end in zip("AB", ends, strict=True)]
+    if split in report.ensemble:
+        beside.append(("Ensemble", report.ensemble[split].accuracy, meaning("ensemble")))
+    boxes = st.columns([4] * len(shown) + [3] * len(beside))
+    for box, (label, value, help) in zip(boxes, [*shown, *beside], strict=True):
+        box.metric(label, numbers.accuracy(value), help=help)
+
+
+def _first(report: MergeReport) -> str:
+    """What the merge without its correction is called."""
+    combine, align = (report.request.get(role, usual) for role, usual in (("combine", "average"), ("align", "none")))
+    if combine != "average" or align == "none":
+        return "Merge" if combine == "average" else table("combine")[combine].label
+    return "Permuted first" if table("align")[align].permutes else "Mapped first"
+
+
+def worth(report: MergeReport, split: str = "test") -> None:
+    """For more than two networks, the same numbers without a path: naive, merged, the ceiling."""
+    shown = {"Naive average": report.scores["naive"][split], "Merge": report.scores["merge"][split]}
+    shown |= {"Ensemble": report.ensemble[split]} if split in report.ensemble else {}
+    for box, (label, found) in zip(st.columns(len(shown)), shown.items(), strict=True):
+        box.metric(label, numbers.accuracy(found.accuracy), help=f"Accuracy on {split} images.")
+
+
+def _many(report: MergeReport, key: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        metric = _choice("What", list(METRICS), METRICS.__getitem__, f"metric{key}", "; ".join(AXES.values()))
+        splits = [split for split in SPLITS if split in report.scores["merge"]]
+        split = _choice("Images", splits, SPLITS.__getitem__, f"split{key}", meaning("images"))
+    draw(kept(scores_figure, report, metric, split), f"scores{key}", f"{metric}-{split}", width="stretch")
+    _say(report)
+    link("words", "What these words mean", icon=":material/menu_book:")
+
+
+def _help(report: MergeReport, kind: str, split: str) -> str:
+    return f"Accuracy half-way between A and B (λ = ½) on {split} images, {curve_label(report, kind)}."
+
+
+def barrier_table(report: MergeReport, metric: Metric, split: str) -> str:
+    """Half-way value and both barriers of every curve, as a Markdown table."""
+    write = numbers.metric(metric)
+    lines = ["| | half-way | barrier above the mean | above the chord |", "|---|---:|---:|---:|"]
+    for kind, curve in curves_of(report, split).items():
+        mean, chord = (curve.barrier(metric, above=above) for above in ("mean", "chord"))
+        heights = [f"{numbers.difference(metric, b.height)} :gray[at λ {numbers.ratio(b.at)}]" for b in (mean, chord)]
+        cells = [curve_label(report, kind), write(curve.middle(metric)), *heights]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _controls(report: MergeReport, key: str) -> tuple[Metric, str, Above]:
+    splits = [split for split in SPLITS if curves_of(report, split)]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        metric = _choice("What", list(METRICS), METRICS.__getitem__, f"metric{key}", "; ".join(AXES.values()))
+        split = _choice("Images", splits, SPLITS.__getitem__, f"split{key}", meaning("images"))
+        above = _choice("Barrier", list(ABOVE), ABOVE.__getitem__, f"above{key}", meaning("barrier"))
+    return metric, split, above
+
+
+def _choice(label: str, options: list[T], form: Callable[[T], str], key: str, help: str) -> T:
+    """A choice of one; in the address too, unless two results stand on one page."""
+    return one_of(label, options, default=options[0], key=key, bound=" " not in key, format_func=form, help=help)

@@ -1,0 +1,69 @@
+"""How far one similarity can be trusted: a light with its reasons, and the evidence."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from merging.figures.similarity import TITLES
+from merging.figures.studies.reliability import interval_figure
+from merging.studies.reliability import Reliability
+from merging.text import numbers
+from ui.neurons.tiles import labelled_sheet, show
+from ui.runs.study import studied
+from ui.shell.chosen import Chosen
+from ui.shell.kept import kept
+from ui.shell.look import draw
+from ui.shell.screens import link
+from ui.shell.state import images
+from ui.shell.words import meaning
+
+LIGHTS = {
+    "green": (":green[:material/check_circle:]", "Nothing speaks against this value."),
+    "amber": (":orange[:material/warning:]", "Take this value with care:"),
+    "red": (":red[:material/error:]", "Do not trust this value:"),
+}
+
+
+def reliability_panel(found: Chosen, pair: str, row: str, column: str, units: str) -> None:
+    """One cell. units: the layer whose neurons a link leads to, "" for none."""
+    with st.container(border=True, key="reliability"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{TITLES[pair]}: {row} and {column}**", width="content")
+            if units:
+                link("neurons", f"Neurons of {units}", run=found.short, layer=units, icon=":material/blur_on:")
+        seen: Reliability | None = studied(
+            found, "reliability", {"pair": pair, "row": row, "column": column}, at_once=True, button="Examine this cell"
+        )
+        if seen is not None:
+            _evidence(seen, found.report.request.get("dataset", "") if found.report else "")
+
+
+def _evidence(seen: Reliability, dataset: str) -> None:
+    icon, words = LIGHTS[seen.light]
+    st.markdown(f"{icon} **{words}** {'; '.join(seen.doubts)}{'.' if seen.doubts else ''}")
+    left, right = st.columns([3, 2])
+    with left:
+        draw(kept(interval_figure, seen), "interval", "reliability", width="stretch")
+    with right:
+        st.markdown(table(seen))
+    known = images(dataset, "test", max(seen.dominant) + 1) if seen.dominant else None
+    if known is not None:
+        st.markdown("**The images with the largest leverage**", help=meaning("leverage"))
+        names = [known.classes[known.labels[number]] for number in seen.dominant]
+        show(labelled_sheet(known, seen.dominant, names, 9), f"Images with the largest leverage: {', '.join(names)}")
+
+
+def table(seen: Reliability) -> str:
+    """The evidence as a Markdown table."""
+    p, q = seen.features
+    rows = [
+        ("images", numbers.count(seen.images)),
+        ("units or features of the two layers", f"{numbers.count(p)} and {numbers.count(q)}"),
+        ("chance that shuffled images give as much", f"{seen.p_value:.1g}" if seen.p_value >= 0.001 else "below .001"),
+        ("CKA without the top 1 % of images", numbers.correlation(seen.trimmed)),
+        ("largest leverage of one image", " and ".join(numbers.accuracy(value) for value in seen.leverage)),
+        ("variance in one direction alone", " and ".join(numbers.accuracy(value) for value in seen.first)),
+        ("mutual nearest neighbours", numbers.correlation(seen.neighbours)),
+        ("Procrustes", numbers.correlation(seen.procrustes)),
+    ]
+    return "\n".join(["| | |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows)])

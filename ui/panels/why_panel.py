@@ -1,0 +1,206 @@
+"""The reasons of a merge: a paragraph, seven figures, the images that were lost, and four alignments side by side."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from merging.figures.comparison import ALIGN_COLORS
+from merging.figures.figure import Figure
+from merging.figures.palette import STYLES
+from merging.figures.similarity import diagonal_figure
+from merging.figures.studies.inside import SHOWN, inside_figure, loss_figure
+from merging.figures.studies.why import (
+    aligners_figure,
+    calibration_figure,
+    match_quality_figure,
+    shares_figure,
+    spectra_figure,
+    variance_figure,
+)
+from merging.methods.registry import find
+from merging.results.reports import LayerUnits, MergeReport
+from merging.studies.aligners import Aligners
+from merging.studies.along import Along
+from merging.studies.why import Why
+from merging.text import numbers
+from merging.text.reasons import died, reasons
+from merging.zoo.datasets.load import ImageSet
+from ui.neurons.tiles import labelled_sheet, show
+from ui.panels.nonlinearity_panel import nonlinearity_panel
+from ui.runs.study import studied
+from ui.shell.address import one_of
+from ui.shell.chosen import Chosen
+from ui.shell.kept import kept
+from ui.shell.look import draw, unbroken
+from ui.shell.state import images, why_no_images
+from ui.shell.words import meaning
+
+COLUMNS = 8
+ALIKE = ("A-B", "A-merge", "B-merge")
+
+
+def why_panel(found: Chosen) -> None:
+    """Three studies, each asked for by its own button."""
+    if found.report is None:
+        return
+    why: Why | None = studied(found, "why", button="Explain this merge")
+    if why is not None:
+        _explained(why, found.report)
+    st.markdown("#### Inside, along the path", anchors=False)
+    along: Along | None = studied(found, "along", button="Measure along the path")
+    if along is not None:
+        _along(along)
+    st.markdown("#### Other alignments of the same pair", anchors=False)
+    aligners: Aligners | None = studied(found, "aligners", button="Align in four ways")
+    if aligners is not None:
+        _aligners(aligners)
+    nonlinearity_panel(found)
+
+
+def scores_table(why: Why) -> str:
+    """Accuracy, loss, confidence and calibration of every network, as a Markdown table."""
+    names = {"A": "A", "B": "B", "naive": "naive", "average": "aligned", "merge": "merge", "ensemble": "ensemble"}
+    lines = ["| | accuracy | loss | mean confidence | calibration error |", "|---|---:|---:|---:|---:|"]
+    if why.scores["merge"] == why.scores["average"]:
+        del names["merge"]  # it is the aligned average: two networks, permuted and averaged, not corrected
+    for key, style in names.items():
+        score = why.scores[key]
+        cells = (numbers.accuracy(score.accuracy), numbers.loss(score.loss), numbers.accuracy(why.confidence[key]))
+        lines.append(f"| {STYLES[style].label} | {' | '.join(cells)} | {numbers.accuracy(score.ece)} |")
+    return "\n".join(lines)
+
+
+def _explained(why: Why, report: MergeReport) -> None:
+    corrected = report.request.get("correct", "none") != "none"
+    mapped = not find("align", report.request.get("align", "none")).permutes
+    st.markdown(unbroken(reasons(why, report.units, corrected, mapped)))
+    left, right = st.columns(2)
+    with left.container(border=True):
+        st.markdown("**Do activations shrink?**", help=meaning("variance collapse"))
+        draw(kept(variance_figure, why, corrected), "variance", "variance", width="stretch")
+    with right.container(border=True):
+        st.markdown("**Which layer costs most?**", help=meaning("share of the barrier"))
+        draw(kept(shares_figure, why), "shares", "shares", width="stretch")
+        st.caption(
+            f"Of the aligned average, nothing corrected; {why.orders} orders of layers, bars with twice the standard "
+            f"error; they sum to {numbers.loss(why.total)} nats."
+        )
+    left, right = st.columns(2)
+    with left.container(border=True):
+        st.markdown("**Do the weights point the same way?**", help=meaning("alignment of singular vectors"))
+        draw(kept(spectra_figure, why), "spectra", "singular-vectors", width="stretch")
+        before, after = (numbers.ratio(float(row.mean())) for row in why.distance)
+        st.caption(
+            f"L2 distance relative to the norms, mean of the weights: {before} before re-ordering, {after} after."
+        )
+    with right.container(border=True):
+        st.markdown("**Is the merge as sure as it is right?**", help=meaning("calibration error"))
+        draw(kept(calibration_figure, why), "calibration", "calibration", width="stretch")
+    _matches(report)
+    st.markdown(scores_table(why))
+    st.caption(f"On {numbers.count(why.images)} test images; figures from other numbers of images differ by chance.")
+    _lost(why, report)
+
+
+def _matches(report: MergeReport) -> None:
+    """What the merge itself measured: how well units match, which are dead, and how alike the layers are."""
+    measured = _measured(report)
+    left, right = st.columns(2)
+    if measured:
+        with left.container(border=True):
+            st.markdown("**How well do units match?**", help=meaning("match correlation"))
+            draw(kept(_match_quality, report), "matches", "matches", width="stretch")
+            dead = ", ".join(f"{count} in {layer}" for layer, count in died(measured).items() if count)
+            st.caption(
+                "Median and middle half of each layer's units. Dead in the merge, though alive in both parents: "
+                f"{dead or 'none'}."
+            )
+    if not report.similarity.keys().isdisjoint(ALIKE):
+        with right.container(border=True):
+            st.markdown("**How alike are the layers?**", help=meaning("CKA"))
+            draw(kept(_alike, report), "alike", "cka-diagonal", width="stretch")
+
+
+def _measured(report: MergeReport) -> list[LayerUnits]:
+    return [one for one in report.units if one.images]
+
+
+def _match_quality(report: MergeReport) -> Figure:
+    return match_quality_figure(_measured(report))
+
+
+def _alike(report: MergeReport) -> Figure:
+    return diagonal_figure({key: map for key, map in report.similarity.items() if key in ALIKE})
+
+
+def _lost(why: Why, report: MergeReport) -> None:
+    st.markdown(
+        f"**Images that both parents get right and the merge gets wrong** ({why.lost_count} of "
+        f"{numbers.count(why.both_right)}; the surest mistakes first)"
+    )
+    if not why.lost:
+        st.caption("There is none.")
+        return
+    dataset = report.request.get("dataset", "")
+    known = images(dataset, "test", max(why.lost) + 1)
+    if known is None:
+        st.caption(why_no_images(dataset))
+        return
+    show(kept(_lost_sheet, why, known), f"Lost images: {'; '.join(_mistakes(why, known)[:8])}")
+
+
+def _lost_sheet(why: Why, known: ImageSet) -> bytes:
+    return labelled_sheet(known, why.lost, _mistakes(why, known), COLUMNS)
+
+
+def _mistakes(why: Why, known: ImageSet) -> list[str]:
+    names = [known.classes[number] if number < len(known.classes) else str(number) for number in why.lost_as]
+    truths = [known.classes[known.labels[number]] for number in why.lost]
+    return [f"{truth} → {name}" for truth, name in zip(truths, names, strict=True)]
+
+
+def _along(along: Along) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        what = one_of("What", list(SHOWN), default="to_a", key="inside", format_func=SHOWN.__getitem__)
+    left, right = st.columns(2)
+    for column, line in ((left, "naive"), (right, "aligned")):
+        with column.container(border=True):
+            st.markdown(f"**{STYLES[line].label.capitalize()}: from A to {'B' if line == 'naive' else 'π(B)'}**")
+            draw(
+                kept(inside_figure, along, line, what),
+                f"inside {line} {what}",
+                f"inside-{line}-{what}",
+                width="stretch",
+            )
+    draw(kept(loss_figure, along), "loss along", "loss-along", width="stretch")
+    st.caption(
+        f"Debiased CKA of pooled activations on {numbers.count(along.images)} test images; plain averages, nothing "
+        "corrected. CKA does not see scale: a layer whose activations have shrunk to nothing may still look alike."
+    )
+
+
+def _aligners_figure(found: Aligners) -> Figure:
+    return aligners_figure(found, ALIGN_COLORS)
+
+
+def _aligners(found: Aligners) -> None:
+    lines = [
+        "| | accuracy half-way | loss | distance to A (before = 1) | alignment of singular vectors | units moved |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for at, (key, label) in enumerate(zip(found.keys, found.labels, strict=True)):
+        score = found.scores[key]
+        cells = (
+            numbers.accuracy(score.accuracy),
+            numbers.loss(score.loss),
+            numbers.ratio(float(found.distance[at])),
+            numbers.correlation(float(found.alignment[at])),
+            numbers.accuracy(float(found.moved[at])),
+        )
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    st.markdown("\n".join(lines))
+    draw(kept(_aligners_figure, found), "aligners", "aligners", width="stretch")
+    st.caption(
+        f"Plain averages of A and π(B), nothing corrected, on {numbers.count(found.images)} test images; every method "
+        "with its default settings."
+    )

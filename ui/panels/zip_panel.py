@@ -1,0 +1,127 @@
+"""What a partial zip found: how far networks can share a trunk, and what that costs each of their heads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from merging.figures.heads import heads_figure
+from merging.jobs.ledger.jobs import Job
+from merging.jobs.requests.zip_networks import ZipRequest
+from merging.results import saving
+from merging.results.reports import letter
+from merging.results.zip_report import ZipReport
+from merging.text.zip_verdict import headline, verdict
+from merging.zoo.datasets.known import dataset_label
+from ui.runs.progress import failure, watch
+from ui.runs.reproduce import zip_command, zip_snippet
+from ui.shell.address import said
+from ui.shell.chosen import PREFIX, from_json_of
+from ui.shell.guard import in_words
+from ui.shell.kept import kept
+from ui.shell.look import draw, unbroken
+from ui.shell.markdown import plain
+from ui.shell.screens import address
+from ui.shell.state import ledger, submit, zip_report
+
+
+def zip_result() -> None:
+    """The zip in the address, else the example, or what one will see here."""
+    job = _job()
+    if job is None:
+        with st.container(border=True):
+            st.markdown(
+                "**No zip yet.** Choose networks of one structure and press *Zip*: a curve shows how well every head "
+                "does, by the layer at which the shared trunk ends."
+            )
+        return
+    request = from_json_of(job)
+    if not isinstance(request, ZipRequest):
+        st.warning("This address names a run of another kind.", icon=":material/link_off:")
+        return
+    _bar(job, request)
+    if job.open:
+        watch(job)
+        return
+    report = zip_report(job) if job.state == "done" else None
+    if report is not None:
+        _found(request, report)
+        return
+    if job.state == "failed":
+        failure(job)
+    else:
+        st.info("This zip was cancelled, or its result is no longer stored.", icon=":material/cancel:")
+    if st.button("Run it again", icon=":material/replay:"):
+        with in_words():
+            submit(request)
+            st.rerun()
+
+
+def _job() -> Job | None:
+    asked = said("zip") or st.session_state.get("zip", "")
+    job = ledger().job(asked) if asked else None
+    if job is None:
+        if asked:
+            st.caption(f"The zip {plain(asked[:PREFIX])} is not here. It was deleted, or made by another installation.")
+        return next((job for job in ledger().examples() if job.kind == "zip"), None)
+    st.session_state["zip"] = st.query_params["zip"] = job.id[:PREFIX]
+    return job
+
+
+def _bar(job: Job, request: ZipRequest) -> None:
+    with st.container(border=True, key="zipbar"):
+        st.markdown(f"**Zip `{job.id[:6]}`**{' · example' if job.example else ''}  \n{_networks(request)}")
+        with st.container(horizontal=True):
+            with st.popover("Copy link", icon=":material/link:"):
+                st.code(address("zip", zip=job.id[:PREFIX]), language=None, wrap_lines=True)
+            with st.popover("Make it again", icon=":material/terminal:"):
+                st.code(zip_command(request), language="bash", wrap_lines=True)
+                st.caption(
+                    "With `--until LAYER --out zip.pt2` added, it writes the zipped network: `torch.export.load` reads "
+                    "it anywhere."
+                )
+                st.code(zip_snippet(request), language="python")
+
+
+def _networks(request: ZipRequest) -> str:
+    return "  \n".join(
+        f"{letter(number)}: {plain(model.name)} :gray[({plain(', '.join(model.classes))})]"
+        for number, model in enumerate(request.models)
+    )
+
+
+def _found(request: ZipRequest, report: ZipReport) -> None:
+    st.markdown(f"#### {unbroken(headline(report))}", anchors=False)
+    st.markdown(unbroken(verdict(report)))
+    draw(kept(heads_figure, report), "zip figure", "zip")
+    alt = "The figure's numbers by layer, and the share of parameters that is left."
+    st.dataframe(_rows(report), hide_index=True, width="stretch", column_config=_config(report), alt=alt)
+    reset = report.notes.get("reset")
+    anew = f"BatchNorm statistics of all of them were measured anew on {reset} training images. " if reset else ""
+    zipped = f"ZipIt! with α {report.notes['alpha']:g} and β {report.notes['beta']:g}"
+    st.caption(
+        f"{zipped}, which looked at {report.notes['images']} training images; measured on {report.images} test images "
+        f"of {plain(dataset_label(request.dataset))}. A dotted line: the same without any merging. {anew}"
+        f"Seed {request.seed}."
+    )
+    st.download_button(
+        "Numbers (JSON)", lambda: saving.to_json(report), "zip.json", "application/json", on_click="ignore",
+        icon=":material/download:",
+    )  # fmt: skip
+
+
+def _rows(report: ZipReport) -> list[dict[str, object]]:
+    rows = []
+    for place, layer in enumerate(report.layers):
+        row: dict[str, object] = {"Trunk up to": layer}
+        row |= {f"{name}'s head": 100 * report.heads[number, place] for number, name in enumerate(report.names)}
+        row |= {"All together": 100 * report.joint[place]} if np.isfinite(report.beside) else {}
+        rows.append({**row, "Parameters left": 100 * report.share[place]})
+    return rows
+
+
+def _config(report: ZipReport) -> dict[str, Any]:
+    shares = [f"{name}'s head" for name in report.names] + ["All together", "Parameters left"]
+    return {name: st.column_config.NumberColumn(format="%.1f %%") for name in shares}

@@ -1,0 +1,106 @@
+"""What one can take along of a run: checkpoints, permutation, figures, numbers, and how to make it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import streamlit as st
+
+from merging.figures.curve import WORDS, curve_figure, curves_of
+from merging.figures.palette import page
+from merging.figures.similarity import TITLES, diagonal_figure, heatmap
+from merging.jobs.ledger.jobs import Job
+from merging.results import saving
+from merging.results.reports import MergeReport, Metric
+from merging.text import numbers
+from ui.runs.progress import failure
+from ui.runs.reproduce import command, snippet
+from ui.shell.chosen import PREFIX, request_of
+from ui.shell.guard import in_words
+from ui.shell.screens import go
+from ui.shell.state import ledger, submit
+
+FILES = {
+    "merge.safetensors": "Merged checkpoint",
+    "merge.pt2": "Merged program",
+    "aligned.safetensors": "π(B): B re-ordered",
+    "aligned.pt2": "π(B) as a program",
+    "naive.safetensors": "Naive average",
+    "permutation.npz": "Permutation",
+}
+LOOKED_INTO = ("merge.safetensors", "naive.safetensors")  # what pictures are made of; pi(B)'s are those of B
+
+
+def downloads(job: Job, report: MergeReport) -> None:
+    """The menu under the run bar's "Downloads"."""
+    run = job.id[:PREFIX]
+    sizes = ledger().artifacts(job.id)
+    kept = [name for name in FILES if name in sizes and _kept(job, name)]
+    for name in kept:
+        label = f"{FILES[name]} ({numbers.size(sizes[name][1])})"
+        _button(label, partial(_artifact, job.id, name), f"{run}-{name}", "application/octet-stream")
+    lacking = [FILES[name] for name in FILES if name in sizes and name not in kept]
+    if lacking:
+        make_here(job, lacking=", ".join(lacking))
+    _button("Numbers (JSON)", lambda: saving.to_json(report), f"{run}.json", "application/json")
+    if report.curves:
+        _button("Curves (HTML)", lambda: curves_page(report, job.title), f"{run}-curves.html", "text/html")
+    if report.similarity:
+        _button("Similarity (HTML)", lambda: similarity_page(report, job.title), f"{run}-similarity.html", "text/html")
+    request = request_of(job)
+    st.caption("The same from Python")
+    st.code(snippet(request), language="python")
+    st.caption("The same from the command line")
+    st.code(command(request), language="bash")
+
+
+def curves_page(report: MergeReport, title: str) -> str:
+    """One HTML page with every metric's curves on test and train images; opens without a network."""
+    metrics: tuple[Metric, ...] = ("loss", "accuracy", "ece")
+    splits = [split for split in ("test", "train") if curves_of(report, split)]
+    drawn = [
+        (curve_figure(report, metric, split), f"{title}: {WORDS[metric]}, {split} images")
+        for split in splits
+        for metric in metrics
+    ]
+    return page(drawn)
+
+
+def similarity_page(report: MergeReport, title: str) -> str:
+    """One HTML page with the four maps and their diagonals."""
+    drawn = [(heatmap(map, TITLES[key]), f"{title}: {TITLES[key]}") for key, map in report.similarity.items()]
+    return page([*drawn, (diagonal_figure(report.similarity), f"{title}: equal layers")])
+
+
+def _button(label: str, make: Callable[[], str | bytes], name: str, mime: str) -> None:
+    st.download_button(
+        label, make, name, mime, key=f"download {name}", on_click="ignore", icon=":material/download:", width="stretch"
+    )
+
+
+def _artifact(job_id: str, name: str) -> bytes:
+    return ledger().artifact(job_id, name) or b""
+
+
+def lacks_networks(job: Job) -> bool:
+    """Whether this is an example that comes without a network that one looks into."""
+    sizes = ledger().artifacts(job.id)
+    return not all(_kept(job, name) for name in LOOKED_INTO if name in sizes)
+
+
+def make_here(job: Job, key: str = "run here", lacking: str = "") -> None:
+    """Say what an example lacks, with a button that makes it on this machine. lacking: the files' names."""
+    what = lacking or "all of its networks"
+    st.caption(f"This example comes without {what}; a run on this machine makes that.")
+    own = ledger().own(job.id)
+    if own is not None and own.state == "failed":
+        failure(own)
+    if st.button("Run it here", key=key, icon=":material/play_arrow:"):
+        with in_words():
+            submit(request_of(job), again=True)
+            go("merge", run=job.id[:PREFIX])
+
+
+def _kept(job: Job, name: str) -> bool:
+    return not job.example or ledger().shipped.has(job.id, name)

@@ -1,0 +1,104 @@
+"""The command line and the few lines of Python that make a run again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from merging.jobs.requests.base import ModelRef
+from merging.jobs.requests.merge import MergeRequest
+from merging.jobs.requests.zip_networks import ZipRequest
+from merging.methods.registry import ROLES, find
+from merging.results.reports import letter
+from merging.settings import read_settings, settings_dict
+from merging.zoo import catalogue
+from merging.zoo.datasets.known import find_facts
+
+
+def command(request: MergeRequest) -> str:
+    """The line for a shell; networks that are not shipped are named by the file one downloads."""
+    words = ["python -m merging merge", *(_name(model) or _file(model) for model in request.models)]
+    words += [f"--base {_name(request.base) or _file(request.base)}"] if request.base else []
+    words += [f"--{role} {getattr(request, role)}" for role in ROLES if getattr(request, role) != _USUAL[role]]
+    for role, values in changed(request).items():
+        words += [f"--set {role}.{name}={value}" for name, value in values.items()]
+    words += [f"--data {request.dataset}"] if request.dataset else []
+    words += [f"--images {request.images}", f"--points {request.points}", f"--seed {request.seed}"]
+    return " ".join(words)
+
+
+def snippet(request: MergeRequest) -> str:
+    """The lines for a notebook that stands in the program's folder."""
+    files = [
+        f"assets/zoo/{_name(model)}.safetensors" if _name(model) else _file(model) for model in request.checkpoints
+    ]
+    chosen = "".join(f', {role}="{getattr(request, role)}"' for role in ROLES if getattr(request, role) != _USUAL[role])
+    chosen += f", settings={changed(request)!r}" if changed(request) else ""
+    lines = ["import torch", "from merging import load_checkpoint, merge"]
+    if request.dataset and request.data_sha256:
+        lines += [
+            "from merging.zoo.datasets.load import load",
+            f'images = load("{request.dataset}", "train", {request.images})',
+        ]
+        chosen += ", data=(torch.tensor(images.images) / 255, torch.tensor(images.labels))"
+    else:
+        chosen += f", example=torch.zeros(2, {', '.join(map(str, _shape(request.models[0])))})"
+    names = [*(letter(number).lower() for number in range(len(request.models))), *(["base"] if request.base else [])]
+    chosen += ", base=base" if request.base else ""
+    lines += [
+        f"{', '.join(names)} = (load_checkpoint(file).build() for file in {tuple(files)!r})".replace("'", '"'),
+        f"result = merge([{', '.join(names[: len(request.models)])}]{chosen}, seed={request.seed})",
+    ]
+    return "\n".join(lines)
+
+
+def zip_command(request: ZipRequest) -> str:
+    """The line for a shell that zips again."""
+    words = ["python -m merging zip", *(_name(model) or _file(model) for model in request.models)]
+    usual = settings_dict(read_settings(find("align", "zipit").settings, {"choose": False}))
+    words += [f"--set {name}={value}" for name, value in request.settings.items() if value != usual[name]]
+    return " ".join([*words, f"--data {request.dataset} --images {request.images} --seed {request.seed}"])
+
+
+def zip_snippet(request: ZipRequest) -> str:
+    """The lines for a notebook that zip again, up to every layer in turn."""
+    files = [f"assets/zoo/{_name(model)}.safetensors" if _name(model) else _file(model) for model in request.models]
+    return "\n".join(
+        [
+            "import torch",
+            "from merging import load_checkpoint",
+            "from merging.pipeline.partial_zip import partial_zips",
+            "from merging.zoo.datasets.load import load",
+            f'images = load("{request.dataset}", "train", {request.images})',
+            f"models = [load_checkpoint(file).build() for file in {files!r}]".replace("'", '"'),
+            "data = (torch.tensor(images.images) / 255, torch.tensor(images.labels))",
+            f"for zipped in partial_zips(models, data, settings={request.settings!r}, seed={request.seed}):",
+            "    print(zipped.until.name, zipped(data[0][:5]).shape)",
+        ]
+    )
+
+
+def changed(request: MergeRequest) -> dict[str, dict[str, Any]]:
+    """role -> the settings that are not the method's defaults."""
+    found = {}
+    for role, values in request.settings.items():
+        usual = settings_dict(read_settings(find(role, getattr(request, role)).settings, None))  # type: ignore[arg-type]
+        own = {name: value for name, value in values.items() if value != usual[name]}
+        if own:
+            found[role] = own
+    return found
+
+
+_USUAL = {"align": "weight-matching", "combine": "average", "correct": "none"}
+
+
+def _name(model: ModelRef) -> str:
+    return next((entry.id for entry in catalogue.shipped() if entry.sha256 == model.sha256), "")
+
+
+def _file(model: ModelRef) -> str:
+    return f"{model.sha256[:12]}.safetensors"
+
+
+def _shape(model: ModelRef) -> tuple[int, ...]:
+    facts = find_facts(model.dataset)
+    return tuple(model.config.get("in_shape") or (facts.shape if facts else (len(model.mean), 32, 32)))

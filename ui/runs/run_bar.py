@@ -1,0 +1,127 @@
+"""The bar at the top of every page that shows a run: what it is, links to its screens, and what one can do with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import streamlit as st
+
+from merging.jobs.ledger.jobs import Job
+from merging.jobs.requests.merge import MergeRequest
+from merging.methods.registry import ROLES, find
+from merging.results.reports import MergeReport
+from merging.text import numbers
+from merging.zoo.datasets.known import dataset_label
+from ui.forms.large_networks import on_images
+from ui.runs.downloads import downloads
+from ui.shell.chosen import PREFIX, look_at, other_version, remember, request_of
+from ui.shell.guard import in_words
+from ui.shell.markdown import plain
+from ui.shell.screens import address, go, link
+from ui.shell.state import ledger, owner, submit
+from ui.shell.words import meaning
+
+VIEWS = {
+    "merge": "Curve",
+    "similarity": "Similarity",
+    "neurons": "Neurons",
+    "why": "Why",
+    "landscape": "Landscape",
+    "method": "Method",
+}
+GOOD = 1e-6  # relative difference of outputs, as the merge itself demands
+
+
+def run_bar(job: Job, report: MergeReport | None, here: str) -> None:
+    """here: the key of the page it stands on."""
+    request = request_of(job)
+    with st.container(border=True, key="runbar"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(f"**Run `{job.id[:6]}`**{' · example' if job.example else ''}", width="content")
+            st.markdown(_networks(request), width="content")
+            st.caption(_method(request), width="content")
+            if report is not None:
+                _equivalence(report, find("align", request.align).permutes)
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            for key, label in VIEWS.items():
+                if key != here and (report is not None or key == "merge"):
+                    link(key, label, run=job.id[:PREFIX])
+            _actions(job, request, report, here)
+    if report is not None and other_version(report):
+        st.warning("Another version of Mergescope made this result; its numbers may mean something else. Run it again.")
+
+
+def again(request: MergeRequest) -> Job:
+    """Ask for this merge, on the images as they are now, and make it the run one looks at."""
+    request = on_images(request)
+    job = submit(request)
+    remember(job.id, request.to_json())
+    look_at(job.id)
+    return job
+
+
+def _actions(job: Job, request: MergeRequest, report: MergeReport | None, here: str) -> None:
+    if here != "merge" and st.button(
+        "Change", key="change", icon=":material/edit:", help="Back to the form, filled in"
+    ):
+        go("merge", run=job.id[:PREFIX])
+    with st.popover("Copy link", icon=":material/link:"):
+        st.caption(f"This address shows the same to {_reached_by()}, also after a restart.")
+        view = {name: value for name, value in st.query_params.items() if name != "run"}
+        st.code(address(here, job.id[:PREFIX], **view), language=None, wrap_lines=True)
+    if report is not None:
+        with st.popover("Downloads", icon=":material/download:"):
+            downloads(job, report)
+    if st.button("Run again with another seed", key="again", icon=":material/casino:"):
+        with in_words():
+            again(replace(request, seed=request.seed + 1))
+            go("merge", run=st.session_state["run"])
+    if not job.example and owner() in job.owners:
+        _delete(job)
+
+
+def _reached_by() -> str:
+    """Whom a link of this address helps."""
+    host = urlsplit(st.context.url or "").hostname
+    return "everybody on this computer" if host in ("localhost", "127.0.0.1", "::1") else "everybody on this network"
+
+
+def _delete(job: Job) -> None:
+    with st.popover("Delete", icon=":material/delete:"):
+        st.caption("The result is removed for everybody, unless somebody else asked for it too.")
+        if st.button("Delete this run", key="delete run", type="primary"):
+            with in_words():
+                ledger().delete(job.id, owner())
+                for name in ("run", "last_done", "filled"):
+                    st.session_state.pop(name, None)
+                st.query_params.clear()
+                st.rerun()
+
+
+def _networks(request: MergeRequest) -> str:
+    a, b, *others = (plain(model.name) for model in request.models)
+    more = "".join(f" :gray[+] {name}" for name in others)
+    base = f" :gray[from] {plain(request.base.name)}" if request.base else ""
+    return f":blue[●] {a} :gray[+] :orange[◆] {b}{more}{base}"
+
+
+def _method(request: MergeRequest) -> str:
+    chosen = {role: getattr(request, role) for role in ROLES}
+    steps = " › ".join(find(role, key).label for role, key in chosen.items() if (role, key) != ("correct", "none"))
+    data = plain(dataset_label(request.dataset)) or "no data set"
+    return f"{steps} · {data} · seed {request.seed}"
+
+
+def _equivalence(report: MergeReport, permutes: bool) -> None:
+    fine = report.equivalence <= GOOD
+    if not permutes and not fine:
+        said = f"|B − mapped B| {numbers.tiny(report.equivalence)}: units are mixed, not re-ordered"
+        st.badge(said, icon=":material/shuffle:", color="blue", help=meaning("|B − π(B)|"))
+        return
+    st.badge(
+        f"|B − π(B)| {numbers.tiny(report.equivalence)} {'ok' if fine else 'too large'}",
+        icon=":material/check:" if fine else ":material/warning:",
+        color="green" if fine else "red",
+        help=meaning("|B − π(B)|"),
+    )
