@@ -31,7 +31,7 @@ from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.requests.merge import MergeRequest
 from merging.paths import ROOT
 from merging.zoo.architectures.table import build
-from merging.zoo.checkpoints.reading.files import read
+from merging.zoo.checkpoints.reading.files import read_file
 
 JOBS = 40
 PAGES = ("", *sorted(path.stem for path in (ROOT / "pages").glob("*.py")))
@@ -173,7 +173,7 @@ def files(cases: int, seed: int) -> Tally:
 
 
 def _tensors(data: bytes) -> dict[str, torch.Tensor]:
-    (network,) = read(data).networks.values()
+    (network,) = read_file(data).networks.values()
     return dict(network.state)
 
 

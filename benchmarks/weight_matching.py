@@ -66,7 +66,7 @@ def row(
 
     def alone() -> None:
         for a, b in rows:
-            coordinate_descent.similarity(a, b)
+            coordinate_descent.weight_similarity(a, b)
         for matrix in scores:
             coordinate_descent.assign(matrix)
 
@@ -115,7 +115,7 @@ def recorded(run: Callable[[], object]) -> tuple[list[Tensor], list[tuple[list[T
     """Score matrices that a run assigned, and the operands of the products behind them, copied in order."""
     scores: list[Tensor] = []
     rows: list[tuple[list[Tensor], list[Tensor]]] = []
-    similarity = coordinate_descent.similarity
+    similarity = coordinate_descent.weight_similarity
 
     def noted(a: Iterable[Tensor], b: Iterable[Tensor]) -> Tensor:
         rows.append((list(a), [matrix.clone() for matrix in b]))

@@ -1,4 +1,4 @@
-"""Which method works on these networks: a grid of merges on the worker, filling in live."""
+"""Compare page: which method works on these networks, as a grid of merges that fills in live."""
 
 from __future__ import annotations
 

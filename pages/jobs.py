@@ -1,4 +1,4 @@
-"""The queue: what runs, what waits, what came of it, and who does the work."""
+"""Jobs page: running, waiting and finished jobs, and the workers."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if lines:
     if all(line["GPU memory"] == "no GPU" for line in lines):
         st.caption("No GPU was found: all work is done on the CPU, which takes longer.")
 else:
-    st.caption("No worker has told of itself in the last half minute. One starts with the app and needs ten seconds.")
+    st.caption("No worker has reported in the last half minute. One starts with the app and needs ten seconds.")
 st.caption(
-    f"You are known here as `{owner()}`. The person who runs this server can allow you more open jobs than others "
+    f"Your identifier here is `{owner()}`. The operator of this server can allow it more open jobs than others "
     "(MERGESCOPE_TEACHERS)."
 )
 examples = [job for job in ledger().examples() if job.kind == "merge"]

@@ -1,4 +1,4 @@
-"""The loss and the accuracy on the plane of weights through A, B and pi(B)."""
+"""Landscape page: loss and accuracy on the plane of weights through A, B and pi(B)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import streamlit as st
 from ui.panels.landscape_panel import landscape_panel
 from ui.runs.states import needs_result
 
-found = needs_result("landscape")
-if found is not None and found.report is not None:
+run = needs_result("landscape")
+if run is not None and run.report is not None:
     st.markdown("### What lies between and around the networks?", anchors=False)
-    landscape_panel(found)
+    landscape_panel(run)

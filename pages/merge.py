@@ -1,4 +1,4 @@
-"""The first screen: two networks on the left, what happened half-way on the right, three presets beneath."""
+"""Merge page, the first screen: the form on the left, the result on the right, three presets below."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ui.shell.state import ledger, merge_report
 
 with in_words():
     open_wanted()
-found = chosen()
-fill_once(request_of(found.job) if found.job else None, found.short)
+run = chosen()
+fill_once(request_of(run.job) if run.job else None, run.short)
 st.markdown(
     "Two networks can learn the same task equally well and still not mix: average their weights, and the result often "
     "fails. **Mergescope merges networks and shows what happened** to the accuracy, to the layers and to each neuron."
@@ -26,12 +26,12 @@ st.markdown(
 
 @st.fragment
 def form() -> None:
-    """Widgets re-run on their own, so that the charts beside them stay as they are."""
+    """Draw the form as a fragment: its widgets re-run without redrawing the charts beside them."""
     with in_words():
         request = merge_form()
         if request is not None:
             again(request)
-            st.toast("Asked for: its progress is beside the form, at the top.", icon=":material/play_arrow:")
+            st.toast("Merge queued. Progress is shown beside the form, at the top.", icon=":material/play_arrow:")
             st.rerun(scope="app")
 
 
@@ -41,18 +41,18 @@ with left.container(border=True):
     st.subheader("Two networks", anchor=False)
     form()
 with right:
-    if found.job is not None:
-        run_bar(found.job, found.report, "merge")
-    if found.report is not None:
-        result(found.report)
-    elif found.job is not None:
-        unfinished(found)
-        old = ledger().job(st.session_state.get("last_done", ""))
-        report = merge_report(old) if old is not None and old.id != found.job.id else None
-        if old is not None and report is not None:
-            st.caption(f"The result before this one: {plain(old.title)}")
+    if run.job is not None:
+        run_bar(run.job, run.report, "merge")
+    if run.report is not None:
+        result(run.report)
+    elif run.job is not None:
+        unfinished(run)
+        previous = ledger().job(st.session_state.get("last_done", ""))
+        report = merge_report(previous) if previous is not None and previous.id != run.job.id else None
+        if previous is not None and report is not None:
+            st.caption(f"The previous result: {plain(previous.title)}")
             with st.container(key="dimmed"):
                 result(report, key=" old")
     else:
-        nothing(found, "merge")
+        nothing(run, "merge")
 cards()

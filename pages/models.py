@@ -1,4 +1,4 @@
-"""The networks one can merge: what comes along, what people brought, and how to add one."""
+"""Models page: the networks that can be merged, forms that add networks, and the data sets."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ with right.expander("Data sets", icon=":material/image:"):
     st.markdown("**Images of your own**")
     images_form()
 own_images_panel()
-known = list(entries().values())
+networks = list(entries().values())
 for source, title in SOURCES.items():
-    chosen = [entry for entry in known if entry.source == source]
-    if chosen:
-        st.markdown(f"**{title}** :gray[{len(chosen)}]")
-        model_cards(chosen)
+    group = [entry for entry in networks if entry.source == source]
+    if group:
+        st.markdown(f"**{title}** :gray[{len(group)}]")
+        model_cards(group)

@@ -1,4 +1,4 @@
-"""What each unit became: in A, in B where it was matched, in the merge and in the naive average."""
+"""Neurons page: each unit in A, its partner in B, in the merge and in the naive average."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ui.runs.states import needs_result
 from ui.shell.chosen import request_of
 
 follow_click()
-found = needs_result("neurons")
-if found is not None and found.job is not None and found.report is not None:
-    models = networks(found.job, request_of(found.job))
-    asked = asked_unit(found.report)
-    if found.report.units and lacks_networks(found.job):
-        make_here(found.job, "pictures here")
-    if not found.report.units:
-        st.info(found.report.missing or "This run measured no units.", icon=":material/image_not_supported:")
-    elif asked is not None:
-        unit_page(*asked, found, models)
+run = needs_result("neurons")
+if run is not None and run.job is not None and run.report is not None:
+    models = networks(run.job, request_of(run.job))
+    unit = asked_unit(run.report)
+    if run.report.units and lacks_networks(run.job):
+        make_here(run.job, "pictures here")
+    if not run.report.units:
+        st.info(run.report.missing or "This run measured no units.", icon=":material/image_not_supported:")
+    elif unit is not None:
+        unit_page(*unit, run, models)
     else:
         st.markdown("### What became of each unit?", anchors=False)
-        neuron_panel(found, models)
+        neuron_panel(run, models)

@@ -1,4 +1,4 @@
-"""How alike the layers are: A, π(B) and the merge, layer by layer, and how far that can be trusted."""
+"""Similarity page: the similarity of layers of A, B, π(B) and the merge, and how far it can be trusted."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ui.panels.measures_panel import measures_panel
 from ui.panels.similarity_panel import similarity_panel
 from ui.runs.states import needs_result
 
-found = needs_result("similarity")
-if found is not None and found.report is not None:
-    st.markdown("### Which layers see the images alike?", anchors=False)
-    if found.report.similarity:
-        similarity_panel(found)
+run = needs_result("similarity")
+if run is not None and run.report is not None:
+    st.markdown("### How similar are the layers?", anchors=False)
+    if run.report.similarity:
+        similarity_panel(run)
         st.markdown("#### By other measures", anchors=False)
-        measures_panel(found)
+        measures_panel(run)
         st.markdown("#### The manipulation lab", anchors=False)
-        lab_panel(found)
+        lab_panel(run)
     else:
-        st.info(found.report.missing or "This run compared no layers.", icon=":material/image_not_supported:")
+        st.info(run.report.missing or "This run compared no layers.", icon=":material/image_not_supported:")

@@ -1,4 +1,4 @@
-"""Why this merge works, or fails."""
+"""Why page: the reasons why a merge works or fails."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import streamlit as st
 from ui.panels.why_panel import why_panel
 from ui.runs.states import needs_result
 
-found = needs_result("why")
-if found is not None and found.report is not None:
+run = needs_result("why")
+if run is not None and run.report is not None:
     st.markdown("### Why does this merge work, or fail?", anchors=False)
-    why_panel(found)
+    why_panel(run)

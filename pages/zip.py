@@ -1,4 +1,4 @@
-"""Networks of different classes: one trunk for all of them up to a layer, then every network's own head."""
+"""Zip page: networks of different classes share a trunk up to a layer, and each keeps its own head."""
 
 from __future__ import annotations
 

@@ -6,8 +6,17 @@ import os
 
 import pytest
 from hypothesis import settings
+from jaxtyping import install_import_hook
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the tests' nets are too small for threads
+
+# Shapes that the core's functions declare are checked in every test: before any of these files is imported.
+SHAPED = (
+    *("merging.methods.algorithms.transport", "merging.methods.algorithms.unit_maps"),
+    *("merging.methods.algorithms.coordinate_descent", "merging.methods.algorithms.activation_statistics"),
+    *("merging.analysis.similarity.hsic", "merging.analysis.activations.responses"),
+)
+install_import_hook(SHAPED, "beartype.beartype")
 
 # Shared machines are slow at times, and the same cases every run make a failure one that can be repeated.
 settings.register_profile("mergescope", deadline=None, derandomize=True, max_examples=25)

@@ -10,9 +10,9 @@ from ui.shell.look import dress
 from ui.shell.screens import SCREENS, screen
 from ui.shell.state import ledger
 
-st.set_page_config(page_title="Mergescope", page_icon=str(ASSETS / "icon.svg"), layout="wide")
-dress()
 chosen = st.navigation([screen(key) for key in SCREENS], position="top")
+st.set_page_config(page_title=f"{chosen.title} · Mergescope", page_icon=str(ASSETS / "icon.svg"), layout="wide")
+dress()
 with in_words():
     ledger()  # what is wrong with the folder of all runs is said once, in place of every page
     chosen.run()

@@ -101,7 +101,7 @@ def similarity_csv(found: SimilarityMap) -> str:
     return _csv([(f"{found.row} \\ {found.column}", *found.column_layers), *rows])
 
 
-def png(picture: UnitPicture) -> bytes:
+def png_bytes(picture: UnitPicture) -> bytes:
     """PNG file of a unit's picture, as bytes."""
     from PIL import Image
 

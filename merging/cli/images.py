@@ -19,7 +19,7 @@ from merging.zoo.datasets.facts import FACTS
 from merging.zoo.datasets.fingerprint import load_splits
 from merging.zoo.datasets.image_set import ImageSet
 from merging.zoo.datasets.known import dataset_label, facts
-from merging.zoo.datasets.own import OwnDataset, beside, is_own, own_datasets
+from merging.zoo.datasets.own import OwnDataset, is_own, own_datasets, with_folder
 
 if TYPE_CHECKING:
     from merging.network.data import Batches
@@ -44,7 +44,7 @@ def read_data_name(options: argparse.Namespace, report: Progress) -> Iterator[No
         dataset = convert_images(Path(text), Path(scratch))
         for line in (summary(dataset), *dataset.notes):
             say_note(line)
-        with beside(Path(scratch)):
+        with with_folder(Path(scratch)):
             options.data = dataset.id
             yield
 

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from merging.cli.images import need_batches
-from merging.cli.nets import Net, device_of
+from merging.cli.nets import Net, chosen_device
 from merging.cli.options import check_base, chosen_methods
 from merging.errors import InvalidRequest
 from merging.progress import Progress
@@ -35,7 +35,7 @@ def merge_own(
     from merging.pipeline.merge import prepare
     from merging.zoo.checkpoints.checkpoint import save_checkpoint
 
-    device = device_of(options)
+    device = chosen_device(options)
     data = need_batches(options, nets[0], device)
     keys, settings = chosen_methods(options)
     for other in nets[1:]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from merging.cli.console import say_note
-from merging.cli.nets import device_of, ref_of, said_of
+from merging.cli.nets import chosen_device, ref_of, said_of
 from merging.cli.options import chosen_methods
 from merging.errors import InvalidRequest
 from merging.jobs.limits import from_environment
@@ -70,7 +70,7 @@ def merge_streamed(options: argparse.Namespace, report: Progress) -> tuple[Merge
     sliced = [_opened(name, path, options) for name, path in zip((options.a, options.b), _paths(options), strict=True)]
     if sliced[0].checkpoint.sha256 == sliced[1].checkpoint.sha256:
         say_note(f"{options.a} and {options.b} are the same network.")
-    device = device_of(options)
+    device = chosen_device(options)
     request = _request(options, sliced)
     say_note(f"{missing_words(sliced[0])} To have them: --no-streamed, with --data.")
     result, permutation = streamed_merge(request, sliced, out_folder(options, request.id), device, report)

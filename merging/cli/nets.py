@@ -151,7 +151,7 @@ def _tell(name: str, checkpoint: Checkpoint) -> None:
         say_note(f"WARNING: {name} is right no more often than chance. Check architecture, --mean, --std and --data.")
 
 
-def device_of(options: argparse.Namespace) -> str:
+def chosen_device(options: argparse.Namespace) -> str:
     """Return "cuda" or "cpu" by --device, and set torch's threads. Raises InvalidSetting where the GPU is missing."""
     import torch
 

@@ -40,7 +40,7 @@ def bars(points: Sequence[Point], references: Mapping[str, float]) -> Figure:
     """
     ordered = sorted(points, key=lambda point: -point[4])
     fig = figure(
-        describe(points, references),
+        describe_rows(points, references),
         height=110 + 30 * len(ordered),
         x={"title": "Test accuracy of the merge (%)", "range": [0, 101]},
         y={"autorange": "reversed", "type": "category"},
@@ -70,7 +70,7 @@ def bars(points: Sequence[Point], references: Mapping[str, float]) -> Figure:
 def growth(points: Sequence[Point]) -> Figure:
     """Test accuracy over the number of networks merged at once, one line per method, error bars for the spread."""
     fig = figure(
-        describe(points, {}),
+        describe_rows(points, {}),
         height=420,
         x={"title": "Networks merged at once", "dtick": 1},
         y={"title": "Test accuracy of the merge (%)"},
@@ -99,7 +99,7 @@ def _lines(points: Sequence[Point]) -> list[tuple[str, str, str]]:
     return list(lines.values())
 
 
-def describe(points: Sequence[Point], references: Mapping[str, float]) -> str:
+def describe_rows(points: Sequence[Point], references: Mapping[str, float]) -> str:
     """Describe either figure as text: every method's accuracy, then the references."""
     if not points:
         return "No merge of this comparison is done yet."

@@ -1,4 +1,4 @@
-"""Requests, the ledger and store that remember them, and the dispatcher that has them run.
+"""Jobs: requests, the ledger and store that keep them, the tasks that compute them, and the dispatcher that runs them.
 
-`request`, `ledger`, `store` and `limits` import neither torch nor Ray: the web process reads them.
+`requests`, `ledger` and `limits` import neither torch nor Ray, because the web process imports them.
 """

@@ -1,8 +1,8 @@
-"""Makes the finished runs that come with the program (assets/runs), by the same tasks as any worker.
+"""Generation of the finished runs that are shipped with the program (assets/runs), by the same tasks as on a worker.
 
-Every preset as the merge form asks for it, a pair with a shared beginning that needs no alignment, the pictures that a
-first look at two presets' neurons shows, what the studies found, and a partial zip. What is not shipped is listed with
-its hash: asking again makes it.
+The runs are: every preset with the settings of the merge form; a pair with a shared beginning, which needs no
+alignment; the pictures on the first page of Neurons for two presets; findings of studies; and a partial zip (ZipIt!).
+Artifacts that are not shipped are listed with their hash; submitting the request again makes them.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ SHARED = Preset(
     correct="none",
 )
 NETWORKS = ("merge.safetensors", "naive.safetensors")
-SHIPPED = ("report", "permutation.npz", *NETWORKS)  # pi(B) is made when asked for: B and the permutation tell it
-IMAGES = 2_000  # as the form has it, so that asking for what it shows finds the example
+SHIPPED = ("report", "permutation.npz", *NETWORKS)  # pi(B) is computed from B and the permutation when needed
+IMAGES = 2_000  # the default of the merge form, so that submitting it unchanged finds the example
 LOOKED_INTO = {"mlps": "layers.2", "cnns": "features.6"}  # preset -> the layer whose first pictures are shipped
 UNITS = tuple(range(16))
 ANSWERED: dict[str, tuple[str, ...]] = {  # preset -> the studies whose findings are shipped
@@ -53,24 +53,33 @@ ANSWERED: dict[str, tuple[str, ...]] = {  # preset -> the studies whose findings
 }
 HEADS = ("fashion-head-low", "fashion-head-high")
 OF_A_LAYER = ("layer", "units", "film")
-ALL_UNITS = {"units": 100_000, "layers": 100_000}  # the evidence is shipped of a sample and of all
+ALL_UNITS = {"units": 100_000, "layers": 100_000}  # evidence is shipped for a sample and for all units
 
 
 @dataclass(frozen=True)
 class Example:
-    """A run to ship: what is asked, the checkpoints it reads, and which artifacts are shipped (none named: all)."""
+    """A run to ship.
+
+    Attributes:
+        request: of the run.
+        checkpoints: safetensors bytes, in the order of the request's checkpoints.
+        shipped: names of the artifacts to ship; empty for all.
+        artifacts: of the merge that a study reads.
+    """
 
     request: MergeRequest | PicturesRequest | StudyRequest | ZipRequest
     checkpoints: tuple[bytes, ...]
     shipped: tuple[str, ...] = ()
-    artifacts: dict[str, bytes] = field(default_factory=dict)  # of the merge that is studied
+    artifacts: dict[str, bytes] = field(default_factory=dict)
 
 
 def merges() -> dict[str, MergeRequest]:
-    """Preset key -> the request that the merge form makes of it. Raises DataUnavailable without the images."""
+    """Preset key -> its request, as the merge form makes it. Raises DataUnavailable without the images."""
     data = fingerprint(DATASET, IMAGES)
     if not data:
-        raise DataUnavailable(f"The examples are made with the images of {DATASET}, which are not on this machine.")
+        raise DataUnavailable(
+            f"The examples need the images of {DATASET}, which are not on this machine. Download them first."
+        )
     return {
         preset.key: MergeRequest(
             models=(ModelRef.of(find(preset.a)), ModelRef.of(find(preset.b))),
@@ -86,29 +95,29 @@ def merges() -> dict[str, MergeRequest]:
 
 
 def heads() -> Example:
-    """The zip of the pair whose heads know different classes, as the page Zip asks for it."""
+    """The partial zip (ZipIt!) of the pair whose heads have different classes, with the settings of its page."""
     models = tuple(ModelRef.of(find(id)) for id in HEADS)
     request = ZipRequest(models, DATASET, fingerprint(DATASET, IMAGES), images=IMAGES)
     return Example(request, tuple(_bytes(model.sha256) for model in models))
 
 
 def make(out: Path = RUNS, report: Progress = no_progress) -> Path:
-    """Make all examples into the folder, in place of what was there, on the CPU with one thread; gives the folder."""
+    """Make all examples on the CPU with one thread; they replace the contents of the folder. Returns the folder."""
     shutil.rmtree(out, ignore_errors=True)
     _make(heads(), out, report)
     for key, request in merges().items():
         read = tuple(_bytes(model.sha256) for model in request.models)
-        made = _make(Example(request, read, SHIPPED), out, report)
+        artifacts = _make(Example(request, read, SHIPPED), out, report)
         if key in LOOKED_INTO:
-            for example in _pictures(request, read, made, LOOKED_INTO[key]):
+            for example in _pictures(request, read, artifacts, LOOKED_INTO[key]):
                 _make(example, out, report)
         for study in studies(request, key):
-            _make(Example(study, read, artifacts=made), out, report)
+            _make(Example(study, read, artifacts=artifacts), out, report)
     return out
 
 
 def studies(request: MergeRequest, key: str) -> Iterator[StudyRequest]:
-    """What is asked of a preset's merge, for its findings are shipped."""
+    """Requests of the studies whose findings are shipped, for one preset's merge."""
     for study in ANSWERED.get(key, ()):
         yield StudyRequest(request, study, {"layer": LOOKED_INTO[key]} if study in OF_A_LAYER else {})
         if study == "evidence":
@@ -116,17 +125,20 @@ def studies(request: MergeRequest, key: str) -> Iterator[StudyRequest]:
 
 
 def _pictures(request: MergeRequest, read: tuple[bytes, ...], made: dict[str, bytes], layer: str) -> Iterator[Example]:
-    """What the first pages of Neurons show: A's, the merge's and the naive average's first units, and of B those that
-    were matched to A's (pi(B)'s pictures are theirs) and those that stood in the same slots."""
+    """Pictures of the first page of Neurons.
+
+    They show the first units of A, the merge and the naive average, and two groups of B's units: the partners of A's
+    units, whose pictures are also pi(B)'s, and the units at the same positions.
+    """
     a, b = request.models
     partner = next(facts.partner for facts in saving.load(made["report"]).units if facts.layer == layer)
     matched = tuple(int(unit) for unit in partner[list(UNITS)])
     yield Example(PicturesRequest(a, layer, UNITS), read[:1])
     yield Example(PicturesRequest(b, layer, matched), read[1:])
     yield Example(PicturesRequest(b, layer, UNITS), read[1:])
-    told = {key: getattr(a, key) for key in ("architecture", "config", "dataset", "classes", "mean", "std")}
+    facts_of_a = {key: getattr(a, key) for key in ("architecture", "config", "dataset", "classes", "mean", "std")}
     for name in NETWORKS:
-        model = ModelRef(hashlib.sha256(made[name]).hexdigest(), name.removesuffix(".safetensors"), **told)
+        model = ModelRef(hashlib.sha256(made[name]).hexdigest(), name.removesuffix(".safetensors"), **facts_of_a)
         yield Example(PicturesRequest(model, layer, UNITS), (made[name],))
 
 
@@ -141,10 +153,10 @@ def _make(example: Example, out: Path, report: Progress) -> dict[str, bytes]:
 
     images = {} if isinstance(request, PicturesRequest) else load_splits(DATASET, IMAGES)
     payload = Payload(request.to_json(), example.checkpoints, images, "cpu", 1, example.artifacts)
-    made = run_task(request.kind, payload, logged)
+    artifacts = run_task(request.kind, payload, logged)
     folder = out / request.id
     folder.mkdir(parents=True)
-    for name, data in made.items():
+    for name, data in artifacts.items():
         if not example.shipped or name in example.shipped:
             (folder / name).write_bytes(data)
     ends = [began for _, _, began in stages[1:]] + [time.time()]
@@ -155,15 +167,15 @@ def _make(example: Example, out: Path, report: Progress) -> dict[str, bytes]:
         "started": created,
         "finished": time.time(),
         "stages": [(stage, words, end - began) for (stage, words, began), end in zip(stages, ends, strict=True)],
-        "artifacts": {name: (hashlib.sha256(data).hexdigest(), len(data)) for name, data in made.items()},
+        "artifacts": {name: (hashlib.sha256(data).hexdigest(), len(data)) for name, data in artifacts.items()},
     }
     text = json.dumps(entry, indent=1, ensure_ascii=False, sort_keys=True)
     (folder / "job.json").write_text(text + "\n", "utf-8")
-    return made
+    return artifacts
 
 
 def _bytes(sha256: str) -> bytes:
     path = shipped_file(sha256)
     if path is None:
-        raise DataUnavailable(f"The checkpoint {sha256[:12]} is not among the shipped ones.")
+        raise DataUnavailable(f"The checkpoint {sha256[:12]} is not among the shipped ones. Install the program again.")
     return path.read_bytes()

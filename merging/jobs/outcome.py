@@ -1,4 +1,4 @@
-"""The border of a job: whatever happens inside, an outcome comes out. The program's one broad `except` is here."""
+"""Outcome of a job. Every exception inside a job becomes an outcome here, in the program's only broad `except`."""
 
 from __future__ import annotations
 
@@ -11,29 +11,34 @@ from merging.errors import MergescopeError
 from merging.jobs.ledger.store import Content
 from merging.progress import Progress
 
-REASONS = {  # of the system's errors, those that a person can do something about
-    errno.ENOSPC: "The disk is full: free some space, then run it again",
+REASONS = {  # errors of the operating system that a person can fix
+    errno.ENOSPC: "The disk is full: free some space, then run the job again",
     errno.EDQUOT: "The disk quota is used up: free some space, then run it again",
-    errno.EROFS: "The disk cannot be written to: it is mounted read-only",
+    errno.EROFS: "The disk is mounted read-only: mount it with write access, then run the job again",
     errno.EACCES: "The program may not write or read one of its own files: let the user who runs it write there",
     errno.EPERM: "The program may not write or read one of its own files: let the user who runs it write there",
-    errno.EIO: "The disk has failed to read or write: look at the system's log, then run it again",
+    errno.EIO: "The disk failed to read or write: see the system's log, then run the job again",
     errno.EMFILE: "Too many files are open: close other programs, or raise the limit (ulimit -n)",
     errno.ENFILE: "Too many files are open: close other programs, or raise the limit (ulimit -n)",
-    errno.ENOMEM: "The machine has no memory left: close other programs, or ask for less",
+    errno.ENOMEM: "The machine has no memory left: close other programs, or choose fewer images or a smaller network",
 }
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """artifacts: name -> content, where it went well.  error: {"kind", "text"} and perhaps "details", if not."""
+    """Result of a job.
+
+    Attributes:
+        artifacts: name -> content, of a successful job.
+        error: {"kind", "text"} and sometimes "details" of a failed job, None after success.
+    """
 
     artifacts: Mapping[str, Content] = field(default_factory=dict)
     error: dict[str, str] | None = None
 
 
 def attempt(work: Callable[[Progress], Mapping[str, Content]], report: Progress) -> Outcome:
-    """Run `work(report)`. Our own errors keep their words; any other becomes a sentence with stage and details."""
+    """Run `work(report)`. A MergescopeError keeps its text; any other error becomes a text with stage and details."""
     reached = "loading"
 
     def noted(stage: str, fraction: float | None = None, message: str = "") -> None:
@@ -50,10 +55,10 @@ def attempt(work: Callable[[Progress], Mapping[str, Content]], report: Progress)
 
 
 def unexpected(error: BaseException, stage: str) -> dict[str, str]:
-    """An error that nobody foresaw, in words for a person and with details for whoever mends it."""
+    """Describe an unexpected error: a text for the user, and details for a developer."""
     kind, details = type(error).__name__, "".join(traceback.format_exception(error))
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError":
-        text = f"The worker ran out of memory in stage {stage}. Ask for fewer images or units, or use a smaller net."
+        text = f"The worker ran out of memory in stage {stage}. Choose fewer images or units, or a smaller network."
         return {"kind": kind, "text": text, "details": details}
     if isinstance(error, OSError) and error.errno in REASONS:
         return {"kind": kind, "text": f"{REASONS[error.errno]} (in stage {stage}).", "details": details}

@@ -1,4 +1,4 @@
-"""The stages of a job: what each does, and its share of the whole, so that one bar can show the whole. torch-free."""
+"""Stages of a job with their shares of the whole, so that one bar shows the whole progress. torch-free."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Stage:
 
     Attributes:
         name: as the task reports it.
-        share: of the whole job, 0 to 1, in a usual run on a CPU.
-        words: what it does, for people.
+        share: of the duration of the whole job, 0 to 1, in a typical run on a CPU.
+        words: description for people.
     """
 
     name: str
@@ -25,9 +25,12 @@ LOADING, SAVING = "Load the networks", "Save"
 
 
 def overall(shares: Sequence[tuple[str, float]], stage: str, fraction: float | None) -> float:
-    """The share of the whole job (0 to 1) that is done at `fraction` (0 to 1, None for its start) of a stage.
+    """Completed share of the whole job, 0 to 1.
 
-    shares: (name of the stage, share of the whole). An unknown stage gives 0: the ledger never lets a job fall back.
+    Args:
+        shares: (name of the stage, share of the whole), in order.
+        stage: the current stage. An unknown one gives 0; the ledger never lets a job's progress fall.
+        fraction: completed share of the current stage, 0 to 1; None for its start.
     """
     done = 0.0
     for name, share in shares:

@@ -1,4 +1,4 @@
-"""Which merges are read and written tensor by tensor, and what the others hold in memory. No torch."""
+"""Conditions for streaming a merge tensor by tensor, and the memory that other merges need. torch-free."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from merging.methods.registry import ROLES, find
 from merging.zoo.architectures.names import PROGRAM
 
 METHODS = {"align": "weight-matching", "combine": "average", "correct": "none"}
-IN_MEMORY = 16  # times one network's size: peak of a merge in memory (python -m benchmarks.memory --small --ordinary)
+IN_MEMORY = 16  # peak memory of a merge, in sizes of one network (python -m benchmarks.memory --small --ordinary)
 
 
 def memory_needed(size: int) -> int:
-    """Bytes, or more, that a merge with curves and similarity holds. size: bytes of its networks' files together."""
+    """Lowest number of bytes that a merge with curves and similarity holds. size: bytes of both networks' files."""
     return IN_MEMORY * size // 2
 
 
 def unfit_methods(**methods: str) -> str:
-    """Why a merge by these methods, role=key, cannot be streamed, in a sentence; "" where it can be."""
+    """Reason why a merge by these methods (role=key) cannot be streamed, as a sentence; "" where it can."""
     if methods == METHODS:
         return ""
     align, combine = find("align", METHODS["align"]), find("combine", METHODS["combine"])
@@ -24,7 +24,7 @@ def unfit_methods(**methods: str) -> str:
 
 
 def obstacle(request: MergeRequest) -> str:
-    """Why the merge cannot be streamed, whatever it measures, in a sentence; "" where it can be."""
+    """Reason why the merge cannot be streamed, apart from its images, as a sentence; "" where it can."""
     if len(request.checkpoints) > 2:
         return "Only a merge of two networks can be streamed."
     if request.models[0].architecture == PROGRAM:

@@ -160,7 +160,7 @@ def _structures(
 
     Raises IncompatibleModels for any other difference.
     """
-    if not unequal_widths or not any(graphs.difference(first, other) for other in others):
+    if not unequal_widths or not any(graphs.structural_difference(first, other) for other in others):
         for number, other in enumerate(others, 1):
             refuse_other_structure(first, other, f"network {letter(number)}")
         return ()
@@ -173,7 +173,7 @@ def _structures(
 
 def refuse_other_structure(first: graphs.Graph, other: graphs.Graph, name: str) -> None:
     """Raise IncompatibleModels if the structures differ. name: of the other network, for the message."""
-    difference = graphs.difference(first, other)
+    difference = graphs.structural_difference(first, other)
     one, two = (set(graph.sources.values()) for graph in (first, other))
     if one != two and one - set(NORMALISERS) == two - set(NORMALISERS):
         raise IncompatibleModels(NORMALISED)

@@ -74,7 +74,7 @@ def lab(subject: Subject, settings: LabSettings) -> Lab:
     """
     import torch
 
-    from merging.analysis.similarity.manipulation import classifier_of, rescale, translate
+    from merging.analysis.similarity.manipulation import classifier_of, rescale_unit, translate
     from merging.errors import InvalidSetting
 
     data = subject.images(settings.images)
@@ -92,7 +92,7 @@ def lab(subject: Subject, settings: LabSettings) -> Lab:
     subject.report("studying", 0.4, "one image")
     trails["image"] = translate(classifier, image, subject.seed)
     subject.report("studying", 0.7, "one unit")
-    trails["unit"] = rescale(classifier, unit)
+    trails["unit"] = rescale_unit(classifier, unit)
     return Lab(
         strength=trails["unit"].strength,
         cka={name: trail.cka for name, trail in trails.items()},

@@ -56,7 +56,7 @@ def nonlinearities(subject: Subject, settings: NonlinearitySettings) -> Nonlinea
     """Evaluate the units' functions at POINTS inputs. Raises InvalidRequest where no unit has a learned function."""
     import torch
 
-    from merging.analysis.causes.nonlinearity import curves_of, learned_nonlinearities
+    from merging.analysis.causes.nonlinearity import learned_curves, learned_nonlinearities
 
     modules = {slot: learned_nonlinearities(subject.nets[slot]) for slot in SLOTS}
     names = tuple(modules["A"])
@@ -67,6 +67,6 @@ def nonlinearities(subject: Subject, settings: NonlinearitySettings) -> Nonlinea
         )
     subject.report("studying", 0.5, f"functions of {len(names)} layers")
     x = torch.linspace(-settings.reach, settings.reach, POINTS)
-    curves = {slot: curves_of(modules[slot], x) for slot in SLOTS}
+    curves = {slot: learned_curves(modules[slot], x) for slot in SLOTS}
     stacked = {name: np.stack([curves[slot][name].numpy() for slot in SLOTS]) for name in names}
     return Nonlinearities(names, x.numpy(), stacked)

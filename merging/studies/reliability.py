@@ -10,7 +10,7 @@ from merging.results.cell_evidence import CellEvidence
 from merging.results.saving import saved
 from merging.settings import setting
 from merging.studies.registry import Subject, study
-from merging.studies.similarity import BESIDE, FLATTENED, PAIRS, WHY, reasons
+from merging.studies.similarity import BESIDE, FLATTENED, PAIRS, WHY, doubts
 
 HEAVY = 0.25  # share of all squared length: a single image with more decides the value
 NARROW = 0.2  # a wider interval means too few images
@@ -35,7 +35,7 @@ class Reliability(CellEvidence):
     @property
     def doubts(self) -> tuple[str, ...]:
         """Readable reasons against trusting the value; () where there are none."""
-        names = list(reasons(self.value, self.trimmed, self.neighbours, self.procrustes, max(self.first)))
+        names = list(doubts(self.value, self.trimmed, self.neighbours, self.procrustes, max(self.first)))
         chance = ["chance"] if not self.value > self.null else []
         words = [WHY[name] for name in [*chance, *names]]
         if max(self.leverage) > HEAVY:

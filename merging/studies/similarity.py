@@ -57,7 +57,7 @@ class SimilaritySettings:
     images: int = setting(1000, low=50, high=4000, label="Images", help="Test images that are compared.")
 
 
-def reasons(cka: float, trimmed: float, neighbours: float, procrustes: float, first: float) -> tuple[str, ...]:
+def doubts(cka: float, trimmed: float, neighbours: float, procrustes: float, first: float) -> tuple[str, ...]:
     """Keys of WHY that speak against a CKA value, after Davari et al. 2023; () where none does.
 
     Neighbours count where they show a similarity that CKA misses. The opposite is normal and no reason for doubt:
@@ -85,7 +85,7 @@ def reasons(cka: float, trimmed: float, neighbours: float, procrustes: float, fi
     places=("pair",),
     takes_other=True,
 )
-def similarity(subject: Subject, settings: SimilaritySettings) -> Similarities:
+def similarity_study(subject: Subject, settings: SimilaritySettings) -> Similarities:
     """Compute all measures for every pair of layers of two networks, on a random sample of test images.
 
     Memory: images x features of both networks in float64, and images^2 per layer for neighbours and the RBF kernel.
@@ -112,9 +112,7 @@ def similarity(subject: Subject, settings: SimilaritySettings) -> Similarities:
     first = np.array([[side.first_component for side in own] for own in sides])
     cells = np.stack([maps[key].values for key in ("cka", "cka-trimmed", "knn", "procrustes")], -1)
     distrust = tuple(
-        tuple(
-            ", ".join(reasons(*map(float, (*cells[i, j], max(first[0, i], first[1, j]))))) for j in range(len(layers))
-        )
+        tuple(", ".join(doubts(*map(float, (*cells[i, j], max(first[0, i], first[1, j]))))) for j in range(len(layers)))
         for i in range(len(layers))
     )
     return Similarities(maps, labels, distrust, first)

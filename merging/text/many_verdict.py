@@ -15,7 +15,7 @@ def status(report: MergeReport) -> str:
     return "as good" if fall <= CLOSE else "worse" if fall <= FAILED else "failed"
 
 
-def headline(report: MergeReport) -> str:
+def many_headline(report: MergeReport) -> str:
     """One sentence on the merge's accuracy against that of the parents and of their plain average."""
     count, merge, naive = len(_parents(report)), _accuracy(report, "merge"), _accuracy(report, "naive")
     lost = "has lost most of what they knew" if merge < _mean(report) / 2 else "is much worse than they are"
@@ -29,7 +29,7 @@ def headline(report: MergeReport) -> str:
     return f"{count} networks merge {outcome}: {numbers.accuracy(merge)}, {beside}."
 
 
-def verdict(report: MergeReport) -> str:
+def many_verdict(report: MergeReport) -> str:
     """A paragraph with the accuracies of the parents, their average, the merge and the ensemble."""
     each = ", ".join(f"{name} {numbers.accuracy(_accuracy(report, name))}" for name in _parents(report))
     naive, merge = (numbers.accuracy(_accuracy(report, name)) for name in ("naive", "merge"))

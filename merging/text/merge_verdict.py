@@ -11,7 +11,7 @@ import numpy as np
 
 from merging.results.reports import Barrier, LossCurve, MergeReport
 from merging.text import many_verdict, numbers
-from merging.text.reading import CONNECTED, FEW_IMAGES, PARTLY, Reading, beside, fall_of, margin
+from merging.text.reading import CONNECTED, FEW_IMAGES, PARTLY, Reading, fall_of, margin, points_beside
 
 END = 0.005  # difference in accuracy from which the path is said not to end at B
 EQUAL = 0.02  # difference of the parents' accuracies up to which they are called equally good
@@ -35,7 +35,7 @@ def word(report: MergeReport) -> str:
 def headline(report: MergeReport) -> str:
     """One or two sentences that summarise the merge half-way between the networks."""
     if not report.curves and report.scores:
-        return many_verdict.headline(report)
+        return many_verdict.many_headline(report)
     if not report.curves:
         return "B was re-ordered and merged with A. What the merge is worth was not measured."
     return _headline(Reading(report))
@@ -48,7 +48,7 @@ def verdict(report: MergeReport) -> str:
     connectivity, and caveats.
     """
     if not report.curves and report.scores:
-        return many_verdict.verdict(report)
+        return many_verdict.many_verdict(report)
     if not report.curves:
         why = report.missing or "There were no images to measure with."
         return f"{why} What holds without images: {_equivalence(report)}"
@@ -182,7 +182,7 @@ def _meaning(reading: Reading) -> str:
     where = (
         "{} below the parents' mean half-way" if reading.ends_elsewhere else "at most {} below the chord from A to B"
     )
-    lost = f"Accuracy falls by {where.format(beside(max(fall, 0.0), CONNECTED))}"
+    lost = f"Accuracy falls by {where.format(points_beside(max(fall, 0.0), CONNECTED))}"
     if corrected and fall <= CONNECTED:
         return f"{lost}, within {allowed}: the two are connected{order}."
     if not reading.straight and fall <= CONNECTED and not reading.unequal and fall_of(reading.naive) <= CONNECTED:

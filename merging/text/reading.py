@@ -31,7 +31,7 @@ def fall_of(curve: LossCurve) -> float:
     return curve.barrier("accuracy", above="chord").height
 
 
-def beside(value: float, threshold: float) -> str:
+def points_beside(value: float, threshold: float) -> str:
     """Format a fall in percentage points, with a second decimal if it would otherwise look equal to the threshold."""
     text = numbers.points(value)
     return text if text != numbers.points(threshold) or value <= threshold else f"{100 * value:.2f} pp"

@@ -6,12 +6,12 @@ import numpy as np
 
 from merging.results.zip_report import ZipReport
 from merging.text import numbers
-from merging.text.reading import FEW_IMAGES, beside, margin
+from merging.text.reading import FEW_IMAGES, margin, points_beside
 
 CLOSE = 0.02  # accuracy below the original network's up to which a head is called as good
 
 
-def headline(report: ZipReport) -> str:
+def zip_headline(report: ZipReport) -> str:
     """One or two sentences on up to which layer the networks can share a trunk."""
     last, several = report.deepest(CLOSE), len(report.layers) > 1
     if last is None:
@@ -27,7 +27,7 @@ def headline(report: ZipReport) -> str:
     )
 
 
-def verdict(report: ZipReport) -> str:
+def zip_verdict(report: ZipReport) -> str:
     """A paragraph on every head with the longest trunk, and on all heads together if their classes differ."""
     cost = "; ".join(
         f"{name} {numbers.accuracy(alone)} alone and {numbers.accuracy(row[-1])} with its head"
@@ -56,4 +56,4 @@ def verdict(report: ZipReport) -> str:
 def _cost(report: ZipReport, place: int) -> str:
     """Largest loss in accuracy of a head with the trunk up to this layer, with enough digits to differ from CLOSE."""
     worst = float((report.alone - report.heads[:, place]).max())
-    return beside(worst, CLOSE)
+    return points_beside(worst, CLOSE)

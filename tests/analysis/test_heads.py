@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from merging.analysis.path.heads import head_scores, measure
+from merging.analysis.path.heads import head_scores, measure_heads
 from merging.errors import DataUnavailable, InvalidRequest
 from merging.pipeline.partial_zip import partial_zips
 from merging.results.zip_report import ZipReport, labels_of
@@ -63,7 +63,7 @@ def test_a_network_that_knows_none_of_the_images_is_not_given_an_accuracy() -> N
     nets[1][-1] = nn.Linear(18, 2)
     zips = partial_zips([net.eval() for net in nets], blobs(100))
     with pytest.raises(DataUnavailable, match="None of the 100 test images is of a class that network B knows"):
-        measure(zips, [range(5), [5, 6]], blobs(100))
+        measure_heads(zips, [range(5), [5, 6]], blobs(100))
 
 
 def test_shares_are_exact_fractions() -> None:

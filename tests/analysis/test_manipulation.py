@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from merging.analysis.similarity.manipulation import classifier_of, rescale, translate
+from merging.analysis.similarity.manipulation import classifier_of, rescale_unit, translate
 from merging.errors import UnsupportedOperation
 from merging.network.graph.graph import export
 from tests.nets.pairs import SHAPE, blobs, structure, trained
@@ -29,7 +29,7 @@ def test_cka_moves_and_the_answers_do_not(found, kind):
     trail = {
         "classes": lambda: translate(found, found.labels < 2, 0),
         "image": lambda: translate(found, image, 0),
-        "unit": lambda: rescale(found, int(found.inputs.var(0).argmax())),
+        "unit": lambda: rescale_unit(found, int(found.inputs.var(0).argmax())),
     }[kind]()
     assert trail.cka[0] == pytest.approx(1)
     assert trail.cka[-1] < 0.9

@@ -215,7 +215,7 @@ def test_networks_of_different_classes_are_zipped_and_the_address_shows_the_same
 ):
     go(visitor, "/zip")
     set_number(visitor, "Images", 200)
-    visitor.get_by_role("button", name="Zip", exact=True).click()
+    visitor.get_by_role("button", name="Run partial zip", exact=True).click()
     visitor.get_by_text("measured on 200 test images").wait_for()
     told = visitor.get_by_role("heading", level=4).first.inner_text()
     other = chromium.new_context(base_url=server.url).new_page()

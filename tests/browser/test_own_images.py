@@ -35,7 +35,7 @@ def test_own_images_are_brought_trained_on_and_merged_on(visitor, chromium, serv
         choose(visitor, "Images", "dots")
         visitor.get_by_text("On 96 training images").wait_for()
         visitor.get_by_role("button", name="Train", exact=True).click()
-        visitor.get_by_text(f"dots · seed {seed}. It can now be picked on Merge").wait_for()
+        visitor.get_by_text(f"dots · seed {seed}. It can now be selected on Merge").wait_for()
     go(visitor)
     for name, seed in (("A", 5), ("B", 6)):
         choose(visitor, f"Network {name}", f"MLP 3×128 · dots · seed {seed}")
@@ -49,7 +49,7 @@ def test_own_images_are_brought_trained_on_and_merged_on(visitor, chromium, serv
     context = chromium.new_context(base_url=server.url)
     stranger = context.new_page()
     go(stranger, f"/neurons?run={run[1]}")
-    stranger.get_by_text("The images belong to somebody who does not share them.").first.wait_for()
+    stranger.get_by_text("The images belong to someone who does not share them.").first.wait_for()
     go(stranger, "/models")
     stranger.wait_for_selector(STILL)
     expect(stranger.get_by_text("Own images")).to_have_count(0)

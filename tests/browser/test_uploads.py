@@ -43,7 +43,7 @@ def bring(page, *files):
     """Upload these files (name, bytes) on Models as networks for Fashion-MNIST, up to what was made of them."""
     go(page, "/models")
     page.get_by_text("Upload networks").click()
-    page.get_by_text("What each file is").wait_for()
+    page.get_by_text("The network in each file").wait_for()
     pick(page, "Trained on", "Fashion-MNIST")
     given = [{"name": name, "mimeType": "application/octet-stream", "buffer": data} for name, data in files]
     page.locator("input[type=file]").first.set_input_files(given)
@@ -82,7 +82,7 @@ def test_a_pair_of_exported_programs_is_brought_merged_and_taken_home(visitor, p
     visitor.wait_for_selector(STILL)
     bar.get_by_role("button", name="Downloads").click()
     with visitor.expect_download() as download:
-        visitor.get_by_role("button", name=re.compile("Merged program")).click()
+        visitor.get_by_role("button", name=re.compile("Merged network as a program")).click()
     path = tmp_path / "merge.pt2"
     download.value.save_as(path)
     merged = torch.export.load(str(path)).module()

@@ -19,7 +19,7 @@ from merging.jobs.worker.gather import gather
 from merging.progress import no_progress
 from merging.results import saving
 from merging.results.zip_report import ZipReport
-from merging.text.zip_verdict import CLOSE, headline, verdict
+from merging.text.zip_verdict import CLOSE, zip_headline, zip_verdict
 from merging.zoo import catalogue
 from merging.zoo.datasets.fingerprint import fingerprint
 from tests.figures.made import alt_text, validated
@@ -61,8 +61,10 @@ def test_a_network_shares_everything_with_itself(tmp_path):
     report = saving.load(run_task("zip", gather(Ledger(tmp_path), request, "cpu", 0))["report"])
     np.testing.assert_allclose(report.heads, np.repeat(report.alone[:, None], 3, 1), atol=1 / 300)
     assert np.isnan(report.beside) and np.isnan(report.joint).all()
-    assert headline(report).startswith("One trunk can serve up to pool, the last layer at which it may end: no head")
-    assert "all classes at once" not in verdict(report)
+    assert zip_headline(report).startswith(
+        "One trunk can serve up to pool, the last layer at which it may end: no head"
+    )
+    assert "all classes at once" not in zip_verdict(report)
 
 
 def test_networks_with_five_and_with_ten_outputs_share_a_trunk(tmp_path):
@@ -77,11 +79,13 @@ def test_the_sentences_and_the_figure_say_what_was_measured(found):
     figure = validated(heads_figure(found))
     assert [trace.name for trace in figure.data[:3]] == ["A's head", "B's head", "all heads together"]
     np.testing.assert_allclose(figure.data[0].y, 100 * found.heads[0])
-    assert "A alone" in alt_text(figure) and "pool" in verdict(found)
+    assert "A alone" in alt_text(figure) and "pool" in zip_verdict(found)
     kept = replace(found, heads=np.array([[0.9, 0.9, 0.5], [0.9, 0.8, 0.8]]), alone=np.array([0.91, 0.91]))
-    assert kept.deepest(CLOSE) == 0 and headline(kept).endswith("Up to features.5, it costs a head 11.0 pp.")
+    assert kept.deepest(CLOSE) == 0 and zip_headline(kept).endswith("Up to features.5, it costs a head 11.0 pp.")
     lost = replace(kept, alone=np.array([0.95, 0.91]))
-    assert lost.deepest(CLOSE) is None and headline(lost).startswith("Sharing even the layers up to features.2 costs")
+    assert lost.deepest(CLOSE) is None and zip_headline(lost).startswith(
+        "Sharing even the layers up to features.2 costs"
+    )
 
 
 def test_a_request_is_its_words_and_back(found):

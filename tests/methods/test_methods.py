@@ -169,9 +169,9 @@ def test_correcting_a_net_merged_with_itself_gives_that_net(method: Method, kind
 
 
 HASHED = """
-from merging.methods import table
-from tests.pairs import make, problem
-from tests.test_methods import defaults
+from merging.methods.registry import table
+from tests.nets.pairs import make, problem
+from tests.methods.test_methods import defaults
 def found():
     given = problem("residual", (make("residual", 0), make("residual", 1)), seed=1)
     for method in table("align").values():

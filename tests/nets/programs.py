@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from merging.network.programs.module import ProgramModule
-from merging.zoo.checkpoints.reading.programs.program import Exported, read
+from merging.zoo.checkpoints.reading.programs.program import Exported, read_program
 from tests.nets.nets import NETS, Net, ready
 
 
@@ -81,7 +81,7 @@ def file_of(name: str) -> bytes:
 @cache
 def exported(name: str) -> Exported:
     """The network read back."""
-    return read(file_of(name))
+    return read_program(file_of(name))
 
 
 def module(name: str) -> ProgramModule:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from merging.errors import IncompatibleModels, UnknownLayer, UnsupportedOperation
-from merging.network.graph.graph import Graph, difference, export
+from merging.network.graph.graph import Graph, export, structural_difference
 from merging.network.permutation import named_tensors
 from tests.nets.nets import NETS, Forward, between, cnn, mlp, ready, residual, used_twice
 from tests.nets.nets_refused import REFUSED
@@ -199,7 +199,7 @@ def test_signature_is_equal_for_one_structure_and_no_other():
     graph = net("residual-batch")[2]
     twin = export(*residual())
     assert graph.signature == twin.signature
-    assert difference(graph, twin) == ""
+    assert structural_difference(graph, twin) == ""
     assert export(*residual(shortcut="pad")).signature != graph.signature
     assert export(*residual(lambda width: nn.GroupNorm(1, width))).signature != graph.signature
 
@@ -214,14 +214,14 @@ def test_signature_is_equal_for_one_structure_and_no_other():
 )
 def test_difference_names_the_first_difference(other: tuple[nn.Module, torch.Tensor], words: str):
     with pytest.raises(AssertionError, match=words):
-        raise AssertionError(difference(net("mlp")[2], export(*other)))
+        raise AssertionError(structural_difference(net("mlp")[2], export(*other)))
 
 
 def test_difference_sees_attributes_and_constants():
     first = export(*between(lambda y: y * torch.tensor(2.0)))
-    assert "constant" in difference(first, export(*between(lambda y: y * torch.tensor(3.0))))
+    assert "constant" in structural_difference(first, export(*between(lambda y: y * torch.tensor(3.0))))
     strided = ready(nn.Sequential(nn.Conv2d(3, 4, 2, stride=2)))
-    assert "[2, 2]" in difference(export(*ready(nn.Sequential(nn.Conv2d(3, 4, 2)))), export(*strided))
+    assert "[2, 2]" in structural_difference(export(*ready(nn.Sequential(nn.Conv2d(3, 4, 2)))), export(*strided))
 
 
 @pytest.mark.parametrize("name", ["by-value", "fixed-batch"])

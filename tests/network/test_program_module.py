@@ -12,13 +12,13 @@ from torch import nn
 
 import merging
 from merging.errors import IncompatibleModels, UnsupportedOperation
-from merging.network.graph.graph import difference, export
+from merging.network.graph.graph import export, structural_difference
 from merging.network.permutation import named_tensors
-from merging.network.programs.module import ProgramModule, constants_of
-from merging.network.programs.writer import write
+from merging.network.programs.module import ProgramModule, program_constants
+from merging.network.programs.writer import write_program
 from merging.network.tracing.tracer import trace_graph, verify
 from merging.paths import ROOT
-from merging.zoo.checkpoints.reading.programs.program import read
+from merging.zoo.checkpoints.reading.programs.program import read_program
 from tests.nets.programs import exported, inputs, loaded, module, net, saved
 
 CORPUS = (
@@ -59,7 +59,7 @@ def test_its_graph_is_the_networks_own(name):
     assert [node.name for node in ours.nodes] == [node.name for node in theirs.nodes]
     assert trace_graph(ours) == trace_graph(theirs)
     assert dict(ours.shapes) == {key: shape for key, shape in theirs.shapes.items() if key not in pinned}
-    assert pinned or difference(ours, theirs) == ""
+    assert pinned or structural_difference(ours, theirs) == ""
     assert verify(module(name), trace_graph(ours), example) < 1e-12
 
 
@@ -115,7 +115,7 @@ def test_constants_are_pinned():
     """They are neither parameters nor buffers, nothing permutes or averages them, and networks that differ there are
     two kinds."""
     ours, example = module("pinned"), net("pinned")[1]
-    constants = constants_of(ours)
+    constants = program_constants(ours)
     assert set(constants) == {"shift", "scale", "lifted_tensor_0"}
     assert not set(constants) & {*ours.state_dict(), *named_tensors(ours)}
     moved = {axis.parameter for group in trace_graph(export(ours, example)).groups for axis in group.axes}
@@ -137,7 +137,7 @@ def test_a_copy_of_a_weight_that_was_kept_is_no_constant():
             return self.head((x @ self.kept + self.layer.bias).relu())
 
     x = torch.randn(2, 4)
-    found = read(saved(Kept().eval(), x))
+    found = read_program(saved(Kept().eval(), x))
     with pytest.raises(UnsupportedOperation, match=r"layer\.weight is not read any more"):
         export(ProgramModule(found.program, found.state, found.constants), x)
 
@@ -145,9 +145,9 @@ def test_a_copy_of_a_weight_that_was_kept_is_no_constant():
 def test_constants_follow_the_module():
     ours, example = module("pinned"), net("pinned")[1]
     exact = copy.deepcopy(ours).double()
-    assert {tensor.dtype for tensor in constants_of(exact).values()} == {torch.float64}
-    assert {tensor.dtype for tensor in constants_of(ours).values()} == {torch.float32}
-    assert {tensor.device.type for tensor in constants_of(copy.deepcopy(ours).to("meta")).values()} == {"meta"}
+    assert {tensor.dtype for tensor in program_constants(exact).values()} == {torch.float64}
+    assert {tensor.dtype for tensor in program_constants(ours).values()} == {torch.float32}
+    assert {tensor.device.type for tensor in program_constants(copy.deepcopy(ours).to("meta")).values()} == {"meta"}
     with torch.no_grad():
         torch.testing.assert_close(exact(example.double()).float(), ours(example), rtol=1e-5, atol=1e-6)
 
@@ -200,14 +200,14 @@ def test_an_input_that_does_not_fit_is_refused_in_words():
 @pytest.mark.parametrize("name", ["residual-batch", "tied", "pinned", "attention", "gpt-by-hand"])
 def test_what_is_written_runs_with_torch_alone(name):
     ours, example = module(name), net(name)[1]
-    data = write(ours)
+    data = write_program(ours)
     alone = loaded(data)
     for count in (1, 2, 5):
         x = inputs(example, count)
         with torch.no_grad():
             torch.testing.assert_close(alone(x), ours(x), rtol=1e-6, atol=1e-6)
     assert list(alone.state_dict()) == list(ours.state_dict())
-    again = read(data)
+    again = read_program(data)
     graphs = [export(one, example) for one in (ours, ProgramModule(again.program, again.state, again.constants))]
     assert graphs[0].layers == graphs[1].layers
     assert trace_graph(graphs[0]) == trace_graph(graphs[1])
@@ -220,7 +220,7 @@ def test_a_merge_is_written_with_the_persons_own_names():
     a, b = module("residual-batch"), module("residual-batch")
     b.load_state_dict(perturbed(model).state_dict())
     merged = merging.merge([a, b], example=example).merged
-    alone = loaded(write(merged))
+    alone = loaded(write_program(merged))
     with torch.no_grad():
         torch.testing.assert_close(alone(example), merged(example), rtol=1e-6, atol=1e-6)
     copy.deepcopy(model).load_state_dict(alone.state_dict(), strict=True)

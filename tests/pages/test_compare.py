@@ -44,11 +44,21 @@ def test_run_asks_for_every_cell_and_the_address_carries_the_comparison(ledger, 
     assert "0 of 2 merges done" in str(app.get("progress")[0].proto.text)
 
 
+def test_the_smallest_and_largest_numbers_that_the_form_offers_are_taken(ledger, open_page):
+    for end in ("min", "max"):
+        app = open_page("compare", **FEW)
+        for box in app.number_input:
+            box.set_value(int(getattr(box, end)) if box.label != "Seeds" else 1)
+        press(app.run(), "Run 2 merges")
+        assert not texts(app, "error") and not texts(app, "warning")
+    assert {job.request["images"] for job in ledger.jobs(kind="merge")} == {100, 60_000}
+
+
 def test_the_base_fits_the_first_pair_whatever_stands_alone_before_it(ledger, open_page):
     nets = "fashion-cnn-s0,fashion-expert-low,fashion-expert-high"
     app = open_page("compare", **{**FEW, "nets": nets, "align": "none", "combine": "task-arithmetic"})
     assert app.selectbox(key="compare base").value == "fashion-small-base"
-    assert "Merged with none of the others: Plain CNN" in texts(app, "caption")
+    assert "Not merged because no other network fits: Plain CNN" in texts(app, "caption")
     press(app, "Run 1 merge")
     assert [job.request["base"]["name"] for job in ledger.jobs(kind="merge")] == ["Small CNN · Fashion-MNIST · base"]
 
@@ -57,12 +67,12 @@ def test_more_than_one_may_have_open_is_asked_for_as_there_is_room_and_that_is_s
     monkeypatch.setenv("MERGESCOPE_OPEN_JOBS", "1")
     app = open_page("compare", **FEW)
     press(app, "Run 2 merges")
-    assert "the rest of this comparison follows as they end" in texts(app, "caption")
+    assert "rest of this comparison follows as they end" in texts(app, "caption")
     assert len(ledger.jobs(kind="merge")) == 1
     finish(ledger, 0.86)
     app.run()
     assert len(ledger.jobs(kind="merge")) == 2
-    assert "the rest of this comparison" not in texts(app, "caption")
+    assert "rest of this comparison" not in texts(app, "caption")
 
 
 def test_a_refusal_of_another_kind_is_said_as_it_is(ledger, open_page):
@@ -76,7 +86,7 @@ def test_a_refusal_of_another_kind_is_said_as_it_is(ledger, open_page):
     ledger.store.delete(entry.sha256)  # as a disk that was tidied by hand
     press(app, "Run 2 merges")
     assert "The weights of 'mine'" in texts(app, "error")
-    assert "the rest of this comparison" not in texts(app, "caption")
+    assert "rest of this comparison" not in texts(app, "caption")
 
 
 def test_networks_of_several_kinds_have_a_chart_each(ledger, open_page):
@@ -123,7 +133,7 @@ def test_rows_fill_in_and_another_visitor_sees_the_same(ledger, open_page):
 def test_a_shared_comparison_that_was_not_run_here_offers_to_run_what_is_missing(ledger, open_page):
     app = open_page("compare", **FEW)
     assert ledger.jobs(kind="merge") == ()
-    press(app, "Run what is missing")
+    press(app, "Run the missing merges")
     assert len(ledger.jobs(kind="merge")) == 2
 
 
@@ -137,13 +147,13 @@ def test_stop_cancels_what_waits(ledger, open_page):
 def test_methods_that_do_not_fit_are_named_and_nonsense_in_the_address_is_left_out(open_page):
     app = open_page("compare", **{**FEW, "combine": "average,ties,nonsense", "images": "nonsense", "mode": "nonsense"})
     assert not app.error
-    assert "Left out, for they do not fit these networks: TIES" in texts(app, "caption")
+    assert "Left out because they do not fit these networks: TIES" in texts(app, "caption")
 
 
 def test_an_empty_choice_says_what_is_needed(open_page):
     app = open_page("compare")
     app.multiselect(key="compare align").set_value([]).run()
-    assert "Choose one way or more to align" in texts(app, "info")
+    assert "Choose at least one method under Align" in texts(app, "info")
     app.multiselect(key="compare nets").set_value([]).run()
     assert not app.exception
 

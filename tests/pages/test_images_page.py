@@ -66,7 +66,7 @@ def test_name_size_channels_and_who_may_use_them_are_said_in_the_form(ledger, op
     assert r"My \*birds\*" in texts(app, "success")
     assert "10 of 10 images had another size" in texts(app, "info") and "made grey" in texts(app, "info")
     other = open_page("models")  # another visitor
-    assert "shared by somebody else" in texts(other, "markdown")
+    assert "shared by someone else" in texts(other, "markdown")
     assert "Delete these images" not in {button.label for button in other.button}
 
 

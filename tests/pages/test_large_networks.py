@@ -42,7 +42,7 @@ def test_what_cannot_be_streamed_promises_nothing(ledger, open_page, monkeypatch
     a_worker(ledger, 10**6)
     monkeypatch.setenv("RAY_ADDRESS", "ray://elsewhere:1")
     app = open_page()
-    assert "Workers of a cluster" in texts(app, "warning")
+    assert "workers of a cluster" in texts(app, "warning")
     app.number_input(key="form_seed").set_value(7).run()
     press(app, "Run merge")
     assert ledger.jobs(kind="merge")[0].request["data_sha256"]
@@ -50,4 +50,4 @@ def test_what_cannot_be_streamed_promises_nothing(ledger, open_page, monkeypatch
 
 def test_networks_of_a_usual_size_say_nothing(ledger, open_page) -> None:
     a_worker(ledger, 10**6)
-    assert "in memory" not in texts(open_page(), "info", "warning")
+    assert "of memory" not in texts(open_page(), "info", "warning")

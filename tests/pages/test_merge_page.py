@@ -95,7 +95,7 @@ def test_an_open_run_shows_its_stages_and_the_result_before_it_dimmed(ledger, op
     app.query_params["run"] = claim.id[:12]
     app.run()
     assert "**Match B's units to A's**: sweep 3, gain 12.4" in texts(app, "markdown")
-    assert "The result before this one:" in texts(app, "caption")
+    assert "The previous result:" in texts(app, "caption")
     assert app.metric
 
 
@@ -184,7 +184,7 @@ def test_a_preset_card_runs_its_pair(ledger, open_page, monkeypatch):
 
 def test_the_first_screen_is_a_finished_example(ledger, open_page):
     app = open_page()
-    assert {"Naive average", "Permuted first", "Ensemble"} <= {metric.label for metric in app.metric}
+    assert {"Naive average", "Aligned average", "Ensemble"} <= {metric.label for metric in app.metric}
     assert "· example" in texts(app, "markdown")
     assert not ledger.jobs()
 
@@ -204,7 +204,7 @@ def test_a_finished_run_is_the_same_after_a_restart(ledger, open_page):
 def test_unequal_widths_run_by_the_method_that_maps_units(ledger, open_page):
     app = open_page()
     app.selectbox(key="form_b").set_value("fashion-mlp-128-s0").run()
-    assert "Optimal transport can, under Align." in texts(app, "warning")
+    assert "Optimal transport can merge it: choose it under Align." in texts(app, "warning")
     app.selectbox(key="align").set_value("optimal-transport").run()
     assert not texts(app, "warning")
     press(app, "Run merge")
@@ -219,7 +219,7 @@ def test_a_method_that_needs_images_is_not_promised_without_them(ledger, open_pa
         app.selectbox(key=f"form_{name}").set_value(f"cifar-cnn-s{'ab'.index(name)}").run()
     assert "will run without curves" in texts(app, "info")
     app.selectbox(key="correct").set_value("repair").run()
-    assert "REPAIR cannot do without" in texts(app, "warning")
+    assert "Images are needed for REPAIR" in texts(app, "warning")
     run = next(button for button in app.button if button.label == "Run merge")
     assert run.disabled
 
@@ -234,11 +234,11 @@ def test_a_run_whose_network_is_gone_says_so_and_leaves_a_pair_that_can_be_run(l
     of_three = done(ledger, replace(request, models=(*request.models, ModelRef.of(entry))))
     ledger.delete_model(entry.id, SOMEBODY)
     app = open_page("merge", run=run)
-    assert r"mine, \*second\* of this run was deleted; the form has another" in texts(app, "info")
-    assert "This pair cannot be run" not in texts(app, "warning")
+    assert r"mine, \*second\* of this run was deleted. The form shows another" in texts(app, "info")
+    assert "This pair cannot be merged" not in texts(app, "warning")
     app.selectbox(key="form_b").set_value("fashion-mlp-512-s0").run()
     assert "was deleted" not in texts(app, "info")
-    assert "was deleted; the form goes without it." in texts(open_page("merge", run=of_three), "info")
+    assert "was deleted. The form leaves it out." in texts(open_page("merge", run=of_three), "info")
 
 
 def test_a_combination_of_ones_own_shows_its_choices(ledger, open_page):

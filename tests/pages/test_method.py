@@ -14,7 +14,7 @@ def test_the_example_tells_what_matching_found_and_which_tensors_move(open_page)
     row = next(line for line in words.splitlines() if line.startswith("| features.0 |"))
     assert row.startswith("| features.0 | 32 | 32 | features.0.weight :gray[(0)]")
     assert "features.1.running\\_var :gray[(0)]" in row and "| features.4.weight :gray[(1)] |" in row
-    assert "Match B's units to A's" in words and "Most memory" in words
+    assert "Match B's units to A's" in words and "Peak memory" in words
 
 
 def test_a_run_that_noted_nothing_is_shown_all_the_same(ledger, open_page):

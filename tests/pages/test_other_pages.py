@@ -63,11 +63,11 @@ def test_neurons_ask_for_what_is_missing_and_show_what_is_made(ledger, open_page
     asked = [unit for job in jobs if job.request["model"]["name"].startswith("merge") for unit in job.request["units"]]
     assert set(range(8)) - {3} <= set(asked)
     assert 3 not in asked
-    assert "dead unit: no picture can be trusted" in texts(app, "caption")
-    assert "making" in texts(app, "caption")
+    assert "dead unit: no meaningful picture" in texts(app, "caption")
+    assert "being made" in texts(app, "caption")
     make_pictures(ledger)
     app.run()
-    assert "making" not in texts(app, "caption").split("\n")
+    assert "being made" not in texts(app, "caption").split("\n")
     assert not ledger.jobs(kind="pictures", states=("queued",))
     assert texts(app, "caption").count("× best image") >= 30
 
@@ -113,7 +113,7 @@ def test_the_same_pictures_by_somebody_else_come_from_the_store(ledger, open_pag
     before = len(ledger.jobs(kind="pictures"))
     app = open_page("neurons", run=run[:12])
     assert len(ledger.jobs(kind="pictures")) == before
-    assert "making" not in texts(app, "caption").split("\n")
+    assert "being made" not in texts(app, "caption").split("\n")
 
 
 def test_jobs_are_listed_by_state_with_what_one_can_do(ledger, open_page, monkeypatch):

@@ -31,7 +31,7 @@ def request(**changes):
     ],
 )
 def test_the_command_line_asks_for_the_same_run(asked):
-    from merging.cli.commands.merge import request_of
+    from merging.cli.commands.merge import merge_request
     from merging.cli.main import parser
     from merging.cli.nets import read_net
 
@@ -40,7 +40,7 @@ def test_the_command_line_asks_for_the_same_run(asked):
     options = parser().parse_args(words[3:])
     nets = [read_net(name, options) for name in (options.a, options.b, *options.more)]
     base = read_net(options.base, options) if options.base else None
-    assert request_of(options, nets, base).id == asked.id
+    assert merge_request(options, nets, base).id == asked.id
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_why_explains_the_example_without_a_worker(open_page):
         "Which layer costs most?",
         "Do the weights point the same way?",
         "How well do units match?",
-        "How alike are the layers?",
+        "How similar are the layers?",
     ):
         assert title in words
     assert "Straight-through estimator" in words
@@ -77,7 +77,7 @@ def test_a_unit_in_full(open_page):
     assert fate is not None
     assert title[1] == fate[1].lower()
     assert title[1] in WORDS
-    assert "Who answers to whose picture?" in words
+    assert "Which network responds to whose picture?" in words
     assert "| A and π(B) |" in words
     app.select_slider(key="film at").set_value(0.3).run()
     assert not app.exception
@@ -88,7 +88,7 @@ def test_the_views_of_the_neurons(open_page, view):
     app = open_page("neurons", run=EXAMPLES["cnns"], layer=LOOKED_INTO["cnns"], view=view)
     words = {
         "Unit by unit": "Unit 0",
-        "All units": "**naive**",
+        "All units": "**naive average**",
         "Classes": "**Sandal**",
         "Does it hold?": "follow their",
     }
@@ -106,14 +106,14 @@ def test_what_became_of_a_sample_and_of_all_units(open_page, drawn, units):
 
 def test_rows_say_what_the_merge_made_of_the_units_that_were_measured(open_page):
     app = open_page("neurons", run=EXAMPLES["cnns"], layer=LOOKED_INTO["cnns"])
-    told = re.search(r"What the merge made of 8 of these 8 units: (.+)\.", texts(app, "caption"))
+    told = re.search(r"Outcome in the merge of 8 of these 8 units: (.+)\.", texts(app, "caption"))
     assert told is not None
     counts = {word: int(count) for count, word in (part.split(" ") for part in told[1].split(", "))}
     assert sum(counts.values()) == 8
     for word, count in counts.items():
         assert len(re.findall(rf"matched, {word}\*\*", texts(app, "caption"))) == count
     other = open_page("neurons", run=EXAMPLES["cnns"], layer="features.0")
-    assert "What the merge made" not in texts(other, "caption")
+    assert "Outcome in the merge" not in texts(other, "caption")
 
 
 def test_the_most_changed_units_come_first(open_page):
@@ -125,7 +125,7 @@ def test_similarity_marks_what_is_not_to_be_trusted_and_moves_cka(open_page):
     app = open_page("similarity", run=EXAMPLES["cnns"])
     assert "cells whose CKA is not to be trusted" in texts(app, "caption")
     assert "so far in A and B; A and π(B)" in texts(app, "caption")  # re-ordering changes no measure
-    assert "every answer stays exactly as it was" in texts(app, "markdown")
+    assert "every output stays exactly the same" in texts(app, "markdown")
     for kind in ("image", "unit"):
         app.segmented_control(key="lab kind").set_value(kind).run()
         assert not app.exception
@@ -135,7 +135,7 @@ def test_a_cell_in_the_address_is_examined_at_once(ledger, open_page):
     run_id = done(ledger)
     cell = {"pair": "A-merge", "row": "layers.2", "column": "layers.0"}
     app = open_page("similarity", run=run_id[:12], **cell)
-    assert "get a ⚠ once all measures were taken" in texts(app, "caption")
+    assert "get a ⚠ once all measures have been computed" in texts(app, "caption")
     assert "A and the merge: layers.2 and layers.0" in texts(app, "markdown")
     asked = [job.request for job in ledger.jobs(kind="study")]
     assert [(a["study"], a["settings"]["row"], a["settings"]["column"]) for a in asked] == [

@@ -29,7 +29,7 @@ def test_without_any_click_the_example_is_there(ledger, open_page):
 def test_a_zip_is_queued_from_the_form_and_stands_in_the_address(ledger, open_page):
     app = open_page("zip")
     app.number_input(key="zip images").set_value(500).run()
-    press(app, "Zip")
+    press(app, "Run partial zip")
     (job,) = ledger.jobs(kind="zip")
     assert job.id == request().id and app.query_params["zip"] == job.id[:12]
     assert "Waiting, 1st in the queue" in app.get("progress")[0].proto.text
@@ -45,18 +45,18 @@ def test_a_zip_that_failed_says_why_and_can_be_asked_again(ledger, open_page):
 
 def test_an_address_that_is_gone_shows_the_example_and_says_so(ledger, open_page):
     app = open_page("zip", zip="0123456789ab")
-    assert "The zip 0123456789ab is not here" in texts(app, "caption")
+    assert "The partial zip 0123456789ab is not here" in texts(app, "caption")
     assert "Zipped as deep as it goes" in texts(app, "markdown")
 
 
 @pytest.mark.parametrize(
-    ("nets", "words"), [([], "Choose two networks"), (["fashion-small-s0"], "Choose two networks")]
+    ("nets", "words"), [([], "Choose at least two networks"), (["fashion-small-s0"], "Choose at least two networks")]
 )
 def test_what_is_missing_is_said_in_the_form(ledger, open_page, nets, words):
     app = open_page("zip")
     app.multiselect(key="zip nets").set_value(nets).run()
     assert words in texts(app, "info")
-    assert next(button for button in app.button if button.label == "Zip").disabled
+    assert next(button for button in app.button if button.label == "Run partial zip").disabled
 
 
 def test_a_pair_of_different_classes_leads_here(ledger, open_page):
@@ -64,7 +64,7 @@ def test_a_pair_of_different_classes_leads_here(ledger, open_page):
     app.selectbox(key="form_a").set_value(HEADS[0]).run()
     app.selectbox(key="form_b").set_value(HEADS[1]).run()
     assert "Zip them instead" in texts(app, "warning")
-    link = next(link for link in app.get("page_link") if link.proto.label == "Zip them on Zip")
+    link = next(link for link in app.get("page_link") if link.proto.label == "Try a partial zip on the Zip page")
     assert "nets=fashion-head-low%2Cfashion-head-high" in link.proto.query_string
 
 

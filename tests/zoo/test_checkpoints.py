@@ -20,7 +20,7 @@ from merging.zoo.architectures import build
 from merging.zoo.architectures.names import NONLINEARITIES, RELU
 from merging.zoo.checkpoints import sandbox
 from merging.zoo.checkpoints.checkpoint import load_bytes, load_checkpoint, save_checkpoint
-from merging.zoo.checkpoints.convert import convert
+from merging.zoo.checkpoints.convert import convert_bytes
 from merging.zoo.datasets.facts import FACTS
 from tests.zoo.hostile import hostile, mlp, saved, story
 
@@ -33,7 +33,7 @@ MLP = {"architecture": "mlp"}  # what the tensors alone do not tell: that ReLU s
 def test_hostile_files_are_one_error_that_says_what_was_found(name):
     data, words = CASES[name]
     with pytest.raises((CheckpointError, UnknownArchitecture), match=words) as refused:
-        convert(data, MLP)
+        convert_bytes(data, MLP)
     text = str(refused.value)
     assert "weights_only" not in text, "torch's advice to switch the protection off reached a person"
     assert len(text) < 500
@@ -56,7 +56,7 @@ WRAPPED["flat storage"] = {name: value.view(mlp()[name].shape) for name, value i
 
 @pytest.mark.parametrize("wrapping", WRAPPED)
 def test_usual_wrappings_are_taken_off(wrapping):
-    found = load_bytes(convert(saved(WRAPPED[wrapping]), MLP)[0])
+    found = load_bytes(convert_bytes(saved(WRAPPED[wrapping]), MLP)[0])
     assert found.config == {"in_shape": [1, 4, 4], "classes": 3, "widths": [8]}
     inner = WRAPPED[wrapping]
     for key in ("state_dict", "model_state_dict", "model"):
@@ -68,7 +68,7 @@ def test_usual_wrappings_are_taken_off(wrapping):
 def test_other_precisions_become_float32_and_say_so(kind):
     state = {name: value.to(getattr(torch, kind)) for name, value in mlp().items()}
     for data in (saved(state), safetensors.torch.save(state)):
-        converted, facts = convert(data, MLP)
+        converted, facts = convert_bytes(data, MLP)
         assert facts["was"] == (kind,)
         found = load_bytes(converted)
         assert found.state["layers.0.weight"].dtype == torch.float32
@@ -78,7 +78,7 @@ def test_other_precisions_become_float32_and_say_so(kind):
 def test_a_permuted_layout_keeps_its_numbers():
     weight = torch.randn(16, 8).t()  # dense, but not contiguous
     assert torch.equal(
-        load_bytes(convert(saved(mlp(**{"fc1.weight": weight})), MLP)[0]).state["layers.0.weight"], weight
+        load_bytes(convert_bytes(saved(mlp(**{"fc1.weight": weight})), MLP)[0]).state["layers.0.weight"], weight
     )
 
 
@@ -133,7 +133,9 @@ def test_a_torch_file_goes_through_a_process_of_its_own(tmp_path):
 def test_a_person_says_the_nonlinearity_that_no_state_dict_tells(key):
     config = {"widths": [8], "in_shape": [1, 3, 3], "classes": 4, "nonlinearity": key}
     net = build("mlp", config)
-    data, facts = convert(safetensors.torch.save(net.state_dict()), {"config": {"nonlinearity": key}})  # decides all
+    data, facts = convert_bytes(
+        safetensors.torch.save(net.state_dict()), {"config": {"nonlinearity": key}}
+    )  # decides all
     images = torch.rand(5, 1, 3, 3)
     assert torch.equal(load_bytes(data).build()(images), net(images))
     assert ("nonlinearity" in facts["config"]) == (key != RELU)
@@ -238,7 +240,7 @@ def test_a_file_with_wrong_bytes_is_read_or_refused_but_never_anything_else(good
     for where, value in wrong:
         damaged[int(where**2 * len(good))] = value  # the square: more often near the start, where the structure is
     try:
-        data, _ = convert(bytes(damaged), MLP)
+        data, _ = convert_bytes(bytes(damaged), MLP)
     except MergescopeError:
         return
     assert all(torch.isfinite(tensor).all() for tensor in load_bytes(data).state.values())
@@ -253,7 +255,7 @@ def test_a_safetensors_file_is_told_by_its_header_whatever_its_first_bytes_look_
     padded = length.to_bytes(8, "little") + plain[8 : 8 + was].ljust(length) + plain[8 + was :]
     assert padded.startswith(mark)
     assert load_bytes(padded, **MLP).config["widths"] == [8]
-    assert convert(padded, MLP)[1]["format"] == "safetensors"
+    assert convert_bytes(padded, MLP)[1]["format"] == "safetensors"
 
 
 def test_a_file_that_was_saved_without_checksums_is_read(tmp_path):

@@ -124,7 +124,7 @@ def hostile_paths(tmp_path):
 
 READERS = {
     "load_checkpoint": checkpoint.load_checkpoint,
-    "sandbox.read": sandbox.read,
+    "sandbox.read": sandbox.read_networks,
     "sandbox.convert": sandbox.convert,
     "content_sha256": checkpoint.content_sha256,
     "open_sliced": open_sliced,

@@ -19,7 +19,7 @@ from merging.zoo.checkpoints.candidates import shared_normalisation
 from merging.zoo.checkpoints.checkpoint import Checkpoint, from_file, load_bytes, load_checkpoint
 from merging.zoo.checkpoints.metadata import unwrapped_name
 from merging.zoo.checkpoints.own import build_own
-from merging.zoo.checkpoints.reading.files import read
+from merging.zoo.checkpoints.reading.files import read_file
 from tests.zoo.forms import CORPUS, Form, trained_looking
 
 FORMS: dict[str, Form] = dict(chain.from_iterable(maker().items() for maker in CORPUS.values()))
@@ -34,7 +34,7 @@ def difference(form: Form, checkpoint: Checkpoint) -> float:
 
 
 def load(form: Form) -> Checkpoint:
-    return from_file(read(form.data), "", **form.asked)
+    return from_file(read_file(form.data), "", **form.asked)
 
 
 @pytest.mark.parametrize("name", [name for name, form in FORMS.items() if not form.refusal and not form.question])
@@ -59,7 +59,7 @@ def test_it_is_a_question_with_the_right_network_among_its_candidates(name):
     for choice in choices:
         if choice.architecture == form.question:
             picked = {"architecture": choice.architecture, "config": choice.config, "weights": choice.weights}
-            right += difference(form, from_file(read(form.data), "", **picked)) <= 1e-6
+            right += difference(form, from_file(read_file(form.data), "", **picked)) <= 1e-6
     assert right == 1
 
 
@@ -154,9 +154,9 @@ def test_a_network_of_ones_own_is_normalised_where_that_is_stated():
 @pytest.mark.parametrize("name", ["residual, own names", "residual, prefix net.", "resnet20, DataParallel"])
 def test_a_known_network_is_written_under_the_persons_own_names(name):
     form = FORMS[name]
-    state = next(iter(read(form.data).networks.values())).state
+    state = next(iter(read_file(form.data).networks.values())).state
     own = {unwrapped_name(key): value for key, value in state.items()}
-    checkpoint = from_file(read(form.data), "", architecture="resnet20")
+    checkpoint = from_file(read_file(form.data), "", architecture="resnet20")
     written = safetensors.torch.load(checkpoint.to_bytes())
     assert written.keys() == own.keys()
     assert all(torch.equal(written[key], value) for key, value in own.items())

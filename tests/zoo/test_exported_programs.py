@@ -14,7 +14,7 @@ from merging.network.graph.graph import export
 from merging.network.programs.json_text import program_to_json
 from merging.network.programs.module import ProgramModule
 from merging.network.tracing.tracer import trace_graph
-from merging.zoo.checkpoints.reading.programs.program import is_exported_program, read
+from merging.zoo.checkpoints.reading.programs.program import is_exported_program, read_program
 from tests.nets.nets import cnn
 from tests.nets.programs import exported, file_of, net, saved
 from tests.zoo.hostile import saved as torch_saved
@@ -22,7 +22,7 @@ from tests.zoo.hostile_programs import packed
 
 
 def run(data: bytes, x: Tensor) -> Tensor:
-    found = read(data)
+    found = read_program(data)
     with torch.no_grad():
         return ProgramModule(found.program, found.state, found.constants)(x)
 
@@ -66,13 +66,13 @@ def test_weights_lie_in_any_order(name):
 @pytest.mark.parametrize("starts, size, words", [((0, 28), 35, "overlap"), ((0, 30), 64, "larger tensor")])
 def test_weights_that_share_numbers_or_leave_some_out_are_refused(starts, size, words):
     with pytest.raises(CheckpointError, match=words):
-        read(saved(sliced(small(), starts, size), torch.randn(2, 6)))
+        read_program(saved(sliced(small(), starts, size), torch.randn(2, 6)))
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
 def test_floating_point_types_become_float32(kind):
     model, x = small().to(kind), torch.randn(2, 6)
-    found = read(saved(model, x.to(kind)))
+    found = read_program(saved(model, x.to(kind)))
     assert found.was == (str(kind).removeprefix("torch."),)
     assert {tensor.dtype for tensor in found.state.values()} == {torch.float32}
     with torch.no_grad():
@@ -94,7 +94,7 @@ def test_masks_counters_and_indices_keep_their_kind():
             return self.head((weights @ self.table[self.places]).mean(1) + x)
 
     model, x = Indexed().eval(), torch.randn(3, 6)
-    found = read(saved(model, x))
+    found = read_program(saved(model, x))
     kinds = {entry.name: (entry.kind, entry.dtype) for entry in found.program.tensors}
     assert kinds["places"] == ("buffer", "int32") and kinds["mask"] == ("buffer", "float")
     module = ProgramModule(found.program, found.state, found.constants)
@@ -107,7 +107,7 @@ def test_masks_counters_and_indices_keep_their_kind():
 @pytest.mark.parametrize("strict", [False, True])
 def test_layers_have_their_names_however_it_was_exported(strict):
     model, x = net("residual-pad")
-    found = read(saved(model, x, strict=strict))
+    found = read_program(saved(model, x, strict=strict))
     ours = export(ProgramModule(found.program, found.state, found.constants), x)
     assert ours.layers == export(model, x).layers
     assert trace_graph(ours) == trace_graph(export(model, x))
@@ -153,7 +153,7 @@ REFUSED = {
 def test_what_cannot_be_read_is_refused_by_its_real_reason(case):
     make, words = REFUSED[case]
     with pytest.raises((CheckpointError, UnsupportedOperation), match=words):
-        read(make())
+        read_program(make())
 
 
 def test_two_inputs_are_refused():
@@ -164,12 +164,12 @@ def test_two_inputs_are_refused():
     sizes, out = ({0: Dim.DYNAMIC}, {0: Dim.DYNAMIC}), io.BytesIO()
     torch.export.save(torch.export.export(Sum(), (torch.randn(2, 4),) * 2, dynamic_shapes=sizes), out)
     with pytest.raises(UnsupportedOperation, match="takes 2 inputs"):
-        read(out.getvalue())
+        read_program(out.getvalue())
 
 
 def test_a_size_of_the_image_may_be_free_too():
     model, x = net("residual-batch")
-    found = read(saved(model, x, dynamic_shapes=({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)))
+    found = read_program(saved(model, x, dynamic_shapes=({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)))
     assert found.program.shape == (3, 8, 8)
     larger = torch.randn(2, 3, 12, 16)
     with torch.no_grad():
@@ -185,5 +185,5 @@ def test_programs_are_told_from_other_files():
 
 
 def test_the_same_file_gives_the_same_program():
-    assert program_to_json(read(file_of("pinned")).program) == program_to_json(exported("pinned").program)
+    assert program_to_json(read_program(file_of("pinned")).program) == program_to_json(exported("pinned").program)
     assert exported("pinned").program.torch == torch.__version__

@@ -16,7 +16,7 @@ from merging.errors import CheckpointError, MergescopeError, UnsupportedOperatio
 from merging.network.graph.graph import export
 from merging.network.programs.json_text import program_to_json
 from merging.network.programs.module import ProgramModule
-from merging.zoo.checkpoints.reading.programs.program import read
+from merging.zoo.checkpoints.reading.programs.program import read_program
 from merging.zoo.checkpoints.sandbox import convert
 from tests.nets.programs import exported, file_of, inputs, net
 from tests.zoo.hostile import Program
@@ -40,7 +40,7 @@ def test_hostile_programs_are_one_error_that_says_what_was_found(name, monkeypat
         monkeypatch.setattr(torch.export, forbidden, None)
     monkeypatch.setattr(pickle, "Unpickler", None)
     with pytest.raises((CheckpointError, UnsupportedOperation), match=words) as refused:
-        read(data)
+        read_program(data)
     text = str(refused.value)
     assert len(text) < 600
     assert text.isprintable()
@@ -51,7 +51,7 @@ def test_there_are_enough_of_them():
 
 
 def run(data: bytes, x: Tensor) -> Tensor:
-    found = read(data)
+    found = read_program(data)
     with torch.no_grad():
         return ProgramModule(found.program, found.state, found.constants)(x)
 
@@ -115,7 +115,7 @@ def test_a_changed_description_is_refused_or_describes_a_network(random, value, 
         place[key] = value
 
     try:
-        found = read(changed(change, path))
+        found = read_program(changed(change, path))
         module = ProgramModule(found.program, found.state, found.constants)
         export(module, x)
         same = program_to_json(found.program) == program_to_json(good.program)
@@ -133,7 +133,7 @@ def test_a_changed_byte_is_refused_or_changes_nothing(place, byte):
     data = bytearray(packed(files()))
     data[place % len(data)] = byte
     try:
-        found = read(bytes(data))
+        found = read_program(bytes(data))
     except MergescopeError:
         return
     good = exported("pinned")
@@ -150,7 +150,7 @@ def test_a_changed_number_of_the_graph_is_another_network_or_refused():
         chunk["inputs"][1]["arg"]["as_int"] = 4
 
     with pytest.raises(MergescopeError):
-        read(graph(stretch))
+        read_program(graph(stretch))
 
 
 @pytest.mark.parametrize("name", list(CASES)[:: len(CASES) // 4][:5])

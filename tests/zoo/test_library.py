@@ -11,7 +11,13 @@ import torch
 from merging.errors import InvalidSetting, UnknownArchitecture
 from merging.network.tracing.tracer import trace, verify
 from merging.zoo.architectures import build
-from merging.zoo.architectures.library import DIGESTS, build_library_net, digest, library_config, torchvision_names
+from merging.zoo.architectures.library import (
+    DIGESTS,
+    build_library_net,
+    library_config,
+    names_digest,
+    torchvision_names,
+)
 from merging.zoo.architectures.names import describe, is_known, torchvision_keys
 from merging.zoo.architectures.weightless import weightless
 from merging.zoo.checkpoints.checkpoint import load_bytes
@@ -31,7 +37,7 @@ def test_the_list_of_torchvisions_names_is_torchvisions():
     for name in torchvision_names():
         with weightless():
             net = build_library_net(f"torchvision/{name}", (0.0,), (1.0,))
-        made.setdefault(digest(frozenset(net.state_dict())), []).append(name)
+        made.setdefault(names_digest(frozenset(net.state_dict())), []).append(name)
     assert made == json.loads(DIGESTS.read_text("utf-8"))
     assert len(torchvision_keys()) == 80
 

@@ -17,7 +17,7 @@ from merging.errors import DataUnavailable, InvalidSetting
 from merging.network.data import as_batches
 from merging.zoo.datasets.convert import convert_images, read_size
 from merging.zoo.datasets.image_set import SPLITS
-from merging.zoo.datasets.own import beside, own_images
+from merging.zoo.datasets.own import own_images, with_folder
 from tests.zoo.image_files import NAMES, by_class, drawn, folder, png, reading, two_classes, zipped
 
 fresh = count()
@@ -96,7 +96,7 @@ def test_statistics_are_those_of_the_training_images_and_hashes_those_of_what_is
     assert dataset.facts.std == pytest.approx((images[:15] / 255).std((0, 1, 2)), abs=1e-6)
     assert dataset.counts == {"train": (8, 7), "test": (2, 3)}
     into.rename(place / dataset.id)
-    with beside(place):
+    with with_folder(place):
         for split, given_images in zip(SPLITS, (images[:15], images[15:]), strict=True):
             one = own_images(dataset.id, split)
             assert one.sha256 == dataset.sha256[split] and one.complete

@@ -14,7 +14,7 @@ from merging.zoo.datasets.facts import FACTS
 from merging.zoo.datasets.fingerprint import fingerprint, load_splits
 from merging.zoo.datasets.known import dataset_label, facts, find_facts, is_dataset_name, known_datasets, may_use
 from merging.zoo.datasets.load import available, download, load, training_images
-from merging.zoo.datasets.own import Claim
+from merging.zoo.datasets.own import ImageClaim
 from tests.zoo.image_files import folder, two_classes
 
 GONE = "own-000000000000"
@@ -46,7 +46,7 @@ def keep(home, read):
         copy.mkdir()
         for file in (place / f"{name} read" / datasets[name].id).iterdir():
             (copy / file.name).write_bytes(file.read_bytes())
-        return own.keep_own(copy, Claim(owner, label or name, shared, created))
+        return own.keep_own(copy, ImageClaim(owner, label or name, shared, created))
 
     return kept
 
@@ -138,7 +138,7 @@ def test_other_images_under_a_known_id_are_refused(keep, home):
     other.mkdir()
     (other / "facts.json").write_text(json.dumps(raw | {"sha256": {"train": "0", "test": "1"}}))
     with pytest.raises(InvalidRequest, match="Other images have the id"):
-        own.keep_own(other, Claim("bob", "x", False, 1.0))
+        own.keep_own(other, ImageClaim("bob", "x", False, 1.0))
     assert own.find_own(birds.id).sha256 == birds.sha256
 
 
@@ -154,6 +154,6 @@ def test_images_beside_the_kept_ones_last_as_long_as_their_context(home, read):
     place, datasets = read
     id = datasets["birds"].id
     assert find_facts(id) is None
-    with own.beside(place / "birds read"):
+    with own.with_folder(place / "birds read"):
         assert dataset_label(id) == "birds" and may_use(id, "anybody") and own.own_datasets("ann") == ()
     assert find_facts(id) is None

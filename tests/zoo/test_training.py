@@ -17,8 +17,8 @@ from merging.zoo.architectures import build
 from merging.zoo.datasets import load as datasets
 from merging.zoo.training.augment import AUGMENTATIONS
 from merging.zoo.training.recipes import RECIPES
-from merging.zoo.training.shipping import save, train_one, train_shipped, write_manifest
-from merging.zoo.training.train import TrainingSettings, evaluate, train
+from merging.zoo.training.shipping import save_shipped, train_one, train_shipped, write_manifest
+from merging.zoo.training.train import TrainingSettings, evaluate_trained, train
 
 ZOO = ROOT / "assets" / "zoo"
 MANIFEST = json.loads((ZOO / "manifest.json").read_text("utf-8"))["checkpoints"]
@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_bytes(pair, architecture, config, options,
     for number, seed in enumerate((0, 0, 1)):
         torch.manual_seed(number)  # the caller's random state must not matter
         trained = train(architecture, config, pair, epochs=1, seed=seed, batch=64, **options)
-        save(trained, tmp_path / f"{number}.safetensors", name="net")
+        save_shipped(trained, tmp_path / f"{number}.safetensors", name="net")
         files.append((tmp_path / f"{number}.safetensors").read_bytes())
     assert files[0] == files[1]
     assert files[0] != files[2]
@@ -80,7 +80,7 @@ def test_another_process_gives_the_same_bytes(shipped_only, tmp_path):
 def test_training_learns_and_leaves_an_eval_net_on_the_cpu(pair):
     trained = train("mlp", MLP, pair, epochs=6, batch=32, lr=5e-3)
     assert trained.metrics["accuracy"] > 0.6
-    assert trained.metrics["loss"] == pytest.approx(evaluate(trained.module, pair[1]).loss)
+    assert trained.metrics["loss"] == pytest.approx(evaluate_trained(trained.module, pair[1]).loss)
     assert [entry["epoch"] for entry in trained.history] == [1, 2, 3, 4, 5, 6]
     assert trained.history[-1]["train_loss"] < trained.history[0]["train_loss"]
     assert not trained.module.training
@@ -223,7 +223,7 @@ def test_the_stated_accuracy_is_measured_again(name, shipped_only):
     entry = next(entry for entry in MANIFEST if entry["id"] == name)
     net = build(entry["architecture"], entry["config"], entry["mean"], entry["std"])
     net.load_state_dict(load_file(ZOO / entry["file"]))
-    score = evaluate(net, datasets.load("fashion-mnist", "test"))
+    score = evaluate_trained(net, datasets.load("fashion-mnist", "test"))
     assert score.accuracy == pytest.approx(entry["accuracy"], abs=1e-4)
     assert score.loss == pytest.approx(entry["loss"], abs=1e-4)
 

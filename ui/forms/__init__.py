@@ -1,1 +1,1 @@
-"""Forms: what a person fills in before something is asked for or brought."""
+"""Forms that request jobs, and forms that upload networks and images."""

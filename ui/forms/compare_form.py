@@ -1,4 +1,4 @@
-"""What is compared: networks, methods and seeds. All of it stands in the address, so that it can be shared."""
+"""Form of the Compare page: networks, methods and seeds. The address holds every choice, so that it can be shared."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from merging.jobs.requests import checks
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.comparison import Grid
 from merging.methods.registry import MOST_MODELS, ROLES, Role, find, table
@@ -15,8 +16,8 @@ from ui.shell.markdown import plain
 from ui.shell.state import entries, image_hash
 from ui.shell.words import meaning
 
-MOST = 12  # networks, of which pairs are merged
-MODES = {"pairs": "Every pair", "growing": "More and more at once"}
+MOST = 12  # networks whose pairs are merged
+MODES = {"pairs": "Every pair", "growing": "First 2, 3, … at once"}
 DEFAULTS: dict[str, Any] = {
     "align": ["none", "weight-matching", "activation-matching"],
     "combine": ["average"],
@@ -26,55 +27,58 @@ DEFAULTS: dict[str, Any] = {
     "points": 11,
     "mode": "pairs",
 }
-BOUNDS = {"seeds": (1, 10), "images": (50, 60_000), "points": (3, 101)}
+BOUNDS = {"seeds": (1, 10), "images": checks.BOUNDS["images"], "points": checks.BOUNDS["points"]}
 LABELS = {"seeds": "Seeds", "images": "Images", "points": "Points"}
 
 
 def key(name: str) -> str:
-    """The session's key of a widget of this form."""
+    """Session-state key of a widget of this form."""
     return f"compare {name}"
 
 
 def fill_from_address() -> None:
-    """Before the widgets are drawn: what the address says, else what is usual; only what there is, and nothing that is
-    filled in already. What its widget was not drawn with for a while is forgotten, though the rest is not."""
-    filled = st.session_state
-    if all(key(name) in filled for name in ("nets", *ROLES, *BOUNDS, "mode", "base")):
+    """Fill the empty widgets before they are drawn: from the address, else with the defaults.
+
+    Networks and methods that do not exist are ignored. Streamlit forgets the value of a widget that was not drawn for a
+    while and keeps the others, so each widget is checked by itself.
+    """
+    state = st.session_state
+    if all(key(name) in state for name in ("nets", *ROLES, *BOUNDS, "mode", "base")):
         return
-    known = entries()
-    nets = [id for id in said_names("nets") if id in known][:MOST]
+    by_id = entries()
+    nets = [id for id in said_names("nets") if id in by_id][:MOST]
     card = presets()[0] if presets() else None
-    filled.setdefault(key("nets"), nets or ([card.a, card.b] if card else list(known)[:2]))
+    state.setdefault(key("nets"), nets or ([card.a, card.b] if card else list(by_id)[:2]))
     for role in ROLES:
-        given = [name for name in said_names(role) if name in table(role)]
-        filled.setdefault(key(role), given or DEFAULTS[role])
+        methods = [name for name in said_names(role) if name in table(role)]
+        state.setdefault(key(role), methods or DEFAULTS[role])
     for name, (low, high) in BOUNDS.items():
-        filled.setdefault(key(name), said_number(name, low, high, DEFAULTS[name]))
-    filled.setdefault(key("mode"), said("mode") if said("mode") in MODES else DEFAULTS["mode"])
-    filled.setdefault(key("base"), said("base") if said("base") in known else None)
+        state.setdefault(key(name), said_number(name, low, high, DEFAULTS[name]))
+    state.setdefault(key("mode"), said("mode") if said("mode") in MODES else DEFAULTS["mode"])
+    state.setdefault(key("base"), said("base") if said("base") in by_id else None)
 
 
 def compare_form() -> None:
-    """The widgets, and the button that runs what they say."""
-    known = entries()
-    first = _networks(known)
+    """Draw the widgets and the button that runs the comparison."""
+    by_id = entries()
+    first = _networks(by_id)
     for role in ROLES:
         _methods(role)
-    reason = _base(first, known)
+    reason = _base(first, by_id)
     for column, (name, label) in zip(st.columns(3), LABELS.items(), strict=True):
         low, high = BOUNDS[name]
         step = 2 if name == "points" else 1
         column.number_input(label, low, high, key=key(name), step=step, help=meaning(name), persist_state="session")
     if first is None or reason:
-        st.info(reason or "Choose two networks or more of one kind.", icon=":material/link_off:")
+        st.info(reason or "Choose at least two networks of one kind.", icon=":material/link_off:")
         return
-    grid = wanted(known)
+    grid = wanted(by_id)
     count = len(grid.requests())
     left_out = grid.left_out()
     if left_out:
-        st.caption(f"Left out, for they do not fit these networks: {', '.join(left_out)}.")
+        st.caption(f"Left out because they do not fit these networks: {', '.join(left_out)}.")
     if alone := grid.left_alone():
-        st.caption(f"Merged with none of the others: {plain(', '.join(alone))}.")
+        st.caption(f"Not merged because no other network fits: {plain(', '.join(alone))}.")
     if st.button(
         f"Run {count} merge{'s' * (count != 1)}", type="primary", icon=":material/play_arrow:", width="stretch"
     ):
@@ -86,7 +90,7 @@ def compare_form() -> None:
 
 
 def wanted(known: dict[str, Entry]) -> Grid:
-    """The grid that the widgets say. Raises our errors where nothing fits."""
+    """Return the grid of merges that the widgets describe. Raises a MergescopeError where nothing fits."""
     state = st.session_state
     nets = [known[id] for id in state[key("nets")]]
     count, base = int(state[key("images")]), known.get(state.get(key("base")) or "")
@@ -101,12 +105,12 @@ def wanted(known: dict[str, Entry]) -> Grid:
         nets[0].dataset,
         image_hash(nets[0].dataset, count),
         count,
-        int(state[key("points")]) | 1,  # an odd number has one half-way
+        int(state[key("points")]) | 1,  # an odd number of points includes λ = ½
     )
 
 
 def address_of() -> dict[str, str]:
-    """The comparison as parameters of the address."""
+    """Return the comparison as parameters of the address."""
     state = st.session_state
     lists = {name: ",".join(state[key(name)]) for name in ("nets", *ROLES)}
     numbers = {name: str(state[key(name)]) for name in (*BOUNDS, "mode")}
@@ -114,20 +118,23 @@ def address_of() -> dict[str, str]:
 
 
 def _networks(known: dict[str, Entry]) -> Entry | None:
-    """The menu of networks, of one data set once the first is chosen, and of one kind where they are merged at once;
-    the first that makes a pair with another, if any does."""
-    chosen = [id for id in st.session_state[key("nets")] if id in known]
-    first, growing = known[chosen[0]] if chosen else None, st.session_state[key("mode")] == "growing"
+    """Draw the menu of networks; return the first network that can be merged with another one, if there is one.
+
+    Once a network is selected, only networks of its data set are offered, and only those of its kind where they are
+    merged at once.
+    """
+    selection = [id for id in st.session_state[key("nets")] if id in known]
+    first, growing = known[selection[0]] if selection else None, st.session_state[key("mode")] == "growing"
     most = MOST_MODELS if growing else MOST
     fitting = [id for id, entry in known.items() if first is None or _fits(first, entry, growing)]
-    st.session_state[key("nets")] = [id for id in chosen if id in fitting][:most]
+    st.session_state[key("nets")] = [id for id in selection if id in fitting][:most]
     st.multiselect(
         "Networks", fitting, format_func=lambda id: known[id].name, key=key("nets"), persist_state="session",
-        help="Two or more of one kind, or of several kinds: each is compared for itself.", max_selections=most,
+        help="At least two of one kind. Networks of several kinds are compared kind by kind.", max_selections=most,
     )  # fmt: skip
     st.segmented_control(
         "Merge", list(MODES), format_func=MODES.__getitem__, key=key("mode"), required=True,
-        help="Every two of the networks; or the first two, the first three and so on, each at once.",
+        help="Merge every two of the networks; or the first two, the first three and so on, each at once.",
     )  # fmt: skip
     nets = [known[id] for id in st.session_state[key("nets")]]
     return next((net for net in nets if any(not compatible(net, other) for other in nets if other is not net)), None)
@@ -150,11 +157,11 @@ def _methods(role: Role) -> None:
 
 
 def _base(first: Entry | None, known: dict[str, Entry]) -> str:
-    """The menu of the base where a chosen combination asks for one; why nothing can be run, or ""."""
+    """Draw the menu of base networks where a selected combination needs one; return why nothing can be run, or ""."""
     state = st.session_state
     for role in ROLES:
         if not state[key(role)]:
-            return f"Choose one way or more to {role}."
+            return f"Choose at least one method under {role.capitalize()}."
     if first is None or not any(find("combine", name).needs_base for name in state[key("combine")]):
         state[key("base")] = None
         return ""

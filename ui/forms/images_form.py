@@ -1,4 +1,4 @@
-"""Bring images of one's own: read in a process of its own, checked, and kept as a data set."""
+"""Form for uploading images: a separate process reads and checks them, and they are stored as a data set."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from ui.shell.state import ledger, owner
 
 ENDINGS = ["zip", "npz"]
 WHO = ["only me", "everybody here"]
-COLOURS = {"auto": "as they are", "grey": "grey", "colour": "colour"}
+COLOURS = {"auto": "unchanged", "grey": "grey", "colour": "colour"}
 LAYOUT = """
-**A zip** with one folder of images per class: `train/cat/1.png`, `test/dog/2.jpg`; or `cat/1.png` without train and
-test, then a fifth of each class is drawn for testing. Classes take the order of their names, as in torchvision's
+**A zip** with one folder of images per class: `train/cat/1.png`, `test/dog/2.jpg`. Without `train` and `test` folders
+(`cat/1.png`), a random fifth of each class becomes the test set. Classes are sorted by name, as in torchvision's
 `ImageFolder`.
 
-**An `.npz`** with `images` (n, height, width) or (n, height, width, 3) as uint8 and `labels` (n,), and `test_images`,
-`test_labels` and `classes` if you have them.
+**An `.npz`** with `images` (n, height, width) or (n, height, width, 3) as uint8 and `labels` (n,); optionally
+`test_images`, `test_labels` and `classes`.
 
-From the command line, a folder too: `python -m merging data add FOLDER --name birds`.
+The command line also takes a folder: `python -m merging data add FOLDER --name birds`.
 """
-SIZE = "Other sizes are scaled to cover it and cropped at the centre. Empty: the size that most images have."
-SHARED = "Where only you can use them, other people may see figures of your runs on them, but never an image."
+SIZE = "Other images are scaled to cover this size and cropped at the centre. Left empty, the most common size is used."
+SHARED = "If only you can use them, others may see the figures of your runs on them, but never an image."
 
 
 def images_form() -> None:
-    """File, name, size, channels, and who may use them; then what the reading gave."""
-    with st.popover("What to bring", icon=":material/help:"):
+    """Draw the fields for file, name, size, channels and sharing; after the upload, a summary of the data set."""
+    with st.popover("Accepted files", icon=":material/help:"):
         st.markdown(LAYOUT)
     file = st.file_uploader("Images by class: a .zip or .npz", ENDINGS, key="images file")
     name = st.text_input("Name", max_chars=LABEL, placeholder="birds", key="images name")
@@ -50,7 +50,7 @@ def images_form() -> None:
             "Read and add", type="primary", icon=":material/add_photo_alternate:", disabled=file is None
         )
         if pressed and file is not None:
-            with reading("Reading the images in a process of its own") as waiting:
+            with reading("Reading the images") as waiting:
                 dataset = bring(file, file.name, name, size, colour, who == WHO[1], waiting)
             _say(dataset)
 
@@ -64,13 +64,22 @@ def bring(
     shared: bool,
     waiting: Waiting,
 ) -> OwnDataset:
-    """Read an uploaded file and keep it as the visitor's data set.
+    """Read an uploaded file and store it as the visitor's data set.
 
-    filename: gives the name where a person gives none.  waiting: as of `convert_images`.
-    Raises InvalidRequest, InvalidSetting and DataUnavailable in words.
+    Args:
+        file: the open upload.
+        filename: name of the upload, the data set's name where `name` is blank.
+        name: name of the data set.
+        size: "HEIGHTxWIDTH", or "" for the most common size.
+        colour: a key of COLOURS.
+        shared: whether every visitor may use the images.
+        waiting: as for `convert_images`.
+
+    Raises:
+        InvalidRequest, InvalidSetting, DataUnavailable: with a readable message.
     """
     with tempfile.TemporaryDirectory(prefix="mergescope-") as scratch:
-        path = Path(scratch) / "upload"  # never the name that came with it
+        path = Path(scratch) / "upload"  # never the name of the upload, which may point elsewhere
         with path.open("wb") as copy:
             shutil.copyfileobj(file, copy)
         label = name.strip() or PurePath(filename.replace("\\", "/")).stem
@@ -90,7 +99,7 @@ def _say(dataset: OwnDataset) -> None:
     facts = dataset.facts
     st.success(
         f"Added {plain(facts.label)}: {numbers.count(facts.train)} training and {numbers.count(facts.test)} test "
-        f"images, {len(facts.classes)} classes. Look at them below.",
+        f"images, {len(facts.classes)} classes. They are shown below.",
         icon=":material/check:",
     )
     for note in dataset.notes:

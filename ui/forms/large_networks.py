@@ -1,4 +1,4 @@
-"""What a merge of large networks holds in memory, said before it is run; what does not fit is merged without images."""
+"""Memory estimate of a merge of large networks, shown before it runs; one that does not fit runs without images."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from merging.jobs.streaming import memory_needed, obstacle
 from merging.text import numbers
 from ui.shell.state import entries, image_hash, ledger
 
-FITS = "These networks are large. A merge with curves and similarity holds {} or more in memory; {} are free."
+FITS = "These networks are large. A merge with curves and similarity needs at least {} of memory; {} are free."
 STREAMED = (
-    "A merge with curves and similarity would hold {} or more in memory, and {} are free: these networks will be "
+    "A merge with curves and similarity needs at least {} of memory, but only {} are free, so these networks will be "
     "merged tensor by tensor, without curves and similarity."
 )
-TOO_LARGE = "This merge holds {} or more in memory, and {} are free: it may fail. {}"
-CLUSTER = "Workers of a cluster cannot read this machine's files."
+TOO_LARGE = "This merge needs at least {} of memory, but only {} are free, so it may fail. {}"
+CLUSTER = "It cannot be streamed instead: the workers of a cluster cannot read this machine's files."
 
 
 def on_images(request: MergeRequest) -> MergeRequest:
-    """The same merge on the images as they are now; on none where its networks do not fit into memory with curves."""
+    """Return the merge on the current images, or without images where curves do not fit into memory."""
     if not _fits(request) and not _obstacle(request):
         return replace(request, data_sha256="")
     return replace(request, data_sha256=image_hash(request.dataset, request.images) or request.data_sha256)
 
 
 def say_memory(request: MergeRequest) -> None:
-    """What the merge needs; nothing for networks of a usual size."""
+    """Show the memory that the merge needs; draw nothing for networks of a usual size."""
     size, free = _size(request), _free()
     if size < ledger().limits.streamed_mb * 1e6 or free is None:
         return
@@ -47,17 +47,17 @@ def _obstacle(request: MergeRequest) -> str:
 
 
 def _fits(request: MergeRequest) -> bool:
-    """Whether the merge fits with curves and similarity, as far as the workers told."""
+    """Whether the merge fits into memory with curves and similarity, as far as the workers have reported."""
     size, free = _size(request), _free()
     return size < ledger().limits.streamed_mb * 1e6 or free is None or memory_needed(size) <= free
 
 
 def _size(request: MergeRequest) -> int:
-    """Bytes of its networks' files together, of those that are here."""
-    known = {entry.sha256: entry.bytes for entry in entries().values()}
-    return sum(known.get(model.sha256, 0) for model in request.models)
+    """Total bytes of the files of its networks, as far as they are stored here."""
+    sizes = {entry.sha256: entry.bytes for entry in entries().values()}
+    return sum(sizes.get(model.sha256, 0) for model in request.models)
 
 
 def _free() -> int | None:
-    """Bytes that the worker with most room has, None while none has told."""
+    """Free bytes of the worker with the most free memory, None while no worker has reported."""
     return max((worker.memory_total - worker.memory_used for worker in ledger().workers()), default=None)

@@ -1,4 +1,4 @@
-"""The left side of the first screen: two networks, a method, and how much to measure."""
+"""Form of the Merge page: two networks, a method, and how much to measure."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from ui.shell.words import meaning
 
 WHOLE = {"seed": "Seed", "points": "Points", "images": "Images"}
 KEYS = {"seed": "form_seed", "points": "form_points", "images": "form_images"}
-GONE = "form_gone"  # of networks of the run one looks at that are no longer here: a sentence, the menu, its value then
-UNKNOWN = "It is not known what these networks were trained on"
+GONE = "form_gone"  # per network of the displayed run that was deleted: a message, its menu, the menu's value then
+UNKNOWN = "The data set of these networks is not known"
 DEFAULTS = {"seed": 0, "points": 25, "images": 2000}
 
 
 def fill_from(request: MergeRequest) -> None:
-    """Set every widget to what a run was asked for; for a network that is gone, one that fits the other."""
-    known = entries()
-    by_hash = {entry.sha256: id for id, entry in known.items()}
+    """Set every widget to the request of a run; a deleted network is replaced by one that fits the other."""
+    by_id = entries()
+    by_hash = {entry.sha256: id for id, entry in by_id.items()}
     here = {name: by_hash.get(model.sha256, "") for name, model in zip("ab", request.models, strict=False)}
     for name, other in (("a", "b"), ("b", "a")):
-        left = known.get(here[other])
-        fitting = [id for id, entry in known.items() if left is not None and not compatible(left, entry)]
-        st.session_state[f"form_{name}"] = here[name] or next(iter(fitting), next(iter(known)))
+        left = by_id.get(here[other])
+        fitting = [id for id, entry in by_id.items() if left is not None and not compatible(left, entry)]
+        st.session_state[f"form_{name}"] = here[name] or next(iter(fitting), next(iter(by_id)))
     fill_more(request, by_hash)
     st.session_state[GONE] = list(_gone(request, by_hash))
     fill_method({role: getattr(request, role) for role in ROLES}, request.settings)
@@ -48,14 +48,14 @@ def fill_from(request: MergeRequest) -> None:
 
 
 def _gone(request: MergeRequest, by_hash: dict[str, str]) -> Iterator[tuple[str, str, object]]:
-    """What the form says of every network of a run that was deleted, as long as its menu is as it was filled."""
+    """Yield (message, menu, value) per deleted network of a run; a message is shown while the menu has that value."""
     places = ["form_a", "form_b", *[MORE] * len(request.models[2:]), BASE]
     for key, model in zip(places, (*request.models, request.base), strict=True):
         if model is not None and model.sha256 not in by_hash:
-            instead = "goes without it" if key == MORE else "has another network in its place, if one fits"
-            told = f"{plain(model.name)} of this run was deleted; the form {instead}."
-            watched = "form_a" if key == BASE else key  # the menu of bases is filled later
-            yield told, watched, st.session_state[watched]
+            instead = "leaves it out" if key == MORE else "shows another network that fits, if there is one"
+            message = f"{plain(model.name)} of this run was deleted. The form {instead}."
+            menu = "form_a" if key == BASE else key  # the menu of bases is filled later
+            yield message, menu, st.session_state[menu]
 
 
 def fill_preset(preset: Preset) -> None:
@@ -68,7 +68,7 @@ def fill_preset(preset: Preset) -> None:
 
 
 def fill_once(asked: MergeRequest | None, run: str) -> None:
-    """Before the widgets are drawn: show the run one came for; without one, the first preset."""
+    """Before the widgets are drawn: fill in the request of the displayed run; without one, the first preset."""
     if asked is not None and st.session_state.get("filled") != run:
         fill_from(asked)
         st.session_state["filled"] = run
@@ -79,9 +79,9 @@ def fill_once(asked: MergeRequest | None, run: str) -> None:
 
 
 def wanted(a: Entry, b: Entry) -> MergeRequest:
-    """What the widgets ask for. Raises our errors where a value is out of bounds."""
+    """Return the request that the widgets describe. Raises a MergescopeError where a value is out of bounds."""
     more, base = chosen_more(entries())
-    asked = MergeRequest(
+    request = MergeRequest(
         models=(ModelRef.of(a), ModelRef.of(b), *more),
         base=base,
         **triple(),
@@ -91,33 +91,34 @@ def wanted(a: Entry, b: Entry) -> MergeRequest:
         points=int(st.session_state[KEYS["points"]]),
         seed=int(st.session_state[KEYS["seed"]]),
     )
-    return on_images(asked)
+    return on_images(request)
 
 
 def merge_form() -> MergeRequest | None:
-    """Draw the form; what to run, once the button is pressed."""
-    known = entries()
-    for told, key, value in st.session_state.get(GONE, []):
+    """Draw the form; return the request once the button is pressed."""
+    by_id = entries()
+    for message, key, value in st.session_state.get(GONE, []):
         if st.session_state.get(key) == value:
-            st.info(told)
-    a, b = (_network(name, known) for name in "ab")
+            st.info(message)
+    a, b = (_network(name, by_id) for name in "ab")
     reason = compatible(a, b, unequal_widths=find("align", triple()["align"]).unequal_widths)
     if reason:
         wider = [method.label for method in table("align").values() if method.unequal_widths]
-        remedy = f" {' or '.join(wider)} can, under Align." if not compatible(a, b, unequal_widths=True) else ""
-        st.warning(f"This pair cannot be run. {reason}{remedy}", icon=":material/link_off:")
+        can_map = not compatible(a, b, unequal_widths=True)
+        remedy = f" {' or '.join(wider)} can merge it: choose it under Align." if can_map else ""
+        st.warning(f"This pair cannot be merged. {reason}{remedy}", icon=":material/link_off:")
         if a.sha256 != b.sha256 and shares_trunk(a, b):
-            link("zip", "Zip them on Zip", icon=":material/call_split:", nets=f"{a.id},{b.id}")
-    more_networks(a, b, known)
+            link("zip", "Try a partial zip on the Zip page", icon=":material/call_split:", nets=f"{a.id},{b.id}")
+    more_networks(a, b, by_id)
     method_form()
-    missing = base_network(a, known)
+    missing = base_network(a, by_id)
     if missing:
         st.warning(missing, icon=":material/link_off:")
     missing = missing or _missing_images(a)
     for column, (field, label) in zip(st.columns(3), WHOLE.items(), strict=True):
         low, high = BOUNDS[field]
         help = meaning(field)
-        step = 2 if field == "points" else 1  # an odd number has one half-way
+        step = 2 if field == "points" else 1  # an odd number of points includes λ = ½
         column.number_input(label, low, high, key=KEYS[field], step=step, help=help, persist_state="session")
     if not (reason or missing) and image_hash(a.dataset, DEFAULTS["images"]):
         say_memory(wanted(a, b))
@@ -129,13 +130,13 @@ def merge_form() -> MergeRequest | None:
 
 
 def facts(entry: Entry) -> str:
-    """What is known of a network: data set, accuracy, seed, size, and what is special about it."""
+    """Return the facts about a network in one line: architecture, data set, accuracy, seed, size, notes."""
     data = plain(dataset_label(entry.dataset)) or "data set not known"
-    known = [entry.label, data]
-    known += [f"accuracy {numbers.accuracy(entry.accuracy)}"] if entry.accuracy is not None else []
-    known += [f"seed {entry.seed}"] if entry.seed is not None else []
-    told = " · ".join([*known, f"{numbers.count(entry.parameters)} parameters"])
-    return f"{told}. {plain(entry.notes)}" if entry.notes else told
+    parts = [entry.label, data]
+    parts += [f"accuracy {numbers.accuracy(entry.accuracy)}"] if entry.accuracy is not None else []
+    parts += [f"seed {entry.seed}"] if entry.seed is not None else []
+    line = " · ".join([*parts, f"{numbers.count(entry.parameters)} parameters"])
+    return f"{line}. {plain(entry.notes)}" if entry.notes else line
 
 
 def _network(name: str, known: dict[str, Entry]) -> Entry:
@@ -152,19 +153,19 @@ def _network(name: str, known: dict[str, Entry]) -> Entry:
 
 
 def _missing_images(a: Entry) -> str:
-    """Say what a run is without the images; why it cannot be run at all, or ""."""
+    """Show what a run lacks without the images; return why it cannot be run at all, or ""."""
     if image_hash(a.dataset, DEFAULTS["images"]):
         return ""
     label = plain(dataset_label(a.dataset))
     without = f"The images of {label} are not on this machine" if label else UNKNOWN
-    needy = [found.label for role, key in triple().items() if (found := find(role, key)).needs_data]
+    needy = [method.label for role, key in triple().items() if (method := find(role, key)).needs_data]
     if needy:
-        st.warning(f"{without}, and {_listed(needy)} cannot do without.", icon=":material/image_not_supported:")
+        st.warning(f"{without}. Images are needed for {_listed(needy)}.", icon=":material/image_not_supported:")
     else:
-        said = f"{without}: the merge will run without curves and similarity."
-        st.info(said, icon=":material/image_not_supported:")
+        note = f"{without}: the merge will run without curves and similarity."
+        st.info(note, icon=":material/image_not_supported:")
     if label:
-        step = "Bring them" if is_own(a.dataset) else f"Download {label}"
+        step = "Upload them" if is_own(a.dataset) else f"Download {label}"
         link("models", f"{step} on Models", icon=":material/download:")
     return without if needy else ""
 
@@ -179,6 +180,6 @@ def _device() -> str:
 
 
 def _expected(a: Entry, b: Entry) -> str:
-    """How long the merge takes that the form asks for, by finished ones like it."""
+    """Expected duration of the requested merge, estimated from similar finished merges."""
     spent = sum(ledger().expected(wanted(a, b)).values())
-    return numbers.about(spent) if spent else "no run yet tells how long it takes"
+    return numbers.about(spent) if spent else "no time estimate yet"

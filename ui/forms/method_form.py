@@ -1,4 +1,4 @@
-"""The method: a recipe, or align, combine and correct with settings drawn from each method's own declaration."""
+"""Form for the method: a recipe, or align, combine and correct, with the settings that each method declares."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from merging.methods.recipes import RECIPES
 from merging.methods.registry import ROLES, Method, Role, table
 from ui.shell.words import meaning
 
-OWN = "own"  # the recipe menu's entry for a triple that is no paper's
-OPENED = "choices_shown"  # whether the recipe menu asked for the three choices; opening them by hand is not recorded
+OWN = "own"  # recipe-menu entry for a combination that no paper proposes
+OPENED = "choices_shown"  # whether the recipe menu opened the three choices; opening them by hand is not recorded
 
 
 def recipe_of(triple: Mapping[Role, str]) -> str:
-    """The key of the recipe with these choices and no settings of its own; OWN where there is none."""
+    """Return the key of the recipe that has these choices and sets nothing else; OWN where there is none."""
     for key, recipe in RECIPES.items():
         if all(getattr(recipe, role) == triple[role] for role in ROLES) and not recipe.settings:
             return key
@@ -25,7 +25,7 @@ def recipe_of(triple: Mapping[Role, str]) -> str:
 
 
 def method_form() -> None:
-    """The widgets; their values are read by `triple` and `settings`."""
+    """Draw the widgets; `triple` and `settings` read their values."""
     names = {**{key: recipe.label for key, recipe in RECIPES.items()}, OWN: "Your own combination"}
     st.selectbox(
         "Recipe",
@@ -36,45 +36,45 @@ def method_form() -> None:
         on_change=_apply_recipe,
         persist_state="session",
     )
-    known = RECIPES.get(st.session_state["recipe"])
-    if known is not None:
-        st.caption(f"{known.summary} [{known.paper}]({known.link})")
-    opened = st.session_state.get(OPENED, False)
-    with st.expander("Align, combine, correct and their settings", opened, icon=":material/tune:"):
+    recipe = RECIPES.get(st.session_state["recipe"])
+    if recipe is not None:
+        st.caption(f"{recipe.summary} [{recipe.paper}]({recipe.link})")
+    is_open = st.session_state.get(OPENED, False)
+    with st.expander("Align, combine, correct and their settings", is_open, icon=":material/tune:"):
         for role in ROLES:
             _choice(role)
 
 
 def triple() -> dict[Role, str]:
-    """role -> the chosen method's key."""
+    """Return role -> key of the selected method."""
     return {role: st.session_state[role] for role in ROLES}
 
 
 def settings() -> dict[str, dict[str, Any]]:
-    """role -> the settings of the chosen method as the widgets say; methods without settings are left out."""
-    found: dict[str, dict[str, Any]] = {}
+    """Return role -> settings of the selected method from the widgets; methods without settings are left out."""
+    by_role: dict[str, dict[str, Any]] = {}
     for role in ROLES:
         values = setting_values(table(role)[st.session_state[role]])
         if values:
-            found[role] = values
-    return found
+            by_role[role] = values
+    return by_role
 
 
 def setting_values(method: Method) -> dict[str, Any]:
-    """What the widgets of a method's settings say."""
+    """Return the settings of a method from its widgets."""
     keys = {declared.name: _key(method, declared.name) for declared in fields(method.settings)}
     return {name: st.session_state[key] for name, key in keys.items() if key in st.session_state}
 
 
 def setting_widgets(method: Method, *, without: tuple[str, ...] = ()) -> None:
-    """A widget for every setting that the method declares, but for those named."""
+    """Draw a widget for every setting that the method declares, except those in `without`."""
     for declared in fields(method.settings):
         if declared.name not in without:
             _setting(method, declared)
 
 
 def fill_method(chosen: Mapping[Role, str], values: dict[str, dict[str, Any]]) -> None:
-    """Set the widgets before they are drawn: the method's choices, and its settings where they are given."""
+    """Set the widgets before they are drawn: the three methods, and their settings from `values` or the defaults."""
     for role in ROLES:
         st.session_state[role] = chosen[role]
         method = table(role)[chosen[role]]
@@ -125,13 +125,13 @@ def _key(method: Method, name: str) -> str:
 
 
 def _apply_recipe() -> None:
-    """Fill the choices from the recipe that was picked in the menu; for one of one's own, show them."""
+    """Fill the choices from the selected recipe; for the user's own combination, show the choices."""
     recipe = RECIPES.get(st.session_state["recipe"])
     st.session_state[OPENED] = recipe is None
     if recipe is not None:
-        chosen: dict[Role, str] = {role: getattr(recipe, role) for role in ROLES}
+        methods: dict[Role, str] = {role: getattr(recipe, role) for role in ROLES}
         key = recipe.key
-        fill_method(chosen, {role: dict(values) for role, values in recipe.settings.items()})
+        fill_method(methods, {role: dict(values) for role, values in recipe.settings.items()})
         st.session_state["recipe"] = key
 
 

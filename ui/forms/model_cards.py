@@ -1,4 +1,4 @@
-"""The networks one can pick, as cards with what is known of each."""
+"""Cards of the networks that can be selected, with the facts about each."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ui.shell.state import ledger, owner
 
 SOURCES = {"trained": "Trained here", "uploaded": "Uploaded", "shipped": "Comes with the program"}
 COLUMNS = 3
-AT_CHANCE = "This network is right no more often than chance: is it another data set, normalisation or network?"
+AT_CHANCE = "This network is right no more often than chance. Check its data set, normalisation and architecture."
 
 
 def model_cards(models: list[Entry]) -> None:
-    """The cards, three in a row."""
+    """Draw the cards, three per row."""
     for first in range(0, len(models), COLUMNS):
         row = models[first : first + COLUMNS]
         for column, entry in zip(st.columns(COLUMNS), row, strict=False):
@@ -26,13 +26,13 @@ def model_cards(models: list[Entry]) -> None:
 
 
 def fact_lines(entry: Entry) -> list[str]:
-    """What a card says below the name."""
+    """Return the lines of a card below the name, as Markdown."""
     data = plain(dataset_label(entry.dataset)) or "data set not known"
-    trained = [f"seed {entry.seed}"] if entry.seed is not None else []
-    trained += [f"{entry.epochs} epoch{'s' if entry.epochs != 1 else ''}"] if entry.epochs is not None else []
+    training = [f"seed {entry.seed}"] if entry.seed is not None else []
+    training += [f"{entry.epochs} epoch{'s' if entry.epochs != 1 else ''}"] if entry.epochs is not None else []
     return [
         f"{entry.label} · {data}",
-        f"accuracy **{numbers.accuracy(entry.accuracy)}**" + "".join(f" · {part}" for part in trained),
+        f"accuracy **{numbers.accuracy(entry.accuracy)}**" + "".join(f" · {part}" for part in training),
         f"{numbers.count(entry.parameters)} parameters · {numbers.size(entry.bytes)}",
     ]
 
@@ -57,7 +57,7 @@ def _card(entry: Entry) -> None:
             on_click="ignore",
         )
         if entry.command:
-            with st.popover("How made", icon=":material/terminal:"):
+            with st.popover("How it was made", icon=":material/terminal:"):
                 st.code(entry.command, language="bash")
         if entry.source != "shipped" and entry.owner == owner():
             _delete(entry)
@@ -65,7 +65,7 @@ def _card(entry: Entry) -> None:
 
 def _delete(entry: Entry) -> None:
     with st.popover("Delete", icon=":material/delete:"):
-        st.caption("It can then no longer be picked; finished runs of it stay.")
+        st.caption("It can then no longer be selected. Finished runs with it stay.")
         if st.button("Delete this network", key=f"delete {entry.id}", type="primary"):
             with in_words():
                 ledger().delete_model(entry.id, owner())

@@ -1,4 +1,4 @@
-"""Beyond A and B: further networks of one merge, and the base that experts come from."""
+"""Form for the networks beyond A and B: further networks of one merge, and the base network of experts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MORE, BASE = "form_more", "form_base"
 
 
 def fill_more(request: MergeRequest | None, by_hash: dict[str, str]) -> None:
-    """Before the widgets are drawn: what a run was asked for; nothing further without one. by_hash: sha256 -> id."""
+    """Fill the menus from a request before they are drawn; empty them without one. by_hash: sha256 -> id."""
     models = request.models[2:] if request else ()
     st.session_state[MORE] = [by_hash[model.sha256] for model in models if model.sha256 in by_hash]
     base = by_hash.get(request.base.sha256, "") if request and request.base else ""
@@ -24,13 +24,13 @@ def fill_more(request: MergeRequest | None, by_hash: dict[str, str]) -> None:
 
 
 def more_networks(a: Entry, b: Entry, known: dict[str, Entry]) -> None:
-    """The menu of further networks: only what fits A is offered."""
+    """Draw the menu of further networks; only networks that fit A are offered."""
     fitting = [id for id, entry in known.items() if entry.id not in (a.id, b.id) and not compatible(a, entry)]
-    chosen = [id for id in st.session_state.get(MORE, []) if id in fitting]
+    selection = [id for id in st.session_state.get(MORE, []) if id in fitting]
     if not fitting:
         st.session_state[MORE] = []
         return
-    st.session_state[MORE] = chosen
+    st.session_state[MORE] = selection
     last = letter(min(len(fitting) + 1, MOST_MODELS - 1))
     possible = f"{letter(2)} to {last} are" if len(fitting) > 1 else f"{letter(2)} is"
     st.multiselect(
@@ -46,14 +46,14 @@ def more_networks(a: Entry, b: Entry, known: dict[str, Entry]) -> None:
 
 
 def base_network(a: Entry, known: dict[str, Entry]) -> str:
-    """The menu of the base where the method asks for one; why the merge cannot be run, or ""."""
-    needs = [found.label for role, key in triple().items() if (found := find(role, key)).needs_base]
+    """Draw the menu of base networks where the method needs one; return why the merge cannot be run, or ""."""
+    needs = [method.label for role, key in triple().items() if (method := find(role, key)).needs_base]
     if not needs:
         return ""
-    taken = {a.id, st.session_state.get("form_b"), *st.session_state.get(MORE, [])}
-    fitting = [id for id, entry in known.items() if id not in taken and not compatible(a, entry)]
+    members = {a.id, st.session_state.get("form_b"), *st.session_state.get(MORE, [])}
+    fitting = [id for id, entry in known.items() if id not in members and not compatible(a, entry)]
     if not fitting:
-        return f"{needs[0]} merges experts that were trained from one base network, and there is none that fits A."
+        return f"{needs[0]} merges experts trained from one base network, but none here fits A. Add it on Models."
     if st.session_state.get(BASE) not in fitting:
         st.session_state[BASE] = a.base if a.base in fitting else fitting[0]
     st.selectbox(
@@ -68,7 +68,7 @@ def base_network(a: Entry, known: dict[str, Entry]) -> str:
 
 
 def chosen_more(known: dict[str, Entry]) -> tuple[tuple[ModelRef, ...], ModelRef | None]:
-    """What the menus say: the models after A and B, and the base."""
+    """Return the networks after A and B, and the base network, from the menus."""
     needed = any(find(role, key).needs_base for role, key in triple().items())
     base = known.get(st.session_state.get(BASE) or "") if needed else None
     more = tuple(ModelRef.of(known[id]) for id in st.session_state.get(MORE, []) if id in known)

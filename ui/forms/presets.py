@@ -1,4 +1,4 @@
-"""The three cards beneath the first screen: pairs to begin with, one click each."""
+"""Preset cards at the bottom of the Merge page: each opens an example pair with one click."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ui.shell.state import entries
 
 
 def cards() -> None:
-    """Each card opens the finished example, or runs the pair where none is shipped."""
-    known = presets()
-    if not known:
+    """Draw the cards; each opens the finished example, or runs the pair where no example is shipped."""
+    every = presets()
+    if not every:
         return
     st.subheader("Begin with one of these", anchor=False)
-    for column, preset in zip(st.columns(len(known), border=True), known, strict=True):
+    for column, preset in zip(st.columns(len(every), border=True), every, strict=True):
         with column:
             st.markdown(f"**{preset.title}**")
             st.caption(preset.text)
@@ -28,7 +28,7 @@ def cards() -> None:
 
 
 def open_wanted() -> None:
-    """Before any widget is drawn: open the preset whose card was pressed."""
+    """Open the preset whose card was pressed, before any widget is drawn."""
     wish = st.session_state.pop("preset wanted", None)
     for preset in presets():
         if preset.key == wish:
@@ -36,14 +36,14 @@ def open_wanted() -> None:
 
 
 def open_preset(preset: Preset) -> None:
-    """Fill the form with the preset and look at its run; ask for it where none is finished."""
+    """Fill the form with the preset and open its finished run; queue the run where there is none."""
     run = preset_run(preset)
     fill_preset(preset)
     if run is not None:
         look_at(run.id)
         return
-    known = entries()
-    again(wanted(known[preset.a], known[preset.b]))
+    by_id = entries()
+    again(wanted(by_id[preset.a], by_id[preset.b]))
 
 
 def _want(key: str) -> None:

@@ -1,4 +1,4 @@
-"""Train one more seed of a network of the zoo, and fetch the images of a data set."""
+"""Forms that train another seed of a shipped network, and download a data set."""
 
 from __future__ import annotations
 
@@ -19,36 +19,40 @@ from ui.shell.markdown import plain
 from ui.shell.state import distinct, image_hash, ledger, owner, submit
 from ui.shell.words import meaning
 
-AFTER = {"train": " It can now be picked on Merge.", "download": " Merges of its networks have curves now."}
-PLACES = {"folder": "here, in your own folder", "downloaded": "here, downloaded", "shipped": "a part is here"}
+AFTER = {"train": " It can now be selected on Merge.", "download": " Merges of its networks now have curves."}
+PLACES = {
+    "folder": "on this machine, in your folder",
+    "downloaded": "on this machine, downloaded",
+    "shipped": "partly on this machine",
+}
 
 
 def families() -> dict[str, Entry]:
-    """One entry of every kind of shipped network whose images are on this machine, by what it is called."""
-    found: dict[str, Entry] = {}
+    """Return label -> one entry per kind of shipped network whose images are on this machine."""
+    by_label: dict[str, Entry] = {}
     for entry in shipped():
         if available(entry.dataset):
-            found.setdefault(f"{entry.label} · {dataset_label(entry.dataset)}", entry)
-    return found
+            by_label.setdefault(f"{entry.label} · {dataset_label(entry.dataset)}", entry)
+    return by_label
 
 
 def train_form() -> None:
-    """Which network, which seed, how many epochs; then its progress."""
-    known = families()
-    if not known:
-        st.info("No data set is on this machine. Download one below.", icon=":material/image_not_supported:")
+    """Draw the fields for network, images, seed and epochs, and the progress of the training."""
+    by_label = families()
+    if not by_label:
+        st.info("No data set is on this machine. Download one under Data sets.", icon=":material/image_not_supported:")
         return
-    chosen = known[st.selectbox("Network", list(known), key="train what")]
-    dataset = _images(chosen)
+    like = by_label[st.selectbox("Network", list(by_label), key="train what")]
+    dataset = _images(like)
     left, right = st.columns(2)
     seed = left.number_input("Seed", *BOUNDS["seed"], value=2, step=1, key="train seed", help=meaning("seed"))
-    usual = chosen.epochs or 5
-    epochs = right.number_input("Epochs", *BOUNDS["epochs"], value=usual, step=1, key=f"train epochs {chosen.id}")
+    usual = like.epochs or 5
+    epochs = right.number_input("Epochs", *BOUNDS["epochs"], value=usual, step=1, key=f"train epochs {like.id}")
     with in_words():
-        request = train_request(chosen, int(seed), int(epochs), dataset)
+        request = train_request(like, int(seed), int(epochs), dataset)
         spent = sum(ledger().expected(request).values())
-        told = numbers.about(spent) if spent else "no training of it yet tells how long it takes"
-        st.caption(f"On {numbers.count(training_images(dataset))} training images; {told}.")
+        estimate = numbers.about(spent) if spent else "no time estimate yet"
+        st.caption(f"On {numbers.count(training_images(dataset))} training images; {estimate}.")
         if st.button("Train", type="primary", icon=":material/play_arrow:"):
             job = submit(request)
             st.session_state["training"] = job.id
@@ -56,30 +60,30 @@ def train_form() -> None:
 
 
 def train_request(like: Entry, seed: int, epochs: int, dataset: str) -> TrainRequest:
-    """The training of a network built like `like`, on its own data set or on another, whose shape and classes it takes.
+    """Return the request to train a network built like `like`, with the shape and classes of `dataset`.
 
-    Raises InvalidRequest where it cannot.
+    Raises InvalidRequest where such a network cannot be trained.
     """
     config = dict(like.config)
     if dataset != like.dataset:
-        known = facts(dataset)
-        config |= {"in_shape": list(known.shape), "classes": len(known.classes)}
+        images = facts(dataset)
+        config |= {"in_shape": list(images.shape), "classes": len(images.classes)}
     name = f"{like.label} · {dataset_label(dataset)} · seed {seed}"
     return TrainRequest(like.architecture, config, dataset, image_hash(dataset, None), epochs, seed, name)
 
 
 def _images(like: Entry) -> str:
-    """The menu of images, where somebody has brought any; the data set to train on."""
-    own = {name: known.label for name, known in known_datasets(owner()).items() if is_own(name)}
+    """Draw the menu of images where the visitor can use own images; return the data set to train on."""
+    own = {name: images.label for name, images in known_datasets(owner()).items() if is_own(name)}
     labels = distinct({like.dataset: dataset_label(like.dataset), **own})
     if not own:
         return like.dataset
-    help = "On own images, a network of this kind that takes their size and tells their classes apart."
+    help = "On your own images, the network is built for their size and their classes."
     return st.selectbox("Images", list(labels), format_func=labels.__getitem__, key="train images", help=help)
 
 
 def follow(key: str) -> None:
-    """The progress of the job whose id this visit keeps under `key`, and how it ended."""
+    """Show the progress or the outcome of the job whose id is in the session state under `key`."""
     job = ledger().job(st.session_state.get(key, ""))
     if job is None:
         return
@@ -92,15 +96,15 @@ def follow(key: str) -> None:
 
 
 def data_sets() -> None:
-    """Which images are here, and a button for those that are not."""
-    for key, known in FACTS.items():
+    """List the data sets and where their images are, with a button to download missing ones."""
+    for key, dataset in FACTS.items():
         place = available(key)
         left, right = st.columns([3, 2], vertical_alignment="center")
         with left:
             mark = ":green[:material/check_circle:]" if place else ":gray[:material/cloud_download:]"
             where = PLACES[place] if place else "not on this machine"
-            count = numbers.count(training_images(key) or known.train)
-            st.markdown(f"{mark} **{known.label}**  \n:gray[{where}, {count} training images]")
+            count = numbers.count(training_images(key) or dataset.train)
+            st.markdown(f"{mark} **{dataset.label}**  \n:gray[{where}, {count} training images]")
         with right:
             if place != "downloaded" and place != "folder":
                 _download(key, "Download all" if place else "Download")

@@ -1,4 +1,4 @@
-"""Bring checkpoints: each file is read by a process of its own, measured on images, shown, and kept when accepted."""
+"""Form for uploading checkpoints: a separate process reads and measures each file, and accepted ones are stored."""
 
 from __future__ import annotations
 
@@ -15,22 +15,32 @@ from ui.runs.progress import reading
 from ui.shell.guard import in_words
 from ui.shell.state import distinct, ledger, owner
 
-ENDINGS = ["safetensors", "pt", "pth", "th", "ckpt", "bin", "pt2", "zip", "json"]  # what a file is, its bytes say
-SAYS = "file"  # the menus' first entry: what the file says of itself
+ENDINGS = [
+    "safetensors",
+    "pt",
+    "pth",
+    "th",
+    "ckpt",
+    "bin",
+    "pt2",
+    "zip",
+    "json",
+]  # the bytes decide the format
+SAYS = "file"  # first entry of the menus: use the metadata of the file
 OTHER = "other"  # none of the known data sets
 FINDINGS = "upload findings"
 HELP = (
-    "One number per channel of images in 0..1, as they were normalised for the training. Left empty, it is measured "
-    "on images which normalisation is right."
+    "One number per channel, for images in 0..1, as used in training. Left empty, the normalisation with the highest "
+    "accuracy on images is used."
 )
 UNSAID = (
-    "A state dict does not say how its layers are wired. Left open, every known network with these tensors is tried on "
-    "images of the data set, and you choose. `timm/NAME` can be typed where timm is installed."
+    "A state dict does not say how its layers are wired. Without a choice here, every known network with these "
+    "tensors is measured on images of the data set, and you choose. You can type `timm/NAME` if timm is installed."
 )
 
 
 def upload_form() -> None:
-    """Files and what is said of them on the left; on the right what they are, before they are added."""
+    """Draw the upload with its fields on the left; on the right what was detected in each file, before it is added."""
     left, right = st.columns([2, 3], gap="large")
     said: Said | None = None
     with left, in_words():
@@ -40,54 +50,54 @@ def upload_form() -> None:
         )
         said = _said()
         if st.button("Check", type="primary", icon=":material/fact_check:", disabled=not files):
-            with reading("Reading and measuring in a process of its own") as waiting:
-                named = _named([(file.name, file.getvalue()) for file in files or ()])
-                found = [check(name, data, said, waiting) for name, data in bundles(named)]
-                st.session_state[FINDINGS] = fed_alike(found, said, waiting)
+            with reading("Reading the files and measuring the networks") as waiting:
+                by_name = _named([(file.name, file.getvalue()) for file in files or ()])
+                fresh = [check(name, data, said, waiting) for name, data in bundles(by_name)]
+                st.session_state[FINDINGS] = fed_alike(fresh, said, waiting)
     with right:
         findings: list[Finding] = st.session_state.get(FINDINGS, [])
         if findings and said is not None:
             _review(findings, said)
         else:
-            st.caption("What each file is, and what it is worth on images, is shown here before it is added.")
-            st.caption("A network of any architecture can be brought as an exported program, which this line writes:")
+            st.caption("The network in each file and its accuracy on images are shown here before you add it.")
+            st.caption("A network of any architecture can be uploaded as an exported program. This line writes one:")
             st.code(EXPORT, language="python")
 
 
 def _review(findings: list[Finding], said: Said) -> None:
-    """What was made of each file, and the button that keeps them once nothing is open."""
-    chosen = show(findings)
-    good = [(finding, pick) for finding, pick in zip(findings, chosen, strict=True) if not finding.refusal]
+    """Show the findings, and the button that stores the networks once all questions are answered."""
+    picks = show(findings)
+    good = [(finding, pick) for finding, pick in zip(findings, picks, strict=True) if not finding.refusal]
     is_open = any(finding.question is not None and pick is None for finding, pick in good)
     label = f"Add {len(good)} networks" if len(good) > 1 else "Add this network"
     if not st.button(label, type="primary", icon=":material/add:", disabled=not good or is_open):
         return
-    with in_words(), reading("Reading it as what was chosen") as waiting:
-        settled = fed_alike([settle(finding, pick, said, waiting) for finding, pick in good], said, waiting)
-        entries = [keep(finding, said) for finding in settled]
+    with in_words(), reading("Reading it as the selected network") as waiting:
+        networks = fed_alike([settle(finding, pick, said, waiting) for finding, pick in good], said, waiting)
+        entries = [keep(finding, said) for finding in networks]
         del st.session_state[FINDINGS]
         names = ", ".join(f"{entry.label}, {entry.parameters:,} parameters" for entry in entries)
         st.success(f"Added: {names}.", icon=":material/check:")
 
 
 def _said() -> Said:
-    """The fields, filled in for a known data set."""
-    name = st.text_input("Name", max_chars=80, placeholder="as the file is called", key="upload name")
+    """Draw the fields, filled in for a known data set; return their values."""
+    name = st.text_input("Name", max_chars=80, placeholder="name of the file", key="upload name")
     known_sets = known_datasets(owner())
     sets = {key: facts.label for key, facts in known_sets.items()}
     labels = distinct({SAYS: "as the file says", OTHER: "another data set", **sets})
     labels[OTHER] = labels.pop(OTHER)  # the last of the menu
     dataset = st.selectbox("Trained on", list(labels), format_func=labels.__getitem__, key="upload data")
-    named = ["", *NAMES, *torchvision_keys()]
+    architectures = ["", *NAMES, *torchvision_keys()]
     architecture = st.selectbox(
         "Network",
-        named,
-        format_func=lambda key: describe(key, {}) if key else "find out",
+        architectures,
+        format_func=lambda key: describe(key, {}) if key else "detect",
         help=UNSAID,
         key="upload architecture",
         accept_new_options=True,
     )
-    words = {SAYS: "find out, or as the file says", **NONLINEARITIES}
+    words = {SAYS: "detect, or as the file says", **NONLINEARITIES}
     between = st.selectbox("Nonlinearity", list(words), format_func=words.__getitem__, key="upload nonlinearity")
     private = st.segmented_control(
         "Who can use it", ["only me", "everybody here"], default="only me", key="upload private", required=True
@@ -95,44 +105,44 @@ def _said() -> Said:
     config = {} if between == SAYS else {"nonlinearity": between}
     said = Said(name=name, architecture=architecture or "", config=config, private=private == "only me")
     if dataset == SAYS:
-        st.caption("Files from here say how they were trained. For others, choose the data set.")
+        st.caption("Files from Mergescope say how they were trained. For other files, choose the data set.")
         return said
     return said.about(*_images(dataset))
 
 
 def _images(dataset: str) -> tuple[str, tuple[float, ...] | None, tuple[float, ...] | None, tuple[str, ...]]:
-    """Data set, mean, std and classes."""
-    known = find_facts(dataset)
+    """Draw the fields about the images; return data set, mean, std and classes."""
+    facts = find_facts(dataset)
     left, right = st.columns(2)
     mean = left.text_input("Mean", placeholder="measured", key=f"mean {dataset}", help=HELP)
     std = right.text_input("Std", placeholder="measured", key=f"std {dataset}", help=HELP)
-    names = ", ".join(known.classes) if known else ""
+    names = ", ".join(facts.classes) if facts else ""
     classes = st.text_area("Classes, in the order of the outputs", names, key=f"classes {dataset}", height=80)
-    return "" if known is None else dataset, numbers_of(mean), numbers_of(std), names_of(classes)
+    return "" if facts is None else dataset, numbers_of(mean), numbers_of(std), names_of(classes)
 
 
 def numbers_of(text: str) -> tuple[float, ...] | None:
-    """ "0.49, 0.48, 0.45" as numbers, None for none. Raises InvalidRequest where a part is no number."""
+    """Parse "0.49, 0.48, 0.45"; None for an empty text. Raises InvalidRequest where a part is not a number."""
     try:
         return tuple(float(part) for part in text.replace(";", ",").split(",") if part.strip()) or None
     except ValueError:
         raise InvalidRequest(
-            f"Mean and std are numbers with commas between them, such as 0.49, 0.48; got {text!r}."
+            f"Mean and std are numbers with commas between them, not {text!r}. Write them as in 0.49, 0.48."
         ) from None
 
 
 def names_of(text: str) -> tuple[str, ...]:
-    """ "cat, dog" as names of at most 80 printable characters."""
+    """Parse "cat, dog" into names of at most 80 printable characters."""
     return tuple(name for part in text.replace("\n", ",").split(",") if (name := clean_name(part)))
 
 
 def _named(files: list[tuple[str, bytes]]) -> dict[str, bytes]:
-    """Name -> bytes; the second file of a name, from another folder perhaps, is called "name (2)"."""
-    named: dict[str, bytes] = {}
+    """Return name -> bytes. A second file of the same name, perhaps from another folder, becomes "name (2)"."""
+    by_name: dict[str, bytes] = {}
     for name, data in files:
         path, number, free = PurePath(name), 1, name
-        while free in named:
+        while free in by_name:
             number += 1
             free = f"{path.stem} ({number}){path.suffix}"
-        named[free] = data
-    return named
+        by_name[free] = data
+    return by_name

@@ -1,4 +1,4 @@
-"""What was made of an uploaded file: a network with its accuracy, a question with its candidates, or a refusal."""
+"""Review of uploaded files: each is a network with its accuracy, a question with its candidates, or a refusal."""
 
 from __future__ import annotations
 
@@ -33,15 +33,19 @@ UNKNOWN = (
     "its data set and check again to have them."
 )
 TOKENS = (
-    "This network takes tokens, and the data sets here are images: its merges are proved, but have no curves. In "
-    "Python `merging.merge(nets, data=(tokens, labels))` and `merging.interpolate` measure them."
+    "This network takes tokens, but the data sets here are images: its merges are verified, but have no curves. In "
+    "Python, `merging.merge(nets, data=(tokens, labels))` and `merging.interpolate` measure them."
 )
-UNMEASURED = "Its images are not on this machine, so what it is worth was not measured."
+UNMEASURED = "Its images are not on this machine, so its accuracy was not measured."
 
 
 @dataclass(frozen=True)
 class Said:
-    """What a person says of the files; None and "" are for what is left open. dataset: "" for none of the known."""
+    """What the visitor says about the files; None and "" leave a field open.
+
+    dataset: "" for one that is not known here.  mean, std: one number per channel, for images in 0..1.  classes: in
+    the order of the outputs.  config: settings of the architecture.  private: whether others may not use the network.
+    """
 
     name: str = ""
     dataset: str | None = None
@@ -55,19 +59,23 @@ class Said:
     def about(
         self, dataset: str, mean: tuple[float, ...] | None, std: tuple[float, ...] | None, classes: tuple[str, ...]
     ) -> Said:
-        """The same with what is said of the images."""
+        """Return a copy with the statements about the images."""
         return replace(self, dataset=dataset, mean=mean, std=std, classes=classes)
 
     @property
     def options(self) -> dict[str, Any]:
-        """Arguments of `convert`."""
-        kept = ("name", "dataset", "mean", "std", "config")
-        return {**{key: getattr(self, key) for key in kept}, "architecture": self.architecture or None}
+        """Keyword arguments of `convert`."""
+        names = ("name", "dataset", "mean", "std", "config")
+        return {**{name: getattr(self, name) for name in names}, "architecture": self.architecture or None}
 
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """stem: the file's name. data: its bytes. One of the others is set."""
+    """Result of reading one file: exactly one of the last three fields is set.
+
+    stem: name of the file without its suffix.  data: its bytes.  converted: the network.  question: candidates among
+    which the visitor has to choose.  refusal: why the file is refused.
+    """
 
     stem: str
     data: bytes
@@ -77,7 +85,7 @@ class Finding:
 
 
 def bundles(files: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
-    """The files as networks: safetensors files that came with their index are one, packed together."""
+    """Return (name, bytes) per network; safetensors shards with their index are packed into one zip archive."""
     indexes = [name for name in files if name.endswith(PARTS)]
     if not indexes:
         return list(files.items())
@@ -89,7 +97,7 @@ def bundles(files: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
 
 
 def check(name: str, data: bytes, said: Said, waiting: Waiting) -> Finding:
-    """What the reading process makes of a file; its errors become the finding's refusal. waiting: as of `convert`."""
+    """Read and measure a file in a separate process; an error becomes a refusal. waiting: as for `convert`."""
     stem = PurePath(name).stem
     try:
         converted = convert(data, measure=True, programs=_programs(), waiting=waiting, **said.options)
@@ -102,58 +110,58 @@ def check(name: str, data: bytes, said: Said, waiting: Waiting) -> Finding:
 
 
 def fed_alike(findings: Sequence[Finding], said: Said, waiting: Waiting) -> list[Finding]:
-    """Networks of one kind that go in together under the normalisation that suits all of them: one merge has one."""
+    """Give uploaded networks of one kind the normalisation that suits all of them best, since a merge has only one."""
     kinds: dict[str, list[Finding]] = {}
     for finding in findings:
         if finding.converted is not None and finding.converted.facts["measured"]:
-            told = [finding.converted.facts[key] for key in ("architecture", "config", "dataset")]
-            kinds.setdefault(json.dumps(told, sort_keys=True), []).append(finding)
+            kind = [finding.converted.facts[key] for key in ("architecture", "config", "dataset")]
+            kinds.setdefault(json.dumps(kind, sort_keys=True), []).append(finding)
     better: dict[int, Finding] = {}
-    for alike in kinds.values():
-        facts = [finding.converted.facts for finding in alike if finding.converted is not None]
-        best = shared_normalisation([told["measured"] for told in facts])
-        if best is not None and len({(*told["mean"], *told["std"]) for told in facts}) > 1:
-            better |= {id(one): _normalised(one, best, said, waiting) for one in alike}
+    for group in kinds.values():
+        facts = [finding.converted.facts for finding in group if finding.converted is not None]
+        best = shared_normalisation([each["measured"] for each in facts])
+        if best is not None and len({(*each["mean"], *each["std"]) for each in facts}) > 1:
+            better |= {id(finding): _normalised(finding, best, said, waiting) for finding in group}
     return [better.get(id(finding), finding) for finding in findings]
 
 
 def _normalised(finding: Finding, words: str, said: Said, waiting: Waiting) -> Finding:
-    """The network under one of the normalisations that it was measured with, which is shown first then."""
+    """Return the network under one of the measured normalisations, which moves to the front of the list."""
     if finding.converted is None:
         return finding
     measured = sorted(finding.converted.facts["measured"], key=lambda one: one["normalisation"] != words)
     options = {**said.options, "mean": measured[0]["mean"], "std": measured[0]["std"]}
     facts = finding.converted.facts
-    chosen = {"architecture": facts["architecture"], "config": facts["config"], "weights": facts["weights"]}
-    anew = convert(finding.data, programs=_programs(), waiting=waiting, **{**options, **chosen})
+    network = {"architecture": facts["architecture"], "config": facts["config"], "weights": facts["weights"]}
+    anew = convert(finding.data, programs=_programs(), waiting=waiting, **{**options, **network})
     why = f"{facts['why']}; {words} suit the networks of this upload best together"
     return replace(finding, converted=replace(anew, facts={**anew.facts, "measured": measured, "why": why}))
 
 
 def show(findings: Sequence[Finding]) -> list[Candidate | None]:
-    """Draw all findings; for each the candidate that was picked, None where nothing is asked or answered.
+    """Draw all findings; return the selected candidate per finding, None without a question or an answer.
 
-    Networks of one kind are asked about once: what is said of one holds for all.
+    Files with the same candidates share one question, and its answer holds for all of them.
     """
-    alike: dict[str, list[int]] = {}
+    groups: dict[str, list[int]] = {}
     for number, finding in enumerate(findings):
-        asked = None if finding.question is None else sorted(map(_kind, finding.question.candidates))
-        alike.setdefault(f"{number if asked is None else asked}", []).append(number)
-    picked: list[Candidate | None] = [None] * len(findings)
-    for numbers in alike.values():
+        kinds = None if finding.question is None else sorted(map(_kind, finding.question.candidates))
+        groups.setdefault(f"{number if kinds is None else kinds}", []).append(number)
+    picks: list[Candidate | None] = [None] * len(findings)
+    for numbers in groups.values():
         group = [findings[number] for number in numbers]
         with st.container(border=True):
             st.markdown(f"**{plain(', '.join(finding.stem for finding in group))}**")
             pick = _show(numbers[0], group)
         for number in numbers:
-            picked[number] = pick
-    return picked
+            picks[number] = pick
+    return picks
 
 
 def _kind(candidate: Candidate) -> str:
-    """What a candidate is, without what images say of it."""
-    told = (candidate.architecture, candidate.config, candidate.weights, dict(candidate.open))
-    return json.dumps(told, sort_keys=True, default=list)
+    """Return a candidate's identity as JSON, without its accuracy on images."""
+    identity = (candidate.architecture, candidate.config, candidate.weights, dict(candidate.open))
+    return json.dumps(identity, sort_keys=True, default=list)
 
 
 def _show(number: int, group: Sequence[Finding]) -> Candidate | None:
@@ -162,7 +170,7 @@ def _show(number: int, group: Sequence[Finding]) -> Candidate | None:
         return _ask(number, [one.stem for one in group], questions)
     if finding.refusal:
         st.error(plain(finding.refusal), icon=":material/error:")
-        st.caption("A network of any architecture can be brought as an exported program, which this line writes:")
+        st.caption("A network of any architecture can be uploaded as an exported program. This line writes one:")
         st.code(EXPORT, language="python")
     elif finding.converted is not None:
         _tell(finding.converted.facts)
@@ -170,14 +178,15 @@ def _show(number: int, group: Sequence[Finding]) -> Candidate | None:
 
 
 def settle(finding: Finding, pick: Candidate | None, said: Said, waiting: Waiting) -> Finding:
-    """The finding as the network that was picked, where it is a question.
+    """Read the file again as the selected network; a finding without a selection is returned unchanged.
 
-    Raises CheckpointError, UnknownArchitecture or InvalidRequest in words.
+    pick: None where there was no question.  waiting: as for `convert`.
+    Raises CheckpointError, UnknownArchitecture or InvalidRequest with a readable message.
     """
     if pick is None:
         return finding
-    chosen = {"architecture": pick.architecture, "config": pick.config, "weights": pick.weights}
-    options = {**said.options, **chosen}
+    network = {"architecture": pick.architecture, "config": pick.config, "weights": pick.weights}
+    options = {**said.options, **network}
     converted = convert(finding.data, measure=True, programs=_programs(), waiting=waiting, **options)
     _check_said(converted, said)
     facts = {**converted.facts, "why": "chosen by its owner among the networks that fit its tensors"}
@@ -185,10 +194,10 @@ def settle(finding: Finding, pick: Candidate | None, said: Said, waiting: Waitin
 
 
 def keep(finding: Finding, said: Said) -> Entry:
-    """Keep a network. Raises InvalidRequest where it is none, or beyond the caps of its owner."""
+    """Store a network. Raises InvalidRequest where the finding is not a network, or the owner's quota is used up."""
     converted = finding.converted
     if converted is None:
-        raise InvalidRequest(f"{finding.stem} is no network that can be added.")
+        raise InvalidRequest(f"{finding.stem} is not a network that can be added.")
     facts = {**converted.facts, "name": converted.facts["name"] or finding.stem}
     entry = uploaded(facts, converted.data, owner=owner(), created=time.time())
     entry = replace(entry, classes=said.classes or entry.classes, private=said.private)
@@ -196,17 +205,17 @@ def keep(finding: Finding, said: Said) -> Entry:
 
 
 def _programs() -> list[Path]:
-    """The files of the exported programs that the visitor can pick, one of each structure."""
-    known = {e.config["program"]: e for e in entries().values() if e.architecture == PROGRAM}
+    """Return the files of the exported programs that the visitor can select, one per structure."""
+    by_program = {entry.config["program"]: entry for entry in entries().values() if entry.architecture == PROGRAM}
     store = ledger().store
-    return [store.path(entry.sha256) for entry in known.values() if store.has(entry.sha256)]
+    return [store.path(entry.sha256) for entry in by_program.values() if store.has(entry.sha256)]
 
 
 def _tell(facts: Mapping[str, Any]) -> None:
-    """What the network is, why, and what it is worth under each normalisation."""
+    """Show which network the file holds, why, and its accuracy under each normalisation."""
     st.markdown(f"{plain(facts['label'])} · {facts['parameters']:,} parameters  \n:gray[{plain(facts['why'])}]")
     if facts["aside"]:
-        st.caption(f"The file also holds {plain(', '.join(facts['aside'][:8]))}, which is left aside.")
+        st.caption(f"The file also holds {plain(', '.join(facts['aside'][:8]))}, which is ignored.")
     measured: Sequence[Mapping[str, Any]] = facts["measured"]
     if measured:
         _accuracy(measured)
@@ -223,31 +232,29 @@ def _accuracy(measured: Sequence[Mapping[str, Any]]) -> None:
     if measured[0]["above_chance"]:
         st.success(words, icon=":material/check:")
     else:
-        st.error(
-            f"{words}. Is it another data set, another normalisation, or another network?", icon=":material/warning:"
-        )
+        st.error(f"{words}. Check its data set, normalisation and architecture.", icon=":material/warning:")
 
 
 def _ask(number: int, stems: Sequence[str], questions: Sequence[AmbiguousCheckpoint]) -> Candidate | None:
-    """The candidates as a list, the best for all of the networks first; none is chosen beforehand."""
+    """Draw the candidates as a list, the most accurate first, with none preselected; return the answer."""
     measured: dict[str, list[Candidate]] = {_kind(candidate): [] for candidate in questions[0].candidates}
     for question in questions:
         for candidate in question.candidates:
             measured[_kind(candidate)].append(candidate)
     ranked = sorted(measured.values(), key=lambda same: -sum(one.accuracy or 0.0 for one in same))[:SHOWN]
     reasons = {question.why for question in questions}
-    told = [f"for {stem} {question.why}" for stem, question in zip(stems, questions, strict=True)]
-    why = reasons.pop() if len(reasons) == 1 else "; ".join(told)
+    each = [f"for {stem} {question.why}" for stem, question in zip(stems, questions, strict=True)]
+    why = reasons.pop() if len(reasons) == 1 else "; ".join(each)
     st.info(
         f"A state dict does not say how its layers are wired: {len(measured)} networks fit these tensors, "
-        f"and {plain(why)}. Which is it?",
+        f"and {plain(why)}. Which one is it?",
         icon=":material/help:",
     )
     if not any(candidate.measured for same in ranked for candidate in same):
-        st.caption("With its data set chosen on the left, each is measured on test images.")
+        st.caption("Choose the data set on the left to measure each of them on test images.")
     firsts = [same[0] for same in ranked]
     labels = [f"{candidate.label}{f', {candidate.weights}' if candidate.weights else ''}" for candidate in firsts]
-    picked = st.radio(
+    answer = st.radio(
         "Network",
         range(len(ranked)),
         format_func=lambda index: plain(labels[index]),
@@ -256,26 +263,26 @@ def _ask(number: int, stems: Sequence[str], questions: Sequence[AmbiguousCheckpo
         key=f"upload pick {number}",
         label_visibility="collapsed",
     )
-    return None if picked is None else _settled(number, firsts[picked])
+    return None if answer is None else _settled(number, firsts[answer])
 
 
 def _evidence(stems: Sequence[str], same: Sequence[Candidate]) -> str:
-    """What images say of one candidate, of each network where there are several."""
-    told = [(stem, evidence_words(one.measured)) for stem, one in zip(stems, same, strict=True) if one.measured]
-    return "; ".join(words if len(stems) == 1 else f"{plain(stem)}: {words}" for stem, words in told)
+    """Return the accuracy of one candidate on images, per network where there are several."""
+    lines = [(stem, evidence_words(one.measured)) for stem, one in zip(stems, same, strict=True) if one.measured]
+    return "; ".join(words if len(stems) == 1 else f"{plain(stem)}: {words}" for stem, words in lines)
 
 
 def _settled(number: int, candidate: Candidate) -> Candidate | None:
-    """The candidate with an answer to each setting that its tensors do not show; None while one is open."""
+    """Draw a menu per setting that the tensors do not show; return the candidate, None until all are answered."""
     answers: dict[str, str | None] = {}
-    named = UNSEEN.get(candidate.architecture, {})
+    labels = UNSEEN.get(candidate.architecture, {})
     for setting, choices in candidate.open.items():
         answers[setting] = st.selectbox(
             setting.replace("_", " ").capitalize(),
             list(choices),
             index=None,
-            format_func=named[setting].__getitem__,
-            placeholder="to be said",
+            format_func=labels[setting].__getitem__,
+            placeholder="choose",
             key=f"upload {setting} {number}",
         )
     return None if None in answers.values() else replace(candidate, config={**candidate.config, **answers}, open={})
@@ -286,4 +293,6 @@ def _check_said(converted: Converted, said: Said) -> None:
     check_fit(facts["dataset"], facts["architecture"], {"in_shape": facts["config"].get("in_shape", ())})
     outputs = facts["config"].get("classes")
     if said.classes and outputs and len(said.classes) != outputs:
-        raise InvalidRequest(f"The network has {outputs} outputs, but {len(said.classes)} classes are named.")
+        raise InvalidRequest(
+            f"The network has {outputs} outputs, but {len(said.classes)} classes are named. Name one class per output."
+        )

@@ -1,1 +1,1 @@
-"""Neurons: rows, sheets and pages of units, their pictures and evidence."""
+"""Neurons page: rows, contact sheets and single pages of units, their pictures, and the evidence view."""

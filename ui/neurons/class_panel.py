@@ -1,4 +1,4 @@
-"""What each network takes a class to be: pictures of the class logits."""
+"""Classes view of the Neurons page: pictures of the class logits of every network."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ from ui.neurons.units import Cell
 from ui.shell.markdown import plain
 
 NETS = {"A": "A", "B": "B", "merge": "merge", "naive": "naive"}
-MOST = 20  # classes shown
+MOST = 20  # displayed classes
 
 
 def class_panel(report: MergeReport, models: dict[str, ModelRef], way: str) -> None:
-    """One row a class; looks again while pictures are made."""
+    """Show one row per class; the rows refresh while pictures are being made."""
     logits = next((layer for layer in reversed(report.layers) if layer.kind in ("linear", "conv")), None)
     if logits is None:
-        st.info("This network has no last layer whose units are classes.", icon=":material/info:")
+        st.info("This network has no linear or convolutional layer whose units are classes.", icon=":material/info:")
         return
     dataset = report.request.get("dataset", "")
     facts = find_facts(dataset)
-    known = facts.classes if facts is not None else ()
-    names = [known[unit] if unit < len(known) else f"class {unit}" for unit in range(min(logits.units, MOST))]
+    class_names = facts.classes if facts is not None else ()
+    names = [
+        class_names[unit] if unit < len(class_names) else f"class {unit}" for unit in range(min(logits.units, MOST))
+    ]
     st.markdown(
-        f"Each picture was made so that the network answers with this class as strongly as possible ({logits.name}). "
+        f"Each picture makes the network's logit of this class as large as possible (layer {logits.name}). "
         "Classes need no re-ordering: unit i of the last layer is class i in every network."
     )
     nets = [net for net in NETS if net in models]
-    asked = [Cell(net, unit, False, float(np.nan)) for net in nets for unit in range(len(names))]
-    watch(partial(look, models, logits.name, asked, way=way), partial(_rows, nets, names))
+    wishes = [Cell(net, unit, False, float(np.nan)) for net in nets for unit in range(len(names))]
+    watch(partial(look, models, logits.name, wishes, way=way), partial(_rows, nets, names))
 
 
 def _rows(nets: list[str], names: list[str], gallery: Gallery) -> None:

@@ -1,4 +1,4 @@
-"""The Neurons page: which layer, in which order, and the rows of one page of its units."""
+"""Neurons page: choice of view, layer and order, then the rows of one page of units."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VIEWS = {"rows": "Unit by unit", "sheets": "All units", "classes": "Classes", "e
 
 
 def neuron_panel(found: Chosen, models: dict[str, ModelRef]) -> None:
-    """Controls, then the rows or sheets; these look again every two seconds while pictures are on their way."""
+    """Show the controls, then the selected view; it refreshes every two seconds while pictures are being made."""
     report, run = found.report, found.short
     if report is None:
         return
@@ -50,12 +50,10 @@ def neuron_panel(found: Chosen, models: dict[str, ModelRef]) -> None:
         shown = one_of("Show", SHOWN, default="all", key="show")
     change = None
     if sort == "most changed":
-        measured: LayerStudy | None = studied(
-            found, "layer", {"layer": layer.layer}, button="Measure this layer's units"
-        )
-        if measured is None:
+        study: LayerStudy | None = studied(found, "layer", {"layer": layer.layer}, button="Measure this layer's units")
+        if study is None:
             return
-        change = measured.change()
+        change = study.change()
     units = ordered(layer, sort, shown, change)
     if not units:
         st.info(f"No unit of {layer.layer} is {shown}.", icon=":material/check_circle:")
@@ -68,7 +66,7 @@ def neuron_panel(found: Chosen, models: dict[str, ModelRef]) -> None:
 
 
 def choose_layer(report: MergeReport) -> LayerUnits:
-    """The layer menu, with how well its units matched beside it."""
+    """Show the layer menu, with a histogram of the layer's match correlations beside it; return the layer."""
     by_name = {layer.layer: layer for layer in report.units}
     left, right = st.columns([2, 5], vertical_alignment="top")
     with left:
@@ -88,13 +86,16 @@ def choose_layer(report: MergeReport) -> LayerUnits:
 
 
 def _asked_layer(report: MergeReport) -> str:
-    """The layer menu. The address is kept by hand: a click on a sheet leads to an address with a layer, too, and a
-    parameter that is bound to a widget cannot be set."""
+    """Show the layer menu and return the name of the selected layer.
+
+    The menu is not bound to the address, because a click on a contact sheet also sets the address's layer, and
+    Streamlit does not let a program set a bound parameter.
+    """
     names = [layer.layer for layer in report.units]
-    asked = said("layer")
-    asked = asked if asked in names else names[first_layer(report.units)]
-    chosen = st.selectbox("Layer", names, names.index(asked), key=f"layer {asked}")
-    if chosen != asked:
-        st.query_params["layer"] = chosen
+    current = said("layer")
+    current = current if current in names else names[first_layer(report.units)]
+    selected = st.selectbox("Layer", names, names.index(current), key=f"layer {current}")
+    if selected != current:
+        st.query_params["layer"] = selected
         st.rerun()
-    return chosen
+    return selected

@@ -1,4 +1,4 @@
-"""All units of a layer as contact sheets, one a network; a click on a tile leads to the unit."""
+"""All units of a layer as contact sheets, one per network; a click on a tile leads to the unit's page."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ CLICKED = "unit that was clicked"
 
 
 def overview(layer: LayerUnits, models: dict[str, ModelRef], units: list[int], way: str) -> None:
-    """At most 64 units on a page; looks again while their pictures are being made."""
+    """Show at most 64 units per page; the sheets refresh while pictures are being made."""
     pages = max(1, -(-len(units) // MOST))
     number = st.pagination(pages, key=f"sheet {layer.layer}") if pages > 1 else 1
-    shown = units[(number - 1) * MOST : number * MOST]
-    watch(partial(look, models, layer.layer, _all(layer, shown), way=way), partial(_sheets, layer, shown))
+    page_units = units[(number - 1) * MOST : number * MOST]
+    watch(partial(look, models, layer.layer, _all(layer, page_units), way=way), partial(_sheets, layer, page_units))
 
 
 def follow_click() -> None:
-    """Make the unit that was clicked part of the address; at the top of the page, since a fragment cannot do it."""
+    """Put the clicked unit into the address. Called at the top of the page, because a fragment cannot do it."""
     clicked = st.session_state.pop(CLICKED, None)
     if clicked is not None:
         st.query_params["layer"], st.query_params["unit"] = clicked
@@ -47,7 +47,7 @@ def _all(layer: LayerUnits, units: list[int]) -> list[Cell]:
 
 
 def _sheets(layer: LayerUnits, units: list[int], gallery: Gallery) -> None:
-    if CLICKED in st.session_state:  # in a fragment, which cannot change the address
+    if CLICKED in st.session_state:  # a fragment cannot change the address; see `follow_click`
         st.rerun(scope="app")
     total = len(gallery.made) + len(gallery.waiting) + len(gallery.failed)
     if gallery.waiting:
@@ -55,7 +55,9 @@ def _sheets(layer: LayerUnits, units: list[int], gallery: Gallery) -> None:
     if gallery.refused:
         st.warning(plain(gallery.refused), icon=":material/info:")
     if gallery.failed:
-        st.error(f"{len(gallery.failed)} pictures could not be made; see Jobs.", icon=":material/error:")
+        st.error(
+            f"{len(gallery.failed)} pictures could not be made. See Runs for the reasons.", icon=":material/error:"
+        )
     slots = [slot for slot in SHEETS if slot in layer.models]
     for pair in (slots[:2], slots[2:]):
         for column, slot in zip(st.columns(2), pair, strict=False):
@@ -64,18 +66,18 @@ def _sheets(layer: LayerUnits, units: list[int], gallery: Gallery) -> None:
 
 
 def _sheet(layer: LayerUnits, slot: str, units: list[int], gallery: Gallery) -> None:
-    shown = [cells(layer, unit)[slot] for unit in units]
-    dead = sum(cell.dead for cell in shown)
+    cells_shown = [cells(layer, unit)[slot] for unit in units]
+    dead = sum(cell.dead for cell in cells_shown)
     st.markdown(f"**{SLOTS[slot]}**" + (f" :gray[{dead} dead, grey]" if dead else ""))
-    made = {key: png for key, (png, _) in gallery.made.items()}
-    pictures = tuple(None if cell.dead else made.get((cell.source, cell.unit)) for cell in shown)
+    pngs = {key: png for key, (png, _) in gallery.made.items()}
+    pictures = tuple(None if cell.dead else pngs.get((cell.source, cell.unit)) for cell in cells_shown)
     figure = kept(_sheet_figure, layer, slot, tuple(units), pictures)
     key = f"sheet {slot} {layer.layer} {units[0]}"
     draw_clickable(figure, key, f"units-{slot}", partial(_clicked, layer.layer))
 
 
 def _sheet_figure(layer: LayerUnits, slot: str, units: tuple[int, ...], pictures: tuple[bytes | None, ...]) -> Figure:
-    """pictures: of each unit as PNG, None where it has none."""
+    """Return one network's contact sheet. pictures: PNG of each unit, None where there is none."""
     columns = min(COLUMNS, len(units))
     sheet = _sheet_png([None if png is None else _pixels(png) for png in pictures], columns)
     words = [_hover(layer, unit) for unit in units]

@@ -1,4 +1,4 @@
-"""Pictures of units: those that are known, and jobs for those that are missing, sixteen a pass."""
+"""Pictures of units: lookup of stored pictures, and jobs for missing ones, sixteen units per job."""
 
 from __future__ import annotations
 
@@ -29,18 +29,24 @@ WAYS: dict[str, dict[str, Any]] = {
     "turned and scaled": {"rotation": 15.0, "scale": 0.15},
 }
 WAY_HELP = (
-    "What a picture makes large: the unit's mean over all positions; its value at the centre; its opposite, what the "
-    "unit is against (read before its activation). The picture is shifted at random in every step, so that it holds "
-    "at any place: not at all when still; also turned by up to 15 degrees and scaled by up to 15 %."
+    "Whole unit: the picture maximises the unit's mean over all positions. Centre: its value at the centre position. "
+    "Negative: it minimises the unit's mean, read before the activation function. Every step shifts the picture at "
+    "random. Still: no shift. Turned and scaled: also rotation by up to 15 degrees and scaling by up to 15 %."
 )
-EVERY = 2.0  # seconds between two looks while pictures are being made
+EVERY = 2.0  # seconds between two refreshes while pictures are being made
 Key = tuple[str, int]  # source, unit
 
 
 @dataclass
 class Gallery:
-    """made: (source, unit) -> (PNG, objective).  waiting: on their way, with their job.  failed: with the job that
-    failed or was cancelled.  refused: why no job could be asked for, or ""."""
+    """The state of the requested pictures.
+
+    Attributes:
+        made: (source, unit) -> (PNG, objective).
+        waiting: (source, unit) -> the open job that makes the picture.
+        failed: (source, unit) -> the job that failed or was cancelled.
+        refused: why no job could be submitted, or "".
+    """
 
     made: dict[Key, tuple[bytes, float]] = field(default_factory=dict)
     waiting: dict[Key, Job] = field(default_factory=dict)
@@ -49,64 +55,73 @@ class Gallery:
 
 
 def networks(job: Job, request: MergeRequest) -> dict[str, ModelRef]:
-    """Source -> the network one looks into: A, B, and what the run made of them."""
+    """Source -> a network of the run: "A", "B", and "merge" and "naive" where the run stored them."""
     a, b = request.models[:2]
-    found = {"A": a, "B": b}
-    made = ledger().artifacts(job.id)
+    models = {"A": a, "B": b}
+    artifacts = ledger().artifacts(job.id)
     for name in ("merge", "naive"):
-        if f"{name}.safetensors" in made:
-            found[name] = replace(a, sha256=made[f"{name}.safetensors"][0], name=f"{name} of run {job.id[:6]}")
-    return found
+        if f"{name}.safetensors" in artifacts:
+            models[name] = replace(a, sha256=artifacts[f"{name}.safetensors"][0], name=f"{name} of run {job.id[:6]}")
+    return models
 
 
 def choose_way() -> str:
-    """The menu of how pictures are made; it is part of the address."""
+    """Show the menu of ways to make pictures; return the selected way, which is part of the address."""
     return st.selectbox("Pictures", list(WAYS), key="pictures", help=WAY_HELP, width=180, bind="query-params")
 
 
 def how_made(way: str) -> str:
-    """One line on how pictures of a way are made."""
-    made = read_settings(PictureSettings, WAYS[way])
-    aim = "less" if made.negative else "more"
-    where = "at the centre" if made.objective == "neuron" else "in the mean over positions"
-    moved = [f"shifted by up to {100 * made.jitter:.0f} %"] if made.jitter else []
-    moved += [f"turned by up to {made.rotation:.0f} degrees"] if made.rotation else []
-    moved += [f"scaled by up to {100 * made.scale:.0f} %"] if made.scale else []
+    """One paragraph on how pictures of this way are made."""
+    settings = read_settings(PictureSettings, WAYS[way])
+    aim = "minimise" if settings.negative else "maximise"
+    where = "at the centre position" if settings.objective == "neuron" else "averaged over positions"
+    moves = [f"shifted by up to {100 * settings.jitter:.0f} %"] if settings.jitter else []
+    moves += [f"turned by up to {settings.rotation:.0f} degrees"] if settings.rotation else []
+    moves += [f"scaled by up to {100 * settings.scale:.0f} %"] if settings.scale else []
     return (
-        f"Made by {made.steps} steps of Adam ({made.lr:g}) from noise of seed 0, so that the unit answers {aim} "
-        f"{where}; Fourier coefficients held back by frequency; {', '.join(moved) or 'not moved'} in every step; never "
-        "resized."
+        f"Each picture starts from noise of seed 0; {settings.steps} steps of Adam (learning rate {settings.lr:g}) "
+        f"{aim} the unit's response, {where}. Its Fourier coefficients are damped by frequency. In every step it is "
+        f"{', '.join(moves) or 'not moved'}. It is never resized."
     )
 
 
 def look(
     models: dict[str, ModelRef], layer: str, now: Iterable[Cell], next: Iterable[Cell] = (), *, way: str
 ) -> Gallery:
-    """What is known of the cells of `now`, made in a way of WAYS; jobs are asked for what is missing, filled up with
-    cells of `next`."""
+    """Look up the pictures of the cells `now`, and submit jobs for the missing ones.
+
+    Args:
+        models: source -> network.
+        layer: torch name.
+        now: displayed cells.
+        next: cells of the next page, which fill the last job up to sixteen units.
+        way: a key of WAYS.
+    """
     gallery = Gallery()
     now, next = list(now), list(next)
     likes = {source: PicturesRequest(model, layer, (0,), WAYS[way]) for source, model in models.items()}
     jobs = _jobs(likes)
     for source, like in likes.items():
-        wanted, ahead = _living(now, source), _living(next, source)
-        there = ledger().pictures(like, [*wanted, *ahead])
-        known = {unit: saved for unit, saved in there.items() if unit in wanted}
+        shown, ahead = _living(now, source), _living(next, source)
+        stored = ledger().pictures(like, [*shown, *ahead])
+        known = {unit: saved for unit, saved in stored.items() if unit in shown}
         gallery.made.update({(source, unit): read_picture(saved) for unit, saved in known.items()})
-        asked = {unit: job for (sha256, unit), job in jobs.items() if sha256 == like.model.sha256}
-        for unit in (unit for unit in wanted if unit not in known and unit in asked):
-            (gallery.waiting if asked[unit].open else gallery.failed)[source, unit] = asked[unit]
-        missing = [unit for unit in wanted if unit not in known and unit not in asked]
+        pending = {unit: job for (sha256, unit), job in jobs.items() if sha256 == like.model.sha256}
+        for unit in (unit for unit in shown if unit not in known and unit in pending):
+            (gallery.waiting if pending[unit].open else gallery.failed)[source, unit] = pending[unit]
+        missing = [unit for unit in shown if unit not in known and unit not in pending]
         if missing:
-            more = [unit for unit in ahead if unit not in asked and unit not in there]
+            more = [unit for unit in ahead if unit not in pending and unit not in stored]
             _ask(gallery, source, like, missing, more)
     return gallery
 
 
 def watch(ask: Callable[[], Gallery], draw: Callable[[Gallery], None]) -> Gallery:
-    """Draw pictures, and again every two seconds while some of them are being made; gives what was drawn first.
+    """Draw pictures, and redraw them every two seconds while some are being made; return the gallery drawn first.
 
-    ask: looks the pictures up and queues what is missing, as `look` does.  draw: shows them.
+    Args:
+        ask: looks the pictures up and submits jobs for the missing ones, as `look` does.
+        draw: shows them.
     """
     first = ask()
     unseen = [first]
@@ -116,7 +131,7 @@ def watch(ask: Callable[[], Gallery], draw: Callable[[Gallery], None]) -> Galler
             gallery = unseen.pop() if unseen else ask()
             draw(gallery)
             if first.waiting and not gallery.waiting:
-                st.rerun(scope="app")  # so that nothing looks again any more
+                st.rerun(scope="app")  # all pictures are there: the full rerun ends the refreshing
 
     if first.waiting:
         st.fragment(drawing, run_every=EVERY)()
@@ -126,7 +141,7 @@ def watch(ask: Callable[[], Gallery], draw: Callable[[Gallery], None]) -> Galler
 
 
 def ask_again(models: dict[str, ModelRef], layer: str, failed: dict[Key, Job], way: str) -> None:
-    """Queue again what failed or was cancelled."""
+    """Submit the pictures that failed or were cancelled again."""
     for source in {source for source, _ in failed}:
         units = sorted(unit for name, unit in failed if name == source)
         for first in range(0, len(units), MAX_UNITS):
@@ -135,7 +150,7 @@ def ask_again(models: dict[str, ModelRef], layer: str, failed: dict[Key, Job], w
 
 
 def _ask(gallery: Gallery, source: str, like: PicturesRequest, missing: list[int], more: list[int]) -> None:
-    """Ask for the missing units, sixteen a job; what room the last job has is filled with `more`."""
+    """Submit jobs for the missing units, sixteen units per job; `more` fills up the last job."""
     room = -len(missing) % MAX_UNITS
     units = [*missing, *[unit for unit in dict.fromkeys(more) if unit not in missing][:room]]
     try:
@@ -152,13 +167,13 @@ def _living(cells: list[Cell], source: str) -> list[int]:
 
 
 def _jobs(likes: dict[str, PicturesRequest]) -> dict[tuple[str, int], Job]:
-    """(network's sha256, unit) -> the newest job that is making its picture or failed to; an open one before others."""
-    found: dict[tuple[str, int], Job] = {}
-    wanted = {(like.layer, json.dumps(like.settings, sort_keys=True), like.seed) for like in likes.values()}
-    listed = ledger().jobs(kind="pictures", states=(*OPEN, "failed", "cancelled"), limit=200)
-    for job in sorted(listed, key=lambda job: (not job.open, -job.created)):
-        asked = job.request
-        if (asked["layer"], json.dumps(asked.get("settings"), sort_keys=True), asked["seed"]) in wanted:
-            for unit in asked["units"]:
-                found.setdefault((asked["model"]["sha256"], unit), job)
-    return found
+    """(sha256 of the network, unit) -> its open, failed or cancelled job; an open one first, then the newest."""
+    newest: dict[tuple[str, int], Job] = {}
+    questions = {(like.layer, json.dumps(like.settings, sort_keys=True), like.seed) for like in likes.values()}
+    candidates = ledger().jobs(kind="pictures", states=(*OPEN, "failed", "cancelled"), limit=200)
+    for job in sorted(candidates, key=lambda job: (not job.open, -job.created)):
+        request = job.request
+        if (request["layer"], json.dumps(request.get("settings"), sort_keys=True), request["seed"]) in questions:
+            for unit in request["units"]:
+                newest.setdefault((request["model"]["sha256"], unit), job)
+    return newest

@@ -1,4 +1,4 @@
-"""Small pictures as PNG: a unit's picture, and the images of the data set to which it responds most."""
+"""Small pictures as PNG: a unit's picture, and the images of the data set to which the unit responds most."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from merging.results import saving
 from merging.results.reports import LayerUnits, UnitPicture
 from merging.zoo.datasets.load import ImageSet
 
-SIDE = 112  # pixels of a contact sheet's image on the screen's grid
-INK = (127, 127, 127)  # read as well on a light page as on a dark one
+SIDE = 112  # pixels per side of an image's tile
+INK = (127, 127, 127)  # readable on a light and on a dark page
 FRAME = (230, 159, 0)  # Okabe-Ito orange: where in the image the unit responds
 
 
@@ -29,12 +29,12 @@ def read_picture(saved: bytes) -> tuple[bytes, float]:
 
 
 def show(image: bytes, alt: str) -> None:
-    """A PNG as wide as its place. It travels inside the page: forty small files would be forty requests."""
+    """Show a PNG as wide as its column. It is embedded in the page, because forty files would need forty requests."""
     st.image(f"data:image/png;base64,{base64.b64encode(image).decode()}", width="stretch", alt=alt)
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """Pixels (H, W, C) in 0..1, C of 1 or 3, as PNG of that size."""
+    """Pixels (H, W, C) in 0..1 with C = 1 or 3, as a PNG of the same size."""
     out = io.BytesIO()
     _image(np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)).save(out, "PNG")
     return out.getvalue()
@@ -43,13 +43,21 @@ def png(pixels: np.ndarray) -> bytes:
 def exemplar_sheet(
     layer: LayerUnits, network: str, unit: int, images: ImageSet, columns: int = 9, most: int = 9
 ) -> bytes:
-    """At most so many images that excite a unit, as PNG, strongest first; a convolution's strongest place is framed.
+    """Return the images to which a unit responds most as one PNG, strongest first.
 
-    network: one of layer.models.  images: the test images the units were measured on.
+    In a convolution, a frame marks the position of the strongest response.
+
+    Args:
+        layer: the unit's layer.
+        network: one of `layer.models`.
+        unit: its number.
+        images: the test images on which the units were measured.
+        columns: images per row.
+        most: largest number of images.
     """
     row = layer.models.index(network)
     numbers, places = layer.exemplars[row, unit, :most], layer.exemplar_places[row, unit, :most]
-    sheet = Image.new("RGBA", (columns * SIDE, math.ceil(len(numbers) / columns) * SIDE))  # clear: the page shows
+    sheet = Image.new("RGBA", (columns * SIDE, math.ceil(len(numbers) / columns) * SIDE))  # transparent
     for at, (number, place) in enumerate(zip(numbers, places, strict=True)):
         tile = _image(np.moveaxis(images.images[number], 0, -1)).convert("RGB").resize((SIDE - 4, SIDE - 4), 0)
         if layer.patch < 1:
@@ -63,7 +71,7 @@ def exemplar_sheet(
 def labelled_sheet(
     images: ImageSet, numbers: Sequence[int], words: Sequence[str], columns: int, letters: int = 10
 ) -> bytes:
-    """Images of the data set as PNG, row by row, each with its words beneath. letters: their height in pixels."""
+    """Images of the data set as one PNG, row by row, each with its caption. letters: height of the text in pixels."""
     rows, line, font = math.ceil(len(numbers) / columns), letters + 6, ImageFont.load_default(letters)
     sheet = Image.new("RGBA", (columns * SIDE, rows * (SIDE + line)))
     draw = ImageDraw.Draw(sheet)
@@ -82,7 +90,7 @@ def _image(pixels: np.ndarray) -> Image.Image:
 
 
 def _frame(tile: Image.Image, place: np.ndarray, patch: float) -> None:
-    """place: relative (row, column) of the centre."""
+    """Draw a frame. place: relative (row, column) of its centre. patch: its side relative to the image's."""
     side, half = tile.width, patch * tile.width / 2
     middle = [float(np.clip(at * side, half, side - half)) for at in place]
     box = [round(value) for value in (middle[1] - half, middle[0] - half, middle[1] + half - 1, middle[0] + half - 1)]

@@ -1,4 +1,4 @@
-"""One unit in full: large pictures, the images that excite it in each network, and its figures."""
+"""Page of one unit: large pictures, the images to which it responds most in each network, and its numbers."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from ui.shell.words import meaning
 
 
 def asked_unit(report: MergeReport) -> tuple[LayerUnits, int] | None:
-    """The layer and unit that the address names, None where it names none of this run."""
+    """The layer and unit in the address; None where it names none of this run."""
     layer = next((found for found in report.units if found.layer == said("layer")), None)
     unit = said_number("unit", -1, 10**8, -1)
     return (layer, unit) if layer is not None and 0 <= unit < layer.units else None
 
 
 def unit_page(layer: LayerUnits, unit: int, found: Chosen, models: dict[str, ModelRef]) -> None:
-    """Everything about one unit; looks again while its pictures are made."""
+    """Show everything about one unit; the pictures refresh while they are being made."""
     report = found.report
     if report is None:
         return
-    fared = ", ".join([fate(layer, unit), *fates(found, layer.layer, [unit]).values()])
+    outcomes = ", ".join([fate(layer, unit), *fates(found, layer.layer, [unit]).values()])
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"### Unit {unit} of {layer.layer}: {fared}", anchors=False, width="content")
+        st.markdown(f"### Unit {unit} of {layer.layer}: {outcomes}", anchors=False, width="content")
         link("neurons", "All units of the layer", run=found.short, layer=layer.layer, icon=":material/arrow_back:")
     way = choose_way()
-    shown = cells(layer, unit)
-    watch(partial(look, models, layer.layer, shown.values(), way=way), partial(_pictures, shown))
+    row_cells = cells(layer, unit)
+    watch(partial(look, models, layer.layer, row_cells.values(), way=way), partial(_pictures, row_cells))
     st.caption(how_made(way))
     if not layer.images:
         st.info(report.missing, icon=":material/image_not_supported:")
@@ -55,19 +55,19 @@ def unit_page(layer: LayerUnits, unit: int, found: Chosen, models: dict[str, Mod
 
 
 def figures_table(layer: LayerUnits, unit: int) -> str:
-    """The unit in every network, as a Markdown table."""
+    """The unit's numbers in every network, as a Markdown table."""
     lines = [
         f"Match correlation of A's unit {unit} and B's unit {int(layer.partner[unit])}: "
         f"**{numbers.correlation(float(layer.match[unit]))}** · scale in the merge "
         f"**{numbers.ratio(float(scale(layer)[unit]))}**",
         "",
-        "| | spread of the response | best image, mean over positions | best image, strongest position | dead |",
+        "| | spread (standard deviation) | best image, mean over positions | best image, strongest position | dead |",
         "|---|---:|---:|---:|---|",
     ]
     for row, network in enumerate(layer.models):
         values = (layer.std[row, unit], layer.peak[row, unit], layer.exemplar_values[row, unit, 0])
-        written = " | ".join(f"{float(value):.2f}".replace("-", numbers.MINUS) for value in values)
-        lines.append(f"| {SLOTS[network]} | {written} | {'yes' if layer.dead[row, unit] else 'no'} |")
+        columns = " | ".join(f"{float(value):.2f}".replace("-", numbers.MINUS) for value in values)
+        lines.append(f"| {SLOTS[network]} | {columns} | {'yes' if layer.dead[row, unit] else 'no'} |")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The rows of one page of units: each in A, π(B), the merge, the naive average and B's old slot."""
+"""Rows of one page of units: each unit in A, π(B), the merge, the naive average, and at B's old position."""
 
 from __future__ import annotations
 
@@ -22,8 +22,18 @@ from ui.shell.words import meaning
 
 @dataclass(frozen=True)
 class View:
-    """What one looks at: a layer of a run (its address in `run`), the units of this page and of the next one; way: how
-    pictures are made; fates: unit -> what the merge made of it, where that was measured."""
+    """One page of units.
+
+    Attributes:
+        layer: the selected layer.
+        models: source -> network.
+        report: of the run.
+        run: the run's id as in addresses.
+        now: units of this page.
+        next: units of the next page.
+        way: a key of `pictures.WAYS`.
+        fates: unit -> its outcome in the merge, for units with a measurement.
+    """
 
     layer: LayerUnits
     models: dict[str, ModelRef]
@@ -35,7 +45,7 @@ class View:
     fates: dict[int, str]
 
     def gallery(self) -> Gallery:
-        """The pictures of this page; those that are missing are asked for, and some of the next page with them."""
+        """Pictures of this page. Missing ones are submitted as jobs, filled up with units of the next page."""
         here, there = ([cell for unit in units for cell in cells(self.layer, unit).values()] for units in self._units)
         return look(self.models, self.layer.layer, here, there, way=self.way)
 
@@ -45,7 +55,7 @@ class View:
 
 
 def rows(view: View) -> None:
-    """The rows of one page. Jobs that an earlier page asked for and nobody waits for any more are taken back."""
+    """Show the rows of one page. The visitor's queued picture jobs that this page does not need are withdrawn."""
     gallery = watch(view.gallery, partial(_rows, view))
     _take_back({job.id for job in gallery.waiting.values()})
 
@@ -55,8 +65,8 @@ def _rows(view: View, gallery: Gallery) -> None:
     if view.fates:
         words = [f"{count} {word}" for word, count in Counter(view.fates.values()).most_common()]
         st.caption(
-            f"What the merge made of {len(view.fates)} of these {len(view.now)} units: {', '.join(words)}.",
-            help=f"{FATES_MEAN} A unit's own page says how much.",
+            f"Outcome in the merge of {len(view.fates)} of these {len(view.now)} units: {', '.join(words)}.",
+            help=f"{FATES_MEAN} The page of a unit shows the numbers.",
         )
     for unit in view.now:
         _row(view, unit, gallery)
@@ -85,24 +95,24 @@ def _say_state(view: View, gallery: Gallery) -> None:
 def _row(view: View, unit: int, gallery: Gallery) -> None:
     layer = view.layer
     with st.container(key=f"unitrow {unit}"):
-        shown = cells(layer, unit)
-        first, *tiles, last = st.columns([2, *([2] * len(shown)), 3], vertical_alignment="top")
+        row_cells = cells(layer, unit)
+        first, *tiles, last = st.columns([2, *([2] * len(row_cells)), 3], vertical_alignment="top")
         with first:
             link("neurons", f"Unit {unit}", run=view.run, layer=layer.layer, unit=str(unit))
-            fared = ", ".join([fate(layer, unit), *([view.fates[unit]] if unit in view.fates else [])])
+            outcomes = ", ".join([fate(layer, unit), *([view.fates[unit]] if unit in view.fates else [])])
             st.caption(
                 f"match {numbers.correlation(float(layer.match[unit]))}  \n"
-                f"scale {numbers.ratio(float(scale(layer)[unit]))}  \n**{fared}**"
+                f"scale {numbers.ratio(float(scale(layer)[unit]))}  \n**{outcomes}**"
             )
-        for column, (slot, cell) in zip(tiles, shown.items(), strict=True):
+        for column, (slot, cell) in zip(tiles, row_cells.items(), strict=True):
             with column:
                 tile(slot, cell, gallery, f"{unit} {slot}")
         with last:
             exemplars(layer, "A", unit, view.report, columns=3, rows=1)
 
 
-def _take_back(wanted: set[str]) -> None:
-    """Forget one's queued pictures that this view does not wait for, so that what one looks at comes first."""
+def _take_back(needed: set[str]) -> None:
+    """Delete the visitor's queued picture jobs that this view does not need, so that the displayed units come first."""
     for job in ledger().jobs(owner=owner(), states=("queued",), kind="pictures"):
-        if job.id not in wanted:
+        if job.id not in needed:
             ledger().delete(job.id, owner())

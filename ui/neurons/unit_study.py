@@ -1,4 +1,4 @@
-"""One unit in full: what the merge made of it, seed noise, who answers to whose picture, tuning, and a film."""
+"""Studies of one unit: its outcome in the merge, seed noise, cross-activation, class tuning, pictures along λ."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from ui.shell.words import meaning
 
 
 def unit_study(found: Chosen, layer: str, unit: int) -> None:
-    """Three studies, each by its own button; sixteen neighbours are measured together."""
+    """Show three studies, each started by its own button. Sixteen neighbouring units are measured together."""
     first = unit // BLOCK * BLOCK
-    st.markdown("#### What did the merge make of it?", anchors=False)
+    st.markdown("#### What became of this unit in the merge?", anchors=False)
     measured: LayerStudy | None = studied(found, "layer", {"layer": layer}, button="Measure this layer's units")
     pictured: UnitsStudy | None = studied(found, "units", {"layer": layer, "first": first}, button="Compare pictures")
     if measured is not None and pictured is not None:
@@ -49,25 +49,27 @@ def unit_study(found: Chosen, layer: str, unit: int) -> None:
 
 
 def fates(found: Chosen, layer: str, units: Sequence[int]) -> dict[int, str]:
-    """unit -> what the merge made of it, a word of WORDS, for those of these units that were measured already."""
-    measured: LayerStudy | None = known(found, "layer", {"layer": layer})
-    told: dict[int, str] = {}
-    for first in sorted({unit // BLOCK * BLOCK for unit in units}) if measured is not None else ():
-        pictured: UnitsStudy | None = known(found, "units", {"layer": layer, "first": first})
-        if measured is not None and pictured is not None:
-            told |= {unit: _outcome(measured, pictured, unit)[0] for unit in units if unit in pictured.units}
-    return told
+    """unit -> its outcome in the merge, a key of WORDS, for those of these units whose studies are finished."""
+    layer_study: LayerStudy | None = known(found, "layer", {"layer": layer})
+    outcomes: dict[int, str] = {}
+    for first in sorted({unit // BLOCK * BLOCK for unit in units}) if layer_study is not None else ():
+        units_study: UnitsStudy | None = known(found, "units", {"layer": layer, "first": first})
+        if layer_study is not None and units_study is not None:
+            outcomes |= {
+                unit: _outcome(layer_study, units_study, unit)[0] for unit in units if unit in units_study.units
+            }
+    return outcomes
 
 
 def in_words(measured: LayerStudy, pictured: UnitsStudy, unit: int) -> str:
-    """What became of the unit, by the rule of `studies.units.fate`, with the numbers it rests on."""
+    """State the unit's outcome in the merge, by the rule of `studies.units.outcome`, with the numbers behind it."""
     word, (to_a, to_b, agree) = _outcome(measured, pictured, unit)
     a, b = (measured.slots.index(slot) for slot in ("A", "pi(B)"))
     shared = float(measured.overlap[a, b, unit])
-    told = ", ".join(numbers.ratio(value) for value in (to_a, to_b, agree))
+    shares = ", ".join(numbers.ratio(value) for value in (to_a, to_b, agree))
     return (
         f"**{word.capitalize()}**: {WORDS[word]}. It follows A's and π(B)'s pictures and strongest images by "
-        f"{told.replace(', ', ' and ', 1).replace(', ', '; the parents follow each other by ')} (1: as strongly as "
+        f"{shares.replace(', ', ' and ', 1).replace(', ', '; the parents follow each other by ')} (1: as strongly as "
         "anything in the data set; from .5 on it counts as following). Of their nine strongest images A and π(B) share "
         f"{numbers.accuracy(shared).replace('.0 %', ' %')}."
     )
@@ -79,8 +81,8 @@ def _outcome(measured: LayerStudy, pictured: UnitsStudy, unit: int) -> tuple[str
 
 
 def _pictures(pictured: UnitsStudy, place: int) -> None:
-    names = {"first": "one start", "second": "another start", "negative": "the negative direction"}
-    st.markdown("**Pictures from two random starts, and what it is against**", help=meaning("seed noise"))
+    names = {"first": "first start", "second": "second start", "negative": "negative direction"}
+    st.markdown("**Pictures from two random starts, and of the negative direction**", help=meaning("seed noise"))
     for name, label in names.items():
         if name in pictured.pictures:
             left, right = st.columns([1, 6], vertical_alignment="center")
@@ -90,17 +92,17 @@ def _pictures(pictured: UnitsStudy, place: int) -> None:
     _, right = st.columns([1, 6])
     for column, slot in zip(right.columns(len(pictured.slots)), pictured.slots, strict=True):
         noise = numbers.correlation(float(pictured.noise[pictured.slots.index(slot), place]))
-        column.caption(f"{SLOTS[slot]}  \npixels of both starts correlate by {noise}")
+        column.caption(f"{SLOTS[slot]}  \npixel correlation of both starts {noise}")
 
 
 def _measured(measured: LayerStudy, pictured: UnitsStudy | None, unit: int, found: Chosen) -> None:
     left, right = st.columns(2)
     if pictured is not None:
         with left.container(border=True):
-            st.markdown("**Who answers to whose picture?**", help=meaning("cross-activation"))
+            st.markdown("**Which network responds to whose picture?**", help=meaning("cross-activation"))
             draw(kept(_cross, pictured, unit), f"cross {unit}", f"cross-{unit}", width="stretch")
     with right.container(border=True):
-        st.markdown("**Which classes excite it?**")
+        st.markdown("**Which classes does it respond to?**")
         dataset = found.report.request.get("dataset", "") if found.report else ""
         facts = find_facts(dataset)
         classes = tuple(escape(name) for name in facts.classes) if facts is not None else ()
@@ -114,21 +116,21 @@ def _cross(pictured: UnitsStudy, unit: int) -> Figure:
 
 
 def _tuning(measured: LayerStudy, known: tuple[str, ...], unit: int) -> Figure:
-    """known: the classes' names, as far as they are known."""
+    """Return the mean response per class. known: names of the classes; a class without a name shows its number."""
     tuning = measured.tuning[:, :, unit]
     classes = [known[at] if at < len(known) else str(at) for at in range(tuning.shape[1])]
     return tuning_figure(tuning, [SLOTS[slot] for slot in measured.slots], classes, unit)
 
 
 def _loss_at(report: MergeReport, place: float) -> Figure:
-    """The run's curves with a line where the film stands."""
+    """Return the run's loss curves with a vertical line at λ = `place`."""
     curve = curve_figure(report, "loss")
     curve.add_upright(place, {"color": "rgba(127,127,127,0.8)", "width": 1.5})
     return curve
 
 
 def table(measured: LayerStudy, pictured: UnitsStudy | None, unit: int) -> str:
-    """Correlations of pairs of networks' units, as a Markdown table."""
+    """Correlations of the unit between pairs of networks, as a Markdown table."""
     lines = [
         "| | correlation of responses (means over positions) | of incoming weights | of pictures' pixels | shared of "
         "the nine strongest images |",
@@ -148,7 +150,7 @@ def _film(film: Film, place: int, found: Chosen) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         start = st.segmented_control(
             "Start of every picture", ["cold", "warm"], default="cold", key="start", required=True,
-            help="Cold: the same noise for every λ. Warm: where the picture of the λ before ended.",
+            help="Cold: every λ starts from the same noise. Warm: every λ starts from the picture of the λ before it.",
         )  # fmt: skip
     for line in film.pictures:
         left, right = st.columns([1, 9], vertical_alignment="center")
@@ -175,8 +177,8 @@ def _film(film: Film, place: int, found: Chosen) -> None:
     draw(kept(change_figure, film, place, start), f"change {start}", "film-change", width="stretch")
     st.caption(
         "Where the lines fall below the marks, the picture changes more than numerical noise explains. Cold starts can "
-        "jump between equally good pictures; warm ones drift with the optimiser: trust what both show. "
-        f"{film.how.get('steps')} steps a picture, seed {film.how.get('seed')}; plain averages, nothing corrected."
+        "jump between equally good pictures; warm starts drift with the optimiser. Trust only what both show. "
+        f"{film.how.get('steps')} steps per picture, seed {film.how.get('seed')}; averages without a correction."
     )
 
 
@@ -193,7 +195,7 @@ def _frame(film: Film, line: str, start: str, place: int, at: int) -> bytes:
 
 
 def _strip(pictures: np.ndarray) -> bytes:
-    """Pictures (n, H, W, C) of 0..255 in one row, each pixel enlarged, as PNG."""
+    """Pictures (n, H, W, C) with values 0..255 in one row, each pixel enlarged to 4 × 4, as PNG."""
     sheet = contact_sheet(list(pictures.astype(np.float32) / 255), len(pictures))
     out = io.BytesIO()
     image = Image.fromarray(sheet[..., 0] if sheet.shape[2] == 1 else sheet)

@@ -1,4 +1,4 @@
-"""What is shown of units: which picture stands in which slot, sorting, paging, and a word for what became of a unit."""
+"""Display logic of units: the picture at each position of a row, sorting, paging, and words for a unit's outcome."""
 
 from __future__ import annotations
 
@@ -17,21 +17,25 @@ SLOTS = {
     "A": "A",
     "pi(B)": "π(B)",
     "merge": "merge",
-    "naive": "naive",
-    "B": "B, old slot",
+    "naive": "naive average",
+    "B": "B, old position",
 }
 SORTS = ("unit number", "best match", "worst match", "scale", "most changed")
 SHOWN = ("all", "dead", "worst matched")
-FATES_MEAN = (
-    "; ".join(f"{word}: {says}" for word, says in WORDS.items()) + "."
-)  # what the words of `studies.units` mean
-WELL, PARTLY = 0.7, 0.3  # match correlations from which two units count as well, or partly, matched
+FATES_MEAN = "; ".join(f"{word}: {says}" for word, says in WORDS.items()) + "."  # the outcomes of `studies.units`
+WELL, PARTLY = 0.7, 0.3  # lowest match correlation of a well matched and of a partly matched unit
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A picture to show. source: whose ("A", "B", "merge", "naive"); unit: its number there; dead: no response;
-    peak: its largest response to the data set, in the picture objective's unit."""
+    """A picture to show.
+
+    Attributes:
+        source: the network, "A", "B", "merge" or "naive".
+        unit: the unit's number in that network.
+        dead: whether it responds to no image.
+        peak: its largest response to an image of the data set, on the scale of the picture's objective.
+    """
 
     source: str
     unit: int
@@ -40,32 +44,32 @@ class Cell:
 
 
 def cells(layer: LayerUnits, unit: int) -> dict[str, Cell]:
-    """slot -> what stands there in the row of A's unit. π(B)'s pictures are looked up from B's by the partner."""
-    seen = {name: row for row, name in enumerate(layer.models)}
-    found: dict[str, Cell] = {
-        slot: Cell(slot, unit, bool(layer.dead[seen[slot], unit]), float(layer.peak[seen[slot], unit]))
+    """Position -> the cell of it in the row of A's unit. A picture of π(B) is the picture of the partner in B."""
+    rows = {name: row for row, name in enumerate(layer.models)}
+    by_position: dict[str, Cell] = {
+        slot: Cell(slot, unit, bool(layer.dead[rows[slot], unit]), float(layer.peak[rows[slot], unit]))
         for slot in ("A", "merge", "naive")
-        if slot in seen
+        if slot in rows
     }
-    moved = seen["pi(B)"]
+    row_of_b = rows["pi(B)"]
     places = {"pi(B)": (int(layer.partner[unit]), unit)}
     moved_to = kept(_moved_to, layer)
     if moved_to is not None:
         places["B"] = (unit, moved_to[unit])
     for slot, (number, at) in places.items():
-        found[slot] = Cell("B", number, bool(layer.dead[moved, at]), float(layer.peak[moved, at]))
-    return {slot: found[slot] for slot in SLOTS if slot in found}
+        by_position[slot] = Cell("B", number, bool(layer.dead[row_of_b, at]), float(layer.peak[row_of_b, at]))
+    return {slot: by_position[slot] for slot in SLOTS if slot in by_position}
 
 
 def _moved_to(layer: LayerUnits) -> list[int] | None:
-    """Where in π(B) each of B's units stands now; None where B is wider or narrower than A."""
+    """Index in π(B) of each of B's units; None where B is wider or narrower than A."""
     if not np.array_equal(np.sort(layer.partner), np.arange(layer.units)):
         return None
     return [int(place) for place in np.argsort(layer.partner)]
 
 
 def scale(layer: LayerUnits) -> np.ndarray:
-    """(U,) standard deviation in the merge over the mean of A's and π(B)'s; NaN where both are 0."""
+    """(U,) standard deviation in the merge, divided by the mean of A's and π(B)'s; NaN where that mean is 0."""
     return kept(_scale, layer)
 
 
@@ -76,15 +80,19 @@ def _scale(layer: LayerUnits) -> np.ndarray:
 
 
 def dead_anywhere(layer: LayerUnits) -> np.ndarray:
-    """(U,) bool: dead in A, π(B) or the merge."""
+    """(U,) bool, whether the unit is dead in A, π(B) or the merge."""
     rows = [row for row, name in enumerate(layer.models) if name != "naive"]
     return np.any(layer.dead[rows], axis=0)
 
 
 def ordered(layer: LayerUnits, sort: str, shown: str, change: np.ndarray | None = None) -> list[int]:
-    """The units of a view, in its order; units without a match correlation come last.
+    """Unit numbers of a view in its order; units without a value of the sorting key come last.
 
-    change: (U,) for "most changed": how much the merge's unit differs from its parents.
+    Args:
+        layer: the layer.
+        sort: one of SORTS.
+        shown: one of SHOWN.
+        change: (U,) how much the merge's unit differs from its parents, for "most changed".
     """
     match = layer.match
     keys = {
@@ -97,31 +105,31 @@ def ordered(layer: LayerUnits, sort: str, shown: str, change: np.ndarray | None 
     order = np.argsort(keys[sort], kind="stable")
     alive = match[~np.isnan(match)]
     worst = match <= np.quantile(alive, 0.25) if len(alive) else np.zeros(layer.units, bool)
-    kept = {"all": np.ones(layer.units, bool), "dead": dead_anywhere(layer), "worst matched": worst}[shown]
-    return [int(unit) for unit in order if kept[unit]]
+    selected = {"all": np.ones(layer.units, bool), "dead": dead_anywhere(layer), "worst matched": worst}[shown]
+    return [int(unit) for unit in order if selected[unit]]
 
 
 def page_of(units: list[int], number: int) -> tuple[list[int], list[int]]:
-    """The units of page `number` (1 is the first), and those of the next one."""
+    """Units of page `number` (the first is 1), and units of the page after it."""
     first = (number - 1) * PAGE
     return units[first : first + PAGE], units[first + PAGE : first + 2 * PAGE]
 
 
 def first_layer(layers: Sequence[LayerUnits]) -> int:
-    """Which layer to begin with: the middle one of those with weights."""
+    """Index of the layer that is selected at first: the middle one of those with weights."""
     weighty = [at for at, layer in enumerate(layers) if layer.kind in ("conv", "linear")] or list(range(len(layers)))
     return weighty[len(weighty) // 2]
 
 
 def pages(units: list[int]) -> int:
-    """How many pages, at least 1."""
+    """Number of pages, at least 1."""
     return max(1, -(-len(units) // PAGE))
 
 
 def strength(objective: float, peak: float) -> tuple[str, bool]:
-    """A picture's response beside the largest to any image, in words, and whether it is the weaker one.
+    """Text that compares a picture's response with the largest response to an image, and whether it is smaller.
 
-    A quotient says something only where both excite the unit; else both numbers are told.
+    The ratio has a meaning only where both responses are positive; otherwise the text has both numbers.
     """
     if np.isnan(peak):
         return f"response {objective:.2g}".replace("-", numbers.MINUS), False
@@ -132,15 +140,15 @@ def strength(objective: float, peak: float) -> tuple[str, bool]:
 
 
 def fate(layer: LayerUnits, unit: int) -> str:
-    """How A's unit fared, in a word or two: dead somewhere, or how well its partner in B fits it."""
+    """Outcome of A's unit in a few words: dead somewhere, or how well it matches its partner in B."""
     if not layer.images:
         return "not measured"
-    seen = {name: bool(layer.dead[row, unit]) for row, name in enumerate(layer.models)}
+    dead = {name: bool(layer.dead[row, unit]) for row, name in enumerate(layer.models)}
     match = layer.match[unit]
-    if seen["A"] and seen["pi(B)"]:
+    if dead["A"] and dead["pi(B)"]:
         return "dead in both"
-    if seen["merge"]:
+    if dead["merge"]:
         return "died in the merge"
-    if seen["A"] or seen["pi(B)"] or np.isnan(match):
+    if dead["A"] or dead["pi(B)"] or np.isnan(match):
         return "dead in one"
     return "well matched" if match >= WELL else "partly matched" if match >= PARTLY else "poorly matched"

@@ -1,1 +1,1 @@
-"""Panels: what stands beside or below the forms of a page."""
+"""Panels that show results beside or below the forms of a page."""

@@ -1,4 +1,4 @@
-"""The table and the chart of a comparison, filling in while its merges run."""
+"""Table and charts of a comparison, updated while its merges run."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from ui.shell.screens import address
 from ui.shell.state import ledger, merge_report, owner, submit
 from ui.shell.words import STATES
 
-EVERY = 2.0  # seconds between two looks while a merge is open
+EVERY = 2.0  # seconds between updates while a merge is open
 SHARES = ("test_accuracy", "train_accuracy", "naive_accuracy", "parents_accuracy", "ensemble_accuracy")
 FORMATS = {"distance": "%.1f", "objective": "%.1f", "equivalence": "%.0e", "seconds": "%.1f", "memory": "%d"}
 ALWAYS = ("networks", "align", "combine", "correct", "test_accuracy", "run")
 
 
 def comparison() -> None:
-    """The comparison that was asked for, or what one will see here."""
+    """Show the requested comparison, or a note on what will be shown here."""
     grid = st.session_state.get("comparison")
     if grid is None:
         with st.container(border=True):
             st.markdown(
-                "**No comparison yet.** Choose networks and methods and press *Run*: every method becomes a bar beside "
-                "the networks themselves, their ensemble and their plain average, and a row of the table."
+                "**No comparison yet.** Choose networks and methods and press *Run*. Every method gets a bar beside "
+                "the networks themselves, their ensemble and their naive average, and a row in the table."
             )
         return
     requests = grid.requests()
@@ -56,7 +56,7 @@ def comparison() -> None:
 
 
 def rows_of(requests: tuple[MergeRequest, ...]) -> tuple[list[Row], list[Job]]:
-    """A row a merge, and the jobs that are still open."""
+    """Return one row per merge, and the jobs that are still open."""
     rows, jobs = [], []
     for request in requests:
         job = ledger().job(request.id)
@@ -71,7 +71,7 @@ def rows_of(requests: tuple[MergeRequest, ...]) -> tuple[list[Row], list[Job]]:
 
 @st.cache_data(max_entries=1000, show_spinner=False)
 def _done_row(job_id: str, finished: float, asked: str) -> Row:
-    """A finished merge's row: a few numbers, so that the reports need not be read again."""
+    """Row of a finished merge, cached so that its report is read only once."""
     from ui.shell.chosen import request_of
 
     job = ledger().job(job_id)
@@ -99,13 +99,13 @@ def _live(grid: Grid, requests: tuple[MergeRequest, ...]) -> None:
 
 
 def _top_up(requests: tuple[MergeRequest, ...]) -> str:
-    """Ask for what was not asked for yet, as many as one may have open at once; why the rest has to wait, or ""."""
+    """Submit the missing merges up to the limit of open jobs; return why the rest has to wait, or ""."""
     for request in requests:
         if ledger().job(request.id) is None:
             try:
                 submit(request)
             except TooManyJobs:
-                return "You have as many open jobs as one may have; the rest of this comparison follows as they end."
+                return "You have reached the limit of open jobs. The rest of this comparison follows as they end."
     return ""
 
 
@@ -115,10 +115,10 @@ def _progress(rows: list[Row], done: int, waiting: list[Job]) -> None:
     ended = "".join(f" · {count} {words[state]}" for state, count in ends.items() if count)
     st.progress(done / len(rows), text=f"{done} of {len(rows)} merges done{ended}")
     if not st.session_state.get("comparison runs"):
-        if st.button("Run what is missing", icon=":material/play_arrow:"):
+        if st.button("Run the missing merges", icon=":material/play_arrow:"):
             st.session_state["comparison runs"] = True
             st.rerun(scope="app")
-    elif st.button("Stop", icon=":material/stop:", help="Cancels what waits and runs; what is done stays."):
+    elif st.button("Stop", icon=":material/stop:", help="Cancels waiting and running merges. Finished merges stay."):
         st.session_state["comparison runs"] = False
         for job in waiting:
             ledger().cancel(job.id, owner())
@@ -129,11 +129,11 @@ def _progress(rows: list[Row], done: int, waiting: list[Job]) -> None:
 
 
 def points_of(rows: list[Row]) -> list[Point]:
-    """What the figures draw: every method with its mean and spread."""
-    found = summaries(rows, "test_accuracy")
-    plain = {summary.triple[2] for summary in found} == {"none"} and {s.triple[1] for s in found} == {"average"}
+    """Return the points of the figures: every method with its mean and standard deviation."""
+    results = summaries(rows, "test_accuracy")
+    plain = {summary.triple[2] for summary in results} == {"none"} and {s.triple[1] for s in results} == {"average"}
     points = []
-    for summary in found:
+    for summary in results:
         align, combine, correct = summary.triple
         steps = [("align", align), ("combine", combine)] + ([("correct", correct)] if correct != "none" else [])
         names = [find(role, name).label for role, name in steps]  # type: ignore[arg-type]
@@ -158,22 +158,24 @@ def _chart(grid: Grid, rows: list[Row], which: str) -> None:
         draw(growth(points), f"growth{which}", f"comparison{which}", width="stretch")
         return
     beside = {name: mean_of([row[name] for row in rows]) for name in REFERENCES}
-    known = {name: value for name, value in beside.items() if not math.isnan(value)}
-    draw(bars(points, known), f"bars{which}", f"comparison{which}", width="stretch")
+    references = {name: value for name, value in beside.items() if not math.isnan(value)}
+    draw(bars(points, references), f"bars{which}", f"comparison{which}", width="stretch")
     runs = max(summary.runs for summary in summaries(rows, "test_accuracy"))
     if runs > 1:
-        st.caption(f"Mean of up to {runs} merges a method (pairs and seeds); the whisker is their standard deviation.")
+        st.caption(
+            f"Mean of up to {runs} merges per method (pairs and seeds). The whisker is their standard deviation."
+        )
 
 
 def _table(rows: list[Row]) -> None:
     only = st.toggle("Only differences", key=key("differences"), help="Hides columns that are the same in every row.")
     columns = [name for name in COLUMNS if name in ALWAYS or not all(_empty(row[name]) for row in rows)]
     if only:
-        kept = differing(rows, columns)
-        columns = [name for name in columns if name in kept or name == "run"]
-    shown = [{COLUMNS[name]: _cell(name, row[name]) for name in columns} for row in rows]
-    alt = "Every merge of the comparison, one a row; the chart says the same in short."
-    st.dataframe(shown, hide_index=True, column_config=_config(columns), width="stretch", placeholder="–", alt=alt)
+        differences = differing(rows, columns)
+        columns = [name for name in columns if name in differences or name == "run"]
+    cells = [{COLUMNS[name]: _cell(name, row[name]) for name in columns} for row in rows]
+    alt = "Every merge of the comparison, one per row. The chart summarises it."
+    st.dataframe(cells, hide_index=True, column_config=_config(columns), width="stretch", placeholder="–", alt=alt)
     with st.container(horizontal=True):
         st.download_button("CSV", lambda: to_csv(rows), "comparison.csv", "text/csv", on_click="ignore")
         values = to_values(rows)
@@ -181,15 +183,15 @@ def _table(rows: list[Row]) -> None:
 
 
 def _config(columns: list[str]) -> dict[str, Any]:
-    """How numbers are written; they stay numbers, so that a click on a column's head sorts by them."""
-    found: dict[str, Any] = {}
+    """Return the column formats; cells stay numbers, so that a click on a column's head sorts by value."""
+    by_title: dict[str, Any] = {}
     for name in columns:
         if name in SHARES:
-            found[COLUMNS[name]] = st.column_config.NumberColumn(format="%.1f %%")
+            by_title[COLUMNS[name]] = st.column_config.NumberColumn(format="%.1f %%")
         elif name in MEASURED:
-            found[COLUMNS[name]] = st.column_config.NumberColumn(format=FORMATS.get(name, "%.3f"))
-    found[COLUMNS["run"]] = st.column_config.LinkColumn(display_text="open")
-    return found
+            by_title[COLUMNS[name]] = st.column_config.NumberColumn(format=FORMATS.get(name, "%.3f"))
+    by_title[COLUMNS["run"]] = st.column_config.LinkColumn(display_text="open")
+    return by_title
 
 
 def _cell(name: str, value: Any) -> Any:

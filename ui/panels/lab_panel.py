@@ -1,4 +1,4 @@
-"""The manipulation lab: how far CKA can be moved while the network says the same."""
+"""Manipulation lab: how far CKA can be changed while the outputs of the network stay the same."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from ui.shell.kept import kept
 from ui.shell.look import draw
 
 KINDS = {"classes": "Shift some classes", "image": "Shift one image", "unit": "Scale one unit"}
-USUAL = 5  # classes that are shifted
+USUAL = 5  # classes to shift by default
 TEXT = {
     "classes": (
         "All images of the first {classes} classes are shifted together, along a direction that the classifier's "
-        "weights do not see. Every answer stays as it was; CKA goes to its limit."
+        "weights ignore. Every output stays the same; CKA goes to its limit."
     ),
-    "image": "One single image is shifted so. Every answer stays as it was, and CKA of {images} images breaks.",
+    "image": "One image is shifted in this way. Every output stays the same, but CKA of {images} images breaks down.",
     "unit": (
-        "Unit {unit} is multiplied, and the classifier's weights for it are divided by the same factor. The network "
-        "computes the same function."
+        "Unit {unit} is multiplied by a factor, and the classifier's weights for it are divided by the same factor. "
+        "The network computes the same function."
     ),
 }
 
 
 def lab_panel(found: Chosen) -> None:
-    """One network, one kind of change."""
+    """Draw the choice of network and change, and the result."""
     st.markdown(
-        "CKA compares representations, not functions. Here the classifier's input is changed so that **every answer "
-        "stays exactly as it was**, and CKA of the layer with itself falls as far as you like (Davari et al. 2023)."
+        "CKA compares representations, not functions. Here the classifier's input is changed so that **every output "
+        "stays exactly the same**, and CKA of the layer with itself falls as far as you like (Davari et al. 2023)."
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         net = st.segmented_control("Network", ["A", "B", "merge"], default="A", key="lab net", required=True)
@@ -43,12 +43,12 @@ def lab_panel(found: Chosen) -> None:
         st.session_state.setdefault("lab classes", USUAL)
         shared: dict[str, Any] = {"key": "lab classes", "width": 140, "persist_state": "session"}
         classes = int(st.number_input("Classes to shift", 1, 9, disabled=kind != "classes", **shared))
-    lab: Lab | None = studied(found, "lab", {"net": net, "classes": classes}, button="Move CKA")
+    lab: Lab | None = studied(found, "lab", {"net": net, "classes": classes}, button="Manipulate CKA")
     if lab is None:
         return
     st.markdown(TEXT[kind].format(classes=lab.classes, images=numbers.count(lab.images), unit=lab.unit))
     draw(kept(lab_figure, lab, kind), f"lab of {kind}", f"lab-{kind}", width="stretch")
     st.caption(
         f"Input of {lab.layer} of {lab.net}, {lab.features} features, {numbers.count(lab.images)} test images; biased "
-        f"CKA; largest change of an answer: {numbers.tiny(float(lab.moved[kind].max()))} of the largest."
+        f"CKA; largest change of an output: {numbers.tiny(float(lab.moved[kind].max()))} of the largest output."
     )

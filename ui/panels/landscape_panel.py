@@ -1,4 +1,4 @@
-"""The plane through A, B and pi(B), and the two lines in it as curves."""
+"""Loss and accuracy on the plane through A, B and pi(B), and along the two lines in it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from ui.shell.look import draw
 from ui.shell.markdown import plain
 
 METRICS: dict[Metric, str] = {"accuracy": "Accuracy", "loss": "Loss"}
-FINE = {"21 a side": 21, "41 a side (four times as long)": 41}
+FINE = {"21 per side": 21, "41 per side (four times as long)": 41}
 
 
 def landscape_panel(found: Chosen) -> None:
-    """The plane, what it says, and the curve under it."""
+    """Draw the plane, its interpretation, and the curves below it."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        metric: Metric = one_of("What", list(METRICS), default="accuracy", key="plane", format_func=METRICS.__getitem__)
+        metric: Metric = one_of(
+            "Metric", list(METRICS), default="accuracy", key="plane", format_func=METRICS.__getitem__
+        )
         fine = st.selectbox("Points", list(FINE), key="points a side", width=260)
         third = choose_other(found, "Third corner", "π(B)", "third")
     settings = {"resolution": FINE[fine]}
@@ -36,8 +38,8 @@ def landscape_panel(found: Chosen) -> None:
     measured = numbers.count(int(plane.measured.sum()))
     st.caption(
         f"{measured} of {numbers.count(plane.measured.size)} points measured on {numbers.count(plane.images)} test "
-        f"images (where neighbours agree within 3 points of accuracy and 10 % of loss, the rest is filled in); "
-        f"{plane.batch_norm}; axes orthogonal, one unit equally long on both."
+        f"images (where neighbours agree within 3 percentage points of accuracy and 10 % of loss, the rest is "
+        f"interpolated); {plane.batch_norm}; axes orthogonal, with the same scale."
     )
     if found.report is not None and curves_of(found.report, "test"):
         st.markdown("**The two lines of the plane as curves**")
@@ -45,18 +47,18 @@ def landscape_panel(found: Chosen) -> None:
 
 
 def through_three(plane: Landscape, name: str) -> str:
-    """What a plane through three networks shows, in two sentences. name: of the third one."""
+    """Interpret a plane through three networks in two sentences. name: name of the third network."""
     points = {key: numbers.accuracy(point[4]) for key, point in plane.points.items()}
     apart = float(np.hypot(*plane.points["C"][:2]))
     return (
-        f"The other network is {plain(name)}, right on {points['C']} (A {points['A']}, B {points['B']}), {apart:.1f} "
-        f"from A. The naive average ({points['naive']}) and the merge ({points['merge']}) are marked where the plane "
-        "comes nearest to them."
+        f"The other network is {plain(name)}, with an accuracy of {points['C']} (A {points['A']}, B {points['B']}) and "
+        f"at a distance of {apart:.1f} from A. The naive average ({points['naive']}) and the merge ({points['merge']}) "
+        "are marked where the plane comes nearest to them."
     )
 
 
 def in_words(plane: Landscape) -> str:
-    """What the plane shows, in two sentences."""
+    """Interpret the plane through A, B and π(B) in two sentences."""
     points = {name: point[4] for name, point in plane.points.items()}
     lower = min(points["A"], points["B"])
     naive = (
@@ -64,16 +66,18 @@ def in_words(plane: Landscape) -> str:
         if points["naive"] < lower - 0.02
         else "even the middle of the line to B is as good as its ends"
     )
-    moved = (
+    aligned = (
         "the merge lies in the same basin as A"
         if points["merge"] > lower - 0.02
         else "the merge still lies in a worse place than its parents"
     )
     anew = (
-        " Both with BatchNorm's statistics taken anew, as everywhere on the plane." if RESET in plane.batch_norm else ""
+        " BatchNorm statistics were measured anew for both, as everywhere on the plane."
+        if RESET in plane.batch_norm
+        else ""
     )
     return (
         f"B and π(B) compute the same function at two places of weight space. From A, {naive} "
-        f"({numbers.accuracy(points['naive'])}); on the way to π(B), {moved} ({numbers.accuracy(points['merge'])}; A "
+        f"({numbers.accuracy(points['naive'])}); on the way to π(B), {aligned} ({numbers.accuracy(points['merge'])}; A "
         f"{numbers.accuracy(points['A'])}, B {numbers.accuracy(points['B'])}).{anew}"
     )

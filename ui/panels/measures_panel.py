@@ -1,4 +1,4 @@
-"""Similarity by every measure, for any two networks of the run, with the cells not to be trusted marked."""
+"""Similarity maps by every measure, for any two networks of the run; untrustworthy cells of CKA are marked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ READ = {"pooled": "averaged over positions", "flattened": "position by position"
 
 
 def measures_panel(found: Chosen) -> None:
-    """Two maps side by side: CKA, and the measure one chooses."""
+    """Draw two maps side by side: CKA, and the selected measure."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         third = choose_other(found, "Another network beside them", "none", "beside")
         pairs = PAIRS if third is None else (*BESIDE, *PAIRS)
@@ -50,8 +50,8 @@ def measures_panel(found: Chosen) -> None:
     flagged = sum(bool(cell) for row in measured.distrust for cell in row)
     images = next(iter(measured.maps.values())).images
     st.caption(
-        f"n = {images:,} test images, convolutions {READ[read]}. {_flagged(flagged)}: it hangs on few images or one "
-        "direction, or other measures disagree by more than .3 (hover says why)."
+        f"n = {images:,} test images, convolutions {READ[read]}. {_flagged(flagged)}. Such a value depends on few "
+        "images or on one direction, or other measures disagree by more than .3 (hover over a cell for the reason)."
     )
 
 
@@ -62,11 +62,11 @@ def _map_figure(measured: Similarities, measure: str, words: str) -> Figure:
 
 def _flagged(count: int) -> str:
     if not count:
-        return "No cell is marked by ⚠ as one whose CKA is not to be trusted"
+        return "No cell is marked with ⚠ as one whose CKA is not to be trusted"
     return f"⚠ marks {count} cell{'s' if count > 1 else ''} whose CKA is not to be trusted"
 
 
 def in_words(pair: str) -> str:
-    """ "A-pi(B)" as "A and π(B)"."""
+    """Spell out a pair: "A-pi(B)" as "A and π(B)"."""
     row, _, column = pair.partition("-")
     return f"{row} and {NAMES.get(column, column)}"

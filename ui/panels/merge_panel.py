@@ -1,4 +1,4 @@
-"""The right side of the first screen: what happened half-way, the curves, the barriers, and what it means."""
+"""Result of a merge: the numbers half-way, the curves, the barriers, and the verdict."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ABOVE: dict[Above, str] = {"mean": "above the mean", "chord": "above the chord"}
 
 
 def result(report: MergeReport, key: str = "") -> None:
-    """Everything about a finished merge; key tells two results on one page apart."""
+    """Show everything about a finished merge. key: distinguishes two results on one page."""
     with st.container(key=f"headline{key}"):
         st.markdown(f"## {unbroken(kept(headline, report))}", anchors=False)
         if not (report.curves or report.scores):
@@ -46,7 +46,7 @@ def result(report: MergeReport, key: str = "") -> None:
 
 
 def _say(report: MergeReport) -> None:
-    """The verdict, and what must be known of these networks."""
+    """Show the verdict and the remarks on these networks."""
     st.markdown(unbroken(kept(verdict, report)))
     _remark(report)
 
@@ -57,35 +57,37 @@ def _remark(report: MergeReport) -> None:
 
 
 def half_way(report: MergeReport, split: str = "test") -> None:
-    """The numbers that matter most, large: accuracy half-way, naively and merged, then the ends and the ceiling."""
+    """Show the main accuracies: of the averages and the merge half-way, then of A, B and the ensemble."""
     curves = curves_of(report, split)
-    words = {"naive": "Naive average", "aligned": _first(report), "corrected": "Corrected too"}
-    shown = [
+    words = {"naive": "Naive average", "aligned": _first(report), "corrected": "Merge"}
+    boxed = [
         (words[kind], curves[kind].middle("accuracy"), _help(report, kind, split)) for kind in KINDS if kind in curves
     ]
     ends = next(iter(curves.values())).ends
     beside = [(name, end.accuracy, f"Accuracy of {name} alone.") for name, end in zip("AB", ends, strict=True)]
     if split in report.ensemble:
         beside.append(("Ensemble", report.ensemble[split].accuracy, meaning("ensemble")))
-    boxes = st.columns([4] * len(shown) + [3] * len(beside))
-    for box, (label, value, help) in zip(boxes, [*shown, *beside], strict=True):
+    boxes = st.columns([4] * len(boxed) + [3] * len(beside))
+    for box, (label, value, help) in zip(boxes, [*boxed, *beside], strict=True):
         box.metric(label, numbers.accuracy(value), help=help)
 
 
 def _first(report: MergeReport) -> str:
-    """What the merge without its correction is called."""
+    """Label of the merge before its correction."""
     combine, align = (report.request.get(role, usual) for role, usual in (("combine", "average"), ("align", "none")))
-    if combine != "average" or align == "none":
-        return "Merge" if combine == "average" else table("combine")[combine].label
-    return "Permuted first" if table("align")[align].permutes else "Mapped first"
+    if combine != "average":
+        return table("combine")[combine].label
+    if align != "none":
+        return "Aligned average"
+    return "Average" if "corrected" in report.curves else "Merge"
 
 
 def worth(report: MergeReport, split: str = "test") -> None:
-    """For more than two networks, the same numbers without a path: naive, merged, the ceiling."""
-    shown = {"Naive average": report.scores["naive"][split], "Merge": report.scores["merge"][split]}
-    shown |= {"Ensemble": report.ensemble[split]} if split in report.ensemble else {}
-    for box, (label, found) in zip(st.columns(len(shown)), shown.items(), strict=True):
-        box.metric(label, numbers.accuracy(found.accuracy), help=f"Accuracy on {split} images.")
+    """Show the accuracies of more than two networks, which have no path: naive average, merge and ensemble."""
+    scores = {"Naive average": report.scores["naive"][split], "Merge": report.scores["merge"][split]}
+    scores |= {"Ensemble": report.ensemble[split]} if split in report.ensemble else {}
+    for box, (label, score) in zip(st.columns(len(scores)), scores.items(), strict=True):
+        box.metric(label, numbers.accuracy(score.accuracy), help=f"Accuracy on {split} images.")
 
 
 def _many(report: MergeReport, key: str) -> None:
@@ -103,9 +105,12 @@ def _help(report: MergeReport, kind: str, split: str) -> str:
 
 
 def barrier_table(report: MergeReport, metric: Metric, split: str) -> str:
-    """Half-way value and both barriers of every curve, as a Markdown table."""
+    """Return the half-way value and both barriers of every curve as a Markdown table."""
     write = numbers.metric(metric)
-    lines = ["| | half-way | barrier above the mean | above the chord |", "|---|---:|---:|---:|"]
+    lines = [
+        "| | half-way | barrier above the mean | above the chord (straight line between the endpoints) |",
+        "|---|---:|---:|---:|",
+    ]
     for kind, curve in curves_of(report, split).items():
         mean, chord = (curve.barrier(metric, above=above) for above in ("mean", "chord"))
         heights = [f"{numbers.difference(metric, b.height)} :gray[at λ {numbers.ratio(b.at)}]" for b in (mean, chord)]
@@ -124,5 +129,5 @@ def _controls(report: MergeReport, key: str) -> tuple[Metric, str, Above]:
 
 
 def _choice(label: str, options: list[T], form: Callable[[T], str], key: str, help: str) -> T:
-    """A choice of one; in the address too, unless two results stand on one page."""
+    """Draw a choice of one option; it is part of the address unless two results share the page."""
     return one_of(label, options, default=options[0], key=key, bound=" " not in key, format_func=form, help=help)

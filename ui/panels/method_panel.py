@@ -1,4 +1,4 @@
-"""How a run was made: what each method did, which units go together, and what it cost."""
+"""Account of a run: what each method did, which units are permuted together, and the costs."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ TITLES = {"align": "Align", "combine": "Combine", "correct": "Correct"}
 
 
 def method_panel(report: MergeReport) -> None:
-    """The three methods, the groups, the costs."""
+    """Show the three methods, the groups of units, and the costs."""
     for number, account in enumerate(kept(accounts, report)):
         _told(account, number)
     st.markdown("#### Which units go together?", anchors=False)
     _groups(report)
     st.markdown("#### What did it cost?", anchors=False)
     st.markdown(costs(report))
-    told = report.machine
-    versions = ", ".join(f"{name} {told[key]}" for name, key in VERSIONS.items() if key in told)
-    st.caption(f"On {told.get('device', 'an unknown device')}; {versions}.")
+    machine = report.machine
+    versions = ", ".join(f"{name} {machine[key]}" for name, key in VERSIONS.items() if key in machine)
+    st.caption(f"On {machine.get('device', 'an unknown device')}; {versions}.")
 
 
 def _told(account: Account, number: int) -> None:
@@ -51,36 +51,39 @@ def _groups(report: MergeReport) -> None:
         st.markdown(
             f"{numbers.count(traced['permuted'])} of {numbers.count(traced['units'])} units of hidden layers are in "
             f"one of {len(report.groups)} groups. Re-ordering all groups of A at random changes its outputs by "
-            f"{numbers.tiny(traced['error'])} of their size. A number behind a tensor is the dimension they lie on.",
+            f"{numbers.tiny(traced['error'])} of their size. The number after a tensor is the dimension of the units.",
             help=meaning("permutation"),
         )
     places = traced.get("places", {})
     permutes = find("align", report.request.get("align", "none")).permutes
-    moved_words = "moved in B" if permutes else "of B, nearest to a unit elsewhere"
-    lines = [f"| group | units | {moved_words} | makes its units | uses them |", "|---|---:|---:|---|---|"]
+    moved_words = "moved in B" if permutes else "of B, nearest to a unit at another position"
+    lines = [
+        f"| group | units | {moved_words} | produced by | read by |",
+        "|---|---:|---:|---|---|",
+    ]
     for name, (units, moved) in report.groups.items():
-        made, used = (
+        writers, readers = (
             ", ".join(_short(place) for place in places.get(name, ()) if place.startswith(verb))
             for verb in ("makes", "uses")
         )
-        lines.append(f"| {plain(name)} | {numbers.count(units)} | {numbers.count(moved)} | {made} | {used} |")
+        lines.append(f"| {plain(name)} | {numbers.count(units)} | {numbers.count(moved)} | {writers} | {readers} |")
     st.markdown("\n".join(lines))
 
 
 def _short(place: str) -> str:
-    """ "makes features.0.weight, dimension 0" as "features.0.weight (0)", its verb being the column's."""
+    """Shorten "makes features.0.weight, dimension 0" to "features.0.weight (0)"; the column's title says the verb."""
     tensor, _, where = place.partition(" ")[2].partition(", dimension ")
     return f"{plain(tensor)} :gray[({where})]"
 
 
 def costs(report: MergeReport) -> str:
-    """Seconds by stage and the most memory, as a Markdown table."""
+    """Return the seconds per stage and the peak memory as a Markdown table."""
     lines = ["| | |", "|---|---:|"]
     words = MergeRequest.stage_words(report.request)
     lines += [f"| {words.get(stage, stage)} | {_seconds(spent)} |" for stage, spent in report.seconds.items()]
-    lines.append(f"| **All** | **{_seconds(sum(report.seconds.values()))}** |")
+    lines.append(f"| **Total** | **{_seconds(sum(report.seconds.values()))}** |")
     if report.memory:
-        lines.append(f"| Most memory of the worker | {numbers.size(report.memory)} |")
+        lines.append(f"| Peak memory of the worker | {numbers.size(report.memory)} |")
     return "\n".join(lines)
 
 

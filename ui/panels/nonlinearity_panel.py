@@ -1,4 +1,4 @@
-"""The functions that units have learned, where the networks of a run have such units."""
+"""Learned nonlinearities of single units, for runs whose networks have such units."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ui.shell.chosen import Chosen, request_of
 from ui.shell.kept import kept
 from ui.shell.look import draw
 
-LEARNED = "adaptive"  # the architecture whose units learn theirs
-SHOWN = 8  # units
+LEARNED = "adaptive"  # the architecture whose units learn their nonlinearities
+SHOWN = 8  # units per figure
 
 
 def learns_nonlinearities(found: Chosen) -> bool:
@@ -21,7 +21,7 @@ def learns_nonlinearities(found: Chosen) -> bool:
 
 
 def nonlinearity_panel(found: Chosen) -> None:
-    """Curves of some units of one layer, for networks that have them."""
+    """Draw the curves of some units of one layer; nothing for networks without them."""
     if not learns_nonlinearities(found):
         return
     st.markdown("#### Learned nonlinearities", anchors=False)
@@ -41,6 +41,6 @@ def nonlinearity_panel(found: Chosen) -> None:
     units = units_in_order(curves, layer, order, SHOWN)
     draw(kept(curves_figure, curves, layer, units), "learned curves", f"curves-{layer}", width="stretch")
     st.caption(
-        "An average takes the mean of a unit's and its partner's logarithm of the gain and log-odds of the saturation. "
-        f"Inputs go from {curves.x[0]:g} to {curves.x[-1]:g}, where the functions bend."
+        "Averaging a unit and its partner takes the mean of the logarithms of their gains and of the log-odds of their "
+        f"saturations. Inputs range from {curves.x[0]:g} to {curves.x[-1]:g}, where the functions bend."
     )

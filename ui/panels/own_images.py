@@ -1,4 +1,4 @@
-"""The data sets of own images that a visitor may use: their figures, a sheet of images by class, what one can do."""
+"""Data sets of own images that the visitor may use: facts, sample images per class, and actions."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from merging.jobs.ledger.images import delete_images
 from merging.text import numbers
 from merging.zoo.datasets.image_set import SPLITS
 from merging.zoo.datasets.load import load
-from merging.zoo.datasets.own import Claim, OwnDataset, own_datasets, sample_images, share_own
+from merging.zoo.datasets.own import ImageClaim, OwnDataset, own_datasets, sample_images, share_own
 from ui.neurons.tiles import labelled_sheet, show
 from ui.shell.guard import in_words
 from ui.shell.markdown import plain
 from ui.shell.state import ledger, owner
 
 ROWS, COLUMNS = 4, 8
-NAME, LETTERS = 12, 15  # of a class below an image: how many letters, how many pixels high
+NAME, LETTERS = 12, 15  # class name below an image: most letters, height in pixels
 
 
 def own_images_panel() -> None:
-    """One card per data set; nothing where there is none."""
+    """Draw one card per data set; nothing without any."""
     datasets = own_datasets(owner())
     if datasets:
         st.markdown(f"**Own images** :gray[{len(datasets)}]")
@@ -33,7 +33,7 @@ def own_images_panel() -> None:
 
 
 def fact_lines(dataset: OwnDataset) -> list[str]:
-    """What a card says of a data set, as Markdown."""
+    """Return the facts about a data set as lines of Markdown."""
     facts = dataset.facts
     mean, std = (", ".join(f"{value:.4f}" for value in values) for values in (facts.mean, facts.std))
     shape = "×".join(map(str, facts.shape))
@@ -46,13 +46,13 @@ def fact_lines(dataset: OwnDataset) -> list[str]:
 
 
 def counts_table(dataset: OwnDataset) -> list[dict[str, object]]:
-    """One row per class: its number, name, and how many images each split has."""
+    """Return one row per class: its number, its name, and the number of images per split."""
     rows = zip(dataset.facts.classes, dataset.counts["train"], dataset.counts["test"], strict=True)
     return [{"Label": n, "Class": name, "Training": a, "Test": b} for n, (name, a, b) in enumerate(rows)]
 
 
 def as_npz(id: str) -> bytes:
-    """The data set as an .npz that `load_images` reads as the same data set."""
+    """Return the data set as the bytes of an .npz file, which `load_images` reads as the same data set."""
     out, sets = io.BytesIO(), {split: load(id, split) for split in SPLITS}
     arrays: dict[str, Any] = {f"{split}_images": np.moveaxis(one.images, 1, -1) for split, one in sets.items()}
     arrays |= {f"{split}_labels": one.labels for split, one in sets.items()}
@@ -77,19 +77,19 @@ def _card(dataset: OwnDataset) -> None:
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def sheet(id: str) -> bytes:
-    """At most 4 x 8 training images, class by class, each with its class below, as PNG."""
+    """Return a PNG of at most 4 x 8 training images in the order of classes, each with its class below."""
     images = sample_images(id, ROWS * COLUMNS, COLUMNS)
     words = [images.classes[label][:NAME] for label in images.labels]
     return labelled_sheet(images, range(len(images)), words, COLUMNS, LETTERS)
 
 
-def _whose(dataset: OwnDataset, mine: Claim | None) -> str:
+def _whose(dataset: OwnDataset, mine: ImageClaim | None) -> str:
     if mine is None:
-        return "shared by somebody else"
+        return "shared by someone else"
     return "yours, shared with everybody here" if mine.shared else "yours alone"
 
 
-def _actions(dataset: OwnDataset, mine: Claim | None) -> None:
+def _actions(dataset: OwnDataset, mine: ImageClaim | None) -> None:
     with st.popover("Classes", icon=":material/table_rows:"):
         st.dataframe(counts_table(dataset), hide_index=True, alt="Images per class in training and test")
     st.download_button(
@@ -103,7 +103,7 @@ def _actions(dataset: OwnDataset, mine: Claim | None) -> None:
             share_own(dataset.id, owner(), not mine.shared)
             st.rerun()
     with st.popover("Delete", icon=":material/delete:"):
-        st.caption("Finished runs on these images stay; they show no image any more.")
+        st.caption("Finished runs on these images stay, but no longer show any image.")
         if st.button("Delete these images", key=f"delete {dataset.id}", type="primary"):
             with in_words():
                 delete_images(ledger(), dataset.id, owner())

@@ -1,4 +1,4 @@
-"""How far one similarity can be trusted: a light with its reasons, and the evidence."""
+"""Reliability of one similarity value: a traffic light with its reasons, and the evidence."""
 
 from __future__ import annotations
 
@@ -25,17 +25,24 @@ LIGHTS = {
 
 
 def reliability_panel(found: Chosen, pair: str, row: str, column: str, units: str) -> None:
-    """One cell. units: the layer whose neurons a link leads to, "" for none."""
+    """Examine one cell of a similarity map.
+
+    Args:
+        found: the run.
+        pair: key of the map.
+        row, column: layers of the cell.
+        units: layer whose neurons are linked, "" for no link.
+    """
     with st.container(border=True, key="reliability"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{TITLES[pair]}: {row} and {column}**", width="content")
             if units:
                 link("neurons", f"Neurons of {units}", run=found.short, layer=units, icon=":material/blur_on:")
-        seen: Reliability | None = studied(
+        finding: Reliability | None = studied(
             found, "reliability", {"pair": pair, "row": row, "column": column}, at_once=True, button="Examine this cell"
         )
-        if seen is not None:
-            _evidence(seen, found.report.request.get("dataset", "") if found.report else "")
+        if finding is not None:
+            _evidence(finding, found.report.request.get("dataset", "") if found.report else "")
 
 
 def _evidence(seen: Reliability, dataset: str) -> None:
@@ -46,23 +53,27 @@ def _evidence(seen: Reliability, dataset: str) -> None:
         draw(kept(interval_figure, seen), "interval", "reliability", width="stretch")
     with right:
         st.markdown(table(seen))
-    known = images(dataset, "test", max(seen.dominant) + 1) if seen.dominant else None
-    if known is not None:
+    test_images = images(dataset, "test", max(seen.dominant) + 1) if seen.dominant else None
+    if test_images is not None:
         st.markdown("**The images with the largest leverage**", help=meaning("leverage"))
-        names = [known.classes[known.labels[number]] for number in seen.dominant]
-        show(labelled_sheet(known, seen.dominant, names, 9), f"Images with the largest leverage: {', '.join(names)}")
+        names = [test_images.classes[test_images.labels[number]] for number in seen.dominant]
+        sheet = labelled_sheet(test_images, seen.dominant, names, 9)
+        show(sheet, f"Images with the largest leverage: {', '.join(names)}")
 
 
 def table(seen: Reliability) -> str:
-    """The evidence as a Markdown table."""
+    """Return the evidence as a Markdown table."""
     p, q = seen.features
     rows = [
         ("images", numbers.count(seen.images)),
         ("units or features of the two layers", f"{numbers.count(p)} and {numbers.count(q)}"),
-        ("chance that shuffled images give as much", f"{seen.p_value:.1g}" if seen.p_value >= 0.001 else "below .001"),
+        (
+            "probability that shuffled images give as much",
+            f"{seen.p_value:.1g}" if seen.p_value >= 0.001 else "below .001",
+        ),
         ("CKA without the top 1 % of images", numbers.correlation(seen.trimmed)),
         ("largest leverage of one image", " and ".join(numbers.accuracy(value) for value in seen.leverage)),
-        ("variance in one direction alone", " and ".join(numbers.accuracy(value) for value in seen.first)),
+        ("variance in the first principal component", " and ".join(numbers.accuracy(value) for value in seen.first)),
         ("mutual nearest neighbours", numbers.correlation(seen.neighbours)),
         ("Procrustes", numbers.correlation(seen.procrustes)),
     ]

@@ -1,4 +1,4 @@
-"""The reasons of a merge: a paragraph, seven figures, the images that were lost, and four alignments side by side."""
+"""Explanation of a merge: a paragraph, seven figures, the images that were lost, and four alignments side by side."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ALIKE = ("A-B", "A-merge", "B-merge")
 
 
 def why_panel(found: Chosen) -> None:
-    """Three studies, each asked for by its own button."""
+    """Show the three studies, each with a button that requests it."""
     if found.report is None:
         return
     why: Why | None = studied(found, "why", button="Explain this merge")
@@ -58,11 +58,11 @@ def why_panel(found: Chosen) -> None:
 
 
 def scores_table(why: Why) -> str:
-    """Accuracy, loss, confidence and calibration of every network, as a Markdown table."""
+    """Return accuracy, loss, confidence and calibration error of every network as a Markdown table."""
     names = {"A": "A", "B": "B", "naive": "naive", "average": "aligned", "merge": "merge", "ensemble": "ensemble"}
     lines = ["| | accuracy | loss | mean confidence | calibration error |", "|---|---:|---:|---:|---:|"]
     if why.scores["merge"] == why.scores["average"]:
-        del names["merge"]  # it is the aligned average: two networks, permuted and averaged, not corrected
+        del names["merge"]  # without a correction, the merge of two networks is the aligned average
     for key, style in names.items():
         score = why.scores[key]
         cells = (numbers.accuracy(score.accuracy), numbers.loss(score.loss), numbers.accuracy(why.confidence[key]))
@@ -82,8 +82,8 @@ def _explained(why: Why, report: MergeReport) -> None:
         st.markdown("**Which layer costs most?**", help=meaning("share of the barrier"))
         draw(kept(shares_figure, why), "shares", "shares", width="stretch")
         st.caption(
-            f"Of the aligned average, nothing corrected; {why.orders} orders of layers, bars with twice the standard "
-            f"error; they sum to {numbers.loss(why.total)} nats."
+            f"For the aligned average without a correction, over {why.orders} orders of layers; error bars are twice "
+            f"the standard error. The shares sum to {numbers.loss(why.total)} nats (cross-entropy)."
         )
     left, right = st.columns(2)
     with left.container(border=True):
@@ -91,19 +91,21 @@ def _explained(why: Why, report: MergeReport) -> None:
         draw(kept(spectra_figure, why), "spectra", "singular-vectors", width="stretch")
         before, after = (numbers.ratio(float(row.mean())) for row in why.distance)
         st.caption(
-            f"L2 distance relative to the norms, mean of the weights: {before} before re-ordering, {after} after."
+            f"L2 distance relative to the norms, mean over the weights: {before} before re-ordering, {after} after."
         )
     with right.container(border=True):
-        st.markdown("**Is the merge as sure as it is right?**", help=meaning("calibration error"))
+        st.markdown("**Does the merge's confidence match its accuracy?**", help=meaning("calibration error"))
         draw(kept(calibration_figure, why), "calibration", "calibration", width="stretch")
     _matches(report)
     st.markdown(scores_table(why))
-    st.caption(f"On {numbers.count(why.images)} test images; figures from other numbers of images differ by chance.")
+    st.caption(
+        f"On {numbers.count(why.images)} test images; values measured on another number of images differ by chance."
+    )
     _lost(why, report)
 
 
 def _matches(report: MergeReport) -> None:
-    """What the merge itself measured: how well units match, which are dead, and how alike the layers are."""
+    """Show what the merge itself measured: the match of units, dead units, and the similarity of layers."""
     measured = _measured(report)
     left, right = st.columns(2)
     if measured:
@@ -117,7 +119,7 @@ def _matches(report: MergeReport) -> None:
             )
     if not report.similarity.keys().isdisjoint(ALIKE):
         with right.container(border=True):
-            st.markdown("**How alike are the layers?**", help=meaning("CKA"))
+            st.markdown("**How similar are the layers?**", help=meaning("CKA"))
             draw(kept(_alike, report), "alike", "cka-diagonal", width="stretch")
 
 
@@ -136,17 +138,17 @@ def _alike(report: MergeReport) -> Figure:
 def _lost(why: Why, report: MergeReport) -> None:
     st.markdown(
         f"**Images that both parents get right and the merge gets wrong** ({why.lost_count} of "
-        f"{numbers.count(why.both_right)}; the surest mistakes first)"
+        f"{numbers.count(why.both_right)}; the most confident mistakes first)"
     )
     if not why.lost:
-        st.caption("There is none.")
+        st.caption("There are none.")
         return
     dataset = report.request.get("dataset", "")
-    known = images(dataset, "test", max(why.lost) + 1)
-    if known is None:
+    test_images = images(dataset, "test", max(why.lost) + 1)
+    if test_images is None:
         st.caption(why_no_images(dataset))
         return
-    show(kept(_lost_sheet, why, known), f"Lost images: {'; '.join(_mistakes(why, known)[:8])}")
+    show(kept(_lost_sheet, why, test_images), f"Lost images: {'; '.join(_mistakes(why, test_images)[:8])}")
 
 
 def _lost_sheet(why: Why, known: ImageSet) -> bytes:
@@ -161,7 +163,7 @@ def _mistakes(why: Why, known: ImageSet) -> list[str]:
 
 def _along(along: Along) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        what = one_of("What", list(SHOWN), default="to_a", key="inside", format_func=SHOWN.__getitem__)
+        what = one_of("Quantity", list(SHOWN), default="to_a", key="inside", format_func=SHOWN.__getitem__)
     left, right = st.columns(2)
     for column, line in ((left, "naive"), (right, "aligned")):
         with column.container(border=True):
@@ -174,8 +176,8 @@ def _along(along: Along) -> None:
             )
     draw(kept(loss_figure, along), "loss along", "loss-along", width="stretch")
     st.caption(
-        f"Debiased CKA of pooled activations on {numbers.count(along.images)} test images; plain averages, nothing "
-        "corrected. CKA does not see scale: a layer whose activations have shrunk to nothing may still look alike."
+        f"Debiased CKA of pooled activations on {numbers.count(along.images)} test images; averages without a "
+        "correction. CKA ignores scale: a layer whose activations have nearly vanished may still look similar."
     )
 
 
@@ -185,7 +187,7 @@ def _aligners_figure(found: Aligners) -> Figure:
 
 def _aligners(found: Aligners) -> None:
     lines = [
-        "| | accuracy half-way | loss | distance to A (before = 1) | alignment of singular vectors | units moved |",
+        "| | accuracy half-way | loss | distance to A (unaligned: 1) | alignment of singular vectors | units moved |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for at, (key, label) in enumerate(zip(found.keys, found.labels, strict=True)):
@@ -201,6 +203,6 @@ def _aligners(found: Aligners) -> None:
     st.markdown("\n".join(lines))
     draw(kept(_aligners_figure, found), "aligners", "aligners", width="stretch")
     st.caption(
-        f"Plain averages of A and π(B), nothing corrected, on {numbers.count(found.images)} test images; every method "
-        "with its default settings."
+        f"Averages of A and π(B) without a correction, on {numbers.count(found.images)} test images. Every method "
+        "has its default settings."
     )

@@ -1,4 +1,4 @@
-"""What a partial zip found: how far networks can share a trunk, and what that costs each of their heads."""
+"""Result of a partial zip (ZipIt!): how far networks can share a trunk, and what that costs each head."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from merging.jobs.requests.zip_networks import ZipRequest
 from merging.results import saving
 from merging.results.reports import letter
 from merging.results.zip_report import ZipReport
-from merging.text.zip_verdict import headline, verdict
+from merging.text.zip_verdict import zip_headline, zip_verdict
 from merging.zoo.datasets.known import dataset_label
 from ui.runs.progress import failure, watch
 from ui.runs.reproduce import zip_command, zip_snippet
@@ -28,13 +28,13 @@ from ui.shell.state import ledger, submit, zip_report
 
 
 def zip_result() -> None:
-    """The zip in the address, else the example, or what one will see here."""
+    """Show the partial zip in the address, else the example, else a note on what will be shown here."""
     job = _job()
     if job is None:
         with st.container(border=True):
             st.markdown(
-                "**No zip yet.** Choose networks of one structure and press *Zip*: a curve shows how well every head "
-                "does, by the layer at which the shared trunk ends."
+                "**No partial zip yet.** Choose networks of one structure and press *Run partial zip*. A curve then "
+                "shows the accuracy of every head, by the layer at which the shared trunk ends."
             )
         return
     request = from_json_of(job)
@@ -52,7 +52,7 @@ def zip_result() -> None:
     if job.state == "failed":
         failure(job)
     else:
-        st.info("This zip was cancelled, or its result is no longer stored.", icon=":material/cancel:")
+        st.info("This partial zip was cancelled, or its result is no longer stored.", icon=":material/cancel:")
     if st.button("Run it again", icon=":material/replay:"):
         with in_words():
             submit(request)
@@ -60,11 +60,13 @@ def zip_result() -> None:
 
 
 def _job() -> Job | None:
-    asked = said("zip") or st.session_state.get("zip", "")
-    job = ledger().job(asked) if asked else None
+    id = said("zip") or st.session_state.get("zip", "")
+    job = ledger().job(id) if id else None
     if job is None:
-        if asked:
-            st.caption(f"The zip {plain(asked[:PREFIX])} is not here. It was deleted, or made by another installation.")
+        if id:
+            st.caption(
+                f"The partial zip {plain(id[:PREFIX])} is not here. It was deleted, or another installation made it."
+            )
         return next((job for job in ledger().examples() if job.kind == "zip"), None)
     st.session_state["zip"] = st.query_params["zip"] = job.id[:PREFIX]
     return job
@@ -72,11 +74,11 @@ def _job() -> Job | None:
 
 def _bar(job: Job, request: ZipRequest) -> None:
     with st.container(border=True, key="zipbar"):
-        st.markdown(f"**Zip `{job.id[:6]}`**{' · example' if job.example else ''}  \n{_networks(request)}")
+        st.markdown(f"**Partial zip `{job.id[:6]}`**{' · example' if job.example else ''}  \n{_networks(request)}")
         with st.container(horizontal=True):
             with st.popover("Copy link", icon=":material/link:"):
                 st.code(address("zip", zip=job.id[:PREFIX]), language=None, wrap_lines=True)
-            with st.popover("Make it again", icon=":material/terminal:"):
+            with st.popover("Reproduce", icon=":material/terminal:"):
                 st.code(zip_command(request), language="bash", wrap_lines=True)
                 st.caption(
                     "With `--until LAYER --out zip.pt2` added, it writes the zipped network: `torch.export.load` reads "
@@ -93,17 +95,17 @@ def _networks(request: ZipRequest) -> str:
 
 
 def _found(request: ZipRequest, report: ZipReport) -> None:
-    st.markdown(f"#### {unbroken(headline(report))}", anchors=False)
-    st.markdown(unbroken(verdict(report)))
+    st.markdown(f"#### {unbroken(zip_headline(report))}", anchors=False)
+    st.markdown(unbroken(zip_verdict(report)))
     draw(kept(heads_figure, report), "zip figure", "zip")
-    alt = "The figure's numbers by layer, and the share of parameters that is left."
+    alt = "The numbers of the figure per layer, and the share of parameters that is left."
     st.dataframe(_rows(report), hide_index=True, width="stretch", column_config=_config(report), alt=alt)
     reset = report.notes.get("reset")
     anew = f"BatchNorm statistics of all of them were measured anew on {reset} training images. " if reset else ""
-    zipped = f"ZipIt! with α {report.notes['alpha']:g} and β {report.notes['beta']:g}"
+    method = f"ZipIt! with α {report.notes['alpha']:g} and β {report.notes['beta']:g}"
     st.caption(
-        f"{zipped}, which looked at {report.notes['images']} training images; measured on {report.images} test images "
-        f"of {plain(dataset_label(request.dataset))}. A dotted line: the same without any merging. {anew}"
+        f"{method}, matched on {report.notes['images']} training images; measured on {report.images} test images of "
+        f"{plain(dataset_label(request.dataset))}. Dotted lines show the networks without any merging. {anew}"
         f"Seed {request.seed}."
     )
     st.download_button(

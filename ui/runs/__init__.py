@@ -1,1 +1,1 @@
-"""What belongs to one run: its bar, progress, states, downloads, and how to reproduce it."""
+"""Parts of a run's pages: run bar, progress, states, downloads, studies, and commands that reproduce the run."""

@@ -1,4 +1,4 @@
-"""What one can take along of a run: checkpoints, permutation, figures, numbers, and how to make it again."""
+"""Downloads of a run: checkpoints, permutation, figures, numbers, and the code that reproduces it."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from ui.shell.state import ledger, submit
 
 FILES = {
     "merge.safetensors": "Merged checkpoint",
-    "merge.pt2": "Merged program",
+    "merge.pt2": "Merged network as a program",
     "aligned.safetensors": "π(B): B re-ordered",
     "aligned.pt2": "π(B) as a program",
     "naive.safetensors": "Naive average",
     "permutation.npz": "Permutation",
 }
-LOOKED_INTO = ("merge.safetensors", "naive.safetensors")  # what pictures are made of; pi(B)'s are those of B
+LOOKED_INTO = ("merge.safetensors", "naive.safetensors")  # networks that pictures need; pi(B)'s pictures are those of B
 
 
 def downloads(job: Job, report: MergeReport) -> None:
-    """The menu under the run bar's "Downloads"."""
+    """Show the contents of the run bar's "Downloads" menu."""
     run = job.id[:PREFIX]
     sizes = ledger().artifacts(job.id)
-    kept = [name for name in FILES if name in sizes and _kept(job, name)]
-    for name in kept:
+    available = [name for name in FILES if name in sizes and _kept(job, name)]
+    for name in available:
         label = f"{FILES[name]} ({numbers.size(sizes[name][1])})"
         _button(label, partial(_artifact, job.id, name), f"{run}-{name}", "application/octet-stream")
-    lacking = [FILES[name] for name in FILES if name in sizes and name not in kept]
-    if lacking:
-        make_here(job, lacking=", ".join(lacking))
+    missing = [FILES[name] for name in FILES if name in sizes and name not in available]
+    if missing:
+        make_here(job, lacking=", ".join(missing))
     _button("Numbers (JSON)", lambda: saving.to_json(report), f"{run}.json", "application/json")
     if report.curves:
         _button("Curves (HTML)", lambda: curves_page(report, job.title), f"{run}-curves.html", "text/html")
@@ -56,21 +56,21 @@ def downloads(job: Job, report: MergeReport) -> None:
 
 
 def curves_page(report: MergeReport, title: str) -> str:
-    """One HTML page with every metric's curves on test and train images; opens without a network."""
+    """HTML page with the curves of every metric on test and train images. It needs no internet connection."""
     metrics: tuple[Metric, ...] = ("loss", "accuracy", "ece")
     splits = [split for split in ("test", "train") if curves_of(report, split)]
-    drawn = [
+    figures = [
         (curve_figure(report, metric, split), f"{title}: {WORDS[metric]}, {split} images")
         for split in splits
         for metric in metrics
     ]
-    return page(drawn)
+    return page(figures)
 
 
 def similarity_page(report: MergeReport, title: str) -> str:
-    """One HTML page with the four maps and their diagonals."""
-    drawn = [(heatmap(map, TITLES[key]), f"{title}: {TITLES[key]}") for key, map in report.similarity.items()]
-    return page([*drawn, (diagonal_figure(report.similarity), f"{title}: equal layers")])
+    """HTML page with the similarity maps and their diagonals."""
+    figures = [(heatmap(map, TITLES[key]), f"{title}: {TITLES[key]}") for key, map in report.similarity.items()]
+    return page([*figures, (diagonal_figure(report.similarity), f"{title}: equal layers")])
 
 
 def _button(label: str, make: Callable[[], str | bytes], name: str, mime: str) -> None:
@@ -84,15 +84,15 @@ def _artifact(job_id: str, name: str) -> bytes:
 
 
 def lacks_networks(job: Job) -> bool:
-    """Whether this is an example that comes without a network that one looks into."""
+    """Whether the job is an example that is shipped without a network that pictures or studies need."""
     sizes = ledger().artifacts(job.id)
     return not all(_kept(job, name) for name in LOOKED_INTO if name in sizes)
 
 
 def make_here(job: Job, key: str = "run here", lacking: str = "") -> None:
-    """Say what an example lacks, with a button that makes it on this machine. lacking: the files' names."""
+    """Name the files that are not shipped with an example, with a button that makes them. lacking: labels of files."""
     what = lacking or "all of its networks"
-    st.caption(f"This example comes without {what}; a run on this machine makes that.")
+    st.caption(f"This example is shipped without {what}. Run it on this machine to make them.")
     own = ledger().own(job.id)
     if own is not None and own.state == "failed":
         failure(own)

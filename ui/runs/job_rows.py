@@ -1,4 +1,4 @@
-"""The queue as it is: one row a job with what one can do with it, and the workers."""
+"""Rows of the Jobs page: one row per job with its actions, and one row per worker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ui.shell.screens import link, screen
 from ui.shell.state import entries, ledger, owner
 from ui.shell.words import STATES
 
-EVERY = 2.0  # seconds between two looks while a job is open
+EVERY = 2.0  # seconds between two refreshes while a job is open
 SHOWN = 40
 Color = Literal["gray", "blue", "green", "red"]
 COLORS: dict[str, Color] = {"queued": "gray", "running": "blue", "done": "green", "failed": "red", "cancelled": "gray"}
@@ -33,8 +33,8 @@ ICONS = {
     "cancelled": ":material/cancel:",
 }
 KINDS = {key: kind.plural for key, kind in kinds().items()}
-ASKED = [key for key, kind in kinds().items() if kind.by_button]  # the rest comes of looking at a run
-ADDRESSED = ("layer", "pair", "row", "column")  # settings that are part of a page's address
+ASKED = [key for key, kind in kinds().items() if kind.by_button]  # other jobs follow from viewing a run
+ADDRESSED = ("layer", "pair", "row", "column")  # settings of studies that are parameters of a page's address
 GROUPS = (
     ("running", "Running"),
     ("queued", "Waiting"),
@@ -45,18 +45,18 @@ GROUPS = (
 
 
 def job_list(whose: str | None, kinds: list[str]) -> None:
-    """Rows of the jobs of an owner (None for everybody) and these kinds; looks again while one of them is open."""
+    """Show the jobs of these kinds. whose: the owner, or None for all; the list refreshes while one job is open."""
     is_open = any(job.open for job in found(whose, kinds))
     st.fragment(_list, run_every=EVERY if is_open else None)(whose, kinds)
 
 
 def found(whose: str | None, kinds: list[str]) -> list[Job]:
-    """The newest jobs that are to be shown."""
+    """The newest jobs of an owner (None for all) and of these kinds."""
     return list(ledger().jobs(owner=whose, kind=kinds, limit=SHOWN))
 
 
 def worker_lines(workers: tuple[Worker, ...]) -> list[dict[str, str]]:
-    """One line a worker: device, what it does, memory."""
+    """One table row per worker: device, current job, memory."""
     return [
         {
             "Worker": worker.name,
@@ -70,28 +70,30 @@ def worker_lines(workers: tuple[Worker, ...]) -> list[dict[str, str]]:
 
 
 def when(job: Job) -> str:
-    """How far or how long ago, in one line."""
+    """Progress of an open job, or how long ago it ended and how long it took, in one line."""
     if job.open:
         return progress_words(job)
-    took = f" · took {numbers.duration(job.finished - job.started)}" if job.finished and job.started else ""
-    return f"{numbers.ago(job.finished or job.created)}{took}"
+    duration = f" · took {numbers.duration(job.finished - job.started)}" if job.finished and job.started else ""
+    return f"{numbers.ago(job.finished or job.created)}{duration}"
 
 
 def details(job: Job) -> str:
-    """What tells a merge from another of the same networks: seed, images, points."""
+    """Seed, images and points of a merge, which distinguish it from others of the same networks; "" for other kinds."""
     if job.kind != "merge":
         return ""
-    asked = job.request
-    if not {"seed", "images", "points"} <= asked.keys():  # another version of the program asked
+    request = job.request
+    if not {"seed", "images", "points"} <= request.keys():  # another version of the program submitted it
         return ""
-    return f"seed {asked['seed']} · {numbers.count(asked['images'])} images · {asked['points']} points · "
+    return f"seed {request['seed']} · {numbers.count(request['images'])} images · {request['points']} points · "
 
 
 def nothing_here(whose: str | None, kinds: list[str]) -> str:
-    """Why a list is empty, and what to do: nothing was ever asked for, or nothing of the chosen kinds."""
+    """Why a list of jobs is empty, and what to do."""
     if ledger().jobs(limit=1):
-        return "No such jobs" + (" of yours" if whose else "") + ". Choose other kinds above to see the rest."
-    return "No jobs yet. Press *Run merge* on the first screen."
+        return (
+            f"{'You have no' if whose else 'There are no'} jobs of these kinds. Choose other kinds above to see more."
+        )
+    return "No jobs yet. Press *Run merge* on the page Merge."
 
 
 def _gpu(worker: Worker) -> str:
@@ -121,7 +123,7 @@ def _list(whose: str | None, kinds: list[str]) -> None:
 
 
 def _all_mine(state: str, mine: list[Job]) -> None:
-    """One button for all of one's own jobs of a state that hold nothing worth keeping, or are still to come."""
+    """Show one button that cancels the visitor's queued jobs, or deletes their failed or cancelled ones."""
     if len(mine) < 2 or state not in ("queued", "failed", "cancelled"):
         return
     word, act = ("Cancel", ledger().cancel) if state == "queued" else ("Delete", ledger().delete)
@@ -148,20 +150,20 @@ def _row(job: Job) -> None:
 
 
 def _open_study(job: Job) -> None:
-    """A link to the page of the study's run; none where another version of the program asked for it."""
+    """Show a link to the page of the study's run; nothing where another version of the program submitted it."""
     try:
-        asked = from_json(json.dumps(job.request))
+        request = from_json(json.dumps(job.request))
     except MergescopeError:
         return
-    if isinstance(asked, StudyRequest):
-        study = find_study(asked.study)
-        told = {name: str(asked.settings.get(name, "")) for name in ADDRESSED}
-        params = {name: text for name, text in told.items() if text}
-        if asked.other is not None:
-            sha256 = asked.other.sha256
+    if isinstance(request, StudyRequest):
+        study = find_study(request.study)
+        settings = {name: str(request.settings.get(name, "")) for name in ADDRESSED}
+        params = {name: text for name, text in settings.items() if text}
+        if request.other is not None:
+            sha256 = request.other.sha256
             beside = next((id for id, entry in entries().items() if entry.sha256 == sha256), "")
             params |= {study.other_parameter: beside} if beside else {}
-        run = asked.merge.id[:PREFIX]
+        run = request.merge.id[:PREFIX]
         link(study.page, "Open", run=run, icon=":material/open_in_new:", **params)
 
 

@@ -1,4 +1,4 @@
-"""A job on its way: place in the queue, stages in words, percent, time left, cancel; and how it can end."""
+"""Progress of an open job (position in the queue, stages, percent, time left, cancel), and the report of a failure."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from ui.shell.guard import in_words
 from ui.shell.markdown import plain
 from ui.shell.state import ledger, owner
 
-EVERY = 2.0  # seconds between two looks at an open job
-Waiting = Callable[[int], None]  # told how many files of others go first
-PATIENCE = 60.0  # seconds after which a missing worker is no longer one that starts
+EVERY = 2.0  # seconds between two refreshes of an open job
+Waiting = Callable[[int], None]  # called with the number of files that are read first
+STAYS = "You left this run. It continues because someone else requested it."
+PATIENCE = 60.0  # seconds after which a missing worker is no longer just starting
 
 
 def watch(job: Job) -> None:
-    """The panel of an open job, looked at again every two seconds until it ends; then the page is drawn anew."""
+    """Show the panel of an open job. It refreshes every two seconds; when the job ends, the whole page is redrawn."""
     st.fragment(_panel, run_every=EVERY)(job.id)
 
 
 def progress_words(job: Job) -> str:
-    """Where the job is, in one line."""
+    """State of an open job in one line: position in the queue, or stage and percent, and the time left."""
     if job.state == "queued":
         words = f"Waiting, {numbers.ordinal(max(job.position, 1))} in the queue"
     else:
@@ -38,15 +39,15 @@ def progress_words(job: Job) -> str:
 
 
 def stage_lines(job: Job) -> list[str]:
-    """One Markdown line a stage: done with its seconds, running with its message, or still to come."""
-    passed = {stage: seconds for stage, _, seconds in job.stages}
+    """One Markdown line per stage: done with its duration, running with its message, or still to come."""
+    finished = {stage: seconds for stage, _, seconds in job.stages}
     lines = []
     for stage, words in kinds()[job.kind].stage_words(job.request).items():
         if job.state == "running" and stage == job.stage:
             detail = f": {plain(job.message)}" if job.message else ""
             lines.append(f":material/pending: **{words}**{detail}")
-        elif stage in passed:
-            lines.append(f":green[:material/check_circle:] {words} :gray[{numbers.duration(passed[stage])}]")
+        elif stage in finished:
+            lines.append(f":green[:material/check_circle:] {words} :gray[{numbers.duration(finished[stage])}]")
         else:
             lines.append(f":gray[:material/radio_button_unchecked: {words}]")
     return lines
@@ -54,11 +55,11 @@ def stage_lines(job: Job) -> list[str]:
 
 @contextmanager
 def reading(what: str) -> Iterator[Waiting]:
-    """A spinner while a file is read; gives what is to be told how many files of others go first."""
+    """Show a spinner while a file is read; yields a function that takes the number of files that are read first."""
     place = st.empty()
 
     def tell(before: int) -> None:
-        place.caption(f"Other files are read first: yours is {numbers.ordinal(before)} in the queue.")
+        place.caption(f"Other files are read first. Yours is {numbers.ordinal(before)} in the queue.")
 
     with st.spinner(what):
         yield tell
@@ -66,8 +67,8 @@ def reading(what: str) -> Iterator[Waiting]:
 
 
 def failure(job: Job) -> None:
-    """Why a job failed, what one can do, and the details to copy."""
-    error = job.error or {"kind": "", "text": "It failed without saying why."}
+    """Show why a job failed, and the details to copy."""
+    error = job.error or {"kind": "", "text": "No reason was recorded."}
     st.error(f"**This run failed.** {plain(error['text'])}", icon=":material/error:")
     with st.expander("Copy details", icon=":material/content_copy:"):
         lines = [f"run {job.id}", job.title, f"stage {job.stage or '-'}, attempt {job.attempts}"]
@@ -77,23 +78,23 @@ def failure(job: Job) -> None:
 
 
 def cancel_button(job: Job, key: str) -> None:
-    """Cancel, for those who asked for the job."""
+    """Show a Cancel button to the people who requested the job."""
     if owner() not in job.owners:
-        st.caption("Somebody else asked for this run; only they can cancel it.")
+        st.caption("Someone else requested this run. Only they can cancel it.")
     elif st.button("Cancel", key=key, icon=":material/cancel:"):
         with in_words():
             ledger().cancel(job.id, owner())
-            left = ledger().job(job.id)
-            if left is not None and left.open:
-                st.toast("You withdrew; it goes on, for somebody else asked for it too.", icon=":material/group:")
+            remaining = ledger().job(job.id)
+            if remaining is not None and remaining.open:
+                st.toast(STAYS, icon=":material/group:")
             st.rerun(scope="app")
 
 
 def no_worker(waited: float) -> str:
-    """What is to be said while no worker shows itself. waited: seconds."""
+    """Message while no worker has reported. waited: seconds since the job was submitted."""
     if waited < PATIENCE:
-        return "No worker has told of itself yet. One starts with the app and needs about ten seconds."
-    return "No worker could be started. The window in which Mergescope was started says why; start it there again."
+        return "No worker has reported yet. One starts with the app and needs about ten seconds."
+    return "No worker could be started. See the reason in the terminal of Mergescope, and start it there again."
 
 
 def _panel(job_id: str) -> None:
@@ -113,5 +114,5 @@ def _look(job_id: str) -> None:
         if job.state == "queued" and not ledger().workers():
             st.caption(no_worker(time.time() - job.created))
         if job.attempts > (job.state == "running"):
-            st.caption("The worker died on this job; it is begun anew.")
+            st.caption("A worker died during this job. The job starts again from the beginning.")
         cancel_button(job, f"cancel {job.id[:12]}")

@@ -1,4 +1,4 @@
-"""The command line and the few lines of Python that make a run again."""
+"""Command line and Python code that reproduce a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from merging.zoo.datasets.known import find_facts
 
 
 def command(request: MergeRequest) -> str:
-    """The line for a shell; networks that are not shipped are named by the file one downloads."""
+    """Shell command of a merge; a network that is not shipped is named by its downloaded file."""
     words = ["python -m merging merge", *(_name(model) or _file(model) for model in request.models)]
     words += [f"--base {_name(request.base) or _file(request.base)}"] if request.base else []
     words += [f"--{role} {getattr(request, role)}" for role in ROLES if getattr(request, role) != _USUAL[role]]
@@ -27,32 +27,34 @@ def command(request: MergeRequest) -> str:
 
 
 def snippet(request: MergeRequest) -> str:
-    """The lines for a notebook that stands in the program's folder."""
+    """Python code of a merge, for a notebook in the program's folder."""
     files = [
         f"assets/zoo/{_name(model)}.safetensors" if _name(model) else _file(model) for model in request.checkpoints
     ]
-    chosen = "".join(f', {role}="{getattr(request, role)}"' for role in ROLES if getattr(request, role) != _USUAL[role])
-    chosen += f", settings={changed(request)!r}" if changed(request) else ""
+    keywords = "".join(
+        f', {role}="{getattr(request, role)}"' for role in ROLES if getattr(request, role) != _USUAL[role]
+    )
+    keywords += f", settings={changed(request)!r}" if changed(request) else ""
     lines = ["import torch", "from merging import load_checkpoint, merge"]
     if request.dataset and request.data_sha256:
         lines += [
             "from merging.zoo.datasets.load import load",
             f'images = load("{request.dataset}", "train", {request.images})',
         ]
-        chosen += ", data=(torch.tensor(images.images) / 255, torch.tensor(images.labels))"
+        keywords += ", data=(torch.tensor(images.images) / 255, torch.tensor(images.labels))"
     else:
-        chosen += f", example=torch.zeros(2, {', '.join(map(str, _shape(request.models[0])))})"
+        keywords += f", example=torch.zeros(2, {', '.join(map(str, _shape(request.models[0])))})"
     names = [*(letter(number).lower() for number in range(len(request.models))), *(["base"] if request.base else [])]
-    chosen += ", base=base" if request.base else ""
+    keywords += ", base=base" if request.base else ""
     lines += [
         f"{', '.join(names)} = (load_checkpoint(file).build() for file in {tuple(files)!r})".replace("'", '"'),
-        f"result = merge([{', '.join(names[: len(request.models)])}]{chosen}, seed={request.seed})",
+        f"result = merge([{', '.join(names[: len(request.models)])}]{keywords}, seed={request.seed})",
     ]
     return "\n".join(lines)
 
 
 def zip_command(request: ZipRequest) -> str:
-    """The line for a shell that zips again."""
+    """Shell command of a partial zip (ZipIt!)."""
     words = ["python -m merging zip", *(_name(model) or _file(model) for model in request.models)]
     usual = settings_dict(read_settings(find("align", "zipit").settings, {"choose": False}))
     words += [f"--set {name}={value}" for name, value in request.settings.items() if value != usual[name]]
@@ -60,7 +62,7 @@ def zip_command(request: ZipRequest) -> str:
 
 
 def zip_snippet(request: ZipRequest) -> str:
-    """The lines for a notebook that zip again, up to every layer in turn."""
+    """Python code of a partial zip (ZipIt!), up to every layer in turn."""
     files = [f"assets/zoo/{_name(model)}.safetensors" if _name(model) else _file(model) for model in request.models]
     return "\n".join(
         [
@@ -78,14 +80,14 @@ def zip_snippet(request: ZipRequest) -> str:
 
 
 def changed(request: MergeRequest) -> dict[str, dict[str, Any]]:
-    """role -> the settings that are not the method's defaults."""
-    found = {}
+    """Role -> the settings that differ from the method's defaults."""
+    by_role = {}
     for role, values in request.settings.items():
         usual = settings_dict(read_settings(find(role, getattr(request, role)).settings, None))  # type: ignore[arg-type]
         own = {name: value for name, value in values.items() if value != usual[name]}
         if own:
-            found[role] = own
-    return found
+            by_role[role] = own
+    return by_role
 
 
 _USUAL = {"align": "weight-matching", "combine": "average", "correct": "none"}

@@ -18,18 +18,10 @@ from ui.runs.downloads import downloads
 from ui.shell.chosen import PREFIX, look_at, other_version, remember, request_of
 from ui.shell.guard import in_words
 from ui.shell.markdown import plain
-from ui.shell.screens import address, go, link
+from ui.shell.screens import TABS, address, go, tabs
 from ui.shell.state import ledger, owner, submit
 from ui.shell.words import meaning
 
-VIEWS = {
-    "merge": "Curve",
-    "similarity": "Similarity",
-    "neurons": "Neurons",
-    "why": "Why",
-    "landscape": "Landscape",
-    "method": "Method",
-}
 GOOD = 1e-6  # relative difference of outputs, as the merge itself demands
 
 
@@ -44,9 +36,7 @@ def run_bar(job: Job, report: MergeReport | None, here: str) -> None:
             if report is not None:
                 _equivalence(report, find("align", request.align).permutes)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            for key, label in VIEWS.items():
-                if key != here and (report is not None or key == "merge"):
-                    link(key, label, run=job.id[:PREFIX])
+            tabs(job.id[:PREFIX], here, TABS if report is not None else ["merge"])
             _actions(job, request, report, here)
     if report is not None and other_version(report):
         st.warning("Another version of Mergescope made this result; its numbers may mean something else. Run it again.")

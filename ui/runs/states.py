@@ -1,4 +1,4 @@
-"""The states every page has when there is no finished run to show: empty, open, failed, cancelled, gone."""
+"""States of a page without a finished run to show: empty, open, failed, cancelled, gone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ui.shell.screens import link
 
 
 def needs_result(here: str) -> Chosen | None:
-    """The chosen run with its run bar drawn and its report at hand; None after saying what is there instead."""
+    """Draw the run bar of the chosen run and return the run with its report; None after showing another state."""
     found = chosen()
     if found.job is None:
         nothing(found, here)
@@ -23,14 +23,14 @@ def needs_result(here: str) -> Chosen | None:
     if found.report is None:
         unfinished(found)
         return None
-    merged = len(request_of(found.job).models)
-    if merged > 2 and here != "method":
-        st.caption(f"{merged} networks were merged. This page shows A, B and the merge of all, not the others.")
+    count = len(request_of(found.job).models)
+    if count > 2 and here != "method":
+        st.caption(f"{count} networks were merged. This page shows A, B and the merge of all of them.")
     return found
 
 
 def nothing(found: Chosen, here: str) -> None:
-    """Why there is no run to show."""
+    """Show why there is no run to show."""
     if found.trouble:
         st.warning(f"The run {plain(found.short)} cannot be shown. {plain(found.trouble)}", icon=":material/history:")
         _ask_again(found)
@@ -41,22 +41,22 @@ def nothing(found: Chosen, here: str) -> None:
 
 
 def empty(here: str = "") -> None:
-    """No run, and no example either: the next step."""
+    """Show the next step where there is neither a run nor an example."""
     with st.container(border=True):
         if here == "merge":
-            st.markdown("**No run yet.** Pick two networks and press *Run merge*; what happened appears here.")
+            st.markdown("**No run yet.** Pick two networks and press *Run merge*. The result appears here.")
             return
         st.markdown("**No run chosen yet.** Pick two networks on Merge and press *Run merge*.")
         link("merge", "Go to Merge", icon=":material/merge:")
 
 
 def gone(found: Chosen, here: str = "") -> None:
-    """The address names a run that is not there: ask for it again, where it is known what it was."""
+    """Show that the run in the address is missing; offer to run it again where its request is remembered."""
     with st.container(border=True):
-        away = "It was deleted, or it was made by another installation."
+        away = "It was deleted, or another installation made it."
         st.markdown(f"**The run {plain(found.short)} is not here.** {away}")
         if not _ask_again(found) and here != "merge":
-            link("merge", "Start a new one on Merge", icon=":material/merge:")
+            link("merge", "Start a new run on Merge", icon=":material/merge:")
         if st.button("Show the example", icon=":material/science:"):
             st.session_state.pop("run", None)
             st.query_params.clear()
@@ -64,7 +64,7 @@ def gone(found: Chosen, here: str = "") -> None:
 
 
 def unfinished(found: Chosen) -> None:
-    """A run that is waiting, running, failed, cancelled, or whose result is no longer stored."""
+    """Show a run that is queued, running, failed or cancelled, or whose result is no longer stored."""
     job = found.job
     if job is None:
         return
@@ -84,7 +84,7 @@ def unfinished(found: Chosen) -> None:
 
 
 def _ask_again(found: Chosen) -> bool:
-    """A button that asks for the same again, where it is known what it was; gives whether it is."""
+    """Show a button that submits the run again, where its request is remembered; return whether it is."""
     request = remembered(found.asked)
     if not isinstance(request, MergeRequest):
         return False

@@ -1,4 +1,4 @@
-"""A study of the run one looks at: its finding, or what is there instead, with a button that asks for it."""
+"""Studies of the displayed run: the finding, or the study's state with a button that submits it."""
 
 from __future__ import annotations
 
@@ -34,10 +34,15 @@ def studied(
     at_once: bool = False,
     other: Entry | None = None,
 ) -> Any | None:
-    """The finding of study `key` of the chosen run; None after saying what there is instead.
+    """Return the finding of study `key` of the chosen run; None after showing the study's state instead.
 
-    settings: the study's own, as for `StudyRequest`.  button: the word on the button that asks for it.  at_once: ask
-    without a button (what was clicked before was the wish).  other: a network beside the merged ones.
+    Args:
+        found: the chosen run.
+        key: of the study.
+        settings: of the study, as for `StudyRequest`.
+        button: label of the button that submits the study.
+        at_once: submit without a button, because an earlier click already asked for the study.
+        other: a network besides the merged ones.
     """
     if found.job is None:
         return None
@@ -65,29 +70,29 @@ def studied(
 
 
 def choose_other(found: Chosen, label: str, nobody: str, key: str) -> Entry | None:
-    """A menu of the networks that fit the run's but were not merged; None for `nobody`."""
+    """Show a menu of networks that fit the run's but were not merged; None for the first option, labelled `nobody`."""
     merged = request_of(found.job).models if found.job is not None else ()
     every = entries()
     first = next((entry for entry in every.values() if merged and entry.sha256 == merged[0].sha256), None)
-    taken = {model.sha256 for model in merged}
+    merged_hashes = {model.sha256 for model in merged}
     fitting = {
         id: entry
         for id, entry in every.items()
-        if first is not None and entry.sha256 not in taken and not compatible(first, entry)
+        if first is not None and entry.sha256 not in merged_hashes and not compatible(first, entry)
     }
     names = {"": nobody, **{id: entry.name for id, entry in fitting.items()}}
-    asked = said(key)
-    at = list(names).index(asked) if asked in names else 0
-    chosen = st.selectbox(label, list(names), at, format_func=names.__getitem__, key=f"choose {key}", width=300)
-    if chosen:
-        st.query_params[key] = chosen  # so that the address shows the same to somebody else
+    current = said(key)
+    at = list(names).index(current) if current in names else 0
+    selected = st.selectbox(label, list(names), at, format_func=names.__getitem__, key=f"choose {key}", width=300)
+    if selected:
+        st.query_params[key] = selected  # so that the address shows the same to someone else
     else:
         st.query_params.pop(key, None)
-    return every.get(chosen)
+    return every.get(selected)
 
 
 def known(found: Chosen, key: str, settings: dict[str, Any] | None = None) -> Any | None:
-    """The finding where it is there already; None otherwise, and nothing is drawn."""
+    """Return the finding of a finished study, None for any other; nothing is drawn."""
     if found.job is None:
         return None
     try:
@@ -121,7 +126,7 @@ def _offer(merge: Job, request: StudyRequest, button: str) -> None:
 
 
 def _usual(request: StudyRequest) -> str:
-    """How long such a study takes, by finished ones like it."""
+    """Usual duration of such a study, from similar finished ones."""
     spent = sum(ledger().expected(request).values())
     return f"Takes {numbers.about(spent)}." if spent else ""
 

@@ -1,1 +1,1 @@
-"""What stands around all pages: the border to browsers, addresses, texts of others, what is kept."""
+"""Shared parts of all pages: server, HTTP middleware, addresses, session state, escaping, caches, glossary."""

@@ -1,4 +1,4 @@
-"""What a page's address says, read within bounds: a link may hold anything."""
+"""Parameters of a page's address, read within bounds because a link may contain anything."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ import streamlit as st
 
 T = TypeVar("T")
 
-LONGEST = 4_000  # characters of one parameter: the networks of a comparison are the longest
+LONGEST = 4_000  # characters of one parameter; the networks of a comparison are the longest
 DIGITS = 9
 
 
 def said(name: str) -> str:
-    """A parameter's text, "" where there is none or one that is too long to be ours."""
+    """Text of a parameter; "" where it is missing or longer than LONGEST."""
     text = st.query_params.get(name, "")
     return text if len(text) <= LONGEST else ""
 
 
 def said_names(name: str) -> list[str]:
-    """A parameter's parts between commas, each once."""
+    """Comma-separated parts of a parameter, without duplicates."""
     return list(dict.fromkeys(filter(None, said(name).split(","))))
 
 
 def said_number(name: str, low: int, high: int, usual: int) -> int:
-    """A whole number brought within its bounds; `usual` where there is none."""
+    """Whole number of a parameter, clipped to `low`..`high`; `usual` where the parameter holds none."""
     text = said(name)
     return min(max(int(text), low), high) if text.isascii() and text.isdecimal() and len(text) <= DIGITS else usual
 
 
 def one_of(label: str, options: Sequence[T], *, default: T, key: str, bound: bool = True, **shown: Any) -> T:
-    """A choice of one that is part of the address, under its key. A parameter that says nothing is the default."""
+    """Show a segmented control that is bound to the address under `key`; an empty parameter gives the default."""
     bind: Any = "query-params" if bound else None
-    chosen = st.segmented_control(label, options, default=default, key=key, required=True, bind=bind, **shown)
-    return default if chosen is None else chosen
+    selected = st.segmented_control(label, options, default=default, key=key, required=True, bind=bind, **shown)
+    return default if selected is None else selected

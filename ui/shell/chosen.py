@@ -1,4 +1,4 @@
-"""Which run a page is about: the one in its address, else the last one looked at, else the example."""
+"""The run that a page shows: the one in its address, else the last displayed one, else the example."""
 
 from __future__ import annotations
 
@@ -18,14 +18,20 @@ from merging.zoo.catalogue import Preset, find, presets
 from ui.shell.address import said
 from ui.shell.state import ledger, merge_report
 
-PREFIX = 12  # digits of a run's id in addresses
-REMEMBERED = 30  # requests of this visit, so that a deleted run can be asked for again
+PREFIX = 12  # hexadecimal digits of a run's id in addresses
+REMEMBERED = 30  # requests of this visit that are kept, so that a deleted run can be submitted again
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """asked: the id in the address ("" for none); job: what the ledger knows of it; report: of a finished merge;
-    trouble: why a run that is there cannot be shown (another version made it, or a file is damaged), or ""."""
+    """The run that a page shows.
+
+    Attributes:
+        asked: the id in the address, "" for none.
+        job: the run's job in the ledger, None where there is none.
+        report: of a finished merge, otherwise None.
+        trouble: why an existing run cannot be shown (another version made it, or a file is damaged), or "".
+    """
 
     asked: str = ""
     job: Job | None = None
@@ -39,39 +45,39 @@ class Chosen:
 
     @property
     def short(self) -> str:
-        """The run's id as addresses carry it."""
+        """The run's id as in addresses."""
         return self.job.id[:PREFIX] if self.job else self.asked[:PREFIX]
 
 
 def chosen() -> Chosen:
-    """The run this page is about, with its report where it is done; the address is made to say which."""
-    asked = said("run") or st.session_state.get("run", "") or example_id()
-    job = ledger().job(asked) if asked else None
+    """Return the run that this page shows, with its report where it is done; write its id into the address."""
+    id_or_prefix = said("run") or st.session_state.get("run", "") or example_id()
+    job = ledger().job(id_or_prefix) if id_or_prefix else None
     if job is None or job.kind != "merge":
         if job is not None:
             st.session_state.pop("run", None)
-        return Chosen(asked if job is None else "")
+        return Chosen(id_or_prefix if job is None else "")
     look_at(job.id)
     try:
         from_json_of(job)
         remember(job.id, json.dumps(job.request))
         report = merge_report(job) if job.state == "done" else None
     except MergescopeError as error:
-        return Chosen(asked, trouble=str(error))
+        return Chosen(id_or_prefix, trouble=str(error))
     if report is not None:
         st.session_state["last_done"] = job.id
-    return Chosen(asked, job, report)
+    return Chosen(id_or_prefix, job, report)
 
 
 def look_at(job_id: str) -> None:
-    """Make this the run that pages are about, and let the address say so."""
+    """Make this the run that pages show, and write its id into the address."""
     st.session_state["run"] = job_id[:PREFIX]
     if said("run")[:PREFIX] != job_id[:PREFIX]:
         st.query_params["run"] = job_id[:PREFIX]
 
 
 def request_of(job: Job) -> MergeRequest:
-    """The merge that a job was asked for. Raises InvalidRequest where another version of the program asked."""
+    """The merge request of a job. Raises InvalidRequest where another version of the program submitted it."""
     request = from_json_of(job)
     if not isinstance(request, MergeRequest):
         raise TypeError(job.kind)
@@ -79,49 +85,49 @@ def request_of(job: Job) -> MergeRequest:
 
 
 def from_json_of(job: Job) -> Request:
-    """The request of a job. Raises InvalidRequest where another version of the program asked."""
+    """The request of a job. Raises InvalidRequest where another version of the program submitted it."""
     return _read(json.dumps(job.request))
 
 
 @lru_cache(maxsize=256)
 def _read(text: str) -> Request:
-    """One value for one text, so that its id is computed once."""
+    """Return the same object for the same text, so that the request's id is computed once."""
     return from_json(text)
 
 
 def example_id() -> str:
-    """The id of the finished run that comes with the program for the first preset; "" where there is none."""
-    found = [run for preset in presets() if (run := preset_run(preset))]
-    return found[0].id if found else next((job.id for job in ledger().examples() if job.kind == "merge"), "")
+    """The id of the first preset's shipped run, else of any shipped merge; "" where there is none."""
+    runs = [run for preset in presets() if (run := preset_run(preset))]
+    return runs[0].id if runs else next((job.id for job in ledger().examples() if job.kind == "merge"), "")
 
 
 def preset_run(preset: Preset) -> Job | None:
-    """The shipped run of a preset; None where none is shipped."""
-    wanted = {find(preset.a).sha256, find(preset.b).sha256}
+    """The shipped run of a preset, None where there is none."""
+    hashes = {find(preset.a).sha256, find(preset.b).sha256}
     method = (preset.align, preset.combine, preset.correct)
     for job in ledger().examples():
-        asked = job.request
-        if asked["kind"] != "merge" or {model["sha256"] for model in asked["models"]} != wanted:
+        request = job.request
+        if request["kind"] != "merge" or {model["sha256"] for model in request["models"]} != hashes:
             continue
-        if (asked["align"], asked["combine"], asked["correct"]) == method:
+        if (request["align"], request["combine"], request["correct"]) == method:
             return job
     return None
 
 
 def remember(job_id: str, request: str) -> None:
-    """Keep what was asked for this visit, so that it can be asked again once it is deleted."""
-    known: dict[str, str] = st.session_state.setdefault("requests", {})
-    known[job_id[:PREFIX]] = request
-    while len(known) > REMEMBERED:
-        known.pop(next(iter(known)))
+    """Keep a run's request for this visit, so that it can be submitted again after the run is deleted."""
+    requests: dict[str, str] = st.session_state.setdefault("requests", {})
+    requests[job_id[:PREFIX]] = request
+    while len(requests) > REMEMBERED:
+        requests.pop(next(iter(requests)))
 
 
 def remembered(run: str) -> Request | None:
-    """What a run was asked for, if it was looked at during this visit."""
+    """The request of a run that was displayed during this visit, None for any other."""
     text = st.session_state.get("requests", {}).get(run[:PREFIX])
     return from_json(text) if text else None
 
 
 def other_version(report: MergeReport) -> bool:
-    """Whether another version of the program made this result, so that its numbers may mean something else."""
+    """Whether another version of the program made this result; its numbers may have another meaning."""
     return report.format != FORMAT

@@ -1,4 +1,4 @@
-"""Our own errors, in words, where they happen; no other text of an error is ever shown."""
+"""Display of Mergescope's own errors where they happen. The text of no other error is ever shown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ui.shell.markdown import plain
 
 @contextmanager
 def in_words() -> Iterator[None]:
-    """Show an error of ours as its sentence and go on after the block. A fragment needs one of its own."""
+    """Show a MergescopeError as its text and continue after the block. Every fragment needs its own block."""
     try:
         yield
     except MergescopeError as error:

@@ -1,7 +1,7 @@
-"""What a page makes of finished results, made once: figures, and texts that take long.
+"""Cache of values that pages derive from finished results, such as figures and long texts.
 
-Results never change, so what is made of the very same ones is the same. A value is forgotten with the result that it
-was made of, or when it was not asked for while LARGEST others were.
+Results never change, so the same results always give the same value. A value leaves the cache with the result that it
+was derived from, or when LARGEST other values were used since its last use.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ PLAIN = (str, int, float, bool, bytes, type(None))
 
 
 def kept(make: Callable[..., T], *arguments: object) -> T:
-    """make(*arguments), made once a process.
+    """Return make(*arguments), computed once per process.
 
-    make: a function of a module.  arguments: results, which are told apart by identity; or plain values and tuples of
-    those, told apart by value.
+    Args:
+        make: a function of a module.
+        arguments: results, which are distinguished by identity; plain values and tuples of them, by value.
     """
     key = (make, *(argument if _is_plain(argument) else id(argument) for argument in arguments))
     with _LOCK:
-        known = _VALUES.get(key)
-        if known is not None and all(
-            ask() is one or _is_plain(one) for ask, one in zip(known[0], arguments, strict=True)
+        entry = _VALUES.get(key)
+        if entry is not None and all(
+            ask() is one or _is_plain(one) for ask, one in zip(entry[0], arguments, strict=True)
         ):
             _VALUES.move_to_end(key)
-            value: T = known[1]
+            value: T = entry[1]
             return value
     value = make(*arguments)
     with _LOCK:
@@ -48,5 +49,8 @@ def _is_plain(value: object) -> bool:
 
 
 def _reference(value: object) -> Callable[[], object]:
-    """What gives the value as long as it lives, so that another one at its place in memory is not taken for it."""
+    """Return a function that gives the value while it lives.
+
+    It distinguishes the value from a later object with the same `id`.
+    """
     return (lambda: value) if _is_plain(value) else weakref.ref(value)

@@ -1,9 +1,10 @@
-"""The look that the theme cannot say: logo, style sheet, charts in the page's colours."""
+"""Appearance beyond Streamlit's theme: logo, style sheet, charts in the page's colours."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import plotly.io
@@ -18,40 +19,49 @@ CHART = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d",
 
 
 def dress() -> None:
-    """Logo and style sheet (files of this program; no text of a user is ever in them)."""
+    """Show the logo and load the style sheet. Both are files of this program and never contain a user's text."""
     st.logo(str(ASSETS / "logo.svg"), size="large")
-    st.html(ASSETS / "style.css")
+    st.html(_page_parts(), unsafe_allow_javascript=True)
+
+
+@lru_cache(maxsize=1)
+def _page_parts() -> str:
+    """The style sheet, and the script that closes the menu on phones."""
+    style, script = ((ASSETS / name).read_text("utf-8") for name in ("style.css", "menu.js"))
+    return f"<style>{style}</style><script>{script}</script>"
 
 
 def unbroken(text: str) -> str:
-    """A text in which no line ends between a number and its unit."""
+    """The text with a no-break space between each number and its unit."""
     return re.sub(r"(?<=\d) (?=%|pp\b|nats\b|images\b)", "\u00a0", text)
 
 
 class Chart(BaseFigure):
-    """A figure as Streamlit takes it, which asks it for nothing but its data, and would check those of a dict anew."""
+    """A figure in the type that Streamlit accepts without validation; it would validate a dict of the same data."""
 
-    def __init__(self, figure: Figure) -> None:  # not BaseFigure's own, which checks each value
+    def __init__(self, figure: Figure) -> None:  # BaseFigure's own __init__, which validates every value, is skipped
         spec = figure.spec()
         template = plotly.io.templates[plotly.io.templates.default].to_plotly_json()
         self._spec = {**spec, "layout": {"template": template, **spec["layout"]}}
         self._alt = figure.alt
 
     def to_dict(self) -> dict[str, Any]:
-        """The data and the layout."""
+        """Return the figure's data and layout."""
         return self._spec
 
 
 def draw(figure: Figure, key: str, name: str, **keywords: Any) -> Any:
-    """A chart in the page's colours, with its words as alternative text. name: of the file when saved as PNG."""
+    """Show a chart in the page's colours, with alternative text. name: of the file when the chart is saved as PNG."""
     config = {**CHART, "toImageButtonOptions": {"filename": name, "scale": 2}}
     chart = kept(Chart, figure)
     return st.plotly_chart(chart, key=key, theme="streamlit", config=config, alt=figure.alt, **keywords)
 
 
 def draw_clickable(figure: Figure, key: str, name: str, clicked: Callable[[Any], None]) -> None:
-    """A chart whose points can be clicked: `clicked` is given the point's customdata before the page is drawn anew, so
-    that one drawing shows what came of it."""
+    """Show a chart with clickable points.
+
+    `clicked` receives the point's customdata before the page is redrawn, so that this redraw already shows the effect.
+    """
 
     def tell() -> None:
         points = st.session_state[key]["selection"]["points"]

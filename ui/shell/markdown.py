@@ -1,12 +1,12 @@
-"""Words of other people (names, classes, notes, addresses, errors that quote them), shown as the text that they are."""
+"""Escaping of text from users (names, classes, notes, addresses, errors that quote them) for Markdown."""
 
 from __future__ import annotations
 
-SIGNS = "\\`*_{}[]<>#$~:|&@"  # what Markdown, its links, formulas, colours and emojis are made of
-LINK = "www."  # which becomes a link by itself
+SIGNS = "\\`*_{}[]<>#$~:|&@"  # signs of Markdown, its links, formulas, colours and emojis
+LINK = "www."  # Markdown makes a link of it without any sign
 
 
 def plain(text: str) -> str:
-    """The text for `st.markdown` and all else that reads Markdown, which then shows it as it is."""
+    """Escape a text for `st.markdown` and other elements that read Markdown, which then show it unchanged."""
     shown = "".join(f"\\{letter}" if letter in SIGNS else letter for letter in text)
     return shown.replace(LINK, f"{LINK[:-1]}\\.").replace(LINK.upper(), f"{LINK[:-1].upper()}\\.")

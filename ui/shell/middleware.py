@@ -1,4 +1,4 @@
-"""The border to browsers: who is answered, what a page may do, and the visitor's cookie."""
+"""ASGI middleware: accepted hosts, security headers of pages, and the visitor's cookie."""
 
 from __future__ import annotations
 
@@ -10,31 +10,43 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import config
+
+from ui.shell.screens import MENU, SCREENS
 
 COOKIE = "mergescope_owner"
 YEAR = 365 * 24 * 3600
 LOCAL = ("127.0.0.1", "::1")
-OF_THE_MACHINE = ("/health", "/_stcore/metrics")  # what tells of the server and not of a page
-POLICY = (  # Plotly draws with styles of its own and compiles code; pictures and fonts are part of the page
+OF_THE_MACHINE = ("/health", "/_stcore/metrics")  # routes about the server, answered only on this machine
+POLICY = (  # Plotly needs inline styles and eval; pictures and fonts are embedded in the page
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self' {}"
 )
 
+OURS = ("_stcore", "health", "static", "media", "component", "app")  # addresses of the server that are no pages
+UNKNOWN = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>No such page · Mergescope</title>
+<meta name="viewport" content="width=device-width"><style>body{{font-family:sans-serif;max-width:36rem;margin:4rem auto;
+padding:0 1rem;color-scheme:light dark;color:CanvasText;background:Canvas}}</style></head><body><h1>No such page</h1>
+<p>Mergescope has no page at this address. It may be mistyped, or cut off. These pages are here:</p><ul>{}</ul></body>
+</html>"""
+
 
 class Border:
-    """ASGI middleware. A visitor without one gets a random name in an HttpOnly cookie, for "my jobs" and caps; with a
-    page the browser is told what the page may do, and to fetch the script that draws charts at once."""
+    """ASGI middleware for every request.
+
+    A visitor without a cookie gets a random name in an HttpOnly cookie, for "my jobs" and caps. Every answer carries
+    the security headers; an HTML page also makes the browser load the chart script at once.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.early = ", ".join(f"<./static/js/{name}>; rel=modulepreload; crossorigin" for name in chart_scripts())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on where it may be answered; add the headers to the answer."""
+        """Refuse the request, or pass it on and add the headers to the answer."""
         if scope["type"] == "websocket" and not _names_an_origin(scope):
             await send({"type": "websocket.close", "code": 1008})
             return
@@ -42,9 +54,11 @@ class Border:
             await self.app(scope, receive, send)
             return
         if not is_answered(scope):
-            refused = PlainTextResponse("This address is not answered under that name.", 403)
+            refused = PlainTextResponse("This server does not answer to that host name or from that machine.", 403)
             await refused(scope, receive, send)
             return
+
+        answer = unknown_page if is_unknown_page(scope) else self.app
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -57,11 +71,26 @@ class Border:
                     headers.append("link", self.early)
             await send(message)
 
-        await self.app(scope, receive, with_headers)
+        await answer(scope, receive, with_headers)
+
+
+def is_unknown_page(scope: Scope) -> bool:
+    """Whether a browser opens an address at which there is no page."""
+    if scope["method"] != "GET" or "text/html" not in Headers(scope=scope).get("accept", ""):
+        return False
+    base = str(config.get_option("server.baseUrlPath") or "").strip("/")
+    name = scope["path"].strip("/").removeprefix(base).strip("/")
+    return not (name in ("", *SCREENS) or name.split("/")[0] in OURS)
+
+
+async def unknown_page(scope: Scope, receive: Receive, send: Send) -> None:
+    """The page for unknown addresses."""
+    links = "".join(f'<li><a href="/{"" if key == "merge" else key}">{SCREENS[key][0]}</a></li>' for key in MENU)
+    await HTMLResponse(UNKNOWN.format(links), 404)(scope, receive, send)
 
 
 def page_headers() -> dict[str, str]:
-    """What every answer says. MERGESCOPE_FRAMES: sites whose pages may show the app in a frame, for courses."""
+    """Security headers of every answer. MERGESCOPE_FRAMES: sites that may show the app in a frame, for courses."""
     frames = " ".join(os.environ.get("MERGESCOPE_FRAMES", "").replace(";", " ").split())
     headers = {
         "content-security-policy": POLICY.format(frames).strip(),
@@ -72,8 +101,10 @@ def page_headers() -> dict[str, str]:
 
 
 def is_answered(scope: Scope) -> bool:
-    """Whether the request names a host that is ours, as far as those are known; and what tells of the machine is asked
-    for on the machine."""
+    """Whether the request names an allowed host (any, where none are configured).
+
+    Routes about the server are answered only to this machine.
+    """
     allowed = config.get_option("server.allowedHosts")
     host = Headers(scope=scope).get("host", "").rsplit("]", 1)
     name = f"{host[0]}]".strip("[]") if len(host) > 1 else host[0].rsplit(":", 1)[0]
@@ -83,7 +114,7 @@ def is_answered(scope: Scope) -> bool:
 
 
 def _names_an_origin(scope: Scope) -> bool:
-    """Whether the page that a connection comes from can be read at all; which are let in, Streamlit decides."""
+    """Whether the Origin header can be parsed. Streamlit decides which origins are accepted."""
     try:
         urlsplit(Headers(scope=scope).get("origin", ""))
     except ValueError:
@@ -92,16 +123,18 @@ def _names_an_origin(scope: Scope) -> bool:
 
 
 def chart_scripts() -> list[str]:
-    """The files in which Streamlit keeps what draws Plotly charts (4.7 MB); empty where it keeps them elsewhere."""
+    """Names of Streamlit's script files for Plotly charts (4.7 MB); empty where Streamlit stores them elsewhere."""
     folder = Path(st.__file__).parent / "static" / "static" / "js"
     return sorted(path.name for path in folder.glob("PlotlyChart.*.js"))
 
 
 def _is_known(scope: Scope) -> bool:
-    """Whether the visitor's cookies hold a good name. Other programs' cookies on this host may be malformed, and
-    http.cookies drops all of them, or raises, for one that is."""
-    given = next((value for name, value in scope["headers"] if name == b"cookie"), b"").decode("latin-1")
-    return re.search(rf"(?:^|;\s*){COOKIE}=[0-9a-f]{{32}}(?:;|$)", given) is not None
+    """Whether the visitor's cookies hold a valid name.
+
+    `http.cookies` is not used: it drops all cookies, or raises, where another program on this host set a malformed one.
+    """
+    cookies = next((value for name, value in scope["headers"] if name == b"cookie"), b"").decode("latin-1")
+    return re.search(rf"(?:^|;\s*){COOKIE}=[0-9a-f]{{32}}(?:;|$)", cookies) is not None
 
 
 def _new_cookie(scope: Scope) -> str:

@@ -1,4 +1,4 @@
-"""What stands around the pages: the dispatcher's process, the owner's cookie, the health route, the last resort."""
+"""Server around the pages: the dispatcher's process, the health route, and the message for unexpected errors."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from merging.jobs.limits import from_environment
 from merging.paths import ROOT
 from ui.shell.uploads import HELD
 
-GRACE = 12.0  # seconds the dispatcher has to stop its workers
-SWEEP = 30.0  # seconds between two looks at the files of visitors who have left
-LOOK = 1.0  # seconds between two looks at the dispatcher
-TOLD = 2  # exit code of a dispatcher that has said what is wrong
-SLOWEST = 60.0  # seconds between two starts of one that ends again and again
+GRACE = 12.0  # seconds that the dispatcher has to stop its workers
+SWEEP = 30.0  # seconds between two sweeps of the files of visitors who left
+LOOK = 1.0  # seconds between two checks of the dispatcher
+TOLD = 2  # exit code of a dispatcher that printed an error which a person has to fix
+SLOWEST = 60.0  # longest wait in seconds before the next start of a dispatcher that keeps ending
 log = logging.getLogger(__name__)
 
 
 class Shell:
-    """Holds the dispatcher's process: starts it anew when it is gone, and tells the health route how it is."""
+    """Owner of the dispatcher's process: restarts it when it ends, and reports its state to the health route."""
 
     def __init__(self) -> None:
         self.child: subprocess.Popen[bytes] | None = None
 
     async def keep(self) -> None:
-        """Start the dispatcher anew whenever it is gone, later each time where it ends at once."""
+        """Restart the dispatcher whenever it ends; the wait doubles where it ends soon after its start."""
         wait = LOOK
         while self.child is not None:
-            begun = time.monotonic()
+            start = time.monotonic()
             while self.child.poll() is None:
                 await asyncio.sleep(LOOK)
-            log.warning("the dispatcher is gone (exit code %s) and is started anew", self.child.returncode)
-            wait = LOOK if time.monotonic() - begun > SLOWEST else min(2 * wait, SLOWEST)
+            log.warning("the dispatcher ended (exit code %s) and is restarted", self.child.returncode)
+            wait = LOOK if time.monotonic() - start > SLOWEST else min(2 * wait, SLOWEST)
             if self.child.returncode == TOLD:  # a person has to do something first
                 wait = SLOWEST
             await asyncio.sleep(wait)
@@ -54,9 +54,9 @@ class Shell:
 
     @asynccontextmanager
     async def lifespan(self, app: st.App) -> AsyncIterator[None]:
-        """Run a dispatcher as long as the app runs; none with MERGESCOPE_DISPATCHER=none (one runs elsewhere).
+        """Run a dispatcher while the app runs; with MERGESCOPE_DISPATCHER=none, one runs elsewhere.
 
-        The server takes files as large as `Limits.upload_mb` says.
+        Set the server's limit of upload sizes to `Limits.upload_mb`.
         """
         config.set_option("server.maxUploadSize", int(from_environment().upload_mb))
         if os.environ.get("MERGESCOPE_HELD"):
@@ -72,20 +72,20 @@ class Shell:
                 stop_dispatcher(self.child)
 
     async def health(self, request: Request) -> JSONResponse:
-        """Whether the app answers, and how its dispatcher is: "running", "stopped" or "elsewhere"."""
+        """Answer the health route with the dispatcher's state: "running", "stopped" or "elsewhere"."""
         state = "elsewhere" if self.child is None else "running" if self.child.poll() is None else "stopped"
         return JSONResponse({"status": "ok", "dispatcher": state})
 
 
 async def let_go() -> None:
-    """Free, now and then, the files of visitors who have left."""
+    """Free the files of visitors who left, every SWEEP seconds."""
     while True:
         await asyncio.sleep(SWEEP)
         HELD.sweep()
 
 
 def end_with_stdin() -> None:
-    """End this process by SIGTERM when its stdin ends: the process that started it is gone."""
+    """End this process by SIGTERM when its stdin ends, because the process that started it is gone."""
 
     def watch() -> None:
         while os.read(sys.stdin.fileno(), 4096):
@@ -96,14 +96,14 @@ def end_with_stdin() -> None:
 
 
 def start_dispatcher() -> subprocess.Popen[bytes]:
-    """`python -m merging.jobs` with a pipe as its stdin: when this process is gone, however it went, the pipe ends."""
+    """Start `python -m merging.jobs`. Its stdin is a pipe, which closes however this process ends."""
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "merging.jobs", "--watch-stdin"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONPATH": paths})
 
 
 def stop_dispatcher(child: subprocess.Popen[bytes]) -> None:
-    """Close its stdin and wait; after GRACE seconds end it the hard way."""
+    """Close the dispatcher's stdin and wait; kill it after GRACE seconds."""
     if child.stdin is not None:
         child.stdin.close()
     try:
@@ -114,11 +114,11 @@ def stop_dispatcher(child: subprocess.Popen[bytes]) -> None:
 
 
 def say_sorry(error: Exception) -> bool:
-    """Nobody foresaw this error: the log gets it, the page a sentence. Gives True, so that no traceback is shown."""
+    """Log an unexpected error and show a short message. Returns True, so that Streamlit shows no traceback."""
     log.error("a page failed", exc_info=error)
     st.error(
-        "Something went wrong inside Mergescope, and the program's log says what. Reload the page; if it happens "
-        "again, report it with what you clicked.",
+        "Something went wrong inside Mergescope. Reload the page. If it happens again, report it with the steps that "
+        "led to it and the error in the program's log.",
         icon=":material/error:",
     )
     return True

@@ -1,4 +1,4 @@
-"""What every page reads: the ledger, who is looking, the networks, finished reports. Every cache is bounded."""
+"""State that all pages share: ledger, visitor, networks, reports, images. Every cache is bounded."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ from ui.shell.middleware import COOKIE
 
 
 def ledger() -> Ledger:
-    """The ledger of this program, opened once a process."""
+    """The ledger of this program, opened once per process."""
     return _ledger(home())
 
 
 def owner() -> str:
-    """Who is looking, by the random name in their cookie; without cookies, one that lasts as long as the page."""
-    named = str(st.context.cookies.get(COOKIE, ""))
-    if re.fullmatch(r"[0-9a-f]{32}", named):
-        return owner_of(named)
+    """The visitor, by the random name in their cookie; without cookies, by a name for this session only."""
+    cookie = str(st.context.cookies.get(COOKIE, ""))
+    if re.fullmatch(r"[0-9a-f]{32}", cookie):
+        return owner_of(cookie)
     return st.session_state.setdefault("owner", owner_of(secrets.token_hex(16)))
 
 
 def submit(request: Request, *, again: bool = False) -> Job:
-    """Ask for it in the visitor's name. again, and errors: as of `Ledger.submit`."""
+    """Submit a request in the visitor's name. again, and errors: as in `Ledger.submit`."""
     address = st.context.ip_address
     return ledger().submit(request, owner(), again=again, address=address if isinstance(address, str) else "")
 
 
 def entries() -> dict[str, Entry]:
-    """Every network the visitor can pick, by id: the shipped ones, their own, and what others share.
+    """Id -> every network that the visitor can choose: shipped networks, their own, and those that others share.
 
-    No two have the same name: a later one of a known name has its id beside it.
+    Names are unique: where two networks have the same name, the newer one's name ends with its id.
     """
-    brought = [entry for entry in ledger().models() if not entry.private or entry.owner == owner()]
-    by_age = {entry.id: entry.name for entry in (*catalogue.shipped(), *reversed(brought))}
+    own_and_shared = [entry for entry in ledger().models() if not entry.private or entry.owner == owner()]
+    by_age = {entry.id: entry.name for entry in (*catalogue.shipped(), *reversed(own_and_shared))}
     names = distinct(by_age)
-    return {entry.id: replace(entry, name=names[entry.id]) for entry in (*catalogue.shipped(), *brought)}
+    return {entry.id: replace(entry, name=names[entry.id]) for entry in (*catalogue.shipped(), *own_and_shared)}
 
 
 def distinct(labels: Mapping[str, str]) -> dict[str, str]:
-    """Key -> label, with the key beside a label that another key before it has: menus know options by their labels."""
+    """Key -> unique label: a label that an earlier key has gets the key appended. Menus identify options by label."""
     taken, unequal = set[str](), dict[str, str]()
     for key, label in labels.items():
         free = label
@@ -69,32 +69,32 @@ def distinct(labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def merge_report(job: Job) -> MergeReport | None:
-    """The report of a finished merge; None where it has none. Raises MergescopeError where it is damaged."""
-    found = _report(str(home()), job.id, job.finished or 0.0)
-    return found if isinstance(found, MergeReport) else None
+    """The report of a finished merge, None where there is none. Raises MergescopeError where it is damaged."""
+    report = _report(str(home()), job.id, job.finished or 0.0)
+    return report if isinstance(report, MergeReport) else None
 
 
 def zip_report(job: Job) -> ZipReport | None:
-    """What a finished partial zip found, as `merge_report`."""
-    found = _report(str(home()), job.id, job.finished or 0.0)
-    return found if isinstance(found, ZipReport) else None
+    """The report of a finished partial zip, as `merge_report`."""
+    report = _report(str(home()), job.id, job.finished or 0.0)
+    return report if isinstance(report, ZipReport) else None
 
 
 def images(dataset: str, split: Split, count: int) -> ImageSet | None:
-    """The first `count` images of a split, None where they are not on this machine or not the visitor's to see."""
+    """The first `count` images of a split; None where they are not on this machine or not shared with the visitor."""
     place = available(dataset) if may_use(dataset, owner()) else None
     return _images(dataset, split, count, place) if place else None
 
 
 def why_no_images(dataset: str) -> str:
-    """Why the visitor is not shown the images, in a sentence."""
+    """Reason why the visitor cannot see the images, as a sentence."""
     if find_facts(dataset) is not None and not may_use(dataset, owner()):
-        return "The images belong to somebody who does not share them."
+        return "The images belong to someone who does not share them."
     return "The images are not on this machine."
 
 
 def image_hash(dataset: str, count: int | None) -> str:
-    """The hash of the first `count` images of each split; "" where they are not here or not the visitor's to use."""
+    """Hash of the first `count` images of each split; "" where they are not here or not shared with the visitor."""
     return fingerprint(dataset, count) if may_use(dataset, owner()) else ""
 
 

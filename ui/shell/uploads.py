@@ -1,5 +1,7 @@
-"""Files that visitors have sent and not yet added: they lie in the server's memory, so they are counted before they are
-taken, and let go once the visitor has left."""
+"""Limits of files that visitors uploaded but did not yet add.
+
+These files are in the server's memory. They are counted before they are accepted, and freed after the visitor left.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +17,18 @@ from streamlit import runtime
 from merging.jobs.limits import Limits, from_environment
 
 UPLOAD = re.compile(r".*/_stcore/upload_file/(?P<session>[^/]+)/(?P<file>[^/]+)")
-WINDOW = 120.0  # seconds in which a visitor whose connection broke comes back to the same session
+WINDOW = 120.0  # seconds in which a visitor can return to the same session after a broken connection
 
 
 class Held:
-    """Bytes by session and file, of all that has been taken and not let go."""
+    """Bytes of all accepted files that are still in memory, by session and file."""
 
     def __init__(self) -> None:
         self.files: dict[str, dict[str, int]] = {}
-        self._left: dict[str, float] = {}  # session -> when it was first seen to be gone
+        self._left: dict[str, float] = {}  # session -> time at which it was first missing
 
     def add(self, session: str, file: str, size: int) -> None:
-        """Count a file; one of 0 bytes is forgotten."""
+        """Count a file; a size of 0 removes it."""
         if size:
             self.files.setdefault(session, {})[file] = size
         else:
@@ -45,7 +47,7 @@ class Held:
         return sum(map(self.of, self.files))
 
     def sweep(self, window: float = WINDOW) -> None:
-        """Let go what sessions hold that ended longer ago than `window` seconds."""
+        """Free the files of sessions that ended more than `window` seconds ago."""
         if not runtime.exists():
             return
         here, now = runtime.get_instance(), time.monotonic()
@@ -58,17 +60,17 @@ class Held:
                 self._left.pop(session, None)
 
 
-HELD = Held()  # of this process's one server
+HELD = Held()  # shared by all parts of this process's server
 
 
 class Uploads:
-    """ASGI middleware: refuses a file for which there is no room."""
+    """ASGI middleware that refuses a file for which there is no room."""
 
     def __init__(self, app: ASGIApp, held: Held = HELD, limits: Callable[[], Limits] = from_environment) -> None:
         self.app, self.held, self.limits = app, held, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what is no upload, and what there is room for."""
+        """Refuse an upload without room; pass every other request on."""
         named = UPLOAD.fullmatch(scope.get("path", "")) if scope["type"] == "http" else None
         if named is None or scope["method"] not in ("PUT", "DELETE"):
             await self.app(scope, receive, send)
@@ -82,18 +84,23 @@ class Uploads:
             await PlainTextResponse(why, 413)(scope, receive, send)
             return
         before = self.held.size(named["session"], named["file"])
-        self.held.add(named["session"], named["file"], max(size, before))  # until it is known that it took its place
+        self.held.add(
+            named["session"], named["file"], max(size, before)
+        )  # the larger size, until the new file has replaced the old one
         answered = False
         try:
             answered = await self._pass_on(named, scope, receive, send, size, before)
         finally:
-            if not answered:  # the visitor has left in the middle
+            if not answered:  # the visitor left during the upload
                 self.held.add(named["session"], named["file"], before)
 
     async def _pass_on(
         self, named: re.Match[str], scope: Scope, receive: Receive, send: Send, size: int, before: int
     ) -> bool:
-        """Count the file as `size` bytes after a success, as `before` after a refusal; whether there was an answer."""
+        """Pass the request on and return whether it was answered.
+
+        Count the file as `size` bytes after a success, as `before` bytes after a refusal.
+        """
         answered = False
 
         async def watched(message: Message) -> None:
@@ -107,23 +114,23 @@ class Uploads:
         return answered
 
     def _refusal(self, session: str, size: int | None) -> str:
-        """Why a file of this size is not taken; "" where it is."""
+        """Reason why a file of this size is refused; "" where it is accepted."""
         if size is None:
-            return "The request does not say how large the file is."
+            return "The request does not state the size of the file. Upload it with a browser."
         limits = self.limits()
         most = limits.files_mb * 1e6
         self.held.sweep()
         if self.held.total() + size > most:
-            self.held.sweep(window=0.0)  # visitors who come back have to send theirs again
+            self.held.sweep(window=0.0)  # visitors who return must upload their files again
         if self.held.of(session) + size > limits.visitor_files * limits.upload_mb * 1e6:
-            return "You have sent as many files as one visitor may at one time. Add them, or take some away."
+            return "Your uploaded files fill the space of one visitor. Add them to your models, or remove some."
         if self.held.total() + size > most:
-            return "Others are sending files just now, and there is no room for another. Try again in a minute."
+            return "Others are uploading files, and the server has no room for another one. Try again in a minute."
         return ""
 
 
 def _size(headers: Headers) -> int | None:
-    """Bytes of the request's body, None where it does not say so, or says it in two ways."""
+    """Bytes of the request's body; None where the header is missing, malformed or contradicted by another one."""
     text = headers.get("content-length", "")
     if "transfer-encoding" in headers or not (text.isascii() and text.isdecimal() and len(text) < 16):
         return None

@@ -1,111 +1,140 @@
-"""What every technical word means, in one sentence, the same everywhere."""
+"""Glossary: every technical word with its meaning in one or two sentences, the same on all pages."""
 
 from __future__ import annotations
 
 WORDS: dict[str, str] = {
-    "A and B": "The two trained networks that are merged; A keeps the order of its units, B is re-ordered to match it.",
+    "A and B": "The two trained networks that are merged. A keeps the order of its units; B is re-ordered to match A.",
     "unit": "One neuron of a layer, or one channel of a convolution.",
-    "π(B)": "B with its units re-ordered to match A: it computes exactly what B computes.",
+    "π(B)": "B with its units re-ordered to match A. It computes the same function as B.",
     "permutation": (
-        "A re-ordering of a layer's units; done in all layers consistently, it leaves a network's outputs as they are."
+        "A re-ordering of a layer's units. If all layers are re-ordered consistently, the network's outputs do not "
+        "change."
     ),
-    "naive average": "The average of A's and B's weights, unit by unit, without re-ordering B first.",
+    "naive average": "The average of A's and B's weights at equal positions, without re-ordering B first.",
     "merge": (
-        "The network one gets by re-ordering B, combining its weights with A's, and correcting the result if asked to."
+        "The final network: B is re-ordered, its weights are combined with A's, and the result is corrected if a "
+        "correction was chosen."
     ),
-    "λ (lambda)": "How far one has walked from A (0) to B (1): the weights are (1 − λ) A + λ B.",
+    "λ (lambda)": "Position on the path from A (λ = 0) to B (λ = 1). For averages, the weights are (1 − λ) A + λ B.",
     "linear mode connectivity": (
-        "Two networks are linearly connected when the loss stays low all along the straight line between their weights."
+        "Two networks are linearly connected if the loss stays low on the whole straight line between their weights."
     ),
     "barrier": (
-        "How far the loss rises above its ends on the way from A to B (for accuracy: how far it falls below them)."
+        "The largest rise of the loss above its reference on the path from A to B, or the largest fall of the "
+        "accuracy below it. The reference is the endpoints' mean, or the straight line between them."
     ),
-    "barrier above the mean": "The largest rise above the mean of A's and B's values (Ainsworth et al. 2023).",
-    "barrier above the chord": "The largest rise above the straight line from A's value to B's (Entezari et al. 2022).",
-    "loss": "Mean cross-entropy in nats an image: how surprised the network is by the right answer; lower is better.",
-    "accuracy": "The share of images whose class the network names correctly.",
+    "barrier above the mean": (
+        "The largest rise of the loss above the mean of A's and B's losses (Ainsworth et al. 2023)."
+    ),
+    "barrier above the chord": (
+        "The largest rise of the loss above the straight line between the endpoints, from A's loss to B's "
+        "(Entezari et al. 2022)."
+    ),
+    "loss": (
+        "Mean cross-entropy per image in nats: the negative logarithm of the probability that the network gives to "
+        "the right class. Lower is better."
+    ),
+    "accuracy": "The share of images that the network assigns to the right class.",
     "calibration error": (
-        "How far the network's confidence is from its accuracy, on average over 15 bins of confidence (ECE); "
-        "lower is better."
+        "The mean difference between the network's confidence and its accuracy over 15 bins of confidence (ECE). "
+        "Lower is better."
     ),
     "ensemble": (
-        "The mean of A's and B's predicted probabilities: what both know together, at twice the cost; a "
-        "ceiling for a merge."
+        "The mean of A's and B's predicted probabilities. It needs twice the computation of one network and is a "
+        "reference for what a merge could reach."
     ),
-    "align": "How B's units are re-ordered before the weights are combined.",
-    "combine": "How the weights of A and of the re-ordered B become one network's.",
-    "correct": "What is repaired in the combined network, such as activations that shrank.",
+    "align": "The method that re-orders B's units before the weights are combined.",
+    "combine": "The method that makes the weights of one network from the weights of A and of the re-ordered B.",
+    "correct": "The method that repairs the combined network, for example activations whose variance is too small.",
     "recipe": "A published method: one choice each of align, combine and correct.",
     "|B − π(B)|": (
-        "The largest difference between the outputs of B and of its re-ordered version, relative to the "
-        "outputs, in float64: it must be nearly 0."
+        "The largest difference between the outputs of B and of its re-ordered version, relative to the outputs, "
+        "in float64. It must be close to 0."
     ),
     "CKA": (
-        "Centred kernel alignment: how alike two layers see the same images, from 0 (unrelated) to 1 (alike "
-        "up to rotation and scale)."
+        "Centred kernel alignment: the similarity of two layers' representations of the same images, from 0 "
+        "(unrelated) to 1 (equal up to rotation and scale)."
     ),
-    "debiased": "The estimate of CKA that is 0 on average for unrelated layers, and so may fall below 0.",
-    "pooled": "A convolution's activations were averaged over positions before layers were compared.",
+    "debiased": "An estimate of CKA whose mean is 0 for unrelated layers. It can therefore be negative.",
+    "pooled": "A convolution's activations were averaged over positions before the layers were compared.",
     "match correlation": (
-        "How equally A's unit and its partner in B respond over all images: 1 is the same unit, 0 unrelated."
+        "The correlation of the responses of A's unit and of its partner in B over all images: 1 for the same "
+        "response, 0 for unrelated units."
     ),
-    "dead unit": "A unit that gives no response on any image of the data set.",
+    "dead unit": "A unit that responds to no image of the data set.",
     "scale": (
-        "How widely the merge's unit varies, relative to the mean of A's and π(B)'s; below 1 its activations shrank."
+        "The standard deviation of the merge's unit, divided by the mean of A's and π(B)'s. Below 1, its "
+        "activations shrank."
     ),
-    "picture of a unit": "An image made from noise so that the unit responds as strongly as possible.",
+    "picture of a unit": "An image that was optimised from noise so that the unit responds as strongly as possible.",
     "× best image": (
-        "How strongly the unit responds to its made picture, relative to its strongest response to any image (mean "
-        "over positions); a warning marks pictures that excite it less than an image does."
+        "The unit's response to its picture, divided by its strongest response to any image (mean over positions). "
+        "A warning marks pictures with a smaller response than that image."
     ),
     "exemplars": "The images of the data set to which the unit responds most.",
-    "B, old slot": "B's unit that stood at this place before re-ordering: what the naive average mixes with A's unit.",
+    "B, old slot": (
+        'B\'s unit at this position before re-ordering, also labelled "B, old position". The naive average '
+        "combines it with A's unit."
+    ),
     "variance collapse": (
-        "Averaged weights give activations that vary less than the parents', layer after layer (Jordan et al. 2023)."
+        "Averaged weights give activations with a smaller variance than the parents' activations, and the loss of "
+        "variance grows from layer to layer (Jordan et al. 2023)."
     ),
     "share of the barrier": (
-        "How many nats of the barrier a layer causes: the mean rise of the loss when its weights, too, are averaged, "
-        "over all orders in which layers could be (Shapley value); shares sum to the barrier."
+        "The part of the barrier that a layer causes (in the unit of the loss): the mean rise of the loss when its "
+        "weights are averaged too, over all orders of layers (Shapley value). The shares sum to the barrier."
     ),
     "alignment of singular vectors": (
-        "How nearly two weights' singular vectors point the same way, weighted by their singular values: 1 where equal "
-        "up to scale, about 0 for unrelated weights (Ito et al. 2025)."
+        "How closely the singular vectors of two weights agree in direction, weighted by singular values: 1 if "
+        "equal up to scale, about 0 for unrelated weights (Ito et al. 2025)."
     ),
-    "leverage": "The share of all squared length of a layer's representations that one image has.",
-    "permutation null": "What CKA gives when the images of one layer are shuffled: its level by chance.",
+    "leverage": "One image's share of the summed squared lengths of a layer's representations.",
+    "permutation null": "The value of CKA after shuffling the images of one layer: its level by chance.",
     "mutual nearest neighbours": (
-        "The share of each image's ten nearest neighbours in one layer that are also its neighbours in the other."
+        "The mean share of an image's ten nearest neighbours in one layer that are also among its ten nearest "
+        "neighbours in the other layer."
     ),
     "cross-activation": (
-        "How strongly one network's unit responds to a picture made for another's: 0 as to the average image, 1 as to "
-        "its strongest."
+        "The response of one network's unit to a picture made for another network's unit: 0 as to the average "
+        "image, 1 as to its strongest image."
     ),
-    "seed noise": "How far apart two pictures of the same unit are that differ only in the random start.",
-    "further networks": ("More networks for the same merge, up to ten; each is aligned to A, or all of them together."),
-    "base network": "The network that all experts were trained from; what each has learned since is merged into it.",
-    "nats": "The unit of a loss: natural logarithms, so that 0.7 nats are one coin's toss of surprise.",
-    "pp": "Percentage points: the difference of two shares in percent.",
-    "n": "How many images a figure was measured on.",
+    "seed noise": "The difference between two pictures of the same unit that were made from different random starts.",
+    "further networks": (
+        "More networks for the same merge, up to ten in all. Each is aligned to A, or all are aligned together."
+    ),
+    "base network": (
+        "The network from which all experts were trained. What each expert learned since then is merged into it."
+    ),
+    "nats": (
+        "The unit of a cross-entropy loss with natural logarithms. A fair coin toss has an entropy of about 0.7 nats."
+    ),
+    "pp": "Percentage points: the difference between two values in percent.",
+    "n": "The number of images that a value was measured on.",
     "BatchNorm": (
-        "A layer that scales each unit by its mean and spread, which it remembers from training; averaged networks "
-        "need them anew."
+        "A layer that normalises each unit by a mean and variance stored during training. A merged network needs "
+        "new values of both."
     ),
-    "RBF CKA": "CKA of a kernel that looks at near neighbours more than linear CKA does.",
-    "Procrustes": "How near a rotation and a scale bring one layer's representations to another's: 1 is alike.",
-    "SVCCA": "The mean correlation of two layers' main directions, those with 99 % of the variance.",
+    "RBF CKA": "CKA with a kernel that gives near neighbours more weight than linear CKA does.",
+    "Procrustes": (
+        "How closely a rotation and a scale can map one layer's representations to another's: 1 is a perfect fit."
+    ),
+    "SVCCA": "The mean canonical correlation of two layers' main directions, which hold 99 % of the variance.",
     "principal component": "The direction in which representations vary most.",
-    "Shapley value": "A part's fair share of a whole: its mean effect over all orders in which parts could be added.",
-    "cold and warm start": (
-        "Along a film, every picture starts from the same noise (cold) or from where the one before it ended (warm)."
+    "Shapley value": (
+        "One part's contribution to a total: its mean effect over all orders in which the parts can be added."
     ),
-    "restart": "Matching begins anew in another order of layers; the best result is kept.",
-    "held-out images": "Training images on which settings are judged and that nothing was learned from.",
-    "seed": "The number that all random choices of a run or a training start from.",
-    "seeds": "How many seeds every method is run with: the spread between them is drawn.",
-    "points": "At how many λ, evenly spaced from A to B, the curves are measured.",
-    "images": "How many images of each split (train and test) are measured.",
-    "checkpoint": "A file with a trained network's weights.",
-    "worker": "A process that runs jobs, on a CPU or a GPU.",
+    "cold and warm start": (
+        "Along the path from A to B, every picture starts from the same noise (cold), or from the picture of the λ "
+        "before it (warm)."
+    ),
+    "restart": "The matching is repeated with another order of layers, and the best result is kept.",
+    "held-out images": "Training images that no method learned from. They are used to compare settings.",
+    "seed": "The number that determines all random choices of a run or a training.",
+    "seeds": "The number of seeds that every method is run with. The figure shows the spread between them.",
+    "points": "The number of values of λ, evenly spaced from A to B, at which the curves are measured.",
+    "images": "The number of images per split (train and test) that are measured.",
+    "checkpoint": "A file with the weights of a trained network.",
+    "worker": "A process that runs jobs on a CPU or a GPU.",
 }
 
 STATES: dict[str, str] = {
@@ -118,5 +147,5 @@ STATES: dict[str, str] = {
 
 
 def meaning(word: str) -> str:
-    """The one sentence about a word, for hovers. The word must be in WORDS."""
+    """The glossary text of a word in WORDS, for hovers."""
     return WORDS[word]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from merging.analysis.activations.features import BATCH
@@ -53,17 +54,17 @@ def respond(graph: Graph, tensors: Mapping[str, Tensor], layer: Layer, images: T
     return Responses(torch.cat(mean), torch.cat(top))
 
 
-def overlap(first: Tensor, second: Tensor) -> Tensor:
+def overlap(first: Int[Tensor, "k units"], second: Int[Tensor, "k units"]) -> Float[Tensor, " units"]:
     """Share (U,) of the strongest images (k, U) that the units of two networks have in common."""
     return (first[:, None] == second[None]).any(1).double().mean(0)
 
 
-def response_to(responses: Responses, images: Tensor) -> Tensor:
+def response_to(responses: Responses, images: Int[Tensor, "k units"]) -> Float[Tensor, " units"]:
     """Mean (U,) of each unit's largest responses to its images (k, U), on the scale of `relative`."""
     return relative(responses.top.double().gather(0, images).mean(0), responses.top)
 
 
-def relative(value: Tensor, known: Tensor) -> Tensor:
+def relative(value: Float[Tensor, "*rows units"], known: Float[Tensor, "n units"]) -> Float[Tensor, "*rows units"]:
     """Responses (..., U) on a scale where 0 is the mean of the responses `known` (n, U), and 1 the largest of them.
 
     NaN where all of `known` are equal. Dividing by the largest alone would fail for a unit without rectification, whose
@@ -73,7 +74,7 @@ def relative(value: Tensor, known: Tensor) -> Tensor:
     return torch.where(most > mean, (value.double() - mean) / (most - mean), torch.nan)
 
 
-def correlations(parts: Sequence[Tensor]) -> Tensor:
+def correlations(parts: Sequence[Float[Tensor, "n units"]]) -> Float[Tensor, "networks networks units"]:
     """Pearson correlations (M, M, U) of M networks' (n, U) numbers over rows, unit by unit; NaN for constant units."""
     stacked = torch.stack([part.double() for part in parts])
     stacked = stacked - stacked.mean(1, keepdim=True)
@@ -82,7 +83,7 @@ def correlations(parts: Sequence[Tensor]) -> Tensor:
     return torch.einsum("inu,jnu->iju", unit, unit)
 
 
-def tuning(responses: Responses, labels: Tensor, classes: int) -> Tensor:
+def tuning(responses: Responses, labels: Int[Tensor, " n"], classes: int) -> Float[Tensor, "{classes} units"]:
     """Mean response (classes, U) to each class's images, from means over positions; NaN for a class without images."""
     membership = torch.nn.functional.one_hot(labels, classes).double()
     counts = membership.sum(0)[:, None]

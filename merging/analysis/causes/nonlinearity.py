@@ -18,7 +18,7 @@ def learned_nonlinearities(net: nn.Module) -> dict[str, nn.Module]:
 
 
 @torch.no_grad()
-def curves_of(modules: Mapping[str, nn.Module], x: Tensor) -> dict[str, Tensor]:
+def learned_curves(modules: Mapping[str, nn.Module], x: Tensor) -> dict[str, Tensor]:
     """Name -> (units, points): the function of each unit at x (points,), in float32 on the CPU."""
     curves = {}
     for name, module in modules.items():

@@ -59,7 +59,7 @@ def log_probabilities(models: Sequence[Predict], data: Any, mean: str = "probabi
 
     With labels (images, positions) every position is one of the n predictions. Raises as `evaluate` does.
     """
-    batches = beside(models[0], data)
+    batches = batches_on_device(models[0], data)
     if torch.device(batches.device).type == "cpu":
         batches = batches.sized(min(batches.size, CPU_BATCH))
     answers: list[list[Tensor]] = [[] for _ in models]
@@ -77,7 +77,7 @@ def log_probabilities(models: Sequence[Predict], data: Any, mean: str = "probabi
         return combined.log_softmax(1), torch.cat(labels)
 
 
-def beside(model: Predict, data: Any) -> Batches:
+def batches_on_device(model: Predict, data: Any) -> Batches:
     """Batches of `data`, delivered on the module's device; for a function they stay on their device."""
     batches = as_batches(data)
     return batches.on_model(model) if isinstance(model, nn.Module) else batches

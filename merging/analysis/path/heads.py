@@ -63,7 +63,7 @@ def head_scores(net: Callable[[Tensor], Tensor], known: Labels, data: Iterable[t
     return HeadScores(tuple(shares[:-1]), shares[-1] if apart else float("nan"), tuple(counts[:-1]))
 
 
-def measure(zips: PartialZips, known: Labels, test: Batches) -> ZipReport:
+def measure_heads(zips: PartialZips, known: Labels, test: Batches) -> ZipReport:
     """Accuracy of every head at every place where the shared trunk may end, and of the models alone.
 
     known: as for `head_scores`. Raises InvalidRequest where a model does not have one output per class, and

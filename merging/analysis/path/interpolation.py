@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from merging.analysis.path.evaluation import beside, evaluate
+from merging.analysis.path.evaluation import batches_on_device, evaluate
 from merging.errors import IncompatibleModels, InvalidSetting
 from merging.methods.problem import Corrector, Problem
 from merging.methods.registry import find
@@ -51,10 +51,10 @@ def interpolate(
 
     Raises IncompatibleModels, InvalidSetting, DataUnavailable.
     """
-    batches = beside(a, data)
+    batches = batches_on_device(a, data)
     corrector = None
     if correct != "none":
-        train = batches if correction_data is None else beside(a, correction_data)
+        train = batches if correction_data is None else batches_on_device(a, correction_data)
         corrector = corrector_for(a, b, correct, train, settings=settings, seed=seed, report=report)
     by_split = curves(a, b, {"test": batches}, points=points, correct=correct, corrector=corrector, report=report)
     return by_split["test"]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from merging.analysis.activations.features import read_layers
 from merging.analysis.activations.read import flattened, named_layers
-from merging.analysis.path.evaluation import beside
+from merging.analysis.path.evaluation import batches_on_device
 from merging.analysis.similarity.hsic import (
     Features,
     Grams,
@@ -82,7 +82,7 @@ def cka(
 
     Raises UnknownLayer, InvalidSetting, InvalidRequest, DataUnavailable, UnsupportedOperation.
     """
-    batches = beside(a, _images(images))
+    batches = batches_on_device(a, _images(images))
     check_images(batches.count, is_debiased(estimator))
     graphs = [export(net, batches.example()) for net in (a, b)]
     sides = [

@@ -19,6 +19,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from merging.errors import DataUnavailable
@@ -118,10 +119,12 @@ class Grams:
 
 def similarity(x: Features | Grams, y: Features | Grams) -> np.ndarray:
     """CKA (L1, L2) float64 of every layer of x with every layer of y, both in the same form."""
-    return ratio(x.cross(y), x.own, y.own)  # type: ignore[arg-type]
+    return cka_ratio(x.cross(y), x.own, y.own)  # type: ignore[arg-type]
 
 
-def ratio(cross: Tensor, own_x: Tensor, own_y: Tensor) -> np.ndarray:
+def cka_ratio(
+    cross: Float[Tensor, "x y"], own_x: Float[Tensor, " x"], own_y: Float[Tensor, " y"]
+) -> Float[np.ndarray, "x y"]:
     """CKA (L1, L2) float64 from the HSIC of every pair of layers (L1, L2) and of each with itself, (L1,) and (L2,)."""
     power = torch.outer(own_x, own_y)
     alive = torch.outer(own_x > 0, own_y > 0)
@@ -158,7 +161,7 @@ def prefers_grams(images: int, widths: Sequence[int]) -> bool:
     return cheaper and 8 * images**2 * layers <= GRAM_BYTES
 
 
-def gram(features: Tensor) -> Tensor:
+def gram(features: Float[Tensor, "n p"]) -> Float[Tensor, "n n"]:
     """Products (n, n) float64 of the centred rows of features (n, p).
 
     Products of a block of columns are computed in the precision of the features, and summed over blocks in float64.
@@ -174,7 +177,7 @@ def gram(features: Tensor) -> Tensor:
     return lower + lower.tril(-1).T
 
 
-def centred(features: Tensor) -> Tensor:
+def centred(features: Float[Tensor, "n p"]) -> Float[Tensor, "n p"]:
     """Features (n, p), float32 at least, with column means 0; a column that varies only by rounding becomes exactly 0.
 
     Otherwise a dead unit's rounding noise would be compared, and it correlates with anything.
@@ -194,6 +197,6 @@ def check_images(images: int, debiased: bool) -> None:
         raise DataUnavailable(f"CKA of {images} images is not defined; give {least} or more, a few hundred to mean it.")
 
 
-def above_rounding(own: Tensor, biased: Tensor) -> Tensor:
+def above_rounding(own: Float[Tensor, " layers"], biased: Float[Tensor, " layers"]) -> Float[Tensor, " layers"]:
     """Self-HSICs (L,), set to 0 where they may come from rounding alone. biased: (L,) by the biased estimator."""
     return torch.where(own > ROUNDING * biased, own, torch.zeros_like(own))

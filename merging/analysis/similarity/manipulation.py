@@ -119,7 +119,7 @@ def translate(classifier: Classifier, chosen: Tensor, seed: int) -> Trail:
     return _trail(classifier, variants, limit)
 
 
-def rescale(classifier: Classifier, unit: int) -> Trail:
+def rescale_unit(classifier: Classifier, unit: int) -> Trail:
     """Multiply one unit and divide its column of the weights, so that the network's output stays the same.
 
     Strengths are the factor minus 1. The limit is x_u' K x_u / (|x_u|^2 |K|), the value where only that unit counts.

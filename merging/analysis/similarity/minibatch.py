@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from merging.analysis.activations.read import flattened, pooled
-from merging.analysis.similarity.hsic import above_rounding, centred, check_images, ratio
+from merging.analysis.similarity.hsic import above_rounding, centred, check_images, cka_ratio
 from merging.errors import InvalidSetting
 from merging.network.data import Batches
 from merging.network.graph.graph import Graph, Layer
@@ -75,7 +75,7 @@ def by_minibatches(
             batch_sums = [x @ y.T, x.square().sum(1), y.square().sum(1)]
             sums = [one + more for one, more in zip(sums, batch_sums, strict=True)] if sums else batch_sums
         (report or no_progress)("similarity", seen / batches.count, f"{seen} of {batches.count} images")
-    return ratio(*sums), batches.count // size * size
+    return cka_ratio(*sums), batches.count // size * size
 
 
 def _products(side: Side, images: Tensor, size: int, treatment: Literal["pooled", "flattened"]) -> Tensor:

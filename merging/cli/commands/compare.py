@@ -9,7 +9,7 @@ from pathlib import Path
 from merging.cli.console import say, say_json, say_table
 from merging.cli.files import check_file, write
 from merging.cli.images import dataset_of, need_images
-from merging.cli.nets import Net, device_of, read_net, read_nets
+from merging.cli.nets import Net, chosen_device, read_net, read_nets
 from merging.cli.options import add_data, add_json, add_machine, add_nets, add_points, check_base, whole
 from merging.errors import InvalidSetting, MergescopeError
 from merging.jobs.requests.comparison import Grid, Row, by_kind, row_of, summaries, to_csv, to_values
@@ -108,7 +108,7 @@ def _merged(
     from merging.jobs.tasks.run import run_task
 
     data = tuple(by_hash[model.sha256] for model in request.checkpoints)
-    payload = Payload(request.to_json(), data, images, device_of(options), options.threads)
+    payload = Payload(request.to_json(), data, images, chosen_device(options), options.threads)
     report: reports.MergeReport = saving.load(run_task("merge", payload, _silent)["report"])
     return report
 

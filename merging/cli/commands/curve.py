@@ -8,7 +8,7 @@ from pathlib import Path
 from merging.cli.console import say, say_table
 from merging.cli.files import check_result, curves_csv, write_result
 from merging.cli.images import need_batches
-from merging.cli.nets import device_of, read_nets
+from merging.cli.nets import chosen_device, read_nets
 from merging.cli.options import add_data, add_json, add_machine, add_methods, add_nets, add_points, chosen_methods
 from merging.cli.paths import reordered
 from merging.errors import InvalidSetting
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace, report: Progress) -> None:
         raise InvalidSetting(f"`curve` measures the straight line. For {label} use `merge`, which writes its curves.")
     if options.out:
         check_result(options.out)
-    nets, device = read_nets(options), device_of(options)
+    nets, device = read_nets(options), chosen_device(options)
     data = need_batches(options, nets[0], device)
     a, b = (net.module(device) for net in nets)
     b = reordered(a, b, data["train"], options, report)

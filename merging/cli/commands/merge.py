@@ -10,7 +10,7 @@ from merging.cli.console import say, say_json, say_note, say_table
 from merging.cli.files import check_folder, curves_csv, write
 from merging.cli.images import dataset_of, need_images, no_images, read_images
 from merging.cli.merge_streamed import add_streamed, is_streamed, merge_streamed, out_folder
-from merging.cli.nets import Net, device_of, read_net, read_nets
+from merging.cli.nets import Net, chosen_device, read_net, read_nets
 from merging.cli.options import (
     add_data,
     add_json,
@@ -103,14 +103,14 @@ def _as_worker(
     """Run the same task as a worker of the app; return the report, the other artifacts, and the run's id."""
     from merging.jobs.tasks.run import run_task
 
-    request, images = request_of(options, nets, base), read_images(options, nets[0])
+    request, images = merge_request(options, nets, base), read_images(options, nets[0])
     data = tuple(net.data for net in (*nets, *([base] if base else [])))
-    payload = Payload(request.to_json(), data, images, device_of(options), options.threads)
+    payload = Payload(request.to_json(), data, images, chosen_device(options), options.threads)
     artifacts = run_task("merge", payload, report)
     return saving.load(artifacts.pop("report")), artifacts, request.id
 
 
-def request_of(options: argparse.Namespace, nets: list[Net], base: Net | None) -> MergeRequest:
+def merge_request(options: argparse.Namespace, nets: list[Net], base: Net | None) -> MergeRequest:
     """Merge request of the options. Raises InvalidSetting, InvalidRequest, DataUnavailable."""
     keys, settings = chosen_methods(options)
     check_base([keys["combine"]], base)

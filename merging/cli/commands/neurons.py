@@ -8,8 +8,8 @@ from pathlib import Path
 
 from merging.analysis.pictures.settings import PictureSettings
 from merging.cli.console import say, say_json
-from merging.cli.files import check_folder, png, write
-from merging.cli.nets import device_of, read_net
+from merging.cli.files import check_folder, png_bytes, write
+from merging.cli.nets import chosen_device, read_net
 from merging.cli.options import add_data_name, add_json, add_machine, add_nets, add_seed, read_pairs, read_texts, whole
 from merging.jobs.requests.pictures import MAX_UNITS, PicturesRequest
 from merging.jobs.tasks.payload import Payload
@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_nets(parser, "NET")
     add_data_name(parser)  # the training data, which state mean and std
     parser.add_argument("--layer", required=True, metavar="NAME", help="torch name, such as features.4")
-    parser.add_argument("--units", type=units, default="0-15", metavar="0,1,5-8", help="(default 0-15)")
+    parser.add_argument("--units", type=parse_units, default="0-15", metavar="0,1,5-8", help="(default 0-15)")
     steps = whole(STEPS.metadata["low"], STEPS.metadata["high"])
     help_text = f"of the optimisation (default {STEPS.default})"
     parser.add_argument("--steps", type=steps, default=STEPS.default, metavar="N", help=help_text)
@@ -44,21 +44,21 @@ def run(options: argparse.Namespace, report: Progress) -> None:
 
     check_folder(options.out)
     settings = read_texts(PictureSettings, {"steps": str(options.steps), **read_pairs(options.set, "--set")})
-    net, device, records = read_net(options.net, options), device_of(options), []
+    net, device, records = read_net(options.net, options), chosen_device(options), []
     for first in range(0, len(options.units), MAX_UNITS):
         units = options.units[first : first + MAX_UNITS]
         request = PicturesRequest(net.ref, options.layer, units, settings, options.seed)
         artifacts = run_task("pictures", Payload(request.to_json(), (net.data,), {}, device, options.threads), report)
         for unit in request.units:
             picture: UnitPicture = saving.load(artifacts[f"unit-{unit}"])
-            path = write(options.out / f"unit-{unit:04d}.png", png(picture))
+            path = write(options.out / f"unit-{unit:04d}.png", png_bytes(picture))
             records.append({"unit": unit, "file": str(path), "objective": picture.objective, "start": picture.start})
     if options.json:
         return say_json({"layer": options.layer, "pictures": records})
     return say(f"{len(records)} pictures of {options.layer} written to {options.out}")
 
 
-def units(text: str) -> tuple[int, ...]:
+def parse_units(text: str) -> tuple[int, ...]:
     """An argparse type: numbers and ranges, such as "0,1,5-8"."""
     numbers: list[int] = []
     for piece in text.split(","):

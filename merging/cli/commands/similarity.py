@@ -8,7 +8,7 @@ from pathlib import Path
 from merging.cli.console import say, say_table
 from merging.cli.files import check_result, similarity_csv, write_result
 from merging.cli.images import dataset_of, need_batches
-from merging.cli.nets import device_of, read_nets
+from merging.cli.nets import chosen_device, read_nets
 from merging.cli.options import add_data, add_json, add_machine, add_nets, add_seed
 from merging.errors import UnknownLayer
 from merging.jobs.requests.checks import check_fit
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace, report: Progress) -> None:
 
     if options.out:
         check_result(options.out)
-    nets, device = read_nets(options), device_of(options)
+    nets, device = read_nets(options), chosen_device(options)
     for net in nets:
         check_fit(dataset_of(options, nets[0]), net.checkpoint.architecture, net.checkpoint.config)
     images = need_batches(options, nets[0], device)["test"]

@@ -11,7 +11,7 @@ from merging.cli.commands import merge
 from merging.cli.console import say, say_table
 from merging.cli.files import check_file, write
 from merging.cli.images import need_images, read_images
-from merging.cli.nets import device_of, read_net, read_nets
+from merging.cli.nets import chosen_device, read_net, read_nets
 from merging.cli.options import add_data, add_json, add_machine, add_methods, add_nets, read_pairs, read_texts
 from merging.jobs.requests.study import StudyRequest
 from merging.jobs.tasks.payload import Payload
@@ -49,10 +49,10 @@ def run(options: argparse.Namespace, report: Progress) -> None:
     base = read_net(options.base, options) if options.base else None
     settings = read_texts(study.settings, read_pairs(options.asked, "--with"))
     images = need_images(options, nets[0]) if study.needs_data else read_images(options, nets[0])
-    merge_request = merge.request_of(options, nets, base)
+    merge_request = merge.merge_request(options, nets, base)
     other = read_net(options.other, options) if options.other else None
     request = StudyRequest(merge_request, options.study, settings, options.seed, other=other.ref if other else None)
-    device = device_of(options)
+    device = chosen_device(options)
     data = tuple(net.data for net in (*nets, *([base] if base else [])))
     artifacts = run_task("merge", Payload(merge_request.to_json(), data, images, device, options.threads), report)
     networks = (*data, other.data) if other else data

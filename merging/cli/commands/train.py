@@ -7,7 +7,7 @@ from pathlib import Path
 
 from merging.cli.console import say, say_json
 from merging.cli.files import check_file, make_folder
-from merging.cli.nets import device_of
+from merging.cli.nets import chosen_device
 from merging.cli.options import add_data_name, add_json, add_machine, add_seed, read_config, whole
 from merging.errors import InvalidSetting
 from merging.jobs.requests.checks import check_architecture
@@ -67,7 +67,7 @@ def _one(options: argparse.Namespace, report: Progress) -> None:
         options.data,
         path,
         name=options.name,
-        device=device_of(options),
+        device=chosen_device(options),
         report=report,
         epochs=options.epochs,
         seed=options.seed,

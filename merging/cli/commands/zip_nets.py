@@ -9,7 +9,7 @@ from pathlib import Path
 from merging.cli.console import say, say_json, say_table
 from merging.cli.files import check_file, write
 from merging.cli.images import need_batches
-from merging.cli.nets import Net, device_of, read_nets
+from merging.cli.nets import Net, chosen_device, read_nets
 from merging.cli.options import add_data, add_json, add_machine, add_nets, add_seed, read_pairs, read_texts
 from merging.errors import InvalidRequest
 from merging.jobs.requests.zip_networks import UNCHOSEN
@@ -17,7 +17,7 @@ from merging.methods.registry import MOST_MODELS
 from merging.progress import Progress
 from merging.results.zip_report import ZipReport, labels_of
 from merging.text import numbers
-from merging.text.zip_verdict import headline
+from merging.text.zip_verdict import zip_headline
 from merging.zoo.datasets.known import facts as facts_of
 
 NAME, HELP = "zip", "zip networks up to a layer and keep each one's own head (partial ZipIt!)"
@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, report: Progress) -> None:
     """Zip up to one layer or up to each in turn, and measure every head on the test images of its classes."""
-    from merging.analysis.path.heads import measure
+    from merging.analysis.path.heads import measure_heads
     from merging.methods.align.zipit import ZipItSettings
     from merging.pipeline.partial_zip import partial_zips
     from merging.zoo.checkpoints.checkpoint import save_checkpoint
@@ -52,13 +52,13 @@ def run(options: argparse.Namespace, report: Progress) -> None:
     settings = read_texts(ZipItSettings, read_pairs(options.set, "--set"))
     if settings.get("choose"):
         raise InvalidRequest(UNCHOSEN)
-    nets, device = read_nets(options), device_of(options)
+    nets, device = read_nets(options), chosen_device(options)
     data = need_batches(options, nets[0], device)
     labels = _known(options, nets)
     models = [net.module(device) for net in nets]
     arguments = {"until": options.until, "settings": settings, "seed": options.seed}
     zips = partial_zips(models, data["train"], **arguments, report=report)
-    zip_report = measure(zips, labels, data["test"])
+    zip_report = measure_heads(zips, labels, data["test"])
     _say(options, zip_report)
     if options.out:
         (zipped,) = zips
@@ -104,4 +104,4 @@ def _say(options: argparse.Namespace, found: ZipReport) -> None:
     say("accuracy on test images: of each head on its own classes" + (", and of all on all" if together else ""))
     if "reset" in found.notes:
         say(f"BatchNorm statistics from {found.notes['reset']} training images everywhere, also unmerged")
-    return say(headline(found))
+    return say(zip_headline(found))

@@ -1,1 +1,1 @@
-"""The ledger: jobs, models and images in one SQLite file, and the files that belong to them. torch-free."""
+"""Ledger: jobs, models and images in one SQLite file, and the files that belong to them. torch-free."""

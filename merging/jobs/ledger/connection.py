@@ -1,4 +1,4 @@
-"""Connections to the ledger's file: one per call, in WAL mode, from any thread and process of this machine."""
+"""Connections to the ledger's SQLite file: one per call, from any thread and process of this machine."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 BUSY_SECONDS = 20
-SPARE = 8  # connections that stay open: a page asks thirty times, and opening one costs more than most questions
+SPARE = 8  # unused connections that stay open: opening one takes longer than most of a page's thirty queries
 
 
 @contextmanager
 def connect(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection for one call; rows can be read by name. Safe from any thread and process of this machine."""
+    """Open a connection for one call, with rows that can be read by name. Safe in any thread and process."""
     db = _spare(path) or _open(path)
     whole = False
     try:
@@ -23,23 +23,23 @@ def connect(path: Path) -> Iterator[sqlite3.Connection]:
     finally:
         if whole:
             _lay_aside(path, db)
-        else:  # in the middle of something, perhaps
+        else:  # after an exception a transaction may still be open
             db.close()
 
 
-_spares: list[tuple[tuple[int, int] | None, sqlite3.Connection]] = []  # with the file that each is open to
+_spares: list[tuple[tuple[int, int] | None, sqlite3.Connection]] = []  # (identity of its file, connection)
 _sharing = threading.Lock()
 
 
 def close_spares() -> None:
-    """Close all unused connections: what they have cached may no longer be what the file holds."""
+    """Close all unused connections, because their caches may no longer match the file."""
     with _sharing:
         while _spares:
             _spares.pop()[1].close()
 
 
 def readable(data: bytes) -> str:
-    """A text of the file; damaged letters of one are replaced, and hide no other row."""
+    """Decode a text of the file. Damaged characters are replaced, so that they do not hide other rows."""
     return data.decode("utf-8", "replace")
 
 
@@ -52,7 +52,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _spare(path: Path) -> sqlite3.Connection | None:
-    """An open, unused connection to this file."""
+    """Take an unused open connection to this file, None where there is none."""
     file = _identity(path)
     with _sharing:
         place = next((place for place, (known, _) in enumerate(_spares) if known == file), None)
@@ -60,7 +60,7 @@ def _spare(path: Path) -> sqlite3.Connection | None:
 
 
 def _lay_aside(path: Path, db: sqlite3.Connection) -> None:
-    """Keep the connection for the next call; the one that has waited longest is closed for it."""
+    """Keep the connection for a later call; beyond SPARE connections, the one unused for longest is closed."""
     with _sharing:
         _spares.insert(0, (_identity(path), db))
         old = _spares.pop()[1] if len(_spares) > SPARE else None
@@ -69,17 +69,17 @@ def _lay_aside(path: Path, db: sqlite3.Connection) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode, for a file that took the place of another is not the same; None where there is none."""
+    """Device and inode, which distinguish a file from a later one at the same path; None where there is no file."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 @contextmanager
 def snapshot(db: sqlite3.Connection) -> Iterator[None]:
-    """Everything read inside is of one moment; it blocks nobody."""
+    """Make all reads inside see the same state of the database, without blocking others."""
     db.execute("BEGIN")
     try:
         yield
@@ -89,7 +89,7 @@ def snapshot(db: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """All or nothing, and alone among the writers from its first statement on."""
+    """Run a transaction that is the only writer from its first statement on; an exception rolls it back."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield db

@@ -1,7 +1,7 @@
-"""A dispatcher's side of the ledger: take a job, tell how far it is, hand in what came of it. No Ray.
+"""A dispatcher's access to the ledger: claim a job, report its progress, store its outcome. No Ray.
 
-A dispatcher holds what it took by a lease: it beats every second, and what a silent one held goes back into the queue.
-Each taking has a number (`run`); what is told of a job that one no longer holds changes nothing.
+A dispatcher holds its jobs by a lease: it sends a heartbeat every second, and the jobs of a silent dispatcher go back
+into the queue. Each claim has a number (`run`); reports on a job that the dispatcher no longer holds change nothing.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from merging.jobs.requests.registry import from_json
 from merging.zoo.catalogue import Entry
 
 INTERRUPTED = (
-    "The program that runs jobs ended {} times while this job ran, so it is not tried again. If it was stopped on "
-    "purpose, run the job again; else ask for a smaller one, and look at the program's log."
+    "The program that runs jobs ended {} times during this job, so the job is not tried again. If you stopped the "
+    "program on purpose, run the job again. Otherwise choose a smaller job, and see the program's log."
 )
-INTERRUPTIONS = 5  # of a job by the end of its dispatcher, which is not the job's doing, or hardly
+INTERRUPTIONS = 5  # ends of a dispatcher during a job after which the job fails; usually the job is not the cause
 HELD = "id = ? AND run = ? AND dispatcher = ? AND state = 'running'"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A job that was taken. run: the number of this taking; deadline: seconds since 1970."""
+    """A job that a dispatcher claimed. run: number of this claim. deadline: seconds since 1970."""
 
     id: str
     run: int
@@ -49,10 +49,10 @@ class Claim:
 
 
 class Desk:
-    """What one dispatcher does to the ledger."""
+    """Access of one dispatcher to the ledger."""
 
     def __init__(self, ledger: Ledger, born: float = 0.0) -> None:
-        """born: when the process was started, so that its number can be told from a later process's."""
+        """born: start time of the process, which distinguishes it from a later process with the same id."""
         self.ledger = ledger
         self.id = uuid.uuid4().hex
         self._began = time.time() - time.monotonic()
@@ -63,13 +63,13 @@ class Desk:
             )
 
     def now(self) -> float:
-        """Seconds since 1970, by a clock that cannot be set while this dispatcher lives: durations are right."""
+        """Seconds since 1970, by a clock that no setting of the time changes, so that durations are right."""
         return self._began + time.monotonic()
 
     def claim(self, kinds: Sequence[str]) -> Claim | None:
-        """Take the next job of these kinds in the fair order; None where there is none."""
+        """Claim the next job of these kinds in the fair order; None where there is none."""
         now = self.now()
-        take = (  # one statement: no job is taken twice, whoever else looks
+        take = (  # one statement, so that no two dispatchers take the same job
             "UPDATE jobs SET state = 'running', started = ?, dispatcher = ?, run = run + 1, attempts = attempts + 1,"
             " stage = '', fraction = 0, message = '', worker = ''"
             " WHERE id = (SELECT id FROM jobs WHERE state = 'queued'"
@@ -94,32 +94,32 @@ class Desk:
         return Claim(row["id"], row["run"], request, row["owner"], row["attempts"], deadline)
 
     def waiting(self, kinds: Sequence[str]) -> bool:
-        """Whether a job of these kinds is queued; a look that blocks no writer."""
-        chosen = f"SELECT 1 FROM jobs WHERE state = 'queued' AND kind IN ({', '.join('?' * len(kinds))}) LIMIT 1"
+        """Whether a job of these kinds is queued. Unlike `claim`, this blocks no writer."""
+        query = f"SELECT 1 FROM jobs WHERE state = 'queued' AND kind IN ({', '.join('?' * len(kinds))}) LIMIT 1"
         with connect(self.ledger.file) as db:
-            return db.execute(chosen, tuple(kinds)).fetchone() is not None
+            return db.execute(query, tuple(kinds)).fetchone() is not None
 
     def held(self) -> dict[str, int]:
-        """Job id -> run of what this dispatcher still holds; what was cancelled or deleted is not among them."""
+        """Job id -> run of the jobs that this dispatcher still holds, without those that were cancelled or deleted."""
         with connect(self.ledger.file) as db:
             rows = db.execute("SELECT id, run FROM jobs WHERE dispatcher = ? AND state = 'running'", (self.id,))
             return {row["id"]: row["run"] for row in rows}
 
     def tell(self, claim: Claim, stage: str, fraction: float, message: str, worker: str = "") -> None:
-        """Where the job is: stage, share of the whole (never falling back), words. A new stage closes the last."""
+        """Record the progress: stage, share of the whole (never falling), message. A new stage ends the last one."""
         now = self.now()
         with connect(self.ledger.file) as db, transaction(db):
-            told = db.execute(
+            update = db.execute(
                 f"UPDATE jobs SET stage = ?, fraction = MAX(fraction, ?), message = ?, worker = ? WHERE {HELD}",
                 (stage, fraction, message, worker, *self._key(claim)),
             )
-            if told.rowcount:
+            if update.rowcount:
                 _log(db, claim.id, stage, message, now)
 
     def finish(self, claim: Claim, artifacts: Mapping[str, Content], model: Entry | None = None) -> bool:
-        """Hand in what the job made, and the trained model where there is one; False where the job is no longer held.
+        """Store the job's artifacts, and its trained model if any; False where the job is no longer held.
 
-        Raises InvalidRequest where the store is full or the owner's models are.
+        Raises InvalidRequest where the store is full, or the owner has too many models.
         """
         rows = [(claim.id, name, sha256_of(content), size_of(content)) for name, content in artifacts.items()]
         trained = artifacts.get("checkpoint.safetensors")
@@ -128,7 +128,7 @@ class Desk:
             if not db.execute(f"SELECT 1 FROM jobs WHERE {HELD}", self._key(claim)).fetchone():
                 return False
             files.make_room({sha256: size for _, _, sha256, size in rows})
-            files.give_up_artifacts(claim.id)  # of an earlier attempt, as far as this one made something else
+            files.give_up_artifacts(claim.id)  # of an earlier attempt, where they differ from these
             for _, name, sha256, _ in rows:
                 files.put(artifacts[name], sha256)
             db.executemany("INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?)", rows)
@@ -141,19 +141,19 @@ class Desk:
         return True
 
     def fail(self, claim: Claim, error: Mapping[str, str]) -> None:
-        """The job ends with a reason: {"kind", "text"} and, where the program is to blame, "details"."""
+        """End the job with an error: {"kind", "text"} and, for an error of the program, "details"."""
         with connect(self.ledger.file) as db, transaction(db):
             if db.execute(f"SELECT 1 FROM jobs WHERE {HELD}", self._key(claim)).fetchone():
                 self._fail(db, claim.id, error)
 
     def give_back(self, claim: Claim, *, counted: bool) -> None:
-        """Back into the queue. counted: the attempt counts (a worker died) or not (the program was stopped)."""
+        """Put the job back into the queue. counted: whether the attempt counts (it does if a worker died)."""
         with connect(self.ledger.file) as db, transaction(db):
             if db.execute(f"SELECT 1 FROM jobs WHERE {HELD}", self._key(claim)).fetchone():
                 _requeue(db, claim.id, 0 if counted else 1)
 
     def beat(self, workers: Sequence[Worker] = ()) -> None:
-        """Say that this dispatcher lives, and how its workers are."""
+        """Record a heartbeat of this dispatcher, and the state of its workers."""
         now = time.time()
         rows = [
             (
@@ -177,21 +177,21 @@ class Desk:
                 db.executemany("INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def reap(self, alive: Callable[[int, float], bool]) -> list[str]:
-        """Put back what dead dispatchers held; gives the jobs' ids.
+        """Put the jobs of dead dispatchers back into the queue; return the jobs' ids.
 
-        Dead is who was silent for the lease, or on this machine is not alive(pid, born). A job that many of them died
-        on fails with WorkerLost: perhaps it is what kills them.
+        A dispatcher is dead if it was silent for longer than the lease, or if it ran on this machine and
+        alive(pid, born) is false. A job during which INTERRUPTIONS dispatchers died fails with WorkerLost.
         """
-        now, host, moved = time.time(), socket.gethostname(), []
+        now, host, requeued = time.time(), socket.gethostname(), []
         with connect(self.ledger.file) as db, transaction(db):
             for row in db.execute("SELECT * FROM dispatchers WHERE id != ?", (self.id,)).fetchall():
                 silent = now - row["seen"] > self.ledger.limits.lease_seconds
                 if silent or (row["host"] == host and not alive(row["pid"], row["born"])):
-                    moved += self._bury(db, row["id"])
-        return moved
+                    requeued += self._bury(db, row["id"])
+        return requeued
 
     def leave(self) -> None:
-        """The dispatcher stops: what it still holds goes back into the queue, uncounted, and its workers are gone."""
+        """Remove the stopping dispatcher and its workers; requeue its jobs without counting the attempt."""
         with connect(self.ledger.file) as db, transaction(db):
             for row in _running(db, self.id):
                 _requeue(db, row["id"], 1)
@@ -244,5 +244,5 @@ def _requeue(db: sqlite3.Connection, job: str, uncounted: int) -> None:
 
 def _know_pictures(db: sqlite3.Connection, claim: Claim, rows: Sequence[tuple[str, str, str, int]]) -> None:
     question = picture_question_of(json.loads(claim.request.to_json()))
-    known = [(claim.id, question, int(name.removeprefix("unit-")), sha256) for _, name, sha256, _ in rows]
-    db.executemany("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?)", known)
+    new_rows = [(claim.id, question, int(name.removeprefix("unit-")), sha256) for _, name, sha256, _ in rows]
+    db.executemany("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?)", new_rows)

@@ -1,7 +1,7 @@
-"""Files and rows that come and go together: room is made by the oldest finished runs, and no file goes before its row.
+"""Files and rows that are added and deleted together. Deleting the oldest finished runs makes room for new files.
 
-A file is deleted only once the transaction that gave it up is over, and only where no row refers to it then: whatever
-is rolled back keeps its files, and what was filed for nothing goes.
+A file is deleted only after the transaction that released it, and only if no row refers to it then. So a rolled-back
+transaction keeps the files of its rows, and the files that it added are deleted.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ TABLES = ("artifacts", "models")
 
 
 class Filing:
-    """A transaction that adds files to the store or gives some up. db: its connection."""
+    """A transaction that adds files to the store and releases others. db: its connection."""
 
     def __init__(self, db: sqlite3.Connection, store: Store) -> None:
         self.db = db
         self._store = store
         self._touched = list[str]()
-        self._freed = 0  # bytes of the files that go once the transaction is over
+        self._freed = 0  # bytes of the files that are deleted after the transaction
 
     def make_room(self, wanted: Mapping[str, int]) -> None:
-        """Forget the oldest finished runs until the store has room for these contents, sha256 -> bytes.
+        """Delete the oldest finished runs until the store has room for these contents, sha256 -> bytes.
 
-        Raises InvalidRequest where all of them together would not free enough: then none of them is forgotten.
+        Raises InvalidRequest, without deleting any, where all of them together would not free enough.
         """
         if self._store.limit is None:
             return
@@ -47,27 +47,27 @@ class Filing:
             raise self._store.full()
 
     def put(self, content: Content, sha256: str) -> None:
-        """Keep bytes, or a file by moving it. sha256: of its content. Raises InvalidRequest where there is no room."""
+        """Store bytes, or a file by moving it. sha256: of its content. Raises InvalidRequest where there is no room."""
         self._touched.append(self._store.put(content, self._freed, sha256))
 
     def remove(self, job: str) -> list[str]:
-        """Delete a job's rows; its files go as far as nothing else refers to them. Gives their names."""
+        """Delete a job's rows and release its files; return the files' names."""
         contents = self.give_up_artifacts(job)
         self.db.execute("DELETE FROM jobs WHERE id = ?", (job,))
         return contents
 
     def give_up_artifacts(self, job: str) -> list[str]:
-        """What the job made goes if nothing refers to it once the transaction is over. Gives the files' names."""
+        """Release the job's artifacts; return the files' names."""
         contents = [row[0] for row in self.db.execute("SELECT DISTINCT sha256 FROM artifacts WHERE job = ?", (job,))]
         self.give_up(contents)
         return contents
 
     def give_up(self, contents: Sequence[str]) -> None:
-        """These files go if nothing refers to them once the transaction is over."""
+        """Release files: they are deleted after the transaction if no row refers to them then."""
         self._touched += contents
 
     def close(self) -> None:
-        """Delete those of the files in hand that nothing refers to; a writer alone, since files are added by one."""
+        """Delete released and added files without a row, as the only writer, so that no file is added meanwhile."""
         if self._touched:
             with transaction(self.db):
                 for sha256 in unused(self.db, self._touched):
@@ -76,17 +76,17 @@ class Filing:
 
 @contextmanager
 def filing(ledger: Path, store: Store) -> Iterator[Filing]:
-    """A transaction of the ledger's file that may add files and give files up; all or nothing."""
+    """Run a transaction on the ledger's file that may add and release files."""
     with connect(ledger) as db:
-        made = Filing(db, store)
+        files = Filing(db, store)
         try:
             with transaction(db):
-                yield made
+                yield files
         finally:
-            made.close()
+            files.close()
 
 
 def unused(db: sqlite3.Connection, contents: Iterable[str]) -> list[str]:
-    """Those of the contents that no artifact and no model refers to, each once."""
-    used = " UNION ALL ".join(f"SELECT 1 FROM {table} WHERE sha256 = :sha256" for table in TABLES)
-    return [c for c in dict.fromkeys(contents) if db.execute(f"{used} LIMIT 1", {"sha256": c}).fetchone() is None]
+    """The contents that no artifact and no model refers to, without duplicates."""
+    reference = " UNION ALL ".join(f"SELECT 1 FROM {table} WHERE sha256 = :sha256" for table in TABLES)
+    return [c for c in dict.fromkeys(contents) if db.execute(f"{reference} LIMIT 1", {"sha256": c}).fetchone() is None]

@@ -1,4 +1,4 @@
-"""The folder of a ledger: its SQLite file, its store of files, its limits, and the runs that are shipped."""
+"""Folder of a ledger: SQLite file, store of files, limits, and the shipped runs."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from merging.jobs.limits import Limits, from_environment
 from merging.paths import home
 from merging.zoo.datasets import own
 
-PRIVATE = ("store", "data")  # also where the folder itself holds other things, which are no secret
+PRIVATE = ("store", "data")  # private even where the folder itself has other contents and is not
 
 
 class LedgerFolder:
-    """What all parts of the ledger share.
+    """Shared state of all parts of the ledger.
 
     Attributes:
         folder: the folder; file: the SQLite file in it; store: the files beside it.
         limits: caps and sizes.
-        shipped: the finished runs that come with the program.
+        shipped: the finished runs that are shipped with the program.
     """
 
     def __init__(
         self, folder: Path | None = None, limits: Limits | None = None, shipped: ShippedRuns | None = None
     ) -> None:
-        """folder: `home()` by default. Raises HomeUnusable where it cannot be made or written."""
+        """folder: `home()` by default. Raises HomeUnusable where it cannot be created or written."""
         self.folder = Path(folder) if folder is not None else home()
         self.limits = limits or from_environment()
         self.file = self.folder / "ledger.sqlite"
@@ -37,7 +37,7 @@ class LedgerFolder:
         if self.folder == home():
             own.rename_owners(hidden)
         for place in PRIVATE:
-            with suppress(OSError):  # it is another user's, who lets this one write there
+            with suppress(OSError):  # it belongs to another user, who gave write access
                 (self.folder / place).mkdir(exist_ok=True, mode=0o700)
                 (self.folder / place).chmod(0o700)
         self.store = Store(self.folder / "store", int(self.limits.store_mb * 1e6))

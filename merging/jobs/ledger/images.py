@@ -1,6 +1,6 @@
-"""People's own images: kept within caps, used by requests, deleted by who brought them once no open job needs them.
+"""Own images of users: stored within caps, used by requests, deleted by their owner when no open job needs them.
 
-The ledger's file is the lock: data sets come and go within its transactions, one writer at a time.
+The ledger's file is the lock: data sets are added and deleted inside its transactions, by one writer at a time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from merging.zoo.datasets import own
 from merging.zoo.datasets.convert import convert_images
 from merging.zoo.datasets.facts import FACTS
 from merging.zoo.datasets.known import may_use
-from merging.zoo.datasets.own import Claim, OwnDataset, is_own
+from merging.zoo.datasets.own import ImageClaim, OwnDataset, is_own
 from merging.zoo.datasets.reading.limits import MAX_DECODED
 from merging.zoo.disposable import Waiting, in_silence
 
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from merging.jobs.requests.base import Request
 
 LABEL = 60  # characters
-SCRATCH, STALE = ".reading-", 24 * 3600.0  # what a killed reading left behind goes after a day
+SCRATCH, STALE = ".reading-", 24 * 3600.0  # folders that a killed process left are deleted after a day, in seconds
 
 
 def check_known(request: Request, owner: str) -> None:
-    """Raises InvalidRequest where the request is about own images that were deleted, or are not this owner's to use."""
+    """Raise InvalidRequest where the request uses own images that were deleted, or are not shared with this owner."""
     dataset, data_sha256, _ = request.data
     if (data_sha256 or request.needs_images) and is_own(dataset) and not may_use(dataset, owner):
         raise InvalidRequest(
-            f"The images {dataset} were deleted, or belong to somebody who does not share them. Bring the images "
+            f"The images {dataset} were deleted, or belong to someone who does not share them. Upload the images "
             "again on Models, or choose other networks."
         )
 
@@ -53,21 +53,29 @@ def add_images(
     colour: str = "auto",
     waiting: Waiting = in_silence,
 ) -> OwnDataset:
-    """Read images and keep them under `label`, by default the source's name.
+    """Read images and store them as a data set.
 
-    size, colour, waiting: as for `convert_images`.  Raises InvalidRequest beyond the owner's caps or for a label that
-    is taken, DataUnavailable and InvalidSetting as `convert_images` does.
+    Args:
+        ledger: the ledger.
+        source: file or folder with the images.
+        owner: who adds them.
+        label: name of the data set, by default the source's name.
+        shared: whether others may use it.
+        size, colour, waiting: as in `convert_images`.
+    Raises:
+        InvalidRequest: the owner's caps are reached, or the label is not available.
+        DataUnavailable, InvalidSetting: as in `convert_images`.
     """
     name = _label(label or source.stem)
     _check_caps(ledger, owner, name, 0)
     with _scratch() as scratch:
         most = min(MAX_DECODED, int(_room(ledger, owner)))
-        fresh = convert_images(source, scratch, label=name, size=size, colour=colour, most=most, waiting=waiting)
+        converted = convert_images(source, scratch, label=name, size=size, colour=colour, most=most, waiting=waiting)
         with connect(ledger.file) as db, transaction(db):
-            known = own.find_own(fresh.id, owner)
-            if known is None or known.claim_of(owner) is None:
-                _check_caps(ledger, owner, name, fresh.bytes)
-            return own.keep_own(scratch / fresh.id, Claim(owner, name, shared, time.time()))
+            existing = own.find_own(converted.id, owner)
+            if existing is None or existing.claim_of(owner) is None:
+                _check_caps(ledger, owner, name, converted.bytes)
+            return own.keep_own(scratch / converted.id, ImageClaim(owner, name, shared, time.time()))
 
 
 def delete_images(ledger: LedgerFolder, id: str, owner: str) -> None:
@@ -79,18 +87,18 @@ def delete_images(ledger: LedgerFolder, id: str, owner: str) -> None:
         job = db.execute(needing, (id,)).fetchone() if last else None
         if job is not None and dataset is not None and dataset.claim_of(owner) is not None:
             raise InvalidRequest(
-                f"An open job needs these images: {job['title']}. Wait until it has ended, or cancel it if it is yours."
+                f"An open job needs these images: {job['title']}. Wait until it ends, or cancel it if it is yours."
             )
         own.remove_own(id, owner)
 
 
 def _label(text: str) -> str:
-    """A name that can stand in menus. Raises InvalidRequest where it is empty, too long or a built-in one's."""
+    """Name of a data set for menus. Raises InvalidRequest where it is empty, too long or the name of a built-in one."""
     name = clean_name(text)
-    taken = {*FACTS, *(facts.label.lower() for facts in FACTS.values())}
-    if not 1 <= len(name) <= LABEL or name.lower() in taken or is_own(name.lower()):
+    reserved = {*FACTS, *(facts.label.lower() for facts in FACTS.values())}
+    if not 1 <= len(name) <= LABEL or name.lower() in reserved or is_own(name.lower()):
         raise InvalidRequest(
-            f"A data set's name has 1 to {LABEL} characters and is not that of a built-in one; got {name!r}."
+            f"The name of a data set needs 1 to {LABEL} characters and must differ from built-in names; got {name!r}."
         )
     return name
 
@@ -100,7 +108,7 @@ def _mine(owner: str) -> list[OwnDataset]:
 
 
 def _room(ledger: LedgerFolder, owner: str) -> float:
-    """Bytes that this owner may still bring."""
+    """Bytes of images that this owner may still add."""
     free = ledger.limits.images_mb * 1e6 - sum(dataset.bytes for dataset in _mine(owner))
     places = own.folder().glob("own-*/*.npy")
     free_of_all = ledger.limits.all_images_mb * 1e6 - sum(path.stat().st_size for path in places)
@@ -110,25 +118,25 @@ def _room(ledger: LedgerFolder, owner: str) -> float:
 def _check_caps(ledger: LedgerFolder, owner: str, name: str, size: int) -> None:
     limits, mine = ledger.limits, _mine(owner)
     if len(mine) >= limits.data_sets:
-        raise InvalidRequest(f"You have {len(mine)} data sets, the most one may have here. Delete one first.")
+        raise InvalidRequest(f"You have {len(mine)} data sets, the largest number per person. Delete one first.")
     twin = next((d for d in mine if (claim := d.claim_of(owner)) is not None and claim.label == name), None)
     if twin is not None:
         raise InvalidRequest(
-            f"You have a data set {name} already ({twin.id}). Choose another name, or delete it first."
+            f"You already have a data set {name} ({twin.id}). Choose another name, or delete it first."
         )
     room = _room(ledger, owner)
     if size > room:
         raise InvalidRequest(
-            f"These images have {size / 1e6:,.0f} MB, and {room / 1e6:,.0f} MB are free for you here. Delete a data "
-            "set, or bring smaller images."
+            f"These images have {size / 1e6:,.0f} MB, and you have {room / 1e6:,.0f} MB left. Delete a data set, or "
+            "upload smaller images."
         )
 
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """A folder beside the data sets, so that a finished one is moved at once; it is gone afterwards."""
+    """Temporary folder beside the data sets, so that a finished one can be moved without a copy."""
     place = own.folder()
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)  # of the owners' eyes only
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)  # readable by this user alone
     for old in place.glob(f"{SCRATCH}*"):
         if time.time() - old.stat().st_mtime > STALE:
             shutil.rmtree(old, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What a page sees of a job, and what is read off the queue: fair order, position, time left."""
+"""Jobs and workers as pages see them, and the queue: fair order, positions, time left."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ OPEN = ("queued", "running")
 STATES = (*OPEN, "done", "failed", "cancelled")
 COPIED = ("id", "kind", "title", "state", "owner", "created", "started", "finished")
 TOLD = ("stage", "fraction", "message", "attempts", "worker")
-KEPT_LINES = 8  # of the ledgers and moments that were looked at last
+KEPT_LINES = 8  # cached queues, the latest of all ledgers
 log = logging.getLogger(__name__)
-TELLING = 0.1  # from this share of the work on, a job's own progress tells where there is no forecast
+TELLING = 0.1  # share of the work from which on a job's pace predicts its end
 
 FAIR = """
     (SELECT COUNT(*) FROM jobs AS r WHERE r.state = 'running' AND r.place = jobs.place),
@@ -32,11 +32,15 @@ FAIR = """
 
 @dataclass(frozen=True)
 class Job:
-    """One request and how far it is. Times are seconds since 1970, `fraction` is of the whole job (0..1).
+    """A request and its progress. Times are seconds since 1970.
 
-    owner: whose turn it takes in the queue; owners: everybody who asked for it. stages: (stage, message, seconds).
-    eta: seconds until it is done, None when nothing tells. position: 1 for the next in the queue, 0 when not queued.
-    error: {"kind": class name, "text": words for a person, "details": for "copy details" where the program failed}.
+    Attributes:
+        owner: whose turn the job takes in the queue; owners: all people who requested it.
+        fraction: completed share of the whole job, 0 to 1.
+        stages: (stage, message, seconds).
+        eta: seconds until it is done, None where unknown.
+        position: 1 for the next job in the queue, 0 for a job that is not queued.
+        error: {"kind": class name, "text": for the user, "details": of an unexpected error}, None without an error.
     """
 
     id: str
@@ -58,17 +62,17 @@ class Job:
     error: dict[str, str] | None = None
     attempts: int = 0
     worker: str = ""
-    example: bool = field(default=False)  # one of the finished runs that come with the program
+    example: bool = field(default=False)  # whether it is a shipped run
 
     @property
     def open(self) -> bool:
-        """Whether it is still queued or running."""
+        """Whether the job is queued or running."""
         return self.state in OPEN
 
 
 @dataclass(frozen=True)
 class Worker:
-    """A place where jobs run. busy: a job's id or "". Memory in bytes, None without a GPU. seen: when it last told."""
+    """A place where jobs run. busy: a job's id or "". Memory in bytes, None without a GPU. seen: last report."""
 
     name: str
     device: str
@@ -84,13 +88,16 @@ class Worker:
 def fair_order(
     queued: Iterable[tuple[str, str, str, float]], running: Sequence[tuple[str, str]], served: Mapping[str, float]
 ) -> list[str]:
-    """Ids of the queued jobs in the order in which they will be taken, if nobody asks for more.
+    """Ids of the queued jobs in the order in which they will start if no jobs are added.
 
-    queued: (id, place, owner, created); running: (place, owner) of the running jobs, the longest running first; served:
-    place or owner -> the number of the turn at which a job of theirs was last taken. A place is an address of the
-    network, or one owner of this machine. The place with the fewest running comes first, then the one served longest
-    ago, within it likewise the owner, then the oldest job. The future is played with the longest running job finishing
-    first.
+    The place with the fewest running jobs is next, then the one served longest ago; within it the owner by the same
+    rule, then the oldest job. A place is a network address, or one owner on this machine. The simulation assumes that
+    the job that started first ends first.
+
+    Args:
+        queued: (id, place, owner, created).
+        running: (place, owner) of the running jobs, the longest running first.
+        served: place or owner -> number of the turn at which a job of theirs last started.
     """
     waiting: dict[tuple[str, str], deque[tuple[float, str]]] = {}
     for id, place, owner, created in sorted(queued, key=lambda job: (job[3], job[0])):
@@ -105,27 +112,27 @@ def fair_order(
     turns = {who: turn(who) for who in waiting}
     sharing = {name: [who for who in waiting if name in who] for name in {name for who in waiting for name in who}}
     while turns:
-        done = busy.popleft() if len(busy) >= slots else ()
-        counts.subtract({*done})
-        turns.update({who: turn(who) for name in done for who in sharing.get(name, ()) if who in turns})
-        chosen = min(turns, key=turns.__getitem__)
-        order.append(waiting[chosen].popleft()[1])
-        if not waiting[chosen]:
-            del turns[chosen]
-        busy.append(chosen)
-        counts.update({*chosen})
+        ended = busy.popleft() if len(busy) >= slots else ()
+        counts.subtract({*ended})
+        turns.update({who: turn(who) for name in ended for who in sharing.get(name, ()) if who in turns})
+        next_up = min(turns, key=turns.__getitem__)
+        order.append(waiting[next_up].popleft()[1])
+        if not waiting[next_up]:
+            del turns[next_up]
+        busy.append(next_up)
+        counts.update({*next_up})
         now += 1
-        at.update(dict.fromkeys(chosen, now))
-        turns.update({who: turn(who) for name in chosen for who in sharing[name] if who in turns})
+        at.update(dict.fromkeys(next_up, now))
+        turns.update({who: turn(who) for name in next_up for who in sharing[name] if who in turns})
     return order
 
 
 def time_left(fraction: float, elapsed: float, usual: float | None) -> float | None:
-    """Seconds until a running job is done; None where nothing tells.
+    """Seconds until a running job is done, None where unknown.
 
-    What is left by a forecast of `usual` seconds in all, and by the job's own pace, (1 - fraction) elapsed / fraction.
-    The pace counts the more the further the job is, and the nearer to the forecast's end, which it may prove wrong; of
-    a job that has hardly begun it tells nothing.
+    The result is a weighted mean of the rest of the forecast (`usual` seconds in all, None without one) and the rest by
+    the job's own pace, (1 - fraction) elapsed / fraction. The weight of the pace grows with the job's progress and as
+    the forecast's end comes near. Below TELLING, only the forecast counts.
     """
     if fraction < TELLING:
         return usual - elapsed if usual is not None and elapsed < usual else None
@@ -145,7 +152,7 @@ def queue(db: sqlite3.Connection) -> list[str]:
 
 
 def read_past(db: sqlite3.Connection, kinds: Iterable[str]) -> list[Past]:
-    """The last finished jobs of these kinds, which tell how long others take."""
+    """The latest finished jobs of these kinds, for forecasts."""
     last = (
         "SELECT id, kind, request, finished - started AS seconds FROM jobs WHERE state = 'done' AND kind = ?"
         " ORDER BY finished DESC LIMIT ?"
@@ -162,9 +169,9 @@ def read_past(db: sqlite3.Connection, kinds: Iterable[str]) -> list[Past]:
 
 
 def read_jobs(db: sqlite3.Connection, rows: Sequence[sqlite3.Row], examples: Sequence[Past] = ()) -> tuple[Job, ...]:
-    """The rows of table jobs as values, with position and time left as of now. Rows and queue of one snapshot.
+    """Convert rows of table jobs, with their current positions and times left. Call it inside a snapshot.
 
-    examples: finished jobs of another machine, which tell how long others take where none of this one does.
+    examples: finished jobs of another machine, for forecasts where this machine has no similar ones.
     """
     whole = [row for row in rows if _is_whole(row)]
     outlook = _outlook(db, examples) if any(row["state"] in OPEN for row in whole) else _Outlook()
@@ -172,7 +179,7 @@ def read_jobs(db: sqlite3.Connection, rows: Sequence[sqlite3.Row], examples: Seq
 
 
 def _is_whole(row: sqlite3.Row) -> bool:
-    """Whether the row can be read; one that cannot is left out and never hides the others."""
+    """Whether the row can be read. A damaged row is left out, so that it does not hide the others."""
     whole = _request(row) is not None and (not row["error"] or _json_of(row["error"]) is not None)
     if not whole:
         log.warning("job %s cannot be read from the ledger and is left out", row["id"])
@@ -181,7 +188,7 @@ def _is_whole(row: sqlite3.Row) -> bool:
 
 @dataclass(frozen=True)
 class _Outlook:
-    """What the open jobs wait for, read once for all of them. seconds: id -> until the job is done, None: unknown."""
+    """Forecast of all open jobs. positions: id -> place in the queue. seconds: id -> until done, None where unknown."""
 
     positions: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float | None] = field(default_factory=dict)
@@ -189,9 +196,12 @@ class _Outlook:
 
 @dataclass(frozen=True)
 class _Line:
-    """The queue and how long its jobs usually take, which only changes with it. usual: id -> seconds, None: unknown.
+    """The queue with the usual durations of its jobs, which change only with the queue.
 
-    ahead: id of a queued job -> seconds of those ahead of it, and of how many of them nothing tells.
+    Attributes:
+        positions: id -> place in the queue, from 1.
+        usual: id -> usual seconds, None where unknown.
+        ahead: id of a queued job -> (known seconds of all jobs ahead of it, number of those with unknown duration).
     """
 
     positions: Mapping[str, int]
@@ -199,7 +209,7 @@ class _Line:
     ahead: Mapping[str, tuple[float, int]]
 
 
-_lines: dict[Any, _Line] = {}  # by what they depend on: everybody who waits looks at one line
+_lines: dict[Any, _Line] = {}  # key: everything that a line depends on; all visitors share it
 _looking = threading.Lock()
 
 
@@ -213,37 +223,37 @@ def _outlook(db: sqlite3.Connection, examples: Sequence[Past]) -> _Outlook:
     before, slots = sum(left or 0.0 for left in seconds.values()), max(1, len(running))
     for id, (known, unknown) in line.ahead.items():
         own = line.usual[id]
-        # Jobs ahead that nothing tells of count as long as the one that waits for them.
+        # A job of unknown duration counts as long as the job that waits for it.
         seconds[id] = None if own is None else (before + known + unknown * own) / slots + own
     return _Outlook(line.positions, seconds)
 
 
 def _line(db: sqlite3.Connection, examples: Sequence[Past]) -> _Line:
-    """The line as it is now; read anew where a job came, went, began or ended since the last look."""
-    told = "SELECT COUNT(*), SUM(created), MAX(created), SUM(started) FROM jobs WHERE state = ?"
-    state = [tuple(db.execute(told, (which,)).fetchone()) for which in OPEN]
+    """The current line; read again if a job was added, removed, started or finished since the last call."""
+    query = "SELECT COUNT(*), SUM(created), MAX(created), SUM(started) FROM jobs WHERE state = ?"
+    state = [tuple(db.execute(query, (which,)).fetchone()) for which in OPEN]
     past = tuple(db.execute("SELECT COUNT(*), MAX(finished) FROM jobs WHERE state = 'done'").fetchone())
-    place = db.execute("PRAGMA database_list").fetchone()[2]
-    known = (place, *state, past, db.execute("SELECT MAX(at) FROM served").fetchone()[0], len(examples))
-    with _looking:  # who comes while it is read waits for it
-        if known not in _lines:
+    file = db.execute("PRAGMA database_list").fetchone()[2]
+    key = (file, *state, past, db.execute("SELECT MAX(at) FROM served").fetchone()[0], len(examples))
+    with _looking:  # other threads wait while one reads it
+        if key not in _lines:
             while len(_lines) >= KEPT_LINES:
                 del _lines[next(iter(_lines))]
-            _lines[known] = _read_line(db, examples)
-        return _lines[known]
+            _lines[key] = _read_line(db, examples)
+        return _lines[key]
 
 
 def _read_line(db: sqlite3.Connection, examples: Sequence[Past]) -> _Line:
-    chosen = "SELECT id, kind, request FROM jobs WHERE state IN ('queued', 'running')"
-    wishes = {row["id"]: wish for row in db.execute(chosen) if (wish := _request(row)) is not None}
+    query = "SELECT id, kind, request FROM jobs WHERE state IN ('queued', 'running')"
+    wishes = {row["id"]: wish for row in db.execute(query) if (wish := _request(row)) is not None}
     past = read_past(db, (wish["kind"] for wish in wishes.values()))
-    expected: dict[str, float | None] = {}  # many ask for the same with another seed
+    expected: dict[str, float | None] = {}  # many requests differ only in the seed
     usual = dict[str, float | None]()
     for id, wish in wishes.items():
-        alike = json.dumps({**wish, "seed": 0}, sort_keys=True)
-        if alike not in expected:
-            expected[alike] = sum((forecast(wish, past) or forecast(wish, examples)).values()) or None
-        usual[id] = expected[alike]
+        key = json.dumps({**wish, "seed": 0}, sort_keys=True)
+        if key not in expected:
+            expected[key] = sum((forecast(wish, past) or forecast(wish, examples)).values()) or None
+        usual[id] = expected[key]
     order, ahead = [id for id in queue(db) if id in usual], dict[str, tuple[float, int]]()
     known, unknown = 0.0, 0
     for id in order:
@@ -266,7 +276,7 @@ def _job(db: sqlite3.Connection, row: sqlite3.Row, outlook: _Outlook) -> Job:
 
 
 def _request(row: sqlite3.Row) -> dict[str, Any] | None:
-    """The row's request, perhaps of another version of the program; None where it is none of the row's kind."""
+    """The row's request as JSON values; None where it is damaged or not of the row's kind."""
     request = _json_of(row["request"])
     return request if request is not None and request.get("kind") == row["kind"] else None
 

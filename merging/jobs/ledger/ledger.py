@@ -1,7 +1,7 @@
-"""The memory of the program: who asked for what, how far it is, and what came of it.
+"""Ledger: requests, owners, progress and results of all jobs, and the models of users.
 
-One SQLite file and one store of files beside it; any number of processes of one machine may use them at once. Pages
-and the command line ask here; a dispatcher writes through `ledger_desk.Desk`. No torch, no Ray.
+It consists of one SQLite file and a store of files; any number of processes on one machine can use it at the same time.
+Pages and the command line use this class; a dispatcher writes through `dispatcher_access.Desk`. No torch, no Ray.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Ledger(LedgerFolder):
     """Jobs, artifacts and models in one folder."""
 
     def submit(self, request: Request, owner: str, *, again: bool = False, address: str = "") -> Job:
-        """Ask for it. Known and done: the finished job. Open: the caller becomes another owner. Else: queued.
+        """Submit a request: a finished job is returned, an open job gets another owner, any other is queued.
 
-        again: queue it although a finished result is known (to make what an example was shipped without).  address:
-        where the owner asks from, "" for this machine.
-        Raises InvalidRequest where a model is unknown, TooManyJobs where the owner, that address or all together have
-        too many open ones.
+        again: queue it although its result is known, to make artifacts that an example is shipped without.  address:
+        network address of the owner, "" for this machine.
+        Raises InvalidRequest where a model is unknown, TooManyJobs where the owner, the address or all owners together
+        have too many open jobs.
         """
         check_owner(owner)
         models.check_known(self, request)
@@ -65,18 +65,18 @@ class Ledger(LedgerFolder):
         return self._known(request.id)
 
     def job(self, id_or_prefix: str) -> Job | None:
-        """The job of that id, or whose id alone begins with those 6 or more digits; None where there is none."""
-        prefix, found = _prefix(id_or_prefix), self._found(id_or_prefix)
-        own = found[0] if len(found) == 1 else None
+        """The job with this id, or the only one whose id begins with these 6 or more digits; else None."""
+        prefix, matches = _prefix(id_or_prefix), self._found(id_or_prefix)
+        own = matches[0] if len(matches) == 1 else None
         if own is not None and own.state in (*OPEN, "done"):
             return own
-        example = self.shipped.job(prefix) if prefix and len(found) < 2 else None
-        return example or own  # a later run that came to nothing does not hide the example
+        example = self.shipped.job(prefix) if prefix and len(matches) < 2 else None
+        return example or own  # a later run that failed does not hide the example
 
     def own(self, job_id: str) -> Job | None:
-        """This machine's own run of that job, even where it came to nothing and `job` gives the shipped example."""
-        found = self._found(job_id)
-        return found[0] if len(found) == 1 else None
+        """This machine's run of the job, even where it failed and `job` returns the shipped example."""
+        matches = self._found(job_id)
+        return matches[0] if len(matches) == 1 else None
 
     def jobs(
         self,
@@ -86,7 +86,7 @@ class Ledger(LedgerFolder):
         kind: str | Sequence[str] | None = None,
         limit: int = 100,
     ) -> tuple[Job, ...]:
-        """The newest jobs first: of one owner, in some states, of one kind or several. No shipped examples."""
+        """Jobs of one owner, in some states, of one or several kinds, the newest first; without shipped examples."""
         where, values = ["1"], list[Any]()
         if owner is not None:
             where, values = [*where, "id IN (SELECT job FROM owners WHERE owner = ?)"], [*values, owner]
@@ -94,24 +94,23 @@ class Ledger(LedgerFolder):
         for column, allowed in (("state", states), ("kind", kinds)):
             if allowed is not None:
                 where, values = [*where, f"{column} IN ({', '.join('?' * len(allowed))})"], [*values, *allowed]
-        chosen = f"SELECT * FROM jobs WHERE {' AND '.join(where)} ORDER BY created DESC, id LIMIT ?"
+        query = f"SELECT * FROM jobs WHERE {' AND '.join(where)} ORDER BY created DESC, id LIMIT ?"
         with connect(self.file) as db, snapshot(db):
-            return read_jobs(db, db.execute(chosen, (*values, limit)).fetchall(), self.shipped.past)
+            return read_jobs(db, db.execute(query, (*values, limit)).fetchall(), self.shipped.past)
 
     def examples(self) -> tuple[Job, ...]:
-        """The finished runs that come with the program."""
+        """The finished runs that are shipped with the program."""
         return self.shipped.jobs()
 
     def expected(self, request: Request) -> dict[str, float]:
-        """Stage -> seconds that this request will likely take, by finished jobs of this machine, else by the examples;
-        {} where none is like it."""
-        asked = json.loads(request.to_json())
+        """Stage -> expected seconds, from similar jobs of this machine, else from the examples; {} without any."""
+        values = json.loads(request.to_json())
         with connect(self.file) as db:
             past = read_past(db, [request.kind])
-        return forecast(asked, past) or forecast(asked, self.shipped.past)
+        return forecast(values, past) or forecast(values, self.shipped.past)
 
     def cancel(self, id: str, owner: str) -> None:
-        """Take back one's wish for an open job; it stops at once when nobody else asked for it. Finished ones stay.
+        """Withdraw an owner's request for an open job, which stops if it has no other owner. A finished job stays.
 
         Raises InvalidRequest where the job is not the owner's.
         """
@@ -126,7 +125,7 @@ class Ledger(LedgerFolder):
             end(db, id, "cancelled", time.time())
 
     def delete(self, id: str, owner: str) -> None:
-        """Forget the job for this owner; when nobody else asked for it, it stops and its artifacts are removed.
+        """Delete the job for this owner; if it has no other owner, it stops and its artifacts are deleted.
 
         Raises InvalidRequest where the job is not the owner's.
         """
@@ -139,13 +138,13 @@ class Ledger(LedgerFolder):
                 files.remove(id)
 
     def artifact(self, job_id: str, name: str) -> bytes | None:
-        """An artifact's bytes, None where the job has none of that name. Raises MergescopeError where it is damaged."""
+        """Bytes of an artifact, None where there is none of this name. Raises MergescopeError where it is damaged."""
         with connect(self.file) as db:
             row = db.execute("SELECT sha256 FROM artifacts WHERE job = ? AND name = ?", (job_id, name)).fetchone()
         return self.store.get(row[0]) if row else self.shipped.artifact(job_id, name)
 
     def artifacts(self, job_id: str) -> dict[str, tuple[str, int]]:
-        """Name -> (sha256, bytes) of everything the job made."""
+        """Name -> (sha256, number of bytes) of all artifacts of the job."""
         with connect(self.file) as db:
             rows = db.execute(
                 "SELECT name, sha256, size FROM artifacts WHERE job = ? ORDER BY name", (job_id,)
@@ -153,12 +152,12 @@ class Ledger(LedgerFolder):
         return {row["name"]: (row["sha256"], row["size"]) for row in rows} or self.shipped.artifacts(job_id)
 
     def report(self, job_id: str) -> Any | None:
-        """The job's MergeReport or TrainReport, None while there is none."""
+        """Report of the job (such as a MergeReport), None while there is none."""
         data = self.artifact(job_id, "report")
         return None if data is None else saving.load(data)
 
     def pictures(self, like: PicturesRequest, units: Sequence[int]) -> dict[int, bytes]:
-        """Of these units, the pictures that are known already, made as `like` says: unit -> a saved UnitPicture."""
+        """Unit -> its stored UnitPicture as bytes, made with the model, layer, settings and seed of `like`."""
         question = picture_question(like.model.sha256, like.layer, like.settings, like.seed)
         with connect(self.file) as db:
             rows = db.execute("SELECT unit, sha256 FROM pictures WHERE question = ?", (question,)).fetchall()
@@ -167,34 +166,34 @@ class Ledger(LedgerFolder):
         return {u: self.store.get(own[u]) if u in own else shipped[u] for u in units if u in own or u in shipped}
 
     def checkpoint(self, sha256: str) -> bytes:
-        """The safetensors bytes of a shipped, uploaded, trained or merged net. Raises InvalidRequest where unknown."""
+        """Safetensors bytes of a shipped, uploaded, trained or merged network. Raises InvalidRequest where unknown."""
         return models.checkpoint(self, sha256)
 
     def checkpoint_file(self, sha256: str) -> Path | None:
-        """The file of a shipped, uploaded, trained or merged net, whole; None for what has no file of its own."""
+        """File of a shipped, uploaded, trained or merged network, None where it has no separate file."""
         return models.checkpoint_file(self, sha256)
 
     def models(self, owner: str | None = None) -> tuple[Entry, ...]:
-        """What people uploaded and trained, the newest first; everybody may use all of them."""
+        """Uploaded and trained models of one owner (None: of all), the newest first."""
         return models.models(self, owner)
 
     def add_model(self, entry: Entry, data: bytes, owner: str) -> Entry:
-        """Keep a model for everybody to use. Raises InvalidRequest beyond the caps of an owner."""
+        """Store a model of this owner. Raises InvalidRequest where the owner's caps are reached."""
         check_owner(owner)
         return models.add(self, entry, data, owner)
 
     def delete_model(self, id: str, owner: str) -> None:
-        """Remove one's own model. Raises InvalidRequest where it is not the owner's, or an open job needs it."""
+        """Delete the owner's model. Raises InvalidRequest where it belongs to someone else, or an open job needs it."""
         models.delete(self, id, owner)
 
     def workers(self) -> tuple[Worker, ...]:
-        """The workers that told of themselves lately."""
-        chosen = (
+        """Workers that reported within the last SILENT seconds."""
+        query = (
             "SELECT name, device, busy, memory_used, memory_total, gpu_memory_used, gpu_memory_total, node, seen"
             " FROM workers WHERE seen > ? ORDER BY name"
         )
         with connect(self.file) as db:
-            return tuple(Worker(*row) for row in db.execute(chosen, (time.time() - SILENT,)))
+            return tuple(Worker(*row) for row in db.execute(query, (time.time() - SILENT,)))
 
     def _found(self, id_or_prefix: str) -> tuple[Job, ...]:
         prefix = _prefix(id_or_prefix)
@@ -207,16 +206,16 @@ class Ledger(LedgerFolder):
     def _known(self, id: str) -> Job:
         job = self.job(id)
         if job is None:
-            raise MergescopeError("The run was deleted a moment ago. Ask again.")
+            raise MergescopeError("The run was deleted a moment ago. Submit it again.")
         return job
 
     def _whole(self, db: sqlite3.Connection, request: Request) -> bool:
         if isinstance(request, DownloadRequest):
             return available(request.dataset) in ("folder", "downloaded")
-        made = dict(map(tuple, db.execute("SELECT name, sha256 FROM artifacts WHERE job = ?", (request.id,))))
-        if isinstance(request, TrainRequest) and not models.listed(db, made.get("checkpoint.safetensors", "")):
-            return False  # the network was deleted: whoever trains it again wants it back in the list
-        return all(self.store.has(sha256) for sha256 in made.values())
+        hashes = dict(map(tuple, db.execute("SELECT name, sha256 FROM artifacts WHERE job = ?", (request.id,))))
+        if isinstance(request, TrainRequest) and not models.listed(db, hashes.get("checkpoint.safetensors", "")):
+            return False  # the network was deleted, so training it again must list it again
+        return all(self.store.has(sha256) for sha256 in hashes.values())
 
     def _check_cap(self, db: sqlite3.Connection, request: Request, owner: str, address: str) -> None:
         check_caps(db, self.limits, request.id, owner, address)
@@ -225,24 +224,24 @@ class Ledger(LedgerFolder):
 
 
 def end(db: sqlite3.Connection, id: str, state: str, now: float) -> None:
-    """Set a final state and stop the clock of the last stage. Inside a transaction. Nothing ends before it began."""
-    ended = "UPDATE jobs SET state = ?, finished = MAX(?, COALESCE(started, created)), dispatcher = '' WHERE id = ?"
-    db.execute(ended, (state, now, id))
+    """Set a final state and end the last stage. Call it inside a transaction. The end is never before the start."""
+    update = "UPDATE jobs SET state = ?, finished = MAX(?, COALESCE(started, created)), dispatcher = '' WHERE id = ?"
+    db.execute(update, (state, now, id))
     db.execute("UPDATE stages SET seconds = MAX(? - began, 0) WHERE job = ? AND seconds IS NULL", (now, id))
 
 
 def _prefix(text: str) -> str:
-    """An id or its beginning as it is searched for, "" for what can be neither."""
+    """Id, or beginning of an id, in the form for a search; "" for any other text."""
     prefix = text.strip().lower()
     return prefix if len(prefix) >= SHORTEST_PREFIX and set(prefix) <= set("0123456789abcdef") else ""
 
 
 def _enqueue(db: sqlite3.Connection, request: Request, owner: str, place: str) -> None:
     db.execute("DELETE FROM stages WHERE job = ?", (request.id,))
-    # Who wanted an attempt that came to nothing did not ask for this one: the job must stop when its asker cancels.
+    # The owners of a failed or cancelled attempt did not request this one; as owners they would keep it from stopping.
     nothing = "SELECT id FROM jobs WHERE id = ? AND state IN ('failed', 'cancelled')"
     db.execute(f"DELETE FROM owners WHERE job IN ({nothing})", (request.id,))
-    # Who asks later is later in the ledger, too, even where the machine's clock was set back in between.
+    # A later request gets a later time, even if the machine's clock was set back in between.
     created = "MAX(?, (SELECT COALESCE(MAX(created), 0) + 0.000001 FROM jobs))"
     db.execute(
         "INSERT INTO jobs (id, kind, title, request, owner, place, state, created) VALUES"
@@ -278,5 +277,5 @@ def _own(db: sqlite3.Connection, id: str, owner: str) -> sqlite3.Row:
         "SELECT * FROM jobs WHERE id = ? AND id IN (SELECT job FROM owners WHERE owner = ?)", (id, owner)
     ).fetchone()
     if row is None:
-        raise InvalidRequest(f"There is no job {id[:12]} of yours.")
+        raise InvalidRequest(f"You have no job {id[:12]}. Reload the page to see your jobs.")
     return row

@@ -1,4 +1,4 @@
-"""Who asks. People are known by a hash of the random name in their cookie, which the ledger does not hold."""
+"""Owners of jobs: people are identified by a hash of the random name in their cookie, never by the name itself."""
 
 from __future__ import annotations
 
@@ -17,29 +17,38 @@ COLUMNS = (("jobs", "owner"), ("jobs", "place"), ("owners", "owner"), ("served",
 
 
 def owner_of(cookie: str) -> str:
-    """The owner whose cookie holds this random name."""
+    """Owner's id for the random name in a cookie."""
     return f"v-{hashlib.sha256(cookie.encode()).hexdigest()[:32]}"
 
 
 def shared_turn(owner: str, address: str) -> str:
-    """With whom an owner shares turns: those of one address of the network; alone, on this machine."""
+    """Key of the owners who share turns in the queue: one network address, or a single owner on this machine."""
     return f"@{address}" if address else owner
 
 
 def hidden(name: str) -> str:
-    """The owner whom an earlier version stored by the name in the cookie; any other name as it is."""
+    """Owner's id for a cookie's name that an earlier version stored; any other name unchanged."""
     return owner_of(name) if COOKIE.fullmatch(name) else name
 
 
 def check_owner(owner: str) -> None:
-    """Raises InvalidRequest where an owner's name is none."""
+    """Raise InvalidRequest where the owner's name is not a text of 1 to LONGEST characters."""
     if not isinstance(owner, str) or not 1 <= len(owner) <= LONGEST:
         raise InvalidRequest(f"An owner's name has 1 to {LONGEST} characters.")
 
 
 def check_caps(db: sqlite3.Connection, limits: Limits, id: str, owner: str, address: str) -> None:
-    """Raises TooManyJobs where the owner, the address that is asked from ("" for this machine), or all together have
-    too many open jobs for another one. id: of that one, which does not count."""
+    """Check the caps on open jobs before a new job.
+
+    Args:
+        db: the ledger.
+        limits: the caps.
+        id: of the new job, which is not counted.
+        owner: who submits it.
+        address: network address of the owner, "" for this machine.
+    Raises:
+        TooManyJobs: the owner, the address or all owners together have too many open jobs.
+    """
 
     def count(which: str = "", *values: str) -> int:
         asked = f"SELECT COUNT(DISTINCT id) FROM jobs JOIN owners ON job = id WHERE state IN (?, ?) AND id != ? {which}"
@@ -48,18 +57,20 @@ def check_caps(db: sqlite3.Connection, limits: Limits, id: str, owner: str, addr
     own = count("AND owners.owner = ?", owner)
     if own >= limits.open_jobs * (limits.teacher_times if owner in teachers() else 1):
         jobs = f"{own} open job{'s' * (own > 1)}"
-        raise TooManyJobs(f"You have {jobs}, the most one may have. Wait for one to end, or cancel one.")
+        raise TooManyJobs(f"You have {jobs}, the largest number per person. Wait until one ends, or cancel one.")
     if address and count("AND address = ?", address) >= limits.address_jobs:
         raise TooManyJobs(
-            f"{limits.address_jobs:.0f} open jobs were asked for from your address in the network, the most there may "
-            "be. Wait for one to end."
+            f"Your network address has {limits.address_jobs:.0f} open jobs, the largest number per address. Wait until "
+            "one ends."
         )
     if count() >= limits.all_jobs:
-        raise TooManyJobs(f"{limits.all_jobs:.0f} jobs are open here, the most there may be. Try again later.")
+        raise TooManyJobs(
+            f"{limits.all_jobs:.0f} jobs are open here, the largest number for all people. Try again later."
+        )
 
 
 def as_table(text: Any) -> dict[str, Any]:
-    """A JSON text as a dictionary, empty where it is none: a row may be damaged."""
+    """JSON text as a dictionary; empty where it is not one, because a row may be damaged."""
     try:
         table = json.loads(text)
     except (ValueError, TypeError):
@@ -68,7 +79,7 @@ def as_table(text: Any) -> dict[str, Any]:
 
 
 def hide_cookies(db: sqlite3.Connection) -> None:
-    """Put hashes in the place of the cookies' own names, which earlier versions stored. Inside a transaction."""
+    """Replace the cookies' names, which earlier versions stored, by hashes. Call it inside a transaction."""
     for table, column in COLUMNS:
         for (name,) in db.execute(f"SELECT DISTINCT {column} FROM {table}").fetchall():
             if isinstance(name, str) and hidden(name) != name:
@@ -76,5 +87,5 @@ def hide_cookies(db: sqlite3.Connection) -> None:
     for id, text in db.execute("SELECT id, entry FROM models").fetchall():
         entry = as_table(text)
         if isinstance(entry.get("owner"), str) and hidden(entry["owner"]) != entry["owner"]:
-            told = json.dumps({**entry, "owner": hidden(entry["owner"])}, ensure_ascii=False)
-            db.execute("UPDATE models SET entry = ? WHERE id = ?", (told, id))
+            hashed = json.dumps({**entry, "owner": hidden(entry["owner"])}, ensure_ascii=False)
+            db.execute("UPDATE models SET entry = ? WHERE id = ?", (hashed, id))

@@ -1,4 +1,4 @@
-"""What becomes of a ledger that is damaged: it is set aside, and every row that can be read is taken over."""
+"""Rescue of a damaged ledger: the file is renamed, and every readable row is copied into a new one."""
 
 from __future__ import annotations
 
@@ -12,27 +12,30 @@ from typing import Any
 from merging.jobs.ledger.connection import BUSY_SECONDS, connect, readable, transaction
 
 TAKEN_OVER = ("jobs", "owners", "stages", "artifacts", "pictures", "models", "served")
-UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)  # also of what SQLite itself says of a damaged file
-SMALLEST_ROW = 40  # bytes
+UNREADABLE = (
+    sqlite3.DatabaseError,
+    UnicodeDecodeError,
+)  # the latter also from SQLite's own messages about a damaged file
+SMALLEST_ROW = 40  # bytes; bounds the number of rows in a file
 log = logging.getLogger(__name__)
 
 
 def is_damaged(path: Path, is_other: Callable[[sqlite3.Connection], bool]) -> bool:
-    """Whether SQLite finds fault with the file, or `is_other` says that its tables are not the ledger's."""
+    """Whether SQLite's integrity check fails, or `is_other` finds that the tables are not the ledger's."""
     try:
         with connect(path) as db:
             if db.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
                 return True
             empty = not db.execute("SELECT 1 FROM sqlite_master").fetchone()
             return not empty and is_other(db)
-    except sqlite3.OperationalError:  # the folder or the disk is at fault
+    except sqlite3.OperationalError:  # an error of the folder or the disk, not of the file
         raise
     except UNREADABLE:
         return True
 
 
 def set_aside(path: Path, why: str) -> Path:
-    """Rename a ledger and what SQLite keeps beside it, to a name that no file has yet."""
+    """Rename a ledger and SQLite's files beside it to an unused name; return the new path."""
     numbers = ("", *(f"-{number}" for number in range(2, 10_000)))
     places = (path.with_name(f"{path.stem}.{why}{number}{path.suffix}") for number in numbers)
     new = next(place for place in places if not place.exists())
@@ -43,11 +46,11 @@ def set_aside(path: Path, why: str) -> Path:
 
 
 def take_over(old: Path, db: sqlite3.Connection) -> int:
-    """Copy what can be read of a damaged ledger; gives the number of rows."""
-    taken, most = 0, old.stat().st_size // SMALLEST_ROW
+    """Copy the readable rows of a damaged ledger; return their number."""
+    copied, most = 0, old.stat().st_size // SMALLEST_ROW
     with closing(sqlite3.connect(old, timeout=BUSY_SECONDS, isolation_level=None)) as source, transaction(db):
         source.text_factory = readable
-        source.execute("PRAGMA writable_schema = ON")  # one damaged entry of the schema hides no other
+        source.execute("PRAGMA writable_schema = ON")  # so that one damaged schema entry does not hide the others
         for table in TAKEN_OVER:
             names = [row["name"] for row in db.execute(f"PRAGMA table_info({table})")]
             with suppress(*UNREADABLE):
@@ -56,22 +59,22 @@ def take_over(old: Path, db: sqlite3.Connection) -> int:
             into = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
             for row in _rows(source, f"SELECT {', '.join(names)} FROM {table}", most):
                 with suppress(sqlite3.IntegrityError):
-                    taken += db.execute(into, row).rowcount
+                    copied += db.execute(into, row).rowcount
         back = "UPDATE jobs SET state = 'queued', started = NULL, dispatcher = '' WHERE state = 'running'"
-        db.execute(back)  # it is not known which dispatcher had taken them
+        db.execute(back)  # it is unknown which dispatcher held them
         db.execute("DELETE FROM jobs WHERE length(id) != 64 OR id GLOB '*[^0-9a-f]*'")
-    return taken
+    return copied
 
 
-def _rows(source: sqlite3.Connection, chosen: str, most: int) -> Iterator[tuple[Any, ...]]:
-    """All rows of a table where they can be read in one go, else those that can be read one by one, twice perhaps."""
+def _rows(source: sqlite3.Connection, query: str, most: int) -> Iterator[tuple[Any, ...]]:
+    """All rows of a table. Where it is damaged, each readable row, some of them twice."""
     try:
-        yield from source.execute(chosen)
+        yield from source.execute(query)
         return
     except UNREADABLE:
-        log.warning("a table is damaged, and its rows are read one by one")
+        log.warning("a table is damaged; its rows are read one by one")
     for number in range(1, most):
         with suppress(*UNREADABLE):
-            yield from source.execute(f"{chosen} WHERE rowid = ?", (number,))
-    with suppress(*UNREADABLE):  # numbers may be larger than the file suggests, where many rows were deleted
-        yield from source.execute(f"{chosen} ORDER BY rowid DESC")
+            yield from source.execute(f"{query} WHERE rowid = ?", (number,))
+    with suppress(*UNREADABLE):  # row ids may be larger than `most` where many rows were deleted
+        yield from source.execute(f"{query} ORDER BY rowid DESC")

@@ -1,4 +1,4 @@
-"""The tables of the ledger, made where they are missing."""
+"""Tables of the ledger: creation, additions since format 1, and repair of damaged numbers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from merging.jobs.ledger.connection import close_spares, connect, transaction
 from merging.jobs.ledger.owners import hide_cookies
 from merging.jobs.ledger.rescue import is_damaged, set_aside, take_over
 
-OURS = ("ledger", "store", "images", "scratch", "data")  # what a folder of runs holds
-NUMBERS = {
+OURS = ("ledger", "store", "images", "scratch", "data")  # contents of a folder of runs
+NUMBERS = {  # table -> its columns with numbers
     "jobs": ("created", "started", "finished", "fraction", "attempts", "run", "interrupted"),
     "stages": ("number", "began", "seconds"),
     "owners": ("asked",),
@@ -25,7 +25,7 @@ NUMBERS = {
     "artifacts": ("size",),
 }
 log = logging.getLogger(__name__)
-FORMAT = 1  # raised by hand with the tables; a ledger of another format is set aside, never guessed at
+FORMAT = 1  # raised by hand with incompatible tables; a ledger of another format is renamed, never converted
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -66,7 +66,7 @@ CREATE TABLE IF NOT EXISTS workers (
     gpu_memory_used INTEGER, gpu_memory_total INTEGER, seen REAL NOT NULL);
 """
 
-_ADDED = {  # since format 1: (table, column) -> its declaration
+_ADDED = {  # columns added since format 1: (table, column) -> declaration
     ("jobs", "interrupted"): "INTEGER NOT NULL DEFAULT 0",
     ("jobs", "place"): "TEXT NOT NULL DEFAULT ''",
     ("owners", "address"): "TEXT NOT NULL DEFAULT ''",
@@ -74,10 +74,10 @@ _ADDED = {  # since format 1: (table, column) -> its declaration
 
 
 def prepare(path: Path) -> None:
-    """Make the tables where they are missing. A file of another format is renamed out of the way, and so is a damaged
-    one, of which all that can still be read is taken over.
+    """Create the missing tables.
 
-    Raises HomeUnusable where the folder or the file cannot be made or written.
+    A file of another format is renamed. So is a damaged file, and its readable rows are copied into the new one.
+    Raises HomeUnusable where the folder or the file cannot be created or written.
     """
     with _told_in_words(path):
         make_private(path.parent)
@@ -97,43 +97,43 @@ def prepare(path: Path) -> None:
                 hide_cookies(db)
                 db.execute(f"PRAGMA user_version = {FORMAT}")
             if old is not None:
-                taken = take_over(old, db)
-                log.warning("%s was damaged: it is kept as %s, and %d rows of it were taken over", path, old, taken)
+                copied = take_over(old, db)
+                log.warning("%s was damaged: it is kept as %s, and %d of its rows were copied", path, old, copied)
 
 
 @contextmanager
 def _told_in_words(path: Path) -> Iterator[None]:
-    """The system's and SQLite's errors as ours."""
+    """Convert errors of the system and of SQLite to HomeUnusable."""
     try:
         yield
     except OSError as error:
         in_its_way = isinstance(error, FileExistsError | NotADirectoryError)
-        raise _unusable(path.parent, "a file is in its way" if in_its_way else str(error.strerror)) from error
+        raise _unusable(path.parent, "a file has the same name" if in_its_way else str(error.strerror)) from error
     except sqlite3.Error as error:
         raise _unusable(path, str(error)) from error
 
 
 def _unusable(path: Path, why: str) -> HomeUnusable:
     return HomeUnusable(
-        f"Mergescope keeps its runs in {path}, which cannot be used: {why}. Let the user who runs the program "
-        "write there, free space on its disk, or name another folder by MERGESCOPE_HOME."
+        f"Mergescope stores its runs in {path}, which cannot be used: {why}. Give the user who runs the program "
+        "write access, free space on the disk, or set MERGESCOPE_HOME to another folder."
     )
 
 
 def make_private(folder: Path) -> None:
-    """Make the folder, for this user alone. One that holds other things is left as it is. Raises OSError."""
+    """Create the folder, readable by this user alone; a folder with other contents keeps its mode. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if all(re.split(r"[.-]", one.name)[0] in OURS for one in folder.iterdir()):
-        with suppress(PermissionError):  # it is somebody else's, who lets us write there
+        with suppress(PermissionError):  # the folder belongs to another user, who gave write access
             folder.chmod(0o700)
 
 
 def _mend(db: sqlite3.Connection) -> None:
-    """Set numbers to 0 that were damaged into text: the queue sorts by them."""
+    """Set damaged numbers, which are text now, to 0, because the queue sorts by them."""
     for table, columns in NUMBERS.items():
         for column in columns:
             db.execute(f"UPDATE {table} SET {column} = 0 WHERE typeof({column}) IN ('text', 'blob')")
-    db.execute("UPDATE jobs SET place = owner WHERE place = ''")  # of an earlier version, which knew no places
+    db.execute("UPDATE jobs SET place = owner WHERE place = ''")  # rows of an earlier version, which had no places
 
 
 def _is_damaged(path: Path) -> bool:
@@ -149,18 +149,18 @@ def _expected() -> dict[str, tuple[set[str], set[str]]]:
 
 
 def _tables(db: sqlite3.Connection) -> dict[str, tuple[set[str], set[str]]]:
-    """Table -> its columns without those added later, and the tables that it refers to; triggers and views too."""
-    found: dict[str, tuple[set[str], set[str]]] = {}
+    """Table, trigger or view -> its columns without those added later, and the tables that it refers to."""
+    tables: dict[str, tuple[set[str], set[str]]] = {}
     for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE type != 'index'").fetchall():
         columns = {row["name"] for row in db.execute(f"PRAGMA table_info('{name}')")} if kind == "table" else set()
-        added = {column for table, column in _ADDED if table == name}
-        referred = {row["table"] for row in db.execute(f"PRAGMA foreign_key_list('{name}')")}
-        found[name] = columns - added, referred
-    return found
+        added_columns = {column for table, column in _ADDED if table == name}
+        references = {row["table"] for row in db.execute(f"PRAGMA foreign_key_list('{name}')")}
+        tables[name] = columns - added_columns, references
+    return tables
 
 
 def _add_what_is_new(db: sqlite3.Connection) -> None:
-    """Columns that a ledger of an earlier version of the program lacks."""
+    """Add the columns that a ledger of an earlier version lacks."""
     for (table, name), declared in _ADDED.items():
         if name not in {row["name"] for row in db.execute(f"PRAGMA table_info({table})")}:
             db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {declared}")

@@ -1,6 +1,6 @@
-"""The finished runs that come with the program (assets/runs): read-only, so that the first screen needs no worker.
+"""Finished runs that are shipped with the program (assets/runs), so that the first page needs no worker. Read-only.
 
-A run is a folder named by its job id with `job.json` (request, times, stages, what it made) and a file an artifact.
+A run is a folder named by its job id, with `job.json` (request, times, stages, artifacts) and one file per artifact.
 Artifacts too large to ship are listed with their hash and size but have no file; running the request again makes them.
 """
 
@@ -24,13 +24,13 @@ RUNS = ASSETS / "runs"
 
 @dataclass(frozen=True)
 class ShippedRuns:
-    """The runs below a folder; none where there is no such folder."""
+    """The runs in a folder; none where the folder is missing."""
 
     folder: Path = RUNS
 
     @cached_property
     def entries(self) -> dict[str, dict[str, Any]]:
-        """Job id -> what its job.json says."""
+        """Job id -> contents of its job.json."""
         return {
             path.parent.name: json.loads(path.read_text("utf-8")) for path in sorted(self.folder.glob("*/job.json"))
         }
@@ -40,30 +40,30 @@ class ShippedRuns:
         return {id: _job(id, entry) for id, entry in self.entries.items()}
 
     def jobs(self) -> tuple[Job, ...]:
-        """All of them, as finished jobs that nobody owns."""
+        """All runs, as finished jobs without an owner."""
         return tuple(self._jobs.values())
 
     @cached_property
     def past(self) -> tuple[Past, ...]:
-        """What all of them tell of how long others take."""
+        """Durations of all runs, for forecasts."""
         return tuple(Past(job.request, {stage: spent for stage, _, spent in job.stages}) for job in self.jobs())
 
     def job(self, prefix: str) -> Job | None:
-        """The run whose id begins so, None where there is none or more than one."""
-        found = [id for id in self.entries if id.startswith(prefix)]
-        return self._jobs[found[0]] if len(found) == 1 else None
+        """The only run whose id begins with `prefix`, None where there are none or several."""
+        matches = [id for id in self.entries if id.startswith(prefix)]
+        return self._jobs[matches[0]] if len(matches) == 1 else None
 
     def artifacts(self, id: str) -> dict[str, tuple[str, int]]:
-        """Name -> (sha256, bytes) of all that the run made, shipped or not."""
-        made = self.entries.get(id, {}).get("artifacts", {})
-        return {name: (sha256, size) for name, (sha256, size) in made.items()}
+        """Name -> (sha256, bytes) of all artifacts of the run, shipped or not."""
+        listed = self.entries.get(id, {}).get("artifacts", {})
+        return {name: (sha256, size) for name, (sha256, size) in listed.items()}
 
     def has(self, id: str, name: str) -> bool:
-        """Whether the run made it and its file is shipped."""
+        """Whether the run has this artifact and its file is shipped."""
         return name in self.artifacts(id) and (self.folder / id / name).is_file()
 
     def artifact(self, id: str, name: str) -> bytes | None:
-        """The bytes, None where they are not shipped. Raises MergescopeError where the file is damaged."""
+        """Bytes of an artifact, None where it is not shipped. Raises MergescopeError where the file is damaged."""
         sha256, _ = self.artifacts(id).get(name, ("", 0))
         path = self.folder / id / name
         if not sha256 or not path.is_file():
@@ -74,7 +74,7 @@ class ShippedRuns:
         return data
 
     def content(self, sha256: str) -> bytes | None:
-        """The shipped artifact of that content, None where there is none."""
+        """The shipped artifact with this hash, None where there is none."""
         for id, entry in self.entries.items():
             for name, (known, _) in entry["artifacts"].items():
                 if known == sha256 and (self.folder / id / name).is_file():
@@ -82,40 +82,40 @@ class ShippedRuns:
         return None
 
     def pictures(self, question: str, units: Sequence[int]) -> dict[int, bytes]:
-        """Of these units, the shipped pictures that answer the question."""
-        found: dict[int, bytes] = {}
+        """Unit -> its shipped picture for this question (see `picture_question`), where there is one."""
+        by_unit: dict[int, bytes] = {}
         for id in self._answers.get(question, ()):
-            known = {unit: self._picture(id, unit) for unit in units}
-            found |= {unit: data for unit, data in known.items() if data is not None}
-        return found
+            candidates = {unit: self._picture(id, unit) for unit in units}
+            by_unit |= {unit: data for unit, data in candidates.items() if data is not None}
+        return by_unit
 
     @cached_property
     def _answers(self) -> dict[str, list[str]]:
-        """Question -> the runs whose pictures answer it."""
-        found: dict[str, list[str]] = {}
+        """Question -> ids of the runs with its pictures."""
+        answers: dict[str, list[str]] = {}
         for id, entry in self.entries.items():
             if entry["request"]["kind"] == "pictures":
-                found.setdefault(picture_question_of(entry["request"]), []).append(id)
-        return found
+                answers.setdefault(picture_question_of(entry["request"]), []).append(id)
+        return answers
 
     @cached_property
     def _read(self) -> dict[tuple[str, int], bytes | None]:
         return {}
 
     def _picture(self, id: str, unit: int) -> bytes | None:
-        """A picture, read and checked once: a page shows a hundred, of a few kB each."""
+        """A picture, read and checked only once, because a page shows a hundred of them, a few kB each."""
         if (id, unit) not in self._read:
             self._read[id, unit] = self.artifact(id, f"unit-{unit}")
         return self._read[id, unit]
 
 
 def picture_question(sha256: str, layer: str, settings: Mapping[str, Any], seed: int) -> str:
-    """What all pictures of one layer, made in one way, have in common: a key that is equal for equal questions."""
+    """Key of all pictures of one layer that were made with the same settings and seed."""
     return json.dumps([sha256, layer, dict(settings), seed], sort_keys=True)
 
 
 def picture_question_of(request: dict[str, Any]) -> str:
-    """The question of a pictures request given as JSON values."""
+    """Question of a pictures request, given as JSON values."""
     return picture_question(request["model"]["sha256"], request["layer"], request["settings"], request["seed"])
 
 

@@ -1,4 +1,4 @@
-"""Files named by the sha256 of their content: written whole or not at all, checked on every read."""
+"""Store of files named by the sha256 of their content. Writes are atomic, and every read checks the content."""
 
 from __future__ import annotations
 
@@ -11,21 +11,25 @@ from pathlib import Path
 from merging.errors import InvalidRequest, MergescopeError
 
 PARTIAL = ".partial"
-Content = bytes | Path  # of an artifact: itself, or a file that holds it
+Content = bytes | Path  # content of an artifact, or a file that holds it
 
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of files `ab/abcdef...`. limit: bytes of all files together, None for no bound."""
+    """A folder of files `ab/abcdef...`. limit: bytes of all files together, None for no limit."""
 
     folder: Path
     limit: int | None = None
 
     def put(self, content: Content, freed: int = 0, sha256: str = "") -> str:
-        """Keep bytes, or a file of the same disk, which is moved here; gives the content's sha256 in hexadecimal.
+        """Store bytes, or a file of the same disk by moving it; return the hexadecimal sha256 of the content.
 
-        freed: bytes of files that are given up already and about to be deleted.  sha256: of the content, where known.
-        Raises InvalidRequest where the store would burst.
+        Args:
+            content: bytes, or the path of a file.
+            freed: bytes of released files that will be deleted soon.
+            sha256: of the content, where it is known.
+        Raises:
+            InvalidRequest: the store would exceed its limit.
         """
         sha256 = sha256 or sha256_of(content)
         path = self.path(sha256)
@@ -34,7 +38,7 @@ class Store:
         if self.limit is not None and self.size() - freed + size_of(content) > self.limit:
             raise self.full()
         path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, Path):  # written and synced by whoever made it
+        if isinstance(content, Path):  # written and synced by its creator
             content.replace(path)
             return sha256
         partial = path.with_name(f"{sha256}.{secrets.token_hex(4)}{PARTIAL}")
@@ -49,7 +53,7 @@ class Store:
         return sha256
 
     def get(self, sha256: str) -> bytes:
-        """The bytes of that name. Raises MergescopeError where they are missing or damaged (and removes them)."""
+        """Bytes of the file with this name. Raises MergescopeError where it is missing or damaged (and deletes it)."""
         path = self.path(sha256)
         try:
             data = path.read_bytes()
@@ -61,11 +65,11 @@ class Store:
         return data
 
     def has(self, sha256: str) -> bool:
-        """Whether a file of that name is there; its content is checked by `get`."""
+        """Whether there is a file with this name. Only `get` checks its content."""
         return self.path(sha256).is_file()
 
     def delete(self, sha256: str) -> None:
-        """Remove the file; nothing happens where there is none."""
+        """Delete the file if there is one."""
         self.path(sha256).unlink(missing_ok=True)
 
     def size(self) -> int:
@@ -73,26 +77,26 @@ class Store:
         return sum(path.stat().st_size for path in self.folder.glob("??/*") if path.suffix != PARTIAL)
 
     def size_of(self, sha256: str) -> int:
-        """Bytes of the file of that name, 0 where there is none."""
+        """Bytes of the file with this name, 0 where there is none."""
         path = self.path(sha256)
         return path.stat().st_size if path.is_file() else 0
 
     def full(self) -> InvalidRequest:
-        """The words of a store that can take no more."""
+        """Error of a store that is full."""
         return InvalidRequest(
-            f"The store is full ({(self.limit or 0) / 1e6:,.0f} MB): delete runs or models,"
+            f"The store is full ({(self.limit or 0) / 1e6:,.0f} MB). Delete runs or models,"
             " or raise MERGESCOPE_STORE_MB."
         )
 
     def path(self, sha256: str) -> Path:
-        """Where the file lies. Raises InvalidRequest for anything that is not a sha256: no path comes from a name."""
+        """Path of the file. Raises InvalidRequest for a name that is not a sha256: no name leads to another path."""
         if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
-            raise InvalidRequest(f"A stored file is named by a sha256; got {sha256[:80]!r}.")
+            raise InvalidRequest(f"The name of a stored file must be a sha256; got {sha256[:80]!r}.")
         return self.folder / sha256[:2] / sha256
 
 
 def sha256_of(content: Content) -> str:
-    """The hash of bytes, or of a file's bytes, in hexadecimal. A file is read piece by piece."""
+    """Hexadecimal hash of bytes or of a file, which is read in pieces."""
     if isinstance(content, bytes):
         return hashlib.sha256(content).hexdigest()
     with content.open("rb") as opened:
@@ -100,5 +104,5 @@ def sha256_of(content: Content) -> str:
 
 
 def size_of(content: Content) -> int:
-    """Bytes of the content."""
+    """Number of bytes of the content."""
     return len(content) if isinstance(content, bytes) else content.stat().st_size

@@ -1,1 +1,1 @@
-"""What can be asked for: frozen, validated requests. torch-free."""
+"""Requests of jobs: frozen, validated dataclasses, one file per kind. torch-free."""

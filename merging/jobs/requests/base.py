@@ -1,4 +1,4 @@
-"""What all requests are made of: references to models, and an id that is the hash of what is asked. No torch."""
+"""Base of all requests: references to models, and an id that is the hash of the request's contents. torch-free."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A checkpoint by its content, with what is needed to build it. `name` is for people and no part of any id."""
+    """A checkpoint, identified by its sha256, with the metadata to build it. `name` is for people and part of no id."""
 
     sha256: str
     name: str
@@ -53,35 +53,35 @@ class ModelRef:
         check_architecture(self.architecture, self.config)
         if len(self.classes) > 10_000 or len(self.mean) != len(self.std) or not all(s > 0 for s in self.std):
             raise InvalidRequest(
-                f"{self.name}: mean and std need one number a channel, std above 0, at most 10,000 classes."
+                f"{self.name} needs one mean and one std above 0 per channel, and at most 10,000 classes."
             )
 
     @classmethod
     def of(cls, entry: Entry) -> ModelRef:
-        """The reference of a catalogue entry."""
+        """Reference to a catalogue entry."""
         shared = (entry.dataset, entry.classes, entry.mean, entry.std)
         return cls(entry.sha256, entry.name[:TEXT], entry.architecture, dict(entry.config), *shared)
 
     @property
     def label(self) -> str:
-        """The architecture in words, such as "MLP 3×512"."""
+        """Readable architecture, such as "MLP 3×512"."""
         return describe(self.architecture, self.config)
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request of some kind. A kind declares everything about its jobs here; its file is found by `registry`.
+    """Base class of requests. Each kind declares everything about its jobs in its class, which `registry` finds.
 
     Attributes:
-        kind: the key, part of every id.
+        kind: key of the kind, part of every id.
         VERSION: raised by hand when the meaning of the kind's results changes.
-        plural: the word for its jobs in lists.
+        plural: name of its jobs in lists.
         stages: the stages of its jobs, in order.
         deadline: seconds that a job may run, unless MERGESCOPE_<KIND>_SECONDS says otherwise.
         task: "module:function" that computes it on a worker, `(request, payload, report) -> {artifact: bytes}`; "" for
-            what the dispatcher does itself.
-        heavy: whether it may run for long, so that one slot is kept free of such jobs.
-        by_button: whether people start it by a button; other jobs follow from looking at a run.
+            a kind that the dispatcher runs itself.
+        heavy: whether it may take long; one slot is kept free of such jobs.
+        by_button: whether people start it with a button; other jobs follow from viewing a run.
         page, page_parameter: the page that shows its result, and the parameter of its address that names the job.
         needs_images: whether it cannot run without the images of its data set.
     """
@@ -104,57 +104,57 @@ class Request:
         return hashlib.sha256(canonical(self).encode()).hexdigest()
 
     def to_json(self) -> str:
-        """The request as JSON text that `from_json` reads."""
+        """JSON text of the request, which `from_json` reads."""
         return json.dumps({"kind": self.kind, **asdict(self)}, sort_keys=True, ensure_ascii=False)
 
     @property
     def checkpoints(self) -> tuple[ModelRef, ...]:
-        """The models it reads."""
+        """Models that the job reads."""
         return ()
 
     @property
     def title(self) -> str:
-        """What a list of jobs shows."""
+        """Title in a list of jobs."""
         raise NotImplementedError
 
     @property
     def data(self) -> tuple[str, str, int | None]:
-        """Data set, the sha256 of its images, and how many of each split (None: all); ("", "", 0) for none."""
+        """(data set, sha256 of its images, number of images per split or None for all); ("", "", 0) without images."""
         return "", "", 0
 
     @property
     def merge_id(self) -> str:
-        """The id of the merge whose artifacts it reads, "" for none."""
+        """Id of the merge whose artifacts the job reads, "" for none."""
         return ""
 
     @classmethod
     def shares(cls) -> tuple[tuple[str, float], ...]:
-        """(stage, share of the whole job) in a usual run, in order."""
+        """(stage, share of the whole job) of a typical run, in order."""
         return tuple((stage.name, stage.share) for stage in cls.stages)
 
     @classmethod
     def stage_words(cls, request: Mapping[str, Any]) -> dict[str, str]:
-        """Stage -> what it does, for a request given as JSON values."""
+        """Stage -> its description. request: JSON values."""
         return {stage.name: stage.words for stage in cls.stages}
 
     @classmethod
     def likeness(cls, asked: Mapping[str, Any], past: Mapping[str, Any]) -> int:
-        """How well the duration of a finished request forecasts that of another one; both as JSON values.
+        """Similarity of a request and a finished one, both as JSON values, for a forecast of the duration.
 
-        0: not at all; 1: the same networks; 2: the same work on them.
+        0: no similarity; 1: the same networks; 2: the same work on the same networks.
         """
         raise NotImplementedError
 
     @classmethod
     def scaled(cls, asked: Mapping[str, Any], past: Past, likeness: int) -> dict[str, float]:
-        """Stage -> expected seconds, from a finished job with that likeness."""
+        """Stage -> expected seconds of `asked`, from a finished job with this likeness."""
         return dict(past.stages)
 
 
 def canonical(request: Request) -> str:
-    """The request as one JSON text that is equal for equal questions: sorted keys, models without their names."""
+    """JSON text that is equal for equal requests: sorted keys, models without their names."""
     values = _nameless(asdict(request))
-    if values.get("other", "") is None:  # a question without it is what it was before one could be named
+    if values.get("other", "") is None:  # keeps the ids from before this field existed
         del values["other"]
     return json.dumps(
         {"kind": request.kind, "version": request.VERSION, **values}, sort_keys=True, separators=(",", ":")
@@ -162,8 +162,8 @@ def canonical(request: Request) -> str:
 
 
 def _nameless(values: Any) -> Any:
-    """The values without the names of models, at any depth."""
+    """Copy of the values without the names of models, at any depth."""
     if isinstance(values, dict):
-        kept = {name: value for name, value in values.items() if not (name == "name" and "sha256" in values)}
-        return {name: _nameless(value) for name, value in kept.items()}
+        fields = {name: value for name, value in values.items() if not (name == "name" and "sha256" in values)}
+        return {name: _nameless(value) for name, value in fields.items()}
     return [_nameless(value) for value in values] if isinstance(values, list | tuple) else values

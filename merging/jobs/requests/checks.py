@@ -1,4 +1,4 @@
-"""The bounds that every request keeps, and the sentences that say so. No torch."""
+"""Bounds of all requests, with their error messages. torch-free."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ BOUNDS = {"images": (100, 60_000), "points": (3, 101), "seed": (0, MAX_SEED), "e
 
 
 def set_fields(value: Any, **fields: Any) -> None:
-    """Set fields of a frozen value while it is made."""
-    for name, given in fields.items():
-        object.__setattr__(value, name, given)
+    """Set fields of a frozen dataclass inside its __post_init__."""
+    for name, content in fields.items():
+        object.__setattr__(value, name, content)
 
 
 def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The build configuration as plain JSON values. Raises InvalidRequest where it is not, or is too long."""
+    """Build configuration as plain JSON values. Raises InvalidRequest where it cannot be one, or is too long."""
     try:
         text = json.dumps(dict(config), sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise InvalidRequest(f"A build configuration holds plain JSON values only ({error}).") from error
+        raise InvalidRequest(f"A build configuration must consist of plain JSON values ({error}).") from error
     if len(text) > CONFIG:
-        raise InvalidRequest(f"A build configuration has at most {CONFIG} characters as JSON; got {len(text)}.")
+        raise InvalidRequest(f"A build configuration may have at most {CONFIG} characters as JSON; got {len(text)}.")
     return json.loads(text)
 
 
 def check_architecture(key: str, config: Mapping[str, Any]) -> None:
-    """Raises InvalidRequest for an unknown architecture, or a number beyond what one may build."""
+    """Raise InvalidRequest for an unknown architecture, or a number beyond the allowed sizes."""
     if not is_known(key):
         raise InvalidRequest(f"No architecture is called {key!r}; known: {', '.join(NAMES)}.")
     for name, value in config.items():
@@ -50,9 +50,10 @@ def check_architecture(key: str, config: Mapping[str, Any]) -> None:
 
 
 def check_data(dataset: str, sha256: str, *, required: bool) -> None:
-    """Raises InvalidRequest for what names no data set or a hash that is none. required: "" is not allowed.
+    """Raise InvalidRequest for an unknown data set or an invalid hash. required: whether "" is forbidden.
 
-    Own images need not be here: a worker has only those that it was sent, and a finished run outlives them.
+    Own images need not be on this machine: a worker has only the images of its payload, and they may be deleted after
+    a run.
     """
     if not is_dataset_name(dataset) and (required or dataset):
         raise InvalidRequest(f"No data set is called {dataset!r}; known: {', '.join(FACTS)}.")
@@ -61,41 +62,43 @@ def check_data(dataset: str, sha256: str, *, required: bool) -> None:
 
 
 def check_fit(dataset: str, architecture: str, config: Mapping[str, Any]) -> None:
-    """Raises InvalidRequest where a network cannot take the data set's images, or tells fewer classes apart."""
+    """Raise InvalidRequest where a network cannot process the data set's images, or has fewer classes."""
     facts, shape = find_facts(dataset), tuple(config.get("in_shape", ()))
     if facts is not None and is_torchvision(architecture) and facts.shape[0] != 3:
-        raise InvalidRequest(f"torchvision's networks take colour images, but those of {facts.label} are grey.")
+        raise InvalidRequest(
+            f"torchvision's networks need colour images, but {facts.label} has grey images. Choose another data set."
+        )
     if facts is not None and shape and shape != facts.shape:
         takes, has = ("×".join(map(str, size)) for size in (shape, facts.shape))
-        anew = f" Bring them again with the size {shape[1]}x{shape[2]}." if is_own(dataset) and len(shape) == 3 else ""
-        raise InvalidRequest(f"The networks take images of {takes}, but those of {facts.label} are {has}.{anew}")
+        anew = f" Upload them again with the size {shape[1]}x{shape[2]}." if is_own(dataset) and len(shape) == 3 else ""
+        raise InvalidRequest(f"The networks need images of size {takes}, but {facts.label} has {has}.{anew}")
     if facts is not None and config.get("classes", len(facts.classes)) < len(facts.classes):
-        few = f"The networks tell {config['classes']} classes apart, but {facts.label} has {len(facts.classes)}."
-        raise InvalidRequest(f"{few} Choose the data set that they were trained on.")
+        few = f"The networks have {config['classes']} classes, but {facts.label} has {len(facts.classes)}."
+        raise InvalidRequest(f"{few} Choose the data set of their training.")
 
 
 def check_sha256(text: str, what: str) -> None:
-    """Raises InvalidRequest where the text is not a sha256."""
+    """Raise InvalidRequest where the text is not a sha256. what: subject of the message."""
     if not isinstance(text, str) or not SHA256.fullmatch(text):
         raise InvalidRequest(f"{what} must be a sha256 of 64 hexadecimal digits; got {str(text)[:80]!r}.")
 
 
 def check_text(text: str, what: str) -> None:
-    """Raises InvalidRequest where the text is empty or too long."""
+    """Raise InvalidRequest where the text is empty or too long. what: subject of the message."""
     if not isinstance(text, str) or not 1 <= len(text) <= TEXT:
-        raise InvalidRequest(f"{what} has 1 to {TEXT} characters; got {str(text)[:40]!r}.")
+        raise InvalidRequest(f"{what} must have 1 to {TEXT} characters; got {str(text)[:40]!r}.")
 
 
 def channel_numbers(values: Any) -> tuple[float, ...]:
-    """The values as floats, one a channel. Raises InvalidRequest where there are none or one is not finite."""
+    """Values as floats, one per channel. Raises InvalidRequest where there are none, or one is not finite."""
     numbers = tuple(float(value) for value in values)
     if not 1 <= len(numbers) <= 64 or not all(abs(number) < 1e6 for number in numbers):
-        raise InvalidRequest(f"Mean and std hold 1 to 64 finite numbers; got {len(numbers)}.")
+        raise InvalidRequest(f"Mean and std need 1 to 64 finite numbers; got {len(numbers)}.")
     return numbers
 
 
 def check_whole(request: Any, *names: str) -> None:
-    """Raises InvalidRequest where a field is not a whole number within its bounds."""
+    """Raise InvalidRequest where a field is not a whole number within its bounds."""
     for name in names:
         value, (low, high) = getattr(request, name), BOUNDS[name]
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:

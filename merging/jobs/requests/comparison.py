@@ -1,4 +1,4 @@
-"""A grid of merges, align x combine x correct over networks and seeds, and one row of figures a merge. No torch."""
+"""Grid of merges (align x combine x correct, over networks and seeds) and its table, one row per merge. torch-free."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Mode = Literal["pairs", "growing"]
 MOST_RUNS = 200
 Row = dict[str, Any]
 
-# Column -> its name on the screen. Accuracies and shares are 0..1, losses and barriers nats, distances of weights.
+# Column -> its title. Accuracies and shares are 0..1; losses and barriers are in nats; distances are between weights.
 COLUMNS: dict[str, str] = {
     "kind": "Kind",
     "align": "Align",
@@ -34,7 +34,7 @@ COLUMNS: dict[str, str] = {
     "train_accuracy": "Train accuracy",
     "train_loss": "Train loss",
     "barrier_mean": "Barrier above the mean",
-    "barrier_chord": "Barrier above the chord",
+    "barrier_chord": "Barrier above the straight line",
     "naive_accuracy": "Naive average",
     "parents_accuracy": "Networks, mean",
     "ensemble_accuracy": "Ensemble",
@@ -52,11 +52,15 @@ MEASURED = tuple(name for name in COLUMNS if name not in ASKED)
 
 @dataclass(frozen=True)
 class Grid:
-    """What is compared: every method triple on every subject with every seed.
+    """A comparison: every triple of methods on every subject with every seed.
 
-    models: two or more, which see one data set's images.  mode: "pairs", every two of one kind, or the only two;
-    "growing": the first 2, 3 ... of them merged at once.  base: for methods of experts, or None.  Other fields as of
-    MergeRequest.
+    Attributes:
+        models: two or more networks for the images of one data set.
+        aligns, combines, corrects: keys of methods; every triple of them is run.
+        mode: "pairs": every two networks of one kind, or the only two; "growing": the first 2, 3 ... networks together.
+        base: for methods that merge experts, or None.
+
+    The other fields are those of MergeRequest.
     """
 
     models: tuple[ModelRef, ...]
@@ -72,47 +76,47 @@ class Grid:
     points: int = 11
 
     def subjects(self) -> list[tuple[ModelRef, ...]]:
-        """The networks of each merge."""
+        """Networks of each merge."""
         if self.mode == "pairs":
             pairs: list[tuple[ModelRef, ...]] = list(itertools.combinations(self.models, 2))
             return pairs if len(pairs) == 1 else [pair for pair in pairs if pair[0].label == pair[1].label]
         return [self.models[:count] for count in range(2, len(self.models) + 1)]
 
     def requests(self) -> tuple[MergeRequest, ...]:
-        """One request a cell, in the order of the table; triples that do not fit the networks are left out.
+        """One request per cell, in the order of the table, without triples that do not fit the networks.
 
-        Raises InvalidRequest where nothing is left, or more than 200 merges would be made.
+        Raises InvalidRequest where no request is left, or there are more than MOST_RUNS cells.
         """
         if len(self.models) > 2 and not self.subjects():
-            raise InvalidRequest(
-                "No two of these networks are of one kind, so none are merged. Choose two of one kind."
-            )
+            raise InvalidRequest("No two of these networks are of the same kind. Choose two networks of the same kind.")
         triples = itertools.product(self.aligns, self.combines, self.corrects)
         cells = list(itertools.product(self.subjects(), triples, self.seeds))
-        made = [self._request(*cell) for cell in cells[: MOST_RUNS + 1]]
-        found = tuple({request.id: request for request in made if isinstance(request, MergeRequest)}.values())
-        if not found:
-            why = next((text for text in made if isinstance(text, str)), "Choose two networks and one method or more.")
+        candidates = [self._request(*cell) for cell in cells[: MOST_RUNS + 1]]
+        unique = tuple({request.id: request for request in candidates if isinstance(request, MergeRequest)}.values())
+        if not unique:
+            why = next(
+                (text for text in candidates if isinstance(text, str)), "Choose at least two networks and one method."
+            )
             raise InvalidRequest(f"None of these methods fits these networks. {why}")
         if len(cells) > MOST_RUNS:
             raise InvalidRequest(
-                f"That would be {len(cells)} merges, and {MOST_RUNS} is the most. Choose fewer methods or networks."
+                f"This comparison has {len(cells)} merges; the limit is {MOST_RUNS}. Choose fewer methods or networks."
             )
-        return found
+        return unique
 
     def left_out(self) -> list[str]:
-        """Methods that cannot be run on any of the subjects, by their names."""
-        used = {(role, getattr(request, role)) for request in self.requests() for role in ROLES}
-        wanted = [*(("align", key) for key in self.aligns), *(("combine", key) for key in self.combines)]
-        return [find(role, key).label for role, key in wanted if (role, key) not in used]  # type: ignore[arg-type]
+        """Labels of methods that fit none of the subjects."""
+        in_use = {(role, getattr(request, role)) for request in self.requests() for role in ROLES}
+        methods = [*(("align", key) for key in self.aligns), *(("combine", key) for key in self.combines)]
+        return [find(role, key).label for role, key in methods if (role, key) not in in_use]  # type: ignore[arg-type]
 
     def left_alone(self) -> list[str]:
-        """Networks that are in no merge, by their names: of a kind, or with outputs, that no other one has."""
+        """Names of networks in no merge, because no other network has their kind or outputs."""
         merged = {model.sha256 for request in self.requests() for model in request.models}
         return [model.name for model in self.models if model.sha256 not in merged]
 
     def _request(self, models: tuple[ModelRef, ...], triple: tuple[str, str, str], seed: int) -> MergeRequest | str:
-        """The request of a cell, or why there is none."""
+        """Request of a cell, or the reason why there is none."""
         align, combine, correct = triple
         needs_base = find("combine", combine).needs_base
         try:
@@ -135,8 +139,8 @@ class Grid:
 
 
 def row_of(request: MergeRequest, state: str, report: MergeReport | None) -> Row:
-    """The table's row of one merge; NaN for what is not measured (yet). memory: bytes."""
-    told: Row = {
+    """Row of one merge in the table, memory in bytes; NaN for values without a measurement."""
+    row: Row = {
         "networks": " + ".join(model.name for model in request.models),
         "kind": " + ".join(dict.fromkeys(model.label for model in request.models)),
         "count": len(request.models),
@@ -146,13 +150,13 @@ def row_of(request: MergeRequest, state: str, report: MergeReport | None) -> Row
         **dict.fromkeys(MEASURED, math.nan),
         "run": request.id,
     }
-    found = told | (_measured(report) if report is not None else {})
-    return {name: found[name] for name in COLUMNS}
+    values = row | (_measured(report) if report is not None else {})
+    return {name: values[name] for name in COLUMNS}
 
 
 def _measured(report: MergeReport) -> Row:
     notes = report.notes
-    found: Row = {
+    row: Row = {
         "distance": notes.get("distance", math.nan),
         "objective": notes.get("objective", math.nan),
         "equivalence": report.equivalence,
@@ -162,17 +166,17 @@ def _measured(report: MergeReport) -> Row:
     for split in ("train", "test"):
         if split in report.scores.get("merge", {}):
             metrics = report.scores["merge"][split]
-            found |= {f"{split}_accuracy": metrics.accuracy, f"{split}_loss": metrics.loss}
+            row |= {f"{split}_accuracy": metrics.accuracy, f"{split}_loss": metrics.loss}
     if "test" in report.scores.get("merge", {}):
         accuracy = {name: splits["test"].accuracy for name, splits in report.scores.items()}
         parents = [value for name, value in accuracy.items() if len(name) == 1]
-        found |= {"naive_accuracy": accuracy.get("naive", math.nan), "parents_accuracy": sum(parents) / len(parents)}
-        found["ensemble_accuracy"] = report.ensemble["test"].accuracy
+        row |= {"naive_accuracy": accuracy.get("naive", math.nan), "parents_accuracy": sum(parents) / len(parents)}
+        row["ensemble_accuracy"] = report.ensemble["test"].accuracy
     curve = report.curves.get("corrected", report.curves.get("aligned", {})).get("test")
     if curve is not None:
         mean, chord = (curve.barrier("loss", above=above) for above in ("mean", "chord"))  # type: ignore[arg-type]
-        found |= {"barrier_mean": _height(mean), "barrier_chord": _height(chord)}
-    return found
+        row |= {"barrier_mean": _height(mean), "barrier_chord": _height(chord)}
+    return row
 
 
 def _height(barrier: Barrier) -> float:
@@ -180,21 +184,21 @@ def _height(barrier: Barrier) -> float:
 
 
 def by_kind(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Kind of network -> its rows, kinds in the order in which they come first: their figures have no common mean."""
-    found: dict[str, list[Row]] = {}
+    """Kind of network -> its rows, in order of appearance. Means over several kinds would have no meaning."""
+    groups: dict[str, list[Row]] = {}
     for row in rows:
-        found.setdefault(row["kind"], []).append(row)
-    return found
+        groups.setdefault(row["kind"], []).append(row)
+    return groups
 
 
 def differing(rows: Sequence[Row], keys: Iterable[str]) -> list[str]:
-    """Of these columns, those that are not the same in all rows."""
+    """The columns among `keys` whose values differ between rows."""
     return [key for key in keys if len({str(row[key]) for row in rows}) > 1]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A method over all its runs with one number of networks: mean and standard deviation (0 for one run)."""
+    """Runs of one triple of methods with one number of networks: mean and standard deviation (0 for one run)."""
 
     triple: tuple[str, str, str]
     count: int
@@ -204,22 +208,22 @@ class Summary:
 
 
 def summaries(rows: Sequence[Row], column: str) -> list[Summary]:
-    """One Summary a method triple and number of networks, over seeds and subjects, of the rows that have the column."""
+    """One Summary per method triple and number of networks, over seeds and subjects; rows with NaN are ignored."""
     groups: dict[tuple[tuple[str, str, str], int], list[float]] = {}
     for row in rows:
         if not math.isnan(row[column]):
             groups.setdefault(((row["align"], row["combine"], row["correct"]), row["count"]), []).append(row[column])
-    found = []
+    results = []
     for (triple, count), values in groups.items():
         mean = math.fsum(values) / len(values)
         squares = math.fsum((value - mean) ** 2 for value in values)
         spread = math.sqrt(squares / (len(values) - 1)) if len(values) > 1 else 0.0
-        found.append(Summary(triple, count, len(values), mean, spread))
-    return found
+        results.append(Summary(triple, count, len(values), mean, spread))
+    return results
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as CSV with the columns' keys as head, as long as there are columns; NaN is left empty."""
+    """Rows as CSV with the keys of COLUMNS as header; NaN is an empty field."""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(COLUMNS), lineterminator="\n")
     writer.writeheader()
@@ -228,7 +232,7 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def to_values(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rows for JSON: NaN as null."""
+    """Rows as JSON values; NaN is null."""
     return [{key: None if _written(row[key]) == "" else row[key] for key in COLUMNS} for row in rows]
 
 

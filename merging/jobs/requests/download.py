@@ -1,4 +1,4 @@
-"""The request to download a data set. torch-free."""
+"""Request to download a data set. torch-free."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from merging.zoo.datasets.facts import FACTS
 
 @dataclass(frozen=True)
 class DownloadRequest(Request):
-    """Fetch a data set to the machine that runs the program."""
+    """Download a data set to the machine that runs the program."""
 
     dataset: str
     kind: ClassVar[str] = "download"
@@ -27,14 +27,14 @@ class DownloadRequest(Request):
 
     def __post_init__(self) -> None:
         if self.dataset not in FACTS:
-            raise InvalidRequest(f"{self.dataset!r} cannot be downloaded; {', '.join(FACTS)} can.")
+            raise InvalidRequest(f"{self.dataset!r} cannot be downloaded. Choose one of {', '.join(FACTS)}.")
 
     @property
     def title(self) -> str:
-        """What a list of jobs shows."""
+        """Title in a list of jobs."""
         return f"Download {FACTS[self.dataset].label}"
 
     @classmethod
     def likeness(cls, asked: Mapping[str, Any], past: Mapping[str, Any]) -> int:
-        """1 for the same data set."""
+        """1 for the same data set, 0 otherwise."""
         return int(asked["dataset"] == past["dataset"])

@@ -1,4 +1,4 @@
-"""Estimates of durations from finished jobs: what the kinds of requests share. torch-free."""
+"""Estimates of durations from finished jobs, shared by the kinds of requests. torch-free."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def same_networks(asked: Mapping[str, Any], past: Mapping[str, Any]) -> bool:
 
 
 def scale_stages(stages: Mapping[str, float], which: Sequence[str], factor: float) -> dict[str, float]:
-    """The seconds of each stage, those of the stages `which` multiplied by `factor`."""
+    """Seconds per stage, multiplied by `factor` for the stages in `which`."""
     return {stage: spent * factor if stage in which else spent for stage, spent in stages.items()}

@@ -1,4 +1,4 @@
-"""The request to merge networks. torch-free."""
+"""Request to merge networks. torch-free."""
 
 from __future__ import annotations
 
@@ -15,18 +15,25 @@ from merging.methods.registry import ROLES, find, table
 from merging.settings import read_settings, settings_dict
 from merging.zoo.architectures.names import differ_in_width, unlike
 
-# Stages that a method decides: which one, and the choice that leaves nothing to do there.
+# Stage whose duration depends on a method -> (role of the method, the choice with which the stage does nothing).
 OF_METHODS = {"matching": ("align", "none"), "combining": ("combine", "average")}
 METHODS = ("align", "combine", "correct", "settings")
 
 
 @dataclass(frozen=True)
 class MergeRequest(Request):
-    """Merge two to ten networks and measure what happened.
+    """Merge two to ten networks and measure the result.
 
-    base: the net that the models were trained from, for methods that ask for it.  settings: {"align": {...},
-    "combine": {...}, "correct": {...}}, filled up with the methods' defaults.  images: how many of each split.
-    data_sha256: of the images ("" where none are at hand).  points: lambdas of the curves, which two models have.
+    Attributes:
+        models: the networks.
+        align, combine, correct: keys of the methods.
+        settings: {"align": {...}, "combine": {...}, "correct": {...}}, completed with the methods' defaults.
+        dataset: name of the data set, "" for none.
+        data_sha256: of its images, "" where they are not available.
+        images: number of images per split.
+        points: number of lambdas of the curves, which only a merge of two models has.
+        seed: of all random choices.
+        base: network from which the models were trained, for methods that need it.
     """
 
     models: tuple[ModelRef, ...]
@@ -44,11 +51,11 @@ class MergeRequest(Request):
     plural: ClassVar[str] = "merges"
     stages: ClassVar[tuple[Stage, ...]] = (
         Stage("loading", 0.02, LOADING),
-        Stage("tracing", 0.06, "Find which units may change places"),
+        Stage("tracing", 0.06, "Find which units can be permuted"),
         Stage("matching", 0.10, "Match B's units to A's"),
-        Stage("verifying", 0.02, "Check that re-ordering changes nothing"),
+        Stage("verifying", 0.02, "Check that re-ordering keeps B's outputs"),
         Stage("combining", 0.05, "Combine and correct"),
-        Stage("curve", 0.57, "Measure along the line from A to B"),
+        Stage("curve", 0.57, "Measure along the path from A to B"),
         Stage("similarity", 0.15, "Compare layers and units"),
         Stage("saving", 0.03, SAVING),
     )
@@ -67,19 +74,19 @@ class MergeRequest(Request):
         check_fit(self.dataset, a.architecture, a.config)
         check_whole(self, "images", "points", "seed")
         if self.points % 2 == 0:
-            raise InvalidRequest(f"points must be odd, so that one of them is half-way; got {self.points}.")
+            raise InvalidRequest(f"points must be odd, so that one of them is at the middle; got {self.points}.")
 
     def _check_models(self) -> None:
-        chosen = [find(role, getattr(self, role)) for role in ROLES]
-        most = min(chosen, key=lambda method: method.most_models)
+        methods = [find(role, getattr(self, role)) for role in ROLES]
+        most = min(methods, key=lambda method: method.most_models)
         if not 2 <= len(self.models) <= most.most_models:
             raise InvalidRequest(f"{most.label} takes 2 to {most.most_models} models; got {len(self.models)}.")
-        needs = [method.label for method in chosen if method.needs_base]
+        needs = [method.label for method in methods if method.needs_base]
         if bool(needs) != (self.base is not None):
             raise InvalidRequest(
-                f"{needs[0]} merges experts of one base network; choose that too."
+                f"{needs[0]} merges experts of one base network. Choose the base network, too."
                 if needs
-                else "A base network is given, but no chosen method looks at one; leave it out."
+                else "A base network is chosen, but no chosen method uses one. Remove it."
             )
         a, wider = self.models[0], find("align", self.align).unequal_widths and len(self.models) == 2
         for b in self.checkpoints[1:]:
@@ -92,18 +99,20 @@ class MergeRequest(Request):
                 wide = len(self.models) == 2 and differ_in_width(a.config, b.config)
                 able = [method.label for method in table("align").values() if method.unequal_widths and wide]
                 raise InvalidRequest(
-                    f"{a.name} is {a.label} and {b.name} is {b.label}; only networks of one structure can be merged."
-                    + (f" {' or '.join(able)} takes other widths." if able else "")
+                    f"{a.name} is {a.label} and {b.name} is {b.label}. Choose networks of the same structure."
+                    + (f" {' or '.join(able)} accepts different widths." if able else "")
                 )
 
     def _filled(self) -> dict[str, dict[str, Any]]:
         unknown = set(self.settings) - set(ROLES)
         if unknown:
-            raise InvalidSetting(f"Settings are for {', '.join(ROLES)}, not {', '.join(sorted(map(str, unknown)))}.")
+            raise InvalidSetting(
+                f"Settings belong to {', '.join(ROLES)}, not to {', '.join(sorted(map(str, unknown)))}."
+            )
         filled = {}
         for role in ROLES:
-            chosen = find(role, getattr(self, role))
-            filled[role] = settings_dict(read_settings(chosen.settings, self.settings.get(role)))
+            method = find(role, getattr(self, role))
+            filled[role] = settings_dict(read_settings(method.settings, self.settings.get(role)))
         return {role: values for role, values in filled.items() if values}
 
     @property
@@ -113,41 +122,41 @@ class MergeRequest(Request):
 
     @property
     def checkpoints(self) -> tuple[ModelRef, ...]:
-        """A, B ..., and the base behind them."""
+        """The models, then the base network if there is one."""
         return self.models if self.base is None else (*self.models, self.base)
 
     @property
     def title(self) -> str:
-        """What a list of jobs shows."""
+        """Title in a list of jobs."""
         steps = [find(role, getattr(self, role)).label for role in ROLES if (role, self.correct) != ("correct", "none")]
         return f"{' + '.join(model.name for model in self.models)}: {' › '.join(steps)}"
 
     @property
     def data(self) -> tuple[str, str, int | None]:
-        """Data set, the sha256 of its images, and how many of each split."""
+        """(data set, sha256 of its images, number of images per split)."""
         return self.dataset, self.data_sha256, self.images
 
     @classmethod
     def stage_words(cls, request: Mapping[str, Any]) -> dict[str, str]:
-        """Stage -> what it does; between more than two networks there is no line."""
+        """Stage -> its description. More than two networks have no path between them."""
         many = len(request.get("models", ())) > 2
         return super().stage_words(request) | ({"curve": "Measure every network"} if many else {})
 
     @classmethod
     def likeness(cls, asked: Mapping[str, Any], past: Mapping[str, Any]) -> int:
-        """2 for the same networks by the same methods, 1 for the same networks."""
+        """2 for the same structures and methods, 1 for the same structures, 0 otherwise."""
         same = same_networks(asked, past) and bool(asked["data_sha256"]) == bool(past["data_sha256"])
         return same * (1 + all(asked[key] == past[key] for key in METHODS))
 
     @classmethod
     def scaled(cls, asked: Mapping[str, Any], past: Past, likeness: int) -> dict[str, float]:
-        """By what the curves measure; the stages that other methods decide get their usual share."""
+        """Scale by the work of the curves; stages that depend on other methods get their usual share."""
         stages = scale_stages(past.stages, ("curve",), _measured(asked) / _measured(past.request))
         return stages if likeness > 1 else _with_usual(stages, asked)
 
 
 def _with_usual(stages: Mapping[str, float], merge: Mapping[str, Any]) -> dict[str, float]:
-    """A merge's stages, those that its methods decide as the share that they usually are beside the others."""
+    """Seconds per stage, with the usual share of the whole for the stages that depend on the methods."""
     usual = dict(MergeRequest.shares())
     others = {stage: spent for stage, spent in stages.items() if stage not in OF_METHODS}
     whole = sum(others.values()) / (1 - sum(usual[stage] for stage in OF_METHODS))
@@ -157,5 +166,5 @@ def _with_usual(stages: Mapping[str, float], merge: Mapping[str, Any]) -> dict[s
 
 
 def _measured(merge: Mapping[str, Any]) -> float:
-    """How much a merge's curves measure: points, images, and one path more where it is corrected."""
+    """Work of a merge's curves: points times images times paths; a correction adds one path."""
     return merge["points"] * merge["images"] * (2 + (merge["correct"] != "none"))

@@ -1,4 +1,4 @@
-"""The request for feature-visualization pictures of units. torch-free."""
+"""Request for feature-visualization pictures of units. torch-free."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MAX_UNITS = 16
 
 @dataclass(frozen=True)
 class PicturesRequest(Request):
-    """Feature-visualization pictures of some units of one layer, from noise of `seed`.
+    """Make feature-visualization pictures of some units of one layer, from noise of `seed`.
 
-    settings: of PictureSettings, filled up with its defaults.
+    settings: of PictureSettings, completed with its defaults.
     """
 
     model: ModelRef
@@ -42,33 +42,33 @@ class PicturesRequest(Request):
 
     def __post_init__(self) -> None:
         if not all(isinstance(unit, int) and 0 <= unit < 1_000_000 for unit in self.units):
-            raise InvalidRequest(f"Units are whole numbers from 0; got {self.units!r}.")
+            raise InvalidRequest(f"Units must be whole numbers from 0; got {self.units!r}.")
         settings = read_settings(PictureSettings, self.settings)
         set_fields(self, units=tuple(sorted(set(self.units))), settings=settings_dict(settings))
         if not 1 <= len(self.units) <= MAX_UNITS:
-            raise InvalidRequest(f"Pictures are made for 1 to {MAX_UNITS} units at a time; got {len(self.units)}.")
+            raise InvalidRequest(f"A request must have 1 to {MAX_UNITS} units; got {len(self.units)}.")
         check_text(self.layer, "A layer's name")
         check_whole(self, "seed")
 
     @property
     def checkpoints(self) -> tuple[ModelRef, ...]:
-        """The one network that is looked into."""
+        """The network."""
         return (self.model,)
 
     @property
     def title(self) -> str:
-        """What a list of jobs shows."""
+        """Title in a list of jobs."""
         numbers = ", ".join(map(str, self.units[:6])) + (", ..." if len(self.units) > 6 else "")
         return f"Pictures of {self.model.name}, {self.layer}, units {numbers}"
 
     @classmethod
     def likeness(cls, asked: Mapping[str, Any], past: Mapping[str, Any]) -> int:
-        """2 for the same structure and layer, 1 for the same structure."""
+        """2 for the same structure and layer, 1 for the same structure, 0 otherwise."""
         same = same_networks({"models": [asked["model"]]}, {"models": [past["model"]]})
         return same * (1 + (asked["layer"] == past["layer"]))
 
     @classmethod
     def scaled(cls, asked: Mapping[str, Any], past: Past, likeness: int) -> dict[str, float]:
-        """By the number of units and steps."""
+        """Scale by the number of units and steps."""
         steps = [len(one["units"]) * one["settings"]["steps"] for one in (asked, past.request)]
         return scale_stages(past.stages, ("rendering",), steps[0] / steps[1])

@@ -1,7 +1,7 @@
-"""The table of request kinds. A kind is one file beside this one; its request class declares everything about its jobs.
+"""Registry of request kinds. Each kind is one file in this folder; its class declares everything about its jobs.
 
-Equal requests have the same id in every process and on every machine, whatever the order of their dicts and the names
-of their models.
+Equal requests have the same id in every process and on every machine. The order of their dicts and the names of their
+models do not matter.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from merging.jobs.requests.base import ModelRef, Request
 
 @cache
 def kinds() -> Mapping[str, type[Request]]:
-    """Kind -> its request class, in the order of the files' names."""
+    """Kind -> its request class, in the order of the file names."""
     table: dict[str, type[Request]] = {}
     for file in sorted(pkgutil.iter_modules(requests.__path__), key=lambda file: file.name):
         module = importlib.import_module(f"{requests.__name__}.{file.name}")
@@ -34,23 +34,25 @@ def kinds() -> Mapping[str, type[Request]]:
 
 
 def from_json(text: str) -> Request:
-    """The request that `to_json` wrote. Raises InvalidRequest or InvalidSetting saying what is wrong with it."""
+    """Read a request that `to_json` wrote. Raises InvalidRequest or InvalidSetting where it is not valid."""
     try:
         values = json.loads(text)
         return _read(kinds()[values.pop("kind")], values)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidRequest(f"This is not a request of this version ({error}). Ask again.") from error
+        raise InvalidRequest(
+            f"This is not a request of this version of the program ({error}). Submit it again."
+        ) from error
 
 
 def _read(kind: type[Request], values: Mapping[str, Any]) -> Request:
-    """The request of a kind, its fields of our own types made from their JSON values."""
+    """Build a request of this kind from JSON values, including fields of the types ModelRef and Request."""
     types = _own_types(kind.kind)
     return kind(**{name: _made(types.get(name), value) for name, value in values.items()})
 
 
 @cache
 def _own_types(key: str) -> Mapping[str, type]:
-    """Field of that kind -> ModelRef or the class of a request, where the field holds one, or a tuple of them."""
+    """Field of the kind -> ModelRef or request class, for fields that hold one or a tuple of them."""
     kind = kinds()[key]
     hints = get_type_hints(kind)
     parts = {field.name: [hints[field.name], *getattr(hints[field.name], "__args__", ())] for field in fields(kind)}

@@ -1,4 +1,4 @@
-"""The request for a study of a finished merge. torch-free."""
+"""Request for a study of a finished merge. torch-free."""
 
 from __future__ import annotations
 
@@ -18,9 +18,15 @@ from merging.studies.registry import find_study
 
 @dataclass(frozen=True)
 class StudyRequest(Request):
-    """Ask a study's question of a merge that was made. settings: the study's own, filled up with its defaults.
+    """Run a study on a finished merge.
 
-    other: a network "C" beside those that were merged, of their structure, for studies that take one.
+    Attributes:
+        merge: request of the merge.
+        study: key of the study.
+        settings: of the study, completed with its defaults.
+        seed: of the study's random choices.
+        version: of the study, set automatically.
+        other: a further network "C" of the same structure, for studies that use one.
     """
 
     merge: MergeRequest
@@ -33,65 +39,67 @@ class StudyRequest(Request):
     plural: ClassVar[str] = "studies"
     stages: ClassVar[tuple[Stage, ...]] = (
         Stage("loading", 0.05, LOADING),
-        Stage("studying", 0.93, "Look into the merge"),
+        Stage("studying", 0.93, "Run the study"),
         Stage("saving", 0.02, SAVING),
     )
     task: ClassVar[str] = "merging.jobs.tasks.study:study_task"
     VERSION: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        asked = find_study(self.study)
-        set_fields(self, settings=settings_dict(read_settings(asked.settings, self.settings)), version=asked.version)
+        study = find_study(self.study)
+        set_fields(self, settings=settings_dict(read_settings(study.settings, self.settings)), version=study.version)
         check_whole(self, "seed")
         if self.merge.unequal:
-            raise InvalidRequest(f"{asked.label} is not there for networks that differ in the widths of their layers.")
-        self._check_other(asked.takes_other)
-        if asked.needs_data and not self.merge.data_sha256:
-            raise InvalidRequest(f"{asked.label} needs images, and this merge was made without any.")
+            raise InvalidRequest(f"{study.label} needs networks with equal widths. Choose a merge of such networks.")
+        self._check_other(study.takes_other)
+        if study.needs_data and not self.merge.data_sha256:
+            raise InvalidRequest(f"{study.label} needs images, and this merge has none. Run a merge with images.")
 
     def _check_other(self, takes: bool) -> None:
         a, c = self.merge.models[0], self.other
         if c is None:
             if "C" in str(self.settings.get("pair", "")).split("-"):
-                raise InvalidRequest("There is no network C beside the merged ones; name one of their structure.")
+                raise InvalidRequest("No network C is chosen. Choose one with the structure of the merged networks.")
             return
         if not takes:
-            raise InvalidRequest(f"{find_study(self.study).label} looks at no network beside the merged ones.")
-        if c.sha256 in {model.sha256 for model in self.merge.models}:
-            raise InvalidRequest(f"{c.name} is one of the merged networks already; choose another.")
-        alike = [(ref.architecture, ref.config, ref.mean, ref.std, ref.classes, ref.dataset) for ref in (a, c)]
-        if alike[0] != alike[1]:
             raise InvalidRequest(
-                f"{c.name} is {c.label} and {a.name} is {a.label}; only networks of one structure, for the same images "
-                "and classes, can be looked at together."
+                f"{find_study(self.study).label} uses no network besides the merged ones. Remove network C."
+            )
+        if c.sha256 in {model.sha256 for model in self.merge.models}:
+            raise InvalidRequest(f"{c.name} is one of the merged networks. Choose another network.")
+        facts = [(ref.architecture, ref.config, ref.mean, ref.std, ref.classes, ref.dataset) for ref in (a, c)]
+        if facts[0] != facts[1]:
+            raise InvalidRequest(
+                f"{c.name} is {c.label} and {a.name} is {a.label}. Choose a network of the same structure, for the "
+                "same images and classes."
             )
 
     @property
     def checkpoints(self) -> tuple[ModelRef, ...]:
-        """The networks that were merged, and the one beside them."""
+        """The merge's checkpoints, then network C if there is one."""
         return self.merge.checkpoints if self.other is None else (*self.merge.checkpoints, self.other)
 
     @property
     def title(self) -> str:
-        """What a list of jobs shows."""
-        asked = find_study(self.study)
-        usual = settings_dict(read_settings(asked.settings, None))
+        """Title in a list of jobs."""
+        study = find_study(self.study)
+        usual = settings_dict(read_settings(study.settings, None))
         about = [value for name, value in self.settings.items() if isinstance(value, str) and value != usual[name]]
-        return f"{asked.label}{''.join(f', {word}' for word in about)}: {self.merge.title}"
+        return f"{study.label}{''.join(f', {word}' for word in about)}: {self.merge.title}"
 
     @property
     def data(self) -> tuple[str, str, int | None]:
-        """The images of the merge."""
+        """Images of the merge."""
         return self.merge.data
 
     @property
     def merge_id(self) -> str:
-        """The id of the merge that it looks into."""
+        """Id of the merge."""
         return self.merge.id
 
     @classmethod
     def likeness(cls, asked: Mapping[str, Any], past: Mapping[str, Any]) -> int:
-        """2 for the same study of the same structure with the same settings, wherever it looks."""
+        """2 for the same study of the same structure with the same settings at any place of the network, else 0."""
         same = asked["study"] == past["study"] and same_networks(asked["merge"], past["merge"])
         places = find_study(asked["study"]).places
         work = [{name: value for name, value in one["settings"].items() if name not in places} for one in (asked, past)]

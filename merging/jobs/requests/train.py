@@ -1,4 +1,4 @@
-"""The request to train a network. torch-free."""
+"""Request to train a network. torch-free."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from merging.zoo.datasets.known import dataset_label
 
 @dataclass(frozen=True)
 class TrainRequest(Request):
-    """Train a built-in architecture on a data set; the result becomes a model of whoever asked."""
+    """Train a built-in architecture on a data set; the result becomes a model of the owner."""
 
     architecture: str
     config: dict[str, Any]
@@ -58,21 +58,21 @@ class TrainRequest(Request):
 
     @property
     def title(self) -> str:
-        """What a list of jobs shows."""
+        """Title in a list of jobs."""
         built = f"{describe(self.architecture, self.config)} on {dataset_label(self.dataset)}, seed {self.seed}"
         return f"Train {self.name or built}"
 
     @property
     def data(self) -> tuple[str, str, int | None]:
-        """Data set, and the sha256 of all its images."""
+        """(data set, sha256 of its images, None for all images)."""
         return self.dataset, self.data_sha256, None
 
     @classmethod
     def likeness(cls, asked: Mapping[str, Any], past: Mapping[str, Any]) -> int:
-        """1 for the same structure and data set."""
+        """1 for the same structure and data set, 0 otherwise."""
         return int(all(asked[key] == past[key] for key in ("architecture", "config", "data_sha256")))
 
     @classmethod
     def scaled(cls, asked: Mapping[str, Any], past: Past, likeness: int) -> dict[str, float]:
-        """By the number of epochs."""
+        """Scale by the number of epochs."""
         return scale_stages(past.stages, ("training",), asked["epochs"] / past.request["epochs"])

@@ -1,4 +1,4 @@
-"""The request to zip networks up to each of their layers. torch-free."""
+"""Request for a partial zip (ZipIt!) of networks up to each of their layers. torch-free."""
 
 from __future__ import annotations
 
@@ -17,15 +17,20 @@ from merging.settings import read_settings, settings_dict
 from merging.zoo.architectures.names import trunk_config
 from merging.zoo.datasets.known import find_facts
 
-UNCHOSEN = "Heads of different classes have no common loss to choose alpha and beta by: give them."
+UNCHOSEN = "Heads with different classes have no common loss for the choice of alpha and beta. Set both."
 
 
 @dataclass(frozen=True)
 class ZipRequest(Request):
-    """Zip networks of one structure, whose classes may differ, up to each layer at which a trunk may end.
+    """Zip networks of one structure, whose classes may differ, up to each layer at which the shared trunk can end.
 
-    settings: of ZipIt!, filled up with its defaults; alpha and beta are given, for heads of different classes have no
-    common loss to choose them by.  images: how many of each split.
+    Attributes:
+        models: the networks.
+        settings: of ZipIt!, completed with its defaults. alpha and beta must be set, because heads with different
+            classes have no common loss for their choice.
+        images: number of images per split.
+
+    The other fields are those of MergeRequest.
     """
 
     models: tuple[ModelRef, ...]
@@ -38,7 +43,7 @@ class ZipRequest(Request):
     plural: ClassVar[str] = "partial zips"
     stages: ClassVar[tuple[Stage, ...]] = (
         Stage("loading", 0.05, LOADING),
-        Stage("tracing", 0.1, "Find which units may change places"),
+        Stage("tracing", 0.1, "Find which units can be permuted"),
         Stage("matching", 0.3, "Match B's units to A's"),
         Stage("heads", 0.5, "Measure every head"),
         Stage("saving", 0.05, SAVING),
@@ -58,24 +63,28 @@ class ZipRequest(Request):
         check_data(self.dataset, self.data_sha256, required=True)
         check_whole(self, "images", "seed")
         if not 2 <= len(self.models) <= MOST_MODELS:
-            raise InvalidRequest(f"2 to {MOST_MODELS} networks can be zipped; got {len(self.models)}.")
+            raise InvalidRequest(f"A partial zip takes 2 to {MOST_MODELS} networks; got {len(self.models)}.")
         if not self.data_sha256:
-            raise InvalidRequest("Zipping needs images, and those of these networks are not on this machine.")
+            raise InvalidRequest(
+                "A partial zip needs images, and they are not on this machine. Download or upload them on Models."
+            )
         for model in self.models:
             self._check(model)
 
     def _check(self, model: ModelRef) -> None:
-        first, known = self.models[0], find_facts(self.dataset)
+        first, facts = self.models[0], find_facts(self.dataset)
         check_fit(self.dataset, model.architecture, {"in_shape": model.config.get("in_shape", ())})
         if (model.architecture, trunk_config(model.config)) != (first.architecture, trunk_config(first.config)):
             raise InvalidRequest(
-                f"{first.name} is {first.label} and {model.name} is {model.label}; only networks of one structure, up "
-                "to their numbers of outputs, can be zipped."
+                f"{first.name} is {first.label} and {model.name} is {model.label}. Choose networks of the same "
+                "structure; only their numbers of outputs may differ."
             )
         if (model.mean, model.std) != (first.mean, first.std):
-            raise InvalidRequest(f"{first.name} and {model.name} expect their images normalised differently.")
-        if known is not None:  # a worker has the images and not what is known of them; it looks again
-            labels_of(model.classes, known.classes, model.name, known.label)
+            raise InvalidRequest(
+                f"{first.name} and {model.name} use a different mean or std of the images. Choose others."
+            )
+        if facts is not None:  # a worker has the images but not these facts; the task checks again
+            labels_of(model.classes, facts.classes, model.name, facts.label)
 
     @property
     def checkpoints(self) -> tuple[ModelRef, ...]:
@@ -84,21 +93,21 @@ class ZipRequest(Request):
 
     @property
     def title(self) -> str:
-        """What a list of jobs shows."""
+        """Title in a list of jobs."""
         return f"{' + '.join(model.name for model in self.models)}: partial zip"
 
     @property
     def data(self) -> tuple[str, str, int | None]:
-        """Data set, the sha256 of its images, and how many of each split."""
+        """(data set, sha256 of its images, number of images per split)."""
         return self.dataset, self.data_sha256, self.images
 
     @classmethod
     def likeness(cls, asked: Mapping[str, Any], past: Mapping[str, Any]) -> int:
-        """2 for the same networks."""
+        """2 for the same structures, 0 otherwise."""
         same = same_networks(asked, past) and bool(asked["data_sha256"]) == bool(past["data_sha256"])
         return 2 * same
 
     @classmethod
     def scaled(cls, asked: Mapping[str, Any], past: Past, likeness: int) -> dict[str, float]:
-        """By the number of images."""
+        """Scale by the number of images."""
         return scale_stages(past.stages, ("matching", "heads"), asked["images"] / past.request["images"])

@@ -1,1 +1,1 @@
-"""What a worker computes: one file per kind of job."""
+"""Tasks that a worker computes, one file per kind of job."""

@@ -1,4 +1,4 @@
-"""What the tasks share: a clock over stages, checkpoints as modules, images as batches, saving."""
+"""Shared parts of the tasks: stage clock, modules from checkpoints, batches from images, saving."""
 
 from __future__ import annotations
 
@@ -25,15 +25,22 @@ from merging.zoo.checkpoints.checkpoint import load_bytes, save_checkpoint
 from merging.zoo.checkpoints.example import example_images
 from merging.zoo.datasets.load import ImageSet
 
-BATCH = 500  # images at once on a CPU
+BATCH = 500  # images per batch on a CPU
 GPU_BATCH = 2_000
 
 
 @dataclass
 class Clock:
-    """A Progress that knows the stages of a kind of job and measures them.
+    """A Progress that measures the duration of each stage of a kind of job.
 
-    A step that the kind does not name belongs to the stage that is on. seconds: stage -> wall time, filled as it goes.
+    A step that is not a stage of the kind belongs to the current stage.
+
+    Attributes:
+        kind: of the job.
+        report: receives the progress.
+        seconds: stage -> wall time in seconds, filled during the job.
+        stage: the current stage, "" for none.
+        began: time at which it began.
     """
 
     kind: str
@@ -43,7 +50,7 @@ class Clock:
     began: float = 0.0
 
     def __call__(self, stage: str, fraction: float | None = None, message: str = "") -> None:
-        """Tell, and begin the stage where it is a new one."""
+        """Report the progress, and begin the stage if it is new."""
         known = stage in {one.name for one in kinds()[self.kind].stages}
         if known and stage != self.stage:
             self.stop()
@@ -51,15 +58,19 @@ class Clock:
         self.report(self.stage or stage, fraction if known else None, message)
 
     def stop(self) -> None:
-        """End the stage that is on."""
+        """End the current stage."""
         if self.stage:
             self.seconds[self.stage] = self.seconds.get(self.stage, 0.0) + time.perf_counter() - self.began
         self.stage = ""
 
     def part(self, whole: str, number: int, of: int, name: str = "") -> Progress:
-        """A Progress for piece `number` (from 0) of `of` equal pieces of stage `whole`, whatever it calls its steps.
+        """Return a Progress for one of several equal pieces of a stage. The names of its own steps are ignored.
 
-        name: of the piece, told before each of its messages.
+        Args:
+            whole: the stage.
+            number: of the piece, from 0.
+            of: number of pieces.
+            name: of the piece, put before each of its messages.
         """
 
         def tell(stage: str, fraction: float | None = None, message: str = "") -> None:
@@ -69,30 +80,30 @@ class Clock:
 
 
 def device_of(payload: Payload) -> torch.device:
-    """The GPU where the job may use one and torch can, otherwise the CPU."""
-    torch.backends.cudnn.allow_tf32 = False  # its 1e-3 would be seen in every figure, and in B against pi(B)
+    """The GPU where the job may use one and torch finds it, otherwise the CPU."""
+    torch.backends.cudnn.allow_tf32 = False  # its error of 1e-3 would show in every result, and in |B - pi(B)|
     return torch.device("cuda" if payload.device == "cuda" and torch.cuda.is_available() else "cpu")
 
 
 def build(model: ModelRef, data: bytes, device: torch.device) -> nn.Module:
-    """The network on its device, in eval mode. Raises CheckpointError or UnknownArchitecture."""
-    given: dict[str, Any] = {"architecture": model.architecture, "config": model.config}
-    return load_bytes(data, name=model.name, mean=model.mean, std=model.std, **given).build().to(device)
+    """Build the network on its device, in eval mode. Raises CheckpointError or UnknownArchitecture."""
+    structure: dict[str, Any] = {"architecture": model.architecture, "config": model.config}
+    return load_bytes(data, name=model.name, mean=model.mean, std=model.std, **structure).build().to(device)
 
 
 def batches(images: ImageSet, device: torch.device) -> Batches:
-    """The images as batches on a device; copied, for what came through Ray may not be written to."""
+    """Images as batches on a device. They are copied, because arrays that came through Ray are read-only."""
     pixels, labels = torch.from_numpy(images.images.copy()), torch.from_numpy(images.labels.copy())
     return Batches(pixels, labels, BATCH if device.type == "cpu" else GPU_BATCH, device)
 
 
 def example(model: ModelRef, device: torch.device) -> Tensor:
-    """Two inputs (2, C, H, W) in 0..1 to trace with where there are no images: drawn at random, always the same."""
+    """Two example inputs (2, C, H, W) in 0..1 for tracing without a data set: random, with a fixed seed."""
     return example_images(model.architecture, model.config, model.dataset, len(model.mean)).to(device)
 
 
 def check_finite(net: nn.Module, what: str) -> None:
-    """Raises MergescopeError where a weight of the network is NaN or infinite; a constant, such as a mask, may be."""
+    """Raise MergescopeError where a weight is NaN or infinite; constants, such as masks, may be. what: the network."""
     constants = constants_of(net)
     for name, tensor in named_tensors(net).items():
         if name not in constants and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
@@ -100,17 +111,21 @@ def check_finite(net: nn.Module, what: str) -> None:
 
 
 def checkpoint(net: nn.Module, like: ModelRef, name: str, names: Mapping[str, str] | None = None) -> bytes:
-    """A network as a safetensors file with the story of `like`, which it was made from.
+    """Return a network as the bytes of a safetensors file.
 
-    names: our tensor names -> the person's, as `names_in` reads them of that network's file.
+    Args:
+        net: the network.
+        like: the network whose architecture and metadata are stored with it.
+        name: of the network.
+        names: Mergescope's tensor names -> the names in the uploaded file, as `names_in` reads them.
     """
-    kept = ("architecture", "config", "dataset", "classes", "mean", "std")
-    told: dict[str, Any] = {key: getattr(like, key) for key in kept}
-    return save_checkpoint(net.cpu(), name=name, names=names, **told)
+    keys = ("architecture", "config", "dataset", "classes", "mean", "std")
+    metadata: dict[str, Any] = {key: getattr(like, key) for key in keys}
+    return save_checkpoint(net.cpu(), name=name, names=names, **metadata)
 
 
 def arrays(named: Mapping[str, np.ndarray]) -> bytes:
-    """Arrays of any shapes as an .npz file; the same give the same bytes (numpy.savez writes the time of day)."""
+    """Arrays as an .npz file. Equal arrays give equal bytes, unlike numpy.savez, which stores the time of day."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in named.items():
@@ -123,5 +138,5 @@ def arrays(named: Mapping[str, np.ndarray]) -> bytes:
 
 
 def names_of(models: Sequence[ModelRef]) -> str:
-    """The models' names for the name of what they became."""
+    """Names of the models, joined for the name of their merge."""
     return " + ".join(model.name for model in models)

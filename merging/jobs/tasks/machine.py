@@ -1,4 +1,4 @@
-"""Where a process computes: its device, threads and memory."""
+"""Device, threads and memory of the current process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ import psutil
 
 @dataclass(frozen=True)
 class Place:
-    """A worker's whereabouts: device in words, host name, memory of the machine and of its GPU in bytes."""
+    """Place where a worker runs.
+
+    Attributes:
+        device: description for people.
+        node: host name.
+        memory_used, memory_total: of the machine, bytes.
+        gpu_memory_used, gpu_memory_total: bytes, None without a GPU.
+    """
 
     device: str
     node: str
@@ -23,7 +30,7 @@ class Place:
 
 
 def use_threads(threads: int) -> None:
-    """Let torch use so many threads; Ray sets one where nobody says. 0 leaves them as they are."""
+    """Set the number of torch threads; 0 leaves it unchanged. Without a setting, Ray sets it to one."""
     import torch
 
     if threads:
@@ -32,7 +39,7 @@ def use_threads(threads: int) -> None:
 
 
 def whereabouts(device: str) -> Place:
-    """This process's place; the device is "cuda" only where torch can use a GPU."""
+    """Place of this process; a GPU is described only where `device` is "cuda" and torch can use it."""
     import torch
 
     memory, node = psutil.virtual_memory(), socket.gethostname()
@@ -46,7 +53,7 @@ def whereabouts(device: str) -> Place:
 
 
 def machine(device: str) -> dict[str, str]:
-    """What a report says of where it was made: device, torch, threads, Python, mergescope."""
+    """Device and versions for a report: keys device, torch, threads, python, mergescope."""
     import torch
 
     from merging import __version__

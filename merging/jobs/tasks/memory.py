@@ -1,4 +1,4 @@
-"""The most memory that a task held: of the GPU by torch, of the process by Linux; elsewhere it is not known."""
+"""Peak memory of a task: GPU memory from torch, process memory from Linux; unknown on other systems."""
 
 from __future__ import annotations
 
@@ -7,28 +7,31 @@ from pathlib import Path
 import psutil
 import torch
 
-PEAK, RESET = "VmHWM:", "5"  # what Linux calls the peak, and what sets it back to what is held now (man 5 proc)
+PEAK, RESET = (
+    "VmHWM:",
+    "5",
+)  # the peak in /proc/self/status; the value that resets it to the current memory (man 5 proc)
 
 
 def watch_memory(device: torch.device) -> None:
-    """Forget earlier tasks' peaks: a warm worker is one process for many."""
+    """Reset the peak, because one warm worker process runs many tasks."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
     clear = Path("/proc/self/clear_refs")
     try:
         clear.write_text(RESET)
-    except OSError:  # not Linux, or a container that forbids it: `peak_memory` would tell an older peak, an upper bound
+    except OSError:  # not Linux, or forbidden in a container: `peak_memory` then gives an older peak, an upper bound
         return
 
 
 def free_memory() -> int:
-    """Bytes that this machine can give to programs now."""
+    """Bytes of memory that are available to programs on this machine now."""
     return int(psutil.virtual_memory().available)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes at the highest point since `watch_memory`; 0 where nothing tells."""
+    """Peak memory in bytes since `watch_memory`; 0 where it is unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")

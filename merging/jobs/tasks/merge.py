@@ -1,4 +1,4 @@
-"""The merge task: load, trace, align, combine, correct, then measure the path, the similarity and every unit."""
+"""Merge task: load, trace, align, combine and correct, then measure the path, the similarity and every unit."""
 
 from __future__ import annotations
 
@@ -40,20 +40,26 @@ from merging.progress import Progress
 from merging.results import saving
 from merging.results.reports import LayerInfo, LossCurve, MergeReport, Metrics, letter
 from merging.zoo.checkpoints.programs import to_pt2
-from merging.zoo.checkpoints.reading.safetensors_io import names_in
+from merging.zoo.checkpoints.reading.safetensors_io import tensor_names
 
-INSIDE = 2_000  # images that similarity and unit facts are read from: more changes no picture and takes long
-MISSING = "The images are not on the machine that runs the program: there are no curves and no similarity."
+INSIDE = 2_000  # images for similarity and unit statistics; more images take longer and change no result visibly
+MISSING = "There are no curves and no similarity, because the images are not on the machine that runs the program."
 NO_DATASET = (
-    "It is not known which images these networks were trained on: there are no curves and no similarity."
-    " Choose the data set when uploading."
+    "There are no curves and no similarity, because the data set of these networks is unknown."
+    " Choose the data set when you upload them."
 )
 
 
 @dataclass(frozen=True)
 class Nets:
-    """The networks one looks into, on their device. naive: the plain average of all, nothing aligned; None where
-    widths differ."""
+    """Networks of a merge, on their device.
+
+    Attributes:
+        a, b: the first two parents.
+        aligned: pi(B).
+        merge: the final network.
+        naive: average of all parents without alignment; None where widths differ.
+    """
 
     a: nn.Module
     b: nn.Module
@@ -63,16 +69,16 @@ class Nets:
 
     @property
     def made(self) -> dict[str, nn.Module]:
-        """What there is of the naive average and the merge, by name."""
+        """The naive average, where there is one, and the merge, by name."""
         return {"merge": self.merge} if self.naive is None else {"naive": self.naive, "merge": self.merge}
 
 
 def merge_task(request: MergeRequest, payload: Payload, report: Progress) -> dict[str, bytes]:
-    """Artifacts of a merge: "report", the three networks as safetensors (of programs as .pt2, too), "permutation.npz".
+    """Artifacts of a merge: "report", the networks as safetensors (programs also as .pt2), "permutation.npz".
 
-    The same request gives the same bytes on one CPU with one number of threads, but for the report's `seconds`; a GPU
-    adds some sums in no fixed order.
-    Raises whatever of our errors a step raises; data-driven methods raise DataUnavailable without images.
+    On one CPU with the same number of threads, the same request gives the same bytes, except for the `seconds` of the
+    report. A GPU adds some sums in no fixed order.
+    Raises the MergescopeErrors of its steps; data-driven methods raise DataUnavailable without images.
     """
     clock, device = Clock("merge", report), device_of(payload)
     watch_memory(device)
@@ -81,12 +87,12 @@ def merge_task(request: MergeRequest, payload: Payload, report: Progress) -> dic
     prepared = _prepared(request, payload, data, clock)
     models = prepared.problem.models
     nets = _nets(prepared)
-    found = _curves(request, prepared, data, clock) if data and len(models) == 2 else {}
-    scores = _scores(models, nets, data, found, clock)
-    together = {split: ensemble(models, images) for split, images in data.items()}
+    curves = _curves(request, prepared, data, clock) if data and len(models) == 2 else {}
+    scores = _scores(models, nets, data, curves, clock)
+    ensembles = {split: ensemble(models, images) for split, images in data.items()}
     survey = _survey(prepared, nets, data, clock)
     clock("saving", 0.0, "")
-    artifacts = _networks(request, nets, names_in(payload.checkpoints[0]))
+    artifacts = _networks(request, nets, tensor_names(payload.checkpoints[0]))
     permutation = {name: p.cpu().numpy() for name, p in prepared.alignment.permutations[1].items()}
     artifacts["permutation.npz"] = arrays(permutation)
     clock.stop()
@@ -96,8 +102,8 @@ def merge_task(request: MergeRequest, payload: Payload, report: Progress) -> dic
             layers=layer_infos(prepared.problem.graph, prepared.problem.spec),
             groups={name: (len(p), int((p != range(len(p))).sum())) for name, p in permutation.items()},
             equivalence=prepared.notes["equivalence"],
-            curves=found,
-            ensemble=together,
+            curves=curves,
+            ensemble=ensembles,
             scores=scores,
             similarity=survey.similarity,
             units=survey.units,
@@ -152,17 +158,17 @@ def _naive(problem: Problem) -> nn.Module | None:
 def _curves(
     request: MergeRequest, prepared: Prepared, data: Mapping[str, Batches], clock: Clock
 ) -> dict[str, dict[str, LossCurve]]:
-    """Raises MergescopeError where a loss is not a number."""
+    """Curves by line and split. Raises MergescopeError where a loss is not a number."""
 
     def part(number: int, of: int, name: str) -> Progress:
         return clock.part("curve", number, of, name)
 
-    found = merge_curves(prepared, data, points=request.points, correct=request.correct, part=part)
-    for name, splits in found.items():
+    curves = merge_curves(prepared, data, points=request.points, correct=request.correct, part=part)
+    for name, splits in curves.items():
         for curve in splits.values():
             if not (curve.loss == curve.loss).all():
                 raise MergescopeError(f"The loss of the {name} path is not a number. Choose other settings.")
-    return found
+    return curves
 
 
 def _scores(
@@ -172,7 +178,7 @@ def _scores(
     curves_found: Mapping[str, Mapping[str, LossCurve]],
     clock: Clock,
 ) -> dict[str, dict[str, Metrics]]:
-    """Metrics of every model, the naive average and the merge by split; read off the curves where there are any."""
+    """Metrics of every model, the naive average and the merge, by split; taken from the curves where there are any."""
     if curves_found:
         merge = curves_found.get("corrected", curves_found["aligned"])
         half = {"naive": curves_found["naive"]} if "naive" in curves_found else {}
@@ -180,11 +186,11 @@ def _scores(
         ends = {name: {split: c.ends[k] for split, c in merge.items()} for k, name in enumerate("AB")}
         return ends | {name: {split: c.at_middle for split, c in splits.items()} for name, splits in half.items()}
     named = {letter(number): model for number, model in enumerate(models)} | nets.made
-    found: dict[str, dict[str, Metrics]] = {}
+    metrics: dict[str, dict[str, Metrics]] = {}
     for number, (name, net) in enumerate(named.items() if data else ()):
         clock("curve", number / len(named), name)
-        found[name] = {split: evaluate(net, images) for split, images in data.items()}
-    return found
+        metrics[name] = {split: evaluate(net, images) for split, images in data.items()}
+    return metrics
 
 
 def _survey(prepared: Prepared, nets: Nets, data: Mapping[str, Batches], clock: Clock) -> Survey:
@@ -192,15 +198,15 @@ def _survey(prepared: Prepared, nets: Nets, data: Mapping[str, Batches], clock: 
     if not data:
         return Survey({}, unmeasured_units(problem.graph, moved, problem.spec))
     clock("similarity", 0.0, "comparing layers and units")
-    shown = {"A": nets.a, "pi(B)": nets.aligned, "merge": nets.merge, **nets.made}
+    networks = {"A": nets.a, "pi(B)": nets.aligned, "merge": nets.merge, **nets.made}
     first = replace(data["test"], order=torch.arange(min(INSIDE, data["test"].count)))
-    tensors = {name: named_tensors(net) for name, net in shown.items()}
+    tensors = {name: named_tensors(net) for name, net in networks.items()}
     b = (problem.structure(1)[0], named_tensors(nets.b)) if prepared.alignment.maps else None
     return analyse(problem.graph, tensors, moved, problem.spec, first, b=b, report=clock.part("similarity", 0, 1))
 
 
 def layer_infos(graph: Graph, spec: PermutationSpec) -> tuple[LayerInfo, ...]:
-    """The layers that one can look into, in network order, with the groups that their units are in."""
+    """Layers with units, in network order, each with the permutation group of its units."""
     groups = groups_by_node(graph, spec)
     return tuple(
         LayerInfo(layer.name, layer.kind, layer.units, layer.positions, groups.get(layer.node, ""))
@@ -210,12 +216,12 @@ def layer_infos(graph: Graph, spec: PermutationSpec) -> tuple[LayerInfo, ...]:
 
 def _networks(request: MergeRequest, nets: Nets, names: Mapping[str, str]) -> dict[str, bytes]:
     a, b = request.models[:2]
-    found = {
+    files = {
         "merge.safetensors": checkpoint(nets.merge, a, f"Merge of {names_of(request.models)}", names),
         "aligned.safetensors": checkpoint(nets.aligned, a, f"{b.name}, units re-ordered", names),
     }
     programs = {"merge.pt2": nets.merge, "aligned.pt2": nets.aligned}
-    found |= {name: to_pt2(net) for name, net in programs.items() if isinstance(net, ProgramModule)}
+    files |= {name: to_pt2(net) for name, net in programs.items() if isinstance(net, ProgramModule)}
     if nets.naive is not None:
-        found["naive.safetensors"] = checkpoint(nets.naive, a, f"Plain average of {names_of(request.models)}", names)
-    return found
+        files["naive.safetensors"] = checkpoint(nets.naive, a, f"Plain average of {names_of(request.models)}", names)
+    return files

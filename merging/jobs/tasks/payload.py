@@ -1,4 +1,4 @@
-"""What travels to a worker: bytes and numpy arrays, or paths where it runs on this machine and the files are large."""
+"""Data that a job sends to a worker: bytes and numpy arrays, or paths of large files on the same machine."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from merging.zoo.datasets.load import ImageSet
 
 @dataclass(frozen=True)
 class Payload:
-    """A job as a worker gets it.
+    """A job as a worker receives it.
 
-    request: as JSON. checkpoints: safetensors bytes in the order of the request's models. images: split -> images, {}
-    where this machine has none. device: "cpu" or "cuda". threads: of torch, 0 to leave them as they are. artifacts: of
-    the merge that a study looks into.  files: in the place of checkpoints, for a merge that is streamed into `folder`.
+    Attributes:
+        request: as JSON text.
+        checkpoints: safetensors bytes, in the order of the request's models.
+        images: split -> images; {} where there are none.
+        device: "cpu" or "cuda".
+        threads: of torch; 0 leaves the number unchanged.
+        artifacts: name -> bytes, of the merge that a study reads.
+        files: paths instead of `checkpoints`, for a streamed merge.
+        folder: receives the networks of a streamed merge.
     """
 
     request: str

@@ -1,4 +1,4 @@
-"""The pictures task: what some units of one layer look for."""
+"""Pictures task: feature-visualization pictures of some units of one layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from merging.settings import read_settings
 
 
 def pictures_task(request: PicturesRequest, payload: Payload, report: Progress) -> dict[str, bytes]:
-    """Artifacts "unit-<i>", a saved UnitPicture a unit. Raises UnknownLayer for a layer or unit that is not there."""
+    """Artifacts "unit-<i>": one saved UnitPicture per unit. Raises UnknownLayer for a missing layer or unit."""
     clock, device = Clock("pictures", report), device_of(payload)
     clock("loading", 0.0, "reading the checkpoint")
     net, images = build(request.model, payload.checkpoints[0], device), example(request.model, device)

@@ -1,4 +1,4 @@
-"""What a job does, whoever runs it: the dispatcher's workers, the command line, a notebook. Bytes in, bytes out.
+"""Run a task: bytes in, bytes out, the same for workers, the command line and notebooks.
 
 Large networks are the exception: files in, files out (`run_from_files`).
 """
@@ -18,30 +18,30 @@ from merging.progress import Progress, no_progress
 
 
 def run_task(kind: str, payload: Payload, report: Progress = no_progress) -> dict[str, bytes]:
-    """Artifact name -> bytes of a job of this kind.
+    """Compute a job of this kind; return artifact name -> bytes.
 
-    Raises InvalidRequest where the payload's request is of another kind, and our other errors as the task meets them.
+    Raises InvalidRequest where the payload's request is of another kind, and the MergescopeErrors of the task.
     """
     request = from_json(payload.request)
     if request.kind != kind or len(payload.checkpoints) != len(request.checkpoints):
-        found = f"{request.kind} with {len(payload.checkpoints)} checkpoints"
-        raise InvalidRequest(f"A {kind} job was given a request for {found}. Ask again.")
+        received = f"{request.kind} with {len(payload.checkpoints)} checkpoints"
+        raise InvalidRequest(f"A {kind} job received a request for {received}. Submit it again.")
     if not request.task:
-        raise InvalidRequest(f"A worker does not do {kind}; the dispatcher does.")
+        raise InvalidRequest(f"A worker cannot run a {kind} job; the dispatcher runs it.")
     module, _, function = request.task.partition(":")
-    task = getattr(importlib.import_module(module), function)  # lucent is imported for pictures alone
+    task = getattr(importlib.import_module(module), function)  # imported here, because only pictures need lucent
     artifacts: dict[str, bytes] = task(request, payload, report)
     return artifacts
 
 
 def run_from_files(payload: Payload, out: Path, report: Progress = no_progress) -> Mapping[str, Content]:
-    """Artifact name -> bytes, or a file in the folder `out`, of a merge that is streamed from `payload.files`.
+    """Stream a merge from `payload.files`; return artifact name -> bytes, or a file in the folder `out`.
 
-    Raises InvalidRequest where the payload's request is no merge, and our other errors as the task meets them.
+    Raises InvalidRequest where the payload's request is not a merge, and the MergescopeErrors of the task.
     """
     from merging.jobs.tasks.streamed import streamed_task
 
     request = from_json(payload.request)
     if not isinstance(request, MergeRequest):
-        raise InvalidRequest(f"Only merges are streamed; this is a request for {request.kind}.")
+        raise InvalidRequest(f"Only merges can be streamed; this is a request for {request.kind}.")
     return streamed_task(request, payload, out, report)

@@ -1,4 +1,4 @@
-"""A merge of large networks: read from files and written to files tensor by tensor, measured on no images."""
+"""Streamed merge task for large networks: reads and writes files tensor by tensor, without images."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from merging.zoo.checkpoints.sliced_checkpoint import SlicedCheckpoint, open_sli
 
 
 def streamed_task(request: MergeRequest, payload: Payload, out: Path, report: Progress) -> dict[str, Content]:
-    """The artifacts of `merge_task`, the networks among them as files in the folder `out`.
+    """Artifacts of `merge_task`, with the networks as files in the folder `out`.
 
-    Networks that cannot be read by slices, such as those with tied weights, are merged in memory.
+    Networks whose files cannot be read in slices, such as those with tied weights, are merged in memory.
     Raises as `pipeline.from_files.merge_sliced` does.
     """
-    out.mkdir(parents=True, exist_ok=True)  # so that what is written halfway is in it, too
+    out.mkdir(parents=True, exist_ok=True)  # so that files of an interrupted merge are in it, too
     device = device_of(payload)
     watch_memory(device)
     pairs = zip(request.models, payload.files, strict=True)
@@ -52,7 +52,7 @@ def streamed_task(request: MergeRequest, payload: Payload, out: Path, report: Pr
 def streamed_merge(
     request: MergeRequest, opened: Sequence[SlicedCheckpoint], out: Path, device: torch.device | str, report: Progress
 ) -> tuple[MergeReport, bytes]:
-    """Merge two open checkpoints and write the networks into the folder `out`: the report and "permutation.npz".
+    """Merge two open checkpoints, write the networks into the folder `out`, and return report and "permutation.npz".
 
     Raises as `pipeline.from_files.merge_sliced` does.
     """
@@ -78,17 +78,17 @@ def streamed_merge(
 
 
 def missing_words(opened: SlicedCheckpoint) -> str:
-    """What a streamed merge leaves out, and what having it would need."""
+    """Text on the results that a streamed merge lacks, and on the memory that they would need."""
     size = sum(tensor.numel() * tensor.element_size() for tensor in opened.checkpoint.state.values())
     return (
-        "The networks are merged tensor by tensor: there are no curves and no similarity. Those, and corrections, hold "
-        f"the networks in memory, {memory_needed(2 * size) / 1e9:.1f} GB or more."
+        "There are no curves and no similarity, because the networks are merged tensor by tensor. Curves, similarity "
+        f"and corrections hold the networks in memory and need {memory_needed(2 * size) / 1e9:.1f} GB or more."
     )
 
 
 def _opened(model: ModelRef, file: Path) -> SlicedCheckpoint:
-    """The checkpoint as the request describes it."""
-    told = ("architecture", "config", "mean", "std")
-    known: dict[str, Any] = {key: getattr(model, key) for key in told}
-    opened = open_sliced(file, name=model.name, dataset=model.dataset, **known)
-    return replace(opened, checkpoint=replace(opened.checkpoint, name=model.name, classes=model.classes))
+    """Open the checkpoint with the metadata of the request."""
+    keys = ("architecture", "config", "mean", "std")
+    metadata: dict[str, Any] = {key: getattr(model, key) for key in keys}
+    sliced = open_sliced(file, name=model.name, dataset=model.dataset, **metadata)
+    return replace(sliced, checkpoint=replace(sliced.checkpoint, name=model.name, classes=model.classes))

@@ -1,4 +1,4 @@
-"""The study task: the networks of a finished merge as a study's subject, and the study's result as bytes."""
+"""Study task: builds the subject from the networks of a finished merge, and saves the study's finding."""
 
 from __future__ import annotations
 
@@ -25,24 +25,29 @@ from merging.studies.registry import Subject, find_study
 
 
 def study_task(request: StudyRequest, payload: Payload, report: Progress) -> dict[str, bytes]:
-    """Artifact "finding", the study's saved result. Raises whatever of our errors the study raises."""
+    """Artifact "finding", the study's saved result. Raises the MergescopeErrors of the study."""
     clock = Clock("study", report)
     clock("loading", 0.0, "reading the checkpoints")
-    asked = find_study(request.study)
+    study = find_study(request.study)
     subject = subject_of(request.merge, payload, clock, request.seed, request.other)
-    clock("studying", 0.0, asked.label)
-    found = asked.run(subject, read_settings(asked.settings, request.settings))
+    clock("studying", 0.0, study.label)
+    finding = study.run(subject, read_settings(study.settings, request.settings))
     clock("saving", 0.0, "")
     clock.stop()
-    return {"finding": saving.save(found)}
+    return {"finding": saving.save(finding)}
 
 
 def subject_of(
     merge: MergeRequest, payload: Payload, report: Progress, seed: int, other: ModelRef | None = None
 ) -> Subject:
-    """The networks of a merge: the checkpoints it read, and what it made of them (`payload.artifacts`).
+    """Subject of a study: the parents of a merge and the networks that the merge made.
 
-    other: the network beside them, whose checkpoint is the payload's last.
+    Args:
+        merge: its request.
+        payload: the parents' checkpoints, and the merge's artifacts.
+        report: receives the progress.
+        seed: of the study.
+        other: a further network "C", whose checkpoint is the payload's last one.
     """
     device = device_of(payload)
     a, b = (build(ref, data, device) for ref, data in zip(merge.models[:2], payload.checkpoints[:2], strict=True))
@@ -51,7 +56,7 @@ def subject_of(
     graph = export(a, data["test"].example() if data else example(merge.models[0], device))
     spec = spec_of(graph, a)
     partner = _permutation(payload.artifacts["permutation.npz"], device)
-    merged = build(merge.models[0], payload.artifacts["merge.safetensors"], device)
+    merge_net = build(merge.models[0], payload.artifacts["merge.safetensors"], device)
     aligned = _aligned(merge, payload, b, spec, partner)
     nets = {
         "A": a,
@@ -59,7 +64,7 @@ def subject_of(
         "pi(B)": aligned,
         "naive": _average((a, b, *others), graph, spec),
         "average": _average((a, aligned), graph, spec),
-        "merge": merged,
+        "merge": merge_net,
     }
     if other is not None:
         nets["C"] = build(other, payload.checkpoints[-1], device)
@@ -74,7 +79,7 @@ def _permutation(data: bytes, device: torch.device) -> Permutation:
 def _aligned(
     merge: MergeRequest, payload: Payload, b: nn.Module, spec: PermutationSpec, partner: Permutation
 ) -> nn.Module:
-    """pi(B): as it was stored, or made again; where units were mixed and it was not stored, the nearest re-ordering."""
+    """pi(B) as stored, else B permuted. Where units were mixed, the latter is only the nearest re-ordering."""
     stored = payload.artifacts.get("aligned.safetensors")
     if stored is not None:
         return build(merge.models[0], stored, next(b.parameters()).device)

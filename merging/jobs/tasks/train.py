@@ -1,4 +1,4 @@
-"""The train task: a built-in architecture from its seed to a checkpoint that anybody can merge."""
+"""Train task: trains a built-in architecture from a seed and saves the checkpoint."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def train_task(request: TrainRequest, payload: Payload, report: Progress) -> dic
     check_finite(trained.module, "The trained network")
     clock("saving", 0.0, "")
     name = request.name or f"{describe(trained.architecture, trained.config)}, seed {request.seed}"
-    told = {key: getattr(trained, key) for key in ("architecture", "config", "dataset", "classes", "mean", "std")}
-    data = save_checkpoint(trained.module, name=name, seed=request.seed, epochs=request.epochs, **told)
-    made = TrainReport(
+    metadata = {key: getattr(trained, key) for key in ("architecture", "config", "dataset", "classes", "mean", "std")}
+    data = save_checkpoint(trained.module, name=name, seed=request.seed, epochs=request.epochs, **metadata)
+    train_report = TrainReport(
         name=name,
         checkpoint=hashlib.sha256(data).hexdigest(),
         accuracy=trained.metrics["accuracy"],
@@ -48,4 +48,4 @@ def train_task(request: TrainRequest, payload: Payload, report: Progress) -> dic
         machine=machine(payload.device),
         images=len(payload.images["train"]),
     )
-    return {"report": saving.save(made), "checkpoint.safetensors": data}
+    return {"report": saving.save(train_report), "checkpoint.safetensors": data}

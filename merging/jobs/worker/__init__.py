@@ -1,1 +1,1 @@
-"""Processes that run jobs: supervisor, dispatcher, Ray, downloads."""
+"""Processes that run jobs: supervisor, dispatcher, Ray workers, downloads."""

@@ -1,4 +1,4 @@
-"""The loop between ledger and workers: take the next job, pass on its progress, hand in its outcome, stop it."""
+"""Dispatcher: the loop between ledger and workers that starts jobs, records progress and outcomes, and stops jobs."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from merging.jobs.worker.engine import Engine
 from merging.jobs.worker.gather import gather
 from merging.jobs.worker.trained import trained_entry
 
-TICK = 0.05  # seconds between two looks at everything
-BEAT = 1.0  # seconds between two signs of life
+TICK = 0.05  # seconds between two steps of the loop
+BEAT = 1.0  # seconds between two heartbeats
 HEAVY = tuple(key for key, kind in kinds().items() if kind.task and kind.heavy)
 LIGHT = tuple(key for key, kind in kinds().items() if kind.task and not kind.heavy)
 log = logging.getLogger(__name__)
@@ -38,8 +38,15 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Running:
-    """A job on its way. work: a Ray reference, or a Download. place: where it runs, once it has told.  shares: of the
-    whole, by stage."""
+    """A running job.
+
+    Attributes:
+        claim: the job and the number of this run.
+        work: a Ray reference, or a Download.
+        place: where it runs, None before its first message.
+        seat: index of its row among the workers.
+        shares: (stage, share of the whole), in order.
+    """
 
     claim: Claim
     work: Any
@@ -50,7 +57,7 @@ class Running:
 
 @dataclass
 class Dispatcher:
-    """Runs a ledger's jobs until `stop` is set. One thread; nothing here waits longer than a tick."""
+    """Runs a ledger's jobs until `stop` is set, in one thread. No step blocks for longer than a tick."""
 
     ledger: Ledger
     engine: Engine
@@ -67,7 +74,7 @@ class Dispatcher:
         _clear_old(self.scratch, self.ledger.limits.deadline("merge"))
 
     def run(self) -> None:
-        """Work until `stop` is set; then what runs goes back into the queue."""
+        """Run until `stop` is set; then put running jobs back into the queue."""
         try:
             while not self.stop.is_set():
                 self.step()
@@ -79,7 +86,7 @@ class Dispatcher:
             self.desk.leave()
 
     def step(self) -> None:
-        """One look at everything."""
+        """Do one round of the loop."""
         self._collect_warm()
         self._pass_on_mails()
         self._stop_unwanted()
@@ -96,7 +103,7 @@ class Dispatcher:
             self._begin(claim)
 
     def _kinds(self) -> tuple[str, ...]:
-        """What may start now: with two slots or more, one is kept for looking, which so never waits long."""
+        """Kinds that may start now. With two or more slots, one is kept free of heavy jobs for short ones."""
         kinds = [job.claim.request.kind for job in self.running.values()]
         slots = self.slots
         free = slots - sum(kind != "download" for kind in kinds)
@@ -116,8 +123,8 @@ class Dispatcher:
         except MergescopeError as error:
             self.desk.fail(claim, {"kind": type(error).__name__, "text": str(error)})
             return
-        taken = {job.seat for job in self.running.values()}
-        seat = next(number for number in range(len(taken) + 1) if number not in taken)
+        seats = {job.seat for job in self.running.values()}
+        seat = next(number for number in range(len(seats) + 1) if number not in seats)
         expected = shares(self.ledger.expected(claim.request), claim.request.shares())
         self.running[claim.id] = Running(claim, work, seat=seat, shares=expected)
         self.beaten = 0.0
@@ -131,14 +138,14 @@ class Dispatcher:
                 self.desk.tell(job.claim, mail.stage, share, mail.message, mail.place.node)
 
     def _stop_unwanted(self) -> None:
-        """What was cancelled or deleted, or is over its time, is killed: its worker is free at once."""
+        """Kill jobs that were cancelled or deleted, or that exceeded their deadline; their workers are free at once."""
         held = self.desk.held() if self.running else {}
         for job in list(self.running.values()):
             if held.get(job.claim.id) != job.claim.run:
                 self._drop(job)
             elif self.desk.now() > job.claim.deadline:
                 limit = self.ledger.limits.deadline(job.claim.request.kind)
-                text = f"The job ran longer than {limit:,.0f} seconds and was stopped. Ask for less, or a smaller net."
+                text = f"The job exceeded {limit:,.0f} seconds and was stopped. Use fewer images or a smaller network."
                 self.desk.fail(job.claim, {"kind": "DeadlineExceeded", "text": text})
                 self._drop(job)
 
@@ -161,10 +168,10 @@ class Dispatcher:
             log.warning("job %s failed: %s", job.claim.id[:12], outcome.error)
             self.desk.fail(job.claim, outcome.error)
         else:
-            self._hand_in(job.claim, outcome)
+            self._store_outcome(job.claim, outcome)
         self._clear(job)
 
-    def _hand_in(self, claim: Claim, outcome: Outcome) -> None:
+    def _store_outcome(self, claim: Claim, outcome: Outcome) -> None:
         try:
             model = trained_entry(claim, outcome.artifacts) if claim.request.kind == "train" else None
             self.desk.finish(claim, outcome.artifacts, model)
@@ -174,14 +181,14 @@ class Dispatcher:
             self.desk.fail(claim, unexpected(error, "saving"))
 
     def _lost(self, claim: Claim) -> None:
-        """A dead worker: once more, then the reason."""
+        """Handle a dead worker: requeue the job, or fail it after its last attempt."""
         self._rewarm()
         if claim.attempts < self.ledger.limits.attempts:
             self.desk.give_back(claim, counted=True)
             return
         times = "twice" if claim.attempts == 2 else f"{claim.attempts} times"
-        text = f"The worker process died {times} on this job, perhaps for lack of memory. Ask for a smaller one."
-        self.desk.fail(claim, {"kind": "WorkerLost", "text": text})
+        why = f"The worker process died {times} during this job, perhaps for lack of memory."
+        self.desk.fail(claim, {"kind": "WorkerLost", "text": f"{why} Use fewer images or a smaller network."})
 
     def _drop(self, job: Running) -> None:
         self._kill(job)
@@ -192,7 +199,7 @@ class Dispatcher:
             self._rewarm()
 
     def _rewarm(self) -> None:
-        """A process was lost: its successor pays the start now, if processes are kept at all."""
+        """Warm up the successor of a lost process. On a GPU, processes are not kept between jobs."""
         if self.engine.plan.device == "cpu":
             self.warming.append(self.engine.warm())
 
@@ -203,7 +210,7 @@ class Dispatcher:
         stop()
 
     def _clear(self, job: Running) -> None:
-        """Delete what a streamed merge left in its folder."""
+        """Delete the folder of a streamed merge."""
         shutil.rmtree(self.scratch / f"{job.claim.id}-{job.claim.run}", ignore_errors=True)
 
     def _collect_warm(self) -> None:
@@ -224,10 +231,10 @@ class Dispatcher:
         self.beaten, self.slots = now, self.engine.slots()  # nodes of a cluster come and go
         self.desk.beat(self._workers())
         for id in self.desk.reap(_alive):
-            log.warning("job %s was left behind by a dead dispatcher", id[:12])
+            log.warning("job %s was taken over from a dead dispatcher", id[:12])
 
     def _workers(self) -> list[Worker]:
-        """One row a slot: the jobs that run, then the free ones."""
+        """One row per slot, with its job if it has one."""
         if not self.places:
             return []
         jobs = {job.seat: job for job in self.running.values() if not isinstance(job.work, Download)}
@@ -244,7 +251,7 @@ class Dispatcher:
 
 
 def _alive(pid: int, born: float) -> bool:
-    """Whether the process of that number is the one that was started then."""
+    """Whether the process with this id still runs and was started at `born`, in seconds since 1970."""
     try:
         return abs(psutil.Process(pid).create_time() - born) < 1
     except psutil.Error:
@@ -252,8 +259,8 @@ def _alive(pid: int, born: float) -> bool:
 
 
 def _clear_old(folder: Path, seconds: float) -> None:
-    """Delete folders that a killed dispatcher left behind: untouched for longer than any merge may run."""
+    """Delete folders that a killed dispatcher left behind: those unchanged for longer than a merge may run."""
     for left in folder.glob("*"):
-        with suppress(FileNotFoundError):  # another dispatcher of this home was faster
+        with suppress(FileNotFoundError):  # another dispatcher of the same home deleted it
             if time.time() - left.stat().st_mtime > seconds:
                 shutil.rmtree(left, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""`python -m merging.jobs.worker.download NAME`: fetch a data set; a reason in one line on stderr where it fails."""
+"""`python -m merging.jobs.worker.download NAME`: download a data set; a failure writes one line to stderr."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from merging.zoo.datasets.load import download
 
 
 def main(names: list[str]) -> int:
-    """Fetch the data sets of these names; 0, or 1 with the reason on stderr."""
+    """Download the data sets of these names. Returns 0, or 1 after writing the reason to stderr."""
     try:
         for name in names:
             download(name)

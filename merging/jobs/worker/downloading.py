@@ -1,4 +1,4 @@
-"""Fetching a data set in a process of its own, on the machine that keeps the images: it can be stopped at any time."""
+"""Download of a data set in a separate process on the dispatcher's machine, which can be stopped at any time."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from typing import IO
 
 from merging.jobs.outcome import Outcome
 
-LAST = 300  # characters of what a failed download said
+LAST = 300  # characters of a failed download's message
 
 
 @dataclass(frozen=True)
 class Download:
-    """A download on its way."""
+    """A running download."""
 
     process: subprocess.Popen[str]
 
     @classmethod
     def start(cls, dataset: str) -> Download:
-        """Begin to fetch the data set."""
+        """Start the download."""
         command = [sys.executable, "-m", "merging.jobs.worker.download", dataset]
         return cls(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
 
     def outcome(self) -> Outcome | None:
-        """What came of it, None while it goes on."""
+        """Outcome of the download, None while it runs."""
         code = self.process.poll()
         if code is None:
             return None
-        said = _read(self.process.stderr)
+        message = _read(self.process.stderr)
         if code == 0:
             return Outcome()
-        lines = said.split("\n") if said.startswith("Traceback") else []
-        words = " ".join((lines[-2] if len(lines) > 1 else said).split())
+        lines = message.split("\n") if message.startswith("Traceback") else []
+        words = " ".join((lines[-2] if len(lines) > 1 else message).split())
         text = words[:LAST] or f"The download ended with code {code}. Try again."
-        return Outcome(error={"kind": "DataUnavailable", "text": text, "details": said})
+        return Outcome(error={"kind": "DataUnavailable", "text": text, "details": message})
 
     def kill(self) -> None:
-        """Stop it at once."""
+        """Stop the download at once."""
         self.process.kill()
         self.process.wait()
         _read(self.process.stderr)

@@ -1,6 +1,7 @@
-"""Ray, started for this process alone on the loopback interface, or a cluster that is joined (RAY_ADDRESS).
+"""Ray: started for this process alone on the loopback interface, or an existing cluster (RAY_ADDRESS).
 
-Bytes and arrays travel, for a worker of a cluster shares no disk; it gets this package's code with its first job.
+Jobs are sent as bytes and arrays, because the workers of a cluster share no disk. A worker receives this package's code
+with its first job.
 """
 
 from __future__ import annotations
@@ -20,16 +21,22 @@ from merging.jobs.tasks.payload import Payload
 from merging.jobs.worker import ray_task
 from merging.paths import ROOT
 
-OBJECT_STORE = 400_000_000  # bytes: the images of one job, a few times over
-NICENESS = "5"  # of workers: pages stay quick, and jobs go on beside other programs (Ray's 15 starves them)
+OBJECT_STORE = 400_000_000  # bytes; several times the images of one job
+NICENESS = "5"  # of workers: pages stay fast, and jobs proceed beside other programs (with Ray's 15 they starve)
 PACKAGE = ROOT / "merging"
-VITAL = ("gcs_server", "raylet")  # Ray waits for a minute and more before it gives up on either
-UNUSED = ("log_monitor.py", "monitor.py", "dashboard.py")  # of logs, of a cluster's size, and for browsers: 170 MB
+VITAL = ("gcs_server", "raylet")  # after the loss of either, Ray itself waits for more than a minute
+UNUSED = ("log_monitor.py", "monitor.py", "dashboard.py")  # for logs, cluster sizes and browsers; together 170 MB
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How jobs are run. device: "auto", "cpu" or "cuda". threads: of torch, a job. slots: jobs at once here."""
+    """Resources of jobs.
+
+    Attributes:
+        device: "auto", "cpu" or "cuda".
+        threads: torch threads per job.
+        slots: jobs at the same time on this machine.
+    """
 
     device: str
     threads: int
@@ -37,9 +44,9 @@ class Plan:
 
 
 def environment() -> None:
-    """Set what Ray reads when it is imported: before that, a token for whoever connects, and loopback only.
+    """Set the environment variables that Ray reads on import.
 
-    Without a cluster's address nobody else needs to reach it (Ray listens on all interfaces otherwise).
+    Without a cluster's address, Ray requires a token and listens on the loopback interface only (by default on all).
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", NICENESS)
@@ -50,7 +57,7 @@ def environment() -> None:
 
 
 class Engine:
-    """Ray with the three things that are run there. Made once a process, ended by `stop`."""
+    """Ray with the job task, the warm-up task and the mailbox. Created once per process, ended by `stop`."""
 
     def __init__(self, plan: Plan, scratch: Path) -> None:
         """scratch: an empty folder with a short path, for Ray's sockets and logs."""
@@ -59,7 +66,7 @@ class Engine:
 
         self.ray, self.plan = ray, plan
         address = os.environ.get("RAY_ADDRESS")
-        self.is_local = not address  # so that workers can read this machine's files
+        self.is_local = not address  # then workers can read this machine's files
         shared: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address:
             ray.init(address=address, runtime_env={"py_modules": [str(PACKAGE)]}, **shared)
@@ -78,13 +85,13 @@ class Engine:
         for process in started:
             script = Path(_script(process))
             if script.name in UNUSED and script.is_relative_to(Path(ray.__file__).parent):
-                process.kill()  # without a last word
+                process.kill()  # at once, so that it writes no messages
         self._mailbox: Any = ray.remote(num_cpus=0, max_restarts=-1)(ray_task.Mailbox).remote()
-        found = "cuda" if ray.cluster_resources().get("GPU", 0) >= 1 else "cpu"
-        self.use(found if plan.device == "auto" else plan.device)
+        device = "cuda" if ray.cluster_resources().get("GPU", 0) >= 1 else "cpu"
+        self.use(device if plan.device == "auto" else plan.device)
 
     def use(self, device: str) -> None:
-        """Run jobs on "cpu" or "cuda" from now on. A process a GPU job: its end gives all memory back."""
+        """Run jobs on "cpu" or "cuda" from now on. Each GPU job has its own process, whose end frees all GPU memory."""
         self.plan = replace(self.plan, device=device)
         needs = {"num_gpus": 1, "max_calls": 1} if device == "cuda" else {"num_cpus": self.plan.threads}
         remote: Any = self.ray.remote
@@ -92,36 +99,36 @@ class Engine:
         self._warm = remote(max_retries=0, **needs)(ray_task.warm_up)
 
     def lost(self) -> str:
-        """The name of a process that Ray cannot do without and that is gone; "" while all live, and in a cluster."""
+        """Name of a vital Ray process that ended; "" while all of them run, and in a cluster."""
         return next((name for name, process in self._vital.items() if not _lives(process)), "")
 
     def slots(self) -> int:
-        """How many jobs the nodes of now can run at once, at least 1."""
+        """Number of jobs that the current nodes can run at the same time, at least 1."""
         need, resource = (1, "GPU") if self.plan.device == "cuda" else (self.plan.threads, "CPU")
         alive = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         return max(1, sum(int(node.get(resource, 0) // need) for node in alive))
 
     def start(self, kind: str, payload: Payload, key: ray_task.Key) -> Any:
-        """Run a job; gives the reference of its Outcome."""
+        """Start a job; return the reference of its Outcome."""
         return self._run.remote(kind, payload, key, self._mailbox)
 
     def warm(self) -> Any:
-        """Warm a worker up; gives the reference of its Place."""
+        """Warm up a worker; return the reference of its Place."""
         return self._warm.remote(self.plan.device, self.plan.threads)
 
     def mails(self) -> list[ray_task.Mail]:
-        """All progress since the last time; [] where the mailbox was lost and is being restarted."""
+        """All progress messages since the last call; [] while a lost mailbox is restarted."""
         try:
             return self.ray.get(self._mailbox.take.remote(), timeout=5)
         except self.ray.exceptions.RayError:
             return []
 
     def ready(self, reference: Any) -> bool:
-        """Whether the outcome is there."""
+        """Whether the result of a reference is ready."""
         return bool(self.ray.wait([reference], timeout=0)[0])
 
     def result(self, reference: Any) -> Any:
-        """The outcome of a reference that is ready; None where the worker died."""
+        """Result of a ready reference, None where the worker died."""
         try:
             return self.ray.get(reference)
         except (self.ray.exceptions.RayError, OSError) as error:
@@ -129,7 +136,7 @@ class Engine:
             return None
 
     def kill(self, reference: Any) -> None:
-        """Stop the job's process at once, in the middle of whatever it does."""
+        """Kill the job's process at once."""
         self.ray.cancel(reference, force=True)
 
     def stop(self) -> None:
@@ -138,7 +145,7 @@ class Engine:
 
 
 def _script(process: psutil.Process) -> str:
-    """The Python file that a process of Ray runs, "" where it runs none."""
+    """Python file that a process of Ray runs, "" where it runs none."""
     with suppress(psutil.NoSuchProcess):
         return next((word for word in process.cmdline() if word.endswith(".py")), "")
     return ""
@@ -152,7 +159,7 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def choose(device: str, threads: int, slots: int) -> Plan:
-    """The plan for "auto" | "cpu" | "cuda"; threads and slots of 0 are chosen by the cores of this machine."""
+    """Make the plan. device: "auto", "cpu" or "cuda". threads, slots: 0 derives them from the machine's cores."""
     cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     slots = slots or (2 if cores >= 4 else 1)
     return Plan(device, threads or max(1, cores // slots), slots)

@@ -1,4 +1,4 @@
-"""Gathering what a job needs from this machine: the payload that is sent to a worker."""
+"""Payload of a job, gathered from the files of this machine."""
 
 from __future__ import annotations
 
@@ -17,12 +17,18 @@ NEEDED = ("merge.safetensors", "permutation.npz")
 
 
 def gather(ledger: Ledger, request: Request, device: str, threads: int, *, folder: Path | None = None) -> Payload:
-    """Read all that the request needs from this machine.
+    """Read everything that the request needs from this machine.
 
-    folder: where a worker on this machine may write a merge that is streamed; without one, none is.
+    Args:
+        ledger: the ledger.
+        request: of the job.
+        device: "cpu" or "cuda".
+        threads: torch threads.
+        folder: output of a streamed merge, for workers on this machine; None: no merge is streamed.
 
-    Raises InvalidRequest for unknown weights or a merge whose networks are not stored, DataUnavailable for images that
-    are others than the request's, or for a training without any.
+    Raises:
+        InvalidRequest: the weights are unknown, or the networks of the merge are not stored.
+        DataUnavailable: the images differ from the request's, or a training has none.
     """
     images: dict[str, ImageSet] = {}
     dataset, data_sha256, count = request.data
@@ -38,18 +44,18 @@ def gather(ledger: Ledger, request: Request, device: str, threads: int, *, folde
 
 
 def _large_files(ledger: Ledger, request: Request) -> tuple[Path, ...]:
-    """The files of a merge that is streamed, () for all else."""
+    """Files of a merge that is streamed, () for all other requests."""
     if not isinstance(request, MergeRequest) or request.data_sha256 or obstacle(request):
         return ()
-    found = [ledger.checkpoint_file(model.sha256) for model in request.models]
-    files = tuple(file for file in found if file is not None)
+    paths = [ledger.checkpoint_file(model.sha256) for model in request.models]
+    files = tuple(file for file in paths if file is not None)
     large = sum(file.stat().st_size for file in files) >= ledger.limits.streamed_mb * 1e6
-    return files if large and len(files) == len(found) else ()
+    return files if large and len(files) == len(paths) else ()
 
 
 def _made(ledger: Ledger, merge: str) -> dict[str, bytes]:
-    """What a study reads of a merge; pi(B) is kept only where it was made on this machine."""
-    found = {name: ledger.artifact(merge, name) for name in (*NEEDED, "aligned.safetensors")}
-    if not all(found[name] for name in NEEDED):
+    """Artifacts of a merge that a study reads. pi(B) is stored only where the merge ran on this machine."""
+    contents = {name: ledger.artifact(merge, name) for name in (*NEEDED, "aligned.safetensors")}
+    if not all(contents[name] for name in NEEDED):
         raise InvalidRequest("The networks of this merge are not stored on this machine. Run the merge here first.")
-    return {name: data for name, data in found.items() if data is not None}
+    return {name: data for name, data in contents.items() if data is not None}

@@ -1,6 +1,6 @@
-"""What runs inside Ray: a task for a job, a mailbox for its progress, and a task that warms a worker up.
+"""Code that runs inside Ray: the job task, the mailbox for its progress, and the task that warms up a worker.
 
-Ray is imported by the dispatcher; these are plain functions and classes that it wraps. A worker imports torch here.
+These are plain functions and classes; the dispatcher imports Ray and wraps them. A worker imports torch here.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from merging.jobs.outcome import Outcome, attempt
 from merging.jobs.tasks.machine import Place, use_threads, whereabouts
 from merging.jobs.tasks.payload import Payload
 
-SECONDS_BETWEEN = 0.2  # a stage's messages in between are left out
-Key = tuple[str, int]  # job id and the number of its taking
+SECONDS_BETWEEN = 0.2  # shortest time between two messages of a stage; others are dropped
+Key = tuple[str, int]  # job id and the number of its run
 
 
 @dataclass(frozen=True)
 class Mail:
-    """One message of a running job."""
+    """A progress message of a running job."""
 
     key: Key
     stage: str
@@ -31,23 +31,23 @@ class Mail:
 
 
 class Mailbox:
-    """An actor: jobs put messages, the dispatcher takes them all."""
+    """Ray actor that collects the messages of jobs for the dispatcher."""
 
     def __init__(self) -> None:
         self.mails: list[Mail] = []
 
     def put(self, mail: Mail) -> None:
-        """Leave a message."""
+        """Add a message."""
         self.mails.append(mail)
 
     def take(self) -> list[Mail]:
-        """All messages since the last time, the oldest first."""
+        """Remove and return all messages, the oldest first."""
         taken, self.mails = self.mails, []
         return taken
 
 
 def run_job(kind: str, payload: Payload, key: Key, send: Callable[[Mail], Any]) -> Outcome:
-    """Run a job and tell where it is through `send`, five times a second at most."""
+    """Run a job and send its progress through `send`, at most five times per second within a stage."""
     use_threads(payload.threads)
     place, last, said = whereabouts(payload.device), -SECONDS_BETWEEN, ""
 
@@ -73,7 +73,7 @@ def run_job(kind: str, payload: Payload, key: Key, send: Callable[[Mail], Any]) 
 
 
 def warm_up(device: str, threads: int) -> Place:
-    """Pay what the first job would pay: import torch and export a tiny network. Tells where the worker is."""
+    """Import torch and export a tiny network, so that the first job starts faster. Returns the worker's place."""
     import torch
 
     from merging.network.graph.graph import export

@@ -1,8 +1,8 @@
-"""Keeps a dispatcher alive and takes all its processes with it: whoever is killed, nothing is left behind.
+"""Supervisor: restarts the dispatcher when it dies, and leaves no process behind when any of them is killed.
 
-The supervisor starts the dispatcher in a session of its own and holds a pipe to its stdin. Ray's processes stay in
-that session, so the supervisor can end every one of them once the dispatcher is gone, however it went; and the
-dispatcher ends itself when the pipe closes, however the supervisor went.
+The supervisor starts the dispatcher in a separate session and holds a pipe to its stdin. Ray's processes stay in that
+session, so the supervisor can end all of them after the dispatcher ended, for any reason. The dispatcher ends itself
+when the pipe closes, so it also ends after the supervisor ended, for any reason.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ import psutil
 
 from merging.paths import ROOT
 
-GRACE = 8.0  # seconds a dispatcher has to end by itself
-RETRIES = 3  # restarts of a dispatcher that dies young; one that lived for a while is always restarted
-YOUNG = 60.0  # seconds
-LOOK = 0.5  # seconds between two looks at the processes that are needed
+GRACE = 8.0  # seconds that a dispatcher has to end by itself
+RETRIES = 3  # restarts in a row of a dispatcher that dies young; an older one is always restarted
+YOUNG = 60.0  # seconds of life below which a dispatcher dies young
+LOOK = 0.5  # seconds between two checks of the vital processes
 POSIX = os.name == "posix"
 log = logging.getLogger(__name__)
 
 
 def supervise(options: Sequence[str], *, watch_stdin: bool) -> int:
-    """Run `python -m merging.jobs --dispatch` with these options until a signal, or the end of stdin where watched.
+    """Run `python -m merging.jobs --dispatch` with these options until a signal, or the end of a watched stdin.
 
-    A dispatcher that dies is replaced. Gives the exit code: 0 when asked to stop.
+    A dispatcher that dies is replaced. Returns the exit code, 0 after a request to stop.
     """
     stop = threading.Event()
     stop_on_signals(stop)
@@ -56,7 +56,7 @@ def supervise(options: Sequence[str], *, watch_stdin: bool) -> int:
 
 
 def stop_on_signals(stop: threading.Event) -> None:
-    """SIGINT and SIGTERM set `stop`."""
+    """Make SIGINT and SIGTERM set `stop`."""
 
     def handler(number: int, frame: FrameType | None) -> None:
         stop.set()
@@ -66,10 +66,10 @@ def stop_on_signals(stop: threading.Event) -> None:
 
 
 def stop_at_end_of_stdin(stop: threading.Event, ready: threading.Event | None = None) -> None:
-    """End of file on stdin sets `stop`: whoever holds the other end is gone.
+    """Set `stop` at the end of stdin, which means that the process at the other end is gone.
 
-    ready: with one, this process leads a session and ends it the hard way: at once while it is not yet ready to work,
-    or else when it is still there after a grace.
+    ready: for the leader of a session. The whole session is then killed: at once if `ready` is not set yet, otherwise
+    if this process still runs after GRACE seconds.
     """
 
     def watch() -> None:
@@ -85,16 +85,16 @@ def stop_at_end_of_stdin(stop: threading.Event, ready: threading.Event | None = 
 
 
 def end_when_lost(lost: Callable[[], str], stop: threading.Event) -> None:
-    """End this session at once when a process that it needs is gone, until `stop` is set. lost: names it, or "".
+    """Kill this session when a vital process is gone, until `stop` is set. lost: name of that process, or "".
 
-    Ray itself would wait for that process for a minute and more; the supervisor starts a new dispatcher at once.
+    Ray itself would wait for the process for more than a minute; the supervisor starts a new dispatcher at once.
     """
 
     def watch() -> None:
         while not (name := lost()):
             if stop.wait(LOOK):
                 return
-        log.warning("%s is gone: the dispatcher is started anew", name)
+        log.warning("%s ended: the dispatcher is restarted", name)
         end_session(os.getpid())
         os._exit(1)
 
@@ -102,7 +102,7 @@ def end_when_lost(lost: Callable[[], str], stop: threading.Event) -> None:
 
 
 def end_session(leader: int) -> None:
-    """Kill every process of the session that `leader` leads or led, this process excepted."""
+    """Kill every process of the session that `leader` leads or led, except this process."""
     for pid in psutil.pids():
         if pid != os.getpid() and _session(pid) == leader:
             try:
@@ -119,15 +119,17 @@ def _session(pid: int) -> int:
 
 
 def scratch_folder() -> Path:
-    """A new folder for Ray within a private one, since Ray opens its own to everybody. Short, for the path of a Unix
-    socket has at most about a hundred characters."""
+    """Create a folder for Ray inside a private folder, because Ray makes its folder readable by all users.
+
+    The path is short, because the path of a Unix socket has at most about a hundred characters.
+    """
     folder = Path(tempfile.mkdtemp(prefix="mergescope-", dir="/tmp" if POSIX else None)) / "r"
     folder.mkdir()
     return folder
 
 
 def remove_scratch(folder: Path) -> None:
-    """Delete Ray's folder, and the private one around it once that is empty."""
+    """Delete Ray's folder, and the private folder around it if that is empty."""
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):
         folder.parent.rmdir()
@@ -137,7 +139,7 @@ def _once(options: Sequence[str], stop: threading.Event) -> int:
     scratch = scratch_folder()
     command = [sys.executable, "-m", "merging.jobs", "--dispatch", "--scratch", str(scratch), *options]
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}  # for the workers, which start elsewhere
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}  # for the workers, which start in another folder
     child = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=POSIX)
     try:
         while child.poll() is None and not stop.wait(0.2):

@@ -1,4 +1,4 @@
-"""A finished training as a model of whoever asked for it."""
+"""Catalogue entry of a finished training, as a model of the job's owner."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def trained_entry(claim: Claim, artifacts: Mapping[str, Content]) -> Entry:
-    """The catalogue entry of what a train job made: its report and checkpoint are among the artifacts."""
-    made, data = artifacts["report"], artifacts["checkpoint.safetensors"]
-    report = saving.load(made) if isinstance(made, bytes) else None
+    """Catalogue entry from the report and checkpoint of a train job. Raises MergescopeError for any other job."""
+    report_bytes, data = artifacts["report"], artifacts["checkpoint.safetensors"]
+    report = saving.load(report_bytes) if isinstance(report_bytes, bytes) else None
     if not isinstance(report, reports.TrainReport) or not isinstance(data, bytes):
-        raise MergescopeError(f"Job {claim.id[:12]} is no training.")
+        raise MergescopeError(f"Job {claim.id[:12]} is not a training. Run the training again.")
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     story = read_story(json.loads(header.pop("__metadata__")["mergescope"]))
-    told = ("architecture", "config", "dataset", "classes", "mean", "std", "seed", "epochs")
+    keys = ("architecture", "config", "dataset", "classes", "mean", "std", "seed", "epochs")
     return Entry(
         id="",
         name=report.name,
         sha256=report.checkpoint,
-        **{key: getattr(story, key) for key in told},
+        **{key: getattr(story, key) for key in keys},
         label=describe(story.architecture, story.config),
         accuracy=report.accuracy,
         parameters=sum(math.prod(t["shape"]) for name, t in header.items() if not name.endswith(STATISTICS)),
@@ -46,13 +46,13 @@ def trained_entry(claim: Claim, artifacts: Mapping[str, Content]) -> Entry:
 
 
 def train_command(request: TrainRequest) -> str:
-    """The line for a shell that trains the same."""
+    """Shell command that repeats the training."""
     config = [f"--config {name}={_text(value)}" for name, value in request.config.items()]
     words = ["python -m merging train", f"--architecture {request.architecture}", *config, f"--data {request.dataset}"]
     return " ".join([*words, f"--epochs {request.epochs}", f"--seed {request.seed}"])
 
 
 def _text(value: object) -> str:
-    """A value of a configuration as the command line takes it: a list of one has its comma, too."""
+    """Configuration value in the syntax of the command line; a list with one item ends with a comma."""
     items = list(map(str, value)) if isinstance(value, (list, tuple)) else [str(value)]
     return f"{items[0]}," if isinstance(value, (list, tuple)) and len(items) == 1 else ",".join(items)

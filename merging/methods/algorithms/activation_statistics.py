@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from merging.methods.problem import Problem
@@ -83,7 +84,7 @@ class Moments:
         return torch.where(variance > CONSTANT * squares / self.rows, variance, 0.0).sqrt()
 
 
-def stability(first: Tensor, second: Tensor) -> float:
+def stability(first: Float[Tensor, "n m"], second: Float[Tensor, "n m"]) -> float:
     """Return the share of units whose most similar unit is the same in both scores.
 
     first, second: (n, m) similarities from one half of the images each. Units whose scores are all 0 in a half are left

@@ -18,8 +18,8 @@ from merging.methods.algorithms.channel_statistics import (
     channel_dim,
     channel_sums,
     hooked,
-    measure,
-    overall,
+    measure_channels,
+    pooled_statistics,
     pre_activations,
 )
 from merging.methods.problem import Corrector, Problem
@@ -68,7 +68,7 @@ def restorer(problem: Problem, images: int, *, shift: bool) -> Corrector:
     first = problem.aligned[0]
     names = pre_activations(first, problem.spec, data.on_model(first).example())
     problem.report("correcting", 0.0, "measuring the parents")
-    parents = [measure(model, names, data) for model in problem.aligned]
+    parents = [measure_channels(model, names, data) for model in problem.aligned]
 
     def run(net: nn.Module, weights: tuple[float, ...]) -> nn.Module:
         goals = {name: _goal([parent[name] for parent in parents], weights) for name in names}
@@ -104,7 +104,7 @@ def restore(model: nn.Module, goals: Mapping[str, ChannelGoal], data: Batches, *
     with batch_norm_in_training(twin, others), hooked(twin, list(goals), correct):
         run_all()
     for name, goal in goals.items():
-        module, statistics = twin.get_submodule(name), overall(sums[name])
+        module, statistics = twin.get_submodule(name), pooled_statistics(sums[name])
         scale, offset = _affine(module, statistics, goal.overall, shift)
         if isinstance(module, _BatchNorm) and module.track_running_stats:
             _renew(module, statistics)
@@ -114,7 +114,9 @@ def restore(model: nn.Module, goals: Mapping[str, ChannelGoal], data: Batches, *
 
 def _goal(parents: Sequence[Sequence[ChannelSums]], weights: Sequence[float]) -> ChannelGoal:
     calls = zip(*([call.statistics for call in parent] for parent in parents), strict=True)
-    return ChannelGoal(_mean([overall(parent) for parent in parents], weights), tuple(_mean(c, weights) for c in calls))
+    return ChannelGoal(
+        _mean([pooled_statistics(parent) for parent in parents], weights), tuple(_mean(c, weights) for c in calls)
+    )
 
 
 def _mean(parts: Sequence[ChannelStatistics], weights: Sequence[float]) -> ChannelStatistics:

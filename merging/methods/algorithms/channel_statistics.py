@@ -95,7 +95,7 @@ def pre_activations(model: nn.Module, spec: PermutationSpec, example: Tensor) ->
     return tuple(selection)
 
 
-def measure(model: nn.Module, names: Sequence[str], data: Batches) -> dict[str, list[ChannelSums]]:
+def measure_channels(model: nn.Module, names: Sequence[str], data: Batches) -> dict[str, list[ChannelSums]]:
     """Return module name -> sums over its output channels, one per call in the order of `data`, in eval mode."""
     sums: dict[str, list[ChannelSums]] = {name: [] for name in names}
 
@@ -109,7 +109,7 @@ def measure(model: nn.Module, names: Sequence[str], data: Batches) -> dict[str, 
     return sums
 
 
-def overall(calls: Sequence[ChannelSums]) -> ChannelStatistics:
+def pooled_statistics(calls: Sequence[ChannelSums]) -> ChannelStatistics:
     """Return the mean and standard deviation of one module's channels over all its calls."""
     return reduce(add, calls).statistics
 

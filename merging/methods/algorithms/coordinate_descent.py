@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int, Shaped
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
@@ -96,18 +97,18 @@ def neighbours(spec: PermutationSpec) -> dict[str, list[str]]:
     for pairs in spec.by_parameter.values():
         for axis, group in pairs:
             for place, other in pairs:
-                crosses = other is not group and overlap(axis, group.size, place, other.size)
+                crosses = other is not group and axes_overlap(axis, group.size, place, other.size)
                 if place.dim != axis.dim or crosses:
                     near[group.name][other.name] = None
     return {name: list(groups) for name, groups in near.items()}
 
 
-def overlap(a: Axis, size_a: int, b: Axis, size_b: int) -> bool:
+def axes_overlap(a: Axis, size_a: int, b: Axis, size_b: int) -> bool:
     """Return whether the units of two axes on the same dimension of one tensor share indices."""
     return a.offset < b.offset + size_b * b.block and b.offset < a.offset + size_a * a.block
 
 
-def unfold(tensor: Tensor, axis: Axis, units: int) -> Tensor:
+def rows_per_unit(tensor: Tensor, axis: Axis, units: int) -> Shaped[Tensor, "{units} elements"]:
     """Return the tensor with one row per unit: (units, block * other elements), a view where the memory allows it."""
     if axis.dim == 0 and len(tensor) == units * axis.block:
         return tensor.reshape(units, -1)
@@ -117,10 +118,10 @@ def unfold(tensor: Tensor, axis: Axis, units: int) -> Tensor:
 
 def unit_rows(tensors: Mapping[str, Tensor], group: Group) -> Iterator[Tensor]:
     """Yield the weights of the group's units: one matrix (units, k) per axis."""
-    return (unfold(tensors[axis.parameter], axis, group.size) for axis in group.axes)
+    return (rows_per_unit(tensors[axis.parameter], axis, group.size) for axis in group.axes)
 
 
-def similarity(a: Iterable[Tensor], b: Iterable[Tensor]) -> Tensor:
+def weight_similarity(a: Iterable[Tensor], b: Iterable[Tensor]) -> Float[Tensor, "n m"]:
     """Return (units, units): inner products of A's unit i and B's unit j over all matrices. a, b: (units, k) each."""
     pairs = zip(a, b, strict=True)
     first, other = next(pairs)
@@ -130,12 +131,12 @@ def similarity(a: Iterable[Tensor], b: Iterable[Tensor]) -> Tensor:
     return total
 
 
-def assign(scores: Tensor) -> Tensor:
+def assign(scores: Float[Tensor, "n n"]) -> Int[Tensor, " n"]:
     """Return the permutation p, (units,) int64, that maximises sum_i scores[i, p[i]]. scores: (units, units)."""
     return assign_and_gain(scores)[0]
 
 
-def assign_and_gain(scores: Tensor) -> tuple[Tensor, float]:
+def assign_and_gain(scores: Float[Tensor, "n n"]) -> tuple[Int[Tensor, " n"], float]:
     """Return the assignment, (units,) int64, and its gain in score over the diagonal: 0 for the identity."""
     if not bool(torch.isfinite(scores).all()):
         raise IncompatibleModels(
@@ -198,7 +199,7 @@ def coordinate_descent(
                 continue
             stale.remove(group.name)
             own = rows[group.name] if keep else unit_rows(a, group)
-            order, increase = assign_and_gain(similarity(own, unit_rows(current, group)))
+            order, increase = assign_and_gain(weight_similarity(own, unit_rows(current, group)))
             if increase == 0:
                 continue
             trial = current.moved(group, order)

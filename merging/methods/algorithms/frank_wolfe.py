@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from merging.methods.algorithms.coordinate_descent import assign, overlap
+from merging.methods.algorithms.coordinate_descent import assign, axes_overlap
 from merging.methods.algorithms.unit_maps import mix
 from merging.network.permutation import Permutation, PermutationSpec
 
@@ -58,13 +58,13 @@ def soften(tensors: Tensors, spec: PermutationSpec, soft: Soft) -> dict[str, Ten
     return mixed
 
 
-def agreement(nets: Sequence[Tensors]) -> Tensor:
+def pairwise_products(nets: Sequence[Tensors]) -> Tensor:
     """Return the sum over all pairs of networks of <A, B>, a scalar. nets: name -> tensor of any shape."""
     products = [(a[name] * b[name]).sum() for a, b in combinations(nets, 2) for name in a]
     return torch.stack(products).sum()
 
 
-def frank_wolfe(
+def maximise_frank_wolfe(
     nets: Sequence[Tensors],
     spec: PermutationSpec,
     start: Soft,
@@ -111,7 +111,9 @@ def frank_wolfe(
 def _gradients(nets: Sequence[Tensors], spec: PermutationSpec, softs: Sequence[Soft]) -> tuple[float, list[Soft]]:
     leaves = [{name: p.detach().requires_grad_() for name, p in soft.items()} for soft in softs]
     with torch.enable_grad():
-        value = agreement([nets[0], *(soften(net, spec, one) for net, one in zip(nets[1:], leaves, strict=True))])
+        value = pairwise_products(
+            [nets[0], *(soften(net, spec, one) for net, one in zip(nets[1:], leaves, strict=True))]
+        )
         flat = torch.autograd.grad(value, [p for one in leaves for p in one.values()])
     parts = iter(flat)
     return float(value.detach()), [{name: next(parts) for name in one} for one in leaves]
@@ -137,7 +139,7 @@ def _best_length(
             soften(net, spec, _between(soft, aim, float(length)))
             for net, soft, aim in zip(nets[1:], softs, towards, strict=True)
         ]
-        values.append(float(agreement([nets[0], *mixed])))
+        values.append(float(pairwise_products([nets[0], *mixed])))
     polynomial = np.polynomial.Polynomial.fit(at, values, degree, domain=[0, 1])
     roots = np.asarray(polynomial.deriv().roots(), complex)
     turns = [float(root.real) for root in roots if abs(root.imag) < 1e-9 and 0 < root.real < 1]
@@ -151,7 +153,7 @@ def _degree(spec: PermutationSpec) -> int:
     for pairs in spec.by_parameter.values():
         deepest: dict[int, int] = {}
         for axis, group in pairs:
-            here = {o.name for at, o in pairs if at.dim == axis.dim and overlap(axis, group.size, at, o.size)}
+            here = {o.name for at, o in pairs if at.dim == axis.dim and axes_overlap(axis, group.size, at, o.size)}
             deepest[axis.dim] = max(deepest.get(axis.dim, 0), len(here))
         most = max(most, sum(deepest.values()))
     return most

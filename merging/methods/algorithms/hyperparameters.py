@@ -109,7 +109,9 @@ def mean_loss(net: nn.Module, data: Batches) -> float:
     return total / data.count if math.isfinite(total) else math.inf
 
 
-def choose(candidates: Sequence[V], build: Callable[[V], nn.Module], learn: Batches, held_out: Batches) -> Choice:
+def choose_by_loss(
+    candidates: Sequence[V], build: Callable[[V], nn.Module], learn: Batches, held_out: Batches
+) -> Choice:
     """Build a network per candidate and select the one of lowest loss on `held_out`, the first of equals.
 
     BatchNorm's statistics are first reset on `learn`; otherwise every candidate would have a very high loss.

@@ -30,7 +30,7 @@ class Settled:
     settled: bool
 
 
-def settle(
+def match_in_turns(
     nets: Sequence[Mapping[str, Tensor]],
     spec: PermutationSpec,
     start: Sequence[Permutation],

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from merging.methods.algorithms.averaging import weighted_mean
-from merging.methods.algorithms.hyperparameters import choose, held_out_split
+from merging.methods.algorithms.hyperparameters import choose_by_loss, held_out_split
 from merging.methods.problem import Combiner, Problem
 from merging.network.permutation import named_tensors, with_tensors
 
@@ -55,7 +55,7 @@ def scaled_sum(
     if scale == 0 and problem.data is not None:
         learn, held_out = held_out_split(problem.data, HELD_OUT, problem.seed)
         equal = (1 / len(tensors),) * len(tensors)
-        choice = choose(SCALES, lambda size: with_tensors(problem.aligned[0], at(equal, size)), learn, held_out)
+        choice = choose_by_loss(SCALES, lambda size: with_tensors(problem.aligned[0], at(equal, size)), learn, held_out)
         factor, notes = choice.value, {**choice.notes, "images": held_out.count}
     return Combiner(lambda weights: at(weights, factor), _noted(vectors, factor) | notes)
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment, linprog
 from scipy.sparse import kron, vstack
 from torch import Tensor
@@ -14,7 +15,7 @@ LARGEST_ASSIGNMENT = 4096  # rows, lcm(n, m), up to which the exact plan is solv
 ITERATIONS = 1000
 
 
-def exact_plan(costs: Tensor) -> Tensor:
+def exact_plan(costs: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
     """Return the plan (n, m) of least cost with row sums 1/n and column sums 1/m. costs: (n, m).
 
     Each unit's mass is a whole number of parts of mass 1/lcm(n, m), so the plan is an assignment of parts. Where there
@@ -35,7 +36,7 @@ def exact_plan(costs: Tensor) -> Tensor:
     return torch.from_numpy(plan)
 
 
-def entropic_plan(costs: Tensor, regularisation: float) -> Tensor:
+def entropic_plan(costs: Float[Tensor, "n m"], regularisation: float) -> Float[Tensor, "n m"]:
     """Return the plan (n, m) of least cost minus regularisation * entropy, by Sinkhorn's iteration in the log domain.
 
     costs: (n, m).  regularisation: relative to the mean cost.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -22,13 +23,13 @@ from merging.network.permutation import (
 )
 
 
-def from_permutation(p: Tensor) -> UnitMap:
+def from_permutation(p: Int[Tensor, " units"]) -> UnitMap:
     """Return the map that permutes units as p, (units,) int64, does."""
     make = torch.eye(len(p), dtype=torch.float64)[p.cpu()]
     return UnitMap(make, make.T)
 
 
-def one_to_one(make: Tensor) -> Tensor:
+def one_to_one(make: Float[Tensor, "merged units"]) -> Int[Tensor, " merged"]:
     """Return the unit that corresponds most to each merged unit, for display: (merged units,) int64.
 
     make: (merged units, units). The result is the best one-to-one match by the magnitude of `make`; where the numbers
@@ -63,7 +64,7 @@ def mapped(
     return with_tensors(like, {name: tensor for name, tensor in tensors.items() if name not in constants})
 
 
-def mix(tensor: Tensor, axis: Axis, units: int, matrix: Tensor) -> Tensor:
+def mix(tensor: Tensor, axis: Axis, units: int, matrix: Float[Tensor, "new old"]) -> Tensor:
     """Return the tensor with the units along `axis` replaced by matrix @ units; other indices of the dimension stay.
 
     tensor: of any shape. matrix: (new units, units), of the tensor's dtype. Gradients flow through both.

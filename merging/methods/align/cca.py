@@ -64,7 +64,7 @@ def cca(problem: Problem, settings: CcaSettings) -> Alignment:
     selected; `by_weights`, groups that only permute; `images`; `stable`, share of units with the same partner on
     both halves of the images.
     """
-    from merging.methods.algorithms.hyperparameters import choose, held_out_split, middle
+    from merging.methods.algorithms.hyperparameters import choose_by_loss, held_out_split, middle
     from merging.methods.algorithms.joint_moments import halves
     from merging.methods.algorithms.unit_maps import mapped
     from merging.network.data import training_sample
@@ -89,10 +89,14 @@ def cca(problem: Problem, settings: CcaSettings) -> Alignment:
 
     gamma, notes = settings.gamma, {}
     if not gamma:
-        choice = choose(GAMMAS, halfway, learn, held_out)
+        choice = choose_by_loss(GAMMAS, halfway, learn, held_out)
         gamma, notes = choice.value, {**choice.notes, "held_out": held_out.count}
     alignment = at(gamma)
-    notes |= {"gamma": gamma, "images": learn.count, "stable": stability(moments, lambda m: _map(m, gamma).make)}
+    notes |= {
+        "gamma": gamma,
+        "images": learn.count,
+        "stable": partner_stability(moments, lambda m: _map(m, gamma).make),
+    }
     notes["by_weights"] = [group.name for group in problem.spec.groups if group.name not in moments]
     return Alignment(alignment.permutations, notes, alignment.maps)
 
@@ -140,7 +144,9 @@ def _alignment(problem: Problem, maps: dict[str, UnitMap]) -> Alignment:
     return Alignment((identity, permutation), {}, (still, maps))
 
 
-def stability(seen: dict[str, tuple[JointMoments, JointMoments]], make: Callable[[JointMoments], Tensor]) -> float:
+def partner_stability(
+    seen: dict[str, tuple[JointMoments, JointMoments]], make: Callable[[JointMoments], Tensor]
+) -> float:
     """Return the share of units whose one-to-one partner is the same on both halves of the images.
 
     Args:

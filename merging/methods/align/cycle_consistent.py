@@ -50,7 +50,7 @@ def cycle_consistent(problem: Problem, settings: CycleConsistentSettings) -> Ali
 
     from merging.methods.algorithms import frank_wolfe
     from merging.methods.algorithms.coordinate_descent import matchable, packed
-    from merging.methods.algorithms.many_models import agreement_of, settle
+    from merging.methods.algorithms.many_models import agreement_of, match_in_turns
 
     pairs = [packed(matchable(model, problem.spec), problem.spec) for model in problem.models]
     nets, spec = [net for net, _ in pairs], pairs[0][1]
@@ -61,9 +61,9 @@ def cycle_consistent(problem: Problem, settings: CycleConsistentSettings) -> Ali
 
     at_start = frank_wolfe.hard(spec.identity(), like)
     start = frank_wolfe.barycentre(spec, like) if settings.start == "barycentre" else at_start
-    soft = frank_wolfe.frank_wolfe(nets, spec, start, settings.steps, tell)
+    soft = frank_wolfe.maximise_frank_wolfe(nets, spec, start, settings.steps, tell)
     rng = np.random.default_rng(problem.seed)
-    end = settle(nets, spec, soft.permutations, rng, settings.steps, lambda number, gain: None)
+    end = match_in_turns(nets, spec, soft.permutations, rng, settings.steps, lambda number, gain: None)
     notes = {
         "objective": agreement_of(nets, spec, end.permutations),
         "objective_at_identity": agreement_of(nets, spec, [spec.identity() for _ in nets]),

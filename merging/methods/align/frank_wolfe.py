@@ -60,7 +60,7 @@ def frank_wolfe(problem: Problem, settings: FrankWolfeSettings) -> Alignment:
             fraction = (number + step / settings.steps) / len(starts)
             problem.report("matching", fraction, f"step {step + 1} from the {name}: {value:.4g}")
 
-        soft = frank_wolfe.frank_wolfe((a, b), spec, start, settings.steps, tell)
+        soft = frank_wolfe.maximise_frank_wolfe((a, b), spec, start, settings.steps, tell)
         rng = np.random.default_rng(problem.seed)
         end = coordinate_descent(a, b, spec, soft.permutations[1], rng, 100, lambda sweep, gain: None)
         ends[name] = end, soft.objectives

@@ -43,7 +43,7 @@ def merge_many(problem: Problem, settings: MergeManySettings) -> Alignment:
     import numpy as np
 
     from merging.methods.algorithms.coordinate_descent import matchable, packed
-    from merging.methods.algorithms.many_models import agreement_of, settle
+    from merging.methods.algorithms.many_models import agreement_of, match_in_turns
 
     pairs = [packed(matchable(model, problem.spec), problem.spec) for model in problem.models]
     nets, spec = [net for net, _ in pairs], pairs[0][1]
@@ -52,7 +52,7 @@ def merge_many(problem: Problem, settings: MergeManySettings) -> Alignment:
         problem.report("matching", number / (number + 1), f"round {number}, gain {gain:.3g}")
 
     start = [spec.identity() for _ in nets]
-    end = settle(nets, spec, start, np.random.default_rng(problem.seed), settings.rounds, tell)
+    end = match_in_turns(nets, spec, start, np.random.default_rng(problem.seed), settings.rounds, tell)
     notes = {
         "objective": agreement_of(nets, spec, end.permutations),
         "objective_at_identity": agreement_of(nets, spec, start),

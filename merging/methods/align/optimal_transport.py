@@ -101,7 +101,7 @@ def _weight_cost(problem: Problem, groups: tuple[Group, Group], maps: dict[str, 
     """
     import torch
 
-    from merging.methods.algorithms.coordinate_descent import unfold
+    from merging.methods.algorithms.coordinate_descent import rows_per_unit
     from merging.network.permutation import named_tensors
 
     rows: list[list[Tensor]] = [[], []]
@@ -117,7 +117,7 @@ def _weight_cost(problem: Problem, groups: tuple[Group, Group], maps: dict[str, 
             tensor = tensors[axis.parameter].double()
             if number == 1:
                 tensor = _into_a(tensor, others, maps)
-            rows[number].append(unfold(tensor, axis, group.size))
+            rows[number].append(rows_per_unit(tensor, axis, group.size))
     if not rows[0]:
         return torch.zeros(groups[0].size, groups[1].size, dtype=torch.float64)
     return torch.cdist(torch.cat(rows[0], 1).cpu(), torch.cat(rows[1], 1).cpu()).square()

@@ -57,7 +57,7 @@ def zipit(problem: Problem, settings: ZipItSettings) -> Alignment:
     `held_out` images; `within`, share of merged units that join units of one model only; `by_weights`, groups that only
     permute; `images`; `stable`, share of units whose cluster has the same first unit on both halves of the images.
     """
-    from merging.methods.algorithms.hyperparameters import choose, held_out_split, middle
+    from merging.methods.algorithms.hyperparameters import choose_by_loss, held_out_split, middle
     from merging.methods.algorithms.joint_moments import halves
     from merging.methods.algorithms.unit_maps import mapped
     from merging.network.data import training_sample
@@ -85,7 +85,7 @@ def zipit(problem: Problem, settings: ZipItSettings) -> Alignment:
 
     pair, notes = (settings.alpha, settings.beta), dict[str, Any]()
     if settings.choose:
-        choice = choose(CHOICES, build, learn, held_out)
+        choice = choose_by_loss(CHOICES, build, learn, held_out)
         pair = choice.value
         notes = {"tried": [[list(each), loss] for each, loss in choice.tried], "held_out": held_out.count}
     alignment = at(*pair)

@@ -27,7 +27,7 @@ from merging.network.graph.tokens import token_range
 from merging.network.memory_format import fastest_order
 from merging.network.permutation import named_tensors
 
-__all__ = ["Graph", "Layer", "difference", "export"]
+__all__ = ["Graph", "Layer", "export", "structural_difference"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,7 +263,7 @@ def recorded(
     return Graph(nodes, x, output, sources, shapes, constants, record, tokens, images)
 
 
-def difference(a: Graph, b: Graph) -> str:
+def structural_difference(a: Graph, b: Graph) -> str:
     """Return a sentence that names the first structural difference between two graphs, "" if there is none."""
     for name in [*a.shapes, *b.shapes]:
         if name not in a.shapes or name not in b.shapes:

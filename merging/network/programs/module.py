@@ -123,7 +123,7 @@ def program_of(model: ProgramModule) -> Program:
     return model._program
 
 
-def constants_of(model: ProgramModule) -> dict[str, Tensor]:
+def program_constants(model: ProgramModule) -> dict[str, Tensor]:
     """Return the tensors that are not in the module's state dict: name -> tensor."""
     return dict(model._constants)
 

@@ -136,17 +136,17 @@ def _check(program: Program) -> None:
     _require(_VERSION.fullmatch(program.torch) is not None, "torch version", "is not one")
     _check_tensors(program)
     _check_shape(program.shape, "input")
-    _require(program.dtype in {FLOAT, *DTYPES} - {"complex64"}, "input", f"has the type {shown(program.dtype)}")
+    _require(program.dtype in {FLOAT, *DTYPES} - {"complex64"}, "input", f"has the type {shown_name(program.dtype)}")
     _require(len(program.calls) <= 4 * MAX_NODES, "list of modules", "is too long")
     for path in program.calls:
-        _require(not path or is_path(path), "list of modules", f"holds {shown(path)}")
+        _require(not path or is_path(path), "list of modules", f"holds {shown_name(path)}")
     results = _inputs(program)
     count = len(program.nodes)
     _require(count <= MAX_NODES, "graph", f"has {count:,} operations; at most {MAX_NODES:,} are run")
     for node in program.nodes:
         _check_node(node, results, len(program.calls))
     operations = {node.name for node in program.nodes}
-    _require(program.output in operations, "output", f"{shown(program.output)} is none of its operations")
+    _require(program.output in operations, "output", f"{shown_name(program.output)} is none of its operations")
     _require(results[program.output] == "tensor", "output", f"{program.output} is not one tensor")
 
 
@@ -160,7 +160,7 @@ def is_identifier(name: str) -> bool:
     return len(name) <= MAX_NAME and IDENTIFIER.fullmatch(name) is not None
 
 
-def shown(text: str) -> str:
+def shown_name(text: str) -> str:
     """Return an untrusted name in a form that is safe in a message: printable ASCII, quoted, at most 60 characters."""
     return ascii(text[:60])
 
@@ -182,9 +182,9 @@ def _check_tensors(program: Program) -> None:
     _require(len(entries) == len(program.tensors), "list of tensors", "holds a name twice")
     earlier: set[str] = set()
     for tensor in program.tensors:
-        _require(is_path(tensor.name), "tensor", f"is called {shown(tensor.name)}, which torch does not make")
+        _require(is_path(tensor.name), "tensor", f"is called {shown_name(tensor.name)}, which torch does not make")
         _require(tensor.kind in ("parameter", "buffer", "constant"), f"tensor {tensor.name}", "is of an unknown kind")
-        _require(tensor.dtype in {FLOAT, *DTYPES}, f"tensor {tensor.name}", f"holds {shown(tensor.dtype)}")
+        _require(tensor.dtype in {FLOAT, *DTYPES}, f"tensor {tensor.name}", f"holds {shown_name(tensor.dtype)}")
         _check_shape(tensor.shape, f"tensor {tensor.name}")
         parts = tensor.name.split(".")
         _require(not _KEPT & {*parts}, f"tensor {tensor.name}", "has a name that torch keeps for itself")
@@ -197,7 +197,7 @@ def _check_tensors(program: Program) -> None:
             _require(
                 same and tensor.kind != "constant",
                 f"tensor {tensor.name}",
-                f"is tied to {shown(tensor.same_as)}, which is not alike",
+                f"is tied to {shown_name(tensor.same_as)}, which is not alike",
             )
         earlier.add(tensor.name)
 
@@ -207,18 +207,20 @@ def _inputs(program: Program) -> dict[str, Result]:
     entries = {tensor.name: tensor for tensor in program.tensors}
     results: dict[str, Result] = {program.input: "tensor"}
     for placeholder, name in program.reads:
-        _require(name in entries and not entries[name].same_as, "graph", f"reads {shown(name)}, which is not there")
-        _require(placeholder not in results, "graph", f"has two values called {shown(placeholder)}")
+        _require(
+            name in entries and not entries[name].same_as, "graph", f"reads {shown_name(name)}, which is not there"
+        )
+        _require(placeholder not in results, "graph", f"has two values called {shown_name(placeholder)}")
         results[placeholder] = "tensor"
     for name in results:
-        _require(is_identifier(name), "graph", f"has a value {shown(name)}")
+        _require(is_identifier(name), "graph", f"has a value {shown_name(name)}")
     return results
 
 
 def _check_node(node: ProgramNode, results: dict[str, Result], calls: int) -> None:
     """Check one operation and add its result to `results`."""
-    _require(is_identifier(node.name), "graph", f"has an operation {shown(node.name)}")
-    _require(node.name not in results, "graph", f"has two values called {shown(node.name)}")
+    _require(is_identifier(node.name), "graph", f"has an operation {shown_name(node.name)}")
+    _require(node.name not in results, "graph", f"has two values called {shown_name(node.name)}")
     operator = operator_of(node.target, node.name)
     stack = node.calls
     places = len(stack) <= MAX_CALLS and all(type(call) is int and 0 <= call < calls for call in stack)
@@ -271,11 +273,11 @@ def _check_argument(argument: Argument, node: str, results: Mapping[str, Result]
             _check_argument(item, node, results, depth + 1)
     elif isinstance(argument, Term):
         if argument.kind == "value":
-            offence = f"reads {shown(argument.text)}, which comes later or never"
+            offence = f"reads {shown_name(argument.text)}, which comes later or never"
             _require(argument.text in results, f"operation {node}", offence)
         else:
             is_word = argument.text in _WORDS.get(argument.kind, ())
-            _require(is_word, f"operation {node}", f"names {shown(argument.text)}")
+            _require(is_word, f"operation {node}", f"names {shown_name(argument.text)}")
     elif type(argument) is int:
         _require(-(2**63) <= argument < 2**63, f"operation {node}", "has a number beyond 64 bits")
     elif type(argument) is float:

@@ -18,13 +18,13 @@ from merging.errors import UnsupportedOperation
 from merging.network.graph.export import quiet
 from merging.network.graph.layers import operator_name
 from merging.network.programs.graph import DTYPES, FAILURES, FLOAT, IMAGES, nodes_of, shortened
-from merging.network.programs.module import ProgramModule, by_operations, constants_of, program_of
+from merging.network.programs.module import ProgramModule, by_operations, program_constants, program_of
 from merging.network.programs.program import Program
 
 _KIND = "torch.nn.modules.module.Module"  # for every module, because the original's classes are unknown
 
 
-def write(module: ProgramModule) -> bytes:
+def write_program(module: ProgramModule) -> bytes:
     """Return the network as the bytes of a .pt2 file.
 
     `torch.export.load(file).module()(x)` gives the module's output, for any batch size. Tensors keep their names, and
@@ -49,7 +49,7 @@ def write(module: ProgramModule) -> bytes:
 def _writable(module: ProgramModule) -> ProgramModule:
     """Return a float32 copy on the CPU that runs plain operations and has its constants as named attributes."""
     twin = by_operations(module).cpu().float()
-    for name, tensor in constants_of(twin).items():
+    for name, tensor in program_constants(twin).items():
         *path, leaf = name.split(".")
         owner: nn.Module = twin
         for part in path:

@@ -100,11 +100,11 @@ def library_config(architecture: str, shapes: Shapes) -> dict[str, Any]:
 
 def torchvision_nets(names: frozenset[str]) -> tuple[str, ...]:
     """Keys of the torchvision networks whose state dicts have exactly these tensor names."""
-    keys = _digests().get(digest(names), ())
+    keys = _digests().get(names_digest(names), ())
     return tuple(f"torchvision/{name}" for name in keys)
 
 
-def digest(names: frozenset[str]) -> str:
+def names_digest(names: frozenset[str]) -> str:
     """A short hash of tensor names. BatchNorm counters and auxiliary classifiers, which files may lack, are ignored."""
     stable_names = sorted(name for name in names if not name.endswith(COUNTER) and not name.startswith(AUXILIARY))
     return sha256("\n".join(stable_names).encode()).hexdigest()[:16]

@@ -221,15 +221,15 @@ def save_checkpoint(
     if program is None and isinstance(state, ProgramModule):
         program = plain_program(state)
     if program is None:
-        return safetensors_io.write(*named_with_story(tensors, story, names))
-    return safetensors_io.write(tensors, {**asdict(story), **program_story(program.program)}, program.constants)
+        return safetensors_io.write_tensors(*named_with_story(tensors, story, names))
+    return safetensors_io.write_tensors(tensors, {**asdict(story), **program_story(program.program)}, program.constants)
 
 
 def named_with_story(
     state: Mapping[str, Tensor], story: Story, names: Mapping[str, str] | None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Arguments for `safetensors_io.write`: the tensors, of any shapes, under the user's names (see `save_checkpoint`),
-    and the story."""
+    """Arguments for `safetensors_io.write_tensors`: the tensors, of any shapes, under the user's names (see
+    `save_checkpoint`), and the story."""
     named = {(names or {}).get(name, name): tensor for name, tensor in state.items()}
     return named, {**asdict(story), **({"names": dict(names)} if names else {})}
 
@@ -290,8 +290,8 @@ def _read(path: Path) -> tuple[File, str]:
         data = read_whole(path)
         return read_safetensors(data), hashlib.sha256(data).hexdigest()
     digest = content_sha256(path)
-    parts = sandbox.read(path)
-    networks = {place: safetensors_io.read(data) for place, data in parts.networks.items()}
+    parts = sandbox.read_networks(path)
+    networks = {place: safetensors_io.read_tensors(data) for place, data in parts.networks.items()}
     networks = {place: replace(loaded, was=parts.was) for place, loaded in networks.items()}
     story = next(iter(networks.values())).story  # a file has a story only where it holds one network
     return File(networks, parts.aside, parts.format, story), digest

@@ -21,7 +21,7 @@ from merging.zoo.checkpoints.example import example_images
 from merging.zoo.checkpoints.metadata import read_story
 from merging.zoo.checkpoints.own import is_factory
 from merging.zoo.checkpoints.reading import safetensors_io
-from merging.zoo.checkpoints.reading.files import read
+from merging.zoo.checkpoints.reading.files import read_file
 from merging.zoo.checkpoints.reading.limits import CHILD_SPARE
 from merging.zoo.checkpoints.reading.opening import read_whole
 from merging.zoo.datasets.load import available
@@ -38,13 +38,13 @@ def main(folder: Path) -> int:
     return answer_with(folder, lambda: _convert(read_whole(source), order, folder))
 
 
-def convert(data: bytes, options: dict[str, Any], measure: bool = False) -> tuple[bytes, dict[str, Any]]:
+def convert_bytes(data: bytes, options: dict[str, Any], measure: bool = False) -> tuple[bytes, dict[str, Any]]:
     """Convert a checkpoint file's bytes to our safetensors; also return its facts (`sandbox.Converted.facts`).
 
     options: those of `from_file`.  measure: whether to measure on the training data set, if its images are available.
     Raises CheckpointError, UnknownArchitecture, AmbiguousCheckpoint.
     """
-    file = read(data)
+    file = read_file(data)
     trained_on = options.get("dataset") or read_story(file.story).dataset
     if measure and trained_on and available(trained_on):
         options = {**options, "data": trained_on}
@@ -56,10 +56,10 @@ def convert(data: bytes, options: dict[str, Any], measure: bool = False) -> tupl
 
 
 def _read(data: bytes, folder: Path) -> None:
-    file = read(data)
+    file = read_file(data)
     for number, loaded in enumerate(file.networks.values()):
         (folder / f"{number}.safetensors").write_bytes(
-            safetensors_io.write(loaded.state, loaded.story, loaded.constants)
+            safetensors_io.write_tensors(loaded.state, loaded.story, loaded.constants)
         )
     was = sorted({kind for loaded in file.networks.values() for kind in loaded.was})
     facts = {"networks": list(file.networks), "aside": file.aside, "format": file.format, "was": was}
@@ -72,7 +72,7 @@ def _convert(data: bytes, order: dict[str, Any], folder: Path) -> None:
         raise UnknownArchitecture("A factory cannot be used while a foreign file is read.")
     options = {**order["options"], "programs": [program for program in known if program is not None]}
     try:
-        content, facts = convert(data, options, order["measure"])
+        content, facts = convert_bytes(data, options, order["measure"])
     except AmbiguousCheckpoint as question:
         fields = ("architecture", "config", "label", "weights", "open", "measured")
         candidates = [{key: asdict(one)[key] for key in fields} for one in question.candidates]

@@ -16,7 +16,7 @@ from merging.zoo.datasets.facts import DatasetFacts
 from merging.zoo.datasets.image_set import ImageSet
 from merging.zoo.datasets.known import find_facts
 from merging.zoo.datasets.load import load
-from merging.zoo.training.train import evaluate
+from merging.zoo.training.train import evaluate_trained
 
 IMAGES = 500
 SCREENED = 100  # images on which every wiring is tried; the best wirings are then measured on all images
@@ -87,7 +87,7 @@ def normalisations(known: DatasetFacts | None, channels: int, stated: Normalisat
 
 
 @torch.no_grad()
-def measure(
+def measure_networks(
     modules: Sequence[Module], images: ImageSet, stated: Normalisation | None, *, seconds: float = SECONDS
 ) -> list[tuple[Measured, ...]]:
     """Measure each network under each candidate normalisation.
@@ -142,7 +142,7 @@ def _under_each(module: Module, ways: dict[str, Normalisation], images: ImageSet
         if time.monotonic() > end:
             break
         try:
-            score = evaluate(module(mean, std), images)
+            score = evaluate_trained(module(mean, std), images)
         except (MergescopeError, RuntimeError, ValueError, TypeError, IndexError, AttributeError):
             continue  # this wiring does not take these images, or does not return logits for them
         if isfinite(score.loss):

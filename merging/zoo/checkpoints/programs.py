@@ -16,10 +16,10 @@ from torch import Tensor
 from merging.errors import CheckpointError, UnknownArchitecture
 from merging.network.programs.graph import trial
 from merging.network.programs.json_text import program_from_json, program_to_json
-from merging.network.programs.module import ProgramModule, constants_of, program_of
+from merging.network.programs.module import ProgramModule, program_constants, program_of
 from merging.network.programs.operators import FLOAT, Argument, Term
 from merging.network.programs.program import Program, ProgramNode, ProgramTensor
-from merging.network.programs.writer import write
+from merging.network.programs.writer import write_program
 from merging.zoo.architectures.names import PROGRAM
 from merging.zoo.checkpoints.recognise.variants import missing_or_extra, variants
 
@@ -43,7 +43,7 @@ class KnownProgram:
         """Configuration that identifies the network in a request: hash of the graph, input shape, number of classes,
         and, where the input is tokens, their number."""
         outputs = trial(self.program).shapes[self.program.output]
-        config: dict[str, Any] = {"program": digest(self.program), "in_shape": list(self.program.shape)}
+        config: dict[str, Any] = {"program": structure_digest(self.program), "in_shape": list(self.program.shape)}
         if len(outputs) == 2:
             config["classes"] = outputs[1]
         if self.program.dtype != FLOAT:
@@ -60,7 +60,7 @@ def _tokens(program: Program) -> int:
     return min(rows, default=2)
 
 
-def digest(program: Program) -> str:
+def structure_digest(program: Program) -> str:
     """Hash the graph and its tensors' names and shapes: two networks of the same structure have the same hash."""
     return hashlib.sha256(program_to_json(replace(program, torch="")).encode()).hexdigest()[:16]
 
@@ -121,7 +121,7 @@ def to_pt2(module: ProgramModule) -> bytes:
     """Export the network to a new .pt2 file, under the user's own tensor names and without the step that standardises
     images. torch loads it without Mergescope. Raises UnsupportedOperation when torch cannot write it."""
     known = plain_program(module)
-    return write(ProgramModule(known.program, module.cpu().state_dict(), known.constants))
+    return write_program(ProgramModule(known.program, module.cpu().state_dict(), known.constants))
 
 
 def standardised(known: KnownProgram, mean: Sequence[float], std: Sequence[float]) -> KnownProgram:
@@ -145,7 +145,7 @@ def standardised(known: KnownProgram, mean: Sequence[float], std: Sequence[float
 
 def plain_program(module: ProgramModule) -> KnownProgram:
     """The program that a module runs, without the first step that `standardised` added."""
-    program, constants = program_of(module), constants_of(module)
+    program, constants = program_of(module), program_constants(module)
     if MEAN not in constants:
         return KnownProgram(program, constants)
     nodes = tuple(_reading(node, SCALED, program.input) for node in program.nodes if node.name not in (SHIFTED, SCALED))

@@ -107,7 +107,7 @@ def convert(
         return Converted((folder / "checkpoint.safetensors").read_bytes(), facts)
 
 
-def read(source: bytes | Path, *, seconds: int = CHILD_SECONDS) -> Parts:
+def read_networks(source: bytes | Path, *, seconds: int = CHILD_SECONDS) -> Parts:
     """Read all networks of a file under the file's own names, in a separate process. Raises CheckpointError."""
     with _answer(source, {"task": "read"}, seconds) as folder:
         facts = json.loads((folder / "facts.json").read_text("utf-8"))

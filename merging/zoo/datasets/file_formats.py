@@ -34,7 +34,7 @@ class ArrayUnpickler(pickle.Unpickler):
         return _HARMLESS[module, name]
 
 
-def find(folder: Path, name: str) -> Path | None:
+def find_file(folder: Path, name: str) -> Path | None:
     """The path of the file of this name in the folder, uncompressed or as .gz; None if there is neither."""
     return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
 

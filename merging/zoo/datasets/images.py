@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merging.zoo.datasets.convert import convert_images
-from merging.zoo.datasets.own import beside, own_images
+from merging.zoo.datasets.own import own_images, with_folder
 
 if TYPE_CHECKING:
     from merging.network.data import Batches
@@ -59,7 +59,7 @@ def load_images(
 
     with tempfile.TemporaryDirectory(prefix="mergescope-") as scratch:
         dataset = convert_images(Path(path), Path(scratch), size=size, colour=colour)
-        with beside(Path(scratch)):
+        with with_folder(Path(scratch)):
             splits = [own_images(dataset.id, split) for split in ("train", "test")]
     train, test = (Batches(torch.from_numpy(s.images), torch.from_numpy(s.labels), batch) for s in splits)
     facts = dataset.facts

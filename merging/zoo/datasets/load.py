@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from merging.errors import DataUnavailable, InvalidSetting
 from merging.paths import ASSETS
 from merging.zoo.datasets.facts import FACTS, DatasetFacts
-from merging.zoo.datasets.file_formats import find, read_cifar, read_idx
+from merging.zoo.datasets.file_formats import find_file, read_cifar, read_idx
 from merging.zoo.datasets.image_set import ImageSet, Split
 from merging.zoo.datasets.known import facts
 from merging.zoo.datasets.own import find_own, is_own, own_images
@@ -116,11 +116,11 @@ def _files(name: str, split: str) -> list[str]:
 
 
 def _has_files(name: str, folder: Path) -> bool:
-    return all(find(folder, file) for split in ("train", "test") for file in _files(name, split))
+    return all(find_file(folder, file) for split in ("train", "test") for file in _files(name, split))
 
 
 def _paths(name: str, folder: Path, split: str) -> list[Path]:
-    return [path for path in (find(folder, file) for file in _files(name, split)) if path is not None]
+    return [path for path in (find_file(folder, file) for file in _files(name, split)) if path is not None]
 
 
 def _read_idx_pair(name: str, folder: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -35,7 +35,7 @@ _beside: ContextVar[Path | None] = ContextVar("beside", default=None)
 
 
 @dataclass(frozen=True)
-class Claim:
+class ImageClaim:
     """One person's claim on a data set.
 
     Attributes:
@@ -71,9 +71,9 @@ class OwnDataset:
     sha256: dict[str, str]
     notes: tuple[str, ...]
     bytes: int
-    claims: tuple[Claim, ...] = ()
+    claims: tuple[ImageClaim, ...] = ()
 
-    def claim_of(self, owner: str) -> Claim | None:
+    def claim_of(self, owner: str) -> ImageClaim | None:
         """The claim of this owner; None if there is none."""
         return next((claim for claim in self.claims if claim.owner == owner), None)
 
@@ -93,7 +93,7 @@ def folder() -> Path:
 
 
 @contextmanager
-def beside(extra: Path) -> Iterator[None]:
+def with_folder(extra: Path) -> Iterator[None]:
     """Context in which data sets in the folder `extra` are found like stored ones, for images that are read once."""
     token = _beside.set(extra)
     try:
@@ -161,7 +161,7 @@ def sample_images(id: str, count: int, row: int = 1) -> ImageSet:
     return ImageSet(id, "train", np.array(every[rows]), labels[rows], classes, False, dataset.facts)
 
 
-def keep_own(place: Path, claim: Claim) -> OwnDataset:
+def keep_own(place: Path, claim: ImageClaim) -> OwnDataset:
     """Store a data set for the owner of `claim`, by moving the folder `place` that it was read into.
 
     A second claim of the same owner replaces the first. Raises InvalidRequest if different images have this id.
@@ -199,7 +199,7 @@ def rename_owners(renamed: Callable[[str], str]) -> None:
     """Change the owner of every claim from `name` to `renamed(name)`. Claims whose owner stays are not rewritten."""
     for file in folder().glob("*/owners/*.json"):
         try:
-            claim = Claim(**json.loads(file.read_text("utf-8")))
+            claim = ImageClaim(**json.loads(file.read_text("utf-8")))
         except (OSError, ValueError, TypeError):
             continue
         name = renamed(claim.owner)
@@ -209,7 +209,7 @@ def rename_owners(renamed: Callable[[str], str]) -> None:
             file.unlink(missing_ok=True)
 
 
-def read_facts(place: Path, label: str = "", claims: Sequence[Claim] = ()) -> OwnDataset:
+def read_facts(place: Path, label: str = "", claims: Sequence[ImageClaim] = ()) -> OwnDataset:
     """Read facts.json in a data set's folder. label: replaces the label in the file, unless it is "".
 
     Raises DataUnavailable when the file is damaged.
@@ -245,9 +245,9 @@ def _place(id: str) -> Path | None:
     return next((place for place in places if (place / "facts.json").is_file()), None)
 
 
-def _claims(place: Path) -> tuple[Claim, ...]:
+def _claims(place: Path) -> tuple[ImageClaim, ...]:
     try:
-        claims = [Claim(**json.loads(file.read_text("utf-8"))) for file in (place / "owners").glob("*.json")]
+        claims = [ImageClaim(**json.loads(file.read_text("utf-8"))) for file in (place / "owners").glob("*.json")]
     except (OSError, ValueError, TypeError) as error:
         raise DataUnavailable(f"The owners of {place.name} are damaged. Delete that folder: {place}") from error
     return tuple(sorted(claims, key=lambda claim: (claim.created, claim.owner)))
@@ -257,7 +257,7 @@ def _claim_file(place: Path, owner: str) -> Path:
     return place / "owners" / f"{hashlib.sha256(owner.encode()).hexdigest()[:24]}.json"
 
 
-def _owned(id: str, owner: str) -> tuple[Path, Claim]:
+def _owned(id: str, owner: str) -> tuple[Path, ImageClaim]:
     dataset, place = find_own(id, owner), _place(id)
     claim = dataset.claim_of(owner) if dataset is not None else None
     if place is None or claim is None:

@@ -14,7 +14,7 @@ def none(images: Tensor, generator: torch.Generator) -> Tensor:
     return images
 
 
-def flip(images: Tensor, generator: torch.Generator) -> Tensor:
+def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """Mirror each of the images (n, C, H, W) left to right with probability 1/2."""
     mirrored = torch.rand(len(images), generator=generator) < 0.5
     return torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
@@ -23,7 +23,7 @@ def flip(images: Tensor, generator: torch.Generator) -> Tensor:
 def flip_crop(images: Tensor, generator: torch.Generator) -> Tensor:
     """Apply `flip`, then shift each image (n, C, H, W) by up to MARGIN pixels both ways; new pixels are black."""
     count, channels, height, width = images.shape
-    padded = pad(flip(images, generator), (MARGIN,) * 4)
+    padded = pad(random_flip(images, generator), (MARGIN,) * 4)
     down, right = torch.randint(0, 2 * MARGIN + 1, (2, count, 1), generator=generator)
     rows, columns = down + torch.arange(height), right + torch.arange(width)
     n, c = torch.arange(count).view(-1, 1, 1, 1), torch.arange(channels).view(1, -1, 1, 1)
@@ -32,6 +32,6 @@ def flip_crop(images: Tensor, generator: torch.Generator) -> Tensor:
 
 AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
     "none": none,
-    "flip": flip,
+    "flip": random_flip,
     "flip-crop": flip_crop,
 }

@@ -9,7 +9,7 @@ _CIFAR = {"in_shape": [3, 32, 32], "classes": 10}
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingRecipe:
     """Recipe of one shipped checkpoint.
 
     Attributes:
@@ -38,10 +38,10 @@ class Recipe:
 
 def _two_seeds(
     pair: str, label: str, architecture: str, config: Mapping[str, Any], options: Mapping[str, Any], notes: str
-) -> tuple[Recipe, ...]:
+) -> tuple[TrainingRecipe, ...]:
     dataset, place = ("cifar-10", "CIFAR-10") if pair.startswith("cifar") else ("fashion-mnist", "Fashion-MNIST")
     return tuple(
-        Recipe(
+        TrainingRecipe(
             id=f"{pair}-s{seed}",
             name=f"{label} · {place} · seed {seed}",
             architecture=architecture,
@@ -58,10 +58,10 @@ def _two_seeds(
 
 def _parting(
     pair: str, label: str, config: Mapping[str, Any], options: Mapping[str, Any], epoch: int
-) -> tuple[Recipe, ...]:
+) -> tuple[TrainingRecipe, ...]:
     note = f"The two share seed 0 and the first {epoch} epochs exactly; after that the order of the data differs."
     return tuple(
-        Recipe(
+        TrainingRecipe(
             id=f"{pair}-{letter}",
             name=f"{label} · Fashion-MNIST · shared start {letter.upper()}",
             architecture="cnn",
@@ -93,11 +93,13 @@ _SMALL_OPTIONS = {"epochs": 6, "batch": 128, "lr": 4e-3, "augment": "flip"}
 _LOW, _HIGH = [[0.0, 1.0]] * 5 + [[0.0, 0.0]] * 5, [[0.0, 0.0]] * 5 + [[0.0, 1.0]] * 5
 
 
-def _small(id: str, name: str, pair: str, notes: str, base: str = "", classes: int = 10, **options: Any) -> Recipe:
+def _small(
+    id: str, name: str, pair: str, notes: str, base: str = "", classes: int = 10, **options: Any
+) -> TrainingRecipe:
     """Recipe of a small net (24 k parameters), so that many of them can be shipped."""
     settings = {**_SMALL_OPTIONS, "seed": 0, **options}
     config = {**_SMALL, "classes": classes}
-    return Recipe(
+    return TrainingRecipe(
         id,
         f"Small CNN · Fashion-MNIST · {name}",
         "cnn",
@@ -123,7 +125,7 @@ _FIVE = tuple(
 )
 
 
-def _expert(kind: str, knows: str, **options: Any) -> Recipe:
+def _expert(kind: str, knows: str, **options: Any) -> TrainingRecipe:
     """Recipe of a small net that is fine-tuned from the base."""
     notes = f"From the base, on {knows} alone; the accuracy is on these."
     name, base = f"expert of {knows}", "fashion-small-base"
@@ -148,7 +150,7 @@ _PARTED = (
     _small("fashion-head-high", "head of classes 5-9", "fashion-heads", _HEAD, classes=5, spans=_HIGH, seed=1),
 )
 
-RECIPES: tuple[Recipe, ...] = (
+RECIPES: tuple[TrainingRecipe, ...] = (
     *_two_seeds(
         "fashion-mlp-512",
         "MLP 3×512",

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from merging.errors import DataUnavailable, InvalidSetting
 from merging.zoo.architectures.names import describe
 from merging.zoo.datasets.load import load
-from merging.zoo.training.recipes import RECIPES, Recipe
+from merging.zoo.training.recipes import RECIPES, TrainingRecipe
 from merging.zoo.training.train import Report, TrainedModel, train
 
 METADATA_KEY = "mergescope"
@@ -38,7 +38,7 @@ def train_one(
     Raises what `train` raises, in which case nothing is written.
     """
     trained = train(architecture, config, dataset, device=device, report=report, **options)
-    save(trained, path, name=name or path.stem)
+    save_shipped(trained, path, name=name or path.stem)
     return trained
 
 
@@ -61,12 +61,12 @@ def train_shipped(ids: list[str] | None, out: Path, report: Report | None = None
         with _threads(THREADS):
             arguments = {"start": _weights(out, recipe.base), "report": report, **_options(recipe)}
             trained = train(recipe.architecture, recipe.config, recipe.dataset, **arguments)
-            save(trained, out / f"{recipe.id}.safetensors", name=recipe.name)
+            save_shipped(trained, out / f"{recipe.id}.safetensors", name=recipe.name)
         write_manifest(out)
     return out / "manifest.json"
 
 
-def save(trained: TrainedModel, path: Path, *, name: str) -> None:
+def save_shipped(trained: TrainedModel, path: Path, *, name: str) -> None:
     """Write the float32 weights and, under one metadata key, all that is needed to rebuild and describe the net."""
     story = {
         "format": FORMAT,
@@ -101,7 +101,7 @@ def write_manifest(folder: Path) -> Path:
     return partial.replace(folder / "manifest.json")
 
 
-def _entry(recipe: Recipe, path: Path) -> dict[str, Any]:
+def _entry(recipe: TrainingRecipe, path: Path) -> dict[str, Any]:
     with safe_open(path, framework="pt") as file:
         story = json.loads(file.metadata()[METADATA_KEY])
         sizes = {key: file.get_tensor(key).numel() for key in file.keys()}  # noqa: SIM118 (no mapping)
@@ -133,7 +133,7 @@ def _is_statistic(key: str) -> bool:
     return key.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
-def _options(recipe: Recipe) -> dict[str, Any]:
+def _options(recipe: TrainingRecipe) -> dict[str, Any]:
     branch, spans = recipe.options.get("branch"), recipe.options.get("spans")
     options = {**recipe.options, "branch": tuple(branch) if branch else None}
     return options | ({"spans": tuple((low, high) for low, high in spans)} if spans else {})

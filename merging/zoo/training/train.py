@@ -135,7 +135,7 @@ def train(
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(settings.seed)  # for dropout; the order of the data has separate generators
         history = _fit(module, images, settings, device, report or _silent)
-    score, fitted = evaluate(module, test, device=device), evaluate(module, images, device=device)
+    score, fitted = evaluate_trained(module, test, device=device), evaluate_trained(module, images, device=device)
     metrics = {"loss": score.loss, "accuracy": score.accuracy}
     metrics |= {"train_loss": fitted.loss, "train_accuracy": fitted.accuracy}
     return TrainedModel(
@@ -171,7 +171,7 @@ def _check_takes(module: nn.Module, shape: tuple[int, int, int], device: str) ->
 
 
 @torch.no_grad()
-def evaluate(module: nn.Module, images: ImageSet, *, device: str = "cpu") -> Score:
+def evaluate_trained(module: nn.Module, images: ImageSet, *, device: str = "cpu") -> Score:
     """Compute loss and accuracy in float32 and eval mode; the module stays in eval mode."""
     module.eval()
     loss = correct = 0.0

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from merging.methods.algorithms.coordinate_descent import matchable, objective, packed
-from merging.methods.algorithms.frank_wolfe import agreement, barycentre, hard, soften
+from merging.methods.algorithms.frank_wolfe import barycentre, hard, pairwise_products, soften
 from merging.methods.algorithms.many_models import agreement_of, rebased
 from merging.methods.align.cycle_consistent import CycleConsistentSettings, cycle_consistent
 from merging.methods.align.frank_wolfe import FrankWolfeSettings, frank_wolfe
@@ -116,7 +116,7 @@ def test_a_hard_soft_permutation_is_the_permutation_and_the_barycentre_is_all_of
 def test_the_agreement_is_the_sum_of_inner_products_over_pairs() -> None:
     nets = [matchable(make("mlp", seed), structure("mlp")[1]) for seed in range(3)]
     pairs = [objective(nets[i], nets[j]) for i, j in ((0, 1), (0, 2), (1, 2))]
-    assert float(agreement(nets)) == pytest.approx(sum(pairs), rel=1e-5)
+    assert float(pairwise_products(nets)) == pytest.approx(sum(pairs), rel=1e-5)
     still = [structure("mlp")[1].identity()] * 3
     assert agreement_of(nets, structure("mlp")[1], still) == pytest.approx(sum(pairs), rel=1e-6)
 

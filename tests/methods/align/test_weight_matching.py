@@ -16,7 +16,7 @@ from merging.methods.algorithms.coordinate_descent import (
     matchable,
     neighbours,
     packed,
-    unfold,
+    rows_per_unit,
     unit_rows,
 )
 from merging.methods.align.weight_matching import WeightMatchingSettings, weight_matching
@@ -136,7 +136,7 @@ def test_a_group_on_both_axes_of_a_tensor_is_named_and_never_loses() -> None:
 
 def test_units_are_unfolded_in_blocks_and_from_an_offset() -> None:
     weight = torch.arange(2 * 7).view(2, 7).float()
-    rows = unfold(weight, Axis("w", 1, block=2, offset=1), units=3)
+    rows = rows_per_unit(weight, Axis("w", 1, block=2, offset=1), units=3)
     assert rows.shape == (3, 4)
     assert sorted(rows[1].tolist()) == [3.0, 4.0, 10.0, 11.0]
 

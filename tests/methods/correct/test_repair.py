@@ -7,7 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from merging.methods.algorithms.channel_statistics import ChannelStatistics, measure, overall, pre_activations
+from merging.methods.algorithms.channel_statistics import (
+    ChannelStatistics,
+    measure_channels,
+    pooled_statistics,
+    pre_activations,
+)
 from merging.methods.combine.average import average
 from merging.methods.correct.repair import RepairSettings, repair
 from merging.methods.correct.rescale import rescale
@@ -34,7 +39,7 @@ def merged(given: Problem, weights: tuple[float, float] = HALF) -> nn.Module:
 
 
 def statistics(net: nn.Module, names: tuple[str, ...], data: Batches) -> dict[str, ChannelStatistics]:
-    return {name: overall(calls) for name, calls in measure(net, names, data).items()}
+    return {name: pooled_statistics(calls) for name, calls in measure_channels(net, names, data).items()}
 
 
 @pytest.mark.parametrize("kind", ["mlp", "cnn", "residual"])

@@ -18,7 +18,7 @@ from merging.zoo.checkpoints.reading.kinds import HOW, kind_of
 from merging.zoo.checkpoints.reading.limits import MAX_FILE, MAX_HEADER, MAX_TENSORS, MEGABYTE
 from merging.zoo.checkpoints.reading.opening import read_whole
 from merging.zoo.checkpoints.reading.programs.program import Exported, is_exported_program
-from merging.zoo.checkpoints.reading.programs.program import read as read_program
+from merging.zoo.checkpoints.reading.programs.program import read_program as read_program
 from merging.zoo.checkpoints.reading.tensors import Loaded, checked
 
 INDEX = ".safetensors.index.json"
@@ -42,7 +42,7 @@ class File:
     story: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read(data: bytes) -> File:
+def read_file(data: bytes) -> File:
     """Read the networks in a file's bytes. The bytes may be a pickle, so only the disposable process calls this.
 
     Raises CheckpointError naming the kind of a file that is not a checkpoint, or the first fault in it.
@@ -57,7 +57,7 @@ def read(data: bytes) -> File:
             names = archive.namelist()
             if any(name.endswith((PART, INDEX)) for name in names):
                 return _unpacked(archive)
-    return _of(contents_of(torch_file.load(data)), {}, "torch.save")
+    return _of(contents_of(torch_file.load_torch_file(data)), {}, "torch.save")
 
 
 def _program(exported: Exported) -> File:
@@ -69,7 +69,7 @@ def _program(exported: Exported) -> File:
 
 def read_safetensors(data: bytes) -> File:
     """Read a safetensors file: one network, unless several of the same structure have different prefixes."""
-    loaded = safetensors_io.read(data)
+    loaded = safetensors_io.read_tensors(data)
     if loaded.story:
         return File({"": loaded}, story=loaded.story)
     return _of(contents_of(loaded.state), {"": loaded}, "safetensors")
@@ -116,7 +116,7 @@ def _joined(names: Iterable[str], content: Callable[[str], bytes], where: str) -
     homes = weight_map(names, content, where)
     if isinstance(homes, str):
         return read_safetensors(content(homes))
-    loaded = {part: safetensors_io.read(content(part)) for part in sorted(set(homes.values()))}
+    loaded = {part: safetensors_io.read_tensors(content(part)) for part in sorted(set(homes.values()))}
     missing = [name for name, part in homes.items() if name not in loaded[part].state]
     if missing:
         raise CheckpointError(f"{homes[missing[0]]} does not hold {missing[0]}, as the index says. Download it again.")

@@ -27,7 +27,7 @@ FORMAT = 1
 V = TypeVar("V")
 
 
-def read(data: bytes) -> Loaded:
+def read_tensors(data: bytes) -> Loaded:
     """Read the tensors and our story in a safetensors file's bytes. Raises CheckpointError naming the first fault."""
     header = header_of(data)
     story = story_of(header.pop("__metadata__", {}))
@@ -43,12 +43,12 @@ def read(data: bytes) -> Loaded:
     return replace(loaded, constants=constants)
 
 
-def names_in(data: bytes) -> dict[str, str]:
+def tensor_names(data: bytes) -> dict[str, str]:
     """Our tensor names -> the user's, in a file that we wrote. Raises CheckpointError as `read` does."""
     return own_names(story_of(header_of(data).get("__metadata__", {})))
 
 
-def write(
+def write_tensors(
     state: Mapping[str, Tensor], story: Mapping[str, Any], constants: Mapping[str, Tensor] | None = None
 ) -> bytes:
     """Return the bytes of a safetensors file of contiguous tensors, of any shapes, under all of their names.

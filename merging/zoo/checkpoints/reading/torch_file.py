@@ -53,7 +53,7 @@ class StandIn(dict):  # type: ignore[type-arg]
         """Forget the object's fields."""
 
 
-def load(data: bytes) -> Any:
+def load_torch_file(data: bytes) -> Any:
     """Load a torch.save file: tensors in dictionaries and lists, unchecked, and a `StandIn` for every other object.
 
     Raises CheckpointError when the archive is not torch.save's, is compressed, damaged, or holds code.

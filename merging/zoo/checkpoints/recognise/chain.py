@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from merging.errors import UnknownArchitecture
 from merging.zoo.checkpoints.recognise.order import chain_orders, gap, norms_in_order
-from merging.zoo.checkpoints.recognise.parts import Guess, Part, Shapes, image_shape, parts_of, renamed
+from merging.zoo.checkpoints.recognise.parts import Guess, NetworkPart, Shapes, image_shape, network_parts, renamed
 
 # Widths of the convolutions of configurations A and D (Simonyan & Zisserman 2014, table 1).
 VGG_WIDTHS = {
@@ -24,12 +24,12 @@ LEARNED = ("log_gain", "saturation_logit")  # learned per unit by an adaptive ne
 NUMBERED = re.compile(r"(.*?)(\d+)\.weight")
 
 
-def mlp(shapes: Shapes) -> list[Guess]:
+def recognise_mlp(shapes: Shapes) -> list[Guess]:
     """Recognise an MLP: at least two linear layers and nothing else, with any names; [] for other networks.
 
     Raises UnknownArchitecture when names and shapes allow several orders of the layers, or none.
     """
-    parts = parts_of(shapes)
+    parts = network_parts(shapes)
     if not parts or any(part.kind != "linear" for part in parts):
         return []
     if len(parts) == 1:
@@ -42,11 +42,11 @@ def mlp(shapes: Shapes) -> list[Guess]:
     return [Guess("mlp", config, renamed([(f"layers.{2 * i}.", part) for i, part in enumerate(chain)]))]
 
 
-def adaptive(shapes: Shapes) -> list[Guess]:
+def recognise_adaptive(shapes: Shapes) -> list[Guess]:
     """Recognise an MLP with a gain and a saturation per unit, in a module numbered one above the linear layer; [] for
     other networks."""
     learned = {name for name in shapes if name.endswith(LEARNED)}
-    guesses = mlp({name: shape for name, shape in shapes.items() if name not in learned}) if learned else []
+    guesses = recognise_mlp({name: shape for name, shape in shapes.items() if name not in learned}) if learned else []
     complete = []
     for guess in guesses:
         behind: dict[str, str] = {}
@@ -70,7 +70,7 @@ def convolutional(shapes: Shapes) -> list[Guess]:
 
     Raises UnknownArchitecture when the order of the convolutions, or the norm of each, is not determined.
     """
-    parts = parts_of(shapes)
+    parts = network_parts(shapes)
     convs = [part for part in parts if part.kind == "conv"]
     main = [part for part in convs if part.weight[2:] == (3, 3)]
     side = [part for part in convs if part.weight[2:] == (1, 1)]
@@ -89,7 +89,7 @@ def convolutional(shapes: Shapes) -> list[Guess]:
     return [*_residual(chain, side, paired, heads), *guesses]
 
 
-def _only_order(parts: Sequence[Part]) -> list[Part]:
+def _only_order(parts: Sequence[NetworkPart]) -> list[NetworkPart]:
     orders = chain_orders(parts)
     if not orders:
         kind = "convolutions" if parts[0].kind == "conv" else "linear layers"
@@ -103,7 +103,7 @@ def _only_order(parts: Sequence[Part]) -> list[Part]:
     return orders[0]
 
 
-def _vgg(convs: Sequence[Part], norms: Sequence[Part], linears: Sequence[Part]) -> list[Guess]:
+def _vgg(convs: Sequence[NetworkPart], norms: Sequence[NetworkPart], linears: Sequence[NetworkPart]) -> list[Guess]:
     widths = [part.weight[0] for part in convs]
     key = next((key for key, plan in VGG_WIDTHS.items() if plan == widths), None)
     width, inputs, channels = widths[-1], linears[0].weight[1], convs[0].weight[1]
@@ -118,7 +118,7 @@ def _vgg(convs: Sequence[Part], norms: Sequence[Part], linears: Sequence[Part]) 
     return [Guess(key + ("_bn" if norms else ""), config, names)]
 
 
-def _cnn(convs: Sequence[Part], norms: Sequence[Part], linears: Sequence[Part]) -> list[Guess]:
+def _cnn(convs: Sequence[NetworkPart], norms: Sequence[NetworkPart], linears: Sequence[NetworkPart]) -> list[Guess]:
     channels, widths = convs[0].weight[1], [part.weight[0] for part in convs]
     if len(linears) != 1:
         return []
@@ -133,7 +133,7 @@ def _cnn(convs: Sequence[Part], norms: Sequence[Part], linears: Sequence[Part]) 
     return [Guess("cnn", config, names)]
 
 
-def _features(convs: Sequence[Part], norms: Sequence[Part], pools: Sequence[int]) -> dict[str, str]:
+def _features(convs: Sequence[NetworkPart], norms: Sequence[NetworkPart], pools: Sequence[int]) -> dict[str, str]:
     """Our names under `features` -> the file's: conv, norm, ReLU, and a pool after each count of convs in `pools`."""
     pairs, index = [], 0
     for number, conv in enumerate(convs, start=1):
@@ -145,7 +145,10 @@ def _features(convs: Sequence[Part], norms: Sequence[Part], pools: Sequence[int]
 
 
 def _residual(
-    convs: Sequence[Part], side: Sequence[Part], norms: Sequence[Part], linears: Sequence[Part]
+    convs: Sequence[NetworkPart],
+    side: Sequence[NetworkPart],
+    norms: Sequence[NetworkPart],
+    linears: Sequence[NetworkPart],
 ) -> list[Guess]:
     """Recognise a stem and blocks of two convolutions, with a 1×1 convolution or no weights where the width changes."""
     blocks = list(zip(convs[1::2], convs[2::2], strict=False))
@@ -174,7 +177,7 @@ def _residual(
     return [_named_residual(convs[0], stages, counts, bool(crossing), pairs, linears[0])]
 
 
-def _matched(side: Sequence[Part], changes: Sequence[tuple[int, int]]) -> list[Part] | None:
+def _matched(side: Sequence[NetworkPart], changes: Sequence[tuple[int, int]]) -> list[NetworkPart] | None:
     """The 1×1 convolution of each change of width, in order; [] where there are no 1×1 convolutions, None where they
     do not fit. changes: (width after, width before)."""
     if not side:
@@ -189,7 +192,12 @@ def _norm_name(conv: str) -> str:
 
 
 def _named_residual(
-    stem: Part, widths: list[int], blocks: list[int], has_convs: bool, pairs: list[tuple[str, Part]], head: Part
+    stem: NetworkPart,
+    widths: list[int],
+    blocks: list[int],
+    has_convs: bool,
+    pairs: list[tuple[str, NetworkPart]],
+    head: NetworkPart,
 ) -> Guess:
     norm = next((part for ours, part in pairs if ours == "bn1."), None)
     kind = "none" if norm is None else "batch" if "running_mean" in norm.tensors else "layer"

@@ -15,12 +15,12 @@ from merging.zoo.architectures import build
 from merging.zoo.architectures.names import NAMES, UNSEEN, describe, library_name, with_known
 from merging.zoo.architectures.weightless import made_weightless
 from merging.zoo.checkpoints.programs import KnownProgram
-from merging.zoo.checkpoints.recognise.chain import adaptive, convolutional, mlp
+from merging.zoo.checkpoints.recognise.chain import convolutional, recognise_adaptive, recognise_mlp
 from merging.zoo.checkpoints.recognise.parts import Guess, Shapes
 from merging.zoo.checkpoints.recognise.residual import residual
 from merging.zoo.checkpoints.recognise.variants import Variant, variants
 
-RECOGNISERS = (mlp, adaptive, residual, convolutional)
+RECOGNISERS = (recognise_mlp, recognise_adaptive, residual, convolutional)
 COUNTER = "num_batches_tracked"
 EXACT = "torchvision"  # a network whose published names are all in the file
 _EXAMPLES: dict[str, dict[str, Any]] = {

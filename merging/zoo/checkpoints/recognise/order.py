@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
 
-from merging.zoo.checkpoints.recognise.parts import Part, natural
+from merging.zoo.checkpoints.recognise.parts import NetworkPart, natural
 
 MAX_STATES = 20_000  # of the search; a state is the number of layers placed so far from each family of names
 
 
-def chain_orders(parts: Sequence[Part]) -> list[list[Part]]:
+def chain_orders(parts: Sequence[NetworkPart]) -> list[list[NetworkPart]]:
     """Orders of the layers, two at most, in which each layer's inputs are as many as the previous layer's outputs.
 
     Layers whose names differ only in their numbers (fc1, fc2, ...) keep the order of the numbers.
     parts: linear layers or convolutions.
     """
-    families: dict[tuple[str, ...], list[Part]] = {}
+    families: dict[tuple[str, ...], list[NetworkPart]] = {}
     for part in sorted(parts, key=lambda part: natural(part.prefix)):
         families.setdefault(_words(part), []).append(part)
     rows = list(families.values())
@@ -26,7 +26,7 @@ def chain_orders(parts: Sequence[Part]) -> list[list[Part]]:
     return [[rows[family][index] for family, index in order] for order in _continued(rows)]
 
 
-def _continued(rows: Sequence[Sequence[Part]]) -> list[tuple[tuple[int, int], ...]]:
+def _continued(rows: Sequence[Sequence[NetworkPart]]) -> list[tuple[tuple[int, int], ...]]:
     """Two orders at most, as (family, index within it) per layer. Suffixes of orders are computed once per state."""
     known: dict[tuple[tuple[int, ...], int], list[tuple[tuple[int, int], ...]]] = {}
 
@@ -48,7 +48,7 @@ def _continued(rows: Sequence[Sequence[Part]]) -> list[tuple[tuple[int, int], ..
     return rest((0,) * len(rows), -1)
 
 
-def gap(parts: Sequence[Part]) -> str:
+def gap(parts: Sequence[NetworkPart]) -> str:
     """Describe the first two layers, in the order of their names, whose widths do not fit each other."""
     ordered = sorted(parts, key=lambda part: natural(part.prefix))
     for one, two in pairwise(ordered):
@@ -58,7 +58,7 @@ def gap(parts: Sequence[Part]) -> str:
     return "there are too many of differing names to tell their order"
 
 
-def norms_in_order(layers: Sequence[Part], norms: Sequence[Part]) -> list[Part] | None:
+def norms_in_order(layers: Sequence[NetworkPart], norms: Sequence[NetworkPart]) -> list[NetworkPart] | None:
     """The norm of each layer, in the layers' order; None where it is not determined.
 
     Layers and norms are paired within the module that holds both, by their numbers, or by their widths where names
@@ -75,7 +75,7 @@ def norms_in_order(layers: Sequence[Part], norms: Sequence[Part]) -> list[Part] 
         rows = [(list(layers), list(norms))]
     else:
         return None
-    pairs: dict[str, Part] = {}
+    pairs: dict[str, NetworkPart] = {}
     for own, behind in rows:
         matched = _by_number(own, behind) if _is_family(own) and _is_family(behind) else _by_width(own, behind)
         if matched is None:
@@ -86,12 +86,12 @@ def norms_in_order(layers: Sequence[Part], norms: Sequence[Part]) -> list[Part] 
     return ordered if fit else None
 
 
-def _by_number(layers: Sequence[Part], norms: Sequence[Part]) -> dict[str, Part]:
+def _by_number(layers: Sequence[NetworkPart], norms: Sequence[NetworkPart]) -> dict[str, NetworkPart]:
     ordered = (sorted(parts, key=lambda part: natural(part.prefix)) for parts in (layers, norms))
     return {layer.prefix: norm for layer, norm in zip(*ordered, strict=True)}
 
 
-def _by_width(layers: Sequence[Part], norms: Sequence[Part]) -> dict[str, Part] | None:
+def _by_width(layers: Sequence[NetworkPart], norms: Sequence[NetworkPart]) -> dict[str, NetworkPart] | None:
     """Layer's prefix -> the norm of its width; None where a width is missing or occurs twice."""
     widths = {norm.weight: norm for norm in norms}
     alone = len(widths) == len(norms) and len({layer.weight[0] for layer in layers}) == len(layers)
@@ -100,14 +100,14 @@ def _by_width(layers: Sequence[Part], norms: Sequence[Part]) -> dict[str, Part] 
     return {layer.prefix: widths[layer.weight[:1]] for layer in layers}
 
 
-def _is_family(parts: Sequence[Part]) -> bool:
+def _is_family(parts: Sequence[NetworkPart]) -> bool:
     """Whether the names of these layers differ only in their numbers."""
     return len({_words(part) for part in parts}) == 1
 
 
-def _words(part: Part) -> tuple[str, ...]:
+def _words(part: NetworkPart) -> tuple[str, ...]:
     return tuple(word for is_word, _, word in natural(part.prefix) if is_word)
 
 
-def _home(part: Part) -> str:
+def _home(part: NetworkPart) -> str:
     return part.prefix.rstrip(".").rpartition(".")[0]

@@ -12,7 +12,7 @@ Kind = Literal["conv", "linear", "norm", "other"]
 
 
 @dataclass(frozen=True)
-class Part:
+class NetworkPart:
     """One module with tensors of its own.
 
     Attributes:
@@ -39,13 +39,13 @@ class Guess:
     names: dict[str, str]
 
 
-def parts_of(shapes: Shapes) -> list[Part]:
+def network_parts(shapes: Shapes) -> list[NetworkPart]:
     """The modules with tensors, in the order of their first tensors in the file."""
     modules: dict[str, dict[str, tuple[int, ...]]] = {}
     for name, shape in shapes.items():
         prefix, _, last = name.rpartition(".")
         modules.setdefault(f"{prefix}." if prefix else "", {})[last] = shape
-    return [Part(prefix, _kind(tensors), tensors) for prefix, tensors in modules.items()]
+    return [NetworkPart(prefix, _kind(tensors), tensors) for prefix, tensors in modules.items()]
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
@@ -54,7 +54,7 @@ def natural(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in pieces if piece]
 
 
-def renamed(pairs: list[tuple[str, Part]]) -> dict[str, str]:
+def renamed(pairs: list[tuple[str, NetworkPart]]) -> dict[str, str]:
     """Our tensor names -> the file's, for pairs of (our module's prefix with its dot, the file's module)."""
     return {f"{ours}{last}": f"{part.prefix}{last}" for ours, part in pairs for last in part.tensors}
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from merging.errors import DataUnavailable
-from merging.zoo.datasets.reading.files import DAMAGED_ZIP, shown
-from merging.zoo.datasets.reading.gathered import Gathered, Picture, class_names, listed
+from merging.zoo.datasets.reading.files import DAMAGED_ZIP, shown_path
+from merging.zoo.datasets.reading.gathered import Gathered, Picture, class_names, listed_names
 from merging.zoo.datasets.reading.limits import MAX_FILES, MAX_TOTAL, MEGABYTE
 
 FAMILIES = (
@@ -39,12 +39,12 @@ def is_arrays(archive: zipfile.ZipFile) -> bool:
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 
-def gather(archive: zipfile.ZipFile) -> Gathered:
+def gather_arrays(archive: zipfile.ZipFile) -> Gathered:
     """Collect the images of an .npz. Raises DataUnavailable if an array is missing, too large, or of a wrong type."""
     entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
     family = next((names for names in FAMILIES if names[0] in entries and names[1] in entries), None)
     if family is None:
-        raise DataUnavailable(f"The .npz holds {listed(shown((name,)) for name in entries)}. {NAMES}")
+        raise DataUnavailable(f"The .npz holds {listed_names(shown_path((name,)) for name in entries)}. {NAMES}")
     values_of = {name: _array(archive, entries[name], name) for name in (*family, CLASSES) if name in entries}
     splits = [("train", *family[:2])] + ([("test", *family[2:])] if family[2] in values_of else [])
     if (family[2] in values_of) != (family[3] in values_of):
@@ -59,8 +59,8 @@ def gather(archive: zipfile.ZipFile) -> Gathered:
         for split, images, _ in splits
         for at, label in enumerate(labels[split])
     ]
-    others = [shown((name,)) for name in entries if name not in values_of]
-    return Gathered(tuple(pictures), classes, (f"Left out, other arrays: {listed(others)}.",) if others else ())
+    others = [shown_path((name,)) for name in entries if name not in values_of]
+    return Gathered(tuple(pictures), classes, (f"Left out, other arrays: {listed_names(others)}.",) if others else ())
 
 
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> NDArray[np.generic]:

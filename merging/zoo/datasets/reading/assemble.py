@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from merging.errors import DataUnavailable
-from merging.zoo.datasets.reading.gathered import listed
+from merging.zoo.datasets.reading.gathered import listed_names
 
 FACTS_FILE = "facts.json"
 FORMAT = 1
@@ -124,7 +124,7 @@ def _remarks(
     if not members["test"]:
         raise DataUnavailable("There are no test images. Add some, or bring one folder per class without a split.")
     untested = [name for name, count in zip(classes, counts["test"], strict=True) if not count]
-    remarks = [f"No test image is of the class {listed(untested)}."] if untested else []
+    remarks = [f"No test image is of the class {listed_names(untested)}."] if untested else []
     train_keys = {keys[at] for at in members["train"]}
     overlap = sum(keys[at] in train_keys for at in members["test"])
     if overlap:

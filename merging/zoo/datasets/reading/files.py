@@ -59,7 +59,7 @@ class Member:
     @property
     def name(self) -> str:
         """The path in a form that is safe to show in a message."""
-        return shown(self.path)
+        return shown_path(self.path)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Listing:
     folders: frozenset[tuple[str, ...]]
 
 
-def shown(path: Iterable[str]) -> str:
+def shown_path(path: Iterable[str]) -> str:
     """A path from outside as one printable line of at most 120 characters."""
     return clean_name("/".join(path)) or "(a name without letters)"
 
@@ -93,8 +93,8 @@ def list_folder(root: Path) -> Listing:
             inner = (*path, entry.name)
             if entry.is_symlink():
                 raise DataUnavailable(
-                    f"{shown(inner)} is a link, and links are not followed. Copy the folder with `cp -rL`, which puts "
-                    "files in the place of links."
+                    f"{shown_path(inner)} is a link, and links are not followed. Copy the folder with `cp -rL`, which "
+                    "puts files in the place of links."
                 )
             if entry.is_dir(follow_symlinks=False):
                 _check_depth(inner)
@@ -104,7 +104,9 @@ def list_folder(root: Path) -> Listing:
                 size = entry.stat(follow_symlinks=False).st_size
                 files.append(Member(inner, size, partial(_read_file, Path(entry.path), inner)))
             else:
-                raise DataUnavailable(f"{shown(inner)} is no ordinary file (a device, pipe or socket). Take it out.")
+                raise DataUnavailable(
+                    f"{shown_path(inner)} is no ordinary file (a device, pipe or socket). Take it out."
+                )
             _check_count(len(files) + len(folders))
     _check_sizes(files)
     return Listing(tuple(sorted(files, key=lambda file: file.path)), frozenset(folders))
@@ -123,7 +125,9 @@ def list_zip(archive: zipfile.ZipFile, size: int) -> Listing:
         _check_entry(path, entry)
     duplicates = [path for path, count in Counter(path for path, _ in members).items() if count > 1]
     if duplicates:
-        raise DataUnavailable(f"The archive lists {shown(duplicates[0])} twice. Make the zip again from the folder.")
+        raise DataUnavailable(
+            f"The archive lists {shown_path(duplicates[0])} twice. Make the zip again from the folder."
+        )
     files = [Member(p, e.file_size, partial(_read_entry, archive, e, p)) for p, e in members if not e.is_dir()]
     total = sum(file.size for file in files)
     if total > max(FREE_RATIO, MAX_RATIO * size):
@@ -143,7 +147,7 @@ def _entries(folder: Path, path: tuple[str, ...]) -> list[os.DirEntry[str]]:
             return [entry for entry in entries if not is_junk(entry.name)]
     except OSError as error:
         raise DataUnavailable(
-            f"The folder {shown(path or (folder.name,))} cannot be read: {error.strerror}."
+            f"The folder {shown_path(path or (folder.name,))} cannot be read: {error.strerror}."
         ) from error
 
 
@@ -153,8 +157,8 @@ def _parts(entry: zipfile.ZipInfo) -> tuple[str, ...]:
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     if name.startswith("/") or ".." in parts or re.match("[A-Za-z]:", name):
         raise DataUnavailable(
-            f"The archive names a file outside itself ({shown(parts)}). It was not read. Make the zip again from the "
-            "folder of images."
+            f"The archive names a file outside itself ({shown_path(parts)}). It was not read. Make the zip again from "
+            "the folder of images."
         )
     return parts
 
@@ -164,14 +168,16 @@ def _check_entry(path: tuple[str, ...], entry: zipfile.ZipInfo) -> None:
     if entry.flag_bits & 1:
         raise DataUnavailable("The archive is encrypted. Make the zip again without a password.")
     if stat.S_ISLNK(entry.external_attr >> 16):
-        raise DataUnavailable(f"{shown(path)} is a link, and links are not followed. Zip the files themselves.")
+        raise DataUnavailable(f"{shown_path(path)} is a link, and links are not followed. Zip the files themselves.")
     if entry.compress_type not in _READABLE:
-        raise DataUnavailable(f"{shown(path)} is compressed in an unusual way. Make the zip again with any usual tool.")
+        raise DataUnavailable(
+            f"{shown_path(path)} is compressed in an unusual way. Make the zip again with any usual tool."
+        )
 
 
 def _check_depth(path: tuple[str, ...]) -> None:
     if len(path) > MAX_DEPTH:
-        raise DataUnavailable(f"{shown(path)} lies {len(path)} folders deep; {MAX_DEPTH} are the most. {HOW}")
+        raise DataUnavailable(f"{shown_path(path)} lies {len(path)} folders deep; {MAX_DEPTH} are the most. {HOW}")
 
 
 def _check_count(count: int) -> None:
@@ -198,7 +204,7 @@ def _read_file(file: Path, path: tuple[str, ...]) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise DataUnavailable(f"{shown(path)} cannot be read: {error.strerror}.") from error
+        raise DataUnavailable(f"{shown_path(path)} cannot be read: {error.strerror}.") from error
 
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: tuple[str, ...]) -> bytes:
@@ -207,4 +213,4 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: tuple[st
         with archive.open(entry) as file:
             return file.read(entry.file_size)
     except DAMAGED_ZIP as error:
-        raise DataUnavailable(f"{shown(path)} is damaged within the archive. Make the zip again.") from error
+        raise DataUnavailable(f"{shown_path(path)} is damaged within the archive. Make the zip again.") from error

@@ -46,7 +46,7 @@ class Gathered:
     notes: tuple[str, ...] = ()
 
 
-def listed(names: Iterable[str]) -> str:
+def listed_names(names: Iterable[str]) -> str:
     """The first SHOWN names, and the number of further ones."""
     every = list(names)
     more = f" and {len(every) - SHOWN:,} more" if len(every) > SHOWN else ""
@@ -77,6 +77,6 @@ def check_classes(gathered: Gathered) -> None:
     empty = [name for number, name in enumerate(gathered.classes) if number not in labels]
     if empty:
         raise DataUnavailable(
-            f"No training image is of the class{'es' if len(empty) > 1 else ''} {listed(empty)}. Add images, or leave "
-            "the class out. Labels count from 0."
+            f"No training image is of the class{'es' if len(empty) > 1 else ''} {listed_names(empty)}. Add images, or "
+            "leave the class out. Labels count from 0."
         )

@@ -14,8 +14,8 @@ from functools import partial
 from PIL import Image
 
 from merging.errors import DataUnavailable
-from merging.zoo.datasets.reading.files import Listing, Member, shown
-from merging.zoo.datasets.reading.gathered import Gathered, Picture, class_names, listed
+from merging.zoo.datasets.reading.files import Listing, Member, shown_path
+from merging.zoo.datasets.reading.gathered import Gathered, Picture, class_names, listed_names
 from merging.zoo.datasets.reading.limits import HOW
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
@@ -31,14 +31,16 @@ def arrange(listing: Listing) -> Gathered:
     """Assign classes and splits to the images. Raises DataUnavailable if the folders do not show them."""
     nested = [file.name for file in listing.files if file.path[-1].lower().endswith(ARCHIVES)]
     if nested:
-        raise DataUnavailable(f"There is an archive among the images ({listed(nested)}). Unpack it, or take it out.")
+        raise DataUnavailable(
+            f"There is an archive among the images ({listed_names(nested)}). Unpack it, or take it out."
+        )
     images = [(file.path, file) for file in listing.files if file.path[-1].lower().endswith(IMAGES)]
     others = [file.name for file in listing.files if not file.path[-1].lower().endswith(IMAGES)]
     if not images:
-        there = f"only {listed(others)}" if others else "nothing"
+        there = f"only {listed_names(others)}" if others else "nothing"
         raise DataUnavailable(f"There are no images here, {there}. {HOW}")
     images, folders = _without_top(images, listing.folders)
-    notes = [f"Left out, no images: {listed(others)}."] if others else []
+    notes = [f"Left out, no images: {listed_names(others)}."] if others else []
     tops = {path[0].lower() for path, _ in images}
     if tops <= set(SPLITS) and tops & set(TRAIN):
         return _with_splits(images, folders, notes)
@@ -82,16 +84,16 @@ def _check_no_splits(images: Files) -> None:
         if len(path) < 2:
             raise _classless(path)
         if path[0].lower() in SPLITS and len(path) > 2:
-            others = sorted({shown(other[:1]) for other, _ in images if other[0].lower() not in SPLITS})
-            beside = f"{listed(others)} stands beside it" if others else "there is no folder train"
+            others = sorted({shown_path(other[:1]) for other, _ in images if other[0].lower() not in SPLITS})
+            beside = f"{listed_names(others)} stands beside it" if others else "there is no folder train"
             raise DataUnavailable(
-                f"{shown(path[:1])} holds folders of classes, as a split does, but {beside}. Keep train and test alone "
-                "at the top, or one folder per class."
+                f"{shown_path(path[:1])} holds folders of classes, as a split does, but {beside}. Keep train and test "
+                "alone at the top, or one folder per class."
             )
 
 
 def _classless(path: tuple[str, ...]) -> DataUnavailable:
-    return DataUnavailable(f"{shown(path)} lies in no folder of a class. {HOW}")
+    return DataUnavailable(f"{shown_path(path)} lies in no folder of a class. {HOW}")
 
 
 def _gathered(splits: list[tuple[str, Files]], folders: set[tuple[str, ...]], notes: list[str]) -> Gathered:
@@ -103,12 +105,16 @@ def _gathered(splits: list[tuple[str, Files]], folders: set[tuple[str, ...]], no
     raw = sorted({path[0] for path, _ in splits[0][1]})
     empty = sorted({path[0] for path in folders} - set(raw))
     if empty:
-        raise DataUnavailable(f"The folder {listed(map(_shown, empty))} holds no image. Add images, or take it out.")
+        raise DataUnavailable(
+            f"The folder {listed_names(map(_shown, empty))} holds no image. Add images, or take it out."
+        )
     names = class_names(raw)
     number = {name: at for at, name in enumerate(raw)}
     unknown = sorted({path[0] for _, files in splits[1:] for path, _ in files} - set(raw))
     if unknown:
-        raise DataUnavailable(f"{listed(map(_shown, unknown))} has test images, but no training images. Add some.")
+        raise DataUnavailable(
+            f"{listed_names(map(_shown, unknown))} has test images, but no training images. Add some."
+        )
     pictures = tuple(
         Picture(file.name, number[path[0]], split, partial(_open, file))
         for split, files in splits
@@ -121,7 +127,7 @@ def _gathered(splits: list[tuple[str, Files]], folders: set[tuple[str, ...]], no
 
 
 def _shown(name: str) -> str:
-    return shown((name,))
+    return shown_path((name,))
 
 
 def _open(file: Member) -> Image.Image:

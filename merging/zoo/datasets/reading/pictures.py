@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from merging.errors import DataUnavailable
-from merging.zoo.datasets.reading.gathered import Picture, listed
+from merging.zoo.datasets.reading.gathered import Picture, listed_names
 from merging.zoo.datasets.reading.limits import MAX_PIXELS, MEGABYTE
 
 T = TypeVar("T")
@@ -106,11 +106,13 @@ def each(pictures: Sequence[Picture], read: Callable[[Picture], T]) -> list[T]:
             damaged_names.append(picture.name)
     if damaged_names:
         count = f"{len(damaged_names):,} images are" if len(damaged_names) > 1 else "An image is"
-        raise DataUnavailable(f"{count} damaged, cut off or no image: {listed(damaged_names)}. Take out or replace.")
+        raise DataUnavailable(
+            f"{count} damaged, cut off or no image: {listed_names(damaged_names)}. Take out or replace."
+        )
     return values
 
 
-def look(picture: Picture) -> Look:
+def inspect_picture(picture: Picture) -> Look:
     """Read the header of an image. Raises DataUnavailable for several frames and for values that are no colours."""
     with picture.open() as image:
         width, height = image.size
@@ -131,7 +133,7 @@ def common_size(looks: Sequence[Look]) -> tuple[int, int]:
     return max(counts, key=lambda size: (counts[size], size[0] * size[1], size))
 
 
-def check_room(count: int, shape: tuple[int, int, int], most: int) -> None:
+def check_decoded_size(count: int, shape: tuple[int, int, int], most: int) -> None:
     """Raise DataUnavailable if `count` images of this shape (channels, height, width) exceed `most` bytes."""
     size = count * shape[0] * shape[1] * shape[2]
     if size > most:

@@ -17,11 +17,19 @@ from typing import Any
 from merging.errors import DataUnavailable
 from merging.zoo.datasets.reading import arrays
 from merging.zoo.datasets.reading.assemble import assemble
-from merging.zoo.datasets.reading.files import DAMAGED_ZIP, list_folder, list_zip, shown
+from merging.zoo.datasets.reading.files import DAMAGED_ZIP, list_folder, list_zip, shown_path
 from merging.zoo.datasets.reading.gathered import Gathered, check_classes
 from merging.zoo.datasets.reading.layout import arrange
 from merging.zoo.datasets.reading.limits import HOW, MAX_TOTAL, MEGABYTE, SPARE
-from merging.zoo.datasets.reading.pictures import changes, check_room, common_size, decode, each, guarded, look
+from merging.zoo.datasets.reading.pictures import (
+    changes,
+    check_decoded_size,
+    common_size,
+    decode,
+    each,
+    guarded,
+    inspect_picture,
+)
 from merging.zoo.disposable import answer_with, limit_process
 
 ORDER = "order.json"
@@ -33,10 +41,10 @@ def main(folder: Path) -> int:
     source = Path(order["source"])
     size = source.stat().st_size if source.is_file() else 0
     limit_process(3 * order["most"] + min(2 * size, 2 * MAX_TOTAL) + SPARE, order["seconds"])
-    return answer_with(folder, partial(read, source, order, folder))
+    return answer_with(folder, partial(read_images, source, order, folder))
 
 
-def read(source: Path, order: dict[str, Any], folder: Path) -> None:
+def read_images(source: Path, order: dict[str, Any], folder: Path) -> None:
     """Convert the images at `source` and write the data set's files into `folder`.
 
     order: keys label, size ((height, width) or None), colour ("auto", "grey" or "colour") and most (limit on the bytes
@@ -50,13 +58,13 @@ def read(source: Path, order: dict[str, Any], folder: Path) -> None:
     if size > MAX_TOTAL:
         raise DataUnavailable(f"The file has {size / MEGABYTE:,.0f} MB; {MAX_TOTAL / MEGABYTE:,.0f} MB are the most.")
     if not zipfile.is_zipfile(source):
-        raise DataUnavailable(f"{shown((source.name,))} is no zip archive and no .npz. {HOW}")
+        raise DataUnavailable(f"{shown_path((source.name,))} is no zip archive and no .npz. {HOW}")
     try:
         archive = zipfile.ZipFile(source)
     except DAMAGED_ZIP as error:
         raise DataUnavailable("The archive is damaged: its directory cannot be read. Make it again.") from error
     with archive:
-        gathered = arrays.gather(archive) if arrays.is_arrays(archive) else arrange(list_zip(archive, size))
+        gathered = arrays.gather_arrays(archive) if arrays.is_arrays(archive) else arrange(list_zip(archive, size))
         _finish(gathered, order, folder)
 
 
@@ -64,11 +72,11 @@ def _finish(gathered: Gathered, order: dict[str, Any], folder: Path) -> None:
     check_classes(gathered)
     pictures = gathered.pictures
     with guarded():
-        looks = each(pictures, look)
+        looks = each(pictures, inspect_picture)
         height, width = order["size"] or common_size(looks)
         grey = all(one.grey for one in looks) if order["colour"] == "auto" else order["colour"] == "grey"
         shape = (1 if grey else 3, height, width)
-        check_room(len(pictures), shape, order["most"])
+        check_decoded_size(len(pictures), shape, order["most"])
         tally = Counter[str]()
         images = each(pictures, partial(decode, shape=shape, tally=tally))
     notes = [*gathered.notes, *changes(tally, len(pictures), shape)]

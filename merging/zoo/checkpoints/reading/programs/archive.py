@@ -23,7 +23,7 @@ def is_exported_program(data: bytes) -> bool:
     return any(name in _OLD or _is_model(name.partition("/")[2]) for name in names)
 
 
-def entries(data: bytes) -> dict[str, memoryview]:
+def archive_entries(data: bytes) -> dict[str, memoryview]:
     """Path in the archive, without its top folder -> content, not copied.
 
     Raises CheckpointError when the archive is damaged or compressed, has an older layout, claims more bytes than it

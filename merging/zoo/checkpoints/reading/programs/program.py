@@ -18,13 +18,13 @@ from merging.network.programs.json_text import Taker
 from merging.network.programs.operators import AGAIN, FLOAT, Term
 from merging.network.programs.program import MAX_NODES, Program, ProgramNode, ProgramTensor
 from merging.zoo.checkpoints.reading.limits import shown
-from merging.zoo.checkpoints.reading.programs.archive import entries, is_exported_program
+from merging.zoo.checkpoints.reading.programs.archive import archive_entries, is_exported_program
 from merging.zoo.checkpoints.reading.programs.nodes import NodeReader, float_type
 from merging.zoo.checkpoints.reading.programs.signature import Signature, signature_of, stated
-from merging.zoo.checkpoints.reading.programs.tensors import Payload, constant, described, payloads
+from merging.zoo.checkpoints.reading.programs.tensors import StoredTensor, constant_tensor, payloads, read_description
 from merging.zoo.checkpoints.reading.tensors import checked
 
-__all__ = ["Exported", "is_exported_program", "read"]
+__all__ = ["Exported", "is_exported_program", "read_program"]
 
 take = Taker("exported program")
 
@@ -47,15 +47,15 @@ class Exported:
     was: tuple[str, ...]
 
 
-def read(data: bytes) -> Exported:
+def read_program(data: bytes) -> Exported:
     """Read the network in a .pt2 file's bytes.
 
     Raises CheckpointError when the file is damaged, hostile or of a layout that is not read, and UnsupportedOperation
     when the network cannot be represented as a `Program`. Each message advises what to do.
     """
-    files = entries(data)
+    files = archive_entries(data)
     name = _model(files)
-    whole = described(files, f"models/{name}.json", "exported program")
+    whole = read_description(files, f"models/{name}.json", "exported program")
     signature = signature_of(whole)
     module = whole["graph_module"]
     nodes, calls = _nodes(module["graph"], signature.version)
@@ -63,7 +63,7 @@ def read(data: bytes) -> Exported:
 
     used = {term.text for node in nodes for term in _terms((*node.args, *(value for _, value in node.kwargs)))}
     reads = {value: place for value, place in signature.tensors.items() if value in used}
-    constants = {key: constant(key, others[key]) for key in _constants(reads, weights, others)}
+    constants = {key: constant_tensor(key, others[key]) for key in _constants(reads, weights, others)}
     loaded = checked({key: weights[key].strided for key in _in_order(weights, module)})
     program = Program(
         signature.x,
@@ -115,7 +115,7 @@ def _terms(argument: Any) -> Iterator[Term]:
         yield argument
 
 
-def _in_order(weights: Mapping[str, Payload], module: Any) -> list[str]:
+def _in_order(weights: Mapping[str, StoredTensor], module: Any) -> list[str]:
     """Names of the tensors in the order of a state dict: module by module, parameters before buffers."""
     paths = [call.get("fqn") for call in take.items(module, "module_call_graph", dict)]
     order = {path: number for number, path in enumerate(paths) if isinstance(path, str)}
@@ -127,7 +127,7 @@ def _in_order(weights: Mapping[str, Payload], module: Any) -> list[str]:
 
 
 def _state(
-    weights: Mapping[str, Payload], state: Mapping[str, Tensor], aliases: Mapping[str, str], signature: Signature
+    weights: Mapping[str, StoredTensor], state: Mapping[str, Tensor], aliases: Mapping[str, str], signature: Signature
 ) -> Iterator[ProgramTensor]:
     kinds = {name: kind for kind, name in signature.tensors.values()}
     for name, tensor in state.items():
@@ -139,7 +139,7 @@ def _state(
 
 
 def _constants(
-    reads: Mapping[str, tuple[str, str]], weights: Mapping[str, Payload], others: Mapping[str, Payload]
+    reads: Mapping[str, tuple[str, str]], weights: Mapping[str, StoredTensor], others: Mapping[str, StoredTensor]
 ) -> list[str]:
     """Names of the constants that the graph reads. Raises CheckpointError when a tensor that it reads is missing."""
     for kind, name in reads.values():

@@ -26,14 +26,14 @@ _META = {"dtype", "sizes", "requires_grad", "device", "strides", "storage_offset
 
 
 @dataclass(frozen=True, eq=False)
-class Payload:
+class StoredTensor:
     """A tensor of the file. strided: a view of its entry's numbers, in the entry's number type and memory order."""
 
     strided: Tensor
     is_parameter: bool
 
 
-def described(files: Mapping[str, memoryview], path: str, what: str) -> Any:
+def read_description(files: Mapping[str, memoryview], path: str, what: str) -> Any:
     """Parse the JSON of an entry. what: its name for messages. Raises CheckpointError when it is missing or invalid."""
     if path not in files:
         raise CheckpointError(f"The exported program lacks {path}, which torch.export.save writes. {AGAIN}")
@@ -42,7 +42,7 @@ def described(files: Mapping[str, memoryview], path: str, what: str) -> Any:
     return parsed(bytes(files[path]), what)
 
 
-def payloads(files: Mapping[str, memoryview], folder: str, model: str, version: str) -> dict[str, Payload]:
+def payloads(files: Mapping[str, memoryview], folder: str, model: str, version: str) -> dict[str, StoredTensor]:
     """Read the tensors of a folder: name -> tensor.
 
     Args:
@@ -58,10 +58,10 @@ def payloads(files: Mapping[str, memoryview], folder: str, model: str, version: 
     if f"data/{folder}/{model}.pt" in files:
         raise CheckpointError(f"The {folder} were written by an older version of torch, as a pickle. {AGAIN}")
     take = Taker(f"table of {folder}")
-    table_entries = take(described(files, f"data/{folder}/{model}_{table}.json", take.what), "config", dict)
+    table_entries = take(read_description(files, f"data/{folder}/{model}_{table}.json", take.what), "config", dict)
     if len(table_entries) > MAX_TENSORS:
         raise CheckpointError(f"The file holds {len(table_entries):,} {folder}; at most {MAX_TENSORS:,} are read.")
-    tensors: dict[str, Payload] = {}
+    tensors: dict[str, StoredTensor] = {}
     flats: dict[str, Tensor] = {}
     for name, entry in table_entries.items():
         take = Taker(f"tensor {shown(name)}")
@@ -73,7 +73,7 @@ def payloads(files: Mapping[str, memoryview], folder: str, model: str, version: 
         if path not in flats:  # each entry is read only once, so that tied tensors share their numbers
             flats[path] = _flat(files[path], take, meta)
         strided = _strided(flats[path], take, meta, repeats=folder == "constants")
-        tensors[name] = Payload(strided, take(entry, "is_param", bool))
+        tensors[name] = StoredTensor(strided, take(entry, "is_param", bool))
     if folder == "weights":
         _check_sizes(flats, [payload.strided for payload in tensors.values()])
     return tensors
@@ -170,7 +170,7 @@ def _number(take: Taker, record: Any) -> int:
     return value  # type: ignore[no-any-return]
 
 
-def constant(name: str, payload: Payload) -> Tensor:
+def constant_tensor(name: str, payload: StoredTensor) -> Tensor:
     """Copy a constant: floating-point numbers become float32, infinities stay. Raises CheckpointError for NaN and for
     numbers beyond float32."""
     numbers = payload.strided

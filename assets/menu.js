@@ -1,0 +1,13 @@
+// On a phone the menu covers the page: it closes after a choice, and its button has a name.
+(() => {
+  const button = () => document.querySelector('[data-testid="stExpandSidebarButton"]');
+  const named = () => button()?.setAttribute("aria-label", "Menu");
+  if (window.mergescopeMenu) return;
+  window.mergescopeMenu = true;
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest('[data-testid="stSidebarNavLink"]') || window.innerWidth > 768) return;
+    document.querySelector('[data-testid="stSidebarCollapseButton"] button')?.click();
+  });
+  new MutationObserver(named).observe(document.body, { childList: true, subtree: true });
+  named();
+})();
