@@ -106,13 +106,13 @@ def make(out: Path = RUNS, report: Progress = no_progress) -> Path:
     shutil.rmtree(out, ignore_errors=True)
     _make(heads(), out, report)
     for key, request in merges().items():
-        read = tuple(_bytes(model.sha256) for model in request.models)
-        artifacts = _make(Example(request, read, SHIPPED), out, report)
+        checkpoints = tuple(_bytes(model.sha256) for model in request.models)
+        artifacts = _make(Example(request, checkpoints, SHIPPED), out, report)
         if key in LOOKED_INTO:
-            for example in _pictures(request, read, artifacts, LOOKED_INTO[key]):
+            for example in _pictures(request, checkpoints, artifacts, LOOKED_INTO[key]):
                 _make(example, out, report)
         for study in studies(request, key):
-            _make(Example(study, read, artifacts=artifacts), out, report)
+            _make(Example(study, checkpoints, artifacts=artifacts), out, report)
     return out
 
 
@@ -124,22 +124,24 @@ def studies(request: MergeRequest, key: str) -> Iterator[StudyRequest]:
             yield StudyRequest(request, study, ALL_UNITS)
 
 
-def _pictures(request: MergeRequest, read: tuple[bytes, ...], made: dict[str, bytes], layer: str) -> Iterator[Example]:
+def _pictures(
+    request: MergeRequest, checkpoints: tuple[bytes, ...], artifacts: dict[str, bytes], layer: str
+) -> Iterator[Example]:
     """Pictures of the first page of Neurons.
 
     They show the first units of A, the merge and the naive average, and two groups of B's units: the partners of A's
     units, whose pictures are also pi(B)'s, and the units at the same positions.
     """
     a, b = request.models
-    partner = next(facts.partner for facts in saving.load(made["report"]).units if facts.layer == layer)
+    partner = next(facts.partner for facts in saving.load(artifacts["report"]).units if facts.layer == layer)
     matched = tuple(int(unit) for unit in partner[list(UNITS)])
-    yield Example(PicturesRequest(a, layer, UNITS), read[:1])
-    yield Example(PicturesRequest(b, layer, matched), read[1:])
-    yield Example(PicturesRequest(b, layer, UNITS), read[1:])
+    yield Example(PicturesRequest(a, layer, UNITS), checkpoints[:1])
+    yield Example(PicturesRequest(b, layer, matched), checkpoints[1:])
+    yield Example(PicturesRequest(b, layer, UNITS), checkpoints[1:])
     facts_of_a = {key: getattr(a, key) for key in ("architecture", "config", "dataset", "classes", "mean", "std")}
     for name in NETWORKS:
-        model = ModelRef(hashlib.sha256(made[name]).hexdigest(), name.removesuffix(".safetensors"), **facts_of_a)
-        yield Example(PicturesRequest(model, layer, UNITS), (made[name],))
+        model = ModelRef(hashlib.sha256(artifacts[name]).hexdigest(), name.removesuffix(".safetensors"), **facts_of_a)
+        yield Example(PicturesRequest(model, layer, UNITS), (artifacts[name],))
 
 
 def _make(example: Example, out: Path, report: Progress) -> dict[str, bytes]:

@@ -27,7 +27,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
     ("arguments", "words"),
     [
         (("merge", A, "nothing.pt"), "no file and no shipped checkpoint 'nothing.pt'. Shipped: fashion-mlp"),
-        (("merge", A, "fashion-cnn-s0"), "only networks of one structure can be merged"),
+        (("merge", A, "fashion-cnn-s0"), "Choose networks of the same structure"),
         (("merge", A, B, "--align", "magic"), "no align method 'magic'. Known: none"),
         (("merge", A, B, "--set", "align.restrts=3"), "no setting 'restrts'"),
         (("merge", A, B, "--set", "align.restarts=many"), "restarts must be a whole number"),
@@ -43,7 +43,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
         (("inspect", A, "--input", "99999,99999,99999"), "10,000,000 values at most"),
         (("merge", A, B, "--combine", "ties"), "name that with --base"),
         (("study", "why", A, B, "--combine", "ties"), "name that with --base"),
-        (("study", "landscape", A, B, "--other", A), "is one of the merged networks already"),
+        (("study", "landscape", A, B, "--other", A), "is one of the merged networks"),
         (("compare", A, B, "--combine", "average,ties"), "name that with --base"),
         (("compare", A, B, "--align", ""), "--align takes methods with commas between"),
         (("similarity", A, B, "--layers", "", "--images", "200"), "Layers of A: layers.0, layers.1"),
@@ -146,7 +146,7 @@ def test_a_curve_is_not_measured_as_another_combination_than_asked_for(capsys):
 
 def test_images_that_do_not_fit_are_said(capsys):
     code, _, err = run(capsys, "similarity", "fashion-small-s0", "cifar-cnn-s0", "--images", "200")
-    assert (code, "take images of" in err) == (2, True)
+    assert (code, "need images of size" in err) == (2, True)
 
 
 def test_an_interrupted_command_ends_with_130(capsys, monkeypatch):

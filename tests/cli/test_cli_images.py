@@ -119,7 +119,7 @@ MISUSES = [
     (("data", "list", "--name", "x"), "--name belong to `data add`"),
     (("data", "add", "dots", "--size", "big"), "height x width"),
     (("data", "add", "nowhere"), "There is nothing at nowhere"),
-    (("data", "add", "dots", "--name", "mnist"), "not that of a built-in one"),
+    (("data", "add", "dots", "--name", "mnist"), "must differ from built-in names"),
     (("data", "remove", "x"), "No own images are called 'x'"),
     (
         ("curve", "net0.safetensors", "net1.safetensors", "--data", "birds"),
@@ -127,7 +127,7 @@ MISUSES = [
     ),
     (("curve", "net0.safetensors", "net1.safetensors", "--data", "own-000000000000"), "were deleted"),
     (("curve", "net0.safetensors", "net1.safetensors", "--data", "net0.safetensors"), "is no zip archive and no .npz"),
-    (("curve", "net0.safetensors", "net1.safetensors", "--data", "fashion-mnist"), "take images of 1×6×6|1×28×28"),
+    (("curve", "net0.safetensors", "net1.safetensors", "--data", "fashion-mnist"), "need images of size 1×6×6|1×28×28"),
 ]
 
 
@@ -150,6 +150,4 @@ def test_a_name_that_is_a_file_too_is_asked_about(place, capsys, home, monkeypat
 def test_networks_that_take_another_size_say_how_to_bring_the_images(place, capsys, home):
     assert run(capsys, "data", "add", place / "dots", "--name", "large", "--size", "12x12")[0] == 0
     code, _, err = run(capsys, "merge", *nets(place), "--data", "large")
-    assert (
-        code == 2 and "take images of 1×6×6, but those of large are 1×12×12. Bring them again with the size 6x6." in err
-    )
+    assert code == 2 and "need images of size 1×6×6, but large has 1×12×12. Upload them again with the size 6x6." in err

@@ -92,9 +92,9 @@ def test_methods_of_experts_need_their_base_and_are_left_out_without() -> None:
 def test_nothing_and_too_much_are_refused_in_words() -> None:
     with pytest.raises(InvalidRequest, match="None of these methods fits"):
         Grid(CNNS[:1], ("none",)).requests()
-    with pytest.raises(InvalidRequest, match="No two of these networks are of one kind"):
+    with pytest.raises(InvalidRequest, match="No two of these networks are of the same kind"):
         Grid((CNNS[0], mlps()[0], ModelRef.of(catalogue.find("fashion-resnet-s0"))), ("none",)).requests()
-    with pytest.raises(InvalidRequest, match=f"{MOST_RUNS} is the most"):
+    with pytest.raises(InvalidRequest, match=f"the limit is {MOST_RUNS}"):
         Grid(CNNS, ("none",), seeds=tuple(range(100))).requests()
     with pytest.raises(InvalidSetting, match="no align method 'nonsense'"):
         Grid(CNNS, ("nonsense",)).requests()

@@ -180,7 +180,9 @@ def test_what_the_system_refuses_is_told_in_words(number, why):
     assert why in error["text"] and "OSError" not in error["text"] and "/some" not in error["text"]
 
 
-@pytest.mark.parametrize(("dataset", "why"), [("", "It is not known which images"), (DATA, "are not on the machine")])
+@pytest.mark.parametrize(
+    ("dataset", "why"), [("", "data set of these networks is unknown"), (DATA, "are not on the machine")]
+)
 def test_without_images_the_merge_is_made_and_says_what_is_missing(ledger, dispatch, dataset, why):
     dispatch(ledger)
     asked = merge_request(dataset=dataset, data_sha256="")
@@ -189,7 +191,7 @@ def test_without_images_the_merge_is_made_and_says_what_is_missing(ledger, dispa
     report = ledger.report(asked.id)
     assert why in report.missing
     assert "no curves" in report.missing
-    assert ("Choose the data set when uploading" in report.missing) == (not dataset)
+    assert ("Choose the data set when you upload" in report.missing) == (not dataset)
     assert report.curves == {}
     assert report.equivalence < 1e-9
     linear = [layer.name for layer in report.layers if layer.kind == "linear"]

@@ -65,7 +65,7 @@ def test_megabytes_are_bounded_for_one_and_for_all(tmp_path, birds, monkeypatch)
 
 @pytest.mark.parametrize("name", ["x" * 61, "MNIST", "fashion-mnist", "own-0123456789ab", "\u200b"])
 def test_names_that_cannot_stand_in_menus_are_refused(ledger, birds, name):
-    with pytest.raises(InvalidRequest, match="1 to 60 characters and is not that of a built-in one"):
+    with pytest.raises(InvalidRequest, match="1 to 60 characters and must differ from built-in names"):
         add_images(ledger, birds, "ann", label=name)
 
 
@@ -95,7 +95,7 @@ def test_one_of_two_owners_may_leave_an_open_job(ledger, birds):
 def test_private_and_deleted_images_cannot_be_asked_for_but_finished_requests_are_read(ledger, birds):
     kept = add_images(ledger, birds, "ann")
     request = training(kept.id)
-    with pytest.raises(InvalidRequest, match="were deleted, or belong to somebody who does not share them"):
+    with pytest.raises(InvalidRequest, match="were deleted, or belong to someone who does not share them"):
         ledger.submit(request, "bob")
     ledger.submit(request, "ann")
     ledger.cancel(request.id, "ann")
@@ -111,9 +111,7 @@ def test_private_and_deleted_images_cannot_be_asked_for_but_finished_requests_ar
 
 def test_requests_name_own_images_by_form_and_refuse_what_does_not_fit(ledger, birds):
     kept = add_images(ledger, birds, "ann")
-    with pytest.raises(
-        InvalidRequest, match=r"take images of 1×28×28, but those of birds are 3×4×5\. Bring them again"
-    ):
+    with pytest.raises(InvalidRequest, match=r"need images of size 1×28×28, but birds has 3×4×5\. Upload them again"):
         MergeRequest(mlps(), dataset=kept.id, data_sha256=fingerprint(kept.id, 100))
     with pytest.raises(InvalidRequest, match="No data set is called 'own-xyz'"):
         MergeRequest(mlps(), dataset="own-xyz")

@@ -59,7 +59,7 @@ def test_made_up_owners_of_one_address_are_bounded_together(tmp_path):
 
     for number in range(5):
         ask(f"made up {number}", "192.0.2.7")
-    with pytest.raises(TooManyJobs, match="from your address"):
+    with pytest.raises(TooManyJobs, match="Your network address"):
         ask("made up 6", "192.0.2.7")
     for _ in range(3):
         ask("ann", "192.0.2.8")

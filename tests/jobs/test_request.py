@@ -150,7 +150,7 @@ def test_a_training_keeps_its_bounds(wrong):
 def test_only_networks_of_one_structure_can_be_asked_for():
     a, _ = mlps()
     other = dataclasses.replace(a, config={**a.config, "widths": [4]})
-    with pytest.raises(InvalidRequest, match=r"only networks of one structure can be merged\.$"):
+    with pytest.raises(InvalidRequest, match=r"Choose networks of the same structure\.$"):
         merge_request(models=(a, other))
     wider = dataclasses.replace(a, config={**a.config, "widths": [9, 9, 9]})
     with pytest.raises(InvalidRequest, match="Optimal transport takes other widths"):
@@ -158,11 +158,11 @@ def test_only_networks_of_one_structure_can_be_asked_for():
     asked = merge_request(models=(a, wider), align="optimal-transport")
     assert asked.unequal and not merge_request().unequal
     assert from_json(asked.to_json()) == asked
-    with pytest.raises(InvalidRequest, match="differ in the widths"):
+    with pytest.raises(InvalidRequest, match="equal widths"):
         StudyRequest(asked, "why")
-    with pytest.raises(InvalidRequest, match="one structure"):
+    with pytest.raises(InvalidRequest, match="the same structure"):
         merge_request(models=(a, wider, a), align="optimal-transport")
-    with pytest.raises(InvalidRequest, match="one structure"):
+    with pytest.raises(InvalidRequest, match="the same structure"):
         merge_request(models=(a, wider), base=wider, align="optimal-transport", combine="ties")
 
 

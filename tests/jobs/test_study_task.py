@@ -108,12 +108,12 @@ def test_only_a_network_that_fits_can_stand_beside_the_merged_ones(made):
     request = made[0]
     wide, other = (ModelRef.of(catalogue.find(id)) for id in ("fashion-mlp-512-s0", "fashion-mlp-128-s1"))
     for study, beside, words in (
-        ("landscape", wide, "one structure"),
-        ("landscape", other, "one of the merged networks already"),
+        ("landscape", wide, "the same structure"),
+        ("landscape", other, "is one of the merged networks"),
         ("landscape", replace(other, sha256="0" * 64, mean=(0.9,)), "same images"),
-        ("why", replace(other, sha256="0" * 64), "looks at no network beside"),
+        ("why", replace(other, sha256="0" * 64), "uses no network besides"),
     ):
         with pytest.raises(InvalidRequest, match=words):
             StudyRequest(request, study, other=beside)
-    with pytest.raises(InvalidRequest, match="no network C"):
+    with pytest.raises(InvalidRequest, match="No network C"):
         StudyRequest(request, "similarity", {"pair": "A-C"})

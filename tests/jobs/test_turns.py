@@ -126,7 +126,7 @@ def test_numbers_that_no_machine_has_are_refused_at_the_start(name, text, monkey
     monkeypatch.setenv(name, text)
     with pytest.raises(SystemExit, match="2"):
         main([])
-    assert f"'{text}' is no whole number from 0 to 256" in capsys.readouterr().err
+    assert f"'{text}' is not a whole number from 0 to 256" in capsys.readouterr().err
 
 
 def test_the_oldest_runs_make_room_for_new_ones(tmp_path):

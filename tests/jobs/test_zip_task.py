@@ -101,7 +101,7 @@ def test_a_request_is_its_words_and_back(found):
     ("ids", "words"),
     [
         (("fashion-head-low",), "2 to 10 networks"),
-        (("fashion-head-low", "fashion-mlp-512-s0"), "only networks of one structure"),
+        (("fashion-head-low", "fashion-mlp-512-s0"), "networks of the same structure"),
     ],
 )
 def test_what_cannot_share_a_trunk_is_said(ids, words):
@@ -114,7 +114,7 @@ def test_what_is_missing_is_said():
     low, high = request.models
     with pytest.raises(InvalidRequest, match="The classes of mine are none that it names"):
         replace(request, models=(low, replace(high, name="mine", classes=())))
-    with pytest.raises(InvalidRequest, match="normalised differently"):
+    with pytest.raises(InvalidRequest, match="a different mean or std"):
         replace(request, models=(low, replace(high, mean=(0.5,))))
     with pytest.raises(InvalidRequest, match="not on this machine"):
         replace(request, data_sha256="")

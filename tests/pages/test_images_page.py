@@ -140,7 +140,7 @@ def test_a_finished_run_on_deleted_images_still_opens_and_says_so(ledger, open_p
         app = open_page(page, run=run[:12])
         assert f"own images that are not here ({images.id})" in texts(app, "caption")
     app = press(open_page(run=run[:12]), "Run again with another seed")
-    assert "were deleted, or belong to somebody who does not share them" in texts(app, "error")
+    assert "were deleted, or belong to someone who does not share them" in texts(app, "error")
 
 
 def test_the_sheet_shows_images_by_class_and_the_download_is_the_same_data_set(ledger, tmp_path):

@@ -111,7 +111,7 @@ def test_cancel_takes_ones_own_job_back(ledger, open_page):
 
 def test_only_whoever_asked_can_cancel(ledger, open_page):
     app = open_page(run=queued(ledger, owner=SOMEBODY)[:12])
-    assert "only they can cancel" in texts(app, "caption")
+    assert "Only they can cancel" in texts(app, "caption")
     assert "Cancel" not in [button.label for button in app.button]
 
 

@@ -127,7 +127,7 @@ def test_jobs_are_listed_by_state_with_what_one_can_do(ledger, open_page, monkey
     assert all(f"**{title}**" in shown for title in ("Waiting", "Done", "Failed"))
     assert "ran out of memory" in texts(app, "error")
     assert "Waiting, 1st in the queue" in texts(app, "caption")
-    assert "only they can cancel" not in texts(app, "caption")
+    assert "Only they can cancel" not in texts(app, "caption")
 
 
 def test_models_show_every_network_with_its_facts(ledger, open_page):

@@ -215,6 +215,36 @@ def test_what_tells_of_the_machine_is_told_on_the_machine_alone(monkeypatch):
     assert ask(Border, "/_stcore/health", "host:1", "192.0.2.7")[0] == 200  # which every page asks for
 
 
+@pytest.mark.parametrize(
+    ("path", "accept", "method", "known"),
+    [
+        ("/", "text/html", "GET", True),
+        ("/why", "text/html", "GET", True),
+        ("/jobs", "text/html,*/*", "GET", True),
+        ("/static/js/x.js", "text/html", "GET", True),
+        ("/nothing", "text/html", "GET", False),
+        ("/a/b", "text/html", "GET", False),
+        ("/nothing", "application/json", "GET", True),
+        ("/nothing", "text/html", "HEAD", True),
+    ],
+)
+def test_an_address_without_a_page_shows_a_page_of_ours(path, accept, method, known):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"host", b"localhost"), (b"accept", accept.encode())]
+    scope = {"type": "http", "path": path, "method": method, "headers": headers, "client": ("127.0.0.1", 1)}
+    asyncio.run(Border(app)(scope, None, send))
+    assert sent[0]["status"] == (200 if known else 404)
+    assert known or b"No such page" in sent[1]["body"]
+
+
 def test_files_are_counted_before_they_are_taken():
     limits = Limits(upload_mb=100, visitor_files=2, files_mb=350)
     gate = Uploads(None, Held(), lambda: limits)
@@ -237,10 +267,11 @@ def test_files_are_counted_before_they_are_taken():
     assert send("a", "3", 20)[0] == 413
     assert send("a", "2", None, "DELETE")[0] == 204
     assert send("a", "3", 20)[0] == 204
+    assert gate.held.of("a") == 120_000_000  # nothing is left of what was refused, or has arrived
     assert send("b", "1", 100, status=400)[0] == 400  # Streamlit did not take it, and it does not count
     assert send("b", "1", 190)[0] == 204
     status, _, why = send("c", "1", 50)
-    assert status == 413 and "Others are sending" in why
+    assert status == 413 and "Others are uploading" in why
     assert send("c", "1", None)[0] == 413
     assert send("c", "1", 40)[0] == 204
 

@@ -158,7 +158,7 @@ def test_a_study_is_asked_for_watched_and_shown(ledger, open_page):
     app = press(open_page("why", run=run_id[:12]), "Explain this merge")
     job = ledger.jobs(kind="study")[0]
     assert (job.state, job.request["study"]) == ("queued", "why")
-    assert "Look into the merge" in texts(app, "markdown")
+    assert "Run the study" in texts(app, "markdown")
     answer(ledger, "why")
     app = open_page("why", run=run_id[:12])
     assert "Which layer costs most?" in texts(app, "markdown")

@@ -194,7 +194,7 @@ def test_a_network_that_cannot_take_the_images_it_is_said_to_know_is_refused_at_
     app.selectbox(key="upload data").set_value("fashion-mnist").run()
     app.selectbox(key="upload architecture").set_value("mlp").run()
     app = checked(app, ("mine.th", plain_bytes("mlp", {"widths": [8], "in_shape": [1, 10, 10]})))
-    assert "take images of 1×10×10, but those of Fashion-MNIST are 1×28×28" in texts(app, "error")
+    assert "need images of size 1×10×10, but Fashion-MNIST has 1×28×28" in texts(app, "error")
     app.selectbox(key="upload data").set_value("other").run()
     app = press(app, "Check")
     assert "It is not known which images" in texts(app, "warning")

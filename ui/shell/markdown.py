@@ -8,5 +8,5 @@ LINK = "www."  # Markdown makes a link of it without any sign
 
 def plain(text: str) -> str:
     """Escape a text for `st.markdown` and other elements that read Markdown, which then show it unchanged."""
-    shown = "".join(f"\\{letter}" if letter in SIGNS else letter for letter in text)
-    return shown.replace(LINK, f"{LINK[:-1]}\\.").replace(LINK.upper(), f"{LINK[:-1].upper()}\\.")
+    escaped = "".join(f"\\{letter}" if letter in SIGNS else letter for letter in text)
+    return escaped.replace(LINK, f"{LINK[:-1]}\\.").replace(LINK.upper(), f"{LINK[:-1].upper()}\\.")

@@ -76,7 +76,7 @@ class Border:
 
 def is_unknown_page(scope: Scope) -> bool:
     """Whether a browser opens an address at which there is no page."""
-    if scope["method"] != "GET" or "text/html" not in Headers(scope=scope).get("accept", ""):
+    if scope.get("method") != "GET" or "text/html" not in Headers(scope=scope).get("accept", ""):
         return False
     base = str(config.get_option("server.baseUrlPath") or "").strip("/")
     name = scope["path"].strip("/").removeprefix(base).strip("/")

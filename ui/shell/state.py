@@ -58,12 +58,12 @@ def entries() -> dict[str, Entry]:
 
 def distinct(labels: Mapping[str, str]) -> dict[str, str]:
     """Key -> unique label: a label that an earlier key has gets the key appended. Menus identify options by label."""
-    taken, unequal = set[str](), dict[str, str]()
+    in_use, unequal = set[str](), dict[str, str]()
     for key, label in labels.items():
         free = label
-        while free in taken:
+        while free in in_use:
             free = f"{free} · {key}"
-        taken.add(free)
+        in_use.add(free)
         unequal[key] = free
     return unequal
 

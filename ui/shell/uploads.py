@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from itertools import count
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
@@ -33,10 +34,6 @@ class Held:
             self.files.setdefault(session, {})[file] = size
         else:
             self.files.get(session, {}).pop(file, None)
-
-    def size(self, session: str, file: str) -> int:
-        """Bytes of one file, 0 where it is not there."""
-        return self.files.get(session, {}).get(file, 0)
 
     def of(self, session: str) -> int:
         """Bytes of one session."""
@@ -68,50 +65,40 @@ class Uploads:
 
     def __init__(self, app: ASGIApp, held: Held = HELD, limits: Callable[[], Limits] = from_environment) -> None:
         self.app, self.held, self.limits = app, held, limits
+        self._numbers = count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse an upload without room; pass every other request on."""
-        named = UPLOAD.fullmatch(scope.get("path", "")) if scope["type"] == "http" else None
-        if named is None or scope["method"] not in ("PUT", "DELETE"):
+        match = UPLOAD.fullmatch(scope.get("path", "")) if scope["type"] == "http" else None
+        if match is None or scope["method"] not in ("PUT", "DELETE"):
             await self.app(scope, receive, send)
             return
         if scope["method"] == "DELETE":
-            await self._pass_on(named, scope, receive, send, 0, self.held.size(named["session"], named["file"]))
+            await self._pass_on(match, scope, receive, send, 0)
             return
         size = _size(Headers(scope=scope))
-        why = self._refusal(named["session"], size)
+        why = self._refusal(match["session"], size)
         if why or size is None:
             await PlainTextResponse(why, 413)(scope, receive, send)
             return
-        before = self.held.size(named["session"], named["file"])
-        self.held.add(
-            named["session"], named["file"], max(size, before)
-        )  # the larger size, until the new file has replaced the old one
-        answered = False
+        arriving = (
+            f"{match['file']} {next(self._numbers)}"  # beside what the file has held so far, until it replaces that
+        )
+        self.held.add(match["session"], arriving, size)
         try:
-            answered = await self._pass_on(named, scope, receive, send, size, before)
+            await self._pass_on(match, scope, receive, send, size)
         finally:
-            if not answered:  # the visitor left during the upload
-                self.held.add(named["session"], named["file"], before)
+            self.held.add(match["session"], arriving, 0)
 
-    async def _pass_on(
-        self, named: re.Match[str], scope: Scope, receive: Receive, send: Send, size: int, before: int
-    ) -> bool:
-        """Pass the request on and return whether it was answered.
-
-        Count the file as `size` bytes after a success, as `before` bytes after a refusal.
-        """
-        answered = False
+    async def _pass_on(self, match: re.Match[str], scope: Scope, receive: Receive, send: Send, size: int) -> None:
+        """Pass the request on. Once it has succeeded, the file counts `size` bytes."""
 
         async def watched(message: Message) -> None:
-            nonlocal answered
-            if message["type"] == "http.response.start":
-                answered = True
-                self.held.add(named["session"], named["file"], size if message["status"] < 400 else before)
+            if message["type"] == "http.response.start" and message["status"] < 400:
+                self.held.add(match["session"], match["file"], size)
             await send(message)
 
         await self.app(scope, receive, watched)
-        return answered
 
     def _refusal(self, session: str, size: int | None) -> str:
         """Reason why a file of this size is refused; "" where it is accepted."""

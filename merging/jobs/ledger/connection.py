@@ -55,7 +55,7 @@ def _spare(path: Path) -> sqlite3.Connection | None:
     """Take an unused open connection to this file, None where there is none."""
     file = _identity(path)
     with _sharing:
-        place = next((place for place, (known, _) in enumerate(_spares) if known == file), None)
+        place = next((place for place, (identity, _) in enumerate(_spares) if identity == file), None)
         return None if place is None else _spares.pop(place)[1]
 
 

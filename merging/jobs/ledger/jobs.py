@@ -163,8 +163,8 @@ def read_past(db: sqlite3.Connection, kinds: Iterable[str]) -> list[Past]:
     for job, stage, seconds in db.execute(spent, [row["id"] for row in rows]):
         stages[job][stage] = seconds or 0.0
     return [
-        Past(json.loads(row["request"]), {**found, "": max((row["seconds"] or 0.0) - sum(found.values()), 0.0)})
-        for row, found in ((row, stages[row["id"]]) for row in rows)
+        Past(json.loads(row["request"]), {**durations, "": max((row["seconds"] or 0.0) - sum(durations.values()), 0.0)})
+        for row, durations in ((row, stages[row["id"]]) for row in rows)
     ]
 
 

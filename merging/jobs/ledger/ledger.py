@@ -262,8 +262,8 @@ def _attach(db: sqlite3.Connection, id: str, owner: str, address: str) -> None:
 
 def _detach(db: sqlite3.Connection, id: str, owner: str, heir: str) -> None:
     db.execute("DELETE FROM owners WHERE job = ? AND owner = ?", (id, owner))
-    asked = "SELECT address FROM owners WHERE job = ? AND owner = ?"
-    place = shared_turn(heir, db.execute(asked, (id, heir)).fetchone()[0])
+    query = "SELECT address FROM owners WHERE job = ? AND owner = ?"
+    place = shared_turn(heir, db.execute(query, (id, heir)).fetchone()[0])
     db.execute("UPDATE jobs SET owner = ?, place = ? WHERE id = ? AND owner = ?", (heir, place, id, owner))
 
 

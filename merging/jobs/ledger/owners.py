@@ -51,8 +51,8 @@ def check_caps(db: sqlite3.Connection, limits: Limits, id: str, owner: str, addr
     """
 
     def count(which: str = "", *values: str) -> int:
-        asked = f"SELECT COUNT(DISTINCT id) FROM jobs JOIN owners ON job = id WHERE state IN (?, ?) AND id != ? {which}"
-        return int(db.execute(asked, ("queued", "running", id, *values)).fetchone()[0])
+        query = f"SELECT COUNT(DISTINCT id) FROM jobs JOIN owners ON job = id WHERE state IN (?, ?) AND id != ? {which}"
+        return int(db.execute(query, ("queued", "running", id, *values)).fetchone()[0])
 
     own = count("AND owners.owner = ?", owner)
     if own >= limits.open_jobs * (limits.teacher_times if owner in teachers() else 1):

@@ -108,7 +108,7 @@ def _told_in_words(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         in_its_way = isinstance(error, FileExistsError | NotADirectoryError)
-        raise _unusable(path.parent, "a file has the same name" if in_its_way else str(error.strerror)) from error
+        raise _unusable(path.parent, "a file is in its way" if in_its_way else str(error.strerror)) from error
     except sqlite3.Error as error:
         raise _unusable(path, str(error)) from error
 

@@ -55,8 +55,8 @@ class ShippedRuns:
 
     def artifacts(self, id: str) -> dict[str, tuple[str, int]]:
         """Name -> (sha256, bytes) of all artifacts of the run, shipped or not."""
-        listed = self.entries.get(id, {}).get("artifacts", {})
-        return {name: (sha256, size) for name, (sha256, size) in listed.items()}
+        by_name = self.entries.get(id, {}).get("artifacts", {})
+        return {name: (sha256, size) for name, (sha256, size) in by_name.items()}
 
     def has(self, id: str, name: str) -> bool:
         """Whether the run has this artifact and its file is shipped."""
@@ -76,8 +76,8 @@ class ShippedRuns:
     def content(self, sha256: str) -> bytes | None:
         """The shipped artifact with this hash, None where there is none."""
         for id, entry in self.entries.items():
-            for name, (known, _) in entry["artifacts"].items():
-                if known == sha256 and (self.folder / id / name).is_file():
+            for name, (content_hash, _) in entry["artifacts"].items():
+                if content_hash == sha256 and (self.folder / id / name).is_file():
                     return self.artifact(id, name)
         return None
 

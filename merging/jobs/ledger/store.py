@@ -99,8 +99,8 @@ def sha256_of(content: Content) -> str:
     """Hexadecimal hash of bytes or of a file, which is read in pieces."""
     if isinstance(content, bytes):
         return hashlib.sha256(content).hexdigest()
-    with content.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    with content.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def size_of(content: Content) -> int:

@@ -51,11 +51,11 @@ class Clock:
 
     def __call__(self, stage: str, fraction: float | None = None, message: str = "") -> None:
         """Report the progress, and begin the stage if it is new."""
-        known = stage in {one.name for one in kinds()[self.kind].stages}
-        if known and stage != self.stage:
+        is_stage = stage in {one.name for one in kinds()[self.kind].stages}
+        if is_stage and stage != self.stage:
             self.stop()
             self.stage, self.began = stage, time.perf_counter()
-        self.report(self.stage or stage, fraction if known else None, message)
+        self.report(self.stage or stage, fraction if is_stage else None, message)
 
     def stop(self) -> None:
         """End the current stage."""

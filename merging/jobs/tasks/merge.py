@@ -194,15 +194,15 @@ def _scores(
 
 
 def _survey(prepared: Prepared, nets: Nets, data: Mapping[str, Batches], clock: Clock) -> Survey:
-    problem, moved = prepared.problem, prepared.alignment.permutations[1]
+    problem, permutation = prepared.problem, prepared.alignment.permutations[1]
     if not data:
-        return Survey({}, unmeasured_units(problem.graph, moved, problem.spec))
+        return Survey({}, unmeasured_units(problem.graph, permutation, problem.spec))
     clock("similarity", 0.0, "comparing layers and units")
     networks = {"A": nets.a, "pi(B)": nets.aligned, "merge": nets.merge, **nets.made}
     first = replace(data["test"], order=torch.arange(min(INSIDE, data["test"].count)))
     tensors = {name: named_tensors(net) for name, net in networks.items()}
     b = (problem.structure(1)[0], named_tensors(nets.b)) if prepared.alignment.maps else None
-    return analyse(problem.graph, tensors, moved, problem.spec, first, b=b, report=clock.part("similarity", 0, 1))
+    return analyse(problem.graph, tensors, permutation, problem.spec, first, b=b, report=clock.part("similarity", 0, 1))
 
 
 def layer_infos(graph: Graph, spec: PermutationSpec) -> tuple[LayerInfo, ...]:

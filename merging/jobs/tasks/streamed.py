@@ -40,13 +40,13 @@ def streamed_task(request: MergeRequest, payload: Payload, out: Path, report: Pr
     watch_memory(device)
     pairs = zip(request.models, payload.files, strict=True)
     try:
-        opened = [_opened(model, file) for model, file in pairs]
-        done, permutation = streamed_merge(request, opened, out, device, report)
+        sliced = [_opened(model, file) for model, file in pairs]
+        merge_report, permutation = streamed_merge(request, sliced, out, device, report)
     except UnsupportedOperation:
         whole = replace(payload, checkpoints=tuple(file.read_bytes() for file in payload.files), files=())
         return dict(merge_task(request, whole, report))
     networks = {name: out / name for name in NETWORKS}
-    return {"report": saving.save(done), "permutation.npz": permutation, **networks}
+    return {"report": saving.save(merge_report), "permutation.npz": permutation, **networks}
 
 
 def streamed_merge(
@@ -61,7 +61,7 @@ def streamed_merge(
     merge = merge_sliced(opened[0], opened[1], out, **how, report=clock)
     clock.stop()
     permutation = {name: p.cpu().numpy() for name, p in merge.permutation.items()}
-    done = MergeReport(
+    merge_report = MergeReport(
         request=json.loads(request.to_json()),
         layers=layer_infos(merge.graph, merge.spec),
         groups={name: (len(p), int((p != range(len(p))).sum())) for name, p in permutation.items()},
@@ -74,7 +74,7 @@ def streamed_merge(
         memory=peak_memory(torch.device(device)),
         missing=missing_words(opened[0]),
     )
-    return done, arrays(permutation)
+    return merge_report, arrays(permutation)
 
 
 def missing_words(opened: SlicedCheckpoint) -> str:

@@ -260,7 +260,7 @@ def _alive(pid: int, born: float) -> bool:
 
 def _clear_old(folder: Path, seconds: float) -> None:
     """Delete folders that a killed dispatcher left behind: those unchanged for longer than a merge may run."""
-    for left in folder.glob("*"):
+    for old in folder.glob("*"):
         with suppress(FileNotFoundError):  # another dispatcher of the same home deleted it
-            if time.time() - left.stat().st_mtime > seconds:
-                shutil.rmtree(left, ignore_errors=True)
+            if time.time() - old.stat().st_mtime > seconds:
+                shutil.rmtree(old, ignore_errors=True)

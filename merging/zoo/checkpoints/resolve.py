@@ -15,7 +15,15 @@ from torch import Tensor, nn
 
 from merging.errors import CheckpointError, UnknownArchitecture
 from merging.zoo.architectures import build
-from merging.zoo.architectures.names import PROGRAM, UNSEEN, describe, describe_wiring, with_known
+from merging.zoo.architectures.names import (
+    NAMES,
+    PROGRAM,
+    UNSEEN,
+    describe,
+    describe_wiring,
+    is_known,
+    with_known,
+)
 from merging.zoo.architectures.normalise import load_strictly
 from merging.zoo.checkpoints import evidence
 from merging.zoo.checkpoints.candidates import Candidate, ambiguous
@@ -72,6 +80,9 @@ def resolve(file: File, asked: Asked) -> Resolved:
         AmbiguousCheckpoint: when several fit and images do not decide; it has `.candidates`.
         CheckpointError: when `asked.weights` names nothing in the file.
     """
+    if asked.architecture and not (is_known(asked.architecture) or is_factory(asked.architecture)):
+        known = f"{', '.join(NAMES)}, torchvision/NAME, timm/NAME"
+        raise UnknownArchitecture(f"No architecture is called {asked.architecture[:80]!r}. Known: {known}.")
     chosen = _chosen(file, asked.weights)
     options, why = _options(chosen, asked)
     measured: list[tuple[evidence.Measured, ...]] = [() for _ in options]
