@@ -1,4 +1,4 @@
-"""Jobs page: running, waiting and finished jobs, and the workers."""
+"""Runs page: running, waiting and finished jobs, and the workers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ui.shell.chosen import PREFIX
 from ui.shell.screens import link
 from ui.shell.state import ledger, owner
 
-st.markdown("### Jobs", anchors=False)
+st.markdown("### Runs", anchors=False)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     whose = st.segmented_control("Whose", ["mine", "everybody's"], default="everybody's", key="whose", required=True)
     kinds = st.pills("What", list(KINDS), format_func=KINDS.__getitem__, default=ASKED, selection_mode="multi")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from ui.panels.landscape_panel import landscape_panel
+from ui.panels.study_panels import draw_study_panels
 from ui.runs.states import needs_result
 
 run = needs_result("landscape")
 if run is not None and run.report is not None:
     st.markdown("### What lies between and around the networks?", anchors=False)
     landscape_panel(run)
+    draw_study_panels("landscape", run)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.panels.lab_panel import lab_panel
-from ui.panels.measures_panel import measures_panel
 from ui.panels.similarity_panel import similarity_panel
+from ui.panels.study_panels import draw_study_panels
 from ui.runs.states import needs_result
 
 run = needs_result("similarity")
@@ -14,9 +13,6 @@ if run is not None and run.report is not None:
     st.markdown("### How similar are the layers?", anchors=False)
     if run.report.similarity:
         similarity_panel(run)
-        st.markdown("#### By other measures", anchors=False)
-        measures_panel(run)
-        st.markdown("#### The manipulation lab", anchors=False)
-        lab_panel(run)
+        draw_study_panels("similarity", run)
     else:
         st.info(run.report.missing or "This run compared no layers.", icon=":material/image_not_supported:")

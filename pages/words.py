@@ -1,4 +1,4 @@
-"""Words page: every technical word in one sentence, the same as in the hover texts."""
+"""Glossary page: every technical word in one sentence, the same as in the hover texts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import streamlit as st
 from merging.methods.registry import ROLES, table
 from ui.shell.words import WORDS
 
-st.markdown("### The words on these pages", anchors=False)
+st.markdown("### Glossary", anchors=False)
 query = st.text_input("Find a word", placeholder="barrier", icon=":material/search:", width=420).strip().lower()
 METHODS = {method.label: method.summary for role in ROLES for method in table(role).values() if method.key != "none"}
 matches = {word: text for word, text in {**WORDS, **METHODS}.items() if query in f"{word} {text}".lower()}

@@ -1,4 +1,4 @@
-"""Zip page: networks of different classes share a trunk up to a layer, and each keeps its own head."""
+"""Partial zip page: networks of different classes share a trunk up to a layer, and each keeps its own head."""
 
 from __future__ import annotations
 

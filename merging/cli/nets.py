@@ -155,9 +155,9 @@ def chosen_device(options: argparse.Namespace) -> str:
     """Return "cuda" or "cpu" by --device, and set torch's threads. Raises InvalidSetting where the GPU is missing."""
     import torch
 
-    from merging.jobs.tasks.machine import use_threads
+    from merging.jobs.tasks.machine import configure_torch
 
-    use_threads(options.threads)
+    configure_torch(options.threads)
     if options.device == "cuda" and not torch.cuda.is_available():
         raise InvalidSetting("torch finds no GPU here. Leave --device out, or install torch for your GPU.")
     best = "cuda" if torch.cuda.is_available() else "cpu"

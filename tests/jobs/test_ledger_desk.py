@@ -48,7 +48,7 @@ def test_a_job_that_kills_its_dispatchers_is_given_up(ledger):
         Desk(ledger).reap(lambda pid, born: False)
     job = ledger.job(job.id)
     assert (job.state, job.error["kind"]) == ("failed", "WorkerLost")
-    assert "ended 5 times while this job ran" in job.error["text"]
+    assert "ended 5 times during this job" in job.error["text"]
     ledger.submit(merge_request(), "ann")  # a person's wish begins the count anew
     take(Desk(ledger))
     Desk(ledger).reap(lambda pid, born: False)

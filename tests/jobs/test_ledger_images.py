@@ -41,12 +41,12 @@ def test_images_are_kept_under_a_name_within_the_owners_caps(tmp_path, birds, mo
     ledger = Ledger(limits=Limits(data_sets=2))
     kept = add_images(ledger, birds, "ann", label="")
     assert kept.facts.label == "birds" and own.own_datasets("ann") == (kept,)
-    with pytest.raises(InvalidRequest, match=f"a data set birds already .{kept.id}"):
+    with pytest.raises(InvalidRequest, match=f"already have a data set birds .{kept.id}"):
         add_images(ledger, birds, "ann", label="birds")
     again = add_images(ledger, birds, "ann", label="more birds")  # the same images: renamed, not doubled
     assert own.own_datasets("ann") == (again,) and again.facts.label == "more birds"
     add_images(ledger, folder(tmp_path / "fish", two_classes(12)), "ann")
-    with pytest.raises(InvalidRequest, match="You have 2 data sets, the most"):
+    with pytest.raises(InvalidRequest, match="You have 2 data sets, the largest number"):
         add_images(ledger, birds, "ann", label="third")
     assert [path.name for path in own.folder().iterdir() if path.name.startswith(".")] == []
 

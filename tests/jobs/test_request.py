@@ -153,7 +153,7 @@ def test_only_networks_of_one_structure_can_be_asked_for():
     with pytest.raises(InvalidRequest, match=r"Choose networks of the same structure\.$"):
         merge_request(models=(a, other))
     wider = dataclasses.replace(a, config={**a.config, "widths": [9, 9, 9]})
-    with pytest.raises(InvalidRequest, match="Optimal transport takes other widths"):
+    with pytest.raises(InvalidRequest, match="Optimal transport accepts different widths"):
         merge_request(models=(a, wider))
     asked = merge_request(models=(a, wider), align="optimal-transport")
     assert asked.unequal and not merge_request().unequal
@@ -188,7 +188,7 @@ def test_requests_cannot_be_changed():
 
 
 def test_torchvisions_networks_are_not_asked_about_grey_images():
-    with pytest.raises(InvalidRequest, match="take colour images, but those of Fashion-MNIST are grey"):
+    with pytest.raises(InvalidRequest, match="need colour images, but Fashion-MNIST has grey images"):
         TrainRequest("tv_resnet18", {"classes": 10}, "fashion-mnist", "a" * 64)
 
 

@@ -101,7 +101,7 @@ def test_an_owner_has_so_many_open_jobs_and_others_are_not_held_up(tmp_path):
 def test_weights_that_nobody_has_cannot_be_asked_about(ledger):
     a, _ = mlps()
     unknown = ModelRef("0" * 64, a.name, a.architecture, a.config)
-    with pytest.raises(InvalidRequest, match="not here"):
+    with pytest.raises(InvalidRequest, match="not on this machine"):
         ledger.submit(PicturesRequest(unknown, "layers.0", (0,)), "ann")
 
 
@@ -116,7 +116,7 @@ def test_the_environment_sets_the_limits(monkeypatch):
     assert (from_environment().deadline("train"), from_environment().deadline("merge")) == (60, 1_800)
     for text in ("inf", "nan", "1e400", "-1", "0"):
         monkeypatch.setenv("MERGESCOPE_STORE_MB", text)
-        with pytest.raises(InvalidSetting, match=r"MERGESCOPE_STORE_MB is .* must be a number from 1"):
+        with pytest.raises(InvalidSetting, match=r"MERGESCOPE_STORE_MB is .* Set a number from 1"):
             from_environment()
 
 

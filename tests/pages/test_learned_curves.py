@@ -1,5 +1,6 @@
 """The page Why of networks whose units learn their nonlinearities: asked for, drawn, and offered to no others."""
 
+import pkgutil
 from dataclasses import replace
 
 from merging.jobs.requests.base import ModelRef
@@ -11,7 +12,9 @@ from tests.pages.test_merge_page import press, texts
 from tests.pages.test_studies import take
 from tests.studies.subjects import learned
 from tests.studies.test_inside import run
-from ui.runs.job_rows import STUDY_PAGES
+from ui.panels import studies as panels
+from ui.panels.study_panels import study_panels
+from ui.shell.screens import SCREENS, TABS
 
 TITLE = "Learned nonlinearities"
 
@@ -42,7 +45,12 @@ def test_networks_whose_units_have_none_are_not_asked(ledger, open_page):
 
 
 def test_every_study_has_a_page_that_a_job_leads_to():
-    assert STUDY_PAGES.keys() == studies().keys()
+    assert {study.page for study in studies().values()} <= SCREENS.keys() & TABS.keys()
+
+
+def test_every_panel_of_a_study_is_drawn_on_a_page():
+    files = {file.name for file in pkgutil.iter_modules(panels.__path__)}
+    assert sum(len(study_panels(page)) for page in ("similarity", "why", "landscape")) == len(files)
 
 
 def test_one_can_be_trained_on_the_page(ledger, open_page):

@@ -9,12 +9,10 @@ import pytest
 import streamlit as st
 
 from merging.jobs.ledger.ledger import Ledger
-from merging.jobs.limits import Limits
 from merging.paths import ROOT
 from tests.pages.ledgers import done
-from ui.shell import middleware, server, uploads
+from ui.shell import middleware, server
 from ui.shell.middleware import COOKIE, Border, chart_scripts
-from ui.shell.uploads import Held, Uploads
 from ui.shell.words import WORDS
 
 EVERY_PAGE = """
@@ -245,57 +243,6 @@ def test_an_address_without_a_page_shows_a_page_of_ours(path, accept, method, kn
     assert known or b"No such page" in sent[1]["body"]
 
 
-def test_files_are_counted_before_they_are_taken():
-    limits = Limits(upload_mb=100, visitor_files=2, files_mb=350)
-    gate = Uploads(None, Held(), lambda: limits)
-
-    def send(session, file, megabytes, method="PUT", status=204):
-        async def app(scope, receive, send):
-            await send({"type": "http.response.start", "status": status, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
-
-        gate.app = app
-        size = None if megabytes is None else int(megabytes * 1e6)
-        return ask(gate, f"/_stcore/upload_file/{session}/{file}", method=method, size=size)
-
-    assert send("a", "1", 100)[0] == 204
-    assert send("a", "2", 90)[0] == 204
-    status, _, why = send("a", "3", 20)
-    assert status == 413 and "one visitor" in why
-    assert send("a", "2", None, "DELETE", status=403)[0] == 403  # without the visitor's token nothing was deleted
-    assert send("a", "2", 1, status=403)[0] == 403  # nor replaced
-    assert send("a", "3", 20)[0] == 413
-    assert send("a", "2", None, "DELETE")[0] == 204
-    assert send("a", "3", 20)[0] == 204
-    assert gate.held.of("a") == 120_000_000  # nothing is left of what was refused, or has arrived
-    assert send("b", "1", 100, status=400)[0] == 400  # Streamlit did not take it, and it does not count
-    assert send("b", "1", 190)[0] == 204
-    status, _, why = send("c", "1", 50)
-    assert status == 413 and "Others are uploading" in why
-    assert send("c", "1", None)[0] == 413
-    assert send("c", "1", 40)[0] == 204
-
-
-def test_files_of_who_has_left_are_let_go_when_their_time_is_over_or_room_is_needed(monkeypatch):
-    limits, there, removed = Limits(upload_mb=100, visitor_files=2, files_mb=250), {"a", "b"}, []
-    files = SimpleNamespace(remove_session_files=removed.append)
-    here = SimpleNamespace(is_active_session=there.__contains__, uploaded_file_mgr=files)
-    monkeypatch.setattr(uploads.runtime, "exists", lambda: True)
-    monkeypatch.setattr(uploads.runtime, "get_instance", lambda: here)
-    held = Held()
-    gate = Uploads(None, held, lambda: limits)
-    for session in "ab":
-        held.add(session, "1", 100_000_000)
-    there.remove("a")
-    held.sweep()
-    assert (held.total(), removed) == (200_000_000, [])  # who comes back within the window finds them
-    assert gate._refusal("b", 50_000_000) == ""
-    assert gate._refusal("b", 90_000_000) == "" and removed == ["a"]
-    there.remove("b")
-    held.sweep(window=0.0)
-    assert (held.total(), removed) == (0, ["a", "b"])
-
-
 @pytest.mark.parametrize(
     ("origin", "let_in"), [("http://localhost:8501", True), ("null", True), ("http://[::1", False)]
 )
@@ -312,11 +259,3 @@ def test_a_connection_from_what_is_no_address_is_closed(origin, let_in):
     asyncio.run(Border(app)(scope, None, send))
     assert bool(asked) == let_in
     assert sent == ([] if let_in else ["websocket.close"])
-
-
-@pytest.mark.parametrize("length", [b"5", b"", b"-1", b"+5", "٣".encode(), b"9" * 20])
-@pytest.mark.parametrize("chunked", [True, False])
-def test_only_a_length_that_is_told_once_and_plainly_is_believed(length, chunked):
-    headers = [(b"content-length", length)] + ([(b"transfer-encoding", b"chunked")] if chunked else [])
-    size = uploads._size(uploads.Headers(scope={"headers": headers}))
-    assert size == (5 if length == b"5" and not chunked else None)

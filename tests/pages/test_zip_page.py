@@ -64,7 +64,7 @@ def test_a_pair_of_different_classes_leads_here(ledger, open_page):
     app.selectbox(key="form_a").set_value(HEADS[0]).run()
     app.selectbox(key="form_b").set_value(HEADS[1]).run()
     assert "Zip them instead" in texts(app, "warning")
-    link = next(link for link in app.get("page_link") if link.proto.label == "Try a partial zip on the Zip page")
+    link = next(link for link in app.get("page_link") if link.proto.label == "Try a partial zip instead")
     assert "nets=fashion-head-low%2Cfashion-head-high" in link.proto.query_string
 
 

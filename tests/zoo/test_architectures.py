@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from merging.errors import InvalidSetting, UnknownArchitecture
-from merging.zoo.architectures import ARCHITECTURES, Normalise, build
+from merging.zoo.architectures import ARCHITECTURES, Normalise, build, table
 from merging.zoo.architectures.names import NAMES, NONLINEARITIES, describe
 from merging.zoo.architectures.nonlinearity import MODULES
 
@@ -153,3 +153,7 @@ def test_names_are_those_of_the_table_and_need_no_torch():
 )
 def test_descriptions(key, config, label):
     assert describe(key, config) == label
+
+
+def test_every_declared_architecture_has_a_name_and_every_name_an_architecture():
+    assert table._DECLARED.keys() == NAMES.keys()

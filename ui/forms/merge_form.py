@@ -108,7 +108,7 @@ def merge_form() -> MergeRequest | None:
         remedy = f" {' or '.join(wider)} can merge it: choose it under Align." if can_map else ""
         st.warning(f"This pair cannot be merged. {reason}{remedy}", icon=":material/link_off:")
         if a.sha256 != b.sha256 and shares_trunk(a, b):
-            link("zip", "Try a partial zip on the Zip page", icon=":material/call_split:", nets=f"{a.id},{b.id}")
+            link("zip", "Try a partial zip instead", icon=":material/call_split:", nets=f"{a.id},{b.id}")
     more_networks(a, b, by_id)
     method_form()
     missing = base_network(a, by_id)

@@ -1,4 +1,4 @@
-"""Form of the Zip page: the networks of a partial zip (ZipIt!) and its settings."""
+"""Form of the Partial zip page: the networks of a partial zip (ZipIt!) and its settings."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def _top_up(requests: tuple[MergeRequest, ...]) -> str:
 
 def _progress(rows: list[Row], done: int, waiting: list[Job]) -> None:
     ends = {state: sum(row["state"] == STATES[state] for row in rows) for state in ("failed", "cancelled")}
-    failed, words = sum(ends.values()), {"failed": "failed, see Jobs", "cancelled": "stopped"}
+    failed, words = sum(ends.values()), {"failed": "failed, see Runs", "cancelled": "stopped"}
     ended = "".join(f" · {count} {words[state]}" for state, count in ends.items() if count)
     st.progress(done / len(rows), text=f"{done} of {len(rows)} merges done{ended}")
     if not st.session_state.get("comparison runs"):

@@ -26,7 +26,6 @@ from merging.text import numbers
 from merging.text.reasons import died, reasons
 from merging.zoo.datasets.load import ImageSet
 from ui.neurons.tiles import labelled_sheet, show
-from ui.panels.nonlinearity_panel import nonlinearity_panel
 from ui.runs.study import studied
 from ui.shell.address import one_of
 from ui.shell.chosen import Chosen
@@ -54,7 +53,6 @@ def why_panel(found: Chosen) -> None:
     aligners: Aligners | None = studied(found, "aligners", button="Align in four ways")
     if aligners is not None:
         _aligners(aligners)
-    nonlinearity_panel(found)
 
 
 def scores_table(why: Why) -> str:

@@ -155,5 +155,6 @@ def check_room(ledger: LedgerFolder, db: sqlite3.Connection, owner: str, added: 
         raise InvalidRequest(f"You have {number} models, the largest number per person. Delete one first.")
     if size + added > limits.owner_mb * 1e6:
         raise InvalidRequest(
-            f"Your models would need {(size + added) / 1e6:,.0f} of {limits.owner_mb:,.0f} MB. Delete one first."
+            f"Your models would need {(size + added) / 1e6:,.0f} MB; the limit is {limits.owner_mb:,.0f} MB. "
+            "Delete one first."
         )

@@ -81,7 +81,6 @@ class Clock:
 
 def device_of(payload: Payload) -> torch.device:
     """The GPU where the job may use one and torch finds it, otherwise the CPU."""
-    torch.backends.cudnn.allow_tf32 = False  # its error of 1e-3 would show in every result, and in |B - pi(B)|
     return torch.device("cuda" if payload.device == "cuda" and torch.cuda.is_available() else "cpu")
 
 

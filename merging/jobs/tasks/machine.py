@@ -29,10 +29,14 @@ class Place:
     gpu_memory_total: int | None = None
 
 
-def use_threads(threads: int) -> None:
-    """Set the number of torch threads; 0 leaves it unchanged. Without a setting, Ray sets it to one."""
+def configure_torch(threads: int) -> None:
+    """Set up torch once per process: the number of threads, and exact convolutions on a GPU.
+
+    threads: 0 leaves the number unchanged. Without a setting, Ray sets it to one.
+    """
     import torch
 
+    torch.backends.cudnn.allow_tf32 = False  # its error of 1e-3 would show in every result, and in |B - pi(B)|
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)

@@ -12,7 +12,7 @@ from typing import Any
 
 from merging.jobs.ledger.store import Content
 from merging.jobs.outcome import Outcome, attempt
-from merging.jobs.tasks.machine import Place, use_threads, whereabouts
+from merging.jobs.tasks.machine import Place, configure_torch, whereabouts
 from merging.jobs.tasks.payload import Payload
 
 SECONDS_BETWEEN = 0.2  # shortest time between two messages of a stage; others are dropped
@@ -48,7 +48,7 @@ class Mailbox:
 
 def run_job(kind: str, payload: Payload, key: Key, send: Callable[[Mail], Any]) -> Outcome:
     """Run a job and send its progress through `send`, at most five times per second within a stage."""
-    use_threads(payload.threads)
+    configure_torch(payload.threads)
     place, last, said = whereabouts(payload.device), -SECONDS_BETWEEN, ""
 
     def report(stage: str, fraction: float | None = None, message: str = "") -> None:
@@ -78,6 +78,6 @@ def warm_up(device: str, threads: int) -> Place:
 
     from merging.network.graph.graph import export
 
-    use_threads(threads)
+    configure_torch(threads)
     export(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU()), torch.zeros(2, 2))
     return whereabouts(device)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from merging.zoo.architectures.declared import Declared
 from merging.zoo.architectures.mlp import MLP
 
 GAIN, SATURATION = 2.0, 0.3  # of every unit before training: a soft bend, which training can move either way
@@ -47,3 +48,6 @@ def adaptive(
 ) -> nn.Module:
     """Build an MLP of learned nonlinearities with hidden layers of these widths, for images of in_shape (c, h, w)."""
     return MLP(widths, in_shape, classes, LearnedNonlinearity, mean, std)
+
+
+BUILT = {"adaptive": Declared(adaptive)}

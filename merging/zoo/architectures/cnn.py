@@ -5,6 +5,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from merging.zoo.architectures.declared import Declared
 from merging.zoo.architectures.nonlinearity import MODULES
 from merging.zoo.architectures.normalise import Normalise
 
@@ -76,3 +77,6 @@ def cnn(
     """Build a plain CNN with one convolution per width, for images of in_shape (channels, height, width)."""
     norms = norm == "batch"
     return PlainCNN(widths, in_shape[0], classes, norms, nonlinearity, mean, std, pool, padding, global_pool)
+
+
+BUILT = {"cnn": Declared(cnn, {"norm": ("none", "batch")})}

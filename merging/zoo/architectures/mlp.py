@@ -6,6 +6,7 @@ from math import prod
 
 from torch import Tensor, nn
 
+from merging.zoo.architectures.declared import Declared
 from merging.zoo.architectures.nonlinearity import MODULES
 from merging.zoo.architectures.normalise import Normalise
 
@@ -47,3 +48,6 @@ def mlp(
 ) -> nn.Module:
     """Build an MLP with hidden layers of these widths, for images of in_shape (channels, height, width)."""
     return MLP(widths, in_shape, classes, lambda width: MODULES[nonlinearity](), mean, std)
+
+
+BUILT = {"mlp": Declared(mlp)}

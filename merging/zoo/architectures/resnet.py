@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from merging.errors import InvalidSetting
 from merging.zoo.architectures.cnn import GLOBAL_POOLS
+from merging.zoo.architectures.declared import Declared
 from merging.zoo.architectures.nonlinearity import MODULES
 from merging.zoo.architectures.normalise import Normalise
 
@@ -178,4 +179,12 @@ def _cifar(
     )
 
 
-resnet20, resnet32, resnet44, resnet56 = (partial(_cifar, depth) for depth in (20, 32, 44, 56))
+NAMES = {"head": ("fc", "linear"), "projection": ("shortcut", "downsample")}
+SMALL = {"norm": ("batch", "layer", "none"), "shortcut": ("conv", "pad", "identity"), **NAMES}
+BUILT = {
+    "resnet": Declared(resnet, SMALL),
+    **{
+        f"resnet{depth}": Declared(partial(_cifar, depth), {"shortcut": ("pad", "conv"), **NAMES})
+        for depth in (20, 32, 44, 56)
+    },
+}

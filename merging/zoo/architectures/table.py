@@ -1,28 +1,23 @@
 """The table of built-in architectures, and `build`, which builds a network from a key and a JSON-able configuration."""
 
 import inspect
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import torch
 from torch import nn
 
 from merging.errors import InvalidSetting, UnknownArchitecture
-from merging.zoo.architectures import adaptive, cnn, mlp, resnet, vgg
+from merging.zoo import architectures
+from merging.zoo.architectures.declared import Declared
 from merging.zoo.architectures.names import NAMES, UNSEEN, library_name
 
-CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
-    ("cnn", "norm"): ("none", "batch"),
-    ("resnet", "norm"): ("batch", "layer", "none"),
-    ("resnet", "shortcut"): ("conv", "pad", "identity"),
-    ("cifar", "shortcut"): ("pad", "conv"),
-    ("resnet", "head"): ("fc", "linear"),
-    ("resnet", "projection"): ("shortcut", "downsample"),
-    ("vgg", "head"): ("linear", "three"),
-    ("library", "auxiliary"): ("yes", "no"),
-}
+LIBRARY_CHOICES = {"auxiliary": ("yes", "no")}
+SLOW = ("library", "torchvision_nets")  # importing torchvision takes a second
 
 
 @dataclass(frozen=True)
@@ -47,19 +42,18 @@ def _tv_resnet50(*, mean: Sequence[float], std: Sequence[float], classes: int = 
     return torchvision_nets.resnet50(mean, std, classes)
 
 
-_BUILDERS: dict[str, Callable[..., nn.Module]] = {
-    "mlp": mlp.mlp,
-    "cnn": cnn.cnn,
-    "resnet": resnet.resnet,
-    "adaptive": adaptive.adaptive,
-    **{key: getattr(vgg, key) for key in ("vgg11", "vgg11_bn", "vgg16", "vgg16_bn")},
-    **{key: getattr(resnet, key) for key in ("resnet20", "resnet32", "resnet44", "resnet56")},
-    "tv_resnet18": _tv_resnet18,
-    "tv_resnet50": _tv_resnet50,
-}
+def _declared() -> dict[str, Declared]:
+    """Key -> what the files of this folder declare; those that import torchvision are left for later."""
+    found: dict[str, Declared] = {}
+    for file in sorted(pkgutil.iter_modules(architectures.__path__), key=lambda file: file.name):
+        if file.name not in (*SLOW, "table"):
+            found |= getattr(import_module(f"{architectures.__name__}.{file.name}"), "BUILT", {})
+    return found | {"tv_resnet18": Declared(_tv_resnet18), "tv_resnet50": Declared(_tv_resnet50)}
 
+
+_DECLARED = _declared()
 ARCHITECTURES: dict[str, Architecture] = {
-    key: Architecture(key, NAMES[key].label, NAMES[key].summary, builder) for key, builder in _BUILDERS.items()
+    key: Architecture(key, name.label, name.summary, _DECLARED[key].build) for key, name in NAMES.items()
 }
 
 
@@ -112,16 +106,8 @@ def _check(architecture: str, config: Mapping[str, Any], builder: Callable[..., 
 
 
 def _check_value(architecture: str, name: str, value: Any) -> None:
-    depth = architecture.removeprefix("resnet")
-    families = (
-        ("library",)
-        if library_name(architecture)[0]
-        else (
-            ("cifar", "resnet") if depth.isdigit() else (architecture[:3] if "vgg" in architecture else architecture,)
-        )
-    )
-    choices_of_families = (CHOICES[family, name] for family in families if (family, name) in CHOICES)
-    choices = tuple(UNSEEN.get(architecture, {}).get(name, ())) or next(choices_of_families, ())
+    seen = LIBRARY_CHOICES if library_name(architecture)[0] else _DECLARED[architecture].choices
+    choices = tuple(UNSEEN.get(architecture, {}).get(name, ())) or seen.get(name, ())
     if choices:
         if value not in choices:
             raise InvalidSetting(f"{name} of {architecture} is one of {', '.join(choices)}; got {value!r}")

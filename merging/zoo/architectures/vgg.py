@@ -5,6 +5,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from merging.zoo.architectures.declared import Declared
 from merging.zoo.architectures.nonlinearity import MODULES
 from merging.zoo.architectures.normalise import Normalise
 
@@ -76,7 +77,5 @@ def _vgg(
     return VGG(_features(plan, in_shape[0], batch_norm, nonlinearity), pooled, last, mean, std)
 
 
-vgg11 = partial(_vgg, 11, False)
-vgg11_bn = partial(_vgg, 11, True)
-vgg16 = partial(_vgg, 16, False)
-vgg16_bn = partial(_vgg, 16, True)
+PLAINS = {"vgg11": (11, False), "vgg11_bn": (11, True), "vgg16": (16, False), "vgg16_bn": (16, True)}
+BUILT = {key: Declared(partial(_vgg, *plan), {"head": ("linear", "three")}) for key, plan in PLAINS.items()}

@@ -8,6 +8,7 @@ from merging.figures.figure import Figure
 from merging.figures.similarity import heatmap
 from merging.studies.similarity import BESIDE, PAIRS, Similarities
 from ui.panels.similarity_panel import spelled
+from ui.panels.study_panels import StudyPanel
 from ui.runs.study import choose_other, studied
 from ui.shell.chosen import Chosen
 from ui.shell.kept import kept
@@ -70,3 +71,6 @@ def in_words(pair: str) -> str:
     """Spell out a pair: "A-pi(B)" as "A and π(B)"."""
     row, _, column = pair.partition("-")
     return f"{row} and {NAMES.get(column, column)}"
+
+
+PANEL = StudyPanel("similarity", "By other measures", 10, measures_panel)

@@ -6,6 +6,7 @@ import streamlit as st
 
 from merging.figures.studies.learned_curves import ORDERS, curves_figure, units_in_order
 from merging.studies.nonlinearities import Nonlinearities
+from ui.panels.study_panels import StudyPanel
 from ui.runs.study import studied
 from ui.shell.chosen import Chosen, request_of
 from ui.shell.kept import kept
@@ -21,10 +22,7 @@ def learns_nonlinearities(found: Chosen) -> bool:
 
 
 def nonlinearity_panel(found: Chosen) -> None:
-    """Draw the curves of some units of one layer; nothing for networks without them."""
-    if not learns_nonlinearities(found):
-        return
-    st.markdown("#### Learned nonlinearities", anchors=False)
+    """Draw the curves of some units of one layer."""
     curves: Nonlinearities | None = studied(found, "nonlinearities", button="Draw the learned curves")
     if curves is None:
         return
@@ -44,3 +42,6 @@ def nonlinearity_panel(found: Chosen) -> None:
         "Averaging a unit and its partner takes the mean of the logarithms of their gains and of the log-odds of their "
         f"saturations. Inputs range from {curves.x[0]:g} to {curves.x[-1]:g}, where the functions bend."
     )
+
+
+PANEL = StudyPanel("nonlinearities", "Learned nonlinearities", 30, nonlinearity_panel, learns_nonlinearities)

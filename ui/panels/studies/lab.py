@@ -9,6 +9,7 @@ import streamlit as st
 from merging.figures.studies.lab import lab_figure
 from merging.studies.lab import Lab
 from merging.text import numbers
+from ui.panels.study_panels import StudyPanel
 from ui.runs.study import studied
 from ui.shell.chosen import Chosen
 from ui.shell.kept import kept
@@ -52,3 +53,6 @@ def lab_panel(found: Chosen) -> None:
         f"Input of {lab.layer} of {lab.net}, {lab.features} features, {numbers.count(lab.images)} test images; biased "
         f"CKA; largest change of an output: {numbers.tiny(float(lab.moved[kind].max()))} of the largest output."
     )
+
+
+PANEL = StudyPanel("lab", "The manipulation lab", 20, lab_panel)

@@ -1,0 +1,1 @@
+"""Panels of single studies, one per file: each declares itself and is drawn on its study's page."""
