@@ -26,7 +26,7 @@ from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.tasks.run import run_task
-from merging.jobs.worker.gather import gather
+from merging.jobs.worker.gather import gather_payload
 from merging.zoo import catalogue
 from merging.zoo.datasets.fingerprint import fingerprint
 
@@ -37,7 +37,7 @@ TICK = 0.01  # seconds between two looks at the ledger
 
 def request(pair: str, seed: int, images: int, points: int) -> MergeRequest:
     """Merge request of the pair with one seed."""
-    a, b = (ModelRef.of(catalogue.find(f"{PAIRS[pair]}-s{number}")) for number in (0, 1))
+    a, b = (ModelRef.of(catalogue.find_entry(f"{PAIRS[pair]}-s{number}")) for number in (0, 1))
     data = fingerprint(DATASET, images)
     return MergeRequest((a, b), dataset=DATASET, data_sha256=data, images=images, points=points, seed=seed)
 
@@ -98,7 +98,7 @@ def measure(ledger: Ledger, chosen: argparse.Namespace, cold: float) -> None:
 
     def library() -> None:
         merge_request = request(chosen.pair, next(here), *ask)
-        run_task("merge", gather(ledger, merge_request, "cpu", 1))
+        run_task("merge", gather_payload(ledger, merge_request, "cpu", 1))
 
     timings = interleave({"job": job, "library": library}, chosen.repeats)
     repeated = interleave({"known": lambda: through_the_ledger(ledger, request(chosen.pair, 0, *ask))}, chosen.repeats)

@@ -36,7 +36,7 @@ from merging.network.permutation import restricted
 from merging.network.tracing.tracer import trace_graph
 from merging.paths import ASSETS
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
-from merging.zoo.datasets.load import load
+from merging.zoo.datasets.load import load_split
 
 ZOO = ASSETS / "zoo"
 STEPS, BATCH = 20, 125
@@ -150,7 +150,7 @@ def sinkhorn_row(pair: str) -> tuple[str, ...]:
 def shipped(pair: str) -> Problem:
     """A shipped pair with the training images that its steps take."""
     models = tuple(load_checkpoint(ZOO / f"{pair}-s{seed}.safetensors").build() for seed in (0, 1))
-    dataset = load("fashion-mnist", "train", 2 * STEPS * BATCH)
+    dataset = load_split("fashion-mnist", "train", 2 * STEPS * BATCH)
     data = Batches(torch.tensor(dataset.images), torch.tensor(dataset.labels, dtype=torch.int64), BATCH)
     graph = export(models[0], data.example())
     return Problem(models, graph, trace_graph(graph), data)

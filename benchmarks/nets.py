@@ -34,5 +34,5 @@ def drawn(architecture: str, count: int) -> tuple[tuple[nn.Module, nn.Module], B
 def images(count: int, split: str = "test", dataset: str = "fashion-mnist") -> Batches:
     """The first images of a shipped data set in batches of 500, on one thread."""
     torch.set_num_threads(1)  # the benchmark machines are shared
-    loaded = datasets.load(dataset, split, count)  # type: ignore[arg-type]
+    loaded = datasets.load_split(dataset, split, count)  # type: ignore[arg-type]
     return as_batches((loaded.images, loaded.labels))

@@ -6,12 +6,12 @@ import streamlit as st
 
 from ui.forms.compare_form import compare_form, fill_from_address
 from ui.panels.compare_panel import comparison
-from ui.shell.guard import in_words
+from ui.shell.guard import show_errors
 
 fill_from_address()
 st.markdown("### Which method works on these networks?", anchors=False)
 left, right = st.columns([4, 9], gap="medium")
-with left.container(border=True), in_words():
+with left.container(border=True), show_errors():
     compare_form()
-with right, in_words():
+with right, show_errors():
     comparison()

@@ -10,11 +10,11 @@ from ui.panels.merge_panel import result
 from ui.runs.run_bar import again, run_bar
 from ui.runs.states import nothing, unfinished
 from ui.shell.chosen import chosen, request_of
-from ui.shell.guard import in_words
+from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
 from ui.shell.state import ledger, merge_report
 
-with in_words():
+with show_errors():
     open_wanted()
 run = chosen()
 fill_once(request_of(run.job) if run.job else None, run.short)
@@ -27,7 +27,7 @@ st.markdown(
 @st.fragment
 def form() -> None:
     """Draw the form as a fragment: its widgets re-run without redrawing the charts beside them."""
-    with in_words():
+    with show_errors():
         request = merge_form()
         if request is not None:
             again(request)

@@ -6,11 +6,11 @@ import streamlit as st
 
 from ui.forms.zip_form import zip_form
 from ui.panels.zip_panel import zip_result
-from ui.shell.guard import in_words
+from ui.shell.guard import show_errors
 
 st.markdown("### How much can networks of different classes share?", anchors=False)
 left, right = st.columns([4, 9], gap="medium")
-with left.container(border=True), in_words():
+with left.container(border=True), show_errors():
     zip_form()
-with right, in_words():
+with right, show_errors():
     zip_result()

@@ -73,7 +73,7 @@ def describe_curves(report: MergeReport, metric: Metric, split: str, above: Abov
     parts = [f"{WORDS[metric].capitalize()} on {split} images along the line from A ({first}) to B ({last})"]
     for kind, curve in curves.items():
         barrier = curve.barrier(metric, above=above)
-        height = numbers.difference(metric, barrier.height)
+        height = numbers.signed_difference(metric, barrier.height)
         label = curve_label(report, kind)
         parts.append(f"{label}: {write(curve.middle(metric))} half-way, barrier {height} at λ {barrier.at:.2f}")
     if split in report.ensemble:
@@ -148,7 +148,7 @@ def _add_brackets(fig: Figure, curves: dict[str, LossCurve], metric: Metric, abo
         fig.add_note(
             x=barrier.at,
             y=y,
-            text=f"barrier {numbers.difference(metric, barrier.height)}",
+            text=f"barrier {numbers.signed_difference(metric, barrier.height)}",
             font={"color": STYLES[kind].color, "size": 13},
             xanchor="right" if left else "left",
             xshift=-10 if left else 10,

@@ -27,7 +27,7 @@ from merging.jobs.tasks.payload import Payload
 from merging.jobs.tasks.run import run_task
 from merging.progress import Progress, no_progress
 from merging.results import saving
-from merging.zoo.catalogue import Preset, find, presets, shipped_file
+from merging.zoo.catalogue import Preset, find_entry, presets, shipped_file
 from merging.zoo.datasets.fingerprint import fingerprint, load_splits
 
 DATASET = "fashion-mnist"
@@ -82,7 +82,7 @@ def merges() -> dict[str, MergeRequest]:
         )
     return {
         preset.key: MergeRequest(
-            models=(ModelRef.of(find(preset.a)), ModelRef.of(find(preset.b))),
+            models=(ModelRef.of(find_entry(preset.a)), ModelRef.of(find_entry(preset.b))),
             align=preset.align,
             combine=preset.combine,
             correct=preset.correct,
@@ -96,7 +96,7 @@ def merges() -> dict[str, MergeRequest]:
 
 def heads() -> Example:
     """The partial zip (ZipIt!) of the pair whose heads have different classes, with the settings of its page."""
-    models = tuple(ModelRef.of(find(id)) for id in HEADS)
+    models = tuple(ModelRef.of(find_entry(id)) for id in HEADS)
     request = ZipRequest(models, DATASET, fingerprint(DATASET, IMAGES), images=IMAGES)
     return Example(request, tuple(_bytes(model.sha256) for model in models))
 
@@ -111,12 +111,12 @@ def make(out: Path = RUNS, report: Progress = no_progress) -> Path:
         if key in LOOKED_INTO:
             for example in _pictures(request, checkpoints, artifacts, LOOKED_INTO[key]):
                 _make(example, out, report)
-        for study in studies(request, key):
+        for study in example_studies(request, key):
             _make(Example(study, checkpoints, artifacts=artifacts), out, report)
     return out
 
 
-def studies(request: MergeRequest, key: str) -> Iterator[StudyRequest]:
+def example_studies(request: MergeRequest, key: str) -> Iterator[StudyRequest]:
     """Requests of the studies whose findings are shipped, for one preset's merge."""
     for study in ANSWERED.get(key, ()):
         yield StudyRequest(request, study, {"layer": LOOKED_INTO[key]} if study in OF_A_LAYER else {})

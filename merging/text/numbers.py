@@ -116,7 +116,7 @@ def metric(name: str) -> Callable[[float | None], str]:
     return loss if name == "loss" else accuracy
 
 
-def difference(name: str, value: float) -> str:
+def signed_difference(name: str, value: float) -> str:
     """Format a difference of two values of a metric, such as a barrier."""
     return loss(value) if name == "loss" else points(value)
 

@@ -139,7 +139,7 @@ def shipped_file(sha256: str) -> Path | None:
     return next((path for entry, path in _read(FOLDER, _stamp(FOLDER)) if entry.sha256 == sha256), None)
 
 
-def find(name: str) -> Entry:
+def find_entry(name: str) -> Entry:
     """The shipped checkpoint with this id. Raises CheckpointError, with the known ids, if there is none."""
     known = {entry.id: entry for entry in shipped()}
     if name not in known:

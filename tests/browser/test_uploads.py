@@ -15,7 +15,7 @@ from merging.zoo.architectures import build
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
 from tests.browser.test_journeys import STILL, go
 
-SEEDS = [catalogue.find(f"fashion-small-s{seed}") for seed in (0, 1)]
+SEEDS = [catalogue.find_entry(f"fashion-small-s{seed}") for seed in (0, 1)]
 
 
 def plain(entry):
@@ -93,7 +93,7 @@ def test_a_pair_of_exported_programs_is_brought_merged_and_taken_home(visitor, p
 
 
 def test_an_old_file_that_says_nothing_of_its_wiring_is_a_question(visitor):
-    net = plain(catalogue.find("fashion-mlp-128-s1"))
+    net = plain(catalogue.find_entry("fashion-mlp-128-s1"))
     out = io.BytesIO()
     nested = {"epoch": 8, "model_state": {f"module.{name}": value for name, value in net.state_dict().items()}}
     torch.save(nested, out, _use_new_zipfile_serialization=False)

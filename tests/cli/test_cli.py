@@ -19,7 +19,7 @@ from merging.methods.registry import methods
 from merging.network.permutation import named_tensors, permute_tensors
 from merging.network.tracing.tracer import trace
 from merging.results import reports
-from merging.zoo.catalogue import find, shipped, shipped_file
+from merging.zoo.catalogue import find_entry, shipped, shipped_file
 
 A, B = "fashion-mlp-128-s0", "fashion-mlp-128-s1"
 IMAGES = ("--images", "200", "--device", "cpu")
@@ -101,7 +101,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def load_entry(name: str) -> torch.nn.Module:
-    return load_checkpoint(shipped_file(find(name).sha256)).build()
+    return load_checkpoint(shipped_file(find_entry(name).sha256)).build()
 
 
 def test_merge_writes_files_that_agree_with_each_other(merged):
@@ -149,9 +149,9 @@ def test_three_networks_and_a_base_are_merged_in_one_line(capsys, tmp_path):
     summed = printed(capsys, "merge", *names[1:], *experts, *few, "--points", "3")
     base, merged = (
         named_tensors(load_checkpoint(path).build())
-        for path in (shipped_file(find(names[0]).sha256), tmp_path / "merge.safetensors")
+        for path in (shipped_file(find_entry(names[0]).sha256), tmp_path / "merge.safetensors")
     )
-    experts = [named_tensors(load_checkpoint(shipped_file(find(name).sha256)).build()) for name in names[1:]]
+    experts = [named_tensors(load_checkpoint(shipped_file(find_entry(name).sha256)).build()) for name in names[1:]]
     for name, start in base.items():
         assert torch.allclose(merged[name], start + 0.5 * sum(own[name] - start for own in experts), atol=1e-6)
     assert summed["scores"]["A"]["test"]["accuracy"] > 0.85

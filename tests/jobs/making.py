@@ -16,7 +16,7 @@ DATA = "fashion-mnist"
 
 
 def mlps() -> tuple[ModelRef, ModelRef]:
-    a, b = (ModelRef.of(catalogue.find(name)) for name in MLPS)
+    a, b = (ModelRef.of(catalogue.find_entry(name)) for name in MLPS)
     return a, b
 
 

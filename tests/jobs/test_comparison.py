@@ -24,7 +24,7 @@ from merging.zoo import catalogue
 from tests.figures.made import report
 from tests.jobs.making import merge_request, mlps
 
-CNNS = tuple(ModelRef.of(catalogue.find(f"fashion-cnn{end}")) for end in ("-s0", "-s1", "-shared-a"))
+CNNS = tuple(ModelRef.of(catalogue.find_entry(f"fashion-cnn{end}")) for end in ("-s0", "-s1", "-shared-a"))
 
 
 def test_every_triple_on_every_pair_with_every_seed() -> None:
@@ -46,7 +46,7 @@ def test_networks_of_several_kinds_are_compared_each_kind_for_itself() -> None:
 
 
 def test_networks_that_are_in_no_merge_are_named() -> None:
-    alone = [ModelRef.of(catalogue.find(name)) for name in ("fashion-resnet-s0", "cifar-cnn-s0", "cifar-cnn-s1")]
+    alone = [ModelRef.of(catalogue.find_entry(name)) for name in ("fashion-resnet-s0", "cifar-cnn-s0", "cifar-cnn-s1")]
     facts = {"dataset": "fashion-mnist", "data_sha256": "0" * 64}
     grid = Grid((*mlps(), *alone), ("none",), **facts)
     assert [request.models for request in grid.requests()] == [mlps()]
@@ -66,7 +66,7 @@ def test_networks_whose_outputs_or_images_mean_something_else_are_no_pair() -> N
 
 
 def test_two_networks_of_unequal_widths_are_one_pair() -> None:
-    wide = ModelRef.of(catalogue.find("fashion-mlp-512-s0"))
+    wide = ModelRef.of(catalogue.find_entry("fashion-mlp-512-s0"))
     grid = Grid((mlps()[0], wide), ("none", "optimal-transport"))
     (found,) = grid.requests()
     assert (found.align, row_of(found, "done", None)["kind"]) == (
@@ -93,7 +93,7 @@ def test_nothing_and_too_much_are_refused_in_words() -> None:
     with pytest.raises(InvalidRequest, match="None of these methods fits"):
         Grid(CNNS[:1], ("none",)).requests()
     with pytest.raises(InvalidRequest, match="No two of these networks are of the same kind"):
-        Grid((CNNS[0], mlps()[0], ModelRef.of(catalogue.find("fashion-resnet-s0"))), ("none",)).requests()
+        Grid((CNNS[0], mlps()[0], ModelRef.of(catalogue.find_entry("fashion-resnet-s0"))), ("none",)).requests()
     with pytest.raises(InvalidRequest, match=f"the limit is {MOST_RUNS}"):
         Grid(CNNS, ("none",), seeds=tuple(range(100))).requests()
     with pytest.raises(InvalidSetting, match="no align method 'nonsense'"):

@@ -22,7 +22,7 @@ from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.download import DownloadRequest
 from merging.jobs.tasks.run import run_from_files, run_task
 from merging.jobs.worker.engine import UNUSED
-from merging.jobs.worker.gather import gather
+from merging.jobs.worker.gather import gather_payload
 from merging.results import saving
 from tests.jobs.conftest import processes, until
 from tests.jobs.making import DATA, long_request, merge_request, pictures_request
@@ -45,7 +45,7 @@ def test_a_merge_through_the_worker_is_the_merge_of_the_library(ledger, dispatch
     assert [stage for stage, _, _ in job.stages][:2] == ["loading", "tracing"]
     assert job.stages[-1][0] == "saving"
     assert job.attempts == 1
-    direct = run_task("merge", gather(ledger, asked, "cpu", 1))
+    direct = run_task("merge", gather_payload(ledger, asked, "cpu", 1))
     made = {name: ledger.artifact(asked.id, name) for name in ledger.artifacts(asked.id)}
     assert made.keys() == direct.keys()
     for name in made.keys() - {"report"}:
@@ -65,7 +65,7 @@ def test_a_large_merge_without_images_is_streamed_into_the_store(tmp_path, dispa
     dispatch(ledger)
     until(lambda: not ledger.job(asked.id).open)
     made = {name: ledger.artifact(asked.id, name) for name in ledger.artifacts(asked.id)}
-    direct = run_task("merge", gather(ledger, asked, "cpu", 1))
+    direct = run_task("merge", gather_payload(ledger, asked, "cpu", 1))
     assert made.keys() == direct.keys()
     for name in made.keys() - {"report"}:
         assert made[name] == direct[name], name
@@ -80,7 +80,7 @@ def test_a_large_merge_without_images_is_streamed_into_the_store(tmp_path, dispa
 def test_large_networks_that_cannot_be_read_by_slices_are_merged_in_memory(tmp_path, monkeypatch):
     ledger = Ledger(tmp_path / "home", Limits(streamed_mb=0))
     asked = merge_request(data_sha256="")
-    payload = gather(ledger, asked, "cpu", 1, folder=tmp_path / "out")
+    payload = gather_payload(ledger, asked, "cpu", 1, folder=tmp_path / "out")
     assert (len(payload.files), payload.checkpoints) == (2, ())
 
     def tied(*given, **more):
@@ -90,7 +90,7 @@ def test_large_networks_that_cannot_be_read_by_slices_are_merged_in_memory(tmp_p
 
     monkeypatch.setattr("merging.zoo.checkpoints.sliced_checkpoint.build", tied)
     made = run_from_files(payload, tmp_path / "out")
-    direct = run_task("merge", gather(ledger, asked, "cpu", 1))
+    direct = run_task("merge", gather_payload(ledger, asked, "cpu", 1))
     assert {name: made[name] for name in made if name != "report"} == {n: direct[n] for n in direct if n != "report"}
 
 
@@ -154,7 +154,7 @@ def test_our_own_errors_keep_their_words(ledger, dispatch):
 
 def test_an_error_that_nobody_foresaw_becomes_words_with_details(ledger, engine):
     asked = merge_request()
-    payload = gather(ledger, asked, "cpu", 1)
+    payload = gather_payload(ledger, asked, "cpu", 1)
     broken = {
         split: dataclasses.replace(images, labels=np.full(len(images), None))
         for split, images in payload.images.items()

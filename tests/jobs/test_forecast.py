@@ -59,10 +59,10 @@ def test_the_bar_moves_through_stages_of_a_method_that_never_ran():
 
 
 def test_other_networks_tell_nothing():
-    cnns = tuple(ModelRef.of(catalogue.find(f"fashion-cnn-s{seed}")) for seed in (0, 1))
+    cnns = tuple(ModelRef.of(catalogue.find_entry(f"fashion-cnn-s{seed}")) for seed in (0, 1))
     assert forecast(values(merge_request()), [past(merge_request(models=cnns))]) == {}
     assert forecast(values(merge_request()), [past(merge_request(models=merge_request().models * 2))]) == {}
-    cnn = ModelRef.of(catalogue.find("fashion-cnn-s0"))
+    cnn = ModelRef.of(catalogue.find_entry("fashion-cnn-s0"))
     assert forecast(values(pictures_request(0)), [past(replace(pictures_request(0), model=cnn, layer="pool"))]) == {}
     study = StudyRequest(merge_request(), "why")
     assert forecast(values(study), [past(study)]) == SPENT
@@ -90,12 +90,12 @@ def test_trainings_go_by_epochs_and_pictures_by_units_and_steps():
 
 
 def test_zips_go_by_their_networks_and_images():
-    heads = tuple(ModelRef.of(catalogue.find(f"fashion-head-{side}")) for side in ("low", "high"))
+    heads = tuple(ModelRef.of(catalogue.find_entry(f"fashion-head-{side}")) for side in ("low", "high"))
     asked = ZipRequest(heads, "fashion-mnist", "a" * 64)
     assert forecast(values(asked), [past(replace(asked, seed=3), heads=2.0)]) == {"heads": 2.0}
     more = past(replace(asked, images=500), tracing=1.0, matching=2.0, heads=3.0)
     assert forecast(values(asked), [more]) == {"tracing": 1.0, "matching": 8.0, "heads": 12.0}
-    small = tuple(ModelRef.of(catalogue.find(f"fashion-small-s{seed}")) for seed in (0, 1))
+    small = tuple(ModelRef.of(catalogue.find_entry(f"fashion-small-s{seed}")) for seed in (0, 1))
     assert forecast(values(asked), [past(replace(asked, models=small), heads=2.0)]) == {}
 
 

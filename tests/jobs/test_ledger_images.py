@@ -13,7 +13,7 @@ from merging.jobs.requests.download import DownloadRequest
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.registry import from_json
 from merging.jobs.requests.train import TrainRequest
-from merging.jobs.worker.gather import gather
+from merging.jobs.worker.gather import gather_payload
 from merging.zoo.datasets import own
 from merging.zoo.datasets.fingerprint import fingerprint
 from tests.jobs.making import mlps, take
@@ -76,7 +76,7 @@ def test_an_open_job_keeps_its_images(ledger, birds):
         delete_images(ledger, kept.id, "bob")
     with pytest.raises(InvalidRequest, match=r"An open job needs these images: Train MLP 1×4 on birds, seed 0"):
         delete_images(ledger, kept.id, "ann")
-    payload = gather(ledger, take(Desk(ledger)).request, "cpu", 1)
+    payload = gather_payload(ledger, take(Desk(ledger)).request, "cpu", 1)
     assert {split: len(one) for split, one in payload.images.items()} == {"train": 8, "test": 2}
     assert payload.images["train"].facts == kept.facts  # all that a worker without the files needs
     ledger.cancel(job.id, "bob")

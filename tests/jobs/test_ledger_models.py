@@ -27,7 +27,7 @@ def test_pictures_are_known_by_their_question_whoever_asked(ledger):
 
 
 def model_entry(**other) -> catalogue.Entry:
-    shipped = catalogue.find("fashion-mlp-128-s0")
+    shipped = catalogue.find_entry("fashion-mlp-128-s0")
     return catalogue.Entry(**{**vars(shipped), "source": "uploaded", **other})
 
 

@@ -8,7 +8,7 @@ import pytest
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.tasks.run import run_task
-from merging.jobs.worker.gather import gather
+from merging.jobs.worker.gather import gather_payload
 from merging.results import saving
 from merging.text.merge_verdict import headline, verdict
 from merging.zoo import catalogue
@@ -17,9 +17,9 @@ from tests.jobs.making import merge_request
 
 def run(home, *widths: int):
     """Report and artifacts of an MLP of one width merged with one of another, by optimal transport."""
-    models = tuple(ModelRef.of(catalogue.find(f"fashion-mlp-{width}-s0")) for width in widths)
+    models = tuple(ModelRef.of(catalogue.find_entry(f"fashion-mlp-{width}-s0")) for width in widths)
     request = merge_request(models=models, align="optimal-transport", images=200)
-    artifacts = run_task("merge", gather(Ledger(home), request, "cpu", 1))
+    artifacts = run_task("merge", gather_payload(Ledger(home), request, "cpu", 1))
     return saving.load(artifacts["report"]), artifacts
 
 

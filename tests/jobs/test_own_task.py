@@ -17,7 +17,7 @@ from merging.jobs.requests.train import TrainRequest
 from merging.jobs.requests.zip_networks import ZipRequest
 from merging.jobs.tasks.payload import Payload
 from merging.jobs.tasks.run import run_task
-from merging.jobs.worker.gather import gather
+from merging.jobs.worker.gather import gather_payload
 from merging.results import saving
 from merging.zoo.checkpoints.checkpoint import load_bytes
 from merging.zoo.datasets import own
@@ -45,7 +45,7 @@ def trained(tmp_path_factory):
         for seed in (0, 1):
             config = {"widths": [16], "in_shape": [1, 6, 6], "classes": 3}
             request = TrainRequest("mlp", config, dots.id, fingerprint(dots.id, None), epochs=20, seed=seed)
-            payload = gather(ledger, request, "cpu", 1)
+            payload = gather_payload(ledger, request, "cpu", 1)
             patch.setenv("MERGESCOPE_HOME", str(home / "elsewhere"))  # a worker has what it was sent and no more
             nets.append(run_task("train", payload, silent))
             patch.setenv("MERGESCOPE_HOME", str(home))

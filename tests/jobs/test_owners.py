@@ -31,7 +31,7 @@ def test_what_an_earlier_version_stored_by_cookies_stays_its_owner_s(tmp_path, m
     cookie, ledger = secrets.token_hex(16), Ledger(tmp_path)
     first, second = (ledger.submit(merge_request(seed=seed), cookie).id for seed in (1, 2))
     take(Desk(ledger))
-    net = catalogue.find("fashion-head-low")
+    net = catalogue.find_entry("fashion-head-low")
     data = catalogue.shipped_file(net.sha256).read_bytes()
     model = ledger.add_model(net, data, cookie)
     claims = tmp_path / "data" / "own-1" / "owners"

@@ -14,7 +14,7 @@ from merging.jobs.requests.study import StudyRequest
 from merging.jobs.tasks.payload import Payload
 from merging.jobs.tasks.run import run_task
 from merging.jobs.tasks.study import subject_of
-from merging.jobs.worker.gather import NEEDED, gather
+from merging.jobs.worker.gather import NEEDED, gather_payload
 from merging.network.permutation import named_tensors
 from merging.progress import no_progress
 from merging.studies.registry import load_finding
@@ -26,7 +26,7 @@ from tests.jobs.making import merge_request, take
 def made(tmp_path_factory):
     """A merge of the small MLPs, run here: its request, payload and artifacts."""
     request = merge_request()
-    payload = gather(Ledger(tmp_path_factory.mktemp("home")), request, "cpu", 1)
+    payload = gather_payload(Ledger(tmp_path_factory.mktemp("home")), request, "cpu", 1)
     return request, payload, run_task("merge", payload)
 
 
@@ -56,12 +56,12 @@ def test_pi_b_is_made_again_where_it_was_not_kept(made):
 
 def test_a_merge_whose_networks_are_not_here_is_refused(ledger, made):
     with pytest.raises(InvalidRequest, match="Run the merge here first"):
-        gather(ledger, study(made, "lab"), "cpu", 1)
+        gather_payload(ledger, study(made, "lab"), "cpu", 1)
     job = ledger.submit(made[0], "ann")
     desk = Desk(ledger)
     desk.finish(take(desk), made[2])
     assert ledger.job(job.id).state == "done"
-    found = gather(ledger, study(made, "lab"), "cpu", 1)
+    found = gather_payload(ledger, study(made, "lab"), "cpu", 1)
     assert isinstance(found, Payload) and set(found.artifacts) == {*NEEDED, "aligned.safetensors"}
     assert found.images.keys() == {"train", "test"}
 
@@ -87,9 +87,9 @@ def test_what_cannot_be_asked_is_said(made):
 
 
 def test_another_network_travels_with_the_study(tmp_path):
-    a, b, c = (ModelRef.of(catalogue.find(f"fashion-small-s{seed}")) for seed in range(3))
+    a, b, c = (ModelRef.of(catalogue.find_entry(f"fashion-small-s{seed}")) for seed in range(3))
     request = merge_request(models=(a, b))
-    payload = gather(Ledger(tmp_path), request, "cpu", 1)
+    payload = gather_payload(Ledger(tmp_path), request, "cpu", 1)
     artifacts = run_task("merge", payload)
     few = {"resolution": 5, "images": 50}
     asked = StudyRequest(request, "landscape", few, other=replace(c, name="mine"))
@@ -106,7 +106,7 @@ def test_another_network_travels_with_the_study(tmp_path):
 
 def test_only_a_network_that_fits_can_stand_beside_the_merged_ones(made):
     request = made[0]
-    wide, other = (ModelRef.of(catalogue.find(id)) for id in ("fashion-mlp-512-s0", "fashion-mlp-128-s1"))
+    wide, other = (ModelRef.of(catalogue.find_entry(id)) for id in ("fashion-mlp-512-s0", "fashion-mlp-128-s1"))
     for study, beside, words in (
         ("landscape", wide, "the same structure"),
         ("landscape", other, "is one of the merged networks"),

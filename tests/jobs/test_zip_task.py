@@ -15,7 +15,7 @@ from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.registry import from_json
 from merging.jobs.requests.zip_networks import ZipRequest
 from merging.jobs.tasks.run import run_task
-from merging.jobs.worker.gather import gather
+from merging.jobs.worker.gather import gather_payload
 from merging.progress import no_progress
 from merging.results import saving
 from merging.results.zip_report import ZipReport
@@ -27,13 +27,13 @@ from tests.jobs.making import DATA
 
 
 def asked(*ids: str, **other) -> ZipRequest:
-    models = tuple(ModelRef.of(catalogue.find(id)) for id in ids or HEADS)
+    models = tuple(ModelRef.of(catalogue.find_entry(id)) for id in ids or HEADS)
     return ZipRequest(models, DATA, fingerprint(DATA, 300), images=300, **other)
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> ZipReport:
-    payload = gather(Ledger(tmp_path_factory.mktemp("zip")), asked(), "cpu", 0)
+    payload = gather_payload(Ledger(tmp_path_factory.mktemp("zip")), asked(), "cpu", 0)
     made = run_task("zip", payload)
     assert made == {"report": made["report"]}
     again = saving.load(run_task("zip", payload, no_progress)["report"])
@@ -58,7 +58,7 @@ def test_a_network_shares_everything_with_itself(tmp_path):
     """Two copies of one net: no head loses anything, however deep the trunk. Their classes are alike, so there is no
     joint answer."""
     request = asked("fashion-small-s0", "fashion-small-s0")
-    report = saving.load(run_task("zip", gather(Ledger(tmp_path), request, "cpu", 0))["report"])
+    report = saving.load(run_task("zip", gather_payload(Ledger(tmp_path), request, "cpu", 0))["report"])
     np.testing.assert_allclose(report.heads, np.repeat(report.alone[:, None], 3, 1), atol=1 / 300)
     assert np.isnan(report.beside) and np.isnan(report.joint).all()
     assert zip_headline(report).startswith(
@@ -69,7 +69,7 @@ def test_a_network_shares_everything_with_itself(tmp_path):
 
 def test_networks_with_five_and_with_ten_outputs_share_a_trunk(tmp_path):
     request = asked("fashion-head-low", "fashion-small-s0")
-    report = saving.load(run_task("zip", gather(Ledger(tmp_path), request, "cpu", 0))["report"])
+    report = saving.load(run_task("zip", gather_payload(Ledger(tmp_path), request, "cpu", 0))["report"])
     assert report.heads.shape == (2, 3) and report.counts[0] < report.counts[1] == 300
     assert (report.heads[:, 0] > 0.5).all()  # chance is .2 and .1
     assert np.isnan(report.beside)  # the second knows the first one's classes, too

@@ -20,7 +20,7 @@ SOMEBODY = "somebody"
 def merge_request(preset: int = 0, **changes: Any) -> MergeRequest:
     """The merge of a preset's pair."""
     card = catalogue.presets()[preset]
-    models = tuple(ModelRef.of(catalogue.find(id)) for id in (card.a, card.b))
+    models = tuple(ModelRef.of(catalogue.find_entry(id)) for id in (card.a, card.b))
     known = {"align": card.align, "combine": card.combine, "correct": card.correct, "dataset": "fashion-mnist"}
     known |= {"images": 200, "points": 11, "data_sha256": fingerprint("fashion-mnist", changes.get("images", 200))}
     return MergeRequest(models, **{**known, **changes})

@@ -76,7 +76,7 @@ def test_more_than_one_may_have_open_is_asked_for_as_there_is_room_and_that_is_s
 
 
 def test_a_refusal_of_another_kind_is_said_as_it_is(ledger, open_page):
-    twin = catalogue.find("fashion-mlp-128-s0")
+    twin = catalogue.find_entry("fashion-mlp-128-s0")
     plain = safetensors.torch.save(build("mlp", twin.config).state_dict())
     made = convert(plain, name="mine", dataset=twin.dataset, architecture="mlp")
     entry = ledger.add_model(

@@ -79,7 +79,7 @@ def evil(entry, number, **changes):
 @pytest.fixture
 def evil_ledger(ledger, tmp_path):
     """Networks, images, runs and errors, all called EVIL."""
-    nets = [catalogue.find(f"fashion-mlp-128-s{seed}") for seed in (0, 1)]
+    nets = [catalogue.find_entry(f"fashion-mlp-128-s{seed}") for seed in (0, 1)]
     kept = []
     for number, net in enumerate(nets):
         data = bytearray(catalogue.shipped_file(net.sha256).read_bytes())

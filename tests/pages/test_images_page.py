@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from merging.jobs.ledger.images import add_images
-from merging.zoo.catalogue import find
+from merging.zoo.catalogue import find_entry
 from merging.zoo.datasets import own
 from merging.zoo.datasets.fingerprint import fingerprint
 from tests.pages.ledgers import done, merge_request
@@ -102,7 +102,7 @@ def test_own_images_are_a_choice_for_an_uploaded_network(ledger, open_page, arch
 
 def test_networks_of_own_images_merge_on_them_as_long_as_they_are_here(ledger, open_page, tmp_path):
     birds = add_images(ledger, folder(tmp_path / "birds", two_classes(10)), "somebody", shared=True)
-    shipped = find("fashion-mlp-128-s0")
+    shipped = find_entry("fashion-mlp-128-s0")
     config = {**shipped.config, "in_shape": [3, 4, 5], "classes": 2}
     for number in range(2):
         like = replace(

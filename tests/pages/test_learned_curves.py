@@ -20,7 +20,7 @@ TITLE = "Learned nonlinearities"
 
 
 def adaptive_run(ledger) -> str:
-    models = tuple(ModelRef.of(catalogue.find(f"fashion-adaptive-s{seed}")) for seed in (0, 1))
+    models = tuple(ModelRef.of(catalogue.find_entry(f"fashion-adaptive-s{seed}")) for seed in (0, 1))
     return done(ledger, replace(merge_request(), models=models))
 
 

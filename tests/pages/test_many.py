@@ -10,7 +10,7 @@ CNNS = [f"fashion-cnn{end}" for end in ("-s0", "-s1", "-shared-a", "-shared-b")]
 
 
 def three() -> MergeRequest:
-    return MergeRequest(tuple(ModelRef.of(catalogue.find(name)) for name in CNNS[:3]))
+    return MergeRequest(tuple(ModelRef.of(catalogue.find_entry(name)) for name in CNNS[:3]))
 
 
 def open_cnns(open_page):
@@ -23,12 +23,12 @@ def open_cnns(open_page):
 def test_further_networks_that_fit_are_offered_and_reach_the_request(ledger, open_page):
     app = open_cnns(open_page)
     menu = app.multiselect(key="form_more")
-    assert set(menu.options) == {catalogue.find(name).name for name in CNNS[2:]}
+    assert set(menu.options) == {catalogue.find_entry(name).name for name in CNNS[2:]}
     menu.set_value([CNNS[3]]).run()
     press(app, "Run merge")
     (job,) = ledger.jobs(kind="merge")
     assert [model["sha256"] for model in job.request["models"]] == [
-        catalogue.find(CNNS[number]).sha256 for number in (0, 1, 3)
+        catalogue.find_entry(CNNS[number]).sha256 for number in (0, 1, 3)
     ]
 
 
@@ -38,7 +38,7 @@ def test_a_method_of_experts_asks_for_their_base(ledger, open_page):
     app.selectbox(key="form_base").set_value(CNNS[3]).run()
     press(app, "Run merge")
     (job,) = ledger.jobs(kind="merge")
-    assert job.request["base"]["sha256"] == catalogue.find(CNNS[3]).sha256
+    assert job.request["base"]["sha256"] == catalogue.find_entry(CNNS[3]).sha256
 
 
 def test_experts_without_a_base_that_fits_cannot_be_run(ledger, open_page):

@@ -9,10 +9,10 @@ from merging.zoo import catalogue
 from merging.zoo.datasets.fingerprint import fingerprint
 from ui.runs.reproduce import changed, command, snippet
 
-PAIR = tuple(ModelRef.of(catalogue.find(f"fashion-mlp-128-s{seed}")) for seed in (0, 1))
+PAIR = tuple(ModelRef.of(catalogue.find_entry(f"fashion-mlp-128-s{seed}")) for seed in (0, 1))
 
 
-CNNS = tuple(ModelRef.of(catalogue.find(f"fashion-cnn{end}")) for end in ("-s0", "-s1", "-shared-a", "-shared-b"))
+CNNS = tuple(ModelRef.of(catalogue.find_entry(f"fashion-cnn{end}")) for end in ("-s0", "-s1", "-shared-a", "-shared-b"))
 EXPERTS = MergeRequest(CNNS[:3], align="none", combine="ties", base=CNNS[3])
 
 

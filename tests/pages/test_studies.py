@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from merging.jobs.examples import ALL_UNITS, LOOKED_INTO, merges, studies
+from merging.jobs.examples import ALL_UNITS, LOOKED_INTO, example_studies, merges
 from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.shipped_runs import ShippedRuns
 from merging.jobs.requests.registry import from_json
 from merging.results import saving
 from merging.studies.units import WORDS
-from merging.zoo.catalogue import find
+from merging.zoo.catalogue import find_entry
 from tests.pages.ledgers import done, merge_request
 from tests.pages.test_merge_page import press, texts
 from tests.studies.subjects import merged
@@ -37,7 +37,7 @@ def answer(ledger, key: str):
 def test_what_ships_is_what_the_pages_ask_for():
     shipped = ShippedRuns().entries
     for key, request in merges().items():
-        for study in studies(request, key):
+        for study in example_studies(request, key):
             assert from_json(study.to_json()) == study
             assert study.id in shipped
     assert UNITS["all"] == ALL_UNITS
@@ -205,4 +205,4 @@ def test_another_network_can_be_looked_at_beside_the_run(ledger, open_page, page
     assert shared.selectbox(key=f"choose {menu}").value == "fashion-cnn-shared-a"
     press(app, "Measure the plane" if page == "landscape" else "Compare by every measure")
     (job,) = ledger.jobs(kind="study")
-    assert job.request["other"]["sha256"] == find("fashion-cnn-shared-a").sha256
+    assert job.request["other"]["sha256"] == find_entry("fashion-cnn-shared-a").sha256

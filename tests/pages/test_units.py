@@ -5,10 +5,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from merging.zoo.datasets.load import load
+from merging.zoo.datasets.load import load_split
 from tests.figures.made import UNITS, report, units
 from ui.neurons import tiles
-from ui.neurons.units import PAGE, cells, dead_anywhere, fate, first_layer, ordered, page_of, pages, scale, strength
+from ui.neurons.units import (
+    PAGE,
+    cells,
+    dead_anywhere,
+    first_layer,
+    match_word,
+    ordered,
+    page_of,
+    pages,
+    scale,
+    strength,
+)
 from ui.panels.similarity_panel import nearest_layer
 
 LAYER = units("layers.0")
@@ -79,10 +90,10 @@ def test_one_begins_with_the_middle_layer_that_has_weights():
 
 
 def test_a_word_for_what_became_of_a_unit():
-    assert fate(LAYER, 3) == "dead in both"
+    assert match_word(LAYER, 3) == "dead in both"
     for unit in set(range(UNITS)) - {3}:
         match = LAYER.match[unit]
-        assert fate(LAYER, unit) == (
+        assert match_word(LAYER, unit) == (
             "well matched" if match >= 0.7 else "partly matched" if match >= 0.3 else "poorly matched"
         )
     assert dead_anywhere(LAYER).sum() == 1
@@ -95,7 +106,7 @@ def test_a_picture_keeps_its_pixels():
 
 
 def test_exemplars_are_the_images_of_their_numbers_in_falling_order():
-    images = load("fashion-mnist", "test", 200)
+    images = load_split("fashion-mnist", "test", 200)
     sheet = np.asarray(Image.open(io.BytesIO(tiles.exemplar_sheet(LAYER, "A", 5, images, columns=3, most=3))))
     for at, number in enumerate(LAYER.exemplars[0, 5, :3]):
         tile = sheet[2 : tiles.SIDE - 2, at * tiles.SIDE + 2 : (at + 1) * tiles.SIDE - 2]

@@ -23,7 +23,7 @@ def checked(app, *files):
 
 
 def shipped_bytes(key):
-    return catalogue.shipped_file(catalogue.find(key).sha256).read_bytes()
+    return catalogue.shipped_file(catalogue.find_entry(key).sha256).read_bytes()
 
 
 def plain_bytes(architecture, config, seed=0):
@@ -96,7 +96,7 @@ def test_networks_that_no_normalisation_suits_together_stay_as_they_are(ledger, 
 
 
 def test_a_pair_that_asks_the_same_is_asked_once(ledger, open_page):
-    paths = [catalogue.shipped_file(catalogue.find(f"fashion-mlp-128-s{seed}").sha256) for seed in (0, 1)]
+    paths = [catalogue.shipped_file(catalogue.find_entry(f"fashion-mlp-128-s{seed}").sha256) for seed in (0, 1)]
     states = [safetensors.torch.save(dict(load_checkpoint(path).state)) for path in paths]
     app = open_page("models")
     app.selectbox(key="upload data").set_value("fashion-mnist").run()
@@ -121,7 +121,7 @@ def test_a_plain_state_dict_takes_the_name_of_its_file_and_what_a_person_says(le
 
 
 def test_a_file_that_fits_several_networks_is_a_question_with_accuracies(ledger, open_page):
-    net = load_checkpoint(catalogue.shipped_file(catalogue.find("fashion-mlp-128-s0").sha256))
+    net = load_checkpoint(catalogue.shipped_file(catalogue.find_entry("fashion-mlp-128-s0").sha256))
     app = open_page("models")
     app.selectbox(key="upload data").set_value("fashion-mnist").run()
     app = checked(app, ("mine.safetensors", safetensors.torch.save({f"net.{k}": v for k, v in net.state.items()})))
@@ -224,7 +224,7 @@ def test_two_files_of_one_name_are_two_networks(ledger, open_page):
 
 
 def test_networks_of_one_name_are_told_apart_in_every_menu(ledger, open_page):
-    shipped = catalogue.find("fashion-mlp-512-s0")
+    shipped = catalogue.find_entry("fashion-mlp-512-s0")
     for number, owner in enumerate(("ann", "bob")):
         data = bytearray(shipped_bytes("fashion-mlp-512-s0"))
         data[-1] ^= number + 1  # another network

@@ -14,7 +14,7 @@ from tests.pages.test_merge_page import press, texts
 
 
 def request() -> ZipRequest:
-    models = tuple(ModelRef.of(catalogue.find(id)) for id in HEADS)
+    models = tuple(ModelRef.of(catalogue.find_entry(id)) for id in HEADS)
     return ZipRequest(models, "fashion-mnist", fingerprint("fashion-mnist", 500), images=500)
 
 

@@ -22,7 +22,7 @@ from merging.paths import ASSETS
 from merging.pipeline import models as subjects
 from merging.pipeline.merge import merge, output_difference, prepare
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
-from merging.zoo.datasets.load import load
+from merging.zoo.datasets.load import load_split
 from tests.nets.nets import NETS
 from tests.nets.pairs import accuracy, blobs, make, same, structure, tensors_of, trained, twin
 
@@ -84,7 +84,7 @@ def shipped(name: str) -> list[nn.Module]:
 
 
 def fashion(split: str, count: int) -> Batches:
-    images = load("fashion-mnist", split, count)
+    images = load_split("fashion-mnist", split, count)
     return as_batches((images.images, images.labels))
 
 

@@ -37,8 +37,8 @@ from merging.text import numbers
         (numbers.ordinal(2), "2nd"),
         (numbers.ordinal(11), "11th"),
         (numbers.ordinal(23), "23rd"),
-        (numbers.difference("loss", 0.046), ".046"),
-        (numbers.difference("accuracy", 0.481), "48.1 pp"),
+        (numbers.signed_difference("loss", 0.046), ".046"),
+        (numbers.signed_difference("accuracy", 0.481), "48.1 pp"),
     ],
 )
 def test_numbers_are_written_as_people_read_them(written, wanted):

@@ -79,7 +79,7 @@ OWN = {"architecture": "tests.zoo.forms:widget", "config": {"width": 6}}
 def fed(key: str, *, normalised: bool, upset: float = 20) -> bytes:
     """The state dict of a shipped network that takes images normalised, or as they are: a corner, which is black in
     all of them, upsets every unit by so much where it has another value."""
-    net = load_checkpoint(catalogue.shipped_file(catalogue.find(key).sha256))
+    net = load_checkpoint(catalogue.shipped_file(catalogue.find_entry(key).sha256))
     state, (mean,), (std,) = dict(net.state), net.mean, net.std
     weight, bias = state["layers.0.weight"].clone(), state["layers.0.bias"]
     if not normalised:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from merging.zoo.datasets.own import OwnDataset, read_facts
 from merging.zoo.datasets.reading.limits import MAX_DECODED
-from merging.zoo.datasets.reading.process import read_images
+from merging.zoo.datasets.reading.process import read_order
 
 NAMES = ("ant", "bee", "cat", "dog")
 
@@ -64,6 +64,6 @@ def reading(source: Path, into: Path, **order: Any) -> OwnDataset:
     """What the reading process does, in this process; into: an empty folder."""
     usual = {"label": "mine", "size": None, "colour": "auto", "most": MAX_DECODED}
     into.mkdir(parents=True, exist_ok=True)
-    read_images(source, {**usual, **order}, into)
+    read_order(source, {**usual, **order}, into)
     json.loads((into / "facts.json").read_text("utf-8"))
     return read_facts(into)

@@ -11,9 +11,9 @@ from merging.pipeline.merge import merge
 from merging.zoo.architectures.adaptive import GAIN, SATURATION, LearnedNonlinearity
 from merging.zoo.architectures.names import describe
 from merging.zoo.architectures.table import build
-from merging.zoo.catalogue import compatible, find
+from merging.zoo.catalogue import compatible, find_entry
 from merging.zoo.checkpoints.recognise.fit import structures
-from merging.zoo.datasets.load import load
+from merging.zoo.datasets.load import load_split
 from merging.zoo.training.train import train
 from tests.zoo.forms import trained_looking
 
@@ -81,7 +81,7 @@ def test_gain_and_saturation_move_with_the_unit():
 
 
 def test_two_trained_ones_merge_by_the_mean_of_their_parameters():
-    data = load("fashion-mnist", "train", 512), load("fashion-mnist", "test", 200)
+    data = load_split("fashion-mnist", "train", 512), load_split("fashion-mnist", "test", 200)
     a, b = (train("adaptive", CONFIG, data, epochs=1, batch=32, lr=0.02, seed=seed) for seed in (0, 1))
     assert a.metrics["accuracy"] > 0.3
     assert float(a.module.get_submodule("layers.1").log_gain.detach().std()) > 0
@@ -104,7 +104,7 @@ def test_a_permuted_twin_is_recovered_with_its_nonlinearities():
 
 
 def test_a_pair_is_shipped():
-    pair = [find(f"fashion-adaptive-s{seed}") for seed in (0, 1)]
+    pair = [find_entry(f"fashion-adaptive-s{seed}") for seed in (0, 1)]
     assert not compatible(*pair)
     assert describe(pair[0].architecture, pair[0].config) == "Adaptive MLP 2×64"
 

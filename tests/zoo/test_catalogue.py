@@ -18,7 +18,7 @@ from merging.zoo.datasets.facts import FACTS
 
 @pytest.fixture(scope="module")
 def mlps() -> tuple[catalogue.Entry, catalogue.Entry]:
-    return catalogue.find("fashion-mlp-128-s0"), catalogue.find("fashion-mlp-128-s1")
+    return catalogue.find_entry("fashion-mlp-128-s0"), catalogue.find_entry("fashion-mlp-128-s1")
 
 
 def test_every_shipped_file_is_the_one_the_manifest_names():
@@ -40,14 +40,14 @@ def test_unknown_content_has_no_file():
 
 def test_an_unknown_id_lists_the_known_ones():
     with pytest.raises(CheckpointError, match="fashion-mlp-512-s0"):
-        catalogue.find("fashion")
+        catalogue.find_entry("fashion")
 
 
 def test_presets_name_three_pairs_that_can_be_merged_by_known_methods():
     cards = catalogue.presets()
     assert [card.key for card in cards] == ["mlps", "cnns", "batch-norm"]
     for card in cards:
-        assert catalogue.compatible(catalogue.find(card.a), catalogue.find(card.b)) == ""
+        assert catalogue.compatible(catalogue.find_entry(card.a), catalogue.find_entry(card.b)) == ""
         for role in ("align", "combine", "correct"):
             assert find_method(role, getattr(card, role)).key == getattr(card, role)
 

@@ -35,9 +35,9 @@ def cifar_batch(path, images, labels, key="labels"):
 
 def test_the_shipped_part_is_read_without_a_network(nowhere):
     assert datasets.available("fashion-mnist") == "shipped"
-    assert datasets.training_images("fashion-mnist") == len(datasets.load("fashion-mnist", "train"))
+    assert datasets.training_images("fashion-mnist") == len(datasets.load_split("fashion-mnist", "train"))
     assert datasets.training_images("cifar-10") == 0
-    train, test = datasets.load("fashion-mnist", "train"), datasets.load("fashion-mnist", "test")
+    train, test = datasets.load_split("fashion-mnist", "train"), datasets.load_split("fashion-mnist", "test")
     assert train.images.shape == (10_000, 1, 28, 28)
     assert not train.complete
     assert test.images.shape == (10_000, 1, 28, 28)
@@ -52,30 +52,32 @@ def test_the_licence_lies_beside_the_images():
 
 
 def test_a_limit_gives_the_first_images(nowhere):
-    some = datasets.load("fashion-mnist", "test", limit=7)
+    some = datasets.load_split("fashion-mnist", "test", limit=7)
     assert len(some) == 7
     assert not some.complete
     with pytest.raises(InvalidSetting, match="above 0"):
-        datasets.load("fashion-mnist", "test", limit=0)
+        datasets.load_split("fashion-mnist", "test", limit=0)
 
 
 def test_the_users_folder_comes_first_then_the_downloads(nowhere, monkeypatch):
     fake_fashion(nowhere / "cache" / "mergescope" / "data", 3)
     assert datasets.available("fashion-mnist") == "downloaded"
-    assert len(datasets.load("fashion-mnist", "train")) == 3
+    assert len(datasets.load_split("fashion-mnist", "train")) == 3
     fake_fashion(nowhere / "mine", 5)
     monkeypatch.setenv("MERGESCOPE_DATA", str(nowhere / "mine"))
     assert datasets.available("fashion-mnist") == "folder"
-    assert len(datasets.load("fashion-mnist", "train")) == 5
+    assert len(datasets.load_split("fashion-mnist", "train")) == 5
 
 
 def test_missing_images_say_what_to_do(nowhere):
     assert datasets.available("cifar-10") is None
     with pytest.raises(DataUnavailable, match=r"MERGESCOPE_DATA.*cifar-10-batches-py"):
-        datasets.load("cifar-10", "test")
+        datasets.load_split("cifar-10", "test")
 
 
-@pytest.mark.parametrize("call", [datasets.available, lambda name: datasets.load(name, "test"), datasets.download])
+@pytest.mark.parametrize(
+    "call", [datasets.available, lambda name: datasets.load_split(name, "test"), datasets.download]
+)
 def test_an_unknown_data_set_lists_the_known(call):
     with pytest.raises(InvalidSetting, match="fashion-mnist, mnist, cifar-10, cifar-100"):
         call("imagenet")
@@ -89,10 +91,10 @@ def test_cifar_is_read_in_the_files_order(nowhere, monkeypatch):
         cifar_batch(folder / f"data_batch_{number + 1}", images[2 * number : 2 * number + 2], [number, 9])
     cifar_batch(folder / "test_batch", images[10:], [1, 2])
     monkeypatch.setenv("MERGESCOPE_DATA", str(nowhere))
-    train = datasets.load("cifar-10", "train")
+    train = datasets.load_split("cifar-10", "train")
     assert train.labels.tolist() == [0, 9, 1, 9, 2, 9, 3, 9, 4, 9]
     assert np.array_equal(train.images, images[:10])
-    assert np.array_equal(datasets.load("cifar-10", "test").images, images[10:])
+    assert np.array_equal(datasets.load_split("cifar-10", "test").images, images[10:])
 
 
 def test_cifar_100_uses_the_fine_labels(nowhere, monkeypatch):
@@ -101,7 +103,7 @@ def test_cifar_100_uses_the_fine_labels(nowhere, monkeypatch):
     for split in ("train", "test"):
         cifar_batch(folder / split, np.zeros((2, 3, 32, 32), np.uint8), [99, 3], "fine_labels")
     monkeypatch.setenv("MERGESCOPE_DATA", str(nowhere))
-    assert datasets.load("cifar-100", "train").labels.tolist() == [99, 3]
+    assert datasets.load_split("cifar-100", "train").labels.tolist() == [99, 3]
 
 
 @pytest.mark.parametrize("name", FACTS)
@@ -112,7 +114,7 @@ def test_the_facts_fit_together(name):
 
 
 def test_the_statistics_are_those_of_the_images(nowhere):
-    images = datasets.load("fashion-mnist", "train").images / 255
+    images = datasets.load_split("fashion-mnist", "train").images / 255
     assert images.mean() == pytest.approx(FACTS["fashion-mnist"].mean[0], abs=2e-3)
     assert images.std() == pytest.approx(FACTS["fashion-mnist"].std[0], abs=2e-3)
 
@@ -154,10 +156,10 @@ def test_images_of_another_shape_are_refused(nowhere, monkeypatch):
     write_idx(nowhere / "FashionMNIST/raw/train-labels-idx1-ubyte.gz", np.zeros(2, np.uint8))
     monkeypatch.setenv("MERGESCOPE_DATA", str(nowhere))
     with pytest.raises(DataUnavailable, match="Fashion-MNIST files hold"):
-        datasets.load("fashion-mnist", "train")
+        datasets.load_split("fashion-mnist", "train")
     write_idx(nowhere / "FashionMNIST/raw/train-labels-idx1-ubyte.gz", np.full(3, 10, np.uint8))
     with pytest.raises(DataUnavailable, match="outside its 10 classes"):
-        datasets.load("fashion-mnist", "train")
+        datasets.load_split("fashion-mnist", "train")
 
 
 class Hostile:

@@ -13,7 +13,7 @@ from merging.zoo.datasets.convert import convert_images
 from merging.zoo.datasets.facts import FACTS
 from merging.zoo.datasets.fingerprint import fingerprint, load_splits
 from merging.zoo.datasets.known import dataset_label, facts, find_facts, is_dataset_name, known_datasets, may_use
-from merging.zoo.datasets.load import available, download, load, training_images
+from merging.zoo.datasets.load import available, download, load_split, training_images
 from merging.zoo.datasets.own import ImageClaim
 from tests.zoo.image_files import folder, two_classes
 
@@ -55,9 +55,9 @@ def test_a_kept_data_set_is_known_like_a_built_in_one(keep):
     birds = keep("birds", "ann")
     assert facts(birds.id) == find_facts(birds.id) == birds.facts
     assert (dataset_label(birds.id), available(birds.id), training_images(birds.id)) == ("birds", "own", 8)
-    train = load(birds.id, "train")
+    train = load_split(birds.id, "train")
     assert (train.classes, train.facts, train.complete, len(train)) == (("ant", "bee"), birds.facts, True, 8)
-    assert len(load(birds.id, "train", 3)) == 3 and not load(birds.id, "train", 3).complete
+    assert len(load_split(birds.id, "train", 3)) == 3 and not load_split(birds.id, "train", 3).complete
     assert fingerprint(birds.id, None) == fingerprint(birds.id, 1000)
     splits = load_splits(birds.id, None)
     assert {split: one.sha256 for split, one in splits.items()} == birds.sha256
@@ -95,7 +95,7 @@ def test_deleted_images_are_gone_in_words(home):
     assert available(GONE) is None and fingerprint(GONE, 10) == "" and load_splits(GONE, 10) == {}
     assert dataset_label(GONE) == f"own images that are not here ({GONE})" and dataset_label("imagenet") == ""
     assert not may_use(GONE, "ann")
-    for call in (lambda: load(GONE, "train"), lambda: own.sample_images(GONE, 3)):
+    for call in (lambda: load_split(GONE, "train"), lambda: own.sample_images(GONE, 3)):
         with pytest.raises(DataUnavailable, match="were deleted, or are on another machine"):
             call()
     with pytest.raises(InvalidSetting, match="were deleted"):
@@ -108,7 +108,7 @@ def test_an_id_is_no_path(home):
     for name in ("../secret", "own-../../secret", "own-000000000000/../x", ""):
         assert find_facts(name) is None
         with pytest.raises(InvalidSetting, match="no data set is called"):
-            load(name, "train")
+            load_split(name, "train")
 
 
 def test_own_images_are_not_downloaded(keep):
@@ -121,10 +121,10 @@ def test_damaged_files_are_refused_in_words(keep):
     place = own.folder() / birds.id
     np.save(place / "train-images.npy", np.zeros((8, 3, 4, 4), np.uint8))
     with pytest.raises(DataUnavailable, match="are damaged"):
-        load(birds.id, "train")
+        load_split(birds.id, "train")
     (place / "test-labels.npy").write_bytes(b"x")
     with pytest.raises(DataUnavailable, match="damaged or gone"):
-        load(birds.id, "test")
+        load_split(birds.id, "test")
     (place / "facts.json").write_text("{")
     with pytest.raises(DataUnavailable, match="facts of own-"):
         find_facts(birds.id)
@@ -145,7 +145,7 @@ def test_other_images_under_a_known_id_are_refused(keep, home):
 def test_a_sample_has_every_class(keep):
     sample = own.sample_images(keep("fish", "ann").id, 4)
     assert sample.labels.tolist() == [0, 0, 1, 1]
-    every = load(sample.name, "train")
+    every = load_split(sample.name, "train")
     for image, label in zip(sample.images, sample.labels, strict=True):
         assert label in every.labels[[np.array_equal(image, other) for other in every.images]]
 

@@ -33,7 +33,7 @@ def shipped_only(tmp_path, monkeypatch):
 
 @pytest.fixture
 def pair(shipped_only):
-    return datasets.load("fashion-mnist", "train", 512), datasets.load("fashion-mnist", "test", 256)
+    return datasets.load_split("fashion-mnist", "train", 512), datasets.load_split("fashion-mnist", "test", 256)
 
 
 def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
@@ -210,7 +210,7 @@ def test_experts_know_what_they_learned_and_are_near_the_base_they_name():
     facts = by_id["fashion-expert-low"]
     low = build("cnn", facts["config"], facts["mean"], facts["std"])
     low.load_state_dict(weights["fashion-expert-low"])
-    images = datasets.load("fashion-mnist", "test", 1000)
+    images = datasets.load_split("fashion-mnist", "test", 1000)
     known = images.labels < 5
     with torch.no_grad():
         guess = low(torch.tensor(images.images) / 255).argmax(1).numpy()
@@ -223,7 +223,7 @@ def test_the_stated_accuracy_is_measured_again(name, shipped_only):
     entry = next(entry for entry in MANIFEST if entry["id"] == name)
     net = build(entry["architecture"], entry["config"], entry["mean"], entry["std"])
     net.load_state_dict(load_file(ZOO / entry["file"]))
-    score = evaluate_trained(net, datasets.load("fashion-mnist", "test"))
+    score = evaluate_trained(net, datasets.load_split("fashion-mnist", "test"))
     assert score.accuracy == pytest.approx(entry["accuracy"], abs=1e-4)
     assert score.loss == pytest.approx(entry["loss"], abs=1e-4)
 

@@ -72,7 +72,7 @@ def compare_form() -> None:
     if first is None or reason:
         st.info(reason or "Choose at least two networks of one kind.", icon=":material/link_off:")
         return
-    grid = wanted(by_id)
+    grid = wanted_grid(by_id)
     count = len(grid.requests())
     left_out = grid.left_out()
     if left_out:
@@ -89,7 +89,7 @@ def compare_form() -> None:
         st.session_state["comparison"] = grid
 
 
-def wanted(known: dict[str, Entry]) -> Grid:
+def wanted_grid(known: dict[str, Entry]) -> Grid:
     """Return the grid of merges that the widgets describe. Raises a MergescopeError where nothing fits."""
     state = st.session_state
     nets = [known[id] for id in state[key("nets")]]

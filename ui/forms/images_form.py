@@ -14,7 +14,7 @@ from merging.text import numbers
 from merging.zoo.datasets.convert import read_size
 from merging.zoo.datasets.own import OwnDataset
 from ui.runs.progress import Waiting, reading
-from ui.shell.guard import in_words
+from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
 from ui.shell.state import ledger, owner
 
@@ -45,7 +45,7 @@ def images_form() -> None:
     size = left.text_input("Height × width", placeholder="most common", help=SIZE, key="images size")
     colour = right.selectbox("Channels", list(COLOURS), format_func=COLOURS.__getitem__, key="images colour")
     who = st.segmented_control("Who can use them", WHO, default=WHO[0], key="images who", required=True, help=SHARED)
-    with in_words():
+    with show_errors():
         pressed = st.button(
             "Read and add", type="primary", icon=":material/add_photo_alternate:", disabled=file is None
         )

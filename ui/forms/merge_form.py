@@ -78,7 +78,7 @@ def fill_once(asked: MergeRequest | None, run: str) -> None:
             fill_preset(cards[0])
 
 
-def wanted(a: Entry, b: Entry) -> MergeRequest:
+def wanted_merge(a: Entry, b: Entry) -> MergeRequest:
     """Return the request that the widgets describe. Raises a MergescopeError where a value is out of bounds."""
     more, base = chosen_more(entries())
     request = MergeRequest(
@@ -121,15 +121,15 @@ def merge_form() -> MergeRequest | None:
         step = 2 if field == "points" else 1  # an odd number of points includes λ = ½
         column.number_input(label, low, high, key=KEYS[field], step=step, help=help, persist_state="session")
     if not (reason or missing) and image_hash(a.dataset, DEFAULTS["images"]):
-        say_memory(wanted(a, b))
+        say_memory(wanted_merge(a, b))
     pressed = st.button(
         "Run merge", type="primary", icon=":material/play_arrow:", disabled=bool(reason or missing), width="stretch"
     )
     st.caption(_device() if reason or missing else f"{_device()} · {_expected(a, b)}")
-    return wanted(a, b) if pressed else None
+    return wanted_merge(a, b) if pressed else None
 
 
-def facts(entry: Entry) -> str:
+def network_facts(entry: Entry) -> str:
     """Return the facts about a network in one line: architecture, data set, accuracy, seed, size, notes."""
     data = plain(dataset_label(entry.dataset)) or "data set not known"
     parts = [entry.label, data]
@@ -146,7 +146,7 @@ def _network(name: str, known: dict[str, Entry]) -> Entry:
     label = f"Network {name.upper()}"
     st.selectbox(label, list(known), format_func=lambda id: known[id].name, key=key, persist_state="session")
     entry = known[st.session_state[key]]
-    st.caption(facts(entry))
+    st.caption(network_facts(entry))
     if entry.at_chance:
         st.error(AT_CHANCE, icon=":material/warning:")
     return entry
@@ -181,5 +181,5 @@ def _device() -> str:
 
 def _expected(a: Entry, b: Entry) -> str:
     """Expected duration of the requested merge, estimated from similar finished merges."""
-    spent = sum(ledger().expected(wanted(a, b)).values())
+    spent = sum(ledger().expected(wanted_merge(a, b)).values())
     return numbers.about(spent) if spent else "no time estimate yet"

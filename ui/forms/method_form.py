@@ -54,13 +54,13 @@ def settings() -> dict[str, dict[str, Any]]:
     """Return role -> settings of the selected method from the widgets; methods without settings are left out."""
     by_role: dict[str, dict[str, Any]] = {}
     for role in ROLES:
-        values = setting_values(table(role)[st.session_state[role]])
+        values = chosen_settings(table(role)[st.session_state[role]])
         if values:
             by_role[role] = values
     return by_role
 
 
-def setting_values(method: Method) -> dict[str, Any]:
+def chosen_settings(method: Method) -> dict[str, Any]:
     """Return the settings of a method from its widgets."""
     keys = {declared.name: _key(method, declared.name) for declared in fields(method.settings)}
     return {name: st.session_state[key] for name, key in keys.items() if key in st.session_state}

@@ -7,7 +7,7 @@ import streamlit as st
 from merging.text import numbers
 from merging.zoo.catalogue import Entry
 from merging.zoo.datasets.known import dataset_label
-from ui.shell.guard import in_words
+from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
 from ui.shell.state import ledger, owner
 
@@ -67,6 +67,6 @@ def _delete(entry: Entry) -> None:
     with st.popover("Delete", icon=":material/delete:"):
         st.caption("It can then no longer be selected. Finished runs with it stay.")
         if st.button("Delete this network", key=f"delete {entry.id}", type="primary"):
-            with in_words():
+            with show_errors():
                 ledger().delete_model(entry.id, owner())
                 st.rerun()

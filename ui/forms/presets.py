@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from merging.zoo.catalogue import Preset, presets
-from ui.forms.merge_form import fill_preset, wanted
+from ui.forms.merge_form import fill_preset, wanted_merge
 from ui.runs.run_bar import again
 from ui.shell.chosen import look_at, preset_run
 from ui.shell.state import entries
@@ -43,7 +43,7 @@ def open_preset(preset: Preset) -> None:
         look_at(run.id)
         return
     by_id = entries()
-    again(wanted(by_id[preset.a], by_id[preset.b]))
+    again(wanted_merge(by_id[preset.a], by_id[preset.b]))
 
 
 def _want(key: str) -> None:

@@ -14,7 +14,7 @@ from merging.zoo.datasets.known import dataset_label, facts, known_datasets
 from merging.zoo.datasets.load import available, training_images
 from merging.zoo.datasets.own import is_own
 from ui.runs.progress import failure, watch
-from ui.shell.guard import in_words
+from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
 from ui.shell.state import distinct, image_hash, ledger, owner, submit
 from ui.shell.words import meaning
@@ -48,7 +48,7 @@ def train_form() -> None:
     seed = left.number_input("Seed", *BOUNDS["seed"], value=2, step=1, key="train seed", help=meaning("seed"))
     usual = like.epochs or 5
     epochs = right.number_input("Epochs", *BOUNDS["epochs"], value=usual, step=1, key=f"train epochs {like.id}")
-    with in_words():
+    with show_errors():
         request = train_request(like, int(seed), int(epochs), dataset)
         spent = sum(ledger().expected(request).values())
         estimate = numbers.about(spent) if spent else "no time estimate yet"
@@ -113,6 +113,6 @@ def data_sets() -> None:
 
 def _download(key: str, label: str) -> None:
     if st.button(label, key=f"download {key}", icon=":material/download:", help=f"Licence: {FACTS[key].licence}"):
-        with in_words():
+        with show_errors():
             st.session_state["download"] = submit(DownloadRequest(key)).id
             st.rerun()

@@ -10,9 +10,9 @@ from merging.errors import InvalidRequest
 from merging.zoo.architectures.names import NAMES, NONLINEARITIES, describe, torchvision_keys
 from merging.zoo.checkpoints.metadata import clean_name
 from merging.zoo.datasets.known import find_facts, known_datasets
-from ui.forms.upload_review import EXPORT, Finding, Said, bundles, check, fed_alike, keep, settle, show
+from ui.forms.upload_review import EXPORT, Finding, Said, bundles, check, fed_alike, keep, settle, show_findings
 from ui.runs.progress import reading
-from ui.shell.guard import in_words
+from ui.shell.guard import show_errors
 from ui.shell.state import distinct, ledger, owner
 
 ENDINGS = [
@@ -43,7 +43,7 @@ def upload_form() -> None:
     """Draw the upload with its fields on the left; on the right what was detected in each file, before it is added."""
     left, right = st.columns([2, 3], gap="large")
     said: Said | None = None
-    with left, in_words():
+    with left, show_errors():
         largest = int(ledger().limits.upload_mb)
         files = st.file_uploader(
             "Checkpoints, both networks of a pair at once", ENDINGS, max_upload_size=largest, accept_multiple_files=True
@@ -66,13 +66,13 @@ def upload_form() -> None:
 
 def _review(findings: list[Finding], said: Said) -> None:
     """Show the findings, and the button that stores the networks once all questions are answered."""
-    picks = show(findings)
+    picks = show_findings(findings)
     good = [(finding, pick) for finding, pick in zip(findings, picks, strict=True) if not finding.refusal]
     is_open = any(finding.question is not None and pick is None for finding, pick in good)
     label = f"Add {len(good)} networks" if len(good) > 1 else "Add this network"
     if not st.button(label, type="primary", icon=":material/add:", disabled=not good or is_open):
         return
-    with in_words(), reading("Reading it as the selected network") as waiting:
+    with show_errors(), reading("Reading it as the selected network") as waiting:
         networks = fed_alike([settle(finding, pick, said, waiting) for finding, pick in good], said, waiting)
         entries = [keep(finding, said) for finding in networks]
         del st.session_state[FINDINGS]
@@ -118,7 +118,7 @@ def _images(dataset: str) -> tuple[str, tuple[float, ...] | None, tuple[float, .
     std = right.text_input("Std", placeholder="measured", key=f"std {dataset}", help=HELP)
     names = ", ".join(facts.classes) if facts else ""
     classes = st.text_area("Classes, in the order of the outputs", names, key=f"classes {dataset}", height=80)
-    return "" if facts is None else dataset, numbers_of(mean), numbers_of(std), names_of(classes)
+    return "" if facts is None else dataset, numbers_of(mean), numbers_of(std), class_names(classes)
 
 
 def numbers_of(text: str) -> tuple[float, ...] | None:
@@ -131,7 +131,7 @@ def numbers_of(text: str) -> tuple[float, ...] | None:
         ) from None
 
 
-def names_of(text: str) -> tuple[str, ...]:
+def class_names(text: str) -> tuple[str, ...]:
     """Parse "cat, dog" into names of at most 80 printable characters."""
     return tuple(name for part in text.replace("\n", ",").split(",") if (name := clean_name(part)))
 

@@ -138,7 +138,7 @@ def _normalised(finding: Finding, words: str, said: Said, waiting: Waiting) -> F
     return replace(finding, converted=replace(anew, facts={**anew.facts, "measured": measured, "why": why}))
 
 
-def show(findings: Sequence[Finding]) -> list[Candidate | None]:
+def show_findings(findings: Sequence[Finding]) -> list[Candidate | None]:
     """Draw all findings; return the selected candidate per finding, None without a question or an answer.
 
     Files with the same candidates share one question, and its answer holds for all of them.

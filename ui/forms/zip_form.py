@@ -12,7 +12,7 @@ from merging.text import numbers
 from merging.zoo.architectures.names import trunk_config
 from merging.zoo.catalogue import Entry
 from merging.zoo.datasets.known import dataset_label
-from ui.forms.method_form import setting_values, setting_widgets
+from ui.forms.method_form import chosen_settings, setting_widgets
 from ui.shell.address import said_names
 from ui.shell.markdown import plain
 from ui.shell.state import entries, image_hash, ledger, submit
@@ -101,7 +101,7 @@ def _wanted(chosen: list[Entry]) -> ZipRequest:
         tuple(ModelRef.of(entry) for entry in chosen),
         dataset,
         image_hash(dataset, count),
-        {**setting_values(method), **dict.fromkeys(UNASKED, False)},
+        {**chosen_settings(method), **dict.fromkeys(UNASKED, False)},
         count,
         int(st.session_state[SEED]),
     )

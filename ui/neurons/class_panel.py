@@ -10,7 +10,7 @@ import streamlit as st
 from merging.jobs.requests.base import ModelRef
 from merging.results.reports import MergeReport
 from merging.zoo.datasets.known import find_facts
-from ui.neurons.pictures import Gallery, look, watch
+from ui.neurons.pictures import Gallery, look, watch_pictures
 from ui.neurons.unit_tiles import tile
 from ui.neurons.units import Cell
 from ui.shell.markdown import plain
@@ -37,7 +37,7 @@ def class_panel(report: MergeReport, models: dict[str, ModelRef], way: str) -> N
     )
     nets = [net for net in NETS if net in models]
     wishes = [Cell(net, unit, False, float(np.nan)) for net in nets for unit in range(len(names))]
-    watch(partial(look, models, logits.name, wishes, way=way), partial(_rows, nets, names))
+    watch_pictures(partial(look, models, logits.name, wishes, way=way), partial(_rows, nets, names))
 
 
 def _rows(nets: list[str], names: list[str], gallery: Gallery) -> None:

@@ -37,7 +37,7 @@ def evidence_panel(found: Chosen) -> None:
     evidence: Evidence | None = studied(found, "evidence", UNITS[which], button="Measure over all layers")
     if evidence is None:
         return
-    st.markdown(in_words(evidence))
+    st.markdown(evidence_verdict(evidence))
     with st.container(border=True):
         st.markdown(fates_in_words(evidence), help=FATES_MEAN)
         draw(kept(fates_figure, evidence), "fates", "fates", width="stretch")
@@ -58,7 +58,7 @@ def evidence_panel(found: Chosen) -> None:
     )
 
 
-def in_words(seen: Evidence) -> str:
+def evidence_verdict(seen: Evidence) -> str:
     """State whether the merge follows its parents more than the naive average does, with the numbers.
 
     Both primary measures must agree: the intervals of the units' differences must lie above 0.

@@ -16,8 +16,8 @@ from merging.figures.units import sheet_figure
 from merging.jobs.requests.base import ModelRef
 from merging.results.reports import LayerUnits
 from merging.text import numbers
-from ui.neurons.pictures import Gallery, look, watch
-from ui.neurons.units import SLOTS, Cell, cells, fate, scale
+from ui.neurons.pictures import Gallery, look, watch_pictures
+from ui.neurons.units import SLOTS, Cell, cells, match_word, scale
 from ui.shell.kept import kept
 from ui.shell.look import draw_clickable
 from ui.shell.markdown import plain
@@ -32,7 +32,9 @@ def overview(layer: LayerUnits, models: dict[str, ModelRef], units: list[int], w
     pages = max(1, -(-len(units) // MOST))
     number = st.pagination(pages, key=f"sheet {layer.layer}") if pages > 1 else 1
     page_units = units[(number - 1) * MOST : number * MOST]
-    watch(partial(look, models, layer.layer, _all(layer, page_units), way=way), partial(_sheets, layer, page_units))
+    watch_pictures(
+        partial(look, models, layer.layer, _all(layer, page_units), way=way), partial(_sheets, layer, page_units)
+    )
 
 
 def follow_click() -> None:
@@ -92,7 +94,7 @@ def _clicked(layer: str, unit: object) -> None:
 
 def _hover(layer: LayerUnits, unit: int) -> str:
     match = numbers.correlation(float(layer.match[unit]))
-    return f"unit {unit}: match {match}, scale {numbers.ratio(float(scale(layer)[unit]))}, {fate(layer, unit)}"
+    return f"unit {unit}: match {match}, scale {numbers.ratio(float(scale(layer)[unit]))}, {match_word(layer, unit)}"
 
 
 def _pixels(png: bytes) -> np.ndarray:

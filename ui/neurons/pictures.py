@@ -18,7 +18,7 @@ from merging.jobs.requests.pictures import MAX_UNITS, PicturesRequest
 from merging.settings import read_settings
 from ui.neurons.tiles import read_picture
 from ui.neurons.units import Cell
-from ui.shell.guard import in_words
+from ui.shell.guard import show_errors
 from ui.shell.state import ledger, submit
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -116,7 +116,7 @@ def look(
     return gallery
 
 
-def watch(ask: Callable[[], Gallery], draw: Callable[[Gallery], None]) -> Gallery:
+def watch_pictures(ask: Callable[[], Gallery], draw: Callable[[Gallery], None]) -> Gallery:
     """Draw pictures, and redraw them every two seconds while some are being made; return the gallery drawn first.
 
     Args:
@@ -127,7 +127,7 @@ def watch(ask: Callable[[], Gallery], draw: Callable[[Gallery], None]) -> Galler
     unseen = [first]
 
     def drawing() -> None:
-        with in_words():
+        with show_errors():
             gallery = unseen.pop() if unseen else ask()
             draw(gallery)
             if first.waiting and not gallery.waiting:

@@ -28,7 +28,7 @@ def read_picture(saved: bytes) -> tuple[bytes, float]:
     return png(picture.pixels), picture.objective
 
 
-def show(image: bytes, alt: str) -> None:
+def show_picture(image: bytes, alt: str) -> None:
     """Show a PNG as wide as its column. It is embedded in the page, because forty files would need forty requests."""
     st.image(f"data:image/png;base64,{base64.b64encode(image).decode()}", width="stretch", alt=alt)
 

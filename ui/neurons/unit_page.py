@@ -9,10 +9,10 @@ import streamlit as st
 from merging.jobs.requests.base import ModelRef
 from merging.results.reports import LayerUnits, MergeReport
 from merging.text import numbers
-from ui.neurons.pictures import Gallery, choose_way, how_made, look, watch
+from ui.neurons.pictures import Gallery, choose_way, how_made, look, watch_pictures
 from ui.neurons.unit_study import fates, unit_study
 from ui.neurons.unit_tiles import exemplars, tile
-from ui.neurons.units import SLOTS, Cell, cells, fate, scale
+from ui.neurons.units import SLOTS, Cell, cells, match_word, scale
 from ui.shell.address import said, said_number
 from ui.shell.chosen import Chosen
 from ui.shell.markdown import plain
@@ -32,13 +32,13 @@ def unit_page(layer: LayerUnits, unit: int, found: Chosen, models: dict[str, Mod
     report = found.report
     if report is None:
         return
-    outcomes = ", ".join([fate(layer, unit), *fates(found, layer.layer, [unit]).values()])
+    outcomes = ", ".join([match_word(layer, unit), *fates(found, layer.layer, [unit]).values()])
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"### Unit {unit} of {layer.layer}: {outcomes}", anchors=False, width="content")
         link("neurons", "All units of the layer", run=found.short, layer=layer.layer, icon=":material/arrow_back:")
     way = choose_way()
     row_cells = cells(layer, unit)
-    watch(partial(look, models, layer.layer, row_cells.values(), way=way), partial(_pictures, row_cells))
+    watch_pictures(partial(look, models, layer.layer, row_cells.values(), way=way), partial(_pictures, row_cells))
     st.caption(how_made(way))
     if not layer.images:
         st.info(report.missing, icon=":material/image_not_supported:")

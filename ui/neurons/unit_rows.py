@@ -11,9 +11,9 @@ import streamlit as st
 from merging.jobs.requests.base import ModelRef
 from merging.results.reports import LayerUnits, MergeReport
 from merging.text import numbers
-from ui.neurons.pictures import Gallery, ask_again, how_made, look, watch
+from ui.neurons.pictures import Gallery, ask_again, how_made, look, watch_pictures
 from ui.neurons.unit_tiles import exemplars, tile
-from ui.neurons.units import FATES_MEAN, cells, fate, scale
+from ui.neurons.units import FATES_MEAN, cells, match_word, scale
 from ui.shell.markdown import plain
 from ui.shell.screens import link
 from ui.shell.state import ledger, owner
@@ -56,7 +56,7 @@ class View:
 
 def rows(view: View) -> None:
     """Show the rows of one page. The visitor's queued picture jobs that this page does not need are withdrawn."""
-    gallery = watch(view.gallery, partial(_rows, view))
+    gallery = watch_pictures(view.gallery, partial(_rows, view))
     _take_back({job.id for job in gallery.waiting.values()})
 
 
@@ -99,7 +99,7 @@ def _row(view: View, unit: int, gallery: Gallery) -> None:
         first, *tiles, last = st.columns([2, *([2] * len(row_cells)), 3], vertical_alignment="top")
         with first:
             link("neurons", f"Unit {unit}", run=view.run, layer=layer.layer, unit=str(unit))
-            outcomes = ", ".join([fate(layer, unit), *([view.fates[unit]] if unit in view.fates else [])])
+            outcomes = ", ".join([match_word(layer, unit), *([view.fates[unit]] if unit in view.fates else [])])
             st.caption(
                 f"match {numbers.correlation(float(layer.match[unit]))}  \n"
                 f"scale {numbers.ratio(float(scale(layer)[unit]))}  \n**{outcomes}**"

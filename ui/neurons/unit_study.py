@@ -21,7 +21,7 @@ from merging.studies.layer import LayerStudy
 from merging.studies.units import BLOCK, WORDS, UnitsStudy, outcome
 from merging.text import numbers
 from merging.zoo.datasets.known import find_facts
-from ui.neurons.tiles import show
+from ui.neurons.tiles import show_picture
 from ui.neurons.units import SLOTS
 from ui.runs.study import known, studied
 from ui.shell.chosen import Chosen
@@ -37,7 +37,7 @@ def unit_study(found: Chosen, layer: str, unit: int) -> None:
     measured: LayerStudy | None = studied(found, "layer", {"layer": layer}, button="Measure this layer's units")
     pictured: UnitsStudy | None = studied(found, "units", {"layer": layer, "first": first}, button="Compare pictures")
     if measured is not None and pictured is not None:
-        st.markdown(in_words(measured, pictured, unit))
+        st.markdown(unit_study_words(measured, pictured, unit))
     if pictured is not None:
         _pictures(pictured, unit - first)
     if measured is not None:
@@ -61,7 +61,7 @@ def fates(found: Chosen, layer: str, units: Sequence[int]) -> dict[int, str]:
     return outcomes
 
 
-def in_words(measured: LayerStudy, pictured: UnitsStudy, unit: int) -> str:
+def unit_study_words(measured: LayerStudy, pictured: UnitsStudy, unit: int) -> str:
     """State the unit's outcome in the merge, by the rule of `studies.units.outcome`, with the numbers behind it."""
     word, (to_a, to_b, agree) = _outcome(measured, pictured, unit)
     a, b = (measured.slots.index(slot) for slot in ("A", "pi(B)"))
@@ -88,7 +88,7 @@ def _pictures(pictured: UnitsStudy, place: int) -> None:
             left, right = st.columns([1, 6], vertical_alignment="center")
             left.caption(label)
             with right:
-                show(kept(_starts, pictured, name, place), f"Pictures of {', '.join(SLOTS.values())}, {label}")
+                show_picture(kept(_starts, pictured, name, place), f"Pictures of {', '.join(SLOTS.values())}, {label}")
     _, right = st.columns([1, 6])
     for column, slot in zip(right.columns(len(pictured.slots)), pictured.slots, strict=True):
         noise = numbers.correlation(float(pictured.noise[pictured.slots.index(slot), place]))
@@ -107,7 +107,7 @@ def _measured(measured: LayerStudy, pictured: UnitsStudy | None, unit: int, foun
         facts = find_facts(dataset)
         classes = tuple(escape(name) for name in facts.classes) if facts is not None else ()
         draw(kept(_tuning, measured, classes, unit), f"tuning {unit}", f"tuning-{unit}", width="stretch")
-    st.markdown(table(measured, pictured, unit))
+    st.markdown(unit_table(measured, pictured, unit))
 
 
 def _cross(pictured: UnitsStudy, unit: int) -> Figure:
@@ -129,7 +129,7 @@ def _loss_at(report: MergeReport, place: float) -> Figure:
     return curve
 
 
-def table(measured: LayerStudy, pictured: UnitsStudy | None, unit: int) -> str:
+def unit_table(measured: LayerStudy, pictured: UnitsStudy | None, unit: int) -> str:
     """Correlations of the unit between pairs of networks, as a Markdown table."""
     lines = [
         "| | correlation of responses (means over positions) | of incoming weights | of pictures' pixels | shared of "
@@ -157,13 +157,13 @@ def _film(film: Film, place: int, found: Chosen) -> None:
         left.caption(STYLES[line].label)
         with right:
             frames = kept(_frames, film, line, start, place)
-            show(frames, f"Pictures along the {STYLES[line].label} line, from A to B")
+            show_picture(frames, f"Pictures along the {STYLES[line].label} line, from A to B")
     labels = {round(float(value), 2): at for at, value in enumerate(film.lambdas)}
     at = labels[st.select_slider("λ", list(labels), value=0.5 if 0.5 in labels else 0.0, key="film at")]
     left, middle, right = st.columns([1, 1, 3], vertical_alignment="center")
     for column, line in ((left, "naive"), (middle, "aligned")):
         with column, st.container(key=f"tile film {line}"):
-            show(
+            show_picture(
                 kept(_frame, film, line, start, place, at),
                 f"Picture at λ = {film.lambdas[at]:.2f} on the {STYLES[line].label} line",
             )

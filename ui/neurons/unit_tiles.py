@@ -7,7 +7,7 @@ import streamlit as st
 from merging.results.reports import LayerUnits, MergeReport
 from merging.text import numbers
 from ui.neurons.pictures import Gallery
-from ui.neurons.tiles import exemplar_sheet, show
+from ui.neurons.tiles import exemplar_sheet, show_picture
 from ui.neurons.units import SLOTS, Cell, strength
 from ui.shell.kept import kept
 from ui.shell.markdown import plain
@@ -23,7 +23,7 @@ def tile(slot: str, cell: Cell, gallery: Gallery, key: str, name: str = "") -> N
         flag = " :orange[:material/warning:]" if weak else ""
         alt = f"Picture that excites unit {cell.unit} of {SLOTS[slot]}; response {words}"
         with st.container(key=f"tile {key}"):
-            show(picture[0], alt)
+            show_picture(picture[0], alt)
         st.caption(f"{name}  \n{words}{flag}")
         return
     waits = (cell.source, cell.unit) in gallery.waiting
@@ -48,6 +48,6 @@ def exemplars(layer: LayerUnits, network: str, unit: int, report: MergeReport, c
         image_set.classes[image_set.labels[number]] for number in layer.exemplars[layer.models.index(network), unit]
     ]
     kinds = ", ".join(dict.fromkeys(names[: columns * rows]))
-    show(sheet, f"Test images that excite unit {unit} of {SLOTS[network]} most: {kinds}")
+    show_picture(sheet, f"Test images that excite unit {unit} of {SLOTS[network]} most: {kinds}")
     values = layer.exemplar_values[layer.models.index(network), unit, : columns * rows]
     st.caption(f"{plain(kinds)} · responses {values[0]:.3g} to {values[-1]:.3g}".replace("-", numbers.MINUS))

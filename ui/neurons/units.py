@@ -139,7 +139,7 @@ def strength(objective: float, peak: float) -> tuple[str, bool]:
     return f"response {objective:.2g}, best image {peak:.2g}".replace("-", numbers.MINUS), objective < peak
 
 
-def fate(layer: LayerUnits, unit: int) -> str:
+def match_word(layer: LayerUnits, unit: int) -> str:
     """Outcome of A's unit in a few words: dead somewhere, or how well it matches its partner in B."""
     if not layer.images:
         return "not measured"

@@ -27,7 +27,7 @@ from merging.jobs.requests.merge import MergeRequest
 from merging.methods.registry import find
 from ui.forms.compare_form import key
 from ui.shell.chosen import PREFIX
-from ui.shell.guard import in_words
+from ui.shell.guard import show_errors
 from ui.shell.look import draw
 from ui.shell.markdown import plain
 from ui.shell.screens import address
@@ -83,7 +83,7 @@ def _done_row(job_id: str, finished: float, asked: str) -> Row:
 
 
 def _live(grid: Grid, requests: tuple[MergeRequest, ...]) -> None:
-    with in_words():
+    with show_errors():
         waits = _top_up(requests) if st.session_state.get("comparison runs") else ""
         rows, waiting = rows_of(requests)
         done = sum(row["state"] == STATES["done"] for row in rows)

@@ -34,7 +34,7 @@ def landscape_panel(found: Chosen) -> None:
     if plane is None:
         return
     draw(kept(landscape_figure, plane, metric), f"plane {metric}", f"plane-{metric}", width="stretch")
-    st.markdown(in_words(plane) if third is None else through_three(plane, third.name))
+    st.markdown(landscape_words(plane) if third is None else through_three(plane, third.name))
     measured = numbers.count(int(plane.measured.sum()))
     st.caption(
         f"{measured} of {numbers.count(plane.measured.size)} points measured on {numbers.count(plane.images)} test "
@@ -57,7 +57,7 @@ def through_three(plane: Landscape, name: str) -> str:
     )
 
 
-def in_words(plane: Landscape) -> str:
+def landscape_words(plane: Landscape) -> str:
     """Interpret the plane through A, B and π(B) in two sentences."""
     points = {name: point[4] for name, point in plane.points.items()}
     lower = min(points["A"], points["B"])

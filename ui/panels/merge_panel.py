@@ -113,7 +113,9 @@ def barrier_table(report: MergeReport, metric: Metric, split: str) -> str:
     ]
     for kind, curve in curves_of(report, split).items():
         mean, chord = (curve.barrier(metric, above=above) for above in ("mean", "chord"))
-        heights = [f"{numbers.difference(metric, b.height)} :gray[at λ {numbers.ratio(b.at)}]" for b in (mean, chord)]
+        heights = [
+            f"{numbers.signed_difference(metric, b.height)} :gray[at λ {numbers.ratio(b.at)}]" for b in (mean, chord)
+        ]
         cells = [curve_label(report, kind), write(curve.middle(metric)), *heights]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

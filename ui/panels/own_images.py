@@ -11,10 +11,10 @@ import streamlit as st
 from merging.jobs.ledger.images import delete_images
 from merging.text import numbers
 from merging.zoo.datasets.image_set import SPLITS
-from merging.zoo.datasets.load import load
+from merging.zoo.datasets.load import load_split
 from merging.zoo.datasets.own import ImageClaim, OwnDataset, own_datasets, sample_images, share_own
-from ui.neurons.tiles import labelled_sheet, show
-from ui.shell.guard import in_words
+from ui.neurons.tiles import labelled_sheet, show_picture
+from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
 from ui.shell.state import ledger, owner
 
@@ -32,7 +32,7 @@ def own_images_panel() -> None:
             _card(dataset)
 
 
-def fact_lines(dataset: OwnDataset) -> list[str]:
+def image_fact_lines(dataset: OwnDataset) -> list[str]:
     """Return the facts about a data set as lines of Markdown."""
     facts = dataset.facts
     mean, std = (", ".join(f"{value:.4f}" for value in values) for values in (facts.mean, facts.std))
@@ -53,7 +53,7 @@ def counts_table(dataset: OwnDataset) -> list[dict[str, object]]:
 
 def as_npz(id: str) -> bytes:
     """Return the data set as the bytes of an .npz file, which `load_images` reads as the same data set."""
-    out, sets = io.BytesIO(), {split: load(id, split) for split in SPLITS}
+    out, sets = io.BytesIO(), {split: load_split(id, split) for split in SPLITS}
     arrays: dict[str, Any] = {f"{split}_images": np.moveaxis(one.images, 1, -1) for split, one in sets.items()}
     arrays |= {f"{split}_labels": one.labels for split, one in sets.items()}
     np.savez(out, **arrays, classes=np.array(sets["train"].classes))
@@ -65,14 +65,14 @@ def _card(dataset: OwnDataset) -> None:
     left, right = st.columns([2, 3])
     with left:
         st.markdown(f"**{plain(dataset.facts.label)}** :gray[{_whose(dataset, mine)}]")
-        st.markdown("  \n".join(fact_lines(dataset)))
+        st.markdown("  \n".join(image_fact_lines(dataset)))
         for note in dataset.notes:
             st.caption(plain(note))
         with st.container(horizontal=True):
             _actions(dataset, mine)
-    with right, in_words():
+    with right, show_errors():
         names = ", ".join(dataset.facts.classes[:20])
-        show(sheet(dataset.id), f"Training images of {dataset.facts.label} by class: {names}")
+        show_picture(sheet(dataset.id), f"Training images of {dataset.facts.label} by class: {names}")
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -99,12 +99,12 @@ def _actions(dataset: OwnDataset, mine: ImageClaim | None) -> None:
     if mine is None:
         return
     if st.button("Stop sharing" if mine.shared else "Share", key=f"share {dataset.id}", icon=":material/group:"):
-        with in_words():
+        with show_errors():
             share_own(dataset.id, owner(), not mine.shared)
             st.rerun()
     with st.popover("Delete", icon=":material/delete:"):
         st.caption("Finished runs on these images stay, but no longer show any image.")
         if st.button("Delete these images", key=f"delete {dataset.id}", type="primary"):
-            with in_words():
+            with show_errors():
                 delete_images(ledger(), dataset.id, owner())
                 st.rerun()

@@ -8,7 +8,7 @@ from merging.figures.similarity import TITLES
 from merging.figures.studies.reliability import interval_figure
 from merging.studies.reliability import Reliability
 from merging.text import numbers
-from ui.neurons.tiles import labelled_sheet, show
+from ui.neurons.tiles import labelled_sheet, show_picture
 from ui.runs.study import studied
 from ui.shell.chosen import Chosen
 from ui.shell.kept import kept
@@ -52,16 +52,16 @@ def _evidence(seen: Reliability, dataset: str) -> None:
     with left:
         draw(kept(interval_figure, seen), "interval", "reliability", width="stretch")
     with right:
-        st.markdown(table(seen))
+        st.markdown(reliability_table(seen))
     test_images = images(dataset, "test", max(seen.dominant) + 1) if seen.dominant else None
     if test_images is not None:
         st.markdown("**The images with the largest leverage**", help=meaning("leverage"))
         names = [test_images.classes[test_images.labels[number]] for number in seen.dominant]
         sheet = labelled_sheet(test_images, seen.dominant, names, 9)
-        show(sheet, f"Images with the largest leverage: {', '.join(names)}")
+        show_picture(sheet, f"Images with the largest leverage: {', '.join(names)}")
 
 
-def table(seen: Reliability) -> str:
+def reliability_table(seen: Reliability) -> str:
     """Return the evidence as a Markdown table."""
     p, q = seen.features
     rows = [

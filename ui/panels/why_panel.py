@@ -25,7 +25,7 @@ from merging.studies.why import Why
 from merging.text import numbers
 from merging.text.reasons import died, reasons
 from merging.zoo.datasets.load import ImageSet
-from ui.neurons.tiles import labelled_sheet, show
+from ui.neurons.tiles import labelled_sheet, show_picture
 from ui.runs.study import studied
 from ui.shell.address import one_of
 from ui.shell.chosen import Chosen
@@ -146,7 +146,7 @@ def _lost(why: Why, report: MergeReport) -> None:
     if test_images is None:
         st.caption(why_no_images(dataset))
         return
-    show(kept(_lost_sheet, why, test_images), f"Lost images: {'; '.join(_mistakes(why, test_images)[:8])}")
+    show_picture(kept(_lost_sheet, why, test_images), f"Lost images: {'; '.join(_mistakes(why, test_images)[:8])}")
 
 
 def _lost_sheet(why: Why, known: ImageSet) -> bytes:

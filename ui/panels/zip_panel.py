@@ -19,7 +19,7 @@ from ui.runs.progress import failure, watch
 from ui.runs.reproduce import zip_command, zip_snippet
 from ui.shell.address import said
 from ui.shell.chosen import PREFIX, from_json_of
-from ui.shell.guard import in_words
+from ui.shell.guard import show_errors
 from ui.shell.kept import kept
 from ui.shell.look import draw, unbroken
 from ui.shell.markdown import plain
@@ -54,7 +54,7 @@ def zip_result() -> None:
     else:
         st.info("This partial zip was cancelled, or its result is no longer stored.", icon=":material/cancel:")
     if st.button("Run it again", icon=":material/replay:"):
-        with in_words():
+        with show_errors():
             submit(request)
             st.rerun()
 

@@ -17,7 +17,7 @@ from merging.text import numbers
 from ui.runs.progress import failure
 from ui.runs.reproduce import command, snippet
 from ui.shell.chosen import PREFIX, request_of
-from ui.shell.guard import in_words
+from ui.shell.guard import show_errors
 from ui.shell.screens import go
 from ui.shell.state import ledger, submit
 
@@ -97,7 +97,7 @@ def make_here(job: Job, key: str = "run here", lacking: str = "") -> None:
     if own is not None and own.state == "failed":
         failure(own)
     if st.button("Run it here", key=key, icon=":material/play_arrow:"):
-        with in_words():
+        with show_errors():
             submit(request_of(job), again=True)
             go("merge", run=job.id[:PREFIX])
 

@@ -15,7 +15,7 @@ from merging.studies.registry import find_study
 from merging.text import numbers
 from ui.runs.progress import cancel_button, failure, progress_words
 from ui.shell.chosen import PREFIX
-from ui.shell.guard import in_words
+from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
 from ui.shell.screens import link, screen
 from ui.shell.state import entries, ledger, owner
@@ -104,7 +104,7 @@ def _gpu(worker: Worker) -> str:
 
 
 def _list(whose: str | None, kinds: list[str]) -> None:
-    with in_words():
+    with show_errors():
         jobs = found(whose, kinds)
         if not jobs:
             st.info(nothing_here(whose, kinds), icon=":material/list_alt:")
@@ -128,7 +128,7 @@ def _all_mine(state: str, mine: list[Job]) -> None:
         return
     word, act = ("Cancel", ledger().cancel) if state == "queued" else ("Delete", ledger().delete)
     if st.button(f"{word} all {len(mine)} of yours", key=f"all {state}", type="tertiary"):
-        with in_words():
+        with show_errors():
             for job in mine:
                 act(job.id, owner())
             st.rerun(scope="app")
@@ -178,6 +178,6 @@ def _actions(job: Job) -> None:
     if job.open and owner() in job.owners:
         cancel_button(job, f"cancel {job.id[:PREFIX]}")
     elif owner() in job.owners and st.button("Delete", key=f"delete {job.id[:PREFIX]}", icon=":material/delete:"):
-        with in_words():
+        with show_errors():
             ledger().delete(job.id, owner())
             st.rerun(scope="app")

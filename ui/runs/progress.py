@@ -11,7 +11,7 @@ import streamlit as st
 from merging.jobs.ledger.jobs import Job
 from merging.jobs.requests.registry import kinds
 from merging.text import numbers
-from ui.shell.guard import in_words
+from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
 from ui.shell.state import ledger, owner
 
@@ -82,7 +82,7 @@ def cancel_button(job: Job, key: str) -> None:
     if owner() not in job.owners:
         st.caption("Someone else requested this run. Only they can cancel it.")
     elif st.button("Cancel", key=key, icon=":material/cancel:"):
-        with in_words():
+        with show_errors():
             ledger().cancel(job.id, owner())
             remaining = ledger().job(job.id)
             if remaining is not None and remaining.open:
@@ -98,7 +98,7 @@ def no_worker(waited: float) -> str:
 
 
 def _panel(job_id: str) -> None:
-    with in_words():
+    with show_errors():
         _look(job_id)
 
 

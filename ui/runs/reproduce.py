@@ -38,8 +38,8 @@ def snippet(request: MergeRequest) -> str:
     lines = ["import torch", "from merging import load_checkpoint, merge"]
     if request.dataset and request.data_sha256:
         lines += [
-            "from merging.zoo.datasets.load import load",
-            f'images = load("{request.dataset}", "train", {request.images})',
+            "from merging.zoo.datasets.load import load_split",
+            f'images = load_split("{request.dataset}", "train", {request.images})',
         ]
         keywords += ", data=(torch.tensor(images.images) / 255, torch.tensor(images.labels))"
     else:
@@ -69,8 +69,8 @@ def zip_snippet(request: ZipRequest) -> str:
             "import torch",
             "from merging import load_checkpoint",
             "from merging.pipeline.partial_zip import partial_zips",
-            "from merging.zoo.datasets.load import load",
-            f'images = load("{request.dataset}", "train", {request.images})',
+            "from merging.zoo.datasets.load import load_split",
+            f'images = load_split("{request.dataset}", "train", {request.images})',
             f"models = [load_checkpoint(file).build() for file in {files!r}]".replace("'", '"'),
             "data = (torch.tensor(images.images) / 255, torch.tensor(images.labels))",
             f"for zipped in partial_zips(models, data, settings={request.settings!r}, seed={request.seed}):",

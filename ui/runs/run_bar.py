@@ -16,7 +16,7 @@ from merging.zoo.datasets.known import dataset_label
 from ui.forms.large_networks import on_images
 from ui.runs.downloads import downloads
 from ui.shell.chosen import PREFIX, look_at, other_version, remember, request_of
-from ui.shell.guard import in_words
+from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
 from ui.shell.screens import TABS, address, go, tabs
 from ui.shell.state import ledger, owner, submit
@@ -64,7 +64,7 @@ def _actions(job: Job, request: MergeRequest, report: MergeReport | None, here: 
         with st.popover("Downloads", icon=":material/download:"):
             downloads(job, report)
     if st.button("Run again with another seed", key="again", icon=":material/casino:"):
-        with in_words():
+        with show_errors():
             again(replace(request, seed=request.seed + 1))
             go("merge", run=st.session_state["run"])
     if not job.example and owner() in job.owners:
@@ -81,7 +81,7 @@ def _delete(job: Job) -> None:
     with st.popover("Delete", icon=":material/delete:"):
         st.caption("The result is removed for everybody, unless somebody else asked for it too.")
         if st.button("Delete this run", key="delete run", type="primary"):
-            with in_words():
+            with show_errors():
                 ledger().delete(job.id, owner())
                 for name in ("run", "last_done", "filled"):
                     st.session_state.pop(name, None)

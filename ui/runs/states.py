@@ -8,7 +8,7 @@ from merging.jobs.requests.merge import MergeRequest
 from ui.runs.progress import failure, watch
 from ui.runs.run_bar import again, run_bar
 from ui.shell.chosen import Chosen, chosen, remembered, request_of
-from ui.shell.guard import in_words
+from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
 from ui.shell.screens import link
 
@@ -78,7 +78,7 @@ def unfinished(found: Chosen) -> None:
     else:
         st.warning("The result of this run is no longer stored. Run it again.", icon=":material/history:")
     if st.button("Run it again", key="retry", icon=":material/replay:"):
-        with in_words():
+        with show_errors():
             again(request_of(job))
             st.rerun()
 
@@ -89,7 +89,7 @@ def _ask_again(found: Chosen) -> bool:
     if not isinstance(request, MergeRequest):
         return False
     if st.button("Run it again", key="ask again", type="primary", icon=":material/replay:"):
-        with in_words():
+        with show_errors():
             again(request)
             st.rerun()
     return True

@@ -19,7 +19,7 @@ from ui.runs.downloads import lacks_networks, make_here
 from ui.runs.progress import failure, watch
 from ui.shell.address import said
 from ui.shell.chosen import Chosen, request_of
-from ui.shell.guard import in_words
+from ui.shell.guard import show_errors
 from ui.shell.kept import kept
 from ui.shell.markdown import plain
 from ui.shell.state import entries, ledger, submit
@@ -58,7 +58,7 @@ def studied(
         if finding is not None:
             return finding
     if job is None and at_once and not lacks_networks(found.job):
-        with in_words():
+        with show_errors():
             job = submit(request)
     if job is not None and job.open:
         watch(job)
@@ -120,7 +120,7 @@ def _offer(merge: Job, request: StudyRequest, button: str) -> None:
         if lacks_networks(merge):
             make_here(merge, f"make {request.id[:12]}")
         elif st.button(button, key=f"study {request.id[:12]}", type="primary", icon=":material/science:"):
-            with in_words():
+            with show_errors():
                 submit(request, again=True)
                 st.rerun(scope="app")
 

@@ -14,7 +14,7 @@ from merging.jobs.requests.base import Request
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.registry import from_json
 from merging.results.reports import FORMAT, MergeReport
-from merging.zoo.catalogue import Preset, find, presets
+from merging.zoo.catalogue import Preset, find_entry, presets
 from ui.shell.address import said
 from ui.shell.state import ledger, merge_report
 
@@ -103,7 +103,7 @@ def example_id() -> str:
 
 def preset_run(preset: Preset) -> Job | None:
     """The shipped run of a preset, None where there is none."""
-    hashes = {find(preset.a).sha256, find(preset.b).sha256}
+    hashes = {find_entry(preset.a).sha256, find_entry(preset.b).sha256}
     method = (preset.align, preset.combine, preset.correct)
     for job in ledger().examples():
         request = job.request

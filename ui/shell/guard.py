@@ -12,7 +12,7 @@ from ui.shell.markdown import plain
 
 
 @contextmanager
-def in_words() -> Iterator[None]:
+def show_errors() -> Iterator[None]:
     """Show a MergescopeError as its text and continue after the block. Every fragment needs its own block."""
     try:
         yield

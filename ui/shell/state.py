@@ -22,7 +22,7 @@ from merging.zoo import catalogue
 from merging.zoo.catalogue import Entry
 from merging.zoo.datasets.fingerprint import fingerprint
 from merging.zoo.datasets.known import find_facts, may_use
-from merging.zoo.datasets.load import ImageSet, Split, available, load
+from merging.zoo.datasets.load import ImageSet, Split, available, load_split
 from ui.shell.middleware import COOKIE
 
 
@@ -110,4 +110,4 @@ def _report(folder: str, job_id: str, finished: float) -> MergeReport | TrainRep
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _images(dataset: str, split: Split, count: int, place: str) -> ImageSet:
-    return load(dataset, split, count)
+    return load_split(dataset, split, count)

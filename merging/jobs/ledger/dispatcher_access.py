@@ -22,7 +22,7 @@ from merging.jobs.ledger.files import filing
 from merging.jobs.ledger.jobs import FAIR, Worker
 from merging.jobs.ledger.ledger import Ledger, end
 from merging.jobs.ledger.shipped_runs import picture_question_of
-from merging.jobs.ledger.store import Content, sha256_of, size_of
+from merging.jobs.ledger.store import Content, content_size, sha256_of
 from merging.jobs.requests.base import Request
 from merging.jobs.requests.pictures import PicturesRequest
 from merging.jobs.requests.registry import from_json
@@ -121,7 +121,7 @@ class Desk:
 
         Raises InvalidRequest where the store is full, or the owner has too many models.
         """
-        rows = [(claim.id, name, sha256_of(content), size_of(content)) for name, content in artifacts.items()]
+        rows = [(claim.id, name, sha256_of(content), content_size(content)) for name, content in artifacts.items()]
         trained = artifacts.get("checkpoint.safetensors")
         with filing(self.ledger.file, self.ledger.store) as files:
             db = files.db

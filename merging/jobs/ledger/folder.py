@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from merging.jobs.ledger.owners import hidden
-from merging.jobs.ledger.schema import prepare
+from merging.jobs.ledger.schema import prepare_file
 from merging.jobs.ledger.shipped_runs import ShippedRuns
 from merging.jobs.ledger.store import Store
 from merging.jobs.limits import Limits, from_environment
@@ -33,7 +33,7 @@ class LedgerFolder:
         self.limits = limits or from_environment()
         self.file = self.folder / "ledger.sqlite"
         self.shipped = shipped or ShippedRuns()
-        prepare(self.file)
+        prepare_file(self.file)
         if self.folder == home():
             own.rename_owners(hidden)
         for place in PRIVATE:

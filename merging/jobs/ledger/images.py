@@ -32,7 +32,7 @@ LABEL = 60  # characters
 SCRATCH, STALE = ".reading-", 24 * 3600.0  # folders that a killed process left are deleted after a day, in seconds
 
 
-def check_known(request: Request, owner: str) -> None:
+def check_images_known(request: Request, owner: str) -> None:
     """Raise InvalidRequest where the request uses own images that were deleted, or are not shared with this owner."""
     dataset, data_sha256, _ = request.data
     if (data_sha256 or request.needs_images) and is_own(dataset) and not may_use(dataset, owner):

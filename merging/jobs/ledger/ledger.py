@@ -48,8 +48,8 @@ class Ledger(LedgerFolder):
         have too many open jobs.
         """
         check_owner(owner)
-        models.check_known(self, request)
-        images.check_known(request, owner)
+        models.check_models_known(self, request)
+        images.check_images_known(request, owner)
         known = None if again else self.shipped.job(request.id)
         with connect(self.file) as db, transaction(db):
             row = db.execute("SELECT * FROM jobs WHERE id = ?", (request.id,)).fetchone()

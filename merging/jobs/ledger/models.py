@@ -98,7 +98,7 @@ def checkpoint_file(ledger: LedgerFolder, sha256: str) -> Path | None:
     return path
 
 
-def check_known(ledger: LedgerFolder, request: Request) -> None:
+def check_models_known(ledger: LedgerFolder, request: Request) -> None:
     """Raise InvalidRequest where a model of the request is not on this machine."""
     for model in request.checkpoints:
         sha256 = model.sha256

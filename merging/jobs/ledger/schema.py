@@ -73,7 +73,7 @@ _ADDED = {  # columns added since format 1: (table, column) -> declaration
 }
 
 
-def prepare(path: Path) -> None:
+def prepare_file(path: Path) -> None:
     """Create the missing tables.
 
     A file of another format is renamed. So is a damaged file, and its readable rows are copied into the new one.

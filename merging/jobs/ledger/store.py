@@ -35,7 +35,7 @@ class Store:
         path = self.path(sha256)
         if path.is_file():
             return sha256
-        if self.limit is not None and self.size() - freed + size_of(content) > self.limit:
+        if self.limit is not None and self.size() - freed + content_size(content) > self.limit:
             raise self.full()
         path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, Path):  # written and synced by its creator
@@ -103,6 +103,6 @@ def sha256_of(content: Content) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def size_of(content: Content) -> int:
+def content_size(content: Content) -> int:
     """Number of bytes of the content."""
     return len(content) if isinstance(content, bytes) else content.stat().st_size

@@ -84,7 +84,7 @@ def device_of(payload: Payload) -> torch.device:
     return torch.device("cuda" if payload.device == "cuda" and torch.cuda.is_available() else "cpu")
 
 
-def build(model: ModelRef, data: bytes, device: torch.device) -> nn.Module:
+def build_model(model: ModelRef, data: bytes, device: torch.device) -> nn.Module:
     """Build the network on its device, in eval mode. Raises CheckpointError or UnknownArchitecture."""
     structure: dict[str, Any] = {"architecture": model.architecture, "config": model.config}
     return load_bytes(data, name=model.name, mean=model.mean, std=model.std, **structure).build().to(device)
@@ -109,7 +109,7 @@ def check_finite(net: nn.Module, what: str) -> None:
             raise MergescopeError(f"{what} holds NaN or infinity in {name}. Choose another method or other settings.")
 
 
-def checkpoint(net: nn.Module, like: ModelRef, name: str, names: Mapping[str, str] | None = None) -> bytes:
+def checkpoint_bytes(net: nn.Module, like: ModelRef, name: str, names: Mapping[str, str] | None = None) -> bytes:
     """Return a network as the bytes of a safetensors file.
 
     Args:
@@ -124,7 +124,7 @@ def checkpoint(net: nn.Module, like: ModelRef, name: str, names: Mapping[str, st
 
 
 def arrays(named: Mapping[str, np.ndarray]) -> bytes:
-    """Arrays as an .npz file. Equal arrays give equal bytes, unlike numpy.savez, which stores the time of day."""
+    """Arrays of any shape as an .npz file. Equal arrays give equal bytes, unlike numpy.savez, which stores the time of day."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in named.items():
@@ -136,6 +136,6 @@ def arrays(named: Mapping[str, np.ndarray]) -> bytes:
     return out.getvalue()
 
 
-def names_of(models: Sequence[ModelRef]) -> str:
+def model_names(models: Sequence[ModelRef]) -> str:
     """Names of the models, joined for the name of their merge."""
     return " + ".join(model.name for model in models)

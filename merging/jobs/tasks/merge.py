@@ -19,12 +19,12 @@ from merging.jobs.tasks.common import (
     Clock,
     arrays,
     batches,
-    build,
+    build_model,
     check_finite,
-    checkpoint,
+    checkpoint_bytes,
     device_of,
     example,
-    names_of,
+    model_names,
 )
 from merging.jobs.tasks.machine import machine
 from merging.jobs.tasks.memory import peak_memory, watch_memory
@@ -121,7 +121,7 @@ def merge_task(request: MergeRequest, payload: Payload, report: Progress) -> dic
 def _prepared(request: MergeRequest, payload: Payload, data: Mapping[str, Batches], clock: Clock) -> Prepared:
     device = device_of(payload)
     pairs = zip(request.checkpoints, payload.checkpoints, strict=True)
-    models = [build(model, checkpoint_data, device) for model, checkpoint_data in pairs]
+    models = [build_model(model, checkpoint_data, device) for model, checkpoint_data in pairs]
     return prepare(
         models[: len(request.models)],
         **{role: getattr(request, role) for role in ROLES},
@@ -217,11 +217,13 @@ def layer_infos(graph: Graph, spec: PermutationSpec) -> tuple[LayerInfo, ...]:
 def _networks(request: MergeRequest, nets: Nets, names: Mapping[str, str]) -> dict[str, bytes]:
     a, b = request.models[:2]
     files = {
-        "merge.safetensors": checkpoint(nets.merge, a, f"Merge of {names_of(request.models)}", names),
-        "aligned.safetensors": checkpoint(nets.aligned, a, f"{b.name}, units re-ordered", names),
+        "merge.safetensors": checkpoint_bytes(nets.merge, a, f"Merge of {model_names(request.models)}", names),
+        "aligned.safetensors": checkpoint_bytes(nets.aligned, a, f"{b.name}, units re-ordered", names),
     }
     programs = {"merge.pt2": nets.merge, "aligned.pt2": nets.aligned}
     files |= {name: to_pt2(net) for name, net in programs.items() if isinstance(net, ProgramModule)}
     if nets.naive is not None:
-        files["naive.safetensors"] = checkpoint(nets.naive, a, f"Plain average of {names_of(request.models)}", names)
+        files["naive.safetensors"] = checkpoint_bytes(
+            nets.naive, a, f"Plain average of {model_names(request.models)}", names
+        )
     return files

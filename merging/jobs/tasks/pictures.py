@@ -5,7 +5,7 @@ from __future__ import annotations
 from merging.analysis.pictures.render import render
 from merging.analysis.pictures.settings import PictureSettings
 from merging.jobs.requests.pictures import PicturesRequest
-from merging.jobs.tasks.common import Clock, build, device_of, example
+from merging.jobs.tasks.common import Clock, build_model, device_of, example
 from merging.jobs.tasks.payload import Payload
 from merging.network.graph.graph import export
 from merging.network.permutation import named_tensors
@@ -18,7 +18,7 @@ def pictures_task(request: PicturesRequest, payload: Payload, report: Progress) 
     """Artifacts "unit-<i>": one saved UnitPicture per unit. Raises UnknownLayer for a missing layer or unit."""
     clock, device = Clock("pictures", report), device_of(payload)
     clock("loading", 0.0, "reading the checkpoint")
-    net, images = build(request.model, payload.checkpoints[0], device), example(request.model, device)
+    net, images = build_model(request.model, payload.checkpoints[0], device), example(request.model, device)
     pictures = render(
         export(net, images),
         named_tensors(net),

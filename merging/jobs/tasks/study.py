@@ -11,7 +11,7 @@ from torch import nn
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.study import StudyRequest
-from merging.jobs.tasks.common import Clock, batches, build, device_of, example
+from merging.jobs.tasks.common import Clock, batches, build_model, device_of, example
 from merging.jobs.tasks.payload import Payload
 from merging.methods.problem import Problem
 from merging.methods.registry import find
@@ -50,13 +50,15 @@ def subject_of(
         other: a further network "C", whose checkpoint is the payload's last one.
     """
     device = device_of(payload)
-    a, b = (build(ref, data, device) for ref, data in zip(merge.models[:2], payload.checkpoints[:2], strict=True))
-    others = [build(ref, data, device) for ref, data in zip(merge.models[2:], payload.checkpoints[2:], strict=False)]
+    a, b = (build_model(ref, data, device) for ref, data in zip(merge.models[:2], payload.checkpoints[:2], strict=True))
+    others = [
+        build_model(ref, data, device) for ref, data in zip(merge.models[2:], payload.checkpoints[2:], strict=False)
+    ]
     data = {split: batches(images, device) for split, images in payload.images.items()}
     graph = export(a, data["test"].example() if data else example(merge.models[0], device))
     spec = spec_of(graph, a)
     partner = _permutation(payload.artifacts["permutation.npz"], device)
-    merge_net = build(merge.models[0], payload.artifacts["merge.safetensors"], device)
+    merge_net = build_model(merge.models[0], payload.artifacts["merge.safetensors"], device)
     aligned = _aligned(merge, payload, b, spec, partner)
     nets = {
         "A": a,
@@ -67,7 +69,7 @@ def subject_of(
         "merge": merge_net,
     }
     if other is not None:
-        nets["C"] = build(other, payload.checkpoints[-1], device)
+        nets["C"] = build_model(other, payload.checkpoints[-1], device)
     return Subject(nets, graph, spec, partner, find("align", merge.align).permutes, data, seed, report)
 
 
@@ -82,7 +84,7 @@ def _aligned(
     """pi(B) as stored, else B permuted. Where units were mixed, the latter is only the nearest re-ordering."""
     stored = payload.artifacts.get("aligned.safetensors")
     if stored is not None:
-        return build(merge.models[0], stored, next(b.parameters()).device)
+        return build_model(merge.models[0], stored, next(b.parameters()).device)
     return permute(b, spec, partner)
 
 

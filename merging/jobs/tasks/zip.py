@@ -8,7 +8,7 @@ from dataclasses import replace
 from merging.analysis.path.heads import measure_heads
 from merging.errors import DataUnavailable
 from merging.jobs.requests.zip_networks import ZipRequest
-from merging.jobs.tasks.common import Clock, batches, build, device_of
+from merging.jobs.tasks.common import Clock, batches, build_model, device_of
 from merging.jobs.tasks.machine import machine
 from merging.jobs.tasks.payload import Payload
 from merging.pipeline.partial_zip import partial_zips
@@ -27,7 +27,7 @@ def zip_task(request: ZipRequest, payload: Payload, report: Progress) -> dict[st
         raise DataUnavailable(f"The images of {label} are not on this machine. Download or upload them on Models.")
     data = {split: batches(images, device) for split, images in payload.images.items()}
     pairs = zip(request.models, payload.checkpoints, strict=True)
-    models = [build(model, checkpoint, device) for model, checkpoint in pairs]
+    models = [build_model(model, checkpoint, device) for model, checkpoint in pairs]
     classes = payload.images["test"].classes
     labels = [labels_of(model.classes, classes, model.name) for model in request.models]
     zips = partial_zips(models, data["train"], settings=request.settings, seed=request.seed, report=clock)

@@ -26,7 +26,7 @@ from merging.jobs.stages import overall
 from merging.jobs.tasks.machine import Place
 from merging.jobs.worker.downloading import Download
 from merging.jobs.worker.engine import Engine
-from merging.jobs.worker.gather import gather
+from merging.jobs.worker.gather import gather_payload
 from merging.jobs.worker.trained import trained_entry
 
 TICK = 0.05  # seconds between two steps of the loop
@@ -118,7 +118,7 @@ class Dispatcher:
             else:
                 plan = self.engine.plan
                 folder = self.scratch / f"{claim.id}-{claim.run}" if self.engine.is_local else None
-                payload = gather(self.ledger, claim.request, plan.device, plan.threads, folder=folder)
+                payload = gather_payload(self.ledger, claim.request, plan.device, plan.threads, folder=folder)
                 work = self.engine.start(claim.request.kind, payload, (claim.id, claim.run))
         except MergescopeError as error:
             self.desk.fail(claim, {"kind": type(error).__name__, "text": str(error)})

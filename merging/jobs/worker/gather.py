@@ -16,7 +16,9 @@ from merging.zoo.datasets.load import ImageSet
 NEEDED = ("merge.safetensors", "permutation.npz")
 
 
-def gather(ledger: Ledger, request: Request, device: str, threads: int, *, folder: Path | None = None) -> Payload:
+def gather_payload(
+    ledger: Ledger, request: Request, device: str, threads: int, *, folder: Path | None = None
+) -> Payload:
     """Read everything that the request needs from this machine.
 
     Args:

@@ -108,7 +108,7 @@ def axes_overlap(a: Axis, size_a: int, b: Axis, size_b: int) -> bool:
     return a.offset < b.offset + size_b * b.block and b.offset < a.offset + size_a * a.block
 
 
-def rows_per_unit(tensor: Tensor, axis: Axis, units: int) -> Shaped[Tensor, "{units} elements"]:
+def rows_per_unit(tensor: Shaped[Tensor, "..."], axis: Axis, units: int) -> Shaped[Tensor, "{units} elements"]:
     """Return the tensor with one row per unit: (units, block * other elements), a view where the memory allows it."""
     if axis.dim == 0 and len(tensor) == units * axis.block:
         return tensor.reshape(units, -1)
@@ -150,7 +150,7 @@ def assign_and_gain(scores: Float[Tensor, "n n"]) -> tuple[Int[Tensor, " n"], fl
 
 
 def as_real(tensor: Tensor) -> Tensor:
-    """Return the tensor; of a complex tensor, the real and imaginary parts in an additional last dimension."""
+    """Return the tensor; of a complex tensor, the real and imaginary parts in an additional last dimension: shape (..., 2)."""
     return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 

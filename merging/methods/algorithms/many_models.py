@@ -77,7 +77,10 @@ def rebased(permutations: Sequence[Permutation]) -> tuple[Permutation, ...]:
 
 
 def agreement_of(nets: Sequence[Mapping[str, Tensor]], spec: PermutationSpec, found: Sequence[Permutation]) -> float:
-    """Return the sum over all pairs of networks of <A, B>, each permuted by its permutation in `found`, in float64."""
+    """Return the sum over all pairs of networks of <A, B>, each permuted by its permutation in `found`, in float64.
+
+    nets: name -> tensor of any shape.
+    """
     permuted = [permute_tensors(net, spec, dict(one)) for net, one in zip(nets, found, strict=True)]
     total = 0.0
     for name in nets[0]:

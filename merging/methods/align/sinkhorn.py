@@ -118,7 +118,7 @@ def _weights_goal(a: Mapping[str, Tensor], spec: PermutationSpec) -> _Goal:
     from merging.methods.algorithms.coordinate_descent import objective
 
     def distance(permuted: Mapping[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
-        """Return |A - permuted|^2 over the permuted tensors; images and labels are ignored."""
+        """Return |A - permuted|^2 over the permuted tensors; images (n, ...) and labels (n,) are ignored."""
         return torch.stack([(a[name] - permuted[name]).square().sum() for name in spec.by_parameter]).sum()
 
     nothing = torch.zeros(0)
@@ -142,7 +142,7 @@ def _loss_goal(problem: Problem, settings: SinkhornSettings, a: Mapping[str, Ten
         return forward.loss({name: torch.lerp(t, permuted[name], share) for name, t in a.items()}, images, labels)
 
     def judged(permuted: Mapping[str, Tensor]) -> tuple[float, ...]:
-        """Return the loss half-way between A and the permuted parameters, on each half of the held-out images."""
+        """Return the loss half-way between A and the permuted parameters, on each half of the held-out images; tensors of any shape."""
         return forward.losses_by_half(halfway(a, permuted), held_out)
 
     return _Goal(loss, judged, without_end(learn, forward.twin, problem.seed), learn.count, held_out.count)

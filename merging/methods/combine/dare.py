@@ -59,7 +59,7 @@ def dare(problem: Problem, settings: DareSettings) -> Combiner:
     from merging.methods.combine.task_arithmetic import summed
 
     def thin(number: int, vector: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return model `number`'s task vector, name -> tensor, thinned with a separate seed per model."""
+        """Return model `number`'s task vector, name -> tensor of any shape, thinned with a separate seed per model."""
         return thinned(vector, settings.drop, [problem.seed, number])
 
     return scaled_sum(problem, summed, thin, settings.scale, plain=0.4)

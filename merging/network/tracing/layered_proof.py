@@ -19,7 +19,7 @@ from merging.network.tracing.proof import random_number, relative_change, weight
 def exact_tensors(
     model: nn.Module, tensors: Mapping[str, Tensor], seed: int, *, telling: bool = True
 ) -> Mapping[str, Tensor]:
-    """Return a lazy mapping: name -> the tensor in float64.
+    """Return a lazy mapping: name -> the tensor in float64, of its own shape.
 
     Args:
         model: the network, whose parameters may be on the meta device.

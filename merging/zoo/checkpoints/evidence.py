@@ -15,7 +15,7 @@ from merging.errors import MergescopeError
 from merging.zoo.datasets.facts import DatasetFacts
 from merging.zoo.datasets.image_set import ImageSet
 from merging.zoo.datasets.known import find_facts
-from merging.zoo.datasets.load import load
+from merging.zoo.datasets.load import load_split
 from merging.zoo.training.train import evaluate_trained
 
 IMAGES = 500
@@ -71,7 +71,7 @@ class Measured:
 
 def door_images(dataset: str | ImageSet, count: int = IMAGES) -> ImageSet:
     """The first `count` test images of a data set. Raises DataUnavailable and InvalidSetting as `load` does."""
-    images = load(dataset, "test", count) if isinstance(dataset, str) else dataset
+    images = load_split(dataset, "test", count) if isinstance(dataset, str) else dataset
     return _first(images, count)
 
 

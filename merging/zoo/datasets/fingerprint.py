@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from merging.errors import DataUnavailable
 from merging.zoo.datasets.image_set import SPLITS, ImageSet
-from merging.zoo.datasets.load import available, load
+from merging.zoo.datasets.load import available, load_split
 from merging.zoo.datasets.own import find_own
 
 
@@ -18,7 +18,7 @@ def load_splits(dataset: str, count: int | None) -> dict[str, ImageSet]:
     """
     if not dataset or available(dataset) is None:
         return {}
-    return {split: load(dataset, split, count) for split in SPLITS}
+    return {split: load_split(dataset, split, count) for split in SPLITS}
 
 
 def fingerprint(dataset: str, count: int | None) -> str:

@@ -20,7 +20,8 @@ from merging.zoo.datasets.image_set import ImageSet, Split
 from merging.zoo.datasets.known import facts
 from merging.zoo.datasets.own import find_own, is_own, own_images
 
-__all__ = ["FACTS", "DatasetFacts", "ImageSet", "Split", "available", "download", "facts", "load", "training_images"]
+__all__ = ["FACTS", "DatasetFacts", "ImageSet", "Split", "available", "download", "facts", "load_split"]
+__all__ += ["training_images"]
 
 IMAGES = ASSETS / "data"
 _SHIPPED = {"fashion-mnist": IMAGES / "fashion-mnist"}
@@ -51,7 +52,7 @@ def training_images(name: str) -> int:
     return 0 if place is None else SHIPPED_TRAIN[name] if place == "shipped" else facts(name).train
 
 
-def load(name: str, split: Split, limit: int | None = None) -> ImageSet:
+def load_split(name: str, split: Split, limit: int | None = None) -> ImageSet:
     """Load the first `limit` images of a split (None: all).
 
     Raises InvalidSetting for an unknown name or split, and DataUnavailable if the images are not on this machine or a

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from merging.errors import DataUnavailable, InvalidSetting
 from merging.zoo.architectures.names import describe
-from merging.zoo.datasets.load import load
+from merging.zoo.datasets.load import load_split
 from merging.zoo.training.recipes import RECIPES, TrainingRecipe
 from merging.zoo.training.train import Report, TrainedModel, train
 
@@ -54,7 +54,7 @@ def train_shipped(ids: list[str] | None, out: Path, report: Report | None = None
         raise InvalidSetting(f"no shipped checkpoint is called {unknown[0]!r}; known: {', '.join(recipes)}")
     selection = [recipes[name] for name in (recipes if ids is None else ids)]
     for dataset in {recipe.dataset: None for recipe in selection}:
-        if not load(dataset, "train").complete:
+        if not load_split(dataset, "train").complete:
             raise DataUnavailable(f"only a part of {dataset} is here; run `python -m merging download {dataset}` first")
     out.mkdir(parents=True, exist_ok=True)
     for recipe in selection:

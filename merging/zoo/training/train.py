@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from merging.errors import InvalidSetting
 from merging.zoo.architectures.names import is_torchvision
 from merging.zoo.architectures.table import build
-from merging.zoo.datasets.load import ImageSet, facts, load
+from merging.zoo.datasets.load import ImageSet, facts, load_split
 from merging.zoo.training.augment import AUGMENTATIONS
 from merging.zoo.training.subsets import TRANSFORMS, chosen_images
 
@@ -119,7 +119,7 @@ def train(
     Raises InvalidSetting, UnknownArchitecture or DataUnavailable before the training starts.
     """
     settings = _settings(options)
-    images, test = (load(dataset, "train"), load(dataset, "test")) if isinstance(dataset, str) else dataset
+    images, test = (load_split(dataset, "train"), load_split(dataset, "test")) if isinstance(dataset, str) else dataset
     settings = settings if "batch" in options else replace(settings, batch=usual_batch(len(images)))
     part = (settings.spans, settings.transform, config.get("classes", len(images.classes)))
     images, test = chosen_images(images, *part, learn=True), chosen_images(test, *part, learn=False)

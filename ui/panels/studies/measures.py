@@ -30,7 +30,7 @@ def measures_panel(found: Chosen) -> None:
         third = choose_other(found, "Another network beside them", "none", "beside")
         pairs = PAIRS if third is None else (*BESIDE, *PAIRS)
         first = 1 if third is None else 0
-        pair = st.selectbox("Networks", pairs, first, format_func=in_words, key=f"networks {first}", width=280)
+        pair = st.selectbox("Networks", pairs, first, format_func=pair_words, key=f"networks {first}", width=280)
         read = st.selectbox("Convolutions", list(READ), format_func=READ.__getitem__, key="convolutions", width=220)
     settings = {"pair": pair, "treatment": read}
     beside = third if pair in BESIDE else None
@@ -45,7 +45,7 @@ def measures_panel(found: Chosen) -> None:
     for column, key in zip(st.columns(2), ("cka", other), strict=True):
         with column.container(border=True):
             st.markdown(f"**{measured.labels[key]}**")
-            words = f"{in_words(pair)}, {measured.labels[key]}"
+            words = f"{pair_words(pair)}, {measured.labels[key]}"
             figure = kept(_map_figure, measured, key, words)
             draw(figure, f"measure {key} {pair} {read}", f"{key}-{pair}", width="stretch")
     flagged = sum(bool(cell) for row in measured.distrust for cell in row)
@@ -67,7 +67,7 @@ def _flagged(count: int) -> str:
     return f"⚠ marks {count} cell{'s' if count > 1 else ''} whose CKA is not to be trusted"
 
 
-def in_words(pair: str) -> str:
+def pair_words(pair: str) -> str:
     """Spell out a pair: "A-pi(B)" as "A and π(B)"."""
     row, _, column = pair.partition("-")
     return f"{row} and {NAMES.get(column, column)}"

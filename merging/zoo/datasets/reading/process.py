@@ -41,10 +41,10 @@ def main(folder: Path) -> int:
     source = Path(order["source"])
     size = source.stat().st_size if source.is_file() else 0
     limit_process(3 * order["most"] + min(2 * size, 2 * MAX_TOTAL) + SPARE, order["seconds"])
-    return answer_with(folder, partial(read_images, source, order, folder))
+    return answer_with(folder, partial(read_order, source, order, folder))
 
 
-def read_images(source: Path, order: dict[str, Any], folder: Path) -> None:
+def read_order(source: Path, order: dict[str, Any], folder: Path) -> None:
     """Convert the images at `source` and write the data set's files into `folder`.
 
     order: keys label, size ((height, width) or None), colour ("auto", "grey" or "colour") and most (limit on the bytes
