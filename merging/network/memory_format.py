@@ -16,7 +16,7 @@ ROUNDING = 1e-3
 def fastest(model: Run, example: Tensor) -> Run:
     """Return the network as a function that reads images in its fastest memory format on a CPU.
 
-    example: (n, channels, height, width). A `model` that is not an nn.Module is returned unchanged. See `fastest_order`.
+    example: (n, channels, height, width). A `model` that is no nn.Module is returned unchanged. See `fastest_order`.
     """
     if not isinstance(model, nn.Module) or fastest_order(model, example) is torch.contiguous_format:
         return model

@@ -182,7 +182,7 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def with_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """Return a copy of `model` in eval mode with these `tensors`, of its shapes and named as in `named_tensors`. Ties are kept."""
+    """Return a copy of `model` in eval mode with these `tensors`, of its names and shapes. Ties are kept."""
     twin = copied(model)
     own = named_tensors(twin)
     for name, tensor in tensors.items():

@@ -64,7 +64,7 @@ class Axes:
         return (x - v * float(self.corners[2, 0])) / self.lengths[0], v
 
     def place(self, tensors: Mapping[str, Tensor]) -> tuple[float, float, float]:
-        """Position (x, y, distance from the plane) of any network of that structure, given by its tensors, name -> any shape."""
+        """Position (x, y, distance from the plane) of a network given by its tensors, name -> any shape."""
         offset = _difference(self.tensors[0], tensors, self.parameters)
         along, across = (_difference(self.tensors[0], other, self.parameters) for other in self.tensors[1:])
         x = _dot(offset, along) / self.lengths[0]

@@ -124,7 +124,7 @@ def checkpoint_bytes(net: nn.Module, like: ModelRef, name: str, names: Mapping[s
 
 
 def arrays(named: Mapping[str, np.ndarray]) -> bytes:
-    """Arrays of any shape as an .npz file. Equal arrays give equal bytes, unlike numpy.savez, which stores the time of day."""
+    """Arrays of any shape as an .npz file. Equal arrays give equal bytes; numpy.savez would store the time of day."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in named.items():

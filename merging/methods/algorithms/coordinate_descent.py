@@ -150,7 +150,7 @@ def assign_and_gain(scores: Float[Tensor, "n n"]) -> tuple[Int[Tensor, " n"], fl
 
 
 def as_real(tensor: Tensor) -> Tensor:
-    """Return the tensor; of a complex tensor, the real and imaginary parts in an additional last dimension: shape (..., 2)."""
+    """Return the tensor; of a complex tensor, real and imaginary parts in an additional dimension: (..., 2)."""
     return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
