@@ -142,7 +142,7 @@ def _loss_goal(problem: Problem, settings: SinkhornSettings, a: Mapping[str, Ten
         return forward.loss({name: torch.lerp(t, permuted[name], share) for name, t in a.items()}, images, labels)
 
     def judged(permuted: Mapping[str, Tensor]) -> tuple[float, ...]:
-        """Return the loss half-way between A and the permuted parameters, per half of the held-out images; any shapes."""
+        """Return the loss between A and the permuted parameters, per half of the held-out images; any shapes."""
         return forward.losses_by_half(halfway(a, permuted), held_out)
 
     return _Goal(loss, judged, without_end(learn, forward.twin, problem.seed), learn.count, held_out.count)

@@ -61,7 +61,7 @@ def ties(problem: Problem, settings: TiesSettings) -> Combiner:
 
 
 def trimmed(vector: Mapping[str, Tensor], keep: float) -> dict[str, Tensor]:
-    """Return the vector with its `keep` share of largest entries by magnitude over all tensors; others 0, shapes stay."""
+    """Return the vector with its `keep` share of largest entries over all tensors; others 0, shapes stay."""
     import torch
 
     sizes = torch.cat([tensor.abs().flatten() for tensor in vector.values()])
