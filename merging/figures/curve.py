@@ -115,8 +115,8 @@ def _bracket(curve: LossCurve, metric: Metric, above: Above) -> tuple[float, flo
 def _add_brackets(fig: Figure, curves: dict[str, LossCurve], metric: Metric, above: Above) -> None:
     """Draw each barrier as a bracket with its height as the label.
 
-    A tall bracket's label stands beside it, low down where the hump is wide; a small one's stands clear of all curves
-    that are as flat. Of the merge's two labels, the one whose peak comes first goes to the left. Labels that would
+    The label of a tall bracket stands beside it, near its foot; the label of a small one stands outside all curves with
+    small barriers. Of the merge's two labels, the one whose peak comes first goes to the left. Labels that would
     overlap are moved apart.
     """
     brackets = {kind: _bracket(curve, metric, above) for kind, curve in curves.items()}

@@ -64,12 +64,12 @@ def _supervise(options: argparse.Namespace) -> int:
 def _dispatch(options: argparse.Namespace) -> int:
     from merging.jobs.ledger.ledger import Ledger
     from merging.jobs.worker.dispatcher import Dispatcher
-    from merging.jobs.worker.engine import Engine, choose
+    from merging.jobs.worker.engine import Engine, make_plan
 
     stop, ready = threading.Event(), threading.Event()
     supervisor.stop_at_end_of_stdin(stop, ready)
     ledger = Ledger(Path(options.home) if options.home else None)
-    engine = Engine(choose(options.device, options.threads, options.jobs), Path(options.scratch))
+    engine = Engine(make_plan(options.device, options.threads, options.jobs), Path(options.scratch))
     supervisor.stop_on_signals(stop)  # after ray.init, which sets its own handlers
     if supervisor.POSIX:
         supervisor.end_when_lost(engine.lost, stop)

@@ -159,7 +159,7 @@ def _change(
     """Return the change of B's outputs by the permutation. Raises NotEquivalent if it exceeds rounding."""
     problem.report("verifying", 0.0, "comparing B with π(B)")
     error, _ = _proof(problem, net, permutation, images, device)
-    refuse_above(error, "The permutation found for another network than the first")
+    refuse_above(error, "The permutation of network B")
     return error
 
 

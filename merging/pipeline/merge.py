@@ -100,10 +100,11 @@ def merge(
         report: called as report(stage, fraction, message).
         weights: one per model, summing to 1, equal by default.
     Returns:
-        The merge. Its notes are `trace`, `align`, `combine`, `correct`; `objective` and `distance`, inner product and
-        distance of A's and pi(B)'s parameters; `equivalence`, max |B - pi(B)| over the outputs relative to the largest,
-        in float64, above rounding only for aligners that map units (`Method.permutes` is false); and `outputs`,
-        "probabilities" if the networks end in a softmax: losses then use the logarithms of the outputs.
+        The merge. Its notes are `trace`, `align`, `combine`, `correct`, and:
+        objective, distance: inner product and distance of A's and pi(B)'s parameters.
+        equivalence: max |B - pi(B)| over the outputs, relative to the largest output, in float64. It exceeds rounding
+            only for aligners that map units (`Method.permutes` is false).
+        outputs: "probabilities" if the networks end in a softmax; losses then use the logarithms of the outputs.
     Raises:
         IncompatibleModels, UnsupportedOperation, NotEquivalent, DataUnavailable, InvalidSetting, InvalidRequest.
     """
@@ -233,7 +234,7 @@ def _check_equivalence(
         return max(output_difference(model, aligned, images) for model, aligned, _ in pairs)
     spec, seed = problem.spec, problem.seed
     error = max(permuted_difference(model, aligned, spec, p, images, seed) for model, aligned, p in pairs)
-    refuse_above(error, "The permutation found for another network than the first")
+    refuse_above(error, "The permutation of a network other than A")
     return error
 
 

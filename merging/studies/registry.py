@@ -1,4 +1,4 @@
-"""The table of studies: what one can ask of a finished merge. A study is one file that declares itself and its result.
+"""Registry of studies: questions about a finished merge. A study is one file that declares itself and its result.
 
 Nothing here imports torch, for the web process reads this table and the results; a study's file therefore imports
 torch, and what computes, only inside its functions.
@@ -55,13 +55,13 @@ class Subject:
         return self.data[split].sample(count, self.seed)
 
     def need(self, *names: str) -> None:
-        """Raises InvalidRequest where a network of these names is not there: "C" must be named beside the merge."""
+        """Raise InvalidRequest if one of these networks is missing. "C" exists only if the request names it."""
         for name in names:
             if name not in self.nets:
                 raise InvalidRequest(f"There is no network {name} beside the merged ones; name one of their structure.")
 
     def part(self, start: float, end: float, words: str = "") -> Progress:
-        """A Progress of the part of the study from share `start` to share `end` (0..1); words stand before its own."""
+        """A Progress of the part of the study from share `start` to `end` (0..1); `words` stand before each message."""
 
         def tell(stage: str, fraction: float | None = None, message: str = "") -> None:
             told = ", ".join(filter(None, (words, message))) or stage
@@ -84,7 +84,8 @@ class Study:
         takes_other: whether it can look at a network "C" that was not merged.
         version: raised when the meaning of its result changes.
         page: the page that shows it.
-        places: settings that only say where it looks; some are parameters of the page's address.
+        source: the papers that it follows.
+        places: settings that choose what is looked at (layer, pair) and not how; they do not change how long it takes.
         other_parameter: the parameter of the page's address that names the network "C".
     """
 

@@ -37,7 +37,7 @@ def headline(report: MergeReport) -> str:
     if not report.curves and report.scores:
         return many_verdict.many_headline(report)
     if not report.curves:
-        return "B was re-ordered and merged with A. What the merge is worth was not measured."
+        return "B was re-ordered and merged with A. The accuracy of the merge was not measured."
     return _headline(Reading(report))
 
 
@@ -180,7 +180,9 @@ def _meaning(reading: Reading) -> str:
     order = f", once {' and '.join(steps)}" if steps else ""
     allowed = f"the {numbers.points(CONNECTED)} that Frankle et al. (2020) take for stable"
     where = (
-        "{} below the parents' mean half-way" if reading.ends_elsewhere else "at most {} below the chord from A to B"
+        "{} below the parents' mean half-way"
+        if reading.ends_elsewhere
+        else "at most {} below the straight line from A's to B's"
     )
     lost = f"Accuracy falls by {where.format(points_beside(max(fall, 0.0), CONNECTED))}"
     if corrected and fall <= CONNECTED:

@@ -169,7 +169,7 @@ def uploaded(facts: Mapping[str, Any], data: bytes, *, owner: str, created: floa
     return _told({**values, "source": source, "owner": owner, "created": created})
 
 
-def compatible(a: Entry, b: Entry, *, unequal_widths: bool = False) -> str:
+def why_not_together(a: Entry, b: Entry, *, unequal_widths: bool = False) -> str:
     """One sentence on why two checkpoints cannot be merged; "" if they can.
 
     unequal_widths: whether the method maps units, so that the widths of hidden layers may differ.

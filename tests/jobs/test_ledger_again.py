@@ -60,9 +60,9 @@ def test_an_example_that_failed_here_shows_the_failure_to_who_asks_for_it(tmp_pa
     told = {"title": "t", "request": json.loads(asked.to_json()), "created": 1.0, "started": 1.0, "finished": 2.0}
     (folder / "job.json").write_text(json.dumps({**told, "stages": [], "artifacts": {}}))
     ledger = Ledger(tmp_path / "home", shipped=ShippedRuns(tmp_path / "runs"))
-    assert ledger.own(asked.id) is None
+    assert ledger.local_run(asked.id) is None
     desk, job = Desk(ledger), ledger.submit(asked, "ann", again=True)
-    assert ledger.own(job.id) == job
+    assert ledger.local_run(job.id) == job
     desk.fail(take(desk), ERROR)
     assert ledger.job(job.id).example
-    assert (ledger.own(job.id).state, ledger.own(job.id).error) == ("failed", ERROR)
+    assert (ledger.local_run(job.id).state, ledger.local_run(job.id).error) == ("failed", ERROR)

@@ -106,14 +106,14 @@ def test_what_became_of_a_sample_and_of_all_units(open_page, drawn, units):
 
 def test_rows_say_what_the_merge_made_of_the_units_that_were_measured(open_page):
     app = open_page("neurons", run=EXAMPLES["cnns"], layer=LOOKED_INTO["cnns"])
-    told = re.search(r"Outcome in the merge of 8 of these 8 units: (.+)\.", texts(app, "caption"))
+    told = re.search(r"What became of 8 of these 8 units in the merge: (.+)\.", texts(app, "caption"))
     assert told is not None
     counts = {word: int(count) for count, word in (part.split(" ") for part in told[1].split(", "))}
     assert sum(counts.values()) == 8
     for word, count in counts.items():
         assert len(re.findall(rf"matched, {word}\*\*", texts(app, "caption"))) == count
     other = open_page("neurons", run=EXAMPLES["cnns"], layer="features.0")
-    assert "Outcome in the merge" not in texts(other, "caption")
+    assert "What became of" not in texts(other, "caption")
 
 
 def test_the_most_changed_units_come_first(open_page):

@@ -292,5 +292,5 @@ def test_units_that_were_mixed_are_judged_half_way_only_where_the_path_does_not_
     lower = dataclasses.replace(curve(0.0), accuracy=np.linspace(0.91, 0.5, 11))
     asked = {**report(curve(0.5), lower).request, "align": "optimal-transport"}
     exact, mixed = (report(curve(0.5), lower, request=asked, equivalence=error) for error in (1e-12, 0.4))
-    assert "at most 40.6 pp below the chord" in verdict(exact) and "does not end at B" not in verdict(exact)
+    assert "at most 40.6 pp below the straight line" in verdict(exact) and "does not end at B" not in verdict(exact)
     assert "below the parents' mean half-way" in verdict(mixed) and "the path does not end at B" in verdict(mixed)

@@ -11,7 +11,7 @@ from merging.pipeline.merge import merge
 from merging.zoo.architectures.adaptive import GAIN, SATURATION, LearnedNonlinearity
 from merging.zoo.architectures.names import describe
 from merging.zoo.architectures.table import build
-from merging.zoo.catalogue import compatible, find_entry
+from merging.zoo.catalogue import find_entry, why_not_together
 from merging.zoo.checkpoints.recognise.fit import structures
 from merging.zoo.datasets.load import load_split
 from merging.zoo.training.train import train
@@ -105,7 +105,7 @@ def test_a_permuted_twin_is_recovered_with_its_nonlinearities():
 
 def test_a_pair_is_shipped():
     pair = [find_entry(f"fashion-adaptive-s{seed}") for seed in (0, 1)]
-    assert not compatible(*pair)
+    assert not why_not_together(*pair)
     assert describe(pair[0].architecture, pair[0].config) == "Adaptive MLP 2×64"
 
 

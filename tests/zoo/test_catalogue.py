@@ -47,14 +47,14 @@ def test_presets_name_three_pairs_that_can_be_merged_by_known_methods():
     cards = catalogue.presets()
     assert [card.key for card in cards] == ["mlps", "cnns", "batch-norm"]
     for card in cards:
-        assert catalogue.compatible(catalogue.find_entry(card.a), catalogue.find_entry(card.b)) == ""
+        assert catalogue.why_not_together(catalogue.find_entry(card.a), catalogue.find_entry(card.b)) == ""
         for role in ("align", "combine", "correct"):
             assert find_method(role, getattr(card, role)).key == getattr(card, role)
 
 
 def test_two_seeds_are_compatible_both_ways(mlps):
     a, b = mlps
-    assert catalogue.compatible(a, b) == catalogue.compatible(b, a) == ""
+    assert catalogue.why_not_together(a, b) == catalogue.why_not_together(b, a) == ""
 
 
 @pytest.mark.parametrize(
@@ -75,16 +75,16 @@ def test_two_seeds_are_compatible_both_ways(mlps):
 )
 def test_a_pair_that_cannot_be_merged_says_why(mlps, changes, reason):
     a, b = mlps
-    assert reason in catalogue.compatible(a, replace(b, **changes))
+    assert reason in catalogue.why_not_together(a, replace(b, **changes))
 
 
 def test_an_unknown_data_set_does_not_forbid_a_merge(mlps):
     a, b = mlps
-    assert catalogue.compatible(a, replace(b, dataset="", classes=())) == ""
+    assert catalogue.why_not_together(a, replace(b, dataset="", classes=())) == ""
 
 
 def test_the_same_file_twice_is_refused(mlps):
-    assert "same file" in catalogue.compatible(mlps[0], mlps[0])
+    assert "same file" in catalogue.why_not_together(mlps[0], mlps[0])
 
 
 @pytest.fixture

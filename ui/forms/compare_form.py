@@ -10,7 +10,7 @@ from merging.jobs.requests import checks
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.comparison import Grid
 from merging.methods.registry import MOST_MODELS, ROLES, Role, find, table
-from merging.zoo.catalogue import Entry, compatible, presets
+from merging.zoo.catalogue import Entry, presets, why_not_together
 from ui.shell.address import said, said_names, said_number
 from ui.shell.markdown import plain
 from ui.shell.state import entries, image_hash
@@ -137,11 +137,13 @@ def _networks(known: dict[str, Entry]) -> Entry | None:
         help="Merge every two of the networks; or the first two, the first three and so on, each at once.",
     )  # fmt: skip
     nets = [known[id] for id in st.session_state[key("nets")]]
-    return next((net for net in nets if any(not compatible(net, other) for other in nets if other is not net)), None)
+    return next(
+        (net for net in nets if any(not why_not_together(net, other) for other in nets if other is not net)), None
+    )
 
 
 def _fits(first: Entry, other: Entry, growing: bool) -> bool:
-    return other.id == first.id or (not compatible(first, other) if growing else other.dataset == first.dataset)
+    return other.id == first.id or (not why_not_together(first, other) if growing else other.dataset == first.dataset)
 
 
 def _methods(role: Role) -> None:
@@ -165,7 +167,7 @@ def _base(first: Entry | None, known: dict[str, Entry]) -> str:
     if first is None or not any(find("combine", name).needs_base for name in state[key("combine")]):
         state[key("base")] = None
         return ""
-    fitting = [id for id, net in known.items() if id not in state[key("nets")] and not compatible(first, net)]
+    fitting = [id for id, net in known.items() if id not in state[key("nets")] and not why_not_together(first, net)]
     if state.get(key("base")) not in fitting:
         state[key("base")] = first.base if first.base in fitting else fitting[0] if fitting else None
     if fitting:

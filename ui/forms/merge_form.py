@@ -11,7 +11,7 @@ from merging.jobs.requests.checks import BOUNDS
 from merging.jobs.requests.merge import MergeRequest
 from merging.methods.registry import ROLES, find, table
 from merging.text import numbers
-from merging.zoo.catalogue import Entry, Preset, compatible, presets
+from merging.zoo.catalogue import Entry, Preset, presets, why_not_together
 from merging.zoo.datasets.known import dataset_label
 from merging.zoo.datasets.own import is_own
 from ui.forms.large_networks import on_images, say_memory
@@ -26,7 +26,7 @@ from ui.shell.words import meaning
 
 WHOLE = {"seed": "Seed", "points": "Points", "images": "Images"}
 KEYS = {"seed": "form_seed", "points": "form_points", "images": "form_images"}
-GONE = "form_gone"  # per network of the displayed run that was deleted: a message, its menu, the menu's value then
+GONE = "form_gone"  # per deleted network of the displayed run: (message, menu, value that the menu got instead)
 UNKNOWN = "The data set of these networks is not known"
 DEFAULTS = {"seed": 0, "points": 25, "images": 2000}
 
@@ -38,7 +38,7 @@ def fill_from(request: MergeRequest) -> None:
     here = {name: by_hash.get(model.sha256, "") for name, model in zip("ab", request.models, strict=False)}
     for name, other in (("a", "b"), ("b", "a")):
         left = by_id.get(here[other])
-        fitting = [id for id, entry in by_id.items() if left is not None and not compatible(left, entry)]
+        fitting = [id for id, entry in by_id.items() if left is not None and not why_not_together(left, entry)]
         st.session_state[f"form_{name}"] = here[name] or next(iter(fitting), next(iter(by_id)))
     fill_more(request, by_hash)
     st.session_state[GONE] = list(_gone(request, by_hash))
@@ -101,10 +101,10 @@ def merge_form() -> MergeRequest | None:
         if st.session_state.get(key) == value:
             st.info(message)
     a, b = (_network(name, by_id) for name in "ab")
-    reason = compatible(a, b, unequal_widths=find("align", triple()["align"]).unequal_widths)
+    reason = why_not_together(a, b, unequal_widths=find("align", triple()["align"]).unequal_widths)
     if reason:
         wider = [method.label for method in table("align").values() if method.unequal_widths]
-        can_map = not compatible(a, b, unequal_widths=True)
+        can_map = not why_not_together(a, b, unequal_widths=True)
         remedy = f" {' or '.join(wider)} can merge it: choose it under Align." if can_map else ""
         st.warning(f"This pair cannot be merged. {reason}{remedy}", icon=":material/link_off:")
         if a.sha256 != b.sha256 and shares_trunk(a, b):

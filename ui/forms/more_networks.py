@@ -8,7 +8,7 @@ from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.merge import MergeRequest
 from merging.methods.registry import MOST_MODELS, find
 from merging.results.reports import letter
-from merging.zoo.catalogue import Entry, compatible
+from merging.zoo.catalogue import Entry, why_not_together
 from ui.forms.method_form import triple
 from ui.shell.words import meaning
 
@@ -25,7 +25,7 @@ def fill_more(request: MergeRequest | None, by_hash: dict[str, str]) -> None:
 
 def more_networks(a: Entry, b: Entry, known: dict[str, Entry]) -> None:
     """Draw the menu of further networks; only networks that fit A are offered."""
-    fitting = [id for id, entry in known.items() if entry.id not in (a.id, b.id) and not compatible(a, entry)]
+    fitting = [id for id, entry in known.items() if entry.id not in (a.id, b.id) and not why_not_together(a, entry)]
     selection = [id for id in st.session_state.get(MORE, []) if id in fitting]
     if not fitting:
         st.session_state[MORE] = []
@@ -51,7 +51,7 @@ def base_network(a: Entry, known: dict[str, Entry]) -> str:
     if not needs:
         return ""
     members = {a.id, st.session_state.get("form_b"), *st.session_state.get(MORE, [])}
-    fitting = [id for id, entry in known.items() if id not in members and not compatible(a, entry)]
+    fitting = [id for id, entry in known.items() if id not in members and not why_not_together(a, entry)]
     if not fitting:
         return f"{needs[0]} merges experts trained from one base network, but none here fits A. Add it on Models."
     if st.session_state.get(BASE) not in fitting:

@@ -65,7 +65,7 @@ def _rows(view: View, gallery: Gallery) -> None:
     if view.fates:
         words = [f"{count} {word}" for word, count in Counter(view.fates.values()).most_common()]
         st.caption(
-            f"Outcome in the merge of {len(view.fates)} of these {len(view.now)} units: {', '.join(words)}.",
+            f"What became of {len(view.fates)} of these {len(view.now)} units in the merge: {', '.join(words)}.",
             help=f"{FATES_MEAN} The page of a unit shows the numbers.",
         )
     for unit in view.now:

@@ -1,4 +1,4 @@
-"""Explanation of a merge: a paragraph, seven figures, the images that were lost, and four alignments side by side."""
+"""Explanation of a merge by three studies: its causes, the network along the path, and other alignments."""
 
 from __future__ import annotations
 

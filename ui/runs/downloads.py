@@ -93,7 +93,7 @@ def make_here(job: Job, key: str = "run here", lacking: str = "") -> None:
     """Name the files that are not shipped with an example, with a button that makes them. lacking: labels of files."""
     what = lacking or "all of its networks"
     st.caption(f"This example is shipped without {what}. Run it on this machine to make them.")
-    own = ledger().own(job.id)
+    own = ledger().local_run(job.id)
     if own is not None and own.state == "failed":
         failure(own)
     if st.button("Run it here", key=key, icon=":material/play_arrow:"):

@@ -1,4 +1,4 @@
-"""Rows of the Jobs page: one row per job with its actions, and one row per worker."""
+"""Rows of the page Runs: one row per job with its actions, and one row per worker."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.study import StudyRequest
 from merging.studies.registry import find_study, load_finding
 from merging.text import numbers
-from merging.zoo.catalogue import Entry, compatible
+from merging.zoo.catalogue import Entry, why_not_together
 from ui.runs.downloads import lacks_networks, make_here
 from ui.runs.progress import failure, watch
 from ui.shell.address import said
@@ -78,7 +78,7 @@ def choose_other(found: Chosen, label: str, nobody: str, key: str) -> Entry | No
     fitting = {
         id: entry
         for id, entry in every.items()
-        if first is not None and entry.sha256 not in merged_hashes and not compatible(first, entry)
+        if first is not None and entry.sha256 not in merged_hashes and not why_not_together(first, entry)
     }
     names = {"": nobody, **{id: entry.name for id, entry in fitting.items()}}
     current = said(key)

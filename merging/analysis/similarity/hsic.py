@@ -4,6 +4,7 @@ CKA = HSIC(x, y) / sqrt(HSIC(x, x) HSIC(y, y)) (Kornblith et al. 2019): never cl
 above 0. The debiased estimator HSIC_1 (Song et al. 2012, eq. 5) keeps independent wide features from appearing similar.
 With centred rows x_i, y_i of n images, and up to a factor that cancels in CKA:
 
+    form      HSIC                                                                                  cost
     features  |X'Y|^2, debiased: - n/(n-2) sum_i |x_i|^2 |y_i|^2 + |X|^2 |Y|^2 / ((n-1)(n-2))       2 n P1 P2 flops
     Grams     tr KL,   debiased: + (1'K1)(1'L1) / ((n-1)(n-2)) - 2/(n-2) 1'KL1, diagonals zeroed    2 n^2 (P + L1 L2)
 

@@ -24,8 +24,8 @@ def examine(
 ) -> CellEvidence:
     """Evidence about the CKA of two layers' features (n, p1) and (n, p2) of the same images.
 
-    The interval is the spread over random halves of the images, laid around the value. Drawn without replacement,
-    halves spread as much as whole samples do (1/m - 1/n = 1/n at m = n/2). Memory: a few times n^2 float64.
+    The interval is the value plus the deviations of random halves of the images from their mean. Without replacement, a
+    half varies as much as a new sample of full size (1/m - 1/n = 1/n at m = n/2). Memory: a few times n^2 float64.
 
     Args:
         draws: number of half-samples, and the least number of shuffles.
@@ -91,7 +91,8 @@ def _shuffled(grams: Sequence[Tensor], draws: int, rng: np.random.Generator) -> 
 def _diagonals(matrix: Tensor) -> Tensor:
     """Elements (i, i + d) of a symmetric matrix (n, n), i counted cyclically, for d from 1: (n, n // 2).
 
-    Larger d repeat the same elements. The weights make products of two such matrices sum as those of the whole ones do.
+    Larger d repeat the same elements. Columns are scaled by the root of 2, because each stands for two diagonals; sums
+    of products then equal those of the full matrices.
     """
     n = len(matrix)
     twice = torch.cat([matrix, matrix], 1)

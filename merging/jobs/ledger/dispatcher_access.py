@@ -32,7 +32,7 @@ INTERRUPTED = (
     "The program that runs jobs ended {} times during this job, so the job is not tried again. If you stopped the "
     "program on purpose, run the job again. Otherwise choose a smaller job, and see the program's log."
 )
-INTERRUPTIONS = 5  # ends of a dispatcher during a job after which the job fails; usually the job is not the cause
+INTERRUPTIONS = 5  # dispatchers that end during a job before it fails; high, because the job is rarely the cause
 HELD = "id = ? AND run = ? AND dispatcher = ? AND state = 'running'"
 
 
@@ -67,7 +67,7 @@ class Desk:
         return self._began + time.monotonic()
 
     def claim(self, kinds: Sequence[str]) -> Claim | None:
-        """Claim the next job of these kinds in the fair order; None where there is none."""
+        """Claim the next job of these kinds in the fair order; None without one, or where its request cannot be read."""
         now = self.now()
         take = (  # one statement, so that no two dispatchers take the same job
             "UPDATE jobs SET state = 'running', started = ?, dispatcher = ?, run = run + 1, attempts = attempts + 1,"

@@ -42,7 +42,7 @@ class Ledger(LedgerFolder):
     def submit(self, request: Request, owner: str, *, again: bool = False, address: str = "") -> Job:
         """Submit a request: a finished job is returned, an open job gets another owner, any other is queued.
 
-        again: queue it although its result is known, to make artifacts that an example is shipped without.  address:
+        again: run it even if its result exists; shipped examples lack some artifacts, which this makes.  address:
         network address of the owner, "" for this machine.
         Raises InvalidRequest where a model is unknown, TooManyJobs where the owner, the address or all owners together
         have too many open jobs.
@@ -73,8 +73,8 @@ class Ledger(LedgerFolder):
         example = self.shipped.job(prefix) if prefix and len(matches) < 2 else None
         return example or own  # a later run that failed does not hide the example
 
-    def own(self, job_id: str) -> Job | None:
-        """This machine's run of the job, even where it failed and `job` returns the shipped example."""
+    def local_run(self, job_id: str) -> Job | None:
+        """This machine's run of the job, also a failed one. Unlike `job`, never the shipped example."""
         matches = self._found(job_id)
         return matches[0] if len(matches) == 1 else None
 

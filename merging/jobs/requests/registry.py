@@ -1,8 +1,4 @@
-"""Registry of request kinds. Each kind is one file in this folder; its class declares everything about its jobs.
-
-Equal requests have the same id in every process and on every machine. The order of their dicts and the names of their
-models do not matter.
-"""
+"""Registry of request kinds. Each kind is one file in this folder; its class declares everything about its jobs."""
 
 from __future__ import annotations
 
@@ -46,12 +42,12 @@ def from_json(text: str) -> Request:
 
 def _read(kind: type[Request], values: Mapping[str, Any]) -> Request:
     """Build a request of this kind from JSON values, including fields of the types ModelRef and Request."""
-    types = _own_types(kind.kind)
-    return kind(**{name: _made(types.get(name), value) for name, value in values.items()})
+    types = _nested_types(kind.kind)
+    return kind(**{name: _read_field(types.get(name), value) for name, value in values.items()})
 
 
 @cache
-def _own_types(key: str) -> Mapping[str, type]:
+def _nested_types(key: str) -> Mapping[str, type]:
     """Field of the kind -> ModelRef or request class, for fields that hold one or a tuple of them."""
     kind = kinds()[key]
     hints = get_type_hints(kind)
@@ -64,9 +60,9 @@ def _own_types(key: str) -> Mapping[str, type]:
     }
 
 
-def _made(own: type | None, value: Any) -> Any:
+def _read_field(own: type | None, value: Any) -> Any:
     if own is None or value is None:
         return value
     if isinstance(value, list):
-        return tuple(_made(own, item) for item in value)
+        return tuple(_read_field(own, item) for item in value)
     return ModelRef(**value) if own is ModelRef else _read(own, value)

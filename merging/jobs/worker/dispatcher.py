@@ -57,13 +57,13 @@ class Running:
 
 @dataclass
 class Dispatcher:
-    """Runs a ledger's jobs until `stop` is set, in one thread. No step blocks for longer than a tick."""
+    """Runs a ledger's jobs until `stop` is set, in one thread. No step waits for a job."""
 
     ledger: Ledger
     engine: Engine
     stop: threading.Event
     running: dict[str, Running] = field(default_factory=dict)
-    beaten: float = 0.0
+    last_beat: float = 0.0
 
     def __post_init__(self) -> None:
         self.desk = Desk(self.ledger, psutil.Process().create_time())
@@ -127,7 +127,7 @@ class Dispatcher:
         seat = next(number for number in range(len(seats) + 1) if number not in seats)
         expected = shares(self.ledger.expected(claim.request), claim.request.shares())
         self.running[claim.id] = Running(claim, work, seat=seat, shares=expected)
-        self.beaten = 0.0
+        self.last_beat = 0.0
 
     def _pass_on_mails(self) -> None:
         for mail in self.engine.mails() if self.running else []:
@@ -161,7 +161,7 @@ class Dispatcher:
 
     def _finish(self, job: Running, outcome: Outcome | None) -> None:
         del self.running[job.claim.id]
-        self.beaten = 0.0
+        self.last_beat = 0.0
         if outcome is None:
             self._lost(job.claim)
         elif outcome.error is not None:
@@ -194,7 +194,7 @@ class Dispatcher:
         self._kill(job)
         self._clear(job)
         del self.running[job.claim.id]
-        self.beaten = 0.0
+        self.last_beat = 0.0
         if not isinstance(job.work, Download):
             self._rewarm()
 
@@ -219,16 +219,16 @@ class Dispatcher:
             place = self.engine.result(reference)
             if place is not None:
                 self.places = [place, *self.places][: self.slots]
-                self.beaten = 0.0
+                self.last_beat = 0.0
                 if self.engine.plan.device == "cuda" and place.gpu_memory_total is None:
                     log.warning("Ray sees a GPU but torch cannot use it: jobs run on the CPU")
                     self.engine.use("cpu")
 
     def _beat(self) -> None:
         now = time.monotonic()
-        if now - self.beaten < BEAT:
+        if now - self.last_beat < BEAT:
             return
-        self.beaten, self.slots = now, self.engine.slots()  # nodes of a cluster come and go
+        self.last_beat, self.slots = now, self.engine.slots()  # nodes of a cluster come and go
         self.desk.beat(self._workers())
         for id in self.desk.reap(_alive):
             log.warning("job %s was taken over from a dead dispatcher", id[:12])

@@ -43,7 +43,7 @@ class Plan:
     slots: int
 
 
-def environment() -> None:
+def set_environment() -> None:
     """Set the environment variables that Ray reads on import.
 
     Without a cluster's address, Ray requires a token and listens on the loopback interface only (by default on all).
@@ -61,7 +61,7 @@ class Engine:
 
     def __init__(self, plan: Plan, scratch: Path) -> None:
         """scratch: an empty folder with a short path, for Ray's sockets and logs."""
-        environment()
+        set_environment()
         import ray
 
         self.ray, self.plan = ray, plan
@@ -158,7 +158,7 @@ def _lives(process: psutil.Process) -> bool:
         return False
 
 
-def choose(device: str, threads: int, slots: int) -> Plan:
+def make_plan(device: str, threads: int, slots: int) -> Plan:
     """Make the plan. device: "auto", "cpu" or "cuda". threads, slots: 0 derives them from the machine's cores."""
     cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     slots = slots or (2 if cores >= 4 else 1)

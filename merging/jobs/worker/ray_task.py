@@ -1,6 +1,6 @@
 """Code that runs inside Ray: the job task, the mailbox for its progress, and the task that warms up a worker.
 
-These are plain functions and classes; the dispatcher imports Ray and wraps them. A worker imports torch here.
+These are plain functions and classes; `engine` imports Ray and wraps them. A worker imports torch here.
 """
 
 from __future__ import annotations

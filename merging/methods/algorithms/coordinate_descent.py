@@ -90,8 +90,8 @@ def neighbours(spec: PermutationSpec) -> dict[str, list[str]]:
     """Return group -> the groups whose assignment depends on it.
 
     These lie on other axes of its tensors, or divide the same part of an axis differently (heads, and units inside a
-    head). A group on two axes of one tensor is its own neighbour: its assignment is a linearisation of a quadratic
-    problem.
+    head). A group on two axes of one tensor is its own neighbour, because moving it changes its own scores (the
+    problem is quadratic and only linearised).
     """
     near: dict[str, dict[str, None]] = {group.name: {} for group in spec.groups}
     for pairs in spec.by_parameter.values():

@@ -24,19 +24,19 @@ class WeightMatchingSettings:
 
     restarts: int = setting(
         5,
-        label="Restarts",
+        label="Starts",
         low=1,
         high=200,
         help="The result depends on the order in which layers are visited; the best of this many orders is kept.",
     )
     start: str = setting(
         "identity",
-        label="Later restarts begin from",
+        label="Later starts begin from",
         choices=("identity", "random"),
-        help="The first begins with B's units as they are; the others do so too, or from a random permutation.",
+        help="The first start leaves B's units in place. Later starts do the same, or begin from a random order.",
     )
     sweeps: int = setting(
-        100, label="Most sweeps", low=1, high=10_000, help="A restart stops after this many visits to every layer."
+        100, label="Most sweeps", low=1, high=10_000, help="A start ends after this many visits to every layer."
     )
 
 

@@ -27,7 +27,12 @@ class ZipItSettings:
         True, label="Choose α and β", help="Tries five pairs and keeps the best on held-out training images."
     )
     alpha: float = setting(
-        0.3, label="α", low=0.01, high=1.0, step=0.1, help="What a merged unit's correlations are multiplied with."
+        0.3,
+        label="α",
+        low=0.01,
+        high=1.0,
+        step=0.1,
+        help="Below 1, a unit that was merged once is merged again less readily.",
     )
     beta: float = setting(
         0.125, label="β", low=0.0, high=1.0, step=0.125, help="The share of merges that may join units of one model."
@@ -42,8 +47,8 @@ class ZipItSettings:
     paper="Stoica et al.: ZipIt! Merging Models from Different Tasks without Training (ICLR 2024)",
     link="https://arxiv.org/abs/2305.03053",
     summary="Merges the units that respond most alike, of two models or of one, until as many are left as A has.",
-    limits="Needs training images. Only the merge of all models in equal shares is a network of its own: a model "
-    "zipped alone is not. Units that only permute (heads, depthwise convolutions) are matched by weights.",
+    limits="Needs training images. Only the merge with equal weights is a working network; a single zipped model "
+    "is not. Units that only permute (heads, depthwise convolutions) are matched by weights.",
     settings=ZipItSettings,
     needs_data=True,
     permutes=False,
@@ -52,10 +57,10 @@ class ZipItSettings:
 def zipit(problem: Problem, settings: ZipItSettings) -> Alignment:
     """Cluster all models' units per group with `greedy_zip.zip_units`; a merged unit is the mean of its cluster.
 
-    Weights that read a unit read its cluster (Stoica et al., Sections 3-4).
+    Weights that read a unit now read the mean of its cluster (Stoica et al., Sections 3-4).
     Notes of the alignment: `alpha`, `beta`; where they were selected `tried`, pairs [[alpha, beta], held-out loss], on
     `held_out` images; `within`, share of merged units that join units of one model only; `by_weights`, groups that only
-    permute; `images`; `stable`, share of units whose cluster has the same first unit on both halves of the images.
+    permute; `images`; `stable`, share of units whose cluster is found again on each half of the images.
     """
     from merging.methods.algorithms.hyperparameters import choose_by_loss, held_out_split, middle
     from merging.methods.algorithms.joint_moments import halves
@@ -138,7 +143,7 @@ def _within(alignment: Alignment) -> float:
 
 
 def _stable(moments: dict[str, tuple[JointMoments, JointMoments]], alpha: float, beta: float) -> float:
-    """Return the share of units whose cluster has the same first unit on both halves of the images."""
+    """Return the share of units whose cluster is found again on each half of the images."""
     import torch
 
     from merging.methods.algorithms.greedy_zip import zip_units

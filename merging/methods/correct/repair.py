@@ -32,7 +32,7 @@ class RepairSettings:
     needs_data=True,
 )
 def repair(problem: Problem, settings: RepairSettings) -> Corrector:
-    """Return a corrector that sets the mean and std of every pre-activation to (1 - alpha) A + alpha pi(B) (eq. 4-5).
+    """Return a corrector that sets the mean and std of every pre-activation to (1 - lambda) A + lambda pi(B) (eq. 4-5).
 
     The correction is folded into the weights, so the architecture stays the same. BatchNorm's running statistics are
     reset in the same pass.

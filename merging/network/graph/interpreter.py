@@ -76,7 +76,7 @@ def run(
         values: node -> value, changed in place.
         device: where operations create new tensors.
         wanted: the nodes whose values are returned.
-        until: the last node to run, or None for all.
+        until: a node of `wanted` after which to stop, or None to run all.
     """
     kept, wide = {name: values[name] for name in wanted if name in values}, _widened(values)
     for step in program:

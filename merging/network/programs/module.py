@@ -30,8 +30,8 @@ class ProgramModule(ModuleWithGraph):
     Args:
         program: the graph of operations.
         state: name -> tensor, a strict state dict of the original. Of tied names, only the first is required.
-        constants: name -> tensor, the tensors outside the state dict. Here they are neither parameters nor buffers, but
-            are moved and converted with them.
+        constants: name -> tensor, the tensors outside the state dict. They are kept as
+            plain attributes; `.to()` moves them too.
     Raises:
         IncompatibleModels: when the tensors are not those of the program.
     """
@@ -39,7 +39,7 @@ class ProgramModule(ModuleWithGraph):
     def __init__(self, program: Program, state: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> None:
         super().__init__()
         self._program = program
-        trial(program)
+        trial(program)  # raises if the program does not run
         self._constants = {entry.name: _fitting(entry, constants, "constant") for entry in program.constants}
         self._parts = dict(parts_of(program)[1])
         _refuse_unknown({*state} - {entry.name for entry in program.state}, "tensor")

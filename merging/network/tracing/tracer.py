@@ -126,7 +126,7 @@ class _Tracer:
         return result
 
     def _check_in_place(self, op: Operation, operands: list[Any], *, alike: bool) -> None:
-        """Refuse units in a value that is changed in place and read later.
+        """Refuse an in-place change of a value with units if the value is read later.
 
         alike: the operation is elementwise. An elementwise operation is safe: the value's views share its units, so
         they see the change in the same order.

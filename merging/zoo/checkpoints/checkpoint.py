@@ -22,7 +22,7 @@ from merging.zoo.architectures.names import describe
 from merging.zoo.architectures.normalise import load_strictly
 from merging.zoo.checkpoints import sandbox
 from merging.zoo.checkpoints.candidates import check_normalisation
-from merging.zoo.checkpoints.evidence import Measured, door_images
+from merging.zoo.checkpoints.evidence import Measured, first_test_images
 from merging.zoo.checkpoints.metadata import Story, clean_name, read_story, unwrapped_name
 from merging.zoo.checkpoints.own import build_own, is_factory
 from merging.zoo.checkpoints.programs import KnownProgram, build_program, plain_program, program_story
@@ -168,7 +168,7 @@ def from_file(
 ) -> Checkpoint:
     """Make a checkpoint of the file's network, or of one of its networks; arguments and errors as `load_checkpoint`."""
     check_normalisation(mean, std)
-    images = None if data is None else door_images(data)
+    images = None if data is None else first_test_images(data)
     stated = None if mean is None and std is None else (tuple(mean or (0.0,)), tuple(std or (1.0,)))
     resolved = resolve(file, Asked(architecture or "", dict(config or {}), weights, images, stated, tuple(programs)))
     story = _completed(read_story(resolved.loaded.story), name, dataset, mean, std)

@@ -69,7 +69,7 @@ class Measured:
         return {**asdict(self), "mean": list(self.mean), "std": list(self.std), "above_chance": self.above_chance}
 
 
-def door_images(dataset: str | ImageSet, count: int = IMAGES) -> ImageSet:
+def first_test_images(dataset: str | ImageSet, count: int = IMAGES) -> ImageSet:
     """The first `count` test images of a data set. Raises DataUnavailable and InvalidSetting as `load` does."""
     images = load_split(dataset, "test", count) if isinstance(dataset, str) else dataset
     return _first(images, count)

@@ -1,6 +1,9 @@
 """Decide which network a file's tensors belong to: as stated, as proved by the tensors, or as measured on images.
 
 Where none of these decides, the user is asked.
+
+A network is an architecture with its configuration. Its wiring is the part of the configuration that the tensors do not
+show, such as the nonlinearity. Each network that fits is an option; a candidate is an option as it is shown.
 """
 
 from __future__ import annotations
@@ -43,7 +46,7 @@ class Asked:
     Attributes:
         images: test images to measure on, or None.
         normalisation: (mean, std), where it is stated.
-        programs: exported programs whose weights, from another seed, the file may hold.
+        programs: known exported programs; the file may hold weights of one of them, trained with another seed.
     """
 
     architecture: str = ""
