@@ -67,7 +67,7 @@ class Desk:
         return self._began + time.monotonic()
 
     def claim(self, kinds: Sequence[str]) -> Claim | None:
-        """Claim the next job of these kinds in the fair order; None without one, or where its request cannot be read."""
+        """Claim the next job of these kinds in the fair order; None without one, or if its request is unreadable."""
         now = self.now()
         take = (  # one statement, so that no two dispatchers take the same job
             "UPDATE jobs SET state = 'running', started = ?, dispatcher = ?, run = run + 1, attempts = attempts + 1,"
