@@ -29,7 +29,7 @@ OLDEST = (3, 11)
 
 
 class StartError(Exception):
-    """What went wrong, in words for whoever starts the app."""
+    """What went wrong, for the person who starts the app."""
 
 
 def main(arguments: list[str]) -> int:
@@ -190,7 +190,7 @@ def run(command: list[str], held: bool = False) -> int:
 
 
 def say(text: str) -> None:
-    """A line for whoever starts the app."""
+    """A line for the person who starts the app."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 

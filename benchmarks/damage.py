@@ -119,7 +119,7 @@ def _goes_on(folder: Path, ids: set[str], run: MergeRequest) -> str:
         desk.claim(("merge", "pictures", "study", "train"))
     last = ledger.submit(_seeded(run, -1), "new")
     if strange - {last.id} and any(set(id) - set("0123456789abcdef") for id in strange):
-        return f"jobs that nobody asked for: {sorted(strange)[:3]}"
+        return f"jobs that were never submitted: {sorted(strange)[:3]}"
     return "" if ledger.job(last.id) is not None else "what was asked for last is not there"
 
 

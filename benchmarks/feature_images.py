@@ -69,7 +69,7 @@ def main() -> None:
     for name, (layer, shape) in NETS.items():
         model = load_checkpoint(FOLDER / f"{name}.safetensors").build()
         sides = {
-            f"{PASS} units a pass": ours(model, layer, shape, PASS),
+            f"{PASS} units per pass": ours(model, layer, shape, PASS),
             f"{LAYER_UNITS} units": ours(model, layer, shape, LAYER_UNITS),
             f"lucent, {shape[1]} pixels": lucents(model, layer, shape, shape[1]),
             "lucent, 224 pixels (its default)": lucents(model, layer, shape, 224),
@@ -81,7 +81,7 @@ def main() -> None:
             for side, seconds in zip(sides, each, strict=True)
         ]
     write(f"{STEPS} steps, {REPEATS} rounds: median (lowest-highest) of processor seconds, one thread")
-    write(table(["net", "side", "seconds a unit", f"times {PASS} units a pass"], rows))
+    write(table(["net", "side", "seconds per unit", f"times {PASS} units per pass"], rows))
 
 
 if __name__ == "__main__":

@@ -64,3 +64,24 @@ def test_one_version_everywhere():
 def test_the_readmes_python_runs(code):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+# Turns of phrase that readers had to read twice, and "a" or "an" in the sense of "per".
+BANNED = re.compile(
+    r"\b(nobody|whoever|of whom|likest|nought|but for|came to nothing|tells? nothing|one looks at)\b"
+    r"|\b(one|images?|nats|mean|std|units?|permutation|rows?|file|times?) an? "
+    r"(unit|group|image|model|layer|network|net|channel|batch|pass|job|run|step|pair|class)\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["merging/**/*.py", "ui/**/*.py", "pages/*.py", "benchmarks/*.py", "*.py", "**/*.md"]
+)
+def test_no_sentence_has_a_turn_that_is_read_twice(pattern):
+    files = [path for path in ROOT.glob(pattern) if ".venv" not in path.parts]
+    assert files
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0]}" for path in files for match in BANNED.finditer(path.read_text("utf-8"))
+    ]
+    assert found == []

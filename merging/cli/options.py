@@ -67,8 +67,8 @@ def add_nets(parser: argparse.ArgumentParser, *names: str, more: str = "") -> No
     parser.add_argument("--config", action="append", metavar="KEY=VALUE", help="for the factory; or nonlinearity=tanh")
     help_text = "which weights of a file that holds several, such as ema or student"
     parser.add_argument("--weights", metavar="NAME", default="", help=help_text)
-    parser.add_argument("--mean", type=numbers, metavar="X[,Y,Z]", help="of the images in 0..1, one a channel")
-    parser.add_argument("--std", type=numbers, metavar="X[,Y,Z]", help="of the images in 0..1, one a channel")
+    parser.add_argument("--mean", type=numbers, metavar="X[,Y,Z]", help="of the images in 0..1, one per channel")
+    parser.add_argument("--std", type=numbers, metavar="X[,Y,Z]", help="of the images in 0..1, one per channel")
 
 
 def add_data_name(parser: argparse.ArgumentParser, default: str | None = None) -> None:

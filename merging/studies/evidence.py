@@ -89,7 +89,7 @@ class Evidence:
 class EvidenceSettings:
     """Units per layer, layers, and steps of their pictures. MOST of both takes all units of all layers."""
 
-    units: int = setting(16, low=2, high=MOST, label="Units a layer", help="Drawn at random, living in both parents.")
+    units: int = setting(16, low=2, high=MOST, label="Units per layer", help="Drawn at random, living in both parents.")
     layers: int = setting(6, low=1, high=MOST, label="Layers", help="At most so many, spread over the depth.")
     steps: int = setting(128, low=16, high=4096, label="Steps", help="Optimisation steps of a picture.")
 

@@ -43,7 +43,7 @@ def run_bar(job: Job, report: MergeReport | None, here: str) -> None:
 
 
 def again(request: MergeRequest) -> Job:
-    """Ask for this merge, on the images as they are now, and make it the run one looks at."""
+    """Submit this merge, on the images as they are now, and make it the displayed run."""
     request = on_images(request)
     job = submit(request)
     remember(job.id, request.to_json())

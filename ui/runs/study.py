@@ -69,8 +69,8 @@ def studied(
     return None
 
 
-def choose_other(found: Chosen, label: str, nobody: str, key: str) -> Entry | None:
-    """Show a menu of networks that fit the run's but were not merged; None for the first option, labelled `nobody`."""
+def choose_other(found: Chosen, label: str, no_other: str, key: str) -> Entry | None:
+    """Show a menu of networks that fit the run's but were not merged; None for the first one, labelled `no_other`."""
     merged = request_of(found.job).models if found.job is not None else ()
     every = entries()
     first = next((entry for entry in every.values() if merged and entry.sha256 == merged[0].sha256), None)
@@ -80,7 +80,7 @@ def choose_other(found: Chosen, label: str, nobody: str, key: str) -> Entry | No
         for id, entry in every.items()
         if first is not None and entry.sha256 not in merged_hashes and not why_not_together(first, entry)
     }
-    names = {"": nobody, **{id: entry.name for id, entry in fitting.items()}}
+    names = {"": no_other, **{id: entry.name for id, entry in fitting.items()}}
     current = said(key)
     at = list(names).index(current) if current in names else 0
     selected = st.selectbox(label, list(names), at, format_func=names.__getitem__, key=f"choose {key}", width=300)

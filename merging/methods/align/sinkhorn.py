@@ -39,7 +39,7 @@ class SinkhornSettings:
     )
     iterations: int = setting(20, label="Iterations", low=1, high=1000, help="Of Sinkhorn's normalisation.")
     images: int = setting(5000, label="Training images", low=20, high=1_000_000, help="For the loss objectives.")
-    batch: int = setting(125, label="Batch", low=2, high=10_000, unit="images", help="Images a step.")
+    batch: int = setting(125, label="Batch", low=2, high=10_000, unit="images", help="Images per step.")
 
 
 @method(

@@ -28,7 +28,7 @@ class StraightThroughSettings:
     )
     rate: float = setting(1e-3, label="Learning rate", low=1e-6, high=1.0, help="Of Adam.")
     images: int = setting(5000, label="Training images", low=20, high=1_000_000, help="How many are looked at.")
-    batch: int = setting(125, label="Batch", low=2, high=10_000, unit="images", help="Images a step.")
+    batch: int = setting(125, label="Batch", low=2, high=10_000, unit="images", help="Images per step.")
 
 
 @method(

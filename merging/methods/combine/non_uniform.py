@@ -26,7 +26,7 @@ class NonUniformSettings:
     """Settings: images, batch size, learning rate and epochs for learning the mixing weights."""
 
     images: int = setting(5000, label="Training images", low=20, high=1_000_000, help="How many are looked at.")
-    batch: int = setting(125, label="Batch", low=2, high=10_000, unit="images", help="Images a step.")
+    batch: int = setting(125, label="Batch", low=2, high=10_000, unit="images", help="Images per step.")
     rate: float = setting(
         0.0,
         label="Learning rate",

@@ -25,7 +25,7 @@ class TiesSettings:
         low=0.001,
         high=1.0,
         step=0.05,
-        help="The share of each task vector's entries, largest first, that is kept; the rest is set to nought.",
+        help="The share of each task vector's entries, largest first, that is kept; the rest is set to 0.",
     )
     scale: float = setting(
         0.0,

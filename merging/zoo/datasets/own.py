@@ -78,7 +78,7 @@ class OwnDataset:
         return next((claim for claim in self.claims if claim.owner == owner), None)
 
     def visible(self, owner: str) -> bool:
-        """Whether this person may use the images, because they are their own or shared, or nobody owns them."""
+        """Whether this person may use the images, because they are their own or shared, or have no owner."""
         return not self.claims or any(claim.shared or claim.owner == owner for claim in self.claims)
 
 

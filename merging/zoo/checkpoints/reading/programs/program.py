@@ -169,6 +169,6 @@ def _compare(program: Program, values: Any, used: set[str]) -> None:
             same = len(sizes) == len(shape) and dtype == kind
             if not same or any(isinstance(a, int) and a != b for a, b in zip(sizes, shape, strict=True)):
                 raise CheckpointError(
-                    f"The program says that {shown(name)} has the sizes {sizes!r:.100} ({dtype}), but for two images "
+                    f"The program says that {shown(name)} has the sizes {sizes!r:.100} ({dtype}). For two images "
                     f"it has {shape} ({kind}). It was not loaded. {AGAIN}"
                 )
