@@ -25,6 +25,14 @@ sys.stdin.read()
 """
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Ctrl-C reaches the programs that the tests start, even where the tests run in the background and ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def start():
     spec = importlib.util.spec_from_file_location("start", ROOT / "start.py")

@@ -98,7 +98,7 @@ FILES = {
     "beside the splits": (SPLIT | {"extra/ant/1.png": whole}, "test holds folders of classes.*extra stands beside it"),
     "test alone": (by_class(drawn(0, 4), [0, 0, 1, 1], "test"), "test holds folders.*there is no folder train"),
     "unknown test class": (SPLIT | {"test/fox/1.png": whole}, "fox has test images, but no training images"),
-    "one image": (RIGHT | {"fox/1.png": whole}, "The class fox has only one image"),
+    "one image": (RIGHT | {"fox/1.png": whole}, "The class fox has only one distinct image"),
     "nameless class": (RIGHT | {"\u200b/1.png": whole}, "The name of class 2 holds no printable letter"),
     "two of one name": (RIGHT | {"ant\u200b/1.png": whole}, "Classes 0 and 1 are both called ant"),
     "deep": (RIGHT | {"/".join("abcdefghijklm") + "/1.png": whole}, "folders deep"),

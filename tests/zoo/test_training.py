@@ -63,10 +63,10 @@ import sys, torch
 from pathlib import Path
 from merging.zoo.datasets import load as datasets
 from merging.zoo.training.train import train
-from merging.zoo.training.shipping import save
+from merging.zoo.training.shipping import save_shipped
 torch.set_num_threads(1)
-pair = datasets.load("fashion-mnist", "train", 512), datasets.load("fashion-mnist", "test", 256)
-save(train("mlp", {"widths": [16]}, pair, epochs=1, batch=64), Path(sys.argv[1]), name="net")
+pair = datasets.load_split("fashion-mnist", "train", 512), datasets.load_split("fashion-mnist", "test", 256)
+save_shipped(train("mlp", {"widths": [16]}, pair, epochs=1, batch=64), Path(sys.argv[1]), name="net")
 """
 
 
@@ -115,7 +115,7 @@ def test_a_report_can_cancel_and_nothing_is_written(pair, tmp_path, monkeypatch)
         if len(calls) == 2:
             raise Cancelled("enough")
 
-    monkeypatch.setattr("merging.zoo.training.train.load", lambda name, split: pair[split == "test"])
+    monkeypatch.setattr("merging.zoo.training.train.load_split", lambda name, split: pair[split == "test"])
     with pytest.raises(Cancelled):
         train_one("mlp", MLP, "fashion-mnist", tmp_path / "a.safetensors", epochs=9, batch=16, report=report)
     assert not list(tmp_path.glob("*.safetensors"))
