@@ -39,6 +39,12 @@ def leave():
 
 def divide():
     return 1 / 0
+
+class Own(Exception):
+    pass
+
+def own():
+    raise Own("of my own")
 """
 
 
@@ -82,6 +88,7 @@ def test_what_a_network_prints_stays_out_of_the_results(capsys, files):
     [
         ("talking:leave", "SystemExit: 3"),
         ("talking:divide", "ZeroDivisionError: division by zero"),
+        ("talking:own", "Own: of my own"),
         ("leaving:make", "SystemExit"),
         ("broken:make", "SyntaxError: invalid syntax (broken.py, line 1)"),
     ],
@@ -223,3 +230,19 @@ def test_two_networks_of_one_merge_share_the_normalisation_that_suits_both(tmp_p
     assert "under which they are best together" in capsys.readouterr().err
     models = json.loads((tmp_path / "out" / "report.json").read_text())["request"]["models"]
     assert (models[0]["mean"], models[0]["std"]) == (models[1]["mean"], models[1]["std"])
+
+
+@pytest.mark.parametrize("given", ["--mean", "--std"])
+def test_one_of_mean_and_std_alone_is_refused(capsys, files, given):
+    own = ("--architecture", "talking:make", "--input", "1,28,28")
+    code, out, err = run(capsys, "inspect", files[0], *own, given, "0.3", "--json")
+    assert (code, out) == (2, "")
+    assert "give both, or neither" in err
+
+
+def test_what_is_said_of_shipped_networks_and_an_empty_name_of_images_are_refused(capsys):
+    pair = ("fashion-mlp-128-s0", "fashion-mlp-128-s1")
+    code, _, err = run(capsys, "merge", *pair, "--mean", "0.3", "--std", "0.3")
+    assert (code, "shipped networks say it themselves" in err) == (2, True)
+    code, _, err = run(capsys, "merge", *pair, "--data", "")
+    assert (code, "--data is empty" in err) == (2, True)
