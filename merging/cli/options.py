@@ -9,11 +9,13 @@ from dataclasses import fields
 from typing import Any
 
 from merging.errors import InvalidRequest, InvalidSetting
-from merging.jobs.requests.checks import BOUNDS, MAX_SEED
+from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.methods.recipes import RECIPES
 from merging.methods.registry import ROLES, find
 
 MOST_THREADS = 1024  # torch crashes at numbers far beyond the cores
+
+IMAGES, POINTS, SEED = (WHOLE_NUMBERS[name] for name in ("images", "points", "seed"))
 
 
 def whole(low: int, high: int, step: int = 1) -> Callable[[str], int]:
@@ -80,19 +82,19 @@ def add_data_name(parser: argparse.ArgumentParser, default: str | None = None) -
 def add_data(parser: argparse.ArgumentParser, images: int = 2000) -> None:
     """Add --data and --images."""
     add_data_name(parser)
-    help_text = f"of each split (default {images})"
-    parser.add_argument("--images", type=whole(*BOUNDS["images"]), default=images, metavar="N", help=help_text)
+    help_text = f"{IMAGES.help} (default {images})"
+    parser.add_argument("--images", type=whole(*IMAGES.bounds), default=images, metavar="N", help=help_text)
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Add --seed."""
-    parser.add_argument("--seed", type=whole(0, MAX_SEED), default=0, metavar="N", help="of all random draws")
+    parser.add_argument("--seed", type=whole(*SEED.bounds), default=0, metavar="N", help=SEED.help)
 
 
-def add_points(parser: argparse.ArgumentParser, points: int = 25, most: int = BOUNDS["points"][1]) -> None:
+def add_points(parser: argparse.ArgumentParser, points: int = 25, most: int = POINTS.high) -> None:
     """Add --points, odd so that one of them is half-way. points: the default."""
-    allowed = whole(BOUNDS["points"][0], most, step=2)
-    help_text = f"lambdas of each curve, an odd number (default {points})"
+    allowed = whole(POINTS.low, most, POINTS.step)
+    help_text = f"{POINTS.help} (default {points})"
     parser.add_argument("--points", type=allowed, default=points, metavar="N", help=help_text)
 
 

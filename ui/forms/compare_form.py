@@ -6,11 +6,12 @@ from typing import Any
 
 import streamlit as st
 
-from merging.jobs.requests import checks
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.comparison import Grid
+from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.methods.registry import MOST_MODELS, ROLES, Role, find, table
 from merging.zoo.catalogue import Entry, presets, why_not_together
+from ui.forms.number_fields import number_fields
 from ui.shell.address import said, said_names, said_number
 from ui.shell.markdown import plain
 from ui.shell.state import entries, image_hash
@@ -27,8 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "points": 11,
     "mode": "pairs",
 }
-BOUNDS = {"seeds": (1, 10), "images": checks.BOUNDS["images"], "points": checks.BOUNDS["points"]}
-LABELS = {"seeds": "Seeds", "images": "Images", "points": "Points"}
+NUMBERS = ("seeds", "images", "points")
 
 
 def key(name: str) -> str:
@@ -43,7 +43,7 @@ def fill_from_address() -> None:
     while and keeps the others, so each widget is checked by itself.
     """
     state = st.session_state
-    if all(key(name) in state for name in ("nets", *ROLES, *BOUNDS, "mode", "base")):
+    if all(key(name) in state for name in ("nets", *ROLES, *NUMBERS, "mode", "base")):
         return
     by_id = entries()
     nets = [id for id in said_names("nets") if id in by_id][:MOST]
@@ -52,8 +52,8 @@ def fill_from_address() -> None:
     for role in ROLES:
         methods = [name for name in said_names(role) if name in table(role)]
         state.setdefault(key(role), methods or DEFAULTS[role])
-    for name, (low, high) in BOUNDS.items():
-        state.setdefault(key(name), said_number(name, low, high, DEFAULTS[name]))
+    for name in NUMBERS:
+        state.setdefault(key(name), said_number(name, *WHOLE_NUMBERS[name].bounds, DEFAULTS[name]))
     state.setdefault(key("mode"), said("mode") if said("mode") in MODES else DEFAULTS["mode"])
     state.setdefault(key("base"), said("base") if said("base") in by_id else None)
 
@@ -65,10 +65,7 @@ def compare_form() -> None:
     for role in ROLES:
         _methods(role)
     reason = _base(first, by_id)
-    for column, (name, label) in zip(st.columns(3), LABELS.items(), strict=True):
-        low, high = BOUNDS[name]
-        step = 2 if name == "points" else 1
-        column.number_input(label, low, high, key=key(name), step=step, help=meaning(name), persist_state="session")
+    number_fields({name: key(name) for name in NUMBERS})
     if first is None or reason:
         st.info(reason or "Choose at least two networks of one kind.", icon=":material/link_off:")
         return
@@ -113,7 +110,7 @@ def address_of() -> dict[str, str]:
     """Return the comparison as parameters of the address."""
     state = st.session_state
     lists = {name: ",".join(state[key(name)]) for name in ("nets", *ROLES)}
-    numbers = {name: str(state[key(name)]) for name in (*BOUNDS, "mode")}
+    numbers = {name: str(state[key(name)]) for name in (*NUMBERS, "mode")}
     return lists | numbers | ({"base": state[key("base")]} if state.get(key("base")) else {})
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import streamlit as st
 
 from merging.jobs.requests.base import ModelRef
-from merging.jobs.requests.checks import BOUNDS
 from merging.jobs.requests.merge import MergeRequest
 from merging.methods.registry import ROLES, find, table
 from merging.text import numbers
@@ -18,17 +17,16 @@ from ui.forms.large_networks import on_images, say_memory
 from ui.forms.method_form import fill_method, method_form, settings, triple
 from ui.forms.model_cards import AT_CHANCE
 from ui.forms.more_networks import BASE, MORE, base_network, chosen_more, fill_more, more_networks
+from ui.forms.number_fields import number_fields
 from ui.forms.zip_form import shares_trunk
 from ui.shell.markdown import plain
 from ui.shell.screens import link
 from ui.shell.state import entries, image_hash, ledger
-from ui.shell.words import meaning
 
-WHOLE = {"seed": "Seed", "points": "Points", "images": "Images"}
 KEYS = {"seed": "form_seed", "points": "form_points", "images": "form_images"}
 GONE = "form_gone"  # per deleted network of the displayed run: (message, menu, value that the menu got instead)
 UNKNOWN = "The data set of these networks is not known"
-DEFAULTS = {"seed": 0, "points": 25, "images": 2000}
+DEFAULTS: dict[str, int] = {name: getattr(MergeRequest, name) for name in KEYS}
 
 
 def fill_from(request: MergeRequest) -> None:
@@ -115,11 +113,7 @@ def merge_form() -> MergeRequest | None:
     if missing:
         st.warning(missing, icon=":material/link_off:")
     missing = missing or _missing_images(a)
-    for column, (field, label) in zip(st.columns(3), WHOLE.items(), strict=True):
-        low, high = BOUNDS[field]
-        help = meaning(field)
-        step = 2 if field == "points" else 1  # an odd number of points includes λ = ½
-        column.number_input(label, low, high, key=KEYS[field], step=step, help=help, persist_state="session")
+    number_fields(KEYS)
     if not (reason or missing) and image_hash(a.dataset, DEFAULTS["images"]):
         say_memory(wanted_merge(a, b))
     pressed = st.button(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from merging.jobs.requests.checks import BOUNDS
 from merging.jobs.requests.download import DownloadRequest
+from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.jobs.requests.train import TrainRequest
 from merging.text import numbers
 from merging.zoo.catalogue import Entry, shipped
@@ -45,9 +45,10 @@ def train_form() -> None:
     like = by_label[st.selectbox("Network", list(by_label), key="train what")]
     dataset = _images(like)
     left, right = st.columns(2)
-    seed = left.number_input("Seed", *BOUNDS["seed"], value=2, step=1, key="train seed", help=meaning("seed"))
+    seeds, most = (WHOLE_NUMBERS[name].bounds for name in ("seed", "epochs"))
+    seed = left.number_input("Seed", *seeds, value=2, step=1, key="train seed", help=meaning("seed"))
     usual = like.epochs or 5
-    epochs = right.number_input("Epochs", *BOUNDS["epochs"], value=usual, step=1, key=f"train epochs {like.id}")
+    epochs = right.number_input("Epochs", *most, value=usual, step=1, key=f"train epochs {like.id}")
     with show_errors():
         request = train_request(like, int(seed), int(epochs), dataset)
         spent = sum(ledger().expected(request).values())

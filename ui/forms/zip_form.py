@@ -5,7 +5,6 @@ from __future__ import annotations
 import streamlit as st
 
 from merging.jobs.requests.base import ModelRef
-from merging.jobs.requests.checks import BOUNDS
 from merging.jobs.requests.zip_networks import ZipRequest
 from merging.methods.registry import MOST_MODELS, find
 from merging.text import numbers
@@ -13,14 +12,13 @@ from merging.zoo.architectures.names import trunk_config
 from merging.zoo.catalogue import Entry
 from merging.zoo.datasets.known import dataset_label
 from ui.forms.method_form import chosen_settings, setting_widgets
+from ui.forms.number_fields import number_fields
 from ui.shell.address import said_names
 from ui.shell.markdown import plain
 from ui.shell.state import entries, image_hash, ledger, submit
-from ui.shell.words import meaning
 
 FIRST = ("fashion-head-low", "fashion-head-high")  # trained from scratch on five classes each
 NETS, IMAGES, SEED = "zip nets", "zip images", "zip seed"
-WHOLE = ((SEED, "seed", "Seed"), (IMAGES, "images", "Images"))
 UNASKED = ("choose",)  # heads of different classes have no common loss, which this setting would need
 
 
@@ -33,8 +31,7 @@ def zip_form() -> None:
     st.caption(f"{method.summary} [{method.paper}]({method.link})")
     with st.expander("Settings of ZipIt!", icon=":material/tune:"):
         setting_widgets(method, without=UNASKED)
-    for column, (key, name, label) in zip(st.columns(2), WHOLE, strict=True):
-        column.number_input(label, *BOUNDS[name], key=key, step=1, help=meaning(name), persist_state="session")
+    number_fields({"seed": SEED, "images": IMAGES})
     missing = _missing(nets)
     if missing:
         st.info(missing, icon=":material/link_off:")

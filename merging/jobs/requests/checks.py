@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from merging.errors import InvalidRequest
+from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.zoo.architectures.names import NAMES, is_known, is_torchvision
 from merging.zoo.datasets.facts import FACTS
 from merging.zoo.datasets.known import find_facts, is_dataset_name
@@ -18,8 +19,6 @@ TEXT = 200  # characters of a name or layer
 CONFIG = 4_000  # characters of a build configuration as JSON
 CONFIG_ITEMS = 64  # entries of one list in a build configuration
 MAX_WIDTH = 8_192
-MAX_SEED = 2**31 - 1
-BOUNDS = {"images": (100, 60_000), "points": (3, 101), "seed": (0, MAX_SEED), "epochs": (1, 50)}
 
 
 def set_fields(value: Any, **fields: Any) -> None:
@@ -100,6 +99,6 @@ def channel_numbers(values: Any) -> tuple[float, ...]:
 def check_whole(request: Any, *names: str) -> None:
     """Raise InvalidRequest where a field is not a whole number within its bounds."""
     for name in names:
-        value, (low, high) = getattr(request, name), BOUNDS[name]
+        value, (low, high) = getattr(request, name), WHOLE_NUMBERS[name].bounds
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise InvalidRequest(f"{name} must be a whole number from {low} to {high}; got {value!r}.")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from torch import nn
 
+from merging.errors import IncompatibleModels
 from merging.methods.algorithms.coordinate_descent import (
     coordinate_descent,
     inner,
@@ -22,6 +23,8 @@ from merging.methods.algorithms.coordinate_descent import (
 from merging.methods.align.weight_matching import WeightMatchingSettings, weight_matching
 from merging.methods.problem import Problem
 from merging.network.permutation import Axis, Group, PermutationSpec, permute, permute_tensors
+from merging.pipeline.merge import merge
+from merging.zoo.architectures import build
 from tests.nets.pairs import make, problem, structure, tensors_of, trained, twin
 
 DEFAULT = WeightMatchingSettings()
@@ -162,3 +165,13 @@ def test_sweeps_are_told_in_words() -> None:
     assert fractions[0] > 0
     assert fractions[-1] < 1
     assert all(torch.equal(before[name], t) for name, t in task.models[1].state_dict().items())
+
+
+def test_weights_whose_products_overflow_are_refused_in_words():
+    nets = [build("mlp", {"widths": [8, 8]}, seed=seed) for seed in (0, 1)]
+    with torch.no_grad():
+        for net in nets:
+            for parameter in net.parameters():
+                parameter.mul_(1e30)
+    with pytest.raises(IncompatibleModels, match="too large for their type"):
+        merge(nets, example=torch.rand(2, 1, 28, 28))
