@@ -27,11 +27,11 @@ def curves_of(report: MergeReport, split: str) -> dict[str, LossCurve]:
 
 
 def curve_label(report: MergeReport, kind: str) -> str:
-    """Name of a curve; "aligned" only where the alignment alone distinguishes it from the naive average."""
+    """Name of a curve; "aligned average" only where the alignment alone distinguishes it from the naive average."""
     plain = report.request.get("combine", "average") == "average"
     if kind == "naive" or (plain and report.request.get("align", "none") != "none"):
         return STYLES[kind].label
-    return "merge" if kind == "aligned" else "merge, corrected"
+    return "merge" if kind == "aligned" else "merge (corrected)"
 
 
 def curve_figure(report: MergeReport, metric: Metric = "loss", split: str = "test", above: Above = "mean") -> Figure:

@@ -37,8 +37,8 @@ STYLES: dict[str, Style] = {
     "B": Style("#E69F00", "solid", "diamond", "B"),
     "pi(B)": Style("#E69F00", "dash", "diamond-open", "π(B): B re-ordered"),
     "naive": Style("#7F7F7F", "dot", "x", "naive average"),
-    "aligned": Style("#009E73", "solid", "circle", "aligned"),
-    "corrected": Style("#D55E00", "solid", "square", "aligned + corrected"),
+    "aligned": Style("#009E73", "solid", "circle", "aligned average"),
+    "corrected": Style("#D55E00", "solid", "square", "merge (corrected)"),
     "ensemble": Style("#CC79A7", "dash", "line-ew", "ensemble of A and B"),
     "merge": Style("#009E73", "solid", "circle", "merge"),
 }
