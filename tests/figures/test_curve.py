@@ -86,7 +86,8 @@ def test_a_downloaded_page_needs_no_network_and_shows_titles_as_text():
 def test_only_what_was_aligned_and_nothing_else_is_called_aligned(align, combine, plain):
     made = report({"align": align, "combine": combine}, corrected=True)
     drawn = [trace(validated(curve_figure(made)), kind).name for kind in ("naive", "aligned", "corrected")]
-    assert drawn == ["naive average", *(["aligned average", "merge (corrected)"] if plain else ["merge", "merge (corrected)"])]
+    names = ["aligned average", "merge (corrected)"] if plain else ["merge", "merge (corrected)"]
+    assert drawn == ["naive average", *names]
     assert ("; aligned average:" in describe_curves(made, "loss", "test")) == plain
 
 
