@@ -11,6 +11,7 @@ WORDS: dict[str, str] = {
         "change."
     ),
     "naive average": "The average of A's and B's weights at equal positions, without re-ordering B first.",
+    "aligned average": "The average of A's weights and those of the re-ordered B, without a correction.",
     "merge": (
         "The final network: B is re-ordered, its weights are combined with A's, and the result is corrected if a "
         "correction was chosen."
