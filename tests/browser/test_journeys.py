@@ -174,10 +174,10 @@ def test_a_film_along_the_path_follows_its_slider(visitor):
     run = merges()["cnns"].id[:12]
     go(visitor, f"/neurons?run={run}&layer={LOOKED_INTO['cnns']}&unit=3")
     slider = visitor.get_by_role("slider").last
-    visitor.get_by_role("img", name=re.compile("Picture at λ = 0.50 on the aligned line")).wait_for()
+    visitor.get_by_role("img", name=re.compile("Picture at λ = 0.50 on the aligned average line")).wait_for()
     slider.focus()
     slider.press("ArrowRight")
-    visitor.get_by_role("img", name=re.compile("Picture at λ = 0.60 on the aligned line")).wait_for()
+    visitor.get_by_role("img", name=re.compile("Picture at λ = 0.60 on the aligned average line")).wait_for()
 
 
 def test_a_study_is_made_while_one_waits(visitor, finished):
