@@ -14,6 +14,9 @@ from merging.network.graph.graph import export
 from merging.network.programs.json_text import program_to_json
 from merging.network.programs.module import ProgramModule
 from merging.network.tracing.tracer import trace_graph
+from merging.zoo import catalogue
+from merging.zoo.checkpoints import sandbox
+from merging.zoo.checkpoints.checkpoint import load_bytes, load_checkpoint
 from merging.zoo.checkpoints.reading.programs.program import is_exported_program, read_program
 from tests.nets.nets import cnn
 from tests.nets.programs import exported, file_of, net, saved
@@ -187,3 +190,44 @@ def test_programs_are_told_from_other_files():
 def test_the_same_file_gives_the_same_program():
     assert program_to_json(read_program(file_of("pinned")).program) == program_to_json(exported("pinned").program)
     assert exported("pinned").program.torch == torch.__version__
+
+
+class Everything(nn.Module):
+    """Layers of most kinds that a label counts, over many tokens and classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens = nn.Embedding(200_000, 4)
+        self.conv = nn.Conv1d(4, 4, 3, padding=1)
+        self.reads = nn.ModuleList(nn.Linear(4, 4) for _ in range(12))
+        self.head = nn.Linear(4, 150_000)
+
+    def forward(self, x):
+        x = self.conv(self.tokens(x).mT).mT
+        for read in self.reads:
+            x = x + nn.functional.scaled_dot_product_attention(read(x), x, x)
+        return self.head(x.mean(1))
+
+
+def test_a_program_of_many_layers_tokens_and_classes_is_read_again_as_it_was_written(tmp_path):
+    out, shapes = io.BytesIO(), ({0: torch.export.Dim.DYNAMIC},)
+    x = torch.randint(0, 9, (2, 5))
+    torch.export.save(torch.export.export(Everything().eval(), (x,), dynamic_shapes=shapes), out)
+    first = load_bytes_of(out.getvalue(), tmp_path)
+    assert (first.config["classes"], first.config["tokens"]) == (150_000, 200_000)
+    assert 40 < len(first.config["label"]) <= 120
+    again = load_bytes(first.to_bytes())
+    assert again.config == first.config
+    assert torch.equal(again.build()(x), first.build()(x))
+
+
+def load_bytes_of(data, folder):
+    """A checkpoint from the bytes of a file."""
+    (folder / "net.pt2").write_bytes(data)
+    return load_checkpoint(folder / "net.pt2")
+
+
+def test_a_known_program_that_cannot_be_read_refuses_no_other_file(tmp_path):
+    (tmp_path / "broken.safetensors").write_bytes(b"nothing")
+    data = catalogue.shipped_file(catalogue.find_entry("fashion-mlp-128-s0").sha256).read_bytes()
+    assert sandbox.convert(data, programs=[tmp_path / "broken.safetensors"]).facts["architecture"] == "mlp"

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from merging.errors import AmbiguousCheckpoint, UnknownArchitecture
+from merging.errors import AmbiguousCheckpoint, MergescopeError, UnknownArchitecture
 from merging.zoo.architectures.names import describe
 from merging.zoo.checkpoints.checkpoint import Checkpoint, from_file, load_bytes
 from merging.zoo.checkpoints.example import example_images
 from merging.zoo.checkpoints.metadata import read_story
 from merging.zoo.checkpoints.own import is_factory
+from merging.zoo.checkpoints.programs import KnownProgram
 from merging.zoo.checkpoints.reading import safetensors_io
 from merging.zoo.checkpoints.reading.files import read_file
 from merging.zoo.checkpoints.reading.limits import CHILD_SPARE
@@ -67,10 +70,9 @@ def _read(data: bytes, folder: Path) -> None:
 
 
 def _convert(data: bytes, order: dict[str, Any], folder: Path) -> None:
-    known = (load_bytes(Path(path).read_bytes()).program for path in order["programs"])
     if is_factory(order["options"].get("architecture")):  # the reading process must not run a user's code
         raise UnknownArchitecture("A factory cannot be used while a foreign file is read.")
-    options = {**order["options"], "programs": [program for program in known if program is not None]}
+    options = {**order["options"], "programs": list(_programs(order["programs"]))}
     try:
         content, facts = convert_bytes(data, options, order["measure"])
     except AmbiguousCheckpoint as question:
@@ -79,6 +81,15 @@ def _convert(data: bytes, order: dict[str, Any], folder: Path) -> None:
         content, facts = b"", {"candidates": candidates, "why": question.why}
     (folder / "checkpoint.safetensors").write_bytes(content)
     (folder / "facts.json").write_text(json.dumps(facts), "utf-8")
+
+
+def _programs(paths: Iterable[str]) -> Iterator[KnownProgram]:
+    """The known programs in these files; one that cannot be read is no reason to refuse the upload."""
+    for path in paths:
+        with suppress(MergescopeError, OSError):
+            program = load_bytes(Path(path).read_bytes()).program
+            if program is not None:
+                yield program
 
 
 def _facts(loaded: Checkpoint, format: str) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from merging.errors import CheckpointError
-from merging.zoo.architectures.names import NAMES, is_known
+from merging.zoo.architectures.names import NAMES, PROGRAM, is_known
 
 MAX_NAME = 120
 WRAPPERS = ("module.", "_orig_mod.")
 MAX_CLASSES = 10_000
 MAX_NUMBER = 100_000  # the largest width, class count or pixel count in a configuration
+MAX_OF_PROGRAM = 10**9  # a program's configuration only names it, and nothing is built from these numbers
 MAX_BLOCKS = 256
 
 
@@ -42,7 +43,7 @@ def read_story(raw: Mapping[str, Any]) -> Story:
     return Story(
         name=clean_name(raw.get("name", "")),
         architecture=architecture,
-        config=_config(raw.get("config", {})),
+        config=_config(raw.get("config", {}), MAX_OF_PROGRAM if architecture == PROGRAM else MAX_NUMBER),
         dataset=_word(raw, "dataset"),
         classes=_words(raw.get("classes", ())),
         mean=_numbers(raw, "mean"),
@@ -78,19 +79,20 @@ def clean_name(text: Any) -> str:
     return "".join(letter for letter in str(text)[: 4 * MAX_NAME] if letter.isprintable()).strip()[:MAX_NAME]
 
 
-def _config(raw: Any) -> dict[str, Any]:
-    if not isinstance(raw, dict) or len(raw) > 16 or not all(_is_small(value) for value in raw.values()):
-        raise _wrong("config", f"is not a short table of words and whole numbers up to {MAX_NUMBER}")
+def _config(raw: Any, most: int) -> dict[str, Any]:
+    """most: the largest number."""
+    if not isinstance(raw, dict) or len(raw) > 16 or not all(_is_small(value, most) for value in raw.values()):
+        raise _wrong("config", f"is not a short table of words and whole numbers up to {most}")
     blocks = raw.get("blocks", [])
     if isinstance(blocks, list) and sum(block for block in blocks if isinstance(block, int)) > MAX_BLOCKS:
         raise _wrong("config", f"asks for more than {MAX_BLOCKS} blocks")
     return dict(raw)
 
 
-def _is_small(value: Any) -> bool:
+def _is_small(value: Any, most: int) -> bool:
     if isinstance(value, list):
-        return len(value) <= 64 and all(type(item) is int and 0 < item <= MAX_NUMBER for item in value)
-    return (type(value) is int and 0 < value <= MAX_NUMBER) or (isinstance(value, str) and len(value) <= 40)
+        return len(value) <= 64 and all(type(item) is int and 0 < item <= most for item in value)
+    return (type(value) is int and 0 < value <= most) or (isinstance(value, str) and len(value) <= MAX_NAME)
 
 
 def _word(raw: Mapping[str, Any], key: str) -> str:

@@ -21,6 +21,7 @@ from merging.network.programs.operators import FLOAT, Argument, Term
 from merging.network.programs.program import Program, ProgramNode, ProgramTensor
 from merging.network.programs.writer import write_program
 from merging.zoo.architectures.names import PROGRAM
+from merging.zoo.checkpoints.metadata import MAX_NAME
 from merging.zoo.checkpoints.recognise.variants import missing_or_extra, variants
 
 MEAN, STD = "standardise_mean", "standardise_std"  # constants of the first step
@@ -69,7 +70,7 @@ def label(program: Program) -> str:
     """Readable name of the network, such as "Exported program, 20 conv, 1 linear"."""
     kinds = Counter(_COUNTED.get(node.target.split(".")[1], "") for node in program.nodes if "." in node.target)
     parts = [f"{kinds[kind]} {kind}" for kind in dict.fromkeys(_COUNTED.values()) if kinds[kind]]
-    return ", ".join(["Exported program", *(parts or [f"{len(program.nodes)} operations"])])
+    return ", ".join(["Exported program", *(parts or [f"{len(program.nodes)} operations"])])[:MAX_NAME]
 
 
 def program_story(program: Program) -> dict[str, Any]:
