@@ -118,7 +118,7 @@ def _images(dataset: str) -> tuple[str, tuple[float, ...] | None, tuple[float, .
     std = right.text_input("Std", placeholder="measured", key=f"std {dataset}", help=HELP)
     names = ", ".join(facts.classes) if facts else ""
     classes = st.text_area("Classes, in the order of the outputs", names, key=f"classes {dataset}", height=80)
-    return "" if facts is None else dataset, numbers_of(mean), numbers_of(std), class_names(classes)
+    return "" if facts is None else dataset, numbers_of(mean), numbers_of(std), typed_names(classes)
 
 
 def numbers_of(text: str) -> tuple[float, ...] | None:
@@ -131,7 +131,7 @@ def numbers_of(text: str) -> tuple[float, ...] | None:
         ) from None
 
 
-def class_names(text: str) -> tuple[str, ...]:
+def typed_names(text: str) -> tuple[str, ...]:
     """Parse "cat, dog" into names of at most 80 printable characters."""
     return tuple(name for part in text.replace("\n", ",").split(",") if (name := clean_name(part)))
 

@@ -78,15 +78,21 @@ def is_unknown_page(scope: Scope) -> bool:
     """Whether a browser opens an address at which there is no page."""
     if scope.get("method") != "GET" or "text/html" not in Headers(scope=scope).get("accept", ""):
         return False
-    base = str(config.get_option("server.baseUrlPath") or "").strip("/")
-    name = scope["path"].strip("/").removeprefix(base).strip("/")
+    name = scope["path"].removeprefix(_base()).strip("/")
     return not (name in ("", *SCREENS) or name.split("/")[0] in OURS)
 
 
 async def unknown_page(scope: Scope, receive: Receive, send: Send) -> None:
     """The page for unknown addresses."""
-    links = "".join(f'<li><a href="/{"" if key == "merge" else key}">{SCREENS[key][0]}</a></li>' for key in MENU)
+    base = _base()
+    links = "".join(f'<li><a href="{base}/{"" if key == "merge" else key}">{SCREENS[key][0]}</a></li>' for key in MENU)
     await HTMLResponse(UNKNOWN.format(links), 404)(scope, receive, send)
+
+
+def _base() -> str:
+    """The path below which the app is served, such as "/mergescope"; "" for the root."""
+    path = str(config.get_option("server.baseUrlPath") or "").strip("/")
+    return f"/{path}" if path else ""
 
 
 def page_headers() -> dict[str, str]:

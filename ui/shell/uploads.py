@@ -81,9 +81,7 @@ class Uploads:
         if why or size is None:
             await PlainTextResponse(why, 413)(scope, receive, send)
             return
-        arriving = (
-            f"{match['file']} {next(self._numbers)}"  # beside what the file has held so far, until it replaces that
-        )
+        arriving = f"{match['file']} {next(self._numbers)}"  # counts beside the file that it may replace
         self.held.add(match["session"], arriving, size)
         try:
             await self._pass_on(match, scope, receive, send, size)
