@@ -73,10 +73,7 @@ def read_nets(options: argparse.Namespace) -> list[Net]:
     Raises InvalidSetting for options of ABOUT_FILES where all networks are shipped, and as `read_net` does.
     """
     names = (options.a, options.b, *getattr(options, "more", ()))
-    shipped_ids = {entry.id for entry in shipped()}
-    useless = [option for option in ABOUT_FILES if getattr(options, option, None)]
-    if useless and {*names} <= shipped_ids:
-        raise InvalidSetting(f"--{useless[0]} is for files; shipped networks say it themselves. Leave it out.")
+    refuse_useless_options(names, options)
     nets = _fed_alike([read_net(name, options) for name in names])
     first: dict[str, str] = {}
     for name, net in zip(names, nets, strict=True):
@@ -84,6 +81,13 @@ def read_nets(options: argparse.Namespace) -> list[Net]:
             say_note(f"{first[net.checkpoint.sha256]} and {name} are the same network.")
         first.setdefault(net.checkpoint.sha256, name)
     return nets
+
+
+def refuse_useless_options(names: tuple[str, ...], options: argparse.Namespace) -> None:
+    """Raise InvalidSetting for options of ABOUT_FILES where all networks are shipped ones: nothing would read them."""
+    useless = [option for option in ABOUT_FILES if getattr(options, option, None)]
+    if useless and {*names} <= {entry.id for entry in shipped()}:
+        raise InvalidSetting(f"--{useless[0]} is for files; shipped networks say it themselves. Leave it out.")
 
 
 def _fed_alike(nets: list[Net]) -> list[Net]:

@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from merging.cli.console import say, say_json
-from merging.cli.nets import Net, read_net
+from merging.cli.nets import Net, read_net, refuse_useless_options
 from merging.cli.options import add_data, add_json, add_nets
 from merging.errors import AmbiguousCheckpoint
 from merging.progress import Progress
@@ -67,6 +67,7 @@ def run(options: argparse.Namespace, report: Progress) -> None:
 def _read(options: argparse.Namespace) -> Net:
     """Read the network. Where several fit, --json prints the candidates before AmbiguousCheckpoint is raised."""
     try:
+        refuse_useless_options((options.net,), options)
         return read_net(options.net, options)
     except AmbiguousCheckpoint as question:
         if options.json:

@@ -9,7 +9,7 @@ from pathlib import Path
 from merging.analysis.pictures.settings import PictureSettings
 from merging.cli.console import say, say_json
 from merging.cli.files import check_folder, png_bytes, write
-from merging.cli.nets import chosen_device, read_net
+from merging.cli.nets import chosen_device, read_net, refuse_useless_options
 from merging.cli.options import add_data_name, add_json, add_machine, add_nets, add_seed, read_pairs, read_texts, whole
 from merging.jobs.requests.pictures import MAX_UNITS, PicturesRequest
 from merging.jobs.tasks.payload import Payload
@@ -44,6 +44,7 @@ def run(options: argparse.Namespace, report: Progress) -> None:
 
     check_folder(options.out)
     settings = read_texts(PictureSettings, {"steps": str(options.steps), **read_pairs(options.set, "--set")})
+    refuse_useless_options((options.net,), options)
     net, device, records = read_net(options.net, options), chosen_device(options), []
     for first in range(0, len(options.units), MAX_UNITS):
         units = options.units[first : first + MAX_UNITS]
