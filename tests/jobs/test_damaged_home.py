@@ -207,10 +207,14 @@ def test_a_full_disk_is_said_in_words(tmp_path, monkeypatch):
 def test_the_dispatcher_says_it_in_one_line(tmp_path):
     (tmp_path / "home").write_text("in the way")
     command = [sys.executable, "-m", "merging.jobs", "--dispatch", "--home", str(tmp_path / "home")]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.PIPE, timeout=60)
-    assert ended.returncode == 2
-    assert len(ended.stderr.strip().splitlines()) == 1
-    assert "a file is in its way" in ended.stderr
+    pipe = subprocess.PIPE
+    # stdin stays open: at its end the dispatcher ends at once, whatever it was about to say
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=pipe, stderr=pipe) as dispatcher:
+        assert dispatcher.stderr is not None
+        errors = dispatcher.stderr.read()
+        assert dispatcher.wait(60) == 2
+    assert len(errors.strip().splitlines()) == 1
+    assert "a file is in its way" in errors
 
 
 def mode(path: Path) -> int:
