@@ -8,6 +8,8 @@ from ui.forms.compare_form import compare_form, fill_from_address
 from ui.panels.compare_panel import comparison
 from ui.shell.guard import show_errors
 
+SCREEN = {"title": "Compare", "icon": ":material/leaderboard:", "order": 20, "menu": True}
+
 fill_from_address()
 st.markdown("### Which method works on these networks?", anchors=False)
 left, right = st.columns([4, 9], gap="medium")

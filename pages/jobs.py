@@ -9,6 +9,8 @@ from ui.shell.chosen import PREFIX
 from ui.shell.screens import link
 from ui.shell.state import ledger, owner
 
+SCREEN = {"title": "Runs", "icon": ":material/list_alt:", "order": 40, "menu": True}
+
 st.markdown("### Runs", anchors=False)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     whose = st.segmented_control("Whose", ["mine", "everybody's"], default="everybody's", key="whose", required=True)

@@ -14,6 +14,8 @@ from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
 from ui.shell.state import ledger, merge_report
 
+SCREEN = {"title": "Merge", "icon": ":material/merge:", "order": 10, "menu": True, "tab": "Curve"}
+
 with show_errors():
     open_wanted()
 run = chosen()

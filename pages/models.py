@@ -11,6 +11,8 @@ from ui.forms.upload_form import upload_form
 from ui.panels.own_images import own_images_panel
 from ui.shell.state import entries
 
+SCREEN = {"title": "Models", "icon": ":material/deployed_code:", "order": 30, "menu": True}
+
 st.markdown("### Models", anchors=False)
 with st.expander("Upload networks", icon=":material/upload:"):
     upload_form()

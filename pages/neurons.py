@@ -12,6 +12,8 @@ from ui.runs.downloads import lacks_networks, make_here
 from ui.runs.states import needs_result
 from ui.shell.chosen import request_of
 
+SCREEN = {"title": "Neurons", "icon": ":material/blur_on:", "order": 70, "tab": "Neurons"}
+
 follow_click()
 run = needs_result("neurons")
 if run is not None and run.job is not None and run.report is not None:

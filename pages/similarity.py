@@ -8,6 +8,8 @@ from ui.panels.similarity_panel import similarity_panel
 from ui.panels.study_panels import draw_study_panels
 from ui.runs.states import needs_result
 
+SCREEN = {"title": "Similarity", "icon": ":material/grid_on:", "order": 60, "tab": "Similarity"}
+
 run = needs_result("similarity")
 if run is not None and run.report is not None:
     st.markdown("### How similar are the layers?", anchors=False)

@@ -7,6 +7,8 @@ import streamlit as st
 from merging.methods.registry import ROLES, table
 from ui.shell.words import WORDS
 
+SCREEN = {"title": "Glossary", "icon": ":material/menu_book:", "order": 50, "menu": True}
+
 st.markdown("### Glossary", anchors=False)
 query = st.text_input("Find a word", placeholder="barrier", icon=":material/search:", width=420).strip().lower()
 METHODS = {method.label: method.summary for role in ROLES for method in table(role).values() if method.key != "none"}

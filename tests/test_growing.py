@@ -1,5 +1,7 @@
-"""A new method, study, panel, kind of job, architecture or command is one file (a study or a kind of job: two): the
-tables find it, and nothing else has to be edited."""
+"""A new method, study, panel, kind of job, architecture, page or command is found, and nothing else has to be edited.
+
+Each is one file; a study with its panel and a kind of job with its task are two.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,11 @@ from merging.methods import align
 from merging.methods.registry import table
 from merging.studies import registry
 from merging.zoo import architectures
+from merging.zoo.architectures.names import declared
 from merging.zoo.architectures.table import _declared
 from ui.panels import studies as panels
 from ui.panels.study_panels import study_panels
+from ui.shell import screens
 
 METHOD = """
 from merging.methods.registry import method
@@ -67,6 +71,7 @@ from torch import nn
 
 from merging.zoo.architectures.declared import Declared
 
+LABELS = {"grown": ("Grown", "A test's.", ("nonlinearity",))}
 BUILT = {"grown": Declared(lambda *, mean, std: nn.Flatten())}
 """
 COMMAND = """
@@ -132,6 +137,18 @@ def test_a_kind_of_job(grow, tmp_path):
 def test_an_architecture(grow):
     grow(architectures, ARCHITECTURE)
     assert "grown" in _declared()
+    assert declared()["grown"].label == "Grown"
+
+
+PAGE = 'SCREEN = {"title": "Grown", "icon": ":material/park:", "order": 15, "menu": True}'
+
+
+def test_a_page(tmp_path):
+    (tmp_path / "grown.py").write_text(PAGE)
+    assert screens.declared(tmp_path) == {"grown": screens.Screen("Grown", ":material/park:", 15, menu=True)}
+    assert {*screens.SCREENS} == {file.stem for file in screens.FOLDER.glob("*.py")}
+    orders = [one.order for one in screens.SCREENS.values()]
+    assert orders == sorted({*orders})
 
 
 def test_a_command(grow):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from merging.cli.console import say_note
 from merging.cli.nets import Net
+from merging.cli.options import Options
 from merging.errors import DataUnavailable, InvalidSetting
 from merging.jobs.requests.checks import check_fit
 from merging.progress import Progress
@@ -28,16 +28,15 @@ OPERATOR = "the command line"  # the owner of the data sets that `data add` keep
 
 
 @contextmanager
-def read_data_name(options: argparse.Namespace, report: Progress) -> Iterator[None]:
-    """Context in which options.data is the name of a data set; images at a path are readable for as long as it lasts.
+def read_data_name(options: Options, report: Progress) -> Iterator[Options]:
+    """Yield the options with the name of a data set as --data; images at a path are readable for as long as it lasts.
 
     Raises InvalidSetting where --data names nothing, or two things; DataUnavailable for images that cannot be read.
     """
     text = getattr(options, "data", None)
     dataset_id = None if text is None or text in FACTS else _kept(text)
     if text is None or text in FACTS or dataset_id is not None:
-        options.data = dataset_id or text
-        yield
+        yield options if dataset_id is None else options.with_value("data", dataset_id)
         return
     with tempfile.TemporaryDirectory(prefix="mergescope-") as scratch:
         report("reading", None, Path(text).name)
@@ -45,8 +44,7 @@ def read_data_name(options: argparse.Namespace, report: Progress) -> Iterator[No
         for line in (summary(dataset), *dataset.notes):
             say_note(line)
         with with_folder(Path(scratch)):
-            options.data = dataset.id
-            yield
+            yield options.with_value("data", dataset.id)
 
 
 def summary(dataset: OwnDataset) -> str:
@@ -88,12 +86,12 @@ def _kept(text: str) -> str | None:
     return None if dataset is None else dataset.id
 
 
-def dataset_of(options: argparse.Namespace, net: Net) -> str:
+def dataset_of(options: Options, net: Net) -> str:
     """Name of the data set of --data, else of the one that the network was trained on; "" where neither is known."""
     return options.data or net.checkpoint.dataset
 
 
-def read_images(options: argparse.Namespace, net: Net) -> dict[str, ImageSet]:
+def read_images(options: Options, net: Net) -> dict[str, ImageSet]:
     """Images by split; {} where no data set is named. Raises DataUnavailable where they are not on this machine."""
     images = load_splits(dataset_of(options, net), options.images)
     if options.data and not images:
@@ -101,7 +99,7 @@ def read_images(options: argparse.Namespace, net: Net) -> dict[str, ImageSet]:
     return images
 
 
-def no_images(options: argparse.Namespace, net: Net) -> str:
+def no_images(options: Options, net: Net) -> str:
     """Message that says why there are no images, and what to do."""
     name = dataset_of(options, net)
     if is_own(name):
@@ -112,7 +110,7 @@ def no_images(options: argparse.Namespace, net: Net) -> str:
     return f"{dataset_label(name)} is not on this machine: {fetch}."
 
 
-def need_images(options: argparse.Namespace, net: Net) -> dict[str, ImageSet]:
+def need_images(options: Options, net: Net) -> dict[str, ImageSet]:
     """Images by split.
 
     Raises DataUnavailable where there are none to measure on, InvalidRequest where the network takes another shape.
@@ -125,7 +123,7 @@ def need_images(options: argparse.Namespace, net: Net) -> dict[str, ImageSet]:
     return images
 
 
-def need_batches(options: argparse.Namespace, net: Net, device: str) -> dict[str, Batches]:
+def need_batches(options: Options, net: Net, device: str) -> dict[str, Batches]:
     """Batches on the device by split. Raises DataUnavailable where there are no images to measure on."""
     import torch
 

@@ -17,6 +17,7 @@ from merging import __version__
 from merging.cli import commands
 from merging.cli.console import Bars, Unread, hand_over, results_apart, say_error
 from merging.cli.images import read_data_name
+from merging.cli.options import Options
 from merging.jobs.outcome import Outcome, attempt
 from merging.progress import Progress
 
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # some consoles of Windows cannot show every letter
             stream.reconfigure(errors="replace")
     try:
-        options = parser().parse_args(arguments)
+        options = Options.of(parser().parse_args(arguments))
         with results_apart() as results, Bars(shown=not options.quiet) as bars:
             outcome = attempt(lambda report: _run(options, report), bars)
         hand_over(results.getvalue())
@@ -71,9 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _run(options: argparse.Namespace, report: Progress) -> dict[str, bytes]:
-    with read_data_name(options, report):
-        options.run(options, report)
+def _run(options: Options, report: Progress) -> dict[str, bytes]:
+    with read_data_name(options, report) as ready:
+        ready.run(ready, report)
     return {}
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING, Any
 
 from merging.cli.images import need_batches
 from merging.cli.nets import Net, chosen_device
-from merging.cli.options import check_base, chosen_methods
+from merging.cli.options import Options, check_base, chosen_methods
 from merging.errors import InvalidRequest
 from merging.progress import Progress
 from merging.results.reports import MergeReport, Metrics, letter
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def merge_own(
-    options: argparse.Namespace, nets: list[Net], base: Net | None, report: Progress
+    options: Options, nets: list[Net], base: Net | None, report: Progress
 ) -> tuple[MergeReport, dict[str, bytes]]:
     """Merge and measure on the images of --data.
 

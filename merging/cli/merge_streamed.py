@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from merging.cli.console import say_note
 from merging.cli.nets import chosen_device, ref_of, said_of
-from merging.cli.options import chosen_methods
+from merging.cli.options import Options, chosen_methods
 from merging.errors import InvalidRequest
 from merging.jobs.limits import from_environment
 from merging.jobs.requests.merge import MergeRequest
@@ -29,7 +29,7 @@ def add_streamed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--streamed", action=argparse.BooleanOptionalAction, default=None, help=help_text)
 
 
-def is_streamed(options: argparse.Namespace) -> bool:
+def is_streamed(options: Options) -> bool:
     """Whether the merge is streamed: by request, or because the files are large and the methods allow it.
 
     Raises InvalidRequest where --streamed is given and impossible.
@@ -52,12 +52,12 @@ def is_streamed(options: argparse.Namespace) -> bool:
     return True
 
 
-def out_folder(options: argparse.Namespace, run_id: str) -> Path:
+def out_folder(options: Options, run_id: str) -> Path:
     """The folder that a merge is written to."""
     return options.out or Path(f"mergescope-{run_id[:12]}")
 
 
-def merge_streamed(options: argparse.Namespace, report: Progress) -> tuple[MergeReport, dict[str, bytes], str]:
+def merge_streamed(options: Options, report: Progress) -> tuple[MergeReport, dict[str, bytes], str]:
     """Merge tensor by tensor and write the networks. The images of --data are not read.
 
     Returns:
@@ -77,7 +77,7 @@ def merge_streamed(options: argparse.Namespace, report: Progress) -> tuple[Merge
     return result, {"permutation.npz": permutation}, request.id
 
 
-def _request(options: argparse.Namespace, opened: list[SlicedCheckpoint]) -> MergeRequest:
+def _request(options: Options, opened: list[SlicedCheckpoint]) -> MergeRequest:
     """Merge request of the options, the same as for networks whose images are not on this machine."""
     refs = tuple(ref_of(one.checkpoint, one.sha256()) for one in opened)
     _, settings = chosen_methods(options)
@@ -87,7 +87,7 @@ def _request(options: argparse.Namespace, opened: list[SlicedCheckpoint]) -> Mer
     return MergeRequest(refs, dataset=dataset, **methods, **numbers)
 
 
-def _opened(name: str, path: Path, options: argparse.Namespace) -> SlicedCheckpoint:
+def _opened(name: str, path: Path, options: Options) -> SlicedCheckpoint:
     from dataclasses import replace
 
     from merging.zoo.checkpoints.checkpoint import trained_on
@@ -103,7 +103,7 @@ def _opened(name: str, path: Path, options: argparse.Namespace) -> SlicedCheckpo
     return sliced
 
 
-def _obstacle(options: argparse.Namespace) -> str:
+def _obstacle(options: Options) -> str:
     """Reason why the networks cannot be streamed, as a sentence; "" where they can be."""
     from merging.zoo.checkpoints.reading.sliced import is_sliceable
 
@@ -120,7 +120,7 @@ def _obstacle(options: argparse.Namespace) -> str:
     return ""
 
 
-def _paths(options: argparse.Namespace) -> list[Path]:
+def _paths(options: Options) -> list[Path]:
     hashes = {entry.id: entry.sha256 for entry in shipped()}
     return [(shipped_file(hashes[name]) if name in hashes else None) or Path(name) for name in (options.a, options.b)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from merging.cli.console import say_note
-from merging.cli.options import read_config
+from merging.cli.options import Options, read_config
 from merging.errors import CheckpointError, InvalidRequest, InvalidSetting
 from merging.jobs.requests.base import ModelRef
 from merging.zoo.architectures.names import PROGRAM
@@ -67,7 +66,7 @@ def ref_of(checkpoint: Checkpoint, sha256: str) -> ModelRef:
     return ModelRef(sha256, **{**values, "name": values["name"] or checkpoint.label})
 
 
-def read_nets(options: argparse.Namespace) -> list[Net]:
+def read_nets(options: Options) -> list[Net]:
     """Read A, B and the further networks, with a note where two are the same: a good check, and a bad experiment.
 
     Raises InvalidSetting for options of ABOUT_FILES where all networks are shipped, and as `read_net` does.
@@ -83,7 +82,7 @@ def read_nets(options: argparse.Namespace) -> list[Net]:
     return nets
 
 
-def refuse_useless_options(names: tuple[str, ...], options: argparse.Namespace) -> None:
+def refuse_useless_options(names: tuple[str, ...], options: Options) -> None:
     """Raise InvalidSetting for options of ABOUT_FILES where all networks are shipped ones: nothing would read them."""
     useless = [option for option in ABOUT_FILES if getattr(options, option, None)]
     if useless and {*names} <= {entry.id for entry in shipped()}:
@@ -108,7 +107,7 @@ def _normalised(net: Net, words: str) -> Net:
     return Net(checkpoint, checkpoint.to_bytes())
 
 
-def read_net(name: str, options: argparse.Namespace) -> Net:
+def read_net(name: str, options: Options) -> Net:
     """Read the network of that file, folder or id, measured on --data where those images are on this machine.
 
     Raises CheckpointError where there is none, or as `load_checkpoint` does.
@@ -137,7 +136,7 @@ def read_net(name: str, options: argparse.Namespace) -> Net:
     return Net(checkpoint, checkpoint.to_bytes())
 
 
-def said_of(options: argparse.Namespace) -> dict[str, Any]:
+def said_of(options: Options) -> dict[str, Any]:
     """Facts that the options state for files that lack them, as keywords of `load_checkpoint`."""
     keywords: dict[str, Any] = {key: getattr(options, key) for key in ("architecture", "mean", "std", "weights")}
     return keywords | {"config": read_config(options.config) if options.config else None}
@@ -155,7 +154,7 @@ def _tell(name: str, checkpoint: Checkpoint) -> None:
         say_note(f"WARNING: {name} is right no more often than chance. Check architecture, --mean, --std and --data.")
 
 
-def chosen_device(options: argparse.Namespace) -> str:
+def chosen_device(options: Options) -> str:
     """Return "cuda" or "cpu" by --device, and set torch's threads. Raises InvalidSetting where the GPU is missing."""
     import torch
 

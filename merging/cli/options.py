@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
 from merging.errors import InvalidRequest, InvalidSetting
@@ -16,6 +17,29 @@ from merging.methods.registry import ROLES, find
 MOST_THREADS = 1024  # torch crashes at numbers far beyond the cores
 
 IMAGES, POINTS, SEED = (WHOLE_NUMBERS[name] for name in ("images", "points", "seed"))
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of one command, parsed once and never changed; each is an attribute."""
+
+    values: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, parsed: argparse.Namespace) -> Options:
+        """Return what argparse parsed."""
+        return cls(MappingProxyType(vars(parsed)))
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the value of this option. Raises AttributeError where the command has no such option."""
+        values = self.__dict__.get("values", {})
+        if name not in values:
+            raise AttributeError(f"This command has no option {name}.")
+        return values[name]
+
+    def with_value(self, name: str, value: object) -> Options:
+        """Return these options with another value for one of them."""
+        return Options(MappingProxyType({**self.values, name: value}))
 
 
 def whole(low: int, high: int, step: int = 1) -> Callable[[str], int]:
@@ -108,7 +132,7 @@ def add_methods(parser: argparse.ArgumentParser, align: str) -> None:
     parser.set_defaults(default_align=align)
 
 
-def chosen_methods(options: argparse.Namespace) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+def chosen_methods(options: Options) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
     """Role -> method key, and role -> its settings, from the recipe and the options that override it.
 
     Raises InvalidSetting for unknown methods and settings.

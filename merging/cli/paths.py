@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
-from merging.cli.options import chosen_methods
+from merging.cli.options import Options, chosen_methods
 from merging.progress import Progress
 
 if TYPE_CHECKING:
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from merging.network.data import Batches
 
 
-def reordered(a: nn.Module, b: nn.Module, data: Batches, options: argparse.Namespace, report: Progress) -> nn.Module:
+def reordered(a: nn.Module, b: nn.Module, data: Batches, options: Options, report: Progress) -> nn.Module:
     """Return pi(B) as --align says, or B itself for "none". data: training images."""
     from merging.pipeline.merge import prepare
 

@@ -75,7 +75,7 @@ def without_constants(spec: PermutationSpec, constants: Mapping[str, Tensor]) ->
         for group in spec.groups
         if group.name not in pinned
     )
-    return PermutationSpec(tuple(group for group in groups if group.axes))
+    return PermutationSpec(tuple(group for group in groups if group.axes), pinned)
 
 
 def refuse_different(

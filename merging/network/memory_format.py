@@ -39,6 +39,13 @@ def fastest_order(run: Run, example: Tensor) -> torch.memory_format:
     return torch.channels_last if _alike(plain, other) else torch.contiguous_format
 
 
+def one_image(example: Tensor) -> Tensor:
+    """Return one image shaped like those of the example (n, ...), on a CPU of noise: an example may be all zeros."""
+    if not example.is_floating_point() or example.device.type != "cpu":
+        return example[:1]
+    return torch.rand(example[:1].shape, dtype=example.dtype, generator=torch.Generator().manual_seed(0))
+
+
 def _alike(plain: Any, other: Any) -> bool:
     if not isinstance(plain, Tensor) or not isinstance(other, Tensor) or plain.shape != other.shape:
         return False

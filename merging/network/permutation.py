@@ -7,7 +7,7 @@ function. Inputs and class logits are in no group. Convention everywhere: **new 
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -89,9 +89,15 @@ class Group:
 
 @dataclass(frozen=True)
 class PermutationSpec:
-    """All groups of a network, in network order."""
+    """All groups of a network that can be permuted.
+
+    Attributes:
+        groups: in network order.
+        pinned: name of any further group -> the constant of the network that its permutation would change.
+    """
 
     groups: tuple[Group, ...]
+    pinned: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @cached_property
     def sizes(self) -> dict[str, int]:

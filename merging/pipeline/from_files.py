@@ -18,7 +18,7 @@ from merging.methods.algorithms.averaging import weighted_mean
 from merging.methods.algorithms.coordinate_descent import as_real, packing, part
 from merging.methods.align.weight_matching import WeightMatchingSettings, best_descent
 from merging.methods.problem import Problem
-from merging.network.constants import constants_of, refuse_different
+from merging.network.constants import constants_of, refuse_different, without_constants
 from merging.network.graph.graph import Graph
 from merging.network.graph.weightless_graph import export_weightless
 from merging.network.lazy_tensors import LazyTensors
@@ -26,8 +26,9 @@ from merging.network.outputs import are_probabilities
 from merging.network.permutation import Permutation, PermutationSpec
 from merging.network.tracing.layered_proof import change_by_layers, exact_tensors, permuted_tensors
 from merging.network.tracing.proof import proof_inputs
+from merging.network.tracing.tracer import trace_graph
 from merging.pipeline.merge import agreement, checked_weights, trace_notes
-from merging.pipeline.models import groups_of, refuse_above, refuse_broken, refuse_other_structure, spec_of
+from merging.pipeline.models import refuse_above, refuse_broken, refuse_other_structure
 from merging.pipeline.output_files import NETWORKS, only_finite, write_networks
 from merging.pipeline.streamed_net import StreamedNet, streamed_net
 from merging.progress import Progress, no_progress
@@ -135,8 +136,9 @@ def _problem(first: StreamedNet, second: StreamedNet, images: Tensor, seed: int,
     if one != other:
         refuse_other_structure(graph, export_weightless(second.module, images), "network B")
     models = (first.module, second.module)
-    refuse_different(models, [groups_of(graph)] * 2, graph.sources.values())
-    return Problem(models, graph, spec_of(graph, first.module), None, seed, report)
+    groups = trace_graph(graph)
+    refuse_different(models, [groups] * 2, graph.sources.values())
+    return Problem(models, graph, without_constants(groups, constants_of(first.module)), None, seed, report)
 
 
 def _random_change(

@@ -22,7 +22,7 @@ from merging.network.outputs import are_probabilities
 from merging.network.permutation import Permutation, permute, with_tensors
 from merging.network.tracing import tracer
 from merging.network.tracing.proof import output_difference, permuted_difference, proof_inputs
-from merging.pipeline.models import checked_models, in_eval_mode, inputs_for, pinned_of, read_problem, refuse_above
+from merging.pipeline.models import checked_models, in_eval_mode, inputs_for, read_problem, refuse_above
 from merging.progress import Progress, no_progress
 from merging.results.reports import letter
 from merging.settings import read_settings
@@ -249,9 +249,8 @@ def trace_notes(problem: Problem, error: float) -> dict[str, Any]:
     places = {group.name: list(group.places) for group in problem.spec.groups}
     permuted, units = tracer.coverage(problem.graph, problem.spec)
     normed = len(batch_norms(problem.models[0]))
-    pinned = pinned_of(problem.graph, problem.models[0])
     notes = {"places": places, "permuted": permuted, "units": units, "batch_norms": normed, "error": error}
-    return {**notes, "pinned": pinned} if pinned else notes
+    return {**notes, "pinned": problem.spec.pinned} if problem.spec.pinned else notes
 
 
 def agreement(first: Mapping[str, Tensor], *others: Mapping[str, Tensor]) -> dict[str, float]:

@@ -14,7 +14,6 @@ from merging.network.constants import (
     NORMALISED,
     NORMALISERS,
     constants_of,
-    pinned_by,
     refuse_different,
     statistics_of,
     without_constants,
@@ -28,9 +27,6 @@ from merging.progress import Progress
 from merging.results.reports import letter
 
 LARGEST_ERROR = 1e-6  # relative, in float64: an exact permutation stays below 1e-9 in deep networks, a wrong one is ~1
-KEPT_SPECS = 32
-
-_specs: dict[str, PermutationSpec] = {}
 
 
 def read_problem(
@@ -63,10 +59,13 @@ def read_problem(
     traced = _structures(first, others, unequal_widths)
     if base is not None:
         refuse_other_structure(first, graphs.export(base, inputs), "the base")
-    specs = [spec for _, spec in traced] or [groups_of(first)] * len(models)
-    refuse_different(models, specs, first.sources.values(), base)
-    structures = tuple((graph, spec_of(graph, model)) for (graph, _), model in zip(traced, models, strict=False))
-    spec = spec_of(first, models[0])
+    groups = [spec for _, spec in traced] or [tracer.trace_graph(first)] * len(models)
+    refuse_different(models, groups, first.sources.values(), base)
+    structures = tuple(
+        (graph, without_constants(spec, constants_of(model)))
+        for (graph, spec), model in zip(traced, models, strict=False)
+    )
+    spec = without_constants(groups[0], constants_of(models[0]))
     report("tracing", 0.5, "permuting units at random and comparing outputs")
     error = tracer.verify(models[0], spec, inputs, seed, graph=first)
     refuse_above(error, "A random permutation of the first network")
@@ -75,21 +74,7 @@ def read_problem(
 
 def spec_of(graph: graphs.Graph, model: nn.Module) -> PermutationSpec:
     """Return the model's groups that can be permuted without changing its constants. graph: the model's."""
-    return without_constants(groups_of(graph), constants_of(model))
-
-
-def pinned_of(graph: graphs.Graph, model: nn.Module) -> dict[str, str]:
-    """Return group -> the constant that prevents it from being permuted. graph: the model's."""
-    return pinned_by(groups_of(graph), constants_of(model))
-
-
-def groups_of(graph: graphs.Graph) -> PermutationSpec:
-    """Return the traced groups, cached for the last structures, because tracing depends on the structure only."""
-    if graph.signature not in _specs:
-        while len(_specs) >= KEPT_SPECS:
-            del _specs[next(iter(_specs))]
-        _specs[graph.signature] = tracer.trace_graph(graph)
-    return _specs[graph.signature]
+    return without_constants(tracer.trace_graph(graph), constants_of(model))
 
 
 def refuse_above(error: float, what: str) -> None:
@@ -164,7 +149,7 @@ def _structures(
         for number, other in enumerate(others, 1):
             refuse_other_structure(first, other, f"network {letter(number)}")
         return ()
-    structures = tuple((graph, groups_of(graph)) for graph in (first, *others))
+    structures = tuple((graph, tracer.trace_graph(graph)) for graph in (first, *others))
     for number, (graph, spec) in enumerate(structures[1:], 1):
         if _skeleton(graph, spec) != _skeleton(*structures[0]):
             refuse_other_structure(first, graph, f"network {letter(number)}")

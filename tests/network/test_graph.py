@@ -237,13 +237,13 @@ def test_images_come_in_the_order_that_a_cpu_runs_the_network_fastest_in(read, l
     model, example = between(read)
     tensors, graph = named_tensors(model), export(model, example)
     images = torch.randn(5, *example.shape[1:])
-    ordered = graph.ordered(tensors, images)
+    ordered = graph.ordered(images)
     assert torch.equal(ordered, images)
     assert ordered.is_contiguous(memory_format=torch.channels_last) is last
     torch.testing.assert_close(graph.run(tensors, ordered)[0], model(images))
     rows = torch.randn(5, 6)  # no images at all
     head = export(*ready(nn.Sequential(nn.Linear(6, 3)), (6,)))
-    assert head.ordered({"0.weight": torch.ones(3, 6), "0.bias": torch.ones(3)}, rows) is rows
+    assert head.ordered(rows) is rows
 
 
 def test_two_tensors_in_one_memory_are_refused():

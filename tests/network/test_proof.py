@@ -11,7 +11,6 @@ from merging.network.permutation import PermutationSpec, named_tensors, permute,
 from merging.network.tracing import tracer
 from merging.network.tracing.proof import permuted_difference, proof_inputs, random_numbers
 from merging.network.tracing.tracer import trace, verify
-from merging.pipeline import models
 from merging.pipeline.merge import merge, output_difference
 from tests.nets.attentive_nets import NETWORKS
 from tests.nets.nets import Forward, mlp
@@ -73,7 +72,6 @@ def test_fresh_networks_merge_and_a_wrong_spec_stops_them(monkeypatch: pytest.Mo
     pair = [fresh(0), fresh(1)]
     assert merge(pair, example=IMAGES).notes["equivalence"] < 1e-12
     wrong = without(trace(pair[0], IMAGES), "5.weight")
-    monkeypatch.setattr(models, "_specs", {})
     monkeypatch.setattr(tracer, "trace_graph", lambda graph: wrong)
     with pytest.raises(NotEquivalent, match="no permutation symmetry"):
         merge(pair, example=IMAGES)

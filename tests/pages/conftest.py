@@ -20,10 +20,15 @@ def ledger(tmp_path, monkeypatch):
 
 @pytest.fixture
 def open_page(ledger):
-    """Open a page as a visitor would: `open_page("merge", run=...)` gives the AppTest after its first run."""
+    """Open a page as a visitor would: `open_page("merge", run=...)` gives the AppTest after its first run.
 
-    def open(page: str = "merge", **params: str) -> AppTest:
+    menus: open the run bar's menus, whose content is made only then.
+    """
+
+    def open(page: str = "merge", *, menus: bool = False, **params: str) -> AppTest:
         app = AppTest.from_file(str(MAIN), default_timeout=60)
+        for menu in ("copy link", "downloads", "delete") if menus else ():
+            app.session_state[menu] = True
         for name, value in params.items():
             app.query_params[name] = value
         if page != "merge":

@@ -7,6 +7,7 @@ import os
 import re
 import time
 from dataclasses import replace
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -14,12 +15,14 @@ from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from streamlit.testing.v1 import AppTest
 
 from merging.jobs.ledger.connection import connect
 from merging.jobs.ledger.images import add_images
 from merging.jobs.requests.base import ModelRef
 from merging.zoo import catalogue
 from tests.pages.ledgers import done, failed, merge_request, queued
+from tests.pages.test_merge_page import html
 from ui.shell.markdown import plain
 
 EVIL = "![a](//b.c) [d](//e.f) <img src=//g.h> $i$ :red[j] :material/k: `l` **m** _n_ &amp; http://o.p www.q.r s@t.u"
@@ -57,6 +60,33 @@ def read_as_markdown(app):
         proto = getattr(element, "proto", None)
         if isinstance(proto, Message):
             yield from ((place, text) for place, text in texts(proto) if place not in UNREAD)
+
+
+class Tags(HTMLParser):
+    """Tags of a text with their attributes, and its words."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.words = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def foreign_tags(text):
+    """Tags that the rows of pictures never have."""
+    picture = "data:image/png;base64,"
+    for tag, attributes in Tags(text).tags:
+        known = tag in {"div", "span", "figure", "figcaption", "br", "img"}
+        fitting = {*attributes} <= {"class", "alt", "title", "src"} and attributes.get("src", picture).startswith(
+            picture
+        )
+        if not (known and fitting):
+            yield tag, attributes
 
 
 def active(text):
@@ -120,7 +150,25 @@ def test_no_page_makes_anything_of_the_words_of_others(page, evil_ledger, open_p
         {"run": run[:12], "layer": "layers.0", "unit": "2"},
         {"run": run[:12], "view": "classes"},
     ):
-        check(open_page(page, **params), (page, params))
+        check(open_page(page, menus=True, **params), (page, params))
+
+
+def rows_of_pictures():
+    from tests.pages.test_foreign_words import EVIL
+    from ui.neurons.picture_rows import Tile, show_strips, show_tiles
+
+    evil = f'"{EVIL}" onerror=x'
+    tiles = [Tile((evil,), b"pixels", evil, flagged=True), Tile((evil, evil), alt=evil, wide=True)]
+    show_tiles(tiles)
+    show_strips([(evil, tile) for tile in tiles])
+
+
+def test_rows_of_pictures_show_the_words_of_others_as_text():
+    app = AppTest.from_function(rows_of_pictures).run()
+    assert not app.exception
+    assert not [*foreign_tags(html(app))]
+    assert Tags(html(app)).words.count(EVIL) == 3 + 1 + 2 + 3 + 1
+    assert {attributes["alt"] for tag, attributes in Tags(html(app)).tags if tag == "img"} == {f'"{EVIL}" onerror=x'}
 
 
 @given(st.text(max_size=80))

@@ -11,6 +11,11 @@ from merging.zoo.checkpoints.sandbox import convert
 from tests.pages.ledgers import SOMEBODY, done, failed, merge_request, queued, running
 
 
+def html(app):
+    """All HTML that the pages made themselves."""
+    return "\n".join(element.proto.body for element in app.get("html"))
+
+
 def texts(app, *kinds):
     said = "\n".join(element.value for kind in kinds for element in getattr(app, kind))
     return said.replace("\u00a0", " ")  # a number and its unit are kept on one line
@@ -31,7 +36,7 @@ def test_a_finished_run_shows_its_numbers(ledger, open_page):
 
 def test_the_address_names_the_run_and_what_one_looks_at(ledger, open_page):
     run = done(ledger)
-    app = open_page(run=run[:12], metric="Accuracy")
+    app = open_page(run=run[:12], metric="Accuracy", menus=True)
     assert f"?run={run[:12]}&metric=Accuracy" in texts(app, "code")
     table = next(m.value for m in app.markdown if "barrier above the mean" in m.value)
     assert "| naive average | 39.4 % | 50.0 pp :gray[at λ .50] |" in table
@@ -190,7 +195,9 @@ def test_the_first_screen_is_a_finished_example(ledger, open_page):
 
 
 def test_an_example_without_its_networks_offers_to_make_them(ledger, open_page):
-    app = open_page()
+    assert "The same from Python" not in texts(open_page(), "caption")
+    app = open_page(menus=True)
+    assert "The same from Python" in texts(app, "caption")
     press(app, "Run it here")
     assert ledger.jobs(kind="merge")[0].state == "queued"
 

@@ -6,7 +6,7 @@ from merging.jobs.requests.download import DownloadRequest
 from merging.results import saving
 from merging.results.reports import UnitPicture
 from tests.pages.ledgers import done, failed, merge_request, queued, running
-from tests.pages.test_merge_page import press, texts
+from tests.pages.test_merge_page import html, press, texts
 
 RUN_PAGES = ["similarity", "neurons", "why", "landscape", "method"]
 
@@ -63,13 +63,13 @@ def test_neurons_ask_for_what_is_missing_and_show_what_is_made(ledger, open_page
     asked = [unit for job in jobs if job.request["model"]["name"].startswith("merge") for unit in job.request["units"]]
     assert set(range(8)) - {3} <= set(asked)
     assert 3 not in asked
-    assert "dead unit: no meaningful picture" in texts(app, "caption")
-    assert "being made" in texts(app, "caption")
+    assert "dead unit: no meaningful picture" in html(app)
+    assert "being made" in html(app)
     make_pictures(ledger)
     app.run()
-    assert "being made" not in texts(app, "caption").split("\n")
+    assert "being made" not in html(app)
     assert not ledger.jobs(kind="pictures", states=("queued",))
-    assert texts(app, "caption").count("× best image") >= 30
+    assert html(app).count("× best image") >= 30
 
 
 def test_pictures_that_failed_say_why_and_can_be_tried_again(ledger, open_page):
@@ -113,7 +113,7 @@ def test_the_same_pictures_by_somebody_else_come_from_the_store(ledger, open_pag
     before = len(ledger.jobs(kind="pictures"))
     app = open_page("neurons", run=run[:12])
     assert len(ledger.jobs(kind="pictures")) == before
-    assert "being made" not in texts(app, "caption").split("\n")
+    assert "being made" not in html(app)
 
 
 def test_jobs_are_listed_by_state_with_what_one_can_do(ledger, open_page, monkeypatch):

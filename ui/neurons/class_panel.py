@@ -10,8 +10,9 @@ import streamlit as st
 from merging.jobs.requests.base import ModelRef
 from merging.results.reports import MergeReport
 from merging.zoo.datasets.known import find_facts
+from ui.neurons.picture_rows import show_tiles
 from ui.neurons.pictures import Gallery, look, watch_pictures
-from ui.neurons.unit_tiles import tile
+from ui.neurons.unit_tiles import unit_tile
 from ui.neurons.units import Cell
 from ui.shell.markdown import plain
 
@@ -45,8 +46,8 @@ def _rows(nets: list[str], names: list[str], gallery: Gallery) -> None:
         st.warning(plain(gallery.refused), icon=":material/info:")
     for unit, name in enumerate(names):
         with st.container(key=f"unitrow class {unit}"):
-            first, *tiles = st.columns([2, *([2] * len(NETS))])
-            first.markdown(f"**{plain(name)}**")
-            for column, net in zip(tiles, nets, strict=False):
-                with column:
-                    tile(net, Cell(net, unit, False, float(np.nan)), gallery, f"class {unit} {net}", NETS[net])
+            left, right, _ = st.columns([2, 2 * len(nets), 2 * (len(NETS) - len(nets)) + 1])
+            left.markdown(f"**{plain(name)}**")
+            with right:
+                cells = {net: Cell(net, unit, False, float(np.nan)) for net in nets}
+                show_tiles([unit_tile(net, cell, gallery, NETS[net]) for net, cell in cells.items()])

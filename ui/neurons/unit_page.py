@@ -9,9 +9,10 @@ import streamlit as st
 from merging.jobs.requests.base import ModelRef
 from merging.results.reports import LayerUnits, MergeReport
 from merging.text import numbers
+from ui.neurons.picture_rows import show_strips, show_tiles
 from ui.neurons.pictures import Gallery, choose_way, how_made, look, watch_pictures
 from ui.neurons.unit_study import fates, unit_study
-from ui.neurons.unit_tiles import exemplars, tile
+from ui.neurons.unit_tiles import exemplars, unit_tile
 from ui.neurons.units import SLOTS, Cell, cells, match_word, scale
 from ui.shell.address import said, said_number
 from ui.shell.chosen import Chosen
@@ -46,11 +47,7 @@ def unit_page(layer: LayerUnits, unit: int, found: Chosen, models: dict[str, Mod
     st.markdown(figures_table(layer, unit))
     st.caption("  \n".join(f"**{word}** – {meaning(word)}" for word in ("match correlation", "scale", "× best image")))
     st.markdown("**Images of the data set to which the unit responds most**", help=meaning("exemplars"))
-    for network in layer.models:
-        left, right = st.columns([1, 8], vertical_alignment="top")
-        left.markdown(SLOTS[network])
-        with right:
-            exemplars(layer, network, unit, report)
+    show_strips([(SLOTS[network], exemplars(layer, network, unit, report)) for network in layer.models])
     unit_study(found, layer.layer, unit)
 
 
@@ -74,8 +71,4 @@ def figures_table(layer: LayerUnits, unit: int) -> str:
 def _pictures(shown: dict[str, Cell], gallery: Gallery) -> None:
     if gallery.refused:
         st.warning(plain(gallery.refused), icon=":material/info:")
-    with st.container(key="unitrow large"):
-        columns = st.columns(len(shown))
-    for column, (slot, cell) in zip(columns, shown.items(), strict=True):
-        with column:
-            tile(slot, cell, gallery, f"large {slot}")
+    show_tiles([unit_tile(slot, cell, gallery) for slot, cell in shown.items()])

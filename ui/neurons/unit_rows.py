@@ -11,8 +11,9 @@ import streamlit as st
 from merging.jobs.requests.base import ModelRef
 from merging.results.reports import LayerUnits, MergeReport
 from merging.text import numbers
+from ui.neurons.picture_rows import show_tiles
 from ui.neurons.pictures import Gallery, ask_again, how_made, look, watch_pictures
-from ui.neurons.unit_tiles import exemplars, tile
+from ui.neurons.unit_tiles import exemplars, unit_tile
 from ui.neurons.units import FATES_MEAN, cells, match_word, scale
 from ui.shell.markdown import plain
 from ui.shell.screens import link
@@ -95,20 +96,17 @@ def _say_state(view: View, gallery: Gallery) -> None:
 def _row(view: View, unit: int, gallery: Gallery) -> None:
     layer = view.layer
     with st.container(key=f"unitrow {unit}"):
-        row_cells = cells(layer, unit)
-        first, *tiles, last = st.columns([2, *([2] * len(row_cells)), 3], vertical_alignment="top")
-        with first:
+        left, right = st.columns([2, 13], vertical_alignment="top")
+        with left:
             link("neurons", f"Unit {unit}", run=view.run, layer=layer.layer, unit=str(unit))
             outcomes = ", ".join([match_word(layer, unit), *([view.fates[unit]] if unit in view.fates else [])])
             st.caption(
                 f"match {numbers.correlation(float(layer.match[unit]))}  \n"
                 f"scale {numbers.ratio(float(scale(layer)[unit]))}  \n**{outcomes}**"
             )
-        for column, (slot, cell) in zip(tiles, row_cells.items(), strict=True):
-            with column:
-                tile(slot, cell, gallery, f"{unit} {slot}")
-        with last:
-            exemplars(layer, "A", unit, view.report, columns=3, rows=1)
+        with right:
+            tiles = [unit_tile(slot, cell, gallery) for slot, cell in cells(layer, unit).items()]
+            show_tiles([*tiles, exemplars(layer, "A", unit, view.report, columns=3)])
 
 
 def _take_back(needed: set[str]) -> None:

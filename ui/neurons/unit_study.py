@@ -21,7 +21,7 @@ from merging.studies.layer import LayerStudy
 from merging.studies.units import BLOCK, WORDS, UnitsStudy, outcome
 from merging.text import numbers
 from merging.zoo.datasets.known import find_facts
-from ui.neurons.tiles import show_picture
+from ui.neurons.picture_rows import Tile, show_strips, show_tiles
 from ui.neurons.units import SLOTS
 from ui.runs.study import known, studied
 from ui.shell.chosen import Chosen
@@ -83,16 +83,11 @@ def _outcome(measured: LayerStudy, pictured: UnitsStudy, unit: int) -> tuple[str
 def _pictures(pictured: UnitsStudy, place: int) -> None:
     names = {"first": "first start", "second": "second start", "negative": "negative direction"}
     st.markdown("**Pictures from two random starts, and of the negative direction**", help=meaning("seed noise"))
-    for name, label in names.items():
-        if name in pictured.pictures:
-            left, right = st.columns([1, 6], vertical_alignment="center")
-            left.caption(label)
-            with right:
-                show_picture(kept(_starts, pictured, name, place), f"Pictures of {', '.join(SLOTS.values())}, {label}")
-    _, right = st.columns([1, 6])
-    for column, slot in zip(right.columns(len(pictured.slots)), pictured.slots, strict=True):
-        noise = numbers.correlation(float(pictured.noise[pictured.slots.index(slot), place]))
-        column.caption(f"{SLOTS[slot]}  \npixel correlation of both starts {noise}")
+    made = {name: label for name, label in names.items() if name in pictured.pictures}
+    show_strips([(label, _start_tile(pictured, name, label, place)) for name, label in made.items()])
+    noises = (numbers.correlation(float(noise)) for noise in pictured.noise[:, place])
+    pairs = (f"{SLOTS[slot]} {noise}" for slot, noise in zip(pictured.slots, noises, strict=True))
+    st.caption(f"From left to right, with the pixel correlation of both starts: {', '.join(pairs)}.")
 
 
 def _measured(measured: LayerStudy, pictured: UnitsStudy | None, unit: int, found: Chosen) -> None:
@@ -152,23 +147,15 @@ def _film(film: Film, place: int, found: Chosen) -> None:
             "Start of every picture", ["cold", "warm"], default="cold", key="start", required=True,
             help="Cold: every λ starts from the same noise. Warm: every λ starts from the picture of the λ before it.",
         )  # fmt: skip
-    for line in film.pictures:
-        left, right = st.columns([1, 9], vertical_alignment="center")
-        left.caption(STYLES[line].label)
-        with right:
-            frames = kept(_frames, film, line, start, place)
-            show_picture(frames, f"Pictures along the {STYLES[line].label} line, from A to B")
-    labels = {round(float(value), 2): at for at, value in enumerate(film.lambdas)}
-    at = labels[st.select_slider("λ", list(labels), value=0.5 if 0.5 in labels else 0.0, key="film at")]
-    left, middle, right = st.columns([1, 1, 3], vertical_alignment="center")
-    for column, line in ((left, "naive"), (middle, "aligned")):
-        with column, st.container(key=f"tile film {line}"):
-            show_picture(
-                kept(_frame, film, line, start, place, at),
-                f"Picture at λ = {film.lambdas[at]:.2f} on the {STYLES[line].label} line",
-            )
-            strength = numbers.ratio(float(film.strength[line][start][at, place]))
-            st.caption(f"{STYLES[line].label}, response {strength}")
+    labels = {line: STYLES[line].label for line in film.pictures}
+    alts = {line: f"Pictures along the {label} line, from A to B" for line, label in labels.items()}
+    strips = {line: Tile((), kept(_frames, film, line, start, place), alts[line], wide=True) for line in labels}
+    show_strips([(labels[line], strip) for line, strip in strips.items()])
+    places = {round(float(value), 2): at for at, value in enumerate(film.lambdas)}
+    at = places[st.select_slider("λ", list(places), value=0.5 if 0.5 in places else 0.0, key="film at")]
+    left, right = st.columns([2, 3], vertical_alignment="center")
+    with left:
+        show_tiles([_frame_tile(film, line, start, place, at) for line in ("naive", "aligned")])
     with right:
         if found.report is not None and curves_of(found.report, "test"):
             draw(
@@ -180,6 +167,18 @@ def _film(film: Film, place: int, found: Chosen) -> None:
         "jump between equally good pictures; warm starts drift with the optimiser. Trust only what both show. "
         f"{film.how.get('steps')} steps per picture, seed {film.how.get('seed')}; averages without a correction."
     )
+
+
+def _start_tile(pictured: UnitsStudy, name: str, label: str, place: int) -> Tile:
+    alt = f"Pictures of {', '.join(SLOTS[slot] for slot in pictured.slots)}, {label}"
+    return Tile((), kept(_starts, pictured, name, place), alt, wide=True)
+
+
+def _frame_tile(film: Film, line: str, start: str, place: int, at: int) -> Tile:
+    label = STYLES[line].label
+    strength = numbers.ratio(float(film.strength[line][start][at, place]))
+    alt = f"Picture at λ = {film.lambdas[at]:.2f} on the {label} line"
+    return Tile((f"{label}, response {strength}",), kept(_frame, film, line, start, place, at), alt)
 
 
 def _starts(pictured: UnitsStudy, name: str, place: int) -> bytes:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 import streamlit as st
+from streamlit.elements.lib.mutable_popover_container import PopoverContainer
 
 from merging.jobs.ledger.jobs import Job
 from merging.jobs.requests.merge import MergeRequest
@@ -56,19 +57,26 @@ def _actions(job: Job, request: MergeRequest, report: MergeReport | None, here: 
         "Change", key="change", icon=":material/edit:", help="Back to the form, filled in"
     ):
         go("merge", run=job.id[:PREFIX])
-    with st.popover("Copy link", icon=":material/link:"):
-        st.caption(f"This address shows the same to {_reached_by()}, also after a restart.")
-        view = {name: value for name, value in st.query_params.items() if name != "run"}
-        st.code(address(here, job.id[:PREFIX], **view), language=None, wrap_lines=True)
+    with _menu("Copy link", ":material/link:") as link:
+        if link.open:
+            st.caption(f"This address shows the same to {_reached_by()}, also after a restart.")
+            view = {name: value for name, value in st.query_params.items() if name != "run"}
+            st.code(address(here, job.id[:PREFIX], **view), language=None, wrap_lines=True)
     if report is not None:
-        with st.popover("Downloads", icon=":material/download:"):
-            downloads(job, report)
+        with _menu("Downloads", ":material/download:") as files:
+            if files.open:
+                downloads(job, report)
     if st.button("Run again with another seed", key="again", icon=":material/casino:"):
         with show_errors():
             again(replace(request, seed=request.seed + 1))
             go("merge", run=st.session_state["run"])
     if not job.example and owner() in job.owners:
         _delete(job)
+
+
+def _menu(label: str, icon: str) -> PopoverContainer:
+    """A menu whose content is made when it is opened, because every element costs the server time in every rerun."""
+    return st.popover(label, icon=icon, key=label.lower(), on_change="rerun")
 
 
 def _reached_by() -> str:
@@ -78,7 +86,9 @@ def _reached_by() -> str:
 
 
 def _delete(job: Job) -> None:
-    with st.popover("Delete", icon=":material/delete:"):
+    with _menu("Delete", ":material/delete:") as menu:
+        if not menu.open:
+            return
         st.caption("The result is removed for everybody, unless somebody else asked for it too.")
         if st.button("Delete this run", key="delete run", type="primary"):
             with show_errors():

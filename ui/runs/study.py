@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
 import streamlit as st
@@ -135,7 +136,7 @@ def _finding(job: Job) -> Any | None:
     return _loaded(str(ledger().folder), job.id, job.finished or 0.0)
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@lru_cache(maxsize=64)
 def _loaded(folder: str, job_id: str, finished: float) -> Any | None:
     data = ledger().artifact(job_id, "finding")
     return None if data is None else load_finding(data)

@@ -85,7 +85,9 @@ def is_unknown_page(scope: Scope) -> bool:
 async def unknown_page(scope: Scope, receive: Receive, send: Send) -> None:
     """The page for unknown addresses."""
     base = _base()
-    links = "".join(f'<li><a href="{base}/{"" if key == "merge" else key}">{SCREENS[key][0]}</a></li>' for key in MENU)
+    links = "".join(
+        f'<li><a href="{base}/{"" if key == "merge" else key}">{SCREENS[key].title}</a></li>' for key in MENU
+    )
     await HTMLResponse(UNKNOWN.format(links), 404)(scope, receive, send)
 
 

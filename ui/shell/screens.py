@@ -3,47 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlencode
 
 import streamlit as st
 from streamlit.navigation.page import Page
 
+from merging.literals import literals
 from merging.paths import ROOT
 
 FOLDER = ROOT / "pages"
-SCREENS = {  # key, which is the page's file and address -> title, icon
-    "merge": ("Merge", ":material/merge:"),
-    "compare": ("Compare", ":material/leaderboard:"),
-    "models": ("Models", ":material/deployed_code:"),
-    "jobs": ("Runs", ":material/list_alt:"),
-    "words": ("Glossary", ":material/menu_book:"),
-    "similarity": ("Similarity", ":material/grid_on:"),
-    "neurons": ("Neurons", ":material/blur_on:"),
-    "why": ("Why", ":material/psychology_alt:"),
-    "landscape": ("Landscape", ":material/landscape:"),
-    "method": ("Method", ":material/receipt_long:"),
-    "zip": ("Partial zip", ":material/call_split:"),
-}
-MENU = ("merge", "compare", "models", "jobs", "words")
-# The tabs of a run, with their labels there. Partial zip, a kind of merge, is reached from Merge.
-TABS = {
-    "merge": "Curve",
-    "similarity": "Similarity",
-    "neurons": "Neurons",
-    "why": "Why",
-    "landscape": "Landscape",
-    "method": "Method",
-}
+
+
+@dataclass(frozen=True)
+class Screen:
+    """A page's constant `SCREEN`, a literal that is read without running the page.
+
+    Attributes:
+        title: in the menu and in the browser's tab.
+        icon: one of Streamlit's material icons.
+        order: among all pages.
+        menu: whether the menu lists the page.
+        tab: label among the tabs of a run, "" for pages that show no run.
+    """
+
+    title: str
+    icon: str
+    order: int
+    menu: bool = False
+    tab: str = ""
+
+
+def declared(folder: Path = FOLDER) -> dict[str, Screen]:
+    """Every page's declaration by its key, which is the page's file and address, in their order."""
+    screens = {key: Screen(**values) for key, values in literals([folder], "SCREEN").items()}
+    return dict(sorted(screens.items(), key=lambda item: item[1].order))
+
+
+SCREENS = declared()
+MENU = tuple(key for key, screen in SCREENS.items() if screen.menu)
+TABS = {key: screen.tab for key, screen in SCREENS.items() if screen.tab}
 
 
 def screen(key: str) -> Page:
-    """The page of this key, for links and the menu."""
-    title, icon = SCREENS[key]
-    path = None if key == "merge" else key
-    visibility: Literal["visible", "hidden"] = "visible" if key in MENU else "hidden"
-    file = FOLDER / f"{key}.py"
-    return st.Page(file, title=title, icon=icon, url_path=path, default=key == "merge", visibility=visibility)
+    """The page of this key, for links and the menu; made once per visit."""
+    pages: dict[str, Page] = st.session_state.setdefault("screens", {})
+    if key not in pages:
+        pages[key] = _page(key)
+    return pages[key]
+
+
+def _page(key: str) -> Page:
+    one, first = SCREENS[key], key == "merge"
+    path, file = None if first else key, FOLDER / f"{key}.py"
+    visibility: Literal["visible", "hidden"] = "visible" if one.menu else "hidden"
+    return st.Page(file, title=one.title, icon=one.icon, url_path=path, default=first, visibility=visibility)
 
 
 def link(key: str, label: str, *, run: str = "", icon: str | None = None, **params: str) -> None:

@@ -103,11 +103,11 @@ def _ledger(folder: Path) -> Ledger:
     return Ledger(folder)
 
 
-@st.cache_resource(max_entries=24, show_spinner=False)
+@lru_cache(maxsize=24)
 def _report(folder: str, job_id: str, finished: float) -> MergeReport | TrainReport | ZipReport | None:
     return ledger().report(job_id)
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@lru_cache(maxsize=16)
 def _images(dataset: str, split: Split, count: int, place: str) -> ImageSet:
     return load_split(dataset, split, count)

@@ -34,7 +34,7 @@ def read_layers(
     by_node = {layer.node: layer for layer in (named_layers(graph, None) if layers is None else layers)}
     parts: dict[str, list[Tensor]] = {node: [] for node in by_node}
     for images, _ in data.sized(min(BATCH, data.size)):
-        for node, value in graph.walk(tensors, graph.ordered(tensors, images), by_node):
+        for node, value in graph.walk(tensors, graph.ordered(images), by_node):
             layer = by_node[node]
             # flattened() may return a view of the value, which the next operation may overwrite
             parts[node].append(flattened(value, layer).clone() if flat else pooled(value, layer))

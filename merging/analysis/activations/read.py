@@ -68,7 +68,7 @@ def walk_together(
 
     The networks run side by side, so memory holds what one pass needs, times the number of networks, at any depth.
     """
-    by_node, ordered = {layer.node: layer for layer in layers}, graph.ordered(nets[0], images)
+    by_node, ordered = {layer.node: layer for layer in layers}, graph.ordered(images)
     for steps in zip(*(graph.walk(tensors, ordered, by_node) for tensors in nets), strict=True):
         yield by_node[steps[0][0]], [value for _, value in steps]
 

@@ -47,7 +47,7 @@ def respond(graph: Graph, tensors: Mapping[str, Tensor], layer: Layer, images: T
     parts: list[tuple[Tensor, Tensor]] = []
     groups = images.split(BATCH) if isinstance(images, Tensor) else (x for x, _ in images.sized(BATCH))
     for group in groups:
-        for _, value in graph.walk(tensors, graph.ordered(tensors, group), [layer.node]):
+        for _, value in graph.walk(tensors, graph.ordered(group), [layer.node]):
             units = by_unit(value, layer).float()
             parts.append((units.mean(2), units.amax(2)))
     mean, top = zip(*parts, strict=True)

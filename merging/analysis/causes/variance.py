@@ -23,7 +23,7 @@ def variances(graph: Graph, net: nn.Module, data: Batches) -> list[Tensor]:
     mean: dict[str, Tensor] = {}
     square: dict[str, Tensor] = {}
     for images, _ in data.sized(min(BATCH, data.size)):
-        for node, value in graph.walk(tensors, graph.ordered(tensors, images), by_node):
+        for node, value in graph.walk(tensors, graph.ordered(images), by_node):
             units = by_unit(value, by_node[node]).double()
             size, own = units.shape[0] * units.shape[2], units.mean((0, 2))
             deviation = (units - own[:, None]).square().sum((0, 2))

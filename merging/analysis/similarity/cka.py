@@ -166,7 +166,7 @@ def _flattened(graph: Graph, tensors: Mapping[str, Tensor], batches: Batches, la
         )
     by_node = {layer.node: layer for layer in layers}
     images, _ = next(iter(batches.sized(batches.count)))
-    walk = graph.walk(tensors, graph.ordered(tensors, images), by_node)
+    walk = graph.walk(tensors, graph.ordered(images), by_node)
     return [gram(flattened(value, by_node[node])) for node, value in walk]
 
 

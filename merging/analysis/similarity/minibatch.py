@@ -71,7 +71,7 @@ def by_minibatches(
         whole = images[: len(images) // size * size]
         seen += len(images)
         if len(whole):
-            x, y = (_products(side, side[0].ordered(side[1], whole), size, treatment) for side in sides)
+            x, y = (_products(side, side[0].ordered(whole), size, treatment) for side in sides)
             batch_sums = [x @ y.T, x.square().sum(1), y.square().sum(1)]
             sums = [one + more for one, more in zip(sums, batch_sums, strict=True)] if sums else batch_sums
         (report or no_progress)("similarity", seen / batches.count, f"{seen} of {batches.count} images")

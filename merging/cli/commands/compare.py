@@ -10,7 +10,7 @@ from merging.cli.console import say, say_json, say_table
 from merging.cli.files import check_file, write
 from merging.cli.images import dataset_of, need_images
 from merging.cli.nets import Net, chosen_device, read_net, read_nets
-from merging.cli.options import add_data, add_json, add_machine, add_nets, add_points, check_base, whole
+from merging.cli.options import Options, add_data, add_json, add_machine, add_nets, add_points, check_base, whole
 from merging.errors import InvalidSetting, MergescopeError
 from merging.jobs.requests.comparison import Grid, Row, by_kind, row_of, summaries, to_csv, to_values
 from merging.jobs.requests.merge import MergeRequest
@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Progress) -> None:
+def run(options: Options, report: Progress) -> None:
     """Merge and measure one after another, and print. A method that fails becomes a row that says so."""
     if options.out:
         check_file(options.out)
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace, report: Progress) -> None:
         write(options.out, to_csv(rows).encode())
 
 
-def _grid(options: argparse.Namespace, nets: list[Net], base: Net | None) -> Grid:
+def _grid(options: Options, nets: list[Net], base: Net | None) -> Grid:
     keys = {role: _keys(role, getattr(options, role)) for role in ROLES}
     if options.combine != "all":
         check_base(keys["combine"], base)
@@ -102,7 +102,7 @@ def _keys(role: str, text: str) -> tuple[str, ...]:
 
 
 def _merged(
-    options: argparse.Namespace, request: MergeRequest, images: dict[str, ImageSet], by_hash: dict[str, bytes]
+    options: Options, request: MergeRequest, images: dict[str, ImageSet], by_hash: dict[str, bytes]
 ) -> reports.MergeReport:
     """Run the same task as a worker of the app. by_hash: sha256 -> file of a network."""
     from merging.jobs.tasks.run import run_task

@@ -9,7 +9,16 @@ from merging.cli.console import say, say_table
 from merging.cli.files import check_result, curves_csv, write_result
 from merging.cli.images import need_batches
 from merging.cli.nets import chosen_device, read_nets
-from merging.cli.options import add_data, add_json, add_machine, add_methods, add_nets, add_points, chosen_methods
+from merging.cli.options import (
+    Options,
+    add_data,
+    add_json,
+    add_machine,
+    add_methods,
+    add_nets,
+    add_points,
+    chosen_methods,
+)
 from merging.cli.paths import reordered
 from merging.errors import InvalidSetting
 from merging.methods.registry import find
@@ -32,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Progress) -> None:
+def run(options: Options, report: Progress) -> None:
     """Measure and print the curve, and write it to --out."""
     from merging.analysis.path.interpolation import interpolate
 
@@ -72,7 +81,7 @@ def run(options: argparse.Namespace, report: Progress) -> None:
     return None
 
 
-def _write(options: argparse.Namespace, found: LossCurve, kind: str) -> None:
+def _write(options: Options, found: LossCurve, kind: str) -> None:
     if options.out is None:
         return
     from merging.figures.curve import curve_figure

@@ -9,7 +9,7 @@ from typing import Any
 
 from merging.cli.console import say, say_json, say_note, say_table
 from merging.cli.images import OPERATOR, find_kept, summary
-from merging.cli.options import add_json
+from merging.cli.options import Options, add_json
 from merging.errors import InvalidSetting
 from merging.progress import Progress
 from merging.zoo.datasets.convert import COLOURS, read_size
@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Progress) -> None:
+def run(options: Options, report: Progress) -> None:
     """List, add or remove. Raises InvalidSetting where the arguments do not fit the action."""
     names = [name for name, usual in OF_ADD.items() if getattr(options, name) != usual]
     if options.action != "add" and names:
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, report: Progress) -> None:
     {"list": _list, "add": _add, "remove": _remove}[options.action](options, report)
 
 
-def _list(options: argparse.Namespace, report: Progress) -> None:
+def _list(options: Options, report: Progress) -> None:
     datasets = known_datasets(OPERATOR)
     if options.json:
         return say_json([{"name": name, "place": available(name), **asdict(facts)} for name, facts in datasets.items()])
@@ -57,7 +57,7 @@ def _row(name: str, facts: Any) -> tuple[object, ...]:
     return name, facts.label, shape, len(facts.classes), *counts, available(name) or "no: `download` fetches it"
 
 
-def _add(options: argparse.Namespace, report: Progress) -> None:
+def _add(options: Options, report: Progress) -> None:
     from merging.jobs.ledger.images import add_images
     from merging.jobs.ledger.ledger import Ledger
 
@@ -73,7 +73,7 @@ def _add(options: argparse.Namespace, report: Progress) -> None:
     return say_table(("class", "train", "test"), list(rows))
 
 
-def _remove(options: argparse.Namespace, report: Progress) -> None:
+def _remove(options: Options, report: Progress) -> None:
     from merging.jobs.ledger.images import delete_images
     from merging.jobs.ledger.ledger import Ledger
 

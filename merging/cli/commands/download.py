@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from merging.cli.console import say
+from merging.cli.options import Options
 from merging.progress import Progress
 from merging.zoo.datasets.facts import FACTS
 
@@ -16,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", choices=tuple(FACTS), metavar="NAME", help=", ".join(FACTS))
 
 
-def run(options: argparse.Namespace, report: Progress) -> None:
+def run(options: Options, report: Progress) -> None:
     """Fetch the data set and print its folder."""
     from merging.zoo.datasets.load import download
 

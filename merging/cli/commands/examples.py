@@ -7,6 +7,7 @@ from pathlib import Path
 
 from merging.cli.console import say
 from merging.cli.files import make_folder
+from merging.cli.options import Options
 from merging.errors import InvalidRequest
 from merging.jobs.ledger.shipped_runs import RUNS
 from merging.progress import Progress
@@ -19,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=RUNS, metavar="DIR", help="(default assets/runs)")
 
 
-def run(options: argparse.Namespace, report: Progress) -> None:
+def run(options: Options, report: Progress) -> None:
     """Recompute them in place of the old ones. Raises InvalidRequest for a folder that holds anything but such runs."""
     others = [path.name for path in options.out.glob("*") if not (path / "job.json").is_file()]
     if others:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from merging.cli.console import say, say_json
 from merging.cli.nets import Net, read_net, refuse_useless_options
-from merging.cli.options import add_data, add_json, add_nets
+from merging.cli.options import Options, add_data, add_json, add_nets
 from merging.errors import AmbiguousCheckpoint
 from merging.progress import Progress
 
@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Progress) -> None:
+def run(options: Options, report: Progress) -> None:
     """Load, trace and print."""
     from merging.network.graph.graph import export
     from merging.network.tracing.tracer import coverage, trace_graph, verify
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace, report: Progress) -> None:
     return None
 
 
-def _read(options: argparse.Namespace) -> Net:
+def _read(options: Options) -> Net:
     """Read the network. Where several fit, --json prints the candidates before AmbiguousCheckpoint is raised."""
     try:
         refuse_useless_options((options.net,), options)

@@ -12,6 +12,7 @@ from merging.cli.images import dataset_of, need_images, no_images, read_images
 from merging.cli.merge_streamed import add_streamed, is_streamed, merge_streamed, out_folder
 from merging.cli.nets import Net, chosen_device, read_net, read_nets
 from merging.cli.options import (
+    Options,
     add_data,
     add_json,
     add_machine,
@@ -47,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Progress) -> None:
+def run(options: Options, report: Progress) -> None:
     """Merge, write the artifacts, print the numbers."""
     check_folder(options.out or Path())
     streamed = _streamed(options, report) if is_streamed(options) else None
@@ -74,7 +75,7 @@ def run(options: argparse.Namespace, report: Progress) -> None:
     return say(f"written to {folder}")
 
 
-def _streamed(options: argparse.Namespace, report: Progress) -> tuple[MergeReport, dict[str, bytes], str] | None:
+def _streamed(options: Options, report: Progress) -> tuple[MergeReport, dict[str, bytes], str] | None:
     """As `merge_streamed`; None where --streamed was not given and the networks turn out not to be of that kind."""
     try:
         return merge_streamed(options, report)
@@ -85,9 +86,7 @@ def _streamed(options: argparse.Namespace, report: Progress) -> tuple[MergeRepor
         return None
 
 
-def _merged(
-    options: argparse.Namespace, nets: list[Net], report: Progress
-) -> tuple[MergeReport, dict[str, bytes], str]:
+def _merged(options: Options, nets: list[Net], report: Progress) -> tuple[MergeReport, dict[str, bytes], str]:
     """Merge networks in memory; return the report, the other artifacts by file name, and the run's id."""
     base = read_net(options.base, options) if options.base else None
     if not any(net.is_own for net in nets):
@@ -98,7 +97,7 @@ def _merged(
 
 
 def _as_worker(
-    options: argparse.Namespace, nets: list[Net], base: Net | None, report: Progress
+    options: Options, nets: list[Net], base: Net | None, report: Progress
 ) -> tuple[MergeReport, dict[str, bytes], str]:
     """Run the same task as a worker of the app; return the report, the other artifacts, and the run's id."""
     from merging.jobs.tasks.run import run_task
@@ -110,7 +109,7 @@ def _as_worker(
     return saving.load(artifacts.pop("report")), artifacts, request.id
 
 
-def merge_request(options: argparse.Namespace, nets: list[Net], base: Net | None) -> MergeRequest:
+def merge_request(options: Options, nets: list[Net], base: Net | None) -> MergeRequest:
     """Merge request of the options. Raises InvalidSetting, InvalidRequest, DataUnavailable."""
     keys, settings = chosen_methods(options)
     check_base([keys["combine"]], base)

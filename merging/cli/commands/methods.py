@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from merging.cli.console import say, say_json, say_table
-from merging.cli.options import add_json
+from merging.cli.options import Options, add_json
 from merging.methods.recipes import RECIPES
 from merging.methods.registry import Method, methods
 from merging.progress import Progress
@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Progress) -> None:
+def run(options: Options, report: Progress) -> None:
     """Print the tables."""
     if options.json:
         tables = {role: [_described(method) for method in table.values()] for role, table in methods().items()}

@@ -10,7 +10,17 @@ from merging.analysis.pictures.settings import PictureSettings
 from merging.cli.console import say, say_json
 from merging.cli.files import check_folder, png_bytes, write
 from merging.cli.nets import chosen_device, read_net, refuse_useless_options
-from merging.cli.options import add_data_name, add_json, add_machine, add_nets, add_seed, read_pairs, read_texts, whole
+from merging.cli.options import (
+    Options,
+    add_data_name,
+    add_json,
+    add_machine,
+    add_nets,
+    add_seed,
+    read_pairs,
+    read_texts,
+    whole,
+)
 from merging.jobs.requests.pictures import MAX_UNITS, PicturesRequest
 from merging.jobs.tasks.payload import Payload
 from merging.progress import Progress
@@ -38,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Progress) -> None:
+def run(options: Options, report: Progress) -> None:
     """Run the same task as a worker of the app, MAX_UNITS units at a time, and write one PNG file per unit."""
     from merging.jobs.tasks.run import run_task
 

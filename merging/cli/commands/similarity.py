@@ -9,7 +9,7 @@ from merging.cli.console import say, say_table
 from merging.cli.files import check_result, similarity_csv, write_result
 from merging.cli.images import dataset_of, need_batches
 from merging.cli.nets import chosen_device, read_nets
-from merging.cli.options import add_data, add_json, add_machine, add_nets, add_seed
+from merging.cli.options import Options, add_data, add_json, add_machine, add_nets, add_seed
 from merging.errors import UnknownLayer
 from merging.jobs.requests.checks import check_fit
 from merging.progress import Progress
@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Progress) -> None:
+def run(options: Options, report: Progress) -> None:
     """Measure on the test images, print the map, and write it to --out."""
     from merging.analysis.similarity.cka import cka
     from merging.network.graph.graph import export
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace, report: Progress) -> None:
     return say_table(("", *result.column_layers), rows)
 
 
-def _write(options: argparse.Namespace, found: SimilarityMap) -> None:
+def _write(options: Options, found: SimilarityMap) -> None:
     if options.out is None:
         return
     from merging.figures.similarity import heatmap

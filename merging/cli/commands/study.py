@@ -12,7 +12,7 @@ from merging.cli.console import say, say_table
 from merging.cli.files import check_file, write
 from merging.cli.images import need_images, read_images
 from merging.cli.nets import chosen_device, read_net, read_nets
-from merging.cli.options import add_data, add_json, add_machine, add_methods, add_nets, read_pairs, read_texts
+from merging.cli.options import Options, add_data, add_json, add_machine, add_methods, add_nets, read_pairs, read_texts
 from merging.jobs.requests.study import StudyRequest
 from merging.jobs.tasks.payload import Payload
 from merging.progress import Progress
@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(points=3)
 
 
-def run(options: argparse.Namespace, report: Progress) -> None:
+def run(options: Options, report: Progress) -> None:
     """Merge, run the study, write its finding, and print its numbers."""
     from merging.jobs.tasks.run import run_task
 

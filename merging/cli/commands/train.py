@@ -8,7 +8,7 @@ from pathlib import Path
 from merging.cli.console import say, say_json
 from merging.cli.files import check_file, make_folder
 from merging.cli.nets import chosen_device
-from merging.cli.options import add_data_name, add_json, add_machine, add_seed, read_config, whole
+from merging.cli.options import Options, add_data_name, add_json, add_machine, add_seed, read_config, whole
 from merging.errors import InvalidSetting
 from merging.jobs.requests.checks import check_architecture
 from merging.progress import Progress
@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Progress) -> None:
+def run(options: Options, report: Progress) -> None:
     """Train, and write safetensors files."""
     if options.architecture:
         if options.ids:
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace, report: Progress) -> None:
     return say_json({"manifest": str(manifest)}) if options.json else say(f"written to {manifest.parent}")
 
 
-def _one(options: argparse.Namespace, report: Progress) -> None:
+def _one(options: Options, report: Progress) -> None:
     from merging.zoo.training.shipping import train_one
 
     path = options.out or Path(f"{options.architecture}-{options.data}-s{options.seed}.safetensors")

@@ -10,7 +10,7 @@ from merging.cli.console import say, say_json, say_table
 from merging.cli.files import check_file, write
 from merging.cli.images import need_batches
 from merging.cli.nets import Net, chosen_device, read_nets
-from merging.cli.options import add_data, add_json, add_machine, add_nets, add_seed, read_pairs, read_texts
+from merging.cli.options import Options, add_data, add_json, add_machine, add_nets, add_seed, read_pairs, read_texts
 from merging.errors import InvalidRequest
 from merging.jobs.requests.zip_networks import UNCHOSEN
 from merging.methods.registry import MOST_MODELS
@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Progress) -> None:
+def run(options: Options, report: Progress) -> None:
     """Zip up to one layer or up to each in turn, and measure every head on the test images of its classes."""
     from merging.analysis.path.heads import measure_heads
     from merging.methods.align.zipit import ZipItSettings
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace, report: Progress) -> None:
             say(f"written to {options.out}")
 
 
-def _known(options: argparse.Namespace, nets: list[Net]) -> list[list[int]]:
+def _known(options: Options, nets: list[Net]) -> list[list[int]]:
     """For each network, the data set's label of every output."""
     facts, texts = facts_of(options.data or nets[0].checkpoint.dataset), options.classes
     if texts and len(texts) != len(nets):
@@ -83,7 +83,7 @@ def _known(options: argparse.Namespace, nets: list[Net]) -> list[list[int]]:
     return [labels_of(names, facts.classes, net.checkpoint.name, facts.label) for names, net in each]
 
 
-def _say(options: argparse.Namespace, found: ZipReport) -> None:
+def _say(options: Options, found: ZipReport) -> None:
     together = not math.isnan(found.beside)
     rows = [("unmerged", found.alone, found.beside, 1.0)]
     rows += zip(found.layers, found.heads.T, found.joint, found.share, strict=True)

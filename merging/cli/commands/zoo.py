@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from merging.cli.console import say_json, say_table
-from merging.cli.options import add_json
+from merging.cli.options import Options, add_json
 from merging.progress import Progress
 from merging.zoo.catalogue import Entry, shipped
 
@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(options: argparse.Namespace, report: Progress) -> None:
+def run(options: Options, report: Progress) -> None:
     """Print the list."""
     if options.json:
         return say_json([asdict(entry) for entry in shipped()])

@@ -138,7 +138,7 @@ def unit_moments(problem: Problem, sites: Mapping[str, tuple[Site, ...]], data: 
     data = data.sized(_batch_size(problem.graph, nodes, data.size)).on_model(problem.models[0])
     for number, (images, _) in enumerate(data):
         with torch.no_grad():
-            ordered = problem.graph.ordered(tensors[0], images)
+            ordered = problem.graph.ordered(images)
             walks = (problem.graph.walk(t, ordered, nodes) for t in tensors)
             for (node, a), (_, b) in zip(*walks, strict=True):
                 for site, sums in at_node[node]:

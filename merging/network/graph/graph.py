@@ -24,7 +24,7 @@ from merging.network.graph.export import check_memory, exported, operations_of, 
 from merging.network.graph.image_axes import ImageAxis, image_axes, two_runs
 from merging.network.graph.layers import Layer, block_outputs, find_layers, is_layer
 from merging.network.graph.tokens import token_range
-from merging.network.memory_format import fastest_order
+from merging.network.memory_format import fastest_order, one_image
 from merging.network.permutation import named_tensors
 
 __all__ = ["Graph", "Layer", "export", "structural_difference"]
@@ -43,6 +43,7 @@ class Graph:
         record: the shapes and memory sharing of all values, recorded on the example.
         tokens: (lowest input, highest + 1) if the inputs are integers, else None.
         images: node -> the axis of its value that holds the images.
+        order: the memory format of images in which a CPU runs the network fastest.
     """
 
     nodes: tuple[Node, ...]
@@ -54,6 +55,7 @@ class Graph:
     record: interpreter.Record
     tokens: tuple[int, int] | None
     images: Mapping[str, ImageAxis]
+    order: torch.memory_format
 
     def run(
         self, tensors: Mapping[str, Tensor], x: Tensor, keep: Iterable[str] = (), until: str | None = None
@@ -105,17 +107,12 @@ class Graph:
         output: Tensor = values[self.output]
         return output
 
-    def ordered(self, tensors: Mapping[str, Tensor], images: Tensor) -> Tensor:
-        """Return images (n, ...), n > 0, in the memory format in which a CPU runs this network fastest.
+    def ordered(self, images: Tensor) -> Tensor:
+        """Return images (n, ...), on a CPU in the memory format `order`, and the values of `run` and `walk` with them.
 
-        The format depends on the operations only. It is determined once, on one image and the first tensors passed, as
-        in `memory_format.fastest_order`. The values that `run` and `walk` then give have the same format.
+        The format depends on the operations only; it is tried once, when a network is exported on a CPU.
         """
-        if images.device.type != "cpu":
-            return images
-        if not self._order:
-            self._order.append(fastest_order(lambda x: self.run(tensors, x)[0], images[:1]))
-        return images.to(memory_format=self._order[0])
+        return images.to(memory_format=self.order) if images.device.type == "cpu" else images
 
     def after(self, node: str) -> list[Node]:
         """Return the operations that the output needs once the node's value is known, in network order.
@@ -192,10 +189,6 @@ class Graph:
         return find_layers(self.nodes, shapes, active, self.images)
 
     @cached_property
-    def _order(self) -> list[torch.memory_format]:
-        return []
-
-    @cached_property
     def _program(self) -> tuple[interpreter.Step, ...]:
         return interpreter.steps(self.nodes, self.output)
 
@@ -258,9 +251,14 @@ def recorded(
     tokens = None if example.is_floating_point() else token_range(nodes, x, record.values, example)
     one, other = ({**values, x: images} for images in two_runs(example, tokens))
     shown = {node.name for node in nodes if is_layer(node) and isinstance(record.values[node.name], tuple)}
+
+    def output_of(image: Tensor) -> Tensor:
+        return interpreter.run(steps, {**values, x: image}, image.device, {output}, None)[output]
+
     with torch.no_grad():
         images = image_axes(steps, (one, other), x, record.values, shown)
-    return Graph(nodes, x, output, sources, shapes, constants, record, tokens, images)
+        order = fastest_order(output_of, one_image(example))
+    return Graph(nodes, x, output, sources, shapes, constants, record, tokens, images, order)
 
 
 def structural_difference(a: Graph, b: Graph) -> str:

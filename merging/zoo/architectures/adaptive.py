@@ -50,4 +50,7 @@ def adaptive(
     return MLP(widths, in_shape, classes, LearnedNonlinearity, mean, std)
 
 
+LABELS = {
+    "adaptive": ("Adaptive MLP", "An MLP whose hidden units each learn their nonlinearity: a gain and a saturation.")
+}
 BUILT = {"adaptive": Declared(adaptive)}

@@ -79,4 +79,11 @@ def cnn(
     return PlainCNN(widths, in_shape[0], classes, norms, nonlinearity, mean, std, pool, padding, global_pool)
 
 
+LABELS = {
+    "cnn": (
+        "Plain CNN",
+        "3×3 convolutions, three max pools, global average, one linear layer.",
+        ("nonlinearity", "pool", "padding", "global_pool"),
+    )
+}
 BUILT = {"cnn": Declared(cnn, {"norm": ("none", "batch")})}

@@ -10,7 +10,9 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Declared:
-    """An architecture, under its key in the table `BUILT` of its file. `names` has its label, without torch.
+    """An architecture, under its key in the table `BUILT` of its file.
+
+    The file's table `LABELS` has its label under the same key. It is a literal, which `names` reads without torch.
 
     Attributes:
         build: builds a network from keyword arguments, mean and std among them.

@@ -50,4 +50,5 @@ def mlp(
     return MLP(widths, in_shape, classes, lambda width: MODULES[nonlinearity](), mean, std)
 
 
+LABELS = {"mlp": ("MLP", "Flattened image, linear layers with a nonlinearity between them.", ("nonlinearity",))}
 BUILT = {"mlp": Declared(mlp)}

@@ -8,35 +8,30 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from merging.literals import literals
+from merging.zoo import architectures
+
 
 @dataclass(frozen=True)
 class Name:
-    """Label of an architecture in menus, and a sentence of help."""
+    """Label of an architecture in menus, a sentence of help, and its settings that a state dict does not show."""
 
     label: str
     summary: str
+    unseen: tuple[str, ...] = ()
 
 
-NAMES: dict[str, Name] = {
-    "mlp": Name("MLP", "Flattened image, linear layers with a nonlinearity between them."),
-    "cnn": Name("Plain CNN", "3×3 convolutions, three max pools, global average, one linear layer."),
-    "resnet": Name("Small residual net", "Basic residual blocks in stages; norm and kind of shortcut can be chosen."),
-    "adaptive": Name(
-        "Adaptive MLP", "An MLP whose hidden units each learn their nonlinearity: a gain and a saturation."
-    ),
-    "vgg11": Name("VGG-11", "Eight convolutions without normalisation, torchvision's key names."),
-    "vgg11_bn": Name("VGG-11 + BN", "VGG-11 with BatchNorm after every convolution."),
-    "vgg16": Name("VGG-16", "Thirteen convolutions without normalisation, torchvision's key names."),
-    "vgg16_bn": Name("VGG-16 + BN", "VGG-16 with BatchNorm after every convolution."),
-    "resnet20": Name("ResNet-20 (CIFAR)", "Three stages of three basic blocks, 16-32-64 channels."),
-    "resnet32": Name("ResNet-32 (CIFAR)", "Three stages of five basic blocks, 16-32-64 channels."),
-    "resnet44": Name("ResNet-44 (CIFAR)", "Three stages of seven basic blocks, 16-32-64 channels."),
-    "resnet56": Name("ResNet-56 (CIFAR)", "Three stages of nine basic blocks, 16-32-64 channels."),
-    "tv_resnet18": Name("ResNet-18 (torchvision)", "torchvision's own ResNet-18 for large images."),
-    "tv_resnet50": Name("ResNet-50 (torchvision)", "torchvision's own ResNet-50 with bottleneck blocks."),
-}
+FIRST = ("mlp", "cnn", "resnet")  # architectures that stand first in lists: the simple ones
 
 
+def declared() -> dict[str, Name]:
+    """Read the tables `LABELS` of this folder's files: key -> (label, summary, settings that tensors do not show)."""
+    tables = literals(architectures.__path__, "LABELS").values()
+    names = {key: Name(*entry) for table in tables for key, entry in table.items()}
+    return {key: names[key] for key in (*FIRST, *(key for key in names if key not in FIRST))}
+
+
+NAMES = declared()
 RELU = "relu"  # the nonlinearity of a configuration that names none
 NONLINEARITIES: dict[str, str] = {
     RELU: "ReLU",
@@ -55,19 +50,13 @@ STEMS: dict[str, str] = {"plain": "plain stem", "pool": "max pool after the stem
 
 # Settings that a state dict does not show, with the label of each choice. The first choice is the default. They must be
 # recorded, because networks that compute different functions can have the same tensors.
-_CIFAR_RESNET = {"nonlinearity": NONLINEARITIES, "global_pool": HEADS}
-UNSEEN: dict[str, dict[str, dict[str, str]]] = {
-    "mlp": {"nonlinearity": NONLINEARITIES},
-    "cnn": {"nonlinearity": NONLINEARITIES, "pool": POOLS, "padding": PADDINGS, "global_pool": HEADS},
-    "resnet": {"nonlinearity": NONLINEARITIES, "stem": STEMS, "global_pool": HEADS},
-    **{f"resnet{depth}": _CIFAR_RESNET for depth in (20, 32, 44, 56)},
-    **{key: {"nonlinearity": NONLINEARITIES} for key in ("vgg11", "vgg11_bn", "vgg16", "vgg16_bn")},
-}
+CHOICES = {"nonlinearity": NONLINEARITIES, "pool": POOLS, "padding": PADDINGS, "global_pool": HEADS, "stem": STEMS}
+UNSEEN = {key: {setting: CHOICES[setting] for setting in name.unseen} for key, name in NAMES.items() if name.unseen}
 
 WIDTHS = ("widths", "width", "hidden")  # entries of a configuration that set the widths of hidden layers
 
 
-_USUAL = {setting: next(iter(choices)) for declared in UNSEEN.values() for setting, choices in declared.items()}
+_USUAL = {setting: next(iter(choices)) for setting, choices in CHOICES.items()}
 
 
 def differ_in_width(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:

@@ -181,6 +181,33 @@ def _cifar(
 
 NAMES = {"head": ("fc", "linear"), "projection": ("shortcut", "downsample")}
 SMALL = {"norm": ("batch", "layer", "none"), "shortcut": ("conv", "pad", "identity"), **NAMES}
+LABELS = {
+    "resnet": (
+        "Small residual net",
+        "Basic residual blocks in stages; norm and kind of shortcut can be chosen.",
+        ("nonlinearity", "stem", "global_pool"),
+    ),
+    "resnet20": (
+        "ResNet-20 (CIFAR)",
+        "Three stages of three basic blocks, 16-32-64 channels.",
+        ("nonlinearity", "global_pool"),
+    ),
+    "resnet32": (
+        "ResNet-32 (CIFAR)",
+        "Three stages of five basic blocks, 16-32-64 channels.",
+        ("nonlinearity", "global_pool"),
+    ),
+    "resnet44": (
+        "ResNet-44 (CIFAR)",
+        "Three stages of seven basic blocks, 16-32-64 channels.",
+        ("nonlinearity", "global_pool"),
+    ),
+    "resnet56": (
+        "ResNet-56 (CIFAR)",
+        "Three stages of nine basic blocks, 16-32-64 channels.",
+        ("nonlinearity", "global_pool"),
+    ),
+}
 BUILT = {
     "resnet": Declared(resnet, SMALL),
     **{

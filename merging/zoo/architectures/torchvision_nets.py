@@ -32,3 +32,9 @@ def resnet18(mean: Sequence[float], std: Sequence[float], classes: int) -> nn.Mo
 def resnet50(mean: Sequence[float], std: Sequence[float], classes: int) -> nn.Module:
     """ResNet-50: 3, 4, 6 and 3 bottleneck blocks."""
     return NormalisedResNet(_resnet.Bottleneck, (3, 4, 6, 3), classes, mean, std)
+
+
+LABELS = {
+    "tv_resnet18": ("ResNet-18 (torchvision)", "torchvision's own ResNet-18 for large images."),
+    "tv_resnet50": ("ResNet-50 (torchvision)", "torchvision's own ResNet-50 with bottleneck blocks."),
+}

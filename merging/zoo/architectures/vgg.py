@@ -78,4 +78,10 @@ def _vgg(
 
 
 PLAINS = {"vgg11": (11, False), "vgg11_bn": (11, True), "vgg16": (16, False), "vgg16_bn": (16, True)}
+LABELS = {
+    "vgg11": ("VGG-11", "Eight convolutions without normalisation, torchvision's key names.", ("nonlinearity",)),
+    "vgg11_bn": ("VGG-11 + BN", "VGG-11 with BatchNorm after every convolution.", ("nonlinearity",)),
+    "vgg16": ("VGG-16", "Thirteen convolutions without normalisation, torchvision's key names.", ("nonlinearity",)),
+    "vgg16_bn": ("VGG-16 + BN", "VGG-16 with BatchNorm after every convolution.", ("nonlinearity",)),
+}
 BUILT = {key: Declared(partial(_vgg, *plan), {"head": ("linear", "three")}) for key, plan in PLAINS.items()}

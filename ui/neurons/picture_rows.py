@@ -1,0 +1,59 @@
+"""Rows of pictures with captions, each row one element of the page.
+
+The server's time for a page grows with the number of its elements. A row that is built of Streamlit's columns,
+containers, images and captions needs about twenty-five of them.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import streamlit as st
+
+WEAK = "The picture's response is smaller than that to the best image."
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture with a caption, or a grey box in its place.
+
+    Attributes:
+        caption: the lines below it, as plain text.
+        image: PNG, or None for a grey box.
+        alt: the picture's alternative text, or the text in the grey box.
+        flagged: whether a warning mark follows the caption.
+        wide: whether the picture is a sheet of several images, which needs more room.
+    """
+
+    caption: tuple[str, ...]
+    image: bytes | None = None
+    alt: str = ""
+    flagged: bool = False
+    wide: bool = False
+
+
+def show_tiles(tiles: Sequence[Tile]) -> None:
+    """Show tiles side by side."""
+    st.html(f'<div class="tiles">{"".join(map(_figure, tiles))}</div>')
+
+
+def show_strips(strips: Sequence[tuple[str, Tile]]) -> None:
+    """Show tiles below each other, each with a label on its left."""
+    rows = (f"<span>{escape(label)}</span>{_figure(tile)}" for label, tile in strips)
+    st.html(f'<div class="strips">{"".join(rows)}</div>')
+
+
+def _figure(tile: Tile) -> str:
+    if tile.image is None:
+        picture = f'<div class="blank">{escape(tile.alt)}</div>'
+    else:
+        # Embedded in the page, because forty files would need forty requests.
+        source = f"data:image/png;base64,{base64.b64encode(tile.image).decode()}"
+        picture = f'<img src="{source}" alt="{escape(tile.alt)}">'
+    flag = f' <span class="flag" title="{WEAK}">⚠</span>' if tile.flagged else ""
+    caption = "<br>".join(map(escape, tile.caption))
+    kind = ' class="wide"' if tile.wide else ""
+    return f"<figure{kind}>{picture}<figcaption>{caption}{flag}</figcaption></figure>"
