@@ -12,7 +12,7 @@ from starlette.routing import Route
 from merging.errors import MergescopeError
 from merging.jobs.limits import from_environment
 from ui.shell.middleware import Border
-from ui.shell.server import Shell, say_sorry
+from ui.shell.server import Shell, say_sorry, share_one_heap
 from ui.shell.uploads import Uploads
 
 try:
@@ -20,6 +20,7 @@ try:
 except MergescopeError as error:  # one line for who starts it, and no traceback
     sys.exit(str(error))
 os.umask(0o077)  # files are for this user alone: they hold what people bring and ask for
+share_one_heap()
 shell = Shell()
 app = st.App(
     "ui/main.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
 import signal
@@ -11,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import streamlit as st
 from starlette.requests import Request
@@ -23,6 +24,7 @@ from merging.paths import ROOT
 from ui.shell.uploads import HELD
 
 GRACE = 12.0  # seconds that the dispatcher has to stop its workers
+M_ARENA_MAX = -8  # of malloc.h: the number of heaps
 SWEEP = 30.0  # seconds between two sweeps of the files of visitors who left
 LOOK = 1.0  # seconds between two checks of the dispatcher
 TOLD = 2  # exit code of a dispatcher that printed an error which a person has to fix
@@ -111,6 +113,16 @@ def stop_dispatcher(child: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
+
+
+def share_one_heap() -> None:
+    """Make all threads of this process allocate from one heap, where the C library is glibc.
+
+    Each rerun of a page is a new thread. glibc gives threads heaps of their own, over which freed memory stays spread:
+    the server's memory would grow for hours.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 def say_sorry(error: Exception) -> bool:
