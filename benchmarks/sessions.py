@@ -54,7 +54,7 @@ def addresses(run: str, layer: str) -> dict[str, Address]:
         "merge": ("merge", {"run": run}),
         "similarity": ("similarity", {"run": run}),
         "similarity, a cell": ("similarity", {"run": run, **cell}),
-        "neurons": ("neurons", {"run": run}),
+        "neurons, rows": ("neurons", {"run": run, "layer": layer}),
         "neurons, all units": ("neurons", {"run": run, "layer": layer, "view": "All units"}),
         "neurons, one unit": ("neurons", {"run": run, "layer": layer, "unit": "3"}),
         "why": ("why", {"run": run}),
@@ -182,13 +182,13 @@ class Load:
 async def alone(server: str, process: psutil.Process) -> dict[str, dict[str, float]]:
     """Milliseconds of the server's processor time per page: the first drawing, and the mean of later ones."""
     costs: dict[str, dict[str, float]] = {}
-    session = await opened(server)
-    await session.go(("", {}))
     for preset in ("mlps", "cnns"):  # the first example loads what the pages import
+        session = await opened(server)  # the Neurons page keeps a session's last view
+        await session.go(("", {}))
         for name, address in addresses(merges()[preset].id[:12], LOOKED_INTO[preset]).items():
             first = await _spent(session, address, process, 1)
             costs[name] = {"first": round(first), "again": round(await _spent(session, address, process, AGAIN))}
-    await session.socket.close()
+        await session.socket.close()
     return costs
 
 

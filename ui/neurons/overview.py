@@ -17,6 +17,7 @@ from merging.jobs.requests.base import ModelRef
 from merging.results.reports import LayerUnits
 from merging.text import numbers
 from ui.neurons.pictures import Gallery, look, watch_pictures
+from ui.neurons.tiles import FAST
 from ui.neurons.units import SLOTS, Cell, cells, match_word, scale
 from ui.shell.kept import kept
 from ui.shell.look import draw_clickable
@@ -105,5 +106,5 @@ def _pixels(png: bytes) -> np.ndarray:
 def _sheet_png(pictures: list[np.ndarray | None], columns: int) -> str:
     sheet = contact_sheet(pictures, columns)
     out = io.BytesIO()
-    Image.fromarray(sheet[..., 0] if sheet.shape[2] == 1 else sheet).save(out, "PNG")
+    Image.fromarray(sheet[..., 0] if sheet.shape[2] == 1 else sheet).save(out, "PNG", compress_level=FAST)
     return base64.b64encode(out.getvalue()).decode()

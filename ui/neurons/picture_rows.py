@@ -35,9 +35,13 @@ class Tile:
     wide: bool = False
 
 
-def show_tiles(tiles: Sequence[Tile]) -> None:
-    """Show tiles side by side."""
-    st.html(f'<div class="tiles">{"".join(map(_figure, tiles))}</div>')
+def show_tiles(tiles: Sequence[Tile], words: Sequence[str] = ()) -> None:
+    """Show tiles side by side. words: lines of text on their left, the last one in bold."""
+    left = ""
+    if words:
+        *lines, last = map(escape, words)
+        left = f'<div class="words">{"".join(f"{line}<br>" for line in lines)}<b>{last}</b></div>'
+    st.html(f'<div class="tiles">{left}{"".join(map(_figure, tiles))}</div>')
 
 
 def show_strips(strips: Sequence[tuple[str, Tile]]) -> None:

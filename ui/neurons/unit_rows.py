@@ -95,18 +95,13 @@ def _say_state(view: View, gallery: Gallery) -> None:
 
 def _row(view: View, unit: int, gallery: Gallery) -> None:
     layer = view.layer
-    with st.container(key=f"unitrow {unit}"):
-        left, right = st.columns([2, 13], vertical_alignment="top")
-        with left:
-            link("neurons", f"Unit {unit}", run=view.run, layer=layer.layer, unit=str(unit))
-            outcomes = ", ".join([match_word(layer, unit), *([view.fates[unit]] if unit in view.fates else [])])
-            st.caption(
-                f"match {numbers.correlation(float(layer.match[unit]))}  \n"
-                f"scale {numbers.ratio(float(scale(layer)[unit]))}  \n**{outcomes}**"
-            )
-        with right:
-            tiles = [unit_tile(slot, cell, gallery) for slot, cell in cells(layer, unit).items()]
-            show_tiles([*tiles, exemplars(layer, "A", unit, view.report, columns=3)])
+    match, ratio = numbers.correlation(float(layer.match[unit])), numbers.ratio(float(scale(layer)[unit]))
+    outcomes = [match_word(layer, unit), *([view.fates[unit]] if unit in view.fates else [])]
+    tiles = [unit_tile(slot, cell, gallery) for slot, cell in cells(layer, unit).items()]
+    strongest = exemplars(layer, "A", unit, view.report, columns=3)
+    with st.container(horizontal=True, key=f"unitrow {unit}"):
+        link("neurons", f"Unit {unit}", run=view.run, layer=layer.layer, unit=str(unit))
+        show_tiles([*tiles, strongest], (f"match {match}", f"scale {ratio}", ", ".join(outcomes)))
 
 
 def _take_back(needed: set[str]) -> None:

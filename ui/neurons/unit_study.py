@@ -22,6 +22,7 @@ from merging.studies.units import BLOCK, WORDS, UnitsStudy, outcome
 from merging.text import numbers
 from merging.zoo.datasets.known import find_facts
 from ui.neurons.picture_rows import Tile, show_strips, show_tiles
+from ui.neurons.tiles import FAST
 from ui.neurons.units import SLOTS
 from ui.runs.study import known, studied
 from ui.shell.chosen import Chosen
@@ -198,5 +199,5 @@ def _strip(pictures: np.ndarray) -> bytes:
     sheet = contact_sheet(list(pictures.astype(np.float32) / 255), len(pictures))
     out = io.BytesIO()
     image = Image.fromarray(sheet[..., 0] if sheet.shape[2] == 1 else sheet)
-    image.resize((image.width * 4, image.height * 4), 0).save(out, "PNG")
+    image.resize((image.width * 4, image.height * 4), 0).save(out, "PNG", compress_level=FAST)
     return out.getvalue()

@@ -45,20 +45,27 @@ class Cell:
 
 def cells(layer: LayerUnits, unit: int) -> dict[str, Cell]:
     """Position -> the cell of it in the row of A's unit. A picture of π(B) is the picture of the partner in B."""
-    rows = {name: row for row, name in enumerate(layer.models)}
-    by_position: dict[str, Cell] = {
-        slot: Cell(slot, unit, bool(layer.dead[rows[slot], unit]), float(layer.peak[rows[slot], unit]))
-        for slot in ("A", "merge", "naive")
-        if slot in rows
-    }
-    row_of_b = rows["pi(B)"]
-    places = {"pi(B)": (int(layer.partner[unit]), unit)}
-    moved_to = kept(_moved_to, layer)
-    if moved_to is not None:
-        places["B"] = (unit, moved_to[unit])
-    for slot, (number, at) in places.items():
-        by_position[slot] = Cell("B", number, bool(layer.dead[row_of_b, at]), float(layer.peak[row_of_b, at]))
-    return {slot: by_position[slot] for slot in SLOTS if slot in by_position}
+    return kept(_rows, layer)[unit]
+
+
+def _rows(layer: LayerUnits) -> list[dict[str, Cell]]:
+    dead = dict(zip(layer.models, layer.dead.tolist(), strict=True))
+    peak = dict(zip(layer.models, layer.peak.tolist(), strict=True))
+    partner, moved_to = layer.partner.tolist(), _moved_to(layer)
+
+    def row(unit: int) -> dict[str, Cell]:
+        of_b = {"pi(B)": (partner[unit], unit)} | ({"B": (unit, moved_to[unit])} if moved_to is not None else {})
+        by_position: dict[str, Cell] = {
+            slot: Cell(slot, unit, dead[slot][unit], peak[slot][unit])
+            for slot in ("A", "merge", "naive")
+            if slot in dead
+        }
+        by_position |= {
+            slot: Cell("B", number, dead["pi(B)"][at], peak["pi(B)"][at]) for slot, (number, at) in of_b.items()
+        }
+        return {slot: by_position[slot] for slot in SLOTS if slot in by_position}
+
+    return [row(unit) for unit in range(layer.units)]
 
 
 def _moved_to(layer: LayerUnits) -> list[int] | None:

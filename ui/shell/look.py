@@ -41,13 +41,18 @@ class Chart(BaseFigure):
 
     def __init__(self, figure: Figure) -> None:  # BaseFigure's own __init__, which validates every value, is skipped
         spec = figure.spec()
-        template = plotly.io.templates[plotly.io.templates.default].to_plotly_json()
-        self._spec = {**spec, "layout": {"template": template, **spec["layout"]}}
+        self._spec = {**spec, "layout": {"template": _template(), **spec["layout"]}}
         self._alt = figure.alt
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figure's data and layout."""
         return self._spec
+
+
+@lru_cache(maxsize=1)
+def _template() -> dict[str, Any]:
+    template: dict[str, Any] = plotly.io.templates[plotly.io.templates.default].to_plotly_json()
+    return template
 
 
 def draw(figure: Figure, key: str, name: str, **keywords: Any) -> Any:

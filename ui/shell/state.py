@@ -25,6 +25,8 @@ from merging.zoo.datasets.known import find_facts, may_use
 from merging.zoo.datasets.load import ImageSet, Split, available, load_split
 from ui.shell.middleware import COOKIE
 
+TOGETHER = 2000  # images that are read and kept together
+
 
 def ledger() -> Ledger:
     """The ledger of this program, opened once per process."""
@@ -81,9 +83,12 @@ def zip_report(job: Job) -> ZipReport | None:
 
 
 def images(dataset: str, split: Split, count: int) -> ImageSet | None:
-    """The first `count` images of a split; None where they are not on this machine or not shared with the visitor."""
+    """The first images of a split, `count` or more, as few different sets as possible; None where the visitor has none.
+
+    They may be on another machine, or belong to someone who does not share them; `why_no_images` says it.
+    """
     place = available(dataset) if may_use(dataset, owner()) else None
-    return _images(dataset, split, count, place) if place else None
+    return _images(dataset, split, -(-count // TOGETHER) * TOGETHER, place) if place else None
 
 
 def why_no_images(dataset: str) -> str:
@@ -108,6 +113,6 @@ def _report(folder: str, job_id: str, finished: float) -> MergeReport | TrainRep
     return ledger().report(job_id)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def _images(dataset: str, split: Split, count: int, place: str) -> ImageSet:
     return load_split(dataset, split, count)

@@ -73,7 +73,8 @@ def load_split(name: str, split: Split, limit: int | None = None) -> ImageSet:
         )
     images, labels = (_read_idx_pair if _is_idx(name) else _read_cifar_split)(name, folder, split)
     _check(dataset, images, labels)
-    images, labels = images[:limit], labels[:limit]
+    if limit is not None and limit < len(labels):
+        images, labels = images[:limit].copy(), labels[:limit]  # a view would keep all images in memory
     return ImageSet(name, split, images, labels, dataset.classes, len(labels) == getattr(dataset, split))
 
 
