@@ -1,4 +1,7 @@
-"""The web app: `streamlit run app.py`. Starts the dispatcher beside it and gives every visitor an anonymous owner."""
+"""The web app, started with `streamlit run app.py`.
+
+It also starts the dispatcher, which gives jobs to workers, and identifies every visitor by an anonymous cookie.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ from ui.shell.uploads import Uploads
 
 try:
     from_environment()
-except MergescopeError as error:  # one line for who starts it, and no traceback
+except MergescopeError as error:  # one line for the person who starts the app, without a traceback
     sys.exit(str(error))
-os.umask(0o077)  # files are for this user alone: they hold what people bring and ask for
+os.umask(0o077)  # only this user may read the files: they hold visitors' networks, images and requests
 share_one_heap()
 shell = Shell()
 app = st.App(

@@ -1,10 +1,10 @@
-"""Start Mergescope: makes a virtual environment beside this file, installs what is needed once, runs the app.
+"""Start Mergescope: make a virtual environment beside this file, install the packages once, and run the app.
 
-    python start.py                 install where needed, start, print the address
-    python start.py --share         for a class: everybody on this network can open it
+    python start.py                 install if necessary, start the app and print its address
+    python start.py --share         also let everybody on this local network open it (for a class)
     python start.py setup           only install
-    python start.py tools           only install, with the tools that check the code
-    python start.py test [...]      install the tools too and run the whole test suite (arguments go to pytest)
+    python start.py tools           only install, including the tools that check the code
+    python start.py test [...]      install the tools and run the whole test suite (arguments are passed to pytest)
 
 Standard library only. Linux, macOS and Windows; Python 3.11 or newer.
 """
@@ -23,17 +23,17 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 PORT = 8501
-# Two processes share the test files in their order: the tests use one thread each, and wait for servers and workers.
+# Two processes share the test files, in order: each test uses one thread and often waits for servers and workers.
 IN_TWO = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 OLDEST = (3, 11)
 
 
 class StartError(Exception):
-    """What went wrong, for the person who starts the app."""
+    """Error whose text tells the person who starts the app what went wrong."""
 
 
 def main(arguments: list[str]) -> int:
-    """Do what the arguments say; gives the exit code."""
+    """Run the requested command and return the exit code."""
     try:
         check_python(sys.version_info[:2])
         if arguments[:1] == ["test"]:
@@ -50,25 +50,27 @@ def main(arguments: list[str]) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments; `test` is taken before, because the rest of it is pytest's."""
+    """Return the parser of the arguments. `main` handles `test` first, because its further arguments are pytest's."""
     made = argparse.ArgumentParser(prog="python start.py", description="Install what Mergescope needs and start it.")
     made.add_argument("what", nargs="?", choices=("run", "setup", "tools", "test"), default="run")
-    made.add_argument("--share", action="store_true", help="let everybody on this network open it (for a class)")
-    made.add_argument("--port", type=int, default=PORT, help=f"(default {PORT}, or the next free one)")
+    made.add_argument("--share", action="store_true", help="let everybody on this local network open it (for a class)")
+    made.add_argument(
+        "--port", type=int, default=PORT, help=f"port (default: {PORT}); if it is taken, the next free one"
+    )
     return made
 
 
 def check_python(version: tuple[int, ...]) -> None:
-    """Raises StartError where Python is too old."""
+    """Raise StartError if Python is too old."""
     if version < OLDEST:
         found, needed = (".".join(map(str, numbers)) for numbers in (version, OLDEST))
         raise StartError(
-            f"Python {needed} or newer is needed, and this is {found}. Get one from https://www.python.org."
+            f"Python {needed} or newer is needed, but this is Python {found}. Get a newer one from https://www.python.org."
         )
 
 
 def install(requirements: str) -> None:
-    """Make the environment and install the file's packages, unless the same ones are installed already."""
+    """Make the environment and install the packages that the file lists, unless they are installed already."""
     stamp, wanted = VENV / f".installed-{requirements}", fingerprint(requirements)
     if PYTHON.exists() and stamp.exists() and stamp.read_text("utf-8") == wanted:
         return
@@ -78,14 +80,17 @@ def install(requirements: str) -> None:
     command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]
     if run(command) != 0:
         raise StartError(
-            "pip could not install the packages (its own words are above). "
-            "Check the network and the free space on the disk, then start again."
+            "pip could not install the packages (its messages are above). "
+            "Check the internet connection and the free disk space, then start again."
         )
     stamp.write_text(wanted, "utf-8")
 
 
 def has_pip() -> bool:
-    """Whether the environment's Python is there and can install: one left half made, or by a Python gone, cannot."""
+    """Whether the environment's Python runs and has pip.
+
+    It may not if the environment is incomplete, or if the Python that made it was removed.
+    """
     try:
         return subprocess.run([str(PYTHON), "-m", "pip", "--version"], capture_output=True, cwd=ROOT).returncode == 0
     except OSError:
@@ -93,7 +98,7 @@ def has_pip() -> bool:
 
 
 def make_venv() -> None:
-    """Make the environment anew. Raises StartError where Python cannot; nothing half made is left then."""
+    """Make the environment from scratch. If Python cannot make it, remove what exists of it and raise StartError."""
     say(f"Making a virtual environment in {VENV} ...")
     made = False
     try:
@@ -106,29 +111,31 @@ def make_venv() -> None:
 
 
 def fingerprint(requirements: str) -> str:
-    """A hash of the requirements with those that they include, and of the Python that installs them."""
+    """Hash of the file's name, the contents of all requirements files, and the version of Python."""
     texts = [requirements.encode(), *(path.read_bytes() for path in sorted(ROOT.glob("requirements*.txt")))]
     return hashlib.sha256(b"\n".join([*texts, sys.version.encode()])).hexdigest()
 
 
 def serve(port: int, share: bool) -> int:
-    """Run the app until it ends or Ctrl-C; gives its exit code."""
+    """Run the app until it ends or Ctrl-C is pressed; return its exit code."""
     host = "0.0.0.0" if share else "127.0.0.1"
     port = free_port(host, port)
     say(f"Mergescope: http://localhost:{port}")
     if share:
         address = own_address()
         if address:
-            say(f"For everybody on this network: http://{address}:{port}")
+            say(f"For everybody on this local network: http://{address}:{port}")
         else:
-            say("No network address of this machine was found: connect it to the others' network, then start again.")
-        say("Everybody who can reach this machine can use it: run merges and trainings, bring networks and images, and")
-        say("see all runs and what is shared. They can neither run programs of their own on it nor read its files.")
-        say("The connection is not encrypted. Stop it with Ctrl-C after the class.")
+            say("This machine has no network address: connect it to the network that the others use, then start again.")
+        say("Everybody who can reach this machine can use Mergescope: run merges and trainings, upload networks and")
+        say(
+            "images, and see all runs and everything that is shared. They cannot run their own programs on this machine"
+        )
+        say("or read its files. The connection is not encrypted. Stop Mergescope with Ctrl-C after the class.")
     command = [str(PYTHON), "-m", "streamlit", "run", "app.py"]
     command += ["--server.address", host, "--server.port", str(port), "--server.headless", "true"]
-    command += ["--logger.hideWelcomeMessage", "true"]  # it names addresses that others cannot reach
-    # Alone, only this machine's own names are answered: a foreign web page cannot reach the app by a name of its own.
+    command += ["--logger.hideWelcomeMessage", "true"]  # the message names addresses that others cannot reach
+    # Without --share, only these host names are accepted, so that no other web page can reach the app by DNS rebinding.
     names = [] if share else ["--server.allowedHosts", "localhost", "--server.allowedHosts", "127.0.0.1"]
     try:
         return run([*command, *names], held=True)
@@ -138,10 +145,10 @@ def serve(port: int, share: bool) -> int:
 
 
 def free_port(host: str, wanted: int) -> int:
-    """The wanted port or the next free one of twenty. Raises StartError where all are taken."""
+    """Return the first free one of twenty ports, beginning with `wanted`. Raises StartError if all are taken."""
     for port in range(wanted, wanted + 20):
         with socket.socket() as probe:
-            if os.name != "nt":  # a port that was just given back counts as free, as it does for the app
+            if os.name != "nt":  # a port that was just released counts as free, as it does for the app
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
@@ -152,21 +159,25 @@ def free_port(host: str, wanted: int) -> int:
 
 
 def own_address() -> str:
-    """This machine's address on the local network; "" without one. Nothing is sent."""
+    """Return this machine's address on the local network, "" if it has none. No packet is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # an address for documentation: only the route is looked up
+            probe.connect(("192.0.2.1", 9))  # reserved for documentation; connecting by UDP only looks up the route
         except OSError:
             return ""
         return str(probe.getsockname()[0])
 
 
 def run(command: list[str], held: bool = False) -> int:
-    """Run a program here until it ends; gives its exit code.
+    """Run a program in the folder of this file until it ends; return its exit code.
 
-    Ending this process means to end the program: a SIGTERM is passed on, and so is an interrupt (Ctrl-C reaches the
-    program too), after which KeyboardInterrupt is raised. held: the program ends itself when its stdin does, which it
-    is told by MERGESCOPE_HELD: so it ends even where this process is killed.
+    The program ends with this process: SIGTERM is passed on to it, and Ctrl-C reaches both. After Ctrl-C, this function
+    waits for the program to end, then raises KeyboardInterrupt.
+
+    Args:
+        command: the program and its arguments.
+        held: give the program a pipe as its stdin and set MERGESCOPE_HELD, which tells the program to end when the pipe
+            closes. It then ends even if this process is killed.
     """
     stdin = subprocess.PIPE if held else None
     environment = {**os.environ, "MERGESCOPE_HELD": "1"} if held else None
@@ -190,7 +201,7 @@ def run(command: list[str], held: bool = False) -> int:
 
 
 def say(text: str) -> None:
-    """A line for the person who starts the app."""
+    """Print a line for the person who starts the app."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 

@@ -1,10 +1,10 @@
-"""Mergescope's library: trace a network's permutations, align, combine, correct, and look at what happened.
+"""Mergescope's library: trace permutation symmetries; align, combine and correct networks; analyse the merge.
 
     from merging import load_checkpoint, merge
     result = merge([a, b], data=(images, labels), correct="repair")
     result.merged, result.notes["equivalence"]
 
-Names are imported when first used, so that reading the method tables does not load torch.
+Each name is imported on first use, so that reading the method tables does not load torch.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [*_HOMES, "METHODS", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """The public name, imported from its home (PEP 562)."""
+    """Return a public name, imported from the module that defines it (PEP 562)."""
     if name == "METHODS":
         return importlib.import_module("merging.methods.registry").methods()
     if name not in _HOMES:

@@ -1,4 +1,4 @@
-"""`python -m merging`: everything the pages do, from the command line."""
+"""The command line `python -m merging`, which offers everything that the pages do."""
 
 import sys
 

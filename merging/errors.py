@@ -1,21 +1,21 @@
-"""All errors that users can meet. Pages and the command line show their texts verbatim, and no other error's text.
+"""All errors that users can see. Pages and the command line show only the texts of these errors, verbatim.
 
     MergescopeError
-    ├── UnsupportedOperation     tracing met an operation without a rule: names the node, the operation and the remedy
+    ├── UnsupportedOperation     tracing met an operation that has no rule: names the node, the operation and the remedy
     ├── NotEquivalent            a permutation of units changed the outputs: the merge stops before any result
     ├── IncompatibleModels       the networks cannot be merged: different graphs, widths or classes
     ├── InvalidSetting           a setting is unknown, of the wrong type or out of its bounds
-    ├── InvalidRequest           a request breaks a bound of the engine or names something that does not exist
-    │   └── TooManyJobs          the user has as many open jobs as are allowed: try again later
+    ├── InvalidRequest           a request exceeds a limit or names something that does not exist
+    │   └── TooManyJobs          the user has reached the limit of open jobs: try again later
     ├── UnknownLayer             the network has no such layer or unit
     ├── UnknownArchitecture      no architecture has that name or fits the tensors
-    │   └── AmbiguousCheckpoint  several known networks fit the tensors: the user decides
+    │   └── AmbiguousCheckpoint  several known networks fit the tensors: the user must choose one
     ├── CheckpointError          a checkpoint file is damaged, malicious or of the wrong kind
     ├── DataUnavailable          the images that a step needs are damaged or not on this machine
     ├── HomeUnusable             the folder in which runs are stored cannot be created, read or written
     ├── Cancelled                the user cancelled the work
     ├── DeadlineExceeded         the job exceeded its time limit
-    └── WorkerLost               the worker process died, and its one retry died too
+    └── WorkerLost               the worker process died, and so did the process of the single retry
 
 The code that raises an error states the fact. The code that shows it (page, command line, job) adds the context. Every
 text says what is wrong and what to do about it.
@@ -29,7 +29,7 @@ class MergescopeError(Exception):
 
 
 class UnsupportedOperation(MergescopeError):
-    """Tracing met an operation without a rule."""
+    """Tracing met an operation that has no rule."""
 
 
 class NotEquivalent(MergescopeError):
@@ -45,11 +45,11 @@ class InvalidSetting(MergescopeError):
 
 
 class InvalidRequest(MergescopeError):
-    """A request breaks a bound or names something that does not exist."""
+    """A request exceeds a limit or names something that does not exist."""
 
 
 class TooManyJobs(InvalidRequest):
-    """The user has as many open jobs as are allowed. The request can be repeated later."""
+    """The user has reached the limit of open jobs. The request can be repeated later."""
 
 
 class UnknownLayer(MergescopeError):
@@ -65,7 +65,7 @@ class AmbiguousCheckpoint(UnknownArchitecture):
 
     Attributes:
         candidates: one `zoo.checkpoints.candidates.Candidate` per network.
-        why: a sentence on what the tensors leave open.
+        why: a sentence about what the tensors alone do not determine.
     """
 
     def __init__(self, text: str, candidates: tuple[Any, ...] = (), why: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Constants of Python files, read without running the files, which may import torch or draw a page."""
+"""Read constants of Python files without running the files, because these may import torch or draw a page."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 
 def literals(folders: Iterable[str | Path], name: str) -> dict[str, Any]:
-    """Return the constant `name` of every file that has one, by the file's name without ".py".
+    """Return the constant `name` of every file that defines it: file name without ".py" -> value.
 
-    folders: folders of the files, read in the order of names. Raises ValueError for a constant that is no literal.
+    folders: folders of the files; each is read in alphabetical order. Raises ValueError if a constant is not a literal.
     """
     values = {}
     for file in (file for folder in folders for file in sorted(Path(folder).glob("*.py"))):

@@ -4,12 +4,15 @@ import os
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
-ROOT = PACKAGE.parent  # the repository; on PYTHONPATH of child processes, so that `python -m merging...` works
-ASSETS = PACKAGE / "assets" if (PACKAGE / "assets").is_dir() else ROOT / "assets"  # inside where it was installed
+ROOT = PACKAGE.parent  # the repository; child processes get it on PYTHONPATH to run `python -m merging...`
+ASSETS = PACKAGE / "assets" if (PACKAGE / "assets").is_dir() else ROOT / "assets"  # in the package if installed
 
 
 def home() -> Path:
-    """Folder of ledger, store and own images: MERGESCOPE_HOME, or mergescope below XDG_DATA_HOME or ~/.local/share."""
+    """Return the folder of the ledger, the store and the users' images.
+
+    This is MERGESCOPE_HOME, or by default the folder mergescope below XDG_DATA_HOME or ~/.local/share.
+    """
     variable = os.environ.get("MERGESCOPE_HOME")
     if variable:
         return Path(variable)

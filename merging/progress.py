@@ -1,4 +1,4 @@
-"""The progress callback of long work. torch-free."""
+"""The interface of progress callbacks for long computations. torch-free."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Callback that long work calls with its progress. It may raise Cancelled, which ends the work."""
+    """Callback to which a long computation reports its progress. It may raise Cancelled to stop the computation."""
 
     def __call__(self, stage: str, fraction: float | None = None, message: str = "") -> None:
         """Report the progress.

@@ -28,26 +28,26 @@ def setting(
     choices: tuple[str, ...] = (),
     unit: str = "",
 ) -> Any:
-    """Declare a field of a settings dataclass. Its type is that of `default`.
+    """Declare a field of a settings dataclass. The field has the type of `default`.
 
-    low, high: inclusive bounds of a number.  step: of the input on a page.  choices: the allowed values of a string.
-    unit: shown after the number.
+    low, high: inclusive bounds of a number.  step: increment of the number's input on a page.  choices: the allowed
+    values of a string.  unit: shown after the number.
     """
     metadata = {"label": label, "help": help, "low": low, "high": high, "step": step, "choices": choices, "unit": unit}
     return field(default=default, metadata=metadata)
 
 
 def read_settings(declared: type[S], values: Mapping[str, Any] | None) -> S:
-    """Convert `values` to an instance of the settings class `declared`. Missing values get their default.
+    """Convert `values` to an instance of the settings class `declared`. Missing settings get their defaults.
 
-    Raises InvalidSetting with the setting, its value and the allowed values.
+    Raises InvalidSetting, whose text names the setting, its value and the allowed values.
     """
     settings = {f.name: f for f in fields(declared)}  # type: ignore[arg-type]
     entries = dict(values or {})
     for name in entries:
         if name not in settings:
             allowed = ", ".join(settings) or "none"
-            raise InvalidSetting(f"There is no setting {name!r} here. Known settings: {allowed}.")
+            raise InvalidSetting(f"There is no setting {name!r}. Known settings: {allowed}.")
     return declared(**{name: _checked(settings[name], value) for name, value in entries.items()})
 
 
@@ -73,4 +73,4 @@ def _checked(declared: Field[Any], value: Any) -> Scalar:
 
 
 def _kind(default: Scalar) -> str:
-    return {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}[type(default)]
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[type(default)]

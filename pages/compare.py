@@ -1,4 +1,4 @@
-"""Compare page: which method works on these networks, as a grid of merges that fills in live."""
+"""Compare page: a grid of merges that shows which method works on these networks, updated while the merges run."""
 
 from __future__ import annotations
 

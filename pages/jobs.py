@@ -19,15 +19,15 @@ job_list(owner() if whose == "mine" else None, list(kinds or KINDS))
 st.markdown("**Workers**")
 lines = worker_lines(ledger().workers())
 if lines:
-    st.dataframe(
-        lines, hide_index=True, width="stretch", alt="Workers with their device, what they do and their memory"
-    )
+    st.dataframe(lines, hide_index=True, width="stretch", alt="Workers with their device, current job and memory")
     if all(line["GPU memory"] == "no GPU" for line in lines):
         st.caption("No GPU was found: all work is done on the CPU, which takes longer.")
 else:
-    st.caption("No worker has reported in the last half minute. One starts with the app and needs ten seconds.")
+    st.caption(
+        "No worker has reported in the last half minute. After the app starts, a worker needs about ten seconds."
+    )
 st.caption(
-    f"Your identifier here is `{owner()}`. The operator of this server can allow it more open jobs than others "
+    f"Your identifier on this server is `{owner()}`. The server's operator can allow you more open jobs than others "
     "(MERGESCOPE_TEACHERS)."
 )
 examples = [job for job in ledger().examples() if job.kind == "merge"]

@@ -1,4 +1,4 @@
-"""Landscape page: loss and accuracy on the plane of weights through A, B and pi(B)."""
+"""Landscape page: loss and accuracy on the plane in weight space through A, B and pi(B)."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ with show_errors():
 run = chosen()
 fill_once(request_of(run.job) if run.job else None, run.short)
 st.markdown(
-    "Two networks can learn the same task equally well and still not mix: average their weights, and the result often "
-    "fails. **Mergescope merges networks and shows what happened** to the accuracy, to the layers and to each neuron."
+    "Two networks can learn the same task equally well, yet the average of their weights often fails. **Mergescope "
+    "merges networks and shows what happens** to the accuracy, to the layers and to each neuron."
 )
 
 

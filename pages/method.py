@@ -1,4 +1,4 @@
-"""Method page: what each method of a run did, the groups of units, and the costs."""
+"""Method page: what each method of a run did, which units are permuted together, and the time and memory used."""
 
 from __future__ import annotations
 

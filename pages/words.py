@@ -1,4 +1,4 @@
-"""Glossary page: every technical word in one sentence, the same as in the hover texts."""
+"""Glossary page: every technical term in one or two sentences, with the same text as in the tooltips."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ matches = {word: text for word, text in {**WORDS, **METHODS}.items() if query in
 for word, text in matches.items():
     st.markdown(f"**{word}**  \n{text}")
 if not matches:
-    st.info("No word here matches. Try a shorter one.", icon=":material/search_off:")
+    st.info("No entry matches. Try a shorter word.", icon=":material/search_off:")

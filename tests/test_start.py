@@ -116,8 +116,8 @@ def test_only_an_address_that_others_can_reach_is_given_to_them(start, monkeypat
     monkeypatch.setattr(start, "run", lambda command, held: 0)
     start.serve(8950, share=True)
     said = capsys.readouterr().out
-    assert ("For everybody on this network: http://192.0.2.7:89" in said) == bool(address)
-    assert ("No network address of this machine was found" in said) != bool(address)
+    assert ("For everybody on this local network: http://192.0.2.7:89" in said) == bool(address)
+    assert ("This machine has no network address" in said) != bool(address)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for a single child")
@@ -158,7 +158,7 @@ def test_whoever_ends_it_ends_the_app(folder, how):
 
 
 def test_an_old_python_is_named(start):
-    with pytest.raises(start.StartError, match=r"Python 3\.11 or newer is needed, and this is 3\.8"):
+    with pytest.raises(start.StartError, match=r"Python 3\.11 or newer is needed, but this is Python 3\.8"):
         start.check_python((3, 8))
     start.check_python(sys.version_info[:2])
 

@@ -1,4 +1,4 @@
-"""The one script behind all pages: look, navigation, and our errors in words."""
+"""The script that runs every page: style sheet, navigation, and display of Mergescope's own errors."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ chosen = st.navigation([screen(key) for key in SCREENS], position="top")
 st.set_page_config(page_title=f"{chosen.title} · Mergescope", page_icon=str(ASSETS / "icon.svg"), layout="wide")
 dress()
 with show_errors():
-    ledger()  # what is wrong with the folder of all runs is said once, in place of every page
+    ledger()  # if the folder of runs cannot be used, its error is shown instead of the page
     chosen.run()

@@ -1,1 +1,1 @@
-"""Analysis of networks: metrics along the line between two, similarity of their layers, responses of their units."""
+"""Analysis of networks: metrics on the line between two networks, similarity of layers, responses of units."""

@@ -1,4 +1,4 @@
-"""Survey of layers and units in one pass over the images: similarity of layers, and statistics of every unit."""
+"""One pass over the images that measures the similarity of layers and the statistics of every unit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from merging.network.permutation import Permutation, PermutationSpec
 from merging.progress import Progress, no_progress
 from merging.results.reports import LayerUnits, SimilarityMap
 
-Nets = Mapping[str, Mapping[str, Tensor]]  # "A", "pi(B)" and perhaps "merge", "naive" -> tensors, in display order
+Nets = Mapping[str, Mapping[str, Tensor]]  # "A", "pi(B)", optionally "merge" and "naive" -> tensors, in display order
 MAPS = {"A-B": ("A", "B"), "A-pi(B)": ("A", "pi(B)"), "A-merge": ("A", "merge"), "B-merge": ("B", "merge")}
 
 
@@ -32,8 +32,8 @@ class Survey:
     """Result of `analyse`.
 
     Attributes:
-        similarity: "A-B", "A-pi(B)", and with a merge "A-merge" and "B-merge" -> SimilarityMap.
-        units: one LayerUnits per layer that carries a group.
+        similarity: key of MAPS -> SimilarityMap; the pairs with "merge" only if that network is given.
+        units: one LayerUnits per layer whose units form a group of the permutation spec.
     """
 
     similarity: dict[str, SimilarityMap]
@@ -53,19 +53,20 @@ def analyse(
     b: tuple[Graph, Mapping[str, Tensor]] | None = None,
     report: Progress | None = None,
 ) -> Survey:
-    """Similarity of the pooled layers and statistics of all units, for networks of one structure, in one pass.
+    """Measure pooled layers' similarity and all units' statistics in one pass, for networks of one structure.
 
-    Pooled CKA does not depend on the order of columns, and pi(B)'s features are B's in another order. So "A-B" and
-    "A-pi(B)" hold equal values, "B-merge" is computed from pi(B), and B is not run.
-    Memory: networks x images x pooled features (float32, and float64 during comparison), and a few layers' values of 64
-    images in every network. Raises UnknownLayer, InvalidSetting, InvalidRequest, DataUnavailable.
+    Pooled CKA does not depend on the order of units, and pi(B) has B's units in another order. So "A-B" and "A-pi(B)"
+    hold equal values, "B-merge" is computed from pi(B), and B itself is not run.
+    Memory: networks x images x pooled features (float32, plus float64 during the comparison), and the outputs of a few
+    layers for 64 images in every network. Raises UnknownLayer, InvalidSetting, InvalidRequest, DataUnavailable.
 
     Args:
-        nets: A first, pi(B) second.
-        permutation: of B, group -> (units,).
-        layers: torch names for the similarity (default: all).
-        exemplars: strongest images per unit.
-        b: B's graph and tensors where pi(B) is not a re-ordered B (its units were mixed); B is then run as well.
+        nets: name -> tensors, with A first and pi(B) second.
+        permutation: B's permutation that gives pi(B), group name -> (units,).
+        layers: torch names of the layers whose similarity is measured (default: all).
+        exemplars: number of strongest images to find per unit.
+        b: B's graph and tensors, given only where the alignment mixed B's units instead of permuting them; B is then
+            run as well.
     """
     debiased, batches = is_debiased(estimator), as_batches(data)
     check_images(batches.count, debiased)
@@ -96,20 +97,21 @@ def unit_facts(
     exemplars: int = 9,
     report: Progress | None = None,
 ) -> tuple[LayerUnits, ...]:
-    """Statistics of every unit of every layer that carries a group, in network order; arguments as for `analyse`.
+    """Measure all units of each layer whose units form a group, in network order; arguments as for `analyse`.
 
-    Exemplars carry the data's own image numbers, also where `data` is a sample, and are ranked by the response at the
-    strongest position. `match` is NaN where either unit is dead: its standard deviation is below 1e-6 of the layer's
-    largest in that network, as for a ReLU unit that is never above 0. Memory: a few layers' values of 64 images per
-    network.
+    Exemplars are numbered as in the full data set, even if `data` is a sample, and ranked by the response at the
+    strongest position. `match` is NaN where either unit is dead, that is, where its standard deviation is below 1e-6 of
+    the layer's largest in that network; an example is a ReLU unit that is never positive. Memory: the outputs of a few
+    layers for 64 images per network.
     """
     return _look(graph, nets, permutation, spec, as_batches(data), {}, exemplars, report)
 
 
 def unmeasured_units(graph: Graph, permutation: Permutation, spec: PermutationSpec) -> tuple[LayerUnits, ...]:
-    """Partner of every unit where there are no images: every statistic is NaN, and no unit counts as dead.
+    """Return every unit's partner without any images: all statistics are NaN, and no unit counts as dead.
 
-    permutation: of B, group -> (units,). One LayerUnits per layer that carries a group, in network order, images = 0.
+    permutation: of B, group name -> (units,). Returns one LayerUnits, with images = 0, per layer whose units form a
+    group, in network order.
     """
     groups = groups_by_node(graph, spec)
     return tuple(
@@ -138,7 +140,7 @@ def _unmeasured(layer: Layer, partner: np.ndarray) -> LayerUnits:
     )
 
 
-Pooled = dict[str, list[list[Tensor]]]  # layer node -> per network, the batches' pooled features (n, U)
+Pooled = dict[str, list[list[Tensor]]]  # layer node -> network -> one (n, U) of pooled features per batch
 
 
 @torch.no_grad()
@@ -152,9 +154,9 @@ def _look(
     exemplars: int,
     report: Progress | None,
 ) -> tuple[LayerUnits, ...]:
-    """Run one pass: fill `features` for the layers that it names, and return the units' statistics."""
+    """Run one pass: fill `features` for the layers among its keys, and return the statistics of the units."""
     if len(nets) < 2:
-        raise InvalidRequest("Units are compared between two networks or more; name A and pi(B) first.")
+        raise InvalidRequest("Units can only be compared between at least two networks; give A first and pi(B) second.")
     groups = groups_by_node(graph, spec)
     readable = named_layers(graph, None)
     tallies = {layer.node: UnitTally(layer, exemplars) for layer in readable if layer.node in groups}

@@ -20,9 +20,10 @@ _gathered: ContextVar[io.StringIO | None] = ContextVar("gathered", default=None)
 
 @contextmanager
 def results_apart() -> Iterator[io.StringIO]:
-    """Collect the results, to be written once the progress bars no longer draw on the same terminal.
+    """Collect the results; they are written once the progress bars have stopped drawing on the same terminal.
 
-    All other output meanwhile, such as a user's own network may print, goes to stderr: stdout is for results.
+    All other text that is printed meanwhile, for example by a user's own network, goes to stderr, because stdout is
+    reserved for results.
     """
     buffer = io.StringIO()
     token = _gathered.set(buffer)
@@ -34,7 +35,7 @@ def results_apart() -> Iterator[io.StringIO]:
 
 
 class Unread(Exception):
-    """The results could not be written. reason: the system's message; "" where the reader, such as `head`, left."""
+    """The results could not be written. reason: the system's message; "" if the reader, such as `head`, ended."""
 
     def __init__(self, error: OSError) -> None:
         self.reason = "" if isinstance(error, BrokenPipeError) else error.strerror or str(error)
@@ -42,8 +43,8 @@ class Unread(Exception):
 
 
 def hand_over(text: str) -> None:
-    """Write text to stdout at once: a full disk or a closed pipe raises Unread here, instead of OSError at exit."""
-    if sys.stdout is None:  # the calling program closed it
+    """Write text to stdout and flush it: a full disk or a closed pipe raises Unread here, not OSError at exit."""
+    if sys.stdout is None:  # the calling program closed stdout
         return
     try:
         sys.stdout.write(text)
@@ -70,7 +71,7 @@ def say_error(text: str) -> None:
 
 
 def _tell(line: str) -> None:
-    with suppress(OSError):  # stderr is closed: only the exit code is left to report an error
+    with suppress(OSError):  # if stderr is closed, only the exit code can report an error
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
 
@@ -81,7 +82,7 @@ def say_json(value: Any) -> None:
 
 
 def say_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Add columns of text to the results, each as wide as its widest cell; the last one is not padded."""
+    """Add a table to the results. Each column is as wide as its widest cell; the last column is not padded."""
     cells = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     for row in cells:
@@ -89,7 +90,7 @@ def say_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 class Bars:
-    """Progress callback that draws one bar per stage on stderr, where that is a terminal."""
+    """Progress callback that draws one bar per stage on stderr, if stderr is a terminal."""
 
     def __init__(self, *, shown: bool) -> None:
         console = Console(stderr=True)
@@ -114,7 +115,7 @@ class Bars:
         self._progress.stop()
 
     def __call__(self, stage: str, fraction: float | None = None, message: str = "") -> None:
-        """Show the progress of a stage. fraction: 0..1; None where it is unknown."""
+        """Show the progress of a stage. fraction: 0..1; None if unknown."""
         if stage != self._last:
             self._finish(self._last)
             self._last = stage

@@ -1,4 +1,4 @@
-"""Writing of results to files, in the format of the file's suffix."""
+"""Write results to files, in the format that the file's suffix names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ METRICS = ("loss", "accuracy", "ece")
 
 
 def write(path: Path, data: bytes) -> Path:
-    """Write the bytes, create the folder if needed, and return the path. Raises InvalidRequest where that fails."""
+    """Write the bytes, create the folder if needed, and return the path. Raises InvalidRequest if that fails."""
     make_folder(path.parent)
     with _writing(path):
         path.write_bytes(data)
@@ -33,13 +33,13 @@ def write(path: Path, data: bytes) -> Path:
 
 
 def make_folder(path: Path) -> None:
-    """Create the folder if needed. Raises InvalidRequest where that fails."""
+    """Create the folder if needed. Raises InvalidRequest if that fails."""
     with _writing(path):
         path.mkdir(parents=True, exist_ok=True)
 
 
 def check_file(path: Path) -> None:
-    """Raise InvalidRequest where the file cannot be written; called before work that takes long."""
+    """Raise InvalidRequest if the file cannot be written. Called before long computations."""
     make_folder(path.parent)
     with _writing(path):
         if path.is_dir():
@@ -48,7 +48,7 @@ def check_file(path: Path) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Raise InvalidRequest where no files can be written into the folder. The check leaves nothing behind."""
+    """Raise InvalidRequest if no files can be written into the folder. The check leaves nothing behind."""
     with _writing(path):
         there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
         if not there.is_dir():
@@ -57,10 +57,10 @@ def check_folder(path: Path) -> None:
 
 
 def check_result(path: Path) -> None:
-    """Raise InvalidSetting or InvalidRequest where `write_result` could not write to the path."""
+    """Raise InvalidSetting or InvalidRequest if `write_result` could not write to the path."""
     if path.suffix not in RESULTS:
         raise InvalidSetting(
-            f"{path.name}: a result is written as .csv, .json or .html. Give the file one of these endings."
+            f"{path.name}: results are written as .csv, .json or .html. Give the file one of these suffixes."
         )
     check_file(path)
 
@@ -75,7 +75,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def write_result(path: Path, value: object, table: Callable[[], str], figure: Callable[[], Figure]) -> Path:
-    """Write a result as .csv (its table), .json (everything) or .html (its figure). Raises as `check_result` does."""
+    """Write a result as .csv (its table), .json (everything) or .html (its figure). Raises like `check_result`."""
     check_result(path)
     if path.suffix == ".csv":
         return write(path, table().encode())
@@ -85,7 +85,7 @@ def write_result(path: Path, value: object, table: Callable[[], str], figure: Ca
 
 
 def curves_csv(curves: Mapping[str, Mapping[str, LossCurve]]) -> str:
-    """CSV with one row per point: path, split, lambda, loss, accuracy, ece."""
+    """Return CSV with one row per point and the columns path, split, lambda, loss, accuracy, ece."""
     rows = [
         (kind, split, f"{at:.6g}", *(repr(float(getattr(curve, metric)[number])) for metric in METRICS))
         for kind, splits in curves.items()
@@ -96,13 +96,13 @@ def curves_csv(curves: Mapping[str, Mapping[str, LossCurve]]) -> str:
 
 
 def similarity_csv(found: SimilarityMap) -> str:
-    """CSV with one row per layer of the first network and one column per layer of the second."""
+    """Return CSV with one row per layer of the first network and one column per layer of the second."""
     rows = [(name, *map(repr, row)) for name, row in zip(found.row_layers, found.values.tolist(), strict=True)]
     return _csv([(f"{found.row} \\ {found.column}", *found.column_layers), *rows])
 
 
 def png_bytes(picture: UnitPicture) -> bytes:
-    """PNG file of a unit's picture, as bytes."""
+    """Encode a unit's picture as a PNG file."""
     from PIL import Image
 
     pixels = np.rint(picture.pixels * 255).astype(np.uint8)

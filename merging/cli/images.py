@@ -1,4 +1,4 @@
-"""Images that a command measures on: those of --data, or of the networks' own data set without it."""
+"""Images that a command measures on: those of --data, by default those of the networks' own data set."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from merging.zoo.datasets.own import OwnDataset, is_own, own_datasets, with_fold
 if TYPE_CHECKING:
     from merging.network.data import Batches
 
-OPERATOR = "the command line"  # the owner of the data sets that `data add` keeps
+OPERATOR = "the command line"  # the owner of the data sets that `data add` stores
 
 
 @contextmanager
 def read_data_name(options: Options, report: Progress) -> Iterator[Options]:
-    """Yield the options with the name of a data set as --data; images at a path are readable for as long as it lasts.
+    """Yield the options with --data replaced by a data set's name; images of a path are readable within the context.
 
-    Raises InvalidSetting where --data names nothing, or two things; DataUnavailable for images that cannot be read.
+    Raises InvalidSetting if --data names nothing or is ambiguous; DataUnavailable if its images cannot be read.
     """
     text = getattr(options, "data", None)
     dataset_id = None if text is None or text in FACTS else _kept(text)
@@ -61,25 +61,25 @@ def summary(dataset: OwnDataset) -> str:
 
 
 def find_kept(name: str) -> OwnDataset | None:
-    """Return the stored data set of this id or label, or None. Raises InvalidSetting where several have the label."""
+    """Return the stored data set with this id or label, or None. Raises InvalidSetting if several have the label."""
     matches = [one for one in own_datasets(OPERATOR) if name in (one.id, one.facts.label)]
     if len(matches) > 1:
         ids = ", ".join(one.id for one in matches)
-        raise InvalidSetting(f"{len(matches)} data sets are called {name}: {ids}. Name one of these.")
+        raise InvalidSetting(f"{len(matches)} data sets are called {name}: {ids}. Choose one by its id.")
     return matches[0] if matches else None
 
 
 def _kept(text: str) -> str | None:
-    """Return the id of the stored data set that the text names; None where it is a path."""
+    """Return the id of the stored data set that the text names; None if the text is a path."""
     if not text.strip():
         raise InvalidSetting("--data is empty: give the name of a data set, or a path.")
     dataset, there = find_kept(text), Path(text).exists()
     if dataset is not None and there and not is_own(text):
         raise InvalidSetting(
-            f"{text} is a kept data set and a file here. Write ./{text} for the file, or {dataset.id}."
+            f"{text} is both a stored data set and a path. Write ./{text} for the path, {dataset.id} for the data set."
         )
     if dataset is None and is_own(text) and not there:
-        facts(text)  # raises the error that they were deleted
+        facts(text)  # raises the error which says that the images were deleted
     if dataset is None and not there:
         names = [*FACTS, *(one.facts.label for one in own_datasets(OPERATOR))]
         raise InvalidSetting(f"No data set, folder or file is called {text!r}. Data sets: {', '.join(names)}.")
@@ -87,12 +87,12 @@ def _kept(text: str) -> str | None:
 
 
 def dataset_of(options: Options, net: Net) -> str:
-    """Name of the data set of --data, else of the one that the network was trained on; "" where neither is known."""
+    """Return the data set of --data, or else the one that the network was trained on; "" if neither is known."""
     return options.data or net.checkpoint.dataset
 
 
 def read_images(options: Options, net: Net) -> dict[str, ImageSet]:
-    """Images by split; {} where no data set is named. Raises DataUnavailable where they are not on this machine."""
+    """Return images by split; {} if there are none. Raises DataUnavailable if those of --data are not here."""
     images = load_splits(dataset_of(options, net), options.images)
     if options.data and not images:
         raise DataUnavailable(no_images(options, net))
@@ -100,10 +100,10 @@ def read_images(options: Options, net: Net) -> dict[str, ImageSet]:
 
 
 def no_images(options: Options, net: Net) -> str:
-    """Message that says why there are no images, and what to do."""
+    """Return a message that says why there are no images and what to do."""
     name = dataset_of(options, net)
     if is_own(name):
-        return f"The images of these networks ({name}) are not here: give them with --data FOLDER, ZIP or NPZ."
+        return f"The images of these networks ({name}) are not on this machine: give --data FOLDER, ZIP or NPZ."
     if name not in FACTS:
         return "It is not known which images these networks were trained on: name the data set with --data."
     fetch = f"run `python -m merging download {name}`, or set MERGESCOPE_DATA to a folder that holds it"
@@ -111,9 +111,9 @@ def no_images(options: Options, net: Net) -> str:
 
 
 def need_images(options: Options, net: Net) -> dict[str, ImageSet]:
-    """Images by split.
+    """Return images by split.
 
-    Raises DataUnavailable where there are none to measure on, InvalidRequest where the network takes another shape.
+    Raises DataUnavailable if there are none to measure on, InvalidRequest if the network takes another shape.
     """
     images = read_images(options, net)
     if not images:
@@ -124,7 +124,7 @@ def need_images(options: Options, net: Net) -> dict[str, ImageSet]:
 
 
 def need_batches(options: Options, net: Net, device: str) -> dict[str, Batches]:
-    """Batches on the device by split. Raises DataUnavailable where there are no images to measure on."""
+    """Return batches on the device by split. Raises like `need_images`."""
     import torch
 
     from merging.jobs.tasks.common import batches

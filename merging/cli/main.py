@@ -22,7 +22,7 @@ from merging.jobs.outcome import Outcome, attempt
 from merging.progress import Progress
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
-# Errors that other arguments would avoid; all others are failures of the work.
+# Errors that other arguments would avoid (exit code 2); for all other errors the work failed (exit code 1).
 _MISUSES = {
     "AmbiguousCheckpoint",
     "CheckpointError",
@@ -36,7 +36,7 @@ _MISUSES = {
 
 
 class Parser(argparse.ArgumentParser):
-    """Argument parser whose errors are one line that says what to do."""
+    """Argument parser that reports an error as one line with a pointer to the help."""
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and where the help is, and exit with code 2."""
@@ -44,17 +44,17 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(MISUSED)
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """Exit after the help or the version, once all of it is written; a full disk raises Unread."""
+        """Exit once the help or the version is written completely; a full disk raises Unread."""
         hand_over("")
         super().exit(status, message)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. arguments: without the program's name; sys.argv by default."""
-    if sys.stderr is None:  # the calling program closed it
+    """Run one command and return its exit code. arguments: the words after the program's name; sys.argv by default."""
+    if sys.stderr is None:  # the calling program closed stderr
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # some consoles of Windows cannot show every letter
+        if isinstance(stream, io.TextIOWrapper):  # some Windows consoles cannot show every character
             stream.reconfigure(errors="replace")
     try:
         options = Options.of(parser().parse_args(arguments))
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Unread as error:
         if not error.reason:
             return DONE
-        say_error(f"The results cannot be written to standard output: {error.reason}. Send them somewhere else.")
+        say_error(f"The results cannot be written to standard output: {error.reason}. Redirect them somewhere else.")
         return FAILED
 
 
@@ -79,20 +79,20 @@ def _run(options: Options, report: Progress) -> dict[str, bytes]:
 
 
 def every_command() -> Iterator[ModuleType]:
-    """Modules of commands/ by name. Each declares NAME, HELP, `configure(parser)` and `run(options, report)`."""
+    """Yield the modules of commands/ by name. Each has NAME, HELP, `configure(parser)` and `run(options, report)`."""
     for file in sorted(pkgutil.iter_modules(commands.__path__), key=lambda file: file.name):
         yield importlib.import_module(f"{commands.__name__}.{file.name}")
 
 
 def parser() -> Parser:
     """Build the parser of the whole command line."""
-    whole = Parser(prog="python -m merging", description="Merge neural networks and look at what happened.")
+    whole = Parser(prog="python -m merging", description="Merge neural networks and analyse the result.")
     whole.add_argument("--version", action="version", version=f"mergescope {__version__}")
     parsers = whole.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     for command in every_command():
         subparser = parsers.add_parser(command.NAME, help=command.HELP, description=f"{command.HELP}.")
-        subparser.add_argument("--quiet", action="store_true", help="no progress on stderr")
-        subparser.add_argument("--debug", action="store_true", help="details of errors that should not happen")
+        subparser.add_argument("--quiet", action="store_true", help="show no progress on stderr")
+        subparser.add_argument("--debug", action="store_true", help="show the details of unexpected errors")
         command.configure(subparser)
         subparser.set_defaults(run=command.run)
     return whole
@@ -103,7 +103,7 @@ def _code(outcome: Outcome, debug: bool) -> int:
         return DONE
     kind, text = outcome.error["kind"], outcome.error["text"]
     if "details" in outcome.error and not debug:
-        text = text.replace("Copy the details", "Run it again with --debug and copy the details")
+        text = text.replace("Copy the details", "Run the command again with --debug and copy the details")
     say_error(text)
     if debug:
         with suppress(OSError):  # stderr is closed

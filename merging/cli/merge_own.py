@@ -1,4 +1,7 @@
-"""`merge` for networks of your own factory (package.module:factory), which no request may name: it uses no task."""
+"""`merge` for networks that a user's own factory (package.module:factory) builds.
+
+Requests may not name such networks, so they are merged directly and not by the task of the workers.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,9 @@ def merge_own(
     Returns:
         A report with curves and permutation, and the artifacts by file name.
     Raises:
-        DataUnavailable: without --data.
-        InvalidRequest: without a --base that is needed, or for networks with different normalisations.
-        Also what a merge raises.
+        DataUnavailable: if --data is missing or its images are not on this machine.
+        InvalidRequest: if the combination needs a missing --base, or if the networks' normalisations differ.
+        Also the errors of `prepare` and `merge_curves`.
     """
     from merging.analysis.path.merge_curves import merge_curves
     from merging.jobs.tasks.common import arrays
@@ -59,7 +62,7 @@ def merge_own(
 
 
 def _scores(prepared: Prepared, data: dict[str, Batches]) -> dict[str, dict[str, Metrics]]:
-    """Metrics of every network and of the merge by split, for more than two networks, which have no path to measure."""
+    """Return the metrics of the networks and the merge by split. Used for 3 or more networks, which have no path."""
     from merging.analysis.path.evaluation import evaluate
 
     networks = {letter(number): model for number, model in enumerate(prepared.problem.models)}

@@ -23,16 +23,14 @@ if TYPE_CHECKING:
 
 def add_streamed(parser: argparse.ArgumentParser) -> None:
     """Add --streamed and --no-streamed."""
-    help_text = (
-        "read and write large networks tensor by tensor (default: from 250 MB on; nothing is measured on images)"
-    )
+    help_text = "read and write networks tensor by tensor, without measurements on images (default: from 250 MB on)"
     parser.add_argument("--streamed", action=argparse.BooleanOptionalAction, default=None, help=help_text)
 
 
 def is_streamed(options: Options) -> bool:
-    """Whether the merge is streamed: by request, or because the files are large and the methods allow it.
+    """Return whether the merge is streamed: on request, or because the files are large and the methods allow it.
 
-    Raises InvalidRequest where --streamed is given and impossible.
+    Raises InvalidRequest if --streamed is given but impossible.
     """
     if options.streamed is False:
         return False
@@ -47,13 +45,15 @@ def is_streamed(options: Options) -> bool:
     needed = memory_needed(size)
     if options.data and _free_memory() > needed:
         amount = f"{needed / 1e9:.1f} GB or more"
-        say_note(f"Curves hold the networks in memory, {amount}. Without --data the merge is streamed.")
+        say_note(
+            f"To measure curves, the networks are held in memory ({amount}). Without --data the merge is streamed."
+        )
         return False
     return True
 
 
 def out_folder(options: Options, run_id: str) -> Path:
-    """The folder that a merge is written to."""
+    """Return the folder that a merge is written to."""
     return options.out or Path(f"mergescope-{run_id[:12]}")
 
 
@@ -61,9 +61,9 @@ def merge_streamed(options: Options, report: Progress) -> tuple[MergeReport, dic
     """Merge tensor by tensor and write the networks. The images of --data are not read.
 
     Returns:
-        The report, the artifacts that are still to be written, by file name, and the run's id.
+        The report, the artifacts that are still to be written (file name -> bytes), and the run's id.
     Raises:
-        As `pipeline.from_files.merge_sliced` does.
+        The errors of `pipeline.from_files.merge_sliced`.
     """
     from merging.jobs.tasks.streamed import missing_words, streamed_merge
 
@@ -72,13 +72,13 @@ def merge_streamed(options: Options, report: Progress) -> tuple[MergeReport, dic
         say_note(f"{options.a} and {options.b} are the same network.")
     device = chosen_device(options)
     request = _request(options, sliced)
-    say_note(f"{missing_words(sliced[0])} To have them: --no-streamed, with --data.")
+    say_note(f"{missing_words(sliced[0])} To compute them, use --no-streamed with --data.")
     result, permutation = streamed_merge(request, sliced, out_folder(options, request.id), device, report)
     return result, {"permutation.npz": permutation}, request.id
 
 
 def _request(options: Options, opened: list[SlicedCheckpoint]) -> MergeRequest:
-    """Merge request of the options, the same as for networks whose images are not on this machine."""
+    """Return the merge request of the options, equal to that of a merge whose images are not on this machine."""
     refs = tuple(ref_of(one.checkpoint, one.sha256()) for one in opened)
     _, settings = chosen_methods(options)
     dataset = options.data or opened[0].checkpoint.dataset
@@ -99,12 +99,14 @@ def _opened(name: str, path: Path, options: Options) -> SlicedCheckpoint:
     if options.data and not sliced.checkpoint.dataset and not options.mean:
         sliced = replace(sliced, checkpoint=trained_on(sliced.checkpoint, options.data))
     if aside := sliced.checkpoint.aside:
-        say_note(f"{name} also holds {', '.join(aside[:6])}{', ...' if len(aside) > 6 else ''}, which is left aside.")
+        say_note(
+            f"{name} also holds entries that are not used: {', '.join(aside[:6])}{', ...' if len(aside) > 6 else '.'}"
+        )
     return sliced
 
 
 def _obstacle(options: Options) -> str:
-    """Reason why the networks cannot be streamed, as a sentence; "" where they can be."""
+    """Return the reason why the networks cannot be streamed, as a sentence; "" if they can be."""
     from merging.zoo.checkpoints.reading.sliced import is_sliceable
 
     keys, _ = chosen_methods(options)
@@ -116,7 +118,7 @@ def _obstacle(options: Options) -> str:
         return "Only networks of a known architecture can be streamed."
     for path in _paths(options):
         if path.exists() and not is_sliceable(path):
-            return f"Only safetensors files of known networks can be streamed; {path} is another kind."
+            return f"Only safetensors files of known networks can be streamed; {path} is a file of another kind."
     return ""
 
 

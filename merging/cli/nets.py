@@ -1,4 +1,4 @@
-"""A network on the command line: a checkpoint file, or the id of a shipped one."""
+"""Networks named on the command line, each by a checkpoint file or by the id of a shipped checkpoint."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Net:
 
     @property
     def is_own(self) -> bool:
-        """Whether a factory of the user's own builds it."""
+        """Whether a factory of the user builds this network."""
         return ":" in self.checkpoint.architecture
 
     @property
@@ -46,30 +46,30 @@ class Net:
 
     @property
     def ref(self) -> ModelRef:
-        """Reference that a request names it by. Raises InvalidRequest for a network of the user's own factory."""
+        """Reference by which a request names this network. Raises InvalidRequest if the user's factory builds it."""
         if self.is_own:
             raise InvalidRequest(
-                f"{self.checkpoint.architecture} is a factory of your own: such networks are for `inspect`, `merge`, "
-                "`zip`, `curve` and `similarity`. All else takes only the architectures that `inspect` recognises."
+                f"{self.checkpoint.architecture} is a factory of your own: only `inspect`, `merge`, `zip`, `curve` "
+                "and `similarity` take such networks. All other commands need a network that `inspect` recognises."
             )
         return ref_of(self.checkpoint, hashlib.sha256(self.data).hexdigest())
 
     def module(self, device: torch.device | str = "cpu") -> nn.Module:
-        """The network on a device, in eval mode. Raises UnknownArchitecture for a factory that returns no network."""
+        """The network on a device, in eval mode. Raises UnknownArchitecture if a factory returns no network."""
         return self.checkpoint.build().to(device)
 
 
 def ref_of(checkpoint: Checkpoint, sha256: str) -> ModelRef:
-    """Reference that a request names a known network by. sha256: of its file in Mergescope's own format."""
+    """Return the reference by which requests name a network. sha256: hash of its file in Mergescope's format."""
     keys = ("name", "architecture", "config", "dataset", "classes", "mean", "std")
     values: dict[str, Any] = {key: getattr(checkpoint, key) for key in keys}
     return ModelRef(sha256, **{**values, "name": values["name"] or checkpoint.label})
 
 
 def read_nets(options: Options) -> list[Net]:
-    """Read A, B and the further networks, with a note where two are the same: a good check, and a bad experiment.
+    """Read A, B and the further networks. A note says if two are the same, which is useful only as a check.
 
-    Raises InvalidSetting for options of ABOUT_FILES where all networks are shipped, and as `read_net` does.
+    Raises InvalidSetting like `refuse_useless_options`, and the errors of `read_net`.
     """
     names = (options.a, options.b, *getattr(options, "more", ()))
     refuse_useless_options(names, options)
@@ -83,21 +83,23 @@ def read_nets(options: Options) -> list[Net]:
 
 
 def refuse_useless_options(names: tuple[str, ...], options: Options) -> None:
-    """Raise InvalidSetting for options of ABOUT_FILES where all networks are shipped ones: nothing would read them."""
+    """Raise InvalidSetting if options of ABOUT_FILES would be ignored, because all networks are shipped ones."""
     useless = [option for option in ABOUT_FILES if getattr(options, option, None)]
     if useless and {*names} <= {entry.id for entry in shipped()}:
-        raise InvalidSetting(f"--{useless[0]} is for files; shipped networks say it themselves. Leave it out.")
+        raise InvalidSetting(
+            f"--{useless[0]} is for files; shipped networks state this themselves. Leave the option out."
+        )
 
 
 def _fed_alike(nets: list[Net]) -> list[Net]:
-    """Give all networks the measured normalisation that suits them best together, as one merge has one normalisation.
+    """Give all networks the normalisation with their highest total accuracy, because a merge uses only one.
 
-    Unchanged where all have the same one, or where none suits all of them.
+    The networks are returned unchanged if they already have the same one, or if none suits all of them.
     """
     best = shared_normalisation([[one.to_dict() for one in net.checkpoint.measured] for net in nets])
     if len({net.checkpoint.mean + net.checkpoint.std for net in nets}) == 1 or best is None:
         return nets
-    say_note(f"All networks are given their images with {best}, under which they are best together.")
+    say_note(f"All images are normalised with {best}, which gives the networks the highest total accuracy.")
     return [_normalised(net, best) for net in nets]
 
 
@@ -108,9 +110,9 @@ def _normalised(net: Net, words: str) -> Net:
 
 
 def read_net(name: str, options: Options) -> Net:
-    """Read the network of that file, folder or id, measured on --data where those images are on this machine.
+    """Read the network of this file, folder or id, and measure it on the images of --data if they are on this machine.
 
-    Raises CheckpointError where there is none, or as `load_checkpoint` does.
+    Raises CheckpointError if there is no such file or id, and the errors of `load_checkpoint`.
     """
     from merging.zoo.checkpoints.checkpoint import load_bytes, load_checkpoint, trained_on
 
@@ -137,31 +139,31 @@ def read_net(name: str, options: Options) -> Net:
 
 
 def said_of(options: Options) -> dict[str, Any]:
-    """Facts that the options state for files that lack them, as keywords of `load_checkpoint`."""
+    """Return the facts that the options state for files that lack them, as keywords of `load_checkpoint`."""
     keywords: dict[str, Any] = {key: getattr(options, key) for key in ("architecture", "mean", "std", "weights")}
     return keywords | {"config": read_config(options.config) if options.config else None}
 
 
 def _tell(name: str, checkpoint: Checkpoint) -> None:
-    """Write notes on everything that was inferred because the file does not state it."""
+    """Write a note about each fact that was inferred because the file does not state it."""
     if checkpoint.measured:
         evidence = evidence_words([one.to_dict() for one in checkpoint.measured])
         say_note(f"{name} is {checkpoint.label}, {checkpoint.why}. It has {evidence}.")
     if checkpoint.aside:
         more = f" and {len(checkpoint.aside) - 6} more" if len(checkpoint.aside) > 6 else ""
-        say_note(f"{name} also holds {', '.join(checkpoint.aside[:6])}{more}, which is left aside.")
+        say_note(f"{name} also holds entries that are not used: {', '.join(checkpoint.aside[:6])}{more}.")
     if checkpoint.measured and not checkpoint.measured[0].above_chance:
         say_note(f"WARNING: {name} is right no more often than chance. Check architecture, --mean, --std and --data.")
 
 
 def chosen_device(options: Options) -> str:
-    """Return "cuda" or "cpu" by --device, and set torch's threads. Raises InvalidSetting where the GPU is missing."""
+    """Return "cuda" or "cpu" as --device says, and set torch's threads. Raises InvalidSetting if the GPU is missing."""
     import torch
 
     from merging.jobs.tasks.machine import configure_torch
 
     configure_torch(options.threads)
     if options.device == "cuda" and not torch.cuda.is_available():
-        raise InvalidSetting("torch finds no GPU here. Leave --device out, or install torch for your GPU.")
+        raise InvalidSetting("torch finds no GPU on this machine. Leave --device out, or install torch for your GPU.")
     best = "cuda" if torch.cuda.is_available() else "cpu"
     return best if options.device == "auto" else str(options.device)

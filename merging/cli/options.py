@@ -14,7 +14,7 @@ from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.methods.recipes import RECIPES
 from merging.methods.registry import ROLES, find
 
-MOST_THREADS = 1024  # torch crashes at numbers far beyond the cores
+MOST_THREADS = 1024  # torch crashes if the number far exceeds that of the cores
 
 IMAGES, POINTS, SEED = (WHOLE_NUMBERS[name] for name in ("images", "points", "seed"))
 
@@ -27,23 +27,23 @@ class Options:
 
     @classmethod
     def of(cls, parsed: argparse.Namespace) -> Options:
-        """Return what argparse parsed."""
+        """Return the options that argparse parsed."""
         return cls(MappingProxyType(vars(parsed)))
 
     def __getattr__(self, name: str) -> Any:
-        """Return the value of this option. Raises AttributeError where the command has no such option."""
+        """Return the value of this option. Raises AttributeError if the command has no such option."""
         values = self.__dict__.get("values", {})
         if name not in values:
             raise AttributeError(f"This command has no option {name}.")
         return values[name]
 
     def with_value(self, name: str, value: object) -> Options:
-        """Return these options with another value for one of them."""
+        """Return a copy of the options with one value replaced."""
         return Options(MappingProxyType({**self.values, name: value}))
 
 
 def whole(low: int, high: int, step: int = 1) -> Callable[[str], int]:
-    """An argparse type: a whole number from `low` to `high`, both included; with step 2 every second one."""
+    """Return an argparse type: whole numbers from `low` to `high` inclusive; with step 2 and odd `low`, odd ones."""
     kind = "an odd" if step == 2 else "a whole"
 
     def read(text: str) -> int:
@@ -59,11 +59,11 @@ def whole(low: int, high: int, step: int = 1) -> Callable[[str], int]:
 
 
 def numbers(text: str) -> tuple[float, ...]:
-    """An argparse type: numbers with commas between."""
+    """Parse numbers separated by commas, as an argparse type."""
     try:
         return tuple(float(piece) for piece in text.split(","))
     except ValueError:
-        message = f"takes a number a channel with commas between, such as 0.5 or 0.49,0.48,0.45; got {text!r}"
+        message = f"takes one number per channel, separated by commas, such as 0.5 or 0.49,0.48,0.45; got {text!r}"
         raise argparse.ArgumentTypeError(message) from None
 
 
@@ -82,24 +82,30 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def add_nets(parser: argparse.ArgumentParser, *names: str, more: str = "") -> None:
     """Add networks as positional arguments, and options for facts that their files do not state.
 
-    more: the help of further networks, "" where the command takes none.
+    more: the help text of further networks; "" if the command takes none.
     """
     for name in names:
         parser.add_argument(name.lower(), metavar=name, help="a checkpoint file, or an id that `zoo` lists")
-    if more:  # argparse would call them required without a default
+    if more:  # without a default, argparse would call them required
         parser.add_argument("more", nargs="*", default=(), metavar="C", help=f"{more}; directly after B")
-    own = "for files that do not say: a key, torchvision/NAME, timm/NAME, package.module:factory or a .pt2 of it"
+    own = "if the file does not say: a key, torchvision/NAME, timm/NAME, package.module:factory or a .pt2 of the net"
     parser.add_argument("--architecture", metavar="KEY", help=own)
-    parser.add_argument("--config", action="append", metavar="KEY=VALUE", help="for the factory; or nonlinearity=tanh")
-    help_text = "which weights of a file that holds several, such as ema or student"
+    parser.add_argument(
+        "--config",
+        action="append",
+        metavar="KEY=VALUE",
+        help="an argument of the factory or architecture, such as nonlinearity=tanh",
+    )
+    help_text = "the weights to read from a file that holds several, such as ema or student"
     parser.add_argument("--weights", metavar="NAME", default="", help=help_text)
-    parser.add_argument("--mean", type=numbers, metavar="X[,Y,Z]", help="of the images in 0..1, one per channel")
-    parser.add_argument("--std", type=numbers, metavar="X[,Y,Z]", help="of the images in 0..1, one per channel")
+    help_text = "of the training images with pixels in 0..1, one per channel"
+    parser.add_argument("--mean", type=numbers, metavar="X[,Y,Z]", help=f"mean {help_text}")
+    parser.add_argument("--std", type=numbers, metavar="X[,Y,Z]", help=f"standard deviation {help_text}")
 
 
 def add_data_name(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     """Add --data, which `images.read_data_name` turns into the name of a data set."""
-    help = "images: a name or path; see `data`" + (f" (default {default})" if default else "")
+    help = "images: the name of a data set, or a path; see `data`" + (f" (default {default})" if default else "")
     parser.add_argument("--data", "--dataset", metavar="NAME", default=default, help=help)
 
 
@@ -116,7 +122,7 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
 
 
 def add_points(parser: argparse.ArgumentParser, points: int = 25, most: int = POINTS.high) -> None:
-    """Add --points, odd so that one of them is half-way. points: the default."""
+    """Add --points, an odd number, so that one point lies half-way. points: the default. most: the upper bound."""
     allowed = whole(POINTS.low, most, POINTS.step)
     help_text = f"{POINTS.help} (default {points})"
     parser.add_argument("--points", type=allowed, default=points, metavar="N", help=help_text)
@@ -124,16 +130,18 @@ def add_points(parser: argparse.ArgumentParser, points: int = 25, most: int = PO
 
 def add_methods(parser: argparse.ArgumentParser, align: str) -> None:
     """Add --recipe, --align, --combine, --correct, --set and --seed. align: the default alignment."""
-    parser.add_argument("--recipe", choices=tuple(RECIPES), metavar="KEY", help="a paper's method; see `methods`")
+    parser.add_argument("--recipe", choices=tuple(RECIPES), metavar="KEY", help="the methods of a paper; see `methods`")
     for role, default in (("align", align), ("combine", "average"), ("correct", "none")):
-        parser.add_argument(f"--{role}", metavar="KEY", help=f"a method; see `methods` (default {default})")
-    parser.add_argument("--set", action="append", metavar="ROLE.NAME=VALUE", help="such as align.restarts=5")
+        parser.add_argument(f"--{role}", metavar="KEY", help=f"method to {role}; see `methods` (default {default})")
+    parser.add_argument(
+        "--set", action="append", metavar="ROLE.NAME=VALUE", help="a setting of a method, such as align.restarts=5"
+    )
     add_seed(parser)
     parser.set_defaults(default_align=align)
 
 
 def chosen_methods(options: Options) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
-    """Role -> method key, and role -> its settings, from the recipe and the options that override it.
+    """Return role -> method key and role -> settings, from the recipe and the options that override it.
 
     Raises InvalidSetting for unknown methods and settings.
     """
@@ -145,16 +153,18 @@ def chosen_methods(options: Options) -> tuple[dict[str, str], dict[str, dict[str
     for name, value in read_pairs(options.set, "--set").items():
         role, _, setting = name.partition(".")
         if role not in ROLES or not setting:
-            raise InvalidSetting(f"--set takes ROLE.NAME=VALUE with a role of {', '.join(ROLES)}; got {name}={value}.")
+            raise InvalidSetting(f"--set takes ROLE.NAME=VALUE, where ROLE is {', '.join(ROLES)}; got {name}={value}.")
         settings[role] |= read_texts(find(role, keys[role]).settings, {setting: value})
     return keys, settings
 
 
 def check_base(combines: Iterable[str], base: object | None) -> None:
-    """Raise InvalidRequest where a combination merges experts of one base network and --base is missing."""
+    """Raise InvalidRequest if a combination merges networks fine-tuned from a base network and --base is missing."""
     needing = [method.label for method in (find("combine", key) for key in combines) if method.needs_base]
     if needing and base is None:
-        raise InvalidRequest(f"{needing[0]} merges experts of one base network: name that with --base.")
+        raise InvalidRequest(
+            f"{needing[0]} merges networks fine-tuned from one base network: name the base with --base."
+        )
 
 
 def read_texts(declared: type, texts: Mapping[str, str]) -> dict[str, Any]:
@@ -176,7 +186,7 @@ def read_pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
 
 
 def read_config(texts: Sequence[str] | None) -> dict[str, Any]:
-    """Parse a build configuration: numbers, True, False, None, lists of them (512,512 or 512,) and strings."""
+    """Parse the values of --config: numbers, True, False, None, lists of these (512,512 or 512,) and strings."""
 
     def value(text: str) -> Any:
         if "," in text and not text.startswith(("'", '"', "(", "[", "{")):
@@ -187,7 +197,7 @@ def read_config(texts: Sequence[str] | None) -> dict[str, Any]:
 
 
 def _literal(text: str) -> Any:
-    """A number, truth value, None or quoted string as Python writes it; any other text unchanged."""
+    """Parse a number, truth value, None or quoted string in Python's notation; return any other text unchanged."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:
@@ -197,7 +207,7 @@ def _literal(text: str) -> Any:
 
 
 def _as(default: Any, text: str) -> Any:
-    """The text as the type of the setting's default; unchanged where it does not fit: the settings refuse it."""
+    """Convert the text to the type of the setting's default. A text that does not fit is returned for a later check."""
     if isinstance(default, bool):
         words: Mapping[str, bool] = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         return words.get(text.lower(), text)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def reordered(a: nn.Module, b: nn.Module, data: Batches, options: Options, report: Progress) -> nn.Module:
-    """Return pi(B) as --align says, or B itself for "none". data: training images."""
+    """Return B aligned to A by the method of --align, or B itself if that is "none". data: training images."""
     from merging.pipeline.merge import prepare
 
     keys, settings = chosen_methods(options)

@@ -11,7 +11,7 @@ from merging.figures.figure import Figure
 from merging.figures.palette import STYLES, figure
 from merging.text import numbers
 
-# One colour per alignment in all figures: first the Okabe-Ito colours, then muted ones that a dark page shows too.
+# One colour per alignment in all figures: first the Okabe-Ito colours, then muted ones for light and dark pages.
 ALIGN_COLORS: dict[str, str] = {
     "none": "#7F7F7F",
     "weight-matching": "#009E73",
@@ -26,7 +26,7 @@ ALIGN_COLORS: dict[str, str] = {
     "merge-many": "#44AA99",
 }
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-REFERENCES = {"parents_accuracy": ("A", "networks, mean"), "ensemble_accuracy": ("ensemble", "ensemble")}
+REFERENCES = {"parents_accuracy": ("A", "mean of the networks"), "ensemble_accuracy": ("ensemble", "ensemble")}
 REFERENCES |= {"naive_accuracy": ("naive", "naive average")}
 
 # label, align, "combine · correct", number of networks, mean accuracy, spread
@@ -113,6 +113,6 @@ def describe_rows(points: Sequence[Point], references: Mapping[str, float]) -> s
 
 
 def mean_of(values: Sequence[float]) -> float:
-    """The mean of those values (n,) that are not NaN; NaN if all are."""
+    """Return the mean of the values (n,) that are not NaN; NaN if all of them are NaN."""
     array = np.asarray(values, float)
     return float(array[~np.isnan(array)].mean()) if (~np.isnan(array)).any() else float("nan")

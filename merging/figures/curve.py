@@ -17,17 +17,17 @@ WORDS: dict[Metric, str] = {"loss": "loss", "accuracy": "accuracy", "ece": "cali
 LAMBDA = "λ: share of B in the weights (0 = A, 1 = B)"
 KINDS = ("naive", "aligned", "corrected")
 PLOT = 300  # pixels: approximate height that the curves span
-LINE, NEAR = 18, 0.2  # a label's height in pixels; labels less far apart in lambda can overlap
-LABEL_AT = {"naive": 0.3, "aligned": 0.45, "corrected": 0.6}  # share of a tall bracket's height: no two labels meet
+LINE, NEAR = 18, 0.2  # a label's height in pixels; labels closer than NEAR in lambda can overlap
+LABEL_AT = {"naive": 0.3, "aligned": 0.45, "corrected": 0.6}  # share of a tall bracket's height; no two labels overlap
 
 
 def curves_of(report: MergeReport, split: str) -> dict[str, LossCurve]:
-    """Curves of a split by kind, in the order in which they are drawn."""
+    """Return the curves of a split by kind, in the order in which they are drawn."""
     return {kind: report.curves[kind][split] for kind in KINDS if split in report.curves.get(kind, {})}
 
 
 def curve_label(report: MergeReport, kind: str) -> str:
-    """Name of a curve; "aligned average" only where the alignment alone distinguishes it from the naive average."""
+    """Return the name of a curve; "aligned average" if only the alignment distinguishes it from the naive average."""
     plain = report.request.get("combine", "average") == "average"
     if kind == "naive" or (plain and report.request.get("align", "none") != "none"):
         return STYLES[kind].label
@@ -58,7 +58,7 @@ def curve_figure(report: MergeReport, metric: Metric = "loss", split: str = "tes
 
 
 def base_at(curve: LossCurve, metric: Metric, above: Above, at: float) -> float:
-    """Reference value of the barrier at lambda `at`: the mean of the ends, or the chord between them."""
+    """Return the reference value of the barrier at lambda `at`: the mean of the ends, or the chord between them."""
     first, last = (getattr(end, metric) for end in curve.ends)
     return (first + last) / 2 if above == "mean" else first + at * (last - first)
 
@@ -159,8 +159,8 @@ def _add_brackets(fig: Figure, curves: dict[str, LossCurve], metric: Metric, abo
 def _clear(placed: list[tuple[bool, float, float]], left: bool, x: float, height: float, step: int) -> int:
     """Pixels by which a label must move so that it overlaps none of those placed on its side.
 
-    placed: (on the left, x, height in pixels) of each label, as the other arguments.  step: pixels per move, towards
-    the bracket's base, where there is no curve.
+    placed: (on the left, x, height in pixels) of each earlier label.  step: pixels per move, towards the bracket's
+    base, where there is no curve.
     """
     beside = [other for side, at, other in placed if side == left and abs(x - at) < NEAR]
     shift = 0

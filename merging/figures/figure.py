@@ -1,6 +1,6 @@
 """Plotly figures as plain data.
 
-plotly.graph_objects validates every value, which takes more time than all other work of drawing a page. A `Figure` is
+plotly.graph_objects validates every value, which takes more time than everything else in drawing a page. A `Figure` is
 validated in the tests instead: each one is passed to Plotly there and must come back unchanged.
 """
 
@@ -55,11 +55,11 @@ class Figure:
             self.add_note(text=text, **places, yanchor="top", font={"color": line["color"]})
 
     def spec(self) -> dict[str, Any]:
-        """The figure as JSON values: {"data": ..., "layout": ...}; arrays become lists, NaN and infinity None."""
+        """Convert to JSON values {"data": ..., "layout": ...}; arrays become lists, NaN and infinity become None."""
         return {"data": _plain(self.traces), "layout": _plain(self.layout)}
 
     def checked(self) -> go.Figure:
-        """Convert to Plotly's own figure. Raises ValueError where Plotly refuses a property or a value."""
+        """Convert to Plotly's own figure. Raises ValueError if Plotly refuses a property or a value."""
         import plotly.graph_objects as go
 
         return go.Figure(self.spec())

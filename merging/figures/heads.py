@@ -11,9 +11,9 @@ from merging.text import numbers
 
 
 def heads_figure(report: ZipReport) -> Figure:
-    """Accuracy of every head over the trunk's last layer, with a dotted line for its unmerged network.
+    """Draw the accuracy of every head over the trunk's last layer, with a dotted line for the unmerged network.
 
-    Where no class belongs to two heads, also that of all heads together.
+    If no two heads share a class, the accuracy of all heads together is drawn as well.
     """
     fig = figure(
         describe_heads(report),
@@ -31,7 +31,7 @@ def heads_figure(report: ZipReport) -> Figure:
         fig.add("scatter", x=report.layers, y=100 * row, name=name, mode="lines+markers", **look)
         fig.add_level(100 * alone, {"color": style.color, "dash": "dot", "width": 1.5})
     dotted = {"color": "#7F7F7F", "dash": "dot", "width": 1.5}
-    fig.add("scatter", x=[None], y=[None], mode="lines", line=dotted, name="the networks unmerged", hoverinfo="skip")
+    fig.add("scatter", x=[None], y=[None], mode="lines", line=dotted, name="the unmerged networks", hoverinfo="skip")
     return fig
 
 
@@ -41,4 +41,4 @@ def describe_heads(report: ZipReport) -> str:
     for name, row, alone in zip(report.names, report.heads, report.alone, strict=True):
         course = ", ".join(f"{numbers.accuracy(v)} at {layer}" for layer, v in zip(report.layers, row, strict=True))
         parts.append(f"{name} alone {numbers.accuracy(alone)}, its head {course}")
-    return f"Test accuracy by where the shared trunk ends. {'; '.join(parts)}."
+    return f"Test accuracy by the layer at which the shared trunk ends. {'; '.join(parts)}."

@@ -16,7 +16,7 @@ from merging.results.reports import letter
 
 @dataclass(frozen=True)
 class Style:
-    """Colour, dash and marker of one thing; the marker repeats what the colour says. label: its name in legends."""
+    """Colour, dash and marker of a network or curve; the marker repeats the colour's meaning. label: legend text."""
 
     color: str
     dash: str
@@ -54,7 +54,7 @@ STANDOFF = 8  # pixels between an axis and its title
 
 
 def network_style(name: str) -> Style:
-    """Style of a network by its name: A, B ... J, or a key of STYLES for what was made of them."""
+    """Return the style of a network by its name: A, B ... J, or a key of STYLES such as "merge"."""
     if name in STYLES:
         return STYLES[name]
     place = list(map(letter, range(2, MOST_MODELS))).index(name)
@@ -92,7 +92,7 @@ def look_of_axis(title: str = "", **keywords: Any) -> dict[str, Any]:
 
 
 def page(figures: Sequence[tuple[Figure, str]]) -> str:
-    """One HTML page of figures, each under its title, on white; it needs no internet connection."""
+    """Return an HTML page of figures on white, each under its title. The page needs no internet connection."""
     parts = []
     for number, (fig, title) in enumerate(figures):
         alone = fig.checked()

@@ -17,11 +17,11 @@ from merging.text import numbers
 ORDER = ("A-B", "A-pi(B)", "A-merge", "B-merge")
 TITLES = {"A-B": "A and B", "A-pi(B)": "A and π(B)", "A-merge": "A and the merge", "B-merge": "B and the merge"}
 Doubts = Sequence[Sequence[str]]
-SHORT = 12  # letters of a measure's name that fit above a colour bar
-LABELLED = 12  # layers up to which a cell is large enough to show its number
-TICKS = 16  # named layers of an axis at most
+SHORT = 12  # number of letters that fit above a colour bar
+LABELLED = 12  # largest number of layers for which cells are large enough to show their numbers
+TICKS = 16  # largest number of named layers per axis
 CHOSEN = "#D55E00"  # the frame of a cell that was clicked
-BRIGHT = 0.55  # value from which viridis is so bright that black text is easier to read than white
+BRIGHT = 0.55  # value above which viridis is so bright that black text is easier to read than white
 _LINES = {
     "A-B": STYLES["B"],
     "A-pi(B)": STYLES["pi(B)"],
@@ -46,7 +46,7 @@ def heatmap(
 
     Args:
         name: the measure's name.
-        doubts: (rows)(columns) reasons to doubt a cell, "" for none; cells with one carry a warning sign.
+        doubts: (rows)(columns) reasons to doubt each cell, or ""; cells with a reason show a warning sign.
         chosen: (row layer, column layer) of a cell to frame.
     """
     rows, columns = map.values.shape
@@ -82,15 +82,18 @@ def heatmap(
 
 
 def diagonal_figure(maps: Mapping[str, SimilarityMap]) -> Figure:
-    """Similarity of equal layers (the diagonal) in each map, as lines over the depth of the network."""
+    """Draw the similarity of corresponding layers (the diagonal) of each map as a line over the network's depth."""
     layers = next((map.row_layers for map in maps.values()), ())
     means = [f"{TITLES[key]} {numbers.correlation(float(np.nanmean(_diagonal(map))))}" for key, map in maps.items()]
     lowest = min([0.9, *(float(np.nanmin(_diagonal(map))) for map in maps.values())])
     fig = figure(
-        "CKA of equal layers over depth, on average: " + ", ".join(means) + ".",
+        "CKA of corresponding layers over depth; means: " + ", ".join(means) + ".",
         height=340,
         x=layer_axis(layers, "layer, input first", [-0.3, len(layers) - 0.7]),
-        y={"title": "CKA of equal layers (1 = alike)", "range": [lowest - 0.1 * (1 - lowest), 1 + 0.05 * (1 - lowest)]},
+        y={
+            "title": "CKA of corresponding layers (1 = alike)",
+            "range": [lowest - 0.1 * (1 - lowest), 1 + 0.05 * (1 - lowest)],
+        },
         hovermode="x unified",
     )
     for key in (key for key in ORDER if key in maps):
@@ -120,7 +123,7 @@ def _shown(name: str) -> str:
 
 
 def layer_axis(layers: tuple[str, ...], title: str, span: list[float]) -> dict[str, Any]:
-    """Keywords of an axis that names layers, TICKS of them at most. span: the axis' range."""
+    """Return keywords of an axis that names at most TICKS layers. span: range of the axis."""
     every = max(1, math.ceil(len(layers) / TICKS))
     places = list(range(0, len(layers), every))
     names = [layers[place] if len(layers[place]) <= 22 else f"…{layers[place][-21:]}" for place in places]
@@ -190,5 +193,5 @@ def _describe(map: SimilarityMap, title: str, name: str, doubts: Doubts | None) 
     diagonal = _diagonal(map)
     low, high = (numbers.correlation(float(f(diagonal))) for f in (np.nanmin, np.nanmax))
     size = f"{map.values.shape[0]} by {map.values.shape[1]} layers"
-    flagged = f" {sum(bool(cell) for row in doubts for cell in row)} cells are not to be trusted." if doubts else ""
-    return f"Similarity ({name}) of {title}, {size}; equal layers between {low} and {high}.{flagged}"
+    flagged = f" {sum(bool(cell) for row in doubts for cell in row)} cells are marked as unreliable." if doubts else ""
+    return f"Similarity ({name}) of {title}, {size}; corresponding layers between {low} and {high}.{flagged}"

@@ -13,14 +13,15 @@ from merging.results.reports import LayerUnits
 from merging.studies.film import Film
 from merging.text import numbers
 
-FIT = {"constrain": "domain"}  # of both axes: shrink the plot, as Plotly never narrows a range that it once widened
+# For both axes: shrink the plot, because Plotly never narrows a range that it has widened.
+FIT = {"constrain": "domain"}
 
 
 def match_histogram(layer: LayerUnits) -> Figure:
     """Histogram of the match correlations of a layer's units, dead units left out."""
     alive = layer.match[~np.isnan(layer.match)]
     fig = figure(
-        f"Match correlations of {len(alive)} living units of {layer.layer}, median "
+        f"Match correlations of {len(alive)} units of {layer.layer} that are not dead, median "
         f"{numbers.correlation(float(np.median(alive)) if len(alive) else float('nan'))}.",
         height=220,
         x={"title": "match correlation of A's unit and its partner", "range": [min(-0.2, _least(alive)), 1.02]},
@@ -85,7 +86,7 @@ def cross_figure(values: np.ndarray, names: Sequence[str], unit: int) -> Figure:
     """Heatmap of (M, M) responses: each network's unit (row) to the picture made for each network (column)."""
     own = ", ".join(f"{name} {numbers.ratio(float(values[at, at]))}" for at, name in enumerate(names))
     fig = figure(
-        f"How strongly each network's unit {unit} answers to each picture; to its own: {own}.",
+        f"Response of each network's unit {unit} to each picture; to the picture made for it: {own}.",
         height=300,
         x={"title": "picture made for", "tickvals": list(range(len(names))), "ticktext": list(names), "side": "bottom"},
         y={
@@ -106,7 +107,7 @@ def cross_figure(values: np.ndarray, names: Sequence[str], unit: int) -> Figure:
         text=[[numbers.ratio(float(value)) for value in row] for row in values],
         texttemplate="%{text}",
         colorbar={"thickness": 10},
-        hovertemplate="%{y} answers to the picture of %{x}: %{z:.2f}<extra></extra>",
+        hovertemplate="response of %{y} to the picture made for %{x}: %{z:.2f}<extra></extra>",
         xgap=1,
         ygap=1,
     )
@@ -117,7 +118,7 @@ def tuning_figure(tuning: np.ndarray, names: Sequence[str], classes: Sequence[st
     """Bars of the (M, classes) mean responses of a unit in every network to the images of each class."""
     best = ", ".join(f"{name} {classes[int(np.nanargmax(row))]}" for name, row in zip(names, tuning, strict=True))
     fig = figure(
-        f"Mean response of unit {unit} to every class; the strongest: {best}.",
+        f"Mean response of unit {unit} to every class; the classes with the strongest response: {best}.",
         height=300,
         x={"tickvals": list(range(len(classes))), "ticktext": list(classes)},
         y={"title": "mean response"},
@@ -140,8 +141,8 @@ def change_figure(film: Film, place: int, start: str) -> Figure:
     """
     least = min(float(np.nanmin(film.step[line][start][:, place])) for line in film.step)
     fig = figure(
-        f"Likeness of each picture to the one before along the path, at least {numbers.correlation(least)}, and of "
-        "equal networks whose weights differ by 1e-7.",
+        f"Pixel correlation of each picture with the previous one along the path, at least "
+        f"{numbers.correlation(least)}, and of pictures of networks whose weights differ only by 1e-7.",
         height=260,
         x={"title": LAMBDA, "range": [-0.04, 1.04], "tickvals": [0, 0.25, 0.5, 0.75, 1]},
         y={"title": "pixel correlation", "range": [min(-0.05, least - 0.05), 1.05]},
@@ -150,7 +151,7 @@ def change_figure(film: Film, place: int, start: str) -> Figure:
     for line in film.step:
         style = STYLES[line]
         fig.add("scatter",
-            x=film.lambdas, y=film.step[line][start][:, place], name=f"{style.label}: to the one before",
+            x=film.lambdas, y=film.step[line][start][:, place], name=f"{style.label}: with the previous one",
             mode="lines+markers", line=style.line(), marker=style.marker(6), hovertemplate="%{y:.2f}", meta=line,
         )  # fmt: skip
         fig.add("scatter",

@@ -1,4 +1,4 @@
-"""Jobs: requests, the ledger and store that keep them, the tasks that compute them, and the dispatcher that runs them.
+"""Jobs: their requests, the ledger and store that save them, the tasks that compute results, and the dispatcher.
 
-`requests`, `ledger` and `limits` import neither torch nor Ray, because the web process imports them.
+`requests`, `ledger` and `limits` import neither torch nor Ray, because the web process imports these modules.
 """

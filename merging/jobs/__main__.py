@@ -1,4 +1,4 @@
-"""`python -m merging.jobs`: run a ledger's jobs until interrupted, or with --watch-stdin until stdin ends."""
+"""`python -m merging.jobs`: run the jobs of a ledger until interrupted or, with --watch-stdin, until stdin closes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from merging.errors import MergescopeError
 from merging.jobs.worker import supervisor
 
-MOST = 256  # largest number of threads or jobs
+MOST = 256  # largest allowed number of threads, and of jobs at the same time
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Read the options, run, and return the exit code. A MergescopeError goes to stderr as one line."""
+    """Read the options, run the jobs, and return the exit code. A MergescopeError is written to stderr as one line."""
     options = _parser().parse_args(arguments)
-    os.umask(0o077)  # files are readable by this user alone: they hold people's requests
+    os.umask(0o077)  # only this user can read new files, because they hold people's requests
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     try:
         return _dispatch(options) if options.dispatch else _supervise(options)
@@ -29,26 +29,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m merging.jobs", description=__doc__)
-    parser.add_argument("--home", help="folder of the ledger and the store (default: MERGESCOPE_HOME)")
+    parser.add_argument("--home", help="folder of the ledger and the store (default: $MERGESCOPE_HOME)")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default=os.environ.get("MERGESCOPE_DEVICE", "auto")
     )
     threads, jobs = os.environ.get("MERGESCOPE_THREADS", "0"), os.environ.get("MERGESCOPE_JOBS", "0")
     parser.add_argument(
-        "--threads", type=_few, default=threads, help="torch threads per job; 0: from the number of cores"
+        "--threads", type=_count, default=threads, help="torch threads per job; 0: chosen from the number of cores"
     )
     parser.add_argument(
-        "--jobs", type=_few, default=jobs, help="jobs at the same time on CPUs; 0: from the number of cores"
+        "--jobs", type=_count, default=jobs, help="jobs at the same time on CPUs; 0: chosen from the number of cores"
     )
     parser.add_argument(
-        "--watch-stdin", action="store_true", help="stop when stdin ends, which means that the app is gone"
+        "--watch-stdin", action="store_true", help="stop when stdin closes, which means that the app has ended"
     )
     parser.add_argument("--dispatch", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--scratch", help=argparse.SUPPRESS)
     return parser
 
 
-def _few(text: str) -> int:
+def _count(text: str) -> int:
     """Parse a whole number from 0 to MOST."""
     if not text.isdecimal() or int(text) > MOST:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {MOST}")
@@ -70,7 +70,7 @@ def _dispatch(options: argparse.Namespace) -> int:
     supervisor.stop_at_end_of_stdin(stop, ready)
     ledger = Ledger(Path(options.home) if options.home else None)
     engine = Engine(make_plan(options.device, options.threads, options.jobs), Path(options.scratch))
-    supervisor.stop_on_signals(stop)  # after ray.init, which sets its own handlers
+    supervisor.stop_on_signals(stop)  # only after ray.init, which installs its own handlers
     if supervisor.POSIX:
         supervisor.end_when_lost(engine.lost, stop)
     ready.set()
@@ -80,7 +80,7 @@ def _dispatch(options: argparse.Namespace) -> int:
         engine.stop()
         if supervisor.POSIX:
             supervisor.end_session(os.getpid())
-        supervisor.remove_scratch(Path(options.scratch))  # the supervisor, which normally does this, may be gone
+        supervisor.remove_scratch(Path(options.scratch))  # the supervisor normally deletes it, but may have ended
     return 0
 
 

@@ -1,8 +1,9 @@
-"""Generation of the finished runs that are shipped with the program (assets/runs), by the same tasks as on a worker.
+"""Generates the finished runs that are shipped with the program (assets/runs), with the tasks that workers also run.
 
-The runs are: every preset with the settings of the merge form; a pair with a shared beginning, which needs no
-alignment; the pictures on the first page of Neurons for two presets; findings of studies; and a partial zip (ZipIt!).
-Artifacts that are not shipped are listed with their hash; submitting the request again makes them.
+The runs are: a merge for every preset, with the settings of the merge form; a merge of two networks that share the
+first epochs of their training, which needs no alignment; the pictures on the first page of Neurons for two presets;
+findings of studies; and a partial zip (ZipIt!). Artifacts that are not shipped are listed with their hashes; running
+the request again creates them.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ SHARED = Preset(
 )
 NETWORKS = ("merge.safetensors", "naive.safetensors")
 SHIPPED = ("report", "permutation.npz", *NETWORKS)  # pi(B) is computed from B and the permutation when needed
-IMAGES = 2_000  # the default of the merge form, so that submitting it unchanged finds the example
-LOOKED_INTO = {"mlps": "layers.2", "cnns": "features.6"}  # preset -> the layer whose first pictures are shipped
+IMAGES = 2_000  # default of the merge form, so that submitting the unchanged form finds the shipped run
+LOOKED_INTO = {"mlps": "layers.2", "cnns": "features.6"}  # preset -> layer; pictures of its first units are shipped
 UNITS = tuple(range(16))
 ANSWERED: dict[str, tuple[str, ...]] = {  # preset -> the studies whose findings are shipped
     "mlps": ("why", "along", "aligners", "similarity", "landscape", "lab", "layer", "units"),
@@ -53,7 +54,7 @@ ANSWERED: dict[str, tuple[str, ...]] = {  # preset -> the studies whose findings
 }
 HEADS = ("fashion-head-low", "fashion-head-high")
 OF_A_LAYER = ("layer", "units", "film")
-ALL_UNITS = {"units": 100_000, "layers": 100_000}  # evidence is shipped for a sample and for all units
+ALL_UNITS = {"units": 100_000, "layers": 100_000}  # the study "evidence" is shipped for a sample of units and for all
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,10 @@ class Example:
     """A run to ship.
 
     Attributes:
-        request: of the run.
+        request: the run's request.
         checkpoints: safetensors bytes, in the order of the request's checkpoints.
         shipped: names of the artifacts to ship; empty for all.
-        artifacts: of the merge that a study reads.
+        artifacts: name -> bytes, artifacts of the merge, which a study reads.
     """
 
     request: MergeRequest | PicturesRequest | StudyRequest | ZipRequest
@@ -74,7 +75,7 @@ class Example:
 
 
 def merges() -> dict[str, MergeRequest]:
-    """Preset key -> its request, as the merge form makes it. Raises DataUnavailable without the images."""
+    """Preset key -> merge request, as the merge form makes it. Raises DataUnavailable if the images are missing."""
     data = fingerprint(DATASET, IMAGES)
     if not data:
         raise DataUnavailable(
@@ -95,14 +96,14 @@ def merges() -> dict[str, MergeRequest]:
 
 
 def heads() -> Example:
-    """The partial zip (ZipIt!) of the pair whose heads have different classes, with the settings of its page."""
+    """Example of a partial zip (ZipIt!): networks with different classes, zipped with the settings of the zip page."""
     models = tuple(ModelRef.of(find_entry(id)) for id in HEADS)
     request = ZipRequest(models, DATASET, fingerprint(DATASET, IMAGES), images=IMAGES)
     return Example(request, tuple(_bytes(model.sha256) for model in models))
 
 
 def make(out: Path = RUNS, report: Progress = no_progress) -> Path:
-    """Make all examples on the CPU with one thread; they replace the contents of the folder. Returns the folder."""
+    """Compute all examples on the CPU with one thread, replace the contents of `out` by them, and return `out`."""
     shutil.rmtree(out, ignore_errors=True)
     _make(heads(), out, report)
     for key, request in merges().items():
@@ -117,7 +118,7 @@ def make(out: Path = RUNS, report: Progress = no_progress) -> Path:
 
 
 def example_studies(request: MergeRequest, key: str) -> Iterator[StudyRequest]:
-    """Requests of the studies whose findings are shipped, for one preset's merge."""
+    """Requests for those studies of one preset's merge whose findings are shipped."""
     for study in ANSWERED.get(key, ()):
         yield StudyRequest(request, study, {"layer": LOOKED_INTO[key]} if study in OF_A_LAYER else {})
         if study == "evidence":
@@ -127,10 +128,10 @@ def example_studies(request: MergeRequest, key: str) -> Iterator[StudyRequest]:
 def _pictures(
     request: MergeRequest, checkpoints: tuple[bytes, ...], artifacts: dict[str, bytes], layer: str
 ) -> Iterator[Example]:
-    """Pictures of the first page of Neurons.
+    """Examples for the pictures on the first page of Neurons.
 
-    They show the first units of A, the merge and the naive average, and two groups of B's units: the partners of A's
-    units, whose pictures are also pi(B)'s, and the units at the same positions.
+    They show the first units of A, of the merge and of the naive average, and two sets of B's units: the units matched
+    to A's first units (these are also the first units of pi(B)), and B's own first units.
     """
     a, b = request.models
     partner = next(facts.partner for facts in saving.load(artifacts["report"]).units if facts.layer == layer)
@@ -179,5 +180,5 @@ def _make(example: Example, out: Path, report: Progress) -> dict[str, bytes]:
 def _bytes(sha256: str) -> bytes:
     path = shipped_file(sha256)
     if path is None:
-        raise DataUnavailable(f"The checkpoint {sha256[:12]} is not among the shipped ones. Install the program again.")
+        raise DataUnavailable(f"{sha256[:12]} is not among the shipped checkpoints. Install the program again.")
     return path.read_bytes()

@@ -1,4 +1,4 @@
-"""Limits of the engine: caps per owner, deadlines per kind of job, sizes. MERGESCOPE_* variables set them."""
+"""Limits on jobs and files: caps per owner, time limits per kind of job, sizes; set by MERGESCOPE_* variables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from merging.errors import InvalidSetting
 from merging.jobs.requests.registry import kinds
 
 PREFIX = "MERGESCOPE_"
-MOST = 1e12
+MOST = 1e12  # every limit is below this number
 
 
 def _limit(default: float, what: str, low: float = 1) -> float:
@@ -25,27 +25,27 @@ class Limits:
     open_jobs: float = _limit(24, "queued and running jobs per owner")
     address_jobs: float = _limit(200, "queued and running jobs per network address")
     all_jobs: float = _limit(400, "queued and running jobs of all owners")
-    teacher_times: float = _limit(10, "factor on open_jobs for an owner named in MERGESCOPE_TEACHERS")
+    teacher_times: float = _limit(10, "factor by which open_jobs is multiplied for owners named in MERGESCOPE_TEACHERS")
     models: float = _limit(40, "uploaded and trained models per owner")
     owner_mb: float = _limit(1_000, "megabytes of models per owner")
     upload_mb: float = _limit(120, "megabytes per uploaded file")
-    visitor_files: float = _limit(4, "factor on upload_mb for all files of one visitor that are not yet added")
-    files_mb: float = _limit(1_000, "megabytes of all uploaded files that are not yet added")
+    visitor_files: float = _limit(4, "all files that one visitor uploaded but did not add yet, in units of upload_mb")
+    files_mb: float = _limit(1_000, "megabytes of files that all visitors together uploaded but did not add yet")
     model_mb: float = _limit(400, "megabytes per model")
-    streamed_mb: float = _limit(250, "megabytes of two networks from which a merge is streamed", low=0)
-    data_sets: float = _limit(20, "data sets of own images per owner")
-    images_mb: float = _limit(2_000, "megabytes of own images per owner")
-    all_images_mb: float = _limit(20_000, "megabytes of own images of all owners")
+    streamed_mb: float = _limit(250, "megabytes of both networks together from which on a merge is streamed", low=0)
+    data_sets: float = _limit(20, "data sets that an owner may add")
+    images_mb: float = _limit(2_000, "megabytes of images that an owner may add")
+    all_images_mb: float = _limit(20_000, "megabytes of images that all owners together may add")
     store_mb: float = _limit(
-        10_000, "megabytes of all artifacts and models; the oldest finished runs are deleted first"
+        10_000, "megabytes of all artifacts and models together; the oldest finished runs are deleted to make room"
     )
-    lease_seconds: float = _limit(10, "seconds of silence after which a dispatcher counts as dead", low=0.5)
-    attempts: float = _limit(2, "starts of a job whose workers die, before the job fails")
+    lease_seconds: float = _limit(10, "seconds without a heartbeat after which a dispatcher counts as dead", low=0.5)
+    attempts: float = _limit(2, "number of starts after which a job fails if its worker dies each time")
 
     deadlines: Mapping[str, float] = field(default_factory=dict)  # kind -> seconds, instead of the kind's default
 
     def deadline(self, kind: str) -> float:
-        """Seconds that a job of this kind may run."""
+        """Longest time that a job of this kind may run, in seconds."""
         return self.deadlines.get(kind, kinds()[kind].deadline)
 
     def __post_init__(self) -> None:
@@ -57,7 +57,7 @@ class Limits:
 
 
 def from_environment() -> Limits:
-    """Read the limits from the environment. Raises InvalidSetting where a variable is not a number or out of bounds."""
+    """Read the limits from the environment. Raises InvalidSetting if a variable is not a number or is out of bounds."""
     values = {limit.name: value for limit in _numbers() if (value := _given(limit.name)) is not None}
     deadlines = {kind: value for kind in kinds() if (value := _given(f"{kind}_seconds")) is not None}
     return Limits(**values, deadlines=deadlines)
@@ -73,7 +73,7 @@ def teachers() -> frozenset[str]:
 
 
 def _given(name: str) -> float | None:
-    """Number in an environment variable, None where it is not set. Raises InvalidSetting for any other text."""
+    """Number in an environment variable, None if it is not set. Raises InvalidSetting if it holds no number."""
     text = os.environ.get(PREFIX + name.upper())
     try:
         return float(text) if text else None

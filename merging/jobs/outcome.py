@@ -1,4 +1,4 @@
-"""Outcome of a job. Every exception inside a job becomes an outcome here, in the program's only broad `except`."""
+"""Outcome of a job. Any exception inside a job is turned into an outcome here, in the program's only broad `except`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from merging.errors import MergescopeError
 from merging.jobs.ledger.store import Content
 from merging.progress import Progress
 
-REASONS = {  # errors of the operating system that a person can fix
+NOT_PERMITTED = (
+    "The program has no permission to read or write one of its own files: "
+    "give read and write access to the user who runs the program"
+)
+REASONS = {  # errors of the operating system whose cause the user can remove
     errno.ENOSPC: "The disk is full: free some space, then run the job again",
-    errno.EDQUOT: "The disk quota is used up: free some space, then run it again",
+    errno.EDQUOT: "The disk quota is used up: free some space, then run the job again",
     errno.EROFS: "The disk is mounted read-only: mount it with write access, then run the job again",
-    errno.EACCES: "The program may not write or read one of its own files: let the user who runs it write there",
-    errno.EPERM: "The program may not write or read one of its own files: let the user who runs it write there",
-    errno.EIO: "The disk failed to read or write: see the system's log, then run the job again",
+    errno.EACCES: NOT_PERMITTED,
+    errno.EPERM: NOT_PERMITTED,
+    errno.EIO: "The disk failed to read or write: see the system log, then run the job again",
     errno.EMFILE: "Too many files are open: close other programs, or raise the limit (ulimit -n)",
     errno.ENFILE: "Too many files are open: close other programs, or raise the limit (ulimit -n)",
     errno.ENOMEM: "The machine has no memory left: close other programs, or choose fewer images or a smaller network",
@@ -29,7 +33,7 @@ class Outcome:
     """Result of a job.
 
     Attributes:
-        artifacts: name -> content, of a successful job.
+        artifacts: name -> content; {} for a failed job.
         error: {"kind", "text"} and sometimes "details" of a failed job, None after success.
     """
 
@@ -38,7 +42,7 @@ class Outcome:
 
 
 def attempt(work: Callable[[Progress], Mapping[str, Content]], report: Progress) -> Outcome:
-    """Run `work(report)`. A MergescopeError keeps its text; any other error becomes a text with stage and details."""
+    """Run `work(report)`. A MergescopeError keeps its text; other errors are described by `unexpected`."""
     reached = "loading"
 
     def noted(stage: str, fraction: float | None = None, message: str = "") -> None:
@@ -50,12 +54,12 @@ def attempt(work: Callable[[Progress], Mapping[str, Content]], report: Progress)
         return Outcome(work(noted))
     except MergescopeError as error:
         return Outcome(error={"kind": type(error).__name__, "text": str(error)})
-    except Exception as error:  # noqa: BLE001 (the one border: a job must end with a reason, whatever went wrong)
+    except Exception as error:  # noqa: BLE001 (allowed only here: whatever goes wrong, a job must end with a reason)
         return Outcome(error=unexpected(error, reached))
 
 
 def unexpected(error: BaseException, stage: str) -> dict[str, str]:
-    """Describe an unexpected error: a text for the user, and details for a developer."""
+    """Describe an unexpected error by a text for the user and details for a developer."""
     kind, details = type(error).__name__, "".join(traceback.format_exception(error))
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError":
         text = f"The worker ran out of memory in stage {stage}. Choose fewer images or units, or a smaller network."
@@ -63,4 +67,4 @@ def unexpected(error: BaseException, stage: str) -> dict[str, str]:
     if isinstance(error, OSError) and error.errno in REASONS:
         return {"kind": kind, "text": f"{REASONS[error.errno]} (in stage {stage}).", "details": details}
     what = f"Something went wrong inside the program ({kind} in stage {stage})."
-    return {"kind": kind, "text": f"{what} Copy the details into a report of the error.", "details": details}
+    return {"kind": kind, "text": f"{what} Copy the details into a bug report.", "details": details}

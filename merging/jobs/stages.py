@@ -1,4 +1,4 @@
-"""Stages of a job with their shares of the whole, so that one bar shows the whole progress. torch-free."""
+"""Stages of a job and their shares of its duration, from which one progress bar is drawn. torch-free."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class Stage:
     """A stage of a kind of job.
 
     Attributes:
-        name: as the task reports it.
-        share: of the duration of the whole job, 0 to 1, in a typical run on a CPU.
-        words: description for people.
+        name: the stage's name, as the task reports it.
+        share: share of the whole job's duration, 0 to 1, in a typical run on a CPU.
+        words: description for users.
     """
 
     name: str
@@ -29,8 +29,8 @@ def overall(shares: Sequence[tuple[str, float]], stage: str, fraction: float | N
 
     Args:
         shares: (name of the stage, share of the whole), in order.
-        stage: the current stage. An unknown one gives 0; the ledger never lets a job's progress fall.
-        fraction: completed share of the current stage, 0 to 1; None for its start.
+        stage: the current stage. An unknown stage gives 0; the ledger then keeps the progress recorded before.
+        fraction: completed share of the current stage, 0 to 1; None at its start.
     """
     done = 0.0
     for name, share in shares:

@@ -27,9 +27,9 @@ class Problem:
         data: training batches, or None.
         seed: seed of all random choices.
         report: progress callback.
-        aligned: the models in the merged net's units; filled in after the align stage.
-        structures: (graph, spec) per model where widths differ; else (), and every model has `graph` and `spec`.
-        base: the network that the experts were fine-tuned from, in A's units, or None.
+        aligned: the models with their units mapped to the merged net's units; () before the align stage.
+        structures: (graph, spec) per model if widths differ; else (), and every model has `graph` and `spec`.
+        base: the network that the experts were fine-tuned from, with its units in A's order, or None.
     """
 
     models: tuple[nn.Module, ...]
@@ -43,7 +43,7 @@ class Problem:
     base: nn.Module | None = None
 
     def structure(self, model: int) -> tuple[Graph, PermutationSpec]:
-        """Return the graph and the groups of model number `model`; group names are the same in all models."""
+        """Return the graph and the permutation groups of model number `model`; all models have the same group names."""
         return self.structures[model] if self.structures else (self.graph, self.spec)
 
     def pair(self, model: int) -> Problem:
@@ -60,15 +60,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class UnitMap:
-    """Linear map of one model's units of one group into the merged net, for aligners that do more than permute.
+    """Linear map from one model's units of one group to the merged net's units, for aligners that do more than permute.
 
-    A permutation p is make = eye[p], use = make^T. Maps keep a network's function where use @ make is the identity and
-    no nonlinearity lies between the two.
+    A permutation p has make = eye[p] and use = make^T. Maps preserve a network's function if use @ make is the identity
+    and no nonlinearity lies between the two.
 
     Attributes:
-        make: (merged units, units), row i holds the weights of the model's units in merged unit i.
-        use: (units, merged units), row j holds the weights of the merged units that replace the model's unit j
-            wherever it is read.
+        make: (merged units, units), row i holds the coefficients of the model's units in merged unit i.
+        use: (units, merged units), row j holds the coefficients of the merged units whose sum replaces the model's unit
+            j wherever a weight reads it.
     """
 
     make: Tensor
@@ -77,14 +77,14 @@ class UnitMap:
 
 @dataclass(frozen=True)
 class Alignment:
-    """Mapping of each model's units into the merged net's units.
+    """Mapping of each model's units to the merged net's units.
 
     Attributes:
-        permutations: one per model, the first is the identity; group -> (units,) int64. For a group with maps it is
-            the nearest one-to-one match, for display only.
+        permutations: one per model, group -> (units,) int64; the first is the identity. For a group with maps, the
+            permutation is the nearest one-to-one match and is only displayed.
         notes: the aligner's results for the report (objective, restarts, spread, sweeps ...), JSON-able.
         maps: one dict per model, group -> UnitMap, scaled so that the merge is the weighted *mean* of the mapped
-            models; () where every group is permuted. A group without a map is permuted.
+            models; () if every group is permuted. A group without a map is permuted.
     """
 
     permutations: tuple[Permutation, ...]
@@ -94,10 +94,10 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Combiner:
-    """Combination of the aligned models, with all learning done: `combiner(weights)` returns the merged tensors.
+    """Function that combines the aligned models, after all learning: `combiner(weights)` returns the merged tensors.
 
     Attributes:
-        run: takes the share of each model in the merge, summing to 1; returns name -> tensor.
+        run: takes each model's share in the merge (the shares sum to 1); returns name -> tensor.
         notes: learned or selected values for the report, JSON-able.
     """
 
@@ -115,9 +115,11 @@ class MergeResult:
 
     Attributes:
         merged: the combined and corrected network.
-        aligned: one module per input; the first is A, except after methods that merge units of one model (ZipIt!).
+        aligned: one module per input; the first is A itself, except after methods that can merge units of the same
+            model (ZipIt!).
         alignment: the unit mapping of every model.
-        notes: results per stage: objective, restarts, equivalence error (max |B - pi(B)|, relative, float64).
+        notes: results per stage: objective, restarts, and equivalence error (max |B - pi(B)| over the outputs, relative
+            to the largest output, in float64).
     """
 
     merged: nn.Module
@@ -128,12 +130,12 @@ class MergeResult:
 
 @dataclass(frozen=True)
 class Corrector:
-    """Correction of a combined net, with the parents' statistics already measured.
+    """Function that corrects a combined net, after the parents' statistics have been measured.
 
-    `corrector(combined net, weights)` returns the corrected net and leaves the combined one unchanged.
+    `corrector(combined net, weights)` returns the corrected net and leaves the combined net unchanged.
 
     Attributes:
-        run: takes the combined net and the share of each model in it, summing to 1; returns the corrected net.
+        run: takes the combined net and each model's share in it (the shares sum to 1); returns the corrected net.
         notes: modules corrected and modules that could not be corrected, JSON-able.
     """
 

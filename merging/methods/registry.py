@@ -1,4 +1,4 @@
-"""Tables of merge methods. A method is one file that declares itself; forms, command line, docs and tests read it here.
+"""Tables of merge methods. Each method is one file that declares itself; forms, CLI, docs and tests read these tables.
 
 This file does not import torch, because the web process reads these tables. For the same reason a method file imports
 torch only inside its functions (or under TYPE_CHECKING).
@@ -19,7 +19,7 @@ from merging.settings import NoSettings
 
 Role = Literal["align", "combine", "correct"]
 ROLES: tuple[Role, ...] = ("align", "combine", "correct")
-MOST_MODELS = 10  # per merge, because all models are in memory at once
+MOST_MODELS = 10  # largest number of models per merge, because all of them are in memory at once
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -29,9 +29,10 @@ class Method:
 
     Attributes:
         run: `(problem, settings) ->` an Alignment, a Combiner or a Corrector (see merging.methods.problem).
-        joint: the aligner takes all models at once; other aligners match each model to the first, two at a time.
-        permutes: the aligner's result keeps every network's function; otherwise it returns maps, which do not.
-        ends: the combination returns model k bit for bit where model k has all the weight.
+        joint: the aligner takes all models at once; other aligners match each model to the first separately.
+        permutes: the aligner only permutes units, which preserves every network's function; other aligners may return
+            maps, which change the function.
+        ends: the combination returns model k bit for bit if model k has all the weight.
     """
 
     role: Role
@@ -44,7 +45,7 @@ class Method:
     run: Callable[..., Any]
     settings: type = NoSettings
     needs_data: bool = False
-    recovers_twin: bool = False  # the aligner promises to find the permutation of a permuted copy of A
+    recovers_twin: bool = False  # the aligner finds the permutation if B is a permuted copy of A
     joint: bool = False
     permutes: bool = True
     unequal_widths: bool = False  # the aligner also takes models whose layers differ in width from the first model's
@@ -55,7 +56,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Published method: a triple align x combine x correct with its settings."""
+    """Published method: one align, one combine and one correct method, with their settings."""
 
     key: str
     label: str
@@ -69,7 +70,7 @@ class Recipe:
 
 
 def method(role: Role, key: str, **declared: Any) -> Callable[[F], F]:
-    """Decorate a function to declare it as the method `key` of a role; `table` finds it in its file."""
+    """Decorate a function to declare it as the method `key` of a role; `table` finds it when it imports the file."""
 
     def declare(run: F) -> F:
         run.method = Method(role=role, key=key, run=run, **declared)  # type: ignore[attr-defined]
@@ -98,7 +99,7 @@ def methods() -> Mapping[Role, Mapping[str, Method]]:
 
 
 def find(role: Role, key: str) -> Method:
-    """Return the method `key` of a role. Raises InvalidSetting, which lists the keys there are, for an unknown one."""
+    """Return the method `key` of a role. Raises InvalidSetting, which lists the known keys, if `key` is unknown."""
     by_key = table(role)
     if key not in by_key:
         raise InvalidSetting(f"There is no {role} method {key!r}. Known: {', '.join(by_key)}.")

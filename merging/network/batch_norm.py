@@ -1,4 +1,4 @@
-"""BatchNorm's running statistics: find the modules that keep them, and estimate them again from data."""
+"""BatchNorm's running statistics: find the modules that keep them, and re-estimate them from data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from merging.network.memory_format import fastest
 
 
 def batch_norms(model: nn.Module) -> list[str]:
-    """Names of the BatchNorm modules that keep running statistics."""
+    """Return the names of the BatchNorm modules that keep running statistics."""
     return [name for name, m in model.named_modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
 
 
@@ -34,7 +34,7 @@ def reset_batch_norm(model: nn.Module, data: Batches) -> nn.Module:
 
 @contextmanager
 def batch_norm_in_training(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
-    """Context manager in which the named BatchNorm modules normalise by the batch and estimate their statistics again.
+    """Context manager in which the named BatchNorm modules normalise by the batch and re-estimate their statistics.
 
     The statistics are averaged from scratch over all batches. Every batch has the same weight in the average. Dropout
     and all other modules stay in eval mode. Changes `model` in place; on exit the named modules are back in eval mode

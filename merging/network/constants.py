@@ -16,9 +16,9 @@ from merging.errors import IncompatibleModels
 from merging.network.permutation import Axis, Group, PermutationSpec, named_tensors
 from merging.results.reports import letter
 
-NORMALISERS = ("_input_mean", "_input_std", "normalise.mean", "normalise.std")  # of the zoo networks
+NORMALISERS = ("_input_mean", "_input_std", "normalise.mean", "normalise.std")  # buffers of the zoo networks
 NORMALISED = (
-    "The networks expect their images normalised differently. Load all of them with the same: "
+    "The networks expect images that are normalised differently. Load all of them with the same mean and std: "
     "load_checkpoint(path, mean=..., std=...), one number per channel."
 )
 # A module with a buffer of one of these names is a norm, and all its buffers are statistics.
@@ -50,9 +50,9 @@ def equal(one: Tensor, other: Tensor) -> bool:
 
 
 def pinned_by(spec: PermutationSpec, constants: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return the groups that a constant pins: group name -> a constant that re-ordering the group's units would change.
+    """Return the groups that must not be permuted: group name -> a constant that a permutation would change.
 
-    Groups that no constant pins are left out. constants: name -> tensor of any shape.
+    All other groups are left out. constants: name -> tensor of any shape.
     """
     return {
         group.name: axis.parameter
@@ -100,16 +100,16 @@ def refuse_different(
                 if key.endswith(NORMALISERS):
                     raise IncompatibleModels(NORMALISED)
                 raise IncompatibleModels(
-                    f"The buffer {key} is not the same in network A and in {name}. A buffer that is no norm's running "
-                    "statistic is taken for a constant of the architecture, which is neither re-ordered nor averaged. "
-                    "If it was learned, make it a parameter (nn.Parameter, requires_grad=False). One that a weight is "
-                    "made with goes with torch.nn.utils.parametrize.remove_parametrizations (spectral_norm) or "
-                    "torch.nn.utils.prune.remove (pruning masks)."
+                    f"The buffer {key} is not the same in network A and in {name}. Buffers other than the running "
+                    "statistics of norms are treated as constants of the architecture: they are neither re-ordered nor "
+                    f"averaged. If {key} was learned, make it a parameter (nn.Parameter, requires_grad=False). If a "
+                    "weight is computed from it, call torch.nn.utils.parametrize.remove_parametrizations "
+                    "(spectral_norm) or torch.nn.utils.prune.remove (pruning masks) for that weight."
                 )
 
 
 def _once(constants: Mapping[str, Tensor], spec: PermutationSpec) -> dict[str, Tensor]:
-    """Return the constants; where all units of a group have equal values, only the first unit's values are left."""
+    """Return the constants; where all units of a group have equal values, only the first unit's values are kept."""
     reduced = dict(constants)
     for name in constants.keys() & spec.by_parameter.keys():
         for axis, group in sorted(spec.by_parameter[name], key=lambda pair: -pair[0].offset):

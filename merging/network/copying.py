@@ -28,10 +28,10 @@ def copied(model: nn.Module) -> nn.Module:
     """
     if isinstance(model, torch.jit.ScriptModule):
         raise UnsupportedOperation(
-            "This is a TorchScript program. Give the nn.Module that it was made of, with the same weights."
+            "This is a TorchScript program. Give the nn.Module that it was compiled from, with the same weights."
         )
     if isinstance(model._modules.get("_orig_mod"), nn.Module):
-        raise UnsupportedOperation("This is what torch.compile makes of a network. Give the network: `net._orig_mod`.")
+        raise UnsupportedOperation("This is the output of torch.compile. Give the original network: `net._orig_mod`.")
     try:
         return copy.deepcopy(model).eval()
     except (RuntimeError, TypeError, ValueError, AttributeError, AssertionError, LookupError) as error:
@@ -40,7 +40,7 @@ def copied(model: nn.Module) -> nn.Module:
 
 
 def _remade(model: nn.Module) -> str:
-    """Return a sentence about the first layer whose hook recomputes a weight before each pass, "" if there is none.
+    """Return a sentence about the first layer whose hook recomputes a weight before each pass, or "" if there is none.
 
     torch cannot deep-copy such a layer. The sentence names the function that removes the hook.
     """
@@ -49,5 +49,5 @@ def _remade(model: nn.Module) -> str:
             for kind, call in _REMEDIES.items():
                 if isinstance(hook, kind):
                     name = getattr(hook, "name", None) or getattr(hook, "_tensor_name", "weight")
-                    return f"its layer {path} makes {name} anew before each pass. Call {call.format(name)} on it first."
+                    return f"its layer {path} recomputes {name} before each pass. Call {call.format(name)} first."
     return ""

@@ -18,11 +18,12 @@ class Batches:
     """Labelled images, cut into batches in a fixed order; every iteration gives the same batches.
 
     Attributes:
-        images: (n, C, H, W), or (n, ...) for other inputs, on the CPU. Floats are stored as the network takes them (zoo
-            networks: 0..1); uint8 stays uint8 in memory and becomes float / 255 batch by batch; int64 are tokens.
-        labels: (n,) int64, or (n, ...) for networks that give one answer per position.
+        images: (n, C, H, W), or (n, ...) for other inputs, on the CPU. Floats are stored as the network expects them
+            (zoo networks: 0..1); uint8 stays uint8 in memory and becomes float / 255 batch by batch; int64 inputs are
+            tokens.
+        labels: (n,) int64, or (n, ...) for networks that give one prediction per position.
         size: images per batch.
-        device: where batches are delivered.
+        device: the device on which batches are delivered.
         dtype: floating-point type of the delivered images.
         order: (n',) int64 indices of the images to read, or None for all images in order.
 
@@ -81,7 +82,7 @@ class Batches:
         return replace(self, size=size)
 
     def sample(self, count: int, seed: int = 0) -> Batches:
-        """Return at most `count` images, drawn without replacement in random order; `seed` alone decides which.
+        """Return at most `count` images, drawn without replacement in random order; `seed` alone decides which images.
 
         Data are often sorted by class, so the first images, or any single batch, would cover only a few classes.
         """
@@ -89,12 +90,12 @@ class Batches:
         return replace(self, order=indices if self.order is None else self.order[indices])
 
     def halves(self) -> tuple[Batches, Batches]:
-        """Return two halves (images 0, 2, 4, ... and 1, 3, 5, ...), to compare an estimate on different images."""
+        """Return two halves (images 0, 2, 4, ... and 1, 3, 5, ...), to compare an estimate on both."""
         order = torch.arange(self.count) if self.order is None else self.order
         return replace(self, order=order[::2]), replace(self, order=order[1::2])
 
     def even(self) -> Batches:
-        """Return the batches without a smaller last one, so that averages over batches weigh all images equally."""
+        """Return the batches without an incomplete last one, so that averages over batches weigh all images equally."""
         whole = self.count - self.count % self.size if self.count > self.size else self.count
         order = torch.arange(self.count) if self.order is None else self.order
         return replace(self, order=order[:whole])
@@ -118,8 +119,9 @@ def place_of(model: nn.Module) -> tuple[torch.device, torch.dtype]:
 def as_batches(data: Any, size: int = 500) -> Batches:
     """Return `data` as Batches.
 
-    Integers are tokens and become int64; uint8 are images. An iterable (a DataLoader, a generator) is read once, here,
-    and kept in memory in the order it came, so that every later pass sees the same images even if the loader shuffles.
+    Integers are tokens and become int64, except for uint8 tensors, which are images. An iterable (a DataLoader, a
+    generator) is read once, here, and its batches are kept in memory in that order, so that every later pass sees the
+    same images even if the loader shuffles.
 
     Args:
         data: Batches (returned unchanged), a pair (images, labels) of tensors or arrays, or an iterable of such pairs.
@@ -136,7 +138,7 @@ def as_batches(data: Any, size: int = 500) -> Batches:
         raise InvalidRequest(f"Data must be batches of (images, labels) or a pair of tensors, not {_kind(data)}.")
     parts = [_part(batch) for batch in data]
     if not parts:
-        raise DataUnavailable("The data hold no batches. A generator that was read before is empty: make it anew.")
+        raise DataUnavailable("The data hold no batches. A generator that was read before is empty; create a new one.")
     images, labels = zip(*parts, strict=True)
     if len({(part.shape[1:], part.dtype) for part in images}) > 1:
         raise DataUnavailable("The batches hold images of different shapes or types; give them all the same.")
@@ -160,7 +162,7 @@ def _part(batch: Any) -> tuple[Tensor, Tensor]:
         raise DataUnavailable(f"A batch is {_kind(batch)} without labels; give pairs (images, labels).")
     images, labels = _images(batch[0]), _labels(batch[1])
     if len(images) != len(labels):
-        raise DataUnavailable(f"A batch has {len(images)} images and {len(labels)} labels; give as many of each.")
+        raise DataUnavailable(f"A batch has {len(images)} images and {len(labels)} labels; the numbers must match.")
     return images, labels
 
 
@@ -174,7 +176,7 @@ def _images(value: Any) -> Tensor:
 def _labels(value: Any) -> Tensor:
     labels = _tensor(value)
     if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise DataUnavailable(f"Labels are {labels.dtype}; give class numbers (0, 1, 2 ...) as whole numbers.")
+        raise DataUnavailable(f"Labels are {labels.dtype}; give class numbers (0, 1, 2 ...) as integers.")
     return labels.to(torch.int64)
 
 

@@ -1,4 +1,4 @@
-"""Mappings of tensors that are built on demand, or whose units are re-ordered on demand from a stored index."""
+"""Mappings whose tensors are built on demand, or whose units are permuted on demand by stored index vectors."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class LazyTensors(Mapping[str, Tensor]):
 
 
 class HeldTensors(dict[str, Tensor]):
-    """Tensors in memory. Moving units copies each tensor that the units lie on.
+    """Tensors in memory. Moving a group's units copies each tensor with an axis in the group.
 
-    This is fast, and needs at most the memory of one more network.
+    This is fast, and needs at most the memory of one additional copy of the network.
     """
 
     def moved(self, group: Group, order: Tensor) -> HeldTensors:
@@ -55,7 +55,7 @@ class HeldTensors(dict[str, Tensor]):
 
 @dataclass(frozen=True, eq=False)
 class MovedTensors(Mapping[str, Tensor]):
-    """Tensors whose units are re-ordered at each access, so that memory holds index vectors and not copies.
+    """Tensors whose units are re-ordered at each access, so that memory holds index vectors instead of copies.
 
     Attributes:
         tensors: name -> tensor.
@@ -91,7 +91,7 @@ class MovedTensors(Mapping[str, Tensor]):
 
 
 def axis_order(group: Group, axis: Axis, size: int, order: Tensor) -> Tensor:
-    """Return the source index of each index along a dimension, (size,) int64, when the units on one of its axes move.
+    """Return, for each index of a dimension, the index that it is read from when units move: (size,) int64.
 
     order: (units,), new unit i is unit order[i].
     """

@@ -1,4 +1,4 @@
-"""Reading a network's output: logits or probabilities, one answer per image or one per position."""
+"""Reading a network's output: logits or probabilities, one prediction per image or per position."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 from merging.errors import IncompatibleModels
 
 WRAP = (
-    "Wrap the network in a module whose forward pass returns the logits alone, such as `return self.net(x){}`, and "
-    "give that instead."
+    "Wrap the network in a module whose forward pass returns only the logits, such as `return self.net(x){}`, and "
+    "give that module instead."
 )
 
 
@@ -31,7 +31,7 @@ def described(output: Any) -> str:
 
 
 def remedy(output: Any) -> str:
-    """Return the advice for a network whose output is no tensor: the line of code that takes the logits out of it."""
+    """Return advice for a network whose output is not a tensor: the line of code that extracts the logits."""
     if isinstance(output, Mapping):
         keys = [key for key in output if "logit" in str(key).lower()] or list(output)[:1]
         return WRAP.format(f"[{keys[0]!r}]" if keys else "")
@@ -39,37 +39,38 @@ def remedy(output: Any) -> str:
 
 
 def by_answer(output: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a network's output as rows (answers, classes), and the labels (answers,) that belong to them.
+    """Return a network's output as rows (predictions, classes), and the labels (predictions,) of these rows.
 
     Args:
-        output: (n, classes) for labels (n,). For labels (n, ...) there is one answer per position, with the classes in
-            the last dimension (n, ..., classes) or in the second (n, classes, ...); the sizes decide which.
+        output: (n, classes) for labels (n,). For labels (n, ...) there is one prediction per position, with the classes
+            in the last dimension (n, ..., classes) or in the second (n, classes, ...); the sizes decide which.
         labels: (n,) or (n, ...).
     Raises:
-        IncompatibleModels: when the output is no tensor, does not fit the labels, or fits them in both ways.
+        IncompatibleModels: when the output is not a tensor, does not fit the labels, or could have its classes in
+            either dimension.
     """
     if not isinstance(output, Tensor):
-        raise IncompatibleModels(f"The network gives {described(output)}; logits are needed. {remedy(output)}")
+        raise IncompatibleModels(f"The network returns {described(output)}; logits are needed. {remedy(output)}")
     shape, wanted = tuple(output.shape), tuple(labels.shape)
     last = len(shape) > 1 and shape[:-1] == wanted
     second = len(shape) > 2 and (shape[0], *shape[2:]) == wanted
     if last and second:
         raise IncompatibleModels(
-            f"The network gives {shape} for labels {wanted}: whether the classes are in the last dimension or in the "
-            "second cannot be told. Give inputs of another length, or a network that answers once per image."
+            f"The network returns shape {shape} for labels of shape {wanted}, so the classes could be in the last "
+            "dimension or in the second. Give inputs of another length, or a network with one prediction per image."
         )
     if not last and not second:
-        answers = f"labels of shape {shape[:-1]}" if len(shape) > 2 else "a network that gives one row per label"
+        answers = f"labels of shape {shape[:-1]}" if len(shape) > 2 else "a network that returns one row per label"
         raise IncompatibleModels(
-            f"The network gives {shape}, and the labels are {wanted}; logits of shape {(*wanted, 'classes')} are "
-            f"needed. Give {answers}.".replace("'", "")
+            f"The network returns shape {shape}, and the labels have shape {wanted}; logits of shape "
+            f"{(*wanted, 'classes')} are needed. Give {answers}.".replace("'", "")
         )
     rows = output if last else output.movedim(1, -1)
     return rows.flatten(0, -2), labels.flatten()
 
 
 def are_probabilities(rows: Tensor) -> bool:
-    """Return whether each row (answers, classes) is a distribution, as after a softmax: nothing below 0, a sum of 1."""
+    """Return whether each row (predictions, classes) is a distribution: no entry below 0, and a sum of 1."""
     if rows.shape[1] < 2 or not len(rows):
         return False
     bound = max(1e-5, 4 * torch.finfo(rows.dtype).eps)
@@ -78,7 +79,7 @@ def are_probabilities(rows: Tensor) -> bool:
 
 
 def as_logits(rows: Tensor) -> Tensor:
-    """Return logits (answers, classes): the rows, or their logarithms in float64 if the rows are probabilities.
+    """Return logits (predictions, classes): the rows, or their logarithms in float64 if the rows are probabilities.
 
     A probability of 0 is replaced by the smallest positive number of the rows' precision.
     """
@@ -95,7 +96,7 @@ def answer_loss(output: Any, labels: Tensor, *, exact: bool = False, reduction: 
         output: the network's output.
         labels: (n,) or (n, ...) class numbers.
         exact: compute in float64.
-        reduction: "mean" over the answers, or "sum".
+        reduction: "mean" over the predictions, or "sum".
     """
     rows, truth = by_answer(output, labels)
     logits = as_logits(rows)

@@ -1,7 +1,7 @@
-"""Permutations of a network's units: the tensor axes that move together, and functions that move them.
+"""Permutations of a network's units: the tensor axes that are permuted together, and functions that permute them.
 
-A `Group` is a set of tensor axes that must be permuted by one permutation so that the network computes the same
-function. Inputs and class logits are in no group. Convention everywhere: **new unit i is old unit p[i]**.
+A `Group` is a set of tensor axes that must share one permutation so that the network computes the same function.
+Inputs and class logits are in no group. Convention everywhere: **new unit i is old unit p[i]**.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Axis:
         dim: the dimension of the tensor.
         block: indices per unit; above 1 after a flatten (H*W indices per unit).
         offset: the first unit's first index; above 0 after a concatenation or a zero-padded shortcut.
-        used: True if the tensor reads the units and sums over them, as along a linear layer's inputs. False if the
-            tensor makes or scales the units.
+        used: True if a layer sums over the units along this axis, as over the inputs of a linear layer. False if the
+            tensor produces or scales the units.
     """
 
     parameter: str
@@ -63,16 +63,16 @@ class Site:
 
 @dataclass(frozen=True)
 class Group:
-    """Tensor axes that move together.
+    """Tensor axes that are permuted together.
 
     Attributes:
-        name: the first layer that makes the units.
+        name: the first layer that produces the units.
         size: number of units.
         axes: where the units lie in the tensors.
         nodes: where the activations can be read, in network order.
-        linear: whether an alignment may also mix units linearly, because every axis either makes the units or uses
-            them. False for the channels of a depthwise convolution, for heads and the units inside them, and for tied
-            weights.
+        linear: whether an alignment may also mix units linearly, because every axis either produces the units or
+            is summed over. False for the channels of a depthwise convolution, for attention heads and the units inside
+            them, and for tied weights.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Group:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """One line per axis that says where the units lie: "makes features.0.weight, dimension 0"."""
+        """One line per axis: "makes features.0.weight, dimension 0", or "uses ..." where a layer sums over units."""
         return tuple(_place(axis, self.size) for axis in self.axes)
 
 
@@ -93,7 +93,7 @@ class PermutationSpec:
 
     Attributes:
         groups: in network order.
-        pinned: name of any further group -> the constant of the network that its permutation would change.
+        pinned: name of a group that must not be permuted -> the constant that its permutation would change.
     """
 
     groups: tuple[Group, ...]
@@ -118,7 +118,7 @@ class PermutationSpec:
         return {name: torch.arange(size) for name, size in self.sizes.items()}
 
     def random(self, seed: int) -> Permutation:
-        """Return a uniform permutation per group; it depends on the group names, the sizes and `seed` alone."""
+        """Return a uniformly random permutation per group; it depends only on the group names, sizes and `seed`."""
         rng = np.random.default_rng(seed)
         return {name: torch.from_numpy(rng.permutation(size)) for name, size in self.sizes.items()}
 
@@ -166,7 +166,7 @@ def permute_tensors(
             for axis, group in pairs:
                 if axis.dim == dim:
                     end = axis.offset + group.size * axis.block
-                    units = index[axis.offset : end].view(group.size, axis.block)  # nested groups: may be moved already
+                    units = index[axis.offset : end].view(group.size, axis.block)  # a nested group may have moved it
                     index[axis.offset : end] = units[permutation[group.name].cpu()].flatten()
             moved[name] = moved[name].index_select(dim, index.to(moved[name].device))
     return moved
@@ -188,7 +188,7 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def with_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """Return a copy of `model` in eval mode with these `tensors`, of its names and shapes. Ties are kept."""
+    """Return a copy of `model` in eval mode with these `tensors` (name -> tensor); tied tensors stay tied."""
     twin = copied(model)
     own = named_tensors(twin)
     for name, tensor in tensors.items():

@@ -1,7 +1,8 @@
 """Merging two checkpoint files into a third, with neither network in memory.
 
-Weight matching and averaging need few tensors at a time. Tensors are read from the files when they are needed, run
-layer by layer for the proof of equivalence, and written one by one. The result is bit for bit that of `merging.merge`.
+Weight matching and averaging need few tensors at a time. Tensors are read from the files when they are needed, and are
+written one by one. The proof of equivalence runs the networks layer by layer. The result equals that of `merging.merge`
+bit for bit.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class FilesMerge:
         graph: graph of both networks.
         spec: permutation groups of both networks.
         permutation: permutation of B's units, group -> (units,) int64.
-        notes: as of `merging.merge`.
+        notes: as in `merging.merge`.
     """
 
     graph: Graph
@@ -64,7 +65,7 @@ def merge_files(
     Args:
         a, b: paths of the two checkpoints.
         out: folder for merge.safetensors, aligned.safetensors (B in A's units) and naive.safetensors (plain average).
-        known: the user's description of both files, as for `load_checkpoint`.
+        known: the user's description of both files, as in `load_checkpoint`.
         how: keyword arguments of `merge_sliced`.
     Raises:
         MergescopeError: as `merge_sliced` does.
@@ -87,9 +88,9 @@ def merge_sliced(
 ) -> FilesMerge:
     """Merge two open checkpoints as `merge_files` does; memory holds a few copies of the largest tensor at most.
 
-    settings: of weight matching. weights: share of each network in the merge, summing to 1. example: inputs (n, ...) to
-    trace with, by default random ones. Raises as `merging.merge` does, and CheckpointError if a file holds numbers that
-    are not finite.
+    settings: settings of weight matching. weights: share of each network in the merge, summing to 1. example: inputs
+    (n, ...) to trace with, random by default. Raises as `merging.merge` does, and CheckpointError if a file holds
+    numbers that are not finite.
     """
     shares, wishes = checked_weights(weights, 2), read_settings(WeightMatchingSettings, settings)
     report("loading", 0.0, "reading the checkpoints")
@@ -144,7 +145,7 @@ def _problem(first: StreamedNet, second: StreamedNet, images: Tensor, seed: int,
 def _random_change(
     problem: Problem, net: StreamedNet, images: Tensor, device: torch.device | str
 ) -> tuple[float, Tensor]:
-    """Return the change of A's outputs by a random permutation, and the outputs, (n, classes).
+    """Return the change of A's outputs under a random permutation, and the outputs, (n, classes).
 
     Raises NotEquivalent if the change exceeds rounding.
     """
@@ -158,7 +159,7 @@ def _random_change(
 def _change(
     problem: Problem, net: StreamedNet, permutation: Permutation, images: Tensor, device: torch.device | str
 ) -> float:
-    """Return the change of B's outputs by the permutation. Raises NotEquivalent if it exceeds rounding."""
+    """Return the change of B's outputs under the permutation. Raises NotEquivalent if it exceeds rounding."""
     problem.report("verifying", 0.0, "comparing B with π(B)")
     error, _ = _proof(problem, net, permutation, images, device)
     refuse_above(error, "The permutation of network B")
@@ -168,7 +169,7 @@ def _change(
 def _proof(
     problem: Problem, net: StreamedNet, permutation: Permutation, images: Tensor, device: torch.device | str
 ) -> tuple[float, Tensor]:
-    """Return the change of the network's outputs by a permutation, and the outputs."""
+    """Return the change of the network's outputs under a permutation, and the outputs."""
     inputs = proof_inputs(net.module, images, problem.seed, problem.graph).to(device)
     for telling in (True, False):  # random numbers in place of constant tensors may give outputs that are not finite
         exact = exact_tensors(net.module, net.tensors, problem.seed, telling=telling)

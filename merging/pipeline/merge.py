@@ -1,4 +1,4 @@
-"""Complete merge: trace, verify, align, combine, correct. No result is returned unless pi(B) computes the same as B."""
+"""Complete merge: trace, verify, align, combine, correct. It fails unless pi(B) computes the same function as B."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EQUIVALENCE_IMAGES = 64
 
 @dataclass(frozen=True)
 class Prepared:
-    """Merge prepared for any weights of the models, so that all points of an interpolation curve share the work.
+    """Merge prepared for any weights of the models, so that all points of an interpolation curve share it.
 
     Attributes:
         problem: the models with the aligned models filled in.
@@ -40,7 +40,7 @@ class Prepared:
         method: the combination method.
         combiner: weights -> combined tensors.
         corrector: combined net and weights -> corrected net.
-        notes: results per stage, as of `merge`.
+        notes: results per stage, as in `merge`.
     """
 
     problem: Problem
@@ -87,12 +87,12 @@ def merge(
     report: Progress | None = None,
     weights: Sequence[float] | None = None,
 ) -> MergeResult:
-    """Merge two to ten networks of one structure; the input networks are not changed.
+    """Merge two to ten networks with the same structure; the input networks are not changed.
 
     Args:
         models: the networks; the first is A.
         align, combine, correct: keys of the method tables.
-        base: the network that all were fine-tuned from, for methods of experts (task arithmetic, TIES, DARE).
+        base: the network that all were fine-tuned from, for methods that merge experts (task arithmetic, TIES, DARE).
         example: inputs (n, ...) to trace with, by default the first images of `data`.
         data: training images, see `network.data.as_batches`.
         settings: role -> settings of that role's method.
@@ -137,7 +137,7 @@ def prepare(
     seed: int = 0,
     report: Progress | None = None,
 ) -> Prepared:
-    """Trace, verify and align once, and measure what the correction needs; arguments and errors as of `merge`."""
+    """Trace, verify and align once, and measure what the correction needs; arguments and errors as in `merge`."""
     methods = _methods({"align": align, "combine": combine, "correct": correct}, data)
     wishes = _settings(methods, settings or {})
     ready = checked_models(models, base)
@@ -176,12 +176,12 @@ def _methods(keys: Mapping[Role, str], data: Any) -> dict[Role, Method]:
 def _check_fit(methods: Mapping[Role, Method], count: int, base: nn.Module | None) -> None:
     for method in methods.values():
         if count > method.most_models:
-            raise InvalidRequest(f"{method.label} takes {method.most_models} networks at most; {count} are given.")
+            raise InvalidRequest(f"{method.label} takes at most {method.most_models} networks; {count} are given.")
     combine = methods["combine"]
     if combine.needs_base and base is None:
-        raise InvalidRequest(f"{combine.label} merges experts of one base network; give that as `base`.")
+        raise InvalidRequest(f"{combine.label} merges experts of one base network; give that network as `base`.")
     if base is not None and not combine.needs_base:
-        raise InvalidRequest(f"{combine.label} does not look at a base network; leave `base` out.")
+        raise InvalidRequest(f"{combine.label} does not use a base network; leave `base` out.")
 
 
 def _settings(methods: Mapping[Role, Method], settings: Mapping[str, Mapping[str, Any]]) -> dict[Role, Any]:
@@ -245,7 +245,7 @@ def _outputs(model: nn.Module, inputs: Tensor) -> dict[str, str]:
 
 
 def trace_notes(problem: Problem, error: float) -> dict[str, Any]:
-    """Return the results of tracing for the report. error: largest output change by permuting the first at random."""
+    """Return the tracing results for the report. error: largest output change when A is permuted at random."""
     places = {group.name: list(group.places) for group in problem.spec.groups}
     permuted, units = tracer.coverage(problem.graph, problem.spec)
     normed = len(batch_norms(problem.models[0]))
@@ -254,7 +254,7 @@ def trace_notes(problem: Problem, error: float) -> dict[str, Any]:
 
 
 def agreement(first: Mapping[str, Tensor], *others: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return inner product and distance of the aligned models' parameters to the first's, as means over the models.
+    """Return inner product and distance of the first model's parameters and each other's, as means over the others.
 
     first, others: name -> parameter of any shape.
     """

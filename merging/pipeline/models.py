@@ -1,4 +1,4 @@
-"""Checks of a merge's input models: one structure, finite weights, permutation groups that hold."""
+"""Checks of a merge's input models: one structure, finite weights, permutation groups that preserve the outputs."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def read_problem(
 
 
 def spec_of(graph: graphs.Graph, model: nn.Module) -> PermutationSpec:
-    """Return the model's groups that can be permuted without changing its constants. graph: the model's."""
+    """Return the model's groups that can be permuted without changing its constants. graph: the model's graph."""
     return without_constants(tracer.trace_graph(graph), constants_of(model))
 
 
@@ -81,13 +81,13 @@ def refuse_above(error: float, what: str) -> None:
     """Raise NotEquivalent if the relative output change `error` exceeds rounding or is NaN. what: for the message."""
     if not error <= LARGEST_ERROR:  # `error > LARGEST_ERROR` would accept NaN
         raise NotEquivalent(
-            f"{what} changes its outputs by {error:.2g} of their size; more than {LARGEST_ERROR:g} is no permutation "
-            "symmetry. This network cannot be merged; please report it with its architecture."
+            f"{what} changes its outputs by {error:.2g} relative to the largest output; a permutation symmetry would "
+            f"change them by at most {LARGEST_ERROR:g}. This network cannot be merged; please report its architecture."
         )
 
 
 def checked_models(models: Sequence[nn.Module], base: nn.Module | None) -> tuple[nn.Module, ...]:
-    """Return the models in eval mode; a model in training mode is copied, so that the caller's stays the same.
+    """Return the models in eval mode; a model in training mode is copied, so that the caller's stays unchanged.
 
     Raises IncompatibleModels for fewer than two or more than ten models, several devices, NaN or infinite weights.
     """
@@ -98,7 +98,7 @@ def checked_models(models: Sequence[nn.Module], base: nn.Module | None) -> tuple
     every = [*models, *([base] if base is not None else [])]
     devices = {p.device for model in every for p in model.parameters()}
     if len(devices) > 1:
-        raise IncompatibleModels(f"The networks are on {' and '.join(sorted(map(str, devices)))}; move them to one.")
+        raise IncompatibleModels(f"The networks are on {' and '.join(sorted(map(str, devices)))}; use one device.")
     for number, model in enumerate(every):
         refuse_broken(model, f"Network {letter(number)}" if number < len(models) else "The base")
     return tuple(in_eval_mode(model) for model in models)
@@ -135,7 +135,7 @@ def refuse_broken(model: nn.Module, name: str, tensors: Mapping[str, Tensor] | N
     for key, tensor in (tensors or named_tensors(model)).items():
         weight = key in parameters and not torch.isfinite(tensor).all()
         if weight or (key in statistics and torch.isnan(tensor).any()):
-            raise IncompatibleModels(f"{name} holds NaN or infinity in {key}. Its training failed; choose another.")
+            raise IncompatibleModels(f"{name} holds NaN or infinity in {key}. Its training failed; choose another one.")
 
 
 def _structures(
@@ -157,7 +157,7 @@ def _structures(
 
 
 def refuse_other_structure(first: graphs.Graph, other: graphs.Graph, name: str) -> None:
-    """Raise IncompatibleModels if the structures differ. name: of the other network, for the message."""
+    """Raise IncompatibleModels if the structures differ. name: the other network's name for the message."""
     difference = graphs.structural_difference(first, other)
     one, two = (set(graph.sources.values()) for graph in (first, other))
     if one != two and one - set(NORMALISERS) == two - set(NORMALISERS):
@@ -165,7 +165,7 @@ def refuse_other_structure(first: graphs.Graph, other: graphs.Graph, name: str) 
     if difference:
         raise IncompatibleModels(
             f"These networks have different structures (the first network is A, the second is {name}). {difference} "
-            "Choose networks of one kind."
+            "Choose networks with the same structure."
         )
 
 

@@ -50,7 +50,7 @@ def write_networks(
 def only_finite(tensors: Mapping[str, Tensor], constants: Mapping[str, Tensor], what: str) -> Mapping[str, Tensor]:
     """Return the same tensors, each checked when it is read: MergescopeError is raised for NaN or infinity.
 
-    constants: tensors that may hold infinity, such as masks. what: name of the network for the message.
+    constants: tensors that may hold infinity, such as masks. what: the network's name for the message.
     """
 
     def checked(name: str) -> Tensor:
@@ -71,8 +71,8 @@ def _folder_in_one(out: Path, size: int) -> Iterator[Path]:
         free = shutil.disk_usage(home).free
         if free < size:
             raise InvalidRequest(
-                f"The networks fill {size / 1e9:.1f} GB, and {home} has room for {free / 1e9:.1f} GB. "
-                "Make room, or give another folder."
+                f"The networks need {size / 1e9:.1f} GB, but {home} has only {free / 1e9:.1f} GB free. "
+                "Free some space, or give another folder."
             )
         with TemporaryDirectory(prefix=f".{out.name}-", dir=home) as scratch:
             yield Path(scratch)

@@ -27,8 +27,8 @@ from merging.progress import Progress, no_progress
 from merging.settings import read_settings
 
 Place = tuple[Layer, str]  # a layer, and the name of the group of its units
-ONE_STRUCTURE = "Only networks of one structure, up to their numbers of outputs, can be zipped."
-RESET = 5_000  # most training images for BatchNorm's running statistics
+ONE_STRUCTURE = "Only networks of one structure can be zipped; their numbers of outputs may differ."
+RESET = 5_000  # maximum number of training images for BatchNorm's running statistics
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class PartialZips:
         problem: the problem that was aligned.
         trunk: merged tensors, name -> tensor.
         maps: one dict per model, group -> UnitMap.
-        notes: of ZipIt!.
+        notes: notes of ZipIt!.
         data: batches for BatchNorm's running statistics, None without BatchNorm.
     """
 
@@ -57,7 +57,7 @@ class PartialZips:
 
     @cached_property
     def alone(self) -> tuple[nn.Module, ...]:
-        """Return the unmerged models for comparison, with BatchNorm statistics reset on the same images as the zips."""
+        """The unmerged models for comparison, with BatchNorm statistics reset on the same images as the zips."""
         if self.data is None:
             return self.models
         return tuple(reset_batch_norm(model, self.data) for model in self.models)
@@ -68,9 +68,9 @@ class PartialZips:
             yield self._at(layer, group)
 
     def _at(self, layer: Layer, group: str) -> PartialZip:
-        still = _still(self.problem.spec.sizes[group])
+        identity = _identity(self.problem.spec.sizes[group])
         each = zip(self.graphs, self.models, self.maps, strict=True)
-        own = [Own(graph, named_tensors(parent), maps.get(group, still).use) for graph, parent, maps in each]
+        own = [Own(graph, named_tensors(parent), maps.get(group, identity).use) for graph, parent, maps in each]
         model = PartialZip(self.trunk, own, layer, self.notes).eval()
         if self.data is not None:
             model.reset_batch_norm(self.data)
@@ -104,11 +104,11 @@ def partial_zips(
 
     Args:
         models: two or more of one structure; their classes may differ in meaning and number.
-        data: training images, as for `merge`; their labels are read only if `settings` choose alpha and beta.
-        until: name of a layer whose units are one group that may be mixed. None: every such layer; of consecutive
-            layers with the same units the last, because the cuts at a convolution, its norm and its activation share
-            the same weights.
-        settings: of ZipIt!.
+        data: training images, as for `merge`; their labels are read only if the setting `choose` is on.
+        until: name of a layer whose units are one group that may be mixed. None: every such layer, but only the
+            last of consecutive layers with the same units, because cuts at a convolution, its norm and its activation
+            share the same weights.
+        settings: settings of ZipIt!.
         seed: seed of all random choices.
         report: progress callback.
     Raises:
@@ -139,7 +139,7 @@ def partial_zips(
 
 
 def cuts(problem: Problem) -> list[Place]:
-    """Return the layers at which a trunk may end, with their groups; of consecutive layers with one group the last."""
+    """Return the layers at which a trunk may end, with their groups; of consecutive layers of a group only the last."""
     places: list[Place] = []
     before = ""
     for layer in problem.graph.layers:
@@ -181,14 +181,14 @@ def _equal_outputs(models: tuple[nn.Module, ...], inputs: Tensor) -> tuple[nn.Mo
         ) from error
     if any(answer.ndim != 2 for answer in answers):
         shapes_given = " and ".join(str(tuple(answer.shape)) for answer in answers)
-        raise IncompatibleModels(f"The networks give {shapes_given}, and only (images, classes) can be zipped.")
+        raise IncompatibleModels(f"The networks return shapes {shapes_given}; only (images, classes) can be zipped.")
     widest = models[max(range(len(models)), key=lambda number: answers[number].shape[1])]
     return tuple(_widened(model, widest, inputs) for model in models)
 
 
 @torch.no_grad()
 def _widened(model: nn.Module, widest: nn.Module, inputs: Tensor) -> nn.Module:
-    """Return a copy of the model with as many outputs as `widest`. Raises IncompatibleModels if more differs."""
+    """Return a copy of the model with as many outputs as `widest`. Raises IncompatibleModels for other differences."""
     twin, own, answers = copy.deepcopy(widest), named_tensors(model), model(inputs)
     outputs = answers.shape[1], twin(inputs).shape[1]
     for name, tensor in named_tensors(twin).items():
@@ -200,7 +200,7 @@ def _widened(model: nn.Module, widest: nn.Module, inputs: Tensor) -> nn.Module:
         tensor.zero_()
         tensor[: len(source)].copy_(source) if source.ndim else tensor.copy_(source)
     if not torch.allclose(twin(inputs)[:, : outputs[0]], answers, rtol=1e-3, atol=1e-5):
-        raise IncompatibleModels(f"The networks compute differently. {ONE_STRUCTURE}")
+        raise IncompatibleModels(f"The networks compute different functions. {ONE_STRUCTURE}")
     return twin
 
 
@@ -223,6 +223,6 @@ def _refuse_hidden(problem: Problem, models: tuple[nn.Module, ...]) -> None:
                 raise IncompatibleModels(f"{axis.parameter} differs in its number of units. {ONE_STRUCTURE}")
 
 
-def _still(units: int) -> UnitMap:
+def _identity(units: int) -> UnitMap:
     eye = torch.eye(units, dtype=torch.float64)
     return UnitMap(eye, eye)

@@ -1,4 +1,4 @@
-"""Network of a partial zip: one merged trunk, and one head per model after the cut."""
+"""Network of a partial zip: one merged trunk, and one head per model after the cut layer."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class PartialZip(nn.Module):
 
     Args:
         trunk: merged tensors of the first model's structure; those read before the cut are stored.
-        own: one per model; its tensors read after the cut are stored. All graphs have one structure up to the number
-            of outputs.
+        own: one per model; of its tensors, those read after the cut are stored. All graphs have the same structure
+            except for the number of outputs.
         until: the layer at which the trunk ends.
-        notes: of ZipIt!.
+        notes: notes of ZipIt!.
     """
 
     def __init__(self, trunk: Mapping[str, Tensor], own: Sequence[Own], until: Layer, notes: Mapping[str, Any]) -> None:
@@ -88,7 +88,7 @@ class PartialZip(nn.Module):
                     moments = torch.var_mean(value, [dim for dim in range(value.dim()) if dim != 1])
                     for names in norms[number][node]:
                         for name, now in zip(names, reversed(moments), strict=True):
-                            held[name].copy_(now)  # the norm that runs next normalises by it
+                            held[name].copy_(now)  # the next operation, the BatchNorm, normalises by it
                             statistics[number].setdefault(name, []).append(now)
         for head, by_name in zip(own, statistics, strict=True):
             for name, values in by_name.items():
@@ -116,7 +116,7 @@ class PartialZip(nn.Module):
         return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
     def program(self, example: Tensor) -> bytes:
-        """Return the network as a `torch.export` file, which torch alone can run, on its device, on any batch size.
+        """Return the network as a `torch.export` file that torch alone can run, on the same device and any batch size.
 
         torch.export.load(file).module()(images) returns the same as `forward`. example: images (2 or more, ...).
         """
@@ -134,7 +134,7 @@ def _sources(graph: Graph, cut: str, *, behind: bool) -> set[str]:
 
 
 def _running(graph: Graph, cut: str) -> dict[str, list[tuple[str, str]]]:
-    """Return, after a cut, each BatchNorm input node -> the tensor names of the norms' running means and variances."""
+    """Return input node -> names of the running mean and variance, for each BatchNorm after the cut."""
     statistics: dict[str, list[tuple[str, str]]] = {}
     for operation in graph.after(cut):
         if operator_name(operation) == "batch_norm":

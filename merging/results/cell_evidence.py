@@ -17,8 +17,8 @@ class CellEvidence:
         trimmed: CKA without the 1 % of the images with the largest leverage.
         leverage: (x, y), the largest leverage of an image.
         first: (x, y), share of the variance in the first principal component.
-        dominant: rows of the images with the largest leverage in x or y, in falling order.
-        neighbours, procrustes: the same pair by two other similarity measures.
+        dominant: rows of the images with the largest leverage in x or y, in descending order.
+        neighbours, procrustes: mutual nearest neighbours and Procrustes similarity of x and y.
         images: number of images.
         features: (p1, p2), number of features of x and of y.
     """

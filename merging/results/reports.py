@@ -25,7 +25,12 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Barrier:
-    """The largest rise of a path above its ends (for accuracy: fall below them), in the metric's unit, and where."""
+    """Largest rise of a metric above the ends of a path (for accuracy: the largest fall below them).
+
+    Attributes:
+        height: the rise, in the metric's unit.
+        at: lambda of the rise.
+    """
 
     height: float
     at: float
@@ -83,10 +88,10 @@ class SimilarityMap:
     Attributes:
         values: (rows, columns) float64, NaN where undefined; never clamped.
         row_layers, column_layers: torch layer names in network order.
-        row, column: the network that the layers belong to ("A", "pi(B)", "merge").
+        row, column: the networks that these layers belong to ("A", "pi(B)", "merge").
         estimator: the similarity measure.
         images: number of images.
-        treatment: of convolutional activations: "pooled" over positions, or "flattened".
+        treatment: how convolutional activations are treated: "pooled" over positions, or "flattened".
     """
 
     values: np.ndarray
@@ -107,10 +112,10 @@ class LayerUnits:
         partner: (U,) int64, the unit of B that was matched to A's unit i.
         match: (U,) Pearson correlation of A's unit i and pi(B)'s unit i over images and positions; NaN for dead units.
         std: (M, U) standard deviation of the activation.
-        peak: (M, U) maximum over the images of the activation's mean over positions, which unit pictures maximise.
+        peak: (M, U) largest mean activation over the positions of an image; unit pictures maximise this mean.
         dead: (M, U) bool, whether the activation is the same for all images.
-        exemplars: (M, U, K) int64 image numbers, in order of falling activation.
-        exemplar_values: (M, U, K) their activations.
+        exemplars: (M, U, K) int64 numbers of the images with the largest activations, in descending order.
+        exemplar_values: (M, U, K) the unit's activations for these images.
         exemplar_places: (M, U, K, 2) relative centre (row, column) in 0..1 of the position with the largest activation.
         images: number of images. 0 if nothing could be measured: then all values except `partner` are NaN, and K is 0.
         patch: receptive field of one position as a share of the image's side; 1 for linear layers.
@@ -167,11 +172,11 @@ class MergeReport:
     """All results of one merge run.
 
     Attributes:
-        layers: every layer in network order (also without images).
+        layers: every layer in network order (present even if there are no images).
         groups: permutation group -> (units, units that moved).
-        equivalence: max |B - pi(B)| over the outputs, relative, in float64.
-        curves: "naive" | "aligned" | "corrected" -> split -> LossCurve. Empty without images and for over two models.
-        ensemble: split -> Metrics of the mean of the networks' probabilities.
+        equivalence: largest difference of the outputs of B and pi(B), relative to the largest output, in float64.
+        curves: "naive" | "aligned" | "corrected" -> split -> LossCurve. Empty without images and for 3 or more models.
+        ensemble: split -> Metrics of the ensemble, which averages the networks' probabilities.
         scores: "A", "B" ..., "naive", "merge" -> split -> Metrics. Empty without images.
         similarity: "A-B", "A-pi(B)", "A-merge", "B-merge" -> SimilarityMap.
         units: one LayerUnits per layer.
@@ -201,7 +206,7 @@ class MergeReport:
 
 
 def letter(number: int) -> str:
-    """The letter of a model by its place in a merge: A, B, C ..."""
+    """Return the letter that names a model by its position in a merge: A, B, C ..."""
     return "ABCDEFGHIJ"[number]
 
 

@@ -58,11 +58,13 @@ def load(data: bytes) -> Any:
             arrays = _Arrays(archive)
             return _value(json.loads(archive.read("value.json")), arrays)
     except _DAMAGE as error:
-        raise MergescopeError(f"This is not a saved result of this version ({error}). Run it again.") from error
+        raise MergescopeError(
+            f"This is not a saved result of this version ({error}). Compute the result again."
+        ) from error
 
 
 def to_json(value: Any) -> str:
-    """A result as readable JSON for other programs, with arrays as lists and NaN as null."""
+    """Convert a result to readable JSON for other programs, with arrays as lists and NaN as null."""
     return json.dumps(_listed(value), indent=1, allow_nan=False)
 
 

@@ -1,4 +1,4 @@
-"""Results of a partial zip: the accuracy of every head for every layer where the shared trunk may end. torch-free."""
+"""Results of a partial zip: the accuracy of every head for each layer at which the trunk may end. torch-free."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from merging.errors import InvalidRequest
 from merging.results.reports import FORMAT
 from merging.results.saving import saved
 
-ROUNDING = 1e-9  # tolerance for accuracies, so that a loss equal to the limit still counts as within it
+ROUNDING = 1e-9  # tolerance for accuracies, so that a fall equal to the limit counts as within it
 
 
 def labels_of(classes: Sequence[str], names: Sequence[str], who: str, dataset: str = "the data set") -> list[int]:
@@ -23,7 +23,7 @@ def labels_of(classes: Sequence[str], names: Sequence[str], who: str, dataset: s
     Raises InvalidRequest when the network has no class names, a duplicate, or one that the data set lacks.
     """
     if not classes or not set(classes) <= set(names):
-        class_list = ", ".join(classes) or "none that it names"
+        class_list = ", ".join(classes) or "not named"
         raise InvalidRequest(f"The classes of {who} are {class_list}; {dataset} has {', '.join(names)}.")
     if len(set(classes)) < len(classes):
         duplicate = next(name for name in classes if list(classes).count(name) > 1)
@@ -45,11 +45,11 @@ class ZipReport:
         joint: (L,) accuracy of all heads together on the images of all their classes; NaN if two heads share a class.
         alone: (K,) accuracy of every original network, with BatchNorm statistics re-estimated like those of the zips.
         beside: accuracy of the original networks together, as in `joint`; NaN if two of them share a class.
-        share: (L,) parameters of the zipped network over the parameters of all K networks.
+        share: (L,) number of parameters of the zipped network divided by that of all K networks.
         images: number of test images.
         counts: (K,) number of test images of each head's classes.
-        notes: those of ZipIt! (alpha, beta, images ...), and `reset`, the number of training images for the BatchNorm
-            statistics, if there are any.
+        notes: those of ZipIt! (alpha, beta, images ...), and, for networks with BatchNorm, `reset`, the number of
+            training images for the BatchNorm statistics.
     """
 
     names: tuple[str, ...]
@@ -68,7 +68,7 @@ class ZipReport:
     format: int = FORMAT
 
     def deepest(self, most: float) -> int | None:
-        """Index of the last layer up to which no head loses more than `most` of its accuracy; None if there is none."""
+        """Index of the last layer up to which no head's accuracy falls by more than `most`; None if there is none."""
         within_limit = (self.alone[:, None] - self.heads <= most + ROUNDING).all(0)
         lost = np.flatnonzero(~within_limit)
         last = (int(lost[0]) if len(lost) else len(within_limit)) - 1

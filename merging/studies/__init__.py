@@ -1,1 +1,1 @@
-"""Studies of a finished merge: one file per study, which declares its settings, its run and its result's type."""
+"""Studies of a finished merge: one file per study, which declares the study's settings, function and type of result."""

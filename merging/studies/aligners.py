@@ -21,16 +21,16 @@ COMPARED = ("none", "weight-matching", "activation-matching", "straight-through"
 @saved
 @dataclass(frozen=True)
 class Aligners:
-    """Measures of K aligners, each on the plain average half-way, nothing corrected.
+    """Measures of K aligners, each taken on the plain average of A and pi(B) without correction.
 
     Attributes:
-        keys, labels: of the aligners.
+        keys, labels: keys and labels of the aligners.
         scores: key -> Metrics on test images.
-        distance: (K,) |A - pi(B)| over |A - B|.
+        distance: (K,) |A - pi(B)| divided by |A - B|.
         alignment: (K,) alignment of singular vectors, mean over weights.
-        variance: (K, L) mean variance of the units over the parents' mean, by layer.
+        variance: (K, L) mean variance of each layer's units, divided by the parents' mean.
         layers: torch names.
-        moved: (K,) share of units that changed places.
+        moved: (K,) share of units that pi moves to another place.
         images: number of test images.
     """
 
@@ -49,19 +49,19 @@ class Aligners:
 class AlignersSettings:
     """Number of images."""
 
-    images: int = setting(1000, low=100, high=10_000, label="Images", help="Test images that are measured.")
+    images: int = setting(1000, low=100, high=10_000, label="Images", help="Number of test images to use.")
 
 
 @study(
     "aligners",
     label="Alignments side by side",
-    summary="No, weight, activation and straight-through alignment: loss, distances, spectra and variance of each.",
+    summary="Loss, distances, spectra and variance after no, weight, activation and straight-through alignment.",
     source="Ainsworth et al.: Git Re-Basin (ICLR 2023), Algorithms 1 and 2, Section 3.1",
     settings=AlignersSettings,
     page="why",
 )
 def aligners(subject: Subject, settings: AlignersSettings) -> Aligners:
-    """Align B to A by every aligner with its default settings, average, and measure."""
+    """Align B to A with each aligner at its default settings, and measure the average of the two."""
     from merging.analysis.activations.read import named_layers
     from merging.analysis.causes.spectra import compare_weights
     from merging.analysis.causes.variance import variances

@@ -1,4 +1,4 @@
-"""Similarity of layers to the parents' and variance of units along the path from A to B, beside the loss."""
+"""Similarity of layers to the parents' layers, variance of units, and loss along the path from A to B."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LINES = {"naive": "B", "aligned": "pi(B)"}
 class Along:
     """Measures of L layers at P lambdas on the lines from A to B ("naive") and from A to pi(B) ("aligned").
 
-    Nothing is corrected.
+    No correction is applied.
 
     Attributes:
         layers: torch names.
         lambdas: (P,).
         to_a, to_b: line -> (P, L) debiased pooled CKA with the same layer of A and of B; NaN where undefined.
-        variance: line -> (P, L) mean variance of the units' means over positions, over the parents', interpolated.
+        variance: line -> (P, L) mean variance of the pooled units, divided by the interpolated variance of the parents.
         loss, accuracy: line -> (P,).
         images: number of test images.
     """
@@ -43,14 +43,14 @@ class Along:
 class AlongSettings:
     """Number of points and of images."""
 
-    points: int = setting(11, low=3, high=51, step=2, label="Points", help="Lambdas of the line, an odd number.")
+    points: int = setting(11, low=3, high=51, step=2, label="Points", help="Number of lambdas per line, odd.")
     images: int = setting(500, low=50, high=4000, label="Images", help="Test images.")
 
 
 @study(
     "along",
-    label="Inside, along the path",
-    summary="CKA of every layer with A's and B's, and its variance, at every lambda, beside the loss.",
+    label="Layers along the path",
+    summary="Every layer's CKA with the same layer of A and B, its variance, and the loss, at every lambda.",
     source="Kornblith et al. 2019 (CKA); Jordan et al. 2023 (variance collapse)",
     settings=AlongSettings,
     page="why",

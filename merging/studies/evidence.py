@@ -1,4 +1,4 @@
-"""Evidence over all layers: which units the merge's units follow, against the noise of seeds, with intervals."""
+"""Evidence over all layers: how far the merge's units follow their parents', against seed noise, with intervals."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from merging.network.graph.graph import Layer
 
 MEASURES = {
-    "cross": "response to the parent's picture (0: average image, 1: strongest)",
+    "cross": "response to the parent's picture (0: mean over images, 1: largest)",
     "overlap": "share of the nine strongest images in common",
     "pixels": "pixel correlation of the pictures",
 }
 ROWS = ("merge", "naive", "parents", "noise")
-MOST = 100_000  # units per layer, and layers
+MOST = 100_000  # largest number of units per layer, and of layers
 RESAMPLES = 1000
 IMAGES = 2000
 
@@ -33,21 +33,21 @@ IMAGES = 2000
 class Evidence:
     """Measures of N units, sampled from every layer with weights; NaN where undefined.
 
-    The rows of `values` compare a unit with others. "merge": the merge's unit with A's and with pi(B)'s, mean of both.
-    "naive": the naive average's unit with A's and with B's at the same place, mean of both. "parents": A's with
-    pi(B)'s, mean of both directions. "noise": A's and pi(B)'s with a second picture of their own, mean of both; NaN for
-    "overlap", which uses no pictures.
+    Each row of `values` compares units. "merge": the merge's unit with A's and with pi(B)'s unit, mean of both.
+    "naive": the naive average's unit with A's and with B's unit of the same number, mean of both. "parents": A's unit
+    with pi(B)'s, mean of both directions. "noise": A's and pi(B)'s unit, each with its own second picture, mean of
+    both; NaN for "overlap", which uses no pictures.
 
     Attributes:
         layers: torch names.
         layer: (N,) index into `layers`.
         unit: (N,) number of the unit.
-        match: (N,) activation correlation of A's unit and its partner.
+        match: (N,) correlation of the activations of A's unit and of its partner in B.
         values: key of MEASURES -> row -> (N,).
         fates: "merge" and "naive" -> N keys of `studies.units.WORDS`.
         images: number of test images.
         steps: optimisation steps per picture.
-        seed: of the samples and resamples.
+        seed: random seed of the samples and resamples.
     """
 
     layers: tuple[str, ...]
@@ -61,14 +61,14 @@ class Evidence:
     seed: int
 
     def interval(self, measure: str, row: str, layer: int | None = None) -> tuple[float, float, float]:
-        """Mean over units (of one layer) and its 95 % interval by resampling units; NaN where no value is defined."""
+        """Mean over units (of one layer, if given) and its 95 % interval over resampled units; NaN if all are NaN."""
         values = self.values[measure][row]
         return self._resampled(values if layer is None else values[self.layer == layer])
 
     def gain(self, measure: str) -> tuple[float, float, float]:
         """Mean and interval of the difference per unit, merge minus naive.
 
-        The differences are paired, because units differ more than the two merges do.
+        The differences are paired, because units differ more from each other than the two merges do.
         """
         return self._resampled(self.values[measure]["merge"] - self.values[measure]["naive"])
 
@@ -87,31 +87,39 @@ class Evidence:
 
 @dataclass(frozen=True)
 class EvidenceSettings:
-    """Units per layer, layers, and steps of their pictures. MOST of both takes all units of all layers."""
+    """Number of units per layer, of layers, and of steps per picture. MOST takes all units or all layers."""
 
-    units: int = setting(16, low=2, high=MOST, label="Units per layer", help="Drawn at random, living in both parents.")
-    layers: int = setting(6, low=1, high=MOST, label="Layers", help="At most so many, spread over the depth.")
-    steps: int = setting(128, low=16, high=4096, label="Steps", help="Optimisation steps of a picture.")
+    units: int = setting(
+        16,
+        low=2,
+        high=MOST,
+        label="Units per layer",
+        help="Drawn at random among the units that are dead in neither parent.",
+    )
+    layers: int = setting(6, low=1, high=MOST, label="Layers", help="At most this many, spread over the depth.")
+    steps: int = setting(128, low=16, high=4096, label="Steps", help="Number of optimisation steps per picture.")
 
 
 @study(
     "evidence",
     label="Does it hold?",
-    summary="Over all layers: how much the merge's units follow their parents', against seed noise.",
+    summary="How much the merge's units follow their parents' units in all layers, compared with seed noise.",
     source="Borowski et al. 2021 (exemplars); cross-activation and the seed baseline are this program's own",
     settings=EvidenceSettings,
     page="neurons",
     version=2,
 )
 def evidence(subject: Subject, settings: EvidenceSettings) -> Evidence:
-    """Measure a sample of units from every chosen layer, in ten passes of pictures per layer and 16 units.
+    """Measure a sample of units from every chosen layer, in ten passes of pictures per layer and per 16 units.
 
     Memory: images x units of one layer, and the pictures of its units, in five networks.
     """
     named, _ = layers_with_partners(subject)
-    weighty = [one for one in named if one.kind in ("conv", "linear")] or named
-    every = np.unique(np.linspace(0, len(weighty) - 1, min(settings.layers, len(weighty))).round().astype(int))
-    layers, rng = [weighty[at] for at in every], np.random.default_rng(subject.seed)
+    with_weights = [one for one in named if one.kind in ("conv", "linear")] or named
+    every = np.unique(
+        np.linspace(0, len(with_weights) - 1, min(settings.layers, len(with_weights))).round().astype(int)
+    )
+    layers, rng = [with_weights[at] for at in every], np.random.default_rng(subject.seed)
     ends = np.cumsum([0, *(min(settings.units, one.units) for one in layers)])
     pieces = [subject.reported(start, end) for start, end in pairwise((ends / ends[-1]).tolist())]
     samples = [_sampled(piece, place, settings, rng) for piece, place in zip(pieces, layers, strict=True)]

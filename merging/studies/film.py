@@ -1,4 +1,4 @@
-"""Pictures of sixteen units along the path from A to B: where a feature is lost, beyond numerical noise."""
+"""Pictures of sixteen units along the path from A to B, which show where features are lost beyond numerical noise."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ STARTS = ("cold", "warm", "control")
 class Film:
     """Pictures of K units of a layer at P lambdas, on the lines to B ("naive") and to pi(B) ("aligned").
 
-    Nothing is corrected. Starts: "cold" begins at noise for every lambda. "warm" begins where the picture of the
-    previous lambda ended. "control" is cold with every weight changed by 1e-7 of itself, so its difference from cold is
-    numerical noise.
+    No correction is applied. There are three starts: "cold" starts from noise at every lambda; "warm" starts from the
+    picture of the previous lambda; "control" is a cold start with every weight changed by a relative 1e-7, so its
+    difference from "cold" is numerical noise.
 
     Attributes:
         layer: torch name.
-        units: their numbers.
+        units: numbers of the units.
         lambdas: (P,).
         pictures: line -> start -> (P, K, H, W, C) uint8.
-        step: line -> start -> (P, K) pixel correlation with the picture before; NaN at the first lambda.
-        control: line -> (P, K) pixel correlation of cold with control.
-        strength: line -> start -> (P, K) response to the unit's picture at that lambda, from means over positions, on a
-            scale where 0 is the response to the average image and 1 to the strongest.
+        step: line -> start -> (P, K) pixel correlation with the picture at the previous lambda; NaN at the first.
+        control: line -> (P, K) pixel correlation of "cold" with "control".
+        strength: line -> start -> (P, K) response of the unit to its picture at that lambda, mean over positions, on a
+            scale where 0 is the unit's mean response to test images and 1 its largest.
         how: settings of the pictures, and the seed.
     """
 
@@ -59,16 +59,16 @@ class Film:
 class FilmSettings:
     """Units and number of pictures."""
 
-    layer: str = setting("", label="Layer", help="Torch name; the first with units if empty.")
-    first: int = setting(0, low=0, high=1_000_000, label="First unit", help="Sixteen units from this one on.")
-    points: int = setting(11, low=3, high=21, step=2, label="Pictures", help="Lambdas of the film, an odd number.")
-    steps: int = setting(128, low=16, high=4096, label="Steps", help="Optimisation steps of a picture.")
+    layer: str = setting("", label="Layer", help="The layer's name in torch; if empty, the first layer with units.")
+    first: int = setting(0, low=0, high=1_000_000, label="First unit", help="First of sixteen consecutive units.")
+    points: int = setting(11, low=3, high=21, step=2, label="Pictures", help="Number of lambdas, odd.")
+    steps: int = setting(128, low=16, high=4096, label="Steps", help="Number of optimisation steps per picture.")
 
 
 @study(
     "film",
     label="Pictures along the path",
-    summary="What units look for at every lambda from A to B, with a control for numerical noise.",
+    summary="What units respond to at every lambda from A to B, with a control for numerical noise.",
     source="Olah et al. 2017 (pictures); the control is this program's own",
     settings=FilmSettings,
     page="neurons",
@@ -78,7 +78,7 @@ class FilmSettings:
     ),
 )
 def film(subject: Subject, settings: FilmSettings) -> Film:
-    """Film the units on both lines, in three passes of 16 pictures per lambda and line.
+    """Render the units along both lines, in three passes of 16 pictures per lambda and line.
 
     Memory: the pictures, and one network's tensors.
     """
@@ -132,7 +132,7 @@ def _shot(
 
 
 def _changed(tensors: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """Tensors with every number of a floating tensor changed by 1e-7 of itself, up or down."""
+    """Tensors with every floating-point number changed by a relative 1e-7, up or down at random."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
@@ -146,7 +146,7 @@ def _changed(tensors: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
 
 
 def _steps(frames: np.ndarray) -> np.ndarray:
-    """Correlation (P, K) of every frame with the one before; NaN for the first."""
+    """Correlation (P, K) of every frame with the previous frame; NaN for the first."""
     rest = _alike(frames[1:], frames[:-1])
     return np.concatenate([np.full_like(rest[:1], np.nan), rest])
 

@@ -1,4 +1,4 @@
-"""Manipulation lab: changes that move CKA while the network's outputs stay the same."""
+"""Manipulation lab: changes that alter CKA while the network's outputs stay the same."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from merging.studies.registry import Subject, study
 @saved
 @dataclass(frozen=True)
 class Lab:
-    """Effect on CKA of three changes of the classifier's input that its weights undo: "classes", "image", "unit".
+    """Effect on CKA of three changes that leave the classifier's output unchanged: "classes", "image", "unit".
 
     Attributes:
         strength: (S,), see `analysis.similarity.manipulation`.
         cka, neighbours, procrustes, accuracy, moved: name of the change -> (S,), as in `manipulation.Trail`.
         limit: name of the change -> CKA at infinite strength, in closed form.
-        layer: the classifier.
-        net: the network.
-        classes: number of classes that are moved.
-        unit: the unit that is scaled.
+        layer: name of the classifier.
+        net: key of the network.
+        classes: number of classes whose images are moved.
+        unit: number of the unit that is scaled.
         features: number of the classifier's inputs.
         images: number of test images.
     """
@@ -47,16 +47,16 @@ class Lab:
 class LabSettings:
     """Network, and the classes and the unit that are changed."""
 
-    net: str = setting("A", choices=("A", "B", "merge"), label="Network", help="Whose classifier is looked at.")
-    classes: int = setting(5, low=1, high=1000, label="Classes moved", help="The first so many classes, together.")
-    unit: int = setting(-1, low=-1, high=100_000, label="Unit scaled", help="-1 takes the one that varies most.")
+    net: str = setting("A", choices=("A", "B", "merge"), label="Network", help="Network whose classifier is used.")
+    classes: int = setting(5, low=1, high=1000, label="Classes moved", help="Number of classes to move together.")
+    unit: int = setting(-1, low=-1, high=100_000, label="Unit scaled", help="-1 takes the unit that varies most.")
     images: int = setting(1000, low=100, high=4000, label="Images", help="Test images.")
 
 
 @study(
     "lab",
     label="Manipulation lab",
-    summary="Move CKA as far as you like while accuracy stays: translate classes or one image, or scale one unit.",
+    summary="Change CKA at will while accuracy stays the same: translate classes or one image, or scale one unit.",
     source="Davari et al.: Reliability of CKA as a Similarity Measure in Deep Learning (ICLR 2023)",
     settings=LabSettings,
     page="similarity",
@@ -69,7 +69,7 @@ class LabSettings:
 def lab(subject: Subject, settings: LabSettings) -> Lab:
     """Apply all three changes to one network.
 
-    Raises UnsupportedOperation where it does not end in a linear layer or that layer has a trivial null space, and
+    Raises UnsupportedOperation if the network does not end in a linear layer with a nontrivial null space, and
     InvalidSetting for a unit that does not exist.
     """
     import torch
@@ -82,7 +82,7 @@ def lab(subject: Subject, settings: LabSettings) -> Lab:
     features, classes = classifier.inputs.shape[1], len(classifier.weight)
     if settings.unit >= features:
         raise InvalidSetting(
-            f"{classifier.layer} has {features} inputs, 0 to {features - 1}; there is no {settings.unit}."
+            f"{classifier.layer} has {features} inputs, 0 to {features - 1}; there is no input {settings.unit}."
         )
     unit = settings.unit if settings.unit >= 0 else int(classifier.inputs.var(0).argmax())
     count = min(settings.classes, classes - 1)

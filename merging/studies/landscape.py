@@ -1,4 +1,4 @@
-"""Loss landscape on the plane through A, B and pi(B), or through A, B and a third network of their structure."""
+"""Loss landscape on the plane through A, B and pi(B), or through A, B and a third network of the same structure."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Landscape:
 class LandscapeSettings:
     """Resolution, number of images, and treatment of BatchNorm."""
 
-    resolution: int = setting(21, low=5, high=61, step=2, label="Points a side", help="An odd number.")
-    images: int = setting(500, low=50, high=10_000, label="Images", help="Test images that every point is measured on.")
+    resolution: int = setting(21, low=5, high=61, step=2, label="Points per side", help="An odd number.")
+    images: int = setting(500, low=50, high=10_000, label="Images", help="Number of test images per point.")
     reset: bool = setting(
         True,
         label="Reset BatchNorm",
-        help="Take BatchNorm's statistics anew at every point but the corners; else they are interpolated.",
+        help="Recompute BatchNorm's statistics at every point except the corners; otherwise interpolate them.",
     )
 
 
@@ -62,10 +62,10 @@ class LandscapeSettings:
     version=2,
 )
 def landscape(subject: Subject, settings: LandscapeSettings) -> Landscape:
-    """Measure the plane of A, B and pi(B), or of A, B and C where C is named.
+    """Measure the plane through A, B and pi(B), or through A, B and C if the request names C.
 
-    The merge and the naive average are marked at their nearest points. They are measured with BatchNorm treated as on
-    the grid; the corners stay unchanged.
+    The merge and the naive average are marked at the points of the plane that are nearest to them. Their BatchNorm is
+    treated as on the grid; the corners are measured unchanged.
     """
     from merging.analysis.path.evaluation import evaluate
     from merging.analysis.path.plane import surface

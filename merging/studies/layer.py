@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from merging.network.graph.graph import Layer
 
-SLOTS = ("A", "pi(B)", "merge", "naive", "B")  # B: its unit at this place before re-ordering
+SLOTS = ("A", "pi(B)", "merge", "naive", "B")  # "B": B before its units are permuted
 EXEMPLARS = 9
 
 
@@ -29,12 +29,12 @@ class LayerStudy:
     Attributes:
         layer: torch name.
         slots: names of the networks.
-        partner: (U,) B's unit that was matched to A's.
+        partner: (U,) number of B's unit that is matched to each unit of A.
         dead: (M, U) bool.
-        peak: (M, U) largest response to any image, of the mean over positions.
+        peak: (M, U) largest mean over positions for any image.
         overlap: (M, M, U) share of the nine strongest images in common.
         response: (M, M, U) response of the row's unit to the column's nine strongest images, on a scale where 0 is the
-            response to the average image and 1 to the strongest.
+            unit's mean response to all images and 1 its largest.
         activation: (M, M, U) Pearson correlation of the responses over images.
         weight: (M, M, U) Pearson correlation of the incoming weights; NaN for layers without weights.
         tuning: (M, classes, U) mean response to the images of a class.
@@ -56,7 +56,7 @@ class LayerStudy:
     def change(self) -> np.ndarray:
         """Difference (U,) of the merge's unit from its parents.
 
-        It is 1 minus the mean of its responses to A's and pi(B)'s strongest images.
+        The difference is 1 minus the mean of the unit's responses to A's and pi(B)'s strongest images.
         """
         merge = self.slots.index("merge")
         return 1 - np.clip(self.response[merge, :2], 0, 1).mean(0)
@@ -66,14 +66,14 @@ class LayerStudy:
 class LayerSettings:
     """Layer and number of images."""
 
-    layer: str = setting("", label="Layer", help="Torch name; the first with units if empty.")
+    layer: str = setting("", label="Layer", help="The layer's name in torch; if empty, the first layer with units.")
     images: int = setting(2000, low=50, high=10_000, label="Images", help="Test images.")
 
 
 @study(
     "layer",
     label="Units of a layer",
-    summary="What every unit of a layer answers to in A, π(B), the merge, the naive average, and B's old slots.",
+    summary="What every unit of a layer responds to in A, π(B), the merge, the naive average, and B as it was.",
     source="Natural exemplars: Borowski et al.: Exemplary Natural Images Explain CNN Activations (ICLR 2021)",
     settings=LayerSettings,
     page="neurons",
@@ -115,7 +115,7 @@ def layer(subject: Subject, settings: LayerSettings) -> LayerStudy:
 
 
 def layers_with_partners(subject: Subject) -> tuple[list[Layer], dict[str, str]]:
-    """Layers whose units have partners in B, and the group of each by its node.
+    """Layers whose units have partners in B, and layer node -> name of its group.
 
     Raises InvalidRequest where there is no such layer.
     """
@@ -124,12 +124,12 @@ def layers_with_partners(subject: Subject) -> tuple[list[Layer], dict[str, str]]
     groups = groups_by_node(subject.graph, subject.spec)
     layers = [one for one in named_layers(subject.graph, None) if one.node in groups]
     if not layers:
-        raise InvalidRequest("No layer of this network has units that may change places: there is nothing to compare.")
+        raise InvalidRequest("No layer of this network has units that can be permuted, so there is nothing to compare.")
     return layers, groups
 
 
 def layer_of(subject: Subject, name: str) -> tuple[Layer, Tensor]:
-    """Layer of that name (for "" the first that carries a group), and B's permutation of its units.
+    """Layer with this name (for "", the first whose units have partners), and B's permutation of its units.
 
     Raises UnknownLayer, and InvalidRequest for a layer whose units have no partners.
     """
@@ -137,7 +137,7 @@ def layer_of(subject: Subject, name: str) -> tuple[Layer, Tensor]:
     place = subject.graph.layer(name) if name else named[0]
     if place.node not in groups:
         raise InvalidRequest(
-            f"The units of {place.name} are in an order of their own, so none has a partner in B. "
+            f"The units of {place.name} are not permuted as one group, so none has a partner in B. "
             f"Choose one of {', '.join(one.name for one in named[:8])}."
         )
     return place, subject.partner[groups[place.node]]

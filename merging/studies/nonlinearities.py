@@ -31,7 +31,7 @@ class Nonlinearities:
     curves: dict[str, np.ndarray]
 
     def distance(self, layer: str) -> np.ndarray:
-        """Distance (U,) of the functions of A's unit and of its partner: root mean square over x."""
+        """Root mean square difference (U,), over x, of the functions of A's unit and of its partner."""
         a, b, _ = self.curves[layer]
         return np.sqrt(np.mean((a - b) ** 2, axis=1))
 
@@ -40,7 +40,7 @@ class Nonlinearities:
 class NonlinearitySettings:
     """Range of the inputs."""
 
-    reach: float = setting(4.0, low=0.1, high=1000.0, label="Inputs", help="From minus this to this.")
+    reach: float = setting(4.0, low=0.1, high=1000.0, label="Inputs", help="From minus this value to plus this value.")
 
 
 @study(
@@ -62,8 +62,8 @@ def nonlinearities(subject: Subject, settings: NonlinearitySettings) -> Nonlinea
     names = tuple(modules["A"])
     if not names:
         raise InvalidRequest(
-            "The units of these networks have no nonlinearities of their own: no module applies a learned function to "
-            "each unit, as those of the architecture `adaptive` and PReLU per channel do."
+            "The units of these networks have no nonlinearities of their own: no module applies a separate learned "
+            "function to each unit, as in the architecture `adaptive` or in PReLU per channel."
         )
     subject.report("studying", 0.5, f"functions of {len(names)} layers")
     x = torch.linspace(-settings.reach, settings.reach, POINTS)

@@ -1,7 +1,7 @@
-"""Registry of studies: questions about a finished merge. A study is one file that declares itself and its result.
+"""Registry of studies, i.e. of analyses of a finished merge. One file declares a study and the type of its result.
 
-Nothing here imports torch, for the web process reads this table and the results; a study's file therefore imports
-torch, and what computes, only inside its functions.
+Nothing here imports torch, because the web process reads this table and the results without torch. A study's file
+therefore imports torch, and the modules that compute, only inside its functions.
 """
 
 from __future__ import annotations
@@ -31,12 +31,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Subject:
-    """A finished merge, as a study is given it.
+    """A finished merge, as it is passed to a study.
 
-    nets: "A", "B", "pi(B)" (B in the merge's units), "naive" (the plain average of all, nothing aligned), "average" (of
-    A and pi(B), nothing corrected), "merge", and "C" where a network beside them was named.  partner: the permutation
-    that made pi(B), group -> (units,) int64; the nearest one where units were mixed.  exact: whether pi(B) is B
-    re-ordered.  data: "train" and "test" images, {} where there are none.  seed: of all that a study draws.
+    Attributes:
+        nets: "A", "B", "pi(B)" (B aligned to the merge's units), "naive" (the plain average of all networks without
+            alignment), "average" (of A and pi(B), without correction), "merge", and "C" if the request names a network
+            that was not merged.
+        partner: the permutation that turns B into pi(B), group name -> (units,) int64; where the alignment mixed units,
+            the nearest permutation.
+        exact: whether pi(B) is B with its units permuted, not mixed.
+        data: "train" and "test" images; {} if there are none.
+        seed: random seed for everything that a study draws.
     """
 
     nets: Mapping[str, nn.Module]
@@ -49,19 +54,21 @@ class Subject:
     report: Progress = no_progress
 
     def images(self, count: int, split: str = "test") -> Batches:
-        """At most `count` images of a split, drawn at random. Raises DataUnavailable without images."""
+        """At most `count` images of a split, drawn at random. Raises DataUnavailable if there are no images."""
         if split not in self.data:
-            raise DataUnavailable("This needs images of the data set, which are not on the machine that runs it.")
+            raise DataUnavailable("This study needs images of the data set, which are not on the machine that runs it.")
         return self.data[split].sample(count, self.seed)
 
     def need(self, *names: str) -> None:
         """Raise InvalidRequest if one of these networks is missing. "C" exists only if the request names it."""
         for name in names:
             if name not in self.nets:
-                raise InvalidRequest(f"There is no network {name} beside the merged ones; name one of their structure.")
+                raise InvalidRequest(
+                    f"There is no network {name} besides the merged ones; name one of their structure."
+                )
 
     def part(self, start: float, end: float, words: str = "") -> Progress:
-        """A Progress of the part of the study from share `start` to `end` (0..1); `words` stand before each message."""
+        """A Progress for the part of the study from share `start` to `end` (0..1); `words` precede each message."""
 
         def tell(stage: str, fraction: float | None = None, message: str = "") -> None:
             told = ", ".join(filter(None, (words, message))) or stage
@@ -70,22 +77,23 @@ class Subject:
         return tell
 
     def reported(self, start: float, end: float) -> Subject:
-        """The same subject, whose reports fill that piece of the study."""
+        """The same subject, whose progress reports cover that part of the study."""
         return replace(self, report=self.part(start, end))
 
 
 @dataclass(frozen=True)
 class Study:
-    """One question about a merge.
+    """One kind of analysis of a merge.
 
     Attributes:
-        run: `(subject, settings) ->` a frozen value that `saving.save` takes, declared in the same file.
-        needs_data: whether it runs images through the networks.
-        takes_other: whether it can look at a network "C" that was not merged.
-        version: raised when the meaning of its result changes.
-        page: the page that shows it.
-        source: the papers that it follows.
-        places: settings that choose what is looked at (layer, pair) and not how; they do not change how long it takes.
+        run: function `(subject, settings) ->` result, a frozen value that `saving.save` accepts; the same file declares
+            its type.
+        needs_data: whether the study runs images through the networks.
+        takes_other: whether the study can include a network "C" that was not merged.
+        version: increased when the meaning of the result changes.
+        page: the page that shows the result.
+        source: the papers that the study follows.
+        places: names of settings that choose what is analysed (layer, pair), not how; they do not affect the run time.
         other_parameter: the parameter of the page's address that names the network "C".
     """
 
@@ -104,7 +112,7 @@ class Study:
 
 
 def study(key: str, **declared: Any) -> Callable[[F], F]:
-    """Declare the decorated function as the study `key`; the table finds it in its file."""
+    """Declare the decorated function as the study `key`; `studies` finds it in its file."""
 
     def declare(run: F) -> F:
         run.study = Study(key=key, run=run, **declared)  # type: ignore[attr-defined]
@@ -115,7 +123,7 @@ def study(key: str, **declared: Any) -> Callable[[F], F]:
 
 @cache
 def studies() -> Mapping[str, Study]:
-    """All studies by key, in the order of their files' names; their results can be loaded from then on."""
+    """All studies by key, in the order of their files' names; after this call, their results can be loaded."""
     package = importlib.import_module("merging.studies")
     found: dict[str, Study] = {}
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):
@@ -128,13 +136,13 @@ def studies() -> Mapping[str, Study]:
 
 
 def find_study(key: str) -> Study:
-    """The study of this key. Raises InvalidSetting that lists the known ones."""
+    """The study with this key. Raises InvalidSetting, which lists the known keys."""
     if key not in studies():
         raise InvalidSetting(f"There is no study {key!r}. Known: {', '.join(studies())}.")
     return studies()[key]
 
 
 def load_finding(data: bytes) -> Any:
-    """A study's saved result. Raises MergescopeError where the bytes are none of this version."""
+    """Load a study's saved result. Raises MergescopeError if the bytes are not a result of this version."""
     studies()
     return saving.load(data)

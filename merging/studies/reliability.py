@@ -12,7 +12,7 @@ from merging.settings import setting
 from merging.studies.registry import Subject, study
 from merging.studies.similarity import BESIDE, FLATTENED, PAIRS, WHY, doubts
 
-HEAVY = 0.25  # share of all squared length: a single image with more decides the value
+HEAVY = 0.25  # leverage above which a single image dominates the value
 NARROW = 0.2  # a wider interval means too few images
 
 
@@ -23,9 +23,9 @@ class Reliability(CellEvidence):
 
     Attributes:
         pair: as in PAIRS.
-        layers: the row's and the column's.
+        layers: names of the row's and the column's layer.
         treatment: "pooled" or "flattened".
-        dominant: numbers of test images.
+        dominant: numbers of the test images with the largest leverage.
     """
 
     pair: str
@@ -46,7 +46,7 @@ class Reliability(CellEvidence):
 
     @property
     def light(self) -> str:
-        """ "green": no reason against the value; "amber": one; "red": several, or the value is chance."""
+        """ "green": no reason against the value; "amber": one; "red": several, or not above chance."""
         doubts = self.doubts
         if not doubts and not np.isnan(self.value):
             return "green"
@@ -55,13 +55,13 @@ class Reliability(CellEvidence):
 
 @dataclass(frozen=True)
 class ReliabilitySettings:
-    """Map and cell, and number of images and draws."""
+    """Map, cell, number of images and number of draws."""
 
-    pair: str = setting("A-pi(B)", choices=(*PAIRS, *BESIDE), label="Networks", help="Row and column of the map.")
-    row: str = setting("", label="Row's layer", help="Torch name; the first layer if empty.")
-    column: str = setting("", label="Column's layer", help="Torch name; the row's if empty.")
+    pair: str = setting("A-pi(B)", choices=(*PAIRS, *BESIDE), label="Networks", help="Networks of row and column.")
+    row: str = setting("", label="Row's layer", help="The layer's name in torch; if empty, the first layer.")
+    column: str = setting("", label="Column's layer", help="The layer's name in torch; if empty, the row's layer.")
     treatment: str = setting(
-        "pooled", choices=("pooled", "flattened"), label="Convolutions", help="Averaged over positions, or not."
+        "pooled", choices=("pooled", "flattened"), label="Convolutions", help="Averaged over positions, or flattened."
     )
     images: int = setting(2000, low=50, high=4000, label="Images", help="Test images.")
     draws: int = setting(100, low=20, high=2000, label="Draws", help="Half-samples, and the least number of shuffles.")
@@ -70,7 +70,7 @@ class ReliabilitySettings:
 @study(
     "reliability",
     label="Reliability of a similarity",
-    summary="Interval, chance level, dominating images and directions, and other measures beside one CKA value.",
+    summary="Interval, chance level, dominant images and directions, and other measures, for one CKA value.",
     source="Davari et al.: Reliability of CKA as a Similarity Measure in Deep Learning (ICLR 2023)",
     settings=ReliabilitySettings,
     page="similarity",
@@ -83,7 +83,7 @@ class ReliabilitySettings:
     version=2,
 )
 def reliability(subject: Subject, settings: ReliabilitySettings) -> Reliability:
-    """Examine one cell; each network runs no further than its layer. Raises UnknownLayer."""
+    """Examine one cell of a map; each network runs only up to its layer. Raises UnknownLayer."""
     from merging.analysis.activations.features import read_layers
     from merging.analysis.activations.read import named_layers
     from merging.analysis.similarity.reliability import examine

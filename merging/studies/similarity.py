@@ -1,4 +1,4 @@
-"""Similarity of two of a merge's networks, layer by layer, by every measure, and the cells not to trust."""
+"""Similarity of two networks of a merge, layer by layer, by every measure, with reasons to doubt single values."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from merging.settings import setting
 from merging.studies.registry import Subject, study
 
 PAIRS = ("A-B", "A-pi(B)", "A-merge", "B-merge", "A-average", "B-average", "A-naive", "B-naive")
-BESIDE = ("A-C", "B-C")  # with a network that was not merged: the effect of another seed alone
+BESIDE = ("A-C", "B-C")  # with a network that was not merged, which shows the effect of another seed alone
 FLATTENED = 512  # images: a layer's n x n Gram and its features are held at once
-APART = 0.3  # CKA is trusted if it differs less from neighbours, Procrustes, and itself without the top 1 %
+APART = 0.3  # CKA is doubted if it differs more from neighbours, Procrustes, or CKA without the top 1 %
 FIRST = 0.8  # share of variance in one direction above which CKA reflects that direction alone
 WHY = {
-    "trimmed": "few images decide: without the top 1 % of images it changes by more than .3",
-    "neighbours": "it misses a likeness: more neighbours agree, by more than .3",
+    "trimmed": "few images decide: without the 1 % of images with the most leverage, CKA changes by more than .3",
+    "neighbours": "CKA misses a similarity: the share of common neighbours is higher by more than .3",
     "procrustes": "another measure disagrees: CKA and Procrustes differ by more than .3",
-    "first": "one direction decides: it holds more than 80 % of a layer's variance",
-    "chance": "it is not above chance: shuffled images give as much",
+    "first": "one direction decides: more than 80 % of a layer's variance lies in it",
+    "chance": "CKA is not above chance: shuffled images give as high a value",
 }
 
 
@@ -32,8 +32,8 @@ class Similarities:
 
     Attributes:
         maps: measure -> SimilarityMap, all of one shape (rows, columns).
-        labels: measure -> its name.
-        distrust: (rows, columns) -> reasons, keys of WHY; "" for a cell to trust.
+        labels: measure -> its displayed name.
+        distrust: (rows, columns) reasons for doubt, as keys of WHY joined by ", "; "" for a cell without doubt.
         first: (2, layers) share of variance in the first principal component, of the rows' and the columns' network.
     """
 
@@ -47,20 +47,20 @@ class Similarities:
 class SimilaritySettings:
     """Pair of networks, treatment of convolutions, and number of images."""
 
-    pair: str = setting("A-pi(B)", choices=(*PAIRS, *BESIDE), label="Networks", help="Rows and columns of the maps.")
+    pair: str = setting("A-pi(B)", choices=(*PAIRS, *BESIDE), label="Networks", help="Networks of rows and columns.")
     treatment: str = setting(
         "pooled",
         choices=("pooled", "flattened"),
         label="Convolutions",
         help="Averaged over positions, or position by position (at most 512 images).",
     )
-    images: int = setting(1000, low=50, high=4000, label="Images", help="Test images that are compared.")
+    images: int = setting(1000, low=50, high=4000, label="Images", help="Number of test images to use.")
 
 
 def doubts(cka: float, trimmed: float, neighbours: float, procrustes: float, first: float) -> tuple[str, ...]:
     """Keys of WHY that speak against a CKA value, after Davari et al. 2023; () where none does.
 
-    Neighbours count where they show a similarity that CKA misses. The opposite is normal and no reason for doubt:
+    Neighbours count only where they show a similarity that CKA misses. The opposite is normal, no reason for doubt:
     networks with a CKA of .97 share half to three quarters of their neighbours.
     first: the larger share of variance in the first principal component of the two layers.
     """

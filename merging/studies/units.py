@@ -1,4 +1,4 @@
-"""Pictures of sixteen units of a layer, their noise, and the response of every network to every picture."""
+"""Pictures of sixteen units of a layer, their variation between seeds, and all networks' responses to them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from merging.analysis.pictures.settings import PictureSettings
     from merging.network.graph.graph import Layer
 
-BLOCK = 16  # units: the number of pictures per pass
+BLOCK = 16  # units per study, equal to the number of pictures per pass
 PARENTS = {"merge": ("A", "pi(B)"), "naive": ("A", "B")}  # the two networks whose units were averaged
-FOLLOWS = 0.5  # share of its maximum: a unit that responds this strongly to another's pictures and images follows it
+FOLLOWS = 0.5  # a unit follows another if it responds to the other's picture and images with this share of its largest
 WORDS = {
     "kept": "both parents agree, and the merge follows both",
     "blended": "the merge follows both parents, which differ",
     "one-sided": "the merge follows one parent only",
     "replaced": "the merge follows neither parent",
-    "died": "the merge's unit answers no image",
+    "died": "the merge's unit responds to no image",
 }
 
 
@@ -38,13 +38,13 @@ class UnitsStudy:
 
     Attributes:
         layer: torch name.
-        units: their numbers.
+        units: numbers of the units.
         slots: names of the networks.
         pictures: "first", "second" (other seed), "negative" -> (M, K, H, W, C) uint8.
-        cross: (M, M, K) response of the row's unit to the column's picture, from means over positions, on a scale where
-            0 is the response to the average image and 1 to the strongest.
+        cross: (M, M, K) response of the row's unit to the column's picture, mean over positions, on a scale where 0 is
+            the unit's mean response to test images and 1 its largest.
         own: (M, K) response of a unit to its own second picture, on the same scale.
-        pixels: (M, M, K) Pearson correlation of pictures.
+        pixels: (M, M, K) Pearson correlation of the row's and the column's first pictures.
         noise: (M, K) Pearson correlation of a unit's first and second picture.
         how: settings of the pictures.
     """
@@ -64,29 +64,30 @@ class UnitsStudy:
 class UnitsSettings:
     """Units, and settings of their pictures."""
 
-    layer: str = setting("", label="Layer", help="Torch name; the first with units if empty.")
-    first: int = setting(0, low=0, high=1_000_000, label="First unit", help="Sixteen units from this one on.")
-    steps: int = setting(256, low=16, high=4096, label="Steps", help="Optimisation steps of a picture.")
-    negative: bool = setting(True, label="Negative direction", help="Also make what the units are against.")
+    layer: str = setting("", label="Layer", help="The layer's name in torch; if empty, the first layer with units.")
+    first: int = setting(0, low=0, high=1_000_000, label="First unit", help="First of sixteen consecutive units.")
+    steps: int = setting(256, low=16, high=4096, label="Steps", help="Number of optimisation steps per picture.")
+    negative: bool = setting(True, label="Negative direction", help="Also minimise the units' responses.")
 
 
 def follows(picture: float, exemplars: float) -> float:
     """Degree in 0..1 to which a unit follows another; NaN where both responses are NaN.
 
-    It is the mean of the unit's responses to the other's picture and to its strongest images. Each is on a scale where
-    0 is the response to the average image and 1 the largest, and is clipped to 0..1. A NaN is left out.
+    The degree is the mean of the unit's responses to the other unit's picture and to the other's strongest images. Each
+    response is on a scale where 0 is the unit's mean response to test images and 1 its largest, and is clipped to 0..1.
+    A NaN is left out.
     """
     values = [min(max(value, 0.0), 1.0) for value in (picture, exemplars) if not np.isnan(value)]
     return float(np.mean(values)) if values else float("nan")
 
 
 def fate(dead: bool, r_a: float, r_b: float, agree: float) -> str:
-    """Fate of a unit, a key of WORDS; the threshold is FOLLOWS.
+    """Fate of a unit of the merge, as a key of WORDS; the threshold is FOLLOWS.
 
     Args:
         dead: whether the merge's unit is dead.
-        r_a, r_b: degrees to which it follows A's and pi(B)'s unit.
-        agree: degree to which these two follow each other (mean of both directions).
+        r_a, r_b: degrees to which the merge's unit follows A's and pi(B)'s.
+        agree: degree to which A's and pi(B)'s units follow each other (mean of both directions).
     """
     if dead:
         return "died"
@@ -99,13 +100,13 @@ def fate(dead: bool, r_a: float, r_b: float, agree: float) -> str:
 def outcome(
     cross: np.ndarray, response: np.ndarray, dead: bool, made: str = "merge"
 ) -> tuple[str, tuple[float, float, float]]:
-    """Fate of one unit in the merge or the naive average, and three degrees of following.
+    """Fate of one unit of the merge or the naive average, and three degrees from `follows`.
 
-    The degrees are those of the unit to its two parents' units, and of these two to each other.
+    The degrees say how far the unit follows each of its two parents' units, and how far these two follow each other.
 
     Args:
-        cross, response: (M, M) of the row's unit to the column's picture and to its strongest images, in order of
-            SLOTS.
+        cross, response: (M, M) responses of the row's unit to the column's picture and to the column's strongest
+            images, in order of SLOTS.
         dead: whether the unit is dead.
         made: "merge" or "naive".
     """
@@ -121,7 +122,7 @@ def outcome(
 @study(
     "units",
     label="Pictures of units, compared",
-    summary="Pictures of 16 units in every network with two seeds, and how strongly each network answers to them.",
+    summary="Pictures of 16 units in every network with two seeds, and how strongly each network responds to them.",
     source="Olah et al. 2017 (pictures); seed noise and cross-activation as in this program's documentation",
     settings=UnitsSettings,
     page="neurons",
@@ -131,7 +132,7 @@ def outcome(
     ),
 )
 def units(subject: Subject, settings: UnitsSettings) -> UnitsStudy:
-    """Make pictures of the same units in five networks and compare them; pi(B)'s are taken from B's.
+    """Make pictures of the same units in five networks and compare them; a pi(B) that is a permuted B has B's pictures.
 
     Raises UnknownLayer where `first` lies beyond the last unit.
     """
@@ -167,10 +168,10 @@ def units(subject: Subject, settings: UnitsSettings) -> UnitsStudy:
 
 
 def block(place: Layer, first: int) -> tuple[int, ...]:
-    """Numbers of at most sixteen units of a layer from `first` on. Raises UnknownLayer beyond the last unit."""
+    """Numbers of at most sixteen units of a layer, starting at `first`. Raises UnknownLayer beyond the last unit."""
     numbers = tuple(range(first, min(first + BLOCK, place.units)))
     if not numbers:
-        raise UnknownLayer(f"{place.name} has units 0 to {place.units - 1}; there is none from {first} on.")
+        raise UnknownLayer(f"{place.name} has units 0 to {place.units - 1}; the first unit cannot be {first}.")
     return numbers
 
 
@@ -233,5 +234,5 @@ def answers_to(
             relative(one, reference).view(slots, count, count)[:, diagonal, diagonal] for one in both
         )
         cross[row], own[row] = first_of.cpu().numpy(), second_of[row].cpu().numpy()
-        subject.report("studying", 0.95 + 0.05 * (row + 1) / slots, f"{slot} answers to the pictures")
+        subject.report("studying", 0.95 + 0.05 * (row + 1) / slots, f"responses of {slot} to the pictures")
     return cross, own

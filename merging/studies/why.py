@@ -1,4 +1,4 @@
-"""Causes of a merge's success or failure: variance, shares of the barrier, weights, confidence, lost images."""
+"""Causes of a merge's success or failure: variance, shares of the barrier, weights, confidence, errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from merging.network.data import Batches
 
 NETS = ("A", "pi(B)", "naive", "average", "merge")
-LOST = 24  # lost images that are listed
+LOST = 24  # largest number of images in `Why.lost`
 
 
 @saved
@@ -27,21 +27,21 @@ class Why:
 
     Attributes:
         layers: torch names.
-        variance: network -> (L,) mean variance of the units' activations over the mean of A's and pi(B)'s.
+        variance: network -> (L,) mean variance of the units' activations, divided by the mean of A's and pi(B)'s.
         blocks: names of the blocks of layers.
-        share: (B,) nats of the barrier half-way that each block causes, for the plain average of A and pi(B), nothing
-            corrected.
+        share: (B,) each block's share of the barrier at the midpoint, in nats, for the plain average of A and pi(B)
+            without correction.
         error: (B,) nats, standard error of `share`.
         total: sum of the shares.
         orders: number of sampled orders.
         weights: names of the weights.
         alignment: (2, W) alignment of the singular vectors of A with B, and of A with pi(B).
-        distance: (2, W) relative L2 distance of the same pairs.
+        distance: (2, W) relative L2 distance of the same pairs of weights.
         scores: network -> Metrics, also for "ensemble".
         confidence: network -> mean confidence, also for "ensemble".
         calibration: network -> (3, 15) count, confidence and accuracy per bin.
         lost: numbers of test images that both parents get right and the merge gets wrong, most confident errors first.
-        lost_as: the classes that the merge predicts for them.
+        lost_as: the classes that the merge predicts for the images in `lost`.
         both_right: number of images, out of `images`, that both parents get right.
         lost_count: number of images that both parents get right and the merge gets wrong.
         gained_count: number of images that both parents get wrong and the merge gets right.
@@ -73,16 +73,16 @@ class Why:
 class WhySettings:
     """Number of images and of orders."""
 
-    images: int = setting(1000, low=100, high=10_000, label="Images", help="Test images that are measured.")
+    images: int = setting(1000, low=100, high=10_000, label="Images", help="Number of test images to use.")
     orders: int = setting(
-        16, low=2, high=256, label="Orders", help="Random orders of layers, and their reverses, for their shares."
+        16, low=2, high=256, label="Orders", help="Number of random orders of layers, each also reversed, for shares."
     )
 
 
 @study(
     "why",
     label="Why this merge works or fails",
-    summary="Variance collapse, each layer's share of the barrier, singular vectors, confidence, lost images.",
+    summary="Variance collapse, each layer's share of the barrier, singular vectors, confidence, the merge's errors.",
     source="Jordan et al. 2023 (variance); Shapley 1953 (shares); Ito et al. 2025 (singular vectors); Guo et al. 2017",
     settings=WhySettings,
     page="why",
@@ -90,7 +90,7 @@ class WhySettings:
 def why(subject: Subject, settings: WhySettings) -> Why:
     """Compute all measurements of Why.
 
-    The shares take most of the time: 2 x orders x blocks x 2 evaluations of half the images.
+    The blocks' shares take most of the time: 2 x orders x blocks x 2 evaluations of half the images.
     """
     from merging.analysis.activations.read import named_layers
     from merging.analysis.causes.attribution import attribute
@@ -101,9 +101,9 @@ def why(subject: Subject, settings: WhySettings) -> Why:
     half, average = subject.images(max(settings.images // 2, 100)), named_tensors(nets["average"])
     how: dict[str, Any] = {"orders": settings.orders, "seed": subject.seed, "report": subject.part(0, 0.7)}
     shares = attribute(nets["A"], nets["pi(B)"], average, half, **how)
-    subject.report("studying", 0.7, "how widely units vary")
+    subject.report("studying", 0.7, "variance of the units")
     variance = _variance(subject, data)
-    subject.report("studying", 0.85, "weights and answers")
+    subject.report("studying", 0.85, "weights and predictions")
     pairs = _spectra(subject)
     outputs = {name: answers([net], data) for name, net in nets.items() if name != "pi(B)"}
     outputs["ensemble"] = answers([nets["A"], nets["B"]], data)

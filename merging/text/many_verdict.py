@@ -5,8 +5,8 @@ from __future__ import annotations
 from merging.results.reports import MergeReport
 from merging.text import numbers
 
-CLOSE = 0.02  # accuracy below the parents' mean up to which the merge is called as good as they are
-FAILED = 0.10  # accuracy below the parents' mean from which the merge is called failed
+CLOSE = 0.02  # largest fall in accuracy below the parents' mean for a merge that is called as good as they are
+FAILED = 0.10  # fall in accuracy below the parents' mean above which the merge is called failed
 
 
 def status(report: MergeReport) -> str:
@@ -16,9 +16,9 @@ def status(report: MergeReport) -> str:
 
 
 def many_headline(report: MergeReport) -> str:
-    """One sentence on the merge's accuracy against that of the parents and of their plain average."""
+    """Return one sentence on the merge's accuracy compared with the parents' and with their plain average's."""
     count, merge, naive = len(_parents(report)), _accuracy(report, "merge"), _accuracy(report, "naive")
-    lost = "has lost most of what they knew" if merge < _mean(report) / 2 else "is much worse than they are"
+    lost = "has lost most of their accuracy" if merge < _mean(report) / 2 else "is much worse than they are"
     outcome = {
         "as good": "into one that is as good as they are",
         "worse": "into one that is worse than they are",
@@ -30,16 +30,15 @@ def many_headline(report: MergeReport) -> str:
 
 
 def many_verdict(report: MergeReport) -> str:
-    """A paragraph with the accuracies of the parents, their average, the merge and the ensemble."""
+    """Return a paragraph with the accuracies of the parents, their average, the merge and the ensemble."""
     each = ", ".join(f"{name} {numbers.accuracy(_accuracy(report, name))}" for name in _parents(report))
     naive, merge = (numbers.accuracy(_accuracy(report, name)) for name in ("naive", "merge"))
     split = _split(report)
-    text = f"Right on the {split} images: {each}. Their plain average: {naive}. The merge: {merge}."
+    text = f"Accuracy on the {split} images: {each}. Their plain average: {naive}. The merge: {merge}."
     if split in report.ensemble:
         together = numbers.accuracy(report.ensemble[split].accuracy)
-        text += (
-            f" An ensemble, which averages their answers, gives {together} at {len(_parents(report))} times the cost."
-        )
+        cost = f"{len(_parents(report))} times the cost"
+        text += f" An ensemble, which averages their predictions, gives {together} at {cost}."
     return f"{text} More than two networks have no single line between them, so there is no curve."
 
 

@@ -13,12 +13,12 @@ from merging.results.reports import Barrier, LossCurve, MergeReport
 from merging.text import many_verdict, numbers
 from merging.text.reading import CONNECTED, FEW_IMAGES, PARTLY, Reading, fall_of, margin, points_beside
 
-END = 0.005  # difference in accuracy from which the path is said not to end at B
-EQUAL = 0.02  # difference of the parents' accuracies up to which they are called equally good
+END = 0.005  # difference in accuracy above which the path is said not to end at B
+EQUAL = 0.02  # largest difference in accuracy between parents that are called equally good
 RISE = 0.1  # nats: a larger rise in loss is mentioned even if the path is called good
 SAME = 1e-4  # nats: a path whose loss varies less is called flat
 SHRUNK = 0.75  # share of the parents' standard deviation below which averaged units are called shrunk
-FEW_MOVED = 0.1  # share of moved units up to which the nets are said to agree on the order
+FEW_MOVED = 0.1  # largest share of moved units at which the nets are said to agree on the order
 
 
 def word(report: MergeReport) -> str:
@@ -33,7 +33,7 @@ def word(report: MergeReport) -> str:
 
 
 def headline(report: MergeReport) -> str:
-    """One or two sentences that summarise the merge half-way between the networks."""
+    """Return one or two sentences that summarise the merge half-way between the networks."""
     if not report.curves and report.scores:
         return many_verdict.many_headline(report)
     if not report.curves:
@@ -42,16 +42,16 @@ def headline(report: MergeReport) -> str:
 
 
 def verdict(report: MergeReport) -> str:
-    """A paragraph on the merge.
+    """Return a paragraph on the merge.
 
-    It has the accuracies half-way, of the parents and of the ensemble, the barriers, what they mean for linear mode
-    connectivity, and caveats.
+    The paragraph states the accuracies of the half-way nets, the parents and the ensemble, the barriers, what they mean
+    for linear mode connectivity, and caveats.
     """
     if not report.curves and report.scores:
         return many_verdict.many_verdict(report)
     if not report.curves:
         why = report.missing or "There were no images to measure with."
-        return f"{why} What holds without images: {_equivalence(report)}"
+        return f"{why} Known without images: {_equivalence(report)}"
     reading = Reading(report)
     return " ".join([*_halfway(reading), *_barriers(reading), _meaning(reading), *_cautions(reading)])
 
@@ -59,13 +59,13 @@ def verdict(report: MergeReport) -> str:
 def _headline(reading: Reading) -> str:
     naive, aligned, final = fall_of(reading.naive), fall_of(reading.aligned), reading.fall
     if reading.guessing:
-        return "At least one of the nets is hardly better than guessing, so the path between them says little."
+        return "At least one of the nets is hardly better than guessing, so the path between them is not informative."
     if reading.unequal:
         return _headline_unequal(reading, final)
     if _flat(reading.naive):
-        return "A and B behave as one network all along the line between them: there is nothing to merge."
+        return "A and B behave like the same network along the whole line between them: there is nothing to merge."
     if _flat(reading.aligned) and reading.moved and not reading.mapped:
-        return "B is A with its neurons in another order: re-ordered, the two are the same network."
+        return "B is A with its neurons in another order; once B is re-ordered, the two are the same network."
     if naive <= CONNECTED:
         return _headline_connected(reading, final)
     done = _done(reading, needed=aligned > CONNECTED)
@@ -73,12 +73,12 @@ def _headline(reading: Reading) -> str:
         path = "path between them" if reading.corrected and aligned > CONNECTED else reading.path
         return f"{_begin(reading, naive, aligned)}. {done}, the {path} stays good{_though(reading.final)}."
     if final < naive - CONNECTED and final <= PARTLY:
-        near = f"it comes within {numbers.points(final)} of them, but a barrier remains"
+        near = f"the merge comes within {numbers.points(final)} of the parents, but a barrier remains"
         return f"{_begin(reading, naive, aligned)}. {done}, {near}."
     if final < naive - CONNECTED:
         worse = reading.final.middle("loss") >= reading.naive.middle("loss")
-        better = "it is right more often, though its loss is no lower" if worse else "it does better"
-        return f"{_begin(reading, naive, aligned)}. {done}, {better}, but the merge still fails."
+        better = "is right more often, though its loss is no lower," if worse else "does better,"
+        return f"{_begin(reading, naive, aligned)}. {done}, the merge {better} but still fails."
     return f"{_begin(reading, naive, aligned)}, and {_tried(reading)} did not help."
 
 
@@ -88,7 +88,7 @@ def _headline_unequal(reading: Reading, final: float) -> str:
     if final <= CONNECTED:
         return f"{start}, the path between them stays good{_though(reading.final)}."
     if final <= PARTLY:
-        return f"{start}, the merge comes within {numbers.points(final)} of them, but a barrier remains."
+        return f"{start}, the merge comes within {numbers.points(final)} of the parents, but a barrier remains."
     return f"{start}, the merge still fails."
 
 
@@ -140,11 +140,10 @@ def _done(reading: Reading, needed: bool = True) -> str:
 
     needed: whether the path is good only with the correction.
     """
-    steps = ["mapped" if reading.mapped else "re-ordered"] if reading.moved else []
-    steps += [] if reading.straight else [f"merged by {reading.combined}"]
-    steps += ["corrected"] if reading.corrected and (needed or not reading.moved) else []
-    done = _listed(steps) if steps else "left as they are"
-    return done[0].upper() + done[1:]
+    steps = ["B mapped onto A's units" if reading.mapped else "B re-ordered"] if reading.moved else []
+    steps += [] if reading.straight else [f"the nets merged by {reading.combined}"]
+    steps += ["the average corrected"] if reading.corrected and (needed or not reading.moved) else []
+    return f"With {_listed(steps) if steps else 'both nets unchanged'}"
 
 
 def _tried(reading: Reading) -> str:
@@ -162,7 +161,7 @@ def _halfway(reading: Reading) -> Iterator[str]:
     yield f"Half-way between A ({first} right) and B ({second}), {_listed(each)}."
     if reading.split in reading.report.ensemble:
         both = numbers.accuracy(reading.report.ensemble[reading.split].accuracy)
-        yield f"Averaging the two nets' answers instead, an ensemble, gives {both} at twice the cost."
+        yield f"An ensemble, which averages the two nets' predictions instead, gives {both} at twice the cost."
 
 
 def _barriers(reading: Reading) -> Iterator[str]:
@@ -174,11 +173,11 @@ def _meaning(reading: Reading) -> str:
     fall = reading.fall
     corrected = reading.corrected and fall_of(reading.aligned) > CONNECTED
     order_matters = reading.moved and (reading.unequal or fall_of(reading.naive) > CONNECTED)
-    steps = ["their neurons are mapped to each other" if reading.mapped else "their neurons are in one order"]
+    steps = ["their neurons are mapped to each other" if reading.mapped else "their neurons are in the same order"]
     steps = steps if order_matters else []
     steps += ["the average is corrected"] if corrected else []
     order = f", once {' and '.join(steps)}" if steps else ""
-    allowed = f"the {numbers.points(CONNECTED)} that Frankle et al. (2020) take for stable"
+    allowed = f"the {numbers.points(CONNECTED)} that Frankle et al. (2020) call stable"
     where = (
         "{} below the parents' mean half-way"
         if reading.ends_elsewhere
@@ -203,15 +202,15 @@ def _meaning(reading: Reading) -> str:
 def _cautions(reading: Reading) -> Iterator[str]:
     first, second = reading.parents
     if abs(first - second) > EQUAL and reading.final.middle("accuracy") < max(first, second):
-        yield "The parents are not equally good, so a merge half-way is worth less than the better one."
+        yield "The parents are not equally good, and the half-way merge is less accurate than the better one."
     if reading.corrected and reading.final.middle("accuracy") < reading.aligned.middle("accuracy") - 0.01:
-        yield "The correction made the half-way net worse than leaving it alone."
+        yield "The correction made the half-way net worse."
     if reading.corrected:
-        yield "The corrected path is corrected at its ends too, so it need not start and stop at A and B."
+        yield "The corrected path is corrected at its ends too, so it need not start at A and end at B."
     ends = reading.final.accuracy[-1], reading.final.ends[1].accuracy
     if reading.ends_elsewhere and not reading.corrected and abs(ends[0] - ends[1]) > END:
         was, now = numbers.accuracy(ends[1]), numbers.accuracy(float(ends[0]))
-        yield f"B mapped onto A's units is no longer B ({now} right instead of {was}): the path does not end at B."
+        yield f"B mapped onto A's units differs from B ({now} right instead of {was}): the path does not end at B."
     if not reading.corrected and reading.fall > CONNECTED:
         yield from _advice(reading)
     if reading.naive.images < FEW_IMAGES:
@@ -219,7 +218,8 @@ def _cautions(reading: Reading) -> Iterator[str]:
         by = margin(p, n)
         open_ = any(abs(reading.fall - threshold) < by for threshold in (CONNECTED, PARTLY))
         more = ", so that more images may change the conclusion" if open_ else ""
-        yield f"It was measured on {n} images only: accuracies are uncertain by about {numbers.points(by)}{more}."
+        by_points = numbers.points(by)
+        yield f"The merge was measured on {n} images only: accuracies are uncertain by about {by_points}{more}."
 
 
 def _advice(reading: Reading) -> Iterator[str]:
@@ -227,16 +227,16 @@ def _advice(reading: Reading) -> Iterator[str]:
     normed = any(layer.kind == "norm" for layer in reading.report.layers)
     if reading.report.notes.get("trace", {}).get("batch_norms", normed):
         yield (
-            "This network has BatchNorm, whose averaged running statistics do not fit the averaged weights. Try a "
-            "correction, BatchNorm reset or REPAIR."
+            "This network has BatchNorm, whose averaged running statistics do not fit the averaged weights. Try the "
+            "correction BatchNorm reset or REPAIR."
         )
     elif (scale := _scale(reading.report)) < SHRUNK:
         yield (
-            f"In its last layers the merge's units vary {numbers.ratio(scale)} times as widely as the parents': "
-            "averaging has shrunk them. Try the correction REPAIR."
+            f"In the last layers the standard deviation of the merge's units is {numbers.ratio(scale)} times the "
+            "parents': averaging has shrunk their activations. Try the correction REPAIR."
         )
     if reading.moved and not reading.unequal and fall_of(reading.final) > fall_of(reading.naive) - CONNECTED:
-        yield "Re-ordering alone did not help here. Try another alignment, or the correction first."
+        yield "Re-ordering alone did not help here. Try another alignment, or try a correction first."
     if not reading.moved:
         yield "B's neurons stayed where they were. Try an alignment that moves them."
 
@@ -279,7 +279,7 @@ def _flat(curve: LossCurve) -> bool:
 def _equivalence(report: MergeReport) -> str:
     units, moved = (sum(counts[part] for counts in report.groups.values()) for part in (0, 1))
     error = numbers.tiny(report.equivalence)
-    return f"{moved} of {units} units of B found another place, which changed B's outputs by {error} of their size."
+    return f"{moved} of {units} units of B changed position, which changed B's outputs by {error} of their size."
 
 
 def _listed(parts: list[str]) -> str:

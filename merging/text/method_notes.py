@@ -1,4 +1,4 @@
-"""Account of what each method of a run did, as sentences and as curves to draw, from the notes in its report.
+"""Accounts of what each method of a run did, as sentences and curves, made from the notes in the run's report.
 
 All methods use the same keys in their notes (`objective`, `tried`, `stable` ...), so that a new method with these keys
 needs no code here.
@@ -20,7 +20,7 @@ class Course:
 
     Attributes:
         x, y: (P,) coordinates of the points.
-        words: (P,) names of the points, if x only counts them; else ().
+        words: (P,) names of the points if x only numbers them; else ().
         chosen: index of the point that the method selected, or None.
     """
 
@@ -38,9 +38,9 @@ class Account:
     """Account of what one method did.
 
     Attributes:
-        role: of the method, such as "align".
+        role: the method's role, such as "align".
         label, summary: name and general description of the method.
-        sentences: what it did in this run.
+        sentences: what the method did in this run.
         courses: curves to draw.
         model: the network that the account is about ("B"), if there is one account per network; else "".
     """
@@ -54,7 +54,7 @@ class Account:
 
 
 def accounts(report: MergeReport) -> tuple[Account, ...]:
-    """One account per role, in the order of the roles; one per network if a method aligned several in turn."""
+    """Return one account per role, in order, or one per network if a method aligned several networks in turn."""
     entries: list[Account] = []
     for role in ROLES:
         method = find(role, report.request.get(role, "none"))
@@ -70,19 +70,21 @@ def accounts(report: MergeReport) -> tuple[Account, ...]:
 
 
 def remarks(report: MergeReport) -> tuple[str, ...]:
-    """Remarks on the networks of a run that hold for any method, one or two sentences each."""
+    """Return remarks on the networks of a run that hold for every method, one or two sentences each."""
     return tuple(network_remarks(report.notes, bool(report.groups)))
 
 
 def _courses(notes: Notes) -> Iterator[Course]:
     if "gains" in notes and len(notes["gains"]) > 1:
-        yield _counted("Gain of every pass", "pass", "gain in agreement", notes["gains"], 1)
+        yield _counted("Gain per pass", "pass", "gain in agreement", notes["gains"], 1)
     if "soft" in notes and len(notes["soft"]) > 1:
         yield _counted("Soft permutations", "step", "agreement of the weights", notes["soft"], 0)
     if "checks" in notes:
         steps, values = zip(*notes["checks"], strict=True)
         y_title = "objective" if notes.get("objective") == "weights" else "held-out loss (nats)"
-        yield Course("On the way", "step", y_title, steps, values, chosen=steps.index(notes["chosen"]))
+        yield Course(
+            "Permutations that were checked", "step", y_title, steps, values, chosen=steps.index(notes["chosen"])
+        )
     if "tried" in notes:
         values = tuple(float(row[-1]) for row in notes["tried"])
         words = tuple(", ".join(f"{value:g}" for value in setting_values(row)) for row in notes["tried"])

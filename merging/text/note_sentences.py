@@ -1,4 +1,4 @@
-"""Sentences on what a method did, from the notes in its report. Each key of the notes has its sentence here."""
+"""Sentences about what a method did, made from the notes in its report by one function per key of the notes."""
 
 from __future__ import annotations
 
@@ -10,28 +10,30 @@ import numpy as np
 from merging.text import numbers
 
 Notes = Mapping[str, Any]
-STEADY = 0.9  # share of units with the same result from both halves of the images: above, more images change little
+STEADY = 0.9  # share of units with equal results from both halves of the images, from which more images change little
 LONG = 3  # names per sentence
 
 
 def sentences(notes: Notes) -> Iterator[str]:
-    """Sentences on what a method did, one or two per key of its notes."""
+    """Yield sentences about what a method did, one or two per key of its notes."""
     for needed, tell in _TELLERS:
         if needed in notes:
             yield from tell(notes)
 
 
 def network_remarks(notes: Notes, grouped: bool) -> Iterator[str]:
-    """Sentences on the networks, from the notes of tracing. grouped: whether any units may be permuted."""
+    """Yield sentences about the networks, from the notes of tracing. grouped: whether any units may be permuted."""
     if not grouped:
-        yield "No units of these networks may change places, so there was nothing to align."
+        yield "No units of these networks can be permuted, so there was nothing to align."
     if notes.get("outputs") == "probabilities":
-        yield "These networks end in a softmax: their losses are taken of the logarithms of what they put out."
+        yield "These networks end in a softmax: their losses are computed from the logarithms of their outputs."
     pinned = notes.get("trace", {}).get("pinned", {})
     if pinned:
         constants = _listed(sorted(set(pinned.values())))
-        verb = "keeps its" if len(pinned) == 1 else "keep their"
-        yield f"{_listed(list(pinned))} {verb} order: constants that are no weights ({constants}) belong to it."
+        yield (
+            f"The units of {_listed(list(pinned))} keep their order, because another order would change constants that "
+            f"are not weights ({constants})."
+        )
 
 
 def _agreement(notes: Notes) -> Iterator[str]:
@@ -45,7 +47,7 @@ def _restarts(notes: Notes) -> Iterator[str]:
     objectives = notes["objectives"]
     if isinstance(objectives, Mapping):  # one objective per start
         others = ", ".join(f"{value:.5g} from the {name}" for name, value in objectives.items())
-        yield f"Of its starts ({others}) the {notes['start']} was kept."
+        yield f"Of the results from all starts ({others}), that from the {notes['start']} was kept."
     elif len(objectives) > 1:
         share = notes["spread"] / max(abs(notes["objective"]), 1e-300)
         yield (
@@ -58,24 +60,24 @@ def _settled(notes: Notes) -> Iterator[str]:
     passes = len(notes["gains"])
     turns = f"{passes} pass{'es' if passes != 1 else ''}"
     yield (
-        f"It stopped by itself after {turns}: no single move could gain any more."
+        f"The search converged after {turns}: no single change could raise the objective any more."
         if notes["settled"]
-        else f"It was stopped after {turns}, before it was done: allow more."
+        else f"The search reached its limit after {turns}, before it converged: raise the limit."
     )
 
 
 def _quadratic(notes: Notes) -> Iterator[str]:
     if notes["quadratic_groups"]:
         yield (
-            f"{_listed(notes['quadratic_groups'])} lie on both axes of one weight: for them an assignment is only a "
-            "linearisation of the true gain, and was taken only where it gained."
+            f"Some groups ({_listed(notes['quadratic_groups'])}) lie on two axes of one weight. Their assignments "
+            "maximise only a linearisation of the objective, and each was kept only if the objective itself rose."
         )
 
 
 def _polished(notes: Notes) -> Iterator[str]:
     yield (
-        f"Soft permutations moved {len(notes['soft'])} times; once they were rounded, moving single layers gained "
-        f"another {notes['polished']:.3g}."
+        f"The search took {len(notes['soft'])} steps with soft permutations. After they were rounded, matching layer "
+        f"by layer raised the agreement by another {notes['polished']:.3g}."
     )
 
 
@@ -84,7 +86,7 @@ def _checked(notes: Notes) -> Iterator[str]:
     step = notes["chosen"]
     what = "objective" if notes.get("objective") == "weights" else "loss on held-out training images"
     yield (
-        f"Of {len(values)} permutations on the way the one at step {step} had the lowest {what} "
+        f"Of {len(values)} permutations that were checked, the one at step {step} had the lowest {what} "
         f"({min(values):.4g}; at the start {values[0]:.4g})."
     )
 
@@ -93,24 +95,24 @@ def _tried(notes: Notes) -> Iterator[str]:
     losses = [row[-1] for row in notes["tried"]]
     best = losses[kept_row(notes)]
     yield (
-        f"{_setting(notes)}: the best of {len(losses)} choices on training images held out for that "
-        f"({numbers.loss(best)} nats)."
+        f"{_setting(notes)}: the best of {len(losses)} choices, by the loss on training images held out for this "
+        f"choice ({numbers.loss(best)} nats)."
         if best == min(losses)
-        else f"{_setting(notes)}, as asked for ({numbers.loss(best)} nats on held-out training images; the lowest on "
-        f"the way was {numbers.loss(min(losses))})."
+        else f"{_setting(notes)}, as requested ({numbers.loss(best)} nats on held-out training images; the lowest loss "
+        f"that was met is {numbers.loss(min(losses))})."
     )
 
 
 def _given(notes: Notes) -> Iterator[str]:
     if "tried" not in notes:
-        yield f"{_setting(notes)}, as asked for."
+        yield f"{_setting(notes)}, as requested."
 
 
 def _images(notes: Notes) -> Iterator[str]:
     if notes["images"]:
         held_out = notes.get("held_out")
-        judged = f", and was judged by {numbers.count(held_out)} others" if held_out else ""
-        yield f"It looked at {numbers.count(notes['images'])} training images{judged}."
+        others = f", and {numbers.count(held_out)} others to choose the best result" if held_out else ""
+        yield f"The method used {numbers.count(notes['images'])} training images{others}."
 
 
 def _stable(notes: Notes) -> Iterator[str]:
@@ -118,7 +120,7 @@ def _stable(notes: Notes) -> Iterator[str]:
     if share is None:
         return
     steady = "more images would change little" if share >= STEADY else "more images may change it"
-    yield f"By either half of the images {numbers.accuracy(share)} of the units get the same answer: {steady}."
+    yield f"{numbers.accuracy(share)} of the units get the same result from both halves of the images: {steady}."
 
 
 def _cost(notes: Notes) -> Iterator[str]:
@@ -126,8 +128,8 @@ def _cost(notes: Notes) -> Iterator[str]:
     if costs:
         worst, mean = max(costs, key=costs.get), float(np.mean(list(costs.values())))
         yield (
-            f"Moving B's units onto A's costs {numbers.ratio(mean)} of what moving them "
-            f"anywhere would, on average over the groups; most in {worst} ({numbers.ratio(costs[worst])})."
+            f"Transporting B's units onto A's costs {numbers.ratio(mean)} times the mean cost of all pairs of units, "
+            f"on average over the groups; the most in {worst} ({numbers.ratio(costs[worst])} times)."
         )
 
 
@@ -135,8 +137,8 @@ def _alike(notes: Notes) -> Iterator[str]:
     share = _of_units(notes["alike"], notes)
     if share is not None:
         yield (
-            f"Had either half of the held-out images chosen alone, {numbers.accuracy(share)} of the units would have "
-            "got the same partner."
+            f"With the choice made on each half of the held-out images alone, {numbers.accuracy(share)} of the units "
+            "get the same partner from both."
         )
 
 
@@ -152,32 +154,32 @@ def _similar(notes: Notes) -> Iterator[str]:
     worst = min(notes["mean_similarity"], key=notes["mean_similarity"].get, default="")
     if worst:
         value = notes["mean_similarity"][worst]
-        yield f"Matched units are least alike in {worst} (mean similarity {numbers.correlation(value)})."
+        yield f"Matched units are least similar in {worst} (mean similarity {numbers.correlation(value)})."
 
 
 def _dead(notes: Notes) -> Iterator[str]:
     a, b = (sum(pair[side] for pair in notes["dead"].values()) for side in (0, 1))
     if a or b:
-        yield f"{a} units of A and {b} of B answer all images alike: they were matched by their place alone."
+        yield f"{a} units of A and {b} of B respond equally to all images: only their positions decide their partners."
 
 
 def _by_weights(notes: Notes) -> Iterator[str]:
     if notes["by_weights"]:
-        yield f"{_listed(notes['by_weights'])} were matched by their weights: their units can only change places."
+        yield f"{_listed(notes['by_weights'])} were matched by their weights, because their units can only be permuted."
 
 
 def _within(notes: Notes) -> Iterator[str]:
-    yield f"{numbers.accuracy(notes['within'])} of the merged units joined units of one network alone."
+    yield f"{numbers.accuracy(notes['within'])} of the merged units combine units of one network only."
 
 
 def _lengths(notes: Notes) -> Iterator[str]:
     lengths = ", ".join(f"{length:.3g}" for length in notes["lengths"])
-    yield f"The experts lie {lengths} from their base (L2 norm of what was added)."
+    yield f"The experts' distances from their base are {lengths} (L2 norms of the differences in weights)."
 
 
 def _batch_norms(notes: Notes) -> Iterator[str]:
     if notes["batch_norms"]:
-        yield f"The running statistics of {notes['batch_norms']} BatchNorm layers were measured anew."
+        yield f"The running statistics of {notes['batch_norms']} BatchNorm layers were re-estimated."
 
 
 def _reason(notes: Notes) -> Iterator[str]:
@@ -187,7 +189,7 @@ def _reason(notes: Notes) -> Iterator[str]:
 def _corrected(notes: Notes) -> Iterator[str]:
     yield f"{len(notes['corrected'])} layers were corrected: {_listed(notes['corrected'])}."
     if notes["not_shifted"]:
-        yield f"{_listed(notes['not_shifted'])} have no bias, so only their spread was corrected."
+        yield f"{_listed(notes['not_shifted'])} have no bias, so only their standard deviations were corrected."
 
 
 _TELLERS: tuple[tuple[str, Callable[[Notes], Iterator[str]]], ...] = (
@@ -227,18 +229,18 @@ SETTINGS = {
 
 
 def _setting(notes: Notes) -> str:
-    """The settings of the method with their values, such as "Gamma 0.5, beta 1"."""
+    """Return the settings of the method with their values, such as "Gamma 0.5, beta 1"."""
     return ", ".join(f"{label} {notes[name]:g}" for name, label in SETTINGS.items() if name in notes)
 
 
 def kept_row(notes: Notes) -> int:
-    """Index of the row of `tried` with the settings that the method used in the end."""
+    """Return the index of the row of `tried` with the settings that the method finally used."""
     settings = [notes[name] for name in SETTINGS if name in notes]
     return [setting_values(row) for row in notes["tried"]].index(settings)
 
 
 def setting_values(row: list[Any]) -> list[float]:
-    """The settings in a row of `tried`, whose last entry is the loss."""
+    """Return the settings in a row of `tried`, whose last entry is the loss."""
     first, *rest = row[:-1]
     return [*first, *rest] if isinstance(first, list) else [first, *rest]
 

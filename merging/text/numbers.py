@@ -12,17 +12,17 @@ _STEPS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def accuracy(value: float | None) -> str:
-    """A share in 0..1 as percent with one decimal: "88.4 %"."""
+    """Format a share in 0..1 as percent with one decimal: "88.4 %"."""
     return UNKNOWN if value is None or math.isnan(value) else _signed(100 * value, ".1f") + " %"
 
 
 def points(value: float) -> str:
-    """A difference of two shares in percentage points: "4.6 pp"."""
+    """Format a difference of two shares in percentage points: "4.6 pp"."""
     return _signed(100 * value, ".1f") + " pp"
 
 
 def loss(value: float | None) -> str:
-    """Nats per image with three significant digits: ".312", "1.20", "12.4"."""
+    """Format a loss in nats per image with three significant digits: ".312", "1.20", "12.4"."""
     if value is None or math.isnan(value):
         return UNKNOWN
     if abs(value) < 0.9995:
@@ -31,7 +31,7 @@ def loss(value: float | None) -> str:
 
 
 def correlation(value: float | None) -> str:
-    """A number in -1..1 with two decimals: ".83", "−.04", "1.00"."""
+    """Format a number in -1..1 with two decimals: ".83", "−.04", "1.00"."""
     if value is None or math.isnan(value):
         return UNKNOWN
     text = _signed(value, ".2f")
@@ -39,12 +39,12 @@ def correlation(value: float | None) -> str:
 
 
 def ratio(value: float | None) -> str:
-    """A quotient with two decimals: ".94", "1.12"."""
+    """Format a ratio with two decimals: ".94", "1.12"."""
     return correlation(value)
 
 
 def tiny(value: float | None) -> str:
-    """An error near 0 by its power of ten: "3e-7"; exactly 0 is "0"."""
+    """Format an error near 0 with its power of ten: "3e-7"; exactly 0 is "0"."""
     if value is None or math.isnan(value):
         return UNKNOWN
     if value == 0:
@@ -54,7 +54,7 @@ def tiny(value: float | None) -> str:
 
 
 def count(value: int | float) -> str:
-    """A count with at most three digits: "932 k", "11.2 M"; below 10,000 it is exact: "2,000"."""
+    """Format a count with at most three digits ("932 k", "11.2 M"), or exactly below 10,000 ("2,000")."""
     if abs(value) < 10_000:
         return f"{value:,.0f}"
     for step, letter in _STEPS:
@@ -64,7 +64,7 @@ def count(value: int | float) -> str:
 
 
 def size(value: float | None) -> str:
-    """A number of bytes: "3.7 MB", "12 GB"."""
+    """Format a number of bytes: "3.7 MB", "12 GB"."""
     if value is None:
         return UNKNOWN
     for step, letter in _STEPS:
@@ -74,7 +74,7 @@ def size(value: float | None) -> str:
 
 
 def duration(value: float | None) -> str:
-    """A duration, given in seconds: "6 s", "1 min 15 s", "2 h 5 min"."""
+    """Format a duration that is given in seconds: "6 s", "1 min 15 s", "2 h 5 min"."""
     if value is None:
         return UNKNOWN
     whole = max(round(value), 0)
@@ -88,12 +88,12 @@ def duration(value: float | None) -> str:
 
 
 def about(value: float) -> str:
-    """An estimated duration, given in seconds: "about 6 s", "under 1 s"."""
+    """Format an estimated duration that is given in seconds: "about 6 s", "under 1 s"."""
     return f"about {duration(value)}" if value >= 1 else duration(value)
 
 
 def ago(moment: float | None, now: float | None = None) -> str:
-    """A time (seconds since 1970) relative to now: "just now", "5 min ago", "21 Nov 2026"."""
+    """Format a time (seconds since 1970) relative to now: "just now", "5 min ago", "21 Nov 2026"."""
     if not moment:
         return UNKNOWN
     age = (time.time() if now is None else now) - moment
@@ -105,7 +105,7 @@ def ago(moment: float | None, now: float | None = None) -> str:
 
 
 def ordinal(number: int) -> str:
-    """An ordinal number: 1st, 2nd, 3rd, 4th ..."""
+    """Format an ordinal number: 1st, 2nd, 3rd, 4th ..."""
     if number % 100 in (11, 12, 13):
         return f"{number}th"
     return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th') }"

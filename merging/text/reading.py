@@ -1,4 +1,4 @@
-"""The numbers in a report on two networks from which its texts follow, and the thresholds for the choice of words."""
+"""The numbers in a report on two networks that determine its verdict, and the thresholds that choose the words."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from merging.results.reports import LossCurve, MergeReport
 from merging.text import numbers
 
 FEW_IMAGES = 1000  # below this number, a verdict states the uncertainty of its accuracies
-CONNECTED = 0.02  # fall of accuracy along the path up to which it is connected ("stable" in Frankle et al. 2020)
+CONNECTED = 0.02  # largest fall in accuracy along a path that is called connected ("stable" in Frankle et al. 2020)
 EXACT = 1e-6  # relative change of B's outputs up to which a mapping counts as exact; permutations must stay below it
-PARTLY = 0.10  # fall of accuracy up to which the path is partly connected
-GUESSING = 1.5  # multiple of chance accuracy below which a parent has learnt next to nothing
+PARTLY = 0.10  # largest fall in accuracy along a path that is called partly connected
+GUESSING = 1.5  # multiple of chance accuracy below which a parent has learnt almost nothing
 
 
 def margin(accuracy: float, images: int) -> float:
@@ -39,13 +39,13 @@ def points_beside(value: float, threshold: float) -> str:
 
 @dataclass(frozen=True)
 class Reading:
-    """The numbers in a report on two networks from which its texts follow."""
+    """The numbers in a report on two networks that determine its verdict."""
 
     report: MergeReport
 
     @cached_property
     def split(self) -> str:
-        """The split that is read: "test" if there are test images, else the first one."""
+        """The split that the texts are about: "test" if there are test images, else the first one."""
         splits = self.report.curves["aligned" if self.unequal else "naive"]
         return "test" if "test" in splits else next(iter(splits))
 
@@ -77,12 +77,12 @@ class Reading:
 
     @property
     def moved(self) -> bool:
-        """Whether any unit of B changed its place."""
+        """Whether any unit of B changed its position."""
         return any(moved for _, moved in self.report.groups.values())
 
     @property
     def mapped(self) -> bool:
-        """Whether the alignment mixed units, which changes a network's function, and not only permuted them."""
+        """Whether the alignment mixed units linearly, which changes the function, instead of only permuting them."""
         method = table("align").get(self.report.request.get("align", ""))
         return method is not None and not method.permutes
 

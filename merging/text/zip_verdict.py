@@ -8,40 +8,42 @@ from merging.results.zip_report import ZipReport
 from merging.text import numbers
 from merging.text.reading import FEW_IMAGES, margin, points_beside
 
-CLOSE = 0.02  # accuracy below the original network's up to which a head is called as good
+CLOSE = 0.02  # largest fall in accuracy below the original network for a head that is called as good
 
 
 def zip_headline(report: ZipReport) -> str:
-    """One or two sentences on up to which layer the networks can share a trunk."""
+    """Return one or two sentences that say up to which layer the networks can share a trunk."""
     last, several = report.deepest(CLOSE), len(report.layers) > 1
     if last is None:
         return (
-            f"Sharing {'even ' if several else ''}the layers up to {report.layers[0]} costs a head {_cost(report, 0)}."
+            f"Sharing {'even ' if several else ''}the layers up to {report.layers[0]} costs up to {_cost(report, 0)} "
+            "in a head's accuracy."
         )
     end = last == len(report.layers) - 1
-    where = f"{report.layers[last]}{', the last layer at which it may end' if end and several else ''}"
-    further = "" if end else f" Up to {report.layers[last + 1]}, it costs a head {_cost(report, last + 1)}."
+    where = f"{report.layers[last]}{', the last layer at which a trunk may end' if end and several else ''}"
+    further = "" if end else f" A trunk up to {report.layers[last + 1]} costs up to {_cost(report, last + 1)}."
     return (
-        f"One trunk can serve up to {where}: no head loses more than {numbers.points(CLOSE)}, and "
-        f"{numbers.accuracy(report.share[last])} of the networks' parameters are left.{further}"
+        f"The networks can share one trunk up to {where}: no head loses more than {numbers.points(CLOSE)} in accuracy, "
+        f"and {numbers.accuracy(report.share[last])} of the networks' parameters remain.{further}"
     )
 
 
 def zip_verdict(report: ZipReport) -> str:
-    """A paragraph on every head with the longest trunk, and on all heads together if their classes differ."""
+    """Return a paragraph on every head with the longest trunk, and on all heads together if their classes differ."""
     cost = "; ".join(
-        f"{name} {numbers.accuracy(alone)} alone and {numbers.accuracy(row[-1])} with its head"
+        f"{name} {numbers.accuracy(alone)} unmerged and {numbers.accuracy(row[-1])} with the shared trunk"
         for name, alone, row in zip(report.names, report.alone, report.heads, strict=True)
     )
     text = (
-        f"Zipped as deep as it goes, up to {report.layers[-1]}: {cost}. Each is right on test images of its own "
-        f"classes. {numbers.accuracy(report.share[-1])} of all parameters are left."
+        f"Accuracies with the longest trunk, up to {report.layers[-1]}: {cost}. Each is measured on the test images of "
+        f"the network's own classes. {numbers.accuracy(report.share[-1])} of all parameters remain."
     )
     if np.isfinite(report.beside):
         text += (
-            f" Asked for all classes at once, without being told whose image it is, the networks side by side give "
-            f"{numbers.accuracy(report.beside)} and the zipped one {numbers.accuracy(float(report.joint[-1]))}: that "
-            "is a harder question, and heads that were trained apart need not weigh their answers alike."
+            f" For all classes at once, without being told which head is the right one, the unmerged networks together "
+            f"reach {numbers.accuracy(report.beside)} and the zipped network "
+            f"{numbers.accuracy(float(report.joint[-1]))}. This task is harder, and the outputs of heads that were "
+            "trained separately need not be on one scale."
         )
     few = [n for n in report.counts if n < FEW_IMAGES]
     if few:
@@ -54,6 +56,6 @@ def zip_verdict(report: ZipReport) -> str:
 
 
 def _cost(report: ZipReport, place: int) -> str:
-    """Largest loss in accuracy of a head with the trunk up to this layer, with enough digits to differ from CLOSE."""
+    """Format the largest fall in a head's accuracy with the trunk up to this layer, so that it differs from CLOSE."""
     worst = float((report.alone - report.heads[:, place]).max())
     return points_beside(worst, CLOSE)

@@ -1,4 +1,4 @@
-"""Catalogue of checkpoints: the shipped ones, which pairs can be merged, and three example pairs. torch-free."""
+"""Catalogue entries of checkpoints, the check whether two can be merged, and three example pairs. torch-free."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REMEDY = "Restore assets/zoo from the repository, or train the nets again with 
 _LISTS = ("classes", "mean", "std")
 _WORDS = {
     "widths": "widths",
-    "blocks": "blocks a stage",
+    "blocks": "number of blocks per stage",
     "norm": "normalisation",
     "shortcut": "kind of shortcut",
     "in_shape": "image shape",
@@ -29,7 +29,7 @@ _WORDS = {
     "width": "width",
     "head": "kind of head",
     "hidden": "width of the head",
-    "pooled": "size of the pooled picture",
+    "pooled": "size of the pooled image",
 }
 
 
@@ -39,7 +39,7 @@ class Entry:
 
     Attributes:
         id: such as "fashion-mlp-512-s0", or "u-<12 hex>" for a user's own.
-        sha256: of the safetensors file.
+        sha256: hash of the safetensors file.
         label: description of the architecture, such as "MLP 3×512".
         dataset: a data set's name, or "" if unknown.
         mean, std: one value per channel.
@@ -48,8 +48,8 @@ class Entry:
         created: seconds since 1970.
         base: id of the checkpoint that its training started from, or "".
         why: a sentence on why this architecture was chosen for the file.
-        evidence: a sentence on the accuracies that were measured at the upload.
-        at_chance: whether that accuracy was no better than guessing.
+        evidence: a sentence on the accuracies that were measured at upload.
+        at_chance: whether the accuracy at upload was no better than guessing.
         private: whether only its owner may pick it.
     """
 
@@ -98,8 +98,8 @@ _PRESETS = (
     Preset(
         "mlps",
         "Two MLPs",
-        "Two seeds of one MLP. Their average fails because their neurons stand in different orders; "
-        "matched by weight, the straight line between them stays good.",
+        "Two seeds of one MLP. Their average fails because their neurons are in different orders; "
+        "after weight matching, accuracy stays high along the straight line between them.",
         "fashion-mlp-512-s0",
         "fashion-mlp-512-s1",
         "weight-matching",
@@ -108,8 +108,8 @@ _PRESETS = (
     ),
     Preset(
         "cnns",
-        "Two CNNs, look inside",
-        "Two seeds of a plain convolutional net: see what each channel looks for in A, in B and in the merge.",
+        "Two CNNs: a look inside",
+        "Two seeds of a plain convolutional net: see what each channel responds to in A, in B and in the merge.",
         "fashion-cnn-s0",
         "fashion-cnn-s1",
         "weight-matching",
@@ -119,7 +119,7 @@ _PRESETS = (
     Preset(
         "batch-norm",
         "BatchNorm: permute, then repair",
-        "With BatchNorm, re-ordering is not enough: the merge's activations shrink until REPAIR restores them.",
+        "With BatchNorm, permuting the units is not enough: the merge's activations shrink, and REPAIR rescales them.",
         "fashion-cnn-bn-s0",
         "fashion-cnn-bn-s1",
         "weight-matching",
@@ -154,7 +154,7 @@ def presets() -> tuple[Preset, ...]:
 
 
 def uploaded(facts: Mapping[str, Any], data: bytes, *, owner: str, created: float, source: str = "uploaded") -> Entry:
-    """Make the entry of a converted checkpoint. facts, data: as returned by `checkpoints.sandbox.convert`."""
+    """Make the catalogue entry of a converted checkpoint. facts, data: as returned by `checkpoints.sandbox.convert`."""
     digest = hashlib.sha256(data).hexdigest()
     names = ("architecture", "config", "label", "dataset", "seed", "epochs", "parameters", *_LISTS)
     measured = facts.get("measured") or [{}]
@@ -166,13 +166,14 @@ def uploaded(facts: Mapping[str, Any], data: bytes, *, owner: str, created: floa
         "name": facts["name"] or facts["label"],
     }
     values |= {"id": f"u-{digest[:12]}", "sha256": digest, "bytes": len(data)}
-    return _told({**values, "source": source, "owner": owner, "created": created})
+    return _with_tuples({**values, "source": source, "owner": owner, "created": created})
 
 
 def why_not_together(a: Entry, b: Entry, *, unequal_widths: bool = False) -> str:
     """One sentence on why two checkpoints cannot be merged; "" if they can.
 
-    unequal_widths: whether the method maps units, so that the widths of hidden layers may differ.
+    unequal_widths: whether the method maps the units of one network to those of the other, so that the widths of
+    hidden layers may differ.
     """
     wider = unequal_widths and differ_in_width(a.config, b.config)
     if a.sha256 == b.sha256:
@@ -184,9 +185,9 @@ def why_not_together(a: Entry, b: Entry, *, unequal_widths: bool = False) -> str
             first, second = (_size(entry.config[key]) for entry in (a, b))
             return f"A and B differ in their {_WORDS.get(key, key)}: {first} and {second}."
     if nonlinearity(a.config) != nonlinearity(b.config):
-        return f"A has {nonlinearity(a.config)} between its layers and B {nonlinearity(b.config)}."
+        return f"A uses {nonlinearity(a.config)} as its nonlinearity and B uses {nonlinearity(b.config)}."
     if a.parameters != b.parameters and not wider:
-        return f"A has {a.parameters:,} parameters and B {b.parameters:,}: they are not built alike."
+        return f"A has {a.parameters:,} parameters and B has {b.parameters:,}: their structures differ."
     if a.dataset and b.dataset and a.dataset != b.dataset:
         first, second = (dataset_label(entry.dataset) or entry.dataset for entry in (a, b))
         return f"A was trained on {first} and B on {second}: their outputs mean different classes."
@@ -208,7 +209,7 @@ def _stamp(folder: Path) -> int:
 
 @lru_cache(maxsize=4)
 def _read(folder: Path, stamp: int) -> tuple[tuple[Entry, Path], ...]:
-    """The manifest's entries and their files. A new time stamp `stamp` makes the cache read the file again."""
+    """The manifest's entries and their files. A new modification time `stamp` makes the cache read the file again."""
     try:
         checkpoints = json.loads((folder / "manifest.json").read_text("utf-8"))["checkpoints"]
         return tuple((_entry(raw), folder / Path(raw["file"]).name) for raw in checkpoints)
@@ -221,8 +222,8 @@ def _entry(raw: Mapping[str, Any]) -> Entry:
     values = {key: raw[key] for key in (*names, "bytes", *_LISTS)} | {
         key: raw.get(key, "") for key in ("command", "notes", "base")
     }
-    return _told({**values, "label": describe(raw["architecture"], raw["config"]), "source": "shipped"})
+    return _with_tuples({**values, "label": describe(raw["architecture"], raw["config"]), "source": "shipped"})
 
 
-def _told(values: Mapping[str, Any]) -> Entry:
+def _with_tuples(values: Mapping[str, Any]) -> Entry:
     return Entry(**{**values, **{key: tuple(values[key]) for key in _LISTS}})

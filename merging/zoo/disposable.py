@@ -21,11 +21,11 @@ from merging import errors
 from merging.paths import ROOT
 
 REFUSAL = "error.json"
-AT_ONCE = max(2, (os.cpu_count() or 2) // 4)  # child processes at a time, so that many uploads leave cores to others
+AT_ONCE = max(2, (os.cpu_count() or 2) // 4)  # most child processes at a time, so that uploads leave CPU cores free
 NICENESS = 5
-PATIENCE = 10  # wall-clock limit over processor-time limit: allows for a busy machine, ends a child that hangs
+PATIENCE = 10  # wall-clock limit divided by CPU-time limit: allows for a busy machine, but ends a child that hangs
 Waiting = Callable[[int], None]
-_line: list[object] = []  # the queue, the oldest first; the first AT_ONCE run
+_line: list[object] = []  # the queue, oldest first; the first AT_ONCE entries may run
 _moved = threading.Condition()
 
 
@@ -44,13 +44,13 @@ def run_disposable(
     """Run `python -m MODULE FOLDER` to its end. At most AT_ONCE such children run at a time; others wait in a queue.
 
     waiting: called every second in the queue with the number of children ahead.
-    Raises the MergescopeError that the child left in error.json, `late` if it used more than `seconds` of processor
+    Raises the MergescopeError that the child wrote to error.json, `late` if it used more than `seconds` of processor
     time, or `dead` if it ended in any other way.
     """
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", module, str(folder)]
-    with _place(waiting):  # the time in the queue does not count
+    with _place(waiting):  # time in the queue does not count towards the limit
         try:
             clock = PATIENCE * seconds
             process = subprocess.run(command, env=environment, capture_output=True, timeout=clock, check=False)
@@ -68,7 +68,7 @@ def run_disposable(
 
 @contextmanager
 def _place(waiting: Waiting) -> Iterator[None]:
-    """Context that waits in the queue on entry and is one of the AT_ONCE running children inside."""
+    """Context that waits in the queue on entry, and holds one of the AT_ONCE places for a running child until exit."""
     own = object()
     with _moved:
         _line.append(own)
@@ -101,9 +101,9 @@ def answer_with(folder: Path, work: Callable[[], None]) -> int:
 
 
 def limit_process(memory: int, seconds: int) -> None:
-    """Limit this process to `memory` bytes above its present use and to `seconds` of CPU time, and lower its priority.
+    """Limit this process to `memory` bytes above its current use and to `seconds` of CPU time, and lower its priority.
 
-    Windows has no such limits; there, only the parent's clock ends the process.
+    Windows has no such limits; there, only the parent's wall-clock limit ends the process.
     """
     if sys.platform == "win32":
         return
@@ -112,7 +112,7 @@ def limit_process(memory: int, seconds: int) -> None:
     os.nice(NICENESS)
     pages = Path("/proc/self/statm")  # missing on macOS: assume 4 GB for the program itself
     present = int(pages.read_text().split()[0]) * resource.getpagesize() if pages.exists() else 4_000_000_000
-    kill_seconds = seconds + 1  # SIGXCPU, from which the parent knows the reason, comes a second before SIGKILL
+    kill_seconds = seconds + 1  # SIGXCPU, which tells the parent the reason, comes one second before SIGKILL
     for kind, soft, limit in (
         (resource.RLIMIT_AS, present + memory, present + memory),
         (resource.RLIMIT_CPU, seconds, kill_seconds),
@@ -121,5 +121,5 @@ def limit_process(memory: int, seconds: int) -> None:
         bound = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         try:
             resource.setrlimit(kind, (min(soft, bound), bound))
-        except ValueError:  # macOS refuses some limits; the parent's clock still applies
+        except ValueError:  # macOS refuses some limits; the parent's wall-clock limit still applies
             continue

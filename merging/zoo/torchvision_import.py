@@ -1,9 +1,10 @@
 """Import torchvision with a CPU-only torch: `from merging.zoo.torchvision_import import torchvision`.
 
-The C++ library in torchvision's published wheel is built for CUDA and does not load with a CPU-only torch. Then
-`import torchvision` fails with "operator torchvision::nms does not exist", because a Python file registers a shape rule
-for an operator that only this library declares. Data sets, transforms and models never call the operator, so declaring
-its schema is enough. The plain import is tried first: if the library loads, a second declaration would be an error.
+The C++ library in torchvision's published wheel is built for CUDA and does not load with a CPU-only torch. In that
+case, `import torchvision` fails with "operator torchvision::nms does not exist", because a Python file registers a
+shape rule for an operator that only this library declares. Data sets, transforms and models never call the operator, so
+declaring its schema is enough. The plain import is tried first: if the library loads, a second
+declaration would be an error.
 """
 
 import importlib
@@ -18,7 +19,7 @@ _declared: list[torch.library.Library] = []  # a reference is needed: a deleted 
 
 
 def imported(name: str) -> ModuleType:
-    """Import a module that may import torchvision. Raises what the import raises."""
+    """Import a module that may import torchvision. Raises the errors of the import."""
     try:
         return importlib.import_module(name)
     except RuntimeError as error:

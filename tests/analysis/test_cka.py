@@ -134,7 +134,7 @@ def test_images_that_are_all_equally_far_apart_have_no_debiased_self_similarity(
 
 def test_too_few_images_and_other_images_are_refused():
     assert math.isfinite(linear_cka(random(0, 4, 3), random(1, 4, 3)))
-    with pytest.raises(DataUnavailable, match="4 or more"):
+    with pytest.raises(DataUnavailable, match="at least 4"):
         linear_cka(random(0, 3, 3), random(1, 3, 3))
     with pytest.raises(DataUnavailable, match="same images"):
         linear_cka(random(0, 5, 3), random(1, 6, 3))
@@ -222,9 +222,9 @@ def test_what_cannot_be_compared_is_refused_in_words(images):
         cka(conv(0), conv(1), images, estimator="best")
     with pytest.raises(InvalidSetting, match="pooled or flattened"):
         cka(conv(0), conv(1), images, treatment="summed")
-    with pytest.raises(DataUnavailable, match="4 or more"):
+    with pytest.raises(DataUnavailable, match="at least 4"):
         cka(conv(0), conv(1), images[:3])
-    with pytest.raises(InvalidRequest, match="2048 or fewer"):
+    with pytest.raises(InvalidRequest, match="at most 2048"):
         cka(conv(0), conv(1), torch.zeros(2049, 1, 8, 8), treatment="flattened")
 
 

@@ -194,6 +194,6 @@ def test_an_answer_that_depends_on_the_batch_is_no_answer():
     data = as_batches((torch.randn(20, 1, 2, 2), torch.arange(20) % 3), 8)
     with pytest.raises(IncompatibleModels, match=r"2 is a BatchNorm without running statistics.*track_running_stats"):
         evaluate(model, data)
-    with pytest.raises(IncompatibleModels, match="depends on the others in its batch"):
+    with pytest.raises(IncompatibleModels, match="depends on the other images in its batch"):
         evaluate(lambda images: (images - images.mean(0)).flatten(1), data)
     evaluate(nn.Sequential(nn.InstanceNorm2d(1), nn.Flatten(), nn.Linear(4, 3)), data)

@@ -259,7 +259,7 @@ def test_a_cancelled_rendering_stops_at_the_next_report() -> None:
 
 def test_what_does_not_exist_is_refused_in_words() -> None:
     model = make("cnn", 0)
-    with pytest.raises(UnknownLayer, match=r"no layer 'conv7'. Near: "):
+    with pytest.raises(UnknownLayer, match=r"no layer 'conv7'. Similar names: "):
         feature_images(model, "conv7", [0], input_shape=SHAPE)
     for unit in (12, -1):
         with pytest.raises(UnknownLayer, match=f"0 has no unit {unit}: its units are 0 to 11"):
@@ -274,7 +274,7 @@ def test_what_does_not_exist_is_refused_in_words() -> None:
         render(structure("cnn")[0], named_tensors(model), "0", [0], input_shape=(3, 8, 8))
     with torch.no_grad():
         model[2].bias[1] = float("nan")
-    with pytest.raises(MergescopeError, match="2 gives NaN or infinity"):
+    with pytest.raises(MergescopeError, match="The output of 2 is NaN or infinite"):
         feature_images(model, "2", [0, 1], input_shape=SHAPE, steps=2)
 
 

@@ -62,7 +62,7 @@ def test_a_network_that_knows_none_of_the_images_is_not_given_an_accuracy() -> N
     nets = [make("cnn", 0), make("cnn", 1)]
     nets[1][-1] = nn.Linear(18, 2)
     zips = partial_zips([net.eval() for net in nets], blobs(100))
-    with pytest.raises(DataUnavailable, match="None of the 100 test images is of a class that network B knows"):
+    with pytest.raises(DataUnavailable, match="None of the 100 test images belongs to a class of network B"):
         measure_heads(zips, [range(5), [5, 6]], blobs(100))
 
 

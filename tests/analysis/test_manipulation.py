@@ -48,7 +48,7 @@ def test_a_classifier_that_sees_everything_is_refused():
     """Four features, five classes."""
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 5)).eval()
     seen = classifier_of(export(net, torch.rand(2, *SHAPE)), net, DATA)
-    with pytest.raises(UnsupportedOperation, match="every direction"):
+    with pytest.raises(UnsupportedOperation, match="Every input direction"):
         translate(seen, seen.labels < 2, 0)
 
 
@@ -61,5 +61,5 @@ def test_a_network_without_a_linear_end_is_refused():
 def test_a_network_that_goes_on_behind_its_last_linear_layer_is_refused():
     """Its answers are not that layer's, so nothing could be promised of them."""
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.ReLU()).eval()
-    with pytest.raises(UnsupportedOperation, match="ends in one linear layer"):
+    with pytest.raises(UnsupportedOperation, match="ends in a linear layer"):
         classifier_of(export(net, torch.rand(2, *SHAPE)), net, DATA)

@@ -119,5 +119,5 @@ def test_minibatches_leave_dead_layers_undefined_and_refuse_what_they_cannot_est
     for size in (3, 513):
         with pytest.raises(InvalidSetting, match="4 to 512"):
             cka(model, model, images, minibatch=size)
-    with pytest.raises(InvalidSetting, match="debiased CKA alone"):
+    with pytest.raises(InvalidSetting, match="only estimate the debiased CKA"):
         cka(model, model, images, estimator="biased", minibatch=8)

@@ -19,7 +19,9 @@ def test_a_layer_that_mixes_the_images_is_refused() -> None:
             return self.mix(tokens.reshape(-1, 6)).view(-1, 4, 5).mean(1)
 
     assert len(pictures(Tokens(), "patches", [0])) == 1
-    with pytest.raises(InvalidRequest, match=r"mix mixes the images: for 2 of them its value has shape .8, 5."):
+    with pytest.raises(
+        InvalidRequest, match=r"mix mixes the images of a batch: for 2 images its output has shape .8, 5."
+    ):
         pictures(Tokens(), "mix", [0])
 
 

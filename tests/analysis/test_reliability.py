@@ -100,7 +100,7 @@ def test_translated_classes_keep_their_neighbours():
     assert trimmed_cka(*pair) == pytest.approx(cka_debiased(*pair), abs=0.05)
     assert mutual_neighbours(*pair) > 0.98
     assert seen("five classes").light == "red"
-    assert any("misses a likeness" in doubt for doubt in seen("five classes").doubts)
+    assert any("misses a similarity" in doubt for doubt in seen("five classes").doubts)
 
 
 def test_a_random_third_translated_loses_neighbours_too():

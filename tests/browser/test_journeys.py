@@ -3,6 +3,7 @@
 import json
 import re
 from contextlib import suppress
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Error, TimeoutError
@@ -147,7 +148,7 @@ def test_from_a_cell_to_a_layer_to_a_unit_and_on_to_somebody_else(visitor, chrom
             with suppress(TimeoutError):
                 visitor.wait_for_url(re.compile(r"row=layers\.2"), timeout=15_000)
     assert "row=layers.2" in visitor.url
-    visitor.get_by_text("without the top 1 % of images").wait_for()
+    visitor.get_by_text("without the 1 % of images with the largest leverage").wait_for()
     units = visitor.get_by_role("link", name="Neurons of layers.2").get_attribute("href")
     go(visitor, f"/{units}&view=All+units")
     sheet = visitor.locator("[data-testid=stPlotlyChart] .nsewdrag").last
@@ -170,7 +171,7 @@ def test_from_a_cell_to_a_layer_to_a_unit_and_on_to_somebody_else(visitor, chrom
 def test_a_film_along_the_path_follows_its_slider(visitor):
     """On the example, whose film is shipped."""
     go(visitor, "/why")
-    visitor.get_by_text("Which layer costs most?").wait_for()
+    visitor.get_by_text("Which layer contributes most to the barrier?").wait_for()
     run = merges()["cnns"].id[:12]
     go(visitor, f"/neurons?run={run}&layer={LOOKED_INTO['cnns']}&unit=3")
     slider = visitor.get_by_role("slider").last
@@ -185,6 +186,14 @@ def test_a_study_is_made_while_one_waits(visitor, finished):
     visitor.get_by_role("button", name="Measure the plane").click()
     visitor.get_by_text("The two lines of the plane as curves").wait_for()
     visitor.get_by_text("axes orthogonal").wait_for()
+
+
+def test_addresses_in_the_words_of_others_are_no_links(visitor):
+    for words in ("http://o.pq", "www.evil.com", "WWW.evil.com", "s@tu.vwx"):
+        go(visitor, f"/?run={quote(words)}")
+        visitor.get_by_text("is not here").wait_for()
+        links = visitor.locator(".stMain a").evaluate_all("links => links.map(link => link.href)")
+        assert not [link for link in links if "o.pq" in link or "evil.com" in link or "tu.vwx" in link]
 
 
 def test_the_numbers_can_be_taken_along(visitor, finished):

@@ -52,5 +52,5 @@ def test_own_images_are_brought_trained_on_and_merged_on(visitor, chromium, serv
     stranger.get_by_text("The images belong to someone who does not share them.").first.wait_for()
     go(stranger, "/models")
     stranger.wait_for_selector(STILL)
-    expect(stranger.get_by_text("Own images")).to_have_count(0)
+    expect(stranger.get_by_text("Uploaded images")).to_have_count(0)
     context.close()

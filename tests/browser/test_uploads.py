@@ -82,7 +82,7 @@ def test_a_pair_of_exported_programs_is_brought_merged_and_taken_home(visitor, p
     visitor.wait_for_selector(STILL)
     bar.get_by_role("button", name="Downloads").click()
     with visitor.expect_download() as download:
-        visitor.get_by_role("button", name=re.compile("Merged network as a program")).click()
+        visitor.get_by_role("button", name=re.compile("Merged network, exported program")).click()
     path = tmp_path / "merge.pt2"
     download.value.save_as(path)
     merged = torch.export.load(str(path)).module()

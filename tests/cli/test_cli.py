@@ -261,7 +261,7 @@ def test_networks_of_different_classes_share_a_trunk_and_keep_their_heads(capsys
     code, _, err = run(capsys, "zip", *heads, *IMAGES, "--classes", "Bag")
     assert (code, "--classes was given 1 times for 2 networks" in err) == (2, True)
     code, _, err = run(capsys, "zip", *heads, *IMAGES, "--classes", "Bag,Sneaker", "--classes", "Bag,Sneaker")
-    assert (code, "Network A has 5 outputs, and 2 classes are named" in err) == (2, True)
+    assert (code, "Network A has 5 outputs, but 2 classes are named" in err) == (2, True)
     code, _, err = run(capsys, "zip", *heads, *IMAGES, "--out", out)
     assert (code, "with --until" in err) == (2, True)
     code, _, err = run(capsys, "zip", *heads, "--until", "classifier", *IMAGES)

@@ -67,7 +67,7 @@ def test_a_merge_measures_on_images_at_a_path(place, capsys, home, kind):
     answer = json.loads(out)
     assert answer["scores"]["A"]["test"]["accuracy"] > 0.8
     assert "120 training and 30 test images of 1×6×6, 3 classes; mean 0.2" in err
-    assert "80% are for training and 20% for testing" in err
+    assert "80% of each class are for training and 20% for testing" in err
     request = json.loads((home / "run" / "report.json").read_text())["request"]
     assert request["dataset"] == json.loads(run(capsys, "inspect", nets(place)[0], "--json")[1])["dataset"]
     assert own.own_datasets("the command line") == ()  # nothing is kept
@@ -87,7 +87,7 @@ def test_every_command_that_takes_data_takes_a_path(place, capsys, home, command
 
 def test_images_are_kept_under_a_name_listed_used_and_removed(place, capsys, home):
     code, out, err = run(capsys, "data", "add", place / "dots.zip", "--name", "my dots")
-    assert code == 0 and "my dots (own-" in out and "three  40     10" in out and "drawn by seed 0" in err
+    assert code == 0 and "my dots (own-" in out and "three  40     10" in out and "drawn with seed 0" in err
     code, out, _ = run(capsys, "data", "list", "--json")
     listed = {entry["label"]: entry for entry in json.loads(out)}
     assert (listed["my dots"]["train"], listed["my dots"]["place"], listed["MNIST"]["train"]) == (120, "own", 60_000)
@@ -101,7 +101,7 @@ def test_images_are_kept_under_a_name_listed_used_and_removed(place, capsys, hom
     code, out, _ = run(capsys, "data", "remove", "my dots")
     assert code == 0 and "is removed" in out
     code, _, err = run(capsys, "curve", *nets(place), "--points", 3)
-    assert code == 2 and "are not here: give them with --data" in err
+    assert code == 2 and "are not on this machine: give --data" in err
 
 
 def test_size_and_channels_are_chosen_when_images_are_kept(place, capsys, home):
@@ -115,18 +115,18 @@ def test_size_and_channels_are_chosen_when_images_are_kept(place, capsys, home):
 
 MISUSES = [
     (("data", "add"), "takes a path"),
-    (("data", "list", "x"), "takes nothing more"),
-    (("data", "list", "--name", "x"), "--name belong to `data add`"),
+    (("data", "list", "x"), "takes no further argument"),
+    (("data", "list", "--name", "x"), "--name can be given only to `data add`"),
     (("data", "add", "dots", "--size", "big"), "height x width"),
     (("data", "add", "nowhere"), "There is nothing at nowhere"),
     (("data", "add", "dots", "--name", "mnist"), "must differ from built-in names"),
-    (("data", "remove", "x"), "No own images are called 'x'"),
+    (("data", "remove", "x"), "You have no images of your own called 'x'"),
     (
         ("curve", "net0.safetensors", "net1.safetensors", "--data", "birds"),
         "No data set, folder or file is called 'birds'",
     ),
     (("curve", "net0.safetensors", "net1.safetensors", "--data", "own-000000000000"), "were deleted"),
-    (("curve", "net0.safetensors", "net1.safetensors", "--data", "net0.safetensors"), "is no zip archive and no .npz"),
+    (("curve", "net0.safetensors", "net1.safetensors", "--data", "net0.safetensors"), "a zip archive nor an .npz"),
     (("curve", "net0.safetensors", "net1.safetensors", "--data", "fashion-mnist"), "need images of size 1×6×6|1×28×28"),
 ]
 
@@ -143,11 +143,13 @@ def test_a_name_that_is_a_file_too_is_asked_about(place, capsys, home, monkeypat
     monkeypatch.chdir(place)
     assert run(capsys, "data", "add", "dots")[0] == 0
     code, _, err = run(capsys, "curve", *nets(place), "--points", 3, "--data", "dots")
-    assert code == 2 and "dots is a kept data set and a file here. Write ./dots for the file, or own-" in err
+    assert code == 2 and "dots is both a stored data set and a path. Write ./dots for the path, own-" in err
     assert run(capsys, "curve", *nets(place), "--points", 3, "--data", "./dots")[0] == 0
 
 
 def test_networks_that_take_another_size_say_how_to_bring_the_images(place, capsys, home):
     assert run(capsys, "data", "add", place / "dots", "--name", "large", "--size", "12x12")[0] == 0
     code, _, err = run(capsys, "merge", *nets(place), "--data", "large")
-    assert code == 2 and "need images of size 1×6×6, but large has 1×12×12. Upload them again with the size 6x6." in err
+    assert (
+        code == 2 and "images of size 1×6×6, but large has 1×12×12. Upload the images again with the size 6x6." in err
+    )

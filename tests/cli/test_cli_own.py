@@ -116,7 +116,7 @@ def test_heads_of_ones_own_are_told_which_classes_they_are(capsys, files):
         net = nn.Sequential(nn.Flatten(), nn.Linear(784, 12), nn.ReLU(), nn.Linear(12, 5))
         safetensors.torch.save_file(net.state_dict(), path)
     code, out, err = run(capsys, "zip", *files, *own)
-    assert (code, out, "Network A has 5 outputs, and 10 classes are named for them" in err) == (2, "", True)
+    assert (code, out, "Network A has 5 outputs, but 10 classes are named" in err) == (2, "", True)
     low = ("--classes", "T-shirt/top, Trouser, Pullover, Dress, Coat")
     high = ("--classes", "Sandal, Shirt, Sneaker, Bag, Ankle boot")
     code, out, err = run(capsys, "zip", *files, *own, *low, *high, "--json")
@@ -127,7 +127,7 @@ def test_heads_of_ones_own_are_told_which_classes_they_are(capsys, files):
 def test_a_factory_that_lacks_a_base_is_told_of_it(capsys, files):
     own = ("--architecture", "talking:make", "--data", "fashion-mnist", "--images", "200")
     code, _, err = run(capsys, "merge", *files, *own, "--combine", "ties")
-    assert (code, "name that with --base" in err) == (2, True)
+    assert (code, "name the base with --base" in err) == (2, True)
 
 
 @pytest.mark.parametrize("command", ["compare", "study why", "merge --align activation-matching", "curve"])
@@ -158,7 +158,7 @@ def test_a_file_that_fits_several_networks_is_a_question_and_exit_code_2(capsys,
     first, *lines = err.splitlines()
     assert first.startswith("error: A state dict does not say how its layers are wired.")
     assert lines == [
-        "  MLP 1×12 | to be said: nonlinearity: relu, gelu, silu, elu, leaky_relu, tanh, sigmoid "
+        "  MLP 1×12 | to be chosen: nonlinearity: relu, gelu, silu, elu, leaky_relu, tanh, sigmoid "
         "| --architecture mlp --config nonlinearity=relu"
     ]
 
@@ -214,7 +214,7 @@ def test_nets_of_ones_own_are_merged_by_their_factory(capsys, tmp_path, monkeypa
     )
     told = json.loads(out)
     assert code == 0
-    assert "which is chance" in err, "networks that were never trained"
+    assert "no better than chance" in err, "networks that were never trained"
     assert told["equivalence"] < 1e-6
     assert set(told["middle"]) == {"naive", "aligned"}
     code, _, err = run(capsys, "merge", *files, *own, *FEW)
@@ -227,7 +227,7 @@ def test_two_networks_of_one_merge_share_the_normalisation_that_suits_both(tmp_p
         Path(path).write_bytes(fed(f"fashion-mlp-128-s{seed}", normalised=seed == 0))
     known = ["--architecture", "mlp", "--config", "nonlinearity=relu", "--data", "fashion-mnist"]
     assert main(["merge", *pair, *known, *FEW, "--out", str(tmp_path / "out"), "--quiet"]) == 0
-    assert "under which they are best together" in capsys.readouterr().err
+    assert "which gives the networks the highest total accuracy" in capsys.readouterr().err
     models = json.loads((tmp_path / "out" / "report.json").read_text())["request"]["models"]
     assert (models[0]["mean"], models[0]["std"]) == (models[1]["mean"], models[1]["std"])
 
@@ -243,6 +243,6 @@ def test_one_of_mean_and_std_alone_is_refused(capsys, files, given):
 def test_what_is_said_of_shipped_networks_and_an_empty_name_of_images_are_refused(capsys):
     pair = ("fashion-mlp-128-s0", "fashion-mlp-128-s1")
     code, _, err = run(capsys, "merge", *pair, "--mean", "0.3", "--std", "0.3")
-    assert (code, "shipped networks say it themselves" in err) == (2, True)
+    assert (code, "shipped networks state this themselves" in err) == (2, True)
     code, _, err = run(capsys, "merge", *pair, "--data", "")
     assert (code, "--data is empty" in err) == (2, True)

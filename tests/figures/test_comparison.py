@@ -18,13 +18,13 @@ def test_every_alignment_has_a_colour_of_its_own():
 def test_bars_are_the_means_best_first_with_their_spread_and_the_references_as_lines():
     fig = validated(bars(POINTS, {"parents_accuracy": 0.89, "naive_accuracy": 0.41}))
     bar, *references = fig.data
-    assert [line.name for line in references] == ["networks, mean 89.0 %", "naive average 41.0 %"]
+    assert [line.name for line in references] == ["mean of the networks 89.0 %", "naive average 41.0 %"]
     assert list(bar.y) == ["Weight matching", "None (naive)"]
     assert list(bar.x) == pytest.approx([88, 41])
     assert list(bar.error_x.array) == pytest.approx([1.2, 0])
     assert [shape.x0 for shape in fig.layout.shapes] == pytest.approx([89, 41])
     assert "Weight matching (2 networks) 88.0 % ± 1.2 pp" in alt_text(fig)
-    assert "networks, mean 89.0 %" in alt_text(fig)
+    assert "mean of the networks 89.0 %" in alt_text(fig)
 
 
 def test_one_merge_a_method_has_no_spread_to_draw():

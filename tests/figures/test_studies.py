@@ -147,7 +147,7 @@ def test_doubtful_cells_carry_a_sign_and_their_reason():
     figure = validated(heatmap(seen.maps["cka"], "A and B", doubts=doubts))
     assert "⚠" in figure.data[1].text[1] and "⚠" not in figure.data[1].text[len(doubts)]
     assert "few images decide" in figure.data[1].customdata[1][3]
-    assert "1 cells are not to be trusted" in alt_text(figure)
+    assert "1 cells are marked as unreliable" in alt_text(figure)
 
 
 @pytest.mark.parametrize("what", SHOWN)

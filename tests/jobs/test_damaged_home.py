@@ -243,3 +243,23 @@ def test_a_folder_that_holds_other_things_is_not_closed_to_others(tmp_path):
     tmp_path.chmod(0o755)
     ledger = Ledger(tmp_path)
     assert (mode(tmp_path), mode(ledger.file)) == (0o755, 0o600)
+
+
+def test_a_job_without_an_id_does_not_stop_the_queue(tmp_path):
+    ledger = Ledger(tmp_path)
+    bad, good = (ledger.submit(merge_request(seed=seed), "ann") for seed in (1, 2))
+    with connect(ledger.file) as db:
+        db.execute("PRAGMA foreign_keys = OFF")
+        db.execute("UPDATE jobs SET id = NULL WHERE id = ?", (bad.id,))
+    close_spares()
+    claim = Desk(Ledger(tmp_path)).claim(("merge",))
+    assert claim is not None and claim.id == good.id
+
+
+def test_a_ledger_that_another_program_locks_is_said_in_words(tmp_path, monkeypatch):
+    def locked(*_):
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr("merging.jobs.ledger.schema.transaction", locked)
+    with pytest.raises(HomeUnusable, match=r"database is locked.*End the other program"):
+        Ledger(tmp_path)

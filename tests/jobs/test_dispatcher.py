@@ -169,7 +169,7 @@ def test_an_error_that_nobody_foresaw_becomes_words_with_details(ledger, engine)
 
 @pytest.mark.parametrize(
     ("number", "why"),
-    [(errno.ENOSPC, "The disk is full"), (errno.EACCES, "may not write or read"), (errno.EROFS, "mounted read-only")],
+    [(errno.ENOSPC, "The disk is full"), (errno.EACCES, "no permission to read"), (errno.EROFS, "mounted read-only")],
 )
 def test_what_the_system_refuses_is_told_in_words(number, why):
     def work(report):

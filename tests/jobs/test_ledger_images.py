@@ -41,12 +41,12 @@ def test_images_are_kept_under_a_name_within_the_owners_caps(tmp_path, birds, mo
     ledger = Ledger(limits=Limits(data_sets=2))
     kept = add_images(ledger, birds, "ann", label="")
     assert kept.facts.label == "birds" and own.own_datasets("ann") == (kept,)
-    with pytest.raises(InvalidRequest, match=f"already have a data set birds .{kept.id}"):
+    with pytest.raises(InvalidRequest, match=f"already have a data set called birds .{kept.id}"):
         add_images(ledger, birds, "ann", label="birds")
     again = add_images(ledger, birds, "ann", label="more birds")  # the same images: renamed, not doubled
     assert own.own_datasets("ann") == (again,) and again.facts.label == "more birds"
     add_images(ledger, folder(tmp_path / "fish", two_classes(12)), "ann")
-    with pytest.raises(InvalidRequest, match="You have 2 data sets, the largest number"):
+    with pytest.raises(InvalidRequest, match="You have 2 data sets, the limit"):
         add_images(ledger, birds, "ann", label="third")
     assert [path.name for path in own.folder().iterdir() if path.name.startswith(".")] == []
 
@@ -54,11 +54,11 @@ def test_images_are_kept_under_a_name_within_the_owners_caps(tmp_path, birds, mo
 def test_megabytes_are_bounded_for_one_and_for_all(tmp_path, birds, monkeypatch):
     monkeypatch.setenv("MERGESCOPE_HOME", str(tmp_path / "home"))
     small = Ledger(limits=Limits(images_mb=1))
-    with pytest.raises(DataUnavailable, match=r"10 images of 3×400×400 fill 5 MB, and 1 MB are free"):
+    with pytest.raises(DataUnavailable, match=r"10 images of 3×400×400 take 5 MB, but only 1 MB are available"):
         add_images(small, birds, "ann", size=(400, 400))
     crowded = Ledger(limits=Limits(all_images_mb=1))
     add_images(crowded, birds, "ann", size=(150, 150))
-    with pytest.raises(DataUnavailable, match="0 MB are free"):
+    with pytest.raises(DataUnavailable, match="0 MB are available"):
         add_images(crowded, birds, "bob", size=(160, 160))
     assert own.own_datasets("bob") == ()
 
@@ -106,12 +106,12 @@ def test_private_and_deleted_images_cannot_be_asked_for_but_finished_requests_ar
         ledger.submit(training(kept.id, seed=1), "ann")  # there is nothing to learn from
     again = from_json(request.to_json())
     assert again == request and again.id == request.id
-    assert "own images that are not here" in again.title
+    assert "own images that are not on this machine" in again.title
 
 
 def test_requests_name_own_images_by_form_and_refuse_what_does_not_fit(ledger, birds):
     kept = add_images(ledger, birds, "ann")
-    with pytest.raises(InvalidRequest, match=r"need images of size 1×28×28, but birds has 3×4×5\. Upload them again"):
+    with pytest.raises(InvalidRequest, match=r"size 1×28×28, but birds has 3×4×5\. Upload the images again"):
         MergeRequest(mlps(), dataset=kept.id, data_sha256=fingerprint(kept.id, 100))
     with pytest.raises(InvalidRequest, match="No data set is called 'own-xyz'"):
         MergeRequest(mlps(), dataset="own-xyz")

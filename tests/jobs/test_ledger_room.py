@@ -43,7 +43,7 @@ def test_a_result_that_is_refused_leaves_no_file_and_takes_none(small):
     small.add_model(model_entry(), b"the one model that ann may have", "ann")
     before = small.store.size()
     made = {"report": SAVED, "checkpoint.safetensors": os.urandom(500_000)}
-    with pytest.raises(InvalidRequest, match="the largest number per person"):
+    with pytest.raises(InvalidRequest, match="the limit per person"):
         desk.finish(claim, made, model_entry(source="trained"))
     assert small.artifact(old, "report") == kept
     assert small.store.size() == before

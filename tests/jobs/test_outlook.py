@@ -111,7 +111,7 @@ def test_a_line_that_was_looked_at_before_is_told_as_one_that_was_not(tmp_path_f
             job = asked.pop()
             ledger.cancel(job.id, job.owner)
         looked = [(job.id, job.position, job.eta) for job in ledger.jobs()]
-        jobs._lines.clear()
+        jobs._queues.clear()
         anew = [(job.id, job.position, job.eta) for job in ledger.jobs()]
         assert [row[:2] for row in looked] == [row[:2] for row in anew]
         assert [row[2] for row in looked] == [pytest.approx(row[2], abs=0.5) for row in anew]

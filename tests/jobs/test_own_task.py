@@ -96,7 +96,7 @@ def test_few_images_make_many_steps_and_a_network_that_cannot_take_them_is_refus
     dots, _ = trained
     assert [usual_batch(count) for count in (10, 240, 1_000, 4_096, 60_000)] == [16, 16, 62, 256, 256]
     small = tuple(own.own_images(dots.id, split) for split in ("train", "test"))
-    with pytest.raises(InvalidSetting, match="cannot take images of 1×6×6; they are too small for its pools"):
+    with pytest.raises(InvalidSetting, match="cannot take images of 1×6×6: they are too small for its pools"):
         train("cnn", {"widths": [4, 4, 4, 4]}, small, epochs=1)
     with pytest.raises(InvalidSetting, match="takes colour images, but those of dots are grey"):
         train("tv_resnet18", {}, small, epochs=1)

@@ -170,7 +170,7 @@ def test_only_networks_of_one_structure_can_be_asked_for():
     "text", ["", "[]", "{}", '{"kind": "merge"}', '{"kind": "train", "x": 1}', '{"kind": 3}', "nul"]
 )
 def test_a_text_that_is_no_request_is_refused_in_words(text):
-    with pytest.raises(InvalidRequest, match="not a request of this version"):
+    with pytest.raises(InvalidRequest, match="This version of the program cannot read the request"):
         from_json(text)
 
 

@@ -62,7 +62,7 @@ def test_a_network_shares_everything_with_itself(tmp_path):
     np.testing.assert_allclose(report.heads, np.repeat(report.alone[:, None], 3, 1), atol=1 / 300)
     assert np.isnan(report.beside) and np.isnan(report.joint).all()
     assert zip_headline(report).startswith(
-        "One trunk can serve up to pool, the last layer at which it may end: no head"
+        "The networks can share one trunk up to pool, the last layer at which a trunk may end: no head"
     )
     assert "all classes at once" not in zip_verdict(report)
 
@@ -81,7 +81,7 @@ def test_the_sentences_and_the_figure_say_what_was_measured(found):
     np.testing.assert_allclose(figure.data[0].y, 100 * found.heads[0])
     assert "A alone" in alt_text(figure) and "pool" in zip_verdict(found)
     kept = replace(found, heads=np.array([[0.9, 0.9, 0.5], [0.9, 0.8, 0.8]]), alone=np.array([0.91, 0.91]))
-    assert kept.deepest(CLOSE) == 0 and zip_headline(kept).endswith("Up to features.5, it costs a head 11.0 pp.")
+    assert kept.deepest(CLOSE) == 0 and zip_headline(kept).endswith("A trunk up to features.5 costs up to 11.0 pp.")
     lost = replace(kept, alone=np.array([0.95, 0.91]))
     assert lost.deepest(CLOSE) is None and zip_headline(lost).startswith(
         "Sharing even the layers up to features.2 costs"
@@ -112,7 +112,7 @@ def test_what_cannot_share_a_trunk_is_said(ids, words):
 def test_what_is_missing_is_said():
     request = asked()
     low, high = request.models
-    with pytest.raises(InvalidRequest, match="The classes of mine are none that it names"):
+    with pytest.raises(InvalidRequest, match="The classes of mine are not named"):
         replace(request, models=(low, replace(high, name="mine", classes=())))
     with pytest.raises(InvalidRequest, match="a different mean or std"):
         replace(request, models=(low, replace(high, mean=(0.5,))))

@@ -37,7 +37,7 @@ def test_a_cache_of_a_run_before_is_refused_with_the_parameter_that_it_hides():
     net = Cached(reads=True).eval()
     with torch.no_grad():
         net(EXAMPLE)
-    with pytest.raises(UnsupportedOperation, match=r"table is not read any more"):
+    with pytest.raises(UnsupportedOperation, match=r"table is no longer read"):
         export(net, EXAMPLE)
 
 

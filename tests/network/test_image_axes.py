@@ -200,7 +200,7 @@ def test_a_layer_without_a_dimension_of_images_is_left_out_and_refused_by_name()
     graph = export(net, data[:2])
     assert graph.layer("act").images is None
     assert "act" not in [layer.name for layer in named_layers(graph, None)]
-    with pytest.raises(InvalidRequest, match="images of a batch lie in the value of act cannot be told"):
+    with pytest.raises(InvalidRequest, match="which dimension of the output of act holds the images"):
         named_layers(graph, ["act"])
     with pytest.raises(InvalidRequest, match="act"):
         by_unit(torch.zeros(2, 2), graph.layer("act"))

@@ -138,7 +138,7 @@ def test_a_copy_of_a_weight_that_was_kept_is_no_constant():
 
     x = torch.randn(2, 4)
     found = read_program(saved(Kept().eval(), x))
-    with pytest.raises(UnsupportedOperation, match=r"layer\.weight is not read any more"):
+    with pytest.raises(UnsupportedOperation, match=r"layer\.weight is no longer read"):
         export(ProgramModule(found.program, found.state, found.constants), x)
 
 

@@ -73,7 +73,7 @@ def test_fresh_networks_merge_and_a_wrong_spec_stops_them(monkeypatch: pytest.Mo
     assert merge(pair, example=IMAGES).notes["equivalence"] < 1e-12
     wrong = without(trace(pair[0], IMAGES), "5.weight")
     monkeypatch.setattr(tracer, "trace_graph", lambda graph: wrong)
-    with pytest.raises(NotEquivalent, match="no permutation symmetry"):
+    with pytest.raises(NotEquivalent, match="a permutation symmetry would change"):
         merge(pair, example=IMAGES)
 
 

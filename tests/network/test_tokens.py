@@ -173,14 +173,14 @@ def test_classes_may_be_in_the_second_dimension() -> None:
     second = Forward(lambda m, x: m.net(x).movedim(2, 1), net=a)
     assert evaluate(second, data) == evaluate(a, data)
     square = Forward(lambda m, x: m.net(x)[..., :LENGTH], net=a)
-    with pytest.raises(IncompatibleModels, match="last dimension or in the second cannot be told"):
+    with pytest.raises(IncompatibleModels, match="in the last dimension or in the second"):
         evaluate(square, (tokens(), tokens() % LENGTH))
 
 
 def test_labels_that_do_not_fit_the_answers_are_refused_in_words() -> None:
-    with pytest.raises(IncompatibleModels, match=r"gives \(\d+, 6, 13\), and the labels are \(\d+,\).*Give labels of"):
+    with pytest.raises(IncompatibleModels, match=r"\(\d+, 6, 13\), and the labels have shape \(\d+,\).*Give labels of"):
         evaluate(net(Gpt, 0), (tokens(), tokens()[:, 0]))
-    with pytest.raises(IncompatibleModels, match=r"gives \(\d+, 3\), and the labels are \(\d+, 6\)"):
+    with pytest.raises(IncompatibleModels, match=r"returns shape \(\d+, 3\), and the labels have shape \(\d+, 6\)"):
         evaluate(net(Words, 0), (tokens(), tokens() % 3))
     with pytest.raises(IncompatibleModels, match="several per image"):
         answers([net(Gpt, 0)], sentences(Gpt))
@@ -202,5 +202,5 @@ def test_an_output_that_is_no_logits_is_named_with_the_line_that_helps(output, w
     with pytest.raises(IncompatibleModels) as refused:
         evaluate(model, (tokens(), tokens()[:, 0] % 3))
     for text in (str(refusal.value), str(refused.value)):
-        assert f"gives {words}" in text
+        assert f"returns {words}" in text
         assert f"`return self.net(x){line}`" in text

@@ -85,7 +85,7 @@ def test_layers_that_make_their_weight_anew_are_refused_with_the_call_that_ends_
         lambda: interpolate(*pair, DATA, points=3),
         lambda: cka(*pair, X),
     ):
-        with pytest.raises(UnsupportedOperation, match=f"its layer 0 makes weight anew.*{words}"):
+        with pytest.raises(UnsupportedOperation, match=f"its layer 0 recomputes weight.*{words}"):
             run()
     if name == "pruned":
         for model in pair:
@@ -134,5 +134,5 @@ def test_what_torch_makes_of_a_network_is_named() -> None:
 
 
 def test_a_network_of_two_inputs_is_told_what_helps() -> None:
-    with pytest.raises(UnsupportedOperation, match=r"'offset'.*wrap one that takes more in a module"):
+    with pytest.raises(UnsupportedOperation, match=r"'offset'.*wrap it in a module"):
         trace(Two(net(0)), X[:2])

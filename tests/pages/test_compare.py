@@ -58,7 +58,7 @@ def test_the_base_fits_the_first_pair_whatever_stands_alone_before_it(ledger, op
     nets = "fashion-cnn-s0,fashion-expert-low,fashion-expert-high"
     app = open_page("compare", **{**FEW, "nets": nets, "align": "none", "combine": "task-arithmetic"})
     assert app.selectbox(key="compare base").value == "fashion-small-base"
-    assert "Not merged because no other network fits: Plain CNN" in texts(app, "caption")
+    assert "Networks not merged because no other network fits: Plain CNN" in texts(app, "caption")
     press(app, "Run 1 merge")
     assert [job.request["base"]["name"] for job in ledger.jobs(kind="merge")] == ["Small CNN · Fashion-MNIST · base"]
 
@@ -67,12 +67,12 @@ def test_more_than_one_may_have_open_is_asked_for_as_there_is_room_and_that_is_s
     monkeypatch.setenv("MERGESCOPE_OPEN_JOBS", "1")
     app = open_page("compare", **FEW)
     press(app, "Run 2 merges")
-    assert "rest of this comparison follows as they end" in texts(app, "caption")
+    assert "remaining merges are queued as these jobs end" in texts(app, "caption")
     assert len(ledger.jobs(kind="merge")) == 1
     finish(ledger, 0.86)
     app.run()
     assert len(ledger.jobs(kind="merge")) == 2
-    assert "rest of this comparison" not in texts(app, "caption")
+    assert "remaining merges" not in texts(app, "caption")
 
 
 def test_a_refusal_of_another_kind_is_said_as_it_is(ledger, open_page):
@@ -86,7 +86,7 @@ def test_a_refusal_of_another_kind_is_said_as_it_is(ledger, open_page):
     ledger.store.delete(entry.sha256)  # as a disk that was tidied by hand
     press(app, "Run 2 merges")
     assert "The weights of 'mine'" in texts(app, "error")
-    assert "rest of this comparison" not in texts(app, "caption")
+    assert "remaining merges" not in texts(app, "caption")
 
 
 def test_networks_of_several_kinds_have_a_chart_each(ledger, open_page):
@@ -147,7 +147,7 @@ def test_stop_cancels_what_waits(ledger, open_page):
 def test_methods_that_do_not_fit_are_named_and_nonsense_in_the_address_is_left_out(open_page):
     app = open_page("compare", **{**FEW, "combine": "average,ties,nonsense", "images": "nonsense", "mode": "nonsense"})
     assert not app.error
-    assert "Left out because they do not fit these networks: TIES" in texts(app, "caption")
+    assert "Methods left out because they do not fit these networks: TIES" in texts(app, "caption")
 
 
 def test_an_empty_choice_says_what_is_needed(open_page):

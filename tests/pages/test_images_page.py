@@ -41,7 +41,7 @@ def mine():
 def test_a_zip_becomes_a_data_set_that_one_looks_at_and_deletes(ledger, open_page, archive):
     app = bring(open_page("models"), "../../birds.zip", archive)
     assert "Added birds: 8 training and 2 test images, 2 classes" in texts(app, "success")
-    assert "80% are for training and 20% for testing, drawn by seed 0" in texts(app, "info")
+    assert "80% of each class are for training and 20% for testing, drawn with seed 0" in texts(app, "info")
     birds = mine()
     assert birds.facts.label == "birds" and not birds.claims[0].shared
     card = texts(app, "markdown")
@@ -51,7 +51,7 @@ def test_a_zip_becomes_a_data_set_that_one_looks_at_and_deletes(ledger, open_pag
     app = press(app, "Share")
     assert mine().claims[0].shared and "yours, shared with everybody here" in texts(app, "markdown")
     app = press(app, "Delete these images")
-    assert "Own images" not in texts(app, "markdown") and list(own.folder().glob("own-*")) == []
+    assert "Uploaded images" not in texts(app, "markdown") and list(own.folder().glob("own-*")) == []
 
 
 def test_name_size_channels_and_who_may_use_them_are_said_in_the_form(ledger, open_page, archive):
@@ -64,7 +64,7 @@ def test_name_size_channels_and_who_may_use_them_are_said_in_the_form(ledger, op
     birds = mine()
     assert birds.facts.shape == (1, 8, 6) and birds.claims[0].shared and birds.facts.label == "My *birds*"
     assert r"My \*birds\*" in texts(app, "success")
-    assert "10 of 10 images had another size" in texts(app, "info") and "made grey" in texts(app, "info")
+    assert "10 of 10 images had another size" in texts(app, "info") and "converted to grey" in texts(app, "info")
     other = open_page("models")  # another visitor
     assert "shared by someone else" in texts(other, "markdown")
     assert "Delete these images" not in {button.label for button in other.button}
@@ -72,7 +72,7 @@ def test_name_size_channels_and_who_may_use_them_are_said_in_the_form(ledger, op
 
 @pytest.mark.parametrize(
     "name, size, words",
-    [("birds.zip", "", "is no zip archive"), ("birds.zip", "wide", "such as 32x32"), ("birds.npz", "", "no .npz")],
+    [("birds.zip", "", "neither a zip"), ("birds.zip", "wide", "such as 32x32"), ("birds.npz", "", "nor an .npz")],
 )
 def test_what_cannot_be_read_is_refused_in_words(ledger, open_page, name, size, words):
     app = open_page("models")
@@ -138,7 +138,7 @@ def test_a_finished_run_on_deleted_images_still_opens_and_says_so(ledger, open_p
     own.remove_own(images.id, "somebody")
     for page in ("merge", "neurons", "similarity", "method"):
         app = open_page(page, run=run[:12])
-        assert f"own images that are not here ({images.id})" in texts(app, "caption")
+        assert f"own images that are not on this machine ({images.id})" in texts(app, "caption")
     app = press(open_page(run=run[:12]), "Run again with another seed")
     assert "were deleted, or belong to someone who does not share them" in texts(app, "error")
 

@@ -34,7 +34,7 @@ def test_methods_that_need_the_memory_say_so(ledger, open_page, monkeypatch: pyt
     a_worker(ledger, 10**6)
     app = open_page()
     app.selectbox(key="combine").set_value("slerp").run()
-    assert "may fail. Only Weight matching and Average" in texts(app, "warning")
+    assert "may fail. Only merges by Weight matching and Average" in texts(app, "warning")
 
 
 def test_what_cannot_be_streamed_promises_nothing(ledger, open_page, monkeypatch: pytest.MonkeyPatch) -> None:

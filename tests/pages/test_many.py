@@ -46,7 +46,7 @@ def test_experts_without_a_base_that_fits_cannot_be_run(ledger, open_page):
     app.selectbox(key="form_a").set_value("cifar-cnn-s0").run()
     app.selectbox(key="form_b").set_value("cifar-cnn-s1").run()
     app.selectbox(key="recipe").set_value("ties").run()
-    assert "none here fits A" in texts(app, "warning")
+    assert "no such network fits A" in texts(app, "warning")
     assert next(b for b in app.button if b.label == "Run merge").disabled
 
 

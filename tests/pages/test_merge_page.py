@@ -142,7 +142,7 @@ def test_a_run_of_another_version_is_told_and_the_form_still_works(ledger, open_
     with sqlite3.connect(ledger.file) as db:
         db.execute("UPDATE jobs SET request = json_set(request, '$.unheard', 1)")
     app = open_page(run=run[:12])
-    assert "not a request of this version" in texts(app, "warning")
+    assert "This version of the program cannot read the request" in texts(app, "warning")
     assert "Run merge" in [button.label for button in app.button]
 
 
@@ -195,9 +195,9 @@ def test_the_first_screen_is_a_finished_example(ledger, open_page):
 
 
 def test_an_example_without_its_networks_offers_to_make_them(ledger, open_page):
-    assert "The same from Python" not in texts(open_page(), "caption")
+    assert "The same merge in Python" not in texts(open_page(), "caption")
     app = open_page(menus=True)
-    assert "The same from Python" in texts(app, "caption")
+    assert "The same merge in Python" in texts(app, "caption")
     press(app, "Run it here")
     assert ledger.jobs(kind="merge")[0].state == "queued"
 
@@ -211,7 +211,7 @@ def test_a_finished_run_is_the_same_after_a_restart(ledger, open_page):
 def test_unequal_widths_run_by_the_method_that_maps_units(ledger, open_page):
     app = open_page()
     app.selectbox(key="form_b").set_value("fashion-mlp-128-s0").run()
-    assert "Optimal transport can merge it: choose it under Align." in texts(app, "warning")
+    assert "To merge it, choose Optimal transport under Align." in texts(app, "warning")
     app.selectbox(key="align").set_value("optimal-transport").run()
     assert not texts(app, "warning")
     press(app, "Run merge")

@@ -10,7 +10,7 @@ def test_the_example_tells_what_matching_found_and_which_tensors_move(open_page)
     words = texts(app, "markdown")
     assert "5 restarts ended between" in words
     assert "4 layers were corrected" in words
-    assert "480 of 480 units of hidden layers are in one of 4 groups" in words
+    assert "480 of 480 units of hidden layers belong to 4 groups" in words
     row = next(line for line in words.splitlines() if line.startswith("| features.0 |"))
     assert row.startswith("| features.0 | 32 | 32 | features.0.weight :gray[(0)]")
     assert "features.1.running\\_var :gray[(0)]" in row and "| features.4.weight :gray[(1)] |" in row

@@ -156,7 +156,7 @@ def test_every_word_is_explained_and_can_be_found(open_page):
     app = open_page("words")
     assert "**barrier**" in texts(app, "markdown")
     app.text_input[0].set_value("kappa-nonsense").run()
-    assert "No word here" in texts(app, "info")
+    assert "No entry matches" in texts(app, "info")
 
 
 def test_without_images_units_have_their_pictures_and_nothing_is_claimed(ledger, open_page):

@@ -197,7 +197,10 @@ def test_every_answer_says_what_a_page_may_do(monkeypatch):
 
 @pytest.mark.parametrize(
     ("host", "answered"),
-    [("localhost:8501", True), ("127.0.0.1", True), ("evil.example:8501", False), ("localhost.evil.example", False)],
+    [
+        *[("localhost:8501", True), ("127.0.0.1", True), ("LOCALHOST:8501", True), ("localhost.:8501", True)],
+        *[("evil.example:8501", False), ("localhost.evil.example", False)],
+    ],
 )
 def test_alone_only_this_machine_s_own_names_are_answered(monkeypatch, host, answered):
     monkeypatch.setattr(middleware.config, "get_option", lambda name: ["localhost", "127.0.0.1"])

@@ -12,7 +12,7 @@ from merging.results import saving
 from merging.studies.units import WORDS
 from merging.zoo.catalogue import find_entry
 from tests.pages.ledgers import done, merge_request
-from tests.pages.test_merge_page import press, texts
+from tests.pages.test_merge_page import html, press, texts
 from tests.studies.subjects import merged
 from tests.studies.test_inside import run
 from tests.studies.test_table import QUICK
@@ -46,10 +46,10 @@ def test_what_ships_is_what_the_pages_ask_for():
 def test_why_explains_the_example_without_a_worker(open_page):
     app = open_page("why", run=EXAMPLES["cnns"])
     words = texts(app, "markdown")
-    assert "Re-ordering B's units brings its weights nearer to A's" in words
+    assert "Re-ordering B's units brings its weights closer to A's" in words
     for title in (
         "Do activations shrink?",
-        "Which layer costs most?",
+        "Which layer contributes most to the barrier?",
         "Do the weights point the same way?",
         "How well do units match?",
         "How similar are the layers?",
@@ -60,7 +60,7 @@ def test_why_explains_the_example_without_a_worker(open_page):
 
 
 def test_the_correction_is_part_of_the_reasons(open_page):
-    assert "The correction brings that to" in texts(open_page("why", run=EXAMPLES["batch-norm"]), "markdown")
+    assert "The correction changes this ratio to" in texts(open_page("why", run=EXAMPLES["batch-norm"]), "markdown")
 
 
 def test_the_landscape_of_the_example(open_page):
@@ -111,7 +111,7 @@ def test_rows_say_what_the_merge_made_of_the_units_that_were_measured(open_page)
     counts = {word: int(count) for count, word in (part.split(" ") for part in told[1].split(", "))}
     assert sum(counts.values()) == 8
     for word, count in counts.items():
-        assert len(re.findall(rf"matched, {word}\*\*", texts(app, "caption"))) == count
+        assert len(re.findall(rf"matched, {word}</b>", html(app))) == count
     other = open_page("neurons", run=EXAMPLES["cnns"], layer="features.0")
     assert "What became of" not in texts(other, "caption")
 
@@ -144,7 +144,7 @@ def test_a_cell_in_the_address_is_examined_at_once(ledger, open_page):
     answer(ledger, "reliability")
     app.run()
     assert "Procrustes" in texts(app, "markdown")
-    assert any(word in texts(app, "markdown") for word in ("Nothing speaks against", "with care", "Do not trust"))
+    assert any(word in texts(app, "markdown") for word in ("No reason to doubt", "with care", "Do not trust"))
 
 
 @pytest.mark.parametrize("cell", [{"pair": "A-A"}, {"pair": "A-B", "row": "nowhere", "column": "layers.0"}])
@@ -161,7 +161,7 @@ def test_a_study_is_asked_for_watched_and_shown(ledger, open_page):
     assert "Run the study" in texts(app, "markdown")
     answer(ledger, "why")
     app = open_page("why", run=run_id[:12])
-    assert "Which layer costs most?" in texts(app, "markdown")
+    assert "Which layer contributes most to the barrier?" in texts(app, "markdown")
     assert ledger.jobs(kind="study")[0].state == "done"
 
 

@@ -21,7 +21,7 @@ def request() -> ZipRequest:
 def test_without_any_click_the_example_is_there(ledger, open_page):
     app = open_page("zip")
     words = texts(app, "markdown")
-    assert "example" in words and "Zipped as deep as it goes" in words
+    assert "example" in words and "Accuracies with the longest trunk" in words
     assert len(app.get("plotly_chart")) == 1 and len(app.dataframe) == 1
     assert "python -m merging zip fashion-head-low fashion-head-high" in "".join(code.value for code in app.code)
 
@@ -46,7 +46,7 @@ def test_a_zip_that_failed_says_why_and_can_be_asked_again(ledger, open_page):
 def test_an_address_that_is_gone_shows_the_example_and_says_so(ledger, open_page):
     app = open_page("zip", zip="0123456789ab")
     assert "The partial zip 0123456789ab is not here" in texts(app, "caption")
-    assert "Zipped as deep as it goes" in texts(app, "markdown")
+    assert "Accuracies with the longest trunk" in texts(app, "markdown")
 
 
 @pytest.mark.parametrize(

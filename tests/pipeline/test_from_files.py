@@ -227,7 +227,7 @@ def test_a_file_that_is_cut_off_while_it_is_merged_leaves_an_older_result_alone(
         if now == "saving":
             b.write_bytes(b.read_bytes()[:-40])
 
-    with pytest.raises(CheckpointError, match=r"can no longer be read.*Bring the file again"):
+    with pytest.raises(CheckpointError, match=r"can no longer be read.*Import the file again"):
         merge_files(a, b, tmp_path / "out", settings=QUICK, seed=5, report=report)
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 

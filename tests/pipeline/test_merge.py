@@ -205,7 +205,7 @@ def test_missing_data_and_wrong_wishes_are_refused() -> None:
     refused(DataUnavailable, "Activation matching needs training images", pair, align="activation-matching")
     refused(DataUnavailable, "REPAIR needs training images", pair, correct="repair")
     refused(InvalidRequest, "example", pair, example=None)
-    refused(InvalidRequest, "does not look at a base", pair, base=pair[0])
+    refused(InvalidRequest, "does not use a base", pair, base=pair[0])
     refused(InvalidSetting, "Known: none", pair, correct="nonsense")
     refused(InvalidSetting, "restarts is 0", pair, settings={"align": {"restarts": 0}})
     refused(InvalidSetting, "'alignment'", pair, settings={"alignment": {}})
@@ -230,7 +230,7 @@ def test_a_wrong_spec_stops_the_merge_before_any_result(monkeypatch: pytest.Monk
     axes = tuple(axis for axis in group.axes if axis.dim != 1)
     wrong = PermutationSpec((type(group)(group.name, group.size, axes, group.nodes), *right.groups[1:]))
     monkeypatch.setattr(tracer, "trace_graph", lambda graph: wrong)
-    refused(NotEquivalent, "no permutation symmetry", [make("mlp", 0), make("mlp", 1)])
+    refused(NotEquivalent, "a permutation symmetry would change", [make("mlp", 0), make("mlp", 1)])
 
 
 def test_a_merge_traces_its_structure_once(monkeypatch: pytest.MonkeyPatch) -> None:

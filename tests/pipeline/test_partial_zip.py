@@ -188,7 +188,7 @@ def test_resuming_from_a_layers_own_value_is_the_whole_run(kind: str) -> None:
         if layer.node not in inside and layer.kind in ("linear", "pool", "sum"):
             assert torch.allclose(graph.resume(tensors, images, layer.node, kept[layer.node]), output)
     for node in inside:
-        with pytest.raises(InvalidRequest, match="also reads what comes before"):
+        with pytest.raises(InvalidRequest, match="also read earlier values"):
             graph.resume(tensors, images, node, kept[node])
 
 
@@ -196,7 +196,7 @@ def test_a_cut_inside_a_block_and_an_unknown_layer_are_refused() -> None:
     nets = [make("residual", 0), make("residual", 1)]
     with pytest.raises(UnknownLayer):
         partial_zip(nets, "nonsense", blobs(100))
-    with pytest.raises(InvalidRequest, match="also reads what comes before"):
+    with pytest.raises(InvalidRequest, match="also read earlier values"):
         partial_zip(nets, "3.conv1", blobs(100))
     with pytest.raises(InvalidRequest, match="cannot be mixed"):
         partial_zip([make("mlp", 0), make("mlp", 1)], "5", blobs(100))

@@ -59,7 +59,7 @@ def test_what_was_chosen_on_held_out_images_is_named_with_its_curve(role: str, k
     words = " ".join(account.sentences)
     assert (
         "training images held out" in words
-        and "It looked at 150 training images, and was judged by 150 others." in words
+        and "The method used 150 training images, and 150 others to choose the best result." in words
     )
     for value in course.words[course.chosen].split(", "):
         assert value in words
@@ -67,22 +67,22 @@ def test_what_was_chosen_on_held_out_images_is_named_with_its_curve(role: str, k
 
 def test_a_setting_that_was_given_is_not_called_chosen() -> None:
     account = told(align="cca", settings={"align": {"gamma": 0.5}})[0]
-    assert "Gamma 0.5, as asked for." in account.sentences and not account.courses
+    assert "Gamma 0.5, as requested." in account.sentences and not account.courses
     learned = told(combine="non-uniform", settings={"combine": {"rate": 1.0, "epochs": 3, "batch": 50}})[1]
     course = learned.courses[0]
     assert course.chosen == 3
-    assert (course.y[3] == min(course.y)) == ("as asked for" not in learned.sentences[0])
+    assert (course.y[3] == min(course.y)) == ("as requested" not in learned.sentences[0])
 
 
 @pytest.mark.parametrize("key", ["activation-matching", "cca", "zipit"])
 def test_methods_that_look_at_images_say_how_many_and_how_steady_the_answer_is(key: str) -> None:
     words = " ".join(told(align=key)[0].sentences)
-    assert "training images" in words and "By either half of the images" in words
+    assert "training images" in words and "the same result from both halves of the images" in words
 
 
 def test_what_was_learned_from_the_same_images_is_not_called_steady_in_them() -> None:
     words = " ".join(told(align="straight-through")[0].sentences)
-    assert "Had either half of the held-out images chosen alone" in words and "more images" not in words
+    assert "on each half of the held-out images alone" in words and "more images" not in words
 
 
 def test_shares_of_units_weigh_groups_by_their_units() -> None:

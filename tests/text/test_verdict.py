@@ -69,7 +69,7 @@ SAVED = report(curve(0.74), curve(0.01))
 def test_the_finding_of_the_field():
     assert headline(SAVED) == (
         "Both nets are equally good, yet their average fails, because their neurons are in a different order. "
-        "Re-ordered, the straight line stays good."
+        "With B re-ordered, the straight line stays good."
     )
     assert word(SAVED) == "connected"
 
@@ -81,7 +81,7 @@ def test_the_paragraph_holds_the_numbers_of_the_report():
     assert "92.0 % at twice the cost" in text
     assert "is 1.85 nats (at λ = .50) for the naive average and .025 nats (at λ = .50) for the merge" in text
     assert "falls by at most 1.0 pp" in text
-    assert "linearly connected, once their neurons are in one order" in text
+    assert "linearly connected, once their neurons are in the same order" in text
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ def test_the_status_follows_the_stated_thresholds(fall, expected):
 def test_a_remaining_barrier_is_not_hidden():
     found = report(curve(0.74), curve(0.04))
     assert headline(found).endswith(
-        "in a different order. Re-ordered, it comes within 4.0 pp of them, but a barrier remains."
+        "in a different order. With B re-ordered, the merge comes within 4.0 pp of the parents, but a barrier remains."
     )
     assert "only partly connected" in verdict(found)
     failed = headline(report(curve(0.74), curve(0.4)))
-    assert failed.endswith("Re-ordered, it does better, but the merge still fails.")
+    assert failed.endswith("With B re-ordered, the merge does better, but still fails.")
     no_lower = headline(report(curve(0.74), curve(0.4, rise=3)))
-    assert no_lower.endswith("it is right more often, though its loss is no lower, but the merge still fails.")
+    assert no_lower.endswith("the merge is right more often, though its loss is no lower, but still fails.")
     assert "because" not in failed  # less than half is repaired: the order is not shown to be the main cause
 
 
@@ -142,7 +142,7 @@ def test_no_better_than_naive_is_said_and_what_to_try():
 
 def test_shrunken_units_are_named_where_nothing_was_corrected():
     shrunk = report(curve(0.8), curve(0.3), units=(units(0.4),))
-    assert "vary .40 times as widely as the parents'" in verdict(shrunk)
+    assert "merge's units is .40 times the parents'" in verdict(shrunk)
     assert "REPAIR" in verdict(shrunk)
     assert "REPAIR" not in verdict(report(curve(0.8), curve(0.3), units=(units(0.95),)))
     assert "REPAIR" not in verdict(report(curve(0.8), curve(0.01), units=(units(0.4),)))
@@ -151,19 +151,21 @@ def test_shrunken_units_are_named_where_nothing_was_corrected():
 
 def test_a_correction_gets_the_credit_that_it_earns():
     mostly = report(curve(0.8), curve(0.6), curve(0.01))
-    assert headline(mostly).endswith("their average fails. Re-ordered and corrected, the path between them stays good.")
+    assert headline(mostly).endswith(
+        "their average fails. With B re-ordered and the average corrected, the path between them stays good."
+    )
     earned = report(curve(0.8), curve(0.3), curve(0.01))
     assert headline(earned).endswith(
-        "in a different order. Re-ordered and corrected, the path between them stays good."
+        "in a different order. With B re-ordered and the average corrected, the path between them stays good."
     )
     idle = report(curve(0.8), curve(0.01), curve(0.01))
-    assert headline(idle).endswith("Re-ordered, the straight line stays good.")
+    assert headline(idle).endswith("With B re-ordered, the straight line stays good.")
     alone = report(curve(0.8), curve(0.79), curve(0.01))
     assert "because" not in headline(
         alone
     )  # re-ordering alone changed nothing, so the order is not shown to be the cause
     assert "merge before correction" in verdict(earned)
-    assert "once their neurons are in one order and the average is corrected" in verdict(earned)
+    assert "once their neurons are in the same order and the average is corrected" in verdict(earned)
     assert "and the average is corrected" not in verdict(idle)
     assert "corrected at its ends too" in verdict(earned)
 
@@ -192,7 +194,7 @@ def test_unequal_parents_are_not_called_equal():
     ends = (0.7, 0.9)
     found = report(curve(0.5, ends=ends), curve(0.0, ends=ends))
     assert headline(found).startswith("B is better than A, yet their average fails")
-    assert "worth less than the better one" in verdict(found)
+    assert "less accurate than the better one" in verdict(found)
     assert word(found) == "connected"  # the worse parent itself is no barrier
     swapped = report(curve(0.5, ends=ends[::-1]), curve(0.0, ends=ends[::-1]))
     assert headline(swapped).startswith("A is better than B")
@@ -207,7 +209,7 @@ def test_nets_that_guess_are_not_interpreted():
 
 def test_a_path_that_is_not_straight_is_not_called_straight():
     found = report(curve(0.7), curve(0.01), request={"combine": "slerp"})
-    assert headline(found).endswith("their average fails. Re-ordered and merged by SLERP, the path stays good.")
+    assert "With B re-ordered and the nets merged by SLERP, the path stays good." in headline(found)
     assert "linearly" not in verdict(found)
 
 
@@ -218,7 +220,8 @@ def test_neurons_that_stayed_where_they_were():
     corrected = report(curve(0.7), curve(0.7), curve(0.01), moved=0)
     assert (
         headline(corrected)
-        == "Both nets are equally good, yet their average fails. Corrected, the path between them stays good."
+        == "Both nets are equally good, yet their average fails. With the average corrected, the path between them "
+        "stays good."
     )
     assert "the two are connected, once the average is corrected." in verdict(corrected)
     assert "linearly" not in verdict(corrected)  # the line itself has a barrier
@@ -248,7 +251,7 @@ def test_without_images_nothing_is_claimed():
     assert "was not measured" in headline(found)
     text = verdict(found)
     assert text.startswith("No images of this data set are on this machine.")
-    assert "5 of 8 units of B found another place, which changed B's outputs by 3e−16 of their size." in text
+    assert "5 of 8 units of B changed position, which changed B's outputs by 3e−16 of their size." in text
     assert "0 of 0 units" in verdict(dataclasses.replace(found, groups={}))
 
 
@@ -281,9 +284,9 @@ def test_a_merge_of_many_is_judged_beside_its_parents(merge, expected, words):
 
 
 def test_maps_are_not_called_a_re_ordering():
-    mixed = report(curve(0.4), curve(0.01))
-    mixed = dataclasses.replace(mixed, request={**mixed.request, "align": "cca"})
-    assert "Mapped, the" in headline(mixed)
+    known = report(curve(0.4), curve(0.01))
+    mixed = dataclasses.replace(known, request={**known.request, "align": "cca"})
+    assert "With B mapped onto A's units, the" in headline(mixed)
     assert "in a different order" not in headline(mixed)
 
 

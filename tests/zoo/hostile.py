@@ -138,11 +138,11 @@ def torch_archives(mark: str) -> dict[str, Case]:
         "bare pickle": (pickle.dumps(mlp()), "bare pickle"),
         "bare pickled program": (pickle.dumps(Program(mark)), "bare pickle"),
         "cut archive": (good[: len(good) // 2], "cut off"),
-        "foreign archive": (rewritten(good).replace(b"/data.pkl", b"/data.txt"), "none that torch.save wrote"),
+        "foreign archive": (rewritten(good).replace(b"/data.pkl", b"/data.txt"), "not one that torch.save wrote"),
         "broken pickle": (good.replace(b"torch._utils", b"torch._xtils"), "wrong checksum"),
         "flipped bit of a tensor": (flipped(good), "wrong checksum"),
-        "two names of one tensor's bytes": (pointed(good), "is not as its directory says"),
-        "one tensor within another's bytes": (nested(good), "overlap|not as its directory"),
+        "two names of one tensor's bytes": (pointed(good), "contradicts the directory"),
+        "one tensor within another's bytes": (nested(good), "overlap|contradicts the directory"),
         "many names": (saved({f"k{number}": torch.zeros(1, 1) for number in range(4_500)}), "at most 4000"),
         "list": (saved([1, 2]), "a list"),
         "empty": (saved({}), "no tensors"),
@@ -155,9 +155,9 @@ def odd_tensors() -> dict[str, Case]:
     numbers = torch.zeros(100)
     weight = "fc1.weight"
     return {
-        "expanded view": (saved(mlp(**{weight: torch.zeros(1).expand(10**6, 10**6)})), "does not hold as many numbers"),
+        "expanded view": (saved(mlp(**{weight: torch.zeros(1).expand(10**6, 10**6)})), "not hold that many numbers"),
         "overlapping views": (saved(mlp(**{"fc1.bias": numbers[:8], "fc2.bias": numbers[6:9]})), "overlap"),
-        "strided view": (saved(mlp(**{"fc1.bias": numbers[::2][:8]})), "does not hold as many numbers"),
+        "strided view": (saved(mlp(**{"fc1.bias": numbers[::2][:8]})), "does not hold that many numbers"),
         "sparse": (saved(mlp(**{weight: torch.eye(8).to_sparse()})), "sparse"),
         "quantised": (saved(quantised()), "quantised"),
         "complex": (saved(mlp(**{weight: torch.zeros(8, 16, dtype=torch.complex64)})), "complex64"),
@@ -209,7 +209,7 @@ def other_files() -> dict[str, Case]:
     """Files that are no checkpoint at all."""
     return {
         "empty file": (b"", "empty"),
-        "text": (b"hello", "no checkpoint"),
+        "text": (b"hello", "not a known kind of checkpoint"),
         "web page": (b"\n<!DOCTYPE html><html>", "web page"),
         "Git LFS": (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         "gzip": (b"\x1f\x8b0000000000", "gzip"),

@@ -37,16 +37,16 @@ def odd_sizes() -> dict[str, Case]:
         found["config"]["shift"]["tensor_meta"].update(sizes=whole(10**6, 10**6, 8), strides=whole(0, 0, 1))
 
     return {
-        "larger than its bytes": (weight(sizes=whole(800, 6)), "does not hold as many"),
+        "larger than its bytes": (weight(sizes=whole(800, 6)), "does not hold that many"),
         "smaller than its bytes": (weight(sizes=whole(4, 6), strides=whole(6, 1)), "but its tensors have"),
         "spread over its bytes": (weight(strides=whole(0, 1)), "but its tensors have|does not hold"),
-        "beyond its bytes": (weight(storage_offset={"as_int": 8}), "does not hold as many"),
+        "beyond its bytes": (weight(storage_offset={"as_int": 8}), "does not hold that many"),
         "negative offset": (weight(storage_offset={"as_int": -8}), "negative"),
         "negative stride": (weight(strides=whole(-6, 1)), "negative"),
         "negative size": (weight(sizes=whole(-8, -6)), "negative"),
         "size with code": (weight(sizes=[{"as_expr": {"expr_str": "exit()"}}, {"as_int": 6}]), "as_int"),
         "partly overlapping": (changed(overlap, WEIGHTS), "overlap"),
-        "constant of terabytes": (changed(expanded, CONSTANTS), "does not hold as many"),
+        "constant of terabytes": (changed(expanded, CONSTANTS), "does not hold that many"),
     }
 
 
@@ -56,17 +56,17 @@ def odd_numbers() -> dict[str, Case]:
     table = json.loads(raw[WEIGHTS])["config"]
     first, second = (f"data/weights/{table[name]['path_name']}" for name in ("first.weight", "first.bias"))
     return {
-        "longer numbers": (weight(dtype=8), "does not hold|no whole number"),
-        "whole numbers": (weight(dtype=5), "does not hold|no whole number"),
+        "longer numbers": (weight(dtype=8), "does not hold|not a whole number"),
+        "whole numbers": (weight(dtype=5), "does not hold|not a whole number"),
         "float8": (weight(dtype=29), "number type"),
         "unknown number type": (weight(dtype=99), "number type"),
         "sparse": (weight(layout=1), "sparse"),
         "many dimensions": (weight(sizes=whole(*[1] * 30), strides=whole(*[1] * 30)), "do not fit each other"),
-        "pickled": (weight(use_pickle=True), "could run any program"),
-        "outside of the archive": (weight(path_name="../../etc/passwd"), "could run any program"),
+        "pickled": (weight(use_pickle=True), "could run arbitrary code"),
+        "outside of the archive": (weight(path_name="../../etc/passwd"), "could run arbitrary code"),
         "missing file": (with_files(**{first: None}), "is missing"),
-        "missing entry": (changed(lambda found: found["config"].pop("head.bias") and None, WEIGHTS), "no numbers of"),
-        "cut numbers": (with_files(**{second: raw[second][:-3]}), "no whole number"),
+        "missing entry": (changed(lambda found: found["config"].pop("head.bias") and None, WEIGHTS), "no values for"),
+        "cut numbers": (with_files(**{second: raw[second][:-3]}), "not a whole number"),
         "NaN": (with_files(**{second: struct.pack("<8f", *[float("nan")] * 8)}), "NaN"),
         "NaN as a constant": (
             with_files(**{"data/constants/tensor_0": struct.pack("<8f", *[float("nan")] * 8)}),
@@ -82,7 +82,7 @@ def odd_numbers() -> dict[str, Case]:
         ),
         "name that torch keeps": (
             changed(lambda found: found["config"].update({"head.training": found["config"]["head.bias"]}), WEIGHTS),
-            "torch keeps",
+            "torch reserves",
         ),
         "tensor inside a tensor": (
             changed(lambda found: found["config"].update({"head": found["config"]["head.bias"]}), WEIGHTS),
@@ -111,7 +111,7 @@ def odd_archives(mark: str) -> dict[str, Case]:
         "two top folders": (packed(inside | {"b/c": b""}, root=""), "top folder"),
         "bomb": (bomb, "compressed"),
         "lying size": (good[: first + 20] + size + good[first + 28 :], "claims to hold more"),
-        "entries on one another": (good[: second + 42] + offset + good[second + 46 :], "not as its directory says"),
+        "entries on one another": (good[: second + 42] + offset + good[second + 46 :], "contradicts the directory"),
         "same entry twice": (good.replace(b"weight_1", b"weight_0"), "overlap"),
         "flipped bit": (good.replace(b"aten.linear", b"aten.lineax", 1), "checksum"),
         "cut archive": (good[: len(good) // 2], "cut off"),

@@ -101,17 +101,17 @@ def foreign_targets(mark: str) -> dict[str, Case]:
     code = argument("source", "as_string", f"open({mark!r}, 'w')")
     aten = "torch.ops.aten."
     return {
-        "os.system": (calling("os.system", command), "no operator"),
-        "posix.system": (calling("posix.system", command), "no operator"),
-        "eval": (calling("builtins.eval", code), "no operator"),
-        "torch.load": (calling("torch.load", command), "no operator"),
-        "methodcaller": (calling("_operator.methodcaller", command), "no operator"),
-        "attribute of an operator": (calling(f"{aten}relu.default.__call__", x), "no operator"),
+        "os.system": (calling("os.system", command), "not an operator"),
+        "posix.system": (calling("posix.system", command), "not an operator"),
+        "eval": (calling("builtins.eval", code), "not an operator"),
+        "torch.load": (calling("torch.load", command), "not an operator"),
+        "methodcaller": (calling("_operator.methodcaller", command), "not an operator"),
+        "attribute of an operator": (calling(f"{aten}relu.default.__call__", x), "not an operator"),
         "class of an operator": (calling(f"{aten}__class__.__mro__", x), "no rule"),
-        "registered type": (calling("#namespace:operation", x), "no operator"),
-        "empty target": (calling("", x), "no operator"),
-        "profiler": (calling("torch.ops.profiler._record_function_enter_new.default", command), "no operator"),
-        "library of others": (calling("torch.ops.torchvision.nms.default", x), "no operator"),
+        "registered type": (calling("#namespace:operation", x), "not an operator"),
+        "empty target": (calling("", x), "not an operator"),
+        "profiler": (calling("torch.ops.profiler._record_function_enter_new.default", command), "not an operator"),
+        "library of others": (calling("torch.ops.torchvision.nms.default", x), "not an operator"),
         "from_file": (
             calling(f"{aten}from_file.default", argument("filename", "as_string", "/etc/passwd")),
             "memory or files",
@@ -123,11 +123,11 @@ def foreign_targets(mark: str) -> dict[str, Case]:
         "writes elsewhere": (calling(f"{aten}add.out", x), "no rule"),
         "repeats a list": (calling(f"{aten}mul.left_t", argument("l", "as_ints", [1])), "no rule"),
         "prints": (calling(f"{aten}_print.default", command), "no rule"),
-        "runs a part by condition": (calling("torch.ops.higher_order.cond", x), "by condition"),
-        "graph as an argument": (calling(f"{aten}relu.default", argument("self", "as_graph", {})), "by condition"),
+        "runs a part by condition": (calling("torch.ops.higher_order.cond", x), "conditionally"),
+        "graph as an argument": (calling(f"{aten}relu.default", argument("self", "as_graph", {})), "conditionally"),
         "object as an argument": (
             calling(f"{aten}relu.default", argument("self", "as_custom_obj", {})),
-            "none is given",
+            "not supported",
         ),
         "run_decompositions": (calling(f"{aten}convolution.default", x), "without it"),
     }
@@ -159,15 +159,15 @@ def hungry() -> dict[str, Case]:
             calling(
                 f"{aten}repeat.default", argument("self", "as_float", 1.0), argument("repeats", "as_ints", [10**9])
             ),
-            "is no Tensor",
+            "is not of type Tensor",
         ),
         "repeat": (calling(f"{aten}repeat.default", x, argument("repeats", "as_ints", [10**5, 10**5])), "GB"),
         "expand": (calling(f"{aten}expand.default", x, argument("size", "as_ints", [10**5, 10**5, 2, 6])), "GB"),
         "arange": (calling(f"{aten}arange.default", argument("end", "as_int", 10**15)), "GB"),
         "long list": (calling(f"{aten}zeros.default", argument("size", "as_ints", [1] * 20_000)), "too long"),
-        "long word": (calling(f"{aten}relu.default", argument("self", "as_string", "x" * 10**6)), "word"),
+        "long word": (calling(f"{aten}relu.default", argument("self", "as_string", "x" * 10**6)), "operator accepts"),
         "huge number": (calling(f"{aten}mul.Scalar", x, argument("other", "as_int", 10**30)), "64 bits"),
-        "no number": (calling(f"{aten}mul.Scalar", x, argument("other", "as_float", "NaN")), "no number"),
+        "no number": (calling(f"{aten}mul.Scalar", x, argument("other", "as_float", "NaN")), "not a number"),
         "million operations": (graph(lambda found: found.update(nodes=[{}] * 10**6)), "at most 20,000"),
         "dropout in training": (calling(f"{aten}dropout.default", *dropout), "training mode"),
         "norm in training": (
@@ -209,10 +209,10 @@ def odd_graphs(mark: str) -> dict[str, Case]:
         "two outputs": (graph(lambda found: found["outputs"].append(found["outputs"][0])), "several outputs"),
         "wrong arguments": (node(lambda found: found["inputs"].reverse()), "another one"),
         "argument of no kind": (node(lambda found: found["inputs"][0].update(kind=5)), "neither positional"),
-        "argument of two things": (node(lambda found: found["inputs"][0]["arg"].update(as_int=1)), "one thing"),
+        "argument of two things": (node(lambda found: found["inputs"][0]["arg"].update(as_int=1)), "a single value"),
         "too few arguments": (node(lambda found: found["inputs"].clear()), "missing"),
-        "unknown argument": (node(lambda found: found["inputs"][0].update(arg={"as_dream": 1})), "not known here"),
-        "unknown field": (node(lambda found: found.update(dream=1)), r"not known here: it was written by torch 2\."),
+        "unknown argument": (node(lambda found: found["inputs"][0].update(arg={"as_dream": 1})), "unknown field"),
+        "unknown field": (node(lambda found: found.update(dream=1)), r"in its operations: it was written by torch 2\."),
         "other sizes": (
             graph(lambda found: found["tensor_values"]["linear"]["sizes"].__setitem__(1, {"as_int": 9})),
             "has the sizes",
@@ -240,12 +240,12 @@ def odd_descriptions() -> dict[str, Case]:
         "no schema": (changed(lambda whole: whole.pop("schema_version") and None), "schema_version"),
         "newer schema": (changed(lambda whole: whole["schema_version"].update(major=9)), "format '9'"),
         "older schema": (changed(lambda whole: whole["schema_version"].update(major=7)), "format '7'"),
-        "newer field": (changed(lambda whole: whole.update(dream=1)), "not known here"),
+        "newer field": (changed(lambda whole: whole.update(dream=1)), "unknown field"),
         "deep": (with_files(**{MODEL: deep}), "too deep"),
-        "five thousand digits": (with_files(**{MODEL: digits}), "no JSON"),
-        "bare NaN": (with_files(**{MODEL: json.dumps(good | {"guards_code": [float("nan")]}).encode()}), "no JSON"),
-        "cut": (with_files(**{MODEL: files()[MODEL][:1_000]}), "no JSON"),
-        "no text": (with_files(**{MODEL: bytes(range(256))}), "no JSON"),
+        "five thousand digits": (with_files(**{MODEL: digits}), "valid JSON"),
+        "bare NaN": (with_files(**{MODEL: json.dumps(good | {"guards_code": [float("nan")]}).encode()}), "valid JSON"),
+        "cut": (with_files(**{MODEL: files()[MODEL][:1_000]}), "valid JSON"),
+        "no text": (with_files(**{MODEL: bytes(range(256))}), "valid JSON"),
         "two inputs": (
             changed(
                 lambda whole: whole["graph_module"]["signature"]["input_specs"].append(

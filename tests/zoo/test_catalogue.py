@@ -65,12 +65,12 @@ def test_two_seeds_are_compatible_both_ways(mlps):
         ({"config": {"in_shape": [3, 32, 32], "classes": 10, "widths": [128] * 3}}, "image shape: 1-28-28 and 3-32-32"),
         (
             {"config": {"in_shape": [1, 28, 28], "classes": 10, "widths": [128] * 3, "nonlinearity": "gelu"}},
-            "A has ReLU between its layers and B GELU",
+            "A uses ReLU as its nonlinearity and B uses GELU",
         ),
-        ({"parameters": 5}, "134,794 parameters and B 5"),
+        ({"parameters": 5}, "134,794 parameters and B has 5"),
         ({"dataset": "mnist"}, "trained on Fashion-MNIST and B on MNIST"),
         ({"dataset": "", "classes": tuple("abcdefghij")}, "classes differently"),
-        ({"dataset": "", "mean": (0.5,)}, "normalised differently"),
+        ({"dataset": "", "mean": (0.5,)}, "different normalisation"),
     ],
 )
 def test_a_pair_that_cannot_be_merged_says_why(mlps, changes, reason):

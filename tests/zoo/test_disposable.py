@@ -105,7 +105,7 @@ def hostile_paths(tmp_path):
     made = {
         "missing": (tmp_path / "none.pt", "cannot be read: No such file"),
         "a file as a folder": (tmp_path / "folder.pt" / "x", "cannot be read"),
-        "a NUL": (tmp_path / "a\0b.pt", "is no path of a file"),
+        "a NUL": (tmp_path / "a\0b.pt", "is not a valid path"),
         "too long": (tmp_path / ("x" * 5000), "cannot be read"),
     }
     (tmp_path / "folder.pt").write_bytes(b"x")

@@ -148,7 +148,7 @@ REFUSED = {
     "gradients switched": (lambda: saved(Several(without_gradients), torch.randn(2, 4)), "switches gradients"),
     "counts": (lambda: saved(Several(lambda m, x: m.layer(x) + m.count.add_(1)), torch.randn(2, 4)), "count in place"),
     "no rule": (lambda: saved(Several(lambda m, x: m.layer(x).bernoulli()), torch.randn(2, 4)), "no rule"),
-    "its own input": (lambda: saved(Several(lambda m, x: x), torch.randn(2, 4)), "none of its operations"),
+    "its own input": (lambda: saved(Several(lambda m, x: x), torch.randn(2, 4)), "not one of its operations"),
 }  # fmt: skip
 
 

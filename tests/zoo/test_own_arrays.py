@@ -41,22 +41,22 @@ ARRAYS = {
     "alpha": ({"images": np.zeros((12, 4, 4, 4), np.uint8), "labels": LABELS}, r"images\[\.\.\., :3\]"),
     "flat": ({"images": IMAGES.reshape(12, -1), "labels": LABELS}, r"give \(n, height, width\)"),
     "none": ({"images": IMAGES[:0], "labels": LABELS[:0]}, "shape"),
-    "counts": ({"images": IMAGES, "labels": LABELS[:9]}, "12 images and 9 labels"),
+    "counts": ({"images": IMAGES, "labels": LABELS[:9]}, "12 images, but labels has 9 entries"),
     "one-hot": ({"images": IMAGES, "labels": np.eye(12, 2)}, r"labels\.argmax\(1\)"),
     "float labels": ({"images": IMAGES, "labels": LABELS / 1}, "whole numbers"),
     "words": ({"images": IMAGES, "labels": np.array(["a", "b"] * 6)}, "whole numbers, and the names as `classes`"),
-    "negative": ({"images": IMAGES, "labels": LABELS - 1}, "labels holds -1 to 0"),
-    "unsigned overflow": ({"images": IMAGES, "labels": np.full(12, 2**64 - 1, np.uint64)}, "labels holds 18446744"),
+    "negative": ({"images": IMAGES, "labels": LABELS - 1}, "labels ranges from -1 to 0"),
+    "unsigned overflow": ({"images": IMAGES, "labels": np.full(12, 2**64 - 1, np.uint64)}, "ranges from 18446744"),
     "outside classes": (
         {"images": IMAGES, "labels": LABELS + 5, "classes": np.array(["a", "b"])},
         "a label 6, but only 2",
     ),
     "from 1": ({"images": IMAGES, "labels": LABELS + 1}, "of the class 0. .* Labels count from 0"),
     "one class": ({"images": IMAGES, "labels": LABELS * 0}, "only one class, 0"),
-    "class without images": ({"images": IMAGES, "labels": LABELS * 2}, "No training image is of the class 1"),
+    "class without images": ({"images": IMAGES, "labels": LABELS * 2}, "There are no training images of the class 1"),
     "test class": (
         {"images": IMAGES, "labels": LABELS, "test_images": IMAGES, "test_labels": LABELS + 1},
-        "No training image is of the class 2",
+        "There are no training images of the class 2",
     ),
     "half a test": (
         {"images": IMAGES, "labels": LABELS, "test_images": IMAGES},
@@ -95,4 +95,4 @@ def test_an_array_that_claims_more_than_it_holds_is_refused_before_it_is_read(pl
     monkeypatch.setattr(arrays, "MAX_FILES", 5)
     path = new(place).with_suffix(".npz")
     np.savez(path, images=IMAGES, labels=LABELS)
-    refused(place, path, "There are 12 images; 5 are the most")
+    refused(place, path, "There are 12 images; at most 5 are allowed")

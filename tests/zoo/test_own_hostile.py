@@ -74,32 +74,32 @@ whole = png(drawn(3, 1, (40, 40))[0])
 FILES = {
     "bomb": (RIGHT | {"ant/bomb.png": vast(20_000)}, "ant/bomb.png has more than 64 million pixels"),
     "large image": (RIGHT | {"ant/bomb.png": vast(9_000)}, "ant/bomb.png has more than 64 million pixels"),
-    "cut off": (RIGHT | {"ant/cut.png": whole[:-200]}, "An image is damaged, cut off or no image: ant/cut.png"),
-    "header alone": (RIGHT | {"ant/cut.png": vast(30)}, "An image is damaged, cut off or no image: ant/cut.png"),
+    "cut off": (RIGHT | {"ant/cut.png": whole[:-200]}, "An image is damaged, cut off or not an image: ant/cut.png"),
+    "header alone": (RIGHT | {"ant/cut.png": vast(30)}, "An image is damaged, cut off or not an image: ant/cut.png"),
     "several damaged": (
         RIGHT | {f"bee/{at}.jpg": b"no" for at in range(9)},
         r"9 images are damaged.*: bee/0.jpg, bee/1.jpg, bee/2.jpg, bee/3.jpg, bee/4.jpg and 4 more",
     ),
-    "empty file": (RIGHT | {"bee/x.png": b""}, "damaged, cut off or no image: bee/x.png"),
-    "text called png": (RIGHT | {"bee/x.png": b"<html>404</html>"}, "no image: bee/x.png"),
-    "postscript": (RIGHT | {"bee/x.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"}, "no image: bee/x.png"),
+    "empty file": (RIGHT | {"bee/x.png": b""}, "damaged, cut off or not an image: bee/x.png"),
+    "text called png": (RIGHT | {"bee/x.png": b"<html>404</html>"}, "not an image: bee/x.png"),
+    "postscript": (RIGHT | {"bee/x.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"}, "an image: bee/x.png"),
     "animated gif": (RIGHT | {"bee/x.gif": frames("GIF")}, "bee/x.gif has several frames or pages"),
     "animated png": (RIGHT | {"bee/x.png": frames("PNG")}, "bee/x.png has several frames"),
     "pages": (RIGHT | {"bee/x.tif": frames("TIFF")}, "bee/x.tif has several frames"),
-    "floats": (RIGHT | {"bee/x.tif": floats()}, "bee/x.tif holds numbers that are no colours of 8 or 16 bits"),
-    "lab": (RIGHT | {"bee/x.tif": lab()}, "bee/x.tif holds numbers that are no colours"),
+    "floats": (RIGHT | {"bee/x.tif": floats()}, "bee/x.tif holds values that are not colours of 8 or 16 bits"),
+    "lab": (RIGHT | {"bee/x.tif": lab()}, "bee/x.tif holds values that are not colours"),
     "nested zip": (RIGHT | {"bee/more.zip": b"PK"}, r"an archive among the images \(bee/more.zip\)"),
     "nested tar": (RIGHT | {"more.tar.gz": b"x"}, "an archive among the images"),
-    "nothing": ({}, "There are no images here, nothing"),
+    "nothing": ({}, "There are no images here, no files"),
     "no images": ({"ant/a.txt": b"", "b.csv": b""}, "There are no images here, only ant/a.txt, b.csv"),
     "one class": (by_class(drawn(0), [0] * 12), "There is only one class, ant"),
-    "no class": (RIGHT | {"loose.png": whole}, "loose.png lies in no folder of a class"),
-    "no class in a split": (SPLIT | {"train/loose.png": whole}, "train/loose.png lies in no folder of a class"),
-    "beside the splits": (SPLIT | {"extra/ant/1.png": whole}, "test holds folders of classes.*extra stands beside it"),
+    "no class": (RIGHT | {"loose.png": whole}, "loose.png is not in the folder of a class"),
+    "no class in a split": (SPLIT | {"train/loose.png": whole}, "train/loose.png is not in the folder of a class"),
+    "beside the splits": (SPLIT | {"extra/ant/1.png": whole}, "test holds folders of classes.*extra is next to it"),
     "test alone": (by_class(drawn(0, 4), [0, 0, 1, 1], "test"), "test holds folders.*there is no folder train"),
     "unknown test class": (SPLIT | {"test/fox/1.png": whole}, "fox has test images, but no training images"),
     "one image": (RIGHT | {"fox/1.png": whole}, "The class fox has only one distinct image"),
-    "nameless class": (RIGHT | {"\u200b/1.png": whole}, "The name of class 2 holds no printable letter"),
+    "nameless class": (RIGHT | {"\u200b/1.png": whole}, "The name of class 2 has no printable characters"),
     "two of one name": (RIGHT | {"ant\u200b/1.png": whole}, "Classes 0 and 1 are both called ant"),
     "deep": (RIGHT | {"/".join("abcdefghijklm") + "/1.png": whole}, "folders deep"),
 }
@@ -140,7 +140,7 @@ def test_links_and_special_files_are_refused(place):
 def test_a_pipe_is_not_waited_for(place):
     source = folder(new(place), RIGHT)
     os.mkfifo(source / "ant" / "pipe.png")
-    refused(place, source, "ant/pipe.png is no ordinary file")
+    refused(place, source, "ant/pipe.png is not an ordinary file")
 
 
 def test_an_empty_class_is_refused_and_not_skipped(place):
@@ -157,7 +157,7 @@ def test_zip_bombs_are_refused_by_their_directory(place):
     blank = png(np.zeros((4, 4, 3), np.uint8), "BMP") + bytes(20_000_000)
     bomb = zipped(new(place), {f"ant/{at}.bmp": blank for at in range(6)})
     assert bomb.stat().st_size < 200_000
-    refused(place, bomb, "unpacks to 120 MB, which images never do")
+    refused(place, bomb, "unpacks to 120 MB, far more than images do")
 
 
 def test_numbers_and_sizes_of_files_are_bounded(place, monkeypatch):
@@ -166,7 +166,7 @@ def test_numbers_and_sizes_of_files_are_bounded(place, monkeypatch):
         refused(place, source, "more than 9 files")
     monkeypatch.setattr(files, "MAX_FILES", 200)
     for limit, words in (
-        ("MAX_IMAGE_FILE", r"ant/\d.png has 0 MB; a file may"),
+        ("MAX_IMAGE_FILE", r"ant/\d.png has 0 MB; at most"),
         ("MAX_TOTAL", "files have 0 MB together"),
     ):
         monkeypatch.setattr(files, limit, 50 if limit == "MAX_IMAGE_FILE" else 100)
@@ -176,10 +176,10 @@ def test_numbers_and_sizes_of_files_are_bounded(place, monkeypatch):
 
 
 def test_all_images_together_must_fit(place):
-    words = r"10 images of 3×4×5 fill 0 MB, and 0 MB are free\. Give a smaller height × width"
+    words = r"10 images of 3×4×5 take 0 MB, but only 0 MB are available\. Choose a smaller height × width"
     refused(place, folder(new(place), RIGHT), words, most=599)
     assert reading(folder(new(place), RIGHT), new(place), most=600).bytes == 600
-    refused(place, folder(new(place), RIGHT), "10 images of 3×4096×4096 fill 503 MB", most=10**8, size=(4096, 4096))
+    refused(place, folder(new(place), RIGHT), "10 images of 3×4096×4096 take 503 MB", most=10**8, size=(4096, 4096))
 
 
 def doctored(place: Path, change) -> Path:
@@ -189,7 +189,7 @@ def doctored(place: Path, change) -> Path:
 
 
 def test_damaged_archives_are_refused(place):
-    refused(place, doctored(place, lambda data: data[:-30]), "no zip archive|damaged")
+    refused(place, doctored(place, lambda data: data[:-30]), "neither a zip archive|damaged")
     central = b"PK\x01\x02"
     at = doctored(place, lambda data: data[: data.index(central) + 8] + b"\x01" + data[data.index(central) + 9 :])
     refused(place, at, "encrypted")
@@ -201,7 +201,7 @@ def test_damaged_archives_are_refused(place):
     refused(place, twice, "lists ant/0.png twice")
     other = new(place)
     other.write_bytes(whole)
-    refused(place, other, "is no zip archive and no .npz")
+    refused(place, other, "is neither a zip archive nor an .npz")
 
 
 @pytest.mark.parametrize("case", ["bomb", "cut off", "animated gif", "nested zip"])

@@ -113,7 +113,7 @@ def test_a_constant_channel_gets_a_deviation_of_one_and_says_so(place):
     images[..., 2] = 7
     dataset = reading(saved(place, images, np.arange(12) % 2, ["train"] * 8 + ["test"] * 4, [*"ab"]), new(place))
     assert dataset.facts.std[2] == 1.0 and dataset.facts.std[0] < 0.5
-    assert any("Channel 3 has one value" in note for note in dataset.notes)
+    assert any("Channel 3 is constant" in note for note in dataset.notes)
 
 
 def test_without_a_split_a_fifth_of_each_class_is_drawn_and_copies_stay_together(place):
@@ -126,7 +126,9 @@ def test_without_a_split_a_fifth_of_each_class_is_drawn_and_copies_stay_together
     (train, _), (test, _) = (arrays(dataset, into, split) for split in SPLITS)
     assert len(train) + len(test) == 103
     assert not {image.tobytes() for image in train} & {image.tobytes() for image in test}
-    assert any("80% are for training and 20% for testing, drawn by seed 0" in note for note in dataset.notes)
+    assert any(
+        "of each class are for training and 20% for testing, drawn with seed 0" in note for note in dataset.notes
+    )
 
 
 def test_the_first_images_are_of_all_classes(place):
@@ -141,16 +143,16 @@ def test_test_images_that_are_training_images_and_classes_without_test_images_ar
     images = drawn(6)
     files = by_class(images[:6], [0, 0, 1, 1, 2, 2], "train") | by_class(images[4:7], [2, 0, 0], "test")
     notes = " ".join(reading(folder(new(place), files), new(place)).notes)
-    assert "2 of 3 test images are training images, too." in notes
-    assert "No test image is of the class bee." in notes
-    assert "2 images have a copy of another class." in notes
+    assert "2 of 3 test images are also training images." in notes
+    assert "There are no test images of the class bee." in notes
+    assert "2 images have an identical copy in another class." in notes
 
 
 ACCEPTED = [
     ({"a/b/train/ant": 2, "a/b/train/bee": 2, "a/b/test/ant": 1, "a/b/test/bee": 1}, ("ant", "bee"), ""),
-    ({"Train/ant": 2, "Train/bee": 2, "Val/ant": 1, "Val/bee": 1}, ("ant", "bee"), "for validation are the test"),
-    ({"train/ant": 2, "train/bee": 2, "val/ant": 3, "test/bee": 1}, ("ant", "bee"), "Left out: 3 images for valid"),
-    ({"train/ant": 3, "train/bee": 3}, ("ant", "bee"), "There was no split"),
+    ({"Train/ant": 2, "Train/bee": 2, "Val/ant": 1, "Val/bee": 1}, ("ant", "bee"), "validation images are used"),
+    ({"train/ant": 2, "train/bee": 2, "val/ant": 3, "test/bee": 1}, ("ant", "bee"), "Left out: 3 validation"),
+    ({"train/ant": 3, "train/bee": 3}, ("ant", "bee"), "The images had no split"),
     ({"car/x": 2, "train": 2, "bus": 2}, ("bus", "car", "train"), ""),
     ({"ant/images/more": 3, "bee": 3, "__MACOSX/ant": 9, ".git/x": 2}, ("ant", "bee"), ""),
     ({"0": 2, "1": 2, "2": 2, "10": 2}, ("0", "1", "10", "2"), "order of their names as text"),
@@ -170,7 +172,7 @@ def test_layouts_people_have_are_understood(place, kind, counts, classes, note):
 def test_what_is_no_image_is_left_out_and_said_but_not_what_systems_leave_behind(place):
     extra = {"ant/README.md": b"x", "labels.csv": b"", "ant/.DS_Store": b"", "bee/Thumbs.db": b"", "bee/._1.png": b""}
     (note, _) = reading(folder(new(place), two_classes() | extra), new(place)).notes
-    assert note == "Left out, no images: ant/README.md, labels.csv."
+    assert note == "Left out, because they are not images: ant/README.md, labels.csv."
 
 
 def colour(value: tuple[int, ...], mode: str, form: str, size=(4, 4), **options) -> bytes:
@@ -242,13 +244,15 @@ def test_sizes_are_brought_to_the_most_common_one_and_it_is_said(place):
     assert any((image == 255).all() for image in images)  # the middle of the wide one
 
 
-@pytest.mark.parametrize("setting, channels, note", [("grey", 1, "made grey"), ("colour", 3, ""), ("auto", 3, "")])
+@pytest.mark.parametrize(
+    "setting, channels, note", [("grey", 1, "converted to grey"), ("colour", 3, ""), ("auto", 3, "")]
+)
 def test_channels_are_those_asked_for(place, setting, channels, note):
     dataset = reading(folder(new(place), two_classes()), new(place), colour=setting)
     assert dataset.facts.shape[0] == channels and note in " ".join(dataset.notes)
     grey = reading(folder(new(place), two_classes(channels=1)), new(place), colour="colour")
     assert grey.facts.shape[0] == 3 and len(set(grey.facts.mean)) == 1
-    assert any("are grey and were repeated" in note for note in grey.notes)
+    assert any("are grey and were copied" in note for note in grey.notes)
 
 
 def test_the_names_of_other_programs_arrays_are_read(place):
@@ -262,7 +266,7 @@ def test_the_names_of_other_programs_arrays_are_read(place):
         np.savez(path, **given_arrays)
         datasets.append(reading(path, new(place)))
     assert datasets[0].id == datasets[1].id and datasets[0].facts.classes == ("0", "1")
-    assert datasets[0].notes == ("Left out, other arrays: val_images.",)
+    assert datasets[0].notes == ("Other arrays were left out: val_images.",)
 
 
 def test_python_reads_them_as_batches_that_a_merge_takes(place):

@@ -93,7 +93,9 @@ def test_two_people_with_the_same_images_each_delete_their_own(keep):
 def test_deleted_images_are_gone_in_words(home):
     assert is_dataset_name(GONE) and not is_dataset_name("imagenet") and not is_dataset_name("")
     assert available(GONE) is None and fingerprint(GONE, 10) == "" and load_splits(GONE, 10) == {}
-    assert dataset_label(GONE) == f"own images that are not here ({GONE})" and dataset_label("imagenet") == ""
+    assert (
+        dataset_label(GONE) == f"own images that are not on this machine ({GONE})" and dataset_label("imagenet") == ""
+    )
     assert not may_use(GONE, "ann")
     for call in (lambda: load_split(GONE, "train"), lambda: own.sample_images(GONE, 3)):
         with pytest.raises(DataUnavailable, match="were deleted, or are on another machine"):
@@ -123,7 +125,7 @@ def test_damaged_files_are_refused_in_words(keep):
     with pytest.raises(DataUnavailable, match="are damaged"):
         load_split(birds.id, "train")
     (place / "test-labels.npy").write_bytes(b"x")
-    with pytest.raises(DataUnavailable, match="damaged or gone"):
+    with pytest.raises(DataUnavailable, match="damaged or missing"):
         load_split(birds.id, "test")
     (place / "facts.json").write_text("{")
     with pytest.raises(DataUnavailable, match="facts of own-"):
@@ -137,7 +139,7 @@ def test_other_images_under_a_known_id_are_refused(keep, home):
     other = folder(home / "other", {})
     other.mkdir()
     (other / "facts.json").write_text(json.dumps(raw | {"sha256": {"train": "0", "test": "1"}}))
-    with pytest.raises(InvalidRequest, match="Other images have the id"):
+    with pytest.raises(InvalidRequest, match="Different images with the id"):
         own.keep_own(other, ImageClaim("bob", "x", False, 1.0))
     assert own.find_own(birds.id).sha256 == birds.sha256
 

@@ -101,7 +101,7 @@ def test_words_are_enough_where_only_one_order_fits():
 
 def test_an_order_that_cannot_be_told_is_refused_rather_than_guessed():
     state = linear(8, 8, "first") | linear(8, 8, "second") | linear(8, 8, "third")
-    with pytest.raises(UnknownArchitecture, match=r"cannot be told.*fc1, fc2"):
+    with pytest.raises(UnknownArchitecture, match=r"order of the layers.*fc1, fc2"):
         recognise(state)
 
 

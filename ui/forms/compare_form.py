@@ -17,7 +17,7 @@ from ui.shell.markdown import plain
 from ui.shell.state import entries, image_hash
 from ui.shell.words import meaning
 
-MOST = 12  # networks whose pairs are merged
+MOST = 12  # largest number of networks whose pairs are merged
 MODES = {"pairs": "Every pair", "growing": "First 2, 3, … at once"}
 DEFAULTS: dict[str, Any] = {
     "align": ["none", "weight-matching", "activation-matching"],
@@ -73,9 +73,9 @@ def compare_form() -> None:
     count = len(grid.requests())
     left_out = grid.left_out()
     if left_out:
-        st.caption(f"Left out because they do not fit these networks: {', '.join(left_out)}.")
+        st.caption(f"Methods left out because they do not fit these networks: {', '.join(left_out)}.")
     if alone := grid.left_alone():
-        st.caption(f"Not merged because no other network fits: {plain(', '.join(alone))}.")
+        st.caption(f"Networks not merged because no other network fits: {plain(', '.join(alone))}.")
     if st.button(
         f"Run {count} merge{'s' * (count != 1)}", type="primary", icon=":material/play_arrow:", width="stretch"
     ):
@@ -117,8 +117,8 @@ def address_of() -> dict[str, str]:
 def _networks(known: dict[str, Entry]) -> Entry | None:
     """Draw the menu of networks; return the first network that can be merged with another one, if there is one.
 
-    Once a network is selected, only networks of its data set are offered, and only those of its kind where they are
-    merged at once.
+    Once a network is selected, only networks of its data set are offered. If the networks are merged at once, only
+    those of its kind are offered.
     """
     selection = [id for id in st.session_state[key("nets")] if id in known]
     first, growing = known[selection[0]] if selection else None, st.session_state[key("mode")] == "growing"
@@ -127,11 +127,11 @@ def _networks(known: dict[str, Entry]) -> Entry | None:
     st.session_state[key("nets")] = [id for id in selection if id in fitting][:most]
     st.multiselect(
         "Networks", fitting, format_func=lambda id: known[id].name, key=key("nets"), persist_state="session",
-        help="At least two of one kind. Networks of several kinds are compared kind by kind.", max_selections=most,
+        help="At least two of one kind. Networks of different kinds are compared separately.", max_selections=most,
     )  # fmt: skip
     st.segmented_control(
         "Merge", list(MODES), format_func=MODES.__getitem__, key=key("mode"), required=True,
-        help="Merge every two of the networks; or the first two, the first three and so on, each at once.",
+        help="Merge every pair of networks; or merge the first two, then the first three at once, and so on.",
     )  # fmt: skip
     nets = [known[id] for id in st.session_state[key("nets")]]
     return next(

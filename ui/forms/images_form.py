@@ -31,8 +31,11 @@ LAYOUT = """
 
 The command line also takes a folder: `python -m merging data add FOLDER --name birds`.
 """
-SIZE = "Other images are scaled to cover this size and cropped at the centre. Left empty, the most common size is used."
-SHARED = "If only you can use them, others may see the figures of your runs on them, but never an image."
+SIZE = (
+    "Images of other sizes are scaled to cover this size and cropped at the centre. If the field is empty, the most "
+    "common size is used."
+)
+SHARED = "If only you can use the images, others may see the figures of your runs on them, but never an image."
 
 
 def images_form() -> None:

@@ -1,4 +1,7 @@
-"""Memory estimate of a merge of large networks, shown before it runs; one that does not fit runs without images."""
+"""Memory estimate for a merge of large networks, shown before the run.
+
+A merge that does not fit into memory runs without images.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ STREAMED = (
     "merged tensor by tensor, without curves and similarity."
 )
 TOO_LARGE = "This merge needs at least {} of memory, but only {} are free, so it may fail. {}"
-CLUSTER = "It cannot be streamed instead: the workers of a cluster cannot read this machine's files."
+CLUSTER = "It cannot run tensor by tensor instead, because the workers of a cluster cannot read this machine's files."
 
 
 def on_images(request: MergeRequest) -> MergeRequest:
@@ -53,7 +56,7 @@ def _fits(request: MergeRequest) -> bool:
 
 
 def _size(request: MergeRequest) -> int:
-    """Total bytes of the files of its networks, as far as they are stored here."""
+    """Total bytes of the merge's network files, as far as they are stored here."""
     sizes = {entry.sha256: entry.bytes for entry in entries().values()}
     return sum(sizes.get(model.sha256, 0) for model in request.models)
 

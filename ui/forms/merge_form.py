@@ -51,7 +51,8 @@ def _gone(request: MergeRequest, by_hash: dict[str, str]) -> Iterator[tuple[str,
     for key, model in zip(places, (*request.models, request.base), strict=True):
         if model is not None and model.sha256 not in by_hash:
             instead = "leaves it out" if key == MORE else "shows another network that fits, if there is one"
-            message = f"{plain(model.name)} of this run was deleted. The form {instead}."
+            why = "was deleted, or is private to someone else"
+            message = f"The network {plain(model.name)} of this run {why}. The form {instead}."
             menu = "form_a" if key == BASE else key  # the menu of bases is filled later
             yield message, menu, st.session_state[menu]
 
@@ -103,7 +104,7 @@ def merge_form() -> MergeRequest | None:
     if reason:
         wider = [method.label for method in table("align").values() if method.unequal_widths]
         can_map = not why_not_together(a, b, unequal_widths=True)
-        remedy = f" {' or '.join(wider)} can merge it: choose it under Align." if can_map else ""
+        remedy = f" To merge it, choose {' or '.join(wider)} under Align." if can_map else ""
         st.warning(f"This pair cannot be merged. {reason}{remedy}", icon=":material/link_off:")
         if a.sha256 != b.sha256 and shares_trunk(a, b):
             link("zip", "Try a partial zip instead", icon=":material/call_split:", nets=f"{a.id},{b.id}")

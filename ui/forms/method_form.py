@@ -17,7 +17,7 @@ OPENED = "choices_shown"  # whether the recipe menu opened the three choices; op
 
 
 def recipe_of(triple: Mapping[Role, str]) -> str:
-    """Return the key of the recipe that has these choices and sets nothing else; OWN where there is none."""
+    """Return the key of the recipe that has these three methods and no settings of its own; OWN if there is none."""
     for key, recipe in RECIPES.items():
         if all(getattr(recipe, role) == triple[role] for role in ROLES) and not recipe.settings:
             return key

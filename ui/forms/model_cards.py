@@ -13,7 +13,7 @@ from ui.shell.state import ledger, owner
 
 SOURCES = {"trained": "Trained here", "uploaded": "Uploaded", "shipped": "Comes with the program"}
 COLUMNS = 3
-AT_CHANCE = "This network is right no more often than chance. Check its data set, normalisation and architecture."
+AT_CHANCE = "The accuracy of this network is at chance level. Check its data set, normalisation and architecture."
 
 
 def model_cards(models: list[Entry]) -> None:
@@ -65,7 +65,7 @@ def _card(entry: Entry) -> None:
 
 def _delete(entry: Entry) -> None:
     with st.popover("Delete", icon=":material/delete:"):
-        st.caption("It can then no longer be selected. Finished runs with it stay.")
+        st.caption("The network can then no longer be selected. Finished runs that used it stay.")
         if st.button("Delete this network", key=f"delete {entry.id}", type="primary"):
             with show_errors():
                 ledger().delete_model(entry.id, owner())

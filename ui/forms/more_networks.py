@@ -53,7 +53,9 @@ def base_network(a: Entry, known: dict[str, Entry]) -> str:
     members = {a.id, st.session_state.get("form_b"), *st.session_state.get(MORE, [])}
     fitting = [id for id, entry in known.items() if id not in members and not why_not_together(a, entry)]
     if not fitting:
-        return f"{needs[0]} merges experts trained from one base network, but none here fits A. Add it on Models."
+        return (
+            f"{needs[0]} merges experts trained from one base network, but no such network fits A. Add one on Models."
+        )
     if st.session_state.get(BASE) not in fitting:
         st.session_state[BASE] = a.base if a.base in fitting else fitting[0]
     st.selectbox(

@@ -1,4 +1,4 @@
-"""Number fields of forms, drawn from what the requests declare."""
+"""Number fields of forms, drawn from the declarations in `WHOLE_NUMBERS`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from ui.shell.words import meaning
 
 
 def number_fields(keys: dict[str, str]) -> None:
-    """Draw the fields side by side. keys: name of the number -> session-state key of its widget, which has a value."""
+    """Draw the fields side by side.
+
+    keys: name of the number -> session-state key of its widget, under which a value is already stored.
+    """
     for column, (name, key) in zip(st.columns(len(keys)), keys.items(), strict=True):
         declared = WHOLE_NUMBERS[name]
         shared: dict[str, Any] = {"key": key, "help": meaning(name), "persist_state": "session"}

@@ -19,7 +19,10 @@ from ui.shell.markdown import plain
 from ui.shell.state import distinct, image_hash, ledger, owner, submit
 from ui.shell.words import meaning
 
-AFTER = {"train": " It can now be selected on Merge.", "download": " Merges of its networks now have curves."}
+AFTER = {
+    "train": " It can now be selected on Merge.",
+    "download": " Merges of networks of this data set now have curves.",
+}
 PLACES = {
     "folder": "on this machine, in your folder",
     "downloaded": "on this machine, downloaded",
@@ -74,12 +77,12 @@ def train_request(like: Entry, seed: int, epochs: int, dataset: str) -> TrainReq
 
 
 def _images(like: Entry) -> str:
-    """Draw the menu of images where the visitor can use own images; return the data set to train on."""
+    """Draw a menu of data sets if the visitor can use uploaded images; return the data set to train on."""
     own = {name: images.label for name, images in known_datasets(owner()).items() if is_own(name)}
     labels = distinct({like.dataset: dataset_label(like.dataset), **own})
     if not own:
         return like.dataset
-    help = "On your own images, the network is built for their size and their classes."
+    help = "For uploaded images, the network is built to fit their size and classes."
     return st.selectbox("Images", list(labels), format_func=labels.__getitem__, key="train images", help=help)
 
 

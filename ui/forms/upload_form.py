@@ -30,12 +30,13 @@ SAYS = "file"  # first entry of the menus: use the metadata of the file
 OTHER = "other"  # none of the known data sets
 FINDINGS = "upload findings"
 HELP = (
-    "One number per channel, for images in 0..1, as used in training. Left empty, the normalisation with the highest "
-    "accuracy on images is used."
+    "One number per channel, for images in 0..1, as used in training. If the fields are empty, the normalisation with "
+    "the highest accuracy on images is used."
 )
 UNSAID = (
-    "A state dict does not say how its layers are wired. Without a choice here, every known network with these "
-    "tensors is measured on images of the data set, and you choose. You can type `timm/NAME` if timm is installed."
+    "A state dict does not record how its layers are connected. If you choose no network here, every known network "
+    "with these tensors is measured on images of the data set, and you choose one of them. You can type `timm/NAME` if "
+    "timm is installed."
 )
 
 
@@ -60,7 +61,7 @@ def upload_form() -> None:
             _review(findings, said)
         else:
             st.caption("The network in each file and its accuracy on images are shown here before you add it.")
-            st.caption("A network of any architecture can be uploaded as an exported program. This line writes one:")
+            st.caption("A network of any architecture can be uploaded as an exported program. This code writes one:")
             st.code(EXPORT, language="python")
 
 
@@ -72,7 +73,7 @@ def _review(findings: list[Finding], said: Said) -> None:
     label = f"Add {len(good)} networks" if len(good) > 1 else "Add this network"
     if not st.button(label, type="primary", icon=":material/add:", disabled=not good or is_open):
         return
-    with show_errors(), reading("Reading it as the selected network") as waiting:
+    with show_errors(), reading("Reading the files as the selected networks") as waiting:
         networks = fed_alike([settle(finding, pick, said, waiting) for finding, pick in good], said, waiting)
         entries = [keep(finding, said) for finding in networks]
         del st.session_state[FINDINGS]
@@ -85,8 +86,8 @@ def _said() -> Said:
     name = st.text_input("Name", max_chars=80, placeholder="name of the file", key="upload name")
     known_sets = known_datasets(owner())
     sets = {key: facts.label for key, facts in known_sets.items()}
-    labels = distinct({SAYS: "as the file says", OTHER: "another data set", **sets})
-    labels[OTHER] = labels.pop(OTHER)  # the last of the menu
+    labels = distinct({SAYS: "as stated in the file", OTHER: "another data set", **sets})
+    labels[OTHER] = labels.pop(OTHER)  # the last option of the menu
     dataset = st.selectbox("Trained on", list(labels), format_func=labels.__getitem__, key="upload data")
     architectures = ["", *NAMES, *torchvision_keys()]
     architecture = st.selectbox(
@@ -97,7 +98,7 @@ def _said() -> Said:
         key="upload architecture",
         accept_new_options=True,
     )
-    words = {SAYS: "detect, or as the file says", **NONLINEARITIES}
+    words = {SAYS: "detect, or as stated in the file", **NONLINEARITIES}
     between = st.selectbox("Nonlinearity", list(words), format_func=words.__getitem__, key="upload nonlinearity")
     private = st.segmented_control(
         "Who can use it", ["only me", "everybody here"], default="only me", key="upload private", required=True
@@ -105,7 +106,7 @@ def _said() -> Said:
     config = {} if between == SAYS else {"nonlinearity": between}
     said = Said(name=name, architecture=architecture or "", config=config, private=private == "only me")
     if dataset == SAYS:
-        st.caption("Files from Mergescope say how they were trained. For other files, choose the data set.")
+        st.caption("Files from Mergescope state how their networks were trained. For other files, choose the data set.")
         return said
     return said.about(*_images(dataset))
 
@@ -127,7 +128,7 @@ def numbers_of(text: str) -> tuple[float, ...] | None:
         return tuple(float(part) for part in text.replace(";", ",").split(",") if part.strip()) or None
     except ValueError:
         raise InvalidRequest(
-            f"Mean and std are numbers with commas between them, not {text!r}. Write them as in 0.49, 0.48."
+            f"Mean and std are numbers separated by commas, such as 0.49, 0.48, not {text!r}."
         ) from None
 
 

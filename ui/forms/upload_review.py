@@ -26,25 +26,26 @@ from ui.shell.state import entries, ledger, owner
 
 SHOWN = 12  # candidates of one file
 EXPORT = """torch.export.save(torch.export.export(model.eval(), (x,),
-    dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)), "a.pt2")  # x: an example of at least two images"""
+    dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)), "a.pt2")  # x: a batch of at least two images"""
 PARTS = ".safetensors.index.json"
 UNKNOWN = (
-    "It is not known which images this network was trained on, so its merges have no curves and no similarity. Choose "
-    "its data set and check again to have them."
+    "It is not known which images this network was trained on, so its merges have no curves and no similarity. To get "
+    "them, choose the network's data set and check again."
 )
 TOKENS = (
-    "This network takes tokens, but the data sets here are images: its merges are verified, but have no curves. In "
-    "Python, `merging.merge(nets, data=(tokens, labels))` and `merging.interpolate` measure them."
+    "This network takes tokens, but the data sets here contain images. Its merges are verified, but have no curves. In "
+    "Python, `merging.merge(nets, data=(tokens, labels))` and `merging.interpolate` measure such merges."
 )
-UNMEASURED = "Its images are not on this machine, so its accuracy was not measured."
+UNMEASURED = "The images of its data set are not on this machine, so its accuracy was not measured."
 
 
 @dataclass(frozen=True)
 class Said:
-    """What the visitor says about the files; None and "" leave a field open.
+    """What the visitor stated about the files; None means that nothing was stated.
 
-    dataset: "" for one that is not known here.  mean, std: one number per channel, for images in 0..1.  classes: in
-    the order of the outputs.  config: settings of the architecture.  private: whether others may not use the network.
+    name, architecture: "" if not stated.  dataset: "" for one that is not known here.  mean, std: one number per
+    channel, for images in 0..1.  classes: in the order of the outputs.  config: settings of the architecture.
+    private: whether others may not use the network.
     """
 
     name: str = ""
@@ -110,7 +111,7 @@ def check(name: str, data: bytes, said: Said, waiting: Waiting) -> Finding:
 
 
 def fed_alike(findings: Sequence[Finding], said: Said, waiting: Waiting) -> list[Finding]:
-    """Give uploaded networks of one kind the normalisation that suits all of them best, since a merge has only one."""
+    """Give uploaded networks of one kind the normalisation that suits all of them best; a merge can have only one."""
     kinds: dict[str, list[Finding]] = {}
     for finding in findings:
         if finding.converted is not None and finding.converted.facts["measured"]:
@@ -170,7 +171,7 @@ def _show(number: int, group: Sequence[Finding]) -> Candidate | None:
         return _ask(number, [one.stem for one in group], questions)
     if finding.refusal:
         st.error(plain(finding.refusal), icon=":material/error:")
-        st.caption("A network of any architecture can be uploaded as an exported program. This line writes one:")
+        st.caption("A network of any architecture can be uploaded as an exported program. This code writes one:")
         st.code(EXPORT, language="python")
     elif finding.converted is not None:
         _tell(finding.converted.facts)
@@ -246,8 +247,8 @@ def _ask(number: int, stems: Sequence[str], questions: Sequence[AmbiguousCheckpo
     each = [f"for {stem} {question.why}" for stem, question in zip(stems, questions, strict=True)]
     why = reasons.pop() if len(reasons) == 1 else "; ".join(each)
     st.info(
-        f"A state dict does not say how its layers are wired: {len(measured)} networks fit these tensors, "
-        f"and {plain(why)}. Which one is it?",
+        f"A state dict does not record how its layers are connected: {len(measured)} networks fit these tensors, "
+        f"and {plain(why)}. Which network is in the file?",
         icon=":material/help:",
     )
     if not any(candidate.measured for same in ranked for candidate in same):

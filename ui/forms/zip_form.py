@@ -61,7 +61,8 @@ def _networks(known: dict[str, Entry]) -> list[Entry]:
     selection = [id for id in st.session_state[NETS] if id in known]
     first = known[selection[0]] if selection else None
     fitting = [id for id, entry in known.items() if entry.classes and (first is None or shares_trunk(first, entry))]
-    st.session_state[NETS] = [id for id in selection if id in fitting][:MOST_MODELS]  # Streamlit raises beyond
+    # Streamlit raises an error for more networks than the menu allows.
+    st.session_state[NETS] = [id for id in selection if id in fitting][:MOST_MODELS]
     st.multiselect(
         "Networks", fitting, format_func=lambda id: known[id].name, key=NETS, max_selections=MOST_MODELS,
         help="At least two of one structure; their classes may differ. Remove all to start with another structure.",

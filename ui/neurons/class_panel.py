@@ -33,7 +33,7 @@ def class_panel(report: MergeReport, models: dict[str, ModelRef], way: str) -> N
         class_names[unit] if unit < len(class_names) else f"class {unit}" for unit in range(min(logits.units, MOST))
     ]
     st.markdown(
-        f"Each picture makes the network's logit of this class as large as possible (layer {logits.name}). "
+        f"Each picture makes the network's logit of the class of its row as large as possible (layer {logits.name}). "
         "Classes need no re-ordering: unit i of the last layer is class i in every network."
     )
     nets = [net for net in NETS if net in models]

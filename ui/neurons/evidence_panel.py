@@ -1,4 +1,4 @@
-"""Evidence view of the Neurons page: statistics over the units of all layers, beside the single pictures."""
+"""Evidence view of the Neurons page: statistics over the units of all layers, in addition to single pictures."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ DRAWN = "A random sample of up to 16 units from each of up to six layers, or all
 
 
 def evidence_panel(found: Chosen) -> None:
-    """Show one measure at a time: per layer with intervals, and per unit over the match correlation."""
+    """Show one measure at a time: per layer with intervals, and per unit against the match correlation."""
     st.markdown(
-        "A few pictures can mislead. This view measures many units of all layers: how strongly the merge's units "
-        "follow their parents' units. It compares this with the naive average, with the agreement of the two parents, "
-        "and with the noise of a picture's random start."
+        "A few pictures can mislead. For many units of all layers, this view measures how strongly the merge's units "
+        "follow their parents' units. The result is compared with the naive average, with the agreement of the two "
+        "parents, and with the effect of another random start of the pictures."
     )
     with st.container(horizontal=True):
         which = one_of("Units", list(UNITS), default=SAMPLE, key="drawn", help=DRAWN)
@@ -51,8 +51,8 @@ def evidence_panel(found: Chosen) -> None:
     st.caption(
         f"{numbers.count(len(evidence.unit))} units of {len(evidence.layers)} layers, "
         f"{evidence.steps} steps per picture, {numbers.count(evidence.images)} test images. Bars: 95 % "
-        "intervals of the mean over resampled units. Boxes: the middle half of the units and their "
-        "median, whiskers from 5 to 95 %. Responses and strongest images are the primary measures. Pixels are "
+        "bootstrap intervals of the mean over units. Boxes: median and interquartile range over units; whiskers from "
+        "the 5th to the 95th percentile. Responses and strongest images are the primary measures. Pixels are "
         "secondary, because a new random start alone changes them. "
         f"{meaning('cross-activation')}"
     )
@@ -61,7 +61,7 @@ def evidence_panel(found: Chosen) -> None:
 def evidence_verdict(seen: Evidence) -> str:
     """State whether the merge follows its parents more than the naive average does, with the numbers.
 
-    Both primary measures must agree: the intervals of the units' differences must lie above 0.
+    Both primary measures must agree: the interval of the mean difference between merge and naive average lies above 0.
     """
     merge, naive, parents = (seen.interval("cross", row) for row in ("merge", "naive", "parents"))
     shared = [seen.interval("overlap", row) for row in ("merge", "naive")]
@@ -72,9 +72,10 @@ def evidence_verdict(seen: Evidence) -> str:
     )
     return (
         f"{verdict}. Their mean response to the parents' pictures is {_mean(merge)}, against {_mean(naive)} in the "
-        f"naive average (0: as to the average image, 1: as to the strongest image; mean difference per unit "
-        f"{_mean(gains[0])}). They share {_mean(shared[0])} of the nine strongest images, against {_mean(shared[1])} "
-        f"(difference {_mean(gains[1])}). The parents respond to each other's pictures with {_mean(parents)}."
+        f"naive average (0: as strong as the mean over all images, 1: as for the strongest image; mean difference per "
+        f"unit {_mean(gains[0])}). They share {_mean(shared[0])} of the nine strongest images with their parents, "
+        f"against {_mean(shared[1])} in the naive average (difference {_mean(gains[1])}). The parents' mean response "
+        f"to each other's pictures is {_mean(parents)}."
     )
 
 

@@ -26,7 +26,7 @@ VIEWS = {"rows": "Unit by unit", "sheets": "All units", "classes": "Classes", "e
 
 
 def neuron_panel(found: Chosen, models: dict[str, ModelRef]) -> None:
-    """Show the controls, then the selected view; it refreshes every two seconds while pictures are being made."""
+    """Show the controls, then the selected view, which refreshes every two seconds while pictures are being made."""
     report, run = found.report, found.short
     if report is None:
         return

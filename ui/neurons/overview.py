@@ -71,7 +71,7 @@ def _sheets(layer: LayerUnits, units: list[int], gallery: Gallery) -> None:
 def _sheet(layer: LayerUnits, slot: str, units: list[int], gallery: Gallery) -> None:
     cells_shown = [cells(layer, unit)[slot] for unit in units]
     dead = sum(cell.dead for cell in cells_shown)
-    st.markdown(f"**{SLOTS[slot]}**" + (f" :gray[{dead} dead, grey]" if dead else ""))
+    st.markdown(f"**{SLOTS[slot]}**" + (f" :gray[{dead} dead, shown in grey]" if dead else ""))
     pngs = {key: png for key, (png, _) in gallery.made.items()}
     pictures = tuple(None if cell.dead else pngs.get((cell.source, cell.unit)) for cell in cells_shown)
     figure = kept(_sheet_figure, layer, slot, tuple(units), pictures)

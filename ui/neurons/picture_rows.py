@@ -1,7 +1,7 @@
 """Rows of pictures with captions, each row one element of the page.
 
-The server's time for a page grows with the number of its elements. A row that is built of Streamlit's columns,
-containers, images and captions needs about twenty-five of them.
+The time that the server needs for a page grows with the page's number of elements. A row that is built from Streamlit's
+columns, containers, images and captions would be about twenty-five elements.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from html import escape
 
 import streamlit as st
 
-WEAK = "The picture's response is smaller than that to the best image."
+WEAK = "This picture excites the unit less than its best image does."
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Tile:
     """A picture with a caption, or a grey box in its place.
 
     Attributes:
-        caption: the lines below it, as plain text.
+        caption: the lines of text below the picture, without Markdown.
         image: PNG, or None for a grey box.
         alt: the picture's alternative text, or the text in the grey box.
         flagged: whether a warning mark follows the caption.

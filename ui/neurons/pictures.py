@@ -29,9 +29,10 @@ WAYS: dict[str, dict[str, Any]] = {
     "turned and scaled": {"rotation": 15.0, "scale": 0.15},
 }
 WAY_HELP = (
-    "Whole unit: the picture maximises the unit's mean over all positions. Centre: its value at the centre position. "
-    "Negative: it minimises the unit's mean, read before the activation function. Every step shifts the picture at "
-    "random. Still: no shift. Turned and scaled: also rotation by up to 15 degrees and scaling by up to 15 %."
+    "Whole unit: the picture maximises the mean of the unit's activation over all positions. Centre: the picture "
+    "maximises the activation at the centre position. Negative: the picture minimises the mean, taken before the "
+    "activation function. In every step, the picture is shifted at random. Still: no shifts. Turned and scaled: also "
+    "random rotation by up to 15 degrees and scaling by up to 15 %."
 )
 EVERY = 2.0  # seconds between two refreshes while pictures are being made
 Key = tuple[str, int]  # source, unit
@@ -79,9 +80,9 @@ def how_made(way: str) -> str:
     moves += [f"turned by up to {settings.rotation:.0f} degrees"] if settings.rotation else []
     moves += [f"scaled by up to {100 * settings.scale:.0f} %"] if settings.scale else []
     return (
-        f"Each picture starts from noise of seed 0; {settings.steps} steps of Adam (learning rate {settings.lr:g}) "
-        f"{aim} the unit's response, {where}. Its Fourier coefficients are damped by frequency. In every step it is "
-        f"{', '.join(moves) or 'not moved'}. It is never resized."
+        f"Each picture starts from random noise (seed 0); {settings.steps} steps of Adam (learning rate "
+        f"{settings.lr:g}) {aim} the unit's response, {where}. The picture's Fourier coefficients are damped by "
+        f"frequency. In every step, the picture is {', '.join(moves) or 'not moved'}. It is never resized."
     )
 
 
@@ -141,7 +142,7 @@ def watch_pictures(ask: Callable[[], Gallery], draw: Callable[[Gallery], None]) 
 
 
 def ask_again(models: dict[str, ModelRef], layer: str, failed: dict[Key, Job], way: str) -> None:
-    """Submit the pictures that failed or were cancelled again."""
+    """Resubmit the pictures that failed or were cancelled."""
     for source in {source for source, _ in failed}:
         units = sorted(unit for name, unit in failed if name == source)
         for first in range(0, len(units), MAX_UNITS):

@@ -16,7 +16,7 @@ from merging.results import saving
 from merging.results.reports import LayerUnits, UnitPicture
 from merging.zoo.datasets.load import ImageSet
 
-FAST = 1  # of zlib: half the time of the default, for files that are a quarter larger
+FAST = 1  # compression level of zlib: half the time of the default, files a quarter larger
 SIDE = 112  # pixels per side of an image's tile
 INK = (127, 127, 127)  # readable on a light and on a dark page
 FRAME = (230, 159, 0)  # Okabe-Ito orange: where in the image the unit responds
@@ -91,7 +91,7 @@ def _image(pixels: np.ndarray) -> Image.Image:
 
 
 def _frame(tile: Image.Image, place: np.ndarray, patch: float) -> None:
-    """Draw a frame. place: relative (row, column) of its centre. patch: its side relative to the image's."""
+    """Draw a frame. place: (row, column) of its centre, patch: its side; both relative to the image's side."""
     side, half = tile.width, patch * tile.width / 2
     middle = [float(np.clip(at * side, half, side - half)) for at in place]
     box = [round(value) for value in (middle[1] - half, middle[0] - half, middle[1] + half - 1, middle[0] + half - 1)]

@@ -22,7 +22,7 @@ from ui.shell.words import meaning
 
 
 def asked_unit(report: MergeReport) -> tuple[LayerUnits, int] | None:
-    """The layer and unit in the address; None where it names none of this run."""
+    """The layer and unit in the address; None if this run has no such unit."""
     layer = next((candidate for candidate in report.units if candidate.layer == said("layer")), None)
     unit = said_number("unit", -1, 10**8, -1)
     return (layer, unit) if layer is not None and 0 <= unit < layer.units else None

@@ -28,8 +28,8 @@ class View:
     Attributes:
         layer: the selected layer.
         models: source -> network.
-        report: of the run.
-        run: the run's id as in addresses.
+        report: the run's report.
+        run: the run's id, shortened as in addresses.
         now: units of this page.
         next: units of the next page.
         way: a key of `pictures.WAYS`.
@@ -67,7 +67,7 @@ def _rows(view: View, gallery: Gallery) -> None:
         words = [f"{count} {word}" for word, count in Counter(view.fates.values()).most_common()]
         st.caption(
             f"What became of {len(view.fates)} of these {len(view.now)} units in the merge: {', '.join(words)}.",
-            help=f"{FATES_MEAN} The page of a unit shows the numbers.",
+            help=f"{FATES_MEAN} The page of each unit shows the numbers behind it.",
         )
     for unit in view.now:
         _row(view, unit, gallery)

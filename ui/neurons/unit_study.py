@@ -43,8 +43,8 @@ def unit_study(found: Chosen, layer: str, unit: int) -> None:
         _pictures(pictured, unit - first)
     if measured is not None:
         _measured(measured, pictured, unit, found)
-    st.markdown("#### Along the path", anchors=False)
-    film: Film | None = studied(found, "film", {"layer": layer, "first": first}, button="Film it")
+    st.markdown("#### Pictures along the path from A to B", anchors=False)
+    film: Film | None = studied(found, "film", {"layer": layer, "first": first}, button="Make pictures along the path")
     if film is not None:
         _film(film, unit - first, found)
 
@@ -69,9 +69,10 @@ def unit_study_words(measured: LayerStudy, pictured: UnitsStudy, unit: int) -> s
     shared = float(measured.overlap[a, b, unit])
     shares = ", ".join(numbers.ratio(value) for value in (to_a, to_b, agree))
     return (
-        f"**{word.capitalize()}**: {WORDS[word]}. It follows A's and π(B)'s pictures and strongest images by "
-        f"{shares.replace(', ', ' and ', 1).replace(', ', '; the parents follow each other by ')} (1: as strongly as "
-        "anything in the data set; from .5 on it counts as following). Of their nine strongest images A and π(B) share "
+        f"**{word.capitalize()}**: {WORDS[word]}. The unit follows A's and π(B)'s by "
+        f"{shares.replace(', ', ' and ', 1).replace(', ', '; the parents follow each other by ')} (mean response to "
+        "the other unit's picture and strongest images; 1: as strong as the strongest response to any image; from .5 "
+        "on, the unit counts as following the other). Of their nine strongest images, A and π(B) share "
         f"{numbers.accuracy(shared).replace('.0 %', ' %')}."
     )
 
@@ -88,7 +89,7 @@ def _pictures(pictured: UnitsStudy, place: int) -> None:
     show_strips([(label, _start_tile(pictured, name, label, place)) for name, label in made.items()])
     noises = (numbers.correlation(float(noise)) for noise in pictured.noise[:, place])
     pairs = (f"{SLOTS[slot]} {noise}" for slot, noise in zip(pictured.slots, noises, strict=True))
-    st.caption(f"From left to right, with the pixel correlation of both starts: {', '.join(pairs)}.")
+    st.caption(f"From left to right, with the pixel correlation between the two starts: {', '.join(pairs)}.")
 
 
 def _measured(measured: LayerStudy, pictured: UnitsStudy | None, unit: int, found: Chosen) -> None:
@@ -98,7 +99,7 @@ def _measured(measured: LayerStudy, pictured: UnitsStudy | None, unit: int, foun
             st.markdown("**Which network responds to whose picture?**", help=meaning("cross-activation"))
             draw(kept(_cross, pictured, unit), f"cross {unit}", f"cross-{unit}", width="stretch")
     with right.container(border=True):
-        st.markdown("**Which classes does it respond to?**")
+        st.markdown("**Which classes does the unit respond to?**")
         dataset = found.report.request.get("dataset", "") if found.report else ""
         facts = find_facts(dataset)
         classes = tuple(escape(name) for name in facts.classes) if facts is not None else ()
@@ -128,8 +129,8 @@ def _loss_at(report: MergeReport, place: float) -> Figure:
 def unit_table(measured: LayerStudy, pictured: UnitsStudy | None, unit: int) -> str:
     """Correlations of the unit between pairs of networks, as a Markdown table."""
     lines = [
-        "| | correlation of responses (means over positions) | of incoming weights | of pictures' pixels | shared of "
-        "the nine strongest images |",
+        "| | correlation of responses (means over positions) | correlation of incoming weights | correlation of "
+        "pictures' pixels | share of common images among the nine strongest |",
         "|---|---:|---:|---:|---:|",
     ]
     for one, other in (("A", "pi(B)"), ("merge", "A"), ("merge", "pi(B)"), ("naive", "A"), ("naive", "B")):
@@ -146,7 +147,7 @@ def _film(film: Film, place: int, found: Chosen) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         start = st.segmented_control(
             "Start of every picture", ["cold", "warm"], default="cold", key="start", required=True,
-            help="Cold: every λ starts from the same noise. Warm: every λ starts from the picture of the λ before it.",
+            help="Cold: every picture starts from the same noise. Warm: it starts from the picture at the previous λ.",
         )  # fmt: skip
     labels = {line: STYLES[line].label for line in film.pictures}
     alts = {line: f"Pictures along the {label} line, from A to B" for line, label in labels.items()}
@@ -165,8 +166,8 @@ def _film(film: Film, place: int, found: Chosen) -> None:
     draw(kept(change_figure, film, place, start), f"change {start}", "film-change", width="stretch")
     st.caption(
         "Where the lines fall below the marks, the picture changes more than numerical noise explains. Cold starts can "
-        "jump between equally good pictures; warm starts drift with the optimiser. Trust only what both show. "
-        f"{film.how.get('steps')} steps per picture, seed {film.how.get('seed')}; averages without a correction."
+        "jump between equally good pictures; warm starts drift with the optimiser. Trust only changes that both show. "
+        f"{film.how.get('steps')} steps per picture, seed {film.how.get('seed')}; networks: uncorrected averages."
     )
 
 

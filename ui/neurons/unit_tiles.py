@@ -33,7 +33,7 @@ def exemplars(layer: LayerUnits, network: str, unit: int, report: MergeReport, c
     image_set = images(dataset, "test", int(layer.exemplars.max()) + 1)
     row = layer.models.index(network)
     if image_set is None or layer.dead[row, unit]:
-        why = why_no_images(dataset) if image_set is None else "It responds to no image."
+        why = why_no_images(dataset) if image_set is None else "This unit responds to no image."
         return Tile((), alt=why, wide=True)
     sheet = kept(exemplar_sheet, layer, network, unit, image_set, columns, columns)
     shown = layer.exemplars[row, unit, :columns]

@@ -44,7 +44,7 @@ class Cell:
 
 
 def cells(layer: LayerUnits, unit: int) -> dict[str, Cell]:
-    """Position -> the cell of it in the row of A's unit. A picture of π(B) is the picture of the partner in B."""
+    """Position -> its cell in the row of A's unit. The picture at π(B) is that of the partner unit in B."""
     return kept(_rows, layer)[unit]
 
 
@@ -134,9 +134,9 @@ def pages(units: list[int]) -> int:
 
 
 def strength(objective: float, peak: float) -> tuple[str, bool]:
-    """Text that compares a picture's response with the largest response to an image, and whether it is smaller.
+    """Text that compares a picture's response with the largest response to an image, and whether it is weaker.
 
-    The ratio has a meaning only where both responses are positive; otherwise the text has both numbers.
+    The ratio is meaningful only if both responses are positive; otherwise the text states both numbers.
     """
     if np.isnan(peak):
         return f"response {objective:.2g}".replace("-", numbers.MINUS), False

@@ -46,8 +46,8 @@ def comparison() -> None:
     if grid is None:
         with st.container(border=True):
             st.markdown(
-                "**No comparison yet.** Choose networks and methods and press *Run*. Every method gets a bar beside "
-                "the networks themselves, their ensemble and their naive average, and a row in the table."
+                "**No comparison yet.** Choose networks and methods and press *Run*. Every method then gets a row in "
+                "the table and a bar, beside those of the networks themselves, their ensemble and their naive average."
             )
         return
     requests = grid.requests()
@@ -105,7 +105,7 @@ def _top_up(requests: tuple[MergeRequest, ...]) -> str:
             try:
                 submit(request)
             except TooManyJobs:
-                return "You have reached the limit of open jobs. The rest of this comparison follows as they end."
+                return "You have reached the limit of open jobs. The remaining merges are queued as these jobs end."
     return ""
 
 
@@ -163,7 +163,7 @@ def _chart(grid: Grid, rows: list[Row], which: str) -> None:
     runs = max(summary.runs for summary in summaries(rows, "test_accuracy"))
     if runs > 1:
         st.caption(
-            f"Mean of up to {runs} merges per method (pairs and seeds). The whisker is their standard deviation."
+            f"Mean of up to {runs} merges per method (pairs and seeds). The whiskers show their standard deviation."
         )
 
 
@@ -174,7 +174,7 @@ def _table(rows: list[Row]) -> None:
         differences = differing(rows, columns)
         columns = [name for name in columns if name in differences or name == "run"]
     cells = [{COLUMNS[name]: _cell(name, row[name]) for name in columns} for row in rows]
-    alt = "Every merge of the comparison, one per row. The chart summarises it."
+    alt = "Every merge of the comparison, one per row. The chart summarises them."
     st.dataframe(cells, hide_index=True, column_config=_config(columns), width="stretch", placeholder="–", alt=alt)
     with st.container(horizontal=True):
         st.download_button("CSV", lambda: to_csv(rows), "comparison.csv", "text/csv", on_click="ignore")
@@ -183,7 +183,7 @@ def _table(rows: list[Row]) -> None:
 
 
 def _config(columns: list[str]) -> dict[str, Any]:
-    """Return the column formats; cells stay numbers, so that a click on a column's head sorts by value."""
+    """Return the column formats; cells stay numbers, so that a click on a column's header sorts by value."""
     by_title: dict[str, Any] = {}
     for name in columns:
         if name in SHARES:

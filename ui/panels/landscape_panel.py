@@ -1,4 +1,4 @@
-"""Loss and accuracy on the plane through A, B and pi(B), and along the two lines in it."""
+"""Loss and accuracy on the plane through A, B and pi(B), and along two lines in this plane."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def landscape_panel(found: Chosen) -> None:
     measured = numbers.count(int(plane.measured.sum()))
     st.caption(
         f"{measured} of {numbers.count(plane.measured.size)} points measured on {numbers.count(plane.images)} test "
-        f"images (where neighbours agree within 3 percentage points of accuracy and 10 % of loss, the rest is "
-        f"interpolated); {plane.batch_norm}; axes orthogonal, with the same scale."
+        f"images (the others are interpolated, because their neighbours agree within 3 percentage points of accuracy "
+        f"and 10 % of loss); {plane.batch_norm}; axes orthogonal, with the same scale."
     )
     if found.report is not None and curves_of(found.report, "test"):
         st.markdown("**The two lines of the plane as curves**")
@@ -53,7 +53,7 @@ def through_three(plane: Landscape, name: str) -> str:
     return (
         f"The other network is {plain(name)}, with an accuracy of {points['C']} (A {points['A']}, B {points['B']}) and "
         f"at a distance of {apart:.1f} from A. The naive average ({points['naive']}) and the merge ({points['merge']}) "
-        "are marked where the plane comes nearest to them."
+        "are marked at the points of the plane that are nearest to them."
     )
 
 
@@ -62,22 +62,23 @@ def landscape_words(plane: Landscape) -> str:
     points = {name: point[4] for name, point in plane.points.items()}
     lower = min(points["A"], points["B"])
     naive = (
-        "the middle of the line to B lies in a worse region"
+        "The middle of the line from A to B lies in a worse region"
         if points["naive"] < lower - 0.02
-        else "even the middle of the line to B is as good as its ends"
+        else "Even the middle of the line from A to B is as good as its ends"
     )
     aligned = (
         "the merge lies in the same basin as A"
         if points["merge"] > lower - 0.02
-        else "the merge still lies in a worse place than its parents"
+        else "the merge still lies in a worse region than its parents"
     )
     anew = (
-        " BatchNorm statistics were measured anew for both, as everywhere on the plane."
+        " BatchNorm statistics were re-estimated for these two, as everywhere on the plane."
         if RESET in plane.batch_norm
         else ""
     )
     return (
-        f"B and π(B) compute the same function at two places of weight space. From A, {naive} "
-        f"({numbers.accuracy(points['naive'])}); on the way to π(B), {aligned} ({numbers.accuracy(points['merge'])}; A "
-        f"{numbers.accuracy(points['A'])}, B {numbers.accuracy(points['B'])}).{anew}"
+        f"B and π(B) compute the same function at two points of weight space. {naive} "
+        f"({numbers.accuracy(points['naive'])}); on the line from A to π(B), {aligned} "
+        f"({numbers.accuracy(points['merge'])}; A {numbers.accuracy(points['A'])}, B "
+        f"{numbers.accuracy(points['B'])}).{anew}"
     )

@@ -1,4 +1,4 @@
-"""Result of a merge: the numbers half-way, the curves, the barriers, and the verdict."""
+"""Result of a merge: the accuracies half-way between A and B, the curves, the barriers, and the verdict."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _remark(report: MergeReport) -> None:
 
 
 def half_way(report: MergeReport, split: str = "test") -> None:
-    """Show the main accuracies: of the averages and the merge half-way, then of A, B and the ensemble."""
+    """Show the main accuracies: the averages and the merge half-way from A to B, then A, B and the ensemble."""
     curves = curves_of(report, split)
     words = {"naive": "Naive average", "aligned": _first(report), "corrected": "Merge"}
     boxed = [
@@ -83,7 +83,7 @@ def _first(report: MergeReport) -> str:
 
 
 def worth(report: MergeReport, split: str = "test") -> None:
-    """Show the accuracies of more than two networks, which have no path: naive average, merge and ensemble."""
+    """Show the accuracies for more than two networks, where there is no path: naive average, merge and ensemble."""
     scores = {"Naive average": report.scores["naive"][split], "Merge": report.scores["merge"][split]}
     scores |= {"Ensemble": report.ensemble[split]} if split in report.ensemble else {}
     for box, (label, score) in zip(st.columns(len(scores)), scores.items(), strict=True):
@@ -108,7 +108,7 @@ def barrier_table(report: MergeReport, metric: Metric, split: str) -> str:
     """Return the half-way value and both barriers of every curve as a Markdown table."""
     write = numbers.metric(metric)
     lines = [
-        "| | half-way | barrier above the mean | above the chord (straight line between the endpoints) |",
+        "| | half-way | barrier above the mean | above the chord (linear interpolation between the endpoints) |",
         "|---|---:|---:|---:|",
     ]
     for kind, curve in curves_of(report, split).items():

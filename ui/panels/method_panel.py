@@ -1,4 +1,4 @@
-"""Account of a run: what each method did, which units are permuted together, and the costs."""
+"""Account of a run: what each method did, which units are permuted together, and the time and memory used."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ TITLES = {"align": "Align", "combine": "Combine", "correct": "Correct"}
 
 
 def method_panel(report: MergeReport) -> None:
-    """Show the three methods, the groups of units, and the costs."""
+    """Show the three methods, the groups of units, and the time and memory used."""
     for number, account in enumerate(kept(accounts, report)):
         _told(account, number)
-    st.markdown("#### Which units go together?", anchors=False)
+    st.markdown("#### Which units are permuted together?", anchors=False)
     _groups(report)
     st.markdown("#### What did it cost?", anchors=False)
     st.markdown(costs(report))
@@ -49,14 +49,15 @@ def _groups(report: MergeReport) -> None:
     traced = report.notes.get("trace", {})
     if "permuted" in traced:
         st.markdown(
-            f"{numbers.count(traced['permuted'])} of {numbers.count(traced['units'])} units of hidden layers are in "
-            f"one of {len(report.groups)} groups. Re-ordering all groups of A at random changes its outputs by "
-            f"{numbers.tiny(traced['error'])} of their size. The number after a tensor is the dimension of the units.",
+            f"{numbers.count(traced['permuted'])} of {numbers.count(traced['units'])} units of hidden layers belong "
+            f"to {len(report.groups)} groups of units that are permuted together. A random re-ordering of all groups "
+            f"of A changes A's outputs by at most {numbers.tiny(traced['error'])} of the largest output. The number "
+            "after a tensor is the dimension that runs over the group's units.",
             help=meaning("permutation"),
         )
     places = traced.get("places", {})
     permutes = find("align", report.request.get("align", "none")).permutes
-    moved_words = "moved in B" if permutes else "of B, nearest to a unit at another position"
+    moved_words = "moved in B" if permutes else "B's units nearest to a unit of A at another position"
     lines = [
         f"| group | units | {moved_words} | produced by | read by |",
         "|---|---:|---:|---|---|",
@@ -71,7 +72,7 @@ def _groups(report: MergeReport) -> None:
 
 
 def _short(place: str) -> str:
-    """Shorten "makes features.0.weight, dimension 0" to "features.0.weight (0)"; the column's title says the verb."""
+    """Shorten "makes features.0.weight, dimension 0" to "features.0.weight (0)"; the column's title names the verb."""
     tensor, _, where = place.partition(" ")[2].partition(", dimension ")
     return f"{plain(tensor)} :gray[({where})]"
 

@@ -1,4 +1,4 @@
-"""Data sets of own images that the visitor may use: facts, sample images per class, and actions."""
+"""Data sets of uploaded images that the visitor may use: facts, sample images per class, and actions."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ui.shell.markdown import plain
 from ui.shell.state import ledger, owner
 
 ROWS, COLUMNS = 4, 8
-NAME, LETTERS = 12, 15  # class name below an image: most letters, height in pixels
+NAME, LETTERS = 12, 15  # class name below an image: largest number of letters, their height in pixels
 
 
 def own_images_panel() -> None:
-    """Draw one card per data set; nothing without any."""
+    """Draw one card per data set of uploaded images, if there are any."""
     datasets = own_datasets(owner())
     if datasets:
-        st.markdown(f"**Own images** :gray[{len(datasets)}]")
+        st.markdown(f"**Uploaded images** :gray[{len(datasets)}]")
     for dataset in datasets:
         with st.container(border=True, key=f"images {dataset.id}"):
             _card(dataset)

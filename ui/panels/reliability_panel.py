@@ -18,7 +18,7 @@ from ui.shell.state import images
 from ui.shell.words import meaning
 
 LIGHTS = {
-    "green": (":green[:material/check_circle:]", "Nothing speaks against this value."),
+    "green": (":green[:material/check_circle:]", "No reason to doubt this value was found."),
     "amber": (":orange[:material/warning:]", "Take this value with care:"),
     "red": (":red[:material/error:]", "Do not trust this value:"),
 }
@@ -68,10 +68,10 @@ def reliability_table(seen: Reliability) -> str:
         ("images", numbers.count(seen.images)),
         ("units or features of the two layers", f"{numbers.count(p)} and {numbers.count(q)}"),
         (
-            "probability that shuffled images give as much",
+            "probability that shuffled images give a CKA at least as large",
             f"{seen.p_value:.1g}" if seen.p_value >= 0.001 else "below .001",
         ),
-        ("CKA without the top 1 % of images", numbers.correlation(seen.trimmed)),
+        ("CKA without the 1 % of images with the largest leverage", numbers.correlation(seen.trimmed)),
         ("largest leverage of one image", " and ".join(numbers.accuracy(value) for value in seen.leverage)),
         ("variance in the first principal component", " and ".join(numbers.accuracy(value) for value in seen.first)),
         ("mutual nearest neighbours", numbers.correlation(seen.neighbours)),

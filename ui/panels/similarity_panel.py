@@ -28,13 +28,13 @@ ORDER_UNSEEN = (
 SAME = ("A-B", "A-pi(B)")  # equal by every measure, because all of them ignore the order of units
 MIXED = "Here B's units were mixed, not only re-ordered: π(B) may be more or less similar to A than B is."
 CEILING = (
-    "If A and B differ in their seed alone, their line shows the effect of another seed on each layer. Compare the "
-    "lines of the merge with it."
+    "If A and B differ only in their seed, the line of A and B shows the effect of another seed on each layer. Compare "
+    "the lines of the merge with that line."
 )
 
 
 def similarity_panel(found: Chosen) -> None:
-    """Draw the maps two by two in the same size and scale, and below them the cell that was clicked last."""
+    """Draw the maps in pairs of equal size and scale, and the study of the last clicked cell below its pair."""
     report = found.report
     if report is None:
         return
@@ -69,7 +69,7 @@ def _diagonals(report: MergeReport) -> Figure:
 
 
 def _looked_into(found: Chosen, pair: str) -> Similarities | None:
-    """Return the similarities of a pair by all measures; None if they were not computed yet."""
+    """Return the similarities of a pair by all measures; None if they have not been computed yet."""
     interchangeable = pair in SAME and found.report is not None and _permutes(found.report)
     for key in SAME if interchangeable else (pair,):
         measured: Similarities | None = known(found, "similarity", {"pair": key})

@@ -24,7 +24,7 @@ class StudyPanel:
         title: heading above the panel.
         order: place among the panels of the page, the smallest first.
         draw: draws the panel, or the button that requests the study.
-        fits: whether the networks of a run have what the study looks at.
+        fits: whether the study applies to the networks of a run.
     """
 
     study: str

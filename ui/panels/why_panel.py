@@ -1,4 +1,4 @@
-"""Explanation of a merge by three studies: its causes, the network along the path, and other alignments."""
+"""Explanation of a merge by three studies: causes of its quality, layers along the path, and other alignments."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def why_panel(found: Chosen) -> None:
     why: Why | None = studied(found, "why", button="Explain this merge")
     if why is not None:
         _explained(why, found.report)
-    st.markdown("#### Inside, along the path", anchors=False)
+    st.markdown("#### Layers along the path from A to B", anchors=False)
     along: Along | None = studied(found, "along", button="Measure along the path")
     if along is not None:
         _along(along)
@@ -77,7 +77,7 @@ def _explained(why: Why, report: MergeReport) -> None:
         st.markdown("**Do activations shrink?**", help=meaning("variance collapse"))
         draw(kept(variance_figure, why, corrected), "variance", "variance", width="stretch")
     with right.container(border=True):
-        st.markdown("**Which layer costs most?**", help=meaning("share of the barrier"))
+        st.markdown("**Which layer contributes most to the barrier?**", help=meaning("share of the barrier"))
         draw(kept(shares_figure, why), "shares", "shares", width="stretch")
         st.caption(
             f"For the aligned average without a correction, over {why.orders} orders of layers; error bars are twice "
@@ -89,7 +89,8 @@ def _explained(why: Why, report: MergeReport) -> None:
         draw(kept(spectra_figure, why), "spectra", "singular-vectors", width="stretch")
         before, after = (numbers.ratio(float(row.mean())) for row in why.distance)
         st.caption(
-            f"L2 distance relative to the norms, mean over the weights: {before} before re-ordering, {after} after."
+            f"L2 distance between A's and B's weights relative to their norms, mean over the layers' weights: {before} "
+            f"before re-ordering, {after} after."
         )
     with right.container(border=True):
         st.markdown("**Does the merge's confidence match its accuracy?**", help=meaning("calibration error"))
@@ -112,7 +113,7 @@ def _matches(report: MergeReport) -> None:
             draw(kept(_match_quality, report), "matches", "matches", width="stretch")
             dead = ", ".join(f"{count} in {layer}" for layer, count in died(measured).items() if count)
             st.caption(
-                "Median and middle half of each layer's units. Dead in the merge, though alive in both parents: "
+                "Median and interquartile range over each layer's units. Dead in the merge but alive in both parents: "
                 f"{dead or 'none'}."
             )
     if not report.similarity.keys().isdisjoint(ALIKE):
@@ -146,7 +147,10 @@ def _lost(why: Why, report: MergeReport) -> None:
     if test_images is None:
         st.caption(why_no_images(dataset))
         return
-    show_picture(kept(_lost_sheet, why, test_images), f"Lost images: {'; '.join(_mistakes(why, test_images)[:8])}")
+    show_picture(
+        kept(_lost_sheet, why, test_images),
+        f"Images that only the merge gets wrong: {'; '.join(_mistakes(why, test_images)[:8])}",
+    )
 
 
 def _lost_sheet(why: Why, known: ImageSet) -> bytes:
@@ -174,8 +178,9 @@ def _along(along: Along) -> None:
             )
     draw(kept(loss_figure, along), "loss along", "loss-along", width="stretch")
     st.caption(
-        f"Debiased CKA of pooled activations on {numbers.count(along.images)} test images; averages without a "
-        "correction. CKA ignores scale: a layer whose activations have nearly vanished may still look similar."
+        f"Debiased CKA of pooled activations on {numbers.count(along.images)} test images; the networks are "
+        "uncorrected averages. CKA ignores scale: a layer whose activations have nearly vanished may still look "
+        "similar."
     )
 
 
@@ -201,6 +206,6 @@ def _aligners(found: Aligners) -> None:
     st.markdown("\n".join(lines))
     draw(kept(_aligners_figure, found), "aligners", "aligners", width="stretch")
     st.caption(
-        f"Averages of A and π(B) without a correction, on {numbers.count(found.images)} test images. Every method "
-        "has its default settings."
+        f"Uncorrected averages of A and π(B), measured on {numbers.count(found.images)} test images. Every method uses "
+        "its default settings."
     )

@@ -1,4 +1,4 @@
-"""Result of a partial zip (ZipIt!): how far networks can share a trunk, and what that costs each head."""
+"""Result of a partial zip (ZipIt!): up to which layer networks can share a trunk, and how accurate each head stays."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def zip_result() -> None:
         with st.container(border=True):
             st.markdown(
                 "**No partial zip yet.** Choose networks of one structure and press *Run partial zip*. A curve then "
-                "shows the accuracy of every head, by the layer at which the shared trunk ends."
+                "shows the accuracy of every head for each layer at which the shared trunk can end."
             )
         return
     request = from_json_of(job)
     if not isinstance(request, ZipRequest):
-        st.warning("This address names a run of another kind.", icon=":material/link_off:")
+        st.warning("The run in this address is not a partial zip.", icon=":material/link_off:")
         return
     _bar(job, request)
     if job.open:
@@ -81,8 +81,8 @@ def _bar(job: Job, request: ZipRequest) -> None:
             with st.popover("Reproduce", icon=":material/terminal:"):
                 st.code(zip_command(request), language="bash", wrap_lines=True)
                 st.caption(
-                    "With `--until LAYER --out zip.pt2` added, it writes the zipped network: `torch.export.load` reads "
-                    "it anywhere."
+                    "With `--until LAYER --out zip.pt2` added, the command writes the zipped network to a file, which "
+                    "`torch.export.load` reads without Mergescope."
                 )
                 st.code(zip_snippet(request), language="python")
 
@@ -98,14 +98,14 @@ def _found(request: ZipRequest, report: ZipReport) -> None:
     st.markdown(f"#### {unbroken(zip_headline(report))}", anchors=False)
     st.markdown(unbroken(zip_verdict(report)))
     draw(kept(heads_figure, report), "zip figure", "zip")
-    alt = "The numbers of the figure per layer, and the share of parameters that is left."
+    alt = "The numbers of the figure per layer, and the share of parameters that remains."
     st.dataframe(_rows(report), hide_index=True, width="stretch", column_config=_config(report), alt=alt)
     reset = report.notes.get("reset")
-    anew = f"BatchNorm statistics of all of them were measured anew on {reset} training images. " if reset else ""
+    anew = f"BatchNorm statistics of all networks were re-estimated on {reset} training images. " if reset else ""
     method = f"ZipIt! with α {report.notes['alpha']:g} and β {report.notes['beta']:g}"
     st.caption(
         f"{method}, matched on {report.notes['images']} training images; measured on {report.images} test images of "
-        f"{plain(dataset_label(request.dataset))}. Dotted lines show the networks without any merging. {anew}"
+        f"{plain(dataset_label(request.dataset))}. Dotted lines show the networks before any merging. {anew}"
         f"Seed {request.seed}."
     )
     st.download_button(

@@ -19,13 +19,13 @@ from ui.runs.reproduce import command, snippet
 from ui.shell.chosen import PREFIX, request_of
 from ui.shell.guard import show_errors
 from ui.shell.screens import go
-from ui.shell.state import ledger, submit
+from ui.shell.state import ledger, not_hidden, submit
 
 FILES = {
     "merge.safetensors": "Merged checkpoint",
-    "merge.pt2": "Merged network as a program",
+    "merge.pt2": "Merged network, exported program",
     "aligned.safetensors": "π(B): B re-ordered",
-    "aligned.pt2": "π(B) as a program",
+    "aligned.pt2": "π(B), exported program",
     "naive.safetensors": "Naive average",
     "permutation.npz": "Permutation",
 }
@@ -36,6 +36,9 @@ def downloads(job: Job, report: MergeReport) -> None:
     """Show the contents of the run bar's "Downloads" menu."""
     run = job.id[:PREFIX]
     sizes = ledger().artifacts(job.id)
+    if not not_hidden([job]):
+        sizes = {}
+        st.caption("The networks of this run are private to the person who uploaded them.")
     available = [name for name in FILES if name in sizes and _kept(job, name)]
     for name in available:
         label = f"{FILES[name]} ({numbers.size(sizes[name][1])})"
@@ -49,9 +52,9 @@ def downloads(job: Job, report: MergeReport) -> None:
     if report.similarity:
         _button("Similarity (HTML)", lambda: similarity_page(report, job.title), f"{run}-similarity.html", "text/html")
     request = request_of(job)
-    st.caption("The same from Python")
+    st.caption("The same merge in Python")
     st.code(snippet(request), language="python")
-    st.caption("The same from the command line")
+    st.caption("The same merge on the command line")
     st.code(command(request), language="bash")
 
 
@@ -70,7 +73,7 @@ def curves_page(report: MergeReport, title: str) -> str:
 def similarity_page(report: MergeReport, title: str) -> str:
     """HTML page with the similarity maps and their diagonals."""
     figures = [(heatmap(map, TITLES[key]), f"{title}: {TITLES[key]}") for key, map in report.similarity.items()]
-    return page([*figures, (diagonal_figure(report.similarity), f"{title}: equal layers")])
+    return page([*figures, (diagonal_figure(report.similarity), f"{title}: corresponding layers")])
 
 
 def _button(label: str, make: Callable[[], str | bytes], name: str, mime: str) -> None:
@@ -90,8 +93,8 @@ def lacks_networks(job: Job) -> bool:
 
 
 def make_here(job: Job, key: str = "run here", lacking: str = "") -> None:
-    """Name the files that are not shipped with an example, with a button that makes them. lacking: labels of files."""
-    what = lacking or "all of its networks"
+    """Name the files that an example is shipped without, with a button that makes them. lacking: their labels."""
+    what = lacking or "some of its networks"
     st.caption(f"This example is shipped without {what}. Run it on this machine to make them.")
     own = ledger().local_run(job.id)
     if own is not None and own.state == "failed":

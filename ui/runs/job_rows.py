@@ -18,7 +18,7 @@ from ui.shell.chosen import PREFIX
 from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
 from ui.shell.screens import link, screen
-from ui.shell.state import entries, ledger, owner
+from ui.shell.state import entries, ledger, not_hidden, owner
 from ui.shell.words import STATES
 
 EVERY = 2.0  # seconds between two refreshes while a job is open
@@ -33,8 +33,8 @@ ICONS = {
     "cancelled": ":material/cancel:",
 }
 KINDS = {key: kind.plural for key, kind in kinds().items()}
-ASKED = [key for key, kind in kinds().items() if kind.by_button]  # other jobs follow from viewing a run
-ADDRESSED = ("layer", "pair", "row", "column")  # settings of studies that are parameters of a page's address
+ASKED = [key for key, kind in kinds().items() if kind.by_button]  # pages of a run submit jobs of the other kinds
+ADDRESSED = ("layer", "pair", "row", "column")  # settings of a study that a link to its page carries
 GROUPS = (
     ("running", "Running"),
     ("queued", "Waiting"),
@@ -45,14 +45,15 @@ GROUPS = (
 
 
 def job_list(whose: str | None, kinds: list[str]) -> None:
-    """Show the jobs of these kinds. whose: the owner, or None for all; the list refreshes while one job is open."""
+    """Show the jobs of these kinds. whose: the owner, or None for all. The list refreshes while a job is open."""
     is_open = any(job.open for job in found(whose, kinds))
     st.fragment(_list, run_every=EVERY if is_open else None)(whose, kinds)
 
 
 def found(whose: str | None, kinds: list[str]) -> list[Job]:
-    """The newest jobs of an owner (None for all) and of these kinds."""
-    return list(ledger().jobs(owner=whose, kind=kinds, limit=SHOWN))
+    """The newest jobs of an owner and of these kinds; for None those of all, except on others' private networks."""
+    jobs = ledger().jobs(owner=whose, kind=kinds, limit=SHOWN)
+    return list(jobs) if whose is not None else not_hidden(jobs)
 
 
 def worker_lines(workers: tuple[Worker, ...]) -> list[dict[str, str]]:

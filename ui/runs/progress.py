@@ -16,9 +16,9 @@ from ui.shell.markdown import plain
 from ui.shell.state import ledger, owner
 
 EVERY = 2.0  # seconds between two refreshes of an open job
-Waiting = Callable[[int], None]  # called with the number of files that are read first
-STAYS = "You left this run. It continues because someone else requested it."
-PATIENCE = 60.0  # seconds after which a missing worker is no longer just starting
+Waiting = Callable[[int], None]  # called with the number of files that are read before this one
+STAYS = "Your request is cancelled. The run continues because someone else requested it too."
+PATIENCE = 60.0  # seconds after which a worker that has not reported counts as failed
 
 
 def watch(job: Job) -> None:
@@ -55,7 +55,7 @@ def stage_lines(job: Job) -> list[str]:
 
 @contextmanager
 def reading(what: str) -> Iterator[Waiting]:
-    """Show a spinner while a file is read; yields a function that takes the number of files that are read first."""
+    """Show a spinner while a file is read; yield a function that shows how many other files are read first."""
     place = st.empty()
 
     def tell(before: int) -> None:
@@ -93,8 +93,8 @@ def cancel_button(job: Job, key: str) -> None:
 def no_worker(waited: float) -> str:
     """Message while no worker has reported. waited: seconds since the job was submitted."""
     if waited < PATIENCE:
-        return "No worker has reported yet. One starts with the app and needs about ten seconds."
-    return "No worker could be started. See the reason in the terminal of Mergescope, and start it there again."
+        return "No worker has reported yet. After the app starts, a worker needs about ten seconds."
+    return "No worker could be started. The terminal that runs Mergescope shows the reason. Restart Mergescope there."
 
 
 def _panel(job_id: str) -> None:

@@ -1,4 +1,4 @@
-"""The bar at the top of every page that shows a run: what it is, links to its screens, and what one can do with it."""
+"""The bar at the top of every page that shows a run: its networks and methods, tabs to its pages, and actions."""
 
 from __future__ import annotations
 
@@ -23,11 +23,15 @@ from ui.shell.screens import TABS, address, go, tabs
 from ui.shell.state import ledger, owner, submit
 from ui.shell.words import meaning
 
-GOOD = 1e-6  # relative difference of outputs, as the merge itself demands
+GOOD = 1e-6  # largest relative difference of outputs that a merge accepts
+MIXED = (
+    "The largest difference between the outputs of B and of the mapped B, relative to the largest output. Here B's "
+    "units are mapped by mixtures, so its outputs may change."
+)
 
 
 def run_bar(job: Job, report: MergeReport | None, here: str) -> None:
-    """here: the key of the page it stands on."""
+    """Show the bar of this run. here: the key of the page that shows the bar."""
     request = request_of(job)
     with st.container(border=True, key="runbar"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -40,7 +44,9 @@ def run_bar(job: Job, report: MergeReport | None, here: str) -> None:
             tabs(job.id[:PREFIX], here, TABS if report is not None else ["merge"])
             _actions(job, request, report, here)
     if report is not None and other_version(report):
-        st.warning("Another version of Mergescope made this result; its numbers may mean something else. Run it again.")
+        st.warning(
+            "Another version of Mergescope made this result, so its numbers may have another meaning. Run it again."
+        )
 
 
 def again(request: MergeRequest) -> Job:
@@ -54,12 +60,12 @@ def again(request: MergeRequest) -> Job:
 
 def _actions(job: Job, request: MergeRequest, report: MergeReport | None, here: str) -> None:
     if here != "merge" and st.button(
-        "Change", key="change", icon=":material/edit:", help="Back to the form, filled in"
+        "Change", key="change", icon=":material/edit:", help="Opens the form with the choices of this run"
     ):
         go("merge", run=job.id[:PREFIX])
     with _menu("Copy link", ":material/link:") as link:
         if link.open:
-            st.caption(f"This address shows the same to {_reached_by()}, also after a restart.")
+            st.caption(f"This link opens the same view for {_reached_by()}, also after a restart.")
             view = {name: value for name, value in st.query_params.items() if name != "run"}
             st.code(address(here, job.id[:PREFIX], **view), language=None, wrap_lines=True)
     if report is not None:
@@ -80,16 +86,18 @@ def _menu(label: str, icon: str) -> PopoverContainer:
 
 
 def _reached_by() -> str:
-    """Whom a link of this address helps."""
+    """The people who can open a link to this address."""
     host = urlsplit(st.context.url or "").hostname
-    return "everybody on this computer" if host in ("localhost", "127.0.0.1", "::1") else "everybody on this network"
+    return (
+        "everybody on this computer" if host in ("localhost", "127.0.0.1", "::1") else "everybody on this local network"
+    )
 
 
 def _delete(job: Job) -> None:
     with _menu("Delete", ":material/delete:") as menu:
         if not menu.open:
             return
-        st.caption("The result is removed for everybody, unless somebody else asked for it too.")
+        st.caption("The result is removed for everybody, unless someone else requested it too.")
         if st.button("Delete this run", key="delete run", type="primary"):
             with show_errors():
                 ledger().delete(job.id, owner())
@@ -117,7 +125,7 @@ def _equivalence(report: MergeReport, permutes: bool) -> None:
     fine = report.equivalence <= GOOD
     if not permutes and not fine:
         said = f"|B − mapped B| {numbers.tiny(report.equivalence)}: units are mixed, not re-ordered"
-        st.badge(said, icon=":material/shuffle:", color="blue", help=meaning("|B − π(B)|"))
+        st.badge(said, icon=":material/shuffle:", color="blue", help=MIXED)
         return
     st.badge(
         f"|B − π(B)| {numbers.tiny(report.equivalence)} {'ok' if fine else 'too large'}",

@@ -84,7 +84,7 @@ def unfinished(found: Chosen) -> None:
 
 
 def _ask_again(found: Chosen) -> bool:
-    """Show a button that submits the run again, where its request is remembered; return whether it is."""
+    """Show a button that submits the run again if its request is remembered; return whether it is remembered."""
     request = remembered(found.asked)
     if not isinstance(request, MergeRequest):
         return False

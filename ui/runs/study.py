@@ -1,4 +1,4 @@
-"""Studies of the displayed run: the finding, or the study's state with a button that submits it."""
+"""Studies of the displayed run: a study's result (its finding), or its state with a button that submits it."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def studied(
 
     Args:
         found: the chosen run.
-        key: of the study.
-        settings: of the study, as for `StudyRequest`.
+        key: key of the study.
+        settings: settings of the study, as for `StudyRequest`.
         button: label of the button that submits the study.
         at_once: submit without a button, because an earlier click already asked for the study.
-        other: a network besides the merged ones.
+        other: a network in addition to the merged ones.
     """
     if found.job is None:
         return None
@@ -71,7 +71,10 @@ def studied(
 
 
 def choose_other(found: Chosen, label: str, no_other: str, key: str) -> Entry | None:
-    """Show a menu of networks that fit the run's but were not merged; None for the first one, labelled `no_other`."""
+    """Show a menu of networks that fit the run's but were not merged; return the selected one.
+
+    The first option, labelled `no_other`, returns None.
+    """
     merged = request_of(found.job).models if found.job is not None else ()
     every = entries()
     first = next((entry for entry in every.values() if merged and entry.sha256 == merged[0].sha256), None)
@@ -86,14 +89,14 @@ def choose_other(found: Chosen, label: str, no_other: str, key: str) -> Entry | 
     at = list(names).index(current) if current in names else 0
     selected = st.selectbox(label, list(names), at, format_func=names.__getitem__, key=f"choose {key}", width=300)
     if selected:
-        st.query_params[key] = selected  # so that the address shows the same to someone else
+        st.query_params[key] = selected  # so that a link to this page makes the same selection
     else:
         st.query_params.pop(key, None)
     return every.get(selected)
 
 
 def known(found: Chosen, key: str, settings: dict[str, Any] | None = None) -> Any | None:
-    """Return the finding of a finished study, None for any other; nothing is drawn."""
+    """Return the finding of a study, None if the study is not finished; draw nothing."""
     if found.job is None:
         return None
     try:

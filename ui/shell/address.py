@@ -1,4 +1,4 @@
-"""Parameters of a page's address, read within bounds because a link may contain anything."""
+"""Parameters of a page's address, checked for length and range because a link may contain anything."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import streamlit as st
 
 T = TypeVar("T")
 
-LONGEST = 4_000  # characters of one parameter; the networks of a comparison are the longest
+LONGEST = 4_000  # characters per parameter; the list of networks of a comparison is the longest
 DIGITS = 9
 
 

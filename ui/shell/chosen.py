@@ -29,7 +29,7 @@ class Chosen:
     Attributes:
         asked: the id in the address, "" for none.
         job: the run's job in the ledger, None where there is none.
-        report: of a finished merge, otherwise None.
+        report: the report of a finished merge, otherwise None.
         trouble: why an existing run cannot be shown (another version made it, or a file is damaged), or "".
     """
 
@@ -45,12 +45,12 @@ class Chosen:
 
     @property
     def short(self) -> str:
-        """The run's id as in addresses."""
+        """The run's id, shortened as in addresses."""
         return self.job.id[:PREFIX] if self.job else self.asked[:PREFIX]
 
 
 def chosen() -> Chosen:
-    """Return the run that this page shows, with its report where it is done; write its id into the address."""
+    """Return the run that this page shows, with its report if it is finished; write its id into the address."""
     id_or_prefix = said("run") or st.session_state.get("run", "") or example_id()
     job = ledger().job(id_or_prefix) if id_or_prefix else None
     if job is None or job.kind != "merge":

@@ -1,4 +1,4 @@
-"""Display of Mergescope's own errors where they happen. The text of no other error is ever shown."""
+"""Display of Mergescope's own errors at the place where they occur. Texts of other errors are never shown."""
 
 from __future__ import annotations
 

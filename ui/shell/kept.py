@@ -1,7 +1,7 @@
 """Cache of values that pages derive from finished results, such as figures and long texts.
 
-Results never change, so the same results always give the same value. A value leaves the cache with the result that it
-was derived from, or when LARGEST other values were used since its last use.
+Results never change, so the same results always give the same value. A value is reused only while the result that it
+was derived from exists. If the cache holds more than LARGEST values, it drops the least recently used one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-LARGEST = 1024  # values
+LARGEST = 1024  # values in the cache
 _VALUES: OrderedDict[Hashable, tuple[list[Callable[[], object]], Any]] = OrderedDict()
 _LOCK = threading.Lock()
 PLAIN = (str, int, float, bool, bytes, type(None))
@@ -24,7 +24,7 @@ def kept(make: Callable[..., T], *arguments: object) -> T:
 
     Args:
         make: a function of a module.
-        arguments: results, which are distinguished by identity; plain values and tuples of them, by value.
+        arguments: results, distinguished by identity; plain values and tuples of them, distinguished by value.
     """
     key = (make, *(argument if _is_plain(argument) else id(argument) for argument in arguments))
     with _LOCK:
@@ -49,8 +49,8 @@ def _is_plain(value: object) -> bool:
 
 
 def _reference(value: object) -> Callable[[], object]:
-    """Return a function that gives the value while it lives.
+    """Return a function that returns the value as long as the value exists.
 
-    It distinguishes the value from a later object with the same `id`.
+    So a later object with the same `id` is not mistaken for the value.
     """
     return (lambda: value) if _is_plain(value) else weakref.ref(value)

@@ -37,7 +37,7 @@ def unbroken(text: str) -> str:
 
 
 class Chart(BaseFigure):
-    """A figure in the type that Streamlit accepts without validation; it would validate a dict of the same data."""
+    """A figure of a class that Streamlit draws without validation; it would validate a dict with the same data."""
 
     def __init__(self, figure: Figure) -> None:  # BaseFigure's own __init__, which validates every value, is skipped
         spec = figure.spec()
@@ -56,7 +56,7 @@ def _template() -> dict[str, Any]:
 
 
 def draw(figure: Figure, key: str, name: str, **keywords: Any) -> Any:
-    """Show a chart in the page's colours, with alternative text. name: of the file when the chart is saved as PNG."""
+    """Show a chart in the page's colours, with alternative text. name: file name of the saved PNG."""
     config = {**CHART, "toImageButtonOptions": {"filename": name, "scale": 2}}
     chart = kept(Chart, figure)
     return st.plotly_chart(chart, key=key, theme="streamlit", config=config, alt=figure.alt, **keywords)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-SIGNS = "\\`*_{}[]<>#$~:|&@"  # signs of Markdown, its links, formulas, colours and emojis
-LINK = "www."  # Markdown makes a link of it without any sign
+import re
+
+SIGNS = "\\`*_{}[]<>#$~:|&@"  # characters with a meaning in Markdown: links, formulas, colours, emojis
+# Addresses become links after escapes are resolved. An invisible word joiner in front of their signs prevents that.
+ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
+JOINER = "\u2060"
 
 
 def plain(text: str) -> str:
-    """Escape a text for `st.markdown` and other elements that read Markdown, which then show it unchanged."""
-    escaped = "".join(f"\\{letter}" if letter in SIGNS else letter for letter in text)
-    return escaped.replace(LINK, f"{LINK[:-1]}\\.").replace(LINK.upper(), f"{LINK[:-1].upper()}\\.")
+    """Escape a text so that `st.markdown` and other elements that interpret Markdown show it unchanged."""
+    return "".join(f"\\{letter}" if letter in SIGNS else letter for letter in ADDRESS.sub(JOINER, text))

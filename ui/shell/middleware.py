@@ -19,26 +19,26 @@ from ui.shell.screens import MENU, SCREENS
 COOKIE = "mergescope_owner"
 YEAR = 365 * 24 * 3600
 LOCAL = ("127.0.0.1", "::1")
-OF_THE_MACHINE = ("/health", "/_stcore/metrics")  # routes about the server, answered only on this machine
+OF_THE_MACHINE = ("/health", "/_stcore/metrics")  # routes that report on the server; only this machine may read them
 POLICY = (  # Plotly needs inline styles and eval; pictures and fonts are embedded in the page
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self' {}"
 )
 
-OURS = ("_stcore", "health", "static", "media", "component", "app")  # addresses of the server that are no pages
+OURS = ("_stcore", "health", "static", "media", "component", "app")  # addresses of the server that are not pages
 UNKNOWN = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>No such page · Mergescope</title>
 <meta name="viewport" content="width=device-width"><style>body{{font-family:sans-serif;max-width:36rem;margin:4rem auto;
 padding:0 1rem;color-scheme:light dark;color:CanvasText;background:Canvas}}</style></head><body><h1>No such page</h1>
-<p>Mergescope has no page at this address. It may be mistyped, or cut off. These pages are here:</p><ul>{}</ul></body>
-</html>"""
+<p>Mergescope has no page at this address. The address may be mistyped or incomplete. These pages exist:</p>
+<ul>{}</ul></body></html>"""
 
 
 class Border:
     """ASGI middleware for every request.
 
-    A visitor without a cookie gets a random name in an HttpOnly cookie, for "my jobs" and caps. Every answer carries
-    the security headers; an HTML page also makes the browser load the chart script at once.
+    A visitor without a cookie gets a random name in an HttpOnly cookie, by which their jobs are found and limited.
+    Every response carries the security headers; an HTML page also makes the browser load the chart script at once.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -54,7 +54,11 @@ class Border:
             await self.app(scope, receive, send)
             return
         if not is_answered(scope):
-            refused = PlainTextResponse("This server does not answer to that host name or from that machine.", 403)
+            refused = PlainTextResponse(
+                "This server does not accept that host name, or answers this address only to itself.",
+                403,
+                page_headers(),
+            )
             await refused(scope, receive, send)
             return
 
@@ -98,7 +102,7 @@ def _base() -> str:
 
 
 def page_headers() -> dict[str, str]:
-    """Security headers of every answer. MERGESCOPE_FRAMES: sites that may show the app in a frame, for courses."""
+    """Security headers of every answer. MERGESCOPE_FRAMES: sites that may show the app in a frame, as courses do."""
     frames = " ".join(os.environ.get("MERGESCOPE_FRAMES", "").replace(";", " ").split())
     headers = {
         "content-security-policy": POLICY.format(frames).strip(),
@@ -109,14 +113,14 @@ def page_headers() -> dict[str, str]:
 
 
 def is_answered(scope: Scope) -> bool:
-    """Whether the request names an allowed host (any, where none are configured).
+    """Whether the request names an allowed host; if none is configured, any host is allowed.
 
-    Routes about the server are answered only to this machine.
+    Routes that report on the server are answered only if the request comes from this machine.
     """
     allowed = config.get_option("server.allowedHosts")
     host = Headers(scope=scope).get("host", "").rsplit("]", 1)
     name = f"{host[0]}]".strip("[]") if len(host) > 1 else host[0].rsplit(":", 1)[0]
-    if allowed and name not in allowed:
+    if allowed and name.lower().removesuffix(".") not in map(str.lower, allowed):
         return False
     return scope["path"] not in OF_THE_MACHINE or (scope.get("client") or ("", 0))[0] in LOCAL
 
@@ -139,7 +143,7 @@ def chart_scripts() -> list[str]:
 def _is_known(scope: Scope) -> bool:
     """Whether the visitor's cookies hold a valid name.
 
-    `http.cookies` is not used: it drops all cookies, or raises, where another program on this host set a malformed one.
+    `http.cookies` is not used: it drops all cookies, or raises, if another program on this host set a malformed one.
     """
     cookies = next((value for name, value in scope["headers"] if name == b"cookie"), b"").decode("latin-1")
     return re.search(rf"(?:^|;\s*){COOKIE}=[0-9a-f]{{32}}(?:;|$)", cookies) is not None

@@ -1,4 +1,4 @@
-"""The pages, their titles, the menu, and links to pages that carry a run."""
+"""The pages, their titles, the menu, and links that open a page with a run."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ FOLDER = ROOT / "pages"
 
 @dataclass(frozen=True)
 class Screen:
-    """A page's constant `SCREEN`, a literal that is read without running the page.
+    """Declaration of a page: its constant `SCREEN`, a literal that is read without running the page.
 
     Attributes:
-        title: in the menu and in the browser's tab.
+        title: title in the menu and in the browser's tab.
         icon: one of Streamlit's material icons.
-        order: among all pages.
+        order: position among all pages, the smallest first.
         menu: whether the menu lists the page.
         tab: label among the tabs of a run, "" for pages that show no run.
     """
@@ -37,7 +37,7 @@ class Screen:
 
 
 def declared(folder: Path = FOLDER) -> dict[str, Screen]:
-    """Every page's declaration by its key, which is the page's file and address, in their order."""
+    """Key -> declaration of every page, in order. The key is the page's file name and its address."""
     screens = {key: Screen(**values) for key, values in literals([folder], "SCREEN").items()}
     return dict(sorted(screens.items(), key=lambda item: item[1].order))
 
@@ -48,7 +48,7 @@ TABS = {key: screen.tab for key, screen in SCREENS.items() if screen.tab}
 
 
 def screen(key: str) -> Page:
-    """The page of this key, for links and the menu; made once per visit."""
+    """The page with this key, for links and the menu; it is created once per visit."""
     pages: dict[str, Page] = st.session_state.setdefault("screens", {})
     if key not in pages:
         pages[key] = _page(key)
@@ -63,25 +63,25 @@ def _page(key: str) -> Page:
 
 
 def link(key: str, label: str, *, run: str = "", icon: str | None = None, **params: str) -> None:
-    """A link to a page that shows this run there."""
+    """Show a link to a page; its address names the run and the further parameters."""
     query = {**({"run": run} if run else {}), **params}
     st.page_link(screen(key), label=label, icon=icon, query_params=query)
 
 
 def tabs(run: str, here: str, keys: Iterable[str] = TABS) -> None:
-    """The tabs of a run; the one that is open is marked and leads nowhere."""
+    """Show the tabs of a run; the tab of the current page, `here`, is bold and disabled."""
     for key in keys:
         label = f"**{TABS[key]}**" if key == here else TABS[key]
         st.page_link(screen(key), label=label, query_params={"run": run}, disabled=key == here)
 
 
 def go(key: str, *, run: str = "", **params: str) -> None:
-    """Leave this page for another one that shows this run."""
+    """Switch to another page, which shows this run."""
     st.switch_page(screen(key), query_params={**({"run": run} if run else {}), **params})
 
 
 def address(key: str, run: str = "", **params: str) -> str:
-    """The full address of a page that shows this run, to send to somebody else."""
+    """The full address of a page that shows this run, for a link to share."""
     base = (st.context.url or "").split("?")[0].rstrip("/")
     for name in SCREENS:
         base = base.removesuffix(f"/{name}")

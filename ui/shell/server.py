@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
+import importlib
 import logging
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -19,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from streamlit import config
 
+import ui
 from merging.jobs.limits import from_environment
 from merging.paths import ROOT
 from ui.shell.uploads import HELD
@@ -28,7 +32,7 @@ M_ARENA_MAX = -8  # of malloc.h: the number of heaps
 SWEEP = 30.0  # seconds between two sweeps of the files of visitors who left
 LOOK = 1.0  # seconds between two checks of the dispatcher
 TOLD = 2  # exit code of a dispatcher that printed an error which a person has to fix
-SLOWEST = 60.0  # longest wait in seconds before the next start of a dispatcher that keeps ending
+SLOWEST = 60.0  # longest wait in seconds before a dispatcher that keeps ending is started again
 log = logging.getLogger(__name__)
 
 
@@ -39,7 +43,7 @@ class Shell:
         self.child: subprocess.Popen[bytes] | None = None
 
     async def keep(self) -> None:
-        """Restart the dispatcher whenever it ends; the wait doubles where it ends soon after its start."""
+        """Restart the dispatcher whenever it ends; if it ends soon after its start, the wait doubles."""
         wait = LOOK
         while self.child is not None:
             start = time.monotonic()
@@ -56,7 +60,7 @@ class Shell:
 
     @asynccontextmanager
     async def lifespan(self, app: st.App) -> AsyncIterator[None]:
-        """Run a dispatcher while the app runs; with MERGESCOPE_DISPATCHER=none, one runs elsewhere.
+        """Run a dispatcher while the app runs, unless MERGESCOPE_DISPATCHER=none says that one runs elsewhere.
 
         Set the server's limit of upload sizes to `Limits.upload_mb`.
         """
@@ -64,7 +68,7 @@ class Shell:
         if os.environ.get("MERGESCOPE_HELD"):
             end_with_stdin()
         self.child = None if os.environ.get("MERGESCOPE_DISPATCHER") == "none" else start_dispatcher()
-        tasks = [asyncio.create_task(work) for work in (self.keep(), let_go())]
+        tasks = [asyncio.create_task(work) for work in (self.keep(), let_go(), warm_up())]
         try:
             yield
         finally:
@@ -77,6 +81,23 @@ class Shell:
         """Answer the health route with the dispatcher's state: "running", "stopped" or "elsewhere"."""
         state = "elsewhere" if self.child is None else "running" if self.child.poll() is None else "stopped"
         return JSONResponse({"status": "ok", "dispatcher": state})
+
+
+async def warm_up() -> None:
+    """Import what pages need before the first visitor comes, and exempt it from garbage collection.
+
+    Otherwise a full collection, which takes a tenth of a second, checks all these objects again and again.
+    """
+    await asyncio.to_thread(import_pages)
+    gc.collect()
+    gc.freeze()
+
+
+def import_pages() -> None:
+    """Import all files of `ui`, except the script that runs the pages."""
+    for module in pkgutil.walk_packages(ui.__path__, f"{ui.__name__}."):
+        if module.name != "ui.main":
+            importlib.import_module(module.name)
 
 
 async def let_go() -> None:
@@ -98,7 +119,7 @@ def end_with_stdin() -> None:
 
 
 def start_dispatcher() -> subprocess.Popen[bytes]:
-    """Start `python -m merging.jobs`. Its stdin is a pipe, which closes however this process ends."""
+    """Start `python -m merging.jobs`. Its stdin is a pipe that closes when this process ends, even by a crash."""
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "merging.jobs", "--watch-stdin"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONPATH": paths})
@@ -118,8 +139,8 @@ def stop_dispatcher(child: subprocess.Popen[bytes]) -> None:
 def share_one_heap() -> None:
     """Make all threads of this process allocate from one heap, where the C library is glibc.
 
-    Each rerun of a page is a new thread. glibc gives threads heaps of their own, over which freed memory stays spread:
-    the server's memory would grow for hours.
+    Each rerun of a page is a new thread. By default, glibc gives threads separate heaps, and freed memory stays
+    scattered over these heaps, so that the server's memory would grow for hours.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)

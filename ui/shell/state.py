@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,16 +26,16 @@ from merging.zoo.datasets.known import find_facts, may_use
 from merging.zoo.datasets.load import ImageSet, Split, available, load_split
 from ui.shell.middleware import COOKIE
 
-TOGETHER = 2000  # images that are read and kept together
+TOGETHER = 2000  # images that are read and cached as one block
 
 
 def ledger() -> Ledger:
-    """The ledger of this program, opened once per process."""
+    """The ledger of this program (jobs, results, networks), opened once per process."""
     return _ledger(home())
 
 
 def owner() -> str:
-    """The visitor, by the random name in their cookie; without cookies, by a name for this session only."""
+    """The visitor's identifier, from the random name in their cookie; without cookies, for this session only."""
     cookie = str(st.context.cookies.get(COOKIE, ""))
     if re.fullmatch(r"[0-9a-f]{32}", cookie):
         return owner_of(cookie)
@@ -42,9 +43,15 @@ def owner() -> str:
 
 
 def submit(request: Request, *, again: bool = False) -> Job:
-    """Submit a request in the visitor's name. again, and errors: as in `Ledger.submit`."""
+    """Submit a request in the visitor's name. The argument `again` and the errors are those of `Ledger.submit`."""
     address = st.context.ip_address
     return ledger().submit(request, owner(), again=again, address=address if isinstance(address, str) else "")
+
+
+def not_hidden(jobs: Iterable[Job]) -> list[Job]:
+    """Those of the jobs that read no network which is private to someone else."""
+    private = ledger().hidden_models(owner())
+    return [job for job in jobs if not private or not any(sha256 in json.dumps(job.request) for sha256 in private)]
 
 
 def entries() -> dict[str, Entry]:
@@ -59,7 +66,7 @@ def entries() -> dict[str, Entry]:
 
 
 def distinct(labels: Mapping[str, str]) -> dict[str, str]:
-    """Key -> unique label: a label that an earlier key has gets the key appended. Menus identify options by label."""
+    """Key -> unique label; if an earlier key has this label, the key is appended. Menus identify options by label."""
     in_use, unequal = set[str](), dict[str, str]()
     for key, label in labels.items():
         free = label
@@ -77,15 +84,16 @@ def merge_report(job: Job) -> MergeReport | None:
 
 
 def zip_report(job: Job) -> ZipReport | None:
-    """The report of a finished partial zip, as `merge_report`."""
+    """The report of a finished partial zip, with the same conditions as in `merge_report`."""
     report = _report(str(home()), job.id, job.finished or 0.0)
     return report if isinstance(report, ZipReport) else None
 
 
 def images(dataset: str, split: Split, count: int) -> ImageSet | None:
-    """The first images of a split, `count` or more, as few different sets as possible; None where the visitor has none.
+    """The first images of a split, at least `count` if there are as many; None if the visitor cannot use them.
 
-    They may be on another machine, or belong to someone who does not share them; `why_no_images` says it.
+    The count is rounded up, so that few different sets are cached. Images may be on another machine, or belong to
+    someone who does not share them; `why_no_images` gives the reason.
     """
     place = available(dataset) if may_use(dataset, owner()) else None
     return _images(dataset, split, -(-count // TOGETHER) * TOGETHER, place) if place else None
@@ -99,7 +107,7 @@ def why_no_images(dataset: str) -> str:
 
 
 def image_hash(dataset: str, count: int | None) -> str:
-    """Hash of the first `count` images of each split; "" where they are not here or not shared with the visitor."""
+    """Hash of the first `count` images of each split; "" if they are not here or not shared with the visitor."""
     return fingerprint(dataset, count) if may_use(dataset, owner()) else ""
 
 

@@ -1,6 +1,7 @@
-"""Limits of files that visitors uploaded but did not yet add.
+"""Limits on the files that visitors have uploaded but not yet added.
 
-These files are in the server's memory. They are counted before they are accepted, and freed after the visitor left.
+The server keeps these files in memory. Their sizes are counted before they are accepted, and they are freed after the
+visitor has left.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Uploads:
         if why or size is None:
             await PlainTextResponse(why, 413)(scope, receive, send)
             return
-        arriving = f"{match['file']} {next(self._numbers)}"  # counts beside the file that it may replace
+        arriving = f"{match['file']} {next(self._numbers)}"  # counted in addition to the file that it may replace
         self.held.add(match["session"], arriving, size)
         try:
             await self._pass_on(match, scope, receive, send, size)
@@ -108,7 +109,9 @@ class Uploads:
         if self.held.total() + size > most:
             self.held.sweep(window=0.0)  # visitors who return must upload their files again
         if self.held.of(session) + size > limits.visitor_files * limits.upload_mb * 1e6:
-            return "Your uploaded files fill the space of one visitor. Add them to your models, or remove some."
+            return (
+                "Your uploaded files use all the memory that one visitor has. Add them to your models, or remove some."
+            )
         if self.held.total() + size > most:
             return "Others are uploading files, and the server has no room for another one. Try again in a minute."
         return ""

@@ -1,4 +1,4 @@
-"""Glossary: every technical word with its meaning in one or two sentences, the same on all pages."""
+"""Glossary: the meaning of every technical term in one or two sentences, the same on all pages."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ WORDS: dict[str, str] = {
         "Two networks are linearly connected if the loss stays low on the whole straight line between their weights."
     ),
     "barrier": (
-        "The largest rise of the loss above its reference on the path from A to B, or the largest fall of the "
-        "accuracy below it. The reference is the endpoints' mean, or the straight line between them."
+        "The largest amount by which, on the path from A to B, the loss exceeds a reference or the accuracy falls "
+        "below one. The reference is the mean of the two values at the endpoints, or the linear interpolation between "
+        "the two values."
     ),
     "barrier above the mean": (
         "The largest rise of the loss above the mean of A's and B's losses (Ainsworth et al. 2023)."
     ),
     "barrier above the chord": (
-        "The largest rise of the loss above the straight line between the endpoints, from A's loss to B's "
-        "(Entezari et al. 2022)."
+        "The largest rise of the loss above the linear interpolation between A's loss and B's loss (Entezari et al. "
+        "2022)."
     ),
     "loss": (
         "Mean cross-entropy per image in nats: the negative logarithm of the probability that the network gives to "
@@ -46,31 +47,35 @@ WORDS: dict[str, str] = {
     ),
     "align": "The method that re-orders B's units before the weights are combined.",
     "combine": "The method that makes the weights of one network from the weights of A and of the re-ordered B.",
-    "correct": "The method that repairs the combined network, for example activations whose variance is too small.",
-    "recipe": "A published method: one choice each of align, combine and correct.",
+    "correct": (
+        "The method that repairs the combined network, for example by restoring the variance of its activations."
+    ),
+    "recipe": "A published combination of methods: one each for align, combine and correct.",
     "|B − π(B)|": (
-        "The largest difference between the outputs of B and of its re-ordered version, relative to the outputs, "
-        "in float64. It must be close to 0."
+        "The largest difference between the outputs of B and of its re-ordered version, relative to the largest "
+        "output, computed in float64. It must be close to 0."
     ),
     "CKA": (
         "Centred kernel alignment: the similarity of two layers' representations of the same images, from 0 "
         "(unrelated) to 1 (equal up to rotation and scale)."
     ),
-    "debiased": "An estimate of CKA whose mean is 0 for unrelated layers. It can therefore be negative.",
+    "debiased": (
+        "An estimator of CKA whose expected value is 0 for unrelated layers, so that single values can be negative."
+    ),
     "pooled": "A convolution's activations were averaged over positions before the layers were compared.",
     "match correlation": (
-        "The correlation of the responses of A's unit and of its partner in B over all images: 1 for the same "
-        "response, 0 for unrelated units."
+        "The correlation, over all images, between the responses of A's unit and of its partner in B: 1 if they "
+        "respond alike, 0 for unrelated units."
     ),
     "dead unit": "A unit that responds to no image of the data set.",
     "scale": (
-        "The standard deviation of the merge's unit, divided by the mean of A's and π(B)'s. Below 1, its "
-        "activations shrank."
+        "The standard deviation of the unit's activations in the merge, divided by the mean of those in A and π(B). "
+        "Below 1, the activations shrank."
     ),
     "picture of a unit": "An image that was optimised from noise so that the unit responds as strongly as possible.",
     "× best image": (
         "The unit's response to its picture, divided by its strongest response to any image (mean over positions). "
-        "A warning marks pictures with a smaller response than that image."
+        "A warning marks pictures that excite the unit less than its strongest image does."
     ),
     "exemplars": "The images of the data set to which the unit responds most.",
     "B, old slot": (
@@ -78,39 +83,39 @@ WORDS: dict[str, str] = {
         "combines it with A's unit."
     ),
     "variance collapse": (
-        "Averaged weights give activations with a smaller variance than the parents' activations, and the loss of "
-        "variance grows from layer to layer (Jordan et al. 2023)."
+        "Averaged weights give activations with a smaller variance than the parents' activations, and the variance "
+        "shrinks further from layer to layer (Jordan et al. 2023)."
     ),
     "share of the barrier": (
-        "The part of the barrier that a layer causes (in the unit of the loss): the mean rise of the loss when its "
-        "weights are averaged too, over all orders of layers (Shapley value). The shares sum to the barrier."
+        "The part of the barrier that a layer causes, in nats: the mean rise of the loss when that layer is averaged "
+        "as well, over all orders of layers (Shapley value). The shares sum to the barrier."
     ),
     "alignment of singular vectors": (
-        "How closely the singular vectors of two weights agree in direction, weighted by singular values: 1 if "
-        "equal up to scale, about 0 for unrelated weights (Ito et al. 2025)."
+        "How closely the singular vectors of two weight matrices agree in direction, weighted by singular values: 1 if "
+        "the matrices are equal up to scale, about 0 if they are unrelated (Ito et al. 2025)."
     ),
-    "leverage": "One image's share of the summed squared lengths of a layer's representations.",
-    "permutation null": "The value of CKA after shuffling the images of one layer: its level by chance.",
+    "leverage": "The squared norm of one image's representation, as a share of the sum over all images.",
+    "permutation null": "The value of CKA after shuffling the images of one layer: the level reached by chance.",
     "mutual nearest neighbours": (
         "The mean share of an image's ten nearest neighbours in one layer that are also among its ten nearest "
         "neighbours in the other layer."
     ),
     "cross-activation": (
-        "The response of one network's unit to a picture made for another network's unit: 0 as to the average "
-        "image, 1 as to its strongest image."
+        "The response of one network's unit to a picture made for another network's unit: 0 means as strong as the "
+        "mean over all images, 1 as strong as for its strongest image."
     ),
     "seed noise": "The difference between two pictures of the same unit that were made from different random starts.",
     "further networks": (
         "More networks for the same merge, up to ten in all. Each is aligned to A, or all are aligned together."
     ),
     "base network": (
-        "The network from which all experts were trained. What each expert learned since then is merged into it."
+        "The network from which the training of all experts started. The changes of their weights are merged into it."
     ),
     "nats": (
         "The unit of a cross-entropy loss with natural logarithms. A fair coin toss has an entropy of about 0.7 nats."
     ),
     "pp": "Percentage points: the difference between two values in percent.",
-    "n": "The number of images that a value was measured on.",
+    "n": "The number of images on which a value was measured.",
     "BatchNorm": (
         "A layer that normalises each unit by a mean and variance stored during training. A merged network needs "
         "new values of both."
@@ -119,21 +124,24 @@ WORDS: dict[str, str] = {
     "Procrustes": (
         "How closely a rotation and a scale can map one layer's representations to another's: 1 is a perfect fit."
     ),
-    "SVCCA": "The mean canonical correlation of two layers' main directions, which hold 99 % of the variance.",
+    "SVCCA": (
+        "The mean canonical correlation between two layers' leading principal components, which explain 99 % of each "
+        "layer's variance."
+    ),
     "principal component": "The direction in which representations vary most.",
     "Shapley value": (
         "One part's contribution to a total: its mean effect over all orders in which the parts can be added."
     ),
     "cold and warm start": (
-        "Along the path from A to B, every picture starts from the same noise (cold), or from the picture of the λ "
-        "before it (warm)."
+        "Along the path from A to B, every picture starts from the same noise (cold), or from the picture at the "
+        "previous λ (warm)."
     ),
     "restart": "The matching is repeated with another order of layers, and the best result is kept.",
     "held-out images": "Training images that no method learned from. They are used to compare settings.",
-    "seed": "The number that determines all random choices of a run or a training.",
-    "seeds": "The number of seeds that every method is run with. The figure shows the spread between them.",
+    "seed": "The number that determines all random choices of a run or of training.",
+    "seeds": "The number of seeds with which every method is run. The figure shows the spread over the seeds.",
     "points": "The number of values of λ, evenly spaced from A to B, at which the curves are measured.",
-    "images": "The number of images per split (train and test) that are measured.",
+    "images": "The number of images per split (train and test) on which networks are measured.",
     "checkpoint": "A file with the weights of a trained network.",
     "worker": "A process that runs jobs on a CPU or a GPU.",
 }
@@ -148,5 +156,5 @@ STATES: dict[str, str] = {
 
 
 def meaning(word: str) -> str:
-    """The glossary text of a word in WORDS, for hovers."""
+    """The glossary text of a term in WORDS, for tooltips."""
     return WORDS[word]

@@ -11,7 +11,7 @@ from merging.analysis.activations.read import flattened, named_layers, pooled
 from merging.network.data import Batches
 from merging.network.graph.graph import Graph, Layer
 
-BATCH = 64  # images per pass: a layer's output is still in the processor's cache when it is read
+BATCH = 64  # images per pass: few enough that a layer's output is still in the processor's cache when it is read
 
 
 @torch.no_grad()
@@ -23,11 +23,12 @@ def read_layers(
     *,
     flat: bool = False,
 ) -> list[Tensor]:
-    """Features (n, features) of every layer, layers in network order, rows in the order of the images.
+    """Read the features (n, features) of every layer: layers in network order, rows in the order of the images.
 
     Args:
         layers: the layers to read; by default those of `named_layers`.
-        flat: read every number of a convolution, (n, units * positions), not its mean over positions, (n, units).
+        flat: read a convolution's output at every position, (n, units * positions), instead of its mean over positions,
+            (n, units).
 
     Memory: images x features, float32. Raises InvalidRequest for a layer that cannot be read image by image.
     """

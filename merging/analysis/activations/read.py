@@ -1,6 +1,7 @@
-"""Values of layers on images: as (images, units, positions), as means over positions, or flattened.
+"""Values of layers on images, as (images, units, positions), as means over positions, or flattened.
 
-Every layer records which dimension of its value holds the images (`Layer.images`). Tokens and windows are positions.
+A layer's value is its output on a batch; `Layer.images` records which dimension of the value holds the images. Tokens
+and windows count as positions.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from merging.network.permutation import PermutationSpec
 
 
 def by_unit(value: Tensor, layer: Layer) -> Tensor:
-    """A layer's value as (n, units, positions), positions in the order of `layer.positions`; one where it has none.
+    """Rearrange a layer's value to (n, units, positions), in the order of `layer.positions`; 1 position if it has none.
 
-    value: of any number n of images. Raises InvalidRequest as `check_readable` does.
+    value: the layer's value for any number n of images. Raises InvalidRequest as `check_readable` does.
     """
     check_readable(layer)
     axis = layer.images
@@ -30,43 +31,45 @@ def by_unit(value: Tensor, layer: Layer) -> Tensor:
 
 
 def pooled(value: Tensor, layer: Layer) -> Tensor:
-    """Mean over positions, (n, units), in at least float32. value: of any number n of images."""
+    """Mean of a layer's value over positions, (n, units), in float32 or wider. value: for any number n of images."""
     units = by_unit(value, layer)
     return units.mean(2, dtype=torch.promote_types(value.dtype, torch.float32))
 
 
 def flattened(value: Tensor, layer: Layer) -> Tensor:
-    """Every number of the layer, unit by unit: (n, units * positions). value: of any number n of images."""
+    """Flatten a layer's value unit by unit: (n, units * positions). value: for any number n of images."""
     return by_unit(value, layer).flatten(1)
 
 
 def is_plane(layer: Layer) -> bool:
-    """Whether the layer's positions are rows and columns of a picture, judged by its shape."""
+    """Whether the layer's positions are rows and columns of a picture, judged by the shape of its value."""
     axis = layer.images
     return len(layer.positions) == 2 and axis is not None and axis.outer * axis.inner == 1
 
 
 def check_readable(layer: Layer) -> None:
-    """Raise InvalidRequest for a layer that cannot be read image by image; the error names it and the remedy."""
+    """Raise InvalidRequest for a layer that cannot be read image by image; the error names the layer and the remedy."""
     if layer.images is None:
         raise InvalidRequest(
-            f"Where the images of a batch lie in the value of {layer.name} cannot be told, so it is not read image by "
-            "image. Choose a layer before or after it."
+            f"It is unknown which dimension of the output of {layer.name} holds the images of a batch, so the layer "
+            "cannot be read image by image. Choose a layer before or after it."
         )
     if not layer.images.alone:
         raise InvalidRequest(
-            f"{layer.name} mixes the images: its value for one image depends on the others in the batch, as behind a "
-            "BatchNorm without running statistics. Let such norms keep running statistics (track_running_stats=True, "
-            "then pass training images in training mode), use GroupNorm, or choose a layer before them."
+            f"{layer.name} mixes the images of a batch: its output for one image depends on the other images, as it "
+            "does after a BatchNorm without running statistics. Let such layers keep running statistics "
+            "(track_running_stats=True, then run the network on training images in training mode), use GroupNorm, or "
+            "choose a layer before them."
         )
 
 
 def walk_together(
     graph: Graph, nets: Sequence[Mapping[str, Tensor]], images: Tensor, layers: Sequence[Layer]
 ) -> Iterator[tuple[Layer, list[Tensor]]]:
-    """Each layer with its value in every network, in network order, on the same images (n, ...).
+    """Yield each layer, in network order, with its value in every network on the same images (n, ...).
 
-    The networks run side by side, so memory holds what one pass needs, times the number of networks, at any depth.
+    The networks advance together layer by layer, so memory is that of one pass times the number of networks, whatever
+    the depth.
     """
     by_node, ordered = {layer.node: layer for layer in layers}, graph.ordered(images)
     for steps in zip(*(graph.walk(tensors, ordered, by_node) for tensors in nets), strict=True):
@@ -74,12 +77,12 @@ def walk_together(
 
 
 def named_layers(graph: Graph, names: Sequence[str] | None) -> tuple[Layer, ...]:
-    """Layers of these names in network order, without repetition; for None all layers whose value holds the images.
+    """Return the layers of these names, in network order without repetition; None: all layers with an image dimension.
 
     Raises UnknownLayer, InvalidSetting where `names` is empty, and InvalidRequest as `check_readable` does.
     """
     if names is not None and not names:
-        raise InvalidSetting("No layer is named; name one or more, or leave the names out to take all.")
+        raise InvalidSetting("No layer is named. Name at least one layer, or omit the list to take all layers.")
     nodes = None if names is None else {graph.layer(name).node for name in names}
     layers = graph.layers if nodes is None else [layer for layer in graph.layers if layer.node in nodes]
     selection = tuple(layer for layer in layers if layer.images is not None or nodes is not None)
@@ -89,7 +92,7 @@ def named_layers(graph: Graph, names: Sequence[str] | None) -> tuple[Layer, ...]
 
 
 def groups_by_node(graph: Graph, spec: PermutationSpec) -> dict[str, str]:
-    """Layer node -> name of its units' group, for the layers whose units carry exactly one group."""
+    """Layer node -> name of the group that permutes its units, for the layers whose units form exactly one group."""
     by_site = {(site.node, site.dim): group for group in spec.groups for site in group.nodes}
     pairs = ((layer, by_site.get((layer.node, layer.dim))) for layer in graph.layers)
     return {layer.node: group.name for layer, group in pairs if group is not None and group.size == layer.units}

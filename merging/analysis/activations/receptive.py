@@ -10,19 +10,21 @@ from torch import Tensor
 from merging.analysis.activations.read import by_unit, is_plane
 from merging.network.graph.graph import Graph, Layer
 
-BANDS = 32  # bands that the image's rows are divided into; a share is exact to one band
+BANDS = 32  # number of bands that the image's rows are divided into; a share is exact to one band
 
 
 @torch.inference_mode()
 def receptive_shares(graph: Graph, tensors: Mapping[str, Tensor], example: Tensor) -> dict[str, float]:
-    """Share of the image's rows that a layer's central position depends on, in 0..1, by layer node.
+    """Measure the share of the image's rows, in 0..1, that each layer's central position depends on: node -> share.
 
-    The share is 1 for layers without positions and for layers that cannot be read image by image. Each band of rows in
-    turn is set to NaN. The position depends on the band exactly if it becomes NaN too, for any operations in between.
-    Computed in float64 on the CPU, because float32 convolutions may mix neighbouring positions. The centre is measured,
-    because positions at the border see less; only rows inside the image count.
+    The share is 1 for layers without positions and for layers that cannot be read image by image. The bands of rows are
+    set to NaN one after another. The position depends on a band if and only if it becomes NaN, whatever operations lie
+    in between. The computation is in float64 on the CPU, because float32 convolutions may mix neighbouring positions.
+    The central position is measured, because receptive fields at the border are cut off; only rows inside the image
+    count.
 
-    example: (n, C, H, W), of which the first image is used. Inputs of another shape have no rows, and every share is 1.
+    example: (n, C, H, W), of which the first image is used. For inputs with another number of dimensions, every share
+    is 1.
     """
     whole = dict.fromkeys((layer.node for layer in graph.layers), 1.0)
     layers = {layer.node: layer for layer in graph.layers if layer.images is not None and layer.images.alone}

@@ -29,18 +29,18 @@ class Responses:
     top: Tensor
 
     def strongest(self, count: int) -> Tensor:
-        """Images of each unit's largest responses, (count, U) int64, strongest first; ties go to the earlier one."""
+        """Numbers of the images that each unit responds to most, (count, U) int64, strongest first, ties by number."""
         return self.top.argsort(dim=0, descending=True, stable=True)[:count]
 
     def dead(self) -> Tensor:
-        """(U,) bool: units whose response is the same for all images, to 1e-6 of the layer's largest spread."""
+        """(U,) bool: units whose response is the same for all images, within 1e-6 of the layer's largest spread."""
         spread = self.top.double().std(0) + self.mean.double().std(0)
         return ~(spread > DEAD * spread.max())
 
 
 @torch.no_grad()
 def respond(graph: Graph, tensors: Mapping[str, Tensor], layer: Layer, images: Tensor | Batches) -> Responses:
-    """Responses of one layer; the network runs no further than that layer. Memory: 2 n U numbers.
+    """Compute the responses of one layer; the network runs only up to that layer. Memory: 2 n U numbers.
 
     images: (n, C, H, W), or batches of them. Raises InvalidRequest for a layer that cannot be read image by image.
     """
@@ -55,27 +55,27 @@ def respond(graph: Graph, tensors: Mapping[str, Tensor], layer: Layer, images: T
 
 
 def overlap(first: Int[Tensor, "k units"], second: Int[Tensor, "k units"]) -> Float[Tensor, " units"]:
-    """Share (U,) of the strongest images (k, U) that the units of two networks have in common."""
+    """Share (U,) of each unit's k strongest images that two networks have in common. first, second: (k, U)."""
     return (first[:, None] == second[None]).any(1).double().mean(0)
 
 
 def response_to(responses: Responses, images: Int[Tensor, "k units"]) -> Float[Tensor, " units"]:
-    """Mean (U,) of each unit's largest responses to its images (k, U), on the scale of `relative`."""
+    """Mean (U,), over its k images, of each unit's largest response, on the scale of `relative`. images: (k, U)."""
     return relative(responses.top.double().gather(0, images).mean(0), responses.top)
 
 
 def relative(value: Float[Tensor, "*rows units"], known: Float[Tensor, "n units"]) -> Float[Tensor, "*rows units"]:
-    """Responses (..., U) on a scale where 0 is the mean of the responses `known` (n, U), and 1 the largest of them.
+    """Rescale responses (..., U) so that 0 is the mean and 1 the largest of the reference responses `known` (n, U).
 
-    NaN where all of `known` are equal. Dividing by the largest alone would fail for a unit without rectification, whose
-    largest response may be below 0.
+    NaN where all of `known` are equal. Dividing by the largest response alone would fail for a unit without
+    rectification, because its largest response may be negative.
     """
     mean, most = known.double().mean(0), known.double().amax(0)
     return torch.where(most > mean, (value.double() - mean) / (most - mean), torch.nan)
 
 
 def correlations(parts: Sequence[Float[Tensor, "n units"]]) -> Float[Tensor, "networks networks units"]:
-    """Pearson correlations (M, M, U) of M networks' (n, U) numbers over rows, unit by unit; NaN for constant units."""
+    """Pearson correlations (M, M, U) over n rows between M networks' values (n, U), per unit; NaN if constant."""
     stacked = torch.stack([part.double() for part in parts])
     stacked = stacked - stacked.mean(1, keepdim=True)
     size = stacked.norm(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Statistics of each unit in several networks: response strength, strongest images, correlation with its partner."""
+"""Statistics of each unit in several networks: response strength, strongest images, correlation with its match."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from merging.analysis.activations.read import by_unit, is_plane
 from merging.network.graph.graph import Layer
 from merging.results.reports import LayerUnits
 
-DEAD = 1e-6  # share of the layer's largest standard deviation: a unit that varies less counts as dead
-CHUNK = 1 << 19  # numbers centred at once: they stay in the processor's cache
+DEAD = 1e-6  # relative to the layer's largest standard deviation: a unit that varies less counts as dead
+CHUNK = 1 << 19  # numbers centred at once: few enough to stay in the processor's cache
 
 
 @dataclass(frozen=True)
 class Strongest:
-    """The k strongest responses so far, of M networks and U units, strongest first; ties go to the earlier image.
+    """The k strongest responses so far of U units in M networks, strongest first, ties in the order of the images.
 
     Attributes:
         value: (M, U, k), the responses.
@@ -38,7 +38,7 @@ class Strongest:
         Args:
             units: (n, U, positions) for each network.
             first: number of the batch's first image.
-            count: k, the responses per unit.
+            count: k, the number of responses per unit.
         """
         best = torch.stack([value.amax(2).T for value in units])
         image = best.argsort(dim=2, descending=True, stable=True)[..., :count]
@@ -47,7 +47,7 @@ class Strongest:
         return Strongest(best.gather(2, image), image + first, place)
 
     def merged(self, later: Strongest, count: int) -> Strongest:
-        """The `count` strongest responses of both; `later` holds later images."""
+        """The `count` strongest responses of `self` and `later`, which comes from later images."""
         both = [torch.cat(pair, 2) for pair in zip(self._parts(), later._parts(), strict=True)]
         order = both[0].argsort(dim=2, descending=True, stable=True)[..., :count]
         return Strongest(*(part.gather(2, order) for part in both))
@@ -64,12 +64,12 @@ class UnitTally:
 
     Attributes:
         layer: the layer.
-        exemplars: strongest images per unit.
+        exemplars: number of strongest images per unit.
         images: images counted so far.
-        centre: (M, U) provisional mean, from the first batch, so that a unit with a large mean loses no digits.
+        centre: (M, U) provisional mean, from the first batch; subtracting it keeps precision where means are large.
         first, second: (M, U) float64, sums of x - centre and of its square.
-        product: (U,) float64, sum of (x_0 - centre_0) (x_1 - centre_1) for the first two networks, which are compared.
-        peak: (M, U) largest mean over positions.
+        product: (U,) float64, sum of (x_0 - centre_0) (x_1 - centre_1), where 0 and 1 are the first two networks.
+        peak: (M, U) largest value, over images, of the mean over positions.
         strongest: the strongest responses.
     """
 
@@ -84,7 +84,7 @@ class UnitTally:
     strongest: Strongest = field(init=False)
 
     def add(self, values: Sequence[Tensor], means: Sequence[Tensor]) -> None:
-        """Count one batch. values: the layer's value in every network; means: (n, U) its means over positions."""
+        """Add one batch. values: the layer's value in every network; means: (n, U), its means over positions."""
         units = [by_unit(value, self.layer) for value in values]
         average = torch.stack(list(means))
         strongest = Strongest.of(units, self.images, self.exemplars)
@@ -100,13 +100,13 @@ class UnitTally:
         self.images += len(units[0])
 
     def facts(self, partner: np.ndarray, models: Sequence[str], order: Tensor | None, patch: float) -> LayerUnits:
-        """The layer's LayerUnits from all batches.
+        """Build the layer's LayerUnits from all batches so far.
 
         Args:
             partner: (U,) int64, number of B's unit matched to each unit of A.
             models: names of the networks.
-            order: (n,) image numbers in the data, None for 0..n-1.
-            patch: share of the image's side that one position sees.
+            order: (n,) number of each image in the data set; None: 0..n-1.
+            patch: share of the image's side that the receptive field of one position covers.
         """
         std, match = self._moments()
         dead = ~(std > DEAD * std.max(1, initial=0.0, keepdims=True))
@@ -147,7 +147,7 @@ class UnitTally:
 
 
 def _relative(places: np.ndarray, layer: Layer) -> np.ndarray:
-    """Centre of a position as (row, column) in 0..1, (..., 2); the image's middle where positions are not a plane."""
+    """Centres of positions as (row, column) in 0..1, (..., 2); the image's centre if positions do not form a plane."""
     if not is_plane(layer):
         return np.full((*places.shape, 2), 0.5)
     indices = np.unravel_index(places, layer.positions)

@@ -1,1 +1,1 @@
-"""Causes of a merge's loss: variance collapse, shares of the layers, singular vectors, learned nonlinearities."""
+"""Causes of a merge's loss: variance collapse, contributions of layers, singular vectors, learned nonlinearities."""

@@ -15,7 +15,7 @@ from merging.network.data import Batches
 from merging.network.permutation import named_tensors, with_tensors
 from merging.progress import Progress, no_progress
 
-MOST = 12  # blocks: where there are more, neighbours are joined
+MOST = 12  # blocks: if there are more, neighbouring blocks are joined
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Shares:
         blocks: names, in network order.
         share: (B,) nats, mean over the sampled orders.
         error: (B,) nats, standard error of that mean; 0 where all orders were counted.
-        total: sum of the shares: the loss of the average minus the mean of its parents' losses.
+        total: sum of the shares, equal to the loss of the average minus the mean of its parents' losses.
         orders: number of orders.
     """
 
@@ -47,13 +47,14 @@ def attribute(
     seed: int = 0,
     report: Progress | None = None,
 ) -> Shares:
-    """Shapley shares (Shapley 1953), over blocks of layers, of the loss of `average` above the mean of its parents'.
+    """Attribute the loss of `average`, minus the mean of its parents' losses, to blocks of layers (Shapley 1953).
 
-    The gain of a block in a coalition is the rise in loss when its tensors become the average's too, averaged over
-    starting from a and from b. Uses `orders` random orders and their reverses, or all orders where there are at most
-    twice as many. The shares of each order sum to the total, so their means do so exactly.
+    Blocks of a parent are replaced by those of the average in some order. A block's gain is the rise in loss at its
+    replacement, averaged over starting from a and from b; its share is the mean gain over orders. Uses `orders` random
+    orders and their reverses, or all orders if they are at most twice as many. The gains in each order sum to the
+    total, so the shares do so exactly.
 
-    a, b: aligned, never changed. average: tensors of their names and shapes.
+    a, b: the aligned parents, never changed. average: tensors with the parents' names and shapes.
     """
     starts = [named_tensors(net) for net in (a, b)]
     blocks = blocks_of({name: one for name, one in starts[0].items() if not one.equal(starts[1][name])})
@@ -62,7 +63,7 @@ def attribute(
     steps = len({frozenset(order[:size]) for order in sequences for size in range(len(blocks) + 1)})
 
     def worth(coalition: frozenset[int]) -> float:
-        """Mean loss over both parents as starts, with these blocks from the average; cached."""
+        """Loss with these blocks from the average and the rest from a parent, mean over both parents; cached."""
         if coalition not in worths:
             merged = {name for number in coalition for name in blocks[number][1]}
             losses = []
@@ -85,10 +86,10 @@ def attribute(
 
 
 def blocks_of(tensors: Mapping[str, Tensor]) -> list[tuple[str, tuple[str, ...]]]:
-    """Blocks that a network's tensors (of any shape) are divided into, in order: (name, names of the tensors) each.
+    """Divide a network's tensors (of any shape) into blocks, in order: one (name, names of the tensors) per block.
 
     A module with weights begins a block; a normalisation or a learned activation belongs to the block before it. Where
-    there are more than 12 blocks, neighbours are joined.
+    there are more than 12 blocks, neighbouring blocks are joined.
     """
     blocks: list[tuple[str, list[str]]] = []
     modules: dict[str, list[str]] = {}

@@ -11,15 +11,15 @@ from torch import Tensor, nn
 def learned_nonlinearities(net: nn.Module) -> dict[str, nn.Module]:
     """Name -> module, for modules that apply a separate learned function to each unit, such as PReLU per channel.
 
-    Such a module has no submodules and no buffers, and every parameter is (units,). In a trial, each output depends
-    only on the same unit's input, for one image as for several, and not linearly.
+    Such a module has no submodules and no buffers, and every parameter is (units,). On trial inputs, each output
+    depends nonlinearly on the same unit's input and on nothing else, for one image as for several.
     """
     return {name: module for name, module in net.named_modules() if (units := _units(module)) and _bends(module, units)}
 
 
 @torch.no_grad()
 def learned_curves(modules: Mapping[str, nn.Module], x: Tensor) -> dict[str, Tensor]:
-    """Name -> (units, points): the function of each unit at x (points,), in float32 on the CPU."""
+    """Name -> (units, points): values of each unit's function at x (points,), in float32 on the CPU."""
     curves = {}
     for name, module in modules.items():
         like = next(module.parameters())

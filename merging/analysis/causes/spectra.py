@@ -11,11 +11,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Alike:
-    """Similarity of one weight in two networks.
+    """Similarity of one weight tensor in two networks.
 
     Attributes:
-        name: of the weight.
-        alignment: of the singular vectors, weighted by singular values; 1 where all agree, about 0 if unrelated.
+        name: name of the weight tensor.
+        alignment: agreement of the singular vectors, weighted by singular values: 1 if all agree, about 0 if unrelated.
         distance: |X - Y| / sqrt(|X| |Y|), Frobenius norms.
     """
 
@@ -25,7 +25,7 @@ class Alike:
 
 
 def compare_weights(x: Mapping[str, Tensor], y: Mapping[str, Tensor]) -> tuple[Alike, ...]:
-    """Similarity of every weight with two dimensions or more, as a matrix of shape (first, all others), in float64.
+    """Compare every weight tensor of at least 2 dimensions, as a matrix (first dimension, all others), in float64.
 
     alignment = sum_ij s_i t_j <u_i, u'_j> <v_i, v'_j> / sum_i s_i t_i, for x = U S V' and y = U' T V'. The numerator is
     <x, y> and the denominator its largest possible value (von Neumann), so the double sum is never computed. After Ito

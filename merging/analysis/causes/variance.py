@@ -1,4 +1,4 @@
-"""Variance of a network's units, layer by layer, which averaging weights reduces."""
+"""Variance of a network's units, layer by layer, which is reduced by averaging weights (variance collapse)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from merging.network.permutation import named_tensors
 def variances(graph: Graph, net: nn.Module, data: Batches) -> list[Tensor]:
     """Variance (units,) float64 over images and positions, for each layer of `named_layers(graph, None)`.
 
-    Two passes over each batch's values, combined over batches (Chan et al. 1983), so that no digits are lost.
+    Mean and deviations are computed per batch and combined over batches (Chan et al. 1983), to preserve precision.
     """
     tensors, by_node = named_tensors(net), {layer.node: layer for layer in named_layers(graph, None)}
     count: dict[str, int] = {}

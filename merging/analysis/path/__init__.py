@@ -1,1 +1,1 @@
-"""Paths between networks: loss and accuracy along a line or over a plane, predictions, scores of several heads."""
+"""Paths between networks: loss and accuracy along a line or over a plane, predictions, accuracy of output heads."""

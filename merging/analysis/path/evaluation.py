@@ -16,8 +16,8 @@ from merging.network.memory_format import ROUNDING, fastest
 from merging.network.outputs import as_logits, by_answer
 from merging.results.reports import Metrics
 
-BINS = 15  # of equal width over the confidence, as in Guo et al. 2017
-CPU_BATCH = 64  # images: a layer's output is still in the processor's cache when the next layer reads it
+BINS = 15  # bins of equal width over the confidence, as in Guo et al. 2017
+CPU_BATCH = 64  # images: a layer's output must still be in the processor's cache when the next layer reads it
 Predict = Callable[[Tensor], Tensor]  # (n, ...) images -> (n, ..., classes) logits, such as an nn.Module
 
 
@@ -28,10 +28,10 @@ def evaluate(model: Predict, data: Any) -> Metrics:
     used.
 
     Args:
-        model: a module, run in eval mode and restored afterwards, or a function from (n, ...) images to (n, classes)
-            logits, such as `lambda x: graph.run(tensors, x)[0]`.
+        model: a module, run in eval mode and then restored to its own mode, or a function from (n, ...) images to
+            (n, classes) logits, such as `lambda x: graph.run(tensors, x)[0]`.
         data: anything that `as_batches` takes. Labels are (n, positions) where the network predicts at every position;
-            each position then counts.
+            each position then counts as one prediction.
 
     Raises:
         DataUnavailable: there are no images, or a label is not a class of the network.
@@ -43,7 +43,7 @@ def evaluate(model: Predict, data: Any) -> Metrics:
 def ensemble(
     models: Sequence[Predict], data: Any, *, mean: Literal["probabilities", "logits"] = "probabilities"
 ) -> Metrics:
-    """Metrics of the mean prediction of several networks: the level that merging aims at with the cost of one network.
+    """Metrics of the mean prediction of several networks, which a merge aims to match at the cost of one network.
 
     Memory: images x classes x models numbers.
 
@@ -78,14 +78,14 @@ def log_probabilities(models: Sequence[Predict], data: Any, mean: str = "probabi
 
 
 def batches_on_device(model: Predict, data: Any) -> Batches:
-    """Batches of `data`, delivered on the module's device; for a function they stay on their device."""
+    """Batches of `data` on the module's device; if `model` is a function, they stay on their own device."""
     batches = as_batches(data)
     return batches.on_model(model) if isinstance(model, nn.Module) else batches
 
 
 @contextmanager
 def evaluating(*models: Predict) -> Iterator[None]:
-    """Context in which the modules among `models` are in eval mode, without gradients; restored afterwards."""
+    """Put the modules among `models` in eval mode, without gradients, and restore their modes afterwards."""
     modules = [module for model in models if isinstance(model, nn.Module) for module in model.modules()]
     modes = [module.training for module in modules]
     try:
@@ -99,34 +99,34 @@ def evaluating(*models: Predict) -> Iterator[None]:
 
 
 def _refuse_mixing(model: Predict, predict: Predict, images: Tensor) -> None:
-    """Raise IncompatibleModels where the network does not run on two images, or mixes them.
+    """Raise IncompatibleModels if the network does not run on two images, or mixes them.
 
-    It mixes them where the prediction for the first depends on the second.
+    A network mixes images if its prediction for the first depends on the second.
     """
     try:
         together, twice = (predict(pair) for pair in (images, images[:1].expand_as(images).clone()))
     except RuntimeError as error:
-        words = "" if images.is_floating_point() else " Give pictures as floating point or uint8; integers are tokens."
+        words = "" if images.is_floating_point() else " Give pictures as floats or uint8; other integers are tokens."
         raise IncompatibleModels(
             f"The network does not run on these inputs of shape {tuple(images.shape)} and type {images.dtype}: "
             f"{str(error).strip().splitlines()[0][:200]}.{words}"
         ) from error
     if not isinstance(together, Tensor) or len(together) < 2:
-        return  # refused later as not logits, or a single image, which cannot be mixed
+        return  # no tensor: refused later as not being logits; a single image: nothing to mix
     first, again = together[0].double(), twice[0].double()
     if torch.allclose(first, again, rtol=0, atol=ROUNDING * float(first.nan_to_num().abs().max()), equal_nan=True):
         return
     raise IncompatibleModels(
-        f"The network's answer to one image depends on the others in its batch{_batch_statistics(model)}, so it has no "
-        "accuracy of its own. Let such layers keep running statistics (track_running_stats=True, then pass training "
-        "images in training mode), or use GroupNorm."
+        f"The network's output for one image depends on the other images in its batch{_batch_statistics(model)}, so "
+        "its accuracy is not defined. Let such layers keep running statistics (track_running_stats=True, then run the "
+        "network on training images in training mode), or use GroupNorm."
     )
 
 
 def _batch_statistics(model: Predict) -> str:
     modules = model.named_modules() if isinstance(model, nn.Module) else ()
     names = [name for name, m in modules if isinstance(m, _BatchNorm) and m.running_mean is None]
-    return f": {names[0]} is a BatchNorm without running statistics" if names else ""
+    return f" ({names[0]} is a BatchNorm without running statistics)" if names else ""
 
 
 def _mean(logits: list[Tensor], mean: str) -> Tensor:

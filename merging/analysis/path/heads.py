@@ -1,4 +1,4 @@
-"""Accuracy of networks whose heads predict different classes: each head alone, and all heads side by side."""
+"""Accuracy of a network whose output heads predict different classes: of each head alone, and of all together."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Labels = Sequence[Sequence[int]]
 
 @dataclass(frozen=True)
 class HeadScores:
-    """Accuracies of several heads.
+    """Accuracies of several output heads.
 
     Attributes:
         heads: accuracy of each head in 0..1 on the images of its classes.
-        joint: accuracy of the class with the largest logit over all heads, on the images of any of their classes; NaN
-            where two heads share a class.
-        counts: images of each head's classes.
+        joint: accuracy of choosing the class with the largest logit over all heads, on the images of all their classes;
+            NaN if two heads share a class.
+        counts: number of images of each head's classes.
     """
 
     heads: tuple[float, ...]
@@ -35,7 +35,7 @@ class HeadScores:
 
 
 def side_by_side(models: Sequence[nn.Module]) -> Callable[[Tensor], Tensor]:
-    """Function from images (n, ...) to the logits of all models, (n, sum of classes)."""
+    """Function from images (n, ...) to the concatenated logits of all models, (n, total number of classes)."""
     return lambda images: torch.cat([model(images) for model in models], 1)
 
 
@@ -43,8 +43,8 @@ def head_scores(net: Callable[[Tensor], Tensor], known: Labels, data: Iterable[t
     """Accuracy of every head alone and of all heads together.
 
     Args:
-        net: images (n, ...) to the logits of all heads side by side, (n, sum of classes).
-        known: for each head, the data set's label of each output.
+        net: function from images (n, ...) to the concatenated logits of all heads, (n, total number of classes).
+        known: for each head, the data set's label that each of its outputs predicts.
         data: batches of images and labels (n,).
     """
     flat = torch.tensor([label for own in known for label in own])
@@ -64,16 +64,16 @@ def head_scores(net: Callable[[Tensor], Tensor], known: Labels, data: Iterable[t
 
 
 def measure_heads(zips: PartialZips, known: Labels, test: Batches) -> ZipReport:
-    """Accuracy of every head at every place where the shared trunk may end, and of the models alone.
+    """Measure the accuracy of every head for each layer where the shared trunk may end, and of the models alone.
 
-    known: as for `head_scores`. Raises InvalidRequest where a model does not have one output per class, and
-    DataUnavailable where none of the images is of a class that a model predicts.
+    known: as for `head_scores`. Raises InvalidRequest if a model does not have one output per class, and
+    DataUnavailable if no image belongs to any class of one of the models.
     """
     refuse_unnamed(zips.models, known, test.example())
     alone = head_scores(side_by_side(zips.alone), known, test)
     if 0 in alone.counts:
         raise DataUnavailable(
-            f"None of the {test.count} test images is of a class that network {letter(alone.counts.index(0))} knows. "
+            f"None of the {test.count} test images belongs to a class of network {letter(alone.counts.index(0))}. "
             "Measure on more images."
         )
     scores, shares = [], []
@@ -95,12 +95,12 @@ def measure_heads(zips: PartialZips, known: Labels, test: Batches) -> ZipReport:
 
 
 def refuse_unnamed(models: Sequence[nn.Module], known: Labels, images: Tensor) -> None:
-    """Raise InvalidRequest for a model that does not have one output per class. images: (n, ...), a sample."""
+    """Raise InvalidRequest for a model that does not have one output per class. images: (n, ...), sample inputs."""
     for number, (model, labels) in enumerate(zip(models, known, strict=True)):
         with torch.no_grad():
             outputs = model(images).shape[1]
         if outputs != len(labels):
             raise InvalidRequest(
-                f"Network {letter(number)} has {outputs} outputs, and {len(labels)} classes are named for them. Name "
-                "the class of each output."
+                f"Network {letter(number)} has {outputs} outputs, but {len(labels)} classes are named. Name one class "
+                "per output."
             )

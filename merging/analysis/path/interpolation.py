@@ -21,7 +21,7 @@ from merging.progress import Progress, no_progress
 from merging.results.reports import LossCurve, Metrics
 from merging.settings import read_settings
 
-POINTS = (3, 501)  # odd, so that one of them is half-way
+POINTS = (3, 501)  # least and most; the number is odd, so that one point is the midpoint
 
 
 @torch.inference_mode(False)
@@ -37,10 +37,11 @@ def interpolate(
     seed: int = 0,
     report: Progress | None = None,
 ) -> LossCurve:
-    """Metrics at `points` evenly spaced networks from `a` (lambda 0) to `b` (lambda 1), both ends included.
+    """Measure `points` evenly spaced networks on the line from `a` (lambda 0) to `b` (lambda 1), ends included.
 
-    Parameters and norms' statistics are interpolated; counters are those of `a`; other buffers must be equal in both.
-    Without a correction the ends are the two checkpoints bit for bit; `ends` always holds the checkpoints' metrics.
+    Parameters and normalisation statistics are interpolated; counters are those of `a`; other buffers must be equal in
+    both. Without a correction, the first and last network are the two checkpoints bit for bit; the curve's `ends`
+    always holds the metrics of the uncorrected checkpoints.
     Source: Frankle et al. 2020; Ainsworth et al. 2023, Def. 2.1.
 
     Args:
@@ -79,10 +80,10 @@ def curves(
         splits: "train" | "test" -> data.
         correct: key of the correction, recorded in the curves.
         corrector: (combined network, weights) -> corrected network, called at every lambda.
-        ends: metrics of the uncorrected checkpoints, where another curve has them already.
+        ends: metrics of the uncorrected checkpoints, if another curve has already measured them.
     """
     if not POINTS[0] <= points <= POINTS[1] or points % 2 == 0:
-        raise InvalidSetting(f"A curve has an odd number of points from {POINTS[0]} to {POINTS[1]}, not {points}.")
+        raise InvalidSetting(f"A curve needs an odd number of points from {POINTS[0]} to {POINTS[1]}, not {points}.")
     tensors = _tensors(a, b)
     batches = {split: as_batches(data) for split, data in splits.items()}
     _refuse_other_constants(a, b, next(iter(batches.values())))
@@ -114,7 +115,7 @@ def corrector_for(
     seed: int = 0,
     report: Progress | None = None,
 ) -> Corrector:
-    """The correction `key`, prepared for the line between two networks whose units are in the same order.
+    """Prepare the correction `key` for the line between two networks whose units are in the same order.
 
     data: training batches. Raises InvalidSetting for an unknown key, and the errors of tracing the network.
     """
@@ -122,7 +123,7 @@ def corrector_for(
     from merging.pipeline.models import in_eval_mode
 
     correction = find("correct", key)
-    a, b = (in_eval_mode(net) for net in (a, b))  # a correction runs them, which would update BatchNorm's statistics
+    a, b = (in_eval_mode(net) for net in (a, b))  # in training mode, running them would update BatchNorm's statistics
     graph = export(a, data.example())
     problem = Problem((a, b), graph, trace_graph(graph), data, seed, report or no_progress, aligned=(a, b))
     corrector: Corrector = correction.run(problem, read_settings(correction.settings, settings))
@@ -135,9 +136,7 @@ def _tensors(a: nn.Module, b: nn.Module) -> tuple[dict[str, Tensor], dict[str, T
     for name in {**shapes[0], **shapes[1]}:
         left, right = (own.get(name, "no such tensor") for own in shapes)
         if left != right:
-            raise IncompatibleModels(
-                f"There is no line between these networks: {name} is {left} in A and {right} in B."
-            )
+            raise IncompatibleModels(f"These networks cannot be interpolated: {name} is {left} in A and {right} in B.")
     return first, second
 
 
@@ -163,9 +162,9 @@ def _network(
 
 
 def _fill(scratch: nn.Module, first: dict[str, Tensor], second: dict[str, Tensor], weight: float) -> None:
-    """Overwrite every tensor of `scratch`, also counters, because a corrector may have changed any of them.
+    """Overwrite every tensor of `scratch`, including counters, because a corrector may have changed any of them.
 
-    The operations are those of the combination "average", so that the curve's midpoint is the merge bit for bit.
+    The operations are those of the method "average", so that the curve's midpoint equals that merge bit for bit.
     """
     for name, tensor in named_tensors(scratch).items():
         number = tensor.is_floating_point() or tensor.is_complex()

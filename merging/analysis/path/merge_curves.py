@@ -1,4 +1,4 @@
-"""Curves of one merge: the straight line from A to B, the merge method's from A to pi(B), and the latter corrected."""
+"""Curves of one merge: straight from A to B, from A to pi(B) by the merge method, and the latter with correction."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Part = Callable[[int, int, str], Progress]  # (number, total, name) -> the Progr
 def merge_curves(
     prepared: Prepared, data: Mapping[str, Batches], *, points: int, correct: str, part: Part
 ) -> dict[str, dict[str, LossCurve]]:
-    """ "naive", "aligned" and, with a correction, "corrected" -> split -> LossCurve, of two networks.
+    """Measure curves of two networks: "naive", "aligned" and, with a correction, "corrected" -> split -> LossCurve.
 
-    Networks of unequal widths have no straight line between them, and therefore no "naive". data: split -> images.
+    Networks of unequal widths have no straight line between them, so "naive" is absent. data: split -> images.
     Raises the errors of `interpolation.curves`.
     """
     (a, b), (first, second) = prepared.problem.models, prepared.problem.aligned
@@ -31,7 +31,7 @@ def merge_curves(
     unequal = bool(prepared.problem.structures)
     has_correction = (
         correct != "none" and "reason" not in prepared.corrector.notes
-    )  # the reason why nothing needs correction
+    )  # a "reason" says why nothing needs correction
     total = 1 + (not unequal) + has_correction
 
     def combined(net: nn.Module, weights: tuple[float, ...]) -> nn.Module:

@@ -1,7 +1,7 @@
 """Loss and accuracy on the plane through three networks, with orthonormal axes in units of weight distance.
 
-With A at the origin, x points towards B and y is the part of C - A orthogonal to that (Garipov et al. 2018), over all
-parameters. A point (x, y) is A + u (B - A) + v (C - A), for buffers likewise.
+With A at the origin, x points towards B, and y along the part of C - A that is orthogonal to x (Garipov et al. 2018),
+over all parameters. The point (x, y) is the network A + u (B - A) + v (C - A), whose buffers are combined likewise.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from merging.network.permutation import named_tensors, with_tensors
 from merging.progress import Progress, no_progress
 from merging.results.reports import Metrics
 
-MARGIN = 0.25  # around the three networks, as a share of their extent
-FLAT, LEVEL = 0.03, 0.1  # accuracy, relative loss: points whose coarse neighbours differ less are filled in
-TINY = 1e-12  # least running variance: extrapolated beyond the networks, a variance would fall below 0
+MARGIN = 0.25  # margin around the three networks, as a share of their extent
+FLAT, LEVEL = 0.03, 0.1  # accuracy, relative loss: points whose coarse neighbours differ less are not measured
+TINY = 1e-12  # least running variance, because extrapolation beyond the networks can make one negative
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Axes:
     """The plane of three networks.
 
     Attributes:
-        tensors: name -> tensor, of each network.
+        tensors: for each network, name -> tensor.
         parameters: names of the tensors that are parameters.
         corners: (3, 2), the networks' (x, y).
         lengths: |B - A|, and the distance of C from the line through A and B.
@@ -53,8 +53,8 @@ class Axes:
         height = max(size**2 - x**2, 0.0) ** 0.5
         if not min(width, height) > 1e-6 * max(width, size):
             raise IncompatibleModels(
-                "The three networks lie on one line, so there is no plane through them: B and π(B) are the same, or "
-                "one of them is A. Choose an alignment that moves units."
+                "The three networks lie on one line, so they define no plane: B and π(B) are equal, or one of them "
+                "equals A. Choose an alignment that permutes units."
             )
         return Axes(tensors, parameters, np.array([[0, 0], [width, 0], [x, height]]), (width, height))
 
@@ -72,13 +72,13 @@ class Axes:
         return x, y, max(_dot(offset, offset) - x * x - y * y, 0.0) ** 0.5
 
     def fill(self, net: nn.Module, x: float, y: float) -> None:
-        """Overwrite the network's tensors by those of a point; at a corner they equal that network's bit for bit."""
+        """Overwrite the tensors of `net` with those of a point; at a corner, they are that network's, bit for bit."""
         corner = np.flatnonzero((self.corners == (x, y)).all(1))
         u, v = self.shares(x, y)
         a, b, c = self.tensors
         for name, tensor in named_tensors(net).items():
             number = tensor.is_floating_point() or tensor.is_complex()
-            same = all(own[name].equal(a[name]) for own in (b, c))  # a constant, perhaps of infinities
+            same = all(own[name].equal(a[name]) for own in (b, c))  # a constant, which may contain infinities
             if len(corner) or same or not number:
                 tensor.copy_(self.tensors[int(corner[0]) if len(corner) else 0][name])
                 continue
@@ -94,7 +94,7 @@ class Surface:
     Attributes:
         x, y: (X,) and (Y,), coordinates.
         loss, accuracy: (Y, X).
-        measured: (Y, X) bool, False for points that lie between similar neighbours and were filled in.
+        measured: (Y, X) bool, False for points between similar neighbours, which have the mean of those.
     """
 
     x: np.ndarray
@@ -113,21 +113,21 @@ def surface(
     reset: Batches | None = None,
     report: Progress | None = None,
 ) -> tuple[Axes, Surface]:
-    """Metrics on the plane through three networks, on a grid of resolution x resolution points that holds all three.
+    """Measure the plane through three networks on a grid of resolution x resolution points that includes all three.
 
     One copy of a network is overwritten at each point.
 
     Args:
-        resolution: odd.
+        resolution: points per side, odd and at least 5.
         refine: measure every second point first, and the points between them only where neighbours differ by more than
-            3 points of accuracy or 10 % of loss.
+            3 percentage points of accuracy or 10 % of loss.
         reset: training images from which BatchNorm's statistics are recomputed at every point except the three
             networks, which stay unchanged; None interpolates the statistics like weights.
 
     Raises IncompatibleModels, InvalidSetting, DataUnavailable.
     """
     if resolution < 5 or resolution % 2 == 0:
-        raise InvalidSetting(f"A plane has an odd number of points from 5 a side, not {resolution}.")
+        raise InvalidSetting(f"A plane needs an odd number of points per side, at least 5, not {resolution}.")
     axes = Axes.through(nets)
     x, y = (_grid(axes.corners[:, dim], resolution) for dim in (0, 1))
     scratch, anew = with_tensors(nets[0], {}), bool(batch_norms(nets[0]))
@@ -174,13 +174,13 @@ def _steep(loss: np.ndarray, accuracy: np.ndarray, row: int, column: int) -> boo
 
 
 def _around(row: int, column: int) -> tuple[slice, slice]:
-    """Slices of the coarse grid, which holds every second point, next to a point."""
+    """Slices that select a point's neighbours on the coarse grid, which holds every second point."""
     rows, columns = (slice(at - at % 2, at + at % 2 + 1, 2) for at in (row, column))
     return rows, columns
 
 
 def _grid(corners: np.ndarray, resolution: int) -> np.ndarray:
-    """Evenly spaced coordinates; those nearest to the networks are moved onto the networks' own."""
+    """Evenly spaced coordinates, except that the nearest one to each network is moved onto the network's coordinate."""
     low, high = float(corners.min()), float(corners.max())
     places = np.linspace(low - MARGIN * (high - low), high + MARGIN * (high - low), resolution)
     free = np.ones(resolution, bool)

@@ -21,7 +21,7 @@ class Answers:
         guess: (n,) int64, predicted classes.
         confidence: (n,), probability of the predicted class.
         truth: (n,), labels.
-        score: the usual metrics of these predictions.
+        score: loss, accuracy and calibration error of these predictions.
     """
 
     guess: np.ndarray
@@ -53,8 +53,8 @@ def answers(models: list[nn.Module], data: Batches) -> Answers:
     """
     if data.labels.ndim > 1:
         raise IncompatibleModels(
-            f"The labels are {tuple(data.labels.shape)}, several per image; what a network says to an image needs one. "
-            "Look at its loss and accuracy instead, which count every position."
+            f"The labels have shape {tuple(data.labels.shape)}, several per image, but predictions need one label per "
+            "image. Use loss and accuracy instead, which count every position."
         )
     log_p, labels = log_probabilities(models, data)
     best, guess = log_p.max(1)

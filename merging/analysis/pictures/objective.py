@@ -1,4 +1,4 @@
-"""Objective that a picture maximises: the response of a unit. The network runs no further than the unit's layer."""
+"""Objective that a picture maximises: the response of a unit. The network runs only up to the unit's layer."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class Objective:
         graph: structure of the network.
         tensors: the weights; they get no gradients.
         layer: the layer whose units respond.
-        drive: the layer that feeds `layer` where that is an activation or a pool, else None.
+        drive: if `layer` is an activation or a pool, the layer that feeds it; else None.
         kind: "channel", the unit's mean over all positions, or "neuron", its value at the centre.
-        negative: minimise the response. It is then read from `drive`, because a rectified unit is never below 0.
+        negative: minimise the response instead. It is then read from `drive`, because a rectified unit is never
+            negative.
     """
 
     graph: Graph
@@ -36,7 +37,7 @@ class Objective:
 
     @staticmethod
     def of(graph: Graph, tensors: Mapping[str, Tensor], layer: str, kind: str, *, negative: bool = False) -> Objective:
-        """Objective for the layer of this torch name.
+        """Build the objective for the layer with this torch name.
 
         Raises UnknownLayer, and InvalidRequest where the layer's value mixes the images.
         """
@@ -44,8 +45,8 @@ class Objective:
         if not _by_image(place):
             sizes, images = graph.record.values[place.node], graph.record.values[graph.input][0]
             raise InvalidRequest(
-                f"{layer} mixes the images: for {images} of them its value has shape {sizes}, so there is no picture "
-                "of one of its units. Choose a layer before or after it."
+                f"{layer} mixes the images of a batch: for {images} images its output has shape {sizes}, so no "
+                "picture of a single unit can be made. Choose a layer before or after it."
             )
         check_readable(place)
         frozen = {name: tensor.detach() for name, tensor in tensors.items()}
@@ -53,19 +54,19 @@ class Objective:
         return Objective(graph, frozen, (drive or place) if negative else place, drive, kind, negative)
 
     def check(self, units: Sequence[int]) -> None:
-        """Raise UnknownLayer where the layer has no such unit."""
+        """Raise UnknownLayer if the layer lacks one of these units."""
         for unit in units:
             if not 0 <= unit < self.layer.units:
                 raise UnknownLayer(f"{self.layer.name} has no unit {unit}: its units are 0 to {self.layer.units - 1}.")
 
     def __call__(self, images: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
-        """Response (n,) of unit units[i] to image i, and the value (n,) whose gradient to follow.
+        """Return the response (n,) of unit units[i] to image i, and the value (n,) whose gradient is followed.
 
-        units: (n,) int64, or (n, U) float: directions, that is weights of all units of the layer.
+        units: (n,) int64 unit numbers, or (n, U) float directions, i.e. one weight per unit of the layer.
 
-        The two differ where a rectified unit is 0 at every position. Its gradient is then 0 too, and the picture would
-        stay noise. So the value before the activation is followed until the unit responds. (Lucid redirects the
-        gradient of its ReLUs for the same reason.)
+        Response and value differ where a rectified unit is 0 at every position. Its gradient is then 0 too, and the
+        picture would remain noise. The gradient of the value before the activation is therefore followed until the unit
+        responds. (Lucid redirects the gradient of its ReLUs for the same reason.)
         """
         keep = () if self.drive is None or self.drive == self.layer else (self.drive.node,)
         images = images.contiguous(memory_format=torch.channels_last)  # pooling is 5 times faster on a CPU
@@ -103,6 +104,6 @@ def _drive(graph: Graph, layer: Layer) -> Layer | None:
 
 
 def _by_image(layer: Layer) -> bool:
-    """Whether one dimension of the layer's value holds only images; inside attention it may also hold tokens."""
+    """Whether one dimension of the layer's value holds images only; inside attention, it may hold tokens as well."""
     axis = layer.images
     return axis is not None and axis.outer * axis.inner == 1

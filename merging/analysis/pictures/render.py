@@ -1,12 +1,13 @@
 """Feature visualization: pictures optimised to excite one unit (Olah et al. 2017).
 
-A picture depends only on the weights, the layer, the unit, the settings and the seed, bit for bit on one CPU with one
-number of threads. A pass therefore always holds 16 pictures, and their objectives are summed, so that no picture
-influences another.
+A picture depends only on the weights, the layer, the unit, the settings and the seed. On one CPU with a fixed number of
+threads, it is reproduced bit for bit. A pass therefore always holds 16 pictures, and their objectives are summed, so
+that no picture influences another.
 
 Only this file imports lucent, for two parts of a picture: Fourier coefficients scaled down by frequency, and the colour
-correlation of natural images. lucent's loop is not used: it enlarges small images to 224 pixels and normalises them as
-ImageNet's, couples the pictures of a pass by a mean, and leaves hooks and gradients on the network.
+correlation of natural images. lucent's optimisation loop is not used: it enlarges small images to 224 pixels,
+normalises them like ImageNet images, couples the pictures of a pass by the mean of their objectives, and leaves hooks
+and gradients on the network.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from merging.progress import Progress, no_progress
 from merging.results.reports import UnitPicture
 from merging.settings import read_settings, settings_dict
 
-PASS = 16  # pictures per pass, always: another number may select another kernel, whose rounding differs
+PASS = 16  # pictures in every pass: another batch size may select another kernel, whose rounding differs
 TELL = 16  # steps between two progress reports
-EPS = 1e-16  # of Adam. A coefficient's gradient is ~1e-6: with the usual 1e-8 a picture depends on the unit's scale
-MAGIC = 4.0  # lucid divides a Fourier picture by this number, against saturation
+EPS = 1e-16  # Adam's epsilon. With the usual 1e-8 a picture depends on the unit's scale: the gradients are ~1e-6
+MAGIC = 4.0  # lucid divides a Fourier picture by this number to avoid saturation
 OnBatch = Callable[[tuple[UnitPicture, ...]], None]
 
 
@@ -49,14 +50,14 @@ def feature_images(
     objective: str = "channel",
     device: torch.device | str | None = None,
 ) -> np.ndarray:
-    """Pictures of some units of one layer: (units, H, W, C) float32 in 0..1, in the order of `units`.
+    """Render pictures of some units of one layer: (units, H, W, C) float32 in 0..1, in the order of `units`.
 
     Args:
         model: takes images (n, C, H, W) in 0..1; it is not changed.
         layer: name of the layer in torch.
         input_shape: (C, H, W).
         objective: "channel", the unit's mean over positions, or "neuron", its value at the centre.
-        device: where to compute; by default where the model is.
+        device: device to compute on; default: the model's device.
 
     Raises UnknownLayer, InvalidRequest, InvalidSetting, UnsupportedOperation.
     """
@@ -84,15 +85,15 @@ def render(
     report: Progress = no_progress,
     on_batch: OnBatch | None = None,
 ) -> tuple[UnitPicture, ...]:
-    """Pictures of some units of one layer, in the order of `units`, for any network of the graph's structure.
+    """Render pictures of some units of one layer, in the order of `units`, for any network of the graph's structure.
 
     Args:
-        tensors: name -> tensor, as from `named_tensors`; they set type and device, and get no gradients.
-        input_shape: (C, H, W), the one that the graph was exported with.
-        report: called with "rendering" every 16 steps; an error that it raises (Cancelled) passes through.
+        tensors: name -> tensor, as from `named_tensors`; they determine data type and device, and get no gradients.
+        input_shape: (C, H, W) with which the graph was exported.
+        report: called with "rendering" every 16 steps; an error raised by `report` (Cancelled) is passed on.
         on_batch: called with the pictures of each pass as soon as they are finished.
 
-    Raises UnknownLayer (also for a unit out of range), InvalidRequest, and MergescopeError where the layer gives NaN.
+    Raises UnknownLayer (also for a unit out of range), InvalidRequest, and MergescopeError if the layer outputs NaN.
     """
     artist = Artist.of(graph, tensors, layer, input_shape=input_shape, settings=settings, seed=seed)
     artist.objective.check(units)
@@ -117,16 +118,16 @@ def direction_images(
     settings: PictureSettings | None = None,
     seed: int = 0,
 ) -> tuple[UnitPicture, ...]:
-    """Pictures of directions in a layer, that is of weighted sums of its units. directions: (k, units), the weights.
+    """Render pictures of directions in a layer, i.e. of weighted sums of its units. directions: (k, units) weights.
 
-    The other arguments are those of `render`. Raises UnknownLayer, and InvalidRequest where directions have another
-    width.
+    The other arguments are those of `render`. Raises UnknownLayer, and InvalidRequest if the directions do
+    not have one weight per unit.
     """
     shape = tuple(graph.record.values[graph.input][1:])
     artist = Artist.of(graph, tensors, layer, input_shape=shape, settings=settings, seed=seed)
     if directions.ndim != 2 or directions.shape[1] != artist.objective.layer.units:
         raise InvalidRequest(
-            f"{layer} has {artist.objective.layer.units} units; directions are rows of so many weights, not of shape "
+            f"{layer} has {artist.objective.layer.units} units, so each direction needs as many weights; the shape is "
             f"{directions.shape}."
         )
     pictures: list[UnitPicture] = []
@@ -154,7 +155,7 @@ class _Paint:
 
     @staticmethod
     def of(shape: tuple[int, int, int], decay: float, like: Tensor) -> _Paint:
-        """Paint for images of shape (C, H, W), with the type and device of `like`; only RGB gets `colours`."""
+        """Build the map for images of shape (C, H, W), with data type and device of `like`; only RGB has `colours`."""
         channels, height, width = shape
         frequency = np.maximum(rfft2d_freqs(height, width), 1 / max(height, width))[None, None, :, :, None]
         colours = like.new_tensor(color_correlation_normalized) if channels == 3 else None
@@ -165,8 +166,8 @@ class _Paint:
         images = torch.fft.irfft2(torch.view_as_complex(self.scale * spectrum), s=self.size, norm="ortho") / MAGIC
         if self.colours is not None:
             images = (self.colours @ images.flatten(2)).view(images.shape)
-        # A processor takes up to 32 numbers at a time and rounds a shorter remainder differently. Padding to a
-        # multiple of 32 keeps every picture out of that remainder.
+        # A CPU processes up to 32 numbers at a time and rounds a shorter remainder differently. Padding to a
+        # multiple of 32 avoids such a remainder.
         count = images[0].numel()
         whole = F.pad(images.flatten(1), (0, -count % 32))
         return torch.sigmoid(whole)[:, :count].reshape(images.shape)
@@ -213,13 +214,13 @@ class Artist:
         start: Tensor | None = None,
         weights: Tensor | None = None,
     ) -> tuple[tuple[UnitPicture, ...], Tensor]:
-        """Optimise at most 16 pictures in one pass; return them and the coefficients of the pass.
+        """Optimise at most 16 pictures in one pass; return the pictures and the pass's Fourier coefficients.
 
         Args:
-            chosen: numbers of the units; the pass is filled up with the first one.
-            tell: called with the number of the step.
+            chosen: numbers of the units; free places in the pass are filled with the first unit.
+            tell: called every 16 steps with the number of the step.
             start: (16, C, H, F, 2) coefficients of another pass to continue from.
-            weights: (16, units) directions that replace the units.
+            weights: (16, units) directions to use instead of the units.
         """
         units = torch.tensor([*chosen, *chosen[:1] * (PASS - len(chosen))], device=self.paint.scale.device)
         units = units if weights is None else weights
@@ -234,7 +235,7 @@ class Artist:
         layer = self.objective.layer.name
         if not (np.isfinite(pixels).all() and np.isfinite(after).all()):
             raise MergescopeError(
-                f"{layer} gives NaN or infinity, so there is no picture. Check the network's weights."
+                f"The output of {layer} is NaN or infinite, so no picture can be made. Check the network's weights."
             )
         how = {**settings_dict(self.settings), "parameterisation": self.paint.name, "seed": self.seed, "layer": layer}
         pictures = tuple(
@@ -244,12 +245,12 @@ class Artist:
         return pictures, spectrum
 
     def _noise(self, channels: int) -> Tensor:
-        """The same noise for all units, so that two pictures of one seed differ only because their units do."""
+        """Return the same noise for all units, so that pictures with one seed differ only by their units."""
         noise = first_spectrum(self.seed, (1, channels, *self.paint.scale.shape[2:4], 2))
         return torch.from_numpy(noise).to(self.paint.scale).expand(PASS, *noise.shape[1:]).contiguous()
 
     def _climb(self, start: Tensor, units: Tensor, tell: Callable[[int], None]) -> Tensor:
-        """Coefficients after gradient ascent by Adam. The gradient of a sum keeps the pictures independent."""
+        """Coefficients after gradient ascent with Adam. Summing the objectives keeps the pictures independent."""
         with torch.enable_grad():
             spectrum = start.clone().requires_grad_()
             adam = torch.optim.Adam([spectrum], lr=self.settings.lr, eps=EPS, maximize=True)
@@ -263,7 +264,7 @@ class Artist:
 
 
 def moved(images: Tensor, move: Move) -> Tensor:
-    """Images (n, C, H, W), all moved in the same way at their own size: rolled round the edges, turned, zoomed."""
+    """Apply one move to all images (n, C, H, W), which keep their size: roll them around the edges, rotate and zoom."""
     images = torch.roll(images, move.shift, (2, 3))
     if move.turn == 0 and move.zoom == 1:
         return images

@@ -20,38 +20,38 @@ class PictureSettings:
     The defaults suit small images; large photographs gain from scaling and rotation.
     """
 
-    steps: int = setting(256, low=1, high=4096, label="Steps", help="Optimisation steps of a picture.")
+    steps: int = setting(256, low=1, high=4096, label="Steps", help="Number of optimisation steps per picture.")
     lr: float = setting(0.04, low=1e-4, high=1.0, label="Step size", help="Learning rate of Adam.")
     objective: str = setting(
         "channel",
         choices=("channel", "neuron"),
         label="Objective",
-        help="What is made large: the unit's mean over all positions, or its value at the centre.",
+        help="What is maximised: the unit's mean over all positions (channel), or its value at the centre (neuron).",
     )
     negative: bool = setting(
         False,
         label="Negative direction",
-        help="Make it small instead: what the unit, before its activation, is against.",
+        help="Minimise instead: the picture shows what suppresses the unit most, measured before its activation.",
     )
     jitter: float = setting(
         0.1,
         low=0.0,
         high=0.5,
         label="Jitter",
-        help="The picture moves by at most this share of its side in every step.",
+        help="Every step shifts the picture by at most this share of its side.",
     )
     decay: float = setting(
-        1.0, low=0.0, high=4.0, label="Smoothness", help="Fine detail is held back by frequency to this power."
+        1.0, low=0.0, high=4.0, label="Smoothness", help="Amplitudes are divided by frequency to this power."
     )
     scale: float = setting(
         0.0,
         low=0.0,
         high=0.5,
         label="Scaling",
-        help="The picture grows or shrinks by at most this share in every step.",
+        help="Every step enlarges or shrinks the picture by at most this share.",
     )
     rotation: float = setting(
-        0.0, low=0.0, high=180.0, unit="degrees", label="Rotation", help="The picture turns by at most so much."
+        0.0, low=0.0, high=180.0, unit="degrees", label="Rotation", help="Largest turn of the picture per step."
     )
 
 
@@ -65,12 +65,12 @@ class Move:
 
 
 def first_spectrum(seed: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Noise that every picture of one seed starts from: normal, standard deviation .01, float32 of this shape."""
+    """Draw the noise from which every picture with this seed starts: normal, standard deviation .01, float32."""
     return (0.01 * np.random.default_rng([0, seed]).standard_normal(shape)).astype(np.float32)
 
 
 def moves(seed: int, settings: PictureSettings, size: tuple[int, int]) -> Iterator[Move]:
-    """One Move per optimisation step, uniform within the settings, for pictures of `size` (height, width) in pixels.
+    """Draw one Move per optimisation step, uniformly within the settings, for pictures of `size` (height, width).
 
     The first moves do not depend on the number of steps.
     """
@@ -85,11 +85,11 @@ def moves(seed: int, settings: PictureSettings, size: tuple[int, int]) -> Iterat
 
 
 def contact_sheet(pictures: Sequence[UnitPicture | np.ndarray | None], columns: int) -> np.ndarray:
-    """Pictures side by side, row by row, one pixel apart: (H, W, C) uint8.
+    """Arrange pictures row by row, one pixel apart, in one image (H, W, C) uint8.
 
     Args:
         pictures: each (h, w, c) in 0..1, all of one shape; None gives a grey tile. Pictures whose c is neither 1 nor 3
-            are shown by the mean of their channels.
+            are shown as their mean over channels.
         columns: pictures per row.
     """
     tiles = [None if picture is None else _tile(picture) for picture in pictures]
@@ -104,7 +104,7 @@ def contact_sheet(pictures: Sequence[UnitPicture | np.ndarray | None], columns: 
 
 
 def pixel_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """(K,) Pearson correlation of pictures (K, H, W, C), pixel by pixel."""
+    """Pearson correlation (K,), over pixels, of each picture of x with that of y, both (K, H, W, C)."""
     flat = [one.reshape(len(one), -1).astype(np.float64) for one in (x, y)]
     flat = [one - one.mean(1, keepdims=True) for one in flat]
     sizes = np.linalg.norm(flat[0], axis=1) * np.linalg.norm(flat[1], axis=1)

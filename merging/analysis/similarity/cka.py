@@ -36,7 +36,7 @@ FLATTENED_IMAGES = 2048
 
 
 def linear_cka(x: Tensor | np.ndarray, y: Tensor | np.ndarray, debiased: bool = True) -> float:
-    """Linear CKA of two sets of responses to the same images: 1 for equal up to rotation and scale, NaN if undefined.
+    """Linear CKA of two sets of responses to the same images: 1 if equal up to rotation and scale, NaN if undefined.
 
     Source: Kornblith et al. 2019, sec. 3; Nguyen et al. 2021, eq. 3.
 
@@ -48,7 +48,7 @@ def linear_cka(x: Tensor | np.ndarray, y: Tensor | np.ndarray, debiased: bool = 
     """
     left, right = (_responses(value) for value in (x, y))
     if len(left) != len(right):
-        raise DataUnavailable(f"CKA compares responses to the same images, not {len(left)} with {len(right)}.")
+        raise DataUnavailable(f"CKA needs responses to the same images; x has {len(left)} of them and y {len(right)}.")
     grams, precision = min(left.shape[1], right.shape[1]) > len(left), torch.promote_types(left.dtype, right.dtype)
     forms = [represent([side.to(precision)], debiased, grams=grams) for side in (left, right)]
     return float(similarity(*forms)[0, 0])
@@ -73,12 +73,12 @@ def cka(
     Args:
         images: (n, ...) tensor or anything `as_batches` takes; both networks see the same images in the same order.
         layers: torch names (default: all).
-        treatment: "pooled" reads a convolution as means over positions, for any number of images; "flattened" reads
-            every number and holds one layer of all images at once, so it takes at most 2048 images.
-        minibatch: images per minibatch, whose HSICs are summed (debiased only; 12, 24 or 48 are the fastest). This
-            costs little more than the forward passes, takes any number of images in either treatment, and is noisier.
-            None: exact.
-        seed: of the minibatches.
+        treatment: "pooled" averages a convolution over positions and takes any number of images; "flattened" compares
+            all positions and holds one layer's output on all images at once, so it takes at most 2048 images.
+        minibatch: images per minibatch; HSICs are summed over minibatches (debiased only; 12, 24 and 48 are fastest).
+            Minibatches cost little more than the forward passes and take any number of images in either treatment, but
+            add noise. None: exact CKA of all images at once.
+        seed: random seed of the minibatches.
 
     Raises UnknownLayer, InvalidSetting, InvalidRequest, DataUnavailable, UnsupportedOperation.
     """
@@ -102,7 +102,7 @@ def compare(
     seed: int = 0,
     report: Progress | None = None,
 ) -> SimilarityMap:
-    """CKA as by `cka`, of two networks exported before. sides: for A and B, (graph, tensors, layers to compare)."""
+    """CKA as in `cka`, of two already exported networks. sides: (graph, tensors, layers to compare) of A and of B."""
     debiased = is_debiased(estimator)
     if treatment not in ("pooled", "flattened"):
         raise InvalidSetting(f"treatment is {treatment!r}; it must be pooled or flattened.")
@@ -110,7 +110,7 @@ def compare(
     if minibatch is not None:
         if not debiased:
             raise InvalidSetting(
-                "Minibatches estimate the debiased CKA alone; the biased one would depend on their size."
+                "Minibatches can only estimate the debiased CKA; the biased CKA would depend on their size."
             )
         values, used = by_minibatches(sides, batches, minibatch, treatment, seed=seed, report=report)
         return as_map(
@@ -130,7 +130,7 @@ def compare(
 
 
 def represent_alike(nets: Sequence[Sequence[Tensor]], debiased: bool) -> list[Features | Grams]:
-    """Several networks' features, one (n, p) per layer, all in the form that is cheapest for the widest network."""
+    """Represent several networks' features, one (n, p) per layer, in the cheapest form for the widest network."""
     widest = max(nets, key=lambda layers: sum(layer.shape[1] for layer in layers))
     grams = prefers_grams(len(widest[0]), [layer.shape[1] for layer in widest])
     return [represent(layers, debiased, grams=grams) for layers in nets]
@@ -145,7 +145,7 @@ def as_map(
     images: int,
     treatment: str = "pooled",
 ) -> SimilarityMap:
-    """SimilarityMap of CKA values (rows, columns). whose: the names of the row's and the column's network."""
+    """Build the map of CKA values (rows, columns). whose: names of the rows' and of the columns' network."""
     names = tuple(tuple(layer.name for layer in layers) for layers in (rows, columns))
     return SimilarityMap(values, names[0], names[1], whose[0], whose[1], estimator, images, treatment)
 
@@ -161,8 +161,8 @@ def is_debiased(estimator: str) -> bool:
 def _flattened(graph: Graph, tensors: Mapping[str, Tensor], batches: Batches, layers: Sequence[Layer]) -> list[Tensor]:
     if batches.count > FLATTENED_IMAGES:
         raise InvalidRequest(
-            f"Flattened CKA holds all images at once: {batches.count} are too many, give {FLATTENED_IMAGES} or fewer, "
-            "read the layers pooled, or take minibatches of 24 or so."
+            f"Flattened CKA holds all images at once, and {batches.count} are too many. Use at most {FLATTENED_IMAGES} "
+            "images, pooled layers, or minibatches of about 24 images."
         )
     by_node = {layer.node: layer for layer in layers}
     images, _ = next(iter(batches.sized(batches.count)))

@@ -1,8 +1,8 @@
 """Linear centred kernel alignment (CKA), exact, for all pairs of two networks' layers at once.
 
 CKA = HSIC(x, y) / sqrt(HSIC(x, x) HSIC(y, y)) (Kornblith et al. 2019): never clamped, NaN where a self-HSIC is not
-above 0. The debiased estimator HSIC_1 (Song et al. 2012, eq. 5) keeps independent wide features from appearing similar.
-With centred rows x_i, y_i of n images, and up to a factor that cancels in CKA:
+positive. The debiased estimator HSIC_1 (Song et al. 2012, eq. 5) keeps independent wide features from appearing
+similar. With centred rows x_i, y_i of n images, and up to a factor that cancels in CKA:
 
     form      HSIC                                                                                  cost
     features  |X'Y|^2, debiased: - n/(n-2) sum_i |x_i|^2 |y_i|^2 + |X|^2 |Y|^2 / ((n-1)(n-2))       2 n P1 P2 flops
@@ -26,14 +26,14 @@ from torch import Tensor
 from merging.errors import DataUnavailable
 
 COLUMNS = 1024  # features that are multiplied with all others at once: bounds the memory of the product
-BLOCK, ROWS = 1024, 64  # columns and rows of a Gram's products: a block stays in the processor's cache
-ROUNDING = 1e-12  # share of the biased HSIC: a debiased one below it is 0, as for images at equal distances
-GRAM_BYTES = 2**30  # a network's Grams are all kept in memory only up to this size
+BLOCK, ROWS = 1024, 64  # columns and rows per block of a Gram's products: a block stays in the processor's cache
+ROUNDING = 1e-12  # relative to the biased HSIC: a smaller debiased HSIC counts as 0, as for images at equal distances
+GRAM_BYTES = 2**30  # largest total size of a network's Grams; beyond it, features are used instead
 
 
 @dataclass(frozen=True)
 class Features:
-    """A network's layers as centred features side by side.
+    """A network's layers as one matrix of concatenated, centred features.
 
     Attributes:
         matrix: (n, P) in the precision of the features.
@@ -126,7 +126,7 @@ def similarity(x: Features | Grams, y: Features | Grams) -> np.ndarray:
 def cka_ratio(
     cross: Float[Tensor, "x y"], own_x: Float[Tensor, " x"], own_y: Float[Tensor, " y"]
 ) -> Float[np.ndarray, "x y"]:
-    """CKA (L1, L2) float64 from the HSIC of every pair of layers (L1, L2) and of each with itself, (L1,) and (L2,)."""
+    """CKA (L1, L2) float64 from HSICs of all layer pairs, (L1, L2), and of layers with themselves, (L1,) and (L2,)."""
     power = torch.outer(own_x, own_y)
     alive = torch.outer(own_x > 0, own_y > 0)
     values = torch.where(alive, cross / power.clamp_min(0).sqrt(), torch.nan)
@@ -135,7 +135,7 @@ def cka_ratio(
 
 
 def represent(layers: Sequence[Tensor], debiased: bool, *, grams: bool | None = None) -> Features | Grams:
-    """Layers' features (n, p), with the same n, in the cheaper form, or as Grams or features where `grams` is set.
+    """Represent layers' features (n, p), of equal n, in the cheaper form, or as Grams or Features if `grams` says so.
 
     Raises DataUnavailable for fewer than 4 images (2 for the biased estimator).
     """
@@ -147,7 +147,7 @@ def represent(layers: Sequence[Tensor], debiased: bool, *, grams: bool | None = 
 
 
 def from_grams(grams: Iterable[Tensor], debiased: bool) -> Grams:
-    """Grams from one matrix (n, n) of centred features per layer; the diagonals are set to 0 where debiased."""
+    """Build Grams from one Gram matrix (n, n) of centred features per layer, whose diagonal becomes 0 if debiased."""
     matrices = list(grams)
     check_images(len(matrices[0]), debiased)
     if debiased:
@@ -156,14 +156,14 @@ def from_grams(grams: Iterable[Tensor], debiased: bool) -> Grams:
 
 
 def prefers_grams(images: int, widths: Sequence[int]) -> bool:
-    """Whether Grams make a map between two networks of these widths cheaper and fit in memory."""
+    """Whether Grams fit in memory and are cheaper than features for comparing two networks of these layer widths."""
     total, layers = sum(widths), len(widths)
     cheaper = total**2 > images * (2 * total + layers**2)
     return cheaper and 8 * images**2 * layers <= GRAM_BYTES
 
 
 def gram(features: Float[Tensor, "n p"]) -> Float[Tensor, "n n"]:
-    """Products (n, n) float64 of the centred rows of features (n, p).
+    """Gram matrix (n, n) float64 of features (n, p), whose columns are centred first.
 
     Products of a block of columns are computed in the precision of the features, and summed over blocks in float64.
     """
@@ -179,9 +179,9 @@ def gram(features: Float[Tensor, "n p"]) -> Float[Tensor, "n n"]:
 
 
 def centred(features: Float[Tensor, "n p"]) -> Float[Tensor, "n p"]:
-    """Features (n, p), float32 at least, with column means 0; a column that varies only by rounding becomes exactly 0.
+    """Features (n, p) with column means 0, at least float32; a column that varies only by rounding becomes exactly 0.
 
-    Otherwise a dead unit's rounding noise would be compared, and it correlates with anything.
+    Otherwise the rounding noise of dead units would be compared, and such noise may correlate with anything.
     """
     columns = features.to(torch.promote_types(features.dtype, torch.float32))
     mean = columns.mean(0)
@@ -195,9 +195,11 @@ def check_images(images: int, debiased: bool) -> None:
     """Raise DataUnavailable where there are too few images for the estimator to be defined."""
     least = 4 if debiased else 2
     if images < least:
-        raise DataUnavailable(f"CKA of {images} images is not defined; give {least} or more, a few hundred to mean it.")
+        raise DataUnavailable(
+            f"CKA of {images} images is not defined; use at least {least}, and a few hundred for a reliable value."
+        )
 
 
 def above_rounding(own: Float[Tensor, " layers"], biased: Float[Tensor, " layers"]) -> Float[Tensor, " layers"]:
-    """Self-HSICs (L,), set to 0 where they may come from rounding alone. biased: (L,) by the biased estimator."""
+    """Self-HSICs (L,), set to 0 where they may be only rounding errors. biased: (L,) by the biased estimator."""
     return torch.where(own > ROUNDING * biased, own, torch.zeros_like(own))

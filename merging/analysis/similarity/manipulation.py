@@ -1,7 +1,8 @@
-"""Changes of the classifier's input that move CKA while every logit stays the same (after Davari et al., ICLR 2023).
+"""Changes of the classifier's input that alter CKA while every logit stays the same (after Davari et al., ICLR 2023).
 
-With x_i the centred input of the last linear layer W on image i, two changes leave every logit unchanged: a translation
-of some images along a direction in the null space of W, and a unit times s with its column of W divided by s.
+Let x_i be the centred input of the last linear layer W on image i. Two changes leave every logit unchanged: translating
+the inputs of some images along a direction in the null space of W, and multiplying a unit by s while dividing its
+column of W by s.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Classifier:
     def accuracy(self, inputs: Tensor, weight: Tensor) -> tuple[float, float]:
         """Accuracy with these inputs (n, p) and weights (classes, p), and the largest change of a logit.
 
-        The change is relative to the largest logit.
+        The change is relative to the largest absolute logit before it.
         """
         before, after = (x @ w.T + self.bias for x, w in ((self.inputs, self.weight), (inputs, weight)))
         right = float((after.argmax(1) == self.labels).double().mean())
@@ -56,9 +57,9 @@ class Trail:
     Attributes:
         strength: (S,).
         cka: (S,) biased CKA of the layer with itself before the change.
-        neighbours, procrustes: (S,) the same by those measures.
+        neighbours, procrustes: (S,) the same similarity by mutual nearest neighbours and by Procrustes.
         accuracy: (S,) in 0..1.
-        moved: (S,) largest relative change of a logit.
+        moved: (S,) largest change of a logit, relative to the largest logit.
         limit: CKA at infinite strength, in closed form.
     """
 
@@ -73,9 +74,9 @@ class Trail:
 
 @torch.no_grad()
 def classifier_of(graph: Graph, net: nn.Module, data: Batches) -> Classifier:
-    """The network's last linear layer on these images.
+    """Return the network's last linear layer, with its inputs on these images.
 
-    Raises UnsupportedOperation where a network does not end in a linear layer of (images, features).
+    Raises UnsupportedOperation if the network does not end in a linear layer with inputs (images, features).
     """
     linear = [layer for layer in graph.layers if layer.kind == "linear"]
     node = next((node for node in graph.nodes if linear and node.name == linear[-1].node), None)
@@ -83,7 +84,9 @@ def classifier_of(graph: Graph, net: nn.Module, data: Batches) -> Classifier:
     names = [graph.sources[arg.name] for arg in node.all_input_nodes[1:]] if node is not None else []
     ends = node is not None and node.name == graph.output
     if node is None or not ends or not names or len(linear[-1].positions) or tensors[names[0]].ndim != 2:
-        raise UnsupportedOperation("This lesson needs a network that ends in one linear layer of (images, features).")
+        raise UnsupportedOperation(
+            "The manipulation lab needs a network that ends in a linear layer with inputs (images, features)."
+        )
     source, inputs, labels = node.all_input_nodes[0].name, list[Tensor](), list[Tensor]()
     for images, truth in data:
         inputs += [value.double().clone() for _, value in graph.walk(tensors, images, [source])]
@@ -94,10 +97,11 @@ def classifier_of(graph: Graph, net: nn.Module, data: Batches) -> Classifier:
 
 
 def translate(classifier: Classifier, chosen: Tensor, seed: int) -> Trail:
-    """Move the images `chosen` (n,) bool along one random direction in the null space of the classifier's weights.
+    """Translate the inputs of the images `chosen` (n,) bool in one random direction of the classifier's null space.
 
-    Strengths are in root mean squared lengths of the centred inputs. The limit is r/(1-r) |mean_S|^2 / E|x|^2 sqrt(PR),
-    PR = (tr C)^2 / tr C^2, for a share r of images moved infinitely far (Davari et al. 2023).
+    The unit of strength is the root mean square length of the centred inputs. The limit for infinite strength is
+    r/(1-r) |mean_S|^2 / E|x|^2 sqrt(PR), PR = (tr C)^2 / tr C^2, where r is the share of the chosen images, mean_S
+    their mean input and C the covariance of all inputs (Davari et al. 2023).
 
     Raises UnsupportedOperation where that null space is trivial (no more features than classes).
     """
@@ -105,7 +109,9 @@ def translate(classifier: Classifier, chosen: Tensor, seed: int) -> Trail:
     _, values, vectors = torch.linalg.svd(classifier.weight, full_matrices=True)
     rank = int((values > 1e-10 * values[0]).sum())
     if rank >= vectors.shape[0]:
-        raise UnsupportedOperation("The classifier sees every direction of its input, so none can be moved unseen.")
+        raise UnsupportedOperation(
+            "Every input direction affects the classifier's output, so no translation leaves the output unchanged."
+        )
     null_space = vectors[rank:]
     coefficients = np.random.default_rng(seed).standard_normal(len(null_space))
     direction = torch.from_numpy(coefficients / np.linalg.norm(coefficients)).to(x) @ null_space
@@ -120,9 +126,9 @@ def translate(classifier: Classifier, chosen: Tensor, seed: int) -> Trail:
 
 
 def rescale_unit(classifier: Classifier, unit: int) -> Trail:
-    """Multiply one unit and divide its column of the weights, so that the network's output stays the same.
+    """Multiply one unit by a factor and divide its weight column by it, so that the network's output stays the same.
 
-    Strengths are the factor minus 1. The limit is x_u' K x_u / (|x_u|^2 |K|), the value where only that unit counts.
+    The strength is the factor minus 1. The limit is x_u' K x_u / (|x_u|^2 |K|), the CKA with that unit alone.
     """
     x = classifier.inputs - classifier.inputs.mean(0)
     gram = x @ x.T
@@ -138,7 +144,7 @@ def rescale_unit(classifier: Classifier, unit: int) -> Trail:
 
 
 def _trail(classifier: Classifier, changed: list[tuple[Tensor, Tensor]], limit: float) -> Trail:
-    """Trail of a change. changed: (inputs, weight) at each of STRENGTHS."""
+    """Measure the Trail of a change. changed: (inputs, weight) at each of STRENGTHS."""
     before, rows = Side(classifier.inputs), []
     for inputs, weight in changed:
         after = Side(inputs)

@@ -1,6 +1,6 @@
-"""Similarity measures of two layers beside linear CKA. Each is insensitive to a different kind of change.
+"""Similarity measures of two layers: linear CKA and others, each insensitive to a different kind of change.
 
-All take features (n, p) of the same n images, which are centred here. 1 means equal, about 0 unrelated.
+All take features (n, p) of the same n images and centre them. A value of 1 means equal, about 0 unrelated.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from merging.errors import DataUnavailable
 
 NEIGHBOURS = 10
 VARIANCE = 0.99  # share of the variance that SVCCA keeps
-BANDWIDTH = 0.5  # of the RBF kernel, times the median distance (Kornblith et al. 2019, sec. 4)
+BANDWIDTH = 0.5  # bandwidth of the RBF kernel, relative to the median distance (Kornblith et al. 2019, sec. 4)
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Side:
     def centred(self) -> Tensor:
         """Features with column means 0, (n, min(n, p)) float64.
 
-        Features wider than n are replaced by their principal components. This changes no measure, because all of them
-        are invariant to rotations.
+        Features wider than n are replaced by their principal components. This changes no measure, because all
+        measures are invariant to rotations.
         """
         columns = centred(self.features).double()
         if columns.shape[1] <= len(columns):
@@ -62,7 +62,7 @@ class Side:
 
     @cached_property
     def rbf(self) -> Tensor:
-        """Centred Gram (n, n) of the RBF kernel; the bandwidth is half the median distance over the whole matrix."""
+        """Centred Gram (n, n) of the RBF kernel; the bandwidth is half the median of the distance matrix."""
         middle = float(np.median(self.distances.cpu().numpy()))
         kernel = torch.exp(-self.distances / (2 * BANDWIDTH**2 * middle)) if middle > 0 else self.distances * 0 + 1
         kernel = kernel - kernel.mean(0)
@@ -94,7 +94,7 @@ def cka_biased(x: Side, y: Side) -> float:
 
 
 def cka_rbf(x: Side, y: Side) -> float:
-    """CKA of an RBF kernel, biased; bandwidth half the median distance (Kornblith et al. 2019, sec. 4)."""
+    """Biased CKA with an RBF kernel whose bandwidth is half the median distance (Kornblith et al. 2019, sec. 4)."""
     own = [float((side.rbf * side.rbf).sum()) for side in (x, y)]
     return float((x.rbf * y.rbf).sum()) / (own[0] * own[1]) ** 0.5 if min(own) > 0 else float("nan")
 
@@ -118,7 +118,7 @@ def mutual_neighbours(x: Side, y: Side) -> float:
 
 
 def trimmed_cka(x: Side, y: Side, share: float = 0.01) -> float:
-    """Debiased CKA without the images in the top `share` by leverage on either side (after Davari et al. 2023)."""
+    """Debiased CKA without the images in the top `share` by leverage in either layer (after Davari et al. 2023)."""
     count = max(1, round(share * len(x.features)))
     mask = torch.ones(len(x.features), dtype=torch.bool, device=x.features.device)
     for side in (x, y):
@@ -138,9 +138,9 @@ MEASURES: dict[str, tuple[str, Callable[[Side, Side], float]]] = {
 
 
 def map_of(key: str, rows: Sequence[Side], columns: Sequence[Side]) -> np.ndarray:
-    """Measure `key` for every pair of layers, (rows, columns) float64. Raises DataUnavailable below 12 images."""
+    """Compute measure `key` of all pairs of layers: (rows, columns) float64. Raises DataUnavailable below 12 images."""
     if len(rows[0].features) < NEIGHBOURS + 2:
-        raise DataUnavailable(f"Give {NEIGHBOURS + 2} images or more; a few hundred to mean it.")
+        raise DataUnavailable(f"Use at least {NEIGHBOURS + 2} images, and a few hundred for reliable values.")
     return np.array([[MEASURES[key][1](row, column) for column in columns] for row in rows])
 
 

@@ -1,4 +1,4 @@
-"""CKA of all layers from minibatches: little more than the forward passes, in memory independent of the data size.
+"""CKA of all layers from minibatches, at little more than the cost of the forward passes and in constant memory.
 
 A linear HSIC is the squared norm of a covariance, |C|^2. Each random minibatch is split into two parts I and J. The
 covariances of the two parts are independent of each other and unbiased, so their product is unbiased too, however few
@@ -6,9 +6,9 @@ images the parts hold (the cross-HSIC of Shekhar, Kim and Ramdas 2023):
 
     (|I| - 1) (|J| - 1) <C_I, C_J> = sum_ij K_ij L_ij,    K, L = X_I X_J', Y_I Y_J', rows and columns centred
 
-Its expectation is HSIC_1 of all images, as is that of HSIC_1 of the minibatch (Nguyen et al. 2021, eq. 3). It needs
-half the products for the same noise, and no value leaves [-1, 1]. As in that paper, the sums over the minibatches are
-taken first and their ratio last: a mean of the minibatches' ratios would be biased.
+The expectation of this sum is HSIC_1 of all images, as is the expectation of a minibatch's HSIC_1 (Nguyen et al. 2021,
+eq. 3). The sum needs half the products for the same noise, and no CKA leaves [-1, 1]. As in that paper, the HSICs are
+first summed over the minibatches and then divided: a mean of the minibatches' ratios would be biased.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from merging.progress import Progress, no_progress
 
 Side = tuple[Graph, Mapping[str, Tensor], Sequence[Layer]]
 IMAGES = 512  # images whose products are held at once
-NUMBERS = 5 * 2**17  # numbers a layer writes per pass: they are still in the processor's cache when they are read
+NUMBERS = 5 * 2**17  # numbers that a layer writes per pass: few enough to stay in the processor's cache until read
 PASS = 48  # least number of images per pass
-LITTLE = 1e-4  # share of the products: where centring leaves less, too many of their digits are lost
-LEAST, MOST = 4, IMAGES  # images per minibatch
+LITTLE = 1e-4  # relative to the products: where centring leaves less, too many significant digits are lost
+LEAST, MOST = 4, IMAGES  # least and most images per minibatch
 FIRST = ImageAxis(0)  # the dimension of the images in most layers
-CUT = 3  # a third of each minibatch is multiplied with the rest: least noise for the time of the product
+CUT = 3  # a third of each minibatch is multiplied with the rest: least noise per computing time
 
 
 @torch.no_grad()
@@ -50,18 +50,20 @@ def by_minibatches(
     seed: int = 0,
     report: Progress | None = None,
 ) -> tuple[np.ndarray, int]:
-    """Unbiased CKA of two networks' layers, (L1, L2) float64, and the number of images that it was measured on.
+    """Estimate two networks' CKA from unbiased HSICs; return it, (L1, L2) float64, and the number of images used.
 
     Args:
         sides: for each network, (graph, tensors, layers to compare).
         size: images per minibatch, 4 to 512; images left over after the last whole minibatch are not used.
         seed: decides which images share a minibatch.
 
-    Memory: 114 x size x layers float64 per network, and the output of a pass of 48 to 512 images.
+    Memory: 114 x size x layers float64 per network, and the layer outputs of a pass of 48 to 512 images.
     Raises InvalidSetting, DataUnavailable.
     """
     if not LEAST <= size <= MOST:
-        raise InvalidSetting(f"A minibatch of {size} images was asked for; give {LEAST} to {MOST}, or all at once.")
+        raise InvalidSetting(
+            f"Minibatches of {size} images were requested; choose {LEAST} to {MOST}, or compare all images at once."
+        )
     check_images(batches.count, True)
     size = min(size, batches.count)
     sample = batches.sample(batches.count, seed).sized(IMAGES // size * size)  # the data may be sorted by class
@@ -79,11 +81,12 @@ def by_minibatches(
 
 
 def _products(side: Side, images: Tensor, size: int, treatment: Literal["pooled", "flattened"]) -> Tensor:
-    """Centred products of the two parts, of a and b images, of m minibatches, for every layer: (L, m a b) float64.
+    """Centred products of each minibatch's two parts (a and b images), L layers, m minibatches: (L, m a b) float64.
 
-    The features are multiplied without centring, because centred products are those of centred features. Where features
-    vary so little beside their mean that this loses significant digits, they are centred first by `hsic.centred`, which
-    sets units that vary only by rounding to exactly 0. Remaining rounding is set to 0 as in `hsic.Grams`.
+    Features are multiplied first and the products centred afterwards, which gives the products of centred features.
+    Where features vary so little relative to their mean that this loses significant digits, they are centred first by
+    `hsic.centred`, which sets units that vary only by rounding to exactly 0. A layer's products that may be only
+    rounding errors are set to 0, as in `hsic.Grams`.
     """
     layers = side[2]
     products, norms = doubly_centred(_read(side, images, size, treatment))
@@ -103,7 +106,7 @@ def _read(
     treatment: Literal["pooled", "flattened"],
     prepare: Callable[[Tensor], Tensor] = lambda features: features,
 ) -> Tensor:
-    """Products of the two parts of m minibatches, (L, m, a, b). prepare: applied to features (n, p) beforehand."""
+    """Products of the two parts of m minibatches, (L, m, a, b). prepare: applied to the features (n, p) first."""
     graph, tensors, layers = side
     by_node = {layer.node: layer for layer in layers}
     part, flat = max(2, size // CUT), treatment == "flattened"
@@ -116,14 +119,14 @@ def _read(
     for some, products in zip(*parts, strict=True):
         for (node, value), product in zip(graph.walk(tensors, some, by_node), products, strict=True):
             layer = by_node[node]
-            features = prepare(_as_it_lies(value, layer) if flat or not layer.positions else pooled(value, layer))
+            features = prepare(_in_memory_order(value, layer) if flat or not layer.positions else pooled(value, layer))
             rows = features.to(dtype).view(-1, size, features.shape[1])
             torch.bmm(rows[:, :part], rows[:, part:].mT, out=product)
     return all_products
 
 
-def _as_it_lies(value: Tensor, layer: Layer) -> Tensor:
-    """All numbers of a layer, (n, p), in memory order where the images are the first dimension.
+def _in_memory_order(value: Tensor, layer: Layer) -> Tensor:
+    """Flatten a layer's value to (n, p), in memory order if the images are its first dimension.
 
     The products do not depend on the order of the features.
     """

@@ -22,10 +22,11 @@ DRAWS = 100
 def examine(
     x: Tensor, y: Tensor, *, draws: int = DRAWS, seed: int = 0, shown: int = 9, report: Progress | None = None
 ) -> CellEvidence:
-    """Evidence about the CKA of two layers' features (n, p1) and (n, p2) of the same images.
+    """Collect evidence on the CKA of two layers' features (n, p1) and (n, p2) of the same images.
 
-    The interval is the value plus the deviations of random halves of the images from their mean. Without replacement, a
-    half varies as much as a new sample of full size (1/m - 1/n = 1/n at m = n/2). Memory: a few times n^2 float64.
+    The interval adds to the value the deviations of the CKAs of random halves of the images from their mean. Drawn
+    without replacement, a half varies as much as a new sample of full size (1/m - 1/n = 1/n at m = n/2). Memory: a few
+    (n, n) float64 matrices.
 
     Args:
         draws: number of half-samples, and the least number of shuffles.
@@ -65,10 +66,10 @@ def examine(
 def _shuffled(grams: Sequence[Tensor], draws: int, rng: np.random.Generator) -> np.ndarray:
     """Debiased CKA with the second side's images shuffled, at least `draws` times. grams: two (n, n), diagonals 0.
 
-    The shuffles are all cyclic shifts of the images in a random order, and of further random orders where n is too
-    small. The shifts of one order are a group, so a test by them is exact (Hemerik and Goeman 2018). Their n traces tr
-    K L_k are correlations along the cyclic diagonals, computed by Fourier transforms: n^2 log n flops for n shuffles,
-    where a single product of features costs 2 n p^2.
+    The shuffles are all cyclic shifts of one random order of the images, and of further random orders if n is too
+    small. The shifts of one order form a group, so the permutation test is exact (Hemerik and Goeman 2018). Their n
+    traces tr K L_k are correlations along the cyclic diagonals, computed by Fourier transforms: n^2 log n flops for n
+    shuffles, where a single product of features costs 2 n p^2.
     """
     n = len(grams[0])
     sums = [one.sum(1, dtype=torch.float64) for one in grams]
@@ -89,10 +90,10 @@ def _shuffled(grams: Sequence[Tensor], draws: int, rng: np.random.Generator) -> 
 
 
 def _diagonals(matrix: Tensor) -> Tensor:
-    """Elements (i, i + d) of a symmetric matrix (n, n), i counted cyclically, for d from 1: (n, n // 2).
+    """Elements (i, i + d) of a symmetric matrix (n, n), indices modulo n, for d from 1 to n // 2: (n, n // 2).
 
-    Larger d repeat the same elements. Columns are scaled by the root of 2, because each stands for two diagonals; sums
-    of products then equal those of the full matrices.
+    Larger d repeat the same elements. Columns are scaled by the square root of 2, because each stands for two
+    diagonals; sums of products then equal those of the full matrices.
     """
     n = len(matrix)
     twice = torch.cat([matrix, matrix], 1)
@@ -110,11 +111,11 @@ def _correlated(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _halves(first: Tensor, second: Tensor, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Debiased CKA (draws,) of random halves of the images, from the whole's Grams (n, n) with zero diagonals.
+    """Debiased CKA (draws,) of random halves of the images, from the Grams (n, n) of all images, with zero diagonals.
 
-    Computed in the precision of the Grams: single is enough for an interval. HSIC_1 does not change when a constant is
-    added to the features, so a half needs no centring of its own. With w the indicator of the half, tr K L = w'(K o
-    L)w, and likewise for the sums, so one product of a Gram serves all halves.
+    Computed in the precision of the Grams: single precision is enough for an interval. HSIC_1 does not change when a
+    constant is added to the features, so a half needs no centring of its own. With w the indicator of the half, tr K L
+    = w'(K o L)w, and likewise for the sums, so one matrix product per Gram serves all halves.
     """
     grams = (first, second)
     n, m = len(first), len(first) // 2

@@ -1,4 +1,4 @@
-"""`compare`: run every method on the same networks, one row per merge, and the mean of each method with its spread."""
+"""`compare`: run many methods on the same networks, and print the mean and the spread of each method."""
 
 from __future__ import annotations
 
@@ -22,29 +22,31 @@ from merging.text import numbers
 from merging.zoo.datasets.fingerprint import fingerprint
 from merging.zoo.datasets.load import ImageSet
 
-NAME, HELP = "compare", "run a grid of align x combine x correct on the same networks, and print the table"
+NAME, HELP = "compare", "merge the same networks by every chosen align x combine x correct, and print a table"
 USUAL = {"align": "none,weight-matching", "combine": "average", "correct": "none"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    add_nets(parser, "A", "B", more="further networks; every two of one kind are merged")
-    parser.add_argument("--base", metavar="NET", help="what the networks were trained from; see `methods`")
+    add_nets(parser, "A", "B", more="further networks; every pair of the same kind is merged")
+    parser.add_argument("--base", metavar="NET", help="network that the others were fine-tuned from; see `methods`")
     for role in ROLES:
-        help_text = f"methods, or `all`, with commas between (default {USUAL[role]})"
+        help_text = f"methods, separated by commas, or `all` (default {USUAL[role]})"
         parser.add_argument(f"--{role}", default=USUAL[role], metavar="KEY[,KEY]", help=help_text)
-    help_text = "runs a method, with seeds 0, 1 ... (default 1)"
+    help_text = "number of runs per method, with seeds 0, 1 ... (default 1)"
     parser.add_argument("--seeds", type=whole(1, 100), default=1, metavar="N", help=help_text)
-    parser.add_argument("--growing", action="store_true", help="merge the first 2, 3 ... at once, not every pair")
+    parser.add_argument(
+        "--growing", action="store_true", help="merge the first 2, 3 ... networks at once, not every pair"
+    )
     add_data(parser, images=1000)
     add_points(parser, 11)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the rows as .csv, too")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write one row per merge to this .csv file")
     add_machine(parser)
     add_json(parser)
 
 
 def run(options: Options, report: Progress) -> None:
-    """Merge and measure one after another, and print. A method that fails becomes a row that says so."""
+    """Run the merges one after another and print the results. A failed merge gets a row that says so."""
     if options.out:
         check_file(options.out)
     nets = read_nets(options)
@@ -65,9 +67,9 @@ def run(options: Options, report: Progress) -> None:
         _show(rows, errors)
         if grid.left_out():
             why = "do not fit these networks" if base else "do not fit these networks, or need a --base"
-            say(f"left out, for they {why}: {', '.join(grid.left_out())}")
+            say(f"left out, because they {why}: {', '.join(grid.left_out())}")
         if grid.left_alone():
-            say(f"merged with none of the others: {', '.join(grid.left_alone())}")
+            say(f"not merged, because no other network has the same kind and outputs: {', '.join(grid.left_alone())}")
     if options.out:
         write(options.out, to_csv(rows).encode())
 
@@ -97,14 +99,14 @@ def _keys(role: str, text: str) -> tuple[str, ...]:
         return tuple(table(role))  # type: ignore[arg-type]
     keys = tuple(key.strip() for key in text.split(",") if key.strip())
     if not keys:
-        raise InvalidSetting(f"--{role} takes methods with commas between, or `all`; got {text!r}. See `methods`.")
+        raise InvalidSetting(f"--{role} takes methods separated by commas, or `all`; got {text!r}. See `methods`.")
     return tuple(find(role, key).key for key in keys)  # type: ignore[arg-type]
 
 
 def _merged(
     options: Options, request: MergeRequest, images: dict[str, ImageSet], by_hash: dict[str, bytes]
 ) -> reports.MergeReport:
-    """Run the same task as a worker of the app. by_hash: sha256 -> file of a network."""
+    """Merge by the task that the workers of the app run. by_hash: sha256 -> file of a network."""
     from merging.jobs.tasks.run import run_task
 
     data = tuple(by_hash[model.sha256] for model in request.checkpoints)
@@ -114,7 +116,7 @@ def _merged(
 
 
 def _silent(stage: str, fraction: float | None = None, message: str = "") -> None:
-    """Ignore the progress of a single merge: the bar shows the grid's."""
+    """Ignore the progress of a single merge, because the bar shows the progress of the whole grid."""
 
 
 def _show(rows: list[Row], errors: list[str]) -> None:

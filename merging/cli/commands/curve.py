@@ -26,7 +26,7 @@ from merging.progress import Progress
 from merging.results import saving
 from merging.results.reports import LossCurve, MergeReport
 
-NAME, HELP = "curve", "measure the straight line from A to B, as they are or with B re-ordered and corrected"
+NAME, HELP = "curve", "measure the straight line from A to B; optionally re-order B and correct every point"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     parser.add_argument("--split", choices=("train", "test"), default="test")
     add_points(parser, most=501)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write .csv, .json or .html as well")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write a .csv, .json or .html file")
     add_machine(parser)
     add_json(parser)
 
@@ -48,7 +48,9 @@ def run(options: Options, report: Progress) -> None:
     keys, settings = chosen_methods(options)
     if keys["combine"] != "average":
         label = find("combine", keys["combine"]).label
-        raise InvalidSetting(f"`curve` measures the straight line. For {label} use `merge`, which writes its curves.")
+        raise InvalidSetting(
+            f"`curve` measures only the straight line. For {label} use `merge`, which also writes curves."
+        )
     if options.out:
         check_result(options.out)
     nets, device = read_nets(options), chosen_device(options)

@@ -16,31 +16,35 @@ from merging.zoo.datasets.convert import COLOURS, read_size
 from merging.zoo.datasets.known import known_datasets
 from merging.zoo.datasets.load import available
 
-NAME, HELP = "data", "list the data sets; add images of your own under a name; remove them"
+NAME, HELP = "data", "list the data sets; add images of your own under a name, or remove them"
 OF_ADD = {"name": "", "size": "", "colour": "auto", "private": False}  # option -> default
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("action", choices=("list", "add", "remove"))
-    kinds = "to add: a folder or zip with a folder per class, or an .npz; to remove: a name"
+    kinds = "for add: a folder or zip with one folder per class, or an .npz; for remove: a name"
     parser.add_argument("what", nargs="?", default="", metavar="PATH", help=kinds)
-    parser.add_argument("--name", default=OF_ADD["name"], help="what they are called (default: as the path)")
+    parser.add_argument("--name", default=OF_ADD["name"], help="name of the data set (default: that of the path)")
     size = "height x width that images are scaled and cropped to (default: the most common size)"
     parser.add_argument("--size", default=OF_ADD["size"], metavar="HxW", help=size)
-    colour = "channels (default auto: grey where all images are)"
+    colour = "colour channels (default auto: grey if all images are grey)"
     parser.add_argument("--colour", choices=COLOURS, default=OF_ADD["colour"], help=colour)
-    parser.add_argument("--private", action="store_true", help="not to be used on the pages, which others may open")
+    parser.add_argument(
+        "--private", action="store_true", help="do not offer the images on the pages, which other people may open"
+    )
     add_json(parser)
 
 
 def run(options: Options, report: Progress) -> None:
-    """List, add or remove. Raises InvalidSetting where the arguments do not fit the action."""
+    """List, add or remove data sets. Raises InvalidSetting if the arguments do not fit the action."""
     names = [name for name, usual in OF_ADD.items() if getattr(options, name) != usual]
     if options.action != "add" and names:
-        raise InvalidSetting(f"--{', --'.join(names)} belong to `data add`.")
+        raise InvalidSetting(f"--{', --'.join(names)} can be given only to `data add`.")
     if (options.action == "list") == bool(options.what):
-        raise InvalidSetting("`data list` takes nothing more; `data add` takes a path, and `data remove` a name.")
+        raise InvalidSetting(
+            "`data list` takes no further argument; `data add` takes a path, and `data remove` a name."
+        )
     {"list": _list, "add": _add, "remove": _remove}[options.action](options, report)
 
 
@@ -79,7 +83,7 @@ def _remove(options: Options, report: Progress) -> None:
 
     dataset = find_kept(options.what)
     if dataset is None:
-        raise InvalidSetting(f"No own images are called {options.what!r}. See `data list`.")
+        raise InvalidSetting(f"You have no images of your own called {options.what!r}. See `data list`.")
     delete_images(Ledger(), dataset.id, OPERATOR)
     if options.json:
         return say_json({"removed": dataset.id})

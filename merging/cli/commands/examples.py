@@ -12,22 +12,25 @@ from merging.errors import InvalidRequest
 from merging.jobs.ledger.shipped_runs import RUNS
 from merging.progress import Progress
 
-NAME, HELP = "examples", "make the example runs that the first screen shows (assets/runs), on the CPU with one thread"
+NAME, HELP = (
+    "examples",
+    "compute the example runs that the first screen shows (assets/runs), on the CPU with one thread",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--out", type=Path, default=RUNS, metavar="DIR", help="(default assets/runs)")
+    parser.add_argument("--out", type=Path, default=RUNS, metavar="DIR", help="folder to write (default assets/runs)")
 
 
 def run(options: Options, report: Progress) -> None:
-    """Recompute them in place of the old ones. Raises InvalidRequest for a folder that holds anything but such runs."""
+    """Recompute and replace the example runs. Raises InvalidRequest if the folder holds anything that is not a run."""
     others = [path.name for path in options.out.glob("*") if not (path / "job.json").is_file()]
     if others:
         raise InvalidRequest(
-            f"{options.out} holds {others[0]}, which is no run and would be lost. Choose another folder."
+            f"{options.out} holds {others[0]}, which is not a run and would be lost. Choose another folder."
         )
-    make_folder(options.out)  # before the work, which takes long
+    make_folder(options.out)  # before the long computation
     from merging.jobs import examples
 
     say(f"written to {examples.make(options.out, report)}")

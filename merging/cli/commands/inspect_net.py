@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from merging.network.permutation import Group
 
 NAME, HELP = "inspect", "show a checkpoint's architecture, data and permutation groups"
-MOST_VALUES = 10_000_000  # values of one input: more than any image that a network reads at once
+MOST_VALUES = 10_000_000  # limit on the values of one input, above the size of any usual image
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_nets(parser, "NET")
     add_data(parser)
-    parser.add_argument("--input", metavar="C,H,W", help="shape of one input, for a net of your own")
+    parser.add_argument("--input", metavar="C,H,W", help="shape of one input, for a network of your own factory")
     add_json(parser)
 
 
 def run(options: Options, report: Progress) -> None:
-    """Load, trace and print."""
+    """Load and trace the network, and print what was found."""
     from merging.network.graph.graph import export
     from merging.network.tracing.tracer import coverage, trace_graph, verify
 
@@ -54,18 +54,18 @@ def run(options: Options, report: Progress) -> None:
         say(f"{key:13} {', '.join(map(str, value)) if isinstance(value, list) else value}")
     say(f"{'why':13} {facts['why']}")
     for theirs, ours in facts["renamed"].items():
-        say(f"{'renamed':13} {theirs} is {ours} here")
+        say(f"{'renamed':13} {theirs} is called {ours} here")
     say(f"{'equivalence':13} {error:.1e} (largest relative change of the outputs under a random permutation)")
     say(f"{'permuted':13} {permuted} of {units} units of hidden layers")
     for group in spec.groups:
-        say(f"\n{group.name}: {group.size} units{'' if group.linear else ', which only change places'}")
+        say(f"\n{group.name}: {group.size} units{'' if group.linear else ', which can only be permuted'}")
         for place in group.places:
             say(f"  {place}")
     return None
 
 
 def _read(options: Options) -> Net:
-    """Read the network. Where several fit, --json prints the candidates before AmbiguousCheckpoint is raised."""
+    """Read the network. If several fit, --json prints the candidates before AmbiguousCheckpoint is raised."""
     try:
         refuse_useless_options((options.net,), options)
         return read_net(options.net, options)
@@ -100,12 +100,14 @@ def _example(net: Net, shape: str | None) -> Any:
     from merging.jobs.tasks.common import example
 
     if shape is None and net.is_own:
-        raise InvalidSetting("A net of your own needs --input, the shape of one input, such as --input 3,32,32.")
+        raise InvalidSetting(
+            "A network of your own factory needs --input, the shape of one input, such as --input 3,32,32."
+        )
     if shape is None:
         return example(net.ref, torch.device("cpu"))
     sizes = [int(size) for size in shape.split(",") if size.isdecimal()]
     if len(sizes) != shape.count(",") + 1 or not 1 <= prod(sizes) <= MOST_VALUES:
-        limit = f"of {MOST_VALUES:,} values at most"
+        limit = f"with {MOST_VALUES:,} values at most"
         raise InvalidSetting(f"--input takes whole numbers above 0 such as 3,32,32, {limit}; got {shape}.")
     return torch.rand(2, *sizes)
 

@@ -32,13 +32,13 @@ from merging.results.reports import LossCurve, MergeReport, Metrics
 from merging.text.method_notes import accounts, remarks
 from merging.zoo.datasets.fingerprint import fingerprint
 
-NAME, HELP = "merge", "merge two networks or more; write the merge, B re-ordered, the permutation and a report"
+NAME, HELP = "merge", "merge two networks or more; write the merge, the re-ordered B, the permutation and a report"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_nets(parser, "A", "B", more="further networks of the same merge, up to ten in all")
-    parser.add_argument("--base", metavar="NET", help="what the networks were trained from; see `methods`")
+    parser.add_argument("--base", metavar="NET", help="network that the others were fine-tuned from; see `methods`")
     add_methods(parser, align="weight-matching")
     add_data(parser)
     add_points(parser)
@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: Options, report: Progress) -> None:
-    """Merge, write the artifacts, print the numbers."""
+    """Merge the networks, write the artifacts and print the numbers."""
     check_folder(options.out or Path())
     streamed = _streamed(options, report) if is_streamed(options) else None
     remark = ""
@@ -76,13 +76,13 @@ def run(options: Options, report: Progress) -> None:
 
 
 def _streamed(options: Options, report: Progress) -> tuple[MergeReport, dict[str, bytes], str] | None:
-    """As `merge_streamed`; None where --streamed was not given and the networks turn out not to be of that kind."""
+    """Return the results of `merge_streamed`; None if the networks cannot be streamed and --streamed was not given."""
     try:
         return merge_streamed(options, report)
     except UnsupportedOperation as error:
         if options.streamed:
             raise
-        say_note(f"The networks are merged in memory. {error}")
+        say_note(f"The networks are merged in memory instead of tensor by tensor. {error}")
         return None
 
 
@@ -99,7 +99,7 @@ def _merged(options: Options, nets: list[Net], report: Progress) -> tuple[MergeR
 def _as_worker(
     options: Options, nets: list[Net], base: Net | None, report: Progress
 ) -> tuple[MergeReport, dict[str, bytes], str]:
-    """Run the same task as a worker of the app; return the report, the other artifacts, and the run's id."""
+    """Merge by the task that the workers of the app run; return the report, the other artifacts and the run's id."""
     from merging.jobs.tasks.run import run_task
 
     request, images = merge_request(options, nets, base), read_images(options, nets[0])
@@ -110,7 +110,7 @@ def _as_worker(
 
 
 def merge_request(options: Options, nets: list[Net], base: Net | None) -> MergeRequest:
-    """Merge request of the options. Raises InvalidSetting, InvalidRequest, DataUnavailable."""
+    """Return the merge request of the options. Raises InvalidSetting, InvalidRequest, DataUnavailable."""
     keys, settings = chosen_methods(options)
     check_base([keys["combine"]], base)
     if any(find(role, keys[role]).needs_data for role in ROLES):
@@ -154,7 +154,7 @@ def _summary(found: MergeReport) -> dict[str, Any]:
 
 def _show(found: MergeReport) -> None:
     moved, units = (sum(pair[i] for pair in found.groups.values()) for i in (1, 0))
-    say(f"{moved} of {units} units moved; |B - pi(B)| {found.equivalence:.0e} of the outputs' size")
+    say(f"{moved} of {units} units moved; outputs of B and pi(B) differ by {found.equivalence:.0e} of their size")
     for account in accounts(found):
         if account.sentences:
             whose = f", network {account.model}" if account.model else ""

@@ -32,7 +32,7 @@ def run(options: Options, report: Progress) -> None:
         for method in table.values():
             for setting in _described(method)["settings"]:
                 what = "{label}: {help} (default {default})".format_map(setting)
-                say(f"    --set {role}.{setting['name']}=...  of {method.key}. {what}")
+                say(f"    --set {role}.{setting['name']}=...  for {method.key}. {what}")
         say()
     say("--recipe")
     rows = [(f"  {r.key}", f"{r.align} > {r.combine} > {r.correct}", r.summary) for r in RECIPES.values()]

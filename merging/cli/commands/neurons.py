@@ -28,28 +28,32 @@ from merging.results import saving
 from merging.results.reports import UnitPicture
 
 DECLARED = {declared.name: declared for declared in fields(PictureSettings)}
-STEPS = DECLARED.pop("steps")  # has an option of its own
-NAME, HELP = "neurons", "draw what units of a layer look for (feature visualization)"
+STEPS = DECLARED.pop("steps")  # --steps sets them
+NAME, HELP = "neurons", "draw images that strongly activate units of a layer (feature visualization)"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_nets(parser, "NET")
-    add_data_name(parser)  # the training data, which state mean and std
+    add_data_name(parser)  # the training data, from which mean and std are known
     parser.add_argument("--layer", required=True, metavar="NAME", help="torch name, such as features.4")
-    parser.add_argument("--units", type=parse_units, default="0-15", metavar="0,1,5-8", help="(default 0-15)")
+    parser.add_argument(
+        "--units", type=parse_units, default="0-15", metavar="0,1,5-8", help="units to draw (default 0-15)"
+    )
     steps = whole(STEPS.metadata["low"], STEPS.metadata["high"])
-    help_text = f"of the optimisation (default {STEPS.default})"
+    help_text = f"steps of the optimisation (default {STEPS.default})"
     parser.add_argument("--steps", type=steps, default=STEPS.default, metavar="N", help=help_text)
-    parser.add_argument("--set", action="append", metavar="NAME=VALUE", help=", ".join(DECLARED))
+    parser.add_argument("--set", action="append", metavar="NAME=VALUE", help=f"settings: {', '.join(DECLARED)}")
     add_seed(parser)
-    parser.add_argument("--out", type=Path, default=Path("neurons"), metavar="DIR", help="(default neurons)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("neurons"), metavar="DIR", help="folder to write (default neurons)"
+    )
     add_machine(parser)
     add_json(parser)
 
 
 def run(options: Options, report: Progress) -> None:
-    """Run the same task as a worker of the app, MAX_UNITS units at a time, and write one PNG file per unit."""
+    """Draw by the task that the workers of the app run, MAX_UNITS units at a time; write one PNG file per unit."""
     from merging.jobs.tasks.run import run_task
 
     check_folder(options.out)

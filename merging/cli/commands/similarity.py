@@ -23,17 +23,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_nets(parser, "A", "B")
     add_data(parser)
-    parser.add_argument("--layers", metavar="NAME,...", help="torch names (default: all)")
+    parser.add_argument("--layers", metavar="NAME,...", help="torch names of layers (default: all)")
     parser.add_argument("--estimator", choices=("debiased", "biased"), default="debiased")
-    parser.add_argument("--treatment", choices=("pooled", "flattened"), default="pooled", help="of convolutions")
+    parser.add_argument(
+        "--treatment", choices=("pooled", "flattened"), default="pooled", help="treatment of convolutions"
+    )
     parser.add_argument(
         "--minibatch",
         type=int,
         metavar="IMAGES",
-        help="sum over random minibatches of so many images, 24 say: faster and for any number of images, noisier",
+        help="sum over random minibatches of this size, such as 24: faster and for any number of images, but noisier",
     )
     add_seed(parser)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write .csv, .json or .html as well")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write a .csv, .json or .html file")
     add_machine(parser)
     add_json(parser)
 
@@ -53,7 +55,7 @@ def run(options: Options, report: Progress) -> None:
     layers = None if options.layers is None else [name.strip() for name in options.layers.split(",")]
     if layers is not None and not all(layers):
         names = ", ".join(layer.name for layer in export(a, images.example()).layers)
-        raise UnknownLayer(f"--layers takes names with commas between; got {options.layers!r}. Layers of A: {names}.")
+        raise UnknownLayer(f"--layers takes names separated by commas; got {options.layers!r}. Layers of A: {names}.")
     how = {name: getattr(options, name) for name in ("estimator", "treatment", "minibatch", "seed")}
     result = cka(a, b, images, layers=layers, report=report, **how)
     _write(options, result)

@@ -19,7 +19,7 @@ from merging.progress import Progress
 from merging.results import saving
 from merging.studies.registry import find_study, load_finding, studies
 
-NAME, HELP = "study", "merge two networks or more and look into the merge: why, landscape, reliability, units ..."
+NAME, HELP = "study", "merge two networks or more and study the merge: why, landscape, reliability, units ..."
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,19 +27,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     help_text = "; ".join(f"{key}: {study.label}" for key, study in studies().items())
     parser.add_argument("study", choices=tuple(studies()), metavar="STUDY", help=help_text)
     add_nets(parser, "A", "B", more="further networks of the same merge, up to ten in all")
-    parser.add_argument("--base", metavar="NET", help="what the networks were trained from; see `methods`")
+    parser.add_argument("--base", metavar="NET", help="network that the others were fine-tuned from; see `methods`")
     add_methods(parser, align="weight-matching")
-    parser.add_argument("--with", action="append", metavar="NAME=VALUE", dest="asked", help="settings of the study")
-    parser.add_argument("--other", metavar="NET", help="a network beside the merged ones, for landscape and similarity")
+    parser.add_argument("--with", action="append", metavar="NAME=VALUE", dest="asked", help="a setting of the study")
+    parser.add_argument("--other", metavar="NET", help="a network that is not merged, for landscape and similarity")
     add_data(parser)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the finding as JSON (default STUDY.json)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="file for the result as JSON (default STUDY.json)")
     add_machine(parser)
     add_json(parser)
     parser.set_defaults(points=3)
 
 
 def run(options: Options, report: Progress) -> None:
-    """Merge, run the study, write its finding, and print its numbers."""
+    """Merge the networks, run the study, write its result and print the numbers of the result."""
     from merging.jobs.tasks.run import run_task
 
     study = find_study(options.study)
@@ -67,7 +67,7 @@ def run(options: Options, report: Progress) -> None:
 
 
 def _numbers(finding: Any) -> dict[str, str]:
-    """Values of a finding that fit on a line: its numbers and strings."""
+    """Return the values of a study's result that fit on one line: numbers and strings."""
     plain = {f.name: getattr(finding, f.name) for f in fields(finding)}
     return {
         name: f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -15,7 +15,10 @@ from merging.progress import Progress
 from merging.zoo.architectures.names import NAMES
 from merging.zoo.catalogue import FOLDER
 
-NAME, HELP = "train", "train shipped checkpoints again by id (none: all), or one of --architecture and --data"
+NAME, HELP = (
+    "train",
+    "train shipped checkpoints again by id (without ids: all), or one network of --architecture on --data",
+)
 
 
 OF_ONE = {"config": None, "data": "fashion-mnist", "seed": 0, "epochs": 5, "name": ""}  # option -> default
@@ -25,12 +28,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("ids", nargs="*", metavar="ID", help="shipped checkpoints; see `zoo`")
     parser.add_argument("--architecture", choices=tuple(NAMES), metavar="KEY", help=", ".join(NAMES))
-    parser.add_argument("--config", action="append", metavar="KEY=VALUE", help="such as widths=512,512 norm=batch")
+    parser.add_argument(
+        "--config", action="append", metavar="KEY=VALUE", help="options of the architecture, such as widths=512,512"
+    )
     add_data_name(parser, str(OF_ONE["data"]))
     add_seed(parser)
     parser.add_argument("--epochs", type=whole(1, 10_000), default=OF_ONE["epochs"], metavar="N", help="(default 5)")
-    parser.add_argument("--name", default="", help="what the checkpoint is called")
-    parser.add_argument("--out", type=Path, help="file of one net (default: its name), folder of shipped ones")
+    parser.add_argument("--name", default="", help="name of the checkpoint")
+    parser.add_argument(
+        "--out", type=Path, help="file of the one network (default: named after it), or folder of the shipped ones"
+    )
     add_machine(parser)
     add_json(parser)
 
@@ -44,7 +51,7 @@ def run(options: Options, report: Progress) -> None:
     names = [name for name, usual in OF_ONE.items() if getattr(options, name) != usual]
     if names:
         raise InvalidSetting(
-            f"--{', --'.join(names)} belong to --architecture; a shipped checkpoint is trained as its recipe says."
+            f"--{', --'.join(names)} can be given only with --architecture; shipped checkpoints have their own recipes."
         )
     from merging.zoo.training.shipping import train_shipped
 

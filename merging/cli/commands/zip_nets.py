@@ -1,4 +1,4 @@
-"""`zip`: one trunk for several networks up to a layer, and each network's own head after it (partial ZipIt!)."""
+"""`zip`: merge networks into one trunk up to a layer, and keep each network's own head after it (partial ZipIt!)."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from merging.text import numbers
 from merging.text.zip_verdict import zip_headline
 from merging.zoo.datasets.known import facts as facts_of
 
-NAME, HELP = "zip", "zip networks up to a layer and keep each one's own head (partial ZipIt!)"
+NAME, HELP = "zip", "merge networks up to a layer and keep each one's head after it (partial ZipIt!)"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_nets(parser, "A", "B", more=f"further networks, up to {MOST_MODELS} in all")
-    parser.add_argument("--until", metavar="LAYER", help="the last merged layer (default: each in turn)")
-    help_text = "the classes that a network's outputs are, once for each network in turn, where its file does not say"
+    parser.add_argument("--until", metavar="LAYER", help="the last merged layer (default: every layer in turn)")
+    help_text = "class names of a network's outputs if its file does not state them; repeat for each network, in order"
     parser.add_argument("--classes", action="append", metavar="NAME,...", help=help_text)
     parser.add_argument("--set", action="append", metavar="NAME=VALUE", help="settings of ZipIt!, such as alpha=0.3")
     add_seed(parser)
     add_data(parser)
-    out_help = "with --until: trunk and heads as .safetensors, or the network as .pt2, which torch alone runs"
+    out_help = "with --until: trunk and heads as .safetensors, or the network as .pt2, which runs with torch alone"
     parser.add_argument("--out", type=Path, metavar="FILE", help=out_help)
     add_machine(parser)
     add_json(parser)
@@ -46,7 +46,7 @@ def run(options: Options, report: Progress) -> None:
     from merging.zoo.checkpoints.checkpoint import save_checkpoint
 
     if options.out and not options.until:
-        raise InvalidRequest("--out writes one zip: name the layer at which its trunk ends with --until.")
+        raise InvalidRequest("--out writes a single zipped network: name the last layer of its trunk with --until.")
     if options.out:
         check_file(options.out)
     settings = read_texts(ZipItSettings, read_pairs(options.set, "--set"))
@@ -72,7 +72,7 @@ def run(options: Options, report: Progress) -> None:
 
 
 def _known(options: Options, nets: list[Net]) -> list[list[int]]:
-    """For each network, the data set's label of every output."""
+    """Return the data set's label of every output, for each network."""
     facts, texts = facts_of(options.data or nets[0].checkpoint.dataset), options.classes
     if texts and len(texts) != len(nets):
         raise InvalidRequest(f"--classes was given {len(texts)} times for {len(nets)} networks; give it once for each.")
@@ -101,7 +101,7 @@ def _say(options: Options, found: ZipReport) -> None:
         shares = (*heads, *([joint] if together else []), share)
         table.append([until, *(numbers.accuracy(float(value)) for value in shares)])
     say_table([*head, "parameters"], table)
-    say("accuracy on test images: of each head on its own classes" + (", and of all on all" if together else ""))
+    say("accuracy on test images: each head on its own classes" + (", all together on all classes" if together else ""))
     if "reset" in found.notes:
-        say(f"BatchNorm statistics from {found.notes['reset']} training images everywhere, also unmerged")
+        say(f"BatchNorm statistics are from {found.notes['reset']} training images, also for the unmerged networks")
     return say(zip_headline(found))

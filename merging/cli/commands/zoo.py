@@ -10,7 +10,7 @@ from merging.cli.options import Options, add_json
 from merging.progress import Progress
 from merging.zoo.catalogue import Entry, shipped
 
-NAME, HELP = "zoo", "list the shipped checkpoints, by the ids that the other commands take"
+NAME, HELP = "zoo", "list the shipped checkpoints with the ids that the other commands take"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Figures of the evidence study: means by layer with intervals, spread over units, fates, relation to the match."""
+"""Figures of the evidence study: means and intervals by layer, spread over units, fates, relation to the match."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from merging.text import numbers
 
 FEW, MOST = 200, 4000  # units in a scatter plot: drawn large up to FEW, thinned out beyond MOST
 SPREAD = (0.05, 0.25, 0.5, 0.75, 0.95)  # quantiles of a box: whiskers, quartiles, median
-TELLING = 3  # percent: a smaller part of a bar has no room for its number
-# From units like both parents to units like neither, in the colours of the similarity maps.
+TELLING = 3  # percent: smaller parts of a bar have no room for their numbers
+# From units that resemble both parents to units that resemble neither, in the colours of the similarity maps.
 FATE_COLORS = {
     "kept": "#fde725",
     "blended": "#5ec962",
@@ -32,13 +32,13 @@ LABELS = {
 
 
 def _layers(names: tuple[str, ...]) -> dict[str, Any]:
-    """Keywords of the layer axis. Long names tilt to the left: to the right, the last one would be cut off."""
+    """Keywords of the layer axis. Long names tilt to the left; to the right, the last one would be cut off."""
     lean = {"tickangle": -30} if max(map(len, names), default=0) > LONG else {}
     return {"title": "layer, input first", "tickvals": list(range(len(names))), "ticktext": list(names), **lean}
 
 
 def evidence_figure(found: Evidence, measure: str) -> Figure:
-    """Mean of one measure over the units of each layer, with a 95 % interval, for every row that was measured."""
+    """Mean of one measure over the units of each layer, with a 95 % interval, one series per measured pair."""
     rows = [row for row in LABELS if not np.isnan(found.interval(measure, row)[0])]
     words = ", ".join(f"{LABELS[row][0]} {numbers.ratio(found.interval(measure, row)[0])}" for row in rows)
     fig = figure(
@@ -71,7 +71,7 @@ def evidence_figure(found: Evidence, measure: str) -> Figure:
 
 
 def spread_figure(found: Evidence, measure: str) -> Figure:
-    """Box plot of one measure over all units of all layers, with one box for every row that was measured."""
+    """Box plot of one measure over all units of all layers, with one box per measured pair of LABELS."""
     finite = {row: values[~np.isnan(values)] for row, values in found.values[measure].items()}
     boxes = {row: np.quantile(finite[row], SPREAD) for row in LABELS if len(finite[row])}
     words = ", ".join(f"{LABELS[row][0]} {numbers.ratio(float(box[2]))}" for row, box in boxes.items())

@@ -11,7 +11,7 @@ from merging.figures.similarity import layer_axis
 from merging.studies.along import Along
 from merging.text import numbers
 
-SHOWN = {"to_a": "CKA with A", "to_b": "CKA with B", "variance": "variance of units / parents'"}
+SHOWN = {"to_a": "CKA with A", "to_b": "CKA with B", "variance": "variance relative to the parents'"}
 
 
 def inside_figure(found: Along, line: str, what: str) -> Figure:
@@ -45,7 +45,7 @@ def loss_figure(found: Along) -> Figure:
     """Loss of both lines over lambda, on the same images as the heatmaps."""
     tops = ", ".join(f"{STYLES[line].label} {numbers.loss(float(loss.max()))}" for line, loss in found.loss.items())
     fig = figure(
-        f"Loss along the path; the highest: {tops}.",
+        f"Loss along the path; the highest values: {tops}.",
         height=240,
         x={"title": LAMBDA, "range": [-0.05, 1.05], "tickvals": [0, 0.25, 0.5, 0.75, 1]},
         y={"title": "Loss (nats per image)"},

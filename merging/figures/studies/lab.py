@@ -10,9 +10,9 @@ from merging.studies.lab import Lab
 from merging.text import numbers
 
 LABELS = {
-    "classes": "strength of the shift (in mean lengths of a representation)",
-    "image": "strength of the shift (in mean lengths of a representation)",
-    "unit": "factor of the unit, less 1",
+    "classes": "strength of the shift (relative to the mean norm of a representation)",
+    "image": "strength of the shift (relative to the mean norm of a representation)",
+    "unit": "scaling factor of the unit, minus 1",
 }
 
 
@@ -20,7 +20,7 @@ def lab_figure(found: Lab, kind: str) -> Figure:
     """CKA, accuracy, neighbours and Procrustes over the strength of a change. kind: "classes", "image" or "unit"."""
     cka, accuracy = found.cka[kind], found.accuracy[kind]
     fig = figure(
-        f"CKA of {found.layer}'s input with itself falls from {numbers.ratio(float(cka[0]))} to "
+        f"CKA of {found.layer}'s input before and after the change falls from {numbers.ratio(float(cka[0]))} to "
         f"{numbers.ratio(float(cka[-1]))} (limit {numbers.ratio(found.limit[kind])}), while accuracy stays at "
         f"{numbers.accuracy(float(accuracy[-1]))} and mutual neighbours at "
         f"{numbers.ratio(float(found.neighbours[kind][-1]))}.",
@@ -30,12 +30,12 @@ def lab_figure(found: Lab, kind: str) -> Figure:
             "tickvals": list(range(len(found.strength))),
             "ticktext": [f"{s:g}" for s in found.strength],
         },
-        y={"title": "similarity, or share of images right", "range": [-0.03, 1.05]},
+        y={"title": "similarity or accuracy", "range": [-0.03, 1.05]},
         hovermode="x unified",
     )
     places = np.arange(len(found.strength))
     series = (
-        ("CKA with itself before", cka, STYLES["corrected"]),
+        ("CKA with the input before the change", cka, STYLES["corrected"]),
         ("accuracy", accuracy, STYLES["A"]),
         ("mutual nearest neighbours", found.neighbours[kind], STYLES["aligned"]),
         ("Procrustes", found.procrustes[kind], STYLES["ensemble"]),
@@ -46,5 +46,5 @@ def lab_figure(found: Lab, kind: str) -> Figure:
             hovertemplate="%{y:.3f}", meta=name,
         )  # fmt: skip
     line = {"color": STYLES["corrected"].color, "dash": "dot", "width": 1.5}
-    fig.add_level(found.limit[kind], line, f"CKA's limit {numbers.ratio(found.limit[kind])}")
+    fig.add_level(found.limit[kind], line, f"limit of CKA: {numbers.ratio(found.limit[kind])}")
     return fig

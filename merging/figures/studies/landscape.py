@@ -9,10 +9,10 @@ from merging.figures.palette import REVERSED, SIMILARITY, STYLES, Style, figure
 from merging.studies.landscape import Landscape
 from merging.text import numbers
 
-NAMES = {"A": "A", "B": "B", "pi(B)": "π(B)", "C": "the other", "naive": "naive average", "merge": "merge"}
+NAMES = {"A": "A", "B": "B", "pi(B)": "π(B)", "C": "other network", "naive": "naive average", "merge": "merge"}
 PLACES = {"A": "bottom left", "B": "bottom right", "naive": "bottom center", "merge": "top left"}
-THIRD = Style("#CC79A7", "solid", "triangle-up", "the other")
-CEILING = 4.0  # the loss is cut off at this many medians: higher values would fill the plane with one colour
+THIRD = Style("#CC79A7", "solid", "triangle-up", "other network")
+CEILING = 4.0  # the loss is cut off at this multiple of its median, so that high values leave colours for the rest
 
 
 def landscape_figure(found: Landscape, metric: str) -> Figure:
@@ -41,7 +41,7 @@ def landscape_figure(found: Landscape, metric: str) -> Figure:
         z=np.minimum(values, high),
         x=found.x,
         y=found.y,
-        customdata=np.where(found.measured, "", " (between equal neighbours)"),
+        customdata=np.where(found.measured, "", " (mean of similar neighbours)"),
         colorscale=SIMILARITY if metric == "accuracy" else REVERSED,
         contours={"coloring": "heatmap"},
         ncontours=18,

@@ -18,7 +18,7 @@ ORDERS = {"apart": "farthest apart", "alike": "most alike", "first": "first"}
 
 
 def units_in_order(found: Nonlinearities, layer: str, order: str, count: int) -> tuple[int, ...]:
-    """First `count` units, sorted by the distance of A's function to its partner's. order: a key of ORDERS."""
+    """Return the first `count` units by the distance of A's function to its partner's. order: a key of ORDERS."""
     distance = found.distance(layer)
     orders = {"apart": np.argsort(-distance, kind="stable"), "alike": np.argsort(distance, kind="stable")}
     return tuple(int(unit) for unit in orders.get(order, np.arange(len(distance)))[:count])
@@ -29,8 +29,8 @@ def curves_figure(found: Nonlinearities, layer: str, units: Sequence[int]) -> Fi
     distance, rows = found.distance(layer), -(-len(units) // COLUMNS)
     columns = min(COLUMNS, len(units))
     fig = figure(
-        f"Learned functions of {len(units)} of {len(distance)} units of {layer} in A, π(B) and the merge; A's and its "
-        f"partner's are apart by {numbers.tiny(float(np.median(distance)))} (root mean square; median of all units).",
+        f"Learned functions of {len(units)} of {len(distance)} units of {layer} in A, π(B) and the merge; distance "
+        f"of A's to its partner's: {numbers.tiny(float(np.median(distance)))} (root mean square; median of all units).",
         height=60 + 150 * rows,
         x={},
         y={},

@@ -17,7 +17,7 @@ def interval_figure(seen: Reliability) -> Figure:
         ("CKA without the top 1 %", seen.trimmed, STYLES["B"]),
         ("Procrustes", seen.procrustes, STYLES["ensemble"]),
         ("mutual neighbours", seen.neighbours, STYLES["aligned"]),
-        ("by chance (95 % lie below)", seen.null, STYLES["naive"]),
+        ("chance level (95th percentile)", seen.null, STYLES["naive"]),
     )
     low, high = (numbers.correlation(value) for value in (seen.low, seen.high))
     fig = figure(

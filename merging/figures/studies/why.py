@@ -22,7 +22,7 @@ EVEN = "rgba(127,127,127,0.7)"
 def variance_figure(why: Why, corrected: bool) -> Figure:
     """Mean variance of the units of each layer, relative to the parents'.
 
-    corrected: whether the merge was corrected; only then is it drawn beside the plain average.
+    corrected: whether the merge was corrected; only a corrected merge is drawn beside the plain average.
     """
     styles = {net: STYLES[style] for net, style in LINES.items() if corrected or net != "merge"}
     last = ", ".join(f"{style.label} {numbers.ratio(float(why.variance[net][-1]))}" for net, style in styles.items())
@@ -30,7 +30,7 @@ def variance_figure(why: Why, corrected: bool) -> Figure:
         f"Variance of the units over depth, relative to the parents' mean. In the last layer: {last}.",
         height=330,
         x=layer_axis(why.layers, "layer, input first", [-0.3, len(why.layers) - 0.7]),
-        y={"title": "variance of units / parents'", "rangemode": "tozero"},
+        y={"title": "variance relative to the parents'", "rangemode": "tozero"},
         hovermode="x unified",
     )
     fig.add_level(1, {"color": EVEN, "dash": "dash", "width": 1})
@@ -102,7 +102,7 @@ def spectra_figure(why: Why) -> Figure:
 
 
 def match_quality_figure(units: Sequence[LayerUnits]) -> Figure:
-    """Match correlation of the units of each layer: the median, with the middle half as error bars.
+    """Match correlation of the units of each layer: the median, with the interquartile range as error bars.
 
     Layers whose units were not measured, or are all dead, are left out.
     """
@@ -141,7 +141,7 @@ def calibration_figure(why: Why) -> Figure:
     fig = figure(
         f"Accuracy by confidence. Calibration errors: {errors}.",
         height=330,
-        x={"title": "confidence of the answer (%)", "range": [0, 102]},
+        x={"title": "confidence of the prediction (%)", "range": [0, 102]},
         y={"title": "accuracy (%)", "range": [0, 102]},
     )
     fig.add("scatter",
@@ -160,7 +160,7 @@ def calibration_figure(why: Why) -> Figure:
             line=style.line(2),
             marker=style.marker(6),
             customdata=count,
-            hovertemplate="%{y:.0f} % right of %{customdata:.0f} images<extra>" + style.label + "</extra>",
+            hovertemplate="%{y:.0f} % of %{customdata:.0f} images right<extra>" + style.label + "</extra>",
             connectgaps=True,
             meta=net,
         )
@@ -168,7 +168,7 @@ def calibration_figure(why: Why) -> Figure:
 
 
 def aligners_figure(found: Aligners, colors: dict[str, str]) -> Figure:
-    """Variance of the plain average's units after each alignment, over the parents'. colors: aligner -> colour."""
+    """Variance of the plain average's units after each alignment, relative to the parents'. colors: by aligner."""
     parts = [
         f"{label} {numbers.ratio(float(row[-1]))}" for label, row in zip(found.labels, found.variance, strict=True)
     ]
@@ -176,7 +176,7 @@ def aligners_figure(found: Aligners, colors: dict[str, str]) -> Figure:
         f"Variance of the units over depth after each alignment; in the last layer: {', '.join(parts)}.",
         height=330,
         x=layer_axis(found.layers, "layer, input first", [-0.3, len(found.layers) - 0.7]),
-        y={"title": "variance of units / parents'", "rangemode": "tozero"},
+        y={"title": "variance relative to the parents'", "rangemode": "tozero"},
         hovermode="x unified",
     )
     for key, label, row in zip(found.keys, found.labels, found.variance, strict=True):

@@ -1,4 +1,4 @@
-"""Connections to the ledger's SQLite file: one per call, from any thread and process of this machine."""
+"""Connections to the ledger's SQLite file: one per call, from any thread or process on this machine."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 BUSY_SECONDS = 20
-SPARE = 8  # unused connections that stay open: opening one takes longer than most of a page's thirty queries
+SPARE = 8  # unused connections that are kept open, because opening a connection takes longer than most queries
 
 
 @contextmanager
 def connect(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a connection for one call, with rows that can be read by name. Safe in any thread and process."""
+    """Provide a connection for one call; its rows are indexed by column names. Safe in any thread and process."""
     db = _spare(path) or _open(path)
     whole = False
     try:
@@ -39,7 +39,7 @@ def close_spares() -> None:
 
 
 def readable(data: bytes) -> str:
-    """Decode a text of the file. Damaged characters are replaced, so that they do not hide other rows."""
+    """Decode a text of the file. Damaged characters are replaced, so that the other rows can still be read."""
     return data.decode("utf-8", "replace")
 
 
@@ -52,7 +52,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _spare(path: Path) -> sqlite3.Connection | None:
-    """Take an unused open connection to this file, None where there is none."""
+    """Take an unused open connection to this file, None if there is none."""
     file = _identity(path)
     with _sharing:
         place = next((place for place, (identity, _) in enumerate(_spares) if identity == file), None)
@@ -60,7 +60,7 @@ def _spare(path: Path) -> sqlite3.Connection | None:
 
 
 def _lay_aside(path: Path, db: sqlite3.Connection) -> None:
-    """Keep the connection for a later call; beyond SPARE connections, the one unused for longest is closed."""
+    """Keep the connection for later calls; if more than SPARE are kept, close the one unused for the longest time."""
     with _sharing:
         _spares.insert(0, (_identity(path), db))
         old = _spares.pop()[1] if len(_spares) > SPARE else None
@@ -69,7 +69,7 @@ def _lay_aside(path: Path, db: sqlite3.Connection) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode, which distinguish a file from a later one at the same path; None where there is no file."""
+    """Device and inode, which distinguish a file from a later one at the same path; None if there is no file."""
     try:
         status = path.stat()
     except OSError:
@@ -79,7 +79,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def snapshot(db: sqlite3.Connection) -> Iterator[None]:
-    """Make all reads inside see the same state of the database, without blocking others."""
+    """Let all reads in the `with` block see the same state of the database, without blocking other connections."""
     db.execute("BEGIN")
     try:
         yield
@@ -89,7 +89,7 @@ def snapshot(db: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """Run a transaction that is the only writer from its first statement on; an exception rolls it back."""
+    """Run a transaction that holds the write lock from its beginning; an exception rolls the transaction back."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield db

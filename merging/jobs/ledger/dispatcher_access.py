@@ -1,7 +1,8 @@
-"""A dispatcher's access to the ledger: claim a job, report its progress, store its outcome. No Ray.
+"""A dispatcher's access to the ledger: claim a job, report its progress, store its outcome. Ray is not imported.
 
 A dispatcher holds its jobs by a lease: it sends a heartbeat every second, and the jobs of a silent dispatcher go back
-into the queue. Each claim has a number (`run`); reports on a job that the dispatcher no longer holds change nothing.
+into the queue. Every claim of a job has a number (`run`). If a dispatcher reports on a job that it no longer holds,
+the report is ignored.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ INTERRUPTED = (
     "The program that runs jobs ended {} times during this job, so the job is not tried again. If you stopped the "
     "program on purpose, run the job again. Otherwise choose a smaller job, and see the program's log."
 )
-INTERRUPTIONS = 5  # dispatchers that end during a job before it fails; high, because the job is rarely the cause
+INTERRUPTIONS = 5  # a job fails when this many dispatchers ended during it; high, as the job is rarely the cause
 HELD = "id = ? AND run = ? AND dispatcher = ? AND state = 'running'"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A job that a dispatcher claimed. run: number of this claim. deadline: seconds since 1970."""
+    """A job that a dispatcher claimed. run: number of this claim of the job. deadline: seconds since 1970."""
 
     id: str
     run: int
@@ -49,10 +50,10 @@ class Claim:
 
 
 class Desk:
-    """Access of one dispatcher to the ledger."""
+    """One dispatcher's access to the ledger."""
 
     def __init__(self, ledger: Ledger, born: float = 0.0) -> None:
-        """born: start time of the process, which distinguishes it from a later process with the same id."""
+        """born: start time of this process, which distinguishes it from a later process with the same process id."""
         self.ledger = ledger
         self.id = uuid.uuid4().hex
         self._began = time.time() - time.monotonic()
@@ -63,11 +64,11 @@ class Desk:
             )
 
     def now(self) -> float:
-        """Seconds since 1970, by a clock that no setting of the time changes, so that durations are right."""
+        """Seconds since 1970; later changes of the system time are ignored, so that durations stay correct."""
         return self._began + time.monotonic()
 
     def claim(self, kinds: Sequence[str]) -> Claim | None:
-        """Claim the next job of these kinds in the fair order; None without one, or if its request is unreadable."""
+        """Claim the next job of these kinds in the fair order; None if there is none, or its request is unreadable."""
         now = self.now()
         take = (  # one statement, so that no two dispatchers take the same job
             "UPDATE jobs SET state = 'running', started = ?, dispatcher = ?, run = run + 1, attempts = attempts + 1,"
@@ -100,13 +101,13 @@ class Desk:
             return db.execute(query, tuple(kinds)).fetchone() is not None
 
     def held(self) -> dict[str, int]:
-        """Job id -> run of the jobs that this dispatcher still holds, without those that were cancelled or deleted."""
+        """Job id -> claim number (`run`) of each job that this dispatcher holds; cancelled jobs are no longer held."""
         with connect(self.ledger.file) as db:
             rows = db.execute("SELECT id, run FROM jobs WHERE dispatcher = ? AND state = 'running'", (self.id,))
             return {row["id"]: row["run"] for row in rows}
 
     def tell(self, claim: Claim, stage: str, fraction: float, message: str, worker: str = "") -> None:
-        """Record the progress: stage, share of the whole (never falling), message. A new stage ends the last one."""
+        """Record a job's stage, completed share (it never decreases) and message. A new stage ends the previous one."""
         now = self.now()
         with connect(self.ledger.file) as db, transaction(db):
             update = db.execute(
@@ -117,9 +118,9 @@ class Desk:
                 _log(db, claim.id, stage, message, now)
 
     def finish(self, claim: Claim, artifacts: Mapping[str, Content], model: Entry | None = None) -> bool:
-        """Store the job's artifacts, and its trained model if any; False where the job is no longer held.
+        """Store the job's artifacts, and its trained model if there is one; False if the job is no longer held.
 
-        Raises InvalidRequest where the store is full, or the owner has too many models.
+        Raises InvalidRequest if the store is full, or the owner has too many models.
         """
         rows = [(claim.id, name, sha256_of(content), content_size(content)) for name, content in artifacts.items()]
         trained = artifacts.get("checkpoint.safetensors")
@@ -128,7 +129,7 @@ class Desk:
             if not db.execute(f"SELECT 1 FROM jobs WHERE {HELD}", self._key(claim)).fetchone():
                 return False
             files.make_room({sha256: size for _, _, sha256, size in rows})
-            files.give_up_artifacts(claim.id)  # of an earlier attempt, where they differ from these
+            files.give_up_artifacts(claim.id)  # of an earlier attempt; files that are stored again below stay
             for _, name, sha256, _ in rows:
                 files.put(artifacts[name], sha256)
             db.executemany("INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?)", rows)
@@ -141,13 +142,13 @@ class Desk:
         return True
 
     def fail(self, claim: Claim, error: Mapping[str, str]) -> None:
-        """End the job with an error: {"kind", "text"} and, for an error of the program, "details"."""
+        """End the job with an error: {"kind", "text"} and, for an unexpected error, "details"."""
         with connect(self.ledger.file) as db, transaction(db):
             if db.execute(f"SELECT 1 FROM jobs WHERE {HELD}", self._key(claim)).fetchone():
                 self._fail(db, claim.id, error)
 
     def give_back(self, claim: Claim, *, counted: bool) -> None:
-        """Put the job back into the queue. counted: whether the attempt counts (it does if a worker died)."""
+        """Put the job back into the queue. counted: whether this attempt counts (it does if a worker died)."""
         with connect(self.ledger.file) as db, transaction(db):
             if db.execute(f"SELECT 1 FROM jobs WHERE {HELD}", self._key(claim)).fetchone():
                 _requeue(db, claim.id, 0 if counted else 1)
@@ -191,7 +192,7 @@ class Desk:
         return requeued
 
     def leave(self) -> None:
-        """Remove the stopping dispatcher and its workers; requeue its jobs without counting the attempt."""
+        """Remove this dispatcher, which is stopping, and its workers; requeue its jobs without counting the attempt."""
         with connect(self.ledger.file) as db, transaction(db):
             for row in _running(db, self.id):
                 _requeue(db, row["id"], 1)

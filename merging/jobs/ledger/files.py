@@ -1,7 +1,7 @@
-"""Files and rows that are added and deleted together. Deleting the oldest finished runs makes room for new files.
+"""Transactions that change stored files and their ledger rows together; they delete the oldest finished runs for space.
 
-A file is deleted only after the transaction that released it, and only if no row refers to it then. So a rolled-back
-transaction keeps the files of its rows, and the files that it added are deleted.
+A file is deleted only after the end of the transaction that released it, and only if no row refers to the file then.
+Therefore, if a transaction is rolled back, the files that it released stay, and the files that it added are deleted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TABLES = ("artifacts", "models")
 
 
 class Filing:
-    """A transaction that adds files to the store and releases others. db: its connection."""
+    """A transaction that adds files to the store and releases files. db: the transaction's connection."""
 
     def __init__(self, db: sqlite3.Connection, store: Store) -> None:
         self.db = db
@@ -27,9 +27,9 @@ class Filing:
         self._freed = 0  # bytes of the files that are deleted after the transaction
 
     def make_room(self, wanted: Mapping[str, int]) -> None:
-        """Delete the oldest finished runs until the store has room for these contents, sha256 -> bytes.
+        """Delete the oldest finished runs until the store has room for these contents (sha256 -> number of bytes).
 
-        Raises InvalidRequest, without deleting any, where all of them together would not free enough.
+        Raises InvalidRequest, and deletes no run, if deleting all finished runs would not free enough space.
         """
         if self._store.limit is None:
             return
@@ -47,7 +47,7 @@ class Filing:
             raise self._store.full()
 
     def put(self, content: Content, sha256: str) -> None:
-        """Store bytes, or a file by moving it. sha256: of its content. Raises InvalidRequest where there is no room."""
+        """Store bytes, or move a file into the store, under its sha256. Raises InvalidRequest if the store is full."""
         self._touched.append(self._store.put(content, self._freed, sha256))
 
     def remove(self, job: str) -> list[str]:
@@ -63,11 +63,11 @@ class Filing:
         return contents
 
     def give_up(self, contents: Sequence[str]) -> None:
-        """Release files: they are deleted after the transaction if no row refers to them then."""
+        """Release files: they are deleted after the transaction unless a row still refers to them."""
         self._touched += contents
 
     def close(self) -> None:
-        """Delete released and added files without a row, as the only writer, so that no file is added meanwhile."""
+        """Delete the released and added files to which no row refers; the write lock keeps others from adding files."""
         if self._touched:
             with transaction(self.db):
                 for sha256 in unused(self.db, self._touched):
@@ -76,7 +76,7 @@ class Filing:
 
 @contextmanager
 def filing(ledger: Path, store: Store) -> Iterator[Filing]:
-    """Run a transaction on the ledger's file that may add and release files."""
+    """Run a transaction on the ledger that may add and release stored files."""
     with connect(ledger) as db:
         files = Filing(db, store)
         try:
@@ -87,6 +87,6 @@ def filing(ledger: Path, store: Store) -> Iterator[Filing]:
 
 
 def unused(db: sqlite3.Connection, contents: Iterable[str]) -> list[str]:
-    """The contents that no artifact and no model refers to, without duplicates."""
+    """Those of the hashes `contents` to which no artifact and no model refers, without duplicates."""
     reference = " UNION ALL ".join(f"SELECT 1 FROM {table} WHERE sha256 = :sha256" for table in TABLES)
     return [c for c in dict.fromkeys(contents) if db.execute(f"{reference} LIMIT 1", {"sha256": c}).fetchone() is None]

@@ -13,7 +13,7 @@ from merging.jobs.limits import Limits, from_environment
 from merging.paths import home
 from merging.zoo.datasets import own
 
-PRIVATE = ("store", "data")  # private even where the folder itself has other contents and is not
+PRIVATE = ("store", "data")  # private even if the folder around them holds other files and is not private
 
 
 class LedgerFolder:
@@ -28,7 +28,7 @@ class LedgerFolder:
     def __init__(
         self, folder: Path | None = None, limits: Limits | None = None, shipped: ShippedRuns | None = None
     ) -> None:
-        """folder: `home()` by default. Raises HomeUnusable where it cannot be created or written."""
+        """folder: `home()` by default. Raises HomeUnusable if the folder cannot be created or written."""
         self.folder = Path(folder) if folder is not None else home()
         self.limits = limits or from_environment()
         self.file = self.folder / "ledger.sqlite"
@@ -37,7 +37,7 @@ class LedgerFolder:
         if self.folder == home():
             own.rename_owners(hidden)
         for place in PRIVATE:
-            with suppress(OSError):  # it belongs to another user, who gave write access
+            with suppress(OSError):  # the folder belongs to another user, who gave write access
                 (self.folder / place).mkdir(exist_ok=True, mode=0o700)
                 (self.folder / place).chmod(0o700)
         self.store = Store(self.folder / "store", int(self.limits.store_mb * 1e6))

@@ -1,6 +1,6 @@
-"""Own images of users: stored within caps, used by requests, deleted by their owner when no open job needs them.
+"""Images that users bring ("own images"): stored within caps, deleted by their owner unless an open job needs them.
 
-The ledger's file is the lock: data sets are added and deleted inside its transactions, by one writer at a time.
+Data sets are added and deleted inside transactions of the ledger, so only one process at a time changes them.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from merging.jobs.ledger.folder import LedgerFolder
     from merging.jobs.requests.base import Request
 
-LABEL = 60  # characters
-SCRATCH, STALE = ".reading-", 24 * 3600.0  # folders that a killed process left are deleted after a day, in seconds
+LABEL = 60  # largest number of characters of a name
+SCRATCH = ".reading-"  # prefix of temporary folders
+STALE = 24 * 3600.0  # seconds after which temporary folders left by a killed process are deleted
 
 
 def check_images_known(request: Request, owner: str) -> None:
-    """Raise InvalidRequest where the request uses own images that were deleted, or are not shared with this owner."""
+    """Raise InvalidRequest if the request uses own images that were deleted or are not shared with this owner."""
     dataset, data_sha256, _ = request.data
     if (data_sha256 or request.needs_images) and is_own(dataset) and not may_use(dataset, owner):
         raise InvalidRequest(
@@ -63,7 +64,7 @@ def add_images(
         shared: whether others may use it.
         size, colour, waiting: as in `convert_images`.
     Raises:
-        InvalidRequest: the owner's caps are reached, or the label is not available.
+        InvalidRequest: the owner's caps are reached, or the label is invalid or already used.
         DataUnavailable, InvalidSetting: as in `convert_images`.
     """
     name = _label(label or source.stem)
@@ -79,7 +80,7 @@ def add_images(
 
 
 def delete_images(ledger: LedgerFolder, id: str, owner: str) -> None:
-    """Delete the owner's own images. Raises InvalidRequest where they are not theirs, or an open job needs them."""
+    """Delete this owner's data set. Raises InvalidRequest if it is not this owner's, or an open job needs it."""
     with connect(ledger.file) as db, transaction(db):
         dataset = own.find_own(id, owner)
         last = dataset is not None and len(dataset.claims) == 1
@@ -93,7 +94,7 @@ def delete_images(ledger: LedgerFolder, id: str, owner: str) -> None:
 
 
 def _label(text: str) -> str:
-    """Name of a data set for menus. Raises InvalidRequest where it is empty, too long or the name of a built-in one."""
+    """Clean a data set's name for menus. Raises InvalidRequest if it is empty, too long or a built-in name."""
     name = clean_name(text)
     reserved = {*FACTS, *(facts.label.lower() for facts in FACTS.values())}
     if not 1 <= len(name) <= LABEL or name.lower() in reserved or is_own(name.lower()):
@@ -118,23 +119,24 @@ def _room(ledger: LedgerFolder, owner: str) -> float:
 def _check_caps(ledger: LedgerFolder, owner: str, name: str, size: int) -> None:
     limits, mine = ledger.limits, _mine(owner)
     if len(mine) >= limits.data_sets:
-        raise InvalidRequest(f"You have {len(mine)} data sets, the largest number per person. Delete one first.")
+        raise InvalidRequest(f"You have {len(mine)} data sets, the limit per person. Delete one first.")
     twin = next((d for d in mine if (claim := d.claim_of(owner)) is not None and claim.label == name), None)
     if twin is not None:
         raise InvalidRequest(
-            f"You already have a data set {name} ({twin.id}). Choose another name, or delete it first."
+            f"You already have a data set called {name} ({twin.id}). Choose another name, or delete it first."
         )
     room = _room(ledger, owner)
     if size > room:
         raise InvalidRequest(
-            f"These images have {size / 1e6:,.0f} MB, and you have {room / 1e6:,.0f} MB left. Delete a data set, or "
+            f"These images need {size / 1e6:,.0f} MB, and you have {room / 1e6:,.0f} MB left. Delete a data set, or "
             "upload smaller images."
         )
 
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """Temporary folder beside the data sets, so that a finished one can be moved without a copy."""
+    """Temporary folder beside the data sets, so that a finished data set is moved there and not copied."""
+
     place = own.folder()
     place.mkdir(parents=True, exist_ok=True, mode=0o700)  # readable by this user alone
     for old in place.glob(f"{SCRATCH}*"):

@@ -1,4 +1,4 @@
-"""Jobs and workers as pages see them, and the queue: fair order, positions, time left."""
+"""Jobs and workers as pages show them, and the queue: fair order, positions, remaining time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ OPEN = ("queued", "running")
 STATES = (*OPEN, "done", "failed", "cancelled")
 COPIED = ("id", "kind", "title", "state", "owner", "created", "started", "finished")
 TOLD = ("stage", "fraction", "message", "attempts", "worker")
-KEPT_LINES = 8  # cached queues, the latest of all ledgers
+KEPT_QUEUES = 8  # largest number of cached queues; the oldest is dropped
 log = logging.getLogger(__name__)
-TELLING = 0.1  # share of the work from which on a job's pace predicts its end
+TELLING = 0.1  # once this share of a job is completed, its own pace helps to predict its end
 
 FAIR = """
     (SELECT COUNT(*) FROM jobs AS r WHERE r.state = 'running' AND r.place = jobs.place),
@@ -35,10 +35,10 @@ class Job:
     """A request and its progress. Times are seconds since 1970.
 
     Attributes:
-        owner: whose turn the job takes in the queue; owners: all people who requested it.
+        owner: the person whose turn in the queue the job uses; owners: all people who requested the job.
         fraction: completed share of the whole job, 0 to 1.
         stages: (stage, message, seconds).
-        eta: seconds until it is done, None where unknown.
+        eta: seconds until the job is done, None if unknown.
         position: 1 for the next job in the queue, 0 for a job that is not queued.
         error: {"kind": class name, "text": for the user, "details": of an unexpected error}, None without an error.
     """
@@ -62,7 +62,7 @@ class Job:
     error: dict[str, str] | None = None
     attempts: int = 0
     worker: str = ""
-    example: bool = field(default=False)  # whether it is a shipped run
+    example: bool = field(default=False)  # whether the job is a shipped run
 
     @property
     def open(self) -> bool:
@@ -72,7 +72,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Worker:
-    """A place where jobs run. busy: a job's id or "". Memory in bytes, None without a GPU. seen: last report."""
+    """A slot for jobs. busy: id of its job or "". Memory in bytes; GPU memory None without a GPU. seen: last report."""
 
     name: str
     device: str
@@ -90,14 +90,14 @@ def fair_order(
 ) -> list[str]:
     """Ids of the queued jobs in the order in which they will start if no jobs are added.
 
-    The place with the fewest running jobs is next, then the one served longest ago; within it the owner by the same
-    rule, then the oldest job. A place is a network address, or one owner on this machine. The simulation assumes that
-    the job that started first ends first.
+    A place is a network address, or one owner on this machine. The place with the fewest running jobs is next; ties go
+    to the place served longest ago. Within a place, the owner is chosen by the same rule, and then this owner's oldest
+    job. The order is simulated under the assumption that jobs end in the order in which they started.
 
     Args:
         queued: (id, place, owner, created).
         running: (place, owner) of the running jobs, the longest running first.
-        served: place or owner -> number of the turn at which a job of theirs last started.
+        served: place or owner -> number of the turn in which the latest of its jobs started.
     """
     waiting: dict[tuple[str, str], deque[tuple[float, str]]] = {}
     for id, place, owner, created in sorted(queued, key=lambda job: (job[3], job[0])):
@@ -128,11 +128,11 @@ def fair_order(
 
 
 def time_left(fraction: float, elapsed: float, usual: float | None) -> float | None:
-    """Seconds until a running job is done, None where unknown.
+    """Seconds until a running job is done, None if unknown.
 
-    The result is a weighted mean of the rest of the forecast (`usual` seconds in all, None without one) and the rest by
-    the job's own pace, (1 - fraction) elapsed / fraction. The weight of the pace grows with the job's progress and as
-    the forecast's end comes near. Below TELLING, only the forecast counts.
+    The result is a weighted mean of two estimates of the remaining time: the forecast duration `usual` (None without a
+    forecast) minus `elapsed`, and the extrapolated pace of the job, (1 - fraction) elapsed / fraction. The weight of
+    the pace grows with `fraction` and with elapsed / usual. Below TELLING, only the forecast is used.
     """
     if fraction < TELLING:
         return usual - elapsed if usual is not None and elapsed < usual else None
@@ -169,9 +169,9 @@ def read_past(db: sqlite3.Connection, kinds: Iterable[str]) -> list[Past]:
 
 
 def read_jobs(db: sqlite3.Connection, rows: Sequence[sqlite3.Row], examples: Sequence[Past] = ()) -> tuple[Job, ...]:
-    """Convert rows of table jobs, with their current positions and times left. Call it inside a snapshot.
+    """Convert rows of the table `jobs` to Jobs with current positions and remaining times. Call it inside a snapshot.
 
-    examples: finished jobs of another machine, for forecasts where this machine has no similar ones.
+    examples: finished jobs of another machine, used for forecasts if this machine has no similar jobs.
     """
     whole = [row for row in rows if _is_whole(row)]
     outlook = _outlook(db, examples) if any(row["state"] in OPEN for row in whole) else _Outlook()
@@ -179,7 +179,7 @@ def read_jobs(db: sqlite3.Connection, rows: Sequence[sqlite3.Row], examples: Seq
 
 
 def _is_whole(row: sqlite3.Row) -> bool:
-    """Whether the row can be read. A damaged row is left out, so that it does not hide the others."""
+    """Whether the row can be read. Damaged rows are skipped, so that the other jobs are still shown."""
     whole = _request(row) is not None and (not row["error"] or _json_of(row["error"]) is not None)
     if not whole:
         log.warning("job %s cannot be read from the ledger and is left out", row["id"])
@@ -188,20 +188,20 @@ def _is_whole(row: sqlite3.Row) -> bool:
 
 @dataclass(frozen=True)
 class _Outlook:
-    """Forecast of all open jobs. positions: id -> place in the queue. seconds: id -> until done, None where unknown."""
+    """Forecast of all open jobs. positions: id -> position in the queue. seconds: id -> remaining, None if unknown."""
 
     positions: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class _Line:
-    """The queue with the usual durations of its jobs, which change only with the queue.
+class _Queue:
+    """The queue with the forecast durations of all open jobs, which change only when the queue changes.
 
     Attributes:
-        positions: id -> place in the queue, from 1.
-        usual: id -> usual seconds, None where unknown.
-        ahead: id of a queued job -> (known seconds of all jobs ahead of it, number of those with unknown duration).
+        positions: id -> position in the queue, from 1.
+        usual: id -> forecast duration in seconds, None if unknown.
+        ahead: id of a queued job -> (total of the known durations ahead of it, number of unknown durations ahead).
     """
 
     positions: Mapping[str, int]
@@ -209,57 +209,57 @@ class _Line:
     ahead: Mapping[str, tuple[float, int]]
 
 
-_lines: dict[Any, _Line] = {}  # key: everything that a line depends on; all visitors share it
+_queues: dict[Any, _Queue] = {}  # key: everything on which a queue depends; all visitors share this cache
 _looking = threading.Lock()
 
 
 def _outlook(db: sqlite3.Connection, examples: Sequence[Past]) -> _Outlook:
-    now, line = time.time(), _line(db, examples)
+    now, waiting = time.time(), _cached_queue(db, examples)
     running = db.execute("SELECT id, fraction, started FROM jobs WHERE state = 'running'").fetchall()
     seconds = {
-        row["id"]: time_left(row["fraction"], max(now - row["started"], 0.0), line.usual.get(row["id"]))
+        row["id"]: time_left(row["fraction"], max(now - row["started"], 0.0), waiting.usual.get(row["id"]))
         for row in running
     }
     before, slots = sum(left or 0.0 for left in seconds.values()), max(1, len(running))
-    for id, (known, unknown) in line.ahead.items():
-        own = line.usual[id]
-        # A job of unknown duration counts as long as the job that waits for it.
+    for id, (known, unknown) in waiting.ahead.items():
+        own = waiting.usual[id]
+        # A job of unknown duration is assumed to take as long as the job that waits for it.
         seconds[id] = None if own is None else (before + known + unknown * own) / slots + own
-    return _Outlook(line.positions, seconds)
+    return _Outlook(waiting.positions, seconds)
 
 
-def _line(db: sqlite3.Connection, examples: Sequence[Past]) -> _Line:
-    """The current line; read again if a job was added, removed, started or finished since the last call."""
+def _cached_queue(db: sqlite3.Connection, examples: Sequence[Past]) -> _Queue:
+    """The current queue; read again if a job was added, removed, started or finished since the last call."""
     query = "SELECT COUNT(*), SUM(created), MAX(created), SUM(started) FROM jobs WHERE state = ?"
     state = [tuple(db.execute(query, (which,)).fetchone()) for which in OPEN]
     past = tuple(db.execute("SELECT COUNT(*), MAX(finished) FROM jobs WHERE state = 'done'").fetchone())
     file = db.execute("PRAGMA database_list").fetchone()[2]
     key = (file, *state, past, db.execute("SELECT MAX(at) FROM served").fetchone()[0], len(examples))
-    with _looking:  # other threads wait while one reads it
-        if key not in _lines:
-            while len(_lines) >= KEPT_LINES:
-                del _lines[next(iter(_lines))]
-            _lines[key] = _read_line(db, examples)
-        return _lines[key]
+    with _looking:  # other threads wait while one thread reads the queue
+        if key not in _queues:
+            while len(_queues) >= KEPT_QUEUES:
+                del _queues[next(iter(_queues))]
+            _queues[key] = _read_queue(db, examples)
+        return _queues[key]
 
 
-def _read_line(db: sqlite3.Connection, examples: Sequence[Past]) -> _Line:
+def _read_queue(db: sqlite3.Connection, examples: Sequence[Past]) -> _Queue:
     query = "SELECT id, kind, request FROM jobs WHERE state IN ('queued', 'running')"
-    wishes = {row["id"]: wish for row in db.execute(query) if (wish := _request(row)) is not None}
-    past = read_past(db, (wish["kind"] for wish in wishes.values()))
-    expected: dict[str, float | None] = {}  # many requests differ only in the seed
+    requests = {row["id"]: request for row in db.execute(query) if (request := _request(row)) is not None}
+    past = read_past(db, (request["kind"] for request in requests.values()))
+    expected: dict[str, float | None] = {}  # one forecast for all requests that differ only in the seed
     usual = dict[str, float | None]()
-    for id, wish in wishes.items():
-        key = json.dumps({**wish, "seed": 0}, sort_keys=True)
+    for id, request in requests.items():
+        key = json.dumps({**request, "seed": 0}, sort_keys=True)
         if key not in expected:
-            expected[key] = sum((forecast(wish, past) or forecast(wish, examples)).values()) or None
+            expected[key] = sum((forecast(request, past) or forecast(request, examples)).values()) or None
         usual[id] = expected[key]
     order, ahead = [id for id in queue(db) if id in usual], dict[str, tuple[float, int]]()
     known, unknown = 0.0, 0
     for id in order:
         ahead[id] = known, unknown
         known, unknown = known + (usual[id] or 0.0), unknown + (not usual[id])
-    return _Line({id: number for number, id in enumerate(order, 1)}, usual, ahead)
+    return _Queue({id: number for number, id in enumerate(order, 1)}, usual, ahead)
 
 
 def _job(db: sqlite3.Connection, row: sqlite3.Row, outlook: _Outlook) -> Job:
@@ -276,7 +276,7 @@ def _job(db: sqlite3.Connection, row: sqlite3.Row, outlook: _Outlook) -> Job:
 
 
 def _request(row: sqlite3.Row) -> dict[str, Any] | None:
-    """The row's request as JSON values; None where it is damaged or not of the row's kind."""
+    """The row's request as JSON values; None if it is damaged or of another kind than the row."""
     request = _json_of(row["request"])
     return request if request is not None and request.get("kind") == row["kind"] else None
 

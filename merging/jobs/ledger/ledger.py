@@ -1,7 +1,8 @@
-"""Ledger: requests, owners, progress and results of all jobs, and the models of users.
+"""Ledger: the database of all jobs (requests, owners, progress, results) and of the models that users added.
 
 It consists of one SQLite file and a store of files; any number of processes on one machine can use it at the same time.
-Pages and the command line use this class; a dispatcher writes through `dispatcher_access.Desk`. No torch, no Ray.
+Pages and the command line use the class `Ledger`, dispatchers write through `dispatcher_access.Desk`. Neither
+torch nor Ray is imported.
 """
 
 from __future__ import annotations
@@ -40,15 +41,19 @@ class Ledger(LedgerFolder):
     """Jobs, artifacts and models in one folder."""
 
     def submit(self, request: Request, owner: str, *, again: bool = False, address: str = "") -> Job:
-        """Submit a request: a finished job is returned, an open job gets another owner, any other is queued.
+        """Submit a request; return its job: a finished one as it is, an open one with this owner added, or a new one.
 
-        again: run it even if its result exists; shipped examples lack some artifacts, which this makes.  address:
-        network address of the owner, "" for this machine.
-        Raises InvalidRequest where a model is unknown, TooManyJobs where the owner, the address or all owners together
-        have too many open jobs.
+        Args:
+            request: the request.
+            owner: who submits the request.
+            again: whether to run a job whose result exists; this creates the artifacts that a shipped example lacks.
+            address: network address of the owner, "" for this machine.
+        Raises:
+            InvalidRequest: a model is unknown or private to another owner, or own images are not available.
+            TooManyJobs: the owner, the address or all owners together have too many open jobs.
         """
         check_owner(owner)
-        models.check_models_known(self, request)
+        models.check_models_usable(self, request, owner)
         images.check_images_known(request, owner)
         known = None if again else self.shipped.job(request.id)
         with connect(self.file) as db, transaction(db):
@@ -65,7 +70,7 @@ class Ledger(LedgerFolder):
         return self._known(request.id)
 
     def job(self, id_or_prefix: str) -> Job | None:
-        """The job with this id, or the only one whose id begins with these 6 or more digits; else None."""
+        """The job with this id, or the only job whose id begins with these 6 or more digits; otherwise None."""
         prefix, matches = _prefix(id_or_prefix), self._found(id_or_prefix)
         own = matches[0] if len(matches) == 1 else None
         if own is not None and own.state in (*OPEN, "done"):
@@ -74,7 +79,7 @@ class Ledger(LedgerFolder):
         return example or own  # a later run that failed does not hide the example
 
     def local_run(self, job_id: str) -> Job | None:
-        """This machine's run of the job, also a failed one. Unlike `job`, never the shipped example."""
+        """The job as run on this machine, even if it failed; unlike `job`, this never returns the shipped example."""
         matches = self._found(job_id)
         return matches[0] if len(matches) == 1 else None
 
@@ -86,7 +91,7 @@ class Ledger(LedgerFolder):
         kind: str | Sequence[str] | None = None,
         limit: int = 100,
     ) -> tuple[Job, ...]:
-        """Jobs of one owner, in some states, of one or several kinds, the newest first; without shipped examples."""
+        """Jobs with this owner, these states and these kinds (None: all), newest first; without shipped examples."""
         where, values = ["1"], list[Any]()
         if owner is not None:
             where, values = [*where, "id IN (SELECT job FROM owners WHERE owner = ?)"], [*values, owner]
@@ -103,16 +108,16 @@ class Ledger(LedgerFolder):
         return self.shipped.jobs()
 
     def expected(self, request: Request) -> dict[str, float]:
-        """Stage -> expected seconds, from similar jobs of this machine, else from the examples; {} without any."""
+        """Stage -> expected seconds, from similar jobs on this machine, else from similar examples; {} without any."""
         values = json.loads(request.to_json())
         with connect(self.file) as db:
             past = read_past(db, [request.kind])
         return forecast(values, past) or forecast(values, self.shipped.past)
 
     def cancel(self, id: str, owner: str) -> None:
-        """Withdraw an owner's request for an open job, which stops if it has no other owner. A finished job stays.
+        """Withdraw an owner's request for an open job; the job stops if it has no other owner. A finished job stays.
 
-        Raises InvalidRequest where the job is not the owner's.
+        Raises InvalidRequest if the job is not the owner's.
         """
         with connect(self.file) as db, transaction(db):
             row = _own(db, id, owner)
@@ -127,7 +132,7 @@ class Ledger(LedgerFolder):
     def delete(self, id: str, owner: str) -> None:
         """Delete the job for this owner; if it has no other owner, it stops and its artifacts are deleted.
 
-        Raises InvalidRequest where the job is not the owner's.
+        Raises InvalidRequest if the job is not the owner's.
         """
         with filing(self.file, self.store) as files:
             _own(files.db, id, owner)
@@ -138,7 +143,7 @@ class Ledger(LedgerFolder):
                 files.remove(id)
 
     def artifact(self, job_id: str, name: str) -> bytes | None:
-        """Bytes of an artifact, None where there is none of this name. Raises MergescopeError where it is damaged."""
+        """Bytes of an artifact, None if the job has none of this name. Raises MergescopeError if it is damaged."""
         with connect(self.file) as db:
             row = db.execute("SELECT sha256 FROM artifacts WHERE job = ? AND name = ?", (job_id, name)).fetchone()
         return self.store.get(row[0]) if row else self.shipped.artifact(job_id, name)
@@ -152,12 +157,12 @@ class Ledger(LedgerFolder):
         return {row["name"]: (row["sha256"], row["size"]) for row in rows} or self.shipped.artifacts(job_id)
 
     def report(self, job_id: str) -> Any | None:
-        """Report of the job (such as a MergeReport), None while there is none."""
+        """Report of the job (such as a MergeReport), None if it has none yet."""
         data = self.artifact(job_id, "report")
         return None if data is None else saving.load(data)
 
     def pictures(self, like: PicturesRequest, units: Sequence[int]) -> dict[int, bytes]:
-        """Unit -> its stored UnitPicture as bytes, made with the model, layer, settings and seed of `like`."""
+        """Unit -> stored UnitPicture as bytes, for the model, layer, settings and seed of the request `like`."""
         question = picture_question(like.model.sha256, like.layer, like.settings, like.seed)
         with connect(self.file) as db:
             rows = db.execute("SELECT unit, sha256 FROM pictures WHERE question = ?", (question,)).fetchall()
@@ -166,24 +171,29 @@ class Ledger(LedgerFolder):
         return {u: self.store.get(own[u]) if u in own else shipped[u] for u in units if u in own or u in shipped}
 
     def checkpoint(self, sha256: str) -> bytes:
-        """Safetensors bytes of a shipped, uploaded, trained or merged network. Raises InvalidRequest where unknown."""
+        """Safetensors bytes of a shipped, uploaded, trained or merged network. Raises InvalidRequest if unknown."""
+
         return models.checkpoint(self, sha256)
 
     def checkpoint_file(self, sha256: str) -> Path | None:
-        """File of a shipped, uploaded, trained or merged network, None where it has no separate file."""
+        """File of a shipped, uploaded, trained or merged network, None if the network has no file of its own."""
         return models.checkpoint_file(self, sha256)
 
     def models(self, owner: str | None = None) -> tuple[Entry, ...]:
-        """Uploaded and trained models of one owner (None: of all), the newest first."""
+        """Uploaded and trained models of one owner (None: of all owners), newest first."""
         return models.models(self, owner)
 
+    def hidden_models(self, owner: str) -> set[str]:
+        """SHA-256 hashes of the models that are private to other owners."""
+        return models.hidden(self, owner)
+
     def add_model(self, entry: Entry, data: bytes, owner: str) -> Entry:
-        """Store a model of this owner. Raises InvalidRequest where the owner's caps are reached."""
+        """Store a model of this owner. Raises InvalidRequest if the owner's caps are reached."""
         check_owner(owner)
         return models.add(self, entry, data, owner)
 
     def delete_model(self, id: str, owner: str) -> None:
-        """Delete the owner's model. Raises InvalidRequest where it belongs to someone else, or an open job needs it."""
+        """Delete the owner's model. Raises InvalidRequest if it belongs to someone else, or an open job needs it."""
         models.delete(self, id, owner)
 
     def workers(self) -> tuple[Worker, ...]:
@@ -214,33 +224,33 @@ class Ledger(LedgerFolder):
             return available(request.dataset) in ("folder", "downloaded")
         hashes = dict(map(tuple, db.execute("SELECT name, sha256 FROM artifacts WHERE job = ?", (request.id,))))
         if isinstance(request, TrainRequest) and not models.listed(db, hashes.get("checkpoint.safetensors", "")):
-            return False  # the network was deleted, so training it again must list it again
+            return False  # the owner deleted the trained network, so the training has to run again to list it again
         return all(self.store.has(sha256) for sha256 in hashes.values())
 
     def _check_cap(self, db: sqlite3.Connection, request: Request, owner: str, address: str) -> None:
         check_caps(db, self.limits, request.id, owner, address)
         if isinstance(request, TrainRequest):
-            models.check_room(self, db, owner, 0)  # before hours of training, not after
+            models.check_room(self, db, owner, 0)  # checked now and not only after hours of training
 
 
 def end(db: sqlite3.Connection, id: str, state: str, now: float) -> None:
-    """Set a final state and end the last stage. Call it inside a transaction. The end is never before the start."""
+    """Set a job's final state and its end (never before its start), also of its last stage. Call in a transaction."""
     update = "UPDATE jobs SET state = ?, finished = MAX(?, COALESCE(started, created)), dispatcher = '' WHERE id = ?"
     db.execute(update, (state, now, id))
     db.execute("UPDATE stages SET seconds = MAX(? - began, 0) WHERE job = ? AND seconds IS NULL", (now, id))
 
 
 def _prefix(text: str) -> str:
-    """Id, or beginning of an id, in the form for a search; "" for any other text."""
+    """Lower-case job id, or beginning of one, for a search; "" if the text is neither."""
     prefix = text.strip().lower()
     return prefix if len(prefix) >= SHORTEST_PREFIX and set(prefix) <= set("0123456789abcdef") else ""
 
 
 def _enqueue(db: sqlite3.Connection, request: Request, owner: str, place: str) -> None:
     db.execute("DELETE FROM stages WHERE job = ?", (request.id,))
-    # The owners of a failed or cancelled attempt did not request this one; as owners they would keep it from stopping.
-    nothing = "SELECT id FROM jobs WHERE id = ? AND state IN ('failed', 'cancelled')"
-    db.execute(f"DELETE FROM owners WHERE job IN ({nothing})", (request.id,))
+    # Owners of a failed or cancelled attempt did not request the new one; if they stayed, cancelling would not stop it.
+    ended = "SELECT id FROM jobs WHERE id = ? AND state IN ('failed', 'cancelled')"
+    db.execute(f"DELETE FROM owners WHERE job IN ({ended})", (request.id,))
     # A later request gets a later time, even if the machine's clock was set back in between.
     created = "MAX(?, (SELECT COALESCE(MAX(created), 0) + 0.000001 FROM jobs))"
     db.execute(

@@ -1,4 +1,4 @@
-"""Models of users: uploaded or trained, stored within caps, deleted by their owner."""
+"""Models that users uploaded or trained: stored within caps, deleted by their owner."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def models(ledger: LedgerFolder, owner: str | None) -> tuple[Entry, ...]:
-    """Entries of one owner, or of all for None, the newest first."""
+    """Catalogue entries of one owner's models (None: of all owners), newest first."""
     query = "SELECT entry FROM models WHERE owner = ? OR ? IS NULL ORDER BY created DESC, id"
     with connect(ledger.file) as db:
         all_entries = (_entry(row["entry"]) for row in db.execute(query, (owner, owner)))
@@ -35,9 +35,10 @@ def models(ledger: LedgerFolder, owner: str | None) -> tuple[Entry, ...]:
 
 
 def add(ledger: LedgerFolder, entry: Entry, data: bytes, owner: str) -> Entry:
-    """Store a model; an owner's second model with the same content replaces the first. The oldest runs make room.
+    """Store a model; an owner's second model with the same content replaces the first.
 
-    Raises InvalidRequest where the owner's caps are reached, or the store is full of models and open jobs.
+    The oldest finished runs are deleted if the store has no room. Raises InvalidRequest if the owner's caps are reached
+    or models and open jobs alone fill the store.
     """
     with filing(ledger.file, ledger.store) as files:
         return insert(ledger, files, entry, data, owner)
@@ -58,7 +59,7 @@ def insert(ledger: LedgerFolder, files: Filing, entry: Entry, data: bytes, owner
 
 
 def delete(ledger: LedgerFolder, id: str, owner: str) -> None:
-    """Delete the owner's model. Raises InvalidRequest where it belongs to someone else, or an open job needs it."""
+    """Delete the owner's model. Raises InvalidRequest if it belongs to someone else, or an open job needs it."""
     with filing(ledger.file, ledger.store) as files:
         db = files.db
         row = db.execute("SELECT sha256 FROM models WHERE id = ? AND owner = ?", (id, owner)).fetchone()
@@ -75,7 +76,7 @@ def delete(ledger: LedgerFolder, id: str, owner: str) -> None:
 
 
 def checkpoint(ledger: LedgerFolder, sha256: str) -> bytes:
-    """Safetensors bytes with this hash. Raises InvalidRequest where unknown, MergescopeError where damaged."""
+    """Safetensors bytes with this hash. Raises InvalidRequest if it is unknown, MergescopeError if it is damaged."""
     shipped = shipped_file(sha256)
     if shipped is not None:
         data = shipped.read_bytes()
@@ -91,17 +92,30 @@ def checkpoint(ledger: LedgerFolder, sha256: str) -> bytes:
 
 
 def checkpoint_file(ledger: LedgerFolder, sha256: str) -> Path | None:
-    """File with this hash, None where it has no separate file. Raises MergescopeError where it is damaged."""
+    """Path of the file with this hash, None if there is no such file. Raises MergescopeError if it is damaged."""
     path = shipped_file(sha256) or (ledger.store.path(sha256) if ledger.store.has(sha256) else None)
     if path is not None and sha256_of(path) != sha256:
         raise MergescopeError(f"The stored file {sha256[:12]} is damaged. Upload the network again.")
     return path
 
 
-def check_models_known(ledger: LedgerFolder, request: Request) -> None:
-    """Raise InvalidRequest where a model of the request is not on this machine."""
+def hidden(ledger: LedgerFolder, owner: str) -> set[str]:
+    """SHA-256 hashes of the models that are private to other owners, so that this owner may not use them."""
+    entries = models(ledger, None)
+    usable = {entry.sha256 for entry in entries if not entry.private or entry.owner == owner}
+    return {entry.sha256 for entry in entries} - usable
+
+
+def check_models_usable(ledger: LedgerFolder, request: Request, owner: str) -> None:
+    """Raise InvalidRequest if a model of the request is not on this machine, or is private to another owner."""
+    private = hidden(ledger, owner) if request.checkpoints else set()
     for model in request.checkpoints:
         sha256 = model.sha256
+        if sha256 in private and shipped_file(sha256) is None:
+            raise InvalidRequest(
+                f"The network {model.name!r} is private to the person who uploaded it: no one else can start work on "
+                "it. Ask that person to share it on the page Models, or to start this."
+            )
         if shipped_file(sha256) is None and not ledger.store.has(sha256) and ledger.shipped.content(sha256) is None:
             raise _unknown(sha256, model.name)
 
@@ -112,7 +126,7 @@ def listed(db: sqlite3.Connection, sha256: str) -> bool:
 
 
 def _free_id(db: sqlite3.Connection, sha256: str, owner: str) -> str:
-    """Id from the content; also from the owner where another owner has the same content, so that each has an entry."""
+    """Id derived from the content; if another owner has the same content, also from the owner, so both have entries."""
     id = f"u-{sha256[:12]}"
     conflict = db.execute(
         "SELECT 1 FROM models WHERE id = ? AND (owner != ? OR sha256 != ?)", (id, owner, sha256)
@@ -128,7 +142,7 @@ def _unknown(sha256: str, name: str = "") -> InvalidRequest:
 
 
 def _entry(text: str) -> Entry | None:
-    """Entry of a row; None where it cannot be read, so that it does not hide the others."""
+    """Entry of a row, None if it cannot be read, so that the other models are still listed."""
     values = as_table(text)
     try:
         return Entry(**values | {name: tuple(values[name]) for name in ("classes", "mean", "std")})
@@ -141,18 +155,18 @@ def _check_caps(ledger: LedgerFolder, db: sqlite3.Connection, entry: Entry) -> N
     limits = ledger.limits
     if entry.bytes > limits.model_mb * 1e6:
         raise InvalidRequest(
-            f"The model has {entry.bytes / 1e6:,.0f} MB. The limit per model is {limits.model_mb:,.0f} MB."
+            f"The model needs {entry.bytes / 1e6:,.0f} MB. The limit per model is {limits.model_mb:,.0f} MB."
         )
     check_room(ledger, db, entry.owner, entry.bytes, entry.id)
 
 
 def check_room(ledger: LedgerFolder, db: sqlite3.Connection, owner: str, added: int, id: str = "") -> None:
-    """Raise InvalidRequest where a model of `added` bytes would exceed the owner's caps. id: the model it replaces."""
+    """Raise InvalidRequest if a model of `added` bytes would exceed the owner's caps. id: a model to be replaced."""
     limits = ledger.limits
     counted = "SELECT COUNT(*), COALESCE(SUM(size), 0) FROM models WHERE owner = ? AND id != ?"
     number, size = db.execute(counted, (owner, id)).fetchone()
     if number >= limits.models:
-        raise InvalidRequest(f"You have {number} models, the largest number per person. Delete one first.")
+        raise InvalidRequest(f"You have {number} models, the limit per person. Delete one first.")
     if size + added > limits.owner_mb * 1e6:
         raise InvalidRequest(
             f"Your models would need {(size + added) / 1e6:,.0f} MB; the limit is {limits.owner_mb:,.0f} MB. "

@@ -11,7 +11,7 @@ from typing import Any
 from merging.errors import InvalidRequest, TooManyJobs
 from merging.jobs.limits import Limits, teachers
 
-LONGEST = 80  # characters
+LONGEST = 80  # largest number of characters of an owner's name
 COOKIE = re.compile(r"[0-9a-f]{32}")
 COLUMNS = (("jobs", "owner"), ("jobs", "place"), ("owners", "owner"), ("served", "owner"), ("models", "owner"))
 
@@ -22,19 +22,19 @@ def owner_of(cookie: str) -> str:
 
 
 def shared_turn(owner: str, address: str) -> str:
-    """Key of the owners who share turns in the queue: one network address, or a single owner on this machine."""
+    """Key of the owners who share turns in the queue: their network address, or one owner alone on this machine."""
     return f"@{address}" if address else owner
 
 
 def hidden(name: str) -> str:
-    """Owner's id for a cookie's name that an earlier version stored; any other name unchanged."""
+    """Owner's id if the name is a cookie's name, as earlier versions stored it; any other name unchanged."""
     return owner_of(name) if COOKIE.fullmatch(name) else name
 
 
 def check_owner(owner: str) -> None:
-    """Raise InvalidRequest where the owner's name is not a text of 1 to LONGEST characters."""
+    """Raise InvalidRequest if the owner's name is not a text of 1 to LONGEST characters."""
     if not isinstance(owner, str) or not 1 <= len(owner) <= LONGEST:
-        raise InvalidRequest(f"An owner's name has 1 to {LONGEST} characters.")
+        raise InvalidRequest(f"An owner's name must have 1 to {LONGEST} characters.")
 
 
 def check_caps(db: sqlite3.Connection, limits: Limits, id: str, owner: str, address: str) -> None:
@@ -43,8 +43,8 @@ def check_caps(db: sqlite3.Connection, limits: Limits, id: str, owner: str, addr
     Args:
         db: the ledger.
         limits: the caps.
-        id: of the new job, which is not counted.
-        owner: who submits it.
+        id: id of the new job, which is not counted.
+        owner: who submits the job.
         address: network address of the owner, "" for this machine.
     Raises:
         TooManyJobs: the owner, the address or all owners together have too many open jobs.
@@ -57,20 +57,19 @@ def check_caps(db: sqlite3.Connection, limits: Limits, id: str, owner: str, addr
     own = count("AND owners.owner = ?", owner)
     if own >= limits.open_jobs * (limits.teacher_times if owner in teachers() else 1):
         jobs = f"{own} open job{'s' * (own > 1)}"
-        raise TooManyJobs(f"You have {jobs}, the largest number per person. Wait until one ends, or cancel one.")
+        raise TooManyJobs(f"You have {jobs}, the limit per person. Wait until one ends, or cancel one.")
     if address and count("AND address = ?", address) >= limits.address_jobs:
         raise TooManyJobs(
-            f"Your network address has {limits.address_jobs:.0f} open jobs, the largest number per address. Wait until "
-            "one ends."
+            f"Your network address has {limits.address_jobs:.0f} open jobs, the limit per address. Wait until one ends."
         )
     if count() >= limits.all_jobs:
         raise TooManyJobs(
-            f"{limits.all_jobs:.0f} jobs are open here, the largest number for all people. Try again later."
+            f"{limits.all_jobs:.0f} jobs are open here, the limit for all people together. Try again later."
         )
 
 
 def as_table(text: Any) -> dict[str, Any]:
-    """JSON text as a dictionary; empty where it is not one, because a row may be damaged."""
+    """JSON text as a dictionary; an empty one if the text holds none, because a row may be damaged."""
     try:
         table = json.loads(text)
     except (ValueError, TypeError):
@@ -79,7 +78,7 @@ def as_table(text: Any) -> dict[str, Any]:
 
 
 def hide_cookies(db: sqlite3.Connection) -> None:
-    """Replace the cookies' names, which earlier versions stored, by hashes. Call it inside a transaction."""
+    """Replace the cookies' names that earlier versions stored by hashes. Call it inside a transaction."""
     for table, column in COLUMNS:
         for (name,) in db.execute(f"SELECT DISTINCT {column} FROM {table}").fetchall():
             if isinstance(name, str) and hidden(name) != name:

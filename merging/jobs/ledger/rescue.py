@@ -1,4 +1,4 @@
-"""Rescue of a damaged ledger: the file is renamed, and every readable row is copied into a new one."""
+"""Rescue of a damaged ledger: the file is renamed, and every readable row is copied into a new file."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ TAKEN_OVER = ("jobs", "owners", "stages", "artifacts", "pictures", "models", "se
 UNREADABLE = (
     sqlite3.DatabaseError,
     UnicodeDecodeError,
-)  # the latter also from SQLite's own messages about a damaged file
-SMALLEST_ROW = 40  # bytes; bounds the number of rows in a file
+)  # the latter is also raised for SQLite's own messages about a damaged file
+SMALLEST_ROW = 40  # bytes; with the file's size, bounds the number of its rows
 log = logging.getLogger(__name__)
 
 
@@ -28,7 +28,7 @@ def is_damaged(path: Path, is_other: Callable[[sqlite3.Connection], bool]) -> bo
                 return True
             empty = not db.execute("SELECT 1 FROM sqlite_master").fetchone()
             return not empty and is_other(db)
-    except sqlite3.OperationalError:  # an error of the folder or the disk, not of the file
+    except sqlite3.OperationalError:  # a problem of the folder or the disk, not of the file
         raise
     except UNREADABLE:
         return True
@@ -50,7 +50,7 @@ def take_over(old: Path, db: sqlite3.Connection) -> int:
     copied, most = 0, old.stat().st_size // SMALLEST_ROW
     with closing(sqlite3.connect(old, timeout=BUSY_SECONDS, isolation_level=None)) as source, transaction(db):
         source.text_factory = readable
-        source.execute("PRAGMA writable_schema = ON")  # so that one damaged schema entry does not hide the others
+        source.execute("PRAGMA writable_schema = ON")  # so that entries of the schema beside a damaged one can be read
         for table in TAKEN_OVER:
             names = [row["name"] for row in db.execute(f"PRAGMA table_info({table})")]
             with suppress(*UNREADABLE):
@@ -61,13 +61,13 @@ def take_over(old: Path, db: sqlite3.Connection) -> int:
                 with suppress(sqlite3.IntegrityError):
                     copied += db.execute(into, row).rowcount
         back = "UPDATE jobs SET state = 'queued', started = NULL, dispatcher = '' WHERE state = 'running'"
-        db.execute(back)  # it is unknown which dispatcher held them
+        db.execute(back)  # it is unknown which dispatcher held the jobs
         db.execute("DELETE FROM jobs WHERE length(id) != 64 OR id GLOB '*[^0-9a-f]*'")
     return copied
 
 
 def _rows(source: sqlite3.Connection, query: str, most: int) -> Iterator[tuple[Any, ...]]:
-    """All rows of a table. Where it is damaged, each readable row, some of them twice."""
+    """All rows of a table; if the table is damaged, all readable rows, some of them twice."""
     try:
         yield from source.execute(query)
         return
@@ -76,5 +76,5 @@ def _rows(source: sqlite3.Connection, query: str, most: int) -> Iterator[tuple[A
     for number in range(1, most):
         with suppress(*UNREADABLE):
             yield from source.execute(f"{query} WHERE rowid = ?", (number,))
-    with suppress(*UNREADABLE):  # row ids may be larger than `most` where many rows were deleted
+    with suppress(*UNREADABLE):  # row ids may be larger than `most` if many rows were deleted
         yield from source.execute(f"{query} ORDER BY rowid DESC")

@@ -15,8 +15,8 @@ from merging.jobs.ledger.connection import close_spares, connect, transaction
 from merging.jobs.ledger.owners import hide_cookies
 from merging.jobs.ledger.rescue import is_damaged, set_aside, take_over
 
-OURS = ("ledger", "store", "images", "scratch", "data")  # contents of a folder of runs
-NUMBERS = {  # table -> its columns with numbers
+OURS = ("ledger", "store", "images", "scratch", "data")  # names that the program itself creates in its folder
+NUMBERS = {  # table -> its numeric columns
     "jobs": ("created", "started", "finished", "fraction", "attempts", "run", "interrupted"),
     "stages": ("number", "began", "seconds"),
     "owners": ("asked",),
@@ -25,7 +25,7 @@ NUMBERS = {  # table -> its columns with numbers
     "artifacts": ("size",),
 }
 log = logging.getLogger(__name__)
-FORMAT = 1  # raised by hand with incompatible tables; a ledger of another format is renamed, never converted
+FORMAT = 1  # increased by hand when tables become incompatible; a ledger of another format is renamed, not converted
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -74,12 +74,12 @@ _ADDED = {  # columns added since format 1: (table, column) -> declaration
 
 
 def prepare_file(path: Path) -> None:
-    """Create the missing tables.
+    """Create the ledger's file, or the tables and columns that it lacks.
 
-    A file of another format is renamed. So is a damaged file, and its readable rows are copied into the new one.
-    Raises HomeUnusable where the folder or the file cannot be created or written.
+    A file of another format is renamed and replaced by a new file. So is a damaged file, whose readable rows are copied
+    into the new file. Raises HomeUnusable if the folder or the file cannot be created or written.
     """
-    with _told_in_words(path):
+    with _as_home_unusable(path):
         make_private(path.parent)
         close_spares()
         old = set_aside(path, "damaged") if path.exists() and _is_damaged(path) else None
@@ -102,8 +102,8 @@ def prepare_file(path: Path) -> None:
 
 
 @contextmanager
-def _told_in_words(path: Path) -> Iterator[None]:
-    """Convert errors of the system and of SQLite to HomeUnusable."""
+def _as_home_unusable(path: Path) -> Iterator[None]:
+    """Convert errors of the operating system and of SQLite to HomeUnusable."""
     try:
         yield
     except OSError as error:
@@ -114,14 +114,18 @@ def _told_in_words(path: Path) -> Iterator[None]:
 
 
 def _unusable(path: Path, why: str) -> HomeUnusable:
+    remedy = "Give write access to the user who runs the program, or free space on the disk,"
+    if "locked" in why:
+        remedy = "End the other program that has it open,"
     return HomeUnusable(
-        f"Mergescope stores its runs in {path}, which cannot be used: {why}. Give the user who runs the program "
-        "write access, free space on the disk, or set MERGESCOPE_HOME to another folder."
+        f"Mergescope stores its runs in {path}, which cannot be used: {why}. {remedy} or set MERGESCOPE_HOME to "
+        "another folder."
     )
 
 
 def make_private(folder: Path) -> None:
-    """Create the folder, readable by this user alone; a folder with other contents keeps its mode. Raises OSError."""
+    """Create the folder, readable only by this user; a folder with other files in it keeps its mode. Raises OSError."""
+
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if all(re.split(r"[.-]", one.name)[0] in OURS for one in folder.iterdir()):
         with suppress(PermissionError):  # the folder belongs to another user, who gave write access
@@ -129,7 +133,8 @@ def make_private(folder: Path) -> None:
 
 
 def _mend(db: sqlite3.Connection) -> None:
-    """Set damaged numbers, which are text now, to 0, because the queue sorts by them."""
+    """Delete jobs without an id, and set numbers that damage turned into text to 0: the queue is sorted by them."""
+    db.execute("DELETE FROM jobs WHERE typeof(id) != 'text'")
     for table, columns in NUMBERS.items():
         for column in columns:
             db.execute(f"UPDATE {table} SET {column} = 0 WHERE typeof({column}) IN ('text', 'blob')")
@@ -149,7 +154,7 @@ def _expected() -> dict[str, tuple[set[str], set[str]]]:
 
 
 def _tables(db: sqlite3.Connection) -> dict[str, tuple[set[str], set[str]]]:
-    """Table, trigger or view -> its columns without those added later, and the tables that it refers to."""
+    """Table, trigger or view -> its columns (except those added since format 1) and the tables to which it refers."""
     tables: dict[str, tuple[set[str], set[str]]] = {}
     for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE type != 'index'").fetchall():
         columns = {row["name"] for row in db.execute(f"PRAGMA table_info('{name}')")} if kind == "table" else set()

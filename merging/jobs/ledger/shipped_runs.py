@@ -1,7 +1,8 @@
-"""Finished runs that are shipped with the program (assets/runs), so that the first page needs no worker. Read-only.
+"""Finished runs that are shipped with the program (assets/runs), so that the first page needs no worker.
 
 A run is a folder named by its job id, with `job.json` (request, times, stages, artifacts) and one file per artifact.
-Artifacts too large to ship are listed with their hash and size but have no file; running the request again makes them.
+The files are never changed. Artifacts that are too large to ship are listed with their hashes and sizes but have no
+files; running the request again creates them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ RUNS = ASSETS / "runs"
 
 @dataclass(frozen=True)
 class ShippedRuns:
-    """The runs in a folder; none where the folder is missing."""
+    """The runs in a folder; none if the folder is missing."""
 
     folder: Path = RUNS
 
@@ -49,7 +50,7 @@ class ShippedRuns:
         return tuple(Past(job.request, {stage: spent for stage, _, spent in job.stages}) for job in self.jobs())
 
     def job(self, prefix: str) -> Job | None:
-        """The only run whose id begins with `prefix`, None where there are none or several."""
+        """The only run whose id begins with `prefix`, None if there are none or several."""
         matches = [id for id in self.entries if id.startswith(prefix)]
         return self._jobs[matches[0]] if len(matches) == 1 else None
 
@@ -63,7 +64,7 @@ class ShippedRuns:
         return name in self.artifacts(id) and (self.folder / id / name).is_file()
 
     def artifact(self, id: str, name: str) -> bytes | None:
-        """Bytes of an artifact, None where it is not shipped. Raises MergescopeError where the file is damaged."""
+        """Bytes of an artifact, None if it is not shipped. Raises MergescopeError if the file is damaged."""
         sha256, _ = self.artifacts(id).get(name, ("", 0))
         path = self.folder / id / name
         if not sha256 or not path.is_file():
@@ -74,7 +75,7 @@ class ShippedRuns:
         return data
 
     def content(self, sha256: str) -> bytes | None:
-        """The shipped artifact with this hash, None where there is none."""
+        """The shipped artifact with this hash, None if there is none."""
         for id, entry in self.entries.items():
             for name, (content_hash, _) in entry["artifacts"].items():
                 if content_hash == sha256 and (self.folder / id / name).is_file():
@@ -82,7 +83,7 @@ class ShippedRuns:
         return None
 
     def pictures(self, question: str, units: Sequence[int]) -> dict[int, bytes]:
-        """Unit -> its shipped picture for this question (see `picture_question`), where there is one."""
+        """Unit -> its picture with the key `question` (see `picture_question`), for units with a shipped picture."""
         by_unit: dict[int, bytes] = {}
         for id in self._answers.get(question, ()):
             candidates = {unit: self._picture(id, unit) for unit in units}
@@ -91,7 +92,7 @@ class ShippedRuns:
 
     @cached_property
     def _answers(self) -> dict[str, list[str]]:
-        """Question -> ids of the runs with its pictures."""
+        """Key of `picture_question` -> ids of the runs that hold pictures with this key."""
         answers: dict[str, list[str]] = {}
         for id, entry in self.entries.items():
             if entry["request"]["kind"] == "pictures":
@@ -103,19 +104,19 @@ class ShippedRuns:
         return {}
 
     def _picture(self, id: str, unit: int) -> bytes | None:
-        """A picture, read and checked only once, because a page shows a hundred of them, a few kB each."""
+        """A picture; each file is read and checked only once, because a page shows a hundred pictures of a few kB."""
         if (id, unit) not in self._read:
             self._read[id, unit] = self.artifact(id, f"unit-{unit}")
         return self._read[id, unit]
 
 
 def picture_question(sha256: str, layer: str, settings: Mapping[str, Any], seed: int) -> str:
-    """Key of all pictures of one layer that were made with the same settings and seed."""
+    """Key shared by all pictures of one layer of a network that were made with the same settings and seed."""
     return json.dumps([sha256, layer, dict(settings), seed], sort_keys=True)
 
 
 def picture_question_of(request: dict[str, Any]) -> str:
-    """Question of a pictures request, given as JSON values."""
+    """Key (see `picture_question`) of a pictures request, which is given as JSON values."""
     return picture_question(request["model"]["sha256"], request["layer"], request["settings"], request["seed"])
 
 

@@ -16,18 +16,18 @@ Content = bytes | Path  # content of an artifact, or a file that holds it
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of files `ab/abcdef...`. limit: bytes of all files together, None for no limit."""
+    """A folder of files `ab/abcdef...`. limit: allowed bytes of all files together, None for no limit."""
 
     folder: Path
     limit: int | None = None
 
     def put(self, content: Content, freed: int = 0, sha256: str = "") -> str:
-        """Store bytes, or a file of the same disk by moving it; return the hexadecimal sha256 of the content.
+        """Store bytes, or move a file on the same disk into the store; return the hexadecimal sha256 of the content.
 
         Args:
             content: bytes, or the path of a file.
-            freed: bytes of released files that will be deleted soon.
-            sha256: of the content, where it is known.
+            freed: total bytes of released files that will be deleted soon.
+            sha256: hash of the content if it is known, otherwise "".
         Raises:
             InvalidRequest: the store would exceed its limit.
         """
@@ -38,7 +38,7 @@ class Store:
         if self.limit is not None and self.size() - freed + content_size(content) > self.limit:
             raise self.full()
         path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, Path):  # written and synced by its creator
+        if isinstance(content, Path):  # its creator has already synced it to the disk
             content.replace(path)
             return sha256
         partial = path.with_name(f"{sha256}.{secrets.token_hex(4)}{PARTIAL}")
@@ -53,7 +53,7 @@ class Store:
         return sha256
 
     def get(self, sha256: str) -> bytes:
-        """Bytes of the file with this name. Raises MergescopeError where it is missing or damaged (and deletes it)."""
+        """Bytes of the file with this name. Raises MergescopeError if it is missing, or damaged (then deletes it)."""
         path = self.path(sha256)
         try:
             data = path.read_bytes()
@@ -77,19 +77,20 @@ class Store:
         return sum(path.stat().st_size for path in self.folder.glob("??/*") if path.suffix != PARTIAL)
 
     def size_of(self, sha256: str) -> int:
-        """Bytes of the file with this name, 0 where there is none."""
+        """Bytes of the file with this name, 0 if there is none."""
         path = self.path(sha256)
         return path.stat().st_size if path.is_file() else 0
 
     def full(self) -> InvalidRequest:
-        """Error of a store that is full."""
+        """Return the error that says that the store is full."""
         return InvalidRequest(
             f"The store is full ({(self.limit or 0) / 1e6:,.0f} MB). Delete runs or models,"
             " or raise MERGESCOPE_STORE_MB."
         )
 
     def path(self, sha256: str) -> Path:
-        """Path of the file. Raises InvalidRequest for a name that is not a sha256: no name leads to another path."""
+        """Path of the file. Raises InvalidRequest unless the name is a sha256, so that no name leads elsewhere."""
+
         if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
             raise InvalidRequest(f"The name of a stored file must be a sha256; got {sha256[:80]!r}.")
         return self.folder / sha256[:2] / sha256

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A checkpoint, identified by its sha256, with the metadata to build it. `name` is for people and part of no id."""
+    """A checkpoint, identified by its sha256, and the metadata to build it. `name` is for people; ids ignore it."""
 
     sha256: str
     name: str
@@ -70,20 +70,20 @@ class ModelRef:
 
 @dataclass(frozen=True)
 class Request:
-    """Base class of requests. Each kind declares everything about its jobs in its class, which `registry` finds.
+    """Base class of requests. Each subclass declares everything about one kind of job; `registry` finds the subclasses.
 
     Attributes:
         kind: key of the kind, part of every id.
-        VERSION: raised by hand when the meaning of the kind's results changes.
-        plural: name of its jobs in lists.
-        stages: the stages of its jobs, in order.
-        deadline: seconds that a job may run, unless MERGESCOPE_<KIND>_SECONDS says otherwise.
-        task: "module:function" that computes it on a worker, `(request, payload, report) -> {artifact: bytes}`; "" for
-            a kind that the dispatcher runs itself.
-        heavy: whether it may take long; one slot is kept free of such jobs.
-        by_button: whether people start it with a button; other jobs follow from viewing a run.
-        page, page_parameter: the page that shows its result, and the parameter of its address that names the job.
-        needs_images: whether it cannot run without the images of its data set.
+        VERSION: increased by hand when the meaning of the kind's results changes.
+        plural: name of the kind's jobs in lists.
+        stages: the stages of a job, in order.
+        deadline: longest run time of a job in seconds; MERGESCOPE_<KIND>_SECONDS overrides this default.
+        task: "module:function" that computes a job on a worker, `(request, payload, report) -> {artifact: bytes}`; ""
+            for a kind that the dispatcher runs itself.
+        heavy: whether a job may take long; one slot is kept free of heavy jobs.
+        by_button: whether people start a job with a button; jobs of other kinds start when someone views a run.
+        page, page_parameter: the page that shows the result, and the parameter of its address that holds the job's id.
+        needs_images: whether a job cannot run without the images of its data set.
     """
 
     kind: ClassVar[str]
@@ -114,7 +114,7 @@ class Request:
 
     @property
     def title(self) -> str:
-        """Title in a list of jobs."""
+        """Title of the job in lists."""
         raise NotImplementedError
 
     @property
@@ -129,7 +129,7 @@ class Request:
 
     @classmethod
     def shares(cls) -> tuple[tuple[str, float], ...]:
-        """(stage, share of the whole job) of a typical run, in order."""
+        """(stage, share of the whole job's duration) in a typical run, in order."""
         return tuple((stage.name, stage.share) for stage in cls.stages)
 
     @classmethod
@@ -139,9 +139,9 @@ class Request:
 
     @classmethod
     def likeness(cls, asked: Mapping[str, Any], past: Mapping[str, Any]) -> int:
-        """Similarity of a request and a finished one, both as JSON values, for a forecast of the duration.
+        """Similarity of a new and a finished request, both as JSON values, for a forecast of the duration.
 
-        0: no similarity; 1: the same networks; 2: the same work on the same networks.
+        0: no similarity; 1: networks of the same structure; 2: the same work on networks of the same structure.
         """
         raise NotImplementedError
 
@@ -154,7 +154,7 @@ class Request:
 def canonical(request: Request) -> str:
     """JSON text that is equal for equal requests: sorted keys, models without their names."""
     values = _nameless(asdict(request))
-    if values.get("other", "") is None:  # keeps the ids from before this field existed
+    if values.get("other", "") is None:  # so that requests from before this field existed keep their ids
         del values["other"]
     return json.dumps(
         {"kind": request.kind, "version": request.VERSION, **values}, sort_keys=True, separators=(",", ":")

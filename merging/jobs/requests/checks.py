@@ -1,4 +1,4 @@
-"""Bounds of all requests, with their error messages. torch-free."""
+"""Checks of the values in requests, with their error messages. torch-free."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from merging.zoo.datasets.known import find_facts, is_dataset_name
 from merging.zoo.datasets.own import is_own
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
-TEXT = 200  # characters of a name or layer
-CONFIG = 4_000  # characters of a build configuration as JSON
-CONFIG_ITEMS = 64  # entries of one list in a build configuration
+TEXT = 200  # largest number of characters of a model's or layer's name
+CONFIG = 4_000  # largest number of characters of a build configuration as JSON
+CONFIG_ITEMS = 64  # largest number of entries of one list in a build configuration
 MAX_WIDTH = 8_192
 
 
@@ -28,7 +28,7 @@ def set_fields(value: Any, **fields: Any) -> None:
 
 
 def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Build configuration as plain JSON values. Raises InvalidRequest where it cannot be one, or is too long."""
+    """Build configuration as plain JSON values. Raises InvalidRequest if it has other values or is too long."""
     try:
         text = json.dumps(dict(config), sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -45,14 +45,15 @@ def check_architecture(key: str, config: Mapping[str, Any]) -> None:
     for name, value in config.items():
         numbers = value if isinstance(value, list) else [value]
         if len(numbers) > CONFIG_ITEMS or any(isinstance(n, int | float) and not 0 <= n <= MAX_WIDTH for n in numbers):
-            raise InvalidRequest(f"{name} of {key} may hold {CONFIG_ITEMS} numbers up to {MAX_WIDTH}; got {value!r}.")
+            most = f"{CONFIG_ITEMS} numbers from 0 to {MAX_WIDTH}"
+            raise InvalidRequest(f"{name} of {key} takes at most {most}; got {value!r}.")
 
 
 def check_data(dataset: str, sha256: str, *, required: bool) -> None:
-    """Raise InvalidRequest for an unknown data set or an invalid hash. required: whether "" is forbidden.
+    """Raise InvalidRequest for an unknown data set or an invalid hash. required: whether "" as `dataset` is forbidden.
 
-    Own images need not be on this machine: a worker has only the images of its payload, and they may be deleted after
-    a run.
+    A user's own images need not be on this machine: a worker has only the images of its payload, and users may delete
+    their images after a run.
     """
     if not is_dataset_name(dataset) and (required or dataset):
         raise InvalidRequest(f"No data set is called {dataset!r}; known: {', '.join(FACTS)}.")
@@ -61,7 +62,8 @@ def check_data(dataset: str, sha256: str, *, required: bool) -> None:
 
 
 def check_fit(dataset: str, architecture: str, config: Mapping[str, Any]) -> None:
-    """Raise InvalidRequest where a network cannot process the data set's images, or has fewer classes."""
+    """Raise InvalidRequest if a network cannot process the data set's images or has too few classes for them."""
+
     facts, shape = find_facts(dataset), tuple(config.get("in_shape", ()))
     if facts is not None and is_torchvision(architecture) and facts.shape[0] != 3:
         raise InvalidRequest(
@@ -69,27 +71,29 @@ def check_fit(dataset: str, architecture: str, config: Mapping[str, Any]) -> Non
         )
     if facts is not None and shape and shape != facts.shape:
         takes, has = ("×".join(map(str, size)) for size in (shape, facts.shape))
-        anew = f" Upload them again with the size {shape[1]}x{shape[2]}." if is_own(dataset) and len(shape) == 3 else ""
+        anew = ""
+        if is_own(dataset) and len(shape) == 3:
+            anew = f" Upload the images again with the size {shape[1]}x{shape[2]}."
         raise InvalidRequest(f"The networks need images of size {takes}, but {facts.label} has {has}.{anew}")
     if facts is not None and config.get("classes", len(facts.classes)) < len(facts.classes):
         few = f"The networks have {config['classes']} classes, but {facts.label} has {len(facts.classes)}."
-        raise InvalidRequest(f"{few} Choose the data set of their training.")
+        raise InvalidRequest(f"{few} Choose the data set on which they were trained.")
 
 
 def check_sha256(text: str, what: str) -> None:
-    """Raise InvalidRequest where the text is not a sha256. what: subject of the message."""
+    """Raise InvalidRequest if the text is not a sha256. what: subject of the message."""
     if not isinstance(text, str) or not SHA256.fullmatch(text):
         raise InvalidRequest(f"{what} must be a sha256 of 64 hexadecimal digits; got {str(text)[:80]!r}.")
 
 
 def check_text(text: str, what: str) -> None:
-    """Raise InvalidRequest where the text is empty or too long. what: subject of the message."""
+    """Raise InvalidRequest if the text is empty or too long. what: subject of the message."""
     if not isinstance(text, str) or not 1 <= len(text) <= TEXT:
         raise InvalidRequest(f"{what} must have 1 to {TEXT} characters; got {str(text)[:40]!r}.")
 
 
 def channel_numbers(values: Any) -> tuple[float, ...]:
-    """Values as floats, one per channel. Raises InvalidRequest where there are none, or one is not finite."""
+    """Values as floats, one per channel. Raises InvalidRequest if there are none, or one is not finite."""
     numbers = tuple(float(value) for value in values)
     if not 1 <= len(numbers) <= 64 or not all(abs(number) < 1e6 for number in numbers):
         raise InvalidRequest(f"Mean and std need 1 to 64 finite numbers; got {len(numbers)}.")
@@ -97,7 +101,7 @@ def channel_numbers(values: Any) -> tuple[float, ...]:
 
 
 def check_whole(request: Any, *names: str) -> None:
-    """Raise InvalidRequest where a field is not a whole number within its bounds."""
+    """Raise InvalidRequest if a field is not a whole number within its bounds."""
     for name in names:
         value, (low, high) = getattr(request, name), WHOLE_NUMBERS[name].bounds
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:

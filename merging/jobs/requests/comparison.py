@@ -1,4 +1,4 @@
-"""Grid of merges (align x combine x correct, over networks and seeds) and its table, one row per merge. torch-free."""
+"""Comparison: a grid of merges (methods x networks x seeds), and its table with one row per merge. torch-free."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ COLUMNS: dict[str, str] = {
     "train_loss": "Train loss",
     "barrier_mean": "Barrier above the mean",
     "barrier_chord": "Barrier above the straight line",
-    "naive_accuracy": "Naive average",
-    "parents_accuracy": "Networks, mean",
-    "ensemble_accuracy": "Ensemble",
+    "naive_accuracy": "Accuracy of the naive average",
+    "parents_accuracy": "Mean accuracy of the networks",
+    "ensemble_accuracy": "Accuracy of the ensemble",
     "distance": "Distance |A − π(B)|",
     "objective": "Matching objective",
     "equivalence": "|B − π(B)|",
@@ -52,13 +52,14 @@ MEASURED = tuple(name for name in COLUMNS if name not in ASKED)
 
 @dataclass(frozen=True)
 class Grid:
-    """A comparison: every triple of methods on every subject with every seed.
+    """A comparison: every triple of methods (align, combine, correct) on every subject with every seed.
 
     Attributes:
         models: two or more networks for the images of one data set.
         aligns, combines, corrects: keys of methods; every triple of them is run.
-        mode: "pairs": every two networks of one kind, or the only two; "growing": the first 2, 3 ... networks together.
-        base: for methods that merge experts, or None.
+        mode: choice of the subjects, the networks to merge. "pairs": every pair of the same kind, or the only pair;
+            "growing": the first two networks, the first three, and so on.
+        base: base network for methods that merge experts, or None.
 
     The other fields are those of MergeRequest.
     """
@@ -76,16 +77,16 @@ class Grid:
     points: int = 11
 
     def subjects(self) -> list[tuple[ModelRef, ...]]:
-        """Networks of each merge."""
+        """The networks to merge, one tuple per subject."""
         if self.mode == "pairs":
             pairs: list[tuple[ModelRef, ...]] = list(itertools.combinations(self.models, 2))
             return pairs if len(pairs) == 1 else [pair for pair in pairs if pair[0].label == pair[1].label]
         return [self.models[:count] for count in range(2, len(self.models) + 1)]
 
     def requests(self) -> tuple[MergeRequest, ...]:
-        """One request per cell, in the order of the table, without triples that do not fit the networks.
+        """One merge request per cell of the grid, in table order, without method triples that do not fit the networks.
 
-        Raises InvalidRequest where no request is left, or there are more than MOST_RUNS cells.
+        Raises InvalidRequest if no request is left, or there are more than MOST_RUNS cells.
         """
         if len(self.models) > 2 and not self.subjects():
             raise InvalidRequest("No two of these networks are of the same kind. Choose two networks of the same kind.")
@@ -111,7 +112,7 @@ class Grid:
         return [find(role, key).label for role, key in methods if (role, key) not in in_use]  # type: ignore[arg-type]
 
     def left_alone(self) -> list[str]:
-        """Names of networks in no merge, because no other network has their kind or outputs."""
+        """Names of networks that no merge uses, because no other network has the same kind and the same outputs."""
         merged = {model.sha256 for request in self.requests() for model in request.models}
         return [model.name for model in self.models if model.sha256 not in merged]
 
@@ -139,7 +140,7 @@ class Grid:
 
 
 def row_of(request: MergeRequest, state: str, report: MergeReport | None) -> Row:
-    """Row of one merge in the table, memory in bytes; NaN for values without a measurement."""
+    """Row of one merge in the table; memory is in bytes, and values that were not measured are NaN."""
     row: Row = {
         "networks": " + ".join(model.name for model in request.models),
         "kind": " + ".join(dict.fromkeys(model.label for model in request.models)),
@@ -184,7 +185,8 @@ def _height(barrier: Barrier) -> float:
 
 
 def by_kind(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Kind of network -> its rows, in order of appearance. Means over several kinds would have no meaning."""
+    """Kind of network -> its rows, in order of appearance. Means over rows of several kinds would be meaningless."""
+
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row["kind"], []).append(row)
@@ -198,7 +200,7 @@ def differing(rows: Sequence[Row], keys: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Summary:
-    """Runs of one triple of methods with one number of networks: mean and standard deviation (0 for one run)."""
+    """Mean and standard deviation (0 for one run) of a column over runs with equal methods and number of networks."""
 
     triple: tuple[str, str, str]
     count: int
@@ -208,7 +210,7 @@ class Summary:
 
 
 def summaries(rows: Sequence[Row], column: str) -> list[Summary]:
-    """One Summary per method triple and number of networks, over seeds and subjects; rows with NaN are ignored."""
+    """One Summary over seeds and subjects per method triple and number of networks; rows with NaN are ignored."""
     groups: dict[tuple[tuple[str, str, str], int], list[float]] = {}
     for row in rows:
         if not math.isnan(row[column]):

@@ -31,7 +31,7 @@ class DownloadRequest(Request):
 
     @property
     def title(self) -> str:
-        """Title in a list of jobs."""
+        """Title of the job in lists."""
         return f"Download {FACTS[self.dataset].label}"
 
     @classmethod

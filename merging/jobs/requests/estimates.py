@@ -12,7 +12,7 @@ class Past:
     """A finished job.
 
     Attributes:
-        request: as JSON values.
+        request: the job's request as JSON values.
         stages: stage -> seconds, "" for the time between stages.
     """
 
@@ -21,7 +21,7 @@ class Past:
 
 
 def same_networks(asked: Mapping[str, Any], past: Mapping[str, Any]) -> bool:
-    """Whether two requests, as JSON values, name the same number of networks of the same structure."""
+    """Whether two requests, as JSON values, have networks of the same structures in the same order."""
     built = [[(model["architecture"], model["config"]) for model in one["models"]] for one in (asked, past)]
     return built[0] == built[1]
 

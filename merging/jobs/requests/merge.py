@@ -15,7 +15,7 @@ from merging.methods.registry import ROLES, find, table
 from merging.settings import read_settings, settings_dict
 from merging.zoo.architectures.names import differ_in_width, unlike
 
-# Stage whose duration depends on a method -> (role of the method, the choice with which the stage does nothing).
+# Stage whose duration depends on a method -> (role of the method, key of the method with which the stage does nothing).
 OF_METHODS = {"matching": ("align", "none"), "combining": ("combine", "average")}
 METHODS = ("align", "combine", "correct", "settings")
 
@@ -29,10 +29,10 @@ class MergeRequest(Request):
         align, combine, correct: keys of the methods.
         settings: {"align": {...}, "combine": {...}, "correct": {...}}, completed with the methods' defaults.
         dataset: name of the data set, "" for none.
-        data_sha256: of its images, "" where they are not available.
+        data_sha256: hash of the data set's images, "" if they are not available.
         images: number of images per split.
-        points: number of lambdas of the curves, which only a merge of two models has.
-        seed: of all random choices.
+        points: number of lambdas per curve; only a merge of two models has curves.
+        seed: seed of all random choices.
         base: network from which the models were trained, for methods that need it.
     """
 
@@ -53,9 +53,9 @@ class MergeRequest(Request):
         Stage("loading", 0.02, LOADING),
         Stage("tracing", 0.06, "Find which units can be permuted"),
         Stage("matching", 0.10, "Match B's units to A's"),
-        Stage("verifying", 0.02, "Check that re-ordering keeps B's outputs"),
+        Stage("verifying", 0.02, "Check that re-ordering units keeps B's outputs"),
         Stage("combining", 0.05, "Combine and correct"),
-        Stage("curve", 0.57, "Measure along the path from A to B"),
+        Stage("curve", 0.57, "Measure the loss along the path from A to B"),
         Stage("similarity", 0.15, "Compare layers and units"),
         Stage("saving", 0.03, SAVING),
     )
@@ -74,7 +74,7 @@ class MergeRequest(Request):
         check_fit(self.dataset, a.architecture, a.config)
         check_whole(self, "images", "points", "seed")
         if self.points % 2 == 0:
-            raise InvalidRequest(f"points must be odd, so that one of them is at the middle; got {self.points}.")
+            raise InvalidRequest(f"points must be odd, so that one point is in the middle; got {self.points}.")
 
     def _check_models(self) -> None:
         methods = [find(role, getattr(self, role)) for role in ROLES]
@@ -117,7 +117,7 @@ class MergeRequest(Request):
 
     @property
     def unequal(self) -> bool:
-        """Whether its networks differ in the widths of their hidden layers."""
+        """Whether the networks differ in the widths of their hidden layers."""
         return any(model.config != self.models[0].config for model in self.models)
 
     @property
@@ -127,7 +127,7 @@ class MergeRequest(Request):
 
     @property
     def title(self) -> str:
-        """Title in a list of jobs."""
+        """Title of the job in lists."""
         steps = [find(role, getattr(self, role)).label for role in ROLES if (role, self.correct) != ("correct", "none")]
         return f"{' + '.join(model.name for model in self.models)}: {' › '.join(steps)}"
 
@@ -138,7 +138,7 @@ class MergeRequest(Request):
 
     @classmethod
     def stage_words(cls, request: Mapping[str, Any]) -> dict[str, str]:
-        """Stage -> its description. More than two networks have no path between them."""
+        """Stage -> its description, which differs for more than two networks, as no path connects them."""
         many = len(request.get("models", ())) > 2
         return super().stage_words(request) | ({"curve": "Measure every network"} if many else {})
 
@@ -150,21 +150,22 @@ class MergeRequest(Request):
 
     @classmethod
     def scaled(cls, asked: Mapping[str, Any], past: Past, likeness: int) -> dict[str, float]:
-        """Scale by the work of the curves; stages that depend on other methods get their usual share."""
+        """Scale the curves by their work; if the methods differ, stages that depend on them get their usual share."""
         stages = scale_stages(past.stages, ("curve",), _measured(asked) / _measured(past.request))
         return stages if likeness > 1 else _with_usual(stages, asked)
 
 
 def _with_usual(stages: Mapping[str, float], merge: Mapping[str, Any]) -> dict[str, float]:
-    """Seconds per stage, with the usual share of the whole for the stages that depend on the methods."""
+    """Seconds per stage; stages that depend on the methods get their usual share of the whole duration."""
     usual = dict(MergeRequest.shares())
     others = {stage: spent for stage, spent in stages.items() if stage not in OF_METHODS}
     whole = sum(others.values()) / (1 - sum(usual[stage] for stage in OF_METHODS))
     idle = {stage: merge[role] == nothing for stage, (role, nothing) in OF_METHODS.items()}
-    idle["combining"] &= merge["correct"] == "none"  # a correction measures the parents in that stage
+    idle["combining"] &= merge["correct"] == "none"  # a correction measures the parents in this stage
     return others | {stage: 0.0 if idle[stage] else usual[stage] * whole for stage in OF_METHODS}
 
 
 def _measured(merge: Mapping[str, Any]) -> float:
-    """Work of a merge's curves: points times images times paths; a correction adds one path."""
+    """Relative work of a merge's curves: points times images times paths; a correction adds one path."""
+
     return merge["points"] * merge["images"] * (2 + (merge["correct"] != "none"))

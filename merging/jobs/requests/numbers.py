@@ -1,4 +1,4 @@
-"""The whole numbers that requests have in common: label, bounds, step and help, for forms, command line and checks."""
+"""Whole-number fields that several requests have: label, bounds, step and help, for forms, command line and checks."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class WholeNumber:
     """A field of a request.
 
     Attributes:
-        label: in forms.
+        label: label in forms.
         low, high: bounds, both included.
-        step: between allowed values, from `low` on.
-        help: on the command line; forms show the glossary's entry.
+        step: difference between allowed values, which begin at `low`.
+        help: help text on the command line; forms show the glossary's entry.
     """
 
     label: str
@@ -31,9 +31,9 @@ class WholeNumber:
 
 
 WHOLE_NUMBERS = {
-    "images": WholeNumber("Images", 100, 60_000, help="of each split"),
-    "points": WholeNumber("Points", 3, 101, step=2, help="lambdas of each curve, an odd number"),  # one is half-way
-    "seed": WholeNumber("Seed", 0, MAX_SEED, help="of all random draws"),
+    "images": WholeNumber("Images", 100, 60_000, help="number of images per split"),
+    "points": WholeNumber("Points", 3, 101, step=2, help="number of lambdas per curve, odd"),  # one lambda is 1/2
+    "seed": WholeNumber("Seed", 0, MAX_SEED, help="seed of all random draws"),
     "seeds": WholeNumber("Seeds", 1, 10, help="runs per method, with seeds 0, 1 ..."),
     "epochs": WholeNumber("Epochs", 1, 50),
 }

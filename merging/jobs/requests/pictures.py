@@ -19,9 +19,9 @@ MAX_UNITS = 16
 
 @dataclass(frozen=True)
 class PicturesRequest(Request):
-    """Make feature-visualization pictures of some units of one layer, from noise of `seed`.
+    """Make feature-visualization pictures of some units of one layer, starting from random noise with this seed.
 
-    settings: of PictureSettings, completed with its defaults.
+    settings: values of PictureSettings, completed with its defaults.
     """
 
     model: ModelRef
@@ -42,7 +42,7 @@ class PicturesRequest(Request):
 
     def __post_init__(self) -> None:
         if not all(isinstance(unit, int) and 0 <= unit < 1_000_000 for unit in self.units):
-            raise InvalidRequest(f"Units must be whole numbers from 0; got {self.units!r}.")
+            raise InvalidRequest(f"Units must be whole numbers, counted from 0; got {self.units!r}.")
         settings = read_settings(PictureSettings, self.settings)
         set_fields(self, units=tuple(sorted(set(self.units))), settings=settings_dict(settings))
         if not 1 <= len(self.units) <= MAX_UNITS:
@@ -57,7 +57,7 @@ class PicturesRequest(Request):
 
     @property
     def title(self) -> str:
-        """Title in a list of jobs."""
+        """Title of the job in lists."""
         numbers = ", ".join(map(str, self.units[:6])) + (", ..." if len(self.units) > 6 else "")
         return f"Pictures of {self.model.name}, {self.layer}, units {numbers}"
 
@@ -69,6 +69,6 @@ class PicturesRequest(Request):
 
     @classmethod
     def scaled(cls, asked: Mapping[str, Any], past: Past, likeness: int) -> dict[str, float]:
-        """Scale by the number of units and steps."""
+        """Stage -> expected seconds, scaled by the number of units times steps."""
         steps = [len(one["units"]) * one["settings"]["steps"] for one in (asked, past.request)]
         return scale_stages(past.stages, ("rendering",), steps[0] / steps[1])

@@ -1,4 +1,4 @@
-"""Registry of request kinds. Each kind is one file in this folder; its class declares everything about its jobs."""
+"""Registry of request kinds. Each kind is a file in this folder, whose class declares everything about its jobs."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def kinds() -> Mapping[str, type[Request]]:
 
 
 def from_json(text: str) -> Request:
-    """Read a request that `to_json` wrote. Raises InvalidRequest or InvalidSetting where it is not valid."""
+    """Read a request that `to_json` wrote. Raises InvalidRequest or InvalidSetting if it is not valid."""
     try:
         values = json.loads(text)
         return _read(kinds()[values.pop("kind")], values)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidRequest(
-            f"This is not a request of this version of the program ({error}). Submit it again."
+            f"This version of the program cannot read the request ({error}). Submit it again."
         ) from error
 
 
@@ -48,7 +48,7 @@ def _read(kind: type[Request], values: Mapping[str, Any]) -> Request:
 
 @cache
 def _nested_types(key: str) -> Mapping[str, type]:
-    """Field of the kind -> ModelRef or request class, for fields that hold one or a tuple of them."""
+    """Field of a kind -> its class, for fields that hold a ModelRef or request, or a tuple of them."""
     kind = kinds()[key]
     hints = get_type_hints(kind)
     parts = {field.name: [hints[field.name], *getattr(hints[field.name], "__args__", ())] for field in fields(kind)}

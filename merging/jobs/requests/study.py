@@ -23,9 +23,9 @@ class StudyRequest(Request):
     Attributes:
         merge: request of the merge.
         study: key of the study.
-        settings: of the study, completed with its defaults.
-        seed: of the study's random choices.
-        version: of the study, set automatically.
+        settings: settings of the study, completed with its defaults.
+        seed: seed of the study's random choices.
+        version: version of the study, set automatically.
         other: a further network "C" of the same structure, for studies that use one.
     """
 
@@ -81,7 +81,7 @@ class StudyRequest(Request):
 
     @property
     def title(self) -> str:
-        """Title in a list of jobs."""
+        """Title of the job in lists."""
         study = find_study(self.study)
         usual = settings_dict(read_settings(study.settings, None))
         about = [value for name, value in self.settings.items() if isinstance(value, str) and value != usual[name]]
@@ -99,7 +99,7 @@ class StudyRequest(Request):
 
     @classmethod
     def likeness(cls, asked: Mapping[str, Any], past: Mapping[str, Any]) -> int:
-        """2 for the same study of the same structure with the same settings at any place of the network, else 0."""
+        """2 for the same study of the same structures with the same settings (except the study's `places`), else 0."""
         same = asked["study"] == past["study"] and same_networks(asked["merge"], past["merge"])
         places = find_study(asked["study"]).places
         work = [{name: value for name, value in one["settings"].items() if name not in places} for one in (asked, past)]

@@ -58,7 +58,7 @@ class TrainRequest(Request):
 
     @property
     def title(self) -> str:
-        """Title in a list of jobs."""
+        """Title of the job in lists."""
         built = f"{describe(self.architecture, self.config)} on {dataset_label(self.dataset)}, seed {self.seed}"
         return f"Train {self.name or built}"
 
@@ -74,5 +74,5 @@ class TrainRequest(Request):
 
     @classmethod
     def scaled(cls, asked: Mapping[str, Any], past: Past, likeness: int) -> dict[str, float]:
-        """Scale by the number of epochs."""
+        """Stage -> expected seconds, scaled by the number of epochs."""
         return scale_stages(past.stages, ("training",), asked["epochs"] / past.request["epochs"])

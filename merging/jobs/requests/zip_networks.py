@@ -17,17 +17,17 @@ from merging.settings import read_settings, settings_dict
 from merging.zoo.architectures.names import trunk_config
 from merging.zoo.datasets.known import find_facts
 
-UNCHOSEN = "Heads with different classes have no common loss for the choice of alpha and beta. Set both."
+UNCHOSEN = "Alpha and beta cannot be chosen, because heads with different classes have no common loss. Set both."
 
 
 @dataclass(frozen=True)
 class ZipRequest(Request):
-    """Zip networks of one structure, whose classes may differ, up to each layer at which the shared trunk can end.
+    """Zip networks of the same structure up to each layer at which the shared trunk can end; their classes may differ.
 
     Attributes:
         models: the networks.
-        settings: of ZipIt!, completed with its defaults. alpha and beta must be set, because heads with different
-            classes have no common loss for their choice.
+        settings: settings of ZipIt!, completed with its defaults. alpha and beta must be set: they cannot be chosen by
+            the loss, because heads with different classes have no common loss.
         images: number of images per split.
 
     The other fields are those of MergeRequest.
@@ -81,9 +81,9 @@ class ZipRequest(Request):
             )
         if (model.mean, model.std) != (first.mean, first.std):
             raise InvalidRequest(
-                f"{first.name} and {model.name} use a different mean or std of the images. Choose others."
+                f"{first.name} and {model.name} normalise images with a different mean or std. Choose other networks."
             )
-        if facts is not None:  # a worker has the images but not these facts; the task checks again
+        if facts is not None:  # unknown on a worker, where the task itself checks the classes
             labels_of(model.classes, facts.classes, model.name, facts.label)
 
     @property
@@ -93,7 +93,7 @@ class ZipRequest(Request):
 
     @property
     def title(self) -> str:
-        """Title in a list of jobs."""
+        """Title of the job in lists."""
         return f"{' + '.join(model.name for model in self.models)}: partial zip"
 
     @property
@@ -109,5 +109,5 @@ class ZipRequest(Request):
 
     @classmethod
     def scaled(cls, asked: Mapping[str, Any], past: Past, likeness: int) -> dict[str, float]:
-        """Scale by the number of images."""
+        """Stage -> expected seconds, scaled by the number of images."""
         return scale_stages(past.stages, ("matching", "heads"), asked["images"] / past.request["images"])

@@ -33,14 +33,14 @@ GPU_BATCH = 2_000
 class Clock:
     """A Progress that measures the duration of each stage of a kind of job.
 
-    A step that is not a stage of the kind belongs to the current stage.
+    A reported step that is not a stage of the kind counts as part of the current stage.
 
     Attributes:
-        kind: of the job.
+        kind: kind of the job.
         report: receives the progress.
         seconds: stage -> wall time in seconds, filled during the job.
         stage: the current stage, "" for none.
-        began: time at which it began.
+        began: time at which the current stage began, in seconds.
     """
 
     kind: str
@@ -64,13 +64,13 @@ class Clock:
         self.stage = ""
 
     def part(self, whole: str, number: int, of: int, name: str = "") -> Progress:
-        """Return a Progress for one of several equal pieces of a stage. The names of its own steps are ignored.
+        """Return a Progress for one of several equal pieces of a stage. It ignores the names of the piece's own steps.
 
         Args:
             whole: the stage.
-            number: of the piece, from 0.
+            number: index of the piece, from 0.
             of: number of pieces.
-            name: of the piece, put before each of its messages.
+            name: name of the piece, which is put before each of its messages.
         """
 
         def tell(stage: str, fraction: float | None = None, message: str = "") -> None:
@@ -80,7 +80,7 @@ class Clock:
 
 
 def device_of(payload: Payload) -> torch.device:
-    """The GPU where the job may use one and torch finds it, otherwise the CPU."""
+    """The GPU if the job may use one and torch finds it, otherwise the CPU."""
     return torch.device("cuda" if payload.device == "cuda" and torch.cuda.is_available() else "cpu")
 
 
@@ -91,7 +91,7 @@ def build_model(model: ModelRef, data: bytes, device: torch.device) -> nn.Module
 
 
 def batches(images: ImageSet, device: torch.device) -> Batches:
-    """Images as batches on a device. They are copied, because arrays that came through Ray are read-only."""
+    """Batches of images on a device. The images are copied, because arrays that came through Ray are read-only."""
     pixels, labels = torch.from_numpy(images.images.copy()), torch.from_numpy(images.labels.copy())
     return Batches(pixels, labels, BATCH if device.type == "cpu" else GPU_BATCH, device)
 
@@ -102,7 +102,7 @@ def example(model: ModelRef, device: torch.device) -> Tensor:
 
 
 def check_finite(net: nn.Module, what: str) -> None:
-    """Raise MergescopeError where a weight is NaN or infinite; constants, such as masks, may be. what: the network."""
+    """Raise MergescopeError if a weight is NaN or infinite; constants such as masks may be. what: the network."""
     constants = constants_of(net)
     for name, tensor in named_tensors(net).items():
         if name not in constants and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
@@ -114,9 +114,9 @@ def checkpoint_bytes(net: nn.Module, like: ModelRef, name: str, names: Mapping[s
 
     Args:
         net: the network.
-        like: the network whose architecture and metadata are stored with it.
-        name: of the network.
-        names: Mergescope's tensor names -> the names in the uploaded file, as `names_in` reads them.
+        like: the network whose architecture and metadata are stored in the file.
+        name: name of the network.
+        names: Mergescope's tensor names -> tensor names in the user's file; {} or None if they are equal.
     """
     keys = ("architecture", "config", "dataset", "classes", "mean", "std")
     metadata: dict[str, Any] = {key: getattr(like, key) for key in keys}
@@ -124,7 +124,7 @@ def checkpoint_bytes(net: nn.Module, like: ModelRef, name: str, names: Mapping[s
 
 
 def arrays(named: Mapping[str, np.ndarray]) -> bytes:
-    """Arrays of any shape as an .npz file. Equal arrays give equal bytes; numpy.savez would store the time of day."""
+    """Arrays of any shape as an .npz file. Equal arrays give equal bytes; numpy.savez would store the current time."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in named.items():

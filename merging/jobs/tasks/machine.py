@@ -15,10 +15,10 @@ class Place:
     """Place where a worker runs.
 
     Attributes:
-        device: description for people.
+        device: description for users.
         node: host name.
-        memory_used, memory_total: of the machine, bytes.
-        gpu_memory_used, gpu_memory_total: bytes, None without a GPU.
+        memory_used, memory_total: bytes of the machine's memory.
+        gpu_memory_used, gpu_memory_total: bytes of the GPU's memory, None without a GPU.
     """
 
     device: str
@@ -32,18 +32,18 @@ class Place:
 def configure_torch(threads: int) -> None:
     """Set up torch once per process: the number of threads, and exact convolutions on a GPU.
 
-    threads: 0 leaves the number unchanged. Without a setting, Ray sets it to one.
+    threads: number of threads; 0 leaves it unchanged (Ray sets it to one by default).
     """
     import torch
 
-    torch.backends.cudnn.allow_tf32 = False  # its error of 1e-3 would show in every result, and in |B - pi(B)|
+    torch.backends.cudnn.allow_tf32 = False  # TF32's error of 1e-3 would show in all results, also in |B - pi(B)|
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
 
 
 def whereabouts(device: str) -> Place:
-    """Place of this process; a GPU is described only where `device` is "cuda" and torch can use it."""
+    """Place of this process; a GPU is described only if `device` is "cuda" and torch can use it."""
     import torch
 
     memory, node = psutil.virtual_memory(), socket.gethostname()

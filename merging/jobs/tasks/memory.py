@@ -1,4 +1,4 @@
-"""Peak memory of a task: GPU memory from torch, process memory from Linux; unknown on other systems."""
+"""Peak memory of a task: torch reports GPU memory, and Linux reports process memory; unknown on other systems."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 PEAK, RESET = (
     "VmHWM:",
     "5",
-)  # the peak in /proc/self/status; the value that resets it to the current memory (man 5 proc)
+)  # name of the peak in /proc/self/status; text that resets the peak to the current memory (man 5 proc)
 
 
 def watch_memory(device: torch.device) -> None:
@@ -21,7 +21,7 @@ def watch_memory(device: torch.device) -> None:
     clear = Path("/proc/self/clear_refs")
     try:
         clear.write_text(RESET)
-    except OSError:  # not Linux, or forbidden in a container: `peak_memory` then gives an older peak, an upper bound
+    except OSError:  # not Linux, or forbidden in a container: `peak_memory` then includes earlier tasks, an upper bound
         return
 
 
@@ -31,7 +31,7 @@ def free_memory() -> int:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Peak memory in bytes since `watch_memory`; 0 where it is unknown."""
+    """Peak memory in bytes since `watch_memory`; 0 if it is unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")

@@ -42,7 +42,7 @@ from merging.results.reports import LayerInfo, LossCurve, MergeReport, Metrics, 
 from merging.zoo.checkpoints.programs import to_pt2
 from merging.zoo.checkpoints.reading.safetensors_io import tensor_names
 
-INSIDE = 2_000  # images for similarity and unit statistics; more images take longer and change no result visibly
+INSIDE = 2_000  # most images for similarity and unit statistics; more images take longer and hardly change the results
 MISSING = "There are no curves and no similarity, because the images are not on the machine that runs the program."
 NO_DATASET = (
     "There are no curves and no similarity, because the data set of these networks is unknown."
@@ -58,7 +58,7 @@ class Nets:
         a, b: the first two parents.
         aligned: pi(B).
         merge: the final network.
-        naive: average of all parents without alignment; None where widths differ.
+        naive: average of all parents without alignment; None if their widths differ.
     """
 
     a: nn.Module
@@ -69,7 +69,7 @@ class Nets:
 
     @property
     def made(self) -> dict[str, nn.Module]:
-        """The naive average, where there is one, and the merge, by name."""
+        """Name -> network: the merge and, if there is one, the naive average."""
         return {"merge": self.merge} if self.naive is None else {"naive": self.naive, "merge": self.merge}
 
 
@@ -77,7 +77,7 @@ def merge_task(request: MergeRequest, payload: Payload, report: Progress) -> dic
     """Artifacts of a merge: "report", the networks as safetensors (programs also as .pt2), "permutation.npz".
 
     On one CPU with the same number of threads, the same request gives the same bytes, except for the `seconds` of the
-    report. A GPU adds some sums in no fixed order.
+    report. On a GPU, results may differ by rounding, because some sums are computed in no fixed order.
     Raises the MergescopeErrors of its steps; data-driven methods raise DataUnavailable without images.
     """
     clock, device = Clock("merge", report), device_of(payload)
@@ -158,7 +158,7 @@ def _naive(problem: Problem) -> nn.Module | None:
 def _curves(
     request: MergeRequest, prepared: Prepared, data: Mapping[str, Batches], clock: Clock
 ) -> dict[str, dict[str, LossCurve]]:
-    """Curves by line and split. Raises MergescopeError where a loss is not a number."""
+    """Curves by path ("naive", "aligned", "corrected") and split. Raises MergescopeError if a loss is NaN."""
 
     def part(number: int, of: int, name: str) -> Progress:
         return clock.part("curve", number, of, name)
@@ -167,7 +167,7 @@ def _curves(
     for name, splits in curves.items():
         for curve in splits.values():
             if not (curve.loss == curve.loss).all():
-                raise MergescopeError(f"The loss of the {name} path is not a number. Choose other settings.")
+                raise MergescopeError(f"The loss on the {name} path is not a number (NaN). Choose other settings.")
     return curves
 
 
@@ -178,7 +178,7 @@ def _scores(
     curves_found: Mapping[str, Mapping[str, LossCurve]],
     clock: Clock,
 ) -> dict[str, dict[str, Metrics]]:
-    """Metrics of every model, the naive average and the merge, by split; taken from the curves where there are any."""
+    """Metrics of every model, the naive average and the merge, by split; read from the curves if there are any."""
     if curves_found:
         merge = curves_found.get("corrected", curves_found["aligned"])
         half = {"naive": curves_found["naive"]} if "naive" in curves_found else {}
@@ -206,7 +206,7 @@ def _survey(prepared: Prepared, nets: Nets, data: Mapping[str, Batches], clock: 
 
 
 def layer_infos(graph: Graph, spec: PermutationSpec) -> tuple[LayerInfo, ...]:
-    """Layers with units, in network order, each with the permutation group of its units."""
+    """Layers that have units, in the order of the network, each with the permutation group of its units."""
     groups = groups_by_node(graph, spec)
     return tuple(
         LayerInfo(layer.name, layer.kind, layer.units, layer.positions, groups.get(layer.node, ""))

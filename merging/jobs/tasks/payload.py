@@ -1,4 +1,4 @@
-"""Data that a job sends to a worker: bytes and numpy arrays, or paths of large files on the same machine."""
+"""Data that a worker receives for a job: bytes and numpy arrays, or paths of large files on the same machine."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class Payload:
     """A job as a worker receives it.
 
     Attributes:
-        request: as JSON text.
+        request: the request as JSON text.
         checkpoints: safetensors bytes, in the order of the request's models.
-        images: split -> images; {} where there are none.
+        images: split -> images; {} if there are none.
         device: "cpu" or "cuda".
-        threads: of torch; 0 leaves the number unchanged.
-        artifacts: name -> bytes, of the merge that a study reads.
-        files: paths instead of `checkpoints`, for a streamed merge.
-        folder: receives the networks of a streamed merge.
+        threads: number of torch threads; 0 leaves it unchanged.
+        artifacts: name -> bytes, artifacts of the merge, which a study reads.
+        files: paths of the checkpoints, instead of `checkpoints`, for a streamed merge.
+        folder: folder into which a streamed merge writes its networks.
     """
 
     request: str

@@ -1,6 +1,6 @@
-"""Run a task: bytes in, bytes out, the same for workers, the command line and notebooks.
+"""Runs a task with bytes as input and output, in the same way for workers, the command line and notebooks.
 
-Large networks are the exception: files in, files out (`run_from_files`).
+Merges of large networks are an exception: they read and write files (`run_from_files`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from merging.progress import Progress, no_progress
 def run_task(kind: str, payload: Payload, report: Progress = no_progress) -> dict[str, bytes]:
     """Compute a job of this kind; return artifact name -> bytes.
 
-    Raises InvalidRequest where the payload's request is of another kind, and the MergescopeErrors of the task.
+    Raises InvalidRequest if the payload's request is of another kind, and the MergescopeErrors of the task.
     """
     request = from_json(payload.request)
     if request.kind != kind or len(payload.checkpoints) != len(request.checkpoints):
@@ -29,15 +29,15 @@ def run_task(kind: str, payload: Payload, report: Progress = no_progress) -> dic
     if not request.task:
         raise InvalidRequest(f"A worker cannot run a {kind} job; the dispatcher runs it.")
     module, _, function = request.task.partition(":")
-    task = getattr(importlib.import_module(module), function)  # imported here, because only pictures need lucent
+    task = getattr(importlib.import_module(module), function)  # imported late, because only pictures need lucent
     artifacts: dict[str, bytes] = task(request, payload, report)
     return artifacts
 
 
 def run_from_files(payload: Payload, out: Path, report: Progress = no_progress) -> Mapping[str, Content]:
-    """Stream a merge from `payload.files`; return artifact name -> bytes, or a file in the folder `out`.
+    """Stream a merge from `payload.files`; return artifact name -> bytes, or path of a file in the folder `out`.
 
-    Raises InvalidRequest where the payload's request is not a merge, and the MergescopeErrors of the task.
+    Raises InvalidRequest if the payload's request is not a merge, and the MergescopeErrors of the task.
     """
     from merging.jobs.tasks.streamed import streamed_task
 

@@ -1,4 +1,4 @@
-"""Streamed merge task for large networks: reads and writes files tensor by tensor, without images."""
+"""Streamed merge task for large networks: reads and writes the files tensor by tensor, and uses no images."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def streamed_task(request: MergeRequest, payload: Payload, out: Path, report: Pr
     """Artifacts of `merge_task`, with the networks as files in the folder `out`.
 
     Networks whose files cannot be read in slices, such as those with tied weights, are merged in memory.
-    Raises as `pipeline.from_files.merge_sliced` does.
+    Raises the errors of `pipeline.from_files.merge_sliced`.
     """
-    out.mkdir(parents=True, exist_ok=True)  # so that files of an interrupted merge are in it, too
+    out.mkdir(parents=True, exist_ok=True)  # created now, so that files of an interrupted merge are in this folder, too
     device = device_of(payload)
     watch_memory(device)
     pairs = zip(request.models, payload.files, strict=True)
@@ -54,7 +54,7 @@ def streamed_merge(
 ) -> tuple[MergeReport, bytes]:
     """Merge two open checkpoints, write the networks into the folder `out`, and return report and "permutation.npz".
 
-    Raises as `pipeline.from_files.merge_sliced` does.
+    Raises the errors of `pipeline.from_files.merge_sliced`.
     """
     clock = Clock("merge", report)
     how: dict[str, Any] = {"settings": request.settings["align"], "seed": request.seed, "device": device}
@@ -78,11 +78,11 @@ def streamed_merge(
 
 
 def missing_words(opened: SlicedCheckpoint) -> str:
-    """Text on the results that a streamed merge lacks, and on the memory that they would need."""
+    """Text that says which results a streamed merge lacks, and how much memory these results would need."""
     size = sum(tensor.numel() * tensor.element_size() for tensor in opened.checkpoint.state.values())
     return (
         "There are no curves and no similarity, because the networks are merged tensor by tensor. Curves, similarity "
-        f"and corrections hold the networks in memory and need {memory_needed(2 * size) / 1e9:.1f} GB or more."
+        f"and corrections need whole networks in memory, {memory_needed(2 * size) / 1e9:.1f} GB or more."
     )
 
 

@@ -40,13 +40,13 @@ def study_task(request: StudyRequest, payload: Payload, report: Progress) -> dic
 def subject_of(
     merge: MergeRequest, payload: Payload, report: Progress, seed: int, other: ModelRef | None = None
 ) -> Subject:
-    """Subject of a study: the parents of a merge and the networks that the merge made.
+    """Subject of a study: the parents of a merge and the networks that the merge produced.
 
     Args:
-        merge: its request.
+        merge: the merge's request.
         payload: the parents' checkpoints, and the merge's artifacts.
         report: receives the progress.
-        seed: of the study.
+        seed: seed of the study.
         other: a further network "C", whose checkpoint is the payload's last one.
     """
     device = device_of(payload)
@@ -81,7 +81,7 @@ def _permutation(data: bytes, device: torch.device) -> Permutation:
 def _aligned(
     merge: MergeRequest, payload: Payload, b: nn.Module, spec: PermutationSpec, partner: Permutation
 ) -> nn.Module:
-    """pi(B) as stored, else B permuted. Where units were mixed, the latter is only the nearest re-ordering."""
+    """Stored pi(B) or, without it, B permuted. If the alignment mixed units, a permutation only approximates pi(B)."""
     stored = payload.artifacts.get("aligned.safetensors")
     if stored is not None:
         return build_model(merge.models[0], stored, next(b.parameters()).device)

@@ -42,10 +42,10 @@ class Running:
 
     Attributes:
         claim: the job and the number of this run.
-        work: a Ray reference, or a Download.
-        place: where it runs, None before its first message.
-        seat: index of its row among the workers.
-        shares: (stage, share of the whole), in order.
+        work: the Ray reference of its result, or a Download.
+        place: where the job runs, None before the job's first message.
+        seat: index of the slot, and of the row of workers, that the job occupies.
+        shares: (stage, share of the whole job), in order.
     """
 
     claim: Claim
@@ -57,7 +57,7 @@ class Running:
 
 @dataclass
 class Dispatcher:
-    """Runs a ledger's jobs until `stop` is set, in one thread. No step waits for a job."""
+    """Runs a ledger's jobs until `stop` is set. All steps run in one thread, and none waits for the end of a job."""
 
     ledger: Ledger
     engine: Engine
@@ -103,7 +103,7 @@ class Dispatcher:
             self._begin(claim)
 
     def _kinds(self) -> tuple[str, ...]:
-        """Kinds that may start now. With two or more slots, one is kept free of heavy jobs for short ones."""
+        """Kinds of jobs that may start now. With two or more slots, heavy jobs leave one slot free for light jobs."""
         kinds = [job.claim.request.kind for job in self.running.values()]
         slots = self.slots
         free = slots - sum(kind != "download" for kind in kinds)
@@ -187,7 +187,7 @@ class Dispatcher:
             self.desk.give_back(claim, counted=True)
             return
         times = "twice" if claim.attempts == 2 else f"{claim.attempts} times"
-        why = f"The worker process died {times} during this job, perhaps for lack of memory."
+        why = f"The worker process died {times} during this job, perhaps because it ran out of memory."
         self.desk.fail(claim, {"kind": "WorkerLost", "text": f"{why} Use fewer images or a smaller network."})
 
     def _drop(self, job: Running) -> None:
@@ -199,7 +199,7 @@ class Dispatcher:
             self._rewarm()
 
     def _rewarm(self) -> None:
-        """Warm up the successor of a lost process. On a GPU, processes are not kept between jobs."""
+        """Warm up the successor of a lost worker process. On a GPU this is useless: each job starts a new process."""
         if self.engine.plan.device == "cpu":
             self.warming.append(self.engine.warm())
 
@@ -228,13 +228,13 @@ class Dispatcher:
         now = time.monotonic()
         if now - self.last_beat < BEAT:
             return
-        self.last_beat, self.slots = now, self.engine.slots()  # nodes of a cluster come and go
+        self.last_beat, self.slots = now, self.engine.slots()  # nodes may join or leave a cluster
         self.desk.beat(self._workers())
         for id in self.desk.reap(_alive):
             log.warning("job %s was taken over from a dead dispatcher", id[:12])
 
     def _workers(self) -> list[Worker]:
-        """One row per slot, with its job if it has one."""
+        """One row per slot, with the job that runs in it, if any."""
         if not self.places:
             return []
         jobs = {job.seat: job for job in self.running.values() if not isinstance(job.work, Download)}
@@ -251,7 +251,7 @@ class Dispatcher:
 
 
 def _alive(pid: int, born: float) -> bool:
-    """Whether the process with this id still runs and was started at `born`, in seconds since 1970."""
+    """Whether a process with this process id runs and was started at `born`, in seconds since 1970."""
     try:
         return abs(psutil.Process(pid).create_time() - born) < 1
     except psutil.Error:

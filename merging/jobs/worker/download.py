@@ -9,7 +9,7 @@ from merging.zoo.datasets.load import download
 
 
 def main(names: list[str]) -> int:
-    """Download the data sets of these names. Returns 0, or 1 after writing the reason to stderr."""
+    """Download the data sets with these names. Returns 0, or 1 after a failure, whose reason is written to stderr."""
     try:
         for name in names:
             download(name)

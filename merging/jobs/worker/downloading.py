@@ -1,4 +1,4 @@
-"""Download of a data set in a separate process on the dispatcher's machine, which can be stopped at any time."""
+"""Download of a data set in a separate process on the dispatcher's machine. It can be stopped at any time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import IO
 
 from merging.jobs.outcome import Outcome
 
-LAST = 300  # characters of a failed download's message
+LAST = 300  # largest number of characters of a failed download's message
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Download:
             return Outcome()
         lines = message.split("\n") if message.startswith("Traceback") else []
         words = " ".join((lines[-2] if len(lines) > 1 else message).split())
-        text = words[:LAST] or f"The download ended with code {code}. Try again."
+        text = words[:LAST] or f"The download ended with exit code {code}. Try again."
         return Outcome(error={"kind": "DataUnavailable", "text": text, "details": message})
 
     def kill(self) -> None:

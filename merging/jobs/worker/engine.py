@@ -1,4 +1,4 @@
-"""Ray: started for this process alone on the loopback interface, or an existing cluster (RAY_ADDRESS).
+"""Connection to Ray: started for this process alone on the loopback interface, or an existing cluster (RAY_ADDRESS).
 
 Jobs are sent as bytes and arrays, because the workers of a cluster share no disk. A worker receives this package's code
 with its first job.
@@ -21,11 +21,11 @@ from merging.jobs.tasks.payload import Payload
 from merging.jobs.worker import ray_task
 from merging.paths import ROOT
 
-OBJECT_STORE = 400_000_000  # bytes; several times the images of one job
-NICENESS = "5"  # of workers: pages stay fast, and jobs proceed beside other programs (with Ray's 15 they starve)
+OBJECT_STORE = 400_000_000  # bytes; several times the size of one job's images
+NICENESS = "5"  # of workers: pages stay fast, yet jobs get CPU time beside other programs (hardly any with Ray's 15)
 PACKAGE = ROOT / "merging"
-VITAL = ("gcs_server", "raylet")  # after the loss of either, Ray itself waits for more than a minute
-UNUSED = ("log_monitor.py", "monitor.py", "dashboard.py")  # for logs, cluster sizes and browsers; together 170 MB
+VITAL = ("gcs_server", "raylet")  # if either ends, Ray takes more than a minute to report it
+UNUSED = ("log_monitor.py", "monitor.py", "dashboard.py")  # logs, autoscaling, web page; 170 MB together
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Plan:
     Attributes:
         device: "auto", "cpu" or "cuda".
         threads: torch threads per job.
-        slots: jobs at the same time on this machine.
+        slots: number of jobs that run at the same time on this machine.
     """
 
     device: str
@@ -46,7 +46,8 @@ class Plan:
 def set_environment() -> None:
     """Set the environment variables that Ray reads on import.
 
-    Without a cluster's address, Ray requires a token and listens on the loopback interface only (by default on all).
+    Unless RAY_ADDRESS names a cluster, they make Ray require a token and listen on the loopback interface only; by
+    default, Ray listens on all interfaces.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", NICENESS)
@@ -66,7 +67,7 @@ class Engine:
 
         self.ray, self.plan = ray, plan
         address = os.environ.get("RAY_ADDRESS")
-        self.is_local = not address  # then workers can read this machine's files
+        self.is_local = not address  # only local workers can read this machine's files
         shared: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if address:
             ray.init(address=address, runtime_env={"py_modules": [str(PACKAGE)]}, **shared)
@@ -85,7 +86,7 @@ class Engine:
         for process in started:
             script = Path(_script(process))
             if script.name in UNUSED and script.is_relative_to(Path(ray.__file__).parent):
-                process.kill()  # at once, so that it writes no messages
+                process.kill()  # killed early, before it writes messages
         self._mailbox: Any = ray.remote(num_cpus=0, max_restarts=-1)(ray_task.Mailbox).remote()
         device = "cuda" if ray.cluster_resources().get("GPU", 0) >= 1 else "cpu"
         self.use(device if plan.device == "auto" else plan.device)
@@ -99,7 +100,7 @@ class Engine:
         self._warm = remote(max_retries=0, **needs)(ray_task.warm_up)
 
     def lost(self) -> str:
-        """Name of a vital Ray process that ended; "" while all of them run, and in a cluster."""
+        """Name of a vital Ray process that ended; "" while all of them run, and always "" for a cluster."""
         return next((name for name, process in self._vital.items() if not _lives(process)), "")
 
     def slots(self) -> int:
@@ -128,7 +129,7 @@ class Engine:
         return bool(self.ray.wait([reference], timeout=0)[0])
 
     def result(self, reference: Any) -> Any:
-        """Result of a ready reference, None where the worker died."""
+        """Result of a ready reference, None if the worker died."""
         try:
             return self.ray.get(reference)
         except (self.ray.exceptions.RayError, OSError) as error:
@@ -145,7 +146,7 @@ class Engine:
 
 
 def _script(process: psutil.Process) -> str:
-    """Python file that a process of Ray runs, "" where it runs none."""
+    """Python file that a process of Ray runs, "" if it runs none."""
     with suppress(psutil.NoSuchProcess):
         return next((word for word in process.cmdline() if word.endswith(".py")), "")
     return ""

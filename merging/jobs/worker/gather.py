@@ -23,10 +23,10 @@ def gather_payload(
 
     Args:
         ledger: the ledger.
-        request: of the job.
+        request: the job's request.
         device: "cpu" or "cuda".
-        threads: torch threads.
-        folder: output of a streamed merge, for workers on this machine; None: no merge is streamed.
+        threads: number of torch threads.
+        folder: output folder of a streamed merge, for workers on this machine; None: merges are not streamed.
 
     Raises:
         InvalidRequest: the weights are unknown, or the networks of the merge are not stored.
@@ -46,7 +46,7 @@ def gather_payload(
 
 
 def _large_files(ledger: Ledger, request: Request) -> tuple[Path, ...]:
-    """Files of a merge that is streamed, () for all other requests."""
+    """Checkpoint files if the request is a merge that will be streamed, otherwise ()."""
     if not isinstance(request, MergeRequest) or request.data_sha256 or obstacle(request):
         return ()
     paths = [ledger.checkpoint_file(model.sha256) for model in request.models]
@@ -56,7 +56,7 @@ def _large_files(ledger: Ledger, request: Request) -> tuple[Path, ...]:
 
 
 def _made(ledger: Ledger, merge: str) -> dict[str, bytes]:
-    """Artifacts of a merge that a study reads. pi(B) is stored only where the merge ran on this machine."""
+    """Artifacts of a merge that a study reads. pi(B) is among them only if the merge ran on this machine."""
     contents = {name: ledger.artifact(merge, name) for name in (*NEEDED, "aligned.safetensors")}
     if not all(contents[name] for name in NEEDED):
         raise InvalidRequest("The networks of this merge are not stored on this machine. Run the merge here first.")

@@ -1,6 +1,6 @@
 """Code that runs inside Ray: the job task, the mailbox for its progress, and the task that warms up a worker.
 
-These are plain functions and classes; `engine` imports Ray and wraps them. A worker imports torch here.
+These are plain functions and classes; `engine` imports Ray and wraps them. Workers import torch inside these functions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from merging.jobs.outcome import Outcome, attempt
 from merging.jobs.tasks.machine import Place, configure_torch, whereabouts
 from merging.jobs.tasks.payload import Payload
 
-SECONDS_BETWEEN = 0.2  # shortest time between two messages of a stage; others are dropped
+SECONDS_BETWEEN = 0.2  # shortest time between two messages of a stage; messages in between are dropped
 Key = tuple[str, int]  # job id and the number of its run
 
 

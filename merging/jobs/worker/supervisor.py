@@ -1,8 +1,8 @@
-"""Supervisor: restarts the dispatcher when it dies, and leaves no process behind when any of them is killed.
+"""Supervisor: restarts the dispatcher when it dies, and leaves no process behind, whichever process is killed.
 
 The supervisor starts the dispatcher in a separate session and holds a pipe to its stdin. Ray's processes stay in that
-session, so the supervisor can end all of them after the dispatcher ended, for any reason. The dispatcher ends itself
-when the pipe closes, so it also ends after the supervisor ended, for any reason.
+session, so the supervisor can end all of them, however the dispatcher ended. The dispatcher ends itself when the pipe
+closes, so it also ends with the supervisor, however the supervisor ended.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ import psutil
 
 from merging.paths import ROOT
 
-GRACE = 8.0  # seconds that a dispatcher has to end by itself
-RETRIES = 3  # restarts in a row of a dispatcher that dies young; an older one is always restarted
-YOUNG = 60.0  # seconds of life below which a dispatcher dies young
+GRACE = 8.0  # seconds after which a dispatcher that was told to stop is killed
+RETRIES = 3  # largest number of restarts in a row after short runs; a longer run resets the count
+SHORT = 60.0  # seconds; a run of the dispatcher below this length counts as short
 LOOK = 0.5  # seconds between two checks of the vital processes
 POSIX = os.name == "posix"
 log = logging.getLogger(__name__)
@@ -36,20 +36,20 @@ log = logging.getLogger(__name__)
 def supervise(options: Sequence[str], *, watch_stdin: bool) -> int:
     """Run `python -m merging.jobs --dispatch` with these options until a signal, or the end of a watched stdin.
 
-    A dispatcher that dies is replaced. Returns the exit code, 0 after a request to stop.
+    A dispatcher that dies is replaced. Returns the dispatcher's exit code, or 0 after a request to stop.
     """
     stop = threading.Event()
     stop_on_signals(stop)
     if watch_stdin:
         stop_at_end_of_stdin(stop)
-    young = 0
+    short_runs = 0
     while not stop.is_set():
         began = time.monotonic()
         code = _once(options, stop)
         if stop.is_set():
             return 0
-        young = young + 1 if time.monotonic() - began < YOUNG else 0
-        if code == 0 or young > RETRIES:
+        short_runs = short_runs + 1 if time.monotonic() - began < SHORT else 0
+        if code == 0 or short_runs > RETRIES:
             return code
         stop.wait(1.0)
     return 0
@@ -68,8 +68,8 @@ def stop_on_signals(stop: threading.Event) -> None:
 def stop_at_end_of_stdin(stop: threading.Event, ready: threading.Event | None = None) -> None:
     """Set `stop` at the end of stdin, which means that the process at the other end is gone.
 
-    ready: for the leader of a session. The whole session is then killed: at once if `ready` is not set yet, otherwise
-    if this process still runs after GRACE seconds.
+    ready: given if this process leads a session, which is then killed as a whole: at once if `ready` is not set yet,
+    otherwise if this process still runs after GRACE seconds.
     """
 
     def watch() -> None:
@@ -85,9 +85,10 @@ def stop_at_end_of_stdin(stop: threading.Event, ready: threading.Event | None = 
 
 
 def end_when_lost(lost: Callable[[], str], stop: threading.Event) -> None:
-    """Kill this session when a vital process is gone, until `stop` is set. lost: name of that process, or "".
+    """Watch the vital processes until `stop` is set; if one of them ended, kill this session.
 
-    Ray itself would wait for the process for more than a minute; the supervisor starts a new dispatcher at once.
+    lost: returns the name of a vital process that ended, or "". Ray itself would take more than a minute to report the
+    end of the process; the supervisor starts a new dispatcher at once.
     """
 
     def watch() -> None:
@@ -129,7 +130,7 @@ def scratch_folder() -> Path:
 
 
 def remove_scratch(folder: Path) -> None:
-    """Delete Ray's folder, and the private folder around it if that is empty."""
+    """Delete Ray's folder and, if it is empty then, the private folder around it."""
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):
         folder.parent.rmdir()

@@ -1,4 +1,4 @@
-"""Catalogue entry of a finished training, as a model of the job's owner."""
+"""Catalogue entry of a newly trained network, which becomes a model of the job's owner."""
 
 from __future__ import annotations
 

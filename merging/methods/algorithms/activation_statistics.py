@@ -15,8 +15,8 @@ from merging.network.data import Batches
 from merging.network.graph.graph import Graph
 from merging.network.permutation import PermutationSpec, Site
 
-SITE_BYTES = 1 << 28  # bound on one site's activations in float64: batches are split to stay below it
-CONSTANT = 1e-10  # variance over mean square below which a unit is constant up to rounding
+SITE_BYTES = 1 << 28  # bound on the bytes of one site's activations in float64; batches are split to stay below it
+CONSTANT = 1e-10  # ratio of variance to mean square below which a unit counts as constant up to rounding
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Moments:
 
     Attributes:
         units: n.
-        rows: number of images and positions summed.
+        rows: number of summed rows: one per image and position.
         a, b: (n,) sums of the activations.
         aa, bb: (n,) sums of squares.
         ab: (n, n) sums of products, A's units in rows.
@@ -85,10 +85,10 @@ class Moments:
 
 
 def stability(first: Float[Tensor, "n m"], second: Float[Tensor, "n m"]) -> float:
-    """Return the share of units whose most similar unit is the same in both scores.
+    """Return the share of units whose most similar unit is the same in both score matrices.
 
-    first, second: (n, m) similarities from one half of the images each. Units whose scores are all 0 in a half are left
-    out; the share is 1 if no unit is left.
+    first, second: (n, m) similarities, each measured on one half of the images. Units whose scores are all 0 in either
+    half are left out; the share is 1 if no unit is left.
     """
     alive = (first != 0).any(1) & (second != 0).any(1)
     same = first.argmax(1) == second.argmax(1)
@@ -96,12 +96,12 @@ def stability(first: Float[Tensor, "n m"], second: Float[Tensor, "n m"]) -> floa
 
 
 def sites_by_group(graph: Graph, spec: PermutationSpec, where: str) -> dict[str, tuple[Site, ...]]:
-    """Return the sites at which each group's units are compared: group -> sites.
+    """Return group -> sites, the places in the graph whose activations are used to compare the group's units.
 
-    A group without a layer of the requested kind (a stream that is only summed) is compared at all its sites. A group
-    without any site is left out: no activation has its units as single channels (heads, the groups of a convolution).
-    Activations with a second dimension that is permuted are left out too (MLP-Mixer), because that dimension has a
-    different order in the two networks.
+    A group without a layer of the requested kind (a residual stream that is only summed) is compared at all its sites.
+    A group without any site is left out: no activation has its units as single channels (attention heads, the groups of
+    a convolution). Activations in which a second dimension is permuted, too, are left out (MLP-Mixer), because that
+    dimension has a different order in the two networks.
 
     Args:
         graph: the graph of the network.
@@ -123,9 +123,9 @@ def sites_by_group(graph: Graph, spec: PermutationSpec, where: str) -> dict[str,
 
 
 def unit_moments(problem: Problem, sites: Mapping[str, tuple[Site, ...]], data: Batches) -> dict[str, list[Moments]]:
-    """Return, per group, the moments of its units at each of its sites over all of `data`, in one pass of both nets.
+    """Return group -> the moments of its units at each of its sites over all of `data`, in one pass of both networks.
 
-    sites: as from `sites_by_group`. Every position of a convolution counts as one row: (batch * positions, units).
+    sites: as from `sites_by_group`. Every position of a feature map is one row: (batch * positions, units).
     """
     nodes = list(dict.fromkeys(site.node for own in sites.values() for site in own))
     sizes = problem.spec.sizes

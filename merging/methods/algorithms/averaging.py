@@ -11,10 +11,11 @@ Tensors = Mapping[str, Tensor]
 
 
 def weighted_mean(models: Sequence[Tensors], weights: Sequence[float]) -> dict[str, Tensor]:
-    """Return sum_k weights[k] * models[k], name -> tensor of one shape in all models; models of weight 0 are left out.
+    """Return sum_k weights[k] * models[k], name -> tensor; models of weight 0 are left out.
 
-    Half precision is summed in float32. Integer tensors, such as counters, are taken from the model of largest weight,
-    the first of equals. A tensor that is equal in all models is copied bit for bit, infinities too.
+    models: name -> tensor, of the same shape in all models. Half precision is summed in float32. Integer tensors, such
+    as counters, are taken from the model of largest weight, or from the first of several such models. A tensor that is
+    equal in all models is copied bit for bit, including infinities.
     """
     pairs = [(weight, tensors) for weight, tensors in zip(weights, models, strict=True) if weight != 0]
     heaviest = max(pairs, key=lambda item: item[0])[1]

@@ -26,8 +26,8 @@ from merging.methods.problem import Corrector, Problem
 from merging.network.batch_norm import batch_norm_in_training, batch_norms, passes
 from merging.network.data import Batches, training_sample
 
-BATCH = 500  # most images per batch: the result depends on the batch size, so the device must not determine it
-FLAT = 1e-6  # relative to the goal's std: a channel of smaller std is constant up to rounding and is not rescaled
+BATCH = 500  # largest batch, in images: the result depends on the batch size, so the device must not determine it
+FLAT = 1e-6  # relative to the goal's std: a channel with a smaller std is constant up to rounding and is not rescaled
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class ChannelGoal:
     """Target statistics of a module's channels.
 
     Attributes:
-        overall: over all images.
-        calls: per call of the module, in order; one call per batch and use of the module.
+        overall: statistics over all images.
+        calls: statistics per call of the module, in order; one call per batch and per use of the module.
     """
 
     overall: ChannelStatistics
@@ -44,30 +44,32 @@ class ChannelGoal:
 
 
 def correction_data(problem: Problem, images: int) -> Batches:
-    """Return at most `images` random training images in batches of one size, for a pass that averages over batches.
+    """Return at most `images` random training images in batches of equal size, for a pass that averages over batches.
 
-    Raises DataUnavailable without data, or with one image per batch, which has no standard deviation.
+    Raises DataUnavailable without data, or if a batch has only one image, whose standard deviation is undefined.
     """
     sample = training_sample(problem.data, images, problem.seed)
     passes = -(-sample.count // min(sample.size, BATCH))
     data = sample.sized(max(1, sample.count // passes)).even()
     if min(data.size, data.count) < 2:
-        raise DataUnavailable("A correction measures the spread over a batch; give batches of 2 images or more.")
+        raise DataUnavailable(
+            "A correction measures standard deviations over a batch, so batches need at least 2 images."
+        )
     return data
 
 
 def restorer(problem: Problem, images: int, *, shift: bool) -> Corrector:
-    """Return a corrector of every pre-activation's standard deviation and, if `shift`, of its mean.
+    """Return a corrector that restores every pre-activation's standard deviation and, if `shift`, its mean.
 
     The goal is the weighted mean of the aligned models' statistics (Jordan et al. 2023, eq. 4-5), which are measured
-    here, once, on `images` images.
-    Notes of the correction: `corrected`, names of the modules; `not_shifted`, modules whose mean stays because they
-    have no bias; `images` read.
+    here, once, on at most `images` images.
+    Notes of the correction: `corrected`, names of the corrected modules; `not_shifted`, modules whose mean stays
+    because they have no bias; `images`, number of images read.
     """
     data = correction_data(problem, images)
     first = problem.aligned[0]
     names = pre_activations(first, problem.spec, data.on_model(first).example())
-    problem.report("correcting", 0.0, "measuring the parents")
+    problem.report("correcting", 0.0, "measuring the parents' channels")
     parents = [measure_channels(model, names, data) for model in problem.aligned]
 
     def run(net: nn.Module, weights: tuple[float, ...]) -> nn.Module:
@@ -81,11 +83,11 @@ def restorer(problem: Problem, images: int, *, shift: bool) -> Corrector:
 def restore(model: nn.Module, goals: Mapping[str, ChannelGoal], data: Batches, *, shift: bool) -> nn.Module:
     """Return a copy of `model` in which the modules of `goals` have the goals' std and, if `shift`, mean.
 
-    The correction of one layer changes the inputs of later layers. So all layers are measured in one pass, in which
-    each batch's outputs are corrected at once to the parents' statistics on the same batch. The scale and shift over
-    all batches are then folded into weight and bias. The result is exact on one batch; on several, most of the noise
-    between batches cancels. Norms stay in the network; BatchNorm's running statistics become those of its new input. A
-    layer without a bias is only scaled.
+    Correcting one layer changes the inputs of later layers. Therefore one pass measures all layers, and immediately
+    corrects each layer's output to the parents' statistics on the same batch. Afterwards the scale and shift computed
+    over all batches are folded into weight and bias. The result is exact for one batch; for several batches, most of
+    the noise between them cancels. Norms stay in the network; BatchNorm's running statistics become those of its new
+    input. A layer without a bias is only scaled.
     """
     twin = copy.deepcopy(model).eval()
     sums: dict[str, list[ChannelSums]] = {name: [] for name in goals}
@@ -99,7 +101,7 @@ def restore(model: nn.Module, goals: Mapping[str, ChannelGoal], data: Batches, *
         shape[channel_dim(module, output)] = -1
         return (output * scale.to(output.dtype).view(shape)).add_(offset.to(output.dtype).view(shape))
 
-    others = [name for name in batch_norms(twin) if name not in goals]  # no affine part, so only the reset applies
+    others = [name for name in batch_norms(twin) if name not in goals]  # BatchNorm without an affine part is only reset
     run_all = passes(twin, data)
     with batch_norm_in_training(twin, others), hooked(twin, list(goals), correct):
         run_all()
@@ -123,11 +125,11 @@ def _mean(parts: Sequence[ChannelStatistics], weights: Sequence[float]) -> Chann
     shares = torch.tensor(weights, dtype=torch.float64, device=parts[0].mean.device)
     mean = shares @ torch.stack([part.mean for part in parts])
     std = shares @ torch.stack([part.std for part in parts])
-    return ChannelStatistics(mean, std.clamp_min(0))  # negative weights, beyond an endpoint, can give a negative std
+    return ChannelStatistics(mean, std.clamp_min(0))  # beyond an endpoint, a negative weight can give a negative std
 
 
 def _affine(module: Any, now: ChannelStatistics, goal: ChannelStatistics, shift: bool) -> tuple[Tensor, Tensor]:
-    """Return the scale and offset, (channels,) each, that change statistics `now` into the goal."""
+    """Return the scale and offset, (channels,) each, that change the statistics `now` into those of the goal."""
     scale = torch.where(now.std > FLAT * goal.std, goal.std / now.std, 1.0)
     if module.bias is None:
         return scale, torch.zeros_like(scale)
@@ -144,7 +146,7 @@ def _fold(module: Any, scale: Tensor, offset: Tensor) -> None:
 
 
 def _renew(module: Any, output: ChannelStatistics) -> None:
-    """Set a BatchNorm's running statistics to those of its input, computed from its output's; its function stays."""
+    """Set a BatchNorm's running statistics to its input's, computed from its output's; its function does not change."""
     mean, variance, weight, bias = (
         t.detach().double() for t in (module.running_mean, module.running_var, module.weight, module.bias)
     )

@@ -36,7 +36,7 @@ class ChannelSums:
     """Sums over the outputs of one module.
 
     Attributes:
-        rows: number of images and positions summed.
+        rows: number of summed rows: one per image and position.
         total: (channels,) float64 sums of the values.
         squares: (channels,) float64 sums of their squares.
     """
@@ -59,17 +59,17 @@ def pre_activations(model: nn.Module, spec: PermutationSpec, example: Tensor) ->
     """Return the names of the modules whose outputs a correction restores, in the order in which they run.
 
     These are the norms with an affine part, and the convolutions and linear layers that do not feed a norm directly.
-    Left out are layers whose outputs are in no permutation group (such as the logits), modules that share a weight, and
-    norms with a separate weight per position. example: input (n, ...) to run.
+    Left out are layers whose outputs are in no permutation group (such as the logits), modules that share a weight
+    with another module, and norms with a separate weight per position. example: input (n, ...) to run.
     """
     hidden = {name for name, pairs in spec.by_parameter.items() if any(axis.dim == 0 for axis, _ in pairs)}
     names = {id(p): name for name, p in model.named_parameters()}
     owners = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
     selection: dict[str, None] = {}
-    producers: dict[int, tuple[str, int, Tensor]] = {}  # holds the tensors, because ids of freed tensors are reused
+    producers: dict[int, tuple[str, int, Tensor]] = {}  # keeps the tensors, because Python reuses the ids of freed ones
 
     def note(name: str, module: nn.Module, operand: Tensor, output: Tensor) -> None:
-        """Forward hook: select the module, and deselect the layer that directly feeds a norm."""
+        """Forward hook: select the module; if it is a norm, deselect the layer that directly feeds it."""
         source, version, _ = producers.get(id(operand), ("", -1, operand))
         if isinstance(module, _NORMS) and version == operand._version:  # equal: no in-place operation in between
             selection.pop(source, None)
@@ -96,7 +96,7 @@ def pre_activations(model: nn.Module, spec: PermutationSpec, example: Tensor) ->
 
 
 def measure_channels(model: nn.Module, names: Sequence[str], data: Batches) -> dict[str, list[ChannelSums]]:
-    """Return module name -> sums over its output channels, one per call in the order of `data`, in eval mode."""
+    """Return module name -> sums per output channel, one ChannelSums per call in the order of `data`, in eval mode."""
     sums: dict[str, list[ChannelSums]] = {name: [] for name in names}
 
     def count(name: str, module: nn.Module, output: Tensor) -> None:
@@ -116,7 +116,7 @@ def pooled_statistics(calls: Sequence[ChannelSums]) -> ChannelStatistics:
 
 @contextmanager
 def hooked(model: nn.Module, names: Sequence[str], hook: _Hook) -> Iterator[None]:
-    """Call hook(name, module, output) at every forward of these modules; it may return another output."""
+    """Call hook(name, module, output) at every forward pass of these modules; a returned tensor replaces the output."""
     modules = [(name, model.get_submodule(name)) for name in names]
     handles = [m.register_forward_hook(lambda m, _, output, name=name: hook(name, m, output)) for name, m in modules]
     try:
@@ -127,7 +127,7 @@ def hooked(model: nn.Module, names: Sequence[str], hook: _Hook) -> Iterator[None
 
 
 def channel_dim(module: nn.Module, output: Tensor) -> int:
-    """Return the channel dimension: 1 of (n, channels, ...), the last of a linear layer's (..., channels)."""
+    """Return the channel dimension: 1 for (n, channels, ...), the last for (..., channels) as from a linear layer."""
     if isinstance(module, nn.Linear):
         return output.dim() - 1
     # Some subclasses of LayerNorm are for images and keep the channels in dimension 1, as convolutions do.
@@ -137,7 +137,7 @@ def channel_dim(module: nn.Module, output: Tensor) -> int:
 
 
 def channel_sums(module: nn.Module, output: Tensor) -> ChannelSums:
-    """Return the sums per channel of one output, (n, channels, ...) or (..., channels); half precision in float32."""
+    """Return the sums per channel of an output, (n, channels, ...) or (..., channels), in float32 or higher."""
     channels = channel_dim(module, output)
     values = output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
     if channels == 1 and output.dim() > 2:  # as exact as var_mean, and three times as fast

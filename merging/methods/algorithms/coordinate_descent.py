@@ -17,8 +17,8 @@ from merging.methods.problem import Problem
 from merging.network.lazy_tensors import HeldTensors, MovedTensors
 from merging.network.permutation import Axis, Group, Permutation, PermutationSpec, permute
 
-LEAST_GAIN = 1e-12  # relative to |A| |B|: a smaller gain in float64 may be rounding
-CLEAR_GAIN = 1e-5  # relative to |A| |B|: a smaller gain in float32 scores may be rounding and is computed in float64
+LEAST_GAIN = 1e-12  # relative to |A| |B|: a smaller gain in float64 may be a rounding error
+CLEAR_GAIN = 1e-5  # relative to |A| |B|: a smaller gain in float32 may be a rounding error and is recomputed in float64
 CHUNK = 1 << 20  # elements converted to float64 at once, to bound memory
 
 
@@ -40,7 +40,7 @@ class Descent:
 
 
 def matchable(model: nn.Module, spec: PermutationSpec) -> dict[str, Tensor]:
-    """Return the tensors that units are matched by: the permuted parameters, contiguous, in float32 or float64.
+    """Return the tensors by which units are matched: the permuted parameters, contiguous, in float32 or float64.
 
     Complex parameters become pairs of real numbers in an additional last dimension. Buffers are left out: BatchNorm's
     running statistics are permuted too, but are not used to match units.
@@ -51,7 +51,7 @@ def matchable(model: nn.Module, spec: PermutationSpec) -> dict[str, Tensor]:
 
 
 def packed(tensors: Mapping[str, Tensor], spec: PermutationSpec) -> tuple[dict[str, Tensor], PermutationSpec]:
-    """Return the same matching problem in fewer tensors: each group's vectors (biases, norm parameters) as one matrix.
+    """Return the same matching problem in fewer tensors: a group's vectors (biases, norm parameters) form one matrix.
 
     tensors: as from `matchable`, of any shape. Returns name -> tensor, and the groups with their axes on these tensors.
     """
@@ -82,16 +82,16 @@ def packing(
 
 
 def part(tensors: Mapping[str, Tensor], name: str, vectors: tuple[str, ...]) -> Tensor:
-    """Return one tensor of a packed problem: the tensor `name`, or its `vectors`, (units,) each, as matrix columns."""
+    """Return one tensor of a packed problem: the tensor `name`, or its `vectors`, (units,) each, stacked as columns."""
     return torch.stack([tensors[vector] for vector in vectors], dim=1) if vectors else tensors[name]
 
 
 def neighbours(spec: PermutationSpec) -> dict[str, list[str]]:
     """Return group -> the groups whose assignment depends on it.
 
-    These lie on other axes of its tensors, or divide the same part of an axis differently (heads, and units inside a
-    head). A group on two axes of one tensor is its own neighbour, because moving it changes its own scores (the
-    problem is quadratic and only linearised).
+    These groups lie on other axes of the same tensors, or divide the same part of an axis differently
+    (attention heads, and the units inside a head). A group on two axes of one tensor is its own neighbour, because
+    permuting it changes its own scores (the objective is quadratic, and an assignment maximises its linearisation).
     """
     near: dict[str, dict[str, None]] = {group.name: {} for group in spec.groups}
     for pairs in spec.by_parameter.values():
@@ -109,7 +109,7 @@ def axes_overlap(a: Axis, size_a: int, b: Axis, size_b: int) -> bool:
 
 
 def rows_per_unit(tensor: Shaped[Tensor, "..."], axis: Axis, units: int) -> Shaped[Tensor, "{units} elements"]:
-    """Return the tensor with one row per unit: (units, block * other elements), a view where the memory allows it."""
+    """Return the tensor with one row per unit: (units, block * other elements), a view if the layout allows it."""
     if axis.dim == 0 and len(tensor) == units * axis.block:
         return tensor.reshape(units, -1)
     rows = tensor.movedim(axis.dim, 0)[axis.offset : axis.offset + units * axis.block]
@@ -122,7 +122,7 @@ def unit_rows(tensors: Mapping[str, Tensor], group: Group) -> Iterator[Tensor]:
 
 
 def weight_similarity(a: Iterable[Tensor], b: Iterable[Tensor]) -> Float[Tensor, "n m"]:
-    """Return (units, units): inner products of A's unit i and B's unit j over all matrices. a, b: (units, k) each."""
+    """Return the (units, units) inner products of A's and B's units, summed over matrices. a, b: (units, k) each."""
     pairs = zip(a, b, strict=True)
     first, other = next(pairs)
     total = first @ other.T
@@ -137,20 +137,20 @@ def assign(scores: Float[Tensor, "n n"]) -> Int[Tensor, " n"]:
 
 
 def assign_and_gain(scores: Float[Tensor, "n n"]) -> tuple[Int[Tensor, " n"], float]:
-    """Return the assignment, (units,) int64, and its gain in score over the diagonal: 0 for the identity."""
+    """Return the best assignment, (units,) int64, and the gain of its score over the identity's."""
     if not bool(torch.isfinite(scores).all()):
         raise IncompatibleModels(
-            "The similarities of the units are not finite numbers: the weights are too large for their type, as of a "
-            "training that had diverged. Choose another checkpoint."
+            "The similarities of the units are not finite numbers: the weights are too large for their "
+            "number type, as after a diverged training. Choose another checkpoint."
         )
-    costs = scores.detach().cpu().neg().numpy()  # negated here, because `maximize=True` would make a float64 copy more
+    costs = scores.detach().cpu().neg().numpy()  # negated here: `maximize=True` would make one more float64 copy
     rows, columns = linear_sum_assignment(costs)
     gain = costs.diagonal().sum(dtype=np.float64) - costs[rows, columns].sum(dtype=np.float64)
     return torch.from_numpy(columns.astype(np.int64, copy=False)), float(gain) if (rows != columns).any() else 0.0
 
 
 def as_real(tensor: Tensor) -> Tensor:
-    """Return the tensor; of a complex tensor, real and imaginary parts in an additional dimension: (..., 2)."""
+    """Return the tensor; if complex, its real and imaginary parts in a new last dimension: (..., 2)."""
     return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
@@ -176,15 +176,15 @@ def coordinate_descent(
 ) -> Descent:
     """Maximise sum <A, p(B)> one group at a time, in random order, until no group gains (Ainsworth et al., Alg. 1).
 
-    A group is visited again only after a neighbour has moved; otherwise its assignment would be the same. A move is
-    accepted only if its gain exceeds rounding, so the loop ends.
+    A group is visited again only after one of its `neighbours` has changed, because otherwise its assignment would be
+    the same. A change is accepted only if its gain exceeds the rounding error, so the loop ends.
     Args:
         a, b, spec: tensors of the two networks, name -> tensor, and their groups, as from `packed`.
         start: initial permutation of b.
         rng: draws the order of visits.
         sweeps: bound on the passes over all groups.
         tell: called as tell(sweep, gain) after each pass.
-        keep: hold copies of the tensors in memory; else read one of `a` and one of `b` at a time, with equal results.
+        keep: hold copies of all tensors in memory; else read one tensor of `a` and `b` at a time, with equal results.
     """
     permutation, near, current = dict(start), neighbours(spec), _started(b, spec, start, keep)
     scale = sum(float(a[name].norm() * b[name].norm()) for name in a)
@@ -218,8 +218,8 @@ def coordinate_descent(
 def match_rest(problem: Problem, names: Sequence[str], permutation: Permutation) -> Permutation:
     """Match the groups `names` of B to A's by weights, with B's other groups permuted by `permutation`.
 
-    Activation-based aligners use it for groups without a site, such as heads and the groups of a convolution. Returns
-    group -> (units,) int64 of these groups only; {} for no names.
+    Activation-based aligners use it for groups without a site, such as attention heads and the groups of a convolution.
+    Returns group -> (units,) int64 for these groups only; {} if `names` is empty.
     """
     if not names:
         return {}
@@ -242,12 +242,12 @@ def _started(
     current: HeldTensors | MovedTensors
     current = HeldTensors(b) if keep else MovedTensors(b, {name: tuple(tensor.shape) for name, tensor in b.items()})
     for group in spec.groups:
-        if not torch.equal(start[group.name], torch.arange(group.size)):  # a move by the identity would only copy
+        if not torch.equal(start[group.name], torch.arange(group.size)):  # permuting by the identity would only copy
             current = current.moved(group, start[group.name])
     return current
 
 
 def _gain(a: Mapping[str, Tensor], tensors: Mapping[str, Tensor], trial: Mapping[str, Tensor], group: Group) -> float:
-    """Return the exact gain of a move, in float64: with rounding errors, two equal units could swap forever."""
+    """Return the exact gain of a change, in float64: with rounding errors, two equal units could swap forever."""
     names = dict.fromkeys(axis.parameter for axis in group.axes)
     return math.fsum(inner(a[name], trial[name]) - inner(a[name], tensors[name]) for name in names)

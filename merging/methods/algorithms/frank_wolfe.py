@@ -1,7 +1,7 @@
-"""Matching the units of several networks at once by Frank-Wolfe over soft permutations, hardened at the end.
+"""Matching the units of several networks at once by Frank-Wolfe over soft permutations, rounded at the end.
 
 A soft permutation is a doubly stochastic matrix. All groups move together along one line. This avoids the local optima
-of a descent over one group at a time, in which no group gains until another one has moved.
+of optimising one group at a time, in which no group can gain until another group has changed.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from merging.methods.algorithms.unit_maps import mix
 from merging.network.permutation import Permutation, PermutationSpec
 
 LEAST_GAP = 1e-6  # relative to the objective: the search stops when the Frank-Wolfe gap is smaller
-Soft = dict[str, Tensor]  # group -> (units, units), doubly stochastic; new unit i mixes the old units by row i
+Soft = dict[str, Tensor]  # group -> (units, units), doubly stochastic; row i: weights of the old units in new unit i
 Tensors = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class SoftMatch:
-    """Result of the search.
+    """Result of a Frank-Wolfe search.
 
     Attributes:
-        permutations: one per network, hardened by assignment; the first is the identity.
+        permutations: one per network, rounded by assignment; the first is the identity.
         objectives: value of the soft objective per step.
     """
 
@@ -73,15 +73,16 @@ def maximise_frank_wolfe(
 ) -> SoftMatch:
     """Maximise the agreement of nets[0], P_1(nets[1]), P_2(nets[2]) ... over soft P (Crisostomi et al. 2024, Alg. 1).
 
-    The first P stays the identity, because the paper's universe is determined only up to one permutation. Each step
-    goes towards the permutations of largest inner product with the gradient. Its length is from an exact line search:
-    along a line the agreement is a polynomial.
+    The agreement is that of `pairwise_products`. The first network is not permuted, because the paper's universe (the
+    common order of units) is determined only up to one permutation. Each step goes towards the permutations with the
+    largest inner product with the gradient. An exact line search gives its length, because the agreement is a
+    polynomial along a line.
     Memory: per network its tensors, their gradient, and three matrices (units, units) per group.
 
     Args:
         nets: tensors of each network as from `coordinate_descent.packed`.
         spec: the groups from `coordinate_descent.packed`.
-        start: initial value of every P but the first.
+        start: initial soft permutation of each network except the first.
         steps: bound on the number of steps.
         tell: called as tell(step, objective) at every step.
     """
@@ -131,7 +132,7 @@ def _between(soft: Soft, aim: Soft, length: float) -> Soft:
 def _best_length(
     nets: Sequence[Tensors], spec: PermutationSpec, softs: Sequence[Soft], towards: Sequence[Soft], degree: int
 ) -> float:
-    """Return the step length in [0, 1] of largest agreement: exact, from its values at degree + 1 points."""
+    """Return the step length in [0, 1] with the largest agreement, computed exactly from degree + 1 evaluations."""
     at = 0.5 - 0.5 * np.cos(np.pi * np.arange(degree + 1) / degree)
     values = []
     for length in at:
@@ -148,7 +149,7 @@ def _best_length(
 
 
 def _degree(spec: PermutationSpec) -> int:
-    """Return the highest degree of any tensor in the soft permutations: 1 per dimension, more where groups nest."""
+    """Return the highest polynomial degree in the soft permutations: 1 per tensor dimension, more if groups nest."""
     most = 1
     for pairs in spec.by_parameter.values():
         deepest: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Shared parts of methods that learn by gradients: functional forward pass, endless batches, held-out loss, Adam."""
+"""Shared parts of methods that learn by gradient descent: forward pass, endless batches, held-out loss, Adam."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Tensors = Mapping[str, Tensor]
 class Forward:
     """Network as a function of its parameters: `forward(parameters, images)` returns logits (n, classes).
 
-    All modules are in eval mode except BatchNorm, which normalises by the batch, because its running statistics belong
-    to other weights. Half precision is computed in float32, because its rounding would swallow gradient steps. The
-    model itself is not changed.
+    All modules are in eval mode except BatchNorm, which normalises by the batch's statistics, because its running
+    statistics belong to other weights. Half precision is converted to float32, because small gradient steps would be
+    lost in rounding. The model itself is not changed.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -33,12 +33,12 @@ class Forward:
         for name in batch_norms(self.twin):
             module = self.twin.get_submodule(name)
             module.train()
-            module.momentum = 0.0  # type: ignore[assignment]  # unused running statistics stay finite
+            module.momentum = 0.0  # type: ignore[assignment]  # keeps the unused running statistics finite
         parameters = dict(self.twin.named_parameters())
         self.buffers = {name: t for name, t in named_tensors(self.twin).items() if name not in parameters}
 
     def __call__(self, parameters: Tensors, images: Tensor) -> Tensor:
-        """Return logits (n, classes) with gradients to the parameters; images: (n, ...)."""
+        """Return logits (n, classes), differentiable with respect to the parameters; images: (n, ...)."""
         return functional_call(self.twin, {**self.buffers, **parameters}, (images,))
 
     def loss(self, parameters: Tensors, images: Tensor, labels: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class Forward:
         return total / data.count if math.isfinite(total) else math.inf
 
     def losses_by_half(self, parameters: Tensors, data: Batches) -> tuple[float, ...]:
-        """Return `mean_loss` over every other image and over the rest, or one value over all if a half has one image.
+        """Return `mean_loss` on each half of `data`, or one value over all of `data` if a half has fewer than 2 images.
 
         parameters: name -> tensor of the model's shapes.
         """
@@ -67,7 +67,7 @@ class Forward:
 
 
 def without_end(data: Batches, like: nn.Module, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches of one size on the model's device without end; each epoch has a new order, given by the seed."""
+    """Yield batches of equal size on the model's device without end; each epoch has a new order, given by the seed."""
     epoch = 0
     while True:
         yield from data.sample(data.count, seed * 1_000_003 + epoch).even().on_model(like)
@@ -97,7 +97,7 @@ def descend(
         leaves: name -> tensor that requires gradients.
         rate: learning rate.
         batches: iterator of (images, labels).
-        loss: loss(images, labels) is a scalar with gradients to the leaves.
+        loss: loss(images, labels) is a scalar that is differentiable with respect to the leaves.
     """
     optimizer = torch.optim.Adam(list(leaves.values()), lr=rate)
     for images, labels in batches:

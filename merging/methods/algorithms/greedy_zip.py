@@ -8,21 +8,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-GONE = -np.inf  # score of a pair that can no longer merge
-TIE = 1e-6  # added to the correlation of units with the same index, so that they merge first among equal pairs
+GONE = -np.inf  # score of a pair that can no longer be merged
+TIE = 1e-6  # added to the correlation of units with the same index, so that they come first among equal pairs
 
 
 def zip_units(correlation: Tensor, sizes: Sequence[int], alpha: float, beta: float) -> Tensor:
     """Merge all models' units greedily down to sizes[0] clusters; return the cluster of each unit, (U,) int64.
 
-    Clusters are numbered in the order of their first units. The correlation of two clusters is the lowest between
-    their members (Stoica et al. 2024, Algorithm 1 and Appendix B). Each of the U - sizes[0] merges is O(U), because
-    the best partner of every unit is stored.
+    Clusters are numbered in the order of their first units. The correlation of two clusters is the lowest
+    correlation of their members (Stoica et al. 2024, Alg. 1 and App. B). Each of the U - sizes[0] merges takes O(U)
+    time, because the best partner of every unit is stored.
     Args:
         correlation: (U, U) correlations of all models' units side by side.
         sizes: number of units per model, all equal.
         alpha: factor on a cluster's correlations at every merge; below 1 it makes large clusters rare.
-        beta: share of a model's part of the merges that may join two of its own units.
+        beta: largest share of a model's quota, (U - sizes[0]) / models merges, that may join two of its own units.
     """
     scores = correlation.detach().cpu().double().numpy().copy()
     models, places = np.repeat(np.arange(len(sizes)), sizes), np.concatenate([np.arange(size) for size in sizes])
@@ -36,7 +36,7 @@ def zip_units(correlation: Tensor, sizes: Sequence[int], alpha: float, beta: flo
     best = scores.argmax(1)
     highest = scores[np.arange(len(scores)), best]
     for _ in range(removals):
-        if highest.max() == GONE:  # all remaining pairs are within one model, so the budgets are lifted
+        if highest.max() == GONE:  # only pairs within one model remain, so the budgets are lifted
             scores = _least_alike(correlation, joins)
             best = scores.argmax(1)
             highest = scores[np.arange(len(scores)), best]
@@ -64,7 +64,7 @@ def zip_units(correlation: Tensor, sizes: Sequence[int], alpha: float, beta: flo
 
 
 def _least_alike(correlation: Tensor, joins: np.ndarray) -> np.ndarray:
-    """Return (U, U): lowest correlation between the members of two clusters, at their first units; elsewhere GONE."""
+    """Return (U, U) scores: the lowest correlation of the members of two clusters, at their first units; else GONE."""
     order = np.argsort(joins, kind="stable")
     firsts, starts = np.unique(joins[order], return_index=True)
     values = correlation.detach().cpu().double().numpy()[np.ix_(order, order)]

@@ -40,12 +40,13 @@ class Choice:
 
 @dataclass
 class Shortlist:
-    """Permutations met while a method learns, each with its loss on two halves of the held-out images.
+    """Permutations that a method checks while it learns, each with its loss on both halves of the held-out images.
 
     Attributes:
-        steps: step at which each permutation was met.
+        steps: step at which each permutation was checked.
         found: the permutations, group -> (units,) int64.
-        losses: (loss on one half, loss on the other half) per permutation, in nats per image, or one number alone.
+        losses: (loss on one half, loss on the other half) per permutation, in nats per image, or
+            a single value.
     """
 
     steps: list[int] = field(default_factory=list)
@@ -60,16 +61,16 @@ class Shortlist:
 
     @property
     def best(self) -> Permutation:
-        """Return the permutation of lowest mean loss, the first of equals."""
+        """Return the permutation with the lowest mean loss, the first if several have it."""
         return self.found[self._lowest(self._means)]
 
     @property
     def notes(self) -> dict[str, Any]:
-        """Return the entries for the report: `checks`, `chosen` and, if losses are by halves, `alike`.
+        """Return the entries for the report: `checks`, `chosen` and, if each half has a loss, `alike`.
 
-        `checks` are pairs [step, loss] of all permutations; `chosen` is the step of the best. `alike`, by group, is the
-        share of units that have the same partner in the two permutations that each half alone would select. All
-        permutations are learned from the same images, so `alike` does not measure stability in the number of images.
+        `checks` are pairs [step, loss] of all permutations; `chosen` is the step of the best. For `alike`, each half
+        alone selects a permutation: per group, the share of units that have the same partner in both. All permutations
+        are learned from the same images, so `alike` does not measure how much they depend on the training images.
         """
         checks = [[step, mean] for step, mean in zip(self.steps, self._means, strict=True)]
         notes: dict[str, Any] = {"checks": checks, "chosen": self.steps[self._lowest(self._means)]}
@@ -90,10 +91,10 @@ class Shortlist:
 def held_out_split(data: Batches, held_out: int, seed: int) -> tuple[Batches, Batches]:
     """Return two disjoint random parts of the training images: one to learn from, and `held_out` images, at most half.
 
-    Raises DataUnavailable for a single image.
+    Raises DataUnavailable if there is only one image.
     """
     if data.count < 2:
-        raise DataUnavailable("To choose a setting, 2 training images or more are needed; give more, or the setting.")
+        raise DataUnavailable("Choosing a setting needs at least 2 training images. Provide more, or set its value.")
     sample = data.sample(data.count, seed)
     assert sample.order is not None
     cut = min(held_out, data.count // 2)
@@ -112,7 +113,7 @@ def mean_loss(net: nn.Module, data: Batches) -> float:
 def choose_by_loss(
     candidates: Sequence[V], build: Callable[[V], nn.Module], learn: Batches, held_out: Batches
 ) -> Choice:
-    """Build a network per candidate and select the one of lowest loss on `held_out`, the first of equals.
+    """Build a network per candidate and select the first candidate with the lowest loss on `held_out`.
 
     BatchNorm's statistics are first reset on `learn`; otherwise every candidate would have a very high loss.
     """

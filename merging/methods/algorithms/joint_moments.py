@@ -20,7 +20,7 @@ class JointMoments:
 
     Attributes:
         sizes: number of units per network, U in total.
-        rows: number of images and positions summed.
+        rows: number of summed rows: one per image and position.
         total: (U,) sums of the activations.
         products: (U, U) sums of products.
     """
@@ -74,9 +74,9 @@ class JointMoments:
 def halves(problem: Problem, data: Batches, where: str) -> dict[str, tuple[JointMoments, JointMoments]]:
     """Return group -> the moments of all models' units over the even and over the odd batches of `data`, in one pass.
 
-    A group with several sites sums over them; a group without a site is left out. Models may differ in width. The two
-    halves serve to measure the stability of a match.
-    Memory: two float64 matrices (U, U) per group, U the number of units of all models, and the activations of a batch.
+    The moments of a group are summed over its sites; a group without a site is left out. Models may differ in width.
+    The two halves are used to measure how stable a match is.
+    Memory: two float64 matrices (U, U) per group (U: number of units of all models), and the activations of a batch.
 
     Args:
         problem: the models with their structures.
@@ -101,7 +101,7 @@ def halves(problem: Problem, data: Batches, where: str) -> dict[str, tuple[Joint
 
 
 def _rows(problem: Problem, model: int, places: list[tuple[str, Site]], images: Tensor) -> list[Tensor]:
-    """Return one model's activations at every place, (images * positions, units) each."""
+    """Return one model's activations at every (group, site) of `places`, (images * positions, units) each."""
     graph, spec = problem.structure(model)
     _, values = graph.run(named_tensors(problem.models[model]), images, keep=[site.node for _, site in places])
     return [
@@ -110,7 +110,7 @@ def _rows(problem: Problem, model: int, places: list[tuple[str, Site]], images: 
 
 
 def _batch_size(problem: Problem, places: list[list[tuple[str, Site]]], data: Batches) -> int:
-    """Return a batch size whose activations fit into memory, and that gives two batches or more for two images."""
+    """Return a batch size that fits the activations into memory and gives 2 or more batches for 2 or more images."""
     each = 0
     for number, own in enumerate(places):
         graph, _ = problem.structure(number)

@@ -1,4 +1,4 @@
-"""Matching many networks: each in turn to the mean of the others, until none gains (Git Re-Basin, Algorithm 3)."""
+"""Matching many networks: match each in turn to the mean of the others, until none gains (Git Re-Basin, Alg. 3)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Settled:
     """Result of matching many networks.
 
     Attributes:
-        permutations: one per network, into the frame of the first, whose permutation is the identity.
+        permutations: one per network, into the first network's order of units; the first is the identity.
         gains: per round, the gain in the sum of <network, mean of the others>.
         settled: True if the last round changed nothing, False if the bound on rounds was reached.
     """
@@ -71,7 +71,7 @@ def match_in_turns(
 
 
 def rebased(permutations: Sequence[Permutation]) -> tuple[Permutation, ...]:
-    """Return the same matches in the frame of the first network: all composed with the inverse of its permutation."""
+    """Return the same matches relative to the first network: each composed with the inverse of its permutation."""
     back = invert(dict(permutations[0]))
     return tuple(compose(back, dict(permutation)) for permutation in permutations)
 

@@ -1,4 +1,4 @@
-"""Task vectors, the experts' parameters minus those of their base network, and scaled sums of them with the base."""
+"""Task vectors (the experts' parameters minus those of their base network), and their scaled sums with the base."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def scaled_sum(
         merge_vectors: merges the vectors (name -> tensor of the parameter's shape) with one weight per model into one.
         prepare: prepare(k, vector) preprocesses the vector of model k, once.
         scale: factor of the merged vector; 0 selects it on held-out training images, at equal weights.
-        plain: the scale to use where it is 0 and there are no images.
+        plain: the factor to use if `scale` is 0 and there are no images.
     """
     assert problem.base is not None  # `pipeline.merge.prepare` refuses a missing base
     base = {name: p.detach() for name, p in problem.base.named_parameters()}

@@ -11,15 +11,16 @@ from scipy.optimize import linear_sum_assignment, linprog
 from scipy.sparse import kron, vstack
 from torch import Tensor
 
-LARGEST_ASSIGNMENT = 4096  # rows, lcm(n, m), up to which the exact plan is solved as an assignment
+LARGEST_ASSIGNMENT = 4096  # largest lcm(n, m), the number of rows, for which the exact plan is solved as an assignment
 ITERATIONS = 1000
 
 
 def exact_plan(costs: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
-    """Return the plan (n, m) of least cost with row sums 1/n and column sums 1/m. costs: (n, m).
+    """Return the plan (n, m) of lowest cost with row sums 1/n and column sums 1/m. costs: (n, m).
 
-    Each unit's mass is a whole number of parts of mass 1/lcm(n, m), so the plan is an assignment of parts. Where there
-    are too many parts it is solved as a linear programme of n m variables. For n = m it is a permutation matrix / n.
+    Each unit's mass is a whole number of parts of mass 1/lcm(n, m), so the plan is an assignment of parts. If there are
+    too many parts, a linear programme with n m variables is solved instead. For n = m, the plan is a permutation matrix
+    divided by n.
     """
     n, m = costs.shape
     parts = math.lcm(n, m)
@@ -37,7 +38,7 @@ def exact_plan(costs: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
 
 
 def entropic_plan(costs: Float[Tensor, "n m"], regularisation: float) -> Float[Tensor, "n m"]:
-    """Return the plan (n, m) of least cost minus regularisation * entropy, by Sinkhorn's iteration in the log domain.
+    """Return the plan (n, m) that minimises cost - regularisation * entropy, by Sinkhorn's iteration in the log domain.
 
     costs: (n, m).  regularisation: relative to the mean cost.
     """

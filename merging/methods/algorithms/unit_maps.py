@@ -1,4 +1,4 @@
-"""Mapping a network's units linearly, as CCA, optimal transport and ZipIt! do in place of permuting them."""
+"""Mapping a network's units linearly, as CCA, optimal transport and ZipIt! do instead of permuting them."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from merging.network.permutation import (
 
 
 def from_permutation(p: Int[Tensor, " units"]) -> UnitMap:
-    """Return the map that permutes units as p, (units,) int64, does."""
+    """Return the unit map that applies the permutation p, (units,) int64."""
     make = torch.eye(len(p), dtype=torch.float64)[p.cpu()]
     return UnitMap(make, make.T)
 
 
 def one_to_one(make: Float[Tensor, "merged units"]) -> Int[Tensor, " merged"]:
-    """Return the unit that corresponds most to each merged unit, for display: (merged units,) int64.
+    """Return the unit that corresponds best to each merged unit, for display: (merged units,) int64.
 
-    make: (merged units, units). The result is the best one-to-one match by the magnitude of `make`; where the numbers
-    of units differ, the unit of largest magnitude per merged unit.
+    make: (merged units, units). The result is the best one-to-one match by the magnitude of `make`; if the numbers of
+    units differ, it is the unit of largest magnitude per merged unit.
     """
     return assign(make.abs()) if make.shape[0] == make.shape[1] else make.abs().argmax(1)
 
@@ -41,10 +41,10 @@ def one_to_one(make: Float[Tensor, "merged units"]) -> Int[Tensor, " merged"]:
 def mapped(
     model: nn.Module, spec: PermutationSpec, like: nn.Module, permutation: Permutation, maps: Mapping[str, UnitMap]
 ) -> nn.Module:
-    """Return `model` with its units mapped into the merged net's, as a copy of `like`; computed in float64.
+    """Return a copy of `like` with the tensors of `model`, mapped to the merged net's units in float64.
 
-    Axes that make units take `make`, axes that use units take `use`. A BatchNorm's running variance takes the squares
-    of `make`, as if units were uncorrelated, so a reset should follow.
+    Axes that produce units are multiplied by `make`, axes that read units by `use`. A BatchNorm's running variance is
+    multiplied by the squares of `make`, as if units were uncorrelated, so a BatchNorm reset should follow.
 
     Args:
         model: the network to map.
@@ -60,7 +60,7 @@ def mapped(
         for dim in sorted({axis.dim for axis, group in pairs if group.name in maps}):
             here = [(axis, group) for axis, group in pairs if axis.dim == dim and group.name in maps]
             tensors[name] = _map_axis(tensors[name], here, maps, squared=name in variances)
-    constants = constants_of(like)  # those of `like` have the merged net's number of units
+    constants = constants_of(like)  # kept from `like`, because they have the merged net's number of units
     return with_tensors(like, {name: tensor for name, tensor in tensors.items() if name not in constants})
 
 
@@ -79,7 +79,7 @@ def mix(tensor: Tensor, axis: Axis, units: int, matrix: Float[Tensor, "new old"]
 def _map_axis(tensor: Tensor, pairs: list[tuple[Axis, Group]], maps: Mapping[str, UnitMap], *, squared: bool) -> Tensor:
     """Return the tensor with the mapped units of one dimension replaced; the rest of the dimension stays."""
     mapped_tensor = tensor.double()
-    for axis, group in sorted(pairs, key=lambda pair: -pair[0].offset):  # from the end: earlier offsets stay true
+    for axis, group in sorted(pairs, key=lambda pair: -pair[0].offset):  # from the end, to keep earlier offsets valid
         matrix = (maps[group.name].use.T if axis.used else maps[group.name].make).to(mapped_tensor)
         mapped_tensor = mix(mapped_tensor, axis, group.size, matrix.square() if squared else matrix)
     return mapped_tensor.to(tensor.dtype)

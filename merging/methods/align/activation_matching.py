@@ -1,4 +1,4 @@
-"""Activation matching: reorder B's units so that they fire where A's do (Ainsworth et al. 2023, Section 3.1)."""
+"""Activation matching: reorder B's units so that they respond as A's units do (Ainsworth et al. 2023, Sec. 3.1)."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ TIE = 1e-12  # relative to the largest similarity: bonus for staying, so that un
 
 @dataclass(frozen=True)
 class ActivationMatchingSettings:
-    """Settings: similarity measure, site of comparison, number of images."""
+    """Settings: similarity measure, where activations are measured, number of images."""
 
     similarity: str = setting(
         "pearson",
         label="Similarity",
         choices=("pearson", "product", "distance"),
-        help="Three different methods: correlation; mean product E[ab]; minus the Euclidean distance.",
+        help="What is maximised: the correlation, the mean product E[ab], or minus the Euclidean distance.",
     )
     site: str = setting(
         "after",
-        label="Look",
+        label="Measure activations",
         choices=("after", "before"),
         help="After the nonlinearity, or before it: at the norm, or else the convolution or linear layer.",
     )
-    images: int = setting(2000, label="Training images", low=2, high=100_000, help="How many are looked at.")
+    images: int = setting(
+        2000, label="Training images", low=2, high=100_000, help="Number of training images to measure on."
+    )
 
 
 @method(
@@ -43,10 +45,12 @@ class ActivationMatchingSettings:
     label="Activation matching",
     paper="Ainsworth, Hayase, Srinivasa: Git Re-Basin (ICLR 2023), Section 3.1; Li et al.: Convergent Learning (2016)",
     link="https://arxiv.org/abs/2209.04836",
-    summary="Assigns B's units to A's so that matched units respond alike to the training images.",
-    limits="Needs training images. Units that never fire correlate with nothing and are matched by place alone. "
-    "A residual stream has many sites; their similarities are added. Heads and the groups of a convolution, which no "
-    "single value shows, are matched by weights.",
+    summary="Matches B's units to the units of A that respond most like them to the training images.",
+    limits=(
+        "Needs training images. Units with a constant response correlate with no unit and fill the places that are "
+        "left, their own if possible. A residual stream is compared at several layers, and the similarities are added. "
+        "Attention heads and groups of convolutions are matched by weights."
+    ),
     settings=ActivationMatchingSettings,
     needs_data=True,
 )
@@ -55,7 +59,7 @@ def activation_matching(problem: Problem, settings: ActivationMatchingSettings) 
 
     Notes of the alignment, by group unless stated:
         sites: layers whose activations were compared.
-        mean_similarity: of the matched units, averaged over the sites.
+        mean_similarity: mean similarity of the matched units, averaged over the sites.
         dead: number of units of A and of B that are constant at all sites.
         stable: share of A's units whose most similar unit of B is the same on both halves of the images.
         by_weights: names of the groups without a site, which are matched by weights instead.

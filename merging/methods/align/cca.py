@@ -17,29 +17,33 @@ if TYPE_CHECKING:
     from merging.methods.problem import Problem
 
 GAMMAS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-TIE = 1e-6  # added to each unit's correlation with itself, so that mixtures with equal correlations do not move
+TIE = 1e-6  # added to the correlation of A's unit i with B's unit i, so that units stay where correlations are equal
 HELD_OUT = 1000  # training images for the selection of gamma
 
 
 @dataclass(frozen=True)
 class CcaSettings:
-    """Settings: regularisation of the covariances, site of comparison, number of images."""
+    """Settings: regularisation of the covariances, where activations are measured, number of images."""
 
     gamma: float = setting(
         0.0,
         label="γ",
         low=0.0,
         high=1e6,
-        help="Added to the covariances, relative to the mean variance. It decides everything: 0 chooses it on held-out "
-        "training images.",
+        help=(
+            "Regularisation added to the covariances, relative to the mean variance. The result depends strongly on γ. "
+            "0 chooses γ on held-out training images."
+        ),
     )
     site: str = setting(
         "after",
-        label="Look",
+        label="Measure activations",
         choices=("after", "before"),
         help="After the nonlinearity, or before it: at the norm, or else the convolution or linear layer.",
     )
-    images: int = setting(2000, label="Training images", low=4, high=100_000, help="How many are looked at.")
+    images: int = setting(
+        2000, label="Training images", low=4, high=100_000, help="Number of training images to measure on."
+    )
 
 
 @method(
@@ -48,21 +52,23 @@ class CcaSettings:
     label="CCA",
     paper="Horoi et al.: Harmony in Diversity: Merging Neural Networks with Canonical Correlation Analysis (ICML 2024)",
     link="https://arxiv.org/abs/2407.05385",
-    summary="Maps mixtures of B's units onto A's units so that they vary together over the training images.",
-    limits="Needs training images. Mixing units is exact before a nonlinearity only, so B mapped is no longer quite B. "
-    "Follow it with a BatchNorm reset where there is BatchNorm. Units that only permute (heads, depthwise "
-    "convolutions) are matched by weights.",
+    summary="Maps linear combinations of B's units onto A's units so that both vary together over the training images.",
+    limits=(
+        "Needs training images. Units can be mixed exactly only before a nonlinearity, so the mapped B computes a "
+        "slightly different function. With BatchNorm, combine it with a BatchNorm reset. Units that can only be "
+        "permuted (attention heads, depthwise convolutions) are matched by weights."
+    ),
     settings=CcaSettings,
     needs_data=True,
     permutes=False,
 )
 def cca(problem: Problem, settings: CcaSettings) -> Alignment:
-    """Map B's outputs per group by T, and the weights that read them by the inverse of T.
+    """Multiply B's units of each group by T, and the weights that read them by the inverse of T.
 
     T = Syy^-1/2 V U^T Sxx^1/2 with Sxx^-1/2 Sxy Syy^-1/2 = U S V^T (Horoi et al., Section 4).
-    Notes of the alignment: `gamma`; `tried`, pairs [gamma, held-out loss of the half-way net], where gamma was
-    selected; `by_weights`, groups that only permute; `images`; `stable`, share of units with the same partner on
-    both halves of the images.
+    Notes of the alignment: `gamma`; `tried`, pairs [gamma, held-out loss of the half-way net], if gamma was selected;
+    `by_weights`, groups that can only be permuted; `images`, number of images measured; `stable`, share of units with
+    the same partner on both halves of the images.
     """
     from merging.methods.algorithms.hyperparameters import choose_by_loss, held_out_split, middle
     from merging.methods.algorithms.joint_moments import halves
@@ -102,7 +108,7 @@ def cca(problem: Problem, settings: CcaSettings) -> Alignment:
 
 
 def canonical_map(xx: Tensor, xy: Tensor, yy: Tensor, gamma: float) -> Tensor:
-    """Return T, (units of y, units of x), such that y T is maximally correlated with x, for features in rows.
+    """Return T, (units of y, units of x), such that y T is maximally correlated with x; rows are observations.
 
     Args:
         xx: (units of x, units of x) float64 covariance.
@@ -151,7 +157,7 @@ def partner_stability(
 
     Args:
         seen: group -> the moments of its units on each half of the images.
-        make: returns, for the moments of one half, the (units, units) matrix that partners are assigned by.
+        make: returns the (units, units) matrix by which partners are assigned, from the moments of one half.
     """
     from merging.methods.algorithms.unit_maps import one_to_one
 

@@ -1,4 +1,4 @@
-"""C2M3: match all models at once through one common frame, so that matches composed around a cycle are the identity."""
+"""C2M3: match all models to one common order of units, so that matches composed around a cycle are the identity."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class CycleConsistentSettings:
         "identity",
         label="Start",
         choices=("identity", "barycentre"),
-        help="From the models as they are, as in the paper, or from all permutations at once.",
+        help="From the identity, as in the paper, or from the mean of all permutations (the barycentre).",
     )
-    steps: int = setting(100, label="Most steps", low=1, high=10_000, help="The search stops after this many steps.")
+    steps: int = setting(100, label="Maximum steps", low=1, high=10_000, help="The search stops after this many steps.")
 
 
 @method(
@@ -32,19 +32,19 @@ class CycleConsistentSettings:
     label="Cycle-consistent (C2M3)",
     paper="Crisostomi et al.: C2M3: Cycle-Consistent Multi-Model Merging (NeurIPS 2024)",
     link="https://arxiv.org/abs/2405.17897",
-    summary="Matches all models to a common frame together, by Frank-Wolfe over soft permutations of all layers.",
-    limits="Needs no data. The search costs as much as Frank-Wolfe for every model, and ends in a local optimum.",
+    summary="Matches all models at once to one order of units, by Frank-Wolfe over soft permutations of all layers.",
+    limits="Needs no data. Takes as long as a Frank-Wolfe search per model, and ends in a local optimum.",
     settings=CycleConsistentSettings,
     recovers_twin=True,
     joint=True,
 )
 def cycle_consistent(problem: Problem, settings: CycleConsistentSettings) -> Alignment:
-    """Find permutations into a common frame that maximise the sum over all pairs of <P_a(W_a), P_b(W_b)>.
+    """Find permutations into a common order of units that maximise the sum over all pairs of <P_a(W_a), P_b(W_b)>.
 
-    The paper's universe is determined only up to one permutation, so A's permutation is fixed to the identity. After
+    The paper's universe (the common order) is determined only up to one permutation, so A is not permuted. After
     rounding, each model is matched to the mean of the others until no model gains.
     Notes of the alignment: `objective` and `objective_at_identity`, the sum above; `soft`, its value per step of the
-    search; `polished`, the gain after rounding.
+    search, with soft permutations; `polished`, the gain after rounding.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Frank-Wolfe: match all groups at once over soft permutations, which avoids local optima of one group at a time."""
+"""Frank-Wolfe: match all groups at once over soft permutations, avoiding the local optima of one-by-one matching."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class FrankWolfeSettings:
         "both",
         label="Start",
         choices=("both", "barycentre", "identity"),
-        help="From all permutations at once (the barycentre), from B as it is, or from both, keeping the better end.",
+        help="From the mean of all permutations (the barycentre), the identity, or both; the better result is kept.",
     )
-    steps: int = setting(100, label="Most steps", low=1, high=10_000, help="The search stops after this many steps.")
+    steps: int = setting(100, label="Maximum steps", low=1, high=10_000, help="The search stops after this many steps.")
 
 
 @method(
@@ -32,9 +32,9 @@ class FrankWolfeSettings:
     label="Frank-Wolfe",
     paper="Crisostomi et al.: C2M3: Cycle-Consistent Multi-Model Merging (NeurIPS 2024), for two models",
     link="https://arxiv.org/abs/2405.17897",
-    summary="Moves all layers' soft permutations together towards agreeing weights, then rounds and polishes them.",
-    limits="Needs no data. Ten to a hundred times the cost of weight matching; it pays off where layers wait for each "
-    "other, as on residual streams that few weights anchor.",
+    summary="Optimises soft permutations of all layers together, rounds them, and refines them by weight matching.",
+    limits="Needs no data. Takes ten to a hundred times as long as weight matching. Worthwhile if the match of one "
+    "layer depends on that of many others, as in residual networks.",
     settings=FrankWolfeSettings,
     recovers_twin=True,
 )

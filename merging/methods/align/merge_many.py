@@ -18,7 +18,11 @@ class MergeManySettings:
     """Settings: bound on the number of rounds."""
 
     rounds: int = setting(
-        50, label="Most rounds", low=1, high=10_000, help="It stops after this many visits to every model."
+        50,
+        label="Maximum rounds",
+        low=1,
+        high=10_000,
+        help="The search stops after visiting every model this many times.",
     )
 
 
@@ -28,17 +32,17 @@ class MergeManySettings:
     label="MergeMany",
     paper="Ainsworth, Hayase, Srinivasa: Git Re-Basin (ICLR 2023), Algorithm 3",
     link="https://arxiv.org/abs/2209.04836",
-    summary="Takes the models in turn and matches each one's weights to the mean of all the others.",
+    summary="Matches the weights of each model in turn to the mean of all other models.",
     limits="Needs no data. Stops in a local optimum that depends on the order of visits.",
     settings=MergeManySettings,
     recovers_twin=True,
     joint=True,
 )
 def merge_many(problem: Problem, settings: MergeManySettings) -> Alignment:
-    """Permute each model in turn to maximise its agreement with the mean of the others; A stays at the identity.
+    """Permute each model in turn to maximise its agreement with the mean of the others; A is not permuted.
 
     Notes of the alignment: `objective`, the sum of <A, pi(B)> over all pairs, and `objective_at_identity`; `gains` per
-    round; `settled`, whether it stopped before the bound on rounds.
+    round; `settled`, whether the search stopped before the bound on rounds.
     """
     import numpy as np
 

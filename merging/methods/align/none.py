@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     label="None (naive)",
     paper="Baseline of every paper",
     link="https://arxiv.org/abs/2209.04836",
-    summary="Averages unit i of A with unit i of B, whatever they compute.",
-    limits="Networks trained from different starts usually merge to a net that guesses.",
+    summary="Averages unit i of A with unit i of B, whatever the two units compute.",
+    limits="The average of networks from different initialisations is usually no better than chance.",
 )
 def no_alignment(problem: Problem, settings: NoSettings) -> Alignment:
     """Return the identity permutation, (units,) int64, for every group of every model."""

@@ -1,4 +1,4 @@
-"""OT Fusion: transport B's units onto similar units of A, layer by layer; widths may differ."""
+"""OT Fusion: transport B's units to similar units of A, layer by layer; widths may differ."""
 
 from __future__ import annotations
 
@@ -25,17 +25,24 @@ class OptimalTransportSettings:
         "weights",
         label="Compare",
         choices=("weights", "activations"),
-        help="Units' incoming weights, once the layers before are matched; or their responses to training images.",
+        help="The units' incoming weights, after the layers before are matched, or their responses to training images.",
     )
     regularisation: float = setting(
         0.0,
         label="Regularisation",
         low=0.0,
         high=100.0,
-        help="0 solves the transport exactly; more blurs it by an entropy, relative to the mean cost.",
+        help=(
+            "Strength of the entropy term, relative to the mean cost. 0 gives the exact transport plan, a larger value "
+            "a softer plan."
+        ),
     )
     images: int = setting(
-        2000, label="Training images", low=4, high=100_000, help="How many are looked at, for activations."
+        2000,
+        label="Training images",
+        low=4,
+        high=100_000,
+        help="Number of training images whose activations are compared.",
     )
 
 
@@ -45,23 +52,26 @@ class OptimalTransportSettings:
     label="Optimal transport",
     paper="Singh, Jaggi: Model Fusion via Optimal Transport (NeurIPS 2020)",
     link="https://arxiv.org/abs/1910.05653",
-    summary="Moves B's units onto A's at least cost, layer by layer from the input; B may be wider or narrower than A.",
-    limits="Greedy: a layer is matched by what lies before it. With equal widths and no regularisation it is a "
-    "permutation; else B mapped is no longer quite B. Needs training images to compare activations only. Where widths "
-    "differ, units that only permute (heads, depthwise convolutions) are refused.",
+    summary="Transports B's units to A's at the lowest cost, layer by layer; B may be wider or narrower than A.",
+    limits=(
+        "Greedy: each layer is matched using only the layers before it. With equal widths and no regularisation, the "
+        "result is a permutation; otherwise the mapped B computes a slightly different function. Needs training images "
+        "only to compare activations. Networks of different widths are refused if they have units that can only be "
+        "permuted (attention heads, depthwise convolutions)."
+    ),
     settings=OptimalTransportSettings,
     permutes=False,
     unequal_widths=True,
 )
 def optimal_transport(problem: Problem, settings: OptimalTransportSettings) -> Alignment:
-    """Find, per group in network order, the transport plan T of least cost from B's units to A's, all of equal mass.
+    """Find, per group in network order, the lowest-cost transport plan T from B's units to A's, all of equal mass.
 
-    A merged unit is the mean of B's units with the weights in its row of T, scaled to sum to 1. Weights that read a
-    unit of B read the merged units in its column of T, scaled to sum to 1. For equal widths this is the published
-    scaling by the marginals. For unequal widths the published scaling multiplies a layer's input by the ratio of the
-    widths; this one preserves the input.
-    Notes of the alignment: `cost` by group, relative to the mean cost; `by_weights`, groups that only permute; `images`
-    (0 where weights are compared); `stable` by group, where activations are compared.
+    A merged unit is the mean of B's units, weighted by the unit's row of T scaled to sum to 1. Weights that read a unit
+    of B then read the mean of the merged units, weighted by that unit's column of T scaled to sum to 1. For equal
+    widths, this is the published scaling by the marginals. For unequal widths, the published scaling multiplies a
+    layer's input by the ratio of the widths, whereas this one preserves the input.
+    Notes of the alignment: `cost` by group, relative to the mean cost; `by_weights`, groups that can only be
+    permuted; `images` (0 if weights are compared); `stable` by group, if activations are compared.
     """
     from merging.methods.algorithms.coordinate_descent import match_rest
     from merging.methods.algorithms.transport import entropic_plan, exact_plan
@@ -84,7 +94,7 @@ def optimal_transport(problem: Problem, settings: OptimalTransportSettings) -> A
     rest = [group.name for group in problem.spec.groups if not group.linear]
     if rest and problem.structures:
         raise IncompatibleModels(
-            f"The units of {rest[0]} can only change places, so both networks need as many of them."
+            f"The units of {rest[0]} can only be permuted, so both networks need the same number of them."
         )
     nearest = identity | {name: one_to_one(map.make) for name, map in maps.items()}
     permutation = nearest | match_rest(problem, rest, nearest)
@@ -97,7 +107,8 @@ def optimal_transport(problem: Problem, settings: OptimalTransportSettings) -> A
 def _weight_cost(problem: Problem, groups: tuple[Group, Group], maps: dict[str, UnitMap]) -> Tensor:
     """Return squared distances (units of A, units of B) between incoming weights.
 
-    Only tensors whose other groups are all matched already are compared; B's are first mapped into A's units.
+    Compares only tensors whose other axes belong to matched groups, after mapping those axes of B's tensors into A's
+    units.
     """
     import torch
 
@@ -111,8 +122,8 @@ def _weight_cost(problem: Problem, groups: tuple[Group, Group], maps: dict[str, 
         tensors = named_tensors(problem.models[number])
         for axis in group.axes:
             others = [(at, other) for at, other in spec.by_parameter[axis.parameter] if other.name != group.name]
-            open_ones = any(other.name not in maps for _, other in others)
-            if axis.parameter not in parameters or axis.used or open_ones:
+            unmatched = any(other.name not in maps for _, other in others)
+            if axis.parameter not in parameters or axis.used or unmatched:
                 continue
             tensor = tensors[axis.parameter].double()
             if number == 1:

@@ -1,4 +1,4 @@
-"""Sinkhorn Re-Basin: soft permutations from Sinkhorn's iteration, learned by gradient descent and then hardened."""
+"""Sinkhorn Re-Basin: soft permutations from Sinkhorn's iteration, learned by gradient descent and then rounded."""
 
 from __future__ import annotations
 
@@ -17,28 +17,36 @@ if TYPE_CHECKING:
     from merging.methods.problem import Problem
     from merging.network.permutation import PermutationSpec
 
-HELD_OUT = 1000  # training images for the held-out loss of hardened permutations
-CHECKS = 20  # number of hardened permutations evaluated during learning
-NOISE = 0.1  # standard deviation of the start around the identity, as published
+HELD_OUT = 1000  # training images for the held-out loss of rounded permutations
+CHECKS = 20  # number of rounded permutations evaluated during learning
+NOISE = 0.1  # standard deviation of the noise added to the identity at the start, as published
 
 
 @dataclass(frozen=True)
 class SinkhornSettings:
-    """Settings: objective to minimise and its optimisation."""
+    """Settings: the objective and how it is minimised."""
 
     objective: str = setting(
         "weights",
         label="Objective",
         choices=("weights", "midpoint", "random"),
-        help="The squared distance of A's and B's weights (needs no images); the loss half-way; the loss at random λ.",
+        help="The squared weight distance of A and B (no images needed), the loss half-way, or the loss at random λ.",
     )
     steps: int = setting(200, label="Steps", low=1, high=100_000, help="Gradient steps.")
-    rate: float = setting(0.1, label="Learning rate", low=1e-6, high=10.0, help="Of Adam.")
+    rate: float = setting(0.1, label="Learning rate", low=1e-6, high=10.0, help="Learning rate of Adam.")
     temperature: float = setting(
-        1.0, label="Temperature", low=1e-3, high=100.0, help="Lower ones make permutations harder and gradients rarer."
+        1.0,
+        label="Temperature",
+        low=1e-3,
+        high=100.0,
+        help="A lower temperature makes the soft permutations closer to hard ones, and their gradients smaller.",
     )
-    iterations: int = setting(20, label="Iterations", low=1, high=1000, help="Of Sinkhorn's normalisation.")
-    images: int = setting(5000, label="Training images", low=20, high=1_000_000, help="For the loss objectives.")
+    iterations: int = setting(
+        20, label="Iterations", low=1, high=1000, help="Iterations of Sinkhorn's normalisation per step."
+    )
+    images: int = setting(
+        5000, label="Training images", low=20, high=1_000_000, help="Number of training images for the loss objectives."
+    )
     batch: int = setting(125, label="Batch", low=2, high=10_000, unit="images", help="Images per step.")
 
 
@@ -48,19 +56,19 @@ class SinkhornSettings:
     label="Sinkhorn",
     paper="Peña et al.: Re-basin via Implicit Sinkhorn Differentiation (CVPR 2023)",
     link="https://arxiv.org/abs/2212.12042",
-    summary="Learns soft permutations by gradients, on the weights' distance or on the merge's loss, and hardens them.",
-    limits="Needs training images for the loss objectives only. Starts near the identity and often ends near it: "
-    "weight matching is faster and mostly better. The hardened permutation kept is the best one on the way.",
+    summary="Learns soft permutations by gradient descent on weight distance or merge loss, then rounds them.",
+    limits="Needs training images only for the loss objectives. Starts near the identity and often ends near it: "
+    "weight matching is faster and usually better. The best rounded permutation found on the way is kept.",
     settings=SinkhornSettings,
 )
 def sinkhorn(problem: Problem, settings: SinkhornSettings) -> Alignment:
-    """Learn soft permutations P = Sinkhorn(X / temperature) with Adam over X, and return the best hardened one.
+    """Learn soft permutations P = Sinkhorn(X / temperature) with Adam over X, and return the best one after rounding.
 
-    X starts at I + .1 N(0, 1). The hardened permutations met on the way, and the identity, are ranked by
-    sum <W_A, pi(W_B)> for the objective "weights", else by the held-out loss half-way. BatchNorm normalises by the
-    batch.
-    Notes of the alignment: `objective`; `checks`, pairs [step, value], and the `chosen` step; `images` learned from and
-    `held_out` (both 0 for "weights"); for losses `alike`, by group, as in `hyperparameters.Shortlist`.
+    X starts at I + .1 N(0, 1). The identity and permutations rounded at regular steps are ranked by sum <W_A, pi(W_B)>
+    for the objective "weights", else by the held-out loss half-way. BatchNorm normalises by the batch's statistics.
+    Notes of the alignment: `objective`; `checks`, pairs [step, value], and the `chosen` step; `images` and `held_out`,
+    the numbers of images to learn from and held out (both 0 for "weights"); for the loss objectives also `alike`, by
+    group, as in `hyperparameters.Shortlist`.
     """
     import torch
 
@@ -98,11 +106,12 @@ class _Goal:
     """Objective to minimise.
 
     Attributes:
-        loss: of softly permuted parameters on one batch of images and labels.
-        judged: values of hard-permuted parameters, lower is better; one per half of the held-out images, or one alone.
+        loss: returns the objective for softly permuted parameters on one batch of images and labels.
+        judged: returns values that rank permuted parameters (lower is better): one per half of the held-out images, or
+            a single one.
         batches: endless batches for `loss`.
-        images: number of images that it learns from.
-        held_out: number of images behind `judged`.
+        images: number of images in `batches`.
+        held_out: number of images that `judged` uses.
     """
 
     loss: Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]
@@ -118,7 +127,7 @@ def _weights_goal(a: Mapping[str, Tensor], spec: PermutationSpec) -> _Goal:
     from merging.methods.algorithms.coordinate_descent import objective
 
     def distance(permuted: Mapping[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
-        """Return |A - permuted|^2 over the permuted tensors; images (n, ...) and labels (n,) are ignored."""
+        """Return |A - permuted|^2, summed over all permuted tensors; images (n, ...) and labels (n,) are ignored."""
         return torch.stack([(a[name] - permuted[name]).square().sum() for name in spec.by_parameter]).sum()
 
     nothing = torch.zeros(0)
@@ -142,21 +151,21 @@ def _loss_goal(problem: Problem, settings: SinkhornSettings, a: Mapping[str, Ten
         return forward.loss({name: torch.lerp(t, permuted[name], share) for name, t in a.items()}, images, labels)
 
     def judged(permuted: Mapping[str, Tensor]) -> tuple[float, ...]:
-        """Return the loss between A and the permuted parameters, per half of the held-out images; any shapes."""
+        """Return the loss half-way between A and the permuted parameters, per half of the held-out images."""
         return forward.losses_by_half(halfway(a, permuted), held_out)
 
     return _Goal(loss, judged, without_end(learn, forward.twin, problem.seed), learn.count, held_out.count)
 
 
 def _start(size: int, rng: Generator, like: Tensor) -> Tensor:
-    """Return the start X, (units, units): the identity with noise, a leaf with the device and dtype of `like`."""
+    """Return the start X, (units, units): the identity plus noise, as a leaf tensor like `like`."""
     import torch
 
     return (torch.eye(size) + NOISE * torch.randn(size, size, generator=rng)).to(like).requires_grad_()
 
 
 def doubly_stochastic(logits: Tensor, iterations: int) -> Tensor:
-    """Normalise rows and columns of exp(logits), (n, n), in turns to sum to 1: Sinkhorn's iteration in log space."""
+    """Normalise rows and columns of exp(logits), (n, n), in turn to sum to 1: Sinkhorn's iteration in log space."""
     for _ in range(iterations):
         logits = logits - logits.logsumexp(1, keepdim=True)
         logits = logits - logits.logsumexp(0, keepdim=True)

@@ -23,11 +23,15 @@ CHECKS = 20  # number of permutations evaluated during learning
 class StraightThroughSettings:
     """Settings: length and rate of learning, number of images, batch size."""
 
-    steps: int = setting(
-        200, label="Steps", low=1, high=100_000, help="Gradient steps, each with a matching of its own."
+    steps: int = setting(200, label="Steps", low=1, high=100_000, help="Gradient steps; each solves one matching.")
+    rate: float = setting(1e-3, label="Learning rate", low=1e-6, high=1.0, help="Learning rate of Adam.")
+    images: int = setting(
+        5000,
+        label="Training images",
+        low=20,
+        high=1_000_000,
+        help="Number of training images, including held-out ones.",
     )
-    rate: float = setting(1e-3, label="Learning rate", low=1e-6, high=1.0, help="Of Adam.")
-    images: int = setting(5000, label="Training images", low=20, high=1_000_000, help="How many are looked at.")
     batch: int = setting(125, label="Batch", low=2, high=10_000, unit="images", help="Images per step.")
 
 
@@ -37,20 +41,20 @@ class StraightThroughSettings:
     label="Straight-through estimator",
     paper="Ainsworth, Hayase, Srinivasa: Git Re-Basin (ICLR 2023), Algorithm 2",
     link="https://arxiv.org/abs/2209.04836",
-    summary="Learns by gradients which permutation of B gives the lowest loss half-way, from weight matching on.",
-    limits="Needs training images and labels, and a weight matching at every step. The permutation kept is the best on "
-    "held-out training images, not, as in the published code, on one batch.",
+    summary="Learns by gradient descent the permutation with the lowest loss half-way; starts at weight matching.",
+    limits="Needs training images and labels, and solves a weight matching at every step. Keeps the best permutation "
+    "on held-out training images; the published code selects it on one batch.",
     settings=StraightThroughSettings,
     needs_data=True,
     recovers_twin=True,
 )
 def straight_through(problem: Problem, settings: StraightThroughSettings) -> Alignment:
-    """Learn weights x by gradients; return the match of B to x met on the way that has the lowest held-out loss.
+    """Learn weights x by gradient descent; of the matches of B to x, return the one with the lowest held-out loss.
 
     x starts at A. Each step matches B to x, starting from the last match, and lowers the loss half-way between A and
-    sg(pi(B)) + x - sg(x), where sg stops gradients. BatchNorm normalises by the batch.
-    Notes of the alignment: `checks`, pairs [step, held-out loss], the first is weight matching's; `chosen` step;
-    `images` learned from and `held_out`; `alike`, by group, as in `hyperparameters.Shortlist`.
+    sg(pi(B)) + x - sg(x), where sg stops gradients. BatchNorm normalises by the batch's statistics.
+    Notes of the alignment: `checks` (pairs [step, held-out loss], the first of weight matching), `chosen` (step) and
+    `alike`, as in `hyperparameters.Shortlist`; `images` and `held_out`, the numbers of images of both kinds.
     """
     import numpy as np
 
@@ -77,7 +81,7 @@ def straight_through(problem: Problem, settings: StraightThroughSettings) -> Ali
         return permute_tensors(b, spec, match)
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss half-way between A and the match, with gradients to x; images (n, ...), labels (n,)."""
+        """Return the loss half-way between A and the match, differentiable in x; images (n, ...), labels (n,)."""
         through = {name: tensor + (x[name] - x[name].detach()) for name, tensor in matched().items()}
         return forward.loss(halfway(a, through), images, labels)
 

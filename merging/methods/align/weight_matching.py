@@ -27,16 +27,16 @@ class WeightMatchingSettings:
         label="Starts",
         low=1,
         high=200,
-        help="The result depends on the order in which layers are visited; the best of this many orders is kept.",
+        help="The result depends on the order in which layers are visited; the best of this many starts is kept.",
     )
     start: str = setting(
         "identity",
         label="Later starts begin from",
         choices=("identity", "random"),
-        help="The first start leaves B's units in place. Later starts do the same, or begin from a random order.",
+        help="The first start keeps the order of B's units. Later starts do the same, or begin from a random order.",
     )
     sweeps: int = setting(
-        100, label="Most sweeps", low=1, high=10_000, help="A start ends after this many visits to every layer."
+        100, label="Maximum sweeps", low=1, high=10_000, help="A start ends after visiting every layer this many times."
     )
 
 
@@ -46,19 +46,19 @@ class WeightMatchingSettings:
     label="Weight matching",
     paper="Ainsworth, Hayase, Srinivasa: Git Re-Basin (ICLR 2023), Algorithm 1",
     link="https://arxiv.org/abs/2209.04836",
-    summary="Visits one layer after another and assigns B's units to A's so that all their weights agree most.",
+    summary="Visits one layer after another and matches B's units to A's so that the weights agree best.",
     limits="Needs no data. Stops in a local optimum that depends on the order of visits; weights alone do not show "
-    "which units fire together.",
+    "which units respond to the same images.",
     settings=WeightMatchingSettings,
     recovers_twin=True,
 )
 def weight_matching(problem: Problem, settings: WeightMatchingSettings) -> Alignment:
-    """Permute B's units to maximise sum <W_A, pi(W_B)> over all permuted parameters; the best of several restarts.
+    """Permute B's units to maximise sum <W_A, pi(W_B)> over all permuted parameters; keep the best of several restarts.
 
     Notes of the alignment: `objective` reached, `objective_at_identity`; `objectives`, one per restart, and their
-    `spread`; `best_restart`, from 1; `gains`, one per sweep of the best restart; `settled`, whether it stopped before
-    the bound on sweeps; `quadratic_groups`, groups on two axes of one tensor: their assignment solves a linearisation,
-    and its step is taken only where the true objective gains.
+    `spread`; `best_restart`, counted from 1; `gains`, one per sweep of the best restart; `settled`, whether the best
+    restart stopped before the bound on sweeps; `quadratic_groups`, groups on two axes of one tensor: their assignment
+    maximises a linearisation of the objective, and is accepted only if the objective itself gains.
     """
     from merging.methods.algorithms.coordinate_descent import matchable, packed
 

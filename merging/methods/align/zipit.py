@@ -1,4 +1,4 @@
-"""ZipIt!: merge the units that correlate most, of two models or of one."""
+"""ZipIt!: merge the most correlated units, within and across models."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ class ZipItSettings:
     """Settings: selection or values of alpha and beta, number of images."""
 
     choose: bool = setting(
-        True, label="Choose α and β", help="Tries five pairs and keeps the best on held-out training images."
+        True,
+        label="Choose α and β",
+        help="Tries five pairs of α and β and keeps the best one on held-out training images.",
     )
     alpha: float = setting(
         0.3,
@@ -32,12 +34,19 @@ class ZipItSettings:
         low=0.01,
         high=1.0,
         step=0.1,
-        help="Below 1, a unit that was merged once is merged again less readily.",
+        help="Below 1, a unit that is already merged is less likely to be merged again.",
     )
     beta: float = setting(
-        0.125, label="β", low=0.0, high=1.0, step=0.125, help="The share of merges that may join units of one model."
+        0.125,
+        label="β",
+        low=0.0,
+        high=1.0,
+        step=0.125,
+        help="The largest share of merges that join two units of the same model.",
     )
-    images: int = setting(2000, label="Training images", low=4, high=100_000, help="How many are looked at.")
+    images: int = setting(
+        2000, label="Training images", low=4, high=100_000, help="Number of training images to measure on."
+    )
 
 
 @method(
@@ -46,9 +55,9 @@ class ZipItSettings:
     label="ZipIt!",
     paper="Stoica et al.: ZipIt! Merging Models from Different Tasks without Training (ICLR 2024)",
     link="https://arxiv.org/abs/2305.03053",
-    summary="Merges the units that respond most alike, of two models or of one, until as many are left as A has.",
-    limits="Needs training images. Only the merge with equal weights is a working network; a single zipped model "
-    "is not. Units that only permute (heads, depthwise convolutions) are matched by weights.",
+    summary="Merges the most correlated units, within and across models, until as many units are left as A has.",
+    limits="Needs training images. Only the merge with equal weights is a working network; a single mapped model "
+    "is not. Units that can only be permuted (attention heads, depthwise convolutions) are matched by weights.",
     settings=ZipItSettings,
     needs_data=True,
     permutes=False,
@@ -57,10 +66,11 @@ class ZipItSettings:
 def zipit(problem: Problem, settings: ZipItSettings) -> Alignment:
     """Cluster all models' units per group with `greedy_zip.zip_units`; a merged unit is the mean of its cluster.
 
-    Weights that read a unit now read the mean of its cluster (Stoica et al., Sections 3-4).
-    Notes of the alignment: `alpha`, `beta`; where they were selected `tried`, pairs [[alpha, beta], held-out loss], on
-    `held_out` images; `within`, share of merged units that join units of one model only; `by_weights`, groups that only
-    permute; `images`; `stable`, share of units whose cluster is found again on each half of the images.
+    Weights that read a unit then read the mean of its cluster (Stoica et al., Sections 3-4).
+    Notes of the alignment: `alpha`, `beta`; if they were selected, `tried`, pairs [[alpha, beta], held-out loss], and
+    the number of `held_out` images; `within`, share of merged units that consist of units of one model only;
+    `by_weights`, groups that can only be permuted; `images`, number of images measured; `stable`, share of units whose
+    cluster has the same first unit on both halves of the images.
     """
     from merging.methods.algorithms.hyperparameters import choose_by_loss, held_out_split, middle
     from merging.methods.algorithms.joint_moments import halves
@@ -103,7 +113,7 @@ def zipit(problem: Problem, settings: ZipItSettings) -> Alignment:
 def _zip(correlation: Tensor, sizes: tuple[int, ...], alpha: float, beta: float) -> list[UnitMap]:
     """Return one map per model from the clusters.
 
-    `make` averages each cluster, times the number of models; `use` reads each unit's cluster.
+    `make` averages each cluster and multiplies by the number of models; `use` replaces each unit by its cluster.
     """
     import torch
 
@@ -117,7 +127,7 @@ def _zip(correlation: Tensor, sizes: tuple[int, ...], alpha: float, beta: float)
 
 
 def _alignment(problem: Problem, by_group: dict[str, list[UnitMap]]) -> Alignment:
-    """Complete the maps, group -> one per model, by permutations of all other groups, matched by weights."""
+    """Return an alignment with the maps, group -> one per model, and with all other groups matched by weights."""
     from merging.methods.algorithms.coordinate_descent import match_rest
     from merging.methods.algorithms.unit_maps import one_to_one
 
@@ -143,7 +153,7 @@ def _within(alignment: Alignment) -> float:
 
 
 def _stable(moments: dict[str, tuple[JointMoments, JointMoments]], alpha: float, beta: float) -> float:
-    """Return the share of units whose cluster is found again on each half of the images."""
+    """Return the share of units whose cluster has the same first unit on both halves of the images."""
     import torch
 
     from merging.methods.algorithms.greedy_zip import zip_units

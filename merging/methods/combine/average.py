@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     label="Average",
     paper="Ainsworth, Hayase, Srinivasa: Git Re-Basin (ICLR 2023)",
     link="https://arxiv.org/abs/2209.04836",
-    summary="Averages the weights of matched units, half and half or as far along the line as asked.",
-    limits="Shrinks activations where the units differ; a correction restores their scale.",
+    summary="Averages the weights of matched units, in equal shares or at any point on the line between the networks.",
+    limits="Activations shrink where matched units differ; a correction restores their scale.",
 )
 def average(problem: Problem, settings: NoSettings) -> Combiner:
     """Combine the aligned models as sum_k weights[k] * W_k, name -> tensor of the models' shapes and dtypes.

@@ -1,4 +1,4 @@
-"""DARE: drop most entries of each expert's task vector at random, rescale the others, and add the vectors up."""
+"""DARE: drop most entries of each expert's task vector at random, rescale the others, and add all to the base."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DareSettings:
         low=0.0,
         high=0.99,
         step=0.05,
-        help="The chance that an entry of a task vector is dropped; the others are divided by one minus it.",
+        help="The probability p of dropping an entry of a task vector; the other entries are divided by 1 - p.",
     )
     scale: float = setting(
         0.0,
@@ -33,7 +33,7 @@ class DareSettings:
         low=0.0,
         high=3.0,
         step=0.1,
-        help="How much of each task vector is added. 0 chooses it on held-out training images; without any it is 0.4.",
+        help="The factor of each task vector. 0 chooses the factor on held-out training images, or 0.4 without images.",
     )
 
 
@@ -43,9 +43,9 @@ class DareSettings:
     label="DARE",
     paper="Yu et al.: Language Models are Super Mario (ICML 2024)",
     link="https://arxiv.org/abs/2311.03099",
-    summary="Drops a random part of what each expert learned, makes up for it in the rest, and adds that to the base.",
-    limits="Only for experts fine-tuned from one base network. Made for large models with tiny changes: small networks "
-    "with large ones lose by it. The result depends on the seed.",
+    summary="Drops random entries of each expert's task vector, rescales the rest, and adds the vectors to the base.",
+    limits="Only for experts fine-tuned from one base network. Made for large models whose weights changed "
+    "little; small networks with large changes lose accuracy. The result depends on the seed.",
     settings=DareSettings,
     needs_base=True,
     ends=False,
@@ -53,7 +53,7 @@ class DareSettings:
 def dare(problem: Problem, settings: DareSettings) -> Combiner:
     """Apply task arithmetic to task vectors with entries dropped with probability `drop` and rescaled (Section 3.2).
 
-    Notes of the combination: as of `task_arithmetic`, with the `lengths` of the thinned task vectors.
+    Notes of the combination: as for `task_arithmetic`, with the `lengths` of the thinned task vectors.
     """
     from merging.methods.algorithms.task_vectors import scaled_sum
     from merging.methods.combine.task_arithmetic import summed

@@ -25,14 +25,20 @@ HELD_OUT = 1000  # training images for the selection of rate and epochs
 class NonUniformSettings:
     """Settings: images, batch size, learning rate and epochs for learning the mixing weights."""
 
-    images: int = setting(5000, label="Training images", low=20, high=1_000_000, help="How many are looked at.")
+    images: int = setting(
+        5000,
+        label="Training images",
+        low=20,
+        high=1_000_000,
+        help="Number of training images, including held-out ones.",
+    )
     batch: int = setting(125, label="Batch", low=2, high=10_000, unit="images", help="Images per step.")
     rate: float = setting(
         0.0,
         label="Learning rate",
         low=0.0,
         high=10.0,
-        help="Of Adam. 0 tries .01, .03 and .1 and keeps the best on held-out training images.",
+        help="Learning rate of Adam. 0 tries .01, .03 and .1 and keeps the best one on held-out training images.",
     )
     epochs: int = setting(
         0,
@@ -40,7 +46,7 @@ class NonUniformSettings:
         low=0,
         high=1000,
         unit="epochs",
-        help="0 runs five and keeps the best on held-out training images; the plain average counts as epoch 0.",
+        help="0 runs five epochs and keeps the best one on held-out training images; epoch 0 is the plain average.",
     )
 
 
@@ -50,9 +56,9 @@ class NonUniformSettings:
     label="NP Merge",
     paper="Orozco Camacho et al.: Non-Uniform Parameter-Wise Model Merging (2024)",
     link="https://arxiv.org/abs/2412.15467",
-    summary="Learns on training images how much of A and how much of B each single parameter takes.",
-    limits="Needs training images and minutes. The paper tells neither learning rate nor epochs: left open, they are "
-    "chosen on held-out training images. Several models are merged one after another, so their order matters.",
+    summary="Learns on training images, for each single parameter, how much it takes from A and how much from B.",
+    limits="Needs training images and takes minutes. The paper states neither learning rate nor epochs; by default, "
+    "they are chosen on held-out training images. Several models are merged one after another, so their order matters.",
     settings=NonUniformSettings,
     needs_data=True,
 )
@@ -64,7 +70,7 @@ def non_uniform(problem: Problem, settings: NonUniformSettings) -> Combiner:
     weight is returned unchanged. With BatchNorm, each batch is normalised by its own statistics while learning. The
     running statistics are averaged, so a BatchNorm reset should follow.
     Notes of the combination: `by_model`, for each model that joins, the selected `rate` and `epoch`, and `tried`, rows
-    [rate, epoch, held-out loss]; `images` learned from; `held_out`.
+    [rate, epoch, held-out loss]; `images` and `held_out`, the numbers of images to learn from and held out.
     """
     from merging.methods.algorithms.averaging import weighted_mean
     from merging.methods.algorithms.gradient_training import parameters_of
@@ -99,7 +105,7 @@ def non_uniform(problem: Problem, settings: NonUniformSettings) -> Combiner:
 def _mixed(
     a: Mapping[str, Tensor], b: Mapping[str, Tensor], logits: Mapping[str, Tensor], share: float
 ) -> dict[str, Tensor]:
-    """Return s A + (1 - s) B with s the logistic function of the logits, shifted so that logit 0 gives B `share`.
+    """Return s A + (1 - s) B, s the logistic function of the logits, shifted so that B's part is `share` at logit 0.
 
     A share of 0 or 1 returns A or B exactly.
     """
@@ -119,7 +125,7 @@ def _learn(
     held_out: Batches,
     settings: NonUniformSettings,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the logits of lowest held-out loss over rates and epochs, and the notes of that search."""
+    """Return the logits of lowest held-out loss over rates and epochs, and the notes of this search."""
     import torch
 
     from merging.methods.algorithms.gradient_training import Forward, descend, without_end

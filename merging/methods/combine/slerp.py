@@ -1,4 +1,4 @@
-"""SLERP: spherical linear interpolation, which keeps the norm of the weights; averaging reduces it."""
+"""SLERP: spherical linear interpolation, which preserves the norm of the weights; averaging reduces the norm."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from merging.methods.problem import Problem
 
-ALIGNED = 1e-4  # radians: below it the arc is a straight line in practice, and the formula would divide by about 0
+ALIGNED = 1e-4  # radians: below this angle, the arc is almost a straight line, and the formula would divide by almost 0
 
 
 @method(
@@ -24,14 +24,14 @@ ALIGNED = 1e-4  # radians: below it the arc is a straight line in practice, and 
     label="SLERP",
     paper="Shoemake: Animating Rotation with Quaternion Curves (SIGGRAPH 1985); used for weights since model soups",
     link="https://doi.org/10.1145/325165.325242",
-    summary="Walks along the arc between two weight tensors instead of the chord, so that their length is kept.",
-    limits="Each tensor turns by itself. Several models are taken one after another, so their order matters. Opposite "
-    "tensors have no shortest arc. Running statistics are averaged.",
+    summary="Interpolates weight tensors along an arc instead of a straight line, which preserves their norm.",
+    limits="Each tensor is interpolated separately. Several models are merged one after another, so their order "
+    "matters. Opposite tensors have no shortest arc and are interpolated linearly. Running statistics are averaged.",
 )
 def slerp(problem: Problem, settings: NoSettings) -> Combiner:
     """Combine every parameter as (sin((1-t) w) A + sin(t w) B) / sin w, w the angle between the two flattened tensors.
 
-    Models join one by one: model k joins the merge so far at t = weights[k] / (weights[0] + ... + weights[k]).
+    Models join one by one: model k joins the models before it at t = weights[k] / (weights[0] + ... + weights[k]).
     """
     from merging.network.permutation import named_tensors
 

@@ -25,7 +25,7 @@ class TaskArithmeticSettings:
         low=0.0,
         high=3.0,
         step=0.1,
-        help="How much of each task vector is added. 0 chooses it on held-out training images; without any it is 0.4.",
+        help="The factor of each task vector. 0 chooses the factor on held-out training images, or 0.4 without images.",
     )
 
 
@@ -35,7 +35,7 @@ class TaskArithmeticSettings:
     label="Task arithmetic",
     paper="Ilharco et al.: Editing Models with Task Arithmetic (ICLR 2023)",
     link="https://arxiv.org/abs/2212.04089",
-    summary="Adds to a base network what each expert learned since it started from there.",
+    summary="Adds the weight changes of all experts to their common base network.",
     limits="Only for experts fine-tuned from one base network. Task vectors that contradict each other cancel.",
     settings=TaskArithmeticSettings,
     needs_base=True,
@@ -45,8 +45,8 @@ def task_arithmetic(problem: Problem, settings: TaskArithmeticSettings) -> Combi
     """Combine as theta_0 + scale * sum_k n weights[k] (theta_k - theta_0), n the number of models.
 
     Equal weights give the paper's sum of task vectors.
-    Notes of the combination: `scale`, `lengths` (norms) of the task vectors, and the curve of the scale's selection
-    where it was selected.
+    Notes of the combination: `scale`; `lengths` (norms) of the task vectors; if the scale was selected, `chosen`,
+    `tried` (pairs of scale and held-out loss) and the number of `images` used.
     """
     from merging.methods.algorithms.task_vectors import scaled_sum
 
@@ -54,7 +54,7 @@ def task_arithmetic(problem: Problem, settings: TaskArithmeticSettings) -> Combi
 
 
 def summed(vectors: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> dict[str, Tensor]:
-    """Return n times the weighted sum of n vectors, name -> tensor of their shapes: the plain sum for equal weights."""
+    """Return n times the weighted sum of n vectors, name -> tensor of their shapes: the sum if weights are equal."""
     shares = [len(vectors) * weight for weight in weights]
     return {
         name: sum(((share * vector[name]) for share, vector in zip(shares, vectors, strict=True)), start=0 * first)

@@ -25,7 +25,7 @@ class TiesSettings:
         low=0.001,
         high=1.0,
         step=0.05,
-        help="The share of each task vector's entries, largest first, that is kept; the rest is set to 0.",
+        help="The share of each task vector's entries that is kept, largest first; the other entries are set to 0.",
     )
     scale: float = setting(
         0.0,
@@ -33,7 +33,7 @@ class TiesSettings:
         low=0.0,
         high=3.0,
         step=0.1,
-        help="How much of the merged vector is added. 0 chooses it on held-out training images; without any it is 1.",
+        help="The factor of the merged vector. 0 chooses the factor on held-out training images, or 1 without images.",
     )
 
 
@@ -43,8 +43,8 @@ class TiesSettings:
     label="TIES",
     paper="Yadav et al.: TIES-Merging: Resolving Interference When Merging Models (NeurIPS 2023)",
     link="https://arxiv.org/abs/2306.01708",
-    summary="Keeps only the largest changes of each expert, takes the sign most of them want, and averages who agrees.",
-    limits="Only for experts fine-tuned from one base network. Two experts elect the sign of the larger change.",
+    summary="Keeps each expert's largest changes, elects a sign per parameter, and averages the changes of that sign.",
+    limits="Only for experts fine-tuned from one base network. With two experts, the larger change sets the sign.",
     settings=TiesSettings,
     needs_base=True,
     ends=False,
@@ -53,7 +53,7 @@ def ties(problem: Problem, settings: TiesSettings) -> Combiner:
     """Combine as theta_0 + scale * disjoint mean of the trimmed task vectors (Algorithm 1).
 
     The models' weights apply to the votes for a sign and to the mean.
-    Notes of the combination: as of `task_arithmetic`, with the `lengths` of the trimmed task vectors.
+    Notes of the combination: as for `task_arithmetic`, with the `lengths` of the trimmed task vectors.
     """
     from merging.methods.algorithms.task_vectors import scaled_sum
 
@@ -61,7 +61,7 @@ def ties(problem: Problem, settings: TiesSettings) -> Combiner:
 
 
 def trimmed(vector: Mapping[str, Tensor], keep: float) -> dict[str, Tensor]:
-    """Return the vector with its `keep` share of largest entries over all tensors; others 0, shapes stay."""
+    """Return the vector with only its largest entries, a share `keep` over all tensors; the others become 0."""
     import torch
 
     sizes = torch.cat([tensor.abs().flatten() for tensor in vector.values()])
@@ -71,7 +71,7 @@ def trimmed(vector: Mapping[str, Tensor], keep: float) -> dict[str, Tensor]:
 
 
 def agreed(vectors: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> dict[str, Tensor]:
-    """Return the weighted mean, per entry, over the vectors that have the elected sign: that of their weighted sum.
+    """Return, per entry, the weighted mean over the vectors with the elected sign, which is that of the weighted sum.
 
     vectors: one dict per model, name -> tensor. The result has the same names and shapes, and is 0 where the weighted
     sum is 0.

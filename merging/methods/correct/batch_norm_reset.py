@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 class BatchNormResetSettings:
     """Settings: number of images for the new statistics."""
 
-    images: int = setting(5000, label="Training images", low=2, high=1_000_000, help="How many are looked at.")
+    images: int = setting(
+        5000, label="Training images", low=2, high=1_000_000, help="Number of training images to measure on."
+    )
 
 
 @method(
@@ -28,7 +30,7 @@ class BatchNormResetSettings:
     label="BatchNorm reset",
     paper="Izmailov et al.: Averaging Weights Leads to Wider Optima (UAI 2018); Jordan et al.: REPAIR (ICLR 2023)",
     link="https://arxiv.org/abs/2211.08403",
-    summary="Passes training images through the merged net once and takes BatchNorm's running statistics from them.",
+    summary="Replaces BatchNorm's running statistics by those of the merged net, measured on training images.",
     limits="Needs training images. Changes nothing in a network without BatchNorm.",
     settings=BatchNormResetSettings,
     needs_data=True,
@@ -36,8 +38,8 @@ class BatchNormResetSettings:
 def batch_norm_reset(problem: Problem, settings: BatchNormResetSettings) -> Corrector:
     """Return a corrector that averages batch statistics over distinct random batches, in one pass, with dropout off.
 
-    Notes of the correction: `batch_norms`, number of modules reset; `images` read; `reason` if there is no module to
-    reset.
+    Notes of the correction: `batch_norms`, number of modules reset; `images`, number of images read; `reason` if there
+    is no module to reset.
     """
     from merging.methods.algorithms.channel_repair import correction_data
     from merging.network.batch_norm import batch_norms, reset_batch_norm

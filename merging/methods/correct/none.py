@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     label="None",
     paper="Baseline of every paper",
     link="https://arxiv.org/abs/2209.04836",
-    summary="Leaves the merged net as it is.",
+    summary="Leaves the merged net unchanged.",
     limits="With BatchNorm, the averaged running statistics do not fit the averaged weights.",
 )
 def no_correction(problem: Problem, settings: NoSettings) -> Corrector:

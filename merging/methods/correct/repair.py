@@ -1,4 +1,4 @@
-"""REPAIR: give every pre-activation of the merged net the mean and standard deviation of its parents'."""
+"""REPAIR: set the mean and standard deviation of every pre-activation of the merged net to those of its parents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 class RepairSettings:
     """Settings: number of images for the statistics."""
 
-    images: int = setting(5000, label="Training images", low=2, high=1_000_000, help="How many are looked at.")
+    images: int = setting(
+        5000, label="Training images", low=2, high=1_000_000, help="Number of training images to measure on."
+    )
 
 
 @method(
@@ -25,14 +27,14 @@ class RepairSettings:
     label="REPAIR",
     paper="Jordan, Sedghi, Saukh, Entezari, Neyshabur: REPAIR (ICLR 2023)",
     link="https://arxiv.org/abs/2211.08403",
-    summary="Shifts and rescales each channel before its nonlinearity to the mean and spread of the parents' channels.",
-    limits="Needs training images. The logits are left as they are; a layer with neither bias nor norm "
-    "is rescaled but not shifted. May hurt where the units were matched badly.",
+    summary="Sets each channel's mean and standard deviation before the nonlinearity to those of its parents.",
+    limits="Needs training images. The logits stay unchanged; a layer with neither bias nor norm "
+    "is rescaled but not shifted. Can reduce the accuracy if units were matched badly.",
     settings=RepairSettings,
     needs_data=True,
 )
 def repair(problem: Problem, settings: RepairSettings) -> Corrector:
-    """Return a corrector that sets the mean and std of every pre-activation to (1 - lambda) A + lambda pi(B) (eq. 4-5).
+    """Return a corrector that sets each pre-activation's mean and std to (1 - lambda) A's + lambda pi(B)'s (eq. 4-5).
 
     The correction is folded into the weights, so the architecture stays the same. BatchNorm's running statistics are
     reset in the same pass.

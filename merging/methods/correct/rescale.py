@@ -1,4 +1,4 @@
-"""RESCALE: give every pre-activation of the merged net the standard deviation of its parents', with its own mean."""
+"""RESCALE: set every pre-activation's standard deviation in the merged net to that of its parents; keep its mean."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     label="RESCALE",
     paper="Jordan, Sedghi, Saukh, Entezari, Neyshabur: REPAIR (ICLR 2023)",
     link="https://arxiv.org/abs/2211.08403",
-    summary="Rescales each channel before its nonlinearity to the spread of the parents' channels.",
-    limits="Needs training images. The logits are left as they are; without a bias, the mean is rescaled too.",
+    summary="Sets each channel's standard deviation before the nonlinearity to that of its parents.",
+    limits="Needs training images. The logits stay unchanged; without a bias, the mean is rescaled too.",
     settings=RepairSettings,
     needs_data=True,
 )
 def rescale(problem: Problem, settings: RepairSettings) -> Corrector:
-    """Return a corrector that sets the std of every pre-activation to (1 - alpha) A + alpha pi(B).
+    """Return a corrector that sets each pre-activation's std to (1 - alpha) A's + alpha pi(B)'s.
 
     The correction is folded into the weights.
     """

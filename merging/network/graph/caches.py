@@ -1,4 +1,4 @@
-"""Detection of tensors that a network computes from its weights once and stores: a merge would leave them outdated."""
+"""Detection of tensors that a network computes once from its weights and stores: a merge would leave them outdated."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def refuse_copies(unread: Mapping[str, Tensor], constants: Iterable[Tensor]) -> 
     varied = [constant for constant in varied if bool((constant != constant.flatten()[0]).any())]
     for name, tensor in unread.items():
         if any(bool(torch.isin(constant, tensor.to(constant)).all()) for constant in varied):
-            _refuse(f"{name} is not read any more, for a copy of its numbers was kept by an earlier run")
+            _refuse(f"{name} is no longer read, because an earlier run stored a copy of its values")
 
 
 def _refuse(what: str) -> None:
     raise UnsupportedOperation(
-        f"{what}: a merge would go on with the old numbers. Compute them in every run, also in eval mode, and give the "
-        "network before it has run."
+        f"{what}, so a merge would use outdated values. Compute such tensors in every run, even in eval mode, and "
+        "give the network before its first run."
     )
 
 

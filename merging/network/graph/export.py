@@ -1,4 +1,4 @@
-"""Calls of torch.export whose failures become readable errors: the cause in the model, and what to write instead."""
+"""Calls of torch.export whose failures become readable errors, with the cause in the model and the remedy."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from merging.network.outputs import described, remedy
 
 # Errors of torch.export: from its own checks, and from the model's code that it runs.
 _FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, AssertionError, LookupError)
-# A warning of torch.export about recurrent layers, which keep a list of their weights, and weights made by hooks.
+# A warning of torch.export about recurrent layers, which keep a list of their weights, and weights set by hooks.
 _ASSIGNED = r"The tensor attributes? .* (was|were) assigned during export"
-ONE_INPUT = "A network is given one tensor: wrap one that takes more in a module whose forward pass adds the others."
+ONE_INPUT = "Networks are called with one tensor. If yours takes more, wrap it in a module that supplies the others."
 _BAKED = ("view", "reshape", "_unsafe_view", "expand", "unflatten", "new_zeros", "new_ones", "zeros", "ones", "full")
 
 
@@ -53,14 +53,14 @@ def exported(model: nn.Module, example: Tensor) -> tuple[ExportedProgram, nn.Mod
         try:
             output = twin(example.clone())
         except _FAILURES as error:
-            words = f" They are integers ({example.dtype}); pictures are not." if _is_integer(example) else ""
+            words = f" The input has type {example.dtype}; images must be floats." if _is_integer(example) else ""
             words += f" {ONE_INPUT}" if isinstance(error, TypeError) else ""
             raise UnsupportedOperation(
                 f"The network does not run on images of shape {tuple(example.shape)}: {_short(error)}{words}"
             ) from error
         if not isinstance(output, Tensor):
             raise UnsupportedOperation(
-                f"The network gives {described(output)}; it must give one tensor (images, classes). {remedy(output)}"
+                f"The network returns {described(output)} instead of one tensor (images, classes). {remedy(output)}"
             )
         program = _export(twin, example)
     refuse_caches(kept, twin, (c for c in program.constants.values() if isinstance(c, Tensor)))
@@ -79,7 +79,7 @@ def check_memory(tensors: Mapping[str, Tensor]) -> None:
     for (device, _, end, name), (other_device, start, _, other) in pairwise(sorted(spans)):
         if device == other_device and start < end:
             raise UnsupportedOperation(
-                f"{name} and {other} share memory. Make them one parameter, or give each its own (clone)."
+                f"{name} and {other} share memory. Make them one parameter, or give each its own memory (clone)."
             )
 
 
@@ -107,7 +107,7 @@ def sources_of(program: ExportedProgram, twin: nn.Module) -> tuple[dict[str, str
 def operations_of(program: ExportedProgram) -> tuple[Node, ...]:
     """Return the graph's operations without its checks of shapes and types, which would fix the example's sizes.
 
-    Raises UnsupportedOperation where a part of the graph runs in another grad mode or precision, or by condition.
+    Raises UnsupportedOperation where a part of the graph runs in another grad mode or precision, or conditionally.
     """
     for node in reversed(program.graph.nodes):
         if not node.users and (node.op == "get_attr" or _is_check(node)):
@@ -115,7 +115,7 @@ def operations_of(program: ExportedProgram) -> tuple[Node, ...]:
         elif node.op == "get_attr" or "HigherOrder" in type(node.target).__mro__[-2].__name__:
             raise UnsupportedOperation(
                 f"{node.name} ({node.target}): the forward pass switches gradients or precision, or runs a part of the "
-                "graph by condition. Take that out of the forward pass."
+                "graph conditionally. Remove that from the forward pass."
             )
     return tuple(node for node in program.graph.nodes if node.op == "call_function")
 
@@ -134,7 +134,7 @@ def _export(twin: nn.Module, example: Tensor) -> ExportedProgram:
     except _FAILURES as error:
         text = str(error)
         if "data-dependent" in text or "Could not guard" in text or "unbacked" in text.lower():
-            cause = "its code decides or shapes something by the values in a tensor (data-dependent)"
+            cause = "an operation or a shape in its code depends on the values in a tensor (data-dependent)"
         else:
             cause = "torch.export cannot follow its code"
         raise UnsupportedOperation(
@@ -182,7 +182,7 @@ def _short(error: Exception) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Context manager that silences torch.export's logs, its stderr and one warning: the raised error says enough."""
+    """Context manager that silences torch.export's logs, its stderr and one warning; the raised error suffices."""
     loggers = [logging.getLogger(name) for name in ("torch.export", "torch.fx", "torch._dynamo", "torch._export")]
     levels = [logger.level for logger in loggers]
     try:

@@ -24,7 +24,7 @@ from merging.network.graph.export import check_memory, exported, operations_of, 
 from merging.network.graph.image_axes import ImageAxis, image_axes, two_runs
 from merging.network.graph.layers import Layer, block_outputs, find_layers, is_layer
 from merging.network.graph.tokens import token_range
-from merging.network.memory_format import fastest_order, one_image
+from merging.network.memory_format import fastest_order, two_images
 from merging.network.permutation import named_tensors
 
 __all__ = ["Graph", "Layer", "export", "structural_difference"]
@@ -82,7 +82,7 @@ class Graph:
         """Run the network and yield (node, value) at each of `nodes`, in network order, without copies.
 
         Use each value before you ask for the next one, which may overwrite it. Values that are no longer needed are
-        freed, so memory holds only a few. The run ends after the last of `nodes`. Errors as in `run`.
+        freed, so only a few are in memory at a time. The run ends after the last of `nodes`. Errors as in `run`.
 
         tensors, x: as in `run`.  start: a node and its value, to run only the operations after it, as `resume` does.
         """
@@ -108,9 +108,9 @@ class Graph:
         return output
 
     def ordered(self, images: Tensor) -> Tensor:
-        """Return images (n, ...), on a CPU in the memory format `order`, and the values of `run` and `walk` with them.
+        """Return images (n, ...), converted on a CPU to the memory format `order`, so that `run` and `walk` use it too.
 
-        The format depends on the operations only; it is tried once, when a network is exported on a CPU.
+        The format depends on the operations only; it is determined once, when a network is exported on a CPU.
         """
         return images.to(memory_format=self.order) if images.device.type == "cpu" else images
 
@@ -126,7 +126,7 @@ class Graph:
                 needed.update(source.name for source in operation.all_input_nodes)
         reads = [operation for operation in operations if self.input in {s.name for s in operation.all_input_nodes}]
         if any(isinstance(self.record.values[operation.name], (tuple, list)) for operation in reads):
-            raise InvalidRequest(f"What follows {self.name_of(node)} also reads what comes before it. Cut elsewhere.")
+            raise InvalidRequest(f"Operations after {self.name_of(node)} also read earlier values. Choose another cut.")
         return operations[::-1]
 
     @property
@@ -141,7 +141,7 @@ class Graph:
         match = by_name.get(name) or by_node.get(block_outputs(self.nodes).get(name, ""))
         if match is None:
             near = difflib.get_close_matches(name, by_name, n=4, cutoff=0.3) or list(by_name)[:4]
-            raise UnknownLayer(f"This network has no layer {name!r}. Near: {', '.join(near)}.")
+            raise UnknownLayer(f"This network has no layer {name!r}. Similar names: {', '.join(near)}.")
         return match
 
     def name_of(self, node: str) -> str:
@@ -221,7 +221,7 @@ def export(model: nn.Module, example: Tensor) -> Graph:
     try:
         return recorded(nodes, x, result.name, sources, tensors, constants, example)
     except RuntimeError as error:  # the model's code catches an operation's error, and a graph cannot
-        raise UnsupportedOperation(f"The network's graph does not run by itself: {error}") from error
+        raise UnsupportedOperation(f"The network's graph does not run without the network's code: {error}") from error
 
 
 def recorded(
@@ -245,7 +245,7 @@ def recorded(
         record = interpreter.record(steps, values | {x: example.clone()}, example.device)
     if changed := [sources.get(node, node) for node in record.written if node != x]:
         raise UnsupportedOperation(
-            f"The forward pass changes {changed[0]} in place, also in eval mode: it has no fixed weights."
+            f"The forward pass changes {changed[0]} in place, even in eval mode, so the network has no fixed weights."
         )
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     tokens = None if example.is_floating_point() else token_range(nodes, x, record.values, example)
@@ -257,7 +257,7 @@ def recorded(
 
     with torch.no_grad():
         images = image_axes(steps, (one, other), x, record.values, shown)
-        order = fastest_order(output_of, one_image(example))
+        order = fastest_order(output_of, two_images(example))
     return Graph(nodes, x, output, sources, shapes, constants, record, tokens, images, order)
 
 
@@ -273,7 +273,7 @@ def structural_difference(a: Graph, b: Graph) -> str:
     ):
         name, name_b = a.name_of(node), b.name_of(other)
         if operator != operator_b:
-            return f"{name} is {operator} in the first network; there the second has {operator_b} ({name_b})."
+            return f"{name} is {operator} in the first network, but {operator_b} ({name_b}) in the second."
         if attributes != attributes_b:
             return (
                 f"{name} is {operator} in both networks, with {attributes} in the first, {attributes_b} in the second."

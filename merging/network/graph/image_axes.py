@@ -1,8 +1,8 @@
-"""The axis that holds the images in each value of a network, found by running it, without rules per operator.
+"""The axis that holds the images in each value of a network, found by running the network, without rules per operator.
 
-A few images run through the network, one of them changed. The dimension whose size grows with the number of images
+The network runs on a few images, one of which is changed. The dimension whose size grows with the number of images
 holds them, alone or as a factor of a product (tokens x images, images x windows). The indices along that dimension that
-depend on the changed image show which factor they are.
+depend on the changed image show which factor counts the images.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from merging.network.graph import interpreter
 
 _OTHER = 1  # index of the changed image
-ROUNDING = 1e-4  # relative to a value's largest entry
+ROUNDING = 1e-4  # tolerance relative to a value's largest entry
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,7 @@ def _found(
 ) -> dict[str, ImageAxis | None]:
     """Return node -> image axis or None, as `image_axes` does.
 
-    runs: only the run with the changed image if that image is NaN, otherwise the unchanged run and then the changed
-    one.
+    runs: the run with the changed image alone if that image is NaN, or the unchanged run and then the changed run.
     """
     images, count, device = shapes[source][0], len(runs[0][source]), runs[0][source].device
     axes: dict[str, ImageAxis | None] = {}
@@ -98,7 +97,7 @@ def two_runs(example: Tensor, span: tuple[int, int] | None) -> tuple[Tensor, Ten
     """Return inputs (count, ...) for two runs that differ in the second image alone.
 
     count differs from the example's number of images. With floating-point inputs the changed image is NaN, which
-    spreads to everything that depends on it, whatever the weights are.
+    spreads to every value that depends on this image, whatever the weights are.
 
     Args:
         example: (n, ...).

@@ -1,6 +1,6 @@
 """Running an exported graph node by node, and recording shapes and memory sharing of all values in one run.
 
-With weights in float64 all floating-point values are float64, whatever precision the graph names.
+With weights in float64 all floating-point values are float64, whatever precision the graph specifies.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Step:
         call: the operator.
         args, kwargs: its arguments; graph nodes stand for values.
         writes: the value that it changes in place, or "".
-        frees: values that no later operation reads.
+        frees: values to free after this operation, because no later operation reads them.
     """
 
     node: str
@@ -152,9 +152,9 @@ def _fill(arg: Any, values: Mapping[str, Any], wide: bool) -> Any:
 
 
 def _widened(values: dict[str, Any]) -> bool:
-    """Convert the remaining narrow values to float64 if most weights and inputs are float64.
+    """Convert all floating-point values to float64 if most weights and inputs already are float64.
 
-    Returns whether they are. `values` is changed in place.
+    Returns whether most are. `values` is changed in place.
     """
     types = {name: value.dtype for name, value in values.items() if isinstance(value, Tensor)}
     narrow = [name for name, dtype in types.items() if dtype in _NARROW]

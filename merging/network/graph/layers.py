@@ -12,7 +12,7 @@ from torch.fx import Node
 from merging.network.graph.image_axes import ImageAxis
 
 Kind = Literal["conv", "linear", "recurrent", "embedding", "norm", "activation", "pool", "add", "other"]
-MAKES_UNITS = ("conv", "linear", "recurrent", "embedding")  # kinds of layers whose weights make new units
+MAKES_UNITS = ("conv", "linear", "recurrent", "embedding")  # kinds of layers whose weights produce new units
 
 _KINDS: dict[Kind, str] = {
     "conv": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
@@ -34,13 +34,14 @@ class Layer:
     """A named value of the network.
 
     Attributes:
-        name: as in torch (`features.4`). A later use of one module is `act (2nd use)`. An operation inside a block is
-            `layer1.0:add`, unless it is the block's output, which has the block's name.
+        name: as in torch (`features.4`). A second use of a module is `act (2nd use)`. An operation inside a block
+            is `layer1.0:add`, unless it is the block's output, which has the block's name.
         node: the graph node.
         kind: the kind of operation.
         dim: the dimension of the value that holds the units.
         units: number of units.
-        positions: sizes that are neither units nor images, such as height, width, tokens or windows, on the example.
+        positions: sizes other than the numbers of units and images on the example, such as height, width, tokens or
+            windows.
             Factors that share a dimension with the images come first.
         images: the axis of the value that holds the images, None if there is none.
     """
@@ -138,7 +139,7 @@ def is_layer(node: Node) -> bool:
 
 
 def operator_kind(node: Node) -> Kind:
-    """Return the kind of layer that an operator makes.
+    """Return the kind of layer that an operator computes.
 
     For operators with several results, the first result (a getitem node) is the layer.
     """

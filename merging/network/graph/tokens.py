@@ -21,9 +21,9 @@ _MOVES = {
 
 
 def token_range(nodes: Iterable[Node], source: str, shapes: Mapping[str, Any], example: Tensor) -> tuple[int, int]:
-    """Return (lowest, highest + 1) of the tokens that a network accepts for certain.
+    """Return (lowest, highest + 1) of the tokens that a network is certain to accept.
 
-    The range is 0 up to the size of the smallest table that tokens index (embeddings, one-hot codes, indexing). If
+    The range is from 0 to the size of the smallest table that tokens index (embeddings, one-hot codes, indexing). If
     tokens index a table only after arithmetic, or never, the range is that of the example.
 
     Args:

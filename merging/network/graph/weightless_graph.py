@@ -1,4 +1,4 @@
-"""The graph of a network whose parameters have shapes but no numbers, so that large weights need not be in memory.
+"""The graph of a network whose parameters have shapes but no values, so that large weights need not be in memory.
 
 torch.export runs on the meta device. Properties that only a real run shows are recorded with stand-ins: parameters
 whose entries all share the memory of a single number.
@@ -29,7 +29,7 @@ def export_weightless(model: nn.Module, example: Tensor) -> Graph:
         example: (n, ...) on the CPU.
     Raises:
         UnsupportedOperation: as in `graph.export`, and when a buffer, or another tensor that is no parameter but is
-            read by the forward pass, has no numbers.
+            read by the forward pass, has no values.
     """
     program, twin, inputs = exported(copied(model).to("meta"), example.to("meta"))
     sources, constants = sources_of(program, twin)
@@ -37,7 +37,7 @@ def export_weightless(model: nn.Module, example: Tensor) -> Graph:
     unknown += [name for name, tensor in model.named_buffers() if tensor.is_meta]
     if unknown:
         raise UnsupportedOperation(
-            f"Without its weights, the numbers of the network's tensor {unknown[0]} are not known."
+            f"Without the network's weights, the values of its tensor {unknown[0]} are not known."
         )
     nodes = operations_of(program)
     (result,) = next(node for node in program.graph.nodes if node.op == "output").args[0]
@@ -46,7 +46,7 @@ def export_weightless(model: nn.Module, example: Tensor) -> Graph:
     try:
         return recorded(nodes, program.graph_signature.user_inputs[0], result.name, sources, tensors, constants, images)
     except RuntimeError as error:
-        raise UnsupportedOperation(f"The network's graph does not run by itself: {error}") from error
+        raise UnsupportedOperation(f"The network's graph does not run without the network's code: {error}") from error
 
 
 def _stand_in(tensor: Tensor) -> Tensor:

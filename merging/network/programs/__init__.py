@@ -1,1 +1,1 @@
-"""Exported programs (.pt2) as checked values without code, and torch modules built from them."""
+"""Exported programs (.pt2) as validated data without code, and torch modules built from them."""

@@ -1,4 +1,4 @@
-"""Programs as nodes for the interpreter, and a trial run that computes shapes only, before real data are run."""
+"""Programs as nodes for the interpreter, and a trial run that computes only shapes, before the first run on data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from merging.network.programs.program import Program, ProgramNode, ProgramTensor
 IMAGES = 2  # batch size of the trial
 MAX_BYTES = 2_000_000_000  # per value, for IMAGES images
 MAX_PIECES = 100_000
-# Errors that operators raise on arguments that do not fit, also on the meta device.
+# Errors that operators raise for unsuitable arguments, on the meta device too.
 FAILURES = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AssertionError, AttributeError)
 
 
@@ -44,7 +44,7 @@ class Trial:
 def nodes_of(program: Program, floating: torch.dtype) -> tuple[Node, ...]:
     """Return the program's operations as torch.fx nodes.
 
-    floating: the floating-point type that replaces "float", the network's own type.
+    floating: the network's own floating-point type, which replaces "float".
     """
     graph = fx.Graph()
     values: dict[str, Node] = {}
@@ -70,7 +70,7 @@ def steps_of(program: Program, floating: torch.dtype) -> tuple[interpreter.Step,
 
 @lru_cache(maxsize=64)
 def trial(program: Program) -> Trial:
-    """Run the program for two images on the meta device, where tensors have shapes and no numbers.
+    """Run the program for two images on the meta device, where tensors have shapes but no values.
 
     Raises:
         UnsupportedOperation: when an operation does not fit its arguments, a value would be larger than 2 GB, or a
@@ -86,7 +86,7 @@ def trial(program: Program) -> Trial:
     _run(program, values, shapes, dtypes)
     if changed := [name for name, tensor in weights.items() if tensor._version != before[name]]:
         raise UnsupportedOperation(
-            f"The forward pass changes {changed[0]} in place, also in eval mode: it has no fixed weights."
+            f"The forward pass changes {changed[0]} in place, even in eval mode, so the network has no fixed weights."
         )
     return Trial(shapes, dtypes, x._version != started)
 
@@ -113,7 +113,7 @@ def _run(program: Program, values: dict[str, Any], shapes: dict[str, Any], dtype
     except FAILURES as error:
         shape = (IMAGES, *program.shape)
         raise UnsupportedOperation(
-            f"Operation {last} ({nodes[last].target}) does not fit what it is given, on an input of shape {shape}: "
+            f"Operation {last} ({nodes[last].target}) does not accept its arguments, for an input of shape {shape}: "
             f"{shortened(error)}"
         ) from error
 
@@ -125,10 +125,10 @@ def shortened(error: Exception) -> str:
 
 
 def _check_before(node: ProgramNode, shapes: Mapping[str, Any]) -> None:
-    """Check limits of an operation that torch does not check itself.
+    """Check limits of an operation that torch itself does not check.
 
     Splitting a dimension of a million indices would create a million tensors. For `_weight_norm`, torch does not check
-    the size of the length vector and would read beyond its end.
+    the size of `g`, the vector of lengths, and would read beyond its end.
     """
     if operator_of(node.target, node.name).gives == "several":
         sizes = [size for arg in node.args if isinstance(arg, Term) for size in shapes.get(arg.text, ())]
@@ -143,7 +143,9 @@ def _check_before(node: ProgramNode, shapes: Mapping[str, Any]) -> None:
         dim = arguments.get("dim", 0)
         kept = [size if place == dim else 1 for place, size in enumerate(whole)]
         if type(dim) is not int or (dim in (0, len(whole) - 1) and list(lengths) != kept):
-            raise UnsupportedOperation(f"Operation {node.name} ({node.target}) is given {lengths} for lengths {kept}.")
+            raise UnsupportedOperation(
+                f"Operation {node.name} ({node.target}) has lengths of shape {lengths}; the shape must be {kept}."
+            )
 
 
 def _check_value(name: str, value: Any) -> None:
@@ -151,18 +153,18 @@ def _check_value(name: str, value: Any) -> None:
         if isinstance(tensor, Tensor):
             if tensor.device.type != "meta":
                 raise UnsupportedOperation(
-                    f"The value {name} would be made on a device of its own. Replace its operation."
+                    f"The value {name} would be created on a device of its own. Replace the operation that creates it."
                 )
             size = tensor.numel() * tensor.element_size()
             if size > MAX_BYTES:
                 raise UnsupportedOperation(
                     f"The value {name} would need {size / 1e9:,.1f} GB for {IMAGES} images; at most "
-                    f"{MAX_BYTES / 1e9:.0f} GB are given to one value."
+                    f"{MAX_BYTES / 1e9:.0f} GB are allowed per value."
                 )
         elif isinstance(tensor, int) and not -(2**63) <= tensor < 2**63:
-            raise UnsupportedOperation(f"The value {name} is a number beyond 64 bits.")
+            raise UnsupportedOperation(f"The value {name} is a number of more than 64 bits.")
         elif isinstance(tensor, float) and not math.isfinite(tensor):
-            raise UnsupportedOperation(f"The value {name} is no finite number.")
+            raise UnsupportedOperation(f"The value {name} is not a finite number.")
 
 
 def _entries(program: Program) -> dict[str, ProgramTensor]:

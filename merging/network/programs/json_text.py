@@ -1,4 +1,4 @@
-"""Programs as JSON text, and checked reading of JSON from untrusted sources, field by field."""
+"""Programs as JSON text, and functions that validate JSON from untrusted sources field by field."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def program_to_json(program: Program) -> str:
 
 
 def program_from_json(text: str) -> Program:
-    """Read a program from a text that may come from anywhere, and try it on shapes alone.
+    """Read a program from an untrusted text, and test it in a trial run that computes only shapes.
 
     Raises:
         CheckpointError: when the text is damaged.
@@ -35,7 +35,7 @@ def program_from_json(text: str) -> Program:
     fields = parsed(text, "program")
     take = Taker("program")
     if take(fields, "format", int) != FORMAT:
-        raise CheckpointError("The program was written by another version of this software. Bring the file again.")
+        raise CheckpointError("The program was written by another version of this software. Import the file again.")
     input_fields = take(fields, "input", dict)
     program = Program(
         take(input_fields, "name", str),
@@ -69,22 +69,22 @@ class Taker:
         return value
 
     def items(self, record: Any, key: str, *kinds: type) -> list[Any]:
-        """Return record[key], a list whose items must have one of these types."""
+        """Return record[key], a list whose items must each have one of the types `kinds`."""
         values = self(record, key, list)
         if not all(type(value) in kinds for value in values):
-            raise self.damaged(f"{key} holds something of a wrong type")
+            raise self.damaged(f"{key} contains an item of a wrong type")
         return values  # type: ignore[no-any-return]
 
     def damaged(self, offence: str) -> CheckpointError:
         """Return the CheckpointError for a damaged text; `offence` says what is wrong."""
-        return CheckpointError(f"The {self.what} is damaged: {offence}. Nothing of it was run. {AGAIN}")
+        return CheckpointError(f"The {self.what} is damaged: {offence}. No part of it was run. {AGAIN}")
 
 
 _MISSING = object()
 
 
 def parsed(text: str | bytes, what: str) -> Any:
-    """Parse JSON from anywhere. Raises CheckpointError where it is damaged, too deep, or holds NaN or infinity."""
+    """Parse untrusted JSON. Raises CheckpointError where it is damaged, nested too deeply, or holds NaN or infinity."""
 
     def refuse(word: str) -> Any:
         raise ValueError(word)
@@ -92,7 +92,7 @@ def parsed(text: str | bytes, what: str) -> Any:
     try:
         return json.loads(text, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"The {what} is damaged: it is no JSON text, or is too deep. {AGAIN}") from error
+        raise CheckpointError(f"The {what} is damaged: it is not valid JSON, or nested too deeply. {AGAIN}") from error
 
 
 def _dumped(value: Any) -> str:
@@ -154,5 +154,5 @@ def _tensor(row: list[Any]) -> ProgramTensor:
 
 def _row(row: list[Any], *kinds: Callable[..., Any]) -> list[Any]:
     if [type(item) for item in row] != list(kinds):
-        raise Taker("program").damaged("a row of its tables is too short or of wrong types")
+        raise Taker("program").damaged("a row of one of its tables has a wrong length or wrong types")
     return row

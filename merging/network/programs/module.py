@@ -1,4 +1,4 @@
-"""Torch modules built from a program and its tensors: the original's parameter and buffer names, none of its code."""
+"""Torch modules built from a program and its tensors, with the original's tensor names but without its code."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ from merging.network.programs.program import Program, ProgramTensor
 
 
 class ProgramModule(ModuleWithGraph):
-    """The network of a program, always in eval mode; `forward` gives the original's output, for any batch size.
+    """The network of a program, always in eval mode; `forward` returns the original's output, for any batch size.
 
     Convolutions, linear layers and norms that own their tensors are torch's own modules, so that hooks can be set on
-    them and BatchNorm statistics can be estimated again. Tensors are copied.
+    them and BatchNorm statistics can be re-estimated. Tensors are copied.
 
     Args:
         program: the graph of operations.
-        state: name -> tensor, a strict state dict of the original. Of tied names, only the first is required.
-        constants: name -> tensor, the tensors outside the state dict. They are kept as
-            plain attributes; `.to()` moves them too.
+        state: name -> tensor, a strict state dict of the original. Of the names of tied tensors, only the first is
+            required.
+        constants: name -> tensor, the tensors outside the state dict. They are stored as plain attributes; `.to()`
+            moves them too.
     Raises:
-        IncompatibleModels: when the tensors are not those of the program.
+        IncompatibleModels: when the tensors do not have the names, shapes and types of the program's.
     """
 
     def __init__(self, program: Program, state: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> None:
@@ -50,7 +51,9 @@ class ProgramModule(ModuleWithGraph):
             if first not in registered:
                 registered[first] = _held(entry, _fitting(entry, state, "tensor"))
             elif entry.name in state and not _same(state[entry.name], state[first]):
-                raise IncompatibleModels(f"{first} and {entry.name} are one tensor in the network, but differ here.")
+                raise IncompatibleModels(
+                    f"{first} and {entry.name} are one tensor in the network, but differ in value."
+                )
             _put(self, program, entry, registered[first])
         self.eval()
 
@@ -101,7 +104,7 @@ class ProgramModule(ModuleWithGraph):
         return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
 
     def _bound(self, step: interpreter.Step) -> interpreter.Step:
-        """Return the step, with its operation replaced by the call of a torch module if it is one."""
+        """Return the step; where a torch module performs its operation, the step calls that module instead."""
         path = self._parts.get(step.node)
         return step if path is None else replace(step, call=self.get_submodule(path), args=step.args[:1], kwargs={})
 
@@ -134,10 +137,10 @@ def _fitting(entry: ProgramTensor, tensors: Mapping[str, Tensor], what: str) -> 
     if tensor is None:
         raise IncompatibleModels(f"The network's {what} {entry.name} is missing.")
     if tuple(tensor.shape) != entry.shape:
-        raise IncompatibleModels(f"{entry.name} has shape {tuple(tensor.shape)}; the network's has {entry.shape}.")
+        raise IncompatibleModels(f"{entry.name} has shape {tuple(tensor.shape)}; the network needs {entry.shape}.")
     floating = entry.dtype == FLOAT
     if tensor.is_floating_point() != floating or tensor.is_complex() != (entry.dtype == "complex64"):
-        raise IncompatibleModels(f"{entry.name} holds {tensor.dtype}; the network's holds {entry.dtype} numbers.")
+        raise IncompatibleModels(f"{entry.name} holds {tensor.dtype} numbers; the network needs {entry.dtype} numbers.")
     return tensor.detach().to(tensor.dtype if floating else DTYPES[entry.dtype], copy=True)
 
 

@@ -1,8 +1,8 @@
 """The operators that a program may call: ATen operators that have a tracing rule, and arithmetic on sizes.
 
-A target is looked up in fixed tables and is never imported from a module, so nothing else can be called. Left out are
-operators whose arguments or results are anything but tensors, numbers, strings and number types, and operators that
-write to any argument but the first.
+A target is looked up in fixed tables and is never imported from a module, so nothing else can be called. Operators
+are excluded if an argument or a result is not a tensor, a number, a string or a number type, or if they write to an
+argument other than the first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from merging.errors import CheckpointError, UnsupportedOperation
 from merging.network.tracing.rules import RULES
 
 AGAIN = (
-    "Write the file again, with x an example of at least two images: torch.export.save(torch.export.export("
+    "Export the file again, where x is an example of at least two images: torch.export.save(torch.export.export("
     'model.eval(), (x,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)), "a.pt2")'
 )
 
@@ -63,7 +63,7 @@ class Operator:
         types: argument -> its type in torch's schema.
         positional: the arguments that can be passed by position.
         required: the arguments without a default.
-        gives: whether the result is one tensor, several, or a number.
+        gives: whether the result is one tensor, several tensors or a number.
     """
 
     call: Callable[..., Any]
@@ -100,14 +100,14 @@ _SIMPLE: dict[str, tuple[type, ...]] = {
 }
 _NAMING = {"ScalarType": "dtype", "MemoryFormat": "memory_format", "Layout": "layout", "Device": "device"}
 _LISTS = {f"List[{kind}]" for kind in ("Tensor", "Optional[Tensor]", "int", "float", "bool")}
-_TYPES = {*_SIMPLE, *_NAMING, *_LISTS, "Generator"}  # a generator can only be omitted, because no Term names one
+_TYPES = {*_SIMPLE, *_NAMING, *_LISTS, "Generator"}  # a generator argument can only be omitted: no Term names one
 
 
 def operator_of(target: str, node: str) -> Operator:
     """Return the operator of a target such as "aten.conv2d.default".
 
     node: the name of the calling node, for the error message. Raises UnsupportedOperation for an ATen operator that
-    cannot be followed, and CheckpointError for any other text.
+    is not allowed, and CheckpointError for any other text.
     """
     entry = _known(target)
     if entry is not None:
@@ -115,7 +115,7 @@ def operator_of(target: str, node: str) -> Operator:
     parts = target.split(".")
     if parts[0] != "aten" or len(parts) != 3 or not all(re.fullmatch(r"\w{1,100}", part) for part in parts):
         raise CheckpointError(
-            f"Node {node} calls {target[:80]!a}, which is no operator that a network is made of. It was not run."
+            f"Node {node} calls {target[:80]!a}, which is not an operator of a neural network. It was not run."
         )
     raise UnsupportedOperation(f"Node {node} calls {target}, {_reason(parts[1])}")
 
@@ -123,11 +123,12 @@ def operator_of(target: str, node: str) -> Operator:
 def named(target: str, args: tuple[Argument, ...], kwargs: Mapping[str, Argument]) -> dict[str, Argument]:
     """Return an allowed operator's arguments by name, of any type.
 
-    Raises ValueError where they are too many, too few or unknown. The message continues a sentence that ends in "its".
+    Raises ValueError where arguments are too many, missing or unknown. The message continues a sentence that ends in
+    "its".
     """
     entry = operator_of(target, "")
     if len(args) > len(entry.positional):
-        raise ValueError(f"arguments are {len(args)}; it takes {len(entry.positional)}")
+        raise ValueError(f"{len(args)} arguments are more than the {len(entry.positional)} that it takes")
     arguments = dict(zip(entry.positional, args, strict=False))
     for name, value in kwargs.items():
         if name in arguments or name not in entry.types:
@@ -152,7 +153,7 @@ def check_types(target: str, arguments: Mapping[str, Argument], results: Mapping
         # A number may replace a scalar tensor, except as the first tensor argument, which decides the device.
         spread = types[name] == "Tensor" and name != first and type(value) in _SIMPLE["number"]
         if not spread and not _fits(value, types[name], results):
-            raise ValueError(f"argument {name} is no {types[name]}")
+            raise ValueError(f"argument {name} is not of type {types[name]}")
 
 
 @lru_cache(maxsize=2048)
@@ -205,7 +206,7 @@ def _fits(value: Argument, kind: str, results: Mapping[str, Result]) -> bool:
         inner = kind[len("List[") : -1]
         if isinstance(value, tuple):
             return len(value) <= MAX_LIST and all(_fits(item, inner, results) for item in value)
-        return inner in ("int", "float") and _fits(value, inner, results)  # 3 for (3, 3)
+        return inner in ("int", "float") and _fits(value, inner, results)  # 3 stands for (3, 3)
     if isinstance(value, Term) and value.kind == "value":
         result = results.get(value.text)
         if kind in ("int", "float", "number", "bool"):
@@ -218,9 +219,9 @@ def _fits(value: Argument, kind: str, results: Mapping[str, Result]) -> bool:
 
 def _reason(name: str) -> str:
     if name.startswith(("empty", "new_empty", "from_file", "set_", "resize", "as_strided")):
-        return "which takes memory or files as they are. It is not run: replace it in the network."
+        return "which reads raw memory or files. It is not run; replace it in the network."
     if name in ("convolution", "native_batch_norm") or name.startswith(("_native_batch_norm", "native_")):
-        return f"which run_decompositions() makes. Export the network without it. {AGAIN}"
+        return f"which run_decompositions() creates. Export the network without it. {AGAIN}"
     return (
         "which has no rule in merging/network/tracing/rules. Replace it in the network, or add a rule there, and "
         "export it again."

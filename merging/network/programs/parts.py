@@ -1,7 +1,7 @@
-"""Operations of a program that are whole torch modules: convolutions, linear layers and norms with their own tensors.
+"""Operations of a program that become torch modules: convolutions, linear layers and norms with their own tensors.
 
-Corrections need such modules: they set hooks on them, and estimate BatchNorm statistics again. An operation counts as a
-module if its tensors are all the tensors under one path, and every use of that path has the same settings.
+Correction methods need modules to set hooks on and to re-estimate BatchNorm statistics. An operation becomes a module
+if its tensors are all the tensors under one module path, and every use of that path has the same settings.
 """
 
 from __future__ import annotations
@@ -71,14 +71,14 @@ def _names(program: Program) -> dict[str, list[tuple[str, str]]]:
 
 
 def _part(program: Program, node: ProgramNode, names: Mapping[str, list[tuple[str, str]]]) -> tuple[str, Part] | None:
-    """Return the path and the part that an operation's arguments describe, or None if it is no module."""
+    """Return the path and the part that an operation's arguments describe, or None if it is not a module."""
     settings_of = _MAKERS.get(node.target.split(".")[1]) if node.target.startswith("aten.") else None
     if settings_of is None:
         return None
     arguments = named(node.target, node.args, dict(node.kwargs))
     tensors = {key: arguments[key].text for key in _OWNED if isinstance(arguments.get(key), Term)}
     source = arguments["input"].text
-    if source in names or not tensors:  # it reads no activations, or has no weights
+    if source in names or not tensors:  # the operation reads no activations, or has no weights
         return None
     inner = program.calls[node.calls[-1]] if node.calls else ""
     owners = [name.removesuffix(f".{key}") for key, value in tensors.items() for name, _ in names.get(value, [])]

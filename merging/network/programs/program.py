@@ -55,7 +55,7 @@ class ProgramTensor:
         kind: "parameter"; "buffer", in the state dict; "constant", any other tensor, never permuted and never averaged.
         shape: its shape.
         dtype: "float" or a key of `DTYPES`.
-        same_as: for a tied tensor its first name; "" for the first one itself.
+        same_as: the first name of a tied tensor; "" under that first name, and for tensors that are not tied.
     """
 
     name: str
@@ -94,9 +94,9 @@ class Program:
         nodes: in network order.
         output: the name of the output node.
         tensors: in the order of the state dict, constants last.
-        reads: (value, first name of the tensor that it reads), in the order of the inputs.
+        reads: (value, first name of the tensor that is the value), in the order of the exported inputs.
         calls: the module path of every module call.
-        torch: the torch version that wrote it, "" if unknown.
+        torch: the torch version that exported it, "" if unknown.
 
     Raises CheckpointError or UnsupportedOperation where the program is not valid.
     """
@@ -131,23 +131,23 @@ class Program:
 def _check(program: Program) -> None:
     """Check the whole program.
 
-    Raises CheckpointError for the first invalid entry, or UnsupportedOperation for an operator that cannot be followed.
+    Raises CheckpointError for the first invalid entry, or UnsupportedOperation for an operator that is not allowed.
     """
-    _require(_VERSION.fullmatch(program.torch) is not None, "torch version", "is not one")
+    _require(_VERSION.fullmatch(program.torch) is not None, "torch version", "is not valid")
     _check_tensors(program)
     _check_shape(program.shape, "input")
     _require(program.dtype in {FLOAT, *DTYPES} - {"complex64"}, "input", f"has the type {shown_name(program.dtype)}")
     _require(len(program.calls) <= 4 * MAX_NODES, "list of modules", "is too long")
     for path in program.calls:
-        _require(not path or is_path(path), "list of modules", f"holds {shown_name(path)}")
+        _require(not path or is_path(path), "list of modules", f"contains the invalid path {shown_name(path)}")
     results = _inputs(program)
     count = len(program.nodes)
     _require(count <= MAX_NODES, "graph", f"has {count:,} operations; at most {MAX_NODES:,} are run")
     for node in program.nodes:
         _check_node(node, results, len(program.calls))
     operations = {node.name for node in program.nodes}
-    _require(program.output in operations, "output", f"{shown_name(program.output)} is none of its operations")
-    _require(results[program.output] == "tensor", "output", f"{program.output} is not one tensor")
+    _require(program.output in operations, "output", f"{shown_name(program.output)} is not one of its operations")
+    _require(results[program.output] == "tensor", "output", f"{program.output} is not a single tensor")
 
 
 def is_path(name: str) -> bool:
@@ -167,7 +167,7 @@ def shown_name(text: str) -> str:
 
 def _require(holds: bool, what: str, offence: str) -> None:
     if not holds:
-        raise CheckpointError(f"The program is damaged: its {what} {offence}. Nothing of it was run. {AGAIN}")
+        raise CheckpointError(f"The program is damaged: its {what} {offence}. No part of it was run. {AGAIN}")
 
 
 def _check_shape(shape: tuple[int, ...], what: str) -> None:
@@ -179,17 +179,17 @@ def _check_shape(shape: tuple[int, ...], what: str) -> None:
 def _check_tensors(program: Program) -> None:
     _require(len(program.tensors) <= MAX_TENSORS, "list of tensors", f"has {len(program.tensors):,} entries")
     entries = {tensor.name: tensor for tensor in program.tensors}
-    _require(len(entries) == len(program.tensors), "list of tensors", "holds a name twice")
+    _require(len(entries) == len(program.tensors), "list of tensors", "contains a name twice")
     earlier: set[str] = set()
     for tensor in program.tensors:
-        _require(is_path(tensor.name), "tensor", f"is called {shown_name(tensor.name)}, which torch does not make")
+        _require(is_path(tensor.name), "tensor", f"is called {shown_name(tensor.name)}, which torch does not allow")
         _require(tensor.kind in ("parameter", "buffer", "constant"), f"tensor {tensor.name}", "is of an unknown kind")
-        _require(tensor.dtype in {FLOAT, *DTYPES}, f"tensor {tensor.name}", f"holds {shown_name(tensor.dtype)}")
+        _require(tensor.dtype in {FLOAT, *DTYPES}, f"tensor {tensor.name}", f"has the type {shown_name(tensor.dtype)}")
         _check_shape(tensor.shape, f"tensor {tensor.name}")
         parts = tensor.name.split(".")
-        _require(not _KEPT & {*parts}, f"tensor {tensor.name}", "has a name that torch keeps for itself")
+        _require(not _KEPT & {*parts}, f"tensor {tensor.name}", "has a name that torch reserves")
         above = {".".join(parts[:depth]) for depth in range(1, len(parts))}
-        _require(not above & entries.keys(), f"tensor {tensor.name}", "lies inside another tensor")
+        _require(not above & entries.keys(), f"tensor {tensor.name}", "has a name inside another tensor's")
         if tensor.same_as:
             first = entries.get(tensor.same_as) if tensor.same_as in earlier else None
             own = (tensor.kind, tensor.shape, tensor.dtype, "")
@@ -197,47 +197,47 @@ def _check_tensors(program: Program) -> None:
             _require(
                 same and tensor.kind != "constant",
                 f"tensor {tensor.name}",
-                f"is tied to {shown_name(tensor.same_as)}, which is not alike",
+                f"is tied to {shown_name(tensor.same_as)}, which is not an earlier tensor of the same kind",
             )
         earlier.add(tensor.name)
 
 
 def _inputs(program: Program) -> dict[str, Result]:
-    """Return the input and the tensors that the graph reads, as values, after checking their names."""
+    """Check the names of the input and of the tensors that the graph reads; return each name with the value's kind."""
     entries = {tensor.name: tensor for tensor in program.tensors}
     results: dict[str, Result] = {program.input: "tensor"}
     for placeholder, name in program.reads:
         _require(
-            name in entries and not entries[name].same_as, "graph", f"reads {shown_name(name)}, which is not there"
+            name in entries and not entries[name].same_as, "graph", f"reads {shown_name(name)}, which does not exist"
         )
         _require(placeholder not in results, "graph", f"has two values called {shown_name(placeholder)}")
         results[placeholder] = "tensor"
     for name in results:
-        _require(is_identifier(name), "graph", f"has a value {shown_name(name)}")
+        _require(is_identifier(name), "graph", f"has a value with the invalid name {shown_name(name)}")
     return results
 
 
 def _check_node(node: ProgramNode, results: dict[str, Result], calls: int) -> None:
     """Check one operation and add its result to `results`."""
-    _require(is_identifier(node.name), "graph", f"has an operation {shown_name(node.name)}")
+    _require(is_identifier(node.name), "graph", f"has an operation with the invalid name {shown_name(node.name)}")
     _require(node.name not in results, "graph", f"has two values called {shown_name(node.name)}")
     operator = operator_of(node.target, node.name)
     stack = node.calls
     places = len(stack) <= MAX_CALLS and all(type(call) is int and 0 <= call < calls for call in stack)
-    _require(places and len(set(stack)) == len(stack), f"operation {node.name}", "stands in unknown modules")
+    _require(places and len(set(stack)) == len(stack), f"operation {node.name}", "belongs to unknown modules")
     _require(len(dict(node.kwargs)) == len(node.kwargs), f"operation {node.name}", "has an argument twice")
     for argument in (*node.args, *(value for _, value in node.kwargs)):
         _check_argument(argument, node.name, results)
     devices = {key for key, value in (*(("", arg) for arg in node.args), *node.kwargs) if _is_device(value)}
     wanted = {"device"} & operator.types.keys()  # otherwise the trial would allocate memory on the CPU
-    _require(devices == wanted, f"operation {node.name}", "leaves open where a run puts its result")
+    _require(devices == wanted, f"operation {node.name}", "has a missing or an unexpected device argument")
     try:
         arguments = named(node.target, node.args, dict(node.kwargs))
         check_types(node.target, arguments, results)
     except ValueError as error:
         raise CheckpointError(
-            f"The program is damaged, or written for another torch: of operation {node.name} ({node.target}) its "
-            f"{error}. Nothing of it was run. {AGAIN}"
+            "The program is damaged, or was exported by another version of torch. Operation "
+            f"{node.name} ({node.target}): its {error}. No part of it was run. {AGAIN}"
         ) from error
     if _trains(arguments):
         raise UnsupportedOperation(
@@ -277,12 +277,12 @@ def _check_argument(argument: Argument, node: str, results: Mapping[str, Result]
             _require(argument.text in results, f"operation {node}", offence)
         else:
             is_word = argument.text in _WORDS.get(argument.kind, ())
-            _require(is_word, f"operation {node}", f"names {shown_name(argument.text)}")
+            _require(is_word, f"operation {node}", f"contains the unknown name {shown_name(argument.text)}")
     elif type(argument) is int:
-        _require(-(2**63) <= argument < 2**63, f"operation {node}", "has a number beyond 64 bits")
+        _require(-(2**63) <= argument < 2**63, f"operation {node}", "has a number of more than 64 bits")
     elif type(argument) is float:
-        _require(not math.isnan(argument), f"operation {node}", "has an argument that is not a number")
+        _require(not math.isnan(argument), f"operation {node}", "has an argument that is NaN")
     elif type(argument) is str:
-        _require(WORD.fullmatch(argument) is not None, f"operation {node}", "has a word that no operator takes")
+        _require(WORD.fullmatch(argument) is not None, f"operation {node}", "has a string that no operator accepts")
     else:
         _require(argument is None or type(argument) is bool, f"operation {node}", "has an argument of an unknown type")

@@ -1,7 +1,7 @@
 """Writing a program and its tensors as torch.export.save does (.pt2), so that torch alone can load and run the file.
 
-The file is written from the checked graph with an input of zeros. No byte of a file that a user brought is copied into
-it.
+The checked graph is exported again, on an input of zeros. No byte of a user's original file is copied into the new
+file.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from merging.network.programs.graph import DTYPES, FAILURES, FLOAT, IMAGES, node
 from merging.network.programs.module import ProgramModule, by_operations, program_constants, program_of
 from merging.network.programs.program import Program
 
-_KIND = "torch.nn.modules.module.Module"  # for every module, because the original's classes are unknown
+_KIND = "torch.nn.modules.module.Module"  # used for every module, because the original's classes are unknown
 
 
 def write_program(module: ProgramModule) -> bytes:
     """Return the network as the bytes of a .pt2 file.
 
-    `torch.export.load(file).module()(x)` gives the module's output, for any batch size. Tensors keep their names, and
+    `torch.export.load(file).module()(x)` returns the module's output, for any batch size. Tensors keep their names, and
     layers have the same names when the file is read again. The module is not changed. Raises UnsupportedOperation where
     torch cannot write the file.
     """
@@ -63,8 +63,8 @@ def _writable(module: ProgramModule) -> ProgramModule:
 def _name_layers(exported: ExportedProgram, program: Program) -> None:
     """Set the program's module paths on the exported operations, and remove their stack traces.
 
-    torch may add checks and compute sizes in its own way. If the operations then differ from the program's, only those
-    that give tensors are named.
+    torch may add checks and compute sizes in its own way. If the exported operations therefore differ from the
+    program's, only operations that return tensors get paths.
     """
     for node in exported.graph.nodes:
         node.meta.pop("stack_trace", None)

@@ -1,1 +1,1 @@
-"""Tracing of permutation groups: which units may change places, and a numerical proof of it."""
+"""Tracing of permutation groups: which units may be permuted, and a numerical proof of the result."""

@@ -1,15 +1,15 @@
-"""Terms that describe how tensor dimensions are made of units, and their unification into groups.
+"""Terms that describe how tensor dimensions are composed of units, and their unification into groups.
 
 A dimension is a concatenation of parts. A part is a row-major product of atoms. An atom is either positions that
 nothing permutes (label FIXED) or labelled units. For example, C*H*W after a flatten is one part of two atoms, and the
 concatenation of two streams is two parts.
 
-Later operations (a concatenation, a chunk, a view) may show that a label consists of others. It is then bound to a
-dimension, as a variable is bound to a term. Where each unit of one label holds a concatenation, as each head holds
-queries and keys, the concatenation has a label of its own inside the product (see `Labels.inside`).
+Later operations (a concatenation, a chunk, a view) may show that a label consists of others. The label is then bound to
+a dimension, as a variable is bound to a term. Where each unit of one label holds a concatenation, as each attention
+head holds queries and keys, the concatenation has a label of its own inside the product (see `Labels.inside`).
 
-Every step only shrinks the set of allowed permutations. So a layout may be coarser than necessary, but it never allows
-a wrong permutation.
+Every step only shrinks the set of allowed permutations. So a layout may exclude valid permutations, but it never
+allows a wrong one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _MOST_PARTS = 4096
 
 
 class LayoutConflict(UnsupportedOperation):
-    """An operation would cut units in the middle. The tracer catches this error and adds the operation's name."""
+    """An operation conflicts with the units' layout. The tracer catches this error and adds the operation's name."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Labels:
     def fresh(self, size: int, *, owned: bool = False) -> Dim:
         """Return a dimension of new units.
 
-        owned: the units lie on a parameter; otherwise all values along the dimension are the same.
+        owned: the units lie on a parameter's axis; otherwise all values along the dimension are the same.
         """
         if size == 1:
             return fixed(1)
@@ -108,7 +108,7 @@ class Labels:
     def unify(self, one: Dim, other: Dim) -> None:
         """Declare that two dimensions of equal size have the same permutation. Raises LayoutConflict if they cannot."""
         if size_of(one) != size_of(other):
-            raise LayoutConflict(f"{size_of(one)} and {size_of(other)} units do not fit together")
+            raise LayoutConflict(f"{size_of(one)} and {size_of(other)} units cannot have the same permutation")
         while True:
             one, other = self.resolve(one), self.resolve(other)
             if not one or one == other:
@@ -140,7 +140,7 @@ class Labels:
         return pieces
 
     def product(self, outer: Dim, inner: Dim) -> Dim:
-        """Return the row-major product of two dimensions, as a flatten makes it."""
+        """Return the row-major product of two dimensions, as a flatten produces it."""
         outer, inner = self.resolve(outer), self.resolve(inner)
         if len(inner) == 1:
             return normal(tuple(part + inner[0] for part in outer))
@@ -187,12 +187,12 @@ class Labels:
     def _single(self, part: Part) -> Dim:
         dim = self.resolve((part,))
         if len(dim) > 1:
-            raise LayoutConflict("units are both concatenated and multiplied")
+            raise LayoutConflict("units are both concatenated and a factor of a product")
         return dim
 
     def _bind(self, label: int, dim: Dim) -> None:
         if label in self._bound:
-            raise LayoutConflict("the same units are cut in two ways at once")
+            raise LayoutConflict("the same units are divided in two different ways")
         self._bound[label] = dim
         if self._owned[label]:
             for part in dim:
@@ -241,7 +241,7 @@ class Labels:
             need = inner // have
             if atom.size > need:
                 if atom.size % need or inner % have:
-                    raise LayoutConflict("a view cuts units across")
+                    raise LayoutConflict("a view splits units in the middle")
                 outer, atom = self._cut_atom(atom, need)
                 above.append(outer)
             below.insert(0, atom)

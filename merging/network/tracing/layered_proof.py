@@ -1,4 +1,4 @@
-"""The proof of `tracing.proof` for networks too large for memory: weights of one operation at a time, in float64."""
+"""The proof of `tracing.proof` for large networks: only one operation's float64 weights are in memory at a time."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def exact_tensors(
 
     Args:
         model: the network, whose parameters may be on the meta device.
-        tensors: name -> the tensor's numbers.
-        seed: of the random numbers.
+        tensors: name -> the tensor's values.
+        seed: seed of the random numbers.
         telling: replace each parameter or running statistic whose entries are all equal, and which therefore proves
             nothing, by random numbers.
     """

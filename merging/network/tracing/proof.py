@@ -1,8 +1,8 @@
 """Numerical proof, in float64, that permuting units does not change a network's outputs.
 
 float32 would give false alarms for deep networks. Outputs that are the same for all inputs prove nothing, and neither
-do parameters whose entries are all equal, such as those of new norms and of heads that start at 0. In the copies that
-are compared, such parameters hold random numbers.
+do parameters whose entries are all equal, such as those of untrained norms and of zero-initialised heads. In the copies
+that are compared, random numbers replace such parameters.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from merging.network.graph.graph import Graph, export
 from merging.network.graph.tokens import random_tokens
 from merging.network.permutation import Permutation, PermutationSpec, permute, permute_tensors, restricted
 
-CONSTANT = 1e-9  # relative to the largest output: outputs that vary less between inputs prove nothing
+CONSTANT = 1e-9  # tolerance relative to the largest output: outputs that vary less between inputs prove nothing
 
 
 def verify(
@@ -35,7 +35,7 @@ def verify(
         model: the network f.
         spec: the groups to test.
         example: (n, ...) images.
-        seed: of the permutation and the random numbers.
+        seed: seed of the permutation and the random numbers.
         graph: the model's graph, if it is known.
     Raises:
         NotEquivalent: when the outputs are the same for all inputs.
@@ -67,7 +67,7 @@ def permuted_difference(
 ) -> float:
     """Return the `output_difference` of a model and its permuted copy, with random numbers in constant parameters.
 
-    The random numbers make parameters whose entries are all equal prove as much as the others.
+    Without random numbers, parameters whose entries are all equal would prove nothing about the permutation.
 
     Args:
         model: the network before the permutation.
@@ -75,7 +75,7 @@ def permuted_difference(
         spec: the groups.
         permutation: group -> (units,).
         images: (n, ...) on the models' device.
-        seed: of the random numbers.
+        seed: seed of the random numbers.
     """
     numbers, before = _telling(model, images, seed)
     tensors = permute_tensors(numbers, restricted(spec, numbers), permutation)
@@ -85,7 +85,7 @@ def permuted_difference(
 def proof_inputs(model: nn.Module, example: Tensor, seed: int = 0, graph: Graph | None = None) -> Tensor:
     """Return inputs (n, ...), n at least 2, that differ from each other.
 
-    They are the example, with noise added if all its images are equal, or random tokens if the inputs are integers.
+    These are the example, with noise added if all its images are equal, or random tokens if the inputs are integers.
     graph: the model's graph, if it is known.
     """
     x = example.detach()
@@ -124,9 +124,9 @@ def random_number(tensor: Tensor, generator: torch.Generator) -> Tensor | None:
 
 
 def _telling(model: nn.Module, images: Tensor, seed: int) -> tuple[dict[str, Tensor], Tensor]:
-    """Return the random numbers for the proof, and the outputs with them.
+    """Return the random numbers for the proof, and the outputs of the network with them.
 
-    The numbers are left out ({}) where they make an output infinite or NaN.
+    No numbers are used ({}) if they would make an output infinite or NaN.
     """
     numbers = random_numbers(model, seed)
     outputs = _outputs(model, _exact(model, numbers), images)
@@ -163,7 +163,7 @@ def relative_change(before: Tensor, after: Tensor, images: Tensor) -> float:
 
 
 def _outputs(model: nn.Module, exact: nn.Module, images: Tensor) -> Tensor:
-    """Return the outputs of a float64 copy: by its own code, or by its graph if its code asks for another precision."""
+    """Return the outputs of a float64 copy, from its code, or from its graph if the code needs another precision."""
     x = images.double() if images.is_floating_point() else images
     with torch.no_grad():
         try:

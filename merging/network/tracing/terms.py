@@ -44,8 +44,8 @@ def join(dims: Sequence[Dim]) -> Dim:
 def normal(dim: Dim) -> Dim:
     """Return the normal form of a dimension.
 
-    Atoms of size one are dropped, neighbouring positions are merged, and equal neighbours become a product: U U U as 3
-    U.
+    Atoms of size one are dropped, adjacent positions are merged, and equal adjacent parts become a product: U U U
+    becomes 3 x U.
     """
     parts: list[Part] = []
     for part in dim:
@@ -66,7 +66,7 @@ def normal(dim: Dim) -> Dim:
 
 
 def divides(inner: int, part: Part) -> bool:
-    """Return whether a part splits into pieces of `inner` indices that hold whole unit blocks or divide one evenly."""
+    """Return whether a part splits into pieces of `inner` indices that hold whole blocks of units or divide a block."""
     units = part_size(repeats(part)[1])
     return part_size(part) % inner == 0 and (units % inner == 0 or inner % units == 0)
 

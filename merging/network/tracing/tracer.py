@@ -1,8 +1,8 @@
-"""Tracing: the tensor axes of a network that must be permuted together, graph -> PermutationSpec.
+"""Tracing finds the tensor axes of a network that must be permuted together: graph -> PermutationSpec.
 
 Every tensor axis starts with its own units. The rules in `rules` unify, split and contract them along the graph. Units
-that reach the input or the output are pinned. An operation without a rule is refused by name, so the result is either a
-correct spec or an error.
+that reach the input or the output are pinned. An operation without a rule raises an error that names it, so the result
+is either a correct spec or an error.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COPIES = {"clone", "detach", "detach_", "contiguous", "alias", "to", "_to_copy",
 def trace(model: nn.Module, example: Tensor) -> PermutationSpec:
     """Return the permutation groups of `model`. example: (n, ...) images, n may be 1.
 
-    Raises UnsupportedOperation with the operation that cannot be followed and the remedy.
+    Raises UnsupportedOperation with the operation that cannot be traced and the remedy.
     """
     return trace_graph(export(model, example))
 
@@ -45,8 +45,8 @@ def trace_graph(graph: Graph) -> PermutationSpec:
         if ".parametrizations." not in str(error):
             raise
         raise UnsupportedOperation(
-            f"{error} The weight is made by a parametrization: torch.nn.utils.parametrize.remove_parametrizations("
-            "layer, 'weight') leaves the finished weight in its place."
+            f"{error} The weight is computed by a parametrization. Call torch.nn.utils.parametrize."
+            "remove_parametrizations(layer, 'weight') to replace it with the resulting weight."
         ) from error
 
 
@@ -63,9 +63,9 @@ class _Tracer:
         for node, constant in graph.constants.items():
             self.values[node] = Layout(tuple(fixed(size) for size in constant.shape))
         self.values[graph.input] = Layout(tuple(fixed(size) for size in graph.record.values[graph.input]))
-        self.weights = {*graph.sources, *graph.constants}  # nodes that no image reaches
-        self.made: set[int] = set()  # original labels of weights' axes
-        self.used: set[int] = set()
+        self.weights = {*graph.sources, *graph.constants}  # nodes that do not depend on the images
+        self.made: set[int] = set()  # original labels of the weight axes along which units are produced
+        self.used: set[int] = set()  # the same for the weight axes that are summed over
 
     def spec(self) -> PermutationSpec:
         for node in self.graph.nodes:
@@ -76,7 +76,7 @@ class _Tracer:
         try:
             return PermutationSpec(tuple(self._groups()))
         except LayoutConflict as conflict:
-            raise UnsupportedOperation(f"The network's units cannot be told apart: {conflict}.") from conflict
+            raise UnsupportedOperation(f"The network's units cannot be divided into groups: {conflict}.") from conflict
 
     def _follow(self, node: Node) -> Any:
         shape = self.graph.record.values[node.name]
@@ -101,7 +101,7 @@ class _Tracer:
         return result
 
     def _note_roles(self, node: Node, op: Operation, *, moves_only: bool) -> None:
-        """Record the weight axes along which this operation makes units, and those along which it uses units."""
+        """Record the weight axes along which this operation produces units, and those that it sums over."""
         sources = [source for source in node.all_input_nodes if source.name in self.weights]
         if len(sources) == len(node.all_input_nodes) and sources:
             self.weights.add(node.name)
@@ -122,7 +122,7 @@ class _Tracer:
             sizes = layout.sizes if isinstance(layout, Stack) else tuple(size_of(dim) for dim in layout.dims)
             spread = len(sizes) == len(shape) and all(a in (b, 1) for a, b in zip(sizes, shape, strict=True))
             if not spread or sizes != tuple(shape):
-                op.refuse(f"its result has shape {tuple(shape)} and not {sizes}")
+                op.refuse(f"its result has shape {tuple(shape)} instead of {sizes}")
         return result
 
     def _check_in_place(self, op: Operation, operands: list[Any], *, alike: bool) -> None:
@@ -137,7 +137,7 @@ class _Tracer:
         for name in self.graph.record.hazards.get(op.node, ()):
             for layout in self._seen(name):
                 for dim in layout.dims:
-                    what = f"changes {self.graph.name_of(name)} in place, which is read later"
+                    what = f"changes {self.graph.name_of(name)}, which is read later, in place"
                     op.positions(dim, what, "Make a new tensor there, with torch.where or torch.cat.")
 
     def _seen(self, name: str) -> list[Layout]:
@@ -177,7 +177,7 @@ class _Tracer:
             yield Group(name, sizes[label], tuple(axes[label]), tuple(sites.get(label, ())), label not in unmixable)
 
     def _places(self) -> tuple[dict[int, str], dict[int, list[Site]]]:
-        """Return label -> first layer that makes its units, and label -> its sites, both in network order."""
+        """Return label -> first layer that produces its units, and label -> its sites, both in network order."""
         names: dict[int, str] = {}
         sites: dict[int, list[Site]] = {}
         for layer in self.graph.layers:
@@ -239,13 +239,13 @@ def coverage(graph: Graph, spec: PermutationSpec) -> tuple[int, int]:
         for weight, dim in _making(node)
         if isinstance(weight, Node) and weight.name in graph.sources
     ]
-    hidden = dict.fromkeys(axes[:-1])  # the last one makes the outputs
+    hidden = dict.fromkeys(axes[:-1])  # the last one produces the outputs
     units = sum(graph.shapes[name][dim] for name, dim in hidden)
     return sum(len(grouped.get(axis, ())) for axis in hidden), units
 
 
 def _making(node: Node) -> list[tuple[Any, int]]:
-    """Return the weights by which an operation makes units, each with the dimension that has one index per unit."""
+    """Return the weights that produce an operation's units, each with the dimension that has one index per unit."""
     name = operator_name(node)
     if name.startswith(("conv", "linear")):
         return [(node.args[1], 0)] if len(node.args) > 1 else []

@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 from merging.zoo.architectures.declared import Declared
 from merging.zoo.architectures.mlp import MLP
 
-GAIN, SATURATION = 2.0, 0.3  # of every unit before training: a soft bend, which training can move either way
+GAIN, SATURATION = 2.0, 0.3  # of every unit before training: a soft bend, which training can sharpen or flatten
 
 
 class LearnedNonlinearity(nn.Module):
@@ -32,7 +32,7 @@ class LearnedNonlinearity(nn.Module):
         self.saturation_logit = nn.Parameter(torch.full((units,), math.log(SATURATION / (1 - SATURATION))))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the nonlinearities to x (..., units); the shape stays."""
+        """Apply the nonlinearities to x (..., units); the shape does not change."""
         gain, saturation = self.log_gain.exp(), self.saturation_logit.sigmoid()
         scaled = gain * x
         return (1 - saturation) * softplus(scaled) / gain + saturation * scaled.sigmoid()
@@ -46,7 +46,7 @@ def adaptive(
     in_shape: Sequence[int] = (1, 28, 28),
     classes: int = 10,
 ) -> nn.Module:
-    """Build an MLP of learned nonlinearities with hidden layers of these widths, for images of in_shape (c, h, w)."""
+    """Build an MLP with learned nonlinearities and hidden layers of these widths, for images of in_shape (c, h, w)."""
     return MLP(widths, in_shape, classes, LearnedNonlinearity, mean, std)
 
 

@@ -15,7 +15,7 @@ _POOLS: dict[str, Callable[[], nn.Module]] = {
     "stride": nn.Identity,
 }
 GLOBAL_POOLS = {"avg": nn.AdaptiveAvgPool2d, "max": nn.AdaptiveMaxPool2d}
-POOLED = 3  # pooled layers: images of 28 or 32 pixels become 3 or 4 pixels wide; a fourth pool would leave 1 or 2
+POOLED = 3  # number of pools: images of 28 or 32 pixels become 3 or 4 pixels wide; a fourth pool would leave 1 or 2
 
 
 class PlainCNN(nn.Module):

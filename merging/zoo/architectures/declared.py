@@ -1,4 +1,4 @@
-"""How a file of this folder declares the architectures that it builds."""
+"""Declaration of an architecture by the module of this folder that builds it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Declared:
-    """An architecture, under its key in the table `BUILT` of its file.
+    """Declaration of one architecture: the value under the architecture's key in the table `BUILT` of its module.
 
-    The file's table `LABELS` has its label under the same key. It is a literal, which `names` reads without torch.
+    The module's table `LABELS` holds the label under the same key. That table is a literal, so that `names` can read it
+    without importing torch.
 
     Attributes:
-        build: builds a network from keyword arguments, mean and std among them.
-        choices: setting -> its allowed words, where it takes words that a state dict shows.
+        build: function that builds a network from keyword arguments, including mean and std.
+        choices: setting -> its allowed words, for settings that take words and that a state dict shows.
     """
 
     build: Callable[..., nn.Module]

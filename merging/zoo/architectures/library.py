@@ -50,7 +50,7 @@ def build_library_net(
         mean, std: one value per channel.
         classes: number of outputs.
         channels: number of input channels (timm only).
-        image_size: for networks made for one size, else None.
+        image_size: height and width, for networks made for one size; else None.
         auxiliary: "no" leaves out auxiliary classifiers (GoogLeNet, Inception).
         in_shape: (channels, height, width) for tracing the network later; not used here.
     Raises:
@@ -149,9 +149,9 @@ def _timm_module() -> Any:
     from importlib import import_module
 
     try:
-        torchvision.models  # noqa: B018 (timm imports torchvision, which must be loaded beside a CPU-only torch first)
+        torchvision.models  # noqa: B018 (timm imports torchvision, which must be loaded by torchvision_import first)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # these concern timm's own users
+            warnings.simplefilter("ignore")  # the warnings are meant for people who call timm themselves
             return import_module("timm")
     except ImportError as error:
         message = "timm is not installed: run `pip install -r requirements-timm.txt`, then start again."

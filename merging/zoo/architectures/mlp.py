@@ -12,7 +12,7 @@ from merging.zoo.architectures.normalise import Normalise
 
 
 class MLP(nn.Module):
-    """Flattening, then linear layers with nonlinearities between them. between: a layer's width -> its nonlinearity."""
+    """Flattening, then linear layers with nonlinearities between them. between: width -> nonlinearity."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Names and labels of architectures, and checks of which networks can be merged. torch-free, for the web process."""
+"""Names and labels of architectures, and checks whether networks can be merged. torch-free, for the web process."""
 
 import json
 import re
@@ -48,8 +48,8 @@ PADDINGS: dict[str, str] = {"same": "padded convolutions", "valid": "convolution
 HEADS: dict[str, str] = {"avg": "global average", "max": "global maximum"}
 STEMS: dict[str, str] = {"plain": "plain stem", "pool": "max pool after the stem", "stride": "stem of stride 2"}
 
-# Settings that a state dict does not show, with the label of each choice. The first choice is the default. They must be
-# recorded, because networks that compute different functions can have the same tensors.
+# Settings that a state dict does not show, with the label of each choice. The first choice is the default. The settings
+# must be recorded, because networks that compute different functions can have the same tensors.
 CHOICES = {"nonlinearity": NONLINEARITIES, "pool": POOLS, "padding": PADDINGS, "global_pool": HEADS, "stem": STEMS}
 UNSEEN = {key: {setting: CHOICES[setting] for setting in name.unseen} for key, name in NAMES.items() if name.unseen}
 
@@ -60,7 +60,7 @@ _USUAL = {setting: next(iter(choices)) for setting, choices in CHOICES.items()}
 
 
 def differ_in_width(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Whether two configurations of one architecture differ in the widths of their hidden layers and nothing else."""
+    """Whether two configurations of one architecture differ only in the widths of their hidden layers."""
     if a == b or a.keys() != b.keys():
         return False
     return all(a[key] == b[key] or (key in WIDTHS and _sizes(a[key]) == _sizes(b[key])) for key in a)
@@ -91,7 +91,7 @@ def is_known(architecture: str) -> bool:
 
 
 def is_torchvision(architecture: str) -> bool:
-    """Whether the architecture is a library's own network. These take colour images, mostly of any size."""
+    """Whether the architecture is torchvision's or timm's. Such networks take colour images, mostly of any size."""
     return architecture.startswith("tv_") or bool(library_name(architecture)[0])
 
 
@@ -121,7 +121,7 @@ def nonlinearity(config: Mapping[str, Any]) -> str:
 def describe(architecture: str, config: Mapping[str, Any]) -> str:
     """Label of an architecture with its configuration, such as "MLP 3×512" or "Plain CNN 32-64-128-256 + BN".
 
-    An unknown architecture is its own label, so that lists with checkpoints from other programs can be shown.
+    For an unknown architecture, its name is the label, so that lists with checkpoints from other programs can be shown.
     """
     library, name = library_name(architecture)
     label = f"{name} ({library})" if library else architecture
@@ -164,8 +164,8 @@ def unlike(a: Any, b: Any) -> str:
     if a.classes and b.classes and a.classes != b.classes:
         return (
             "A and B name their classes differently or in another order, so their outputs cannot be averaged. "
-            "Zip them instead, all but their heads."
+            "Zip them instead, with separate heads."
         )
     if [round(value, 4) for value in a.mean + a.std] != [round(value, 4) for value in b.mean + b.std]:
-        return "A and B expect their images normalised differently (mean and std): enter the same for both."
+        return "A and B expect different normalisation of their images (mean and std): enter the same values for both."
     return ""

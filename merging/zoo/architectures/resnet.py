@@ -1,4 +1,4 @@
-"""Residual networks of basic blocks: the small one of the zoo and the CIFAR ResNet-20/32/44/56.
+"""Residual networks of basic blocks: a small one with free widths, and the CIFAR ResNet-20/32/44/56.
 
 Source: He et al. 2015 (arXiv:1512.03385), section 4.2. Two public code bases are in common use. One names its layers
 `shortcut` and `linear`, the other `downsample` and `fc`. The settings `projection` and `head` choose between them.
@@ -18,7 +18,7 @@ from merging.zoo.architectures.normalise import Normalise
 
 
 class PadShortcut(nn.Module):
-    """Shortcut of option A: strided pixels, with zero channels added on both sides. It has no parameters."""
+    """Shortcut of the paper's option A: every stride-th pixel, with zero channels on both sides; no parameters."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ def _stages(
     stages, channels = [], widths[0]
     for number, (width, count) in enumerate(zip(widths, blocks, strict=True)):
         halve = number > 0
-        # Identity shortcuts cannot stride, so these stages begin with a pool that halves the input of both branches.
+        # Identity shortcuts cannot have a stride, so such stages begin with a pool that halves both branches' input.
         pooled: list[nn.Module] = [nn.MaxPool2d(2)] if halve and shortcut == "identity" else []
         strides = [2 if halve and not pooled else 1] + [1] * (count - 1)
         inputs = [channels] + [width] * (count - 1)
@@ -141,15 +141,15 @@ def resnet(
     """Build a residual network with one stage per width. blocks: the number of basic blocks per stage.
 
     stem: "plain", "pool" (followed by a 3×3 max pool of stride 2) or "stride" (a convolution of stride 2).
-    Raises InvalidSetting when blocks and widths differ in length, when a padded shortcut meets a smaller width, or when
-    an identity shortcut meets another width.
+    Raises InvalidSetting when blocks and widths differ in length, or when widths decrease with padded shortcuts or
+    differ with identity shortcuts.
     """
     if len(widths) != len(blocks):
-        raise InvalidSetting(f"blocks needs one number a stage: {len(widths)} widths, {len(blocks)} numbers")
+        raise InvalidSetting(f"blocks needs one number per stage: {len(widths)} widths, {len(blocks)} numbers")
     if shortcut == "identity" and len(set(widths)) > 1:
         raise InvalidSetting("identity shortcuts need the same width in every stage; choose conv or pad")
     if shortcut == "pad" and list(widths) != sorted(widths):
-        raise InvalidSetting("zero-padded shortcuts need widths that never shrink; choose conv")
+        raise InvalidSetting("zero-padded shortcuts need widths that never decrease; choose conv")
     first = nn.Conv2d(in_shape[0], widths[0], 3, 2 if stem == "stride" else 1, 1, bias=norm == "none")
     stages = _stages(widths, blocks, norm, shortcut, projection, nonlinearity)
     pool = nn.MaxPool2d(3, 2, 1) if stem == "pool" else None
@@ -171,7 +171,7 @@ def _cifar(
     nonlinearity: str = "relu",
     global_pool: str = "avg",
 ) -> nn.Module:
-    """Build the CIFAR ResNet of this depth (6n + 2). width: of the first stage; 16 in the paper, 64 for "4x"."""
+    """Build the CIFAR ResNet of this depth (6n + 2). width: width of the first stage; 16 in the paper, 64 for "4x"."""
     widths, blocks = (width, 2 * width, 4 * width), ((depth - 2) // 6,) * 3
     names = {"head": head, "projection": projection, "nonlinearity": nonlinearity, "global_pool": global_pool}
     return resnet(

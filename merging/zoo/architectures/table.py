@@ -17,7 +17,7 @@ from merging.zoo.architectures.declared import Declared
 from merging.zoo.architectures.names import NAMES, UNSEEN, library_name
 
 LIBRARY_CHOICES = {"auxiliary": ("yes", "no")}
-SLOW = ("library", "torchvision_nets")  # importing torchvision takes a second
+SLOW = ("library", "torchvision_nets")  # modules that import torchvision, which takes a second
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def _tv_resnet50(*, mean: Sequence[float], std: Sequence[float], classes: int = 
 
 
 def _declared() -> dict[str, Declared]:
-    """Key -> what the files of this folder declare; those that import torchvision are left for later."""
+    """Key -> entry declared by the modules of this folder; torchvision itself is imported only when a net is built."""
     found: dict[str, Declared] = {}
     for file in sorted(pkgutil.iter_modules(architectures.__path__), key=lambda file: file.name):
         if file.name not in (*SLOW, "table"):
@@ -69,7 +69,7 @@ def build(
 
     The network takes images (n, channels, height, width) in [0, 1].
     config: settings of the architecture.  mean, std: one value per channel, or a single value for all channels.
-    Raises UnknownArchitecture, or InvalidSetting with the key of config that is wrong.
+    Raises UnknownArchitecture, or InvalidSetting naming the wrong key of config.
     """
     if library_name(architecture)[0]:
         return _library_net(architecture, config, mean, std, seed)

@@ -16,7 +16,8 @@ from merging.errors import InvalidSetting
 class _EmptyOnMeta(TorchFunctionMode):
     """Mode in which `torch.empty`, which layers create their weights with, returns tensors on the meta device.
 
-    `torch.device("meta")` would do so for all factories, but some networks compute their widths with tensors.
+    `torch.device("meta")` would affect all functions that create tensors, but some networks use tensors to
+    compute their widths.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -34,9 +35,9 @@ def weightless() -> Iterator[None]:
 
 
 def made_weightless(make: Callable[[], nn.Module]) -> nn.Module:
-    """Call `make` with weights on the meta device; with real weights if `make` computes with them.
+    """Call `make` with weights on the meta device, or with real weights if `make` computes with them.
 
-    Raises what `make` raises.
+    Raises the errors of `make`.
     """
     try:
         with weightless():

@@ -1,1 +1,1 @@
-"""Checkpoints: read foreign files in a separate process that may crash, check them, match them to a known network."""
+"""Checkpoints: read untrusted files in a separate process that may crash, check them, match them to known networks."""

@@ -21,7 +21,7 @@ class Candidate:
         label: readable name of the architecture.
         weights: path of its tensors inside the file, "" for the file itself.
         open: undecided settings -> their choices.
-        measured: one `evidence.Measured.to_dict` per normalisation, the best first; () where no images were tried.
+        measured: one `evidence.Measured.to_dict` per normalisation, the best first; () if there were no images.
     """
 
     architecture: str
@@ -33,19 +33,19 @@ class Candidate:
 
     @property
     def accuracy(self) -> float | None:
-        """Accuracy in 0..1 on the test images, under the best normalisation; None where no images were tried."""
+        """Accuracy in 0..1 on the test images, under the best normalisation; None if there were no images."""
         return self.measured[0]["accuracy"] if self.measured else None
 
     @property
     def choices(self) -> tuple[Candidate, ...]:
-        """One candidate per combination of choices for the open settings; itself alone where none is open."""
+        """One candidate per combination of choices for the open settings; only this candidate if none is open."""
         picked = product(*([(setting, choice) for choice in choices] for setting, choices in self.open.items()))
         configs = [with_known(self.config, dict(pairs)) for pairs in picked]
         return tuple(replace(self, config=c, label=describe_wiring(self.architecture, c), open={}) for c in configs)
 
     @property
     def arguments(self) -> str:
-        """Command-line arguments that select it."""
+        """Command-line arguments that select this candidate."""
         words = [f"--weights {self.weights}"] if self.weights else []
         words += [f"--architecture {self.architecture}"] if self.architecture else []
         settings = unseen(self.architecture, self.config)
@@ -53,11 +53,11 @@ class Candidate:
 
     @property
     def line(self) -> str:
-        """One line for a list: its label, its accuracies, its open settings, and the arguments that select it."""
+        """One line for a list: label, accuracies, open settings, and the arguments that select this candidate."""
         parts = [self.label + (f" from {self.weights}" if self.weights else "")]
         parts += [evidence_words(self.measured)] if self.measured else []
         asked = "; ".join(f"{setting}: {', '.join(choices)}" for setting, choices in self.open.items())
-        parts += [f"to be said: {asked}"] if asked else []
+        parts += [f"to be chosen: {asked}"] if asked else []
         return " | ".join([*parts, self.arguments])
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,15 +74,16 @@ def evidence_words(measured: Sequence[Mapping[str, Any]]) -> str:
     text = f"{100 * first['accuracy']:.1f} % of {first['images']} test images, loss {first['loss']:.3f}, with "
     text += str(first["normalisation"])
     rest = ", ".join(f"{100 * one['accuracy']:.1f} % with {one['normalisation']}" for one in others)
-    level = "" if first["above_chance"] else f", which is chance ({100 * first['chance']:.0f} %)"
+    level = "" if first["above_chance"] else f", no better than chance ({100 * first['chance']:.0f} %)"
     return f"{text}{level}" + (f" ({rest})" if rest else "")
 
 
 def shared_normalisation(measured: Sequence[Sequence[Mapping[str, Any]]]) -> str | None:
     """Name of the normalisation with the highest total accuracy over all networks of a merge.
 
-    None where none was measured on all networks, or where each reduces one of them to chance. Normalisations are the
-    same if their numbers are: files that state different ones share none, although both carry the name "stated".
+    None if no normalisation was measured on all networks, or if each reduces to chance a network that is above chance
+    under another one. Two normalisations are the same if their numbers are equal: files that state different mean and
+    std share none, although the name "the stated mean and std" is the same.
 
     measured: per network, one `evidence.Measured.to_dict` per normalisation.
     """
@@ -95,7 +96,7 @@ def shared_normalisation(measured: Sequence[Sequence[Mapping[str, Any]]]) -> str
 
 
 def ambiguous(candidates: Sequence[Candidate], why: str) -> AmbiguousCheckpoint:
-    """Error that lists the candidates and asks which one is meant. why: why they remain undecided, as a phrase."""
+    """Error that lists the candidates and asks which one is meant. why: the reason that none is chosen, as a phrase."""
     ordered = sorted(candidates, key=lambda one: -(one.accuracy or 0.0))
     lines = [candidate.line for candidate in ordered[:SHOWN]]
     if len(ordered) > SHOWN:
@@ -103,7 +104,7 @@ def ambiguous(candidates: Sequence[Candidate], why: str) -> AmbiguousCheckpoint:
     kinds = ", ".join(dict.fromkeys(candidate.architecture for candidate in ordered))
     head = (
         f"A state dict does not say how its layers are wired. These tensors fit {len(ordered)} networks ({kinds}), and "
-        f"{why}. Choose one by the arguments at the end of its line:"
+        f"{why}. Choose one with the arguments at the end of its line:"
         if len(ordered) > 1
         else f"A state dict does not say how its layers are wired. These tensors fit one known network, but {why}."
     )

@@ -19,7 +19,7 @@ from merging.errors import CheckpointError
 from merging.network.programs.module import ProgramModule
 from merging.zoo.architectures import build
 from merging.zoo.architectures.names import describe
-from merging.zoo.architectures.normalise import load_strictly
+from merging.zoo.architectures.normalise import finite, load_strictly
 from merging.zoo.checkpoints import sandbox
 from merging.zoo.checkpoints.candidates import check_normalisation
 from merging.zoo.checkpoints.evidence import Measured, first_test_images
@@ -45,7 +45,7 @@ class Checkpoint:
         state: name -> tensor; floating-point tensors are float32, integer tensors int64.
         dataset, classes: empty where they are unknown.
         mean, std: one value per channel, for images in 0..1.
-        sha256: of the checkpoint file.
+        sha256: hash of the checkpoint file.
         renamed: the file's tensor names -> the names in `state`, where the two differ.
         was: the floating-point types in the file.
         weights: the network's path inside the file, "" for the file itself.
@@ -88,16 +88,16 @@ class Checkpoint:
     def build(self) -> nn.Module:
         """Build a new module with these weights, in eval mode, on the CPU; it takes images in 0..1 and normalises them.
 
-        Raises UnknownArchitecture when the caller's factory does not return a module that fits.
+        Raises UnknownArchitecture when the caller's factory returns no module that fits, CheckpointError as `finite`.
         """
         if self.program is not None:
             return build_program(self.program, self.state, self.mean, self.std)
         if is_factory(self.architecture):
             return build_own(self.architecture, self.config, self.state, self.mean, self.std)
-        return load_strictly(build(self.architecture, self.config, self.mean, self.std), self.state)
+        return finite(load_strictly(build(self.architecture, self.config, self.mean, self.std), self.state))
 
     def to_bytes(self) -> bytes:
-        """Return the bytes of a safetensors file, under the user's own tensor names, with the story as metadata."""
+        """Return the bytes of a safetensors file, under the user's own tensor names, with its metadata."""
         fields = ("program", "config", "name", "dataset", "classes", "mean", "std", "seed", "epochs")
         values = {key: getattr(self, key) for key in fields} | {"names": self.names}
         return save_checkpoint(
@@ -124,14 +124,14 @@ def load_checkpoint(
             own network; the factory is called with `config`.
         config: for known networks, settings that shapes do not determine, such as {"nonlinearity": "tanh"}.
         dataset: the known data set that the network was trained on; it supplies classes, mean and std.
-        data: test images, or a data set's name; wiring and normalisation, if unknown, are measured on them.
+        data: test images, or a data set's name; their accuracies decide on wiring and normalisation, if unknown.
         mean, std: one value per channel.
         weights: the network's path inside a file that holds several.
-        programs: exported programs (`Checkpoint.program`) whose weights, from another seed, the file may hold.
+        programs: known exported programs (`Checkpoint.program`); the file may hold weights of one of them.
     Raises:
         CheckpointError: when the file is damaged, hostile or not a checkpoint.
         UnknownArchitecture: when no known network fits.
-        AmbiguousCheckpoint: when several fit and no images decide; it has `.candidates`.
+        AmbiguousCheckpoint: when several networks fit and no images decide; the error has `.candidates`.
     """
     path = Path(path)
     with told_in_words(path):
@@ -143,12 +143,12 @@ def load_checkpoint(
 
 
 def load_bytes(data: bytes, **options: Any) -> Checkpoint:
-    """Load a checkpoint from a safetensors file's bytes. options: those of `from_file`; they override its metadata.
+    """Load a checkpoint from a safetensors file's bytes. options: those of `from_file`; they override the metadata.
 
     Raises the errors of `load_checkpoint`.
     """
     if kind_of(data) != "safetensors":
-        raise CheckpointError("These bytes are no safetensors file. Convert them with checkpoints.sandbox.convert.")
+        raise CheckpointError("These bytes are not a safetensors file. Convert them with checkpoints.sandbox.convert.")
     return from_file(read_safetensors(data), hashlib.sha256(data).hexdigest(), **options)
 
 
@@ -166,7 +166,7 @@ def from_file(
     weights: str = "",
     programs: Sequence[KnownProgram] = (),
 ) -> Checkpoint:
-    """Make a checkpoint of the file's network, or of one of its networks; arguments and errors as `load_checkpoint`."""
+    """Make a checkpoint of the file's network, or of one of several; arguments and errors as for `load_checkpoint`."""
     check_normalisation(mean, std)
     images = None if data is None else first_test_images(data)
     stated = None if mean is None and std is None else (tuple(mean or (0.0,)), tuple(std or (1.0,)))
@@ -185,8 +185,8 @@ def from_file(
 
 
 def trained_on(checkpoint: Checkpoint, dataset: str) -> Checkpoint:
-    """Assign a training data set to a checkpoint that names none: its classes, and its mean and std unless they were
-    measured. Raises CheckpointError when the data set's images have another number of channels."""
+    """Record the training data set of a checkpoint that names none: adopt the data set's classes, and its mean and std
+    unless these were measured. Raises CheckpointError when the data set's images have another number of channels."""
     story = Story(checkpoint.name, dataset=dataset, mean=checkpoint.mean if checkpoint.measured else ())
     story = replace(story, std=checkpoint.std if checkpoint.measured else ())
     known = _completed(story, "", None, None, None)
@@ -209,10 +209,10 @@ def save_checkpoint(
     program: KnownProgram | None = None,
     names: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Return the bytes of a safetensors file with the network's story as metadata; it also records tied tensors.
+    """Return the bytes of a safetensors file with the network's metadata; tied tensors are recorded too.
 
-    program: the exported program, for an exported network; a `ProgramModule` supplies its own.  names: our tensor
-    names -> the user's, which the file gets. Equal arguments give equal bytes. `load_bytes` restores the checkpoint.
+    program: the exported program, for an exported network; a `ProgramModule` supplies its own.  names: Mergescope's
+    tensor names -> the names to use in the file. Equal arguments give equal bytes. `load_bytes` reads them back.
     """
     story = Story(
         clean_name(name), architecture, dict(config), dataset, tuple(classes), tuple(mean), tuple(std), seed, epochs
@@ -228,14 +228,14 @@ def save_checkpoint(
 def named_with_story(
     state: Mapping[str, Tensor], story: Story, names: Mapping[str, str] | None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Arguments for `safetensors_io.write_tensors`: the tensors, of any shapes, under the user's names (see
+    """Return the arguments of `safetensors_io.write_tensors`: the tensors, of any shapes, under the user's names (see
     `save_checkpoint`), and the story."""
     named = {(names or {}).get(name, name): tensor for name, tensor in state.items()}
     return named, {**asdict(story), **({"names": dict(names)} if names else {})}
 
 
 def content_sha256(path: Path) -> str:
-    """Hash a file, or the names and contents of a folder's checkpoint files, by sha256. Raises CheckpointError."""
+    """SHA-256 of a file, or of the names and contents of a folder's checkpoint files. Raises CheckpointError."""
     with told_in_words(path):
         is_folder = path.is_dir()
     if is_folder:
@@ -263,14 +263,14 @@ def _completed(
 
 
 def _fed(story: Story, architecture: str, config: Mapping[str, Any]) -> Story:
-    """The story with mean and std per input channel, and with classes only if their number equals the outputs'."""
+    """The story with mean and std per input channel, and with classes only if there is one per output."""
     shape, own = config.get("in_shape"), is_factory(architecture)
     channels = shape[0] if shape else len(story.mean) or 1 if own else max(3, len(story.mean))
     mean, std = story.mean or (0.0,) * channels, story.std or (1.0,) * channels
     if len(mean) not in (1, channels) or len(mean) != len(std):
         raise CheckpointError(
             f"mean and std have {len(mean)} and {len(std)} values, but the net takes {channels} channels. "
-            "Give one value a channel, or the data set that it was trained on."
+            "Give one value per channel, or the data set that it was trained on."
         )
     if not all(map(isfinite, (*mean, *std))) or not all(value > 0 for value in std):
         raise CheckpointError(
@@ -293,5 +293,5 @@ def _read(path: Path) -> tuple[File, str]:
     parts = sandbox.read_networks(path)
     networks = {place: safetensors_io.read_tensors(data) for place, data in parts.networks.items()}
     networks = {place: replace(loaded, was=parts.was) for place, loaded in networks.items()}
-    story = next(iter(networks.values())).story  # a file has a story only where it holds one network
+    story = next(iter(networks.values())).story  # only a file with a single network has a story
     return File(networks, parts.aside, parts.format, story), digest

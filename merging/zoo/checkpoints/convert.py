@@ -42,7 +42,7 @@ def main(folder: Path) -> int:
 
 
 def convert_bytes(data: bytes, options: dict[str, Any], measure: bool = False) -> tuple[bytes, dict[str, Any]]:
-    """Convert a checkpoint file's bytes to our safetensors; also return its facts (`sandbox.Converted.facts`).
+    """Convert a checkpoint file's bytes to Mergescope's safetensors; also return its facts (`sandbox.Converted.facts`).
 
     options: those of `from_file`.  measure: whether to measure on the training data set, if its images are available.
     Raises CheckpointError, UnknownArchitecture, AmbiguousCheckpoint.
@@ -52,7 +52,7 @@ def convert_bytes(data: bytes, options: dict[str, Any], measure: bool = False) -
     if measure and trained_on and available(trained_on):
         options = {**options, "data": trained_on}
     loaded = from_file(file, "", **options)
-    if loaded.program is not None:  # a program that crashes torch's kernels crashes this process and not a worker
+    if loaded.program is not None:  # if this run crashes, only this process ends, not a worker
         with torch.no_grad():
             loaded.build()(example_images(loaded.architecture, loaded.config, loaded.dataset, len(loaded.mean)))
     return loaded.to_bytes(), _facts(loaded, file.format)
@@ -71,7 +71,7 @@ def _read(data: bytes, folder: Path) -> None:
 
 def _convert(data: bytes, order: dict[str, Any], folder: Path) -> None:
     if is_factory(order["options"].get("architecture")):  # the reading process must not run a user's code
-        raise UnknownArchitecture("A factory cannot be used while a foreign file is read.")
+        raise UnknownArchitecture("A factory cannot be used while an untrusted file is read.")
     options = {**order["options"], "programs": list(_programs(order["programs"]))}
     try:
         content, facts = convert_bytes(data, options, order["measure"])
@@ -84,7 +84,7 @@ def _convert(data: bytes, order: dict[str, Any], folder: Path) -> None:
 
 
 def _programs(paths: Iterable[str]) -> Iterator[KnownProgram]:
-    """The known programs in these files; one that cannot be read is no reason to refuse the upload."""
+    """Yield the known programs in these files; unreadable ones are skipped, because the upload may not need them."""
     for path in paths:
         with suppress(MergescopeError, OSError):
             program = load_bytes(Path(path).read_bytes()).program

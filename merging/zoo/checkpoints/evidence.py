@@ -1,4 +1,4 @@
-"""Evidence from test images at loading: the accuracy of each wiring and normalisation that the tensors allow."""
+"""Evidence from test images when a checkpoint is loaded: accuracy of each wiring and normalisation that may apply."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ class Measured:
 
 
 def first_test_images(dataset: str | ImageSet, count: int = IMAGES) -> ImageSet:
-    """The first `count` test images of a data set. Raises DataUnavailable and InvalidSetting as `load` does."""
+    """The first `count` test images of a data set. Raises the errors of `load_split`."""
     images = load_split(dataset, "test", count) if isinstance(dataset, str) else dataset
     return _first(images, count)
 
 
 def normalisations(known: DatasetFacts | None, channels: int, stated: Normalisation | None) -> dict[str, Normalisation]:
-    """Candidate normalisations of a network's images, by readable name; the stated one alone, where there is one."""
+    """Candidate normalisations of a network's images, by readable name; only the stated one, if there is one."""
     if stated is not None:
         return {"the stated mean and std": stated}
     ways = {} if known is None else {f"{known.label}'s mean and std": (known.mean, known.std)}
@@ -96,12 +96,12 @@ def measure_networks(
 
     Args:
         modules: one per wiring, each called with (mean, std) to build the network.
-        images: as `door_images` returns them.
-        stated: the normalisation, where it is known.
+        images: as `first_test_images` returns them.
+        stated: the normalisation, if it is known.
         seconds: time limit; networks not reached by then have no results.
     Returns:
-        One tuple per network, the best normalisation first, or the data set's own where none is better by more than
-        noise; () where the network does not take these images.
+        One tuple per network, the best normalisation first, but the data set's own before others that are better only
+        within the noise; () if the network does not take these images.
     """
     end = time.monotonic() + seconds
     known = find_facts(images.name)
@@ -116,7 +116,7 @@ def measure_networks(
 
 
 def decide(measured: Sequence[tuple[Measured, ...]]) -> tuple[int | None, str]:
-    """Index of the wiring that the images prove, or None where they prove none; and the reason, as a phrase to display.
+    """Return the index of the wiring that the images prove (None for no proof), and the reason as a phrase to display.
 
     A wiring is proved if it alone is clearly above chance, or if its 99 % interval lies above those of all others.
     """
@@ -129,7 +129,7 @@ def decide(measured: Sequence[tuple[Measured, ...]]) -> tuple[int | None, str]:
     assert top is not None
     on = f"{100 * top.accuracy:.1f} % of {top.images} test images"
     if not others:
-        return first, f"the only one of {len(measured)} above chance: {on}" if len(measured) > 1 else f"right on {on}"
+        return first, f"the only one of {len(measured)} above chance: {on}" if len(measured) > 1 else f"correct on {on}"
     rival = best[others[0]]
     if rival is not None and top.interval[0] > rival.interval[1]:
         return first, f"clearly better than the {len(measured) - 1} others: {on}, the next {100 * rival.accuracy:.1f} %"
@@ -152,7 +152,7 @@ def _under_each(module: Module, ways: dict[str, Normalisation], images: ImageSet
 
 
 def _preferred(results: Sequence[Measured]) -> list[Measured]:
-    """The results by accuracy; but the first, the most usual one, stays in front unless another beats it clearly."""
+    """Sort the results by accuracy; the first (the usual one) stays first unless another one is clearly better."""
     ordered = sorted(results, key=lambda one: -one.accuracy)
     if not ordered or ordered[0].interval[0] > results[0].interval[1]:
         return ordered

@@ -11,13 +11,13 @@ from torch import Tensor
 from merging.zoo.architectures.names import is_torchvision
 from merging.zoo.datasets.known import find_facts
 
-SMALL, LARGE = (32, 32), (128, 128)  # height and width for a network that takes any, where no data set fixes them
+SMALL, LARGE = (32, 32), (128, 128)  # height and width for a network that takes any size, if no data set is known
 
 
 def example_images(architecture: str, config: Mapping[str, Any], dataset: str, channels: int) -> Tensor:
     """Draw two random inputs with a fixed seed: images (2, C, H, W) in 0..1, or tokens (2, ...) int64.
 
-    dataset: the one that the network was trained on, or "".  channels: the number of values in mean and std.
+    dataset: name of the training data set, or "".  channels: the number of values in mean and std.
     """
     facts = find_facts(dataset)
     known = facts.shape if facts is not None else None

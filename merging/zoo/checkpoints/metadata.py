@@ -1,4 +1,4 @@
-"""Metadata of a checkpoint (architecture, data set, seed ...), checked because strangers write it. torch-free."""
+"""Metadata of a checkpoint (architecture, data set, seed ...), checked because files are untrusted. torch-free."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ MAX_NAME = 120
 WRAPPERS = ("module.", "_orig_mod.")
 MAX_CLASSES = 10_000
 MAX_NUMBER = 100_000  # the largest width, class count or pixel count in a configuration
-MAX_OF_PROGRAM = 10**9  # a program's configuration only names it, and nothing is built from these numbers
+MAX_OF_PROGRAM = 10**9  # a program's configuration only identifies it; nothing is built from its numbers
 MAX_BLOCKS = 256
 
 
 @dataclass(frozen=True)
 class Story:
-    """Everything in a checkpoint except its weights; an empty field is unknown.
+    """Everything in a checkpoint except its weights; an empty field means unknown.
 
     mean, std: one value per channel, for images in 0..1.
     """
@@ -54,9 +54,9 @@ def read_story(raw: Mapping[str, Any]) -> Story:
 
 
 def own_names(raw: Mapping[str, Any]) -> dict[str, str]:
-    """Our tensor names -> the user's, under which the file holds the tensors; {} where the two are the same.
+    """Map Mergescope's tensor names to the names in the user's file; {} if they are equal.
 
-    Raises CheckpointError when the entry is not such a table, or two tensors have the same name.
+    Raises CheckpointError when the metadata holds no such table, or two tensors have the same name.
     """
     names = raw.get("names", {})
     words = isinstance(names, dict) and all(
@@ -80,12 +80,12 @@ def clean_name(text: Any) -> str:
 
 
 def _config(raw: Any, most: int) -> dict[str, Any]:
-    """most: the largest number."""
+    """Check the configuration. most: the largest number that is allowed in it."""
     if not isinstance(raw, dict) or len(raw) > 16 or not all(_is_small(value, most) for value in raw.values()):
         raise _wrong("config", f"is not a short table of words and whole numbers up to {most}")
     blocks = raw.get("blocks", [])
     if isinstance(blocks, list) and sum(block for block in blocks if isinstance(block, int)) > MAX_BLOCKS:
-        raise _wrong("config", f"asks for more than {MAX_BLOCKS} blocks")
+        raise _wrong("config", f"states more than {MAX_BLOCKS} blocks")
     return dict(raw)
 
 
@@ -126,4 +126,6 @@ def _count(raw: Mapping[str, Any], key: str) -> int | None:
 
 
 def _wrong(key: str, what: str) -> CheckpointError:
-    return CheckpointError(f"The file's mergescope metadata is damaged: {key} {what}. Save the weights without it.")
+    return CheckpointError(
+        f"The file's mergescope metadata is damaged: {key} {what}. Save the weights without metadata."
+    )

@@ -1,4 +1,4 @@
-"""The user's own networks: build the module with a factory, and match a file's tensors to its names."""
+"""The user's own networks: build the module with a factory, and match a file's tensors to the module's names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from merging.zoo.torchvision_import import imported
 
 
 def is_factory(architecture: str | None) -> bool:
-    """Whether the name is that of a factory, "package.module:function", and not of a known architecture."""
+    """Whether the name is a factory's ("package.module:function"), not that of a known architecture."""
     return architecture is not None and ":" in architecture and not library_name(architecture)[0]
 
 
@@ -34,7 +34,7 @@ def own_module(architecture: str, config: Mapping[str, Any]) -> nn.Module:
         ) from error
     if not isinstance(module, nn.Module):
         raise UnknownArchitecture(
-            f"{architecture} gives a {type(module).__name__}. Give a factory that returns a torch module."
+            f"{architecture} returns a {type(module).__name__}. Give a factory that returns a torch module."
         )
     return unwrapped(module)
 
@@ -82,7 +82,7 @@ def fit_own(state: Mapping[str, Tensor], architecture: str, config: Mapping[str,
 def build_own(
     architecture: str, config: Mapping[str, Any], state: Mapping[str, Tensor], mean: Any = (0.0,), std: Any = (1.0,)
 ) -> nn.Module:
-    """Build the factory's module with these tensors, in eval mode; it standardises its input by mean and std."""
+    """Build the factory's module with these tensors, in eval mode; its input is standardised by mean and std."""
     module = own_module(architecture, config)
     try:
         load_strictly(module, state)
@@ -110,7 +110,7 @@ def _ties(wanted: Mapping[str, Tensor]) -> dict[str, str]:
 def _found(name: str, named: Mapping[str, Tensor], ties: Mapping[str, str], like: Tensor) -> Tensor:
     kin = [name, *(other for other, first in ties.items() if first == ties[name])]
     tensor = next((named[other] for other in kin if other in named), None)
-    # Only BatchNorm's counter may be missing; nothing is computed with it in eval mode.
+    # Only BatchNorm's counter may be missing; it is not used in eval mode.
     return torch.zeros_like(like) if tensor is None else tensor
 
 
@@ -123,7 +123,7 @@ def _remedy(more: list[str], lacks: list[str]) -> str:
         ("original", "The file holds a parametrised weight: call torch.nn.utils.parametrize.remove_parametrizations"),
     ):
         if any(name.endswith(ending) for name in more) and not any(name.endswith(ending) for name in lacks):
-            return f"{words}, or give a factory whose module has it too."
+            return f"{words}, or give a factory whose module is prepared in the same way."
     return "Give the factory, and the --config, that the network was trained with."
 
 

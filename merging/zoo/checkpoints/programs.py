@@ -1,5 +1,5 @@
-"""Exported programs as networks of the zoo: their configuration, their metadata in a file, and the first step that
-standardises their images.
+"""Exported programs as networks of the zoo: their configuration, their metadata in a file, and the added first step
+that standardises their images.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from merging.zoo.checkpoints.metadata import MAX_NAME
 from merging.zoo.checkpoints.recognise.variants import missing_or_extra, variants
 
 MEAN, STD = "standardise_mean", "standardise_std"  # constants of the first step
-SHIFTED, SCALED = "standardise_shifted", "standardise_scaled"  # its operations
+SHIFTED, SCALED = "standardise_shifted", "standardise_scaled"  # operations of the first step
 _COUNTED = {
     **{"conv1d": "conv", "conv2d": "conv", "conv3d": "conv", "embedding": "embedding", "lstm": "LSTM", "gru": "GRU"},
     **{"rnn_tanh": "RNN", "rnn_relu": "RNN", "scaled_dot_product_attention": "attention", "linear": "linear"},
@@ -34,7 +34,7 @@ _COUNTED = {
 
 @dataclass(frozen=True, eq=False)
 class KnownProgram:
-    """A program with its constants (name -> tensor); any state dict with its names and shapes can fill it."""
+    """A program with its constants (name -> tensor). It runs with any state dict of the same names and shapes."""
 
     program: Program
     constants: Mapping[str, Tensor]
@@ -42,7 +42,7 @@ class KnownProgram:
     @property
     def config(self) -> dict[str, Any]:
         """Configuration that identifies the network in a request: hash of the graph, input shape, number of classes,
-        and, where the input is tokens, their number."""
+        and, for token inputs, the number of tokens."""
         outputs = trial(self.program).shapes[self.program.output]
         config: dict[str, Any] = {"program": structure_digest(self.program), "in_shape": list(self.program.shape)}
         if len(outputs) == 2:
@@ -106,14 +106,14 @@ def fit_program(state: Mapping[str, Tensor], known: KnownProgram) -> tuple[dict[
     differing = sorted(expected.keys() ^ shapes.keys()) or [name for name in expected if expected[name] != shapes[name]]
     raise UnknownArchitecture(
         f"The file's tensors are not those of the exported program: {', '.join(differing[:3])} differ. "
-        "Export the network itself, or name the program that it has."
+        "Export the network itself, or name the program that the tensors belong to."
     )
 
 
 def build_program(
     known: KnownProgram, state: Mapping[str, Tensor], mean: Sequence[float], std: Sequence[float]
 ) -> ProgramModule:
-    """Build the program's network with these tensors, in eval mode; it standardises its images (n, channels, ...)."""
+    """Build the program's network with these tensors, in eval mode. It standardises its images (n, channels, ...)."""
     standard = standardised(known, mean, std)
     return ProgramModule(standard.program, state, standard.constants)
 

@@ -3,7 +3,8 @@
 Where none of these decides, the user is asked.
 
 A network is an architecture with its configuration. Its wiring is the part of the configuration that the tensors do not
-show, such as the nonlinearity. Each network that fits is an option; a candidate is an option as it is shown.
+show, such as the nonlinearity. Each network that fits is an option; a candidate is
+an option as users see it.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Asked:
 
     Attributes:
         images: test images to measure on, or None.
-        normalisation: (mean, std), where it is stated.
+        normalisation: (mean, std) if stated, else None.
         programs: known exported programs; the file may hold weights of one of them, trained with another seed.
     """
 
@@ -80,7 +81,7 @@ def resolve(file: File, asked: Asked) -> Resolved:
 
     Raises:
         UnknownArchitecture: when no network fits.
-        AmbiguousCheckpoint: when several fit and images do not decide; it has `.candidates`.
+        AmbiguousCheckpoint: when several fit and images do not decide; the error has `.candidates`.
         CheckpointError: when `asked.weights` names nothing in the file.
     """
     if asked.architecture and not (is_known(asked.architecture) or is_factory(asked.architecture)):
@@ -120,7 +121,7 @@ def _chosen(file: File, weights: str) -> dict[str, Loaded]:
 
 
 def _options(chosen: Mapping[str, Loaded], asked: Asked) -> tuple[list[tuple[str, Recognised]], str]:
-    """Every network that fits, with its path in the file; and the reason for it, valid where only one fits."""
+    """Every network that fits, with its path in the file; and the reason for choosing it, valid if only one fits."""
     options: list[tuple[str, Recognised]] = []
     refusals: list[UnknownArchitecture] = []
     why = ""
@@ -138,18 +139,16 @@ def _options(chosen: Mapping[str, Loaded], asked: Asked) -> tuple[list[tuple[str
 def _fitting(loaded: Loaded, asked: Asked) -> tuple[Iterable[Recognised], str]:
     story = read_story(loaded.story)
     if is_factory(asked.architecture):
-        return [fit_own(loaded.state, asked.architecture, asked.config)], "built by the factory that was named"
+        return [fit_own(loaded.state, asked.architecture, asked.config)], "built by the named factory"
     if story.architecture == PROGRAM and asked.architecture in ("", PROGRAM):
         return [_of_program(loaded.state, program_in(loaded.story, loaded.constants))], "it is an exported program"
     if asked.architecture == PROGRAM:
-        return [
-            _of_program(loaded.state, known) for known in _named(asked)
-        ], "another seed of the program that was named"
+        return [_of_program(loaded.state, known) for known in _named(asked)], "another seed of the named program"
     if story.architecture and asked.architecture in ("", story.architecture):
         config, names = with_known(story.config, asked.config), own_names(loaded.story)
         theirs = {name: ours for ours, name in names.items()}
         fitting = fit({theirs.get(name, name): t for name, t in loaded.state.items()}, story.architecture, config)
-        return [replace(fitting, renamed=theirs)], "the file says so itself"
+        return [replace(fitting, renamed=theirs)], "as the file states"
     offers, refusal = _offers(loaded.state, asked), None
     try:
         networks = structures(loaded.state, asked.architecture, asked.config)
@@ -177,7 +176,7 @@ def _named(asked: Asked) -> list[KnownProgram]:
     hash_of_graph = asked.config.get("program")
     named = [known for known in asked.programs if hash_of_graph in (None, known.config["program"])]
     if len(named) != 1:
-        raise UnknownArchitecture("The exported program that was named is not here. Bring its .pt2 file again.")
+        raise UnknownArchitecture("The named exported program is not available. Bring its .pt2 file again.")
     return named
 
 
@@ -189,7 +188,9 @@ def _of_program(state: Mapping[str, Tensor], known: KnownProgram) -> Recognised:
 def _usual(network: Recognised, asked: Asked) -> str:
     """A remark that names the defaults taken for settings that neither the tensors nor the user determine; or ""."""
     words = [UNSEEN[network.architecture][key][choices[0]] for key, choices in network.open.items()]
-    return f"; taken with {', '.join(words)}, as nothing else was said" if words and not asked.config else ""
+    return (
+        f"; with {', '.join(words)} by default, because nothing else was stated" if words and not asked.config else ""
+    )
 
 
 def _stated(file: File, asked: Asked) -> evidence.Normalisation | None:

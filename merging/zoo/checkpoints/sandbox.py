@@ -1,4 +1,4 @@
-"""Open a foreign checkpoint in a separate process that may crash. torch-free: the web process calls this.
+"""Open an untrusted checkpoint in a separate process that may crash. torch-free: the web process calls this.
 
 The result is always a safetensors file of checked tensors, whatever kind of file was opened.
 """
@@ -28,7 +28,7 @@ class Converted:
     """A checkpoint that the reading process converted.
 
     Attributes:
-        data: a safetensors file with our metadata.
+        data: a safetensors file with Mergescope's metadata.
         facts: JSON values: label, parameters (their number), format ("torch.save" ...); and, as in `Checkpoint`: name,
             architecture, config, dataset, classes, mean, std, seed, epochs, renamed, was, weights, aside, why and
             measured.
@@ -77,16 +77,16 @@ def convert(
         name: the user's name for the checkpoint; it is never used as a path.
         data: name of a data set to measure on.
         measure: whether to measure on the training data set, if its images are available.
-        programs: converted files (`Converted.data`) of exported programs; `source` may hold another seed of one.
-        seconds: limit of processor time.
-        waiting: called with the number of files that go first, if the conversion has to wait for its turn.
+        programs: converted files (`Converted.data`) of exported programs that `source` may hold other weights of.
+        seconds: limit on processor time.
+        waiting: called with the number of files ahead, while the conversion waits for its turn.
         architecture, config, dataset, mean, std, weights: as for `load_checkpoint`.
     Raises CheckpointError, UnknownArchitecture (no known network fits) or AmbiguousCheckpoint (several fit).
     """
     if architecture is not None and ":" in architecture:
         raise UnknownArchitecture(
-            f"No architecture is called {architecture[:80]!r}. A function of your own that builds the network can be "
-            "named on the command line and in Python only; here, bring the network as an exported program."
+            f"No architecture is called {architecture[:80]!r}. A function of your own that builds the network can "
+            "only be named on the command line and in Python; here, bring the network as an exported program."
         )
     check_normalisation(mean, std)
     options = {
@@ -124,7 +124,7 @@ def _answer(source: bytes | Path, order: dict[str, Any], seconds: int, waiting: 
     late = CheckpointError(f"Reading the file took more than {seconds} seconds and was stopped.")
     dead = CheckpointError(
         "The file could not be read: the process that opened it ran out of memory or time, or met damaged data. "
-        "Save the plain state dict again, best as safetensors."
+        "Save the plain state dict again, preferably as safetensors."
     )
     with tempfile.TemporaryDirectory(prefix="mergescope-") as temporary:
         folder = Path(temporary)

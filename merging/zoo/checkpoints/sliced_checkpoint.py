@@ -1,4 +1,4 @@
-"""Checkpoints whose numbers stay in the file: recognised by names and shapes, then read one tensor at a time."""
+"""Checkpoints whose tensors stay in the file: recognised by names and shapes, then read one tensor at a time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SlicedCheckpoint:
 
     Attributes:
         checkpoint: as `load_checkpoint` returns it, but with tensors on the meta device.
-        slices: reader of the tensors' numbers.
+        slices: reader of the tensors' values.
     """
 
     checkpoint: Checkpoint
@@ -45,7 +45,7 @@ class SlicedCheckpoint:
         return LazyTensors(tuple(self.checkpoint.state), self._read)
 
     def build(self) -> nn.Module:
-        """Build the network in eval mode, with parameters on the meta device and buffers with their numbers.
+        """Build the network in eval mode, with parameters on the meta device and buffers with their values.
 
         Raises UnsupportedOperation when parameters are tied.
         """
@@ -54,14 +54,16 @@ class SlicedCheckpoint:
             module = build(known.architecture, known.config, known.mean, known.std)
         parameters = dict(module.named_parameters(remove_duplicate=False))
         if tied := parameters.keys() - dict(module.named_parameters()).keys():
-            raise UnsupportedOperation(f"{min(tied)} is tied to another weight: such networks are not read by slices.")
+            raise UnsupportedOperation(
+                f"{min(tied)} is tied to another weight; such networks cannot be read one tensor at a time."
+            )
         state = {name: tensor if name in parameters else self.tensors[name] for name, tensor in known.state.items()}
         return load_strictly(module, state, assign=True)
 
     def sha256(self) -> str:
-        """Hash the bytes that `Checkpoint.to_bytes` would return, by sha256; requests identify the checkpoint by it.
+        """SHA-256 of the bytes that `Checkpoint.to_bytes` would return; requests identify the checkpoint by this hash.
 
-        This reads all numbers. Raises CheckpointError when they are not finite.
+        All values are read. Raises CheckpointError when they are not finite.
         """
         digest = hashlib.sha256()
         known = self.checkpoint
@@ -75,22 +77,24 @@ class SlicedCheckpoint:
 
 
 def open_sliced(path: str | Path, *, architecture: str | None = None, **known: Any) -> SlicedCheckpoint:
-    """Open a safetensors file, or a folder of them with an index, without reading any numbers.
+    """Open a safetensors file, or a folder of them with an index, without reading any values.
 
     architecture, known: the arguments of `load_checkpoint`, except `data` and `programs`.
-    Raises the errors of `load_checkpoint`, and CheckpointError when the file cannot be read by slices.
+    Raises the errors of `load_checkpoint`, and CheckpointError when the file cannot be read one tensor at a time.
     """
     path = Path(path)
     try:
         if is_factory(architecture or "") or not is_sliceable(path):
-            raise CheckpointError(f"{path} cannot be read by slices: only safetensors files of known networks can be.")
+            raise CheckpointError(
+                f"{path} cannot be read one tensor at a time: only safetensors files of known networks can."
+            )
         slices = read_sliced(path)
         sha256 = content_sha256(path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
     checkpoint = from_file(slices.file, sha256, architecture=architecture, **known)
     if checkpoint.architecture == PROGRAM:
-        raise CheckpointError(f"{path} cannot be read by slices: it is an exported program.")
+        raise CheckpointError(f"{path} cannot be read one tensor at a time: it is an exported program.")
     named = checkpoint if checkpoint.name else replace(checkpoint, name=clean_name(path.stem))
     return SlicedCheckpoint(named, slices)
 

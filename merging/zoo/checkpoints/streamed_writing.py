@@ -1,4 +1,4 @@
-"""Write a safetensors file tensor by tensor: the header first, then the numbers of one tensor at a time."""
+"""Write a safetensors file tensor by tensor: the header first, then the values of one tensor at a time."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def checkpoint_chunks(
     Args:
         state: name -> tensor of any shape, possibly on the meta device; only shapes and types are read. Names that map
             to one tensor object are tied.
-        tensors: name -> the same tensor with its numbers; each is looked up once.
+        tensors: name -> the same tensor with its values; each is looked up once.
         story: the file's metadata.
-        names: our tensor names -> the user's, as for `save_checkpoint`.
+        names: Mergescope's tensor names -> the names to use in the file, as for `save_checkpoint`.
     """
     by_name, metadata = named_with_story(state, story, names)
     ours = {names.get(name, name): name for name in state}

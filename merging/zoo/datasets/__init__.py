@@ -2,7 +2,7 @@
 
 facts       facts of the built-in data sets
 own         users' own images, stored below MERGESCOPE_HOME
-known       facts of both kinds, by name
+known       facts of built-in data sets and own images, by name
 load        load the images of a split from wherever they are
 image_set   the class that `load` returns
 fingerprint the hash of a job's images

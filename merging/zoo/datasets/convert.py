@@ -25,7 +25,7 @@ def convert_images(
     seconds: int = SECONDS,
     waiting: Waiting = in_silence,
 ) -> OwnDataset:
-    """Convert a folder or zip of images by class, or an .npz, to a data set in `folder`/ID, with its id.
+    """Convert a folder or zip of images by class, or an .npz, to a data set in `folder`/ID, where ID is its id.
 
     size: (height, width) that all images are resized to; None for the most common size.  colour: "auto" gives one
     channel if all images are grey.  most: limit on the bytes of all decoded images.  seconds: limit on processor time.
@@ -54,7 +54,7 @@ def convert_images(
     late = DataUnavailable(f"Reading the images took more than {seconds} seconds and was stopped. Bring fewer images.")
     dead = DataUnavailable(
         "The images could not be read: the process that opened them ran out of memory or time, or met damaged data. "
-        "Bring fewer images, or the folder in place of an archive."
+        "Bring fewer images, or the folder instead of an archive."
     )
     run_disposable("merging.zoo.datasets.reading.process", raw, seconds, late, dead, waiting)
     (raw / "order.json").unlink()

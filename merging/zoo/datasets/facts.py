@@ -26,7 +26,7 @@ class DatasetFacts:
         mean, std: one value per channel, over the training images scaled to [0, 1].
         train, test: the numbers of images in each complete split.
         folder: path of the files below torchvision's root; the id for users' own images.
-        licence: of the images.
+        licence: licence of the images.
         source: publication or origin.
     """
 

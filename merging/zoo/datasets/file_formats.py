@@ -15,7 +15,7 @@ from merging.errors import DataUnavailable
 
 UNSIGNED_BYTE = 0x08  # IDX type code of all files that are read here
 
-# Every name that a pickled uint8 array needs. numpy 2.0 renamed its core, so the old name maps to the new function.
+# Every global name in a pickled uint8 array. numpy 2.0 renamed its core, so the old name maps to the new function.
 _HARMLESS: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
     ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
@@ -30,7 +30,7 @@ class ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Return a constructor of numpy arrays. Raises UnpicklingError for any other name."""
         if (module, name) not in _HARMLESS:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in a file of images")
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a file of images")
         return _HARMLESS[module, name]
 
 
@@ -53,7 +53,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     expected = header + prod(shape)
     if len(shape) != dims or len(raw) != expected:
         raise DataUnavailable(
-            f"{path.name} is damaged: {len(raw)} bytes where its header promises {expected}; "
+            f"{path.name} is damaged: {len(raw)} bytes, but its header states {expected}; "
             "delete it and download the data again"
         )
     return np.frombuffer(raw, dtype=np.uint8, offset=header).reshape(shape)
@@ -66,7 +66,7 @@ def write_idx(path: Path, array: NDArray[np.uint8]) -> None:
 
 
 def read_cifar(path: Path, labels: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Read one CIFAR batch: images (n, 3, 32, 32) uint8 and labels (n,) int64. labels: the key that they have.
+    """Read one CIFAR batch: images (n, 3, 32, 32) uint8 and labels (n,) int64. labels: key of the labels.
 
     The file is read with ArrayUnpickler only. Raises DataUnavailable when it is not a CIFAR batch.
     """
@@ -77,7 +77,9 @@ def read_cifar(path: Path, labels: str) -> tuple[NDArray[np.uint8], NDArray[np.i
     except (pickle.UnpicklingError, EOFError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise DataUnavailable(f"{path.name} is not a CIFAR batch ({error}); download the data again") from error
     if images.dtype != np.uint8 or len(images) != len(numbers):
-        raise DataUnavailable(f"{path.name} is damaged: its images and labels do not fit; download the data again")
+        raise DataUnavailable(
+            f"{path.name} is damaged: its images and labels differ in number or type; download the data again"
+        )
     return images, numbers
 
 

@@ -12,7 +12,7 @@ from merging.zoo.datasets.own import find_own
 
 
 def load_splits(dataset: str, count: int | None) -> dict[str, ImageSet]:
-    """Load the first `count` images of each split (all for None): split -> images. {} if the data set is not here.
+    """Load the first `count` images of each split (all for None): split -> images. {} if it is not on this machine.
 
     Raises DataUnavailable when a file is damaged.
     """
@@ -32,8 +32,8 @@ def check_fingerprint(images: dict[str, ImageSet], wanted: str) -> None:
     actual = _of(images)
     if actual != wanted:
         raise DataUnavailable(
-            f"The job is about images {wanted[:12]}, but this machine has {actual[:12] or 'none'}. "
-            "Ask again, so that the result names the images it is of."
+            f"The job was requested for the images {wanted[:12]}, but this machine has {actual[:12] or 'none'}. "
+            "Request it again, so that the result names the images that it was computed on."
         )
 
 

@@ -23,7 +23,7 @@ class LabelledImages:
         classes: the names of the classes, by label.
         shape: (channels, height, width).
         mean, std: one value per channel, over the training images scaled to 0..1.
-        notes: what was changed or left out in reading, one sentence each.
+        notes: remarks on images that were changed or left out, one sentence each.
         id: "own-" and 12 hexadecimal digits of the content's hash.
     """
 
@@ -40,7 +40,7 @@ class LabelledImages:
 def load_images(
     path: str | Path, *, size: tuple[int, int] | None = None, colour: str = "auto", batch: int = 500
 ) -> LabelledImages:
-    """Read a folder or zip of images by class, or an .npz with images and labels.
+    """Read a folder or zip of images sorted by class, or an .npz with images and labels.
 
     Without test images, a fifth of each class becomes the test split, drawn with seed 0.
 

@@ -44,8 +44,8 @@ def may_use(name: str, owner: str) -> bool:
 
 
 def dataset_label(name: str) -> str:
-    """The display name of a data set; a replacement for own images that were deleted, "" for an unknown name."""
+    """The display name of a data set; a placeholder for own images that were deleted, "" for an unknown name."""
     entry = find_facts(name)
     if entry is not None:
         return entry.label
-    return f"own images that are not here ({name})" if is_own(name) else ""
+    return f"own images that are not on this machine ({name})" if is_own(name) else ""

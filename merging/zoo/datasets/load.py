@@ -1,7 +1,7 @@
 """Load the images of a data set from this machine.
 
-Users' own images are in their storage. The other data sets are looked for in the folder MERGESCOPE_DATA, then in the
-downloads, then in the part that is shipped with the program.
+Users' own images are in the storage of `own`. Built-in data sets are looked for in the folder MERGESCOPE_DATA, then in
+the downloads, then in the part that is shipped with the program.
 
 numpy only. torchvision is imported in `download` alone, so that the web process can ask which data sets are available.
 """
@@ -47,7 +47,7 @@ def available(name: str) -> str | None:
 
 
 def training_images(name: str) -> int:
-    """The number of training images on this machine: all, those of the shipped part, or 0."""
+    """Number of training images on this machine: all, only those of the shipped part, or 0."""
     place = available(name)
     return 0 if place is None else SHIPPED_TRAIN[name] if place == "shipped" else facts(name).train
 
@@ -85,7 +85,7 @@ def download(name: str) -> Path:
     """
     dataset = facts(name)
     if is_own(name):
-        raise InvalidSetting(f"{dataset.label} are somebody's own images; there is nothing to download")
+        raise InvalidSetting(f"{dataset.label} are a user's own images; there is nothing to download")
     from merging.zoo.torchvision_import import torchvision
 
     root = cache_folder()
@@ -143,4 +143,4 @@ def _check(dataset: DatasetFacts, images: NDArray[np.uint8], labels: NDArray[np.
             f"not {dataset.shape}; delete them and download the data again"
         )
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(dataset.classes):
-        raise DataUnavailable(f"the {dataset.label} files hold a label outside its {len(dataset.classes)} classes")
+        raise DataUnavailable(f"the {dataset.label} files hold a label outside their {len(dataset.classes)} classes")

@@ -2,7 +2,7 @@
 
     own-0123456789ab/facts.json            shape, classes, mean, std, counts, hashes
                      {train,test}-images.npy, {train,test}-labels.npy
-                     owners/*.json         one claim per owner: owner, label, and whether everybody may use them
+                     owners/*.json         one claim per owner: owner, label, and whether everybody may use the images
 
 When two people bring the same images, both have a claim on one data set, and each can delete only their own claim. A
 new folder appears complete or not at all. torch-free.
@@ -60,9 +60,9 @@ class OwnDataset:
         facts: shape, classes, mean, std and the like.
         counts: split -> images per class.
         sha256: split -> hash of all its images, equal to `ImageSet.sha256`.
-        notes: what was changed or left out in reading, one sentence each.
+        notes: remarks on images that were changed or left out, one sentence each.
         bytes: size of all decoded images.
-        claims: the oldest first.
+        claims: claims of all owners, the oldest first.
     """
 
     id: str
@@ -78,7 +78,7 @@ class OwnDataset:
         return next((claim for claim in self.claims if claim.owner == owner), None)
 
     def visible(self, owner: str) -> bool:
-        """Whether this person may use the images, because they are their own or shared, or have no owner."""
+        """Whether this person may use the images, because the images are theirs or shared, or have no owner."""
         return not self.claims or any(claim.shared or claim.owner == owner for claim in self.claims)
 
 
@@ -94,7 +94,7 @@ def folder() -> Path:
 
 @contextmanager
 def with_folder(extra: Path) -> Iterator[None]:
-    """Context in which data sets in the folder `extra` are found like stored ones, for images that are read once."""
+    """Context in which data sets in the folder `extra` are found like stored ones, for images that are not kept."""
     token = _beside.set(extra)
     try:
         yield
@@ -103,7 +103,7 @@ def with_folder(extra: Path) -> Iterator[None]:
 
 
 def find_own(id: str, owner: str = "") -> OwnDataset | None:
-    """Return the data set of this id; None if it is not here (any more).
+    """Return the data set of this id; None if it is not, or no longer, on this machine.
 
     Its label is that of the owner's claim, else of the oldest shared claim, else of the oldest claim, else the one in
     facts.json.
@@ -170,7 +170,9 @@ def keep_own(place: Path, claim: ImageClaim) -> OwnDataset:
     target = folder() / fresh.id
     existing = find_own(fresh.id)
     if existing is not None and existing.sha256 != fresh.sha256:
-        raise InvalidRequest(f"Other images have the id {fresh.id} here. Change one image and bring them again.")
+        raise InvalidRequest(
+            f"Different images with the id {fresh.id} are stored here. Change one image and bring them again."
+        )
     if existing is None:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         place.replace(target)
@@ -196,7 +198,7 @@ def remove_own(id: str, owner: str) -> None:
 
 
 def rename_owners(renamed: Callable[[str], str]) -> None:
-    """Change the owner of every claim from `name` to `renamed(name)`. Claims whose owner stays are not rewritten."""
+    """Change the owner of every claim from `name` to `renamed(name)`. Claims with the same owner are not rewritten."""
     for file in folder().glob("*/owners/*.json"):
         try:
             claim = ImageClaim(**json.loads(file.read_text("utf-8")))
@@ -228,7 +230,7 @@ def read_facts(place: Path, label: str = "", claims: Sequence[ImageClaim] = ()) 
             test=sum(counts["test"]),
             folder=raw["id"],
             licence="not known",
-            source="images that a person brought",
+            source="images of a user",
         )
         return OwnDataset(
             raw["id"], facts, counts, dict(raw["sha256"]), tuple(raw["notes"]), int(raw["bytes"]), tuple(claims)
@@ -261,7 +263,7 @@ def _owned(id: str, owner: str) -> tuple[Path, ImageClaim]:
     dataset, place = find_own(id, owner), _place(id)
     claim = dataset.claim_of(owner) if dataset is not None else None
     if place is None or claim is None:
-        raise InvalidRequest(f"There are no images {id} of yours.")
+        raise InvalidRequest(f"You have no images with the id {id}.")
     return place, claim
 
 
@@ -270,7 +272,7 @@ def _array(path: Path, limit: int | None) -> np.ndarray:
     try:
         return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[:limit])
     except (OSError, ValueError, EOFError) as error:
-        raise DataUnavailable(f"{path} is damaged or gone. Bring the images again.") from error
+        raise DataUnavailable(f"{path} is damaged or missing. Bring the images again.") from error
 
 
 def _gone(id: str) -> DataUnavailable:

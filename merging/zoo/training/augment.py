@@ -21,7 +21,7 @@ def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def flip_crop(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Apply `flip`, then shift each image (n, C, H, W) by up to MARGIN pixels both ways; new pixels are black."""
+    """Apply `random_flip`, then shift each image (n, C, H, W) by up to MARGIN pixels per axis; new pixels are black."""
     count, channels, height, width = images.shape
     padded = pad(random_flip(images, generator), (MARGIN,) * 4)
     down, right = torch.randint(0, 2 * MARGIN + 1, (2, count, 1), generator=generator)

@@ -32,7 +32,7 @@ class TrainingRecipe:
 
     @property
     def command(self) -> str:
-        """The command that trains this checkpoint again."""
+        """Command that trains this checkpoint again."""
         return f"python -m merging train {self.id}"
 
 
@@ -126,7 +126,7 @@ _FIVE = tuple(
 
 
 def _expert(kind: str, knows: str, **options: Any) -> TrainingRecipe:
-    """Recipe of a small net that is fine-tuned from the base."""
+    """Recipe of a small net that is fine-tuned from `fashion-small-base`."""
     notes = f"From the base, on {knows} alone; the accuracy is on these."
     name, base = f"expert of {knows}", "fashion-small-base"
     return _small(f"fashion-expert-{kind}", name, "fashion-experts", notes, base, epochs=3, lr=1e-3, **options)

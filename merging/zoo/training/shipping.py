@@ -19,7 +19,7 @@ from merging.zoo.training.train import Report, TrainedModel, train
 
 METADATA_KEY = "mergescope"
 FORMAT = 1
-THREADS = 1  # sums depend on the number of threads, so one is used to get the same bytes on every machine
+THREADS = 1  # floating-point sums depend on the number of threads; one gives the same bytes on every machine
 
 
 def train_one(
@@ -35,7 +35,7 @@ def train_one(
 ) -> TrainedModel:
     """Train a net and save it to `path`. options: fields of TrainingSettings.
 
-    Raises what `train` raises, in which case nothing is written.
+    Raises the errors of `train`; in that case nothing is written.
     """
     trained = train(architecture, config, dataset, device=device, report=report, **options)
     save_shipped(trained, path, name=name or path.stem)
@@ -55,7 +55,9 @@ def train_shipped(ids: list[str] | None, out: Path, report: Report | None = None
     selection = [recipes[name] for name in (recipes if ids is None else ids)]
     for dataset in {recipe.dataset: None for recipe in selection}:
         if not load_split(dataset, "train").complete:
-            raise DataUnavailable(f"only a part of {dataset} is here; run `python -m merging download {dataset}` first")
+            raise DataUnavailable(
+                f"only a part of {dataset} is on this machine; run `python -m merging download {dataset}` first"
+            )
     out.mkdir(parents=True, exist_ok=True)
     for recipe in selection:
         with _threads(THREADS):
@@ -67,7 +69,7 @@ def train_shipped(ids: list[str] | None, out: Path, report: Report | None = None
 
 
 def save_shipped(trained: TrainedModel, path: Path, *, name: str) -> None:
-    """Write the float32 weights and, under one metadata key, all that is needed to rebuild and describe the net."""
+    """Write the float32 weights and, under one metadata key, everything needed to rebuild and describe the net."""
     story = {
         "format": FORMAT,
         "name": name,
@@ -145,7 +147,7 @@ def _weights(out: Path, base: str) -> dict[str, Any] | None:
         return None
     path = out / f"{base}.safetensors"
     if not path.is_file():
-        raise DataUnavailable(f"{base} is what this net starts from, and it is not in {out}; train that first")
+        raise DataUnavailable(f"this net starts from {base}, which is not in {out}; train {base} first")
     return load_file(path)
 
 

@@ -26,9 +26,9 @@ def chosen_images(
         spans: (low, high) in 0..1 per class: the share of its images, in their order, to train on. (0, 0) leaves the
             class out. None for all images.
         transform: a key of TRANSFORMS.
-        outputs: number of the network's outputs. If it is the number of the classes that are left, and not of all
-            classes, labels are renumbered from 0.
-        learn: whether this is the training split. If not, every class that is left keeps all its images.
+        outputs: number of the network's outputs. If classes are left out and this is the number of the remaining ones,
+            labels are renumbered from 0.
+        learn: whether this is the training split. If not, every remaining class keeps all its images.
     Raises:
         InvalidSetting: when spans do not fit the classes, or leave out all of them.
     """
@@ -39,7 +39,7 @@ def chosen_images(
     numbers = [number for number, (low, high) in enumerate(spans) if high > low]
     places = [_places(images.labels, number, spans[number] if learn else (0.0, 1.0)) for number in numbers]
     if not places:
-        raise InvalidSetting("spans leave out every class; give one of them a part of its images")
+        raise InvalidSetting("spans leave out every class; give at least one class a share of its images")
     rows = np.sort(np.concatenate(places))
     labels, classes = images.labels[rows], images.classes
     if outputs == len(numbers) < len(classes):

@@ -1,7 +1,7 @@
 """Train a built-in architecture with AdamW and a one-cycle learning rate. The same seed gives the same bytes.
 
 This holds on one CPU with one torch build and the same number of threads, because the order of sums depends on the
-threads. On a GPU, some of torch's backward kernels add in no fixed order.
+threads. On a GPU, some of torch's backward kernels sum in no fixed order.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from merging.zoo.training.subsets import TRANSFORMS, chosen_images
 
 Report = Callable[[str, float, str], None]
 EVALUATION_BATCH = 500
-REPORT_EVERY = 20  # batches; a batch takes far less than a second, so that a cancelled training stops soon
+REPORT_EVERY = 20  # batches between reports; they take at most seconds, so a cancelled training stops soon
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class TrainingSettings:
         lr: peak of the one-cycle learning rate.
         augment: a key of AUGMENTATIONS.
         precision: "float32", or "bfloat16" to multiply in bfloat16; weights, gradients and optimiser stay float32.
-        branch: (epoch, seed): from this epoch on, the order of the data follows this other seed. Two nets with one seed
-            and two branches share their first epochs exactly.
+        branch: (epoch, seed): from this epoch on, the order of the data is drawn with this other seed. Two nets that
+            differ only in the seed of their branch are identical up to this epoch.
         spans: (low, high) in 0..1 per class, the share of its training images to train on; (0, 0) leaves a class out.
-        transform: a key of TRANSFORMS, for all images.
+        transform: a key of TRANSFORMS, applied to all images.
     """
 
     epochs: int = 5
@@ -62,7 +62,7 @@ class TrainingSettings:
         if self.transform not in TRANSFORMS:
             raise InvalidSetting(f"transform is one of {', '.join(TRANSFORMS)}; got {self.transform!r}")
         if self.spans is not None and not all(0 <= low <= high <= 1 for low, high in self.spans):
-            raise InvalidSetting(f"spans are from where to where in 0..1, for every class; got {self.spans}")
+            raise InvalidSetting(f"spans need a pair low <= high in 0..1 per class; got {self.spans}")
 
     def order_seed(self, epoch: int) -> int:
         """Seed of one epoch's data order and augmentation, mixed from the seed (or the branch's seed) and the epoch."""
@@ -95,7 +95,7 @@ class TrainedModel:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The training settings as JSON values. Rarely used settings are included only if they were set."""
+        """The training settings as JSON values. Rarely used settings are left out at their defaults."""
         rare = {"spans": None, "transform": "none"}
         return {key: value for key, value in asdict(self.settings).items() if rare.get(key, ...) != value}
 
@@ -110,12 +110,12 @@ def train(
     start: Mapping[str, Tensor] | None = None,
     **options: Any,
 ) -> TrainedModel:
-    """Train a net and test it on the classes that it was trained on, with the same transform.
+    """Train a net, and test it on the classes that it was trained on, with the same transform of the images.
 
     dataset: a name, or a (training, test) pair of image sets.  start: initial weights; None for random ones from the
     seed.  report(stage, fraction, message): called every 20 batches; may raise Cancelled to stop.  options: fields of
-    TrainingSettings (epochs, seed, batch, lr, ...). If spans leave out classes and the net has one output per class
-    that is left, labels are renumbered from 0. The caller's random state does not change.
+    TrainingSettings (epochs, seed, batch, lr, ...). If spans leave out classes and the net has one output per
+    remaining class, labels are renumbered from 0. The caller's random state does not change.
     Raises InvalidSetting, UnknownArchitecture or DataUnavailable before the training starts.
     """
     settings = _settings(options)
@@ -133,7 +133,7 @@ def train(
     if start is not None:
         module.load_state_dict(dict(start))
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
-        torch.manual_seed(settings.seed)  # for dropout; the order of the data has separate generators
+        torch.manual_seed(settings.seed)  # for dropout; the order of the data is drawn with separate generators
         history = _fit(module, images, settings, device, report or _silent)
     score, fitted = evaluate_trained(module, test, device=device), evaluate_trained(module, images, device=device)
     metrics = {"loss": score.loss, "accuracy": score.accuracy}
@@ -165,8 +165,8 @@ def _check_takes(module: nn.Module, shape: tuple[int, int, int], device: str) ->
     except RuntimeError as error:
         form = "×".join(map(str, shape))
         raise InvalidSetting(
-            f"This network cannot take images of {form}; they are too small for its pools or have other channels. "
-            "Choose another network, or bring the images in a larger size."
+            f"This network cannot take images of {form}: they are too small for its pools, or their number of channels "
+            "is wrong. Choose another network, or bring larger images."
         ) from error
 
 
@@ -195,8 +195,8 @@ def _settings(options: dict[str, Any]) -> TrainingSettings:
 def _fit(
     module: nn.Module, images: ImageSet, settings: TrainingSettings, device: str, report: Report
 ) -> list[dict[str, float]]:
-    # The last, shorter batch of an epoch is left out, because BatchNorm cannot use a batch of one image. No image is
-    # lost for good, because the order changes each epoch.
+    # The last, shorter batch of an epoch is left out, because BatchNorm cannot use a batch of one image. Other images
+    # are left out in each epoch, because the order changes.
     steps = max(1, len(images) // settings.batch)
     optimiser = torch.optim.AdamW(module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.lr, total_steps=settings.epochs * steps)

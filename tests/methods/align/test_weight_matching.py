@@ -173,5 +173,5 @@ def test_weights_whose_products_overflow_are_refused_in_words():
         for net in nets:
             for parameter in net.parameters():
                 parameter.mul_(1e30)
-    with pytest.raises(IncompatibleModels, match="too large for their type"):
+    with pytest.raises(IncompatibleModels, match="too large for their number type"):
         merge(nets, example=torch.rand(2, 1, 28, 28))

@@ -88,5 +88,5 @@ def test_without_batch_norm_it_returns_the_net_and_says_why() -> None:
 
 
 def test_one_image_a_batch_is_refused() -> None:
-    with pytest.raises(DataUnavailable, match="2 images or more"):
+    with pytest.raises(DataUnavailable, match="at least 2 images"):
         reset(make("cnn", 0), blobs(300).sized(1))

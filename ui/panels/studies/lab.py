@@ -20,9 +20,12 @@ USUAL = 5  # classes to shift by default
 TEXT = {
     "classes": (
         "All images of the first {classes} classes are shifted together, along a direction that the classifier's "
-        "weights ignore. Every output stays the same; CKA goes to its limit."
+        "weights ignore. Every output stays the same; CKA approaches a limit."
     ),
-    "image": "One image is shifted in this way. Every output stays the same, but CKA of {images} images breaks down.",
+    "image": (
+        "One image is shifted along such a direction. Every output stays the same, but CKA over {images} images "
+        "collapses."
+    ),
     "unit": (
         "Unit {unit} is multiplied by a factor, and the classifier's weights for it are divided by the same factor. "
         "The network computes the same function."
@@ -31,10 +34,10 @@ TEXT = {
 
 
 def lab_panel(found: Chosen) -> None:
-    """Draw the choice of network and change, and the result."""
+    """Draw the menus for the network and the change, and the result."""
     st.markdown(
         "CKA compares representations, not functions. Here the classifier's input is changed so that **every output "
-        "stays exactly the same**, and CKA of the layer with itself falls as far as you like (Davari et al. 2023)."
+        "stays exactly the same**, while the CKA of the original and the changed input falls (Davari et al. 2023)."
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         net = st.segmented_control("Network", ["A", "B", "merge"], default="A", key="lab net", required=True)
@@ -50,8 +53,8 @@ def lab_panel(found: Chosen) -> None:
     st.markdown(TEXT[kind].format(classes=lab.classes, images=numbers.count(lab.images), unit=lab.unit))
     draw(kept(lab_figure, lab, kind), f"lab of {kind}", f"lab-{kind}", width="stretch")
     st.caption(
-        f"Input of {lab.layer} of {lab.net}, {lab.features} features, {numbers.count(lab.images)} test images; biased "
-        f"CKA; largest change of an output: {numbers.tiny(float(lab.moved[kind].max()))} of the largest output."
+        f"Input of {lab.layer} of {lab.net}, {lab.features} features, {numbers.count(lab.images)} test images; "
+        f"biased CKA; largest change of an output: {numbers.tiny(float(lab.moved[kind].max()))} of the largest one."
     )
 
 

@@ -27,7 +27,7 @@ READ = {"pooled": "averaged over positions", "flattened": "position by position"
 def measures_panel(found: Chosen) -> None:
     """Draw two maps side by side: CKA, and the selected measure."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        third = choose_other(found, "Another network beside them", "none", "beside")
+        third = choose_other(found, "Compare with another network", "none", "beside")
         pairs = PAIRS if third is None else (*BESIDE, *PAIRS)
         first = 1 if third is None else 0
         pair = st.selectbox("Networks", pairs, first, format_func=pair_words, key=f"networks {first}", width=280)
@@ -51,8 +51,9 @@ def measures_panel(found: Chosen) -> None:
     flagged = sum(bool(cell) for row in measured.distrust for cell in row)
     images = next(iter(measured.maps.values())).images
     st.caption(
-        f"n = {images:,} test images, convolutions {READ[read]}. {_flagged(flagged)}. Such a value depends on few "
-        "images or on one direction, or other measures disagree by more than .3 (hover over a cell for the reason)."
+        f"n = {images:,} test images, convolutions {READ[read]}. {_flagged(flagged)}. A CKA value is marked if it "
+        "depends on few images or on one direction, or if other measures disagree by more than .3 (hover over a cell "
+        "for the reason)."
     )
 
 
@@ -63,7 +64,7 @@ def _map_figure(measured: Similarities, measure: str, words: str) -> Figure:
 
 def _flagged(count: int) -> str:
     if not count:
-        return "No cell is marked with ⚠ as one whose CKA is not to be trusted"
+        return "No CKA value is marked with ⚠ as untrustworthy"
     return f"⚠ marks {count} cell{'s' if count > 1 else ''} whose CKA is not to be trusted"
 
 

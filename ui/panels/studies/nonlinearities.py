@@ -39,8 +39,9 @@ def nonlinearity_panel(found: Chosen) -> None:
     units = units_in_order(curves, layer, order, SHOWN)
     draw(kept(curves_figure, curves, layer, units), "learned curves", f"curves-{layer}", width="stretch")
     st.caption(
-        "Averaging a unit and its partner takes the mean of the logarithms of their gains and of the log-odds of their "
-        f"saturations. Inputs range from {curves.x[0]:g} to {curves.x[-1]:g}, where the functions bend."
+        "A unit and its partner are averaged by taking the mean of the logarithms of their gains, and the mean of the "
+        f"log-odds of their saturations. The curves cover inputs from {curves.x[0]:g} to {curves.x[-1]:g}, where the "
+        "functions are curved."
     )
 
 

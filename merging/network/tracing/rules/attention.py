@@ -30,7 +30,7 @@ def attention(
     op.unify(key.dims[-2], value.dims[-2])
     if is_causal:
         for dim in (query.dims[-2], key.dims[-2]):
-            op.positions(dim, "lets a place see the earlier ones")
+            op.positions(dim, "lets each position attend to earlier positions only")
     heads = [Layout(layout.dims[:-2]) for layout in (query, key, value)]
     if enable_gqa:
         heads = [heads[0], *(_repeated(op, layout, size_of(query.dims[-3])) for layout in heads[1:])]

@@ -52,8 +52,8 @@ class Operation:
         shape: the shape of the result.
         labels: the labels of the network.
         contracted: labels, as the operands name them, that the operation sums over.
-        mixed: of these, the labels whose units it makes as well.
-        reads: the indices of its results that another operation reads.
+        mixed: the contracted labels whose units the operation also produces.
+        reads: indices of the results that another operation reads.
         of_weights: whether it depends on weights and constants only, not on the images.
     """
 
@@ -75,7 +75,7 @@ class Operation:
     def refuse(self, reason: str, remedy: str = REMEDY) -> NoReturn:
         """Raise UnsupportedOperation with the operation, the reason and the remedy."""
         raise UnsupportedOperation(
-            f"{self.layer} (node {self.node}, {self.operator}) cannot be followed: {reason}. {remedy}"
+            f"{self.layer} (node {self.node}, {self.operator}) cannot be traced: {reason}. {remedy}"
         )
 
     def unify(self, one: Dim, other: Dim) -> None:
@@ -89,12 +89,12 @@ class Operation:
             self.contracted.update(names_in(dim))
 
     def positions(self, dim: Dim, what: str, remedy: str = REMEDY) -> None:
-        """Declare that the operation needs these indices in their order; refuse if units lie there.
+        """Declare that the operation depends on the order of these indices; refuse if they belong to units.
 
         An operation on weights alone pins the units instead, as when a position embedding is resized.
         """
         if self.labels.owned(dim) and not self.of_weights:
-            self.refuse(f"it {what}, where units may be re-ordered", remedy)
+            self.refuse(f"it {what}, but units that lie there may be permuted", remedy)
         self.labels.pin(dim)
 
     def fresh(self, size: int) -> Dim:
@@ -115,7 +115,7 @@ def rule(*operators: str, stacks: bool = False) -> Callable[[R], R]:
     """Decorator that registers a rule for ATen operators: all overloads ("add") or one ("max.dim").
 
     A rule for `add` also applies to the in-place `add_`.
-    stacks: the rule accepts a `Stack` and is not given a united layout instead.
+    stacks: the rule accepts a `Stack`; other rules get the united layout instead.
     """
 
     def declare(function: R) -> R:

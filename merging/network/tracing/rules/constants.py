@@ -34,7 +34,7 @@ def numbered(op: Operation, *rest: Any, **options: Any) -> Layout:
 
 @rule("meshgrid")
 def meshgrid(op: Operation, vectors: Sequence[Layout], indexing: str = "ij") -> list[Layout]:
-    """One tensor per vector, which varies along its own dimension."""
+    """One tensor per vector; it varies only along that vector's dimension."""
     places = list(range(len(vectors)))
     if indexing == "xy" and len(places) > 1:
         places[:2] = [1, 0]
@@ -47,7 +47,7 @@ def meshgrid(op: Operation, vectors: Sequence[Layout], indexing: str = "ij") -> 
 
 @rule("triu", "tril")
 def triangle(op: Operation, x: Layout, *rest: Any, **options: Any) -> Layout:
-    """A triangle of each matrix: compares rows with columns, the last two dimensions."""
+    """A triangle of each matrix, found by comparing positions along rows and columns, the last two dimensions."""
     for dim in x.dims[-2:]:
-        op.positions(dim, "compares the places of two dimensions")
+        op.positions(dim, "compares positions along two dimensions")
     return x

@@ -65,7 +65,7 @@ def einsum(op: Operation, equation: str, operands: Sequence[Layout], path: Any =
 
 
 def _letters(term: str, rank: int) -> list[str | int]:
-    """Return the name of each dimension of a term: its letter, or for dots its negative position, as -2, -1."""
+    """Return the name of each dimension of a term: its letter, or its negative position if dots cover it."""
     before, dots, after = term.partition("...")
     if not dots:
         return list(term)
@@ -123,7 +123,7 @@ def convolution(
     With groups, whole groups are permuted, and inside every group the units are permuted in the same way (one unit per
     group if the convolution is depthwise).
     """
-    spatial = _pictures(op, x, weight, stride, padding)
+    spatial = _spatial_dims(op, x, weight, stride, padding)
     _, outer = _grouped(op, x.dims[1], groups, inner=weight.dims[1])
     op.contract(weight.dims[1])
     if groups == 1:
@@ -149,7 +149,7 @@ def transposed_convolution(
     dilation: Any = 1,
 ) -> Layout:
     """x (n, in, ...) with weight (in, out / groups, ...)."""
-    spatial = _pictures(op, x, weight, stride, padding)
+    spatial = _spatial_dims(op, x, weight, stride, padding)
     op.unify(x.dims[1], weight.dims[0])
     op.contract(weight.dims[0])
     channels = weight.dims[1]
@@ -168,7 +168,7 @@ def _grouped(op: Operation, channels: Dim, groups: int, inner: Dim) -> tuple[Dim
     return inner, outer
 
 
-def _pictures(op: Operation, x: Layout, weight: Layout, stride: Any, padding: Any) -> list[Dim]:
+def _spatial_dims(op: Operation, x: Layout, weight: Layout, stride: Any, padding: Any) -> list[Dim]:
     """Return the result's spatial dimensions. A kernel of size one treats each position separately and keeps them."""
     if x.rank != weight.rank:
         op.refuse("its input has no batch dimension")

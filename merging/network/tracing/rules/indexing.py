@@ -1,4 +1,4 @@
-"""Rules for reading and writing by index: the indexed dimension is pinned."""
+"""Rules for reading and writing by index: the indexed dimension is pinned, which means never permuted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def embedding_bag(
     op.labels.pin(weight.dims[0])
     tensors = (indices, offsets, *(item for item in (*rest, *options.values()) if isinstance(item, Layout)))
     for dim in (dim for layout in tensors for dim in layout.dims):
-        op.positions(dim, "reads a list of bags in its order")
+        op.positions(dim, "reads the bags of a list in order")
     counts = [Layout(tuple(fixed(size) for size in shape)) for shape in op.shape[1:]]
     if len(op.shape[3]) == 2:  # the index of each maximum, per unit
         counts[2] = counts[2].replace(1, weight.dims[1])
@@ -44,14 +44,14 @@ def index_select(op: Operation, x: Layout, dim: int, indices: Layout) -> Layout:
 
 @rule("index.Tensor")
 def index(op: Operation, x: Layout, indices: Sequence[Layout | None]) -> Layout:
-    """x[:, i, j, ...], where the index tensors are in neighbouring dimensions."""
+    """x[:, i, j, ...], where the index tensors are in adjacent dimensions."""
     places = [place for place, indexed in enumerate(indices) if indexed is not None]
     if places != list(range(places[0], places[-1] + 1)):
-        op.refuse("its index tensors are apart")
+        op.refuse("its index tensors are not in adjacent dimensions")
     tensors = [indexed for indexed in indices if indexed is not None]
     rank = max(indexed.rank for indexed in tensors)
     if len(op.shape) != x.rank - len(places) + rank:
-        op.refuse("it indexes by truth values")
+        op.refuse("it indexes with a boolean mask")
     for place in places:
         op.labels.pin(x.dims[place])
     result = broadcast(op, tensors, rank)
@@ -108,16 +108,16 @@ def one_hot(op: Operation, indices: Layout, classes: int = -1) -> Layout:
 
 @rule("bucketize.Tensor", "searchsorted.Tensor")
 def buckets(op: Operation, first: Layout, second: Layout, *rest: Any, **options: Any) -> Layout:
-    """For every value, the index of its interval among sorted borders."""
+    """For every value, the index of its interval between sorted boundaries."""
     borders, values = (second, first) if op.name == "bucketize" else (first, second)
     if borders.rank != 1:
-        op.refuse("it has borders for each row")
+        op.refuse("it has separate boundaries for each row")
     op.labels.pin(borders.dims[0])
     return values
 
 
 def _beside(op: Operation, place: int, x: Layout, other: Layout) -> None:
-    """Unify all dimensions of two tensors but `place`.
+    """Unify all dimensions of two tensors except `place`.
 
     Where one tensor is shorter, only the first positions are read or written, so the dimension is pinned.
     """

@@ -1,4 +1,4 @@
-"""Rules for norms: their statistics do not depend on order, and their weights lie along the units."""
+"""Rules for norms: their statistics do not depend on the units' order, and their weights move with the units."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def batch_norm(
 ) -> Layout:
     """weight, bias, running mean and variance (channels) along dimension 1.
 
-    of_batch: statistics come from these images. A norm without running statistics does that in eval mode too.
+    of_batch: statistics come from the current batch, in eval mode too if the norm has no running statistics.
     """
     if of_batch and mean is not None:
         op.refuse("it is in training mode: it normalises by the batch and changes its running statistics", IN_TRAINING)
@@ -61,7 +61,7 @@ def group_norm(op: Operation, x: Layout, num_groups: int, *rest: Any, **options:
 
 @rule("_weight_norm")
 def weight_norm(op: Operation, direction: Layout, magnitude: Layout, dim: int = 0) -> Layout:
-    """magnitude * direction / norm of direction, over all dimensions but `dim`, or over all dimensions."""
+    """magnitude * direction / norm of direction, over all dimensions except `dim`, or over all dimensions."""
     if magnitude.rank:
         op.unify(direction.dims[dim], magnitude.dims[dim])
     return direction

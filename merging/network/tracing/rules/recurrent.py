@@ -62,7 +62,7 @@ def _layers(
     if x.rank != 3:
         op.refuse("its input has no batch dimension", "Give it a batch of sequences.")
     time, batch = (x.dims[1], x.dims[0]) if batch_first else (x.dims[0], x.dims[1])
-    op.positions(time, "runs along a dimension")
+    op.positions(time, "processes a dimension step by step")
     directions, below = 1 + bidirectional, x.dims[2]
     own = len(weights) // (layers * directions)
     last: list[list[Layout]] = []
@@ -97,7 +97,7 @@ def _cell(op: Operation, x: Layout, states: Sequence[Layout], weights: Sequence[
     after = [Layout((x.dims[0], dim)) for dim in (hidden, units)[: len(states)]]
     for state, result in zip(states, after, strict=True):
         for dim, same in zip(result.dims, state.dims, strict=True):
-            if not op.labels.uniform(same):  # equal values, such as zeros, do not tie layers that share them
+            if not op.labels.uniform(same):  # layers may share a state of equal values, such as zeros
                 op.unify(dim, same)
     return after
 

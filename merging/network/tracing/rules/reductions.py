@@ -9,7 +9,7 @@ from merging.network.tracing.labels import Layout, fixed
 from merging.network.tracing.rules.base import Operation, axes, axis, rule
 from merging.network.tracing.rules.elementwise import broadcast
 
-_BY_VALUE = "Read the values alone and not their places, or select by value (x >= threshold), which knows no order."
+_BY_VALUE = "Read the values alone and not their indices, or select by value (x >= threshold), not by rank."
 _IN_ORDER = "depends on the order along a dimension"
 
 
@@ -82,7 +82,7 @@ def pairwise_distance(op: Operation, a: Layout, b: Layout, *rest: Any) -> Layout
 def extreme(op: Operation, x: Layout, dim: int = -1, keepdim: bool = False) -> list[Layout]:
     """One value along a dimension, which does not depend on order, and its index, which does."""
     if 1 in op.reads:
-        op.positions(x.dims[axis(dim, x.rank)], "tells the place of a value along a dimension", _BY_VALUE)
+        op.positions(x.dims[axis(dim, x.rank)], "returns the index of a value along a dimension", _BY_VALUE)
     return [_without(x, axes(dim, x.rank), len(shape)) for shape in op.shape]
 
 
@@ -119,7 +119,7 @@ def places(op: Operation, x: Layout, dim: int | None = None, *rest: Any, **optio
     if dim is None and op.name == "argsort":
         dim = -1
     for place in axes(dim, x.rank):
-        op.positions(x.dims[place], "tells the place of a value along a dimension", _BY_VALUE)
+        op.positions(x.dims[place], "returns the index of a value along a dimension", _BY_VALUE)
     return x if op.name == "argsort" else _without(x, axes(dim, x.rank), len(op.shape))
 
 
@@ -159,7 +159,7 @@ def _in_order(op: Operation, x: Layout, dims: Sequence[int]) -> Layout:
 def _ranked(op: Operation, x: Layout, dim: int) -> Any:
     place = axis(dim, x.rank)
     if 1 in op.reads:
-        op.positions(x.dims[place], "tells the places of values along a dimension", _BY_VALUE)
+        op.positions(x.dims[place], "returns the indices of values along a dimension", _BY_VALUE)
     if isinstance(op.shape, list):
         return [x.replace(place, fixed(shape[place])) for shape in op.shape]
     return x.replace(place, fixed(op.shape[place]))

@@ -1,4 +1,4 @@
-"""Operators that no rule can follow: the reason, and what to write instead."""
+"""Operators that no rule can trace: the reason, and what to write instead."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _COUNTING = "masked_scatter masked_select nonzero put take _unique2 unique_dim"
 
 _REASONS = {
     _RANDOM: ("it draws random numbers in eval mode too", "Draw them only while the network trains (self.training)."),
-    _UNWRITTEN: ("its values are memory that nothing has written", "Write zeros, or zeros_like, in its place."),
-    _DECOMPOSED: ("it is what run_decompositions() makes of a layer", "Export the network without that."),
-    _WHOLE: ("it is a whole layer", "Call torch.backends.mha.set_fastpath_enabled(False) before the export."),
-    _COUNTING: ("it counts through all elements in their order", "Write torch.where with a mask, or gather."),
-    "as_strided": ("it reads memory by strides", "Write unfold, view or expand in its place."),
+    _UNWRITTEN: ("its values are uninitialised memory", "Write zeros, or zeros_like, in its place."),
+    _DECOMPOSED: ("run_decompositions() created it from a layer", "Export the network without that call."),
+    _WHOLE: ("it computes a whole layer", "Call torch.backends.mha.set_fastpath_enabled(False) before the export."),
+    _COUNTING: ("it depends on the order of all elements", "Write torch.where with a mask, or gather."),
+    "as_strided": ("it reads memory with given strides", "Write unfold, view or expand in its place."),
 }
 REFUSALS = {operator: reason for operators, reason in _REASONS.items() for operator in operators.split()}
 
 
 def refusal(operator: str) -> tuple[str, str]:
-    """Return the reason why an operator without a rule cannot be followed, and the remedy."""
-    return REFUSALS.get(operator, ("this operator is not known", REMEDY))
+    """Return the reason why an operator without a rule cannot be traced, and the remedy."""
+    return REFUSALS.get(operator, ("this operator has no rule", REMEDY))

@@ -83,12 +83,12 @@ def move(op: Operation, x: Layout, source: int | Sequence[int], destination: int
 
 @rule("diagonal")
 def diagonal(op: Operation, x: Layout, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Layout:
-    """The diagonal of two dimensions, as the last dimension; both have the same permutation."""
+    """The diagonal along two dimensions, which share one permutation, as a new last dimension."""
     first, second = axis(dim1, x.rank), axis(dim2, x.rank)
     rest = [dim for place, dim in enumerate(x.dims) if place not in (first, second)]
     if offset or size_of(x.dims[first]) != size_of(x.dims[second]):
         for place in (first, second):
-            op.positions(x.dims[place], "compares the places of two dimensions")
+            op.positions(x.dims[place], "compares positions along two dimensions")
         return Layout((*rest, fixed(op.shape[-1])))
     op.unify(x.dims[first], x.dims[second])
     return Layout((*rest, x.dims[first]))
@@ -98,8 +98,8 @@ def diagonal(op: Operation, x: Layout, offset: int = 0, dim1: int = 0, dim2: int
 def diagonal_matrices(op: Operation, x: Layout, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Layout:
     """Matrices with the last dimension on their diagonal."""
     if offset or axis(dim1, x.rank + 1) != x.rank - 1 or axis(dim2, x.rank + 1) != x.rank:
-        op.positions(x.dims[-1], "lays a dimension beside the diagonal")
-        op.refuse("it lays a dimension beside the diagonal")
+        op.positions(x.dims[-1], "puts a dimension off the diagonal")
+        op.refuse("it puts a dimension off the diagonal")
     return Layout((*x.dims, x.dims[-1]))
 
 
@@ -241,7 +241,7 @@ def pad(op: Operation, x: Layout, widths: Sequence[int], mode: Any = "constant",
             continue
         cuts = before < 0 or after < 0 or (isinstance(mode, str) and mode != "constant")
         if cuts or not op.labels.owned(dims[place]):  # a border of an image adds positions, not units
-            op.positions(dims[place], "cuts a dimension's ends or repeats them")
+            op.positions(dims[place], "cuts off or repeats the ends of a dimension")
             dims[place] = fixed(op.shape[place])
         else:
             ends = [op.fresh(width) if width else () for width in (before, after)]
@@ -254,7 +254,7 @@ def pixel_shuffle(op: Operation, x: Layout, factor: int) -> Layout:
     """(n, channels * factor^2, h, w) to (n, channels, h * factor, w * factor)."""
     _refuse_single(op, x)
     for dim in x.dims[2:]:
-        op.positions(dim, "moves channels into places")
+        op.positions(dim, "moves channels to positions")
     channels, places = op.labels.cut(x.dims[1], factor * factor)
     op.labels.pin(places)
     return Layout((x.dims[0], channels, *(fixed(size) for size in op.shape[2:])))
@@ -265,7 +265,7 @@ def pixel_unshuffle(op: Operation, x: Layout, factor: int) -> Layout:
     """(n, channels, h * factor, w * factor) to (n, channels * factor^2, h, w)."""
     _refuse_single(op, x)
     for dim in x.dims[2:]:
-        op.positions(dim, "moves places into channels")
+        op.positions(dim, "moves positions to channels")
     channels = op.labels.product(x.dims[1], fixed(factor * factor))
     return Layout((x.dims[0], channels, *(fixed(size) for size in op.shape[2:])))
 
@@ -285,7 +285,7 @@ def _refuse_single(op: Operation, x: Layout) -> None:
 def _every(op: Operation, dim: Dim, start: int, step: int, length: int) -> Dim:
     """Return every `step`-th index: one index per group of neighbours, if the units divide into such groups.
 
-    Otherwise the dimension must be positions.
+    Otherwise the dimension must hold positions, not units.
     """
     if op.labels.owned(dim) and size_of(dim) % step == 0 and 0 <= start < step and length == size_of(dim) // step:
         groups, inside = op.labels.cut(dim, step)

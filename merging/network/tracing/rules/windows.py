@@ -1,4 +1,4 @@
-"""Rules for operators along positions: pools, resizing, padding, sliding windows, sampling, Fourier transforms."""
+"""Rules for operators that act along positions: pooling, resizing, padding, windows, sampling, Fourier transforms."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def columns_as_pictures(op: Operation, x: Layout, size: Sequence[int], kernel: S
     """Windows (n, channels * kernel positions, windows) summed where they overlap: (n, channels, h, w)."""
     if x.rank != 3:
         op.refuse("its input has no batch dimension")
-    op.positions(x.dims[2], "lays windows side by side")
+    op.positions(x.dims[2], "puts windows side by side")
     channels, inside = op.labels.cut(x.dims[1], kernel[0] * kernel[1])
     op.labels.pin(inside)
     return Layout((x.dims[0], channels, *(fixed(size) for size in op.shape[2:])))
@@ -82,7 +82,7 @@ def grid_sample(op: Operation, x: Layout, grid: Layout, *rest: Any) -> Layout:
     """Images (n, channels, ...) sampled at the points of a grid (n, ..., coordinates)."""
     op.unify(x.dims[0], grid.dims[0])
     for dim in (*x.dims[2:], *grid.dims[1:]):
-        op.labels.pin(dim)  # a layer may compute the coordinates, and their order has a meaning
+        op.labels.pin(dim)  # a layer may compute the coordinates, whose order matters
     return Layout((*x.dims[:2], *grid.dims[1:-1]))
 
 
@@ -129,6 +129,6 @@ def shifted(op: Operation, x: Layout, dim: int | Sequence[int] | None = None) ->
 def _transformed(op: Operation, x: Layout, dims: Sequence[int]) -> Layout:
     for dim in dims:
         place = axis(dim, x.rank)
-        op.positions(x.dims[place], "mixes all places of a dimension")
+        op.positions(x.dims[place], "mixes all positions of a dimension")
         x = x.replace(place, fixed(op.shape[place]))
     return x

@@ -9,6 +9,6 @@ stored_archive  the zip directory of files that torch wrote
 safetensors_io  safetensors files: check the header, then load the tensors; also writing
 sliced          safetensors files read one tensor at a time
 programs        exported programs (.pt2)
-contents        the state dicts in a loaded file, and everything beside them
+contents        the state dicts in a loaded file, and everything else in it
 tensors         checks and conversion to dense tensors, the floating-point ones finite float32
 """

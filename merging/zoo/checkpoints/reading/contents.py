@@ -1,6 +1,6 @@
-"""Contents of a loaded file: the state dicts in it, at whatever path, and everything beside them.
+"""Contents of a loaded file: the state dicts in it, under any path, and everything else.
 
-Training scripts save weights under any key, beside an optimizer's state, epochs, copies of the weights and metrics. A
+Training scripts save weights under any key, next to an optimizer's state, epochs, copies of the weights and metrics. A
 *network* is a mapping of names to tensors with at least one tensor of two or more dimensions. Tables of loss weights
 and counters have no such tensor.
 """
@@ -36,15 +36,13 @@ class Contents:
 
 
 def contents_of(loaded: Any) -> Contents:
-    """Find the networks in a loaded file. Raises CheckpointError for no network, or for a name that no module has."""
+    """Find the networks in a loaded file. Raises CheckpointError if there is none, or a tensor name is invalid."""
     if not isinstance(loaded, Mapping):
         raise CheckpointError(f"The file holds {article(loaded)}, not a state dict of named tensors. {HOW}")
     if not loaded:
         raise CheckpointError(f"The file holds no tensors at all. {HOW}")
     networks: dict[str, dict[str, Tensor]] = {}
     mappings = dict(_mappings(loaded))
-    if sum(map(len, mappings.values())) > MAX_ENTRIES:
-        raise CheckpointError(f"The file lists more than {MAX_ENTRIES:,} entries. It was not loaded.")
     for path, mapping in mappings.items():
         tensors = {name: value for name, value in mapping.items() if isinstance(value, Tensor)}
         if _is_network(tensors):
@@ -79,22 +77,35 @@ def common_prefix(names: list[str]) -> str:
 
 
 def _mappings(loaded: Mapping[Any, Any]) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    """Yield (dotted path of keys, mapping) for the file and every mapping inside it, except optimizers' states."""
+    """Yield (dotted path of keys, mapping) for the file and every mapping inside it, except optimizers' states.
+
+    Raises CheckpointError if there are too many entries, which a small file can have: a list may stand in many places.
+    """
     stack: list[tuple[str, Any, int]] = [("", loaded, 0)]
+    entries, nested = 0, dict[int, bool]()
     while stack:
         path, value, depth = stack.pop()
+        entries += len(value)
+        if entries > MAX_ENTRIES:
+            raise CheckpointError(f"The file lists more than {MAX_ENTRIES:,} entries. It was not loaded.")
         if isinstance(value, Mapping):
             if _OPTIMIZER & {key for key in value if isinstance(key, str)}:
                 continue
             yield path, value
         if depth < MAX_DEPTH:
             inner = value.items() if isinstance(value, Mapping) else enumerate(value)
-            below = [(_joined(path, key), item, depth + 1) for key, item in inner if _is_nested(item)]
+            below = [(_joined(path, key), item, depth + 1) for key, item in inner if _is_nested(item, nested)]
             stack += reversed(below)
 
 
-def _is_nested(value: Any) -> bool:
-    return isinstance(value, Mapping) or (isinstance(value, (list, tuple)) and any(map(_is_nested, value[:64])))
+def _is_nested(value: Any, known: dict[int, bool]) -> bool:
+    """Whether the value is a mapping, or a list with one in it. known: the answers for lists, by their `id`."""
+    if not isinstance(value, (list, tuple)):
+        return isinstance(value, Mapping)
+    if id(value) not in known:
+        known[id(value)] = False  # a list may hold itself
+        known[id(value)] = any(_is_nested(item, known) for item in value[:64])
+    return known[id(value)]
 
 
 def _joined(path: str, key: Any) -> str:

@@ -20,6 +20,7 @@ from merging.zoo.checkpoints.reading.opening import read_whole
 from merging.zoo.checkpoints.reading.programs.program import Exported, is_exported_program
 from merging.zoo.checkpoints.reading.programs.program import read_program as read_program
 from merging.zoo.checkpoints.reading.tensors import Loaded, checked
+from merging.zoo.datasets.reading.files import is_junk
 
 INDEX = ".safetensors.index.json"
 PART = ".safetensors"
@@ -33,7 +34,7 @@ class File:
         networks: path inside the file ("" for the file itself) -> the network's tensors under the file's names.
         aside: keys of everything else in the file.
         format: the writer of the file, such as "torch.save".
-        story: our own metadata, unchecked, or {}.
+        story: Mergescope's own metadata, unchecked, or {}.
     """
 
     networks: Mapping[str, Loaded]
@@ -61,14 +62,14 @@ def read_file(data: bytes) -> File:
 
 
 def _program(exported: Exported) -> File:
-    """A file with an exported program as its one network, and the program in its story."""
+    """Make a File whose only network is an exported program, with the program in its story."""
     story = program_story(exported.program)
     loaded = Loaded(exported.state, exported.aliases, exported.was, exported.constants, story)
     return File({"": loaded}, (), f"torch.export ({exported.program.torch or 'unknown version'})", story)
 
 
 def read_safetensors(data: bytes) -> File:
-    """Read a safetensors file: one network, unless several of the same structure have different prefixes."""
+    """Read a safetensors file: one network, unless several of one structure have different prefixes."""
     loaded = safetensors_io.read_tensors(data)
     if loaded.story:
         return File({"": loaded}, story=loaded.story)
@@ -78,14 +79,18 @@ def read_safetensors(data: bytes) -> File:
 def read_folder(folder: Path) -> File:
     """Read a folder of safetensors files: the files that its index lists, or the only file.
 
-    Raises CheckpointError when there is no file, or several without an index, and as `read` does.
+    Raises CheckpointError when there is no file, or several without an index, and the errors of `read_safetensors`.
     """
     return _joined(folder_files(folder), lambda name: read_whole(folder / name), f"The folder {folder.name}")
 
 
 def folder_files(folder: Path) -> list[str]:
     """Names of a folder's safetensors files and indexes. Raises CheckpointError when their total size is too large."""
-    names = sorted(path.name for path in folder.iterdir() if path.name.endswith((PART, INDEX)) and path.is_file())
+    names = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name.endswith((PART, INDEX)) and path.is_file() and not is_junk(path.name)
+    )
     total = sum((folder / name).stat().st_size for name in names)
     if total > MAX_FILE:
         raise CheckpointError(
@@ -96,7 +101,16 @@ def folder_files(folder: Path) -> list[str]:
 
 def _unpacked(archive: zipfile.ZipFile) -> File:
     """Read the safetensors files in a zip, with or without an index, in any folder of it."""
-    entries = {PurePosixPath(entry.filename).name: entry for entry in archive.infolist() if not entry.is_dir()}
+    files = [
+        entry
+        for entry in archive.infolist()
+        if not entry.is_dir() and not any(map(is_junk, PurePosixPath(entry.filename).parts))
+    ]
+    entries = {PurePosixPath(entry.filename).name: entry for entry in files}
+    names = [name for entry in files if (name := PurePosixPath(entry.filename).name).endswith((PART, INDEX))]
+    if len({*names}) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise CheckpointError(f"The archive holds several files called {twice}. Upload each network by itself.")
     if sum(entry.file_size for entry in entries.values()) > MAX_FILE or any(e.flag_bits & 1 for e in entries.values()):
         raise CheckpointError(
             f"The archive is encrypted, or unpacks to more than {MAX_FILE // MEGABYTE} MB. It was not loaded."
@@ -106,7 +120,7 @@ def _unpacked(archive: zipfile.ZipFile) -> File:
         try:
             return archive.read(entries[name])
         except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
-            raise CheckpointError(f"{name} in the archive is damaged. Pack it again.") from error
+            raise CheckpointError(f"{name} in the archive is damaged. Create the archive again.") from error
 
     return _joined(sorted(name for name in entries if name.endswith((PART, INDEX))), content, "The archive")
 
@@ -130,7 +144,7 @@ def weight_map(names: Iterable[str], content: Callable[[str], bytes], where: str
     """Tensor name -> file name, as the index in `names` lists them; or the name of the only file, without an index.
 
     content: function from a file's name to its bytes.  where: the folder or archive, for messages.
-    Raises CheckpointError when the files are several without an index, or the index does not fit them.
+    Raises CheckpointError when there are several files without an index, or the index does not fit the files.
     """
     names = list(names)
     indexes, parts = ([name for name in names if name.endswith(ending)] for ending in (INDEX, PART))
@@ -150,14 +164,14 @@ def _weight_map(data: bytes, parts: Iterable[str]) -> dict[str, str]:
         raise CheckpointError("The index of the safetensors files is damaged: it has no weight_map.") from error
     missing = sorted(set(homes.values()) - set(parts))
     if missing:
-        raise CheckpointError(f"The index names {', '.join(missing[:3])}, which is not there. Bring all of its files.")
+        raise CheckpointError(f"The index names {', '.join(missing[:3])}, which is missing. Bring all of its files.")
     if not 0 < len(homes) <= MAX_TENSORS:
-        raise CheckpointError(f"The index lists {len(homes)} tensors; from 1 to {MAX_TENSORS} are read.")
+        raise CheckpointError(f"The index lists {len(homes)} tensors; 1 to {MAX_TENSORS} are allowed.")
     return homes
 
 
 def _of(contents: Contents, whole: Mapping[str, Loaded], format: str) -> File:
-    """A file of these networks, with their tensors checked. whole: path -> networks that are checked already."""
+    """Check these networks' tensors and make a File. whole: path -> network, for networks that are checked already."""
     networks = {path: whole[path] if path in whole else checked(tensors) for path, tensors in contents.networks.items()}
     return File(networks, contents.aside, format)
 

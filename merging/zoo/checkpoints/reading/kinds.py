@@ -12,7 +12,7 @@ HOW = 'Bring a safetensors file, or one written by torch.save(model.state_dict()
 
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number of torch.save before PyTorch 1.6
 _FOREIGN: tuple[tuple[bytes, str], ...] = (
-    (b"\x80", "is a bare pickle, which could run any program"),
+    (b"\x80", "is a bare pickle, which could run arbitrary code"),
     (b"\x89HDF", "is an HDF5 file, as Keras writes"),
     (b"\x93NUMPY", "is a NumPy array"),
     (b"GGUF", "is a GGUF file of a language model"),
@@ -24,15 +24,15 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (
 def kind_of(data: bytes, size: int | None = None) -> Kind:
     """Return the kind of a checkpoint file.
 
-    data: its first bytes, or the whole file.  size: of the whole file in bytes; None where `data` is the whole file.
-    Raises CheckpointError when it is empty, too large, or of another kind, which the message names.
+    data: its first bytes, or the whole file.  size: bytes of the whole file; None if `data` is the whole file.
+    Raises CheckpointError when the file is empty, too large, or of another kind, which the message names.
     """
     size = len(data) if size is None else size
     if size == 0:
         raise CheckpointError(f"The file is empty. {HOW}")
     if size > MAX_FILE:
         raise CheckpointError(f"The file has {size // MEGABYTE} MB; at most {MAX_FILE // MEGABYTE} MB are read.")
-    # This test comes first: a safetensors file begins with a length, whose bytes may equal another kind's mark.
+    # This test comes first: a safetensors file begins with a length, whose bytes may equal another kind's signature.
     if data[4:9] == b"\0\0\0\0{":
         return "safetensors"
     if data.startswith(b"PK"):
@@ -46,4 +46,4 @@ def kind_of(data: bytes, size: int | None = None) -> Kind:
         raise CheckpointError("The file is a web page: the download of the checkpoint failed. Download it again.")
     if data[8:9] == b"{":
         return "safetensors"
-    raise CheckpointError(f"The file is no checkpoint that is known here. {HOW}")
+    raise CheckpointError(f"The file is not a known kind of checkpoint. {HOW}")

@@ -36,7 +36,7 @@ def read_start(path: Path, count: int = 300) -> tuple[bytes, int]:
 
 
 def read_whole(path: Path) -> bytes:
-    """Read all bytes that the file had when it was opened. Raises as `opened` does, and when it became shorter."""
+    """Read all bytes that the file had when it was opened. Raises as `opened` does, and if the file got shorter."""
     with opened(path) as (file, size):
         data = file.read(size)
     if len(data) != size:
@@ -52,7 +52,7 @@ def told_in_words(path: Path) -> Iterator[None]:
     except OSError as error:
         raise CheckpointError(f"{_named(path)} cannot be read: {error.strerror}. Check the path.") from error
     except ValueError as error:  # a NUL within the path
-        raise CheckpointError(f"{_named(path)} is no path of a file. Check the path.") from error
+        raise CheckpointError(f"{_named(path)} is not a valid path. Check it.") from error
 
 
 def _named(path: Path) -> str:

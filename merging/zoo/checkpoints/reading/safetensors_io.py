@@ -1,6 +1,7 @@
 """Read and write safetensors files. The header is checked before the tensors are read.
 
-Our story of a network (architecture, data set, seed ...) is JSON under the metadata key `mergescope`.
+Mergescope's own metadata of a network, its story (architecture, data set, seed ...), is JSON under the metadata key
+`mergescope`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from merging.errors import CheckpointError
@@ -28,7 +30,7 @@ V = TypeVar("V")
 
 
 def read_tensors(data: bytes) -> Loaded:
-    """Read the tensors and our story in a safetensors file's bytes. Raises CheckpointError naming the first fault."""
+    """Read the tensors and the story in a safetensors file's bytes. Raises CheckpointError naming the first fault."""
     header = header_of(data)
     story = story_of(header.pop("__metadata__", {}))
     if len(header) > MAX_TENSORS:
@@ -39,12 +41,25 @@ def read_tensors(data: bytes) -> Loaded:
         raise CheckpointError(f"The file is damaged: its header does not fit its numbers. {HOW}") from error
     constants = take_constants(story, tensors)
     aliases = aliases_of(story, tensors)
+    for alias, first in aliases.items():
+        if alias in tensors and not same_numbers(tensors[alias], tensors[first]):
+            raise CheckpointError(
+                f"The file's metadata tie {alias} to {first}, but the file holds different numbers for them. Save the "
+                "network again without this metadata."
+            )
     loaded = checked(tensors | {alias: tensors[first] for alias, first in aliases.items()}, story)
     return replace(loaded, constants=constants)
 
 
+def same_numbers(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of any shapes have equal shapes, types and numbers; NaN equals NaN."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return torch.equal(one, other) or bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
 def tensor_names(data: bytes) -> dict[str, str]:
-    """Our tensor names -> the user's, in a file that we wrote. Raises CheckpointError as `read` does."""
+    """Mergescope's tensor names -> the user's, in a file that Mergescope wrote. Raises CheckpointError if damaged."""
     return own_names(story_of(header_of(data).get("__metadata__", {})))
 
 
@@ -53,15 +68,15 @@ def write_tensors(
 ) -> bytes:
     """Return the bytes of a safetensors file of contiguous tensors, of any shapes, under all of their names.
 
-    Tied tensors are copied, so that any module loads the file strictly. Their names are recorded, so that `read`
-    ties them again. Equal arguments give equal bytes.
+    Tied tensors are copied, so that any module loads the file strictly. Their names are recorded, so that
+    `read_tensors` ties them again. Equal arguments give equal bytes.
 
-    constants: tensors that the network needs beside its state dict; they get separate names after its tensors.
+    constants: tensors that the network needs in addition to its state dict; they are stored under separate names.
     """
     owners: dict[tuple[Any, ...], str] = {}
     aliases = {}
     for name, tensor in state.items():
-        if not tensor.numel():  # all tensors without numbers have the same address
+        if not tensor.numel():  # all tensors without elements have the same address
             continue
         place = (tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride())
         if owners.setdefault(place, name) != name:
@@ -76,7 +91,7 @@ def write_tensors(
 
 
 def full_story(story: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, Any]:
-    """Our metadata for a file with this story. aliases: further names of tied tensors -> the tensor's first name."""
+    """Metadata for a file with this story. aliases: further names of tied tensors -> the tensor's first name."""
     return {"format": FORMAT, **story, **({"aliases": aliases} if aliases else {})}
 
 
@@ -87,21 +102,23 @@ def take_constants(story: Mapping[str, Any], tensors: dict[str, V]) -> dict[str,
     """
     names = story.get("constants", [])
     if not isinstance(names, list) or not all(isinstance(name, str) and len(name) <= MAX_KEY for name in names):
-        raise CheckpointError("The file's list of constants is damaged. Write it again.")
+        raise CheckpointError("The file's list of constants is damaged. Write the file again.")
     places = {name: f"{CONSTANT}{number}" for number, name in enumerate(names)}
     if len(places) != len(names) or any(place not in tensors for place in places.values()):
-        raise CheckpointError("The file's list of constants names one that it does not hold. Write it again.")
+        raise CheckpointError("The file's list of constants names one that is not in the file. Write the file again.")
     return {name: tensors.pop(place) for name, place in places.items()}
 
 
 def aliases_of(story: Mapping[str, Any], names: Container[str]) -> dict[str, str]:
-    """Further names of tied tensors -> the tensor's first name, as the story lists them. names: of the file's tensors.
+    """Further names of tied tensors -> the tensor's first name, as the story lists them. names: those in the file.
 
     Raises CheckpointError when the file does not hold a first name.
     """
     aliases = story.get("aliases", {})
     if not isinstance(aliases, dict) or not all(isinstance(one, str) and one in names for one in aliases.values()):
-        raise CheckpointError("The file's list of tied tensors names one that it does not hold. Write it again.")
+        raise CheckpointError(
+            "The file's list of tied tensors names one that is not in the file. Write the file again."
+        )
     return aliases
 
 
@@ -122,7 +139,7 @@ def header_of(data: bytes) -> dict[str, Any]:
 
 
 def story_of(metadata: Any) -> dict[str, Any]:
-    """Our story in a header's metadata, its fields unchecked, or {}. Raises CheckpointError when it is damaged."""
+    """Mergescope's story in a header's metadata, its fields unchecked, or {}. Raises CheckpointError if damaged."""
     text = metadata.get(METADATA_KEY, "{}") if isinstance(metadata, dict) else "{}"
     try:
         story = json.loads(text) if isinstance(text, str) and len(text) <= MAX_STORY else None

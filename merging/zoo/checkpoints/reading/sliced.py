@@ -1,4 +1,4 @@
-"""Read safetensors files one tensor at a time: shapes and types come from the header, numbers are read on demand."""
+"""Read safetensors files one tensor at a time: shapes and types come from the header, values are read on demand."""
 
 from __future__ import annotations
 
@@ -39,29 +39,29 @@ _KINDS = {
 
 @dataclass(frozen=True, eq=False)
 class SlicedFile:
-    """Networks whose numbers stay in their files.
+    """Networks whose tensors stay in their files.
 
     Attributes:
-        file: as the readers in `files` return it, but with tensors on the meta device (shape and type, no numbers).
-        places: id of such a tensor -> the path and the tensor name of its numbers.
+        file: as the readers in `files` return it, but with tensors on the meta device (shape and type, no values).
+        places: id of such a tensor -> the path and the tensor name of its values.
     """
 
     file: File
     places: Mapping[int, tuple[Path, str]]
 
     def read(self, tensor: Tensor) -> Tensor:
-        """Read a tensor's numbers into new memory; the result has the tensor's shape and type.
+        """Read a tensor's values into new memory; the result has the tensor's shape and type.
 
-        Raises CheckpointError when the numbers are not finite, or the file has changed.
+        Raises CheckpointError when the values are not finite, or the file has changed.
         """
         path, name = self.places[id(tensor)]
         try:
             with safetensors.safe_open(path, framework="pt") as slices:
                 numbers = converted(name, slices.get_tensor(name))
         except (safetensors.SafetensorError, OSError) as error:
-            raise CheckpointError(f"{name} can no longer be read from {path}. Bring the file again.") from error
+            raise CheckpointError(f"{name} can no longer be read from {path}. Import the file again.") from error
         if numbers.shape != tensor.shape or numbers.dtype != tensor.dtype:
-            raise CheckpointError(f"{path} has changed while it was read. Start again.")
+            raise CheckpointError(f"{path} changed while it was read. Start again.")
         return numbers
 
 
@@ -73,10 +73,10 @@ def is_sliceable(path: Path) -> bool:
 
 
 def read_sliced(path: Path) -> SlicedFile:
-    """Read the networks of a safetensors file, or of a folder of them with an index, without any numbers.
+    """Read the networks of a safetensors file, or of a folder of them with an index, without any values.
 
-    Raises CheckpointError as the readers in `files` do, except for faults in the numbers: `SlicedFile.read` raises
-    those.
+    Raises CheckpointError as the readers in `files` do, except for faults in the values, for which
+    `SlicedFile.read` raises it.
     """
     if not path.is_dir():
         return _single(path)

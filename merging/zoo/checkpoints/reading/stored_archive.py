@@ -49,7 +49,7 @@ def contents(data: bytes, listed: list[zipfile.ZipInfo], start: int, again: str)
     if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in listed):
         raise CheckpointError("The archive is compressed or encrypted, which torch never does. It was not loaded.")
     if sum(entry.file_size for entry in listed) > len(data) or len({entry.filename for entry in listed}) < len(listed):
-        raise CheckpointError("The archive's entries overlap: it claims to hold more than it has. It was not loaded.")
+        raise CheckpointError("The archive's entries overlap: it claims to hold more than it does. It was not loaded.")
     spans = sorted((entry.header_offset, *_span(data, entry, start, again), entry.filename) for entry in listed)
     for (_, _, end, _), (begin, *_) in pairwise(spans):
         if begin < end:
@@ -76,5 +76,5 @@ def _span(data: bytes, entry: zipfile.ZipInfo, limit: int, again: str) -> tuple[
     same = mark == b"PK\x03\x04" and method == zipfile.ZIP_STORED and not flags & 1
     named = entry.orig_filename.encode("utf-8" if flags & 0x800 else "cp437", "replace")
     if not same or name != named or entry.file_size != entry.compress_size or end > limit:
-        raise CheckpointError(f"The archive is damaged: {shown(entry.filename)} is not as its directory says. {again}")
+        raise CheckpointError(f"The archive is damaged: {shown(entry.filename)} contradicts the directory. {again}")
     return begin, end

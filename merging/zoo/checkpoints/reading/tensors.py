@@ -32,7 +32,7 @@ class Loaded:
         aliases: further names of tied tensors -> the tensor's first name.
         was: the floating-point types in the file, such as ("float16",).
         constants: for an exported program, the tensors that no state dict holds.
-        story: our own metadata, unchecked, or {}.
+        story: Mergescope's own metadata, unchecked, or {}.
     """
 
     state: dict[str, Tensor]
@@ -55,7 +55,7 @@ def checked(raw: Mapping[str, Tensor], story: dict[str, Any] | None = None) -> L
 
 
 def _check_form(name: str, tensor: Tensor) -> None:
-    """Check a tensor's description only: its numbers are not touched, so that none are allocated."""
+    """Check only a tensor's description: its values are not touched, so that no memory is allocated for them."""
     if type(tensor) not in (Tensor, nn.Parameter):
         raise CheckpointError(f"{name} is {article(tensor)}, not a plain tensor. {HOW}")
     kind = str(tensor.dtype).removeprefix("torch.")
@@ -69,7 +69,7 @@ def _check_form(name: str, tensor: Tensor) -> None:
         raise CheckpointError(f"{name} holds {kind}; weights must be float16, bfloat16, float32 or float64.")
     if tensor.numel() and not _is_dense(tensor):
         raise CheckpointError(
-            f"{name} claims the shape {tuple(tensor.shape)} but the file does not hold as many numbers. "
+            f"{name} claims the shape {tuple(tensor.shape)}, but the file does not hold that many numbers. "
             "It was not loaded."
         )
 
@@ -119,7 +119,7 @@ def converted(name: str, tensor: Tensor) -> Tensor:
     if not bool(torch.isfinite(numbers).all()) and not _is_mask(numbers):
         raise CheckpointError(
             f"{name} holds NaN, infinity or numbers beyond float32. If it is a weight, the training had diverged: take "
-            "an earlier checkpoint. If it is no weight, leave it out of the state dict (persistent=False)."
+            "an earlier checkpoint. If it is not a weight, leave it out of the state dict (persistent=False)."
         )
     return numbers
 

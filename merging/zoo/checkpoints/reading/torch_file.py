@@ -1,8 +1,8 @@
 """Read torch.save files of any age with `torch.load(weights_only=True)`; a zip archive's directory is checked first.
 
 Objects of classes that torch refuses (a configuration, a namespace of arguments) become empty stand-ins, so that the
-weights beside them are read and no code of the class runs. Only the disposable process calls `load`, because
-weights_only refuses code but not files that request terabytes of memory.
+weights next to them are read and no code of the class runs. Only the disposable process calls
+`load_torch_file`, because weights_only refuses code but not files that request terabytes of memory.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from merging.zoo.checkpoints.reading.kinds import HOW
 from merging.zoo.checkpoints.reading.limits import MAX_HEADER, MAX_TENSORS
 from merging.zoo.checkpoints.reading.stored_archive import contents, directory
 
-# Exceptions of torch.load for files that are damaged or that it refuses (measured). torch's own messages are not
-# passed on, because they advise to switch the protection off.
+# Exceptions that torch.load raised in tests for files that are damaged or that it refuses. torch's own messages are not
+# passed on, because they advise switching the protection off.
 _REFUSALS = (
     pickle.UnpicklingError,
     RuntimeError,
@@ -40,7 +40,7 @@ _OTHER_ARCHIVES = {
     "[Content_Types].xml": "an office document",
 }
 _FOREIGN = re.compile(r"GLOBAL ([\w.]+) was not an allowed global")
-MAX_FOREIGN = 64  # classes in one file that torch does not read
+MAX_FOREIGN = 64  # most classes in one file that torch refuses
 
 
 class StandIn(dict):  # type: ignore[type-arg]
@@ -97,7 +97,7 @@ def _check_directory(data: bytes) -> None:
         if any(name.endswith(ending) for name in names):
             raise CheckpointError(f"The file is {what}, which would have to be run to be read. {HOW}")
     if len(pickles) != 1:
-        raise CheckpointError(f"The file is a zip archive, but none that torch.save wrote. {HOW}")
+        raise CheckpointError(f"The file is a zip archive, but not one that torch.save wrote. {HOW}")
     if len(entries) > 2 * MAX_TENSORS or pickles[0].file_size > MAX_HEADER:
         raise CheckpointError(f"The file lists {len(entries)} parts; at most {MAX_TENSORS} tensors are read.")
     contents(data, entries, start, HOW)
@@ -110,6 +110,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError) and "weights" in text.lower():
         return (
             "The file holds more than tensors: a whole model, an optimizer or other Python objects, which could run "
-            f"any program. It was not loaded. {HOW}"
+            f"arbitrary code. It was not loaded. {HOW}"
         )
     return f"The file is damaged or is not what torch.save writes. It was not loaded. {HOW}"

@@ -43,8 +43,8 @@ def recognise_mlp(shapes: Shapes) -> list[Guess]:
 
 
 def recognise_adaptive(shapes: Shapes) -> list[Guess]:
-    """Recognise an MLP with a gain and a saturation per unit, in a module numbered one above the linear layer; [] for
-    other networks."""
+    """Recognise an MLP with a gain and a saturation per unit, in a module whose number is the linear layer's plus 1; []
+    for other networks."""
     learned = {name for name in shapes if name.endswith(LEARNED)}
     guesses = recognise_mlp({name: shape for name, shape in shapes.items() if name not in learned}) if learned else []
     complete = []
@@ -83,7 +83,7 @@ def convolutional(shapes: Shapes) -> list[Guess]:
     heads = _only_order(linears) if len(linears) == 3 else linears
     paired = norms_in_order([*chain, *side], norms) if norms else []
     if paired is None:
-        raise UnknownArchitecture("It cannot be told which norm belongs to which convolution from names and shapes.")
+        raise UnknownArchitecture("Names and shapes do not show which norm belongs to which convolution.")
     own = paired[: len(chain)]
     guesses = [] if side else [*_vgg(chain, own, heads), *_cnn(chain, own, heads)]
     return [*_residual(chain, side, paired, heads), *guesses]
@@ -93,11 +93,11 @@ def _only_order(parts: Sequence[NetworkPart]) -> list[NetworkPart]:
     orders = chain_orders(parts)
     if not orders:
         kind = "convolutions" if parts[0].kind == "conv" else "linear layers"
-        raise UnknownArchitecture(f"These are {kind}, but {gap(parts)}.")
+        raise UnknownArchitecture(f"The layers are {kind}, but {gap(parts)}.")
     if len(orders) > 1:
         names = ", ".join(part.prefix.rstrip(".") for part in parts[:3])
         raise UnknownArchitecture(
-            f"The order of the layers {names} ... cannot be told from their names and shapes. "
+            f"The order of the layers {names} ... does not follow from their names and shapes. "
             "Name them fc1, fc2, fc3 ... and save the state dict again."
         )
     return orders[0]
@@ -134,7 +134,7 @@ def _cnn(convs: Sequence[NetworkPart], norms: Sequence[NetworkPart], linears: Se
 
 
 def _features(convs: Sequence[NetworkPart], norms: Sequence[NetworkPart], pools: Sequence[int]) -> dict[str, str]:
-    """Our names under `features` -> the file's: conv, norm, ReLU, and a pool after each count of convs in `pools`."""
+    """The zoo's names under `features` -> the file's: conv, norm, ReLU; a pool after each count of convs in `pools`."""
     pairs, index = [], 0
     for number, conv in enumerate(convs, start=1):
         pairs.append((f"features.{index}.", conv))

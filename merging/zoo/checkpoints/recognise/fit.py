@@ -1,4 +1,4 @@
-"""Find the known networks that a state dict may belong to, and prove each: build it without numbers and compare."""
+"""Find the known networks that a state dict may belong to, and prove each: build it without values and compare."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Recognised:
     """A known network that the tensors fit.
 
     Attributes:
-        state: our names -> tensors, in the network's order.
-        renamed: the file's names -> ours, where they differ.
+        state: Mergescope's tensor names -> tensors, in the network's order.
+        renamed: the file's names -> Mergescope's, where they differ.
         aside: names of the file's tensors that the network does not have.
         program: the exported program, for an exported network.
     """
@@ -65,9 +65,9 @@ def structures(
 
     Args:
         architecture: the only network to consider; "" for all.
-        config: settings that shapes do not determine, such as the nonlinearity; they override those read from shapes.
+        config: settings that shapes do not determine, such as the nonlinearity; they take precedence over shapes.
     Raises:
-        UnknownArchitecture: when none fits; it names the nearest known network and the first three misfits.
+        UnknownArchitecture: when none fits; the message names the nearest known network and the first three misfits.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if library_name(architecture)[0]:
@@ -89,9 +89,10 @@ def structures(
 
 
 def wirings(recognised: Recognised, said: Mapping[str, Any]) -> tuple[Recognised, ...]:
-    """The network with every combination of choices for its open settings, except those that the user stated (`said`).
+    """Return the network with every combination of choices for its open settings.
 
-    All have the same tensors. The usual choices come first.
+    said: settings that the user stated; they are left unchanged. All results have the same tensors. The usual choices
+    come first.
     """
     settings = {key: listed for key, listed in recognised.open.items() if key not in said}
     choices = [[(setting, choice) for choice in listed] for setting, listed in settings.items()]
@@ -119,11 +120,11 @@ def expected_shapes(architecture: str, config: Mapping[str, Any]) -> dict[str, t
 
 
 def _expected(architecture: str, config: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Tensor name -> a tensor without numbers, of its shape and type; errors as of `expected_shapes`."""
+    """Tensor name -> a tensor of its shape and type, without values; raises the errors of `expected_shapes`."""
     try:
         return made_weightless(lambda: build(architecture, config)).state_dict()
     except InvalidSetting as error:
-        raise UnknownArchitecture(f"The tensors were taken for {architecture}, but {error}.") from error
+        raise UnknownArchitecture(f"The tensors look like those of {architecture}, but {error}.") from error
 
 
 def _guesses(way: Variant, shapes: Shapes, architecture: str, refusals: list[UnknownArchitecture]) -> Iterable[Guess]:
@@ -137,7 +138,7 @@ def _guesses(way: Variant, shapes: Shapes, architecture: str, refusals: list[Unk
             guesses += [guess for guess in recogniser(own) if architecture in ("", guess.architecture)]
         except UnknownArchitecture as refusal:
             refusals.append(refusal)
-    if not guesses and not refusals and architecture in NAMES:  # the caller then states the sizes
+    if not guesses and not refusals and architecture in NAMES:  # in this case the caller states the sizes
         return [Guess(architecture, {}, {name: name for name in own})]
     return guesses
 
@@ -171,7 +172,7 @@ def _library(
 
 
 def _renamed(state: Mapping[str, Tensor], guess: Guess, way: Variant | None = None) -> Recognised:
-    """Prove a guess. way: the variant of the names that it was made from; None for the file's own names.
+    """Prove a guess. way: the variant of the names that the guess was made from; None for the file's own names.
 
     Raises UnknownArchitecture when a name, shape or type does not fit.
     """
@@ -180,7 +181,7 @@ def _renamed(state: Mapping[str, Tensor], guess: Guess, way: Variant | None = No
     expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
     named = {ours: state[theirs[read]] for ours, read in guess.names.items()}
     unnamed = set(theirs) - set(guess.names.values())
-    for name in expected:  # PyTorch before 0.4.1 had no counters; nothing is computed with them
+    for name in expected:  # PyTorch before 0.4.1 had no counters; the network does not compute with them
         if name.endswith(COUNTER) and name not in named:
             named[name] = torch.zeros((), dtype=torch.int64)
     everything = named | {name: state[theirs[name]] for name in unnamed}
@@ -215,7 +216,7 @@ def _unknown(shapes: Shapes, architecture: str) -> UnknownArchitecture:
 
 
 def _left_out(shapes: Shapes) -> str:
-    """A sentence about a module with a bias only, whose weight was probably not saved; "" where there is none."""
+    """A sentence about a module with a bias only, whose weight was probably not saved; "" if there is none."""
     for name in shapes:
         module, _, last = name.rpartition(".")
         if module and last == "bias" and sum(other.startswith(f"{module}.") for other in shapes) == 1:
@@ -224,7 +225,7 @@ def _left_out(shapes: Shapes) -> str:
 
 
 def _differences(sizes: Shapes, expected: Shapes, names: Mapping[str, str] | None = None) -> str:
-    """A phrase that lists missing, extra and misshapen tensors, three of each. names: our names -> the file's."""
+    """A phrase that lists missing, extra and misshapen tensors, three of each. names: Mergescope's -> the file's."""
     missing = [_theirs(name, names or {}) for name in expected if name not in sizes]
     extra = [name for name in sizes if name not in expected]
     shapes = [

@@ -1,4 +1,4 @@
-"""Determine the order of a network's layers by shapes and by numbers in names; refuse where these leave it open."""
+"""Determine the order of a network's layers by shapes and by numbers in names, if these determine it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from math import prod
 
 from merging.zoo.checkpoints.recognise.parts import NetworkPart, natural
 
-MAX_STATES = 20_000  # of the search; a state is the number of layers placed so far from each family of names
+MAX_STATES = 20_000  # states of the search; a state is the number of layers placed so far from each family of names
 
 
 def chain_orders(parts: Sequence[NetworkPart]) -> list[list[NetworkPart]]:
-    """Orders of the layers, two at most, in which each layer's inputs are as many as the previous layer's outputs.
+    """At most two orders of the layers in which each layer has as many inputs as the previous layer has outputs.
 
     Layers whose names differ only in their numbers (fc1, fc2, ...) keep the order of the numbers.
     parts: linear layers or convolutions.
@@ -27,7 +27,7 @@ def chain_orders(parts: Sequence[NetworkPart]) -> list[list[NetworkPart]]:
 
 
 def _continued(rows: Sequence[Sequence[NetworkPart]]) -> list[tuple[tuple[int, int], ...]]:
-    """Two orders at most, as (family, index within it) per layer. Suffixes of orders are computed once per state."""
+    """At most two orders, as (family, index in the family) per layer. Suffixes are computed once per state."""
     known: dict[tuple[tuple[int, ...], int], list[tuple[tuple[int, int], ...]]] = {}
 
     def rest(done: tuple[int, ...], last: int) -> list[tuple[tuple[int, int], ...]]:
@@ -55,14 +55,14 @@ def gap(parts: Sequence[NetworkPart]) -> str:
         if two.weight[1] != one.weight[0]:
             first, second = one.prefix.rstrip("."), two.prefix.rstrip(".")
             return f"{first} gives {one.weight[0]} values and {second} takes {two.weight[1]}"
-    return "there are too many of differing names to tell their order"
+    return "there are too many with different names to determine their order"
 
 
 def norms_in_order(layers: Sequence[NetworkPart], norms: Sequence[NetworkPart]) -> list[NetworkPart] | None:
-    """The norm of each layer, in the layers' order; None where it is not determined.
+    """The norm of each layer, in the layers' order; None if it is not determined.
 
     Layers and norms are paired within the module that holds both, by their numbers, or by their widths where names
-    differ in more. Where one module holds all layers and another all norms, they are paired the same way.
+    differ in more than numbers. Where one module holds all layers and another all norms, they are paired the same way.
     """
     if len(layers) != len(norms):
         return None

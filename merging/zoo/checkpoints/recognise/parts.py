@@ -32,7 +32,7 @@ class NetworkPart:
 
 @dataclass(frozen=True)
 class Guess:
-    """A candidate that is not yet proved. names: our tensor names -> the file's."""
+    """A candidate that is not yet proved. names: Mergescope's tensor names -> the file's."""
 
     architecture: str
     config: dict[str, object]
@@ -55,7 +55,7 @@ def natural(text: str) -> list[tuple[int, int, str]]:
 
 
 def renamed(pairs: list[tuple[str, NetworkPart]]) -> dict[str, str]:
-    """Our tensor names -> the file's, for pairs of (our module's prefix with its dot, the file's module)."""
+    """Mergescope's tensor names -> the file's, for pairs of (Mergescope's prefix with its dot, the file's module)."""
     return {f"{ours}{last}": f"{part.prefix}{last}" for ours, part in pairs for last in part.tensors}
 
 

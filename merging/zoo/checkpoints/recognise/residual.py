@@ -1,4 +1,4 @@
-"""Recognise residual nets by their common public names: `conv1`, `bn1`, `layer1.0.conv1` ..., `shortcut` or
+"""Recognise residual nets by the names in public code: `conv1`, `bn1`, `layer1.0.conv1` ..., `shortcut` or
 `downsample`, `linear` or `fc`. Source of the layouts: He et al. 2015 (arXiv:1512.03385), sections 4.1 and 4.2.
 """
 
@@ -72,7 +72,7 @@ def _is_cifar(shapes: Shapes, widths: list[int], blocks: list[int]) -> bool:
 
 
 def _names(shapes: Shapes, head: str, our_head: str, our_shortcut: str) -> dict[str, str]:
-    """Our names -> the file's: they differ only in the words for the head and the shortcuts."""
+    """Mergescope's names -> the file's: they differ only in the words for the head and the shortcuts."""
 
     def ours(name: str) -> str:
         if name.startswith(f"{head}."):

@@ -29,7 +29,7 @@ class Variant:
 def variants(shapes: Shapes) -> list[Variant]:
     """Return the variants of the names: the file's own first, then with one common prefix after another removed.
 
-    A prefix need not be that of tensors without dimensions (AveragedModel's counter). Where one module holds all
+    Tensors without dimensions (AveragedModel's counter) may lack a common prefix. Where one module holds all
     matrices, as a training script's `model` does, later variants leave out its neighbours (metrics, loss weights).
     """
     ways = _stripped(shapes, list(shapes))
@@ -45,7 +45,7 @@ def variants(shapes: Shapes) -> list[Variant]:
 
 
 def variant_with(shapes: Shapes, expected: Set[str]) -> Variant | None:
-    """The variant with exactly the expected names; None where there is none.
+    """The variant with exactly the expected names; None if there is none.
 
     The file may lack counters of BatchNorm, as old files do.
     """

@@ -1,6 +1,6 @@
 """Conversion of a user's own images to a data set, in a process that may crash without harm.
 
-The order is: files -> layout or arrays -> pictures -> assemble.
+The steps are: files -> layout or arrays -> pictures -> assemble.
 
 limits     limits on the size and number of the input files
 files      list the files of a folder or zip archive; refuse links, outside paths and zip bombs

@@ -2,7 +2,7 @@
 
     images        uint8 (n, height, width) or (n, height, width, channels), one or three channels
     labels        integers from 0, (n,) or (n, 1)
-    test_images, test_labels   the same for the test split (optional; without them a part of the images becomes it)
+    test_images, test_labels   the same for the test split (optional; by default a part of the images)
     classes       names, one per label (optional)
 
 The names `train_images` and `train_labels` (MedMNIST), and `x_train`, `y_train`, `x_test` and `y_test` (Keras) are
@@ -48,7 +48,7 @@ def gather_arrays(archive: zipfile.ZipFile) -> Gathered:
     values_of = {name: _array(archive, entries[name], name) for name in (*family, CLASSES) if name in entries}
     splits = [("train", *family[:2])] + ([("test", *family[2:])] if family[2] in values_of else [])
     if (family[2] in values_of) != (family[3] in values_of):
-        raise DataUnavailable(f"The .npz holds only one of {family[2]} and {family[3]}. Give both, or none.")
+        raise DataUnavailable(f"The .npz holds only one of {family[2]} and {family[3]}. Give both, or neither.")
     labels = {split: _labels(values_of[numbers], numbers, values_of[images]) for split, images, numbers in splits}
     count = max(int(values.max()) for values in labels.values() if len(values)) + 1
     classes = (
@@ -60,7 +60,9 @@ def gather_arrays(archive: zipfile.ZipFile) -> Gathered:
         for at, label in enumerate(labels[split])
     ]
     others = [shown_path((name,)) for name in entries if name not in values_of]
-    return Gathered(tuple(pictures), classes, (f"Left out, other arrays: {listed_names(others)}.",) if others else ())
+    return Gathered(
+        tuple(pictures), classes, (f"Other arrays were left out: {listed_names(others)}.",) if others else ()
+    )
 
 
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> NDArray[np.generic]:
@@ -72,13 +74,13 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> NDArr
             shape, fortran, kind = read(file)
             if kind.hasobject:
                 raise DataUnavailable(
-                    f"{name} holds Python objects, which could run any program. Save plain numbers, and class names as "
-                    'np.array(names, dtype="U").'
+                    f"{name} holds Python objects, which could run arbitrary code. Save plain numbers, and class names "
+                    'as np.array(names, dtype="U").'
                 )
             size = prod(shape) * kind.itemsize
             if size > MAX_TOTAL:
                 raise DataUnavailable(
-                    f"{name} claims {size / MEGABYTE:,.0f} MB; {MAX_TOTAL / MEGABYTE:,.0f} MB are the most."
+                    f"{name} claims {size / MEGABYTE:,.0f} MB; at most {MAX_TOTAL / MEGABYTE:,.0f} MB are allowed."
                 )
             data = file.read(size)
     except (*DAMAGED_ZIP, KeyError, TypeError, SyntaxError) as error:
@@ -101,17 +103,19 @@ def _labels(labels: NDArray[np.generic], name: str, images: NDArray[np.generic])
             "numbers, and the names as `classes`."
         )
     if len(labels) != len(images):
-        raise DataUnavailable(f"There are {len(images):,} images and {len(labels):,} {name}. Give as many of each.")
+        raise DataUnavailable(
+            f"There are {len(images):,} images, but {name} has {len(labels):,} entries. Give one per image."
+        )
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < MAX_FILES:
-        raise DataUnavailable(f"{name} holds {labels.min()} to {labels.max()}. Give class numbers from 0.")
+        raise DataUnavailable(f"{name} ranges from {labels.min()} to {labels.max()}. Number the classes from 0.")
     return labels.astype(np.int64)
 
 
 def _check_images(images: NDArray[np.generic], name: str) -> None:
-    """Raise DataUnavailable, with the line of code that fixes it, unless the images are uint8 with channels last."""
-    what = f"The images of {name} are {images.dtype} of shape {images.shape}"
+    """Raise DataUnavailable, with code that fixes the images, unless the images are uint8 with channels last."""
+    what = f"The images that belong to {name} are {images.dtype} of shape {images.shape}"
     if images.dtype.kind == "f":
-        raise DataUnavailable(f"{what}; give uint8: (images * 255).round().astype('uint8') where they are in 0..1.")
+        raise DataUnavailable(f"{what}; give uint8: (images * 255).round().astype('uint8') if they are in 0..1.")
     if images.dtype != np.uint8:
         raise DataUnavailable(f"{what}; give uint8 in 0..255: images.astype('uint8').")
     if images.ndim == 4 and images.shape[3] not in (1, 3) and images.shape[1] in (1, 3):
@@ -121,14 +125,16 @@ def _check_images(images: NDArray[np.generic], name: str) -> None:
     if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)) or 0 in images.shape:
         raise DataUnavailable(f"{what}; give (n, height, width) or (n, height, width, 3).")
     if len(images) > MAX_FILES:
-        raise DataUnavailable(f"There are {len(images):,} images; {MAX_FILES:,} are the most. Bring fewer.")
+        raise DataUnavailable(f"There are {len(images):,} images; at most {MAX_FILES:,} are allowed. Bring fewer.")
 
 
 def _classes(names: NDArray[np.generic], count: int) -> tuple[str, ...]:
     if names.dtype.kind not in "US" or names.ndim != 1:
         raise DataUnavailable(f'{CLASSES} is {names.dtype} of shape {names.shape}. Give np.array(names, dtype="U").')
     if len(names) < count:
-        raise DataUnavailable(f"There is a label {count - 1}, but only {len(names)} {CLASSES} are named. Name all.")
+        raise DataUnavailable(
+            f"There is a label {count - 1}, but only {len(names)} {CLASSES} are named. Name all classes."
+        )
     return class_names([name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names])
 
 

@@ -35,9 +35,9 @@ def assemble(
 ) -> dict[str, Any]:
     """Write {train,test}-images.npy, {train,test}-labels.npy and facts.json into `folder`; return the facts.
 
-    The `id` in the facts depends on nothing but the images, labels, classes and splits.
+    The `id` in the facts depends only on the images, labels, classes and splits.
     images: each (channels, height, width), all of one shape.  splits: "train" or "test" per image, or "" for all, which
-    are then split class by class.  label: display name of the data set.
+    are then split within each class.  label: display name of the data set.
     Raises DataUnavailable when a class has too few images to be split.
     """
     keys = [hashlib.sha256(image.data).digest() for image in images]
@@ -46,15 +46,15 @@ def assemble(
     if "" in splits:
         splits = _split(keys, labels, classes, order)
         remarks.append(
-            f"There was no split: of each class {1 - TEST_SHARE:.0%} are for training and {TEST_SHARE:.0%} for "
-            f"testing, drawn by seed {SPLIT_SEED}."
+            f"The images had no split: {1 - TEST_SHARE:.0%} of each class are for training and {TEST_SHARE:.0%} for "
+            f"testing, drawn with seed {SPLIT_SEED}."
         )
     members = {split: [at for at in order if splits[at] == split] for split in ("train", "test")}
     shape: Shape = images[0].shape
     counts = {split: np.bincount([labels[at] for at in m], minlength=len(classes)) for split, m in members.items()}
     remarks += _remarks(keys, labels, members, counts, classes)
     mean, std, constant = statistics([images[at] for at in members["train"]], shape[0])
-    remarks += [f"Channel {c + 1} has one value in all training images; its std is taken as 1." for c in constant]
+    remarks += [f"Channel {c + 1} is constant over all training images; its std is set to 1." for c in constant]
     sha256 = {
         split: _write(folder, split, (images[at] for at in m), [labels[at] for at in m], shape)
         for split, m in members.items()
@@ -102,7 +102,7 @@ def _split(keys: Sequence[bytes], labels: Sequence[int], classes: Sequence[str],
         distinct = list(dict.fromkeys(keys[at] for at in mine))
         if len(distinct) < 2:
             raise DataUnavailable(
-                f"The class {name} has only one distinct image, and one is needed for training and one for testing. "
+                f"The class {name} has only one distinct image, but training and testing need one each. "
                 "Add images, or bring folders train and test."
             )
         test_places = generator.permutation(len(distinct))[: max(1, round(TEST_SHARE * len(distinct)))]
@@ -120,20 +120,20 @@ def _remarks(
     counts: Mapping[str, NDArray[np.int64]],
     classes: Sequence[str],
 ) -> list[str]:
-    """Remarks for the user: classes without test images, test images that are training images, conflicting labels."""
+    """Remarks for the user: classes without test images, test images also used for training, conflicting labels."""
     if not members["test"]:
         raise DataUnavailable("There are no test images. Add some, or bring one folder per class without a split.")
     untested = [name for name, count in zip(classes, counts["test"], strict=True) if not count]
-    remarks = [f"No test image is of the class {listed_names(untested)}."] if untested else []
+    remarks = [f"There are no test images of the class {listed_names(untested)}."] if untested else []
     train_keys = {keys[at] for at in members["train"]}
     overlap = sum(keys[at] in train_keys for at in members["test"])
     if overlap:
-        remarks.append(f"{overlap:,} of {len(members['test']):,} test images are training images, too.")
+        remarks.append(f"{overlap:,} of {len(members['test']):,} test images are also training images.")
     kinds: dict[bytes, set[int]] = {}
     for key, label in zip(keys, labels, strict=True):
         kinds.setdefault(key, set()).add(label)
     conflicts = sum(len(kinds[key]) > 1 for key in keys)
-    return remarks + ([f"{conflicts:,} images have a copy of another class."] if conflicts else [])
+    return remarks + ([f"{conflicts:,} images have an identical copy in another class."] if conflicts else [])
 
 
 def _write(folder: Path, split: str, images: Iterable[NDArray[np.uint8]], labels: Sequence[int], shape: Shape) -> str:

@@ -1,4 +1,4 @@
-"""List the files of a folder or zip archive. Nothing is unpacked to disk, and names in archives never become paths."""
+"""List the files of a folder or zip archive. Nothing is unpacked to disk; names in archives are never used as paths."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class Member:
     """One file of a folder or archive.
 
     Attributes:
-        path: its folders and its name, relative to the root.
+        path: folders and file name, relative to the root.
         size: bytes, uncompressed.
-        read: returns the content.
+        read: function that returns the content.
     """
 
     path: tuple[str, ...]
@@ -71,8 +71,8 @@ class Listing:
 
 
 def shown_path(path: Iterable[str]) -> str:
-    """A path from outside as one printable line of at most 120 characters."""
-    return clean_name("/".join(path)) or "(a name without letters)"
+    """Make an untrusted path one printable line of at most 120 characters."""
+    return clean_name("/".join(path)) or "(a name without printable characters)"
 
 
 def is_junk(name: str) -> bool:
@@ -94,7 +94,7 @@ def list_folder(root: Path) -> Listing:
             if entry.is_symlink():
                 raise DataUnavailable(
                     f"{shown_path(inner)} is a link, and links are not followed. Copy the folder with `cp -rL`, which "
-                    "puts files in the place of links."
+                    "replaces links by files."
                 )
             if entry.is_dir(follow_symlinks=False):
                 _check_depth(inner)
@@ -105,7 +105,7 @@ def list_folder(root: Path) -> Listing:
                 files.append(Member(inner, size, partial(_read_file, Path(entry.path), inner)))
             else:
                 raise DataUnavailable(
-                    f"{shown_path(inner)} is no ordinary file (a device, pipe or socket). Take it out."
+                    f"{shown_path(inner)} is not an ordinary file (but a device, pipe or socket). Take it out."
                 )
             _check_count(len(files) + len(folders))
     _check_sizes(files)
@@ -132,7 +132,7 @@ def list_zip(archive: zipfile.ZipFile, size: int) -> Listing:
     total = sum(file.size for file in files)
     if total > max(FREE_RATIO, MAX_RATIO * size):
         raise DataUnavailable(
-            f"The archive of {size / MEGABYTE:,.1f} MB unpacks to {total / MEGABYTE:,.0f} MB, which images never do. "
+            f"The archive of {size / MEGABYTE:,.1f} MB unpacks to {total / MEGABYTE:,.0f} MB, far more than images do. "
             "It was not read. Bring the folder of images itself."
         )
     _check_sizes(files)
@@ -177,26 +177,28 @@ def _check_entry(path: tuple[str, ...], entry: zipfile.ZipInfo) -> None:
 
 def _check_depth(path: tuple[str, ...]) -> None:
     if len(path) > MAX_DEPTH:
-        raise DataUnavailable(f"{shown_path(path)} lies {len(path)} folders deep; {MAX_DEPTH} are the most. {HOW}")
+        raise DataUnavailable(
+            f"{shown_path(path)} lies {len(path)} folders deep; at most {MAX_DEPTH} are allowed. {HOW}"
+        )
 
 
 def _check_count(count: int) -> None:
     if count > MAX_FILES:
-        raise DataUnavailable(f"There are more than {MAX_FILES:,} files; that many are the most. Bring fewer images.")
+        raise DataUnavailable(f"There are more than {MAX_FILES:,} files, which is the limit. Bring fewer images.")
 
 
 def _check_sizes(files: list[Member]) -> None:
     large = next((file for file in files if file.size > MAX_IMAGE_FILE), None)
     if large is not None:
         raise DataUnavailable(
-            f"{large.name} has {large.size / MEGABYTE:,.0f} MB; a file may have {MAX_IMAGE_FILE / MEGABYTE:,.0f} MB. "
-            "Take it out, or make it smaller."
+            f"{large.name} has {large.size / MEGABYTE:,.0f} MB; at most {MAX_IMAGE_FILE / MEGABYTE:,.0f} MB per file "
+            "are allowed. Take it out, or make it smaller."
         )
     total = sum(file.size for file in files)
     if total > MAX_TOTAL:
         raise DataUnavailable(
-            f"The files have {total / MEGABYTE:,.0f} MB together; {MAX_TOTAL / MEGABYTE:,.0f} MB are the most. Bring "
-            "fewer images, or smaller ones."
+            f"The files have {total / MEGABYTE:,.0f} MB together; at most {MAX_TOTAL / MEGABYTE:,.0f} MB are allowed. "
+            "Bring fewer images, or smaller ones."
         )
 
 
@@ -208,7 +210,7 @@ def _read_file(file: Path, path: tuple[str, ...]) -> bytes:
 
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: tuple[str, ...]) -> bytes:
-    """Read at most the size in the archive's directory; a longer entry then fails the checksum."""
+    """Read at most as many bytes as the archive's directory states; a longer entry then fails the checksum."""
     try:
         with archive.open(entry) as file:
             return file.read(entry.file_size)

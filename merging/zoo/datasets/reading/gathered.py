@@ -19,10 +19,10 @@ class Picture:
     """One image of a source.
 
     Attributes:
-        name: its name in messages.
+        name: name of the image in messages.
         label: the number of its class.
         split: "train", "test", or "" if the source has no splits.
-        open: returns the image, not yet decoded.
+        open: function that returns the image, not yet decoded.
     """
 
     name: str
@@ -56,14 +56,14 @@ def listed_names(names: Iterable[str]) -> str:
 def class_names(raw: Sequence[str]) -> tuple[str, ...]:
     """Clean class names for display. Raises DataUnavailable for too many or too few, empty or duplicate names."""
     if len(raw) > MAX_CLASSES:
-        raise DataUnavailable(f"There are {len(raw):,} classes; {MAX_CLASSES:,} are the most. {HOW}")
+        raise DataUnavailable(f"There are {len(raw):,} classes; at most {MAX_CLASSES:,} are allowed. {HOW}")
     if len(raw) < 2:
         named = f", {clean_name(raw[0])}" if raw else ""
-        raise DataUnavailable(f"There is only one class{named}: nothing to tell apart. {HOW}")
+        raise DataUnavailable(f"There is only one class{named}, but at least two are needed. {HOW}")
     names = [clean_name(name) for name in raw]
     nameless = [number for number, name in enumerate(names) if not name]
     if nameless:
-        raise DataUnavailable(f"The name of class {nameless[0]} holds no printable letter. Give it another name.")
+        raise DataUnavailable(f"The name of class {nameless[0]} has no printable characters. Give it another name.")
     first: dict[str, int] = {}
     for number, name in enumerate(names):
         if first.setdefault(name, number) != number:
@@ -77,6 +77,6 @@ def check_classes(gathered: Gathered) -> None:
     empty = [name for number, name in enumerate(gathered.classes) if number not in labels]
     if empty:
         raise DataUnavailable(
-            f"No training image is of the class{'es' if len(empty) > 1 else ''} {listed_names(empty)}. Add images, or "
-            "leave the class out. Labels count from 0."
+            f"There are no training images of the class{'es' if len(empty) > 1 else ''} {listed_names(empty)}. "
+            "Add images, or leave the class out. Labels count from 0."
         )

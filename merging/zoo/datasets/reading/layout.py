@@ -28,7 +28,7 @@ Files = list[tuple[tuple[str, ...], Member]]  # path relative to the data set's 
 
 
 def arrange(listing: Listing) -> Gathered:
-    """Assign classes and splits to the images. Raises DataUnavailable if the folders do not show them."""
+    """Assign classes and splits to the images. Raises DataUnavailable if the folders do not determine them."""
     nested = [file.name for file in listing.files if file.path[-1].lower().endswith(ARCHIVES)]
     if nested:
         raise DataUnavailable(
@@ -37,10 +37,10 @@ def arrange(listing: Listing) -> Gathered:
     images = [(file.path, file) for file in listing.files if file.path[-1].lower().endswith(IMAGES)]
     others = [file.name for file in listing.files if not file.path[-1].lower().endswith(IMAGES)]
     if not images:
-        there = f"only {listed_names(others)}" if others else "nothing"
+        there = f"only {listed_names(others)}" if others else "no files"
         raise DataUnavailable(f"There are no images here, {there}. {HOW}")
     images, folders = _without_top(images, listing.folders)
-    notes = [f"Left out, no images: {listed_names(others)}."] if others else []
+    notes = [f"Left out, because they are not images: {listed_names(others)}."] if others else []
     tops = {path[0].lower() for path, _ in images}
     if tops <= set(SPLITS) and tops & set(TRAIN):
         return _with_splits(images, folders, notes)
@@ -67,9 +67,9 @@ def _with_splits(images: Files, folders: set[tuple[str, ...]], notes: list[str])
             raise _classless(path)
     test = "test" if tops["test"] else "validation"
     if tops["test"] and tops["validation"]:
-        notes = [*notes, f"Left out: {len(tops['validation']):,} images for validation; those for testing are used."]
+        notes = [*notes, f"Left out: {len(tops['validation']):,} validation images; the test images are used."]
     elif tops["validation"]:
-        notes = [*notes, "The images for validation are the test images: there are no others."]
+        notes = [*notes, "The validation images are used as test images, because there are no others."]
     below = {path[1:] for path in folders if path[0].lower() in TRAIN and len(path) > 1}
     splits = [("train", tops["train"]), ("test", tops[test])]
     by_class = [(split, [(path[1:], file) for path, file in files]) for split, files in splits]
@@ -79,28 +79,28 @@ def _with_splits(images: Files, folders: set[tuple[str, ...]], notes: list[str])
 
 
 def _check_no_splits(images: Files) -> None:
-    """Raise DataUnavailable if split folders stand beside other folders, or an image lies in no folder."""
+    """Raise DataUnavailable if split folders are next to other folders, or an image is not in a folder."""
     for path, _ in images:
         if len(path) < 2:
             raise _classless(path)
         if path[0].lower() in SPLITS and len(path) > 2:
             others = sorted({shown_path(other[:1]) for other, _ in images if other[0].lower() not in SPLITS})
-            beside = f"{listed_names(others)} stands beside it" if others else "there is no folder train"
+            beside = f"{listed_names(others)} is next to it" if others else "there is no folder train"
             raise DataUnavailable(
-                f"{shown_path(path[:1])} holds folders of classes, as a split does, but {beside}. Keep train and test "
-                "alone at the top, or one folder per class."
+                f"{shown_path(path[:1])} holds folders of classes, as a split does, but {beside}. Keep only train and "
+                "test at the top, or one folder per class."
             )
 
 
 def _classless(path: tuple[str, ...]) -> DataUnavailable:
-    return DataUnavailable(f"{shown_path(path)} lies in no folder of a class. {HOW}")
+    return DataUnavailable(f"{shown_path(path)} is not in the folder of a class. {HOW}")
 
 
 def _gathered(splits: list[tuple[str, Files]], folders: set[tuple[str, ...]], notes: list[str]) -> Gathered:
     """Number the classes and collect the images of all splits.
 
     splits: pairs of a split's name and its files, whose paths begin with the class.  folders: all folders of the
-    training split (or of the unsplit images), by which empty classes are noticed.
+    training split (or of the unsplit images), which show empty classes.
     """
     raw = sorted({path[0] for path, _ in splits[0][1]})
     empty = sorted({path[0] for path in folders} - set(raw))

@@ -1,4 +1,4 @@
-"""Decode one image to a uint8 array of the data set's shape, and count the changes that this needed.
+"""Decode one image to a uint8 array of the data set's shape, and count the changes that were needed.
 
 Colours are read as torchvision's ImageFolder reads them (`convert("RGB")`), so that a network gets the same input as in
 its training. Two things differ from ImageFolder and are reported to the user: photos are rotated upright by their EXIF
@@ -59,14 +59,14 @@ CHANGES = {
     "transparent": "have transparent parts, whose stored colours were kept",
     "deep": "have 16 bits and were scaled to 8",
     "CMYK": "were converted from CMYK to RGB without a colour profile",
-    "to grey": "have colours and were made grey",
-    "to colour": "are grey and were repeated in three channels",
+    "to grey": "are coloured and were converted to grey",
+    "to colour": "are grey and were copied into three channels",
 }
 
 
 @dataclass(frozen=True)
 class Look:
-    """Size and colour of an image by its header.
+    """Size and colour of an image, as its header states them.
 
     Attributes:
         size: (height, width) after rotation to upright.
@@ -99,7 +99,7 @@ def each(pictures: Sequence[Picture], read: Callable[[Picture], T]) -> list[T]:
             values.append(read(picture))
         except _BOMBS as error:
             raise DataUnavailable(
-                f"{picture.name} has more than {MAX_PIXELS / 1e6:.0f} million pixels, the most that are read. Make it "
+                f"{picture.name} has more than {MAX_PIXELS / 1e6:.0f} million pixels, which is the limit. Make it "
                 "smaller, or take it out."
             ) from error
         except _DAMAGES:
@@ -107,22 +107,22 @@ def each(pictures: Sequence[Picture], read: Callable[[Picture], T]) -> list[T]:
     if damaged_names:
         count = f"{len(damaged_names):,} images are" if len(damaged_names) > 1 else "An image is"
         raise DataUnavailable(
-            f"{count} damaged, cut off or no image: {listed_names(damaged_names)}. Take out or replace."
+            f"{count} damaged, cut off or not an image: {listed_names(damaged_names)}. Remove or replace."
         )
     return values
 
 
 def inspect_picture(picture: Picture) -> Look:
-    """Read the header of an image. Raises DataUnavailable for several frames and for values that are no colours."""
+    """Read the header of an image. Raises DataUnavailable for several frames, and for values that are not colours."""
     with picture.open() as image:
         width, height = image.size
         if image.mode not in READABLE or (image.mode == "I" and image.format != "PPM"):
             raise DataUnavailable(
-                f"{picture.name} holds numbers that are no colours of 8 or 16 bits (PIL's mode {image.mode}). Save it "
-                "as an 8-bit PNG."
+                f"{picture.name} holds values that are not colours of 8 or 16 bits (PIL's mode {image.mode}). Save "
+                "it as an 8-bit PNG."
             )
-        if image.format != "MPO" and _has_frames(image):  # in a telephone's MPO, previews follow the photo
-            raise DataUnavailable(f"{picture.name} has several frames or pages. Save the one that counts as an image.")
+        if image.format != "MPO" and _has_frames(image):  # in a phone's MPO, previews follow the photo
+            raise DataUnavailable(f"{picture.name} has several frames or pages. Save one of them as an image.")
         size = (width, height) if _orientation(image) >= 5 else (height, width)
         return Look(size, image.mode in GREY)
 
@@ -139,8 +139,8 @@ def check_decoded_size(count: int, shape: tuple[int, int, int], most: int) -> No
     if size > most:
         form = "×".join(map(str, shape))
         raise DataUnavailable(
-            f"{count:,} images of {form} fill {size / MEGABYTE:,.0f} MB, and {most / MEGABYTE:,.0f} MB are free. Give "
-            "a smaller height × width, or bring fewer images."
+            f"{count:,} images of {form} take {size / MEGABYTE:,.0f} MB, but only {most / MEGABYTE:,.0f} MB are "
+            "available. Choose a smaller height × width, or bring fewer images."
         )
 
 

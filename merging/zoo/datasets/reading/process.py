@@ -1,7 +1,7 @@
 """Main function of the reading process: `python -m merging.zoo.datasets.reading.process FOLDER`.
 
-Only `merging.zoo.datasets.convert` starts it. That module writes order.json into FOLDER, and the process writes the
-files of the data set beside it.
+Only `merging.zoo.datasets.convert` starts this process. That module writes order.json into FOLDER, and the process
+writes the files of the data set next to it.
 """
 
 from __future__ import annotations
@@ -56,13 +56,15 @@ def read_order(source: Path, order: dict[str, Any], folder: Path) -> None:
         return
     size = source.stat().st_size
     if size > MAX_TOTAL:
-        raise DataUnavailable(f"The file has {size / MEGABYTE:,.0f} MB; {MAX_TOTAL / MEGABYTE:,.0f} MB are the most.")
+        raise DataUnavailable(
+            f"The file has {size / MEGABYTE:,.0f} MB; at most {MAX_TOTAL / MEGABYTE:,.0f} MB are allowed."
+        )
     if not zipfile.is_zipfile(source):
-        raise DataUnavailable(f"{shown_path((source.name,))} is no zip archive and no .npz. {HOW}")
+        raise DataUnavailable(f"{shown_path((source.name,))} is neither a zip archive nor an .npz. {HOW}")
     try:
         archive = zipfile.ZipFile(source)
     except DAMAGED_ZIP as error:
-        raise DataUnavailable("The archive is damaged: its directory cannot be read. Make it again.") from error
+        raise DataUnavailable("The archive is damaged: its directory cannot be read. Create it again.") from error
     with archive:
         gathered = arrays.gather_arrays(archive) if arrays.is_arrays(archive) else arrange(list_zip(archive, size))
         _finish(gathered, order, folder)

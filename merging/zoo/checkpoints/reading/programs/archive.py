@@ -27,7 +27,7 @@ def archive_entries(data: bytes) -> dict[str, memoryview]:
     """Path in the archive, without its top folder -> content, not copied.
 
     Raises CheckpointError when the archive is damaged or compressed, has an older layout, claims more bytes than it
-    has, or holds names that torch does not write.
+    holds, or holds names that torch does not write.
     """
     listed, start = directory(data, AGAIN)
     if any(entry.filename in _OLD for entry in listed):
@@ -38,7 +38,7 @@ def archive_entries(data: bytes) -> dict[str, memoryview]:
         raise CheckpointError(f"The archive lists {len(listed):,} parts; at most {MAX_TENSORS:,} tensors are read.")
     roots = {_checked_name(entry).split("/")[0] for entry in listed}
     if len(roots) != 1:
-        raise CheckpointError(f"The archive has no single top folder, as torch.export.save makes. {AGAIN}")
+        raise CheckpointError(f"The archive does not have a single top folder, as torch.export.save makes. {AGAIN}")
     content_of_path = contents(data, listed, start, AGAIN)
     return {name.partition("/")[2]: content for name, content in content_of_path.items()}
 

@@ -1,4 +1,4 @@
-"""Convert the operations of an exported program from torch's JSON to nodes of a `Program`. No name in it is imported.
+"""Convert the operations of an exported program from torch's JSON to nodes of a `Program`, without importing any name.
 
 Sizes may be expressions, stored as text; the text is compared and never parsed.
 """
@@ -32,17 +32,17 @@ _UNUSED |= {"as_int_lists", "as_float_lists", "as_string_to_argument"}
 _CHECKS = (
     "torch.ops.aten._assert",
     "torch.ops.aten.sym_constrain",
-)  # assertions on sizes and types, which would restrict a run to the example's
+)  # assertions on sizes and types, which would restrict a run to those of the example
 _SIMPLE = {"torch.sym_float", "torch.sym_int", "torch.sym_not", "torch.sym_max", "torch.sym_min", "math.trunc"}
 
 
 def only_known(record: dict[str, Any], known: set[str], what: str, version: str) -> None:
-    """Raise CheckpointError when a record has a field that is not in `known`. version: of the torch that wrote it."""
+    """Raise CheckpointError when a record has a field that is not in `known`. version: the writer's torch version."""
     if unknown := record.keys() - known:
         name = shown(str(min(unknown)))
         raise CheckpointError(
-            f"The exported program says {name} of its {what}, which is not known here: it was written by torch "
-            f"{version or 'of an unknown version'}. Write it with a version that this program is tested with. {AGAIN}"
+            f"The exported program has the unknown field {name} in its {what}: it was written by torch "
+            f"{version or 'of an unknown version'}. Write it with a version that Mergescope is tested with. {AGAIN}"
         )
 
 
@@ -53,11 +53,11 @@ def float_type(name: str) -> str:
 
 @dataclass
 class NodeReader:
-    """Reader of a program's nodes, one after another; it also numbers the calls of modules.
+    """Reader of a program's nodes, one after another; it also numbers the module calls.
 
     Attributes:
-        version: of the torch that wrote the program.
-        calls: module path of each call, by its number.
+        version: torch version that wrote the program.
+        calls: module path of each call, in the order of their numbers.
         numbers: (key, path) of a call -> its number.
         take: typed access to the records' fields.
     """
@@ -68,7 +68,7 @@ class NodeReader:
     take: Taker = field(default_factory=lambda: Taker("exported program"))
 
     def read(self, record: Any, number: int) -> Iterator[ProgramNode]:
-        """Yield the node of one record, followed by a GETITEM node per result if it has several; none for a check."""
+        """Yield the node of one record, and a GETITEM node per result if there are several; nothing for a check."""
         target, outputs = self.take(record, "target", str), self.take.items(record, "outputs", dict)
         only_known(record, _NODE, "operations", self.version)
         if target.startswith(_CHECKS) and not outputs:
@@ -92,7 +92,7 @@ class NodeReader:
                 yield ProgramNode(self._number(outputs, name), called, args, kwargs, calls)
 
     def argument(self, record: Any) -> Argument:
-        """Convert an argument in torch's form, a record of one field whose name is the type."""
+        """Convert an argument from torch's form, a record with one field, whose name is the type."""
         kind, value = self._union(record)
         if kind in ("as_int", "as_bool", "as_string"):
             return self.take(record, kind, _PLAIN[kind])
@@ -125,12 +125,12 @@ class NodeReader:
             return Term("layout", "strided")
         if kind == "as_graph":
             raise UnsupportedOperation(
-                "The forward pass switches gradients or precision, or runs a part of the graph by condition. Take that "
-                f"out of it. {AGAIN}"
+                "The forward pass switches gradients or precision, or runs a part of the graph conditionally. Remove "
+                f"that. {AGAIN}"
             )
         if kind in _UNUSED or kind in ("as_scalar_type", "as_memory_format", "as_layout"):
             raise UnsupportedOperation(
-                f"An operation takes {shown(kind)} {shown(str(value)[:40])}, which none is given here. Replace it in "
+                f"An operation takes {shown(kind)} {shown(str(value)[:40])}, which is not supported. Replace it in "
                 "the network and export it again."
             )
         only_known({kind: value}, set(), "arguments", self.version)
@@ -144,8 +144,8 @@ class NodeReader:
         if target.startswith("_operator.") or target in _SIMPLE:
             return target.removeprefix("_")
         raise CheckpointError(
-            f"Node {shown(name)} calls {shown(target)}, which is no operator that a network is made of. It was not "
-            "run. Replace it in the network and export it again."
+            f"Node {shown(name)} calls {shown(target)}, which is not an operator of a neural network. It "
+            "was not run. Replace it in the network and export it again."
         )
 
     def _inputs(
@@ -153,8 +153,8 @@ class NodeReader:
     ) -> tuple[tuple[Argument, ...], tuple[tuple[str, Argument], ...]]:
         """Positional and keyword arguments of a node.
 
-        From the first device argument on, all arguments are keywords. An operator with a device argument always gets
-        the device of the run.
+        From the first device argument on, all arguments are passed by keyword. An operator with a device argument
+        always gets the device of the run.
         """
         expected = operator_of(target, node).positional
         args: list[Argument] = []
@@ -164,10 +164,10 @@ class NodeReader:
             name, value = self.take(item, "name", str), self.argument(item.get("arg"))
             kind = item.get("kind")
             if kind not in (_POSITIONAL, _KEYWORD):
-                raise self.take.damaged(f"argument {shown(name)} of {shown(node)} is neither positional nor by name")
+                raise self.take.damaged(f"argument {shown(name)} of {shown(node)} is neither positional nor a keyword")
             if kind == _POSITIONAL and (name,) != expected[len(args) + len(kwargs) :][:1]:
                 raise self.take.damaged(
-                    f"argument {shown(name)} of {shown(node)} stands where its operator has another one (written by "
+                    f"argument {shown(name)} of {shown(node)} is where its operator has another one (written by "
                     f"torch {self.version})"
                 )
             if kwargs.keys() & {name}:
@@ -190,7 +190,7 @@ class NodeReader:
 
     def _one(self, outputs: list[dict[str, Any]], kind: str) -> Any:
         if len(outputs) != 1 or outputs[0].keys() != {kind}:
-            raise self.take.damaged("an operation gives more or other results than its operator")
+            raise self.take.damaged("an operation gives other results than its operator")
         return outputs[0][kind]
 
     def _number(self, outputs: list[dict[str, Any]], name: str) -> str:
@@ -218,7 +218,7 @@ class NodeReader:
 
     def _union(self, record: Any) -> tuple[str, Any]:
         if not isinstance(record, dict) or len(record) != 1:
-            raise self.take.damaged("an argument is not one thing")
+            raise self.take.damaged("an argument is not a single value")
         return next(iter(record.items()))
 
     def _float(self, value: Any) -> float:
@@ -226,13 +226,13 @@ class NodeReader:
             return value
         if value in ("Infinity", "-Infinity"):
             return math.inf if value == "Infinity" else -math.inf
-        raise self.take.damaged(f"{shown(str(value)[:40])} is no number that an operator is given")
+        raise self.take.damaged(f"{shown(str(value)[:40])} is not a number for an operator")
 
     def _calls(self, metadata: dict[str, Any]) -> tuple[int, ...]:
         """Numbers of the module calls around a node, from text of the form "key,path,type;key,path,type ..."."""
         text = metadata.get("nn_module_stack", "")
         if not isinstance(text, str) or len(text) > 50_000:
-            raise self.take.damaged("the modules around an operation are no short text")
+            raise self.take.damaged("the modules around an operation are not a short text")
         numbers: list[int] = []
         for call in text.split(";") if text else ():
             key, path = _first_two(call)

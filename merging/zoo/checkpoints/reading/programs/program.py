@@ -1,7 +1,7 @@
 """Read files of torch.export.save (.pt2): a network's graph and weights, without running any code in the file.
 
-The archive is read entry by entry. torch.export does not see the file, nothing is unpickled, and expressions are
-compared but not parsed. The result is a `Program` that is checked and tried on shapes.
+The archive is read entry by entry. torch.export is not called, nothing is unpickled, and expressions are
+compared but not parsed. The result is a `Program` that is checked and run on shapes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Exported:
 def read_program(data: bytes) -> Exported:
     """Read the network in a .pt2 file's bytes.
 
-    Raises CheckpointError when the file is damaged, hostile or of a layout that is not read, and UnsupportedOperation
+    Raises CheckpointError when the file is damaged, hostile or of an unsupported layout, and UnsupportedOperation
     when the network cannot be represented as a `Program`. Each message advises what to do.
     """
     files = archive_entries(data)
@@ -91,14 +91,14 @@ def _model(files: Mapping[str, memoryview]) -> str:
         content = bytes(files.get(path, b"")[:40])
         if content != mark:
             raise CheckpointError(
-                f"The archive's {path} is {shown(str(content, 'latin-1'))}, and only {mark.decode()!r} is read. Export "
-                f"the network with a newer torch, on an ordinary computer. {AGAIN}"
+                f"The archive's {path} is {shown(str(content, 'latin-1'))}, but only {mark.decode()!r} is read. Export "
+                f"the network with a newer torch, on a little-endian computer. {AGAIN}"
             )
     return names[0]
 
 
 def _nodes(graph: Any, version: str) -> tuple[tuple[ProgramNode, ...], tuple[str, ...]]:
-    """The graph's operations, and the module path of every module call, by its number."""
+    """The graph's operations, and the module path of every module call, in the order of their numbers."""
     reader = NodeReader(version)
     records = take.items(graph, "nodes", dict)
     if len(records) > MAX_NODES:
@@ -141,12 +141,12 @@ def _state(
 def _constants(
     reads: Mapping[str, tuple[str, str]], weights: Mapping[str, StoredTensor], others: Mapping[str, StoredTensor]
 ) -> list[str]:
-    """Names of the constants that the graph reads. Raises CheckpointError when a tensor that it reads is missing."""
+    """Names of the constants that the graph reads. Raises CheckpointError when the file lacks a tensor that is read."""
     for kind, name in reads.values():
         if name not in (others if kind == "tensor_constant" else weights):
-            raise CheckpointError(f"The file holds no numbers of {shown(name)}, which the network reads. {AGAIN}")
+            raise CheckpointError(f"The file holds no values for {shown(name)}, which the network reads. {AGAIN}")
         if name in weights and kind == "tensor_constant":
-            raise take.damaged(f"{shown(name)} is a weight and a constant")
+            raise take.damaged(f"{shown(name)} is both a weight and a constant")
     return list(dict.fromkeys(name for kind, name in reads.values() if kind == "tensor_constant"))
 
 

@@ -32,9 +32,9 @@ class Signature:
     """Inputs and output of a program.
 
     Attributes:
-        version: of the torch that wrote the program.
+        version: torch version that wrote the program.
         x: name of the input value.
-        shape: of the input, without the batch dimension.
+        shape: shape of the input, without the batch dimension.
         dtype: number type of the input.
         output: name of the output value.
         tensors: name of each other input value -> (kind, name) of its tensor.
@@ -76,7 +76,7 @@ def stated(meta: Any) -> tuple[list[int | str], str]:
             sizes.append(take(size, "as_int", int))
     kind = TYPES.get(take(meta, "dtype", int))
     if kind is None:
-        raise UnsupportedOperation(f"The network computes with a number type that is not read here ({meta['dtype']}).")
+        raise UnsupportedOperation(f"The network computes with a number type that is not supported ({meta['dtype']}).")
     return sizes, float_type(kind)
 
 
@@ -87,14 +87,14 @@ def _version(whole: Any) -> str:
     if major != SCHEMA:
         raise CheckpointError(
             f"The exported program has format {shown(str(major))}, written by torch {version or '(unknown)'}; only "
-            f"format {SCHEMA} is read. Export it with the torch that this program is installed with. {AGAIN}"
+            f"format {SCHEMA} is read. Export it with the torch version that Mergescope uses. {AGAIN}"
         )
     only_known(whole, _TOP, "program", version)
     return version
 
 
 def _inputs(record: Any, version: str) -> tuple[str, dict[str, tuple[str, str]]]:
-    """Name of the value that the network takes as its input; and the other input values -> (kind, tensor name)."""
+    """Return the name of the input value, and a table: name of each other input value -> (kind, tensor name)."""
     tensors: dict[str, tuple[str, str]] = {}
     inputs: list[str] = []
     for spec in take.items(record, "input_specs", dict):
@@ -111,8 +111,8 @@ def _inputs(record: Any, version: str) -> tuple[str, dict[str, tuple[str, str]]]
             inputs.append(take(argument["as_tensor"], "name", str) if argument.keys() == {"as_tensor"} else "")
     if len(inputs) != 1 or not inputs[0]:
         raise UnsupportedOperation(
-            f"The network takes {len(inputs)} inputs, or one that is no tensor; it must take one tensor whose first "
-            f"dimension counts the images. Wrap it in a module whose forward takes that one. {AGAIN}"
+            f"The network takes {len(inputs)} inputs, or one that is not a tensor; it must take one tensor whose first "
+            f"dimension counts the images. Wrap it in a module whose forward takes only that tensor. {AGAIN}"
         )
     return inputs[0], tensors
 
@@ -122,7 +122,7 @@ def _output(module: Any, graph: Any) -> str:
     specs = take.items(take(module, "signature", dict), "output_specs", dict)
     if any("mutation" in str(kind) for spec in specs for kind in spec):
         raise UnsupportedOperation(
-            "The forward pass changes the network's own tensors, as in training mode or where it counts something: it "
+            "The forward pass changes the network's own tensors, as in training mode or with a counter: the network "
             f"has no fixed weights. Call model.eval() first. {AGAIN}"
         )
     calls: list[Any] = take.items(module, "module_call_graph", dict)
@@ -133,7 +133,7 @@ def _output(module: Any, graph: Any) -> str:
     if len(specs) != 1 or not isinstance(tensor, dict) or spec.replace(" ", "") != _ONE_TENSOR:
         raise UnsupportedOperation(
             "The network gives several outputs, a tuple, a list or a dictionary; it must give one tensor (images, "
-            f"classes). Wrap it in a module whose forward returns that one. {AGAIN}"
+            f"classes). Wrap it in a module whose forward returns only that tensor. {AGAIN}"
         )
     name: str = take(tensor, "name", str)
     if specs[0] != {"user_output": {"arg": {"as_tensor": {"name": name}}}}:
@@ -147,7 +147,7 @@ def _input(x: str, values: Any) -> tuple[tuple[int, ...], str]:
     batch = sizes[0] if sizes else None
     if not isinstance(batch, str) or not _FREE.fullmatch(batch):
         fixed = f"fixed to {batch}" if isinstance(batch, int) else "not free"
-        raise CheckpointError(f"The number of images is {fixed} in this program; any must be possible. {AGAIN}")
+        raise CheckpointError(f"The number of images is {fixed} in this program; any number must be possible. {AGAIN}")
     if batch in sizes[1:]:
         raise CheckpointError(f"Another size of the input changes with the number of images. {AGAIN}")
     expressions = [size.get("as_expr") for size in values[x]["sizes"][1:]]

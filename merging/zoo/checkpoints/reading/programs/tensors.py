@@ -49,7 +49,7 @@ def payloads(files: Mapping[str, memoryview], folder: str, model: str, version: 
         files: path in the archive -> content.
         folder: "weights" or "constants".
         model: name of the program in the archive.
-        version: of the torch that wrote it.
+        version: torch version that wrote the file.
     Raises:
         CheckpointError: when a tensor is pickled, or when the bytes are not exactly those of the tensors (constants
             may repeat and share their numbers).
@@ -67,7 +67,7 @@ def payloads(files: Mapping[str, memoryview], folder: str, model: str, version: 
         take = Taker(f"tensor {shown(name)}")
         path = f"data/{folder}/{_path(name, entry, prefix, version)}"
         if path not in files:
-            raise CheckpointError(f"{shown(name)} has no numbers in the file: {path} is missing. {AGAIN}")
+            raise CheckpointError(f"{shown(name)} has no values in the file: {path} is missing. {AGAIN}")
         meta = take(entry, "tensor_meta", dict)
         only_known(meta, _META, "tensors", version)
         if path not in flats:  # each entry is read only once, so that tied tensors share their numbers
@@ -90,7 +90,7 @@ def _path(name: str, entry: Any, prefix: str, version: str) -> str:
     only_known(take({name: entry}, name, dict), _ENTRY, "tensors", version)
     path: str = take(entry, "path_name", str)
     if take(entry, "use_pickle", bool) or not re.fullmatch(rf"{prefix}_\d{{1,9}}", path):
-        raise CheckpointError(f"{name} is a pickle or an object, which could run any program. It was not loaded.")
+        raise CheckpointError(f"{name} is a pickle or an object, which could run arbitrary code. It was not loaded.")
     return path
 
 
@@ -112,8 +112,8 @@ def _check_sizes(flats: Mapping[str, Tensor], tensors: Iterable[Tensor]) -> None
             )
         if numbers != len(flat):
             raise CheckpointError(
-                f"{path} holds {len(flat):,} numbers, but its tensors have {numbers:,}. Where a weight "
-                "is a part of a larger tensor, give it numbers of its own (clone) and export the network again."
+                f"{path} holds {len(flat):,} numbers, but its tensors have {numbers:,}. If a weight "
+                "is a part of a larger tensor, give it its own memory (clone) and export the network again."
             )
 
 
@@ -132,7 +132,7 @@ def _strided(flat: Tensor, take: Taker, meta: Any, *, repeats: bool) -> Tensor:
     repeats = repeats and numbers * flat.element_size() <= MAX_EXPANDED
     if reach > len(flat) or (numbers > len(flat) and not repeats):
         raise CheckpointError(
-            f"The {take.what} claims the shape {tuple(sizes)!r:.200} but the file does not hold as many numbers. "
+            f"The {take.what} claims the shape {tuple(sizes)!r:.200}, but the file does not hold that many numbers. "
             "It was not loaded."
         )
     return flat.as_strided(sizes, strides, offset) if numbers else torch.empty(sizes, dtype=flat.dtype)
@@ -142,18 +142,16 @@ def _flat(view: memoryview, take: Taker, meta: Any) -> Tensor:
     """Convert bytes to a tensor of one dimension. The bytes are copied, because their address may not be aligned."""
     dtype = _type(take, meta)
     if len(view) % dtype.itemsize:
-        raise take.damaged(f"its {len(view):,} bytes are no whole number of {dtype.itemsize}-byte numbers")
+        raise take.damaged(f"its {len(view):,} bytes are not a whole number of {dtype.itemsize}-byte numbers")
     if dtype == torch.bool and bytes(view).strip(b"\0\1"):
-        raise take.damaged("it holds truth values that are neither true nor false")
+        raise take.damaged("it holds booleans that are neither true nor false")
     return torch.frombuffer(bytearray(view), dtype=dtype) if len(view) else torch.empty(0, dtype=dtype)
 
 
 def _type(take: Taker, meta: Any) -> torch.dtype:
     kind = TYPES.get(take(meta, "dtype", int))
     if kind is None:
-        raise CheckpointError(
-            f"The {take.what} holds a number type that is not read: {meta['dtype']} in torch's count."
-        )
+        raise CheckpointError(f"The {take.what} holds a number type that is not read: torch's code {meta['dtype']}.")
     dtype: torch.dtype = getattr(torch, kind)
     return dtype
 
@@ -163,7 +161,7 @@ def _whole(take: Taker, meta: Any, key: str) -> list[int]:
 
 
 def _number(take: Taker, record: Any) -> int:
-    """A size, stride or offset: an integer from 0 on. Raises CheckpointError for other numbers and for expressions."""
+    """A size, stride or offset: an integer of at least 0. Raises CheckpointError for other numbers and expressions."""
     value = take(record, "as_int", int)
     if len(record) != 1 or not 0 <= value < 2**40:
         raise take.damaged("a size, stride or offset is negative, huge or an expression")
