@@ -16,6 +16,7 @@ from merging.zoo.architectures import build
 from merging.zoo.checkpoints.checkpoint import load_bytes, save_checkpoint
 from merging.zoo.checkpoints.reading.contents import contents_of
 from merging.zoo.checkpoints.reading.files import read_file, read_folder
+from merging.zoo.checkpoints.reading.sliced import read_sliced
 
 
 def zipped(**files: bytes) -> bytes:
@@ -43,7 +44,7 @@ def test_what_a_mac_adds_to_archives_and_folders_is_no_network(tmp_path):
     assert len(read_folder(tmp_path).networks) == 1
 
 
-def test_metadata_tie_no_tensors_that_the_file_holds_with_other_numbers():
+def test_metadata_tie_no_tensors_that_the_file_holds_with_other_numbers(tmp_path):
     entry = catalogue.find_entry("fashion-mlp-128-s0")
     raw = catalogue.shipped_file(entry.sha256).read_bytes()
     metadata = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]["mergescope"]
@@ -51,6 +52,9 @@ def test_metadata_tie_no_tensors_that_the_file_holds_with_other_numbers():
     state = safetensors.torch.load(raw)
     with pytest.raises(CheckpointError, match=r"tie layers\.4\.weight to layers\.2\.weight.*different numbers"):
         load_bytes(safetensors.torch.save(state, {"mergescope": tied}))
+    safetensors.torch.save_file(state, tmp_path / "net.safetensors", {"mergescope": tied})
+    with pytest.raises(CheckpointError, match="different numbers"):
+        read_sliced(tmp_path / "net.safetensors")
     state["layers.4.weight"] = state["layers.2.weight"].clone()
     assert load_bytes(safetensors.torch.save(state, {"mergescope": tied})).architecture == "mlp"
 

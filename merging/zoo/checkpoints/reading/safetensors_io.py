@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -41,14 +41,22 @@ def read_tensors(data: bytes) -> Loaded:
         raise CheckpointError(f"The file is damaged: its header does not fit its numbers. {HOW}") from error
     constants = take_constants(story, tensors)
     aliases = aliases_of(story, tensors)
+    check_ties({alias: first for alias, first in aliases.items() if alias in tensors}, tensors.__getitem__)
+    loaded = checked(tensors | {alias: tensors[first] for alias, first in aliases.items()}, story)
+    return replace(loaded, constants=constants)
+
+
+def check_ties(aliases: Mapping[str, str], tensor: Callable[[str], Tensor]) -> None:
+    """Raise CheckpointError if tied tensors that the file holds have different numbers.
+
+    aliases: name -> first name, both in the file.  tensor: gives the file's tensor of a name.
+    """
     for alias, first in aliases.items():
-        if alias in tensors and not same_numbers(tensors[alias], tensors[first]):
+        if not same_numbers(tensor(alias), tensor(first)):
             raise CheckpointError(
                 f"The file's metadata tie {alias} to {first}, but the file holds different numbers for them. Save the "
                 "network again without this metadata."
             )
-    loaded = checked(tensors | {alias: tensors[first] for alias, first in aliases.items()}, story)
-    return replace(loaded, constants=constants)
 
 
 def same_numbers(one: Tensor, other: Tensor) -> bool:

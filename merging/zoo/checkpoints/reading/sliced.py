@@ -18,7 +18,7 @@ from merging.zoo.checkpoints.reading.files import File, folder_files, weight_map
 from merging.zoo.checkpoints.reading.kinds import HOW, kind_of
 from merging.zoo.checkpoints.reading.limits import MAX_DIMENSIONS, MAX_HEADER, MAX_TENSORS
 from merging.zoo.checkpoints.reading.opening import opened, read_start, read_whole
-from merging.zoo.checkpoints.reading.safetensors_io import aliases_of, header_of, story_of, take_constants
+from merging.zoo.checkpoints.reading.safetensors_io import aliases_of, check_ties, header_of, story_of, take_constants
 from merging.zoo.checkpoints.reading.tensors import Loaded, converted
 
 # A file's number type -> its name in torch, and the type after `converted`.
@@ -97,6 +97,9 @@ def _single(path: Path) -> SlicedFile:
     take_constants(story, described)
     places = {id(tensor): (path, name) for name, (tensor, _) in described.items()}
     aliases = aliases_of(story, described)
+    if held := {alias: first for alias, first in aliases.items() if alias in described}:
+        with safetensors.safe_open(path, "pt") as file:
+            check_ties(held, file.get_tensor)
     described |= {alias: described[first] for alias, first in aliases.items()}
     return SlicedFile(_networks(described, aliases, story, "safetensors"), places)
 
