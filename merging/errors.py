@@ -1,8 +1,8 @@
 """All errors that users can see. Pages and the command line show only the texts of these errors, verbatim.
 
     MergescopeError
-    ├── UnsupportedOperation     tracing met an operation that has no rule: names the node, the operation and the remedy
-    ├── NotEquivalent            a permutation of units changed the outputs: the merge stops before any result
+    ├── UnsupportedOperation     tracing met an operation without a rule; the text names node, operation and remedy
+    ├── NotEquivalent            a permutation of units changed the outputs: the merge stops without a result
     ├── IncompatibleModels       the networks cannot be merged: different graphs, widths or classes
     ├── InvalidSetting           a setting is unknown, of the wrong type or out of its bounds
     ├── InvalidRequest           a request exceeds a limit or names something that does not exist
@@ -15,7 +15,7 @@
     ├── HomeUnusable             the folder in which runs are stored cannot be created, read or written
     ├── Cancelled                the user cancelled the work
     ├── DeadlineExceeded         the job exceeded its time limit
-    └── WorkerLost               the worker process died, and so did the process of the single retry
+    └── WorkerLost               the worker process died, and so did the one that retried the job
 
 The code that raises an error states the fact. The code that shows it (page, command line, job) adds the context. Every
 text says what is wrong and what to do about it.

@@ -36,7 +36,7 @@ Point = tuple[str, str, str, int, float, float]
 def bars(points: Sequence[Point], references: Mapping[str, float]) -> Figure:
     """Bars of every method's mean test accuracy with its spread, best first.
 
-    references: column (a key of REFERENCES) -> mean accuracy, drawn as a vertical line.
+    references: key of REFERENCES -> mean accuracy, each drawn as a vertical line.
     """
     ordered = sorted(points, key=lambda point: -point[4])
     fig = figure(
@@ -102,7 +102,7 @@ def _lines(points: Sequence[Point]) -> list[tuple[str, str, str]]:
 def describe_rows(points: Sequence[Point], references: Mapping[str, float]) -> str:
     """Describe either figure as text: every method's accuracy, then the references."""
     if not points:
-        return "No merge of this comparison is done yet."
+        return "No merge in this comparison has finished yet."
     ordered: list[Any] = sorted(points, key=lambda point: (-point[3], -point[4]))
     parts = [
         f"{label} ({count} networks) {numbers.accuracy(mean)}" + (f" ± {numbers.points(spread)}" if spread else "")

@@ -29,10 +29,12 @@ class Limits:
     models: float = _limit(40, "uploaded and trained models per owner")
     owner_mb: float = _limit(1_000, "megabytes of models per owner")
     upload_mb: float = _limit(120, "megabytes per uploaded file")
-    visitor_files: float = _limit(4, "all files that one visitor uploaded but did not add yet, in units of upload_mb")
-    files_mb: float = _limit(1_000, "megabytes of files that all visitors together uploaded but did not add yet")
+    visitor_files: float = _limit(
+        4, "size of files that one visitor has uploaded but not yet added, in units of upload_mb"
+    )
+    files_mb: float = _limit(1_000, "megabytes of files that all visitors together have uploaded but not yet added")
     model_mb: float = _limit(400, "megabytes per model")
-    streamed_mb: float = _limit(250, "megabytes of both networks together from which on a merge is streamed", low=0)
+    streamed_mb: float = _limit(250, "combined megabytes of both networks at or above which a merge is streamed", low=0)
     data_sets: float = _limit(20, "data sets that an owner may add")
     images_mb: float = _limit(2_000, "megabytes of images that an owner may add")
     all_images_mb: float = _limit(20_000, "megabytes of images that all owners together may add")
@@ -40,7 +42,7 @@ class Limits:
         10_000, "megabytes of all artifacts and models together; the oldest finished runs are deleted to make room"
     )
     lease_seconds: float = _limit(10, "seconds without a heartbeat after which a dispatcher counts as dead", low=0.5)
-    attempts: float = _limit(2, "number of starts after which a job fails if its worker dies each time")
+    attempts: float = _limit(2, "number of starts of a job before it fails, if its worker dies each time")
 
     deadlines: Mapping[str, float] = field(default_factory=dict)  # kind -> seconds, instead of the kind's default
 

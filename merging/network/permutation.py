@@ -188,7 +188,10 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def with_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """Return a copy of `model` in eval mode with these `tensors` (name -> tensor); tied tensors stay tied."""
+    """Return a copy of `model` in eval mode with these tensors; tied tensors stay tied.
+
+    tensors: name -> tensor, of the shapes that the model has.
+    """
     twin = copied(model)
     own = named_tensors(twin)
     for name, tensor in tensors.items():

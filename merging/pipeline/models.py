@@ -129,7 +129,8 @@ def inputs_for(model: nn.Module, example: Tensor | None, data: Batches | None, c
 def refuse_broken(model: nn.Module, name: str, tensors: Mapping[str, Tensor] | None = None) -> None:
     """Raise IncompatibleModels if a weight is NaN or infinite, or a running statistic is NaN.
 
-    name: the network's name for the message. tensors: its tensors by name, if the model itself is on the meta device.
+    name: the network's name for the message. tensors: its tensors, of any shape, by name, if the model itself is on the
+    meta device.
     """
     parameters, statistics = dict(model.named_parameters()), statistics_of(model)
     for key, tensor in (tensors or named_tensors(model)).items():

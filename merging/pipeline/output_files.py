@@ -50,7 +50,8 @@ def write_networks(
 def only_finite(tensors: Mapping[str, Tensor], constants: Mapping[str, Tensor], what: str) -> Mapping[str, Tensor]:
     """Return the same tensors, each checked when it is read: MergescopeError is raised for NaN or infinity.
 
-    constants: tensors that may hold infinity, such as masks. what: the network's name for the message.
+    tensors: of any shapes. constants: those that may hold infinity, such as masks. what: the network's name for the
+    message.
     """
 
     def checked(name: str) -> Tensor:

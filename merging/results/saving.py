@@ -24,7 +24,7 @@ from merging.results.reports import (
     UnitPicture,
 )
 
-# Errors of zipfile, zlib, json and numpy for bytes that are truncated, altered or of another kind.
+# Errors that zipfile, zlib, json and numpy raise for bytes that are truncated, altered or not a saved result.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, RuntimeError, OSError, EOFError)
 _SAVED = (Metrics, Barrier, LossCurve, SimilarityMap, LayerUnits, LayerInfo, UnitPicture, MergeReport, TrainReport)
 _KINDS: dict[str, type] = {kind.__name__: kind for kind in _SAVED}
@@ -52,7 +52,7 @@ def save(value: Any) -> bytes:
 
 
 def load(data: bytes) -> Any:
-    """Read a value that `save` wrote. Raises MergescopeError if the bytes are damaged or of another kind."""
+    """Read a value that `save` wrote. Raises MergescopeError if the bytes are damaged or not a saved result."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             arrays = _Arrays(archive)

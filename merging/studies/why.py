@@ -23,7 +23,7 @@ LOST = 24  # largest number of images in `Why.lost`
 @saved
 @dataclass(frozen=True)
 class Why:
-    """Measurements of one merge, with L layers with units, W weights and B blocks of layers.
+    """Measurements of one merge; L is the number of layers that have units, W of weights, B of blocks of layers.
 
     Attributes:
         layers: torch names.
@@ -33,14 +33,14 @@ class Why:
             without correction.
         error: (B,) nats, standard error of `share`.
         total: sum of the shares.
-        orders: number of sampled orders.
+        orders: number of sampled orders of the blocks, for the shares.
         weights: names of the weights.
         alignment: (2, W) alignment of the singular vectors of A with B, and of A with pi(B).
         distance: (2, W) relative L2 distance of the same pairs of weights.
         scores: network -> Metrics, also for "ensemble".
         confidence: network -> mean confidence, also for "ensemble".
         calibration: network -> (3, 15) count, confidence and accuracy per bin.
-        lost: numbers of test images that both parents get right and the merge gets wrong, most confident errors first.
+        lost: indices of test images that both parents get right and the merge gets wrong, most confident errors first.
         lost_as: the classes that the merge predicts for the images in `lost`.
         both_right: number of images, out of `images`, that both parents get right.
         lost_count: number of images that both parents get right and the merge gets wrong.

@@ -41,7 +41,7 @@ def test_growth_draws_a_line_a_method_over_the_number_of_networks():
 
 
 def test_nothing_done_is_said():
-    assert alt_text(validated(bars([], {}))) == "No merge of this comparison is done yet."
+    assert alt_text(validated(bars([], {}))) == "No merge in this comparison has finished yet."
 
 
 def test_the_mean_leaves_out_what_is_not_known():

@@ -65,7 +65,7 @@ def _card(entry: Entry) -> None:
 
 def _delete(entry: Entry) -> None:
     with st.popover("Delete", icon=":material/delete:"):
-        st.caption("The network can then no longer be selected. Finished runs that used it stay.")
+        st.caption("The network can then no longer be selected. Finished runs that used it are kept.")
         if st.button("Delete this network", key=f"delete {entry.id}", type="primary"):
             with show_errors():
                 ledger().delete_model(entry.id, owner())

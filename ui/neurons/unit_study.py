@@ -32,7 +32,7 @@ from ui.shell.words import meaning
 
 
 def unit_study(found: Chosen, layer: str, unit: int) -> None:
-    """Show three studies, each started by its own button. Sixteen neighbouring units are measured together."""
+    """Show three studies, each started by its own button: one of the whole layer, two of 16 neighbouring units."""
     first = unit // BLOCK * BLOCK
     st.markdown("#### What became of this unit in the merge?", anchors=False)
     measured: LayerStudy | None = studied(found, "layer", {"layer": layer}, button="Measure this layer's units")
@@ -50,7 +50,7 @@ def unit_study(found: Chosen, layer: str, unit: int) -> None:
 
 
 def fates(found: Chosen, layer: str, units: Sequence[int]) -> dict[int, str]:
-    """unit -> its outcome in the merge, a key of WORDS, for those of these units whose studies are finished."""
+    """unit -> its outcome in the merge, a key of WORDS, for the given units whose studies are finished."""
     layer_study: LayerStudy | None = known(found, "layer", {"layer": layer})
     outcomes: dict[int, str] = {}
     for first in sorted({unit // BLOCK * BLOCK for unit in units}) if layer_study is not None else ():
@@ -129,7 +129,7 @@ def _loss_at(report: MergeReport, place: float) -> Figure:
 def unit_table(measured: LayerStudy, pictured: UnitsStudy | None, unit: int) -> str:
     """Correlations of the unit between pairs of networks, as a Markdown table."""
     lines = [
-        "| | correlation of responses (means over positions) | correlation of incoming weights | correlation of "
+        "| | correlation of responses averaged over positions | correlation of incoming weights | correlation of "
         "pictures' pixels | share of common images among the nine strongest |",
         "|---|---:|---:|---:|---:|",
     ]

@@ -37,7 +37,7 @@ def pooled(value: Tensor, layer: Layer) -> Tensor:
 
 
 def flattened(value: Tensor, layer: Layer) -> Tensor:
-    """Flatten a layer's value unit by unit: (n, units * positions). value: for any number n of images."""
+    """Return a layer's value, (n, ...) for n images, flattened unit by unit: (n, units * positions)."""
     return by_unit(value, layer).flatten(1)
 
 

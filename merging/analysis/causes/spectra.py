@@ -30,6 +30,8 @@ def compare_weights(x: Mapping[str, Tensor], y: Mapping[str, Tensor]) -> tuple[A
     alignment = sum_ij s_i t_j <u_i, u'_j> <v_i, v'_j> / sum_i s_i t_i, for x = U S V' and y = U' T V'. The numerator is
     <x, y> and the denominator its largest possible value (von Neumann), so the double sum is never computed. After Ito
     et al.: Analysis of Linear Mode Connectivity via Permutation-Based Weight Matching (ICLR 2025).
+
+    x, y: name -> weight, of equal shapes.
     """
     return tuple(
         _alike(name, x[name].double().flatten(1), y[name].double().flatten(1))

@@ -37,7 +37,7 @@ class Objective:
 
     @staticmethod
     def of(graph: Graph, tensors: Mapping[str, Tensor], layer: str, kind: str, *, negative: bool = False) -> Objective:
-        """Build the objective for the layer with this torch name.
+        """Build the objective for the layer with this torch name. tensors: name -> tensor, of any shape.
 
         Raises UnknownLayer, and InvalidRequest where the layer's value mixes the images.
         """

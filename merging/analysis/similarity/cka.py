@@ -130,7 +130,7 @@ def compare(
 
 
 def represent_alike(nets: Sequence[Sequence[Tensor]], debiased: bool) -> list[Features | Grams]:
-    """Represent several networks' features, one (n, p) per layer, in the cheapest form for the widest network."""
+    """Represent networks' features, one (n, p) per layer, all in the form that is cheapest for the widest network."""
     widest = max(nets, key=lambda layers: sum(layer.shape[1] for layer in layers))
     grams = prefers_grams(len(widest[0]), [layer.shape[1] for layer in widest])
     return [represent(layers, debiased, grams=grams) for layers in nets]
@@ -145,7 +145,7 @@ def as_map(
     images: int,
     treatment: str = "pooled",
 ) -> SimilarityMap:
-    """Build the map of CKA values (rows, columns). whose: names of the rows' and of the columns' network."""
+    """Build the map of CKA values (rows, columns). whose: names of the networks of the rows and of the columns."""
     names = tuple(tuple(layer.name for layer in layers) for layers in (rows, columns))
     return SimilarityMap(values, names[0], names[1], whose[0], whose[1], estimator, images, treatment)
 

@@ -32,7 +32,7 @@ def examine(
         draws: number of half-samples, and the least number of shuffles.
         shown: number of images with the largest leverage to return.
 
-    Raises DataUnavailable for fewer than 12 images (hsic.check_images for fewer than 4).
+    Raises DataUnavailable for fewer than 12 images (for fewer than 4, `hsic.check_images` raises it).
     """
     sides, rng = (Side(x), Side(y)), np.random.default_rng(seed)
     value = cka_debiased(*sides)

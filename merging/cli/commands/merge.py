@@ -99,7 +99,7 @@ def _merged(options: Options, nets: list[Net], report: Progress) -> tuple[MergeR
 def _as_worker(
     options: Options, nets: list[Net], base: Net | None, report: Progress
 ) -> tuple[MergeReport, dict[str, bytes], str]:
-    """Merge by the task that the workers of the app run; return the report, the other artifacts and the run's id."""
+    """Merge with the same task as the app's workers; return the report, the other artifacts and the run's id."""
     from merging.jobs.tasks.run import run_task
 
     request, images = merge_request(options, nets, base), read_images(options, nets[0])
@@ -110,7 +110,7 @@ def _as_worker(
 
 
 def merge_request(options: Options, nets: list[Net], base: Net | None) -> MergeRequest:
-    """Return the merge request of the options. Raises InvalidSetting, InvalidRequest, DataUnavailable."""
+    """Build the merge request that the options describe. Raises InvalidSetting, InvalidRequest, DataUnavailable."""
     keys, settings = chosen_methods(options)
     check_base([keys["combine"]], base)
     if any(find(role, keys[role]).needs_data for role in ROLES):

@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: Options, report: Progress) -> None:
-    """Zip up to one layer or up to each in turn, and measure every head on the test images of its classes."""
+    """Zip the networks as far as one layer, or each in turn; measure every head on the test images of its classes."""
     from merging.analysis.path.heads import measure_heads
     from merging.methods.align.zipit import ZipItSettings
     from merging.pipeline.partial_zip import partial_zips
@@ -72,7 +72,7 @@ def run(options: Options, report: Progress) -> None:
 
 
 def _known(options: Options, nets: list[Net]) -> list[list[int]]:
-    """Return the data set's label of every output, for each network."""
+    """Return, for each network, the class index in the data set that each of its outputs stands for."""
     facts, texts = facts_of(options.data or nets[0].checkpoint.dataset), options.classes
     if texts and len(texts) != len(nets):
         raise InvalidRequest(f"--classes was given {len(texts)} times for {len(nets)} networks; give it once for each.")

@@ -53,7 +53,8 @@ def matchable(model: nn.Module, spec: PermutationSpec) -> dict[str, Tensor]:
 def packed(tensors: Mapping[str, Tensor], spec: PermutationSpec) -> tuple[dict[str, Tensor], PermutationSpec]:
     """Return the same matching problem in fewer tensors: a group's vectors (biases, norm parameters) form one matrix.
 
-    tensors: as from `matchable`, of any shape. Returns name -> tensor, and the groups with their axes on these tensors.
+    tensors: as from `matchable`, of any shape. Returns the packed tensors by name, and the groups with their axes on
+    the packed tensors.
     """
     parts, groups = packing({name: tuple(tensor.shape) for name, tensor in tensors.items()}, spec)
     return {name: part(tensors, name, vectors) for name, vectors in parts.items()}, groups
@@ -64,7 +65,7 @@ def packing(
 ) -> tuple[dict[str, tuple[str, ...]], PermutationSpec]:
     """Return the layout of `packed` for tensors of these shapes, and the groups on the packed tensors.
 
-    The layout is name -> names of the vectors that become this tensor's columns, () for an unchanged tensor.
+    The layout maps each packed tensor's name to the vectors that form its columns, or to () if it is unchanged.
     """
     parts: dict[str, tuple[str, ...]] = dict.fromkeys(shapes, ())
     groups = []
@@ -104,7 +105,7 @@ def neighbours(spec: PermutationSpec) -> dict[str, list[str]]:
 
 
 def axes_overlap(a: Axis, size_a: int, b: Axis, size_b: int) -> bool:
-    """Return whether the units of two axes on the same dimension of one tensor share indices."""
+    """Return whether two `Axis` ranges on the same dimension of one tensor overlap."""
     return a.offset < b.offset + size_b * b.block and b.offset < a.offset + size_a * a.block
 
 
@@ -122,7 +123,7 @@ def unit_rows(tensors: Mapping[str, Tensor], group: Group) -> Iterator[Tensor]:
 
 
 def weight_similarity(a: Iterable[Tensor], b: Iterable[Tensor]) -> Float[Tensor, "n m"]:
-    """Return the (units, units) inner products of A's and B's units, summed over matrices. a, b: (units, k) each."""
+    """Return the (units, units) inner products of A's and B's units, summed over the axes' matrices (units, k)."""
     pairs = zip(a, b, strict=True)
     first, other = next(pairs)
     total = first @ other.T
@@ -150,7 +151,7 @@ def assign_and_gain(scores: Float[Tensor, "n n"]) -> tuple[Int[Tensor, " n"], fl
 
 
 def as_real(tensor: Tensor) -> Tensor:
-    """Return the tensor; if complex, its real and imaginary parts in a new last dimension: (..., 2)."""
+    """Return a tensor of any shape; if complex, its real and imaginary parts in a new last dimension: (..., 2)."""
     return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
@@ -179,7 +180,7 @@ def coordinate_descent(
     A group is visited again only after one of its `neighbours` has changed, because otherwise its assignment would be
     the same. A change is accepted only if its gain exceeds the rounding error, so the loop ends.
     Args:
-        a, b, spec: tensors of the two networks, name -> tensor, and their groups, as from `packed`.
+        a, b: name -> tensor of each network; spec: their groups; all in the form that `packed` returns.
         start: initial permutation of b.
         rng: draws the order of visits.
         sweeps: bound on the passes over all groups.
@@ -218,7 +219,8 @@ def coordinate_descent(
 def match_rest(problem: Problem, names: Sequence[str], permutation: Permutation) -> Permutation:
     """Match the groups `names` of B to A's by weights, with B's other groups permuted by `permutation`.
 
-    Activation-based aligners use it for groups without a site, such as attention heads and the groups of a convolution.
+    Activation-based aligners use it where no activations can be read for a group: attention heads, and the channel
+    groups of a grouped convolution.
     Returns group -> (units,) int64 for these groups only; {} if `names` is empty.
     """
     if not names:
@@ -231,7 +233,7 @@ def match_rest(problem: Problem, names: Sequence[str], permutation: Permutation)
 
 
 def objective(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
-    """Return sum <A, B> over the tensors of `a`, in float64. a, b: name -> tensor of any shape, the same in both."""
+    """Return sum <A, B> over the tensors of `a`, in float64. a, b: name -> tensor, of equal shapes in both."""
     return math.fsum(inner(tensor, b[name]) for name, tensor in a.items())
 
 

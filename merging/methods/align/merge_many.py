@@ -22,7 +22,7 @@ class MergeManySettings:
         label="Maximum rounds",
         low=1,
         high=10_000,
-        help="The search stops after visiting every model this many times.",
+        help="The search visits every model at most this many times.",
     )
 
 
@@ -39,7 +39,7 @@ class MergeManySettings:
     joint=True,
 )
 def merge_many(problem: Problem, settings: MergeManySettings) -> Alignment:
-    """Permute each model in turn to maximise its agreement with the mean of the others; A is not permuted.
+    """Permute the models in turn so that each agrees best with the mean of the others; A, the first, ends unpermuted.
 
     Notes of the alignment: `objective`, the sum of <A, pi(B)> over all pairs, and `objective_at_identity`; `gains` per
     round; `settled`, whether the search stopped before the bound on rounds.

@@ -61,7 +61,10 @@ def ties(problem: Problem, settings: TiesSettings) -> Combiner:
 
 
 def trimmed(vector: Mapping[str, Tensor], keep: float) -> dict[str, Tensor]:
-    """Return the vector with only its largest entries, a share `keep` over all tensors; the others become 0."""
+    """Return the vector with only its largest entries, a share `keep` over all tensors; the others become 0.
+
+    vector: name -> tensor, of any shape.
+    """
     import torch
 
     sizes = torch.cat([tensor.abs().flatten() for tensor in vector.values()])

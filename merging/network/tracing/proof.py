@@ -115,7 +115,7 @@ def weights_and_statistics(model: nn.Module) -> dict[str, Tensor]:
 
 
 def random_number(tensor: Tensor, generator: torch.Generator) -> Tensor | None:
-    """Return random numbers for one tensor, as in `random_numbers`, or None if its entries are not all equal."""
+    """Return random numbers in a tensor's shape, as in `random_numbers`; None if its entries are not all equal."""
     if not tensor.is_floating_point() or tensor.numel() < 2 or not bool((tensor == tensor.flatten()[0]).all()):
         return None
     noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)

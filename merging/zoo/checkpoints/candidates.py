@@ -19,7 +19,7 @@ class Candidate:
 
     Attributes:
         label: readable name of the architecture.
-        weights: path of its tensors inside the file, "" for the file itself.
+        weights: key path to its tensors inside the file, "" if they are at the top level.
         open: undecided settings -> their choices.
         measured: one `evidence.Measured.to_dict` per normalisation, the best first; () if there were no images.
     """
@@ -81,9 +81,9 @@ def evidence_words(measured: Sequence[Mapping[str, Any]]) -> str:
 def shared_normalisation(measured: Sequence[Sequence[Mapping[str, Any]]]) -> str | None:
     """Name of the normalisation with the highest total accuracy over all networks of a merge.
 
-    None if no normalisation was measured on all networks, or if each reduces to chance a network that is above chance
-    under another one. Two normalisations are the same if their numbers are equal: files that state different mean and
-    std share none, although the name "the stated mean and std" is the same.
+    None if no normalisation was measured on all networks, or if each of those leaves at chance some network that
+    another normalisation lifts above it. Normalisations are the same if their numbers are equal: two files with
+    different stated values share no normalisation, although both are named "the stated mean and std".
 
     measured: per network, one `evidence.Measured.to_dict` per normalisation.
     """

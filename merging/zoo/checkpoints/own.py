@@ -82,7 +82,10 @@ def fit_own(state: Mapping[str, Tensor], architecture: str, config: Mapping[str,
 def build_own(
     architecture: str, config: Mapping[str, Any], state: Mapping[str, Tensor], mean: Any = (0.0,), std: Any = (1.0,)
 ) -> nn.Module:
-    """Build the factory's module with these tensors, in eval mode; its input is standardised by mean and std."""
+    """Build the factory's module with these tensors, in eval mode; its input is standardised by mean and std.
+
+    state: name -> tensor, of the shapes that the module has.
+    """
     module = own_module(architecture, config)
     try:
         load_strictly(module, state)

@@ -79,7 +79,10 @@ def program_story(program: Program) -> dict[str, Any]:
 
 
 def program_in(story: Mapping[str, Any], constants: Mapping[str, Tensor]) -> KnownProgram:
-    """Read and check the program in a file's metadata. Raises CheckpointError when it is missing or damaged."""
+    """Read and check the program in a file's metadata. Raises CheckpointError when it is missing or damaged.
+
+    constants: name -> tensor, of any shape.
+    """
     text = story.get("program")
     if not isinstance(text, str):
         raise CheckpointError("The file says that it is an exported program, but holds none. Bring the .pt2 again.")

@@ -1,6 +1,6 @@
 """Load the images of a data set from this machine.
 
-Users' own images are in the storage of `own`. Built-in data sets are looked for in the folder MERGESCOPE_DATA, then in
+Images that users added are stored by the module `own`. Built-in data sets are looked for in MERGESCOPE_DATA, then in
 the downloads, then in the part that is shipped with the program.
 
 numpy only. torchvision is imported in `download` alone, so that the web process can ask which data sets are available.
@@ -37,7 +37,7 @@ def cache_folder() -> Path:
 def available(name: str) -> str | None:
     """The place that a data set would be read from: "folder" (MERGESCOPE_DATA), "downloaded", "shipped" or "own".
 
-    None if it is not on this machine, which includes own images that were deleted. Only file names are checked.
+    None if it is not on this machine, for example because a user's images were deleted. Only file names are checked.
     Raises InvalidSetting for an unknown name.
     """
     if is_own(name):

@@ -1,6 +1,6 @@
 """Train a built-in architecture with AdamW and a one-cycle learning rate. The same seed gives the same bytes.
 
-This holds on one CPU with one torch build and the same number of threads, because the order of sums depends on the
+This holds on the same CPU with the same torch build and number of threads, because the order of sums depends on the
 threads. On a GPU, some of torch's backward kernels sum in no fixed order.
 """
 
@@ -27,7 +27,7 @@ REPORT_EVERY = 20  # batches between reports; they take at most seconds, so a ca
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Settings of a training; JSON-able.
+    """Settings of a training run; convertible to JSON.
 
     Attributes:
         batch: images per batch.
@@ -36,7 +36,8 @@ class TrainingSettings:
         precision: "float32", or "bfloat16" to multiply in bfloat16; weights, gradients and optimiser stay float32.
         branch: (epoch, seed): from this epoch on, the order of the data is drawn with this other seed. Two nets that
             differ only in the seed of their branch are identical up to this epoch.
-        spans: (low, high) in 0..1 per class, the share of its training images to train on; (0, 0) leaves a class out.
+        spans: (low, high) in 0..1 per class: train on its images from fraction low to fraction high; (0, 0) leaves a
+            class out.
         transform: a key of TRANSFORMS, applied to all images.
     """
 
@@ -95,7 +96,7 @@ class TrainedModel:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The training settings as JSON values. Rarely used settings are left out at their defaults."""
+        """The training settings as JSON values. Rarely used settings are omitted if they have their default values."""
         rare = {"spans": None, "transform": "none"}
         return {key: value for key, value in asdict(self.settings).items() if rare.get(key, ...) != value}
 

@@ -41,6 +41,6 @@ def attention(
 
 
 def _repeated(op: Operation, batch: Layout, heads: int) -> Layout:
-    """Return a layout (..., `heads`) in which each head of the keys is repeated the same number of times in a row."""
+    """Return a layout (..., `heads`) in which each head of the keys is repeated equally often, consecutively."""
     own = batch.dims[-1]
     return batch.replace(-1, op.labels.product(own, op.fresh(heads // size_of(own))))
