@@ -1,4 +1,4 @@
-"""Take the pictures of README and docs again: python -m benchmarks.document_pictures [NAME ...]
+"""Take most pictures of README and docs again: python -m benchmarks.document_pictures [NAME ...]
 
 The app runs with a ledger that holds only the shipped runs. `neurons` shows a merge of two CIFAR-10 networks, which is
 computed first and needs the images (MERGESCOPE_DATA). Look at each picture before you commit it.
@@ -54,8 +54,9 @@ PICTURES = {
     "first-screen": Picture("", "mlps", 1280, height=1558),
     "neurons": Picture("neurons", CIFAR, 1280, height=1270, params={"layer": "features.13", "sort": "unit number"}),
     "why": Picture("why", "cnns", 1120, "Why does this merge work, or fail?", 1558),
-    "landscape": Picture("landscape", "mlps", 1080, "The plane", 703),
-    "inside-evidence": Picture("neurons", "cnns", 1120, "What became of each unit?", params={"view": "Does it hold?"}),
+    "inside-evidence": Picture(
+        "neurons", "cnns", 1120, "What became of each unit?", params={"view": "Does it hold?", "drawn": "all"}
+    ),
     "inside-film": Picture(
         "neurons",
         "cnns",
