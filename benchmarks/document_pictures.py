@@ -36,8 +36,8 @@ PATIENCE = 900.0  # seconds for the pictures of one page of units
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture: the page, the run (a preset, or CIFAR), the width, and the text of the heading where it begins.
+class Shot:
+    """A picture to take: page, run (a preset, or CIFAR), width in pixels, and the heading where it begins.
 
     height: 0 for all of the page below the heading.
     """
@@ -51,13 +51,13 @@ class Picture:
 
 
 PICTURES = {
-    "first-screen": Picture("", "mlps", 1280, height=1558),
-    "neurons": Picture("neurons", CIFAR, 1280, height=1270, params={"layer": "features.13", "sort": "unit number"}),
-    "why": Picture("why", "cnns", 1120, "Why does this merge work, or fail?", 1558),
-    "inside-evidence": Picture(
+    "first-screen": Shot("", "mlps", 1280, height=1558),
+    "neurons": Shot("neurons", CIFAR, 1280, height=1270, params={"layer": "features.13", "sort": "unit number"}),
+    "why": Shot("why", "cnns", 1120, "Why does this merge work, or fail?", 1558),
+    "inside-evidence": Shot(
         "neurons", "cnns", 1120, "What became of each unit?", params={"view": "Does it hold?", "drawn": "all"}
     ),
-    "inside-film": Picture(
+    "inside-film": Shot(
         "neurons",
         "cnns",
         1080,
@@ -83,7 +83,7 @@ def cifar_run(ledger: Ledger) -> str:
     return request.id
 
 
-def take(page: Page, server: str, picture: Picture, run: str, file: Path) -> None:
+def take(page: Page, server: str, picture: Shot, run: str, file: Path) -> None:
     """Open the page, wait until nothing is being made, and write the picture."""
     page.set_viewport_size({"width": picture.width, "height": TALL})
     page.goto(f"{server}/{picture.page}?{urlencode({'run': run[:12], **picture.params})}")
@@ -115,8 +115,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         os.environ["MERGESCOPE_HOME"] = home
         with running() as (server, _), sync_playwright() as playwright:
-            chromium = shutil.which("chromium") or "/usr/bin/chromium"
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+            program = os.environ.get("MERGESCOPE_CHROMIUM") or shutil.which("chromium")
+            browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
             for name in names:
                 picture = PICTURES[name]
                 run = cifar_run(Ledger(Path(home))) if picture.run == CIFAR else merges()[picture.run].id

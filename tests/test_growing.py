@@ -17,7 +17,7 @@ from merging.methods import align
 from merging.methods.registry import table
 from merging.studies import registry
 from merging.zoo import architectures
-from merging.zoo.architectures.names import declared
+from merging.zoo.architectures.names import architecture_names
 from merging.zoo.architectures.table import _declared
 from ui.panels import studies as panels
 from ui.panels.study_panels import study_panels
@@ -137,7 +137,7 @@ def test_a_kind_of_job(grow, tmp_path):
 def test_an_architecture(grow):
     grow(architectures, ARCHITECTURE)
     assert "grown" in _declared()
-    assert declared()["grown"].label == "Grown"
+    assert architecture_names()["grown"].label == "Grown"
 
 
 PAGE = 'SCREEN = {"title": "Grown", "icon": ":material/park:", "order": 15, "menu": True}'
@@ -145,7 +145,7 @@ PAGE = 'SCREEN = {"title": "Grown", "icon": ":material/park:", "order": 15, "men
 
 def test_a_page(tmp_path):
     (tmp_path / "grown.py").write_text(PAGE)
-    assert screens.declared(tmp_path) == {"grown": screens.Screen("Grown", ":material/park:", 15, menu=True)}
+    assert screens.declared_screens(tmp_path) == {"grown": screens.Screen("Grown", ":material/park:", 15, menu=True)}
     assert {*screens.SCREENS} == {file.stem for file in screens.FOLDER.glob("*.py")}
     orders = [one.order for one in screens.SCREENS.values()]
     assert orders == sorted({*orders})

@@ -98,6 +98,8 @@ def check(app, where):
     assert not app.exception, (where, app.exception)
     found = {place: text for place, text in read_as_markdown(app) if any(sign in active(text) for sign in MADE_OF_IT)}
     assert not found, where
+    ours = [one.proto.body for one in app.get("html") if "<style>" not in one.proto.body]
+    assert not [*foreign_tags("".join(ours))], where
 
 
 def evil(entry, number, **changes):

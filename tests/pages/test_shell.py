@@ -181,6 +181,16 @@ def ask(gate, path="/", host="localhost:8501", client="127.0.0.1", method="GET",
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"].decode()
 
 
+@pytest.mark.parametrize("platform, asked", [("linux", 1), ("win32", 0), ("darwin", 0)])
+def test_only_glibc_is_asked_for_one_heap(monkeypatch, platform, asked):
+    """On Windows, no library can be opened without a name."""
+    opened = []
+    monkeypatch.setattr(server.sys, "platform", platform)
+    monkeypatch.setattr(server.ctypes, "CDLL", lambda name: opened.append(name) or SimpleNamespace())
+    server.share_one_heap()
+    assert len(opened) == asked
+
+
 def test_every_answer_says_what_a_page_may_do(monkeypatch):
     monkeypatch.delenv("MERGESCOPE_FRAMES", raising=False)
     _, headers, _ = ask(Border)

@@ -36,13 +36,13 @@ class Screen:
     tab: str = ""
 
 
-def declared(folder: Path = FOLDER) -> dict[str, Screen]:
+def declared_screens(folder: Path = FOLDER) -> dict[str, Screen]:
     """Key -> declaration of every page, in order. The key is the page's file name and its address."""
     screens = {key: Screen(**values) for key, values in literals([folder], "SCREEN").items()}
     return dict(sorted(screens.items(), key=lambda item: item[1].order))
 
 
-SCREENS = declared()
+SCREENS = declared_screens()
 MENU = tuple(key for key, screen in SCREENS.items() if screen.menu)
 TABS = {key: screen.tab for key, screen in SCREENS.items() if screen.tab}
 

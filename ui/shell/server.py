@@ -68,7 +68,7 @@ class Shell:
         if os.environ.get("MERGESCOPE_HELD"):
             end_with_stdin()
         self.child = None if os.environ.get("MERGESCOPE_DISPATCHER") == "none" else start_dispatcher()
-        tasks = [asyncio.create_task(work) for work in (self.keep(), let_go(), warm_up())]
+        tasks = [asyncio.create_task(work) for work in (self.keep(), let_go(), import_and_freeze())]
         try:
             yield
         finally:
@@ -83,7 +83,7 @@ class Shell:
         return JSONResponse({"status": "ok", "dispatcher": state})
 
 
-async def warm_up() -> None:
+async def import_and_freeze() -> None:
     """Import what pages need before the first visitor comes, and exempt it from garbage collection.
 
     Otherwise a full collection, which takes a tenth of a second, checks all these objects again and again.
@@ -142,8 +142,9 @@ def share_one_heap() -> None:
     Each rerun of a page is a new thread. By default, glibc gives threads separate heaps, and freed memory stays
     scattered over these heaps, so that the server's memory would grow for hours.
     """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library than glibc
+            ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 def say_sorry(error: Exception) -> bool:

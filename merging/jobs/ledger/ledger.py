@@ -185,7 +185,7 @@ class Ledger(LedgerFolder):
 
     def hidden_models(self, owner: str) -> set[str]:
         """SHA-256 hashes of the models that are private to other owners."""
-        return models.hidden(self, owner)
+        return models.private_to_others(self, owner)
 
     def add_model(self, entry: Entry, data: bytes, owner: str) -> Entry:
         """Store a model of this owner. Raises InvalidRequest if the owner's caps are reached."""

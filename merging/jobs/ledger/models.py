@@ -99,7 +99,7 @@ def checkpoint_file(ledger: LedgerFolder, sha256: str) -> Path | None:
     return path
 
 
-def hidden(ledger: LedgerFolder, owner: str) -> set[str]:
+def private_to_others(ledger: LedgerFolder, owner: str) -> set[str]:
     """SHA-256 hashes of the models that are private to other owners, so that this owner may not use them."""
     entries = models(ledger, None)
     usable = {entry.sha256 for entry in entries if not entry.private or entry.owner == owner}
@@ -108,7 +108,7 @@ def hidden(ledger: LedgerFolder, owner: str) -> set[str]:
 
 def check_models_usable(ledger: LedgerFolder, request: Request, owner: str) -> None:
     """Raise InvalidRequest if a model of the request is not on this machine, or is private to another owner."""
-    private = hidden(ledger, owner) if request.checkpoints else set()
+    private = private_to_others(ledger, owner) if request.checkpoints else set()
     for model in request.checkpoints:
         sha256 = model.sha256
         if sha256 in private and shipped_file(sha256) is None:

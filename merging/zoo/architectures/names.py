@@ -24,14 +24,14 @@ class Name:
 FIRST = ("mlp", "cnn", "resnet")  # architectures that stand first in lists: the simple ones
 
 
-def declared() -> dict[str, Name]:
+def architecture_names() -> dict[str, Name]:
     """Read the tables `LABELS` of this folder's files: key -> (label, summary, settings that tensors do not show)."""
     tables = literals(architectures.__path__, "LABELS").values()
     names = {key: Name(*entry) for table in tables for key, entry in table.items()}
     return {key: names[key] for key in (*FIRST, *(key for key in names if key not in FIRST))}
 
 
-NAMES = declared()
+NAMES = architecture_names()
 RELU = "relu"  # the nonlinearity of a configuration that names none
 NONLINEARITIES: dict[str, str] = {
     RELU: "ReLU",
