@@ -1,4 +1,4 @@
-"""Take most pictures of README and docs again: python -m benchmarks.document_pictures [NAME ...]
+"""Take all pictures of README and docs again: python -m benchmarks.document_pictures [NAME ...]
 
 The app runs with a ledger that holds only the shipped runs. `neurons` shows a merge of two CIFAR-10 networks, which is
 computed first and needs the images (MERGESCOPE_DATA). Look at each picture before you commit it.
@@ -57,6 +57,7 @@ PICTURES = {
     "inside-evidence": Shot(
         "neurons", "cnns", 1120, "What became of each unit?", params={"view": "Does it hold?", "drawn": "all"}
     ),
+    "landscape": Shot("landscape", "mlps", 1080, "What lies between and around the networks?", 703),
     "inside-film": Shot(
         "neurons",
         "cnns",

@@ -108,7 +108,7 @@ def cca(problem: Problem, settings: CcaSettings) -> Alignment:
 
 
 def canonical_map(xx: Tensor, xy: Tensor, yy: Tensor, gamma: float) -> Tensor:
-    """Return T, (units of y, units of x), such that y T is maximally correlated with x; rows are observations.
+    """Return T, shape (units of y, units of x), such that y T is maximally correlated with x; rows are observations.
 
     Args:
         xx: (units of x, units of x) float64 covariance.

@@ -68,7 +68,7 @@ def dare(problem: Problem, settings: DareSettings) -> Combiner:
 def thinned(vector: Mapping[str, Tensor], drop: float, seed: list[int]) -> dict[str, Tensor]:
     """Set each entry to 0 with probability `drop` and divide the others by 1 - drop, which keeps the expected value.
 
-    Shapes stay the same. Random numbers are drawn on the CPU, so that every device drops the same entries.
+    Each tensor keeps its shape. Random numbers are drawn on the CPU, so that every device drops the same entries.
     """
     import numpy as np
     import torch

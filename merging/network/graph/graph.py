@@ -253,6 +253,7 @@ def recorded(
     shown = {node.name for node in nodes if is_layer(node) and isinstance(record.values[node.name], tuple)}
 
     def output_of(image: Tensor) -> Tensor:
+        """Return the output of the network, shape (n, ...), for images of shape (n, ...)."""
         return interpreter.run(steps, {**values, x: image}, image.device, {output}, None)[output]
 
     with torch.no_grad():
