@@ -18,7 +18,7 @@ FILES = sorted(
 EVERY_FILE = [*FILES, ROOT / "start.py", *sorted(ROOT.glob("benchmarks/*.py")), *sorted(ROOT.glob("tests/**/*.py"))]
 
 # The folders of merging, from the ground up: each may import itself and what stands before it, nothing else.
-GROUND = ("errors", "literals", "paths", "progress", "settings")
+GROUND = ("errors", "literals", "naming", "paths", "progress", "settings")
 ORDER = (
     *GROUND,
     *("results", "network", "zoo", "methods", "pipeline", "analysis", "studies", "jobs", "text", "figures", "cli"),

@@ -11,8 +11,9 @@ from merging.cli.images import need_batches
 from merging.cli.nets import Net, chosen_device
 from merging.cli.options import Options, check_base, chosen_methods
 from merging.errors import InvalidRequest
+from merging.naming import letter
 from merging.progress import Progress
-from merging.results.reports import MergeReport, Metrics, letter
+from merging.results.reports import MergeReport, Metrics
 from merging.zoo.architectures.names import unlike
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from plotly.colors import get_colorscale
 
 from merging.figures.figure import Figure
 from merging.methods.registry import MOST_MODELS
-from merging.results.reports import letter
+from merging.naming import letter
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from merging.errors import IncompatibleModels
+from merging.naming import letter
 from merging.network.permutation import Axis, Group, PermutationSpec, named_tensors
-from merging.results.reports import letter
 
 NORMALISERS = ("_input_mean", "_input_std", "normalise.mean", "normalise.std")  # buffers of the zoo networks
 NORMALISED = (

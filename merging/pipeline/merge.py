@@ -15,6 +15,7 @@ from merging.methods.algorithms.coordinate_descent import inner
 from merging.methods.algorithms.unit_maps import mapped
 from merging.methods.problem import Alignment, Combiner, Corrector, MergeResult, Problem
 from merging.methods.registry import ROLES, Method, Role, find
+from merging.naming import letter
 from merging.network.batch_norm import batch_norms
 from merging.network.constants import constants_of
 from merging.network.data import as_batches
@@ -24,7 +25,6 @@ from merging.network.tracing import tracer
 from merging.network.tracing.proof import output_difference, permuted_difference, proof_inputs
 from merging.pipeline.models import checked_models, in_eval_mode, inputs_for, read_problem, refuse_above
 from merging.progress import Progress, no_progress
-from merging.results.reports import letter
 from merging.settings import read_settings
 
 EQUIVALENCE_IMAGES = 64

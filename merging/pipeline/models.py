@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from merging.errors import IncompatibleModels, InvalidRequest, NotEquivalent
 from merging.methods.problem import Problem
 from merging.methods.registry import MOST_MODELS
+from merging.naming import letter
 from merging.network.constants import (
     NORMALISED,
     NORMALISERS,
@@ -24,7 +25,6 @@ from merging.network.graph import graph as graphs
 from merging.network.permutation import PermutationSpec, named_tensors
 from merging.network.tracing import tracer
 from merging.progress import Progress
-from merging.results.reports import letter
 
 LARGEST_ERROR = 1e-6  # relative, in float64: an exact permutation stays below 1e-9 in deep networks, a wrong one is ~1
 

@@ -118,7 +118,7 @@ class PartialZip(nn.Module):
     def program(self, example: Tensor) -> bytes:
         """Return the network as a `torch.export` file that torch alone can run, on the same device and any batch size.
 
-        torch.export.load(file).module()(images) returns the same as `forward`. example: images of shape (2 or more, ...).
+        torch.export.load(file).module()(images) returns the same as `forward`. example: 2 or more images, (n, ...).
         """
         exported = torch.export.export(self, (example,), dynamic_shapes=({0: Dim.AUTO},), strict=False)
         out = io.BytesIO()

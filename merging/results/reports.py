@@ -205,11 +205,6 @@ class MergeReport:
     format: int = FORMAT
 
 
-def letter(number: int) -> str:
-    """Return the letter that names a model by its position in a merge: A, B, C ..."""
-    return "ABCDEFGHIJ"[number]
-
-
 @dataclass(frozen=True)
 class TrainReport:
     """Result of a training. history: one dict per epoch (epoch, train_loss).  images: number of training images."""

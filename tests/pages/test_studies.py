@@ -124,7 +124,7 @@ def test_the_most_changed_units_come_first(open_page):
 def test_similarity_marks_what_is_not_to_be_trusted_and_moves_cka(open_page):
     app = open_page("similarity", run=EXAMPLES["cnns"])
     assert "cells whose CKA is not to be trusted" in texts(app, "caption")
-    assert "so far in A and B; A and π(B)" in texts(app, "caption")  # re-ordering changes no measure
+    assert "Checked so far: “A and B”, “A and π(B)”" in texts(app, "caption")  # re-ordering changes no measure
     assert "every output stays exactly the same" in texts(app, "markdown")
     for kind in ("image", "unit"):
         app.segmented_control(key="lab kind").set_value(kind).run()

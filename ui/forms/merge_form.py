@@ -177,4 +177,4 @@ def _device() -> str:
 def _expected(a: Entry, b: Entry) -> str:
     """Expected duration of the requested merge, estimated from similar finished merges."""
     spent = sum(ledger().expected(wanted_merge(a, b)).values())
-    return numbers.about(spent) if spent else "no time estimate yet"
+    return f"the merge takes {numbers.about(spent)}" if spent else "no time estimate yet"

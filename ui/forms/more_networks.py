@@ -7,7 +7,6 @@ import streamlit as st
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.merge import MergeRequest
 from merging.methods.registry import MOST_MODELS, find
-from merging.results.reports import letter
 from merging.zoo.catalogue import Entry, why_not_together
 from ui.forms.method_form import triple
 from ui.shell.words import meaning
@@ -31,15 +30,14 @@ def more_networks(a: Entry, b: Entry, known: dict[str, Entry]) -> None:
         st.session_state[MORE] = []
         return
     st.session_state[MORE] = selection
-    last = letter(min(len(fitting) + 1, MOST_MODELS - 1))
-    possible = f"{letter(2)} to {last} are" if len(fitting) > 1 else f"{letter(2)} is"
+    most = min(len(fitting), MOST_MODELS - 2)
     st.multiselect(
         "Further networks",
         fitting,
         format_func=lambda id: known[id].name,
         key=MORE,
         max_selections=MOST_MODELS - 2,
-        placeholder=f"none ({possible} possible)",
+        placeholder=f"none (up to {most} more)",
         help=meaning("further networks"),
         persist_state="session",
     )

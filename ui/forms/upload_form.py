@@ -34,9 +34,9 @@ HELP = (
     "the highest accuracy on images is used."
 )
 UNSAID = (
-    "A state dict does not record how its layers are connected. If you choose no network here, every known network "
-    "with these tensors is measured on images of the data set, and you choose one of them. You can type `timm/NAME` if "
-    "timm is installed."
+    "A state dict does not record how its layers are connected. If you choose no architecture here, every "
+    "architecture that the file's tensors fit is measured on images of the data set, and you choose one of "
+    "them. You can type `timm/NAME` if timm is installed."
 )
 
 

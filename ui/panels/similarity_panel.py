@@ -90,7 +90,10 @@ def _looked_where(against: Mapping[str, object]) -> str:
         return "⚠ marks cells that are not to be trusted."
     if not checked:
         return "Cells that are not to be trusted get a ⚠ once all measures have been computed (below)."
-    return f"⚠ marks cells that are not to be trusted, so far in {'; '.join(checked)}; for the others, see below."
+    return (
+        "⚠ marks cells that are not to be trusted. Checked so far: "
+        f"{', '.join(f'“{title}”' for title in checked)}; the other maps can be checked below."
+    )
 
 
 def spelled(measured: Similarities) -> list[list[str]]:

@@ -10,8 +10,8 @@ import streamlit as st
 from merging.figures.heads import heads_figure
 from merging.jobs.ledger.jobs import Job
 from merging.jobs.requests.zip_networks import ZipRequest
+from merging.naming import letter
 from merging.results import saving
-from merging.results.reports import letter
 from merging.results.zip_report import ZipReport
 from merging.text.zip_verdict import zip_headline, zip_verdict
 from merging.zoo.datasets.known import dataset_label

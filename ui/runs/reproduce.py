@@ -8,7 +8,7 @@ from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.zip_networks import ZipRequest
 from merging.methods.registry import ROLES, find
-from merging.results.reports import letter
+from merging.naming import letter
 from merging.settings import read_settings, settings_dict
 from merging.zoo import catalogue
 from merging.zoo.datasets.known import find_facts

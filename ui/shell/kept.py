@@ -23,7 +23,7 @@ def kept(make: Callable[..., T], *arguments: object) -> T:
     """Return make(*arguments), computed once per process.
 
     Args:
-        make: a function of a module.
+        make: a function defined at the top level of a file, because it is part of the key.
         arguments: results, distinguished by identity; plain values and tuples of them, distinguished by value.
     """
     key = (make, *(argument if _is_plain(argument) else id(argument) for argument in arguments))

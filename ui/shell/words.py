@@ -21,8 +21,8 @@ WORDS: dict[str, str] = {
         "Two networks are linearly connected if the loss stays low on the whole straight line between their weights."
     ),
     "barrier": (
-        "The largest amount by which, on the path from A to B, the loss exceeds a reference or the accuracy falls "
-        "below one. The reference is the mean of the two values at the endpoints, or the linear interpolation between "
+        "How far, at the worst point of the path from A to B, the loss lies above a reference, or the accuracy below "
+        "it. The reference is the mean of the two values at the endpoints, or the linear interpolation between "
         "the two values."
     ),
     "barrier above the mean": (
@@ -69,7 +69,8 @@ WORDS: dict[str, str] = {
     ),
     "dead unit": "A unit that responds to no image of the data set.",
     "scale": (
-        "The standard deviation of the unit's activations in the merge, divided by the mean of those in A and π(B). "
+        "The standard deviation of the unit's activations in the merge, divided by the mean of its standard deviations "
+        "in A and π(B). "
         "Below 1, the activations shrank."
     ),
     "picture of a unit": "An image that was optimised from noise so that the unit responds as strongly as possible.",

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from merging.errors import DataUnavailable, InvalidRequest
+from merging.naming import letter
 from merging.network.data import Batches
 from merging.pipeline.partial_zip import PartialZips
-from merging.results.reports import letter
 from merging.results.zip_report import ZipReport
 
 Labels = Sequence[Sequence[int]]

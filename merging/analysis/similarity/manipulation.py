@@ -99,9 +99,9 @@ def classifier_of(graph: Graph, net: nn.Module, data: Batches) -> Classifier:
 def translate(classifier: Classifier, chosen: Tensor, seed: int) -> Trail:
     """Translate the inputs of the images `chosen` (n,) bool in one random direction of the classifier's null space.
 
-    The unit of strength is the root mean square length of the centred inputs. The limit for infinite strength is
-    r/(1-r) |mean_S|^2 / E|x|^2 sqrt(PR), PR = (tr C)^2 / tr C^2, where r is the share of the chosen images, mean_S
-    their mean input and C the covariance of all inputs (Davari et al. 2023).
+    The unit of strength is the root mean square length of the centred inputs. The limit of CKA for infinite
+    strength is r/(1-r) (|m|^2 / E|x|^2) sqrt(P) with P = (tr C)^2 / tr(C^2): r is the share of the chosen images, x the
+    centred inputs, m their mean over the chosen images and C their covariance over all images (Davari et al. 2023).
 
     Raises UnsupportedOperation where that null space is trivial (no more features than classes).
     """

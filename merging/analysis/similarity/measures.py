@@ -62,7 +62,10 @@ class Side:
 
     @cached_property
     def rbf(self) -> Tensor:
-        """Centred Gram (n, n) of the RBF kernel; the bandwidth is half the median of the distance matrix."""
+        """Centred Gram (n, n) of the kernel exp(-d^2 / (2 s^2)); the bandwidth s is half the median distance d.
+
+        The median is that of `distances`, which are d^2: s^2 = BANDWIDTH^2 times their median.
+        """
         middle = float(np.median(self.distances.cpu().numpy()))
         kernel = torch.exp(-self.distances / (2 * BANDWIDTH**2 * middle)) if middle > 0 else self.distances * 0 + 1
         kernel = kernel - kernel.mean(0)

@@ -3,8 +3,7 @@
 Only the most similar finished jobs are used: those with the same network structures and methods or, if there are none,
 those with the same structures. The latter cannot predict the stages that depend on the method; such a stage gets its
 usual share of the duration. Durations are scaled with the number of images, of points and so on. A finished study also
-predicts the same study with other `places`, such as another layer.
-
+predicts the same study at another place, such as another layer (`places` of studies.registry.Study).
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ from merging.jobs.tasks.memory import peak_memory, watch_memory
 from merging.jobs.tasks.payload import Payload
 from merging.methods.problem import Problem
 from merging.methods.registry import ROLES, find
+from merging.naming import letter
 from merging.network.data import Batches
 from merging.network.graph.graph import Graph
 from merging.network.permutation import PermutationSpec, named_tensors, with_tensors
@@ -38,7 +39,7 @@ from merging.network.programs.module import ProgramModule
 from merging.pipeline.merge import Prepared, prepare
 from merging.progress import Progress
 from merging.results import saving
-from merging.results.reports import LayerInfo, LossCurve, MergeReport, Metrics, letter
+from merging.results.reports import LayerInfo, LossCurve, MergeReport, Metrics
 from merging.zoo.checkpoints.programs import to_pt2
 from merging.zoo.checkpoints.reading.safetensors_io import tensor_names
 

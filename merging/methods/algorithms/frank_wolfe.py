@@ -149,7 +149,10 @@ def _best_length(
 
 
 def _degree(spec: PermutationSpec) -> int:
-    """Return the highest polynomial degree in the soft permutations: 1 per tensor dimension, more if groups nest."""
+    """Return the highest degree of a permuted tensor's entries as polynomials in the soft permutations.
+
+    A dimension adds 1 per group that re-orders the same range of it: 1, or more where one group lies inside another.
+    """
     most = 1
     for pairs in spec.by_parameter.values():
         deepest: dict[int, int] = {}

@@ -66,12 +66,14 @@ class OptimalTransportSettings:
 def optimal_transport(problem: Problem, settings: OptimalTransportSettings) -> Alignment:
     """Find, per group in network order, the lowest-cost transport plan T from B's units to A's, all of equal mass.
 
-    A merged unit is the mean of B's units, weighted by the unit's row of T scaled to sum to 1. Weights that read a unit
-    of B then read the mean of the merged units, weighted by that unit's column of T scaled to sum to 1. For equal
+    T has shape (units of A, units of B). Mapped unit i, which is averaged with A's unit i, is the mean of B's units,
+    weighted by row i of T scaled to sum to 1. Weights that read unit j of B then read the mean of the mapped units,
+    weighted by column j of T scaled to sum to 1. For equal
     widths, this is the published scaling by the marginals. For unequal widths, the published scaling multiplies a
     layer's input by the ratio of the widths, whereas this one preserves the input.
     Notes of the alignment: `cost` by group, relative to the mean cost; `by_weights`, groups that can only be
-    permuted; `images` (0 if weights are compared); `stable` by group, if activations are compared.
+    permuted and are therefore matched by their weights; `images` (0 if weights are compared); `stable` by group, if
+    activations are compared.
     """
     from merging.methods.algorithms.coordinate_descent import match_rest
     from merging.methods.algorithms.transport import entropic_plan, exact_plan

@@ -33,7 +33,8 @@ class WeightMatchingSettings:
         "identity",
         label="Later starts begin from",
         choices=("identity", "random"),
-        help="The first start keeps the order of B's units. Later starts do the same, or begin from a random order.",
+        help="The first search begins with B's units in their own order; later ones begin with the same order, or a "
+        "random one.",
     )
     sweeps: int = setting(
         100, label="Maximum sweeps", low=1, high=10_000, help="A start ends after visiting every layer this many times."

@@ -42,7 +42,7 @@ class ZipItSettings:
         low=0.0,
         high=1.0,
         step=0.125,
-        help="The largest share of merges that join two units of the same model.",
+        help="At most this share of all merges may join two units of the same model.",
     )
     images: int = setting(
         2000, label="Training images", low=4, high=100_000, help="Number of training images to measure on."

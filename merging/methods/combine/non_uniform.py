@@ -75,9 +75,9 @@ def non_uniform(problem: Problem, settings: NonUniformSettings) -> Combiner:
     from merging.methods.algorithms.averaging import weighted_mean
     from merging.methods.algorithms.gradient_training import parameters_of
     from merging.methods.algorithms.hyperparameters import held_out_split
+    from merging.naming import letter
     from merging.network.data import training_sample
     from merging.network.permutation import named_tensors
-    from merging.results.reports import letter
 
     sample = training_sample(problem.data, settings.images, problem.seed)
     learn, held_out = held_out_split(sample.sized(settings.batch), HELD_OUT, problem.seed)

@@ -94,7 +94,8 @@ class Program:
         nodes: in network order.
         output: the name of the output node.
         tensors: in the order of the state dict, constants last.
-        reads: (value, first name of the tensor that is the value), in the order of the exported inputs.
+        reads: per tensor that the graph reads, its name in the graph and the name of its ProgramTensor (of tied tensors
+            the first), in the order of the exported inputs.
         calls: the module path of every module call.
         torch: the torch version that exported it, "" if unknown.
 
@@ -229,7 +230,8 @@ def _check_node(node: ProgramNode, results: dict[str, Result], calls: int) -> No
     for argument in (*node.args, *(value for _, value in node.kwargs)):
         _check_argument(argument, node.name, results)
     devices = {key for key, value in (*(("", arg) for arg in node.args), *node.kwargs) if _is_device(value)}
-    wanted = {"device"} & operator.types.keys()  # otherwise the trial would allocate memory on the CPU
+    # Without a device, an operator that takes one would allocate on the CPU in the trial run, which uses no memory.
+    wanted = {"device"} & operator.types.keys()
     _require(devices == wanted, f"operation {node.name}", "has a missing or an unexpected device argument")
     try:
         arguments = named(node.target, node.args, dict(node.kwargs))

@@ -173,7 +173,7 @@ RECIPES: tuple[TrainingRecipe, ...] = (
         "adaptive",
         {**_FASHION, "widths": [64] * 2},
         {**_MLP, "lr": 6e-3},
-        "Each hidden unit learned its own nonlinearity: a gain and a saturation, which move with it.",
+        "Each hidden unit learned its own nonlinearity (a gain and a saturation), which is re-ordered with the unit.",
     ),
     *_two_seeds(
         "fashion-cnn",

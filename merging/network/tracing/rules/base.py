@@ -51,8 +51,9 @@ class Operation:
         operator: the operator, as in `aten.add.Tensor`.
         shape: the shape of the result.
         labels: the labels of the network.
-        contracted: labels, as the operands name them, that the operation sums over.
-        mixed: the contracted labels whose units the operation also produces.
+        contracted: labels of the operands' dimensions that the operation sums over, before `Labels` unifies them.
+        mixed: labels of a dimension over which the operation sums and which it also produces, as the groups of a
+            grouped convolution; also before `Labels` unifies them.
         reads: indices of the results that another operation reads.
         of_weights: whether it depends on weights and constants only, not on the images.
     """

@@ -22,7 +22,6 @@ from merging.zoo.checkpoints.recognise.variants import Variant, variants
 
 RECOGNISERS = (recognise_mlp, recognise_adaptive, residual, convolutional)
 COUNTER = "num_batches_tracked"
-EXACT = "torchvision"  # a network whose published names are all in the file
 _EXAMPLES: dict[str, dict[str, Any]] = {
     **{"mlp": {"widths": [512]}, "adaptive": {"widths": [512]}, "cnn": {"widths": [32, 64]}, "resnet": {}}
 }
@@ -138,7 +137,7 @@ def _guesses(way: Variant, shapes: Shapes, architecture: str, refusals: list[Unk
             guesses += [guess for guess in recogniser(own) if architecture in ("", guess.architecture)]
         except UnknownArchitecture as refusal:
             refusals.append(refusal)
-    if not guesses and not refusals and architecture in NAMES:  # in this case the caller states the sizes
+    if not guesses and not refusals and architecture in NAMES:  # no shapes tell its sizes; the caller states them
         return [Guess(architecture, {}, {name: name for name in own})]
     return guesses
 

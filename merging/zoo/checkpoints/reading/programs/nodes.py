@@ -1,6 +1,6 @@
 """Convert the operations of an exported program from torch's JSON to nodes of a `Program`, without importing any name.
 
-Sizes may be expressions, stored as text; the text is compared and never parsed.
+A size may be an expression, stored as text. `signature.py` compares such texts; no text is parsed.
 """
 
 from __future__ import annotations
@@ -167,8 +167,8 @@ class NodeReader:
                 raise self.take.damaged(f"argument {shown(name)} of {shown(node)} is neither positional nor a keyword")
             if kind == _POSITIONAL and (name,) != expected[len(args) + len(kwargs) :][:1]:
                 raise self.take.damaged(
-                    f"argument {shown(name)} of {shown(node)} is where its operator has another one (written by "
-                    f"torch {self.version})"
+                    f"argument {shown(name)} of {shown(node)} is not the argument that its operator expects at this "
+                    f"position (written by torch {self.version})"
                 )
             if kwargs.keys() & {name}:
                 raise self.take.damaged(f"argument {shown(name)} of {shown(node)} is given twice")
@@ -190,7 +190,7 @@ class NodeReader:
 
     def _one(self, outputs: list[dict[str, Any]], kind: str) -> Any:
         if len(outputs) != 1 or outputs[0].keys() != {kind}:
-            raise self.take.damaged("an operation gives other results than its operator")
+            raise self.take.damaged("an operation lists other results than its operator returns")
         return outputs[0][kind]
 
     def _number(self, outputs: list[dict[str, Any]], name: str) -> str:
