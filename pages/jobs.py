@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.runs.job_rows import ASKED, KINDS, job_list, worker_lines
+from ui.runs.job_rows import job_list, worker_lines
+from ui.runs.run_search import run_search
 from ui.shell.chosen import PREFIX
 from ui.shell.screens import link
 from ui.shell.state import ledger, owner
@@ -12,10 +13,7 @@ from ui.shell.state import ledger, owner
 SCREEN = {"title": "Runs", "icon": ":material/list_alt:", "order": 40, "menu": True}
 
 st.markdown("### Runs", anchors=False)
-with st.container(horizontal=True, vertical_alignment="bottom"):
-    whose = st.segmented_control("Whose", ["mine", "everybody's"], default="everybody's", key="whose", required=True)
-    kinds = st.pills("What", list(KINDS), format_func=KINDS.__getitem__, default=ASKED, selection_mode="multi")
-job_list(owner() if whose == "mine" else None, list(kinds or KINDS))
+job_list(run_search())
 st.markdown("**Workers**")
 lines = worker_lines(ledger().workers())
 if lines:
@@ -27,8 +25,8 @@ else:
         "No worker has reported in the last half minute. After the app starts, a worker needs about ten seconds."
     )
 st.caption(
-    f"Your identifier on this server is `{owner()}`. The server's operator can allow you more open jobs than others "
-    "(MERGESCOPE_TEACHERS)."
+    f"Your identifier on this server is `{owner()}`. If you need more open jobs than the limit allows, send it to the "
+    "server's operator, who can add it to the environment variable MERGESCOPE_TEACHERS."
 )
 examples = [job for job in ledger().examples() if job.kind == "merge"]
 if examples:

@@ -12,7 +12,7 @@ from ui.runs.states import nothing, unfinished
 from ui.shell.chosen import chosen, request_of
 from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
-from ui.shell.state import ledger, merge_report
+from ui.shell.state import find_job, merge_report
 
 SCREEN = {"title": "Merge", "icon": ":material/merge:", "order": 10, "menu": True, "tab": "Curve"}
 
@@ -49,7 +49,7 @@ with right:
         result(run.report)
     elif run.job is not None:
         unfinished(run)
-        previous = ledger().job(st.session_state.get("last_done", ""))
+        previous = find_job(st.session_state.get("last_done", ""))
         report = merge_report(previous) if previous is not None and previous.id != run.job.id else None
         if previous is not None and report is not None:
             st.caption(f"The previous result: {plain(previous.title)}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from errno import EISDIR, ENOTDIR
 from pathlib import Path
@@ -22,14 +23,53 @@ if TYPE_CHECKING:
 
 RESULTS = (".csv", ".json", ".html")
 METRICS = ("loss", "accuracy", "ece")
+WRITTEN = (  # names of the files that `merge` writes into its folder
+    *("merge.safetensors", "aligned.safetensors", "naive.safetensors", "merge.pt2", "aligned.pt2"),
+    *("permutation.npz", "report.json", "curves.csv"),
+)
 
 
 def write(path: Path, data: bytes) -> Path:
-    """Write the bytes, create the folder if needed, and return the path. Raises InvalidRequest if that fails."""
+    """Write the bytes, create the folder if needed, and return the path. Raises InvalidRequest if that fails.
+
+    A file appears complete or not at all: until then, a file that was there before stays.
+    """
     make_folder(path.parent)
     with _writing(path):
-        path.write_bytes(data)
+        if path.exists() and not path.is_file():  # a device or a pipe
+            path.write_bytes(data)
+            return path
+        scratch = path.with_name(f".{path.name[:40]}-{secrets.token_hex(4)}")
+        try:
+            scratch.write_bytes(data)
+            scratch.replace(path.resolve())
+        finally:
+            scratch.unlink(missing_ok=True)
     return path
+
+
+def check_inputs_stay(out: Path, inputs: Iterable[str]) -> None:
+    """Raise InvalidRequest if a command would replace one of its own input files. out: the file or folder to write."""
+    for path in map(Path, inputs):
+        with _writing(out):
+            same = (
+                is_there(path)
+                and path.is_file()
+                and (
+                    (out.is_file() and out.samefile(path))
+                    or (out.is_dir() and any(is_there(out / name) and (out / name).samefile(path) for name in WRITTEN))
+                )
+            )
+        if same:
+            raise InvalidRequest(f"{path} is an input, and {out} would replace it. Give another --out.")
+
+
+def is_there(path: Path) -> bool:
+    """Whether the path exists; False for one that cannot exist, such as a name of 300 characters."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def make_folder(path: Path) -> None:

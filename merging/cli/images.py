@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merging.cli.console import say_note
+from merging.cli.files import is_there
 from merging.cli.nets import Net
 from merging.cli.options import Options
 from merging.errors import DataUnavailable, InvalidSetting
@@ -73,7 +74,7 @@ def _kept(text: str) -> str | None:
     """Return the id of the stored data set that the text names; None if the text is a path."""
     if not text.strip():
         raise InvalidSetting("--data is empty: give the name of a data set, or a path.")
-    dataset, there = find_kept(text), Path(text).exists()
+    dataset, there = find_kept(text), is_there(Path(text))
     if dataset is not None and there and not is_own(text):
         raise InvalidSetting(
             f"{text} is both a stored data set and a path. Write ./{text} for the path, {dataset.id} for the data set."

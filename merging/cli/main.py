@@ -10,12 +10,14 @@ import pkgutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
 from merging import __version__
 from merging.cli import commands
 from merging.cli.console import Bars, Unread, hand_over, results_apart, say_error
+from merging.cli.files import check_inputs_stay
 from merging.cli.images import read_data_name
 from merging.cli.options import Options
 from merging.jobs.outcome import Outcome, attempt
@@ -73,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: Options, report: Progress) -> dict[str, bytes]:
+    if isinstance(getattr(options, "out", None), Path):
+        check_inputs_stay(options.out, options.texts())
     with read_data_name(options, report) as ready:
         ready.run(ready, report)
     return {}

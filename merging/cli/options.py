@@ -37,6 +37,11 @@ class Options:
             raise AttributeError(f"This command has no option {name}.")
         return values[name]
 
+    def texts(self) -> list[str]:
+        """Return all values that are texts, also those in lists: among them are the names of input files."""
+        lists = (value if isinstance(value, list | tuple) else [value] for value in self.values.values())
+        return [text for values in lists for text in values if isinstance(text, str)]
+
     def with_value(self, name: str, value: object) -> Options:
         """Return a copy of the options with one value replaced."""
         return Options(MappingProxyType({**self.values, name: value}))

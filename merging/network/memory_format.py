@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Node
 
 Run = Callable[[Tensor], Any]  # (n, ...) images -> the network's output
 # Tolerance relative to the largest output: above the rounding error of a reordered sum, too small to affect results.
@@ -39,6 +40,11 @@ def fastest_order(run: Run, example: Tensor) -> torch.memory_format:
     except RuntimeError:
         return torch.contiguous_format
     return torch.channels_last if _alike(plain, other) else torch.contiguous_format
+
+
+def reads_strides(operations: Iterable[Node]) -> bool:
+    """Whether an operation reads values by their positions in memory, so that its result depends on the format."""
+    return any("as_strided" in str(operation.target) for operation in operations)
 
 
 def two_images(example: Tensor) -> Tensor:

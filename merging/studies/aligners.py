@@ -55,7 +55,7 @@ class AlignersSettings:
 @study(
     "aligners",
     label="Alignments side by side",
-    summary="Loss, distances, spectra and variance after no, weight, activation and straight-through alignment.",
+    summary="Loss, distances, spectra and variance without alignment, and aligned in three ways.",
     source="Ainsworth et al.: Git Re-Basin (ICLR 2023), Algorithms 1 and 2, Section 3.1",
     settings=AlignersSettings,
     page="why",

@@ -166,7 +166,7 @@ def _halfway(reading: Reading) -> Iterator[str]:
 
 def _barriers(reading: Reading) -> Iterator[str]:
     each = [f"{_rise(curve.barrier('loss', above='chord'))} for the {name}" for name, curve in _named(reading)]
-    yield f"The loss barrier, the largest rise above the chord between A and B, is {_listed(each)}."
+    yield f"The loss barrier (largest rise above the straight line from A's to B's loss) is {_listed(each)}."
 
 
 def _meaning(reading: Reading) -> str:
@@ -181,9 +181,9 @@ def _meaning(reading: Reading) -> str:
     where = (
         "{} below the parents' mean half-way"
         if reading.ends_elsewhere
-        else "at most {} below the straight line from A's to B's"
+        else "at worst {} below the straight line from A's to B's"
     )
-    lost = f"Accuracy falls by {where.format(points_beside(max(fall, 0.0), CONNECTED))}"
+    lost = f"The merge's accuracy falls {where.format(points_beside(max(fall, 0.0), CONNECTED))}"
     if corrected and fall <= CONNECTED:
         return f"{lost}, within {allowed}: the two are connected{order}."
     if not reading.straight and fall <= CONNECTED and not reading.unequal and fall_of(reading.naive) <= CONNECTED:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 UNKNOWN = "–"
 MINUS = "−"
@@ -90,6 +92,18 @@ def duration(value: float | None) -> str:
 def about(value: float) -> str:
     """Format an estimated duration that is given in seconds: "about 6 s", "under 1 s"."""
     return f"about {duration(value)}" if value >= 1 else duration(value)
+
+
+def date(moment: float | None, zone: str | None = None) -> str:
+    """Format a time (seconds since 1970) in a time zone (IANA name, None: the machine's): "29 Nov 2026, 20:14"."""
+    if not moment:
+        return UNKNOWN
+    try:
+        place = ZoneInfo(zone) if zone else None
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        place = None
+    at = datetime.fromtimestamp(moment, tz=UTC).astimezone(place)
+    return f"{at.day} {at:%b %Y, %H:%M}"
 
 
 def ago(moment: float | None, now: float | None = None) -> str:

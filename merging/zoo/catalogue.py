@@ -15,6 +15,7 @@ from merging.paths import ASSETS
 from merging.zoo.architectures.names import describe, differ_in_width, nonlinearity, unlike
 from merging.zoo.checkpoints.candidates import evidence_words
 from merging.zoo.datasets.known import dataset_label
+from merging.zoo.datasets.own import is_own
 
 FOLDER = ASSETS / "zoo"
 _REMEDY = "Restore assets/zoo from the repository, or train the nets again with `python -m merging train`."
@@ -189,7 +190,8 @@ def why_not_together(a: Entry, b: Entry, *, unequal_widths: bool = False) -> str
     if a.parameters != b.parameters and not wider:
         return f"A has {a.parameters:,} parameters and B has {b.parameters:,}: their structures differ."
     if a.dataset and b.dataset and a.dataset != b.dataset:
-        first, second = (dataset_label(entry.dataset) or entry.dataset for entry in (a, b))
+        names = (entry.dataset for entry in (a, b))  # own images by their ids, because others may not see their names
+        first, second = (name if is_own(name) else dataset_label(name) or name for name in names)
         return f"A was trained on {first} and B on {second}: their outputs mean different classes."
     return unlike(a, b)
 

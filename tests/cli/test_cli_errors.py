@@ -42,6 +42,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
         (("inspect", A, "--std", ".5"), "--std is for files"),
         (("neurons", A, "--layer", "0", "--units", "0", "--mean", ".5"), "--mean is for files"),
         (("inspect", "x" * 5000), "no file and no shipped checkpoint"),
+        (("inspect", A, "--data", "a" * 300), "No data set, folder or file is called"),
         (("inspect", A, "--input", "1,28,²"), "--input takes whole numbers"),
         (("inspect", A, "--input", "99999,99999,99999"), "10,000,000 values at most"),
         (("merge", A, B, "--combine", "ties"), "name the base with --base"),
@@ -201,3 +202,38 @@ def test_results_go_to_stdout_also_where_a_terminal_shows_bars():
     assert json.loads(done.stdout)["architecture"] == "mlp"
     assert "verifying" in shown
     assert "fashion-mnist" not in shown
+
+
+def test_an_output_never_replaces_an_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    from merging.zoo.catalogue import find_entry, shipped_file
+
+    files = [tmp_path / name for name in ("merge.safetensors", "aligned.safetensors")]
+    contents = [shipped_file(find_entry(name).sha256).read_bytes() for name in (A, B)]
+    for file, content in zip(files, contents, strict=True):
+        file.write_bytes(content)
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    for out in (tmp_path, tmp_path / "link"):
+        for more in ((), ("--streamed",)):
+            code, _, err = run(capsys, "merge", *files, "--out", out, *more, *FEW[:4])
+            assert code == 2 and "is an input" in err
+    code, _, err = run(capsys, "zip", *files, "--until", "layers.0", "--out", files[0], "--images", "200")
+    assert code == 2 and "is an input" in err
+    assert [file.read_bytes() for file in files] == contents
+
+
+def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from merging.cli.files import write
+    from merging.errors import InvalidRequest
+
+    file = write(tmp_path / "report.json", b"old")
+
+    def full(path: Path, data: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(data[:2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InvalidRequest, match="No space left"):
+        write(file, b"new")
+    monkeypatch.undo()
+    assert file.read_bytes() == b"old" and list(tmp_path.iterdir()) == [file]

@@ -105,10 +105,16 @@ def report(request: dict, *, corrected: bool = False, images: bool = True, notes
         )
     ends = (Metrics(0.31, 0.8925, 0.02), Metrics(0.30, 0.8948, 0.03))
     kinds = ("naive", "aligned", *(("corrected",) if corrected else ()))
+    curves = {kind: {split: curve(kind, split, ends) for split in ("train", "test")} for kind in kinds}
+    middles = {
+        name: {split: c.at_middle for split, c in curves[kind].items()}
+        for name, kind in (("naive", "naive"), ("merge", kinds[-1]))
+    }
     pairs = {"A-B": ("A", "B"), "A-pi(B)": ("A", "pi(B)"), "A-merge": ("A", "merge"), "B-merge": ("B", "merge")}
     return MergeReport(
         **known,
-        curves={kind: {split: curve(kind, split, ends) for split in ("train", "test")} for kind in kinds},
+        curves=curves,
+        scores={name: dict.fromkeys(("train", "test"), end) for name, end in zip("AB", ends, strict=True)} | middles,
         ensemble={split: Metrics(0.28, 0.903, 0.02) for split in ("train", "test")},
         similarity={name: similarity(*pair) for name, pair in pairs.items()},
         units=tuple(units(name, seed) for seed, name in enumerate(LAYERS)),

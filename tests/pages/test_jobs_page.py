@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from dataclasses import replace
+from urllib.parse import parse_qs
 
+from merging.jobs.ledger.jobs import Worker
 from merging.jobs.requests.base import ModelRef
+from merging.jobs.search import mark_of
 from merging.zoo import catalogue
 from tests.pages.ledgers import done, merge_request, queued, running
 from tests.pages.test_merge_page import press, texts
@@ -20,7 +25,7 @@ def test_ones_own_jobs_are_marked_and_cancelled_together(ledger, open_page):
     assert texts(app, "caption").count("yours · seed") == 2
     press(app, "Cancel all 2 of yours")
     assert sorted(job.state for job in ledger.jobs()) == ["cancelled", "cancelled", "queued"]
-    press(app.run(), "Delete all 2 of yours")
+    press(app.run(), "Delete all 2 of yours that failed or were cancelled")
     assert [job.state for job in ledger.jobs()] == ["queued"]
 
 
@@ -31,20 +36,119 @@ def test_a_running_job_is_told_from_others_of_the_same_networks(ledger, open_pag
     assert f"`{claim.id[:6]}`" in bar.proto.text and "seed 7" in bar.proto.text
 
 
-def test_runs_on_private_networks_are_their_owner_s_alone(ledger, open_page):
-    """Neither listed to others, nor are their networks offered for download, nor can others run them again."""
+def secret_networks(ledger, owner, names=("secret 1", "secret 2")):
+    """Two private networks of this owner, the same content for every owner."""
     shipped = catalogue.find_entry("fashion-mlp-128-s0")
     nets = []
-    for number in (1, 2):
+    for number, name in enumerate(names, 1):
         data = bytearray(catalogue.shipped_file(shipped.sha256).read_bytes())
         data[-1] ^= number
-        entry = replace(shipped, id="", source="uploaded", name=f"secret {number}", private=True)
-        nets.append(ModelRef.of(ledger.add_model(entry, bytes(data), "somebody")))
-    run = done(ledger, replace(merge_request(), models=tuple(nets)), "somebody")
-    assert "secret 1" not in texts(open_page("jobs"), "markdown")
-    app = open_page(run=run[:12], menus=True)
-    assert "private to the person who uploaded them" in texts(app, "caption")
-    assert not [one.proto.label for one in app.get("download_button") if "checkpoint" in one.proto.label]
-    press(app, "Run again with another seed")
-    assert "is private to the person who uploaded it" in texts(app, "error")
+        entry = replace(shipped, id="", source="uploaded", name=name, private=True)
+        nets.append(ModelRef.of(ledger.add_model(entry, bytes(data), owner)))
+    return tuple(nets)
+
+
+def test_runs_on_private_networks_are_their_owner_s_alone(ledger, open_page):
+    """Neither listed to others, nor are their networks offered for download, nor can others run them again."""
+    nets = secret_networks(ledger, "somebody")
+    run = done(ledger, replace(merge_request(), models=nets), "somebody")
+    for deleted in (False, True):
+        assert "secret 1" not in texts(open_page("jobs"), "markdown")
+        app = open_page(run=run[:12], menus=True)
+        assert "private to the person who uploaded them" in texts(app, "caption")
+        assert not [one.proto.label for one in app.get("download_button") if "checkpoint" in one.proto.label]
+        press(app, "Run again with another seed")
+        assert ("not on this machine" if deleted else "is private to the person who uploaded it") in texts(app, "error")
+        for entry in ledger.models("somebody"):
+            ledger.delete_model(entry.id, "somebody")
     assert len(ledger.jobs(kind="merge")) == 1
+
+
+def test_the_neurons_of_a_private_run_start_no_work_for_others(ledger, open_page):
+    run = done(ledger, replace(merge_request(), models=secret_networks(ledger, "somebody")), "somebody")
+    app = open_page("neurons", run=run[:12])
+    assert ledger.jobs(kind="pictures") == () and "is private" in texts(app, "error", "warning", "info", "caption")
+
+
+def test_the_table_of_workers_gives_no_address_of_a_private_run(ledger, open_page):
+    request = replace(merge_request(), models=secret_networks(ledger, "somebody"))
+    for wanted, shown in ((request, "runs a private job"), (merge_request(seed=3), "")):
+        desk, claim = running(ledger, wanted, "somebody")
+        desk.beat([Worker("w", "CPU", claim.id, 1, 2, None, None, "node", time.time())])
+        app = open_page("jobs")
+        now = app.dataframe[0].value["Now"][0]
+        assert now == (shown or f"runs {claim.id[:6]}")
+        ledger.cancel(claim.id, "somebody")
+
+
+def test_the_same_networks_of_two_people_have_each_one_s_own_names(ledger, open_page):
+    me = "v-" + "a" * 32
+    run = done(ledger, replace(merge_request(), models=secret_networks(ledger, "somebody")), "somebody")
+    mine = secret_networks(ledger, me, ("mine 1", "mine 2"))
+    assert ledger.submit(replace(merge_request(), models=mine), me).id == run
+    for page in ("jobs", "merge", "side"):
+        app = open_page(page, **({} if page == "jobs" else {"run": run[:12], "runs": run[:12]}), menus=page == "merge")
+        app.session_state["owner"] = me
+        app.run()
+        said = texts(app, "markdown", "caption", "code")
+        assert "secret" not in said and ("mine 1" in said or page == "side")
+
+
+def test_a_run_is_found_by_its_own_name_and_note_which_others_do_not_see(ledger, open_page):
+    first, second = (done(ledger, merge_request(seed=seed)) for seed in (1, 2))
+    app = open_page("jobs")
+    app.session_state["owner"] = "a" * 32
+    app.session_state[f"menu {first[:12]}"] = True
+    app.run()
+    next(one for one in app.text_input if one.label == "Name").set_value("base [line](//x)")
+    next(one for one in app.text_area if one.label == "Note").set_value("first try")
+    press(app, "Save")
+    assert "**base \\[line\\]" in texts(app, "markdown") and "first try" in texts(app, "caption")
+    assert mark_of(ledger, first, "a" * 32).name == "base [line](//x)"
+    app.text_input(key="q").set_value("line first").run()
+    assert f"`{first[:6]}`" in texts(app, "caption") and f"`{second[:6]}`" not in texts(app, "caption")
+    assert "first try" not in texts(open_page("jobs"), "caption")
+
+
+def test_rows_say_accuracy_barrier_and_date_and_can_be_archived(ledger, open_page):
+    run = done(ledger)
+    app = open_page("jobs")
+    row = next(one for one in texts(app, "caption").splitlines() if run[:6] in one)
+    assert "accuracy 86.4 %" in row and "barrier .084" in row and time.strftime("%Y,") in row
+    app.session_state[f"menu {run[:12]}"] = True
+    app.run()
+    press(app, "Archive")
+    assert run[:6] not in texts(app, "caption") and "No job fits" not in texts(app, "info")
+    app.pills(key="only").set_value(["archived"]).run()
+    assert f"`{run[:6]}`" in texts(app, "caption")
+
+
+def test_a_search_that_finds_nothing_says_so_and_stands_in_the_address(ledger, open_page):
+    done(ledger)
+    app = open_page("jobs", q="nowhere", order="best accuracy first", method="align: nonsense", dataset="nonsense")
+    assert "No job fits this search" in texts(app, "info") and not app.error
+    assert app.selectbox(key="order").value == "best accuracy first" and app.selectbox(key="method").value == "any"
+
+
+def test_a_comparison_is_one_row_that_opens(ledger, open_page):
+    batch = "nets=a,b&live=0123456789abcdef"
+    for seed in range(3):
+        ledger.submit(merge_request(seed=seed), "me", batch=batch)
+    app = open_page("jobs")
+    assert len([one for one in app.expander if one.label.startswith("Comparison of 3 merges")]) == 1
+    assert "seed 1" not in texts(app, "caption")
+    app.session_state[f"batch {hashlib.sha256(batch.encode()).hexdigest()[:12]} queued"] = True
+    app.run()
+    assert "seed 1" in texts(app, "caption")
+    (link,) = [one for one in app.get("page_link") if one.proto.label == "Open on Compare"]
+    assert "nets=a" in link.proto.query_string and "live" not in link.proto.query_string  # others cannot stop it
+
+
+def test_selected_runs_stand_side_by_side(ledger, open_page):
+    runs = [done(ledger, merge_request(seed=seed)) for seed in (1, 2)]
+    app = open_page("jobs")
+    for run in runs:
+        app.checkbox(key=f"pick {run[:12]}").check()
+    app.run()
+    (link,) = [one for one in app.get("page_link") if "side by side" in one.proto.label]
+    assert set(parse_qs(link.proto.query_string)["runs"][0].split(",")) == {run[:12] for run in runs}

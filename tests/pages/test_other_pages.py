@@ -124,7 +124,7 @@ def test_jobs_are_listed_by_state_with_what_one_can_do(ledger, open_page, monkey
     queued(ledger, merge_request(seed=3))
     app = open_page("jobs")
     shown = texts(app, "markdown")
-    assert all(f"**{title}**" in shown for title in ("Waiting", "Done", "Failed"))
+    assert all(f"**{title}**" in shown for title in ("Waiting", "Finished"))
     assert "ran out of memory" in texts(app, "error")
     assert "Waiting, 1st in the queue" in texts(app, "caption")
     assert "Only they can cancel" not in texts(app, "caption")

@@ -272,3 +272,18 @@ def test_a_connection_from_what_is_no_address_is_closed(origin, let_in):
     asyncio.run(Border(app)(scope, None, send))
     assert bool(asked) == let_in
     assert sent == ([] if let_in else ["websocket.close"])
+
+
+def test_a_connection_that_sends_text_ends_before_streamlit_sees_it():
+    incoming = [{"type": "websocket.receive", "bytes": b"x"}, {"type": "websocket.receive", "text": "hello"}]
+    received = []
+
+    async def app(scope, receive, send):
+        received.extend([await receive(), await receive()])
+
+    async def receive():
+        return incoming.pop(0)
+
+    headers = [(b"origin", b"http://localhost:8501")]
+    asyncio.run(Border(app)({"type": "websocket", "path": "/_stcore/stream", "headers": headers}, receive, None))
+    assert received == [{"type": "websocket.receive", "bytes": b"x"}, {"type": "websocket.disconnect", "code": 1003}]

@@ -80,7 +80,7 @@ def test_the_paragraph_holds_the_numbers_of_the_report():
     assert "the naive average is right on 16.8 % of the test images and the merge on 89.8 %" in text
     assert "92.0 % at twice the cost" in text
     assert "is 1.85 nats (at λ = .50) for the naive average and .025 nats (at λ = .50) for the merge" in text
-    assert "falls by at most 1.0 pp" in text
+    assert "falls at worst 1.0 pp" in text
     assert "linearly connected, once their neurons are in the same order" in text
 
 
@@ -263,7 +263,7 @@ def test_the_training_images_are_read_where_there_are_no_others():
 def test_a_path_that_stays_below_its_ends_does_not_rise():
     found = report(curve(0.7), curve(-0.01, rise=-0.02))
     assert "none for the merge" in verdict(found)
-    assert "falls by at most 0.0 pp" in verdict(found)
+    assert "falls at worst 0.0 pp" in verdict(found)
 
 
 @pytest.mark.parametrize(
@@ -295,5 +295,5 @@ def test_units_that_were_mixed_are_judged_half_way_only_where_the_path_does_not_
     lower = dataclasses.replace(curve(0.0), accuracy=np.linspace(0.91, 0.5, 11))
     asked = {**report(curve(0.5), lower).request, "align": "optimal-transport"}
     exact, mixed = (report(curve(0.5), lower, request=asked, equivalence=error) for error in (1e-12, 0.4))
-    assert "at most 40.6 pp below the straight line" in verdict(exact) and "does not end at B" not in verdict(exact)
+    assert "at worst 40.6 pp below the straight line" in verdict(exact) and "does not end at B" not in verdict(exact)
     assert "below the parents' mean half-way" in verdict(mixed) and "the path does not end at B" in verdict(mixed)

@@ -22,7 +22,7 @@ def test_a_path_that_keeps_its_accuracy_but_not_its_loss_is_not_simply_good():
 
 def test_a_fall_just_beyond_the_threshold_is_told_apart_from_it():
     text = verdict(report(curve(0.74, ends=(0.9, 0.9)), curve(0.0203, ends=(0.9, 0.9))))
-    assert "falls by at most 2.03 pp below" in text and "more than the 2.0 pp that" in text
+    assert "falls at worst 2.03 pp below" in text and "more than the 2.0 pp that" in text
 
 
 def test_few_images_that_leave_the_conclusion_open_are_said_to():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -17,6 +19,7 @@ from ui.shell.markdown import plain
 from ui.shell.state import entries, image_hash
 from ui.shell.words import meaning
 
+LIVE = "live"  # parameter of the address while a comparison runs: a random key, with which it can be stopped
 MOST = 12  # largest number of networks whose pairs are merged
 MODES = {"pairs": "Every pair", "growing": "First 2, 3, … at once"}
 DEFAULTS: dict[str, Any] = {
@@ -80,8 +83,7 @@ def compare_form() -> None:
         f"Run {count} merge{'s' * (count != 1)}", type="primary", icon=":material/play_arrow:", width="stretch"
     ):
         st.session_state["comparison"] = grid
-        st.session_state["comparison runs"] = True
-        st.query_params.from_dict(address_of())
+        st.query_params.from_dict({**address_of(), LIVE: secrets.token_hex(8)})
     elif "comparison" not in st.session_state and "nets" in st.query_params:
         st.session_state["comparison"] = grid
 
@@ -112,6 +114,12 @@ def address_of() -> dict[str, str]:
     lists = {name: ",".join(state[key(name)]) for name in ("nets", *ROLES)}
     numbers = {name: str(state[key(name)]) for name in (*NUMBERS, "mode")}
     return lists | numbers | ({"base": state[key("base")]} if state.get(key("base")) else {})
+
+
+def batch() -> str:
+    """Return the address's parameters of the comparison as text, which identifies the comparison while it runs."""
+    names = ("nets", *ROLES, *NUMBERS, "mode", "base", LIVE)
+    return urlencode({name: said(name) for name in names if said(name)})
 
 
 def _networks(known: dict[str, Entry]) -> Entry | None:

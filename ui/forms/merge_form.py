@@ -11,7 +11,6 @@ from merging.jobs.requests.merge import MergeRequest
 from merging.methods.registry import ROLES, find, table
 from merging.text import numbers
 from merging.zoo.catalogue import Entry, Preset, presets, why_not_together
-from merging.zoo.datasets.known import dataset_label
 from merging.zoo.datasets.own import is_own
 from ui.forms.large_networks import on_images, say_memory
 from ui.forms.method_form import fill_method, method_form, settings, triple
@@ -21,7 +20,7 @@ from ui.forms.number_fields import number_fields
 from ui.forms.zip_form import shares_trunk
 from ui.shell.markdown import plain
 from ui.shell.screens import link
-from ui.shell.state import entries, image_hash, ledger
+from ui.shell.state import data_label, entries, image_hash, ledger
 
 KEYS = {"seed": "form_seed", "points": "form_points", "images": "form_images"}
 GONE = "form_gone"  # per deleted network of the displayed run: (message, menu, value that the menu got instead)
@@ -126,7 +125,7 @@ def merge_form() -> MergeRequest | None:
 
 def network_facts(entry: Entry) -> str:
     """Return the facts about a network in one line: architecture, data set, accuracy, seed, size, notes."""
-    data = plain(dataset_label(entry.dataset)) or "data set not known"
+    data = plain(data_label(entry.dataset)) or "data set not known"
     parts = [entry.label, data]
     parts += [f"accuracy {numbers.accuracy(entry.accuracy)}"] if entry.accuracy is not None else []
     parts += [f"seed {entry.seed}"] if entry.seed is not None else []
@@ -151,7 +150,7 @@ def _missing_images(a: Entry) -> str:
     """Show what a run lacks without the images; return why it cannot be run at all, or ""."""
     if image_hash(a.dataset, DEFAULTS["images"]):
         return ""
-    label = plain(dataset_label(a.dataset))
+    label = plain(data_label(a.dataset))
     without = f"The images of {label} are not on this machine" if label else UNKNOWN
     needy = [method.label for role, key in triple().items() if (method := find(role, key)).needs_data]
     if needy:

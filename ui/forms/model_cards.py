@@ -6,10 +6,9 @@ import streamlit as st
 
 from merging.text import numbers
 from merging.zoo.catalogue import Entry
-from merging.zoo.datasets.known import dataset_label
 from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
-from ui.shell.state import ledger, owner
+from ui.shell.state import data_label, ledger, owner
 
 SOURCES = {"trained": "Trained here", "uploaded": "Uploaded", "shipped": "Comes with the program"}
 COLUMNS = 3
@@ -27,7 +26,7 @@ def model_cards(models: list[Entry]) -> None:
 
 def fact_lines(entry: Entry) -> list[str]:
     """Return the lines of a card below the name, as Markdown."""
-    data = plain(dataset_label(entry.dataset)) or "data set not known"
+    data = plain(data_label(entry.dataset)) or "data set not known"
     training = [f"seed {entry.seed}"] if entry.seed is not None else []
     training += [f"{entry.epochs} epoch{'s' if entry.epochs != 1 else ''}"] if entry.epochs is not None else []
     return [

@@ -10,13 +10,13 @@ from merging.jobs.requests.train import TrainRequest
 from merging.text import numbers
 from merging.zoo.catalogue import Entry, shipped
 from merging.zoo.datasets.facts import FACTS
-from merging.zoo.datasets.known import dataset_label, facts, known_datasets
+from merging.zoo.datasets.known import facts, known_datasets
 from merging.zoo.datasets.load import available, training_images
 from merging.zoo.datasets.own import is_own
 from ui.runs.progress import failure, watch
 from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
-from ui.shell.state import distinct, image_hash, ledger, owner, submit
+from ui.shell.state import data_label, distinct, find_job, image_hash, ledger, owner, submit
 from ui.shell.words import meaning
 
 AFTER = {
@@ -35,7 +35,7 @@ def families() -> dict[str, Entry]:
     by_label: dict[str, Entry] = {}
     for entry in shipped():
         if available(entry.dataset):
-            by_label.setdefault(f"{entry.label} · {dataset_label(entry.dataset)}", entry)
+            by_label.setdefault(f"{entry.label} · {data_label(entry.dataset)}", entry)
     return by_label
 
 
@@ -72,14 +72,14 @@ def train_request(like: Entry, seed: int, epochs: int, dataset: str) -> TrainReq
     if dataset != like.dataset:
         images = facts(dataset)
         config |= {"in_shape": list(images.shape), "classes": len(images.classes)}
-    name = f"{like.label} · {dataset_label(dataset)} · seed {seed}"
+    name = f"{like.label} · {data_label(dataset)} · seed {seed}"
     return TrainRequest(like.architecture, config, dataset, image_hash(dataset, None), epochs, seed, name)
 
 
 def _images(like: Entry) -> str:
     """Draw a menu of data sets if the visitor can use uploaded images; return the data set to train on."""
     own = {name: images.label for name, images in known_datasets(owner()).items() if is_own(name)}
-    labels = distinct({like.dataset: dataset_label(like.dataset), **own})
+    labels = distinct({like.dataset: data_label(like.dataset), **own})
     if not own:
         return like.dataset
     help = "For uploaded images, the network is built to fit their size and classes."
@@ -88,7 +88,7 @@ def _images(like: Entry) -> str:
 
 def follow(key: str) -> None:
     """Show the progress or the outcome of the job whose id is in the session state under `key`."""
-    job = ledger().job(st.session_state.get(key, ""))
+    job = find_job(st.session_state.get(key, ""))
     if job is None:
         return
     if job.open:

@@ -10,12 +10,11 @@ from merging.methods.registry import MOST_MODELS, find
 from merging.text import numbers
 from merging.zoo.architectures.names import trunk_config
 from merging.zoo.catalogue import Entry
-from merging.zoo.datasets.known import dataset_label
 from ui.forms.method_form import chosen_settings, setting_widgets
 from ui.forms.number_fields import number_fields
 from ui.shell.address import said_names
 from ui.shell.markdown import plain
-from ui.shell.state import entries, image_hash, ledger, submit
+from ui.shell.state import data_label, entries, image_hash, ledger, submit
 
 FIRST = ("fashion-head-low", "fashion-head-high")  # trained from scratch on five classes each
 NETS, IMAGES, SEED = "zip nets", "zip images", "zip seed"
@@ -83,10 +82,10 @@ def _missing(chosen: list[Entry]) -> str:
     if len(chosen) < 2:
         return "Choose at least two networks of one structure."
     dataset = chosen[0].dataset
-    if not dataset_label(dataset):
+    if not data_label(dataset):
         return "The data set of these networks is not known, but a partial zip needs their images."
     if not image_hash(dataset, int(st.session_state[IMAGES])):
-        label = plain(dataset_label(dataset))
+        label = plain(data_label(dataset))
         return f"The images of {label} are not on this machine. Download or upload them on Models."
     return ""
 

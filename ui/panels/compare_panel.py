@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
 from merging.errors import MergescopeError, TooManyJobs
 from merging.figures.comparison import REFERENCES, Point, bars, growth, mean_of
-from merging.jobs.ledger.jobs import Job
+from merging.jobs.ledger.jobs import OPEN, Job
 from merging.jobs.requests.comparison import (
     COLUMNS,
     MEASURED,
@@ -24,14 +26,17 @@ from merging.jobs.requests.comparison import (
     to_values,
 )
 from merging.jobs.requests.merge import MergeRequest
+from merging.jobs.requests.registry import from_json
+from merging.jobs.search import cancel_batch
 from merging.methods.registry import find
-from ui.forms.compare_form import key
+from ui.forms.compare_form import LIVE, batch, key
+from ui.shell.address import said
 from ui.shell.chosen import PREFIX
 from ui.shell.guard import show_errors
 from ui.shell.look import draw
 from ui.shell.markdown import plain
 from ui.shell.screens import address
-from ui.shell.state import ledger, merge_report, owner, submit
+from ui.shell.state import ledger, merge_report, submit
 from ui.shell.words import STATES
 
 EVERY = 2.0  # seconds between updates while a merge is open
@@ -50,9 +55,7 @@ def comparison() -> None:
                 "the table and a bar, beside those of the networks themselves, their ensemble and their naive average."
             )
         return
-    requests = grid.requests()
-    busy = st.session_state.get("comparison runs", False)
-    st.fragment(_live, run_every=EVERY if busy else None)(grid, requests)
+    st.fragment(_live, run_every=EVERY if said(LIVE) else None)(grid, grid.requests())
 
 
 def rows_of(requests: tuple[MergeRequest, ...]) -> tuple[list[Row], list[Job]]:
@@ -72,60 +75,72 @@ def rows_of(requests: tuple[MergeRequest, ...]) -> tuple[list[Row], list[Job]]:
 @st.cache_data(max_entries=1000, show_spinner=False)
 def _done_row(job_id: str, finished: float, asked: str) -> Row:
     """Row of a finished merge, cached so that its report is read only once."""
-    from ui.shell.chosen import request_of
-
-    job = ledger().job(job_id)
-    assert job is not None
+    job, request = ledger().job(job_id), from_json(asked)
+    assert job is not None and isinstance(request, MergeRequest)
     try:
-        return row_of(request_of(job), STATES["done"], merge_report(job))
+        return row_of(request, STATES["done"], merge_report(job))
     except MergescopeError:
-        return row_of(request_of(job), "damaged", None)
+        return row_of(request, "damaged", None)
 
 
 def _live(grid: Grid, requests: tuple[MergeRequest, ...]) -> None:
     with show_errors():
-        waits = _top_up(requests) if st.session_state.get("comparison runs") else ""
+        live = bool(said(LIVE))
+        waits = _top_up(requests) if live else ""
         rows, waiting = rows_of(requests)
         done = sum(row["state"] == STATES["done"] for row in rows)
+        if live and not waiting and not waits:
+            _end()
         if done < len(rows):
-            _progress(rows, done, waiting)
+            _progress(rows, done, requests)
             if waits:
                 st.caption(waits)
-        elif st.session_state.get("comparison runs"):
-            st.session_state["comparison runs"] = False
-            st.rerun(scope="app")
         _charts(grid, rows)
         _table(rows)
 
 
 def _top_up(requests: tuple[MergeRequest, ...]) -> str:
-    """Submit the missing merges up to the limit of open jobs; return why the rest has to wait, or ""."""
+    """Submit the missing merges up to the limit of open jobs; return why the rest has to wait, or "".
+
+    Nothing is submitted once one of the merges was cancelled, because someone has stopped the comparison.
+    """
+    jobs = {request.id: ledger().job(request.id) for request in requests}
+    if any(job is not None and job.state == "cancelled" for job in jobs.values()):
+        return ""
+    return _submit([request for request in requests if jobs[request.id] is None])
+
+
+def _submit(requests: Sequence[MergeRequest]) -> str:
     for request in requests:
-        if ledger().job(request.id) is None:
-            try:
-                submit(request)
-            except TooManyJobs:
-                return "You have reached the limit of open jobs. The remaining merges are queued as these jobs end."
+        try:
+            submit(request, batch=batch())
+        except TooManyJobs:
+            return "You have reached the limit of open jobs. The remaining merges are queued as these jobs end."
     return ""
 
 
-def _progress(rows: list[Row], done: int, waiting: list[Job]) -> None:
+def _progress(rows: list[Row], done: int, requests: tuple[MergeRequest, ...]) -> None:
     ends = {state: sum(row["state"] == STATES[state] for row in rows) for state in ("failed", "cancelled")}
-    failed, words = sum(ends.values()), {"failed": "failed, see Runs", "cancelled": "stopped"}
+    words = {"failed": "failed, see Runs", "cancelled": "stopped"}
     ended = "".join(f" · {count} {words[state]}" for state, count in ends.items() if count)
     st.progress(done / len(rows), text=f"{done} of {len(rows)} merges done{ended}")
-    if not st.session_state.get("comparison runs"):
+    if not said(LIVE):
         if st.button("Run the missing merges", icon=":material/play_arrow:"):
-            st.session_state["comparison runs"] = True
+            st.query_params[LIVE] = secrets.token_hex(8)
+            states = {request.id: job.state for request in requests if (job := ledger().job(request.id))}
+            _submit([request for request in requests if states.get(request.id) not in (*OPEN, "done")])
             st.rerun(scope="app")
-    elif st.button("Stop", icon=":material/stop:", help="Cancels waiting and running merges. Finished merges stay."):
-        st.session_state["comparison runs"] = False
-        for job in waiting:
-            ledger().cancel(job.id, owner())
-        st.rerun(scope="app")
-    elif done + failed == len(rows):
-        st.session_state["comparison runs"] = False
-        st.rerun(scope="app")
+        return
+    st.caption("Everybody who opens the address of this page sees the same comparison and can stop it.")
+    if st.button("Stop", icon=":material/stop:", help="Cancels waiting and running merges. Finished merges stay."):
+        cancel_batch(ledger(), batch())
+        _end()
+
+
+def _end() -> None:
+    """Remove the key of the running comparison from the address, so that the page no longer refreshes."""
+    st.query_params.pop(LIVE, None)
+    st.rerun(scope="app")
 
 
 def points_of(rows: list[Row]) -> list[Point]:

@@ -24,7 +24,7 @@ from ui.shell.words import meaning
 T = TypeVar("T")
 METRICS: dict[Metric, str] = {"loss": "Loss", "accuracy": "Accuracy", "ece": "Calibration"}
 SPLITS = {"test": "Test images", "train": "Train images"}
-ABOVE: dict[Above, str] = {"mean": "above the mean", "chord": "above the chord"}
+ABOVE: dict[Above, str] = {"mean": "above the mean", "chord": "above the straight line"}
 
 
 def result(report: MergeReport, key: str = "") -> None:
@@ -108,7 +108,7 @@ def barrier_table(report: MergeReport, metric: Metric, split: str) -> str:
     """Return the half-way value and both barriers of every curve as a Markdown table."""
     write = numbers.metric(metric)
     lines = [
-        "| | half-way | barrier above the mean | above the chord (linear interpolation between the endpoints) |",
+        "| | half-way | barrier above the mean | above the straight line between the endpoints |",
         "|---|---:|---:|---:|",
     ]
     for kind, curve in curves_of(report, split).items():

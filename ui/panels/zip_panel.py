@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from merging.naming import letter
 from merging.results import saving
 from merging.results.zip_report import ZipReport
 from merging.text.zip_verdict import zip_headline, zip_verdict
-from merging.zoo.datasets.known import dataset_label
 from ui.runs.progress import failure, watch
 from ui.runs.reproduce import zip_command, zip_snippet
 from ui.shell.address import said
@@ -24,7 +24,7 @@ from ui.shell.kept import kept
 from ui.shell.look import draw, unbroken
 from ui.shell.markdown import plain
 from ui.shell.screens import address
-from ui.shell.state import ledger, submit, zip_report
+from ui.shell.state import data_label, find_job, ledger, submit, zip_report
 
 
 def zip_result() -> None:
@@ -47,6 +47,8 @@ def zip_result() -> None:
         return
     report = zip_report(job) if job.state == "done" else None
     if report is not None:
+        names = tuple(model.name for model in request.models)
+        report = report if names == report.names else replace(report, names=names)
         _found(request, report)
         return
     if job.state == "failed":
@@ -61,7 +63,7 @@ def zip_result() -> None:
 
 def _job() -> Job | None:
     id = said("zip") or st.session_state.get("zip", "")
-    job = ledger().job(id) if id else None
+    job = find_job(id)
     if job is None:
         if id:
             st.caption(
@@ -105,7 +107,7 @@ def _found(request: ZipRequest, report: ZipReport) -> None:
     method = f"ZipIt! with α {report.notes['alpha']:g} and β {report.notes['beta']:g}"
     st.caption(
         f"{method}, matched on {report.notes['images']} training images; measured on {report.images} test images of "
-        f"{plain(dataset_label(request.dataset))}. Dotted lines show the networks before any merging. {anew}"
+        f"{plain(data_label(request.dataset))}. Dotted lines show the networks before any merging. {anew}"
         f"Seed {request.seed}."
     )
     st.download_button(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -46,7 +47,12 @@ def downloads(job: Job, report: MergeReport) -> None:
     missing = [FILES[name] for name in FILES if name in sizes and name not in available]
     if missing:
         make_here(job, lacking=", ".join(missing))
-    _button("Numbers (JSON)", lambda: saving.to_json(report), f"{run}.json", "application/json")
+    _button(
+        "Numbers (JSON)",
+        lambda: saving.to_json(replace(report, request=job.request)),
+        f"{run}.json",
+        "application/json",
+    )
     if report.curves:
         _button("Curves (HTML)", lambda: curves_page(report, job.title), f"{run}-curves.html", "text/html")
     if report.similarity:

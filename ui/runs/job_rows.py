@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import Counter
+from dataclasses import replace
 from typing import Literal
+from urllib.parse import parse_qsl
 
 import streamlit as st
 
 from merging.errors import MergescopeError
+from merging.figures.runs import MOST_RUNS
 from merging.jobs.ledger.jobs import Job, Worker
 from merging.jobs.requests.registry import from_json, kinds
 from merging.jobs.requests.study import StudyRequest
+from merging.jobs.search import Found, Search, search
 from merging.studies.registry import find_study
 from merging.text import numbers
+from ui.forms.compare_form import LIVE
+from ui.panels.side_panel import LEAST
 from ui.runs.progress import cancel_button, failure, progress_words
+from ui.runs.run_menu import run_menu, star_button
+from ui.runs.run_search import narrowed
 from ui.shell.chosen import PREFIX
 from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
 from ui.shell.screens import link, screen
-from ui.shell.state import entries, ledger, not_hidden, owner
+from ui.shell.state import entries, ledger, not_hidden, owner, with_own_names
 from ui.shell.words import STATES
 
 EVERY = 2.0  # seconds between two refreshes while a job is open
@@ -32,28 +42,22 @@ ICONS = {
     "failed": ":material/error:",
     "cancelled": ":material/cancel:",
 }
-KINDS = {key: kind.plural for key, kind in kinds().items()}
-ASKED = [key for key, kind in kinds().items() if kind.by_button]  # pages of a run submit jobs of the other kinds
 ADDRESSED = ("layer", "pair", "row", "column")  # settings of a study that a link to its page carries
-GROUPS = (
-    ("running", "Running"),
-    ("queued", "Waiting"),
-    ("done", "Done"),
-    ("failed", "Failed"),
-    ("cancelled", "Cancelled"),
-)
+ENDED = ("done", "failed", "cancelled")
+GROUPS = {"Running": ("running",), "Waiting": ("queued",), "Finished": ENDED}  # title -> states of its jobs
 
 
-def job_list(whose: str | None, kinds: list[str]) -> None:
-    """Show the jobs of these kinds. whose: the owner, or None for all. The list refreshes while a job is open."""
-    is_open = any(job.open for job in found(whose, kinds))
-    st.fragment(_list, run_every=EVERY if is_open else None)(whose, kinds)
+def job_list(conditions: Search) -> None:
+    """Show the jobs of a search. The list refreshes while one of them is open."""
+    is_open = any(run.job.open for run in found(conditions, SHOWN)[0])
+    st.fragment(_list, run_every=EVERY if is_open else None)(conditions)
 
 
-def found(whose: str | None, kinds: list[str]) -> list[Job]:
-    """The newest jobs of an owner and of these kinds; for None those of all, except on others' private networks."""
-    jobs = ledger().jobs(owner=whose, kind=kinds, limit=SHOWN)
-    return list(jobs) if whose is not None else not_hidden(jobs)
+def found(conditions: Search, limit: int) -> tuple[list[Found], bool]:
+    """Return at most `limit` jobs of a search that the visitor may see, and whether there are more."""
+    runs = search(ledger(), conditions, owner(), limit + 1)
+    named = with_own_names(run.job for run in runs)
+    return [replace(run, job=job) for run, job in zip(runs[:limit], named, strict=False)], len(runs) > limit
 
 
 def worker_lines(workers: tuple[Worker, ...]) -> list[dict[str, str]]:
@@ -62,7 +66,7 @@ def worker_lines(workers: tuple[Worker, ...]) -> list[dict[str, str]]:
         {
             "Worker": worker.name,
             "Device": worker.device,
-            "Now": f"runs {worker.busy[:6]}" if worker.busy else "free",
+            "Now": _doing(worker),
             "Memory": f"{numbers.size(worker.memory_used)} of {numbers.size(worker.memory_total)}",
             "GPU memory": _gpu(worker),
         }
@@ -70,31 +74,45 @@ def worker_lines(workers: tuple[Worker, ...]) -> list[dict[str, str]]:
     ]
 
 
+def _doing(worker: Worker) -> str:
+    """What the worker does. The id of a job that the visitor may not see stays hidden, because it is an address."""
+    if not worker.busy:
+        return "free"
+    job = ledger().job(worker.busy)
+    return f"runs {worker.busy[:6]}" if job is not None and not_hidden([job]) else "runs a private job"
+
+
 def when(job: Job) -> str:
-    """Progress of an open job, or how long ago it ended and how long it took, in one line."""
+    """Progress of an open job, or when it ended and how long it took, in one line."""
     if job.open:
         return progress_words(job)
     duration = f" · took {numbers.duration(job.finished - job.started)}" if job.finished and job.started else ""
-    return f"{numbers.ago(job.finished or job.created)}{duration}"
+    ended = job.finished or job.created
+    return f"{numbers.date(ended, _zone())} ({numbers.ago(ended)}){duration}"
 
 
-def details(job: Job) -> str:
-    """Seed, images and points of a merge, which distinguish it from others of the same networks; "" for other kinds."""
-    if job.kind != "merge":
+def details(run: Found) -> str:
+    """Seed, images, points, accuracy and barrier of a merge; "" for other kinds."""
+    if run.job.kind != "merge":
         return ""
-    request = job.request
+    request = run.job.request
     if not {"seed", "images", "points"} <= request.keys():  # another version of the program submitted it
         return ""
-    return f"seed {request['seed']} · {numbers.count(request['images'])} images · {request['points']} points · "
+    figures = [f"**accuracy {numbers.accuracy(run.accuracy)}**"] if run.accuracy is not None else []
+    figures += [f"**barrier {numbers.loss(run.barrier)}**"] if run.barrier is not None else []
+    texts = [f"seed {request['seed']}", f"{numbers.count(request['images'])} images", f"{request['points']} points"]
+    return "".join(f"{text} · " for text in (*figures, *texts))
 
 
-def nothing_here(whose: str | None, kinds: list[str]) -> str:
+def nothing_here(conditions: Search) -> str:
     """Why a list of jobs is empty, and what to do."""
-    if ledger().jobs(limit=1):
-        return (
-            f"{'You have no' if whose else 'There are no'} jobs of these kinds. Choose other kinds above to see more."
-        )
-    return "No jobs yet. Press *Run merge* on the page Merge."
+    if not ledger().jobs(limit=1):
+        return "No jobs yet. Press *Run merge* on the page Merge."
+    if conditions.archived:
+        return "You have archived none of these jobs. *More* beside a run archives it."
+    if narrowed(conditions):
+        return "No job fits this search. Use fewer words or conditions."
+    return "There are no jobs of these kinds. Choose other kinds above to see more."
 
 
 def _gpu(worker: Worker) -> str:
@@ -104,48 +122,115 @@ def _gpu(worker: Worker) -> str:
     return f"{used}{numbers.size(worker.gpu_memory_total)}"
 
 
-def _list(whose: str | None, kinds: list[str]) -> None:
+def _list(conditions: Search) -> None:
     with show_errors():
-        jobs = found(whose, kinds)
-        if not jobs:
-            st.info(nothing_here(whose, kinds), icon=":material/list_alt:")
-        for state, title in GROUPS:
-            group = [job for job in jobs if job.state == state]
+        limit = SHOWN * int(st.session_state.get("pages of runs", 1))
+        runs, more = found(conditions, limit)
+        if not runs:
+            st.info(nothing_here(conditions), icon=":material/list_alt:")
+        _side_by_side([run.job for run in runs])
+        for title, states in GROUPS.items():
+            group = [run for run in runs if run.job.state in states]
             if group:
                 with st.container(horizontal=True, vertical_alignment="center"):
                     st.markdown(f"**{title}** :gray[{len(group)}]", width="content")
-                    _all_mine(state, [job for job in group if owner() in job.owners])
-            for job in sorted(group, key=lambda job: job.position):
-                _row(job)
-        was, now = st.session_state.get("jobs were open"), any(job.open for job in jobs)
+                    _all_mine([run.job for run in group if owner() in run.job.owners])
+            if states != ENDED:
+                group.sort(key=lambda run: run.job.position)
+            _rows(group)
+        if more and st.button("Show more", icon=":material/expand_more:"):
+            st.session_state["pages of runs"] = 1 + st.session_state.get("pages of runs", 1)
+            st.rerun()
+        was, now = st.session_state.get("jobs were open"), any(run.job.open for run in runs)
         st.session_state["jobs were open"] = now
         if was and not now:
             st.rerun(scope="app")
 
 
-def _all_mine(state: str, mine: list[Job]) -> None:
-    """Show one button that cancels the visitor's queued jobs, or deletes their failed or cancelled ones."""
-    if len(mine) < 2 or state not in ("queued", "failed", "cancelled"):
+def _side_by_side(jobs: list[Job]) -> None:
+    """Draw the link that shows the selected runs side by side."""
+    merges = [job.id[:PREFIX] for job in jobs if _comparable(job)]
+    selected = [short for short in merges if st.session_state.get(f"pick {short}")]
+    if len(merges) < LEAST or not selected:
         return
-    word, act = ("Cancel", ledger().cancel) if state == "queued" else ("Delete", ledger().delete)
-    if st.button(f"{word} all {len(mine)} of yours", key=f"all {state}", type="tertiary"):
-        with show_errors():
-            for job in mine:
-                act(job.id, owner())
-            st.rerun(scope="app")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if LEAST <= len(selected) <= MOST_RUNS:
+            label = f"Show {len(selected)} runs side by side"
+            st.page_link(
+                screen("side"), label=label, icon=":material/view_week:", query_params={"runs": ",".join(selected)}
+            )
+        else:
+            st.caption(f"{len(selected)} selected. Select {LEAST} to {MOST_RUNS} runs to see them side by side.")
 
 
-def _row(job: Job) -> None:
-    with st.container(border=True, key=f"job {job.id[:PREFIX]}"):
+def _comparable(job: Job) -> bool:
+    return job.kind == "merge" and job.state == "done"
+
+
+def _rows(runs: list[Found]) -> None:
+    """Draw one row per run; the runs of a comparison are one row that opens."""
+    batches = Counter(run.batch for run in runs)
+    drawn = set[str]()
+    for run in runs:
+        if batches[run.batch] < 2 or not run.batch:
+            _row(run)
+        elif run.batch not in drawn:
+            drawn.add(run.batch)
+            _comparison([one for one in runs if one.batch == run.batch])
+
+
+def _comparison(runs: list[Found]) -> None:
+    job, batch = runs[0].job, runs[0].batch
+    networks = plain(job.title.split(": ")[0])
+    label = f"Comparison of {len(runs)} merges, such as {networks} · {numbers.date(job.created, _zone())}"
+    short = hashlib.sha256(batch.encode()).hexdigest()[:PREFIX]
+    box = st.expander(
+        label,
+        icon=":material/leaderboard:",
+        key=f"batch {short} {job.state if job.open else 'ended'}",
+        on_change="rerun",
+    )
+    if not box.open:
+        return
+    with box:
+        shared = {name: text for name, text in parse_qsl(batch) if name != LIVE or owner() in job.owners}
+        st.page_link(screen("compare"), label="Open on Compare", icon=":material/open_in_new:", query_params=shared)
+        for run in runs:
+            _row(run)
+
+
+def _all_mine(mine: list[Job]) -> None:
+    """Show one button that cancels the visitor's queued jobs, or deletes their failed or cancelled ones."""
+    queued = [job for job in mine if job.state == "queued"]
+    useless = [job for job in mine if job.state in ("failed", "cancelled")]
+    for word, act, jobs, what in (
+        ("Cancel", ledger().cancel, queued, ""),
+        ("Delete", ledger().delete, useless, " that failed or were cancelled"),
+    ):
+        if len(jobs) > 1 and st.button(f"{word} all {len(jobs)} of yours{what}", key=f"all {word}", type="tertiary"):
+            with show_errors():
+                for job in jobs:
+                    act(job.id, owner())
+                st.rerun(scope="app")
+
+
+def _row(run: Found) -> None:
+    job, mark, short = run.job, run.mark, run.job.id[:PREFIX]
+    with st.container(border=True, key=f"job {short}"):
         with st.container(horizontal=True, vertical_alignment="center"):
+            if _comparable(job):
+                st.checkbox("Select", key=f"pick {short}", label_visibility="collapsed", width="content")
             st.badge(STATES[job.state], icon=ICONS[job.state], color=COLORS[job.state])
-            st.markdown(plain(job.title), width="stretch")
-            _actions(job)
-        which = f"`{job.id[:6]}` · {'yours · ' if owner() in job.owners else ''}{details(job)}"
+            title = plain(job.title)
+            st.markdown(f"**{plain(mark.name)}** · {title}" if mark.name else title, width="stretch")
+            _actions(run)
+        which = f"`{job.id[:6]}` · {'yours · ' if owner() in job.owners else ''}{details(run)}"
         if job.state == "running":
             st.progress(min(max(job.fraction, 0.0), 1.0), text=f"{which}{when(job)}")
         else:
             st.caption(f"{which}{when(job)}")
+        if mark.note:
+            st.caption(f":material/sticky_note_2: {plain(mark.note)}")
         if job.state == "failed":
             failure(job)
 
@@ -168,8 +253,8 @@ def _open_study(job: Job) -> None:
         link(study.page, "Open", run=run, icon=":material/open_in_new:", **params)
 
 
-def _actions(job: Job) -> None:
-    kind = kinds()[job.kind]
+def _actions(run: Found) -> None:
+    job, kind = run.job, kinds()[run.job.kind]
     if job.kind == "study":
         _open_study(job)
     elif kind.page_parameter:
@@ -178,7 +263,11 @@ def _actions(job: Job) -> None:
         link(kind.page, screen(kind.page).title, icon=":material/open_in_new:")
     if job.open and owner() in job.owners:
         cancel_button(job, f"cancel {job.id[:PREFIX]}")
-    elif owner() in job.owners and st.button("Delete", key=f"delete {job.id[:PREFIX]}", icon=":material/delete:"):
-        with show_errors():
-            ledger().delete(job.id, owner())
-            st.rerun(scope="app")
+    star_button(run)
+    run_menu(run)
+
+
+def _zone() -> str | None:
+    """The visitor's time zone, as an IANA name."""
+    zone = st.context.timezone
+    return zone if isinstance(zone, str) else None

@@ -13,14 +13,13 @@ from merging.jobs.requests.merge import MergeRequest
 from merging.methods.registry import ROLES, find
 from merging.results.reports import MergeReport
 from merging.text import numbers
-from merging.zoo.datasets.known import dataset_label
 from ui.forms.large_networks import on_images
 from ui.runs.downloads import downloads
 from ui.shell.chosen import PREFIX, look_at, other_version, remember, request_of
 from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
 from ui.shell.screens import TABS, address, go, tabs
-from ui.shell.state import ledger, owner, submit
+from ui.shell.state import data_label, ledger, owner, submit
 from ui.shell.words import meaning
 
 GOOD = 1e-6  # largest relative difference of outputs that a merge accepts
@@ -117,18 +116,18 @@ def _networks(request: MergeRequest) -> str:
 def _method(request: MergeRequest) -> str:
     chosen = {role: getattr(request, role) for role in ROLES}
     steps = " › ".join(find(role, key).label for role, key in chosen.items() if (role, key) != ("correct", "none"))
-    data = plain(dataset_label(request.dataset)) or "no data set"
+    data = plain(data_label(request.dataset)) or "no data set"
     return f"{steps} · {data} · seed {request.seed}"
 
 
 def _equivalence(report: MergeReport, permutes: bool) -> None:
     fine = report.equivalence <= GOOD
     if not permutes and not fine:
-        said = f"|B − mapped B| {numbers.tiny(report.equivalence)}: units are mixed, not re-ordered"
+        said = f"output difference |B − mapped B| {numbers.tiny(report.equivalence)}: units are mixed, not re-ordered"
         st.badge(said, icon=":material/shuffle:", color="blue", help=MIXED)
         return
     st.badge(
-        f"|B − π(B)| {numbers.tiny(report.equivalence)} {'ok' if fine else 'too large'}",
+        f"output difference |B − π(B)| {numbers.tiny(report.equivalence)} {'ok' if fine else 'too large'}",
         icon=":material/check:" if fine else ":material/warning:",
         color="green" if fine else "red",
         help=meaning("|B − π(B)|"),

@@ -16,7 +16,7 @@ from merging.jobs.requests.registry import from_json
 from merging.results.reports import FORMAT, MergeReport
 from merging.zoo.catalogue import Preset, find_entry, presets
 from ui.shell.address import said
-from ui.shell.state import ledger, merge_report
+from ui.shell.state import find_job, ledger, merge_report
 
 PREFIX = 12  # hexadecimal digits of a run's id in addresses
 REMEMBERED = 30  # requests of this visit that are kept, so that a deleted run can be submitted again
@@ -52,7 +52,7 @@ class Chosen:
 def chosen() -> Chosen:
     """Return the run that this page shows, with its report if it is finished; write its id into the address."""
     id_or_prefix = said("run") or st.session_state.get("run", "") or example_id()
-    job = ledger().job(id_or_prefix) if id_or_prefix else None
+    job = find_job(id_or_prefix)
     if job is None or job.kind != "merge":
         if job is not None:
             st.session_state.pop("run", None)

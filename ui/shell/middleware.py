@@ -51,7 +51,7 @@ class Border:
             await send({"type": "websocket.close", "code": 1008})
             return
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await self.app(scope, _only_bytes(receive), send)
             return
         if not is_answered(scope):
             refused = PlainTextResponse(
@@ -76,6 +76,18 @@ class Border:
             await send(message)
 
         await answer(scope, receive, with_headers)
+
+
+def _only_bytes(receive: Receive) -> Receive:
+    """End a websocket that sends text: Streamlit's messages are bytes, and it logs a traceback for each text."""
+
+    async def receive_bytes() -> Message:
+        message = await receive()
+        if message["type"] == "websocket.receive" and message.get("bytes") is None:
+            return {"type": "websocket.disconnect", "code": 1003}
+        return message
+
+    return receive_bytes
 
 
 def is_unknown_page(scope: Scope) -> bool:

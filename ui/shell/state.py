@@ -9,20 +9,25 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
+from merging.errors import MergescopeError
 from merging.jobs.ledger.jobs import Job
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.ledger.owners import owner_of
+from merging.jobs.privacy import visible
 from merging.jobs.requests.base import Request
+from merging.jobs.requests.checks import TEXT
+from merging.jobs.requests.registry import from_json
 from merging.paths import home
 from merging.results.reports import MergeReport, TrainReport
 from merging.results.zip_report import ZipReport
 from merging.zoo import catalogue
 from merging.zoo.catalogue import Entry
 from merging.zoo.datasets.fingerprint import fingerprint
-from merging.zoo.datasets.known import find_facts, may_use
+from merging.zoo.datasets.known import dataset_label, find_facts, may_use
 from merging.zoo.datasets.load import ImageSet, Split, available, load_split
 from ui.shell.middleware import COOKIE
 
@@ -42,16 +47,50 @@ def owner() -> str:
     return st.session_state.setdefault("owner", owner_of(secrets.token_hex(16)))
 
 
-def submit(request: Request, *, again: bool = False) -> Job:
-    """Submit a request in the visitor's name. The argument `again` and the errors are those of `Ledger.submit`."""
+def submit(request: Request, *, again: bool = False, batch: str = "") -> Job:
+    """Submit a request in the visitor's name. The other arguments and the errors are those of `Ledger.submit`."""
     address = st.context.ip_address
-    return ledger().submit(request, owner(), again=again, address=address if isinstance(address, str) else "")
+    who = {"owner": owner(), "address": address if isinstance(address, str) else ""}
+    return ledger().submit(request, again=again, batch=batch, **who)
 
 
 def not_hidden(jobs: Iterable[Job]) -> list[Job]:
-    """Those of the jobs that read no network which is private to someone else."""
-    private = ledger().hidden_models(owner())
-    return [job for job in jobs if not private or not any(sha256 in json.dumps(job.request) for sha256 in private)]
+    """Those of the jobs that the visitor may list and whose results they may download."""
+    return visible(ledger(), jobs, owner())
+
+
+def with_own_names(jobs: Iterable[Job]) -> list[Job]:
+    """The jobs; networks that the visitor uploaded or trained have the names that the visitor gave them.
+
+    Two people may bring the same network. Their requests are one job, which has the names of the first of them.
+    """
+    names = {entry.sha256: entry.name for entry in ledger().models(owner())}
+    renamed = ((job, _renamed(job.request, names)) for job in jobs)
+    return [job if request == job.request else _with_request(job, request) for job, request in renamed]
+
+
+def find_job(id_or_prefix: str) -> Job | None:
+    """The job with this id, as `Ledger.job` finds it, with the visitor's names of their own networks."""
+    job = ledger().job(id_or_prefix) if id_or_prefix else None
+    return None if job is None else with_own_names([job])[0]
+
+
+def _with_request(job: Job, request: dict[str, Any]) -> Job:
+    try:
+        title = from_json(json.dumps(request)).title
+    except MergescopeError:  # another version of the program submitted it
+        title = job.kind
+    return replace(job, request=request, title=title)
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """A copy of JSON values in which each network has its name in `names` (sha256 -> name), if it has one."""
+    if isinstance(value, list):
+        return [_renamed(part, names) for part in value]
+    if not isinstance(value, dict):
+        return value
+    copy = {key: _renamed(part, names) for key, part in value.items()}
+    return copy | {"name": names[copy["sha256"]][:TEXT]} if copy.get("sha256") in names else copy
 
 
 def entries() -> dict[str, Entry]:
@@ -104,6 +143,11 @@ def why_no_images(dataset: str) -> str:
     if find_facts(dataset) is not None and not may_use(dataset, owner()):
         return "The images belong to someone who does not share them."
     return "The images are not on this machine."
+
+
+def data_label(dataset: str) -> str:
+    """The display name of a data set for the visitor, "" for an unknown one."""
+    return dataset_label(dataset, owner())
 
 
 def image_hash(dataset: str, count: int | None) -> str:

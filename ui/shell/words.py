@@ -28,7 +28,7 @@ WORDS: dict[str, str] = {
     "barrier above the mean": (
         "The largest rise of the loss above the mean of A's and B's losses (Ainsworth et al. 2023)."
     ),
-    "barrier above the chord": (
+    "barrier above the straight line": (
         "The largest rise of the loss above the linear interpolation between A's loss and B's loss (Entezari et al. "
         "2022)."
     ),

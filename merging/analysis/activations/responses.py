@@ -60,7 +60,10 @@ def overlap(first: Int[Tensor, "k units"], second: Int[Tensor, "k units"]) -> Fl
 
 
 def response_to(responses: Responses, images: Int[Tensor, "k units"]) -> Float[Tensor, " units"]:
-    """Mean (U,), over its k images, of each unit's largest response, on the scale of `relative`. images: (k, U)."""
+    """Return (U,): each unit's largest response over positions, averaged over k images, on the scale of `relative`.
+
+    images: (k, U) image numbers per unit, such as the strongest images of another network's units.
+    """
     return relative(responses.top.double().gather(0, images).mean(0), responses.top)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from merging.errors import InvalidRequest
 from merging.jobs.ledger.connection import connect, transaction
+from merging.jobs.ledger.models import check_unneeded
 from merging.zoo.checkpoints.metadata import clean_name
 from merging.zoo.datasets import own
 from merging.zoo.datasets.convert import convert_images
@@ -84,12 +85,8 @@ def delete_images(ledger: LedgerFolder, id: str, owner: str) -> None:
     with connect(ledger.file) as db, transaction(db):
         dataset = own.find_own(id, owner)
         last = dataset is not None and len(dataset.claims) == 1
-        needing = "SELECT title FROM jobs WHERE state IN ('queued', 'running') AND instr(request, ?)"
-        job = db.execute(needing, (id,)).fetchone() if last else None
-        if job is not None and dataset is not None and dataset.claim_of(owner) is not None:
-            raise InvalidRequest(
-                f"An open job needs these images: {job['title']}. Wait until it ends, or cancel it if it is yours."
-            )
+        if last and dataset is not None and dataset.claim_of(owner) is not None:
+            check_unneeded(ledger, db, id, owner, "these images")
         own.remove_own(id, owner)
 
 

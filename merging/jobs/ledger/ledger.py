@@ -23,6 +23,7 @@ from merging.jobs.ledger.forecast import forecast
 from merging.jobs.ledger.jobs import OPEN, Job, Worker, read_jobs, read_past
 from merging.jobs.ledger.owners import check_caps, check_owner, shared_turn
 from merging.jobs.ledger.shipped_runs import picture_question
+from merging.jobs.privacy import NOBODY, View
 from merging.jobs.requests.base import Request
 from merging.jobs.requests.download import DownloadRequest
 from merging.jobs.requests.pictures import PicturesRequest
@@ -40,7 +41,7 @@ SILENT = 30.0  # seconds after which a worker is no longer shown
 class Ledger(LedgerFolder):
     """Jobs, artifacts and models in one folder."""
 
-    def submit(self, request: Request, owner: str, *, again: bool = False, address: str = "") -> Job:
+    def submit(self, request: Request, owner: str, *, again: bool = False, address: str = "", batch: str = "") -> Job:
         """Submit a request; return its job: a finished one as it is, an open one with this owner added, or a new one.
 
         Args:
@@ -48,6 +49,7 @@ class Ledger(LedgerFolder):
             owner: who submits the request.
             again: whether to run a job whose result exists; this creates the artifacts that a shipped example lacks.
             address: network address of the owner, "" for this machine.
+            batch: what the request is part of, such as a comparison; "" for a single request.
         Raises:
             InvalidRequest: a model is unknown or private to another owner, or own images are not available.
             TooManyJobs: the owner, the address or all owners together have too many open jobs.
@@ -65,8 +67,8 @@ class Ledger(LedgerFolder):
             if not done:
                 self._check_cap(db, request, owner, address)
             if not done and state not in OPEN:
-                _enqueue(db, request, owner, shared_turn(owner, address))
-            _attach(db, request.id, owner, address)
+                _enqueue(self, db, request, owner, shared_turn(owner, address))
+            _attach(db, request.id, owner, address, batch)
         return self._known(request.id)
 
     def job(self, id_or_prefix: str) -> Job | None:
@@ -183,10 +185,6 @@ class Ledger(LedgerFolder):
         """Uploaded and trained models of one owner (None: of all owners), newest first."""
         return models.models(self, owner)
 
-    def hidden_models(self, owner: str) -> set[str]:
-        """SHA-256 hashes of the models that are private to other owners."""
-        return models.private_to_others(self, owner)
-
     def add_model(self, entry: Entry, data: bytes, owner: str) -> Entry:
         """Store a model of this owner. Raises InvalidRequest if the owner's caps are reached."""
         check_owner(owner)
@@ -234,7 +232,7 @@ class Ledger(LedgerFolder):
 
 
 def end(db: sqlite3.Connection, id: str, state: str, now: float) -> None:
-    """Set a job's final state and its end (never before its start), also of its last stage. Call in a transaction."""
+    """Set a job's final state and end time, never before its start, and end its last stage. Call in a transaction."""
     update = "UPDATE jobs SET state = ?, finished = MAX(?, COALESCE(started, created)), dispatcher = '' WHERE id = ?"
     db.execute(update, (state, now, id))
     db.execute("UPDATE stages SET seconds = MAX(? - began, 0) WHERE job = ? AND seconds IS NULL", (now, id))
@@ -246,28 +244,30 @@ def _prefix(text: str) -> str:
     return prefix if len(prefix) >= SHORTEST_PREFIX and set(prefix) <= set("0123456789abcdef") else ""
 
 
-def _enqueue(db: sqlite3.Connection, request: Request, owner: str, place: str) -> None:
+def _enqueue(folder: LedgerFolder, db: sqlite3.Connection, request: Request, owner: str, place: str) -> None:
     db.execute("DELETE FROM stages WHERE job = ?", (request.id,))
     # Owners of a failed or cancelled attempt did not request the new one; if they stayed, cancelling would not stop it.
     ended = "SELECT id FROM jobs WHERE id = ? AND state IN ('failed', 'cancelled')"
     db.execute(f"DELETE FROM owners WHERE job IN ({ended})", (request.id,))
+    view = View(db, folder, NOBODY)
+    private = not view.may_use_all(request)
     # A later request gets a later time, even if the machine's clock was set back in between.
     created = "MAX(?, (SELECT COALESCE(MAX(created), 0) + 0.000001 FROM jobs))"
     db.execute(
-        "INSERT INTO jobs (id, kind, title, request, owner, place, state, created) VALUES"
-        f" (?, ?, ?, ?, ?, ?, 'queued', {created})"
+        "INSERT INTO jobs (id, kind, title, request, owner, place, private, state, created) VALUES"
+        f" (?, ?, ?, ?, ?, ?, ?, 'queued', {created})"
         " ON CONFLICT (id) DO UPDATE SET state = 'queued', owner = excluded.owner, place = excluded.place,"
-        " created = excluded.created,"
+        " private = excluded.private, created = excluded.created,"
         " started = NULL, finished = NULL, stage = '', fraction = 0, message = '', error = NULL, attempts = 0,"
-        " interrupted = 0,"
+        " interrupted = 0, measured = 0, accuracy = NULL, barrier = NULL,"
         " dispatcher = '', worker = ''",
-        (request.id, request.kind, request.title, request.to_json(), owner, place, time.time()),
+        (request.id, request.kind, request.title, request.to_json(), owner, place, private, time.time()),
     )
 
 
-def _attach(db: sqlite3.Connection, id: str, owner: str, address: str) -> None:
-    row = "INSERT INTO owners (job, owner, asked, address) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-    db.execute(row, (id, owner, time.time(), address))
+def _attach(db: sqlite3.Connection, id: str, owner: str, address: str, batch: str) -> None:
+    row = "INSERT INTO owners (job, owner, asked, address, batch) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    db.execute(row, (id, owner, time.time(), address, batch))
 
 
 def _detach(db: sqlite3.Connection, id: str, owner: str, heir: str) -> None:

@@ -14,6 +14,7 @@ from merging.jobs.ledger.connection import connect
 from merging.jobs.ledger.files import Filing, filing
 from merging.jobs.ledger.owners import as_table
 from merging.jobs.ledger.store import sha256_of
+from merging.jobs.privacy import View
 from merging.zoo.catalogue import Entry, shipped_file
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def insert(ledger: LedgerFolder, files: Filing, entry: Entry, data: bytes, owner
     """Do the work of `add` inside an open transaction."""
     db = files.db
     sha256 = hashlib.sha256(data).hexdigest()
-    id = _free_id(db, sha256, owner)
+    id = _id_of(db, sha256, owner)
     owned = replace(entry, id=id, sha256=sha256, bytes=len(data), owner=owner, created=time.time())
     _check_caps(ledger, db, owned)
     files.make_room({sha256: len(data)})
@@ -65,14 +66,22 @@ def delete(ledger: LedgerFolder, id: str, owner: str) -> None:
         row = db.execute("SELECT sha256 FROM models WHERE id = ? AND owner = ?", (id, owner)).fetchone()
         if row is None:
             raise InvalidRequest(f"You have no model {id}. Reload the page to see your models.")
-        needed = "SELECT title FROM jobs WHERE state IN ('queued', 'running') AND instr(request, ?)"
-        job = db.execute(needed, (row["sha256"],)).fetchone()
-        if job is not None:
-            raise InvalidRequest(
-                f"An open job needs this model: {job['title']}. Wait until it ends, or cancel it if it is yours."
-            )
+        sha256 = row["sha256"]
+        if db.execute("SELECT 1 FROM models WHERE sha256 = ? AND id != ?", (sha256, id)).fetchone() is None:
+            check_unneeded(ledger, db, sha256, owner, "this model")
         db.execute("DELETE FROM models WHERE id = ?", (id,))
-        files.give_up([row["sha256"]])
+        files.give_up([sha256])
+
+
+def check_unneeded(ledger: LedgerFolder, db: sqlite3.Connection, part: str, owner: str, what: str) -> None:
+    """Raise InvalidRequest if an open job's request contains `part`. Jobs that the owner may not see are not named."""
+    needing = "SELECT id, title FROM jobs WHERE state IN ('queued', 'running') AND instr(request, ?)"
+    jobs = db.execute(needing, (part,)).fetchall()
+    if not jobs:
+        return
+    view = View(db, ledger, owner)
+    title = next((f": {job['title']}" for job in jobs if view.may_see(job["id"])), ", started by someone else")
+    raise InvalidRequest(f"An open job needs {what}{title}. Wait until it ends, or cancel it if it is yours.")
 
 
 def checkpoint(ledger: LedgerFolder, sha256: str) -> bytes:
@@ -99,25 +108,19 @@ def checkpoint_file(ledger: LedgerFolder, sha256: str) -> Path | None:
     return path
 
 
-def private_to_others(ledger: LedgerFolder, owner: str) -> set[str]:
-    """SHA-256 hashes of the models that are private to other owners, so that this owner may not use them."""
-    entries = models(ledger, None)
-    usable = {entry.sha256 for entry in entries if not entry.private or entry.owner == owner}
-    return {entry.sha256 for entry in entries} - usable
-
-
 def check_models_usable(ledger: LedgerFolder, request: Request, owner: str) -> None:
-    """Raise InvalidRequest if a model of the request is not on this machine, or is private to another owner."""
-    private = private_to_others(ledger, owner) if request.checkpoints else set()
-    for model in request.checkpoints:
-        sha256 = model.sha256
-        if sha256 in private and shipped_file(sha256) is None:
-            raise InvalidRequest(
-                f"The network {model.name!r} is private to the person who uploaded it: no one else can start work on "
-                "it. Ask that person to share it on the page Models, or to start this."
-            )
-        if shipped_file(sha256) is None and not ledger.store.has(sha256) and ledger.shipped.content(sha256) is None:
-            raise _unknown(sha256, model.name)
+    """Raise InvalidRequest if a model of the request is not on this machine, or this owner may not use it."""
+    with connect(ledger.file) as db:
+        view = View(db, ledger, owner)
+        for model in request.checkpoints:
+            sha256 = model.sha256
+            if shipped_file(sha256) is None and not ledger.store.has(sha256) and ledger.shipped.content(sha256) is None:
+                raise _unknown(sha256, model.name)
+            if not view.may_use(sha256):
+                raise InvalidRequest(
+                    f"The network {model.name!r} is private to the person who uploaded it: no one else can start work "
+                    "on it. Ask that person to share it on the page Models, or to start this."
+                )
 
 
 def listed(db: sqlite3.Connection, sha256: str) -> bool:
@@ -125,13 +128,13 @@ def listed(db: sqlite3.Connection, sha256: str) -> bool:
     return db.execute("SELECT 1 FROM models WHERE sha256 = ? LIMIT 1", (sha256,)).fetchone() is not None
 
 
-def _free_id(db: sqlite3.Connection, sha256: str, owner: str) -> str:
-    """Id derived from the content; if another owner has the same content, also from the owner, so both have entries."""
-    id = f"u-{sha256[:12]}"
-    conflict = db.execute(
-        "SELECT 1 FROM models WHERE id = ? AND (owner != ? OR sha256 != ?)", (id, owner, sha256)
-    ).fetchone()
-    return f"u-{hashlib.sha256(f'{sha256} {owner}'.encode()).hexdigest()[:12]}" if conflict else id
+def _id_of(db: sqlite3.Connection, sha256: str, owner: str) -> str:
+    """Id derived from content and owner, so that it does not tell whether others have this content.
+
+    An entry that the owner already has keeps its id.
+    """
+    row = db.execute("SELECT id FROM models WHERE owner = ? AND sha256 = ?", (owner, sha256)).fetchone()
+    return row["id"] if row else f"u-{hashlib.sha256(f'{sha256} {owner}'.encode()).hexdigest()[:12]}"
 
 
 def _unknown(sha256: str, name: str = "") -> InvalidRequest:

@@ -14,15 +14,17 @@ from merging.errors import HomeUnusable
 from merging.jobs.ledger.connection import close_spares, connect, transaction
 from merging.jobs.ledger.owners import hide_cookies
 from merging.jobs.ledger.rescue import is_damaged, set_aside, take_over
+from merging.jobs.privacy import mark_private
 
 OURS = ("ledger", "store", "images", "scratch", "data")  # names that the program itself creates in its folder
 NUMBERS = {  # table -> its numeric columns
-    "jobs": ("created", "started", "finished", "fraction", "attempts", "run", "interrupted"),
+    "jobs": ("created", "started", "finished", "fraction", "attempts", "run", "interrupted", "measured"),
     "stages": ("number", "began", "seconds"),
     "owners": ("asked",),
     "served": ("at",),
     "models": ("created", "size"),
     "artifacts": ("size",),
+    "marks": ("starred", "archived"),
 }
 log = logging.getLogger(__name__)
 FORMAT = 1  # increased by hand when tables become incompatible; a ledger of another format is renamed, not converted
@@ -35,15 +37,19 @@ CREATE TABLE IF NOT EXISTS jobs (
     stage TEXT NOT NULL DEFAULT '', fraction REAL NOT NULL DEFAULT 0, message TEXT NOT NULL DEFAULT '',
     error TEXT, attempts INTEGER NOT NULL DEFAULT 0, run INTEGER NOT NULL DEFAULT 0,
     interrupted INTEGER NOT NULL DEFAULT 0, place TEXT NOT NULL DEFAULT '',
-    dispatcher TEXT NOT NULL DEFAULT '', worker TEXT NOT NULL DEFAULT '');
+    dispatcher TEXT NOT NULL DEFAULT '', worker TEXT NOT NULL DEFAULT '',
+    private INTEGER NOT NULL DEFAULT 0, measured INTEGER NOT NULL DEFAULT 0, accuracy REAL, barrier REAL);
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, kind);
 CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (state, created, started);
 CREATE INDEX IF NOT EXISTS jobs_by_age ON jobs (created);
 CREATE INDEX IF NOT EXISTS jobs_by_end ON jobs (state, finished);
 CREATE TABLE IF NOT EXISTS owners (
     job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, owner TEXT NOT NULL, asked REAL NOT NULL,
-    address TEXT NOT NULL DEFAULT '', PRIMARY KEY (job, owner));
+    address TEXT NOT NULL DEFAULT '', batch TEXT NOT NULL DEFAULT '', PRIMARY KEY (job, owner));
 CREATE INDEX IF NOT EXISTS owners_by_owner ON owners (owner);
+CREATE TABLE IF NOT EXISTS marks (
+    job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, owner TEXT NOT NULL, name TEXT NOT NULL, note TEXT NOT NULL,
+    starred INTEGER NOT NULL, archived INTEGER NOT NULL, PRIMARY KEY (job, owner));
 CREATE TABLE IF NOT EXISTS stages (
     job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, number INTEGER NOT NULL, stage TEXT NOT NULL,
     message TEXT NOT NULL, began REAL NOT NULL, seconds REAL, PRIMARY KEY (job, number));
@@ -57,6 +63,7 @@ CREATE TABLE IF NOT EXISTS pictures (
 CREATE TABLE IF NOT EXISTS models (
     id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, owner TEXT NOT NULL, created REAL NOT NULL, size INTEGER NOT NULL,
     entry TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS models_by_content ON models (sha256);
 CREATE TABLE IF NOT EXISTS served (owner TEXT PRIMARY KEY, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS dispatchers (
     id TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, born REAL NOT NULL, seen REAL NOT NULL);
@@ -69,8 +76,14 @@ CREATE TABLE IF NOT EXISTS workers (
 _ADDED = {  # columns added since format 1: (table, column) -> declaration
     ("jobs", "interrupted"): "INTEGER NOT NULL DEFAULT 0",
     ("jobs", "place"): "TEXT NOT NULL DEFAULT ''",
+    ("jobs", "private"): "INTEGER NOT NULL DEFAULT 0",
+    ("jobs", "measured"): "INTEGER NOT NULL DEFAULT 0",
+    ("jobs", "accuracy"): "REAL",
+    ("jobs", "barrier"): "REAL",
     ("owners", "address"): "TEXT NOT NULL DEFAULT ''",
+    ("owners", "batch"): "TEXT NOT NULL DEFAULT ''",
 }
+_ADDED_TABLES = ("marks",)  # tables added since format 1
 
 
 def prepare_file(path: Path) -> None:
@@ -133,16 +146,21 @@ def make_private(folder: Path) -> None:
 
 
 def _mend(db: sqlite3.Connection) -> None:
-    """Delete jobs without an id, and set numbers that damage turned into text to 0: the queue is sorted by them."""
+    """Delete jobs without an id, and set damaged numbers (now texts), by which jobs are sorted, to 0."""
     db.execute("DELETE FROM jobs WHERE typeof(id) != 'text'")
     for table, columns in NUMBERS.items():
         for column in columns:
             db.execute(f"UPDATE {table} SET {column} = 0 WHERE typeof({column}) IN ('text', 'blob')")
+    db.execute("UPDATE jobs SET private = 1 WHERE typeof(private) IN ('text', 'blob')")
+    # These numbers are read from the reports again.
+    wrong = "typeof(accuracy) NOT IN ('real', 'null') OR typeof(barrier) NOT IN ('real', 'null')"
+    db.execute(f"UPDATE jobs SET measured = 0, accuracy = NULL, barrier = NULL WHERE {wrong}")
     db.execute("UPDATE jobs SET place = owner WHERE place = ''")  # rows of an earlier version, which had no places
 
 
 def _is_damaged(path: Path) -> bool:
-    return is_damaged(path, lambda db: _format(path) == FORMAT and _tables(db) != _expected())
+    added = {name: _expected()[name] for name in _ADDED_TABLES}
+    return is_damaged(path, lambda db: _format(path) == FORMAT and {**added, **_tables(db)} != _expected())
 
 
 @lru_cache(maxsize=1)
@@ -169,6 +187,8 @@ def _add_what_is_new(db: sqlite3.Connection) -> None:
     for (table, name), declared in _ADDED.items():
         if name not in {row["name"] for row in db.execute(f"PRAGMA table_info({table})")}:
             db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {declared}")
+            if (table, name) == ("jobs", "private"):
+                mark_private(db)
 
 
 def _format(path: Path) -> int:

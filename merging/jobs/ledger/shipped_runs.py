@@ -74,6 +74,11 @@ class ShippedRuns:
             raise MergescopeError(f"The example {id[:12]} is damaged ({name}). Install the program again.")
         return data
 
+    @cached_property
+    def hashes(self) -> set[str]:
+        """SHA-256 hashes of all artifacts of the runs, shipped or not."""
+        return {sha256 for entry in self.entries.values() for sha256, _ in entry["artifacts"].values()}
+
     def content(self, sha256: str) -> bytes | None:
         """The shipped artifact with this hash, None if there is none."""
         for id, entry in self.entries.items():

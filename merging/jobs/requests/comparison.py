@@ -57,8 +57,8 @@ class Grid:
     Attributes:
         models: two or more networks for the images of one data set.
         aligns, combines, corrects: keys of methods; every triple of them is run.
-        mode: choice of the subjects, the networks to merge. "pairs": every pair of the same kind, or the only pair;
-            "growing": the first two networks, the first three, and so on.
+        mode: choice of the subjects, the networks to merge. "pairs": every pair of the same kind; two networks are a
+            pair even if their kinds differ. "growing": the first two networks, the first three, and so on.
         base: base network for methods that merge experts, or None.
 
     The other fields are those of MergeRequest.
@@ -178,6 +178,13 @@ def _measured(report: MergeReport) -> Row:
         mean, chord = (curve.barrier("loss", above=above) for above in ("mean", "chord"))  # type: ignore[arg-type]
         row |= {"barrier_mean": _height(mean), "barrier_chord": _height(chord)}
     return row
+
+
+def headline_figures(report: MergeReport) -> tuple[float | None, float | None]:
+    """Test accuracy (0..1) of the merge, and its loss barrier above the mean (nats); None for what was not measured."""
+    row = _measured(report)
+    accuracy, barrier = (row.get(name, math.nan) for name in ("test_accuracy", "barrier_mean"))
+    return (None if math.isnan(accuracy) else accuracy), (None if math.isnan(barrier) else barrier)
 
 
 def _height(barrier: Barrier) -> float:

@@ -151,7 +151,8 @@ def _best_length(
 def _degree(spec: PermutationSpec) -> int:
     """Return the highest degree of a permuted tensor's entries as polynomials in the soft permutations.
 
-    A dimension adds 1 per group that re-orders the same range of it: 1, or more where one group lies inside another.
+    It is a sum over the tensor's dimensions. A dimension adds 1 if its groups re-order separate ranges of it; if one
+    group lies inside another, it adds the largest number of groups whose ranges overlap.
     """
     most = 1
     for pairs in spec.by_parameter.values():

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment, linprog
 from scipy.sparse import kron, vstack
 from torch import Tensor
 
-LARGEST_ASSIGNMENT = 4096  # largest lcm(n, m), the number of rows, for which the exact plan is solved as an assignment
+LARGEST_ASSIGNMENT = 4096  # largest lcm(n, m) for which the exact plan is solved as an assignment of lcm(n, m) parts
 ITERATIONS = 1000
 
 

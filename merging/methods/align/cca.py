@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from merging.methods.problem import Problem
 
 GAMMAS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-TIE = 1e-6  # added to the correlation of A's unit i with B's unit i, so that units stay where correlations are equal
+TIE = (
+    1e-6  # added to the correlation of A's unit i with B's unit i, so that units keep their places if correlations tie
+)
 HELD_OUT = 1000  # training images for the selection of gamma
 
 

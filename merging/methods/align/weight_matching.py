@@ -37,7 +37,7 @@ class WeightMatchingSettings:
         "random one.",
     )
     sweeps: int = setting(
-        100, label="Maximum sweeps", low=1, high=10_000, help="A start ends after visiting every layer this many times."
+        100, label="Maximum sweeps", low=1, high=10_000, help="Largest number of passes over all layers per start."
     )
 
 

@@ -28,7 +28,7 @@ class RepairSettings:
     paper="Jordan, Sedghi, Saukh, Entezari, Neyshabur: REPAIR (ICLR 2023)",
     link="https://arxiv.org/abs/2211.08403",
     summary="Sets each channel's mean and standard deviation before the nonlinearity to those of its parents.",
-    limits="Needs training images. The logits stay unchanged; a layer with neither bias nor norm "
+    limits="Needs training images. The output layer itself is not corrected; a layer with neither bias nor norm "
     "is rescaled but not shifted. Can reduce the accuracy if units were matched badly.",
     settings=RepairSettings,
     needs_data=True,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     paper="Jordan, Sedghi, Saukh, Entezari, Neyshabur: REPAIR (ICLR 2023)",
     link="https://arxiv.org/abs/2211.08403",
     summary="Sets each channel's standard deviation before the nonlinearity to that of its parents.",
-    limits="Needs training images. The logits stay unchanged; without a bias, the mean is rescaled too.",
+    limits="Needs training images. The output layer itself is not corrected; without a bias, the mean is rescaled too.",
     settings=RepairSettings,
     needs_data=True,
 )

@@ -24,7 +24,7 @@ from merging.network.graph.export import check_memory, exported, operations_of, 
 from merging.network.graph.image_axes import ImageAxis, image_axes, two_runs
 from merging.network.graph.layers import Layer, block_outputs, find_layers, is_layer
 from merging.network.graph.tokens import token_range
-from merging.network.memory_format import fastest_order, two_images
+from merging.network.memory_format import fastest_order, reads_strides, two_images
 from merging.network.permutation import named_tensors
 
 __all__ = ["Graph", "Layer", "export", "structural_difference"]
@@ -110,7 +110,7 @@ class Graph:
     def ordered(self, images: Tensor) -> Tensor:
         """Return images (n, ...), converted on a CPU to the memory format `order`, so that `run` and `walk` use it too.
 
-        The format depends on the operations only; it is determined once, when a network is exported on a CPU.
+        The format is determined once, when a network is exported on a CPU, and holds for all weights.
         """
         return images.to(memory_format=self.order) if images.device.type == "cpu" else images
 
@@ -258,7 +258,7 @@ def recorded(
 
     with torch.no_grad():
         images = image_axes(steps, (one, other), x, record.values, shown)
-        order = fastest_order(output_of, two_images(example))
+        order = torch.contiguous_format if reads_strides(nodes) else fastest_order(output_of, two_images(example))
     return Graph(nodes, x, output, sources, shapes, constants, record, tokens, images, order)
 
 

@@ -153,7 +153,8 @@ def _check_value(name: str, value: Any) -> None:
         if isinstance(tensor, Tensor):
             if tensor.device.type != "meta":
                 raise UnsupportedOperation(
-                    f"The value {name} would be created on a device of its own. Replace the operation that creates it."
+                    f"The value {name} would be created on {tensor.device}, wherever the network runs. Replace the "
+                    "operation that creates it."
                 )
             size = tensor.numel() * tensor.element_size()
             if size > MAX_BYTES:

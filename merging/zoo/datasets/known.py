@@ -6,6 +6,8 @@ from merging.errors import InvalidSetting
 from merging.zoo.datasets.facts import FACTS, DatasetFacts
 from merging.zoo.datasets.own import find_own, is_own, own_datasets
 
+PRIVATE = "private images"  # label of images that their owner does not share
+
 
 def find_facts(name: str) -> DatasetFacts | None:
     """The facts of a data set; None for an unknown name, for "", and for own images that were deleted."""
@@ -43,9 +45,16 @@ def may_use(name: str, owner: str) -> bool:
     return own is not None and own.visible(owner)
 
 
-def dataset_label(name: str) -> str:
-    """The display name of a data set; a placeholder for own images that were deleted, "" for an unknown name."""
+def dataset_label(name: str, owner: str = "") -> str:
+    """The display name of a data set, "" for an unknown name.
+
+    owner: the person who reads the label, "" for the user of this machine. They see the name that they gave their own
+    images, and a placeholder for images that were deleted or that someone else does not share.
+    """
     entry = find_facts(name)
+    if entry is not None and owner and is_own(name):
+        own = find_own(name, owner)
+        return own.facts.label if own is not None and own.visible(owner) else PRIVATE
     if entry is not None:
         return entry.label
     return f"own images that are not on this machine ({name})" if is_own(name) else ""

@@ -43,12 +43,14 @@ class ImageClaim:
         label: the name that this person gave the data set.
         shared: whether everybody may use it.
         created: seconds since 1970.
+        notes: remarks on this person's files, such as those that were left out; None for the remarks in facts.json.
     """
 
     owner: str
     label: str
     shared: bool
     created: float
+    notes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,8 @@ def with_folder(extra: Path) -> Iterator[None]:
 def find_own(id: str, owner: str = "") -> OwnDataset | None:
     """Return the data set of this id; None if it is not, or no longer, on this machine.
 
-    Its label is that of the owner's claim, else of the oldest shared claim, else of the oldest claim, else the one in
-    facts.json.
+    Its label and notes are those of the owner's claim, else of the oldest shared claim, else of the oldest claim, else
+    the ones in facts.json.
     Raises DataUnavailable when its facts are damaged.
     """
     place = _place(id)
@@ -114,7 +116,9 @@ def find_own(id: str, owner: str = "") -> OwnDataset | None:
         return None
     claims = _claims(place)
     first = sorted(claims, key=lambda claim: (claim.owner != owner, not claim.shared, claim.created))
-    return read_facts(place, first[0].label if first else "", claims)
+    dataset = read_facts(place, first[0].label if first else "", claims)
+    notes = first[0].notes if first else None
+    return dataset if notes is None else replace(dataset, notes=tuple(notes))
 
 
 def own_datasets(owner: str) -> tuple[OwnDataset, ...]:
@@ -177,7 +181,7 @@ def keep_own(place: Path, claim: ImageClaim) -> OwnDataset:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         place.replace(target)
     (target / "owners").mkdir(exist_ok=True)
-    _claim_file(target, claim.owner).write_text(json.dumps(asdict(claim)), "utf-8")
+    _claim_file(target, claim.owner).write_text(json.dumps(asdict(replace(claim, notes=fresh.notes))), "utf-8")
     return replace(fresh, claims=_claims(target))
 
 
@@ -201,7 +205,7 @@ def rename_owners(renamed: Callable[[str], str]) -> None:
     """Change the owner of every claim from `name` to `renamed(name)`. Claims with the same owner are not rewritten."""
     for file in folder().glob("*/owners/*.json"):
         try:
-            claim = ImageClaim(**json.loads(file.read_text("utf-8")))
+            claim = _read_claim(file)
         except (OSError, ValueError, TypeError):
             continue
         name = renamed(claim.owner)
@@ -249,10 +253,16 @@ def _place(id: str) -> Path | None:
 
 def _claims(place: Path) -> tuple[ImageClaim, ...]:
     try:
-        claims = [ImageClaim(**json.loads(file.read_text("utf-8"))) for file in (place / "owners").glob("*.json")]
+        claims = [_read_claim(file) for file in (place / "owners").glob("*.json")]
     except (OSError, ValueError, TypeError) as error:
         raise DataUnavailable(f"The owners of {place.name} are damaged. Delete that folder: {place}") from error
     return tuple(sorted(claims, key=lambda claim: (claim.created, claim.owner)))
+
+
+def _read_claim(file: Path) -> ImageClaim:
+    """Read a claim. Raises OSError, ValueError or TypeError if the file is damaged."""
+    claim = ImageClaim(**json.loads(file.read_text("utf-8")))
+    return claim if claim.notes is None else replace(claim, notes=tuple(map(str, claim.notes)))
 
 
 def _claim_file(place: Path, owner: str) -> Path:

@@ -36,8 +36,9 @@ TEXT = {
 def lab_panel(found: Chosen) -> None:
     """Draw the menus for the network and the change, and the result."""
     st.markdown(
-        "CKA compares representations, not functions. Here the classifier's input is changed so that **every output "
-        "stays exactly the same**, while the CKA of the original and the changed input falls (Davari et al. 2023)."
+        "CKA compares representations, not functions. Here the features that enter the last linear layer are "
+        "changed so that **every output stays exactly the same**, while the CKA of the original and the changed "
+        "features falls (Davari et al. 2023)."
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         net = st.segmented_control("Network", ["A", "B", "merge"], default="A", key="lab net", required=True)

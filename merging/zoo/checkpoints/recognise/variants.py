@@ -29,8 +29,9 @@ class Variant:
 def variants(shapes: Shapes) -> list[Variant]:
     """Return the variants of the names: the file's own first, then with one common prefix after another removed.
 
-    Tensors without dimensions (AveragedModel's counter) may lack a common prefix. Where one module holds all
-    matrices, as a training script's `model` does, later variants leave out its neighbours (metrics, loss weights).
+    Tensors without dimensions (AveragedModel's counter) may lack a common prefix. If all
+    tensors of two or more dimensions lie under one top-level name (`model`, beside metrics and loss weights), variants
+    with only the tensors under this name follow.
     """
     ways = _stripped(shapes, list(shapes))
     for way in list(ways):

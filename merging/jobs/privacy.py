@@ -1,0 +1,149 @@
+"""Who may use networks, and see and download what was made of them. torch-free.
+
+A network may be used by everybody if it is shipped, shared, or a result of a run that everybody sees. A run is marked
+as private if, when it was submitted, it read a network that not everybody could use. The mark stays with the run when
+that network is deleted. Owners see their runs; others see a private run once they may use all networks that it reads.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from merging.jobs.ledger.connection import connect
+from merging.jobs.ledger.owners import as_table
+from merging.zoo.catalogue import shipped_file
+from merging.zoo.datasets.known import may_use
+from merging.zoo.datasets.own import find_own, is_own
+
+if TYPE_CHECKING:
+    from merging.jobs.ledger.folder import LedgerFolder
+    from merging.jobs.ledger.jobs import Job
+    from merging.jobs.requests.base import Request
+
+NOBODY = ""  # the person who may use only what everybody may use
+
+
+class View:
+    """What one person may use and see. Answers are cached, so a view must not outlive its transaction.
+
+    Args:
+        db: a connection to the ledger.
+        ledger: the ledger.
+        person: the person, or NOBODY.
+    """
+
+    def __init__(self, db: sqlite3.Connection, ledger: LedgerFolder, person: str) -> None:
+        self._db = db
+        self._ledger = ledger
+        self._person = person
+        self._usable = dict[str, bool]()
+        self._seen = dict[str, bool]()
+
+    def may_use(self, sha256: str) -> bool:
+        """Whether the person may use the network with this hash; False if it is unknown."""
+        if sha256 not in self._usable:
+            self._usable[sha256] = False  # while its producers are looked at: a run does not make its own input usable
+            self._usable[sha256] = self._is_free(sha256) or any(map(self.may_see, self._producers(sha256)))
+        return self._usable[sha256]
+
+    def may_use_images(self, dataset: str) -> bool:
+        """Whether the person may use the images of a data set; False for images that were deleted."""
+        return may_use(dataset, self._person)
+
+    def may_use_all(self, request: Request) -> bool:
+        """Whether the person may use all networks and images that the request reads."""
+        images = own_images(json.loads(request.to_json()))
+        return all(self.may_use(model.sha256) for model in request.checkpoints) and all(
+            map(self.may_use_images, images)
+        )
+
+    def may_see(self, job: str) -> bool:
+        """Whether the person may list the job with this id and download its results; False if it is unknown."""
+        if job not in self._seen:
+            self._seen[job] = False
+            self._seen[job] = self._is_visible(job)
+        return self._seen[job]
+
+    def _is_free(self, sha256: str) -> bool:
+        if shipped_file(sha256) is not None or sha256 in self._ledger.shipped.hashes:
+            return True
+        rows = self._db.execute("SELECT owner, entry FROM models WHERE sha256 = ?", (sha256,)).fetchall()
+        return any(self._is_me(row["owner"]) or _is_shared(row["entry"]) for row in rows)
+
+    def _is_me(self, owner: str) -> bool:
+        return bool(self._person) and owner == self._person
+
+    def _producers(self, sha256: str) -> list[str]:
+        """Ids of the jobs that have this content as an artifact."""
+        return [row["job"] for row in self._db.execute("SELECT job FROM artifacts WHERE sha256 = ?", (sha256,))]
+
+    def _is_visible(self, job: str) -> bool:
+        row = self._db.execute("SELECT private, request FROM jobs WHERE id = ?", (job,)).fetchone()
+        if row is None:
+            return False
+        owners = self._db.execute("SELECT owner FROM owners WHERE job = ?", (job,)).fetchall()
+        if any(self._is_me(owner["owner"]) for owner in owners):
+            return True
+        request = as_table(row["request"])
+        networks, images = set(hashes(request)), set(own_images(request))
+        if row["private"]:
+            return bool(request) and all(map(self.may_use, networks)) and all(map(self.may_use_images, images))
+        return all(self.may_use(sha256) for sha256 in networks if self._is_listed(sha256)) and all(
+            self.may_use_images(name) for name in images if find_own(name) is not None
+        )
+
+    def _is_listed(self, sha256: str) -> bool:
+        """Whether someone's list of networks has this content. Deleted networks of a public run hide nothing."""
+        return self._db.execute("SELECT 1 FROM models WHERE sha256 = ?", (sha256,)).fetchone() is not None
+
+
+def hashes(request: Any) -> Iterator[str]:
+    """All SHA-256 hashes of networks in a request, which is given as JSON values."""
+    if isinstance(request, dict):
+        sha256 = request.get("sha256")
+        yield from [sha256] if isinstance(sha256, str) else []
+        for value in request.values():
+            yield from hashes(value)
+    elif isinstance(request, list):
+        for value in request:
+            yield from hashes(value)
+
+
+def _is_shared(entry: str) -> bool:
+    """Whether a network's entry says that everybody may use it. An entry that cannot be read shares nothing."""
+    values = as_table(entry)
+    return bool(values) and values.get("private", False) is False
+
+
+def own_images(request: Any) -> Iterator[str]:
+    """Ids of the users' own images on which a request (as JSON values) measures or trains."""
+    if isinstance(request, dict):
+        dataset = request.get("dataset")
+        measured = request.get("data_sha256") or request.get("kind") == "train"
+        yield from [dataset] if isinstance(dataset, str) and measured and is_own(dataset) else []
+        yield from own_images(request.get("merge"))
+
+
+def visible(ledger: LedgerFolder, jobs: Iterable[Job], person: str) -> list[Job]:
+    """Those of the jobs that this person may list and whose results they may download. Shipped examples are."""
+    with connect(ledger.file) as db:
+        view = View(db, ledger, person)
+        return [job for job in jobs if job.example or view.may_see(job.id)]
+
+
+def mark_private(db: sqlite3.Connection) -> None:
+    """Mark all jobs that read a private network, or a result of such a job, in a ledger that has no marks yet."""
+    rows = db.execute("SELECT sha256, entry FROM models").fetchall()
+    shared = {row["sha256"] for row in rows if _is_shared(row["entry"])}
+    fresh = {row["sha256"] for row in rows} - shared
+    reads = {row["id"]: set(hashes(as_table(row["request"]))) for row in db.execute("SELECT id, request FROM jobs")}
+    known = set[str]()
+    while fresh:
+        known |= fresh
+        marked = [job for job, networks in reads.items() if networks & fresh]
+        made = "SELECT sha256 FROM artifacts WHERE job = ? AND name LIKE '%.safetensors'"
+        fresh = {row["sha256"] for job in marked for row in db.execute(made, (job,))} - known
+        db.executemany("UPDATE jobs SET private = 1 WHERE id = ?", [(job,) for job in marked])

@@ -1,0 +1,200 @@
+"""Search of a ledger's jobs, and what a person notes about each of them: name, note, star, archived. torch-free.
+
+Notes belong to the person who wrote them; nobody else sees them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from merging.errors import InvalidRequest, MergescopeError
+from merging.jobs.ledger.connection import connect, snapshot, transaction
+from merging.jobs.ledger.jobs import OPEN, Job, read_jobs
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.ledger.owners import check_owner
+from merging.jobs.privacy import View
+from merging.jobs.requests.comparison import headline_figures
+from merging.methods.registry import ROLES
+from merging.results.reports import MergeReport
+
+Order = Literal["newest", "oldest", "accuracy", "barrier", "name"]
+LONGEST_NAME = 80
+LONGEST_NOTE = 2_000
+WORDS = 12  # largest number of words of a search that are used
+ORDERS: dict[Order, str] = {  # jobs without the number come last
+    "newest": "jobs.created DESC",
+    "oldest": "jobs.created",
+    "accuracy": "jobs.accuracy IS NULL, jobs.accuracy DESC, jobs.created DESC",
+    "barrier": "jobs.barrier IS NULL, jobs.barrier, jobs.created DESC",
+    "name": "COALESCE(NULLIF(marks.name, ''), jobs.title) COLLATE NOCASE, jobs.created DESC",
+}
+_REQUEST = "CASE WHEN json_valid(jobs.request) THEN json_extract(jobs.request, '$.{0}') END"
+_BATCH = "(SELECT batch FROM owners WHERE owners.job = jobs.id AND owners.batch != '' ORDER BY owner = ? DESC LIMIT 1)"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What one person notes about a job."""
+
+    name: str = ""
+    note: str = ""
+    starred: bool = False
+    archived: bool = False
+
+    def __post_init__(self) -> None:
+        for text, most, what in ((self.name, LONGEST_NAME, "name"), (self.note, LONGEST_NOTE, "note")):
+            if len(text) > most:
+                raise InvalidRequest(f"The {what} has {len(text):,} characters; the limit is {most:,}. Shorten it.")
+
+
+@dataclass(frozen=True)
+class Search:
+    """Conditions on jobs, all of which must hold.
+
+    Attributes:
+        text: words that occur in the job's title or id, or in the person's own name or note of it.
+        owner: only jobs that this person requested; "" for those of all.
+        kinds: the kinds of jobs.
+        dataset: name of the data set, "" for any.
+        method: (role, key of a method), or None for any.
+        since: earliest time of the request in seconds since 1970.
+        starred: only jobs that the person starred.
+        archived: only jobs that the person archived; otherwise only those that are not.
+        order: the order of the jobs.
+    """
+
+    text: str = ""
+    owner: str = ""
+    kinds: tuple[str, ...] = ("merge",)
+    dataset: str = ""
+    method: tuple[str, str] | None = None
+    since: float = 0.0
+    starred: bool = False
+    archived: bool = False
+    order: Order = "newest"
+
+    def __post_init__(self) -> None:
+        if self.order not in ORDERS or (self.method is not None and self.method[0] not in ROLES):
+            raise InvalidRequest(f"Jobs cannot be sorted by {self.order!r}, or have no method {self.method!r}.")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A job of a search.
+
+    Attributes:
+        job: the job.
+        mark: what the person noted about it.
+        accuracy: test accuracy of the result, 0..1; None if it was not measured.
+        barrier: loss barrier above the mean of the endpoints, in nats; None if it was not measured.
+        batch: the parameters of the Compare page's address that requested the job, "" for a single job.
+    """
+
+    job: Job
+    mark: Mark
+    accuracy: float | None
+    barrier: float | None
+    batch: str
+
+
+def search(ledger: Ledger, conditions: Search, visitor: str, limit: int) -> tuple[Found, ...]:
+    """Return at most `limit` jobs that the visitor may see, in the order of the search, open jobs first."""
+    where, values = _where(conditions)
+    query = (
+        f"SELECT jobs.*, marks.name AS mark_name, marks.note, marks.starred, marks.archived, {_BATCH} AS batch"
+        " FROM jobs LEFT JOIN marks ON marks.job = jobs.id AND marks.owner = ?"
+        f" WHERE {' AND '.join(where)} ORDER BY jobs.state NOT IN ('queued', 'running'), {ORDERS[conditions.order]},"
+        " jobs.id"
+    )
+    _measure(ledger)
+    with connect(ledger.file) as db, snapshot(db):
+        view = View(db, ledger, visitor)
+        every = db.execute(query, (visitor, visitor, *values))
+        rows = list(itertools.islice((row for row in every if view.may_see(row["id"])), limit))
+        jobs = {job.id: job for job in read_jobs(db, rows, ledger.shipped.past)}
+    return tuple(_found(row, jobs[row["id"]]) for row in rows if row["id"] in jobs)
+
+
+def mark_of(ledger: Ledger, job_id: str, person: str) -> Mark:
+    """Return what this person noted about the job."""
+    with connect(ledger.file) as db:
+        row = db.execute("SELECT * FROM marks WHERE job = ? AND owner = ?", (job_id, person)).fetchone()
+    return Mark() if row is None else _mark(row, row["name"])
+
+
+def set_mark(ledger: Ledger, job_id: str, person: str, mark: Mark) -> None:
+    """Store what this person notes about a job. Raises InvalidRequest if the job was deleted."""
+    check_owner(person)
+    with connect(ledger.file) as db, transaction(db):
+        if db.execute("SELECT 1 FROM jobs WHERE id = ?", (job_id,)).fetchone() is None:
+            raise InvalidRequest("This run was deleted, so nothing can be noted about it. Reload the page.")
+        db.execute(
+            "INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?, ?, ?)",
+            (job_id, person, mark.name, mark.note, mark.starred, mark.archived),
+        )
+
+
+def cancel_batch(ledger: Ledger, batch: str) -> None:
+    """Withdraw all requests of open jobs that were submitted with this batch, whoever submitted them.
+
+    A batch holds a random key, so only those who have its address can cancel it.
+    """
+    query = "SELECT job, owners.owner FROM owners JOIN jobs ON jobs.id = job WHERE batch = ? AND state IN (?, ?)"
+    with connect(ledger.file) as db:
+        rows = db.execute(query, (batch, *OPEN)).fetchall() if batch else []
+    for row in rows:
+        with suppress(InvalidRequest):  # the person withdrew the request a moment ago
+            ledger.cancel(row["job"], row["owner"])
+
+
+def _where(conditions: Search) -> tuple[list[str], list[Any]]:
+    """SQL conditions and their values."""
+    where = [f"jobs.kind IN ({', '.join('?' * len(conditions.kinds))})", "jobs.created >= ?"]
+    values: list[Any] = [*conditions.kinds, conditions.since]
+    for word in conditions.text.split()[:WORDS]:
+        place = "jobs.title || ' ' || jobs.id || ' ' || COALESCE(marks.name || ' ' || marks.note, '')"
+        where.append(f"{place} LIKE ? ESCAPE '!'")
+        values.append("%" + "".join(f"!{letter}" if letter in "!%_" else letter for letter in word) + "%")
+    if conditions.owner:
+        where.append("jobs.id IN (SELECT job FROM owners WHERE owner = ?)")
+        values.append(conditions.owner)
+    if conditions.dataset:
+        where.append(f"? IN ({_REQUEST.format('dataset')}, {_REQUEST.format('merge.dataset')})")
+        values.append(conditions.dataset)
+    if conditions.method is not None:
+        role, key = conditions.method
+        where.append(f"? IN ({_REQUEST.format(role)}, {_REQUEST.format(f'merge.{role}')})")
+        values.append(key)
+    where += ["marks.starred"] if conditions.starred else []
+    where.append("marks.archived" if conditions.archived else "NOT COALESCE(marks.archived, 0)")
+    return where, values
+
+
+def _found(row: sqlite3.Row, job: Job) -> Found:
+    return Found(job, _mark(row, row["mark_name"]), row["accuracy"], row["barrier"], row["batch"] or "")
+
+
+def _mark(row: sqlite3.Row, name: str | None) -> Mark:
+    """The mark in a row; texts that damage made longer than the limit are cut."""
+    texts = (name or "")[:LONGEST_NAME], (row["note"] or "")[:LONGEST_NOTE]
+    return Mark(*texts, bool(row["starred"]), bool(row["archived"]))
+
+
+def _measure(ledger: Ledger) -> None:
+    """Read accuracy and barrier from the reports of finished merges whose numbers are not in the table yet, once."""
+    query = "SELECT id FROM jobs WHERE state = 'done' AND kind = 'merge' AND NOT measured"
+    with connect(ledger.file) as db:
+        missing: Sequence[str] = [row["id"] for row in db.execute(query)]
+    for job_id in missing:
+        try:
+            report = ledger.report(job_id)
+        except MergescopeError:  # damaged, or of another version: there are no numbers to show
+            report = None
+        known = headline_figures(report) if isinstance(report, MergeReport) else (None, None)
+        with connect(ledger.file) as db, transaction(db):
+            db.execute("UPDATE jobs SET measured = 1, accuracy = ?, barrier = ? WHERE id = ?", (*known, job_id))
