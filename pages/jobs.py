@@ -25,8 +25,8 @@ else:
         "No worker has reported in the last half minute. After the app starts, a worker needs about ten seconds."
     )
 st.caption(
-    f"Your identifier on this server is `{owner()}`. If you need more open jobs than the limit allows, send it to the "
-    "server's operator, who can add it to the environment variable MERGESCOPE_TEACHERS."
+    f"Your identifier on this server is `{owner()}`. If you need more open jobs than the limit allows, send this "
+    "identifier to the server's operator, who can add it to the environment variable MERGESCOPE_TEACHERS."
 )
 examples = [job for job in ledger().examples() if job.kind == "merge"]
 if examples:

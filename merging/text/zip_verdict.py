@@ -16,8 +16,8 @@ def zip_headline(report: ZipReport) -> str:
     last, several = report.deepest(CLOSE), len(report.layers) > 1
     if last is None:
         return (
-            f"{'Even the shortest trunk' if several else 'A shared trunk'} (layers up to {report.layers[0]}) costs a "
-            f"head up to {_cost(report, 0)} of accuracy."
+            f"Sharing {'only the first layers' if several else 'the layers'} (up to {report.layers[0]}) already lowers a "
+            f"network's accuracy by up to {_cost(report, 0)}."
         )
     end = last == len(report.layers) - 1
     where = f"{report.layers[last]}{', the last layer at which a trunk may end' if end and several else ''}"

@@ -22,8 +22,8 @@ ENDINGS = ["zip", "npz"]
 WHO = ["only me", "everybody here"]
 COLOURS = {"auto": "unchanged", "grey": "grey", "colour": "colour"}
 LAYOUT = """
-**A zip** with one folder of images per class: `train/cat/1.png`, `test/dog/2.jpg`. Without `train` and `test` folders
-(`cat/1.png`), a random fifth of each class becomes the test set. Classes are sorted by name, as in torchvision's
+**A zip** with one folder of images per class: `train/cat/1.png`, `test/dog/2.jpg`. If there are only
+folders of classes (`cat/1.png`), a random fifth of each class becomes the test set. Classes are sorted by name, as in torchvision's
 `ImageFolder`.
 
 **An `.npz`** with `images` (n, height, width) or (n, height, width, 3) as uint8 and `labels` (n,); optionally

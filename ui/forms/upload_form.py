@@ -47,7 +47,7 @@ def upload_form() -> None:
     with left, show_errors():
         largest = int(ledger().limits.upload_mb)
         files = st.file_uploader(
-            "Checkpoints, both networks of a pair at once", ENDINGS, max_upload_size=largest, accept_multiple_files=True
+            "Checkpoints, one or several files at once", ENDINGS, max_upload_size=largest, accept_multiple_files=True
         )
         said = _said()
         if st.button("Check", type="primary", icon=":material/fact_check:", disabled=not files):

@@ -66,11 +66,16 @@ def _rows(view: View, gallery: Gallery) -> None:
     if view.fates:
         words = [f"{count} {word}" for word, count in Counter(view.fates.values()).most_common()]
         st.caption(
-            f"What became of {len(view.fates)} of these {len(view.now)} units in the merge: {', '.join(words)}.",
+            f"What became of {_counted(len(view.fates), len(view.now))} in the merge: {', '.join(words)}.",
             help=f"{FATES_MEAN} The page of each unit shows the numbers behind it.",
         )
     for unit in view.now:
         _row(view, unit, gallery)
+
+
+def _counted(known: int, shown: int) -> str:
+    """Say for how many of the displayed units the outcome is known."""
+    return f"these {shown} units" if known == shown else f"{known} of these {shown} units"
 
 
 def _say_state(view: View, gallery: Gallery) -> None:

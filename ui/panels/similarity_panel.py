@@ -22,8 +22,8 @@ from ui.shell.look import draw, draw_clickable
 from ui.shell.words import meaning
 
 ORDER_UNSEEN = (
-    "CKA ignores the order of units, so A and B are exactly as similar as A and π(B). Re-ordering changes only the "
-    "merge."
+    "CKA ignores the order of units, so A and B are exactly as similar as A and π(B). Re-ordering affects CKA "
+    "only through the merge."
 )
 SAME = ("A-B", "A-pi(B)")  # equal by every measure, because all of them ignore the order of units
 MIXED = "Here B's units were mixed, not only re-ordered: π(B) may be more or less similar to A than B is."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,8 +46,6 @@ def zip_result() -> None:
         return
     report = zip_report(job) if job.state == "done" else None
     if report is not None:
-        names = tuple(model.name for model in request.models)
-        report = report if names == report.names else replace(report, names=names)
         _found(request, report)
         return
     if job.state == "failed":

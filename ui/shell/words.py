@@ -88,8 +88,9 @@ WORDS: dict[str, str] = {
         "shrinks further from layer to layer (Jordan et al. 2023)."
     ),
     "share of the barrier": (
-        "The part of the barrier that a layer causes, in nats: the mean rise of the loss when that layer is averaged "
-        "as well, over all orders of layers (Shapley value). The shares sum to the barrier."
+        "The part of the barrier that a layer causes, in nats. The layers are averaged one after another; a layer's "
+        "share is the rise of the loss when its turn comes, averaged over random orders (an estimate of the Shapley "
+        "value). The shares sum to the barrier."
     ),
     "alignment of singular vectors": (
         "How closely the singular vectors of two weight matrices agree in direction, weighted by singular values: 1 if "
