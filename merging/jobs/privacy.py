@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from merging.jobs.ledger.connection import connect
 from merging.jobs.ledger.owners import as_table
 from merging.zoo.catalogue import shipped_file
 from merging.zoo.datasets.known import may_use
 from merging.zoo.datasets.own import find_own, is_own
 
 if TYPE_CHECKING:
-    from merging.jobs.ledger.folder import LedgerFolder
-    from merging.jobs.ledger.jobs import Job
+    from merging.jobs.ledger.shipped_runs import ShippedRuns
     from merging.jobs.requests.base import Request
 
-NOBODY = ""  # the person who may use only what everybody may use
+ANYONE = ""  # the person who may use only what everybody may use
 
 
 class View:
@@ -31,13 +29,13 @@ class View:
 
     Args:
         db: a connection to the ledger.
-        ledger: the ledger.
-        person: the person, or NOBODY.
+        shipped: the runs that come with the program.
+        person: the person, or ANYONE.
     """
 
-    def __init__(self, db: sqlite3.Connection, ledger: LedgerFolder, person: str) -> None:
+    def __init__(self, db: sqlite3.Connection, shipped: ShippedRuns, person: str) -> None:
         self._db = db
-        self._ledger = ledger
+        self._shipped = shipped
         self._person = person
         self._usable = dict[str, bool]()
         self._seen = dict[str, bool]()
@@ -68,7 +66,7 @@ class View:
         return self._seen[job]
 
     def _is_free(self, sha256: str) -> bool:
-        if shipped_file(sha256) is not None or sha256 in self._ledger.shipped.hashes:
+        if shipped_file(sha256) is not None or sha256 in self._shipped.hashes:
             return True
         rows = self._db.execute("SELECT owner, entry FROM models WHERE sha256 = ?", (sha256,)).fetchall()
         return any(self._is_me(row["owner"]) or _is_shared(row["entry"]) for row in rows)
@@ -125,13 +123,6 @@ def own_images(request: Any) -> Iterator[str]:
         measured = request.get("data_sha256") or request.get("kind") == "train"
         yield from [dataset] if isinstance(dataset, str) and measured and is_own(dataset) else []
         yield from own_images(request.get("merge"))
-
-
-def visible(ledger: LedgerFolder, jobs: Iterable[Job], person: str) -> list[Job]:
-    """Those of the jobs that this person may list and whose results they may download. Shipped examples are."""
-    with connect(ledger.file) as db:
-        view = View(db, ledger, person)
-        return [job for job in jobs if job.example or view.may_see(job.id)]
 
 
 def mark_private(db: sqlite3.Connection) -> None:

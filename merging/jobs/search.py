@@ -1,6 +1,6 @@
 """Search of a ledger's jobs, and what a person notes about each of them: name, note, star, archived. torch-free.
 
-Notes belong to the person who wrote them; nobody else sees them.
+Only the person who wrote notes sees them.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def search(ledger: Ledger, conditions: Search, visitor: str, limit: int) -> tupl
     )
     _measure(ledger)
     with connect(ledger.file) as db, snapshot(db):
-        view = View(db, ledger, visitor)
+        view = View(db, ledger.shipped, visitor)
         every = db.execute(query, (visitor, visitor, *values))
         rows = list(itertools.islice((row for row in every if view.may_see(row["id"])), limit))
         jobs = {job.id: job for job in read_jobs(db, rows, ledger.shipped.past)}
@@ -140,7 +140,7 @@ def set_mark(ledger: Ledger, job_id: str, person: str, mark: Mark) -> None:
 
 
 def cancel_batch(ledger: Ledger, batch: str) -> None:
-    """Withdraw all requests of open jobs that were submitted with this batch, whoever submitted them.
+    """Withdraw all requests of open jobs that were submitted with this batch, by any person.
 
     A batch holds a random key, so only those who have its address can cancel it.
     """

@@ -16,7 +16,7 @@ def zip_headline(report: ZipReport) -> str:
     last, several = report.deepest(CLOSE), len(report.layers) > 1
     if last is None:
         return (
-            f"Sharing {'only the first layers' if several else 'the layers'} (up to {report.layers[0]}) already lowers a "
+            f"Sharing {'only the first layers' if several else 'the layers'} (up to {report.layers[0]}) lowers a "
             f"network's accuracy by up to {_cost(report, 0)}."
         )
     end = last == len(report.layers) - 1

@@ -15,7 +15,6 @@ from merging.errors import InvalidRequest
 from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.images import add_images
 from merging.jobs.ledger.ledger import Ledger
-from merging.jobs.privacy import visible
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.pictures import PicturesRequest
 from merging.jobs.search import Search, search
@@ -44,7 +43,7 @@ def pictures_of(content, name="merge of run"):
 
 def sees(ledger, run, person):
     listed = {found.job.id for found in search(ledger, Search(kinds=("merge", "pictures")), person, 100)}
-    seen = bool(visible(ledger, [ledger.job(run)], person))
+    seen = bool(ledger.visible([ledger.job(run)], person))
     assert (run in listed) == seen
     return seen
 

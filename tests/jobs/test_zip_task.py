@@ -84,7 +84,7 @@ def test_the_sentences_and_the_figure_say_what_was_measured(found):
     assert kept.deepest(CLOSE) == 0 and zip_headline(kept).endswith("A trunk up to features.5 costs up to 11.0 pp.")
     lost = replace(kept, alone=np.array([0.95, 0.91]))
     assert lost.deepest(CLOSE) is None and zip_headline(lost).startswith(
-        "Sharing only the first layers (up to features.2) already lowers"
+        "Sharing only the first layers (up to features.2) lowers"
     )
 
 

@@ -23,8 +23,8 @@ WHO = ["only me", "everybody here"]
 COLOURS = {"auto": "unchanged", "grey": "grey", "colour": "colour"}
 LAYOUT = """
 **A zip** with one folder of images per class: `train/cat/1.png`, `test/dog/2.jpg`. If there are only
-folders of classes (`cat/1.png`), a random fifth of each class becomes the test set. Classes are sorted by name, as in torchvision's
-`ImageFolder`.
+folders of classes (`cat/1.png`), a random fifth of each class becomes the test set. Classes are sorted by name, as in
+torchvision's `ImageFolder`.
 
 **An `.npz`** with `images` (n, height, width) or (n, height, width, 3) as uint8 and `labels` (n,); optionally
 `test_images`, `test_labels` and `classes`.

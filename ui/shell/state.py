@@ -17,7 +17,6 @@ from merging.errors import MergescopeError
 from merging.jobs.ledger.jobs import Job
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.ledger.owners import owner_of
-from merging.jobs.privacy import visible
 from merging.jobs.requests.base import Request
 from merging.jobs.requests.checks import TEXT
 from merging.jobs.requests.registry import from_json
@@ -56,7 +55,7 @@ def submit(request: Request, *, again: bool = False, batch: str = "") -> Job:
 
 def not_hidden(jobs: Iterable[Job]) -> list[Job]:
     """Those of the jobs that the visitor may list and whose results they may download."""
-    return visible(ledger(), jobs, owner())
+    return ledger().visible(jobs, owner())
 
 
 def with_own_names(jobs: Iterable[Job]) -> list[Job]:

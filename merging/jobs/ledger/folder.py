@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from merging.jobs.ledger.connection import connect
+from merging.jobs.ledger.jobs import Job
 from merging.jobs.ledger.owners import hidden
 from merging.jobs.ledger.schema import prepare_file
 from merging.jobs.ledger.shipped_runs import ShippedRuns
 from merging.jobs.ledger.store import Store
 from merging.jobs.limits import Limits, from_environment
+from merging.jobs.privacy import View
 from merging.paths import home
 from merging.zoo.datasets import own
 
@@ -41,3 +45,9 @@ class LedgerFolder:
                 (self.folder / place).mkdir(exist_ok=True, mode=0o700)
                 (self.folder / place).chmod(0o700)
         self.store = Store(self.folder / "store", int(self.limits.store_mb * 1e6))
+
+    def visible(self, jobs: Iterable[Job], person: str) -> list[Job]:
+        """Those of the jobs that this person may list and whose results they may download. Shipped examples are."""
+        with connect(self.file) as db:
+            view = View(db, self.shipped, person)
+            return [job for job in jobs if job.example or view.may_see(job.id)]

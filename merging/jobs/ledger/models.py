@@ -79,7 +79,7 @@ def check_unneeded(ledger: LedgerFolder, db: sqlite3.Connection, part: str, owne
     jobs = db.execute(needing, (part,)).fetchall()
     if not jobs:
         return
-    view = View(db, ledger, owner)
+    view = View(db, ledger.shipped, owner)
     title = next((f": {job['title']}" for job in jobs if view.may_see(job["id"])), ", started by someone else")
     raise InvalidRequest(f"An open job needs {what}{title}. Wait until it ends, or cancel it if it is yours.")
 
@@ -111,7 +111,7 @@ def checkpoint_file(ledger: LedgerFolder, sha256: str) -> Path | None:
 def check_models_usable(ledger: LedgerFolder, request: Request, owner: str) -> None:
     """Raise InvalidRequest if a model of the request is not on this machine, or this owner may not use it."""
     with connect(ledger.file) as db:
-        view = View(db, ledger, owner)
+        view = View(db, ledger.shipped, owner)
         for model in request.checkpoints:
             sha256 = model.sha256
             if shipped_file(sha256) is None and not ledger.store.has(sha256) and ledger.shipped.content(sha256) is None:
