@@ -34,7 +34,7 @@ OTHERS = {
     "studies": {"torch", "numpy"},
     "jobs": {"torch", "numpy", "ray", "psutil"},
     "text": {"numpy"},
-    "figures": {"numpy", "plotly"},
+    "figures": {"PIL", "matplotlib", "numpy", "plotly"},
     "cli": {"torch", "numpy", "rich", "PIL", "plotly"},
     "ui": {"streamlit", "starlette", "plotly", "numpy", "PIL"},
     "pages": {"streamlit", "plotly", "numpy"},

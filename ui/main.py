@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from merging.paths import ASSETS
+from ui.shell.figures import save_figures
 from ui.shell.guard import show_errors
 from ui.shell.look import dress
 from ui.shell.screens import SCREENS, screen
@@ -16,3 +17,4 @@ dress()
 with show_errors():
     ledger()  # if the folder of runs cannot be used, its error is shown instead of the page
     chosen.run()
+    save_figures()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import io
+import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from errno import EISDIR, ENOTDIR
 from pathlib import Path
@@ -16,13 +16,12 @@ import numpy as np
 
 from merging.errors import InvalidRequest, InvalidSetting
 from merging.results import saving
-from merging.results.reports import LossCurve, SimilarityMap, UnitPicture
+from merging.results.reports import UnitPicture
 
 if TYPE_CHECKING:
     from merging.figures.figure import Figure
 
-RESULTS = (".csv", ".json", ".html")
-METRICS = ("loss", "accuracy", "ece")
+RESULTS = (".csv", ".json", ".html", ".svg", ".pdf", ".png")
 WRITTEN = (  # names of the files that `merge` writes into its folder
     *("merge.safetensors", "aligned.safetensors", "naive.safetensors", "merge.pt2", "aligned.pt2"),
     *("permutation.npz", "report.json", "curves.csv"),
@@ -42,26 +41,31 @@ def write(path: Path, data: bytes) -> Path:
         scratch = path.with_name(f".{path.name[:40]}-{secrets.token_hex(4)}")
         try:
             scratch.write_bytes(data)
-            scratch.replace(path.resolve())
+            scratch.replace(os.path.realpath(path))
         finally:
             scratch.unlink(missing_ok=True)
     return path
 
 
 def check_inputs_stay(out: Path, inputs: Iterable[str]) -> None:
-    """Raise InvalidRequest if a command would replace one of its own input files. out: the file or folder to write."""
-    for path in map(Path, inputs):
-        with _writing(out):
-            same = (
-                is_there(path)
-                and path.is_file()
-                and (
-                    (out.is_file() and out.samefile(path))
-                    or (out.is_dir() and any(is_there(out / name) and (out / name).samefile(path) for name in WRITTEN))
-                )
-            )
-        if same:
-            raise InvalidRequest(f"{path} is an input, and {out} would replace it. Give another --out.")
+    """Raise InvalidRequest if a command would replace a file that it reads.
+
+    out: the file or folder to write. inputs: paths of files or folders, and names of factories (package.module:name).
+    """
+    targets = {os.path.realpath(path) for path in _targets(out)}
+    for text in inputs:
+        factory = f"{text.partition(':')[0].replace('.', '/')}.py"
+        for path in (Path(text), Path(factory)):
+            given = [path, *path.rglob("*")] if is_there(path) and path.is_dir() else [path]
+            if any(is_there(one) and one.is_file() and os.path.realpath(one) in targets for one in given):
+                raise InvalidRequest(f"{path} is an input, and {out} would replace it. Give another --out.")
+
+
+def _targets(out: Path) -> list[Path]:
+    """The files that a command with this --out may replace."""
+    if not is_there(out) or not out.is_dir():
+        return [out]
+    return [out / name for name in WRITTEN] + [path for path in out.iterdir() if path.suffix == ".png"]
 
 
 def is_there(path: Path) -> bool:
@@ -100,7 +104,8 @@ def check_result(path: Path) -> None:
     """Raise InvalidSetting or InvalidRequest if `write_result` could not write to the path."""
     if path.suffix not in RESULTS:
         raise InvalidSetting(
-            f"{path.name}: results are written as .csv, .json or .html. Give the file one of these suffixes."
+            f"{path.name}: results are written as {', '.join(RESULTS[:-1])} or {RESULTS[-1]}. Give the file one of "
+            "these suffixes."
         )
     check_file(path)
 
@@ -115,30 +120,21 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def write_result(path: Path, value: object, table: Callable[[], str], figure: Callable[[], Figure]) -> Path:
-    """Write a result as .csv (its table), .json (everything) or .html (its figure). Raises like `check_result`."""
+    """Write a result: its table as .csv, everything as .json, its figure as .html, .svg, .pdf or .png.
+
+    Raises as `check_result` does.
+    """
     check_result(path)
     if path.suffix == ".csv":
         return write(path, table().encode())
     if path.suffix == ".json":
         return write(path, saving.to_json(value).encode())
-    return write(path, figure().checked().to_html(include_plotlyjs=True).encode())
+    if path.suffix == ".html":
+        return write(path, figure().checked().to_html(include_plotlyjs=True).encode())
+    from merging.figures.paper import FORMATS, WIDTHS, render
 
-
-def curves_csv(curves: Mapping[str, Mapping[str, LossCurve]]) -> str:
-    """Return CSV with one row per point and the columns path, split, lambda, loss, accuracy, ece."""
-    rows = [
-        (kind, split, f"{at:.6g}", *(repr(float(getattr(curve, metric)[number])) for metric in METRICS))
-        for kind, splits in curves.items()
-        for split, curve in splits.items()
-        for number, at in enumerate(curve.lambdas)
-    ]
-    return _csv([("path", "split", "lambda", *METRICS), *rows])
-
-
-def similarity_csv(found: SimilarityMap) -> str:
-    """Return CSV with one row per layer of the first network and one column per layer of the second."""
-    rows = [(name, *map(repr, row)) for name, row in zip(found.row_layers, found.values.tolist(), strict=True)]
-    return _csv([(f"{found.row} \\ {found.column}", *found.column_layers), *rows])
+    kind = next(kind for kind in FORMATS if path.suffix == f".{kind}")
+    return write(path, render(figure(), kind, WIDTHS["two columns"]))
 
 
 def png_bytes(picture: UnitPicture) -> bytes:
@@ -148,10 +144,4 @@ def png_bytes(picture: UnitPicture) -> bytes:
     pixels = np.rint(picture.pixels * 255).astype(np.uint8)
     out = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(out, "PNG")
-    return out.getvalue()
-
-
-def _csv(rows: list[tuple[str, ...]]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue()

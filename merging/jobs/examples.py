@@ -102,18 +102,23 @@ def heads() -> Example:
     return Example(request, tuple(_bytes(model.sha256) for model in models))
 
 
-def make(out: Path = RUNS, report: Progress = no_progress) -> Path:
-    """Compute all examples on the CPU with one thread, replace the contents of `out` by them, and return `out`."""
-    shutil.rmtree(out, ignore_errors=True)
-    _make(heads(), out, report)
+def make(out: Path = RUNS, report: Progress = no_progress, *, missing: bool = False) -> Path:
+    """Compute the examples on the CPU with one thread, delete all other runs in `out`, and return `out`.
+
+    missing: whether to keep the examples that `out` already holds; otherwise all are computed again.
+    """
+    if not missing:
+        shutil.rmtree(out, ignore_errors=True)
+    wanted = {_make(heads(), out, report)[0]}
     for key, request in merges().items():
         checkpoints = tuple(_bytes(model.sha256) for model in request.models)
-        artifacts = _make(Example(request, checkpoints, SHIPPED), out, report)
-        if key in LOOKED_INTO:
-            for example in _pictures(request, checkpoints, artifacts, LOOKED_INTO[key]):
-                _make(example, out, report)
-        for study in example_studies(request, key):
-            _make(Example(study, checkpoints, artifacts=artifacts), out, report)
+        id, artifacts = _make(Example(request, checkpoints, SHIPPED), out, report)
+        looks = _pictures(request, checkpoints, artifacts, LOOKED_INTO[key]) if key in LOOKED_INTO else ()
+        studies = (Example(study, checkpoints, artifacts=artifacts) for study in example_studies(request, key))
+        wanted |= {id, *(_make(example, out, report)[0] for example in (*looks, *studies))}
+    for folder in out.iterdir():
+        if folder.name not in wanted:
+            shutil.rmtree(folder)
     return out
 
 
@@ -145,7 +150,11 @@ def _pictures(
         yield Example(PicturesRequest(model, layer, UNITS), (artifacts[name],))
 
 
-def _make(example: Example, out: Path, report: Progress) -> dict[str, bytes]:
+def _make(example: Example, out: Path, report: Progress) -> tuple[str, dict[str, bytes]]:
+    """Compute an example unless `out` holds it; return its id and artifacts (if it was held, the shipped ones)."""
+    folder = out / example.request.id
+    if (folder / "job.json").is_file():
+        return folder.name, {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "job.json"}
     request, stages, created = example.request, list[tuple[str, str, float]](), time.time()
 
     def logged(stage: str, fraction: float | None = None, message: str = "") -> None:
@@ -157,7 +166,6 @@ def _make(example: Example, out: Path, report: Progress) -> dict[str, bytes]:
     images = {} if isinstance(request, PicturesRequest) else load_splits(DATASET, IMAGES)
     payload = Payload(request.to_json(), example.checkpoints, images, "cpu", 1, example.artifacts)
     artifacts = run_task(request.kind, payload, logged)
-    folder = out / request.id
     folder.mkdir(parents=True)
     for name, data in artifacts.items():
         if not example.shipped or name in example.shipped:
@@ -174,7 +182,7 @@ def _make(example: Example, out: Path, report: Progress) -> dict[str, bytes]:
     }
     text = json.dumps(entry, indent=1, ensure_ascii=False, sort_keys=True)
     (folder / "job.json").write_text(text + "\n", "utf-8")
-    return artifacts
+    return request.id, artifacts
 
 
 def _bytes(sha256: str) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import parse_qsl, urlencode
 
 from merging.errors import InvalidRequest, MergescopeError
 from merging.jobs.ledger.connection import connect, snapshot, transaction
@@ -26,15 +27,22 @@ Order = Literal["newest", "oldest", "accuracy", "barrier", "name"]
 LONGEST_NAME = 80
 LONGEST_NOTE = 2_000
 WORDS = 12  # largest number of words of a search that are used
+_REQUEST = "CASE WHEN json_valid(jobs.request) THEN json_extract(jobs.request, '$.{0}') END"
+_BATCH = "(SELECT MAX(batch) FROM owners WHERE owners.job = jobs.id)"
+_OWN_BATCH = "(SELECT batch FROM owners WHERE owners.job = jobs.id AND owner = :visitor)"
+# A private job that someone else requested may have titles with names that only they know.
+_TITLE = (
+    "COALESCE((SELECT NULLIF(title, '') FROM owners WHERE owners.job = jobs.id AND owners.owner = :visitor),"
+    " CASE WHEN jobs.private THEN '' ELSE jobs.title END)"
+)
+KEY = "live"  # parameter of a batch: the random key with which it can be stopped
 ORDERS: dict[Order, str] = {  # jobs without the number come last
     "newest": "jobs.created DESC",
     "oldest": "jobs.created",
     "accuracy": "jobs.accuracy IS NULL, jobs.accuracy DESC, jobs.created DESC",
     "barrier": "jobs.barrier IS NULL, jobs.barrier, jobs.created DESC",
-    "name": "COALESCE(NULLIF(marks.name, ''), jobs.title) COLLATE NOCASE, jobs.created DESC",
+    "name": f"COALESCE(NULLIF(marks.name, ''), {_TITLE}) COLLATE NOCASE, jobs.created DESC",
 }
-_REQUEST = "CASE WHEN json_valid(jobs.request) THEN json_extract(jobs.request, '$.{0}') END"
-_BATCH = "(SELECT batch FROM owners WHERE owners.job = jobs.id AND owners.batch != '' ORDER BY owner = ? DESC LIMIT 1)"
 
 
 @dataclass(frozen=True)
@@ -106,15 +114,15 @@ def search(ledger: Ledger, conditions: Search, visitor: str, limit: int) -> tupl
     """Return at most `limit` jobs that the visitor may see, in the order of the search, open jobs first."""
     where, values = _where(conditions)
     query = (
-        f"SELECT jobs.*, marks.name AS mark_name, marks.note, marks.starred, marks.archived, {_BATCH} AS batch"
-        " FROM jobs LEFT JOIN marks ON marks.job = jobs.id AND marks.owner = ?"
+        f"SELECT jobs.*, marks.name AS mark_name, marks.note, marks.starred, marks.archived, {_BATCH} AS batch,"
+        f" {_OWN_BATCH} AS own_batch FROM jobs LEFT JOIN marks ON marks.job = jobs.id AND marks.owner = :visitor"
         f" WHERE {' AND '.join(where)} ORDER BY jobs.state NOT IN ('queued', 'running'), {ORDERS[conditions.order]},"
         " jobs.id"
     )
     _measure(ledger)
     with connect(ledger.file) as db, snapshot(db):
         view = View(db, ledger.shipped, visitor)
-        every = db.execute(query, (visitor, visitor, *values))
+        every = db.execute(query, {**values, "visitor": visitor})
         rows = list(itertools.islice((row for row in every if view.may_see(row["id"])), limit))
         jobs = {job.id: job for job in read_jobs(db, rows, ledger.shipped.past)}
     return tuple(_found(row, jobs[row["id"]]) for row in rows if row["id"] in jobs)
@@ -152,37 +160,57 @@ def cancel_batch(ledger: Ledger, batch: str) -> None:
             ledger.cancel(row["job"], row["owner"])
 
 
-def _where(conditions: Search) -> tuple[list[str], list[Any]]:
-    """SQL conditions and their values."""
-    where = [f"jobs.kind IN ({', '.join('?' * len(conditions.kinds))})", "jobs.created >= ?"]
-    values: list[Any] = [*conditions.kinds, conditions.since]
-    for word in conditions.text.split()[:WORDS]:
-        place = "jobs.title || ' ' || jobs.id || ' ' || COALESCE(marks.name || ' ' || marks.note, '')"
-        where.append(f"{place} LIKE ? ESCAPE '!'")
-        values.append("%" + "".join(f"!{letter}" if letter in "!%_" else letter for letter in word) + "%")
+def _where(conditions: Search) -> tuple[list[str], dict[str, Any]]:
+    """SQL conditions and their values by name."""
+    kinds = {f"kind{number}": kind for number, kind in enumerate(conditions.kinds)}
+    where = [f"jobs.kind IN ({', '.join(f':{name}' for name in kinds)})", "jobs.created >= :since"]
+    values: dict[str, Any] = {**kinds, "since": conditions.since}
+    for number, word in enumerate(conditions.text.split()[:WORDS]):
+        place = f"{_TITLE} || ' ' || jobs.id || ' ' || COALESCE(marks.name || ' ' || marks.note, '')"
+        where.append(f"{place} LIKE :word{number} ESCAPE '!'")
+        pattern = "".join(f"!{letter}" if letter in "!%_" else letter for letter in word)
+        values[f"word{number}"] = f"%{pattern}%"
     if conditions.owner:
-        where.append("jobs.id IN (SELECT job FROM owners WHERE owner = ?)")
-        values.append(conditions.owner)
+        where.append("jobs.id IN (SELECT job FROM owners WHERE owner = :owner)")
+        values["owner"] = conditions.owner
     if conditions.dataset:
-        where.append(f"? IN ({_REQUEST.format('dataset')}, {_REQUEST.format('merge.dataset')})")
-        values.append(conditions.dataset)
+        where.append(f":dataset IN ({_REQUEST.format('dataset')}, {_REQUEST.format('merge.dataset')})")
+        values["dataset"] = conditions.dataset
     if conditions.method is not None:
         role, key = conditions.method
-        where.append(f"? IN ({_REQUEST.format(role)}, {_REQUEST.format(f'merge.{role}')})")
-        values.append(key)
+        where.append(f":method IN ({_REQUEST.format(role)}, {_REQUEST.format(f'merge.{role}')})")
+        values["method"] = key
     where += ["marks.starred"] if conditions.starred else []
     where.append("marks.archived" if conditions.archived else "NOT COALESCE(marks.archived, 0)")
     return where, values
 
 
 def _found(row: sqlite3.Row, job: Job) -> Found:
-    return Found(job, _mark(row, row["mark_name"]), row["accuracy"], row["barrier"], row["batch"] or "")
+    batch = row["own_batch"] or without_key(_text(row["batch"]))
+    return Found(job, _mark(row, row["mark_name"]), row["accuracy"], row["barrier"], _text(batch))
 
 
-def _mark(row: sqlite3.Row, name: str | None) -> Mark:
+def without_key(batch: str) -> str:
+    """The batch without its random key, so that others cannot stop it."""
+    return urlencode([(name, text) for name, text in parse_qsl(batch) if name != KEY])
+
+
+def is_mine(ledger: Ledger, batch: str, person: str) -> bool:
+    """Whether this person submitted a part of the batch."""
+    with connect(ledger.file) as db:
+        row = db.execute("SELECT 1 FROM owners WHERE batch = ? AND owner = ? LIMIT 1", (batch, person)).fetchone()
+    return bool(batch) and row is not None
+
+
+def _mark(row: sqlite3.Row, name: object) -> Mark:
     """The mark in a row; texts that damage made longer than the limit are cut."""
-    texts = (name or "")[:LONGEST_NAME], (row["note"] or "")[:LONGEST_NOTE]
+    texts = _text(name)[:LONGEST_NAME], _text(row["note"])[:LONGEST_NOTE]
     return Mark(*texts, bool(row["starred"]), bool(row["archived"]))
+
+
+def _text(value: object) -> str:
+    """A text of the table; "" for none, and for what damage put in its place."""
+    return value if isinstance(value, str) else ""
 
 
 def _measure(ledger: Ledger) -> None:

@@ -49,7 +49,9 @@ class Aligners:
 class AlignersSettings:
     """Number of images."""
 
-    images: int = setting(1000, low=100, high=10_000, label="Images", help="Number of test images to use.")
+    images: int = setting(
+        0, low=0, high=10_000, label="Images", help="Number of test images, 0 for all of the merge's."
+    )
 
 
 @study(

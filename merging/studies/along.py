@@ -44,7 +44,9 @@ class AlongSettings:
     """Number of points and of images."""
 
     points: int = setting(11, low=3, high=51, step=2, label="Points", help="Number of lambdas per line, odd.")
-    images: int = setting(500, low=50, high=4000, label="Images", help="Test images.")
+    images: int = setting(
+        0, low=0, high=10_000, label="Images", help="Number of test images, 0 for all of the merge's."
+    )
 
 
 @study(

@@ -22,9 +22,10 @@ class Landscape:
         x, y: (X,) and (Y,), L2 distance in weights along B - A and orthogonal to it.
         loss, accuracy: (Y, X).
         measured: (Y, X) bool, False where neighbours agreed and the value is their mean.
-        points: name -> (x, y, distance from the plane, loss, accuracy).
+        points: name -> (x, y, distance from the plane, loss, accuracy), measured on all test images of the merge.
         batch_norm: readable description of the treatment of BatchNorm's statistics.
-        images: number of test images.
+        images: number of test images per point of the grid.
+        point_images: number of test images for `points`.
     """
 
     x: np.ndarray
@@ -35,6 +36,7 @@ class Landscape:
     points: dict[str, tuple[float, float, float, float, float]]
     batch_norm: str
     images: int
+    point_images: int
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class LandscapeSettings:
     """Resolution, number of images, and treatment of BatchNorm."""
 
     resolution: int = setting(21, low=5, high=61, step=2, label="Points per side", help="An odd number.")
-    images: int = setting(500, low=50, high=10_000, label="Images", help="Number of test images per point.")
+    images: int = setting(500, low=50, high=10_000, label="Images", help="Number of test images per point of the grid.")
     reset: bool = setting(
         True,
         label="Reset BatchNorm",
@@ -59,10 +61,13 @@ class LandscapeSettings:
     page="landscape",
     other_parameter="third",
     takes_other=True,
-    version=2,
+    version=3,
 )
 def landscape(subject: Subject, settings: LandscapeSettings) -> Landscape:
     """Measure the plane through A, B and pi(B), or through A, B and C if the request names C.
+
+    The networks themselves are measured on all test images of the merge, so that their accuracies are those of its
+    report; the grid on fewer, because it has hundreds of points.
 
     The merge and the naive average are marked at the points of the plane that are nearest to them. Their BatchNorm is
     treated as on the grid; the corners are measured unchanged.
@@ -83,10 +88,10 @@ def landscape(subject: Subject, settings: LandscapeSettings) -> Landscape:
         reset=train,
         report=subject.part(0.0, 0.97),
     )
-    points = {}
+    points, every = {}, subject.images(0)
     for name in (*corners, "naive", "merge"):
         net = nets[name] if train is None or name in corners else reset_batch_norm(nets[name], train)
-        score = evaluate(net, data)
+        score = evaluate(net, every)
         points[name] = (*axes.place(named_tensors(nets[name])), score.loss, score.accuracy)
     treatment = RESET if train is not None else "statistics interpolated like weights"
     return Landscape(
@@ -98,4 +103,5 @@ def landscape(subject: Subject, settings: LandscapeSettings) -> Landscape:
         points,
         f"BatchNorm: {treatment}" if has_batch_norm else "no BatchNorm",
         data.count,
+        every.count,
     )

@@ -54,10 +54,13 @@ class Subject:
     report: Progress = no_progress
 
     def images(self, count: int, split: str = "test") -> Batches:
-        """At most `count` images of a split, drawn at random. Raises DataUnavailable if there are no images."""
+        """At most `count` images of a split, drawn at random; 0 for all images of the merge, in their order.
+
+        Raises DataUnavailable if there are no images.
+        """
         if split not in self.data:
             raise DataUnavailable("This study needs images of the data set, which are not on the machine that runs it.")
-        return self.data[split].sample(count, self.seed)
+        return self.data[split].sample(count, self.seed) if count else self.data[split]
 
     def need(self, *names: str) -> None:
         """Raise InvalidRequest if one of these networks is missing. "C" exists only if the request names it."""

@@ -71,9 +71,14 @@ class Why:
 
 @dataclass(frozen=True)
 class WhySettings:
-    """Number of images and of orders."""
+    """Numbers of images and of orders."""
 
-    images: int = setting(1000, low=100, high=10_000, label="Images", help="Number of test images to use.")
+    images: int = setting(
+        0, low=0, high=10_000, label="Images", help="Number of test images, 0 for all of the merge's."
+    )
+    share_images: int = setting(
+        500, low=50, high=10_000, label="Images for shares", help="Number of test images for the shares of the barrier."
+    )
     orders: int = setting(
         16, low=2, high=256, label="Orders", help="Number of random orders of layers, each also reversed, for shares."
     )
@@ -90,7 +95,7 @@ class WhySettings:
 def why(subject: Subject, settings: WhySettings) -> Why:
     """Compute all measurements of Why.
 
-    The blocks' shares take most of the time: 2 x orders x blocks x 2 evaluations of half the images.
+    The blocks' shares take most of the time: 2 x orders x blocks x 2 evaluations of `share_images` images.
     """
     from merging.analysis.activations.read import named_layers
     from merging.analysis.causes.attribution import attribute
@@ -98,9 +103,9 @@ def why(subject: Subject, settings: WhySettings) -> Why:
     from merging.network.permutation import named_tensors
 
     nets, data = subject.nets, subject.images(settings.images)
-    half, average = subject.images(max(settings.images // 2, 100)), named_tensors(nets["average"])
+    few, average = subject.images(settings.share_images), named_tensors(nets["average"])
     how: dict[str, Any] = {"orders": settings.orders, "seed": subject.seed, "report": subject.part(0, 0.7)}
-    shares = attribute(nets["A"], nets["pi(B)"], average, half, **how)
+    shares = attribute(nets["A"], nets["pi(B)"], average, few, **how)
     subject.report("studying", 0.7, "variance of the units")
     variance = _variance(subject, data)
     subject.report("studying", 0.85, "weights and predictions")

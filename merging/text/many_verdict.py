@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from merging.results.reports import MergeReport
 from merging.text import numbers
+from merging.text.uncertainty import noise
 
 CLOSE = 0.02  # largest fall in accuracy below the parents' mean for a merge that is called as good as they are
 FAILED = 0.10  # fall in accuracy below the parents' mean above which the merge is called failed
@@ -26,6 +27,9 @@ def many_headline(report: MergeReport) -> str:
     }[status(report)]
     gain = merge - naive
     beside = f"{numbers.points(gain)} above their plain average" if gain > 0 else "no better than their plain average"
+    images = int(report.request.get("images", 0))
+    if images and 0 < gain <= noise(merge, naive, images):
+        beside += f", which is within the noise of {numbers.count(images)} images"
     return f"{count} networks merge {outcome}: {numbers.accuracy(merge)}, {beside}."
 
 

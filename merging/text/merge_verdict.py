@@ -12,6 +12,7 @@ import numpy as np
 from merging.results.reports import Barrier, LossCurve, MergeReport
 from merging.text import many_verdict, numbers
 from merging.text.reading import CONNECTED, FEW_IMAGES, PARTLY, Reading, fall_of, margin, points_beside
+from merging.text.uncertainty import small_differences
 
 END = 0.005  # difference in accuracy above which the path is said not to end at B
 EQUAL = 0.02  # largest difference in accuracy between parents that are called equally good
@@ -213,6 +214,7 @@ def _cautions(reading: Reading) -> Iterator[str]:
         yield f"B mapped onto A's units differs from B ({now} right instead of {was}): the path does not end at B."
     if not reading.corrected and reading.fall > CONNECTED:
         yield from _advice(reading)
+    yield from small_differences(reading)
     if reading.naive.images < FEW_IMAGES:
         p, n = reading.final.middle("accuracy"), reading.naive.images
         by = margin(p, n)

@@ -23,6 +23,20 @@ def points(value: float) -> str:
     return _signed(100 * value, ".1f") + " pp"
 
 
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """95 % confidence interval of a share that was measured on `count` cases (Wilson 1927)."""
+    z = 1.959964
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def interval(share: float, images: int) -> str:
+    """Format the 95 % interval of an accuracy that was measured on this many images: "87.0 to 89.7 %"."""
+    low, high = wilson(share, images)
+    return f"{_signed(100 * low, '.1f')} to {_signed(100 * high, '.1f')} %"
+
+
 def loss(value: float | None) -> str:
     """Format a loss in nats per image with three significant digits: ".312", "1.20", "12.4"."""
     if value is None or math.isnan(value):

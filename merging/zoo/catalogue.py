@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from merging.errors import CheckpointError
 from merging.paths import ASSETS
 from merging.zoo.architectures.names import describe, differ_in_width, nonlinearity, unlike
 from merging.zoo.checkpoints.candidates import evidence_words
-from merging.zoo.datasets.known import dataset_label
+from merging.zoo.datasets.known import dataset_label, find_facts
 from merging.zoo.datasets.own import is_own
 
 FOLDER = ASSETS / "zoo"
@@ -44,7 +44,8 @@ class Entry:
         label: description of the architecture, such as "MLP 3×512".
         dataset: a data set's name, or "" if unknown.
         mean, std: one value per channel.
-        accuracy: in 0..1 on the test images, None if unknown.
+        accuracy: in 0..1 on test images, None if unknown.
+        images: number of test images of `accuracy`, 0 if unknown.
         source: "shipped", "uploaded" or "trained".
         created: seconds since 1970.
         base: id of the checkpoint that its training started from, or "".
@@ -78,6 +79,7 @@ class Entry:
     why: str = ""
     evidence: str = ""
     at_chance: bool = False
+    images: int = 0
     private: bool = False
 
 
@@ -161,6 +163,7 @@ def uploaded(facts: Mapping[str, Any], data: bytes, *, owner: str, created: floa
     measured = facts.get("measured") or [{}]
     values = {key: facts[key] for key in names} | {
         "accuracy": measured[0].get("accuracy"),
+        "images": measured[0].get("images", 0),
         "evidence": evidence_words(measured) if measured[0] else "",
         "at_chance": not measured[0].get("above_chance", True),
         "why": facts.get("why", ""),
@@ -224,7 +227,14 @@ def _entry(raw: Mapping[str, Any]) -> Entry:
     values = {key: raw[key] for key in (*names, "bytes", *_LISTS)} | {
         key: raw.get(key, "") for key in ("command", "notes", "base")
     }
+    values["images"] = tested_images(raw["dataset"], raw["classes"])
     return _with_tuples({**values, "label": describe(raw["architecture"], raw["config"]), "source": "shipped"})
+
+
+def tested_images(dataset: str, classes: Collection[str]) -> int:
+    """Number of test images on which a training measures a network of these classes; 0 if it is not known."""
+    facts = find_facts(dataset)
+    return facts.test if facts is not None and len(classes) == len(facts.classes) else 0
 
 
 def _with_tuples(values: Mapping[str, Any]) -> Entry:

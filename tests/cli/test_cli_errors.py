@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +54,10 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
         (("similarity", A, B, "--layers", "", "--images", "200"), "Layers of A: layers.0, layers.1"),
         (("train", "fashion-cnn-s0", "--epochs", "1"), "--epochs can be given only with --architecture"),
         (("curve", A, "fashion-mlp-512-s0", "--images", "200"), "128"),
-        (("curve", A, B, "--images", "200", "--points", "3", "--out", "curve.xls"), ".csv, .json or .html"),
+        (
+            ("curve", A, B, "--images", "200", "--points", "3", "--out", "curve.xls"),
+            ".csv, .json, .html, .svg, .pdf or .png",
+        ),
         (("similarity", A, B, "--layers", "layers.99", "--images", "200"), "layers.99"),
         (("neurons", A, "--layer", "layers.99"), "layers.99"),
         (("neurons", A, "--layer", "layers.0", "--units", "500", "--steps", "16"), "0 to 127"),
@@ -204,7 +208,7 @@ def test_results_go_to_stdout_also_where_a_terminal_shows_bars():
     assert "fashion-mnist" not in shown
 
 
-def test_an_output_never_replaces_an_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_an_output_never_replaces_an_input(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch):
     from merging.zoo.catalogue import find_entry, shipped_file
 
     files = [tmp_path / name for name in ("merge.safetensors", "aligned.safetensors")]
@@ -216,6 +220,15 @@ def test_an_output_never_replaces_an_input(tmp_path: Path, capsys: pytest.Captur
         for more in ((), ("--streamed",)):
             code, _, err = run(capsys, "merge", *files, "--out", out, *more, *FEW[:4])
             assert code == 2 and "is an input" in err
+    shutil.copytree(tmp_path, folder := tmp_path.with_name("folder"), symlinks=True)
+    (folder / "aligned.safetensors").unlink()
+    for command, out in (("merge", folder), ("compare", folder / "merge.safetensors")):
+        code, _, err = run(capsys, command, folder, files[1], "--out", out, *FEW[:4])
+        assert code == 2 and "is an input" in err
+    (tmp_path / "nets.py").write_text("def make(): ...")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, "zip", *files, "--architecture", "nets:make", "--until", "1", "--out", "nets.py")
+    assert code == 2 and "is an input" in err
     code, _, err = run(capsys, "zip", *files, "--until", "layers.0", "--out", files[0], "--images", "200")
     assert code == 2 and "is an input" in err
     assert [file.read_bytes() for file in files] == contents

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from merging.errors import InvalidRequest
 from merging.jobs.ledger.dispatcher_access import Desk
@@ -17,9 +18,14 @@ from merging.jobs.ledger.images import add_images
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.pictures import PicturesRequest
-from merging.jobs.search import Search, search
+from merging.jobs.search import Mark, Search, is_mine, search, set_mark
+from merging.jobs.worker.trained import trained_entry
+from merging.results import saving
+from merging.results.reports import TrainReport
+from merging.zoo.catalogue import find_entry, shipped_file
+from merging.zoo.checkpoints.sandbox import convert
 from merging.zoo.datasets import own
-from tests.jobs.making import SAVED, merge_request, take
+from tests.jobs.making import SAVED, long_request, merge_request, take
 from tests.jobs.test_ledger_models import model_entry
 
 
@@ -189,3 +195,72 @@ def test_the_words_of_another_owner_of_the_same_images_are_not_shown(images):
     for owner, label, notes in (("ann", "my patients", ("Left out: SECRET.txt.",)), ("bob", "digits", ())):
         dataset = own.find_own(first.id, owner)
         assert (dataset.facts.label, dataset.notes) == (label, notes)
+
+
+def test_what_is_trained_on_private_images_is_private_too(images):
+    ledger = Ledger()
+    mine = add_images(ledger, images, "ann", label="my patients")
+    for shared in (False, True):
+        own.share_own(mine.id, "ann", shared)
+        request = replace(long_request(seed=int(shared)), dataset=mine.id, data_sha256="ab" * 32)
+        ledger.submit(request, "ann")
+        claim = take(Desk(ledger))
+        story = {"architecture": "mlp", "config": request.config, "dataset": mine.id, "classes": list("0123456789")}
+        header = json.dumps({"__metadata__": {"mergescope": json.dumps({**story, "mean": [0.5], "std": [0.5]})}})
+        data = len(header).to_bytes(8, "little") + header.encode()
+        found = TrainReport("net", hashlib.sha256(data).hexdigest(), 0.9, 0.1, (), 1.0)
+        entry = trained_entry(claim, {"report": saving.save(found), "checkpoint.safetensors": data})
+        assert entry.private is not shared
+
+
+def test_a_file_that_names_someone_s_images_learns_nothing_about_them(images):
+    """Neither their facts, nor their label, nor an accuracy on them."""
+    mine = add_images(Ledger(), images, "ann", label="my patients")
+    weights = safetensors.numpy.load_file(shipped_file(find_entry("fashion-mlp-128-s0").sha256))
+    known = {"architecture": "mlp", "config": {"widths": [128, 128, 128], "in_shape": [1, 28, 28], "classes": 10}}
+    story = {**known, "dataset": mine.id, "mean": [0.5], "std": [0.25]}
+    data = safetensors.numpy.save(weights, {"mergescope": json.dumps(story)})
+    seen = {person: convert(data, measure=True, person=person).facts for person in ("ann", "bob")}
+    assert seen["ann"]["measured"] and not seen["bob"]["measured"]
+    assert "patients" not in json.dumps(seen["bob"])
+
+
+def test_a_batch_s_key_is_shown_to_its_own_person_only(ledger):
+    request, batch = merge_request(), "nets=a%2Cb&live=0123456789abcdef"
+    ledger.submit(request, "ann", batch=batch)
+    ledger.submit(request, "bob")
+    shown = {who: search(ledger, Search(), who, 9)[0].batch for who in ("ann", "bob", "eve")}
+    assert shown == {"ann": batch, "bob": "nets=a%2Cb", "eve": "nets=a%2Cb"}
+    assert is_mine(ledger, batch, "ann") and not is_mine(ledger, batch, "bob") and not is_mine(ledger, "", "ann")
+
+
+def test_a_search_knows_one_s_own_names_and_not_those_of_another_owner(ledger):
+    """Ann and Bob brought the same networks: their requests are one job."""
+    runs = {}
+    for who, names in (("ann", ("alpha", "beta")), ("bob", ("gamma", "delta"))):
+        pair = [bring(ledger, c, who, name=name) for c, name in zip((b"x", b"y"), names, strict=True)]
+        runs[who] = ledger.submit(replace(merge_request(), models=tuple(map(ModelRef.of, pair))), who).id
+    assert runs["ann"] == runs["bob"]
+    hits = {(who, word): len(search(ledger, Search(word), who, 9)) for who in runs for word in ("alpha", "gamma")}
+    assert hits == {("ann", "alpha"): 1, ("ann", "gamma"): 0, ("bob", "alpha"): 0, ("bob", "gamma"): 1}
+    for entry in ledger.models("ann"):
+        ledger.delete_model(entry.id, "ann")
+    with pytest.raises(InvalidRequest, match="gamma") as refusal:
+        ledger.delete_model(ledger.models("bob")[0].id, "bob")
+    assert "alpha" not in str(refusal.value)
+
+
+def test_damaged_texts_break_no_list(ledger):
+    """Neither while the program runs nor after it opens the ledger again."""
+    run = merged(ledger, [bring(ledger, content, "ann", private=False) for content in (b"x", b"y")], "ann")
+    set_mark(ledger, run, "ann", Mark("a name", "a note"))
+    good = merged(ledger, [bring(ledger, content, "ann", private=False) for content in (b"p", b"q")], "ann")
+    with closing(sqlite3.connect(ledger.file)) as db, db:
+        db.execute("UPDATE marks SET name = x'00ff', note = x'00ff'")
+        db.execute("UPDATE owners SET batch = x'00ff', title = x'00ff'")
+    (found,) = [one for one in search(ledger, Search(), "ann", 9) if one.job.id == run]
+    assert (found.mark, found.batch) == (Mark(), "")
+    with closing(sqlite3.connect(ledger.file)) as db, db:
+        db.execute("UPDATE jobs SET title = x'00ff' WHERE id = ?", (run,))
+    assert [one.job.id for one in search(ledger, Search(), "ann", 9)] == [good]
+    assert {one.job.title for one in search(Ledger(ledger.folder), Search(), "ann", 9)} >= {"merge"}

@@ -184,3 +184,28 @@ def test_the_form_is_whole_when_one_comes_back_from_another_page(open_page):
     assert not app.exception
     app.switch_page(str(PAGES / "compare.py")).run()
     assert not app.exception
+
+
+def test_a_comparison_that_someone_else_runs_can_be_watched_and_stopped_but_starts_nothing(ledger, open_page):
+    mine = open_page("compare", **FEW)
+    press(mine, "Run 2 merges")
+    address = dict(mine.query_params)
+    assert len(ledger.jobs(kind="merge")) == 2 and len(address["live"]) == 16
+    ledger.delete(ledger.jobs(kind="merge")[0].id, ledger.jobs(kind="merge")[0].owner)
+    other = open_page("compare", **address)
+    other.session_state["owner"] = "v-" + "b" * 32
+    other.run()
+    assert len(ledger.jobs(kind="merge")) == 1
+    press(other, "Stop")
+    assert [job.state for job in ledger.jobs(kind="merge")] == ["cancelled"]
+    assert "live" not in other.query_params
+    press(other, "Run the missing merges")
+    assert [job.state for job in ledger.jobs(kind="merge")] == ["queued", "queued"]
+
+
+def test_an_address_with_networks_that_are_not_here_shows_no_other_comparison(ledger, open_page):
+    first = FEW["nets"].split(",")[0]
+    for nets in ("u-0123456789ab,u-ba9876543210", f"{first},u-0123456789ab"):
+        app = open_page("compare", **{**FEW, "nets": nets, "live": "0123456789abcdef"})
+        assert "cannot be used here" in texts(app, "warning") and "No comparison yet" in texts(app, "markdown")
+        assert ledger.jobs(kind="merge") == ()

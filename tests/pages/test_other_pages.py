@@ -133,7 +133,9 @@ def test_jobs_are_listed_by_state_with_what_one_can_do(ledger, open_page, monkey
 def test_models_show_every_network_with_its_facts(ledger, open_page):
     app = open_page("models")
     assert "**MLP 3×512 · Fashion-MNIST · seed 0**" in texts(app, "markdown")
-    assert "accuracy **89.2 %** · seed 0 · 8 epochs" in texts(app, "markdown")
+    assert "accuracy **89.2 %** on 10,000 test images (95 %: 88.6 to 89.8 %)  \nseed 0 · 8 epochs" in texts(
+        app, "markdown"
+    )
 
 
 def test_a_training_is_queued_from_the_form(ledger, open_page):

@@ -66,7 +66,7 @@ def test_the_correction_is_part_of_the_reasons(open_page):
 def test_the_landscape_of_the_example(open_page):
     app = open_page("landscape", run=EXAMPLES["mlps"])
     assert "the merge lies in the same basin as A" in texts(app, "markdown")
-    assert "axes orthogonal" in texts(app, "caption")
+    assert "Axes are orthogonal" in texts(app, "caption")
 
 
 def test_a_unit_in_full(open_page):

@@ -263,13 +263,25 @@ def test_a_third_network_is_looked_at_beside_the_merged_ones():
 
 
 def test_the_points_of_a_plane_are_measured_as_the_plane_is():
-    """merge is the middle of A and pi(B): with BatchNorm reset everywhere, it is worth what the plane is there."""
+    """With BatchNorm reset everywhere too; on all images, so that their accuracies are those of the merge's report."""
     subject = merged()
+    every = subject.data["test"]
     for reset in (True, False):
         found = run("landscape", subject, resolution=5, images=100, reset=reset)
         net = reset_batch_norm(subject.nets["merge"], subject.images(100, "train")) if reset else subject.nets["merge"]
-        score = evaluate(net, subject.images(100))
+        score = evaluate(net, every)
+        assert (found.images, found.point_images) == (100, every.count)
         assert found.points["merge"][3:] == pytest.approx((score.loss, score.accuracy))
         assert (RESET in found.batch_norm) == reset
-        a = evaluate(subject.nets["A"], subject.images(100))
+        a = evaluate(subject.nets["A"], every)
         assert found.points["A"][3:] == pytest.approx((a.loss, a.accuracy))
+
+
+def test_one_network_has_one_accuracy_in_all_studies():
+    subject = merged()
+    a, naive = (evaluate(subject.nets[name], subject.data["test"]).accuracy for name in ("A", "naive"))
+    why, along = run("why", subject, orders=2, share_images=50), run("along", subject, points=3)
+    plane, aligners = run("landscape", subject, resolution=5, images=50, reset=False), run("aligners", subject)
+    assert [why.scores["A"].accuracy, along.accuracy["naive"][0], plane.points["A"][4]] == pytest.approx([a] * 3)
+    measured = [why.scores["naive"].accuracy, along.accuracy["naive"][1], plane.points["naive"][4]]
+    assert [*measured, aligners.scores["none"].accuracy] == pytest.approx([naive] * 4)

@@ -43,3 +43,29 @@ from merging.text import numbers
 )
 def test_numbers_are_written_as_people_read_them(written, wanted):
     assert written == wanted
+
+
+@pytest.mark.parametrize(
+    ("hits", "count", "low", "high"),
+    [
+        (8, 10, 0.490, 0.943),
+        (0, 10, 0.0, 0.278),
+        (10, 10, 0.722, 1.0),
+        (81, 263, 0.255, 0.366),
+        (15, 148, 0.062, 0.160),
+    ],
+)
+def test_wilson_intervals_are_the_published_ones(hits, count, low, high):
+    """Newcombe, Statistics in Medicine 17 (1998), Table I, method 3, and the textbook cases 0, 8 and 10 of 10."""
+    assert numbers.wilson(hits / count, count) == pytest.approx((low, high), abs=6e-4)
+
+
+def test_an_interval_is_written_in_percent():
+    assert numbers.interval(0.919, 10_000) == "91.3 to 92.4 %"
+
+
+def test_a_date_is_the_reader_s():
+    assert numbers.date(1764446400.0, "UTC") == "29 Nov 2025, 20:00"
+    assert numbers.date(1764446400.0, "Asia/Tokyo") == "30 Nov 2025, 05:00"
+    assert numbers.date(1764446400.0, "no/place") == numbers.date(1764446400.0)
+    assert numbers.date(None) == numbers.UNKNOWN

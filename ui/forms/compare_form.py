@@ -11,6 +11,7 @@ import streamlit as st
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.comparison import Grid
 from merging.jobs.requests.numbers import WHOLE_NUMBERS
+from merging.jobs.search import KEY
 from merging.methods.registry import MOST_MODELS, ROLES, Role, find, table
 from merging.zoo.catalogue import Entry, presets, why_not_together
 from ui.forms.number_fields import number_fields
@@ -19,7 +20,6 @@ from ui.shell.markdown import plain
 from ui.shell.state import entries, image_hash
 from ui.shell.words import meaning
 
-LIVE = "live"  # parameter of the address while a comparison runs: a random key, with which it can be stopped
 MOST = 12  # largest number of networks whose pairs are merged
 MODES = {"pairs": "Every pair", "growing": "First 2, 3, … at once"}
 DEFAULTS: dict[str, Any] = {
@@ -51,7 +51,8 @@ def fill_from_address() -> None:
     by_id = entries()
     nets = [id for id in said_names("nets") if id in by_id][:MOST]
     card = presets()[0] if presets() else None
-    state.setdefault(key("nets"), nets or ([card.a, card.b] if card else list(by_id)[:2]))
+    usual = [card.a, card.b] if card else list(by_id)[:2]
+    state.setdefault(key("nets"), nets if said("nets") else usual)
     for role in ROLES:
         methods = [name for name in said_names(role) if name in table(role)]
         state.setdefault(key(role), methods or DEFAULTS[role])
@@ -64,6 +65,14 @@ def fill_from_address() -> None:
 def compare_form() -> None:
     """Draw the widgets and the button that runs the comparison."""
     by_id = entries()
+    missing = [id for id in said_names("nets") if id not in by_id]
+    if missing and "comparison" not in st.session_state:
+        which = "A network" if len(missing) == 1 else f"{len(missing)} networks"
+        st.warning(
+            f"{which} of this address cannot be used here: deleted, or private to another person. So the comparison is "
+            "not shown. Ask that person to share the networks on Models, or choose others.",
+            icon=":material/link_off:",
+        )
     first = _networks(by_id)
     for role in ROLES:
         _methods(role)
@@ -83,8 +92,9 @@ def compare_form() -> None:
         f"Run {count} merge{'s' * (count != 1)}", type="primary", icon=":material/play_arrow:", width="stretch"
     ):
         st.session_state["comparison"] = grid
-        st.query_params.from_dict({**address_of(), LIVE: secrets.token_hex(8)})
-    elif "comparison" not in st.session_state and "nets" in st.query_params:
+        st.query_params.from_dict({**address_of(), KEY: secrets.token_hex(8)})
+        st.session_state["started comparison"] = batch()
+    elif "comparison" not in st.session_state and "nets" in st.query_params and not missing:
         st.session_state["comparison"] = grid
 
 
@@ -118,7 +128,7 @@ def address_of() -> dict[str, str]:
 
 def batch() -> str:
     """Return the address's parameters of the comparison as text, which identifies the comparison while it runs."""
-    names = ("nets", *ROLES, *NUMBERS, "mode", "base", LIVE)
+    names = ("nets", *ROLES, *NUMBERS, "mode", "base", KEY)
     return urlencode({name: said(name) for name in names if said(name)})
 
 

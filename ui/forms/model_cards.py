@@ -31,9 +31,16 @@ def fact_lines(entry: Entry) -> list[str]:
     training += [f"{entry.epochs} epoch{'s' if entry.epochs != 1 else ''}"] if entry.epochs is not None else []
     return [
         f"{entry.label} · {data}",
-        f"accuracy **{numbers.accuracy(entry.accuracy)}**" + "".join(f" · {part}" for part in training),
-        f"{numbers.count(entry.parameters)} parameters · {numbers.size(entry.bytes)}",
+        f"accuracy **{numbers.accuracy(entry.accuracy)}**{_certainty(entry)}",
+        " · ".join([*training, f"{numbers.count(entry.parameters)} parameters", numbers.size(entry.bytes)]),
     ]
+
+
+def _certainty(entry: Entry) -> str:
+    """Number of test images of the accuracy, and its 95 % interval; "" where it is not known."""
+    if entry.accuracy is None or not entry.images:
+        return ""
+    return f" on {entry.images:,} test images (95 %: {numbers.interval(entry.accuracy, entry.images)})"
 
 
 def _card(entry: Entry) -> None:

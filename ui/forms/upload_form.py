@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+from collections.abc import Mapping
 from pathlib import PurePath
 
 import streamlit as st
@@ -10,7 +13,7 @@ from merging.errors import InvalidRequest
 from merging.zoo.architectures.names import NAMES, NONLINEARITIES, describe, torchvision_keys
 from merging.zoo.checkpoints.metadata import clean_name
 from merging.zoo.datasets.known import find_facts, known_datasets
-from ui.forms.upload_review import EXPORT, Finding, Said, bundles, check, fed_alike, keep, settle, show_findings
+from ui.forms.upload_review import EXPORT, Finding, Said, check, fed_alike, keep, settle, show_findings
 from ui.runs.progress import reading
 from ui.shell.guard import show_errors
 from ui.shell.state import distinct, ledger, owner
@@ -33,11 +36,24 @@ HELP = (
     "One number per channel, for images in 0..1, as used in training. If the fields are empty, the normalisation with "
     "the highest accuracy on images is used."
 )
+PARTS = ".safetensors.index.json"
 UNSAID = (
     "A state dict does not record how its layers are connected. If you choose no architecture here, every "
     "architecture that the file's tensors fit is measured on images of the data set, and you choose one of "
     "them. You can type `timm/NAME` if timm is installed."
 )
+
+
+def bundles(files: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
+    """Return (name, bytes) per network; safetensors shards with their index are packed into one zip archive."""
+    indexes = [name for name in files if name.endswith(PARTS)]
+    if not indexes:
+        return list(files.items())
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(PurePath(name).name, data)
+    return [(indexes[0].removesuffix(PARTS), packed.getvalue())]
 
 
 def upload_form() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
@@ -19,7 +17,8 @@ from merging.zoo.architectures.names import PROGRAM, UNSEEN
 from merging.zoo.catalogue import Entry, uploaded
 from merging.zoo.checkpoints.candidates import Candidate, evidence_words, shared_normalisation
 from merging.zoo.checkpoints.sandbox import Converted, convert
-from merging.zoo.datasets.known import find_facts
+from merging.zoo.datasets.known import find_facts, may_use
+from merging.zoo.datasets.own import is_own
 from ui.runs.progress import Waiting
 from ui.shell.markdown import plain
 from ui.shell.state import entries, ledger, owner
@@ -27,7 +26,6 @@ from ui.shell.state import entries, ledger, owner
 SHOWN = 12  # candidates of one file
 EXPORT = """torch.export.save(torch.export.export(model.eval(), (x,),
     dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)), "a.pt2")  # x: a batch of at least two images"""
-PARTS = ".safetensors.index.json"
 UNKNOWN = (
     "It is not known which images this network was trained on, so its merges have no curves and no similarity. To get "
     "them, choose the network's data set and check again."
@@ -85,29 +83,26 @@ class Finding:
     refusal: str = ""
 
 
-def bundles(files: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
-    """Return (name, bytes) per network; safetensors shards with their index are packed into one zip archive."""
-    indexes = [name for name in files if name.endswith(PARTS)]
-    if not indexes:
-        return list(files.items())
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(PurePath(name).name, data)
-    return [(indexes[0].removesuffix(PARTS), packed.getvalue())]
-
-
 def check(name: str, data: bytes, said: Said, waiting: Waiting) -> Finding:
     """Read and measure a file in a separate process; an error becomes a refusal. waiting: as for `convert`."""
     stem = PurePath(name).stem
     try:
-        converted = convert(data, measure=True, programs=_programs(), waiting=waiting, **said.options)
+        converted = _converted(data, measure=True, programs=_programs(), waiting=waiting, **said.options)
         _check_said(converted, said)
         return Finding(stem, data, converted)
     except AmbiguousCheckpoint as question:
         return Finding(stem, data, question=question)
     except MergescopeError as error:
         return Finding(stem, data, refusal=str(error))
+
+
+def _converted(data: bytes, **options: Any) -> Converted:
+    """Convert a file for the visitor. Images of others that the file names are unknown to them, as deleted ones are."""
+    converted = convert(data, person=owner(), **options)
+    dataset = converted.facts["dataset"]
+    if not is_own(dataset) or may_use(dataset, owner()):
+        return converted
+    return replace(converted, facts={**converted.facts, "dataset": ""})
 
 
 def fed_alike(findings: Sequence[Finding], said: Said, waiting: Waiting) -> list[Finding]:
@@ -134,7 +129,7 @@ def _normalised(finding: Finding, words: str, said: Said, waiting: Waiting) -> F
     options = {**said.options, "mean": measured[0]["mean"], "std": measured[0]["std"]}
     facts = finding.converted.facts
     network = {"architecture": facts["architecture"], "config": facts["config"], "weights": facts["weights"]}
-    anew = convert(finding.data, programs=_programs(), waiting=waiting, **{**options, **network})
+    anew = _converted(finding.data, programs=_programs(), waiting=waiting, **{**options, **network})
     why = f"{facts['why']}; {words} suit the networks of this upload best together"
     return replace(finding, converted=replace(anew, facts={**anew.facts, "measured": measured, "why": why}))
 
@@ -188,7 +183,7 @@ def settle(finding: Finding, pick: Candidate | None, said: Said, waiting: Waitin
         return finding
     network = {"architecture": pick.architecture, "config": pick.config, "weights": pick.weights}
     options = {**said.options, **network}
-    converted = convert(finding.data, measure=True, programs=_programs(), waiting=waiting, **options)
+    converted = _converted(finding.data, measure=True, programs=_programs(), waiting=waiting, **options)
     _check_said(converted, said)
     facts = {**converted.facts, "why": "chosen by its owner among the networks that fit its tensors"}
     return replace(finding, converted=replace(converted, facts=facts), question=None)

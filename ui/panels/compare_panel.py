@@ -27,16 +27,16 @@ from merging.jobs.requests.comparison import (
 )
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.registry import from_json
-from merging.jobs.search import cancel_batch
+from merging.jobs.search import KEY, cancel_batch, is_mine
 from merging.methods.registry import find
-from ui.forms.compare_form import LIVE, batch, key
+from ui.forms.compare_form import batch, key
 from ui.shell.address import said
 from ui.shell.chosen import PREFIX
 from ui.shell.guard import show_errors
 from ui.shell.look import draw
 from ui.shell.markdown import plain
 from ui.shell.screens import address
-from ui.shell.state import ledger, merge_report, submit
+from ui.shell.state import ledger, merge_report, owner, submit
 from ui.shell.words import STATES
 
 EVERY = 2.0  # seconds between updates while a merge is open
@@ -55,7 +55,7 @@ def comparison() -> None:
                 "the table and a bar, beside those of the networks themselves, their ensemble and their naive average."
             )
         return
-    st.fragment(_live, run_every=EVERY if said(LIVE) else None)(grid, grid.requests())
+    st.fragment(_live, run_every=EVERY if said(KEY) else None)(grid, grid.requests())
 
 
 def rows_of(requests: tuple[MergeRequest, ...]) -> tuple[list[Row], list[Job]]:
@@ -85,8 +85,8 @@ def _done_row(job_id: str, finished: float, asked: str) -> Row:
 
 def _live(grid: Grid, requests: tuple[MergeRequest, ...]) -> None:
     with show_errors():
-        live = bool(said(LIVE))
-        waits = _top_up(requests) if live else ""
+        live = bool(said(KEY))
+        waits = _top_up(requests) if live and _is_mine() else ""
         rows, waiting = rows_of(requests)
         done = sum(row["state"] == STATES["done"] for row in rows)
         if live and not waiting and not waits:
@@ -97,6 +97,11 @@ def _live(grid: Grid, requests: tuple[MergeRequest, ...]) -> None:
                 st.caption(waits)
         _charts(grid, rows)
         _table(rows)
+
+
+def _is_mine() -> bool:
+    """Whether the visitor started this comparison, in this visit or an earlier one. Others only look at it."""
+    return st.session_state.get("started comparison") == batch() or is_mine(ledger(), batch(), owner())
 
 
 def _top_up(requests: tuple[MergeRequest, ...]) -> str:
@@ -124,9 +129,10 @@ def _progress(rows: list[Row], done: int, requests: tuple[MergeRequest, ...]) ->
     words = {"failed": "failed, see Runs", "cancelled": "stopped"}
     ended = "".join(f" · {count} {words[state]}" for state, count in ends.items() if count)
     st.progress(done / len(rows), text=f"{done} of {len(rows)} merges done{ended}")
-    if not said(LIVE):
+    if not said(KEY):
         if st.button("Run the missing merges", icon=":material/play_arrow:"):
-            st.query_params[LIVE] = secrets.token_hex(8)
+            st.query_params[KEY] = secrets.token_hex(8)
+            st.session_state["started comparison"] = batch()
             states = {request.id: job.state for request in requests if (job := ledger().job(request.id))}
             _submit([request for request in requests if states.get(request.id) not in (*OPEN, "done")])
             st.rerun(scope="app")
@@ -139,7 +145,7 @@ def _progress(rows: list[Row], done: int, requests: tuple[MergeRequest, ...]) ->
 
 def _end() -> None:
     """Remove the key of the running comparison from the address, so that the page no longer refreshes."""
-    st.query_params.pop(LIVE, None)
+    st.query_params.pop(KEY, None)
     st.rerun(scope="app")
 
 

@@ -39,7 +39,8 @@ def landscape_panel(found: Chosen) -> None:
     st.caption(
         f"{measured} of {numbers.count(plane.measured.size)} points measured on {numbers.count(plane.images)} test "
         f"images (the others are interpolated, because their neighbours agree within 3 percentage points of accuracy "
-        f"and 10 % of loss); {plane.batch_norm}; axes orthogonal, with the same scale."
+        f"and 10 % of loss). The marked networks: {numbers.count(plane.point_images)} test images, as in the run. "
+        f"{plane.batch_norm[0].upper() + plane.batch_norm[1:]}. Axes are orthogonal and have the same scale."
     )
     if found.report is not None and curves_of(found.report, "test"):
         st.markdown("**The two lines of the plane as curves**")

@@ -63,13 +63,20 @@ def half_way(report: MergeReport, split: str = "test") -> None:
     boxed = [
         (words[kind], curves[kind].middle("accuracy"), _help(report, kind, split)) for kind in KINDS if kind in curves
     ]
-    ends = next(iter(curves.values())).ends
-    beside = [(name, end.accuracy, f"Accuracy of {name} alone.") for name, end in zip("AB", ends, strict=True)]
+    first = next(iter(curves.values()))
+    beside = [(name, end.accuracy, f"Accuracy of {name} alone.") for name, end in zip("AB", first.ends, strict=True)]
     if split in report.ensemble:
         beside.append(("Ensemble", report.ensemble[split].accuracy, meaning("ensemble")))
     boxes = st.columns([4] * len(boxed) + [3] * len(beside))
     for box, (label, value, help) in zip(boxes, [*boxed, *beside], strict=True):
-        box.metric(label, numbers.accuracy(value), help=help)
+        certain = f" 95 % interval: {numbers.interval(value, first.images)} (Wilson)." if first.images else ""
+        box.metric(label, numbers.accuracy(value), help=help + certain)
+    if first.images:
+        low, high = numbers.wilson(boxed[-1][1], first.images)
+        st.caption(
+            f"Measured on this run's {numbers.count(first.images)} {split} images, like all views of it. The "
+            f"{boxed[-1][0].lower()}'s accuracy is certain to ±{numbers.points((high - low) / 2)} (95 % interval)."
+        )
 
 
 def _first(report: MergeReport) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 
 import streamlit as st
 
@@ -91,7 +92,7 @@ def _curves(runs: list[Side]) -> None:
                 help="; ".join(AXES.values()),
             )  # fmt: skip
             split = one_of("Images", list(SPLITS), default="test", key="split", format_func=SPLITS.__getitem__)
-        names, reports = tuple(run.name for run in runs), tuple(run.report for run in runs)
+        names, reports = tuple(escape(run.name) for run in runs), tuple(run.report for run in runs)
         draw(curves_over_each_other(names, reports, metric, split), "side curves", f"runs-{metric}-{split}")
         if len({(run.request.data, run.request.dataset) for run in runs}) > 1:
             st.caption("These runs were measured on different images, so their numbers cannot be compared directly.")
@@ -131,7 +132,11 @@ def _maps(runs: list[Side]) -> None:
                 with column:
                     st.markdown(plain(run.name))
                     map = run.report.similarity[key]
-                    draw(kept(heatmap, map, f"{run.name}: {TITLES[key]}"), f"side map {run.id}", f"cka-{run.name}")
+                    draw(
+                        kept(heatmap, map, f"{escape(run.name)}: {TITLES[key]}"),
+                        f"side map {run.id}",
+                        f"cka-{run.name}",
+                    )
 
 
 def _units(runs: list[Side]) -> None:
@@ -141,7 +146,7 @@ def _units(runs: list[Side]) -> None:
         if len(layers) > 1 or not all(layers):
             st.caption("These networks have different layers, so their units cannot be drawn side by side.")
             return
-        names, reports = tuple(run.name for run in runs), tuple(run.report for run in runs)
+        names, reports = tuple(escape(run.name) for run in runs), tuple(run.report for run in runs)
         draw(matches_by_layer(names, reports), "side units", "runs-match")
         layer = st.selectbox(
             "Look at the units of", list(next(iter(layers))), key="layer", bind="query-params", width=260

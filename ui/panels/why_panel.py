@@ -98,9 +98,18 @@ def _explained(why: Why, report: MergeReport) -> None:
     _matches(report)
     st.markdown(scores_table(why))
     st.caption(
-        f"On {numbers.count(why.images)} test images; values measured on another number of images differ by chance."
+        f"Measured on {_whose(why.images, report)}. The accuracy of the merge has the 95 % interval "
+        f"{numbers.interval(why.scores['merge'].accuracy, why.images)} (Wilson)."
     )
     _lost(why, report)
+
+
+def _whose(images: int, report: MergeReport) -> str:
+    """Say on which test images something was measured: those of the run, or another number of them."""
+    own = next((curve["test"].images for curve in report.curves.values() if "test" in curve), images)
+    if images == own:
+        return f"this run's {numbers.count(images)} test images"
+    return f"{numbers.count(images)} of this run's {numbers.count(own)} test images"
 
 
 def _matches(report: MergeReport) -> None:

@@ -16,10 +16,9 @@ from merging.figures.runs import MOST_RUNS
 from merging.jobs.ledger.jobs import Job, Worker
 from merging.jobs.requests.registry import from_json, kinds
 from merging.jobs.requests.study import StudyRequest
-from merging.jobs.search import Found, Search, search
+from merging.jobs.search import Found, Search, search, without_key
 from merging.studies.registry import find_study
 from merging.text import numbers
-from ui.forms.compare_form import LIVE
 from ui.panels.side_panel import LEAST
 from ui.runs.progress import cancel_button, failure, progress_words
 from ui.runs.run_menu import run_menu, star_button
@@ -169,21 +168,22 @@ def _comparable(job: Job) -> bool:
 
 def _rows(runs: list[Found]) -> None:
     """Draw one row per run; the runs of a comparison are one row that opens."""
-    batches = Counter(run.batch for run in runs)
+    batches = Counter(without_key(run.batch) for run in runs)
     drawn = set[str]()
     for run in runs:
-        if batches[run.batch] < 2 or not run.batch:
+        batch = without_key(run.batch)
+        if batches[batch] < 2 or not batch:
             _row(run)
-        elif run.batch not in drawn:
-            drawn.add(run.batch)
-            _comparison([one for one in runs if one.batch == run.batch])
+        elif batch not in drawn:
+            drawn.add(batch)
+            _comparison([one for one in runs if without_key(one.batch) == batch])
 
 
 def _comparison(runs: list[Found]) -> None:
     job, batch = runs[0].job, runs[0].batch
     networks = plain(job.title.split(": ")[0])
     label = f"Comparison of {len(runs)} merges, such as {networks} · {numbers.date(job.created, _zone())}"
-    short = hashlib.sha256(batch.encode()).hexdigest()[:PREFIX]
+    short = hashlib.sha256(without_key(batch).encode()).hexdigest()[:PREFIX]
     box = st.expander(
         label,
         icon=":material/leaderboard:",
@@ -193,8 +193,7 @@ def _comparison(runs: list[Found]) -> None:
     if not box.open:
         return
     with box:
-        shared = {name: text for name, text in parse_qsl(batch) if name != LIVE or owner() in job.owners}
-        st.page_link(screen("compare"), label="Open on Compare", icon=":material/open_in_new:", query_params=shared)
+        link("compare", "Open on Compare", icon=":material/open_in_new:", **dict(parse_qsl(batch)))
         for run in runs:
             _row(run)
 

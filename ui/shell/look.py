@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -15,11 +16,16 @@ from merging.figures.figure import Figure
 from merging.paths import ASSETS
 from ui.shell.kept import kept
 
+DRAWN = "drawn figures"  # session state: key of a chart -> (name, weak reference to its figure)
 CHART = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"], "scrollZoom": False}
 
 
 def dress() -> None:
-    """Show the logo and load the style sheet. Both are files of this program and never contain a user's text."""
+    """Show the logo and load the style sheet. Both are files of this program and never contain a user's text.
+
+    This begins a page: from now on, `drawn_figures` gives its charts only.
+    """
+    st.session_state[DRAWN] = {}
     st.logo(str(ASSETS / "logo.svg"), size="large")
     st.html(_page_parts(), unsafe_allow_javascript=True)
 
@@ -56,10 +62,21 @@ def _template() -> dict[str, Any]:
 
 
 def draw(figure: Figure, key: str, name: str, **keywords: Any) -> Any:
-    """Show a chart in the page's colours, with alternative text. name: file name of the saved PNG."""
+    """Show a chart in the page's colours, with alternative text. name: file name of the saved picture."""
+    st.session_state.setdefault(DRAWN, {})[key] = (name, weakref.ref(figure))
     config = {**CHART, "toImageButtonOptions": {"filename": name, "scale": 2}}
     chart = kept(Chart, figure)
     return st.plotly_chart(chart, key=key, theme="streamlit", config=config, alt=figure.alt, **keywords)
+
+
+def drawn_figures() -> dict[str, Figure]:
+    """Name -> figure of every chart that this page shows. Names are unique."""
+    figures = dict[str, Figure]()
+    for key, (name, reference) in st.session_state.get(DRAWN, {}).items():
+        figure = reference()
+        if figure is not None:
+            figures[name if name not in figures else f"{name} {key}"] = figure
+    return figures
 
 
 def draw_clickable(figure: Figure, key: str, name: str, clicked: Callable[[Any], None]) -> None:

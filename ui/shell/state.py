@@ -63,7 +63,7 @@ def with_own_names(jobs: Iterable[Job]) -> list[Job]:
 
     Two people may bring the same network. Their requests are one job, which has the names of the first of them.
     """
-    names = {entry.sha256: entry.name for entry in ledger().models(owner())}
+    names = {entry.sha256: entry.name for entry in entries().values() if entry.owner == owner()}
     renamed = ((job, _renamed(job.request, names)) for job in jobs)
     return [job if request == job.request else _with_request(job, request) for job, request in renamed]
 

@@ -89,8 +89,8 @@ WORDS: dict[str, str] = {
     ),
     "share of the barrier": (
         "The part of the barrier that a layer causes, in nats. The layers are averaged one after another; a layer's "
-        "share is the rise of the loss when its turn comes, averaged over random orders (an estimate of the Shapley "
-        "value). The shares sum to the barrier."
+        "share is the rise of the loss when its turn comes, averaged over random orders (Shapley value). Shares "
+        "sum to the barrier."
     ),
     "alignment of singular vectors": (
         "How closely the singular vectors of two weight matrices agree in direction, weighted by singular values: 1 if "

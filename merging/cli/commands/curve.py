@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from merging.cli.console import say, say_table
-from merging.cli.files import check_result, curves_csv, write_result
+from merging.cli.files import check_result, write_result
 from merging.cli.images import need_batches
 from merging.cli.nets import chosen_device, read_nets
 from merging.cli.options import (
@@ -25,6 +25,7 @@ from merging.methods.registry import find
 from merging.progress import Progress
 from merging.results import saving
 from merging.results.reports import LossCurve, MergeReport
+from merging.text.tables import curves_csv
 
 NAME, HELP = "curve", "measure the straight line from A to B; optionally re-order B and correct every point"
 

@@ -21,6 +21,7 @@ NAME, HELP = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--out", type=Path, default=RUNS, metavar="DIR", help="folder to write (default assets/runs)")
+    parser.add_argument("--missing", action="store_true", help="keep the runs that the folder already holds")
 
 
 def run(options: Options, report: Progress) -> None:
@@ -33,4 +34,4 @@ def run(options: Options, report: Progress) -> None:
     make_folder(options.out)  # before the long computation
     from merging.jobs import examples
 
-    say(f"written to {examples.make(options.out, report)}")
+    say(f"written to {examples.make(options.out, report, missing=options.missing)}")

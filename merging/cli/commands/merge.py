@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from merging.cli.console import say, say_json, say_note, say_table
-from merging.cli.files import check_folder, curves_csv, write
+from merging.cli.files import check_folder, write
 from merging.cli.images import dataset_of, need_images, no_images, read_images
 from merging.cli.merge_streamed import add_streamed, is_streamed, merge_streamed, out_folder
 from merging.cli.nets import Net, chosen_device, read_net, read_nets
@@ -30,6 +30,7 @@ from merging.progress import Progress
 from merging.results import saving
 from merging.results.reports import LossCurve, MergeReport, Metrics
 from merging.text.method_notes import accounts, remarks
+from merging.text.tables import curves_csv
 from merging.zoo.datasets.fingerprint import fingerprint
 
 NAME, HELP = "merge", "merge two networks or more; write the merge, the re-ordered B, the permutation and a report"

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from merging.cli.console import say, say_table
-from merging.cli.files import check_result, similarity_csv, write_result
+from merging.cli.files import check_result, write_result
 from merging.cli.images import dataset_of, need_batches
 from merging.cli.nets import chosen_device, read_nets
 from merging.cli.options import Options, add_data, add_json, add_machine, add_nets, add_seed
@@ -15,6 +15,7 @@ from merging.jobs.requests.checks import check_fit
 from merging.progress import Progress
 from merging.results import saving
 from merging.results.reports import SimilarityMap
+from merging.text.tables import similarity_csv
 
 NAME, HELP = "similarity", "compare every layer of A with every layer of B by linear CKA"
 

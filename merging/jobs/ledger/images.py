@@ -86,7 +86,7 @@ def delete_images(ledger: LedgerFolder, id: str, owner: str) -> None:
         dataset = own.find_own(id, owner)
         last = dataset is not None and len(dataset.claims) == 1
         if last and dataset is not None and dataset.claim_of(owner) is not None:
-            check_unneeded(ledger, db, id, owner, "these images")
+            check_unneeded(db, id, owner, "these images")
         own.remove_own(id, owner)
 
 

@@ -180,7 +180,11 @@ def read_jobs(db: sqlite3.Connection, rows: Sequence[sqlite3.Row], examples: Seq
 
 def _is_whole(row: sqlite3.Row) -> bool:
     """Whether the row can be read. Damaged rows are skipped, so that the other jobs are still shown."""
-    whole = _request(row) is not None and (not row["error"] or _json_of(row["error"]) is not None)
+    whole = (
+        _request(row) is not None
+        and isinstance(row["title"], str)
+        and (not row["error"] or _json_of(row["error"]) is not None)
+    )
     if not whole:
         log.warning("job %s cannot be read from the ledger and is left out", row["id"])
     return whole

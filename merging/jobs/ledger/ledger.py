@@ -68,7 +68,7 @@ class Ledger(LedgerFolder):
                 self._check_cap(db, request, owner, address)
             if not done and state not in OPEN:
                 _enqueue(self, db, request, owner, shared_turn(owner, address))
-            _attach(db, request.id, owner, address, batch)
+            _attach(db, request, owner, address, batch)
         return self._known(request.id)
 
     def job(self, id_or_prefix: str) -> Job | None:
@@ -265,9 +265,12 @@ def _enqueue(folder: LedgerFolder, db: sqlite3.Connection, request: Request, own
     )
 
 
-def _attach(db: sqlite3.Connection, id: str, owner: str, address: str, batch: str) -> None:
-    row = "INSERT INTO owners (job, owner, asked, address, batch) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-    db.execute(row, (id, owner, time.time(), address, batch))
+def _attach(db: sqlite3.Connection, request: Request, owner: str, address: str, batch: str) -> None:
+    row = (
+        "INSERT INTO owners (job, owner, asked, address, batch, title) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT"
+        " DO UPDATE SET title = excluded.title, batch = COALESCE(NULLIF(excluded.batch, ''), batch)"
+    )
+    db.execute(row, (request.id, owner, time.time(), address, batch, request.title))
 
 
 def _detach(db: sqlite3.Connection, id: str, owner: str, heir: str) -> None:

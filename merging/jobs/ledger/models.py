@@ -68,20 +68,23 @@ def delete(ledger: LedgerFolder, id: str, owner: str) -> None:
             raise InvalidRequest(f"You have no model {id}. Reload the page to see your models.")
         sha256 = row["sha256"]
         if db.execute("SELECT 1 FROM models WHERE sha256 = ? AND id != ?", (sha256, id)).fetchone() is None:
-            check_unneeded(ledger, db, sha256, owner, "this model")
+            check_unneeded(db, sha256, owner, "this model")
         db.execute("DELETE FROM models WHERE id = ?", (id,))
         files.give_up([sha256])
 
 
-def check_unneeded(ledger: LedgerFolder, db: sqlite3.Connection, part: str, owner: str, what: str) -> None:
+def check_unneeded(db: sqlite3.Connection, part: str, owner: str, what: str) -> None:
     """Raise InvalidRequest if an open job's request contains `part`. Jobs that the owner may not see are not named."""
-    needing = "SELECT id, title FROM jobs WHERE state IN ('queued', 'running') AND instr(request, ?)"
-    jobs = db.execute(needing, (part,)).fetchall()
+    needing = (
+        "SELECT id, private, jobs.title, owners.title AS own_title FROM jobs LEFT JOIN owners ON job = id"
+        " AND owners.owner = ? WHERE state IN ('queued', 'running') AND instr(request, ?)"
+    )
+    jobs = db.execute(needing, (owner, part)).fetchall()
     if not jobs:
         return
-    view = View(db, ledger.shipped, owner)
-    title = next((f": {job['title']}" for job in jobs if view.may_see(job["id"])), ", started by someone else")
-    raise InvalidRequest(f"An open job needs {what}{title}. Wait until it ends, or cancel it if it is yours.")
+    titles = (row["own_title"] or (None if row["private"] else row["title"]) for row in jobs)
+    known = next((f": {title}" for title in titles if title), ", started by someone else")
+    raise InvalidRequest(f"An open job needs {what}{known}. Wait until it ends, or cancel it if it is yours.")
 
 
 def checkpoint(ledger: LedgerFolder, sha256: str) -> bytes:

@@ -26,6 +26,11 @@ NUMBERS = {  # table -> its numeric columns
     "artifacts": ("size",),
     "marks": ("starred", "archived"),
 }
+TEXTS = {  # table -> columns with texts that pages show; damage turns texts into blobs
+    "jobs": ("title", "message", "stage", "worker"),
+    "marks": ("name", "note"),
+    "owners": ("batch", "title"),
+}
 log = logging.getLogger(__name__)
 FORMAT = 1  # increased by hand when tables become incompatible; a ledger of another format is renamed, not converted
 
@@ -45,7 +50,8 @@ CREATE INDEX IF NOT EXISTS jobs_by_age ON jobs (created);
 CREATE INDEX IF NOT EXISTS jobs_by_end ON jobs (state, finished);
 CREATE TABLE IF NOT EXISTS owners (
     job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, owner TEXT NOT NULL, asked REAL NOT NULL,
-    address TEXT NOT NULL DEFAULT '', batch TEXT NOT NULL DEFAULT '', PRIMARY KEY (job, owner));
+    address TEXT NOT NULL DEFAULT '', batch TEXT NOT NULL DEFAULT '',
+    title TEXT NOT NULL DEFAULT '', PRIMARY KEY (job, owner));
 CREATE INDEX IF NOT EXISTS owners_by_owner ON owners (owner);
 CREATE TABLE IF NOT EXISTS marks (
     job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, owner TEXT NOT NULL, name TEXT NOT NULL, note TEXT NOT NULL,
@@ -82,6 +88,7 @@ _ADDED = {  # columns added since format 1: (table, column) -> declaration
     ("jobs", "barrier"): "REAL",
     ("owners", "address"): "TEXT NOT NULL DEFAULT ''",
     ("owners", "batch"): "TEXT NOT NULL DEFAULT ''",
+    ("owners", "title"): "TEXT NOT NULL DEFAULT ''",
 }
 _ADDED_TABLES = ("marks",)  # tables added since format 1
 
@@ -146,11 +153,15 @@ def make_private(folder: Path) -> None:
 
 
 def _mend(db: sqlite3.Connection) -> None:
-    """Delete jobs without an id, and set damaged numbers (now texts), by which jobs are sorted, to 0."""
+    """Delete jobs without an id; set damaged numbers (now texts), by which jobs are sorted, to 0, and blobs to ""."""
     db.execute("DELETE FROM jobs WHERE typeof(id) != 'text'")
     for table, columns in NUMBERS.items():
         for column in columns:
             db.execute(f"UPDATE {table} SET {column} = 0 WHERE typeof({column}) IN ('text', 'blob')")
+    for table, columns in TEXTS.items():
+        for column in columns:
+            db.execute(f"UPDATE {table} SET {column} = '' WHERE typeof({column}) = 'blob'")
+    db.execute("UPDATE jobs SET title = kind WHERE title = ''")
     db.execute("UPDATE jobs SET private = 1 WHERE typeof(private) IN ('text', 'blob')")
     # These numbers are read from the reports again.
     wrong = "typeof(accuracy) NOT IN ('real', 'null') OR typeof(barrier) NOT IN ('real', 'null')"

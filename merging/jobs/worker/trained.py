@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from merging.errors import MergescopeError
 from merging.jobs.ledger.dispatcher_access import Claim
 from merging.jobs.ledger.store import Content
+from merging.jobs.privacy import ANYONE
 from merging.jobs.requests.train import TrainRequest
 from merging.results import reports, saving
 from merging.zoo.architectures.names import describe
-from merging.zoo.catalogue import Entry
+from merging.zoo.catalogue import Entry, tested_images
 from merging.zoo.checkpoints.metadata import read_story
+from merging.zoo.datasets.known import may_use
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -35,12 +37,14 @@ def trained_entry(claim: Claim, artifacts: Mapping[str, Content]) -> Entry:
         **{key: getattr(story, key) for key in keys},
         label=describe(story.architecture, story.config),
         accuracy=report.accuracy,
+        images=tested_images(story.dataset, story.classes),
         parameters=sum(math.prod(t["shape"]) for name, t in header.items() if not name.endswith(STATISTICS)),
         bytes=len(data),
         source="trained",
         command=train_command(claim.request) if isinstance(claim.request, TrainRequest) else "",
         notes=f"Trained on {report.images:,} images." if report.images else "",
         owner=claim.owner,
+        private=not may_use(story.dataset, ANYONE),
         created=time.time(),
     )
 

@@ -28,6 +28,7 @@ from merging.zoo.checkpoints.reading.files import read_file
 from merging.zoo.checkpoints.reading.limits import CHILD_SPARE
 from merging.zoo.checkpoints.reading.opening import read_whole
 from merging.zoo.datasets.load import available
+from merging.zoo.datasets.own import seen_by
 from merging.zoo.disposable import answer_with, limit_process
 
 
@@ -38,7 +39,8 @@ def main(folder: Path) -> int:
     limit_process(5 * source.stat().st_size + CHILD_SPARE, order["seconds"])
     if order["task"] == "read":
         return answer_with(folder, lambda: _read(read_whole(source), folder))
-    return answer_with(folder, lambda: _convert(read_whole(source), order, folder))
+    with seen_by(order["person"]):
+        return answer_with(folder, lambda: _convert(read_whole(source), order, folder))
 
 
 def convert_bytes(data: bytes, options: dict[str, Any], measure: bool = False) -> tuple[bytes, dict[str, Any]]:

@@ -68,6 +68,7 @@ def convert(
     weights: str = "",
     measure: bool = False,
     programs: Sequence[Path] = (),
+    person: str = "",
     seconds: int = CHILD_SECONDS,
     waiting: Waiting = in_silence,
 ) -> Converted:
@@ -78,6 +79,7 @@ def convert(
         data: name of a data set to measure on.
         measure: whether to measure on the training data set, if its images are available.
         programs: converted files (`Converted.data`) of exported programs that `source` may hold other weights of.
+        person: who brings the file; images that this person may not use are not found. "": everybody's are.
         seconds: limit on processor time.
         waiting: called with the number of files ahead, while the conversion waits for its turn.
         architecture, config, dataset, mean, std, weights: as for `load_checkpoint`.
@@ -89,17 +91,10 @@ def convert(
             "only be named on the command line and in Python; here, bring the network as an exported program."
         )
     check_normalisation(mean, std)
-    options = {
-        "name": name,
-        "architecture": architecture,
-        "config": dict(config or {}),
-        "dataset": dataset,
-        "data": data,
-        "mean": mean,
-        "std": std,
-        "weights": weights,
-    }
-    order = {"task": "convert", "options": options, "measure": measure, "programs": list(map(str, programs))}
+    options: dict[str, Any] = {"name": name, "architecture": architecture, "config": dict(config or {})}
+    options |= {"dataset": dataset, "data": data, "mean": mean, "std": std, "weights": weights}
+    order = {"task": "convert", "options": options, "measure": measure, "person": person}
+    order["programs"] = list(map(str, programs))
     with _answer(source, order, seconds, waiting) as folder:
         facts = json.loads((folder / "facts.json").read_text("utf-8"))
         if "candidates" in facts:

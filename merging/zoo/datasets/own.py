@@ -31,6 +31,7 @@ from merging.zoo.datasets.facts import DatasetFacts
 from merging.zoo.datasets.image_set import ImageSet
 
 _ID = re.compile(r"own-[0-9a-f]{12}")
+_person: ContextVar[str] = ContextVar("person", default="")
 _beside: ContextVar[Path | None] = ContextVar("beside", default=None)
 
 
@@ -95,6 +96,16 @@ def folder() -> Path:
 
 
 @contextmanager
+def seen_by(person: str) -> Iterator[None]:
+    """Context in which only images that this person may use are found; all images for ""."""
+    token = _person.set(person)
+    try:
+        yield
+    finally:
+        _person.reset(token)
+
+
+@contextmanager
 def with_folder(extra: Path) -> Iterator[None]:
     """Context in which data sets in the folder `extra` are found like stored ones, for images that are not kept."""
     token = _beside.set(extra)
@@ -105,20 +116,20 @@ def with_folder(extra: Path) -> Iterator[None]:
 
 
 def find_own(id: str, owner: str = "") -> OwnDataset | None:
-    """Return the data set of this id; None if it is not, or no longer, on this machine.
+    """Return the data set of this id; None if it is not, or no longer, on this machine, or hidden (see `seen_by`).
 
-    Its label and notes are those of the owner's claim, else of the oldest shared claim, else of the oldest claim, else
-    the ones in facts.json.
+    Its label and notes are those of the owner's claim, else of the oldest shared claim, else of the oldest claim.
     Raises DataUnavailable when its facts are damaged.
     """
     place = _place(id)
     if place is None:
         return None
-    claims = _claims(place)
+    claims, owner = _claims(place), owner or _person.get()
     first = sorted(claims, key=lambda claim: (claim.owner != owner, not claim.shared, claim.created))
     dataset = read_facts(place, first[0].label if first else "", claims)
-    notes = first[0].notes if first else None
-    return dataset if notes is None else replace(dataset, notes=tuple(notes))
+    if _person.get() and not dataset.visible(_person.get()):
+        return None
+    return replace(dataset, notes=first[0].notes) if first and first[0].notes is not None else dataset
 
 
 def own_datasets(owner: str) -> tuple[OwnDataset, ...]:

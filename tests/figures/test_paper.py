@@ -1,0 +1,95 @@
+"""Figures for papers: the same numbers as on the screen, in vector graphics with embedded fonts."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import zlib
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure as Canvas
+
+from merging.errors import InvalidSetting
+from merging.figures import paper
+from merging.figures.curve import curve_figure
+from merging.figures.figure import Figure
+from merging.figures.palette import figure
+from merging.figures.runs import matches_by_layer
+from merging.figures.similarity import heatmap
+from tests.figures.made import report, similarity
+
+
+def drawn(fig: Figure) -> Canvas:
+    """The figure as matplotlib draws it."""
+    canvas = Canvas()
+    spec = fig.spec()
+    paper._draw(canvas, spec["data"], spec["layout"])
+    return canvas
+
+
+@pytest.mark.parametrize("metric", ["loss", "accuracy", "ece"])
+def test_the_lines_are_those_of_the_screen(metric):
+    fig = curve_figure(report({}, corrected=True), metric)
+    lines = {line.get_label(): line for line in drawn(fig).axes[0].lines}
+    for one in paper.series(fig):
+        if one["name"] in lines:
+            line = lines.pop(one["name"])
+            np.testing.assert_array_equal(line.get_xdata(), np.array(one["x"], float))
+            np.testing.assert_array_equal(line.get_ydata(), np.array(one["y"], float))
+    assert all(label.startswith("_") for label in lines)  # matplotlib's names of lines without a legend entry
+
+
+def test_the_cells_of_a_map_and_its_order_are_those_of_the_screen():
+    map = similarity("A", "B")
+    axes = drawn(heatmap(map, "A and B")).axes[0]
+    mesh = axes.collections[0]
+    np.testing.assert_array_equal(np.ma.filled(mesh.get_array(), np.nan), map.values)
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the input is on top
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(map.row_layers)
+    assert mesh.get_clim() == (0, 1)
+
+
+def bars(mode: str, flat: bool) -> Figure:
+    fig = figure("bars", height=300, x={}, y={}, barmode=mode)
+    names, places = (["a", "b"], "yx" if flat else "xy")
+    for values in ([1, 2], [3, 4]):
+        more = {"orientation": "h"} if flat else {}
+        fig.add(
+            "bar", **{places[0]: names, places[1]: values}, name=f"{values[0]}", marker={"color": "#0072B2"}, **more
+        )
+    return fig
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_bars_stand_on_each_other_only_where_they_are_stacked(flat):
+    for mode in ("stack", "group"):
+        boxes = [patch.get_bbox() for patch in drawn(bars(mode, flat)).axes[0].patches]
+        spans = [(box.x0, box.x1) if flat else (box.y0, box.y1) for box in boxes]
+        places = [(box.y0, box.y1) if flat else (box.x0, box.x1) for box in boxes]
+        assert spans == ([(0, 1), (0, 2), (1, 4), (2, 6)] if mode == "stack" else [(0, 1), (0, 2), (0, 3), (0, 4)])
+        first, second = places[0], places[2]  # both bars of "a"
+        assert first == second if mode == "stack" else first[1] == pytest.approx(second[0])
+
+
+def test_files_are_vector_graphics_with_embedded_fonts_and_the_same_every_time():
+    fig = curve_figure(report({}))
+    svg, pdf, png = (paper.render(fig, kind) for kind in paper.FORMATS)
+    assert svg.startswith(b"<?xml") and b"<image" not in svg and b"font-family" not in svg  # letters are paths
+    parts = re.findall(rb"stream\r?\n(.*?)endstream", pdf, re.S)
+    text = pdf + b"".join(zlib.decompress(part) for part in parts if part[:1] == b"x")
+    assert b"/FontFile2" in text and b"/Type3" not in text
+    assert png.startswith(b"\x89PNG")
+    assert [paper.render(fig, kind) for kind in paper.FORMATS] == [svg, pdf, png]
+    with pytest.raises(InvalidSetting, match="svg, pdf, png"):
+        paper.render(fig, "gif")
+
+
+def test_the_csv_holds_every_number_of_the_figure():
+    fig = matches_by_layer(["one", "two"], [report({}), report({})])
+    rows = list(csv.DictReader(io.StringIO(paper.to_csv(fig))))
+    values = [float(row["y"]) for row in rows if row["series"] == "two"]
+    np.testing.assert_array_equal(values, fig.traces[1]["y"])
+    table = list(csv.DictReader(io.StringIO(paper.to_csv(heatmap(similarity("A", "B"), "A and B")))))
+    assert [row["z"] for row in table if row["z"]] and len([row for row in table if row["z"] or row["y"]]) >= 9
