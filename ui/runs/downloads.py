@@ -10,11 +10,14 @@ import streamlit as st
 
 from merging.figures.curve import WORDS, curve_figure, curves_of
 from merging.figures.palette import page
+from merging.figures.run_folder import run_folder, zipped
 from merging.figures.similarity import TITLES, diagonal_figure, heatmap
 from merging.jobs.ledger.jobs import Job
 from merging.results import saving
 from merging.results.reports import MergeReport, Metric
 from merging.text import numbers
+from merging.text.bibliography import bibtex
+from merging.text.tables import curves_csv
 from ui.runs.progress import failure
 from ui.runs.reproduce import command, snippet
 from ui.shell.chosen import PREFIX, request_of
@@ -47,21 +50,27 @@ def downloads(job: Job, report: MergeReport) -> None:
     missing = [FILES[name] for name in FILES if name in sizes and name not in available]
     if missing:
         make_here(job, lacking=", ".join(missing))
+    request, own = request_of(job), replace(report, request=job.request)
+    commands = {"In Python": snippet(request), "On the command line": command(request)}
     _button(
-        "Numbers (JSON)",
-        lambda: saving.to_json(replace(report, request=job.request)),
-        f"{run}.json",
-        "application/json",
+        "Everything but the networks (zip)",
+        lambda: zipped(run_folder(request, own, commands), f"mergescope-{run}"),
+        f"mergescope-{run}.zip",
+        "application/zip",
     )
+    _button("Numbers (JSON)", lambda: saving.to_json(own), f"{run}.json", "application/json")
     if report.curves:
+        _button("Curves (CSV)", lambda: curves_csv(report.curves), f"{run}-curves.csv", "text/csv")
         _button("Curves (HTML)", lambda: curves_page(report, job.title), f"{run}-curves.html", "text/html")
     if report.similarity:
         _button("Similarity (HTML)", lambda: similarity_page(report, job.title), f"{run}-similarity.html", "text/html")
-    request = request_of(job)
+    papers = bibtex(request)
+    if papers:
+        _button("Papers of the methods (BibTeX)", lambda: papers, f"{run}.bib", "text/plain")
     st.caption("The same merge in Python")
-    st.code(snippet(request), language="python")
+    st.code(commands["In Python"], language="python")
     st.caption("The same merge on the command line")
-    st.code(command(request), language="bash")
+    st.code(commands["On the command line"], language="bash")
 
 
 def curves_page(report: MergeReport, title: str) -> str:

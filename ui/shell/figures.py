@@ -20,7 +20,7 @@ def save_figures() -> None:
     figures = drawn_figures()
     if not figures:
         return
-    count = f"{len(figures)} figure{'s' if len(figures) > 1 else ''}"
+    count = f"{len(figures)} figures" if len(figures) > 1 else "figure"
     menu = st.popover(f"Save the {count} of this page", icon=":material/download:", key="figures", on_change="rerun")
     if not menu.open:
         return

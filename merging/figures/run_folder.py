@@ -1,0 +1,81 @@
+"""A merge as a folder: a README, the figures, the numbers by part, the commands, and the papers of its methods."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+
+from merging.figures.curve import curve_figure, curves_of
+from merging.figures.figure import Figure
+from merging.figures.paper import WIDTHS, Format, render
+from merging.figures.similarity import TITLES, diagonal_figure, heatmap
+from merging.jobs.requests.merge import MergeRequest
+from merging.results import saving
+from merging.results.reports import MergeReport, Metric
+from merging.text import merge_verdict
+from merging.text.bibliography import bibtex
+from merging.text.tables import curves_csv, similarity_csv
+
+METRICS: tuple[Metric, ...] = ("loss", "accuracy", "ece")
+PARTS = ("curves", "similarity", "units")  # parts of the report with a file of their own
+PRINTED: tuple[Format, ...] = ("svg", "pdf")
+
+
+def run_folder(request: MergeRequest, report: MergeReport, commands: Mapping[str, str]) -> dict[str, bytes]:
+    """Return path in the folder -> contents of the file.
+
+    commands: title -> command or code that repeats the run, for the README.
+    """
+    files = {"README.md": _readme(request, report, commands).encode()}
+    files |= {f"{name}.json": saving.to_json(getattr(report, name)).encode() for name in PARTS if getattr(report, name)}
+    rest = {field.name: getattr(report, field.name) for field in fields(report) if field.name not in PARTS}
+    files["report.json"] = saving.to_json(rest).encode()
+    if report.curves:
+        files["curves.csv"] = curves_csv(report.curves).encode()
+    files |= {f"similarity-{key}.csv": similarity_csv(map).encode() for key, map in report.similarity.items()}
+    papers = bibtex(request)
+    files |= {"methods.bib": papers.encode()} if papers else {}
+    for name, figure in _figures(report):
+        files |= {f"figures/{name}.{kind}": render(figure, kind, WIDTHS["one column"]) for kind in PRINTED}
+    return files
+
+
+def zipped(files: Mapping[str, bytes], folder: str) -> bytes:
+    """Return the files as a zip archive with one folder. Equal files give equal bytes."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            info = zipfile.ZipInfo(f"{folder}/{name}", date_time=(1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, data)
+    return out.getvalue()
+
+
+def _figures(report: MergeReport) -> Iterator[tuple[str, Figure]]:
+    for split in ("test", "train"):
+        if curves_of(report, split):
+            yield from ((f"{metric}-{split}", curve_figure(report, metric, split)) for metric in METRICS)
+    yield from ((f"cka-{key}", heatmap(map, TITLES[key])) for key, map in report.similarity.items())
+    if report.similarity:
+        yield "cka-layers", diagonal_figure(report.similarity)
+
+
+def _readme(request: MergeRequest, report: MergeReport, commands: Mapping[str, str]) -> str:
+    blocks = "\n\n".join(f"## {title}\n\n```\n{text}\n```" for title, text in commands.items())
+    return f"""# {request.title}
+
+{merge_verdict.headline(report)}
+
+{merge_verdict.verdict(report)}
+
+- `curves.csv`, `curves.json`: loss (nats per image), accuracy and calibration error along the path from A to B
+- `similarity-*.csv`, `similarity.json`: debiased linear CKA of every pair of layers
+- `units.json`: the units of every layer with their partners
+- `report.json`: the request, the scores and everything else
+- `figures/`: SVG and PDF, 3.35 inches wide
+- `methods.bib`: the papers of the methods
+
+{blocks}
+"""
