@@ -29,6 +29,8 @@ _HOMES = {
     "feature_images": "merging.analysis.pictures.render",
     "load_checkpoint": "merging.zoo.checkpoints.checkpoint",
     "load_images": "merging.zoo.datasets.images",
+    "load_dataset": "merging.zoo.datasets.images",
+    "evaluate": "merging.analysis.path.evaluation",
     "RECIPES": "merging.methods.recipes",
     "MergescopeError": "merging.errors",
 }

@@ -142,6 +142,13 @@ def shipped_file(sha256: str) -> Path | None:
     return next((path for entry, path in _read(FOLDER, _stamp(FOLDER)) if entry.sha256 == sha256), None)
 
 
+def named_file(name: str | Path) -> Path:
+    """Path of a checkpoint: `name` is its file or, if there is no such file, the id of a shipped checkpoint."""
+    path = Path(name)
+    entry = next((entry for entry in shipped() if entry.id == str(name)), None)
+    return path if entry is None or path.exists() else shipped_file(entry.sha256) or path
+
+
 def find_entry(name: str) -> Entry:
     """The shipped checkpoint with this id. Raises CheckpointError, with the known ids, if there is none."""
     known = {entry.id: entry for entry in shipped()}

@@ -27,29 +27,24 @@ def command(request: MergeRequest) -> str:
 
 
 def snippet(request: MergeRequest) -> str:
-    """Python code of a merge, for a notebook in the program's folder."""
-    files = [
-        f"assets/zoo/{_name(model)}.safetensors" if _name(model) else _file(model) for model in request.checkpoints
-    ]
+    """Python code of a merge that prints its accuracy, for any folder; files of uploaded networks must be in it."""
+    files = ", ".join(f'"{_name(model) or _file(model)}"' for model in request.checkpoints)
     keywords = "".join(
         f', {role}="{getattr(request, role)}"' for role in ROLES if getattr(request, role) != _USUAL[role]
     )
     keywords += f", settings={changed(request)!r}" if changed(request) else ""
-    lines = ["import torch", "from merging import load_checkpoint, merge"]
-    if request.dataset and request.data_sha256:
-        lines += [
-            "from merging.zoo.datasets.load import load_split",
-            f'images = load_split("{request.dataset}", "train", {request.images})',
-        ]
-        keywords += ", data=(torch.tensor(images.images) / 255, torch.tensor(images.labels))"
-    else:
-        keywords += f", example=torch.zeros(2, {', '.join(map(str, _shape(request.models[0])))})"
     names = [*(letter(number).lower() for number in range(len(request.models))), *(["base"] if request.base else [])]
     keywords += ", base=base" if request.base else ""
-    lines += [
-        f"{', '.join(names)} = (load_checkpoint(file).build() for file in {tuple(files)!r})".replace("'", '"'),
-        f"result = merge([{', '.join(names[: len(request.models)])}]{keywords}, seed={request.seed})",
-    ]
+    measured = bool(request.dataset and request.data_sha256)
+    lines = ["from merging import evaluate, load_checkpoint, load_dataset, merge"] if measured else _WITHOUT_IMAGES
+    lines = [*lines, f"{', '.join(names)} = (load_checkpoint(name).build() for name in ({files}))"]
+    if measured:
+        lines.append(f'images = load_dataset("{request.dataset}", {request.images})')
+        keywords += ", data=images.train"
+    else:
+        keywords += f", example=torch.zeros(2, {', '.join(map(str, _shape(request.models[0])))})"
+    lines.append(f"result = merge([{', '.join(names[: len(request.models)])}]{keywords}, seed={request.seed})")
+    lines += ["print(evaluate(result.merged, images.test))"] if measured else ['print(result.notes["equivalence"])']
     return "\n".join(lines)
 
 
@@ -62,19 +57,16 @@ def zip_command(request: ZipRequest) -> str:
 
 
 def zip_snippet(request: ZipRequest) -> str:
-    """Python code of a partial zip (ZipIt!), up to every layer in turn."""
-    files = [f"assets/zoo/{_name(model)}.safetensors" if _name(model) else _file(model) for model in request.models]
+    """Python code of a partial zip (ZipIt!), up to every layer in turn, for any folder with the uploaded files."""
+    files = ", ".join(f'"{_name(model) or _file(model)}"' for model in request.models)
     return "\n".join(
         [
-            "import torch",
-            "from merging import load_checkpoint",
+            "from merging import load_checkpoint, load_dataset",
             "from merging.pipeline.partial_zip import partial_zips",
-            "from merging.zoo.datasets.load import load_split",
-            f'images = load_split("{request.dataset}", "train", {request.images})',
-            f"models = [load_checkpoint(file).build() for file in {files!r}]".replace("'", '"'),
-            "data = (torch.tensor(images.images) / 255, torch.tensor(images.labels))",
-            f"for zipped in partial_zips(models, data, settings={request.settings!r}, seed={request.seed}):",
-            "    print(zipped.until.name, zipped(data[0][:5]).shape)",
+            f'images = load_dataset("{request.dataset}", {request.images})',
+            f"models = [load_checkpoint(name).build() for name in ({files})]",
+            f"for zipped in partial_zips(models, images.train, settings={request.settings!r}, seed={request.seed}):",
+            "    print(zipped.until.name, zipped(images.test.example()).shape)",
         ]
     )
 
@@ -90,6 +82,7 @@ def changed(request: MergeRequest) -> dict[str, dict[str, Any]]:
     return by_role
 
 
+_WITHOUT_IMAGES = ["import torch", "from merging import load_checkpoint, merge"]
 _USUAL = {"align": "weight-matching", "combine": "average", "correct": "none"}
 
 

@@ -20,6 +20,7 @@ from merging.network.programs.module import ProgramModule
 from merging.zoo.architectures import build
 from merging.zoo.architectures.names import describe
 from merging.zoo.architectures.normalise import finite, load_strictly
+from merging.zoo.catalogue import named_file
 from merging.zoo.checkpoints import sandbox
 from merging.zoo.checkpoints.candidates import check_normalisation
 from merging.zoo.checkpoints.evidence import Measured, first_test_images
@@ -120,6 +121,7 @@ def load_checkpoint(
     """Load a safetensors, torch.save or torch.export file, or a folder of safetensors files with an index.
 
     Args:
+        path: a file or folder, or the id of a checkpoint that comes with the program.
         architecture: a key of `ARCHITECTURES`, "torchvision/NAME", "timm/NAME", or "package.module:factory" for your
             own network; the factory is called with `config`.
         config: for known networks, settings that shapes do not determine, such as {"nonlinearity": "tanh"}.
@@ -133,7 +135,7 @@ def load_checkpoint(
         UnknownArchitecture: when no known network fits.
         AmbiguousCheckpoint: when several networks fit and no images decide; the error has `.candidates`.
     """
-    path = Path(path)
+    path = named_file(path)
     with told_in_words(path):
         file, sha256 = _read(path)
     options: dict[str, Any] = {"dataset": dataset, "mean": mean, "std": std, "data": data, "weights": weights}

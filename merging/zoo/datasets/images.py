@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merging.zoo.datasets.convert import convert_images
+from merging.zoo.datasets.known import facts as facts_of
+from merging.zoo.datasets.load import load_split
 from merging.zoo.datasets.own import own_images, with_folder
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ class LabelledImages:
         shape: (channels, height, width).
         mean, std: one value per channel, over the training images scaled to 0..1.
         notes: remarks on images that were changed or left out, one sentence each.
-        id: "own-" and 12 hexadecimal digits of the content's hash.
+        id: the name of the data set, or "own-" and 12 hexadecimal digits of the content's hash.
     """
 
     train: Batches
@@ -35,6 +37,26 @@ class LabelledImages:
     std: tuple[float, ...]
     notes: tuple[str, ...]
     id: str
+
+
+def load_dataset(name: str, count: int | None = None, *, batch: int = 500) -> LabelledImages:
+    """Load the first `count` images of each split of a data set by its name (None: all).
+
+    name: such as "fashion-mnist", or the id of own images that are stored on this machine ("own-...").
+    Raises InvalidSetting for an unknown name, DataUnavailable if the images are not on this machine.
+    """
+    import torch
+
+    from merging.network.data import Batches
+
+    facts = facts_of(name)
+    splits = {}
+    for split in ("train", "test"):
+        images = load_split(name, split, count)  # type: ignore[arg-type]
+        splits[split] = Batches(torch.from_numpy(images.images), torch.from_numpy(images.labels), batch)
+    return LabelledImages(
+        **splits, classes=facts.classes, shape=facts.shape, mean=facts.mean, std=facts.std, notes=(), id=name
+    )
 
 
 def load_images(
