@@ -46,7 +46,8 @@ with right:
     if run.job is not None:
         run_bar(run.job, run.report, "merge")
     if run.report is not None:
-        result(run.report)
+        with st.container(key="result"):
+            result(run.report)
     elif run.job is not None:
         unfinished(run)
         previous = find_job(st.session_state.get("last_done", ""))

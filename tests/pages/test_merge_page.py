@@ -256,3 +256,25 @@ def test_a_combination_of_ones_own_shows_its_choices(ledger, open_page):
     app.selectbox(key="recipe").set_value("own").run()
     choices = [expander for expander in app.expander if expander.label.startswith("Align, combine, correct")]
     assert choices[0].proto.expanded
+
+
+def test_a_form_that_differs_from_the_result_beside_it_says_in_what(ledger, open_page):
+    run = done(ledger)
+    app = open_page(run=run[:12])
+    assert "Differs from the result shown" not in texts(app, "caption") and "opacity: 0.5" not in html(app)
+    app.number_input(key="form_seed").set_value(7).run()
+    assert "Differs from the result shown in: seed." in texts(app, "caption") and "opacity: 0.5" in html(app)
+    app.selectbox(key="form_b").set_value("fashion-mlp-128-s0").run()  # another width: no merge, so nothing to compare
+    assert "Differs from the result shown" not in texts(app, "caption")
+    app.selectbox(key="form_a").set_value("fashion-mlp-128-s1").run()
+    assert "Differs from the result shown in: networks and seed." in texts(app, "caption")
+
+
+def test_choosing_a_chooses_its_sibling_unless_b_fits(ledger, open_page):
+    app = open_page()
+    for a, b in (("fashion-cnn-s0", "fashion-cnn-s1"), ("fashion-cnn-bn-s1", "fashion-cnn-bn-s0")):
+        app.selectbox(key="form_a").set_value(a).run()
+        assert app.selectbox(key="form_b").value == b
+    app.selectbox(key="form_a").set_value("fashion-mlp-512-s0").run()
+    app.selectbox(key="form_b").set_value("fashion-mlp-512-s1").run()
+    assert app.selectbox(key="form_b").value == "fashion-mlp-512-s1"

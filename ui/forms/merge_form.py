@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from itertools import takewhile
 
 import streamlit as st
 
@@ -20,11 +22,12 @@ from ui.forms.number_fields import number_fields
 from ui.forms.zip_form import shares_trunk
 from ui.shell.markdown import plain
 from ui.shell.screens import link
-from ui.shell.state import data_label, entries, image_hash, ledger
+from ui.shell.state import data_label, entries, find_job, image_hash, ledger
 
 KEYS = {"seed": "form_seed", "points": "form_points", "images": "form_images"}
 GONE = "form_gone"  # per deleted network of the displayed run: (message, menu, value that the menu got instead)
 UNKNOWN = "The data set of these networks is not known"
+FIELDS = {"models": "networks", "base": "base network", "data_sha256": "images", "dataset": "images"}
 DEFAULTS: dict[str, int] = {name: getattr(MergeRequest, name) for name in KEYS}
 
 
@@ -120,6 +123,8 @@ def merge_form() -> MergeRequest | None:
         "Run merge", type="primary", icon=":material/play_arrow:", disabled=bool(reason or missing), width="stretch"
     )
     st.caption(_device() if reason or missing else f"{_device()} · {_expected(a, b)}")
+    if not (reason or missing):
+        _say_difference(wanted_merge(a, b))
     return wanted_merge(a, b) if pressed else None
 
 
@@ -138,12 +143,43 @@ def _network(name: str, known: dict[str, Entry]) -> Entry:
     if st.session_state.get(key) not in known:
         st.session_state[key] = next(iter(known))
     label = f"Network {name.upper()}"
-    st.selectbox(label, list(known), format_func=lambda id: known[id].name, key=key, persist_state="session")
+    chosen = _choose_sibling if name == "a" else None
+    names = {id: entry.name for id, entry in known.items()}
+    st.selectbox(label, list(known), format_func=names.__getitem__, key=key, persist_state="session", on_change=chosen)
     entry = known[st.session_state[key]]
     st.caption(network_facts(entry))
     if entry.at_chance:
         st.error(AT_CHANCE, icon=":material/warning:")
     return entry
+
+
+def _choose_sibling() -> None:
+    """After the choice of A: if B cannot be merged with it, choose the network that is most like A instead."""
+    known = entries()
+    a, b = (known.get(st.session_state.get(f"form_{name}", "")) for name in "ab")
+    if a is None or (b is not None and not why_not_together(a, b)):
+        return
+    fitting = [entry for entry in known.values() if not why_not_together(a, entry)]
+    if fitting:
+        most_like = max(fitting, key=lambda entry: (entry.config == a.config, _shared_start(entry.name, a.name)))
+        st.session_state["form_b"] = most_like.id
+
+
+def _shared_start(first: str, second: str) -> int:
+    """Number of characters with which both names begin."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
+
+
+def _say_difference(wanted: MergeRequest) -> None:
+    """If the form asks for another merge than the displayed one, say in what it differs, and dim the displayed one."""
+    shown = find_job(st.session_state.get("run", ""))
+    if shown is None or shown.id == wanted.id or shown.kind != "merge":
+        return
+    names = [name for name, value in json.loads(wanted.to_json()).items() if value != shown.request.get(name)]
+    words = list(dict.fromkeys(FIELDS.get(name, name) for name in names))
+    if words:
+        st.caption(f":material/sync_problem: Differs from the result shown in: {_listed(words)}. *Run merge* runs it.")
+        st.html("<style>.st-key-result { opacity: 0.5 }</style>")
 
 
 def _missing_images(a: Entry) -> str:
@@ -165,7 +201,7 @@ def _missing_images(a: Entry) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    return " and ".join(names)
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _device() -> str:

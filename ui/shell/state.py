@@ -100,7 +100,7 @@ def entries() -> dict[str, Entry]:
     own_and_shared = [entry for entry in ledger().models() if not entry.private or entry.owner == owner()]
     by_age = {entry.id: entry.name for entry in (*catalogue.shipped(), *reversed(own_and_shared))}
     names = distinct(by_age)
-    return {entry.id: replace(entry, name=names[entry.id]) for entry in (*catalogue.shipped(), *own_and_shared)}
+    return {entry.id: replace(entry, name=names[entry.id]) for entry in (*own_and_shared, *catalogue.shipped())}
 
 
 def distinct(labels: Mapping[str, str]) -> dict[str, str]:
