@@ -1,7 +1,8 @@
 """Figures for papers: SVG, PDF and PNG from the data of a Figure, with matplotlib and without a browser.
 
 SVG and PDF are vector graphics with embedded fonts (PDF: TrueType, font type 42), on white. The same figure gives the
-same bytes. `series` gives the numbers of a figure, and `to_csv` writes them as a table.
+same bytes. `series` gives the numbers of a figure, and
+`to_csv` writes them as a table.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import base64
 import csv
 import io
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -26,11 +27,13 @@ Format = Literal["svg", "pdf", "png"]
 FORMATS: tuple[Format, ...] = ("svg", "pdf", "png")
 WIDTHS = {"one column": 3.35, "two columns": 6.9}  # inches
 SCREEN = 560  # pixels: the width of a figure on the screen for which its height is chosen
+NUMBERS = ("x", "y", "z", "lowerfence", "q1", "median", "q3", "upperfence")  # parts of a trace with numbers
 RESOLUTION = 300  # dots per inch of a PNG
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": 8, "axes.labelsize": 8, "legend.fontsize": 7, "xtick.labelsize": 7,
     "ytick.labelsize": 7, "axes.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False,
     "pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "mergescope", "axes.axisbelow": True,
+    "text.parse_math": False,  # texts come from users: "$" is a sign like others
 }  # fmt: skip
 _DRAWING = threading.Lock()  # matplotlib's settings belong to the whole process
 
@@ -54,40 +57,48 @@ def render(figure: Figure, format: Format, width: float = WIDTHS["one column"]) 
 
 
 def series(figure: Figure) -> list[dict[str, Any]]:
-    """Return the numbers of each trace that is drawn: its kind, name, and "x", "y", "z" as far as it has them."""
+    """Return the numbers of each trace that is drawn: kind, name, and what it has of NUMBERS, "below" and "above".
+
+    "below" and "above" are the lengths of error bars. Boxes have "q1", "median" and so on.
+    """
     from merging.figures.paper_traces import plain
 
-    drawn = [trace for trace in figure.spec()["data"] if trace.get("marker", {}).get("opacity") != 0]
-    return [
-        {
-            "kind": trace["type"],
-            "name": plain(trace.get("name", "")),
-            **{axis: trace[axis] for axis in ("x", "y", "z") if trace.get(axis) is not None},
-        }
-        for trace in drawn
-    ]
+    traces = [trace for trace in figure.spec()["data"] if trace.get("marker", {}).get("opacity") != 0]
+    found = []
+    for trace in traces:
+        numbers = {name: trace[name] for name in NUMBERS if trace.get(name) is not None}
+        bars = trace.get("error_y")
+        if bars is not None:
+            numbers |= {"below": bars.get("arrayminus", bars["array"]), "above": bars["array"]}
+        found.append({"kind": trace["type"], "name": plain(trace.get("name", "")), **numbers})
+    return found
 
 
 def to_csv(figure: Figure) -> str:
-    """Return the numbers of a figure as CSV, one line per point: series, x, y and, for a map, z."""
+    """Return the numbers of a figure as CSV: one line per point with all columns that the figure needs."""
+    lines = [line for one in series(figure) for line in _lines(one)]
+    columns = [name for name in ("series", *NUMBERS, "below", "above") if any(name in line for line in lines)]
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("series", "x", "y", "z"))
-    for one in series(figure):
-        name = one["name"] or one["kind"]
-        if "z" in one:
-            rows, columns = len(one["z"]), len(one["z"][0])
-            xs, ys = one.get("x", range(columns)), one.get("y", range(rows))
-            writer.writerows(
-                (name, x, y, value)
-                for y, row in zip(ys, one["z"], strict=True)
-                for x, value in zip(xs, row, strict=True)
-            )
-        else:
-            xs = one.get("x", range(len(one.get("y", ()))))
-            ys = one.get("y", [""] * len(xs))
-            writer.writerows((name, x, y, "") for x, y in zip(xs, ys, strict=True) if x is not None)
+    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
     return out.getvalue()
+
+
+def _lines(one: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The lines of one series. Gaps between parts of a line, and values that are not defined, are empty."""
+    name = one["name"] or one["kind"]
+    if "z" in one:
+        rows, columns = len(one["z"]), len(one["z"][0])
+        xs, ys = one.get("x", range(columns)), one.get("y", range(rows))
+        for y, row in zip(ys, one["z"], strict=True):
+            yield from ({"series": name, "x": x, "y": y, "z": value} for x, value in zip(xs, row, strict=True))
+        return
+    values = {key: value for key, value in one.items() if key not in ("kind", "name")}
+    for numbers in zip(*values.values(), strict=True):
+        line = dict(zip(values, numbers, strict=True))
+        if line.get("x", 0) is not None:
+            yield {"series": name, **line}
 
 
 def _draw(canvas: Canvas, traces: list[dict[str, Any]], layout: dict[str, Any]) -> None:

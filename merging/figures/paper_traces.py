@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from html import unescape
 from typing import Any, Literal
 
 import numpy as np
@@ -37,8 +38,8 @@ def color(value: str) -> Color:
 
 
 def plain(text: str) -> str:
-    """Return a text without the tags that web pages interpret."""
-    return re.sub(r"<[^>]+>", "", re.sub(r"<br ?/?>", "\n", str(text)))
+    """Return a text as a web page shows it: without tags, and with the signs that entities such as &amp; stand for."""
+    return unescape(re.sub(r"<[^>]+>", "", re.sub(r"<br ?/?>", "\n", str(text))))
 
 
 def numeric(values: Sequence[Any]) -> np.ndarray:

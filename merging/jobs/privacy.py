@@ -1,8 +1,8 @@
 """Who may use networks, and see and download what was made of them. torch-free.
 
 A network may be used by everybody if it is shipped, shared, or a result of a run that everybody sees. A run is marked
-as private if, when it was submitted, it read a network that not everybody could use. The mark stays with the run when
-that network is deleted. Owners see their runs; others see a private run once they may use all networks that it reads.
+as private if, when it was submitted, it read a network or images that not everybody could use, or if these were private
+when they were deleted. Owners see their runs; others see a private run once everybody may use all that it reads.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from merging.jobs.ledger.owners import as_table
@@ -87,11 +88,17 @@ class View:
             return True
         request = as_table(row["request"])
         networks, images = set(hashes(request)), set(own_images(request))
+        if row["private"] and self._person:
+            return self._everybody.may_see(job)
         if row["private"]:
             return bool(request) and all(map(self.may_use, networks)) and all(map(self.may_use_images, images))
         return all(self.may_use(sha256) for sha256 in networks if self._is_listed(sha256)) and all(
             self.may_use_images(name) for name in images if find_own(name) is not None
         )
+
+    @cached_property
+    def _everybody(self) -> View:
+        return View(self._db, self._shipped, ANYONE)
 
     def _is_listed(self, sha256: str) -> bool:
         """Whether someone's list of networks has this content. Deleted networks of a public run hide nothing."""
@@ -123,6 +130,11 @@ def own_images(request: Any) -> Iterator[str]:
         measured = request.get("data_sha256") or request.get("kind") == "train"
         yield from [dataset] if isinstance(dataset, str) and measured and is_own(dataset) else []
         yield from own_images(request.get("merge"))
+
+
+def mark_readers(db: sqlite3.Connection, part: str) -> None:
+    """Mark all jobs whose request contains `part`, the hash of a network or the id of images, as private."""
+    db.execute("UPDATE jobs SET private = 1 WHERE instr(request, ?)", (part,))
 
 
 def mark_private(db: sqlite3.Connection) -> None:

@@ -28,7 +28,6 @@ LONGEST_NAME = 80
 LONGEST_NOTE = 2_000
 WORDS = 12  # largest number of words of a search that are used
 _REQUEST = "CASE WHEN json_valid(jobs.request) THEN json_extract(jobs.request, '$.{0}') END"
-_BATCH = "(SELECT MAX(batch) FROM owners WHERE owners.job = jobs.id)"
 _OWN_BATCH = "(SELECT batch FROM owners WHERE owners.job = jobs.id AND owner = :visitor)"
 # A private job that someone else requested may have titles with names that only they know.
 _TITLE = (
@@ -100,7 +99,7 @@ class Found:
         mark: what the person noted about it.
         accuracy: test accuracy of the result, 0..1; None if it was not measured.
         barrier: loss barrier above the mean of the endpoints, in nats; None if it was not measured.
-        batch: the parameters of the Compare page's address that requested the job, "" for a single job.
+        batch: the parameters of the Compare page's address with which the visitor requested the job, "" for none.
     """
 
     job: Job
@@ -114,8 +113,8 @@ def search(ledger: Ledger, conditions: Search, visitor: str, limit: int) -> tupl
     """Return at most `limit` jobs that the visitor may see, in the order of the search, open jobs first."""
     where, values = _where(conditions)
     query = (
-        f"SELECT jobs.*, marks.name AS mark_name, marks.note, marks.starred, marks.archived, {_BATCH} AS batch,"
-        f" {_OWN_BATCH} AS own_batch FROM jobs LEFT JOIN marks ON marks.job = jobs.id AND marks.owner = :visitor"
+        f"SELECT jobs.*, marks.name AS mark_name, marks.note, marks.starred, marks.archived, {_OWN_BATCH} AS batch"
+        " FROM jobs LEFT JOIN marks ON marks.job = jobs.id AND marks.owner = :visitor"
         f" WHERE {' AND '.join(where)} ORDER BY jobs.state NOT IN ('queued', 'running'), {ORDERS[conditions.order]},"
         " jobs.id"
     )
@@ -186,12 +185,11 @@ def _where(conditions: Search) -> tuple[list[str], dict[str, Any]]:
 
 
 def _found(row: sqlite3.Row, job: Job) -> Found:
-    batch = row["own_batch"] or without_key(_text(row["batch"]))
-    return Found(job, _mark(row, row["mark_name"]), row["accuracy"], row["barrier"], _text(batch))
+    return Found(job, _mark(row, row["mark_name"]), row["accuracy"], row["barrier"], _text(row["batch"]))
 
 
 def without_key(batch: str) -> str:
-    """The batch without its random key, so that others cannot stop it."""
+    """The batch without its random key, equal for all comparisons of the same networks and methods."""
     return urlencode([(name, text) for name, text in parse_qsl(batch) if name != KEY])
 
 

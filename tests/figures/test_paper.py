@@ -93,3 +93,24 @@ def test_the_csv_holds_every_number_of_the_figure():
     np.testing.assert_array_equal(values, fig.traces[1]["y"])
     table = list(csv.DictReader(io.StringIO(paper.to_csv(heatmap(similarity("A", "B"), "A and B")))))
     assert [row["z"] for row in table if row["z"]] and len([row for row in table if row["z"] or row["y"]]) >= 9
+
+
+def test_words_of_users_are_drawn_as_they_are():
+    """Neither as formulas nor with the entities of web pages."""
+    fig = figure("words", height=300, x={}, y={"tickvals": [0, 1], "ticktext": ["$$", "price $a_b$"]})
+    fig.add("scatter", x=[0, 1], y=[0, 1], name="R&amp;D &lt;b&gt;", mode="lines")
+    axes = drawn(fig).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["$$", "price $a_b$"]
+    assert axes.lines[0].get_label() == "R&D <b>"
+    for kind in paper.FORMATS:
+        assert paper.render(fig, kind)
+
+
+def test_the_csv_holds_error_bars_and_the_numbers_of_boxes():
+    fig = figure("numbers", height=300, x={}, y={})
+    fig.add("scatter", x=[1, 2], y=[3, 4], name="a", error_y={"array": [0.1, 0.2], "arrayminus": [0.3, 0.4]})
+    fig.add("box", q1=[2], median=[3], q3=[4], lowerfence=[1], upperfence=[5], y=["b"], name="b", orientation="h")
+    first, second, box = csv.DictReader(io.StringIO(paper.to_csv(fig)))
+    assert [second[key] for key in ("x", "y", "below", "above")] == ["2", "4", "0.4", "0.2"]
+    assert (first["series"], first["median"]) == ("a", "")
+    assert [box[key] for key in ("y", "lowerfence", "q1", "median", "q3", "upperfence")] == ["b", *"12345"]

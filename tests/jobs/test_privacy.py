@@ -14,7 +14,7 @@ import safetensors.numpy
 
 from merging.errors import InvalidRequest
 from merging.jobs.ledger.dispatcher_access import Desk
-from merging.jobs.ledger.images import add_images
+from merging.jobs.ledger.images import add_images, delete_images
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.pictures import PicturesRequest
@@ -81,6 +81,11 @@ def test_a_run_on_shared_networks_stays_everybody_s_when_they_are_deleted_but_no
     for entry in pair:
         ledger.delete_model(entry.id, "ann")
     assert sees(ledger, run, "bob")
+    secret = [bring(ledger, content, "ann", private=private) for content in (b"s",) for private in (False, True)]
+    other = merged(ledger, [secret[0], bring(ledger, b"t", "ann", private=False)], "ann", seed=1, result=b"other")
+    assert not sees(ledger, other, "bob")
+    ledger.delete_model(secret[1].id, "ann")  # private when it was deleted
+    assert not sees(ledger, other, "bob") and sees(ledger, other, "ann")
 
 
 def test_nobody_else_starts_work_on_what_was_made_of_a_private_network(ledger):
@@ -108,7 +113,9 @@ def test_nobody_takes_a_public_result_away_by_bringing_it_as_their_own(ledger):
 def test_two_owners_of_one_content_both_see_their_runs(ledger):
     pairs = {who: [bring(ledger, content, who) for content in (b"x", b"y")] for who in ("ann", "bob")}
     run = merged(ledger, pairs["ann"], "ann")
-    assert sees(ledger, run, "bob") and not sees(ledger, run, "eve")  # Bob has the same networks
+    assert not sees(ledger, run, "bob")  # he has the same networks, but it is not his run
+    again = replace(merge_request(), models=tuple(map(ModelRef.of, pairs["bob"])))
+    assert ledger.submit(again, "bob").id == run and sees(ledger, run, "bob") and not sees(ledger, run, "eve")
     assert len({entry.id for entries in pairs.values() for entry in entries}) == 4
     assert bring(Ledger(ledger.folder / "other"), b"x", "bob").id == pairs["bob"][0].id  # tells nothing about Ann
 
@@ -180,7 +187,9 @@ def test_runs_on_private_images_are_their_owner_s(images):
     own.share_own(mine.id, "ann", True)
     assert sees(ledger, request.id, "bob")
     own.share_own(mine.id, "ann", False)
-    own.remove_own(mine.id, "ann")
+    assert not sees(ledger, request.id, "bob")
+    ledger.cancel(request.id, "ann")
+    delete_images(ledger, mine.id, "ann")
     assert not sees(ledger, request.id, "bob")
 
 
@@ -230,7 +239,7 @@ def test_a_batch_s_key_is_shown_to_its_own_person_only(ledger):
     ledger.submit(request, "ann", batch=batch)
     ledger.submit(request, "bob")
     shown = {who: search(ledger, Search(), who, 9)[0].batch for who in ("ann", "bob", "eve")}
-    assert shown == {"ann": batch, "bob": "nets=a%2Cb", "eve": "nets=a%2Cb"}
+    assert shown == {"ann": batch, "bob": "", "eve": ""}  # the batch names networks, which may be private
     assert is_mine(ledger, batch, "ann") and not is_mine(ledger, batch, "bob") and not is_mine(ledger, "", "ann")
 
 
@@ -264,3 +273,24 @@ def test_damaged_texts_break_no_list(ledger):
         db.execute("UPDATE jobs SET title = x'00ff' WHERE id = ?", (run,))
     assert [one.job.id for one in search(ledger, Search(), "ann", 9)] == [good]
     assert {one.job.title for one in search(Ledger(ledger.folder), Search(), "ann", 9)} >= {"merge"}
+
+
+def test_titles_for_others_have_the_names_that_everybody_sees(ledger):
+    """A private copy of a network that everybody may use hides no run, but its private name stays hidden."""
+    entry = find_entry("fashion-mlp-128-s0")
+    mine = bring(ledger, shipped_file(entry.sha256).read_bytes(), "ann", name="PRIVATE")
+    ledger.submit(replace(merge_request(), models=(ModelRef.of(mine), merge_request().models[1])), "ann")
+    assert {who: len(search(ledger, Search("private"), who, 9)) for who in ("ann", "bob")} == {"ann": 1, "bob": 0}
+    (found,) = search(ledger, Search(), "bob", 9)
+    assert found.job.title.startswith(entry.name)
+
+
+def test_a_training_that_two_people_asked_for_gives_each_of_them_the_network(ledger):
+    request, desk = long_request(), Desk(ledger)
+    for who in ("ann", "bob"):
+        ledger.submit(request, who)
+    claim = take(desk)
+    assert desk.finish(claim, {"report": SAVED, "checkpoint.safetensors": b"w"}, model_entry(source="trained"))
+    assert sorted(entry.owner for entry in ledger.models()) == ["ann", "bob"]
+    ledger.delete_model(ledger.models("bob")[0].id, "bob")
+    assert ledger.submit(request, "ann").state == "done" and ledger.submit(request, "bob").state == "queued"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.pages.ledgers import done
+from tests.pages.ledgers import done, merge_request
 
 
 def test_the_figures_of_the_page_can_be_chosen_and_saved(ledger, open_page):
@@ -22,3 +22,12 @@ def test_a_page_without_figures_offers_none(ledger, open_page):
     app.session_state["figures"] = True
     app.run()
     assert not [one for one in app.selectbox if one.label == "Figure"]
+
+
+def test_figures_that_are_made_anew_for_the_page_can_be_saved_too(ledger, open_page):
+    runs = [done(ledger, merge_request(seed=seed)) for seed in (1, 2)]
+    app = open_page("side", runs=",".join(run[:12] for run in runs))
+    app.session_state["figures"] = True
+    app.run()
+    (menu,) = [one for one in app.selectbox if one.label == "Figure"]
+    assert len(menu.options) == len(app.get("plotly_chart")) == 4

@@ -132,16 +132,20 @@ def test_a_search_that_finds_nothing_says_so_and_stands_in_the_address(ledger, o
 
 def test_a_comparison_is_one_row_that_opens(ledger, open_page):
     batch = "nets=a,b&live=0123456789abcdef"
+    me = "v-" + "a" * 32
     for seed in range(3):
-        ledger.submit(merge_request(seed=seed), "me", batch=batch)
+        ledger.submit(merge_request(seed=seed), me, batch=batch)
+    assert not open_page("jobs").expander  # its address is the person's who started it
     app = open_page("jobs")
+    app.session_state["owner"] = me
+    app.run()
     assert len([one for one in app.expander if one.label.startswith("Comparison of 3 merges")]) == 1
     assert "seed 1" not in texts(app, "caption")
     app.session_state[f"batch {hashlib.sha256(without_key(batch).encode()).hexdigest()[:12]} queued"] = True
     app.run()
     assert "seed 1" in texts(app, "caption")
     (link,) = [one for one in app.get("page_link") if one.proto.label == "Open on Compare"]
-    assert "nets=a" in link.proto.query_string and "live" not in link.proto.query_string  # others cannot stop it
+    assert "nets=a" in link.proto.query_string and "live=0123" in link.proto.query_string
 
 
 def test_selected_runs_stand_side_by_side(ledger, open_page):

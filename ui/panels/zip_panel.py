@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,8 +109,9 @@ def _found(request: ZipRequest, report: ZipReport) -> None:
         f"{plain(data_label(request.dataset))}. Dotted lines show the networks before any merging. {anew}"
         f"Seed {request.seed}."
     )
+    own = replace(report, request=json.loads(request.to_json()))  # with the visitor's names of their networks
     st.download_button(
-        "Numbers (JSON)", lambda: saving.to_json(report), "zip.json", "application/json", on_click="ignore",
+        "Numbers (JSON)", lambda: saving.to_json(own), "zip.json", "application/json", on_click="ignore",
         icon=":material/download:",
     )  # fmt: skip
 

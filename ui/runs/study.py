@@ -23,7 +23,7 @@ from ui.shell.chosen import Chosen, request_of
 from ui.shell.guard import show_errors
 from ui.shell.kept import kept
 from ui.shell.markdown import plain
-from ui.shell.state import entries, ledger, submit
+from ui.shell.state import entries, find_job, ledger, submit
 
 
 def studied(
@@ -53,7 +53,7 @@ def studied(
     except InvalidRequest as error:
         st.info(plain(str(error)), icon=":material/image_not_supported:")
         return None
-    job = ledger().job(request.id)
+    job = find_job(request.id)
     if job is not None and job.state == "done":
         finding = _finding(job)
         if finding is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import weakref
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -16,7 +15,7 @@ from merging.figures.figure import Figure
 from merging.paths import ASSETS
 from ui.shell.kept import kept
 
-DRAWN = "drawn figures"  # session state: key of a chart -> (name, weak reference to its figure)
+DRAWN = "drawn figures"  # session state: key of a chart -> (name, figure)
 CHART = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"], "scrollZoom": False}
 
 
@@ -63,7 +62,7 @@ def _template() -> dict[str, Any]:
 
 def draw(figure: Figure, key: str, name: str, **keywords: Any) -> Any:
     """Show a chart in the page's colours, with alternative text. name: file name of the saved picture."""
-    st.session_state.setdefault(DRAWN, {})[key] = (name, weakref.ref(figure))
+    st.session_state.setdefault(DRAWN, {})[key] = (name, figure)
     config = {**CHART, "toImageButtonOptions": {"filename": name, "scale": 2}}
     chart = kept(Chart, figure)
     return st.plotly_chart(chart, key=key, theme="streamlit", config=config, alt=figure.alt, **keywords)
@@ -72,10 +71,8 @@ def draw(figure: Figure, key: str, name: str, **keywords: Any) -> Any:
 def drawn_figures() -> dict[str, Figure]:
     """Name -> figure of every chart that this page shows. Names are unique."""
     figures = dict[str, Figure]()
-    for key, (name, reference) in st.session_state.get(DRAWN, {}).items():
-        figure = reference()
-        if figure is not None:
-            figures[name if name not in figures else f"{name} {key}"] = figure
+    for key, (name, figure) in st.session_state.get(DRAWN, {}).items():
+        figures[name if name not in figures else f"{name} {key}"] = figure
     return figures
 
 

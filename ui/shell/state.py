@@ -18,8 +18,7 @@ from merging.jobs.ledger.jobs import Job
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.ledger.owners import owner_of
 from merging.jobs.requests.base import Request
-from merging.jobs.requests.checks import TEXT
-from merging.jobs.requests.registry import from_json
+from merging.jobs.requests.registry import from_json, hashes_and_names, renamed
 from merging.paths import home
 from merging.results.reports import MergeReport, TrainReport
 from merging.results.zip_report import ZipReport
@@ -28,6 +27,7 @@ from merging.zoo.catalogue import Entry
 from merging.zoo.datasets.fingerprint import fingerprint
 from merging.zoo.datasets.known import dataset_label, find_facts, may_use
 from merging.zoo.datasets.load import ImageSet, Split, available, load_split
+from merging.zoo.datasets.own import seen_by
 from ui.shell.middleware import COOKIE
 
 TOGETHER = 2000  # images that are read and cached as one block
@@ -59,13 +59,13 @@ def not_hidden(jobs: Iterable[Job]) -> list[Job]:
 
 
 def with_own_names(jobs: Iterable[Job]) -> list[Job]:
-    """The jobs; networks that the visitor uploaded or trained have the names that the visitor gave them.
+    """The jobs; networks and images have the names by which the visitor knows them.
 
     Two people may bring the same network. Their requests are one job, which has the names of the first of them.
     """
-    names = {entry.sha256: entry.name for entry in entries().values() if entry.owner == owner()}
-    renamed = ((job, _renamed(job.request, names)) for job in jobs)
-    return [job if request == job.request else _with_request(job, request) for job, request in renamed]
+    known = sorted(entries().values(), key=lambda entry: entry.owner == owner())  # own names replace those of others
+    names = {entry.sha256: entry.name for entry in known}
+    return [job if job.example else _with_request(job, renamed(job.request, names)) for job in jobs]
 
 
 def find_job(id_or_prefix: str) -> Job | None:
@@ -76,20 +76,21 @@ def find_job(id_or_prefix: str) -> Job | None:
 
 def _with_request(job: Job, request: dict[str, Any]) -> Job:
     try:
-        title = from_json(json.dumps(request)).title
+        title = _title(json.dumps(request), owner())
     except MergescopeError:  # another version of the program submitted it
         title = job.kind
-    return replace(job, request=request, title=title)
+    old, new = (list(hashes_and_names(values)) for values in (job.request, request))
+    error = dict(job.error) if job.error else None
+    for (_, was), (_, now) in zip(old, new, strict=True):
+        if error and was:  # an error's text may quote the first person's names
+            error = {key: text.replace(was, now) for key, text in error.items()}
+    return replace(job, request=request, title=title, error=error)
 
 
-def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """A copy of JSON values in which each network has its name in `names` (sha256 -> name), if it has one."""
-    if isinstance(value, list):
-        return [_renamed(part, names) for part in value]
-    if not isinstance(value, dict):
-        return value
-    copy = {key: _renamed(part, names) for key, part in value.items()}
-    return copy | {"name": names[copy["sha256"]][:TEXT]} if copy.get("sha256") in names else copy
+@lru_cache(maxsize=1024)
+def _title(request: str, person: str) -> str:
+    with seen_by(person):
+        return from_json(request).title
 
 
 def entries() -> dict[str, Entry]:

@@ -14,12 +14,13 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from merging.errors import MergescopeError
+from merging.errors import InvalidRequest, MergescopeError
 from merging.jobs.ledger import models
 from merging.jobs.ledger.connection import connect, transaction
-from merging.jobs.ledger.files import filing
+from merging.jobs.ledger.files import Filing, filing
 from merging.jobs.ledger.jobs import FAIR, Worker
 from merging.jobs.ledger.ledger import Ledger, end
 from merging.jobs.ledger.shipped_runs import picture_question_of
@@ -136,7 +137,7 @@ class Desk:
             if isinstance(claim.request, PicturesRequest):
                 _know_pictures(db, claim, rows)
             if model is not None and isinstance(trained, bytes):
-                models.insert(self.ledger, files, model, trained, claim.owner)
+                _list_trained(self.ledger, files, model, trained, claim)
             end(db, claim.id, "done", self.now())
             db.execute("UPDATE jobs SET fraction = 1, message = '' WHERE id = ?", (claim.id,))
         return True
@@ -241,6 +242,15 @@ def _requeue(db: sqlite3.Connection, job: str, uncounted: int) -> None:
     )
     db.execute(back, (uncounted, job))
     db.execute("DELETE FROM stages WHERE job = ?", (job,))
+
+
+def _list_trained(ledger: Ledger, files: Filing, model: Entry, data: bytes, claim: Claim) -> None:
+    """List a trained model for all people who requested the training; only the first one's caps stop the job."""
+    models.insert(ledger, files, model, data, claim.owner)
+    others = files.db.execute("SELECT owner FROM owners WHERE job = ? AND owner != ?", (claim.id, claim.owner))
+    for row in others.fetchall():
+        with suppress(InvalidRequest):  # the person has no room for another model
+            models.insert(ledger, files, model, data, row["owner"])
 
 
 def _know_pictures(db: sqlite3.Connection, claim: Claim, rows: Sequence[tuple[str, str, str, int]]) -> None:

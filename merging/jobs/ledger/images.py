@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from merging.errors import InvalidRequest
 from merging.jobs.ledger.connection import connect, transaction
 from merging.jobs.ledger.models import check_unneeded
+from merging.jobs.privacy import ANYONE, mark_readers
 from merging.zoo.checkpoints.metadata import clean_name
 from merging.zoo.datasets import own
 from merging.zoo.datasets.convert import convert_images
@@ -87,6 +88,8 @@ def delete_images(ledger: LedgerFolder, id: str, owner: str) -> None:
         last = dataset is not None and len(dataset.claims) == 1
         if last and dataset is not None and dataset.claim_of(owner) is not None:
             check_unneeded(db, id, owner, "these images")
+        if dataset is not None and not dataset.visible(ANYONE):
+            mark_readers(db, id)
         own.remove_own(id, owner)
 
 

@@ -63,7 +63,7 @@ class Ledger(LedgerFolder):
             state = "" if row is None else row["state"]
             if known is not None and state not in (*OPEN, "done"):
                 return known
-            done = state == "done" and not again and self._whole(db, request)
+            done = state == "done" and not again and self._whole(db, request, owner)
             if not done:
                 self._check_cap(db, request, owner, address)
             if not done and state not in OPEN:
@@ -217,11 +217,11 @@ class Ledger(LedgerFolder):
             raise MergescopeError("The run was deleted a moment ago. Submit it again.")
         return job
 
-    def _whole(self, db: sqlite3.Connection, request: Request) -> bool:
+    def _whole(self, db: sqlite3.Connection, request: Request, owner: str) -> bool:
         if isinstance(request, DownloadRequest):
             return available(request.dataset) in ("folder", "downloaded")
         hashes = dict(map(tuple, db.execute("SELECT name, sha256 FROM artifacts WHERE job = ?", (request.id,))))
-        if isinstance(request, TrainRequest) and not models.listed(db, hashes.get("checkpoint.safetensors", "")):
+        if isinstance(request, TrainRequest) and not models.listed(db, hashes.get("checkpoint.safetensors", ""), owner):
             return False  # the owner deleted the trained network, so the training has to run again to list it again
         return all(self.store.has(sha256) for sha256 in hashes.values())
 
@@ -250,7 +250,7 @@ def _enqueue(folder: LedgerFolder, db: sqlite3.Connection, request: Request, own
     ended = "SELECT id FROM jobs WHERE id = ? AND state IN ('failed', 'cancelled')"
     db.execute(f"DELETE FROM owners WHERE job IN ({ended})", (request.id,))
     view = View(db, folder.shipped, ANYONE)
-    private = not view.may_use_all(request)
+    private, title = not view.may_use_all(request), models.public_title(db, request)
     # A later request gets a later time, even if the machine's clock was set back in between.
     created = "MAX(?, (SELECT COALESCE(MAX(created), 0) + 0.000001 FROM jobs))"
     db.execute(
@@ -261,7 +261,7 @@ def _enqueue(folder: LedgerFolder, db: sqlite3.Connection, request: Request, own
         " started = NULL, finished = NULL, stage = '', fraction = 0, message = '', error = NULL, attempts = 0,"
         " interrupted = 0, measured = 0, accuracy = NULL, barrier = NULL,"
         " dispatcher = '', worker = ''",
-        (request.id, request.kind, request.title, request.to_json(), owner, place, private, time.time()),
+        (request.id, request.kind, title, request.to_json(), owner, place, private, time.time()),
     )
 
 

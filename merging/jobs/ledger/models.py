@@ -14,8 +14,9 @@ from merging.jobs.ledger.connection import connect
 from merging.jobs.ledger.files import Filing, filing
 from merging.jobs.ledger.owners import as_table
 from merging.jobs.ledger.store import sha256_of
-from merging.jobs.privacy import View
-from merging.zoo.catalogue import Entry, shipped_file
+from merging.jobs.privacy import ANYONE, View, mark_readers
+from merging.jobs.requests.registry import from_json, renamed
+from merging.zoo.catalogue import Entry, shipped, shipped_file
 
 if TYPE_CHECKING:
     import sqlite3
@@ -69,6 +70,8 @@ def delete(ledger: LedgerFolder, id: str, owner: str) -> None:
         sha256 = row["sha256"]
         if db.execute("SELECT 1 FROM models WHERE sha256 = ? AND id != ?", (sha256, id)).fetchone() is None:
             check_unneeded(db, sha256, owner, "this model")
+        if not View(db, ledger.shipped, ANYONE).may_use(sha256):
+            mark_readers(db, sha256)
         db.execute("DELETE FROM models WHERE id = ?", (id,))
         files.give_up([sha256])
 
@@ -126,9 +129,22 @@ def check_models_usable(ledger: LedgerFolder, request: Request, owner: str) -> N
                 )
 
 
-def listed(db: sqlite3.Connection, sha256: str) -> bool:
-    """Whether any owner has a model with this content."""
-    return db.execute("SELECT 1 FROM models WHERE sha256 = ? LIMIT 1", (sha256,)).fetchone() is not None
+def public_title(db: sqlite3.Connection, request: Request) -> str:
+    """Title of a request in lists of others: networks that everybody may use have the names that everybody sees."""
+    hashes = {model.sha256 for model in request.checkpoints}
+    names = {entry.sha256: entry.name for entry in shipped() if entry.sha256 in hashes}
+    for sha256 in hashes - names.keys():
+        rows = db.execute("SELECT entry FROM models WHERE sha256 = ? ORDER BY created", (sha256,))
+        entries = (_entry(row["entry"]) for row in rows)
+        public = next((entry.name for entry in entries if entry is not None and not entry.private), None)
+        names |= {} if public is None else {sha256: public}
+    return from_json(json.dumps(renamed(json.loads(request.to_json()), names))).title
+
+
+def listed(db: sqlite3.Connection, sha256: str, owner: str) -> bool:
+    """Whether this owner has a model with this content."""
+    row = db.execute("SELECT 1 FROM models WHERE sha256 = ? AND owner = ? LIMIT 1", (sha256, owner)).fetchone()
+    return row is not None
 
 
 def _id_of(db: sqlite3.Connection, sha256: str, owner: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 from merging.errors import InvalidRequest
 from merging.jobs import requests
 from merging.jobs.requests.base import ModelRef, Request
+from merging.jobs.requests.checks import TEXT
 
 
 @cache
@@ -38,6 +39,26 @@ def from_json(text: str) -> Request:
         raise InvalidRequest(
             f"This version of the program cannot read the request ({error}). Submit it again."
         ) from error
+
+
+def renamed(values: Any, names: Mapping[str, str]) -> Any:
+    """Return a copy of a request's JSON values in which each network has its name in `names` (sha256 -> name)."""
+    if isinstance(values, list):
+        return [renamed(part, names) for part in values]
+    if not isinstance(values, dict):
+        return values
+    copy = {key: renamed(part, names) for key, part in values.items()}
+    return copy | {"name": names[copy["sha256"]][:TEXT]} if copy.get("sha256") in names else copy
+
+
+def hashes_and_names(values: Any) -> Iterator[tuple[str, str]]:
+    """Yield (sha256, name) of every network in a request's JSON values, in a fixed order."""
+    if isinstance(values, dict):
+        if isinstance(values.get("sha256"), str):
+            yield values["sha256"], str(values.get("name", ""))
+        values = [values[key] for key in sorted(values)]
+    for value in values if isinstance(values, list) else ():
+        yield from hashes_and_names(value)
 
 
 def _read(kind: type[Request], values: Mapping[str, Any]) -> Request:
