@@ -11,7 +11,6 @@ from merging.figures.curve import curve_figure, curves_of
 from merging.figures.figure import Figure
 from merging.figures.paper import WIDTHS, Format, render
 from merging.figures.similarity import TITLES, diagonal_figure, heatmap
-from merging.jobs.requests.merge import MergeRequest
 from merging.results import saving
 from merging.results.reports import MergeReport, Metric
 from merging.text import merge_verdict
@@ -23,19 +22,19 @@ PARTS = ("curves", "similarity", "units")  # parts of the report with a file of 
 PRINTED: tuple[Format, ...] = ("svg", "pdf")
 
 
-def run_folder(request: MergeRequest, report: MergeReport, commands: Mapping[str, str]) -> dict[str, bytes]:
+def run_folder(title: str, report: MergeReport, commands: Mapping[str, str]) -> dict[str, bytes]:
     """Return path in the folder -> contents of the file.
 
-    commands: title -> command or code that repeats the run, for the README.
+    title: title of the run.  commands: heading -> command or code that repeats the run; both are for the README.
     """
-    files = {"README.md": _readme(request, report, commands).encode()}
+    files = {"README.md": _readme(title, report, commands).encode()}
     files |= {f"{name}.json": saving.to_json(getattr(report, name)).encode() for name in PARTS if getattr(report, name)}
     rest = {field.name: getattr(report, field.name) for field in fields(report) if field.name not in PARTS}
     files["report.json"] = saving.to_json(rest).encode()
     if report.curves:
         files["curves.csv"] = curves_csv(report.curves).encode()
     files |= {f"similarity-{key}.csv": similarity_csv(map).encode() for key, map in report.similarity.items()}
-    papers = bibtex(request)
+    papers = bibtex(report.request)
     files |= {"methods.bib": papers.encode()} if papers else {}
     for name, figure in _figures(report):
         files |= {f"figures/{name}.{kind}": render(figure, kind, WIDTHS["one column"]) for kind in PRINTED}
@@ -62,9 +61,9 @@ def _figures(report: MergeReport) -> Iterator[tuple[str, Figure]]:
         yield "cka-layers", diagonal_figure(report.similarity)
 
 
-def _readme(request: MergeRequest, report: MergeReport, commands: Mapping[str, str]) -> str:
-    blocks = "\n\n".join(f"## {title}\n\n```\n{text}\n```" for title, text in commands.items())
-    return f"""# {request.title}
+def _readme(title: str, report: MergeReport, commands: Mapping[str, str]) -> str:
+    blocks = "\n\n".join(f"## {heading}\n\n```\n{text}\n```" for heading, text in commands.items())
+    return f"""# {title}
 
 {merge_verdict.headline(report)}
 

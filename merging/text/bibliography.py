@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 
-from merging.jobs.requests.merge import MergeRequest
 from merging.methods.registry import ROLES, find
 
 # "Authors: Title (Venue Year), what else the method says of it"
 _PAPER = re.compile(r"(?P<authors>[^:]+): (?P<title>.+?) \((?P<venue>[^()]*?)\s?(?P<year>\d{4})\)")
 
 
-def bibtex(request: MergeRequest) -> str:
-    """Return one entry per paper of the merge's methods, in the order of the methods; "" for baselines only.
+def bibtex(methods: Mapping[str, str]) -> str:
+    """Return one entry per paper of a merge's methods (role -> key), in order; "" for baselines only.
 
     Authors and titles are as short as the methods name them; the address leads to the full record.
     """
     entries: dict[str, str] = {}
     for role in ROLES:
-        method = find(role, getattr(request, role))
+        method = find(role, methods[role])
         for number, part in enumerate(method.paper.split("; ")):
             paper = _PAPER.match(part)
             if paper is not None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from merging.jobs.requests.comparison import COLUMNS, Row
-from merging.jobs.requests.merge import MergeRequest
 from merging.methods.registry import ROLES, find
 from merging.naming import letter
 from merging.text import numbers
@@ -44,12 +42,18 @@ class Line:
         return len(set(self.values)) > 1
 
 
-def lines_of(requests: Sequence[MergeRequest], rows: Sequence[Row], data: Callable[[str], str]) -> tuple[Line, ...]:
+def lines_of(
+    requests: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+    titles: Mapping[str, str],
+    data: Callable[[str], str],
+) -> tuple[Line, ...]:
     """Return the table.
 
     Args:
-        requests: the requests of the runs.
+        requests: the requests of the merges as JSON values.
         rows: per request, its row in a comparison (`requests.comparison.row_of`).
+        titles: column of a comparison -> its title.
         data: name of a data set -> its label for the reader.
     """
     settings = [_settings(request, data) for request in requests]
@@ -58,7 +62,7 @@ def lines_of(requests: Sequence[MergeRequest], rows: Sequence[Row], data: Callab
     for group, formats in (("Figures", FIGURES), ("Cost", COSTS)):
         for column, write in formats.items():
             values = tuple(_written(row[column], write) for row in rows)
-            name = "Peak memory" if column == "memory" else "Duration" if column == "seconds" else COLUMNS[column]
+            name = "Peak memory" if column == "memory" else "Duration" if column == "seconds" else titles[column]
             lines += [Line(group, name, values)] if set(values) != {numbers.UNKNOWN} else []
     return tuple(lines)
 
@@ -67,19 +71,19 @@ def _written(value: float, write: Callable[[float], str]) -> str:
     return numbers.UNKNOWN if math.isnan(value) else write(value)
 
 
-def _settings(request: MergeRequest, data: Callable[[str], str]) -> dict[str, str]:
+def _settings(request: Mapping[str, Any], data: Callable[[str], str]) -> dict[str, str]:
     """Name -> text of everything that the request asks for."""
-    texts = {f"Network {letter(number)}": model.name for number, model in enumerate(request.models)}
-    texts |= {"Base network": request.base.name} if request.base else {}
+    texts = {f"Network {letter(number)}": model["name"] for number, model in enumerate(request["models"])}
+    texts |= {"Base network": request["base"]["name"]} if request["base"] else {}
     for role in ROLES:
-        method = find(role, getattr(request, role))
+        method = find(role, request[role])
         texts[role.capitalize()] = method.label
-        values: dict[str, Any] = request.settings.get(role, {})
+        values: dict[str, Any] = request["settings"].get(role, {})
         labels = {field.name: field.metadata["label"] for field in fields(method.settings)}
         texts |= {f"{method.label}: {labels.get(name, name)}": f"{value}" for name, value in values.items()}
     return texts | {
-        "Data set": data(request.dataset) or "none",
-        "Images": numbers.count(request.images),
-        "Points": f"{request.points}",
-        "Seed": f"{request.seed}",
+        "Data set": data(request["dataset"]) or "none",
+        "Images": numbers.count(request["images"]),
+        "Points": f"{request['points']}",
+        "Seed": f"{request['seed']}",
     }

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import zipfile
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,8 +18,8 @@ from tests.jobs.making import merge_request
 
 
 def test_the_folder_holds_every_number_by_part():
-    request, known = merge_request(correct="repair"), report({}, corrected=True)
-    files = run_folder(request, known, {"In Python": "result = merge([a, b])"})
+    known = report(json.loads(merge_request(correct="repair").to_json()), corrected=True)
+    files = run_folder("A run", known, {"In Python": "result = merge([a, b])"})
     assert "result = merge([a, b])" in files["README.md"].decode()
     rows = list(csv.DictReader(io.StringIO(files["curves.csv"].decode())))
     test = [float(row["loss"]) for row in rows if (row["path"], row["split"]) == ("naive", "test")]
@@ -35,7 +34,7 @@ def test_the_folder_holds_every_number_by_part():
 
 
 def test_without_images_the_folder_has_what_there_is():
-    files = run_folder(merge_request(), report({}, images=False), {})
+    files = run_folder("A run", report(json.loads(merge_request().to_json()), images=False), {})
     assert {"README.md", "report.json", "methods.bib", "units.json"} == set(files)
 
 
@@ -52,7 +51,7 @@ def test_without_images_the_folder_has_what_there_is():
     ],
 )  # fmt: skip
 def test_each_paper_of_the_methods_has_one_entry(methods, keys):
-    text = bibtex(replace(merge_request(), settings={}, **methods))
+    text = bibtex({"align": "weight-matching", "combine": "average", "correct": "none", **methods})
     assert [line.removeprefix("@misc{").rstrip(",") for line in text.splitlines() if line.startswith("@")] == keys
     assert text.count("{") == text.count("}")
 

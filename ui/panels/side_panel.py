@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from html import escape
 
@@ -11,7 +12,7 @@ from merging.errors import MergescopeError
 from merging.figures.curve import AXES
 from merging.figures.runs import MOST_RUNS, curves_over_each_other, matches_by_layer
 from merging.figures.similarity import ORDER, TITLES, heatmap
-from merging.jobs.requests.comparison import row_of, to_csv
+from merging.jobs.requests.comparison import COLUMNS, row_of, to_csv
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.search import mark_of
 from merging.methods.registry import find
@@ -102,7 +103,7 @@ def _table(runs: list[Side]) -> None:
     with st.container(border=True):
         st.markdown("**What differs**")
         rows = [row_of(run.request, STATES["done"], run.report) for run in runs]
-        lines = lines_of([run.request for run in runs], rows, data_label)
+        lines = lines_of([json.loads(run.request.to_json()) for run in runs], rows, COLUMNS, data_label)
         only = st.toggle("Only differences", value=True, key="side differences", bind="query-params")
         for group in GROUPS:
             cells = [

@@ -54,7 +54,7 @@ def downloads(job: Job, report: MergeReport) -> None:
     commands = {"In Python": snippet(request), "On the command line": command(request)}
     _button(
         "Everything but the networks (zip)",
-        lambda: zipped(run_folder(request, own, commands), f"mergescope-{run}"),
+        lambda: zipped(run_folder(job.title, own, commands), f"mergescope-{run}"),
         f"mergescope-{run}.zip",
         "application/zip",
     )
@@ -64,7 +64,7 @@ def downloads(job: Job, report: MergeReport) -> None:
         _button("Curves (HTML)", lambda: curves_page(report, job.title), f"{run}-curves.html", "text/html")
     if report.similarity:
         _button("Similarity (HTML)", lambda: similarity_page(report, job.title), f"{run}-similarity.html", "text/html")
-    papers = bibtex(request)
+    papers = bibtex(job.request)
     if papers:
         _button("Papers of the methods (BibTeX)", lambda: papers, f"{run}.bib", "text/plain")
     st.caption("The same merge in Python")
