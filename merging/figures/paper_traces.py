@@ -106,7 +106,7 @@ def draw_bars(ax: Axes, traces: Sequence[dict[str, Any]], layout: dict[str, Any]
     is_named = any(isinstance(name, str) for name in names)
     at = {name: number if is_named else float(name) for number, name in enumerate(names)}
     stacked = layout.get("barmode") in ("stack", "relative")
-    thick = BAR if stacked else BAR / len(traces)
+    thick = traces[0].get("width") or (BAR if stacked else BAR / len(traces))
     start = dict.fromkeys(names, 0.0)
     for number, trace in enumerate(traces):
         shift = 0.0 if stacked else (number - (len(traces) - 1) / 2) * thick
@@ -191,19 +191,6 @@ def color_map(scale: Any) -> LinearSegmentedColormap:
     return LinearSegmentedColormap.from_list("scale", [(float(at), color(shade)) for at, shade in scale])
 
 
-def _histogram(ax: Axes, trace: dict[str, Any], layout: dict[str, Any]) -> None:
-    bins = trace["xbins"]
-    edges = np.arange(bins["start"], bins["end"], bins["size"])
-    shade = color(trace.get("marker", {}).get("color", "#444444"))
-    ax.hist(
-        numeric(trace["x"]),
-        bins=edges.tolist(),
-        color=shade,
-        rwidth=1 - layout.get("bargap", 0),
-        label=_label(trace, layout),
-    )
-
-
 def _label(trace: dict[str, Any], layout: dict[str, Any]) -> str | None:
     """Name of the trace in the legend, None for a trace without one."""
     shown = trace.get("showlegend", True) and layout.get("showlegend", True)
@@ -214,5 +201,4 @@ KINDS: dict[str, Callable[[Axes, dict[str, Any], dict[str, Any]], None]] = {
     "scatter": _scatter,
     "heatmap": _heatmap,
     "contour": _contour,
-    "histogram": _histogram,
 }

@@ -63,7 +63,10 @@ def _figures(report: MergeReport) -> Iterator[tuple[str, Figure]]:
 
 def _readme(title: str, report: MergeReport, commands: Mapping[str, str]) -> str:
     blocks = "\n\n".join(f"## {heading}\n\n```\n{text}\n```" for heading, text in commands.items())
-    return f"""# {title}
+    shown = title.replace("`", "'")  # in a code span, names of others are no links or pictures
+    return f"""# A merge by Mergescope
+
+`{shown}`
 
 {merge_verdict.headline(report)}
 

@@ -14,6 +14,7 @@ from merging.studies.film import Film
 from merging.text import numbers
 
 # For both axes: shrink the plot, because Plotly never narrows a range that it has widened.
+BINS = 40  # of a histogram of correlations, from -1 to 1
 FIT = {"constrain": "domain"}
 
 
@@ -29,12 +30,14 @@ def match_histogram(layer: LayerUnits) -> Figure:
         bargap=0.05,
         showlegend=False,
     )
+    counts, edges = np.histogram(alive.clip(-1, 1), bins=np.arange(-BINS, BINS + 1, 2) / BINS)
     fig.add(
-        "histogram",
-        x=alive,
-        xbins={"start": -1, "end": 1.0001, "size": 0.05},
+        "bar",
+        x=(edges[1:] + edges[:-1]) / 2,
+        y=counts,
+        width=2 / BINS,
         marker={"color": STYLES["aligned"].color},
-        hovertemplate="%{x}: %{y} units<extra></extra>",
+        hovertemplate="%{x:.3f}: %{y} units<extra></extra>",
     )
     return fig
 

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 
 from merging.figures.palette import STYLES
 from merging.figures.similarity import diagonal_figure, heatmap
 from merging.figures.units import match_histogram
 from tests.figures.made import LAYERS, alt_text, report, similarity, units, validated
+from tests.figures.test_paper import drawn
 
 MAPS = report({}).similarity
 
@@ -14,9 +17,9 @@ def points(fig):
 
 def test_all_maps_have_one_scale_and_keep_their_values():
     for name, map in MAPS.items():
-        drawn = validated(heatmap(map, name)).data[0]
-        assert (drawn.zmin, drawn.zmax) == (0, 1)
-        np.testing.assert_array_equal(np.array(drawn.z, float), map.values)
+        shown = validated(heatmap(map, name)).data[0]
+        assert (shown.zmin, shown.zmax) == (0, 1)
+        np.testing.assert_array_equal(np.array(shown.z, float), map.values)
     assert len({validated(heatmap(map, name)).data[0].colorscale for name, map in MAPS.items()}) == 1
 
 
@@ -55,9 +58,9 @@ def test_the_largest_map_stays_drawable():
 
 def test_the_diagonals_are_drawn_as_they_are():
     fig = validated(diagonal_figure(MAPS))
-    drawn = {trace.meta: trace.y for trace in fig.data}
-    assert set(drawn) == set(MAPS)
-    np.testing.assert_array_equal(drawn["A-merge"], np.diagonal(MAPS["A-merge"].values))
+    lines = {trace.meta: trace.y for trace in fig.data}
+    assert set(lines) == set(MAPS)
+    np.testing.assert_array_equal(lines["A-merge"], np.diagonal(MAPS["A-merge"].values))
     assert "A and the merge" in alt_text(fig)
 
 
@@ -65,4 +68,14 @@ def test_the_match_histogram_leaves_dead_units_out():
     layer = units("layers.0")
     fig = validated(match_histogram(layer))
     assert fig.data[0].marker.color == STYLES["aligned"].color
-    assert len(fig.data[0].x) == layer.units - 1
+    assert sum(fig.data[0].y) == layer.units - 1
+
+
+def test_the_match_histogram_counts_every_unit_also_those_at_an_edge_and_just_above_1():
+    """Rounding gives correlations such as 1.00000002; the figure on the screen and in a file has the same bars."""
+    layer = replace(units("layers.0"), match=np.array([1.00000002, 1.0, 0.95, 0.9, -1.0, np.nan]))
+    fig = match_histogram(layer)
+    counts = dict(zip(np.round(fig.traces[0]["x"], 3), fig.traces[0]["y"], strict=True))
+    assert {place: count for place, count in counts.items() if count} == {0.975: 3, 0.925: 1, -0.975: 1}
+    bars = [patch for patch in drawn(fig).axes[0].patches if patch.get_height()]
+    assert [round(patch.get_width(), 3) for patch in bars] == [0.05] * 3

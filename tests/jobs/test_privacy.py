@@ -243,22 +243,6 @@ def test_a_batch_s_key_is_shown_to_its_own_person_only(ledger):
     assert is_mine(ledger, batch, "ann") and not is_mine(ledger, batch, "bob") and not is_mine(ledger, "", "ann")
 
 
-def test_a_search_knows_one_s_own_names_and_not_those_of_another_owner(ledger):
-    """Ann and Bob brought the same networks: their requests are one job."""
-    runs = {}
-    for who, names in (("ann", ("alpha", "beta")), ("bob", ("gamma", "delta"))):
-        pair = [bring(ledger, c, who, name=name) for c, name in zip((b"x", b"y"), names, strict=True)]
-        runs[who] = ledger.submit(replace(merge_request(), models=tuple(map(ModelRef.of, pair))), who).id
-    assert runs["ann"] == runs["bob"]
-    hits = {(who, word): len(search(ledger, Search(word), who, 9)) for who in runs for word in ("alpha", "gamma")}
-    assert hits == {("ann", "alpha"): 1, ("ann", "gamma"): 0, ("bob", "alpha"): 0, ("bob", "gamma"): 1}
-    for entry in ledger.models("ann"):
-        ledger.delete_model(entry.id, "ann")
-    with pytest.raises(InvalidRequest, match="gamma") as refusal:
-        ledger.delete_model(ledger.models("bob")[0].id, "bob")
-    assert "alpha" not in str(refusal.value)
-
-
 def test_damaged_texts_break_no_list(ledger):
     """Neither while the program runs nor after it opens the ledger again."""
     run = merged(ledger, [bring(ledger, content, "ann", private=False) for content in (b"x", b"y")], "ann")
@@ -273,24 +257,3 @@ def test_damaged_texts_break_no_list(ledger):
         db.execute("UPDATE jobs SET title = x'00ff' WHERE id = ?", (run,))
     assert [one.job.id for one in search(ledger, Search(), "ann", 9)] == [good]
     assert {one.job.title for one in search(Ledger(ledger.folder), Search(), "ann", 9)} >= {"merge"}
-
-
-def test_titles_for_others_have_the_names_that_everybody_sees(ledger):
-    """A private copy of a network that everybody may use hides no run, but its private name stays hidden."""
-    entry = find_entry("fashion-mlp-128-s0")
-    mine = bring(ledger, shipped_file(entry.sha256).read_bytes(), "ann", name="PRIVATE")
-    ledger.submit(replace(merge_request(), models=(ModelRef.of(mine), merge_request().models[1])), "ann")
-    assert {who: len(search(ledger, Search("private"), who, 9)) for who in ("ann", "bob")} == {"ann": 1, "bob": 0}
-    (found,) = search(ledger, Search(), "bob", 9)
-    assert found.job.title.startswith(entry.name)
-
-
-def test_a_training_that_two_people_asked_for_gives_each_of_them_the_network(ledger):
-    request, desk = long_request(), Desk(ledger)
-    for who in ("ann", "bob"):
-        ledger.submit(request, who)
-    claim = take(desk)
-    assert desk.finish(claim, {"report": SAVED, "checkpoint.safetensors": b"w"}, model_entry(source="trained"))
-    assert sorted(entry.owner for entry in ledger.models()) == ["ann", "bob"]
-    ledger.delete_model(ledger.models("bob")[0].id, "bob")
-    assert ledger.submit(request, "ann").state == "done" and ledger.submit(request, "bob").state == "queued"

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from merging.jobs.ledger.jobs import Worker
 from merging.jobs.requests.base import ModelRef
-from merging.jobs.search import mark_of, without_key
+from merging.jobs.search import Search, mark_of, search, without_key
 from merging.zoo import catalogue
 from tests.pages.ledgers import done, merge_request, queued, running
 from tests.pages.test_merge_page import press, texts
@@ -156,3 +156,27 @@ def test_selected_runs_stand_side_by_side(ledger, open_page):
     app.run()
     (link,) = [one for one in app.get("page_link") if "side by side" in one.proto.label]
     assert set(parse_qs(link.proto.query_string)["runs"][0].split(",")) == {run[:12] for run in runs}
+
+
+def test_what_one_does_not_know_by_name_has_none(ledger, open_page):
+    """A private copy of a public result: its name stays with its owner, also in files, and after deletions."""
+    a = "v-" + "a" * 32
+    public = done(ledger)
+    shipped = catalogue.find_entry(catalogue.presets()[0].a)
+    entry = replace(shipped, id="", source="uploaded", name="SECRET", private=True)
+    mine = ledger.add_model(entry, ledger.artifact(public, "merge.safetensors"), a)
+    run = done(ledger, replace(merge_request(seed=3), models=(ModelRef.of(mine), merge_request().models[1])), a)
+    for who, known in ((a, True), ("v-" + "b" * 32, False)):
+        for page in ("jobs", "merge"):
+            app = open_page(page, **({"run": run[:12]} if page == "merge" else {}))
+            app.session_state["owner"] = who
+            app.run()
+            assert ("SECRET" in texts(app, "markdown", "caption")) == known
+        assert bool(search(ledger, Search("SECRET"), who, 9)) == known
+
+
+def test_a_private_run_is_opened_by_its_whole_address_only(ledger, open_page):
+    nets = secret_networks(ledger, "somebody")
+    run = done(ledger, replace(merge_request(), models=nets), "somebody")
+    assert "is not here" in texts(open_page(run=run[:6]), "markdown")
+    assert "is not here" not in texts(open_page(run=run[:12]), "markdown")

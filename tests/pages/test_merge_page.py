@@ -240,7 +240,11 @@ def test_a_run_whose_network_is_gone_says_so_and_leaves_a_pair_that_can_be_run(l
     run = done(ledger, replace(request, models=(request.models[0], ModelRef.of(entry))))
     of_three = done(ledger, replace(request, models=(*request.models, ModelRef.of(entry))))
     ledger.delete_model(entry.id, SOMEBODY)
-    app = open_page("merge", run=run)
+    assert f"unnamed {entry.sha256[:6]} of this run was deleted, or is private" in texts(open_page(run=run), "info")
+    app = open_page("merge")
+    app.session_state["owner"] = SOMEBODY  # who knows its name
+    app.query_params["run"] = run
+    app.run()
     assert r"mine, \*second\* of this run was deleted, or is private" in texts(app, "info")
     assert "The form shows another network" in texts(app, "info")
     assert "This pair cannot be merged" not in texts(app, "warning")

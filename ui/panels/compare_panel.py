@@ -36,7 +36,7 @@ from ui.shell.guard import show_errors
 from ui.shell.look import draw
 from ui.shell.markdown import plain
 from ui.shell.screens import address
-from ui.shell.state import ledger, merge_report, owner, submit
+from ui.shell.state import ledger, merge_report, not_hidden, owner, submit
 from ui.shell.words import STATES
 
 EVERY = 2.0  # seconds between updates while a merge is open
@@ -62,7 +62,7 @@ def rows_of(requests: tuple[MergeRequest, ...]) -> tuple[list[Row], list[Job]]:
     """Return one row per merge, and the jobs that are still open."""
     rows, jobs = [], []
     for request in requests:
-        job = ledger().job(request.id)
+        job = _own_job(request)
         state = STATES[job.state] if job else "not run"
         done = job is not None and job.state == "done"
         rows.append(
@@ -70,6 +70,12 @@ def rows_of(requests: tuple[MergeRequest, ...]) -> tuple[list[Row], list[Job]]:
         )
         jobs += [job] if job is not None and job.open else []
     return rows, jobs
+
+
+def _own_job(request: MergeRequest) -> Job | None:
+    """The job of a merge, None if there is none, or none that the visitor may see."""
+    job = ledger().job(request.id)
+    return job if job is not None and not_hidden([job]) else None
 
 
 @st.cache_data(max_entries=1000, show_spinner=False)
@@ -109,7 +115,7 @@ def _top_up(requests: tuple[MergeRequest, ...]) -> str:
 
     Nothing is submitted once one of the merges was cancelled, because someone has stopped the comparison.
     """
-    jobs = {request.id: ledger().job(request.id) for request in requests}
+    jobs = {request.id: _own_job(request) for request in requests}
     if any(job is not None and job.state == "cancelled" for job in jobs.values()):
         return ""
     return _submit([request for request in requests if jobs[request.id] is None])
@@ -133,7 +139,7 @@ def _progress(rows: list[Row], done: int, requests: tuple[MergeRequest, ...]) ->
         if st.button("Run the missing merges", icon=":material/play_arrow:"):
             st.query_params[KEY] = secrets.token_hex(8)
             st.session_state["started comparison"] = batch()
-            states = {request.id: job.state for request in requests if (job := ledger().job(request.id))}
+            states = {request.id: job.state for request in requests if (job := _own_job(request))}
             _submit([request for request in requests if states.get(request.id) not in (*OPEN, "done")])
             st.rerun(scope="app")
         return

@@ -18,12 +18,13 @@ from merging.results.reports import MergeReport, Metric
 from merging.text import numbers
 from merging.text.bibliography import bibtex
 from merging.text.tables import curves_csv
+from merging.zoo.checkpoints.metadata import with_name
 from ui.runs.progress import failure
 from ui.runs.reproduce import command, snippet
 from ui.shell.chosen import PREFIX, request_of
 from ui.shell.guard import show_errors
 from ui.shell.screens import go
-from ui.shell.state import ledger, not_hidden, submit
+from ui.shell.state import ledger, not_hidden, owner, submit
 
 FILES = {
     "merge.safetensors": "Merged checkpoint",
@@ -46,7 +47,7 @@ def downloads(job: Job, report: MergeReport) -> None:
     available = [name for name in FILES if name in sizes and _kept(job, name)]
     for name in available:
         label = f"{FILES[name]} ({numbers.size(sizes[name][1])})"
-        _button(label, partial(_artifact, job.id, name), f"{run}-{name}", "application/octet-stream")
+        _button(label, partial(_artifact, job, name), f"{run}-{name}", "application/octet-stream")
     missing = [FILES[name] for name in FILES if name in sizes and name not in available]
     if missing:
         make_here(job, lacking=", ".join(missing))
@@ -97,8 +98,12 @@ def _button(label: str, make: Callable[[], str | bytes], name: str, mime: str) -
     )
 
 
-def _artifact(job_id: str, name: str) -> bytes:
-    return ledger().artifact(job_id, name) or b""
+def _artifact(job: Job, name: str) -> bytes:
+    """The file; for others than the person who ran the job, without the names that this person gave the networks."""
+    data = ledger().artifact(job.id, name) or b""
+    if name.endswith(".safetensors") and not job.example and job.owner != owner():
+        return with_name(data, f"{FILES[name]} of run {job.id[:6]}")
+    return data
 
 
 def lacks_networks(job: Job) -> bool:

@@ -16,9 +16,8 @@ from merging.jobs.requests.registry import from_json
 from merging.results.reports import FORMAT, MergeReport
 from merging.zoo.catalogue import Preset, find_entry, presets
 from ui.shell.address import said
-from ui.shell.state import find_job, ledger, merge_report
+from ui.shell.state import PREFIX, find_job, ledger, merge_report
 
-PREFIX = 12  # hexadecimal digits of a run's id in addresses
 REMEMBERED = 30  # requests of this visit that are kept, so that a deleted run can be submitted again
 
 

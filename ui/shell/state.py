@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -18,7 +17,7 @@ from merging.jobs.ledger.jobs import Job
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.ledger.owners import owner_of
 from merging.jobs.requests.base import Request
-from merging.jobs.requests.registry import from_json, hashes_and_names, renamed
+from merging.jobs.requests.registry import from_json, hashes_and_names, nameless, renamed
 from merging.paths import home
 from merging.results.reports import MergeReport, TrainReport
 from merging.results.zip_report import ZipReport
@@ -30,6 +29,7 @@ from merging.zoo.datasets.load import ImageSet, Split, available, load_split
 from merging.zoo.datasets.own import seen_by
 from ui.shell.middleware import COOKIE
 
+PREFIX = 12  # hexadecimal digits of a run's id in addresses
 TOGETHER = 2000  # images that are read and cached as one block
 
 
@@ -61,30 +61,43 @@ def not_hidden(jobs: Iterable[Job]) -> list[Job]:
 def with_own_names(jobs: Iterable[Job]) -> list[Job]:
     """The jobs; networks and images have the names by which the visitor knows them.
 
-    Two people may bring the same network. Their requests are one job, which has the names of the first of them.
+    Two people may bring the same network. Their requests are one job, which holds the names of the first of them. For
+    others, networks that they do not know have no names.
     """
     known = sorted(entries().values(), key=lambda entry: entry.owner == owner())  # own names replace those of others
     names = {entry.sha256: entry.name for entry in known}
-    return [job if job.example else _with_request(job, renamed(job.request, names)) for job in jobs]
+    return [job if job.example else _with_names(job, names) for job in jobs]
 
 
 def find_job(id_or_prefix: str) -> Job | None:
-    """The job with this id, as `Ledger.job` finds it, with the visitor's names of their own networks."""
+    """The job with this id, as `Ledger.job` finds it, with the visitor's names of their own networks.
+
+    A job that the visitor may not list is found by at least PREFIX digits, because its address is its key.
+    """
     job = ledger().job(id_or_prefix) if id_or_prefix else None
-    return None if job is None else with_own_names([job])[0]
+    if job is None or (len(id_or_prefix) < PREFIX and not not_hidden([job])):
+        return None
+    return with_own_names([job])[0]
 
 
-def _with_request(job: Job, request: dict[str, Any]) -> Job:
+def _with_names(job: Job, names: Mapping[str, str]) -> Job:
+    stored = dict(hashes_and_names(job.request))
+    if job.owner != owner():
+        names = {**{sha256: nameless(sha256) for sha256 in stored}, **names}
+    request = renamed(job.request, names)
     try:
         title = _title(json.dumps(request), owner())
     except MergescopeError:  # another version of the program submitted it
         title = job.kind
-    old, new = (list(hashes_and_names(values)) for values in (job.request, request))
-    error = dict(job.error) if job.error else None
-    for (_, was), (_, now) in zip(old, new, strict=True):
-        if error and was:  # an error's text may quote the first person's names
-            error = {key: text.replace(was, now) for key, text in error.items()}
+    shown = {name: names[sha256] for sha256, name in stored.items() if name and sha256 in names}
+    error = job.error and {**job.error, "text": _reworded(job.error.get("text", ""), shown)}
     return replace(job, request=request, title=title, error=error)
+
+
+def _reworded(text: str, names: Mapping[str, str]) -> str:
+    """A text in which whole words that are old names of networks are replaced by their new names, in one pass."""
+    words = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    return re.sub(rf"(?<!\w)(?:{words})(?!\w)", lambda match: names[match[0]], text) if words else text
 
 
 @lru_cache(maxsize=1024)

@@ -257,7 +257,7 @@ def _enqueue(folder: LedgerFolder, db: sqlite3.Connection, request: Request, own
         "INSERT INTO jobs (id, kind, title, request, owner, place, private, state, created) VALUES"
         f" (?, ?, ?, ?, ?, ?, ?, 'queued', {created})"
         " ON CONFLICT (id) DO UPDATE SET state = 'queued', owner = excluded.owner, place = excluded.place,"
-        " private = excluded.private, created = excluded.created,"
+        " private = excluded.private, created = excluded.created, title = excluded.title, request = excluded.request,"
         " started = NULL, finished = NULL, stage = '', fraction = 0, message = '', error = NULL, attempts = 0,"
         " interrupted = 0, measured = 0, accuracy = NULL, barrier = NULL,"
         " dispatcher = '', worker = ''",

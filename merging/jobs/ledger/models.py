@@ -15,7 +15,7 @@ from merging.jobs.ledger.files import Filing, filing
 from merging.jobs.ledger.owners import as_table
 from merging.jobs.ledger.store import sha256_of
 from merging.jobs.privacy import ANYONE, View, mark_readers
-from merging.jobs.requests.registry import from_json, renamed
+from merging.jobs.requests.registry import from_json, nameless, renamed
 from merging.zoo.catalogue import Entry, shipped, shipped_file
 
 if TYPE_CHECKING:
@@ -130,14 +130,14 @@ def check_models_usable(ledger: LedgerFolder, request: Request, owner: str) -> N
 
 
 def public_title(db: sqlite3.Connection, request: Request) -> str:
-    """Title of a request in lists of others: networks that everybody may use have the names that everybody sees."""
+    """Title of a request in lists of others, with the names of networks that everybody sees."""
     hashes = {model.sha256 for model in request.checkpoints}
     names = {entry.sha256: entry.name for entry in shipped() if entry.sha256 in hashes}
     for sha256 in hashes - names.keys():
         rows = db.execute("SELECT entry FROM models WHERE sha256 = ? ORDER BY created", (sha256,))
         entries = (_entry(row["entry"]) for row in rows)
         public = next((entry.name for entry in entries if entry is not None and not entry.private), None)
-        names |= {} if public is None else {sha256: public}
+        names[sha256] = public or nameless(sha256)
     return from_json(json.dumps(renamed(json.loads(request.to_json()), names))).title
 
 

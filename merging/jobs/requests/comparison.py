@@ -18,6 +18,7 @@ from merging.results.reports import Barrier, MergeReport
 
 Mode = Literal["pairs", "growing"]
 MOST_RUNS = 200
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 Row = dict[str, Any]
 
 # Column -> its title. Accuracies and shares are 0..1; losses and barriers are in nats; distances are between weights.
@@ -246,4 +247,6 @@ def to_values(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _written(value: Any) -> Any:
+    if isinstance(value, str) and value[:1] in FORMULA:  # a spreadsheet would run a name that begins like a formula
+        return f"'{value}"
     return "" if isinstance(value, float) and math.isnan(value) else value

@@ -51,6 +51,11 @@ def renamed(values: Any, names: Mapping[str, str]) -> Any:
     return copy | {"name": names[copy["sha256"]][:TEXT]} if copy.get("sha256") in names else copy
 
 
+def nameless(sha256: str) -> str:
+    """Name of a network for people who do not know its name."""
+    return f"unnamed {sha256[:6]}"
+
+
 def hashes_and_names(values: Any) -> Iterator[tuple[str, str]]:
     """Yield (sha256, name) of every network in a request's JSON values, in a fixed order."""
     if isinstance(values, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from merging.errors import CheckpointError
 from merging.zoo.architectures.names import NAMES, PROGRAM, is_known
 
+KEY = "mergescope"  # entry of the safetensors metadata that holds the story
 MAX_NAME = 120
 WRAPPERS = ("module.", "_orig_mod.")
 MAX_CLASSES = 10_000
@@ -51,6 +53,19 @@ def read_story(raw: Mapping[str, Any]) -> Story:
         seed=_count(raw, "seed"),
         epochs=_count(raw, "epochs"),
     )
+
+
+def with_name(data: bytes, name: str) -> bytes:
+    """Return a safetensors file of Mergescope's with another name in its metadata; its tensors are unchanged."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    told = header.get("__metadata__", {})
+    if KEY not in told:
+        return data
+    told[KEY] = json.dumps({**json.loads(told[KEY]), "name": clean_name(name)})
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def own_names(raw: Mapping[str, Any]) -> dict[str, str]:
