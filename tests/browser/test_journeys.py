@@ -185,7 +185,7 @@ def test_a_study_is_made_while_one_waits(visitor, finished):
     go(visitor, f"/landscape?run={finished[0]}")
     visitor.get_by_role("button", name="Measure the plane").click()
     visitor.get_by_text("The two lines of the plane as curves").wait_for()
-    visitor.get_by_text("axes orthogonal").wait_for()
+    visitor.get_by_text("Axes are orthogonal").wait_for()
 
 
 def test_addresses_in_the_words_of_others_are_no_links(visitor):
