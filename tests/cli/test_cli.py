@@ -254,7 +254,7 @@ def test_networks_of_different_classes_share_a_trunk_and_keep_their_heads(capsys
     assert "together" not in same["unmerged"]  # of the same classes, which head answers is not known
     code, text, _ = run(capsys, "zip", *heads, "--until", "features.4", *IMAGES)
     assert code == 0
-    assert all(words in text for words in ("all together", "unmerged", "Sharing the layers up to features.4 costs"))
+    assert all(words in text for words in ("all together", "unmerged", "Sharing the layers (up to features.4) lowers"))
     assert not {"until", "share"} & set(told["unmerged"]) and told["notes"]["images"] == 200
     code, text, err = run(capsys, "zip", *heads, "--until", "features.4", *IMAGES, "--out", tmp_path)
     assert (code, text, "cannot be written" in err) == (2, "", True)  # before any work
