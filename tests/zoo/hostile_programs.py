@@ -207,7 +207,7 @@ def odd_graphs(mark: str) -> dict[str, Case]:
         "batch by twos": (batch(symbol("Mul(Integer(2), Symbol('s0', integer=True))")), "not free"),
         "output nowhere": (graph(lambda found: found["outputs"][0]["as_tensor"].update(name="x")), "different outputs"),
         "two outputs": (graph(lambda found: found["outputs"].append(found["outputs"][0])), "several outputs"),
-        "wrong arguments": (node(lambda found: found["inputs"].reverse()), "another one"),
+        "wrong arguments": (node(lambda found: found["inputs"].reverse()), "is not the argument that"),
         "argument of no kind": (node(lambda found: found["inputs"][0].update(kind=5)), "neither positional"),
         "argument of two things": (node(lambda found: found["inputs"][0]["arg"].update(as_int=1)), "a single value"),
         "too few arguments": (node(lambda found: found["inputs"].clear()), "missing"),
