@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.panels.side_panel import LEAST, asked_runs, side_by_side
+from ui.panels.side_panel import LEAST, asked_runs, show_runs
 from ui.shell.guard import show_errors
 from ui.shell.screens import link
 
@@ -14,7 +14,7 @@ st.markdown("### Runs side by side", anchors=False)
 with show_errors():
     runs = asked_runs()
     if len(runs) >= LEAST:
-        side_by_side(runs)
+        show_runs(runs)
     else:
         st.info("Select two to six finished merges on the page Runs.", icon=":material/view_week:")
         link("jobs", "Go to Runs", icon=":material/list_alt:")

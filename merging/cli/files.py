@@ -131,10 +131,10 @@ def write_result(path: Path, value: object, table: Callable[[], str], figure: Ca
         return write(path, saving.to_json(value).encode())
     if path.suffix == ".html":
         return write(path, figure().checked().to_html(include_plotlyjs=True).encode())
-    from merging.figures.paper import FORMATS, WIDTHS, render
+    from merging.figures.paper import FORMATS, WIDTHS, figure_file
 
     kind = next(kind for kind in FORMATS if path.suffix == f".{kind}")
-    return write(path, render(figure(), kind, WIDTHS["two columns"]))
+    return write(path, figure_file(figure(), kind, WIDTHS["two columns"]))
 
 
 def png_bytes(picture: UnitPicture) -> bytes:

@@ -2,7 +2,7 @@
 
 SVG and PDF are vector graphics with embedded fonts (PDF: TrueType, font type 42), on white. The same figure gives the
 same bytes. `series` gives the numbers of a figure, and
-`to_csv` writes them as a table.
+`figure_csv` writes them as a table.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ STYLE: dict[Any, Any] = {
 _DRAWING = threading.Lock()  # matplotlib's settings belong to the whole process
 
 
-def render(figure: Figure, format: Format, width: float = WIDTHS["one column"]) -> bytes:
+def figure_file(figure: Figure, format: Format, width: float = WIDTHS["one column"]) -> bytes:
     """Return the figure as a file. width: inches. Raises InvalidSetting for an unknown format."""
     if format not in FORMATS:
         raise InvalidSetting(f"Figures can be written as {', '.join(FORMATS)}, not as {format!r}.")
@@ -61,7 +61,7 @@ def series(figure: Figure) -> list[dict[str, Any]]:
 
     "below" and "above" are the lengths of error bars. Boxes have "q1", "median" and so on.
     """
-    from merging.figures.paper_traces import plain
+    from merging.figures.paper_traces import untagged
 
     traces = [trace for trace in figure.spec()["data"] if trace.get("marker", {}).get("opacity") != 0]
     found = []
@@ -70,11 +70,11 @@ def series(figure: Figure) -> list[dict[str, Any]]:
         bars = trace.get("error_y")
         if bars is not None:
             numbers |= {"below": bars.get("arrayminus", bars["array"]), "above": bars["array"]}
-        found.append({"kind": trace["type"], "name": plain(trace.get("name", "")), **numbers})
+        found.append({"kind": trace["type"], "name": untagged(trace.get("name", "")), **numbers})
     return found
 
 
-def to_csv(figure: Figure) -> str:
+def figure_csv(figure: Figure) -> str:
     """Return the numbers of a figure as CSV: one line per point with all columns that the figure needs."""
     lines = [line for one in series(figure) for line in _lines(one)]
     columns = [name for name in ("series", *NUMBERS, "below", "above") if any(name in line for line in lines)]
@@ -126,12 +126,12 @@ def _draw(canvas: Canvas, traces: list[dict[str, Any]], layout: dict[str, Any]) 
 
 
 def _axis(ax: Axes, which: str, axis: Mapping[str, Any]) -> None:
-    from merging.figures.paper_traces import plain
+    from merging.figures.paper_traces import untagged
 
     if axis.get("visible") is False:
         (ax.xaxis if which == "x" else ax.yaxis).set_visible(False)
         ax.spines[:].set_visible(False)
-    title = plain(axis.get("title", {}).get("text", ""))
+    title = untagged(axis.get("title", {}).get("text", ""))
     ax.set(**{f"{which}label": title})
     if axis.get("type") == "log":
         ax.set(**{f"{which}scale": "log"})
@@ -141,7 +141,7 @@ def _axis(ax: Axes, which: str, axis: Mapping[str, Any]) -> None:
     elif axis.get("autorange") == "reversed":
         (ax.invert_xaxis if which == "x" else ax.invert_yaxis)()
     if "tickvals" in axis:
-        names = [plain(name) for name in axis["ticktext"]] if "ticktext" in axis else None
+        names = [untagged(name) for name in axis["ticktext"]] if "ticktext" in axis else None
         slanted = which == "x" and names is not None and sum(map(len, names)) > 40
         (ax.set_xticks if which == "x" else ax.set_yticks)(axis["tickvals"], names)
         if slanted:
@@ -170,13 +170,13 @@ def _shape(ax: Axes, shape: Mapping[str, Any]) -> None:
 
 
 def _note(ax: Axes, note: Mapping[str, Any]) -> None:
-    from merging.figures.paper_traces import PIXEL, TEXT, color, plain
+    from merging.figures.paper_traces import PIXEL, TEXT, color, untagged
 
     inside = [note.get(f"{axis}ref", axis) for axis in "xy"]
     across, up = ("axes fraction" if "domain" in ref or ref == "paper" else "data" for ref in inside)
     shift = PIXEL * note.get("xshift", 0), PIXEL * note.get("yshift", 0)
     ax.annotate(
-        plain(note["text"]), (note["x"], note["y"]), shift, xycoords=(across, up), textcoords="offset points",
+        untagged(note["text"]), (note["x"], note["y"]), shift, xycoords=(across, up), textcoords="offset points",
         color=color(note.get("font", {}).get("color", "#333333")), fontsize=TEXT, ha=note.get("xanchor", "center"),
         va={"middle": "center", "top": "top", "bottom": "bottom"}.get(note.get("yanchor", "middle"), "center"),
         annotation_clip=False,

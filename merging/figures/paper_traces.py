@@ -37,7 +37,7 @@ def color(value: str) -> Color:
     return red / 255, green / 255, blue / 255, opacity[0] if opacity else 1.0
 
 
-def plain(text: str) -> str:
+def untagged(text: str) -> str:
     """Return a text as a web page shows it: without tags, and with the signs that entities such as &amp; stand for."""
     return unescape(re.sub(r"<[^>]+>", "", re.sub(r"<br ?/?>", "\n", str(text))))
 
@@ -91,7 +91,7 @@ def _texts(ax: Axes, trace: dict[str, Any], x: np.ndarray, y: np.ndarray) -> Non
     words = [trace["text"]] * len(x) if isinstance(trace["text"], str) else trace["text"]
     for at, up, word, shade in zip(x, y, words, shades, strict=True):
         ax.annotate(
-            plain(word), (at, up), (0, offset), textcoords="offset points", color=color(shade), fontsize=TEXT - 1,
+            untagged(word), (at, up), (0, offset), textcoords="offset points", color=color(shade), fontsize=TEXT - 1,
             ha=ALIGN.get(horizontal or "center", "center"), va=ALIGN.get(vertical, "center"), zorder=4,
         )  # fmt: skip
 
@@ -124,28 +124,31 @@ def draw_bars(ax: Axes, traces: Sequence[dict[str, Any]], layout: dict[str, Any]
             _error_bars(ax, trace, where, begin + values)
         if trace.get("text") is not None:
             place: Literal["center", "edge"] = "center" if stacked else "edge"
-            ax.bar_label(bars, [plain(text) for text in trace["text"]], fontsize=TEXT - 1, padding=2, label_type=place)
+            ax.bar_label(
+                bars, [untagged(text) for text in trace["text"]], fontsize=TEXT - 1, padding=2, label_type=place
+            )
         for name, value in zip(trace[places], values, strict=True):
             start[name] += float(value)
     if is_named:
-        (ax.set_yticks if flat else ax.set_xticks)(range(len(names)), [plain(name) for name in names])
+        (ax.set_yticks if flat else ax.set_xticks)(range(len(names)), [untagged(name) for name in names])
 
 
 def draw_boxes(ax: Axes, traces: Sequence[dict[str, Any]]) -> None:
     """Draw all box traces of a figure, one box each, in order."""
     keys = {"q1": "q1", "med": "median", "q3": "q3", "whislo": "lowerfence", "whishi": "upperfence"}
     for number, trace in enumerate(traces):
-        box = {ours: float(trace[theirs][0]) for ours, theirs in keys.items()}
+        box: dict[str, Any] = {ours: float(trace[theirs][0]) for ours, theirs in keys.items()}
         flat = trace.get("orientation") == "h"
         shade = color(trace.get("marker", {}).get("color", "#444444"))
+        box |= {"fliers": [], "label": untagged(trace["name"])}
         parts = ax.bxp(
-            [{**box, "fliers": [], "label": plain(trace["name"])}], positions=[number], widths=0.5, patch_artist=True,
+            [box], positions=[number], widths=0.5, patch_artist=True,
             orientation="horizontal" if flat else "vertical", medianprops={"color": "black"}, manage_ticks=False,
         )  # fmt: skip
         parts["boxes"][0].set(facecolor=(*shade[:3], 0.35), edgecolor=shade)
     if traces:
         ticks = ax.set_yticks if traces[0].get("orientation") == "h" else ax.set_xticks
-        ticks(range(len(traces)), [plain(trace["name"]) for trace in traces])
+        ticks(range(len(traces)), [untagged(trace["name"]) for trace in traces])
 
 
 def _heatmap(ax: Axes, trace: dict[str, Any], layout: dict[str, Any]) -> None:
@@ -159,7 +162,7 @@ def _heatmap(ax: Axes, trace: dict[str, Any], layout: dict[str, Any]) -> None:
     _color_bar(ax, image, trace)
     if "texttemplate" in trace:
         for (row, column), word in np.ndenumerate(np.asarray(trace["text"], dtype=object)):
-            ax.text(column, row, plain(word), ha="center", va="center", fontsize=TEXT - 1)
+            ax.text(column, row, untagged(word), ha="center", va="center", fontsize=TEXT - 1)
 
 
 def _edges(centres: Any, count: int) -> np.ndarray:
@@ -182,7 +185,7 @@ def _color_bar(ax: Axes, image: Any, trace: dict[str, Any]) -> None:
     if trace.get("showscale", True):
         figure = ax.figure
         bar = figure.colorbar(image, ax=ax, shrink=0.9, pad=0.02)
-        bar.set_label(plain(trace.get("colorbar", {}).get("title", {}).get("text", "")), fontsize=TEXT)
+        bar.set_label(untagged(trace.get("colorbar", {}).get("title", {}).get("text", "")), fontsize=TEXT)
         bar.ax.tick_params(labelsize=TEXT - 1)
 
 
@@ -194,7 +197,7 @@ def color_map(scale: Any) -> LinearSegmentedColormap:
 def _label(trace: dict[str, Any], layout: dict[str, Any]) -> str | None:
     """Name of the trace in the legend, None for a trace without one."""
     shown = trace.get("showlegend", True) and layout.get("showlegend", True)
-    return plain(trace["name"]) if shown and trace.get("name") else None
+    return untagged(trace["name"]) if shown and trace.get("name") else None
 
 
 KINDS: dict[str, Callable[[Axes, dict[str, Any], dict[str, Any]], None]] = {

@@ -9,7 +9,7 @@ from dataclasses import fields
 
 from merging.figures.curve import curve_figure, curves_of
 from merging.figures.figure import Figure
-from merging.figures.paper import WIDTHS, Format, render
+from merging.figures.paper import WIDTHS, Format, figure_file
 from merging.figures.similarity import TITLES, diagonal_figure, heatmap
 from merging.results import saving
 from merging.results.reports import MergeReport, Metric
@@ -37,7 +37,7 @@ def run_folder(title: str, report: MergeReport, commands: Mapping[str, str]) -> 
     papers = bibtex(report.request)
     files |= {"methods.bib": papers.encode()} if papers else {}
     for name, figure in _figures(report):
-        files |= {f"figures/{name}.{kind}": render(figure, kind, WIDTHS["one column"]) for kind in PRINTED}
+        files |= {f"figures/{name}.{kind}": figure_file(figure, kind, WIDTHS["one column"]) for kind in PRINTED}
     return files
 
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 ANYONE = ""  # the person who may use only what everybody may use
 
 
-class View:
-    """What one person may use and see. Answers are cached, so a view must not outlive its transaction.
+class Access:
+    """What one person may use and see. Answers are cached, so it must not outlive its transaction.
 
     Args:
         db: a connection to the ledger.
@@ -54,7 +54,7 @@ class View:
 
     def may_use_all(self, request: Request) -> bool:
         """Whether the person may use all networks and images that the request reads."""
-        images = own_images(json.loads(request.to_json()))
+        images = images_read(json.loads(request.to_json()))
         return all(self.may_use(model.sha256) for model in request.checkpoints) and all(
             map(self.may_use_images, images)
         )
@@ -87,7 +87,7 @@ class View:
         if any(self._is_me(owner["owner"]) for owner in owners):
             return True
         request = as_table(row["request"])
-        networks, images = set(hashes(request)), set(own_images(request))
+        networks, images = set(hashes(request)), set(images_read(request))
         if row["private"] and self._person:
             return self._everybody.may_see(job)
         if row["private"]:
@@ -97,8 +97,8 @@ class View:
         )
 
     @cached_property
-    def _everybody(self) -> View:
-        return View(self._db, self._shipped, ANYONE)
+    def _everybody(self) -> Access:
+        return Access(self._db, self._shipped, ANYONE)
 
     def _is_listed(self, sha256: str) -> bool:
         """Whether someone's list of networks has this content. Deleted networks of a public run hide nothing."""
@@ -123,13 +123,13 @@ def _is_shared(entry: str) -> bool:
     return bool(values) and values.get("private", False) is False
 
 
-def own_images(request: Any) -> Iterator[str]:
+def images_read(request: Any) -> Iterator[str]:
     """Ids of the users' own images on which a request (as JSON values) measures or trains."""
     if isinstance(request, dict):
         dataset = request.get("dataset")
         measured = request.get("data_sha256") or request.get("kind") == "train"
         yield from [dataset] if isinstance(dataset, str) and measured and is_own(dataset) else []
-        yield from own_images(request.get("merge"))
+        yield from images_read(request.get("merge"))
 
 
 def mark_readers(db: sqlite3.Connection, part: str) -> None:

@@ -18,7 +18,7 @@ from merging.jobs.ledger.connection import connect, snapshot, transaction
 from merging.jobs.ledger.jobs import OPEN, Job, read_jobs
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.ledger.owners import check_owner
-from merging.jobs.privacy import View
+from merging.jobs.privacy import Access
 from merging.jobs.requests.comparison import headline_figures
 from merging.methods.registry import ROLES
 from merging.results.reports import MergeReport
@@ -120,9 +120,9 @@ def search(ledger: Ledger, conditions: Search, visitor: str, limit: int) -> tupl
     )
     _measure(ledger)
     with connect(ledger.file) as db, snapshot(db):
-        view = View(db, ledger.shipped, visitor)
+        access = Access(db, ledger.shipped, visitor)
         every = db.execute(query, {**values, "visitor": visitor})
-        rows = list(itertools.islice((row for row in every if view.may_see(row["id"])), limit))
+        rows = list(itertools.islice((row for row in every if access.may_see(row["id"])), limit))
         jobs = {job.id: job for job in read_jobs(db, rows, ledger.shipped.past)}
     return tuple(_found(row, jobs[row["id"]]) for row in rows if row["id"] in jobs)
 

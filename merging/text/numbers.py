@@ -8,6 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from merging.results.intervals import wilson
+
 UNKNOWN = "–"
 MINUS = "−"
 _STEPS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -21,14 +23,6 @@ def accuracy(value: float | None) -> str:
 def points(value: float) -> str:
     """Format a difference of two shares in percentage points: "4.6 pp"."""
     return _signed(100 * value, ".1f") + " pp"
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """95 % confidence interval of a share that was measured on `count` cases (Wilson 1927)."""
-    z = 1.959964
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def interval(share: float, images: int) -> str:

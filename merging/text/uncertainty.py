@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from merging.results.intervals import Z95
 from merging.text import numbers
 from merging.text.reading import Reading
 
 
 def noise(first: float, second: float, images: int) -> float:
     """Difference of two accuracies, each on this many images, that chance alone exceeds in 5 % of cases."""
-    return 1.959964 * math.sqrt((first * (1 - first) + second * (1 - second)) / images)
+    return Z95 * math.sqrt((first * (1 - first) + second * (1 - second)) / images)
 
 
 def small_differences(reading: Reading) -> Iterator[str]:

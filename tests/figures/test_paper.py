@@ -75,23 +75,23 @@ def test_bars_stand_on_each_other_only_where_they_are_stacked(flat):
 
 def test_files_are_vector_graphics_with_embedded_fonts_and_the_same_every_time():
     fig = curve_figure(report({}))
-    svg, pdf, png = (paper.render(fig, kind) for kind in paper.FORMATS)
+    svg, pdf, png = (paper.figure_file(fig, kind) for kind in paper.FORMATS)
     assert svg.startswith(b"<?xml") and b"<image" not in svg and b"font-family" not in svg  # letters are paths
     parts = re.findall(rb"stream\r?\n(.*?)endstream", pdf, re.S)
     text = pdf + b"".join(zlib.decompress(part) for part in parts if part[:1] == b"x")
     assert b"/FontFile2" in text and b"/Type3" not in text
     assert png.startswith(b"\x89PNG")
-    assert [paper.render(fig, kind) for kind in paper.FORMATS] == [svg, pdf, png]
+    assert [paper.figure_file(fig, kind) for kind in paper.FORMATS] == [svg, pdf, png]
     with pytest.raises(InvalidSetting, match="svg, pdf, png"):
-        paper.render(fig, "gif")
+        paper.figure_file(fig, "gif")
 
 
 def test_the_csv_holds_every_number_of_the_figure():
     fig = matches_by_layer(["one", "two"], [report({}), report({})])
-    rows = list(csv.DictReader(io.StringIO(paper.to_csv(fig))))
+    rows = list(csv.DictReader(io.StringIO(paper.figure_csv(fig))))
     values = [float(row["y"]) for row in rows if row["series"] == "two"]
     np.testing.assert_array_equal(values, fig.traces[1]["y"])
-    table = list(csv.DictReader(io.StringIO(paper.to_csv(heatmap(similarity("A", "B"), "A and B")))))
+    table = list(csv.DictReader(io.StringIO(paper.figure_csv(heatmap(similarity("A", "B"), "A and B")))))
     assert [row["z"] for row in table if row["z"]] and len([row for row in table if row["z"] or row["y"]]) >= 9
 
 
@@ -103,14 +103,14 @@ def test_words_of_users_are_drawn_as_they_are():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["$$", "price $a_b$"]
     assert axes.lines[0].get_label() == "R&D <b>"
     for kind in paper.FORMATS:
-        assert paper.render(fig, kind)
+        assert paper.figure_file(fig, kind)
 
 
 def test_the_csv_holds_error_bars_and_the_numbers_of_boxes():
     fig = figure("numbers", height=300, x={}, y={})
     fig.add("scatter", x=[1, 2], y=[3, 4], name="a", error_y={"array": [0.1, 0.2], "arrayminus": [0.3, 0.4]})
     fig.add("box", q1=[2], median=[3], q3=[4], lowerfence=[1], upperfence=[5], y=["b"], name="b", orientation="h")
-    first, second, box = csv.DictReader(io.StringIO(paper.to_csv(fig)))
+    first, second, box = csv.DictReader(io.StringIO(paper.figure_csv(fig)))
     assert [second[key] for key in ("x", "y", "below", "above")] == ["2", "4", "0.4", "0.2"]
     assert (first["series"], first["median"]) == ("a", "")
     assert [box[key] for key in ("y", "lowerfence", "q1", "median", "q3", "upperfence")] == ["b", *"12345"]

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from merging.results.intervals import wilson
 from merging.text import numbers
 
 
@@ -57,7 +58,7 @@ def test_numbers_are_written_as_people_read_them(written, wanted):
 )
 def test_wilson_intervals_are_the_published_ones(hits, count, low, high):
     """Newcombe, Statistics in Medicine 17 (1998), Table I, method 3, and the textbook cases 0, 8 and 10 of 10."""
-    assert numbers.wilson(hits / count, count) == pytest.approx((low, high), abs=6e-4)
+    assert wilson(hits / count, count) == pytest.approx((low, high), abs=6e-4)
 
 
 def test_an_interval_is_written_in_percent():

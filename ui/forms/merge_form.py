@@ -117,15 +117,16 @@ def merge_form() -> MergeRequest | None:
         st.warning(missing, icon=":material/link_off:")
     missing = missing or _missing_images(a)
     number_fields(KEYS)
-    if not (reason or missing) and image_hash(a.dataset, DEFAULTS["images"]):
-        say_memory(wanted_merge(a, b))
+    wanted = None if reason or missing else wanted_merge(a, b)
+    if wanted is not None and image_hash(a.dataset, DEFAULTS["images"]):
+        say_memory(wanted)
     pressed = st.button(
-        "Run merge", type="primary", icon=":material/play_arrow:", disabled=bool(reason or missing), width="stretch"
+        "Run merge", type="primary", icon=":material/play_arrow:", disabled=wanted is None, width="stretch"
     )
-    st.caption(_device() if reason or missing else f"{_device()} · {_expected(a, b)}")
-    if not (reason or missing):
-        _say_difference(wanted_merge(a, b))
-    return wanted_merge(a, b) if pressed else None
+    st.caption(_device() if wanted is None else f"{_device()} · {_expected(wanted)}")
+    if wanted is not None:
+        _say_difference(wanted)
+    return wanted if pressed else None
 
 
 def network_facts(entry: Entry) -> str:
@@ -209,7 +210,7 @@ def _device() -> str:
     return f"Runs on {', '.join(devices)}" if devices else "The worker is starting"
 
 
-def _expected(a: Entry, b: Entry) -> str:
+def _expected(wanted: MergeRequest) -> str:
     """Expected duration of the requested merge, estimated from similar finished merges."""
-    spent = sum(ledger().expected(wanted_merge(a, b)).values())
+    spent = sum(ledger().expected(wanted).values())
     return f"the merge takes {numbers.about(spent)}" if spent else "no time estimate yet"

@@ -10,6 +10,7 @@ import streamlit as st
 from merging.figures.curve import AXES, KINDS, Above, curve_figure, curve_label, curves_of
 from merging.figures.scores import scores_figure
 from merging.methods.registry import table
+from merging.results.intervals import wilson
 from merging.results.reports import MergeReport, Metric
 from merging.text import numbers
 from merging.text.merge_verdict import headline, verdict
@@ -72,9 +73,9 @@ def half_way(report: MergeReport, split: str = "test") -> None:
         certain = f" 95 % interval: {numbers.interval(value, first.images)} (Wilson)." if first.images else ""
         box.metric(label, numbers.accuracy(value), help=help + certain)
     if first.images:
-        low, high = numbers.wilson(boxed[-1][1], first.images)
+        low, high = wilson(boxed[-1][1], first.images)
         st.caption(
-            f"Measured on this run's {numbers.count(first.images)} {split} images, like all views of it. The "
+            f"Measured on this run's {numbers.count(first.images)} {split} images. The "
             f"{boxed[-1][0].lower()}'s accuracy is certain to ±{numbers.points((high - low) / 2)} (95 % interval)."
         )
 

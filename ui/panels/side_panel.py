@@ -32,7 +32,7 @@ LEAST = 2
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedRun:
     """One of the runs. name: what distinguishes it from the others, as plain text."""
 
     id: str
@@ -41,7 +41,7 @@ class Side:
     report: MergeReport
 
 
-def asked_runs() -> list[Side]:
+def asked_runs() -> list[ComparedRun]:
     """Return the runs that the address names; for each that cannot be shown, say why."""
     ids = said_names("runs")
     if len(ids) > MOST_RUNS:
@@ -62,7 +62,7 @@ def asked_runs() -> list[Side]:
     names = distinct(
         {id[:6]: name or _usual_name(id, request, len(aligns) > 1) for id, (request, _, name) in runs.items()}
     )
-    return [Side(id, names[id[:6]], request, report) for id, (request, report, _) in runs.items()]
+    return [ComparedRun(id, names[id[:6]], request, report) for id, (request, report, _) in runs.items()]
 
 
 def _usual_name(id: str, request: MergeRequest, with_method: bool) -> str:
@@ -70,7 +70,7 @@ def _usual_name(id: str, request: MergeRequest, with_method: bool) -> str:
     return f"{find('align', request.align).label} ({id[:6]})" if with_method else id[:6]
 
 
-def side_by_side(runs: list[Side]) -> None:
+def show_runs(runs: list[ComparedRun]) -> None:
     """Draw everything that is shown of several runs."""
     with st.container(horizontal=True):
         for number, run in enumerate(runs, 1):
@@ -81,7 +81,7 @@ def side_by_side(runs: list[Side]) -> None:
     _units(runs)
 
 
-def _curves(runs: list[Side]) -> None:
+def _curves(runs: list[ComparedRun]) -> None:
     with st.container(border=True):
         st.markdown("**The path from A to B**")
         if not any(run.report.curves for run in runs):
@@ -99,7 +99,7 @@ def _curves(runs: list[Side]) -> None:
             st.caption("These runs were measured on different images, so their numbers cannot be compared directly.")
 
 
-def _table(runs: list[Side]) -> None:
+def _table(runs: list[ComparedRun]) -> None:
     with st.container(border=True):
         st.markdown("**What differs**")
         rows = [row_of(run.request, STATES["done"], run.report) for run in runs]
@@ -119,7 +119,7 @@ def _table(runs: list[Side]) -> None:
         st.download_button("CSV", lambda: to_csv(rows), "runs.csv", "text/csv", on_click="ignore")
 
 
-def _maps(runs: list[Side]) -> None:
+def _maps(runs: list[ComparedRun]) -> None:
     with st.container(border=True):
         st.markdown("**Similarity of layers**", help=f"{meaning('CKA')} {meaning('debiased')}")
         keys = [key for key in ORDER if any(key in run.report.similarity for run in runs)]
@@ -140,7 +140,7 @@ def _maps(runs: list[Side]) -> None:
                     )
 
 
-def _units(runs: list[Side]) -> None:
+def _units(runs: list[ComparedRun]) -> None:
     with st.container(border=True):
         st.markdown("**How well the units match**", help=meaning("match correlation"))
         layers = {tuple(facts.layer for facts in run.report.units) for run in runs}

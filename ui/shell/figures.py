@@ -7,7 +7,7 @@ from functools import partial
 
 import streamlit as st
 
-from merging.figures.paper import FORMATS, WIDTHS, render, to_csv
+from merging.figures.paper import FORMATS, WIDTHS, figure_csv, figure_file
 from merging.text import numbers
 from ui.shell.look import drawn_figures
 
@@ -30,8 +30,8 @@ def save_figures() -> None:
         figure = figures[name]
         st.caption(figure.alt)
         for kind in FORMATS:
-            _button(kind, name, partial(render, figure, kind, WIDTHS[width]))
-        _button("csv", name, partial(to_csv, figure))
+            _button(kind, name, partial(figure_file, figure, kind, WIDTHS[width]))
+        _button("csv", name, partial(figure_csv, figure))
         st.caption(
             f"SVG and PDF are vector graphics with embedded fonts, {numbers.ratio(WIDTHS[width])} inches wide, on "
             "white. Texts that show on hover are left out."

@@ -17,7 +17,7 @@ from merging.jobs.ledger.jobs import Job
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.ledger.owners import owner_of
 from merging.jobs.requests.base import Request
-from merging.jobs.requests.registry import from_json, hashes_and_names, nameless, renamed
+from merging.jobs.requests.registry import from_json, hashes_and_names, nameless, with_names
 from merging.paths import home
 from merging.results.reports import MergeReport, TrainReport
 from merging.results.zip_report import ZipReport
@@ -84,7 +84,7 @@ def _with_names(job: Job, names: Mapping[str, str]) -> Job:
     stored = dict(hashes_and_names(job.request))
     if job.owner != owner():
         names = {**{sha256: nameless(sha256) for sha256 in stored}, **names}
-    request = renamed(job.request, names)
+    request = with_names(job.request, names)
     try:
         title = _title(json.dumps(request), owner())
     except MergescopeError:  # another version of the program submitted it

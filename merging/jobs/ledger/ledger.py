@@ -23,7 +23,7 @@ from merging.jobs.ledger.forecast import forecast
 from merging.jobs.ledger.jobs import OPEN, Job, Worker, read_jobs, read_past
 from merging.jobs.ledger.owners import check_caps, check_owner, shared_turn
 from merging.jobs.ledger.shipped_runs import picture_question
-from merging.jobs.privacy import ANYONE, View
+from merging.jobs.privacy import ANYONE, Access
 from merging.jobs.requests.base import Request
 from merging.jobs.requests.download import DownloadRequest
 from merging.jobs.requests.pictures import PicturesRequest
@@ -249,8 +249,8 @@ def _enqueue(folder: LedgerFolder, db: sqlite3.Connection, request: Request, own
     # Owners of a failed or cancelled attempt did not request the new one; if they stayed, cancelling would not stop it.
     ended = "SELECT id FROM jobs WHERE id = ? AND state IN ('failed', 'cancelled')"
     db.execute(f"DELETE FROM owners WHERE job IN ({ended})", (request.id,))
-    view = View(db, folder.shipped, ANYONE)
-    private, title = not view.may_use_all(request), models.public_title(db, request)
+    access = Access(db, folder.shipped, ANYONE)
+    private, title = not access.may_use_all(request), models.public_title(db, request)
     # A later request gets a later time, even if the machine's clock was set back in between.
     created = "MAX(?, (SELECT COALESCE(MAX(created), 0) + 0.000001 FROM jobs))"
     db.execute(

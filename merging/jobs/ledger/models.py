@@ -14,8 +14,8 @@ from merging.jobs.ledger.connection import connect
 from merging.jobs.ledger.files import Filing, filing
 from merging.jobs.ledger.owners import as_table
 from merging.jobs.ledger.store import sha256_of
-from merging.jobs.privacy import ANYONE, View, mark_readers
-from merging.jobs.requests.registry import from_json, nameless, renamed
+from merging.jobs.privacy import ANYONE, Access, mark_readers
+from merging.jobs.requests.registry import from_json, nameless, with_names
 from merging.zoo.catalogue import Entry, shipped, shipped_file
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def delete(ledger: LedgerFolder, id: str, owner: str) -> None:
         sha256 = row["sha256"]
         if db.execute("SELECT 1 FROM models WHERE sha256 = ? AND id != ?", (sha256, id)).fetchone() is None:
             check_unneeded(db, sha256, owner, "this model")
-        if not View(db, ledger.shipped, ANYONE).may_use(sha256):
+        if not Access(db, ledger.shipped, ANYONE).may_use(sha256):
             mark_readers(db, sha256)
         db.execute("DELETE FROM models WHERE id = ?", (id,))
         files.give_up([sha256])
@@ -117,12 +117,12 @@ def checkpoint_file(ledger: LedgerFolder, sha256: str) -> Path | None:
 def check_models_usable(ledger: LedgerFolder, request: Request, owner: str) -> None:
     """Raise InvalidRequest if a model of the request is not on this machine, or this owner may not use it."""
     with connect(ledger.file) as db:
-        view = View(db, ledger.shipped, owner)
+        access = Access(db, ledger.shipped, owner)
         for model in request.checkpoints:
             sha256 = model.sha256
             if shipped_file(sha256) is None and not ledger.store.has(sha256) and ledger.shipped.content(sha256) is None:
                 raise _unknown(sha256, model.name)
-            if not view.may_use(sha256):
+            if not access.may_use(sha256):
                 raise InvalidRequest(
                     f"The network {model.name!r} is private to the person who uploaded it: no one else can start work "
                     "on it. Ask that person to share it on the page Models, or to start this."
@@ -138,7 +138,7 @@ def public_title(db: sqlite3.Connection, request: Request) -> str:
         entries = (_entry(row["entry"]) for row in rows)
         public = next((entry.name for entry in entries if entry is not None and not entry.private), None)
         names[sha256] = public or nameless(sha256)
-    return from_json(json.dumps(renamed(json.loads(request.to_json()), names))).title
+    return from_json(json.dumps(with_names(json.loads(request.to_json()), names))).title
 
 
 def listed(db: sqlite3.Connection, sha256: str, owner: str) -> bool:

@@ -41,13 +41,13 @@ def from_json(text: str) -> Request:
         ) from error
 
 
-def renamed(values: Any, names: Mapping[str, str]) -> Any:
+def with_names(values: Any, names: Mapping[str, str]) -> Any:
     """Return a copy of a request's JSON values in which each network has its name in `names` (sha256 -> name)."""
     if isinstance(values, list):
-        return [renamed(part, names) for part in values]
+        return [with_names(part, names) for part in values]
     if not isinstance(values, dict):
         return values
-    copy = {key: renamed(part, names) for key, part in values.items()}
+    copy = {key: with_names(part, names) for key, part in values.items()}
     return copy | {"name": names[copy["sha256"]][:TEXT]} if copy.get("sha256") in names else copy
 
 

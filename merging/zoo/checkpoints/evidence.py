@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import comb, isfinite, sqrt
+from math import comb, isfinite
 from typing import Any
 
 import torch
 from torch import nn
 
 from merging.errors import MergescopeError
+from merging.results.intervals import Z99, wilson
 from merging.zoo.datasets.facts import DatasetFacts
 from merging.zoo.datasets.image_set import ImageSet
 from merging.zoo.datasets.known import find_facts
@@ -23,7 +24,6 @@ SCREENED = 100  # images on which every wiring is tried; the best wirings are th
 FINALISTS = 12
 SECONDS = 20.0  # time limit; wirings not reached by then are skipped, and each result states its number of images
 RARE = 1e-6  # an accuracy is clearly above chance if guessing reaches it with a smaller probability
-WIDE = 2.576  # standard deviations of a 99 % interval
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
@@ -60,9 +60,7 @@ class Measured:
     @property
     def interval(self) -> tuple[float, float]:
         """The 99 % confidence interval of the accuracy (Wilson 1927)."""
-        n, p, z = self.images, self.accuracy, WIDE
-        middle, spread = p + z * z / (2 * n), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
+        return wilson(self.accuracy, self.images, Z99)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields and `above_chance` as JSON values."""
