@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from merging.jobs.ledger.owners import as_table
+from merging.jobs.requests.registry import hashes_and_names
 from merging.zoo.catalogue import shipped_file
 from merging.zoo.datasets.known import may_use
 from merging.zoo.datasets.own import find_own, is_own
@@ -87,7 +88,7 @@ class Access:
         if any(self._is_me(owner["owner"]) for owner in owners):
             return True
         request = as_table(row["request"])
-        networks, images = set(hashes(request)), set(images_read(request))
+        networks, images = _networks(request), set(images_read(request))
         if row["private"] and self._person:
             return self._everybody.may_see(job)
         if row["private"]:
@@ -105,16 +106,9 @@ class Access:
         return self._db.execute("SELECT 1 FROM models WHERE sha256 = ?", (sha256,)).fetchone() is not None
 
 
-def hashes(request: Any) -> Iterator[str]:
-    """All SHA-256 hashes of networks in a request, which is given as JSON values."""
-    if isinstance(request, dict):
-        sha256 = request.get("sha256")
-        yield from [sha256] if isinstance(sha256, str) else []
-        for value in request.values():
-            yield from hashes(value)
-    elif isinstance(request, list):
-        for value in request:
-            yield from hashes(value)
+def _networks(request: Any) -> set[str]:
+    """SHA-256 hashes of the networks in a request, which is given as JSON values."""
+    return {sha256 for sha256, _ in hashes_and_names(request)}
 
 
 def _is_shared(entry: str) -> bool:
@@ -142,7 +136,7 @@ def mark_private(db: sqlite3.Connection) -> None:
     rows = db.execute("SELECT sha256, entry FROM models").fetchall()
     shared = {row["sha256"] for row in rows if _is_shared(row["entry"])}
     fresh = {row["sha256"] for row in rows} - shared
-    reads = {row["id"]: set(hashes(as_table(row["request"]))) for row in db.execute("SELECT id, request FROM jobs")}
+    reads = {row["id"]: _networks(as_table(row["request"])) for row in db.execute("SELECT id, request FROM jobs")}
     known = set[str]()
     while fresh:
         known |= fresh
