@@ -11,7 +11,11 @@ from merging.text.reading import Reading
 
 
 def noise(first: float, second: float, images: int) -> float:
-    """Difference of two accuracies, each on this many images, that chance alone exceeds in 5 % of cases."""
+    """Difference of two accuracies, each on this many images, that chance alone exceeds in 5 % of cases.
+
+    The two are taken as independent. Networks that are measured on the same images mostly err on the same ones, so
+    chance exceeds this difference less often, and a test of pairs (McNemar 1947) may tell smaller ones from chance.
+    """
     return Z95 * math.sqrt((first * (1 - first) + second * (1 - second)) / images)
 
 
