@@ -11,7 +11,13 @@ import torch
 from torch import Tensor
 
 from merging.analysis.activations.features import BATCH, read_layers
-from merging.analysis.activations.read import groups_by_node, named_layers, pooled, walk_together
+from merging.analysis.activations.read import (
+    after_nonlinearity,
+    groups_by_node,
+    named_layers,
+    pooled,
+    walk_together,
+)
 from merging.analysis.activations.receptive import receptive_shares
 from merging.analysis.activations.units import UnitTally
 from merging.analysis.similarity.cka import as_map, is_debiased, represent_alike
@@ -168,8 +174,9 @@ def _look(
         seen += len(images)
         (report or no_progress)("looking inside", seen / batches.count, f"{seen} of {batches.count} images")
     shares = receptive_shares(graph, tensors[0], batches.example(1))
+    after = {node: tallies.get(after_nonlinearity(graph, tally.layer).node, tally) for node, tally in tallies.items()}
     return tuple(
-        tally.facts(permutation[groups[node]].cpu().numpy(), tuple(nets), batches.order, shares[node])
+        tally.facts(permutation[groups[node]].cpu().numpy(), tuple(nets), batches.order, shares[node], after[node])
         for node, tally in tallies.items()
     )
 

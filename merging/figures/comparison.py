@@ -63,7 +63,7 @@ def bars(points: Sequence[Point], references: Mapping[str, float]) -> Figure:
         line, label = STYLES[REFERENCES[key][0]].line(2), REFERENCES[key][1]
         fig.add_upright(100 * value, line)
         name = f"{label} {numbers.accuracy(value)}"
-        fig.add("scatter", x=[None], y=[None], mode="lines", line=line, name=name, hoverinfo="skip")
+        fig.add("scatter", x=[100 * value], y=[None], mode="lines", line=line, name=name, hoverinfo="skip")
     return fig
 
 

@@ -61,15 +61,15 @@ def series(figure: Figure) -> list[dict[str, Any]]:
 
     "below" and "above" are the lengths of error bars. Boxes have "q1", "median" and so on.
     """
-    from merging.figures.paper_traces import untagged
+    from merging.figures.paper_traces import DIRECTIONS, ends_of_bars, untagged
 
     traces = [trace for trace in figure.spec()["data"] if trace.get("marker", {}).get("opacity") != 0]
     found = []
     for trace in traces:
         numbers = {name: trace[name] for name in NUMBERS if trace.get(name) is not None}
-        bars = trace.get("error_y")
-        if bars is not None:
-            numbers |= {"below": bars.get("arrayminus", bars["array"]), "above": bars["array"]}
+        bars: dict[str, Any] = next((trace[f"error_{way}"] for way in DIRECTIONS if f"error_{way}" in trace), {})
+        if bars.get("visible", bool(bars)):
+            numbers |= dict(zip(("below", "above"), ends_of_bars(bars), strict=True))
         found.append({"kind": trace["type"], "name": untagged(trace.get("name", "")), **numbers})
     return found
 

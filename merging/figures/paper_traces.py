@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import unescape
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ BAR = 0.75  # share of the distance between two places that their bars fill
 PIXEL = 0.55  # points per pixel of the screen's figure: its lines and markers are thinner on paper
 ALIGN = {"left": "right", "center": "center", "right": "left", "top": "bottom", "middle": "center", "bottom": "top"}
 TEXT = 7  # points
+DIRECTIONS = ("x", "y")  # of error bars
 Color = tuple[float, float, float, float]
 
 
@@ -69,18 +70,23 @@ def _scatter(ax: Axes, trace: dict[str, Any], layout: dict[str, Any]) -> None:
         shades = [color(value) for value in marker["color"]]
         size = (PIXEL * np.asarray(marker.get("size", 6), float)) ** 2
         ax.scatter(x, y, c=shades, s=size, marker=symbol or "o", label=_label(trace, layout), zorder=3)
-    if "error_y" in trace:
-        _error_bars(ax, trace, x, y)
+    _error_bars(ax, trace, x, y)
     if "text" in mode:
         _texts(ax, trace, x, y)
 
 
 def _error_bars(ax: Axes, trace: dict[str, Any], x: np.ndarray, y: np.ndarray) -> None:
-    bars = trace["error_y"]
-    above = numeric(bars["array"])
-    below = numeric(bars.get("arrayminus", bars["array"]))
-    shade = color(bars.get("color") or trace.get("marker", {}).get("color") or "#444444")
-    ax.errorbar(x, y, yerr=[below, above], fmt="none", ecolor=shade, elinewidth=0.8, capsize=1.5, zorder=2)
+    for direction in DIRECTIONS:
+        bars = trace.get(f"error_{direction}")
+        if bars is not None and bars.get("visible", True):
+            lengths: dict[str, Any] = {f"{direction}err": [numeric(part) for part in ends_of_bars(bars)]}
+            shade = color(bars.get("color") or trace.get("marker", {}).get("color") or "#444444")
+            ax.errorbar(x, y, **lengths, fmt="none", ecolor=shade, elinewidth=0.8, capsize=1.5, zorder=2)
+
+
+def ends_of_bars(bars: Mapping[str, Any]) -> tuple[Sequence[float], Sequence[float]]:
+    """Lengths of a trace's error bars below and above its points."""
+    return bars.get("arrayminus", bars["array"]), bars["array"]
 
 
 def _texts(ax: Axes, trace: dict[str, Any], x: np.ndarray, y: np.ndarray) -> None:
@@ -120,8 +126,7 @@ def draw_bars(ax: Axes, traces: Sequence[dict[str, Any]], layout: dict[str, Any]
             bars = ax.barh(where, values, height=thick, left=begin, **look)
         else:
             bars = ax.bar(where, values, width=thick, bottom=begin, **look)
-        if "error_y" in trace:
-            _error_bars(ax, trace, where, begin + values)
+        _error_bars(ax, trace, *((begin + values, where) if flat else (where, begin + values)))
         if trace.get("text") is not None:
             place: Literal["center", "edge"] = "center" if stacked else "edge"
             ax.bar_label(

@@ -1,7 +1,7 @@
 """Generates the finished runs that are shipped with the program (assets/runs), with the tasks that workers also run.
 
 The runs are: a merge for every preset, with the settings of the merge form; a merge of two networks that share the
-first epochs of their training, which needs no alignment; the pictures on the first page of Neurons for two presets;
+first epochs of their training, which needs no alignment; the pictures on the first view of Neurons for two presets;
 findings of studies; and a partial zip (ZipIt!). Artifacts that are not shipped are listed with their hashes; running
 the request again creates them.
 """
@@ -17,17 +17,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from merging.errors import DataUnavailable
 from merging.jobs.ledger.shipped_runs import RUNS
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.merge import MergeRequest
-from merging.jobs.requests.pictures import PicturesRequest
+from merging.jobs.requests.pictures import MAX_UNITS, PicturesRequest
 from merging.jobs.requests.study import StudyRequest
 from merging.jobs.requests.zip_networks import ZipRequest
 from merging.jobs.tasks.payload import Payload
 from merging.jobs.tasks.run import run_task
 from merging.progress import Progress, no_progress
 from merging.results import saving
+from merging.studies.evidence import ALL_UNITS
 from merging.zoo.catalogue import Preset, find_entry, presets, shipped_file
 from merging.zoo.datasets.fingerprint import fingerprint, load_splits
 
@@ -45,8 +48,8 @@ SHARED = Preset(
 NETWORKS = ("merge.safetensors", "naive.safetensors")
 SHIPPED = ("report", "permutation.npz", *NETWORKS)  # pi(B) is computed from B and the permutation when needed
 IMAGES = 2_000  # default of the merge form, so that submitting the unchanged form finds the shipped run
-LOOKED_INTO = {"mlps": "layers.2", "cnns": "features.6"}  # preset -> layer; pictures of its first units are shipped
-UNITS = tuple(range(16))
+LOOKED_INTO = {"mlps": "layers.2", "cnns": "features.6"}  # preset -> layer; pictures of its units are shipped
+UNITS = 64  # two contact sheets: the units of A that match their partners best
 ANSWERED: dict[str, tuple[str, ...]] = {  # preset -> the studies whose findings are shipped
     "mlps": ("why", "along", "aligners", "similarity", "landscape", "lab", "layer", "units"),
     "cnns": ("why", "along", "aligners", "similarity", "landscape", "lab", "layer", "units", "film", "evidence"),
@@ -54,7 +57,6 @@ ANSWERED: dict[str, tuple[str, ...]] = {  # preset -> the studies whose findings
 }
 HEADS = ("fashion-head-low", "fashion-head-high")
 OF_A_LAYER = ("layer", "units", "film")
-ALL_UNITS = {"units": 100_000, "layers": 100_000}  # the study "evidence" is shipped for a sample of units and for all
 
 
 @dataclass(frozen=True)
@@ -126,28 +128,31 @@ def example_studies(request: MergeRequest, key: str) -> Iterator[StudyRequest]:
     """Requests for those studies of one preset's merge whose findings are shipped."""
     for study in ANSWERED.get(key, ()):
         yield StudyRequest(request, study, {"layer": LOOKED_INTO[key]} if study in OF_A_LAYER else {})
-        if study == "evidence":
+        if study == "evidence":  # of a sample of units, and of all
             yield StudyRequest(request, study, ALL_UNITS)
 
 
 def _pictures(
     request: MergeRequest, checkpoints: tuple[bytes, ...], artifacts: dict[str, bytes], layer: str
 ) -> Iterator[Example]:
-    """Examples for the pictures on the first page of Neurons.
+    """Examples for the pictures on the first view of Neurons.
 
-    They show the first units of A, of the merge and of the naive average, and two sets of B's units: the units matched
-    to A's first units (these are also the first units of pi(B)), and B's own first units.
+    They show the best matched units in A, in the merge and in the naive average, B's units that are matched to them,
+    and B's units of the same numbers.
     """
     a, b = request.models
-    partner = next(facts.partner for facts in saving.load(artifacts["report"]).units if facts.layer == layer)
-    matched = tuple(int(unit) for unit in partner[list(UNITS)])
-    yield Example(PicturesRequest(a, layer, UNITS), checkpoints[:1])
-    yield Example(PicturesRequest(b, layer, matched), checkpoints[1:])
-    yield Example(PicturesRequest(b, layer, UNITS), checkpoints[1:])
+    facts = next(facts for facts in saving.load(artifacts["report"]).units if facts.layer == layer)
+    best = [int(unit) for unit in np.argsort(-facts.match, kind="stable")[:UNITS]]  # dead units, which are NaN, last
+    of_b = dict.fromkeys([int(facts.partner[unit]) for unit in best] + best)
     facts_of_a = {key: getattr(a, key) for key in ("architecture", "config", "dataset", "classes", "mean", "std")}
+    wanted = [(a, checkpoints[0], best), (b, checkpoints[1], list(of_b))]
     for name in NETWORKS:
         model = ModelRef(hashlib.sha256(artifacts[name]).hexdigest(), name.removesuffix(".safetensors"), **facts_of_a)
-        yield Example(PicturesRequest(model, layer, UNITS), (artifacts[name],))
+        wanted.append((model, artifacts[name], best))
+    for model, checkpoint, numbers in wanted:
+        for first in range(0, len(numbers), MAX_UNITS):
+            part = tuple(numbers[first : first + MAX_UNITS])
+            yield Example(PicturesRequest(model, layer, part), (checkpoint,))
 
 
 def _make(example: Example, out: Path, report: Progress) -> tuple[str, dict[str, bytes]]:

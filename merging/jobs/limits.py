@@ -28,6 +28,8 @@ class Limits:
     teacher_times: float = _limit(10, "factor by which open_jobs is multiplied for owners named in MERGESCOPE_TEACHERS")
     models: float = _limit(40, "uploaded and trained models per owner")
     owner_mb: float = _limit(1_000, "megabytes of models per owner")
+    address_mb: float = _limit(3_000, "megabytes of models per network address")
+    all_models_mb: float = _limit(6_000, "megabytes of models of all owners; the rest of store_mb is left to runs")
     upload_mb: float = _limit(120, "megabytes per uploaded file")
     visitor_files: float = _limit(
         4, "size of files that one visitor has uploaded but not yet added, in units of upload_mb"

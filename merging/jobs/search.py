@@ -5,7 +5,7 @@ Only the person who wrote notes sees them.
 
 from __future__ import annotations
 
-import itertools
+import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,7 +18,7 @@ from merging.jobs.ledger.connection import connect, snapshot, transaction
 from merging.jobs.ledger.jobs import OPEN, Job, read_jobs
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.ledger.owners import check_owner
-from merging.jobs.privacy import Access
+from merging.jobs.privacy import VISIBLE
 from merging.jobs.requests.comparison import headline_figures
 from merging.methods.registry import ROLES
 from merging.results.reports import MergeReport
@@ -116,13 +116,11 @@ def search(ledger: Ledger, conditions: Search, visitor: str, limit: int) -> tupl
         f"SELECT jobs.*, marks.name AS mark_name, marks.note, marks.starred, marks.archived, {_OWN_BATCH} AS batch"
         " FROM jobs LEFT JOIN marks ON marks.job = jobs.id AND marks.owner = :visitor"
         f" WHERE {' AND '.join(where)} ORDER BY jobs.state NOT IN ('queued', 'running'), {ORDERS[conditions.order]},"
-        " jobs.id"
+        " jobs.id LIMIT :limit"
     )
     _measure(ledger)
     with connect(ledger.file) as db, snapshot(db):
-        access = Access(db, ledger.shipped, visitor)
-        every = db.execute(query, {**values, "visitor": visitor})
-        rows = list(itertools.islice((row for row in every if access.may_see(row["id"])), limit))
+        rows = db.execute(query, {**values, "visitor": visitor, "limit": limit}).fetchall()
         jobs = {job.id: job for job in read_jobs(db, rows, ledger.shipped.past)}
     return tuple(_found(row, jobs[row["id"]]) for row in rows if row["id"] in jobs)
 
@@ -146,6 +144,31 @@ def set_mark(ledger: Ledger, job_id: str, person: str, mark: Mark) -> None:
         )
 
 
+def progress_of(ledger: Ledger, ids: Sequence[str], visitor: str) -> dict[str, tuple[str, float]]:
+    """Id -> (state, time of its end or 0) of those of the jobs that the visitor may see, in one look.
+
+    A shipped example stands for a job that is neither open nor done here, as in `Ledger.job`.
+    """
+    query = (
+        "SELECT id, state, COALESCE(finished, 0) AS finished FROM jobs"
+        f" WHERE id IN (SELECT value FROM json_each(:ids)) AND {VISIBLE}"
+    )
+    with connect(ledger.file) as db:
+        rows = db.execute(query, {"ids": json.dumps(list(ids)), "visitor": visitor}).fetchall()
+    found = {row["id"]: (row["state"], row["finished"]) for row in rows}
+    for id in ids:
+        example = ledger.shipped.job(id) if found.get(id, ("",))[0] not in (*OPEN, "done") else None
+        found |= {id: (example.state, example.finished or 0.0)} if example is not None else {}
+    return found
+
+
+def was_stopped(ledger: Ledger, batch: str) -> bool:
+    """Whether a job that was submitted with this batch was cancelled."""
+    query = "SELECT 1 FROM owners JOIN jobs ON jobs.id = job WHERE batch = ? AND state = 'cancelled' LIMIT 1"
+    with connect(ledger.file) as db:
+        return bool(batch) and db.execute(query, (batch,)).fetchone() is not None
+
+
 def cancel_batch(ledger: Ledger, batch: str) -> None:
     """Withdraw all requests of open jobs that were submitted with this batch, by any person.
 
@@ -162,9 +185,10 @@ def cancel_batch(ledger: Ledger, batch: str) -> None:
 def _where(conditions: Search) -> tuple[list[str], dict[str, Any]]:
     """SQL conditions and their values by name."""
     kinds = {f"kind{number}": kind for number, kind in enumerate(conditions.kinds)}
-    where = [f"jobs.kind IN ({', '.join(f':{name}' for name in kinds)})", "jobs.created >= :since"]
+    where = [VISIBLE, f"jobs.kind IN ({', '.join(f':{name}' for name in kinds)})", "jobs.created >= :since"]
     values: dict[str, Any] = {**kinds, "since": conditions.since}
-    for number, word in enumerate(conditions.text.split()[:WORDS]):
+    text = conditions.text.encode("utf-8", "replace").decode()  # without lone surrogates, which SQLite refuses
+    for number, word in enumerate(text.split()[:WORDS]):
         place = f"{_TITLE} || ' ' || jobs.id || ' ' || COALESCE(marks.name || ' ' || marks.note, '')"
         where.append(f"{place} LIKE :word{number} ESCAPE '!'")
         pattern = "".join(f"!{letter}" if letter in "!%_" else letter for letter in word)

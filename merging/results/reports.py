@@ -112,7 +112,7 @@ class LayerUnits:
         partner: (U,) int64, the unit of B that was matched to A's unit i.
         match: (U,) Pearson correlation of A's unit i and pi(B)'s unit i over images and positions; NaN for dead units.
         std: (M, U) standard deviation of the activation.
-        peak: (M, U) largest mean activation over the positions of an image; unit pictures maximise this mean.
+        peak: (M, U) largest mean activation over the positions of an image.
         dead: (M, U) bool, whether the activation is the same for all images.
         exemplars: (M, U, K) int64 numbers of the images with the largest activations, in descending order.
         exemplar_values: (M, U, K) the unit's activations for these images.
@@ -120,6 +120,9 @@ class LayerUnits:
         images: number of images. 0 if nothing could be measured: then all values except `partner` are NaN, and K is 0.
         patch: receptive field of one position as a share of the image's side; 1 for linear layers.
         models: the names of the M models, in order.
+        seen_mean, seen_most: (M, U) mean and largest, over images, of the response after the nonlinearity that follows
+            the layer (the layer itself if none does), at the strongest position of each image. Empty in results of
+            earlier versions.
     """
 
     layer: str
@@ -137,6 +140,8 @@ class LayerUnits:
     images: int
     patch: float = 1.0
     models: tuple[str, ...] = ("A", "pi(B)", "merge", "naive")
+    seen_mean: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    seen_most: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
 
 
 @dataclass(frozen=True)
@@ -159,12 +164,15 @@ class UnitPicture:
         objective: value of the objective for this image.
         start: value of the objective for the initial, random image.
         how: the settings of the optimisation.
+        response: the unit's response to this image, at its strongest position, after the nonlinearity; NaN in results
+            of earlier versions.
     """
 
     pixels: np.ndarray
     objective: float
     start: float
     how: dict[str, Any]
+    response: float = float("nan")
 
 
 @dataclass(frozen=True)

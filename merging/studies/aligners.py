@@ -61,6 +61,7 @@ class AlignersSettings:
     source="Ainsworth et al.: Git Re-Basin (ICLR 2023), Algorithms 1 and 2, Section 3.1",
     settings=AlignersSettings,
     page="why",
+    long=True,
 )
 def aligners(subject: Subject, settings: AlignersSettings) -> Aligners:
     """Align B to A with each aligner at its default settings, and measure the average of the two."""

@@ -56,6 +56,7 @@ class AlongSettings:
     source="Kornblith et al. 2019 (CKA); Jordan et al. 2023 (variance collapse)",
     settings=AlongSettings,
     page="why",
+    long=True,
 )
 def along(subject: Subject, settings: AlongSettings) -> Along:
     """Measure both lines, one network at a time. Memory: images x features of three networks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ MEASURES = {
 }
 ROWS = ("merge", "naive", "parents", "noise")
 MOST = 100_000  # largest number of units per layer, and of layers
+ALL_UNITS = {"units": MOST, "layers": MOST}  # settings that take all units of all layers
 RESAMPLES = 1000
 IMAGES = 2000
 
@@ -76,6 +78,12 @@ class Evidence:
         """Key of WORDS -> share of the units with that fate in the merge or naive average, in order of WORDS."""
         return {word: self.fates[row].count(word) / max(len(self.fates[row]), 1) for word in WORDS}
 
+    def fates_of(self, layer: str, units: Sequence[int]) -> dict[int, str]:
+        """Unit -> its fate in the merge, for those of these units of a layer that were measured."""
+        at = self.layers.index(layer) if layer in self.layers else -1
+        known = {int(self.unit[row]): self.fates["merge"][row] for row in np.flatnonzero(self.layer == at)}
+        return {unit: known[unit] for unit in units if unit in known}
+
     def _resampled(self, values: np.ndarray) -> tuple[float, float, float]:
         defined = values[~np.isnan(values)]
         if len(defined) == 0:
@@ -107,7 +115,8 @@ class EvidenceSettings:
     source="Borowski et al. 2021 (exemplars); cross-activation and the seed baseline are this program's own",
     settings=EvidenceSettings,
     page="neurons",
-    version=2,
+    version=3,
+    long=True,
 )
 def evidence(subject: Subject, settings: EvidenceSettings) -> Evidence:
     """Measure a sample of units from every chosen layer, in ten passes of pictures per layer and per 16 units.

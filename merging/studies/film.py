@@ -40,8 +40,8 @@ class Film:
         pictures: line -> start -> (P, K, H, W, C) uint8.
         step: line -> start -> (P, K) pixel correlation with the picture at the previous lambda; NaN at the first.
         control: line -> (P, K) pixel correlation of "cold" with "control".
-        strength: line -> start -> (P, K) response of the unit to its picture at that lambda, mean over positions, on a
-            scale where 0 is the unit's mean response to test images and 1 its largest.
+        strength: line -> start -> (P, K) response of the unit to its picture at that lambda, at its strongest position
+            and after the nonlinearity, on a scale where 0 is its mean response to test images and 1 its largest.
         how: settings of the pictures, and the seed.
     """
 
@@ -76,6 +76,8 @@ class FilmSettings:
         "layer",
         "first",
     ),
+    version=2,
+    long=True,
 )
 def film(subject: Subject, settings: FilmSettings) -> Film:
     """Render the units along both lines, in three passes of 16 pictures per lambda and line.
@@ -125,7 +127,7 @@ def _shot(
             spectrum = last if start == "warm" else spectrum
             pixels = np.array([picture.pixels for picture in pictures], np.float32)
             batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(artist.paint.scale)
-            reference, answer = (respond(subject.graph, net, place, x).mean[:, units] for x in (data, batch))
+            reference, answer = (respond(subject.graph, net, place, x).seen[:, units] for x in (data, batch))
             strength[start].append(relative(answer, reference).diagonal().cpu().numpy())
             frames[start].append(pixels)
     return {s: np.array(one) for s, one in frames.items()}, {s: np.array(one) for s, one in strength.items()}

@@ -62,6 +62,7 @@ class LandscapeSettings:
     other_parameter="third",
     takes_other=True,
     version=3,
+    long=True,
 )
 def landscape(subject: Subject, settings: LandscapeSettings) -> Landscape:
     """Measure the plane through A, B and pi(B), or through A, B and C if the request names C.

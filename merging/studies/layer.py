@@ -78,6 +78,7 @@ class LayerSettings:
     settings=LayerSettings,
     page="neurons",
     places=("layer",),
+    version=2,
 )
 def layer(subject: Subject, settings: LayerSettings) -> LayerStudy:
     """Run every network once, up to the layer. Memory: images x units of five networks."""

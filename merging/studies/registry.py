@@ -94,6 +94,7 @@ class Study:
         needs_data: whether the study runs images through the networks.
         takes_other: whether the study can include a network "C" that was not merged.
         version: increased when the meaning of the result changes.
+        long: whether the study may take minutes; it then waits in line with merges, not with pictures of units.
         page: the page that shows the result.
         source: the papers that the study follows.
         places: names of settings that choose what is analysed (layer, pair), not how; they do not affect the run time.
@@ -110,6 +111,7 @@ class Study:
     needs_data: bool = True
     takes_other: bool = False
     version: int = 1
+    long: bool = False
     places: tuple[str, ...] = ()
     other_parameter: str = "beside"
 

@@ -41,8 +41,8 @@ class UnitsStudy:
         units: numbers of the units.
         slots: names of the networks.
         pictures: "first", "second" (other seed), "negative" -> (M, K, H, W, C) uint8.
-        cross: (M, M, K) response of the row's unit to the column's picture, mean over positions, on a scale where 0 is
-            the unit's mean response to test images and 1 its largest.
+        cross: (M, M, K) response of the row's unit to the column's picture, at its strongest position and after the
+            nonlinearity, on a scale where 0 is the unit's mean response to test images and 1 its largest.
         own: (M, K) response of a unit to its own second picture, on the same scale.
         pixels: (M, M, K) Pearson correlation of the row's and the column's first pictures.
         noise: (M, K) Pearson correlation of a unit's first and second picture.
@@ -130,6 +130,8 @@ def outcome(
         "layer",
         "first",
     ),
+    version=2,
+    long=True,
 )
 def units(subject: Subject, settings: UnitsSettings) -> UnitsStudy:
     """Make pictures of the same units in five networks and compare them; a pi(B) that is a permuted B has B's pictures.
@@ -228,8 +230,8 @@ def answers_to(
     data = subject.images(2000)
     for row, slot in enumerate(SLOTS):
         tensors = named_tensors(subject.nets[slot])
-        reference = respond(subject.graph, tensors, place, data).mean[:, list(numbers)]
-        both = [respond(subject.graph, tensors, place, images).mean[:, list(numbers)] for images in batches]
+        reference = respond(subject.graph, tensors, place, data).seen[:, list(numbers)]
+        both = [respond(subject.graph, tensors, place, images).seen[:, list(numbers)] for images in batches]
         first_of, second_of = (
             relative(one, reference).view(slots, count, count)[:, diagonal, diagonal] for one in both
         )

@@ -78,9 +78,13 @@ def _headline(reading: Reading) -> str:
         return f"{_begin(reading, naive, aligned)}. {done}, {near}."
     if final < naive - CONNECTED:
         worse = reading.final.middle("loss") >= reading.naive.middle("loss")
-        better = "is right more often, though its loss is no lower," if worse else "does better,"
-        return f"{_begin(reading, naive, aligned)}. {done}, the merge {better} but still fails."
-    return f"{_begin(reading, naive, aligned)}, and {_tried(reading)} did not help."
+        better = "is right more often than the naive average, but its loss is no lower" if worse else "does better"
+        still = ", and it still fails" if worse else ", but still fails"
+        return f"{_begin(reading, naive, aligned)}. {done}, the merge {better}{still}."
+    tried = _tried(reading)
+    if not tried:
+        return f"{_begin(reading, naive, aligned)}; neither an alignment nor a correction was chosen."
+    return f"{_begin(reading, naive, aligned)}, and {tried} did not help."
 
 
 def _headline_unequal(reading: Reading, final: float) -> str:
@@ -94,7 +98,7 @@ def _headline_unequal(reading: Reading, final: float) -> str:
 
 
 def _headline_connected(reading: Reading, final: float) -> str:
-    good = f"The straight line between A and B is good{_though(reading.naive) or ' as it is'}, without any re-ordering"
+    good = f"Without any re-ordering, the straight line between A and B is good{_though(reading.naive)}"
     if final > CONNECTED:
         return f"{good}; {_tried(reading)} made it worse."
     rise = _rise_of(reading.final)
@@ -151,7 +155,7 @@ def _tried(reading: Reading) -> str:
     steps = ["mapping" if reading.mapped else "re-ordering"] if reading.moved else []
     steps += [] if reading.straight else [reading.combined]
     steps += ["correction"] if reading.corrected else []
-    return _listed(steps) if steps else "leaving the neurons where they are"
+    return _listed(steps) if steps else ""
 
 
 def _halfway(reading: Reading) -> Iterator[str]:
@@ -182,7 +186,7 @@ def _meaning(reading: Reading) -> str:
     where = (
         "{} below the parents' mean half-way"
         if reading.ends_elsewhere
-        else "at worst {} below the straight line from A's to B's"
+        else "at worst {} below the straight line from A's accuracy to B's"
     )
     lost = f"The merge's accuracy falls {where.format(points_beside(max(fall, 0.0), CONNECTED))}"
     if corrected and fall <= CONNECTED:
@@ -211,7 +215,8 @@ def _cautions(reading: Reading) -> Iterator[str]:
     ends = reading.final.accuracy[-1], reading.final.ends[1].accuracy
     if reading.ends_elsewhere and not reading.corrected and abs(ends[0] - ends[1]) > END:
         was, now = numbers.accuracy(ends[1]), numbers.accuracy(float(ends[0]))
-        yield f"B mapped onto A's units differs from B ({now} right instead of {was}): the path does not end at B."
+        differs = f"The mapped B does not compute what B computes ({now} right instead of {was})"
+        yield f"{differs}: the path does not end at B."
     if not reading.corrected and reading.fall > CONNECTED:
         yield from _advice(reading)
     yield from small_differences(reading)

@@ -128,8 +128,8 @@ def _cost(notes: Notes) -> Iterator[str]:
     if costs:
         worst, mean = max(costs, key=costs.get), float(np.mean(list(costs.values())))
         yield (
-            f"Transporting B's units onto A's costs {numbers.ratio(mean)} times the mean cost of all pairs of units, "
-            f"on average over the groups; the most in {worst} ({numbers.ratio(costs[worst])} times)."
+            f"On average over the groups, the transport of B's units onto A's costs {numbers.ratio(mean)} times as "
+            f"much as pairing units at random. The costliest group is {worst} ({numbers.ratio(costs[worst])} times)."
         )
 
 
@@ -137,8 +137,8 @@ def _alike(notes: Notes) -> Iterator[str]:
     share = _of_units(notes["alike"], notes)
     if share is not None:
         yield (
-            f"With the choice made on each half of the held-out images alone, {numbers.accuracy(share)} of the units "
-            "get the same partner from both."
+            "The result was also chosen on each half of the held-out images separately: "
+            f"{numbers.accuracy(share)} of the units have the same partner in both of these results."
         )
 
 
@@ -165,7 +165,9 @@ def _dead(notes: Notes) -> Iterator[str]:
 
 def _by_weights(notes: Notes) -> Iterator[str]:
     if notes["by_weights"]:
-        yield f"{_listed(notes['by_weights'])} were matched by their weights, because their units can only be permuted."
+        mixes = "mean_similarity" not in notes
+        why = "may not be mixed, or cannot be measured" if mixes else "cannot be measured"
+        yield f"Some groups were matched by their weights, because their units {why}: {_listed(notes['by_weights'])}."
 
 
 def _within(notes: Notes) -> Iterator[str]:

@@ -104,7 +104,7 @@ def _answers(why: Why) -> Iterator[str]:
     lower, higher = merge < parents - 0.02, merge > parents + 0.02
     sure = "less confident than" if lower else "more confident than" if higher else "as confident as"
     yield (
-        f"The merge is {sure} its parents (mean confidence {numbers.accuracy(merge)}, of the parents "
+        f"The merge is {sure} its parents (mean confidence {numbers.accuracy(merge)} against "
         f"{numbers.accuracy(parents)}), and its accuracy is {numbers.accuracy(accuracy)}."
     )
     gains = f" It gets {why.gained_count} right that both parents get wrong." if why.gained_count else ""

@@ -13,8 +13,10 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from merging import errors
@@ -25,7 +27,18 @@ AT_ONCE = max(2, (os.cpu_count() or 2) // 4)  # most child processes at a time, 
 NICENESS = 5
 PATIENCE = 10  # wall-clock limit divided by CPU-time limit: allows for a busy machine, but ends a child that hangs
 Waiting = Callable[[int], None]
-_line: list[object] = []  # the queue, oldest first; the first AT_ONCE entries may run
+
+
+@dataclass(frozen=True, eq=False)
+class _Turn:
+    """One child of this person, which runs or waits."""
+
+    person: str
+
+
+_running: list[_Turn] = []  # at most AT_ONCE
+_line: list[_Turn] = []  # those who wait, the oldest first
+_served: dict[str, int] = {}  # person -> number of the latest turn; empty while nobody waits
 _moved = threading.Condition()
 
 
@@ -40,17 +53,19 @@ def run_disposable(
     late: errors.MergescopeError,
     dead: errors.MergescopeError,
     waiting: Waiting = in_silence,
+    person: str = "",
 ) -> None:
     """Run `python -m MODULE FOLDER` to its end. At most AT_ONCE such children run at a time; others wait in a queue.
 
-    waiting: called every second in the queue with the number of children ahead.
+    waiting: called every second in the queue with the number of children ahead.  person: whose child it is; people take
+    turns, so that nobody waits behind all files of somebody else.
     Raises the MergescopeError that the child wrote to error.json, `late` if it used more than `seconds` of processor
     time, or `dead` if it ended in any other way.
     """
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", module, str(folder)]
-    with _place(waiting):  # time in the queue does not count towards the limit
+    with _place(waiting, _Turn(person)):  # time in the queue does not count towards the limit
         try:
             clock = PATIENCE * seconds
             process = subprocess.run(command, env=environment, capture_output=True, timeout=clock, check=False)
@@ -67,9 +82,8 @@ def run_disposable(
 
 
 @contextmanager
-def _place(waiting: Waiting) -> Iterator[None]:
+def _place(waiting: Waiting, own: _Turn) -> Iterator[None]:
     """Context that waits in the queue on entry, and holds one of the AT_ONCE places for a running child until exit."""
-    own = object()
     with _moved:
         _line.append(own)
     try:
@@ -80,14 +94,31 @@ def _place(waiting: Waiting) -> Iterator[None]:
         yield
     finally:
         with _moved:
-            _line.remove(own)
+            (_running if own in _running else _line).remove(own)
+            if not _running and not _line:
+                _served.clear()
             _moved.notify_all()
 
 
-def _before(own: object) -> int:
-    """The number of children to wait for; 0 if this one may run."""
+def _before(own: _Turn) -> int:
+    """The number of children to wait for; 0 if this one has just taken a place."""
     with _moved:
-        return max(0, _line.index(own) + 1 - AT_ONCE)
+        ahead = len(_running) + _fair_order().index(own)
+        if ahead < AT_ONCE:
+            _line.remove(own)
+            _running.append(own)
+            _served[own.person] = 1 + max(_served.values(), default=0)
+            return 0
+        return ahead + 1 - AT_ONCE
+
+
+def _fair_order() -> list[_Turn]:
+    """Those who wait: who has the fewest children before this one first, then who was served longest ago."""
+    count, turns = Counter(turn.person for turn in _running), dict[_Turn, tuple[int, int]]()
+    for turn in _line:
+        turns[turn] = count[turn.person], _served.get(turn.person, 0)
+        count[turn.person] += 1
+    return sorted(_line, key=turns.__getitem__)
 
 
 def answer_with(folder: Path, work: Callable[[], None]) -> int:

@@ -204,7 +204,7 @@ def test_a_dead_unit_keeps_the_start_picture_which_is_lucents_of_these_numbers(s
     with torch.no_grad():
         model[2].weight[4] = 0
         model[2].bias[4] = 0
-    dead, live = pictures(model, "2", [4, 0], shape, seed=9)
+    dead, live = pictures(model, "2", [4, 0], shape, seed=9, settings=PictureSettings(decay=1.0))
     assert dead.objective == dead.start == 0
     assert live.objective > live.start
     with torch.random.fork_rng():
@@ -215,14 +215,25 @@ def test_a_dead_unit_keeps_the_start_picture_which_is_lucents_of_these_numbers(s
     np.testing.assert_allclose(dead.pixels, theirs, atol=1e-6)
 
 
+@pytest.mark.parametrize("objective", ["neuron", "channel"])
 @pytest.mark.parametrize("layer", ["1", "2"])
-def test_a_unit_that_is_silent_at_the_start_is_found_through_its_activation(layer: str) -> None:
+def test_a_unit_that_is_silent_at_the_start_is_found_through_its_activation(layer: str, objective: str) -> None:
     model = seeded(0, lambda: nn.Conv2d(1, 6, 3), nn.ReLU, lambda: nn.MaxPool2d(2))
     with torch.no_grad():
         model[0].bias.copy_(-0.5 * model[0].weight.sum((1, 2, 3)) - 0.2)  # below 0 on a grey image
-    for picture in pictures(model, layer, range(6), settings=PictureSettings(128)):
+    still = PictureSettings(128, 0.04, objective, decay=1.0, scale=0.0, rotation=0.0)
+    for picture in pictures(model, layer, range(6), settings=still):
         assert picture.start == 0
-        assert picture.objective > 0.01
+        # The picture moves in every step, so its strongest position need not be the centre.
+        assert (picture.objective if objective == "channel" else picture.response) > 0.01
+
+
+def test_the_response_is_that_of_the_strongest_position_after_the_nonlinearity() -> None:
+    model = colour_net(3)
+    for layer, after in (("0", 2), ("1", 2), ("2", 3), ("3", 4)):
+        for unit, picture in enumerate(pictures(model, layer, range(3), (3, 8, 8))):
+            value = model[:after](torch.from_numpy(picture.pixels).permute(2, 0, 1)[None]).detach()
+            assert picture.response == pytest.approx(float(value[0, unit].max()), rel=1e-5, abs=1e-6), layer
 
 
 def test_progress_and_passes() -> None:

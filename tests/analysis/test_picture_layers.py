@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from merging.analysis.pictures.settings import PictureSettings
 from merging.errors import InvalidRequest
 from tests.analysis.test_feature_images import pictures
 
@@ -45,6 +46,6 @@ def test_pictures_of_a_transformer_that_holds_the_images_second() -> None:
 
     torch.manual_seed(0)
     model = Second().eval()
-    for unit, picture in enumerate(pictures(model, "mix", range(5))):
+    for unit, picture in enumerate(pictures(model, "mix", range(5), settings=PictureSettings(objective="channel"))):
         value = model(torch.from_numpy(picture.pixels).permute(2, 0, 1)[None])[0, unit]
         assert picture.objective == pytest.approx(float(value.detach()), abs=1e-5)

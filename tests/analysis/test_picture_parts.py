@@ -40,7 +40,7 @@ def test_moves_are_bounded_repeat_and_do_not_depend_on_how_many_follow() -> None
     assert {move.shift[1] for move in drawn} == set(range(-5, 6))
     assert 0.9 <= min(move.zoom for move in drawn) < 0.92 < 1.08 < max(move.zoom for move in drawn) <= 1.1
     assert 0.16 < max(abs(move.turn) for move in drawn) <= np.radians(10)
-    plain = moves(3, PictureSettings(steps=9, jitter=0.0), (8, 8))
+    plain = moves(3, PictureSettings(steps=9, jitter=0.0, scale=0.0, rotation=0.0), (8, 8))
     assert {(move.shift, move.turn, move.zoom) for move in plain} == {((0, 0), 0.0, 1.0)}
 
 

@@ -95,6 +95,14 @@ def test_exemplars_are_the_images_with_the_strongest_position(facts, case, name)
                 assert (row * height) % 1 == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize(("name", "after"), [("0", "1"), ("1", "1"), ("2", "2"), ("3", "4"), ("4", "4")])
+def test_responses_are_seen_after_the_nonlinearity(facts, case, name, after):
+    models, data, *_ = case
+    strongest = [responses(model, data.images)[after].max((2, 3)) for model in models]
+    np.testing.assert_allclose(facts[name].seen_mean, [one.mean(0) for one in strongest], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(facts[name].seen_most, [one.max(0) for one in strongest], rtol=1e-5, atol=1e-6)
+
+
 def test_a_permuted_twin_matches_perfectly_and_its_partner_is_the_old_number(case):
     models, data, graph, spec = case
     b = permute(models[0], spec, spec.random(5))

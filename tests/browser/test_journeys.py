@@ -150,14 +150,14 @@ def test_from_a_cell_to_a_layer_to_a_unit_and_on_to_somebody_else(visitor, chrom
     assert "row=layers.2" in visitor.url
     visitor.get_by_text("without the 1 % of images with the largest leverage").wait_for()
     units = visitor.get_by_role("link", name="Neurons of layers.2").get_attribute("href")
-    go(visitor, f"/{units}&view=All+units")
+    go(visitor, f"/{units}&view=All+units&sort=unit+number")
     sheet = visitor.locator("[data-testid=stPlotlyChart] .nsewdrag").last
     sheet.wait_for()
     visitor.get_by_text(re.compile("Making pictures")).wait_for(state="hidden")
     unit = visitor.get_by_text("Unit 18 of layers.2")
     for _ in range(10):  # the sheets are drawn anew when the last picture has come: a click before that is lost
         if not unit.count():
-            click_at(visitor, sheet, 2.5 / 16, 1.5 / 4, visitor.get_by_text(re.compile("unit 18: match")))
+            click_at(visitor, sheet, 2.5 / 16, 1.5 / 2, visitor.get_by_text(re.compile("unit 18: match")))
             visitor.wait_for_timeout(3_000)
     visitor.wait_for_url(re.compile(r"/neurons\?.*unit=18"))
     visitor.get_by_text("Unit 18 of layers.2").wait_for()

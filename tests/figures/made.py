@@ -62,6 +62,8 @@ def units(layer: str, seed: int = 0) -> LayerUnits:
         exemplar_values=-np.sort(-rng.uniform(0, 3, (4, UNITS, 9))),
         exemplar_places=np.full((4, UNITS, 9, 2), 0.5),
         images=IMAGES,
+        seen_mean=np.where(dead, 0, rng.uniform(0, 1, (4, UNITS))),
+        seen_most=np.where(dead, 0, rng.uniform(1, 3, (4, UNITS))),
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure as Canvas
 
 from merging.errors import InvalidSetting
-from merging.figures import paper
+from merging.figures import comparison, paper
 from merging.figures.curve import curve_figure
 from merging.figures.figure import Figure
 from merging.figures.palette import figure
@@ -104,6 +104,19 @@ def test_words_of_users_are_drawn_as_they_are():
     assert axes.lines[0].get_label() == "R&D <b>"
     for kind in paper.FORMATS:
         assert paper.figure_file(fig, kind)
+
+
+def test_bars_that_lie_have_their_error_bars_and_lines_in_files_too():
+    points = [("Weight matching", "weight-matching", "average none", 2, 0.9, 0.01), ("None", "none", "", 2, 0.5, 0.02)]
+    fig = comparison.bars(points, {"ensemble_accuracy": 0.95})
+    first, second, reference = csv.DictReader(io.StringIO(paper.figure_csv(fig)))
+    assert [(one["y"], one["x"], one["below"], one["above"]) for one in (first, second)] == [
+        ("Weight matching", "90.0", "1.0", "1.0"),
+        ("None", "50.0", "2.0", "2.0"),
+    ]
+    assert (reference["series"], reference["x"]) == ("ensemble 95.0 %", "95.0")
+    (whiskers,) = drawn(fig).axes[0].containers[-1].lines[2]
+    assert [[round(float(x)) for x, _ in part] for part in whiskers.get_segments()] == [[89, 91], [48, 52]]
 
 
 def test_the_csv_holds_error_bars_and_the_numbers_of_boxes():

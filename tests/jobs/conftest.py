@@ -17,13 +17,13 @@ from merging.jobs.worker.supervisor import scratch_folder
 
 @pytest.fixture(scope="session")
 def engine():
-    """Ray with two slots of one thread each, on the CPU."""
+    """Ray with one slot for long jobs, of one thread, and the seat for short ones, on the CPU."""
     scratch = scratch_folder()
     with pytest.MonkeyPatch.context() as patch:
         for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "RAY_ADDRESS"):
             patch.delenv(name, raising=False)
         patch.setenv("PYTHONPATH", ".")
-        engine = Engine(Plan("cpu", 1, 2), scratch)
+        engine = Engine(Plan("cpu", 1, 1), scratch)
         yield engine
         engine.stop()
     shutil.rmtree(scratch, ignore_errors=True)

@@ -134,11 +134,11 @@ def test_one_bad_row_hides_no_other(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        "INSERT INTO models VALUES ('m1', 's', 'o', 0, 1, 'not json')",
-        "INSERT INTO models VALUES ('m1', 's', 'o', 0, 1, '{}')",
-        "INSERT INTO models VALUES ('m1', 's', 'o', 0, 1, '[]')",
-        "INSERT INTO models VALUES ('m1', 's', 'o', 0, 1, '{\"owner\": 5}')",
-        "INSERT INTO models VALUES ('m1', 's', 'o', 0, 1, x'ff')",
+        "INSERT INTO models VALUES ('m1', 's', 'o', 0, 1, 'not json', '')",
+        "INSERT INTO models VALUES ('m1', 's', 'o', 0, 1, '{}', '')",
+        "INSERT INTO models VALUES ('m1', 's', 'o', 0, 1, '[]', '')",
+        "INSERT INTO models VALUES ('m1', 's', 'o', 0, 1, '{\"owner\": 5}', '')",
+        "INSERT INTO models VALUES ('m1', 's', 'o', 0, 1, x'ff', '')",
         "INSERT INTO owners (job, owner, asked) SELECT id, x'00ff', 0 FROM jobs LIMIT 1",
         "UPDATE jobs SET request = '{}' WHERE id = (SELECT MIN(id) FROM jobs)",
         "UPDATE jobs SET created = 'x' WHERE id = (SELECT MIN(id) FROM jobs)",

@@ -112,11 +112,24 @@ def test_a_queued_job_is_cancelled_at_once_and_never_starts(ledger, dispatch):
     second = ledger.submit(long_request(1), "ann")
     dispatch(ledger)
     until(lambda: ledger.jobs(states=("running",)))
-    assert ledger.job(second.id).position == 1  # of two slots one is kept for pictures
+    assert ledger.job(second.id).position == 1
     ledger.cancel(second.id, "ann")
     time.sleep(0.3)
     assert ledger.job(second.id).state == "cancelled"
     assert ledger.job(second.id).started is None
+
+
+def test_what_someone_waits_for_does_not_wait_for_long_jobs(ledger, dispatch):
+    first, second = (ledger.submit(long_request(seed), "ann") for seed in (0, 1))
+    dispatch(ledger)
+    training(ledger, first.id)
+    pictures = [ledger.submit(pictures_request(unit), "ann") for unit in (0, 1)]
+    until(lambda: all(ledger.job(job.id).state == "done" for job in pictures))
+    assert ledger.job(first.id).state == "running"
+    assert ledger.job(second.id).position == 1
+    assert ledger.job(second.id).started is None
+    direct = run_task("pictures", gather_payload(ledger, pictures_request(0), "cpu", 1))
+    assert ledger.artifact(pictures[0].id, "unit-0") == direct["unit-0"]
 
 
 def test_a_killed_worker_is_replaced_once_and_then_reported(ledger, dispatch):
@@ -159,7 +172,7 @@ def test_an_error_that_nobody_foresaw_becomes_words_with_details(ledger, engine)
         split: dataclasses.replace(images, labels=np.full(len(images), None))
         for split, images in payload.images.items()
     }
-    work = engine.start("merge", dataclasses.replace(payload, images=broken), ("x" * 64, 1))
+    work = engine.start(asked, dataclasses.replace(payload, images=broken), ("x" * 64, 1))
     until(lambda: engine.ready(work))
     outcome = engine.result(work)
     assert outcome.artifacts == {}

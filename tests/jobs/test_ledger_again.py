@@ -7,8 +7,8 @@ import json
 from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.ledger.shipped_runs import ShippedRuns
-from tests.jobs.making import SAVED, long_request, merge_request, pictures_request, take
-from tests.jobs.test_ledger_models import model_entry
+from merging.jobs.ledger.trained import trained_entry
+from tests.jobs.making import SAVED, long_request, merge_request, pictures_request, take, trained_artifacts
 
 ERROR = {"kind": "NotEquivalent", "text": "words"}
 
@@ -31,17 +31,19 @@ def test_who_has_a_finished_result_keeps_it_when_another_runs_it_again(ledger):
     assert ledger.submit(merge_request(), "bob", again=True).owners == ("ann", "bob")
 
 
-def test_a_deleted_network_is_trained_again(ledger):
+def test_a_deleted_network_comes_back_when_its_training_is_asked_for_again(ledger):
     desk, asked = Desk(ledger), long_request()
-    made = {"report": SAVED, "checkpoint.safetensors": b"w"}
+    made = trained_artifacts(asked)
     ledger.submit(asked, "ann")
-    desk.finish(take(desk), made, model_entry(source="trained"))
+    desk.finish(take(desk), made, trained_entry(asked, "ann", made))
+    (first,) = ledger.models("ann")
+    assert ledger.submit(asked, "ann").state == "done" and ledger.models("ann") == (first,)
+    ledger.delete_model(first.id, "ann")
     assert ledger.submit(asked, "ann").state == "done"
-    ledger.delete_model(ledger.models()[0].id, "ann")
+    (again,) = ledger.models("ann")
+    assert (again.sha256, again.source, again.id) == (first.sha256, "trained", first.id)
+    ledger.store.delete(first.sha256)
     assert ledger.submit(asked, "ann").state == "queued"
-    desk.finish(take(desk), made, model_entry(source="trained"))
-    assert [entry.source for entry in ledger.models("ann")] == ["trained"]
-    assert ledger.submit(asked, "ann").state == "done"
 
 
 def test_jobs_of_several_kinds(ledger):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from merging.errors import InvalidRequest
@@ -54,6 +56,26 @@ def test_two_people_with_one_file_each_delete_their_own(ledger):
     ledger.delete_model(first.id, "ann")
     assert ledger.models() == (second,)
     assert ledger.checkpoint(second.sha256) == b"weights"
+
+
+def test_made_up_people_neither_fill_the_store_nor_drive_out_the_runs_of_others(tmp_path):
+    ledger = Ledger(tmp_path, Limits(owner_mb=1, address_mb=2, all_models_mb=3, store_mb=5))
+    desk = Desk(ledger)
+    for seed in range(3):
+        ledger.submit(pictures_request(0, seed=seed), "ann")
+        desk.finish(take(desk), {"unit-0": bytes([seed]) * 400_000})
+    taken = 0
+    for number in range(10):
+        with suppress(InvalidRequest):
+            ledger.add_model(model_entry(), bytes([number]) * 900_000, f"eve {number}", "198.51.100.7")
+            taken += 1
+    assert taken == 2
+    with pytest.raises(InvalidRequest, match="your network address"):
+        ledger.add_model(model_entry(), b"x" * 900_000, "eve 11", "198.51.100.7")
+    ledger.add_model(model_entry(), b"y" * 900_000, "bob", "203.0.113.5")
+    with pytest.raises(InvalidRequest, match="the limit for all together"):
+        ledger.add_model(model_entry(), b"z" * 900_000, "cat", "192.0.2.1")
+    assert len(ledger.jobs(owner="ann", states=("done",))) == 3
 
 
 def test_models_have_caps_a_person(tmp_path):

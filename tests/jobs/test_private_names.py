@@ -10,13 +10,13 @@ import safetensors.numpy
 
 from merging.errors import InvalidRequest
 from merging.jobs.ledger.dispatcher_access import Desk
+from merging.jobs.ledger.trained import trained_entry
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.search import Search, search
 from merging.zoo.catalogue import find_entry, shipped_file
 from merging.zoo.checkpoints.checkpoint import load_bytes
 from merging.zoo.checkpoints.metadata import with_name
-from tests.jobs.making import SAVED, long_request, merge_request, take
-from tests.jobs.test_ledger_models import model_entry
+from tests.jobs.making import long_request, merge_request, take, trained_artifacts
 from tests.jobs.test_privacy import bring
 
 
@@ -51,10 +51,13 @@ def test_a_training_that_two_people_asked_for_gives_each_of_them_the_network(led
     for who in ("ann", "bob"):
         ledger.submit(request, who)
     claim = take(desk)
-    assert desk.finish(claim, {"report": SAVED, "checkpoint.safetensors": b"w"}, model_entry(source="trained"))
+    made = trained_artifacts(request)
+    assert desk.finish(claim, made, trained_entry(request, "ann", made))
     assert sorted(entry.owner for entry in ledger.models()) == ["ann", "bob"]
     ledger.delete_model(ledger.models("bob")[0].id, "bob")
-    assert ledger.submit(request, "ann").state == "done" and ledger.submit(request, "bob").state == "queued"
+    for who in ("ann", "bob", "cat"):  # who asks later, or deleted it, gets it at once; Ann's job stays as it is
+        assert ledger.submit(request, who).state == "done"
+    assert sorted(entry.owner for entry in ledger.models()) == ["ann", "bob", "cat"]
 
 
 def test_a_job_that_another_person_runs_again_has_their_names(ledger):

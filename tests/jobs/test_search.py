@@ -48,6 +48,11 @@ def test_every_word_must_occur_in_the_title_the_id_or_one_s_own_notes(ledger):
     assert ids(ledger, text="%") == [first] and ids(ledger, text="k!_") == []  # signs of SQL are ordinary characters
 
 
+def test_words_that_no_database_holds_find_nothing(ledger):
+    ledger.submit(merge_request(), "ann")
+    assert search(ledger, Search(text="\ud800 %_!\x00"), "ann", 9) == ()
+
+
 def test_conditions_are_joined(ledger):
     matched, plain = (done(ledger, merge_request(align=align)) for align in ("weight-matching", "none"))
     broken = failed(ledger, merge_request(seed=9), "me")

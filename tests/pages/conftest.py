@@ -22,12 +22,12 @@ def ledger(tmp_path, monkeypatch):
 def open_page(ledger):
     """Open a page as a visitor would: `open_page("merge", run=...)` gives the AppTest after its first run.
 
-    menus: open the run bar's menus, whose content is made only then.
+    menus: open the menus of the run bar and of the figures, whose content is made only then.
     """
 
     def open(page: str = "merge", *, menus: bool = False, **params: str) -> AppTest:
         app = AppTest.from_file(str(MAIN), default_timeout=60)
-        for menu in ("copy link", "downloads", "delete") if menus else ():
+        for menu in ("copy link", "downloads", "delete", "figures") if menus else ():
             app.session_state[menu] = True
         for name, value in params.items():
             app.query_params[name] = value

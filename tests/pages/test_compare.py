@@ -144,6 +144,21 @@ def test_stop_cancels_what_waits(ledger, open_page):
     assert {job.state for job in ledger.jobs(kind="merge")} == {"cancelled"}
 
 
+def test_what_somebody_cancelled_before_or_meanwhile_stops_no_comparison(ledger, open_page, monkeypatch):
+    monkeypatch.setenv("MERGESCOPE_OPEN_JOBS", "1")
+    first, second = open_page("compare", **FEW).session_state["comparison"].requests()
+    ledger.submit(first, SOMEBODY)
+    ledger.cancel(first.id, SOMEBODY)
+    app = open_page("compare", **FEW)
+    press(app, "Run 2 merges")
+    assert [(job.id, job.state) for job in ledger.jobs(kind="merge")] == [(first.id, "queued")]
+    ledger.submit(second, SOMEBODY)
+    ledger.cancel(second.id, SOMEBODY)
+    finish(ledger, 0.86)
+    app.run()
+    assert {job.id: job.state for job in ledger.jobs(kind="merge")} == {first.id: "done", second.id: "queued"}
+
+
 def test_methods_that_do_not_fit_are_named_and_nonsense_in_the_address_is_left_out(open_page):
     app = open_page("compare", **{**FEW, "combine": "average,ties,nonsense", "images": "nonsense", "mode": "nonsense"})
     assert not app.error

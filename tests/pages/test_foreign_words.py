@@ -155,6 +155,26 @@ def test_no_page_makes_anything_of_the_words_of_others(page, evil_ledger, open_p
         check(open_page(page, menus=True, **params), (page, params))
 
 
+def menu_of_figures():
+    from html import escape
+
+    from merging.figures.palette import figure
+    from tests.pages.test_foreign_words import EVIL
+    from ui.shell.figures import save_figures
+    from ui.shell.look import draw
+
+    draw(figure(f"Mean response to {escape(EVIL)}.", height=200, x={}, y={}), "tuning", "tuning")
+    save_figures()
+
+
+def test_the_menu_that_saves_figures_says_the_words_of_others_as_they_are():
+    app = AppTest.from_function(menu_of_figures)
+    app.session_state["figures"] = True
+    app.run()
+    check(app, "figures")
+    assert plain(EVIL) in app.caption[0].value
+
+
 def rows_of_pictures():
     from tests.pages.test_foreign_words import EVIL
     from ui.neurons.picture_rows import Tile, show_strips, show_tiles

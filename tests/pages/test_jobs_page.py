@@ -7,6 +7,8 @@ import time
 from dataclasses import replace
 from urllib.parse import parse_qs
 
+import pytest
+
 from merging.jobs.ledger.jobs import Worker
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.search import Search, mark_of, search, without_key
@@ -62,6 +64,14 @@ def test_runs_on_private_networks_are_their_owner_s_alone(ledger, open_page):
         for entry in ledger.models("somebody"):
             ledger.delete_model(entry.id, "somebody")
     assert len(ledger.jobs(kind="merge")) == 1
+
+
+@pytest.mark.parametrize("around", [" " * 6, "\t" * 6, "\u3000" * 6, "\n" * 6])
+def test_a_few_digits_with_spaces_around_them_open_no_private_run(ledger, open_page, around):
+    request = replace(merge_request(), models=secret_networks(ledger, "somebody"))
+    run = done(ledger, request, "somebody")
+    assert "is not here" in texts(open_page(run=f"{around}{run[:6]}"), "markdown", "warning", "info", "error")
+    assert run[:6] in texts(open_page(run=f" {run} "), "markdown")
 
 
 def test_the_neurons_of_a_private_run_start_no_work_for_others(ledger, open_page):

@@ -32,7 +32,7 @@ def test_learned_curves_are_asked_for_and_drawn(ledger, open_page):
     assert desk.finish(claim, {"finding": saving.save(run("nonlinearities", learned()))})
     app = open_page("why", run=run_id[:12])
     assert TITLE in texts(app, "markdown")
-    assert "log-odds of their saturations" in texts(app, "caption")
+    assert "saturations on the log-odds scale" in texts(app, "caption")
     for key, value in (("nonlinearity layer", "layers.3"), ("nonlinearity order", "alike")):
         control = app.selectbox(key=key) if "layer" in key else app.segmented_control(key=key)
         app = control.set_value(value).run()

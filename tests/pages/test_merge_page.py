@@ -265,13 +265,14 @@ def test_a_combination_of_ones_own_shows_its_choices(ledger, open_page):
 def test_a_form_that_differs_from_the_result_beside_it_says_in_what(ledger, open_page):
     run = done(ledger)
     app = open_page(run=run[:12])
-    assert "Differs from the result shown" not in texts(app, "caption") and "opacity: 0.5" not in html(app)
+    assert "The form differs" not in texts(app, "caption") and "opacity: 0.5" not in html(app)
     app.number_input(key="form_seed").set_value(7).run()
-    assert "Differs from the result shown in: seed." in texts(app, "caption") and "opacity: 0.5" in html(app)
+    assert "The form differs from the displayed result in: seed." in texts(app, "caption")
+    assert "opacity: 0.5" in html(app)
     app.selectbox(key="form_b").set_value("fashion-mlp-128-s0").run()  # another width: no merge, so nothing to compare
-    assert "Differs from the result shown" not in texts(app, "caption")
+    assert "The form differs" not in texts(app, "caption")
     app.selectbox(key="form_a").set_value("fashion-mlp-128-s1").run()
-    assert "Differs from the result shown in: networks and seed." in texts(app, "caption")
+    assert "The form differs from the displayed result in: networks and seed." in texts(app, "caption")
 
 
 def test_choosing_a_chooses_its_sibling_unless_b_fits(ledger, open_page):

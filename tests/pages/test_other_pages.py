@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -15,8 +17,8 @@ def make_pictures(ledger):
     """Work off every queued pictures job; the pixels tell the unit."""
     desk = Desk(ledger)
     while claim := desk.claim(("pictures",)):
-        pixels = np.full((4, 4, 1), 0.5, np.float32)
-        made = {f"unit-{u}": saving.save(UnitPicture(pixels, 0.5 + u, 0.1, {})) for u in claim.request.units}
+        pixels = np.full((28, 28, 1), 0.5, np.float32)
+        made = {f"unit-{u}": saving.save(UnitPicture(pixels, 0.5 + u, 0.1, {}, 0.5 + u)) for u in claim.request.units}
         desk.finish(claim, made)
 
 
@@ -56,7 +58,7 @@ def test_similarity_states_how_it_was_measured(ledger, open_page):
 
 
 def test_neurons_ask_for_what_is_missing_and_show_what_is_made(ledger, open_page):
-    app = open_page("neurons", run=done(ledger)[:12], sort="unit number")
+    app = open_page("neurons", run=done(ledger)[:12], view="Unit by unit", sort="unit number")
     jobs = ledger.jobs(kind="pictures")
     assert {job.request["model"]["name"].split(" of ")[0] for job in jobs} >= {"merge", "naive"}
     assert all(len(job.request["units"]) <= 16 for job in jobs)
@@ -69,7 +71,7 @@ def test_neurons_ask_for_what_is_missing_and_show_what_is_made(ledger, open_page
     app.run()
     assert "being made" not in html(app)
     assert not ledger.jobs(kind="pictures", states=("queued",))
-    assert html(app).count("× best image") >= 30
+    assert html(app).count("response ") >= 30
 
 
 def test_pictures_that_failed_say_why_and_can_be_tried_again(ledger, open_page):
@@ -85,6 +87,23 @@ def test_pictures_that_failed_say_why_and_can_be_tried_again(ledger, open_page):
     assert ledger.jobs(kind="pictures", states=("queued",))
 
 
+def test_pictures_that_wait_say_their_place_and_can_be_stopped(ledger, open_page):
+    run = done(ledger)
+    app = open_page("neurons", run=run[:12])
+    said = str(app.get("progress")[0].proto.text)
+    assert re.search(r"Making pictures: \d+ of \d+ are ready, the rest in about \d+ s|number 1 in the queue", said)
+    press(app, "Stop")
+    assert not ledger.jobs(kind="pictures", states=("queued",))
+    assert "They were cancelled." in texts(app, "error")
+
+
+def test_a_number_opens_its_unit(ledger, open_page):
+    app = open_page("neurons", run=done(ledger)[:12], layer="layers.2")
+    app.number_input(key="open layers.2").set_value(7).run()
+    assert "### Unit 7 of layers.2" in texts(app, "markdown")
+    assert app.query_params["unit"] == "7"
+
+
 def test_a_units_own_page_opens_by_its_address(ledger, open_page):
     app = open_page("neurons", run=done(ledger)[:12], layer="layers.2", unit="5")
     assert "### Unit 5 of layers.2" in texts(app, "markdown")
@@ -98,7 +117,7 @@ def test_a_unit_that_is_not_there_shows_all_units(unit, ledger, open_page):
 
 
 def test_pictures_nobody_looks_at_any_more_are_taken_back(ledger, open_page):
-    app = open_page("neurons", run=done(ledger)[:12], sort="unit number")
+    app = open_page("neurons", run=done(ledger)[:12], view="Unit by unit", sort="unit number")
     first = {job.id for job in ledger.jobs(kind="pictures", states=("queued",))}
     next(box for box in app.selectbox if box.label == "Layer").set_value("layers.4").run()
     now = ledger.jobs(kind="pictures", states=("queued",))
@@ -163,7 +182,7 @@ def test_every_word_is_explained_and_can_be_found(open_page):
 
 def test_without_images_units_have_their_pictures_and_nothing_is_claimed(ledger, open_page):
     run = done(ledger, merge_request(dataset="", data_sha256=""), images=False)
-    app = open_page("neurons", run=run[:12])
+    app = open_page("neurons", run=run[:12], view="Unit by unit")
     make_pictures(ledger)
     app.run()
     assert not app.exception

@@ -164,9 +164,10 @@ def test_the_glossary_speaks_in_sentences():
         assert len(text) < 240, word
 
 
-def ask(gate, path="/", host="localhost:8501", client="127.0.0.1", method="GET", size=None, status=200):
+def ask(gate, path="/", host="localhost:8501", client="127.0.0.1", method="GET", size=None, status=200, cookie=""):
     """Status, headers and body of what a browser gets."""
     headers = [(b"host", host.encode())] + ([] if size is None else [(b"content-length", str(size).encode())])
+    headers += [(b"cookie", cookie.encode())] if cookie else []
     scope = {"type": "http", "path": path, "method": method, "headers": headers, "client": (client, 1)}
     sent = []
 

@@ -4,11 +4,12 @@ import re
 
 import pytest
 
-from merging.jobs.examples import ALL_UNITS, LOOKED_INTO, example_studies, merges
+from merging.jobs.examples import LOOKED_INTO, example_studies, merges
 from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.shipped_runs import ShippedRuns
 from merging.jobs.requests.registry import from_json
 from merging.results import saving
+from merging.studies.evidence import ALL_UNITS
 from merging.studies.units import WORDS
 from merging.zoo.catalogue import find_entry
 from tests.pages.ledgers import done, merge_request
@@ -87,7 +88,7 @@ def test_a_unit_in_full(open_page):
 def test_the_views_of_the_neurons(open_page, view):
     app = open_page("neurons", run=EXAMPLES["cnns"], layer=LOOKED_INTO["cnns"], view=view)
     words = {
-        "Unit by unit": "Unit 0",
+        "Unit by unit": "Unit 78",
         "All units": "**naive average**",
         "Classes": "**Sandal**",
         "Does it hold?": "follow their",
@@ -105,15 +106,15 @@ def test_what_became_of_a_sample_and_of_all_units(open_page, drawn, units):
 
 
 def test_rows_say_what_the_merge_made_of_the_units_that_were_measured(open_page):
-    app = open_page("neurons", run=EXAMPLES["cnns"], layer=LOOKED_INTO["cnns"])
+    app = open_page("neurons", run=EXAMPLES["cnns"], layer=LOOKED_INTO["cnns"], view="Unit by unit")
     told = re.search(r"What became of these 8 units in the merge: (.+)\.", texts(app, "caption"))
     assert told is not None
     counts = {word: int(count) for count, word in (part.split(" ") for part in told[1].split(", "))}
     assert sum(counts.values()) == 8
     for word, count in counts.items():
         assert len(re.findall(rf"matched, {word}</b>", html(app))) == count
-    other = open_page("neurons", run=EXAMPLES["cnns"], layer="features.0")
-    assert "What became of" not in texts(other, "caption")
+    other = open_page("neurons", run=EXAMPLES["mlps"], layer=LOOKED_INTO["mlps"], view="Unit by unit")
+    assert "What became of" not in texts(other, "caption")  # no study of all units is shipped
 
 
 def test_the_most_changed_units_come_first(open_page):

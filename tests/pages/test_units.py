@@ -31,7 +31,7 @@ def test_the_matched_units_picture_is_looked_up_from_bs_own(unit):
     assert (found["pi(B)"].source, found["pi(B)"].unit) == ("B", LAYER.partner[unit])
     assert (found["B"].source, found["B"].unit) == ("B", unit)
     moved_to = list(LAYER.partner).index(unit)
-    assert found["B"].peak == LAYER.peak[1, moved_to]
+    assert found["B"].seen == (LAYER.seen_mean[1, moved_to], LAYER.seen_most[1, moved_to])
     assert found["B"].dead == LAYER.dead[1, moved_to]
 
 
@@ -72,15 +72,21 @@ def test_pages_cover_all_units_once():
     assert pages([]) == 1
 
 
-def test_a_pictures_response_is_told_beside_the_datas():
-    assert strength(3.0, 2.0) == ("1.50× best image", False)
-    assert strength(1.0, 2.0) == (".50× best image", True)
-    assert strength(26.26, 1.0) == ("26× best image", False)
-    assert strength(4.4, -0.31) == (
-        "response 4.4, best image −0.31",
-        False,
-    )  # no image excites it on average: a ratio says nothing
-    assert strength(-0.5, -0.31) == ("response −0.5, best image −0.31", True)
+def test_a_pictures_response_is_told_on_the_scale_of_the_images():
+    """0: as to the average image, 1: as to the strongest."""
+    assert strength(3.0, (1.0, 2.0)) == ("response 2.00", False)
+    assert strength(1.5, (1.0, 2.0)) == ("response .50", True)
+    assert strength(0.5, (1.0, 2.0)) == ("response −.50", True)
+    assert strength(26.26, (0.0, 1.0)) == ("response 26", False)
+    assert strength(-0.4, (-0.5, -0.3)) == ("response .50", True)
+    assert strength(4.4, (0.0, 0.0)) == ("unscaled response 4.4", False)  # all images give the same response
+    assert strength(4.4, (np.nan, np.nan)) == ("unscaled response 4.4", False)  # a result of an earlier version
+    assert strength(np.nan, (0.0, 1.0)) == ("response not measured", False)
+
+
+def test_units_of_an_earlier_version_have_no_scale():
+    old = replace(LAYER, seen_mean=np.empty((0, 0)), seen_most=np.empty((0, 0)))
+    assert all(np.isnan(cell.seen).all() for cell in cells(old, 0).values())
 
 
 def test_one_begins_with_the_middle_layer_that_has_weights():

@@ -66,7 +66,7 @@ def two_fed(open_page, *, named=True, **how):
 
 def test_networks_that_go_in_together_are_fed_alike(ledger, open_page):
     app = two_fed(open_page)
-    assert "suit the networks of this upload best together" in texts(app, "markdown")
+    assert "give the highest accuracy for all networks of this upload together" in texts(app, "markdown")
     press(app, "Add 2 networks")
     a, b = ledger.models()
     assert (a.mean, a.std) == (b.mean, b.std)

@@ -7,6 +7,7 @@ import pytest
 from merging.jobs.limits import Limits
 from tests.pages.test_shell import ask
 from ui.shell import uploads
+from ui.shell.middleware import COOKIE
 from ui.shell.uploads import Held, Uploads
 
 
@@ -39,6 +40,23 @@ def test_files_are_counted_before_they_are_taken():
     assert status == 413 and "Others are uploading" in why
     assert send("c", "1", None)[0] == 413
     assert send("c", "1", 40)[0] == 204
+
+
+def test_tabs_of_one_visitor_are_counted_together():
+    gate = Uploads(None, Held(), lambda: Limits(upload_mb=100, visitor_files=2, files_mb=1000))
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    gate.app = app
+
+    def send(session, cookie):
+        return ask(gate, f"/_stcore/upload_file/{session}/1", method="PUT", size=90_000_000, cookie=cookie)[0]
+
+    eve, bob = (f"{COOKIE}={letter * 32}" for letter in "eb")
+    assert [send("tab 1", eve), send("tab 2", eve), send("tab 3", eve)] == [204, 204, 413]
+    assert send("tab 4", bob) == 204
 
 
 def test_files_of_who_has_left_are_let_go_when_their_time_is_over_or_room_is_needed(monkeypatch):

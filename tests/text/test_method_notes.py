@@ -82,7 +82,7 @@ def test_methods_that_look_at_images_say_how_many_and_how_steady_the_answer_is(k
 
 def test_what_was_learned_from_the_same_images_is_not_called_steady_in_them() -> None:
     words = " ".join(told(align="straight-through")[0].sentences)
-    assert "on each half of the held-out images alone" in words and "more images" not in words
+    assert "on each half of the held-out images separately" in words and "more images" not in words
 
 
 def test_shares_of_units_weigh_groups_by_their_units() -> None:

@@ -10,7 +10,7 @@ def test_a_path_of_its_own_between_nets_that_are_connected_anyway_does_not_deny_
     """Such as TIES between experts of one base: headline and paragraph agree on the straight line."""
     found = report(curve(0.0), curve(0.01), moved=0)
     found = dataclasses.replace(found, request={**found.request, "align": "none", "combine": "ties"})
-    assert headline(found).startswith("The straight line between A and B is good as it is")
+    assert headline(found).startswith("Without any re-ordering, the straight line between A and B is good")
     assert "as good as the straight line" in verdict(found) and "though by a path" not in verdict(found)
 
 

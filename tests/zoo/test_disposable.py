@@ -36,12 +36,12 @@ def reader(tmp_path, monkeypatch):
     (tmp_path / "slow_reader.py").write_text(READER)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
-    def run(name, *, sleep=0.0, busy=False, seconds=60, waiting=disposable.in_silence):
+    def run(name, *, sleep=0.0, busy=False, seconds=60, waiting=disposable.in_silence, person=""):
         folder = tmp_path / name
         folder.mkdir()
         (folder / "order.json").write_text(json.dumps({"sleep": sleep, "busy": busy, "seconds": seconds}))
         late, dead = CheckpointError("late"), CheckpointError("dead")
-        disposable.run_disposable("slow_reader", folder, seconds, late, dead, waiting)
+        disposable.run_disposable("slow_reader", folder, seconds, late, dead, waiting, person)
         return json.loads((folder / "times.json").read_text())
 
     return run
@@ -65,6 +65,23 @@ def test_two_run_at_once_and_the_others_are_told_how_many_go_first(reader, monke
     for moment, _ in spans.values():
         assert sum(begin <= moment < end for begin, end in spans.values()) <= 2
     assert [number for number, _ in sorted(spans.items(), key=lambda one: one[1][0])][2:] == [2, 3, 4]
+
+
+def test_nobody_waits_behind_all_files_of_somebody_else(reader, monkeypatch):
+    monkeypatch.setattr(disposable, "AT_ONCE", 1)
+    spans = {}
+
+    def ask(name, person):
+        spans[name] = reader(name, sleep=0.3, person=person)
+
+    people = [("eve 0", "eve"), ("eve 1", "eve"), ("eve 2", "eve"), ("bob 0", "bob"), ("bob 1", "bob")]
+    threads = [threading.Thread(target=ask, args=one) for one in people]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.05)
+    for thread in threads:
+        thread.join()
+    assert sorted(spans, key=spans.get) == ["eve 0", "bob 0", "eve 1", "bob 1", "eve 2"]
 
 
 def test_who_leaves_the_line_holds_nobody_up(reader, monkeypatch):

@@ -179,7 +179,8 @@ def _say_difference(wanted: MergeRequest) -> None:
     names = [name for name, value in json.loads(wanted.to_json()).items() if value != shown.request.get(name)]
     words = list(dict.fromkeys(FIELDS.get(name, name) for name in names))
     if words:
-        st.caption(f":material/sync_problem: Differs from the result shown in: {_listed(words)}. *Run merge* runs it.")
+        differs = f"The form differs from the displayed result in: {_listed(words)}."
+        st.caption(f":material/sync_problem: {differs} *Run merge* computes it anew.")
         st.html("<style>.st-key-result { opacity: 0.5 }</style>")
 
 

@@ -21,7 +21,7 @@ from merging.zoo.datasets.known import find_facts, may_use
 from merging.zoo.datasets.own import is_own
 from ui.runs.progress import Waiting
 from ui.shell.markdown import plain
-from ui.shell.state import entries, ledger, owner
+from ui.shell.state import entries, ledger, network_address, owner
 
 SHOWN = 12  # candidates of one file
 EXPORT = """torch.export.save(torch.export.export(model.eval(), (x,),
@@ -130,7 +130,7 @@ def _normalised(finding: Finding, words: str, said: Said, waiting: Waiting) -> F
     facts = finding.converted.facts
     network = {"architecture": facts["architecture"], "config": facts["config"], "weights": facts["weights"]}
     anew = _converted(finding.data, programs=_programs(), waiting=waiting, **{**options, **network})
-    why = f"{facts['why']}; {words} suit the networks of this upload best together"
+    why = f"{facts['why']}; {words} give the highest accuracy for all networks of this upload together"
     return replace(finding, converted=replace(anew, facts={**anew.facts, "measured": measured, "why": why}))
 
 
@@ -197,7 +197,7 @@ def keep(finding: Finding, said: Said) -> Entry:
     facts = {**converted.facts, "name": converted.facts["name"] or finding.stem}
     entry = uploaded(facts, converted.data, owner=owner(), created=time.time())
     entry = replace(entry, classes=said.classes or entry.classes, private=said.private)
-    return ledger().add_model(entry, converted.data, owner())
+    return ledger().add_model(entry, converted.data, owner(), network_address())
 
 
 def _programs() -> list[Path]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
 import streamlit as st
 
 from merging.jobs.requests.base import ModelRef
@@ -33,11 +32,11 @@ def class_panel(report: MergeReport, models: dict[str, ModelRef], way: str) -> N
         class_names[unit] if unit < len(class_names) else f"class {unit}" for unit in range(min(logits.units, MOST))
     ]
     st.markdown(
-        f"Each picture makes the network's logit of the class of its row as large as possible (layer {logits.name}). "
+        f"Each row shows one class: its pictures maximise the networks' logits of this class (layer {logits.name}). "
         "Classes need no re-ordering: unit i of the last layer is class i in every network."
     )
     nets = [net for net in NETS if net in models]
-    wishes = [Cell(net, unit, False, float(np.nan)) for net in nets for unit in range(len(names))]
+    wishes = [Cell(net, unit, False) for net in nets for unit in range(len(names))]
     watch_pictures(partial(look, models, logits.name, wishes, way=way), partial(_rows, nets, names))
 
 
@@ -49,5 +48,5 @@ def _rows(nets: list[str], names: list[str], gallery: Gallery) -> None:
             left, right, _ = st.columns([2, 2 * len(nets), 2 * (len(NETS) - len(nets)) + 1])
             left.markdown(f"**{plain(name)}**")
             with right:
-                cells = {net: Cell(net, unit, False, float(np.nan)) for net in nets}
+                cells = {net: Cell(net, unit, False) for net in nets}
                 show_tiles([unit_tile(net, cell, gallery, NETS[net]) for net, cell in cells.items()])

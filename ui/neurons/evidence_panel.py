@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from merging.figures.studies.evidence import evidence_figure, fates_figure, match_figure, spread_figure
-from merging.studies.evidence import MOST, Evidence
+from merging.studies.evidence import ALL_UNITS, Evidence
 from merging.text import numbers
 from ui.neurons.units import FATES_MEAN
 from ui.runs.study import studied
@@ -17,7 +17,7 @@ from ui.shell.words import meaning
 
 MEASURES = {"cross": "Response to pictures", "overlap": "Strongest images", "pixels": "Pixels of pictures"}
 SAMPLE = "a sample"
-UNITS: dict[str, dict[str, int]] = {SAMPLE: {}, "all": {"units": MOST, "layers": MOST}}
+UNITS: dict[str, dict[str, int]] = {SAMPLE: {}, "all": ALL_UNITS}
 
 DRAWN = "A random sample of up to 16 units from each of up to six layers, or all units of all layers (takes longer)."
 
@@ -71,11 +71,12 @@ def evidence_verdict(seen: Evidence) -> str:
         f"**The data show {follow}**" if all(gain[1] > 0 for gain in gains) else f"**It cannot be concluded {follow}**"
     )
     return (
-        f"{verdict}. Their mean response to the parents' pictures is {_mean(merge)}, against {_mean(naive)} in the "
-        f"naive average (0: as strong as the mean over all images, 1: as for the strongest image; mean difference per "
-        f"unit {_mean(gains[0])}). They share {_mean(shared[0])} of the nine strongest images with their parents, "
-        f"against {_mean(shared[1])} in the naive average (difference {_mean(gains[1])}). The parents' mean response "
-        f"to each other's pictures is {_mean(parents)}."
+        f"{verdict}. The mean response of the merge's units to the parents' pictures is {_mean(merge)}, that of the "
+        f"naive average's units is {_mean(naive)}, and the mean difference per unit is {_mean(gains[0])}. On this "
+        "scale, 0 is the mean response to all images and 1 the response to the strongest image. The merge's units "
+        f"share {_mean(shared[0])} of the nine strongest images with their parents' units, the naive average's units "
+        f"{_mean(shared[1])} (difference {_mean(gains[1])}). The parents' mean response to each other's pictures is "
+        f"{_mean(parents)}."
     )
 
 

@@ -22,18 +22,18 @@ from ui.shell.kept import kept
 from ui.shell.look import draw
 from ui.shell.words import meaning
 
-VIEWS = {"rows": "Unit by unit", "sheets": "All units", "classes": "Classes", "evidence": "Does it hold?"}
+VIEWS = {"sheets": "All units", "rows": "Unit by unit", "classes": "Classes", "evidence": "Does it hold?"}
 
 
 def neuron_panel(found: Chosen, models: dict[str, ModelRef]) -> None:
-    """Show the controls, then the selected view, which refreshes every two seconds while pictures are being made."""
+    """Show the controls, then the selected view, which refreshes every second while pictures are being made."""
     report, run = found.report, found.short
     if report is None:
         return
     view = one_of(
         "View",
         list(VIEWS),
-        default="rows",
+        default="sheets",
         key="view",
         format_func=VIEWS.__getitem__,
         label_visibility="collapsed",
@@ -48,6 +48,7 @@ def neuron_panel(found: Chosen, models: dict[str, ModelRef]) -> None:
         sort = st.selectbox("Sort by", SORTS, key="sort", help=help, width=180, bind="query-params")
         way = choose_way()
         shown = one_of("Show", SHOWN, default="all", key="show")
+        _ask_unit(layer)
     change = None
     if sort == "most changed":
         study: LayerStudy | None = studied(found, "layer", {"layer": layer.layer}, button="Measure this layer's units")
@@ -83,6 +84,24 @@ def choose_layer(report: MergeReport) -> LayerUnits:
     with right:
         draw(kept(match_histogram, layer), f"histogram {layer.layer}", f"match-{layer.layer}")
     return layer
+
+
+def _ask_unit(layer: LayerUnits) -> None:
+    """Show a box for a unit's number, which opens the unit's page."""
+    hint = f"0 to {layer.units - 1}"
+    unit = st.number_input(
+        "Open unit",
+        0,
+        layer.units - 1,
+        None,
+        key=f"open {layer.layer}",
+        placeholder=hint,
+        width=130,
+        help="Enter opens it.",
+    )
+    if unit is not None:
+        st.query_params["layer"], st.query_params["unit"] = layer.layer, str(unit)
+        st.rerun()
 
 
 def _asked_layer(report: MergeReport) -> str:

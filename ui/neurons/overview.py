@@ -16,26 +16,24 @@ from merging.figures.units import sheet_figure
 from merging.jobs.requests.base import ModelRef
 from merging.results.reports import LayerUnits
 from merging.text import numbers
-from ui.neurons.pictures import Gallery, look, watch_pictures
+from ui.neurons.pictures import Gallery, look, say_state, take_back_others, watch_pictures
 from ui.neurons.tiles import FAST
 from ui.neurons.units import SLOTS, Cell, cells, match_word, scale
 from ui.shell.kept import kept
 from ui.shell.look import draw_clickable
-from ui.shell.markdown import plain
 
 SHEETS = ("A", "pi(B)", "merge", "naive")
-COLUMNS, MOST = 16, 64
+COLUMNS, MOST = 16, 32
 CLICKED = "unit that was clicked"
 
 
 def overview(layer: LayerUnits, models: dict[str, ModelRef], units: list[int], way: str) -> None:
-    """Show at most 64 units per page; the sheets refresh while pictures are being made."""
+    """Show at most 32 units per page; the sheets refresh while pictures are being made."""
     pages = max(1, -(-len(units) // MOST))
     number = st.pagination(pages, key=f"sheet {layer.layer}") if pages > 1 else 1
     page_units = units[(number - 1) * MOST : number * MOST]
-    watch_pictures(
-        partial(look, models, layer.layer, _all(layer, page_units), way=way), partial(_sheets, layer, page_units)
-    )
+    ask = partial(look, models, layer.layer, _all(layer, page_units), way=way)
+    take_back_others(watch_pictures(ask, partial(_sheets, layer, page_units, models, way)))
 
 
 def follow_click() -> None:
@@ -49,18 +47,10 @@ def _all(layer: LayerUnits, units: list[int]) -> list[Cell]:
     return [cell for unit in units for slot, cell in cells(layer, unit).items() if slot in SHEETS]
 
 
-def _sheets(layer: LayerUnits, units: list[int], gallery: Gallery) -> None:
+def _sheets(layer: LayerUnits, units: list[int], models: dict[str, ModelRef], way: str, gallery: Gallery) -> None:
     if CLICKED in st.session_state:  # a fragment cannot change the address; see `follow_click`
         st.rerun(scope="app")
-    total = len(gallery.made) + len(gallery.waiting) + len(gallery.failed)
-    if gallery.waiting:
-        st.progress(len(gallery.made) / max(total, 1), f"Making pictures: {len(gallery.made)} of {total} are ready")
-    if gallery.refused:
-        st.warning(plain(gallery.refused), icon=":material/info:")
-    if gallery.failed:
-        st.error(
-            f"{len(gallery.failed)} pictures could not be made. See Runs for the reasons.", icon=":material/error:"
-        )
+    say_state(gallery, models, layer.layer, way)
     slots = [slot for slot in SHEETS if slot in layer.models]
     for pair in (slots[:2], slots[2:]):
         for column, slot in zip(st.columns(2), pair, strict=False):

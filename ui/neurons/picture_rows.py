@@ -13,7 +13,7 @@ from html import escape
 
 import streamlit as st
 
-WEAK = "This picture excites the unit less than its best image does."
+WEAK = "This picture excites the unit less than its strongest image does."
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,25 +17,27 @@ from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.pictures import MAX_UNITS, PicturesRequest
 from merging.settings import read_settings
+from merging.text import numbers
 from ui.neurons.tiles import read_picture
 from ui.neurons.units import Cell
 from ui.shell.guard import show_errors
-from ui.shell.state import ledger, submit
+from ui.shell.markdown import plain
+from ui.shell.state import ledger, owner, submit
+from ui.shell.words import meaning
 
 WAYS: dict[str, dict[str, Any]] = {
-    "whole unit": {},
-    "centre": {"objective": "neuron"},
+    "centre": {},
+    "whole unit": {"objective": "channel"},
     "negative": {"negative": True},
-    "still": {"jitter": 0.0},
-    "turned and scaled": {"rotation": 15.0, "scale": 0.15},
+    "still": {"jitter": 0.0, "rotation": 0.0, "scale": 0.0},
 }
 WAY_HELP = (
-    "Whole unit: the picture maximises the mean of the unit's activation over all positions. Centre: the picture "
-    "maximises the activation at the centre position. Negative: the picture minimises the mean, taken before the "
-    "activation function. In every step, the picture is shifted at random. Still: no shifts. Turned and scaled: also "
-    "random rotation by up to 15 degrees and scaling by up to 15 %."
+    "Centre: the picture maximises the unit's activation at the centre position. Whole unit: it maximises the mean of "
+    "the activation over all positions. Negative: it minimises the activation at the centre, taken before the "
+    "activation function. In every step, the picture is shifted, turned and scaled at random, so that it shows what "
+    "the unit responds to wherever it stands. Still: no such moves."
 )
-EVERY = 2.0  # seconds between two refreshes while pictures are being made
+EVERY = 1.0  # seconds between two refreshes while pictures are being made
 Key = tuple[str, int]  # source, unit
 
 
@@ -43,7 +46,7 @@ class Gallery:
     """The state of the requested pictures.
 
     Attributes:
-        made: (source, unit) -> (PNG, objective).
+        made: (source, unit) -> (PNG, response of the unit to it).
         waiting: (source, unit) -> the open job that makes the picture.
         failed: (source, unit) -> the job that failed or was cancelled.
         refused: why no job could be submitted, or "".
@@ -118,7 +121,7 @@ def look(
 
 
 def watch_pictures(ask: Callable[[], Gallery], draw: Callable[[Gallery], None]) -> Gallery:
-    """Draw pictures, and redraw them every two seconds while some are being made; return the gallery drawn first.
+    """Draw pictures, and redraw them every second while some are being made; return the gallery drawn first.
 
     Args:
         ask: looks the pictures up and submits jobs for the missing ones, as `look` does.
@@ -139,6 +142,51 @@ def watch_pictures(ask: Callable[[], Gallery], draw: Callable[[Gallery], None]) 
     else:
         drawing()
     return first
+
+
+def say_state(gallery: Gallery, models: dict[str, ModelRef], layer: str, way: str) -> None:
+    """Say how many pictures are ready and when the rest will be, or how they were made, and offer what can be done."""
+    total = len(gallery.made) + len(gallery.waiting) + len(gallery.failed)
+    if gallery.waiting:
+        words = f"Making pictures: {len(gallery.made)} of {total} are ready{_when(gallery)}"
+        left, right = st.columns([6, 1], vertical_alignment="center")
+        left.progress(len(gallery.made) / total, words)
+        if right.button("Stop", key="stop pictures", icon=":material/stop:", help="Cancels your waiting pictures."):
+            for job in {job.id: job for job in gallery.waiting.values()}.values():
+                with suppress(InvalidRequest):  # somebody else's, who looks at the same units
+                    ledger().cancel(job.id, owner())
+            st.rerun(scope="app")
+    else:
+        meanings = f"{meaning('picture of a unit')} {meaning('response')}"
+        st.caption(f"{len(gallery.made)} pictures. {how_made(way)}", help=meanings)
+    if gallery.refused:
+        st.warning(plain(gallery.refused), icon=":material/info:")
+    if gallery.failed:
+        why = {(job.error or {}).get("text", "They were cancelled.") for job in gallery.failed.values()}
+        st.error(
+            f"{len(gallery.failed)} pictures could not be made. {plain(' '.join(sorted(why)))}", icon=":material/error:"
+        )
+        if st.button("Try again", key="pictures again", icon=":material/replay:"):
+            ask_again(models, layer, gallery.failed, way)
+            st.rerun(scope="app")
+
+
+def _when(gallery: Gallery) -> str:
+    """Words on when the last of the waiting pictures will be ready, or on what they wait for."""
+    jobs = {job.id: job for job in gallery.waiting.values()}.values()
+    if all(job.eta is not None for job in jobs):
+        return f", the rest in about {numbers.duration(max(job.eta or 0.0 for job in jobs))}"
+    if not any(job.state == "running" for job in jobs):
+        return f"; number {min(job.position for job in jobs)} in the queue"
+    return ""
+
+
+def take_back_others(gallery: Gallery) -> None:
+    """Delete the visitor's queued picture jobs that this view does not need, so that the displayed units come first."""
+    needed = {job.id for job in gallery.waiting.values()}
+    for job in ledger().jobs(owner=owner(), states=("queued",), kind="pictures"):
+        if job.id not in needed:
+            ledger().delete(job.id, owner())
 
 
 def ask_again(models: dict[str, ModelRef], layer: str, failed: dict[Key, Job], way: str) -> None:

@@ -24,9 +24,9 @@ FRAME = (230, 159, 0)  # Okabe-Ito orange: where in the image the unit responds
 
 @lru_cache(maxsize=2048)
 def read_picture(saved: bytes) -> tuple[bytes, float]:
-    """A saved UnitPicture as (PNG, objective)."""
+    """A saved UnitPicture as (PNG, response)."""
     picture: UnitPicture = saving.load(saved)
-    return png(picture.pixels), picture.objective
+    return png(picture.pixels), picture.response
 
 
 def show_picture(image: bytes, alt: str) -> None:

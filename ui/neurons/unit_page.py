@@ -45,7 +45,7 @@ def unit_page(layer: LayerUnits, unit: int, found: Chosen, models: dict[str, Mod
         st.info(report.missing, icon=":material/image_not_supported:")
         return
     st.markdown(figures_table(layer, unit))
-    st.caption("  \n".join(f"**{word}** – {meaning(word)}" for word in ("match correlation", "scale", "× best image")))
+    st.caption("  \n".join(f"**{word}** – {meaning(word)}" for word in ("match correlation", "scale", "response")))
     st.markdown("**Images of the data set to which the unit responds most**", help=meaning("exemplars"))
     show_strips([(SLOTS[network], exemplars(layer, network, unit, report)) for network in layer.models])
     unit_study(found, layer.layer, unit)

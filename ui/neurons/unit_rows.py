@@ -12,13 +12,10 @@ from merging.jobs.requests.base import ModelRef
 from merging.results.reports import LayerUnits, MergeReport
 from merging.text import numbers
 from ui.neurons.picture_rows import show_tiles
-from ui.neurons.pictures import Gallery, ask_again, how_made, look, watch_pictures
+from ui.neurons.pictures import Gallery, look, say_state, take_back_others, watch_pictures
 from ui.neurons.unit_tiles import exemplars, unit_tile
 from ui.neurons.units import FATES_MEAN, cells, match_word, scale
-from ui.shell.markdown import plain
 from ui.shell.screens import link
-from ui.shell.state import ledger, owner
-from ui.shell.words import meaning
 
 
 @dataclass(frozen=True)
@@ -57,12 +54,11 @@ class View:
 
 def rows(view: View) -> None:
     """Show the rows of one page. The visitor's queued picture jobs that this page does not need are withdrawn."""
-    gallery = watch_pictures(view.gallery, partial(_rows, view))
-    _take_back({job.id for job in gallery.waiting.values()})
+    take_back_others(watch_pictures(view.gallery, partial(_rows, view)))
 
 
 def _rows(view: View, gallery: Gallery) -> None:
-    _say_state(view, gallery)
+    say_state(gallery, view.models, view.layer.layer, view.way)
     if view.fates:
         words = [f"{count} {word}" for word, count in Counter(view.fates.values()).most_common()]
         st.caption(
@@ -78,26 +74,6 @@ def _counted(known: int, shown: int) -> str:
     return f"these {shown} units" if known == shown else f"{known} of these {shown} units"
 
 
-def _say_state(view: View, gallery: Gallery) -> None:
-    total = len(gallery.made) + len(gallery.waiting) + len(gallery.failed)
-    if gallery.waiting:
-        st.progress(len(gallery.made) / total, f"Making pictures: {len(gallery.made)} of {total} are ready")
-    else:
-        st.caption(
-            f"{len(gallery.made)} pictures. {how_made(view.way)}",
-            help=f"{meaning('picture of a unit')} {meaning('× best image')}",
-        )
-    if gallery.refused:
-        st.warning(plain(gallery.refused), icon=":material/info:")
-    if gallery.failed:
-        job = next(iter(gallery.failed.values()))
-        why = (job.error or {}).get("text", "They were cancelled.")
-        st.error(f"{len(gallery.failed)} pictures could not be made. {plain(why)}", icon=":material/error:")
-        if st.button("Try again", key="pictures again", icon=":material/replay:"):
-            ask_again(view.models, view.layer.layer, gallery.failed, view.way)
-            st.rerun(scope="app")
-
-
 def _row(view: View, unit: int, gallery: Gallery) -> None:
     layer = view.layer
     match, ratio = numbers.correlation(float(layer.match[unit])), numbers.ratio(float(scale(layer)[unit]))
@@ -107,10 +83,3 @@ def _row(view: View, unit: int, gallery: Gallery) -> None:
     with st.container(horizontal=True, key=f"unitrow {unit}"):
         link("neurons", f"Unit {unit}", run=view.run, layer=layer.layer, unit=str(unit))
         show_tiles([*tiles, strongest], (f"match {match}", f"scale {ratio}", ", ".join(outcomes)))
-
-
-def _take_back(needed: set[str]) -> None:
-    """Delete the visitor's queued picture jobs that this view does not need, so that the displayed units come first."""
-    for job in ledger().jobs(owner=owner(), states=("queued",), kind="pictures"):
-        if job.id not in needed:
-            ledger().delete(job.id, owner())

@@ -16,9 +16,10 @@ from merging.figures.figure import Figure
 from merging.figures.palette import STYLES
 from merging.figures.units import change_figure, cross_figure, tuning_figure
 from merging.results.reports import MergeReport
+from merging.studies.evidence import ALL_UNITS, Evidence
 from merging.studies.film import Film
 from merging.studies.layer import LayerStudy
-from merging.studies.units import BLOCK, WORDS, UnitsStudy, outcome
+from merging.studies.units import BLOCK, FOLLOWS, WORDS, UnitsStudy, outcome
 from merging.text import numbers
 from merging.zoo.datasets.known import find_facts
 from ui.neurons.picture_rows import Tile, show_strips, show_tiles
@@ -50,7 +51,10 @@ def unit_study(found: Chosen, layer: str, unit: int) -> None:
 
 
 def fates(found: Chosen, layer: str, units: Sequence[int]) -> dict[int, str]:
-    """unit -> its outcome in the merge, a key of WORDS, for the given units whose studies are finished."""
+    """unit -> its outcome in the merge, a key of WORDS, for the given units whose studies are finished.
+
+    The study of the unit's own page goes before the study of all units.
+    """
     layer_study: LayerStudy | None = known(found, "layer", {"layer": layer})
     outcomes: dict[int, str] = {}
     for first in sorted({unit // BLOCK * BLOCK for unit in units}) if layer_study is not None else ():
@@ -59,7 +63,8 @@ def fates(found: Chosen, layer: str, units: Sequence[int]) -> dict[int, str]:
             outcomes |= {
                 unit: _outcome(layer_study, units_study, unit)[0] for unit in units if unit in units_study.units
             }
-    return outcomes
+    every: Evidence | None = known(found, "evidence", ALL_UNITS)
+    return (every.fates_of(layer, units) if every is not None else {}) | outcomes
 
 
 def unit_study_words(measured: LayerStudy, pictured: UnitsStudy, unit: int) -> str:
@@ -67,12 +72,12 @@ def unit_study_words(measured: LayerStudy, pictured: UnitsStudy, unit: int) -> s
     word, (to_a, to_b, agree) = _outcome(measured, pictured, unit)
     a, b = (measured.slots.index(slot) for slot in ("A", "pi(B)"))
     shared = float(measured.overlap[a, b, unit])
-    shares = ", ".join(numbers.ratio(value) for value in (to_a, to_b, agree))
+    from_a, from_b, each_other = (numbers.ratio(value) for value in (to_a, to_b, agree))
     return (
-        f"**{word.capitalize()}**: {WORDS[word]}. The unit follows A's and π(B)'s by "
-        f"{shares.replace(', ', ' and ', 1).replace(', ', '; the parents follow each other by ')} (mean response to "
-        "the other unit's picture and strongest images; 1: as strong as the strongest response to any image; from .5 "
-        "on, the unit counts as following the other). Of their nine strongest images, A and π(B) share "
+        f"**{word.capitalize()}**: {WORDS[word]}. The merge's unit responds to the picture and the strongest images "
+        f"of A's unit with {from_a} of its own strongest response, and to those of π(B)'s unit with {from_b}. The "
+        f"parents' units respond to each other's with {each_other}. From {numbers.ratio(FOLLOWS)} on, a unit counts "
+        "as following the other. Of their nine strongest images, A and π(B) share "
         f"{numbers.accuracy(shared).replace('.0 %', ' %')}."
     )
 

@@ -20,9 +20,10 @@ SLOTS = {
     "naive": "naive average",
     "B": "B, old position",
 }
-SORTS = ("unit number", "best match", "worst match", "scale", "most changed")
+SORTS = ("best match", "unit number", "worst match", "scale", "most changed")
 SHOWN = ("all", "dead", "worst matched")
 FATES_MEAN = "; ".join(f"{word}: {says}" for word, says in WORDS.items()) + "."  # the outcomes of `studies.units`
+UNKNOWN = (float("nan"), float("nan"))
 WELL, PARTLY = 0.7, 0.3  # lowest match correlation of a well matched and of a partly matched unit
 
 
@@ -34,13 +35,13 @@ class Cell:
         source: the network, "A", "B", "merge" or "naive".
         unit: the unit's number in that network.
         dead: whether it responds to no image.
-        peak: its largest response to an image of the data set, on the scale of the picture's objective.
+        seen: its mean and its largest response to the images of the data set, after the nonlinearity.
     """
 
     source: str
     unit: int
     dead: bool
-    peak: float
+    seen: tuple[float, float] = UNKNOWN
 
 
 def cells(layer: LayerUnits, unit: int) -> dict[str, Cell]:
@@ -50,22 +51,31 @@ def cells(layer: LayerUnits, unit: int) -> dict[str, Cell]:
 
 def _rows(layer: LayerUnits) -> list[dict[str, Cell]]:
     dead = dict(zip(layer.models, layer.dead.tolist(), strict=True))
-    peak = dict(zip(layer.models, layer.peak.tolist(), strict=True))
+    seen = dict(zip(layer.models, _seen(layer), strict=True))
     partner, moved_to = layer.partner.tolist(), _moved_to(layer)
 
     def row(unit: int) -> dict[str, Cell]:
         of_b = {"pi(B)": (partner[unit], unit)} | ({"B": (unit, moved_to[unit])} if moved_to is not None else {})
         by_position: dict[str, Cell] = {
-            slot: Cell(slot, unit, dead[slot][unit], peak[slot][unit])
+            slot: Cell(slot, unit, dead[slot][unit], seen[slot][unit])
             for slot in ("A", "merge", "naive")
             if slot in dead
         }
         by_position |= {
-            slot: Cell("B", number, dead["pi(B)"][at], peak["pi(B)"][at]) for slot, (number, at) in of_b.items()
+            slot: Cell("B", number, dead["pi(B)"][at], seen["pi(B)"][at]) for slot, (number, at) in of_b.items()
         }
         return {slot: by_position[slot] for slot in SLOTS if slot in by_position}
 
     return [row(unit) for unit in range(layer.units)]
+
+
+def _seen(layer: LayerUnits) -> list[list[tuple[float, float]]]:
+    """Mean and largest response of each unit of every network; UNKNOWN in results of earlier versions."""
+    if layer.seen_mean.shape != layer.dead.shape:
+        return [[UNKNOWN] * layer.units for _ in layer.models]
+    return [
+        list(zip(*rows, strict=True)) for rows in zip(layer.seen_mean.tolist(), layer.seen_most.tolist(), strict=True)
+    ]
 
 
 def _moved_to(layer: LayerUnits) -> list[int] | None:
@@ -133,17 +143,19 @@ def pages(units: list[int]) -> int:
     return max(1, -(-len(units) // PAGE))
 
 
-def strength(objective: float, peak: float) -> tuple[str, bool]:
-    """Text that compares a picture's response with the largest response to an image, and whether it is weaker.
+def strength(response: float, seen: tuple[float, float]) -> tuple[str, bool]:
+    """Text for a picture's response on a scale of 0 (mean over images) to 1 (strongest), and whether it is below 1.
 
-    The ratio is meaningful only if both responses are positive; otherwise the text states both numbers.
+    seen: the unit's mean and largest response to the images. Where they are unknown or equal, the response itself is
+    given, and said to be unscaled.
     """
-    if np.isnan(peak):
-        return f"response {objective:.2g}".replace("-", numbers.MINUS), False
-    if peak > 0 and objective > 0:
-        times = objective / peak
-        return f"{numbers.ratio(times) if times < 10 else round(times)}× best image", objective < peak
-    return f"response {objective:.2g}, best image {peak:.2g}".replace("-", numbers.MINUS), objective < peak
+    mean, most = seen
+    if np.isnan(response):
+        return "response not measured", False
+    if not most > mean:
+        return f"unscaled response {response:.2g}".replace("-", numbers.MINUS), False
+    scaled = (response - mean) / (most - mean)
+    return f"response {numbers.ratio(scaled) if abs(scaled) < 10 else round(scaled)}", scaled < 1
 
 
 def match_word(layer: LayerUnits, unit: int) -> str:

@@ -12,7 +12,7 @@ import streamlit as st
 
 from merging.errors import MergescopeError, TooManyJobs
 from merging.figures.comparison import REFERENCES, Point, bars, growth, mean_of
-from merging.jobs.ledger.jobs import OPEN, Job
+from merging.jobs.ledger.jobs import OPEN
 from merging.jobs.requests.comparison import (
     COLUMNS,
     MEASURED,
@@ -27,7 +27,7 @@ from merging.jobs.requests.comparison import (
 )
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.registry import from_json
-from merging.jobs.search import KEY, cancel_batch, is_mine
+from merging.jobs.search import KEY, cancel_batch, is_mine, progress_of, was_stopped
 from merging.methods.registry import find
 from ui.forms.compare_form import batch, key
 from ui.shell.address import said
@@ -36,12 +36,13 @@ from ui.shell.guard import show_errors
 from ui.shell.look import draw
 from ui.shell.markdown import plain
 from ui.shell.screens import address
-from ui.shell.state import ledger, merge_report, not_hidden, owner, submit
+from ui.shell.state import ledger, merge_report, owner, submit
 from ui.shell.words import STATES
 
 EVERY = 2.0  # seconds between updates while a merge is open
 SHARES = ("test_accuracy", "train_accuracy", "naive_accuracy", "parents_accuracy", "ensemble_accuracy")
 FORMATS = {"distance": "%.1f", "objective": "%.1f", "equivalence": "%.0e", "seconds": "%.1f", "memory": "%d"}
+Progress = dict[str, tuple[str, float]]  # id of a merge -> (state, time of its end)
 ALWAYS = ("networks", "align", "combine", "correct", "test_accuracy", "run")
 
 
@@ -58,24 +59,20 @@ def comparison() -> None:
     st.fragment(_live, run_every=EVERY if said(KEY) else None)(grid, grid.requests())
 
 
-def rows_of(requests: tuple[MergeRequest, ...]) -> tuple[list[Row], list[Job]]:
-    """Return one row per merge, and the jobs that are still open."""
-    rows, jobs = [], []
+def rows_of(requests: tuple[MergeRequest, ...], progress: Progress) -> list[Row]:
+    """Return one row per merge. progress: as `progress_of` returns it."""
+    rows = []
     for request in requests:
-        job = _own_job(request)
-        state = STATES[job.state] if job else "not run"
-        done = job is not None and job.state == "done"
-        rows.append(
-            _done_row(job.id, job.finished or 0.0, request.to_json()) if done and job else row_of(request, state, None)
-        )
-        jobs += [job] if job is not None and job.open else []
-    return rows, jobs
+        state, finished = progress.get(request.id, ("", 0.0))
+        if state == "done":
+            rows.append(_done_row(request.id, finished, request.to_json()))
+        else:
+            rows.append(row_of(request, STATES[state] if state else "not run", None))
+    return rows
 
 
-def _own_job(request: MergeRequest) -> Job | None:
-    """The job of a merge, None if there is none, or none that the visitor may see."""
-    job = ledger().job(request.id)
-    return job if job is not None and not_hidden([job]) else None
+def _progress_of(requests: tuple[MergeRequest, ...]) -> Progress:
+    return progress_of(ledger(), [request.id for request in requests], owner())
 
 
 @st.cache_data(max_entries=1000, show_spinner=False)
@@ -91,11 +88,11 @@ def _done_row(job_id: str, finished: float, asked: str) -> Row:
 
 def _live(grid: Grid, requests: tuple[MergeRequest, ...]) -> None:
     with show_errors():
-        live = bool(said(KEY))
-        waits = _top_up(requests) if live and _is_mine() else ""
-        rows, waiting = rows_of(requests)
+        live, progress = bool(said(KEY)), _progress_of(requests)
+        waits = _top_up(requests, progress) if live and _is_mine() else ""
+        rows = rows_of(requests, progress)
         done = sum(row["state"] == STATES["done"] for row in rows)
-        if live and not waiting and not waits:
+        if live and not waits and not any(state in OPEN for state, _ in progress.values()):
             _end()
         if done < len(rows):
             _progress(rows, done, requests)
@@ -110,15 +107,17 @@ def _is_mine() -> bool:
     return st.session_state.get("started comparison") == batch() or is_mine(ledger(), batch(), owner())
 
 
-def _top_up(requests: tuple[MergeRequest, ...]) -> str:
+def _top_up(requests: tuple[MergeRequest, ...], progress: Progress) -> str:
     """Submit the missing merges up to the limit of open jobs; return why the rest has to wait, or "".
 
-    Nothing is submitted once one of the merges was cancelled, because someone has stopped the comparison.
+    `progress` is brought up to date. Nothing is submitted once someone has stopped the comparison.
     """
-    jobs = {request.id: _own_job(request) for request in requests}
-    if any(job is not None and job.state == "cancelled" for job in jobs.values()):
+    missing = [request for request in requests if progress.get(request.id, ("",))[0] not in (*OPEN, "done", "failed")]
+    if not missing or was_stopped(ledger(), batch()):
         return ""
-    return _submit([request for request in requests if jobs[request.id] is None])
+    waits = _submit(missing)
+    progress.update(_progress_of(requests))
+    return waits
 
 
 def _submit(requests: Sequence[MergeRequest]) -> str:
@@ -139,8 +138,8 @@ def _progress(rows: list[Row], done: int, requests: tuple[MergeRequest, ...]) ->
         if st.button("Run the missing merges", icon=":material/play_arrow:"):
             st.query_params[KEY] = secrets.token_hex(8)
             st.session_state["started comparison"] = batch()
-            states = {request.id: job.state for request in requests if (job := _own_job(request))}
-            _submit([request for request in requests if states.get(request.id) not in (*OPEN, "done")])
+            states = _progress_of(requests)
+            _submit([request for request in requests if states.get(request.id, ("",))[0] not in (*OPEN, "done")])
             st.rerun(scope="app")
         return
     st.caption("Everybody who opens the address of this page sees the same comparison and can stop it.")

@@ -73,7 +73,7 @@ def landscape_words(plane: Landscape) -> str:
         else "the merge still lies in a worse region than its parents"
     )
     anew = (
-        " BatchNorm statistics were re-estimated for these two, as everywhere on the plane."
+        " BatchNorm statistics were re-estimated for the naive average and the merge, as at all points of the plane."
         if RESET in plane.batch_norm
         else ""
     )

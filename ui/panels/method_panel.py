@@ -57,7 +57,7 @@ def _groups(report: MergeReport) -> None:
         )
     places = traced.get("places", {})
     permutes = find("align", report.request.get("align", "none")).permutes
-    moved_words = "moved in B" if permutes else "B's units nearest to a unit of A at another position"
+    moved_words = "moved in B" if permutes else "units of B whose nearest unit of A is at another position"
     lines = [
         f"| group | units | {moved_words} | produced by | read by |",
         "|---|---:|---:|---|---|",

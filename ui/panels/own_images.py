@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from merging.jobs.ledger.images import delete_images
+from merging.jobs.ledger.images import delete_images, share_images
 from merging.text import numbers
 from merging.zoo.datasets.image_set import SPLITS
 from merging.zoo.datasets.load import load_split
-from merging.zoo.datasets.own import ImageClaim, OwnDataset, own_datasets, sample_images, share_own
+from merging.zoo.datasets.own import ImageClaim, OwnDataset, own_datasets, sample_images
 from ui.neurons.tiles import labelled_sheet, show_picture
 from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
@@ -100,7 +100,7 @@ def _actions(dataset: OwnDataset, mine: ImageClaim | None) -> None:
         return
     if st.button("Stop sharing" if mine.shared else "Share", key=f"share {dataset.id}", icon=":material/group:"):
         with show_errors():
-            share_own(dataset.id, owner(), not mine.shared)
+            share_images(ledger(), dataset.id, owner(), not mine.shared)
             st.rerun()
     with st.popover("Delete", icon=":material/delete:"):
         st.caption("Finished runs on these images stay, but no longer show any image.")

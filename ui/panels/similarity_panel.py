@@ -28,8 +28,8 @@ ORDER_UNSEEN = (
 SAME = ("A-B", "A-pi(B)")  # equal by every measure, because all of them ignore the order of units
 MIXED = "Here B's units were mixed, not only re-ordered: π(B) may be more or less similar to A than B is."
 CEILING = (
-    "If A and B differ only in their seed, the line of A and B shows the effect of another seed on each layer. Compare "
-    "the lines of the merge with that line."
+    "If A and B differ only in their seed, the curve of A and B shows how much another seed changes each layer. "
+    "Compare the merge's curves with it."
 )
 
 

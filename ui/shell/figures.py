@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from html import unescape
 
 import streamlit as st
 
 from merging.figures.paper import FORMATS, WIDTHS, figure_csv, figure_file
 from merging.text import numbers
 from ui.shell.look import drawn_figures
+from ui.shell.markdown import plain
 
 TYPES = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png", "csv": "text/csv"}
 WORDS = {"svg": "SVG", "pdf": "PDF", "png": "PNG, 300 dpi", "csv": "Numbers (CSV)"}
@@ -28,7 +30,7 @@ def save_figures() -> None:
         name = st.selectbox("Figure", list(figures), key="figure to save")
         width = st.radio("Width in the paper", list(WIDTHS), horizontal=True, key="figure width")
         figure = figures[name]
-        st.caption(figure.alt)
+        st.caption(plain(unescape(figure.alt)))
         for kind in FORMATS:
             _button(kind, name, partial(figure_file, figure, kind, WIDTHS[width]))
         _button("csv", name, partial(figure_csv, figure))

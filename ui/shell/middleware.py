@@ -55,7 +55,8 @@ class Border:
             return
         if not is_answered(scope):
             refused = PlainTextResponse(
-                "This server does not accept that host name, or answers this address only to itself.",
+                "This server does not accept that host name, or it answers requests for this address only from its own "
+                "machine.",
                 403,
                 page_headers(),
             )

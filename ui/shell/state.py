@@ -48,9 +48,13 @@ def owner() -> str:
 
 def submit(request: Request, *, again: bool = False, batch: str = "") -> Job:
     """Submit a request in the visitor's name. The other arguments and the errors are those of `Ledger.submit`."""
+    return ledger().submit(request, again=again, batch=batch, owner=owner(), address=network_address())
+
+
+def network_address() -> str:
+    """The visitor's network address, "" on this machine."""
     address = st.context.ip_address
-    who = {"owner": owner(), "address": address if isinstance(address, str) else ""}
-    return ledger().submit(request, again=again, batch=batch, **who)
+    return address if isinstance(address, str) else ""
 
 
 def not_hidden(jobs: Iterable[Job]) -> list[Job]:
@@ -74,8 +78,9 @@ def find_job(id_or_prefix: str) -> Job | None:
 
     A job that the visitor may not list is found by at least PREFIX digits, because its address is its key.
     """
-    job = ledger().job(id_or_prefix) if id_or_prefix else None
-    if job is None or (len(id_or_prefix) < PREFIX and not not_hidden([job])):
+    digits = id_or_prefix.strip()
+    job = ledger().job(digits) if digits else None
+    if job is None or (len(digits) < PREFIX and not not_hidden([job])):
         return None
     return with_own_names([job])[0]
 

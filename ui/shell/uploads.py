@@ -12,33 +12,41 @@ from collections.abc import Callable
 from itertools import count
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import runtime
 
 from merging.jobs.limits import Limits, from_environment
+from ui.shell.middleware import COOKIE
 
 UPLOAD = re.compile(r".*/_stcore/upload_file/(?P<session>[^/]+)/(?P<file>[^/]+)")
 WINDOW = 120.0  # seconds in which a visitor can return to the same session after a broken connection
 
 
 class Held:
-    """Bytes of all accepted files that are still in memory, by session and file."""
+    """Bytes of all accepted files that are still in memory, by session and file, and the visitor of each session."""
 
     def __init__(self) -> None:
         self.files: dict[str, dict[str, int]] = {}
+        self.visitors: dict[str, str] = {}
         self._left: dict[str, float] = {}  # session -> time at which it was first missing
 
-    def add(self, session: str, file: str, size: int) -> None:
-        """Count a file; a size of 0 removes it."""
+    def add(self, session: str, file: str, size: int, visitor: str = "") -> None:
+        """Count a file; a size of 0 removes it. visitor: whose session it is, if the request says so."""
         if size:
             self.files.setdefault(session, {})[file] = size
+            self.visitors.setdefault(session, visitor or session)
         else:
             self.files.get(session, {}).pop(file, None)
 
     def of(self, session: str) -> int:
         """Bytes of one session."""
         return sum(self.files.get(session, {}).values())
+
+    def of_visitor(self, visitor: str) -> int:
+        """Bytes of all sessions (such as the tabs of a browser) of one visitor."""
+        return sum(self.of(session) for session in self.files if self.visitors[session] == visitor)
 
     def total(self) -> int:
         """Bytes of all sessions."""
@@ -55,6 +63,7 @@ class Held:
             elif now - self._left.setdefault(session, now) >= window:
                 here.uploaded_file_mgr.remove_session_files(session)
                 self.files.pop(session, None)
+                self.visitors.pop(session, None)
                 self._left.pop(session, None)
 
 
@@ -77,13 +86,14 @@ class Uploads:
         if scope["method"] == "DELETE":
             await self._pass_on(match, scope, receive, send, 0)
             return
-        size = _size(Headers(scope=scope))
-        why = self._refusal(match["session"], size)
+        headers = Headers(scope=scope)
+        size, visitor = _size(headers), cookie_parser(headers.get("cookie", "")).get(COOKIE) or match["session"]
+        why = self._refusal(visitor, size)
         if why or size is None:
             await PlainTextResponse(why, 413)(scope, receive, send)
             return
         arriving = f"{match['file']} {next(self._numbers)}"  # counted in addition to the file that it may replace
-        self.held.add(match["session"], arriving, size)
+        self.held.add(match["session"], arriving, size, visitor)
         try:
             await self._pass_on(match, scope, receive, send, size)
         finally:
@@ -99,7 +109,7 @@ class Uploads:
 
         await self.app(scope, receive, watched)
 
-    def _refusal(self, session: str, size: int | None) -> str:
+    def _refusal(self, visitor: str, size: int | None) -> str:
         """Reason why a file of this size is refused; "" where it is accepted."""
         if size is None:
             return "The request does not state the size of the file. Upload it with a browser."
@@ -108,7 +118,7 @@ class Uploads:
         self.held.sweep()
         if self.held.total() + size > most:
             self.held.sweep(window=0.0)  # visitors who return must upload their files again
-        if self.held.of(session) + size > limits.visitor_files * limits.upload_mb * 1e6:
+        if self.held.of_visitor(visitor) + size > limits.visitor_files * limits.upload_mb * 1e6:
             return (
                 "Your uploaded files use all the memory that one visitor has. Add them to your models, or remove some."
             )

@@ -74,9 +74,9 @@ WORDS: dict[str, str] = {
         "Below 1, the activations shrank."
     ),
     "picture of a unit": "An image that was optimised from noise so that the unit responds as strongly as possible.",
-    "× best image": (
-        "The unit's response to its picture, divided by its strongest response to any image (mean over positions). "
-        "A warning marks pictures that excite the unit less than its strongest image does."
+    "response": (
+        "How strongly a unit responds to a picture, after the nonlinearity and at the strongest position: 0 as to the "
+        "average image of the data set, 1 as to its strongest image. A warning marks responses below 1."
     ),
     "exemplars": "The images of the data set to which the unit responds most.",
     "B, old slot": (

@@ -41,10 +41,33 @@ def flattened(value: Tensor, layer: Layer) -> Tensor:
     return by_unit(value, layer).flatten(1)
 
 
+def after_nonlinearity(graph: Graph, layer: Layer) -> Layer:
+    """Return the activation that alone reads this layer, directly or through a norm; the layer itself if there is none.
+
+    What the rest of the network sees of a unit is its value after the nonlinearity: a rectified unit is never negative.
+    """
+    by_node = {one.node: one for one in graph.layers}
+    users = {node.name: list(node.users) for node in graph.nodes}
+    last = layer
+    while last.kind != "activation":
+        reads = users[last.node]
+        following = by_node.get(reads[0].name) if len(reads) == 1 else None
+        fits = following is not None and following.kind in ("norm", "activation") and _alike(following, layer)
+        if following is None or not fits:
+            return layer
+        last = following
+    return last
+
+
 def is_plane(layer: Layer) -> bool:
     """Whether the layer's positions are rows and columns of a picture, judged by the shape of its value."""
     axis = layer.images
     return len(layer.positions) == 2 and axis is not None and axis.outer * axis.inner == 1
+
+
+def _alike(one: Layer, other: Layer) -> bool:
+    """Whether two layers have the same units at the same positions, in the same order of dimensions."""
+    return (one.units, one.dim, one.positions, one.images) == (other.units, other.dim, other.positions, other.images)
 
 
 def check_readable(layer: Layer) -> None:

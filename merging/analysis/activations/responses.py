@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from merging.analysis.activations.features import BATCH
-from merging.analysis.activations.read import by_unit
+from merging.analysis.activations.read import after_nonlinearity, by_unit
 from merging.analysis.activations.units import DEAD
 from merging.network.data import Batches
 from merging.network.graph.graph import Graph, Layer
@@ -23,10 +23,12 @@ class Responses:
     Attributes:
         mean: (n, U) float32, mean over positions.
         top: (n, U) float32, largest value over positions.
+        seen: (n, U) float32, largest value over positions after the nonlinearity that follows the layer, if one does.
     """
 
     mean: Tensor
     top: Tensor
+    seen: Tensor
 
     def strongest(self, count: int) -> Tensor:
         """Numbers of the images that each unit responds to most, (count, U) int64, strongest first, ties by number."""
@@ -40,18 +42,21 @@ class Responses:
 
 @torch.no_grad()
 def respond(graph: Graph, tensors: Mapping[str, Tensor], layer: Layer, images: Tensor | Batches) -> Responses:
-    """Compute the responses of one layer; the network runs only up to that layer. Memory: 2 n U numbers.
+    """Compute the responses of one layer; the network runs only up to its nonlinearity. Memory: 3 n U numbers.
 
     images: (n, C, H, W), or batches of them. Raises InvalidRequest for a layer that cannot be read image by image.
     """
-    parts: list[tuple[Tensor, Tensor]] = []
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    after = after_nonlinearity(graph, layer)
     groups = images.split(BATCH) if isinstance(images, Tensor) else (x for x, _ in images.sized(BATCH))
     for group in groups:
-        for _, value in graph.walk(tensors, graph.ordered(group), [layer.node]):
-            units = by_unit(value, layer).float()
-            parts.append((units.mean(2), units.amax(2)))
-    mean, top = zip(*parts, strict=True)
-    return Responses(torch.cat(mean), torch.cat(top))
+        for node, value in graph.walk(tensors, graph.ordered(group), [layer.node, after.node]):
+            units = by_unit(value, layer if node == layer.node else after).float()
+            if node == layer.node:
+                mean, top = units.mean(2), units.amax(2)
+        parts.append((mean, top, units.amax(2)))
+    means, tops, seen = map(torch.cat, zip(*parts, strict=True))
+    return Responses(means, tops, seen)
 
 
 def overlap(first: Int[Tensor, "k units"], second: Int[Tensor, "k units"]) -> Float[Tensor, " units"]:
@@ -60,11 +65,11 @@ def overlap(first: Int[Tensor, "k units"], second: Int[Tensor, "k units"]) -> Fl
 
 
 def response_to(responses: Responses, images: Int[Tensor, "k units"]) -> Float[Tensor, " units"]:
-    """Return (U,): each unit's largest response over positions, averaged over k images, on the scale of `relative`.
+    """Return (U,): each unit's response `seen`, averaged over k images, on the scale of `relative`.
 
     images: (k, U) image numbers per unit, such as the strongest images of another network's units.
     """
-    return relative(responses.top.double().gather(0, images).mean(0), responses.top)
+    return relative(responses.seen.double().gather(0, images).mean(0), responses.seen)
 
 
 def relative(value: Float[Tensor, "*rows units"], known: Float[Tensor, "n units"]) -> Float[Tensor, "*rows units"]:

@@ -60,7 +60,7 @@ class Strongest:
 class UnitTally:
     """Running sums of one layer's U units in M networks, updated batch by batch.
 
-    Memory: M x U x (3 exemplars + 4) numbers.
+    Memory: M x U x (3 exemplars + 5) numbers.
 
     Attributes:
         layer: the layer.
@@ -70,6 +70,7 @@ class UnitTally:
         first, second: (M, U) float64, sums of x - centre and of its square.
         product: (U,) float64, sum of (x_0 - centre_0) (x_1 - centre_1), where 0 and 1 are the first two networks.
         peak: (M, U) largest value, over images, of the mean over positions.
+        top: (M, U) float64, sum over images of the largest value over positions.
         strongest: the strongest responses.
     """
 
@@ -81,6 +82,7 @@ class UnitTally:
     second: Tensor = field(init=False)
     product: Tensor = field(init=False)
     peak: Tensor = field(init=False)
+    top: Tensor = field(init=False)
     strongest: Strongest = field(init=False)
 
     def add(self, values: Sequence[Tensor], means: Sequence[Tensor]) -> None:
@@ -94,12 +96,16 @@ class UnitTally:
         else:
             self.centre, self.peak, self.strongest = average.mean(1), average.amax(1), strongest
             self.first, self.second = (torch.zeros_like(self.centre, dtype=torch.float64) for _ in range(2))
+            self.top = torch.zeros_like(self.first)
             self.product = torch.zeros_like(self.first[0])
+        self.top += torch.stack([value.amax(2) for value in units]).double().sum(1)
         self.first += (average.double() - self.centre[:, None].double()).sum(1) * units[0].shape[2]
         self._add_products(units)
         self.images += len(units[0])
 
-    def facts(self, partner: np.ndarray, models: Sequence[str], order: Tensor | None, patch: float) -> LayerUnits:
+    def facts(
+        self, partner: np.ndarray, models: Sequence[str], order: Tensor | None, patch: float, after: UnitTally
+    ) -> LayerUnits:
         """Build the layer's LayerUnits from all batches so far.
 
         Args:
@@ -107,6 +113,7 @@ class UnitTally:
             models: names of the networks.
             order: (n,) number of each image in the data set; None: 0..n-1.
             patch: share of the image's side that the receptive field of one position covers.
+            after: the tally of the nonlinearity that follows the layer, or this tally.
         """
         std, match = self._moments()
         dead = ~(std > DEAD * std.max(1, initial=0.0, keepdims=True))
@@ -127,6 +134,8 @@ class UnitTally:
             images=self.images,
             patch=patch,
             models=tuple(models),
+            seen_mean=(after.top / after.images).cpu().numpy(),
+            seen_most=after.strongest.value[..., 0].double().cpu().numpy(),
         )
 
     def _add_products(self, units: Sequence[Tensor]) -> None:

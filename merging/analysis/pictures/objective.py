@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from merging.analysis.activations.read import by_unit, check_readable
+from merging.analysis.activations.read import after_nonlinearity, by_unit, check_readable
 from merging.errors import InvalidRequest, UnknownLayer
 from merging.network.graph.graph import Graph, Layer
 
@@ -26,6 +26,7 @@ class Objective:
         kind: "channel", the unit's mean over all positions, or "neuron", its value at the centre.
         negative: minimise the response instead. It is then read from `drive`, because a rectified unit is never
             negative.
+        after: the nonlinearity that follows `layer`, or `layer` itself.
     """
 
     graph: Graph
@@ -33,7 +34,8 @@ class Objective:
     layer: Layer
     drive: Layer | None
     kind: str
-    negative: bool = False
+    negative: bool
+    after: Layer
 
     @staticmethod
     def of(graph: Graph, tensors: Mapping[str, Tensor], layer: str, kind: str, *, negative: bool = False) -> Objective:
@@ -51,7 +53,8 @@ class Objective:
         check_readable(place)
         frozen = {name: tensor.detach() for name, tensor in tensors.items()}
         drive = _drive(graph, place)
-        return Objective(graph, frozen, (drive or place) if negative else place, drive, kind, negative)
+        read = (drive or place) if negative else place
+        return Objective(graph, frozen, read, drive, kind, negative, after_nonlinearity(graph, place))
 
     def check(self, units: Sequence[int]) -> None:
         """Raise UnknownLayer if the layer lacks one of these units."""
@@ -64,21 +67,30 @@ class Objective:
 
         units: (n,) int64 unit numbers, or (n, U) float directions, i.e. one weight per unit of the layer.
 
-        Response and value differ where a rectified unit is 0 at every position. Its gradient is then 0 too, and the
-        picture would remain noise. The gradient of the value before the activation is therefore followed until the unit
-        responds. (Lucid redirects the gradient of its ReLUs for the same reason.)
+        Response and value differ where a rectified unit is 0 at the positions that are read. Its gradient is then 0
+        too, and the picture would remain noise. The gradient of the value before the activation is therefore followed
+        until the unit responds. (Lucid redirects the gradient of its ReLUs for the same reason.)
         """
         keep = () if self.drive is None or self.drive == self.layer else (self.drive.node,)
         images = images.contiguous(memory_format=torch.channels_last)  # pooling is 5 times faster on a CPU
         _, kept = self.graph.run(self.tensors, images, keep, until=self.layer.node)
-        answers = self._answers(kept, self.layer, units)
-        value = self._reduced(answers, kept, self.layer)
+        value = self._reduced(self._answers(kept, self.layer, units), self.layer)
         if self.negative:
             return value, -value
         if self.drive is None:
             return value, value
-        before = self._reduced(self._answers(kept, self.drive, units), kept, self.drive)
-        return value, torch.where((answers == 0).all(1), before, value)
+        before = self._reduced(self._answers(kept, self.drive, units), self.drive)
+        return value, torch.where(value == 0, before, value)
+
+    def strongest(self, images: Tensor, units: Tensor) -> Tensor:
+        """Response (n,) of unit units[i] to image i, at its strongest position, after the nonlinearity.
+
+        Arguments are those of a call.
+        """
+        _, kept = self.graph.run(
+            self.tensors, images.contiguous(memory_format=torch.channels_last), (), self.after.node
+        )
+        return self._answers(kept, self.after, units).amax(1)
 
     def _answers(self, kept: Mapping[str, Tensor], layer: Layer, units: Tensor) -> Tensor:
         """Response (n, positions) of unit or direction units[i] to image i."""
@@ -86,7 +98,7 @@ class Objective:
             return torch.einsum("nup,nu->np", by_unit(kept[layer.node], layer), units)
         return by_unit(kept[layer.node], layer)[torch.arange(len(units), device=units.device), units]
 
-    def _reduced(self, answers: Tensor, kept: Mapping[str, Tensor], layer: Layer) -> Tensor:
+    def _reduced(self, answers: Tensor, layer: Layer) -> Tensor:
         if self.kind == "channel":
             return answers.mean(1)
         sizes = layer.positions

@@ -47,7 +47,7 @@ def feature_images(
     steps: int = 256,
     seed: int = 0,
     report: Progress | None = None,
-    objective: str = "channel",
+    objective: str = "neuron",
     device: torch.device | str | None = None,
 ) -> np.ndarray:
     """Render pictures of some units of one layer: (units, H, W, C) float32 in 0..1, in the order of `units`.
@@ -56,7 +56,7 @@ def feature_images(
         model: takes images (n, C, H, W) in 0..1; it is not changed.
         layer: name of the layer in torch.
         input_shape: (C, H, W).
-        objective: "channel", the unit's mean over positions, or "neuron", its value at the centre.
+        objective: "neuron", the unit's value at the centre, or "channel", its mean over positions.
         device: device to compute on; default: the model's device.
 
     Raises UnknownLayer, InvalidRequest, InvalidSetting, UnsupportedOperation.
@@ -231,6 +231,7 @@ class Artist:
             with torch.no_grad():
                 images = self.paint(spectrum)
                 before, after = (self.objective(x, units)[0].tolist() for x in (self.paint(start), images))
+                response = self.objective.strongest(images, units).tolist()
         pixels = images.permute(0, 2, 3, 1).float().cpu().numpy()
         layer = self.objective.layer.name
         if not (np.isfinite(pixels).all() and np.isfinite(after).all()):
@@ -239,7 +240,9 @@ class Artist:
             )
         how = {**settings_dict(self.settings), "parameterisation": self.paint.name, "seed": self.seed, "layer": layer}
         pictures = tuple(
-            UnitPicture(np.ascontiguousarray(pixels[place]), after[place], before[place], {**how, "unit": unit})
+            UnitPicture(
+                np.ascontiguousarray(pixels[place]), after[place], before[place], {**how, "unit": unit}, response[place]
+            )
             for place, unit in enumerate(chosen)
         )
         return pictures, spectrum

@@ -25,7 +25,7 @@ from merging.jobs.ledger.jobs import FAIR, Worker
 from merging.jobs.ledger.ledger import Ledger, end
 from merging.jobs.ledger.shipped_runs import picture_question_of
 from merging.jobs.ledger.store import Content, content_size, sha256_of
-from merging.jobs.requests.base import Request
+from merging.jobs.requests.base import LANES, Request
 from merging.jobs.requests.pictures import PicturesRequest
 from merging.jobs.requests.registry import from_json
 from merging.zoo.catalogue import Entry
@@ -68,18 +68,21 @@ class Desk:
         """Seconds since 1970; later changes of the system time are ignored, so that durations stay correct."""
         return self._began + time.monotonic()
 
-    def claim(self, kinds: Sequence[str]) -> Claim | None:
-        """Claim the next job of these kinds in the fair order; None if there is none, or its request is unreadable."""
+    def claim(self, kinds: Sequence[str], lanes: Sequence[str] = LANES) -> Claim | None:
+        """Claim the next job of these kinds and lanes in the fair order.
+
+        None if there is none, or its request is unreadable.
+        """
         now = self.now()
         take = (  # one statement, so that no two dispatchers take the same job
             "UPDATE jobs SET state = 'running', started = ?, dispatcher = ?, run = run + 1, attempts = attempts + 1,"
             " stage = '', fraction = 0, message = '', worker = ''"
             " WHERE id = (SELECT id FROM jobs WHERE state = 'queued'"
-            f" AND kind IN ({', '.join('?' * len(kinds))}) ORDER BY {FAIR} LIMIT 1)"
+            f" AND kind IN ({_marks(kinds)}) AND lane IN ({_marks(lanes)}) ORDER BY {FAIR} LIMIT 1)"
             " RETURNING id, run, kind, request, owner, place, attempts"
         )
         with connect(self.ledger.file) as db, transaction(db):
-            row = db.execute(take, (now, self.id, *kinds)).fetchone()
+            row = db.execute(take, (now, self.id, *kinds, *lanes)).fetchone()
             if row is None:
                 return None
             try:
@@ -95,11 +98,12 @@ class Desk:
             db.executemany("INSERT OR REPLACE INTO served VALUES (?, ?)", [(name, turn) for name in who])
         return Claim(row["id"], row["run"], request, row["owner"], row["attempts"], deadline)
 
-    def waiting(self, kinds: Sequence[str]) -> bool:
-        """Whether a job of these kinds is queued. Unlike `claim`, this blocks no writer."""
-        query = f"SELECT 1 FROM jobs WHERE state = 'queued' AND kind IN ({', '.join('?' * len(kinds))}) LIMIT 1"
+    def waiting(self, kinds: Sequence[str], lanes: Sequence[str] = LANES) -> bool:
+        """Whether a job of these kinds and lanes is queued. Unlike `claim`, this blocks no writer."""
+        known = f"kind IN ({_marks(kinds)}) AND lane IN ({_marks(lanes)})"
         with connect(self.ledger.file) as db:
-            return db.execute(query, tuple(kinds)).fetchone() is not None
+            query = f"SELECT 1 FROM jobs WHERE state = 'queued' AND {known} LIMIT 1"
+            return db.execute(query, (*kinds, *lanes)).fetchone() is not None
 
     def held(self) -> dict[str, int]:
         """Job id -> claim number (`run`) of each job that this dispatcher holds; cancelled jobs are no longer held."""
@@ -233,6 +237,11 @@ def _running(db: sqlite3.Connection, dispatcher: str) -> list[sqlite3.Row]:
     return db.execute(
         "SELECT id, interrupted FROM jobs WHERE dispatcher = ? AND state = 'running'", (dispatcher,)
     ).fetchall()
+
+
+def _marks(values: Sequence[str]) -> str:
+    """Placeholders of an SQL list with these values."""
+    return ", ".join("?" * len(values))
 
 
 def _requeue(db: sqlite3.Connection, job: str, uncounted: int) -> None:

@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from merging.errors import InvalidRequest
 from merging.jobs.ledger.connection import connect, transaction
 from merging.jobs.ledger.models import check_unneeded
-from merging.jobs.privacy import ANYONE, mark_readers
+from merging.jobs.privacy import hide, show
 from merging.zoo.checkpoints.metadata import clean_name
 from merging.zoo.datasets import own
 from merging.zoo.datasets.convert import convert_images
@@ -73,12 +73,31 @@ def add_images(
     _check_caps(ledger, owner, name, 0)
     with _scratch() as scratch:
         most = min(MAX_DECODED, int(_room(ledger, owner)))
-        converted = convert_images(source, scratch, label=name, size=size, colour=colour, most=most, waiting=waiting)
+        turn: dict[str, Any] = {"waiting": waiting, "person": owner}
+        converted = convert_images(source, scratch, label=name, size=size, colour=colour, most=most, **turn)
         with connect(ledger.file) as db, transaction(db):
             existing = own.find_own(converted.id, owner)
             if existing is None or existing.claim_of(owner) is None:
                 _check_caps(ledger, owner, name, converted.bytes)
-            return own.keep_own(scratch / converted.id, ImageClaim(owner, name, shared, time.time()))
+            kept = own.keep_own(scratch / converted.id, ImageClaim(owner, name, shared, time.time()))
+            if shared:
+                show(db, ledger.shipped)
+            elif existing is not None and existing.claim_of(owner) is not None:
+                hide(db, ledger.shipped, kept.id)
+            return kept
+
+
+def share_images(ledger: LedgerFolder, id: str, owner: str, shared: bool) -> None:
+    """Share this owner's data set with everybody, or make it and what was made with it private again.
+
+    Raises InvalidRequest if it is not this owner's.
+    """
+    with connect(ledger.file) as db, transaction(db):
+        own.share_own(id, owner, shared)
+        if shared:
+            show(db, ledger.shipped)
+        else:
+            hide(db, ledger.shipped, id)
 
 
 def delete_images(ledger: LedgerFolder, id: str, owner: str) -> None:
@@ -88,8 +107,6 @@ def delete_images(ledger: LedgerFolder, id: str, owner: str) -> None:
         last = dataset is not None and len(dataset.claims) == 1
         if last and dataset is not None and dataset.claim_of(owner) is not None:
             check_unneeded(db, id, owner, "these images")
-        if dataset is not None and not dataset.visible(ANYONE):
-            mark_readers(db, id)
         own.remove_own(id, owner)
 
 

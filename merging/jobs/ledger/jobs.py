@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from merging.jobs.ledger.forecast import KEPT, forecast
+from merging.jobs.requests.base import LANES
 from merging.jobs.requests.estimates import Past
 
 OPEN = ("queued", "running")
@@ -24,9 +25,9 @@ log = logging.getLogger(__name__)
 TELLING = 0.1  # once this share of a job is completed, its own pace helps to predict its end
 
 FAIR = """
-    (SELECT COUNT(*) FROM jobs AS r WHERE r.state = 'running' AND r.place = jobs.place),
+    (SELECT COUNT(*) FROM jobs AS r WHERE r.state = 'running' AND r.lane = jobs.lane AND r.place = jobs.place),
     COALESCE((SELECT at FROM served WHERE served.owner = jobs.place), 0),
-    (SELECT COUNT(*) FROM jobs AS r WHERE r.state = 'running' AND r.owner = jobs.owner),
+    (SELECT COUNT(*) FROM jobs AS r WHERE r.state = 'running' AND r.lane = jobs.lane AND r.owner = jobs.owner),
     COALESCE((SELECT at FROM served WHERE served.owner = jobs.owner), 0), jobs.created, jobs.id"""
 
 
@@ -143,12 +144,18 @@ def time_left(fraction: float, elapsed: float, usual: float | None) -> float | N
     return (1 - weight) * max(usual - elapsed, 0.0) + weight * pace
 
 
-def queue(db: sqlite3.Connection) -> list[str]:
-    """Ids of all queued jobs in the fair order."""
-    queued = [tuple(row) for row in db.execute("SELECT id, place, owner, created FROM jobs WHERE state = 'queued'")]
-    now = "SELECT place, owner FROM jobs WHERE state = 'running' ORDER BY started"
-    running = [(place, owner) for place, owner in db.execute(now)]
-    return fair_order(queued, running, dict(map(tuple, db.execute("SELECT owner, at FROM served"))))
+def queues(db: sqlite3.Connection) -> dict[str, list[str]]:
+    """Lane -> ids of its queued jobs in the fair order."""
+    served = dict(map(tuple, db.execute("SELECT owner, at FROM served")))
+
+    def order(lane: str) -> list[str]:
+        queued = db.execute("SELECT id, place, owner, created FROM jobs WHERE state = 'queued' AND lane = ?", (lane,))
+        now = "SELECT place, owner FROM jobs WHERE state = 'running' AND lane = ? ORDER BY started"
+        running = [(place, owner) for place, owner in db.execute(now, (lane,))]
+        return fair_order(map(tuple, queued), running, served)
+
+    lanes = db.execute("SELECT DISTINCT lane FROM jobs WHERE state = 'queued'").fetchall()
+    return {lane: order(lane) for (lane,) in lanes}
 
 
 def read_past(db: sqlite3.Connection, kinds: Iterable[str]) -> list[Past]:
@@ -192,7 +199,7 @@ def _is_whole(row: sqlite3.Row) -> bool:
 
 @dataclass(frozen=True)
 class _Outlook:
-    """Forecast of all open jobs. positions: id -> position in the queue. seconds: id -> remaining, None if unknown."""
+    """Forecast of all open jobs. positions: id -> position in its lane. seconds: id -> remaining, None if unknown."""
 
     positions: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float | None] = field(default_factory=dict)
@@ -203,12 +210,14 @@ class _Queue:
     """The queue with the forecast durations of all open jobs, which change only when the queue changes.
 
     Attributes:
-        positions: id -> position in the queue, from 1.
+        positions: id -> position in its lane of the queue, from 1.
+        lanes: id -> lane.
         usual: id -> forecast duration in seconds, None if unknown.
-        ahead: id of a queued job -> (total of the known durations ahead of it, number of unknown durations ahead).
+        ahead: id of a queued job -> (total of the known durations ahead of it in its lane, number of unknown ones).
     """
 
     positions: Mapping[str, int]
+    lanes: Mapping[str, str]
     usual: Mapping[str, float | None]
     ahead: Mapping[str, tuple[float, int]]
 
@@ -219,14 +228,15 @@ _looking = threading.Lock()
 
 def _outlook(db: sqlite3.Connection, examples: Sequence[Past]) -> _Outlook:
     now, waiting = time.time(), _cached_queue(db, examples)
-    running = db.execute("SELECT id, fraction, started FROM jobs WHERE state = 'running'").fetchall()
+    running = db.execute("SELECT id, lane, fraction, started FROM jobs WHERE state = 'running'").fetchall()
     seconds = {
         row["id"]: time_left(row["fraction"], max(now - row["started"], 0.0), waiting.usual.get(row["id"]))
         for row in running
     }
-    before, slots = sum(left or 0.0 for left in seconds.values()), max(1, len(running))
+    left = {lane: [seconds[row["id"]] or 0.0 for row in running if row["lane"] == lane] for lane in LANES}
     for id, (known, unknown) in waiting.ahead.items():
-        own = waiting.usual[id]
+        own, lane = waiting.usual[id], waiting.lanes[id]
+        before, slots = sum(left.get(lane, ())), max(1, len(left.get(lane, ())))
         # A job of unknown duration is assumed to take as long as the job that waits for it.
         seconds[id] = None if own is None else (before + known + unknown * own) / slots + own
     return _Outlook(waiting.positions, seconds)
@@ -258,12 +268,13 @@ def _read_queue(db: sqlite3.Connection, examples: Sequence[Past]) -> _Queue:
         if key not in expected:
             expected[key] = sum((forecast(request, past) or forecast(request, examples)).values()) or None
         usual[id] = expected[key]
-    order, ahead = [id for id in queue(db) if id in usual], dict[str, tuple[float, int]]()
-    known, unknown = 0.0, 0
-    for id in order:
-        ahead[id] = known, unknown
-        known, unknown = known + (usual[id] or 0.0), unknown + (not usual[id])
-    return _Queue({id: number for number, id in enumerate(order, 1)}, usual, ahead)
+    positions, lanes, ahead = dict[str, int](), dict[str, str](), dict[str, tuple[float, int]]()
+    for lane, ids in queues(db).items():
+        known, unknown = 0.0, 0
+        for number, id in enumerate((id for id in ids if id in usual), 1):
+            positions[id], lanes[id], ahead[id] = number, lane, (known, unknown)
+            known, unknown = known + (usual[id] or 0.0), unknown + (not usual[id])
+    return _Queue(positions, lanes, usual, ahead)
 
 
 def _job(db: sqlite3.Connection, row: sqlite3.Row, outlook: _Outlook) -> Job:

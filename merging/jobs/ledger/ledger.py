@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 from merging.errors import InvalidRequest, MergescopeError
 from merging.jobs.ledger import images, models
 from merging.jobs.ledger.connection import connect, snapshot, transaction
-from merging.jobs.ledger.files import filing
+from merging.jobs.ledger.files import Filing, filing
 from merging.jobs.ledger.folder import LedgerFolder
 from merging.jobs.ledger.forecast import forecast
 from merging.jobs.ledger.jobs import OPEN, Job, Worker, read_jobs, read_past
 from merging.jobs.ledger.owners import check_caps, check_owner, shared_turn
 from merging.jobs.ledger.shipped_runs import picture_question
+from merging.jobs.ledger.trained import trained_entry
 from merging.jobs.privacy import ANYONE, Access
 from merging.jobs.requests.base import Request
 from merging.jobs.requests.download import DownloadRequest
@@ -58,12 +59,15 @@ class Ledger(LedgerFolder):
         models.check_models_usable(self, request, owner)
         images.check_images_known(request, owner)
         known = None if again else self.shipped.job(request.id)
-        with connect(self.file) as db, transaction(db):
+        with filing(self.file, self.store) as files:
+            db = files.db
             row = db.execute("SELECT * FROM jobs WHERE id = ?", (request.id,)).fetchone()
             state = "" if row is None else row["state"]
             if known is not None and state not in (*OPEN, "done"):
                 return known
-            done = state == "done" and not again and self._whole(db, request, owner)
+            done = state == "done" and not again and self._whole(db, request)
+            if done and isinstance(request, TrainRequest):
+                self._list_trained(files, request, owner)
             if not done:
                 self._check_cap(db, request, owner, address)
             if not done and state not in OPEN:
@@ -185,10 +189,13 @@ class Ledger(LedgerFolder):
         """Uploaded and trained models of one owner (None: of all owners), newest first."""
         return models.models(self, owner)
 
-    def add_model(self, entry: Entry, data: bytes, owner: str) -> Entry:
-        """Store a model of this owner. Raises InvalidRequest if the owner's caps are reached."""
+    def add_model(self, entry: Entry, data: bytes, owner: str, address: str = "") -> Entry:
+        """Store a model of this owner, who has this network address ("": this machine).
+
+        Raises InvalidRequest if a cap is reached.
+        """
         check_owner(owner)
-        return models.add(self, entry, data, owner)
+        return models.add(self, entry, data, owner, address)
 
     def delete_model(self, id: str, owner: str) -> None:
         """Delete the owner's model. Raises InvalidRequest if it belongs to someone else, or an open job needs it."""
@@ -217,18 +224,24 @@ class Ledger(LedgerFolder):
             raise MergescopeError("The run was deleted a moment ago. Submit it again.")
         return job
 
-    def _whole(self, db: sqlite3.Connection, request: Request, owner: str) -> bool:
+    def _whole(self, db: sqlite3.Connection, request: Request) -> bool:
         if isinstance(request, DownloadRequest):
             return available(request.dataset) in ("folder", "downloaded")
         hashes = dict(map(tuple, db.execute("SELECT name, sha256 FROM artifacts WHERE job = ?", (request.id,))))
-        if isinstance(request, TrainRequest) and not models.listed(db, hashes.get("checkpoint.safetensors", ""), owner):
-            return False  # the owner deleted the trained network, so the training has to run again to list it again
         return all(self.store.has(sha256) for sha256 in hashes.values())
+
+    def _list_trained(self, files: Filing, request: TrainRequest, owner: str) -> None:
+        """List the network of a finished training for a further person, or again for one who deleted it."""
+        made = dict(map(tuple, files.db.execute("SELECT name, sha256 FROM artifacts WHERE job = ?", (request.id,))))
+        if not models.listed(files.db, made["checkpoint.safetensors"], owner):
+            artifacts = {name: self.store.get(made[name]) for name in ("report", "checkpoint.safetensors")}
+            data = artifacts["checkpoint.safetensors"]
+            models.insert(self, files, trained_entry(request, owner, artifacts), data, owner)
 
     def _check_cap(self, db: sqlite3.Connection, request: Request, owner: str, address: str) -> None:
         check_caps(db, self.limits, request.id, owner, address)
         if isinstance(request, TrainRequest):
-            models.check_room(self, db, owner, 0)  # checked now and not only after hours of training
+            models.check_room(self, db, owner, 0, address=address)  # checked now and not only after hours of training
 
 
 def end(db: sqlite3.Connection, id: str, state: str, now: float) -> None:
@@ -254,14 +267,15 @@ def _enqueue(folder: LedgerFolder, db: sqlite3.Connection, request: Request, own
     # A later request gets a later time, even if the machine's clock was set back in between.
     created = "MAX(?, (SELECT COALESCE(MAX(created), 0) + 0.000001 FROM jobs))"
     db.execute(
-        "INSERT INTO jobs (id, kind, title, request, owner, place, private, state, created) VALUES"
-        f" (?, ?, ?, ?, ?, ?, ?, 'queued', {created})"
+        "INSERT INTO jobs (id, kind, title, request, owner, place, lane, private, state, created) VALUES"
+        f" (?, ?, ?, ?, ?, ?, ?, ?, 'queued', {created})"
         " ON CONFLICT (id) DO UPDATE SET state = 'queued', owner = excluded.owner, place = excluded.place,"
-        " private = excluded.private, created = excluded.created, title = excluded.title, request = excluded.request,"
+        " lane = excluded.lane, private = excluded.private, created = excluded.created,"
+        " title = excluded.title, request = excluded.request,"
         " started = NULL, finished = NULL, stage = '', fraction = 0, message = '', error = NULL, attempts = 0,"
         " interrupted = 0, measured = 0, accuracy = NULL, barrier = NULL,"
         " dispatcher = '', worker = ''",
-        (request.id, request.kind, title, request.to_json(), owner, place, private, time.time()),
+        (request.id, request.kind, title, request.to_json(), owner, place, request.lane, private, time.time()),
     )
 
 

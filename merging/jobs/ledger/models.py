@@ -14,7 +14,7 @@ from merging.jobs.ledger.connection import connect
 from merging.jobs.ledger.files import Filing, filing
 from merging.jobs.ledger.owners import as_table
 from merging.jobs.ledger.store import sha256_of
-from merging.jobs.privacy import ANYONE, Access, mark_readers
+from merging.jobs.privacy import Access, hide, show
 from merging.jobs.requests.registry import from_json, nameless, with_names
 from merging.zoo.catalogue import Entry, shipped, shipped_file
 
@@ -36,27 +36,32 @@ def models(ledger: LedgerFolder, owner: str | None) -> tuple[Entry, ...]:
         return tuple(entry for entry in all_entries if entry is not None)
 
 
-def add(ledger: LedgerFolder, entry: Entry, data: bytes, owner: str) -> Entry:
+def add(ledger: LedgerFolder, entry: Entry, data: bytes, owner: str, address: str = "") -> Entry:
     """Store a model; an owner's second model with the same content replaces the first.
 
-    The oldest finished runs are deleted if the store has no room. Raises InvalidRequest if the owner's caps are reached
-    or models and open jobs alone fill the store.
+    The oldest finished runs are deleted if the store has no room. Raises InvalidRequest if a cap of the owner, of the
+    network address or of all owners is reached, or models and open jobs alone fill the store.
     """
     with filing(ledger.file, ledger.store) as files:
-        return insert(ledger, files, entry, data, owner)
+        return insert(ledger, files, entry, data, owner, address)
 
 
-def insert(ledger: LedgerFolder, files: Filing, entry: Entry, data: bytes, owner: str) -> Entry:
+def insert(ledger: LedgerFolder, files: Filing, entry: Entry, data: bytes, owner: str, address: str = "") -> Entry:
     """Do the work of `add` inside an open transaction."""
     db = files.db
     sha256 = hashlib.sha256(data).hexdigest()
     id = _id_of(db, sha256, owner)
     owned = replace(entry, id=id, sha256=sha256, bytes=len(data), owner=owner, created=time.time())
-    _check_caps(ledger, db, owned)
+    _check_caps(ledger, db, owned, address)
     files.make_room({sha256: len(data)})
     files.put(data, sha256)
-    values = (id, sha256, owner, owned.created, len(data), json.dumps(asdict(owned), ensure_ascii=False))
-    db.execute("INSERT OR REPLACE INTO models VALUES (?, ?, ?, ?, ?, ?)", values)
+    values = (id, sha256, owner, owned.created, len(data), json.dumps(asdict(owned), ensure_ascii=False), address)
+    before = db.execute("SELECT entry FROM models WHERE id = ?", (id,)).fetchone()
+    db.execute("INSERT OR REPLACE INTO models VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+    if not owned.private:
+        show(db, ledger.shipped)
+    elif before is not None and not as_table(before["entry"]).get("private", True):
+        hide(db, ledger.shipped, sha256)
     return owned
 
 
@@ -70,8 +75,6 @@ def delete(ledger: LedgerFolder, id: str, owner: str) -> None:
         sha256 = row["sha256"]
         if db.execute("SELECT 1 FROM models WHERE sha256 = ? AND id != ?", (sha256, id)).fetchone() is None:
             check_unneeded(db, sha256, owner, "this model")
-        if not Access(db, ledger.shipped, ANYONE).may_use(sha256):
-            mark_readers(db, sha256)
         db.execute("DELETE FROM models WHERE id = ?", (id,))
         files.give_up([sha256])
 
@@ -173,24 +176,40 @@ def _entry(text: str) -> Entry | None:
         return None
 
 
-def _check_caps(ledger: LedgerFolder, db: sqlite3.Connection, entry: Entry) -> None:
+def _check_caps(ledger: LedgerFolder, db: sqlite3.Connection, entry: Entry, address: str) -> None:
     limits = ledger.limits
     if entry.bytes > limits.model_mb * 1e6:
         raise InvalidRequest(
             f"The model needs {entry.bytes / 1e6:,.0f} MB. The limit per model is {limits.model_mb:,.0f} MB."
         )
-    check_room(ledger, db, entry.owner, entry.bytes, entry.id)
+    check_room(ledger, db, entry.owner, entry.bytes, entry.id, address=address)
 
 
-def check_room(ledger: LedgerFolder, db: sqlite3.Connection, owner: str, added: int, id: str = "") -> None:
-    """Raise InvalidRequest if a model of `added` bytes would exceed the owner's caps. id: a model to be replaced."""
+def check_room(
+    ledger: LedgerFolder, db: sqlite3.Connection, owner: str, added: int, id: str = "", *, address: str = ""
+) -> None:
+    """Raise InvalidRequest if a model of `added` bytes would exceed a cap. id: a model to be replaced."""
     limits = ledger.limits
-    counted = "SELECT COUNT(*), COALESCE(SUM(size), 0) FROM models WHERE owner = ? AND id != ?"
-    number, size = db.execute(counted, (owner, id)).fetchone()
+
+    def count(which: str, *values: str) -> tuple[int, int]:
+        query = f"SELECT COUNT(*), COALESCE(SUM(size), 0) FROM models WHERE id != ? {which}"
+        return tuple(db.execute(query, (id, *values)).fetchone())
+
+    number, size = count("AND owner = ?", owner)
     if number >= limits.models:
         raise InvalidRequest(f"You have {number} models, the limit per person. Delete one first.")
     if size + added > limits.owner_mb * 1e6:
         raise InvalidRequest(
             f"Your models would need {(size + added) / 1e6:,.0f} MB; the limit is {limits.owner_mb:,.0f} MB. "
             "Delete one first."
+        )
+    if address and count("AND address = ?", address)[1] + added > limits.address_mb * 1e6:
+        raise InvalidRequest(
+            f"The models brought from your network address would need more than {limits.address_mb:,.0f} MB, the limit "
+            "per address. Delete some first."
+        )
+    if count("")[1] + added > limits.all_models_mb * 1e6:
+        raise InvalidRequest(
+            f"The models of all people here would need more than {limits.all_models_mb:,.0f} MB, the limit for all "
+            "together. Try again when someone has deleted some."
         )

@@ -15,6 +15,7 @@ from merging.jobs.ledger.connection import close_spares, connect, transaction
 from merging.jobs.ledger.owners import hide_cookies
 from merging.jobs.ledger.rescue import is_damaged, set_aside, take_over
 from merging.jobs.privacy import mark_private
+from merging.jobs.requests.base import LANES, LONG
 
 OURS = ("ledger", "store", "images", "scratch", "data")  # names that the program itself creates in its folder
 NUMBERS = {  # table -> its numeric columns
@@ -43,7 +44,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     error TEXT, attempts INTEGER NOT NULL DEFAULT 0, run INTEGER NOT NULL DEFAULT 0,
     interrupted INTEGER NOT NULL DEFAULT 0, place TEXT NOT NULL DEFAULT '',
     dispatcher TEXT NOT NULL DEFAULT '', worker TEXT NOT NULL DEFAULT '',
-    private INTEGER NOT NULL DEFAULT 0, measured INTEGER NOT NULL DEFAULT 0, accuracy REAL, barrier REAL);
+    lane TEXT NOT NULL DEFAULT 'long', private INTEGER NOT NULL DEFAULT 0, measured INTEGER NOT NULL DEFAULT 0,
+    accuracy REAL, barrier REAL);
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, kind);
 CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (state, created, started);
 CREATE INDEX IF NOT EXISTS jobs_by_age ON jobs (created);
@@ -68,7 +70,7 @@ CREATE TABLE IF NOT EXISTS pictures (
     sha256 TEXT NOT NULL, PRIMARY KEY (question, unit, job));
 CREATE TABLE IF NOT EXISTS models (
     id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, owner TEXT NOT NULL, created REAL NOT NULL, size INTEGER NOT NULL,
-    entry TEXT NOT NULL);
+    entry TEXT NOT NULL, address TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS models_by_content ON models (sha256);
 CREATE TABLE IF NOT EXISTS served (owner TEXT PRIMARY KEY, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS dispatchers (
@@ -82,10 +84,12 @@ CREATE TABLE IF NOT EXISTS workers (
 _ADDED = {  # columns added since format 1: (table, column) -> declaration
     ("jobs", "interrupted"): "INTEGER NOT NULL DEFAULT 0",
     ("jobs", "place"): "TEXT NOT NULL DEFAULT ''",
+    ("jobs", "lane"): "TEXT NOT NULL DEFAULT 'long'",
     ("jobs", "private"): "INTEGER NOT NULL DEFAULT 0",
     ("jobs", "measured"): "INTEGER NOT NULL DEFAULT 0",
     ("jobs", "accuracy"): "REAL",
     ("jobs", "barrier"): "REAL",
+    ("models", "address"): "TEXT NOT NULL DEFAULT ''",
     ("owners", "address"): "TEXT NOT NULL DEFAULT ''",
     ("owners", "batch"): "TEXT NOT NULL DEFAULT ''",
     ("owners", "title"): "TEXT NOT NULL DEFAULT ''",
@@ -163,6 +167,7 @@ def _mend(db: sqlite3.Connection) -> None:
             db.execute(f"UPDATE {table} SET {column} = '' WHERE typeof({column}) = 'blob'")
     db.execute("UPDATE jobs SET title = kind WHERE title = ''")
     db.execute("UPDATE jobs SET private = 1 WHERE typeof(private) IN ('text', 'blob')")
+    db.execute(f"UPDATE jobs SET lane = '{LONG}' WHERE lane NOT IN ({', '.join('?' * len(LANES))})", LANES)
     # These numbers are read from the reports again.
     wrong = "typeof(accuracy) NOT IN ('real', 'null') OR typeof(barrier) NOT IN ('real', 'null')"
     db.execute(f"UPDATE jobs SET measured = 0, accuracy = NULL, barrier = NULL WHERE {wrong}")
@@ -198,7 +203,7 @@ def _add_what_is_new(db: sqlite3.Connection) -> None:
     for (table, name), declared in _ADDED.items():
         if name not in {row["name"] for row in db.execute(f"PRAGMA table_info({table})")}:
             db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {declared}")
-            if (table, name) == ("jobs", "private"):
+            if (table, name) in (("jobs", "private"), ("jobs", "lane")):  # versions before these columns kept no marks
                 mark_private(db)
 
 

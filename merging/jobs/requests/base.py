@@ -23,6 +23,7 @@ from merging.jobs.requests.estimates import Past
 from merging.jobs.stages import Stage
 from merging.zoo.architectures.names import describe
 
+LANES = LONG, SHORT, APART = "long", "short", "apart"  # lanes of the queue
 if TYPE_CHECKING:
     from merging.zoo.catalogue import Entry
 
@@ -80,7 +81,6 @@ class Request:
         deadline: longest run time of a job in seconds; MERGESCOPE_<KIND>_SECONDS overrides this default.
         task: "module:function" that computes a job on a worker, `(request, payload, report) -> {artifact: bytes}`; ""
             for a kind that the dispatcher runs itself.
-        heavy: whether a job may take long; one slot is kept free of heavy jobs.
         by_button: whether people start a job with a button; jobs of other kinds start when someone views a run.
         page, page_parameter: the page that shows the result, and the parameter of its address that holds the job's id.
         needs_images: whether a job cannot run without the images of its data set.
@@ -92,7 +92,6 @@ class Request:
     stages: ClassVar[tuple[Stage, ...]]
     deadline: ClassVar[float] = 1_800
     task: ClassVar[str] = ""
-    heavy: ClassVar[bool] = False
     by_button: ClassVar[bool] = False
     page: ClassVar[str] = ""
     page_parameter: ClassVar[str] = ""
@@ -116,6 +115,14 @@ class Request:
     def title(self) -> str:
         """Title of the job in lists."""
         raise NotImplementedError
+
+    @property
+    def lane(self) -> str:
+        """LONG for jobs that may take minutes; SHORT for what someone waits for, which never waits behind LONG jobs.
+
+        APART: jobs that the dispatcher runs itself.
+        """
+        return SHORT
 
     @property
     def data(self) -> tuple[str, str, int | None]:

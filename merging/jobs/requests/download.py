@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from merging.errors import InvalidRequest
-from merging.jobs.requests.base import Request
+from merging.jobs.requests.base import APART, Request
 from merging.jobs.stages import Stage
 from merging.zoo.datasets.facts import FACTS
 
@@ -28,6 +28,11 @@ class DownloadRequest(Request):
     def __post_init__(self) -> None:
         if self.dataset not in FACTS:
             raise InvalidRequest(f"{self.dataset!r} cannot be downloaded. Choose one of {', '.join(FACTS)}.")
+
+    @property
+    def lane(self) -> str:
+        """Apart: the dispatcher downloads by itself."""
+        return APART
 
     @property
     def title(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from merging.errors import InvalidRequest, InvalidSetting
-from merging.jobs.requests.base import ModelRef, Request
+from merging.jobs.requests.base import LONG, ModelRef, Request
 from merging.jobs.requests.checks import check_data, check_fit, check_whole, set_fields
 from merging.jobs.requests.estimates import Past, same_networks, scale_stages
 from merging.jobs.stages import LOADING, SAVING, Stage
@@ -60,7 +60,6 @@ class MergeRequest(Request):
         Stage("saving", 0.03, SAVING),
     )
     task: ClassVar[str] = "merging.jobs.tasks.merge:merge_task"
-    heavy: ClassVar[bool] = True
     by_button: ClassVar[bool] = True
     page: ClassVar[str] = "merge"
     page_parameter: ClassVar[str] = "run"
@@ -124,6 +123,11 @@ class MergeRequest(Request):
     def checkpoints(self) -> tuple[ModelRef, ...]:
         """The models, then the base network if there is one."""
         return self.models if self.base is None else (*self.models, self.base)
+
+    @property
+    def lane(self) -> str:
+        """Long."""
+        return LONG
 
     @property
     def title(self) -> str:

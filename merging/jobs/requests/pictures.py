@@ -38,7 +38,7 @@ class PicturesRequest(Request):
     )
     deadline: ClassVar[float] = 900
     task: ClassVar[str] = "merging.jobs.tasks.pictures:pictures_task"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
         if not all(isinstance(unit, int) and 0 <= unit < 1_000_000 for unit in self.units):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from merging.errors import InvalidRequest
-from merging.jobs.requests.base import ModelRef, Request
+from merging.jobs.requests.base import LONG, SHORT, ModelRef, Request
 from merging.jobs.requests.checks import check_whole, set_fields
 from merging.jobs.requests.estimates import same_networks
 from merging.jobs.requests.merge import MergeRequest
@@ -78,6 +78,11 @@ class StudyRequest(Request):
     def checkpoints(self) -> tuple[ModelRef, ...]:
         """The merge's checkpoints, then network C if there is one."""
         return self.merge.checkpoints if self.other is None else (*self.merge.checkpoints, self.other)
+
+    @property
+    def lane(self) -> str:
+        """As declared by the study."""
+        return LONG if find_study(self.study).long else SHORT
 
     @property
     def title(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from merging.jobs.requests.base import Request
+from merging.jobs.requests.base import LONG, Request
 from merging.jobs.requests.checks import (
     check_architecture,
     check_data,
@@ -42,7 +42,6 @@ class TrainRequest(Request):
     )
     deadline: ClassVar[float] = 7_200
     task: ClassVar[str] = "merging.jobs.tasks.train:train_task"
-    heavy: ClassVar[bool] = True
     by_button: ClassVar[bool] = True
     page: ClassVar[str] = "models"
     needs_images: ClassVar[bool] = True
@@ -55,6 +54,11 @@ class TrainRequest(Request):
         check_data(self.dataset, self.data_sha256, required=True)
         check_fit(self.dataset, self.architecture, self.config)
         check_whole(self, "epochs", "seed")
+
+    @property
+    def lane(self) -> str:
+        """Long."""
+        return LONG
 
     @property
     def title(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from merging.errors import InvalidRequest
-from merging.jobs.requests.base import ModelRef, Request
+from merging.jobs.requests.base import LONG, ModelRef, Request
 from merging.jobs.requests.checks import check_data, check_fit, check_whole, set_fields
 from merging.jobs.requests.estimates import Past, same_networks, scale_stages
 from merging.jobs.stages import LOADING, SAVING, Stage
@@ -17,7 +17,9 @@ from merging.settings import read_settings, settings_dict
 from merging.zoo.architectures.names import trunk_config
 from merging.zoo.datasets.known import find_facts
 
-UNCHOSEN = "Alpha and beta cannot be chosen, because heads with different classes have no common loss. Set both."
+UNCHOSEN = (
+    "Alpha and beta cannot be chosen automatically, because heads with different classes have no common loss. Set both."
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,6 @@ class ZipRequest(Request):
         Stage("saving", 0.05, SAVING),
     )
     task: ClassVar[str] = "merging.jobs.tasks.zip:zip_task"
-    heavy: ClassVar[bool] = True
     by_button: ClassVar[bool] = True
     page: ClassVar[str] = "zip"
     page_parameter: ClassVar[str] = "zip"
@@ -90,6 +91,11 @@ class ZipRequest(Request):
     def checkpoints(self) -> tuple[ModelRef, ...]:
         """The networks."""
         return self.models
+
+    @property
+    def lane(self) -> str:
+        """Long."""
+        return LONG
 
     @property
     def title(self) -> str:

@@ -6,6 +6,7 @@ import logging
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,7 +20,9 @@ from merging.jobs.ledger.dispatcher_access import Claim, Desk
 from merging.jobs.ledger.forecast import shares
 from merging.jobs.ledger.jobs import Worker
 from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.ledger.trained import trained_entry
 from merging.jobs.outcome import Outcome, unexpected
+from merging.jobs.requests.base import APART, LONG, SHORT
 from merging.jobs.requests.download import DownloadRequest
 from merging.jobs.requests.registry import kinds
 from merging.jobs.stages import overall
@@ -27,12 +30,10 @@ from merging.jobs.tasks.machine import Place
 from merging.jobs.worker.downloading import Download
 from merging.jobs.worker.engine import Engine
 from merging.jobs.worker.gather import gather_payload
-from merging.jobs.worker.trained import trained_entry
 
 TICK = 0.05  # seconds between two steps of the loop
 BEAT = 1.0  # seconds between two heartbeats
-HEAVY = tuple(key for key, kind in kinds().items() if kind.task and kind.heavy)
-LIGHT = tuple(key for key, kind in kinds().items() if kind.task and not kind.heavy)
+KINDS = tuple(kinds())
 log = logging.getLogger(__name__)
 
 
@@ -44,7 +45,7 @@ class Running:
         claim: the job and the number of this run.
         work: the Ray reference of its result, or a Download.
         place: where the job runs, None before the job's first message.
-        seat: index of the slot, and of the row of workers, that the job occupies.
+        seat: index of the row of workers that the job occupies.
         shares: (stage, share of the whole job), in order.
     """
 
@@ -68,7 +69,7 @@ class Dispatcher:
     def __post_init__(self) -> None:
         self.desk = Desk(self.ledger, psutil.Process().create_time())
         self.slots = self.engine.slots()
-        self.warming: list[Any] = [self.engine.warm() for _ in range(self.slots)]
+        self.warming: list[Any] = [self.engine.warm(lane) for lane in [LONG] * self.slots + [SHORT]]
         self.places: list[Place] = []
         self.scratch = self.ledger.folder / "scratch"
         _clear_old(self.scratch, self.ledger.limits.deadline("merge"))
@@ -96,20 +97,21 @@ class Dispatcher:
 
     def _start(self) -> None:
         while True:
-            kinds = self._kinds()
-            claim = self.desk.claim(kinds) if kinds and self.desk.waiting(kinds) else None
+            lanes = self._lanes()
+            claim = self.desk.claim(KINDS, lanes) if self.desk.waiting(KINDS, lanes) else None
             if claim is None:
                 return
             self._begin(claim)
 
-    def _kinds(self) -> tuple[str, ...]:
-        """Kinds of jobs that may start now. With two or more slots, heavy jobs leave one slot free for light jobs."""
-        kinds = [job.claim.request.kind for job in self.running.values()]
-        slots = self.slots
-        free = slots - sum(kind != "download" for kind in kinds)
-        heavy = sum(kind in HEAVY for kind in kinds) < max(1, slots - 1)
-        allowed = (HEAVY if heavy and free > 0 else ()) + (LIGHT if free > 0 else ())
-        return allowed + (("download",) if "download" not in kinds else ())
+    def _lanes(self) -> tuple[str, ...]:
+        """Lanes whose jobs may start now.
+
+        Besides the slots there is one seat more, which long jobs never take, so that short jobs do not wait for them.
+        """
+        running = Counter(job.claim.request.lane for job in self.running.values())
+        free = running[LONG] + running[SHORT] < self.slots + 1
+        wanted = {LONG: free and running[LONG] < self.slots, SHORT: free, APART: not running[APART]}
+        return tuple(lane for lane, may in wanted.items() if may)
 
     def _begin(self, claim: Claim) -> None:
         try:
@@ -118,8 +120,9 @@ class Dispatcher:
             else:
                 plan = self.engine.plan
                 folder = self.scratch / f"{claim.id}-{claim.run}" if self.engine.is_local else None
-                payload = gather_payload(self.ledger, claim.request, plan.device, plan.threads, folder=folder)
-                work = self.engine.start(claim.request.kind, payload, (claim.id, claim.run))
+                threads = plan.threads if claim.request.lane == LONG else 1
+                payload = gather_payload(self.ledger, claim.request, plan.device, threads, folder=folder)
+                work = self.engine.start(claim.request, payload, (claim.id, claim.run))
         except MergescopeError as error:
             self.desk.fail(claim, {"kind": type(error).__name__, "text": str(error)})
             return
@@ -173,7 +176,8 @@ class Dispatcher:
 
     def _store_outcome(self, claim: Claim, outcome: Outcome) -> None:
         try:
-            model = trained_entry(claim, outcome.artifacts) if claim.request.kind == "train" else None
+            trains = claim.request.kind == "train"
+            model = trained_entry(claim.request, claim.owner, outcome.artifacts) if trains else None
             self.desk.finish(claim, outcome.artifacts, model)
         except MergescopeError as error:
             self.desk.fail(claim, {"kind": type(error).__name__, "text": str(error)})
@@ -182,7 +186,7 @@ class Dispatcher:
 
     def _lost(self, claim: Claim) -> None:
         """Handle a dead worker: requeue the job, or fail it after its last attempt."""
-        self._rewarm()
+        self._rewarm(claim.request.lane)
         if claim.attempts < self.ledger.limits.attempts:
             self.desk.give_back(claim, counted=True)
             return
@@ -196,12 +200,12 @@ class Dispatcher:
         del self.running[job.claim.id]
         self.last_beat = 0.0
         if not isinstance(job.work, Download):
-            self._rewarm()
+            self._rewarm(job.claim.request.lane)
 
-    def _rewarm(self) -> None:
+    def _rewarm(self, lane: str) -> None:
         """Warm up the successor of a lost worker process. On a GPU this is useless: each job starts a new process."""
         if self.engine.plan.device == "cpu":
-            self.warming.append(self.engine.warm())
+            self.warming.append(self.engine.warm(lane))
 
     def _kill(self, job: Running) -> None:
         stop: Callable[[], None] = (
@@ -218,7 +222,7 @@ class Dispatcher:
             self.warming.remove(reference)
             place = self.engine.result(reference)
             if place is not None:
-                self.places = [place, *self.places][: self.slots]
+                self.places = [place, *self.places][: self.slots + 1]
                 self.last_beat = 0.0
                 if self.engine.plan.device == "cuda" and place.gpu_memory_total is None:
                     log.warning("Ray sees a GPU but torch cannot use it: jobs run on the CPU")
@@ -234,11 +238,11 @@ class Dispatcher:
             log.warning("job %s was taken over from a dead dispatcher", id[:12])
 
     def _workers(self) -> list[Worker]:
-        """One row per slot, with the job that runs in it, if any."""
+        """One row per seat, with the job that runs in it, if any."""
         if not self.places:
             return []
         jobs = {job.seat: job for job in self.running.values() if not isinstance(job.work, Download)}
-        seats = range(max(self.slots, max(jobs, default=0) + 1))
+        seats = range(max(self.slots, max(jobs, default=0)) + 1)
         return [self._worker(seat, jobs.get(seat)) for seat in seats]
 
     def _worker(self, seat: int, job: Running | None) -> Worker:

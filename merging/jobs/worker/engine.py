@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from merging.jobs.requests.base import LONG, SHORT, Request
 from merging.jobs.tasks.payload import Payload
 from merging.jobs.worker import ray_task
 from merging.paths import ROOT
@@ -24,6 +25,7 @@ from merging.paths import ROOT
 OBJECT_STORE = 400_000_000  # bytes; several times the size of one job's images
 NICENESS = "5"  # of workers: pages stay fast, yet jobs get CPU time beside other programs (hardly any with Ray's 15)
 PACKAGE = ROOT / "merging"
+SHARE = 0.9  # of a GPU, in Ray's accounts: what a long job takes; a short one fits beside it
 VITAL = ("gcs_server", "raylet")  # if either ends, Ray takes more than a minute to report it
 UNUSED = ("log_monitor.py", "monitor.py", "dashboard.py")  # logs, autoscaling, web page; 170 MB together
 
@@ -35,7 +37,7 @@ class Plan:
     Attributes:
         device: "auto", "cpu" or "cuda".
         threads: torch threads per job.
-        slots: number of jobs that run at the same time on this machine.
+        slots: number of long jobs that run at the same time on this machine; a short one runs beside them.
     """
 
     device: str
@@ -43,14 +45,17 @@ class Plan:
     slots: int
 
 
-def set_environment() -> None:
+def set_environment(processes: int) -> None:
     """Set the environment variables that Ray reads on import.
+
+    processes: number of idle worker processes to keep; Ray ends further ones after a second.
 
     Unless RAY_ADDRESS names a cluster, they make Ray require a token and listen on the loopback interface only; by
     default, Ray listens on all interfaces.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", NICENESS)
+    os.environ.update(RAY_num_workers_soft_limit=str(processes))
     if not os.environ.get("RAY_ADDRESS"):
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
@@ -62,10 +67,11 @@ class Engine:
 
     def __init__(self, plan: Plan, scratch: Path) -> None:
         """scratch: an empty folder with a short path, for Ray's sockets and logs."""
-        set_environment()
+        set_environment(plan.slots + 1)
         import ray
 
         self.ray, self.plan = ray, plan
+        self._run, self._warm = dict[str, Any](), dict[str, Any]()  # lane -> remote function
         address = os.environ.get("RAY_ADDRESS")
         self.is_local = not address  # only local workers can read this machine's files
         shared: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -92,12 +98,17 @@ class Engine:
         self.use(device if plan.device == "auto" else plan.device)
 
     def use(self, device: str) -> None:
-        """Run jobs on "cpu" or "cuda" from now on. Each GPU job has its own process, whose end frees all GPU memory."""
+        """Run jobs on "cpu" or "cuda" from now on.
+
+        Each long GPU job has its own process, whose end frees all GPU memory. Short jobs share a warm process.
+        """
         self.plan = replace(self.plan, device=device)
-        needs = {"num_gpus": 1, "max_calls": 1} if device == "cuda" else {"num_cpus": self.plan.threads}
+        long = {"num_gpus": SHARE, "max_calls": 1} if device == "cuda" else {"num_cpus": self.plan.threads}
+        short = {"num_gpus": 1 - SHARE} if device == "cuda" else {"num_cpus": 0}
         remote: Any = self.ray.remote
-        self._run = remote(max_retries=0, **needs)(_run)
-        self._warm = remote(max_retries=0, **needs)(ray_task.warm_up)
+        for lane, needs in ((LONG, long), (SHORT, short)):
+            self._run[lane] = remote(max_retries=0, **needs)(_run)
+            self._warm[lane] = remote(max_retries=0, **needs)(ray_task.warm_up)
 
     def lost(self) -> str:
         """Name of a vital Ray process that ended; "" while all of them run, and always "" for a cluster."""
@@ -109,13 +120,13 @@ class Engine:
         alive = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         return max(1, sum(int(node.get(resource, 0) // need) for node in alive))
 
-    def start(self, kind: str, payload: Payload, key: ray_task.Key) -> Any:
+    def start(self, request: Request, payload: Payload, key: ray_task.Key) -> Any:
         """Start a job; return the reference of its Outcome."""
-        return self._run.remote(kind, payload, key, self._mailbox)
+        return self._run[request.lane].remote(request.kind, payload, key, self._mailbox)
 
-    def warm(self) -> Any:
-        """Warm up a worker; return the reference of its Place."""
-        return self._warm.remote(self.plan.device, self.plan.threads)
+    def warm(self, lane: str) -> Any:
+        """Warm up a worker for jobs of this lane; return the reference of its Place."""
+        return self._warm[lane].remote(self.plan.device, self.plan.threads if lane == LONG else 1)
 
     def mails(self) -> list[ray_task.Mail]:
         """All progress messages since the last call; [] while a lost mailbox is restarted."""

@@ -32,7 +32,7 @@ class ActivationMatchingSettings:
         "after",
         label="Measure activations",
         choices=("after", "before"),
-        help="After the nonlinearity, or before it: at the norm, or else the convolution or linear layer.",
+        help="After the nonlinearity, or before it: at the norm or, if there is none, at the layer with weights.",
     )
     images: int = setting(
         2000, label="Training images", low=2, high=100_000, help="Number of training images to measure on."

@@ -41,7 +41,7 @@ class CcaSettings:
         "after",
         label="Measure activations",
         choices=("after", "before"),
-        help="After the nonlinearity, or before it: at the norm, or else the convolution or linear layer.",
+        help="After the nonlinearity, or before it: at the norm or, if there is none, at the layer with weights.",
     )
     images: int = setting(
         2000, label="Training images", low=4, high=100_000, help="Number of training images to measure on."

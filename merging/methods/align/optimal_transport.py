@@ -25,7 +25,8 @@ class OptimalTransportSettings:
         "weights",
         label="Compare",
         choices=("weights", "activations"),
-        help="The units' incoming weights, after the layers before are matched, or their responses to training images.",
+        help="Weights: the incoming weights, once the previous layers are matched. Activations: the responses to "
+        "training images.",
     )
     regularisation: float = setting(
         0.0,

@@ -95,7 +95,7 @@ def convert(
     options |= {"dataset": dataset, "data": data, "mean": mean, "std": std, "weights": weights}
     order = {"task": "convert", "options": options, "measure": measure, "person": person}
     order["programs"] = list(map(str, programs))
-    with _answer(source, order, seconds, waiting) as folder:
+    with _answer(source, order, seconds, waiting, person) as folder:
         facts = json.loads((folder / "facts.json").read_text("utf-8"))
         if "candidates" in facts:
             raise ambiguous([Candidate(**candidate) for candidate in facts["candidates"]], facts["why"])
@@ -113,7 +113,9 @@ def read_networks(source: bytes | Path, *, seconds: int = CHILD_SECONDS) -> Part
 
 
 @contextmanager
-def _answer(source: bytes | Path, order: dict[str, Any], seconds: int, waiting: Waiting = in_silence) -> Iterator[Path]:
+def _answer(
+    source: bytes | Path, order: dict[str, Any], seconds: int, waiting: Waiting = in_silence, person: str = ""
+) -> Iterator[Path]:
     """Run the reading process on an order; yield the folder with its answer."""
     kind_of(*((source[:300], len(source)) if isinstance(source, bytes) else read_start(source)))
     late = CheckpointError(f"Reading the file took more than {seconds} seconds and was stopped.")
@@ -127,5 +129,5 @@ def _answer(source: bytes | Path, order: dict[str, Any], seconds: int, waiting: 
         if isinstance(source, bytes):
             path.write_bytes(source)
         (folder / "order.json").write_text(json.dumps({**order, "source": str(path), "seconds": seconds}), "utf-8")
-        run_disposable(MODULE, folder, seconds, late, dead, waiting)
+        run_disposable(MODULE, folder, seconds, late, dead, waiting, person)
         yield folder

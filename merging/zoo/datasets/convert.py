@@ -24,12 +24,13 @@ def convert_images(
     most: int = MAX_DECODED,
     seconds: int = SECONDS,
     waiting: Waiting = in_silence,
+    person: str = "",
 ) -> OwnDataset:
     """Convert a folder or zip of images by class, or an .npz, to a data set in `folder`/ID, where ID is its id.
 
     size: (height, width) that all images are resized to; None for the most common size.  colour: "auto" gives one
     channel if all images are grey.  most: limit on the bytes of all decoded images.  seconds: limit on processor time.
-    waiting: called with the number of conversions ahead while this one waits for its turn.
+    waiting: called with the number of conversions ahead while this one waits for its turn.  person: who brings them.
     Raises DataUnavailable when the images cannot be read (the message says why), InvalidSetting for a wrong setting.
     """
     if colour not in COLOURS:
@@ -56,7 +57,7 @@ def convert_images(
         "The images could not be read: the process that opened them ran out of memory or time, or met damaged data. "
         "Bring fewer images, or the folder instead of an archive."
     )
-    run_disposable("merging.zoo.datasets.reading.process", raw, seconds, late, dead, waiting)
+    run_disposable("merging.zoo.datasets.reading.process", raw, seconds, late, dead, waiting, person)
     (raw / "order.json").unlink()
     dataset = read_facts(raw)
     raw.rename(folder / dataset.id)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from merging.zoo.datasets.convert import convert_images
 from merging.zoo.datasets.known import facts as facts_of
 from merging.zoo.datasets.load import load_split
@@ -53,7 +55,9 @@ def load_dataset(name: str, count: int | None = None, *, batch: int = 500) -> La
     splits = {}
     for split in ("train", "test"):
         images = load_split(name, split, count)  # type: ignore[arg-type]
-        splits[split] = Batches(torch.from_numpy(images.images), torch.from_numpy(images.labels), batch)
+        # torch warns of arrays that are read-only, as those of whole files are.
+        arrays = (np.require(array, requirements="W") for array in (images.images, images.labels))
+        splits[split] = Batches(*map(torch.from_numpy, arrays), batch)
     return LabelledImages(
         **splits, classes=facts.classes, shape=facts.shape, mean=facts.mean, std=facts.std, notes=(), id=name
     )

@@ -60,8 +60,8 @@ def load_split(name: str, split: Split, limit: int | None = None) -> ImageSet:
     """
     if split not in ("train", "test"):
         raise InvalidSetting(f"a split is train or test; got {split!r}")
-    if limit is not None and limit < 1:
-        raise InvalidSetting(f"limit is a number of images above 0; got {limit}")
+    if limit is not None and not (isinstance(limit, int) and limit >= 1):
+        raise InvalidSetting(f"limit is a whole number of images above 0; got {limit!r}")
     if is_own(name):
         return own_images(name, split, limit)
     dataset = facts(name)

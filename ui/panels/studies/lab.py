@@ -23,8 +23,8 @@ TEXT = {
         "weights ignore. Every output stays the same; CKA approaches a limit."
     ),
     "image": (
-        "One image is shifted along such a direction. Every output stays the same, but CKA over {images} images "
-        "collapses."
+        "One image is shifted along a direction that the classifier's weights ignore. Every output stays the same, but "
+        "CKA over {images} images collapses."
     ),
     "unit": (
         "Unit {unit} is multiplied by a factor, and the classifier's weights for it are divided by the same factor. "

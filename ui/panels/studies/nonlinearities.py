@@ -39,8 +39,9 @@ def nonlinearity_panel(found: Chosen) -> None:
     units = units_in_order(curves, layer, order, SHOWN)
     draw(kept(curves_figure, curves, layer, units), "learned curves", f"curves-{layer}", width="stretch")
     st.caption(
-        "A unit and its partner are averaged by taking the mean of the logarithms of their gains, and the mean of the "
-        f"log-odds of their saturations. The curves cover inputs from {curves.x[0]:g} to {curves.x[-1]:g}, where the "
+        "The function of a unit has two parameters, its gain and its saturation. The merge's unit gets the mean of "
+        "both parents' gains on a logarithmic scale, and the mean of their saturations on the log-odds scale. "
+        f"The curves cover inputs from {curves.x[0]:g} to {curves.x[-1]:g}, where the "
         "functions are curved."
     )
 
