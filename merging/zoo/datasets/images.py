@@ -56,8 +56,8 @@ def load_dataset(name: str, count: int | None = None, *, batch: int = 500) -> La
     for split in ("train", "test"):
         images = load_split(name, split, count)  # type: ignore[arg-type]
         # torch warns of arrays that are read-only, as those of whole files are.
-        arrays = (np.require(array, requirements="W") for array in (images.images, images.labels))
-        splits[split] = Batches(*map(torch.from_numpy, arrays), batch)
+        pixels, labels = (np.require(array, requirements="W") for array in (images.images, images.labels))
+        splits[split] = Batches(torch.from_numpy(pixels), torch.from_numpy(labels), batch)
     return LabelledImages(
         **splits, classes=facts.classes, shape=facts.shape, mean=facts.mean, std=facts.std, notes=(), id=name
     )
