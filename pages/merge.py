@@ -47,7 +47,7 @@ with right:
         run_bar(run.job, run.report, "merge")
     if run.report is not None:
         with st.container(key="result"):
-            result(run.report)
+            result(run.report, run)
     elif run.job is not None:
         unfinished(run)
         previous = find_job(st.session_state.get("last_done", ""))

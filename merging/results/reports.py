@@ -82,6 +82,30 @@ class LossCurve:
 
 
 @dataclass(frozen=True)
+class PathPoints:
+    """What the networks at the P points of every path predict for K images, and how much their L layers vary.
+
+    Attributes:
+        images: (K,) int64, numbers of the test images.
+        labels: (K,) int64, their classes.
+        guess: path -> (P, K, G) int32, the most probable classes, most probable first.
+        probability: path -> (P, K, G) float32, their probabilities.
+        layers: torch names.
+        variance: path -> (P, L) float32, mean variance of a layer's units over images and positions, divided by the
+            interpolation (1 - lambda) A + lambda B of the parents'; NaN where that is 0.
+        count: number of images on which variances were measured.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    guess: dict[str, np.ndarray]
+    probability: dict[str, np.ndarray]
+    layers: tuple[str, ...]
+    variance: dict[str, np.ndarray]
+    count: int
+
+
+@dataclass(frozen=True)
 class SimilarityMap:
     """Similarity of every pair of layers of two networks.
 
@@ -193,6 +217,8 @@ class MergeReport:
         seconds: stage -> duration.
         memory: peak bytes that the worker used (on the GPU if there is one), 0 if unknown.
         missing: the reason why there are no curves, or "".
+        points: predictions and variances along the curves; None without curves, for networks of unequal widths, for
+            labels per position, and in results of earlier versions.
     """
 
     request: dict[str, Any]
@@ -210,6 +236,7 @@ class MergeReport:
     machine: dict[str, str] = field(default_factory=dict)
     memory: int = 0
     missing: str = ""
+    points: PathPoints | None = None
     format: int = FORMAT
 
 

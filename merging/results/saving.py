@@ -19,6 +19,7 @@ from merging.results.reports import (
     LossCurve,
     MergeReport,
     Metrics,
+    PathPoints,
     SimilarityMap,
     TrainReport,
     UnitPicture,
@@ -26,7 +27,18 @@ from merging.results.reports import (
 
 # Errors that zipfile, zlib, json and numpy raise for bytes that are truncated, altered or not a saved result.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, RuntimeError, OSError, EOFError)
-_SAVED = (Metrics, Barrier, LossCurve, SimilarityMap, LayerUnits, LayerInfo, UnitPicture, MergeReport, TrainReport)
+_SAVED = (
+    Metrics,
+    Barrier,
+    LossCurve,
+    PathPoints,
+    SimilarityMap,
+    LayerUnits,
+    LayerInfo,
+    UnitPicture,
+    MergeReport,
+    TrainReport,
+)
 _KINDS: dict[str, type] = {kind.__name__: kind for kind in _SAVED}
 V = TypeVar("V", bound=type)
 

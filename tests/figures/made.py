@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import plotly.graph_objects as go
 
 from merging.figures.figure import Figure
-from merging.results.reports import LayerInfo, LayerUnits, LossCurve, MergeReport, Metrics, SimilarityMap
+from merging.results.reports import LayerInfo, LayerUnits, LossCurve, MergeReport, Metrics, PathPoints, SimilarityMap
 
 LAYERS = ("layers.0", "layers.2", "layers.4")
 UNITS = 24
 IMAGES = 200
+POINTS = 11
 
 
-def curve(kind: str, split: str, ends: tuple[Metrics, Metrics], points: int = 11) -> LossCurve:
+def curve(kind: str, split: str, ends: tuple[Metrics, Metrics], points: int = POINTS) -> LossCurve:
     """A parabola of the kind's height between the ends."""
     lambdas = np.linspace(0, 1, points)
     hump = 4 * lambdas * (1 - lambdas) * {"naive": 1.0, "aligned": 0.06, "corrected": 0.02}[kind]
@@ -85,6 +87,24 @@ def scores(count: int, merge: float = 0.86) -> dict[str, dict[str, Metrics]]:
     return {name: {"test": Metrics(1.2 - value, value, 0.02)} for name, value in accuracy.items()}
 
 
+def path_points(kinds: Sequence[str]) -> PathPoints:
+    """Guesses of ten images of ten classes, all right at the ends and wrong between, and variances of the layers."""
+    rng, labels = np.random.default_rng(4), np.arange(10)
+    guess = np.repeat(((labels[:, None] + np.arange(3)) % 10)[None], POINTS, 0).astype(np.int32)
+    guess[1:-1] = (guess[1:-1] + 1) % 10
+    probability = np.sort(rng.uniform(0, 0.5, guess.shape))[..., ::-1].astype(np.float32)
+    variance = rng.uniform(0.3, 1, (POINTS, len(LAYERS))).astype(np.float32)
+    return PathPoints(
+        images=np.arange(10),
+        labels=labels,
+        guess=dict.fromkeys(kinds, guess),
+        probability=dict.fromkeys(kinds, probability),
+        layers=tuple(LAYERS),
+        variance=dict.fromkeys(kinds, variance),
+        count=100,
+    )
+
+
 def report(request: dict, *, corrected: bool = False, images: bool = True, notes: dict | None = None) -> MergeReport:
     """The report of a merge request (as JSON values); images=False: what is left when the data set is missing."""
     layers = tuple(LayerInfo(name, "linear", UNITS, (), name) for name in LAYERS)
@@ -116,6 +136,7 @@ def report(request: dict, *, corrected: bool = False, images: bool = True, notes
     return MergeReport(
         **known,
         curves=curves,
+        points=path_points(kinds),
         scores={name: dict.fromkeys(("train", "test"), end) for name, end in zip("AB", ends, strict=True)} | middles,
         ensemble={split: Metrics(0.28, 0.903, 0.02) for split in ("train", "test")},
         similarity={name: similarity(*pair) for name, pair in pairs.items()},

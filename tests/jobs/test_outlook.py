@@ -16,6 +16,7 @@ from merging.jobs.ledger.jobs import read_jobs, time_left
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.limits import Limits
 from merging.jobs.requests.registry import from_json
+from merging.progress import point_words, read_point
 from tests.jobs.making import SAVED, long_request, merge_request, pictures_request, take
 
 
@@ -126,3 +127,34 @@ def test_a_second_look_reads_no_request_of_others(tmp_path):
         db.set_trace_callback(said.append)
         assert read_jobs(db, row)[0].position == 8
     assert not [statement for statement in said if "request" in statement]
+
+
+@given(st.integers(1, 501), st.integers(2, 501), st.floats(0, 1e6), st.floats(0, 1), st.sampled_from(["", "naive"]))
+def test_what_is_said_of_a_point_can_be_read_again(number, points, loss, accuracy, curve):
+    words = point_words(min(number, points), points, loss, accuracy)
+    found = read_point(f"{curve}: {words}" if curve else words)
+    assert found is not None and found.curve == curve
+    assert found.at == pytest.approx((min(number, points) - 1) / (points - 1))
+    assert (found.loss, found.accuracy) == (pytest.approx(loss, abs=1e-4), pytest.approx(accuracy, abs=1e-4))
+
+
+@pytest.mark.parametrize(
+    "words", ["", "point 3 of 25", "naive: point 0 of 5, loss 1.0, accuracy 2.0 %", "x: y: point 1 of 5, loss nan"]
+)
+def test_other_messages_are_no_points(words):
+    assert read_point(words) is None
+
+
+def test_the_points_of_a_running_merge_are_kept_until_it_runs_again(ledger):
+    desk, request = Desk(ledger), merge_request()
+    ledger.submit(request, "ann")
+    claim = take(desk)
+    for number in (1, 2, 2):
+        desk.tell(claim, "curve", 0.1 * number, f"naive: {point_words(number, 3, 2.0 / number, 0.5)}")
+    desk.tell(claim, "curve", 0.5, "something else")
+    desk.tell(claim, "similarity", 0.9, "32 of 100 images")
+    assert [(one.curve, one.at, one.loss) for one in ledger.points(request.id)] == [
+        ("naive", 0.0, 2.0), ("naive", 0.5, 1.0), ("naive", 0.5, 1.0),
+    ]  # fmt: skip
+    desk.give_back(claim, counted=False)
+    assert ledger.points(request.id) == ()

@@ -200,6 +200,11 @@ def _frame(film: Film, line: str, start: str, place: int, at: int) -> bytes:
     return _strip(film.pictures[line][start][at : at + 1, place])
 
 
+def units_at(film: Film, line: str, at: int) -> bytes:
+    """Pictures of all units of a film at one of its lambdas, side by side, as PNG."""
+    return _strip(film.pictures[line]["cold"][at])
+
+
 def _strip(pictures: np.ndarray) -> bytes:
     """Pictures (n, H, W, C) with values 0..255 in one row, each pixel enlarged to 4 × 4, as PNG."""
     sheet = contact_sheet(list(pictures.astype(np.float32) / 255), len(pictures))

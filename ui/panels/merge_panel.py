@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import streamlit as st
 
-from merging.figures.curve import AXES, KINDS, Above, curve_figure, curve_label, curves_of
+from merging.figures.curve import AXES, KINDS, Above, curve_label, curves_of
 from merging.figures.scores import scores_figure
 from merging.methods.registry import table
 from merging.results.intervals import wilson
@@ -15,7 +15,9 @@ from merging.results.reports import MergeReport, Metric
 from merging.text import numbers
 from merging.text.merge_verdict import headline, verdict
 from merging.text.method_notes import remarks
+from ui.panels.path_panel import path_with_points
 from ui.shell.address import one_of
+from ui.shell.chosen import Chosen
 from ui.shell.kept import kept
 from ui.shell.look import draw, unbroken
 from ui.shell.markdown import plain
@@ -28,8 +30,11 @@ SPLITS = {"test": "Test images", "train": "Train images"}
 ABOVE: dict[Above, str] = {"mean": "above the mean", "chord": "above the straight line"}
 
 
-def result(report: MergeReport, key: str = "") -> None:
-    """Show everything about a finished merge. key: distinguishes two results on one page."""
+def result(report: MergeReport, found: Chosen | None = None, key: str = "") -> None:
+    """Show everything about a finished merge. key: distinguishes two results on one page.
+
+    found: the run, where its studies are to be shown too.
+    """
     with st.container(key=f"headline{key}"):
         st.markdown(f"## {unbroken(kept(headline, report))}", anchors=False)
         if not (report.curves or report.scores):
@@ -40,7 +45,7 @@ def result(report: MergeReport, key: str = "") -> None:
     if not report.curves:
         return _many(report, key)
     metric, split, above = _controls(report, key)
-    draw(kept(curve_figure, report, metric, split, above), f"curve{key}", f"{metric}-{split}", width="stretch")
+    path_with_points(report, (metric, split, above), found, key)
     st.markdown(kept(barrier_table, report, metric, split), width="stretch")
     _say(report)
     link("words", "What these words mean", icon=":material/menu_book:")

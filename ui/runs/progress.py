@@ -8,10 +8,12 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from merging.figures.growing import growing_figure
 from merging.jobs.ledger.jobs import Job
 from merging.jobs.requests.registry import kinds
 from merging.text import numbers
 from ui.shell.guard import show_errors
+from ui.shell.look import draw
 from ui.shell.markdown import plain
 from ui.shell.state import ledger, owner
 
@@ -111,6 +113,9 @@ def _look(job_id: str) -> None:
     with st.container(border=True, key=f"{kind} {job.id[:12]}"):
         st.progress(min(max(job.fraction, 0.0), 1.0), text=progress_words(job))
         st.markdown("  \n".join(stage_lines(job)))
+        points = ledger().points(job.id) if job.state == "running" else ()
+        if points:
+            draw(growing_figure(points), f"growing {job.id[:12]}", "loss-so-far", width="stretch")
         if job.state == "queued" and not ledger().workers():
             st.caption(no_worker(time.time() - job.created))
         if job.attempts > (job.state == "running"):

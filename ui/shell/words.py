@@ -78,6 +78,10 @@ WORDS: dict[str, str] = {
         "How strongly a unit responds to a picture, after the nonlinearity and at the strongest position: 0 as to the "
         "average image of the data set, 1 as to its strongest image. A warning marks responses below 1."
     ),
+    "ten images": (
+        "Ten test images: of each class the first one that both A and B classify right, then further ones. The "
+        "percentage is the probability that the network gives to the class that it names."
+    ),
     "exemplars": "The images of the data set to which the unit responds most.",
     "B, old slot": (
         'B\'s unit at this position before re-ordering, also labelled "B, old position". The naive average '

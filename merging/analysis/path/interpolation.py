@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from merging.network.constants import constants_of, equal, refuse_different
 from merging.network.data import Batches, as_batches
 from merging.network.graph.graph import export
 from merging.network.permutation import PermutationSpec, named_tensors, with_tensors
-from merging.progress import Progress, no_progress
+from merging.progress import Progress, no_progress, point_words
 from merging.results.reports import LossCurve, Metrics
 from merging.settings import read_settings
 
@@ -70,6 +70,7 @@ def curves(
     correct: str = "none",
     corrector: Corrector | None = None,
     ends: Mapping[str, tuple[Metrics, Metrics]] | None = None,
+    visit: Callable[[nn.Module], None] | None = None,
     report: Progress | None = None,
 ) -> dict[str, LossCurve]:
     """One LossCurve per split, all measured on the same interpolated weights.
@@ -81,6 +82,7 @@ def curves(
         correct: key of the correction, recorded in the curves.
         corrector: (combined network, weights) -> corrected network, called at every lambda.
         ends: metrics of the uncorrected checkpoints, if another curve has already measured them.
+        visit: called with the network at every lambda, in order; it is overwritten afterwards.
     """
     if not POINTS[0] <= points <= POINTS[1] or points % 2 == 0:
         raise InvalidSetting(f"A curve needs an odd number of points from {POINTS[0]} to {POINTS[1]}, not {points}.")
@@ -94,7 +96,11 @@ def curves(
         net = _network((a, b), tensors, scratch, weight, corrector)
         for split, values in by_split.items():
             values.append(evaluate(net, batches[split]))
-        (report or no_progress)("curve", (number + 1) / points, f"point {number + 1} of {points}")
+        if visit is not None:
+            visit(net)
+        last = by_split["test" if "test" in by_split else next(iter(by_split))][-1]
+        words = point_words(number + 1, points, last.loss, last.accuracy)
+        (report or no_progress)("curve", (number + 1) / points, words)
     if corrector is None:
         ends = {split: (values[0], values[-1]) for split, values in by_split.items()}
     elif ends is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -19,11 +20,18 @@ Part = Callable[[int, int, str], Progress]  # (number, total, name) -> the Progr
 
 
 def merge_curves(
-    prepared: Prepared, data: Mapping[str, Batches], *, points: int, correct: str, part: Part
+    prepared: Prepared,
+    data: Mapping[str, Batches],
+    *,
+    points: int,
+    correct: str,
+    part: Part,
+    visit: Callable[[str, nn.Module], None] | None = None,
 ) -> dict[str, dict[str, LossCurve]]:
     """Measure curves of two networks: "naive", "aligned" and, with a correction, "corrected" -> split -> LossCurve.
 
     Networks of unequal widths have no straight line between them, so "naive" is absent. data: split -> images.
+    visit: called with the name of the curve and the network at every lambda, in order.
     Raises the errors of `interpolation.curves`.
     """
     (a, b), (first, second) = prepared.problem.models, prepared.problem.aligned
@@ -42,18 +50,21 @@ def merge_curves(
         """The combination, corrected for these weights."""
         return prepared.correct(combined(net, weights), weights)
 
+    def visitor(name: str) -> Callable[[nn.Module], None] | None:
+        """The visit of one curve's networks."""
+        return None if visit is None else partial(visit, name)
+
     by_line = {}
     if unequal:
         ends = {split: (evaluate(a, images), evaluate(b, images)) for split, images in data.items()}
     else:
-        by_line["naive"] = curves(a, b, data, points=points, report=part(0, total, "naive"))
+        by_line["naive"] = curves(a, b, data, points=points, visit=visitor("naive"), report=part(0, total, "naive"))
         ends = {split: curve.ends for split, curve in by_line["naive"].items()}
     how: dict[str, Any] = {"points": points, "ends": ends}
     plain, progress = None if straight else Corrector(combined), part(len(by_line), total, "aligned")
-    by_line["aligned"] = curves(first, second, data, corrector=plain, report=progress, **how)
+    by_line["aligned"] = curves(first, second, data, corrector=plain, visit=visitor("aligned"), report=progress, **how)
     if has_correction:
         progress = part(len(by_line), total, "corrected")
-        by_line["corrected"] = curves(
-            first, second, data, correct=correct, corrector=Corrector(corrected), report=progress, **how
-        )
+        how |= {"correct": correct, "corrector": Corrector(corrected), "visit": visitor("corrected")}
+        by_line["corrected"] = curves(first, second, data, report=progress, **how)
     return by_line

@@ -28,6 +28,7 @@ from merging.jobs.ledger.store import Content, content_size, sha256_of
 from merging.jobs.requests.base import LANES, Request
 from merging.jobs.requests.pictures import PicturesRequest
 from merging.jobs.requests.registry import from_json
+from merging.progress import read_point
 from merging.zoo.catalogue import Entry
 
 INTERRUPTED = (
@@ -224,13 +225,17 @@ class Desk:
 
 
 def _log(db: sqlite3.Connection, job: str, stage: str, message: str, now: float) -> None:
+    """Record a message of a stage; measured points of a curve are collected, of other messages the latest is kept."""
     last = db.execute("SELECT number, stage FROM stages WHERE job = ? ORDER BY number DESC LIMIT 1", (job,)).fetchone()
+    point = f"{message}\n" if read_point(message) is not None else ""
     if last is not None and last["stage"] == stage:
-        db.execute("UPDATE stages SET message = ? WHERE job = ? AND number = ?", (message, job, last["number"]))
+        update = "UPDATE stages SET message = ?, points = points || ? WHERE job = ? AND number = ?"
+        db.execute(update, (message, point, job, last["number"]))
         return
     db.execute("UPDATE stages SET seconds = ? - began WHERE job = ? AND seconds IS NULL", (now, job))
     number = 0 if last is None else last["number"] + 1
-    db.execute("INSERT INTO stages VALUES (?, ?, ?, ?, ?, NULL)", (job, number, stage, message, now))
+    new = "INSERT INTO stages (job, number, stage, message, began, points) VALUES (?, ?, ?, ?, ?, ?)"
+    db.execute(new, (job, number, stage, message, now, point))
 
 
 def _running(db: sqlite3.Connection, dispatcher: str) -> list[sqlite3.Row]:

@@ -29,6 +29,7 @@ from merging.jobs.requests.base import Request
 from merging.jobs.requests.download import DownloadRequest
 from merging.jobs.requests.pictures import PicturesRequest
 from merging.jobs.requests.train import TrainRequest
+from merging.progress import CurvePoint, read_point
 from merging.results import saving
 from merging.zoo.datasets.load import available
 
@@ -166,6 +167,13 @@ class Ledger(LedgerFolder):
         """Report of the job (such as a MergeReport), None if it has none yet."""
         data = self.artifact(job_id, "report")
         return None if data is None else saving.load(data)
+
+    def points(self, job_id: str) -> tuple[CurvePoint, ...]:
+        """The points of its curves that a job has measured so far, in the order in which it measured them."""
+        with connect(self.file) as db:
+            rows = db.execute("SELECT points FROM stages WHERE job = ? ORDER BY number", (job_id,)).fetchall()
+        found = (read_point(line) for row in rows for line in row["points"].splitlines())
+        return tuple(point for point in found if point is not None)
 
     def pictures(self, like: PicturesRequest, units: Sequence[int]) -> dict[int, bytes]:
         """Unit -> stored UnitPicture as bytes, for the model, layer, settings and seed of the request `like`."""

@@ -29,6 +29,7 @@ NUMBERS = {  # table -> its numeric columns
 }
 TEXTS = {  # table -> columns with texts that pages show; damage turns texts into blobs
     "jobs": ("title", "message", "stage", "worker"),
+    "stages": ("points",),
     "marks": ("name", "note"),
     "owners": ("batch", "title"),
 }
@@ -60,7 +61,8 @@ CREATE TABLE IF NOT EXISTS marks (
     starred INTEGER NOT NULL, archived INTEGER NOT NULL, PRIMARY KEY (job, owner));
 CREATE TABLE IF NOT EXISTS stages (
     job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, number INTEGER NOT NULL, stage TEXT NOT NULL,
-    message TEXT NOT NULL, began REAL NOT NULL, seconds REAL, PRIMARY KEY (job, number));
+    message TEXT NOT NULL, began REAL NOT NULL, seconds REAL, points TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (job, number));
 CREATE TABLE IF NOT EXISTS artifacts (
     job TEXT NOT NULL REFERENCES jobs ON DELETE CASCADE, name TEXT NOT NULL, sha256 TEXT NOT NULL,
     size INTEGER NOT NULL, PRIMARY KEY (job, name));
@@ -89,6 +91,7 @@ _ADDED = {  # columns added since format 1: (table, column) -> declaration
     ("jobs", "measured"): "INTEGER NOT NULL DEFAULT 0",
     ("jobs", "accuracy"): "REAL",
     ("jobs", "barrier"): "REAL",
+    ("stages", "points"): "TEXT NOT NULL DEFAULT ''",
     ("models", "address"): "TEXT NOT NULL DEFAULT ''",
     ("owners", "address"): "TEXT NOT NULL DEFAULT ''",
     ("owners", "batch"): "TEXT NOT NULL DEFAULT ''",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from merging.analysis.activations.read import groups_by_node
 from merging.analysis.layer_survey import Survey, analyse, unmeasured_units
 from merging.analysis.path.evaluation import ensemble, evaluate
 from merging.analysis.path.merge_curves import merge_curves
+from merging.analysis.path.recorder import PathRecorder
 from merging.errors import MergescopeError
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.tasks.common import (
@@ -39,7 +41,7 @@ from merging.network.programs.module import ProgramModule
 from merging.pipeline.merge import Prepared, prepare
 from merging.progress import Progress
 from merging.results import saving
-from merging.results.reports import LayerInfo, LossCurve, MergeReport, Metrics
+from merging.results.reports import LayerInfo, LossCurve, MergeReport, Metrics, PathPoints
 from merging.zoo.checkpoints.programs import to_pt2
 from merging.zoo.checkpoints.reading.safetensors_io import tensor_names
 
@@ -88,7 +90,7 @@ def merge_task(request: MergeRequest, payload: Payload, report: Progress) -> dic
     prepared = _prepared(request, payload, data, clock)
     models = prepared.problem.models
     nets = _nets(prepared)
-    curves = _curves(request, prepared, data, clock) if data and len(models) == 2 else {}
+    curves, points = _curves(request, prepared, data, clock) if data and len(models) == 2 else ({}, None)
     scores = _scores(models, nets, data, curves, clock)
     ensembles = {split: ensemble(models, images) for split, images in data.items()}
     survey = _survey(prepared, nets, data, clock)
@@ -114,6 +116,7 @@ def merge_task(request: MergeRequest, payload: Payload, report: Progress) -> dic
             machine=machine(payload.device),
             memory=peak_memory(device),
             missing=_missing(request, data),
+            points=points,
         )
     )
     return artifacts
@@ -158,18 +161,26 @@ def _naive(problem: Problem) -> nn.Module | None:
 
 def _curves(
     request: MergeRequest, prepared: Prepared, data: Mapping[str, Batches], clock: Clock
-) -> dict[str, dict[str, LossCurve]]:
-    """Curves by path ("naive", "aligned", "corrected") and split. Raises MergescopeError if a loss is NaN."""
+) -> tuple[dict[str, dict[str, LossCurve]], PathPoints | None]:
+    """Curves by path ("naive", "aligned", "corrected") and split, and what is kept of each of their points.
+
+    Raises MergescopeError if a loss is NaN.
+    """
 
     def part(number: int, of: int, name: str) -> Progress:
         return clock.part("curve", number, of, name)
 
-    curves = merge_curves(prepared, data, points=request.points, correct=request.correct, part=part)
+    problem = prepared.problem
+    unequal, parents = bool(problem.structures), problem.models[:2]
+    recorder = None if unequal else PathRecorder.of(problem.graph, parents, data["test"])
+    how: dict[str, Any] = {"points": request.points, "correct": request.correct, "part": part, "visit": recorder}
+    curves = merge_curves(prepared, data, **how)
     for name, splits in curves.items():
         for curve in splits.values():
             if not (curve.loss == curve.loss).all():
                 raise MergescopeError(f"The loss on the {name} path is not a number (NaN). Choose other settings.")
-    return curves
+    lambdas = curves["aligned"]["test"].lambdas
+    return curves, None if recorder is None else recorder.points((parents[0], parents[1]), lambdas)
 
 
 def _scores(

@@ -1,0 +1,55 @@
+"""Figures of one point of a path: the curve with the point marked, and the variance of every layer there."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from merging.figures.curve import Above, curve_figure, curve_label
+from merging.figures.figure import Figure
+from merging.figures.palette import GRID, STYLES, figure
+from merging.results.reports import MergeReport, Metric
+from merging.text import numbers
+
+MARK = {"color": "rgba(127,127,127,0.9)", "width": 1.5, "dash": "dot"}
+
+
+def marked_curve(report: MergeReport, metric: Metric, split: str, above: Above, at: float) -> Figure:
+    """Return the curves with a vertical line at lambda `at`."""
+    fig = curve_figure(report, metric, split, above)
+    fig.add_upright(at, MARK)
+    return fig
+
+
+def variance_at(report: MergeReport, place: int) -> Figure:
+    """Draw the variance of every layer at point `place` of every path, relative to the parents'.
+
+    The range of the axis is that of all points, so that the chart can be compared from point to point. Raises
+    ValueError for a report without points.
+    """
+    points = report.points
+    if points is None:
+        raise ValueError("This report holds no points of the path.")
+    least = {path: float(np.nanmin(values[place])) for path, values in points.variance.items()}
+    words = ", ".join(f"{curve_label(report, path)}: at least {numbers.ratio(low)}" for path, low in least.items())
+    top = max(1.0, *(float(np.nanmax(values)) for values in points.variance.values()))
+    fig = figure(
+        f"Variance of the units by layer, relative to the parents. {words}.",
+        height=300,
+        x={"title": "layer, input first", "tickvals": list(range(len(points.layers))), "ticktext": points.layers},
+        y={"title": "variance / parents'", "range": [0, 1.05 * top], "zeroline": True, "zerolinecolor": GRID},
+    )
+    for path, values in points.variance.items():
+        style = STYLES[path]
+        fig.add(
+            "scatter",
+            x=np.arange(len(points.layers)),
+            y=values[place],
+            name=curve_label(report, path),
+            mode="lines+markers",
+            line=style.line(),
+            marker=style.marker(6),
+            customdata=points.layers,
+            hovertemplate="%{customdata}: %{y:.2f}",
+            meta=path,
+        )
+    return fig
