@@ -10,6 +10,7 @@ from merging.methods.problem import Corrector
 from merging.network.data import as_batches
 from merging.network.permutation import named_tensors, with_tensors
 from merging.pipeline.merge import merge
+from merging.progress import read_point
 
 
 def net(seed, norm=True):
@@ -170,8 +171,14 @@ def test_known_ends_are_taken_over(data):
 def test_it_tells_where_it_is_and_can_be_stopped(data):
     told = []
     interpolate(net(0), net(1), data, points=5, report=lambda *args: told.append(args))
-    assert told[0] == ("curve", 0.2, "point 1 of 5")
-    assert told[-1] == ("curve", 1.0, "point 5 of 5")
+    curve = interpolate(net(0), net(1), data, points=5)
+    assert [(stage, share) for stage, share, _ in told] == [("curve", number / 5) for number in range(1, 6)]
+    points = [read_point(words) for *_, words in told]
+    np.testing.assert_allclose(
+        [(one.at, one.loss, one.accuracy) for one in points],
+        np.transpose([curve.lambdas, curve.loss, curve.accuracy]),
+        atol=1e-4,
+    )
 
     def stop(stage, fraction=None, message=""):
         raise Cancelled("The run was cancelled.")
