@@ -59,7 +59,7 @@ def sheet_figure(image: str, units: Sequence[int], words: Sequence[str], columns
     rows = -(-len(units) // columns)
     fig = figure(
         alt,
-        height=max(120, 46 * rows + 16),
+        height=max(120, 66 * rows + 16),
         x={"range": [0, columns], "visible": False, **FIT, "constraintoward": "left"},
         y={"range": [rows, 0], "visible": False, "scaleanchor": "x", **FIT, "constraintoward": "top"},
         clickmode="event+select",

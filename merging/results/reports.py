@@ -137,7 +137,8 @@ class LayerUnits:
         match: (U,) Pearson correlation of A's unit i and pi(B)'s unit i over images and positions; NaN for dead units.
         std: (M, U) standard deviation of the activation.
         peak: (M, U) largest mean activation over the positions of an image.
-        dead: (M, U) bool, whether the activation is the same for all images.
+        dead: (M, U) bool, whether the activation, or its value after the nonlinearity that follows the layer, is the
+            same for all images.
         exemplars: (M, U, K) int64 numbers of the images with the largest activations, in descending order.
         exemplar_values: (M, U, K) the unit's activations for these images.
         exemplar_places: (M, U, K, 2) relative centre (row, column) in 0..1 of the position with the largest activation.

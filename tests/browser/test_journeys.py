@@ -157,7 +157,7 @@ def test_from_a_cell_to_a_layer_to_a_unit_and_on_to_somebody_else(visitor, chrom
     unit = visitor.get_by_text("Unit 18 of layers.2")
     for _ in range(10):  # the sheets are drawn anew when the last picture has come: a click before that is lost
         if not unit.count():
-            click_at(visitor, sheet, 2.5 / 16, 1.5 / 2, visitor.get_by_text(re.compile("unit 18: match")))
+            click_at(visitor, sheet, 2.5 / 8, 2.5 / 4, visitor.get_by_text(re.compile("unit 18: match")))
             visitor.wait_for_timeout(3_000)
     visitor.wait_for_url(re.compile(r"/neurons\?.*unit=18"))
     visitor.get_by_text("Unit 18 of layers.2").wait_for()

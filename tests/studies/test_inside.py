@@ -187,7 +187,8 @@ def test_all_units_are_measured_once_and_as_in_any_sample():
     places = [keys[0].index(key) for key in keys[1]]
     for measure, rows in some.values.items():
         for row, values in rows.items():
-            np.testing.assert_array_equal(values, every.values[measure][row][places])
+            # Networks respond to other numbers of pictures at once, which are rounded differently.
+            np.testing.assert_allclose(values, every.values[measure][row][places], rtol=1e-5, atol=1e-6)
 
 
 def test_fates_of_all_units_are_those_of_the_units_own_page():

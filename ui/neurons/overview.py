@@ -23,7 +23,7 @@ from ui.shell.kept import kept
 from ui.shell.look import draw_clickable
 
 SHEETS = ("A", "pi(B)", "merge", "naive")
-COLUMNS, MOST = 16, 32
+COLUMNS, MOST = 8, 32
 CLICKED = "unit that was clicked"
 
 

@@ -23,6 +23,7 @@ from ui.shell.screens import link
 from ui.shell.state import images, why_no_images
 from ui.shell.words import meaning
 
+ROW = 5  # images side by side
 MOVE = (
     "Move it with the mouse or the arrow keys: the numbers, predictions, variances and pictures below are those of the "
     "network at this point of the path."
@@ -47,15 +48,14 @@ def path_with_points(report: MergeReport, view: tuple[Metric, str, Above], found
         return
     with st.expander(f"The networks at λ = {names[place]}: predictions, variances, pictures", expanded=True):
         st.markdown("**What do they predict?**", help=meaning("ten images"))
-        show_tiles(_predictions(report, report.points, place))
-        left, right = st.columns([3, 2])
-        with left:
-            st.markdown("**Do their activations shrink?**", help=meaning("variance collapse"))
-            draw(kept(variance_at, report, place), f"variance at{key}", "variance-at-lambda", width="stretch")
-            st.caption(f"Measured on {report.points.count} test images.")
+        tiles = _predictions(report, report.points, place)
+        for first in range(0, len(tiles), ROW):
+            show_tiles(tiles[first : first + ROW])
+        st.markdown("**Do their activations shrink?**", help=meaning("variance collapse"))
+        draw(kept(variance_at, report, place), f"variance at{key}", "variance-at-lambda", width="stretch")
+        st.caption(f"Measured on {report.points.count} test images.")
         if found is not None:
-            with right:
-                _pictures(report, found, float(lambdas[place]))
+            _pictures(report, found, float(lambdas[place]))
 
 
 def point_table(report: MergeReport, split: str, place: int) -> str:

@@ -35,9 +35,12 @@ class Responses:
         return self.top.argsort(dim=0, descending=True, stable=True)[:count]
 
     def dead(self) -> Tensor:
-        """(U,) bool: units whose response is the same for all images, within 1e-6 of the layer's largest spread."""
-        spread = self.top.double().std(0) + self.mean.double().std(0)
-        return ~(spread > DEAD * spread.max())
+        """(U,) bool: units whose response, before or after the nonlinearity, is the same for all images.
+
+        Responses are the same if their spread is within 1e-6 of the layer's largest.
+        """
+        spreads = (self.top.double().std(0) + self.mean.double().std(0), self.seen.double().std(0))
+        return torch.stack([~(spread > DEAD * spread.max()) for spread in spreads]).any(0)
 
 
 @torch.no_grad()

@@ -116,7 +116,7 @@ class UnitTally:
             after: the tally of the nonlinearity that follows the layer, or this tally.
         """
         std, match = self._moments()
-        dead = ~(std > DEAD * std.max(1, initial=0.0, keepdims=True))
+        dead = _constant(std) | _constant(after._moments()[0])
         image = self.strongest.image.cpu()
         return LayerUnits(
             layer=self.layer.name,
@@ -153,6 +153,11 @@ class UnitTally:
         std = np.sqrt(np.maximum(second - mean**2, 0))
         with np.errstate(invalid="ignore", divide="ignore"):
             return std, (product - mean[0] * mean[1]) / (std[0] * std[1])
+
+
+def _constant(std: np.ndarray) -> np.ndarray:
+    """(M, U) bool, whether a unit's responses do not vary. std: (M, U)."""
+    return ~(std > DEAD * std.max(1, initial=0.0, keepdims=True))
 
 
 def _relative(places: np.ndarray, layer: Layer) -> np.ndarray:

@@ -69,7 +69,7 @@ class Dispatcher:
     def __post_init__(self) -> None:
         self.desk = Desk(self.ledger, psutil.Process().create_time())
         self.slots = self.engine.slots()
-        self.warming: list[Any] = [self.engine.warm(lane) for lane in [LONG] * self.slots + [SHORT]]
+        self.warming = [(lane, self.engine.warm(lane)) for lane in [LONG] * self.slots + [SHORT]]
         self.places: list[Place] = []
         self.scratch = self.ledger.folder / "scratch"
         _clear_old(self.scratch, self.ledger.limits.deadline("merge"))
@@ -205,7 +205,7 @@ class Dispatcher:
     def _rewarm(self, lane: str) -> None:
         """Warm up the successor of a lost worker process. On a GPU this is useless: each job starts a new process."""
         if self.engine.plan.device == "cpu":
-            self.warming.append(self.engine.warm(lane))
+            self.warming.append((lane, self.engine.warm(lane)))
 
     def _kill(self, job: Running) -> None:
         stop: Callable[[], None] = (
@@ -218,11 +218,11 @@ class Dispatcher:
         shutil.rmtree(self.scratch / f"{job.claim.id}-{job.claim.run}", ignore_errors=True)
 
     def _collect_warm(self) -> None:
-        for reference in [reference for reference in self.warming if self.engine.ready(reference)]:
-            self.warming.remove(reference)
+        for lane, reference in [(lane, one) for lane, one in self.warming if self.engine.ready(one)]:
+            self.warming.remove((lane, reference))
             place = self.engine.result(reference)
-            if place is not None:
-                self.places = [place, *self.places][: self.slots + 1]
+            if place is not None and lane == LONG:
+                self.places = [place, *self.places][: self.slots]
                 self.last_beat = 0.0
                 if self.engine.plan.device == "cuda" and place.gpu_memory_total is None:
                     log.warning("Ray sees a GPU but torch cannot use it: jobs run on the CPU")
