@@ -1,8 +1,8 @@
 """Time from a click to a unit's picture while a long job runs: python -m benchmarks.clicks, some five minutes.
 
-Starts `python -m merging.jobs` on a ledger of its own. Twenty pages of units are asked for one after the other (16 units
-of a layer of a shipped CNN each, as one click on Neurons does), first with nothing else running, then beside a training
-of many minutes. Measured is the time from the request to the stored picture, and the memory of the worker processes.
+Starts `python -m merging.jobs` on a ledger of its own. Twenty pages of units are asked for one after the other (16
+units of a layer of a shipped CNN each, as one click on Neurons does), first with nothing else running, then beside a
+training of many minutes. Measured is the time from the request to the stored picture, and the memory of the workers.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A network may be used by everybody if it is shipped, shared, or a result of a ru
 if, when it was submitted, it read a network or images that not everybody could use; its owners alone see it. If an
 owner makes networks or images private, all runs that read them, or results of such runs, become private (`hide`). Once
 everybody may use all that a run reads, everybody sees it (`show`). Deletions change nothing, and neither do other
-people's copies, so that nobody learns from a run's visibility what others have.
+people's copies, because a run's visibility must not tell what others have.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class _Turn:
 
 _running: list[_Turn] = []  # at most AT_ONCE
 _line: list[_Turn] = []  # those who wait, the oldest first
-_served: dict[str, int] = {}  # person -> number of the latest turn; empty while nobody waits
+_served: dict[str, int] = {}  # person -> number of the latest turn; empty while the queue is empty
 _moved = threading.Condition()
 
 
@@ -58,7 +58,7 @@ def run_disposable(
     """Run `python -m MODULE FOLDER` to its end. At most AT_ONCE such children run at a time; others wait in a queue.
 
     waiting: called every second in the queue with the number of children ahead.  person: whose child it is; people take
-    turns, so that nobody waits behind all files of somebody else.
+    turns, so that no person waits behind all files of another.
     Raises the MergescopeError that the child wrote to error.json, `late` if it used more than `seconds` of processor
     time, or `dead` if it ended in any other way.
     """

@@ -7,7 +7,7 @@ import json
 from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.ledger.shipped_runs import ShippedRuns
-from merging.jobs.ledger.trained import trained_entry
+from merging.jobs.trained import trained_entry
 from tests.jobs.making import SAVED, long_request, merge_request, pictures_request, take, trained_artifacts
 
 ERROR = {"kind": "NotEquivalent", "text": "words"}

@@ -16,10 +16,10 @@ from merging.errors import InvalidRequest
 from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.images import add_images, delete_images, share_images
 from merging.jobs.ledger.ledger import Ledger
-from merging.jobs.ledger.trained import trained_entry
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.pictures import PicturesRequest
 from merging.jobs.search import Mark, Search, is_mine, search, set_mark
+from merging.jobs.trained import trained_entry
 from merging.zoo.catalogue import find_entry, shipped_file
 from merging.zoo.checkpoints.sandbox import convert
 from merging.zoo.datasets import own
@@ -84,68 +84,6 @@ def test_a_run_on_shared_networks_stays_everybody_s_when_they_are_deleted_but_no
     assert not sees(ledger, other, "bob")
     ledger.delete_model(secret[1].id, "ann")  # private when it was deleted
     assert not sees(ledger, other, "bob") and sees(ledger, other, "ann")
-
-
-def test_what_was_made_of_results_is_hidden_and_shown_with_them(ledger):
-    """Also where the networks or the first run were deleted before the rest is shared again."""
-    pair = [bring(ledger, content, "ann", private=False) for content in (b"x", b"y")]
-    run = merged(ledger, pair, "ann")
-    pictures = ledger.submit(pictures_of(b"a merge"), "ann").id
-    again = replace(merge_request(1), models=(pictures_of(b"a merge").model, ModelRef.of(pair[0])))
-    further = ledger.submit(again, "ann").id
-    assert all(sees(ledger, one, "bob") for one in (run, pictures, further))
-    bring(ledger, b"y", "ann", private=True)
-    assert not any(sees(ledger, one, "bob") for one in (run, pictures, further))
-    bring(ledger, b"y", "ann", private=False)
-    assert all(sees(ledger, one, "bob") for one in (run, pictures, further))
-    bring(ledger, b"x", "ann", private=True)
-    ledger.cancel(further, "ann")
-    ledger.delete(run, "ann")
-    for entry in ledger.models("ann"):
-        ledger.cancel(pictures, "ann")
-        ledger.delete_model(entry.id, "ann")
-    assert not sees(ledger, pictures, "bob") and not sees(ledger, further, "bob") and sees(ledger, pictures, "ann")
-
-
-def test_a_run_tells_nobody_who_else_has_its_networks(ledger):
-    """Ann's private copies of Bob's networks change nothing in what Cat sees of Bob's run, whatever Bob does."""
-    for name in ("alone", "with Ann"):
-        here = Ledger(ledger.folder / name)
-        if name == "with Ann":
-            for content in (b"x", b"y"):
-                bring(here, content, "ann")
-        pair = [bring(here, content, "bob", private=False) for content in (b"x", b"y")]
-        run = merged(here, pair, "bob")
-        for entry in pair:
-            here.delete_model(entry.id, "bob")
-        assert sees(here, run, "cat")
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_a_person_sees_a_run_if_it_is_theirs_or_everybody_could_use_what_it_reads(ledger, seed):
-    """Made-up histories: the rule of the module, followed by hand for every run, is what the ledger shows."""
-    rng, runs, public = np.random.default_rng(seed), dict[str, tuple[str, set[bytes]]](), dict[str, bool]()
-    shared = dict.fromkeys((b"a", b"b", b"c", b"d"), False)
-    for content in shared:
-        bring(ledger, content, "ann")
-    for number in range(25):
-        content = list(shared)[rng.integers(4)]
-        if rng.random() < 0.5:
-            shared[content] = not shared[content]
-            bring(ledger, content, "ann", private=not shared[content])
-            for run, (_, reads) in runs.items():
-                public[run] = all(shared[one] for one in reads)
-        else:
-            reads = {content, list(shared)[rng.integers(4)]}
-            if len(reads) == 2:
-                entries = [bring(ledger, one, "ann", private=not shared[one]) for one in sorted(reads)]
-                run = merged(ledger, entries, "ann", seed=number, result=f"result {number}".encode())
-                pictures = ledger.submit(pictures_of(f"result {number}".encode()), "ann").id
-                ledger.cancel(pictures, "ann")
-                runs |= {run: ("ann", reads), pictures: ("ann", reads)}
-                public |= dict.fromkeys((run, pictures), all(shared[one] for one in reads))
-        assert {run: sees(ledger, run, "bob") for run in runs} == public
-        assert all(sees(ledger, run, "ann") for run in runs)
 
 
 def test_nobody_else_starts_work_on_what_was_made_of_a_private_network(ledger):

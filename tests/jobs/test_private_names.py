@@ -10,9 +10,9 @@ import safetensors.numpy
 
 from merging.errors import InvalidRequest
 from merging.jobs.ledger.dispatcher_access import Desk
-from merging.jobs.ledger.trained import trained_entry
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.search import Search, search
+from merging.jobs.trained import trained_entry
 from merging.zoo.catalogue import find_entry, shipped_file
 from merging.zoo.checkpoints.checkpoint import load_bytes
 from merging.zoo.checkpoints.metadata import with_name

@@ -8,8 +8,8 @@ import pytest
 
 from merging.cli.main import parser
 from merging.cli.options import read_config
-from merging.jobs.ledger.trained import train_command
 from merging.jobs.requests.train import TrainRequest
+from merging.jobs.trained import train_command
 from merging.zoo.datasets.fingerprint import fingerprint
 from tests.jobs.making import DATA
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from merging.errors import InvalidRequest, InvalidSetting
 from merging.jobs.__main__ import main
 from merging.jobs.ledger.dispatcher_access import Desk
-from merging.jobs.ledger.jobs import fair_order
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.limits import Limits, from_environment
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.pictures import PicturesRequest
+from merging.jobs.turns import fair_order
 from tests.jobs.making import SAVED, merge_request, mlps, take
 
 

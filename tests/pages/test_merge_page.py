@@ -1,4 +1,3 @@
-import json
 import sqlite3
 from dataclasses import fields, replace
 
@@ -6,7 +5,6 @@ import safetensors.torch
 
 from merging.jobs.requests.base import ModelRef
 from merging.methods.registry import ROLES, table
-from merging.progress import point_words
 from merging.zoo import catalogue
 from merging.zoo.architectures import build
 from merging.zoo.checkpoints.sandbox import convert
@@ -104,19 +102,6 @@ def test_an_open_run_shows_its_stages_and_the_result_before_it_dimmed(ledger, op
     assert "**Match B's units to A's**: sweep 3, gain 12.4" in texts(app, "markdown")
     assert "The previous result:" in texts(app, "caption")
     assert app.metric
-
-
-def test_the_curve_grows_while_it_is_measured(ledger, open_page):
-    desk, claim = running(ledger)
-    for number, loss in ((1, 0.3), (2, 1.9)):
-        desk.tell(claim, "curve", 0.2, f"naive: {point_words(number, 3, loss, 0.5)}")
-    desk.tell(claim, "curve", 0.3, f"aligned: {point_words(1, 3, 0.3, 0.9)}")
-    app = open_page(run=claim.id[:12])
-    chart = json.loads(app.get("plotly_chart")[0].proto.spec)
-    assert [(trace["name"], trace["x"], trace["y"]) for trace in chart["data"]] == [
-        ("naive average", [0.0, 0.5], [0.3, 1.9]),
-        ("aligned average", [0.0], [0.3]),
-    ]
 
 
 def test_cancel_takes_ones_own_job_back(ledger, open_page):
@@ -298,23 +283,3 @@ def test_choosing_a_chooses_its_sibling_unless_b_fits(ledger, open_page):
     app.selectbox(key="form_a").set_value("fashion-mlp-512-s0").run()
     app.selectbox(key="form_b").set_value("fashion-mlp-512-s1").run()
     assert app.selectbox(key="form_b").value == "fashion-mlp-512-s1"
-
-
-def test_the_slider_moves_all_that_is_measured_at_a_point_of_the_path(ledger, open_page):
-    app = open_page(run=done(ledger)[:12])
-    assert "| at λ = 0.50 | loss | accuracy | calibration error |" in texts(app, "markdown")
-    assert "✗ naive average: Trouser" in html(app)  # of a T-shirt, half-way
-    slider = app.select_slider(key="lambda")
-    app = slider.set_value(slider.options[0]).run()
-    assert "| at λ = 0.00 | loss | accuracy | calibration error |" in texts(app, "markdown")
-    assert "✓ naive average: T-shirt/top" in html(app) and "✗" not in html(app)
-    curve, variance = (json.loads(one.proto.spec) for one in app.get("plotly_chart"))
-    assert "variance" in json.dumps(variance["layout"]["yaxis"])
-    assert [shape["x0"] for shape in curve["layout"]["shapes"] if shape["yref"] == "y domain"] == [0.0]
-    assert app.get("page_link") and not app.exception
-
-
-def test_a_result_of_an_earlier_version_has_its_slider_without_predictions(ledger, open_page, monkeypatch):
-    monkeypatch.setattr("tests.figures.made.path_points", lambda kinds: None)
-    app = open_page(run=done(ledger)[:12])
-    assert "| at λ = 0.50 |" in texts(app, "markdown") and "What do they predict?" not in texts(app, "markdown")

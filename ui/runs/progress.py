@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from merging.figures.growing import growing_figure
+from merging.figures.path_point import growing_figure
 from merging.jobs.ledger.jobs import Job
 from merging.jobs.requests.registry import kinds
 from merging.text import numbers

@@ -21,13 +21,14 @@ from merging.errors import InvalidRequest, MergescopeError
 from merging.jobs.ledger import models
 from merging.jobs.ledger.connection import connect, transaction
 from merging.jobs.ledger.files import Filing, filing
-from merging.jobs.ledger.jobs import FAIR, Worker
+from merging.jobs.ledger.jobs import Worker
 from merging.jobs.ledger.ledger import Ledger, end
 from merging.jobs.ledger.shipped_runs import picture_question_of
 from merging.jobs.ledger.store import Content, content_size, sha256_of
 from merging.jobs.requests.base import LANES, Request
 from merging.jobs.requests.pictures import PicturesRequest
 from merging.jobs.requests.registry import from_json
+from merging.jobs.turns import FAIR
 from merging.progress import read_point
 from merging.zoo.catalogue import Entry
 

@@ -14,21 +14,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from merging.errors import InvalidRequest, MergescopeError
+from merging.errors import MergescopeError
 from merging.jobs.ledger import images, models
 from merging.jobs.ledger.connection import connect, snapshot, transaction
 from merging.jobs.ledger.files import Filing, filing
 from merging.jobs.ledger.folder import LedgerFolder
 from merging.jobs.ledger.forecast import forecast
 from merging.jobs.ledger.jobs import OPEN, Job, Worker, read_jobs, read_past
-from merging.jobs.ledger.owners import check_caps, check_owner, shared_turn
+from merging.jobs.ledger.owners import attach, check_caps, check_owner, detach, others_of, own_row, shared_turn
 from merging.jobs.ledger.shipped_runs import picture_question
-from merging.jobs.ledger.trained import trained_entry
 from merging.jobs.privacy import ANYONE, Access
 from merging.jobs.requests.base import Request
 from merging.jobs.requests.download import DownloadRequest
 from merging.jobs.requests.pictures import PicturesRequest
 from merging.jobs.requests.train import TrainRequest
+from merging.jobs.trained import trained_entry
 from merging.progress import CurvePoint, read_point
 from merging.results import saving
 from merging.zoo.datasets.load import available
@@ -73,7 +73,7 @@ class Ledger(LedgerFolder):
                 self._check_cap(db, request, owner, address)
             if not done and state not in OPEN:
                 _enqueue(self, db, request, owner, shared_turn(owner, address))
-            _attach(db, request, owner, address, batch)
+            attach(db, request, owner, address, batch)
         return self._known(request.id)
 
     def job(self, id_or_prefix: str) -> Job | None:
@@ -127,12 +127,12 @@ class Ledger(LedgerFolder):
         Raises InvalidRequest if the job is not the owner's.
         """
         with connect(self.file) as db, transaction(db):
-            row = _own(db, id, owner)
+            row = own_row(db, id, owner)
             if row["state"] not in OPEN:
                 return
-            others = _others(db, id, owner)
+            others = others_of(db, id, owner)
             if others:
-                _detach(db, id, owner, others[0])
+                detach(db, id, owner, others[0])
                 return
             end(db, id, "cancelled", time.time())
 
@@ -142,10 +142,10 @@ class Ledger(LedgerFolder):
         Raises InvalidRequest if the job is not the owner's.
         """
         with filing(self.file, self.store) as files:
-            _own(files.db, id, owner)
-            others = _others(files.db, id, owner)
+            own_row(files.db, id, owner)
+            others = others_of(files.db, id, owner)
             if others:
-                _detach(files.db, id, owner, others[0])
+                detach(files.db, id, owner, others[0])
             else:
                 files.remove(id)
 
@@ -285,32 +285,3 @@ def _enqueue(folder: LedgerFolder, db: sqlite3.Connection, request: Request, own
         " dispatcher = '', worker = ''",
         (request.id, request.kind, title, request.to_json(), owner, place, request.lane, private, time.time()),
     )
-
-
-def _attach(db: sqlite3.Connection, request: Request, owner: str, address: str, batch: str) -> None:
-    row = (
-        "INSERT INTO owners (job, owner, asked, address, batch, title) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT"
-        " DO UPDATE SET title = excluded.title, batch = COALESCE(NULLIF(excluded.batch, ''), batch)"
-    )
-    db.execute(row, (request.id, owner, time.time(), address, batch, request.title))
-
-
-def _detach(db: sqlite3.Connection, id: str, owner: str, heir: str) -> None:
-    db.execute("DELETE FROM owners WHERE job = ? AND owner = ?", (id, owner))
-    query = "SELECT address FROM owners WHERE job = ? AND owner = ?"
-    place = shared_turn(heir, db.execute(query, (id, heir)).fetchone()[0])
-    db.execute("UPDATE jobs SET owner = ?, place = ? WHERE id = ? AND owner = ?", (heir, place, id, owner))
-
-
-def _others(db: sqlite3.Connection, id: str, owner: str) -> list[str]:
-    rows = db.execute("SELECT owner FROM owners WHERE job = ? AND owner != ? ORDER BY asked", (id, owner))
-    return [row[0] for row in rows]
-
-
-def _own(db: sqlite3.Connection, id: str, owner: str) -> sqlite3.Row:
-    row = db.execute(
-        "SELECT * FROM jobs WHERE id = ? AND id IN (SELECT job FROM owners WHERE owner = ?)", (id, owner)
-    ).fetchone()
-    if row is None:
-        raise InvalidRequest(f"You have no job {id[:12]}. Reload the page to see your jobs.")
-    return row

@@ -6,10 +6,14 @@ import hashlib
 import json
 import re
 import sqlite3
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 from merging.errors import InvalidRequest, TooManyJobs
 from merging.jobs.limits import Limits, teachers
+
+if TYPE_CHECKING:
+    from merging.jobs.requests.base import Request
 
 LONGEST = 80  # largest number of characters of an owner's name
 COOKIE = re.compile(r"[0-9a-f]{32}")
@@ -88,3 +92,36 @@ def hide_cookies(db: sqlite3.Connection) -> None:
         if isinstance(entry.get("owner"), str) and hidden(entry["owner"]) != entry["owner"]:
             hashed = json.dumps({**entry, "owner": hidden(entry["owner"])}, ensure_ascii=False)
             db.execute("UPDATE models SET entry = ? WHERE id = ?", (hashed, id))
+
+
+def attach(db: sqlite3.Connection, request: Request, owner: str, address: str, batch: str) -> None:
+    """Record that this owner submitted the request, in an open transaction."""
+    row = (
+        "INSERT INTO owners (job, owner, asked, address, batch, title) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT"
+        " DO UPDATE SET title = excluded.title, batch = COALESCE(NULLIF(excluded.batch, ''), batch)"
+    )
+    db.execute(row, (request.id, owner, time.time(), address, batch, request.title))
+
+
+def detach(db: sqlite3.Connection, id: str, owner: str, heir: str) -> None:
+    """Withdraw an owner's request for a job, which then belongs to `heir`."""
+    db.execute("DELETE FROM owners WHERE job = ? AND owner = ?", (id, owner))
+    query = "SELECT address FROM owners WHERE job = ? AND owner = ?"
+    place = shared_turn(heir, db.execute(query, (id, heir)).fetchone()[0])
+    db.execute("UPDATE jobs SET owner = ?, place = ? WHERE id = ? AND owner = ?", (heir, place, id, owner))
+
+
+def others_of(db: sqlite3.Connection, id: str, owner: str) -> list[str]:
+    """The other owners of a job, the earliest first."""
+    rows = db.execute("SELECT owner FROM owners WHERE job = ? AND owner != ? ORDER BY asked", (id, owner))
+    return [row[0] for row in rows]
+
+
+def own_row(db: sqlite3.Connection, id: str, owner: str) -> sqlite3.Row:
+    """The row of a job of this owner. Raises InvalidRequest if it is not theirs."""
+    row = db.execute(
+        "SELECT * FROM jobs WHERE id = ? AND id IN (SELECT job FROM owners WHERE owner = ?)", (id, owner)
+    ).fetchone()
+    if row is None:
+        raise InvalidRequest(f"You have no job {id[:12]}. Reload the page to see your jobs.")
+    return row

@@ -20,13 +20,13 @@ from merging.jobs.ledger.dispatcher_access import Claim, Desk
 from merging.jobs.ledger.forecast import shares
 from merging.jobs.ledger.jobs import Worker
 from merging.jobs.ledger.ledger import Ledger
-from merging.jobs.ledger.trained import trained_entry
 from merging.jobs.outcome import Outcome, unexpected
 from merging.jobs.requests.base import APART, LONG, SHORT
 from merging.jobs.requests.download import DownloadRequest
 from merging.jobs.requests.registry import kinds
 from merging.jobs.stages import overall
 from merging.jobs.tasks.machine import Place
+from merging.jobs.trained import trained_entry
 from merging.jobs.worker.downloading import Download
 from merging.jobs.worker.engine import Engine
 from merging.jobs.worker.gather import gather_payload
