@@ -50,13 +50,14 @@ SHIPPED = ("report", "permutation.npz", *NETWORKS)  # pi(B) is computed from B a
 IMAGES = 2_000  # default of the merge form, so that submitting the unchanged form finds the shipped run
 LOOKED_INTO = {"mlps": "layers.2", "cnns": "features.6"}  # preset -> layer; pictures of its units are shipped
 UNITS = 64  # two contact sheets: the units of A that match their partners best
+EVERY = ("why", "along", "aligners", "similarity", "landscape", "lab", "layer", "units", "ablation")
 ANSWERED: dict[str, tuple[str, ...]] = {  # preset -> the studies whose findings are shipped
-    "mlps": ("why", "along", "aligners", "similarity", "landscape", "lab", "layer", "units"),
-    "cnns": ("why", "along", "aligners", "similarity", "landscape", "lab", "layer", "units", "film", "evidence"),
+    "mlps": EVERY,
+    "cnns": (*EVERY, "film", "evidence"),
     "batch-norm": ("why",),
 }
 HEADS = ("fashion-head-low", "fashion-head-high")
-OF_A_LAYER = ("layer", "units", "film")
+OF_A_LAYER = ("layer", "units", "film", "ablation")
 
 
 @dataclass(frozen=True)

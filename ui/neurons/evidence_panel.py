@@ -7,6 +7,7 @@ import streamlit as st
 from merging.figures.studies.evidence import evidence_figure, fates_figure, match_figure, spread_figure
 from merging.studies.evidence import ALL_UNITS, Evidence
 from merging.text import numbers
+from ui.neurons.ablation_panel import worth_of_fates
 from ui.neurons.units import FATES_MEAN
 from ui.runs.study import studied
 from ui.shell.address import one_of
@@ -41,6 +42,8 @@ def evidence_panel(found: Chosen) -> None:
     with st.container(border=True):
         st.markdown(fates_in_words(evidence), help=FATES_MEAN)
         draw(kept(fates_figure, evidence), "fates", "fates", width="stretch")
+    with st.container(border=True):
+        worth_of_fates(found, evidence)
     left, right = st.columns(2)
     with left.container(border=True):
         draw(kept(evidence_figure, evidence, measure), f"evidence {measure}", f"evidence-{measure}", width="stretch")

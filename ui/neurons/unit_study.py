@@ -22,6 +22,7 @@ from merging.studies.layer import LayerStudy
 from merging.studies.units import BLOCK, FOLLOWS, WORDS, UnitsStudy, outcome
 from merging.text import numbers
 from merging.zoo.datasets.known import find_facts
+from ui.neurons.ablation_panel import worth_of_unit
 from ui.neurons.picture_rows import Tile, show_strips, show_tiles
 from ui.neurons.tiles import FAST
 from ui.neurons.units import SLOTS
@@ -33,7 +34,7 @@ from ui.shell.words import meaning
 
 
 def unit_study(found: Chosen, layer: str, unit: int) -> None:
-    """Show three studies, each started by its own button: one of the whole layer, two of 16 neighbouring units."""
+    """Show four studies, each started by its own button: two of the whole layer, two of 16 neighbouring units."""
     first = unit // BLOCK * BLOCK
     st.markdown("#### What became of this unit in the merge?", anchors=False)
     measured: LayerStudy | None = studied(found, "layer", {"layer": layer}, button="Measure this layer's units")
@@ -44,6 +45,7 @@ def unit_study(found: Chosen, layer: str, unit: int) -> None:
         _pictures(pictured, unit - first)
     if measured is not None:
         _measured(measured, pictured, unit, found)
+    worth_of_unit(found, layer, unit)
     st.markdown("#### Pictures along the path from A to B", anchors=False)
     film: Film | None = studied(found, "film", {"layer": layer, "first": first}, button="Make pictures along the path")
     if film is not None:

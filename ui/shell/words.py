@@ -82,6 +82,10 @@ WORDS: dict[str, str] = {
         "Ten test images: of each class the first one that both A and B classify right, then further ones. The "
         "percentage is the probability that the network gives to the class that it names."
     ),
+    "ablation": (
+        "A unit is removed by setting its response to its mean over all images. What the network loses then is what "
+        "the unit's differences between images are worth to it (Morcos et al. 2018)."
+    ),
     "exemplars": "The images of the data set to which the unit responds most.",
     "B, old slot": (
         'B\'s unit at this position before re-ordering, also labelled "B, old position". The naive average '
