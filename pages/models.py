@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ui.forms.images_form import images_form
-from ui.forms.model_cards import SOURCES, model_cards
+from ui.forms.model_cards import SOURCES, chosen_pair, model_cards
 from ui.forms.train_form import data_sets, train_form
 from ui.forms.upload_form import upload_form
 from ui.panels.own_images import own_images_panel
@@ -26,6 +26,7 @@ with right.expander("Data sets", icon=":material/image:"):
     images_form()
 own_images_panel()
 networks = list(entries().values())
+chosen_pair(networks)
 for source, title in SOURCES.items():
     group = [entry for entry in networks if entry.source == source]
     if group:

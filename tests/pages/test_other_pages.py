@@ -7,6 +7,7 @@ from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.requests.download import DownloadRequest
 from merging.results import saving
 from merging.results.reports import UnitPicture
+from tests.pages.conftest import PAGES
 from tests.pages.ledgers import done, failed, merge_request, queued, running
 from tests.pages.test_merge_page import html, press, texts
 
@@ -147,6 +148,17 @@ def test_jobs_are_listed_by_state_with_what_one_can_do(ledger, open_page, monkey
     assert "ran out of memory" in texts(app, "error")
     assert "Waiting, 1st in the queue" in texts(app, "caption")
     assert "Only they can cancel" not in texts(app, "caption")
+
+
+def test_cards_of_networks_choose_the_next_merge(ledger, open_page):
+    app = open_page("models")
+    assert "**A**" not in texts(app, "markdown")
+    app.button(key="as A fashion-small-s2").click().run()
+    assert "**B** one that fits" in texts(app, "markdown")
+    app.button(key="as B fashion-small-s0").click().run()
+    app.switch_page(str(PAGES / "merge.py")).run()
+    assert (app.session_state["form_a"], app.session_state["form_b"]) == ("fashion-small-s2", "fashion-small-s0")
+    assert not app.exception
 
 
 def test_models_show_every_network_with_its_facts(ledger, open_page):

@@ -20,6 +20,7 @@ from ui.forms.model_cards import AT_CHANCE
 from ui.forms.more_networks import BASE, MORE, base_network, chosen_more, fill_more, more_networks
 from ui.forms.number_fields import number_fields
 from ui.forms.zip_form import shares_trunk
+from ui.shell.chosen import WANTED
 from ui.shell.markdown import plain
 from ui.shell.screens import link
 from ui.shell.state import data_label, entries, find_job, image_hash, ledger
@@ -69,7 +70,10 @@ def fill_preset(preset: Preset) -> None:
 
 
 def fill_once(asked: MergeRequest | None, run: str) -> None:
-    """Before the widgets are drawn: fill in the request of the displayed run; without one, the first preset."""
+    """Before the widgets are drawn: fill in the request of the displayed run; without one, the first preset.
+
+    Networks that were chosen on the page Models replace those of the run.
+    """
     if asked is not None and st.session_state.get("filled") != run:
         fill_from(asked)
         st.session_state["filled"] = run
@@ -77,6 +81,11 @@ def fill_once(asked: MergeRequest | None, run: str) -> None:
         cards = presets()
         if cards:
             fill_preset(cards[0])
+    wanted = {place.lower(): st.session_state.pop(WANTED.format(place), "") for place in "AB"}
+    for name in (name for name, id in wanted.items() if id in entries()):
+        st.session_state[f"form_{name}"] = wanted[name]
+        if name == "a" and not wanted["b"]:
+            _choose_sibling()
 
 
 def wanted_merge(a: Entry, b: Entry) -> MergeRequest:

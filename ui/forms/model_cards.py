@@ -6,12 +6,15 @@ import streamlit as st
 
 from merging.text import numbers
 from merging.zoo.catalogue import Entry
+from ui.shell.chosen import WANTED
 from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
+from ui.shell.screens import go
 from ui.shell.state import data_label, ledger, owner
 
 SOURCES = {"trained": "Trained here", "uploaded": "Uploaded", "shipped": "Comes with the program"}
 COLUMNS = 3
+PLACES = ("A", "B")
 AT_CHANCE = "The accuracy of this network is at chance level. Check its data set, normalisation and architecture."
 
 
@@ -22,6 +25,19 @@ def model_cards(models: list[Entry]) -> None:
         for column, entry in zip(st.columns(COLUMNS), row, strict=False):
             with column.container(border=True, key=f"cards {entry.id}"):
                 _card(entry)
+
+
+def chosen_pair(models: list[Entry]) -> None:
+    """Show the networks that were chosen with the cards' buttons, and the way to their merge."""
+    names = {entry.id: entry.name for entry in models}
+    pair = [names.get(st.session_state.get(WANTED.format(place), ""), "") for place in PLACES]
+    if not any(pair):
+        return
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="chosen pair"):
+        words = [f"**{place}** {plain(name) or 'one that fits'}" for place, name in zip(PLACES, pair, strict=True)]
+        st.markdown(" · ".join(words), width="stretch")
+        if st.button("Merge these two", type="primary", icon=":material/merge:"):
+            go("merge")
 
 
 def fact_lines(entry: Entry) -> list[str]:
@@ -53,6 +69,11 @@ def _card(entry: Entry) -> None:
     if entry.evidence:
         st.caption(plain(f"{entry.why}. {entry.evidence}"))
     with st.container(horizontal=True):
+        for place in PLACES:
+            help = f"Choose this network as {place} of the next merge."
+            if st.button(f"As {place}", key=f"as {place} {entry.id}", help=help):
+                st.session_state[WANTED.format(place)] = entry.id
+                st.rerun()
         st.download_button(
             "Download",
             lambda: ledger().checkpoint(entry.sha256),

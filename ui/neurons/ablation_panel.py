@@ -43,8 +43,8 @@ def worth_of_fates(found: Chosen, evidence: Evidence) -> None:
     draw(kept(ablation_figure, ablated, tuple(sorted(fates.items()))), "ablation", "ablation", width="stretch")
     st.caption(
         "Loss that removing one unit adds to the merge: mean over the units of each kind, with its 95 % bootstrap "
-        f'interval, on {numbers.count(ablated.images)} test images. "All" are all {len(fates)} units of the layer whose '
-        "outcome is known: what removing a random one of them costs."
+        f"interval, on {numbers.count(ablated.images)} test images. The first bar is for all {len(fates)} units of the "
+        "layer whose outcome is known: what removing a random one of them costs."
     )
 
 

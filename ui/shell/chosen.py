@@ -19,6 +19,7 @@ from ui.shell.address import said
 from ui.shell.state import PREFIX, find_job, ledger, merge_report
 
 REMEMBERED = 30  # requests of this visit that are kept, so that a deleted run can be submitted again
+WANTED = "wanted as {}"  # key of the session's state: the network that the page Models wants as A or B
 
 
 @dataclass(frozen=True)
