@@ -18,15 +18,17 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from benchmarks.timing import table, write
 from merging.analysis.activations.responses import relative, respond
 from merging.analysis.pictures.render import render
-from merging.analysis.pictures.settings import PictureSettings
+from merging.analysis.pictures.settings import PictureSettings, contact_sheet
 from merging.network.graph.graph import Graph, Layer, export
 from merging.network.permutation import named_tensors
 from merging.pipeline.merge import prepare
@@ -45,6 +47,7 @@ WAYS = {
     "now": PictureSettings(),
 }
 USED, MOST, SEEDS, IMAGES = 16, 32, (0, 1), 2000
+SHOWN, ENLARGED = 12, 3  # pictures per row, pixels per pixel
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,19 @@ def power_of_fine_detail(pixels: np.ndarray) -> float:
     return float(power[np.hypot(down[:, None], right[None]) >= 0.25].sum() / power.sum()) if power.sum() else 0.0
 
 
+def write_pictures(pair: Pair, file: Path) -> None:
+    """Write pictures of A's first units of the last layer, before and now, and of their partners in B, as PNG."""
+    layer, shape = pair.layers()[1], tuple(pair.images.shape[1:])
+    rows = [(pair.nets[0], WAYS["before"]), (pair.nets[0], WAYS["now"]), (pair.nets[1], WAYS["now"])]
+    pictures = [
+        picture
+        for net, settings in rows
+        for picture in render(pair.graph, net, layer.name, range(USED), input_shape=shape, settings=settings)[:SHOWN]
+    ]
+    sheet = Image.fromarray(contact_sheet(pictures, SHOWN))
+    sheet.resize((sheet.width * ENLARGED, sheet.height * ENLARGED), Image.Resampling.NEAREST).save(file)
+
+
 def spread(values: np.ndarray) -> str:
     """Mean over units, and its standard error."""
     return f"{values.mean():.2f} ± {values.std() / np.sqrt(len(values)):.2f}"
@@ -119,9 +135,13 @@ def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", default=",".join(PAIRS), help="names of pairs, separated by commas")
+    parser.add_argument("--pictures", type=Path, help="write pictures of the CIFAR CNN to this PNG instead")
+    options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.pictures:
+        return write_pictures(Pair.of(*PAIRS["CIFAR CNN"]), options.pictures)
     rows = []
-    for name in parser.parse_args().pairs.split(","):
+    for name in options.pairs.split(","):
         pair = Pair.of(*PAIRS[name])
         for way, settings in WAYS.items():
             found = [Measures.of(pair, layer, settings, seed) for layer in pair.layers() for seed in SEEDS]
@@ -143,7 +163,7 @@ def main() -> None:
             )
     heads = ["pair", "settings", "transfer", "own", "identification", "rank", "fine", "s per unit", "pictures"]
     write("Mean over units and seeds ± standard error; processor seconds on one thread")
-    write(table(heads, rows))
+    return write(table(heads, rows))
 
 
 if __name__ == "__main__":
