@@ -1,4 +1,5 @@
-// On a phone the menu covers the page: it closes after a choice, and its button has a name.
+// On a phone the menu covers the page: it closes after a choice, and its button has a name. Tables that may be wider than
+// the page can be scrolled by keyboard.
 (() => {
   const button = () => document.querySelector('[data-testid="stExpandSidebarButton"]');
   const named = () => button()?.setAttribute("aria-label", "Menu");
@@ -8,6 +9,9 @@
     if (!event.target.closest('[data-testid="stSidebarNavLink"]') || window.innerWidth > 768) return;
     document.querySelector('[data-testid="stSidebarCollapseButton"] button')?.click();
   });
-  new MutationObserver(named).observe(document.body, { childList: true, subtree: true });
-  named();
+  const reachable = () =>
+    document.querySelectorAll(".stMarkdown table:not([tabindex])").forEach((table) => table.setAttribute("tabindex", "0"));
+  const mend = () => { named(); reachable(); };
+  new MutationObserver(mend).observe(document.body, { childList: true, subtree: true });
+  mend();
 })();

@@ -26,6 +26,7 @@ from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.pictures import MAX_UNITS, PicturesRequest
 from merging.jobs.requests.study import StudyRequest
 from merging.jobs.requests.zip_networks import ZipRequest
+from merging.jobs.tasks.machine import configure_torch
 from merging.jobs.tasks.payload import Payload
 from merging.jobs.tasks.run import run_task
 from merging.progress import Progress, no_progress
@@ -110,6 +111,7 @@ def make(out: Path = RUNS, report: Progress = no_progress, *, missing: bool = Fa
 
     missing: whether to keep the examples that `out` already holds; otherwise all are computed again.
     """
+    configure_torch(1)
     if not missing:
         shutil.rmtree(out, ignore_errors=True)
     wanted = {_make(heads(), out, report)[0]}
