@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 FAIR = """
     (SELECT COUNT(*) FROM jobs AS r WHERE r.state = 'running' AND r.lane = jobs.lane AND r.place = jobs.place),
-    COALESCE((SELECT at FROM served WHERE served.owner = jobs.place), 0),
+    COALESCE((SELECT at FROM served WHERE served.owner = jobs.lane || ' ' || jobs.place), 0),
     (SELECT COUNT(*) FROM jobs AS r WHERE r.state = 'running' AND r.lane = jobs.lane AND r.owner = jobs.owner),
-    COALESCE((SELECT at FROM served WHERE served.owner = jobs.owner), 0), jobs.created, jobs.id"""
+    COALESCE((SELECT at FROM served WHERE served.owner = jobs.lane || ' ' || jobs.owner), 0), jobs.created, jobs.id"""
 
 
 def fair_order(
@@ -63,7 +63,22 @@ def queues(db: sqlite3.Connection) -> dict[str, list[str]]:
         queued = db.execute("SELECT id, place, owner, created FROM jobs WHERE state = 'queued' AND lane = ?", (lane,))
         now = "SELECT place, owner FROM jobs WHERE state = 'running' AND lane = ? ORDER BY started"
         running = [(place, owner) for place, owner in db.execute(now, (lane,))]
-        return fair_order(map(tuple, queued), running, served)
+        own = {name.removeprefix(f"{lane} "): at for name, at in served.items() if name.startswith(f"{lane} ")}
+        return fair_order(map(tuple, queued), running, own)
 
     lanes = db.execute("SELECT DISTINCT lane FROM jobs WHERE state = 'queued'").fetchall()
     return {lane: order(lane) for (lane,) in lanes}
+
+
+def take_turn(db: sqlite3.Connection, lane: str, names: Iterable[str]) -> None:
+    """Record that a job of these names (owner and place) starts now."""
+    turn = db.execute("SELECT COALESCE(MAX(at), 0) + 1 FROM served").fetchone()[0]
+    rows = [(f"{lane} {name}", turn) for name in {*names}]
+    db.executemany("INSERT OR REPLACE INTO served VALUES (?, ?)", rows)
+
+
+def stand_in_line(db: sqlite3.Connection, lane: str, names: Iterable[str]) -> None:
+    """Let new names begin behind those who were served before they came; otherwise new names always went first."""
+    last = db.execute("SELECT COALESCE(MAX(at), 0) FROM served").fetchone()[0]
+    rows = [(f"{lane} {name}", last) for name in {*names}]
+    db.executemany("INSERT OR IGNORE INTO served VALUES (?, ?)", rows)

@@ -28,7 +28,7 @@ from merging.jobs.ledger.store import Content, content_size, sha256_of
 from merging.jobs.requests.base import LANES, Request
 from merging.jobs.requests.pictures import PicturesRequest
 from merging.jobs.requests.registry import from_json
-from merging.jobs.turns import FAIR
+from merging.jobs.turns import FAIR, take_turn
 from merging.progress import read_point
 from merging.zoo.catalogue import Entry
 
@@ -81,7 +81,7 @@ class Desk:
             " stage = '', fraction = 0, message = '', worker = ''"
             " WHERE id = (SELECT id FROM jobs WHERE state = 'queued'"
             f" AND kind IN ({_marks(kinds)}) AND lane IN ({_marks(lanes)}) ORDER BY {FAIR} LIMIT 1)"
-            " RETURNING id, run, kind, request, owner, place, attempts"
+            " RETURNING id, run, kind, request, owner, place, lane, attempts"
         )
         with connect(self.ledger.file) as db, transaction(db):
             row = db.execute(take, (now, self.id, *kinds, *lanes)).fetchone()
@@ -95,9 +95,7 @@ class Desk:
             deadline = now + self.ledger.limits.deadline(row["kind"])
             db.execute("UPDATE jobs SET deadline = ? WHERE id = ?", (deadline, row["id"]))
             db.execute("DELETE FROM stages WHERE job = ?", (row["id"],))
-            turn = db.execute("SELECT COALESCE(MAX(at), 0) + 1 FROM served").fetchone()[0]
-            who = {row["owner"], row["place"] or row["owner"]}
-            db.executemany("INSERT OR REPLACE INTO served VALUES (?, ?)", [(name, turn) for name in who])
+            take_turn(db, row["lane"], (row["owner"], row["place"] or row["owner"]))
         return Claim(row["id"], row["run"], request, row["owner"], row["attempts"], deadline)
 
     def waiting(self, kinds: Sequence[str], lanes: Sequence[str] = LANES) -> bool:

@@ -29,6 +29,7 @@ from merging.jobs.requests.download import DownloadRequest
 from merging.jobs.requests.pictures import PicturesRequest
 from merging.jobs.requests.train import TrainRequest
 from merging.jobs.trained import trained_entry
+from merging.jobs.turns import stand_in_line
 from merging.progress import CurvePoint, read_point
 from merging.results import saving
 from merging.zoo.datasets.load import available
@@ -66,6 +67,7 @@ class Ledger(LedgerFolder):
             state = "" if row is None else row["state"]
             if known is not None and state not in (*OPEN, "done"):
                 return known
+            again = again and (row is None or not others_of(db, request.id, owner))  # it is not only this person's
             done = state == "done" and not again and self._whole(db, request)
             if done and isinstance(request, TrainRequest):
                 self._list_trained(files, request, owner)
@@ -236,7 +238,8 @@ class Ledger(LedgerFolder):
         if isinstance(request, DownloadRequest):
             return available(request.dataset) in ("folder", "downloaded")
         hashes = dict(map(tuple, db.execute("SELECT name, sha256 FROM artifacts WHERE job = ?", (request.id,))))
-        return all(self.store.has(sha256) for sha256 in hashes.values())
+        needed = {"report", "checkpoint.safetensors"} if isinstance(request, TrainRequest) else set()
+        return needed <= hashes.keys() and all(self.store.has(sha256) for sha256 in hashes.values())
 
     def _list_trained(self, files: Filing, request: TrainRequest, owner: str) -> None:
         """List the network of a finished training for a further person, or again for one who deleted it."""
@@ -270,18 +273,19 @@ def _enqueue(folder: LedgerFolder, db: sqlite3.Connection, request: Request, own
     # Owners of a failed or cancelled attempt did not request the new one; if they stayed, cancelling would not stop it.
     ended = "SELECT id FROM jobs WHERE id = ? AND state IN ('failed', 'cancelled')"
     db.execute(f"DELETE FROM owners WHERE job IN ({ended})", (request.id,))
+    stand_in_line(db, request.lane, (owner, place))
     access = Access(db, folder.shipped, ANYONE)
-    private, title = not access.may_use_all(request), models.public_title(db, request)
+    hidden, title = access.hidden_parts(json.loads(request.to_json())), models.public_title(db, request)
     # A later request gets a later time, even if the machine's clock was set back in between.
     created = "MAX(?, (SELECT COALESCE(MAX(created), 0) + 0.000001 FROM jobs))"
     db.execute(
-        "INSERT INTO jobs (id, kind, title, request, owner, place, lane, private, state, created) VALUES"
-        f" (?, ?, ?, ?, ?, ?, ?, ?, 'queued', {created})"
+        "INSERT INTO jobs (id, kind, title, request, owner, place, lane, private, hidden, state, created) VALUES"
+        f" (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', {created})"
         " ON CONFLICT (id) DO UPDATE SET state = 'queued', owner = excluded.owner, place = excluded.place,"
-        " lane = excluded.lane, private = excluded.private, created = excluded.created,"
+        " lane = excluded.lane, private = excluded.private, hidden = excluded.hidden, created = excluded.created,"
         " title = excluded.title, request = excluded.request,"
         " started = NULL, finished = NULL, stage = '', fraction = 0, message = '', error = NULL, attempts = 0,"
         " interrupted = 0, measured = 0, accuracy = NULL, barrier = NULL,"
         " dispatcher = '', worker = ''",
-        (request.id, request.kind, title, request.to_json(), owner, place, request.lane, private, time.time()),
+        (request.id, request.kind, title, request.to_json(), owner, place, request.lane, bool(hidden), " ".join(hidden), time.time()),
     )
