@@ -2,9 +2,9 @@
 
 A network may be used by everybody if it is shipped, shared, or a result of a run that everybody sees. A run is private
 if, when it was submitted, it read a network or images that not everybody could use; its owners alone see it. If an
-owner makes networks or images private, all runs that read them, or results of such runs, become private (`hide`). Once
-everybody may use all that a run reads, everybody sees it (`show`). Deletions change nothing, and neither do other
-people's copies, because a run's visibility must not tell what others have.
+owner makes networks or images private, all runs that read them, or anything made of them, become private (`hide`). A
+private run is shown to everybody once its owners have shared all that made it private (`show`). Deletions change
+nothing, and neither do other people's copies, because a run's visibility must not tell what others have.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from merging.jobs.ledger.owners import as_table
 from merging.jobs.requests.registry import hashes_and_names
 from merging.zoo.catalogue import shipped_file
 from merging.zoo.datasets.known import may_use
-from merging.zoo.datasets.own import is_own
+from merging.zoo.datasets.own import find_own, is_own
 
 if TYPE_CHECKING:
     from merging.jobs.ledger.shipped_runs import ShippedRuns
-    from merging.jobs.requests.base import Request
 
 ANYONE = ""  # the person who may use only what everybody may use
 # SQL condition on a row of `jobs`: whether :visitor may list the job and download its results.
@@ -50,14 +49,15 @@ class Access:
             self._usable[sha256] = self._is_free(sha256) or self._is_result(sha256)
         return self._usable[sha256]
 
-    def may_use_all(self, request: Request) -> bool:
-        """Whether the person may use all networks and images that the request reads."""
-        return self.may_use_parts(json.loads(request.to_json()))
+    def hidden_parts(self, request: Any) -> list[str]:
+        """Hashes of the networks and ids of the images of a request (JSON values) that the person may not use."""
+        networks = [sha256 for sha256 in sorted(_networks(request)) if not self.may_use(sha256)]
+        images = dict.fromkeys(images_read(request))
+        return networks + [dataset for dataset in images if not may_use(dataset, self._person)]
 
-    def may_use_parts(self, request: Any) -> bool:
-        """As `may_use_all`, for a request as JSON values; False for one that cannot be read."""
-        images = (may_use(dataset, self._person) for dataset in images_read(request))
-        return bool(request) and all(map(self.may_use, _networks(request))) and all(images)
+    def is_given(self, sha256: str) -> bool:
+        """Whether the content is shipped, or a result of a job that the person may see."""
+        return shipped_file(sha256) is not None or sha256 in self._shipped.hashes or self._is_result(sha256)
 
     def _is_free(self, sha256: str) -> bool:
         if shipped_file(sha256) is not None or sha256 in self._shipped.hashes:
@@ -77,52 +77,89 @@ def visible(db: sqlite3.Connection, jobs: Iterable[str], person: str) -> set[str
     return {row["id"] for row in db.execute(query, {"ids": json.dumps(list(jobs)), "visitor": person})}
 
 
-def hide(db: sqlite3.Connection, shipped: ShippedRuns, part: str) -> None:
-    """Make all runs private that read `part`, or a result of such a run, unless everybody may use it by another way.
+def note_results(db: sqlite3.Connection, request: Any, results: Iterable[str]) -> None:
+    """Record of what networks and images these contents were made. request: JSON values; results: hashes."""
+    parts = {*_networks(request), *images_read(request)}
+    db.executemany("INSERT OR IGNORE INTO made_of VALUES (?, ?)", [(made, part) for made in results for part in parts])
 
-    part: the hash of a network, or the id of images, that its owner has just made private. Networks that were trained
-    on such images become private too.
+
+def hide(db: sqlite3.Connection, shipped: ShippedRuns, part: str, person: str = "") -> None:
+    """Make all runs private that read `part` or anything made of it, unless everybody may use that by another way.
+
+    Args:
+        db: a connection to the ledger, in a transaction.
+        shipped: the runs that come with the program.
+        part: the hash of a network, or the id of images, that its owner has just made private. Networks that were
+            trained on such images become private too.
+        person: if given, only runs of this person.
     """
-    waiting = [part]
+    # A private run without parts was marked by an earlier version and needs all that it reads.
+    rows = db.execute("SELECT id, hidden, request FROM jobs WHERE NOT private OR hidden != ''").fetchall()
+    mine = {row["job"] for row in db.execute("SELECT job FROM owners WHERE owner = ?", (person,))} if person else None
+    readers: dict[str, list[str]] = {}
+    for row in rows:
+        for name in _parts(as_table(row["request"])) if mine is None or row["id"] in mine else ():
+            if name not in row["hidden"].split():
+                readers.setdefault(name, []).append(row["id"])
+    waiting, seen = [part], {part}
     while waiting:
-        part = waiting.pop()
-        if may_use(part, ANYONE) if is_own(part) else Access(db, shipped, ANYONE).may_use(part):
+        one = waiting.pop()
+        if may_use(one, ANYONE) if is_own(one) else Access(db, shipped, ANYONE).may_use(one):
             continue
-        waiting += _hide_trained(db, part) if is_own(part) else ()
-        found = db.execute("SELECT id, request FROM jobs WHERE NOT private AND instr(request, ?)", (part,)).fetchall()
-        for row in found:
-            request = as_table(row["request"])
-            if part in _networks(request) or part in images_read(request):
-                db.execute("UPDATE jobs SET private = 1 WHERE id = ?", (row["id"],))
-                made = "SELECT DISTINCT sha256 FROM artifacts WHERE job = ? AND name LIKE '%.safetensors'"
-                waiting += [artifact["sha256"] for artifact in db.execute(made, (row["id"],))]
+        found = _hide_trained(db, one) if is_own(one) else []
+        marked = [(f" {one}", job) for job in readers.get(one, ())]
+        db.executemany("UPDATE jobs SET private = 1, hidden = hidden || ? WHERE id = ?", marked)
+        found += [row["made"] for row in db.execute("SELECT made FROM made_of WHERE part = ?", (one,))]
+        waiting += [made for made in dict.fromkeys(found) if made not in seen]
+        seen.update(found)
 
 
 def show(db: sqlite3.Connection, shipped: ShippedRuns) -> None:
-    """Show the private runs to everybody all of whose networks and images everybody may use now."""
-    hidden = {row["id"]: as_table(row["request"]) for row in db.execute("SELECT id, request FROM jobs WHERE private")}
-    while shown := [job for job, values in hidden.items() if Access(db, shipped, ANYONE).may_use_parts(values)]:
+    """Show those private runs to everybody whose owners have shared all that made them private."""
+    rows = db.execute("SELECT id, hidden, request FROM jobs WHERE private").fetchall()
+    left = {row["id"]: row["hidden"].split() or _parts(as_table(row["request"])) for row in rows}
+    while shown := [job for job, parts in left.items() if parts and _all_shared(db, shipped, job, parts)]:
         for job in shown:  # its results may be all that other runs need
-            db.execute("UPDATE jobs SET private = 0 WHERE id = ?", (job,))
-            del hidden[job]
+            db.execute("UPDATE jobs SET private = 0, hidden = '' WHERE id = ?", (job,))
+            del left[job]
+
+
+def _all_shared(db: sqlite3.Connection, shipped: ShippedRuns, job: str, parts: Iterable[str]) -> bool:
+    """Whether each of these parts of a job is shared by one of its owners, shipped, or a result that everybody sees."""
+    owners = {row["owner"] for row in db.execute("SELECT owner FROM owners WHERE job = ?", (job,))}
+    return all(_is_shared_by(db, shipped, part, owners) for part in parts)
+
+
+def _is_shared_by(db: sqlite3.Connection, shipped: ShippedRuns, part: str, owners: set[str]) -> bool:
+    if is_own(part):
+        dataset = find_own(part)
+        return dataset is not None and any(claim.shared and claim.owner in owners for claim in dataset.claims)
+    rows = db.execute("SELECT owner, entry FROM models WHERE sha256 = ?", (part,)).fetchall()
+    shared = any(row["owner"] in owners and _is_shared(row["entry"]) for row in rows)
+    return shared or Access(db, shipped, ANYONE).is_given(part)
 
 
 def mark_private(db: sqlite3.Connection) -> None:
-    """Make all runs private that read private networks or images, in a ledger whose marks may be out of date."""
+    """Make all runs private that read private networks or images, or anything made of them, in a ledger without marks.
+
+    Also records what its results were made of.
+    """
     rows = db.execute("SELECT sha256, entry FROM models").fetchall()
     shared = {row["sha256"] for row in rows if _is_shared(row["entry"])}
-    fresh = {row["sha256"] for row in rows} - shared
     requests = {row["id"]: as_table(row["request"]) for row in db.execute("SELECT id, request FROM jobs")}
-    reads = {job: _networks(request) for job, request in requests.items()}
-    on_images = [job for job, one in requests.items() if not all(may_use(name, ANYONE) for name in images_read(one))]
-    known = set[str]()
-    while fresh or on_images:
-        known |= fresh
-        marked = [*on_images, *(job for job, networks in reads.items() if networks & fresh)]
+    for job, request in requests.items():
         made = "SELECT sha256 FROM artifacts WHERE job = ? AND name LIKE '%.safetensors'"
-        fresh = {row["sha256"] for job in marked for row in db.execute(made, (job,))} - known
-        db.executemany("UPDATE jobs SET private = 1 WHERE id = ?", [(job,) for job in marked])
-        on_images = []
+        note_results(db, request, [row["sha256"] for row in db.execute(made, (job,))])
+    images = {one for request in requests.values() for one in images_read(request) if not may_use(one, ANYONE)}
+    fresh, known = {row["sha256"] for row in rows} - shared | images, set[str]()
+    while fresh:
+        known |= fresh
+        made = "SELECT made FROM made_of WHERE part IN (SELECT value FROM json_each(?))"
+        fresh = {row["made"] for row in db.execute(made, (json.dumps([*fresh]),))} - known - shared
+    for job, request in requests.items():
+        hidden = sorted(known.intersection(_parts(request)))
+        if hidden:
+            db.execute("UPDATE jobs SET private = 1, hidden = ? WHERE id = ?", (" ".join(hidden), job))
 
 
 def images_read(request: Any) -> Iterator[str]:
@@ -132,6 +169,11 @@ def images_read(request: Any) -> Iterator[str]:
         measured = request.get("data_sha256") or request.get("kind") == "train"
         yield from [dataset] if isinstance(dataset, str) and measured and is_own(dataset) else []
         yield from images_read(request.get("merge"))
+
+
+def _parts(request: Any) -> list[str]:
+    """Networks and images of a request, which is given as JSON values."""
+    return sorted({*_networks(request), *images_read(request)})
 
 
 def _networks(request: Any) -> set[str]:

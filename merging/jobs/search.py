@@ -163,10 +163,16 @@ def progress_of(ledger: Ledger, ids: Sequence[str], visitor: str) -> dict[str, t
 
 
 def was_stopped(ledger: Ledger, batch: str) -> bool:
-    """Whether a job that was submitted with this batch was cancelled."""
-    query = "SELECT 1 FROM owners JOIN jobs ON jobs.id = job WHERE batch = ? AND state = 'cancelled' LIMIT 1"
+    """Whether somebody stopped the batch with `cancel_batch`."""
     with connect(ledger.file) as db:
-        return bool(batch) and db.execute(query, (batch,)).fetchone() is not None
+        return db.execute("SELECT 1 FROM stopped WHERE batch = ?", (batch,)).fetchone() is not None
+
+
+def cancelled_of(ledger: Ledger, batch: str) -> set[str]:
+    """Ids of the jobs that were submitted with this batch and cancelled since."""
+    query = "SELECT job FROM owners JOIN jobs ON jobs.id = job WHERE batch = ? AND state = 'cancelled'"
+    with connect(ledger.file) as db:
+        return {row["job"] for row in db.execute(query, (batch,))} if batch else set()
 
 
 def cancel_batch(ledger: Ledger, batch: str) -> None:
@@ -175,8 +181,9 @@ def cancel_batch(ledger: Ledger, batch: str) -> None:
     A batch holds a random key, so only those who have its address can cancel it.
     """
     query = "SELECT job, owners.owner FROM owners JOIN jobs ON jobs.id = job WHERE batch = ? AND state IN (?, ?)"
-    with connect(ledger.file) as db:
+    with connect(ledger.file) as db, transaction(db):
         rows = db.execute(query, (batch, *OPEN)).fetchall() if batch else []
+        db.execute("INSERT OR IGNORE INTO stopped VALUES (?)", (batch,))
     for row in rows:
         with suppress(InvalidRequest):  # the person withdrew the request a moment ago
             ledger.cancel(row["job"], row["owner"])

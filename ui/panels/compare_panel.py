@@ -27,7 +27,7 @@ from merging.jobs.requests.comparison import (
 )
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.registry import from_json
-from merging.jobs.search import KEY, cancel_batch, is_mine, progress_of, was_stopped
+from merging.jobs.search import KEY, cancel_batch, cancelled_of, is_mine, progress_of, was_stopped
 from merging.methods.registry import find
 from ui.forms.compare_form import batch, key
 from ui.shell.address import said
@@ -115,6 +115,8 @@ def _top_up(requests: tuple[MergeRequest, ...], progress: Progress) -> str:
     missing = [request for request in requests if progress.get(request.id, ("",))[0] not in (*OPEN, "done", "failed")]
     if not missing or was_stopped(ledger(), batch()):
         return ""
+    withdrawn = cancelled_of(ledger(), batch())
+    missing = [request for request in missing if request.id not in withdrawn]
     waits = _submit(missing)
     progress.update(_progress_of(requests))
     return waits

@@ -25,6 +25,7 @@ from merging.jobs.ledger.jobs import Worker
 from merging.jobs.ledger.ledger import Ledger, end
 from merging.jobs.ledger.shipped_runs import picture_question_of
 from merging.jobs.ledger.store import Content, content_size, sha256_of
+from merging.jobs.privacy import note_results
 from merging.jobs.requests.base import LANES, Request
 from merging.jobs.requests.pictures import PicturesRequest
 from merging.jobs.requests.registry import from_json
@@ -138,6 +139,8 @@ class Desk:
             for _, name, sha256, _ in rows:
                 files.put(artifacts[name], sha256)
             db.executemany("INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?)", rows)
+            networks = [sha256 for _, name, sha256, _ in rows if name.endswith(".safetensors")]
+            note_results(db, json.loads(claim.request.to_json()), networks)
             if isinstance(claim.request, PicturesRequest):
                 _know_pictures(db, claim, rows)
             if model is not None and isinstance(trained, bytes):

@@ -27,7 +27,9 @@ class Filing:
         self._freed = 0  # bytes of the files that are deleted after the transaction
 
     def make_room(self, wanted: Mapping[str, int]) -> None:
-        """Delete the oldest finished runs until the store has room for these contents (sha256 -> number of bytes).
+        """Delete finished runs until the store has room for these contents (sha256 -> number of bytes).
+
+        The oldest runs of those who hold most are deleted first.
 
         Raises InvalidRequest, and deletes no run, if deleting all finished runs would not free enough space.
         """
@@ -35,16 +37,30 @@ class Filing:
             return
         needed = sum(size for sha256, size in wanted.items() if not self._store.has(sha256))
         missing = self._store.size() + needed - self._store.limit
-        closed = (
-            "SELECT id FROM jobs WHERE state NOT IN ('queued', 'running')"
-            " AND id IN (SELECT job FROM artifacts) ORDER BY finished"
-        )
-        old = [row["id"] for row in self.db.execute(closed)] if missing > 0 else []
-        while old and self._freed < missing:
-            gone = [sha256 for sha256 in self.remove(old.pop(0)) if sha256 not in wanted]
+        old = self._oldest() if missing > 0 else iter(())
+        while self._freed < missing and (job := next(old, "")):
+            gone = [sha256 for sha256 in self.remove(job) if sha256 not in wanted]
             self._freed += sum(self._store.size_of(sha256) for sha256 in unused(self.db, gone))
         if self._freed < missing:
             raise self._store.full()
+
+    def _oldest(self) -> Iterator[str]:
+        """Yield closed jobs: always the oldest one of the place (a network address or person) that holds most bytes."""
+        closed = (
+            "SELECT id, place, (SELECT SUM(size) FROM artifacts WHERE job = jobs.id) AS size FROM jobs"
+            " WHERE state NOT IN ('queued', 'running') AND id IN (SELECT job FROM artifacts) ORDER BY finished"
+        )
+        held: dict[str, list[tuple[str, int]]] = {}
+        for row in self.db.execute(closed).fetchall():
+            held.setdefault(row["place"], []).append((row["id"], row["size"]))
+        total = {place: sum(size for _, size in jobs) for place, jobs in held.items()}
+        while total:
+            most = max(total, key=total.__getitem__)
+            job, size = held[most].pop(0)
+            total[most] -= size
+            if not held[most]:
+                del total[most]
+            yield job
 
     def put(self, content: Content, sha256: str) -> None:
         """Store bytes, or move a file into the store, under its sha256. Raises InvalidRequest if the store is full."""

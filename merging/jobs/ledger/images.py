@@ -82,8 +82,9 @@ def add_images(
             kept = own.keep_own(scratch / converted.id, ImageClaim(owner, name, shared, time.time()))
             if shared:
                 show(db, ledger.shipped)
-            elif existing is not None and existing.claim_of(owner) is not None:
-                hide(db, ledger.shipped, kept.id)
+            else:
+                claim = existing.claim_of(owner) if existing is not None else None
+                hide(db, ledger.shipped, kept.id, "" if claim is not None and claim.shared else owner)
             return kept
 
 

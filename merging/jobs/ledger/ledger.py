@@ -287,5 +287,16 @@ def _enqueue(folder: LedgerFolder, db: sqlite3.Connection, request: Request, own
         " started = NULL, finished = NULL, stage = '', fraction = 0, message = '', error = NULL, attempts = 0,"
         " interrupted = 0, measured = 0, accuracy = NULL, barrier = NULL,"
         " dispatcher = '', worker = ''",
-        (request.id, request.kind, title, request.to_json(), owner, place, request.lane, bool(hidden), " ".join(hidden), time.time()),
+        (
+            request.id,
+            request.kind,
+            title,
+            request.to_json(),
+            owner,
+            place,
+            request.lane,
+            bool(hidden),
+            " ".join(hidden),
+            time.time(),
+        ),
     )

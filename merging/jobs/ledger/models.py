@@ -60,8 +60,9 @@ def insert(ledger: LedgerFolder, files: Filing, entry: Entry, data: bytes, owner
     db.execute("INSERT OR REPLACE INTO models VALUES (?, ?, ?, ?, ?, ?, ?)", values)
     if not owned.private:
         show(db, ledger.shipped)
-    elif before is not None and not as_table(before["entry"]).get("private", True):
-        hide(db, ledger.shipped, sha256)
+    else:
+        was_shared = before is not None and not as_table(before["entry"]).get("private", True)
+        hide(db, ledger.shipped, sha256, "" if was_shared else owner)
     return owned
 
 

@@ -85,8 +85,10 @@ def hide_cookies(db: sqlite3.Connection) -> None:
     """Replace the cookies' names that earlier versions stored by hashes. Call it inside a transaction."""
     for table, column in COLUMNS:
         for (name,) in db.execute(f"SELECT DISTINCT {column} FROM {table}").fetchall():
-            if isinstance(name, str) and hidden(name) != name:
-                db.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (hidden(name), name))
+            lane, space, who = name.rpartition(" ") if isinstance(name, str) else ("", "", "")  # turns are kept by lane
+            if hidden(who) != who:
+                new = f"{lane}{space}{hidden(who)}"
+                db.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, name))
     for id, text in db.execute("SELECT id, entry FROM models").fetchall():
         entry = as_table(text)
         if isinstance(entry.get("owner"), str) and hidden(entry["owner"]) != entry["owner"]:

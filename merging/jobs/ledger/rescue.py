@@ -11,7 +11,7 @@ from typing import Any
 
 from merging.jobs.ledger.connection import BUSY_SECONDS, connect, readable, transaction
 
-TAKEN_OVER = ("jobs", "owners", "stages", "artifacts", "pictures", "models", "served", "marks")
+TAKEN_OVER = ("jobs", "owners", "stages", "artifacts", "pictures", "models", "served", "marks", "made_of")
 UNREADABLE = (
     sqlite3.DatabaseError,
     UnicodeDecodeError,

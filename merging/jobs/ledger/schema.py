@@ -28,7 +28,7 @@ NUMBERS = {  # table -> its numeric columns
     "marks": ("starred", "archived"),
 }
 TEXTS = {  # table -> columns with texts that pages show; damage turns texts into blobs
-    "jobs": ("title", "message", "stage", "worker"),
+    "jobs": ("title", "message", "stage", "worker", "hidden"),
     "stages": ("points",),
     "marks": ("name", "note"),
     "owners": ("batch", "title"),
@@ -45,7 +45,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     error TEXT, attempts INTEGER NOT NULL DEFAULT 0, run INTEGER NOT NULL DEFAULT 0,
     interrupted INTEGER NOT NULL DEFAULT 0, place TEXT NOT NULL DEFAULT '',
     dispatcher TEXT NOT NULL DEFAULT '', worker TEXT NOT NULL DEFAULT '',
-    lane TEXT NOT NULL DEFAULT 'long', private INTEGER NOT NULL DEFAULT 0, measured INTEGER NOT NULL DEFAULT 0,
+    lane TEXT NOT NULL DEFAULT 'long', private INTEGER NOT NULL DEFAULT 0, hidden TEXT NOT NULL DEFAULT '',
+    measured INTEGER NOT NULL DEFAULT 0,
     accuracy REAL, barrier REAL);
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, kind);
 CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (state, created, started);
@@ -74,6 +75,8 @@ CREATE TABLE IF NOT EXISTS models (
     id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, owner TEXT NOT NULL, created REAL NOT NULL, size INTEGER NOT NULL,
     entry TEXT NOT NULL, address TEXT NOT NULL DEFAULT '');
 CREATE INDEX IF NOT EXISTS models_by_content ON models (sha256);
+CREATE TABLE IF NOT EXISTS made_of (made TEXT NOT NULL, part TEXT NOT NULL, PRIMARY KEY (part, made));
+CREATE TABLE IF NOT EXISTS stopped (batch TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS served (owner TEXT PRIMARY KEY, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS dispatchers (
     id TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, born REAL NOT NULL, seen REAL NOT NULL);
@@ -86,6 +89,7 @@ CREATE TABLE IF NOT EXISTS workers (
 _ADDED = {  # columns added since format 1: (table, column) -> declaration
     ("jobs", "interrupted"): "INTEGER NOT NULL DEFAULT 0",
     ("jobs", "place"): "TEXT NOT NULL DEFAULT ''",
+    ("jobs", "hidden"): "TEXT NOT NULL DEFAULT ''",
     ("jobs", "lane"): "TEXT NOT NULL DEFAULT 'long'",
     ("jobs", "private"): "INTEGER NOT NULL DEFAULT 0",
     ("jobs", "measured"): "INTEGER NOT NULL DEFAULT 0",
@@ -97,7 +101,7 @@ _ADDED = {  # columns added since format 1: (table, column) -> declaration
     ("owners", "batch"): "TEXT NOT NULL DEFAULT ''",
     ("owners", "title"): "TEXT NOT NULL DEFAULT ''",
 }
-_ADDED_TABLES = ("marks",)  # tables added since format 1
+_ADDED_TABLES = ("marks", "made_of", "stopped")  # tables added since format 1
 
 
 def prepare_file(path: Path) -> None:
