@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from merging.figures.curve import LAMBDA, Above, curve_figure, curve_label
+from merging.figures.curve import KINDS, LAMBDA, Above, curve_figure, curve_label
 from merging.figures.figure import Figure
 from merging.figures.palette import GRID, STYLES, figure
 from merging.progress import CurvePoint
@@ -62,7 +62,8 @@ def growing_figure(points: Iterable[CurvePoint]) -> Figure:
     """Draw the loss at the points that are measured so far, one line per curve, in the order of lambda."""
     curves: dict[str, list[CurvePoint]] = {}
     for point in points:
-        curves.setdefault(point.curve, []).append(point)
+        if point.curve in KINDS:
+            curves.setdefault(point.curve, []).append(point)
     so_far = "; ".join(
         f"{STYLES[kind].label}: {len(mine)} points, the last at λ {mine[-1].at:.2f} with a loss of "
         f"{numbers.loss(mine[-1].loss)}"

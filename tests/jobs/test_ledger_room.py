@@ -75,3 +75,14 @@ def test_a_run_made_again_leaves_no_file_of_its_first_result(small):
     desk.finish(take(desk), {"report": b"second"})
     assert small.artifact(job.id, "report") == b"second"
     assert small.store.size() == len(b"second")
+
+
+def test_runs_of_one_person_do_not_drive_out_those_of_others(tmp_path):
+    ledger = Ledger(tmp_path, Limits(store_mb=2))
+    desk, kept = Desk(ledger), []
+    for number in range(12):
+        who = "ann" if number < 3 else "eve"
+        job = ledger.submit(merge_request(number), who, again=True)
+        assert desk.finish(take(desk), {"report": bytes([number]) * 250_000})
+        kept += [job.id] if who == "ann" else []
+    assert all(ledger.job(id) is not None for id in kept)

@@ -73,3 +73,38 @@ def test_a_person_sees_a_run_if_it_is_theirs_or_everybody_could_use_what_it_read
                 public |= dict.fromkeys((run, pictures), all(shared[one] for one in reads))
         assert {run: sees(ledger, run, "bob") for run in runs} == public
         assert all(sees(ledger, run, "ann") for run in runs)
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_equal_bytes_that_somebody_else_shares_publish_no_private_run(ledger, deleted):
+    pair = [bring(ledger, content, "ann") for content in (b"x", b"y")]
+    run = merged(ledger, pair, "ann")
+    for entry in pair if deleted else ():
+        ledger.delete_model(entry.id, "ann")
+    for content in (b"x", b"y"):
+        bring(ledger, content, "bob", private=False)
+    assert not sees(ledger, run, "bob") and not sees(ledger, run, "cat") and sees(ledger, run, "ann")
+    for content in (b"x", b"y"):
+        bring(ledger, content, "ann", private=False)
+    assert sees(ledger, run, "cat")
+
+
+def test_a_deleted_run_between_hides_nothing_less(ledger):
+    pair = [bring(ledger, content, "ann", private=False) for content in (b"x", b"y")]
+    run = merged(ledger, pair, "ann")
+    pictures = ledger.submit(pictures_of(b"a merge"), "ann").id
+    assert sees(ledger, pictures, "bob")
+    ledger.cancel(pictures, "ann")
+    ledger.delete(run, "ann")
+    bring(ledger, b"x", "ann")
+    assert not sees(ledger, pictures, "bob") and sees(ledger, pictures, "ann")
+
+
+def test_what_one_brings_again_as_private_hides_one_s_own_runs(ledger):
+    pair = [bring(ledger, content, "ann", private=False) for content in (b"x", b"y")]
+    run = merged(ledger, pair, "ann")
+    for entry in pair:
+        ledger.delete_model(entry.id, "ann")
+    assert sees(ledger, run, "bob")
+    bring(ledger, b"x", "ann")
+    assert not sees(ledger, run, "bob") and sees(ledger, run, "ann")

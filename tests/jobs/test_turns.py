@@ -17,7 +17,7 @@ from merging.jobs.limits import Limits, from_environment
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.pictures import PicturesRequest
 from merging.jobs.turns import fair_order
-from tests.jobs.making import SAVED, merge_request, mlps, take
+from tests.jobs.making import ALL, SAVED, merge_request, mlps, pictures_request, take
 
 
 def test_the_next_turn_is_theirs_who_have_least(ledger):
@@ -137,3 +137,40 @@ def test_the_oldest_runs_make_room_for_new_ones(tmp_path):
         desk.finish(take(desk), {"report": os.urandom(300_000)})
     assert [job.request["seed"] for job in ledger.jobs(states=("done",))] == [3, 2, 1]
     assert ledger.store.size() == 900_000
+
+
+def test_pictures_that_one_looks_at_cost_no_turn_of_one_s_merges(tmp_path):
+    ledger = Ledger(tmp_path)
+    desk = Desk(ledger)
+    for seed in range(6):
+        ledger.submit(merge_request(seed), "bob")
+    own = ledger.submit(merge_request(10), "ann")
+    started = []
+    for number in range(4):
+        ledger.submit(pictures_request(number), "ann")
+        claim = desk.claim(ALL, ("short",))
+        assert claim is not None
+        desk.finish(claim, {"unit-0": SAVED})
+        claim = desk.claim(ALL, ("long",))
+        assert claim is not None
+        started.append(claim.id)
+        desk.finish(claim, {"report": SAVED})
+    assert own.id in started[:2]
+
+
+def test_new_names_do_not_go_before_those_who_wait(tmp_path):
+    ledger = Ledger(tmp_path)
+    desk = Desk(ledger)
+    for seed in range(2):
+        ledger.submit(merge_request(seed), "ann")
+    first = desk.claim(ALL)
+    assert first is not None
+    desk.finish(first, {"report": SAVED})
+    for number in range(6):
+        ledger.submit(merge_request(100 + number), f"eve {number}")
+        claim = desk.claim(ALL)
+        assert claim is not None
+        if claim.owner == "ann":
+            break
+        desk.finish(claim, {"report": SAVED})
+    assert number <= 1

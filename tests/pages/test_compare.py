@@ -1,8 +1,11 @@
 """The Compare page: empty, asked for, filling in, shared by its address."""
 
+import json
+
 import safetensors.torch
 
 from merging.jobs.ledger.dispatcher_access import Desk
+from merging.jobs.requests.registry import from_json
 from merging.zoo import catalogue
 from merging.zoo.architectures import build
 from merging.zoo.checkpoints.sandbox import convert
@@ -224,3 +227,15 @@ def test_an_address_with_networks_that_are_not_here_shows_no_other_comparison(le
         app = open_page("compare", **{**FEW, "nets": nets, "live": "0123456789abcdef"})
         assert "cannot be used here" in texts(app, "warning") and "No comparison yet" in texts(app, "markdown")
         assert ledger.jobs(kind="merge") == ()
+
+
+def test_stop_stops_a_comparison_whose_cells_others_asked_for_too(ledger, open_page, monkeypatch):
+    monkeypatch.setenv("MERGESCOPE_OPEN_JOBS", "1")
+    app = open_page("compare", **FEW)
+    press(app, "Run 2 merges")
+    (first,) = ledger.jobs(kind="merge")
+    ledger.submit(from_json(json.dumps(first.request)), SOMEBODY)
+    press(app, "Stop")
+    assert ledger.job(first.id).owners == (SOMEBODY,)
+    app.run()
+    assert len(ledger.jobs(kind="merge")) == 1

@@ -59,6 +59,25 @@ def test_tabs_of_one_visitor_are_counted_together():
     assert send("tab 4", bob) == 204
 
 
+def test_one_address_leaves_half_of_the_memory_to_others_whatever_cookies_it_sends():
+    gate = Uploads(None, Held(), lambda: Limits(upload_mb=100, visitor_files=4, files_mb=1000))
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    gate.app = app
+    taken = []
+    for number in range(12):
+        for session in ("one tab", f"tab {number}"):
+            path, cookie = f"/_stcore/upload_file/{session}/{number}", f"{COOKIE}={number:032x}"
+            status = ask(gate, path, method="PUT", size=90_000_000, cookie=cookie, client="198.51.100.7")[0]
+            taken += [status] if status == 204 else []
+    assert len(taken) == 5
+    path = "/_stcore/upload_file/bob/1"
+    assert ask(gate, path, method="PUT", size=90_000_000, client="203.0.113.9")[0] == 204
+
+
 def test_files_of_who_has_left_are_let_go_when_their_time_is_over_or_room_is_needed(monkeypatch):
     limits, there, removed = Limits(upload_mb=100, visitor_files=2, files_mb=250), {"a", "b"}, []
     files = SimpleNamespace(remove_session_files=removed.append)

@@ -13,6 +13,7 @@ from ui.runs.study import studied
 from ui.shell.chosen import Chosen
 from ui.shell.kept import kept
 from ui.shell.look import draw
+from ui.shell.markdown import plain
 from ui.shell.words import meaning
 
 BUTTON = "Remove units one by one"
@@ -32,13 +33,13 @@ def worth_of_fates(found: Chosen, evidence: Evidence) -> None:
     if found.report is None or not found.report.units:
         return
     layer = found.report.units[first_layer(found.report.units)].layer
-    st.markdown(f"**What are units of {layer} worth, by what became of them?**", help=meaning("ablation"))
+    st.markdown(f"**What are units of {plain(layer)} worth, by what became of them?**", help=meaning("ablation"))
     ablated: Ablation | None = studied(found, "ablation", {"layer": layer}, button=BUTTON)
     if ablated is None:
         return
     fates = evidence.fates_of(layer, range(len(ablated.added["merge"])))
     if not fates:
-        st.caption(f"The outcome of no unit of {layer} was measured. Choose all units above.")
+        st.caption(f"The outcome of no unit of {plain(layer)} was measured. Choose all units above.")
         return
     draw(kept(ablation_figure, ablated, tuple(sorted(fates.items()))), "ablation", "ablation", width="stretch")
     st.caption(

@@ -32,7 +32,8 @@ def class_panel(report: MergeReport, models: dict[str, ModelRef], way: str) -> N
         class_names[unit] if unit < len(class_names) else f"class {unit}" for unit in range(min(logits.units, MOST))
     ]
     st.markdown(
-        f"Each row shows one class: its pictures maximise the networks' logits of this class (layer {logits.name}). "
+        "Each row shows one class: its pictures maximise the networks' logits of this class (layer "
+        f"{plain(logits.name)}). "
         "Classes need no re-ordering: unit i of the last layer is class i in every network."
     )
     nets = [net for net in NETS if net in models]

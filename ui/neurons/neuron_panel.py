@@ -20,6 +20,7 @@ from ui.shell.address import one_of, said
 from ui.shell.chosen import Chosen
 from ui.shell.kept import kept
 from ui.shell.look import draw
+from ui.shell.markdown import plain
 from ui.shell.words import meaning
 
 VIEWS = {"sheets": "All units", "rows": "Unit by unit", "classes": "Classes", "evidence": "Does it hold?"}
@@ -57,7 +58,7 @@ def neuron_panel(found: Chosen, models: dict[str, ModelRef]) -> None:
         change = study.change()
     units = ordered(layer, sort, shown, change)
     if not units:
-        st.info(f"No unit of {layer.layer} is {shown}.", icon=":material/check_circle:")
+        st.info(f"No unit of {plain(layer.layer)} is {shown}.", icon=":material/check_circle:")
         return
     if view == "sheets":
         return overview(layer, models, units, way)

@@ -35,7 +35,7 @@ def unit_page(layer: LayerUnits, unit: int, found: Chosen, models: dict[str, Mod
         return
     outcomes = ", ".join([match_word(layer, unit), *fates(found, layer.layer, [unit]).values()])
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"### Unit {unit} of {layer.layer}: {outcomes}", anchors=False, width="content")
+        st.markdown(f"### Unit {unit} of {plain(layer.layer)}: {outcomes}", anchors=False, width="content")
         link("neurons", "All units of the layer", run=found.short, layer=layer.layer, icon=":material/arrow_back:")
     way = choose_way()
     row_cells = cells(layer, unit)

@@ -19,6 +19,7 @@ from ui.runs.study import known
 from ui.shell.chosen import Chosen
 from ui.shell.kept import kept
 from ui.shell.look import draw
+from ui.shell.markdown import plain
 from ui.shell.screens import link
 from ui.shell.state import images, why_no_images
 from ui.shell.words import meaning
@@ -44,7 +45,7 @@ def path_with_points(report: MergeReport, view: tuple[Metric, str, Above], found
         figure = kept(marked_curve, report, metric, split, above, float(lambdas[place]))
         draw(figure, f"curve{key}", f"{metric}-{split}", width="stretch")
     st.markdown(point_table(report, split, place), width="stretch")
-    if report.points is None:
+    if report.points is None or not len(report.points.images):
         return
     with st.expander(f"The networks at λ = {names[place]}: predictions, variances, pictures", expanded=True):
         st.markdown("**What do they predict?**", help=meaning("ten images"))
@@ -108,7 +109,7 @@ def _pictures(report: MergeReport, found: Chosen, at: float) -> None:
     layer = layers[first_layer(report.units)]
     film: Film | None = known(found, "film", {"layer": layer})
     if film is None:
-        link("neurons", f"Make pictures of {layer} along the path", run=found.short, layer=layer, unit="0")
+        link("neurons", f"Make pictures of {plain(layer)} along the path", run=found.short, layer=layer, unit="0")
         return
     nearest = int(np.abs(film.lambdas - at).argmin())
     show_strips(
@@ -117,4 +118,6 @@ def _pictures(report: MergeReport, found: Chosen, at: float) -> None:
             for line in film.pictures
         ]
     )
-    st.caption(f"Units {film.units[0]} to {film.units[-1]} of {layer} at λ = {film.lambdas[nearest]:.2f}, uncorrected.")
+    st.caption(
+        f"Units {film.units[0]} to {film.units[-1]} of {plain(layer)} at λ = {film.lambdas[nearest]:.2f}, uncorrected."
+    )

@@ -31,6 +31,7 @@ from ui.shell.address import one_of
 from ui.shell.chosen import Chosen
 from ui.shell.kept import kept
 from ui.shell.look import draw, unbroken
+from ui.shell.markdown import plain
 from ui.shell.state import images, why_no_images
 from ui.shell.words import meaning
 
@@ -120,7 +121,7 @@ def _matches(report: MergeReport) -> None:
         with left.container(border=True):
             st.markdown("**How well do units match?**", help=meaning("match correlation"))
             draw(kept(_match_quality, report), "matches", "matches", width="stretch")
-            dead = ", ".join(f"{count} in {layer}" for layer, count in died(measured).items() if count)
+            dead = ", ".join(f"{count} in {plain(layer)}" for layer, count in died(measured).items() if count)
             st.caption(
                 "Median and interquartile range over each layer's units. Dead in the merge but alive in both parents: "
                 f"{dead or 'none'}."

@@ -21,6 +21,7 @@ from merging.jobs.limits import Limits, from_environment
 from ui.shell.middleware import COOKIE
 
 UPLOAD = re.compile(r".*/_stcore/upload_file/(?P<session>[^/]+)/(?P<file>[^/]+)")
+HERE = ("", "127.0.0.1", "::1")  # this machine, where all visitors have one address
 WINDOW = 120.0  # seconds in which a visitor can return to the same session after a broken connection
 
 
@@ -29,14 +30,14 @@ class Held:
 
     def __init__(self) -> None:
         self.files: dict[str, dict[str, int]] = {}
-        self.visitors: dict[str, str] = {}
+        self.visitors: dict[str, tuple[str, str]] = {}  # session -> (visitor, network address)
         self._left: dict[str, float] = {}  # session -> time at which it was first missing
 
-    def add(self, session: str, file: str, size: int, visitor: str = "") -> None:
-        """Count a file; a size of 0 removes it. visitor: whose session it is, if the request says so."""
+    def add(self, session: str, file: str, size: int, visitor: str = "", address: str = "") -> None:
+        """Count a file; a size of 0 removes it. A session keeps the visitor and address of its first file."""
         if size:
             self.files.setdefault(session, {})[file] = size
-            self.visitors.setdefault(session, visitor or session)
+            self.visitors.setdefault(session, (visitor or session, address))
         else:
             self.files.get(session, {}).pop(file, None)
 
@@ -46,7 +47,11 @@ class Held:
 
     def of_visitor(self, visitor: str) -> int:
         """Bytes of all sessions (such as the tabs of a browser) of one visitor."""
-        return sum(self.of(session) for session in self.files if self.visitors[session] == visitor)
+        return sum(self.of(session) for session in self.files if self.visitors[session][0] == visitor)
+
+    def of_address(self, address: str) -> int:
+        """Bytes of all sessions of one network address."""
+        return sum(self.of(session) for session in self.files if self.visitors[session][1] == address)
 
     def total(self) -> int:
         """Bytes of all sessions."""
@@ -88,12 +93,14 @@ class Uploads:
             return
         headers = Headers(scope=scope)
         size, visitor = _size(headers), cookie_parser(headers.get("cookie", "")).get(COOKIE) or match["session"]
-        why = self._refusal(visitor, size)
+        address = (scope.get("client") or ("",))[0]
+        visitor, address = self.held.visitors.get(match["session"], (visitor, address))
+        why = self._refusal(visitor, size, address)
         if why or size is None:
             await PlainTextResponse(why, 413)(scope, receive, send)
             return
         arriving = f"{match['file']} {next(self._numbers)}"  # counted in addition to the file that it may replace
-        self.held.add(match["session"], arriving, size, visitor)
+        self.held.add(match["session"], arriving, size, visitor, address)
         try:
             await self._pass_on(match, scope, receive, send, size)
         finally:
@@ -109,7 +116,7 @@ class Uploads:
 
         await self.app(scope, receive, watched)
 
-    def _refusal(self, visitor: str, size: int | None) -> str:
+    def _refusal(self, visitor: str, size: int | None, address: str = "") -> str:
         """Reason why a file of this size is refused; "" where it is accepted."""
         if size is None:
             return "The request does not state the size of the file. Upload it with a browser."
@@ -122,6 +129,8 @@ class Uploads:
             return (
                 "Your uploaded files use all the memory that one visitor has. Add them to your models, or remove some."
             )
+        if address not in HERE and self.held.of_address(address) + size > most / 2:
+            return "Files from your network address use half of the memory for uploads. Add them to your models first."
         if self.held.total() + size > most:
             return "Others are uploading files, and the server has no room for another one. Try again in a minute."
         return ""

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from merging.errors import MergescopeError
+
 BUSY_SECONDS = 20
 SPARE = 8  # unused connections that are kept open, because opening a connection takes longer than most queries
 
@@ -89,8 +91,18 @@ def snapshot(db: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """Run a transaction that holds the write lock from its beginning; an exception rolls the transaction back."""
-    db.execute("BEGIN IMMEDIATE")
+    """Run a transaction that holds the write lock from its beginning; an exception rolls the transaction back.
+
+    Raises MergescopeError if others hold the lock for longer than BUSY_SECONDS.
+    """
+    try:
+        db.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if "locked" not in str(error):
+            raise
+        raise MergescopeError(
+            "Other work has been changing the ledger for a long time. Try again in a minute."
+        ) from error
     try:
         yield db
         db.execute("COMMIT")

@@ -89,8 +89,7 @@ class Ledger(LedgerFolder):
 
     def local_run(self, job_id: str) -> Job | None:
         """The job as run on this machine, even if it failed; unlike `job`, this never returns the shipped example."""
-        matches = self._found(job_id)
-        return matches[0] if len(matches) == 1 else None
+        return matches[0] if len(matches := self._found(job_id)) == 1 else None
 
     def jobs(
         self,
@@ -188,7 +187,6 @@ class Ledger(LedgerFolder):
 
     def checkpoint(self, sha256: str) -> bytes:
         """Safetensors bytes of a shipped, uploaded, trained or merged network. Raises InvalidRequest if unknown."""
-
         return models.checkpoint(self, sha256)
 
     def checkpoint_file(self, sha256: str) -> Path | None:
