@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import streamlit as st
@@ -45,10 +46,14 @@ def result(report: MergeReport, found: Chosen | None = None, key: str = "") -> N
     if not report.curves:
         return _many(report, key)
     metric, split, above = _controls(report, key)
-    path_with_points(report, (metric, split, above), found, key)
+    path_with_points(report, (metric, split, above), found, key, partial(_barriers, report, metric, split))
+    link("words", "What these words mean", icon=":material/menu_book:")
+
+
+def _barriers(report: MergeReport, metric: Metric, split: str) -> None:
+    """Show the barriers of all curves, and the verdict."""
     st.markdown(kept(barrier_table, report, metric, split), width="stretch")
     _say(report)
-    link("words", "What these words mean", icon=":material/menu_book:")
 
 
 def _say(report: MergeReport) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import streamlit as st
 
@@ -32,8 +34,13 @@ MOVE = (
 
 
 @st.fragment
-def path_with_points(report: MergeReport, view: tuple[Metric, str, Above], found: Chosen | None, key: str) -> None:
-    """Draw the curves, a slider for lambda, and what the networks at this point do. view: metric, split, reference."""
+def path_with_points(
+    report: MergeReport, view: tuple[Metric, str, Above], found: Chosen | None, key: str, say: Callable[[], None]
+) -> None:
+    """Draw the curves, a slider for lambda, the verdict, and what the networks at this point do.
+
+    view: metric, split and reference of the barrier.  say: writes the verdict.
+    """
     metric, split, above = view
     curves = curves_of(report, split)
     lambdas = next(iter(curves.values())).lambdas
@@ -45,6 +52,7 @@ def path_with_points(report: MergeReport, view: tuple[Metric, str, Above], found
         figure = kept(marked_curve, report, metric, split, above, float(lambdas[place]))
         draw(figure, f"curve{key}", f"{metric}-{split}", width="stretch")
     st.markdown(point_table(report, split, place), width="stretch")
+    say()
     if report.points is None or not len(report.points.images):
         return
     with st.expander(f"The networks at λ = {names[place]}: predictions, variances, pictures", expanded=True):
