@@ -52,7 +52,7 @@ class Shot:
 
 PICTURES = {
     "first-screen": Shot("", "mlps", 1280, height=1558),
-    "neurons": Shot("neurons", CIFAR, 1280, height=1270, params={"layer": "features.13", "sort": "unit number"}),
+    "neurons": Shot("neurons", CIFAR, 1280, height=1270, params={"layer": "features.13", "view": "Unit by unit"}),
     "why": Shot("why", "cnns", 1120, "Why does this merge work, or fail?", 1558),
     "inside-evidence": Shot(
         "neurons", "cnns", 1120, "What became of each unit?", params={"view": "Does it hold?", "drawn": "all"}
