@@ -32,9 +32,10 @@ def variance_at(report: MergeReport, place: int) -> Figure:
     points = report.points
     if points is None:
         raise ValueError("This report holds no points of the path.")
-    least = {path: float(np.nanmin(values[place])) for path, values in points.variance.items()}
-    words = ", ".join(f"{curve_label(report, path)}: at least {numbers.ratio(low)}" for path, low in least.items())
-    top = max(1.0, *(float(np.nanmax(values)) for values in points.variance.values()))
+    defined = {path: values[place][np.isfinite(values[place])] for path, values in points.variance.items()}
+    least = {path: numbers.ratio(float(values.min())) for path, values in defined.items() if len(values)}
+    words = ", ".join(f"{curve_label(report, path)}: at least {low}" for path, low in least.items())
+    top = max(1.0, *(float(np.max(v, initial=0.0, where=np.isfinite(v))) for v in points.variance.values()))
     fig = figure(
         f"Variance of the units by layer, relative to the parents. {words}.",
         height=300,

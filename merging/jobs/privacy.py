@@ -46,7 +46,7 @@ class Access:
     def may_use(self, sha256: str) -> bool:
         """Whether the person may use the network with this hash; False if it is unknown."""
         if sha256 not in self._usable:
-            self._usable[sha256] = self._is_free(sha256) or self._is_result(sha256)
+            self._usable[sha256] = self.is_given(sha256) or self._is_listed(sha256)
         return self._usable[sha256]
 
     def hidden_parts(self, request: Any) -> list[str]:
@@ -59,9 +59,8 @@ class Access:
         """Whether the content is shipped, or a result of a job that the person may see."""
         return shipped_file(sha256) is not None or sha256 in self._shipped.hashes or self._is_result(sha256)
 
-    def _is_free(self, sha256: str) -> bool:
-        if shipped_file(sha256) is not None or sha256 in self._shipped.hashes:
-            return True
+    def _is_listed(self, sha256: str) -> bool:
+        """Whether the network is the person's own, or shared."""
         rows = self._db.execute("SELECT owner, entry FROM models WHERE sha256 = ?", (sha256,)).fetchall()
         return any(row["owner"] == self._person or _is_shared(row["entry"]) for row in rows)
 
@@ -79,8 +78,8 @@ def visible(db: sqlite3.Connection, jobs: Iterable[str], person: str) -> set[str
 
 def note_results(db: sqlite3.Connection, request: Any, results: Iterable[str]) -> None:
     """Record of what networks and images these contents were made. request: JSON values; results: hashes."""
-    parts = {*_networks(request), *images_read(request)}
-    db.executemany("INSERT OR IGNORE INTO made_of VALUES (?, ?)", [(made, part) for made in results for part in parts])
+    rows = [(made, part) for made in results for part in _parts(request)]
+    db.executemany("INSERT OR IGNORE INTO made_of VALUES (?, ?)", rows)
 
 
 def hide(db: sqlite3.Connection, shipped: ShippedRuns, part: str, person: str = "") -> None:

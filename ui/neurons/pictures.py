@@ -50,12 +50,14 @@ class Gallery:
         waiting: (source, unit) -> the open job that makes the picture.
         failed: (source, unit) -> the job that failed or was cancelled.
         refused: why no job could be submitted, or "".
+        excites: whether the pictures maximise the response, so that a weak one deserves a warning.
     """
 
     made: dict[Key, tuple[bytes, float]] = field(default_factory=dict)
     waiting: dict[Key, Job] = field(default_factory=dict)
     failed: dict[Key, Job] = field(default_factory=dict)
     refused: str = ""
+    excites: bool = True
 
 
 def networks(job: Job, request: MergeRequest) -> dict[str, ModelRef]:
@@ -101,7 +103,7 @@ def look(
         next: cells of the next page, which fill the last job up to sixteen units.
         way: a key of WAYS.
     """
-    gallery = Gallery()
+    gallery = Gallery(excites=not WAYS[way].get("negative", False))
     now, next = list(now), list(next)
     likes = {source: PicturesRequest(model, layer, (0,), WAYS[way]) for source, model in models.items()}
     jobs = _jobs(likes)

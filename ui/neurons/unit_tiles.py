@@ -18,8 +18,8 @@ def unit_tile(slot: str, cell: Cell, gallery: Gallery, name: str = "") -> Tile:
     picture = gallery.made.get((cell.source, cell.unit))
     if picture is not None and not cell.dead:
         words, weak = strength(picture[1], cell.seen)
-        alt = f"Picture that excites unit {cell.unit} of {SLOTS[slot]}; {words}"
-        return Tile((name, words), picture[0], alt, flagged=weak)
+        alt = f"Picture of unit {cell.unit} of {SLOTS[slot]}; {words}"
+        return Tile((name, words), picture[0], alt, flagged=weak and gallery.excites)
     waits = (cell.source, cell.unit) in gallery.waiting
     why = "dead unit: no meaningful picture" if cell.dead else "being made" if waits else "no picture"
     return Tile((name,), alt=why)

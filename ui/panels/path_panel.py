@@ -27,6 +27,7 @@ from ui.shell.state import images, why_no_images
 from ui.shell.words import meaning
 
 ROW = 5  # images side by side
+FINE = 101  # most points that two digits tell apart
 MOVE = (
     "Move it with the mouse or the arrow keys: the numbers, predictions, variances and pictures below are those of the "
     "network at this point of the path."
@@ -45,7 +46,7 @@ def path_with_points(
     curves = curves_of(report, split)
     lambdas = next(iter(curves.values())).lambdas
     chart = st.container()
-    names = [f"{value:.2f}" for value in lambdas]
+    names = [f"{value:.{2 if len(lambdas) <= FINE else 3}f}" for value in lambdas]
     middle = names[len(names) // 2]
     place = names.index(st.select_slider("λ: share of B in the weights", names, middle, key=f"lambda{key}", help=MOVE))
     with chart:
