@@ -18,7 +18,8 @@ def unit_tile(slot: str, cell: Cell, gallery: Gallery, name: str = "") -> Tile:
     picture = gallery.made.get((cell.source, cell.unit))
     if picture is not None and not cell.dead:
         words, weak = strength(picture[1], cell.seen)
-        alt = f"Picture of unit {cell.unit} of {SLOTS[slot]}; {words}"
+        does = "excites" if gallery.excites else "suppresses"
+        alt = f"Picture that {does} unit {cell.unit} of {SLOTS[slot]}; {words}"
         return Tile((name, words), picture[0], alt, flagged=weak and gallery.excites)
     waits = (cell.source, cell.unit) in gallery.waiting
     why = "dead unit: no meaningful picture" if cell.dead else "being made" if waits else "no picture"
