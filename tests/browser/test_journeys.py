@@ -212,7 +212,7 @@ def test_pictures_arrive_while_one_looks(visitor, finished):
     assert picture.evaluate("image => image.naturalWidth") == 28
     back = visitor.get_by_role("link", name="All units of the layer")
     # Both pages are drawn anew while pictures arrive, which may take a link from under the mouse: follow its address.
-    go(visitor, "/" + back.get_attribute("href"))
+    go(visitor, "/" + back.get_attribute("href") + "&view=Unit+by+unit&sort=unit+number")
     visitor.get_by_text("What became of each unit?").wait_for()
     unit = visitor.get_by_role("link", name=re.compile("^Unit 5|Unit 5$"))
     go(visitor, "/" + unit.get_attribute("href"))
