@@ -48,7 +48,7 @@ def test_own_images_are_brought_trained_on_and_merged_on(visitor, chromium, serv
     assert run
     context = chromium.new_context(base_url=server.url)
     stranger = context.new_page()
-    go(stranger, f"/neurons?run={run[1]}")
+    go(stranger, f"/neurons?run={run[1]}&view=Unit+by+unit")
     stranger.get_by_text("The images belong to someone who does not share them.").first.wait_for()
     go(stranger, "/models")
     stranger.wait_for_selector(STILL)

@@ -97,7 +97,7 @@ def test_the_views_of_the_neurons(open_page, view):
     assert shown in texts(app, "markdown") + " ".join(link.label for link in app.get("page_link"))
 
 
-@pytest.mark.parametrize(("drawn", "units"), [("a sample", "64 units of 4"), ("all", "480 units of 4")])
+@pytest.mark.parametrize(("drawn", "units"), [("a sample", "64 units of 4"), ("all", "461 units of 4")])
 def test_what_became_of_a_sample_and_of_all_units(open_page, drawn, units):
     app = open_page("neurons", run=EXAMPLES["cnns"], view="Does it hold?", drawn=drawn)
     assert units in texts(app, "caption")

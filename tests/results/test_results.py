@@ -15,6 +15,7 @@ from merging.results.reports import (
     LossCurve,
     MergeReport,
     Metrics,
+    PathPoints,
     SimilarityMap,
     TrainReport,
     UnitPicture,
@@ -74,11 +75,18 @@ def report():
     )
 
 
+def path_points() -> PathPoints:
+    images, guess = np.arange(2), np.zeros((3, 2, 1), np.int32)
+    sure, variance = np.full((3, 2, 1), 0.5, np.float32), np.array([[1, np.nan]] * 3, np.float32)
+    return PathPoints(images, images, {"naive": guess}, {"naive": sure}, ("a", "b"), {"naive": variance}, 100)
+
+
 VALUES = [
     Metrics(0.5, 0.25, float("nan")),
     Barrier(-0.5, 0.25),
     curve([0.1, 0.5, 0.2]),
     similarity(),
+    path_points(),
     units(),
     LayerInfo("a", "conv", 3, (2, 2)),
     UnitPicture(np.zeros((2, 2, 3), np.float32), 1.5, 0.5, {"steps": 256, "seed": 0}),

@@ -12,6 +12,7 @@ from tests.nets.pairs import same, tensors_of
 from tests.studies.subjects import learned, merged
 
 QUICK = {
+    "ablation": {"images": 100},
     "aligners": {"images": 100},
     "along": {"points": 3, "images": 100},
     "evidence": {"units": 2, "layers": 1, "steps": 16},
