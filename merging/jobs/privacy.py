@@ -23,6 +23,7 @@ from merging.zoo.datasets.own import find_own, is_own
 if TYPE_CHECKING:
     from merging.jobs.ledger.shipped_runs import ShippedRuns
 
+MARKS = ("private", "hidden")  # columns of `jobs`
 ANYONE = ""  # the person who may use only what everybody may use
 # SQL condition on a row of `jobs`: whether :visitor may list the job and download its results.
 VISIBLE = "(NOT jobs.private OR EXISTS (SELECT 1 FROM owners WHERE owners.job = jobs.id AND owners.owner = :visitor))"

@@ -16,6 +16,7 @@ from merging.errors import InvalidRequest
 from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.images import add_images, delete_images, share_images
 from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.ledger.schema import _ADDED, _ADDED_TABLES
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.pictures import PicturesRequest
 from merging.jobs.search import Mark, Search, is_mine, search, set_mark
@@ -132,7 +133,11 @@ def test_what_cannot_be_read_is_hidden_and_not_shown(ledger):
     assert not sees(ledger, run, "bob")
 
 
-def test_a_ledger_from_before_marks_its_runs(tmp_path):
+@pytest.mark.parametrize("is_damaged", [False, True])
+@pytest.mark.parametrize(
+    "lacks", [[("jobs", "private")], [("jobs", "hidden")], [*_ADDED]], ids=["private", "hidden", "all"]
+)
+def test_a_ledger_from_before_marks_its_runs(tmp_path, lacks, is_damaged):
     ledger = Ledger(tmp_path)
     pair = [bring(ledger, content, "ann") for content in (b"x", b"y")]
     run = merged(ledger, pair, "ann")
@@ -141,8 +146,14 @@ def test_a_ledger_from_before_marks_its_runs(tmp_path):
     shared = [bring(ledger, content, "ann", private=False) for content in (b"p", b"q")]
     open_run = merged(ledger, shared, "ann", seed=1, result=b"another merge")
     with closing(sqlite3.connect(ledger.file)) as db, db:
-        db.execute("ALTER TABLE jobs DROP COLUMN private")
+        for table, column in lacks:
+            db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        for table in _ADDED_TABLES if len(lacks) > 1 else ():
+            db.execute(f"DROP TABLE {table}")
+        if is_damaged:
+            db.execute("DROP TABLE served")
     ledger = Ledger(tmp_path)
+    assert (tmp_path / "ledger.damaged.sqlite").exists() == is_damaged
     for entry in pair:
         ledger.delete_model(entry.id, "ann")
     assert not sees(ledger, run, "bob") and not sees(ledger, job.id, "bob") and sees(ledger, open_run, "bob")

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from merging.jobs.ledger.connection import BUSY_SECONDS, connect, readable, transaction
+from merging.jobs.privacy import MARKS, mark_private
 
-TAKEN_OVER = ("jobs", "owners", "stages", "artifacts", "pictures", "models", "served", "marks", "made_of")
+TAKEN_OVER = ("jobs", "owners", "stages", "artifacts", "pictures", "models", "served", "marks", "made_of", "stopped")
 UNREADABLE = (
     sqlite3.DatabaseError,
     UnicodeDecodeError,
@@ -47,7 +48,7 @@ def set_aside(path: Path, why: str) -> Path:
 
 def take_over(old: Path, db: sqlite3.Connection) -> int:
     """Copy the readable rows of a damaged ledger; return their number."""
-    copied, most = 0, old.stat().st_size // SMALLEST_ROW
+    copied, most, marked = 0, old.stat().st_size // SMALLEST_ROW, True
     with closing(sqlite3.connect(old, timeout=BUSY_SECONDS, isolation_level=None)) as source, transaction(db):
         source.text_factory = readable
         source.execute("PRAGMA writable_schema = ON")  # so that entries of the schema beside a damaged one can be read
@@ -56,6 +57,7 @@ def take_over(old: Path, db: sqlite3.Connection) -> int:
             with suppress(*UNREADABLE):
                 there = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
                 names = [name for name in names if name in there]
+                marked = marked and (table != "jobs" or there.issuperset(MARKS))
             into = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
             for row in _rows(source, f"SELECT {', '.join(names)} FROM {table}", most):
                 with suppress(sqlite3.IntegrityError):
@@ -63,6 +65,8 @@ def take_over(old: Path, db: sqlite3.Connection) -> int:
         back = "UPDATE jobs SET state = 'queued', started = NULL, dispatcher = '' WHERE state = 'running'"
         db.execute(back)  # it is unknown which dispatcher held the jobs
         db.execute("DELETE FROM jobs WHERE length(id) != 64 OR id GLOB '*[^0-9a-f]*'")
+        if not marked:  # a ledger of an earlier version
+            mark_private(db)
     return copied
 
 

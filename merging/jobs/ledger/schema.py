@@ -14,7 +14,7 @@ from merging.errors import HomeUnusable
 from merging.jobs.ledger.connection import close_spares, connect, transaction
 from merging.jobs.ledger.owners import hide_cookies
 from merging.jobs.ledger.rescue import is_damaged, set_aside, take_over
-from merging.jobs.privacy import mark_private
+from merging.jobs.privacy import MARKS, mark_private
 from merging.jobs.requests.base import LANES, LONG
 
 OURS = ("ledger", "store", "images", "scratch", "data")  # names that the program itself creates in its folder
@@ -206,12 +206,14 @@ def _tables(db: sqlite3.Connection) -> dict[str, tuple[set[str], set[str]]]:
 
 
 def _add_what_is_new(db: sqlite3.Connection) -> None:
-    """Add the columns that a ledger of an earlier version lacks."""
+    """Add the columns that a ledger of an earlier version lacks; if it had no marks of privacy, set them."""
+    fresh = set[str]()
     for (table, name), declared in _ADDED.items():
         if name not in {row["name"] for row in db.execute(f"PRAGMA table_info({table})")}:
             db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {declared}")
-            if (table, name) in (("jobs", "private"), ("jobs", "lane")):  # versions before these columns kept no marks
-                mark_private(db)
+            fresh.add(name)
+    if not fresh.isdisjoint(MARKS):
+        mark_private(db)
 
 
 def _format(path: Path) -> int:

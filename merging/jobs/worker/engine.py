@@ -104,7 +104,8 @@ class Engine:
         """
         self.plan = replace(self.plan, device=device)
         long = {"num_gpus": SHARE, "max_calls": 1} if device == "cuda" else {"num_cpus": self.plan.threads}
-        short = {"num_gpus": 1 - SHARE} if device == "cuda" else {"num_cpus": 0}
+        # By default Ray ends a process with a GPU after one task. The short lane keeps it, with torch imported.
+        short = {"num_gpus": 1 - SHARE, "max_calls": 0} if device == "cuda" else {"num_cpus": 0}
         remote: Any = self.ray.remote
         for lane, needs in ((LONG, long), (SHORT, short)):
             self._run[lane] = remote(max_retries=0, **needs)(_run)
