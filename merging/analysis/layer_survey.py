@@ -108,8 +108,7 @@ def unit_facts(
     Exemplars are numbered as in the full data set, even if `data` is a sample, and ranked by the response at the
     strongest position. `match` is NaN where either unit is dead, that is, where its standard deviation, before or after
     the nonlinearity that follows, is below 1e-6 of the layer's largest in that network; an example is a ReLU unit that
-    is never positive. Memory: the outputs of a few
-    layers for 64 images per network.
+    is never positive. Memory: the outputs of a few layers for 64 images per network.
     """
     return _look(graph, nets, permutation, spec, as_batches(data), {}, exemplars, report)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from merging.results.intervals import bootstrap
 from merging.results.saving import saved
 from merging.settings import setting
 from merging.studies.layer import layer_of
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from merging.results.reports import Metrics
 
 NETS = ("merge", "A", "naive")
-RESAMPLES = 1000
 BATCH = 250  # images at a time
 
 
@@ -53,7 +53,7 @@ class Ablation:
         groups = {"all": sorted(fates)}
         for unit in sorted(fates):
             groups.setdefault(fates[unit], []).append(unit)
-        return {name: (len(units), *_interval(self.added["merge"][units], seed)) for name, units in groups.items()}
+        return {name: (len(units), *bootstrap(self.added["merge"][units], seed)) for name, units in groups.items()}
 
     def rank(self, unit: int, net: str = "merge") -> int:
         """Place of a unit, from 1, among all units of the layer, in the order of the loss that its removal adds."""
@@ -133,10 +133,3 @@ def _without_each(
             scores.append(measured(unit))
             report("studying", (unit + 1) / seen.units, f"unit {unit + 1} of {seen.units} of {place.name}")
     return scores
-
-
-def _interval(values: np.ndarray, seed: int) -> tuple[float, float, float]:
-    """Mean, and its 95 % interval over resampled values."""
-    indices = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
-    low, high = np.quantile(values[indices].mean(1), [0.025, 0.975])
-    return float(values.mean()), float(low), float(high)

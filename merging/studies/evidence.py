@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from merging.results.intervals import bootstrap
 from merging.results.saving import saved
 from merging.settings import setting
 from merging.studies.layer import SLOTS, LayerSettings, layer, layer_of, layers_with_partners
@@ -26,7 +27,6 @@ MEASURES = {
 ROWS = ("merge", "naive", "parents", "noise")
 MOST = 100_000  # largest number of units per layer, and of layers
 ALL_UNITS = {"units": MOST, "layers": MOST}  # settings that take all units of all layers
-RESAMPLES = 1000
 IMAGES = 2000
 
 
@@ -65,14 +65,14 @@ class Evidence:
     def interval(self, measure: str, row: str, layer: int | None = None) -> tuple[float, float, float]:
         """Mean over units (of one layer, if given) and its 95 % interval over resampled units; NaN if all are NaN."""
         values = self.values[measure][row]
-        return self._resampled(values if layer is None else values[self.layer == layer])
+        return bootstrap(values if layer is None else values[self.layer == layer], self.seed)
 
     def gain(self, measure: str) -> tuple[float, float, float]:
         """Mean and interval of the difference per unit, merge minus naive.
 
         The differences are paired, because units differ more from each other than the two merges do.
         """
-        return self._resampled(self.values[measure]["merge"] - self.values[measure]["naive"])
+        return bootstrap(self.values[measure]["merge"] - self.values[measure]["naive"], self.seed)
 
     def shares(self, row: str) -> dict[str, float]:
         """Key of WORDS -> share of the units with that fate in the merge or naive average, in order of WORDS."""
@@ -83,14 +83,6 @@ class Evidence:
         at = self.layers.index(layer) if layer in self.layers else -1
         known = {int(self.unit[row]): self.fates["merge"][row] for row in np.flatnonzero(self.layer == at)}
         return {unit: known[unit] for unit in units if unit in known}
-
-    def _resampled(self, values: np.ndarray) -> tuple[float, float, float]:
-        defined = values[~np.isnan(values)]
-        if len(defined) == 0:
-            return (float("nan"),) * 3
-        indices = np.random.default_rng(self.seed).integers(0, len(defined), (RESAMPLES, len(defined)))
-        low, high = np.quantile(defined[indices].mean(1), [0.025, 0.975])
-        return float(defined.mean()), float(low), float(high)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,12 @@ from ui.shell.middleware import COOKIE
 from ui.shell.uploads import Held, Uploads
 
 
+async def accepts(scope, receive, send):
+    """Stand for Streamlit, which takes the file."""
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
 def test_files_are_counted_before_they_are_taken():
     limits = Limits(upload_mb=100, visitor_files=2, files_mb=350)
     gate = Uploads(None, Held(), lambda: limits)
@@ -43,13 +49,7 @@ def test_files_are_counted_before_they_are_taken():
 
 
 def test_tabs_of_one_visitor_are_counted_together():
-    gate = Uploads(None, Held(), lambda: Limits(upload_mb=100, visitor_files=2, files_mb=1000))
-
-    async def app(scope, receive, send):
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
-    gate.app = app
+    gate = Uploads(accepts, Held(), lambda: Limits(upload_mb=100, visitor_files=2, files_mb=1000))
 
     def send(session, cookie):
         return ask(gate, f"/_stcore/upload_file/{session}/1", method="PUT", size=90_000_000, cookie=cookie)[0]
@@ -60,13 +60,7 @@ def test_tabs_of_one_visitor_are_counted_together():
 
 
 def test_one_address_leaves_half_of_the_memory_to_others_whatever_cookies_it_sends():
-    gate = Uploads(None, Held(), lambda: Limits(upload_mb=100, visitor_files=4, files_mb=1000))
-
-    async def app(scope, receive, send):
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
-    gate.app = app
+    gate = Uploads(accepts, Held(), lambda: Limits(upload_mb=100, visitor_files=4, files_mb=1000))
     taken = []
     for number in range(12):
         for session in ("one tab", f"tab {number}"):

@@ -1,8 +1,9 @@
 import math
 
+import numpy as np
 import pytest
 
-from merging.results.intervals import wilson
+from merging.results.intervals import Z95, bootstrap, wilson
 from merging.text import numbers
 
 
@@ -59,6 +60,17 @@ def test_numbers_are_written_as_people_read_them(written, wanted):
 def test_wilson_intervals_are_the_published_ones(hits, count, low, high):
     """Newcombe, Statistics in Medicine 17 (1998), Table I, method 3, and the textbook cases 0, 8 and 10 of 10."""
     assert wilson(hits / count, count) == pytest.approx((low, high), abs=6e-4)
+
+
+def test_the_bootstrap_of_many_normal_values_is_the_textbook_s_interval_and_passes_over_nan():
+    values = np.random.default_rng(1).normal(3.0, 2.0, 2000)
+    mean, low, high = bootstrap(np.append(values, np.nan), 0)
+    half = Z95 * values.std() / math.sqrt(len(values))
+    assert mean == pytest.approx(values.mean()) and (low, high) == pytest.approx(
+        (mean - half, mean + half), abs=half / 8
+    )
+    assert bootstrap(values, 0) == (mean, low, high)
+    assert np.isnan(bootstrap(np.array([np.nan]), 0)).all()
 
 
 def test_an_interval_is_written_in_percent():

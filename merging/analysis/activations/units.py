@@ -60,7 +60,7 @@ class Strongest:
 class UnitTally:
     """Running sums of one layer's U units in M networks, updated batch by batch.
 
-    Memory: M x U x (3 exemplars + 5) numbers.
+    Memory: M x U x (3 exemplars + 6) numbers.
 
     Attributes:
         layer: the layer.
@@ -71,6 +71,7 @@ class UnitTally:
         product: (U,) float64, sum of (x_0 - centre_0) (x_1 - centre_1), where 0 and 1 are the first two networks.
         peak: (M, U) largest value, over images, of the mean over positions.
         top: (M, U) float64, sum over images of the largest value over positions.
+        most: (M, U) largest value over images and positions.
         strongest: the strongest responses.
     """
 
@@ -83,6 +84,7 @@ class UnitTally:
     product: Tensor = field(init=False)
     peak: Tensor = field(init=False)
     top: Tensor = field(init=False)
+    most: Tensor = field(init=False)
     strongest: Strongest = field(init=False)
 
     def add(self, values: Sequence[Tensor], means: Sequence[Tensor]) -> None:
@@ -96,9 +98,11 @@ class UnitTally:
         else:
             self.centre, self.peak, self.strongest = average.mean(1), average.amax(1), strongest
             self.first, self.second = (torch.zeros_like(self.centre, dtype=torch.float64) for _ in range(2))
-            self.top = torch.zeros_like(self.first)
+            self.top, self.most = torch.zeros_like(self.first), torch.full_like(self.first, -torch.inf)
             self.product = torch.zeros_like(self.first[0])
-        self.top += torch.stack([value.amax(2) for value in units]).double().sum(1)
+        largest = torch.stack([value.amax(2) for value in units]).double()
+        self.top += largest.sum(1)
+        self.most = torch.maximum(self.most, largest.amax(1))
         self.first += (average.double() - self.centre[:, None].double()).sum(1) * units[0].shape[2]
         self._add_products(units)
         self.images += len(units[0])
@@ -135,7 +139,7 @@ class UnitTally:
             patch=patch,
             models=tuple(models),
             seen_mean=(after.top / after.images).cpu().numpy(),
-            seen_most=after.strongest.value[..., 0].double().cpu().numpy(),
+            seen_most=after.most.cpu().numpy(),
         )
 
     def _add_products(self, units: Sequence[Tensor]) -> None:
