@@ -7,12 +7,17 @@ validated in the tests instead: each one is passed to Plotly there and must come
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from merging.naming import first_layer
+
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+SELECTED = {"fillcolor": "rgba(213,94,0,0.16)", "line": {"color": "#D55E00", "width": 1}, "layer": "above"}
 
 
 class Figure:
@@ -22,12 +27,14 @@ class Figure:
         alt: the figure as text for people who cannot see it.
         traces: one dictionary per trace.
         layout: Plotly's layout.
+        layers: axis ("x" or "y") -> names of the layers at its places 0, 1, 2, ...; only axes of layers are listed.
     """
 
     def __init__(self, alt: str, **layout: Any) -> None:
         self.alt = alt
         self.traces: list[dict[str, Any]] = []
         self.layout: dict[str, Any] = layout
+        self.layers: dict[str, tuple[str, ...]] = {}
 
     def add(self, kind: str, **trace: Any) -> None:
         """Add a trace of a kind such as "scatter". Values may be arrays."""
@@ -54,6 +61,30 @@ class Figure:
             places: dict[str, Any] = {"x": x, "xref": "x", "xanchor": "left", "y": 1, "yref": "y domain"}
             self.add_note(text=text, **places, yanchor="top", font={"color": line["color"]})
 
+    def layer_at(self, point: Mapping[str, Any]) -> str:
+        """Return the layer of a clicked point, {"x": ..., "y": ...}; "" if the figure has no axis of layers."""
+        for axis, names in self.layers.items():
+            place = point.get(axis)
+            if isinstance(place, int | float) and 0 <= round(place) < len(names):
+                return first_layer(names[round(place)])
+        return ""
+
+    def with_selected(self, layer: str) -> Figure:
+        """Return a copy in which a band marks the layer on every axis of layers; the figure itself if it has none."""
+        places = {axis: place_of(layer, names) for axis, names in self.layers.items()}
+        if all(place is None for place in places.values()):
+            return self
+        marked = Figure(self.alt, **{**self.layout, "shapes": [*self.layout.get("shapes", ())]})
+        marked.traces, marked.layers = self.traces, self.layers
+        for axis, place in places.items():
+            if place is not None:
+                other = "y" if axis == "x" else "x"
+                ends = {f"{axis}0": place - 0.5, f"{axis}1": place + 0.5, f"{other}0": 0, f"{other}1": 1}
+                marked.add_shape(
+                    type="rect", **ends, **{f"{axis}ref": axis, f"{other}ref": f"{other} domain"}, **SELECTED
+                )
+        return marked
+
     def spec(self) -> dict[str, Any]:
         """Convert to JSON values {"data": ..., "layout": ...}; arrays become lists, NaN and infinity become None."""
         return {"data": _plain(self.traces), "layout": _plain(self.layout)}
@@ -63,6 +94,20 @@ class Figure:
         import plotly.graph_objects as go
 
         return go.Figure(self.spec())
+
+
+def place_of(layer: str, names: Sequence[str]) -> int | None:
+    """Return the place of a layer among `names`, None if it is not there.
+
+    A name may also be the block that begins with the layer, a module inside it, or the module that contains it.
+    """
+    firsts = [first_layer(name) for name in names]
+    if layer in firsts:
+        return firsts.index(layer)
+    related = (
+        place for place, name in enumerate(firsts) if name.startswith(f"{layer}.") or layer.startswith(f"{name}.")
+    )
+    return next(related, None)
 
 
 def _plain(value: Any) -> Any:

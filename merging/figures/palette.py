@@ -67,12 +67,13 @@ def figure(alt: str, *, height: int, x: dict[str, Any], y: dict[str, Any], **lay
     Args:
         alt: the figure as text for people who cannot see it.
         height: pixels.
-        x: keywords of the x axis.
-        y: keywords of the y axis.
+        x: keywords of the x axis; "layers" lists the layers at its places, if it is an axis of layers.
+        y: keywords of the y axis, likewise.
         layout: further entries of Plotly's layout.
     """
     legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": {"text": ""}}
-    return Figure(
+    layers = {axis: keywords.pop("layers") for axis, keywords in (("x", x), ("y", y)) if "layers" in keywords}
+    made = Figure(
         alt,
         height=height,
         margin={"l": 8, "r": 12, "t": 8, "b": 8},
@@ -84,6 +85,8 @@ def figure(alt: str, *, height: int, x: dict[str, Any], y: dict[str, Any], **lay
         yaxis=look_of_axis(**y),
         **layout,
     )
+    made.layers = layers
+    return made
 
 
 def look_of_axis(title: str = "", **keywords: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from merging.figures.curve import KINDS, LAMBDA, Above, curve_figure, curve_label
 from merging.figures.figure import Figure
 from merging.figures.palette import GRID, STYLES, figure
+from merging.figures.similarity import layer_axis
 from merging.progress import CurvePoint
 from merging.results.reports import MergeReport, Metric
 from merging.text import numbers
@@ -39,7 +40,7 @@ def variance_at(report: MergeReport, place: int) -> Figure:
     fig = figure(
         f"Variance of the units by layer, relative to the parents. {words}.",
         height=300,
-        x={"title": "layer, input first", "tickvals": list(range(len(points.layers))), "ticktext": points.layers},
+        x=layer_axis(points.layers, "layer, input first", [-0.3, len(points.layers) - 0.7]),
         y={"title": "variance / parents'", "range": [0, 1.05 * top], "zeroline": True, "zerolinecolor": GRID},
     )
     for path, values in points.variance.items():

@@ -20,6 +20,7 @@ Doubts = Sequence[Sequence[str]]
 SHORT = 12  # number of letters that fit above a colour bar
 LABELLED = 12  # largest number of layers for which cells are large enough to show their numbers
 TICKS = 16  # largest number of named layers per axis
+ABREAST = 60  # letters that fit side by side under half a page
 CHOSEN = "#D55E00"  # the frame of a cell that was clicked
 BRIGHT = 0.55  # value above which viridis is so bright that black text is easier to read than white
 _LINES = {
@@ -54,7 +55,7 @@ def heatmap(
         _describe(map, title, name, doubts),
         height=height,
         x=layer_axis(map.column_layers, f"layers of {_shown(map.column)}, input first", [-0.5, columns - 0.5]),
-        y=layer_axis(map.row_layers, f"layers of {_shown(map.row)}", [rows - 0.5, -0.5]),
+        y=layer_axis(map.row_layers, f"layers of {_shown(map.row)}", [rows - 0.5, -0.5], across=False),
         clickmode="event+select",
         dragmode=False,
         showlegend=False,
@@ -122,12 +123,20 @@ def _shown(name: str) -> str:
     return {"pi(B)": "π(B)", "merge": "the merge", "C": "the other network"}.get(name, name)
 
 
-def layer_axis(layers: tuple[str, ...], title: str, span: list[float]) -> dict[str, Any]:
-    """Return keywords of an axis that names at most TICKS layers. span: range of the axis."""
+def layer_axis(layers: Sequence[str], title: str, span: list[float], *, across: bool = True) -> dict[str, Any]:
+    """Return keywords of an axis of layers, which names at most TICKS of them, among these the last one.
+
+    Args:
+        span: range of the axis.
+        across: whether the axis runs across the figure. If its names are then too long to stand side by side, they
+            tilt to the left; Plotly would tilt them to the right and cut off the last one.
+    """
     every = max(1, math.ceil(len(layers) / TICKS))
-    places = list(range(0, len(layers), every))
+    places = list(range(len(layers) - 1, -1, -every))[::-1]
     names = [layers[place] if len(layers[place]) <= 22 else f"…{layers[place][-21:]}" for place in places]
-    return {"title": title, "tickvals": places, "ticktext": names, "range": span, "showgrid": False}
+    lean = {"tickangle": -30} if across and sum(map(len, names)) > ABREAST else {}
+    ticks = {"tickvals": places, "ticktext": names, **lean}
+    return {"title": title, **ticks, "range": span, "showgrid": False, "layers": tuple(layers)}
 
 
 def _color_bar(name: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from merging.naming import first_layer
 from merging.results.reports import LayerUnits
 from merging.studies.why import Why
 from merging.text import numbers
@@ -33,6 +34,13 @@ def died(units: Sequence[LayerUnits]) -> dict[str, int]:
     """Count the units that are alive in both parents but dead in the merge: measured layer -> number."""
     layers = [one for one in units if one.images]
     return {one.layer: int((one.dead[one.models.index("merge")] & ~one.dead[:2].any(0)).sum()) for one in layers}
+
+
+def costliest(why: Why) -> str:
+    """Return the first layer of the block with the largest share of the barrier; "" if there is no barrier."""
+    if why.total <= SAME or not len(why.blocks):
+        return ""
+    return first_layer(why.blocks[int(np.argmax(why.share))])
 
 
 def _order(why: Why) -> Iterator[str]:

@@ -1,10 +1,13 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from merging.figures.figure import Figure, place_of
 from merging.figures.palette import STYLES
 from merging.figures.similarity import diagonal_figure, heatmap
 from merging.figures.units import match_histogram
+from merging.naming import block_name
 from tests.figures.made import LAYERS, alt_text, report, similarity, units, validated
 from tests.figures.test_paper import drawn
 
@@ -47,6 +50,40 @@ def test_a_click_finds_the_layers_of_its_cell():
     assert len(targets.x) == rows * columns
     at = list(zip(targets.y, targets.x, strict=True)).index((1, 2))
     assert tuple(targets.customdata[at][:2]) == (LAYERS[1], LAYERS[2])
+
+
+def test_a_selected_layer_is_marked_on_every_axis_that_has_it():
+    plain = heatmap(MAPS["A-B"], "A and B")
+    marked = validated(plain.with_selected(LAYERS[1]))
+    bands = marked.layout.shapes[len(plain.layout["shapes"]) :]
+    assert [(band.xref, band.x0, band.x1) for band in bands if band.yref == "y domain"] == [("x", 0.5, 1.5)]
+    assert [(band.yref, band.y0, band.y1) for band in bands if band.xref == "x domain"] == [("y", 0.5, 1.5)]
+    assert len(plain.layout["shapes"]) == len(LAYERS)  # the unmarked figure is shared and must not change
+    assert plain.with_selected("elsewhere") is plain
+
+
+@pytest.mark.parametrize(
+    "layer, place",
+    [
+        ("a.conv", 0),
+        ("a", 0),
+        ("b", 1),
+        ("b.norm", 1),
+        ("c.0", 2),
+        ("c.1", None),
+        ("d", None),
+        ("bb", None),
+        ("", None),
+    ],
+)
+def test_a_layer_is_found_by_its_own_name_its_module_or_the_block_that_it_begins(layer, place):
+    assert place_of(layer, ["a.conv", "b", block_name(["c.0", "c.1"])]) == place
+
+
+def test_a_click_gives_the_layer_at_its_place_and_nothing_outside():
+    fig = diagonal_figure(MAPS)
+    assert [fig.layer_at({"x": x, "y": 0.5}) for x in (0, 1, 2, 3, -1)] == [*LAYERS, "", ""]
+    assert fig.layer_at({"y": 1}) == Figure("no layers").layer_at({"x": 0}) == ""
 
 
 def test_the_largest_map_stays_drawable():

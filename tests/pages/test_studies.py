@@ -1,9 +1,11 @@
 """Pages that show studies of a run: asked for by a button, watched, failed, found; shipped findings need no worker."""
 
+import json
 import re
 
 import pytest
 
+from merging.figures.figure import SELECTED
 from merging.jobs.examples import LOOKED_INTO, example_studies, merges
 from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.shipped_runs import ShippedRuns
@@ -26,6 +28,12 @@ def take(ledger):
     """The next study a worker would be given."""
     desk = Desk(ledger)
     return desk, desk.claim(("study",))
+
+
+def bands(app) -> int:
+    """Number of figures in which a layer is marked."""
+    shapes = [json.loads(chart.proto.spec)["layout"].get("shapes", ()) for chart in app.get("plotly_chart")]
+    return sum(any(SELECTED.items() <= shape.items() for shape in own) for own in shapes)
 
 
 def answer(ledger, key: str):
@@ -58,6 +66,19 @@ def test_why_explains_the_example_without_a_worker(open_page):
         assert title in words
     assert "Straight-through estimator" in words
     assert not app.button(key="again").disabled
+
+
+def test_a_layer_is_selected_on_all_figures_and_leads_to_its_neurons(open_page):
+    app = open_page("why", run=EXAMPLES["cnns"])
+    (suggested,) = (one.proto for one in app.get("page_link") if "contributes most" in one.proto.label)
+    assert suggested.label == "Neurons of features.6, which contributes most to the barrier"
+    assert bands(app) == 0
+    app = open_page("why", run=EXAMPLES["cnns"], layer="features.6")
+    assert "Selected layer: **features.6**" in texts(app, "markdown")
+    assert bands(app) >= 7  # variance, shares, singular vectors, matches, similarity, along twice, alignments
+    app.button(key="no layer").click().run()
+    assert bands(app) == 0
+    assert "layer" not in app.query_params
 
 
 def test_the_correction_is_part_of_the_reasons(open_page):

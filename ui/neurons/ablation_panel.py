@@ -10,6 +10,7 @@ from merging.studies.evidence import Evidence
 from merging.text import numbers
 from ui.neurons.units import SLOTS, first_layer
 from ui.runs.study import studied
+from ui.shell.address import said
 from ui.shell.chosen import Chosen
 from ui.shell.kept import kept
 from ui.shell.look import draw
@@ -32,7 +33,8 @@ def worth_of_fates(found: Chosen, evidence: Evidence) -> None:
     """Show the cost of removing units of one layer, by what became of them in the merge."""
     if found.report is None or not found.report.units:
         return
-    layer = found.report.units[first_layer(found.report.units)].layer
+    layers = [units.layer for units in found.report.units]
+    layer = said("layer") if said("layer") in layers else layers[first_layer(found.report.units)]
     st.markdown(f"**What are units of {plain(layer)} worth, by what became of them?**", help=meaning("ablation"))
     ablated: Ablation | None = studied(found, "ablation", {"layer": layer}, button=BUTTON)
     if ablated is None:

@@ -13,7 +13,7 @@ from ui.runs.study import studied
 from ui.shell.address import one_of
 from ui.shell.chosen import Chosen
 from ui.shell.kept import kept
-from ui.shell.look import draw
+from ui.shell.look import draw, draw_layers
 from ui.shell.words import meaning
 
 MEASURES = {"cross": "Response to pictures", "overlap": "Strongest images", "pixels": "Pixels of pictures"}
@@ -46,7 +46,7 @@ def evidence_panel(found: Chosen) -> None:
         worth_of_fates(found, evidence)
     left, right = st.columns(2)
     with left.container(border=True):
-        draw(kept(evidence_figure, evidence, measure), f"evidence {measure}", f"evidence-{measure}", width="stretch")
+        draw_layers(kept(evidence_figure, evidence, measure), f"evidence {measure}", f"evidence-{measure}")
     with right.container(border=True):
         draw(kept(match_figure, evidence, measure), f"over match {measure}", f"match-{measure}", width="stretch")
     with st.container(border=True):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -79,8 +81,8 @@ def _sheet_figure(layer: LayerUnits, slot: str, units: tuple[int, ...], pictures
     return sheet_figure(f"data:image/png;base64,{sheet}", units, words, columns, alt)
 
 
-def _clicked(layer: str, unit: object) -> None:
-    st.session_state[CLICKED] = (layer, str(int(str(unit))))
+def _clicked(layer: str, point: Mapping[str, Any]) -> None:
+    st.session_state[CLICKED] = (layer, str(int(point["customdata"])))
 
 
 def _hover(layer: LayerUnits, unit: int) -> str:

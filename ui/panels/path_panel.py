@@ -20,7 +20,7 @@ from ui.neurons.units import first_layer
 from ui.runs.study import known
 from ui.shell.chosen import Chosen
 from ui.shell.kept import kept
-from ui.shell.look import draw
+from ui.shell.look import draw, draw_layers
 from ui.shell.markdown import plain
 from ui.shell.screens import link
 from ui.shell.state import images, why_no_images
@@ -62,7 +62,7 @@ def path_with_points(
         for first in range(0, len(tiles), ROW):
             show_tiles(tiles[first : first + ROW])
         st.markdown("**Do their activations shrink?**", help=meaning("variance collapse"))
-        draw(kept(variance_at, report, place), f"variance at{key}", "variance-at-lambda", width="stretch")
+        draw_layers(kept(variance_at, report, place), f"variance at{key}", "variance-at-lambda")
         st.caption(f"Measured on {report.points.count} test images.")
         if found is not None:
             _pictures(report, found, float(lambdas[place]))

@@ -19,7 +19,7 @@ from merging.methods.registry import find
 from merging.results.reports import MergeReport
 from merging.text.side_by_side import GROUPS, lines_of
 from ui.panels.merge_panel import METRICS, SPLITS
-from ui.shell.address import one_of, said_names
+from ui.shell.address import one_of, said, said_names
 from ui.shell.chosen import PREFIX, request_of
 from ui.shell.kept import kept
 from ui.shell.look import draw
@@ -148,7 +148,7 @@ def _units(runs: list[ComparedRun]) -> None:
             st.caption("These networks have different layers, so their units cannot be drawn side by side.")
             return
         names, reports = tuple(escape(run.name) for run in runs), tuple(run.report for run in runs)
-        draw(matches_by_layer(names, reports), "side units", "runs-match")
+        draw(matches_by_layer(names, reports).with_selected(said("layer")), "side units", "runs-match")
         layer = st.selectbox(
             "Look at the units of", list(next(iter(layers))), key="layer", bind="query-params", width=260
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
@@ -13,12 +14,13 @@ from merging.methods.registry import find
 from merging.results.reports import MergeReport, SimilarityMap
 from merging.studies.similarity import WHY, Similarities
 from merging.text import numbers
+from ui.panels.layer_line import layer_line, nearest_layer
 from ui.panels.reliability_panel import reliability_panel
 from ui.runs.study import known
 from ui.shell.address import said
 from ui.shell.chosen import Chosen
 from ui.shell.kept import kept
-from ui.shell.look import draw, draw_clickable
+from ui.shell.look import draw_clickable, draw_layers
 from ui.shell.words import meaning
 
 ORDER_UNSEEN = (
@@ -42,6 +44,7 @@ def similarity_panel(found: Chosen) -> None:
     by_measures = {key: _looked_into(found, key) for key in maps}
     note = f"{how_measured(next(iter(maps.values())))} {_looked_where(by_measures)}"
     st.caption(note, help=f"{meaning('CKA')} {meaning('debiased')}")
+    layer_line(found)
     keys, cell = list(maps), asked_cell(report)
     for pair in (keys[:2], keys[2:]):
         for column, key in zip(st.columns(2), pair, strict=False):
@@ -49,12 +52,13 @@ def similarity_panel(found: Chosen) -> None:
                 st.markdown(f"**{TITLES[key]}**")
                 layers = cell[1:] if cell is not None and cell[0] == key else None
                 figure = kept(_map_figure, maps[key], TITLES[key], by_measures[key], layers)
-                draw_clickable(figure, f"map {key}", f"cka-{key}", partial(_open, key))
+                marked = kept(Figure.with_selected, figure, said("layer"))
+                draw_clickable(marked, f"map {key}", f"cka-{key}", partial(_open, key), saved=figure)
         if cell is not None and cell[0] in pair:
             reliability_panel(found, *cell, nearest_layer(report, cell[1]))
     with st.container(border=True):
         st.markdown("**Corresponding layers, over the depth of the network**")
-        draw(kept(_diagonals, report), "diagonal", "cka-diagonal")
+        draw_layers(kept(_diagonals, report), "diagonal", "cka-diagonal")
         st.caption(f"{ORDER_UNSEEN if _permutes(report) else MIXED} {CEILING}")
 
 
@@ -117,15 +121,8 @@ def asked_cell(report: MergeReport) -> tuple[str, str, str] | None:
     return (pair, row, column) if pair in report.similarity and {row, column} <= names else None
 
 
-def _open(pair: str, layers: Sequence[object]) -> None:
-    """Write a clicked cell into the address, so that it can be shared. layers: the row's and the column's."""
-    for name, value in zip(("pair", "row", "column"), (pair, *map(str, layers[:2])), strict=True):
+def _open(pair: str, point: Mapping[str, Any]) -> None:
+    """Write a clicked cell and its row's layer into the address, so that it can be shared."""
+    row, column = map(str, point["customdata"][:2])
+    for name, value in {"pair": pair, "row": row, "column": column, "layer": row}.items():
         st.query_params[name] = value
-
-
-def nearest_layer(report: MergeReport, layer: str) -> str:
-    """Return `layer` if its units were measured, else the last measured one before it, else the first, or ""."""
-    measured = [units.layer for units in report.units]
-    names = [info.name for info in report.layers]
-    before = names[: names.index(layer) + 1] if layer in names else []
-    return next((name for name in reversed(before) if name in measured), measured[0] if measured else "")

@@ -23,14 +23,15 @@ from merging.studies.aligners import Aligners
 from merging.studies.along import Along
 from merging.studies.why import Why
 from merging.text import numbers
-from merging.text.reasons import died, reasons
+from merging.text.reasons import costliest, died, reasons
 from merging.zoo.datasets.load import ImageSet
 from ui.neurons.tiles import labelled_sheet, show_picture
+from ui.panels.layer_line import layer_line
 from ui.runs.study import studied
 from ui.shell.address import one_of
 from ui.shell.chosen import Chosen
 from ui.shell.kept import kept
-from ui.shell.look import draw, unbroken
+from ui.shell.look import draw, draw_layers, unbroken
 from ui.shell.markdown import plain
 from ui.shell.state import images, why_no_images
 from ui.shell.words import meaning
@@ -45,7 +46,7 @@ def why_panel(found: Chosen) -> None:
         return
     why: Why | None = studied(found, "why", button="Explain this merge")
     if why is not None:
-        _explained(why, found.report)
+        _explained(why, found)
     st.markdown("#### Layers along the path from A to B", anchors=False)
     along: Along | None = studied(found, "along", button="Measure along the path")
     if along is not None:
@@ -69,17 +70,21 @@ def scores_table(why: Why) -> str:
     return "\n".join(lines)
 
 
-def _explained(why: Why, report: MergeReport) -> None:
+def _explained(why: Why, found: Chosen) -> None:
+    report = found.report
+    if report is None:
+        return
     corrected = report.request.get("correct", "none") != "none"
     mapped = not find("align", report.request.get("align", "none")).permutes
     st.markdown(unbroken(reasons(why, report.units, corrected, mapped)))
+    layer_line(found, costliest(why), "contributes most to the barrier")
     left, right = st.columns(2)
     with left.container(border=True):
         st.markdown("**Do activations shrink?**", help=meaning("variance collapse"))
-        draw(kept(variance_figure, why, corrected), "variance", "variance", width="stretch")
+        draw_layers(kept(variance_figure, why, corrected), "variance", "variance")
     with right.container(border=True):
         st.markdown("**Which layer contributes most to the barrier?**", help=meaning("share of the barrier"))
-        draw(kept(shares_figure, why), "shares", "shares", width="stretch")
+        draw_layers(kept(shares_figure, why), "shares", "shares")
         st.caption(
             f"For the aligned average without a correction, over {why.orders} orders of layers; error bars are twice "
             f"the standard error. The shares sum to {numbers.loss(why.total)} nats (cross-entropy)."
@@ -87,7 +92,7 @@ def _explained(why: Why, report: MergeReport) -> None:
     left, right = st.columns(2)
     with left.container(border=True):
         st.markdown("**Do the weights point the same way?**", help=meaning("alignment of singular vectors"))
-        draw(kept(spectra_figure, why), "spectra", "singular-vectors", width="stretch")
+        draw_layers(kept(spectra_figure, why), "spectra", "singular-vectors")
         before, after = (numbers.ratio(float(row.mean())) for row in why.distance)
         st.caption(
             f"L2 distance between A's and B's weights relative to their norms, mean over the layers' weights: {before} "
@@ -120,7 +125,7 @@ def _matches(report: MergeReport) -> None:
     if measured:
         with left.container(border=True):
             st.markdown("**How well do units match?**", help=meaning("match correlation"))
-            draw(kept(_match_quality, report), "matches", "matches", width="stretch")
+            draw_layers(kept(_match_quality, report), "matches", "matches")
             dead = ", ".join(f"{count} in {plain(layer)}" for layer, count in died(measured).items() if count)
             st.caption(
                 "Median and interquartile range over each layer's units. Dead in the merge but alive in both parents: "
@@ -129,7 +134,7 @@ def _matches(report: MergeReport) -> None:
     if not report.similarity.keys().isdisjoint(ALIKE):
         with right.container(border=True):
             st.markdown("**How similar are the layers?**", help=meaning("CKA"))
-            draw(kept(_alike, report), "alike", "cka-diagonal", width="stretch")
+            draw_layers(kept(_alike, report), "alike", "cka-diagonal")
 
 
 def _measured(report: MergeReport) -> list[LayerUnits]:
@@ -180,12 +185,8 @@ def _along(along: Along) -> None:
     for column, line in ((left, "naive"), (right, "aligned")):
         with column.container(border=True):
             st.markdown(f"**{STYLES[line].label.capitalize()}: from A to {'B' if line == 'naive' else 'π(B)'}**")
-            draw(
-                kept(inside_figure, along, line, what),
-                f"inside {line} {what}",
-                f"inside-{line}-{what}",
-                width="stretch",
-            )
+            figure = kept(inside_figure, along, line, what)
+            draw_layers(figure, f"inside {line} {what}", f"inside-{line}-{what}")
     draw(kept(loss_figure, along), "loss along", "loss-along", width="stretch")
     st.caption(
         f"Debiased CKA of pooled activations on {numbers.count(along.images)} test images; the networks are "
@@ -214,7 +215,7 @@ def _aligners(found: Aligners) -> None:
         )
         lines.append(f"| {label} | {' | '.join(cells)} |")
     st.markdown("\n".join(lines))
-    draw(kept(_aligners_figure, found), "aligners", "aligners", width="stretch")
+    draw_layers(kept(_aligners_figure, found), "aligners", "aligners")
     st.caption(
         f"Uncorrected averages of A and π(B), measured on {numbers.count(found.images)} test images. Every method uses "
         "its default settings."

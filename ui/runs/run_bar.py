@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from ui.shell.screens import TABS, address, go, tabs
 from ui.shell.state import data_label, ledger, owner, submit
 from ui.shell.words import meaning
 
+DOT = " · "  # between the parts of a network's name, such as its architecture, data set and seed
 GOOD = 1e-6  # largest relative difference of outputs that a merge accepts
 MIXED = (
     "The largest difference between the outputs of B and of the mapped B, relative to the largest output. Here B's "
@@ -34,14 +36,19 @@ def run_bar(job: Job, report: MergeReport | None, here: str) -> None:
     request = request_of(job)
     with st.container(border=True, key="runbar"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.markdown(f"**Run `{job.id[:6]}`**{' · example' if job.example else ''}", width="content")
-            st.markdown(_networks(request), width="content")
-            st.caption(_method(request), width="content")
-            if report is not None:
-                _equivalence(report, find("align", request.align).permutes)
+            with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run"):
+                st.markdown(f"**Run `{job.id[:6]}`**{' · example' if job.example else ''}", width="content")
+                st.markdown(
+                    networks_line([model.name for model in request.models], request.base.name if request.base else ""),
+                    width="content",
+                )
+                st.caption(_method(request), width="content")
+                if report is not None:
+                    _equivalence(report, find("align", request.align).permutes)
+            with st.container(horizontal=True, width="content", gap="xsmall", key="run-actions"):
+                _actions(job, request, report, here)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             tabs(job.id[:PREFIX], here, TABS if report is not None else ["merge"])
-            _actions(job, request, report, here)
     if report is not None and other_version(report):
         st.warning(
             "Another version of Mergescope made this result, so its numbers may have another meaning. Run it again."
@@ -58,6 +65,7 @@ def again(request: MergeRequest) -> Job:
 
 
 def _actions(job: Job, request: MergeRequest, report: MergeReport | None, here: str) -> None:
+    """Show the actions as icons; their labels are hidden by the style sheet and read by screen readers."""
     if here != "merge" and st.button(
         "Change", key="change", icon=":material/edit:", help="Opens the form with the choices of this run"
     ):
@@ -71,7 +79,8 @@ def _actions(job: Job, request: MergeRequest, report: MergeReport | None, here: 
         with _menu("Downloads", ":material/download:") as files:
             if files.open:
                 downloads(job, report)
-    if st.button("Run again with another seed", key="again", icon=":material/casino:"):
+    again_label = "Run again with another seed"
+    if st.button(again_label, key="again", icon=":material/casino:", help=again_label):
         with show_errors():
             again(replace(request, seed=request.seed + 1))
             go("merge", run=st.session_state["run"])
@@ -81,7 +90,7 @@ def _actions(job: Job, request: MergeRequest, report: MergeReport | None, here: 
 
 def _menu(label: str, icon: str) -> PopoverContainer:
     """A menu whose content is made when it is opened, because every element costs the server time in every rerun."""
-    return st.popover(label, icon=icon, key=label.lower(), on_change="rerun")
+    return st.popover(label, icon=icon, key=label.lower(), help=label, on_change="rerun")
 
 
 def _reached_by() -> str:
@@ -106,11 +115,19 @@ def _delete(job: Job) -> None:
                 st.rerun()
 
 
-def _networks(request: MergeRequest) -> str:
-    a, b, *others = (plain(model.name) for model in request.models)
+def networks_line(names: Sequence[str], base: str = "") -> str:
+    """Return the networks of a merge on one line of Markdown; what all their names begin with is written once.
+
+    base: name of the network from which they were fine-tuned, "" for none.
+    """
+    parts = [name.split(DOT) for name in names]
+    alike = [len(set(column)) == 1 for column in zip(*(part[:-1] for part in parts), strict=False)]
+    shared = [*alike, False].index(False)
+    a, b, *others = (plain(DOT.join(part[shared:])) for part in parts)
+    start = f"{plain(DOT.join(parts[0][:shared]))}{DOT}" if shared else ""
     more = "".join(f" :gray[+] {name}" for name in others)
-    base = f" :gray[from] {plain(request.base.name)}" if request.base else ""
-    return f":blue[●] {a} :gray[+] :orange[◆] {b}{more}{base}"
+    origin = f" :gray[from] {plain(base)}" if base else ""
+    return f"{start}:blue[●] {a} :gray[+] :orange[◆] {b}{more}{origin}"
 
 
 def _method(request: MergeRequest) -> str:
@@ -123,11 +140,11 @@ def _method(request: MergeRequest) -> str:
 def _equivalence(report: MergeReport, permutes: bool) -> None:
     fine = report.equivalence <= GOOD
     if not permutes and not fine:
-        said = f"output difference |B − mapped B| {numbers.tiny(report.equivalence)}: units are mixed, not re-ordered"
+        said = f"|B − mapped B| {numbers.tiny(report.equivalence)}: units are mixed, not re-ordered"
         st.badge(said, icon=":material/shuffle:", color="blue", help=MIXED)
         return
     st.badge(
-        f"output difference |B − π(B)| {numbers.tiny(report.equivalence)} {'ok' if fine else 'too large'}",
+        f"|B − π(B)| {numbers.tiny(report.equivalence)} {'ok' if fine else 'too large'}",
         icon=":material/check:" if fine else ":material/warning:",
         color="green" if fine else "red",
         help=meaning("|B − π(B)|"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +13,7 @@ from plotly.basedatatypes import BaseFigure
 
 from merging.figures.figure import Figure
 from merging.paths import ASSETS
+from ui.shell.address import said
 from ui.shell.kept import kept
 
 DRAWN = "drawn figures"  # session state: key of a chart -> (name, figure)
@@ -60,9 +61,14 @@ def _template() -> dict[str, Any]:
     return template
 
 
-def draw(figure: Figure, key: str, name: str, **keywords: Any) -> Any:
-    """Show a chart in the page's colours, with alternative text. name: file name of the saved picture."""
-    st.session_state.setdefault(DRAWN, {})[key] = (name, figure)
+def draw(figure: Figure, key: str, name: str, *, saved: Figure | None = None, **keywords: Any) -> Any:
+    """Show a chart in the page's colours, with alternative text.
+
+    Args:
+        name: file name of the saved picture.
+        saved: the figure that *Save* writes, where it is another one.
+    """
+    st.session_state.setdefault(DRAWN, {})[key] = (name, saved or figure)
     config = {**CHART, "toImageButtonOptions": {"filename": name, "scale": 2}}
     chart = kept(Chart, figure)
     return st.plotly_chart(chart, key=key, theme="streamlit", config=config, alt=figure.alt, **keywords)
@@ -76,15 +82,30 @@ def drawn_figures() -> dict[str, Figure]:
     return figures
 
 
-def draw_clickable(figure: Figure, key: str, name: str, clicked: Callable[[Any], None]) -> None:
+def draw_clickable(
+    figure: Figure, key: str, name: str, clicked: Callable[[Mapping[str, Any]], None], **keywords: Any
+) -> None:
     """Show a chart with clickable points.
 
-    `clicked` receives the point's customdata before the page is redrawn, so that this redraw already shows the effect.
+    `clicked` receives the point ("x", "y", "customdata") before the page is redrawn, so that this redraw already shows
+    the effect.
     """
 
     def tell() -> None:
         points = st.session_state[key]["selection"]["points"]
         if points:
-            clicked(points[0]["customdata"])
+            clicked(points[0])
 
-    draw(figure, key, name, on_select=tell, selection_mode="points")
+    draw(figure, key, name, on_select=tell, selection_mode="points", **keywords)
+
+
+def draw_layers(figure: Figure, key: str, name: str) -> None:
+    """Show a figure with an axis of layers. A click selects a layer; all such figures of the page mark it."""
+
+    def select(point: Mapping[str, Any]) -> None:
+        layer = figure.layer_at(point)
+        if layer:
+            st.query_params["layer"] = layer
+
+    marked = kept(Figure.with_selected, figure, said("layer"))
+    draw_clickable(marked, key, name, select, saved=figure, width="stretch")

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from merging.analysis.path.evaluation import evaluate
+from merging.naming import block_name
 from merging.network.data import Batches
 from merging.network.permutation import named_tensors, with_tensors
 from merging.progress import Progress, no_progress
@@ -100,11 +101,8 @@ def blocks_of(tensors: Mapping[str, Tensor]) -> list[tuple[str, tuple[str, ...]]
             blocks.append((module, []))
         blocks[-1][1].extend(names)
     runs = [part for part in np.array_split(np.arange(len(blocks)), max(1, min(MOST, len(blocks)))) if len(part)]
-    return [(_joined([blocks[at][0] for at in part]), tuple(n for at in part for n in blocks[at][1])) for part in runs]
-
-
-def _joined(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"
+    joined = [[blocks[at] for at in part] for part in runs]
+    return [(block_name([name for name, _ in part]), tuple(n for _, own in part for n in own)) for part in joined]
 
 
 def _gains(order: Sequence[int], worth: Callable[[frozenset[int]], float]) -> np.ndarray:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from merging.figures.figure import Figure
 from merging.figures.palette import STYLES, figure
+from merging.figures.similarity import layer_axis
 from merging.studies.evidence import MEASURES, Evidence
 from merging.text import numbers
 
@@ -22,19 +21,12 @@ FATE_COLORS = {
     "replaced": "#3b528b",
     "died": "#440154",
 }
-LONG = 12  # letters: longer names of layers do not fit side by side
 LABELS = {
     "merge": ("merge to its parents", "merge"),
     "naive": ("naive average to its parents", "naive"),
     "parents": ("parents to each other", "B"),
     "noise": ("same unit, other seed", "ensemble"),
 }
-
-
-def _layers(names: tuple[str, ...]) -> dict[str, Any]:
-    """Keywords of the layer axis. Long names tilt to the left; to the right, the last one would be cut off."""
-    lean = {"tickangle": -30} if max(map(len, names), default=0) > LONG else {}
-    return {"title": "layer, input first", "tickvals": list(range(len(names))), "ticktext": list(names), **lean}
 
 
 def evidence_figure(found: Evidence, measure: str) -> Figure:
@@ -44,7 +36,7 @@ def evidence_figure(found: Evidence, measure: str) -> Figure:
     fig = figure(
         f"{MEASURES[measure].capitalize()}, mean over units: {words}.",
         height=330,
-        x=_layers(found.layers),
+        x=layer_axis(found.layers, "layer, input first", [-0.5, len(found.layers) - 0.5]),
         y={"title": MEASURES[measure].split(" (")[0]},
     )
     for number, row in enumerate(rows):

@@ -11,6 +11,7 @@ from merging.figures.similarity import layer_axis
 from merging.studies.along import Along
 from merging.text import numbers
 
+TARGET = 18  # pixels: the width of a clickable point
 SHOWN = {"to_a": "CKA with A", "to_b": "CKA with B", "variance": "variance relative to the parents'"}
 
 
@@ -24,21 +25,39 @@ def inside_figure(found: Along, line: str, what: str) -> Figure:
         f"{found.layers[lowest]}, {numbers.ratio(float(values[middle, lowest]))}.",
         height=360,
         x={"title": LAMBDA, "tickvals": [0, 0.25, 0.5, 0.75, 1]},
-        y=layer_axis(found.layers, "layer, input on top", [len(found.layers) - 0.5, -0.5]),
+        y=layer_axis(found.layers, "layer, input on top", [len(found.layers) - 0.5, -0.5], across=False),
+        showlegend=False,
     )
     fig.add(
         "heatmap",
         z=values.T,
         x=found.lambdas,
         y=np.arange(len(found.layers)),
-        customdata=np.array(found.layers)[:, None].repeat(len(found.lambdas), 1),
         zmin=0,
         zmax=1 if what != "variance" else max(1.0, float(np.nanmax(values))),
         colorscale=SIMILARITY,
         colorbar={"title": {"text": SHOWN[what].split(" ")[0], "side": "top"}, "thickness": 10},
-        hovertemplate="%{customdata}, λ = %{x:.2f}: %{z:.2f}<extra></extra>",
+        hoverinfo="skip",
     )
+    _add_targets(fig, found, values)
     return fig
+
+
+def _add_targets(fig: Figure, found: Along, values: np.ndarray) -> None:
+    """Add an invisible point per cell, because a heatmap's cells cannot be clicked."""
+    layers, points = len(found.layers), len(found.lambdas)
+    invisible = {"marker": {"opacity": 0}}
+    fig.add(
+        "scatter",
+        x=np.tile(found.lambdas, layers),
+        y=np.repeat(np.arange(layers), points),
+        mode="markers",
+        marker={"symbol": "square", "size": TARGET, "opacity": 0},
+        selected=invisible,
+        unselected=invisible,
+        customdata=[(layer, values[at, row]) for row, layer in enumerate(found.layers) for at in range(points)],
+        hovertemplate="%{customdata[0]}, λ = %{x:.2f}: %{customdata[1]:.2f}<extra></extra>",
+    )
 
 
 def loss_figure(found: Along) -> Figure:

@@ -56,7 +56,7 @@ def shares_figure(why: Why) -> Figure:
         f"Shares of the barrier of {numbers.loss(why.total)} nats by layer; {worst} has the largest, "
         f"{numbers.loss(float(np.max(why.share, initial=0)))} nats.",
         height=330,
-        x={"title": "layer, input first", "tickvals": list(range(len(why.blocks))), "ticktext": list(why.blocks)},
+        x=layer_axis(why.blocks, "layer, input first", [-0.5, len(why.blocks) - 0.5]),
         y={"title": "share of the barrier (nats)", "zeroline": True, "zerolinecolor": GRID},
         showlegend=False,
     )
@@ -75,15 +75,12 @@ def shares_figure(why: Why) -> Figure:
 def spectra_figure(why: Why) -> Figure:
     """Alignment of singular vectors of every weight, before and after re-ordering B."""
     before, after = (float(np.nanmean(row)) for row in why.alignment)
+    modules = [name.removesuffix(".weight") for name in why.weights]
     fig = figure(
         f"Alignment of A's and B's singular vectors by layer: {numbers.correlation(before)} on average before "
         f"re-ordering, {numbers.correlation(after)} after.",
         height=330,
-        x={
-            "title": "weight, input first",
-            "tickvals": list(range(len(why.weights))),
-            "ticktext": [name.removesuffix(".weight") for name in why.weights],
-        },
+        x=layer_axis(modules, "weight, input first", [-0.5, len(modules) - 0.5]),
         y={"title": "alignment of singular vectors", "zeroline": True, "zerolinecolor": GRID},
         barmode="group",
     )

@@ -12,7 +12,7 @@ from ui.panels.study_panels import StudyPanel
 from ui.runs.study import choose_other, studied
 from ui.shell.chosen import Chosen
 from ui.shell.kept import kept
-from ui.shell.look import draw
+from ui.shell.look import draw_layers
 
 NAMES = {
     "C": "the other network",
@@ -47,7 +47,7 @@ def measures_panel(found: Chosen) -> None:
             st.markdown(f"**{measured.labels[key]}**")
             words = f"{pair_words(pair)}, {measured.labels[key]}"
             figure = kept(_map_figure, measured, key, words)
-            draw(figure, f"measure {key} {pair} {read}", f"{key}-{pair}", width="stretch")
+            draw_layers(figure, f"measure {key} {pair} {read}", f"{key}-{pair}")
     flagged = sum(bool(cell) for row in measured.distrust for cell in row)
     images = next(iter(measured.maps.values())).images
     st.caption(
