@@ -45,7 +45,7 @@ TORCH_FREE = (
     *(f"merging.{name}" for name in (*GROUND, "results", "text", "figures", "studies", "methods.registry")),
     *("merging.methods.recipes", "merging.jobs.requests", "merging.jobs.ledger", "merging.jobs.limits"),
     *("merging.jobs.stages", "merging.jobs.streaming", "merging.jobs.worker.supervisor"),
-    *("merging.jobs.search", "merging.jobs.privacy"),
+    *("merging.jobs.guesses", "merging.jobs.search", "merging.jobs.privacy"),
     *("merging.zoo.catalogue", "merging.zoo.architectures.names", "merging.zoo.checkpoints.sandbox"),
     *(
         "merging.zoo.checkpoints.candidates",

@@ -1,9 +1,9 @@
 """Generates the finished runs that are shipped with the program (assets/runs), with the tasks that workers also run.
 
 The runs are: a merge for every preset, with the settings of the merge form; a merge of two networks that share the
-first epochs of their training, which needs no alignment; the pictures on the first view of Neurons for two presets;
-findings of studies; and a partial zip (ZipIt!). Artifacts that are not shipped are listed with their hashes; running
-the request again creates them.
+first epochs of their training, which needs no alignment; for two presets the pictures on the first view of Neurons and
+those of the classes; findings of studies; and a partial zip (ZipIt!). Artifacts that are not shipped are listed with
+their hashes; running the request again creates them.
 """
 
 from __future__ import annotations
@@ -138,24 +138,27 @@ def example_studies(request: MergeRequest, key: str) -> Iterator[StudyRequest]:
 def _pictures(
     request: MergeRequest, checkpoints: tuple[bytes, ...], artifacts: dict[str, bytes], layer: str
 ) -> Iterator[Example]:
-    """Examples for the pictures on the first view of Neurons.
+    """Examples for the pictures on two views of Neurons.
 
-    They show the best matched units in A, in the merge and in the naive average, B's units that are matched to them,
-    and B's units of the same numbers.
+    On the first view: the best matched units in A, in the merge and in the naive average, B's units that are matched to
+    them, and B's units of the same numbers. On the view of classes: the logits of every network.
     """
     a, b = request.models
-    facts = next(facts for facts in saving.load(artifacts["report"]).units if facts.layer == layer)
+    report = saving.load(artifacts["report"])
+    facts = next(facts for facts in report.units if facts.layer == layer)
     best = [int(unit) for unit in np.argsort(-facts.match, kind="stable")[:UNITS]]  # dead units, which are NaN, last
     of_b = dict.fromkeys([int(facts.partner[unit]) for unit in best] + best)
     facts_of_a = {key: getattr(a, key) for key in ("architecture", "config", "dataset", "classes", "mean", "std")}
-    wanted = [(a, checkpoints[0], best), (b, checkpoints[1], list(of_b))]
+    nets = [(a, checkpoints[0], best), (b, checkpoints[1], list(of_b))]
     for name in NETWORKS:
         model = ModelRef(hashlib.sha256(artifacts[name]).hexdigest(), name.removesuffix(".safetensors"), **facts_of_a)
-        wanted.append((model, artifacts[name], best))
-    for model, checkpoint, numbers in wanted:
-        for first in range(0, len(numbers), MAX_UNITS):
-            part = tuple(numbers[first : first + MAX_UNITS])
-            yield Example(PicturesRequest(model, layer, part), (checkpoint,))
+        nets.append((model, artifacts[name], best))
+    logits = report.layers[-1]
+    for model, checkpoint, numbers in nets:
+        for shown, units in ((layer, numbers), (logits.name, range(logits.units))):
+            for first in range(0, len(units), MAX_UNITS):
+                part = tuple(units[first : first + MAX_UNITS])
+                yield Example(PicturesRequest(model, shown, part), (checkpoint,))
 
 
 def _make(example: Example, out: Path, report: Progress) -> tuple[str, dict[str, bytes]]:

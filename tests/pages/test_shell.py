@@ -11,7 +11,6 @@ import streamlit as st
 from merging.jobs.ledger.ledger import Ledger
 from merging.paths import ROOT
 from tests.pages.ledgers import done
-from ui.runs.run_bar import networks_line
 from ui.shell import middleware, server
 from ui.shell.middleware import COOKIE, Border, chart_scripts
 from ui.shell.words import WORDS
@@ -289,16 +288,3 @@ def test_a_connection_that_sends_text_ends_before_streamlit_sees_it():
     headers = [(b"origin", b"http://localhost:8501")]
     asyncio.run(Border(app)({"type": "websocket", "path": "/_stcore/stream", "headers": headers}, receive, None))
     assert received == [{"type": "websocket.receive", "bytes": b"x"}, {"type": "websocket.disconnect", "code": 1003}]
-
-
-@pytest.mark.parametrize(
-    "names, line",
-    [
-        (("CNN · Set · seed 0", "CNN · Set · seed 1"), "CNN · Set · :blue[●] seed 0 :gray[+] :orange[◆] seed 1"),
-        (("CNN · seed 0", "MLP · seed 0"), ":blue[●] CNN · seed 0 :gray[+] :orange[◆] MLP · seed 0"),
-        (("one", "one"), ":blue[●] one :gray[+] :orange[◆] one"),
-        (("N · a", "N · b", "N"), ":blue[●] N · a :gray[+] :orange[◆] N · b :gray[+] N"),
-    ],
-)
-def test_what_names_of_networks_share_is_written_once(names, line):
-    assert networks_line(names) == line

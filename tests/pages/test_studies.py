@@ -228,3 +228,23 @@ def test_another_network_can_be_looked_at_beside_the_run(ledger, open_page, page
     press(app, "Measure the plane" if page == "landscape" else "Compare by every measure")
     (job,) = ledger.jobs(kind="study")
     assert job.request["other"]["sha256"] == find_entry("fashion-cnn-shared-a").sha256
+
+
+def test_which_picture_is_the_partners_is_guessed_once_and_counted(open_page, ledger):
+    app = open_page("neurons", run=EXAMPLES["cnns"], view="Which is it?")
+    assert "one of 4 cases" in texts(app, "markdown")
+    press(app, "Picture 1")
+    right = [words.value.startswith("Right") for words in (*app.success, *app.warning)]
+    assert f"**{sum(right)} of 1 right in this layer.**" in texts(app, "markdown")
+    assert len(right) == 1
+    assert "the partner" in html(app)
+    assert not [button for button in app.button if button.label.startswith("Picture ")]
+    press(app, "Next unit")
+    assert len([button for button in app.button if button.label.startswith("Picture ")]) == 4
+    assert not ledger.jobs(kind="pictures")  # all pictures are shipped
+
+
+def test_the_pictures_of_the_examples_classes_are_shipped(open_page, ledger):
+    for key in LOOKED_INTO:
+        assert "being made" not in html(open_page("neurons", run=EXAMPLES[key], view="Classes"))
+    assert not ledger.jobs(kind="pictures")

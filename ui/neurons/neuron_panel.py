@@ -10,6 +10,7 @@ from merging.results.reports import LayerUnits, MergeReport
 from merging.studies.layer import LayerStudy
 from ui.neurons.class_panel import class_panel
 from ui.neurons.evidence_panel import evidence_panel
+from ui.neurons.game_panel import game_panel
 from ui.neurons.overview import overview
 from ui.neurons.pictures import choose_way
 from ui.neurons.unit_rows import View, rows
@@ -23,7 +24,13 @@ from ui.shell.look import draw
 from ui.shell.markdown import plain
 from ui.shell.words import meaning
 
-VIEWS = {"sheets": "All units", "rows": "Unit by unit", "classes": "Classes", "evidence": "Does it hold?"}
+VIEWS = {
+    "sheets": "All units",
+    "rows": "Unit by unit",
+    "classes": "Classes",
+    "evidence": "Does it hold?",
+    "game": "Which is it?",
+}
 
 
 def neuron_panel(found: Chosen, models: dict[str, ModelRef]) -> None:
@@ -44,6 +51,8 @@ def neuron_panel(found: Chosen, models: dict[str, ModelRef]) -> None:
     if view == "classes":
         return class_panel(report, models, choose_way())
     layer = choose_layer(report)
+    if view == "game":
+        return game_panel(layer, models, found, choose_way())
     with st.container(horizontal=True, vertical_alignment="bottom"):
         help = f"{meaning('match correlation')} {meaning('scale')}"
         sort = st.selectbox("Sort by", SORTS, key="sort", help=help, width=180, bind="query-params")

@@ -12,7 +12,19 @@ from typing import Any
 from merging.jobs.ledger.connection import BUSY_SECONDS, connect, readable, transaction
 from merging.jobs.privacy import MARKS, mark_private
 
-TAKEN_OVER = ("jobs", "owners", "stages", "artifacts", "pictures", "models", "served", "marks", "made_of", "stopped")
+TAKEN_OVER = (
+    "jobs",
+    "owners",
+    "stages",
+    "artifacts",
+    "pictures",
+    "models",
+    "served",
+    "marks",
+    "made_of",
+    "stopped",
+    "guesses",
+)
 UNREADABLE = (
     sqlite3.DatabaseError,
     UnicodeDecodeError,

@@ -26,6 +26,7 @@ NUMBERS = {  # table -> its numeric columns
     "models": ("created", "size"),
     "artifacts": ("size",),
     "marks": ("starred", "archived"),
+    "guesses": ("unit", "guessed", "correct", "at"),
 }
 TEXTS = {  # table -> columns with texts that pages show; damage turns texts into blobs
     "jobs": ("title", "message", "stage", "worker", "hidden"),
@@ -77,6 +78,9 @@ CREATE TABLE IF NOT EXISTS models (
 CREATE INDEX IF NOT EXISTS models_by_content ON models (sha256);
 CREATE TABLE IF NOT EXISTS made_of (made TEXT NOT NULL, part TEXT NOT NULL, PRIMARY KEY (part, made));
 CREATE TABLE IF NOT EXISTS stopped (batch TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS guesses (
+    owner TEXT NOT NULL, run TEXT NOT NULL, layer TEXT NOT NULL, unit INTEGER NOT NULL, guessed INTEGER NOT NULL,
+    correct INTEGER NOT NULL, at REAL NOT NULL, PRIMARY KEY (owner, run, layer, unit));
 CREATE TABLE IF NOT EXISTS served (owner TEXT PRIMARY KEY, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS dispatchers (
     id TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, born REAL NOT NULL, seen REAL NOT NULL);
@@ -101,7 +105,7 @@ _ADDED = {  # columns added since format 1: (table, column) -> declaration
     ("owners", "batch"): "TEXT NOT NULL DEFAULT ''",
     ("owners", "title"): "TEXT NOT NULL DEFAULT ''",
 }
-_ADDED_TABLES = ("marks", "made_of", "stopped")  # tables added since format 1
+_ADDED_TABLES = ("marks", "made_of", "stopped", "guesses")  # tables added since format 1
 
 
 def prepare_file(path: Path) -> None:
