@@ -17,3 +17,11 @@ def home() -> Path:
     if variable:
         return Path(variable)
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "mergescope"
+
+
+def is_there(path: Path) -> bool:
+    """Whether the path exists; False for one that cannot exist, such as a name of 300 characters."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False

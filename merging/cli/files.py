@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from errno import EISDIR, ENOTDIR
+from errno import EEXIST, EISDIR, ENOENT, ENOTDIR
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from merging.errors import InvalidRequest, InvalidSetting
+from merging.paths import is_there
 from merging.results import saving
 from merging.results.reports import UnitPicture
 
@@ -52,28 +53,25 @@ def check_inputs_stay(out: Path, inputs: Iterable[str]) -> None:
 
     out: the file or folder to write. inputs: paths of files or folders, and names of factories (package.module:name).
     """
-    targets = {os.path.realpath(path) for path in _targets(out)}
+    targets = [os.path.realpath(path) for path in _targets(out) if is_there(path) and path.is_file()]
     for text in inputs:
         factory = f"{text.partition(':')[0].replace('.', '/')}.py"
         for path in (Path(text), Path(factory)):
-            given = [path, *path.rglob("*")] if is_there(path) and path.is_dir() else [path]
-            if any(is_there(one) and one.is_file() and os.path.realpath(one) in targets for one in given):
+            if is_there(path) and any(_holds(os.path.realpath(path), target) for target in targets):
                 raise InvalidRequest(f"{path} is an input, and {out} would replace it. Give another --out.")
+
+
+def _holds(given: str, target: str) -> bool:
+    """Whether a file is the given one, or lies in the given folder. Both are real paths."""
+    return target == given or target.startswith(os.path.join(given, ""))
 
 
 def _targets(out: Path) -> list[Path]:
     """The files that a command with this --out may replace."""
     if not is_there(out) or not out.is_dir():
         return [out]
-    return [out / name for name in WRITTEN] + [path for path in out.iterdir() if path.suffix == ".png"]
-
-
-def is_there(path: Path) -> bool:
-    """Whether the path exists; False for one that cannot exist, such as a name of 300 characters."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
+    with _writing(out):
+        return [out / name for name in WRITTEN] + [path for path in out.iterdir() if path.suffix == ".png"]
 
 
 def make_folder(path: Path) -> None:
@@ -88,16 +86,21 @@ def check_file(path: Path) -> None:
     with _writing(path):
         if path.is_dir():
             raise IsADirectoryError(EISDIR, "it is a folder")
+        if path.is_symlink() and not path.exists():
+            raise FileNotFoundError(ENOENT, "it is a link to a file that does not exist")
         TemporaryFile(dir=path.parent).close()
 
 
 def check_folder(path: Path) -> None:
     """Raise InvalidRequest if no files can be written into the folder. The check leaves nothing behind."""
     with _writing(path):
-        there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        there = next(folder for folder in (path, *path.absolute().parents) if folder.exists() or folder.is_symlink())
         if not there.is_dir():
             raise NotADirectoryError(ENOTDIR, "a file is in its way")
         TemporaryFile(dir=there).close()
+        for file in (path / name for name in WRITTEN):
+            if (file.exists() or file.is_symlink()) and not file.is_file():
+                raise FileExistsError(EEXIST, f"{file.name} in it is not a file")
 
 
 def check_result(path: Path) -> None:
@@ -115,7 +118,8 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = "a file is in its way" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+        in_its_way = isinstance(error, NotADirectoryError) or (isinstance(error, FileExistsError) and error.filename)
+        reason = "a file is in its way" if in_its_way else error.strerror
         raise InvalidRequest(f"{path} cannot be written: {reason}. Give another --out.") from error
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merging.cli.console import say_note
-from merging.cli.files import is_there
 from merging.cli.nets import Net
 from merging.cli.options import Options
 from merging.errors import DataUnavailable, InvalidSetting
 from merging.jobs.requests.checks import check_fit
+from merging.paths import is_there
 from merging.progress import Progress
 from merging.zoo.datasets.convert import convert_images
 from merging.zoo.datasets.facts import FACTS

@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: Options, report: Progress) -> dict[str, bytes]:
     if isinstance(getattr(options, "out", None), Path):
-        check_inputs_stay(options.out, options.texts())
+        check_inputs_stay(options.out, options.inputs())
     with read_data_name(options, report) as ready:
         ready.run(ready, report)
     return {}

@@ -19,6 +19,10 @@ MOST_THREADS = 1024  # torch crashes if the number far exceeds that of the cores
 IMAGES, POINTS, SEED = (WHOLE_NUMBERS[name] for name in ("images", "points", "seed"))
 
 
+# Options that name what a command reads: checkpoints, factories in a user's own file, folders of images.
+INPUTS = ("a", "b", "more", "net", "base", "other", "architecture", "data", "source")
+
+
 @dataclass(frozen=True)
 class Options:
     """The options of one command, parsed once and never changed; each is an attribute."""
@@ -37,10 +41,11 @@ class Options:
             raise AttributeError(f"This command has no option {name}.")
         return values[name]
 
-    def texts(self) -> list[str]:
-        """Return all values that are texts, also those in lists: among them are the names of input files."""
-        lists = (value if isinstance(value, list | tuple) else [value] for value in self.values.values())
-        return [text for values in lists for text in values if isinstance(text, str)]
+    def inputs(self) -> list[str]:
+        """Return the values that may name files or folders that the command reads."""
+        given = (self.values.get(name) for name in INPUTS)
+        lists = (value if isinstance(value, list | tuple) else [value] for value in given)
+        return [str(text) for values in lists for text in values if text]
 
     def with_value(self, name: str, value: object) -> Options:
         """Return a copy of the options with one value replaced."""

@@ -12,13 +12,14 @@ from merging.jobs.ledger.store import Content
 from merging.progress import Progress
 
 NOT_PERMITTED = (
-    "The program has no permission to read or write one of its own files: "
+    "The program has no permission to read or write a file that it needs: "
     "give read and write access to the user who runs the program"
 )
 REASONS = {  # errors of the operating system whose cause the user can remove
     errno.ENOSPC: "The disk is full: free some space, then run the job again",
     errno.EDQUOT: "The disk quota is used up: free some space, then run the job again",
     errno.EROFS: "The disk is mounted read-only: mount it with write access, then run the job again",
+    errno.ENAMETOOLONG: "A path is too long for this machine: shorten it, or MERGESCOPE_HOME or MERGESCOPE_DATA",
     errno.EACCES: NOT_PERMITTED,
     errno.EPERM: NOT_PERMITTED,
     errno.EIO: "The disk failed to read or write: see the system log, then run the job again",

@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from merging.errors import DataUnavailable
 from merging.jobs.ledger.owners import as_table
 from merging.jobs.requests.registry import hashes_and_names
 from merging.zoo.catalogue import shipped_file
@@ -132,7 +133,10 @@ def _all_shared(db: sqlite3.Connection, shipped: ShippedRuns, job: str, parts: I
 
 def _is_shared_by(db: sqlite3.Connection, shipped: ShippedRuns, part: str, owners: set[str]) -> bool:
     if is_own(part):
-        dataset = find_own(part)
+        try:
+            dataset = find_own(part)
+        except DataUnavailable:  # damaged: it is unknown who shares them
+            return False
         return dataset is not None and any(claim.shared and claim.owner in owners for claim in dataset.claims)
     rows = db.execute("SELECT owner, entry FROM models WHERE sha256 = ?", (part,)).fetchall()
     shared = any(row["owner"] in owners and _is_shared(row["entry"]) for row in rows)

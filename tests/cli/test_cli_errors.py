@@ -234,6 +234,33 @@ def test_an_output_never_replaces_an_input(tmp_path: Path, capsys: pytest.Captur
     assert [file.read_bytes() for file in files] == contents
 
 
+def test_a_command_can_be_run_twice_with_one_output(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert run(capsys, "curve", A, B, *FEW, "--out", "curve.csv")[0] == 0
+        merged = run(capsys, "merge", A, B, *FEW, "--align", "weight-matching", "--out", "weight-matching")
+        assert merged[0] == 0
+
+
+@pytest.mark.parametrize("way", ["a link to nothing", "a folder's file that is a folder", "a pipe"])
+def test_an_impossible_output_is_refused_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str], way):
+    out = tmp_path / "out"
+    if way == "a link to nothing":
+        out.symlink_to(tmp_path / "nowhere" / "x")
+    else:
+        out.mkdir()
+        (out / "report.json").mkdir() if "folder" in way else os.mkfifo(out / "report.json")
+    code, said, err = run(capsys, "merge", A, B, *FEW, "--out", out)
+    assert (code, said) == (2, "")
+    assert "cannot be written" in err
+    assert "aligning" not in err
+
+
+def test_a_table_is_written_as_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    code, _, err = run(capsys, "compare", A, B, *FEW, "--out", tmp_path / "table.json")
+    assert code == 2 and "the table is written as .csv" in err
+
+
 def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from merging.cli.files import write
     from merging.errors import InvalidRequest

@@ -263,3 +263,27 @@ def test_a_ledger_that_another_program_locks_is_said_in_words(tmp_path, monkeypa
     monkeypatch.setattr("merging.jobs.ledger.schema.transaction", locked)
     with pytest.raises(HomeUnusable, match=r"database is locked.*End the other program"):
         Ledger(tmp_path)
+
+
+@pytest.mark.parametrize("at", [0, 5, 18, 19, 22, 47, 59])
+def test_a_damaged_header_costs_no_row(tmp_path, ids, at):
+    file = tmp_path / "ledger.sqlite"
+    data = bytearray(file.read_bytes())
+    data[at] ^= 0x11
+    file.write_bytes(data)
+    assert {job.id for job in Ledger(tmp_path).jobs(limit=10 * MANY)} == ids
+
+
+@pytest.mark.parametrize("value", [b"\xff\x00", 7, 1.5])
+def test_rows_with_damaged_keys_are_left_out(tmp_path, value):
+    ledger = Ledger(tmp_path)
+    job = ledger.submit(merge_request(seed=1), "ann")
+    desk = Desk(ledger)
+    desk.beat()
+    with connect(ledger.file) as db:
+        db.execute("UPDATE served SET owner = ?", (value,))
+        db.execute("UPDATE dispatchers SET seen = ?", (str(value),))
+    again = Ledger(tmp_path)
+    assert [one.id for one in again.jobs()] == [job.id]
+    assert again.submit(merge_request(seed=2), "bob").state == "queued"
+    Desk(again).reap(lambda pid, born: True)

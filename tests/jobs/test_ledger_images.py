@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from merging.errors import DataUnavailable, InvalidRequest
+from merging.jobs.ledger.connection import connect, transaction
 from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.images import add_images, delete_images
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.limits import Limits
+from merging.jobs.privacy import mark_private
 from merging.jobs.requests.download import DownloadRequest
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.registry import from_json
@@ -17,6 +19,7 @@ from merging.jobs.worker.gather import gather_payload
 from merging.zoo.datasets import own
 from merging.zoo.datasets.fingerprint import fingerprint
 from tests.jobs.making import mlps, take
+from tests.jobs.test_ledger_models import model_entry
 from tests.zoo.image_files import folder, two_classes
 
 
@@ -117,3 +120,19 @@ def test_requests_name_own_images_by_form_and_refuse_what_does_not_fit(ledger, b
         MergeRequest(mlps(), dataset="own-xyz")
     with pytest.raises(InvalidRequest, match="cannot be downloaded"):
         DownloadRequest(kept.id)
+
+
+def test_damaged_images_of_one_person_stop_nobody_else(ledger, birds, tmp_path_factory):
+    kept = add_images(ledger, birds, "ann")
+    ledger.submit(training(kept.id), "ann")
+    place = next(own.folder().glob("own-*"))
+    for file in (place / "facts.json", next((place / "owners").glob("*.json"))):
+        whole = file.read_text()
+        file.write_text("")
+        ledger.add_model(model_entry(private=False), file.name.encode(), "bob")
+        with connect(ledger.file) as db, transaction(db):
+            mark_private(db)  # as for a ledger of an earlier version
+        assert not ledger.visible(ledger.jobs(), "bob")
+        assert ledger.visible(ledger.jobs(), "ann")
+        file.write_text(whole)
+    assert own.find_own(kept.id) is not None

@@ -13,7 +13,7 @@ from merging.jobs.limits import Limits
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.pictures import PicturesRequest
 from merging.zoo import catalogue
-from tests.jobs.making import SAVED, long_request, pictures_request, take
+from tests.jobs.making import SAVED, long_request, pictures_request, take, trained_artifacts
 
 
 def test_pictures_are_known_by_their_question_whoever_asked(ledger):
@@ -76,6 +76,21 @@ def test_made_up_people_neither_fill_the_store_nor_drive_out_the_runs_of_others(
     with pytest.raises(InvalidRequest, match="the limit for all together"):
         ledger.add_model(model_entry(), b"z" * 900_000, "cat", "192.0.2.1")
     assert len(ledger.jobs(owner="ann", states=("done",))) == 3
+
+
+def test_made_up_people_who_ask_for_one_finished_training_take_no_room_of_others(tmp_path):
+    ledger = Ledger(tmp_path, Limits(address_mb=2, all_models_mb=3))
+    desk = Desk(ledger)
+    ledger.submit(long_request(), "ann", address="203.0.113.5")
+    claim = take(desk)
+    trained = trained_artifacts(claim.request)
+    trained["checkpoint.safetensors"] += bytes(900_000)
+    assert desk.finish(claim, trained, model_entry(source="trained"))
+    for number in range(2):
+        ledger.submit(long_request(), f"eve {number}", address="198.51.100.7")
+    with pytest.raises(InvalidRequest, match="your network address"):
+        ledger.submit(long_request(), "eve 2", address="198.51.100.7")
+    ledger.add_model(model_entry(), b"y" * 2_000_000, "bob", "192.0.2.1")  # one network of .9 MB is stored
 
 
 def test_models_have_caps_a_person(tmp_path):

@@ -86,3 +86,15 @@ def test_runs_of_one_person_do_not_drive_out_those_of_others(tmp_path):
         assert desk.finish(take(desk), {"report": bytes([number]) * 250_000})
         kept += [job.id] if who == "ann" else []
     assert all(ledger.job(id) is not None for id in kept)
+
+
+def test_files_of_a_lost_ledger_make_room(tmp_path):
+    store = Ledger(tmp_path, Limits(store_mb=1)).store
+    lost, fresh = (store.put(os.urandom(400_000)) for _ in range(2))
+    os.utime(store.path(lost), (0, 0))  # the other one may be of somebody who is just adding it
+    small = Ledger(tmp_path, Limits(store_mb=1))
+    data = os.urandom(500_000)
+    assert small.artifact(done(small, 0, data), "report") == data
+    assert (store.has(lost), store.has(fresh)) == (False, True)
+    with pytest.raises(InvalidRequest, match="store is full"):
+        small.add_model(model_entry(), os.urandom(700_000), "bob")

@@ -13,7 +13,7 @@ from merging.errors import TooManyJobs
 from merging.jobs.ledger.connection import close_spares
 from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.ledger import Ledger
-from merging.jobs.ledger.owners import owner_of
+from merging.jobs.ledger.owners import network_of, owner_of
 from merging.jobs.limits import Limits
 from merging.zoo import catalogue
 from merging.zoo.datasets import own
@@ -87,3 +87,21 @@ def test_a_teacher_may_have_more(tmp_path, monkeypatch):
     ledger.submit(merge_request(seed=4), "eve")
     with pytest.raises(TooManyJobs):
         ledger.submit(merge_request(seed=5), "eve")
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("", ""),
+        ("198.51.100.7", "198.51.100.7"),
+        ("::1", "::1"),
+        ("::ffff:198.51.100.7", "198.51.100.7"),
+        ("2001:db8:1:2::7", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff:1:2:3", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::7", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_the_addresses_of_one_ipv6_network_count_as_one(address, network):
+    assert network_of(address) == network

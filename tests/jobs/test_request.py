@@ -12,6 +12,7 @@ import pytest
 
 from merging.errors import InvalidRequest, InvalidSetting
 from merging.jobs.requests.base import ModelRef
+from merging.jobs.requests.checks import check_architecture
 from merging.jobs.requests.download import DownloadRequest
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.pictures import PicturesRequest
@@ -201,3 +202,10 @@ def test_a_kind_declares_all_that_its_jobs_need(kind):
         module, _, function = kind.task.partition(":")
         assert callable(getattr(importlib.import_module(module), function))
     assert not kind.page or kind.page in SCREENS
+
+
+@pytest.mark.parametrize("shape", [[1, 8192, 8192], [3, 2000, 2000], [8192, 8192]])
+def test_images_too_large_for_any_worker_are_refused(shape):
+    with pytest.raises(InvalidRequest, match="numbers per image"):
+        check_architecture("cnn", {"in_shape": shape})
+    check_architecture("cnn", {"in_shape": [3, 1024, 1024]})

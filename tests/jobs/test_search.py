@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from merging.errors import InvalidRequest
+from merging.errors import Cancelled, InvalidRequest
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.search import LONGEST_NAME, ORDERS, Mark, Search, cancel_batch, mark_of, search, set_mark
 from merging.results import saving
@@ -141,3 +141,12 @@ def test_a_batch_is_cancelled_by_those_who_know_it_whoever_asked(ledger):
     assert {job.state for job in ledger.jobs()} == {"queued"}
     cancel_batch(ledger, "nets=a,b&live=0123")
     assert [job.id for job in ledger.jobs(states=["queued"])] == [other]
+
+
+def test_nothing_is_added_to_a_batch_that_was_stopped(ledger):
+    ledger.submit(merge_request(seed=0), "me", batch="live=0123")
+    cancel_batch(ledger, "live=0123")
+    with pytest.raises(Cancelled):
+        ledger.submit(merge_request(seed=1), "me", batch="live=0123")
+    assert {job.state for job in ledger.jobs()} == {"cancelled"}
+    assert ledger.submit(merge_request(seed=1), "me", batch="live=4567").state == "queued"

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merging.errors import InvalidRequest, MergescopeError
+from merging.errors import HomeUnusable, InvalidRequest, MergescopeError
 from merging.jobs.ledger.store import Store
 
 
@@ -80,3 +80,18 @@ def test_a_writer_that_is_killed_leaves_no_half_file_under_a_name(tmp_path):
     whole = [path for path in tmp_path.glob("??/*") if path.suffix == ""]
     assert len(whole) >= 10
     assert all(hashlib.sha256(path.read_bytes()).hexdigest() == path.name for path in whole)
+
+
+def test_a_file_in_the_way_of_the_store_is_told_in_words(tmp_path):
+    store = Store(tmp_path / "store")
+    sha256 = store.put(b"some bytes")
+    store.delete(sha256)
+    store.path(sha256).mkdir()
+    with pytest.raises(MergescopeError, match="cannot be read"):
+        store.get(sha256)
+    (tmp_path / "closed").write_text("a file")
+    closed = Store(tmp_path / "closed")
+    with pytest.raises(HomeUnusable, match="a file is in its way"):
+        closed.put(b"some bytes")
+    with pytest.raises(MergescopeError):
+        closed.get(sha256)

@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from merging.errors import MergescopeError, TooManyJobs
+from merging.errors import Cancelled, MergescopeError, TooManyJobs
 from merging.figures.comparison import REFERENCES, Point, bars, growth, mean_of
 from merging.jobs.ledger.jobs import OPEN
 from merging.jobs.requests.comparison import (
@@ -128,6 +128,8 @@ def _submit(requests: Sequence[MergeRequest]) -> str:
             submit(request, batch=batch())
         except TooManyJobs:
             return "You have reached the limit of open jobs. The remaining merges are queued as these jobs end."
+        except Cancelled:  # while these were submitted
+            return ""
     return ""
 
 

@@ -15,7 +15,7 @@ import streamlit as st
 from merging.errors import MergescopeError
 from merging.jobs.ledger.jobs import Job
 from merging.jobs.ledger.ledger import Ledger
-from merging.jobs.ledger.owners import owner_of
+from merging.jobs.ledger.owners import network_of, owner_of
 from merging.jobs.requests.base import Request
 from merging.jobs.requests.registry import from_json, hashes_and_names, nameless, with_names
 from merging.paths import home
@@ -52,9 +52,9 @@ def submit(request: Request, *, again: bool = False, batch: str = "") -> Job:
 
 
 def network_address() -> str:
-    """The visitor's network address, "" on this machine."""
+    """The visitor's network address (see `network_of`), "" on this machine."""
     address = st.context.ip_address
-    return address if isinstance(address, str) else ""
+    return network_of(address) if isinstance(address, str) else ""
 
 
 def not_hidden(jobs: Iterable[Job]) -> list[Job]:

@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import runtime
 
+from merging.jobs.ledger.owners import network_of
 from merging.jobs.limits import Limits, from_environment
 from ui.shell.middleware import COOKIE
 
@@ -93,7 +94,7 @@ class Uploads:
             return
         headers = Headers(scope=scope)
         size, visitor = _size(headers), cookie_parser(headers.get("cookie", "")).get(COOKIE) or match["session"]
-        address = (scope.get("client") or ("",))[0]
+        address = network_of((scope.get("client") or ("",))[0])
         visitor, address = self.held.visitors.get(match["session"], (visitor, address))
         why = self._refusal(visitor, size, address)
         if why or size is None:

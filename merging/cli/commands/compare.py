@@ -48,6 +48,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: Options, report: Progress) -> None:
     """Run the merges one after another and print the results. A failed merge gets a row that says so."""
     if options.out:
+        if options.out.suffix != ".csv":
+            raise InvalidSetting(f"{options.out.name}: the table is written as .csv. Give the file this suffix.")
         check_file(options.out)
     nets = read_nets(options)
     base = read_net(options.base, options) if options.base else None

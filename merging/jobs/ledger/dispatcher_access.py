@@ -194,7 +194,7 @@ class Desk:
         now, host, requeued = time.time(), socket.gethostname(), []
         with connect(self.ledger.file) as db, transaction(db):
             for row in db.execute("SELECT * FROM dispatchers WHERE id != ?", (self.id,)).fetchall():
-                silent = now - row["seen"] > self.ledger.limits.lease_seconds
+                silent = abs(now - row["seen"]) > self.ledger.limits.lease_seconds  # the clock may have been set back
                 if silent or (row["host"] == host and not alive(row["pid"], row["born"])):
                     requeued += self._bury(db, row["id"])
         return requeued
@@ -262,11 +262,10 @@ def _requeue(db: sqlite3.Connection, job: str, uncounted: int) -> None:
 
 def _list_trained(ledger: Ledger, files: Filing, model: Entry, data: bytes, claim: Claim) -> None:
     """List a trained model for all people who requested the training; only the first one's caps stop the job."""
-    models.insert(ledger, files, model, data, claim.owner)
-    others = files.db.execute("SELECT owner FROM owners WHERE job = ? AND owner != ?", (claim.id, claim.owner))
-    for row in others.fetchall():
-        with suppress(InvalidRequest):  # the person has no room for another model
-            models.insert(ledger, files, model, data, row["owner"])
+    owners = files.db.execute("SELECT owner, address FROM owners WHERE job = ?", (claim.id,)).fetchall()
+    for owner, address in sorted(owners, key=lambda row: row["owner"] != claim.owner):
+        with suppress(*[InvalidRequest] * (owner != claim.owner)):  # a further person has no room for another model
+            models.insert(ledger, files, model, data, owner, address)
 
 
 def _know_pictures(db: sqlite3.Connection, claim: Claim, rows: Sequence[tuple[str, str, str, int]]) -> None:

@@ -15,6 +15,7 @@ from merging.jobs.ledger.connection import connect, transaction
 from merging.jobs.ledger.store import Content, Store
 
 TABLES = ("artifacts", "models")
+ORPHANED = 3600.0  # seconds after which a file without a row is not one that somebody is just adding
 
 
 class Filing:
@@ -29,7 +30,8 @@ class Filing:
     def make_room(self, wanted: Mapping[str, int]) -> None:
         """Delete finished runs until the store has room for these contents (sha256 -> number of bytes).
 
-        The oldest runs of those who hold most are deleted first.
+        The oldest runs of those who hold most are deleted first. If they are not enough, files to which nothing refers
+        (of a lost ledger) are deleted too.
 
         Raises InvalidRequest, and deletes no run, if deleting all finished runs would not free enough space.
         """
@@ -41,6 +43,10 @@ class Filing:
         while self._freed < missing and (job := next(old, "")):
             gone = [sha256 for sha256 in self.remove(job) if sha256 not in wanted]
             self._freed += sum(self._store.size_of(sha256) for sha256 in unused(self.db, gone))
+        if self._freed < missing:
+            orphans = [name for name in unused(self.db, self._store.old_names(ORPHANED)) if name not in wanted]
+            self._touched.extend(orphans)
+            self._freed += sum(map(self._store.size_of, orphans))
         if self._freed < missing:
             raise self._store.full()
 

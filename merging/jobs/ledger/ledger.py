@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from merging.errors import MergescopeError
+from merging.errors import Cancelled, MergescopeError
 from merging.jobs.ledger import images, models
 from merging.jobs.ledger.connection import connect, snapshot, transaction
 from merging.jobs.ledger.files import Filing, filing
@@ -55,6 +55,7 @@ class Ledger(LedgerFolder):
             batch: what the request is part of, such as a comparison; "" for a single request.
         Raises:
             InvalidRequest: a model is unknown or private to another owner, or own images are not available.
+            Cancelled: somebody stopped the batch.
             TooManyJobs: the owner, the address or all owners together have too many open jobs.
         """
         check_owner(owner)
@@ -63,6 +64,8 @@ class Ledger(LedgerFolder):
         known = None if again else self.shipped.job(request.id)
         with filing(self.file, self.store) as files:
             db = files.db
+            if batch and db.execute("SELECT 1 FROM stopped WHERE batch = ?", (batch,)).fetchone():
+                raise Cancelled("Somebody stopped this comparison.")
             row = db.execute("SELECT * FROM jobs WHERE id = ?", (request.id,)).fetchone()
             state = "" if row is None else row["state"]
             if known is not None and state not in (*OPEN, "done"):
@@ -70,7 +73,7 @@ class Ledger(LedgerFolder):
             again = again and (row is None or not others_of(db, request.id, owner))  # it is not only this person's
             done = state == "done" and not again and self._whole(db, request)
             if done and isinstance(request, TrainRequest):
-                self._list_trained(files, request, owner)
+                self._list_trained(files, request, owner, address)
             if not done:
                 self._check_cap(db, request, owner, address)
             if not done and state not in OPEN:
@@ -239,13 +242,13 @@ class Ledger(LedgerFolder):
         needed = {"report", "checkpoint.safetensors"} if isinstance(request, TrainRequest) else set()
         return needed <= hashes.keys() and all(self.store.has(sha256) for sha256 in hashes.values())
 
-    def _list_trained(self, files: Filing, request: TrainRequest, owner: str) -> None:
+    def _list_trained(self, files: Filing, request: TrainRequest, owner: str, address: str) -> None:
         """List the network of a finished training for a further person, or again for one who deleted it."""
         made = dict(map(tuple, files.db.execute("SELECT name, sha256 FROM artifacts WHERE job = ?", (request.id,))))
         if not models.listed(files.db, made["checkpoint.safetensors"], owner):
             artifacts = {name: self.store.get(made[name]) for name in ("report", "checkpoint.safetensors")}
             data = artifacts["checkpoint.safetensors"]
-            models.insert(self, files, trained_entry(request, owner, artifacts), data, owner)
+            models.insert(self, files, trained_entry(request, owner, artifacts), data, owner, address)
 
     def _check_cap(self, db: sqlite3.Connection, request: Request, owner: str, address: str) -> None:
         check_caps(db, self.limits, request.id, owner, address)
@@ -274,8 +277,8 @@ def _enqueue(folder: LedgerFolder, db: sqlite3.Connection, request: Request, own
     stand_in_line(db, request.lane, (owner, place))
     access = Access(db, folder.shipped, ANYONE)
     hidden, title = access.hidden_parts(json.loads(request.to_json())), models.public_title(db, request)
-    # A later request gets a later time, even if the machine's clock was set back in between.
-    created = "MAX(?, (SELECT COALESCE(MAX(created), 0) + 0.000001 FROM jobs))"
+    # A later request gets a later time than all open ones, even if the machine's clock was set back in between.
+    created = "MAX(?, (SELECT COALESCE(MAX(created), 0) + 0.000001 FROM jobs WHERE state IN ('queued', 'running')))"
     db.execute(
         "INSERT INTO jobs (id, kind, title, request, owner, place, lane, private, hidden, state, created) VALUES"
         f" (?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', {created})"

@@ -209,7 +209,9 @@ def check_room(
             f"The models brought from your network address would need more than {limits.address_mb:,.0f} MB, the limit "
             "per address. Delete some first."
         )
-    if count("")[1] + added > limits.all_models_mb * 1e6:
+    # Several people's copies of one network are stored once.
+    stored = "SELECT COALESCE(SUM(size), 0) FROM (SELECT DISTINCT sha256, size FROM models WHERE id != ?)"
+    if db.execute(stored, (id,)).fetchone()[0] + added > limits.all_models_mb * 1e6:
         raise InvalidRequest(
             f"The models of all people here would need more than {limits.all_models_mb:,.0f} MB, the limit for all "
             "together. Try again when someone has deleted some."

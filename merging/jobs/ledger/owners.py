@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import re
 import sqlite3
@@ -23,6 +24,22 @@ COLUMNS = (("jobs", "owner"), ("jobs", "place"), ("owners", "owner"), ("served",
 def owner_of(cookie: str) -> str:
     """Owner's id for the random name in a cookie."""
     return f"v-{hashlib.sha256(cookie.encode()).hexdigest()[:32]}"
+
+
+def network_of(address: str) -> str:
+    """Return the address by which visitors are counted: an IPv4 address, or the /64 network of an IPv6 address.
+
+    One household or computer has a whole /64 network (RFC 6177), so single addresses in it tell nobody apart.
+    """
+    try:
+        read = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if read.version == 4 or read.is_loopback:
+        return address
+    if read.ipv4_mapped is not None:
+        return str(read.ipv4_mapped)
+    return str(ipaddress.ip_network((read, 64), strict=False))
 
 
 def shared_turn(owner: str, address: str) -> str:

@@ -29,12 +29,23 @@ UNREADABLE = (
     sqlite3.DatabaseError,
     UnicodeDecodeError,
 )  # the latter is also raised for SQLite's own messages about a damaged file
+MAGIC = b"SQLite format 3\0"
+HEADER = 100  # bytes
+FLIPPED = 4  # most damaged bytes of MAGIC by which a ledger is still recognised
+FIELDS = (  # place in the header, usual bytes, allowed bytes: journal modes, fractions, format of the schema, encoding
+    (18, b"\2\2", (b"\1\1", b"\2\2")),
+    (21, b"\x40\x20\x20", (b"\x40\x20\x20",)),
+    (44, b"\0\0\0\4", tuple(bytes((0, 0, 0, n)) for n in (1, 2, 3, 4))),
+    (56, b"\0\0\0\1", tuple(bytes((0, 0, 0, n)) for n in (1, 2, 3))),
+)
 SMALLEST_ROW = 40  # bytes; with the file's size, bounds the number of its rows
 log = logging.getLogger(__name__)
 
 
 def is_damaged(path: Path, is_other: Callable[[sqlite3.Connection], bool]) -> bool:
     """Whether SQLite's integrity check fails, or `is_other` finds that the tables are not the ledger's."""
+    if _header_mended(path) is not None:
+        return True
     try:
         with connect(path) as db:
             if db.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
@@ -45,6 +56,26 @@ def is_damaged(path: Path, is_other: Callable[[sqlite3.Connection], bool]) -> bo
         raise
     except UNREADABLE:
         return True
+
+
+def _header_mended(path: Path) -> bytes | None:
+    """Return the first bytes of the file as they must be, if a few of them are damaged; otherwise None.
+
+    Without them SQLite opens nothing, although the rows may be whole. See https://www.sqlite.org/fileformat.html.
+    """
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        head = file.read(HEADER)
+    alike = sum(ours == theirs for ours, theirs in zip(MAGIC, head, strict=False))
+    if len(head) < HEADER or alike < len(MAGIC) - FLIPPED:  # a new file, or one of another program
+        return None
+    mended = bytearray(head)
+    mended[: len(MAGIC)] = MAGIC
+    for at, right, allowed in FIELDS:
+        if mended[at : at + len(right)] not in allowed:
+            mended[at : at + len(right)] = right
+    return bytes(mended) if mended != head else None
 
 
 def set_aside(path: Path, why: str) -> Path:
@@ -59,7 +90,11 @@ def set_aside(path: Path, why: str) -> Path:
 
 
 def take_over(old: Path, db: sqlite3.Connection) -> int:
-    """Copy the readable rows of a damaged ledger; return their number."""
+    """Copy the readable rows of a damaged ledger; return their number. Its first bytes are mended for that."""
+    header = _header_mended(old)
+    if header is not None:
+        with old.open("r+b") as file:
+            file.write(header)
     copied, most, marked = 0, old.stat().st_size // SMALLEST_ROW, True
     with closing(sqlite3.connect(old, timeout=BUSY_SECONDS, isolation_level=None)) as source, transaction(db):
         source.text_factory = readable

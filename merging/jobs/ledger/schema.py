@@ -27,12 +27,27 @@ NUMBERS = {  # table -> its numeric columns
     "artifacts": ("size",),
     "marks": ("starred", "archived"),
     "guesses": ("unit", "guessed", "correct", "at"),
+    "dispatchers": ("pid", "born", "seen"),
 }
 TEXTS = {  # table -> columns with texts that pages show; damage turns texts into blobs
     "jobs": ("title", "message", "stage", "worker", "hidden"),
     "stages": ("points",),
     "marks": ("name", "note"),
     "owners": ("batch", "title"),
+}
+KEYS = {  # table -> columns that name other rows, people or files; a row in which one is no text is of no use
+    "jobs": ("id",),
+    "owners": ("job", "owner"),
+    "marks": ("job", "owner"),
+    "stages": ("job",),
+    "artifacts": ("job", "name", "sha256"),
+    "pictures": ("job", "question", "sha256"),
+    "models": ("id", "sha256", "owner"),
+    "made_of": ("made", "part"),
+    "stopped": ("batch",),
+    "guesses": ("owner", "run", "layer"),
+    "served": ("owner",),
+    "dispatchers": ("id", "host"),
 }
 log = logging.getLogger(__name__)
 FORMAT = 1  # increased by hand when tables become incompatible; a ledger of another format is renamed, not converted
@@ -128,12 +143,13 @@ def prepare_file(path: Path) -> None:
                 for statement in _TABLES.split(";\n"):
                     db.execute(statement)
                 _add_what_is_new(db)
-                _mend(db)
-                hide_cookies(db)
-                db.execute(f"PRAGMA user_version = {FORMAT}")
             if old is not None:
                 copied = take_over(old, db)
                 log.warning("%s was damaged: it is kept as %s, and %d of its rows were copied", path, old, copied)
+            with transaction(db):  # also what was copied just now
+                _mend(db)
+                hide_cookies(db)
+                db.execute(f"PRAGMA user_version = {FORMAT}")
 
 
 @contextmanager
@@ -168,8 +184,10 @@ def make_private(folder: Path) -> None:
 
 
 def _mend(db: sqlite3.Connection) -> None:
-    """Delete jobs without an id; set damaged numbers (now texts), by which jobs are sorted, to 0, and blobs to ""."""
-    db.execute("DELETE FROM jobs WHERE typeof(id) != 'text'")
+    """Delete rows with a damaged key; set damaged numbers, by which jobs are sorted, to 0 and damaged texts to ""."""
+    for table, columns in KEYS.items():
+        broken = " OR ".join(f"typeof({column}) != 'text'" for column in columns)
+        db.execute(f"DELETE FROM {table} WHERE {broken}")
     for table, columns in NUMBERS.items():
         for column in columns:
             db.execute(f"UPDATE {table} SET {column} = 0 WHERE typeof({column}) IN ('text', 'blob')")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from merging.errors import InvalidRequest, MergescopeError
+from merging.errors import HomeUnusable, InvalidRequest, MergescopeError
 
 PARTIAL = ".partial"
 Content = bytes | Path  # content of an artifact, or a file that holds it
@@ -37,7 +38,12 @@ class Store:
             return sha256
         if self.limit is not None and self.size() - freed + content_size(content) > self.limit:
             raise self.full()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise HomeUnusable(
+                f"{self.folder} must be a folder of files, but a file is in its way. Remove it."
+            ) from error
         if isinstance(content, Path):  # its creator has already synced it to the disk
             content.replace(path)
             return sha256
@@ -59,6 +65,8 @@ class Store:
             data = path.read_bytes()
         except FileNotFoundError:
             raise MergescopeError(f"The file {sha256[:12]} is no longer in the store. Run the job again.") from None
+        except OSError as error:
+            raise MergescopeError(f"The stored file {path} cannot be read: {error.strerror}.") from error
         if hashlib.sha256(data).hexdigest() != sha256:
             path.unlink(missing_ok=True)
             raise MergescopeError(f"The stored file {sha256[:12]} was damaged and has been removed. Run the job again.")
@@ -80,6 +88,11 @@ class Store:
         """Bytes of the file with this name, 0 if there is none."""
         path = self.path(sha256)
         return path.stat().st_size if path.is_file() else 0
+
+    def old_names(self, seconds: float) -> list[str]:
+        """Names of the files that were last changed more than this many seconds ago."""
+        before = time.time() - seconds
+        return [path.name for path in self.folder.glob("??/*") if path.stat().st_mtime < before]
 
     def full(self) -> InvalidRequest:
         """Return the error that says that the store is full."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,7 @@ TEXT = 200  # largest number of characters of a model's or layer's name
 CONFIG = 4_000  # largest number of characters of a build configuration as JSON
 CONFIG_ITEMS = 64  # largest number of entries of one list in a build configuration
 MAX_WIDTH = 8_192
+MAX_NUMBERS = 4_000_000  # numbers per image, as in a colour image of 1,150 x 1,150 pixels
 
 
 def set_fields(value: Any, **fields: Any) -> None:
@@ -47,6 +49,9 @@ def check_architecture(key: str, config: Mapping[str, Any]) -> None:
         if len(numbers) > CONFIG_ITEMS or any(isinstance(n, int | float) and not 0 <= n <= MAX_WIDTH for n in numbers):
             most = f"{CONFIG_ITEMS} numbers from 0 to {MAX_WIDTH}"
             raise InvalidRequest(f"{name} of {key} takes at most {most}; got {value!r}.")
+    shape = config.get("in_shape")
+    if isinstance(shape, list) and math.prod(n for n in shape if isinstance(n, int | float)) > MAX_NUMBERS:
+        raise InvalidRequest(f"in_shape of {key} may have at most {MAX_NUMBERS:,} numbers per image; got {shape!r}.")
 
 
 def check_data(dataset: str, sha256: str, *, required: bool) -> None:

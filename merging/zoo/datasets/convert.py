@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from merging.errors import DataUnavailable, InvalidSetting
+from merging.paths import is_there
 from merging.zoo.checkpoints.metadata import clean_name
 from merging.zoo.datasets.own import OwnDataset, read_facts
 from merging.zoo.datasets.reading.limits import HOW, MAX_DECODED, MAX_SIDE, SECONDS
@@ -37,7 +38,7 @@ def convert_images(
         raise InvalidSetting(f"colour is one of {', '.join(COLOURS)}; got {colour!r}")
     if size is not None and not all(1 <= side <= MAX_SIDE for side in size):
         raise InvalidSetting(f"height and width are 1 to {MAX_SIDE} pixels; got {size[0]}×{size[1]}")
-    if not source.exists():
+    if not is_there(source):
         raise DataUnavailable(f"There is nothing at {source}. {HOW}")
     if not (source.is_file() or source.is_dir()):
         raise DataUnavailable(f"{source} is a device, a pipe or a socket, not a file or folder. {HOW}")

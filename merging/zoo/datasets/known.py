@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from merging.errors import InvalidSetting
+from merging.errors import DataUnavailable, InvalidSetting
 from merging.zoo.datasets.facts import FACTS, DatasetFacts
 from merging.zoo.datasets.own import find_own, is_own, own_datasets
 
@@ -38,10 +38,13 @@ def known_datasets(owner: str) -> dict[str, DatasetFacts]:
 
 
 def may_use(name: str, owner: str) -> bool:
-    """Whether this person may use the images. False for other people's private images and for deleted ones."""
+    """Whether this person may use the images. False for other people's private images, deleted and damaged ones."""
     if name in FACTS:
         return True
-    own = find_own(name, owner)
+    try:
+        own = find_own(name, owner)
+    except DataUnavailable:
+        return False
     return own is not None and own.visible(owner)
 
 

@@ -14,6 +14,7 @@ import hashlib
 import json
 import logging
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -192,14 +193,14 @@ def keep_own(place: Path, claim: ImageClaim) -> OwnDataset:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         place.replace(target)
     (target / "owners").mkdir(exist_ok=True)
-    _claim_file(target, claim.owner).write_text(json.dumps(asdict(replace(claim, notes=fresh.notes))), "utf-8")
+    _write_claim(target, replace(claim, notes=fresh.notes))
     return replace(fresh, claims=_claims(target))
 
 
 def share_own(id: str, owner: str, shared: bool) -> None:
     """Share the images with everybody, or make them private. Raises InvalidRequest if `owner` has no claim on them."""
     place, claim = _owned(id, owner)
-    _claim_file(place, owner).write_text(json.dumps(asdict(replace(claim, shared=shared))), "utf-8")
+    _write_claim(place, replace(claim, shared=shared))
 
 
 def remove_own(id: str, owner: str) -> None:
@@ -222,7 +223,7 @@ def rename_owners(renamed: Callable[[str], str]) -> None:
         name = renamed(claim.owner)
         if name != claim.owner:
             place = file.parents[1]
-            _claim_file(place, name).write_text(json.dumps(asdict(replace(claim, owner=name))), "utf-8")
+            _write_claim(place, replace(claim, owner=name))
             file.unlink(missing_ok=True)
 
 
@@ -274,6 +275,17 @@ def _read_claim(file: Path) -> ImageClaim:
     """Read a claim. Raises OSError, ValueError or TypeError if the file is damaged."""
     claim = ImageClaim(**json.loads(file.read_text("utf-8")))
     return claim if claim.notes is None else replace(claim, notes=tuple(map(str, claim.notes)))
+
+
+def _write_claim(place: Path, claim: ImageClaim) -> None:
+    """Write a claim; its file appears complete or not at all, also on a full disk."""
+    file = _claim_file(place, claim.owner)
+    partial = file.with_suffix(f".{secrets.token_hex(4)}")
+    try:
+        partial.write_text(json.dumps(asdict(claim)), "utf-8")
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _claim_file(place: Path, owner: str) -> Path:
