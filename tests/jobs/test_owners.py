@@ -16,7 +16,7 @@ from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.ledger.owners import network_of, owner_of
 from merging.jobs.limits import Limits
 from merging.zoo import catalogue
-from merging.zoo.datasets import own
+from merging.zoo.datasets.claims import ImageClaim
 from tests.jobs.making import merge_request, take
 
 
@@ -36,7 +36,7 @@ def test_what_an_earlier_version_stored_by_cookies_stays_its_owner_s(tmp_path, m
     model = ledger.add_model(net, data, cookie)
     claims = tmp_path / "data" / "own-1" / "owners"
     claims.mkdir(parents=True)
-    (claims / "1.json").write_text(json.dumps(asdict(own.ImageClaim(cookie, "birds", False, 1.0))))
+    (claims / "1.json").write_text(json.dumps(asdict(ImageClaim(cookie, "birds", False, 1.0))))
     close_spares()
     ledger, owner = Ledger(tmp_path), owner_of(cookie)
     assert {job.id for job in ledger.jobs(owner=owner)} == {first, second}

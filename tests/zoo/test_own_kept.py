@@ -9,12 +9,12 @@ import pytest
 
 from merging.errors import DataUnavailable, InvalidRequest, InvalidSetting
 from merging.zoo.datasets import own
+from merging.zoo.datasets.claims import ImageClaim
 from merging.zoo.datasets.convert import convert_images
 from merging.zoo.datasets.facts import FACTS
 from merging.zoo.datasets.fingerprint import fingerprint, load_splits
 from merging.zoo.datasets.known import dataset_label, facts, find_facts, is_dataset_name, known_datasets, may_use
 from merging.zoo.datasets.load import available, download, load_split, training_images
-from merging.zoo.datasets.own import ImageClaim
 from tests.zoo.image_files import folder, two_classes
 
 GONE = "own-000000000000"

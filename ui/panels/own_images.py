@@ -10,9 +10,10 @@ import streamlit as st
 
 from merging.jobs.ledger.images import delete_images, share_images
 from merging.text import numbers
+from merging.zoo.datasets.claims import ImageClaim
 from merging.zoo.datasets.image_set import SPLITS
 from merging.zoo.datasets.load import load_split
-from merging.zoo.datasets.own import ImageClaim, OwnDataset, own_datasets, sample_images
+from merging.zoo.datasets.own import OwnDataset, own_datasets, sample_images
 from ui.neurons.tiles import labelled_sheet, show_picture
 from ui.shell.guard import show_errors
 from ui.shell.markdown import plain

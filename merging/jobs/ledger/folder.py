@@ -16,6 +16,7 @@ from merging.jobs.limits import Limits, from_environment
 from merging.jobs.privacy import visible
 from merging.paths import home
 from merging.zoo.datasets import own
+from merging.zoo.datasets.claims import rename_owners
 
 PRIVATE = ("store", "data")  # private even if the folder around them holds other files and is not private
 
@@ -39,7 +40,7 @@ class LedgerFolder:
         self.shipped = shipped or ShippedRuns()
         prepare_file(self.file)
         if self.folder == home():
-            own.rename_owners(hidden)
+            rename_owners(own.folder(), hidden)
         for place in PRIVATE:
             with suppress(OSError):  # the folder belongs to another user, who gave write access
                 (self.folder / place).mkdir(exist_ok=True, mode=0o700)

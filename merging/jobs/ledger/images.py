@@ -19,10 +19,11 @@ from merging.jobs.ledger.models import check_unneeded
 from merging.jobs.privacy import hide, show
 from merging.zoo.checkpoints.metadata import clean_name
 from merging.zoo.datasets import own
+from merging.zoo.datasets.claims import ImageClaim
 from merging.zoo.datasets.convert import convert_images
 from merging.zoo.datasets.facts import FACTS
 from merging.zoo.datasets.known import may_use
-from merging.zoo.datasets.own import ImageClaim, OwnDataset, is_own
+from merging.zoo.datasets.own import OwnDataset, is_own
 from merging.zoo.datasets.reading.limits import MAX_DECODED
 from merging.zoo.disposable import Waiting, in_silence
 

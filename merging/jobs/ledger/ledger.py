@@ -276,7 +276,8 @@ def _enqueue(folder: LedgerFolder, db: sqlite3.Connection, request: Request, own
     db.execute(f"DELETE FROM owners WHERE job IN ({ended})", (request.id,))
     stand_in_line(db, request.lane, (owner, place))
     access = Access(db, folder.shipped, ANYONE)
-    hidden, title = access.hidden_parts(json.loads(request.to_json())), models.public_title(db, request)
+    text, now = request.to_json(), time.time()
+    hidden, title = access.hidden_parts(json.loads(text)), models.public_title(db, request)
     # A later request gets a later time than all open ones, even if the machine's clock was set back in between.
     created = "MAX(?, (SELECT COALESCE(MAX(created), 0) + 0.000001 FROM jobs WHERE state IN ('queued', 'running')))"
     db.execute(
@@ -288,16 +289,5 @@ def _enqueue(folder: LedgerFolder, db: sqlite3.Connection, request: Request, own
         " started = NULL, finished = NULL, stage = '', fraction = 0, message = '', error = NULL, attempts = 0,"
         " interrupted = 0, measured = 0, accuracy = NULL, barrier = NULL,"
         " dispatcher = '', worker = ''",
-        (
-            request.id,
-            request.kind,
-            title,
-            request.to_json(),
-            owner,
-            place,
-            request.lane,
-            bool(hidden),
-            " ".join(hidden),
-            time.time(),
-        ),
+        (request.id, request.kind, title, text, owner, place, request.lane, bool(hidden), " ".join(hidden), now),
     )

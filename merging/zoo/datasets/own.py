@@ -10,17 +10,15 @@ new folder appears complete or not at all. torch-free.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
-import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,31 +26,13 @@ import numpy as np
 
 from merging.errors import DataUnavailable, InvalidRequest
 from merging.paths import home
+from merging.zoo.datasets.claims import ImageClaim, claim_file, read_claims, write_claim
 from merging.zoo.datasets.facts import DatasetFacts
 from merging.zoo.datasets.image_set import ImageSet
 
 _ID = re.compile(r"own-[0-9a-f]{12}")
 _person: ContextVar[str] = ContextVar("person", default="")
 _beside: ContextVar[Path | None] = ContextVar("beside", default=None)
-
-
-@dataclass(frozen=True)
-class ImageClaim:
-    """One person's claim on a data set.
-
-    Attributes:
-        owner: the person.
-        label: the name that this person gave the data set.
-        shared: whether everybody may use it.
-        created: seconds since 1970.
-        notes: remarks on this person's files, such as those that were left out; None for the remarks in facts.json.
-    """
-
-    owner: str
-    label: str
-    shared: bool
-    created: float
-    notes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +105,7 @@ def find_own(id: str, owner: str = "") -> OwnDataset | None:
     place = _place(id)
     if place is None:
         return None
-    claims, owner = _claims(place), owner or _person.get()
+    claims, owner = read_claims(place), owner or _person.get()
     first = sorted(claims, key=lambda claim: (claim.owner != owner, not claim.shared, claim.created))
     dataset = read_facts(place, first[0].label if first else "", claims)
     if _person.get() and not dataset.visible(_person.get()):
@@ -193,38 +173,24 @@ def keep_own(place: Path, claim: ImageClaim) -> OwnDataset:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         place.replace(target)
     (target / "owners").mkdir(exist_ok=True)
-    _write_claim(target, replace(claim, notes=fresh.notes))
-    return replace(fresh, claims=_claims(target))
+    write_claim(target, replace(claim, notes=fresh.notes))
+    return replace(fresh, claims=read_claims(target))
 
 
 def share_own(id: str, owner: str, shared: bool) -> None:
     """Share the images with everybody, or make them private. Raises InvalidRequest if `owner` has no claim on them."""
     place, claim = _owned(id, owner)
-    _write_claim(place, replace(claim, shared=shared))
+    write_claim(place, replace(claim, shared=shared))
 
 
 def remove_own(id: str, owner: str) -> None:
     """Delete the owner's claim, and with the last claim the images. Raises InvalidRequest if there is no claim."""
     place, _ = _owned(id, owner)
-    _claim_file(place, owner).unlink()
-    if not _claims(place):
+    claim_file(place, owner).unlink()
+    if not read_claims(place):
         gone = place.with_name(f".{place.name}-{time.time_ns()}")
         place.rename(gone)  # one step, so that no other process reads a half-deleted data set
         shutil.rmtree(gone, ignore_errors=True)
-
-
-def rename_owners(renamed: Callable[[str], str]) -> None:
-    """Change the owner of every claim from `name` to `renamed(name)`. Claims with the same owner are not rewritten."""
-    for file in folder().glob("*/owners/*.json"):
-        try:
-            claim = _read_claim(file)
-        except (OSError, ValueError, TypeError):
-            continue
-        name = renamed(claim.owner)
-        if name != claim.owner:
-            place = file.parents[1]
-            _write_claim(place, replace(claim, owner=name))
-            file.unlink(missing_ok=True)
 
 
 def read_facts(place: Path, label: str = "", claims: Sequence[ImageClaim] = ()) -> OwnDataset:
@@ -261,35 +227,6 @@ def _place(id: str) -> Path | None:
     extra = _beside.get()
     places = [folder() / id, *([extra / id] if extra is not None else [])]
     return next((place for place in places if (place / "facts.json").is_file()), None)
-
-
-def _claims(place: Path) -> tuple[ImageClaim, ...]:
-    try:
-        claims = [_read_claim(file) for file in (place / "owners").glob("*.json")]
-    except (OSError, ValueError, TypeError) as error:
-        raise DataUnavailable(f"The owners of {place.name} are damaged. Delete that folder: {place}") from error
-    return tuple(sorted(claims, key=lambda claim: (claim.created, claim.owner)))
-
-
-def _read_claim(file: Path) -> ImageClaim:
-    """Read a claim. Raises OSError, ValueError or TypeError if the file is damaged."""
-    claim = ImageClaim(**json.loads(file.read_text("utf-8")))
-    return claim if claim.notes is None else replace(claim, notes=tuple(map(str, claim.notes)))
-
-
-def _write_claim(place: Path, claim: ImageClaim) -> None:
-    """Write a claim; its file appears complete or not at all, also on a full disk."""
-    file = _claim_file(place, claim.owner)
-    partial = file.with_suffix(f".{secrets.token_hex(4)}")
-    try:
-        partial.write_text(json.dumps(asdict(claim)), "utf-8")
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _claim_file(place: Path, owner: str) -> Path:
-    return place / "owners" / f"{hashlib.sha256(owner.encode()).hexdigest()[:24]}.json"
 
 
 def _owned(id: str, owner: str) -> tuple[Path, ImageClaim]:
