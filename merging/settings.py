@@ -51,6 +51,12 @@ def read_settings(declared: type[S], values: Mapping[str, Any] | None) -> S:
     return declared(**{name: _checked(settings[name], value) for name, value in entries.items()})
 
 
+def differing(declared: type, values: Mapping[str, Any] | None) -> dict[str, Scalar]:
+    """Return those of the values that differ from their defaults, checked as `read_settings` checks them."""
+    usual = asdict(declared())
+    return {name: value for name, value in asdict(read_settings(declared, values)).items() if value != usual[name]}
+
+
 def settings_dict(settings: Any) -> dict[str, Scalar]:
     """Convert settings to a JSON-able dict with all fields."""
     return asdict(settings)

@@ -54,7 +54,7 @@ TORCH_FREE = (
     ),
     *("merging.zoo.datasets.facts", "merging.zoo.datasets.fingerprint", "merging.zoo.datasets.image_set"),
     *("merging.zoo.datasets.known", "merging.zoo.datasets.load", "merging.zoo.datasets.own"),
-    "merging.zoo.datasets.claims",
+    *("merging.zoo.datasets.claims", "merging.zoo.training.options"),
     *("merging.zoo.datasets.convert", "merging.analysis.pictures.settings"),
 )
 ONLY_THERE = {

@@ -53,7 +53,8 @@ def train_command(request: TrainRequest) -> str:
     """Shell command that repeats the training."""
     config = [f"--config {name}={_text(value)}" for name, value in request.config.items()]
     words = ["python -m merging train", f"--architecture {request.architecture}", *config, f"--data {request.dataset}"]
-    return " ".join([*words, f"--epochs {request.epochs}", f"--seed {request.seed}"])
+    settings = [f"--set {name}={value}" for name, value in request.settings.items()]
+    return " ".join([*words, f"--epochs {request.epochs}", f"--seed {request.seed}", *settings])
 
 
 def _text(value: object) -> str:

@@ -175,6 +175,12 @@ def test_a_training_is_queued_from_the_form(ledger, open_page):
     press(app, "Train")
     (job,) = ledger.jobs(kind="train")
     assert (job.request["seed"], job.request["architecture"], job.request["epochs"]) == (9, "mlp", 8)
+    app.selectbox(key="train set optimiser").set_value("sgd")
+    app.number_input(key="train set lr").set_value(0.1).run()
+    press(app, "Train")
+    other = next(one for one in ledger.jobs(kind="train") if one.id != job.id)
+    assert other.request["settings"] == {"optimiser": "sgd", "lr": 0.1}
+    assert other.title.endswith("seed 9 · optimiser sgd · lr 0.1")
 
 
 def test_a_data_set_that_is_missing_can_be_fetched(ledger, open_page, monkeypatch, tmp_path):

@@ -17,8 +17,9 @@ from merging.zoo.architectures import build
 from merging.zoo.datasets import load as datasets
 from merging.zoo.training.augment import AUGMENTATIONS
 from merging.zoo.training.recipes import RECIPES
+from merging.zoo.training.settings import TrainingSettings
 from merging.zoo.training.shipping import save_shipped, train_one, train_shipped, write_manifest
-from merging.zoo.training.train import TrainingSettings, evaluate_trained, train
+from merging.zoo.training.train import evaluate_trained, train
 
 ZOO = ROOT / "assets" / "zoo"
 MANIFEST = json.loads((ZOO / "manifest.json").read_text("utf-8"))["checkpoints"]
@@ -129,7 +130,7 @@ def test_a_report_can_cancel_and_nothing_is_written(pair, tmp_path, monkeypatch)
     [
         ({"epoch": 3}, "no setting 'epoch'"),
         ({"epochs": 0}, "epochs >= 1"),
-        ({"augment": "mixup"}, "augment is one of"),
+        ({"augment": "mixup"}, "augment is 'mixup'; it must be one of"),
         ({"precision": "int8"}, "float32 or bfloat16"),
     ],
 )

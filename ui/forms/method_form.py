@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import Field, fields
+from dataclasses import fields
 from typing import Any
 
 import streamlit as st
 
 from merging.methods.recipes import RECIPES
 from merging.methods.registry import ROLES, Method, Role, table
+from ui.forms.setting_fields import setting_field
 from ui.shell.words import meaning
 
 OWN = "own"  # recipe-menu entry for a combination that no paper proposes
@@ -70,7 +71,7 @@ def setting_widgets(method: Method, *, without: tuple[str, ...] = ()) -> None:
     """Draw a widget for every setting that the method declares, except those in `without`."""
     for declared in fields(method.settings):
         if declared.name not in without:
-            _setting(method, declared)
+            setting_field(declared, _key(method, declared.name))
 
 
 def fill_method(chosen: Mapping[Role, str], values: dict[str, dict[str, Any]]) -> None:
@@ -97,27 +98,6 @@ def _choice(role: Role) -> None:
     method = methods[st.session_state[role]]
     st.caption(f"{method.summary} {method.limits}")
     setting_widgets(method)
-
-
-def _setting(method: Method, declared: Field[Any]) -> None:
-    about, key = declared.metadata, _key(method, declared.name)
-    st.session_state.setdefault(key, declared.default)
-    label = f"{about['label']} ({about['unit']})" if about["unit"] else about["label"]
-    shared: dict[str, Any] = {"key": key, "help": about["help"], "persist_state": "session"}
-    if isinstance(declared.default, bool):
-        st.toggle(label, **shared)
-    elif about["choices"]:
-        st.selectbox(label, list(about["choices"]), **shared)
-    else:
-        _number(label, declared, shared)
-
-
-def _number(label: str, declared: Field[Any], shared: dict[str, Any]) -> None:
-    about = declared.metadata
-    kind: type[int] | type[float] = int if isinstance(declared.default, int) else float
-    low, high, step = (None if about[name] is None else kind(about[name]) for name in ("low", "high", "step"))
-    usual = 1 if kind is int else None
-    st.number_input(label, low, high, step=step or usual, format=None if kind is int else "%g", **shared)
 
 
 def _key(method: Method, name: str) -> str:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
 import streamlit as st
 
+from merging.jobs.requests.checks import TEXT
 from merging.jobs.requests.download import DownloadRequest
 from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.jobs.requests.train import TrainRequest
@@ -13,6 +19,8 @@ from merging.zoo.datasets.facts import FACTS
 from merging.zoo.datasets.known import facts, known_datasets
 from merging.zoo.datasets.load import available, training_images
 from merging.zoo.datasets.own import is_own
+from merging.zoo.training.options import TrainingOptions
+from ui.forms.setting_fields import setting_fields
 from ui.runs.progress import failure, watch
 from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
@@ -52,8 +60,10 @@ def train_form() -> None:
     seed = left.number_input("Seed", *seeds, value=2, step=1, key="train seed", help=meaning("seed"))
     usual = like.epochs or 5
     epochs = right.number_input("Epochs", *most, value=usual, step=1, key=f"train epochs {like.id}")
+    with st.expander("Optimiser, schedule and training images", icon=":material/tune:"):
+        settings = setting_fields(TrainingOptions, "train set")
     with show_errors():
-        request = train_request(like, int(seed), int(epochs), dataset)
+        request = train_request(like, int(seed), int(epochs), dataset, settings)
         spent = sum(ledger().expected(request).values())
         estimate = numbers.about(spent) if spent else "no time estimate yet"
         st.caption(f"On {numbers.count(training_images(dataset))} training images; {estimate}.")
@@ -63,17 +73,23 @@ def train_form() -> None:
     follow("training")
 
 
-def train_request(like: Entry, seed: int, epochs: int, dataset: str) -> TrainRequest:
+def train_request(
+    like: Entry, seed: int, epochs: int, dataset: str, settings: Mapping[str, Any] = MappingProxyType({})
+) -> TrainRequest:
     """Return the request to train a network built like `like`, with the shape and classes of `dataset`.
 
+    settings: of TrainingOptions; the network's name tells those that differ from their defaults.
     Raises InvalidRequest where such a network cannot be trained.
     """
     config = dict(like.config)
     if dataset != like.dataset:
         images = facts(dataset)
         config |= {"in_shape": list(images.shape), "classes": len(images.classes)}
-    name = f"{like.label} · {data_label(dataset)} · seed {seed}"
-    return TrainRequest(like.architecture, config, dataset, image_hash(dataset, None), epochs, seed, name)
+    request = TrainRequest(
+        like.architecture, config, dataset, image_hash(dataset, None), epochs, seed, settings=dict(settings)
+    )
+    words = "".join(f" · {name.replace('_', ' ')} {value}" for name, value in request.settings.items())
+    return replace(request, name=f"{like.label} · {data_label(dataset)} · seed {seed}{words}"[:TEXT])
 
 
 def _images(like: Entry) -> str:

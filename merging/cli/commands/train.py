@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 
 from merging.cli.console import say, say_json
 from merging.cli.files import check_file, make_folder
 from merging.cli.nets import chosen_device
-from merging.cli.options import Options, add_data_name, add_json, add_machine, add_seed, read_config, whole
+from merging.cli.options import (
+    Options,
+    add_data_name,
+    add_json,
+    add_machine,
+    add_seed,
+    read_config,
+    read_pairs,
+    read_texts,
+    whole,
+)
 from merging.errors import InvalidSetting
 from merging.jobs.requests.checks import check_architecture
 from merging.progress import Progress
+from merging.settings import differing
 from merging.zoo.architectures.names import NAMES
 from merging.zoo.catalogue import FOLDER
+from merging.zoo.training.options import TrainingOptions
 
 NAME, HELP = (
     "train",
@@ -21,7 +34,7 @@ NAME, HELP = (
 )
 
 
-OF_ONE = {"config": None, "data": "fashion-mnist", "seed": 0, "epochs": 5, "name": ""}  # option -> default
+OF_ONE = {"config": None, "data": "fashion-mnist", "seed": 0, "epochs": 5, "set": None, "name": ""}  # option -> default
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +47,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_data_name(parser, str(OF_ONE["data"]))
     add_seed(parser)
     parser.add_argument("--epochs", type=whole(1, 10_000), default=OF_ONE["epochs"], metavar="N", help="(default 5)")
+    names = ", ".join(one.name for one in fields(TrainingOptions))
+    parser.add_argument(
+        "--set", action="append", metavar="NAME=VALUE", help=f"a setting of the training of --architecture: {names}"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep the state after every epoch in a file beside the output, and go on from it if it is there",
+    )
     parser.add_argument("--name", default="", help="name of the checkpoint")
     parser.add_argument(
         "--out", type=Path, help="file of the one network (default: named after it), or folder of the shipped ones"
@@ -57,7 +79,7 @@ def run(options: Options, report: Progress) -> None:
 
     folder = options.out or FOLDER
     make_folder(folder)
-    manifest = train_shipped(options.ids or None, folder, report)
+    manifest = train_shipped(options.ids or None, folder, report, resume=options.resume)
     return say_json({"manifest": str(manifest)}) if options.json else say(f"written to {manifest.parent}")
 
 
@@ -68,6 +90,7 @@ def _one(options: Options, report: Progress) -> None:
     check_file(path)
     config = read_config(options.config)
     check_architecture(options.architecture, config)
+    settings = differing(TrainingOptions, read_texts(TrainingOptions, read_pairs(options.set, "--set")))
     result = train_one(
         options.architecture,
         config,
@@ -78,6 +101,8 @@ def _one(options: Options, report: Progress) -> None:
         report=report,
         epochs=options.epochs,
         seed=options.seed,
+        resume=path.with_suffix(".resume") if options.resume else None,
+        **settings,
     )
     if options.json:
         return say_json({"file": str(path), **result.metrics})

@@ -84,6 +84,7 @@ class Request:
         by_button: whether people start a job with a button; jobs of other kinds start when someone views a run.
         page, page_parameter: the page that shows the result, and the parameter of its address that holds the job's id.
         needs_images: whether a job cannot run without the images of its data set.
+        LATER: fields that were added later -> the value with which an id leaves them out, so that it is as before.
     """
 
     kind: ClassVar[str]
@@ -96,6 +97,7 @@ class Request:
     page: ClassVar[str] = ""
     page_parameter: ClassVar[str] = ""
     needs_images: ClassVar[bool] = False
+    LATER: ClassVar[Mapping[str, Any]] = {}
 
     @cached_property
     def id(self) -> str:
@@ -161,8 +163,7 @@ class Request:
 def canonical(request: Request) -> str:
     """JSON text that is equal for equal requests: sorted keys, models without their names."""
     values = _nameless(asdict(request))
-    if values.get("other", "") is None:  # so that requests from before this field existed keep their ids
-        del values["other"]
+    values = {name: value for name, value in values.items() if request.LATER.get(name, ...) != value}
     return json.dumps(
         {"kind": request.kind, "version": request.VERSION, **values}, sort_keys=True, separators=(",", ":")
     )

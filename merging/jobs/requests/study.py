@@ -35,6 +35,7 @@ class StudyRequest(Request):
     seed: int = 0
     version: int = 0
     other: ModelRef | None = None
+    LATER: ClassVar[Mapping[str, Any]] = {"other": None}
     kind: ClassVar[str] = "study"
     plural: ClassVar[str] = "studies"
     stages: ClassVar[tuple[Stage, ...]] = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from merging.jobs.requests.base import LONG, Request
@@ -18,13 +18,19 @@ from merging.jobs.requests.checks import (
 )
 from merging.jobs.requests.estimates import Past, scale_stages
 from merging.jobs.stages import LOADING, SAVING, Stage
+from merging.settings import differing
 from merging.zoo.architectures.names import describe
 from merging.zoo.datasets.known import dataset_label
+from merging.zoo.training.options import TrainingOptions
 
 
 @dataclass(frozen=True)
 class TrainRequest(Request):
-    """Train a built-in architecture on a data set; the result becomes a model of the owner."""
+    """Train a built-in architecture on a data set; the result becomes a model of the owner.
+
+    Attributes:
+        settings: those of TrainingOptions that differ from their defaults.
+    """
 
     architecture: str
     config: dict[str, Any]
@@ -33,6 +39,8 @@ class TrainRequest(Request):
     epochs: int = 5
     seed: int = 0
     name: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    LATER: ClassVar[Mapping[str, Any]] = {"settings": {}}
     kind: ClassVar[str] = "train"
     plural: ClassVar[str] = "trainings"
     stages: ClassVar[tuple[Stage, ...]] = (
@@ -48,7 +56,7 @@ class TrainRequest(Request):
     VERSION: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        set_fields(self, config=plain_config(self.config))
+        set_fields(self, config=plain_config(self.config), settings=differing(TrainingOptions, self.settings))
         check_architecture(self.architecture, self.config)
         check_text(self.name or "-", "A model's name")
         check_data(self.dataset, self.data_sha256, required=True)
@@ -73,8 +81,10 @@ class TrainRequest(Request):
 
     @classmethod
     def likeness(cls, asked: Mapping[str, Any], past: Mapping[str, Any]) -> int:
-        """1 for the same structure and data set, 0 otherwise."""
-        return int(all(asked[key] == past[key] for key in ("architecture", "config", "data_sha256")))
+        """1 for the same structure, data set and share of it, 0 otherwise."""
+        alike = all(asked[key] == past[key] for key in ("architecture", "config", "data_sha256"))
+        parts = [{name: one.get("settings", {}).get(name) for name in ("share", "split")} for one in (asked, past)]
+        return int(alike and parts[0] == parts[1])
 
     @classmethod
     def scaled(cls, asked: Mapping[str, Any], past: Past, likeness: int) -> dict[str, float]:

@@ -32,6 +32,7 @@ def train_task(request: TrainRequest, payload: Payload, report: Progress) -> dic
         report=clock.part("training", 0, 1),
         epochs=request.epochs,
         seed=request.seed,
+        **request.settings,
     )
     check_finite(trained.module, "The trained network")
     clock("saving", 0.0, "")

@@ -31,21 +31,23 @@ def train_one(
     name: str = "",
     device: str = "cpu",
     report: Report | None = None,
+    resume: Path | None = None,
     **options: Any,
 ) -> TrainedModel:
-    """Train a net and save it to `path`. options: fields of TrainingSettings.
+    """Train a net and save it to `path`. resume: as in `train`.  options: fields of TrainingSettings.
 
     Raises the errors of `train`; in that case nothing is written.
     """
-    trained = train(architecture, config, dataset, device=device, report=report, **options)
+    trained = train(architecture, config, dataset, device=device, report=report, resume=resume, **options)
     save_shipped(trained, path, name=name or path.stem)
     return trained
 
 
-def train_shipped(ids: list[str] | None, out: Path, report: Report | None = None) -> Path:
+def train_shipped(ids: list[str] | None, out: Path, report: Report | None = None, *, resume: bool = False) -> Path:
     """Train these shipped checkpoints (None: all) into the folder `out` with one thread; return the manifest's path.
 
-    The manifest is rewritten after every checkpoint. Raises InvalidSetting for an unknown id. Raises DataUnavailable if
+    The manifest is rewritten after every checkpoint. resume: whether to keep the state after every epoch in `out`, and
+    to go on from it if it is there. Raises InvalidSetting for an unknown id. Raises DataUnavailable if
     the full training split is not on this machine, because training on the shipped part would give a different net.
     """
     recipes = {recipe.id: recipe for recipe in RECIPES}
@@ -62,6 +64,7 @@ def train_shipped(ids: list[str] | None, out: Path, report: Report | None = None
     for recipe in selection:
         with _threads(THREADS):
             arguments = {"start": _weights(out, recipe.base), "report": report, **_options(recipe)}
+            arguments |= {"resume": out / f"{recipe.id}.resume"} if resume else {}
             trained = train(recipe.architecture, recipe.config, recipe.dataset, **arguments)
             save_shipped(trained, out / f"{recipe.id}.safetensors", name=recipe.name)
         write_manifest(out)

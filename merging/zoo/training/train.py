@@ -1,14 +1,15 @@
-"""Train a built-in architecture with AdamW and a one-cycle learning rate. The same seed gives the same bytes.
+"""Train a built-in architecture. The same seed gives the same bytes.
 
 This holds on the same CPU with the same torch build and number of threads, because the order of sums depends on the
 threads. On a GPU, some of torch's backward kernels sum in no fixed order.
 """
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,59 +17,17 @@ from torch import Tensor, nn
 from merging.errors import InvalidSetting
 from merging.zoo.architectures.names import is_torchvision
 from merging.zoo.architectures.table import build
+from merging.zoo.datasets.facts import DatasetFacts
 from merging.zoo.datasets.load import ImageSet, facts, load_split
 from merging.zoo.training.augment import AUGMENTATIONS
-from merging.zoo.training.subsets import TRANSFORMS, chosen_images
+from merging.zoo.training.settings import TrainingSettings
+from merging.zoo.training.state import TrainingState
+from merging.zoo.training.subsets import chosen_images, divided_images, noisy_labels
 
 Report = Callable[[str, float, str], None]
 EVALUATION_BATCH = 500
+RECORDED = ("epochs", "seed", "batch", "lr", "weight_decay", "augment", "precision", "branch")
 REPORT_EVERY = 20  # batches between reports; they take at most seconds, so a cancelled training stops soon
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """Settings of a training run; convertible to JSON.
-
-    Attributes:
-        batch: images per batch.
-        lr: peak of the one-cycle learning rate.
-        augment: a key of AUGMENTATIONS.
-        precision: "float32", or "bfloat16" to multiply in bfloat16; weights, gradients and optimiser stay float32.
-        branch: (epoch, seed): from this epoch on, the order of the data is drawn with this other seed. Two nets that
-            differ only in the seed of their branch are identical up to this epoch.
-        spans: (low, high) in 0..1 per class: train on its images from fraction low to fraction high; (0, 0) leaves a
-            class out.
-        transform: a key of TRANSFORMS, applied to all images.
-    """
-
-    epochs: int = 5
-    seed: int = 0
-    batch: int = 256
-    lr: float = 3e-3
-    weight_decay: float = 0.0
-    augment: str = "none"
-    precision: str = "float32"
-    branch: tuple[int, int] | None = None
-    spans: tuple[tuple[float, float], ...] | None = None
-    transform: str = "none"
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 2 or self.lr <= 0 or self.weight_decay < 0:
-            raise InvalidSetting("epochs >= 1, batch >= 2, lr > 0 and weight_decay >= 0 are needed")
-        if self.augment not in AUGMENTATIONS:
-            raise InvalidSetting(f"augment is one of {', '.join(AUGMENTATIONS)}; got {self.augment!r}")
-        if self.precision not in ("float32", "bfloat16"):
-            raise InvalidSetting(f"precision is float32 or bfloat16; got {self.precision!r}")
-
-        if self.transform not in TRANSFORMS:
-            raise InvalidSetting(f"transform is one of {', '.join(TRANSFORMS)}; got {self.transform!r}")
-        if self.spans is not None and not all(0 <= low <= high <= 1 for low, high in self.spans):
-            raise InvalidSetting(f"spans need a pair low <= high in 0..1 per class; got {self.spans}")
-
-    def order_seed(self, epoch: int) -> int:
-        """Seed of one epoch's data order and augmentation, mixed from the seed (or the branch's seed) and the epoch."""
-        seed = self.branch[1] if self.branch and epoch >= self.branch[0] else self.seed
-        return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
 
 
 @dataclass(frozen=True)
@@ -81,7 +40,12 @@ class Score:
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """A trained net in eval mode, with everything that its checkpoint records. history: one entry per epoch."""
+    """A trained net in eval mode, with everything that its checkpoint records.
+
+    Attributes:
+        history: one entry per epoch.
+        kept: epoch -> tensors after it, for the epochs that the caller asked for.
+    """
 
     module: nn.Module
     architecture: str
@@ -93,12 +57,14 @@ class TrainedModel:
     settings: TrainingSettings
     metrics: dict[str, float]
     history: list[dict[str, float]] = field(default_factory=list)
+    kept: dict[int, dict[str, Tensor]] = field(default_factory=dict)
 
     @property
     def options(self) -> dict[str, Any]:
-        """The training settings as JSON values. Rarely used settings are omitted if they have their default values."""
-        rare = {"spans": None, "transform": "none"}
-        return {key: value for key, value in asdict(self.settings).items() if rare.get(key, ...) != value}
+        """The training settings as JSON values: those of RECORDED, and the others that differ from their defaults."""
+        values, usual = asdict(self.settings), asdict(TrainingSettings())
+        others = {key: value for key, value in values.items() if key not in RECORDED and value != usual[key]}
+        return {key: values[key] for key in RECORDED} | others
 
 
 def train(
@@ -109,48 +75,74 @@ def train(
     device: str = "cpu",
     report: Report | None = None,
     start: Mapping[str, Tensor] | None = None,
+    keep: Collection[int] = (),
+    resume: Path | None = None,
     **options: Any,
 ) -> TrainedModel:
     """Train a net, and test it on the classes that it was trained on, with the same transform of the images.
 
-    dataset: a name, or a (training, test) pair of image sets.  start: initial weights; None for random ones from the
-    seed.  report(stage, fraction, message): called every 20 batches; may raise Cancelled to stop.  options: fields of
-    TrainingSettings (epochs, seed, batch, lr, ...). If spans leave out classes and the net has one output per
-    remaining class, labels are renumbered from 0. The caller's random state does not change.
-    Raises InvalidSetting, UnknownArchitecture or DataUnavailable before the training starts.
+    If spans leave out classes and the net has one output per remaining class, labels are renumbered from 0. The
+    caller's random state does not change.
+
+    Args:
+        architecture: a built-in architecture.
+        config: its options.
+        dataset: a name, or a (training, test) pair of image sets.
+        device: where the net is trained.
+        report: called as (stage, fraction, message) every 20 batches; may raise Cancelled to stop.
+        start: initial weights; None for random ones from the seed.
+        keep: epochs after which the tensors are kept; 0 is before the first.
+        resume: a file that holds the state of the training after its last whole epoch. If it exists, the training goes
+            on from there, to the same bytes as without the interruption; it is deleted in the end. None for no file.
+        options: fields of TrainingSettings (epochs, seed, batch, lr, ...).
+
+    Raises:
+        InvalidSetting, UnknownArchitecture, DataUnavailable: before the training starts.
     """
-    settings = _settings(options)
-    images, test = (load_split(dataset, "train"), load_split(dataset, "test")) if isinstance(dataset, str) else dataset
-    settings = settings if "batch" in options else replace(settings, batch=usual_batch(len(images)))
-    part = (settings.spans, settings.transform, config.get("classes", len(images.classes)))
-    images, test = chosen_images(images, *part, learn=True), chosen_images(test, *part, learn=False)
+    images, test, settings = _chosen(dataset, config.get("classes"), _settings(options))
     dataset_facts = images.facts or facts(images.name)
-    if is_torchvision(architecture) and dataset_facts.shape[0] != 3:
-        raise InvalidSetting(f"{architecture} takes colour images, but those of {dataset_facts.label} are grey.")
-    full = {"in_shape": list(dataset_facts.shape), "classes": len(images.classes), **config}
-    full = {key: value for key, value in full.items() if key != "in_shape" or not is_torchvision(architecture)}
-    module = build(architecture, full, dataset_facts.mean, dataset_facts.std, seed=settings.seed).to(device)
-    _check_takes(module, dataset_facts.shape, device)
+    module, full = _built(architecture, config, images, dataset_facts, settings.seed)
+    _check_takes(module.to(device), dataset_facts.shape, device)
     if start is not None:
         module.load_state_dict(dict(start))
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(settings.seed)  # for dropout; the order of the data is drawn with separate generators
-        history = _fit(module, images, settings, device, report or _silent)
-    score, fitted = evaluate_trained(module, test, device=device), evaluate_trained(module, images, device=device)
-    metrics = {"loss": score.loss, "accuracy": score.accuracy}
-    metrics |= {"train_loss": fitted.loss, "train_accuracy": fitted.accuracy}
-    return TrainedModel(
-        module.cpu(),
-        architecture,
-        full,
-        images.name,
-        images.classes,
-        dataset_facts.mean,
-        dataset_facts.std,
-        settings,
-        metrics,
-        history,
-    )
+        same = [architecture, full, images.name, images.sha256, asdict(settings), device] if resume else []
+        steps = max(1, len(images) // settings.batch)
+        state = TrainingState(module, settings, steps, keep, resume, json.dumps(same, sort_keys=True))
+        _fit(state, images, device, report or _silent)
+    metrics = _metrics(module, test, images, device)
+    statistics = (dataset_facts.mean, dataset_facts.std)
+    what = (architecture, full, images.name, images.classes, *statistics, settings, metrics)
+    return TrainedModel(module.cpu(), *what, state.history, state.kept)
+
+
+def _chosen(
+    dataset: str | tuple[ImageSet, ImageSet], outputs: int | None, settings: TrainingSettings
+) -> tuple[ImageSet, ImageSet, TrainingSettings]:
+    """Return the training and test images that the settings choose, and the settings with the batch size."""
+    images, test = (load_split(dataset, "train"), load_split(dataset, "test")) if isinstance(dataset, str) else dataset
+    part = (settings.spans, settings.transform, outputs or len(images.classes))
+    images, test = chosen_images(images, *part, learn=True), chosen_images(test, *part, learn=False)
+    images = divided_images(images, settings)
+    return images, test, settings if settings.batch else replace(settings, batch=usual_batch(len(images)))
+
+
+def _metrics(module: nn.Module, test: ImageSet, images: ImageSet, device: str) -> dict[str, float]:
+    score, fitted = (evaluate_trained(module, one, device=device) for one in (test, images))
+    trained = {"train_loss": fitted.loss, "train_accuracy": fitted.accuracy}
+    return {"loss": score.loss, "accuracy": score.accuracy, **trained}
+
+
+def _built(
+    architecture: str, config: Mapping[str, Any], images: ImageSet, known: DatasetFacts, seed: int
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Return a net with random weights for these images, and its whole configuration."""
+    if is_torchvision(architecture) and known.shape[0] != 3:
+        raise InvalidSetting(f"{architecture} takes colour images, but those of {known.label} are grey.")
+    full = {"in_shape": list(known.shape), "classes": len(images.classes), **config}
+    full = {key: value for key, value in full.items() if key != "in_shape" or not is_torchvision(architecture)}
+    return build(architecture, full, known.mean, known.std, seed=seed), full
 
 
 def usual_batch(images: int) -> int:
@@ -193,34 +185,33 @@ def _settings(options: dict[str, Any]) -> TrainingSettings:
     return TrainingSettings(**options)
 
 
-def _fit(
-    module: nn.Module, images: ImageSet, settings: TrainingSettings, device: str, report: Report
-) -> list[dict[str, float]]:
+def _fit(state: TrainingState, images: ImageSet, device: str, report: Report) -> None:
     # The last, shorter batch of an epoch is left out, because BatchNorm cannot use a batch of one image. Other images
     # are left out in each epoch, because the order changes.
-    steps = max(1, len(images) // settings.batch)
-    optimiser = torch.optim.AdamW(module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.lr, total_steps=settings.epochs * steps)
-    pixels, labels = torch.from_numpy(images.images.copy()), torch.from_numpy(images.labels.copy())
-    history = []
+    module, settings, steps = state.module, state.settings, state.steps
+    pixels, labels = (
+        torch.from_numpy(images.images.copy()),
+        torch.from_numpy(noisy_labels(images, settings.label_noise, settings.seed)),
+    )
     _lay_out(module.train(), torch.channels_last)  # convolutions are up to twice as fast in this layout
-    for epoch in range(settings.epochs):
+    state.begin()
+    for epoch in range(len(state.history), settings.epochs):
         generator = torch.Generator().manual_seed(settings.order_seed(epoch))
         order, total = torch.randperm(len(images), generator=generator), 0.0
         for step in range(steps):
             rows = order[step * settings.batch : (step + 1) * settings.batch]
             inputs = AUGMENTATIONS[settings.augment](pixels[rows], generator)
             inputs = (inputs.to(device).float() / 255).contiguous(memory_format=torch.channels_last)
-            loss = _step(module, inputs, labels[rows].to(device), optimiser, settings.precision)
-            schedule.step()
+            loss = _step(module, inputs, labels[rows].to(device), state.optimiser, settings.precision)
+            state.schedule.step()
             total += loss
             if step % REPORT_EVERY == 0:
                 done = (epoch * steps + step) / (settings.epochs * steps)
                 report("train", done, f"epoch {epoch + 1} of {settings.epochs}, loss {loss:.3f}")
-        history.append({"epoch": epoch + 1, "train_loss": total / steps})
+        state.end_epoch({"epoch": epoch + 1, "train_loss": total / steps})
+    state.end()
     report("train", 1.0, "trained")
     _lay_out(module.eval(), torch.contiguous_format)
-    return history
 
 
 def _lay_out(module: nn.Module, layout: torch.memory_format) -> None:

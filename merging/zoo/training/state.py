@@ -1,0 +1,129 @@
+"""State of a training between two epochs: optimiser, schedule, history, kept tensors, and a file to resume from."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import secrets
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+
+from merging.errors import InvalidSetting
+from merging.zoo.training.settings import TrainingSettings
+
+
+class TrainingState:
+    """What a training changes.
+
+    Args:
+        module: the network.
+        settings: the training's settings.
+        steps: batches per epoch.
+        keep: epochs after which the tensors are kept; 0 is before the first.
+        resume: file that holds the state after the last whole epoch, None for no file.
+        what: text that is the same only for the same training; a file of another training is refused.
+
+    Attributes:
+        history: one entry per finished epoch.
+        kept: epoch -> tensors after it.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        settings: TrainingSettings,
+        steps: int,
+        keep: Collection[int],
+        resume: Path | None,
+        what: str,
+    ) -> None:
+        self.module, self.settings, self.steps = module, settings, steps
+        self.optimiser = make_optimiser(module, settings)
+        self.schedule = make_schedule(self.optimiser, settings, settings.epochs * steps)
+        self.history: list[dict[str, float]] = []
+        self.kept: dict[int, dict[str, Tensor]] = {}
+        self._keep, self._resume, self._what = keep, resume, what
+
+    def begin(self) -> None:
+        """Read the file, if there is one. Raises InvalidSetting if another training wrote it, or it is damaged."""
+        if self._resume is None or not self._resume.is_file():
+            self._keep_tensors(0)
+            return
+        try:
+            saved = torch.load(self._resume, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            raise InvalidSetting(f"{self._resume} is damaged. Delete it to begin the training anew.") from error
+        if saved.get("what") != self._what:
+            raise InvalidSetting(f"{self._resume} was written by another training. Delete it, or give another --out.")
+        self.module.load_state_dict(saved["module"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.schedule.load_state_dict(saved["schedule"])
+        self.history, self.kept = saved["history"], saved["kept"]
+        torch.set_rng_state(saved["random"])
+
+    def end_epoch(self, entry: dict[str, float]) -> None:
+        """Record a finished epoch, and write the file."""
+        self.history.append(entry)
+        self._keep_tensors(len(self.history))
+        if self._resume is not None:
+            values = {
+                "what": self._what,
+                "module": self.module.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "history": self.history,
+                "kept": self.kept,
+                "random": torch.get_rng_state(),
+            }
+            partial = self._resume.with_name(f"{self._resume.name}.{secrets.token_hex(4)}")
+            try:
+                torch.save(values, partial)
+                partial.replace(self._resume)
+            finally:
+                partial.unlink(missing_ok=True)
+
+    def end(self) -> None:
+        """Delete the file of the finished training."""
+        if self._resume is not None:
+            self._resume.unlink(missing_ok=True)
+
+    def _keep_tensors(self, epoch: int) -> None:
+        if epoch in self._keep:
+            tensors = self.module.state_dict().items()
+            self.kept[epoch] = {name: value.detach().cpu().contiguous().clone() for name, value in tensors}
+
+
+def make_optimiser(module: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Return the optimiser that the settings name, for all parameters of the module."""
+    shared: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(module.parameters(), momentum=settings.momentum, **shared)
+    return {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[settings.optimiser](module.parameters(), **shared)
+
+
+def make_schedule(optimiser: torch.optim.Optimizer, settings: TrainingSettings, total: int) -> LRScheduler:
+    """Return the schedule of the learning rate over `total` steps."""
+    if settings.schedule == "one-cycle":
+        return OneCycleLR(optimiser, settings.lr, total_steps=total)
+    return LambdaLR(optimiser, factor_of(settings.schedule, round(settings.warmup * total), total))
+
+
+def factor_of(schedule: str, warm: int, total: int) -> Callable[[int], float]:
+    """Return step -> learning rate relative to its highest value, for "cosine" and "constant".
+
+    warm: number of steps in which it rises linearly.  total: number of all steps.
+    """
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / (warm + 1)
+        if schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+    return factor

@@ -1,0 +1,44 @@
+"""Widgets of settings, drawn from what a settings class declares."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import Field, fields
+from typing import Any
+
+import streamlit as st
+
+
+def setting_fields(declared: type, prefix: str, *, without: Collection[str] = (), columns: int = 3) -> dict[str, Any]:
+    """Draw a widget for every setting of a class, in columns; return name -> value.
+
+    prefix: begins the session-state keys of the widgets.  without: settings that are left out.
+    """
+    shown = [one for one in fields(declared) if one.name not in without]
+    for start in range(0, len(shown), columns):
+        for column, one in zip(st.columns(columns), shown[start : start + columns], strict=False):
+            with column:
+                setting_field(one, f"{prefix} {one.name}")
+    return {one.name: st.session_state[f"{prefix} {one.name}"] for one in shown}
+
+
+def setting_field(declared: Field[Any], key: str) -> None:
+    """Draw the widget of one setting. key: session-state key under which the value is stored."""
+    about = declared.metadata
+    st.session_state.setdefault(key, declared.default)
+    label = f"{about['label']} ({about['unit']})" if about["unit"] else about["label"]
+    shared: dict[str, Any] = {"key": key, "help": about["help"], "persist_state": "session"}
+    if isinstance(declared.default, bool):
+        st.toggle(label, **shared)
+    elif about["choices"]:
+        st.selectbox(label, list(about["choices"]), **shared)
+    else:
+        _number(label, declared, shared)
+
+
+def _number(label: str, declared: Field[Any], shared: dict[str, Any]) -> None:
+    about = declared.metadata
+    kind: type[int] | type[float] = int if isinstance(declared.default, int) else float
+    low, high, step = (None if about[name] is None else kind(about[name]) for name in ("low", "high", "step"))
+    usual = 1 if kind is int else None
+    st.number_input(label, low, high, step=step or usual, format=None if kind is int else "%g", **shared)
