@@ -11,6 +11,7 @@ import numpy as np
 
 from merging.results.reports import Barrier, LossCurve, MergeReport
 from merging.text import many_verdict, numbers
+from merging.text.next_steps import next_steps
 from merging.text.reading import CONNECTED, FEW_IMAGES, PARTLY, Reading, fall_of, margin, points_beside
 from merging.text.uncertainty import small_differences
 
@@ -18,7 +19,6 @@ END = 0.005  # difference in accuracy above which the path is said not to end at
 EQUAL = 0.02  # largest difference in accuracy between parents that are called equally good
 RISE = 0.1  # nats: a larger rise in loss is mentioned even if the path is called good
 SAME = 1e-4  # nats: a path whose loss varies less is called flat
-SHRUNK = 0.75  # share of the parents' standard deviation below which averaged units are called shrunk
 FEW_MOVED = 0.1  # largest share of moved units at which the nets are said to agree on the order
 
 
@@ -217,8 +217,7 @@ def _cautions(reading: Reading) -> Iterator[str]:
         was, now = numbers.accuracy(ends[1]), numbers.accuracy(float(ends[0]))
         differs = f"The mapped B does not compute what B computes ({now} right instead of {was})"
         yield f"{differs}: the path does not end at B."
-    if not reading.corrected and reading.fall > CONNECTED:
-        yield from _advice(reading)
+    yield from dict.fromkeys(step.why for step in next_steps(reading))
     yield from small_differences(reading)
     if reading.naive.images < FEW_IMAGES:
         p, n = reading.final.middle("accuracy"), reading.naive.images
@@ -227,39 +226,6 @@ def _cautions(reading: Reading) -> Iterator[str]:
         more = ", so that more images may change the conclusion" if open_ else ""
         by_points = numbers.points(by)
         yield f"The merge was measured on {n} images only: accuracies are uncertain by about {by_points}{more}."
-
-
-def _advice(reading: Reading) -> Iterator[str]:
-    """Sentences on what to try when a barrier remains and no correction was used."""
-    normed = any(layer.kind == "norm" for layer in reading.report.layers)
-    if reading.report.notes.get("trace", {}).get("batch_norms", normed):
-        yield (
-            "This network has BatchNorm, whose averaged running statistics do not fit the averaged weights. Try the "
-            "correction BatchNorm reset or REPAIR."
-        )
-    elif (scale := _scale(reading.report)) < SHRUNK:
-        yield (
-            f"In the last layers the standard deviation of the merge's units is {numbers.ratio(scale)} times the "
-            "parents': averaging has shrunk their activations. Try the correction REPAIR."
-        )
-    if reading.moved and not reading.unequal and fall_of(reading.final) > fall_of(reading.naive) - CONNECTED:
-        yield "Re-ordering alone did not help here. Try another alignment, or try a correction first."
-    if not reading.moved:
-        yield "B's neurons stayed where they were. Try an alignment that moves them."
-
-
-def _scale(report: MergeReport) -> float:
-    """Median ratio of a unit's standard deviation in the merge to its mean in the parents; NaN if not measured.
-
-    The median is over all units in the last third of the layers.
-    """
-    layers = report.units[-max(1, len(report.units) // 3) :]
-    shares: list[float] = []
-    for layer in layers:
-        std = dict(zip(layer.models, layer.std, strict=True))
-        alive = std["A"] + std["pi(B)"] > 0
-        shares.extend((2 * std["merge"] / (std["A"] + std["pi(B)"]).clip(1e-30))[alive] if "merge" in std else ())
-    return float(np.median(shares)) if shares else float("nan")
 
 
 def _named(reading: Reading) -> list[tuple[str, LossCurve]]:

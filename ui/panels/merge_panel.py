@@ -17,6 +17,7 @@ from merging.text import numbers
 from merging.text.merge_verdict import headline, verdict
 from merging.text.method_notes import remarks
 from ui.panels.path_panel import path_with_points
+from ui.runs.next_steps import offer_next_steps
 from ui.shell.address import one_of
 from ui.shell.chosen import Chosen
 from ui.shell.kept import kept
@@ -47,6 +48,8 @@ def result(report: MergeReport, found: Chosen | None = None, key: str = "") -> N
         return _many(report, key)
     metric, split, above = _controls(report, key)
     path_with_points(report, (metric, split, above), found, key, partial(_barriers, report, metric, split))
+    if found is not None:
+        offer_next_steps(report, found)
     link("words", "What these words mean", icon=":material/menu_book:")
 
 
