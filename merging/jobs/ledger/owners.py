@@ -29,7 +29,7 @@ def owner_of(cookie: str) -> str:
 def network_of(address: str) -> str:
     """Return the address by which visitors are counted: an IPv4 address, or the /64 network of an IPv6 address.
 
-    One household or computer has a whole /64 network (RFC 6177), so single addresses in it tell nobody apart.
+    One household or computer has a whole /64 network (RFC 6177), so single addresses in it do not distinguish people.
     """
     try:
         read = ipaddress.ip_address(address)

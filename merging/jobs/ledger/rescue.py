@@ -32,11 +32,13 @@ UNREADABLE = (
 MAGIC = b"SQLite format 3\0"
 HEADER = 100  # bytes
 FLIPPED = 4  # most damaged bytes of MAGIC by which a ledger is still recognised
-FIELDS = (  # place in the header, usual bytes, allowed bytes: journal modes, fractions, format of the schema, encoding
+# Place in the header, usual bytes, allowed bytes: journal modes, fractions, format of the schema, encoding of texts.
+# The last two are 0 in a file without tables.
+FIELDS = (
     (18, b"\2\2", (b"\1\1", b"\2\2")),
     (21, b"\x40\x20\x20", (b"\x40\x20\x20",)),
-    (44, b"\0\0\0\4", tuple(bytes((0, 0, 0, n)) for n in (1, 2, 3, 4))),
-    (56, b"\0\0\0\1", tuple(bytes((0, 0, 0, n)) for n in (1, 2, 3))),
+    (44, b"\0\0\0\4", tuple(bytes((0, 0, 0, n)) for n in range(5))),
+    (56, b"\0\0\0\1", tuple(bytes((0, 0, 0, n)) for n in range(4))),
 )
 SMALLEST_ROW = 40  # bytes; with the file's size, bounds the number of its rows
 log = logging.getLogger(__name__)
