@@ -234,7 +234,9 @@ def _entry(raw: Mapping[str, Any]) -> Entry:
     values = {key: raw[key] for key in (*names, "bytes", *_LISTS)} | {
         key: raw.get(key, "") for key in ("command", "notes", "base")
     }
-    values["images"] = tested_images(raw["dataset"], raw["classes"])
+    spans = raw.get("options", {}).get("spans") or [[0, 1]] * len(raw["classes"])
+    learned = sum(high > low for low, high in spans) / len(spans)  # classes have equally many test images
+    values["images"] = round(learned * tested_images(raw["dataset"], raw["classes"]))
     return _with_tuples({**values, "label": describe(raw["architecture"], raw["config"]), "source": "shipped"})
 
 

@@ -95,7 +95,7 @@ def test_pictures_that_wait_say_their_place_and_can_be_stopped(ledger, open_page
     assert re.search(r"Making pictures: \d+ of \d+ are ready, the rest in about \d+ s|number 1 in the queue", said)
     press(app, "Stop")
     assert not ledger.jobs(kind="pictures", states=("queued",))
-    assert "They were cancelled." in texts(app, "error")
+    assert "pictures were stopped before they were made" in texts(app, "info")
 
 
 def test_a_number_opens_its_unit(ledger, open_page):

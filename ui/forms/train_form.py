@@ -31,6 +31,7 @@ AFTER = {
     "train": " It can now be selected on Merge.",
     "download": " Merges of networks of this data set now have curves.",
 }
+SLOW = 0.01  # learning rate below which stochastic gradient descent learns little in a few epochs
 PLACES = {
     "folder": "on this machine, in your folder",
     "downloaded": "on this machine, downloaded",
@@ -62,6 +63,9 @@ def train_form() -> None:
     epochs = right.number_input("Epochs", *most, value=usual, step=1, key=f"train epochs {like.id}")
     with st.expander("Optimiser, schedule and training images", icon=":material/tune:"):
         settings = setting_fields(TrainingOptions, "train set")
+        if settings["optimiser"] == "sgd" and settings["lr"] < SLOW:
+            rate = f"{settings['lr']:g}"
+            st.warning(f"SGD learns little at a learning rate of {rate}; usual are .05 to .2.", icon=":material/speed:")
     with show_errors():
         request = train_request(like, int(seed), int(epochs), dataset, settings)
         spent = sum(ledger().expected(request).values())

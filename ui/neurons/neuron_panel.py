@@ -11,7 +11,7 @@ from merging.studies.layer import LayerStudy
 from ui.neurons.class_panel import class_panel
 from ui.neurons.evidence_panel import evidence_panel
 from ui.neurons.game_panel import game_panel
-from ui.neurons.overview import overview
+from ui.neurons.overview import SHEET, overview
 from ui.neurons.pictures import choose_way
 from ui.neurons.unit_rows import View, rows
 from ui.neurons.unit_study import fates
@@ -126,5 +126,6 @@ def _asked_layer(report: MergeReport) -> str:
     selected = st.selectbox("Layer", names, names.index(current), key=f"layer {current}")
     if selected != current:
         st.query_params["layer"] = selected
+        st.query_params.pop(SHEET, None)  # the page of another layer
         st.rerun()
     return selected

@@ -21,21 +21,37 @@ from merging.text import numbers
 from ui.neurons.pictures import Gallery, look, say_state, take_back_others, watch_pictures
 from ui.neurons.tiles import FAST
 from ui.neurons.units import SLOTS, Cell, cells, match_word, scale
+from ui.shell.address import said_number
 from ui.shell.kept import kept
 from ui.shell.look import draw_clickable
 
 SHEETS = ("A", "pi(B)", "merge", "naive")
 COLUMNS, MOST = 8, 32
+SHEET = "sheet"  # the parameter of the address, and the widget, that hold the page of contact sheets
 CLICKED = "unit that was clicked"
 
 
 def overview(layer: LayerUnits, models: dict[str, ModelRef], units: list[int], way: str) -> None:
     """Show at most 32 units per page; the sheets refresh while pictures are being made."""
     pages = max(1, -(-len(units) // MOST))
-    number = st.pagination(pages, key=f"sheet {layer.layer}") if pages > 1 else 1
+    number = _page(pages) if pages > 1 else 1
     page_units = units[(number - 1) * MOST : number * MOST]
     ask = partial(look, models, layer.layer, _all(layer, page_units), way=way)
     take_back_others(watch_pictures(ask, partial(_sheets, layer, page_units, models, way)))
+
+
+def _page(pages: int) -> int:
+    """Show the menu of pages; return the page in the address.
+
+    The menu is not bound to the address: Streamlit would remove the parameter while a single unit is shown, so that
+    *Back* would not return to the same page.
+    """
+    st.session_state[SHEET] = said_number(SHEET, 1, pages, 1)
+
+    def tell() -> None:
+        st.query_params[SHEET] = str(st.session_state[SHEET])
+
+    return st.pagination(pages, key=SHEET, on_change=tell)
 
 
 def follow_click() -> None:
@@ -63,7 +79,9 @@ def _sheets(layer: LayerUnits, units: list[int], models: dict[str, ModelRef], wa
 def _sheet(layer: LayerUnits, slot: str, units: list[int], gallery: Gallery) -> None:
     cells_shown = [cells(layer, unit)[slot] for unit in units]
     dead = sum(cell.dead for cell in cells_shown)
-    st.markdown(f"**{SLOTS[slot]}**" + (f" :gray[{dead} dead, shown in grey]" if dead else ""))
+    waits = sum((cell.source, cell.unit) in gallery.waiting and not cell.dead for cell in cells_shown)
+    grey = [f"{count} {why}" for count, why in ((dead, "dead"), (waits, "being made")) if count]
+    st.markdown(f"**{SLOTS[slot]}**" + (f" :gray[{', '.join(grey)}, shown in grey]" if grey else ""))
     pngs = {key: png for key, (png, _) in gallery.made.items()}
     pictures = tuple(None if cell.dead else pngs.get((cell.source, cell.unit)) for cell in cells_shown)
     figure = kept(_sheet_figure, layer, slot, tuple(units), pictures)

@@ -164,10 +164,12 @@ def say_state(gallery: Gallery, models: dict[str, ModelRef], layer: str, way: st
     if gallery.refused:
         st.warning(plain(gallery.refused), icon=":material/info:")
     if gallery.failed:
-        why = {(job.error or {}).get("text", "They were cancelled.") for job in gallery.failed.values()}
-        st.error(
-            f"{len(gallery.failed)} pictures could not be made. {plain(' '.join(sorted(why)))}", icon=":material/error:"
-        )
+        why = {job.error["text"] for job in gallery.failed.values() if job.error}
+        if why:
+            words = f"{len(gallery.failed)} pictures could not be made. {plain(' '.join(sorted(why)))}"
+            st.error(words, icon=":material/error:")
+        else:
+            st.info(f"{len(gallery.failed)} pictures were stopped before they were made.", icon=":material/stop:")
         if st.button("Try again", key="pictures again", icon=":material/replay:"):
             ask_again(models, layer, gallery.failed, way)
             st.rerun(scope="app")

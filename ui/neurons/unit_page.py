@@ -9,8 +9,9 @@ import streamlit as st
 from merging.jobs.requests.base import ModelRef
 from merging.results.reports import LayerUnits, MergeReport
 from merging.text import numbers
+from ui.neurons.overview import SHEET
 from ui.neurons.picture_rows import show_strips, show_tiles
-from ui.neurons.pictures import Gallery, choose_way, how_made, look, watch_pictures
+from ui.neurons.pictures import Gallery, choose_way, look, say_state, watch_pictures
 from ui.neurons.unit_study import fates, unit_study
 from ui.neurons.unit_tiles import exemplars, unit_tile
 from ui.neurons.units import SLOTS, Cell, cells, match_word, scale
@@ -36,11 +37,15 @@ def unit_page(layer: LayerUnits, unit: int, found: Chosen, models: dict[str, Mod
     outcomes = ", ".join([match_word(layer, unit), *fates(found, layer.layer, [unit]).values()])
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"### Unit {unit} of {plain(layer.layer)}: {outcomes}", anchors=False, width="content")
-        link("neurons", "All units of the layer", run=found.short, layer=layer.layer, icon=":material/arrow_back:")
+        sheet = {SHEET: said(SHEET)} if said(SHEET) else {}
+        back = ":material/arrow_back:"
+        link("neurons", "All units of the layer", run=found.short, layer=layer.layer, icon=back, **sheet)
     way = choose_way()
     row_cells = cells(layer, unit)
-    watch_pictures(partial(look, models, layer.layer, row_cells.values(), way=way), partial(_pictures, row_cells))
-    st.caption(how_made(way))
+    watch_pictures(
+        partial(look, models, layer.layer, row_cells.values(), way=way),
+        partial(_pictures, layer, row_cells, models, way),
+    )
     if not layer.images:
         st.info(report.missing, icon=":material/image_not_supported:")
         return
@@ -68,7 +73,8 @@ def figures_table(layer: LayerUnits, unit: int) -> str:
     return "\n".join(lines)
 
 
-def _pictures(shown: dict[str, Cell], gallery: Gallery) -> None:
-    if gallery.refused:
-        st.warning(plain(gallery.refused), icon=":material/info:")
+def _pictures(
+    layer: LayerUnits, shown: dict[str, Cell], models: dict[str, ModelRef], way: str, gallery: Gallery
+) -> None:
     show_tiles([unit_tile(slot, cell, gallery) for slot, cell in shown.items()])
+    say_state(gallery, models, layer.layer, way)

@@ -22,7 +22,9 @@ def unit_tile(slot: str, cell: Cell, gallery: Gallery, name: str = "") -> Tile:
         alt = f"Picture that {does} unit {cell.unit} of {SLOTS[slot]}; {words}"
         return Tile((name, words), picture[0], alt, flagged=weak and gallery.excites)
     waits = (cell.source, cell.unit) in gallery.waiting
-    why = "dead unit: no meaningful picture" if cell.dead else "being made" if waits else "no picture"
+    stopped = (cell.source, cell.unit) in gallery.failed
+    why = "being made" if waits else "stopped or failed" if stopped else "no picture"
+    why = "dead unit: no meaningful picture" if cell.dead else why
     return Tile((name,), alt=why)
 
 
@@ -40,6 +42,6 @@ def exemplars(layer: LayerUnits, network: str, unit: int, report: MergeReport, c
     shown = layer.exemplars[row, unit, :columns]
     kinds = ", ".join(dict.fromkeys(image_set.classes[image_set.labels[number]] for number in shown))
     values = layer.exemplar_values[row, unit, :columns]
-    responses = f"responses {values[0]:.3g} to {values[-1]:.3g}".replace("-", numbers.MINUS)
+    responses = f"activations {values[0]:.3g} to {values[-1]:.3g}".replace("-", numbers.MINUS)
     alt = f"Test images that excite unit {unit} of {SLOTS[network]} most: {kinds}"
     return Tile((f"{kinds} · {responses}",), sheet, alt, wide=True)

@@ -37,7 +37,14 @@ def reliability_panel(found: Chosen, pair: str, row: str, column: str, units: st
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{TITLES[pair]}: {row} and {column}**", width="content")
             if units:
-                link("neurons", f"Neurons of {units}", run=found.short, layer=units, icon=":material/blur_on:")
+                link(
+                    "neurons",
+                    f"Neurons of {units}",
+                    run=found.short,
+                    layer=units,
+                    view="All units",
+                    icon=":material/blur_on:",
+                )
         finding: Reliability | None = studied(
             found, "reliability", {"pair": pair, "row": row, "column": column}, at_once=True, button="Examine this cell"
         )
