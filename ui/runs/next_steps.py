@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import streamlit as st
 
@@ -30,7 +31,8 @@ def offer_next_steps(report: MergeReport, found: Chosen) -> None:
                 with show_errors():
                     request = request_of(found.job)
                     settings = {role: values for role, values in request.settings.items() if role != step.role}
-                    again(replace(request, **{step.role: step.key}, settings=settings))
+                    changed: dict[str, Any] = {step.role: step.key, "settings": settings}
+                    again(replace(request, **changed))
                     go("merge", run=st.session_state["run"])
 
 
