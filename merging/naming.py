@@ -17,6 +17,6 @@ def block_name(layers: Sequence[str]) -> str:
     return layers[0] if len(layers) == 1 else f"{layers[0]}{TO}{layers[-1]}"
 
 
-def first_layer(block: str) -> str:
+def first_of_block(block: str) -> str:
     """Return the first layer of a block that `block_name` named."""
     return block.split(TO)[0]

@@ -51,7 +51,7 @@ def read_settings(declared: type[S], values: Mapping[str, Any] | None) -> S:
     return declared(**{name: _checked(settings[name], value) for name, value in entries.items()})
 
 
-def differing(declared: type, values: Mapping[str, Any] | None) -> dict[str, Scalar]:
+def changed_settings(declared: type, values: Mapping[str, Any] | None) -> dict[str, Scalar]:
     """Return those of the values that differ from their defaults, checked as `read_settings` checks them."""
     usual = asdict(declared())
     return {name: value for name, value in asdict(read_settings(declared, values)).items() if value != usual[name]}

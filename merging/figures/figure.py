@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from merging.naming import first_layer
+from merging.naming import first_of_block
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -66,23 +66,23 @@ class Figure:
         for axis, names in self.layers.items():
             place = point.get(axis)
             if isinstance(place, int | float) and 0 <= round(place) < len(names):
-                return first_layer(names[round(place)])
+                return first_of_block(names[round(place)])
         return ""
 
+    def has_layer(self, layer: str) -> bool:
+        """Whether the layer is on an axis of this figure."""
+        return any(find_layer(layer, names) is not None for names in self.layers.values())
+
     def with_selected(self, layer: str) -> Figure:
-        """Return a copy in which a band marks the layer on every axis of layers; the figure itself if it has none."""
-        places = {axis: place_of(layer, names) for axis, names in self.layers.items()}
-        if all(place is None for place in places.values()):
-            return self
+        """Return a copy in which a band marks the layer on every axis of layers that has it."""
         marked = Figure(self.alt, **{**self.layout, "shapes": [*self.layout.get("shapes", ())]})
         marked.traces, marked.layers = self.traces, self.layers
-        for axis, place in places.items():
+        for axis, names in self.layers.items():
+            place, other = find_layer(layer, names), "y" if axis == "x" else "x"
             if place is not None:
-                other = "y" if axis == "x" else "x"
                 ends = {f"{axis}0": place - 0.5, f"{axis}1": place + 0.5, f"{other}0": 0, f"{other}1": 1}
-                marked.add_shape(
-                    type="rect", **ends, **{f"{axis}ref": axis, f"{other}ref": f"{other} domain"}, **SELECTED
-                )
+                references = {f"{axis}ref": axis, f"{other}ref": f"{other} domain"}
+                marked.add_shape(type="rect", **ends, **references, **SELECTED)
         return marked
 
     def spec(self) -> dict[str, Any]:
@@ -96,12 +96,12 @@ class Figure:
         return go.Figure(self.spec())
 
 
-def place_of(layer: str, names: Sequence[str]) -> int | None:
+def find_layer(layer: str, names: Sequence[str]) -> int | None:
     """Return the place of a layer among `names`, None if it is not there.
 
     A name may also be the block that begins with the layer, a module inside it, or the module that contains it.
     """
-    firsts = [first_layer(name) for name in names]
+    firsts = [first_of_block(name) for name in names]
     if layer in firsts:
         return firsts.index(layer)
     related = (

@@ -29,7 +29,7 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Score:
+class GameScore:
     """Number of right guesses and of all guesses."""
 
     right: int
@@ -95,7 +95,7 @@ def guessed_units(ledger: Ledger, person: str, run: str, layer: str) -> dict[int
     return {int(row["unit"]): int(row["guessed"]) for row in rows}
 
 
-def score(ledger: Ledger, person: str, run: str = "", layer: str = "") -> Score:
+def score(ledger: Ledger, person: str, run: str = "", layer: str = "") -> GameScore:
     """Return the person's score, of one run and layer or, with "", of all."""
     query = "SELECT COALESCE(SUM(correct), 0), COUNT(*) FROM guesses WHERE owner = ?"
     conditions = {" AND run = ?": run, " AND layer = ?": layer}
@@ -103,4 +103,4 @@ def score(ledger: Ledger, person: str, run: str = "", layer: str = "") -> Score:
     query += "".join(condition for condition, value in conditions.items() if value)
     with connect(ledger.file) as db:
         right, guesses = db.execute(query, (person, *values)).fetchone()
-    return Score(int(right), int(guesses))
+    return GameScore(int(right), int(guesses))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from merging.naming import first_layer
+from merging.naming import first_of_block
 from merging.results.reports import LayerUnits
 from merging.studies.why import Why
 from merging.text import numbers
@@ -40,7 +40,7 @@ def costliest(why: Why) -> str:
     """Return the first layer of the block with the largest share of the barrier; "" if there is no barrier."""
     if why.total <= SAME or not len(why.blocks):
         return ""
-    return first_layer(why.blocks[int(np.argmax(why.share))])
+    return first_of_block(why.blocks[int(np.argmax(why.share))])
 
 
 def _order(why: Why) -> Iterator[str]:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from merging.figures.figure import Figure, place_of
+from merging.figures.figure import Figure, find_layer
 from merging.figures.palette import STYLES
 from merging.figures.similarity import diagonal_figure, heatmap
 from merging.figures.units import match_histogram
@@ -59,7 +59,7 @@ def test_a_selected_layer_is_marked_on_every_axis_that_has_it():
     assert [(band.xref, band.x0, band.x1) for band in bands if band.yref == "y domain"] == [("x", 0.5, 1.5)]
     assert [(band.yref, band.y0, band.y1) for band in bands if band.xref == "x domain"] == [("y", 0.5, 1.5)]
     assert len(plain.layout["shapes"]) == len(LAYERS)  # the unmarked figure is shared and must not change
-    assert plain.with_selected("elsewhere") is plain
+    assert [plain.has_layer(name) for name in (LAYERS[1], "elsewhere")] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_selected_layer_is_marked_on_every_axis_that_has_it():
     ],
 )
 def test_a_layer_is_found_by_its_own_name_its_module_or_the_block_that_it_begins(layer, place):
-    assert place_of(layer, ["a.conv", "b", block_name(["c.0", "c.1"])]) == place
+    assert find_layer(layer, ["a.conv", "b", block_name(["c.0", "c.1"])]) == place
 
 
 def test_a_click_gives_the_layer_at_its_place_and_nothing_outside():

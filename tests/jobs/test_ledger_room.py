@@ -9,6 +9,7 @@ import pytest
 from merging.errors import InvalidRequest
 from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.ledger.store import PARTIAL
 from merging.jobs.limits import Limits
 from tests.jobs.making import SAVED, long_request, merge_request, take
 from tests.jobs.test_ledger_models import model_entry
@@ -91,7 +92,10 @@ def test_runs_of_one_person_do_not_drive_out_those_of_others(tmp_path):
 def test_files_of_a_lost_ledger_make_room(tmp_path):
     store = Ledger(tmp_path, Limits(store_mb=1)).store
     lost, fresh = (store.put(os.urandom(400_000)) for _ in range(2))
-    os.utime(store.path(lost), (0, 0))  # the other one may be of somebody who is just adding it
+    half = store.path(lost).with_name(f"{lost}.0123{PARTIAL}")
+    half.write_bytes(b"of a writer that was killed")
+    for path in (store.path(lost), half):  # the fresh one may be of somebody who is just adding it
+        os.utime(path, (0, 0))
     small = Ledger(tmp_path, Limits(store_mb=1))
     data = os.urandom(500_000)
     assert small.artifact(done(small, 0, data), "report") == data

@@ -128,6 +128,11 @@ def test_label_noise_changes_exactly_its_share_to_other_classes(noise, classes, 
     assert noisy.min() >= 0 and noisy.max() < classes
 
 
+def test_the_number_of_images_is_that_of_the_part_that_was_learned(pair):
+    trained = train("mlp", MLP, pair, epochs=1, batch=16, split="halves", share=0.25)
+    assert trained.images == 32
+
+
 def test_label_noise_spares_the_test_images_and_the_caller(pair):
     before = pair[0].labels.copy()
     train("mlp", MLP, pair, epochs=1, batch=64, label_noise=1.0)
@@ -188,8 +193,10 @@ def test_the_state_of_another_training_is_refused(pair, tmp_path):
 
     with pytest.raises(Cancelled):
         train("mlp", MLP, pair, epochs=2, seed=0, resume=tmp_path / "state", report=stop)
-    with pytest.raises(InvalidSetting, match="written by another training"):
-        train("mlp", MLP, pair, epochs=2, seed=1, resume=tmp_path / "state")
+    start = train("mlp", MLP, pair, epochs=1, seed=5).module.state_dict()
+    for other in ({"seed": 1}, {"keep": (1,)}, {"start": start}, {"lr": 0.1}):
+        with pytest.raises(InvalidSetting, match="written by another training"):
+            train("mlp", MLP, pair, **{"epochs": 2, "seed": 0, **other}, resume=tmp_path / "state")
 
 
 @pytest.mark.parametrize(

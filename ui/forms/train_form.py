@@ -70,7 +70,8 @@ def train_form() -> None:
         request = train_request(like, int(seed), int(epochs), dataset, settings)
         spent = sum(ledger().expected(request).values())
         estimate = numbers.about(spent) if spent else "no time estimate yet"
-        st.caption(f"On {numbers.count(training_images(dataset))} training images; {estimate}.")
+        part = "a part of " if {"share", "split"} & request.settings.keys() else ""
+        st.caption(f"On {part}{numbers.count(training_images(dataset))} training images; {estimate}.")
         if st.button("Train", type="primary", icon=":material/play_arrow:"):
             job = submit(request)
             st.session_state["training"] = job.id

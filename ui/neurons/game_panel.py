@@ -7,7 +7,7 @@ from functools import partial
 import streamlit as st
 
 from merging.errors import InvalidRequest
-from merging.jobs.guesses import OPTIONS, Round, Score, guess, guessed_units, rounds, score
+from merging.jobs.guesses import OPTIONS, GameScore, Round, guess, guessed_units, rounds, score
 from merging.jobs.requests.base import ModelRef
 from merging.results.intervals import wilson
 from merging.results.reports import LayerUnits
@@ -49,7 +49,7 @@ def game_panel(layer: LayerUnits, models: dict[str, ModelRef], found: Chosen, wa
     st.markdown(score_line(score(ledger(), owner(), run, layer.layer)))
 
 
-def score_line(made: Score) -> str:
+def score_line(made: GameScore) -> str:
     """Say the score of a layer, and whether it differs from chance."""
     if not made.guesses:
         return f"Chance alone is right in one of {OPTIONS} cases."

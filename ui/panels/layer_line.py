@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from merging.figures.figure import find_layer
 from merging.results.reports import MergeReport
 from ui.shell.address import said
 from ui.shell.chosen import Chosen
@@ -22,7 +23,8 @@ def layer_line(found: Chosen, suggested: str = "", why: str = "") -> None:
     """
     if found.report is None:
         return
-    selected = said("layer")
+    names = [info.name for info in found.report.layers]
+    selected = said("layer") if find_layer(said("layer"), names) is not None else ""
     with st.container(horizontal=True, vertical_alignment="center", key="selected-layer"):
         if selected:
             st.markdown(f"Selected layer: **{plain(selected)}**", width="content")
@@ -41,7 +43,8 @@ def nearest_layer(report: MergeReport, layer: str) -> str:
     """Return `layer` if its units were measured, else the last measured one before it, else the first, or ""."""
     measured = [units.layer for units in report.units]
     names = [info.name for info in report.layers]
-    before = names[: names.index(layer) + 1] if layer in names else []
+    place = find_layer(layer, names)
+    before = [] if place is None else names[: place + 1]
     return next((name for name in reversed(before) if name in measured), measured[0] if measured else "")
 
 

@@ -20,7 +20,7 @@ from ui.runs.study import known
 from ui.shell.address import said
 from ui.shell.chosen import Chosen
 from ui.shell.kept import kept
-from ui.shell.look import draw_clickable, draw_layers
+from ui.shell.look import draw_clickable, draw_layers, with_selection
 from ui.shell.words import meaning
 
 ORDER_UNSEEN = (
@@ -52,8 +52,7 @@ def similarity_panel(found: Chosen) -> None:
                 st.markdown(f"**{TITLES[key]}**")
                 layers = cell[1:] if cell is not None and cell[0] == key else None
                 figure = kept(_map_figure, maps[key], TITLES[key], by_measures[key], layers)
-                marked = kept(Figure.with_selected, figure, said("layer"))
-                draw_clickable(marked, f"map {key}", f"cka-{key}", partial(_open, key), saved=figure)
+                draw_clickable(with_selection(figure), f"map {key}", f"cka-{key}", partial(_open, key), saved=figure)
         if cell is not None and cell[0] in pair:
             reliability_panel(found, *cell, nearest_layer(report, cell[1]))
     with st.container(border=True):

@@ -99,6 +99,12 @@ def draw_clickable(
     draw(figure, key, name, on_select=tell, selection_mode="points", **keywords)
 
 
+def with_selection(figure: Figure) -> Figure:
+    """The figure with the layer marked that is selected in the address, if it has that layer."""
+    layer = said("layer")
+    return kept(Figure.with_selected, figure, layer) if layer and figure.has_layer(layer) else figure
+
+
 def draw_layers(figure: Figure, key: str, name: str) -> None:
     """Show a figure with an axis of layers. A click selects a layer; all such figures of the page mark it."""
 
@@ -107,5 +113,4 @@ def draw_layers(figure: Figure, key: str, name: str) -> None:
         if layer:
             st.query_params["layer"] = layer
 
-    marked = kept(Figure.with_selected, figure, said("layer"))
-    draw_clickable(marked, key, name, select, saved=figure, width="stretch")
+    draw_clickable(with_selection(figure), key, name, select, saved=figure, width="stretch")

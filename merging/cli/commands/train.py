@@ -23,7 +23,7 @@ from merging.cli.options import (
 from merging.errors import InvalidSetting
 from merging.jobs.requests.checks import check_architecture
 from merging.progress import Progress
-from merging.settings import differing
+from merging.settings import changed_settings
 from merging.zoo.architectures.names import NAMES
 from merging.zoo.catalogue import FOLDER
 from merging.zoo.training.options import TrainingOptions
@@ -90,7 +90,7 @@ def _one(options: Options, report: Progress) -> None:
     check_file(path)
     config = read_config(options.config)
     check_architecture(options.architecture, config)
-    settings = differing(TrainingOptions, read_texts(TrainingOptions, read_pairs(options.set, "--set")))
+    settings = changed_settings(TrainingOptions, read_texts(TrainingOptions, read_pairs(options.set, "--set")))
     result = train_one(
         options.architecture,
         config,

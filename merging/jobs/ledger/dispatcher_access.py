@@ -14,7 +14,6 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from merging.errors import InvalidRequest, MergescopeError
@@ -194,8 +193,10 @@ class Desk:
         now, host, requeued = time.time(), socket.gethostname(), []
         with connect(self.ledger.file) as db, transaction(db):
             for row in db.execute("SELECT * FROM dispatchers WHERE id != ?", (self.id,)).fetchall():
-                silent = abs(now - row["seen"]) > self.ledger.limits.lease_seconds  # the clock may have been set back
-                if silent or (row["host"] == host and not alive(row["pid"], row["born"])):
+                age, here = now - row["seen"], row["host"] == host
+                # A time in the future is from before the clock was set back: on another host it proves no life.
+                silent = (age if here else abs(age)) > self.ledger.limits.lease_seconds
+                if silent or (here and not alive(row["pid"], row["born"])):
                     requeued += self._bury(db, row["id"])
         return requeued
 
@@ -264,8 +265,11 @@ def _list_trained(ledger: Ledger, files: Filing, model: Entry, data: bytes, clai
     """List a trained model for all people who requested the training; only the first one's caps stop the job."""
     owners = files.db.execute("SELECT owner, address FROM owners WHERE job = ?", (claim.id,)).fetchall()
     for owner, address in sorted(owners, key=lambda row: row["owner"] != claim.owner):
-        with suppress(*[InvalidRequest] * (owner != claim.owner)):  # a further person has no room for another model
+        try:
             models.insert(ledger, files, model, data, owner, address)
+        except InvalidRequest:  # this person has no room for another model
+            if owner == claim.owner:
+                raise
 
 
 def _know_pictures(db: sqlite3.Connection, claim: Claim, rows: Sequence[tuple[str, str, str, int]]) -> None:

@@ -90,9 +90,10 @@ class Store:
         return path.stat().st_size if path.is_file() else 0
 
     def old_names(self, seconds: float) -> list[str]:
-        """Names of the files that were last changed more than this many seconds ago."""
+        """Names of the whole files that were last changed more than this many seconds ago."""
         before = time.time() - seconds
-        return [path.name for path in self.folder.glob("??/*") if path.stat().st_mtime < before]
+        whole = (path for path in self.folder.glob("??/*") if path.suffix != PARTIAL)
+        return [path.name for path in whole if path.stat().st_mtime < before]
 
     def full(self) -> InvalidRequest:
         """Return the error that says that the store is full."""

@@ -18,7 +18,7 @@ from merging.jobs.requests.checks import (
 )
 from merging.jobs.requests.estimates import Past, scale_stages
 from merging.jobs.stages import LOADING, SAVING, Stage
-from merging.settings import differing
+from merging.settings import changed_settings
 from merging.zoo.architectures.names import describe
 from merging.zoo.datasets.known import dataset_label
 from merging.zoo.training.options import TrainingOptions
@@ -56,7 +56,7 @@ class TrainRequest(Request):
     VERSION: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        set_fields(self, config=plain_config(self.config), settings=differing(TrainingOptions, self.settings))
+        set_fields(self, config=plain_config(self.config), settings=changed_settings(TrainingOptions, self.settings))
         check_architecture(self.architecture, self.config)
         check_text(self.name or "-", "A model's name")
         check_data(self.dataset, self.data_sha256, required=True)

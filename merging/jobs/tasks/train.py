@@ -47,6 +47,6 @@ def train_task(request: TrainRequest, payload: Payload, report: Progress) -> dic
         history=tuple(trained.history),
         seconds=time.perf_counter() - began,
         machine=machine(payload.device),
-        images=len(payload.images["train"]),
+        images=trained.images,
     )
     return {"report": saving.save(train_report), "checkpoint.safetensors": data}

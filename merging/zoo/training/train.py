@@ -4,6 +4,7 @@ This holds on the same CPU with the same torch build and number of threads, beca
 threads. On a GPU, some of torch's backward kernels sum in no fixed order.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -45,6 +46,7 @@ class TrainedModel:
     Attributes:
         history: one entry per epoch.
         kept: epoch -> tensors after it, for the epochs that the caller asked for.
+        images: number of images that it was trained on.
     """
 
     module: nn.Module
@@ -58,6 +60,7 @@ class TrainedModel:
     metrics: dict[str, float]
     history: list[dict[str, float]] = field(default_factory=list)
     kept: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    images: int = 0
 
     @property
     def options(self) -> dict[str, Any]:
@@ -107,14 +110,13 @@ def train(
         module.load_state_dict(dict(start))
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(settings.seed)  # for dropout; the order of the data is drawn with separate generators
-        same = [architecture, full, images.name, images.sha256, asdict(settings), device] if resume else []
-        steps = max(1, len(images) // settings.batch)
-        state = TrainingState(module, settings, steps, keep, resume, json.dumps(same, sort_keys=True))
+        what = _identity(module, images, settings, keep, device) if resume else ""
+        state = TrainingState(module, settings, max(1, len(images) // settings.batch), keep, resume, what)
         _fit(state, images, device, report or _silent)
     metrics = _metrics(module, test, images, device)
     statistics = (dataset_facts.mean, dataset_facts.std)
-    what = (architecture, full, images.name, images.classes, *statistics, settings, metrics)
-    return TrainedModel(module.cpu(), *what, state.history, state.kept)
+    known = (architecture, full, images.name, images.classes, *statistics, settings, metrics)
+    return TrainedModel(module.cpu(), *known, state.history, state.kept, len(images))
 
 
 def _chosen(
@@ -126,6 +128,17 @@ def _chosen(
     images, test = chosen_images(images, *part, learn=True), chosen_images(test, *part, learn=False)
     images = divided_images(images, settings)
     return images, test, settings if settings.batch else replace(settings, batch=usual_batch(len(images)))
+
+
+def _identity(
+    module: nn.Module, images: ImageSet, settings: TrainingSettings, keep: Collection[int], device: str
+) -> str:
+    """Return a text that is the same only for the same training: structure, initial weights, images and settings."""
+    start = hashlib.sha256()
+    for value in module.state_dict().values():
+        start.update(value.cpu().contiguous().numpy().tobytes())
+    same = [str(module), start.hexdigest(), images.sha256, asdict(settings), sorted(keep), device]
+    return json.dumps(same, sort_keys=True)
 
 
 def _metrics(module: nn.Module, test: ImageSet, images: ImageSet, device: str) -> dict[str, float]:
@@ -189,10 +202,8 @@ def _fit(state: TrainingState, images: ImageSet, device: str, report: Report) ->
     # The last, shorter batch of an epoch is left out, because BatchNorm cannot use a batch of one image. Other images
     # are left out in each epoch, because the order changes.
     module, settings, steps = state.module, state.settings, state.steps
-    pixels, labels = (
-        torch.from_numpy(images.images.copy()),
-        torch.from_numpy(noisy_labels(images, settings.label_noise, settings.seed)),
-    )
+    pixels = torch.from_numpy(images.images.copy())
+    labels = torch.from_numpy(noisy_labels(images, settings.label_noise, settings.seed))
     _lay_out(module.train(), torch.channels_last)  # convolutions are up to twice as fast in this layout
     state.begin()
     for epoch in range(len(state.history), settings.epochs):
