@@ -157,7 +157,7 @@ def test_a_cell_in_the_address_is_examined_at_once(ledger, open_page):
     run_id = done(ledger)
     cell = {"pair": "A-merge", "row": "layers.2", "column": "layers.0"}
     app = open_page("similarity", run=run_id[:12], **cell)
-    assert "get a ⚠ once all measures have been computed" in texts(app, "caption")
+    assert "Once all measures have been computed (below), ⚠ marks cells" in texts(app, "caption")
     assert "A and the merge: layers.2 and layers.0" in texts(app, "markdown")
     asked = [job.request for job in ledger.jobs(kind="study")]
     assert [(a["study"], a["settings"]["row"], a["settings"]["column"]) for a in asked] == [

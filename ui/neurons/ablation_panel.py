@@ -35,7 +35,7 @@ def worth_of_fates(found: Chosen, evidence: Evidence) -> None:
         return
     layers = [units.layer for units in found.report.units]
     layer = said("layer") if said("layer") in layers else layers[first_layer(found.report.units)]
-    st.markdown(f"**What are units of {plain(layer)} worth, by what became of them?**", help=meaning("ablation"))
+    st.markdown(f"**What does removing a unit of {plain(layer)} cost, by its outcome?**", help=meaning("ablation"))
     ablated: Ablation | None = studied(found, "ablation", {"layer": layer}, button=BUTTON)
     if ablated is None:
         return
@@ -46,8 +46,8 @@ def worth_of_fates(found: Chosen, evidence: Evidence) -> None:
     draw(kept(ablation_figure, ablated, tuple(sorted(fates.items()))), "ablation", "ablation", width="stretch")
     st.caption(
         "Loss that removing one unit adds to the merge: mean over the units of each kind, with its 95 % bootstrap "
-        f"interval, on {numbers.count(ablated.images)} test images. The first bar is for all {len(fates)} units of the "
-        "layer whose outcome is known: what removing a random one of them costs."
+        f"interval, on {numbers.count(ablated.images)} test images. The first bar averages over all {len(fates)} units "
+        "with a known outcome."
     )
 
 

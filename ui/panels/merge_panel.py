@@ -89,7 +89,7 @@ def half_way(report: MergeReport, split: str = "test") -> None:
         low, high = wilson(boxed[-1][1], first.images)
         st.caption(
             f"Measured on this run's {numbers.count(first.images)} {split} images. The "
-            f"{boxed[-1][0].lower()}'s accuracy is certain to ±{numbers.points((high - low) / 2)} (95 % interval)."
+            f"95 % interval of the {boxed[-1][0].lower()}'s accuracy is ±{numbers.points((high - low) / 2)}."
         )
 
 

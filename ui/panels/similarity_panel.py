@@ -30,8 +30,8 @@ ORDER_UNSEEN = (
 SAME = ("A-B", "A-pi(B)")  # equal by every measure, because all of them ignore the order of units
 MIXED = "Here B's units were mixed, not only re-ordered: π(B) may be more or less similar to A than B is."
 CEILING = (
-    "If A and B differ only in their seed, the curve of A and B shows how much another seed changes each layer. "
-    "Compare the merge's curves with it."
+    "If A and B differ only in their seed, the curve of A and B shows how much another seed changes each layer. The "
+    "merge's curves are to be compared with this change."
 )
 
 
@@ -92,7 +92,7 @@ def _looked_where(against: Mapping[str, object]) -> str:
     if len(checked) == len(against):
         return "⚠ marks cells that are not to be trusted."
     if not checked:
-        return "Cells that are not to be trusted get a ⚠ once all measures have been computed (below)."
+        return "Once all measures have been computed (below), ⚠ marks cells that are not to be trusted."
     return (
         "⚠ marks cells that are not to be trusted. Checked so far: "
         f"{', '.join(f'“{title}”' for title in checked)}; the other maps can be checked below."
