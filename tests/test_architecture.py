@@ -25,7 +25,7 @@ ORDER = (
 )
 # Folder -> packages of others that it may import.
 OTHERS = {
-    "results": {"numpy"},
+    "results": {"numpy", "scipy"},
     "network": {"torch", "numpy"},
     "zoo": {"torch", "torchvision", "numpy", "safetensors", "PIL"},
     "methods": {"torch", "numpy", "scipy", "jaxtyping"},
@@ -43,7 +43,8 @@ OTHERS = {
 # What loads neither torch nor Ray nor lucent when it is imported, so that the web process may import it.
 TORCH_FREE = (
     *(f"merging.{name}" for name in (*GROUND, "results", "text", "figures", "studies", "methods.registry")),
-    *("merging.methods.recipes", "merging.jobs.requests", "merging.jobs.ledger", "merging.jobs.limits"),
+    *("merging.methods.recipes", "merging.jobs.requests", "merging.jobs.sweeps", "merging.jobs.ledger"),
+    "merging.jobs.limits",
     *("merging.jobs.stages", "merging.jobs.streaming", "merging.jobs.worker.supervisor"),
     *("merging.jobs.guesses", "merging.jobs.search", "merging.jobs.privacy"),
     *("merging.zoo.catalogue", "merging.zoo.architectures.names", "merging.zoo.checkpoints.sandbox"),

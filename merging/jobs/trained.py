@@ -6,16 +6,18 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from merging.errors import MergescopeError
 from merging.jobs.ledger.store import Content
 from merging.jobs.privacy import ANYONE
-from merging.jobs.requests.base import Request
+from merging.jobs.requests.base import ModelRef, Request
+from merging.jobs.requests.checks import TEXT
 from merging.jobs.requests.train import TrainRequest
 from merging.results import reports, saving
 from merging.zoo.architectures.names import describe
 from merging.zoo.catalogue import Entry, tested_images
-from merging.zoo.checkpoints.metadata import read_story
+from merging.zoo.checkpoints.metadata import Story, read_story
 from merging.zoo.datasets.known import may_use
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -27,8 +29,7 @@ def trained_entry(request: Request, owner: str, artifacts: Mapping[str, Content]
     report = saving.load(report_bytes) if isinstance(report_bytes, bytes) else None
     if not isinstance(report, reports.TrainReport) or not isinstance(data, bytes):
         raise MergescopeError(f"Job {request.id[:12]} is not a training. Run the training again.")
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    story = read_story(json.loads(header.pop("__metadata__")["mergescope"]))
+    header, story = _header(data)
     keys = ("architecture", "config", "dataset", "classes", "mean", "std", "seed", "epochs")
     return Entry(
         id="",
@@ -49,12 +50,27 @@ def trained_entry(request: Request, owner: str, artifacts: Mapping[str, Content]
     )
 
 
+def trained_ref(data: bytes, sha256: str) -> ModelRef:
+    """Reference to a network from the bytes of the checkpoint that a training stored, and their hash."""
+    _, story = _header(data)
+    built = (story.architecture, dict(story.config), story.dataset, story.classes, story.mean, story.std)
+    return ModelRef(sha256, story.name[:TEXT], *built)
+
+
+def _header(data: bytes) -> tuple[dict[str, Any], Story]:
+    """Tensors of a safetensors file as its header describes them, and the file's metadata."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return header, read_story(json.loads(header.pop("__metadata__")["mergescope"]))
+
+
 def train_command(request: TrainRequest) -> str:
     """Shell command that repeats the training."""
     config = [f"--config {name}={_text(value)}" for name, value in request.config.items()]
     words = ["python -m merging train", f"--architecture {request.architecture}", *config, f"--data {request.dataset}"]
     settings = [f"--set {name}={value}" for name, value in request.settings.items()]
-    return " ".join([*words, f"--epochs {request.epochs}", f"--seed {request.seed}", *settings])
+    keep = [f"--keep {','.join(map(str, request.keep))}"] if request.keep else []
+    start = [f"--start {request.start.sha256[:12]}.safetensors"] if request.start is not None else []
+    return " ".join([*words, f"--epochs {request.epochs}", f"--seed {request.seed}", *settings, *keep, *start])
 
 
 def _text(value: object) -> str:

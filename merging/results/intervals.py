@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from collections.abc import Sequence
+from math import fsum, sqrt
 
 import numpy as np
+from scipy.special import stdtrit
 
 Z95, Z99 = 1.959964, 2.575829  # standard deviations of a 95 % and of a 99 % interval of the normal distribution
 RESAMPLES = 1000
@@ -31,3 +33,13 @@ def bootstrap(values: np.ndarray, seed: int) -> tuple[float, float, float]:
     indices = np.random.default_rng(seed).integers(0, len(defined), (RESAMPLES, len(defined)))
     low, high = np.quantile(defined[indices].mean(1), [0.025, 0.975])
     return float(defined.mean()), float(low), float(high)
+
+
+def student(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean of values and its 95 % interval by the t distribution (Student 1908); NaN bounds for one value."""
+    count, mean = len(values), fsum(values) / len(values)
+    if count < 2:
+        return mean, float("nan"), float("nan")
+    spread = sqrt(fsum((value - mean) ** 2 for value in values) / (count - 1) / count)
+    half = float(stdtrit(count - 1, 0.975)) * spread
+    return mean, mean - half, mean + half

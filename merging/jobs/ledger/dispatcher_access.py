@@ -13,21 +13,23 @@ import socket
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from merging.errors import InvalidRequest, MergescopeError
 from merging.jobs.ledger import models
 from merging.jobs.ledger.connection import connect, transaction
 from merging.jobs.ledger.files import Filing, filing
-from merging.jobs.ledger.jobs import Worker
+from merging.jobs.ledger.jobs import OPEN, Worker
 from merging.jobs.ledger.ledger import Ledger, end
 from merging.jobs.ledger.shipped_runs import picture_question_of
 from merging.jobs.ledger.store import Content, content_size, sha256_of
 from merging.jobs.privacy import note_results
 from merging.jobs.requests.base import LANES, Request
 from merging.jobs.requests.pictures import PicturesRequest
-from merging.jobs.requests.registry import from_json
+from merging.jobs.requests.registry import from_json, kinds
+from merging.jobs.requests.sweep import SWEEP
 from merging.jobs.turns import FAIR, take_turn
 from merging.progress import read_point
 from merging.zoo.catalogue import Entry
@@ -37,6 +39,7 @@ INTERRUPTED = (
     "program on purpose, run the job again. Otherwise choose a smaller job, and see the program's log."
 )
 INTERRUPTIONS = 5  # a job fails when this many dispatchers ended during it; high, as the job is rarely the cause
+OWN_KINDS = tuple(key for key, kind in kinds().items() if not kind.task)  # dispatchers run them: they harm no process
 HELD = "id = ? AND run = ? AND dispatcher = ? AND state = 'running'"
 
 
@@ -160,6 +163,21 @@ class Desk:
             if db.execute(f"SELECT 1 FROM jobs WHERE {HELD}", self._key(claim)).fetchone():
                 _requeue(db, claim.id, 0 if counted else 1)
 
+    def people(self, job: str) -> list[tuple[str, str]]:
+        """(owner, network address) of all who requested a job, the earliest first."""
+        with connect(self.ledger.file) as db:
+            rows = db.execute("SELECT owner, address FROM owners WHERE job = ? ORDER BY asked", (job,)).fetchall()
+        return [(row["owner"], row["address"]) for row in rows]
+
+    def withdraw(self, batch: str, kept: Collection[str]) -> None:
+        """Withdraw the requests of all open jobs that were submitted with this batch, except those in `kept`."""
+        query = "SELECT job, owners.owner FROM owners JOIN jobs ON jobs.id = job WHERE batch = ? AND state IN (?, ?)"
+        with connect(self.ledger.file) as db:
+            rows = db.execute(query, (batch, *OPEN)).fetchall()
+        for row in (row for row in rows if row["job"] not in kept):
+            with suppress(InvalidRequest):  # the person withdrew the request a moment ago
+                self.ledger.cancel(row["job"], row["owner"])
+
     def beat(self, workers: Sequence[Worker] = ()) -> None:
         """Record a heartbeat of this dispatcher, and the state of its workers."""
         now = time.time()
@@ -210,6 +228,9 @@ class Desk:
     def _bury(self, db: sqlite3.Connection, dispatcher: str) -> list[str]:
         rows = _running(db, dispatcher)
         for row in rows:
+            if row["kind"] in OWN_KINDS:
+                _requeue(db, row["id"], 1)
+                continue
             times = row["interrupted"] + 1
             db.execute("UPDATE jobs SET interrupted = ? WHERE id = ?", (times, row["id"]))
             if times >= INTERRUPTIONS:
@@ -243,7 +264,7 @@ def _log(db: sqlite3.Connection, job: str, stage: str, message: str, now: float)
 
 def _running(db: sqlite3.Connection, dispatcher: str) -> list[sqlite3.Row]:
     return db.execute(
-        "SELECT id, interrupted FROM jobs WHERE dispatcher = ? AND state = 'running'", (dispatcher,)
+        "SELECT id, kind, interrupted FROM jobs WHERE dispatcher = ? AND state = 'running'", (dispatcher,)
     ).fetchall()
 
 
@@ -262,8 +283,12 @@ def _requeue(db: sqlite3.Connection, job: str, uncounted: int) -> None:
 
 
 def _list_trained(ledger: Ledger, files: Filing, model: Entry, data: bytes, claim: Claim) -> None:
-    """List a trained model for all people who requested the training; only the first one's caps stop the job."""
-    owners = files.db.execute("SELECT owner, address FROM owners WHERE job = ?", (claim.id,)).fetchall()
+    """List a trained model for all people who requested the training itself; only the first one's caps stop the job.
+
+    Networks of sweeps are not listed, because they would fill people's lists.
+    """
+    query = "SELECT owner, address FROM owners WHERE job = ? AND NOT instr(batch, ?)"
+    owners = files.db.execute(query, (claim.id, SWEEP)).fetchall()
     for owner, address in sorted(owners, key=lambda row: row["owner"] != claim.owner):
         try:
             models.insert(ledger, files, model, data, owner, address)

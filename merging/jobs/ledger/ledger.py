@@ -27,6 +27,7 @@ from merging.jobs.privacy import ANYONE, Access
 from merging.jobs.requests.base import Request
 from merging.jobs.requests.download import DownloadRequest
 from merging.jobs.requests.pictures import PicturesRequest
+from merging.jobs.requests.sweep import SWEEP
 from merging.jobs.requests.train import TrainRequest
 from merging.jobs.trained import trained_entry
 from merging.jobs.turns import stand_in_line
@@ -72,10 +73,13 @@ class Ledger(LedgerFolder):
                 return known
             again = again and (row is None or not others_of(db, request.id, owner))  # it is not only this person's
             done = state == "done" and not again and self._whole(db, request)
-            if done and isinstance(request, TrainRequest):
-                self._list_trained(files, request, owner, address)
+            lists = isinstance(request, TrainRequest) and not batch.startswith(SWEEP)
+            if done and lists:
+                self._list_trained(files, request, owner, address)  # type: ignore[arg-type]
             if not done:
-                self._check_cap(db, request, owner, address)
+                check_caps(db, self.limits, request.id, owner, address)
+            if lists and not done:
+                models.check_room(self, db, owner, 0, address=address)  # not only after hours of training
             if not done and state not in OPEN:
                 _enqueue(self, db, request, owner, shared_turn(owner, address))
             attach(db, request, owner, address, batch)
@@ -249,11 +253,6 @@ class Ledger(LedgerFolder):
             artifacts = {name: self.store.get(made[name]) for name in ("report", "checkpoint.safetensors")}
             data = artifacts["checkpoint.safetensors"]
             models.insert(self, files, trained_entry(request, owner, artifacts), data, owner, address)
-
-    def _check_cap(self, db: sqlite3.Connection, request: Request, owner: str, address: str) -> None:
-        check_caps(db, self.limits, request.id, owner, address)
-        if isinstance(request, TrainRequest):
-            models.check_room(self, db, owner, 0, address=address)  # checked now and not only after hours of training
 
 
 def end(db: sqlite3.Connection, id: str, state: str, now: float) -> None:

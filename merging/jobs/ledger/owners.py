@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from merging.errors import InvalidRequest, TooManyJobs
 from merging.jobs.limits import Limits, teachers
+from merging.jobs.requests.sweep import SWEEP
 
 if TYPE_CHECKING:
     from merging.jobs.requests.base import Request
@@ -114,10 +115,15 @@ def hide_cookies(db: sqlite3.Connection) -> None:
 
 
 def attach(db: sqlite3.Connection, request: Request, owner: str, address: str, batch: str) -> None:
-    """Record that this owner submitted the request, in an open transaction."""
+    """Record that this owner submitted the request, in an open transaction.
+
+    A job that a person requested by itself does not become a part of a sweep, which could withdraw it.
+    """
     row = (
         "INSERT INTO owners (job, owner, asked, address, batch, title) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT"
-        " DO UPDATE SET title = excluded.title, batch = COALESCE(NULLIF(excluded.batch, ''), batch)"
+        f" DO UPDATE SET title = excluded.title, batch = CASE WHEN instr(excluded.batch, '{SWEEP}') THEN batch"
+        f" WHEN excluded.batch = '' AND instr(batch, '{SWEEP}') THEN ''"  # asked for by itself, not only as a part
+        " ELSE COALESCE(NULLIF(excluded.batch, ''), batch) END"
     )
     db.execute(row, (request.id, owner, time.time(), address, batch, request.title))
 

@@ -23,7 +23,7 @@ from merging.jobs.requests.estimates import Past
 from merging.jobs.stages import Stage
 from merging.zoo.architectures.names import describe
 
-LANES = LONG, SHORT, APART = "long", "short", "apart"  # lanes of the queue
+LANES = LONG, SHORT, APART, PLANNED = "long", "short", "apart", "planned"  # lanes of the queue
 if TYPE_CHECKING:
     from merging.zoo.catalogue import Entry
 
@@ -122,7 +122,7 @@ class Request:
     def lane(self) -> str:
         """LONG for jobs that may take minutes; SHORT for what someone waits for, which never waits behind LONG jobs.
 
-        APART: jobs that the dispatcher runs itself.
+        APART: jobs that the dispatcher runs itself. PLANNED: jobs whose parts the dispatcher submits.
         """
         return SHORT
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from merging.methods.registry import MOST_MODELS
+
 MAX_SEED = 2**31 - 1
 
 
@@ -36,4 +38,7 @@ WHOLE_NUMBERS = {
     "seed": WholeNumber("Seed", 0, MAX_SEED, help="seed of all random draws"),
     "seeds": WholeNumber("Seeds", 1, 10, help="runs per method, with seeds 0, 1 ..."),
     "epochs": WholeNumber("Epochs", 1, 50),
+    "common": WholeNumber("Common start", 0, 50, help="epochs that the networks of a group share; 0 for none"),
+    "networks": WholeNumber("Networks", 2, MOST_MODELS, help="networks per merge"),
+    "groups": WholeNumber("Groups", 1, 20, help="groups of networks, each with training seeds of its own"),
 }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, ClassVar
 
-from merging.jobs.requests.base import LONG, Request
+from merging.errors import InvalidRequest
+from merging.jobs.requests.base import LONG, ModelRef, Request
 from merging.jobs.requests.checks import (
     check_architecture,
     check_data,
@@ -19,9 +21,17 @@ from merging.jobs.requests.checks import (
 from merging.jobs.requests.estimates import Past, scale_stages
 from merging.jobs.stages import LOADING, SAVING, Stage
 from merging.settings import changed_settings
-from merging.zoo.architectures.names import describe
+from merging.zoo.architectures.names import WIDTHS, describe
 from merging.zoo.datasets.known import dataset_label
 from merging.zoo.training.options import TrainingOptions
+
+IMAGE = 784  # inputs of the first layer, for a rough estimate of the work
+STEP = 100_000  # what one step costs beside its multiplications, in pairs of units
+
+
+def kept_name(epoch: int) -> str:
+    """Name of the artifact that holds the network after this epoch of a longer training."""
+    return f"epoch-{epoch}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,8 @@ class TrainRequest(Request):
 
     Attributes:
         settings: those of TrainingOptions that differ from their defaults.
+        keep: epochs, in ascending order, after which the network is stored too; 0 is before the first.
+        start: network of the same structure whose weights the training starts from; None for random ones.
     """
 
     architecture: str
@@ -40,7 +52,9 @@ class TrainRequest(Request):
     seed: int = 0
     name: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
-    LATER: ClassVar[Mapping[str, Any]] = {"settings": {}}
+    keep: tuple[int, ...] = ()
+    start: ModelRef | None = None
+    LATER: ClassVar[Mapping[str, Any]] = {"settings": {}, "keep": [], "start": None}
     kind: ClassVar[str] = "train"
     plural: ClassVar[str] = "trainings"
     stages: ClassVar[tuple[Stage, ...]] = (
@@ -62,6 +76,33 @@ class TrainRequest(Request):
         check_data(self.dataset, self.data_sha256, required=True)
         check_fit(self.dataset, self.architecture, self.config)
         check_whole(self, "epochs", "seed")
+        self._check_keep()
+        self._check_start()
+
+    def _check_keep(self) -> None:
+        set_fields(self, keep=tuple(self.keep))
+        whole = all(isinstance(epoch, int) and not isinstance(epoch, bool) for epoch in self.keep)
+        if not whole or list(self.keep) != sorted(set(self.keep)) or not set(self.keep) <= set(range(self.epochs)):
+            raise InvalidRequest(
+                f"The epochs to store must be whole numbers from 0 to {self.epochs - 1}, in ascending order; got "
+                f"{list(self.keep)}. The network after the last epoch is always stored."
+            )
+
+    def _check_start(self) -> None:
+        start = self.start
+        if start is None:
+            return
+        mine = {name: value for name, value in start.config.items() if name in self.config}
+        if start.architecture != self.architecture or mine != self.config:
+            raise InvalidRequest(
+                f"{start.name} is {start.label}, the network to train is {describe(self.architecture, self.config)}. "
+                "Start from a network of the same structure."
+            )
+
+    @property
+    def checkpoints(self) -> tuple[ModelRef, ...]:
+        """The network that the training starts from, if there is one."""
+        return () if self.start is None else (self.start,)
 
     @property
     def lane(self) -> str:
@@ -81,12 +122,30 @@ class TrainRequest(Request):
 
     @classmethod
     def likeness(cls, asked: Mapping[str, Any], past: Mapping[str, Any]) -> int:
-        """1 for the same structure, data set and share of it, 0 otherwise."""
-        alike = all(asked[key] == past[key] for key in ("architecture", "config", "data_sha256"))
+        """2 for the same structure, data set and share of it; 1 for other sizes of the same architecture."""
+        if any(asked[key] != past[key] for key in ("architecture", "data_sha256")):
+            return 0
         parts = [{name: one.get("settings", {}).get(name) for name in ("share", "split")} for one in (asked, past)]
-        return int(alike and parts[0] == parts[1])
+        return 1 + (asked["config"] == past["config"] and parts[0] == parts[1])
 
     @classmethod
     def scaled(cls, asked: Mapping[str, Any], past: Past, likeness: int) -> dict[str, float]:
-        """Stage -> expected seconds, scaled by the number of epochs."""
-        return scale_stages(past.stages, ("training",), asked["epochs"] / past.request["epochs"])
+        """Stage -> expected seconds, scaled by the number of epochs, and by the work if the sizes differ."""
+        factor = asked["epochs"] / past.request["epochs"]
+        if likeness == 1:
+            factor *= _work(asked) / _work(past.request)
+        return scale_stages(past.stages, ("training",), factor)
+
+
+def _work(request: Mapping[str, Any]) -> float:
+    """Relative work of an epoch: share of the images times (a constant for every step + the pairs of units)."""
+    settings, config = request.get("settings", {}), request["config"]
+    sizes = [size for name in WIDTHS for size in _sizes(config.get(name))]
+    units = sum(first * second for first, second in pairwise([*sizes[:1], *sizes])) + IMAGE * sum(sizes[:1])
+    part = settings.get("share", 1.0) * (0.5 if settings.get("split", "none") != "none" else 1.0)
+    return float(part * (STEP + units))
+
+
+def _sizes(value: Any) -> list[float]:
+    """The numbers in an entry of a configuration, which is a number, a list of them, or missing."""
+    return [float(one) for one in (value if isinstance(value, list) else [value]) if isinstance(one, int | float)]

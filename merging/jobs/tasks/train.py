@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import time
 
+import torch
+from torch import Tensor
+
 from merging.errors import DataUnavailable
-from merging.jobs.requests.train import TrainRequest
-from merging.jobs.tasks.common import Clock, check_finite, device_of
+from merging.jobs.requests.train import TrainRequest, kept_name
+from merging.jobs.tasks.common import Clock, build_model, check_finite, device_of
 from merging.jobs.tasks.machine import machine
 from merging.jobs.tasks.payload import Payload
 from merging.progress import Progress
@@ -32,6 +35,8 @@ def train_task(request: TrainRequest, payload: Payload, report: Progress) -> dic
         report=clock.part("training", 0, 1),
         epochs=request.epochs,
         seed=request.seed,
+        start=_start(request, payload),
+        keep=request.keep,
         **request.settings,
     )
     check_finite(trained.module, "The trained network")
@@ -39,6 +44,13 @@ def train_task(request: TrainRequest, payload: Payload, report: Progress) -> dic
     name = request.name or f"{describe(trained.architecture, trained.config)}, seed {request.seed}"
     metadata = {key: getattr(trained, key) for key in ("architecture", "config", "dataset", "classes", "mean", "std")}
     data = save_checkpoint(trained.module, name=name, seed=request.seed, epochs=request.epochs, **metadata)
+    kept = dict[str, bytes]()
+    for epoch in request.keep:
+        trained.module.load_state_dict(trained.kept[epoch])
+        whole_name = f"{name}, epoch {epoch}"
+        kept[kept_name(epoch)] = save_checkpoint(
+            trained.module, name=whole_name, seed=request.seed, epochs=epoch, **metadata
+        )
     train_report = TrainReport(
         name=name,
         checkpoint=hashlib.sha256(data).hexdigest(),
@@ -49,4 +61,11 @@ def train_task(request: TrainRequest, payload: Payload, report: Progress) -> dic
         machine=machine(payload.device),
         images=trained.images,
     )
-    return {"report": saving.save(train_report), "checkpoint.safetensors": data}
+    return {"report": saving.save(train_report), "checkpoint.safetensors": data, **kept}
+
+
+def _start(request: TrainRequest, payload: Payload) -> dict[str, Tensor] | None:
+    """Tensors of the network that the training starts from, None for random ones."""
+    if request.start is None:
+        return None
+    return dict(build_model(request.start, payload.checkpoints[0], torch.device("cpu")).state_dict())

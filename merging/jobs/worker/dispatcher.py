@@ -7,7 +7,6 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,18 +20,21 @@ from merging.jobs.ledger.forecast import shares
 from merging.jobs.ledger.jobs import Worker
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.outcome import Outcome, unexpected
-from merging.jobs.requests.base import APART, LONG, SHORT
+from merging.jobs.requests.base import APART, LONG, PLANNED, SHORT
 from merging.jobs.requests.download import DownloadRequest
 from merging.jobs.requests.registry import kinds
+from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.stages import overall
 from merging.jobs.tasks.machine import Place
 from merging.jobs.trained import trained_entry
 from merging.jobs.worker.downloading import Download
 from merging.jobs.worker.engine import Engine
 from merging.jobs.worker.gather import gather_payload
+from merging.jobs.worker.sweeping import Sweeping
 
 TICK = 0.05  # seconds between two steps of the loop
 BEAT = 1.0  # seconds between two heartbeats
+MOST_PLANNED = 20  # largest number of sweeps that go on at the same time
 KINDS = tuple(kinds())
 log = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ class Running:
 
     Attributes:
         claim: the job and the number of this run.
-        work: the Ray reference of its result, or a Download.
+        work: the Ray reference of its result; a Download or a Sweeping for a job that the dispatcher runs itself.
         place: where the job runs, None before the job's first message.
         seat: index of the row of workers that the job occupies.
         shares: (stage, share of the whole job), in order.
@@ -54,6 +56,11 @@ class Running:
     place: Place | None = None
     seat: int = 0
     shares: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def own(self) -> Download | Sweeping | None:
+        """The work if the dispatcher does it itself, otherwise None."""
+        return self.work if isinstance(self.work, Download | Sweeping) else None
 
 
 @dataclass
@@ -82,7 +89,10 @@ class Dispatcher:
                 self.stop.wait(TICK)
         finally:
             for job in self.running.values():
-                self._kill(job)
+                if job.own is not None:
+                    job.own.leave()
+                else:
+                    self.engine.kill(job.work)
                 self._clear(job)
             self.desk.leave()
 
@@ -111,12 +121,15 @@ class Dispatcher:
         running = Counter(job.claim.request.lane for job in self.running.values())
         free = running[LONG] + running[SHORT] < self.slots + 1
         wanted = {LONG: free and running[LONG] < self.slots, SHORT: free, APART: not running[APART]}
+        wanted[PLANNED] = running[PLANNED] < MOST_PLANNED
         return tuple(lane for lane, may in wanted.items() if may)
 
     def _begin(self, claim: Claim) -> None:
         try:
             if isinstance(claim.request, DownloadRequest):
                 work: Any = Download.start(claim.request.dataset)
+            elif isinstance(claim.request, SweepRequest):
+                work = Sweeping(self.desk, claim, self.slots)
             else:
                 plan = self.engine.plan
                 folder = self.scratch / f"{claim.id}-{claim.run}" if self.engine.is_local else None
@@ -126,7 +139,7 @@ class Dispatcher:
         except MergescopeError as error:
             self.desk.fail(claim, {"kind": type(error).__name__, "text": str(error)})
             return
-        seats = {job.seat for job in self.running.values()}
+        seats = {job.seat for job in self.running.values() if job.own is None}
         seat = next(number for number in range(len(seats) + 1) if number not in seats)
         expected = shares(self.ledger.expected(claim.request), claim.request.shares())
         self.running[claim.id] = Running(claim, work, seat=seat, shares=expected)
@@ -154,8 +167,8 @@ class Dispatcher:
 
     def _collect(self) -> None:
         for job in list(self.running.values()):
-            if isinstance(job.work, Download):
-                outcome = job.work.outcome()
+            if job.own is not None:
+                outcome = job.own.outcome()
                 if outcome is not None:
                     self._finish(job, outcome)
             elif self.engine.ready(job.work):
@@ -195,23 +208,23 @@ class Dispatcher:
         self.desk.fail(claim, {"kind": "WorkerLost", "text": f"{why} Use fewer images or a smaller network."})
 
     def _drop(self, job: Running) -> None:
-        self._kill(job)
-        self._clear(job)
         del self.running[job.claim.id]
         self.last_beat = 0.0
-        if not isinstance(job.work, Download):
-            self._rewarm(job.claim.request.lane)
+        if job.own is not None:
+            job.own.withdraw(self._in_sweeps())
+            return
+        self.engine.kill(job.work)
+        self._clear(job)
+        self._rewarm(job.claim.request.lane)
 
     def _rewarm(self, lane: str) -> None:
         """Warm up the successor of a lost worker process. On a GPU this is useless: each job starts a new process."""
         if self.engine.plan.device == "cpu":
             self.warming.append((lane, self.engine.warm(lane)))
 
-    def _kill(self, job: Running) -> None:
-        stop: Callable[[], None] = (
-            job.work.kill if isinstance(job.work, Download) else lambda: self.engine.kill(job.work)
-        )
-        stop()
+    def _in_sweeps(self) -> set[str]:
+        """Ids of the jobs that running sweeps need."""
+        return {id for one in self.running.values() if isinstance(one.own, Sweeping) for id in one.own.tried}
 
     def _clear(self, job: Running) -> None:
         """Delete the folder of a streamed merge."""
@@ -241,7 +254,7 @@ class Dispatcher:
         """One row per seat, with the job that runs in it, if any."""
         if not self.places:
             return []
-        jobs = {job.seat: job for job in self.running.values() if not isinstance(job.work, Download)}
+        jobs = {job.seat: job for job in self.running.values() if job.own is None}
         seats = range(max(self.slots, max(jobs, default=0)) + 1)
         return [self._worker(seat, jobs.get(seat)) for seat in seats]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import IO
 
@@ -37,11 +38,15 @@ class Download:
         text = words[:LAST] or f"The download ended with exit code {code}. Try again."
         return Outcome(error={"kind": "DataUnavailable", "text": text, "details": message})
 
-    def kill(self) -> None:
-        """Stop the download at once."""
+    def withdraw(self, kept: Collection[str] = ()) -> None:
+        """Stop the download at once. kept: ignored, because a download has no parts."""
         self.process.kill()
         self.process.wait()
         _read(self.process.stderr)
+
+    def leave(self) -> None:
+        """Stop the download, because the dispatcher ends."""
+        self.withdraw()
 
 
 def _read(stream: IO[str] | None) -> str:

@@ -1,0 +1,202 @@
+"""`sweep`: train networks over one or two axes, merge them, and draw a measure over the axes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from dataclasses import fields
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from merging.cli.console import say, say_json, say_table
+from merging.cli.files import RESULTS, check_result, make_folder, write_result
+from merging.cli.nets import chosen_device
+from merging.cli.options import (
+    IMAGES,
+    Options,
+    add_data_name,
+    add_json,
+    add_machine,
+    add_points,
+    add_seed,
+    read_config,
+    read_pairs,
+    read_texts,
+    whole,
+)
+from merging.errors import MergescopeError
+from merging.figures.sweep import sweep_figure
+from merging.jobs.ledger.jobs import Job
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.requests.numbers import WHOLE_NUMBERS
+from merging.jobs.requests.sweep import SweepRequest
+from merging.jobs.sweeps.axes import axes, find_axis
+from merging.jobs.sweeps.plan import checked
+from merging.methods.registry import ROLES
+from merging.progress import Progress
+from merging.results import saving
+from merging.results.sweep_report import MEASURES, SweepReport, marks
+from merging.settings import changed_settings
+from merging.text.sweep_words import describe_trends, measure_text, method_name, to_csv, value_text
+from merging.zoo.architectures.names import NAMES
+from merging.zoo.datasets.fingerprint import fingerprint
+from merging.zoo.training.options import TrainingOptions
+
+NAME, HELP = "sweep", "train networks over an axis, such as width, merge them, and draw accuracies or barriers over it"
+USUAL = {"align": "weight-matching", "combine": "average", "correct": "none"}
+NUMBERS = {"epochs": 5, "common": 0, "networks": 2, "groups": 3, "seeds": 1}
+LOOK = 0.05  # seconds between two rounds of the loop
+OWNER = "the command line"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("--architecture", choices=tuple(NAMES), required=True, metavar="KEY", help=", ".join(NAMES))
+    parser.add_argument(
+        "--config", action="append", metavar="KEY=VALUE", help="options of the architecture, such as widths=128,128,128"
+    )
+    add_data_name(parser, "fashion-mnist")
+    parser.add_argument(
+        "--axis", action="append", required=True, metavar="KEY=V,V,...",
+        help=f"an axis and its values; once or twice. Axes: {', '.join(key for key in axes() if '.' not in key)}, or a "
+        "setting of methods such as align.restarts",
+    )  # fmt: skip
+    for role, default in USUAL.items():
+        parser.add_argument(
+            f"--{role}", default=default, metavar="KEY[,KEY]", help=f"methods, separated by commas (default {default})"
+        )
+    for name, usual in NUMBERS.items():
+        number = WHOLE_NUMBERS[name]
+        help_text = f"{number.help or number.label.lower()} (default {usual})"
+        parser.add_argument(f"--{name}", type=whole(*number.bounds), default=usual, metavar="N", help=help_text)
+    names = ", ".join(one.name for one in fields(TrainingOptions))
+    parser.add_argument("--set", action="append", metavar="NAME=VALUE", help=f"a setting of the trainings: {names}")
+    parser.add_argument("--images", type=whole(*IMAGES.bounds), default=1000, metavar="N", help=IMAGES.help)
+    add_points(parser, 11)
+    add_seed(parser)
+    parser.add_argument("--measure", choices=tuple(MEASURES), default="barrier_mean", help="what the figure shows")
+    parser.add_argument("--out", type=Path, metavar="FILE", help=f"write the rows or the figure: {', '.join(RESULTS)}")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("sweeps"),
+        help="keeps every training and merge, so that an interrupted or extended sweep goes on (default sweeps); start "
+        "the app with MERGESCOPE_HOME=FOLDER to look at the runs",
+    )  # fmt: skip
+    help_text = "jobs at the same time (default: one per core)"
+    parser.add_argument("--jobs", type=whole(1, 64), default=0, metavar="N", help=help_text)
+    add_machine(parser)
+    add_json(parser)
+
+
+def run(options: Options, report: Progress) -> None:
+    """Run the sweep in processes of this machine, and print or write its results."""
+    if options.out is not None:
+        check_result(options.out)
+    request = checked(_request(options))
+    make_folder(options.folder)
+    result = run_sweep(request, options, report)
+    if options.json:
+        return say_json(_values(result))
+    _show(request, result, options.measure)
+    if options.out is not None:
+        _write(request, result, options)
+    return None
+
+
+def run_sweep(request: SweepRequest, options: Options, report: Progress) -> SweepReport:
+    """Run a sweep; parts that are in the folder already are not done again. Raises MergescopeError if it fails."""
+    from merging.jobs.worker.dispatcher import Dispatcher
+    from merging.jobs.worker.engine import Plan
+    from merging.jobs.worker.local_engine import LocalEngine
+
+    ledger = Ledger(options.folder)
+    threads = options.threads or 1
+    plan = Plan(chosen_device(options), threads, options.jobs or max(1, (os.cpu_count() or 1) // threads))
+    job = ledger.submit(request, OWNER)
+    engine = LocalEngine(plan)
+    dispatcher = Dispatcher(ledger, engine, Event())  # type: ignore[arg-type]
+    try:
+        while job.open:
+            dispatcher.step()
+            time.sleep(LOOK)
+            job = _job(ledger, request)
+            report("sweeping", job.fraction, job.message)
+    finally:
+        dispatcher.stop.set()
+        dispatcher.run()  # puts running jobs back
+        engine.stop()
+    if job.error is not None:
+        raise MergescopeError(job.error["text"])
+    result: SweepReport = ledger.report(job.id)
+    return result
+
+
+def _job(ledger: Ledger, request: SweepRequest) -> Job:
+    job = ledger.local_run(request.id)
+    if job is None:
+        raise MergescopeError("The sweep was deleted from the folder. Run it again.")
+    return job
+
+
+def _request(options: Options) -> SweepRequest:
+    over = [(find_axis(key), text) for key, text in read_pairs(options.axis, "--axis").items()]
+    over_values = tuple(
+        (axis.key, tuple(axis.read(word) for word in text.split(",") if word.strip())) for axis, text in over
+    )
+    counts = next((values for key, values in over_values if key == "images"), (options.images,))
+    keys = {
+        f"{role}s": tuple(key.strip() for key in getattr(options, role).split(",") if key.strip()) for role in ROLES
+    }
+    return SweepRequest(
+        options.architecture,
+        read_config(options.config),
+        options.data,
+        fingerprint(options.data, None),
+        {str(count): fingerprint(options.data, count) for count in counts},  # type: ignore[arg-type]
+        over_values,
+        settings=changed_settings(TrainingOptions, read_texts(TrainingOptions, read_pairs(options.set, "--set"))),
+        images=options.images,
+        points=options.points,
+        seed=options.seed,
+        **keys,
+        **{name: getattr(options, name) for name in NUMBERS},
+    )
+
+
+def _values(result: SweepReport) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(saving.to_json(result))
+    return values
+
+
+def _show(request: SweepRequest, result: SweepReport, measure: str) -> None:
+    points = marks(result.rows, measure)
+    every = [mark.triple for mark in points]
+    lines = [
+        (
+            method_name(mark.triple, every),
+            *(value_text(value) for value in mark.values),
+            measure_text(measure, mark.mean),
+            "" if math.isnan(mark.low) else f"{measure_text(measure, mark.low)} to {measure_text(measure, mark.high)}",
+            len(mark.by_group),
+        )
+        for mark in points
+    ]
+    say(f"{MEASURES[measure]}, mean and 95 % interval over groups:")
+    say_table(("methods", *(key for key, _ in request.axes), "mean", "interval", "groups"), lines)
+    for sentence in describe_trends(request, result.rows, measure):
+        say(sentence)
+    missing = sum(row.state != "done" for row in result.rows)
+    if missing:
+        say(f"{missing} of {len(result.rows)} merges failed; see the runs in the folder.")
+
+
+def _write(request: SweepRequest, result: SweepReport, options: Options) -> None:
+    write_result(
+        options.out,
+        result,
+        lambda: to_csv(request, result.rows),
+        lambda: sweep_figure(request, result.rows, options.measure),
+    )

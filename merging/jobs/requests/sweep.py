@@ -1,0 +1,186 @@
+"""Request for a sweep: merges of newly trained networks over one or two axes. torch-free."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from merging.errors import InvalidRequest
+from merging.jobs.requests.base import PLANNED, Request
+from merging.jobs.requests.checks import (
+    check_architecture,
+    check_data,
+    check_sha256,
+    check_text,
+    check_whole,
+    plain_config,
+    set_fields,
+)
+from merging.jobs.requests.estimates import Past
+from merging.jobs.stages import Stage
+from merging.jobs.sweeps.axes import MOST_VALUES, PART, find_axis
+from merging.methods.registry import ROLES, Role, find
+from merging.settings import Scalar, changed_settings
+from merging.zoo.architectures.names import describe
+from merging.zoo.datasets.known import dataset_label
+from merging.zoo.training.options import TrainingOptions
+
+MOST_MERGES, MOST_TRAININGS = 400, 400
+MOST_AXES = 2
+SWEEP = "sweep="  # begins the batch of a sweep's parts, which ends with the sweep's id
+Values = tuple[Scalar, ...]
+
+
+@dataclass(frozen=True)
+class SweepRequest(Request):
+    """Train groups of networks for every point of one or two axes, and merge each group by every method.
+
+    The networks of group g have the training seeds seed + g * n, seed + g * n + 1, ..., where n is the largest number
+    of networks per group; all points use the same seeds.
+
+    Attributes:
+        architecture, config: structure of the networks, which an axis may change.
+        dataset: name of the data set.
+        data_sha256: hash of all its images, for the trainings.
+        merge_sha256: number of images per split -> their hash, for the merges.
+        axes: (key of the axis, its values) of one or two axes.
+        aligns, combines, corrects: keys of methods; every triple of them is run.
+        settings: settings of the trainings that differ from their defaults, except the part of the split: network
+            number i of a group learns part i modulo 2.
+        epochs: epochs per training.
+        common: epochs of a common start of the networks of a group; 0 for different random weights.
+        networks: networks per group.
+        groups: number of groups, over which intervals are computed.
+        seeds: runs per merge, with method seeds seed, seed + 1, ...
+        images: images per split of the merges.
+        points: lambdas per curve.
+        seed: the first seed.
+    """
+
+    architecture: str
+    config: dict[str, Any]
+    dataset: str
+    data_sha256: str
+    merge_sha256: dict[str, str]
+    axes: tuple[tuple[str, Values], ...]
+    aligns: tuple[str, ...] = ("weight-matching",)
+    combines: tuple[str, ...] = ("average",)
+    corrects: tuple[str, ...] = ("none",)
+    settings: dict[str, Any] = field(default_factory=dict)
+    epochs: int = 5
+    common: int = 0
+    networks: int = 2
+    groups: int = 3
+    seeds: int = 1
+    images: int = 1000
+    points: int = 11
+    seed: int = 0
+    name: str = ""
+    kind: ClassVar[str] = "sweep"
+    plural: ClassVar[str] = "sweeps"
+    stages: ClassVar[tuple[Stage, ...]] = (Stage("sweeping", 1.0, "Train and merge"),)
+    deadline: ClassVar[float] = 30 * 86_400
+    by_button: ClassVar[bool] = True
+    page: ClassVar[str] = "sweeps"
+    page_parameter: ClassVar[str] = "sweep"
+    needs_images: ClassVar[bool] = True
+    VERSION: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        set_fields(
+            self,
+            config=plain_config(self.config),
+            axes=tuple((key, tuple(values)) for key, values in self.axes),
+            settings=changed_settings(TrainingOptions, self.settings),
+            **{name: tuple(getattr(self, name)) for name in ("aligns", "combines", "corrects")},
+        )
+        check_architecture(self.architecture, self.config)
+        check_data(self.dataset, self.data_sha256, required=True)
+        check_text(self.name or "-", "A sweep's name")
+        check_whole(self, "epochs", "common", "networks", "groups", "seeds", "images", "points", "seed")
+        self._check_axes()
+        self._check_methods()
+        for count in self.image_counts():
+            if str(count) not in self.merge_sha256:
+                raise InvalidRequest(f"The hash of the first {count} images is missing. Submit the sweep again.")
+            if self.merge_sha256[str(count)]:
+                check_sha256(self.merge_sha256[str(count)], "The images' hash")
+
+    def _check_axes(self) -> None:
+        if not 1 <= len(self.axes) <= MOST_AXES or len({key for key, _ in self.axes}) < len(self.axes):
+            raise InvalidRequest("A sweep has one axis, or two different ones.")
+        checked = []
+        for key, values in self.axes:
+            axis = find_axis(key)
+            numbers = tuple(axis.checked(value) for value in values)
+            if not 1 <= len(numbers) <= MOST_VALUES or len(set(numbers)) < len(numbers):
+                raise InvalidRequest(f"{axis.label} takes 1 to {MOST_VALUES} different values; got {len(numbers)}.")
+            checked.append((key, numbers if axis.kind is str else tuple(sorted(numbers))))  # type: ignore[type-var]
+        set_fields(self, axes=tuple(checked))
+        keys = [key for key, _ in self.axes]
+        if {"epoch", "epochs"} <= set(keys):
+            raise InvalidRequest("Choose either the epochs trained or the length of the training as an axis, not both.")
+        if PART in self.settings:
+            raise InvalidRequest("A sweep gives each network of a group its own part of the split. Leave it out.")
+
+    def _check_methods(self) -> None:
+        for role, keys in self._methods():
+            if not keys:
+                raise InvalidRequest(f"Choose at least one method under {role.capitalize()}.")
+            for key in keys:
+                find(role, key)
+        cells = math.prod(len(values) for _, values in self.axes) * len(self.triples()) * self.groups * self.seeds
+        if cells > MOST_MERGES:
+            raise InvalidRequest(
+                f"This sweep has {cells} merges; the limit is {MOST_MERGES}. Choose fewer values, methods or seeds."
+            )
+
+    def _methods(self) -> Iterator[tuple[Role, tuple[str, ...]]]:
+        yield from zip(ROLES, (self.aligns, self.combines, self.corrects), strict=True)
+
+    def triples(self) -> list[tuple[str, str, str]]:
+        """Every triple of methods (align, combine, correct)."""
+        return list(itertools.product(self.aligns, self.combines, self.corrects))
+
+    def at(self, key: str, usual: int) -> tuple[int, ...]:
+        """The values that a whole number takes in this sweep: those of its axis, or the one value `usual`."""
+        return next((values for name, values in self.axes if name == key), (usual,))  # type: ignore[return-value]
+
+    def image_counts(self) -> tuple[int, ...]:
+        """Numbers of images per split with which merges run."""
+        return self.at("images", self.images)
+
+    @property
+    def batch(self) -> str:
+        """Batch with which the parts of the sweep are submitted."""
+        return f"{SWEEP}{self.id}"
+
+    @property
+    def lane(self) -> str:
+        """Planned: the dispatcher submits its parts."""
+        return PLANNED
+
+    @property
+    def title(self) -> str:
+        """Title of the job in lists."""
+        over = " and ".join(f"{find_axis(key).label.lower()} ({len(values)} values)" for key, values in self.axes)
+        built = f"{describe(self.architecture, self.config)} on {dataset_label(self.dataset)}"
+        return f"Sweep over {over}: {self.name or built}"
+
+    @property
+    def data(self) -> tuple[str, str, int | None]:
+        """(data set, sha256 of its images, None for all images)."""
+        return self.dataset, self.data_sha256, None
+
+    @classmethod
+    def likeness(cls, asked: Mapping[str, Any], past: Mapping[str, Any]) -> int:
+        """0: the duration of a sweep is forecast from its parts."""
+        return 0
+
+    @classmethod
+    def scaled(cls, asked: Mapping[str, Any], past: Past, likeness: int) -> dict[str, float]:
+        """Nothing, because no past sweep is similar."""
+        return {}

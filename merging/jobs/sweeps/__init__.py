@@ -1,0 +1,1 @@
+"""Sweeps: merges of newly trained networks over one or two axes, such as width or learning rate."""

@@ -1,0 +1,125 @@
+"""A sweep as a ledger knows it: the state of its parts, what can be submitted next, and the rows so far. torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from merging.errors import MergescopeError
+from merging.jobs.ledger.jobs import OPEN
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.requests.base import ModelRef, Request
+from merging.jobs.requests.merge import MergeRequest
+from merging.jobs.requests.sweep import SweepRequest
+from merging.jobs.requests.train import TrainRequest, kept_name
+from merging.jobs.search import progress_of
+from merging.jobs.sweeps.plan import Cell, cells, steps, trainings
+from merging.jobs.trained import trained_ref
+from merging.results.reports import MergeReport
+from merging.results.sweep_report import SweepRow, measures_of
+
+WHOLE = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A training or merge of a sweep. state: of its job, "" if it has none.  finished: time of its end, or 0."""
+
+    request: Request
+    state: str = ""
+    finished: float = 0.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at a sweep.
+
+    Attributes:
+        trainings: all trainings, each once, those of common starts included.
+        merges: one entry per cell: its merge, None before its networks are trained.
+        cells: the cells, with what each of them waits for: trainings, or its merge.
+    """
+
+    trainings: tuple[Part, ...]
+    merges: tuple[Part | None, ...]
+    cells: tuple[tuple[Cell, tuple[Part, ...]], ...]
+
+    @property
+    def done(self) -> tuple[int, int]:
+        """Number of finished trainings, and of finished merges."""
+        merges = sum(part is not None and part.state == "done" for part in self.merges)
+        return sum(part.state == "done" for part in self.trainings), merges
+
+    @property
+    def share(self) -> float:
+        """Finished share of all parts, 0 to 1."""
+        return sum(self.done) / (len(self.trainings) + len(self.merges))
+
+    @property
+    def parts(self) -> list[Part]:
+        """Parts that cells wait for, each once, in the order of the cells."""
+        return list({part.request.id: part for _, waits in self.cells for part in waits}.values())
+
+    def rows(self, ledger: Ledger) -> list[SweepRow]:
+        """One row per cell."""
+        return [_row(ledger, cell, waits, merge) for (cell, waits), merge in zip(self.cells, self.merges, strict=True)]
+
+
+def look(ledger: Ledger, sweep: SweepRequest, visitor: str) -> Look:
+    """Look at all parts of a sweep. visitor: parts that this person may not see count as missing.
+
+    Raises InvalidRequest or InvalidSetting if the sweep is impossible, as `plan.cells`.
+    """
+    states: dict[str, tuple[str, float]] = {}
+
+    def learn(requests: Iterable[Request]) -> None:
+        states.update(progress_of(ledger, [request.id for request in requests], visitor))
+
+    def find(training: TrainRequest, epoch: int | None) -> ModelRef | None:
+        state, finished = states.get(training.id, ("", 0.0))
+        return _network(ledger, training.id, epoch, finished) if state == "done" else None
+
+    def part(request: Request) -> Part:
+        return Part(request, *states.get(request.id, ("", 0.0)))
+
+    every = cells(sweep)
+    learn({one.base.id: one.base for cell in every for one in cell.networks if one.base is not None}.values())
+    learn(trainings(sweep, find))
+    waits = [steps(sweep, cell, find) for cell in every]
+    learn(request for requests in waits for request in requests if isinstance(request, MergeRequest))
+    known = tuple((cell, tuple(map(part, requests))) for cell, requests in zip(every, waits, strict=True))
+    merges = tuple(parts[0] if isinstance(parts[0].request, MergeRequest) else None for _, parts in known)
+    return Look(tuple(map(part, trainings(sweep, find))), merges, known)
+
+
+def _row(ledger: Ledger, cell: Cell, waits: Sequence[Part], merge: Part | None) -> SweepRow:
+    key = (cell.values, cell.triple, cell.group, cell.seed)
+    if merge is None:
+        states = [part.state for part in waits]
+        ended = next((state for state in ("failed", "cancelled") if state in states), "")
+        return SweepRow(*key, ended or ("running" if set(states) & set(OPEN) else ""))
+    measured = _measured(ledger, merge.request.id, merge.finished) if merge.state == "done" else {}
+    return SweepRow(*key, merge.state, merge.request.id, measured)
+
+
+@lru_cache(maxsize=4096)
+def _network(ledger: Ledger, training: str, epoch: int | None, finished: float) -> ModelRef | None:
+    """The network that a finished training stored; None if it was deleted."""
+    name = WHOLE if epoch is None else kept_name(epoch)
+    stored = ledger.artifacts(training).get(name)
+    try:
+        data = ledger.artifact(training, name) if stored else None
+    except MergescopeError:  # damaged: it is trained again
+        data = None
+    return trained_ref(data, stored[0]) if data is not None and stored else None
+
+
+@lru_cache(maxsize=4096)
+def _measured(ledger: Ledger, run: str, finished: float) -> dict[str, float]:
+    """The measures of a finished merge; {} if its report is damaged or was deleted."""
+    try:
+        report = ledger.report(run)
+    except MergescopeError:
+        return {}
+    return measures_of(report) if isinstance(report, MergeReport) else {}

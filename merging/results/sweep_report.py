@@ -1,0 +1,205 @@
+"""Results of a sweep: one row per merge, and their means with intervals and trends over an axis. torch-free."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from merging.results.intervals import student
+from merging.results.reports import FORMAT, MergeReport
+from merging.results.saving import saved
+
+Triple = tuple[str, str, str]
+
+# Measure -> its title. Accuracies, shares and calibration errors are 0..1; losses and barriers are in nats.
+MEASURES: dict[str, str] = {
+    "accuracy": "Test accuracy of the merge",
+    "loss": "Test loss of the merge (nats)",
+    "ece": "Calibration error of the merge",
+    "train_accuracy": "Training accuracy of the merge",
+    "barrier_mean": "Loss barrier above the mean (nats)",
+    "barrier_chord": "Loss barrier above the straight line (nats)",
+    "train_barrier_mean": "Training loss barrier above the mean (nats)",
+    "accuracy_barrier": "Accuracy barrier above the mean",
+    "distance": "Distance |A − π(B)| of the weights",
+    "match": "Mean correlation of matched units",
+    "moved": "Share of units that moved",
+    "parents_accuracy": "Mean test accuracy of the networks",
+    "ensemble_accuracy": "Test accuracy of the ensemble",
+}
+SHARES = ("accuracy", "ece", "train_accuracy", "accuracy_barrier", "moved", "parents_accuracy", "ensemble_accuracy")
+NAIVE = "naive_"  # begins the name of a measure of the naive average
+OF_NAIVE = ("accuracy", "loss", "ece", "train_accuracy", "barrier_mean", "barrier_chord", "train_barrier_mean")
+OF_NAIVE += ("accuracy_barrier",)
+
+
+@saved
+@dataclass(frozen=True)
+class SweepRow:
+    """One merge of a sweep.
+
+    Attributes:
+        values: the value of each axis.
+        triple: keys of align, combine and correct.
+        group: number of the group of networks.
+        seed: seed of the methods.
+        state: "done", "failed", "cancelled", "queued", "running", or "" before its networks are trained.
+        run: id of the merge, "" before its networks are trained.
+        measures: key of MEASURES (for the naive average, with NAIVE before it) -> value; only what was measured.
+    """
+
+    values: tuple[Any, ...]
+    triple: Triple
+    group: int
+    seed: int
+    state: str
+    run: str = ""
+    measures: dict[str, float] = field(default_factory=dict)
+
+
+@saved
+@dataclass(frozen=True)
+class SweepReport:
+    """All rows of a finished sweep. request: the sweep's request as JSON values."""
+
+    request: dict[str, Any]
+    rows: tuple[SweepRow, ...]
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Mean of a measure at one point of a sweep, over the groups of networks.
+
+    Attributes:
+        values: the value of each axis.
+        triple: keys of the methods; ("naive", "", "") for the naive average.
+        mean: mean over the groups of their means over method seeds.
+        low, high: 95 % interval of the mean (Student 1908); NaN for one group.
+        by_group: group -> its mean.
+    """
+
+    values: tuple[Any, ...]
+    triple: Triple
+    mean: float
+    low: float
+    high: float
+    by_group: dict[int, float]
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Rank correlation of a measure with an axis.
+
+    Attributes:
+        triple: keys of the methods.
+        mean: mean of the groups' coefficients (Spearman 1904), -1 to 1.
+        falling, rising: number of groups whose coefficient is below or above 0.
+        groups: number of groups.
+    """
+
+    triple: Triple
+    mean: float
+    falling: int
+    rising: int
+    groups: int
+
+
+def measures_of(report: MergeReport) -> dict[str, float]:
+    """The measures of a merge: those of MEASURES that were measured, also of the naive average."""
+    found: dict[str, float] = {}
+    scores = report.scores
+    parents = [splits["test"].accuracy for name, splits in scores.items() if len(name) == 1 and "test" in splits]
+    if parents:
+        found["parents_accuracy"] = math.fsum(parents) / len(parents)
+    if "test" in report.ensemble:
+        found["ensemble_accuracy"] = report.ensemble["test"].accuracy
+    for start, who, curves in (("", "merge", ("corrected", "aligned")), (NAIVE, "naive", ("naive",))):
+        values = _scores(report, who) | _barriers(report, curves)
+        found |= {f"{start}{name}": value for name, value in values.items()}
+    if "distance" in report.notes:
+        found["distance"] = float(report.notes["distance"])
+    free = {layer.name for layer in report.layers if layer.group}
+    matches = np.concatenate([np.empty(0), *(layer.match for layer in report.units if layer.layer in free)])
+    if np.isfinite(matches).any():
+        found["match"] = float(np.nanmean(matches))
+    units, moved = (sum(group[place] for group in report.groups.values()) for place in (0, 1))
+    return found | ({"moved": moved / units} if units else {})
+
+
+def _scores(report: MergeReport, who: str) -> dict[str, float]:
+    splits = report.scores.get(who, {})
+    test = {name: getattr(splits["test"], name) for name in ("accuracy", "loss", "ece")} if "test" in splits else {}
+    return test | ({"train_accuracy": splits["train"].accuracy} if "train" in splits else {})
+
+
+def _barriers(report: MergeReport, paths: Sequence[str]) -> dict[str, float]:
+    """Barriers of the first of these paths that was measured."""
+    curves = next((report.curves[path] for path in paths if path in report.curves), {})
+    found: dict[str, float] = {}
+    if "test" in curves:
+        test = curves["test"]
+        found |= {"barrier_mean": test.barrier().height, "barrier_chord": test.barrier(above="chord").height}
+        found["accuracy_barrier"] = test.barrier("accuracy").height
+    return found | ({"train_barrier_mean": curves["train"].barrier().height} if "train" in curves else {})
+
+
+def marks(rows: Iterable[SweepRow], measure: str) -> list[Mark]:
+    """Means of a measure per point and methods, in the order of the rows; then those of the naive average."""
+    return [
+        *_marks(((row.values, row.triple), row, measure) for row in rows),
+        *_marks(((row.values, ("naive", "", "")), row, f"{NAIVE}{measure}") for row in rows if measure in OF_NAIVE),
+    ]
+
+
+def _marks(entries: Iterable[tuple[tuple[tuple[Any, ...], Triple], SweepRow, str]]) -> list[Mark]:
+    table: dict[tuple[tuple[Any, ...], Triple], dict[int, list[float]]] = {}
+    for key, row, measure in entries:
+        value = row.measures.get(measure, math.nan)
+        if not math.isnan(value):
+            table.setdefault(key, {}).setdefault(row.group, []).append(value)
+    found = []
+    for (values, triple), groups in table.items():
+        by_group = {group: math.fsum(mine) / len(mine) for group, mine in sorted(groups.items())}
+        found.append(Mark(values, triple, *student(list(by_group.values())), by_group))
+    return found
+
+
+def trends(points: Sequence[Mark], axis: int = 0) -> list[Trend]:
+    """The trend of every method over an axis of numbers, from groups with three points or more.
+
+    The other axis must be fixed: give only marks with one value of it.
+    """
+    found = []
+    for triple in dict.fromkeys(mark.triple for mark in points):
+        mine = [mark for mark in points if mark.triple == triple]
+        coefficients = []
+        for group in sorted({group for mark in mine for group in mark.by_group}):
+            pairs = [(float(mark.values[axis]), mark.by_group[group]) for mark in mine if group in mark.by_group]
+            if len(pairs) >= 3:
+                coefficients.append(spearman(*zip(*pairs, strict=True)))
+        defined = [value for value in coefficients if not math.isnan(value)]
+        if defined:
+            signs = sum(value < 0 for value in defined), sum(value > 0 for value in defined)
+            found.append(Trend(triple, math.fsum(defined) / len(defined), *signs, len(coefficients)))
+    return found
+
+
+def spearman(x: Sequence[float], y: Sequence[float]) -> float:
+    """Rank correlation (Spearman 1904) of two sequences of equal length; NaN if all values of one are equal."""
+    first, second = _ranks(x), _ranks(y)
+    first, second = first - first.mean(), second - second.mean()
+    scale = math.sqrt(float(first @ first) * float(second @ second))
+    return float(first @ second) / scale if scale else math.nan
+
+
+def _ranks(values: Sequence[float]) -> np.ndarray:
+    """Ranks (n,) from 0; equal values get the mean of their ranks."""
+    array = np.asarray(values, float)
+    below, equal = (array[:, None] > array).sum(1), (array[:, None] == array).sum(1)
+    ranks: np.ndarray = below + (equal - 1) / 2
+    return ranks

@@ -1,0 +1,113 @@
+"""Words and tables for sweeps: names of methods and values, sentences on trends, CSV. torch-free."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from merging.jobs.requests.comparison import FORMULA
+from merging.jobs.requests.sweep import SweepRequest
+from merging.jobs.sweeps.axes import Axis, find_axis
+from merging.methods.registry import ROLES, find
+from merging.results.sweep_report import MEASURES, NAIVE, OF_NAIVE, SHARES, Mark, SweepRow, Trend, Triple, marks, trends
+from merging.text import numbers
+
+NAIVE_TRIPLE: Triple = ("naive", "", "")
+METHOD_COLUMNS = (*ROLES, "group", "seed", "state", "run")
+
+
+def axes_of(sweep: SweepRequest) -> list[Axis]:
+    """The axes of a sweep."""
+    return [find_axis(key) for key, _ in sweep.axes]
+
+
+def method_name(triple: Triple, others: Sequence[Triple] = ()) -> str:
+    """Name of a triple of methods. others: all triples of the figure; steps that are the same in all are left out."""
+    if triple == NAIVE_TRIPLE:
+        return "Naive average"
+    real = [one for one in others if one != NAIVE_TRIPLE]
+    labels = [
+        find(role, key).label
+        for place, (role, key) in enumerate(zip(ROLES, triple, strict=True))
+        if (role, key) != ("correct", "none") and (role == "align" or len({one[place] for one in real}) > 1 or not real)
+    ]
+    return " · ".join(labels)
+
+
+def value_text(value: Any) -> str:
+    """A value of an axis as text: "128", "0.003", "sgd"."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def measure_text(measure: str, value: float | None) -> str:
+    """A measure with its unit."""
+    if measure in SHARES:
+        return numbers.accuracy(value)
+    if measure == "match":
+        return numbers.correlation(value)
+    return f"{value:.1f}" if measure == "distance" and value is not None else numbers.loss(value)
+
+
+def measured(rows: Sequence[SweepRow]) -> list[str]:
+    """The measures that at least one row has, in the order of MEASURES."""
+    known = {name.removeprefix(NAIVE) for row in rows for name in row.measures}
+    return [name for name in MEASURES if name in known]
+
+
+def describe_trends(sweep: SweepRequest, rows: Sequence[SweepRow], measure: str) -> list[str]:
+    """One sentence per method on the trend of a measure over an axis of numbers; [] for two axes, or words."""
+    axis = axes_of(sweep)[0]
+    if len(sweep.axes) > 1 or axis.kind is str:
+        return []
+    points = marks(rows, measure)
+    every = [mark.triple for mark in points]
+    what = MEASURES[measure].partition(" (")[0].lower()
+    return [_trend(trend, what, axis.label.lower(), method_name(trend.triple, every)) for trend in trends(points)]
+
+
+def _trend(trend: Trend, what: str, over: str, method: str) -> str:
+    words = "Spearman" if trend.groups == 1 else "mean Spearman"
+    tail = f"({words} {numbers.correlation(trend.mean)})"
+    groups = "the one group" if trend.groups == 1 else f"all {trend.groups} groups"
+    if trend.falling == trend.groups or trend.rising == trend.groups:
+        way = "falls" if trend.falling else "rises"
+        return f"{method}: {what} {way} with {over} in {groups} {tail}."
+    counts = f"falls in {trend.falling} and rises in {trend.rising} of {trend.groups} groups"
+    return f"{method}: {what} {counts} with {over} {tail}."
+
+
+def describe_points(sweep: SweepRequest, points: Sequence[Mark], measure: str) -> str:
+    """A figure of a sweep as text: every mean, by method."""
+    axes, every = axes_of(sweep), [mark.triple for mark in points]
+    parts = []
+    for triple in dict.fromkeys(every):
+        means = [
+            f"{', '.join(map(value_text, mark.values))}: {measure_text(measure, mark.mean)}"
+            for mark in points
+            if mark.triple == triple
+        ]
+        parts.append(f"{method_name(triple, every)}: {'; '.join(means)}")
+    over = " and ".join(axis.label.lower() for axis in axes)
+    return f"{MEASURES[measure]} over {over}. {'. '.join(parts)}." if parts else "No merge of this sweep has finished."
+
+
+def to_csv(sweep: SweepRequest, rows: Sequence[SweepRow]) -> str:
+    """All rows as CSV: axes, methods, group, seed, state, run, then every measure; shares are 0..1."""
+    keys = [key for key, _ in sweep.axes]
+    names = [
+        name for measure in measured(rows) for name in (measure, *((NAIVE + measure,) if measure in OF_NAIVE else ()))
+    ]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*keys, *METHOD_COLUMNS, *names])
+    for row in rows:
+        cells = [*row.values, *row.triple, row.group, row.seed, row.state, row.run]
+        writer.writerow([*map(_safe, cells), *(row.measures.get(name, "") for name in names)])
+    return out.getvalue()
+
+
+def _safe(value: Any) -> Any:
+    """A spreadsheet would run a text that begins like a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA else value
