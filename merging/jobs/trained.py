@@ -65,7 +65,7 @@ def _header(data: bytes) -> tuple[dict[str, Any], Story]:
 
 def train_command(request: TrainRequest) -> str:
     """Shell command that repeats the training."""
-    config = [f"--config {name}={_text(value)}" for name, value in request.config.items()]
+    config = [f"--config {name}={option_text(value)}" for name, value in request.config.items()]
     words = ["python -m merging train", f"--architecture {request.architecture}", *config, f"--data {request.dataset}"]
     settings = [f"--set {name}={value}" for name, value in request.settings.items()]
     keep = [f"--keep {','.join(map(str, request.keep))}"] if request.keep else []
@@ -73,7 +73,7 @@ def train_command(request: TrainRequest) -> str:
     return " ".join([*words, f"--epochs {request.epochs}", f"--seed {request.seed}", *settings, *keep, *start])
 
 
-def _text(value: object) -> str:
+def option_text(value: object) -> str:
     """Configuration value in the syntax of the command line; a list with one item ends with a comma."""
     items = list(map(str, value)) if isinstance(value, (list, tuple)) else [str(value)]
     return f"{items[0]}," if isinstance(value, (list, tuple)) and len(items) == 1 else ",".join(items)

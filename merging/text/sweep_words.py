@@ -10,6 +10,7 @@ from typing import Any
 from merging.jobs.requests.comparison import FORMULA
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.sweeps.axes import Axis, find_axis
+from merging.jobs.trained import option_text
 from merging.methods.registry import ROLES, find
 from merging.results.sweep_report import MEASURES, NAIVE, OF_NAIVE, SHARES, Mark, SweepRow, Trend, Triple, marks, trends
 from merging.text import numbers
@@ -91,6 +92,19 @@ def describe_points(sweep: SweepRequest, points: Sequence[Mark], measure: str) -
         parts.append(f"{method_name(triple, every)}: {'; '.join(means)}")
     over = " and ".join(axis.label.lower() for axis in axes)
     return f"{MEASURES[measure]} over {over}. {'. '.join(parts)}." if parts else "No merge of this sweep has finished."
+
+
+def sweep_command(sweep: SweepRequest) -> str:
+    """Shell command of a sweep."""
+    words = ["python -m merging sweep", f"--architecture {sweep.architecture}"]
+    words += [f"--config {name}={option_text(value)}" for name, value in sweep.config.items()]
+    words += [f"--data {sweep.dataset}"]
+    words += [f"--axis {key}={','.join(map(value_text, values))}" for key, values in sweep.axes]
+    for role, keys in zip(ROLES, (sweep.aligns, sweep.combines, sweep.corrects), strict=True):
+        words.append(f"--{role} {','.join(keys)}")
+    words += [f"--set {name}={value}" for name, value in sweep.settings.items()]
+    names = ("epochs", "common", "networks", "groups", "seeds", "images", "points", "seed")
+    return " ".join([*words, *(f"--{name} {getattr(sweep, name)}" for name in names)])
 
 
 def to_csv(sweep: SweepRequest, rows: Sequence[SweepRow]) -> str:

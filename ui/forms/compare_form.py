@@ -14,7 +14,7 @@ from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.jobs.search import KEY
 from merging.methods.registry import MOST_MODELS, ROLES, Role, find, table
 from merging.zoo.catalogue import Entry, presets, why_not_together
-from ui.forms.number_fields import number_fields
+from ui.forms.fields import number_fields
 from ui.shell.address import said, said_names, said_number
 from ui.shell.markdown import plain
 from ui.shell.state import entries, image_hash

@@ -14,11 +14,11 @@ from merging.methods.registry import ROLES, find, table
 from merging.text import numbers
 from merging.zoo.catalogue import Entry, Preset, presets, why_not_together
 from merging.zoo.datasets.own import is_own
+from ui.forms.fields import number_fields
 from ui.forms.large_networks import on_images, say_memory
 from ui.forms.method_form import fill_method, method_form, settings, triple
 from ui.forms.model_cards import AT_CHANCE
 from ui.forms.more_networks import BASE, MORE, base_network, chosen_more, fill_more, more_networks
-from ui.forms.number_fields import number_fields
 from ui.forms.zip_form import shares_trunk
 from ui.shell.chosen import WANTED
 from ui.shell.markdown import plain

@@ -10,7 +10,7 @@ import streamlit as st
 
 from merging.methods.recipes import RECIPES
 from merging.methods.registry import ROLES, Method, Role, table
-from ui.forms.setting_fields import setting_field
+from ui.forms.fields import setting_field
 from ui.shell.words import meaning
 
 OWN = "own"  # recipe-menu entry for a combination that no paper proposes

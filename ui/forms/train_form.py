@@ -20,7 +20,7 @@ from merging.zoo.datasets.known import facts, known_datasets
 from merging.zoo.datasets.load import available, training_images
 from merging.zoo.datasets.own import is_own
 from merging.zoo.training.options import TrainingOptions
-from ui.forms.setting_fields import setting_fields
+from ui.forms.fields import setting_fields
 from ui.runs.progress import failure, watch
 from ui.shell.guard import show_errors
 from ui.shell.markdown import plain

@@ -10,8 +10,8 @@ from merging.methods.registry import MOST_MODELS, find
 from merging.text import numbers
 from merging.zoo.architectures.names import trunk_config
 from merging.zoo.catalogue import Entry
+from ui.forms.fields import number_fields
 from ui.forms.method_form import chosen_settings, setting_widgets
-from ui.forms.number_fields import number_fields
 from ui.shell.address import said_names
 from ui.shell.markdown import plain
 from ui.shell.state import data_label, entries, image_hash, ledger, submit

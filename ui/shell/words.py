@@ -150,6 +150,16 @@ WORDS: dict[str, str] = {
     "held-out images": "Training images that no method learned from. They are used to compare settings.",
     "seed": "The number that determines all random choices of a run or of training.",
     "seeds": "The number of seeds with which every method is run. The figure shows the spread over the seeds.",
+    "epochs": "How often a training sees every training image.",
+    "groups": (
+        "Groups of networks that are trained with seeds of their own and merged within the group. The spread over the "
+        "groups tells how much seeds matter."
+    ),
+    "networks": "The number of networks in a group, which are merged at once.",
+    "common": (
+        "Epochs of a training from which all networks of a group start, as experts that were fine-tuned from one base. "
+        "With 0, each starts from random weights of its own."
+    ),
     "points": "The number of values of λ, evenly spaced from A to B, at which the curves are measured.",
     "images": "The number of images per split (train and test) on which networks are measured.",
     "checkpoint": "A file with the weights of a trained network.",

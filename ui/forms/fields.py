@@ -1,4 +1,4 @@
-"""Widgets of settings, drawn from what a settings class declares."""
+"""Widgets of numbers and settings, drawn from their declarations."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import Field, fields
 from typing import Any
 
 import streamlit as st
+
+from merging.jobs.requests.numbers import WHOLE_NUMBERS
+from ui.shell.words import meaning
 
 
 def setting_fields(declared: type, prefix: str, *, without: Collection[str] = (), columns: int = 3) -> dict[str, Any]:
@@ -42,3 +45,14 @@ def _number(label: str, declared: Field[Any], shared: dict[str, Any]) -> None:
     low, high, step = (None if about[name] is None else kind(about[name]) for name in ("low", "high", "step"))
     usual = 1 if kind is int else None
     st.number_input(label, low, high, step=step or usual, format=None if kind is int else "%g", **shared)
+
+
+def number_fields(keys: dict[str, str]) -> None:
+    """Draw the fields side by side.
+
+    keys: name of the number -> session-state key of its widget, under which a value is already stored.
+    """
+    for column, (name, key) in zip(st.columns(len(keys)), keys.items(), strict=True):
+        declared = WHOLE_NUMBERS[name]
+        shared: dict[str, Any] = {"key": key, "help": meaning(name), "persist_state": "session"}
+        column.number_input(declared.label, *declared.bounds, step=declared.step, **shared)

@@ -1,0 +1,214 @@
+"""Form of the Sweeps page: network, axes, methods, seeds and trainings; the cost before the start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import streamlit as st
+
+from merging.errors import InvalidRequest
+from merging.jobs.requests.numbers import WHOLE_NUMBERS
+from merging.jobs.requests.sweep import SweepRequest, Values
+from merging.jobs.sweeps.axes import PART, Axis, axes, find_axis
+from merging.jobs.sweeps.cost import Cost, cheaper, cost
+from merging.jobs.sweeps.look import look
+from merging.jobs.sweeps.plan import checked
+from merging.methods.registry import ROLES, find, table
+from merging.text import numbers
+from merging.text.sweep_words import value_text
+from merging.zoo.architectures.names import describe
+from merging.zoo.training.options import TrainingOptions
+from ui.forms.fields import number_fields, setting_fields
+from ui.forms.train_form import families
+from ui.shell.chosen import PREFIX
+from ui.shell.guard import show_errors
+from ui.shell.state import data_label, image_hash, ledger, owner, submit
+from ui.shell.words import meaning
+
+NUMBERS = ("groups", "epochs", "seeds", "networks", "common", "images", "points", "seed")
+FIRST_ROW = ("groups", "epochs", "images")
+USUAL: dict[str, Any] = {
+    "axis 1": "width", "axis 2": "", "align": ["weight-matching"], "combine": ["average"], "correct": ["none"],
+    "groups": 3, "epochs": 3, "seeds": 1, "networks": 2, "common": 0, "images": 1000, "points": 11, "seed": 0,
+}  # fmt: skip
+SETTINGS = "sweep set"  # begins the keys of the widgets of training settings
+HIDDEN = (PART, "split_seed")  # axes that nobody needs in the menu
+
+
+def key(name: str) -> str:
+    """Session-state key of a widget of this form."""
+    return f"sweep {name}"
+
+
+def fill_form(shown: SweepRequest | None) -> None:
+    """Fill the widgets before they are drawn: from the sweep that the address names, once, else with the defaults."""
+    state = st.session_state
+    if shown is not None and state.get("sweep in form") != shown.id:
+        state["sweep in form"] = shown.id
+        _fill_from(shown)
+    for name, usual in USUAL.items():
+        state.setdefault(key(name), usual)
+
+
+def _fill_from(sweep: SweepRequest) -> None:
+    state = st.session_state
+    for name in NUMBERS:
+        state[key(name)] = getattr(sweep, name)
+    for role, methods in zip(ROLES, (sweep.aligns, sweep.combines, sweep.corrects), strict=True):
+        state[key(role)] = list(methods)
+    state[key("axis 2")] = ""
+    for number, (name, values) in enumerate(sweep.axes, 1):
+        state[key(f"axis {number}")] = name
+        state[_values_key(number, find_axis(name))] = (
+            list(values) if find_axis(name).choices else ", ".join(map(value_text, values))
+        )
+    for one in fields(TrainingOptions):
+        state[f"{SETTINGS} {one.name}"] = sweep.settings.get(one.name, one.default)
+    state[key("network")] = _label(sweep.architecture, sweep.config, sweep.dataset)
+
+
+def sweep_form(shown: SweepRequest | None) -> None:
+    """Draw the form. shown: the sweep that the page shows, whose network is offered, too."""
+    networks = _networks(shown)
+    if not networks:
+        st.info("No data set is on this machine. Download one on Models.", icon=":material/image_not_supported:")
+        return
+    st.session_state.setdefault(key("network"), next(iter(networks)))
+    if st.session_state[key("network")] not in networks:
+        st.session_state[key("network")] = next(iter(networks))
+    st.selectbox("Networks to train", list(networks), key=key("network"), persist_state="session")
+    over = [found for number in (1, 2) if (found := _axis(number)) is not None]
+    for role in ROLES:
+        st.multiselect(
+            role.capitalize(), list(table(role)), format_func=lambda name, role=role: find(role, name).label,
+            key=key(role), help=meaning(role), persist_state="session",
+        )  # fmt: skip
+    number_fields({name: key(name) for name in FIRST_ROW})
+    with st.expander("Trainings and seeds", icon=":material/tune:"):
+        number_fields({name: key(name) for name in ("networks", "common")})
+        number_fields({name: key(name) for name in ("seeds", "points", "seed")})
+        settings = setting_fields(TrainingOptions, SETTINGS, without=(PART,), columns=2)
+    with show_errors():
+        _start(_request(networks[st.session_state[key("network")]], tuple(over), settings))
+
+
+def _networks(shown: SweepRequest | None) -> dict[str, tuple[str, dict[str, Any], str]]:
+    """Label -> (architecture, configuration, data set) of the networks that can be trained."""
+    known = {
+        _label(entry.architecture, entry.config, entry.dataset): (entry.architecture, entry.config, entry.dataset)
+        for entry in families().values()
+    }
+    if shown is not None:
+        known.setdefault(
+            _label(shown.architecture, shown.config, shown.dataset), (shown.architecture, shown.config, shown.dataset)
+        )
+    return known
+
+
+def _label(architecture: str, config: Mapping[str, Any], dataset: str) -> str:
+    return f"{describe(architecture, config)} · {data_label(dataset)}"
+
+
+def _axis(number: int) -> tuple[str, Values] | None:
+    """Draw the menu of an axis and its values; return (key, values), or None for no axis."""
+    offered = [name for name in axes() if name not in HIDDEN and ("." not in name or _has_setting(name))]
+    none = [""] if number == 2 else []
+    if st.session_state[key(f"axis {number}")] not in [*none, *offered]:
+        st.session_state[key(f"axis {number}")] = USUAL[f"axis {number}"]
+    label, help = ("Axis", None) if number == 1 else ("Second axis", "Draws a heat map over two axes.")
+    options = [*none, *offered]
+    chosen = st.selectbox(
+        label, options, format_func=_axis_label, key=key(f"axis {number}"), help=help, persist_state="session"
+    )
+    if not chosen:
+        return None
+    axis = find_axis(chosen)
+    place = _values_key(number, axis)
+    shared: dict[str, Any] = {"key": place, "help": axis.help, "persist_state": "session"}
+    if axis.choices:
+        st.session_state.setdefault(place, list(axis.usual))
+        return chosen, tuple(st.multiselect("Values", axis.choices, **shared))
+    st.session_state.setdefault(place, ", ".join(map(value_text, axis.usual)))
+    text = st.text_input("Values, separated by commas", **shared)
+    with show_errors():
+        return chosen, tuple(axis.read(word) for word in text.split(",") if word.strip())
+    return None
+
+
+def _axis_label(name: str) -> str:
+    if not name:
+        return "None"
+    role, _, setting = name.partition(".")
+    return f"{role.capitalize()}: {find_axis(name).label}" if setting else find_axis(name).label
+
+
+def _has_setting(name: str) -> bool:
+    """Whether a selected method has the setting of this axis, "role.setting"."""
+    role, _, setting = name.partition(".")
+    chosen = st.session_state[key(role)]
+    return any(setting in {one.name for one in fields(find(role, method).settings)} for method in chosen)  # type: ignore[arg-type]
+
+
+def _values_key(number: int, axis: Axis) -> str:
+    return key(f"values {number} {axis.key}")
+
+
+def _request(
+    network: tuple[str, dict[str, Any], str], over: tuple[tuple[str, Values], ...], settings: dict[str, Any]
+) -> SweepRequest:
+    """The sweep that the widgets describe. Raises a MergescopeError if it is impossible."""
+    state, (architecture, config, dataset) = st.session_state, network
+    counts = next((values for name, values in over if name == "images"), (state[key("images")],))
+    if not over or not all(values for _, values in over):
+        raise InvalidRequest("Give at least one value for each axis.")
+    chosen = {name: int(state[key(name)]) for name in NUMBERS} | {"points": int(state[key("points")]) | 1}
+    return checked(
+        SweepRequest(
+            architecture,
+            dict(config),
+            dataset,
+            image_hash(dataset, None),
+            {str(count): image_hash(dataset, int(count)) for count in counts},
+            over,
+            *(tuple(state[key(role)]) for role in ROLES),
+            settings=settings,
+            **chosen,
+        )
+    )
+
+
+def _start(sweep: SweepRequest) -> None:
+    """Show the cost and the button that starts the sweep."""
+    left = cost(ledger(), sweep, look(ledger(), sweep, owner()))
+    seats = max(1, len(ledger().workers()) - 1)
+    if left.trainings or left.merges:
+        done = len(look(ledger(), sweep, owner()).trainings) - left.trainings
+        words = f"{left.trainings} trainings and {left.merges} merges are left to do"
+        words += f" ({done} trainings are there already)" if done else ""
+        st.caption(f"{words}; {_time(left, seats)}.")
+    less = cheaper(sweep)
+    run, cheap = st.columns([3, 2])
+    if run.button("Run the sweep", type="primary", icon=":material/play_arrow:", width="stretch"):
+        job = submit(sweep)
+        st.session_state["sweep in form"] = sweep.id
+        st.query_params.from_dict({"sweep": job.id[:PREFIX]})
+        st.rerun()
+    if less:
+        help = "Sets " + ", ".join(f"{WHOLE_NUMBERS[name].label.lower()} to {number}" for name, number in less.items())
+        cheap.button("Make it cheaper", on_click=_set, args=(less,), help=f"{help}. Then press Run.", width="stretch")
+
+
+def _time(left: Cost, seats: int) -> str:
+    parts = left.trainings + left.merges
+    if left.unknown == parts:
+        return "no time estimate yet, because nothing similar has run here"
+    if left.unknown:
+        return f"no time estimate yet, because for {left.unknown} of them nothing similar has run here"
+    return numbers.about(left.seconds / seats)
+
+
+def _set(values: dict[str, int]) -> None:
+    for name, value in values.items():
+        st.session_state[key(name)] = value

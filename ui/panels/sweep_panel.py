@@ -1,0 +1,229 @@
+"""Panel of a sweep: progress, figure, trends, and the runs of every point; updated while the sweep runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from merging.errors import MergescopeError
+from merging.figures.paper import FORMATS, WIDTHS, figure_file
+from merging.figures.sweep import sweep_figure
+from merging.jobs.ledger.jobs import Job
+from merging.jobs.requests.registry import from_json
+from merging.jobs.requests.sweep import SweepRequest
+from merging.jobs.sweeps.look import look
+from merging.results import saving
+from merging.results.sweep_report import MEASURES, SweepReport, SweepRow, Triple
+from merging.text import numbers
+from merging.text.sweep_words import (
+    axes_of,
+    describe_trends,
+    measure_text,
+    measured,
+    method_name,
+    sweep_command,
+    to_csv,
+    value_text,
+)
+from ui.runs.progress import failure, no_worker
+from ui.shell.address import said
+from ui.shell.chosen import PREFIX
+from ui.shell.guard import show_errors
+from ui.shell.look import draw_clickable
+from ui.shell.markdown import plain
+from ui.shell.screens import address, link
+from ui.shell.state import find_job, ledger, not_hidden, owner, submit
+from ui.shell.words import STATES
+
+EVERY = 2.0  # seconds between two updates while the sweep is open
+KINDS = {"svg": "image/svg+xml", "pdf": "application/pdf"}
+POINT = "point"  # parameter of the address: the index of the selected point
+SHOWN = 12
+
+
+def sweep_panel(job: Job, sweep: SweepRequest) -> None:
+    """Show a sweep that was submitted."""
+    st.markdown(f"**{plain(job.title)}**")
+    st.fragment(_live, run_every=EVERY if job.open else None)(job.id, sweep)
+
+
+def chosen_sweep() -> tuple[Job | None, SweepRequest | None]:
+    """The sweep that the address names; (None, None) after a note if it is not here."""
+    asked = said("sweep")
+    job = find_job(asked) if asked else None
+    if job is None or job.kind != "sweep":
+        if asked:
+            st.warning(
+                f"The sweep {plain(asked[:PREFIX])} is not here. It was deleted, or another installation made it.",
+                icon=":material/history:",
+            )
+        return None, None
+    try:
+        request = from_json(json.dumps(job.request))
+    except MergescopeError as error:
+        st.warning(plain(str(error)), icon=":material/history:")
+        return None, None
+    return job, request if isinstance(request, SweepRequest) else None
+
+
+def no_sweep() -> None:
+    """Show what a sweep is, and the sweeps so far."""
+    with st.container(border=True):
+        st.markdown(
+            "**No sweep chosen.** A sweep trains networks for every value of an axis, such as their width, merges them "
+            "by the chosen methods, and draws the barrier over the axis. Choose an axis and press *Run the sweep*."
+        )
+    jobs = not_hidden(ledger().jobs(kind="sweep", limit=SHOWN))
+    if jobs:
+        st.markdown("**Sweeps so far**")
+    for job in jobs:
+        link("sweeps", f"{job.title} · {STATES[job.state]}", icon=":material/ssid_chart:", sweep=job.id[:PREFIX])
+
+
+def rows_of(job: Job, sweep: SweepRequest) -> list[SweepRow]:
+    """Rows of a sweep: those of its report once it is done, which stay when runs are deleted; else those so far."""
+    report = ledger().report(job.id) if job.state == "done" else None
+    return list(report.rows) if isinstance(report, SweepReport) else look(ledger(), sweep, owner()).rows(ledger())
+
+
+def _live(job_id: str, sweep: SweepRequest) -> None:
+    with show_errors():
+        job = ledger().job(job_id)
+        if job is None:
+            st.rerun(scope="app")
+            return
+        was, st.session_state["sweep was open"] = st.session_state.get("sweep was open"), job.open and job.id
+        if was == job.id and not job.open:
+            st.rerun(scope="app")
+        rows = rows_of(job, sweep)
+        _state(job, sweep, rows)
+        _figure(sweep, rows)
+        _table(sweep, rows)
+        _downloads(sweep, rows)
+
+
+def _state(job: Job, sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
+    """Show the progress with Pause or Continue, or why nothing more happens."""
+    failed = sum(row.state == "failed" for row in rows)
+    if job.open:
+        left = f" · {numbers.about(job.eta)} left" if job.eta else ""
+        st.progress(min(job.fraction, 1.0), text=(job.message or "Waiting for the dispatcher") + left)
+        if not ledger().workers():
+            st.caption(no_worker(0.0))
+        if owner() not in job.owners:
+            st.caption("Someone else started this sweep. Only they can pause it.")
+        elif st.button("Pause", icon=":material/pause:", help="Finished trainings and merges stay."):
+            ledger().cancel(job.id, owner())
+            st.rerun(scope="app")
+        return
+    if job.state == "failed":
+        failure(job)
+    elif job.state == "cancelled":
+        done = sum(row.state == "done" for row in rows)
+        st.info(f"This sweep is paused; {done} of {len(rows)} merges are done.", icon=":material/pause:")
+    elif failed:
+        st.warning(f"{failed} of {len(rows)} merges failed; Runs shows why.", icon=":material/error:")
+    if (job.state != "done" or failed) and st.button("Continue", icon=":material/play_arrow:", type="primary"):
+        submit(sweep, again=job.state == "done")
+        st.rerun(scope="app")
+
+
+def _figure(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
+    known = measured(rows)
+    if not known:
+        st.caption("The figure appears with the first finished merge.")
+        return
+    left, right = st.columns(2)
+    usual = known.index("barrier_mean") if "barrier_mean" in known else 0
+    if st.session_state.get("measure") not in (None, *known):
+        st.session_state["measure"] = known[usual]
+    with left:
+        measure = st.selectbox(
+            "Measure", known, index=usual, format_func=MEASURES.__getitem__, key="measure", bind="query-params"
+        )
+    method = _method(sweep, right)
+    figure = sweep_figure(sweep, rows, measure, method)
+    draw_clickable(figure, "sweep figure", "sweep", lambda point: _select(sweep, point), width="stretch")
+    st.caption(
+        f"Means of up to {sweep.groups} groups of networks with seeds of their own; whiskers: 95 % interval of the "
+        "mean (t distribution). A click on a point shows its runs."
+        if sweep.groups > 1
+        else "One group of networks: without a second one, nothing tells how much seeds matter."
+    )
+    for sentence in describe_trends(sweep, rows, measure):
+        st.markdown(sentence)
+
+
+def _method(sweep: SweepRequest, place: Any) -> Triple | None:
+    """Draw the menu of methods of a heat map; None for lines, which show all."""
+    triples = sweep.triples()
+    if len(sweep.axes) == 1:
+        return None
+    offered: list[Triple] = [*triples, ("naive", "", "")]
+    with place:
+        return st.selectbox("Method", offered, format_func=lambda one: method_name(one, triples), key="sweep method")
+
+
+def _select(sweep: SweepRequest, point: Mapping[str, Any]) -> None:
+    """Select the point that was clicked, by its value on the first axis."""
+    texts = [value_text(value) for value in sweep.axes[0][1]]
+    x = point.get("x")
+    text = f"{x:g}" if isinstance(x, float) else str(x)
+    if text in texts:
+        st.query_params[POINT] = str(texts.index(text))
+
+
+def _table(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
+    """Show every merge, or those of the selected point, each with a link to its run."""
+    chosen = _selected(sweep)
+    if chosen is not None:
+        axis = axes_of(sweep)[0]
+        left, right = st.columns([3, 1], vertical_alignment="center")
+        left.markdown(f"**Runs at {axis.label.lower()} {value_text(chosen)}**")
+        if right.button("Show all runs", key="all points"):
+            st.query_params.pop(POINT, None)
+            st.rerun(scope="app")
+    mine = [row for row in rows if chosen is None or row.values[0] == chosen]
+    with st.expander(f"{len(mine)} merges", expanded=chosen is not None, icon=":material/table_rows:"):
+        cells = [_cells(sweep, row) for row in mine]
+        config = {"Run": st.column_config.LinkColumn(display_text="open")}
+        alt = "Every merge of the sweep, one per row. The chart summarises them."
+        st.dataframe(cells, hide_index=True, column_config=config, width="stretch", placeholder="–", alt=alt)
+
+
+def _selected(sweep: SweepRequest) -> Any:
+    text, values = st.query_params.get(POINT, ""), sweep.axes[0][1]
+    return values[int(text)] if text.isascii() and text.isdecimal() and int(text[:3]) < len(values) else None
+
+
+def _cells(sweep: SweepRequest, row: SweepRow) -> dict[str, Any]:
+    over = {axis.label: value_text(value) for axis, value in zip(axes_of(sweep), row.values, strict=True)}
+    shown = {MEASURES[name]: measure_text(name, row.measures[name]) for name in MEASURES if name in row.measures}
+    state = STATES[row.state] if row.state else "not yet"
+    run = address("merge", row.run[:PREFIX]) if row.state == "done" else None
+    names = {"Methods": method_name(row.triple, sweep.triples()), "Group": row.group, "Seed": row.seed, "State": state}
+    return {**over, **names, "Run": run, **shown}
+
+
+def _downloads(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
+    measure = str(st.session_state.get("measure") or "barrier_mean")
+    with st.container(horizontal=True):
+        _download("CSV", lambda: to_csv(sweep, rows), "csv", "text/csv")
+        report = SweepReport(json.loads(sweep.to_json()), tuple(rows))
+        _download("JSON", lambda: saving.to_json(report), "json", "application/json")
+        for kind, mime in KINDS.items():
+            if kind in FORMATS and measured(rows):
+                _download(kind.upper(), lambda kind=kind: _file(sweep, rows, measure, kind), kind, mime)
+    with st.expander("The same sweep on the command line", icon=":material/terminal:"):
+        st.code(sweep_command(sweep), language="bash", wrap_lines=True)
+
+
+def _file(sweep: SweepRequest, rows: Sequence[SweepRow], measure: str, kind: str) -> bytes:
+    return figure_file(sweep_figure(sweep, rows, measure), kind, WIDTHS["two columns"])  # type: ignore[arg-type]
+
+
+def _download(label: str, content: Any, suffix: str, mime: str) -> None:
+    st.download_button(label, content, f"sweep.{suffix}", mime, key=f"sweep {suffix}", on_click="ignore")
