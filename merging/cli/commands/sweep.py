@@ -95,7 +95,7 @@ def run(options: Options, report: Progress) -> None:
     """Run the sweep in processes of this machine, and print or write its results."""
     if options.out is not None:
         check_result(options.out)
-    request = checked(_request(options))
+    request = checked(sweep_request(options))
     make_folder(options.folder)
     result = run_sweep(request, options, report)
     if options.json:
@@ -141,7 +141,8 @@ def _job(ledger: Ledger, request: SweepRequest) -> Job:
     return job
 
 
-def _request(options: Options) -> SweepRequest:
+def sweep_request(options: Options) -> SweepRequest:
+    """The sweep that the arguments describe. Raises the errors of SweepRequest."""
     over = [(find_axis(key), text) for key, text in read_pairs(options.axis, "--axis").items()]
     over_values = tuple(
         (axis.key, tuple(axis.read(word) for word in text.split(",") if word.strip())) for axis, text in over

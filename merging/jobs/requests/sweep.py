@@ -106,8 +106,9 @@ class SweepRequest(Request):
         for count in self.image_counts():
             if str(count) not in self.merge_sha256:
                 raise InvalidRequest(f"The hash of the first {count} images is missing. Submit the sweep again.")
-            if self.merge_sha256[str(count)]:
-                check_sha256(self.merge_sha256[str(count)], "The images' hash")
+        set_fields(self, merge_sha256={str(count): self.merge_sha256[str(count)] for count in self.image_counts()})
+        for sha256 in self.merge_sha256.values():
+            check_sha256(sha256, "The images' hash")
 
     def _check_axes(self) -> None:
         if not 1 <= len(self.axes) <= MOST_AXES or len({key for key, _ in self.axes}) < len(self.axes):

@@ -19,6 +19,7 @@ from merging.settings import Scalar
 from merging.zoo.architectures.names import WIDTHS
 from merging.zoo.training.options import TrainingOptions
 
+DEEP = ("mlp", "cnn", "adaptive")  # architectures with one hidden layer per entry of widths
 MOST_VALUES = 32  # per axis
 PART = "part"  # the setting of trainings that a sweep sets itself: each network's part of the split
 
@@ -188,10 +189,13 @@ def with_width(config: Mapping[str, Any], width: int) -> dict[str, Any]:
     return {**config, **scaled_sizes}
 
 
-def with_depth(config: Mapping[str, Any], depth: int) -> dict[str, Any]:
-    """A configuration with so many hidden layers, as one list of widths. Raises InvalidRequest if it has no such."""
+def with_depth(architecture: str, config: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    """A configuration with so many hidden layers; further ones are as wide as the last.
+
+    Raises InvalidRequest for an architecture whose list of widths is not one hidden layer per width.
+    """
     widths = config.get("widths")
-    if not isinstance(widths, Sequence) or not widths or "blocks" in config:
+    if architecture not in DEEP or not isinstance(widths, Sequence) or not widths:
         raise InvalidRequest("The depth of this network cannot be changed. Choose an MLP or a plain CNN.")
     return {**config, "widths": [*widths[:depth], *[widths[-1]] * (depth - len(widths))]}
 

@@ -191,7 +191,7 @@ def _config(sweep: SweepRequest, point: Mapping[str, Scalar]) -> dict[str, Any]:
     shape = {} if is_torchvision(sweep.architecture) else {"in_shape": list(images.shape)}
     config = {**sweep.config, **shape, "classes": len(images.classes)}
     if "depth" in point:
-        config = with_depth(config, int(point["depth"]))
+        config = with_depth(sweep.architecture, config, int(point["depth"]))
     return with_width(config, int(point["width"])) if "width" in point else config
 
 

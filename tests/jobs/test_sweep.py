@@ -1,0 +1,326 @@
+"""Sweeps: plan, laws of their parts, statistics, and a whole sweep in processes of this machine."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from merging.cli.commands.sweep import sweep_request
+from merging.cli.main import parser
+from merging.cli.options import Options
+from merging.errors import InvalidRequest, MergescopeError
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.requests.merge import MergeRequest
+from merging.jobs.requests.registry import from_json
+from merging.jobs.requests.sweep import MOST_MERGES, SweepRequest
+from merging.jobs.requests.train import TrainRequest, kept_name
+from merging.jobs.sweeps.axes import axes, find_axis, with_depth, with_width
+from merging.jobs.sweeps.cost import cheaper, cost
+from merging.jobs.sweeps.look import look
+from merging.jobs.sweeps.plan import cells, checked, no_network, trainings
+from merging.jobs.tasks.run import run_task
+from merging.jobs.worker.dispatcher import Dispatcher
+from merging.jobs.worker.engine import Plan
+from merging.jobs.worker.gather import gather_payload
+from merging.jobs.worker.local_engine import LocalEngine
+from merging.results import saving
+from merging.results.intervals import student
+from merging.results.sweep_report import SweepReport, SweepRow, marks, spearman, trends
+from merging.text.sweep_words import describe_trends, sweep_command, to_csv
+from merging.zoo.datasets.fingerprint import fingerprint
+
+HASH = "a" * 64
+DATA = "fashion-mnist"  # its first images come with the program
+IMAGES = 200
+
+
+def sweep(**changes) -> SweepRequest:
+    values = {
+        "architecture": "mlp",
+        "config": {"widths": [8, 8]},
+        "dataset": DATA,
+        "data_sha256": HASH,
+        "merge_sha256": {str(count): HASH for count in (IMAGES, 1000)},
+        "axes": (("width", (4, 8)),),
+        "groups": 2,
+        "epochs": 1,
+        "images": IMAGES,
+        "points": 3,
+    }
+    return SweepRequest(**{**values, **changes})
+
+
+def real(**changes) -> SweepRequest:
+    """A sweep whose images are on this machine."""
+    counts = {str(count): fingerprint(DATA, count) for count in (IMAGES, 300)}
+    usual = {"data_sha256": fingerprint(DATA, None), "merge_sha256": counts, "settings": {"share": 0.1}}
+    return sweep(**{**usual, **changes})
+
+
+@pytest.fixture(scope="module")
+def engine():
+    """Two processes of this machine."""
+    engine = LocalEngine(Plan("cpu", 1, 2))
+    yield engine
+    engine.stop()
+
+
+def run(ledger: Ledger, engine, request: SweepRequest, *, until=lambda job: not job.open, owner: str = "me"):
+    """Submit a sweep, and do the dispatcher's steps until `until(job)`; gives the job."""
+    job = ledger.submit(request, owner)
+    dispatcher = Dispatcher(ledger, engine, threading.Event())
+    try:
+        while not until(job):
+            dispatcher.step()
+            job = ledger.local_run(request.id)
+    finally:
+        dispatcher.stop.set()
+        dispatcher.run()
+    return job
+
+
+# The plan.
+
+
+def test_a_request_survives_json_and_every_axis_sorts_its_numbers():
+    request = sweep(axes=(("lr", (0.01, 0.001)), ("optimiser", ("sgd", "adam"))))
+    assert from_json(request.to_json()) == request
+    assert request.axes == (("lr", (0.001, 0.01)), ("optimiser", ("sgd", "adam")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"axes": ()}, "one axis, or two"),
+        ({"axes": (("width", (4,)), ("width", (8,)))}, "one axis, or two"),
+        ({"axes": (("hue", (4,)),)}, "no axis 'hue'"),
+        ({"axes": (("width", ()),)}, "1 to 32 different values"),
+        ({"axes": (("width", (4, 4)),)}, "1 to 32 different values"),
+        ({"axes": (("width", (0,)),)}, "not between 1 and"),
+        ({"axes": (("width", (4.5,)),)}, "not a whole number"),
+        ({"axes": (("lr", (math.nan,)),)}, "not between"),
+        ({"axes": (("optimiser", ("lion",)),)}, "none of adamw"),
+        ({"axes": (("epoch", (1,)), ("epochs", (1,)))}, "not both"),
+        ({"settings": {"part": 1}}, "its own part"),
+        ({"aligns": ()}, "at least one method under Align"),
+        ({"groups": 20, "seeds": 10, "axes": (("width", tuple(range(1, 11))),)}, str(MOST_MERGES)),
+        ({"images": 555}, "hash of the first 555 images is missing"),
+        ({"networks": 1}, "networks must be a whole number"),
+    ],
+)
+def test_an_impossible_sweep_is_refused_with_the_reason(changes, words):
+    with pytest.raises(MergescopeError, match=words):
+        sweep(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"architecture": "resnet20", "config": {}}, "fixed widths"),
+        ({"architecture": "resnet", "config": {"widths": [8, 16, 32]}, "axes": (("depth", (2,)),)}, "depth"),
+        ({"combines": ("task-arithmetic",)}, "base network"),
+    ],
+)
+def test_a_sweep_whose_parts_are_impossible_is_refused_before_it_starts(changes, words):
+    with pytest.raises(MergescopeError, match=words):
+        checked(sweep(**changes))
+
+
+def test_networks_of_all_points_have_the_same_seeds_and_more_groups_keep_the_old_ones():
+    two, three = (cells(sweep(groups=groups)) for groups in (2, 3))
+    seeds = {cell.values: [one.training.seed for one in cell.networks] for cell in three if cell.group == 2}
+    assert seeds == {(4,): [4, 5], (8,): [4, 5]}
+    ids = [{one.training.id for cell in every for one in cell.networks} for every in (two, three)]
+    assert len(ids[0]) == 8 and ids[0] < ids[1]
+
+
+def test_a_training_of_a_sweep_is_the_same_request_as_one_asked_for_by_itself():
+    config = {"widths": [4, 4], "in_shape": [1, 28, 28], "classes": 10}
+    alone = TrainRequest("mlp", config, DATA, HASH, 1, 0)
+    assert alone.id in {request.id for request in trainings(sweep(), lambda training, epoch: None)}
+
+
+def test_widths_and_depths_change_in_proportion():
+    assert with_width({"widths": [32, 64, 128]}, 8)["widths"] == [8, 16, 32]
+    assert with_width({"widths": [512, 8]}, 4)["widths"] == [4, 1]
+    assert with_depth("mlp", {"widths": [32, 16]}, 4)["widths"] == [32, 16, 16, 16]
+    assert with_depth("mlp", {"widths": [32, 16]}, 1)["widths"] == [32]
+
+
+def test_networks_of_a_split_learn_different_parts_and_a_common_start_learns_all():
+    split = cells(sweep(settings={"split": "halves"}, common=2, networks=3))[0].networks
+    assert [one.training.settings.get("part", 0) for one in split] == [0, 1, 0]
+    assert split[0].base == split[2].base and "split" not in split[0].base.settings
+    assert split[0].base.epochs == 2 and split[0].base.seed not in {one.training.seed for one in split}
+
+
+def test_epochs_are_read_along_one_training():
+    every = cells(sweep(axes=(("epoch", (0, 2, 4)),)))
+    mine = [cell for cell in every if cell.group == 0]
+    assert len({one.training.id for cell in mine for one in cell.networks}) == 2
+    assert mine[0].networks[0].training.keep == (0, 2) and mine[0].networks[0].training.epochs == 4
+    assert [cell.networks[0].epoch for cell in mine] == [0, 2, None]
+
+
+def test_a_setting_of_methods_reaches_the_methods_that_have_it():
+    request = sweep(axes=(("align.restarts", (1, 3)),), aligns=("none", "weight-matching"))
+    settings = {(cell.values, cell.triple[0]): cell.settings for cell in cells(request)}
+    assert settings[(3,), "weight-matching"] == {"align": {"restarts": 3}} and settings[(3,), "none"] == {}
+
+
+@pytest.mark.parametrize("key", axes())
+def test_every_axis_takes_the_values_that_the_form_offers(key):
+    axis = find_axis(key)
+    assert axis.label and axis.help
+    for value in axis.usual:
+        assert axis.checked(value) == value and axis.read(str(value)) == value
+
+
+def test_a_start_must_have_the_same_structure():
+    other = TrainRequest("mlp", {"widths": [4], "in_shape": [1, 28, 28], "classes": 10}, DATA, HASH)
+    with pytest.raises(InvalidRequest, match="same structure"):
+        TrainRequest("mlp", {"widths": [5]}, DATA, HASH, start=no_network(other, None))
+
+
+# Statistics.
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12), st.lists(st.integers(0, 5), min_size=12, max_size=12))
+def test_intervals_and_rank_correlations_are_those_of_scipy(values, others):
+    mean, low, high = student(values)
+    if np.std(values) > 1e-6:
+        expected = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+        assert (low, high) == pytest.approx(expected, rel=1e-6, abs=1e-6) and mean == pytest.approx(np.mean(values))
+    short = others[: len(values)]
+    if len(set(values)) > 1 and len(set(short)) > 1:
+        assert spearman(values, short) == pytest.approx(stats.spearmanr(values, short).statistic)
+    else:
+        assert math.isnan(spearman(values, short))
+
+
+def row(x, group, barrier, seed=0) -> SweepRow:
+    measures = {"barrier_mean": barrier, "naive_barrier_mean": 1.0, "accuracy": 0.5}
+    return SweepRow((x,), ("weight-matching", "average", "none"), group, seed, "done", "f" * 64, measures)
+
+
+def test_means_go_over_method_seeds_first_and_then_over_groups():
+    points = marks([row(4, 0, 1.0), row(4, 0, 3.0, seed=1), row(4, 1, 4.0)], "barrier_mean")
+    assert points[0].mean == 3.0 and points[0].by_group == {0: 2.0, 1: 4.0}
+    assert points[1].triple[0] == "naive" and points[1].mean == 1.0
+
+
+def test_a_trend_says_in_how_many_groups_and_no_more():
+    falling = [row(x, group, -x + group) for x in (4, 8, 16) for group in (0, 1)]
+    assert trends(marks(falling, "barrier_mean"))[0].mean == -1.0
+    words = describe_trends(sweep(), falling, "barrier_mean")
+    assert len(words) == 1  # the naive average is the same everywhere: it has no trend
+    assert "falls" in words[0] and "in all 2 groups (mean Spearman −1.00)" in words[0]
+    mixed = [row(x, group, (x if group else -x)) for x in (4, 8, 16) for group in (0, 1, 2)]
+    assert "falls in 1 and rises in 2 of 3 groups" in describe_trends(sweep(), mixed, "barrier_mean")[0]
+    assert not describe_trends(sweep(), falling[:4], "barrier_mean")  # two points are no trend
+
+
+def test_the_command_of_a_sweep_gives_the_same_sweep():
+    request = real(axes=(("lr", (0.001, 0.01)),), aligns=("none", "weight-matching"), seeds=2)
+    options = Options.of(parser().parse_args(shlex.split(sweep_command(request))[3:]))
+    assert sweep_request(options).id == request.id
+
+
+# Whole sweeps.
+
+
+def test_a_sweep_fills_in_is_extended_and_every_run_is_the_one_asked_for_by_itself(ledger, engine):
+    request = real()
+    before = cost(ledger, request, look(ledger, request, "me"))
+    job = run(ledger, engine, request)
+    assert job.state == "done", job.error
+    report = ledger.report(job.id)
+    assert isinstance(report, SweepReport) and [row.state for row in report.rows] == ["done"] * 4
+    submitted = [one for one in ledger.jobs() if one.kind != "sweep"]
+    assert (before.trainings, before.merges) == (8, 4) and len(submitted) == 12
+    assert not ledger.models()  # networks of sweeps fill nobody's list
+
+    merge = from_json(_text(ledger, report.rows[0].run))
+    assert isinstance(merge, MergeRequest)
+    alone = saving.load(run_task("merge", gather_payload(ledger, merge, "cpu", 1))["report"])
+    assert alone.scores["merge"]["test"].accuracy == report.rows[0].measures["accuracy"]
+    assert alone.curves["aligned"]["test"].barrier().height == report.rows[0].measures["barrier_mean"]
+
+    more = real(groups=3)
+    left = cost(ledger, more, look(ledger, more, "me"))
+    assert (left.trainings, left.merges) == (4, 2) and left.seconds > 0 and left.unknown == 0
+    times = {one.id: one.finished for one in submitted}
+    assert run(ledger, engine, more).state == "done"
+    assert {id: time for id, time in times.items() if ledger.job(id).finished != time} == {}
+    assert to_csv(more, ledger.report(more.id).rows).count("\n") == 7
+
+
+def test_a_paused_sweep_withdraws_its_parts_and_goes_on_where_it_was(ledger, engine):
+    request = real(axes=(("lr", (0.001, 0.01)),), groups=1)
+
+    def paused(job):
+        if job.open and any(part.state == "done" for part in look(ledger, request, "me").trainings):
+            ledger.cancel(job.id, "me")
+        return job.state == "cancelled" and not ledger.jobs(states=("queued", "running"))
+
+    assert run(ledger, engine, request, until=paused).state == "cancelled"
+    done = {one.id for one in ledger.jobs(states=("done",))}
+    assert run(ledger, engine, request).state == "done"
+    assert done <= {one.id for one in ledger.jobs(states=("done",))}
+
+
+def test_a_dispatcher_that_ends_leaves_the_sweep_to_the_next_one(ledger, engine):
+    request = real(axes=(("weight_decay", (0.0, 0.1)),), groups=1)
+    assert run(ledger, engine, request, until=lambda job: job.fraction > 0).open
+    assert run(ledger, engine, request).state == "done"
+
+
+def test_checkpoints_along_a_training_and_a_common_start(ledger, engine):
+    request = real(axes=(("epoch", (0, 1, 2)), ("common", (0, 1))), groups=1)
+    job = run(ledger, engine, request)
+    assert job.state == "done", job.error
+    rows = {row.values: row.measures for row in ledger.report(job.id).rows}
+    assert rows[0, 1]["distance"] == 0  # before they part, both are their common start
+    assert rows[0, 0]["distance"] > 0 and len(rows) == 6
+    long = next(part.request for part in look(ledger, request, "me").trainings if part.request.keep)
+    payload = gather_payload(ledger, long, "cpu", 1)
+    made = run_task("train", payload)
+    stored = ledger.artifacts(long.id)
+    assert {name: len(data) for name, data in made.items() if name == kept_name(1)} == {
+        kept_name(1): stored[kept_name(1)][1]
+    }
+
+
+def test_a_sweep_whose_parts_fail_says_why_and_the_rest_is_kept(ledger, engine):
+    settings = {"share": 0.1, "optimiser": "sgd", "momentum": 0.999}
+    request = real(axes=(("lr", (0.001, 10.0)),), groups=1, settings=settings)
+    job = run(ledger, engine, request)
+    states = {row.values[0]: row.state for row in ledger.report(job.id).rows}
+    assert job.state == "done" and states == {0.001: "done", 10.0: "failed"}
+
+
+def test_a_sweep_counts_for_people_who_share_it(ledger, engine):
+    request = real(axes=(("batch", (64, 128)),), groups=1)
+    ledger.submit(request, "you")
+    job = run(ledger, engine, request)
+    assert job.state == "done" and set(job.owners) == {"me", "you"}
+    parts = [one for one in ledger.jobs() if one.kind == "merge"]
+    assert all(set(one.owners) == {"me", "you"} for one in parts)
+
+
+def test_a_cheaper_version_only_lowers_numbers():
+    request = sweep(epochs=9, groups=3, images=1000, points=25, seeds=2)
+    assert cheaper(request) == {"groups": 1, "seeds": 1, "epochs": 2, "images": 500, "points": 5}
+    assert cheaper(sweep(groups=1)) == {}
+
+
+def _text(ledger: Ledger, run: str) -> str:
+    return json.dumps(ledger.job(run).request)
