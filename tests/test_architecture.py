@@ -25,7 +25,7 @@ ORDER = (
 )
 # Folder -> packages of others that it may import.
 OTHERS = {
-    "results": {"numpy", "scipy"},
+    "results": {"numpy"},
     "network": {"torch", "numpy"},
     "zoo": {"torch", "torchvision", "numpy", "safetensors", "PIL"},
     "methods": {"torch", "numpy", "scipy", "jaxtyping"},

@@ -84,8 +84,10 @@ def _run(options: Options, report: Progress) -> dict[str, bytes]:
 
 def every_command() -> Iterator[ModuleType]:
     """Yield the modules of commands/ by name. Each has NAME, HELP, `configure(parser)` and `run(options, report)`."""
-    for file in sorted(pkgutil.iter_modules(commands.__path__), key=lambda file: file.name):
-        yield importlib.import_module(f"{commands.__name__}.{file.name}")
+    files = pkgutil.walk_packages(commands.__path__, f"{commands.__name__}.")
+    for file in sorted(files, key=lambda file: file.name.rpartition(".")[2]):
+        if not file.ispkg:
+            yield importlib.import_module(file.name)
 
 
 def parser() -> Parser:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.ledger.owners import check_owner
 from merging.jobs.privacy import VISIBLE
 from merging.jobs.requests.comparison import headline_figures
+from merging.jobs.requests.sweep import SWEEP
 from merging.methods.registry import ROLES
 from merging.results.reports import MergeReport
 
@@ -72,6 +73,7 @@ class Search:
         since: earliest time of the request in seconds since 1970.
         starred: only jobs that the person starred.
         archived: only jobs that the person archived; otherwise only those that are not.
+        parts: whether jobs that people requested only as parts of sweeps are found, too.
         order: the order of the jobs.
     """
 
@@ -83,6 +85,7 @@ class Search:
     since: float = 0.0
     starred: bool = False
     archived: bool = False
+    parts: bool = False
     order: Order = "newest"
 
     def __post_init__(self) -> None:
@@ -180,13 +183,21 @@ def cancel_batch(ledger: Ledger, batch: str) -> None:
 
     A batch holds a random key, so only those who have its address can cancel it.
     """
-    query = "SELECT job, owners.owner FROM owners JOIN jobs ON jobs.id = job WHERE batch = ? AND state IN (?, ?)"
     with connect(ledger.file) as db, transaction(db):
-        rows = db.execute(query, (batch, *OPEN)).fetchall() if batch else []
         db.execute("INSERT OR IGNORE INTO stopped VALUES (?)", (batch,))
+    if batch:
+        withdraw_batch(ledger, batch)
+
+
+def withdraw_batch(ledger: Ledger, batch: str, kept: Collection[str] = ()) -> None:
+    """Withdraw all requests of open jobs that were submitted with this batch. kept: ids of jobs that stay."""
+    query = "SELECT job, owners.owner FROM owners JOIN jobs ON jobs.id = job WHERE batch = ? AND state IN (?, ?)"
+    with connect(ledger.file) as db:
+        rows = db.execute(query, (batch, *OPEN)).fetchall()
     for row in rows:
-        with suppress(InvalidRequest):  # the person withdrew the request a moment ago
-            ledger.cancel(row["job"], row["owner"])
+        if row["job"] not in kept:
+            with suppress(InvalidRequest):  # the person withdrew the request a moment ago
+                ledger.cancel(row["job"], row["owner"])
 
 
 def _where(conditions: Search) -> tuple[list[str], dict[str, Any]]:
@@ -210,6 +221,12 @@ def _where(conditions: Search) -> tuple[list[str], dict[str, Any]]:
         role, key = conditions.method
         where.append(f":method IN ({_REQUEST.format(role)}, {_REQUEST.format(f'merge.{role}')})")
         values["method"] = key
+    if not conditions.parts:
+        where.append(
+            "(NOT EXISTS (SELECT 1 FROM owners WHERE job = jobs.id)"
+            " OR EXISTS (SELECT 1 FROM owners WHERE job = jobs.id AND NOT instr(batch, :sweep)))"
+        )
+        values["sweep"] = SWEEP
     where += ["marks.starred"] if conditions.starred else []
     where.append("marks.archived" if conditions.archived else "NOT COALESCE(marks.archived, 0)")
     return where, values

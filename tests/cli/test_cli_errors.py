@@ -131,7 +131,7 @@ def test_failures_end_with_1_and_no_traceback(capsys, monkeypatch):
     def broken(*_: object) -> None:
         raise ZeroDivisionError("an error of the program's own")
 
-    monkeypatch.setattr("merging.cli.commands.methods.run", broken)
+    monkeypatch.setattr("merging.cli.commands.stock.methods.run", broken)
     code, _, err = run(capsys, "methods")
     assert code == 1
     assert "Traceback" not in err
@@ -161,7 +161,7 @@ def test_an_interrupted_command_ends_with_130(capsys, monkeypatch):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("merging.cli.commands.zoo.shipped", interrupted)
+    monkeypatch.setattr("merging.cli.commands.stock.zoo.shipped", interrupted)
     code, _, err = run(capsys, "zoo")
     assert (code, err) == (130, "error: interrupted\n")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from merging.figures.comparison import ALIGN_COLORS, bars, growth, mean_of
+from merging.figures.many.comparison import ALIGN_COLORS, bars, growth, mean_of
 from merging.methods.registry import table
 from tests.figures.made import alt_text, validated
 

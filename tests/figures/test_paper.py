@@ -12,11 +12,12 @@ import pytest
 from matplotlib.figure import Figure as Canvas
 
 from merging.errors import InvalidSetting
-from merging.figures import comparison, paper
+from merging.figures import paper
 from merging.figures.curve import curve_figure
 from merging.figures.figure import Figure
+from merging.figures.many import comparison
+from merging.figures.many.runs import matches_by_layer
 from merging.figures.palette import figure
-from merging.figures.runs import matches_by_layer
 from merging.figures.similarity import heatmap
 from tests.figures.made import report, similarity
 

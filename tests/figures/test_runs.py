@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from merging.figures.runs import MOST_RUNS, curves_over_each_other, matches_by_layer
+from merging.figures.many.runs import MOST_RUNS, curves_over_each_other, matches_by_layer
 from tests.figures.made import alt_text, report, validated
 
 

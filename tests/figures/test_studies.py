@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from merging.figures.comparison import ALIGN_COLORS
+from merging.figures.many.comparison import ALIGN_COLORS
 from merging.figures.similarity import heatmap
 from merging.figures.studies.evidence import evidence_figure, fates_figure, match_figure, spread_figure
 from merging.figures.studies.inside import SHOWN, inside_figure, loss_figure

@@ -34,7 +34,7 @@ USUAL: dict[str, Any] = {
     "groups": 3, "epochs": 3, "seeds": 1, "networks": 2, "common": 0, "images": 1000, "points": 11, "seed": 0,
 }  # fmt: skip
 SETTINGS = "sweep set"  # begins the keys of the widgets of training settings
-HIDDEN = (PART, "split_seed")  # axes that nobody needs in the menu
+HIDDEN = (PART, "split_seed")  # axes that are not offered
 
 
 def key(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from merging.errors import Cancelled, MergescopeError, TooManyJobs
-from merging.figures.comparison import REFERENCES, Point, bars, growth, mean_of
+from merging.figures.many.comparison import REFERENCES, Point, bars, growth, mean_of
 from merging.jobs.ledger.jobs import OPEN
 from merging.jobs.requests.comparison import (
     COLUMNS,

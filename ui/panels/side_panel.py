@@ -10,7 +10,7 @@ import streamlit as st
 
 from merging.errors import MergescopeError
 from merging.figures.curve import AXES
-from merging.figures.runs import MOST_RUNS, curves_over_each_other, matches_by_layer
+from merging.figures.many.runs import MOST_RUNS, curves_over_each_other, matches_by_layer
 from merging.figures.similarity import ORDER, TITLES, heatmap
 from merging.jobs.requests.comparison import COLUMNS, row_of, to_csv
 from merging.jobs.requests.merge import MergeRequest

@@ -9,8 +9,8 @@ from typing import Any
 import streamlit as st
 
 from merging.errors import MergescopeError
+from merging.figures.many.sweep import sweep_figure
 from merging.figures.paper import FORMATS, WIDTHS, figure_file
-from merging.figures.sweep import sweep_figure
 from merging.jobs.ledger.jobs import Job
 from merging.jobs.requests.registry import from_json
 from merging.jobs.requests.sweep import SweepRequest
@@ -126,7 +126,8 @@ def _state(job: Job, sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
         st.info(f"This sweep is paused; {done} of {len(rows)} merges are done.", icon=":material/pause:")
     elif failed:
         st.warning(f"{failed} of {len(rows)} merges failed; Runs shows why.", icon=":material/error:")
-    if (job.state != "done" or failed) and st.button("Continue", icon=":material/play_arrow:", type="primary"):
+    may_continue = job.state != "done" or (failed > 0 and set(job.owners) == {owner()})
+    if may_continue and st.button("Continue", icon=":material/play_arrow:", type="primary"):
         submit(sweep, again=job.state == "done")
         st.rerun(scope="app")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from merging.figures.comparison import ALIGN_COLORS
 from merging.figures.figure import Figure
+from merging.figures.many.comparison import ALIGN_COLORS
 from merging.figures.palette import STYLES
 from merging.figures.similarity import diagonal_figure
 from merging.figures.studies.inside import SHOWN, inside_figure, loss_figure

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import streamlit as st
 
 from merging.errors import MergescopeError
-from merging.figures.runs import MOST_RUNS
+from merging.figures.many.runs import MOST_RUNS
 from merging.jobs.ledger.jobs import Job, Worker
 from merging.jobs.requests.registry import from_json, kinds
 from merging.jobs.requests.study import StudyRequest

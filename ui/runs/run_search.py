@@ -13,7 +13,8 @@ from merging.zoo.datasets.known import known_datasets
 from ui.shell.markdown import plain
 from ui.shell.state import owner
 
-KINDS = {key: kind.plural for key, kind in kinds().items()}
+PARTS = "parts"  # beside the kinds: trainings and merges that only sweeps requested
+KINDS = {key: kind.plural for key, kind in kinds().items()} | {PARTS: "parts of sweeps"}
 ASKED = [key for key, kind in kinds().items() if kind.by_button]  # pages of a run submit jobs of the other kinds
 WHOSE = {"everybody's": "", "mine": "mine"}
 DAYS = {"any time": None, "today": 1, "last 7 days": 7, "last 30 days": 30}
@@ -51,7 +52,8 @@ def run_search() -> Search:
     return Search(
         text=(text or "")[:LONGEST],
         owner=owner() if whose == "mine" else "",
-        kinds=tuple(wanted or KINDS),
+        kinds=tuple(key for key in wanted or kinds() if key != PARTS) or tuple(kinds()),
+        parts=PARTS in (wanted or ()),
         dataset=datasets.get(dataset or ANY, ""),
         method=methods.get(method or ANY),
         since=0.0 if span is None else time.time() - 86_400 * span,

@@ -29,7 +29,7 @@ from merging.cli.options import (
     whole,
 )
 from merging.errors import MergescopeError
-from merging.figures.sweep import sweep_figure
+from merging.figures.many.sweep import sweep_figure
 from merging.jobs.ledger.jobs import Job
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.requests.numbers import WHOLE_NUMBERS

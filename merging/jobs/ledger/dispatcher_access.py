@@ -13,15 +13,14 @@ import socket
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from merging.errors import InvalidRequest, MergescopeError
 from merging.jobs.ledger import models
 from merging.jobs.ledger.connection import connect, transaction
 from merging.jobs.ledger.files import Filing, filing
-from merging.jobs.ledger.jobs import OPEN, Worker
+from merging.jobs.ledger.jobs import Worker
 from merging.jobs.ledger.ledger import Ledger, end
 from merging.jobs.ledger.shipped_runs import picture_question_of
 from merging.jobs.ledger.store import Content, content_size, sha256_of
@@ -168,15 +167,6 @@ class Desk:
         with connect(self.ledger.file) as db:
             rows = db.execute("SELECT owner, address FROM owners WHERE job = ? ORDER BY asked", (job,)).fetchall()
         return [(row["owner"], row["address"]) for row in rows]
-
-    def withdraw(self, batch: str, kept: Collection[str]) -> None:
-        """Withdraw the requests of all open jobs that were submitted with this batch, except those in `kept`."""
-        query = "SELECT job, owners.owner FROM owners JOIN jobs ON jobs.id = job WHERE batch = ? AND state IN (?, ?)"
-        with connect(self.ledger.file) as db:
-            rows = db.execute(query, (batch, *OPEN)).fetchall()
-        for row in (row for row in rows if row["job"] not in kept):
-            with suppress(InvalidRequest):  # the person withdrew the request a moment ago
-                self.ledger.cancel(row["job"], row["owner"])
 
     def beat(self, workers: Sequence[Worker] = ()) -> None:
         """Record a heartbeat of this dispatcher, and the state of its workers."""

@@ -13,6 +13,7 @@ from merging.jobs.ledger.jobs import OPEN
 from merging.jobs.outcome import Outcome
 from merging.jobs.requests.base import Request
 from merging.jobs.requests.sweep import SweepRequest
+from merging.jobs.search import withdraw_batch
 from merging.jobs.sweeps.look import Look, look
 from merging.results import saving
 from merging.results.sweep_report import SweepReport
@@ -61,7 +62,7 @@ class Sweeping:
 
     def withdraw(self, kept: Collection[str] = ()) -> None:
         """Withdraw the open parts, because the sweep was paused or deleted. kept: ids of parts that stay."""
-        self.desk.withdraw(self._sweep.batch, kept)
+        withdraw_batch(self.desk.ledger, self._sweep.batch, kept)
 
     def leave(self) -> None:
         """Nothing: the dispatcher ends, and the next one goes on."""

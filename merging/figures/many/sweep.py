@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from merging.figures.comparison import ALIGN_COLORS, DASHES
 from merging.figures.figure import Figure
+from merging.figures.many.comparison import ALIGN_COLORS, DASHES
 from merging.figures.palette import SIMILARITY, STYLES, figure
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.sweeps.axes import Axis

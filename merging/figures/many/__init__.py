@@ -1,0 +1,1 @@
+"""Figures of several merges: comparisons of methods, runs over each other, sweeps."""

@@ -1,0 +1,130 @@
+"""Whole sweeps in processes of this machine: filled in, extended, paused, interrupted, shared, failed."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.requests.merge import MergeRequest
+from merging.jobs.requests.registry import from_json
+from merging.jobs.requests.sweep import SweepRequest
+from merging.jobs.requests.train import kept_name
+from merging.jobs.sweeps.cost import cost
+from merging.jobs.sweeps.look import look
+from merging.jobs.tasks.run import run_task
+from merging.jobs.worker.dispatcher import Dispatcher
+from merging.jobs.worker.engine import Plan
+from merging.jobs.worker.gather import gather_payload
+from merging.jobs.worker.local_engine import LocalEngine
+from merging.results import saving
+from merging.results.sweep_report import SweepReport
+from merging.text.sweep_words import to_csv
+from tests.jobs.test_sweep import real
+
+
+@pytest.fixture(scope="module")
+def engine():
+    """Two processes of this machine."""
+    engine = LocalEngine(Plan("cpu", 1, 2))
+    yield engine
+    engine.stop()
+
+
+def run(ledger: Ledger, engine, request: SweepRequest, *, until=lambda job: not job.open, owner: str = "me"):
+    """Submit a sweep, and do the dispatcher's steps until `until(job)`; gives the job."""
+    job = ledger.submit(request, owner)
+    dispatcher = Dispatcher(ledger, engine, threading.Event())
+    try:
+        while not until(job):
+            dispatcher.step()
+            job = ledger.local_run(request.id)
+    finally:
+        dispatcher.stop.set()
+        dispatcher.run()
+    return job
+
+
+def test_a_sweep_fills_in_is_extended_and_every_run_is_the_one_asked_for_by_itself(ledger, engine):
+    request = real()
+    before = cost(ledger, request, look(ledger, request, "me"))
+    job = run(ledger, engine, request)
+    assert job.state == "done", job.error
+    report = ledger.report(job.id)
+    assert isinstance(report, SweepReport) and [row.state for row in report.rows] == ["done"] * 4
+    submitted = [one for one in ledger.jobs() if one.kind != "sweep"]
+    assert (before.trainings, before.merges) == (8, 4) and len(submitted) == 12
+    assert not ledger.models()  # networks of sweeps fill nobody's list
+
+    merge = from_json(_text(ledger, report.rows[0].run))
+    assert isinstance(merge, MergeRequest)
+    alone = saving.load(run_task("merge", gather_payload(ledger, merge, "cpu", 1))["report"])
+    assert alone.scores["merge"]["test"].accuracy == report.rows[0].measures["accuracy"]
+    assert alone.curves["aligned"]["test"].barrier().height == report.rows[0].measures["barrier_mean"]
+
+    more = real(groups=3)
+    left = cost(ledger, more, look(ledger, more, "me"))
+    assert (left.trainings, left.merges) == (4, 2) and left.seconds > 0 and left.unknown == 0
+    times = {one.id: one.finished for one in submitted}
+    assert run(ledger, engine, more).state == "done"
+    assert {id: time for id, time in times.items() if ledger.job(id).finished != time} == {}
+    assert to_csv(more, ledger.report(more.id).rows).count("\n") == 7
+
+
+def test_a_paused_sweep_withdraws_its_parts_and_goes_on_where_it_was(ledger, engine):
+    request = real(axes=(("lr", (0.001, 0.01)),), groups=1)
+
+    def paused(job):
+        if job.open and any(part.state == "done" for part in look(ledger, request, "me").trainings):
+            ledger.cancel(job.id, "me")
+        return job.state == "cancelled" and not ledger.jobs(states=("queued", "running"))
+
+    assert run(ledger, engine, request, until=paused).state == "cancelled"
+    done = {one.id for one in ledger.jobs(states=("done",))}
+    assert run(ledger, engine, request).state == "done"
+    assert done <= {one.id for one in ledger.jobs(states=("done",))}
+
+
+def test_a_dispatcher_that_ends_leaves_the_sweep_to_the_next_one(ledger, engine):
+    request = real(axes=(("weight_decay", (0.0, 0.1)),), groups=1)
+    assert run(ledger, engine, request, until=lambda job: job.fraction > 0).open
+    assert run(ledger, engine, request).state == "done"
+
+
+def test_checkpoints_along_a_training_and_a_common_start(ledger, engine):
+    request = real(axes=(("epoch", (0, 1, 2)), ("common", (0, 1))), groups=1)
+    job = run(ledger, engine, request)
+    assert job.state == "done", job.error
+    rows = {row.values: row.measures for row in ledger.report(job.id).rows}
+    assert rows[0, 1]["distance"] == 0  # before they part, both are their common start
+    assert rows[0, 0]["distance"] > 0 and len(rows) == 6
+    long = next(part.request for part in look(ledger, request, "me").trainings if part.request.keep)
+    payload = gather_payload(ledger, long, "cpu", 1)
+    made = run_task("train", payload)
+    stored = ledger.artifacts(long.id)
+    assert {name: len(data) for name, data in made.items() if name == kept_name(1)} == {
+        kept_name(1): stored[kept_name(1)][1]
+    }
+
+
+def test_a_sweep_whose_parts_fail_says_why_and_the_rest_is_kept(ledger, engine):
+    settings = {"share": 0.1, "optimiser": "sgd", "momentum": 0.999}
+    request = real(axes=(("lr", (0.001, 10.0)),), groups=1, settings=settings)
+    job = run(ledger, engine, request)
+    states = {row.values[0]: row.state for row in ledger.report(job.id).rows}
+    assert job.state == "done" and states == {0.001: "done", 10.0: "failed"}
+
+
+def test_a_sweep_counts_for_people_who_share_it(ledger, engine):
+    request = real(axes=(("batch", (64, 128)),), groups=1)
+    ledger.submit(request, "you")
+    job = run(ledger, engine, request)
+    assert job.state == "done" and set(job.owners) == {"me", "you"}
+    parts = [one for one in ledger.jobs() if one.kind == "merge"]
+    assert all(set(one.owners) == {"me", "you"} for one in parts)
+
+
+def _text(ledger: Ledger, run: str) -> str:
+    return json.dumps(ledger.job(run).request)
