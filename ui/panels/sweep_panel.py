@@ -41,7 +41,8 @@ from ui.shell.words import STATES
 EVERY = 2.0  # seconds between two updates while the sweep is open
 KINDS = {"svg": "image/svg+xml", "pdf": "application/pdf"}
 POINT = "point"  # parameter of the address: the index of the selected point
-SHOWN = 12
+SHOWN = 12  # sweeps that are listed
+MOST_LINKS = 24  # runs of one point that get a link of their own
 
 
 def sweep_panel(job: Job, sweep: SweepRequest) -> None:
@@ -188,11 +189,24 @@ def _table(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
             st.query_params.pop(POINT, None)
             st.rerun(scope="app")
     mine = [row for row in rows if chosen is None or row.values[0] == chosen]
-    with st.expander(f"{len(mine)} merges", expanded=chosen is not None, icon=":material/table_rows:"):
+    if chosen is not None:
+        _links(sweep, mine)
+    with st.expander(f"{len(mine)} merges", icon=":material/table_rows:"):
         cells = [_cells(sweep, row) for row in mine]
         config = {"Run": st.column_config.LinkColumn(display_text="open")}
         alt = "Every merge of the sweep, one per row. The chart summarises them."
         st.dataframe(cells, hide_index=True, column_config=config, width="stretch", placeholder="–", alt=alt)
+
+
+def _links(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
+    """Show a link to every finished run of a point."""
+    for row in [row for row in rows if row.state == "done"][:MOST_LINKS]:
+        words = [method_name(row.triple, sweep.triples()), *map(value_text, row.values[1:]), f"group {row.group}"]
+        words += [f"seed {row.seed}"] if sweep.seeds > 1 else []
+        words += (
+            [f"accuracy {measure_text('accuracy', row.measures['accuracy'])}"] if "accuracy" in row.measures else []
+        )
+        link("merge", " · ".join(words), run=row.run[:PREFIX], icon=":material/open_in_new:")
 
 
 def _selected(sweep: SweepRequest) -> Any:

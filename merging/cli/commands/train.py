@@ -34,7 +34,16 @@ NAME, HELP = (
 )
 
 
-OF_ONE = {"config": None, "data": "fashion-mnist", "seed": 0, "epochs": 5, "set": None, "name": ""}  # option -> default
+OF_ONE = {
+    "config": None,
+    "data": "fashion-mnist",
+    "seed": 0,
+    "epochs": 5,
+    "set": None,
+    "name": "",
+    "keep": None,
+    "start": None,
+}  # option -> default
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +60,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", metavar="NAME=VALUE", help=f"a setting of the training of --architecture: {names}"
     )
+    parser.add_argument(
+        "--keep", metavar="N,N,...", help="also write the network after these epochs (0: before the first) beside --out"
+    )
+    parser.add_argument("--start", metavar="NET", help="network of the same structure to start from: a file or an id")
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -84,6 +97,7 @@ def run(options: Options, report: Progress) -> None:
 
 
 def _one(options: Options, report: Progress) -> None:
+    from merging.zoo.checkpoints.checkpoint import load_checkpoint
     from merging.zoo.training.shipping import train_one
 
     path = options.out or Path(f"{options.architecture}-{options.data}-s{options.seed}.safetensors")
@@ -91,6 +105,8 @@ def _one(options: Options, report: Progress) -> None:
     config = read_config(options.config)
     check_architecture(options.architecture, config)
     settings = changed_settings(TrainingOptions, read_texts(TrainingOptions, read_pairs(options.set, "--set")))
+    keep = _epochs(options)
+    start = load_checkpoint(options.start).state if options.start else None
     result = train_one(
         options.architecture,
         config,
@@ -101,9 +117,22 @@ def _one(options: Options, report: Progress) -> None:
         report=report,
         epochs=options.epochs,
         seed=options.seed,
+        keep=keep,
+        start=start,
         resume=path.with_suffix(".resume") if options.resume else None,
         **settings,
     )
     if options.json:
         return say_json({"file": str(path), **result.metrics})
     return say(f"test accuracy {100 * result.metrics['accuracy']:.1f} %, written to {path}")
+
+
+def _epochs(options: Options) -> tuple[int, ...]:
+    """The epochs of --keep. Raises InvalidSetting if they are no epochs of the training."""
+    words = [word.strip() for word in (options.keep or "").split(",") if word.strip()]
+    if not all(word.isascii() and word.isdecimal() and int(word) < options.epochs for word in words):
+        raise InvalidSetting(
+            f"--keep takes epochs from 0 to {options.epochs - 1}, separated by commas; got {options.keep}. The network "
+            "after the last epoch is always written."
+        )
+    return tuple(sorted(set(map(int, words))))

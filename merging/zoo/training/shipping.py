@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from merging.errors import DataUnavailable, InvalidSetting
 from merging.zoo.architectures.names import describe
+from merging.zoo.checkpoints.checkpoint import save_checkpoint
 from merging.zoo.datasets.load import load_split
 from merging.zoo.training.recipes import RECIPES, TrainingRecipe
 from merging.zoo.training.train import Report, TrainedModel, train
@@ -31,15 +32,20 @@ def train_one(
     name: str = "",
     device: str = "cpu",
     report: Report | None = None,
-    resume: Path | None = None,
     **options: Any,
 ) -> TrainedModel:
-    """Train a net and save it to `path`. resume: as in `train`.  options: fields of TrainingSettings.
+    """Train a net and save it to `path`, and the nets after kept epochs beside it ("net-epoch-3.safetensors").
 
-    Raises the errors of `train`; in that case nothing is written.
+    options: those of `train` (start, keep, resume), and fields of TrainingSettings. Raises the errors of `train`; in
+    that case nothing is written.
     """
-    trained = train(architecture, config, dataset, device=device, report=report, resume=resume, **options)
+    trained = train(architecture, config, dataset, device=device, report=report, **options)
     save_shipped(trained, path, name=name or path.stem)
+    keys = ("architecture", "config", "dataset", "classes", "mean", "std")
+    facts = {"seed": trained.settings.seed, **{key: getattr(trained, key) for key in keys}}
+    for epoch, tensors in trained.kept.items():
+        data = save_checkpoint(tensors, name=f"{name or path.stem}, epoch {epoch}", epochs=epoch, **facts)
+        path.with_name(f"{path.stem}-epoch-{epoch}{path.suffix}").write_bytes(data)
     return trained
 
 

@@ -107,7 +107,7 @@ def train(
     module, full = _built(architecture, config, images, dataset_facts, settings.seed)
     _check_takes(module.to(device), dataset_facts.shape, device)
     if start is not None:
-        module.load_state_dict(dict(start))
+        _load(module, start)
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(settings.seed)  # for dropout; the order of the data is drawn with separate generators
         what = _identity(module, images, settings, keep, device) if resume else ""
@@ -117,6 +117,17 @@ def train(
     statistics = (dataset_facts.mean, dataset_facts.std)
     known = (architecture, full, images.name, images.classes, *statistics, settings, metrics)
     return TrainedModel(module.cpu(), *known, state.history, state.kept, len(images))
+
+
+def _load(module: nn.Module, start: Mapping[str, Tensor]) -> None:
+    """Load initial weights. Raises InvalidSetting if they are those of another structure."""
+    try:
+        module.load_state_dict(dict(start))
+    except RuntimeError as error:
+        raise InvalidSetting(
+            "The network to start from has another structure than the network to train. Give the same architecture and "
+            "options for both."
+        ) from error
 
 
 def _chosen(

@@ -1,0 +1,76 @@
+"""`sweep` and the parts of `train` that it stands on: kept epochs and a network to start from."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+from merging.cli.main import main
+from merging.zoo.checkpoints.checkpoint import load_checkpoint
+
+NET = ["--architecture", "mlp", "--data", "fashion-mnist"]
+
+
+def words(*arguments) -> list[str]:
+    return [str(argument) for argument in arguments]
+
+
+def test_a_sweep_prints_means_and_is_not_done_again(tmp_path, capsys):
+    asked = ["sweep", *NET, "--config", "widths=8,8", "--axis", "width=4,8", "--groups", 1, "--epochs", 1, "--quiet"]
+    asked += ["--set", "share=0.1", "--images", 200, "--points", 3, "--jobs", 1, "--folder", tmp_path / "kept"]
+    assert main(words(*asked, "--out", tmp_path / "rows.csv")) == 0
+    said = capsys.readouterr().out
+    assert "Loss barrier above the mean" in said and "Naive average" in said
+    with (tmp_path / "rows.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["width"] for row in rows] == ["4", "8"] and all(row["state"] == "done" for row in rows)
+    files = sorted(path.stat().st_mtime for path in (tmp_path / "kept" / "store").rglob("*") if path.is_file())
+    assert main(words(*asked, "--json")) == 0
+    assert [row["values"] for row in json.loads(capsys.readouterr().out)["rows"]] == [[4], [8]]
+    assert files == sorted(path.stat().st_mtime for path in (tmp_path / "kept" / "store").rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--axis", "width"), "takes NAME=VALUE"),
+        (("--axis", "hue=1"), "no axis 'hue'"),
+        (("--axis", "width=4,x"), "'x' is not a whole number"),
+        (("--axis", "width=4", "--align", "magic"), "magic"),
+        (("--axis", "width=4", "--out", "rows.txt"), "suffix"),
+        (("--axis", "width=4", "--set", "part=1"), "its own part"),
+    ],
+)
+def test_an_impossible_sweep_is_refused_before_anything_is_written(tmp_path, capsys, monkeypatch, given, said):
+    monkeypatch.chdir(tmp_path)
+    assert main(["sweep", *NET, "--config", "widths=8", *given]) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_epochs_are_kept_beside_the_network_and_another_training_starts_from_one(tmp_path):
+    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    small = ["train", *NET, "--config", "widths=8,", "--set", "share=0.1", "--quiet"]
+    assert main(words(*small, "--epochs", 2, "--keep", "0,1", "--out", first)) == 0
+    kept = load_checkpoint(tmp_path / "a-epoch-1.safetensors")
+    assert kept.epochs == 1 and (tmp_path / "a-epoch-0.safetensors").is_file()
+    again = ["--set", "lr=0.000001", "--set", "optimiser=sgd", "--epochs", 1]
+    assert main(words(*small, *again, "--start", tmp_path / "a-epoch-1.safetensors", "--out", second)) == 0
+    moved = load_checkpoint(second).state["layers.0.weight"] - kept.state["layers.0.weight"]
+    assert 0 < float(moved.abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--keep", "9"), "epochs from 0 to 4"),
+        (("--keep", "x"), "epochs from 0"),
+        (("--start", "fashion-cnn-s0"), "another structure"),
+    ],
+)
+def test_what_cannot_be_kept_or_started_from_is_refused(tmp_path, capsys, given, said):
+    out = tmp_path / "a.safetensors"
+    assert main(words("train", *NET, "--config", "widths=8,", *given, "--out", out)) == 2
+    assert said in capsys.readouterr().err and not out.exists()
