@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZΓΔΘΛΞΣ"  # Greek capitals that look like no Latin letter
 TO = " … "  # stands between the first and the last layer of a block
 
 
 def letter(number: int) -> str:
-    """Return the letter that names a model by its position in a merge: A, B, C ..."""
-    return "ABCDEFGHIJ"[number]
+    """Return the letter that names a model by its position in a merge: A, B, C ...; after Z come Greek capitals."""
+    return LETTERS[number]
 
 
 def block_name(layers: Sequence[str]) -> str:

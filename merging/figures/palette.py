@@ -54,11 +54,12 @@ STANDOFF = 8  # pixels between an axis and its title
 
 
 def network_style(name: str) -> Style:
-    """Return the style of a network by its name: A, B ... J, or a key of STYLES such as "merge"."""
+    """Return the style of a network by its name: A, B, C ..., or a key of STYLES such as "merge"."""
     if name in STYLES:
         return STYLES[name]
     place = list(map(letter, range(2, MOST_MODELS))).index(name)
-    return Style(FURTHER[place], "solid", SYMBOLS[place], name)
+    rounds, color = divmod(place, len(FURTHER))  # the same colour again has another symbol
+    return Style(FURTHER[color], "solid", SYMBOLS[(color + rounds) % len(SYMBOLS)], name)
 
 
 def figure(alt: str, *, height: int, x: dict[str, Any], y: dict[str, Any], **layout: Any) -> Figure:

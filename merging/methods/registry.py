@@ -19,7 +19,7 @@ from merging.settings import NoSettings
 
 Role = Literal["align", "combine", "correct"]
 ROLES: tuple[Role, ...] = ("align", "combine", "correct")
-MOST_MODELS = 10  # largest number of models per merge, because all of them are in memory at once
+MOST_MODELS = 32  # largest number of models per merge, because all of them are in memory at once
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -87,7 +87,7 @@ def merge(
     report: Progress | None = None,
     weights: Sequence[float] | None = None,
 ) -> MergeResult:
-    """Merge two to ten networks with the same structure; the input networks are not changed.
+    """Merge 2 to 32 networks with the same structure; the input networks are not changed.
 
     Args:
         models: the networks; the first is A.

@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from merging.figures.figure import Figure
+from merging.naming import letter
 from merging.results.reports import LayerInfo, LayerUnits, LossCurve, MergeReport, Metrics, PathPoints, SimilarityMap
 
 LAYERS = ("layers.0", "layers.2", "layers.4")
@@ -80,7 +81,7 @@ def unmeasured(layer: str) -> LayerUnits:
 
 def scores(count: int, merge: float = 0.86) -> dict[str, dict[str, Metrics]]:
     """Of that many parents, a naive average that guesses and a merge of this accuracy, on test images."""
-    accuracy = {"ABCDEFGHIJ"[number]: 0.88 + 0.005 * number for number in range(count)} | {
+    accuracy = {letter(number): 0.88 + 0.005 * number for number in range(count)} | {
         "naive": 0.12,
         "merge": merge,
     }

@@ -100,7 +100,7 @@ def test_a_request_is_its_words_and_back(found):
 @pytest.mark.parametrize(
     ("ids", "words"),
     [
-        (("fashion-head-low",), "2 to 10 networks"),
+        (("fashion-head-low",), "2 to 32 networks"),
         (("fashion-head-low", "fashion-mlp-512-s0"), "networks of the same structure"),
     ],
 )

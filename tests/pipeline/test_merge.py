@@ -15,6 +15,7 @@ from merging.errors import (
     NotEquivalent,
     UnsupportedOperation,
 )
+from merging.methods.registry import table
 from merging.network.data import Batches, as_batches
 from merging.network.permutation import PermutationSpec, permute
 from merging.network.tracing import tracer
@@ -181,8 +182,8 @@ def refused(error: type[Exception], words: str, models: list[nn.Module], **more:
 
 def test_unmergeable_networks_are_refused_in_words() -> None:
     net = make("mlp", 0)
-    refused(IncompatibleModels, "1 network is given; a merge takes 2 to 10", [net])
-    refused(IncompatibleModels, "11 networks are given; a merge takes 2 to 10", [net] * 11)
+    refused(IncompatibleModels, "1 network is given; a merge takes 2 to 32", [net])
+    refused(IncompatibleModels, "33 networks are given; a merge takes 2 to 32", [net] * 33)
     refused(IncompatibleModels, "different structures", [net, make("cnn", 0)])
     wider = copy.deepcopy(net)
     wider[1], wider[3] = nn.Linear(64, 30), nn.Linear(30, 20)
@@ -190,6 +191,20 @@ def test_unmergeable_networks_are_refused_in_words() -> None:
     strided = copy.deepcopy(make("cnn", 0))
     strided[5] = nn.AvgPool2d(2)
     refused(IncompatibleModels, "max_pool2d", [make("cnn", 0), strided])
+
+
+JOINT = [key for key, method in table("align").items() if method.joint]  # the others see two networks at a time
+
+
+@pytest.mark.parametrize("align", ["weight-matching", *JOINT])
+def test_thirty_two_re_ordered_copies_of_a_network_merge_into_it(align: str) -> None:
+    net, data = make("mlp", 0), blobs(64)
+    copies = [net, *(twin("mlp", net, seed)[0] for seed in range(31))]
+    merged = merge(copies, align=align, data=data).merged
+    if table("align")[align].permutes:
+        assert same(tensors_of(merged), tensors_of(net))
+    images = next(iter(data))[0]
+    assert torch.equal(merged(images).argmax(1), net(images).argmax(1))  # ZipIt! may mix units that respond alike
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

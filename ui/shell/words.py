@@ -116,7 +116,7 @@ WORDS: dict[str, str] = {
     ),
     "seed noise": "The difference between two pictures of the same unit that were made from different random starts.",
     "further networks": (
-        "More networks for the same merge, up to ten in all. Each is aligned to A, or all are aligned together."
+        "More networks for the same merge, up to 32 in all. Each is aligned to A, or all are aligned together."
     ),
     "base network": (
         "The network from which the training of all experts started. The changes of their weights are merged into it."

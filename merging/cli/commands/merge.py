@@ -38,7 +38,7 @@ NAME, HELP = "merge", "merge two networks or more; write the merge, the re-order
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    add_nets(parser, "A", "B", more="further networks of the same merge, up to ten in all")
+    add_nets(parser, "A", "B", more="further networks of the same merge, up to 32 in all")
     parser.add_argument("--base", metavar="NET", help="network that the others were fine-tuned from; see `methods`")
     add_methods(parser, align="weight-matching")
     add_data(parser)

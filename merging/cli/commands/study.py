@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     help_text = "; ".join(f"{key}: {study.label}" for key, study in studies().items())
     parser.add_argument("study", choices=tuple(studies()), metavar="STUDY", help=help_text)
-    add_nets(parser, "A", "B", more="further networks of the same merge, up to ten in all")
+    add_nets(parser, "A", "B", more="further networks of the same merge, up to 32 in all")
     parser.add_argument("--base", metavar="NET", help="network that the others were fine-tuned from; see `methods`")
     add_methods(parser, align="weight-matching")
     parser.add_argument("--with", action="append", metavar="NAME=VALUE", dest="asked", help="a setting of the study")

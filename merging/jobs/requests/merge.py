@@ -22,7 +22,7 @@ METHODS = ("align", "combine", "correct", "settings")
 
 @dataclass(frozen=True)
 class MergeRequest(Request):
-    """Merge two to ten networks and measure the result.
+    """Merge two to MOST_MODELS networks and measure the result.
 
     Attributes:
         models: the networks.
