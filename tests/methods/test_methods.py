@@ -227,15 +227,23 @@ def middle(given: Problem) -> nn.Module:
     return with_tensors(given.models[0], average(given, NoSettings())((0.5, 0.5)))
 
 
+TOGETHER = [
+    (align, COMBINERS[at % len(COMBINERS)], CORRECTORS[at % len(CORRECTORS)]) for at, align in enumerate(ALIGNERS)
+]  # every method at least once, three in each merge
+
+
+def test_all_methods_are_in_the_merges_of_half_precision() -> None:
+    assert {ids(method) for chosen in TOGETHER for method in chosen} == {ids(method) for method in ALL}
+
+
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("method", [*ALIGNERS, *COMBINERS, *CORRECTORS], ids=ids)
-def test_half_precision_is_merged_in_half_precision(method: Method, kind: torch.dtype) -> None:
+@pytest.mark.parametrize("chosen", TOGETHER, ids=lambda chosen: "-".join(method.key for method in chosen))
+def test_half_precision_is_merged_in_half_precision(chosen: tuple[Method, ...], kind: torch.dtype) -> None:
     """Every method works on it, learners too, and gives finite weights of that precision."""
     a, b, base = (make("cnn", seed).to(kind) for seed in (0, 1, 2))
-    wishes = {"align": "none", method.role: method.key}
-    chosen = {"base": base} if method.needs_base else {}
-    merged = merge(
-        [a, b], data=blobs(300), settings={method.role: QUICK.get(method.key, {})}, **wishes, **chosen
-    ).merged
+    keys = {method.role: method.key for method in chosen}
+    settings = {method.role: QUICK.get(method.key, {}) for method in chosen}
+    more = {"base": base} if any(method.needs_base for method in chosen) else {}
+    merged = merge([a, b], data=blobs(300), settings=settings, **keys, **more).merged
     assert {p.dtype for p in merged.parameters()} == {kind}
     assert all(torch.isfinite(p).all() for p in merged.parameters())
