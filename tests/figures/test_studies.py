@@ -48,7 +48,7 @@ DRAWN = {
     "spectra": lambda: spectra_figure(found("why")),
     "matches": lambda: match_quality_figure([made.units(layer, seed) for seed, layer in enumerate(made.LAYERS)]),
     "calibration": lambda: calibration_figure(found("why")),
-    "aligners": lambda: aligners_figure(found("aligners"), ALIGN_COLORS),
+    "aligners": lambda: aligners_figure(found("aligners", "mlp"), ALIGN_COLORS),
     "inside": lambda: inside_figure(found("along"), "naive", "to_a"),
     "loss": lambda: loss_figure(found("along")),
     "landscape": lambda: landscape_figure(found("landscape"), "accuracy"),
