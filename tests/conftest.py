@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch: the tests' nets are too small for threads
+
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the tests' nets are too small for threads
 
 # Shapes that the core's functions declare are checked in every test: before any of these files is imported.
 SHAPED = (

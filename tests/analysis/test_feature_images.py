@@ -204,7 +204,7 @@ def test_a_dead_unit_keeps_the_start_picture_which_is_lucents_of_these_numbers(s
     with torch.no_grad():
         model[2].weight[4] = 0
         model[2].bias[4] = 0
-    dead, live = pictures(model, "2", [4, 0], shape, seed=9, settings=PictureSettings(decay=1.0))
+    dead, live = pictures(model, "2", [4, 0], shape, seed=9, settings=PictureSettings(32, decay=1.0))
     assert dead.objective == dead.start == 0
     assert live.objective > live.start
     with torch.random.fork_rng():
@@ -231,7 +231,7 @@ def test_a_unit_that_is_silent_at_the_start_is_found_through_its_activation(laye
 def test_the_response_is_that_of_the_strongest_position_after_the_nonlinearity() -> None:
     model = colour_net(3)
     for layer, after in (("0", 2), ("1", 2), ("2", 3), ("3", 4)):
-        for unit, picture in enumerate(pictures(model, layer, range(3), (3, 8, 8))):
+        for unit, picture in enumerate(pictures(model, layer, range(3), (3, 8, 8), QUICK)):
             value = model[:after](torch.from_numpy(picture.pixels).permute(2, 0, 1)[None]).detach()
             assert picture.response == pytest.approx(float(value[0, unit].max()), rel=1e-5, abs=1e-6), layer
 

@@ -1,5 +1,7 @@
 """Figures of studies: what they draw is what was found, and they say it in words."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,7 @@ from tests.studies.test_inside import run
 from tests.studies.test_table import QUICK
 
 
+@cache  # and only when a test asks: every process of a parallel run imports this file
 def found(key: str, kind: str = "cnn"):
     from tests.studies.subjects import merged
 
@@ -39,14 +42,13 @@ def learned_curves():
     return run("nonlinearities", learned(), **QUICK["nonlinearities"])
 
 
-WHY = found("why")
 DRAWN = {
-    "variance": lambda: variance_figure(WHY, corrected=True),
-    "shares": lambda: shares_figure(WHY),
-    "spectra": lambda: spectra_figure(WHY),
+    "variance": lambda: variance_figure(found("why"), corrected=True),
+    "shares": lambda: shares_figure(found("why")),
+    "spectra": lambda: spectra_figure(found("why")),
     "matches": lambda: match_quality_figure([made.units(layer, seed) for seed, layer in enumerate(made.LAYERS)]),
-    "calibration": lambda: calibration_figure(WHY),
-    "aligners": lambda: aligners_figure(found("aligners"), ALIGN_COLORS),
+    "calibration": lambda: calibration_figure(found("why")),
+    "aligners": lambda: aligners_figure(found("aligners", "mlp"), ALIGN_COLORS),
     "inside": lambda: inside_figure(found("along"), "naive", "to_a"),
     "loss": lambda: loss_figure(found("along")),
     "landscape": lambda: landscape_figure(found("landscape"), "accuracy"),
@@ -86,9 +88,9 @@ def test_a_chart_of_one_scale_fits_again_after_it_was_too_low(name):
 
 
 def test_bars_are_the_shares():
-    bars = validated(shares_figure(WHY)).data[0]
-    np.testing.assert_array_equal(bars.y, WHY.share)
-    np.testing.assert_array_equal(bars.error_y.array, 2 * WHY.error)
+    bars = validated(shares_figure(found("why"))).data[0]
+    np.testing.assert_array_equal(bars.y, found("why").share)
+    np.testing.assert_array_equal(bars.error_y.array, 2 * found("why").error)
 
 
 def test_boxes_are_the_quartiles_of_what_is_known():

@@ -30,7 +30,7 @@ def plain_bytes(architecture, config, seed=0):
     return safetensors.torch.save(build(architecture, config, seed=seed).state_dict())
 
 
-def test_an_uploaded_checkpoint_is_shown_before_it_is_kept_and_can_be_picked_and_deleted(ledger, open_page):
+def test_an_uploaded_checkpoint_is_shown_before_it_is_kept_is_its_owners_alone_and_can_be_deleted(ledger, open_page):
     app = checked(open_page("models"), ("../../mine.safetensors", shipped_bytes("fashion-mlp-128-s0")))
     assert "88.4 % of 500 test images" in texts(app, "success")
     assert ledger.models() == ()
@@ -39,15 +39,16 @@ def test_an_uploaded_checkpoint_is_shown_before_it_is_kept_and_can_be_picked_and
     assert (entry.architecture, entry.dataset, entry.source) == ("mlp", "fashion-mnist", "uploaded")
     assert (entry.accuracy, entry.why, entry.private) == (0.884, "as the file states", True)
     assert "Added: MLP 3×128" in texts(app, "success")
+    assert "Uploaded" not in texts(open_page("models"), "markdown"), "another visitor sees it"
     app.run()
     press(app, "Delete this network")
     assert ledger.models() == ()
 
 
-def test_both_networks_of_a_pair_go_in_at_once_and_can_be_shared(ledger, open_page):
+def test_both_networks_of_a_pair_go_in_at_once_under_one_name_and_can_be_shared(ledger, open_page):
     app = open_page("models")
     app.segmented_control(key="upload private").set_value("everybody here").run()
-    files = [(f"{seed}.safetensors", shipped_bytes(f"fashion-small-s{seed}")) for seed in (0, 1)]
+    files = [("model.safetensors", shipped_bytes(f"fashion-small-s{seed}")) for seed in (0, 1)]
     press(checked(app, *files), "Add 2 networks")
     assert [entry.private for entry in ledger.models()] == [False, False]
 
@@ -161,13 +162,6 @@ def test_a_network_at_chance_level_is_a_warning_in_red_wherever_it_is_shown(ledg
     assert "at chance level" in texts(open_page("models"), "error")
 
 
-def test_private_networks_are_for_their_owner_alone(ledger, open_page):
-    press(checked(open_page("models"), ("mine.safetensors", shipped_bytes("fashion-small-s0"))), "Add this network")
-    (entry,) = ledger.models()
-    assert entry.private
-    assert "Uploaded" not in texts(open_page("models"), "markdown"), "another visitor sees it"
-
-
 def test_what_a_person_says_of_a_checkpoint_is_kept_and_must_fit(ledger, open_page):
     app = open_page("models")
     app.selectbox(key="upload data").set_value("other").run()
@@ -215,12 +209,6 @@ def test_no_function_is_called_that_a_visitor_names(name, ledger):
     assert "only be named on the command line and in Python" in found.refusal
     with pytest.raises(UnknownArchitecture, match="exported program"):
         sandbox.convert(shipped_bytes("fashion-mlp-128-s0"), architecture=name)
-
-
-def test_two_files_of_one_name_are_two_networks(ledger, open_page):
-    files = [("model.safetensors", shipped_bytes(f"fashion-mlp-128-s{seed}")) for seed in (0, 1)]
-    press(checked(open_page("models"), *files), "Add 2 networks")
-    assert len(ledger.models()) == 2
 
 
 def test_networks_of_one_name_are_told_apart_in_every_menu(ledger, open_page):

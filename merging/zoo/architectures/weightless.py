@@ -7,10 +7,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
 from merging.errors import InvalidSetting
+
+# Functions that draw initial values. Meta tensors have none, but torch takes a millisecond for each call.
+_DRAWS = frozenset(
+    {Tensor.normal_, Tensor.uniform_, Tensor.erfinv_, init.normal_, init.uniform_, init.kaiming_uniform_}
+)
 
 
 class _EmptyOnMeta(TorchFunctionMode):
@@ -22,6 +28,10 @@ class _EmptyOnMeta(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         options = dict(kwargs or {})
+        if func in _DRAWS:
+            drawn = args[0] if args else options["tensor"]
+            if drawn.is_meta:
+                return drawn
         if func is torch.empty and options.get("device") is None:
             options["device"] = "meta"
         return func(*args, **options)
