@@ -13,7 +13,8 @@ SCREEN = {"title": "Sweeps", "icon": ":material/ssid_chart:", "order": 25, "menu
 st.markdown("### How does merging depend on width, training or data?", anchors=False)
 job, sweep = chosen_sweep()
 fill_form(sweep)
-left, right = st.columns([4, 9], gap="medium")
+with st.container(key="screen" if sweep is not None else "sweep form"):  # on phones a result stands before the form
+    left, right = st.columns([4, 9], gap="medium")
 with left.container(border=True), show_errors():
     sweep_form(sweep)
 with right, show_errors():

@@ -74,9 +74,9 @@ def _trend(trend: Trend, what: str, over: str, method: str) -> str:
     groups = "the one group" if trend.groups == 1 else f"all {trend.groups} groups"
     if trend.falling == trend.groups or trend.rising == trend.groups:
         way = "falls" if trend.falling else "rises"
-        return f"{method}: {what} {way} with {over} in {groups} {tail}."
+        return f"{method}: the {what} {way} with the {over} in {groups} {tail}."
     counts = f"falls in {trend.falling} and rises in {trend.rising} of {trend.groups} groups"
-    return f"{method}: {what} {counts} with {over} {tail}."
+    return f"{method}: the {what} {counts} with the {over} {tail}."
 
 
 def describe_points(sweep: SweepRequest, points: Sequence[Mark], measure: str) -> str:

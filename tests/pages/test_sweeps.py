@@ -100,7 +100,7 @@ def test_a_finished_sweep_shows_its_trend_and_its_address_fills_the_form(ledger,
     run = finished(ledger, sweep)
     app = open_page("sweeps", sweep=run[:12])
     said = texts(app, "markdown")
-    assert "Weight matching: loss barrier above the mean falls" in said
+    assert "Weight matching: the loss barrier above the mean falls" in said
     assert "in all 2 groups (mean Spearman −1.00)" in said
     assert app.text_input[0].value == "4, 8, 16"
     assert {box.label: box.value for box in app.number_input}["Epochs"] == 7

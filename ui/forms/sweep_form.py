@@ -91,7 +91,14 @@ def sweep_form(shown: SweepRequest | None) -> None:
         number_fields({name: key(name) for name in ("seeds", "points", "seed")})
         settings = setting_fields(TrainingOptions, SETTINGS, without=(PART,), columns=2)
     with show_errors():
-        _start(_request(networks[st.session_state[key("network")]], tuple(over), settings))
+        asked = _request(networks[st.session_state[key("network")]], tuple(over), settings)
+        if shown is not None and _other_images(shown, asked):
+            st.caption("The images on this machine are not those of the sweep that is shown.")
+        _start(asked)
+
+
+def _other_images(shown: SweepRequest, asked: SweepRequest) -> bool:
+    return shown.dataset == asked.dataset and shown.data_sha256 != asked.data_sha256
 
 
 def _networks(shown: SweepRequest | None) -> dict[str, tuple[str, dict[str, Any], str]]:
