@@ -54,5 +54,6 @@ def t95(freedom: int) -> float:
     """Half-width of a 95 % interval of the t distribution; above 30 degrees, by its expansion (Fisher 1926)."""
     if freedom <= len(T95):
         return T95[freedom - 1]
-    terms = (Z95**3 + Z95) / 4, (5 * Z95**5 + 16 * Z95**3 + 3 * Z95) / 96
-    return Z95 + terms[0] / freedom + terms[1] / freedom**2
+    z = Z95
+    terms = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
