@@ -33,8 +33,10 @@ MEASURES: dict[str, str] = {
 }
 SHARES = ("accuracy", "ece", "train_accuracy", "accuracy_barrier", "moved", "parents_accuracy", "ensemble_accuracy")
 NAIVE = "naive_"  # begins the name of a measure of the naive average
-OF_NAIVE = ("accuracy", "loss", "ece", "train_accuracy", "barrier_mean", "barrier_chord", "train_barrier_mean")
-OF_NAIVE += ("accuracy_barrier",)
+OF_NAIVE: tuple[str, ...] = (
+    *("accuracy", "loss", "ece", "train_accuracy"),
+    *("barrier_mean", "barrier_chord", "train_barrier_mean", "accuracy_barrier"),
+)
 
 
 @saved

@@ -18,12 +18,13 @@ from merging.errors import InvalidRequest, MergescopeError
 from merging.jobs.requests.registry import from_json
 from merging.jobs.requests.sweep import MOST_MERGES, SweepRequest
 from merging.jobs.requests.train import TrainRequest
-from merging.jobs.sweeps.axes import axes, find_axis, with_depth, with_width
+from merging.jobs.sweeps.axes import USUAL_WIDTHS, axes, find_axis, with_depth, with_width
 from merging.jobs.sweeps.cost import cheaper
 from merging.jobs.sweeps.plan import cells, checked, no_network, trainings
 from merging.results.intervals import student, t95
 from merging.results.sweep_report import SweepRow, marks, spearman, trends
 from merging.text.sweep_words import describe_trends, sweep_command
+from merging.zoo.architectures.table import build
 from merging.zoo.datasets.fingerprint import fingerprint
 
 HASH = "a" * 64
@@ -91,7 +92,7 @@ def test_an_impossible_sweep_is_refused_with_the_reason(changes, words):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"architecture": "resnet20", "config": {}}, "fixed widths"),
+        ({"architecture": "vgg11", "config": {}}, "fixed widths"),
         ({"architecture": "resnet", "config": {"widths": [8, 16, 32]}, "axes": (("depth", (2,)),)}, "depth"),
         ({"combines": ("task-arithmetic",)}, "base network"),
     ],
@@ -116,10 +117,24 @@ def test_a_training_of_a_sweep_is_the_same_request_as_one_asked_for_by_itself():
 
 
 def test_widths_and_depths_change_in_proportion():
-    assert with_width({"widths": [32, 64, 128]}, 8)["widths"] == [8, 16, 32]
-    assert with_width({"widths": [512, 8]}, 4)["widths"] == [4, 1]
+    assert with_width("mlp", {"widths": [32, 64, 128]}, 8)["widths"] == [8, 16, 32]
+    assert with_width("mlp", {"widths": [512, 8]}, 4)["widths"] == [4, 1]
     assert with_depth("mlp", {"widths": [32, 16]}, 4)["widths"] == [32, 16, 16, 16]
     assert with_depth("mlp", {"widths": [32, 16]}, 1)["widths"] == [32]
+
+
+@pytest.mark.parametrize("architecture", USUAL_WIDTHS)
+def test_widths_that_a_configuration_leaves_out_are_those_of_the_architecture(architecture):
+    width = next(iter(with_width(architecture, {}, 16).values()))
+    facts = {"in_shape": (1, 28, 28), "classes": 10}
+    usual, written = (
+        build(architecture, {**facts, **config}, (0.5,), (0.5,), seed=0)
+        for config in ({}, with_width(architecture, {}, 16))
+    )
+    assert width in (16, [16, 32, 64])
+    assert {name: value.shape for name, value in usual.state_dict().items()} == {
+        name: value.shape for name, value in written.state_dict().items()
+    }
 
 
 def test_networks_of_a_split_learn_different_parts_and_a_common_start_learns_all():

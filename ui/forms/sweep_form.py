@@ -15,7 +15,7 @@ from merging.jobs.sweeps.axes import PART, Axis, axes, find_axis
 from merging.jobs.sweeps.cost import Cost, cheaper, cost
 from merging.jobs.sweeps.look import look
 from merging.jobs.sweeps.plan import checked
-from merging.methods.registry import ROLES, find, table
+from merging.methods.registry import ROLES, Role, find, table
 from merging.text import numbers
 from merging.text.sweep_words import value_text
 from merging.zoo.architectures.names import describe
@@ -81,10 +81,7 @@ def sweep_form(shown: SweepRequest | None) -> None:
     st.selectbox("Networks to train", list(networks), key=key("network"), persist_state="session")
     over = [found for number in (1, 2) if (found := _axis(number)) is not None]
     for role in ROLES:
-        st.multiselect(
-            role.capitalize(), list(table(role)), format_func=lambda name, role=role: find(role, name).label,
-            key=key(role), help=meaning(role), persist_state="session",
-        )  # fmt: skip
+        _methods(role)
     number_fields({name: key(name) for name in FIRST_ROW})
     with st.expander("Trainings and seeds", icon=":material/tune:"):
         number_fields({name: key(name) for name in ("networks", "common")})
@@ -95,6 +92,18 @@ def sweep_form(shown: SweepRequest | None) -> None:
         if shown is not None and _other_images(shown, asked):
             st.caption("The images on this machine are not those of the sweep that is shown.")
         _start(asked)
+
+
+def _methods(role: Role) -> None:
+    methods = table(role)
+    st.multiselect(
+        role.capitalize(),
+        list(methods),
+        format_func=lambda name: methods[name].label,
+        key=key(role),
+        help=meaning(role),
+        persist_state="session",
+    )
 
 
 def _other_images(shown: SweepRequest, asked: SweepRequest) -> bool:
@@ -170,20 +179,11 @@ def _request(
     counts = next((values for name, values in over if name == "images"), (state[key("images")],))
     if not over or not all(values for _, values in over):
         raise InvalidRequest("Give at least one value for each axis.")
-    chosen = {name: int(state[key(name)]) for name in NUMBERS} | {"points": int(state[key("points")]) | 1}
-    return checked(
-        SweepRequest(
-            architecture,
-            dict(config),
-            dataset,
-            image_hash(dataset, None),
-            {str(count): image_hash(dataset, int(count)) for count in counts},
-            over,
-            *(tuple(state[key(role)]) for role in ROLES),
-            settings=settings,
-            **chosen,
-        )
-    )
+    values: dict[str, Any] = {name: int(state[key(name)]) for name in NUMBERS}
+    values |= {"points": values["points"] | 1, "settings": settings}  # an odd number of points includes λ = ½
+    values |= {f"{role}s": tuple(state[key(role)]) for role in ROLES}
+    hashes = {str(count): image_hash(dataset, int(count)) for count in counts}
+    return checked(SweepRequest(architecture, dict(config), dataset, image_hash(dataset, None), hashes, over, **values))
 
 
 def _start(sweep: SweepRequest) -> None:

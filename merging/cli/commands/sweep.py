@@ -130,7 +130,8 @@ def run_sweep(request: SweepRequest, options: Options, report: Progress) -> Swee
         engine.stop()
     if job.error is not None:
         raise MergescopeError(job.error["text"])
-    result: SweepReport = ledger.report(job.id)
+    result = ledger.report(job.id)
+    assert isinstance(result, SweepReport)
     return result
 
 
@@ -148,7 +149,7 @@ def sweep_request(options: Options) -> SweepRequest:
         (axis.key, tuple(axis.read(word) for word in text.split(",") if word.strip())) for axis, text in over
     )
     counts = next((values for key, values in over_values if key == "images"), (options.images,))
-    keys = {
+    keys: dict[str, Any] = {
         f"{role}s": tuple(key.strip() for key in getattr(options, role).split(",") if key.strip()) for role in ROLES
     }
     return SweepRequest(

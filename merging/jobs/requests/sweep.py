@@ -148,7 +148,7 @@ class SweepRequest(Request):
 
     def at(self, key: str, usual: int) -> tuple[int, ...]:
         """The values that a whole number takes in this sweep: those of its axis, or the one value `usual`."""
-        return next((values for name, values in self.axes if name == key), (usual,))  # type: ignore[return-value]
+        return next((tuple(map(int, values)) for name, values in self.axes if name == key), (usual,))
 
     def image_counts(self) -> tuple[int, ...]:
         """Numbers of images per split with which merges run."""

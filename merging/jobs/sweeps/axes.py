@@ -6,6 +6,7 @@ An axis is one of `OWN`, a setting of trainings (`TrainingOptions`), or a settin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, fields
 from functools import cache
@@ -20,6 +21,11 @@ from merging.zoo.architectures.names import WIDTHS
 from merging.zoo.training.options import TrainingOptions
 
 DEEP = ("mlp", "cnn", "adaptive")  # architectures with one hidden layer per entry of widths
+# Widths of architectures whose configuration may leave them out.
+USUAL_WIDTHS: dict[str, dict[str, Any]] = {
+    "resnet": {"widths": [16, 32, 64]},
+    **{f"resnet{depth}": {"width": 16} for depth in (20, 32, 44, 56)},
+}
 MOST_VALUES = 32  # per axis
 PART = "part"  # the setting of trainings that a sweep sets itself: each network's part of the split
 
@@ -71,14 +77,15 @@ class Axis:
             value = float(value)
         if type(value) is not self.kind:
             raise InvalidRequest(f"{self.label}: {value!r} is not a {_KINDS[self.kind]}.")
-        if self.choices and value not in self.choices:
-            raise InvalidRequest(f"{self.label}: {value!r} is none of {', '.join(self.choices)}.")
-        low, high = self.low, self.high
-        if self.kind is not str and (
-            value != value or (low is not None and value < low) or (high is not None and value > high)
-        ):
-            raise InvalidRequest(f"{self.label}: {value:g} is not between {low:g} and {high:g}.")
-        return value  # type: ignore[no-any-return]
+        if isinstance(value, str):
+            if self.choices and value not in self.choices:
+                raise InvalidRequest(f"{self.label}: {value!r} is none of {', '.join(self.choices)}.")
+            return value
+        number: Any = value
+        low, high = (-math.inf if self.low is None else self.low), (math.inf if self.high is None else self.high)
+        if not low <= number <= high:
+            raise InvalidRequest(f"{self.label}: {number:g} is not between {low:g} and {high:g}.")
+        return number  # type: ignore[no-any-return]
 
 
 _KINDS = {int: "whole number", float: "number", str: "word"}
@@ -153,9 +160,19 @@ def axes() -> Mapping[str, Axis]:
 def _of_setting(key: str, declared: Field[Any]) -> Axis:
     about, kind = declared.metadata, type(declared.default)
     choices, usual = about["choices"], _USUAL.get(key, ())
-    bounds = (about["low"], about["high"]) if kind is not str else (None, None)
-    shown = (about["label"], about["help"], kind, *bounds, choices)
-    return Axis(key, *shown, key in _LOGARITHMIC, about["unit"], usual or choices or (declared.default,))
+    default: Any = declared.default
+    return Axis(
+        key,
+        about["label"],
+        about["help"],
+        kind,
+        about["low"] if kind is not str else None,
+        about["high"] if kind is not str else None,
+        choices,
+        key in _LOGARITHMIC,
+        about["unit"],
+        usual or choices or (default,),
+    )
 
 
 def find_axis(key: str) -> Axis:
@@ -169,12 +186,13 @@ def find_axis(key: str) -> Axis:
     return known[key]
 
 
-def with_width(config: Mapping[str, Any], width: int) -> dict[str, Any]:
+def with_width(architecture: str, config: Mapping[str, Any], width: int) -> dict[str, Any]:
     """A configuration whose first hidden layer has this width, and whose others are changed in proportion.
 
     Raises InvalidRequest for an architecture without widths.
     """
-    sizes = {name: config[name] for name in WIDTHS if name in config}
+    whole = {**USUAL_WIDTHS.get(architecture, {}), **config}
+    sizes = {name: whole[name] for name in WIDTHS if name in whole}
     first = next((_first(value) for value in sizes.values()), 0)
     if not first:
         raise InvalidRequest("This network has fixed widths. Choose another axis, or another network.")

@@ -192,7 +192,7 @@ def _config(sweep: SweepRequest, point: Mapping[str, Scalar]) -> dict[str, Any]:
     config = {**sweep.config, **shape, "classes": len(images.classes)}
     if "depth" in point:
         config = with_depth(sweep.architecture, config, int(point["depth"]))
-    return with_width(config, int(point["width"])) if "width" in point else config
+    return with_width(sweep.architecture, config, int(point["width"])) if "width" in point else config
 
 
 def _method_settings(point: Mapping[str, Scalar], triple: tuple[str, str, str]) -> dict[str, dict[str, Scalar]]:
