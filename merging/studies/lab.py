@@ -56,7 +56,7 @@ class LabSettings:
 @study(
     "lab",
     label="Manipulation lab",
-    summary="Change CKA while all logits stay the same: shift features of classes or of one image, or scale one unit.",
+    summary="Change CKA without changing any output: shift the features of classes or of one image, or scale a unit.",
     source="Davari et al.: Reliability of CKA as a Similarity Measure in Deep Learning (ICLR 2023)",
     settings=LabSettings,
     page="similarity",

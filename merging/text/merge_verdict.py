@@ -171,7 +171,7 @@ def _halfway(reading: Reading) -> Iterator[str]:
 
 def _barriers(reading: Reading) -> Iterator[str]:
     each = [f"{_rise(curve.barrier('loss', above='chord'))} for the {name}" for name, curve in _named(reading)]
-    yield f"The loss barrier (largest rise above the straight line from A's to B's loss) is {_listed(each)}."
+    yield f"The barrier, the largest rise of the loss above the straight line from A's to B's loss, is {_listed(each)}."
 
 
 def _meaning(reading: Reading) -> str:

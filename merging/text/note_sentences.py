@@ -51,8 +51,9 @@ def _restarts(notes: Notes) -> Iterator[str]:
     elif len(objectives) > 1:
         share = notes["spread"] / max(abs(notes["objective"]), 1e-300)
         yield (
-            f"{len(objectives)} restarts ended between {min(objectives):.5g} and {max(objectives):.5g}, "
-            f"{numbers.accuracy(share)} apart; the best, number {notes['best_restart']}, was kept."
+            f"The matching was repeated {len(objectives)} times with other orders of the layers. The agreement reached "
+            f"{min(objectives):.5g} to {max(objectives):.5g}, a spread of {numbers.accuracy(share)}; the best result, "
+            f"number {notes['best_restart']}, was kept."
         )
 
 

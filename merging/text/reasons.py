@@ -115,9 +115,11 @@ def _answers(why: Why) -> Iterator[str]:
         f"The merge is {sure} its parents (mean confidence {numbers.accuracy(merge)} against "
         f"{numbers.accuracy(parents)}), and its accuracy is {numbers.accuracy(accuracy)}."
     )
-    gains = f" It gets {why.gained_count} right that both parents get wrong." if why.gained_count else ""
+    gains = (
+        f" It classifies {why.gained_count} images correctly that both parents misclassify." if why.gained_count else ""
+    )
     lost, right = numbers.count(why.lost_count), numbers.count(why.both_right)
-    yield f"Of {right} images that both parents get right, the merge gets {lost} wrong.{gains}"
+    yield f"Both parents classify {right} images correctly. The merge misclassifies {lost} of these.{gains}"
 
 
 def _above(total: float) -> str:

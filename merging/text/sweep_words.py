@@ -57,6 +57,11 @@ def measured(rows: Sequence[SweepRow]) -> list[str]:
     return [name for name in MEASURES if name in known]
 
 
+def usual_measure(sweep: SweepRequest) -> str:
+    """The measure that is shown first: the barrier, or the accuracy where more than two networks are merged."""
+    return "accuracy" if max(sweep.at("networks", sweep.networks)) > 2 else "barrier_mean"
+
+
 def describe_trends(sweep: SweepRequest, rows: Sequence[SweepRow], measure: str) -> list[str]:
     """One sentence per method on the trend of a measure over an axis of numbers; [] for two axes, or words."""
     axis = axes_of(sweep)[0]

@@ -8,7 +8,7 @@ from tests.pages.test_merge_page import texts
 def test_the_example_tells_what_matching_found_and_which_tensors_move(open_page):
     app = open_page("method", run=merges()["batch-norm"].id[:12])
     words = texts(app, "markdown")
-    assert "5 restarts ended between" in words
+    assert "repeated 5 times with other orders" in words
     assert "4 layers were corrected" in words
     assert "480 of 480 units of hidden layers belong to 4 groups" in words
     row = next(line for line in words.splitlines() if line.startswith("| features.0 |"))

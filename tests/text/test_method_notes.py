@@ -47,7 +47,7 @@ def test_every_method_gives_an_account_of_itself(method: Method) -> None:
 
 def test_restarts_tell_their_spread() -> None:
     align = told(align="weight-matching")[0]
-    assert "5 restarts ended between" in " ".join(align.sentences)
+    assert "repeated 5 times with other orders" in " ".join(align.sentences)
     assert align.courses[0].x[0] == 1
 
 

@@ -135,7 +135,7 @@ def _submit(requests: Sequence[MergeRequest]) -> str:
 
 def _progress(rows: list[Row], done: int, requests: tuple[MergeRequest, ...]) -> None:
     ends = {state: sum(row["state"] == STATES[state] for row in rows) for state in ("failed", "cancelled")}
-    words = {"failed": "failed, see Runs", "cancelled": "stopped"}
+    words = {"failed": "failed, see Runs", "cancelled": "cancelled"}
     ended = "".join(f" · {count} {words[state]}" for state, count in ends.items() if count)
     st.progress(done / len(rows), text=f"{done} of {len(rows)} merges done{ended}")
     if not said(KEY):

@@ -50,9 +50,10 @@ def _groups(report: MergeReport) -> None:
     if "permuted" in traced:
         st.markdown(
             f"{numbers.count(traced['permuted'])} of {numbers.count(traced['units'])} units of hidden layers belong "
-            f"to {len(report.groups)} groups of units that are permuted together. Re-ordering the units within each "
-            f"group of A at random changes A's outputs by at most {numbers.tiny(traced['error'])} of the largest "
-            "output. The number after a tensor is the dimension that runs over the group's units.",
+            f"to {len(report.groups)} groups of units that are permuted together. As a check, the units of "
+            "each group of A were re-ordered at random: A's outputs changed by at most "
+            f"{numbers.tiny(traced['error'])} of the largest output. The number after a tensor is the dimension that "
+            "runs over the group's units.",
             help=meaning("permutation"),
         )
     places = traced.get("places", {})

@@ -26,6 +26,7 @@ from merging.text.sweep_words import (
     method_name,
     sweep_command,
     to_csv,
+    usual_measure,
     value_text,
 )
 from ui.runs.progress import failure, no_worker
@@ -139,7 +140,8 @@ def _figure(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
         st.caption("The figure appears with the first finished merge.")
         return
     left, right = st.columns(2)
-    usual = known.index("barrier_mean") if "barrier_mean" in known else 0
+    first = usual_measure(sweep)
+    usual = known.index(first) if first in known else 0
     if st.session_state.get("measure") not in (None, *known):
         st.session_state["measure"] = known[usual]
     with left:
@@ -224,7 +226,7 @@ def _cells(sweep: SweepRequest, row: SweepRow) -> dict[str, Any]:
 
 
 def _downloads(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
-    measure = str(st.session_state.get("measure") or "barrier_mean")
+    measure = str(st.session_state.get("measure") or usual_measure(sweep))
     with st.container(horizontal=True):
         _download("CSV", lambda: to_csv(sweep, rows), "csv", "text/csv")
         report = SweepReport(json.loads(sweep.to_json()), tuple(rows))

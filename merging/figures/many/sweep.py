@@ -54,7 +54,7 @@ def _lines(sweep: SweepRequest, points: Sequence[Mark], measure: str) -> Figure:
             x=[mark.values[0] if axis.kind is not str else value_text(mark.values[0]) for mark in mine],
             y=[scale * mark.mean for mark in mine],
             name=method_name(triple, every),
-            mode="lines+markers",
+            mode="markers" if axis.kind is str else "lines+markers",  # words have no order
             line=line,
             marker={"size": 7, "symbol": "x" if triple == NAIVE_TRIPLE else "circle", "color": line["color"]},
             error_y={"type": "data", "array": halves, "color": line["color"], "visible": any(halves)},
