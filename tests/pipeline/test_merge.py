@@ -15,7 +15,6 @@ from merging.errors import (
     NotEquivalent,
     UnsupportedOperation,
 )
-from merging.methods.registry import table
 from merging.network.data import Batches, as_batches
 from merging.network.permutation import PermutationSpec, permute
 from merging.network.tracing import tracer
@@ -191,17 +190,6 @@ def test_unmergeable_networks_are_refused_in_words() -> None:
     strided = copy.deepcopy(make("cnn", 0))
     strided[5] = nn.AvgPool2d(2)
     refused(IncompatibleModels, "max_pool2d", [make("cnn", 0), strided])
-
-
-# The other permuting methods see two networks at a time, like weight matching.
-JOINT = [key for key, method in table("align").items() if method.joint and method.permutes]
-
-
-@pytest.mark.parametrize("align", ["weight-matching", *JOINT])
-def test_thirty_two_re_ordered_copies_of_a_network_merge_into_it(align: str) -> None:
-    net = make("mlp", 0)
-    copies = [net, *(twin("mlp", net, seed)[0] for seed in range(31))]
-    assert same(tensors_of(merge(copies, align=align, data=blobs(64)).merged), tensors_of(net))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
