@@ -32,6 +32,7 @@ MEASURES: dict[str, str] = {
     "ensemble_accuracy": "Test accuracy of the ensemble",
 }
 SHARES = ("accuracy", "ece", "train_accuracy", "accuracy_barrier", "moved", "parents_accuracy", "ensemble_accuracy")
+CLEAR = 0.5  # a weaker rank correlation is no clear trend
 NAIVE = "naive_"  # begins the name of a measure of the naive average
 OF_NAIVE: tuple[str, ...] = (
     *("accuracy", "loss", "ece", "train_accuracy"),
@@ -100,7 +101,7 @@ class Trend:
     Attributes:
         triple: keys of the methods.
         mean: mean of the groups' coefficients (Spearman 1904), -1 to 1.
-        falling, rising: number of groups whose coefficient is below or above 0.
+        falling, rising: number of groups whose coefficient is below -CLEAR, or above CLEAR.
         groups: number of groups.
     """
 
@@ -186,7 +187,7 @@ def trends(points: Sequence[Mark], axis: int = 0) -> list[Trend]:
                 coefficients.append(spearman(*zip(*pairs, strict=True)))
         defined = [value for value in coefficients if not math.isnan(value)]
         if defined:
-            signs = sum(value < 0 for value in defined), sum(value > 0 for value in defined)
+            signs = sum(value < -CLEAR for value in defined), sum(value > CLEAR for value in defined)
             found.append(Trend(triple, math.fsum(defined) / len(defined), *signs, len(coefficients)))
     return found
 

@@ -80,6 +80,8 @@ def _trend(trend: Trend, what: str, over: str, method: str) -> str:
     if trend.falling == trend.groups or trend.rising == trend.groups:
         way = "falls" if trend.falling else "rises"
         return f"{method}: the {what} {way} with the {over} in {groups} {tail}."
+    if not trend.falling and not trend.rising:
+        return f"{method}: the {what} has no clear trend over the {over} in {groups} {tail}."
     counts = f"falls in {trend.falling} and rises in {trend.rising} of {trend.groups} groups"
     return f"{method}: the {what} {counts} with the {over} {tail}."
 

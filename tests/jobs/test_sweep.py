@@ -213,6 +213,8 @@ def test_a_trend_says_in_how_many_groups_and_no_more():
     mixed = [row(x, group, (x if group else -x)) for x in (4, 8, 16) for group in (0, 1, 2)]
     assert "falls in 1 and rises in 2 of 3 groups" in describe_trends(sweep(), mixed, "barrier_mean")[0]
     assert not describe_trends(sweep(), falling[:4], "barrier_mean")  # two points are no trend
+    flat = [row(x, 0, height) for x, height in ((4, 1.0), (8, 3.0), (16, 2.0), (32, 1.5))]
+    assert "has no clear trend" in describe_trends(sweep(), flat, "barrier_mean")[0]
 
 
 def test_the_command_of_a_sweep_gives_the_same_sweep():

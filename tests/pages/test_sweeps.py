@@ -116,7 +116,8 @@ def test_a_point_shows_its_runs_only(ledger, open_page):
     assert len(app.dataframe[0].value) == 2
     app = press(app, "Show all runs")
     assert len(app.dataframe[0].value) == 6
-    assert len(open_page("sweeps", sweep=run[:12], point="99").dataframe[0].value) == 6
+    for asked in ("99", "-1", "0000001", "٣", "<b>"):
+        assert len(open_page("sweeps", sweep=run[:12], point=asked, measure="<b>").dataframe[0].value) == 6
 
 
 def test_two_axes_are_a_heat_map_of_one_method(ledger, open_page):

@@ -13,7 +13,6 @@ from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.jobs.requests.sweep import SweepRequest, Values
 from merging.jobs.sweeps.axes import PART, Axis, axes, find_axis
 from merging.jobs.sweeps.cost import Cost, cheaper, cost
-from merging.jobs.sweeps.look import look
 from merging.jobs.sweeps.plan import checked
 from merging.methods.registry import ROLES, Role, find, table
 from merging.text import numbers
@@ -22,9 +21,10 @@ from merging.zoo.architectures.names import describe
 from merging.zoo.training.options import TrainingOptions
 from ui.forms.fields import number_fields, setting_fields
 from ui.forms.train_form import families
+from ui.runs.sweeps import look_at
 from ui.shell.chosen import PREFIX
 from ui.shell.guard import show_errors
-from ui.shell.state import data_label, image_hash, ledger, owner, submit
+from ui.shell.state import data_label, image_hash, ledger, submit
 from ui.shell.words import meaning
 
 NUMBERS = ("groups", "epochs", "seeds", "networks", "common", "images", "points", "seed")
@@ -188,10 +188,11 @@ def _request(
 
 def _start(sweep: SweepRequest) -> None:
     """Show the cost and the button that starts the sweep."""
-    left = cost(ledger(), sweep, look(ledger(), sweep, owner()))
+    seen = look_at(sweep)
+    left = cost(ledger(), sweep, seen)
     seats = max(1, len(ledger().workers()) - 1)
     if left.trainings or left.merges:
-        done = len(look(ledger(), sweep, owner()).trainings) - left.trainings
+        done = len(seen.trainings) - left.trainings
         words = f"{left.trainings} trainings and {left.merges} merges are left to do"
         words += f" ({done} trainings are there already)" if done else ""
         st.caption(f"{words}; {_time(left, seats)}.")

@@ -14,7 +14,6 @@ from merging.figures.paper import FORMATS, WIDTHS, figure_file
 from merging.jobs.ledger.jobs import Job
 from merging.jobs.requests.registry import from_json
 from merging.jobs.requests.sweep import SweepRequest
-from merging.jobs.sweeps.look import look
 from merging.results import saving
 from merging.results.sweep_report import MEASURES, SweepReport, SweepRow, Triple
 from merging.text import numbers
@@ -30,6 +29,7 @@ from merging.text.sweep_words import (
     value_text,
 )
 from ui.runs.progress import failure, no_worker
+from ui.runs.sweeps import look_at
 from ui.shell.address import said
 from ui.shell.chosen import PREFIX
 from ui.shell.guard import show_errors
@@ -88,7 +88,7 @@ def no_sweep() -> None:
 def rows_of(job: Job, sweep: SweepRequest) -> list[SweepRow]:
     """Rows of a sweep: those of its report once it is done, which stay when runs are deleted; else those so far."""
     report = ledger().report(job.id) if job.state == "done" else None
-    return list(report.rows) if isinstance(report, SweepReport) else look(ledger(), sweep, owner()).rows(ledger())
+    return list(report.rows) if isinstance(report, SweepReport) else look_at(sweep).rows(ledger())
 
 
 def _live(job_id: str, sweep: SweepRequest) -> None:
@@ -213,7 +213,8 @@ def _links(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
 
 def _selected(sweep: SweepRequest) -> Any:
     text, values = st.query_params.get(POINT, ""), sweep.axes[0][1]
-    return values[int(text)] if text.isascii() and text.isdecimal() and int(text[:3]) < len(values) else None
+    known = {str(number): value for number, value in enumerate(values)}
+    return known.get(text)
 
 
 def _cells(sweep: SweepRequest, row: SweepRow) -> dict[str, Any]:

@@ -128,8 +128,9 @@ def run_sweep(request: SweepRequest, options: Options, report: Progress) -> Swee
         dispatcher.stop.set()
         dispatcher.run()  # puts running jobs back
         engine.stop()
-    if job.error is not None:
-        raise MergescopeError(job.error["text"])
+    if job.state != "done":
+        paused = "The sweep was paused in the browser. Run the command again to go on."
+        raise MergescopeError(job.error["text"] if job.error else paused)
     result = ledger.report(job.id)
     assert isinstance(result, SweepReport)
     return result

@@ -12,13 +12,15 @@ from merging.jobs.ledger.dispatcher_access import Claim, Desk
 from merging.jobs.ledger.jobs import OPEN
 from merging.jobs.outcome import Outcome
 from merging.jobs.requests.base import Request
+from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.search import withdraw_batch
-from merging.jobs.sweeps.look import Look, look
+from merging.jobs.sweeps.look import Look, Part, look
 from merging.results import saving
 from merging.results.sweep_report import SweepReport
 
-EVERY = 0.5  # seconds between two looks
+EVERY = 0.5  # shortest time between two looks in seconds
+PAUSE = 20  # time between two looks, in durations of a look, so that large sweeps do not keep the dispatcher busy
 AHEAD = 2  # open parts per seat of the workers, so that a worker never waits and other jobs of the person have turns
 
 
@@ -32,6 +34,7 @@ class Sweeping:
         seats: number of jobs that run at the same time.
         tried: ids of the parts that were submitted, or whose end is known; none of them is submitted again.
         errors: id of a part that could not be submitted -> reason.
+        next_look: time of the next look on the monotonic clock, in seconds.
     """
 
     desk: Desk
@@ -39,20 +42,21 @@ class Sweeping:
     seats: int
     tried: set[str] = field(default_factory=set)
     errors: dict[str, str] = field(default_factory=dict)
-    looked: float = 0.0
+    next_look: float = 0.0
 
     def outcome(self) -> Outcome | None:
         """Look at the parts, if it is time, and submit the next ones; return the outcome once all have ended."""
-        now = time.monotonic()
-        if now - self.looked < EVERY:
+        began = time.monotonic()
+        if began < self.next_look:
             return None
-        self.looked = now
         try:
             seen = look(self.desk.ledger, self._sweep, self.claim.owner)
             is_open = self._submit(seen)
         except MergescopeError as error:
             return Outcome(error={"kind": type(error).__name__, "text": str(error)})
         self._tell(seen)
+        now = time.monotonic()
+        self.next_look = now + max(EVERY, PAUSE * (now - began))
         return None if is_open else self._end(seen)
 
     @property
@@ -76,7 +80,7 @@ class Sweeping:
             if part.state in OPEN:
                 self.tried.add(part.request.id)
                 waiting = True
-            elif part.state != "done" and part.request.id not in self.tried:
+            elif not _finished(part) and part.request.id not in self.tried:
                 waiting = True
                 if room > 0:
                     room -= self._submit_one(part.request)
@@ -115,3 +119,8 @@ class Sweeping:
         jobs = [self.desk.ledger.job(part.request.id) for part in (*seen.parts, *seen.trainings)]
         reasons = [job.error["text"] for job in jobs if job is not None and job.state == "failed" and job.error]
         return f"No merge of this sweep succeeded. {first or next(iter(reasons), 'All parts were cancelled.')}"
+
+
+def _finished(part: Part) -> bool:
+    """Whether nothing is left to do; a cell waits for a finished training only if its network was lost or damaged."""
+    return part.state == "done" and isinstance(part.request, MergeRequest)
