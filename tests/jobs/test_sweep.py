@@ -95,6 +95,7 @@ def test_an_impossible_sweep_is_refused_with_the_reason(changes, words):
         ({"architecture": "vgg11", "config": {}}, "fixed widths"),
         ({"architecture": "resnet", "config": {"widths": [8, 16, 32]}, "axes": (("depth", (2,)),)}, "depth"),
         ({"combines": ("task-arithmetic",)}, "base network"),
+        ({"axes": (("lora", (0, 2)),)}, "trained already"),
     ],
 )
 def test_a_sweep_whose_parts_are_impossible_is_refused_before_it_starts(changes, words):
@@ -141,6 +142,8 @@ def test_networks_of_a_split_learn_different_parts_and_a_common_start_learns_all
     split = cells(sweep(settings={"split": "halves"}, common=2, networks=3))[0].networks
     assert [one.training.settings.get("part", 0) for one in split] == [0, 1, 0]
     assert split[0].base == split[2].base and "split" not in split[0].base.settings
+    low = cells(sweep(settings={"lora": 2}, common=2))[0].networks[0]
+    assert "lora" not in low.base.settings and low.training.settings["lora"] == 2
     assert split[0].base.epochs == 2 and split[0].base.seed not in {one.training.seed for one in split}
 
 

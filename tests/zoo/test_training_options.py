@@ -62,6 +62,42 @@ def test_gradient_descent_with_momentum_is_its_formula(pair):
             torch.testing.assert_close(value, tensors[name], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(("kind", "config"), [("mlp", {"widths": [16, 12]}), ("cnn", BN)])
+def test_adapters_change_each_weight_by_a_matrix_of_low_rank_and_nothing_else(pair, kind, config):
+    first = train(kind, config, pair, epochs=1, batch=64).module.state_dict()
+    options = {"start": first, "lora": 2, "optimiser": "sgd", "lr": 0.05, "schedule": "constant", "batch": 64}
+    trained = train(kind, config, pair, epochs=2, keep=(0, 1), **options)
+    tensors = trained.module.state_dict()
+    assert tensors.keys() == first.keys() == trained.kept[1].keys()
+    ranks = {}
+    for name, value in tensors.items():
+        if value.dim() > 1:
+            ranks[name] = int(torch.linalg.matrix_rank((value - first[name]).flatten(1), rtol=1e-3))
+        elif "running" not in name and "num_batches" not in name:
+            assert torch.equal(value, first[name]), name
+    assert set(ranks.values()) == {2}
+    assert all(torch.equal(value, first[name]) for name, value in trained.kept[0].items())
+    assert trained.history[-1]["train_loss"] < trained.history[0]["train_loss"]
+
+
+def test_adapters_need_a_network_and_are_resumed_to_the_same_bytes(pair, tmp_path):
+    with pytest.raises(InvalidSetting, match="trained already"):
+        train("mlp", MLP, pair, epochs=1, lora=2)
+    options = {"start": train("mlp", MLP, pair, epochs=1).module.state_dict(), "lora": 2, "batch": 64, "epochs": 2}
+
+    def stop(stage, fraction, message):
+        if message.startswith("epoch 2"):
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        train("mlp", MLP, pair, resume=tmp_path / "state", report=stop, **options)
+    whole, resumed = (
+        train("mlp", MLP, pair, **options, **more).module for more in ({}, {"resume": tmp_path / "state"})
+    )
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name])
+
+
 def test_schedules_rise_linearly_and_fall_along_half_a_cosine():
     cosine, constant = (factor_of(name, 10, 110) for name in ("cosine", "constant"))
     assert [cosine(step) for step in range(10)] == pytest.approx([(step + 1) / 11 for step in range(10)])

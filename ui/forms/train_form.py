@@ -9,6 +9,8 @@ from typing import Any
 
 import streamlit as st
 
+from merging.errors import InvalidRequest
+from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.checks import TEXT
 from merging.jobs.requests.download import DownloadRequest
 from merging.jobs.requests.numbers import WHOLE_NUMBERS
@@ -24,7 +26,7 @@ from ui.forms.fields import setting_fields
 from ui.runs.progress import failure, watch
 from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
-from ui.shell.state import data_label, distinct, find_job, image_hash, ledger, owner, submit
+from ui.shell.state import data_label, distinct, entries, find_job, image_hash, ledger, owner, submit
 from ui.shell.words import meaning
 
 AFTER = {
@@ -66,8 +68,9 @@ def train_form() -> None:
         if settings["optimiser"] == "sgd" and settings["lr"] < SLOW:
             rate = f"{settings['lr']:g}"
             st.warning(f"SGD learns little at a learning rate of {rate}; usual are .05 to .2.", icon=":material/speed:")
+        start = _start(like, dataset)
     with show_errors():
-        request = train_request(like, int(seed), int(epochs), dataset, settings)
+        request = train_request(like, int(seed), int(epochs), dataset, settings, start)
         spent = sum(ledger().expected(request).values())
         estimate = numbers.about(spent) if spent else "no time estimate yet"
         part = "a part of " if {"share", "split"} & request.settings.keys() else ""
@@ -79,21 +82,32 @@ def train_form() -> None:
 
 
 def train_request(
-    like: Entry, seed: int, epochs: int, dataset: str, settings: Mapping[str, Any] = MappingProxyType({})
+    like: Entry,
+    seed: int,
+    epochs: int,
+    dataset: str,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    start: Entry | None = None,
 ) -> TrainRequest:
     """Return the request to train a network built like `like`, with the shape and classes of `dataset`.
 
-    settings: of TrainingOptions; the network's name tells those that differ from their defaults.
+    settings: of TrainingOptions; the network's name tells those that differ from their defaults.  start: the network
+    from whose weights the training starts; None for random weights.
     Raises InvalidRequest where such a network cannot be trained.
     """
     config = dict(like.config)
     if dataset != like.dataset:
         images = facts(dataset)
         config |= {"in_shape": list(images.shape), "classes": len(images.classes)}
+    if settings.get("lora") and start is None:
+        raise InvalidRequest("LoRA changes a network that is trained already. Choose one under *Start from*.")
+    first = None if start is None else ModelRef.of(start)
+    images = image_hash(dataset, None)
     request = TrainRequest(
-        like.architecture, config, dataset, image_hash(dataset, None), epochs, seed, settings=dict(settings)
+        like.architecture, config, dataset, images, epochs, seed, settings=dict(settings), start=first
     )
-    words = "".join(f" · {name.replace('_', ' ')} {value}" for name, value in request.settings.items())
+    words = "" if start is None else f" · from {start.name}"
+    words += "".join(f" · {name.replace('_', ' ')} {value}" for name, value in request.settings.items())
     return replace(request, name=f"{like.label} · {data_label(dataset)} · seed {seed}{words}"[:TEXT])
 
 
@@ -105,6 +119,19 @@ def _images(like: Entry) -> str:
         return like.dataset
     help = "For uploaded images, the network is built to fit their size and classes."
     return st.selectbox("Images", list(labels), format_func=labels.__getitem__, key="train images", help=help)
+
+
+def _start(like: Entry, dataset: str) -> Entry | None:
+    """Draw the menu of networks from which the training may start; None for random weights."""
+    known = {
+        id: entry
+        for id, entry in entries().items()
+        if (entry.architecture, entry.config, entry.dataset) == (like.architecture, like.config, dataset)
+    }
+    labels = {"": "random weights"} | {id: entry.name for id, entry in known.items()}
+    help = "A network of the same structure and images, which is then fine-tuned; LoRA needs one."
+    chosen = st.selectbox("Start from", list(labels), format_func=labels.__getitem__, key=f"start {like.id}", help=help)
+    return known.get(chosen or "")
 
 
 def follow(key: str) -> None:

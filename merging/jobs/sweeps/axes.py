@@ -134,6 +134,7 @@ _USUAL: dict[str, tuple[Scalar, ...]] = {
     "optimiser": ("sgd", "adam", "adamw"),
     "lr": (0.0003, 0.001, 0.003, 0.01),
     "weight_decay": (0.0001, 0.001, 0.01, 0.1),
+    "lora": (0, 1, 2, 4, 8),
     "batch": (32, 64, 128, 256, 512),
     "label_noise": (0.0, 0.1, 0.2, 0.4),
     "share": (0.1, 0.3, 1.0),

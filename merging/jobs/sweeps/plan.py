@@ -168,8 +168,10 @@ def _networks(sweep: SweepRequest, point: Mapping[str, Scalar], group: int) -> t
     common["data_sha256"] = sweep.data_sha256
     length = int(point.get("common", sweep.common))
     base = None
+    if settings.get("lora") and not length:
+        raise InvalidRequest("LoRA changes a network that is trained already. Set Common start to at least 1 epoch.")
     if length:
-        whole = {name: value for name, value in settings.items() if name != "split"}
+        whole = {name: value for name, value in settings.items() if name not in ("split", "lora")}
         base = TrainRequest(**common, epochs=length, seed=BASE_SEED + sweep.seed + group, settings=whole)
     networks = []
     for number in range(int(point.get("networks", sweep.networks))):

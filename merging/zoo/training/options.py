@@ -43,6 +43,14 @@ class TrainingOptions:
         0.9, label="Momentum", help="Of stochastic gradient descent.", low=0.0, high=0.999, step=0.1
     )
     weight_decay: float = setting(0.0, label="Weight decay", help="Per step and learning rate.", low=0.0, high=1.0)
+    lora: int = setting(
+        0,
+        label="LoRA rank",
+        help="Above 0, only low-rank changes of the weights of linear layers and convolutions are learned (Hu et al. "
+        "2022), from a network that is trained already; 0 learns all parameters.",
+        low=0,
+        high=256,
+    )
     batch: int = setting(
         0,
         label="Batch size",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from merging.errors import InvalidSetting
+from merging.zoo.training.lora import folded_tensors
 from merging.zoo.training.settings import TrainingSettings
 
 
@@ -94,16 +95,17 @@ class TrainingState:
 
     def _keep_tensors(self, epoch: int) -> None:
         if epoch in self._keep:
-            tensors = self.module.state_dict().items()
+            tensors = folded_tensors(self.module).items()
             self.kept[epoch] = {name: value.detach().cpu().contiguous().clone() for name, value in tensors}
 
 
 def make_optimiser(module: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """Return the optimiser that the settings name, for all parameters of the module."""
+    """Return the optimiser that the settings name, for the parameters of the module that are not frozen."""
     shared: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if settings.optimiser == "sgd":
-        return torch.optim.SGD(module.parameters(), momentum=settings.momentum, **shared)
-    return {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[settings.optimiser](module.parameters(), **shared)
+        return torch.optim.SGD(learned, momentum=settings.momentum, **shared)
+    return {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[settings.optimiser](learned, **shared)
 
 
 def make_schedule(optimiser: torch.optim.Optimizer, settings: TrainingSettings, total: int) -> LRScheduler:

@@ -21,6 +21,7 @@ from merging.zoo.architectures.table import build
 from merging.zoo.datasets.facts import DatasetFacts
 from merging.zoo.datasets.load import ImageSet, facts, load_split
 from merging.zoo.training.augment import AUGMENTATIONS
+from merging.zoo.training.lora import add_adapters, fold_adapters
 from merging.zoo.training.settings import TrainingSettings
 from merging.zoo.training.state import TrainingState
 from merging.zoo.training.subsets import chosen_images, divided_images, noisy_labels
@@ -108,11 +109,16 @@ def train(
     _check_takes(module.to(device), dataset_facts.shape, device)
     if start is not None:
         _load(module, start)
+    elif settings.lora:
+        raise InvalidSetting("LoRA changes a network that is trained already. Give the network to start from.")
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(settings.seed)  # for dropout; the order of the data is drawn with separate generators
         what = _identity(module, images, settings, keep, device) if resume else ""
+        if settings.lora:
+            add_adapters(module, settings.lora)
         state = TrainingState(module, settings, max(1, len(images) // settings.batch), keep, resume, what)
         _fit(state, images, device, report or _silent)
+    fold_adapters(module)
     metrics = _metrics(module, test, images, device)
     statistics = (dataset_facts.mean, dataset_facts.std)
     known = (architecture, full, images.name, images.classes, *statistics, settings, metrics)

@@ -1,0 +1,33 @@
+"""The form on Models that trains a network: from random weights or from another network, also with LoRA."""
+
+from tests.pages.test_merge_page import press, texts
+
+LIKE = "MLP 3×128 · Fashion-MNIST"
+
+
+def form(open_page, **settings):
+    app = open_page("models")
+    app.selectbox(key="train what").set_value(LIKE).run()
+    for name, value in settings.items():
+        app.number_input(key=f"train set {name}").set_value(value)
+    return app.run()
+
+
+def test_a_network_is_trained_from_another_one(ledger, open_page):
+    app = form(open_page)
+    box = next(box for box in app.selectbox if box.label == "Start from")
+    assert box.options[0] == "random weights" and all("3×128" in option for option in box.options[1:])
+    press(box.set_value("fashion-mlp-128-s1").run(), "Train")
+    (job,) = ledger.jobs(kind="train")
+    assert job.request["start"]["name"] == "MLP 3×128 · Fashion-MNIST · seed 1"
+    assert "from MLP 3×128 · Fashion-MNIST · seed 1" in job.request["name"]
+
+
+def test_lora_needs_a_network_to_start_from(ledger, open_page):
+    app = form(open_page, lora=4)
+    assert "trained already" in texts(app, "error", "warning", "info")
+    assert "Train" not in [button.label for button in app.button]
+    box = next(box for box in app.selectbox if box.label == "Start from")
+    press(box.set_value("fashion-mlp-128-s0").run(), "Train")
+    (job,) = ledger.jobs(kind="train")
+    assert job.request["settings"] == {"lora": 4} and job.request["start"] is not None
