@@ -102,9 +102,9 @@ def train_request(
     if settings.get("lora") and start is None:
         raise InvalidRequest("LoRA changes a network that is trained already. Choose one under *Start from*.")
     first = None if start is None else ModelRef.of(start)
-    images = image_hash(dataset, None)
+    sha256 = image_hash(dataset, None)
     request = TrainRequest(
-        like.architecture, config, dataset, images, epochs, seed, settings=dict(settings), start=first
+        like.architecture, config, dataset, sha256, epochs, seed, settings=dict(settings), start=first
     )
     words = "" if start is None else f" · from {start.name}"
     words += "".join(f" · {name.replace('_', ' ')} {value}" for name, value in request.settings.items())
