@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import fsum, sqrt
+from math import isfinite, sqrt
 
 import numpy as np
 
@@ -41,11 +41,14 @@ def bootstrap(values: np.ndarray, seed: int) -> tuple[float, float, float]:
 
 
 def student(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of values and its 95 % interval by the t distribution (Student 1908); NaN bounds for one value."""
-    count, mean = len(values), fsum(values) / len(values)
-    if count < 2:
+    """Mean of values and its 95 % interval by the t distribution (Student 1908).
+
+    The bounds are NaN for one value, and where a value is infinite.
+    """
+    count, mean = len(values), sum(values) / len(values)
+    if count < 2 or not isfinite(mean):
         return mean, float("nan"), float("nan")
-    spread = sqrt(fsum((value - mean) ** 2 for value in values) / (count - 1) / count)
+    spread = sqrt(sum((value - mean) ** 2 for value in values) / (count - 1) / count)
     half = t95(count - 1) * spread
     return mean, mean - half, mean + half
 

@@ -102,7 +102,7 @@ class Trend:
         triple: keys of the methods.
         mean: mean of the groups' coefficients (Spearman 1904), -1 to 1.
         falling, rising: number of groups whose coefficient is below -CLEAR, or above CLEAR.
-        groups: number of groups.
+        groups: number of groups with a coefficient; one with equal values everywhere has none.
     """
 
     triple: Triple
@@ -167,7 +167,7 @@ def _marks(entries: Iterable[tuple[tuple[tuple[Any, ...], Triple], SweepRow, str
             table.setdefault(key, {}).setdefault(row.group, []).append(value)
     found = []
     for (values, triple), groups in table.items():
-        by_group = {group: math.fsum(mine) / len(mine) for group, mine in sorted(groups.items())}
+        by_group = {group: sum(mine) / len(mine) for group, mine in sorted(groups.items())}
         found.append(Mark(values, triple, *student(list(by_group.values())), by_group))
     return found
 
@@ -188,7 +188,7 @@ def trends(points: Sequence[Mark], axis: int = 0) -> list[Trend]:
         defined = [value for value in coefficients if not math.isnan(value)]
         if defined:
             signs = sum(value < -CLEAR for value in defined), sum(value > CLEAR for value in defined)
-            found.append(Trend(triple, math.fsum(defined) / len(defined), *signs, len(coefficients)))
+            found.append(Trend(triple, math.fsum(defined) / len(defined), *signs, len(defined)))
     return found
 
 

@@ -39,7 +39,7 @@ def method_name(triple: Triple, others: Sequence[Triple] = ()) -> str:
 
 def value_text(value: Any) -> str:
     """A value of an axis as text: "128", "0.003", "sgd"."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def measure_text(measure: str, value: float | None) -> str:
@@ -69,8 +69,8 @@ def describe_trends(sweep: SweepRequest, rows: Sequence[SweepRow], measure: str)
         return []
     points = marks(rows, measure)
     every = [mark.triple for mark in points]
-    what = MEASURES[measure].partition(" (")[0].lower()
-    return [_trend(trend, what, axis.label.lower(), method_name(trend.triple, every)) for trend in trends(points)]
+    what = _in_sentence(MEASURES[measure].partition(" (")[0])
+    return [_trend(trend, what, _in_sentence(axis.label), method_name(trend.triple, every)) for trend in trends(points)]
 
 
 def _trend(trend: Trend, what: str, over: str, method: str) -> str:
@@ -81,9 +81,15 @@ def _trend(trend: Trend, what: str, over: str, method: str) -> str:
         way = "falls" if trend.falling else "rises"
         return f"{method}: the {what} {way} with the {over} in {groups} {tail}."
     if not trend.falling and not trend.rising:
-        return f"{method}: the {what} has no clear trend over the {over} in {groups} {tail}."
+        where = "the one group" if trend.groups == 1 else f"any of the {trend.groups} groups"
+        return f"{method}: the {what} has no clear trend over the {over} in {where} {tail}."
     counts = f"falls in {trend.falling} and rises in {trend.rising} of {trend.groups} groups"
     return f"{method}: the {what} {counts} with the {over} {tail}."
+
+
+def _in_sentence(label: str) -> str:
+    """A label within a sentence."""
+    return label[:1].lower() + label[1:]
 
 
 def describe_points(sweep: SweepRequest, points: Sequence[Mark], measure: str) -> str:

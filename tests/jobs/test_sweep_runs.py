@@ -7,7 +7,9 @@ import threading
 
 import pytest
 
+from merging.errors import TooManyJobs
 from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.limits import Limits
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.registry import from_json
 from merging.jobs.requests.sweep import SweepRequest
@@ -85,6 +87,29 @@ def test_a_paused_sweep_withdraws_its_parts_and_goes_on_where_it_was(ledger, eng
     done = {one.id for one in ledger.jobs(states=("done",))}
     assert run(ledger, engine, request).state == "done"
     assert done <= {one.id for one in ledger.jobs(states=("done",))}
+
+
+def test_a_person_with_one_job_has_a_sweep_and_three_at_most(tmp_path, engine):
+    ledger = Ledger(tmp_path / "small", Limits(open_jobs=1))
+    assert run(ledger, engine, real(axes=(("momentum", (0.5,)),), groups=1)).state == "done"
+    for share in (0.1, 0.2, 0.3):
+        ledger.submit(real(settings={"share": share}), "me")
+    with pytest.raises(TooManyJobs, match="3 open sweeps"):
+        ledger.submit(real(settings={"share": 0.4}), "me")
+
+
+def test_a_merge_that_is_deleted_meanwhile_is_done_again(ledger, engine):
+    request, deleted = real(axes=(("label_noise", (0.0, 0.5)),), groups=1), list[str]()
+
+    def ended(job):
+        for one in ledger.jobs(kind="merge", states=("done",)) if not deleted else ():
+            ledger.delete(one.id, "me")
+            deleted.append(one.id)
+        return not job.open
+
+    job = run(ledger, engine, request, until=ended)
+    rows = ledger.report(job.id).rows
+    assert deleted and [row.state for row in rows] == ["done", "done"] and all(row.measures for row in rows)
 
 
 def test_a_dispatcher_that_ends_leaves_the_sweep_to_the_next_one(ledger, engine):

@@ -86,6 +86,7 @@ def test_a_cheaper_version_is_one_button_away(open_page):
         ("4, x", "'x' is not a whole number"),
         ("0", "not between 1 and"),
         ("4, 4", "different"),
+        ("9" * 400, "too long"),
     ],
 )
 def test_values_that_are_none_are_refused_in_words(open_page, typed, said):
@@ -131,7 +132,7 @@ def test_two_axes_are_a_heat_map_of_one_method(ledger, open_page):
 
 def test_failed_merges_are_counted_and_only_those_who_asked_for_them_try_again(ledger, open_page):
     app = open_page("sweeps", sweep=finished(ledger, request(), failed=2)[:12])
-    assert "2 of 6 merges failed" in texts(app, "warning")
+    assert "2 of 6 merges did not finish" in texts(app, "warning")
     assert "Continue" not in [button.label for button in app.button]
     app.session_state["owner"] = SOMEBODY
     press(app.run(), "Continue")

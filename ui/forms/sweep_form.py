@@ -150,7 +150,7 @@ def _axis(number: int) -> tuple[str, Values] | None:
     text = st.text_input("Values, separated by commas", **shared)
     with show_errors():
         return chosen, tuple(axis.read(word) for word in text.split(",") if word.strip())
-    return None
+    return chosen, ()
 
 
 def _axis_label(name: str) -> str:

@@ -14,6 +14,7 @@ from merging.figures.paper import FORMATS, WIDTHS, figure_file
 from merging.jobs.ledger.jobs import Job
 from merging.jobs.requests.registry import from_json
 from merging.jobs.requests.sweep import SweepRequest
+from merging.jobs.search import withdraw_batch
 from merging.results import saving
 from merging.results.sweep_report import MEASURES, SweepReport, SweepRow, Triple
 from merging.text import numbers
@@ -109,16 +110,18 @@ def _live(job_id: str, sweep: SweepRequest) -> None:
 
 def _state(job: Job, sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
     """Show the progress with Pause or Continue, or why nothing more happens."""
-    failed = sum(row.state == "failed" for row in rows)
+    missing = sum(row.state != "done" for row in rows)
     if job.open:
         left = f" · {numbers.about(job.eta)} left" if job.eta else ""
-        st.progress(min(job.fraction, 1.0), text=(job.message or "Waiting for the dispatcher") + left)
+        st.progress(min(job.fraction, 1.0), text=(job.message or "Waiting to start") + left)
         if not ledger().workers():
             st.caption(no_worker(0.0))
         if owner() not in job.owners:
             st.caption("Someone else started this sweep. Only they can pause it.")
         elif st.button("Pause", icon=":material/pause:", help="Finished trainings and merges stay."):
             ledger().cancel(job.id, owner())
+            if job.state == "queued":  # no dispatcher has it, so none withdraws its parts
+                withdraw_batch(ledger(), sweep.batch)
             st.rerun(scope="app")
         return
     if job.state == "failed":
@@ -126,9 +129,9 @@ def _state(job: Job, sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
     elif job.state == "cancelled":
         done = sum(row.state == "done" for row in rows)
         st.info(f"This sweep is paused; {done} of {len(rows)} merges are done.", icon=":material/pause:")
-    elif failed:
-        st.warning(f"{failed} of {len(rows)} merges failed; Runs shows why.", icon=":material/error:")
-    may_continue = job.state != "done" or (failed > 0 and set(job.owners) == {owner()})
+    elif missing:
+        st.warning(f"{missing} of {len(rows)} merges did not finish; Runs shows why.", icon=":material/error:")
+    may_continue = job.state != "done" or (missing > 0 and set(job.owners) == {owner()})
     if may_continue and st.button("Continue", icon=":material/play_arrow:", type="primary"):
         submit(sweep, again=job.state == "done")
         st.rerun(scope="app")
@@ -175,7 +178,7 @@ def _select(sweep: SweepRequest, point: Mapping[str, Any]) -> None:
     """Select the point that was clicked, by its value on the first axis."""
     texts = [value_text(value) for value in sweep.axes[0][1]]
     x = point.get("x")
-    text = f"{x:g}" if isinstance(x, float) else str(x)
+    text = value_text(x)
     if text in texts:
         st.query_params[POINT] = str(texts.index(text))
 
@@ -240,7 +243,8 @@ def _downloads(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
 
 
 def _file(sweep: SweepRequest, rows: Sequence[SweepRow], measure: str, kind: str) -> bytes:
-    return figure_file(sweep_figure(sweep, rows, measure), kind, WIDTHS["two columns"])  # type: ignore[arg-type]
+    method = st.session_state.get("sweep method") if len(sweep.axes) > 1 else None
+    return figure_file(sweep_figure(sweep, rows, measure, method), kind, WIDTHS["two columns"])  # type: ignore[arg-type]
 
 
 def _download(label: str, content: Any, suffix: str, mime: str) -> None:

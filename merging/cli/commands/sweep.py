@@ -34,6 +34,7 @@ from merging.jobs.ledger.jobs import Job
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.jobs.requests.sweep import SweepRequest
+from merging.jobs.search import withdraw_batch
 from merging.jobs.sweeps.axes import axes, find_axis
 from merging.jobs.sweeps.plan import checked
 from merging.methods.registry import ROLES
@@ -41,7 +42,15 @@ from merging.progress import Progress
 from merging.results import saving
 from merging.results.sweep_report import MEASURES, SweepReport, marks
 from merging.settings import changed_settings
-from merging.text.sweep_words import describe_trends, measure_text, method_name, to_csv, value_text
+from merging.text.sweep_words import (
+    describe_trends,
+    measure_text,
+    measured,
+    method_name,
+    to_csv,
+    usual_measure,
+    value_text,
+)
 from merging.zoo.architectures.names import NAMES
 from merging.zoo.datasets.fingerprint import fingerprint
 from merging.zoo.training.options import TrainingOptions
@@ -78,7 +87,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=whole(*IMAGES.bounds), default=1000, metavar="N", help=IMAGES.help)
     add_points(parser, 11)
     add_seed(parser)
-    parser.add_argument("--measure", choices=tuple(MEASURES), default="barrier_mean", help="what the figure shows")
+    parser.add_argument(
+        "--measure", choices=tuple(MEASURES), help="what the figure shows (default: the barrier, for pairs)"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"write the rows or the figure: {', '.join(RESULTS)}")
     parser.add_argument(
         "--folder", type=Path, default=Path("sweeps"),
@@ -100,9 +111,10 @@ def run(options: Options, report: Progress) -> None:
     result = run_sweep(request, options, report)
     if options.json:
         return say_json(_values(result))
-    _show(request, result, options.measure)
+    measure = options.measure or usual_measure(request)
+    _show(request, result, measure)
     if options.out is not None:
-        _write(request, result, options)
+        _write(request, result, options.out, measure)
     return None
 
 
@@ -115,7 +127,9 @@ def run_sweep(request: SweepRequest, options: Options, report: Progress) -> Swee
     ledger = Ledger(options.folder)
     threads = options.threads or 1
     plan = Plan(chosen_device(options), threads, options.jobs or max(1, (os.cpu_count() or 1) // threads))
-    job = ledger.submit(request, OWNER)
+    stored = ledger.report(request.id)
+    lacking = isinstance(stored, SweepReport) and any(row.state != "done" for row in stored.rows)
+    job = ledger.submit(request, OWNER, again=lacking)
     engine = LocalEngine(plan)
     dispatcher = Dispatcher(ledger, engine, Event())  # type: ignore[arg-type]
     try:
@@ -128,6 +142,9 @@ def run_sweep(request: SweepRequest, options: Options, report: Progress) -> Swee
         dispatcher.stop.set()
         dispatcher.run()  # puts running jobs back
         engine.stop()
+        if _job(ledger, request).open:  # interrupted: another sweep in this folder must not run these parts first
+            ledger.cancel(request.id, OWNER)
+            withdraw_batch(ledger, request.batch)
     if job.state != "done":
         paused = "The sweep was paused in the browser. Run the command again to go on."
         raise MergescopeError(job.error["text"] if job.error else paused)
@@ -176,6 +193,8 @@ def _values(result: SweepReport) -> dict[str, Any]:
 
 def _show(request: SweepRequest, result: SweepReport, measure: str) -> None:
     points = marks(result.rows, measure)
+    if not points:
+        say(f"{MEASURES[measure]} was not measured. Known: {', '.join(measured(result.rows))}.")
     every = [mark.triple for mark in points]
     lines = [
         (
@@ -193,13 +212,13 @@ def _show(request: SweepRequest, result: SweepReport, measure: str) -> None:
         say(sentence)
     missing = sum(row.state != "done" for row in result.rows)
     if missing:
-        say(f"{missing} of {len(result.rows)} merges failed; see the runs in the folder.")
+        say(f"{missing} of {len(result.rows)} merges did not finish. Run the command again to try them again.")
 
 
-def _write(request: SweepRequest, result: SweepReport, options: Options) -> None:
+def _write(request: SweepRequest, result: SweepReport, out: Path, measure: str) -> None:
     write_result(
-        options.out,
+        out,
         result,
         lambda: to_csv(request, result.rows),
-        lambda: sweep_figure(request, result.rows, options.measure),
+        lambda: sweep_figure(request, result.rows, measure),
     )

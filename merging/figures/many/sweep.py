@@ -26,7 +26,7 @@ def sweep_figure(
     if len(sweep.axes) == 1:
         return _lines(sweep, points, measure)
     chosen = method or next((mark.triple for mark in points), sweep.triples()[0])
-    return _map(sweep, [mark for mark in points if mark.triple == chosen], measure)
+    return _map(sweep, [mark for mark in points if mark.triple == chosen], measure, method_name(chosen))
 
 
 def _lines(sweep: SweepRequest, points: Sequence[Mark], measure: str) -> Figure:
@@ -63,7 +63,7 @@ def _lines(sweep: SweepRequest, points: Sequence[Mark], measure: str) -> Figure:
     return fig
 
 
-def _map(sweep: SweepRequest, points: Sequence[Mark], measure: str) -> Figure:
+def _map(sweep: SweepRequest, points: Sequence[Mark], measure: str, method: str) -> Figure:
     """Heat map: the first axis is horizontal, the second vertical."""
     (_, columns), (_, rows) = sweep.axes
     scale = 100.0 if measure in SHARES else 1.0
@@ -82,7 +82,7 @@ def _map(sweep: SweepRequest, points: Sequence[Mark], measure: str) -> Figure:
         text=[["" if math.isnan(value) else measure_text(measure, value) for value in line] for line in table],
         texttemplate="%{text}",
         colorscale=SIMILARITY,
-        colorbar={"title": {"text": _title(measure), "side": "right"}},
+        colorbar={"title": {"text": f"{_title(measure)}, {method}", "side": "right"}},
         hovertemplate="%{x}, %{y}: %{text}<extra></extra>",
     )
     return fig

@@ -66,7 +66,7 @@ class Ledger(LedgerFolder):
         with filing(self.file, self.store) as files:
             db = files.db
             if batch and db.execute("SELECT 1 FROM stopped WHERE batch = ?", (batch,)).fetchone():
-                raise Cancelled("Somebody stopped this comparison.")
+                raise Cancelled("Somebody stopped this.")
             row = db.execute("SELECT * FROM jobs WHERE id = ?", (request.id,)).fetchone()
             state = "" if row is None else row["state"]
             if known is not None and state not in (*OPEN, "done"):
@@ -77,7 +77,7 @@ class Ledger(LedgerFolder):
             if done and lists:
                 self._list_trained(files, request, owner, address)  # type: ignore[arg-type]
             if not done:
-                check_caps(db, self.limits, request.id, owner, address)
+                check_caps(db, self.limits, request.id, request.lane, owner, address)
             if lists and not done:
                 models.check_room(self, db, owner, 0, address=address)  # not only after hours of training
             if not done and state not in OPEN:

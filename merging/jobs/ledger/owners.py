@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from merging.errors import InvalidRequest, TooManyJobs
 from merging.jobs.limits import Limits, teachers
+from merging.jobs.requests.base import PLANNED
 from merging.jobs.requests.sweep import SWEEP
 
 if TYPE_CHECKING:
@@ -59,13 +60,14 @@ def check_owner(owner: str) -> None:
         raise InvalidRequest(f"An owner's name must have 1 to {LONGEST} characters.")
 
 
-def check_caps(db: sqlite3.Connection, limits: Limits, id: str, owner: str, address: str) -> None:
+def check_caps(db: sqlite3.Connection, limits: Limits, id: str, lane: str, owner: str, address: str) -> None:
     """Check the caps on open jobs before a new job.
 
     Args:
         db: the ledger.
         limits: the caps.
         id: id of the new job, which is not counted.
+        lane: its lane. Sweeps are counted by themselves.
         owner: who submits the job.
         address: network address of the owner, "" for this machine.
     Raises:
@@ -76,15 +78,21 @@ def check_caps(db: sqlite3.Connection, limits: Limits, id: str, owner: str, addr
         query = f"SELECT COUNT(DISTINCT id) FROM jobs JOIN owners ON job = id WHERE state IN (?, ?) AND id != ? {which}"
         return int(db.execute(query, ("queued", "running", id, *values)).fetchone()[0])
 
-    own = count("AND owners.owner = ?", owner)
+    if lane == PLANNED:  # a sweep does no work itself; its parts are counted
+        if count("AND owners.owner = ? AND lane = ?", owner, lane) >= limits.open_sweeps:
+            sweeps = f"{limits.open_sweeps:.0f} open sweeps"
+            raise TooManyJobs(f"You have {sweeps}, the limit per person. Wait until one ends, or pause one.")
+        return
+    work = f"AND lane != '{PLANNED}'"
+    own = count(f"{work} AND owners.owner = ?", owner)
     if own >= limits.open_jobs * (limits.teacher_times if owner in teachers() else 1):
         jobs = f"{own} open job{'s' * (own > 1)}"
         raise TooManyJobs(f"You have {jobs}, the limit per person. Wait until one ends, or cancel one.")
-    if address and count("AND address = ?", address) >= limits.address_jobs:
+    if address and count(f"{work} AND address = ?", address) >= limits.address_jobs:
         raise TooManyJobs(
             f"Your network address has {limits.address_jobs:.0f} open jobs, the limit per address. Wait until one ends."
         )
-    if count() >= limits.all_jobs:
+    if count(work) >= limits.all_jobs:
         raise TooManyJobs(
             f"{limits.all_jobs:.0f} jobs are open here, the limit for all people together. Try again later."
         )

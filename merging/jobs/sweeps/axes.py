@@ -26,6 +26,7 @@ USUAL_WIDTHS: dict[str, dict[str, Any]] = {
     "resnet": {"widths": [16, 32, 64]},
     **{f"resnet{depth}": {"width": 16} for depth in (20, 32, 44, 56)},
 }
+LONGEST = 30  # characters of a value
 MOST_VALUES = 32  # per axis
 PART = "part"  # the setting of trainings that a sweep sets itself: each network's part of the split
 
@@ -65,6 +66,10 @@ class Axis:
     def read(self, text: str) -> Scalar:
         """Convert a text to a value of the axis. Raises InvalidRequest if it is none."""
         word = text.strip()
+        if len(word) > LONGEST:
+            raise InvalidRequest(
+                f"{self.label}: {word[:LONGEST]}... is too long. Give numbers or words of a few letters."
+            )
         try:
             value: Scalar = word if self.kind is str else self.kind(float(word)) if self.kind is float else int(word)
         except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.requests.base import Request
@@ -35,8 +36,12 @@ def cost(ledger: Ledger, sweep: SweepRequest, seen: Look) -> Cost:
     Parts that differ only in seeds take equally long.
     """
     trainings: list[Request] = [part.request for part in seen.trainings if part.state != "done"]
-    merges: list[Request] = [
-        merge_of(sweep, cell, no_network) if part is None else part.request
+    made: dict[Any, Request] = {}  # groups and seeds do not change how long a merge takes
+    for cell, _ in seen.cells:
+        if (cell.values, cell.triple) not in made:
+            made[cell.values, cell.triple] = merge_of(sweep, cell, no_network)
+    merges = [
+        made[cell.values, cell.triple]
         for part, (cell, _) in zip(seen.merges, seen.cells, strict=True)
         if part is None or part.state != "done"
     ]

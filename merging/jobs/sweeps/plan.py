@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from merging.errors import InvalidRequest
 from merging.jobs.requests.base import ModelRef, Request
@@ -22,6 +22,7 @@ from merging.zoo.architectures.names import is_torchvision
 from merging.zoo.datasets.known import facts
 from merging.zoo.training.options import TrainingOptions
 
+R = TypeVar("R")
 BASE_SEED = 1_000_000  # added to the seed of a group's common start, so that it is no seed of a network
 TRAINED = frozenset(TrainingOptions.__dataclass_fields__)
 
@@ -68,6 +69,20 @@ class Cell:
     settings: dict[str, dict[str, Scalar]]
 
 
+MOST_KNOWN = 20_000  # requests that are kept, so that a look at a sweep does not make them anew
+_known: dict[tuple[Any, ...], Any] = {}
+
+
+def _kept(key: tuple[Any, ...], make: Callable[[], R]) -> R:
+    """The value under this key, made at the first call. All values are dropped once there are MOST_KNOWN."""
+    if key not in _known:
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
+        _known[key] = make()
+    value: R = _known[key]
+    return value
+
+
 @lru_cache(maxsize=16)
 def _cells(text: str) -> tuple[Cell, ...]:
     request = from_json(text)
@@ -85,7 +100,7 @@ def cells(sweep: SweepRequest) -> tuple[Cell, ...]:
 
 def checked(sweep: SweepRequest) -> SweepRequest:
     """Return the sweep. Raises InvalidRequest or InvalidSetting if one of its trainings or merges is impossible."""
-    for cell in cells(sweep):
+    for cell in {(cell.values, cell.triple): cell for cell in cells(sweep)}.values():  # groups and seeds do not matter
         merge_of(sweep, cell, no_network)
     trainings = len({one.training.id for cell in cells(sweep) for one in cell.networks})
     if trainings > MOST_TRAININGS:
@@ -115,17 +130,22 @@ def merge_of(sweep: SweepRequest, cell: Cell, find_network: Lookup) -> MergeRequ
     first = cell.networks[0].base
     needs_base = any(find(role, key).needs_base for role, key in zip(ROLES, cell.triple, strict=True))  # type: ignore[arg-type]
     base = find_network(first, None) if needs_base and first is not None else None
-    return MergeRequest(
-        models,  # type: ignore[arg-type]
-        *cell.triple,
-        settings=cell.settings,
-        dataset=sweep.dataset,
-        data_sha256=sweep.merge_sha256[str(cell.images)],
-        images=cell.images,
-        points=sweep.points,
-        seed=cell.seed,
-        base=base,
-    )
+    place = (sweep.id, cell.values, cell.triple, cell.group, cell.seed)
+
+    def make() -> MergeRequest:
+        return MergeRequest(
+            models,  # type: ignore[arg-type]
+            *cell.triple,
+            settings=cell.settings,
+            dataset=sweep.dataset,
+            data_sha256=sweep.merge_sha256[str(cell.images)],
+            images=cell.images,
+            points=sweep.points,
+            seed=cell.seed,
+            base=base,
+        )
+
+    return _kept((*place, *(model.sha256 if model else "" for model in (*models, base))), make)
 
 
 def trainings(sweep: SweepRequest, find_network: Lookup) -> Iterator[TrainRequest]:
@@ -142,7 +162,9 @@ def trainings(sweep: SweepRequest, find_network: Lookup) -> Iterator[TrainReques
 def _started(network: Network, find_network: Lookup) -> TrainRequest:
     """The training of a network, from its common start if that exists."""
     start = find_network(network.base, None) if network.base is not None else None
-    return replace(network.training, start=start) if start is not None else network.training
+    if start is None:
+        return network.training
+    return _kept((network.training.id, start.sha256), lambda: replace(network.training, start=start))
 
 
 def _made(sweep: SweepRequest) -> Iterator[Cell]:

@@ -6,10 +6,12 @@ It has the methods of `engine.Engine` that a Dispatcher uses.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from types import ModuleType
 from typing import Any
 
 from merging.jobs.outcome import Outcome
@@ -28,7 +30,8 @@ class Worker:
     def __init__(self, threads: int) -> None:
         self.pipe, other = SPAWN.Pipe()
         self.process: SpawnProcess = SPAWN.Process(target=_serve, args=(other, threads), daemon=True)
-        self.process.start()
+        with _without_main():
+            self.process.start()
         other.close()
         self.busy = False
         self.outcome: Outcome | None = None
@@ -37,7 +40,8 @@ class Worker:
     def start(self, kind: str, payload: Payload, key: Key) -> None:
         """Send the worker a job."""
         self.busy, self.outcome = True, None
-        self.pipe.send((kind, payload, key))
+        with suppress(BrokenPipeError):  # the process died a moment ago: `listen` tells
+            self.pipe.send((kind, payload, key))
 
     def listen(self) -> bool:
         """Receive what the worker sent; return whether its job has ended, also by the end of the process."""
@@ -123,6 +127,17 @@ class LocalEngine:
         for worker in self._workers:
             worker.end()
         self._workers.clear()
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Start processes that do not run the main program's file again, as they would for what is defined in it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _serve(pipe: Connection, threads: int) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from merging.errors import InvalidRequest, MergescopeError, TooManyJobs
 from merging.jobs.ledger.dispatcher_access import Claim, Desk
@@ -17,11 +19,12 @@ from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.search import withdraw_batch
 from merging.jobs.sweeps.look import Look, Part, look
 from merging.results import saving
-from merging.results.sweep_report import SweepReport
+from merging.results.sweep_report import SweepReport, SweepRow
 
 EVERY = 0.5  # shortest time between two looks in seconds
-PAUSE = 20  # time between two looks, in durations of a look, so that large sweeps do not keep the dispatcher busy
-AHEAD = 2  # open parts per seat of the workers, so that a worker never waits and other jobs of the person have turns
+PAUSE = 4  # time between two looks, in durations of a look, so that large sweeps do not keep the dispatcher busy
+AHEAD = 2  # open parts per seat of the workers, so that a worker seldom waits and other jobs of the person have turns
+TIMES = 2  # how often a part is submitted: once more if it was deleted to make room
 
 
 @dataclass
@@ -32,17 +35,25 @@ class Sweeping:
         desk: the dispatcher's access to the ledger.
         claim: the sweep's job.
         seats: number of jobs that run at the same time.
-        tried: ids of the parts that were submitted, or whose end is known; none of them is submitted again.
+        tried: id of a part -> how often it was submitted.
         errors: id of a part that could not be submitted -> reason.
+        finished: finished rows by their place in the sweep; they stay when their runs are deleted to make room.
+        waits: why no part could be submitted, "" if one could.
         next_look: time of the next look on the monotonic clock, in seconds.
     """
 
     desk: Desk
     claim: Claim
     seats: int
-    tried: set[str] = field(default_factory=set)
+    tried: Counter[str] = field(default_factory=Counter)
     errors: dict[str, str] = field(default_factory=dict)
+    finished: dict[Any, SweepRow] = field(default_factory=dict)
+    waits: str = ""
     next_look: float = 0.0
+
+    def __post_init__(self) -> None:
+        job = self.desk.ledger.local_run(self.claim.id)
+        self._since = job.created if job is not None else 0.0
 
     def outcome(self) -> Outcome | None:
         """Look at the parts, if it is time, and submit the next ones; return the outcome once all have ended."""
@@ -50,9 +61,12 @@ class Sweeping:
         if began < self.next_look:
             return None
         try:
-            seen = look(self.desk.ledger, self._sweep, self.claim.owner)
-            is_open = self._submit(seen)
+            people = self.desk.people(self.claim.id)
+            seen = look(self.desk.ledger, self._sweep, people[0][0] if people else self.claim.owner)
+            is_open = self._submit(seen, people)
+            self._keep(seen)
         except MergescopeError as error:
+            self.withdraw()
             return Outcome(error={"kind": type(error).__name__, "text": str(error)})
         self._tell(seen)
         now = time.monotonic()
@@ -71,56 +85,77 @@ class Sweeping:
     def leave(self) -> None:
         """Nothing: the dispatcher ends, and the next one goes on."""
 
-    def _submit(self, seen: Look) -> bool:
+    def _submit(self, seen: Look, people: list[tuple[str, str]]) -> bool:
         """Submit parts while there is room; return whether any part is open or can still be submitted."""
         parts = seen.parts
         room = self.seats * AHEAD - sum(part.state in OPEN for part in parts)
-        waiting = False
+        waiting, self.waits = False, ""
         for part in parts:
             if part.state in OPEN:
-                self.tried.add(part.request.id)
+                self.tried[part.request.id] = max(1, self.tried[part.request.id])
                 waiting = True
-            elif not _finished(part) and part.request.id not in self.tried:
+            elif self._is_left(part):
                 waiting = True
                 if room > 0:
-                    room -= self._submit_one(part.request)
+                    room -= self._submit_one(part.request, people)
         return waiting
 
-    def _submit_one(self, request: Request) -> bool:
+    def _is_left(self, part: Part) -> bool:
+        """Whether a part that is not open should be submitted.
+
+        A cell waits for a finished training only if its network was lost. A part that failed or was cancelled since the
+        sweep was asked for is not tried again, also not by another dispatcher.
+        """
+        if part.state == "done" and isinstance(part.request, MergeRequest):
+            return False
+        if part.state in ("failed", "cancelled") and part.finished > self._since:
+            return False
+        return self.tried[part.request.id] < (TIMES if part.state in ("", "done") else 1)
+
+    def _submit_one(self, request: Request, people: list[tuple[str, str]]) -> bool:
         """Submit a part for everybody who asked for the sweep; False if it has to wait."""
         done = False
-        for owner, address in self.desk.people(self.claim.id):
+        for owner, address in people:
             try:
                 self.desk.ledger.submit(request, owner, address=address, batch=self._sweep.batch)
                 done = True
-            except TooManyJobs:
-                continue
+            except TooManyJobs as error:
+                self.waits = str(error)
             except InvalidRequest as error:
                 self.errors[request.id] = str(error)
+                self.tried[request.id] = TIMES
                 done = True
-        if done:
-            self.tried.add(request.id)
+        self.tried[request.id] += done
         return done
+
+    def _keep(self, seen: Look) -> None:
+        for row in seen.rows(self.desk.ledger):
+            if row.state == "done" and row.measures:
+                self.finished[_place(row)] = row
 
     def _tell(self, seen: Look) -> None:
         trained, merged = seen.done
         message = f"{trained} of {len(seen.trainings)} networks trained, {merged} of {len(seen.merges)} merges measured"
-        self.desk.tell(self.claim, "sweeping", seen.share, message)
+        is_open = any(part.state in OPEN for part in seen.parts)
+        waits = f". {self.waits}" if self.waits and not is_open else ""
+        self.desk.tell(self.claim, "sweeping", seen.share, f"{message}{waits}")
 
     def _end(self, seen: Look) -> Outcome:
-        rows = seen.rows(self.desk.ledger)
+        rows = tuple(self.finished.get(_place(row), row) for row in seen.rows(self.desk.ledger))
+        rows = tuple(replace(row, state="failed") if row.state in ("", *OPEN) else row for row in rows)
         if not any(row.state == "done" for row in rows):
             return Outcome(error={"kind": "MergescopeError", "text": self._why_nothing(seen)})
-        report = SweepReport(json.loads(self._sweep.to_json()), tuple(rows))
+        report = SweepReport(json.loads(self._sweep.to_json()), rows)
         return Outcome(artifacts={"report": saving.save(report)})
 
     def _why_nothing(self, seen: Look) -> str:
         first = next(iter(self.errors.values()), "")
         jobs = [self.desk.ledger.job(part.request.id) for part in (*seen.parts, *seen.trainings)]
         reasons = [job.error["text"] for job in jobs if job is not None and job.state == "failed" and job.error]
-        return f"No merge of this sweep succeeded. {first or next(iter(reasons), 'All parts were cancelled.')}"
+        usual = "Its trainings or merges were cancelled, or deleted to make room."
+        return f"No merge of this sweep succeeded. {first or next(iter(reasons), usual)}"
 
 
-def _finished(part: Part) -> bool:
-    """Whether nothing is left to do; a cell waits for a finished training only if its network was lost or damaged."""
-    return part.state == "done" and isinstance(part.request, MergeRequest)
+def _place(row: SweepRow) -> tuple[Any, ...]:
+    """The place of a row in its sweep."""
+    return row.values, row.triple, row.group, row.seed

@@ -107,10 +107,7 @@ def train(
     dataset_facts = images.facts or facts(images.name)
     module, full = _built(architecture, config, images, dataset_facts, settings.seed)
     _check_takes(module.to(device), dataset_facts.shape, device)
-    if start is not None:
-        _load(module, start)
-    elif settings.lora:
-        raise InvalidSetting("LoRA changes a network that is trained already. Give the network to start from.")
+    _load(module, start, settings)
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(settings.seed)  # for dropout; the order of the data is drawn with separate generators
         what = _identity(module, images, settings, keep, device) if resume else ""
@@ -125,8 +122,15 @@ def train(
     return TrainedModel(module.cpu(), *known, state.history, state.kept, len(images))
 
 
-def _load(module: nn.Module, start: Mapping[str, Tensor]) -> None:
-    """Load initial weights. Raises InvalidSetting if they are those of another structure."""
+def _load(module: nn.Module, start: Mapping[str, Tensor] | None, settings: TrainingSettings) -> None:
+    """Load initial weights, if there are any.
+
+    Raises InvalidSetting if they are those of another structure, or if there are none for LoRA.
+    """
+    if start is None:
+        if settings.lora:
+            raise InvalidSetting("LoRA changes a network that is trained already. Give the network to start from.")
+        return
     try:
         module.load_state_dict(dict(start))
     except RuntimeError as error:
