@@ -215,7 +215,7 @@ def _links(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
 
 
 def _selected(sweep: SweepRequest) -> Any:
-    text, values = st.query_params.get(POINT, ""), sweep.axes[0][1]
+    text, values = said(POINT), sweep.axes[0][1]
     known = {str(number): value for number, value in enumerate(values)}
     return known.get(text)
 
