@@ -33,6 +33,7 @@ MEASURES: dict[str, str] = {
 }
 SHARES = ("accuracy", "ece", "train_accuracy", "accuracy_barrier", "moved", "parents_accuracy", "ensemble_accuracy")
 CLEAR = 0.5  # a weaker rank correlation is no clear trend
+NAIVE_TRIPLE: Triple = ("naive", "", "")  # stands for the naive average among the triples of methods
 NAIVE = "naive_"  # begins the name of a measure of the naive average
 OF_NAIVE: tuple[str, ...] = (
     *("accuracy", "loss", "ece", "train_accuracy"),
@@ -80,7 +81,7 @@ class Mark:
 
     Attributes:
         values: the value of each axis.
-        triple: keys of the methods; ("naive", "", "") for the naive average.
+        triple: keys of the methods; NAIVE_TRIPLE for the naive average.
         mean: mean over the groups of their means over method seeds.
         low, high: 95 % interval of the mean (Student 1908); NaN for one group.
         by_group: group -> its mean.
@@ -155,7 +156,7 @@ def marks(rows: Iterable[SweepRow], measure: str) -> list[Mark]:
     """Means of a measure per point and methods, in the order of the rows; then those of the naive average."""
     return [
         *_marks(((row.values, row.triple), row, measure) for row in rows),
-        *_marks(((row.values, ("naive", "", "")), row, f"{NAIVE}{measure}") for row in rows if measure in OF_NAIVE),
+        *_marks(((row.values, NAIVE_TRIPLE), row, f"{NAIVE}{measure}") for row in rows if measure in OF_NAIVE),
     ]
 
 

@@ -7,15 +7,26 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from merging.jobs.requests.comparison import FORMULA
+from merging.jobs.requests.comparison import csv_value
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.sweeps.axes import Axis, find_axis
 from merging.jobs.trained import option_text
 from merging.methods.registry import ROLES, find
-from merging.results.sweep_report import MEASURES, NAIVE, OF_NAIVE, SHARES, Mark, SweepRow, Trend, Triple, marks, trends
+from merging.results.sweep_report import (
+    MEASURES,
+    NAIVE,
+    NAIVE_TRIPLE,
+    OF_NAIVE,
+    SHARES,
+    Mark,
+    SweepRow,
+    Trend,
+    Triple,
+    marks,
+    trends,
+)
 from merging.text import numbers
 
-NAIVE_TRIPLE: Triple = ("naive", "", "")
 METHOD_COLUMNS = (*ROLES, "group", "seed", "state", "run")
 
 
@@ -131,10 +142,5 @@ def to_csv(sweep: SweepRequest, rows: Sequence[SweepRow]) -> str:
     writer.writerow([*keys, *METHOD_COLUMNS, *names])
     for row in rows:
         cells = [*row.values, *row.triple, row.group, row.seed, row.state, row.run]
-        writer.writerow([*map(_safe, cells), *(row.measures.get(name, "") for name in names)])
+        writer.writerow([*map(csv_value, cells), *(row.measures.get(name, "") for name in names)])
     return out.getvalue()
-
-
-def _safe(value: Any) -> Any:
-    """A spreadsheet would run a text that begins like a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA else value

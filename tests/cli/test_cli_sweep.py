@@ -36,6 +36,7 @@ def test_a_sweep_prints_means_and_is_not_done_again(tmp_path, capsys):
     ("given", "said"),
     [
         (("--axis", "width"), "takes NAME=VALUE"),
+        (("--axis", "width=4", "--axis", "width=8"), "the same axis"),
         (("--axis", "hue=1"), "no axis 'hue'"),
         (("--axis", "width=4,x"), "'x' is not a whole number"),
         (("--axis", "width=4", "--align", "magic"), "magic"),

@@ -12,9 +12,9 @@ from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.comparison import Grid
 from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.jobs.search import KEY
-from merging.methods.registry import MOST_MODELS, ROLES, Role, find, table
+from merging.methods.registry import MOST_MODELS, ROLES, find, table
 from merging.zoo.catalogue import Entry, presets, why_not_together
-from ui.forms.fields import number_fields
+from ui.forms.fields import method_menu, number_fields
 from ui.shell.address import said, said_names, said_number
 from ui.shell.markdown import plain
 from ui.shell.state import entries, image_hash
@@ -75,7 +75,7 @@ def compare_form() -> None:
         )
     first = _networks(by_id)
     for role in ROLES:
-        _methods(role)
+        method_menu(role, key(role))
     reason = _base(first, by_id)
     number_fields({name: key(name) for name in NUMBERS})
     if first is None or reason:
@@ -159,18 +159,6 @@ def _networks(known: dict[str, Entry]) -> Entry | None:
 
 def _fits(first: Entry, other: Entry, growing: bool) -> bool:
     return other.id == first.id or (not why_not_together(first, other) if growing else other.dataset == first.dataset)
-
-
-def _methods(role: Role) -> None:
-    methods = table(role)
-    st.multiselect(
-        role.capitalize(),
-        list(methods),
-        format_func=lambda name: methods[name].label,
-        key=key(role),
-        help=meaning(role),
-        persist_state="session",
-    )
 
 
 def _base(first: Entry | None, known: dict[str, Entry]) -> str:

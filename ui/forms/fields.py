@@ -1,4 +1,4 @@
-"""Widgets of numbers and settings, drawn from their declarations."""
+"""Widgets of numbers, settings and methods, drawn from their declarations."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from merging.jobs.requests.numbers import WHOLE_NUMBERS
+from merging.methods.registry import Role, table
 from ui.shell.words import meaning
 
 
@@ -56,3 +57,16 @@ def number_fields(keys: dict[str, str]) -> None:
         declared = WHOLE_NUMBERS[name]
         shared: dict[str, Any] = {"key": key, "help": meaning(name), "persist_state": "session"}
         column.number_input(declared.label, *declared.bounds, step=declared.step, **shared)
+
+
+def method_menu(role: Role, key: str) -> None:
+    """Draw the menu that selects methods of a role. key: session-state key, under which a list is already stored."""
+    methods = table(role)
+    st.multiselect(
+        role.capitalize(),
+        list(methods),
+        format_func=lambda name: methods[name].label,
+        key=key,
+        help=meaning(role),
+        persist_state="session",
+    )

@@ -14,18 +14,17 @@ from merging.jobs.requests.sweep import SweepRequest, Values
 from merging.jobs.sweeps.axes import PART, Axis, axes, find_axis
 from merging.jobs.sweeps.cost import Cost, cheaper, cost
 from merging.jobs.sweeps.plan import checked
-from merging.methods.registry import ROLES, Role, find, table
+from merging.methods.registry import ROLES, find
 from merging.text import numbers
 from merging.text.sweep_words import value_text
 from merging.zoo.architectures.names import describe
 from merging.zoo.training.options import TrainingOptions
-from ui.forms.fields import number_fields, setting_fields
+from ui.forms.fields import method_menu, number_fields, setting_fields
 from ui.forms.train_form import families
 from ui.runs.sweeps import look_at
 from ui.shell.chosen import PREFIX
 from ui.shell.guard import show_errors
 from ui.shell.state import data_label, image_hash, ledger, submit
-from ui.shell.words import meaning
 
 NUMBERS = ("groups", "epochs", "seeds", "networks", "common", "images", "points", "seed")
 FIRST_ROW = ("groups", "epochs", "images")
@@ -81,7 +80,7 @@ def sweep_form(shown: SweepRequest | None) -> None:
     st.selectbox("Networks to train", list(networks), key=key("network"), persist_state="session")
     over = [found for number in (1, 2) if (found := _axis(number)) is not None]
     for role in ROLES:
-        _methods(role)
+        method_menu(role, key(role))
     number_fields({name: key(name) for name in FIRST_ROW})
     with st.expander("Trainings and seeds", icon=":material/tune:"):
         number_fields({name: key(name) for name in ("networks", "common")})
@@ -92,18 +91,6 @@ def sweep_form(shown: SweepRequest | None) -> None:
         if shown is not None and _other_images(shown, asked):
             st.caption("The images on this machine are not those of the sweep that is shown.")
         _start(asked)
-
-
-def _methods(role: Role) -> None:
-    methods = table(role)
-    st.multiselect(
-        role.capitalize(),
-        list(methods),
-        format_func=lambda name: methods[name].label,
-        key=key(role),
-        help=meaning(role),
-        persist_state="session",
-    )
 
 
 def _other_images(shown: SweepRequest, asked: SweepRequest) -> bool:

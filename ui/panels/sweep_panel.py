@@ -10,13 +10,13 @@ import streamlit as st
 
 from merging.errors import MergescopeError
 from merging.figures.many.sweep import sweep_figure
-from merging.figures.paper import FORMATS, WIDTHS, figure_file
+from merging.figures.paper import WIDTHS, figure_file
 from merging.jobs.ledger.jobs import Job
 from merging.jobs.requests.registry import from_json
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.search import withdraw_batch
 from merging.results import saving
-from merging.results.sweep_report import MEASURES, SweepReport, SweepRow, Triple
+from merging.results.sweep_report import MEASURES, NAIVE_TRIPLE, SweepReport, SweepRow, Triple
 from merging.text import numbers
 from merging.text.sweep_words import (
     axes_of,
@@ -169,7 +169,7 @@ def _method(sweep: SweepRequest, place: Any) -> Triple | None:
     triples = sweep.triples()
     if len(sweep.axes) == 1:
         return None
-    offered: list[Triple] = [*triples, ("naive", "", "")]
+    offered = [*triples, NAIVE_TRIPLE]
     with place:
         return st.selectbox("Method", offered, format_func=lambda one: method_name(one, triples), key="sweep method")
 
@@ -177,8 +177,7 @@ def _method(sweep: SweepRequest, place: Any) -> Triple | None:
 def _select(sweep: SweepRequest, point: Mapping[str, Any]) -> None:
     """Select the point that was clicked, by its value on the first axis."""
     texts = [value_text(value) for value in sweep.axes[0][1]]
-    x = point.get("x")
-    text = value_text(x)
+    text = value_text(point.get("x"))
     if text in texts:
         st.query_params[POINT] = str(texts.index(text))
 
@@ -235,9 +234,8 @@ def _downloads(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
         _download("CSV", lambda: to_csv(sweep, rows), "csv", "text/csv")
         report = SweepReport(json.loads(sweep.to_json()), tuple(rows))
         _download("JSON", lambda: saving.to_json(report), "json", "application/json")
-        for kind, mime in KINDS.items():
-            if kind in FORMATS and measured(rows):
-                _download(kind.upper(), lambda kind=kind: _file(sweep, rows, measure, kind), kind, mime)
+        for kind, mime in KINDS.items() if measured(rows) else ():
+            _download(kind.upper(), lambda kind=kind: _file(sweep, rows, measure, kind), kind, mime)
     with st.expander("The same sweep on the command line", icon=":material/terminal:"):
         st.code(sweep_command(sweep), language="bash", wrap_lines=True)
 

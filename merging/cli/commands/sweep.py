@@ -28,7 +28,7 @@ from merging.cli.options import (
     read_texts,
     whole,
 )
-from merging.errors import MergescopeError
+from merging.errors import InvalidSetting, MergescopeError
 from merging.figures.many.sweep import sweep_figure
 from merging.jobs.ledger.jobs import Job
 from merging.jobs.ledger.ledger import Ledger
@@ -162,7 +162,10 @@ def _job(ledger: Ledger, request: SweepRequest) -> Job:
 
 def sweep_request(options: Options) -> SweepRequest:
     """The sweep that the arguments describe. Raises the errors of SweepRequest."""
-    over = [(find_axis(key), text) for key, text in read_pairs(options.axis, "--axis").items()]
+    pairs = read_pairs(options.axis, "--axis")
+    if len(pairs) < len(options.axis):
+        raise InvalidSetting("Two --axis name the same axis. Give all its values in one, separated by commas.")
+    over = [(find_axis(key), text) for key, text in pairs.items()]
     over_values = tuple(
         (axis.key, tuple(axis.read(word) for word in text.split(",") if word.strip())) for axis, text in over
     )

@@ -11,8 +11,8 @@ from merging.figures.many.comparison import ALIGN_COLORS, DASHES
 from merging.figures.palette import SIMILARITY, STYLES, figure
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.sweeps.axes import Axis
-from merging.results.sweep_report import MEASURES, SHARES, Mark, SweepRow, Triple, marks
-from merging.text.sweep_words import NAIVE_TRIPLE, axes_of, describe_points, measure_text, method_name, value_text
+from merging.results.sweep_report import MEASURES, NAIVE_TRIPLE, SHARES, Mark, SweepRow, Triple, marks
+from merging.text.sweep_words import axes_of, describe_points, measure_text, method_name, value_text
 
 
 def sweep_figure(

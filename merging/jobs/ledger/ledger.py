@@ -66,20 +66,20 @@ class Ledger(LedgerFolder):
         with filing(self.file, self.store) as files:
             db = files.db
             if batch and db.execute("SELECT 1 FROM stopped WHERE batch = ?", (batch,)).fetchone():
-                raise Cancelled("Somebody stopped this.")
+                raise Cancelled("Somebody stopped this comparison.")
             row = db.execute("SELECT * FROM jobs WHERE id = ?", (request.id,)).fetchone()
             state = "" if row is None else row["state"]
             if known is not None and state not in (*OPEN, "done"):
                 return known
             again = again and (row is None or not others_of(db, request.id, owner))  # it is not only this person's
             done = state == "done" and not again and self._whole(db, request)
-            lists = isinstance(request, TrainRequest) and not batch.startswith(SWEEP)
-            if done and lists:
-                self._list_trained(files, request, owner, address)  # type: ignore[arg-type]
             if not done:
                 check_caps(db, self.limits, request.id, request.lane, owner, address)
-            if lists and not done:
-                models.check_room(self, db, owner, 0, address=address)  # not only after hours of training
+            if isinstance(request, TrainRequest) and not batch.startswith(SWEEP):
+                if done:
+                    self._list_trained(files, request, owner, address)
+                else:
+                    models.check_room(self, db, owner, 0, address=address)  # not only after hours of training
             if not done and state not in OPEN:
                 _enqueue(self, db, request, owner, shared_turn(owner, address))
             attach(db, request, owner, address, batch)

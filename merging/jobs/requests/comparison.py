@@ -237,16 +237,17 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, list(COLUMNS), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _written(row[key]) for key in COLUMNS} for row in rows)
+    writer.writerows({key: csv_value(row[key]) for key in COLUMNS} for row in rows)
     return out.getvalue()
 
 
 def to_values(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows as JSON values; NaN is null."""
-    return [{key: None if _written(row[key]) == "" else row[key] for key in COLUMNS} for row in rows]
+    return [{key: None if csv_value(row[key]) == "" else row[key] for key in COLUMNS} for row in rows]
 
 
-def _written(value: Any) -> Any:
+def csv_value(value: Any) -> Any:
+    """A value as a cell of a CSV file: NaN is empty, and texts that begin like a formula are quoted."""
     if isinstance(value, str) and value[:1] in FORMULA:  # a spreadsheet would run a name that begins like a formula
         return f"'{value}"
     return "" if isinstance(value, float) and math.isnan(value) else value

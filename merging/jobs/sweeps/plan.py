@@ -75,11 +75,11 @@ _known: dict[tuple[Any, ...], Any] = {}
 
 def _kept(key: tuple[Any, ...], make: Callable[[], R]) -> R:
     """The value under this key, made at the first call. All values are dropped once there are MOST_KNOWN."""
-    if key not in _known:
+    value: R | None = _known.get(key)  # one look only: another thread may drop all values at any time
+    if value is None:
         if len(_known) >= MOST_KNOWN:
             _known.clear()
-        _known[key] = make()
-    value: R = _known[key]
+        value = _known[key] = make()
     return value
 
 
