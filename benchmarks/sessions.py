@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
@@ -29,6 +29,7 @@ from urllib.parse import urlencode
 import psutil
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
@@ -65,21 +66,23 @@ def addresses(run: str, layer: str) -> dict[str, Address]:
 
 @dataclass
 class Session:
-    """One browser tab. known: hashes of messages that need not be sent again."""
+    """One browser tab. known: hashes of messages that need not be sent again.  look: is shown every message."""
 
     socket: ClientConnection
     pages: dict[str, str] = field(default_factory=dict)
     known: set[str] = field(default_factory=set)
     polls: dict[str, float] = field(default_factory=dict)
     address: Address = ("", {})
+    look: Callable[[ForwardMsg], object] = lambda message: None
 
-    async def go(self, address: Address, fragment: str = "") -> float:
-        """Open a page, or refresh a fragment of the open one; return the seconds until it was drawn."""
+    async def go(self, address: Address, fragment: str = "", widgets: Iterable[WidgetState] = ()) -> float:
+        """Open a page, or refresh it or a fragment, with values of widgets; return the seconds until it was drawn."""
         page, params = address
         message = BackMsg()
         state = message.rerun_script
         state.query_string = urlencode(params)
         state.cached_message_hashes.extend(self.known)
+        state.widget_states.widgets.extend(widgets)
         if fragment:
             state.fragment_id, state.is_auto_rerun = fragment, True
         if page in self.pages:
@@ -99,6 +102,7 @@ class Session:
             message = ForwardMsg.FromString(await self.socket.recv(decode=False))
             if message.metadata.cacheable and message.hash:
                 self.known.add(message.hash)
+            self.look(message)
             kind = message.WhichOneof("type")
             if kind == "new_session" and not message.metadata.run.fragment_ids:
                 self.polls.clear()
@@ -117,9 +121,9 @@ class Session:
                 return
 
 
-async def opened(address: str) -> Session:
-    """Open a new visitor's tab."""
-    cookie = {"Cookie": f"mergescope_owner={secrets.token_hex(16)}"}
+async def opened(address: str, visitor: str = "") -> Session:
+    """Open a tab of the visitor with this random name in the cookie; of a new one without a name."""
+    cookie = {"Cookie": f"mergescope_owner={visitor or secrets.token_hex(16)}"}
     url = f"{address.replace('http', 'ws')}/_stcore/stream"
     protocol: list[str] = ["streamlit"]
     return Session(await connect(url, subprotocols=protocol, max_size=None, additional_headers=cookie))  # type: ignore[arg-type]

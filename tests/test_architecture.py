@@ -21,7 +21,20 @@ EVERY_FILE = [*FILES, ROOT / "start.py", *sorted(ROOT.glob("benchmarks/*.py")), 
 GROUND = ("errors", "literals", "naming", "paths", "progress", "settings")
 ORDER = (
     *GROUND,
-    *("results", "network", "zoo", "methods", "pipeline", "analysis", "studies", "jobs", "text", "figures", "cli"),
+    *(
+        "results",
+        "network",
+        "zoo",
+        "methods",
+        "pipeline",
+        "analysis",
+        "studies",
+        "jobs",
+        "text",
+        "figures",
+        "teaching",
+        "cli",
+    ),
 )
 # Folder -> packages of others that it may import.
 OTHERS = {
@@ -35,14 +48,15 @@ OTHERS = {
     "jobs": {"torch", "numpy", "ray", "psutil"},
     "text": {"numpy"},
     "figures": {"PIL", "matplotlib", "numpy", "plotly"},
+    "teaching": {"numpy", "PIL", "nbformat"},
     "cli": {"torch", "numpy", "rich", "PIL", "plotly"},
-    "ui": {"streamlit", "starlette", "plotly", "numpy", "PIL"},
+    "ui": {"streamlit", "starlette", "plotly", "numpy", "PIL", "segno"},
     "pages": {"streamlit", "plotly", "numpy"},
     "app": {"streamlit", "starlette"},
 }
 # What loads neither torch nor Ray nor lucent when it is imported, so that the web process may import it.
 TORCH_FREE = (
-    *(f"merging.{name}" for name in (*GROUND, "results", "text", "figures", "studies", "methods.registry")),
+    *(f"merging.{name}" for name in (*GROUND, "results", "text", "figures", "teaching", "studies", "methods.registry")),
     *("merging.methods.recipes", "merging.jobs.requests", "merging.jobs.sweeps", "merging.jobs.ledger"),
     "merging.jobs.limits",
     *("merging.jobs.stages", "merging.jobs.streaming", "merging.jobs.worker.supervisor"),

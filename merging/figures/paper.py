@@ -85,6 +85,11 @@ def figure_csv(figure: Figure) -> str:
     return out.getvalue()
 
 
+def figure_table(figure: Figure) -> list[dict[str, Any]]:
+    """Return the points of all lines and bars of a figure as rows; none for pictures and maps."""
+    return [line for one in series(figure) if "z" not in one for line in _lines(one)]
+
+
 def _lines(one: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The lines of one series. Gaps between parts of a line, and values that are not defined, are empty."""
     name = one["name"] or one["kind"]

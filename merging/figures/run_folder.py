@@ -13,9 +13,9 @@ from merging.figures.paper import WIDTHS, Format, figure_file
 from merging.figures.similarity import TITLES, diagonal_figure, heatmap
 from merging.results import saving
 from merging.results.reports import MergeReport, Metric
-from merging.text import merge_verdict
 from merging.text.bibliography import bibtex
 from merging.text.tables import curves_csv, similarity_csv
+from merging.text.verdicts import merge
 
 METRICS: tuple[Metric, ...] = ("loss", "accuracy", "ece")
 PARTS = ("curves", "similarity", "units")  # parts of the report with a file of their own
@@ -68,9 +68,9 @@ def _readme(title: str, report: MergeReport, commands: Mapping[str, str]) -> str
 
 `{shown}`
 
-{merge_verdict.headline(report)}
+{merge.headline(report)}
 
-{merge_verdict.verdict(report)}
+{merge.verdict(report)}
 
 - `curves.csv`, `curves.json`: loss (nats per image), accuracy and calibration error along the path from A to B
 - `similarity-*.csv`, `similarity.json`: debiased linear CKA of every pair of layers

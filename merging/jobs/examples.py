@@ -1,8 +1,8 @@
 """Generates the finished runs that are shipped with the program (assets/runs), with the tasks that workers also run.
 
-The runs are: a merge for every preset, with the settings of the merge form; a merge of two networks that share the
-first epochs of their training, which needs no alignment; for two presets the pictures on the first view of Neurons and
-those of the classes; findings of studies; and a partial zip (ZipIt!). Artifacts that are not shipped are listed with
+The runs are: a merge for every preset and for the further pairs of the lessons, with the settings of the merge form;
+for two presets the pictures on the first view of Neurons and those of the classes; findings of studies; a partial zip
+(ZipIt!); and the report of the lessons' sweep over the width. Artifacts that are not shipped are listed with
 their hashes; running the request again creates them.
 """
 
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,32 +22,25 @@ from typing import Any
 import numpy as np
 
 from merging.errors import DataUnavailable
+from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.ledger.shipped_runs import RUNS
-from merging.jobs.requests.base import ModelRef
+from merging.jobs.requests.base import ModelRef, Request
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.pictures import MAX_UNITS, PicturesRequest
 from merging.jobs.requests.study import StudyRequest
+from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.requests.zip_networks import ZipRequest
+from merging.jobs.sweeps.lab import lab_sweep
 from merging.jobs.tasks.machine import configure_torch
 from merging.jobs.tasks.payload import Payload
 from merging.jobs.tasks.run import run_task
 from merging.progress import Progress, no_progress
 from merging.results import saving
 from merging.studies.evidence import ALL_UNITS
-from merging.zoo.catalogue import Preset, find_entry, presets, shipped_file
+from merging.zoo.catalogue import example_pairs, find_entry, shipped_file
 from merging.zoo.datasets.fingerprint import fingerprint, load_splits
 
 DATASET = "fashion-mnist"
-SHARED = Preset(
-    key="shared",
-    title="A shared beginning",
-    text="",
-    a="fashion-cnn-shared-a",
-    b="fashion-cnn-shared-b",
-    align="none",
-    combine="average",
-    correct="none",
-)
 NETWORKS = ("merge.safetensors", "naive.safetensors")
 SHIPPED = ("report", "permutation.npz", *NETWORKS)  # pi(B) is computed from B and the permutation when needed
 IMAGES = 2_000  # default of the merge form, so that submitting the unchanged form finds the shipped run
@@ -56,6 +51,7 @@ ANSWERED: dict[str, tuple[str, ...]] = {  # preset -> the studies whose findings
     "mlps": EVERY,
     "cnns": (*EVERY, "film", "evidence"),
     "batch-norm": ("why",),
+    "residual": ("why",),
 }
 HEADS = ("fashion-head-low", "fashion-head-high")
 OF_A_LAYER = ("layer", "units", "film", "ablation")
@@ -95,7 +91,7 @@ def merges() -> dict[str, MergeRequest]:
             data_sha256=data,
             images=IMAGES,
         )
-        for preset in (*presets(), SHARED)
+        for preset in example_pairs()
     }
 
 
@@ -114,7 +110,7 @@ def make(out: Path = RUNS, report: Progress = no_progress, *, missing: bool = Fa
     configure_torch(1)
     if not missing:
         shutil.rmtree(out, ignore_errors=True)
-    wanted = {_make(heads(), out, report)[0]}
+    wanted = {_make(heads(), out, report)[0], _make_sweep(lab_sweep(), out, report)}
     for key, request in merges().items():
         checkpoints = tuple(_bytes(model.sha256) for model in request.models)
         id, artifacts = _make(Example(request, checkpoints, SHIPPED), out, report)
@@ -133,6 +129,24 @@ def example_studies(request: MergeRequest, key: str) -> Iterator[StudyRequest]:
         yield StudyRequest(request, study, {"layer": LOOKED_INTO[key]} if study in OF_A_LAYER else {})
         if study == "evidence":  # of a sample of units, and of all
             yield StudyRequest(request, study, ALL_UNITS)
+
+
+def _make_sweep(request: SweepRequest, out: Path, report: Progress) -> str:
+    """Run the sweep unless `out` holds it; return its id. Only its report is shipped, not its trainings and merges."""
+    folder = out / request.id
+    if (folder / "job.json").is_file():
+        return folder.name
+    from merging.jobs.worker.engine import Plan
+    from merging.jobs.worker.here import run_sweep
+
+    with tempfile.TemporaryDirectory() as scratch:
+        ledger = Ledger(Path(scratch))
+        found = run_sweep(ledger, request, "examples", Plan("cpu", 1, os.cpu_count() or 1), report)
+        job = ledger.local_run(request.id)
+    assert job is not None and job.started is not None and job.finished is not None
+    stages = [("sweeping", "", job.finished - job.started)]
+    _write(folder, request, {"report": saving.save(found)}, stages, job.started, ("report",))
+    return folder.name
 
 
 def _pictures(
@@ -177,23 +191,36 @@ def _make(example: Example, out: Path, report: Progress) -> tuple[str, dict[str,
     images = {} if isinstance(request, PicturesRequest) else load_splits(DATASET, IMAGES)
     payload = Payload(request.to_json(), example.checkpoints, images, "cpu", 1, example.artifacts)
     artifacts = run_task(request.kind, payload, logged)
+    ends = [began for _, _, began in stages[1:]] + [time.time()]
+    spent = [(stage, words, end - began) for (stage, words, began), end in zip(stages, ends, strict=True)]
+    _write(folder, request, artifacts, spent, created, example.shipped)
+    return request.id, artifacts
+
+
+def _write(
+    folder: Path,
+    request: Request,
+    artifacts: dict[str, bytes],
+    stages: list[tuple[str, str, float]],
+    created: float,
+    shipped: tuple[str, ...],
+) -> None:
+    """Write a run. stages: (stage, last message, seconds).  shipped: names of the artifacts to write; empty for all."""
     folder.mkdir(parents=True)
     for name, data in artifacts.items():
-        if not example.shipped or name in example.shipped:
+        if not shipped or name in shipped:
             (folder / name).write_bytes(data)
-    ends = [began for _, _, began in stages[1:]] + [time.time()]
     entry: dict[str, Any] = {
         "title": request.title,
         "request": json.loads(request.to_json()),
         "created": created,
         "started": created,
-        "finished": time.time(),
-        "stages": [(stage, words, end - began) for (stage, words, began), end in zip(stages, ends, strict=True)],
+        "finished": created + sum(seconds for _, _, seconds in stages),
+        "stages": stages,
         "artifacts": {name: (hashlib.sha256(data).hexdigest(), len(data)) for name, data in artifacts.items()},
     }
     text = json.dumps(entry, indent=1, ensure_ascii=False, sort_keys=True)
     (folder / "job.json").write_text(text + "\n", "utf-8")
-    return request.id, artifacts
 
 
 def _bytes(sha256: str) -> bytes:

@@ -128,7 +128,8 @@ def sweep_command(sweep: SweepRequest) -> str:
         words.append(f"--{role} {','.join(keys)}")
     words += [f"--set {name}={value}" for name, value in sweep.settings.items()]
     names = ("epochs", "common", "networks", "groups", "seeds", "images", "points", "seed")
-    return " ".join([*words, *(f"--{name} {getattr(sweep, name)}" for name in names)])
+    words += [f"--{name} {getattr(sweep, name)}" for name in names]
+    return " ".join([*words, *([f"--first-group {sweep.first_group}"] if sweep.first_group else [])])
 
 
 def to_csv(sweep: SweepRequest, rows: Sequence[SweepRow]) -> str:

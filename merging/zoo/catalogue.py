@@ -131,6 +131,30 @@ _PRESETS = (
     ),
 )
 
+# Pairs whose runs are shipped for lessons; the first screen does not offer them.
+_FURTHER = (
+    Preset(
+        "shared",
+        "A shared beginning",
+        "Two CNNs that share the first epochs of their training need no re-ordering.",
+        "fashion-cnn-shared-a",
+        "fashion-cnn-shared-b",
+        "none",
+        "average",
+        "none",
+    ),
+    Preset(
+        "residual",
+        "A narrow residual network",
+        "Even re-ordered and repaired, the average of two narrow residual networks stays worse than both.",
+        "fashion-resnet-s0",
+        "fashion-resnet-s1",
+        "weight-matching",
+        "average",
+        "repair",
+    ),
+)
+
 
 def shipped() -> tuple[Entry, ...]:
     """The checkpoints in assets/zoo, in the manifest's order. Raises CheckpointError if the manifest is damaged."""
@@ -161,6 +185,11 @@ def presets() -> tuple[Preset, ...]:
     """The examples whose two checkpoints are both shipped."""
     ids = {entry.id for entry in shipped()}
     return tuple(preset for preset in _PRESETS if {preset.a, preset.b} <= ids)
+
+
+def example_pairs() -> tuple[Preset, ...]:
+    """All pairs whose runs are shipped: the examples of the first screen, and those of lessons."""
+    return (*presets(), *_FURTHER)
 
 
 def uploaded(facts: Mapping[str, Any], data: bytes, *, owner: str, created: float, source: str = "uploaded") -> Entry:

@@ -56,6 +56,9 @@ def test_an_example_is_whole(request_, tmp_path):
         assert load_finding(shipped["finding"]) is not None
     elif request_.kind == "zip":
         assert isinstance(ledger.report(request_.id), ZipReport)
+    elif request_.kind == "sweep":
+        rows = ledger.report(request_.id).rows
+        assert {row.state for row in rows} == {"done"} and len(rows) == 30
     else:
         known = ledger.pictures(request_, request_.units)
         assert sorted(known) == list(request_.units)

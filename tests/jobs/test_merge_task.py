@@ -10,7 +10,7 @@ from merging.jobs.requests.base import ModelRef
 from merging.jobs.tasks.run import run_task
 from merging.jobs.worker.gather import gather_payload
 from merging.results import saving
-from merging.text.merge_verdict import headline, verdict
+from merging.text.verdicts.merge import headline, verdict
 from merging.zoo import catalogue
 from tests.jobs.making import merge_request
 

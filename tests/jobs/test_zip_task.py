@@ -19,7 +19,7 @@ from merging.jobs.worker.gather import gather_payload
 from merging.progress import no_progress
 from merging.results import saving
 from merging.results.zip_report import ZipReport
-from merging.text.zip_verdict import CLOSE, zip_headline, zip_verdict
+from merging.text.verdicts.zip import CLOSE, zip_headline, zip_verdict
 from merging.zoo import catalogue
 from merging.zoo.datasets.fingerprint import fingerprint
 from tests.figures.made import alt_text, validated

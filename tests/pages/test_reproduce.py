@@ -12,10 +12,10 @@ from merging.jobs.tasks.run import run_task
 from merging.progress import no_progress
 from merging.results import saving
 from merging.results.reports import Metrics
+from merging.text.reproduce import changed, command, snippet, zip_snippet
 from merging.zoo import catalogue
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
 from merging.zoo.datasets.fingerprint import fingerprint, load_splits
-from ui.runs.reproduce import changed, command, snippet, zip_snippet
 
 PAIR = tuple(ModelRef.of(catalogue.find_entry(f"fashion-mlp-128-s{seed}")) for seed in (0, 1))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from merging.text.merge_verdict import verdict
+from merging.text.verdicts.merge import verdict
 from tests.text.test_verdict import curve, report
 
 

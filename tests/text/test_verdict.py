@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from merging.results.reports import LayerInfo, LayerUnits, LossCurve, MergeReport, Metrics
-from merging.text.merge_verdict import headline, verdict, word
+from merging.text.verdicts.merge import headline, verdict, word
 from tests.figures.made import scores
 
 LAMBDAS = np.linspace(0, 1, 11)

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from merging.text.merge_verdict import headline, verdict
+from merging.text.verdicts.merge import headline, verdict
 from tests.text.test_verdict import curve, report
 
 

@@ -26,11 +26,12 @@ from ui.shell.chosen import PREFIX
 from ui.shell.guard import show_errors
 from ui.shell.state import data_label, image_hash, ledger, submit
 
-NUMBERS = ("groups", "epochs", "seeds", "networks", "common", "images", "points", "seed")
+NUMBERS = ("groups", "first_group", "epochs", "seeds", "networks", "common", "images", "points", "seed")
 FIRST_ROW = ("groups", "epochs", "images")
 USUAL: dict[str, Any] = {
     "axis 1": "width", "axis 2": "", "align": ["weight-matching"], "combine": ["average"], "correct": ["none"],
-    "groups": 3, "epochs": 3, "seeds": 1, "networks": 2, "common": 0, "images": 1000, "points": 11, "seed": 0,
+    "groups": 3, "first_group": 0, "epochs": 3, "seeds": 1, "networks": 2, "common": 0, "images": 1000, "points": 11,
+    "seed": 0,
 }  # fmt: skip
 SETTINGS = "sweep set"  # begins the keys of the widgets of training settings
 HIDDEN = (PART, "split_seed")  # axes that are not offered
@@ -84,7 +85,7 @@ def sweep_form(shown: SweepRequest | None) -> None:
     number_fields({name: key(name) for name in FIRST_ROW})
     with st.expander("Trainings and seeds", icon=":material/tune:"):
         number_fields({name: key(name) for name in ("networks", "common")})
-        number_fields({name: key(name) for name in ("seeds", "points", "seed")})
+        number_fields({name: key(name) for name in ("seeds", "points", "seed", "first_group")})
         settings = setting_fields(TrainingOptions, SETTINGS, without=(PART,), columns=2)
     with show_errors():
         asked = _request(networks[st.session_state[key("network")]], tuple(over), settings)

@@ -14,8 +14,8 @@ from merging.methods.registry import table
 from merging.results.intervals import wilson
 from merging.results.reports import MergeReport, Metric
 from merging.text import numbers
-from merging.text.merge_verdict import headline, verdict
 from merging.text.method_notes import remarks
+from merging.text.verdicts.merge import headline, verdict
 from ui.panels.path_panel import path_with_points
 from ui.runs.next_steps import offer_next_steps
 from ui.shell.address import one_of

@@ -15,9 +15,9 @@ from merging.jobs.requests.zip_networks import ZipRequest
 from merging.naming import letter
 from merging.results import saving
 from merging.results.zip_report import ZipReport
-from merging.text.zip_verdict import zip_headline, zip_verdict
+from merging.text.reproduce import zip_command, zip_snippet
+from merging.text.verdicts.zip import zip_headline, zip_verdict
 from ui.runs.progress import failure, watch
-from ui.runs.reproduce import zip_command, zip_snippet
 from ui.shell.address import said
 from ui.shell.chosen import PREFIX, from_json_of
 from ui.shell.guard import show_errors

@@ -17,10 +17,10 @@ from merging.results import saving
 from merging.results.reports import MergeReport, Metric
 from merging.text import numbers
 from merging.text.bibliography import bibtex
+from merging.text.reproduce import command, snippet
 from merging.text.tables import curves_csv
 from merging.zoo.checkpoints.metadata import with_name
 from ui.runs.progress import failure
-from ui.runs.reproduce import command, snippet
 from ui.shell.chosen import PREFIX, request_of
 from ui.shell.guard import show_errors
 from ui.shell.screens import go

@@ -14,7 +14,7 @@ from merging.jobs.requests.base import Request
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.registry import from_json
 from merging.results.reports import FORMAT, MergeReport
-from merging.zoo.catalogue import Preset, find_entry, presets
+from merging.zoo.catalogue import Preset, presets
 from ui.shell.address import said
 from ui.shell.state import PREFIX, find_job, ledger, merge_report
 
@@ -103,15 +103,7 @@ def example_id() -> str:
 
 def preset_run(preset: Preset) -> Job | None:
     """The shipped run of a preset, None where there is none."""
-    hashes = {find_entry(preset.a).sha256, find_entry(preset.b).sha256}
-    method = (preset.align, preset.combine, preset.correct)
-    for job in ledger().examples():
-        request = job.request
-        if request["kind"] != "merge" or {model["sha256"] for model in request["models"]} != hashes:
-            continue
-        if (request["align"], request["combine"], request["correct"]) == method:
-            return job
-    return None
+    return ledger().shipped.of_pair(preset)
 
 
 def remember(job_id: str, request: str) -> None:

@@ -155,6 +155,10 @@ WORDS: dict[str, str] = {
         "Groups of networks that are trained with seeds of their own and merged within the group. The spread over the "
         "groups tells how much seeds matter."
     ),
+    "first_group": (
+        "The number of the first group, which sets the seeds of its networks: a sweep of groups 3 to 5 goes on where "
+        "one of groups 0 to 2 ended."
+    ),
     "networks": "The number of networks in a group, which are merged at once.",
     "common": (
         "Epochs of a training from which all networks of a group start, as experts that were fine-tuned from one base. "

@@ -6,10 +6,8 @@ import argparse
 import json
 import math
 import os
-import time
 from dataclasses import fields
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 from merging.cli.console import say, say_json, say_table
@@ -28,13 +26,11 @@ from merging.cli.options import (
     read_texts,
     whole,
 )
-from merging.errors import InvalidSetting, MergescopeError
+from merging.errors import InvalidSetting
 from merging.figures.many.sweep import sweep_figure
-from merging.jobs.ledger.jobs import Job
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.jobs.requests.sweep import SweepRequest
-from merging.jobs.search import withdraw_batch
 from merging.jobs.sweeps.axes import axes, find_axis
 from merging.jobs.sweeps.plan import checked
 from merging.methods.registry import ROLES
@@ -57,8 +53,7 @@ from merging.zoo.training.options import TrainingOptions
 
 NAME, HELP = "sweep", "train networks over an axis, such as width, merge them, and draw accuracies or barriers over it"
 USUAL = {"align": "weight-matching", "combine": "average", "correct": "none"}
-NUMBERS = {"epochs": 5, "common": 0, "networks": 2, "groups": 3, "seeds": 1}
-LOOK = 0.05  # seconds between two rounds of the loop
+NUMBERS = {"epochs": 5, "common": 0, "networks": 2, "groups": 3, "first_group": 0, "seeds": 1}
 OWNER = "the command line"
 
 
@@ -81,7 +76,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for name, usual in NUMBERS.items():
         number = WHOLE_NUMBERS[name]
         help_text = f"{number.help or number.label.lower()} (default {usual})"
-        parser.add_argument(f"--{name}", type=whole(*number.bounds), default=usual, metavar="N", help=help_text)
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=whole(*number.bounds), default=usual, metavar="N", help=help_text)
     names = ", ".join(one.name for one in fields(TrainingOptions))
     parser.add_argument("--set", action="append", metavar="NAME=VALUE", help=f"a setting of the trainings: {names}")
     parser.add_argument("--images", type=whole(*IMAGES.bounds), default=1000, metavar="N", help=IMAGES.help)
@@ -119,45 +115,13 @@ def run(options: Options, report: Progress) -> None:
 
 
 def run_sweep(request: SweepRequest, options: Options, report: Progress) -> SweepReport:
-    """Run a sweep; parts that are in the folder already are not done again. Raises MergescopeError if it fails."""
-    from merging.jobs.worker.dispatcher import Dispatcher
+    """Run a sweep in the folder; its parts that are there already are not done again. Raises MergescopeError."""
+    from merging.jobs.worker import here
     from merging.jobs.worker.engine import Plan
-    from merging.jobs.worker.local_engine import LocalEngine
 
-    ledger = Ledger(options.folder)
     threads = options.threads or 1
     plan = Plan(chosen_device(options), threads, options.jobs or max(1, (os.cpu_count() or 1) // threads))
-    stored = ledger.report(request.id)
-    lacking = isinstance(stored, SweepReport) and any(row.state != "done" for row in stored.rows)
-    job = ledger.submit(request, OWNER, again=lacking)
-    engine = LocalEngine(plan)
-    dispatcher = Dispatcher(ledger, engine, Event())  # type: ignore[arg-type]
-    try:
-        while job.open:
-            dispatcher.step()
-            time.sleep(LOOK)
-            job = _job(ledger, request)
-            report("sweeping", job.fraction, job.message)
-    finally:
-        dispatcher.stop.set()
-        dispatcher.run()  # puts running jobs back
-        engine.stop()
-        if _job(ledger, request).open:  # interrupted: another sweep in this folder must not run these parts first
-            ledger.cancel(request.id, OWNER)
-            withdraw_batch(ledger, request.batch)
-    if job.state != "done":
-        paused = "The sweep was paused in the browser. Run the command again to go on."
-        raise MergescopeError(job.error["text"] if job.error else paused)
-    result = ledger.report(job.id)
-    assert isinstance(result, SweepReport)
-    return result
-
-
-def _job(ledger: Ledger, request: SweepRequest) -> Job:
-    job = ledger.local_run(request.id)
-    if job is None:
-        raise MergescopeError("The sweep was deleted from the folder. Run it again.")
-    return job
+    return here.run_sweep(Ledger(options.folder), request, OWNER, plan, report)
 
 
 def sweep_request(options: Options) -> SweepRequest:

@@ -17,7 +17,7 @@ from merging.methods.registry import MOST_MODELS
 from merging.progress import Progress
 from merging.results.zip_report import ZipReport, labels_of
 from merging.text import numbers
-from merging.text.zip_verdict import zip_headline
+from merging.text.verdicts.zip import zip_headline
 from merging.zoo.datasets.known import facts as facts_of
 
 NAME, HELP = "zip", "merge networks up to a layer and keep each one's head after it (partial ZipIt!)"

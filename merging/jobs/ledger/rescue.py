@@ -24,6 +24,10 @@ TAKEN_OVER = (
     "made_of",
     "stopped",
     "guesses",
+    "classes",
+    "teachers",
+    "students",
+    "answers",
 )
 UNREADABLE = (
     sqlite3.DatabaseError,

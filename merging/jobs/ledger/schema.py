@@ -28,12 +28,17 @@ NUMBERS = {  # table -> its numeric columns
     "marks": ("starred", "archived"),
     "guesses": ("unit", "guessed", "correct", "at"),
     "dispatchers": ("pid", "born", "seen"),
+    "classes": ("created", "paused", "ended", "version"),
+    "students": ("number", "hand", "seen"),
+    "answers": ("at",),
 }
 TEXTS = {  # table -> columns with texts that pages show; damage turns texts into blobs
     "jobs": ("title", "message", "stage", "worker", "hidden"),
     "stages": ("points",),
     "marks": ("name", "note"),
     "owners": ("batch", "title"),
+    "classes": ("title", "lessons", "place", "shown", "pace", "sweep", "style"),
+    "students": ("nickname", "lesson", "step"),
 }
 KEYS = {  # table -> columns that name other rows, people or files; a row in which one is no text is of no use
     "jobs": ("id",),
@@ -48,6 +53,10 @@ KEYS = {  # table -> columns that name other rows, people or files; a row in whi
     "guesses": ("owner", "run", "layer"),
     "served": ("owner",),
     "dispatchers": ("id", "host"),
+    "classes": ("code", "secret"),
+    "teachers": ("class", "owner"),
+    "students": ("class", "owner"),
+    "answers": ("class", "owner", "lesson", "step", "answer"),
 }
 log = logging.getLogger(__name__)
 FORMAT = 1  # increased by hand when tables become incompatible; a ledger of another format is renamed, not converted
@@ -96,6 +105,21 @@ CREATE TABLE IF NOT EXISTS stopped (batch TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS guesses (
     owner TEXT NOT NULL, run TEXT NOT NULL, layer TEXT NOT NULL, unit INTEGER NOT NULL, guessed INTEGER NOT NULL,
     correct INTEGER NOT NULL, at REAL NOT NULL, PRIMARY KEY (owner, run, layer, unit));
+CREATE TABLE IF NOT EXISTS classes (
+    code TEXT PRIMARY KEY, title TEXT NOT NULL, lessons TEXT NOT NULL, style TEXT NOT NULL, secret TEXT NOT NULL,
+    pace TEXT NOT NULL, place TEXT NOT NULL, shown TEXT NOT NULL, sweep TEXT NOT NULL,
+    paused INTEGER NOT NULL, ended REAL NOT NULL, created REAL NOT NULL, version INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS teachers (
+    class TEXT NOT NULL REFERENCES classes ON DELETE CASCADE, owner TEXT NOT NULL, PRIMARY KEY (owner, class));
+CREATE TABLE IF NOT EXISTS students (
+    class TEXT NOT NULL REFERENCES classes ON DELETE CASCADE, owner TEXT NOT NULL, number INTEGER NOT NULL,
+    nickname TEXT NOT NULL, lesson TEXT NOT NULL, step TEXT NOT NULL, hand REAL NOT NULL, seen REAL NOT NULL,
+    PRIMARY KEY (class, owner));
+CREATE INDEX IF NOT EXISTS students_by_owner ON students (owner);
+CREATE TABLE IF NOT EXISTS answers (
+    class TEXT NOT NULL, owner TEXT NOT NULL, lesson TEXT NOT NULL, step TEXT NOT NULL, answer TEXT NOT NULL,
+    at REAL NOT NULL, PRIMARY KEY (class, owner, lesson, step));
+CREATE INDEX IF NOT EXISTS answers_by_step ON answers (class, lesson, step);
 CREATE TABLE IF NOT EXISTS served (owner TEXT PRIMARY KEY, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS dispatchers (
     id TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, born REAL NOT NULL, seen REAL NOT NULL);
@@ -120,7 +144,8 @@ _ADDED = {  # columns added since format 1: (table, column) -> declaration
     ("owners", "batch"): "TEXT NOT NULL DEFAULT ''",
     ("owners", "title"): "TEXT NOT NULL DEFAULT ''",
 }
-_ADDED_TABLES = ("marks", "made_of", "stopped", "guesses")  # tables added since format 1
+_CLASSES = ("classes", "teachers", "students", "answers")
+_ADDED_TABLES = ("marks", "made_of", "stopped", "guesses", *_CLASSES)  # tables added since format 1
 
 
 def prepare_file(path: Path) -> None:

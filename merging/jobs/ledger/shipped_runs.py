@@ -19,6 +19,7 @@ from merging.errors import MergescopeError
 from merging.jobs.ledger.jobs import Job
 from merging.jobs.requests.estimates import Past
 from merging.paths import ASSETS
+from merging.zoo.catalogue import Preset, find_entry
 
 RUNS = ASSETS / "runs"
 
@@ -53,6 +54,18 @@ class ShippedRuns:
         """The only run whose id begins with `prefix`, None if there are none or several."""
         matches = [id for id in self.entries if id.startswith(prefix)]
         return self._jobs[matches[0]] if len(matches) == 1 else None
+
+    def of_pair(self, pair: Preset) -> Job | None:
+        """The run that merges this pair by the pair's methods, None if there is none."""
+        hashes = {find_entry(pair.a).sha256, find_entry(pair.b).sha256}
+        methods = {"align": pair.align, "combine": pair.combine, "correct": pair.correct}
+        for job in self.jobs():
+            asked = job.request
+            if asked["kind"] != "merge" or {model["sha256"] for model in asked["models"]} != hashes:
+                continue
+            if all(asked[role] == key for role, key in methods.items()):
+                return job
+        return None
 
     def artifacts(self, id: str) -> dict[str, tuple[str, int]]:
         """Name -> (sha256, bytes) of all artifacts of the run, shipped or not."""

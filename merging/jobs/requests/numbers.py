@@ -41,4 +41,5 @@ WHOLE_NUMBERS = {
     "common": WholeNumber("Common start", 0, 50, help="epochs that the networks of a group share; 0 for none"),
     "networks": WholeNumber("Networks", 2, MOST_MODELS, help="networks per merge"),
     "groups": WholeNumber("Groups", 1, 20, help="groups of networks, each with training seeds of its own"),
+    "first_group": WholeNumber("First group", 0, 1000, help="number of the first group, which sets its seeds"),
 }

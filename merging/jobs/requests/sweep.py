@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from merging.errors import InvalidRequest
@@ -39,7 +39,8 @@ class SweepRequest(Request):
     """Train groups of networks for every point of one or two axes, and merge each group by every method.
 
     The networks of group g have the training seeds seed + g * n, seed + g * n + 1, ..., where n is the largest number
-    of networks per group; all points use the same seeds.
+    of networks per group; all points use the same seeds. A sweep of one value and of one group, `first_group` = g, asks
+    for the same trainings and merges as that point of a larger sweep, so that its parts can be asked for one by one.
 
     Attributes:
         architecture, config: structure of the networks, which an axis may change.
@@ -54,6 +55,7 @@ class SweepRequest(Request):
         common: epochs of a common start of the networks of a group; 0 for different random weights.
         networks: networks per group.
         groups: number of groups, over which intervals are computed.
+        first_group: number of the first group.
         seeds: runs per merge, with method seeds seed, seed + 1, ...
         images: images per split of the merges.
         points: lambdas per curve.
@@ -79,6 +81,7 @@ class SweepRequest(Request):
     points: int = 11
     seed: int = 0
     name: str = ""
+    first_group: int = 0
     kind: ClassVar[str] = "sweep"
     plural: ClassVar[str] = "sweeps"
     stages: ClassVar[tuple[Stage, ...]] = (Stage("sweeping", 1.0, "Train and merge"),)
@@ -87,6 +90,7 @@ class SweepRequest(Request):
     page: ClassVar[str] = "sweeps"
     page_parameter: ClassVar[str] = "sweep"
     needs_images: ClassVar[bool] = True
+    LATER: ClassVar[Mapping[str, Any]] = {"first_group": 0}
     VERSION: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -100,7 +104,7 @@ class SweepRequest(Request):
         check_architecture(self.architecture, self.config)
         check_data(self.dataset, self.data_sha256, required=True)
         check_text(self.name or "-", "A sweep's name")
-        check_whole(self, "epochs", "common", "networks", "groups", "seeds", "images", "points", "seed")
+        check_whole(self, "epochs", "common", "networks", "groups", "first_group", "seeds", "images", "points", "seed")
         self._check_axes()
         self._check_methods()
         for count in self.image_counts():
@@ -150,9 +154,24 @@ class SweepRequest(Request):
         """The values that a whole number takes in this sweep: those of its axis, or the one value `usual`."""
         return next((tuple(map(int, values)) for name, values in self.axes if name == key), (usual,))
 
+    def group_numbers(self) -> range:
+        """Numbers of the groups."""
+        return range(self.first_group, self.first_group + self.groups)
+
     def image_counts(self) -> tuple[int, ...]:
         """Numbers of images per split with which merges run."""
         return self.at("images", self.images)
+
+    def point(self, values: Values, group: int) -> SweepRequest:
+        """The sweep of one point (a value per axis) and one group, whose parts are parts of this sweep.
+
+        Raises InvalidRequest for axes along which points share trainings or seeds.
+        """
+        shared = {"epoch", "networks"} & {key for key, _ in self.axes}
+        if shared:
+            raise InvalidRequest(f"The points of {find_axis(shared.pop()).label} cannot be asked for one by one.")
+        axes = tuple((key, (value,)) for (key, _), value in zip(self.axes, values, strict=True))
+        return replace(self, axes=axes, groups=1, first_group=group)
 
     @property
     def batch(self) -> str:

@@ -171,11 +171,11 @@ def _made(sweep: SweepRequest) -> Iterator[Cell]:
     keys = [key for key, _ in sweep.axes]
     for values in itertools.product(*(values for _, values in sweep.axes)):
         point = dict(zip(keys, values, strict=True))
-        groups = [_networks(sweep, point, group) for group in range(sweep.groups)]
+        groups = {group: _networks(sweep, point, group) for group in sweep.group_numbers()}
         images, seeds = int(point.get("images", sweep.images)), range(sweep.seed, sweep.seed + sweep.seeds)
         for triple in sweep.triples():
             settings = _method_settings(point, triple)
-            for (group, networks), seed in itertools.product(enumerate(groups), seeds):
+            for (group, networks), seed in itertools.product(groups.items(), seeds):
                 yield Cell(values, triple, group, seed, networks, images, settings)
 
 

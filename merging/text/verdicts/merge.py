@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from merging.results.reports import Barrier, LossCurve, MergeReport
-from merging.text import many_verdict, numbers
+from merging.text import numbers
 from merging.text.next_steps import next_steps
 from merging.text.reading import CONNECTED, FEW_IMAGES, PARTLY, Reading, fall_of, margin, points_beside
 from merging.text.uncertainty import small_differences
+from merging.text.verdicts import many
 
 END = 0.005  # difference in accuracy above which the path is said not to end at B
 EQUAL = 0.02  # largest difference in accuracy between parents that are called equally good
@@ -29,14 +30,14 @@ def word(report: MergeReport) -> str:
     more networks, "as good", "worse" or "failed". Without images, "not measured".
     """
     if not report.curves:
-        return many_verdict.status(report) if report.scores else "not measured"
+        return many.status(report) if report.scores else "not measured"
     return Reading(report).status
 
 
 def headline(report: MergeReport) -> str:
     """Return one or two sentences that summarise the merge half-way between the networks."""
     if not report.curves and report.scores:
-        return many_verdict.many_headline(report)
+        return many.many_headline(report)
     if not report.curves:
         return "B was re-ordered and merged with A. The accuracy of the merge was not measured."
     return _headline(Reading(report))
@@ -49,7 +50,7 @@ def verdict(report: MergeReport) -> str:
     for linear mode connectivity, and caveats.
     """
     if not report.curves and report.scores:
-        return many_verdict.many_verdict(report)
+        return many.many_verdict(report)
     if not report.curves:
         why = report.missing or "There were no images to measure with."
         return f"{why} Known without images: {_equivalence(report)}"

@@ -1,0 +1,1 @@
+"""Lessons on linear mode connectivity, and classes that take them together. torch-free."""

@@ -1,0 +1,33 @@
+"""Slows down those who try many codes or keys: a bound on wrong ones per minute, per person and per address."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+from merging.errors import InvalidRequest
+
+SECONDS = 60.0
+MOST_OWN, MOST_ADDRESS = 6, 60  # wrong ones per minute; a class may share one network address
+_wrong: dict[str, deque[float]] = {}
+_lock = threading.Lock()
+MOST_KNOWN = 10_000  # people and addresses that are remembered
+
+
+def check_tries(person: str, address: str) -> None:
+    """Raise InvalidRequest if this person, or this network address, gave too many wrong codes or keys."""
+    now = time.monotonic()
+    with _lock:
+        for key, most in ((person, MOST_OWN), (f"@{address}", MOST_ADDRESS)):
+            if len([at for at in _wrong.get(key, ()) if now - at < SECONDS]) >= most:
+                raise InvalidRequest("Too many wrong codes or keys. Wait a minute, then try again.")
+
+
+def note_wrong(person: str, address: str) -> None:
+    """Count a wrong code or key."""
+    with _lock:
+        if len(_wrong) > MOST_KNOWN:
+            _wrong.clear()
+        for key in (person, f"@{address}"):
+            _wrong.setdefault(key, deque(maxlen=MOST_ADDRESS)).append(time.monotonic())

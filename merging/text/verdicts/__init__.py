@@ -1,0 +1,1 @@
+"""What a finished run says: sentences and headline figures of merges, partial zips and many networks. torch-free."""

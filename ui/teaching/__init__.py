@@ -1,0 +1,1 @@
+"""The Lab: lessons alone or in a class."""

@@ -1,0 +1,138 @@
+"""A question of a lesson: widgets to answer it, the locked answer, and the truth once it is shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from merging.teaching.answers import Given, class_answers, lock, own_answers
+from merging.teaching.charts import answers_figure, answers_table
+from merging.teaching.lesson import Lesson, Step
+from merging.teaching.question import LAMBDAS, LONGEST, Answer, Question, in_words
+from merging.teaching.truths import truth_of
+from ui.shell.guard import show_errors
+from ui.shell.look import draw
+from ui.shell.markdown import plain
+from ui.shell.state import ledger
+from ui.teaching.seat import Seat
+
+
+def question_view(seat: Seat, lesson: Lesson, step: Step) -> bool:
+    """Show the question of a step; return whether its truth is shown."""
+    question, place = step.question, (lesson.key, step.key)
+    assert question is not None
+    st.markdown(f"**{question.prompt}**")
+    given = own_answers(ledger(), seat.code, seat.visitor).get(place)
+    shown = seat.sees_truth(place, given is not None)
+    if given is None and not seat.teaches and not shown:
+        _ask(seat, lesson, step)
+    elif given is None and not seat.teaches:
+        st.caption("The answer was revealed before you gave one.")
+    if given is not None:
+        _locked(seat, question, given, shown)
+    if shown:
+        _truth(seat, step, given, place)
+    return shown
+
+
+def _ask(seat: Seat, lesson: Lesson, step: Step) -> None:
+    """Draw the widgets and the button that locks the answer."""
+    assert step.question is not None
+    if seat.lab is not None and (seat.lab.paused or seat.lab.ended):
+        st.info("This class has ended." if seat.lab.ended else "The teacher has paused the class.")
+        return
+    answer = answer_widget(step.question, f"answer {seat.code} {lesson.key} {step.key}")
+    ready = answer is not None
+    if st.button("Lock my answer", type="primary", icon=":material/lock:", disabled=not ready, key="lock"):
+        with show_errors():
+            lock(ledger(), seat.code, seat.visitor, lesson, step, answer)
+            st.rerun()
+    st.caption("A locked answer cannot be changed. Then you see the result.")
+
+
+def answer_widget(question: Question, key: str) -> Any:
+    """Draw the widgets of a question; return the answer, None while there is none."""
+    middle = question.low + question.step * round((question.high - question.low) / 2 / question.step)
+    unit = f" ({question.unit})" if question.unit else ""
+    bounds: dict[str, Any] = {"min_value": question.low, "max_value": question.high, "step": question.step}
+    if question.kind == "number":
+        return st.slider(f"Your answer{unit}", value=middle, key=key, **bounds)
+    if question.kind == "choice":
+        return st.radio("Your answer", question.options, index=None, key=key)
+    if question.kind == "order":
+        label = "Your answer, in order: choose the first one first"
+        chosen = st.multiselect(label, question.options, key=key, placeholder="Choose")
+        return tuple(chosen) if len(chosen) == len(question.options) else None
+    if question.kind == "text":
+        text = st.text_area("Your answer", max_chars=LONGEST, key=key)
+        return text if text.strip() else None
+    st.caption(f"Set the value at five places between A (λ = 0) and B (λ = 1){unit}.")
+    values = []
+    for at, column in zip(LAMBDAS, st.columns(len(LAMBDAS)), strict=True):
+        with column:
+            values.append(st.slider(f"λ = {at:g}", value=middle, key=f"{key} {at}", **bounds))
+    draw(answers_figure(question, [], None, tuple(values)), "drawn", "prediction", width="stretch")
+    return tuple(values)
+
+
+def _locked(seat: Seat, question: Question, given: Given, shown: bool) -> None:
+    answer = given.answer(question)
+    words = "(the question has changed since)" if answer is None else in_words(question, answer, comma=seat.comma)
+    with st.container(border=True):
+        st.markdown(f":material/lock: **Your answer:** {plain(words)}")
+        if not shown:
+            st.caption("It is locked. The result appears here when your teacher reveals it.")
+
+
+def _truth(seat: Seat, step: Step, given: Given | None, place: tuple[str, str]) -> None:
+    """Show the truth beside one's own answer and those of the class."""
+    question = step.question
+    assert question is not None
+    own = given.answer(question) if given is not None else None
+    with show_errors():
+        truth = truth_of(ledger(), question)
+        if truth is not None:
+            st.markdown(f":material/lightbulb: **The result:** {plain(in_words(question, truth, comma=seat.comma))}")
+            if own is not None:
+                _verdict(question, own, truth, seat.comma)
+        others = class_views(seat, question, place)
+        if question.kind == "curve" or (others and question.kind != "text"):
+            answers_chart(question, others, truth, own)
+
+
+def class_views(seat: Seat, question: Question, place: tuple[str, str]) -> list[Answer]:
+    """The answers of the class to a question; [] outside classes."""
+    if seat.lab is None:
+        return []
+    given = (one.answer(question) for one in class_answers(ledger(), seat.lab, place))
+    return [answer for answer in given if answer is not None]
+
+
+def answers_chart(question: Question, answers: Sequence[Answer], truth: Answer | None, own: Answer | None) -> None:
+    """Draw the answers of a class, with a table of the same numbers."""
+    draw(answers_figure(question, answers, truth, own), "answers", "answers", width="stretch")
+    if answers:
+        with st.expander("The same as a table", icon=":material/table_rows:"):
+            alt = "How often each answer was given."
+            st.dataframe(answers_table(question, answers), hide_index=True, width="stretch", alt=alt)
+
+
+def _verdict(question: Question, own: Answer, truth: Answer, comma: bool) -> None:
+    right, off = question.is_right(own, truth), question.off(own, truth)
+    far = "" if math.isnan(off) else f"You were {in_words(distance_of(question), off, comma=comma)} off"
+    if question.kind == "curve":
+        st.markdown(f"{far} on average.")
+    elif right is None:
+        st.markdown(f"{far}.")
+    elif right:
+        st.success(f"Right.{f' {far}.' if far else ''}", icon=":material/check_circle:")
+    else:
+        st.warning(f"Not quite.{f' {far}.' if far else ''}", icon=":material/cancel:")
+
+
+def distance_of(question: Question) -> Question:
+    """A question whose answer is a number with the unit of this one."""
+    return Question("number", question.prompt, unit="points" if question.unit == "%" else question.unit)
