@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import shutil
 import time
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser, Page, WebSocket
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+PROGRESS = re.compile(r"step \d+ of \d+")
 EARLY = ForwardMsg.FINISHED_EARLY_FOR_RERUN
 PATIENCE = 60_000  # milliseconds for one click
 WATCH = f"""
@@ -98,7 +100,7 @@ class Tab:
         self.page.on("websocket", self._connected)
         try:
             await self.page.goto(address)
-            await self.page.get_by_text("step 1 of").wait_for()
+            await self.page.get_by_text(PROGRESS).wait_for()
             self.ready = True
         except Error as error:
             self.report.errors.append(f"Tab: {error}")

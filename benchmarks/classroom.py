@@ -1,10 +1,11 @@
 """Load of a class in the Lab: python -m benchmarks.classroom [--students 60] [--browsers 4] [--minutes 30] [--json]
 
-The app runs as `python start.py` starts it, on an empty home, and computes one merge after the other meanwhile. A class
-is opened, students join, and a teacher clicks through a whole lesson: each step takes the same time, and its question is
-revealed after two thirds of it. Another session shows the projector. Students answer through the page and wait 8 to 20 s
-between two clicks. `--browsers` of them are real Chromium pages, in a process of their own; the others are sessions
-without a browser in this process (see `students`). All are on the same processors as the server and the worker.
+The app runs as `python start.py` starts it, on an empty home, and computes one merge after the other meanwhile. A
+class is opened, students join, and a teacher clicks through a whole lesson: each step takes the same time, and its
+question is revealed after two thirds of it. Another session shows the projector. Students answer through the page and
+wait 8 to 20 s between two clicks. `--browsers` of them are real Chromium pages, in a process of their own; the others
+are sessions without a browser in this process (see `students`). All are on the same processors as the server and the
+worker.
 
     p95_ms, p99_ms    of a click: message sent to script finished (for sessions in this process, from when the person
                       wanted to click, so a poll that is drawn at that moment counts)
@@ -50,7 +51,7 @@ from merging.teaching.question import in_words
 from merging.teaching.students import join
 
 REVEAL = 2 / 3  # of the time of a step
-LAUNCH = 10.0  # seconds that browsers need until their pages are open
+LAUNCH = 30.0  # seconds that browsers need until their pages are open
 
 
 class Teacher(Person):
@@ -118,11 +119,8 @@ class Room:
                 step = self.lesson.steps[number - 1]
                 kept = stored.get((owner_of(visitor), step.key))
                 answer = kept.answer(step.question) if kept and step.question else None
-                if (
-                    answer is None
-                    or step.question is None
-                    or letters(in_words(step.question, answer)) != letters(words)
-                ):
+                known = in_words(step.question, answer) if answer is not None and step.question else ""
+                if bare(known) != bare(words):
                     lost.append(f"{step.key}: {words}")
         return lost
 
@@ -137,9 +135,9 @@ class Room:
                     yield seen[0] - at if seen[1:] == (step, True) else None
 
 
-def letters(text: str) -> str:
-    """A text without signs, so that Markdown and what a browser shows of it are alike."""
-    return re.sub(r"[\W_]+", "", text)
+def bare(text: str) -> str:
+    """A text without spaces and the signs that escape Markdown, so that it is the same in a message and a browser."""
+    return re.sub(r"[\\\s\u2060]+", "", text)
 
 
 def megabytes(process: psutil.Process) -> int:
@@ -225,7 +223,7 @@ def main() -> None:
     given = options.parse_args()
     browsers = min(given.browsers, given.students)
     if browsers and not chromium():
-        write("No Chromium was found (MERGESCOPE_CHROMIUM names one), so no student is a browser.")
+        sys.stderr.write("No Chromium was found (MERGESCOPE_CHROMIUM names one), so no student is a browser.\n")
         browsers = 0
     found = dict(measured(given.students, browsers, given.minutes, given.lesson))
     write(json.dumps(found) if given.json else "\n".join(f"{name} {value}" for name, value in found.items()))

@@ -17,6 +17,7 @@ from merging.naming import first_of_block
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+TEXT = 12  # pixels: size of texts in figures
 SELECTED = {"fillcolor": "rgba(213,94,0,0.16)", "line": {"color": "#D55E00", "width": 1}, "layer": "above"}
 
 
@@ -60,6 +61,13 @@ class Figure:
         if text:
             places: dict[str, Any] = {"x": x, "xref": "x", "xanchor": "left", "y": 1, "yref": "y domain"}
             self.add_note(text=text, **places, yanchor="top", font={"color": line["color"]})
+
+    def enlarged(self, factor: float) -> Figure:
+        """Return a copy with texts and height `factor` times as large, for a projector."""
+        large = Figure(self.alt, **{**self.layout, "font": {"size": round(TEXT * factor)}})
+        large.layout["height"] = round(self.layout.get("height", 400) * min(factor, 1.4))
+        large.traces, large.layers = self.traces, self.layers
+        return large
 
     def layer_at(self, point: Mapping[str, Any]) -> str:
         """Return the layer of a clicked point, {"x": ..., "y": ...}; "" if the figure has no axis of layers."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from merging.errors import MergescopeError
+from merging.figures.figure import Figure
 from merging.figures.paper import figure_table
 from merging.teaching.answers import own_answers
 from merging.teaching.classes import Place
@@ -41,19 +42,20 @@ def lesson_view(seat: Seat, lesson: Lesson, step: Step) -> None:
         _ways(seat, lesson, number)
 
 
-def reveal(step: Step) -> None:
-    """Show the explanation and the figure that go with the truth."""
+def reveal(step: Step, *, large: float = 1.0) -> None:
+    """Show the explanation and the figure that go with the truth. large: factor of the texts in the figure."""
     if step.reveal:
         st.markdown(step.reveal)
     if step.shown_then is not None:
-        lesson_figure(step.shown_then, "after")
+        lesson_figure(step.shown_then, "after", large=large)
 
 
-def lesson_figure(shown: Shown, key: str) -> None:
-    """Draw a figure of a lesson, the address of its run, and its numbers as a table."""
+def lesson_figure(shown: Shown, key: str, *, large: float = 1.0) -> None:
+    """Draw a figure of a lesson, the address of its run, and its numbers as a table. large: factor of its texts."""
     with show_errors():
         figure = shown_figure(ledger(), shown)
-        draw(figure, f"lesson {key}", shown.figure, width="stretch")
+        drawn = kept(Figure.enlarged, figure, large) if large > 1 else figure
+        draw(drawn, f"lesson {key}", shown.figure, width="stretch")
         with st.container(horizontal=True, vertical_alignment="center"):
             if shown.run:
                 job = find_run(ledger(), shown.run)

@@ -115,7 +115,7 @@ def _own_cell(seat: Seat, sweep: SweepRequest, cell: LabCell, rows: list[SweepRo
         st.info("The teacher has paused the class." if not seat.lab.ended else "This class has ended.")
     elif st.button("Start my part", type="primary", icon=":material/play_arrow:", key="start cell"):
         submit(part, again=job is not None and job.state == "done")
-        st.rerun(scope="fragment")
+        st.rerun(scope="app")
 
 
 def _all_cells(sweep: SweepRequest, rows: list[SweepRow]) -> None:
@@ -129,7 +129,7 @@ def _all_cells(sweep: SweepRequest, rows: list[SweepRow]) -> None:
         and st.button("Start all parts that are left", key="start all")
     ):
         submit(sweep, again=job is not None and job.state == "done")
-        st.rerun(scope="fragment")
+        st.rerun(scope="app")
 
 
 def sweep_chart(sweep: SweepRequest, rows: list[SweepRow]) -> None:

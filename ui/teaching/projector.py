@@ -21,6 +21,7 @@ from ui.teaching.question_view import answers_chart, class_views
 from ui.teaching.seat import Seat, current, find_seat
 
 EVERY = 3.0  # seconds between two looks
+LARGE = 1.8  # factor of the texts in figures
 
 
 def projector(seat: Seat) -> None:
@@ -65,7 +66,7 @@ def _step(seat: Seat, lesson: Lesson, step: Step, students: int) -> None:
     question = step.question
     if question is None:
         if step.shown is not None:
-            lesson_figure(step.shown, "before")
+            lesson_figure(step.shown, "before", large=LARGE)
         return
     st.markdown(f"**{question.prompt}**")
     if question.options:
@@ -74,11 +75,11 @@ def _step(seat: Seat, lesson: Lesson, step: Step, students: int) -> None:
     if place not in seat.lab.shown:
         st.progress(min(len(given) / max(students, 1), 1.0), text=f"{len(given)} of {students} answered")
         if step.shown is not None:
-            lesson_figure(step.shown, "before")
+            lesson_figure(step.shown, "before", large=LARGE)
         return
     truth = truth_of(ledger(), question)
     if truth is not None:
         st.markdown(f"### The result: {in_words(question, truth, comma=seat.comma)}")
     if question.kind != "text":
-        answers_chart(question, class_views(seat, question, place), truth, None)
-    reveal(step)
+        answers_chart(question, class_views(seat, question, place), truth, None, large=LARGE)
+    reveal(step, large=LARGE)

@@ -111,9 +111,12 @@ def class_views(seat: Seat, question: Question, place: tuple[str, str]) -> list[
     return [answer for answer in given if answer is not None]
 
 
-def answers_chart(question: Question, answers: Sequence[Answer], truth: Answer | None, own: Answer | None) -> None:
-    """Draw the answers of a class, with a table of the same numbers."""
-    draw(answers_figure(question, answers, truth, own), "answers", "answers", width="stretch")
+def answers_chart(
+    question: Question, answers: Sequence[Answer], truth: Answer | None, own: Answer | None, *, large: float = 1.0
+) -> None:
+    """Draw the answers of a class, with a table of the same numbers. large: factor of all texts."""
+    figure = answers_figure(question, answers, truth, own)
+    draw(figure.enlarged(large) if large > 1 else figure, "answers", "answers", width="stretch")
     if answers:
         with st.expander("The same as a table", icon=":material/table_rows:"):
             alt = "How often each answer was given."

@@ -113,7 +113,7 @@ def _board(seat: Seat, lesson: Lesson, step: Step) -> None:
             left.warning(f"{one.nickname} raised a hand {numbers.ago(one.hand)}.", icon=":material/back_hand:")
             if right.button("Lower", key=f"lower {one.number}"):
                 raise_hand(ledger(), lab.code, one.owner, False)
-                st.rerun(scope="fragment")
+                st.rerun(scope="app")
         rows = []
         for one in students:
             answer = by_owner[one.owner].answer(step.question) if step.question and one.owner in by_owner else None

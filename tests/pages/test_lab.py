@@ -1,0 +1,166 @@
+"""The Lab page: the door, a lesson alone, and a class as its student and as its teacher see it."""
+
+from __future__ import annotations
+
+import pytest
+
+from merging.jobs.requests.sweep import SweepRequest
+from merging.jobs.sweeps.lab import lab_sweep
+from merging.teaching.answers import every_answer, lock, own_answers
+from merging.teaching.cells import to_stored
+from merging.teaching.classes import FREE, classes_of, find_class, lead, open_class
+from merging.teaching.lesson import lessons
+from merging.teaching.students import join, raise_hand, students_of
+from tests.pages.ledgers import SOMEBODY
+from tests.pages.test_merge_page import press, texts
+
+NAIVE = lessons()["naive"]
+ASKED = next(step for step in NAIVE.steps if step.question is not None and step.question.kind == "number")
+PLACE = ("naive", ASKED.key)
+VISITOR = "v-visitor"
+
+
+@pytest.fixture
+def as_visitor(monkeypatch):
+    """All pages of a test are opened by one person."""
+    for module in ("seat", "lobby"):
+        monkeypatch.setattr(f"ui.teaching.{module}.owner", lambda: VISITOR)
+
+
+@pytest.fixture
+def lab(ledger):
+    """Somebody else's class at a question, which the visitor joined."""
+    made, _ = open_class(ledger, SOMEBODY, "Deep <learning>", ["naive", "width"], sweep=to_stored(lab_sweep()))
+    lead(ledger, made.code, SOMEBODY, place=PLACE)
+    join(ledger, made.code, VISITOR, "Ada")
+    return find_class(ledger, made.code)
+
+
+def labels(app) -> list[str]:
+    return [button.label for button in app.button]
+
+
+def test_the_door_lists_the_lessons_and_a_wrong_code_is_told(open_page, as_visitor):
+    app = open_page("lab")
+    assert labels(app).count("Begin") == len(lessons())
+    app.text_input[0].input("zzzzzz")
+    app.text_input[1].input("Ada")
+    press(app, "Join")
+    assert "no class with this code" in texts(app, "error")
+    assert "no class with this code" in texts(open_page("lab", **{"class": "ZZZZZZ"}), "warning")
+
+
+def test_alone_the_result_is_shown_only_after_the_answer_is_locked(ledger, open_page, as_visitor):
+    app = open_page("lab", lesson="naive", step=ASKED.key)
+    assert "The result" not in texts(app, "markdown")
+    app.slider[0].set_value(40.0)
+    press(app, "Lock my answer")
+    assert "**Your answer:** 40 %" in texts(app, "markdown") and "79.75 %" in texts(app, "markdown")
+    assert "39.75 points off" in texts(app, "warning")
+    assert "Lock my answer" not in labels(app)
+    assert [one.place for one in own_answers(ledger, "", VISITOR).values()] == [PLACE]
+    assert "Go on (1 of" in " ".join(labels(open_page("lab")))
+
+
+def test_every_step_of_every_lesson_opens_alone(open_page, as_visitor):
+    app = open_page("lab")
+    for lesson in lessons().values():
+        for step in lesson.steps:
+            app.query_params["lesson"], app.query_params["step"] = lesson.key, step.key
+            app.run()
+            assert step.title in texts(app, "markdown")
+            assert not app.error, (lesson.key, step.key, app.error)
+
+
+def test_a_student_follows_the_class_and_sees_no_result_before_the_reveal(ledger, lab, open_page, as_visitor):
+    app = open_page("lab", **{"class": lab.code, "lesson": "naive", "step": NAIVE.steps[-1].key})
+    assert ASKED.title in texts(app, "markdown")  # not where the address would like to be
+    press(app, "Lock my answer")
+    assert "It is locked" in texts(app, "caption") and "The result" not in texts(app, "markdown")
+    assert "Next" not in labels(app)
+    lead(ledger, lab.code, SOMEBODY, shown={PLACE})
+    app.run()
+    assert "The result" in texts(app, "markdown")
+
+
+def test_a_student_in_a_free_class_goes_on_alone_and_comes_back_to_the_same_step(ledger, lab, open_page, as_visitor):
+    lead(ledger, lab.code, SOMEBODY, pace=FREE)
+    last = NAIVE.steps[-1]
+    app = open_page("lab", **{"class": lab.code, "lesson": "naive", "step": last.key})
+    assert last.title in texts(app, "markdown")
+    assert last.title in texts(open_page("lab", **{"class": lab.code}), "markdown")
+
+
+def test_paused_and_ended_classes_take_no_answers_and_say_so(ledger, lab, open_page, as_visitor):
+    lead(ledger, lab.code, SOMEBODY, paused=True)
+    app = open_page("lab", **{"class": lab.code})
+    assert "paused" in texts(app, "info") and "Lock my answer" not in labels(app)
+    lead(ledger, lab.code, SOMEBODY, ended=True)
+    app = open_page("lab", **{"class": lab.code})
+    assert "ended" in texts(app, "info") and "Raise my hand" not in labels(app)
+
+
+def test_who_is_not_in_the_class_sees_only_the_way_in(ledger, open_page, as_visitor):
+    made, key = open_class(ledger, SOMEBODY, "T", ["naive"])
+    app = open_page("lab", **{"class": made.code, "view": "board"})
+    assert made.code not in texts(app, "markdown")
+    app = open_page("lab", **{"class": made.code})
+    assert ASKED.title not in texts(app, "markdown") and "Join" in labels(app)
+    app.text_input(key="teacher key").input("wrong").run()
+    press(app, "Use the key")
+    assert "not the key" in texts(app, "error")
+    app.text_input(key="teacher key").input(key).run()
+    press(app, "Use the key")
+    assert "Next step" in labels(app)
+
+
+def test_a_teacher_opens_leads_reveals_and_deletes_a_class(ledger, open_page, as_visitor):
+    app = open_page("lab")
+    app.text_input(key="class title").input("My class").run()
+    app.multiselect(key="class lessons").set_value(["naive"]).run()
+    press(app, "Open the class")
+    lab = classes_of(ledger, VISITOR)[0][0]
+    assert "Your key of this class" in texts(app, "success")
+    join(ledger, lab.code, SOMEBODY, "Bob <b>")
+    raise_hand(ledger, lab.code, SOMEBODY, True)
+    while find_class(ledger, lab.code).place != PLACE:
+        press(app, "Next step")
+    lock(ledger, lab.code, SOMEBODY, NAIVE, ASKED, 12.0)
+    app.run()
+    assert "**1** in the class, **1** answered" in texts(app, "markdown")
+    assert "raised a hand" in texts(app, "warning")
+    press(app, "Lower")
+    assert students_of(ledger, lab.code)[0].hand == 0
+    press(app, "Reveal")
+    assert find_class(ledger, lab.code).shown == {PLACE} and "The result" in texts(app, "markdown")
+    press(app, "Reset this step")
+    assert find_class(ledger, lab.code).shown == frozenset() and every_answer(ledger, lab.code) == []
+    app.checkbox(key="sure").check().run()
+    press(app, "Delete the class")
+    assert find_class(ledger, lab.code) is None and "Learn alone" in texts(app, "markdown")
+
+
+def test_the_projector_shows_the_answers_without_names(ledger, open_page, as_visitor):
+    made, _ = open_class(ledger, VISITOR, "T", ["naive"])
+    join(ledger, made.code, SOMEBODY, "Bob")
+    lead(ledger, made.code, VISITOR, place=PLACE)
+    lock(ledger, made.code, SOMEBODY, NAIVE, ASKED, 12.0)
+    board = {"class": made.code, "view": "board"}
+    before = open_page("lab", **board)
+    assert made.code in texts(before, "markdown") and "The result" not in texts(before, "markdown")
+    lead(ledger, made.code, VISITOR, shown={PLACE})
+    after = open_page("lab", **board)
+    assert "The result" in texts(after, "markdown")
+    assert "Bob" not in texts(after, "markdown")
+
+
+def test_a_student_starts_the_cell_that_was_dealt_and_no_other(ledger, lab, open_page, as_visitor):
+    lesson = lessons()["width"]
+    step = next(step for step in lesson.steps if step.play == "sweep")
+    lead(ledger, lab.code, SOMEBODY, place=("width", step.key))
+    app = open_page("lab", **{"class": lab.code})
+    assert "**Your part:** width of the first hidden layer 8, group 0" in texts(app, "markdown")
+    press(app, "Start my part")
+    (job,) = ledger.jobs(kind=SweepRequest.kind)
+    assert job.id == lab_sweep().point((8,), 0).id
+    assert "Start my part" not in labels(app)
