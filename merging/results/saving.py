@@ -76,8 +76,12 @@ def load(data: bytes) -> Any:
 
 
 def to_json(value: Any) -> str:
-    """Convert a result to readable JSON for other programs, with arrays as lists and NaN as null."""
-    return json.dumps(_listed(value), indent=1, allow_nan=False)
+    """Convert a result to JSON for other programs: a line per field, arrays as lists, and NaN as null."""
+    listed = _listed(value)
+    if not isinstance(listed, dict):
+        return json.dumps(listed, allow_nan=False)
+    lines = (f" {json.dumps(key)}: {json.dumps(item, allow_nan=False)}" for key, item in listed.items())
+    return "{\n" + ",\n".join(lines) + "\n}"  # with json's own indent, each number would take a line and much time
 
 
 class _Arrays:
@@ -128,7 +132,8 @@ def _listed(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: _listed(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, np.ndarray):
-        return _listed(value.tolist())
+        plain = value.dtype.kind in "biu" or (value.dtype.kind == "f" and bool(np.isfinite(value).all()))
+        return value.tolist() if plain else _listed(value.tolist())
     if isinstance(value, dict):
         return {str(key): _listed(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):

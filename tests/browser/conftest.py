@@ -1,4 +1,4 @@
-"""One real server with its dispatcher, and one real Chromium, for all journeys."""
+"""One real server with its dispatcher for all journeys, and one real Chromium for those of a file."""
 
 from __future__ import annotations
 
@@ -25,12 +25,20 @@ FLAGS = [
     "--disable-sync",
 ]
 START = 60.0  # seconds
+RUNNING: list["Server"] = []  # the one server, once the first journey has started it
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
+
+
+@pytest.hookimpl(trylast=True)  # after the browser has been closed
+def pytest_runtest_teardown(nextitem):
+    """End the server with the last journey: it would take processor time and memory from the tests that follow."""
+    if RUNNING and (nextitem is None or Path(__file__).parent not in nextitem.path.parents):
+        RUNNING.pop().stop()
 
 
 class Server:
@@ -82,12 +90,20 @@ def chromium():
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def servers():
+    """The list of the one server, which is also ended when the tests are interrupted."""
+    yield RUNNING
+    while RUNNING:
+        RUNNING.pop().stop()
+
+
 @pytest.fixture(scope="module")
-def server(chromium, tmp_path_factory):
-    """The app as people start it."""
-    running = Server(tmp_path_factory.mktemp("server"))
-    yield running
-    running.stop()
+def server(chromium, servers, tmp_path_factory):
+    """The app as people start it, shared by all files: starting it takes as long as some journeys."""
+    if not servers:
+        servers.append(Server(tmp_path_factory.mktemp("server")))
+    return servers[0]
 
 
 @pytest.fixture

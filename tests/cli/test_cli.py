@@ -139,8 +139,8 @@ def test_merge_says_the_figures_and_the_same_run_gives_the_same_bytes(capsys, me
 
 
 def test_three_networks_and_a_base_are_merged_in_one_line(capsys, tmp_path):
-    names = [f"fashion-cnn{end}" for end in ("-s0", "-shared-a", "-shared-b")]
-    few = ("--images", "100", "--device", "cpu", "--out", tmp_path, "--quiet")
+    names = [f"fashion-small-{end}" for end in ("base", "s0", "s1")]
+    few = (*IMAGES, "--out", tmp_path, "--quiet")
     found = printed(capsys, "merge", *names, "--align", "none", *few)
     assert set(found["scores"]) == {"A", "B", "C", "naive", "merge"}
     assert found["scores"]["merge"] == found["scores"]["naive"]
@@ -159,7 +159,7 @@ def test_three_networks_and_a_base_are_merged_in_one_line(capsys, tmp_path):
 
 def test_settings_and_recipes_reach_the_methods(capsys, tmp_path):
     chosen = ("--recipe", "naive", "--correct", "repair", "--set", "correct.images=150", "--seed", "3")
-    told = printed(capsys, "merge", "fashion-resnet-s0", "fashion-resnet-s1", *FEW, *chosen, "--out", tmp_path)
+    told = printed(capsys, "merge", "fashion-small-s0", "fashion-small-s1", *FEW, *chosen, "--out", tmp_path)
     request = json.loads((tmp_path / "report.json").read_text())["request"]
     assert (request["align"], request["correct"], request["seed"]) == ("none", "repair", 3)
     assert request["settings"]["correct"]["images"] == 150

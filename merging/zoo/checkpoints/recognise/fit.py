@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -256,7 +257,13 @@ def _nearest(shapes: Shapes) -> str:
     """The architecture whose tensor names overlap most with the file's (intersection over union)."""
 
     def shared(key: str) -> float:
-        names = set(expected_shapes(key, _EXAMPLES.get(key, {})))
+        names = _example_names(key)
         return len(names & set(shapes)) / len(names | set(shapes))
 
     return max(NAMES, key=shared)
+
+
+@cache
+def _example_names(key: str) -> frozenset[str]:
+    """The names of the tensors of an architecture's example."""
+    return frozenset(expected_shapes(key, _EXAMPLES.get(key, {})))
