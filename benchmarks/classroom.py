@@ -9,10 +9,11 @@ worker.
 
     p95_ms, p99_ms    of a click: message sent to script finished (for sessions in this process, from when the person
                       wanted to click, so a poll that is drawn at that moment counts)
-    reveal_ms         the slowest person who looked at the step: from the teacher's click until the result was shown
-    reveal_unseen     people who looked at a step when it was revealed and were not shown the result
+    reveal_ms         the slowest student who looked at the step: from the teacher's click until the result was shown
+    each_reveal_ms    the same for each reveal; the first one includes what the server loads once
+    reveals_unseen    how often a student looked at a step when it was revealed and was not shown the result
     lost_answers      answers that a page showed as locked and that are not in the ledger, or are others there
-    server_rss_mb     memory of the server at the beginning and at the end
+    server_rss_mb     memory of the server when all have come and at the end
     client_cpu        seconds of the processor per second of this process and of the browsers
 """
 
@@ -92,6 +93,7 @@ class Room:
     reports: list[Report] = field(default_factory=list)
     others: list[Report] = field(default_factory=list)
     reveals: list[tuple[float, int]] = field(default_factory=list)
+    megabytes: list[int] = field(default_factory=list)
 
     def open(self) -> None:
         """Open the class; all students join."""
@@ -99,15 +101,22 @@ class Room:
         for number, visitor in enumerate(self.visitors, 1):
             join(self.ledger, self.code, owner_of(visitor), f"Student {number}")
 
-    async def run(self, students: int, begins: float, ends: float) -> None:
-        """Run the teacher, the projector and that many students without a browser."""
+    async def run(self, students: int, begins: float, ends: float, process: psutil.Process) -> None:
+        """Run the teacher, the projector and that many students without a browser; note the server's memory."""
         params, now = {"class": self.code}, time.time()
         teacher = Teacher(self.server, self.teacher, params)
         teacher.lesson, teacher.begins, teacher.reveals = self.lesson, begins, self.reveals
         projector = Person(self.server, self.teacher, {**params, "view": "board"})
         class_ = [Student(self.server, self.visitors[number], params, number) for number in range(students)]
         visits = (one.visit(now + APART * number, ends) for number, one in enumerate((teacher, projector, *class_)))
-        found = await asyncio.gather(*visits)
+
+        async def look(at: float) -> int:
+            await asyncio.sleep(at - time.time())
+            return round(process.memory_info().rss / 1e6)
+
+        visiting = asyncio.gather(*visits)
+        self.megabytes = [await look(begins), await look(ends - 1)]
+        found = await visiting
         self.others, self.reports = found[:2], found[2:]
 
     def lost(self) -> list[str]:
@@ -124,15 +133,14 @@ class Room:
                     lost.append(f"{step.key}: {words}")
         return lost
 
-    def waits(self) -> Iterator[float | None]:
-        """Seconds from each reveal until each person who looked at that step saw the result; None if one never did."""
-        for at, step in self.reveals:
-            for report in self.reports:
-                before = [view for view in report.views if view[0] <= at]
-                if before and before[-1][1] == step:
-                    after = [view for view in report.views if view[0] > at]
-                    seen = after[0] if after else (at, step, False)
-                    yield seen[0] - at if seen[1:] == (step, True) else None
+    def waits(self, at: float, step: int) -> Iterator[float | None]:
+        """Seconds from a reveal until each student who looked at that step saw the result; None for never."""
+        for report in self.reports:
+            before = [view for view in report.views if view[0] <= at]
+            if before and before[-1][1] == step:
+                after = [view for view in report.views if view[0] > at]
+                seen = after[0] if after else (at, step, False)
+                yield seen[0] - at if seen[1:] == (step, True) else None
 
 
 def bare(text: str) -> str:
@@ -140,17 +148,12 @@ def bare(text: str) -> str:
     return re.sub(r"[\\\s\u2060]+", "", text)
 
 
-def megabytes(process: psutil.Process) -> int:
-    """Memory of a process."""
-    return round(process.memory_info().rss / 1e6)
-
-
 def busy() -> float:
     """Seconds of the processor that this process has used."""
     return float(sum(psutil.Process().cpu_times()[:2]))
 
 
-def attended(room: Room, browsers: int, minutes: float) -> float:
+def attended(room: Room, browsers: int, minutes: float, process: psutil.Process) -> float:
     """Run the class; return seconds of the processor per second that the clients used."""
     students = len(room.visitors) - browsers
     begins = time.time() + APART * (students + 2) + (LAUNCH if browsers else 0.0)
@@ -161,7 +164,7 @@ def attended(room: Room, browsers: int, minutes: float) -> float:
         tabs: Future[Any] | None = None
         if names:
             tabs = pool.submit(browse, room.server, room.code, room.lesson.key, names, ends)
-        asyncio.run(room.run(students, begins, ends))
+        asyncio.run(room.run(students, begins, ends, process))
         used, seconds = busy() - used, time.time() - begin
         if tabs is not None:
             reports, more = tabs.result()
@@ -182,15 +185,13 @@ def measured(students: int, browsers: int, minutes: float, lesson: str) -> Itera
             asking = threading.Thread(target=merging_on, args=(home, watched, over))
             asking.start()
             try:
-                first = megabytes(process)
-                cpu = attended(room, browsers, minutes)
-                last = megabytes(process)
+                cpu = attended(room, browsers, minutes, process)
             finally:
                 over.set()
                 asking.join()
             yield from (("students", students), ("browsers", browsers))
             yield from figures(room)
-            yield from (("server_rss_mb", [first, last]), ("client_cpu", round(cpu, 3)), ("merges", len(watched)))
+            yield from (("server_rss_mb", room.megabytes), ("client_cpu", round(cpu, 3)), ("merges", len(watched)))
 
 
 def figures(room: Room) -> Iterator[tuple[str, object]]:
@@ -200,12 +201,11 @@ def figures(room: Room) -> Iterator[tuple[str, object]]:
     yield from zip(("p50_ms", "p95_ms", "p99_ms"), centiles(clicks) if len(clicks) > 1 else (0, 0, 0), strict=True)
     yield "clicks", len(clicks)
     yield "poll_p95_ms", centiles(polls)[1] if len(polls) > 1 else 0
-    waits = list(room.waits())
-    seen = [one for one in waits if one is not None]
-    yield "reveal_ms", round(1000 * max(seen, default=0.0))
-    yield "reveals", len(room.reveals)
-    yield "reveals_seen", len(seen)
-    yield "reveals_unseen", len(waits) - len(seen)
+    waits = [list(room.waits(*reveal)) for reveal in room.reveals]
+    each = [round(1000 * max((one for one in those if one is not None), default=0.0)) for those in waits]
+    yield from (("reveal_ms", max(each, default=0)), ("each_reveal_ms", each))
+    yield "reveals_seen", sum(one is not None for those in waits for one in those)
+    yield "reveals_unseen", sum(one is None for those in waits for one in those)
     yield "answers", len(every_answer(room.ledger, room.code))
     yield "refused", sum(report.refused for report in room.reports)
     yield "lost_answers", len(room.lost())
