@@ -31,7 +31,7 @@ from merging.zoo.training.together import train_together
 from merging.zoo.training.train import evaluate_trained, train
 
 IMAGES, EPOCHS, REPEATS = 1_920, 10, 7
-WIDTHS = (8, 32, 128, 512)
+WIDTHS = (8, 32, 128)
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "MLP 3×128, batch 64, SGD": ("mlp", {"widths": [128] * 3}, {"batch": 64, "optimiser": "sgd", "lr": 0.05}),
     "MLP 3×512, batch 128, Adam": ("mlp", {"widths": [512] * 3}, {"batch": 128, "optimiser": "adam", "lr": 1e-3}),
