@@ -103,20 +103,20 @@ def train(
     Raises:
         InvalidSetting, UnknownArchitecture, DataUnavailable: before the training starts.
     """
-    images, test, settings = _chosen(dataset, config.get("classes"), _settings(options))
+    images, test, settings = chosen_data(dataset, config.get("classes"), read_options(options))
     dataset_facts = images.facts or facts(images.name)
-    module, full = _built(architecture, config, images, dataset_facts, settings.seed)
-    _check_takes(module.to(device), dataset_facts.shape, device)
+    module, full = built_for(architecture, config, images, dataset_facts, settings.seed)
+    check_takes(module.to(device), dataset_facts.shape, device)
     _load(module, start, settings)
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(settings.seed)  # for dropout; the order of the data is drawn with separate generators
-        what = _identity(module, images, settings, keep, device) if resume else ""
+        what = identity_of(module, images, settings, keep, device) if resume else ""
         if settings.lora:
             add_adapters(module, settings.lora)
         state = TrainingState(module, settings, max(1, len(images) // settings.batch), keep, resume, what)
-        _fit(state, images, device, report or _silent)
+        _fit(state, images, device, report or silent)
     fold_adapters(module)
-    metrics = _metrics(module, test, images, device)
+    metrics = measured(module, test, images, device)
     statistics = (dataset_facts.mean, dataset_facts.std)
     known = (architecture, full, images.name, images.classes, *statistics, settings, metrics)
     return TrainedModel(module.cpu(), *known, state.history, state.kept, len(images))
@@ -140,7 +140,7 @@ def _load(module: nn.Module, start: Mapping[str, Tensor] | None, settings: Train
         ) from error
 
 
-def _chosen(
+def chosen_data(
     dataset: str | tuple[ImageSet, ImageSet], outputs: int | None, settings: TrainingSettings
 ) -> tuple[ImageSet, ImageSet, TrainingSettings]:
     """Return the training and test images that the settings choose, and the settings with the batch size."""
@@ -151,7 +151,7 @@ def _chosen(
     return images, test, settings if settings.batch else replace(settings, batch=usual_batch(len(images)))
 
 
-def _identity(
+def identity_of(
     module: nn.Module, images: ImageSet, settings: TrainingSettings, keep: Collection[int], device: str
 ) -> str:
     """Return a text that is the same only for the same training: structure, initial weights, images and settings."""
@@ -162,13 +162,14 @@ def _identity(
     return json.dumps(same, sort_keys=True)
 
 
-def _metrics(module: nn.Module, test: ImageSet, images: ImageSet, device: str) -> dict[str, float]:
+def measured(module: nn.Module, test: ImageSet, images: ImageSet, device: str) -> dict[str, float]:
+    """Loss and accuracy on the test images, and on the training images; the module stays in eval mode."""
     score, fitted = (evaluate_trained(module, one, device=device) for one in (test, images))
     trained = {"train_loss": fitted.loss, "train_accuracy": fitted.accuracy}
     return {"loss": score.loss, "accuracy": score.accuracy, **trained}
 
 
-def _built(
+def built_for(
     architecture: str, config: Mapping[str, Any], images: ImageSet, known: DatasetFacts, seed: int
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Return a net with random weights for these images, and its whole configuration."""
@@ -185,7 +186,7 @@ def usual_batch(images: int) -> int:
 
 
 @torch.no_grad()
-def _check_takes(module: nn.Module, shape: tuple[int, int, int], device: str) -> None:
+def check_takes(module: nn.Module, shape: tuple[int, int, int], device: str) -> None:
     """Raise InvalidSetting if the network cannot take images of this shape (channels, height, width)."""
     try:
         module.eval()(torch.zeros(1, *shape, device=device))
@@ -211,7 +212,8 @@ def evaluate_trained(module: nn.Module, images: ImageSet, *, device: str = "cpu"
     return Score(loss / len(images), correct / len(images))
 
 
-def _settings(options: dict[str, Any]) -> TrainingSettings:
+def read_options(options: dict[str, Any]) -> TrainingSettings:
+    """Settings from the options of `train`. Raises InvalidSetting for an unknown one, or a wrong value."""
     unknown = set(options) - set(TrainingSettings.__dataclass_fields__)
     if unknown:
         names = ", ".join(TrainingSettings.__dataclass_fields__)
@@ -232,9 +234,11 @@ def _fit(state: TrainingState, images: ImageSet, device: str, report: Report) ->
         order, total = torch.randperm(len(images), generator=generator), 0.0
         for step in range(steps):
             rows = order[step * settings.batch : (step + 1) * settings.batch]
-            inputs = AUGMENTATIONS[settings.augment](pixels[rows], generator)
-            inputs = (inputs.to(device).float() / 255).contiguous(memory_format=torch.channels_last)
-            loss = _step(module, inputs, labels[rows].to(device), state.optimiser, settings.precision)
+            # index_select copies whole images; indexing with a tensor copies pixel by pixel, which takes longer
+            inputs = AUGMENTATIONS[settings.augment](pixels.index_select(0, rows), generator)
+            inputs = inputs.to(device).float().div_(255).contiguous(memory_format=torch.channels_last)
+            targets = labels.index_select(0, rows).to(device)
+            loss = _step(module, inputs, targets, state.optimiser, settings.precision)
             state.schedule.step()
             total += loss
             if step % REPORT_EVERY == 0:
@@ -259,5 +263,5 @@ def _step(module: nn.Module, inputs: Tensor, labels: Tensor, optimiser: torch.op
     return float(loss.detach())
 
 
-def _silent(stage: str, fraction: float, message: str) -> None:
+def silent(stage: str, fraction: float, message: str) -> None:
     """Ignore the report."""
