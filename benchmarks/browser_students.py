@@ -111,7 +111,10 @@ class Tab:
                     await self._next_click()
             except Error as error:
                 self.report.errors.append(f"Tab: {error}")
-        await self._collect()
+        try:
+            await self._collect()
+        except Error as error:
+            self.report.errors.append(f"Tab: {error}")
         await context.close()
 
     async def _next_click(self) -> None:
@@ -137,9 +140,12 @@ class Tab:
             group = self.page.get_by_role("radiogroup", name="Your answer")
             await group.get_by_text(self.chance.choice(question.options), exact=True).click()
         elif question.kind == "order":
-            await self.page.get_by_role("combobox").click()
-            for _ in question.options:
-                await self.page.get_by_role("option").first.click()
+            field = self.page.get_by_role("combobox")
+            for _ in question.options:  # the first one that is left
+                await field.press("ArrowDown")
+                await field.press("Enter")
+                await asyncio.sleep(0.5)
+            await field.press("Escape")
         elif question.kind == "text":
             field = self.page.get_by_role("textbox", name="Your answer")
             await field.fill("The order of hidden units has no meaning.")

@@ -66,8 +66,11 @@ class Person:
         while time.time() < ends:
             try:
                 await self._open()
-                await self.live(ends)
-                await self.session.socket.close()
+                try:
+                    await self._draw()
+                    await self.live(ends)
+                finally:
+                    await self.session.socket.close()
             except (OSError, TimeoutError, WebSocketException, SystemExit, LookupError) as error:
                 self.report.errors.append(f"{type(self).__name__}: {type(error).__name__} {error}")
                 await asyncio.sleep(AGAIN)
@@ -84,7 +87,6 @@ class Person:
         self.session = await opened(self.server, self.visitor)
         self.session.look = self._look
         self.session.address = "lab", self.params
-        await self._draw()
 
     async def wait(self, until: float) -> None:
         """Draw the fragments that the page polls, each at its interval, until this time."""

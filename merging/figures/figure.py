@@ -64,8 +64,13 @@ class Figure:
 
     def enlarged(self, factor: float) -> Figure:
         """Return a copy with texts and height `factor` times as large, for a projector."""
-        large = Figure(self.alt, **{**self.layout, "font": {"size": round(TEXT * factor)}})
-        large.layout["height"] = round(self.layout.get("height", 400) * min(factor, 1.4))
+        font = {"size": round(TEXT * factor)}
+        layout = {**self.layout, "font": font, "legend": {**self.layout.get("legend", {}), "font": font}}
+        layout["height"] = round(self.layout.get("height", 400) * min(factor, 1.4))
+        for name in [name for name in layout if name.startswith(("xaxis", "yaxis"))]:  # the page's theme sets them, too
+            title = {**layout[name].get("title", {}), "font": font}
+            layout[name] = {**layout[name], "tickfont": font, "title": title}
+        large = Figure(self.alt, **layout)
         large.traces, large.layers = self.traces, self.layers
         return large
 

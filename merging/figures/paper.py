@@ -87,6 +87,8 @@ def figure_csv(figure: Figure) -> str:
 
 def figure_table(figure: Figure) -> list[dict[str, Any]]:
     """Return the points of all lines and bars of a figure as rows; none for pictures and maps."""
+    if figure.layout.get("images"):
+        return []
     return [line for one in series(figure) if "z" not in one for line in _lines(one)]
 
 

@@ -81,13 +81,15 @@ def _numbers(question: Question, answers: Sequence[Answer], truth: Any, own: Any
     )
     hover = "%{y} answers<extra></extra>"
     fig.add("bar", x=(edges[:-1] + edges[1:]) / 2, y=counts, marker=OTHERS, name="answers", hovertemplate=hover)
-    if truth is not None:
-        fig.add_upright(float(truth), TRUTH.line(3), f"truth: {in_words(question, truth)}")
-    if own is not None:
-        fig.add_upright(float(own), {**OWN.line(2), "dash": "dash"}, "")
-        note = f"yours: {in_words(question, own)}"
-        places: dict[str, Any] = {"x": float(own), "xref": "x", "xanchor": "left", "y": 0.86, "yref": "y domain"}
-        fig.add_note(text=note, **places, yanchor="top", font={"color": OWN.color})
+    fig.layout["margin"]["t"] = 64  # room for two lines of notes above the bars
+    marks = (("truth", truth, TRUTH.line(3), 1.01), ("yours", own, {**OWN.line(2), "dash": "dash"}, 1.13))
+    for word, value, line, height in marks:
+        if value is not None:
+            fig.add_upright(float(value), line)
+            anchor = "right" if value > (question.low + question.high) / 2 else "left"
+            places: dict[str, Any] = {"x": float(value), "xref": "x", "xanchor": anchor, "y": height}
+            note = f"{word}: {in_words(question, value)}"
+            fig.add_note(text=note, **places, yref="y domain", yanchor="bottom", font={"color": line["color"]})
     return fig
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -66,6 +69,18 @@ class Server:
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(30)
+
+    def kill(self) -> None:
+        """End the app as kill -9 does, in the middle of whatever it does."""
+        self.process.kill()
+        self.process.wait(30)
+
+    def kill_dispatcher(self) -> None:
+        """End the dispatcher as kill -9 does; the supervisor starts another one."""
+        with sqlite3.connect(self.home / "ledger.sqlite") as db:
+            for (pid,) in db.execute("SELECT pid FROM dispatchers").fetchall():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _answers(self) -> bool:
         try:

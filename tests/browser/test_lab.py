@@ -82,7 +82,7 @@ def test_a_teacher_and_three_students_walk_through_a_lesson_and_run_one_experime
     students[0].wait_for_function(FITS)
     teacher.get_by_text("3 answered").wait_for()
 
-    server.stop()
+    server.kill()
     server.start()
     teacher.get_by_role("button", name="Reveal").click()
     for page in students:
@@ -97,6 +97,10 @@ def test_a_teacher_and_three_students_walk_through_a_lesson_and_run_one_experime
         teacher.get_by_role("button", name="Next step").click()
         settle(teacher)
     students[0].get_by_role("button", name="Start my part").click()
+    students[0].get_by_role("button", name="Start my part").wait_for(state="hidden")
+    server.kill_dispatcher()
+    server.kill()
+    server.start()
     students[0].get_by_text("Your part is done").wait_for()
     teacher.get_by_text("1 of 30 parts are done").wait_for()
 

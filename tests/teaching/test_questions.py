@@ -88,3 +88,11 @@ def test_the_chart_counts_every_answer_and_says_the_same_in_words(question, coun
     table = answers_table(question, [some] * count)
     if question.kind != "curve":
         assert sum(row["Answers"] for row in table) == count
+
+
+def test_an_enlarged_chart_shows_the_same_with_larger_texts():
+    figure = answers_figure(CHOICE, ["falls", "rises"], "falls")
+    large = figure.enlarged(2)
+    large.checked()
+    assert large.traces == figure.traces and large.alt == figure.alt
+    assert large.layout["xaxis"]["tickfont"] == {"size": 24} and "tickfont" not in figure.layout["xaxis"]
