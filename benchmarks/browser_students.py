@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -24,14 +25,18 @@ if TYPE_CHECKING:
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 PROGRESS = re.compile(r"step \d+ of \d+")
 EARLY = ForwardMsg.FINISHED_EARLY_FOR_RERUN
-PATIENCE = 60_000  # milliseconds for one click
+PATIENCE = 30_000  # milliseconds for one click
 WATCH = f"""
+window.stepNow = () => {{
+    const state = document.querySelector("[data-testid=stApp]")?.dataset.testScriptState;
+    const found = document.querySelector("[data-testid=stMain]")?.textContent.match(/step (\\d+) of \\d+/);
+    return state === "notRunning" && found ? Number(found[1]) : 0;
+}};
 window.views = []; window.accepted = {{}}; window.failed = "";
 setInterval(() => {{
     const app = document.querySelector("[data-testid=stApp]"), main = document.querySelector("[data-testid=stMain]");
     if (!main || app.dataset.testScriptState !== "notRunning") return;
-    const text = main.textContent, found = text.match(/step (\\d+) of \\d+/);
-    const step = found ? Number(found[1]) : 0, shown = text.includes("{RESULT}"), last = window.views.at(-1);
+    const text = main.textContent, step = stepNow(), shown = text.includes("{RESULT}"), last = window.views.at(-1);
     if (!last || last[1] !== step || last[2] !== shown) window.views.push([Date.now() / 1000, step, shown]);
     for (const one of main.querySelectorAll("[data-testid=stMarkdown]"))
         if (step && one.textContent.includes("{ANSWER}"))
@@ -106,10 +111,15 @@ class Tab:
             self.report.errors.append(f"Tab: {error}")
         while (left := ends - time.time()) > 0:
             await asyncio.sleep(min(left, self.chance.uniform(*THINK)))
+            step = 0
             try:
-                if time.time() < ends:
-                    await self._next_click()
+                step = await self._step()
+                if step and time.time() < ends:
+                    await self._next_click(step)
             except Error as error:
+                with suppress(Error):
+                    if await self._step() not in (0, step):  # the teacher went on before the click
+                        continue
                 self.report.errors.append(f"Tab: {error}")
         try:
             await self._collect()
@@ -117,17 +127,21 @@ class Tab:
             self.report.errors.append(f"Tab: {error}")
         await context.close()
 
-    async def _next_click(self) -> None:
-        step = await self.page.evaluate("window.views.length ? window.views.at(-1)[1] : 0")
+    async def _step(self) -> int:
+        """Number of the step on the page; 0 for none, and while it is being drawn."""
+        return int(await self.page.evaluate("stepNow()"))
+
+    async def _next_click(self, step: int) -> None:
         lock = self.page.get_by_role("button", name="Lock my answer")
         ahead = self.page.get_by_role("button", name="Next", exact=True)
-        if await lock.count() and step:
+        question = self.lesson.steps[step - 1].question
+        if await lock.count() and question is not None:
             if self.chosen == step:
                 await lock.click()
                 await asyncio.sleep(1)
                 self.report.refused += await lock.count()
             else:
-                await self._answer(self.lesson.steps[step - 1].question)
+                await self._answer(question)
                 self.chosen = step
         elif await ahead.count():
             await ahead.click()

@@ -1,23 +1,22 @@
 """Figures for papers: SVG, PDF and PNG from the data of a Figure, with matplotlib and without a browser.
 
 SVG and PDF are vector graphics with embedded fonts (PDF: TrueType, font type 42), on white. The same figure gives the
-same bytes. `series` gives the numbers of a figure, and
-`figure_csv` writes them as a table.
+same bytes.
 """
 
 from __future__ import annotations
 
 import base64
-import csv
 import io
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from merging.errors import InvalidSetting
 from merging.figures.figure import Figure
+from merging.figures.series import untagged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +26,6 @@ Format = Literal["svg", "pdf", "png"]
 FORMATS: tuple[Format, ...] = ("svg", "pdf", "png")
 WIDTHS = {"one column": 3.35, "two columns": 6.9}  # inches
 SCREEN = 560  # pixels: the width of a figure on the screen for which its height is chosen
-NUMBERS = ("x", "y", "z", "lowerfence", "q1", "median", "q3", "upperfence")  # parts of a trace with numbers
 RESOLUTION = 300  # dots per inch of a PNG
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": 8, "axes.labelsize": 8, "legend.fontsize": 7, "xtick.labelsize": 7,
@@ -56,58 +54,6 @@ def figure_file(figure: Figure, format: Format, width: float = WIDTHS["one colum
     return out.getvalue()
 
 
-def series(figure: Figure) -> list[dict[str, Any]]:
-    """Return the numbers of each trace that is drawn: kind, name, and what it has of NUMBERS, "below" and "above".
-
-    "below" and "above" are the lengths of error bars. Boxes have "q1", "median" and so on.
-    """
-    from merging.figures.paper_traces import DIRECTIONS, ends_of_bars, untagged
-
-    traces = [trace for trace in figure.spec()["data"] if trace.get("marker", {}).get("opacity") != 0]
-    found = []
-    for trace in traces:
-        numbers = {name: trace[name] for name in NUMBERS if trace.get(name) is not None}
-        bars: dict[str, Any] = next((trace[f"error_{way}"] for way in DIRECTIONS if f"error_{way}" in trace), {})
-        if bars.get("visible", bool(bars)):
-            numbers |= dict(zip(("below", "above"), ends_of_bars(bars), strict=True))
-        found.append({"kind": trace["type"], "name": untagged(trace.get("name", "")), **numbers})
-    return found
-
-
-def figure_csv(figure: Figure) -> str:
-    """Return the numbers of a figure as CSV: one line per point with all columns that the figure needs."""
-    lines = [line for one in series(figure) for line in _lines(one)]
-    columns = [name for name in ("series", *NUMBERS, "below", "above") if any(name in line for line in lines)]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return out.getvalue()
-
-
-def figure_table(figure: Figure) -> list[dict[str, Any]]:
-    """Return the points of all lines and bars of a figure as rows; none for pictures and maps."""
-    if figure.layout.get("images"):
-        return []
-    return [line for one in series(figure) if "z" not in one for line in _lines(one)]
-
-
-def _lines(one: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The lines of one series. Gaps between parts of a line, and values that are not defined, are empty."""
-    name = one["name"] or one["kind"]
-    if "z" in one:
-        rows, columns = len(one["z"]), len(one["z"][0])
-        xs, ys = one.get("x", range(columns)), one.get("y", range(rows))
-        for y, row in zip(ys, one["z"], strict=True):
-            yield from ({"series": name, "x": x, "y": y, "z": value} for x, value in zip(xs, row, strict=True))
-        return
-    values = {key: value for key, value in one.items() if key not in ("kind", "name")}
-    for numbers in zip(*values.values(), strict=True):
-        line = dict(zip(values, numbers, strict=True))
-        if line.get("x", 0) is not None:
-            yield {"series": name, **line}
-
-
 def _draw(canvas: Canvas, traces: list[dict[str, Any]], layout: dict[str, Any]) -> None:
     from merging.figures.paper_traces import draw_bars, draw_boxes, draw_trace
 
@@ -133,7 +79,6 @@ def _draw(canvas: Canvas, traces: list[dict[str, Any]], layout: dict[str, Any]) 
 
 
 def _axis(ax: Axes, which: str, axis: Mapping[str, Any]) -> None:
-    from merging.figures.paper_traces import untagged
 
     if axis.get("visible") is False:
         (ax.xaxis if which == "x" else ax.yaxis).set_visible(False)
@@ -177,7 +122,7 @@ def _shape(ax: Axes, shape: Mapping[str, Any]) -> None:
 
 
 def _note(ax: Axes, note: Mapping[str, Any]) -> None:
-    from merging.figures.paper_traces import PIXEL, TEXT, color, untagged
+    from merging.figures.paper_traces import PIXEL, TEXT, color
 
     inside = [note.get(f"{axis}ref", axis) for axis in "xy"]
     across, up = ("axes fraction" if "domain" in ref or ref == "paper" else "data" for ref in inside)

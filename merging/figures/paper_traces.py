@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from html import unescape
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
+
+from merging.figures.series import DIRECTIONS, ends_of_bars, untagged
 
 DASHES = {"solid": "-", "dot": ":", "dash": "--", "dashdot": "-."}
 MARKERS = {
@@ -20,7 +21,6 @@ BAR = 0.75  # share of the distance between two places that their bars fill
 PIXEL = 0.55  # points per pixel of the screen's figure: its lines and markers are thinner on paper
 ALIGN = {"left": "right", "center": "center", "right": "left", "top": "bottom", "middle": "center", "bottom": "top"}
 TEXT = 7  # points
-DIRECTIONS = ("x", "y")  # of error bars
 Color = tuple[float, float, float, float]
 
 
@@ -36,11 +36,6 @@ def color(value: str) -> Color:
         return to_rgba(value)
     red, green, blue, *opacity = (float(part) for part in parts[1].split(","))
     return red / 255, green / 255, blue / 255, opacity[0] if opacity else 1.0
-
-
-def untagged(text: str) -> str:
-    """Return a text as a web page shows it: without tags, and with the signs that entities such as &amp; stand for."""
-    return unescape(re.sub(r"<[^>]+>", "", re.sub(r"<br ?/?>", "\n", str(text))))
 
 
 def numeric(values: Sequence[Any]) -> np.ndarray:
@@ -82,11 +77,6 @@ def _error_bars(ax: Axes, trace: dict[str, Any], x: np.ndarray, y: np.ndarray) -
             lengths: dict[str, Any] = {f"{direction}err": [numeric(part) for part in ends_of_bars(bars)]}
             shade = color(bars.get("color") or trace.get("marker", {}).get("color") or "#444444")
             ax.errorbar(x, y, **lengths, fmt="none", ecolor=shade, elinewidth=0.8, capsize=1.5, zorder=2)
-
-
-def ends_of_bars(bars: Mapping[str, Any]) -> tuple[Sequence[float], Sequence[float]]:
-    """Lengths of a trace's error bars below and above its points."""
-    return bars.get("arrayminus", bars["array"]), bars["array"]
 
 
 def _texts(ax: Axes, trace: dict[str, Any], x: np.ndarray, y: np.ndarray) -> None:

@@ -18,6 +18,7 @@ from merging.figures.figure import Figure
 from merging.figures.many import comparison
 from merging.figures.many.runs import matches_by_layer
 from merging.figures.palette import figure
+from merging.figures.series import figure_csv, figure_table, series
 from merging.figures.similarity import heatmap
 from tests.figures.made import report, similarity
 
@@ -34,7 +35,7 @@ def drawn(fig: Figure) -> Canvas:
 def test_the_lines_are_those_of_the_screen(metric):
     fig = curve_figure(report({}, corrected=True), metric)
     lines = {line.get_label(): line for line in drawn(fig).axes[0].lines}
-    for one in paper.series(fig):
+    for one in series(fig):
         if one["name"] in lines:
             line = lines.pop(one["name"])
             np.testing.assert_array_equal(line.get_xdata(), np.array(one["x"], float))
@@ -89,10 +90,10 @@ def test_files_are_vector_graphics_with_embedded_fonts_and_the_same_every_time()
 
 def test_the_csv_holds_every_number_of_the_figure():
     fig = matches_by_layer(["one", "two"], [report({}), report({})])
-    rows = list(csv.DictReader(io.StringIO(paper.figure_csv(fig))))
+    rows = list(csv.DictReader(io.StringIO(figure_csv(fig))))
     values = [float(row["y"]) for row in rows if row["series"] == "two"]
     np.testing.assert_array_equal(values, fig.traces[1]["y"])
-    table = list(csv.DictReader(io.StringIO(paper.figure_csv(heatmap(similarity("A", "B"), "A and B")))))
+    table = list(csv.DictReader(io.StringIO(figure_csv(heatmap(similarity("A", "B"), "A and B")))))
     assert [row["z"] for row in table if row["z"]] and len([row for row in table if row["z"] or row["y"]]) >= 9
 
 
@@ -110,7 +111,7 @@ def test_words_of_users_are_drawn_as_they_are():
 def test_bars_that_lie_have_their_error_bars_and_lines_in_files_too():
     points = [("Weight matching", "weight-matching", "average none", 2, 0.9, 0.01), ("None", "none", "", 2, 0.5, 0.02)]
     fig = comparison.bars(points, {"ensemble_accuracy": 0.95})
-    first, second, reference = csv.DictReader(io.StringIO(paper.figure_csv(fig)))
+    first, second, reference = csv.DictReader(io.StringIO(figure_csv(fig)))
     assert [(one["y"], one["x"], one["below"], one["above"]) for one in (first, second)] == [
         ("Weight matching", "90.0", "1.0", "1.0"),
         ("None", "50.0", "2.0", "2.0"),
@@ -124,7 +125,18 @@ def test_the_csv_holds_error_bars_and_the_numbers_of_boxes():
     fig = figure("numbers", height=300, x={}, y={})
     fig.add("scatter", x=[1, 2], y=[3, 4], name="a", error_y={"array": [0.1, 0.2], "arrayminus": [0.3, 0.4]})
     fig.add("box", q1=[2], median=[3], q3=[4], lowerfence=[1], upperfence=[5], y=["b"], name="b", orientation="h")
-    first, second, box = csv.DictReader(io.StringIO(paper.figure_csv(fig)))
+    first, second, box = csv.DictReader(io.StringIO(figure_csv(fig)))
     assert [second[key] for key in ("x", "y", "below", "above")] == ["2", "4", "0.4", "0.2"]
     assert (first["series"], first["median"]) == ("a", "")
     assert [box[key] for key in ("y", "lowerfence", "q1", "median", "q3", "upperfence")] == ["b", *"12345"]
+
+
+def test_a_table_has_a_row_for_every_point_and_none_for_pictures():
+    fig = figure("two lines", height=200, x={}, y={})
+    fig.add("scatter", x=[0, 1], y=[2, 3], name="one")
+    fig.add("bar", x=["a"], y=[4], name="two")
+    fig.add("heatmap", z=[[1, 2]], name="map")
+    rows = [{"series": "one", "x": 0, "y": 2}, {"series": "one", "x": 1, "y": 3}, {"series": "two", "x": "a", "y": 4}]
+    assert figure_table(fig) == rows
+    fig.layout["images"] = [{"source": "data:"}]
+    assert figure_table(fig) == []

@@ -8,7 +8,8 @@ from html import unescape
 
 import streamlit as st
 
-from merging.figures.paper import FORMATS, WIDTHS, figure_csv, figure_file
+from merging.figures.paper import FORMATS, WIDTHS, figure_file
+from merging.figures.series import figure_csv
 from merging.text import numbers
 from ui.shell.look import drawn_figures
 from ui.shell.markdown import plain

@@ -6,7 +6,7 @@ import streamlit as st
 
 from merging.errors import MergescopeError
 from merging.figures.figure import Figure
-from merging.figures.paper import figure_table
+from merging.figures.series import figure_table
 from merging.teaching.answers import own_answers
 from merging.teaching.classes import Place
 from merging.teaching.lesson import Lesson, Shown, Step, Task
@@ -20,7 +20,7 @@ from ui.shell.screens import SCREENS, link
 from ui.shell.state import ledger
 from ui.teaching.play import play
 from ui.teaching.question_view import question_view
-from ui.teaching.seat import Seat, go_to
+from ui.teaching.seat import Seat, follow_class, go_to
 
 
 def lesson_view(seat: Seat, lesson: Lesson, step: Step) -> None:
@@ -91,7 +91,9 @@ def _ways(seat: Seat, lesson: Lesson, number: int) -> None:
                 _way("Next", ":material/arrow_forward:", (lesson.key, lesson.steps[number + 1].key), primary=True)
         elif ahead:
             _after(seat, lesson)
-    if last is not None and not ahead:
+    if last is not None and ahead:
+        st.button("Go to the class", icon=":material/groups:", key="to class", on_click=follow_class)
+    elif last is not None:
         st.caption("Your teacher takes the class to the next step.")
 
 

@@ -57,7 +57,8 @@ def answer_widget(question: Question, key: str) -> Any:
     """Draw the widgets of a question; return the answer, None while there is none."""
     middle = question.low + question.step * round((question.high - question.low) / 2 / question.step)
     unit = f" ({question.unit})" if question.unit else ""
-    bounds: dict[str, Any] = {"min_value": question.low, "max_value": question.high, "step": question.step, "format": "%g"}
+    bounds: dict[str, Any] = {"min_value": question.low, "max_value": question.high, "step": question.step}
+    bounds["format"] = "%g"
     if question.kind == "number":
         return st.slider(f"Your answer{unit}", value=middle, key=key, **bounds)
     if question.kind == "choice":

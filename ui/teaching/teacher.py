@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import partial
 
 import streamlit as st
 
+from merging.errors import MergescopeError
+from merging.figures.series import figure_table
 from merging.teaching.answers import class_answers, reset
 from merging.teaching.classes import FREE, PACES, TOGETHER, LabClass, Place, delete_class, find_class, lead
 from merging.teaching.lesson import Lesson, Step
 from merging.teaching.question import in_words
+from merging.teaching.shown import shown_figure
 from merging.teaching.students import raise_hand, students_of
+from merging.teaching.truths import truth_of
 from merging.text import numbers
 from ui.shell.guard import show_errors
+from ui.shell.kept import kept
 from ui.shell.screens import address, link
 from ui.shell.state import ledger
 from ui.teaching.lesson_view import lesson_view
@@ -40,6 +46,16 @@ def teacher_view(seat: Seat, lesson: Lesson, step: Step) -> None:
     with right, st.container(border=True):
         st.caption("What the class sees")
         lesson_view(seat, lesson, step)
+    _read_ahead(step)
+
+
+def _read_ahead(step: Step) -> None:
+    """Read what the reveal will show, so that thirty pages do not wait for it at once."""
+    with suppress(MergescopeError):  # the reveal says it
+        if step.question is not None:
+            truth_of(ledger(), step.question)
+        if step.shown_then is not None:
+            kept(figure_table, shown_figure(ledger(), step.shown_then))
 
 
 def _head(lab: LabClass) -> None:
