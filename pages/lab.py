@@ -27,6 +27,9 @@ with show_errors():
         st.markdown(f"### {seat.lab.title}", anchors=False)
         join_form()
         key_form(seat.lab)
+    elif where is None and seat.lab is not None:
+        st.warning("None of the lessons of this class is on this machine any more.", icon=":material/history:")
+        st.button("All lessons", icon=":material/arrow_back:", on_click=leave)
     elif where is None:
         st.markdown("### Lab: linear mode connectivity", anchors=False)
         lobby(seat)

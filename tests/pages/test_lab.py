@@ -8,9 +8,10 @@ from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.sweeps.lab import lab_sweep
 from merging.teaching.answers import every_answer, lock, own_answers
 from merging.teaching.cells import to_stored
-from merging.teaching.classes import FREE, classes_of, find_class, lead, open_class
+from merging.teaching.classes import ALPHABET, FREE, classes_of, find_class, lead, open_class
 from merging.teaching.lesson import lessons
 from merging.teaching.students import join, raise_hand, students_of
+from merging.teaching.tries import MOST_OWN
 from tests.pages.ledgers import SOMEBODY
 from tests.pages.test_merge_page import press, texts
 
@@ -164,3 +165,29 @@ def test_a_student_starts_the_cell_that_was_dealt_and_no_other(ledger, lab, open
     (job,) = ledger.jobs(kind=SweepRequest.kind)
     assert job.id == lab_sweep().point((8,), 0).id
     assert "Start my part" not in labels(app)
+
+
+def test_a_change_in_one_browser_of_a_teacher_is_not_undone_by_another(ledger, open_page, as_visitor):
+    made, _ = open_class(ledger, VISITOR, "T", ["naive", "width"])
+    app = open_page("lab", **{"class": made.code})
+    lead(ledger, made.code, VISITOR, place=("width", ""), pace=FREE, paused=True)
+    app.run()
+    app.run()
+    now = find_class(ledger, made.code)
+    assert (now.place[0], now.pace, now.paused) == ("width", FREE, True)
+    assert app.selectbox(key="led lesson").value == "width" and app.toggle(key="paused").value
+
+
+def test_codes_that_are_tried_in_the_address_are_slowed_down_but_not_for_a_student(
+    ledger, lab, open_page, as_visitor, monkeypatch
+):
+    monkeypatch.setattr("merging.teaching.tries._wrong", {})
+    for number in range(MOST_OWN):
+        open_page("lab", **{"class": f"ZZZZZ{ALPHABET[number]}"})
+    assert "Too many wrong codes" in texts(open_page("lab", **{"class": "ZZZZZZ"}), "error")
+    assert ASKED.title in texts(open_page("lab", **{"class": lab.code}), "markdown")
+
+
+def test_a_class_whose_lessons_are_gone_says_so(ledger, open_page, as_visitor):
+    made, _ = open_class(ledger, VISITOR, "T", ["no-longer-here"])
+    assert "None of the lessons" in texts(open_page("lab", **{"class": made.code}), "warning")

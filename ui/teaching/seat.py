@@ -7,14 +7,16 @@ from dataclasses import dataclass
 import streamlit as st
 
 from merging.teaching.answers import ALONE
-from merging.teaching.classes import TOGETHER, LabClass, Place, find_class, is_teacher
+from merging.teaching.classes import TOGETHER, LabClass, Place, as_code, find_class, is_teacher
 from merging.teaching.lesson import Lesson, Step, lessons
 from merging.teaching.students import Student, find_student
+from merging.teaching.tries import check_tries, note_wrong
 from ui.shell.address import said
-from ui.shell.state import ledger, owner
+from ui.shell.state import ledger, network_address, owner
 
 CLASS, LESSON, STEP, VIEW = "class", "lesson", "step", "view"  # parameters of the page's address
 BOARD = "board"
+WRONG = "wrong code"  # session state: the last code of an address that was no class
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,20 @@ class Seat:
 
 
 def find_seat() -> Seat:
-    """The visitor's place, from the address and the ledger."""
-    lab = find_class(ledger(), said(CLASS)) if said(CLASS) else None
+    """The visitor's place, from the address and the ledger. Raises InvalidRequest after many wrong codes."""
+    code, visitor = as_code(said(CLASS)), owner()
+    if not code:
+        return Seat(visitor)
+    teaches, student = is_teacher(ledger(), code, visitor), find_student(ledger(), code, visitor)
+    if not teaches and student is None:
+        check_tries(visitor, network_address())
+    lab = find_class(ledger(), code)
     if lab is None:
-        return Seat(owner())
-    teaches = is_teacher(ledger(), lab.code, owner())
-    return Seat(owner(), lab, find_student(ledger(), lab.code, owner()), teaches)
+        if st.session_state.get(WRONG) != code:  # not at every redrawing of the page
+            st.session_state[WRONG] = code
+            note_wrong(visitor, network_address())
+        return Seat(visitor)
+    return Seat(visitor, lab, student, teaches)
 
 
 def current(seat: Seat) -> tuple[Lesson, Step] | None:

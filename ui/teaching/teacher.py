@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from functools import partial
+from typing import Any
 
 import streamlit as st
 
@@ -42,7 +42,7 @@ def teacher_view(seat: Seat, lesson: Lesson, step: Step) -> None:
             _controls(seat, lab, lesson, step)
         st.fragment(_board, run_every=None if lab.ended else EVERY)(seat, lesson, step)
         teacher_downloads(seat)
-        _end(seat, lab)
+        _end(seat, lab, (lesson.key, step.key))
     with right, st.container(border=True):
         st.caption("What the class sees")
         lesson_view(seat, lesson, step)
@@ -73,43 +73,53 @@ def _head(lab: LabClass) -> None:
 
 
 def _controls(seat: Seat, lab: LabClass, lesson: Lesson, step: Step) -> None:
-    known = seat.lessons()
-    change = partial(lead, ledger(), lab.code, seat.visitor)
-    keys = list(known)
-    picked = st.selectbox(
-        "Lesson", keys, index=keys.index(lesson.key), format_func=lambda key: known[key].title, key="led lesson"
-    )
-    if picked != lesson.key:
-        change(place=(picked, known[picked].steps[0].key))
-        st.rerun()
+    """Draw what leads the class. Every widget shows the class as it is now, also if another teacher changed it."""
+    known, place = seat.lessons(), (lesson.key, step.key)
+    st.session_state["led lesson"], st.session_state["pace"] = lesson.key, lab.pace
+    st.session_state["paused"] = lab.paused
+    st.selectbox(
+        "Lesson", list(known), format_func=lambda key: known[key].title, key="led lesson", on_change=_lead_lesson,
+        args=(seat,),
+    )  # fmt: skip
     number = lesson.place(step.key)
     with st.container(horizontal=True):
         _move("Back", ":material/arrow_back:", seat, lesson, number - 1)
         _move("Next step", ":material/arrow_forward:", seat, lesson, number + 1)
-        place = (lesson.key, step.key)
-        hidden = step.question is not None and place not in lab.shown
-        if hidden and st.button("Reveal", icon=":material/lightbulb:", type="primary", key="reveal"):
-            change(shown={*lab.shown, place})
-            st.rerun()
-    pace = st.radio(
-        "Pace", PACES, index=PACES.index(lab.pace), horizontal=True, key="pace",
-        format_func={TOGETHER: "step by step for all", FREE: "everybody at their own"}.__getitem__,
+        if step.question is not None and place not in lab.shown:
+            shown = {*lab.shown, place}
+            st.button(
+                "Reveal", icon=":material/lightbulb:", type="primary", key="reveal", on_click=_lead, args=(seat,),
+                kwargs={"shown": shown},
+            )  # fmt: skip
+    st.radio(
+        "Pace", PACES, horizontal=True, key="pace", on_change=_lead_pace, args=(seat,),
+        format_func={TOGETHER: "step by step for all", FREE: "everybody at their own pace"}.__getitem__,
     )  # fmt: skip
-    if pace != lab.pace:
-        change(pace=pace)
-        st.rerun()
-    if st.toggle("Pause: no answers", value=lab.paused, key="paused") != lab.paused:
-        change(paused=not lab.paused)
-        st.rerun()
+    st.toggle("Pause: no answers", key="paused", on_change=_lead, args=(seat,), kwargs={"paused": not lab.paused})
 
 
 def _move(label: str, icon: str, seat: Seat, lesson: Lesson, number: int) -> None:
     """Draw a button that takes the class to another step."""
-    assert seat.lab is not None
     there = 0 <= number < len(lesson.steps)
-    if st.button(label, icon=icon, key=f"move {label}", disabled=not there) and there:
-        lead(ledger(), seat.lab.code, seat.visitor, place=(lesson.key, lesson.steps[number].key))
-        st.rerun()
+    place = (lesson.key, lesson.steps[number].key) if there else None
+    st.button(
+        label, icon=icon, key=f"move {label}", disabled=not there, on_click=_lead, args=(seat,),
+        kwargs={"place": place},
+    )  # fmt: skip
+
+
+def _lead(seat: Seat, **changes: Any) -> None:
+    with show_errors():
+        lead(ledger(), seat.code, seat.visitor, **changes)
+
+
+def _lead_lesson(seat: Seat) -> None:
+    lesson = seat.lessons()[st.session_state["led lesson"]]
+    _lead(seat, place=(lesson.key, lesson.steps[0].key))
+
+
+def _lead_pace(seat: Seat) -> None:
+    _lead(seat, pace=st.session_state["pace"])
 
 
 def _board(seat: Seat, lesson: Lesson, step: Step) -> None:
@@ -148,12 +158,11 @@ def _board(seat: Seat, lesson: Lesson, step: Step) -> None:
                 st.dataframe(rows, hide_index=True, width="stretch", alt="Every student, one per row.")
 
 
-def _end(seat: Seat, lab: LabClass) -> None:
-    place: Place = lab.place
+def _end(seat: Seat, lab: LabClass, place: Place) -> None:
     with st.popover("More", icon=":material/more_horiz:"):
         if not lab.ended:
             if st.button("Reset this step", key="reset", help="Deletes all answers to it."):
-                reset(ledger(), lab.code, seat.visitor, _place(seat, place))
+                reset(ledger(), lab.code, seat.visitor, place)
                 st.rerun()
             if st.button("End the class", key="end", help="No more answers; all can still look."):
                 lead(ledger(), lab.code, seat.visitor, ended=True)
@@ -163,9 +172,3 @@ def _end(seat: Seat, lab: LabClass) -> None:
             delete_class(ledger(), lab.code, seat.visitor)
             st.query_params.clear()
             st.rerun()
-
-
-def _place(seat: Seat, place: Place) -> Place:
-    """The place with the key of a step, also where a class has just begun a lesson."""
-    lesson = seat.lessons()[place[0]]
-    return lesson.key, lesson.steps[lesson.place(place[1])].key
