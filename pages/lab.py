@@ -6,6 +6,7 @@ import streamlit as st
 
 from ui.shell.address import said
 from ui.shell.guard import show_errors
+from ui.shell.markdown import plain
 from ui.teaching.lesson_view import lesson_view
 from ui.teaching.lobby import join_form, key_form, lobby
 from ui.teaching.projector import projector
@@ -20,11 +21,11 @@ with show_errors():
     seat = find_seat()
     where = current(seat)
     if seat.lab is None and said(CLASS):
-        st.warning("There is no class with this code. It was deleted, or the code is another one.")
+        st.warning("There is no class with this code. Check the code. A class is deleted 30 days after it was opened.")
     if seat.lab is not None and seat.teaches and said(VIEW) == BOARD:
         projector(seat)
     elif seat.lab is not None and not seat.teaches and seat.student is None:
-        st.markdown(f"### {seat.lab.title}", anchors=False)
+        st.markdown(f"### {plain(seat.lab.title)}", anchors=False)
         join_form()
         key_form(seat.lab)
     elif where is None and seat.lab is not None:

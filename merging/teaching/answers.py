@@ -5,6 +5,7 @@ A person who learns alone has the class "". Answers are never changed; only a te
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from dataclasses import dataclass
@@ -14,7 +15,16 @@ from merging.errors import InvalidRequest
 from merging.jobs.ledger.connection import connect, transaction
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.ledger.owners import check_owner
-from merging.teaching.classes import TOGETHER, LabClass, Place, as_place, check_running, check_teacher, note_change
+from merging.teaching.classes import (
+    TOGETHER,
+    LabClass,
+    Place,
+    as_list,
+    as_place,
+    check_running,
+    check_teacher,
+    note_change,
+)
 from merging.teaching.lesson import Lesson, Step, lessons
 from merging.teaching.question import Answer, Question, from_text, to_text
 
@@ -94,8 +104,7 @@ def reset(ledger: Ledger, code: str, teacher: str, place: Place) -> None:
         check_teacher(db, code, teacher)
         row = check_running(db, code)
         db.execute("DELETE FROM answers WHERE class = ? AND lesson = ? AND step = ?", (code, *place))
-        kept = "SELECT json_group_array(value) FROM json_each(?) WHERE value != ?"
-        left = db.execute(kept, (row["shown"], "/".join(place))).fetchone()[0]
+        left = json.dumps([one for one in as_list(row["shown"]) if one != "/".join(place)])
         db.execute("UPDATE classes SET shown = ?, version = version + 1 WHERE code = ?", (left, code))
 
 
@@ -104,13 +113,12 @@ def _check_taken(db: sqlite3.Connection, code: str, owner: str, lesson: Lesson, 
     row = check_running(db, code)
     if not db.execute("SELECT 1 FROM students WHERE class = ? AND owner = ?", (code, owner)).fetchone():
         raise InvalidRequest("Join the class before you answer.")
-    keys = [one[0] for one in db.execute("SELECT value FROM json_each(?)", (row["lessons"],)).fetchall()]
+    keys = as_list(row["lessons"])
     if lesson.key not in keys:
         raise InvalidRequest("This lesson is not one of the class.")
     if row["paused"]:
         raise InvalidRequest("The teacher has paused the class. Wait a moment.")
-    shown = [one[0] for one in db.execute("SELECT value FROM json_each(?)", (row["shown"],)).fetchall()]
-    if f"{lesson.key}/{step.key}" in shown:
+    if f"{lesson.key}/{step.key}" in as_list(row["shown"]):
         raise InvalidRequest("The answer is revealed already, so none is taken any more.")
     if row["pace"] == TOGETHER and _order(keys, (lesson.key, step.key)) > _order(keys, as_place(row["place"])):
         raise InvalidRequest("The class is not there yet. Wait for your teacher.")
@@ -132,7 +140,7 @@ def _forget_oldest(db: sqlite3.Connection, owner: str) -> None:
     )
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)
 def _kept(ledger: Ledger, code: str, version: int, created: float, place: Place) -> list[Given]:
     return answers_to(ledger, code, place)
 

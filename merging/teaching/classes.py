@@ -11,7 +11,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from merging.errors import InvalidRequest
@@ -23,7 +23,8 @@ ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # without I, L, O, 0 and 1, which 
 CODE_LENGTH = 6
 PACES = TOGETHER, FREE = "together", "free"
 DAYS = 30  # a class is deleted so many days after it was opened
-MOST_CLASSES, MOST_OPEN = 500, 5  # in all, and per teacher
+MOST_CLASSES, MOST_OWN, MOST_OPEN = 500, 20, 5  # in all; per teacher, and those of them that have not ended
+FRESH = 3_600.0  # seconds for which a class without students is kept when there is no room for another one
 LONGEST_TITLE = 80
 Place = tuple[str, str]  # keys of a lesson and of one of its steps
 
@@ -44,7 +45,7 @@ class LabClass:
         paused: whether no answers are taken at the moment.
         ended: time of its end, 0 while it runs.
         created: time of its opening.
-        version: grows with every change of the class, its students and their answers.
+        version: grows with every change of the class and with every answer.
     """
 
     code: str
@@ -75,14 +76,17 @@ def open_class(
     """
     check_owner(owner)
     title = " ".join(title.split())
-    if not 1 <= len(title) <= LONGEST_TITLE or not lessons:
+    if not 1 <= len(title) <= LONGEST_TITLE or not title.isprintable() or not lessons:
         raise InvalidRequest(f"A class needs a title of 1 to {LONGEST_TITLE} characters and at least one lesson.")
     code, key = "".join(secrets.choice(ALPHABET) for _ in range(CODE_LENGTH)), secrets.token_urlsafe(12)
     with connect(ledger.file) as db, transaction(db):
-        _forget_old(db)
-        mine = "SELECT COUNT(*) FROM teachers JOIN classes ON class = code WHERE owner = ? AND ended = 0"
-        if db.execute(mine, (owner,)).fetchone()[0] >= MOST_OPEN:
-            raise InvalidRequest(f"You have {MOST_OPEN} open classes. End or delete one.")
+        _forget(db)
+        mine = "SELECT ended FROM teachers JOIN classes ON class = code WHERE owner = ?"
+        own = [bool(row["ended"]) for row in db.execute(mine, (owner,)).fetchall()]
+        if own.count(False) >= MOST_OPEN or len(own) >= MOST_OWN:
+            raise InvalidRequest(f"You have {own.count(False)} open and {own.count(True)} ended classes. Delete one.")
+        if db.execute("SELECT COUNT(*) FROM classes").fetchone()[0] >= MOST_CLASSES:
+            _delete(db, _empty(db))
         if db.execute("SELECT COUNT(*) FROM classes").fetchone()[0] >= MOST_CLASSES:
             raise InvalidRequest(f"There are {MOST_CLASSES} classes here, the limit. Delete old ones.")
         values = (code, title, json.dumps(list(lessons)), "comma" if comma else "point", _hash(key), TOGETHER)
@@ -126,7 +130,7 @@ def classes_of(ledger: Ledger, owner: str) -> tuple[list[LabClass], list[LabClas
 def is_teacher(ledger: Ledger, code: str, owner: str) -> bool:
     """Whether this person opened the class, or gave its key in this browser."""
     with connect(ledger.file) as db:
-        return _is_teacher(db, code, owner)
+        return is_teaching(db, code, owner)
 
 
 def use_key(ledger: Ledger, code: str, owner: str, key: str) -> None:
@@ -145,18 +149,20 @@ def lead(
     teacher: str,
     *,
     place: Place | None = None,
-    shown: Collection[Place] | None = None,
+    reveal: Place | None = None,
     pace: str | None = None,
     paused: bool | None = None,
     sweep: str | None = None,
     ended: bool = False,
 ) -> None:
-    """Change a class as its teacher: what is not None. Raises InvalidRequest for others, or after its end."""
+    """Change a class as its teacher: what is not None. Raises InvalidRequest for others, or after its end.
+
+    reveal: a step whose answer is shown from now on.
+    """
     if pace not in (None, *PACES):
         raise InvalidRequest(f"A pace is one of {', '.join(PACES)}.")
     changes: dict[str, object] = {
         "place": "/".join(place) if place is not None else None,
-        "shown": json.dumps(sorted(map("/".join, shown))) if shown is not None else None,
         "pace": pace,
         "paused": None if paused is None else int(paused),
         "sweep": sweep,
@@ -165,7 +171,9 @@ def lead(
     given = {name: value for name, value in changes.items() if value is not None}
     with connect(ledger.file) as db, transaction(db):
         check_teacher(db, code, teacher)
-        check_running(db, code)
+        row = check_running(db, code)
+        if reveal is not None:
+            given["shown"] = json.dumps(sorted({*as_list(row["shown"]), "/".join(reveal)}))
         sets = "".join(f"{name} = ?, " for name in given)
         db.execute(f"UPDATE classes SET {sets}version = version + 1 WHERE code = ?", (*given.values(), code))
 
@@ -177,8 +185,19 @@ def delete_class(ledger: Ledger, code: str, teacher: str) -> None:
         _delete(db, [code])
 
 
-def _forget_old(db: sqlite3.Connection) -> None:
+def forget_old(ledger: Ledger) -> None:
     """Delete classes, and answers that were given outside classes, that are older than DAYS."""
+    with connect(ledger.file) as db, transaction(db):
+        _forget(db)
+
+
+def _empty(db: sqlite3.Connection) -> list[str]:
+    """Codes of classes that are not new and without students."""
+    query = "SELECT code FROM classes WHERE created < ? AND code NOT IN (SELECT class FROM students)"
+    return [row["code"] for row in db.execute(query, (time.time() - FRESH,)).fetchall()]
+
+
+def _forget(db: sqlite3.Connection) -> None:
     before = time.time() - DAYS * 86_400
     _delete(db, [row["code"] for row in db.execute("SELECT code FROM classes WHERE created < ?", (before,)).fetchall()])
     db.execute("DELETE FROM answers WHERE class = '' AND at < ?", (before,))
@@ -202,11 +221,12 @@ def check_running(db: sqlite3.Connection, code: str) -> sqlite3.Row:
 
 def check_teacher(db: sqlite3.Connection, code: str, owner: str) -> None:
     """Raise InvalidRequest if this person does not teach the class."""
-    if not _is_teacher(db, code, owner):
+    if not is_teaching(db, code, owner):
         raise InvalidRequest("Only the teacher of this class can do that. Give the teacher's key in this browser.")
 
 
-def _is_teacher(db: sqlite3.Connection, code: str, owner: str) -> bool:
+def is_teaching(db: sqlite3.Connection, code: str, owner: str) -> bool:
+    """The same, in a transaction."""
     return bool(db.execute("SELECT 1 FROM teachers WHERE class = ? AND owner = ?", (code, owner)).fetchone())
 
 
@@ -219,8 +239,8 @@ def _hash(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def _listed(text: str) -> list[str]:
-    """A JSON list of texts; [] if the row is damaged."""
+def as_list(text: str) -> list[str]:
+    """The texts of a JSON list; [] if the row is damaged."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -238,11 +258,11 @@ def _class(row: sqlite3.Row) -> LabClass:
     return LabClass(
         row["code"],
         row["title"],
-        tuple(_listed(row["lessons"])),
+        tuple(as_list(row["lessons"])),
         row["style"] == "comma",
         row["pace"] if row["pace"] in PACES else TOGETHER,
         as_place(row["place"]),
-        frozenset(map(as_place, _listed(row["shown"]))),
+        frozenset(map(as_place, as_list(row["shown"]))),
         row["sweep"],
         bool(row["paused"]),
         float(row["ended"]),

@@ -11,7 +11,6 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +92,13 @@ def lesson_folders() -> tuple[Path, ...]:
 
 
 def lessons() -> dict[str, Lesson]:
-    """Key -> every lesson, in order. Raises InvalidSetting if a file is no lesson, or two lessons have one key."""
-    return dict(_lessons(tuple(sorted(_stamps()))))
+    """Key -> every lesson, in order. A file that is changed to something that is no lesson counts as it was before."""
+    return _look()[0]
+
+
+def broken_lessons() -> list[str]:
+    """What is wrong with the files that are no lessons, a sentence for each."""
+    return _look()[1]
 
 
 def read_lesson(file: Path) -> Lesson:
@@ -158,18 +162,33 @@ def _checked(declared: type, values: Mapping[str, Any]) -> Mapping[str, Any]:
     return values
 
 
-def _stamps() -> list[tuple[str, float]]:
-    """(path, time of the last change) of every lesson's file, so that a changed lesson is read again."""
-    files = (file for folder in lesson_folders() for file in folder.glob("*.toml"))
-    return [(str(file), file.stat().st_mtime) for file in files]
+_known: dict[str, tuple[float, Lesson | None, str]] = {}  # path -> time of its last change, last lesson, its fault
 
 
-@lru_cache(maxsize=4)
-def _lessons(files: tuple[tuple[str, float], ...]) -> tuple[tuple[str, Lesson], ...]:
+def _look() -> tuple[dict[str, Lesson], list[str]]:
+    """All lessons, and the faults of files. Files that have not changed are not read again."""
     found: dict[str, Lesson] = {}
-    for path, _ in files:
-        one = read_lesson(Path(path))
-        if one.key in found:
-            raise InvalidSetting(f"Two lessons have the key {one.key!r}. Rename the file {Path(path).name}.")
-        found[one.key] = one
-    return tuple(sorted(found.items(), key=lambda item: (item[1].order, item[0])))
+    faults = []
+    for folder in lesson_folders():
+        for file in sorted(folder.glob("*.toml")):
+            lesson, fault = _read(file)
+            if lesson is not None and lesson.key in found:
+                fault = f"Two lessons have the key {lesson.key!r}. Rename the file {file.name}."
+            elif lesson is not None:
+                found[lesson.key] = lesson
+            faults += [fault] if fault else []
+    return dict(sorted(found.items(), key=lambda item: (item[1].order, item[0]))), faults
+
+
+def _read(file: Path) -> tuple[Lesson | None, str]:
+    """The lesson in a file, or its last one, and the file's fault or ""."""
+    before = _known.get(str(file), (0.0, None, ""))
+    try:
+        changed = file.stat().st_mtime
+        if changed != before[0]:
+            _known[str(file)] = changed, read_lesson(file), ""
+    except OSError:  # the file went a moment ago
+        return None, ""
+    except InvalidSetting as error:
+        _known[str(file)] = changed, before[1], str(error)
+    return _known[str(file)][1:]

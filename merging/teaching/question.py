@@ -127,8 +127,11 @@ def from_text(question: Question, text: str) -> Answer | None:
 def in_words(question: Question, answer: Answer, *, comma: bool = False) -> str:
     """An answer as text. comma: write the decimal point as a comma."""
 
+    digits = max(0, 1 - math.floor(math.log10(question.step)))  # a tenth of a step
+
     def number(value: Any) -> str:
-        text = f"{float(value):.4g}"
+        text = f"{float(value):.{digits}f}"
+        text = text.rstrip("0").rstrip(".") if "." in text else text
         return text.replace(".", ",") if comma else text
 
     unit = f" {question.unit}" if question.unit else ""

@@ -52,6 +52,8 @@ def _make(ledger: Ledger, shown: Shown) -> Figure:
         raise InvalidSetting(f"There is no figure {shown.figure!r}; known: {', '.join(FIGURES)}")
     try:
         return FIGURES[shown.figure](ledger, shown.run, shown.values)
+    except (StopIteration, ValueError, AttributeError, IndexError, TypeError) as error:
+        raise InvalidSetting(f"The figure {shown.figure!r} of {shown.run!r} cannot be drawn: {error}") from error
     except KeyError as error:
         raise InvalidSetting(f"The figure {shown.figure!r} of the run {shown.run!r} lacks {error.args[0]!r}") from error
 

@@ -64,10 +64,7 @@ def sweep_of(ledger: Ledger, run: str) -> tuple[SweepRequest, tuple[SweepRow, ..
 def finding_of(ledger: Ledger, run: str, study: str, settings: dict[str, Any] | None = None) -> Any:
     """Finding of a study of a run. Raises InvalidSetting if the run was not studied so."""
     request = _merge_request(find_run(ledger, run))
-    found = _finding(ledger, StudyRequest(request, study, settings or {}).id)
-    if found is None:
-        raise InvalidSetting(f"The run {run!r} has no finding of the study {study!r}")
-    return found
+    return _finding(ledger, StudyRequest(request, study, settings or {}).id, f"{study!r} of the run {run!r}")
 
 
 def layer_of(ledger: Ledger, run: str, layer: str) -> LayerUnits:
@@ -120,6 +117,8 @@ def _report(ledger: Ledger, job: str) -> Any:
 
 
 @lru_cache(maxsize=32)
-def _finding(ledger: Ledger, job: str) -> Any:
+def _finding(ledger: Ledger, job: str, what: str) -> Any:
     data = ledger.artifact(job, "finding")
-    return None if data is None else load_finding(data)
+    if data is None:
+        raise InvalidSetting(f"There is no finding of the study {what}")
+    return load_finding(data)

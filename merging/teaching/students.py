@@ -10,7 +10,7 @@ from merging.errors import InvalidRequest
 from merging.jobs.ledger.connection import connect, transaction
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.ledger.owners import check_owner
-from merging.teaching.classes import Place, as_place, check_running, note_change
+from merging.teaching.classes import Place, as_place, check_running, is_teaching
 
 MOST_STUDENTS = 200
 LONGEST_NAME = 24
@@ -37,6 +37,8 @@ def join(ledger: Ledger, code: str, owner: str, nickname: str) -> Student:
         row = check_running(db, code)
         known = db.execute("SELECT 1 FROM students WHERE class = ? AND owner = ?", (code, owner)).fetchone()
         if known is None:
+            if is_teaching(db, code, owner):
+                raise InvalidRequest("You teach this class in this browser. Join in another browser to try it.")
             if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
                 raise InvalidRequest(f"A nickname has 1 to {LONGEST_NAME} characters.")
             taken = db.execute("SELECT nickname FROM students WHERE class = ?", (code,)).fetchall()
@@ -47,7 +49,6 @@ def join(ledger: Ledger, code: str, owner: str, nickname: str) -> Student:
             last = db.execute("SELECT COALESCE(MAX(number), 0) FROM students WHERE class = ?", (code,)).fetchone()[0]
             values = (code, owner, last + 1, name, *as_place(row["place"]), 0.0, time.time())
             db.execute("INSERT INTO students VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
-            note_change(db, code)
     found = find_student(ledger, code, owner)
     assert found is not None
     return found
@@ -75,7 +76,6 @@ def arrive(ledger: Ledger, code: str, student: Student, place: Place) -> None:
     with connect(ledger.file) as db, transaction(db):
         update = "UPDATE students SET lesson = ?, step = ?, seen = ? WHERE class = ? AND owner = ?"
         db.execute(update, (*place, now, code, student.owner))
-        note_change(db, code)
 
 
 def raise_hand(ledger: Ledger, code: str, owner: str, up: bool) -> None:
@@ -83,7 +83,6 @@ def raise_hand(ledger: Ledger, code: str, owner: str, up: bool) -> None:
     with connect(ledger.file) as db, transaction(db):
         update = "UPDATE students SET hand = ? WHERE class = ? AND owner = ?"
         db.execute(update, (time.time() if up else 0.0, code, owner))
-        note_change(db, code)
 
 
 def _student(row: sqlite3.Row) -> Student:

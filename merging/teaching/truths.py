@@ -46,6 +46,7 @@ def _read(ledger: Ledger, question: Question) -> Answer:
     name = str(spec.get("read", ""))
     if name not in READERS:
         raise InvalidSetting(f"A truth reads {name!r}; known: {', '.join(READERS)}")
+    found: Any = None
     try:
         found = READERS[name](ledger, spec)
         if "below" in spec:
@@ -53,6 +54,8 @@ def _read(ledger: Ledger, question: Question) -> Answer:
         return question.checked(found)
     except KeyError as error:
         raise InvalidSetting(f"The truth of {question.prompt!r} lacks {error.args[0]!r}") from error
+    except (StopIteration, ValueError, AttributeError, IndexError, TypeError) as error:
+        raise InvalidSetting(f"The truth of {question.prompt!r} cannot be read: {error}") from error
     except InvalidRequest as error:
         raise InvalidSetting(f"The truth of {question.prompt!r} is {found!r}, no possible answer: {error}") from error
 

@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 import nbformat
 
-from merging.errors import InvalidSetting
+from merging.errors import InvalidSetting, MergescopeError
 from merging.figures.palette import page
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.requests.comparison import csv_value
@@ -23,7 +24,7 @@ from merging.teaching.answers import Given, every_answer
 from merging.teaching.charts import answers_figure
 from merging.teaching.classes import LabClass, Place
 from merging.teaching.lesson import Lesson, Step
-from merging.teaching.question import Answer, in_words
+from merging.teaching.question import Answer, Question, in_words
 from merging.teaching.sources import find_run
 from merging.teaching.students import Student
 from merging.teaching.truths import truth_of
@@ -32,6 +33,7 @@ from merging.text.reproduce import command
 from merging.text.sweep_words import sweep_command
 
 COLUMNS = ("nickname", "lesson", "step", "question", "answer", "truth", "right", "off", "time")
+DIGITS = 12  # of a run's id in addresses
 STYLE = (
     "body{font-family:sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;line-height:1.5;color:#1b2733}"
     "code{background:#f0f3f6;padding:.15rem .3rem;overflow-wrap:anywhere}h2{margin-top:2rem}"
@@ -49,7 +51,7 @@ class Line:
         own: one's own answer as text, "" without one.
         truth: the right answer as text, "" if there is none or it is not shown yet.
         reveal: the explanation, "" if it is not shown yet.
-        run: id of the run that the truth was read from, "" without one.
+        run: address of the run that the truth was read from, after the app's address; "" without one.
         command: the command that computes this run again.
     """
 
@@ -77,7 +79,7 @@ def worksheet_lines(
         question, place = step.question, (lesson.key, step.key)
         assert question is not None
         answer = given[place].answer(question) if place in given else None
-        truth = truth_of(ledger, question) if place in shown else None
+        truth = _truth(ledger, question) if place in shown else None
         run, how = _source(ledger, str(question.truth.get("run", ""))) if truth is not None else ("", "")
         own, told = ("" if one is None else in_words(question, one, comma=comma) for one in (answer, truth))
         reveal = step.reveal if place in shown else ""
@@ -86,7 +88,7 @@ def worksheet_lines(
 
 
 def worksheet_html(title: str, name: str, lines: Sequence[Line], address: str) -> str:
-    """The worksheet as one HTML page, to print or to keep. address: the app's address before a run's id."""
+    """The worksheet as one HTML page, to print or to keep. address: the app's address."""
     parts = [f"<h1>{escape(title)}</h1>", f"<p>{escape(name)}</p>" if name else ""]
     lesson = ""
     for line in lines:
@@ -98,7 +100,7 @@ def worksheet_html(title: str, name: str, lines: Sequence[Line], address: str) -
         if line.truth:
             parts.append(f"<dt>The result</dt><dd>{escape(line.truth)}</dd>")
         if line.run:
-            link = escape(f"{address}{line.run[:12]}")
+            link = escape(f"{address}/{line.run}")
             parts.append(f'<dt>From</dt><dd><a href="{link}">{link}</a><br><code>{escape(line.command)}</code></dd>')
         parts.append(f"</dl><p>{escape(line.reveal)}</p>")
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
@@ -107,12 +109,12 @@ def worksheet_html(title: str, name: str, lines: Sequence[Line], address: str) -
 
 def worksheet_notebook(title: str, name: str, lines: Sequence[Line], address: str) -> str:
     """The worksheet as a Jupyter notebook; the commands stand in cells that can be run."""
-    cells = [_text(f"# {title}\n\n{name}")]
+    cells = [_text(f"# {_plain(title)}\n\n{_plain(name)}")]
     for line in lines:
-        words = [f"## {line.lesson}: {line.step}", line.prompt, f"**Your answer:** {line.own or '...'}"]
+        words = [f"## {line.lesson}: {line.step}", line.prompt, f"**Your answer:** {_plain(line.own) or '...'}"]
         words += [f"**The result:** {line.truth}"] if line.truth else []
         words += [line.reveal] if line.reveal else []
-        words += [f"From {address}{line.run[:12]}"] if line.run else []
+        words += [f"From {address}/{line.run}"] if line.run else []
         cells.append(_text("\n\n".join(words)))
         if line.command:
             cells.append(nbformat.v4.new_code_cell(f"!{line.command}", id=f"cell-{len(cells)}"))
@@ -149,7 +151,7 @@ def class_report(ledger: Ledger, lab: LabClass, lessons: Mapping[str, Lesson], s
         mine = (one.answer(question) for one in given.get((lesson.key, step.key), ()))
         answers: list[Answer] = [answer for answer in mine if answer is not None]
         if answers and question.kind != "text":
-            drawn = answers_figure(question, answers, truth_of(ledger, question))
+            drawn = answers_figure(question, answers, _truth(ledger, question))
             figures.append((drawn, f"{lesson.title}: {step.title}"))
     text = page(figures)
     head = f"<h1>{escape(lab.title)}</h1><p>{len(students)} students, {sum(map(len, given.values()))} answers.</p>"
@@ -168,7 +170,7 @@ def _csv_cells(ledger: Ledger, step: Step, one: Given, *, comma: bool) -> list[s
     answer = one.answer(question)
     if answer is None:
         return [question.prompt, one.text, "", "", ""]
-    truth = truth_of(ledger, question)
+    truth = _truth(ledger, question)
     right = None if truth is None else question.is_right(answer, truth)
     off = math.nan if truth is None else question.off(answer, truth)
     words = "" if math.isnan(off) else f"{off:.4g}"
@@ -184,17 +186,33 @@ def _csv_cells(ledger: Ledger, step: Step, one: Given, *, comma: bool) -> list[s
 
 
 def _source(ledger: Ledger, run: str) -> tuple[str, str]:
-    """Id of the run that a lesson names, and the command that computes it; "" without one."""
+    """Address of the run that a lesson names, after the app's, and the command that computes it; "" without one."""
     if not run:
         return "", ""
     try:
         job = find_run(ledger, run)
     except InvalidSetting:
         return "", ""
-    request = from_json(json.dumps(job.request))
+    try:
+        request = from_json(json.dumps(job.request))
+    except MergescopeError:  # another version of the program made it
+        return f"?run={job.id[:DIGITS]}", ""
     if isinstance(request, SweepRequest):
-        return job.id, sweep_command(request)
-    return job.id, command(request) if isinstance(request, MergeRequest) else ""
+        return f"sweeps?sweep={job.id[:DIGITS]}", sweep_command(request)
+    return f"?run={job.id[:DIGITS]}", command(request) if isinstance(request, MergeRequest) else ""
+
+
+def _truth(ledger: Ledger, question: Question) -> Answer | None:
+    """The right answer, None also where it cannot be read: one bad truth must not cost a worksheet."""
+    try:
+        return truth_of(ledger, question)
+    except MergescopeError:
+        return None
+
+
+def _plain(text: str) -> str:
+    """Escape a text from a person, so that a notebook shows it unchanged."""
+    return re.sub(r"([\\`*_{}\[\]<>#$~|&!])", r"\\\1", text)
 
 
 def _text(source: str) -> nbformat.NotebookNode:

@@ -89,7 +89,7 @@ def test_a_teacher_and_three_students_walk_through_a_lesson_and_run_one_experime
         page.get_by_text("The result:").wait_for()
     board = teacher.context.new_page()
     go(board, f"/lab?class={code}&view=board")
-    board.get_by_text("79.75 %").first.wait_for()
+    board.get_by_text("79.8 %").first.wait_for()
     assert board.get_by_text("Ada").count() == 0
 
     choose(teacher, "Width and time")
@@ -108,7 +108,7 @@ def test_a_teacher_and_three_students_walk_through_a_lesson_and_run_one_experime
         teacher.get_by_role("button", name="Answers (CSV)").click()
     rows = list(csv.DictReader(got.value.path().read_text().splitlines()))
     assert sorted(row["nickname"] for row in rows) == sorted(NAMES)
-    assert {row["truth"] for row in rows} == {"79.75 %"}
+    assert {row["truth"] for row in rows} == {"79.8 %"}
 
 
 def test_one_person_learns_alone_on_a_phone_and_keeps_a_worksheet(people):
@@ -119,11 +119,11 @@ def test_one_person_learns_alone_on_a_phone_and_keeps_a_worksheet(people):
     page.get_by_role("heading", name="Half-way between them").wait_for()
     page.get_by_role("slider").press("ArrowRight")
     page.get_by_role("button", name="Lock my answer").click()
-    page.get_by_text("The result: 79.75 %").wait_for()
+    page.get_by_text("The result: 79.8 %").wait_for()
     assert faults(page) == []
     page.wait_for_function(FITS)
     page.get_by_role("button", name="Take home").click()
     with page.expect_download() as got:
         page.get_by_role("button", name="To print or keep (HTML)").click()
     text = got.value.path().read_text()
-    assert "79.75 %" in text and "python -m merging merge" in text and text.count("____") > 10
+    assert "79.8 %" in text and "python -m merging merge" in text and text.count("____") > 10

@@ -56,8 +56,8 @@ def test_alone_the_result_is_shown_only_after_the_answer_is_locked(ledger, open_
     assert "The result" not in texts(app, "markdown")
     app.slider[0].set_value(40.0)
     press(app, "Lock my answer")
-    assert "**Your answer:** 40 %" in texts(app, "markdown") and "79.75 %" in texts(app, "markdown")
-    assert "39.75 points off" in texts(app, "warning")
+    assert "**Your answer:** 40 %" in texts(app, "markdown") and "79.8 %" in texts(app, "markdown")
+    assert "39.8 points off" in texts(app, "warning")
     assert "Lock my answer" not in labels(app)
     assert [one.place for one in own_answers(ledger, "", VISITOR).values()] == [PLACE]
     assert "Go on (1 of" in " ".join(labels(open_page("lab")))
@@ -79,7 +79,7 @@ def test_a_student_follows_the_class_and_sees_no_result_before_the_reveal(ledger
     press(app, "Lock my answer")
     assert "It is locked" in texts(app, "caption") and "The result" not in texts(app, "markdown")
     assert "Next" not in labels(app)
-    lead(ledger, lab.code, SOMEBODY, shown={PLACE})
+    lead(ledger, lab.code, SOMEBODY, reveal=PLACE)
     app.run()
     assert "The result" in texts(app, "markdown")
 
@@ -130,7 +130,7 @@ def test_a_teacher_opens_leads_reveals_and_deletes_a_class(ledger, open_page, as
     app.run()
     assert "**1** in the class, **1** answered" in texts(app, "markdown")
     assert "raised a hand" in texts(app, "warning")
-    press(app, "Lower")
+    press(app, "Lower this hand")
     assert students_of(ledger, lab.code)[0].hand == 0
     press(app, "Reveal")
     assert find_class(ledger, lab.code).shown == {PLACE} and "The result" in texts(app, "markdown")
@@ -149,7 +149,7 @@ def test_the_projector_shows_the_answers_without_names(ledger, open_page, as_vis
     board = {"class": made.code, "view": "board"}
     before = open_page("lab", **board)
     assert made.code in texts(before, "markdown") and "The result" not in texts(before, "markdown")
-    lead(ledger, made.code, VISITOR, shown={PLACE})
+    lead(ledger, made.code, VISITOR, reveal=PLACE)
     after = open_page("lab", **board)
     assert "The result" in texts(after, "markdown")
     assert "Bob" not in texts(after, "markdown")

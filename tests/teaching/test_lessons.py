@@ -1,10 +1,12 @@
 """Lessons: every shipped one opens, every truth is read from a stored result, and a bad file is refused in words."""
 
+import os
+
 import pytest
 
 from merging.errors import InvalidSetting
 from merging.jobs.ledger.ledger import Ledger
-from merging.teaching.lesson import FOLDER, lesson_folders, lessons, read_lesson
+from merging.teaching.lesson import FOLDER, broken_lessons, lesson_folders, lessons, read_lesson
 from merging.teaching.shown import shown_figure
 from merging.teaching.truths import truth_of
 from merging.teaching.worksheet import worksheet_html, worksheet_lines, worksheet_notebook
@@ -109,14 +111,19 @@ def test_a_truth_that_cannot_be_read_says_why(truth, said, ledger):
         truth_of(ledger, Question("number", "?", truth))
 
 
-def test_a_course_brings_its_own_folder_and_two_lessons_of_one_key_are_refused(tmp_path, monkeypatch):
+def test_a_course_brings_its_own_folder_and_a_file_that_is_half_written_costs_no_lesson(tmp_path, monkeypatch):
     monkeypatch.setenv("MERGESCOPE_LESSONS", str(tmp_path))
-    (tmp_path / "1-ours.toml").write_text(GOOD)
+    file = tmp_path / "1-ours.toml"
+    file.write_text(GOOD)
     assert lesson_folders()[-1] == tmp_path
-    assert list(lessons())[-1] == "ours"
+    assert list(lessons())[-1] == "ours" and broken_lessons() == []
+    file.write_text(GOOD[:40])
+    os.utime(file, (1, 1))
     (tmp_path / "2-ours.toml").write_text(GOOD)
-    with pytest.raises(InvalidSetting, match="Two lessons have the key 'ours'"):
-        lessons()
+    (tmp_path / ".#lock.toml").symlink_to(tmp_path / "nowhere")
+    assert list(lessons())[-1] == "ours" and lessons()["ours"].title == "A lesson"
+    first, second = broken_lessons()
+    assert "1-ours.toml cannot be used" in first and "Two lessons have the key 'ours'" in second
 
 
 def test_an_empty_worksheet_is_a_handout_that_tells_no_result(ledger):

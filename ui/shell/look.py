@@ -61,16 +61,19 @@ def _template() -> dict[str, Any]:
     return template
 
 
-def draw(figure: Figure, key: str, name: str, *, saved: Figure | None = None, **keywords: Any) -> Any:
+def draw(
+    figure: Figure, key: str, name: str, *, saved: Figure | None = None, once: bool = False, **keywords: Any
+) -> Any:
     """Show a chart in the page's colours, with alternative text.
 
     Args:
         name: file name of the saved picture.
         saved: the figure that *Save* writes, where it is another one.
+        once: whether the figure was made for this drawing only, so that nothing is kept for the next.
     """
     st.session_state.setdefault(DRAWN, {})[key] = (name, saved or figure)
     config = {**CHART, "toImageButtonOptions": {"filename": name, "scale": 2}}
-    chart = kept(Chart, figure)
+    chart = Chart(figure) if once else kept(Chart, figure)
     return st.plotly_chart(chart, key=key, theme="streamlit", config=config, alt=figure.alt, **keywords)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
 from streamlit.navigation.page import Page
@@ -15,6 +16,7 @@ from merging.literals import literals
 from merging.paths import ROOT
 
 FOLDER = ROOT / "pages"
+LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,13 @@ def go(key: str, *, run: str = "", **params: str) -> None:
 
 
 def address(key: str, run: str = "", **params: str) -> str:
-    """The full address of a page that shows this run, for a link to share."""
+    """The full address of a page that shows this run, for a link to share.
+
+    A visitor on this machine sees it as localhost, which others cannot open: MERGESCOPE_ADDRESS says how they reach it.
+    """
     base = (st.context.url or "").split("?")[0].rstrip("/")
     for name in SCREENS:
         base = base.removesuffix(f"/{name}")
+    if urlsplit(base).hostname in LOCAL:
+        base = os.environ.get("MERGESCOPE_ADDRESS", "").rstrip("/") or base
     return f"{base}/{'' if key == 'merge' else key}?{urlencode({**({'run': run} if run else {}), **params})}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import streamlit as st
 
-from merging.errors import MergescopeError
 from merging.figures.figure import Figure
 from merging.figures.series import figure_table
-from merging.teaching.answers import own_answers
 from merging.teaching.classes import Place
 from merging.teaching.lesson import Lesson, Shown, Step, Task
 from merging.teaching.shown import shown_figure
@@ -30,7 +30,7 @@ def lesson_view(seat: Seat, lesson: Lesson, step: Step) -> None:
     st.markdown(f"### {step.title}", anchors=False)
     st.markdown(step.text)
     if step.shown is not None:
-        lesson_figure(step.shown, "before")
+        lesson_figure(step.shown, "before", opens=False)
     if step.play:
         with show_errors():
             play(step.play, seat)
@@ -50,17 +50,19 @@ def reveal(step: Step, *, large: float = 1.0) -> None:
         lesson_figure(step.shown_then, "after", large=large)
 
 
-def lesson_figure(shown: Shown, key: str, *, large: float = 1.0) -> None:
-    """Draw a figure of a lesson, the address of its run, and its numbers as a table. large: factor of its texts."""
+def lesson_figure(shown: Shown, key: str, *, large: float = 1.0, opens: bool = True) -> None:
+    """Draw a figure of a lesson, and its numbers as a table.
+
+    large: factor of its texts.  opens: whether a link leads to its run, whose page shows all results at once.
+    """
     with show_errors():
         figure = shown_figure(ledger(), shown)
         drawn = kept(Figure.enlarged, figure, large) if large > 1 else figure
         draw(drawn, f"lesson {key}", shown.figure, width="stretch")
-        with st.container(horizontal=True, vertical_alignment="center"):
-            if shown.run:
-                job = find_run(ledger(), shown.run)
-                page, name = ("sweeps", "sweep") if job.kind == "sweep" else ("merge", "run")
-                link(page, "Open this run", icon=":material/open_in_new:", **{name: job.id[:PREFIX]})
+        if shown.run and opens:
+            job = find_run(ledger(), shown.run)
+            page, name = ("sweeps", "sweep") if job.kind == "sweep" else ("merge", "run")
+            link(page, "Open this run", icon=":material/open_in_new:", **{name: job.id[:PREFIX]})
         rows = kept(figure_table, figure)
         if rows:
             with st.expander("The same as a table", icon=":material/table_rows:"):
@@ -109,15 +111,16 @@ def _after(seat: Seat, lesson: Lesson) -> None:
     if following:
         one = seat.lessons()[following[0]]
         _way(f"Next lesson: {one.title}", ":material/arrow_forward:", (one.key, one.steps[0].key), primary=True)
+    else:
+        st.caption("This was the last lesson. Your worksheet is under Take home.")
 
 
-def answered(seat: Seat, lesson: Lesson) -> tuple[int, int, str]:
-    """Number of questions of a lesson that the visitor answered, of all, and the key of the step to go on with."""
+def answered(lesson: Lesson, given: Collection[Place]) -> tuple[int, int, str]:
+    """Number of questions of a lesson that a person answered, of all, and the key of the step to go on with.
+
+    given: the places of all answers of this person.
+    """
     asked = [step for step in lesson.steps if step.question is not None]
-    try:
-        given = own_answers(ledger(), seat.code, seat.visitor)
-    except MergescopeError:
-        given = {}
     done = [step.key for step in asked if (lesson.key, step.key) in given]
     place = 1 + max((lesson.place(key) for key in done), default=-1)
     return len(done), len(asked), lesson.steps[min(place, len(lesson.steps) - 1)].key

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import streamlit as st
 
 from merging.errors import InvalidRequest
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.sweeps.lab import lab_sweep
+from merging.teaching.answers import own_answers
 from merging.teaching.cells import lab_cells, to_stored
-from merging.teaching.classes import CODE_LENGTH, DAYS, LabClass, classes_of, find_class, open_class, use_key
-from merging.teaching.lesson import Lesson
+from merging.teaching.classes import CODE_LENGTH, DAYS, LabClass, Place, classes_of, find_class, open_class, use_key
+from merging.teaching.lesson import Lesson, broken_lessons
 from merging.teaching.students import LONGEST_NAME, join
 from merging.teaching.tries import check_tries, note_wrong
 from ui.shell.address import said
 from ui.shell.guard import show_errors
+from ui.shell.markdown import plain
 from ui.shell.state import ledger, network_address, owner
 from ui.teaching.lesson_view import answered
 from ui.teaching.seat import CLASS, Seat, go_to
 
+USUAL = 7  # lessons that fill ninety minutes
 KEY_SHOWN = "key of the class"
 
 
@@ -36,12 +39,15 @@ def lobby(seat: Seat) -> None:
         _open_form(seat.lessons())
     with left:
         st.markdown("#### Learn alone", anchors=False)
+        given = own_answers(ledger(), seat.code, seat.visitor)
         for lesson in seat.lessons().values():
-            _card(seat, lesson)
+            _card(lesson, given)
+        for fault in broken_lessons():
+            st.warning(plain(fault), icon=":material/edit_document:")
 
 
-def _card(seat: Seat, lesson: Lesson) -> None:
-    done, asked, step = answered(seat, lesson)
+def _card(lesson: Lesson, given: Collection[Place]) -> None:
+    done, asked, step = answered(lesson, given)
     with st.container(border=True, key=f"cards lesson {lesson.key}"):
         st.markdown(f"**{lesson.title}** · {lesson.minutes} minutes")
         st.caption(lesson.summary)
@@ -56,6 +62,10 @@ def join_form() -> None:
     with st.form("join", border=True), show_errors():
         code = st.text_input("Code", value=said(CLASS)[:CODE_LENGTH], max_chars=CODE_LENGTH + 2, placeholder="ABC234")
         name = st.text_input("Nickname", max_chars=LONGEST_NAME, help="Your teacher sees it; other students do not.")
+        st.caption(
+            f"Your nickname, answers and their times are stored for up to {DAYS} days. Your teacher sees them. You "
+            "need not use your real name."
+        )
         if st.form_submit_button("Join", type="primary", width="stretch"):
             found = _by_code(code)
             join(ledger(), found.code, owner(), name)
@@ -93,7 +103,11 @@ def _open_form(known: Mapping[str, Lesson]) -> None:
     with st.expander("Open a class", icon=":material/school:"), show_errors():
         title = st.text_input("Title", placeholder="Deep learning, group 2", key="class title")
         picked = st.multiselect(
-            "Lessons", list(known), default=list(known), format_func=lambda key: known[key].title, key="class lessons"
+            "Lessons",
+            list(known),
+            default=list(known)[:USUAL],
+            format_func=lambda key: known[key].title,
+            key="class lessons",
         )
         minutes = sum(known[key].minutes for key in picked)
         st.caption(f"{minutes} minutes together.")

@@ -88,10 +88,10 @@ def _running(seat: Seat, sweep: SweepRequest) -> None:
     """Show one's own cell with its state, and the figure of the whole class."""
     with show_errors():
         rows = look_at(sweep).rows(ledger())
-        if seat.student is not None:
-            _own_cell(seat, sweep, dealt(sweep, seat.student.number), rows)
-        elif seat.teaches:
+        if seat.teaches:
             _all_cells(sweep, rows)
+        elif seat.student is not None:
+            _own_cell(seat, sweep, dealt(sweep, seat.student.number), rows)
         sweep_chart(sweep, rows)
 
 
@@ -138,6 +138,6 @@ def sweep_chart(sweep: SweepRequest, rows: list[SweepRow]) -> None:
         st.caption("The figure of the class appears with the first finished part.")
         return
     measure = usual_measure(sweep)
-    draw(sweep_figure(sweep, rows, measure), "class sweep", "sweep", width="stretch")
+    draw(sweep_figure(sweep, rows, measure), "class sweep", "sweep", once=True, width="stretch")
     for sentence in describe_trends(sweep, rows, measure):
         st.markdown(sentence)

@@ -48,8 +48,9 @@ def _screen(code: str) -> None:
                 f'alt="QR code of the address of this class" style="width:100%;max-width:16rem">'
             )
             st.markdown(f"## {code}")
+            st.markdown(f"On a laptop: open {plain(url.partition('?')[0])} and type the code.")
             st.markdown(f"{len(students)} here")
-            link("lab", "Lead", icon=":material/arrow_back:", **{"class": code})
+            link("lab", "Back to the controls", icon=":material/arrow_back:", **{"class": code})
         with left:
             st.markdown(f"### {plain(lab.title)}")
             if where is not None:
@@ -59,14 +60,15 @@ def _screen(code: str) -> None:
 def _step(seat: Seat, lesson: Lesson, step: Step, students: int) -> None:
     assert seat.lab is not None
     place = (lesson.key, step.key)
+    st.caption(f"{lesson.title} · step {lesson.place(step.key) + 1} of {len(lesson.steps)}")
     st.markdown(f"## {step.title}")
     st.markdown(step.text)
-    if step.play == "sweep":
+    if step.play:
         play(step.play, seat)
     question = step.question
     if question is None:
         if step.shown is not None:
-            lesson_figure(step.shown, "before", large=LARGE)
+            lesson_figure(step.shown, "before", large=LARGE, opens=False)
         return
     st.markdown(f"**{question.prompt}**")
     if question.options:
@@ -75,7 +77,7 @@ def _step(seat: Seat, lesson: Lesson, step: Step, students: int) -> None:
     if place not in seat.lab.shown:
         st.progress(min(len(given) / max(students, 1), 1.0), text=f"{len(given)} of {students} answered")
         if step.shown is not None:
-            lesson_figure(step.shown, "before", large=LARGE)
+            lesson_figure(step.shown, "before", large=LARGE, opens=False)
         return
     truth = truth_of(ledger(), question)
     if truth is not None:

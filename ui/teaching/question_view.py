@@ -46,11 +46,14 @@ def _ask(seat: Seat, lesson: Lesson, step: Step) -> None:
         return
     answer = answer_widget(step.question, f"answer {seat.code} {lesson.key} {step.key}")
     ready = answer is not None
-    if st.button("Lock my answer", type="primary", icon=":material/lock:", disabled=not ready, key="lock"):
+    # The key names the step: a press that arrives after the class has moved on locks nothing at the new step.
+    key = f"lock {seat.code} {lesson.key} {step.key}"
+    if st.button("Lock my answer", type="primary", icon=":material/lock:", disabled=not ready, key=key):
         with show_errors():
             lock(ledger(), seat.code, seat.visitor, lesson, step, answer)
             st.rerun()
-    st.caption("A locked answer cannot be changed. Then you see the result.")
+    then = "The result appears when your teacher reveals it." if seat.follows() else "Then you see the result."
+    st.caption(f"A locked answer cannot be changed. {then}")
 
 
 def answer_widget(question: Question, key: str) -> Any:
@@ -75,7 +78,7 @@ def answer_widget(question: Question, key: str) -> Any:
     for at, column in zip(LAMBDAS, st.columns(len(LAMBDAS)), strict=True):
         with column:
             values.append(st.slider(f"λ = {at:g}", value=middle, key=f"{key} {at}", **bounds))
-    draw(answers_figure(question, [], None, tuple(values)), "drawn", "prediction", width="stretch")
+    draw(answers_figure(question, [], None, tuple(values)), "drawn", "prediction", once=True, width="stretch")
     return tuple(values)
 
 
@@ -117,7 +120,7 @@ def answers_chart(
 ) -> None:
     """Draw the answers of a class, with a table of the same numbers. large: factor of all texts."""
     figure = answers_figure(question, answers, truth, own)
-    draw(figure.enlarged(large) if large > 1 else figure, "answers", "answers", width="stretch")
+    draw(figure.enlarged(large) if large > 1 else figure, "answers", "answers", once=True, width="stretch")
     if answers:
         with st.expander("The same as a table", icon=":material/table_rows:"):
             alt = "How often each answer was given."

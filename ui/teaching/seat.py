@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from merging.teaching.answers import ALONE
-from merging.teaching.classes import TOGETHER, LabClass, Place, as_code, find_class, is_teacher
+from merging.teaching.classes import TOGETHER, LabClass, Place, as_code, find_class, forget_old, is_teacher
 from merging.teaching.lesson import Lesson, Step, lessons
 from merging.teaching.students import Student, find_student
 from merging.teaching.tries import check_tries, note_wrong
@@ -75,7 +75,14 @@ def find_seat() -> Seat:
             st.session_state[WRONG] = code
             note_wrong(visitor, network_address())
         return Seat(visitor)
+    st.session_state[WRONG] = code  # a class that is deleted while its page is open is no wrong code
     return Seat(visitor, lab, student, teaches)
+
+
+@st.cache_resource(ttl=3_600, show_spinner=False)
+def forget_old_classes() -> None:
+    """Delete old classes, at most once an hour, whatever page is opened."""
+    forget_old(ledger())
 
 
 def current(seat: Seat) -> tuple[Lesson, Step] | None:
@@ -90,6 +97,8 @@ def current(seat: Seat) -> tuple[Lesson, Step] | None:
     elif seat.lab is not None and seat.student is not None:
         place = _student_place(seat.lab, seat.student, asked, known)
     lesson = known.get(place[0])
+    if lesson is None and seat.lab is not None:  # the lesson's file is gone
+        lesson = next(iter(known.values()), None)
     return None if lesson is None else (lesson, lesson.steps[lesson.place(place[1])])
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from merging.teaching.classes import TOGETHER, LabClass, find_class
+from merging.teaching.answers import own_answers
+from merging.teaching.classes import TOGETHER, LabClass, Place, find_class
 from merging.teaching.lesson import Lesson, Step
 from merging.teaching.students import arrive, raise_hand
+from ui.shell.markdown import plain
 from ui.shell.state import ledger
 from ui.teaching.lesson_view import lesson_view
 from ui.teaching.seat import Seat, follow_class
@@ -21,7 +23,7 @@ def student_view(seat: Seat, lesson: Lesson, step: Step) -> None:
     lab = seat.lab
     arrive(ledger(), lab.code, seat.student, (lesson.key, step.key))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{lab.title}** · {seat.student.nickname}")
+        st.markdown(f"**{plain(lab.title)}** · {plain(seat.student.nickname)}")
         up = seat.student.hand > 0
         label, icon = ("Lower my hand", ":material/do_not_touch:") if up else ("Raise my hand", ":material/back_hand:")
         if not lab.ended and st.button(label, icon=icon, key="hand"):
@@ -35,13 +37,15 @@ def student_view(seat: Seat, lesson: Lesson, step: Step) -> None:
     with st.container(key="lesson"):
         lesson_view(seat, lesson, step)
     if not lab.ended:
-        st.fragment(_watch, run_every=EVERY)(lab)
+        answered = (lesson.key, step.key) in own_answers(ledger(), lab.code, seat.visitor)
+        st.fragment(_watch, run_every=EVERY)(lab, seat.visitor, (lesson.key, step.key), answered)
 
 
-def _watch(drawn: LabClass) -> None:
-    """Draw the page again when the teacher has moved, revealed, paused or ended the class since it was drawn."""
+def _watch(drawn: LabClass, visitor: str, place: Place, answered: bool) -> None:
+    """Draw the page again when the teacher moved, revealed, paused, ended the class, or reset the step, since then."""
     now = find_class(ledger(), drawn.code)
-    if now is not None and now.state == drawn.state:
+    same = now is not None and now.state == drawn.state
+    if same and (place in own_answers(ledger(), drawn.code, visitor)) == answered:
         return
     if now is None or (now.pace == TOGETHER and now.place != drawn.place):
         follow_class()

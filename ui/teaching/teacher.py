@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import streamlit as st
 
 from merging.errors import MergescopeError
 from merging.figures.series import figure_table
-from merging.teaching.answers import class_answers, reset
+from merging.teaching.answers import Given, class_answers, reset
 from merging.teaching.classes import FREE, PACES, TOGETHER, LabClass, Place, delete_class, find_class, lead
 from merging.teaching.lesson import Lesson, Step
 from merging.teaching.question import in_words
 from merging.teaching.shown import shown_figure
-from merging.teaching.students import raise_hand, students_of
+from merging.teaching.students import Student, raise_hand, students_of
 from merging.teaching.truths import truth_of
 from merging.text import numbers
 from ui.shell.guard import show_errors
 from ui.shell.kept import kept
-from ui.shell.screens import address, link
+from ui.shell.markdown import plain
+from ui.shell.screens import LOCAL, address, link
 from ui.shell.state import ledger
 from ui.teaching.lesson_view import lesson_view
 from ui.teaching.lobby import KEY_SHOWN
@@ -41,6 +44,7 @@ def teacher_view(seat: Seat, lesson: Lesson, step: Step) -> None:
         if not lab.ended:
             _controls(seat, lab, lesson, step)
         st.fragment(_board, run_every=None if lab.ended else EVERY)(seat, lesson, step)
+        _for_teacher(step)
         teacher_downloads(seat)
         _end(seat, lab, (lesson.key, step.key))
     with right, st.container(border=True):
@@ -58,6 +62,16 @@ def _read_ahead(step: Step) -> None:
             kept(figure_table, shown_figure(ledger(), step.shown_then))
 
 
+def _for_teacher(step: Step) -> None:
+    """Show the answer and its explanation, closed, because the window may be on the projector."""
+    if step.question is None:
+        return
+    with st.expander("For you: the answer", icon=":material/visibility_off:", key="for teacher"), show_errors():
+        truth = truth_of(ledger(), step.question)
+        st.markdown(plain(in_words(step.question, truth)) if truth is not None else "There is no right answer.")
+        st.markdown(step.reveal)
+
+
 def _head(lab: LabClass) -> None:
     shown = st.session_state.get(KEY_SHOWN)
     if shown and shown[0] == lab.code:
@@ -66,30 +80,41 @@ def _head(lab: LabClass) -> None:
             "the class from another one.",
             icon=":material/key:",
         )
+        st.button("I have noted it", key="noted", on_click=st.session_state.pop, args=(KEY_SHOWN, None))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{lab.title}** · code **{lab.code}**{' · ended' if lab.ended else ''}")
+        st.markdown(f"**{plain(lab.title)}** · code **{lab.code}**{' · ended' if lab.ended else ''}")
         link("lab", "Projector", icon=":material/tv:", **{"class": lab.code, "view": BOARD})
-    st.code(address("lab", **{"class": lab.code}), language=None)
+    url = address("lab", **{"class": lab.code})
+    st.code(url, language=None)
+    if urlsplit(url).hostname in LOCAL:
+        st.warning(
+            "Students cannot open this address on their devices. Start the app with `python start.py --share`.",
+            icon=":material/wifi_off:",
+        )
 
 
 def _controls(seat: Seat, lab: LabClass, lesson: Lesson, step: Step) -> None:
     """Draw what leads the class. Every widget shows the class as it is now, also if another teacher changed it."""
     known, place = seat.lessons(), (lesson.key, step.key)
     st.session_state["led lesson"], st.session_state["pace"] = lesson.key, lab.pace
-    st.session_state["paused"] = lab.paused
+    st.session_state["paused"], st.session_state["led step"] = lab.paused, step.key
     st.selectbox(
         "Lesson", list(known), format_func=lambda key: known[key].title, key="led lesson", on_change=_lead_lesson,
         args=(seat,),
     )  # fmt: skip
     number = lesson.place(step.key)
+    titles = {one.key: f"{at} · {one.title}" for at, one in enumerate(lesson.steps, 1)}
+    st.selectbox(
+        "Step", list(titles), format_func=titles.__getitem__, key="led step", on_change=_lead_step,
+        args=(seat, lesson),
+    )  # fmt: skip
     with st.container(horizontal=True):
         _move("Back", ":material/arrow_back:", seat, lesson, number - 1)
         _move("Next step", ":material/arrow_forward:", seat, lesson, number + 1)
         if step.question is not None and place not in lab.shown:
-            shown = {*lab.shown, place}
             st.button(
                 "Reveal", icon=":material/lightbulb:", type="primary", key="reveal", on_click=_lead, args=(seat,),
-                kwargs={"shown": shown},
+                kwargs={"reveal": place},
             )  # fmt: skip
     st.radio(
         "Pace", PACES, horizontal=True, key="pace", on_change=_lead_pace, args=(seat,),
@@ -114,8 +139,11 @@ def _lead(seat: Seat, **changes: Any) -> None:
 
 
 def _lead_lesson(seat: Seat) -> None:
-    lesson = seat.lessons()[st.session_state["led lesson"]]
-    _lead(seat, place=(lesson.key, lesson.steps[0].key))
+    _lead(seat, place=(st.session_state["led lesson"], ""))
+
+
+def _lead_step(seat: Seat, lesson: Lesson) -> None:
+    _lead(seat, place=(lesson.key, st.session_state["led step"]))
 
 
 def _lead_pace(seat: Seat) -> None:
@@ -127,44 +155,60 @@ def _board(seat: Seat, lesson: Lesson, step: Step) -> None:
     assert seat.lab is not None
     with show_errors():
         lab = find_class(ledger(), seat.lab.code)
-        if lab is None:
+        if lab is None or lab.state != seat.lab.state:  # another browser of the teacher changed it
             st.rerun(scope="app")
             return
-        students, place = students_of(ledger(), lab.code), (lesson.key, step.key)
-        given = class_answers(ledger(), lab, place)
-        by_owner = {one.owner: one for one in given}
+        students, given = students_of(ledger(), lab.code), class_answers(ledger(), lab, (lesson.key, step.key))
         st.markdown(f"**{len(students)}** in the class" + (f", **{len(given)}** answered" if step.question else ""))
-        for one in sorted((one for one in students if one.hand), key=lambda one: one.hand):
-            left, right = st.columns([3, 1], vertical_alignment="center")
-            left.warning(f"{one.nickname} raised a hand {numbers.ago(one.hand)}.", icon=":material/back_hand:")
-            if right.button("Lower", key=f"lower {one.number}"):
-                raise_hand(ledger(), lab.code, one.owner, False)
-                st.rerun(scope="app")
-        rows = []
-        for one in students:
-            answer = by_owner[one.owner].answer(step.question) if step.question and one.owner in by_owner else None
-            where = seat.lessons().get(one.place[0])
-            rows.append(
-                {
-                    "Student": one.nickname,
-                    "Where": f"{where.title}, step {where.place(one.place[1]) + 1}" if where else "not begun",
-                    "Answered": "yes" if one.owner in by_owner else "not yet",
-                    "Answer": in_words(step.question, answer, comma=lab.comma) if answer and step.question else "",
-                    "Last seen": numbers.ago(one.seen) if time.time() - one.seen > STUCK else "here",
-                }
-            )
-        if rows:
+        _hands(lab, students)
+        if step.question is not None and step.question.kind == "text" and given:
+            with st.expander("The answers, without names", icon=":material/format_quote:", key="quotes"):
+                for answer in given:
+                    st.markdown(f"- {plain(str(answer.answer(step.question)))}")
+        if students:
             with st.expander("Who is where, with answers", icon=":material/groups:", key="who"):
+                by_owner = {one.owner: one for one in given}
+                known = seat.lessons()
+                rows = [_row(seat, known, step, one, by_owner.get(one.owner)) for one in students]
                 st.dataframe(rows, hide_index=True, width="stretch", alt="Every student, one per row.")
 
 
+def _hands(lab: LabClass, students: list[Student]) -> None:
+    """Show raised hands, the first one first."""
+    for number, one in enumerate(sorted((one for one in students if one.hand), key=lambda one: one.hand)):
+        left, right = st.columns([3, 1], vertical_alignment="center")
+        left.warning(f"{plain(one.nickname)} raised a hand {numbers.ago(one.hand)}.", icon=":material/back_hand:")
+        if right.button("Lower this hand", key=f"lower {number} {one.number}"):
+            raise_hand(ledger(), lab.code, one.owner, False)
+            st.rerun(scope="app")
+
+
+def _row(seat: Seat, known: Mapping[str, Lesson], step: Step, student: Student, given: Given | None) -> dict[str, str]:
+    """A student's row in the table of the teacher."""
+    answer = given.answer(step.question) if given is not None and step.question is not None else None
+    where = known.get(student.place[0])
+    return {
+        "Student": student.nickname,
+        "Where": f"{where.title}, step {where.place(student.place[1]) + 1}" if where else "not begun",
+        "Answered": "yes" if given is not None else "not yet",
+        "Answer": in_words(step.question, answer, comma=seat.comma) if answer is not None and step.question else "",
+        "Last seen": numbers.ago(student.seen) if time.time() - student.seen > STUCK else "here",
+    }
+
+
 def _end(seat: Seat, lab: LabClass, place: Place) -> None:
-    with st.popover("More", icon=":material/more_horiz:"):
+    with st.popover("Reset, end or delete", icon=":material/more_horiz:"):
         if not lab.ended:
-            if st.button("Reset this step", key="reset", help="Deletes all answers to it."):
+            if st.button(
+                "Reset this step",
+                key="reset",
+                help="Deletes all answers to this step and hides its result again. This cannot be undone.",
+            ):
                 reset(ledger(), lab.code, seat.visitor, place)
                 st.rerun()
-            if st.button("End the class", key="end", help="No more answers; all can still look."):
+            if st.button(
+                "End the class", key="end", help="No more answers; all can still look. A class cannot be opened again."
+            ):
                 lead(ledger(), lab.code, seat.visitor, ended=True)
                 st.rerun()
         sure = st.checkbox("Delete all nicknames and answers of this class", key="sure")
