@@ -79,8 +79,9 @@ def test_a_pictures_response_is_told_on_the_scale_of_the_images():
     assert strength(0.5, (1.0, 2.0)) == ("response −.50", True)
     assert strength(26.26, (0.0, 1.0)) == ("response 26", False)
     assert strength(-0.4, (-0.5, -0.3)) == ("response .50", True)
-    assert strength(4.4, (0.0, 0.0)) == ("unscaled response 4.4", False)  # all images give the same response
-    assert strength(4.4, (np.nan, np.nan)) == ("unscaled response 4.4", False)  # a result of an earlier version
+    unscaled = "response 4.4, not on the scale of images", False
+    assert strength(4.4, (0.0, 0.0)) == unscaled  # all images give the same response
+    assert strength(4.4, (np.nan, np.nan)) == unscaled  # a result of an earlier version
     assert strength(np.nan, (0.0, 1.0)) == ("response not measured", False)
 
 

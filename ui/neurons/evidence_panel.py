@@ -46,10 +46,13 @@ def evidence_panel(found: Chosen) -> None:
         worth_of_fates(found, evidence)
     left, right = st.columns(2)
     with left.container(border=True):
+        st.markdown("**Mean per layer**")
         draw_layers(kept(evidence_figure, evidence, measure), f"evidence {measure}", f"evidence-{measure}")
     with right.container(border=True):
+        st.markdown("**Each unit, over its match correlation**")
         draw(kept(match_figure, evidence, measure), f"over match {measure}", f"match-{measure}", width="stretch")
     with st.container(border=True):
+        st.markdown("**Spread over the units of each layer**")
         draw(kept(spread_figure, evidence, measure), f"spread {measure}", f"spread-{measure}", width="stretch")
     st.caption(
         f"{numbers.count(len(evidence.unit))} units of {len(evidence.layers)} layers, "

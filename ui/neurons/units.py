@@ -147,13 +147,13 @@ def strength(response: float, seen: tuple[float, float]) -> tuple[str, bool]:
     """Text for a picture's response on a scale of 0 (mean over images) to 1 (strongest), and whether it is below 1.
 
     seen: the unit's mean and largest response to the images. Where they are unknown or equal, the response itself is
-    given, and said to be unscaled.
+    given, and said not to be on this scale.
     """
     mean, most = seen
     if np.isnan(response):
         return "response not measured", False
     if not most > mean:
-        return f"unscaled response {response:.2g}".replace("-", numbers.MINUS), False
+        return f"response {response:.2g}, not on the scale of images".replace("-", numbers.MINUS), False
     scaled = (response - mean) / (most - mean)
     return f"response {numbers.ratio(scaled) if abs(scaled) < 10 else round(scaled)}", scaled < 1
 

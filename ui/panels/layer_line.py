@@ -49,4 +49,5 @@ def nearest_layer(report: MergeReport, layer: str) -> str:
 
 
 def _clear() -> None:
-    st.query_params.pop("layer", None)
+    for name in ("layer", "pair", "row", "column"):  # on Similarity, a selected cell selects its layer
+        st.query_params.pop(name, None)
