@@ -117,8 +117,8 @@ class Person:
         await self._act(self.values[id], at)
 
     def find(self, key: str) -> Any:
-        """The button or other widget with this key, None if the page shows none."""
-        return next((one for _, one in self.widgets() if one.id.endswith(f"-{key}")), None)
+        """The widget whose key is this, or begins with it and a space; None if the page shows none."""
+        return next((one for _, one in self.widgets() if f"-{key} " in f"{one.id} "), None)
 
     def widgets(self) -> Iterator[tuple[str, Any]]:
         """Kind and message of each widget on the page."""

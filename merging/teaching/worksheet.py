@@ -102,7 +102,7 @@ def worksheet_html(title: str, name: str, lines: Sequence[Line], address: str) -
         if line.run:
             link = escape(f"{address}/{line.run}")
             parts.append(f'<dt>From</dt><dd><a href="{link}">{link}</a><br><code>{escape(line.command)}</code></dd>')
-        parts.append(f"</dl><p>{escape(line.reveal)}</p>")
+        parts.append(f"</dl><p>{_marked_up(line.reveal)}</p>")
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>'
 
@@ -208,6 +208,12 @@ def _truth(ledger: Ledger, question: Question) -> Answer | None:
         return truth_of(ledger, question)
     except MergescopeError:
         return None
+
+
+def _marked_up(text: str) -> str:
+    """A lesson's Markdown as HTML: bold words and code, which is all that explanations have."""
+    bold = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escape(text))
+    return re.sub(r"`(.+?)`", r"<code>\1</code>", bold)
 
 
 def _plain(text: str) -> str:

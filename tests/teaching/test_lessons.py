@@ -1,15 +1,22 @@
 """Lessons: every shipped one opens, every truth is read from a stored result, and a bad file is refused in words."""
 
+import csv
+import json
 import os
+from html import escape
 
 import pytest
 
 from merging.errors import InvalidSetting
 from merging.jobs.ledger.ledger import Ledger
+from merging.teaching.answers import Given, lock
+from merging.teaching.classes import FREE, find_class, lead, open_class
 from merging.teaching.lesson import FOLDER, broken_lessons, lesson_folders, lessons, read_lesson
+from merging.teaching.question import to_text
 from merging.teaching.shown import shown_figure
+from merging.teaching.students import join, students_of
 from merging.teaching.truths import truth_of
-from merging.teaching.worksheet import worksheet_html, worksheet_lines, worksheet_notebook
+from merging.teaching.worksheet import class_csv, class_report, worksheet_html, worksheet_lines, worksheet_notebook
 from ui.shell.screens import SCREENS
 
 FILES = sorted(FOLDER.glob("*.toml"))
@@ -132,3 +139,38 @@ def test_an_empty_worksheet_is_a_handout_that_tells_no_result(ledger):
     assert not any(line.truth or line.reveal or line.own or line.run for line in lines)
     assert "____" in worksheet_html("Handout", "", lines, "http://x/?run=")
     assert worksheet_notebook("Handout", "", lines, "http://x/?run=").count('"markdown"') == len(lines) + 1
+
+
+def test_a_worksheet_shows_what_people_wrote_and_runs_nothing_of_it(ledger):
+    lesson = lessons()["naive"]
+    step = next(step for step in lesson.steps if step.question is not None and step.question.kind == "text")
+    place, evil = ("naive", step.key), "<script>alert(1)</script> **[x](//evil)** `!rm`"
+    given = {place: Given("v-1", place, to_text(evil), 0.0)}
+    lines = worksheet_lines(ledger, {"naive": lesson}, given, frozenset({place, ("naive", "predict-half-way")}))
+    page = worksheet_html("<b>T</b>", "<i>N</i>", lines, "http://x")
+    assert "<script>" not in page and "<i>" not in page and escape(evil) in page
+    assert 'href="http://x/?run=' in page
+    book = json.loads(worksheet_notebook("[t](//evil)", "*n*", lines, "http://x"))
+    code = [cell["source"] for cell in book["cells"] if cell["cell_type"] == "code"]
+    assert all("".join(one).startswith("!python -m merging merge ") for one in code) and code
+    said = "".join("".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "markdown")
+    assert "\\[x\\](//evil)" in said and "<script>" not in said
+
+
+def test_the_table_of_a_class_can_be_opened_by_a_spreadsheet(ledger):
+    made, _ = open_class(ledger, "v-t", "T", ["naive"], comma=True)
+    lesson = lessons()["naive"]
+    lead(ledger, made.code, "v-t", pace=FREE)
+    join(ledger, made.code, "v-a", "=cmd()")
+    asked = [step for step in lesson.steps if step.question is not None]
+    for step in asked:
+        kind = step.question.kind
+        lock(ledger, made.code, "v-a", lesson, step, truth_of(ledger, step.question) if kind != "text" else "=1+1")
+    lab = find_class(ledger, made.code)
+    text = class_csv(ledger, lab, {"naive": lesson}, students_of(ledger, made.code))
+    rows = list(csv.DictReader(text.splitlines(), delimiter=";"))
+    assert len(rows) == len(asked)
+    assert all(not row[name].startswith("=") for row in rows for name in row)
+    assert {row["right"] for row in rows if row["truth"] and row["right"]} == {"right"}
+    report = class_report(ledger, lab, {"naive": lesson}, students_of(ledger, made.code))
+    assert "=cmd" not in report and f"1 students, {len(asked)} answers" in report
