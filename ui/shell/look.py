@@ -77,6 +77,14 @@ def draw(
     return st.plotly_chart(chart, key=key, theme="streamlit", config=config, alt=figure.alt, **keywords)
 
 
+def table_below(key: str, make: Callable[[], list[dict[str, Any]]], alt: str) -> None:
+    """Show the numbers of a chart as a table, for those who cannot see it; made when it is opened."""
+    opened = st.expander("The same as a table", icon=":material/table_rows:", key=f"table {key}", on_change="rerun")
+    if opened.open:
+        with opened:
+            st.dataframe(make(), hide_index=True, width="stretch", alt=alt)
+
+
 def drawn_figures() -> dict[str, Figure]:
     """Name -> figure of every chart that this page shows. Names are unique."""
     figures = dict[str, Figure]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 
 import streamlit as st
 
@@ -15,7 +16,7 @@ from merging.teaching.sources import find_run
 from ui.shell.chosen import PREFIX
 from ui.shell.guard import show_errors
 from ui.shell.kept import kept
-from ui.shell.look import draw
+from ui.shell.look import draw, table_below
 from ui.shell.screens import SCREENS, link
 from ui.shell.state import ledger
 from ui.teaching.play import play
@@ -63,10 +64,8 @@ def lesson_figure(shown: Shown, key: str, *, large: float = 1.0, opens: bool = T
             job = find_run(ledger(), shown.run)
             page, name = ("sweeps", "sweep") if job.kind == "sweep" else ("merge", "run")
             link(page, "Open this run", icon=":material/open_in_new:", **{name: job.id[:PREFIX]})
-        rows = kept(figure_table, figure)
-        if rows:
-            with st.expander("The same as a table", icon=":material/table_rows:"):
-                st.dataframe(rows, hide_index=True, width="stretch", alt=figure.alt)
+        if kept(figure_table, figure):
+            table_below(key, partial(kept, figure_table, figure), figure.alt)
 
 
 def _task(task: Task) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -14,7 +15,7 @@ from merging.teaching.lesson import Lesson, Step
 from merging.teaching.question import LAMBDAS, LONGEST, Answer, Question, in_words
 from merging.teaching.truths import truth_of
 from ui.shell.guard import show_errors
-from ui.shell.look import draw
+from ui.shell.look import draw, table_below
 from ui.shell.markdown import plain
 from ui.shell.state import ledger
 from ui.teaching.seat import Seat
@@ -122,9 +123,7 @@ def answers_chart(
     figure = answers_figure(question, answers, truth, own)
     draw(figure.enlarged(large) if large > 1 else figure, "answers", "answers", once=True, width="stretch")
     if answers:
-        with st.expander("The same as a table", icon=":material/table_rows:"):
-            alt = "How often each answer was given."
-            st.dataframe(answers_table(question, answers), hide_index=True, width="stretch", alt=alt)
+        table_below("answers", partial(answers_table, question, answers), "How often each answer was given.")
 
 
 def _verdict(question: Question, own: Answer, truth: Answer, comma: bool) -> None:

@@ -166,11 +166,12 @@ def _board(seat: Seat, lesson: Lesson, step: Step) -> None:
                 for answer in given:
                     st.markdown(f"- {plain(str(answer.answer(step.question)))}")
         if students:
-            with st.expander("Who is where, with answers", icon=":material/groups:", key="who"):
+            who = st.expander("Who is where, with answers", icon=":material/groups:", key="who", on_change="rerun")
+            if who.open:
                 by_owner = {one.owner: one for one in given}
                 known = seat.lessons()
                 rows = [_row(seat, known, step, one, by_owner.get(one.owner)) for one in students]
-                st.dataframe(rows, hide_index=True, width="stretch", alt="Every student, one per row.")
+                who.dataframe(rows, hide_index=True, width="stretch", alt="Every student, one per row.")
 
 
 def _hands(lab: LabClass, students: list[Student]) -> None:
