@@ -85,12 +85,13 @@ def test_a_teacher_and_three_students_walk_through_a_lesson_and_run_one_experime
     server.kill()
     server.start()
     teacher.get_by_role("button", name="Reveal").click()
-    for page in students:
+    for page in (teacher, *students):
         page.get_by_text("The result:").wait_for()
     board = teacher.context.new_page()
     go(board, f"/lab?class={code}&view=board")
     board.get_by_text("79.8 %").first.wait_for()
     assert board.get_by_text("Ada").count() == 0
+    board.close()
 
     choose(teacher, "Width and time")
     while not teacher.get_by_text("parts are done").is_visible():

@@ -94,7 +94,11 @@ def _head(lab: LabClass) -> None:
 
 
 def _controls(seat: Seat, lab: LabClass, lesson: Lesson, step: Step) -> None:
-    """Draw what leads the class. Every widget shows the class as it is now, also if another teacher changed it."""
+    """Draw what leads the class. Every widget shows the class as it is now, also if another teacher changed it.
+
+    The keys of buttons name the step: a press that arrives after the class has moved on does nothing. No callbacks: a
+    press that arrives after a restart of the app is the first that its new process hears of the button.
+    """
     known, place = seat.lessons(), (lesson.key, step.key)
     st.session_state["led lesson"], st.session_state["pace"] = lesson.key, lab.pace
     st.session_state["paused"], st.session_state["led step"] = lab.paused, step.key
@@ -109,13 +113,12 @@ def _controls(seat: Seat, lab: LabClass, lesson: Lesson, step: Step) -> None:
         args=(seat, lesson),
     )  # fmt: skip
     with st.container(horizontal=True):
-        _move("Back", ":material/arrow_back:", seat, lesson, number - 1)
-        _move("Next step", ":material/arrow_forward:", seat, lesson, number + 1)
-        if step.question is not None and place not in lab.shown:
-            st.button(
-                "Reveal", icon=":material/lightbulb:", type="primary", key="reveal", on_click=_lead, args=(seat,),
-                kwargs={"reveal": place},
-            )  # fmt: skip
+        _move("Back", ":material/arrow_back:", seat, lesson, number, number - 1)
+        _move("Next step", ":material/arrow_forward:", seat, lesson, number, number + 1)
+        hidden = step.question is not None and place not in lab.shown
+        if hidden and st.button("Reveal", icon=":material/lightbulb:", type="primary", key=f"reveal {'/'.join(place)}"):
+            _lead(seat, reveal=place)
+            st.rerun()
     st.radio(
         "Pace", PACES, horizontal=True, key="pace", on_change=_lead_pace, args=(seat,),
         format_func={TOGETHER: "step by step for all", FREE: "everybody at their own pace"}.__getitem__,
@@ -123,14 +126,13 @@ def _controls(seat: Seat, lab: LabClass, lesson: Lesson, step: Step) -> None:
     st.toggle("Pause: no answers", key="paused", on_change=_lead, args=(seat,), kwargs={"paused": not lab.paused})
 
 
-def _move(label: str, icon: str, seat: Seat, lesson: Lesson, number: int) -> None:
-    """Draw a button that takes the class to another step."""
-    there = 0 <= number < len(lesson.steps)
-    place = (lesson.key, lesson.steps[number].key) if there else None
-    st.button(
-        label, icon=icon, key=f"move {label}", disabled=not there, on_click=_lead, args=(seat,),
-        kwargs={"place": place},
-    )  # fmt: skip
+def _move(label: str, icon: str, seat: Seat, lesson: Lesson, here: int, to: int) -> None:
+    """Draw a button that takes the class from one step to another."""
+    there = 0 <= to < len(lesson.steps)
+    key = f"move {label} {lesson.key}/{lesson.steps[here].key}"
+    if st.button(label, icon=icon, key=key, disabled=not there) and there:
+        _lead(seat, place=(lesson.key, lesson.steps[to].key))
+        st.rerun()
 
 
 def _lead(seat: Seat, **changes: Any) -> None:
