@@ -125,7 +125,8 @@ def serve(port: int, share: bool) -> int:
         address = own_address()
         if address:
             say(f"For everybody on this local network: http://{address}:{port}")
-            os.environ.setdefault("MERGESCOPE_ADDRESS", f"http://{address}:{port}")  # for links that others open
+            own = os.environ.get("MERGESCOPE_ADDRESS", "")
+            os.environ["MERGESCOPE_ADDRESS"] = own or f"http://{address}:{port}"  # for links that others open
         else:
             say("This machine has no network address: connect it to the network that the others use, then start again.")
         say("Everybody who can reach this machine can use Mergescope: run merges and trainings, upload networks and")

@@ -114,8 +114,10 @@ def test_an_environment_that_is_not_finished_is_not_left(how, tmp_path):
 def test_only_an_address_that_others_can_reach_is_given_to_them(start, monkeypatch, capsys, address):
     monkeypatch.setattr(start, "own_address", lambda: address)
     monkeypatch.setattr(start, "run", lambda command, held: 0)
+    monkeypatch.setenv("MERGESCOPE_ADDRESS", "")
     start.serve(8950, share=True)
     said = capsys.readouterr().out
+    assert os.environ["MERGESCOPE_ADDRESS"].startswith("http://192.0.2.7:89") == bool(address)
     assert ("For everybody on this local network: http://192.0.2.7:89" in said) == bool(address)
     assert ("This machine has no network address" in said) != bool(address)
 

@@ -226,7 +226,7 @@ def check_teacher(db: sqlite3.Connection, code: str, owner: str) -> None:
 
 
 def is_teaching(db: sqlite3.Connection, code: str, owner: str) -> bool:
-    """The same, in a transaction."""
+    """Whether this person teaches the class, for use in a transaction."""
     return bool(db.execute("SELECT 1 FROM teachers WHERE class = ? AND owner = ?", (code, owner)).fetchone())
 
 
