@@ -53,7 +53,7 @@ def test_every_parameter_is_read_by_the_one_reader():
 @pytest.mark.parametrize("url", ["http://localhost:8501/lab", "http://127.0.0.1:8501/", "https://lab.example.org/lab"])
 def test_a_link_for_others_names_an_address_that_they_can_open(url, monkeypatch):
     monkeypatch.setattr("ui.shell.screens.st", SimpleNamespace(context=SimpleNamespace(url=url)))
-    own = url.partition("/lab")[0].rstrip("/")
+    own = url.removesuffix("/lab").rstrip("/")
     monkeypatch.delenv("MERGESCOPE_ADDRESS", raising=False)
     assert address("lab", **{"class": "ABC234"}) == f"{own}/lab?class=ABC234"
     monkeypatch.setenv("MERGESCOPE_ADDRESS", "http://192.0.2.7:8501")
