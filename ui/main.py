@@ -17,6 +17,6 @@ st.set_page_config(page_title=f"{chosen.title} · Mergescope", page_icon=str(ASS
 dress()
 with show_errors():
     ledger()  # if the folder of runs cannot be used, its error is shown instead of the page
-    forget_old_classes()
     chosen.run()
     save_figures()
+    forget_old_classes()  # last: a page does not wait for it, and is there if the ledger is busy

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 TEXT = 12  # pixels: size of texts in figures
+TALLEST = 1.4  # times the height: an enlarged figure must still fit on a projector
 SELECTED = {"fillcolor": "rgba(213,94,0,0.16)", "line": {"color": "#D55E00", "width": 1}, "layer": "above"}
 
 
@@ -63,10 +64,10 @@ class Figure:
             self.add_note(text=text, **places, yanchor="top", font={"color": line["color"]})
 
     def enlarged(self, factor: float) -> Figure:
-        """Return a copy with texts and height `factor` times as large, for a projector."""
+        """Return a copy for a projector: texts `factor` times as large, and higher by up to TALLEST."""
         font = {"size": round(TEXT * factor)}
         layout = {**self.layout, "font": font, "legend": {**self.layout.get("legend", {}), "font": font}}
-        layout["height"] = round(self.layout.get("height", 400) * min(factor, 1.4))
+        layout["height"] = round(self.layout.get("height", 400) * min(factor, TALLEST))
         for name in [name for name in layout if name.startswith(("xaxis", "yaxis"))]:  # the page's theme sets them, too
             title = {**layout[name].get("title", {}), "font": font}
             layout[name] = {**layout[name], "tickfont": font, "title": title}

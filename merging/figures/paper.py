@@ -79,7 +79,6 @@ def _draw(canvas: Canvas, traces: list[dict[str, Any]], layout: dict[str, Any]) 
 
 
 def _axis(ax: Axes, which: str, axis: Mapping[str, Any]) -> None:
-
     if axis.get("visible") is False:
         (ax.xaxis if which == "x" else ax.yaxis).set_visible(False)
         ax.spines[:].set_visible(False)

@@ -152,7 +152,6 @@ def lead(
     reveal: Place | None = None,
     pace: str | None = None,
     paused: bool | None = None,
-    sweep: str | None = None,
     ended: bool = False,
 ) -> None:
     """Change a class as its teacher: what is not None. Raises InvalidRequest for others, or after its end.
@@ -165,7 +164,6 @@ def lead(
         "place": "/".join(place) if place is not None else None,
         "pace": pace,
         "paused": None if paused is None else int(paused),
-        "sweep": sweep,
         "ended": time.time() if ended else None,
     }
     given = {name: value for name, value in changes.items() if value is not None}
@@ -192,7 +190,7 @@ def forget_old(ledger: Ledger) -> None:
 
 
 def _empty(db: sqlite3.Connection) -> list[str]:
-    """Codes of classes that are not new and without students."""
+    """Codes of classes without students that are older than FRESH."""
     query = "SELECT code FROM classes WHERE created < ? AND code NOT IN (SELECT class FROM students)"
     return [row["code"] for row in db.execute(query, (time.time() - FRESH,)).fetchall()]
 
