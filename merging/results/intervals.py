@@ -27,6 +27,12 @@ def wilson(share: float, count: int, z: float = Z95) -> tuple[float, float]:
     return max((middle - spread) / scale, 0.0), min((middle + spread) / scale, 1.0)
 
 
+def finite_mean(values: np.ndarray) -> float:
+    """Mean of the finite values; NaN if there are none."""
+    known = np.asarray(values)[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
 def bootstrap(values: np.ndarray, seed: int) -> tuple[float, float, float]:
     """Mean of (N,) values without the NaN among them, and its 95 % interval over RESAMPLES resamples (Efron 1979).
 

@@ -15,30 +15,39 @@ from merging.results.saving import saved
 
 Triple = tuple[str, str, str]
 
-# Measure -> its title. Accuracies, shares and calibration errors are 0..1; losses and barriers are in nats.
-MEASURES: dict[str, str] = {
-    "accuracy": "Test accuracy of the merge",
-    "loss": "Test loss of the merge (nats)",
-    "ece": "Calibration error of the merge",
-    "train_accuracy": "Training accuracy of the merge",
-    "barrier_mean": "Loss barrier above the mean (nats)",
-    "barrier_chord": "Loss barrier above the straight line (nats)",
-    "train_barrier_mean": "Training loss barrier above the mean (nats)",
-    "accuracy_barrier": "Accuracy barrier above the mean",
-    "distance": "Distance |A − π(B)| of the weights",
-    "match": "Mean correlation of matched units",
-    "moved": "Share of units that moved",
-    "parents_accuracy": "Mean test accuracy of the networks",
-    "ensemble_accuracy": "Test accuracy of the ensemble",
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of a merge, or of a study of it, that a sweep shows over its axes.
+
+    Attributes:
+        title: title of the figure's axis, with the unit.
+        share: whether the number is a share of 0..1, such as an accuracy, which is shown in per cent.
+    """
+
+    title: str
+    share: bool = False
+
+
+# The measures of a merge. `jobs.sweeps.measures` adds those of studies.
+MEASURES: dict[str, Measure] = {
+    "accuracy": Measure("Test accuracy of the merge", share=True),
+    "loss": Measure("Test loss of the merge (nats)"),
+    "ece": Measure("Calibration error of the merge", share=True),
+    "train_accuracy": Measure("Training accuracy of the merge", share=True),
+    "barrier_mean": Measure("Loss barrier above the mean (nats)"),
+    "barrier_chord": Measure("Loss barrier above the straight line (nats)"),
+    "train_barrier_mean": Measure("Training loss barrier above the mean (nats)"),
+    "accuracy_barrier": Measure("Accuracy barrier above the mean", share=True),
+    "distance": Measure("Distance |A − π(B)| of the weights"),
+    "match": Measure("Mean correlation of matched units"),
+    "moved": Measure("Share of units that moved", share=True),
+    "parents_accuracy": Measure("Mean test accuracy of the networks", share=True),
+    "ensemble_accuracy": Measure("Test accuracy of the ensemble", share=True),
 }
-SHARES = ("accuracy", "ece", "train_accuracy", "accuracy_barrier", "moved", "parents_accuracy", "ensemble_accuracy")
 CLEAR = 0.5  # a weaker rank correlation is no clear trend
 NAIVE_TRIPLE: Triple = ("naive", "", "")  # stands for the naive average among the triples of methods
 NAIVE = "naive_"  # begins the name of a measure of the naive average
-OF_NAIVE: tuple[str, ...] = (
-    *("accuracy", "loss", "ece", "train_accuracy"),
-    *("barrier_mean", "barrier_chord", "train_barrier_mean", "accuracy_barrier"),
-)
 
 
 @saved
@@ -53,7 +62,7 @@ class SweepRow:
         seed: seed of the methods.
         state: "done", "failed", "cancelled", "queued", "running", or "" before its networks are trained.
         run: id of the merge, "" before its networks are trained.
-        measures: key of MEASURES (for the naive average, with NAIVE before it) -> value; only what was measured.
+        measures: key of a measure (for the naive average, with NAIVE before it) -> value; only what was measured.
     """
 
     values: tuple[Any, ...]
@@ -114,7 +123,7 @@ class Trend:
 
 
 def measures_of(report: MergeReport) -> dict[str, float]:
-    """The measures of a merge: those of MEASURES that were measured, also of the naive average."""
+    """Those of MEASURES that were measured, also of the naive average."""
     found: dict[str, float] = {}
     scores = report.scores
     parents = [splits["test"].accuracy for name, splits in scores.items() if len(name) == 1 and "test" in splits]
@@ -133,6 +142,24 @@ def measures_of(report: MergeReport) -> dict[str, float]:
         found["match"] = float(np.nanmean(matches))
     units, moved = (sum(group[place] for group in report.groups.values()) for place in (0, 1))
     return found | ({"moved": moved / units} if units else {})
+
+
+def measures_at(report: MergeReport, at: float) -> dict[str, float]:
+    """Losses and accuracies at one lambda of the merge's path, with its correction, and of the naive path.
+
+    {} without curves. Raises KeyError if the curves have no such point.
+    """
+    found: dict[str, float] = {}
+    for start, paths in (("", ("corrected", "aligned")), (NAIVE, ("naive",))):
+        curves = next((report.curves[path] for path in paths if path in report.curves), {})
+        for split, names in (("test", ("accuracy", "loss", "ece")), ("train", ("accuracy",))):
+            if split in curves:
+                curve, before = curves[split], "train_" if split == "train" else ""
+                here = np.flatnonzero(np.isclose(curve.lambdas, at))
+                if not len(here):
+                    raise KeyError(f"The curve has no point at lambda {at:g}.")
+                found |= {f"{start}{before}{name}": float(getattr(curve, name)[here[0]]) for name in names}
+    return found
 
 
 def _scores(report: MergeReport, who: str) -> dict[str, float]:
@@ -156,7 +183,7 @@ def marks(rows: Iterable[SweepRow], measure: str) -> list[Mark]:
     """Means of a measure per point and methods, in the order of the rows; then those of the naive average."""
     return [
         *_marks(((row.values, row.triple), row, measure) for row in rows),
-        *_marks(((row.values, NAIVE_TRIPLE), row, f"{NAIVE}{measure}") for row in rows if measure in OF_NAIVE),
+        *_marks(((row.values, NAIVE_TRIPLE), row, f"{NAIVE}{measure}") for row in rows),
     ]
 
 

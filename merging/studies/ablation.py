@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from merging.results.intervals import bootstrap
+from merging.results.intervals import bootstrap, finite_mean
 from merging.results.saving import saved
 from merging.settings import setting
 from merging.studies.layer import layer_of
-from merging.studies.registry import Subject, study
+from merging.studies.registry import Number, Subject, study
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,6 +77,13 @@ class AblationSettings:
     page="neurons",
     places=("layer",),
     long=True,
+    numbers={
+        "added": Number(
+            "Loss added by removing a unit of the first layer (nats)",
+            lambda found: finite_mean(found.added["merge"]),
+            lambda found: finite_mean(found.added["naive"]),
+        ),
+    },
 )
 def ablation(subject: Subject, settings: AblationSettings) -> Ablation:
     """Replace one unit's response by its mean over all images and positions, and run the rest of the network.

@@ -10,7 +10,7 @@ import numpy as np
 from merging.results.reports import Metrics
 from merging.results.saving import saved
 from merging.settings import setting
-from merging.studies.registry import Subject, study
+from merging.studies.registry import Number, Subject, study
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,6 +62,16 @@ class AlignersSettings:
     settings=AlignersSettings,
     page="why",
     long=True,
+    numbers={
+        "weights": Number(
+            "Distance after weight matching, relative to |A − B|",
+            lambda found: float(found.distance[found.keys.index("weight-matching")]),
+        ),
+        "activations": Number(
+            "Distance after activation matching, relative to |A − B|",
+            lambda found: float(found.distance[found.keys.index("activation-matching")]),
+        ),
+    },
 )
 def aligners(subject: Subject, settings: AlignersSettings) -> Aligners:
     """Align B to A with each aligner at its default settings, and measure the average of the two."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from merging.results.intervals import finite_mean
 from merging.results.saving import saved
 from merging.settings import setting
-from merging.studies.registry import Subject, study
+from merging.studies.registry import Number, Subject, study
 
 LINES = {"naive": "B", "aligned": "pi(B)"}
 
@@ -38,6 +39,11 @@ class Along:
     accuracy: dict[str, np.ndarray]
     images: int
 
+    def similarity_at_middle(self, line: str) -> float:
+        """Mean CKA with the same layer of A and of B, over layers, at the midpoint of a line."""
+        middle = len(self.lambdas) // 2
+        return finite_mean(np.concatenate([self.to_a[line][middle], self.to_b[line][middle]]))
+
 
 @dataclass(frozen=True)
 class AlongSettings:
@@ -57,6 +63,18 @@ class AlongSettings:
     settings=AlongSettings,
     page="why",
     long=True,
+    numbers={
+        "cka": Number(
+            "CKA with the networks' layers at the midpoint",
+            lambda found: found.similarity_at_middle("aligned"),
+            lambda found: found.similarity_at_middle("naive"),
+        ),
+        "variance": Number(
+            "Variance of units at the midpoint, relative to the networks'",
+            lambda found: finite_mean(found.variance["aligned"][len(found.lambdas) // 2]),
+            lambda found: finite_mean(found.variance["naive"][len(found.lambdas) // 2]),
+        ),
+    },
 )
 def along(subject: Subject, settings: AlongSettings) -> Along:
     """Measure both lines, one network at a time. Memory: images x features of three networks."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from merging.results.intervals import bootstrap
+from merging.results.intervals import bootstrap, finite_mean
 from merging.results.saving import saved
 from merging.settings import setting
 from merging.studies.layer import SLOTS, LayerSettings, layer, layer_of, layers_with_partners
-from merging.studies.registry import Subject, study
+from merging.studies.registry import Number, Subject, study
 from merging.studies.units import PARENTS, WORDS, answers_to, outcome, pictures_of
 
 if TYPE_CHECKING:
@@ -85,6 +85,16 @@ class Evidence:
         return {unit: known[unit] for unit in units if unit in known}
 
 
+def _share(word: str) -> Number:
+    """The share of units with this fate."""
+    return Number(
+        f"Share of units {word}",
+        lambda found: found.shares("merge")[word],
+        lambda found: found.shares("naive")[word],
+        share=True,
+    )
+
+
 @dataclass(frozen=True)
 class EvidenceSettings:
     """Number of units per layer, of layers, and of steps per picture. MOST takes all units or all layers."""
@@ -109,6 +119,14 @@ class EvidenceSettings:
     page="neurons",
     version=3,
     long=True,
+    numbers={
+        **{word: _share(word) for word in WORDS},
+        "response": Number(
+            "Response to the networks' pictures (0: mean image, 1: largest)",
+            lambda found: finite_mean(found.values["cross"]["merge"]),
+            lambda found: finite_mean(found.values["cross"]["naive"]),
+        ),
+    },
 )
 def evidence(subject: Subject, settings: EvidenceSettings) -> Evidence:
     """Measure a sample of units from every chosen layer, in ten passes of pictures per layer and per 16 units.

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from merging.results.intervals import finite_mean
 from merging.results.saving import saved
 from merging.settings import setting
 from merging.studies.along import LINES
 from merging.studies.layer import layer_of
-from merging.studies.registry import Subject, study
+from merging.studies.registry import Number, Subject, study
 from merging.studies.units import block
 
 if TYPE_CHECKING:
@@ -78,6 +79,13 @@ class FilmSettings:
     ),
     version=2,
     long=True,
+    numbers={
+        "steady": Number(
+            "Pixel correlation of neighbouring pictures on the path",
+            lambda found: finite_mean(found.step["aligned"]["warm"]),
+            lambda found: finite_mean(found.step["naive"]["warm"]),
+        ),
+    },
 )
 def film(subject: Subject, settings: FilmSettings) -> Film:
     """Render the units along both lines, in three passes of 16 pictures per lambda and line.

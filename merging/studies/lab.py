@@ -8,7 +8,7 @@ import numpy as np
 
 from merging.results.saving import saved
 from merging.settings import setting
-from merging.studies.registry import Subject, study
+from merging.studies.registry import Number, Subject, study
 
 
 @saved
@@ -65,6 +65,11 @@ class LabSettings:
         "classes",
         "unit",
     ),
+    numbers={
+        "moved": Number(
+            "CKA of A's features before and after moving classes far", lambda found: float(found.limit["classes"])
+        ),
+    },
 )
 def lab(subject: Subject, settings: LabSettings) -> Lab:
     """Apply all three changes to one network.

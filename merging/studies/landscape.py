@@ -8,7 +8,7 @@ import numpy as np
 
 from merging.results.saving import saved
 from merging.settings import setting
-from merging.studies.registry import Subject, study
+from merging.studies.registry import Number, Subject, study
 
 RESET = "statistics reset at every point"
 
@@ -63,6 +63,9 @@ class LandscapeSettings:
     takes_other=True,
     version=3,
     long=True,
+    numbers={
+        "lowest": Number("Lowest loss on the plane (nats)", lambda found: float(np.nanmin(found.loss))),
+    },
 )
 def landscape(subject: Subject, settings: LandscapeSettings) -> Landscape:
     """Measure the plane through A, B and pi(B), or through A, B and C if the request names C.

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from merging.errors import InvalidRequest
+from merging.results.intervals import finite_mean
 from merging.results.saving import saved
 from merging.settings import setting
-from merging.studies.registry import Subject, study
+from merging.studies.registry import Number, Subject, study
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,6 +80,11 @@ class LayerSettings:
     page="neurons",
     places=("layer",),
     version=2,
+    numbers={
+        "change": Number(
+            "Change of units in the first layer (0: none, 1: replaced)", lambda found: finite_mean(found.change())
+        ),
+    },
 )
 def layer(subject: Subject, settings: LayerSettings) -> LayerStudy:
     """Run every network once, up to the layer. Memory: images x units of five networks."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from merging.errors import InvalidRequest
+from merging.results.intervals import finite_mean
 from merging.results.saving import saved
 from merging.settings import setting
-from merging.studies.registry import Subject, study
+from merging.studies.registry import Number, Subject, study
 
 SLOTS = ("A", "pi(B)", "merge")
 POINTS = 61
@@ -51,6 +52,12 @@ class NonlinearitySettings:
     settings=NonlinearitySettings,
     page="why",
     needs_data=False,
+    numbers={
+        "distance": Number(
+            "Distance of the functions of matched units",
+            lambda found: finite_mean(np.concatenate([found.distance(name) for name in found.layers])),
+        ),
+    },
 )
 def nonlinearities(subject: Subject, settings: NonlinearitySettings) -> Nonlinearities:
     """Evaluate the units' functions at POINTS inputs. Raises InvalidRequest where no unit has a learned function."""

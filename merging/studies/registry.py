@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -85,6 +85,23 @@ class Subject:
 
 
 @dataclass(frozen=True)
+class Number:
+    """A number of a study's result, which a sweep shows over its axes.
+
+    Attributes:
+        title: title of the figure's axis, with the unit.
+        merge: reads the number from the result; NaN where it is undefined.
+        naive: reads the same number of the naive average, None if the study does not have it.
+        share: whether the number is a share of 0..1, which is shown in per cent.
+    """
+
+    title: str
+    merge: Callable[[Any], float]
+    naive: Callable[[Any], float] | None = None
+    share: bool = False
+
+
+@dataclass(frozen=True)
 class Study:
     """One kind of analysis of a merge.
 
@@ -99,6 +116,7 @@ class Study:
         source: the papers that the study follows.
         places: names of settings that choose what is analysed (layer, pair), not how; they do not affect the run time.
         other_parameter: the parameter of the page's address that names the network "C".
+        numbers: key -> number of the result, for sweeps.
     """
 
     key: str
@@ -114,6 +132,7 @@ class Study:
     long: bool = False
     places: tuple[str, ...] = ()
     other_parameter: str = "beside"
+    numbers: Mapping[str, Number] = field(default_factory=dict)
 
 
 def study(key: str, **declared: Any) -> Callable[[F], F]:

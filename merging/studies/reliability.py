@@ -9,7 +9,7 @@ import numpy as np
 from merging.results.cell_evidence import CellEvidence
 from merging.results.saving import saved
 from merging.settings import setting
-from merging.studies.registry import Subject, study
+from merging.studies.registry import Number, Subject, study
 from merging.studies.similarity import BESIDE, FLATTENED, PAIRS, WHY, doubts
 
 HEAVY = 0.25  # leverage above which a single image dominates the value
@@ -81,6 +81,10 @@ class ReliabilitySettings:
     ),
     takes_other=True,
     version=2,
+    numbers={
+        "cka": Number("CKA of the first layer, A and π(B)", lambda found: found.value),
+        "chance": Number("Chance level of CKA in the first layer", lambda found: found.null),
+    },
 )
 def reliability(subject: Subject, settings: ReliabilitySettings) -> Reliability:
     """Examine one cell of a map; each network runs only up to its layer. Raises UnknownLayer."""

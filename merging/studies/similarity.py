@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from merging.results.intervals import finite_mean
 from merging.results.reports import SimilarityMap
 from merging.results.saving import saved
 from merging.settings import setting
-from merging.studies.registry import Subject, study
+from merging.studies.registry import Number, Subject, study
 
 PAIRS = ("A-B", "A-pi(B)", "A-merge", "B-merge", "A-average", "B-average", "A-naive", "B-naive")
 BESIDE = ("A-C", "B-C")  # with a network that was not merged, which shows the effect of another seed alone
@@ -84,6 +85,16 @@ def doubts(cka: float, trimmed: float, neighbours: float, procrustes: float, fir
     page="similarity",
     places=("pair",),
     takes_other=True,
+    numbers={
+        "cka": Number(
+            "Mean CKA of the same layer in A and π(B)", lambda found: finite_mean(np.diagonal(found.maps["cka"].values))
+        ),
+        "doubted": Number(
+            "Share of CKA values with a reason for doubt",
+            lambda found: float(np.mean([bool(cell) for row in found.distrust for cell in row])),
+            share=True,
+        ),
+    },
 )
 def similarity_study(subject: Subject, settings: SimilaritySettings) -> Similarities:
     """Compute all measures for every pair of layers of two networks, on a random sample of test images.

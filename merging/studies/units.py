@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from merging.errors import UnknownLayer
+from merging.results.intervals import finite_mean
 from merging.results.saving import saved
 from merging.settings import setting
 from merging.studies.layer import SLOTS, layer_of
-from merging.studies.registry import Subject, study
+from merging.studies.registry import Number, Subject, study
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,6 +59,11 @@ class UnitsStudy:
     pixels: np.ndarray
     noise: np.ndarray
     how: dict[str, object]
+
+    def response_of(self, made: str) -> float:
+        """Mean response of the units of "merge" or "naive" to the pictures of their two parents, as `cross`."""
+        row, *parents = (self.slots.index(slot) for slot in (made, *PARENTS[made]))
+        return finite_mean(self.cross[row, parents])
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,13 @@ def outcome(
     ),
     version=2,
     long=True,
+    numbers={
+        "response": Number(
+            "Response of sixteen units to the networks' pictures (0: mean image, 1: largest)",
+            lambda found: found.response_of("merge"),
+            lambda found: found.response_of("naive"),
+        ),
+    },
 )
 def units(subject: Subject, settings: UnitsSettings) -> UnitsStudy:
     """Make pictures of the same units in five networks and compare them; a pi(B) that is a permuted B has B's pictures.

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from merging.results.intervals import finite_mean
 from merging.results.reports import Metrics
 from merging.results.saving import saved
 from merging.settings import setting
-from merging.studies.registry import Subject, study
+from merging.studies.registry import Number, Subject, study
 
 if TYPE_CHECKING:
     from merging.analysis.causes.spectra import Alike
@@ -91,6 +92,27 @@ class WhySettings:
     source="Jordan et al. 2023 (variance); Shapley 1953 (shares); Ito et al. 2025 (singular vectors); Guo et al. 2017",
     settings=WhySettings,
     page="why",
+    numbers={
+        "variance": Number(
+            "Variance of units, relative to the networks'",
+            lambda found: finite_mean(found.variance["merge"]),
+            lambda found: finite_mean(found.variance["naive"]),
+        ),
+        "singular_vectors": Number(
+            "Alignment of singular vectors, A and π(B)",
+            lambda found: finite_mean(found.alignment[1]),
+        ),
+        "confidence": Number(
+            "Mean confidence of the merge",
+            lambda found: found.confidence["merge"],
+            lambda found: found.confidence["naive"],
+            share=True,
+        ),
+        "lost": Number("Images only the merge gets wrong", lambda found: found.lost_count / found.images, share=True),
+        "gained": Number(
+            "Images only the merge gets right", lambda found: found.gained_count / found.images, share=True
+        ),
+    },
 )
 def why(subject: Subject, settings: WhySettings) -> Why:
     """Compute all measurements of Why.

@@ -9,15 +9,13 @@ from typing import Any
 
 from merging.jobs.requests.comparison import csv_value
 from merging.jobs.requests.sweep import SweepRequest
-from merging.jobs.sweeps.axes import Axis, find_axis
+from merging.jobs.sweeps.axes import LAMBDA, Axis, find_axis
+from merging.jobs.sweeps.measures import measures
 from merging.jobs.trained import option_text
 from merging.methods.registry import ROLES, find
 from merging.results.sweep_report import (
-    MEASURES,
     NAIVE,
     NAIVE_TRIPLE,
-    OF_NAIVE,
-    SHARES,
     Mark,
     SweepRow,
     Trend,
@@ -55,7 +53,7 @@ def value_text(value: Any) -> str:
 
 def measure_text(measure: str, value: float | None) -> str:
     """A measure with its unit."""
-    if measure in SHARES:
+    if measures()[measure].share:
         return numbers.accuracy(value)
     if measure == "match":
         return numbers.correlation(value)
@@ -63,24 +61,39 @@ def measure_text(measure: str, value: float | None) -> str:
 
 
 def measured(rows: Sequence[SweepRow]) -> list[str]:
-    """The measures that at least one row has, in the order of MEASURES."""
+    """The measures that at least one row has, in the order of `measures()`."""
     known = {name.removeprefix(NAIVE) for row in rows for name in row.measures}
-    return [name for name in MEASURES if name in known]
+    return [name for name in measures() if name in known]
+
+
+def unfinished(sweep: SweepRequest, rows: Sequence[SweepRow]) -> str:
+    """Number of merges and studies that did not finish, as in "1 of 6 merges"; "" if there are none."""
+    done = [row for row in rows if row.state == "done"]
+    lacking = sum(
+        not any(name.removeprefix(NAIVE).startswith(f"{study}.") for name in row.measures)
+        for row in done
+        for study in sweep.studies
+    )
+    parts = [f"{len(rows) - len(done)} of {len(rows)} merges"] if len(done) < len(rows) else []
+    parts += [f"{lacking} of {len(done) * len(sweep.studies)} studies"] if lacking else []
+    return " and ".join(parts)
 
 
 def usual_measure(sweep: SweepRequest) -> str:
-    """The measure that is shown first: the barrier, or the accuracy where more than two networks are merged."""
+    """The measure that is shown first: the barrier; the loss over λ; the accuracy for more than two networks."""
+    if any(key == LAMBDA for key, _ in sweep.axes):
+        return "loss"
     return "accuracy" if max(sweep.at("networks", sweep.networks)) > 2 else "barrier_mean"
 
 
 def describe_trends(sweep: SweepRequest, rows: Sequence[SweepRow], measure: str) -> list[str]:
-    """One sentence per method on the trend of a measure over an axis of numbers; [] for two axes, or words."""
+    """One sentence per method on the trend of a measure over an axis of numbers; [] for two axes, words, or λ."""
     axis = axes_of(sweep)[0]
-    if len(sweep.axes) > 1 or axis.kind is str:
+    if len(sweep.axes) > 1 or axis.kind is str or axis.key == LAMBDA:
         return []
     points = marks(rows, measure)
     every = [mark.triple for mark in points]
-    what = _in_sentence(MEASURES[measure].partition(" (")[0])
+    what = _in_sentence(measures()[measure].title.partition(" (")[0])
     return [_trend(trend, what, _in_sentence(axis.label), method_name(trend.triple, every)) for trend in trends(points)]
 
 
@@ -115,7 +128,11 @@ def describe_points(sweep: SweepRequest, points: Sequence[Mark], measure: str) -
         ]
         parts.append(f"{method_name(triple, every)}: {'; '.join(means)}")
     over = " and ".join(axis.label.lower() for axis in axes)
-    return f"{MEASURES[measure]} over {over}. {'. '.join(parts)}." if parts else "No merge of this sweep has finished."
+    return (
+        f"{measures()[measure].title} over {over}. {'. '.join(parts)}."
+        if parts
+        else "No merge of this sweep has finished."
+    )
 
 
 def sweep_command(sweep: SweepRequest) -> str:
@@ -127,6 +144,7 @@ def sweep_command(sweep: SweepRequest) -> str:
     for role, keys in zip(ROLES, (sweep.aligns, sweep.combines, sweep.corrects), strict=True):
         words.append(f"--{role} {','.join(keys)}")
     words += [f"--set {name}={value}" for name, value in sweep.settings.items()]
+    words += [f"--study {','.join(sweep.studies)}"] if sweep.studies else []
     names = ("epochs", "common", "networks", "groups", "seeds", "images", "points", "seed")
     words += [f"--{name} {getattr(sweep, name)}" for name in names]
     return " ".join([*words, *([f"--first-group {sweep.first_group}"] if sweep.first_group else [])])
@@ -135,9 +153,8 @@ def sweep_command(sweep: SweepRequest) -> str:
 def to_csv(sweep: SweepRequest, rows: Sequence[SweepRow]) -> str:
     """All rows as CSV: axes, methods, group, seed, state, run, then every measure; shares are 0..1."""
     keys = [key for key, _ in sweep.axes]
-    names = [
-        name for measure in measured(rows) for name in (measure, *((NAIVE + measure,) if measure in OF_NAIVE else ()))
-    ]
+    known = {name for row in rows for name in row.measures}
+    names = [name for measure in measured(rows) for name in (measure, NAIVE + measure) if name in known]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*keys, *METHOD_COLUMNS, *names])

@@ -172,7 +172,7 @@ def test_an_error_that_nobody_foresaw_becomes_words_with_details(ledger, engine)
         split: dataclasses.replace(images, labels=np.full(len(images), None))
         for split, images in payload.images.items()
     }
-    work = engine.start(asked, dataclasses.replace(payload, images=broken), ("x" * 64, 1))
+    work = engine.start(asked.kind, asked.lane, dataclasses.replace(payload, images=broken), ("x" * 64, 1))
     until(lambda: engine.ready(work))
     outcome = engine.result(work)
     assert outcome.artifacts == {}

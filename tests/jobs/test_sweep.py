@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 
@@ -16,7 +17,7 @@ from merging.cli.main import parser
 from merging.cli.options import Options
 from merging.errors import InvalidRequest, MergescopeError
 from merging.jobs.requests.registry import from_json
-from merging.jobs.requests.sweep import MOST_MERGES, SweepRequest
+from merging.jobs.requests.sweep import MOST_ROWS, SweepRequest
 from merging.jobs.requests.train import TrainRequest
 from merging.jobs.sweeps.axes import USUAL_WIDTHS, axes, find_axis, with_depth, with_width
 from merging.jobs.sweeps.cost import cheaper
@@ -79,9 +80,15 @@ def test_a_request_survives_json_and_every_axis_sorts_its_numbers():
         ({"axes": (("epoch", (1,)), ("epochs", (1,)))}, "not both"),
         ({"settings": {"part": 1}}, "its own part"),
         ({"aligns": ()}, "at least one method under Align"),
-        ({"groups": 20, "seeds": 10, "axes": (("width", tuple(range(1, 11))),)}, str(MOST_MERGES)),
+        ({"groups": 20, "seeds": 10, "axes": (("width", tuple(range(1, 11))),)}, str(MOST_ROWS)),
         ({"images": 555}, "hash of the first 555 images is missing"),
         ({"networks": 1}, "networks must be a whole number"),
+        ({"axes": (("lambda", (0.3,)),), "points": 5}, "no λ = 0.3. Choose multiples of 0.25"),
+        ({"axes": (("lambda", (0.5,)),), "networks": 3}, "Only two networks"),
+        ({"axes": (("lambda", (0.5,)), ("networks", (2, 3)))}, "Only two networks"),
+        ({"axes": (("lambda", (0.5,)),), "studies": ("why",)}, "not one λ"),
+        ({"studies": ("why", "why")}, "at most once: ablation"),
+        ({"studies": ("fate",)}, "at most once: ablation"),
     ],
 )
 def test_an_impossible_sweep_is_refused_with_the_reason(changes, words):
@@ -155,6 +162,25 @@ def test_epochs_are_read_along_one_training():
     assert [cell.networks[0].epoch for cell in mine] == [0, 2, None]
 
 
+def test_lambdas_share_one_merge_and_do_not_change_the_trainings():
+    every = cells(sweep(axes=(("width", (4, 8)), ("lambda", (0.0, 0.5, 1.0)))))
+    assert len(every) == 12 and len({cell.merge for cell in every}) == 4
+    assert [cell.at for cell in every if cell.values[0] == 4 and cell.group == 0] == [0.0, 0.5, 1.0]
+    ids = [{one.training.id for cell in cells(request) for one in cell.networks} for request in (sweep(), sweep(
+        axes=(("width", (4, 8)), ("lambda", (0.5,)))
+    ))]  # fmt: skip
+    assert ids[0] == ids[1]
+    assert "points" not in cheaper(sweep(axes=(("lambda", (0.1,)),), points=11))
+
+
+def test_a_sweep_asked_for_before_there_were_studies_keeps_its_id():
+    values = json.loads(sweep().to_json())
+    del values["studies"], values["first_group"]
+    assert from_json(json.dumps(values)).id == sweep().id
+    assert sweep().id.startswith("cdaf18899fe93089")
+    assert sweep(studies=("why",)).id != sweep().id
+
+
 def test_a_setting_of_methods_reaches_the_methods_that_have_it():
     request = sweep(axes=(("align.restarts", (1, 3)),), aligns=("none", "weight-matching"))
     settings = {(cell.values, cell.triple[0]): cell.settings for cell in cells(request)}
@@ -221,7 +247,8 @@ def test_a_trend_says_in_how_many_groups_and_no_more():
 
 
 def test_the_command_of_a_sweep_gives_the_same_sweep():
-    request = real(axes=(("lr", (0.001, 0.01)),), aligns=("none", "weight-matching"), seeds=2)
+    studies = ("why", "evidence")
+    request = real(axes=(("lr", (0.001, 0.01)),), aligns=("none", "weight-matching"), seeds=2, studies=studies)
     options = Options.of(parser().parse_args(shlex.split(sweep_command(request))[3:]))
     assert sweep_request(options).id == request.id
 

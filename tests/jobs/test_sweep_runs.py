@@ -8,14 +8,18 @@ import threading
 import pytest
 
 from merging.errors import TooManyJobs
+from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.limits import Limits
+from merging.jobs.requests.base import LONG, SHORT
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.registry import from_json
+from merging.jobs.requests.study import StudyRequest
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.requests.train import kept_name
 from merging.jobs.sweeps.cost import cost
 from merging.jobs.sweeps.look import look
+from merging.jobs.sweeps.measures import numbers_of
 from merging.jobs.tasks.run import run_task
 from merging.jobs.worker.dispatcher import Dispatcher
 from merging.jobs.worker.engine import Plan
@@ -23,7 +27,9 @@ from merging.jobs.worker.gather import gather_payload
 from merging.jobs.worker.local_engine import LocalEngine
 from merging.results import saving
 from merging.results.sweep_report import SweepReport
+from merging.studies.registry import load_finding
 from merging.text.sweep_words import to_csv
+from tests.jobs.making import merge_request
 from tests.jobs.test_sweep import real
 
 
@@ -73,6 +79,45 @@ def test_a_sweep_fills_in_is_extended_and_every_run_is_the_one_asked_for_by_itse
     assert run(ledger, engine, more).state == "done"
     assert {id: time for id, time in times.items() if ledger.job(id).finished != time} == {}
     assert to_csv(more, ledger.report(more.id).rows).count("\n") == 7
+
+
+def test_the_numbers_of_studies_are_those_of_the_studies_asked_for_by_themselves(ledger, engine):
+    request = real(groups=1, studies=("why", "layer"))
+    assert cost(ledger, request, look(ledger, request, "me")).studies == 4
+    assert run(ledger, engine, request).state == "done"
+    first = ledger.report(request.id).rows[0]
+    merge = from_json(_text(ledger, first.run))
+    for key in request.studies:
+        payload = gather_payload(ledger, StudyRequest(merge, key, seed=merge.seed), "cpu", 1)
+        numbers = numbers_of(key, load_finding(run_task("study", payload)["finding"]))
+        assert numbers and numbers.items() <= first.measures.items()
+    assert {"why.variance", "naive_why.variance", "layer.change"} <= set(first.measures)
+    assert "why.variance,naive_why.variance" in to_csv(request, ledger.report(request.id).rows)
+    assert {job.state for job in ledger.jobs(kind="study")} == {"done"}
+
+
+def test_a_study_of_a_sweep_waits_with_long_jobs_until_somebody_opens_it(ledger):
+    study, desk = StudyRequest(merge_request(), "why"), Desk(ledger)
+    ledger.submit(study, "me", batch="sweep=1", lane=LONG)
+    assert study.lane == SHORT and not desk.waiting(("study",), (SHORT,))
+    ledger.submit(study, "you")
+    claim = desk.claim(("study",), (SHORT,))
+    assert claim is not None and claim.lane == SHORT
+
+
+def test_lambdas_are_read_from_the_curve_of_one_merge(ledger, engine):
+    request = real(axes=(("lambda", (0.0, 0.5, 1.0)),), groups=1)
+    before = cost(ledger, request, look(ledger, request, "me"))
+    assert (before.trainings, before.merges) == (2, 1)
+    assert run(ledger, engine, request).state == "done"
+    rows = ledger.report(request.id).rows
+    (merge,) = ledger.jobs(kind="merge")
+    assert {row.run for row in rows} == {merge.id}
+    curves = ledger.report(merge.id).curves
+    for name, curve in (("loss", curves["aligned"]["test"]), ("naive_loss", curves["naive"]["test"])):
+        assert [row.measures[name] for row in rows] == curve.loss.tolist()
+    assert rows[0].measures["loss"] == rows[0].measures["naive_loss"]  # both paths begin at A
+    assert look(ledger, request, "me").done == (2, 1, 0)
 
 
 def test_a_paused_sweep_withdraws_its_parts_and_goes_on_where_it_was(ledger, engine):

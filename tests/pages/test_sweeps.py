@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import pytest
 
@@ -33,7 +35,7 @@ def request(**changes) -> SweepRequest:
     return SweepRequest(**{**values, **changes})
 
 
-def finished(ledger, sweep: SweepRequest, *, failed: int = 0) -> str:
+def finished(ledger, sweep: SweepRequest, *, failed: int = 0, more: Mapping[str, float] = MappingProxyType({})) -> str:
     """A finished sweep whose barrier falls with the first axis; gives its id."""
     ledger.submit(sweep, SOMEBODY)
     desk = Desk(ledger)
@@ -41,7 +43,12 @@ def finished(ledger, sweep: SweepRequest, *, failed: int = 0) -> str:
     rows = []
     for number, cell in enumerate(cells(sweep)):
         place = sweep.axes[0][1].index(cell.values[0])
-        measures = {"barrier_mean": 1 / (1 + place) + 0.01 * cell.group, "naive_barrier_mean": 2.0, "accuracy": 0.8}
+        measures = {
+            "barrier_mean": 1 / (1 + place) + 0.01 * cell.group,
+            "naive_barrier_mean": 2.0,
+            "accuracy": 0.8,
+            **more,
+        }
         state = "failed" if number < failed else "done"
         key = (cell.values, cell.triple, cell.group, cell.seed, state, f"{number:064x}")
         rows.append(SweepRow(*key, measures if state == "done" else {}))
@@ -119,6 +126,28 @@ def test_a_point_shows_its_runs_only(ledger, open_page):
     assert len(app.dataframe[0].value) == 6
     for asked in ("99", "-1", "0000001", "٣", "<b>"):
         assert len(open_page("sweeps", sweep=run[:12], point=asked, measure="<b>").dataframe[0].value) == 6
+
+
+def test_the_numbers_of_studies_are_measures_and_a_study_that_failed_is_counted(ledger, open_page):
+    sweep = request(studies=("why", "evidence"))
+    numbers = {"why.variance": 0.5, "naive_why.variance": 0.1, "evidence.kept": 0.25, "naive_evidence.kept": 0.0}
+    app = open_page("sweeps", sweep=finished(ledger, sweep, more=numbers)[:12], measure="Share of units kept")
+    assert app.selectbox(key="measure").value == "evidence.kept" and not app.warning
+    assert app.dataframe[0].value["Share of units kept"].iloc[0] == "25.0 %"
+    assert "--study why,evidence" in app.code[0].value
+    assert next(box for box in app.multiselect if box.label == "Studies of every merge").value == ["why", "evidence"]
+    assert "12 studies are left to do" in texts(app, "caption")
+    lacking = request(studies=("why",), groups=1)
+    assert "3 of 3 studies did not finish" in texts(
+        open_page("sweeps", sweep=finished(ledger, lacking)[:12]), "warning"
+    )
+
+
+def test_losses_over_lambda_are_shown_first_and_without_a_trend(ledger, open_page):
+    sweep = request(axes=(("lambda", (0.0, 0.25, 0.5, 0.75, 1.0)),), points=5)
+    app = open_page("sweeps", sweep=finished(ledger, sweep, more={"loss": 0.3, "naive_loss": 1.5})[:12])
+    assert app.selectbox(key="measure").value == "loss"
+    assert "Spearman" not in texts(app, "markdown")
 
 
 def test_two_axes_are_a_heat_map_of_one_method(ledger, open_page):

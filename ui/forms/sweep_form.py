@@ -13,6 +13,7 @@ from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.jobs.requests.sweep import SweepRequest, Values
 from merging.jobs.sweeps.axes import PART, Axis, axes, find_axis
 from merging.jobs.sweeps.cost import Cost, cheaper, cost
+from merging.jobs.sweeps.measures import with_numbers
 from merging.jobs.sweeps.plan import checked
 from merging.methods.registry import ROLES, find
 from merging.text import numbers
@@ -31,7 +32,7 @@ FIRST_ROW = ("groups", "epochs", "images")
 USUAL: dict[str, Any] = {
     "axis 1": "width", "axis 2": "", "align": ["weight-matching"], "combine": ["average"], "correct": ["none"],
     "groups": 3, "first_group": 0, "epochs": 3, "seeds": 1, "networks": 2, "common": 0, "images": 1000, "points": 11,
-    "seed": 0,
+    "seed": 0, "studies": [],
 }  # fmt: skip
 SETTINGS = "sweep set"  # begins the keys of the widgets of training settings
 HIDDEN = (PART, "split_seed")  # axes that are not offered
@@ -58,6 +59,7 @@ def _fill_from(sweep: SweepRequest) -> None:
         state[key(name)] = getattr(sweep, name)
     for role, methods in zip(ROLES, (sweep.aligns, sweep.combines, sweep.corrects), strict=True):
         state[key(role)] = list(methods)
+    state[key("studies")] = list(sweep.studies)
     state[key("axis 2")] = ""
     for number, (name, values) in enumerate(sweep.axes, 1):
         state[key(f"axis {number}")] = name
@@ -86,6 +88,11 @@ def sweep_form(shown: SweepRequest | None) -> None:
     with st.expander("Trainings and seeds", icon=":material/tune:"):
         number_fields({name: key(name) for name in ("networks", "common")})
         number_fields({name: key(name) for name in ("seeds", "points", "seed", "first_group")})
+        st.multiselect(
+            "Studies of every merge", list(with_numbers()), key=key("studies"), format_func=with_numbers().__getitem__,
+            help="Their numbers can then be drawn over the axis, too. Each takes time of its own on every merge.",
+            persist_state="session",
+        )  # fmt: skip
         settings = setting_fields(TrainingOptions, SETTINGS, without=(PART,), columns=2)
     with show_errors():
         asked = _request(networks[st.session_state[key("network")]], tuple(over), settings)
@@ -169,7 +176,7 @@ def _request(
         raise InvalidRequest("Give at least one value for each axis.")
     values: dict[str, Any] = {name: int(state[key(name)]) for name in NUMBERS}
     values |= {"points": values["points"] | 1, "settings": settings}  # an odd number of points includes λ = ½
-    values |= {f"{role}s": tuple(state[key(role)]) for role in ROLES}
+    values |= {f"{role}s": tuple(state[key(role)]) for role in ROLES} | {"studies": tuple(state[key("studies")])}
     hashes = {str(count): image_hash(dataset, int(count)) for count in counts}
     return checked(SweepRequest(architecture, dict(config), dataset, image_hash(dataset, None), hashes, over, **values))
 
@@ -179,9 +186,10 @@ def _start(sweep: SweepRequest) -> None:
     seen = look_at(sweep)
     left = cost(ledger(), sweep, seen)
     seats = max(1, len(ledger().workers()) - 1)
-    if left.trainings or left.merges:
+    if left.parts:
         done = len(seen.trainings) - left.trainings
-        words = f"{left.trainings} trainings and {left.merges} merges are left to do"
+        merges = f", {left.merges} merges and {left.studies} studies" if sweep.studies else f" and {left.merges} merges"
+        words = f"{left.trainings} trainings{merges} are left to do"
         words += f" ({done} trainings are there already)" if done else ""
         st.caption(f"{words}; {_time(left, seats)}.")
     less = cheaper(sweep)
@@ -197,8 +205,7 @@ def _start(sweep: SweepRequest) -> None:
 
 
 def _time(left: Cost, seats: int) -> str:
-    parts = left.trainings + left.merges
-    if left.unknown == parts:
+    if left.unknown == left.parts:
         return "no time estimate yet, because nothing similar has run here"
     if left.unknown:
         return f"no time estimate yet, because for {left.unknown} of them nothing similar has run here"

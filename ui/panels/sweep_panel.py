@@ -15,8 +15,9 @@ from merging.jobs.ledger.jobs import Job
 from merging.jobs.requests.registry import from_json
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.search import withdraw_batch
+from merging.jobs.sweeps.measures import measures
 from merging.results import saving
-from merging.results.sweep_report import MEASURES, NAIVE_TRIPLE, SweepReport, SweepRow, Triple
+from merging.results.sweep_report import NAIVE_TRIPLE, SweepReport, SweepRow, Triple
 from merging.text import numbers
 from merging.text.sweep_words import (
     axes_of,
@@ -26,6 +27,7 @@ from merging.text.sweep_words import (
     method_name,
     sweep_command,
     to_csv,
+    unfinished,
     usual_measure,
     value_text,
 )
@@ -110,7 +112,7 @@ def _live(job_id: str, sweep: SweepRequest) -> None:
 
 def _state(job: Job, sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
     """Show the progress with Pause or Continue, or why nothing more happens."""
-    missing = sum(row.state != "done" for row in rows)
+    missing = unfinished(sweep, rows)
     if job.open:
         left = f" · {numbers.about(job.eta)} left" if job.eta else ""
         st.progress(min(job.fraction, 1.0), text=(job.message or "Waiting to start") + left)
@@ -130,8 +132,8 @@ def _state(job: Job, sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
         done = sum(row.state == "done" for row in rows)
         st.info(f"This sweep is paused; {done} of {len(rows)} merges are done.", icon=":material/pause:")
     elif missing:
-        st.warning(f"{missing} of {len(rows)} merges did not finish; Runs shows why.", icon=":material/error:")
-    may_continue = job.state != "done" or (missing > 0 and set(job.owners) == {owner()})
+        st.warning(f"{missing} did not finish; Runs shows why.", icon=":material/error:")
+    may_continue = job.state != "done" or (bool(missing) and set(job.owners) == {owner()})
     if may_continue and st.button("Continue", icon=":material/play_arrow:", type="primary"):
         submit(sweep, again=job.state == "done")
         st.rerun(scope="app")
@@ -149,7 +151,7 @@ def _figure(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
         st.session_state["measure"] = known[usual]
     with left:
         measure = st.selectbox(
-            "Measure", known, index=usual, format_func=MEASURES.__getitem__, key="measure", bind="query-params"
+            "Measure", known, index=usual, format_func=_measure_title, key="measure", bind="query-params"
         )
     method = _method(sweep, right)
     figure = sweep_figure(sweep, rows, measure, method)
@@ -162,6 +164,10 @@ def _figure(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
     )
     for sentence in describe_trends(sweep, rows, measure):
         st.markdown(sentence)
+
+
+def _measure_title(name: str) -> str:
+    return measures()[name].title
 
 
 def _method(sweep: SweepRequest, place: Any) -> Triple | None:
@@ -221,7 +227,8 @@ def _selected(sweep: SweepRequest) -> Any:
 
 def _cells(sweep: SweepRequest, row: SweepRow) -> dict[str, Any]:
     over = {axis.label: value_text(value) for axis, value in zip(axes_of(sweep), row.values, strict=True)}
-    shown = {MEASURES[name]: measure_text(name, row.measures[name]) for name in MEASURES if name in row.measures}
+    known = [name for name in measures() if name in row.measures]
+    shown = {_measure_title(name): measure_text(name, row.measures[name]) for name in known}
     state = STATES[row.state] if row.state else "not yet"
     run = address("merge", row.run[:PREFIX]) if row.state == "done" else None
     names = {"Methods": method_name(row.triple, sweep.triples()), "Group": row.group, "Seed": row.seed, "State": state}

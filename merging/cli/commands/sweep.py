@@ -32,11 +32,12 @@ from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.sweeps.axes import axes, find_axis
+from merging.jobs.sweeps.measures import measures, with_numbers
 from merging.jobs.sweeps.plan import checked
 from merging.methods.registry import ROLES
 from merging.progress import Progress
 from merging.results import saving
-from merging.results.sweep_report import MEASURES, SweepReport, marks
+from merging.results.sweep_report import SweepReport, marks
 from merging.settings import changed_settings
 from merging.text.sweep_words import (
     describe_trends,
@@ -44,6 +45,7 @@ from merging.text.sweep_words import (
     measured,
     method_name,
     to_csv,
+    unfinished,
     usual_measure,
     value_text,
 )
@@ -80,11 +82,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(option, type=whole(*number.bounds), default=usual, metavar="N", help=help_text)
     names = ", ".join(one.name for one in fields(TrainingOptions))
     parser.add_argument("--set", action="append", metavar="NAME=VALUE", help=f"a setting of the trainings: {names}")
+    help_text = f"run these studies on every merge, for their numbers: {', '.join(with_numbers())}"
+    parser.add_argument("--study", default="", metavar="KEY[,KEY]", help=help_text)
     parser.add_argument("--images", type=whole(*IMAGES.bounds), default=1000, metavar="N", help=IMAGES.help)
     add_points(parser, 11)
     add_seed(parser)
     parser.add_argument(
-        "--measure", choices=tuple(MEASURES), help="what the figure shows (default: the barrier, for pairs)"
+        "--measure", choices=tuple(measures()), help="what the figure shows (default: the barrier, for pairs)"
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"write the rows or the figure: {', '.join(RESULTS)}")
     parser.add_argument(
@@ -148,6 +152,7 @@ def sweep_request(options: Options) -> SweepRequest:
         images=options.images,
         points=options.points,
         seed=options.seed,
+        studies=tuple(key.strip() for key in options.study.split(",") if key.strip()),
         **keys,
         **{name: getattr(options, name) for name in NUMBERS},
     )
@@ -161,7 +166,7 @@ def _values(result: SweepReport) -> dict[str, Any]:
 def _show(request: SweepRequest, result: SweepReport, measure: str) -> None:
     points = marks(result.rows, measure)
     if not points:
-        say(f"{MEASURES[measure]} was not measured. Known: {', '.join(measured(result.rows))}.")
+        say(f"{measures()[measure].title} was not measured. Known: {', '.join(measured(result.rows))}.")
     every = [mark.triple for mark in points]
     lines = [
         (
@@ -173,13 +178,12 @@ def _show(request: SweepRequest, result: SweepReport, measure: str) -> None:
         )
         for mark in points
     ]
-    say(f"{MEASURES[measure]}, mean and 95 % interval over groups:")
+    say(f"{measures()[measure].title}, mean and 95 % interval over groups:")
     say_table(("methods", *(key for key, _ in request.axes), "mean", "interval", "groups"), lines)
     for sentence in describe_trends(request, result.rows, measure):
         say(sentence)
-    missing = sum(row.state != "done" for row in result.rows)
-    if missing:
-        say(f"{missing} of {len(result.rows)} merges did not finish. Run the command again to try them again.")
+    if missing := unfinished(request, result.rows):
+        say(f"{missing} did not finish. Run the command again to try them again.")
 
 
 def _write(request: SweepRequest, result: SweepReport, out: Path, measure: str) -> None:

@@ -11,14 +11,15 @@ from merging.figures.many.comparison import ALIGN_COLORS, DASHES
 from merging.figures.palette import SIMILARITY, STYLES, figure
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.sweeps.axes import Axis
-from merging.results.sweep_report import MEASURES, NAIVE_TRIPLE, SHARES, Mark, SweepRow, Triple, marks
+from merging.jobs.sweeps.measures import measures
+from merging.results.sweep_report import NAIVE_TRIPLE, Mark, SweepRow, Triple, marks
 from merging.text.sweep_words import axes_of, describe_points, measure_text, method_name, value_text
 
 
 def sweep_figure(
     sweep: SweepRequest, rows: Sequence[SweepRow], measure: str = "barrier_mean", method: Triple | None = None
 ) -> Figure:
-    """Draw a measure of MEASURES: lines over one axis, one per method, or the heat map of one method over two axes.
+    """Draw a measure: lines over one axis, one per method, or the heat map of one method over two axes.
 
     method: the method of the heat map; None for the first.
     """
@@ -30,7 +31,7 @@ def sweep_figure(
 
 
 def _lines(sweep: SweepRequest, points: Sequence[Mark], measure: str) -> Figure:
-    axis, scale = axes_of(sweep)[0], 100.0 if measure in SHARES else 1.0
+    axis, scale = axes_of(sweep)[0], _scale(measure)
     fig = figure(
         describe_points(sweep, points, measure), height=440, x=_axis_look(axis, sweep.axes[0][1]),
         y={"title": _title(measure)}, hovermode="x unified",
@@ -58,7 +59,7 @@ def _lines(sweep: SweepRequest, points: Sequence[Mark], measure: str) -> Figure:
             line=line,
             marker={"size": 7, "symbol": "x" if triple == NAIVE_TRIPLE else "circle", "color": line["color"]},
             error_y={"type": "data", "array": halves, "color": line["color"], "visible": any(halves)},
-            hovertemplate="%{y:.1f} %" if measure in SHARES else "%{y:.3f}",
+            hovertemplate="%{y:.1f} %" if measures()[measure].share else "%{y:.3f}",
         )
     return fig
 
@@ -66,7 +67,7 @@ def _lines(sweep: SweepRequest, points: Sequence[Mark], measure: str) -> Figure:
 def _map(sweep: SweepRequest, points: Sequence[Mark], measure: str, method: str) -> Figure:
     """Heat map: the first axis is horizontal, the second vertical."""
     (_, columns), (_, rows) = sweep.axes
-    scale = 100.0 if measure in SHARES else 1.0
+    scale = _scale(measure)
     means = {mark.values: mark.mean for mark in points}
     table = [[means.get((column, row), math.nan) for column in columns] for row in rows]
     horizontal, vertical = axes_of(sweep)
@@ -89,7 +90,13 @@ def _map(sweep: SweepRequest, points: Sequence[Mark], measure: str, method: str)
 
 
 def _title(measure: str) -> str:
-    return f"{MEASURES[measure]} (%)" if measure in SHARES else MEASURES[measure]
+    declared = measures()[measure]
+    return f"{declared.title} (%)" if declared.share else declared.title
+
+
+def _scale(measure: str) -> float:
+    """Factor from a stored value to the shown one: shares are shown in per cent."""
+    return 100.0 if measures()[measure].share else 1.0
 
 
 def _place(sweep: SweepRequest, number: int, mark: Mark) -> int:

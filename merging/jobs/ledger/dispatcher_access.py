@@ -44,12 +44,19 @@ HELD = "id = ? AND run = ? AND dispatcher = ? AND state = 'running'"
 
 @dataclass(frozen=True)
 class Claim:
-    """A job that a dispatcher claimed. run: number of this claim of the job. deadline: seconds since 1970."""
+    """A job that a dispatcher claimed.
+
+    Attributes:
+        run: number of this claim of the job.
+        lane: its lane in the queue, which for a part of a sweep is not always that of its request.
+        deadline: seconds since 1970.
+    """
 
     id: str
     run: int
     request: Request
     owner: str
+    lane: str
     attempts: int
     deadline: float
 
@@ -98,7 +105,7 @@ class Desk:
             db.execute("UPDATE jobs SET deadline = ? WHERE id = ?", (deadline, row["id"]))
             db.execute("DELETE FROM stages WHERE job = ?", (row["id"],))
             take_turn(db, row["lane"], (row["owner"], row["place"] or row["owner"]))
-        return Claim(row["id"], row["run"], request, row["owner"], row["attempts"], deadline)
+        return Claim(row["id"], row["run"], request, row["owner"], row["lane"], row["attempts"], deadline)
 
     def waiting(self, kinds: Sequence[str], lanes: Sequence[str] = LANES) -> bool:
         """Whether a job of these kinds and lanes is queued. Unlike `claim`, this blocks no writer."""

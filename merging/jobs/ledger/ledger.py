@@ -45,7 +45,9 @@ SILENT = 30.0  # seconds after which a worker is no longer shown
 class Ledger(LedgerFolder):
     """Jobs, artifacts and models in one folder."""
 
-    def submit(self, request: Request, owner: str, *, again: bool = False, address: str = "", batch: str = "") -> Job:
+    def submit(
+        self, request: Request, owner: str, *, again: bool = False, address: str = "", batch: str = "", lane: str = ""
+    ) -> Job:
         """Submit a request; return its job: a finished one as it is, an open one with this owner added, or a new one.
 
         Args:
@@ -54,6 +56,7 @@ class Ledger(LedgerFolder):
             again: whether to run a job whose result exists; this creates the artifacts that a shipped example lacks.
             address: network address of the owner, "" for this machine.
             batch: what the request is part of, such as a comparison; "" for a single request.
+            lane: the lane in the queue of a part of a sweep; "" for the lane of the request.
         Raises:
             InvalidRequest: a model is unknown or private to another owner, or own images are not available.
             Cancelled: somebody stopped the batch.
@@ -74,14 +77,17 @@ class Ledger(LedgerFolder):
             again = again and (row is None or not others_of(db, request.id, owner))  # it is not only this person's
             done = state == "done" and not again and self._whole(db, request)
             if not done:
-                check_caps(db, self.limits, request.id, request.lane, owner, address)
+                check_caps(db, self.limits, request.id, lane or request.lane, owner, address)
             if isinstance(request, TrainRequest) and not batch.startswith(SWEEP):
                 if done:
                     self._list_trained(files, request, owner, address)
                 else:
                     models.check_room(self, db, owner, 0, address=address)  # not only after hours of training
             if not done and state not in OPEN:
-                _enqueue(self, db, request, owner, shared_turn(owner, address))
+                _enqueue(self, db, request, owner, shared_turn(owner, address), lane or request.lane)
+            elif state == "queued" and not batch:  # a part of a sweep that somebody now waits for
+                db.execute("UPDATE jobs SET lane = ? WHERE id = ?", (request.lane, request.id))
+                stand_in_line(db, request.lane, (owner, shared_turn(owner, address)))
             attach(db, request, owner, address, batch)
         return self._known(request.id)
 
@@ -268,12 +274,12 @@ def _prefix(text: str) -> str:
     return prefix if len(prefix) >= SHORTEST_PREFIX and set(prefix) <= set("0123456789abcdef") else ""
 
 
-def _enqueue(folder: LedgerFolder, db: sqlite3.Connection, request: Request, owner: str, place: str) -> None:
+def _enqueue(folder: LedgerFolder, db: sqlite3.Connection, request: Request, owner: str, place: str, lane: str) -> None:
     db.execute("DELETE FROM stages WHERE job = ?", (request.id,))
     # Owners of a failed or cancelled attempt did not request the new one; if they stayed, cancelling would not stop it.
     ended = "SELECT id FROM jobs WHERE id = ? AND state IN ('failed', 'cancelled')"
     db.execute(f"DELETE FROM owners WHERE job IN ({ended})", (request.id,))
-    stand_in_line(db, request.lane, (owner, place))
+    stand_in_line(db, lane, (owner, place))
     access = Access(db, folder.shipped, ANYONE)
     text, now = request.to_json(), time.time()
     hidden, title = access.hidden_parts(json.loads(text)), models.public_title(db, request)
@@ -288,5 +294,5 @@ def _enqueue(folder: LedgerFolder, db: sqlite3.Connection, request: Request, own
         " started = NULL, finished = NULL, stage = '', fraction = 0, message = '', error = NULL, attempts = 0,"
         " interrupted = 0, measured = 0, accuracy = NULL, barrier = NULL,"
         " dispatcher = '', worker = ''",
-        (request.id, request.kind, title, text, owner, place, request.lane, bool(hidden), " ".join(hidden), now),
+        (request.id, request.kind, title, text, owner, place, lane, bool(hidden), " ".join(hidden), now),
     )

@@ -21,14 +21,15 @@ from merging.jobs.requests.checks import (
 )
 from merging.jobs.requests.estimates import Past
 from merging.jobs.stages import Stage
-from merging.jobs.sweeps.axes import MOST_VALUES, PART, find_axis
+from merging.jobs.sweeps.axes import LAMBDA, MOST_VALUES, PART, find_axis
+from merging.jobs.sweeps.measures import with_numbers
 from merging.methods.registry import ROLES, Role, find
 from merging.settings import Scalar, changed_settings
 from merging.zoo.architectures.names import describe
 from merging.zoo.datasets.known import dataset_label
 from merging.zoo.training.options import TrainingOptions
 
-MOST_MERGES, MOST_TRAININGS = 400, 400
+MOST_ROWS, MOST_TRAININGS = 400, 400
 MOST_AXES = 2
 SWEEP = "sweep="  # begins the batch of a sweep's parts, which ends with the sweep's id
 Values = tuple[Scalar, ...]
@@ -60,6 +61,7 @@ class SweepRequest(Request):
         images: images per split of the merges.
         points: lambdas per curve.
         seed: the first seed.
+        studies: keys of studies that are run on every merge, with their default settings, for their numbers.
     """
 
     architecture: str
@@ -82,6 +84,7 @@ class SweepRequest(Request):
     seed: int = 0
     name: str = ""
     first_group: int = 0
+    studies: tuple[str, ...] = ()
     kind: ClassVar[str] = "sweep"
     plural: ClassVar[str] = "sweeps"
     stages: ClassVar[tuple[Stage, ...]] = (Stage("sweeping", 1.0, "Train and merge"),)
@@ -90,7 +93,7 @@ class SweepRequest(Request):
     page: ClassVar[str] = "sweeps"
     page_parameter: ClassVar[str] = "sweep"
     needs_images: ClassVar[bool] = True
-    LATER: ClassVar[Mapping[str, Any]] = {"first_group": 0}
+    LATER: ClassVar[Mapping[str, Any]] = {"first_group": 0, "studies": []}
     VERSION: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -99,7 +102,7 @@ class SweepRequest(Request):
             config=plain_config(self.config),
             axes=tuple((key, tuple(values)) for key, values in self.axes),
             settings=changed_settings(TrainingOptions, self.settings),
-            **{name: tuple(getattr(self, name)) for name in ("aligns", "combines", "corrects")},
+            **{name: tuple(getattr(self, name)) for name in ("aligns", "combines", "corrects", "studies")},
         )
         check_architecture(self.architecture, self.config)
         check_data(self.dataset, self.data_sha256, required=True)
@@ -107,6 +110,8 @@ class SweepRequest(Request):
         check_whole(self, "epochs", "common", "networks", "groups", "first_group", "seeds", "images", "points", "seed")
         self._check_axes()
         self._check_methods()
+        self._check_studies()
+        self._check_lambdas()
         for count in self.image_counts():
             if str(count) not in self.merge_sha256:
                 raise InvalidRequest(f"The hash of the first {count} images is missing. Submit the sweep again.")
@@ -138,10 +143,29 @@ class SweepRequest(Request):
             for key in keys:
                 find(role, key)
         cells = math.prod(len(values) for _, values in self.axes) * len(self.triples()) * self.groups * self.seeds
-        if cells > MOST_MERGES:
+        if cells > MOST_ROWS:
             raise InvalidRequest(
-                f"This sweep has {cells} merges; the limit is {MOST_MERGES}. Choose fewer values, methods or seeds."
+                f"This sweep has {cells} results; the limit is {MOST_ROWS}. Choose fewer values, methods or seeds."
             )
+
+    def _check_studies(self) -> None:
+        unknown = [key for key in self.studies if key not in with_numbers()]
+        if unknown or len(set(self.studies)) < len(self.studies):
+            raise InvalidRequest(f"A sweep runs each of these studies at most once: {', '.join(with_numbers())}.")
+
+    def _check_lambdas(self) -> None:
+        lambdas = next((values for key, values in self.axes if key == LAMBDA), ())
+        if lambdas and self.at("networks", self.networks) != (2,):
+            raise InvalidRequest("Only two networks have a path between them. Remove λ from the axes, or merge two.")
+        if lambdas and self.studies:
+            raise InvalidRequest("Studies are about a whole merge, not one λ. Remove λ from the axes, or the studies.")
+        steps = self.points - 1
+        for value in map(float, lambdas):
+            if abs(value * steps - round(value * steps)) > 1e-9:
+                raise InvalidRequest(
+                    f"A curve of {self.points} points has no λ = {value:g}. Choose multiples of {1 / steps:.3g}, or "
+                    "more points."
+                )
 
     def _methods(self) -> Iterator[tuple[Role, tuple[str, ...]]]:
         yield from zip(ROLES, (self.aligns, self.combines, self.corrects), strict=True)

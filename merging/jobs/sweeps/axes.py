@@ -28,6 +28,7 @@ USUAL_WIDTHS: dict[str, dict[str, Any]] = {
 }
 LONGEST = 30  # characters of a value
 MOST_VALUES = 32  # per axis
+LAMBDA = "lambda"  # the axis whose values share one merge
 PART = "part"  # the setting of trainings that a sweep sets itself: each network's part of the split
 
 
@@ -131,6 +132,10 @@ OWN = {
         Axis(
             "images", "Images of the merge", "Images per split on which methods match units and results are measured.",
             int, _IMAGES.low, _IMAGES.high, logarithmic=True, usual=(100, 300, 1000, 3000),
+        ),
+        Axis(
+            LAMBDA, "λ", "Losses and accuracies at this point of the path from A (0) to B (1). Costs no further merge.",
+            float, 0, 1, usual=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
         ),
     )
 }  # fmt: skip

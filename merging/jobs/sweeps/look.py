@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,13 +13,16 @@ from merging.jobs.ledger.jobs import OPEN
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.requests.base import ModelRef, Request
 from merging.jobs.requests.merge import MergeRequest
+from merging.jobs.requests.study import StudyRequest
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.requests.train import TrainRequest, kept_name
 from merging.jobs.search import progress_of
-from merging.jobs.sweeps.plan import Cell, cells, steps, trainings
+from merging.jobs.sweeps.measures import numbers_of
+from merging.jobs.sweeps.plan import Cell, cells, steps, studies_of, trainings
 from merging.jobs.trained import trained_ref
 from merging.results.reports import MergeReport
-from merging.results.sweep_report import SweepRow, measures_of
+from merging.results.sweep_report import SweepRow, measures_at, measures_of
+from merging.studies.registry import load_finding
 
 WHOLE = "checkpoint.safetensors"
 LONGEST_HEADER = 100_000_000  # bytes, as in the safetensors library
@@ -40,23 +44,31 @@ class Look:
     Attributes:
         trainings: all trainings, each once, those of common starts included.
         merges: one entry per cell: its merge, None before its networks are trained.
-        cells: the cells, with what each of them waits for: trainings, or its merge.
+        studies: one entry per cell: the studies of its merge; () before the merge is done.
+        cells: the cells, with what each of them waits for: trainings, its merge, or the studies of its merge.
+        wanted: numbers of all merges, and of all studies.
     """
 
     trainings: tuple[Part, ...]
     merges: tuple[Part | None, ...]
+    studies: tuple[tuple[Part, ...], ...]
     cells: tuple[tuple[Cell, tuple[Part, ...]], ...]
+    wanted: tuple[int, int]
 
     @property
-    def done(self) -> tuple[int, int]:
-        """Number of finished trainings, and of finished merges."""
-        merges = sum(part is not None and part.state == "done" for part in self.merges)
-        return sum(part.state == "done" for part in self.trainings), merges
+    def done(self) -> tuple[int, int, int]:
+        """Numbers of finished trainings, merges and studies."""
+        merges = {part.request.id: part for part in self.merges if part is not None}
+        studies = {part.request.id: part for parts in self.studies for part in parts}
+        first, *rest = (
+            sum(part.state == "done" for part in parts) for parts in (self.trainings, merges.values(), studies.values())
+        )
+        return first, rest[0], rest[1]
 
     @property
     def share(self) -> float:
         """Finished share of all parts, 0 to 1."""
-        return sum(self.done) / (len(self.trainings) + len(self.merges))
+        return sum(self.done) / (len(self.trainings) + sum(self.wanted))
 
     @property
     def parts(self) -> list[Part]:
@@ -65,7 +77,8 @@ class Look:
 
     def rows(self, ledger: Ledger) -> list[SweepRow]:
         """One row per cell."""
-        return [_row(ledger, cell, waits, merge) for (cell, waits), merge in zip(self.cells, self.merges, strict=True)]
+        every = zip(self.cells, self.merges, self.studies, strict=True)
+        return [_row(ledger, cell, waits, merge, studies) for (cell, waits), merge, studies in every]
 
 
 def look(ledger: Ledger, sweep: SweepRequest, visitor: str) -> Look:
@@ -90,18 +103,28 @@ def look(ledger: Ledger, sweep: SweepRequest, visitor: str) -> Look:
     learn(trainings(sweep, find))
     waits = [steps(sweep, cell, find) for cell in every]
     learn(request for requests in waits for request in requests if isinstance(request, MergeRequest))
-    known = tuple((cell, tuple(map(part, requests))) for cell, requests in zip(every, waits, strict=True))
-    merges = tuple(parts[0] if isinstance(parts[0].request, MergeRequest) else None for _, parts in known)
-    return Look(tuple(map(part, trainings(sweep, find))), merges, known)
+    merges = [part(first) if isinstance(first := requests[0], MergeRequest) else None for requests in waits]
+    asked = [studies_of(sweep, one.request) if one and one.state == "done" else () for one in merges]  # type: ignore[arg-type]
+    learn(itertools.chain(*asked))
+    studies = tuple(tuple(map(part, requests)) for requests in asked)
+    known = tuple(
+        (cell, found or tuple(map(part, requests))) for cell, requests, found in zip(every, waits, studies, strict=True)
+    )
+    count = len({cell.merge for cell in every})
+    wanted = (count, count * len(sweep.studies))
+    return Look(tuple(map(part, trainings(sweep, find))), tuple(merges), studies, known, wanted)
 
 
-def _row(ledger: Ledger, cell: Cell, waits: Sequence[Part], merge: Part | None) -> SweepRow:
+def _row(ledger: Ledger, cell: Cell, waits: Sequence[Part], merge: Part | None, studies: Sequence[Part]) -> SweepRow:
     key = (cell.values, cell.triple, cell.group, cell.seed)
     if merge is None:
         states = [part.state for part in waits]
         ended = next((state for state in ("failed", "cancelled") if state in states), "")
         return SweepRow(*key, ended or ("running" if set(states) & set(OPEN) else ""))
-    measured = _measured(ledger, merge.request.id, merge.finished) if merge.state == "done" else {}
+    measured = dict(_measured(ledger, merge.request.id, merge.finished, cell.at)) if merge.state == "done" else {}
+    for study in studies:
+        if study.state == "done" and isinstance(study.request, StudyRequest):
+            measured |= _found(ledger, study.request.id, study.request.study, study.finished)
     return SweepRow(*key, merge.state, merge.request.id, measured)
 
 
@@ -129,10 +152,22 @@ def _header(path: Path) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _measured(ledger: Ledger, run: str, finished: float) -> dict[str, float]:
-    """The measures of a finished merge; {} if its report is damaged or was deleted."""
+def _measured(ledger: Ledger, run: str, finished: float, at: float | None) -> dict[str, float]:
+    """The measures of a finished merge, or of its path at a lambda; {} if its report is damaged or was deleted."""
     try:
         report = ledger.report(run)
     except MergescopeError:
         return {}
-    return measures_of(report) if isinstance(report, MergeReport) else {}
+    if not isinstance(report, MergeReport):
+        return {}
+    return measures_of(report) if at is None else measures_at(report, at)
+
+
+@lru_cache(maxsize=4096)
+def _found(ledger: Ledger, run: str, study: str, finished: float) -> dict[str, float]:
+    """The numbers of a finished study; {} if its result is damaged or was deleted."""
+    data = ledger.artifact(run, "finding")
+    try:
+        return {} if data is None else numbers_of(study, load_finding(data))
+    except MergescopeError:
+        return {}

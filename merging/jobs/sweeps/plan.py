@@ -13,9 +13,10 @@ from merging.errors import InvalidRequest
 from merging.jobs.requests.base import ModelRef, Request
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.registry import from_json
+from merging.jobs.requests.study import StudyRequest
 from merging.jobs.requests.sweep import MOST_TRAININGS, SweepRequest, Values
 from merging.jobs.requests.train import TrainRequest
-from merging.jobs.sweeps.axes import PART, with_depth, with_width
+from merging.jobs.sweeps.axes import LAMBDA, PART, with_depth, with_width
 from merging.methods.registry import ROLES, find
 from merging.settings import Scalar
 from merging.zoo.architectures.names import is_torchvision
@@ -58,6 +59,8 @@ class Cell:
         networks: the networks.
         images: images per split of the merge.
         settings: role -> settings of the methods, for axes that are settings of methods.
+        merge: equal for cells that read the same merge, at different lambdas.
+        at: the lambda at which the path of the merge is read; None for the merge itself.
     """
 
     values: Values
@@ -67,6 +70,8 @@ class Cell:
     networks: tuple[Network, ...]
     images: int
     settings: dict[str, dict[str, Scalar]]
+    merge: tuple[Any, ...]
+    at: float | None = None
 
 
 MOST_KNOWN = 20_000  # requests that are kept, so that a look at a sweep does not make them anew
@@ -101,7 +106,7 @@ def cells(sweep: SweepRequest) -> tuple[Cell, ...]:
 def checked(sweep: SweepRequest) -> SweepRequest:
     """Return the sweep. Raises InvalidRequest or InvalidSetting if one of its trainings or merges is impossible."""
     for cell in {(cell.values, cell.triple): cell for cell in cells(sweep)}.values():  # groups and seeds do not matter
-        merge_of(sweep, cell, no_network)
+        studies_of(sweep, merge_of(sweep, cell, no_network))
     trainings = len({one.training.id for cell in cells(sweep) for one in cell.networks})
     if trainings > MOST_TRAININGS:
         raise InvalidRequest(
@@ -130,7 +135,7 @@ def merge_of(sweep: SweepRequest, cell: Cell, find_network: Lookup) -> MergeRequ
     first = cell.networks[0].base
     needs_base = any(find(role, key).needs_base for role, key in zip(ROLES, cell.triple, strict=True))  # type: ignore[arg-type]
     base = find_network(first, None) if needs_base and first is not None else None
-    place = (sweep.id, cell.values, cell.triple, cell.group, cell.seed)
+    place = (sweep.id, *cell.merge)
 
     def make() -> MergeRequest:
         return MergeRequest(
@@ -146,6 +151,14 @@ def merge_of(sweep: SweepRequest, cell: Cell, find_network: Lookup) -> MergeRequ
         )
 
     return _kept((*place, *(model.sha256 if model else "" for model in (*models, base))), make)
+
+
+def studies_of(sweep: SweepRequest, merge: MergeRequest) -> tuple[StudyRequest, ...]:
+    """The studies of a finished merge, with the seed of its methods."""
+    return tuple(
+        _kept((merge.id, key), lambda key=key: StudyRequest(merge, key, seed=merge.seed))  # type: ignore[misc]
+        for key in sweep.studies
+    )
 
 
 def trainings(sweep: SweepRequest, find_network: Lookup) -> Iterator[TrainRequest]:
@@ -175,8 +188,12 @@ def _made(sweep: SweepRequest) -> Iterator[Cell]:
         images, seeds = int(point.get("images", sweep.images)), range(sweep.seed, sweep.seed + sweep.seeds)
         for triple in sweep.triples():
             settings = _method_settings(point, triple)
+            at = point.get(LAMBDA)
+            read = None if at is None else float(at)
+            own = tuple(value for key, value in point.items() if key != LAMBDA)
             for (group, networks), seed in itertools.product(groups.items(), seeds):
-                yield Cell(values, triple, group, seed, networks, images, settings)
+                merge = (own, triple, group, seed)
+                yield Cell(values, triple, group, seed, networks, images, settings, merge, read)
 
 
 def _networks(sweep: SweepRequest, point: Mapping[str, Scalar], group: int) -> tuple[Network, ...]:

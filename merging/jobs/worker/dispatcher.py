@@ -118,7 +118,7 @@ class Dispatcher:
 
         Besides the slots there is one seat more, which long jobs never take, so that short jobs do not wait for them.
         """
-        running = Counter(job.claim.request.lane for job in self.running.values())
+        running = Counter(job.claim.lane for job in self.running.values())
         free = running[LONG] + running[SHORT] < self.slots + 1
         wanted = {LONG: free and running[LONG] < self.slots, SHORT: free, APART: not running[APART]}
         wanted[PLANNED] = running[PLANNED] < MOST_PLANNED
@@ -133,9 +133,9 @@ class Dispatcher:
             else:
                 plan = self.engine.plan
                 folder = self.scratch / f"{claim.id}-{claim.run}" if self.engine.is_local else None
-                threads = plan.threads if claim.request.lane == LONG else 1
+                threads = plan.threads if claim.lane == LONG else 1
                 payload = gather_payload(self.ledger, claim.request, plan.device, threads, folder=folder)
-                work = self.engine.start(claim.request, payload, (claim.id, claim.run))
+                work = self.engine.start(claim.request.kind, claim.lane, payload, (claim.id, claim.run))
         except MergescopeError as error:
             self.desk.fail(claim, {"kind": type(error).__name__, "text": str(error)})
             return
@@ -199,7 +199,7 @@ class Dispatcher:
 
     def _lost(self, claim: Claim) -> None:
         """Handle a dead worker: requeue the job, or fail it after its last attempt."""
-        self._rewarm(claim.request.lane)
+        self._rewarm(claim.lane)
         if claim.attempts < self.ledger.limits.attempts:
             self.desk.give_back(claim, counted=True)
             return
@@ -215,7 +215,7 @@ class Dispatcher:
             return
         self.engine.kill(job.work)
         self._clear(job)
-        self._rewarm(job.claim.request.lane)
+        self._rewarm(job.claim.lane)
 
     def _rewarm(self, lane: str) -> None:
         """Warm up the successor of a lost worker process. On a GPU this is useless: each job starts a new process."""

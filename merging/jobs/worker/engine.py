@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from merging.jobs.requests.base import LONG, SHORT, Request
+from merging.jobs.requests.base import LONG, SHORT
 from merging.jobs.tasks.payload import Payload
 from merging.jobs.worker import ray_task
 from merging.paths import ROOT
@@ -121,9 +121,9 @@ class Engine:
         alive = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         return max(1, sum(int(node.get(resource, 0) // need) for node in alive))
 
-    def start(self, request: Request, payload: Payload, key: ray_task.Key) -> Any:
-        """Start a job; return the reference of its Outcome."""
-        return self._run[request.lane].remote(request.kind, payload, key, self._mailbox)
+    def start(self, kind: str, lane: str, payload: Payload, key: ray_task.Key) -> Any:
+        """Start a job of this kind in this lane; return the reference of its Outcome."""
+        return self._run[lane].remote(kind, payload, key, self._mailbox)
 
     def warm(self, lane: str) -> Any:
         """Warm up a worker for jobs of this lane; return the reference of its Place."""

@@ -15,7 +15,6 @@ from types import ModuleType
 from typing import Any
 
 from merging.jobs.outcome import Outcome
-from merging.jobs.requests.base import Request
 from merging.jobs.tasks.machine import Place, configure_torch, whereabouts
 from merging.jobs.tasks.payload import Payload
 from merging.jobs.worker.engine import Plan
@@ -77,13 +76,13 @@ class LocalEngine:
         """Number of jobs that run at the same time."""
         return self.plan.slots
 
-    def start(self, request: Request, payload: Payload, key: Key) -> Worker:
-        """Start a job; return its worker."""
+    def start(self, kind: str, lane: str, payload: Payload, key: Key) -> Worker:
+        """Start a job of this kind; return its worker, which is any free one, whatever the lane."""
         free = next((worker for worker in self._workers if not worker.busy and worker.process.is_alive()), None)
         if free is None:
             free = Worker(self.plan.threads)
             self._workers.append(free)
-        free.start(request.kind, payload, key)
+        free.start(kind, payload, key)
         return free
 
     def warm(self, lane: str) -> Place:

@@ -13,9 +13,9 @@ from merging.errors import InvalidRequest, MergescopeError, TooManyJobs
 from merging.jobs.ledger.dispatcher_access import Claim, Desk
 from merging.jobs.ledger.jobs import OPEN
 from merging.jobs.outcome import Outcome
-from merging.jobs.requests.base import Request
-from merging.jobs.requests.merge import MergeRequest
+from merging.jobs.requests.base import LONG, Request
 from merging.jobs.requests.sweep import SweepRequest
+from merging.jobs.requests.train import TrainRequest
 from merging.jobs.search import withdraw_batch
 from merging.jobs.sweeps.look import Look, Part, look
 from merging.results import saving
@@ -106,7 +106,7 @@ class Sweeping:
         A cell waits for a finished training only if its network was lost. A part that failed or was cancelled since the
         sweep was asked for is not tried again, also not by another dispatcher.
         """
-        if part.state == "done" and isinstance(part.request, MergeRequest):
+        if part.state == "done" and not isinstance(part.request, TrainRequest):
             return False
         if part.state in ("failed", "cancelled") and part.finished > self._since:
             return False
@@ -117,7 +117,7 @@ class Sweeping:
         done = False
         for owner, address in people:
             try:
-                self.desk.ledger.submit(request, owner, address=address, batch=self._sweep.batch)
+                self.desk.ledger.submit(request, owner, address=address, batch=self._sweep.batch, lane=LONG)
                 done = True
             except TooManyJobs as error:
                 self.waits = str(error)
@@ -131,11 +131,15 @@ class Sweeping:
     def _keep(self, seen: Look) -> None:
         for row in seen.rows(self.desk.ledger):
             if row.state == "done" and row.measures:
-                self.finished[_place(row)] = row
+                kept = self.finished.get(_place(row), row)  # studies may be deleted before the sweep ends
+                self.finished[_place(row)] = replace(row, measures=kept.measures | row.measures)
 
     def _tell(self, seen: Look) -> None:
-        trained, merged = seen.done
-        message = f"{trained} of {len(seen.trainings)} networks trained, {merged} of {len(seen.merges)} merges measured"
+        trained, merged, studied = seen.done
+        merges, studies = seen.wanted
+        message = f"{trained} of {len(seen.trainings)} networks trained, {merged} of {merges} merges measured"
+        if studies:
+            message += f", {studied} of {studies} studies done"
         is_open = any(part.state in OPEN for part in seen.parts)
         waits = f". {self.waits}" if self.waits and not is_open else ""
         self.desk.tell(self.claim, "sweeping", seen.share, f"{message}{waits}")
