@@ -21,6 +21,7 @@ from pathlib import Path
 
 from merging import errors
 from merging.paths import ROOT
+from merging.zoo.forking import CAN_FORK, ForkServer
 
 REFUSAL = "error.json"
 AT_ONCE = max(2, (os.cpu_count() or 2) // 4)  # most child processes at a time, so that uploads leave CPU cores free
@@ -54,31 +55,38 @@ def run_disposable(
     dead: errors.MergescopeError,
     waiting: Waiting = in_silence,
     person: str = "",
+    server: ForkServer | None = None,
 ) -> None:
     """Run `python -m MODULE FOLDER` to its end. At most AT_ONCE such children run at a time; others wait in a queue.
 
     waiting: called every second in the queue with the number of children ahead.  person: whose child it is; people take
-    turns, so that no person waits behind all files of another.
+    turns, so that no person waits behind all files of another.  server: forks the child where that is possible, so
+    that it need not import the module.
     Raises the MergescopeError that the child wrote to error.json, `late` if it used more than `seconds` of processor
     time, or `dead` if it ended in any other way.
     """
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", module, str(folder)]
     with _place(waiting, _Turn(person)):  # time in the queue does not count towards the limit
         try:
-            clock = PATIENCE * seconds
-            process = subprocess.run(command, env=environment, capture_output=True, timeout=clock, check=False)
-        except subprocess.TimeoutExpired as error:
+            forks = server is not None and CAN_FORK
+            code = server.run(folder, PATIENCE * seconds) if forks else _run(module, folder, PATIENCE * seconds)  # type: ignore[union-attr]
+        except (TimeoutError, subprocess.TimeoutExpired) as error:
             raise late from error
-    if process.returncode == -getattr(signal, "SIGXCPU", 0):
+    if code == -getattr(signal, "SIGXCPU", 0):
         raise late
-    if process.returncode != 0:
+    if code != 0:
         raise dead
     refusal = folder / REFUSAL
     if refusal.exists():
         words = json.loads(refusal.read_text("utf-8"))
         raise getattr(errors, words["kind"], errors.MergescopeError)(words["text"])
+
+
+def _run(module: str, folder: Path, seconds: float) -> int:
+    """Run `python -m MODULE FOLDER`; return its exit code. Raises TimeoutExpired."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", module, str(folder)]
+    return subprocess.run(command, env=environment, capture_output=True, timeout=seconds, check=False).returncode
 
 
 @contextmanager
