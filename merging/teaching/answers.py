@@ -29,7 +29,7 @@ from merging.teaching.lesson import Lesson, Step, lessons
 from merging.teaching.question import Answer, Question, from_text, to_text
 
 ALONE = ""  # the class of those who learn alone
-MOST_ALONE = 200  # answers that are kept of one person who learns alone
+MOST_ALONE, MOST_ALONE_IN_ALL = 200, 50_000  # answers that are kept of one person who learns alone, and of all of them
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def own_answers(ledger: Ledger, code: str, owner: str) -> dict[Place, Given]:
 def answers_to(ledger: Ledger, code: str, place: Place) -> list[Given]:
     """All answers of a class to one step, the earliest first."""
     with connect(ledger.file) as db:
-        query = "SELECT * FROM answers WHERE class = ? AND lesson = ? AND step = ? ORDER BY at, owner"
+        query = "SELECT * FROM answers WHERE class = ? AND lesson = ? AND step = ? ORDER BY rowid"
         return [_given(row) for row in db.execute(query, (code, *place)).fetchall()]
 
 
@@ -91,7 +91,7 @@ def class_answers(ledger: Ledger, found: LabClass, place: Place) -> list[Given]:
 def every_answer(ledger: Ledger, code: str) -> list[Given]:
     """All answers of a class, the earliest first."""
     with connect(ledger.file) as db:
-        query = "SELECT * FROM answers WHERE class = ? ORDER BY at, owner"
+        query = "SELECT * FROM answers WHERE class = ? ORDER BY rowid"
         return [_given(row) for row in db.execute(query, (code,)).fetchall()]
 
 
@@ -133,11 +133,13 @@ def _order(keys: list[str], place: Place) -> tuple[int, int]:
 
 
 def _forget_oldest(db: sqlite3.Connection, owner: str) -> None:
-    db.execute(
-        "DELETE FROM answers WHERE class = '' AND owner = ? AND rowid NOT IN"
-        " (SELECT rowid FROM answers WHERE class = '' AND owner = ? ORDER BY at DESC LIMIT ?)",
-        (owner, owner, MOST_ALONE),
-    )
+    """Keep the latest answers of those who learn alone; by their numbers, as clocks are set back."""
+    for who, values, most in (("AND owner = ?", (owner,), MOST_ALONE), ("", (), MOST_ALONE_IN_ALL)):
+        rows = f"FROM answers WHERE class = '' {who}"
+        db.execute(
+            f"DELETE {rows} AND rowid <= (SELECT rowid {rows} ORDER BY rowid DESC LIMIT 1 OFFSET ?)",
+            (*values, *values, most),
+        )
 
 
 @lru_cache(maxsize=32)

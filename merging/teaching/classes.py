@@ -25,6 +25,7 @@ PACES = TOGETHER, FREE = "together", "free"
 DAYS = 30  # a class is deleted so many days after it was opened
 MOST_CLASSES, MOST_OWN, MOST_OPEN = 500, 20, 5  # in all; per teacher, and those of them that have not ended
 FRESH = 3_600.0  # seconds for which a class without students is kept when there is no room for another one
+UNUSED = 86_400.0  # the same for one without answers
 LONGEST_TITLE = 80
 Place = tuple[str, str]  # keys of a lesson and of one of its steps
 
@@ -190,9 +191,13 @@ def forget_old(ledger: Ledger) -> None:
 
 
 def _empty(db: sqlite3.Connection) -> list[str]:
-    """Codes of classes without students that are older than FRESH."""
-    query = "SELECT code FROM classes WHERE created < ? AND code NOT IN (SELECT class FROM students)"
-    return [row["code"] for row in db.execute(query, (time.time() - FRESH,)).fetchall()]
+    """Codes of classes that may make room: without students after FRESH seconds, without answers after UNUSED."""
+    query = (
+        "SELECT code FROM classes WHERE created < ? AND code NOT IN (SELECT class FROM students)"
+        " OR created < ? AND code NOT IN (SELECT class FROM answers)"
+    )
+    now = time.time()
+    return [row["code"] for row in db.execute(query, (now - FRESH, now - UNUSED)).fetchall()]
 
 
 def _forget(db: sqlite3.Connection) -> None:
@@ -241,7 +246,7 @@ def as_list(text: str) -> list[str]:
     """The texts of a JSON list; [] if the row is damaged."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
 

@@ -10,7 +10,7 @@ from merging.errors import InvalidRequest
 from merging.jobs.ledger.connection import connect, transaction
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.ledger.owners import check_owner
-from merging.teaching.classes import Place, as_place, check_running, is_teaching
+from merging.teaching.classes import Place, as_place, check_running, check_teacher, is_teaching, note_change
 
 MOST_STUDENTS = 200
 LONGEST_NAME = 24
@@ -71,11 +71,22 @@ def students_of(ledger: Ledger, code: str) -> list[Student]:
 def arrive(ledger: Ledger, code: str, student: Student, place: Place) -> None:
     """Note where a student is, and that they are there."""
     now = time.time()
-    if student.place == place and now - student.seen < SEEN_EVERY:
+    if student.place == place and 0 <= now - student.seen < SEEN_EVERY:
         return
     with connect(ledger.file) as db, transaction(db):
         update = "UPDATE students SET lesson = ?, step = ?, seen = ? WHERE class = ? AND owner = ?"
         db.execute(update, (*place, now, code, student.owner))
+
+
+def remove(ledger: Ledger, code: str, teacher: str, number: int) -> None:
+    """Remove a student with all answers. Raises InvalidRequest for those who do not teach the class."""
+    with connect(ledger.file) as db, transaction(db):
+        check_teacher(db, code, teacher)
+        row = db.execute("SELECT owner FROM students WHERE class = ? AND number = ?", (code, number)).fetchone()
+        if row is not None:
+            db.execute("DELETE FROM answers WHERE class = ? AND owner = ?", (code, row["owner"]))
+            db.execute("DELETE FROM students WHERE class = ? AND owner = ?", (code, row["owner"]))
+            note_change(db, code)
 
 
 def raise_hand(ledger: Ledger, code: str, owner: str, up: bool) -> None:

@@ -1,4 +1,4 @@
-"""Slows down those who try many codes or keys: a bound on wrong ones per minute, per person and per address."""
+"""Slows down those who try many codes or keys, or open many classes, per person and per network address."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from collections import deque
 from merging.errors import InvalidRequest
 
 SECONDS = 60.0
-MOST_OWN, MOST_ADDRESS = 6, 60  # wrong ones per minute; a class may share one network address
+MOST_OWN, MOST_ADDRESS = 6, 600  # wrong ones per minute; a class may share an address, and must not be shut out of it
+DAY, MOST_OPENED = 86_400.0, 40  # classes that are opened from one address per day
 _wrong: dict[str, deque[float]] = {}
+_opened: dict[str, deque[float]] = {}
 _lock = threading.Lock()
 MOST_KNOWN = 10_000  # people and addresses that are remembered
 
@@ -22,6 +24,16 @@ def check_tries(person: str, address: str) -> None:
         for key, most in ((person, MOST_OWN), (f"@{address}", MOST_ADDRESS)):
             if len([at for at in _wrong.get(key, ()) if now - at < SECONDS]) >= most:
                 raise InvalidRequest("Too many wrong codes or keys. Wait a minute, then try again.")
+
+
+def check_opening(address: str) -> None:
+    """Count a class that is opened from this address, "" for this machine. Raises InvalidRequest for too many."""
+    now = time.monotonic()
+    with _lock:
+        times = _opened.setdefault(address, deque(maxlen=MOST_OPENED))
+        if address and len(times) == MOST_OPENED and now - times[0] < DAY:
+            raise InvalidRequest(f"{MOST_OPENED} classes were opened from your network address today, the limit.")
+        times.append(now)
 
 
 def note_wrong(person: str, address: str) -> None:

@@ -82,6 +82,12 @@ def test_a_request_survives_json_and_every_axis_sorts_its_numbers():
         ({"aligns": ()}, "at least one method under Align"),
         ({"groups": 20, "seeds": 10, "axes": (("width", tuple(range(1, 11))),)}, str(MOST_ROWS)),
         ({"images": 555}, "hash of the first 555 images is missing"),
+        *(
+            ({"config": {"widths": widths}}, "widths of mlp takes")
+            for widths in ("64x64", [8, 0], [8.5], [True], None, [[8]])
+        ),
+        ({"config": {"widths": [8], "classes": 3}}, "have classes 10, as Fashion-MNIST needs"),
+        ({"config": {"widths": [8], "in_shape": [3, 32, 32]}}, "have in_shape"),
         ({"networks": 1}, "networks must be a whole number"),
         ({"axes": (("lambda", (0.3,)),), "points": 5}, "no λ = 0.3. Choose multiples of 0.25"),
         ({"axes": (("lambda", (0.5,)),), "networks": 3}, "Only two networks"),

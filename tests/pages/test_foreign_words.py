@@ -207,8 +207,16 @@ def test_plain_text_holds_no_sign_that_is_not_escaped(text):
             assert shown[at] not in "`*_{}[]<>#$~:|&@"
         read += shown[at]
         at += 1
-    assert read.replace(JOINER, "") == text.replace(JOINER, "")
+    lines = [line.strip() for line in text.replace(JOINER, "").splitlines() if line.strip()]
+    assert read.replace(JOINER, "") == "  \n".join(lines)
     assert not re.search(r"://|www\.|[-.\w+]@", read, re.IGNORECASE)  # what Markdown makes links of after the escapes
+
+
+@given(st.text("-+=*#> \t\n1.)x|~", max_size=12))
+def test_a_text_of_several_lines_is_one_paragraph(text):
+    for line in plain(f"only me\n\n{text}").split("\n"):
+        assert line.strip(), "an empty line ends a paragraph"
+        assert not re.match(r"\s|[-+=*#>|~]|\d+[.)]", line), "a list, a heading, a rule, a quote, a table or code"
 
 
 def test_the_words_of_the_test_are_all_that_can_be_made():

@@ -136,6 +136,9 @@ def test_a_teacher_opens_leads_reveals_and_deletes_a_class(ledger, open_page, as
     assert find_class(ledger, lab.code).shown == {PLACE} and "The result" in texts(app, "markdown")
     press(app, "Reset this step")
     assert find_class(ledger, lab.code).shown == frozenset() and every_answer(ledger, lab.code) == []
+    app.selectbox(key="removed 1").select("Bob <b>").run()
+    press(app, "Remove with all answers")
+    assert students_of(ledger, lab.code) == []
     app.checkbox(key="sure").check().run()
     press(app, "Delete the class")
     assert find_class(ledger, lab.code) is None and "Learn alone" in texts(app, "markdown")

@@ -22,43 +22,10 @@ from merging.teaching.classes import (
     open_class,
     use_key,
 )
-from merging.teaching.lesson import Lesson, Step, lessons
-from merging.teaching.question import Question
+from merging.teaching.lesson import lessons
 from merging.teaching.students import arrive, find_student, join, raise_hand, students_of
 from merging.teaching.tries import MOST_OWN, check_tries, note_wrong
-
-TEACHER, ADA, BOB = "v-teacher", "v-ada", "v-bob"
-NAIVE = lessons()["naive"]
-ASKED = [step for step in NAIVE.steps if step.question is not None]
-FIRST, SECOND = ASKED[:2]
-
-
-def some_answer(question: Question):
-    return {
-        "number": question.low,
-        "choice": question.options[0] if question.options else "",
-        "order": question.options,
-        "curve": [question.low] * 5,
-        "text": "because",
-    }[question.kind]
-
-
-def answer(ledger: Ledger, code: str, who: str, step: Step, lesson: Lesson = NAIVE) -> None:
-    lock(ledger, code, who, lesson, step, some_answer(step.question))
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    return Ledger(tmp_path)
-
-
-@pytest.fixture
-def lab(ledger):
-    """A class at the last step of its one lesson, so that every question can be answered."""
-    made, _ = open_class(ledger, TEACHER, "Deep learning", ["naive"])
-    lead(ledger, made.code, TEACHER, place=("naive", NAIVE.steps[-1].key))
-    join(ledger, made.code, ADA, "Ada")
-    return find_class(ledger, made.code)
+from tests.teaching.making import ADA, ASKED, BOB, FIRST, NAIVE, SECOND, TEACHER, answer
 
 
 def test_a_class_is_found_by_its_code_however_it_is_typed(ledger, lab):

@@ -8,8 +8,15 @@ SIGNS = "\\`*_{}[]<>#$~:|&@"  # characters with a meaning in Markdown: links, fo
 # Addresses become links after escapes are resolved. An invisible word joiner in front of their signs prevents that.
 ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
 JOINER = "\u2060"
+# Signs that begin a list, a heading or a rule at the beginning of a line.
+BLOCK = re.compile(r"^(?:(?=[-+=])|(\d{1,9})(?=[.)]))")
 
 
 def plain(text: str) -> str:
-    """Escape a text so that `st.markdown` and other elements that interpret Markdown show it unchanged."""
-    return "".join(f"\\{letter}" if letter in SIGNS else letter for letter in ADDRESS.sub(JOINER, text))
+    """Escape a text so that `st.markdown` and other elements that interpret Markdown show it unchanged.
+
+    It is one paragraph: lines stay, empty ones and indents go.
+    """
+    escaped = "".join(f"\\{letter}" if letter in SIGNS else letter for letter in ADDRESS.sub(JOINER, text))
+    lines = [line.strip() for line in escaped.splitlines() if line.strip()]
+    return "  \n".join(BLOCK.sub(r"\1\\", line) for line in lines)

@@ -14,7 +14,7 @@ from merging.teaching.cells import lab_cells, to_stored
 from merging.teaching.classes import CODE_LENGTH, DAYS, LabClass, Place, classes_of, find_class, open_class, use_key
 from merging.teaching.lesson import Lesson, broken_lessons
 from merging.teaching.students import LONGEST_NAME, join
-from merging.teaching.tries import check_tries, note_wrong
+from merging.teaching.tries import check_opening, check_tries, note_wrong
 from ui.shell.address import said
 from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
@@ -119,6 +119,7 @@ def _open_form(known: Mapping[str, Lesson]) -> None:
         )
         if st.button("Open the class", type="primary", key="open class"):
             ordered = [key for key in known if key in picked]
+            check_opening(network_address())
             made, key = open_class(ledger(), owner(), title, ordered, comma=comma, sweep=to_stored(sweep))
             st.session_state[KEY_SHOWN] = (made.code, key)
             _enter(made.code)

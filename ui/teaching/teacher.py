@@ -17,7 +17,7 @@ from merging.teaching.classes import FREE, PACES, TOGETHER, LabClass, Place, del
 from merging.teaching.lesson import Lesson, Step
 from merging.teaching.question import in_words
 from merging.teaching.shown import shown_figure
-from merging.teaching.students import Student, raise_hand, students_of
+from merging.teaching.students import Student, raise_hand, remove, students_of
 from merging.teaching.truths import truth_of
 from merging.text import numbers
 from ui.shell.guard import show_errors
@@ -195,8 +195,20 @@ def _row(seat: Seat, known: Mapping[str, Lesson], step: Step, student: Student, 
         "Where": f"{where.title}, step {where.place(student.place[1]) + 1}" if where else "not begun",
         "Answered": "yes" if given is not None else "not yet",
         "Answer": in_words(step.question, answer, comma=seat.comma) if answer is not None and step.question else "",
-        "Last seen": numbers.ago(student.seen) if time.time() - student.seen > STUCK else "here",
+        "Last seen": numbers.ago(student.seen) if abs(time.time() - student.seen) > STUCK else "here",
     }
+
+
+def _remove(seat: Seat, lab: LabClass) -> None:
+    """Draw the menu with which a student is removed, such as one who joined under a false name."""
+    students = {one.number: one.nickname for one in students_of(ledger(), lab.code)}
+    chosen = st.selectbox(
+        "Remove a student", list(students), index=None, format_func=students.__getitem__, placeholder="nickname",
+        key=f"removed {len(students)}",
+    )  # fmt: skip
+    if chosen is not None and st.button("Remove with all answers", key=f"remove {chosen}"):
+        remove(ledger(), lab.code, seat.visitor, chosen)
+        st.rerun()
 
 
 def _end(seat: Seat, lab: LabClass, place: Place) -> None:
@@ -214,6 +226,7 @@ def _end(seat: Seat, lab: LabClass, place: Place) -> None:
             ):
                 lead(ledger(), lab.code, seat.visitor, ended=True)
                 st.rerun()
+        _remove(seat, lab)
         sure = st.checkbox("Delete all nicknames and answers of this class", key="sure")
         if st.button("Delete the class", key="delete class", disabled=not sure):
             delete_class(ledger(), lab.code, seat.visitor)

@@ -10,7 +10,7 @@ from typing import Any
 
 from merging.errors import InvalidRequest
 from merging.jobs.requests.numbers import WHOLE_NUMBERS
-from merging.zoo.architectures.names import NAMES, is_known, is_torchvision
+from merging.zoo.architectures.names import NAMES, WIDTHS, is_known, is_torchvision
 from merging.zoo.datasets.facts import FACTS
 from merging.zoo.datasets.known import find_facts, is_dataset_name
 from merging.zoo.datasets.own import is_own
@@ -49,6 +49,8 @@ def check_architecture(key: str, config: Mapping[str, Any]) -> None:
         if len(numbers) > CONFIG_ITEMS or any(isinstance(n, int | float) and not 0 <= n <= MAX_WIDTH for n in numbers):
             most = f"{CONFIG_ITEMS} numbers from 0 to {MAX_WIDTH}"
             raise InvalidRequest(f"{name} of {key} takes at most {most}; got {value!r}.")
+        if name in WIDTHS and not all(type(number) is int and number > 0 for number in numbers):
+            raise InvalidRequest(f"{name} of {key} takes whole numbers from 1 to {MAX_WIDTH}; got {value!r}.")
     shape = config.get("in_shape")
     if isinstance(shape, list) and math.prod(n for n in shape if isinstance(n, int | float)) > MAX_NUMBERS:
         raise InvalidRequest(f"in_shape of {key} may have at most {MAX_NUMBERS:,} numbers per image; got {shape!r}.")

@@ -35,7 +35,7 @@ def from_json(text: str) -> Request:
     try:
         values = json.loads(text)
         return _read(kinds()[values.pop("kind")], values)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidRequest(
             f"This version of the program cannot read the request ({error}). Submit it again."
         ) from error

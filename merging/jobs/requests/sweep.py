@@ -26,7 +26,7 @@ from merging.jobs.sweeps.measures import with_numbers
 from merging.methods.registry import ROLES, Role, find
 from merging.settings import Scalar, changed_settings
 from merging.zoo.architectures.names import describe
-from merging.zoo.datasets.known import dataset_label
+from merging.zoo.datasets.known import dataset_label, find_facts
 from merging.zoo.training.options import TrainingOptions
 
 MOST_ROWS, MOST_TRAININGS = 400, 400
@@ -106,6 +106,7 @@ class SweepRequest(Request):
         )
         check_architecture(self.architecture, self.config)
         check_data(self.dataset, self.data_sha256, required=True)
+        self._check_images()
         check_text(self.name or "-", "A sweep's name")
         check_whole(self, "epochs", "common", "networks", "groups", "first_group", "seeds", "images", "points", "seed")
         self._check_axes()
@@ -118,6 +119,16 @@ class SweepRequest(Request):
         set_fields(self, merge_sha256={str(count): self.merge_sha256[str(count)] for count in self.image_counts()})
         for sha256 in self.merge_sha256.values():
             check_sha256(sha256, "The images' hash")
+
+    def _check_images(self) -> None:
+        images = find_facts(self.dataset)
+        if images is None:
+            return
+        for name, value in (("classes", len(images.classes)), ("in_shape", list(images.shape))):
+            if self.config.get(name, value) != value:
+                raise InvalidRequest(
+                    f"The networks of a sweep have {name} {value}, as {images.label} needs; got {self.config[name]!r}."
+                )
 
     def _check_axes(self) -> None:
         if not 1 <= len(self.axes) <= MOST_AXES or len({key for key, _ in self.axes}) < len(self.axes):
