@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from merging.errors import InvalidSetting
 from merging.paths import ASSETS
+from merging.teaching.lesson_file import checked, read_values, table
 from merging.teaching.question import Question, read_question
 
 FOLDER = ASSETS / "lessons"
 KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-LARGEST = 200_000  # bytes of a file
 MOST_STEPS = 40
+RESERVED = ("embed", "embed_options")  # names in addresses that Streamlit keeps for itself
+LONGEST_FAULT = 300  # characters
 PLAYS = ("toy", "sweep")  # things to try by hand: the network of two hidden units, and the sweep of the class
 
 
@@ -105,29 +106,41 @@ def read_lesson(file: Path) -> Lesson:
     """Read a lesson, whose key is the name of its file without number and ending. Raises InvalidSetting."""
     key = re.sub(r"^\d+-", "", file.stem)
     try:
-        if file.stat().st_size > LARGEST:
-            raise InvalidSetting(f"it is larger than {LARGEST:,} bytes")
         if not KEY.fullmatch(key):
             raise InvalidSetting("its name may have small letters, digits and hyphens only")
-        values = tomllib.loads(file.read_text("utf-8"))
-        return _lesson(key, values)
-    except (OSError, ValueError, TypeError, KeyError, InvalidSetting) as error:
-        said = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-        raise InvalidSetting(f"The lesson {file.name} cannot be used: {said}.") from error
+        return _lesson(key, read_values(file))
+    except (OSError, ValueError, InvalidSetting) as error:
+        raise InvalidSetting(_fault(file, error)) from error
+
+
+def _fault(file: Path, error: Exception) -> str:
+    """What is wrong with a file, and what to do. The system's own words would tell visitors the file's folder."""
+    said = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return f"The lesson {_named(file)} cannot be used: {said[:LONGEST_FAULT]}. Correct the file or remove it."
+
+
+def _named(path: Path) -> str:
+    """The name of a file, or its escaped form if a page could not show it."""
+    name = path.name[:LONGEST_FAULT]
+    return name if name.isprintable() else ascii(name)
 
 
 def _lesson(key: str, values: dict[str, Any]) -> Lesson:
-    steps = tuple(_step(number, step) for number, step in enumerate(values.pop("steps", ()), 1))
+    if "key" in values:
+        raise InvalidSetting("its key is the name of the file and cannot be set in it")
+    given = values.pop("steps", [])
+    if not isinstance(given, list):
+        raise InvalidSetting("steps must be a list of tables")
+    steps = tuple(_step(number, step) for number, step in enumerate(given, 1))
     if not 1 <= len(steps) <= MOST_STEPS or len({step.key for step in steps}) < len(steps):
         raise InvalidSetting(f"it needs 1 to {MOST_STEPS} steps with different keys")
-    known = _checked(Lesson, {"key": key, "summary": "", "minutes": 10, "order": 100, **values, "steps": steps})
-    return Lesson(**known)
+    return Lesson(**checked(Lesson, {"key": key, "summary": "", "minutes": 10, "order": 100, **values, "steps": steps}))
 
 
-def _step(number: int, values: dict[str, Any]) -> Step:
+def _step(number: int, values: Any) -> Step:
     where = f"step {number}"
     try:
-        given = dict(values)
+        given = table("a step", values)
         key = given.setdefault("key", f"step-{number}")
         if not isinstance(key, str) or not KEY.fullmatch(key):
             raise InvalidSetting("its key may have small letters, digits and hyphens only")
@@ -135,45 +148,49 @@ def _step(number: int, values: dict[str, Any]) -> Step:
             raise InvalidSetting(f"play is {given['play']!r}; known: {', '.join(PLAYS)}")
         for name in ("shown", "shown_then"):
             if name in given:
-                found = dict(given[name])
-                given[name] = Shown(str(found.pop("figure")), str(found.pop("run", "")), found)
+                found = table(name, given[name])
+                figure, run = found.pop("figure"), found.pop("run", "")
+                given[name] = Shown(**checked(Shown, {"figure": figure, "run": run, "values": found}))
         if "task" in given:
-            found = dict(given["task"])
-            label, page = str(found.pop("label")), str(found.pop("page"))
-            given["task"] = Task(label, page, {name: str(value) for name, value in found.items()})
+            given["task"] = _task(table("task", given["task"]))
         if "question" in given:
-            given["question"] = read_question(given["question"])
-        return Step(**_checked(Step, given))
+            given["question"] = read_question(table("question", given["question"]))
+        return Step(**checked(Step, given))
     except KeyError as error:
         raise InvalidSetting(f"{where} lacks {error.args[0]!r}") from error
-    except (InvalidSetting, TypeError, ValueError) as error:
+    except (InvalidSetting, ValueError) as error:
         raise InvalidSetting(f"{where}: {error}") from error
 
 
-def _checked(declared: type, values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values, if the class has these fields and texts are texts. Raises InvalidSetting."""
-    known = {one.name: one.type for one in fields(declared)}
+def _task(values: dict[str, Any]) -> Task:
+    label, page = values.pop("label"), values.pop("page")
     for name, value in values.items():
-        if name not in known:
-            raise InvalidSetting(f"there is no {name!r}; known: {', '.join(known)}")
-        kind = {"str": str, "int": int}.get(str(known[name]))
-        if kind is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-            raise InvalidSetting(f"{name} must be a {'text' if kind is str else 'whole number'}")
-    return values
+        if name.lower() in RESERVED:
+            raise InvalidSetting(f"task cannot set {name!r}, which addresses keep for the app itself")
+        if not isinstance(value, str | int | float):
+            raise InvalidSetting(f"{name!r} of task must be a text or a number")
+    texts = {name: str(value) for name, value in values.items()}
+    return Task(**checked(Task, {"label": label, "page": page, "values": texts}))
 
 
-_known: dict[str, tuple[float, Lesson | None, str]] = {}  # path -> time of its last change, last lesson, its fault
+# Path -> stamp of its last change, its last lesson, and its fault.
+_known: dict[str, tuple[tuple[int, ...], Lesson | None, str]] = {}
 
 
 def _look() -> tuple[dict[str, Lesson], list[str]]:
-    """All lessons, and the faults of files. Files that have not changed are not read again."""
+    """All lessons, and the faults of files and folders. Files that have not changed are not read again."""
     found: dict[str, Lesson] = {}
     faults = []
     for folder in lesson_folders():
-        for file in sorted(folder.glob("*.toml")):
+        try:
+            files = sorted(file for file in folder.iterdir() if file.suffix == ".toml")
+        except OSError as error:
+            faults.append(f"The folder of lessons {_named(folder)} cannot be read: {error.strerror}. Check its path.")
+            continue
+        for file in files:
             lesson, fault = _read(file)
             if lesson is not None and lesson.key in found:
-                fault = f"Two lessons have the key {lesson.key!r}. Rename the file {file.name}."
+                fault = f"Two lessons have the key {lesson.key!r}. Rename the file {_named(file)}."
             elif lesson is not None:
                 found[lesson.key] = lesson
             faults += [fault] if fault else []
@@ -182,13 +199,16 @@ def _look() -> tuple[dict[str, Lesson], list[str]]:
 
 def _read(file: Path) -> tuple[Lesson | None, str]:
     """The lesson in a file, or its last one, and the file's fault or ""."""
-    before = _known.get(str(file), (0.0, None, ""))
     try:
-        changed = file.stat().st_mtime
-        if changed != before[0]:
-            _known[str(file)] = changed, read_lesson(file), ""
-    except OSError:  # the file went a moment ago
+        status = file.stat()
+    except FileNotFoundError:  # the file went a moment ago
         return None, ""
-    except InvalidSetting as error:
-        _known[str(file)] = changed, before[1], str(error)
+    except OSError as error:
+        return None, _fault(file, error)
+    stamp, before = (status.st_mtime_ns, status.st_ctime_ns, status.st_size), _known.get(str(file))
+    if before is None or before[0] != stamp:
+        try:
+            _known[str(file)] = stamp, read_lesson(file), ""
+        except InvalidSetting as error:
+            _known[str(file)] = stamp, before[1] if before else None, str(error)
     return _known[str(file)][1:]

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from merging.errors import InvalidRequest, InvalidSetting
+from merging.teaching.lesson_file import checked
 
 KINDS = ("number", "choice", "order", "curve", "text")
 LONGEST = 600  # characters of a free text
+FINEST = 1e-9  # smallest step, relative to the largest number that can be answered
 LAMBDAS = (0.0, 0.25, 0.5, 0.75, 1.0)  # where a curve is predicted
 Answer = float | str | tuple[Any, ...]
 
@@ -48,6 +50,10 @@ class Question:
             raise InvalidSetting("a choice or an order needs 2 to 8 different options")
         if not self.low < self.high or not 0 < self.step <= self.high - self.low:
             raise InvalidSetting("low must be less than high, and step greater than 0")
+        if self.step < FINEST * max(1, abs(self.low), abs(self.high)):
+            raise InvalidSetting("step is too small for numbers from low to high")
+        if self.near < 0:
+            raise InvalidSetting("near must be at least 0")
         if self.truth and self.kind == "text":
             raise InvalidSetting("a free text is not judged and has no truth")
 
@@ -64,7 +70,7 @@ class Question:
                 raise InvalidRequest("Choose one of the options.")
             return answer
         if self.kind == "order":
-            if not isinstance(answer, Sequence) or sorted(map(str, answer)) != sorted(self.options):
+            if not isinstance(answer, list | tuple) or sorted(map(str, answer)) != sorted(self.options):
                 raise InvalidRequest("Put all options in an order, each once.")
             return tuple(map(str, answer))
         text = answer.strip() if isinstance(answer, str) else ""
@@ -97,7 +103,7 @@ class Question:
 
 def read_question(values: Mapping[str, Any]) -> Question:
     """The question that a lesson declares. Raises InvalidSetting."""
-    given = dict(values)
+    given = dict(checked(Question, values))
     for name in ("low", "high", "step", "near"):
         if name in given:
             given[name] = float(given[name])
@@ -105,9 +111,6 @@ def read_question(values: Mapping[str, Any]) -> Question:
     if not isinstance(options, list | tuple) or not all(isinstance(one, str) for one in options):
         raise InvalidSetting("options must be a list of texts")
     given["options"] = tuple(options)
-    unknown = given.keys() - set(Question.__dataclass_fields__)
-    if unknown:
-        raise InvalidSetting(f"a question has no {', '.join(sorted(unknown))}")
     return Question(**given)
 
 
@@ -120,7 +123,7 @@ def from_text(question: Question, text: str) -> Answer | None:
     """The answer that `to_text` wrote; None if it is damaged or the lesson's question has changed since."""
     try:
         return question.checked(json.loads(text))
-    except (ValueError, InvalidRequest):
+    except (ValueError, RecursionError, InvalidRequest):
         return None
 
 

@@ -194,3 +194,27 @@ def test_codes_that_are_tried_in_the_address_are_slowed_down_but_not_for_a_stude
 def test_a_class_whose_lessons_are_gone_says_so(ledger, open_page, as_visitor):
     made, _ = open_class(ledger, VISITOR, "T", ["no-longer-here"])
     assert "None of the lessons" in texts(open_page("lab", **{"class": made.code}), "warning")
+
+
+def test_a_question_that_became_one_for_a_text_shows_no_number_as_an_answer(
+    ledger, open_page, as_visitor, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MERGESCOPE_LESSONS", str(tmp_path))
+    file, head = tmp_path / "9-ours.toml", 'title = "T"\n[[steps]]\ntitle = "S"\ntext = "x"\n'
+    file.write_text(f"{head}question = {{prompt = 'p', kind = 'number'}}")
+    made, _ = open_class(ledger, VISITOR, "T", ["ours"])
+    join(ledger, made.code, SOMEBODY, "Bob")
+    lead(ledger, made.code, VISITOR, place=("ours", "step-1"))
+    lock(ledger, made.code, SOMEBODY, lessons()["ours"], lessons()["ours"].steps[0], 5.0)
+    file.write_text(f"{head}question = {{prompt = 'p', kind = 'text'}}")
+    app = open_page("lab", **{"class": made.code})
+    assert "1** answered" in texts(app, "markdown") and "None" not in texts(app, "markdown")
+
+
+@pytest.mark.parametrize("page, said", [("merge", ""), ("no-such-page", "opens the page 'no-such-page'")])
+def test_a_task_may_set_any_name_of_an_address(page, said, open_page, as_visitor, tmp_path, monkeypatch):
+    monkeypatch.setenv("MERGESCOPE_LESSONS", str(tmp_path))
+    task = f"{{label = 'Go', page = '{page}', run = 'mlps', icon = 'y', key = 'z', page_label = 3}}"
+    (tmp_path / "9-ours.toml").write_text(f'title = "T"\n[[steps]]\ntitle = "S"\ntext = "x"\ntask = {task}')
+    app = open_page("lab", lesson="ours", step="step-1")
+    assert not app.exception and (said in texts(app, "error") if said else not app.error)

@@ -86,7 +86,7 @@ def test_a_truth_is_the_number_of_its_run(ledger):
         (GOOD + "[steps.question]\nprompt = 'x'\nkind = 'riddle'", "kind is 'riddle'"),
         (GOOD + "[steps.question]\nprompt = 'x'\nkind = 'choice'\noptions = ['a', 'a']", "2 to 8 different"),
         (GOOD + "[steps.question]\nprompt = 'x'\nkind = 'number'\nlow = 3\nhigh = 3", "low must be less"),
-        (GOOD + "[steps.question]\nprompt = 'x'\nkind = 'number'\npoints = 3", "has no points"),
+        (GOOD + "[steps.question]\nprompt = 'x'\nkind = 'number'\npoints = 3", "there is no 'points'"),
         (GOOD + "[steps.question]\nprompt = 'x'\nkind = 'text'\ntruth = {read = 'toy'}", "not judged"),
         (GOOD.replace('"A lesson"', "3"), "title must be a text"),
         (GOOD + GOOD.partition("\n[[")[2].join(["[[", ""]) + "key = 'step-1'", "different keys"),

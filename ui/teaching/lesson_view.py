@@ -7,6 +7,7 @@ from functools import partial
 
 import streamlit as st
 
+from merging.errors import InvalidSetting
 from merging.figures.figure import Figure
 from merging.figures.series import figure_table
 from merging.teaching.classes import Place
@@ -17,7 +18,7 @@ from ui.shell.chosen import PREFIX
 from ui.shell.guard import show_errors
 from ui.shell.kept import kept
 from ui.shell.look import draw, table_below
-from ui.shell.screens import SCREENS, link
+from ui.shell.screens import SCREENS, link, screen
 from ui.shell.state import ledger
 from ui.teaching.play import play
 from ui.teaching.question_view import question_view
@@ -69,15 +70,15 @@ def lesson_figure(shown: Shown, key: str, *, large: float = 1.0, opens: bool = T
 
 
 def _task(task: Task) -> None:
-    if task.page not in SCREENS:
-        return
     with show_errors():
+        if task.page not in SCREENS:
+            raise InvalidSetting(f"The lesson opens the page {task.page!r}; known: {', '.join(SCREENS)}")
         values = dict(task.values)
         if "run" in values:
             job = find_run(ledger(), values.pop("run"))
             values["sweep" if job.kind == "sweep" else "run"] = job.id[:PREFIX]
         with st.container(border=True):
-            link(task.page, task.label, icon=":material/build:", **values)
+            st.page_link(screen(task.page), label=task.label, icon=":material/build:", query_params=values)
 
 
 def _ways(seat: Seat, lesson: Lesson, number: int) -> None:

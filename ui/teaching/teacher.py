@@ -165,8 +165,9 @@ def _board(seat: Seat, lesson: Lesson, step: Step) -> None:
         _hands(lab, students)
         if step.question is not None and step.question.kind == "text" and given:
             with st.expander("The answers, without names", icon=":material/format_quote:", key="quotes"):
-                for answer in given:
-                    st.markdown(f"- {plain(str(answer.answer(step.question)))}")
+                for text in (one.answer(step.question) for one in given):
+                    if text is not None:  # it was given before the question became one for a text
+                        st.markdown(f"- {plain(str(text))}")
         if students:
             who = st.expander("Who is where, with answers", icon=":material/groups:", key="who", on_change="rerun")
             if who.open:
