@@ -18,6 +18,7 @@ from merging.errors import InvalidRequest
 from merging.jobs.ledger.connection import connect, transaction
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.ledger.owners import check_owner
+from merging.jobs.ledger.schema import mend_ages
 
 ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # without I, L, O, 0 and 1, which are misread
 CODE_LENGTH = 6
@@ -201,6 +202,7 @@ def _empty(db: sqlite3.Connection) -> list[str]:
 
 
 def _forget(db: sqlite3.Connection) -> None:
+    mend_ages(db)
     before = time.time() - DAYS * 86_400
     _delete(db, [row["code"] for row in db.execute("SELECT code FROM classes WHERE created < ?", (before,)).fetchall()])
     db.execute("DELETE FROM answers WHERE class = '' AND at < ?", (before,))

@@ -12,6 +12,7 @@ from merging.results.intervals import wilson
 
 UNKNOWN = "–"
 MINUS = "−"
+LAST = 253e9  # seconds since 1970: the year 9987; a later time, and one before 1970, comes of a damaged file
 _STEPS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -85,7 +86,7 @@ def size(value: float | None) -> str:
 
 def duration(value: float | None) -> str:
     """Format a duration that is given in seconds: "6 s", "1 min 15 s", "2 h 5 min"."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return UNKNOWN
     whole = max(round(value), 0)
     if value < 1:
@@ -104,7 +105,7 @@ def about(value: float) -> str:
 
 def date(moment: float | None, zone: str | None = None) -> str:
     """Format a time (seconds since 1970) in a time zone (IANA name, None: the machine's): "29 Nov 2026, 20:14"."""
-    if not moment:
+    if moment is None or not 0 < moment < LAST:
         return UNKNOWN
     try:
         place = ZoneInfo(zone) if zone else None
@@ -116,7 +117,7 @@ def date(moment: float | None, zone: str | None = None) -> str:
 
 def ago(moment: float | None, now: float | None = None) -> str:
     """Format a time (seconds since 1970) relative to now: "just now", "5 min ago", "21 Nov 2026"."""
-    if not moment:
+    if moment is None or not 0 < moment < LAST:
         return UNKNOWN
     age = (time.time() if now is None else now) - moment
     if age < 60:

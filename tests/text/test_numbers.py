@@ -82,3 +82,9 @@ def test_a_date_is_the_reader_s():
     assert numbers.date(1764446400.0, "Asia/Tokyo") == "30 Nov 2025, 05:00"
     assert numbers.date(1764446400.0, "no/place") == numbers.date(1764446400.0)
     assert numbers.date(None) == numbers.UNKNOWN
+
+
+@pytest.mark.parametrize("damaged", [1e300, -1e300, 1e12, -5.0, math.inf, -math.inf, math.nan])
+def test_a_time_that_no_calendar_has_is_unknown(damaged):
+    assert numbers.date(damaged, "UTC") == numbers.ago(damaged) == numbers.UNKNOWN
+    assert numbers.duration(math.inf) == numbers.UNKNOWN

@@ -115,7 +115,7 @@ def _state(job: Job, sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
     missing = unfinished(sweep, rows)
     if job.open:
         left = f" · {numbers.about(job.eta)} left" if job.eta else ""
-        st.progress(min(job.fraction, 1.0), text=(job.message or "Waiting to start") + left)
+        st.progress(min(max(job.fraction, 0.0), 1.0), text=(job.message or "Waiting to start") + left)
         if not ledger().workers():
             st.caption(no_worker(0.0))
         if owner() not in job.owners:

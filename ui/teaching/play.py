@@ -108,7 +108,7 @@ def _own_cell(seat: Seat, sweep: SweepRequest, cell: LabCell, rows: list[SweepRo
         st.success(f"Your part is done.{words}", icon=":material/check_circle:")
         link("merge", "Look at your merge", run=done[0].run[:12], icon=":material/open_in_new:")
     elif job is not None and job.open:
-        st.progress(min(job.fraction, 1.0), text=job.message or progress_words(job))
+        st.progress(min(max(job.fraction, 0.0), 1.0), text=job.message or progress_words(job))
         if not ledger().workers():
             st.caption(no_worker(0.0))
     elif seat.lab.paused or seat.lab.ended:

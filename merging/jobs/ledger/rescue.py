@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -104,22 +105,92 @@ def take_over(old: Path, db: sqlite3.Connection) -> int:
     copied, most, marked = 0, old.stat().st_size // SMALLEST_ROW, True
     with closing(sqlite3.connect(old, timeout=BUSY_SECONDS, isolation_level=None)) as source, transaction(db):
         source.text_factory = readable
-        source.execute("PRAGMA writable_schema = ON")  # so that entries of the schema beside a damaged one can be read
+        _mend_declarations(source, db)
         for table in TAKEN_OVER:
-            names = [row["name"] for row in db.execute(f"PRAGMA table_info({table})")]
-            with suppress(*UNREADABLE):
-                there = {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
-                names = [name for name in names if name in there]
-                marked = marked and (table != "jobs" or there.issuperset(MARKS))
-            into = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
-            for row in _rows(source, f"SELECT {', '.join(names)} FROM {table}", most):
-                with suppress(sqlite3.IntegrityError):
-                    copied += db.execute(into, row).rowcount
+            there = _names(source, table)
+            marked = marked and (table != "jobs" or there.issuperset(MARKS))
+            copied += _copy(source, db, table, there, most)
         back = "UPDATE jobs SET state = 'queued', started = NULL, dispatcher = '' WHERE state = 'running'"
         db.execute(back)  # it is unknown which dispatcher held the jobs
         db.execute("DELETE FROM jobs WHERE length(id) != 64 OR id GLOB '*[^0-9a-f]*'")
         if not marked:  # a ledger of an earlier version
             mark_private(db)
+    return copied
+
+
+def _names(source: sqlite3.Connection, table: str) -> set[str]:
+    """Names of the table's columns; an empty set if SQLite cannot read its declaration."""
+    with suppress(*UNREADABLE):
+        return {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
+    return set()
+
+
+def _mend_declarations(source: sqlite3.Connection, db: sqlite3.Connection) -> None:
+    """Let SQLite read the rows of tables whose declaration is damaged, of which it would read none, or not all columns.
+
+    The declarations that take their place stand in a transaction that is never committed: the file stays as it is.
+    """
+    source.execute("PRAGMA writable_schema = ON")  # so that entries of the schema beside a damaged one can be read
+    with suppress(*UNREADABLE):
+        source.execute("BEGIN")
+        entries = source.execute("SELECT rowid, name, tbl_name, sql FROM sqlite_master").fetchall()
+        for table in TAKEN_OVER:
+            ours = [(row["name"], row["type"]) for row in db.execute(f"PRAGMA table_info({table})")]
+            if _names(source, table).issuperset(name for name, _ in ours):
+                continue
+            for entry, *called, declared in entries:
+                if table in called and (order := _in_order(str(declared), ours)):
+                    plain = f"CREATE TABLE {table} ({', '.join(f'{name} {kind}' for name, kind in order)})"
+                    update = "UPDATE sqlite_master SET name = ?, tbl_name = ?, sql = ? WHERE rowid = ?"
+                    source.execute(update, (table, table, plain, entry))
+        source.execute("PRAGMA writable_schema = RESET")  # SQLite reads the declarations again
+    source.execute("PRAGMA writable_schema = ON")
+
+
+def _in_order(declared: str, ours: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of our columns (name, type) that a damaged declaration names, in its order; [] if it names others, too.
+
+    Columns that were added to a ledger of an earlier version stand at the end. One character of each may be wrong.
+    """
+    text = re.sub(r"[\s(]", " ", declared)
+    found, free = dict[int, tuple[str, str]](), [True] * len(text)
+    for wrong in (0, 1):
+        for column in ours:
+            words = " {} {}".format(*column)
+            places = range(0 if column not in found.values() else len(text), len(text) - len(words) + 1)
+            for at in places:
+                part = slice(at, at + len(words))
+                if all(free[part]) and sum(map(str.__ne__, words, text[part])) == wrong:
+                    found[at], free[part] = column, [False] * len(words)
+                    break
+    known = len(re.findall(r"\b(?:TEXT|REAL|INTEGER)\b", text)) <= len(found)
+    return [found[at] for at in sorted(found)] if known else []
+
+
+def _copy(source: sqlite3.Connection, db: sqlite3.Connection, table: str, there: set[str], most: int) -> int:
+    """Copy a table's readable rows; return their number, and log that of the others.
+
+    A value that is missing although each row must have one becomes an empty blob: to `schema` that is a damaged value.
+    """
+    if not there:
+        log.warning("the table %s is missing or cannot be read: none of its rows is copied", table)
+        return 0
+    read = dict[str, str]()  # column -> what is read for it
+    for name, needed, default in db.execute(f"SELECT name, \"notnull\", dflt_value FROM pragma_table_info('{table}')"):
+        if name in there:
+            read[name] = f"COALESCE({name}, x'')" if needed else name
+        elif needed and default is None:
+            read[name] = "x''"
+    into = f"INSERT INTO {table} ({', '.join(read)}) VALUES ({', '.join('?' * len(read))}) ON CONFLICT DO NOTHING"
+    copied, refused = 0, set[tuple[Any, ...]]()
+    for row in _rows(source, f"SELECT {', '.join(read.values())} FROM {table}", most):
+        try:
+            copied += db.execute(into, row).rowcount
+        except sqlite3.IntegrityError:
+            refused.add(row)
+    if refused:
+        why = "they are damaged, or what they belong to is lost"
+        log.warning("%d rows of the table %s are not copied: %s", len(refused), table, why)
     return copied
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
@@ -19,15 +20,17 @@ from merging.jobs.requests.base import LANES, LONG
 
 OURS = ("ledger", "store", "images", "scratch", "data")  # names that the program itself creates in its folder
 NUMBERS = {  # table -> its numeric columns
-    "jobs": ("created", "started", "finished", "fraction", "attempts", "run", "interrupted", "measured"),
+    "jobs": ("created", "started", "finished", "deadline", "fraction", "attempts", "run", "interrupted", "measured"),
     "stages": ("number", "began", "seconds"),
     "owners": ("asked",),
     "served": ("at",),
     "models": ("created", "size"),
     "artifacts": ("size",),
+    "pictures": ("unit",),
     "marks": ("starred", "archived"),
     "guesses": ("unit", "guessed", "correct", "at"),
     "dispatchers": ("pid", "born", "seen"),
+    "workers": ("memory_used", "memory_total", "gpu_memory_used", "gpu_memory_total", "seen"),
     "classes": ("created", "paused", "ended", "version"),
     "students": ("number", "hand", "seen"),
     "answers": ("at",),
@@ -58,6 +61,10 @@ KEYS = {  # table -> columns that name other rows, people or files; a row in whi
     "students": ("class", "owner"),
     "answers": ("class", "owner", "lesson", "step", "answer"),
 }
+# Table, column and condition of rows that are deleted when they are old.
+AGEING = (("classes", "created", "TRUE"), ("answers", "at", "class = ''"))
+LARGEST = 1e15  # larger numbers are damage; a flipped bit in an exponent gives 1e163
+YEARS, AHEAD = 2 * 365 * 86_400, 86_400  # seconds; a time that is so long ago, or so far ahead, is damage, not age
 log = logging.getLogger(__name__)
 FORMAT = 1  # increased by hand when tables become incompatible; a ledger of another format is renamed, not converted
 
@@ -215,7 +222,9 @@ def _mend(db: sqlite3.Connection) -> None:
         db.execute(f"DELETE FROM {table} WHERE {broken}")
     for table, columns in NUMBERS.items():
         for column in columns:
-            db.execute(f"UPDATE {table} SET {column} = 0 WHERE typeof({column}) IN ('text', 'blob')")
+            db.execute(f"UPDATE {table} SET {column} = 0 WHERE {column} NOT BETWEEN 0 AND {LARGEST}")  # texts, too
+    db.execute("UPDATE jobs SET fraction = 1 WHERE fraction > 1")
+    mend_ages(db)
     for table, columns in TEXTS.items():
         for column in columns:
             db.execute(f"UPDATE {table} SET {column} = '' WHERE typeof({column}) = 'blob'")
@@ -228,27 +237,49 @@ def _mend(db: sqlite3.Connection) -> None:
     db.execute("UPDATE jobs SET place = owner WHERE place = ''")  # rows of an earlier version, which had no places
 
 
+def mend_ages(db: sqlite3.Connection) -> None:
+    """Set damaged times by which rows are deleted to the present, so that nothing is deleted as old that is not."""
+    now = time.time()
+    for table, column, which in AGEING:
+        update = f"UPDATE {table} SET {column} = ? WHERE {which} AND {column} NOT BETWEEN ? AND ?"
+        db.execute(update, (now, now - YEARS, now + AHEAD))
+
+
 def _is_damaged(path: Path) -> bool:
-    added = {name: _expected()[name] for name in _ADDED_TABLES}
-    return is_damaged(path, lambda db: _format(path) == FORMAT and {**added, **_tables(db)} != _expected())
+    return is_damaged(path, lambda db: _format(path) == FORMAT and not _are_ours(_tables(db)))
+
+
+def _are_ours(found: dict[str, set[tuple[object, ...]]]) -> bool:
+    """Whether the tables are declared as ours are; those of an earlier version lack what was added since format 1."""
+    ours = _expected()
+    added = {(table, column) for table, column in _ADDED}
+    return found.keys() <= ours.keys() and all(
+        found[table] <= parts and all((table, part[0]) in added for part in parts - found[table])
+        if table in found
+        else table in _ADDED_TABLES
+        for table, parts in ours.items()
+    )
 
 
 @lru_cache(maxsize=1)
-def _expected() -> dict[str, tuple[set[str], set[str]]]:
+def _expected() -> dict[str, set[tuple[object, ...]]]:
     with closing(sqlite3.connect(":memory:")) as db:
         db.row_factory = sqlite3.Row
         db.executescript(_TABLES)
         return _tables(db)
 
 
-def _tables(db: sqlite3.Connection) -> dict[str, tuple[set[str], set[str]]]:
-    """Table, trigger or view -> its columns (except those added since format 1) and the tables to which it refers."""
-    tables: dict[str, tuple[set[str], set[str]]] = {}
-    for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE type != 'index'").fetchall():
-        columns = {row["name"] for row in db.execute(f"PRAGMA table_info('{name}')")} if kind == "table" else set()
-        added_columns = {column for table, column in _ADDED if table == name}
-        references = {row["table"] for row in db.execute(f"PRAGMA foreign_key_list('{name}')")}
-        tables[name] = columns - added_columns, references
+def _tables(db: sqlite3.Connection) -> dict[str, set[tuple[object, ...]]]:
+    """Table, trigger or view -> its columns (name, type, ...), references and checks."""
+    tables = dict[str, set[tuple[object, ...]]]()
+    for kind, name, declared in db.execute(
+        "SELECT type, name, sql FROM sqlite_master WHERE type != 'index'"
+    ).fetchall():
+        columns = "SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_info(?) WHERE ? = 'table'"
+        references = 'SELECT "from", "table", on_delete FROM pragma_foreign_key_list(?)'
+        tables[name] = {tuple(row) for row in db.execute(columns, (name, kind))}
+        tables[name] |= {tuple(row) for row in db.execute(references, (name,))}
+        tables[name] |= {("CHECK", check) for check in re.findall(r"CHECK *\(([^)]*)", str(declared))}
     return tables
 
 
