@@ -22,6 +22,7 @@ from merging.network.constants import (
 from merging.network.copying import copied
 from merging.network.data import Batches, place_of
 from merging.network.graph import graph as graphs
+from merging.network.graph.code import code_of
 from merging.network.permutation import PermutationSpec, named_tensors
 from merging.network.tracing import tracer
 from merging.progress import Progress
@@ -55,7 +56,10 @@ def read_problem(
         NotEquivalent: when the error exceeds rounding.
     """
     report("tracing", 0.0, "reading the networks' structure")
-    first, *others = (graphs.export(model, inputs) for model in models)
+    first, code = graphs.export(models[0], inputs), code_of(models[0])
+    others = [
+        first if code is not None and code_of(model) == code else graphs.export(model, inputs) for model in models[1:]
+    ]
     traced = _structures(first, others, unequal_widths)
     if base is not None:
         refuse_other_structure(first, graphs.export(base, inputs), "the base")

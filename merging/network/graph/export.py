@@ -7,8 +7,9 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -19,6 +20,7 @@ from torch.fx import Node
 from merging.errors import UnsupportedOperation
 from merging.network.copying import copied
 from merging.network.graph.caches import kept_tensors, refuse_caches
+from merging.network.graph.code import code_of, look_of
 from merging.network.outputs import described, remedy
 
 # Errors of torch.export: from its own checks, and from the model's code that it runs.
@@ -29,15 +31,36 @@ ONE_INPUT = "Networks are called with one tensor. If yours takes more, wrap it i
 _BAKED = ("view", "reshape", "_unsafe_view", "expand", "unflatten", "new_zeros", "new_ones", "zeros", "ones", "full")
 
 
-def exported(model: nn.Module, example: Tensor) -> tuple[ExportedProgram, nn.Module, Tensor]:
-    """Export `model` in eval mode.
+@dataclass(frozen=True)
+class Operations:
+    """What torch.export finds in a network, without its weights.
+
+    Attributes:
+        nodes: the operations in network order.
+        input, output: node names.
+        sources: placeholder -> tensor name.
+        constants: placeholder -> a tensor that is neither parameter nor buffer.
+    """
+
+    nodes: tuple[Node, ...]
+    input: str
+    output: str
+    sources: Mapping[str, str]
+    constants: Mapping[str, Tensor]
+
+
+MOST_KNOWN = 64
+_known: dict[Hashable, Operations] = {}  # code, and look of the example -> operations
+
+
+def exported(model: nn.Module, example: Tensor) -> tuple[Operations, nn.Module, Tensor]:
+    """Export `model` in eval mode. Operations of networks whose code is known to stay the same are found once.
 
     Args:
         model: the network, not changed.
         example: (n, ...), on the model's device.
     Returns:
-        The exported program, the copy of the model that was exported, and the example that was used (at least two
-            images).
+        The operations, the copy of the model that was exported, and the example that was used (at least two images).
     Raises:
         UnsupportedOperation: when the model does not run on the example, cannot be written as one graph, fixes the
             batch size, or does not return exactly one tensor.
@@ -62,10 +85,26 @@ def exported(model: nn.Module, example: Tensor) -> tuple[ExportedProgram, nn.Mod
             raise UnsupportedOperation(
                 f"The network returns {described(output)} instead of one tensor (images, classes). {remedy(output)}"
             )
-        program = _export(twin, example)
-    refuse_caches(kept, twin, (c for c in program.constants.values() if isinstance(c, Tensor)))
-    _check_batch(program, len(example))
-    return program, twin, example
+        code = code_of(twin, known=True)
+        key = None if code is None else (code, look_of(example))
+        operations = _known.get(key)
+        if operations is None:
+            program = _export(twin, example)
+            refuse_caches(kept, twin, (c for c in program.constants.values() if isinstance(c, Tensor)))
+            _check_batch(program, len(example))
+            operations = _read(program, twin)
+            if key is not None:
+                if len(_known) >= MOST_KNOWN:
+                    _known.clear()
+                _known[key] = operations
+    return operations, twin, example
+
+
+def _read(program: ExportedProgram, twin: nn.Module) -> Operations:
+    sources, constants = _sources_of(program, twin)
+    nodes = _operations_of(program)
+    (result,) = next(node for node in program.graph.nodes if node.op == "output").args[0]
+    return Operations(nodes, program.graph_signature.user_inputs[0], result.name, sources, constants)
 
 
 def check_memory(tensors: Mapping[str, Tensor]) -> None:
@@ -83,7 +122,7 @@ def check_memory(tensors: Mapping[str, Tensor]) -> None:
             )
 
 
-def sources_of(program: ExportedProgram, twin: nn.Module) -> tuple[dict[str, str], dict[str, Tensor]]:
+def _sources_of(program: ExportedProgram, twin: nn.Module) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Return two mappings: placeholder -> tensor name, and placeholder -> constant.
 
     A tied tensor is listed under its first name. Placeholders that no operation reads are left out.
@@ -104,7 +143,7 @@ def sources_of(program: ExportedProgram, twin: nn.Module) -> tuple[dict[str, str
     return {node: name for node, name in sources.items() if node in used}, constants
 
 
-def operations_of(program: ExportedProgram) -> tuple[Node, ...]:
+def _operations_of(program: ExportedProgram) -> tuple[Node, ...]:
     """Return the graph's operations without its checks of shapes and types, which would fix the example's sizes.
 
     Raises UnsupportedOperation where a part of the graph runs in another grad mode or precision, or conditionally.

@@ -20,7 +20,7 @@ from torch.fx import Node
 from merging.errors import IncompatibleModels, InvalidRequest, UnknownLayer, UnsupportedOperation
 from merging.network.graph import interpreter
 from merging.network.graph.caches import refuse_copies
-from merging.network.graph.export import check_memory, exported, operations_of, sources_of
+from merging.network.graph.export import Operations, check_memory, exported
 from merging.network.graph.image_axes import ImageAxis, image_axes, two_runs
 from merging.network.graph.layers import Layer, block_outputs, find_layers, is_layer
 from merging.network.graph.tokens import token_range
@@ -210,35 +210,24 @@ def export(model: nn.Module, example: Tensor) -> Graph:
     """
     if isinstance(model, ModuleWithGraph):
         return model.graph_on(example)
-    program, twin, example = exported(model, example)
+    operations, twin, example = exported(model, example)
     tensors = named_tensors(twin)
     check_memory(tensors)
-    sources, constants = sources_of(program, twin)
-    refuse_copies({name: tensors[name] for name in tensors.keys() - sources.values()}, constants.values())
-    nodes = operations_of(program)
-    (result,) = next(node for node in program.graph.nodes if node.op == "output").args[0]
-    x = program.graph_signature.user_inputs[0]
+    read = operations.sources.values()
+    refuse_copies({name: tensors[name] for name in tensors.keys() - read}, operations.constants.values())
     try:
-        return recorded(nodes, x, result.name, sources, tensors, constants, example)
+        return recorded(operations, tensors, example)
     except RuntimeError as error:  # the model's code catches an operation's error, and a graph cannot
         raise UnsupportedOperation(f"The network's graph does not run without the network's code: {error}") from error
 
 
-def recorded(
-    nodes: tuple[Node, ...],
-    x: str,
-    output: str,
-    sources: Mapping[str, str],
-    tensors: Mapping[str, Tensor],
-    constants: Mapping[str, Tensor],
-    example: Tensor,
-) -> Graph:
-    """Return the graph of these operations, recorded on the example (n, ...).
+def recorded(operations: Operations, tensors: Mapping[str, Tensor], example: Tensor) -> Graph:
+    """Return the graph of these operations, recorded on the example (n, ...). tensors: name -> tensor of any shape.
 
-    x, output: the input's and the output's node.  sources: placeholder -> tensor name.  tensors: name -> tensor of any
-    shape.  constants: placeholder -> any other tensor.
     Raises UnsupportedOperation where the run changes a weight, and any error that the operations raise.
     """
+    nodes, x, output = operations.nodes, operations.input, operations.output
+    sources, constants = operations.sources, operations.constants
     values: dict[str, Any] = {node: tensors[name] for node, name in sources.items()} | dict(constants)
     steps = interpreter.steps(nodes, output)
     with torch.no_grad():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from merging.errors import UnsupportedOperation
 from merging.network.copying import copied
-from merging.network.graph.export import exported, operations_of, sources_of
+from merging.network.graph.export import exported
 from merging.network.graph.graph import Graph, recorded
 from merging.network.permutation import named_tensors
 
@@ -31,20 +31,17 @@ def export_weightless(model: nn.Module, example: Tensor) -> Graph:
         UnsupportedOperation: as in `graph.export`, and when a buffer, or another tensor that is no parameter but is
             read by the forward pass, has no values.
     """
-    program, twin, inputs = exported(copied(model).to("meta"), example.to("meta"))
-    sources, constants = sources_of(program, twin)
-    unknown = [name for name, constant in constants.items() if constant.is_meta]
+    operations, _, inputs = exported(copied(model).to("meta"), example.to("meta"))
+    unknown = [name for name, constant in operations.constants.items() if constant.is_meta]
     unknown += [name for name, tensor in model.named_buffers() if tensor.is_meta]
     if unknown:
         raise UnsupportedOperation(
             f"Without the network's weights, the values of its tensor {unknown[0]} are not known."
         )
-    nodes = operations_of(program)
-    (result,) = next(node for node in program.graph.nodes if node.op == "output").args[0]
     tensors = {name: _stand_in(tensor) if tensor.is_meta else tensor for name, tensor in named_tensors(model).items()}
     images = example[torch.arange(len(inputs)) % len(example)]
     try:
-        return recorded(nodes, program.graph_signature.user_inputs[0], result.name, sources, tensors, constants, images)
+        return recorded(operations, tensors, images)
     except RuntimeError as error:
         raise UnsupportedOperation(f"The network's graph does not run without the network's code: {error}") from error
 

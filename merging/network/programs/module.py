@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from merging.errors import IncompatibleModels, UnsupportedOperation
 from merging.network.graph import interpreter
 from merging.network.graph.caches import refuse_copies
+from merging.network.graph.export import Operations
 from merging.network.graph.graph import Graph, ModuleWithGraph, recorded
 from merging.network.permutation import named_tensors
 from merging.network.programs.graph import DTYPES, FAILURES, FLOAT, nodes_of, shortened, steps_of, trial
@@ -90,7 +91,7 @@ class ProgramModule(ModuleWithGraph):
         constants = {placeholder: self._constants[name] for placeholder, name in program.reads if name not in names}
         refuse_copies({name: tensors[name] for name in tensors.keys() - sources.values()}, constants.values())
         try:
-            return recorded(nodes, program.input, program.output, sources, tensors, constants, example)
+            return recorded(Operations(nodes, program.input, program.output, sources, constants), tensors, example)
         except FAILURES as error:
             raise UnsupportedOperation(
                 f"The network does not run on inputs of shape {tuple(example.shape)}; it was exported with "
