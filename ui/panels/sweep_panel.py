@@ -15,6 +15,7 @@ from merging.jobs.ledger.jobs import Job
 from merging.jobs.requests.registry import from_json
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.search import withdraw_batch
+from merging.jobs.sweeps.axes import LAMBDA
 from merging.jobs.sweeps.measures import measures
 from merging.results import saving
 from merging.results.sweep_report import NAIVE_TRIPLE, SweepReport, SweepRow, Triple
@@ -201,7 +202,8 @@ def _table(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
     mine = [row for row in rows if chosen is None or row.values[0] == chosen]
     if chosen is not None:
         _links(sweep, mine)
-    with st.expander(f"{len(mine)} merges", icon=":material/table_rows:"):
+    what = "points of paths" if LAMBDA in dict(sweep.axes) else "merges"
+    with st.expander(f"{len(mine)} {what}", icon=":material/table_rows:"):
         cells = [_cells(sweep, row) for row in mine]
         config = {"Run": st.column_config.LinkColumn(display_text="open")}
         alt = "Every merge of the sweep, one per row. The chart summarises them."
