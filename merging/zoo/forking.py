@@ -42,8 +42,9 @@ class ForkServer:
     def close(self) -> None:
         """End the process."""
         with self._lock:
-            if self._control is not None and self._process is not None:
+            if self._control is not None:
                 self._control.close()
+            if self._process is not None:
                 self._process.wait()
             self._control = self._process = None
 
@@ -53,9 +54,11 @@ class ForkServer:
         Raises TimeoutError, after the child was killed, if it took more than `seconds`.
         """
         for _ in range(TRIES):
-            with closing(self._ask(folder)) as answers, answers.makefile() as lines:
+            answers, asked = self._ask(folder)
+            with closing(answers), answers.makefile() as lines:
                 child = _line(lines)
                 if not child:
+                    self._leave(asked)
                     continue
                 answers.settimeout(seconds)  # from now on, as the import does not count
                 try:
@@ -66,14 +69,26 @@ class ForkServer:
                     raise
         return 1
 
-    def _ask(self, folder: Path) -> socket.socket:
-        """Ask for a child; return the socket on which its process id and then its exit code arrive, each in a line."""
+    def _ask(self, folder: Path) -> tuple[socket.socket, socket.socket]:
+        """Ask for a child; return the socket on which its process id and then its exit code arrive, each in a line.
+
+        The other socket is the one on which it was asked for.
+        """
         answers, theirs = socket.socketpair()
-        with self._lock, theirs, suppress(OSError):  # the process has just ended: no line arrives
-            socket.send_fds(self._start(), [b"run"], [theirs.fileno()])
+        with self._lock, theirs:
+            control = self._start()
+            with suppress(OSError):  # the process has just ended: no line arrives
+                socket.send_fds(control, [b"run"], [theirs.fileno()])
         with suppress(OSError):
             answers.sendall((json.dumps({"folder": str(folder), "environment": dict(os.environ)}) + "\n").encode())
-        return answers
+        return answers, control
+
+    def _leave(self, control: socket.socket) -> None:
+        """Ask the process at this socket no more: it has ended, or is about to."""
+        with self._lock:
+            if self._control is control:
+                control.close()
+                self._control = None
 
     def _start(self) -> socket.socket:
         """Start the process, if it does not run; return the socket on which it is asked."""
@@ -81,6 +96,9 @@ class ForkServer:
             if self._process is not None and self._process.poll() is None:
                 return self._control
             self._control.close()
+        if self._process is not None:  # no zombie stays
+            self._process.kill()
+            self._process.wait()
         self._control, theirs = socket.socketpair()
         paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         with theirs:
