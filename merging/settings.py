@@ -27,13 +27,16 @@ def setting(
     step: float | None = None,
     choices: tuple[str, ...] = (),
     unit: str = "",
+    only: tuple[str, tuple[str, ...]] | None = None,
 ) -> Any:
     """Declare a field of a settings dataclass. The field has the type of `default`.
 
     low, high: inclusive bounds of a number.  step: increment of the number's input on a page.  choices: the allowed
-    values of a string.  unit: shown after the number.
+    values of a string.  unit: shown after the number.  only: another setting, and its values with which this one has an
+    effect; with others, a page does not let people change it.
     """
     metadata = {"label": label, "help": help, "low": low, "high": high, "step": step, "choices": choices, "unit": unit}
+    metadata["only"] = only
     return field(default=default, metadata=metadata)
 
 

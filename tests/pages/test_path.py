@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from merging.progress import point_words
 from tests.pages.ledgers import done, running
 from tests.pages.test_merge_page import html, texts
@@ -34,6 +36,12 @@ def test_the_slider_moves_all_that_is_measured_at_a_point_of_the_path(ledger, op
     assert "variance" in json.dumps(variance["layout"]["yaxis"])
     assert [shape["x0"] for shape in curve["layout"]["shapes"] if shape["yref"] == "y domain"] == [0.0]
     assert app.get("page_link") and not app.exception
+
+
+@pytest.mark.parametrize(("asked", "shown"), [("0.00", "0.00"), ("1.00", "1.00"), ("0.013", "0.50"), ("<b>", "0.50")])
+def test_the_address_names_a_point_of_the_path(ledger, open_page, asked, shown):
+    app = open_page(run=done(ledger)[:12], **{"lambda": asked})
+    assert f"| at λ = {shown} |" in texts(app, "markdown") and not app.exception
 
 
 def test_a_result_of_an_earlier_version_has_its_slider_without_predictions(ledger, open_page, monkeypatch):

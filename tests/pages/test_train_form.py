@@ -31,3 +31,16 @@ def test_lora_needs_a_network_to_start_from(ledger, open_page):
     press(box.set_value("fashion-mlp-128-s0").run(), "Train")
     (job,) = ledger.jobs(kind="train")
     assert job.request["settings"] == {"lora": 4} and job.request["start"] is not None
+
+
+def test_a_setting_without_effect_cannot_be_changed_and_asks_for_no_other_training(ledger, open_page):
+    app = form(open_page)
+    assert all(app.number_input(key=f"train set {name}").disabled for name in ("momentum", "alpha", "part"))
+    app.selectbox(key="train set optimiser").select("sgd").run()
+    app.number_input(key="train set momentum").set_value(0.5).run()
+    app.selectbox(key="train set split").select("dirichlet").run()
+    assert not any(app.number_input(key=f"train set {name}").disabled for name in ("momentum", "alpha", "part"))
+    app.selectbox(key="train set optimiser").select("adam").run()
+    press(app, "Train")
+    (job,) = ledger.jobs(kind="train")
+    assert job.request["settings"] == {"optimiser": "adam", "split": "dirichlet"}

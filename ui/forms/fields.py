@@ -14,24 +14,28 @@ from ui.shell.words import meaning
 
 
 def setting_fields(declared: type, prefix: str, *, without: Collection[str] = (), columns: int = 3) -> dict[str, Any]:
-    """Draw a widget for every setting of a class, in columns; return name -> value.
+    """Draw a widget for every setting of a class, in columns; return name -> value, the default for one without effect.
 
     prefix: begins the session-state keys of the widgets.  without: settings that are left out.
     """
-    shown = [one for one in fields(declared) if one.name not in without]
+    shown, idle = [one for one in fields(declared) if one.name not in without], set[str]()
     for start in range(0, len(shown), columns):
         for column, one in zip(st.columns(columns), shown[start : start + columns], strict=False):
             with column:
-                setting_field(one, f"{prefix} {one.name}")
-    return {one.name: st.session_state[f"{prefix} {one.name}"] for one in shown}
+                other, values = one.metadata["only"] or ("", ())
+                if other and st.session_state[f"{prefix} {other}"] not in values:
+                    idle.add(one.name)
+                setting_field(one, f"{prefix} {one.name}", disabled=one.name in idle)
+    chosen = {one.name: st.session_state[f"{prefix} {one.name}"] for one in shown}
+    return {one.name: one.default if one.name in idle else chosen[one.name] for one in shown}
 
 
-def setting_field(declared: Field[Any], key: str) -> None:
+def setting_field(declared: Field[Any], key: str, *, disabled: bool = False) -> None:
     """Draw the widget of one setting. key: session-state key under which the value is stored."""
     about = declared.metadata
     st.session_state.setdefault(key, declared.default)
     label = f"{about['label']} ({about['unit']})" if about["unit"] else about["label"]
-    shared: dict[str, Any] = {"key": key, "help": about["help"], "persist_state": "session"}
+    shared: dict[str, Any] = {"key": key, "help": about["help"], "persist_state": "session", "disabled": disabled}
     if isinstance(declared.default, bool):
         st.toggle(label, **shared)
     elif about["choices"]:

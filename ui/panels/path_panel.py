@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -48,7 +49,9 @@ def path_with_points(
     chart = st.container()
     names = [f"{value:.{2 if len(lambdas) <= FINE else 3}f}" for value in lambdas]
     middle = names[len(names) // 2]
-    place = names.index(st.select_slider("λ: share of B in the weights", names, middle, key=f"lambda{key}", help=MOVE))
+    bind: Any = None if key else "query-params"  # the address of a page with one result names the point
+    at = st.select_slider("λ: share of B in the weights", names, middle, key=f"lambda{key}", help=MOVE, bind=bind)
+    place = names.index(at)
     with chart:
         figure = kept(marked_curve, report, metric, split, above, float(lambdas[place]))
         draw(figure, f"curve{key}", f"{metric}-{split}", width="stretch")

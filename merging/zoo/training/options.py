@@ -38,9 +38,16 @@ class TrainingOptions:
         low=0.0,
         high=0.5,
         step=0.05,
+        only=("schedule", ("cosine", "constant")),
     )
     momentum: float = setting(
-        0.9, label="Momentum", help="Of stochastic gradient descent.", low=0.0, high=0.999, step=0.1
+        0.9,
+        label="Momentum",
+        help="Of stochastic gradient descent.",
+        low=0.0,
+        high=0.999,
+        step=0.1,
+        only=("optimiser", ("sgd",)),
     )
     weight_decay: float = setting(0.0, label="Weight decay", help="Per step and learning rate.", low=0.0, high=1.0)
     lora: int = setting(
@@ -89,13 +96,16 @@ class TrainingOptions:
         "classes.",
         choices=SPLITS,
     )
-    part: int = setting(0, label="Part of the split", help="0 or 1: the network's part.", low=0, high=1)
+    part: int = setting(
+        0, label="Part of the split", help="0 or 1: the network's part.", low=0, high=1, only=("split", SPLITS[1:])
+    )
     alpha: float = setting(
         1.0,
         label="Concentration",
         help="Of the Dirichlet distribution: the smaller, the more the two parts differ.",
         low=0.01,
         high=100.0,
+        only=("split", ("dirichlet",)),
     )
     split_seed: int = setting(
         0, label="Seed of the split", help="Seed of the share and of the split.", low=0, high=2**31 - 1
