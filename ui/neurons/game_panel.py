@@ -95,7 +95,7 @@ def _one_round(
     gallery: Gallery,
 ) -> None:
     if gallery.waiting or gallery.failed or gallery.refused:
-        say_state(gallery, models, layer.layer, way)
+        say_state(gallery, models, layer, way)
     right = int(layer.partner[shown.unit])
     left, *columns = st.columns(OPTIONS + 1)
     with left:
@@ -113,7 +113,7 @@ def _one_round(
                     st.rerun(scope="app")
     if guessed is not None:
         _answer(shown, layer, found, guessed == right)
-    st.caption(how_made(way), help=meaning("picture of a unit"))
+    st.caption(how_made(layer, way), help=meaning("picture of a unit"))
 
 
 def _option(number: int, unit: int, right: bool, guessed: int | None, gallery: Gallery) -> Tile:

@@ -68,7 +68,7 @@ def _all(layer: LayerUnits, units: list[int]) -> list[Cell]:
 def _sheets(layer: LayerUnits, units: list[int], models: dict[str, ModelRef], way: str, gallery: Gallery) -> None:
     if CLICKED in st.session_state:  # a fragment cannot change the address; see `follow_click`
         st.rerun(scope="app")
-    say_state(gallery, models, layer.layer, way)
+    say_state(gallery, models, layer, way)
     slots = [slot for slot in SHEETS if slot in layer.models]
     for pair in (slots[:2], slots[2:]):
         for column, slot in zip(st.columns(2), pair, strict=False):

@@ -16,6 +16,7 @@ from merging.jobs.ledger.jobs import OPEN, Job
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.pictures import MAX_UNITS, PicturesRequest
+from merging.results.reports import LayerUnits
 from merging.settings import read_settings
 from merging.text import numbers
 from ui.neurons.tiles import read_picture
@@ -76,17 +77,18 @@ def choose_way() -> str:
     return st.selectbox("Pictures", list(WAYS), key="pictures", help=WAY_HELP, width=180, bind="query-params")
 
 
-def how_made(way: str) -> str:
-    """One paragraph on how pictures of this way are made."""
+def how_made(layer: LayerUnits, way: str) -> str:
+    """One paragraph on how pictures of a layer's units are made in this way."""
     settings = read_settings(PictureSettings, WAYS[way])
     aim = "minimise" if settings.negative else "maximise"
-    where = "at the centre position" if settings.objective == "neuron" else "averaged over positions"
+    where = ", at the centre position" if settings.objective == "neuron" else ", averaged over positions"
+    where = where if layer.positions else ""
     moves = [f"shifted by up to {100 * settings.jitter:.0f} %"] if settings.jitter else []
     moves += [f"turned by up to {settings.rotation:.0f} degrees"] if settings.rotation else []
     moves += [f"scaled by up to {100 * settings.scale:.0f} %"] if settings.scale else []
     return (
         f"Each picture starts from random noise (seed 0); {settings.steps} steps of Adam (learning rate "
-        f"{settings.lr:g}) {aim} the unit's response, {where}. The picture's Fourier coefficients are damped by "
+        f"{settings.lr:g}) {aim} the unit's response{where}. The picture's Fourier coefficients are damped by "
         f"frequency. In every step, the picture is {', '.join(moves) or 'not moved'}. It is never resized."
     )
 
@@ -146,7 +148,7 @@ def watch_pictures(ask: Callable[[], Gallery], draw: Callable[[Gallery], None]) 
     return first
 
 
-def say_state(gallery: Gallery, models: dict[str, ModelRef], layer: str, way: str) -> None:
+def say_state(gallery: Gallery, models: dict[str, ModelRef], layer: LayerUnits, way: str) -> None:
     """Say how many pictures are ready and when the rest will be, or how they were made, and offer what can be done."""
     total = len(gallery.made) + len(gallery.waiting) + len(gallery.failed)
     if gallery.waiting:
@@ -160,7 +162,7 @@ def say_state(gallery: Gallery, models: dict[str, ModelRef], layer: str, way: st
             st.rerun(scope="app")
     else:
         meanings = f"{meaning('picture of a unit')} {meaning('response')}"
-        st.caption(f"{len(gallery.made)} pictures. {how_made(way)}", help=meanings)
+        st.caption(f"{len(gallery.made)} pictures. {how_made(layer, way)}", help=meanings)
     if gallery.refused:
         st.warning(plain(gallery.refused), icon=":material/info:")
     if gallery.failed:
@@ -171,7 +173,7 @@ def say_state(gallery: Gallery, models: dict[str, ModelRef], layer: str, way: st
         else:
             st.info(f"{len(gallery.failed)} pictures were stopped before they were made.", icon=":material/stop:")
         if st.button("Try again", key="pictures again", icon=":material/replay:"):
-            ask_again(models, layer, gallery.failed, way)
+            ask_again(models, layer.layer, gallery.failed, way)
             st.rerun(scope="app")
 
 

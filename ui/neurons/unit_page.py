@@ -77,4 +77,4 @@ def _pictures(
     layer: LayerUnits, shown: dict[str, Cell], models: dict[str, ModelRef], way: str, gallery: Gallery
 ) -> None:
     show_tiles([unit_tile(slot, cell, gallery) for slot, cell in shown.items()])
-    say_state(gallery, models, layer.layer, way)
+    say_state(gallery, models, layer, way)

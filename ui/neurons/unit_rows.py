@@ -58,7 +58,7 @@ def rows(view: View) -> None:
 
 
 def _rows(view: View, gallery: Gallery) -> None:
-    say_state(gallery, view.models, view.layer.layer, view.way)
+    say_state(gallery, view.models, view.layer, view.way)
     if view.fates:
         words = [f"{count} {word}" for word, count in Counter(view.fates.values()).most_common()]
         st.caption(
