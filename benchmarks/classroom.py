@@ -49,7 +49,7 @@ from merging.teaching.answers import every_answer
 from merging.teaching.classes import open_class
 from merging.teaching.lesson import Lesson, lessons
 from merging.teaching.question import in_words
-from merging.teaching.students import join
+from merging.teaching.students import join_class
 
 REVEAL = 2 / 3  # of the time of a step
 LAUNCH = 30.0  # seconds that browsers need until their pages are open
@@ -99,7 +99,7 @@ class Room:
         """Open the class; all students join."""
         self.code = open_class(self.ledger, owner_of(self.teacher), "A class", [self.lesson.key])[0].code
         for number, visitor in enumerate(self.visitors, 1):
-            join(self.ledger, self.code, owner_of(visitor), f"Student {number}")
+            join_class(self.ledger, self.code, owner_of(visitor), f"Student {number}")
 
     async def run(self, students: int, begins: float, ends: float, process: psutil.Process) -> None:
         """Run the teacher, the projector and that many students without a browser; note the server's memory."""

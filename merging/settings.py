@@ -35,8 +35,8 @@ def setting(
     values of a string.  unit: shown after the number.  only: another setting, and its values with which this one has an
     effect; with others, a page does not let people change it.
     """
-    metadata = {"label": label, "help": help, "low": low, "high": high, "step": step, "choices": choices, "unit": unit}
-    metadata["only"] = only
+    bounds = {"low": low, "high": high, "step": step, "choices": choices}
+    metadata = {"label": label, "help": help, "unit": unit, "only": only, **bounds}
     return field(default=default, metadata=metadata)
 
 

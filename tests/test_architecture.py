@@ -36,6 +36,13 @@ ORDER = (
         "cli",
     ),
 )
+# Public names that stand in several files.
+TWICE = {
+    *("configure", "run"),  # of every command; the interpreter runs a graph
+    "main",  # of every program
+    "permute",  # a network; and the rule of torch's operator of this name
+    "Step",  # of a lesson; and of a graph's program
+}
 # Folder -> packages of others that it may import.
 OTHERS = {
     "results": {"numpy"},
@@ -196,6 +203,15 @@ def test_every_public_function_and_class_has_a_docstring(path):
             methods = node.body if isinstance(node, ast.ClassDef) else []
             for method in (item for item in methods if isinstance(item, ast.FunctionDef)):
                 assert method.name.startswith("_") or ast.get_docstring(method), f"{node.name}.{method.name}"
+
+
+def test_a_public_name_stands_in_one_place():
+    places: dict[str, list[str]] = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name for name, found in places.items() if len(found) > 1} == TWICE
 
 
 def test_nothing_prints():

@@ -85,7 +85,7 @@ class SweepReport:
 
 
 @dataclass(frozen=True)
-class Mark:
+class SweepMark:
     """Mean of a measure at one point of a sweep, over the groups of networks.
 
     Attributes:
@@ -179,7 +179,7 @@ def _barriers(report: MergeReport, paths: Sequence[str]) -> dict[str, float]:
     return found | ({"train_barrier_mean": curves["train"].barrier().height} if "train" in curves else {})
 
 
-def marks(rows: Iterable[SweepRow], measure: str) -> list[Mark]:
+def marks(rows: Iterable[SweepRow], measure: str) -> list[SweepMark]:
     """Means of a measure per point and methods, in the order of the rows; then those of the naive average."""
     return [
         *_marks(((row.values, row.triple), row, measure) for row in rows),
@@ -187,7 +187,7 @@ def marks(rows: Iterable[SweepRow], measure: str) -> list[Mark]:
     ]
 
 
-def _marks(entries: Iterable[tuple[tuple[tuple[Any, ...], Triple], SweepRow, str]]) -> list[Mark]:
+def _marks(entries: Iterable[tuple[tuple[tuple[Any, ...], Triple], SweepRow, str]]) -> list[SweepMark]:
     table: dict[tuple[tuple[Any, ...], Triple], dict[int, list[float]]] = {}
     for key, row, measure in entries:
         value = row.measures.get(measure, math.nan)
@@ -196,11 +196,11 @@ def _marks(entries: Iterable[tuple[tuple[tuple[Any, ...], Triple], SweepRow, str
     found = []
     for (values, triple), groups in table.items():
         by_group = {group: sum(mine) / len(mine) for group, mine in sorted(groups.items())}
-        found.append(Mark(values, triple, *student(list(by_group.values())), by_group))
+        found.append(SweepMark(values, triple, *student(list(by_group.values())), by_group))
     return found
 
 
-def trends(points: Sequence[Mark], axis: int = 0) -> list[Trend]:
+def trends(points: Sequence[SweepMark], axis: int = 0) -> list[Trend]:
     """The trend of every method over an axis of numbers, from groups with three points or more.
 
     The other axis must be fixed: give only marks with one value of it.

@@ -76,7 +76,7 @@ def own_answers(ledger: Ledger, code: str, owner: str) -> dict[Place, Given]:
     return {one.place: one for one in map(_given, rows)}
 
 
-def answers_to(ledger: Ledger, code: str, place: Place) -> list[Given]:
+def answers_at(ledger: Ledger, code: str, place: Place) -> list[Given]:
     """All answers of a class to one step, the earliest first."""
     with connect(ledger.file) as db:
         query = "SELECT * FROM answers WHERE class = ? AND lesson = ? AND step = ? ORDER BY rowid"
@@ -84,7 +84,7 @@ def answers_to(ledger: Ledger, code: str, place: Place) -> list[Given]:
 
 
 def class_answers(ledger: Ledger, found: LabClass, place: Place) -> list[Given]:
-    """Those of `answers_to`, read once per change of the class, however many people look."""
+    """Those of `answers_at`, read once per change of the class, however many people look."""
     return _kept(ledger, found.code, found.version, found.created, place)
 
 
@@ -144,7 +144,7 @@ def _forget_oldest(db: sqlite3.Connection, owner: str) -> None:
 
 @lru_cache(maxsize=32)
 def _kept(ledger: Ledger, code: str, version: int, created: float, place: Place) -> list[Given]:
-    return answers_to(ledger, code, place)
+    return answers_at(ledger, code, place)
 
 
 def _given(row: sqlite3.Row) -> Given:

@@ -34,7 +34,7 @@ def answers_figure(
     raise ValueError("free texts are not drawn")
 
 
-def describe(question: Question, answers: Sequence[Answer], truth: Answer | None, own: Answer | None) -> str:
+def describe_answers(question: Question, answers: Sequence[Answer], truth: Answer | None, own: Answer | None) -> str:
     """The chart as text."""
     parts = [f"{len(answers)} answer{'s' if len(answers) != 1 else ''}"]
     if question.kind == "number" and answers:
@@ -72,7 +72,7 @@ def _bins(question: Question, answers: Sequence[Answer]) -> tuple[np.ndarray, np
 def _numbers(question: Question, answers: Sequence[Answer], truth: Any, own: Any) -> Figure:
     counts, edges = _bins(question, answers)
     fig = figure(
-        describe(question, answers, truth, own),
+        describe_answers(question, answers, truth, own),
         height=300,
         x={"title": question.unit or "answer", "range": [question.low, question.high]},
         y={"title": "answers", "rangemode": "tozero", "dtick": max(1, int(counts.max(initial=1)) // 5)},
@@ -103,7 +103,7 @@ def _options(question: Question, answers: Sequence[Answer], truth: Any, own: Any
     labels = [f"{name} ({marked[name]})" if name in marked else name for name in names]
     right = None if truth is None else in_words(question, truth)
     fig = figure(
-        describe(question, answers, truth, own),
+        describe_answers(question, answers, truth, own),
         height=90 + 44 * len(names),
         x={"title": "answers", "rangemode": "tozero", "dtick": max(1, max(counted.values(), default=1) // 5)},
         y={"autorange": "reversed", "type": "category"},
@@ -123,7 +123,7 @@ def _options(question: Question, answers: Sequence[Answer], truth: Any, own: Any
 
 def _curves(question: Question, answers: Sequence[Answer], truth: Any, own: Any) -> Figure:
     fig = figure(
-        describe(question, answers, truth, own),
+        describe_answers(question, answers, truth, own),
         height=320,
         x={"title": "λ: share of B in the weights (0 = A, 1 = B)", "tickvals": list(LAMBDAS)},
         y={"title": question.unit or "answer", "range": [question.low, question.high]},

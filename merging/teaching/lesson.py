@@ -15,7 +15,7 @@ from typing import Any
 
 from merging.errors import InvalidSetting
 from merging.paths import ASSETS
-from merging.teaching.lesson_file import checked, read_values, table
+from merging.teaching.lesson_file import checked_fields, mapping_of, read_values
 from merging.teaching.question import Question, read_question
 
 FOLDER = ASSETS / "lessons"
@@ -134,13 +134,15 @@ def _lesson(key: str, values: dict[str, Any]) -> Lesson:
     steps = tuple(_step(number, step) for number, step in enumerate(given, 1))
     if not 1 <= len(steps) <= MOST_STEPS or len({step.key for step in steps}) < len(steps):
         raise InvalidSetting(f"it needs 1 to {MOST_STEPS} steps with different keys")
-    return Lesson(**checked(Lesson, {"key": key, "summary": "", "minutes": 10, "order": 100, **values, "steps": steps}))
+    return Lesson(
+        **checked_fields(Lesson, {"key": key, "summary": "", "minutes": 10, "order": 100, **values, "steps": steps})
+    )
 
 
 def _step(number: int, values: Any) -> Step:
     where = f"step {number}"
     try:
-        given = table("a step", values)
+        given = mapping_of("a step", values)
         key = given.setdefault("key", f"step-{number}")
         if not isinstance(key, str) or not KEY.fullmatch(key):
             raise InvalidSetting("its key may have small letters, digits and hyphens only")
@@ -148,14 +150,14 @@ def _step(number: int, values: Any) -> Step:
             raise InvalidSetting(f"play is {given['play']!r}; known: {', '.join(PLAYS)}")
         for name in ("shown", "shown_then"):
             if name in given:
-                found = table(name, given[name])
+                found = mapping_of(name, given[name])
                 figure, run = found.pop("figure"), found.pop("run", "")
-                given[name] = Shown(**checked(Shown, {"figure": figure, "run": run, "values": found}))
+                given[name] = Shown(**checked_fields(Shown, {"figure": figure, "run": run, "values": found}))
         if "task" in given:
-            given["task"] = _task(table("task", given["task"]))
+            given["task"] = _task(mapping_of("task", given["task"]))
         if "question" in given:
-            given["question"] = read_question(table("question", given["question"]))
-        return Step(**checked(Step, given))
+            given["question"] = read_question(mapping_of("question", given["question"]))
+        return Step(**checked_fields(Step, given))
     except KeyError as error:
         raise InvalidSetting(f"{where} lacks {error.args[0]!r}") from error
     except (InvalidSetting, ValueError) as error:
@@ -170,7 +172,7 @@ def _task(values: dict[str, Any]) -> Task:
         if not isinstance(value, str | int | float):
             raise InvalidSetting(f"{name!r} of task must be a text or a number")
     texts = {name: str(value) for name, value in values.items()}
-    return Task(**checked(Task, {"label": label, "page": page, "values": texts}))
+    return Task(**checked_fields(Task, {"label": label, "page": page, "values": texts}))
 
 
 # Path -> stamp of its last change, its last lesson, and its fault.

@@ -44,14 +44,14 @@ def read_values(file: Path) -> dict[str, Any]:
     return values
 
 
-def table(name: str, value: Any) -> dict[str, Any]:
+def mapping_of(name: str, value: Any) -> dict[str, Any]:
     """A copy of a table. Raises InvalidSetting if the value is none."""
     if not isinstance(value, Mapping):
         raise InvalidSetting(f"{name} must be a table")
     return dict(value)
 
 
-def checked(declared: type, values: Mapping[str, Any]) -> Mapping[str, Any]:
+def checked_fields(declared: type, values: Mapping[str, Any]) -> Mapping[str, Any]:
     """The values, if all are fields of the class and of their kinds, and none is missing. Raises InvalidSetting."""
     known = {one.name: one for one in fields(declared)}
     for name, value in values.items():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from merging.errors import InvalidRequest, InvalidSetting
-from merging.teaching.lesson_file import checked
+from merging.teaching.lesson_file import checked_fields
 
 KINDS = ("number", "choice", "order", "curve", "text")
 LONGEST = 600  # characters of a free text
@@ -103,7 +103,7 @@ class Question:
 
 def read_question(values: Mapping[str, Any]) -> Question:
     """The question that a lesson declares. Raises InvalidSetting."""
-    given = dict(checked(Question, values))
+    given = dict(checked_fields(Question, values))
     for name in ("low", "high", "step", "near"):
         if name in given:
             given[name] = float(given[name])

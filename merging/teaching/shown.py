@@ -26,8 +26,8 @@ from merging.figures.units import match_histogram
 from merging.jobs.ledger.ledger import Ledger
 from merging.results.sweep_report import NAIVE
 from merging.teaching.lesson import Shown
-from merging.teaching.sources import finding_of, layer_of, merge_of, pictures_of, sweep_of
-from merging.teaching.toy import SIDE, TOY, changed, grid
+from merging.teaching.sources import finding_of, read_merge, round_pictures, sweep_of, units_of_layer
+from merging.teaching.toy import SIDE, TOY, changed_toy, grid
 
 PIXELS = 112  # side of a picture in a row of pictures
 Values = Mapping[str, Any]
@@ -60,7 +60,7 @@ def _make(ledger: Ledger, shown: Shown) -> Figure:
 
 def _curve(ledger: Ledger, run: str, values: Values) -> Figure:
     """paths: which of the curves are drawn (default all)."""
-    report, paths = merge_of(ledger, run), values.get("paths")
+    report, paths = read_merge(ledger, run), values.get("paths")
     if paths is not None:
         report = replace(report, curves={kind: report.curves[kind] for kind in paths}, ensemble={})
     return curve_figure(report, values.get("metric", "loss"), values.get("split", "test"))
@@ -68,7 +68,7 @@ def _curve(ledger: Ledger, run: str, values: Values) -> Figure:
 
 def _scores(ledger: Ledger, run: str, values: Values) -> Figure:
     """networks: which of the networks are drawn (default all); the ensemble only among all."""
-    report, networks = merge_of(ledger, run), values.get("networks")
+    report, networks = read_merge(ledger, run), values.get("networks")
     if networks is not None:
         report = replace(report, scores={name: report.scores[name] for name in networks}, ensemble={})
     return scores_figure(report, values.get("metric", "accuracy"))
@@ -76,12 +76,12 @@ def _scores(ledger: Ledger, run: str, values: Values) -> Figure:
 
 def _similarity(ledger: Ledger, run: str, values: Values) -> Figure:
     pair = values["pair"]
-    return heatmap(merge_of(ledger, run).similarity[pair], TITLES[pair])
+    return heatmap(read_merge(ledger, run).similarity[pair], TITLES[pair])
 
 
 def _layers(ledger: Ledger, run: str, values: Values) -> Figure:
     """pairs: which pairs of networks are drawn (default all)."""
-    maps = merge_of(ledger, run).similarity
+    maps = read_merge(ledger, run).similarity
     return diagonal_figure({pair: maps[pair] for pair in values.get("pairs", maps)})
 
 
@@ -99,7 +99,7 @@ def _sweep(ledger: Ledger, run: str, values: Values) -> Figure:
 
 def _pictures(ledger: Ledger, run: str, values: Values) -> Figure:
     """A round of the game: the picture of A's unit, and those of four units of B."""
-    pictures = pictures_of(ledger, run, values["layer"], int(values.get("round", 0)))
+    pictures = round_pictures(ledger, run, values["layer"], int(values.get("round", 0)))
     names = ["Unit of A", *(f"Picture {number}" for number in range(1, len(pictures)))]
     fig = figure(
         "Five pictures in a row: what a unit of A responds to, then Pictures 1 to 4, what four units of B respond to.",
@@ -131,7 +131,7 @@ def _png(pixels: np.ndarray) -> str:
 @lru_cache(maxsize=64)
 def toy_figure(change: str = "", factor: float = 2.0) -> Figure:
     """Output of the small network, unchanged or after a change, over both inputs."""
-    toy = changed(change, factor) if change else TOY
+    toy = changed_toy(change, factor) if change else TOY
     outputs = toy(grid()).reshape(SIDE, SIDE)
     line = np.linspace(-1, 1, SIDE)
     fig = figure(
@@ -167,7 +167,7 @@ def _cka(ledger: Ledger, run: str, values: Values) -> Figure:
 
 
 def _match(ledger: Ledger, run: str, values: Values) -> Figure:
-    return match_histogram(layer_of(ledger, run, values["layer"]))
+    return match_histogram(units_of_layer(ledger, run, values["layer"]))
 
 
 FIGURES: dict[str, Callable[[Ledger, str, Values], Figure]] = {
@@ -180,7 +180,7 @@ FIGURES: dict[str, Callable[[Ledger, str, Values], Figure]] = {
     "landscape": _landscape,
     "cka": _cka,
     "match": _match,
-    "match by layer": lambda ledger, run, values: match_quality_figure(merge_of(ledger, run).units),
+    "match by layer": lambda ledger, run, values: match_quality_figure(read_merge(ledger, run).units),
     "sweep": _sweep,
     "pictures": _pictures,
     "toy": lambda ledger, run, values: toy_figure(values.get("change", "")),

@@ -44,7 +44,7 @@ def find_run(ledger: Ledger, run: str) -> Job:
     return job
 
 
-def merge_of(ledger: Ledger, run: str) -> MergeReport:
+def read_merge(ledger: Ledger, run: str) -> MergeReport:
     """Report of a merge. Raises InvalidSetting if the run is no finished merge."""
     found = _report(ledger, find_run(ledger, run).id)
     if not isinstance(found, MergeReport):
@@ -67,9 +67,9 @@ def finding_of(ledger: Ledger, run: str, study: str, settings: dict[str, Any] | 
     return _finding(ledger, StudyRequest(request, study, settings or {}).id, f"{study!r} of the run {run!r}")
 
 
-def layer_of(ledger: Ledger, run: str, layer: str) -> LayerUnits:
+def units_of_layer(ledger: Ledger, run: str, layer: str) -> LayerUnits:
     """Measurements of one layer's units. Raises InvalidSetting for a layer without them."""
-    found = next((units for units in merge_of(ledger, run).units if units.layer == layer), None)
+    found = next((units for units in read_merge(ledger, run).units if units.layer == layer), None)
     if found is None:
         raise InvalidSetting(f"The run {run!r} has no units of a layer {layer!r}")
     return found
@@ -77,7 +77,7 @@ def layer_of(ledger: Ledger, run: str, layer: str) -> LayerUnits:
 
 def game_round(ledger: Ledger, run: str, layer: str, number: int) -> Round:
     """Round `number` of the game "Which is it?" of a layer, the same as on Neurons. Raises InvalidSetting."""
-    units = layer_of(ledger, run, layer)
+    units = units_of_layer(ledger, run, layer)
     a, b = units.models.index("A"), units.models.index("pi(B)")
     alive = [int(unit) for unit in np.argsort(-units.match, kind="stable") if not units.dead[[a, b], unit].any()]
     asked = rounds(alive[:GAME_UNITS], units.partner, find_run(ledger, run).id)
@@ -86,7 +86,7 @@ def game_round(ledger: Ledger, run: str, layer: str, number: int) -> Round:
     return asked[number]
 
 
-def pictures_of(ledger: Ledger, run: str, layer: str, number: int) -> list[np.ndarray]:
+def round_pictures(ledger: Ledger, run: str, layer: str, number: int) -> list[np.ndarray]:
     """Pictures (H, W, C) of a round: of A's unit, then of the OPTIONS units of B. Raises InvalidSetting."""
     asked, request = game_round(ledger, run, layer, number), _merge_request(find_run(ledger, run))
     found = [_picture(ledger, request, 0, layer, asked.unit)]

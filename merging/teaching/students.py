@@ -29,7 +29,7 @@ class Student:
     seen: float
 
 
-def join(ledger: Ledger, code: str, owner: str, nickname: str) -> Student:
+def join_class(ledger: Ledger, code: str, owner: str, nickname: str) -> Student:
     """Join a class, or come back to it. Raises InvalidRequest if it ended, is full, or has this nickname already."""
     check_owner(owner)
     name = " ".join(nickname.split())

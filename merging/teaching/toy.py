@@ -50,7 +50,7 @@ class Toy:
 TOY = Toy(np.array([[1.0, -0.5], [-0.75, 1.25]]), np.array([[1.0, -1.0], [0.5, 1.0]]), np.array([[1.0, -0.75]]))
 
 
-def changed(change: str, factor: float = 2.0) -> Toy:
+def changed_toy(change: str, factor: float = 2.0) -> Toy:
     """The network after a change of CHANGES. "average": the mean of the network and of its swapped copy."""
     made = {
         "swap": TOY.swapped(),

@@ -15,8 +15,8 @@ from merging.errors import InvalidRequest, InvalidSetting
 from merging.jobs.ledger.ledger import Ledger
 from merging.results.sweep_report import NAIVE, NAIVE_TRIPLE, marks, measures_of, trends
 from merging.teaching.question import LAMBDAS, Answer, Question
-from merging.teaching.sources import finding_of, game_round, layer_of, merge_of, sweep_of
-from merging.teaching.toy import CHANGES, changed, largest_difference
+from merging.teaching.sources import finding_of, game_round, read_merge, sweep_of, units_of_layer
+from merging.teaching.toy import CHANGES, changed_toy, largest_difference
 from merging.text.reasons import costliest
 
 Spec = Mapping[str, Any]
@@ -61,11 +61,11 @@ def _read(ledger: Ledger, question: Question) -> Answer:
 
 
 def _measure(ledger: Ledger, spec: Spec) -> float:
-    return measures_of(merge_of(ledger, spec["run"]))[spec["name"]] * float(spec.get("times", 1))
+    return measures_of(read_merge(ledger, spec["run"]))[spec["name"]] * float(spec.get("times", 1))
 
 
 def _curve(ledger: Ledger, spec: Spec) -> tuple[float, ...]:
-    curve = merge_of(ledger, spec["run"]).curves[spec["path"]][spec.get("split", "test")]
+    curve = read_merge(ledger, spec["run"]).curves[spec["path"]][spec.get("split", "test")]
     values = getattr(curve, spec["metric"]) * float(spec.get("times", 1))
     places = [int(np.argmin(np.abs(curve.lambdas - at))) for at in LAMBDAS]
     return tuple(float(values[place]) for place in places)
@@ -73,7 +73,7 @@ def _curve(ledger: Ledger, spec: Spec) -> tuple[float, ...]:
 
 def _ranking(ledger: Ledger, spec: Spec) -> tuple[str, ...]:
     """Labels of networks (names of `scores`, or "ensemble"), the best test accuracy first."""
-    report = merge_of(ledger, spec["run"])
+    report = read_merge(ledger, spec["run"])
     scores = {name: splits["test"].accuracy for name, splits in report.scores.items()}
     scores["ensemble"] = report.ensemble["test"].accuracy
     return tuple(spec["labels"][name] for name in sorted(spec["labels"], key=lambda name: -scores[name]))
@@ -95,7 +95,7 @@ def _cka(ledger: Ledger, spec: Spec) -> float:
 
 
 def _similarity(ledger: Ledger, spec: Spec) -> float:
-    found = merge_of(ledger, spec["run"]).similarity[spec["pair"]]
+    found = read_merge(ledger, spec["run"]).similarity[spec["pair"]]
     return float(found.values[found.row_layers.index(spec["layer"]), found.column_layers.index(spec["layer"])])
 
 
@@ -120,7 +120,7 @@ def _point(ledger: Ledger, spec: Spec) -> float:
 
 def _partner(ledger: Ledger, spec: Spec) -> str:
     """The option ("Picture 1" ...) that shows the partner of the unit in a round of the game."""
-    layer, asked = layer_of(ledger, spec["run"], spec["layer"]), game_round(ledger, *_round(spec))
+    layer, asked = units_of_layer(ledger, spec["run"], spec["layer"]), game_round(ledger, *_round(spec))
     return f"Picture {asked.options.index(int(layer.partner[asked.unit])) + 1}"
 
 
@@ -132,7 +132,7 @@ def _toy(ledger: Ledger, spec: Spec) -> float:
     """Largest change of the output of the network of the first lesson."""
     if spec["change"] not in CHANGES:
         raise InvalidSetting(f"Changes of the small network are {', '.join(CHANGES)}")
-    return largest_difference(changed(spec["change"]))
+    return largest_difference(changed_toy(spec["change"]))
 
 
 READERS: dict[str, Callable[[Ledger, Spec], Any]] = {

@@ -42,7 +42,7 @@ STYLE = (
 
 
 @dataclass(frozen=True)
-class Line:
+class WorksheetLine:
     """One question of a worksheet.
 
     Attributes:
@@ -72,7 +72,7 @@ def worksheet_lines(
     shown: Sequence[Place] | frozenset[Place],
     *,
     comma: bool = False,
-) -> list[Line]:
+) -> list[WorksheetLine]:
     """All questions of the lessons, with the answers in `given`. shown: places whose truth may be told."""
     lines = []
     for lesson, step in _questions(lessons):
@@ -83,11 +83,11 @@ def worksheet_lines(
         run, how = _source(ledger, str(question.truth.get("run", ""))) if truth is not None else ("", "")
         own, told = ("" if one is None else in_words(question, one, comma=comma) for one in (answer, truth))
         reveal = step.reveal if place in shown else ""
-        lines.append(Line(lesson.title, step.title, question.prompt, own, told, reveal, run, how))
+        lines.append(WorksheetLine(lesson.title, step.title, question.prompt, own, told, reveal, run, how))
     return lines
 
 
-def worksheet_html(title: str, name: str, lines: Sequence[Line], address: str) -> str:
+def worksheet_html(title: str, name: str, lines: Sequence[WorksheetLine], address: str) -> str:
     """The worksheet as one HTML page, to print or to keep. address: the app's address."""
     parts = [f"<h1>{escape(title)}</h1>", f"<p>{escape(name)}</p>" if name else ""]
     lesson = ""
@@ -107,7 +107,7 @@ def worksheet_html(title: str, name: str, lines: Sequence[Line], address: str) -
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>'
 
 
-def worksheet_notebook(title: str, name: str, lines: Sequence[Line], address: str) -> str:
+def worksheet_notebook(title: str, name: str, lines: Sequence[WorksheetLine], address: str) -> str:
     """The worksheet as a Jupyter notebook; the commands stand in cells that can be run."""
     cells = [_text(f"# {_plain(title)}\n\n{_plain(name)}")]
     for line in lines:

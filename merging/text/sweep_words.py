@@ -9,14 +9,14 @@ from typing import Any
 
 from merging.jobs.requests.comparison import csv_value
 from merging.jobs.requests.sweep import SweepRequest
-from merging.jobs.sweeps.axes import LAMBDA, Axis, find_axis
+from merging.jobs.sweeps.axes import LAMBDA, SweepAxis, find_axis
 from merging.jobs.sweeps.measures import measures
 from merging.jobs.trained import option_text
 from merging.methods.registry import ROLES, find
 from merging.results.sweep_report import (
     NAIVE,
     NAIVE_TRIPLE,
-    Mark,
+    SweepMark,
     SweepRow,
     Trend,
     Triple,
@@ -28,7 +28,7 @@ from merging.text import numbers
 METHOD_COLUMNS = (*ROLES, "group", "seed", "state", "run")
 
 
-def axes_of(sweep: SweepRequest) -> list[Axis]:
+def axes_of(sweep: SweepRequest) -> list[SweepAxis]:
     """The axes of a sweep."""
     return [find_axis(key) for key, _ in sweep.axes]
 
@@ -60,13 +60,13 @@ def measure_text(measure: str, value: float | None) -> str:
     return f"{value:.1f}" if measure == "distance" and value is not None else numbers.loss(value)
 
 
-def measured(rows: Sequence[SweepRow]) -> list[str]:
+def measured_names(rows: Sequence[SweepRow]) -> list[str]:
     """The measures that at least one row has, in the order of `measures()`."""
     known = {name.removeprefix(NAIVE) for row in rows for name in row.measures}
     return [name for name in measures() if name in known]
 
 
-def unfinished(sweep: SweepRequest, rows: Sequence[SweepRow]) -> str:
+def unfinished_parts(sweep: SweepRequest, rows: Sequence[SweepRow]) -> str:
     """Number of merges and studies that did not finish, as in "1 of 6 merges"; "" if there are none."""
     done = [row for row in rows if row.state == "done"]
     lacking = sum(
@@ -116,7 +116,7 @@ def _in_sentence(label: str) -> str:
     return label[:1].lower() + label[1:]
 
 
-def describe_points(sweep: SweepRequest, points: Sequence[Mark], measure: str) -> str:
+def describe_points(sweep: SweepRequest, points: Sequence[SweepMark], measure: str) -> str:
     """A figure of a sweep as text: every mean, by method."""
     axes, every = axes_of(sweep), [mark.triple for mark in points]
     parts = []
@@ -150,11 +150,11 @@ def sweep_command(sweep: SweepRequest) -> str:
     return " ".join([*words, *([f"--first-group {sweep.first_group}"] if sweep.first_group else [])])
 
 
-def to_csv(sweep: SweepRequest, rows: Sequence[SweepRow]) -> str:
+def sweep_csv(sweep: SweepRequest, rows: Sequence[SweepRow]) -> str:
     """All rows as CSV: axes, methods, group, seed, state, run, then every measure; shares are 0..1."""
     keys = [key for key, _ in sweep.axes]
     known = {name for row in rows for name in row.measures}
-    names = [name for measure in measured(rows) for name in (measure, NAIVE + measure) if name in known]
+    names = [name for measure in measured_names(rows) for name in (measure, NAIVE + measure) if name in known]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*keys, *METHOD_COLUMNS, *names])

@@ -19,9 +19,9 @@ from merging.errors import InvalidRequest, MergescopeError
 from merging.jobs.requests.registry import from_json
 from merging.jobs.requests.sweep import MOST_ROWS, SweepRequest
 from merging.jobs.requests.train import TrainRequest
-from merging.jobs.sweeps.axes import USUAL_WIDTHS, axes, find_axis, with_depth, with_width
+from merging.jobs.sweeps.axes import USUAL_WIDTHS, find_axis, sweep_axes, with_depth, with_width
 from merging.jobs.sweeps.cost import cheaper
-from merging.jobs.sweeps.plan import cells, checked, no_network, trainings
+from merging.jobs.sweeps.plan import cells_of, checked_sweep, no_network, trainings
 from merging.results.intervals import student, t95
 from merging.results.sweep_report import SweepRow, marks, spearman, trends
 from merging.text.sweep_words import describe_trends, sweep_command
@@ -113,11 +113,11 @@ def test_an_impossible_sweep_is_refused_with_the_reason(changes, words):
 )
 def test_a_sweep_whose_parts_are_impossible_is_refused_before_it_starts(changes, words):
     with pytest.raises(MergescopeError, match=words):
-        checked(sweep(**changes))
+        checked_sweep(sweep(**changes))
 
 
 def test_networks_of_all_points_have_the_same_seeds_and_more_groups_keep_the_old_ones():
-    two, three = (cells(sweep(groups=groups)) for groups in (2, 3))
+    two, three = (cells_of(sweep(groups=groups)) for groups in (2, 3))
     seeds = {cell.values: [one.training.seed for one in cell.networks] for cell in three if cell.group == 2}
     assert seeds == {(4,): [4, 5], (8,): [4, 5]}
     ids = [{one.training.id for cell in every for one in cell.networks} for every in (two, three)]
@@ -152,16 +152,16 @@ def test_widths_that_a_configuration_leaves_out_are_those_of_the_architecture(ar
 
 
 def test_networks_of_a_split_learn_different_parts_and_a_common_start_learns_all():
-    split = cells(sweep(settings={"split": "halves"}, common=2, networks=3))[0].networks
+    split = cells_of(sweep(settings={"split": "halves"}, common=2, networks=3))[0].networks
     assert [one.training.settings.get("part", 0) for one in split] == [0, 1, 0]
     assert split[0].base == split[2].base and "split" not in split[0].base.settings
-    low = cells(sweep(settings={"lora": 2}, common=2))[0].networks[0]
+    low = cells_of(sweep(settings={"lora": 2}, common=2))[0].networks[0]
     assert "lora" not in low.base.settings and low.training.settings["lora"] == 2
     assert split[0].base.epochs == 2 and split[0].base.seed not in {one.training.seed for one in split}
 
 
 def test_epochs_are_read_along_one_training():
-    every = cells(sweep(axes=(("epoch", (0, 2, 4)),)))
+    every = cells_of(sweep(axes=(("epoch", (0, 2, 4)),)))
     mine = [cell for cell in every if cell.group == 0]
     assert len({one.training.id for cell in mine for one in cell.networks}) == 2
     assert mine[0].networks[0].training.keep == (0, 2) and mine[0].networks[0].training.epochs == 4
@@ -169,10 +169,10 @@ def test_epochs_are_read_along_one_training():
 
 
 def test_lambdas_share_one_merge_and_do_not_change_the_trainings():
-    every = cells(sweep(axes=(("width", (4, 8)), ("lambda", (0.0, 0.5, 1.0)))))
+    every = cells_of(sweep(axes=(("width", (4, 8)), ("lambda", (0.0, 0.5, 1.0)))))
     assert len(every) == 12 and len({cell.merge for cell in every}) == 4
     assert [cell.at for cell in every if cell.values[0] == 4 and cell.group == 0] == [0.0, 0.5, 1.0]
-    ids = [{one.training.id for cell in cells(request) for one in cell.networks} for request in (sweep(), sweep(
+    ids = [{one.training.id for cell in cells_of(request) for one in cell.networks} for request in (sweep(), sweep(
         axes=(("width", (4, 8)), ("lambda", (0.5,)))
     ))]  # fmt: skip
     assert ids[0] == ids[1]
@@ -189,11 +189,11 @@ def test_a_sweep_asked_for_before_there_were_studies_keeps_its_id():
 
 def test_a_setting_of_methods_reaches_the_methods_that_have_it():
     request = sweep(axes=(("align.restarts", (1, 3)),), aligns=("none", "weight-matching"))
-    settings = {(cell.values, cell.triple[0]): cell.settings for cell in cells(request)}
+    settings = {(cell.values, cell.triple[0]): cell.settings for cell in cells_of(request)}
     assert settings[(3,), "weight-matching"] == {"align": {"restarts": 3}} and settings[(3,), "none"] == {}
 
 
-@pytest.mark.parametrize("key", axes())
+@pytest.mark.parametrize("key", sweep_axes())
 def test_every_axis_takes_the_values_that_the_form_offers(key):
     axis = find_axis(key)
     assert axis.label and axis.help

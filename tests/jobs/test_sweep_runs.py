@@ -18,8 +18,8 @@ from merging.jobs.requests.study import StudyRequest
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.requests.train import kept_name
 from merging.jobs.sweeps.cost import cost
-from merging.jobs.sweeps.look import look
-from merging.jobs.sweeps.measures import numbers_of
+from merging.jobs.sweeps.look import look_at_sweep
+from merging.jobs.sweeps.measures import study_numbers
 from merging.jobs.tasks.run import run_task
 from merging.jobs.worker.dispatcher import Dispatcher
 from merging.jobs.worker.engine import Plan
@@ -28,7 +28,7 @@ from merging.jobs.worker.local_engine import LocalEngine
 from merging.results import saving
 from merging.results.sweep_report import SweepReport
 from merging.studies.registry import load_finding
-from merging.text.sweep_words import to_csv
+from merging.text.sweep_words import sweep_csv
 from tests.jobs.making import merge_request
 from tests.jobs.test_sweep import real
 
@@ -57,7 +57,7 @@ def run(ledger: Ledger, engine, request: SweepRequest, *, until=lambda job: not 
 
 def test_a_sweep_fills_in_is_extended_and_every_run_is_the_one_asked_for_by_itself(ledger, engine):
     request = real()
-    before = cost(ledger, request, look(ledger, request, "me"))
+    before = cost(ledger, request, look_at_sweep(ledger, request, "me"))
     job = run(ledger, engine, request)
     assert job.state == "done", job.error
     report = ledger.report(job.id)
@@ -73,26 +73,26 @@ def test_a_sweep_fills_in_is_extended_and_every_run_is_the_one_asked_for_by_itse
     assert alone.curves["aligned"]["test"].barrier().height == report.rows[0].measures["barrier_mean"]
 
     more = real(groups=3)
-    left = cost(ledger, more, look(ledger, more, "me"))
+    left = cost(ledger, more, look_at_sweep(ledger, more, "me"))
     assert (left.trainings, left.merges) == (4, 2) and left.seconds > 0 and left.unknown == 0
     times = {one.id: one.finished for one in submitted}
     assert run(ledger, engine, more).state == "done"
     assert {id: time for id, time in times.items() if ledger.job(id).finished != time} == {}
-    assert to_csv(more, ledger.report(more.id).rows).count("\n") == 7
+    assert sweep_csv(more, ledger.report(more.id).rows).count("\n") == 7
 
 
 def test_the_numbers_of_studies_are_those_of_the_studies_asked_for_by_themselves(ledger, engine):
     request = real(groups=1, studies=("why", "layer"))
-    assert cost(ledger, request, look(ledger, request, "me")).studies == 4
+    assert cost(ledger, request, look_at_sweep(ledger, request, "me")).studies == 4
     assert run(ledger, engine, request).state == "done"
     first = ledger.report(request.id).rows[0]
     merge = from_json(_text(ledger, first.run))
     for key in request.studies:
         payload = gather_payload(ledger, StudyRequest(merge, key, seed=merge.seed), "cpu", 1)
-        numbers = numbers_of(key, load_finding(run_task("study", payload)["finding"]))
+        numbers = study_numbers(key, load_finding(run_task("study", payload)["finding"]))
         assert numbers and numbers.items() <= first.measures.items()
     assert {"why.variance", "naive_why.variance", "layer.change"} <= set(first.measures)
-    assert "why.variance,naive_why.variance" in to_csv(request, ledger.report(request.id).rows)
+    assert "why.variance,naive_why.variance" in sweep_csv(request, ledger.report(request.id).rows)
     assert {job.state for job in ledger.jobs(kind="study")} == {"done"}
 
 
@@ -107,7 +107,7 @@ def test_a_study_of_a_sweep_waits_with_long_jobs_until_somebody_opens_it(ledger)
 
 def test_lambdas_are_read_from_the_curve_of_one_merge(ledger, engine):
     request = real(axes=(("lambda", (0.0, 0.5, 1.0)),), groups=1)
-    before = cost(ledger, request, look(ledger, request, "me"))
+    before = cost(ledger, request, look_at_sweep(ledger, request, "me"))
     assert (before.trainings, before.merges) == (2, 1)
     assert run(ledger, engine, request).state == "done"
     rows = ledger.report(request.id).rows
@@ -117,14 +117,14 @@ def test_lambdas_are_read_from_the_curve_of_one_merge(ledger, engine):
     for name, curve in (("loss", curves["aligned"]["test"]), ("naive_loss", curves["naive"]["test"])):
         assert [row.measures[name] for row in rows] == curve.loss.tolist()
     assert rows[0].measures["loss"] == rows[0].measures["naive_loss"]  # both paths begin at A
-    assert look(ledger, request, "me").done == (2, 1, 0)
+    assert look_at_sweep(ledger, request, "me").done == (2, 1, 0)
 
 
 def test_a_paused_sweep_withdraws_its_parts_and_goes_on_where_it_was(ledger, engine):
     request = real(axes=(("lr", (0.001, 0.01)),), groups=1)
 
     def paused(job):
-        if job.open and any(part.state == "done" for part in look(ledger, request, "me").trainings):
+        if job.open and any(part.state == "done" for part in look_at_sweep(ledger, request, "me").trainings):
             ledger.cancel(job.id, "me")
         return job.state == "cancelled" and not ledger.jobs(states=("queued", "running"))
 
@@ -170,7 +170,7 @@ def test_checkpoints_along_a_training_and_a_common_start(ledger, engine):
     rows = {row.values: row.measures for row in ledger.report(job.id).rows}
     assert rows[0, 1]["distance"] == 0  # before they part, both are their common start
     assert rows[0, 0]["distance"] > 0 and len(rows) == 6
-    long = next(part.request for part in look(ledger, request, "me").trainings if part.request.keep)
+    long = next(part.request for part in look_at_sweep(ledger, request, "me").trainings if part.request.keep)
     payload = gather_payload(ledger, long, "cpu", 1)
     made = run_task("train", payload)
     stored = ledger.artifacts(long.id)

@@ -216,7 +216,7 @@ def test_plain_text_holds_no_sign_that_is_not_escaped(text):
 def test_a_text_of_several_lines_is_one_paragraph(text):
     for line in plain(f"only me\n\n{text}").split("\n"):
         assert line.strip(), "an empty line ends a paragraph"
-        assert not re.match(r"\s|[-+=*#>|~]|\d+[.)]", line), "a list, a heading, a rule, a quote, a table or code"
+        assert not re.match(r"\s|[-+=*#>|~]|\d+[.)](\s|$)", line), "a list, a heading, a rule, a quote, a table or code"
 
 
 def test_the_words_of_the_test_are_all_that_can_be_made():

@@ -10,7 +10,7 @@ from merging.teaching.answers import every_answer, lock, own_answers
 from merging.teaching.cells import to_stored
 from merging.teaching.classes import ALPHABET, FREE, classes_of, find_class, lead, open_class
 from merging.teaching.lesson import lessons
-from merging.teaching.students import join, raise_hand, students_of
+from merging.teaching.students import join_class, raise_hand, students_of
 from merging.teaching.tries import MOST_OWN
 from tests.pages.ledgers import SOMEBODY
 from tests.pages.test_merge_page import press, texts
@@ -33,7 +33,7 @@ def lab(ledger):
     """Somebody else's class at a question, which the visitor joined."""
     made, _ = open_class(ledger, SOMEBODY, "Deep <learning>", ["naive", "width"], sweep=to_stored(lab_sweep()))
     lead(ledger, made.code, SOMEBODY, place=PLACE)
-    join(ledger, made.code, VISITOR, "Ada")
+    join_class(ledger, made.code, VISITOR, "Ada")
     return find_class(ledger, made.code)
 
 
@@ -122,7 +122,7 @@ def test_a_teacher_opens_leads_reveals_and_deletes_a_class(ledger, open_page, as
     press(app, "Open the class")
     lab = classes_of(ledger, VISITOR)[0][0]
     assert "Your key of this class" in texts(app, "success")
-    join(ledger, lab.code, SOMEBODY, "Bob <b>")
+    join_class(ledger, lab.code, SOMEBODY, "Bob <b>")
     raise_hand(ledger, lab.code, SOMEBODY, True)
     while find_class(ledger, lab.code).place != PLACE:
         press(app, "Next step")
@@ -146,7 +146,7 @@ def test_a_teacher_opens_leads_reveals_and_deletes_a_class(ledger, open_page, as
 
 def test_the_projector_shows_the_answers_without_names(ledger, open_page, as_visitor):
     made, _ = open_class(ledger, VISITOR, "T", ["naive"])
-    join(ledger, made.code, SOMEBODY, "Bob")
+    join_class(ledger, made.code, SOMEBODY, "Bob")
     lead(ledger, made.code, VISITOR, place=PLACE)
     lock(ledger, made.code, SOMEBODY, NAIVE, ASKED, 12.0)
     board = {"class": made.code, "view": "board"}
@@ -203,7 +203,7 @@ def test_a_question_that_became_one_for_a_text_shows_no_number_as_an_answer(
     file, head = tmp_path / "9-ours.toml", 'title = "T"\n[[steps]]\ntitle = "S"\ntext = "x"\n'
     file.write_text(f"{head}question = {{prompt = 'p', kind = 'number'}}")
     made, _ = open_class(ledger, VISITOR, "T", ["ours"])
-    join(ledger, made.code, SOMEBODY, "Bob")
+    join_class(ledger, made.code, SOMEBODY, "Bob")
     lead(ledger, made.code, VISITOR, place=("ours", "step-1"))
     lock(ledger, made.code, SOMEBODY, lessons()["ours"], lessons()["ours"].steps[0], 5.0)
     file.write_text(f"{head}question = {{prompt = 'p', kind = 'text'}}")

@@ -11,8 +11,8 @@ import pytest
 from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.requests.registry import from_json
 from merging.jobs.requests.sweep import SweepRequest
-from merging.jobs.sweeps.look import look
-from merging.jobs.sweeps.plan import cells
+from merging.jobs.sweeps.look import look_at_sweep
+from merging.jobs.sweeps.plan import cells_of
 from merging.results import saving
 from merging.results.sweep_report import SweepReport, SweepRow
 from merging.zoo.datasets.fingerprint import fingerprint
@@ -41,7 +41,7 @@ def finished(ledger, sweep: SweepRequest, *, failed: int = 0, more: Mapping[str,
     desk = Desk(ledger)
     claim = desk.claim(("sweep",))
     rows = []
-    for number, cell in enumerate(cells(sweep)):
+    for number, cell in enumerate(cells_of(sweep)):
         place = sweep.axes[0][1].index(cell.values[0])
         measures = {
             "barrier_mean": 1 / (1 + place) + 0.01 * cell.group,
@@ -183,7 +183,7 @@ def test_a_sweep_that_is_not_here_is_said_to_be_gone(open_page):
 def test_parts_of_sweeps_are_listed_only_when_asked_for(ledger, open_page):
     sweep = request()
     ledger.submit(sweep, SOMEBODY)
-    part = next(iter(look(ledger, sweep, SOMEBODY).parts)).request
+    part = next(iter(look_at_sweep(ledger, sweep, SOMEBODY).parts)).request
     ledger.submit(part, SOMEBODY, batch=sweep.batch)
     app = open_page("jobs")
     assert part.title not in texts(app, "markdown") and "Sweep over" in texts(app, "markdown")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from merging.errors import DataUnavailable, InvalidSetting
-from merging.jobs.sweeps.measures import numbers_of
+from merging.jobs.sweeps.measures import study_numbers
 from merging.results import saving
 from merging.results.sweep_report import NAIVE
 from merging.settings import read_settings, settings_dict
@@ -62,7 +62,7 @@ def test_the_same_seed_gives_the_same_bytes_and_leaves_the_networks_alone(key):
     assert first == second
     assert saving.save(load_finding(first)) == first
     declared = {f"{key}.{name}" for name in asked.numbers}
-    assert {name.removeprefix(NAIVE) for name in numbers_of(key, load_finding(first))} == declared
+    assert {name.removeprefix(NAIVE) for name in study_numbers(key, load_finding(first))} == declared
     assert all(same(before[name], tensors_of(net)) for name, net in subject.nets.items())
     assert not any(p.grad is not None for net in subject.nets.values() for p in net.parameters())
     assert told and all(stage == "studying" and 0 <= (fraction or 0) <= 1 for stage, fraction in told)

@@ -7,7 +7,7 @@ from merging.jobs.ledger.connection import connect
 from merging.teaching import answers, classes, tries
 from merging.teaching.answers import ALONE, every_answer, own_answers
 from merging.teaching.classes import find_class, open_class
-from merging.teaching.students import arrive, find_student, join, remove, students_of
+from merging.teaching.students import arrive, find_student, join_class, remove, students_of
 from tests.teaching.making import ADA, BOB, FIRST, SECOND, TEACHER, answer
 
 
@@ -19,8 +19,8 @@ def test_a_teacher_removes_a_student_with_all_answers_who_may_join_again(ledger,
     remove(ledger, lab.code, TEACHER, number)
     remove(ledger, lab.code, TEACHER, number)  # pressed twice
     assert find_student(ledger, lab.code, ADA) is None and not every_answer(ledger, lab.code)
-    join(ledger, lab.code, BOB, "Bob")
-    join(ledger, lab.code, ADA, "Ada")
+    join_class(ledger, lab.code, BOB, "Bob")
+    join_class(ledger, lab.code, ADA, "Ada")
     assert [one.owner for one in students_of(ledger, lab.code)] == [BOB, ADA]
 
 
@@ -57,7 +57,7 @@ def test_classes_that_were_filled_but_never_used_make_room(ledger, lab, monkeypa
     answer(ledger, lab.code, ADA, FIRST)
     monkeypatch.setattr(classes, "MOST_CLASSES", 2)
     filled, _ = open_class(ledger, BOB, "Filled", ["naive"])
-    join(ledger, filled.code, ADA, "Ada")
+    join_class(ledger, filled.code, ADA, "Ada")
     with connect(ledger.file) as db:
         db.execute("UPDATE classes SET created = created - 90000")
     open_class(ledger, BOB, "One more", ["naive"])

@@ -8,15 +8,15 @@ import pytest
 from merging.errors import InvalidRequest
 from merging.jobs.requests.base import canonical
 from merging.jobs.sweeps.lab import lab_sweep
-from merging.jobs.sweeps.plan import cells, merge_of, no_network
+from merging.jobs.sweeps.plan import cells_of, no_network, planned_merge
 from merging.teaching.cells import cell_words, dealt, lab_cells, read_sweep, to_stored
 
 
 def parts(sweep):
     """Ids of all trainings, and the ids of the merges of untrained networks, which stand for the trained ones."""
-    found = cells(sweep)
+    found = cells_of(sweep)
     trainings = {one.training.id for cell in found for one in cell.networks}
-    return trainings, {merge_of(sweep, cell, no_network).id for cell in found}
+    return trainings, {planned_merge(sweep, cell, no_network).id for cell in found}
 
 
 def test_the_cells_of_a_sweep_ask_for_its_trainings_and_merges_and_for_nothing_else():

@@ -8,7 +8,7 @@ import pytest
 from merging.errors import InvalidRequest
 from merging.jobs.ledger.connection import connect
 from merging.jobs.ledger.ledger import Ledger
-from merging.teaching.answers import ALONE, answers_to, class_answers, every_answer, lock, own_answers, reset
+from merging.teaching.answers import ALONE, answers_at, class_answers, every_answer, lock, own_answers, reset
 from merging.teaching.classes import (
     ALPHABET,
     DAYS,
@@ -23,7 +23,7 @@ from merging.teaching.classes import (
     use_key,
 )
 from merging.teaching.lesson import lessons
-from merging.teaching.students import arrive, find_student, join, raise_hand, students_of
+from merging.teaching.students import arrive, find_student, join_class, raise_hand, students_of
 from merging.teaching.tries import MOST_OWN, check_tries, note_wrong
 from tests.teaching.making import ADA, ASKED, BOB, FIRST, NAIVE, SECOND, TEACHER, answer
 
@@ -56,25 +56,25 @@ def test_only_the_teacher_leads_and_the_key_makes_another_browser_the_teacher(le
 
 
 def test_joining_again_in_the_same_browser_comes_back_and_nicknames_are_different(ledger, lab):
-    again = join(ledger, lab.code, ADA, "Somebody else")
+    again = join_class(ledger, lab.code, ADA, "Somebody else")
     assert (again.nickname, again.number) == ("Ada", 1)
     with pytest.raises(InvalidRequest, match="called ada already"):
-        join(ledger, lab.code, BOB, " ada ")
+        join_class(ledger, lab.code, BOB, " ada ")
     for bad in ("", "   ", "x" * 25, "a\x00b"):
         with pytest.raises(InvalidRequest, match="1 to 24 characters"):
-            join(ledger, lab.code, BOB, bad)
-    assert join(ledger, lab.code, BOB, "Bob").number == 2
+            join_class(ledger, lab.code, BOB, bad)
+    assert join_class(ledger, lab.code, BOB, "Bob").number == 2
     assert [one.nickname for one in students_of(ledger, lab.code)] == ["Ada", "Bob"]
     assert [one.code for one in classes_of(ledger, ADA)[1]] == [lab.code]
 
 
 def test_a_locked_answer_cannot_be_changed_by_anybody(ledger, lab):
     answer(ledger, lab.code, ADA, FIRST)
-    before = answers_to(ledger, lab.code, ("naive", FIRST.key))
+    before = answers_at(ledger, lab.code, ("naive", FIRST.key))
     for other in (FIRST.question.low, FIRST.question.high):
         with pytest.raises(InvalidRequest, match="cannot be changed"):
             lock(ledger, lab.code, ADA, NAIVE, FIRST, other)
-    assert answers_to(ledger, lab.code, ("naive", FIRST.key)) == before
+    assert answers_at(ledger, lab.code, ("naive", FIRST.key)) == before
     assert class_answers(ledger, find_class(ledger, lab.code), ("naive", FIRST.key)) == before
 
 
@@ -93,12 +93,12 @@ def test_crafted_answers_are_refused(ledger, lab):
         answer(ledger, "ZZZZZZ", ADA, FIRST)
     with pytest.raises(InvalidRequest, match="asks nothing"):
         lock(ledger, lab.code, ADA, NAIVE, next(step for step in NAIVE.steps if step.question is None), 1.0)
-    assert answers_to(ledger, lab.code, place) == []
+    assert answers_at(ledger, lab.code, place) == []
 
 
 def test_no_answer_is_taken_ahead_of_the_class_after_the_reveal_in_a_pause_or_after_the_end(ledger):
     lab, _ = open_class(ledger, TEACHER, "T", ["naive"])
-    join(ledger, lab.code, ADA, "Ada")
+    join_class(ledger, lab.code, ADA, "Ada")
     lead(ledger, lab.code, TEACHER, place=("naive", FIRST.key))
     with pytest.raises(InvalidRequest, match="not there yet"):
         answer(ledger, lab.code, ADA, SECOND)
@@ -113,7 +113,7 @@ def test_no_answer_is_taken_ahead_of_the_class_after_the_reveal_in_a_pause_or_af
     lead(ledger, lab.code, TEACHER, ended=True)
     for late in (
         lambda: answer(ledger, lab.code, ADA, ASKED[-1]),
-        lambda: join(ledger, lab.code, BOB, "Bob"),
+        lambda: join_class(ledger, lab.code, BOB, "Bob"),
         lambda: lead(ledger, lab.code, TEACHER, pace=FREE),
     ):
         with pytest.raises(InvalidRequest, match="has ended"):
@@ -138,7 +138,7 @@ def test_sixty_people_who_answer_at_once_lose_nothing(ledger):
 
     def take_part(number: int) -> int:
         mine = Ledger(ledger.folder)
-        join(mine, lab.code, f"v-{number}", f"Student {number}")
+        join_class(mine, lab.code, f"v-{number}", f"Student {number}")
         for step in ASKED:
             answer(mine, lab.code, f"v-{number}", step)
         raise_hand(mine, lab.code, f"v-{number}", True)
@@ -222,7 +222,7 @@ def test_a_reveal_in_one_browser_keeps_what_another_has_revealed(ledger, lab):
 
 def test_a_teacher_is_no_student_in_the_same_browser(ledger, lab):
     with pytest.raises(InvalidRequest, match="another browser"):
-        join(ledger, lab.code, TEACHER, "Me")
+        join_class(ledger, lab.code, TEACHER, "Me")
 
 
 def test_damaged_rows_of_a_class_are_refused_in_words(ledger, lab):

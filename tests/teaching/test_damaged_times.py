@@ -14,7 +14,7 @@ from merging.jobs.ledger.schema import LARGEST, NUMBERS
 from merging.teaching.answers import ALONE, every_answer, lock, own_answers
 from merging.teaching.classes import DAYS, LabClass, classes_of, find_class, forget_old, lead, open_class
 from merging.teaching.lesson import lessons
-from merging.teaching.students import join, students_of
+from merging.teaching.students import join_class, students_of
 from merging.teaching.worksheet import class_csv
 
 TEACHER, ADA = "v-teacher", "v-ada"
@@ -42,7 +42,7 @@ def lab(ledger) -> LabClass:
     """A class with one student, who has answered there and alone."""
     made, _ = open_class(ledger, TEACHER, "Deep learning", ["naive"])
     lead(ledger, made.code, TEACHER, place=("naive", LESSON.steps[-1].key))
-    join(ledger, made.code, ADA, "Ada")
+    join_class(ledger, made.code, ADA, "Ada")
     assert STEP.question is not None
     for code in (made.code, ALONE):
         lock(ledger, code, ADA, LESSON, STEP, STEP.question.low)

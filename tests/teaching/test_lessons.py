@@ -14,7 +14,7 @@ from merging.teaching.classes import FREE, find_class, lead, open_class
 from merging.teaching.lesson import FOLDER, broken_lessons, lesson_folders, lessons, read_lesson
 from merging.teaching.question import to_text
 from merging.teaching.shown import shown_figure
-from merging.teaching.students import join, students_of
+from merging.teaching.students import join_class, students_of
 from merging.teaching.truths import truth_of
 from merging.teaching.worksheet import class_csv, class_report, worksheet_html, worksheet_lines, worksheet_notebook
 from ui.shell.screens import SCREENS
@@ -161,7 +161,7 @@ def test_the_table_of_a_class_can_be_opened_by_a_spreadsheet(ledger):
     made, _ = open_class(ledger, "v-t", "T", ["naive"], comma=True)
     lesson = lessons()["naive"]
     lead(ledger, made.code, "v-t", pace=FREE)
-    join(ledger, made.code, "v-a", "=cmd()")
+    join_class(ledger, made.code, "v-a", "=cmd()")
     asked = [step for step in lesson.steps if step.question is not None]
     for step in asked:
         kind = step.question.kind

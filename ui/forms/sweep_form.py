@@ -11,10 +11,10 @@ import streamlit as st
 from merging.errors import InvalidRequest
 from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.jobs.requests.sweep import SweepRequest, Values
-from merging.jobs.sweeps.axes import PART, Axis, axes, find_axis
+from merging.jobs.sweeps.axes import PART, SweepAxis, find_axis, sweep_axes
 from merging.jobs.sweeps.cost import Cost, cheaper, cost
 from merging.jobs.sweeps.measures import with_numbers
-from merging.jobs.sweeps.plan import checked
+from merging.jobs.sweeps.plan import checked_sweep
 from merging.methods.registry import ROLES, find
 from merging.text import numbers
 from merging.text.sweep_words import value_text
@@ -22,7 +22,7 @@ from merging.zoo.architectures.names import describe
 from merging.zoo.training.options import TrainingOptions
 from ui.forms.fields import method_menu, number_fields, setting_fields
 from ui.forms.train_form import families
-from ui.runs.sweeps import look_at
+from ui.runs.sweeps import shared_look
 from ui.shell.chosen import PREFIX
 from ui.shell.guard import show_errors
 from ui.shell.state import data_label, image_hash, ledger, submit
@@ -38,7 +38,7 @@ SETTINGS = "sweep set"  # begins the keys of the widgets of training settings
 HIDDEN = (PART, "split_seed")  # axes that are not offered
 
 
-def key(name: str) -> str:
+def sweep_key(name: str) -> str:
     """Session-state key of a widget of this form."""
     return f"sweep {name}"
 
@@ -50,25 +50,25 @@ def fill_form(shown: SweepRequest | None) -> None:
         state["sweep in form"] = shown.id
         _fill_from(shown)
     for name, usual in USUAL.items():
-        state.setdefault(key(name), usual)
+        state.setdefault(sweep_key(name), usual)
 
 
 def _fill_from(sweep: SweepRequest) -> None:
     state = st.session_state
     for name in NUMBERS:
-        state[key(name)] = getattr(sweep, name)
+        state[sweep_key(name)] = getattr(sweep, name)
     for role, methods in zip(ROLES, (sweep.aligns, sweep.combines, sweep.corrects), strict=True):
-        state[key(role)] = list(methods)
-    state[key("studies")] = list(sweep.studies)
-    state[key("axis 2")] = ""
+        state[sweep_key(role)] = list(methods)
+    state[sweep_key("studies")] = list(sweep.studies)
+    state[sweep_key("axis 2")] = ""
     for number, (name, values) in enumerate(sweep.axes, 1):
-        state[key(f"axis {number}")] = name
+        state[sweep_key(f"axis {number}")] = name
         state[_values_key(number, find_axis(name))] = (
             list(values) if find_axis(name).choices else ", ".join(map(value_text, values))
         )
     for one in fields(TrainingOptions):
         state[f"{SETTINGS} {one.name}"] = sweep.settings.get(one.name, one.default)
-    state[key("network")] = _label(sweep.architecture, sweep.config, sweep.dataset)
+    state[sweep_key("network")] = _label(sweep.architecture, sweep.config, sweep.dataset)
 
 
 def sweep_form(shown: SweepRequest | None) -> None:
@@ -77,25 +77,26 @@ def sweep_form(shown: SweepRequest | None) -> None:
     if not networks:
         st.info("No data set is on this machine. Download one on Models.", icon=":material/image_not_supported:")
         return
-    st.session_state.setdefault(key("network"), next(iter(networks)))
-    if st.session_state[key("network")] not in networks:
-        st.session_state[key("network")] = next(iter(networks))
-    st.selectbox("Networks to train", list(networks), key=key("network"), persist_state="session")
+    st.session_state.setdefault(sweep_key("network"), next(iter(networks)))
+    if st.session_state[sweep_key("network")] not in networks:
+        st.session_state[sweep_key("network")] = next(iter(networks))
+    st.selectbox("Networks to train", list(networks), key=sweep_key("network"), persist_state="session")
     over = [found for number in (1, 2) if (found := _axis(number)) is not None]
     for role in ROLES:
-        method_menu(role, key(role))
-    number_fields({name: key(name) for name in FIRST_ROW})
+        method_menu(role, sweep_key(role))
+    number_fields({name: sweep_key(name) for name in FIRST_ROW})
     with st.expander("Trainings and seeds", icon=":material/tune:"):
-        number_fields({name: key(name) for name in ("networks", "common")})
-        number_fields({name: key(name) for name in ("seeds", "points", "seed", "first_group")})
+        number_fields({name: sweep_key(name) for name in ("networks", "common")})
+        number_fields({name: sweep_key(name) for name in ("seeds", "points", "seed", "first_group")})
         st.multiselect(
-            "Studies of every merge", list(with_numbers()), key=key("studies"), format_func=with_numbers().__getitem__,
+            "Studies of every merge", list(with_numbers()), key=sweep_key("studies"),
+            format_func=with_numbers().__getitem__,
             help="Their numbers can then be drawn over the axis, too. Each takes time of its own on every merge.",
             persist_state="session",
         )  # fmt: skip
         settings = setting_fields(TrainingOptions, SETTINGS, without=(PART,), columns=2)
     with show_errors():
-        asked = _request(networks[st.session_state[key("network")]], tuple(over), settings)
+        asked = _request(networks[st.session_state[sweep_key("network")]], tuple(over), settings)
         if shown is not None and _other_images(shown, asked):
             st.caption("The images on this machine are not those of the sweep that is shown.")
         _start(asked)
@@ -124,14 +125,19 @@ def _label(architecture: str, config: Mapping[str, Any], dataset: str) -> str:
 
 def _axis(number: int) -> tuple[str, Values] | None:
     """Draw the menu of an axis and its values; return (key, values), or None for no axis."""
-    offered = [name for name in axes() if name not in HIDDEN and ("." not in name or _has_setting(name))]
+    offered = [name for name in sweep_axes() if name not in HIDDEN and ("." not in name or _has_setting(name))]
     none = [""] if number == 2 else []
-    if st.session_state[key(f"axis {number}")] not in [*none, *offered]:
-        st.session_state[key(f"axis {number}")] = USUAL[f"axis {number}"]
+    if st.session_state[sweep_key(f"axis {number}")] not in [*none, *offered]:
+        st.session_state[sweep_key(f"axis {number}")] = USUAL[f"axis {number}"]
     label, help = ("Axis", None) if number == 1 else ("Second axis", "Draws a heat map over two axes.")
     options = [*none, *offered]
     chosen = st.selectbox(
-        label, options, format_func=_axis_label, key=key(f"axis {number}"), help=help, persist_state="session"
+        label,
+        options,
+        format_func=_axis_label,
+        key=sweep_key(f"axis {number}"),
+        help=help,
+        persist_state="session",
     )
     if not chosen:
         return None
@@ -158,12 +164,12 @@ def _axis_label(name: str) -> str:
 def _has_setting(name: str) -> bool:
     """Whether a selected method has the setting of this axis, "role.setting"."""
     role, _, setting = name.partition(".")
-    chosen = st.session_state[key(role)]
+    chosen = st.session_state[sweep_key(role)]
     return any(setting in {one.name for one in fields(find(role, method).settings)} for method in chosen)  # type: ignore[arg-type]
 
 
-def _values_key(number: int, axis: Axis) -> str:
-    return key(f"values {number} {axis.key}")
+def _values_key(number: int, axis: SweepAxis) -> str:
+    return sweep_key(f"values {number} {axis.key}")
 
 
 def _request(
@@ -171,19 +177,23 @@ def _request(
 ) -> SweepRequest:
     """The sweep that the widgets describe. Raises a MergescopeError if it is impossible."""
     state, (architecture, config, dataset) = st.session_state, network
-    counts = next((values for name, values in over if name == "images"), (state[key("images")],))
+    counts = next((values for name, values in over if name == "images"), (state[sweep_key("images")],))
     if not over or not all(values for _, values in over):
         raise InvalidRequest("Give at least one value for each axis.")
-    values: dict[str, Any] = {name: int(state[key(name)]) for name in NUMBERS}
+    values: dict[str, Any] = {name: int(state[sweep_key(name)]) for name in NUMBERS}
     values |= {"points": values["points"] | 1, "settings": settings}  # an odd number of points includes λ = ½
-    values |= {f"{role}s": tuple(state[key(role)]) for role in ROLES} | {"studies": tuple(state[key("studies")])}
+    values |= {f"{role}s": tuple(state[sweep_key(role)]) for role in ROLES} | {
+        "studies": tuple(state[sweep_key("studies")])
+    }
     hashes = {str(count): image_hash(dataset, int(count)) for count in counts}
-    return checked(SweepRequest(architecture, dict(config), dataset, image_hash(dataset, None), hashes, over, **values))
+    return checked_sweep(
+        SweepRequest(architecture, dict(config), dataset, image_hash(dataset, None), hashes, over, **values)
+    )
 
 
 def _start(sweep: SweepRequest) -> None:
     """Show the cost and the button that starts the sweep."""
-    seen = look_at(sweep)
+    seen = shared_look(sweep)
     left = cost(ledger(), sweep, seen)
     seats = max(1, len(ledger().workers()) - 1)
     if left.parts:
@@ -214,4 +224,4 @@ def _time(left: Cost, seats: int) -> str:
 
 def _set(values: dict[str, int]) -> None:
     for name, value in values.items():
-        st.session_state[key(name)] = value
+        st.session_state[sweep_key(name)] = value

@@ -12,7 +12,7 @@ import streamlit as st
 from merging.errors import InvalidRequest
 from merging.zoo.architectures.names import NAMES, NONLINEARITIES, describe, torchvision_keys
 from merging.zoo.checkpoints.metadata import clean_name
-from merging.zoo.checkpoints.sandbox import prepare
+from merging.zoo.checkpoints.sandbox import start_reader
 from merging.zoo.datasets.known import find_facts, known_datasets
 from ui.forms.upload_review import EXPORT, Finding, Said, check, fed_alike, keep, settle, show_findings
 from ui.runs.progress import reading
@@ -68,7 +68,7 @@ def upload_form() -> None:
         )
         said = _said()
         if files:
-            prepare()
+            start_reader()
         if st.button("Check", type="primary", icon=":material/fact_check:", disabled=not files):
             with reading("Reading the files and measuring the networks") as waiting:
                 by_name = _named([(file.name, file.getvalue()) for file in files or ()])

@@ -59,7 +59,7 @@ def comparison() -> None:
     st.fragment(_live, run_every=EVERY if said(KEY) else None)(grid, grid.requests())
 
 
-def rows_of(requests: tuple[MergeRequest, ...], progress: Progress) -> list[Row]:
+def comparison_rows(requests: tuple[MergeRequest, ...], progress: Progress) -> list[Row]:
     """Return one row per merge. progress: as `progress_of` returns it."""
     rows = []
     for request in requests:
@@ -90,7 +90,7 @@ def _live(grid: Grid, requests: tuple[MergeRequest, ...]) -> None:
     with show_errors():
         live, progress = bool(said(KEY)), _progress_of(requests)
         waits = _top_up(requests, progress) if live and _is_mine() else ""
-        rows = rows_of(requests, progress)
+        rows = comparison_rows(requests, progress)
         done = sum(row["state"] == STATES["done"] for row in rows)
         if live and not waits and not any(state in OPEN for state, _ in progress.values()):
             _end()

@@ -24,16 +24,16 @@ from merging.text.sweep_words import (
     axes_of,
     describe_trends,
     measure_text,
-    measured,
+    measured_names,
     method_name,
     sweep_command,
-    to_csv,
-    unfinished,
+    sweep_csv,
+    unfinished_parts,
     usual_measure,
     value_text,
 )
 from ui.runs.progress import failure, no_worker
-from ui.runs.sweeps import look_at
+from ui.runs.sweeps import shared_look
 from ui.shell.address import said
 from ui.shell.chosen import PREFIX
 from ui.shell.guard import show_errors
@@ -92,7 +92,7 @@ def no_sweep() -> None:
 def rows_of(job: Job, sweep: SweepRequest) -> list[SweepRow]:
     """Rows of a sweep: those of its report once it is done, which stay when runs are deleted; else those so far."""
     report = ledger().report(job.id) if job.state == "done" else None
-    return list(report.rows) if isinstance(report, SweepReport) else look_at(sweep).rows(ledger())
+    return list(report.rows) if isinstance(report, SweepReport) else shared_look(sweep).rows(ledger())
 
 
 def _live(job_id: str, sweep: SweepRequest) -> None:
@@ -113,7 +113,7 @@ def _live(job_id: str, sweep: SweepRequest) -> None:
 
 def _state(job: Job, sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
     """Show the progress with Pause or Continue, or why nothing more happens."""
-    missing = unfinished(sweep, rows)
+    missing = unfinished_parts(sweep, rows)
     if job.open:
         left = f" · {numbers.about(job.eta)} left" if job.eta else ""
         st.progress(min(max(job.fraction, 0.0), 1.0), text=(job.message or "Waiting to start") + left)
@@ -141,7 +141,7 @@ def _state(job: Job, sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
 
 
 def _figure(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
-    known = measured(rows)
+    known = measured_names(rows)
     if not known:
         st.caption("The figure appears with the first finished merge.")
         return
@@ -240,10 +240,10 @@ def _cells(sweep: SweepRequest, row: SweepRow) -> dict[str, Any]:
 def _downloads(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
     measure = str(st.session_state.get("measure") or usual_measure(sweep))
     with st.container(horizontal=True):
-        _download("CSV", lambda: to_csv(sweep, rows), "csv", "text/csv")
+        _download("CSV", lambda: sweep_csv(sweep, rows), "csv", "text/csv")
         report = SweepReport(json.loads(sweep.to_json()), tuple(rows))
         _download("JSON", lambda: saving.to_json(report), "json", "application/json")
-        for kind, mime in KINDS.items() if measured(rows) else ():
+        for kind, mime in KINDS.items() if measured_names(rows) else ():
             _download(kind.upper(), lambda kind=kind: _file(sweep, rows, measure, kind), kind, mime)
     with st.expander("The same sweep on the command line", icon=":material/terminal:"):
         st.code(sweep_command(sweep), language="bash", wrap_lines=True)

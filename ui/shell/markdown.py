@@ -9,7 +9,7 @@ SIGNS = "\\`*_{}[]<>#$~:|&@"  # characters with a meaning in Markdown: links, fo
 ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
 JOINER = "\u2060"
 # Signs that begin a list, a heading or a rule at the beginning of a line.
-BLOCK = re.compile(r"^(?:(?=[-+=])|(\d{1,9})(?=[.)]))")
+BLOCK = re.compile(r"^(?:(?=[-+=])|(\d{1,9})(?=[.)](?:\s|$)))")
 
 
 def plain(text: str) -> str:

@@ -13,7 +13,7 @@ from merging.teaching.answers import own_answers
 from merging.teaching.cells import lab_cells, to_stored
 from merging.teaching.classes import CODE_LENGTH, DAYS, LabClass, Place, classes_of, find_class, open_class, use_key
 from merging.teaching.lesson import Lesson, broken_lessons
-from merging.teaching.students import LONGEST_NAME, join
+from merging.teaching.students import LONGEST_NAME, join_class
 from merging.teaching.tries import check_opening, check_tries, note_wrong
 from ui.shell.address import said
 from ui.shell.guard import show_errors
@@ -68,7 +68,7 @@ def join_form() -> None:
         )
         if st.form_submit_button("Join", type="primary", width="stretch"):
             found = _by_code(code)
-            join(ledger(), found.code, owner(), name)
+            join_class(ledger(), found.code, owner(), name)
             st.query_params.clear()
             st.query_params[CLASS] = found.code
             st.rerun()

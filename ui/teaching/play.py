@@ -11,11 +11,11 @@ from merging.teaching.cells import LabCell, cell_words, dealt, lab_cells, read_s
 from merging.teaching.lesson import Shown
 from merging.teaching.shown import shown_figure, toy_figure
 from merging.teaching.sources import WIDTHS
-from merging.teaching.toy import TOY, Toy, changed, largest_difference
+from merging.teaching.toy import TOY, Toy, changed_toy, largest_difference
 from merging.text import numbers
 from merging.text.sweep_words import describe_trends, usual_measure
 from ui.runs.progress import no_worker, progress_words
-from ui.runs.sweeps import look_at
+from ui.runs.sweeps import shared_look
 from ui.shell.guard import show_errors
 from ui.shell.look import draw
 from ui.shell.screens import link
@@ -48,7 +48,7 @@ def _toy() -> None:
     if change == "scale":
         text = "Factor of unit 1; its outgoing weights are divided by it"
         factor = st.slider(text, 0.25, 4.0, 2.0, 0.25, key="toy factor")
-    now = changed(change, factor) if change else TOY
+    now = changed_toy(change, factor) if change else TOY
     left, right = st.columns(2)
     with left:
         st.markdown("**Weights now**")
@@ -87,7 +87,7 @@ def _class_sweep(seat: Seat) -> None:
 def _running(seat: Seat, sweep: SweepRequest) -> None:
     """Show one's own cell with its state, and the figure of the whole class."""
     with show_errors():
-        rows = look_at(sweep).rows(ledger())
+        rows = shared_look(sweep).rows(ledger())
         if seat.teaches:
             _all_cells(sweep, rows)
         elif seat.student is not None:

@@ -31,9 +31,9 @@ from merging.figures.many.sweep import sweep_figure
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.jobs.requests.sweep import SweepRequest
-from merging.jobs.sweeps.axes import axes, find_axis
+from merging.jobs.sweeps.axes import find_axis, sweep_axes
 from merging.jobs.sweeps.measures import measures, with_numbers
-from merging.jobs.sweeps.plan import checked
+from merging.jobs.sweeps.plan import checked_sweep
 from merging.methods.registry import ROLES
 from merging.progress import Progress
 from merging.results import saving
@@ -42,10 +42,10 @@ from merging.settings import changed_settings
 from merging.text.sweep_words import (
     describe_trends,
     measure_text,
-    measured,
+    measured_names,
     method_name,
-    to_csv,
-    unfinished,
+    sweep_csv,
+    unfinished_parts,
     usual_measure,
     value_text,
 )
@@ -68,8 +68,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_data_name(parser, "fashion-mnist")
     parser.add_argument(
         "--axis", action="append", required=True, metavar="KEY=V,V,...",
-        help=f"an axis and its values; once or twice. Axes: {', '.join(key for key in axes() if '.' not in key)}, or a "
-        "setting of methods such as align.restarts",
+        help="an axis and its values; once or twice. Axes: "
+        f"{', '.join(key for key in sweep_axes() if '.' not in key)}, or a setting of methods such as align.restarts",
     )  # fmt: skip
     for role, default in USUAL.items():
         parser.add_argument(
@@ -106,9 +106,9 @@ def run(options: Options, report: Progress) -> None:
     """Run the sweep in processes of this machine, and print or write its results."""
     if options.out is not None:
         check_result(options.out)
-    request = checked(sweep_request(options))
+    request = checked_sweep(sweep_request(options))
     make_folder(options.folder)
-    result = run_sweep(request, options, report)
+    result = run_in_folder(request, options, report)
     if options.json:
         return say_json(_values(result))
     measure = options.measure or usual_measure(request)
@@ -118,7 +118,7 @@ def run(options: Options, report: Progress) -> None:
     return None
 
 
-def run_sweep(request: SweepRequest, options: Options, report: Progress) -> SweepReport:
+def run_in_folder(request: SweepRequest, options: Options, report: Progress) -> SweepReport:
     """Run a sweep in the folder; its parts that are there already are not done again. Raises MergescopeError."""
     from merging.jobs.worker import here
     from merging.jobs.worker.engine import Plan
@@ -166,7 +166,7 @@ def _values(result: SweepReport) -> dict[str, Any]:
 def _show(request: SweepRequest, result: SweepReport, measure: str) -> None:
     points = marks(result.rows, measure)
     if not points:
-        say(f"{measures()[measure].title} was not measured. Known: {', '.join(measured(result.rows))}.")
+        say(f"{measures()[measure].title} was not measured. Known: {', '.join(measured_names(result.rows))}.")
     every = [mark.triple for mark in points]
     lines = [
         (
@@ -182,7 +182,7 @@ def _show(request: SweepRequest, result: SweepReport, measure: str) -> None:
     say_table(("methods", *(key for key, _ in request.axes), "mean", "interval", "groups"), lines)
     for sentence in describe_trends(request, result.rows, measure):
         say(sentence)
-    if missing := unfinished(request, result.rows):
+    if missing := unfinished_parts(request, result.rows):
         say(f"{missing} did not finish. Run the command again to try them again.")
 
 
@@ -190,6 +190,6 @@ def _write(request: SweepRequest, result: SweepReport, out: Path, measure: str) 
     write_result(
         out,
         result,
-        lambda: to_csv(request, result.rows),
+        lambda: sweep_csv(request, result.rows),
         lambda: sweep_figure(request, result.rows, measure),
     )

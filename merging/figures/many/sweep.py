@@ -10,9 +10,9 @@ from merging.figures.figure import Figure
 from merging.figures.many.comparison import ALIGN_COLORS, DASHES
 from merging.figures.palette import SIMILARITY, STYLES, figure
 from merging.jobs.requests.sweep import SweepRequest
-from merging.jobs.sweeps.axes import Axis
+from merging.jobs.sweeps.axes import SweepAxis
 from merging.jobs.sweeps.measures import measures
-from merging.results.sweep_report import NAIVE_TRIPLE, Mark, SweepRow, Triple, marks
+from merging.results.sweep_report import NAIVE_TRIPLE, SweepMark, SweepRow, Triple, marks
 from merging.text.sweep_words import axes_of, describe_points, measure_text, method_name, value_text
 
 
@@ -30,7 +30,7 @@ def sweep_figure(
     return _map(sweep, [mark for mark in points if mark.triple == chosen], measure, method_name(chosen))
 
 
-def _lines(sweep: SweepRequest, points: Sequence[Mark], measure: str) -> Figure:
+def _lines(sweep: SweepRequest, points: Sequence[SweepMark], measure: str) -> Figure:
     axis, scale = axes_of(sweep)[0], _scale(measure)
     fig = figure(
         describe_points(sweep, points, measure), height=440, x=_axis_look(axis, sweep.axes[0][1]),
@@ -64,7 +64,7 @@ def _lines(sweep: SweepRequest, points: Sequence[Mark], measure: str) -> Figure:
     return fig
 
 
-def _map(sweep: SweepRequest, points: Sequence[Mark], measure: str, method: str) -> Figure:
+def _map(sweep: SweepRequest, points: Sequence[SweepMark], measure: str, method: str) -> Figure:
     """Heat map: the first axis is horizontal, the second vertical."""
     (_, columns), (_, rows) = sweep.axes
     scale = _scale(measure)
@@ -99,11 +99,11 @@ def _scale(measure: str) -> float:
     return 100.0 if measures()[measure].share else 1.0
 
 
-def _place(sweep: SweepRequest, number: int, mark: Mark) -> int:
+def _place(sweep: SweepRequest, number: int, mark: SweepMark) -> int:
     return sweep.axes[number][1].index(mark.values[number])
 
 
-def _axis_look(axis: Axis, values: Sequence[Any]) -> dict[str, Any]:
+def _axis_look(axis: SweepAxis, values: Sequence[Any]) -> dict[str, Any]:
     """Keywords of an axis with these values; logarithmic where equal ratios are equally far apart."""
     if axis.kind is str:
         return {"title": axis.title, "type": "category"}

@@ -33,7 +33,7 @@ PART = "part"  # the setting of trainings that a sweep sets itself: each network
 
 
 @dataclass(frozen=True)
-class Axis:
+class SweepAxis:
     """An axis.
 
     Attributes:
@@ -99,41 +99,41 @@ _EPOCHS, _IMAGES = WHOLE_NUMBERS["epochs"], WHOLE_NUMBERS["images"]
 OWN = {
     axis.key: axis
     for axis in (
-        Axis(
+        SweepAxis(
             "width", "Width of the first hidden layer",
             "The widths of the other hidden layers change in proportion.",
             int, 1, MAX_WIDTH, logarithmic=True, unit="units", usual=(4, 8, 16, 32, 64, 128, 256, 512),
         ),
-        Axis(
+        SweepAxis(
             "depth", "Hidden layers", "Further layers are as wide as the last one.",
             int, 1, CONFIG_ITEMS, usual=(1, 2, 3, 4, 5),
         ),
-        Axis(
+        SweepAxis(
             "epoch", "Epochs trained",
             "One training per network, whose weights are merged as they were after each of these epochs.",
             int, 0, _EPOCHS.high, usual=(0, 1, 2, 4, 8),
         ),
-        Axis(
+        SweepAxis(
             "epochs", "Length of the training",
             "A training of its own for each length, with its whole schedule of the learning rate; with a common start, "
             "the length of the fine-tuning.",
             int, 1, _EPOCHS.high, unit="epochs", usual=(1, 2, 4, 8),
         ),
-        Axis(
+        SweepAxis(
             "common", "Length of the common start",
             "The networks of a group start from one network that was trained for so many epochs; 0: from different "
             "random weights.",
             int, 0, _EPOCHS.high, unit="epochs", usual=(0, 1, 2, 4, 8),
         ),
-        Axis(
+        SweepAxis(
             "networks", "Networks merged at once", "The first so many networks of each group are merged.",
             int, 2, MOST_MODELS, usual=(2, 3, 4, 6, 8),
         ),
-        Axis(
+        SweepAxis(
             "images", "Images of the merge", "Images per split on which methods match units and results are measured.",
             int, _IMAGES.low, _IMAGES.high, logarithmic=True, usual=(100, 300, 1000, 3000),
         ),
-        Axis(
+        SweepAxis(
             LAMBDA, "λ", "Losses and accuracies at this point of the path from A (0) to B (1). Costs no further merge.",
             float, 0, 1, usual=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
         ),
@@ -155,10 +155,10 @@ _USUAL: dict[str, tuple[Scalar, ...]] = {
 
 
 @cache
-def axes() -> Mapping[str, Axis]:
+def sweep_axes() -> Mapping[str, SweepAxis]:
     """Key -> axis, all of them: first those of `OWN`, then settings of trainings, then settings of methods."""
     trained = {one.name: _of_setting(one.name, one) for one in fields(TrainingOptions) if one.name != PART}
-    methods: dict[str, Axis] = {}
+    methods: dict[str, SweepAxis] = {}
     for role in ROLES:
         for method in table(role).values():
             for one in fields(method.settings):
@@ -168,11 +168,11 @@ def axes() -> Mapping[str, Axis]:
     return {**OWN, **trained, **methods}
 
 
-def _of_setting(key: str, declared: Field[Any]) -> Axis:
+def _of_setting(key: str, declared: Field[Any]) -> SweepAxis:
     about, kind = declared.metadata, type(declared.default)
     choices, usual = about["choices"], _USUAL.get(key, ())
     default: Any = declared.default
-    return Axis(
+    return SweepAxis(
         key,
         about["label"],
         about["help"],
@@ -186,9 +186,9 @@ def _of_setting(key: str, declared: Field[Any]) -> Axis:
     )
 
 
-def find_axis(key: str) -> Axis:
+def find_axis(key: str) -> SweepAxis:
     """Return the axis with this key. Raises InvalidRequest, which lists the usual ones, if there is none."""
-    known = axes()
+    known = sweep_axes()
     if key not in known:
         common = ", ".join(name for name in known if "." not in name)
         raise InvalidRequest(

@@ -13,8 +13,8 @@ from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.requests.train import TrainRequest
 from merging.jobs.sweeps.axes import LAMBDA
-from merging.jobs.sweeps.look import Look
-from merging.jobs.sweeps.plan import merge_of, no_network, studies_of
+from merging.jobs.sweeps.look import SweepLook
+from merging.jobs.sweeps.plan import no_network, planned_merge, studies_of
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Cost:
         return self.trainings + self.merges + self.studies
 
 
-def cost(ledger: Ledger, sweep: SweepRequest, seen: Look) -> Cost:
+def cost(ledger: Ledger, sweep: SweepRequest, seen: SweepLook) -> Cost:
     """Forecast the cost of what is left of a sweep.
 
     Parts that differ only in seeds take equally long.
@@ -48,7 +48,7 @@ def cost(ledger: Ledger, sweep: SweepRequest, seen: Look) -> Cost:
     made: dict[Any, MergeRequest] = {}  # groups and seeds do not change how long a merge takes
     for cell, _ in seen.cells:
         if (cell.values, cell.triple) not in made:
-            made[cell.values, cell.triple] = merge_of(sweep, cell, no_network)
+            made[cell.values, cell.triple] = planned_merge(sweep, cell, no_network)
     merges, studies = dict[Any, Request](), dict[Any, list[Request]]()  # by merge, which several lambdas share
     for merge, studied, (cell, _) in zip(seen.merges, seen.studies, seen.cells, strict=True):
         whole = made[cell.values, cell.triple]

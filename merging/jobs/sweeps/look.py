@@ -17,8 +17,8 @@ from merging.jobs.requests.study import StudyRequest
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.requests.train import TrainRequest, kept_name
 from merging.jobs.search import progress_of
-from merging.jobs.sweeps.measures import numbers_of
-from merging.jobs.sweeps.plan import Cell, cells, steps, studies_of, trainings
+from merging.jobs.sweeps.measures import study_numbers
+from merging.jobs.sweeps.plan import SweepCell, cells_of, next_requests, studies_of, trainings
 from merging.jobs.trained import trained_ref
 from merging.results.reports import MergeReport
 from merging.results.sweep_report import SweepRow, measures_at, measures_of
@@ -29,7 +29,7 @@ LONGEST_HEADER = 100_000_000  # bytes, as in the safetensors library
 
 
 @dataclass(frozen=True)
-class Part:
+class SweepPart:
     """A training or merge of a sweep. state: of its job, "" if it has none.  finished: time of its end, or 0."""
 
     request: Request
@@ -38,7 +38,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Look:
+class SweepLook:
     """One look at a sweep.
 
     Attributes:
@@ -49,10 +49,10 @@ class Look:
         wanted: numbers of all merges, and of all studies.
     """
 
-    trainings: tuple[Part, ...]
-    merges: tuple[Part | None, ...]
-    studies: tuple[tuple[Part, ...], ...]
-    cells: tuple[tuple[Cell, tuple[Part, ...]], ...]
+    trainings: tuple[SweepPart, ...]
+    merges: tuple[SweepPart | None, ...]
+    studies: tuple[tuple[SweepPart, ...], ...]
+    cells: tuple[tuple[SweepCell, tuple[SweepPart, ...]], ...]
     wanted: tuple[int, int]
 
     @property
@@ -71,7 +71,7 @@ class Look:
         return sum(self.done) / (len(self.trainings) + sum(self.wanted))
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[SweepPart]:
         """Parts that cells wait for, each once, in the order of the cells."""
         return list({part.request.id: part for _, waits in self.cells for part in waits}.values())
 
@@ -81,10 +81,10 @@ class Look:
         return [_row(ledger, cell, waits, merge, studies) for (cell, waits), merge, studies in every]
 
 
-def look(ledger: Ledger, sweep: SweepRequest, visitor: str) -> Look:
+def look_at_sweep(ledger: Ledger, sweep: SweepRequest, visitor: str) -> SweepLook:
     """Look at all parts of a sweep. visitor: parts that this person may not see count as missing.
 
-    Raises InvalidRequest or InvalidSetting if the sweep is impossible, as `plan.cells`.
+    Raises InvalidRequest or InvalidSetting if the sweep is impossible, as `plan.cells_of`.
     """
     states: dict[str, tuple[str, float]] = {}
 
@@ -95,13 +95,13 @@ def look(ledger: Ledger, sweep: SweepRequest, visitor: str) -> Look:
         state, finished = states.get(training.id, ("", 0.0))
         return _network(ledger, training.id, epoch, finished) if state == "done" else None
 
-    def part(request: Request) -> Part:
-        return Part(request, *states.get(request.id, ("", 0.0)))
+    def part(request: Request) -> SweepPart:
+        return SweepPart(request, *states.get(request.id, ("", 0.0)))
 
-    every = cells(sweep)
+    every = cells_of(sweep)
     learn({one.base.id: one.base for cell in every for one in cell.networks if one.base is not None}.values())
     learn(trainings(sweep, find))
-    waits = [steps(sweep, cell, find) for cell in every]
+    waits = [next_requests(sweep, cell, find) for cell in every]
     learn(request for requests in waits for request in requests if isinstance(request, MergeRequest))
     merges = [part(first) if isinstance(first := requests[0], MergeRequest) else None for requests in waits]
     asked = [studies_of(sweep, one.request) if one and one.state == "done" else () for one in merges]  # type: ignore[arg-type]
@@ -112,10 +112,12 @@ def look(ledger: Ledger, sweep: SweepRequest, visitor: str) -> Look:
     )
     count = len({cell.merge for cell in every})
     wanted = (count, count * len(sweep.studies))
-    return Look(tuple(map(part, trainings(sweep, find))), tuple(merges), studies, known, wanted)
+    return SweepLook(tuple(map(part, trainings(sweep, find))), tuple(merges), studies, known, wanted)
 
 
-def _row(ledger: Ledger, cell: Cell, waits: Sequence[Part], merge: Part | None, studies: Sequence[Part]) -> SweepRow:
+def _row(
+    ledger: Ledger, cell: SweepCell, waits: Sequence[SweepPart], merge: SweepPart | None, studies: Sequence[SweepPart]
+) -> SweepRow:
     key = (cell.values, cell.triple, cell.group, cell.seed)
     if merge is None:
         states = [part.state for part in waits]
@@ -168,6 +170,6 @@ def _found(ledger: Ledger, run: str, study: str, finished: float) -> dict[str, f
     """The numbers of a finished study; {} if its result is damaged or was deleted."""
     data = ledger.artifact(run, "finding")
     try:
-        return {} if data is None else numbers_of(study, load_finding(data))
+        return {} if data is None else study_numbers(study, load_finding(data))
     except MergescopeError:
         return {}

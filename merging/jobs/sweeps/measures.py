@@ -28,7 +28,7 @@ def with_numbers() -> Mapping[str, str]:
     return {study.key: study.label for study in studies().values() if study.numbers}
 
 
-def numbers_of(key: str, finding: Any) -> dict[str, float]:
+def study_numbers(key: str, finding: Any) -> dict[str, float]:
     """The numbers of a study's result, also of the naive average; without those that are undefined."""
     found: dict[str, float] = {}
     for name, number in find_study(key).numbers.items():

@@ -48,7 +48,7 @@ Lookup = Callable[[TrainRequest, int | None], ModelRef | None]
 
 
 @dataclass(frozen=True)
-class Cell:
+class SweepCell:
     """One merge of a sweep.
 
     Attributes:
@@ -89,13 +89,13 @@ def _kept(key: tuple[Any, ...], make: Callable[[], R]) -> R:
 
 
 @lru_cache(maxsize=16)
-def _cells(text: str) -> tuple[Cell, ...]:
+def _cells(text: str) -> tuple[SweepCell, ...]:
     request = from_json(text)
     assert isinstance(request, SweepRequest)
     return tuple(_made(request))
 
 
-def cells(sweep: SweepRequest) -> tuple[Cell, ...]:
+def cells_of(sweep: SweepRequest) -> tuple[SweepCell, ...]:
     """The cells of a sweep, in the order of its axes, methods, groups and seeds.
 
     Raises InvalidRequest or InvalidSetting if a value does not fit the network, or a method does not fit the sweep.
@@ -103,11 +103,12 @@ def cells(sweep: SweepRequest) -> tuple[Cell, ...]:
     return _cells(sweep.to_json())
 
 
-def checked(sweep: SweepRequest) -> SweepRequest:
+def checked_sweep(sweep: SweepRequest) -> SweepRequest:
     """Return the sweep. Raises InvalidRequest or InvalidSetting if one of its trainings or merges is impossible."""
-    for cell in {(cell.values, cell.triple): cell for cell in cells(sweep)}.values():  # groups and seeds do not matter
-        studies_of(sweep, merge_of(sweep, cell, no_network))
-    trainings = len({one.training.id for cell in cells(sweep) for one in cell.networks})
+    one_each = {(cell.values, cell.triple): cell for cell in cells_of(sweep)}  # groups and seeds do not matter
+    for cell in one_each.values():
+        studies_of(sweep, planned_merge(sweep, cell, no_network))
+    trainings = len({one.training.id for cell in cells_of(sweep) for one in cell.networks})
     if trainings > MOST_TRAININGS:
         raise InvalidRequest(
             f"This sweep has {trainings} trainings; the limit is {MOST_TRAININGS}. Choose fewer values or groups."
@@ -115,7 +116,7 @@ def checked(sweep: SweepRequest) -> SweepRequest:
     return sweep
 
 
-def steps(sweep: SweepRequest, cell: Cell, find_network: Lookup) -> tuple[Request, ...]:
+def next_requests(sweep: SweepRequest, cell: SweepCell, find_network: Lookup) -> tuple[Request, ...]:
     """The requests that can be submitted next for a cell: its common start, else its trainings, else its merge."""
     bases = [one.base for one in cell.networks if one.base is not None and find_network(one.base, None) is None]
     if bases:
@@ -126,10 +127,10 @@ def steps(sweep: SweepRequest, cell: Cell, find_network: Lookup) -> tuple[Reques
         for training, one in zip(trainings, cell.networks, strict=True)
         if find_network(training, one.epoch) is None
     ]
-    return tuple(waiting) or (merge_of(sweep, cell, find_network),)
+    return tuple(waiting) or (planned_merge(sweep, cell, find_network),)
 
 
-def merge_of(sweep: SweepRequest, cell: Cell, find_network: Lookup) -> MergeRequest:
+def planned_merge(sweep: SweepRequest, cell: SweepCell, find_network: Lookup) -> MergeRequest:
     """The merge of a cell whose networks are trained."""
     models = tuple(find_network(_started(one, find_network), one.epoch) for one in cell.networks)
     first = cell.networks[0].base
@@ -164,7 +165,7 @@ def studies_of(sweep: SweepRequest, merge: MergeRequest) -> tuple[StudyRequest, 
 def trainings(sweep: SweepRequest, find_network: Lookup) -> Iterator[TrainRequest]:
     """Every training of the sweep once, those of common starts included."""
     ids = set[str]()
-    for cell in cells(sweep):
+    for cell in cells_of(sweep):
         for one in cell.networks:
             for request in (one.base, _started(one, find_network)):
                 if request is not None and request.id not in ids:
@@ -180,7 +181,7 @@ def _started(network: Network, find_network: Lookup) -> TrainRequest:
     return _kept((network.training.id, start.sha256), lambda: replace(network.training, start=start))
 
 
-def _made(sweep: SweepRequest) -> Iterator[Cell]:
+def _made(sweep: SweepRequest) -> Iterator[SweepCell]:
     keys = [key for key, _ in sweep.axes]
     for values in itertools.product(*(values for _, values in sweep.axes)):
         point = dict(zip(keys, values, strict=True))
@@ -193,7 +194,7 @@ def _made(sweep: SweepRequest) -> Iterator[Cell]:
             own = tuple(value for key, value in point.items() if key != LAMBDA)
             for (group, networks), seed in itertools.product(groups.items(), seeds):
                 merge = (own, triple, group, seed)
-                yield Cell(values, triple, group, seed, networks, images, settings, merge, read)
+                yield SweepCell(values, triple, group, seed, networks, images, settings, merge, read)
 
 
 def _networks(sweep: SweepRequest, point: Mapping[str, Scalar], group: int) -> tuple[Network, ...]:

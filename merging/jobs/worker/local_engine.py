@@ -23,7 +23,7 @@ from merging.jobs.worker.ray_task import Key, Mail, run_job
 SPAWN = multiprocessing.get_context("spawn")  # a fork of a process with torch's threads can hang
 
 
-class Worker:
+class WorkerProcess:
     """A process that runs one job at a time."""
 
     def __init__(self, threads: int) -> None:
@@ -70,17 +70,17 @@ class LocalEngine:
     def __init__(self, plan: Plan) -> None:
         """plan: its device is "cpu" or "cuda"."""
         self.plan = plan
-        self._workers: list[Worker] = []
+        self._workers: list[WorkerProcess] = []
 
     def slots(self) -> int:
         """Number of jobs that run at the same time."""
         return self.plan.slots
 
-    def start(self, kind: str, lane: str, payload: Payload, key: Key) -> Worker:
+    def start(self, kind: str, lane: str, payload: Payload, key: Key) -> WorkerProcess:
         """Start a job of this kind; return its worker, which is any free one, whatever the lane."""
         free = next((worker for worker in self._workers if not worker.busy and worker.process.is_alive()), None)
         if free is None:
-            free = Worker(self.plan.threads)
+            free = WorkerProcess(self.plan.threads)
             self._workers.append(free)
         free.start(kind, payload, key)
         return free
@@ -99,20 +99,20 @@ class LocalEngine:
             worker.mails = []
         return mails
 
-    def ready(self, reference: Worker | Place) -> bool:
+    def ready(self, reference: WorkerProcess | Place) -> bool:
         """Whether the job of a worker has ended."""
-        return not isinstance(reference, Worker) or reference.listen()
+        return not isinstance(reference, WorkerProcess) or reference.listen()
 
     def result(self, reference: Any) -> Any:
         """Outcome of a worker's job, None if the process died."""
-        if not isinstance(reference, Worker):
+        if not isinstance(reference, WorkerProcess):
             return reference
         reference.busy = False
         if reference.outcome is None:
             self.kill(reference)
         return reference.outcome
 
-    def kill(self, reference: Worker) -> None:
+    def kill(self, reference: WorkerProcess) -> None:
         """Kill a job's process."""
         reference.end()
         if reference in self._workers:

@@ -17,7 +17,7 @@ from merging.jobs.requests.base import LONG, Request
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.requests.train import TrainRequest
 from merging.jobs.search import withdraw_batch
-from merging.jobs.sweeps.look import Look, Part, look
+from merging.jobs.sweeps.look import SweepLook, SweepPart, look_at_sweep
 from merging.results import saving
 from merging.results.sweep_report import SweepReport, SweepRow
 
@@ -62,7 +62,7 @@ class Sweeping:
             return None
         try:
             people = self.desk.people(self.claim.id)
-            seen = look(self.desk.ledger, self._sweep, people[0][0] if people else self.claim.owner)
+            seen = look_at_sweep(self.desk.ledger, self._sweep, people[0][0] if people else self.claim.owner)
             is_open = self._submit(seen, people)
             self._keep(seen)
         except MergescopeError as error:
@@ -85,7 +85,7 @@ class Sweeping:
     def leave(self) -> None:
         """Nothing: the dispatcher ends, and the next one goes on."""
 
-    def _submit(self, seen: Look, people: list[tuple[str, str]]) -> bool:
+    def _submit(self, seen: SweepLook, people: list[tuple[str, str]]) -> bool:
         """Submit parts while there is room; return whether any part is open or can still be submitted."""
         parts = seen.parts
         room = self.seats * AHEAD - sum(part.state in OPEN for part in parts)
@@ -100,7 +100,7 @@ class Sweeping:
                     room -= self._submit_one(part.request, people)
         return waiting
 
-    def _is_left(self, part: Part) -> bool:
+    def _is_left(self, part: SweepPart) -> bool:
         """Whether a part that is not open should be submitted.
 
         A cell waits for a finished training only if its network was lost. A part that failed or was cancelled since the
@@ -128,13 +128,13 @@ class Sweeping:
         self.tried[request.id] += done
         return done
 
-    def _keep(self, seen: Look) -> None:
+    def _keep(self, seen: SweepLook) -> None:
         for row in seen.rows(self.desk.ledger):
             if row.state == "done" and row.measures:
                 kept = self.finished.get(_place(row), row)  # studies may be deleted before the sweep ends
                 self.finished[_place(row)] = replace(row, measures=kept.measures | row.measures)
 
-    def _tell(self, seen: Look) -> None:
+    def _tell(self, seen: SweepLook) -> None:
         trained, merged, studied = seen.done
         merges, studies = seen.wanted
         message = f"{trained} of {len(seen.trainings)} networks trained, {merged} of {merges} merges measured"
@@ -144,7 +144,7 @@ class Sweeping:
         waits = f". {self.waits}" if self.waits and not is_open else ""
         self.desk.tell(self.claim, "sweeping", seen.share, f"{message}{waits}")
 
-    def _end(self, seen: Look) -> Outcome:
+    def _end(self, seen: SweepLook) -> Outcome:
         rows = tuple(self.finished.get(_place(row), row) for row in seen.rows(self.desk.ledger))
         rows = tuple(replace(row, state="failed") if row.state in ("", *OPEN) else row for row in rows)
         if not any(row.state == "done" for row in rows):
@@ -152,7 +152,7 @@ class Sweeping:
         report = SweepReport(json.loads(self._sweep.to_json()), rows)
         return Outcome(artifacts={"report": saving.save(report)})
 
-    def _why_nothing(self, seen: Look) -> str:
+    def _why_nothing(self, seen: SweepLook) -> str:
         first = next(iter(self.errors.values()), "")
         jobs = [self.desk.ledger.job(part.request.id) for part in (*seen.parts, *seen.trainings)]
         reasons = [job.error["text"] for job in jobs if job is not None and job.state == "failed" and job.error]

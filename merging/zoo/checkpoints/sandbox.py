@@ -57,7 +57,7 @@ class Parts:
     was: tuple[str, ...]
 
 
-def prepare() -> None:
+def start_reader() -> None:
     """Start the process that forks the reading processes, so that the first file is read seconds sooner."""
     if CAN_FORK:
         _server.prepare()

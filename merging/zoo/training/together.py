@@ -79,7 +79,7 @@ def train_together(
     what = json.dumps([identity_of(module, images, one, keep, "cpu") for module, one in each]) if resume else ""
     state = TrainingState(stacked(modules), shared, max(1, len(images) // shared.batch), keep, resume, what)
     with torch.random.fork_rng(devices=[]):  # a file to resume from sets the random state
-        _fit(state, [Course(images, one) for one in own], report or silent)
+        _fit(state, [TrainingImages(images, one) for one in own], report or silent)
     taken = (images.name, images.classes, known.mean, known.std)
     results = []
     for number, (module, settings) in enumerate(zip(modules, own, strict=True)):
@@ -105,7 +105,7 @@ def _checked(architecture: str, seeds: Sequence[int], options: dict[str, Any]) -
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingImages:
     """The images of one network, in its own order. images: the training images.  settings: with the network's seed."""
 
     images: ImageSet
@@ -186,7 +186,7 @@ def _logits(module: MLP, inputs: Tensor, networks: int) -> Tensor:
     return values
 
 
-def _fit(state: TrainingState, courses: Sequence[Course], report: Report) -> None:
+def _fit(state: TrainingState, courses: Sequence[TrainingImages], report: Report) -> None:
     settings, steps, networks = state.settings, state.steps, len(courses)
     pixels = torch.from_numpy(courses[0].images.images.copy())
     labels = [course.labels() for course in courses]
