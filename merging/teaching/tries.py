@@ -30,6 +30,8 @@ def check_opening(address: str) -> None:
     """Count a class that is opened from this address, "" for this machine. Raises InvalidRequest for too many."""
     now = time.monotonic()
     with _lock:
+        if len(_opened) > MOST_KNOWN:
+            _opened.clear()
         times = _opened.setdefault(address, deque(maxlen=MOST_OPENED))
         if address and len(times) == MOST_OPENED and now - times[0] < DAY:
             raise InvalidRequest(f"{MOST_OPENED} classes were opened from your network address today, the limit.")

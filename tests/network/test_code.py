@@ -91,6 +91,12 @@ def test_tied_weights_and_modules_used_twice_are_part_of_the_code():
     assert len({code_of(apart), code_of(tied), code_of(twice)}) == 3
 
 
+def test_which_of_the_modules_is_used_twice_is_part_of_the_code():
+    a, b = nn.ReLU(), nn.ReLU()  # layers are named by the first place of their module
+    nets = [nn.Sequential(nn.Linear(3, 3), a, nn.Linear(3, 3), b, nn.Linear(3, 3), last) for last in (a, b)]
+    assert code_of(nets[0]) != code_of(nets[1])
+
+
 def test_what_cannot_be_compared_is_never_shared():
     hooked, holding = net(), net()
     hooked[0].register_forward_hook(lambda module, args, output: 2 * output)

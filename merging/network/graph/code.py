@@ -34,8 +34,9 @@ def code_of(model: nn.Module, *, known: bool = False) -> Hashable | None:
         modules = tuple(_module(name, module, known) for name, module in model.named_modules(remove_duplicate=False))
     except _Incomparable:
         return None
-    numbers: dict[int, int] = {}  # a tensor or module that is used twice has one number
-    shared = tuple(numbers.setdefault(id(one), len(numbers)) for one in model.modules())
+    numbers: dict[int, int] = {}  # a tensor or module that is used twice has one number; layers are named by the first
+    places = (module for _, module in model.named_modules(remove_duplicate=False))
+    shared = tuple(numbers.setdefault(id(module), len(numbers)) for module in places)
     tensors = tuple(
         (name, numbers.setdefault(id(tensor), len(numbers)), type(tensor), look_of(tensor), tensor.requires_grad)
         for name, tensor in (
