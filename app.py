@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from merging.errors import MergescopeError
 from merging.jobs.limits import from_environment
+from ui.shell.lasting import keep_downloads
 from ui.shell.middleware import Border
 from ui.shell.server import Shell, say_sorry, share_one_heap
 from ui.shell.uploads import Uploads
@@ -24,6 +25,7 @@ except MergescopeError as error:  # one line for the person who starts the app, 
     sys.exit(str(error))
 os.umask(0o077)  # only this user may read the files: they hold visitors' networks, images and requests
 share_one_heap()
+keep_downloads()
 shell = Shell()
 app = st.App(
     "ui/main.py",
