@@ -35,15 +35,20 @@ class Outcome:
 
     Attributes:
         artifacts: name -> content; {} for a failed job.
+        members: job id -> its outcome, for jobs that were done together; {} for one job.
         error: {"kind", "text"} and sometimes "details" of a failed job, None after success.
     """
 
     artifacts: Mapping[str, Content] = field(default_factory=dict)
     error: dict[str, str] | None = None
+    members: Mapping[str, Outcome] = field(default_factory=dict)
 
 
-def attempt(work: Callable[[Progress], Mapping[str, Content]], report: Progress) -> Outcome:
-    """Run `work(report)`. A MergescopeError keeps its text; other errors are described by `unexpected`."""
+def attempt(work: Callable[[Progress], Mapping[str, Content] | Outcome], report: Progress) -> Outcome:
+    """Run `work(report)`, which returns artifacts or an outcome.
+
+    A MergescopeError keeps its text; other errors are described by `unexpected`.
+    """
     reached = "loading"
 
     def noted(stage: str, fraction: float | None = None, message: str = "") -> None:
@@ -52,7 +57,8 @@ def attempt(work: Callable[[Progress], Mapping[str, Content]], report: Progress)
         report(stage, fraction, message)
 
     try:
-        return Outcome(work(noted))
+        result = work(noted)
+        return result if isinstance(result, Outcome) else Outcome(result)
     except MergescopeError as error:
         return Outcome(error={"kind": type(error).__name__, "text": str(error)})
     except Exception as error:  # noqa: BLE001 (allowed only here: whatever goes wrong, a job must end with a reason)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 
-from merging.jobs.ledger.dispatcher_access import Claim, Desk
+from merging.jobs.claims import Claim
+from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.pictures import PicturesRequest

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from merging.jobs.ledger.dispatcher_access import Claim, Desk
+from merging.jobs.claims import Claim
+from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.requests.base import ModelRef, Request
 from merging.jobs.requests.merge import MergeRequest

@@ -14,22 +14,19 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
-from merging.errors import InvalidRequest, MergescopeError
+from merging.jobs.claims import Claim, Taker, fail, marks, take_company, take_next
 from merging.jobs.ledger import models
 from merging.jobs.ledger.connection import connect, transaction
-from merging.jobs.ledger.files import Filing, filing
+from merging.jobs.ledger.files import filing
 from merging.jobs.ledger.jobs import Worker
 from merging.jobs.ledger.ledger import Ledger, end
 from merging.jobs.ledger.shipped_runs import picture_question_of
 from merging.jobs.ledger.store import Content, content_size, sha256_of
 from merging.jobs.privacy import note_results
-from merging.jobs.requests.base import LANES, Request
+from merging.jobs.requests.base import LANES
 from merging.jobs.requests.pictures import PicturesRequest
-from merging.jobs.requests.registry import from_json, kinds
-from merging.jobs.requests.sweep import SWEEP
-from merging.jobs.turns import FAIR, take_turn
+from merging.jobs.requests.registry import kinds
 from merging.progress import read_point
 from merging.zoo.catalogue import Entry
 
@@ -40,25 +37,6 @@ INTERRUPTED = (
 INTERRUPTIONS = 5  # a job fails when this many dispatchers ended during it; high, as the job is rarely the cause
 OWN_KINDS = tuple(key for key, kind in kinds().items() if not kind.task)  # dispatchers run them: they harm no process
 HELD = "id = ? AND run = ? AND dispatcher = ? AND state = 'running'"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A job that a dispatcher claimed.
-
-    Attributes:
-        run: number of this claim of the job.
-        lane: its lane in the queue, which for a part of a sweep is not always that of its request.
-        deadline: seconds since 1970.
-    """
-
-    id: str
-    run: int
-    request: Request
-    owner: str
-    lane: str
-    attempts: int
-    deadline: float
 
 
 class Desk:
@@ -84,32 +62,19 @@ class Desk:
 
         None if there is none, or its request is unreadable.
         """
-        now = self.now()
-        take = (  # one statement, so that no two dispatchers take the same job
-            "UPDATE jobs SET state = 'running', started = ?, dispatcher = ?, run = run + 1, attempts = attempts + 1,"
-            " stage = '', fraction = 0, message = '', worker = ''"
-            " WHERE id = (SELECT id FROM jobs WHERE state = 'queued'"
-            f" AND kind IN ({_marks(kinds)}) AND lane IN ({_marks(lanes)}) ORDER BY {FAIR} LIMIT 1)"
-            " RETURNING id, run, kind, request, owner, place, lane, attempts"
-        )
         with connect(self.ledger.file) as db, transaction(db):
-            row = db.execute(take, (now, self.id, *kinds, *lanes)).fetchone()
-            if row is None:
-                return None
-            try:
-                request = from_json(row["request"])
-            except MergescopeError as error:  # queued by another version of the program
-                self._fail(db, row["id"], {"kind": type(error).__name__, "text": str(error)})
-                return None
-            deadline = now + self.ledger.limits.deadline(row["kind"])
-            db.execute("UPDATE jobs SET deadline = ? WHERE id = ?", (deadline, row["id"]))
-            db.execute("DELETE FROM stages WHERE job = ?", (row["id"],))
-            take_turn(db, row["lane"], (row["owner"], row["place"] or row["owner"]))
-        return Claim(row["id"], row["run"], request, row["owner"], row["lane"], row["attempts"], deadline)
+            return take_next(db, self._taker(), kinds, lanes)
+
+    def claim_company(self, first: Claim, most: int, seats: int) -> tuple[Claim, ...]:
+        """Claim jobs that a worker does together with a claimed one, as `claims.take_company`; all claims."""
+        if not first.request.company:
+            return (first,)
+        with connect(self.ledger.file) as db, transaction(db):
+            return take_company(db, self._taker(), first, most, seats)
 
     def waiting(self, kinds: Sequence[str], lanes: Sequence[str] = LANES) -> bool:
         """Whether a job of these kinds and lanes is queued. Unlike `claim`, this blocks no writer."""
-        known = f"kind IN ({_marks(kinds)}) AND lane IN ({_marks(lanes)})"
+        known = f"kind IN ({marks(kinds)}) AND lane IN ({marks(lanes)})"
         with connect(self.ledger.file) as db:
             query = f"SELECT 1 FROM jobs WHERE state = 'queued' AND {known} LIMIT 1"
             return db.execute(query, (*kinds, *lanes)).fetchone() is not None
@@ -122,14 +87,19 @@ class Desk:
 
     def tell(self, claim: Claim, stage: str, fraction: float, message: str, worker: str = "") -> None:
         """Record a job's stage, completed share (it never decreases) and message. A new stage ends the previous one."""
+        self.tell_all((claim,), stage, fraction, message, worker)
+
+    def tell_all(self, claims: Sequence[Claim], stage: str, fraction: float, message: str, worker: str = "") -> None:
+        """Do the work of `tell` for jobs that are done together."""
         now = self.now()
         with connect(self.ledger.file) as db, transaction(db):
-            update = db.execute(
-                f"UPDATE jobs SET stage = ?, fraction = MAX(fraction, ?), message = ?, worker = ? WHERE {HELD}",
-                (stage, fraction, message, worker, *self._key(claim)),
-            )
-            if update.rowcount:
-                _log(db, claim.id, stage, message, now)
+            for claim in claims:
+                update = db.execute(
+                    f"UPDATE jobs SET stage = ?, fraction = MAX(fraction, ?), message = ?, worker = ? WHERE {HELD}",
+                    (stage, fraction, message, worker, *self._key(claim)),
+                )
+                if update.rowcount:
+                    _log(db, claim.id, stage, message, now)
 
     def finish(self, claim: Claim, artifacts: Mapping[str, Content], model: Entry | None = None) -> bool:
         """Store the job's artifacts, and its trained model if there is one; False if the job is no longer held.
@@ -152,16 +122,18 @@ class Desk:
             if isinstance(claim.request, PicturesRequest):
                 _know_pictures(db, claim, rows)
             if model is not None and isinstance(trained, bytes):
-                _list_trained(self.ledger, files, model, trained, claim)
+                models.list_trained(self.ledger, files, model, trained, claim.id, claim.owner)
             end(db, claim.id, "done", self.now())
             db.execute("UPDATE jobs SET fraction = 1, message = '' WHERE id = ?", (claim.id,))
+            if claim.together > 1:
+                _share_time(db, claim)
         return True
 
     def fail(self, claim: Claim, error: Mapping[str, str]) -> None:
         """End the job with an error: {"kind", "text"} and, for an unexpected error, "details"."""
         with connect(self.ledger.file) as db, transaction(db):
             if db.execute(f"SELECT 1 FROM jobs WHERE {HELD}", self._key(claim)).fetchone():
-                self._fail(db, claim.id, error)
+                fail(db, claim.id, error, self.now())
 
     def give_back(self, claim: Claim, *, counted: bool) -> None:
         """Put the job back into the queue. counted: whether this attempt counts (it does if a worker died)."""
@@ -231,7 +203,7 @@ class Desk:
             times = row["interrupted"] + 1
             db.execute("UPDATE jobs SET interrupted = ? WHERE id = ?", (times, row["id"]))
             if times >= INTERRUPTIONS:
-                self._fail(db, row["id"], {"kind": "WorkerLost", "text": INTERRUPTED.format(times)})
+                fail(db, row["id"], {"kind": "WorkerLost", "text": INTERRUPTED.format(times)}, self.now())
             else:
                 _requeue(db, row["id"], 1)
         db.execute("DELETE FROM dispatchers WHERE id = ?", (dispatcher,))
@@ -240,9 +212,15 @@ class Desk:
     def _key(self, claim: Claim) -> tuple[str, int, str]:
         return claim.id, claim.run, self.id
 
-    def _fail(self, db: sqlite3.Connection, job: str, error: Mapping[str, str]) -> None:
-        db.execute("UPDATE jobs SET error = ? WHERE id = ?", (json.dumps(dict(error)), job))
-        end(db, job, "failed", self.now())
+    def _taker(self) -> Taker:
+        return Taker(self.id, self.now(), self.ledger.limits)
+
+
+def _share_time(db: sqlite3.Connection, claim: Claim) -> None:
+    """Record as the job's durations its share of the pass, which forecasts take for the time of one such job."""
+    db.execute("UPDATE stages SET seconds = seconds / ? WHERE job = ?", (claim.together, claim.id))
+    share = "UPDATE jobs SET started = finished - (finished - started) / ? WHERE id = ?"
+    db.execute(share, (claim.together, claim.id))
 
 
 def _log(db: sqlite3.Connection, job: str, stage: str, message: str, now: float) -> None:
@@ -265,11 +243,6 @@ def _running(db: sqlite3.Connection, dispatcher: str) -> list[sqlite3.Row]:
     ).fetchall()
 
 
-def _marks(values: Sequence[str]) -> str:
-    """Placeholders of an SQL list with these values."""
-    return ", ".join("?" * len(values))
-
-
 def _requeue(db: sqlite3.Connection, job: str, uncounted: int) -> None:
     back = (
         "UPDATE jobs SET state = 'queued', dispatcher = '', worker = '', stage = '', fraction = 0, message = '',"
@@ -277,21 +250,6 @@ def _requeue(db: sqlite3.Connection, job: str, uncounted: int) -> None:
     )
     db.execute(back, (uncounted, job))
     db.execute("DELETE FROM stages WHERE job = ?", (job,))
-
-
-def _list_trained(ledger: Ledger, files: Filing, model: Entry, data: bytes, claim: Claim) -> None:
-    """List a trained model for all people who requested the training itself; only the first one's caps stop the job.
-
-    Networks of sweeps are not listed, because they would fill people's lists.
-    """
-    query = "SELECT owner, address FROM owners WHERE job = ? AND NOT instr(batch, ?)"
-    owners = files.db.execute(query, (claim.id, SWEEP)).fetchall()
-    for owner, address in sorted(owners, key=lambda row: row["owner"] != claim.owner):
-        try:
-            models.insert(ledger, files, model, data, owner, address)
-        except InvalidRequest:  # this person has no room for another model
-            if owner == claim.owner:
-                raise
 
 
 def _know_pictures(db: sqlite3.Connection, claim: Claim, rows: Sequence[tuple[str, str, str, int]]) -> None:

@@ -77,7 +77,8 @@ class Ledger(LedgerFolder):
             again = again and (row is None or not others_of(db, request.id, owner))  # it is not only this person's
             done = state == "done" and not again and self._whole(db, request)
             if not done:
-                check_caps(db, self.limits, request.id, lane or request.lane, owner, address)
+                part = batch.startswith(SWEEP)
+                check_caps(db, self.limits, request.id, lane or request.lane, owner, address, part=part)
             if isinstance(request, TrainRequest) and not batch.startswith(SWEEP):
                 if done:
                     self._list_trained(files, request, owner, address)

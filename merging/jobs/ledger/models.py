@@ -16,6 +16,7 @@ from merging.jobs.ledger.owners import as_table
 from merging.jobs.ledger.store import sha256_of
 from merging.jobs.privacy import Access, hide, show
 from merging.jobs.requests.registry import from_json, nameless, with_names
+from merging.jobs.requests.sweep import SWEEP
 from merging.zoo.catalogue import Entry, shipped, shipped_file
 
 if TYPE_CHECKING:
@@ -64,6 +65,21 @@ def insert(ledger: LedgerFolder, files: Filing, entry: Entry, data: bytes, owner
         was_shared = before is not None and not as_table(before["entry"]).get("private", True)
         hide(db, ledger.shipped, sha256, "" if was_shared else owner)
     return owned
+
+
+def list_trained(ledger: LedgerFolder, files: Filing, entry: Entry, data: bytes, job: str, first: str) -> None:
+    """List a trained model for all people who requested the training `job` itself; only the caps of `first` stop it.
+
+    Networks of sweeps are not listed, because they would fill people's lists.
+    """
+    query = "SELECT owner, address FROM owners WHERE job = ? AND NOT instr(batch, ?)"
+    owners = files.db.execute(query, (job, SWEEP)).fetchall()
+    for owner, address in sorted(owners, key=lambda row: row["owner"] != first):
+        try:
+            insert(ledger, files, entry, data, owner, address)
+        except InvalidRequest:  # this person has no room for another model
+            if owner == first:
+                raise
 
 
 def delete(ledger: LedgerFolder, id: str, owner: str) -> None:

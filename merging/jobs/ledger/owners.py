@@ -60,7 +60,9 @@ def check_owner(owner: str) -> None:
         raise InvalidRequest(f"An owner's name must have 1 to {LONGEST} characters.")
 
 
-def check_caps(db: sqlite3.Connection, limits: Limits, id: str, lane: str, owner: str, address: str) -> None:
+def check_caps(
+    db: sqlite3.Connection, limits: Limits, id: str, lane: str, owner: str, address: str, *, part: bool = False
+) -> None:
     """Check the caps on open jobs before a new job.
 
     Args:
@@ -69,12 +71,13 @@ def check_caps(db: sqlite3.Connection, limits: Limits, id: str, lane: str, owner
         id: id of the new job, which is not counted.
         lane: its lane. Sweeps are counted by themselves.
         owner: who submits the job.
+        part: whether it is a part of a sweep. The parts are counted by themselves, so that sweeps stop nothing else.
         address: network address of the owner, "" for this machine.
     Raises:
         TooManyJobs: the owner, the address or all owners together have too many open jobs.
     """
 
-    def count(which: str = "", *values: str) -> int:
+    def count(which: str = "", *values: str | bool) -> int:
         query = f"SELECT COUNT(DISTINCT id) FROM jobs JOIN owners ON job = id WHERE state IN (?, ?) AND id != ? {which}"
         return int(db.execute(query, ("queued", "running", id, *values)).fetchone()[0])
 
@@ -84,7 +87,7 @@ def check_caps(db: sqlite3.Connection, limits: Limits, id: str, lane: str, owner
             raise TooManyJobs(f"You have {sweeps}, the limit per person. Wait until one ends, or pause one.")
         return
     work = f"AND lane != '{PLANNED}'"
-    own = count(f"{work} AND owners.owner = ?", owner)
+    own = count(f"{work} AND owners.owner = ? AND (instr(batch, ?) > 0) = ?", owner, SWEEP, part)
     if own >= limits.open_jobs * (limits.teacher_times if owner in teachers() else 1):
         jobs = f"{own} open job{'s' * (own > 1)}"
         raise TooManyJobs(f"You have {jobs}, the limit per person. Wait until one ends, or cancel one.")

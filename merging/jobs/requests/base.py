@@ -24,6 +24,7 @@ from merging.jobs.stages import Stage
 from merging.zoo.architectures.names import describe
 
 LANES = LONG, SHORT, APART, PLANNED = "long", "short", "apart", "planned"  # lanes of the queue
+MOST_TOGETHER = 8  # largest number of jobs of a company that a worker does in one pass
 if TYPE_CHECKING:
     from merging.zoo.catalogue import Entry
 
@@ -125,6 +126,11 @@ class Request:
         APART: jobs that the dispatcher runs itself. PLANNED: jobs whose parts the dispatcher submits.
         """
         return SHORT
+
+    @cached_property
+    def company(self) -> str:
+        """Equal for jobs that a worker does faster in one pass than one by one; "" for a job that is done by itself."""
+        return ""
 
     @property
     def data(self) -> tuple[str, str, int | None]:

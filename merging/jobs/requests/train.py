@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import pairwise
+from math import prod
 from typing import Any, ClassVar
 
 from merging.errors import InvalidRequest
@@ -27,6 +30,7 @@ from merging.zoo.training.options import TrainingOptions
 
 IMAGE = 784  # inputs of the first layer, for a rough estimate of the work
 STEP = 100_000  # what one step costs beside its multiplications, in pairs of units
+SMALL = 500_000  # weights of an MLP up to which several together take less time (`python -m benchmarks.training`)
 
 
 def kept_name(epoch: int) -> str:
@@ -108,6 +112,16 @@ class TrainRequest(Request):
     def lane(self) -> str:
         """Long."""
         return LONG
+
+    @cached_property
+    def company(self) -> str:
+        """Equal for small MLPs that differ only in their seed: `train_together` gives each its own bytes."""
+        if self.architecture != "mlp" or self.start is not None or self.settings.get("lora"):
+            return ""
+        sizes = [prod(self.config["in_shape"]), *self.config["widths"], self.config["classes"]]
+        if sum(first * second for first, second in pairwise(sizes)) > SMALL:
+            return ""
+        return json.dumps({**asdict(self), "seed": 0}, sort_keys=True)
 
     @property
     def title(self) -> str:

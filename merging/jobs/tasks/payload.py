@@ -20,6 +20,7 @@ class Payload:
         threads: number of torch threads; 0 leaves it unchanged.
         artifacts: name -> bytes, artifacts of the merge, which a study reads.
         files: paths of the checkpoints, instead of `checkpoints`, for a streamed merge.
+        company: requests of all jobs that are done together, as JSON text; () for one job.
         folder: folder into which a streamed merge writes its networks.
     """
 
@@ -31,3 +32,4 @@ class Payload:
     artifacts: dict[str, bytes] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     folder: Path | None = None
+    company: tuple[str, ...] = ()

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from merging.errors import InvalidRequest
 from merging.jobs.ledger.store import Content
+from merging.jobs.outcome import Outcome
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.registry import from_json
+from merging.jobs.requests.train import TrainRequest
 from merging.jobs.tasks.payload import Payload
 from merging.progress import Progress, no_progress
 
@@ -32,6 +34,20 @@ def run_task(kind: str, payload: Payload, report: Progress = no_progress) -> dic
     task = getattr(importlib.import_module(module), function)  # imported late, because only pictures need lucent
     artifacts: dict[str, bytes] = task(request, payload, report)
     return artifacts
+
+
+def run_company(payload: Payload, report: Progress = no_progress) -> Outcome:
+    """Do the trainings of `payload.company` in one pass; return an outcome that has one of its own for each of them.
+
+    Raises InvalidRequest if they cannot be done together, and DataUnavailable without images.
+    """
+    from merging.jobs.tasks.train import train_company
+
+    requests = [from_json(text) for text in payload.company]
+    trainings = [request for request in requests if isinstance(request, TrainRequest) and request.company]
+    if len(trainings) < len(requests) or len({request.company for request in trainings}) != 1:
+        raise InvalidRequest("Only small MLPs that differ in their seed are trained together. Submit these one by one.")
+    return train_company(trainings, payload, report)
 
 
 def run_from_files(payload: Payload, out: Path, report: Progress = no_progress) -> Mapping[str, Content]:

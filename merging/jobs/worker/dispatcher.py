@@ -8,28 +8,31 @@ import threading
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from merging.errors import MergescopeError
-from merging.jobs.ledger.dispatcher_access import Claim, Desk
+from merging.jobs.claims import Claim
+from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.forecast import shares
 from merging.jobs.ledger.jobs import Worker
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.outcome import Outcome, unexpected
-from merging.jobs.requests.base import APART, LONG, PLANNED, SHORT
+from merging.jobs.requests.base import APART, LONG, MOST_TOGETHER, PLANNED, SHORT
 from merging.jobs.requests.download import DownloadRequest
 from merging.jobs.requests.registry import kinds
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.stages import overall
 from merging.jobs.tasks.machine import Place
+from merging.jobs.tasks.payload import Payload
 from merging.jobs.trained import trained_entry
 from merging.jobs.worker.downloading import Download
 from merging.jobs.worker.engine import Engine
 from merging.jobs.worker.gather import gather_payload
+from merging.jobs.worker.running import Running
 from merging.jobs.worker.sweeping import Sweeping
 
 TICK = 0.05  # seconds between two steps of the loop
@@ -37,30 +40,6 @@ BEAT = 1.0  # seconds between two heartbeats
 MOST_PLANNED = 20  # largest number of sweeps that go on at the same time
 KINDS = tuple(kinds())
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Running:
-    """A running job.
-
-    Attributes:
-        claim: the job and the number of this run.
-        work: the Ray reference of its result; a Download or a Sweeping for a job that the dispatcher runs itself.
-        place: where the job runs, None before the job's first message.
-        seat: index of the row of workers that the job occupies.
-        shares: (stage, share of the whole job), in order.
-    """
-
-    claim: Claim
-    work: Any
-    place: Place | None = None
-    seat: int = 0
-    shares: tuple[tuple[str, float], ...] = ()
-
-    @property
-    def own(self) -> Download | Sweeping | None:
-        """The work if the dispatcher does it itself, otherwise None."""
-        return self.work if isinstance(self.work, Download | Sweeping) else None
 
 
 @dataclass
@@ -125,16 +104,18 @@ class Dispatcher:
         return tuple(lane for lane, may in wanted.items() if may)
 
     def _begin(self, claim: Claim) -> None:
+        claims: tuple[Claim, ...] = (claim,)
         try:
             if isinstance(claim.request, DownloadRequest):
                 work: Any = Download.start(claim.request.dataset)
             elif isinstance(claim.request, SweepRequest):
                 work = Sweeping(self.desk, claim, self.slots)
             else:
-                plan = self.engine.plan
-                folder = self.scratch / f"{claim.id}-{claim.run}" if self.engine.is_local else None
-                threads = plan.threads if claim.lane == LONG else 1
-                payload = gather_payload(self.ledger, claim.request, plan.device, threads, folder=folder)
+                payload = self._payload(claim)
+                if self.engine.plan.device == "cpu":  # on a GPU, such small jobs are not faster together
+                    claims = self.desk.claim_company(claim, MOST_TOGETHER, self.slots)
+                company = tuple(one.request.to_json() for one in claims) if len(claims) > 1 else ()
+                payload = replace(payload, company=company)
                 work = self.engine.start(claim.request.kind, claim.lane, payload, (claim.id, claim.run))
         except MergescopeError as error:
             self.desk.fail(claim, {"kind": type(error).__name__, "text": str(error)})
@@ -142,27 +123,40 @@ class Dispatcher:
         seats = {job.seat for job in self.running.values() if job.own is None}
         seat = next(number for number in range(len(seats) + 1) if number not in seats)
         expected = shares(self.ledger.expected(claim.request), claim.request.shares())
-        self.running[claim.id] = Running(claim, work, seat=seat, shares=expected)
+        self.running[claim.id] = Running((claim.id, claim.run), claims, work, seat=seat, shares=expected)
         self.last_beat = 0.0
+
+    def _payload(self, claim: Claim) -> Payload:
+        plan = self.engine.plan
+        folder = self.scratch / f"{claim.id}-{claim.run}" if self.engine.is_local else None
+        threads = plan.threads if claim.lane == LONG else 1
+        return gather_payload(self.ledger, claim.request, plan.device, threads, folder=folder)
 
     def _pass_on_mails(self) -> None:
         for mail in self.engine.mails() if self.running else []:
             job = self.running.get(mail.key[0])
-            if job is not None and job.claim.run == mail.key[1]:
+            if job is not None and job.key == mail.key:
                 job.place = mail.place
                 share = overall(job.shares, mail.stage, mail.fraction)
-                self.desk.tell(job.claim, mail.stage, share, mail.message, mail.place.node)
+                self.desk.tell_all(job.claims, mail.stage, share, mail.message, mail.place.node)
 
     def _stop_unwanted(self) -> None:
-        """Kill jobs that were cancelled or deleted, or that exceeded their deadline; their workers are free at once."""
+        """Kill jobs that were cancelled or deleted, or that exceeded their deadline; their workers are free at once.
+
+        Work for several jobs goes on while one of them is wanted.
+        """
         held = self.desk.held() if self.running else {}
         for job in list(self.running.values()):
-            if held.get(job.claim.id) != job.claim.run:
+            wanted = tuple(claim for claim in job.claims if held.get(claim.id) == claim.run)
+            if not wanted:
                 self._drop(job)
-            elif self.desk.now() > job.claim.deadline:
+                continue
+            job.claims = wanted
+            if self.desk.now() > job.claim.deadline:
                 limit = self.ledger.limits.deadline(job.claim.request.kind)
                 text = f"The job exceeded {limit:,.0f} seconds and was stopped. Use fewer images or a smaller network."
-                self.desk.fail(job.claim, {"kind": "DeadlineExceeded", "text": text})
+                for claim in wanted:
+                    self.desk.fail(claim, {"kind": "DeadlineExceeded", "text": text})
                 self._drop(job)
 
     def _collect(self) -> None:
@@ -176,16 +170,22 @@ class Dispatcher:
                 self._finish(job, self.engine.result(job.work))
 
     def _finish(self, job: Running, outcome: Outcome | None) -> None:
-        del self.running[job.claim.id]
+        del self.running[job.key[0]]
         self.last_beat = 0.0
         if outcome is None:
-            self._lost(job.claim)
-        elif outcome.error is not None:
-            log.warning("job %s failed: %s", job.claim.id[:12], outcome.error)
-            self.desk.fail(job.claim, outcome.error)
-        else:
-            self._store_outcome(job.claim, outcome)
+            self._rewarm(job.claim.lane)
+        for claim in job.claims:
+            self._end(claim, outcome.members.get(claim.id, outcome) if outcome is not None else None)
         self._clear(job)
+
+    def _end(self, claim: Claim, outcome: Outcome | None) -> None:
+        if outcome is None:
+            self._lost(claim)
+        elif outcome.error is not None:
+            log.warning("job %s failed: %s", claim.id[:12], outcome.error)
+            self.desk.fail(claim, outcome.error)
+        else:
+            self._store_outcome(claim, outcome)
 
     def _store_outcome(self, claim: Claim, outcome: Outcome) -> None:
         try:
@@ -199,7 +199,6 @@ class Dispatcher:
 
     def _lost(self, claim: Claim) -> None:
         """Handle a dead worker: requeue the job, or fail it after its last attempt."""
-        self._rewarm(claim.lane)
         if claim.attempts < self.ledger.limits.attempts:
             self.desk.give_back(claim, counted=True)
             return
@@ -208,7 +207,7 @@ class Dispatcher:
         self.desk.fail(claim, {"kind": "WorkerLost", "text": f"{why} Use fewer images or a smaller network."})
 
     def _drop(self, job: Running) -> None:
-        del self.running[job.claim.id]
+        del self.running[job.key[0]]
         self.last_beat = 0.0
         if job.own is not None:
             job.own.withdraw(self._in_sweeps())
@@ -228,7 +227,7 @@ class Dispatcher:
 
     def _clear(self, job: Running) -> None:
         """Delete the folder of a streamed merge."""
-        shutil.rmtree(self.scratch / f"{job.claim.id}-{job.claim.run}", ignore_errors=True)
+        shutil.rmtree(self.scratch / f"{job.key[0]}-{job.key[1]}", ignore_errors=True)
 
     def _collect_warm(self) -> None:
         for lane, reference in [(lane, one) for lane, one in self.warming if self.engine.ready(one)]:

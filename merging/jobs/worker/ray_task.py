@@ -61,9 +61,11 @@ def run_job(kind: str, payload: Payload, key: Key, send: Callable[[Mail], Any]) 
         last, said = now, stage
         send(Mail(key, stage, fraction, message, place))
 
-    def work(noted: Callable[..., None]) -> Mapping[str, Content]:
-        from merging.jobs.tasks.run import run_from_files, run_task
+    def work(noted: Callable[..., None]) -> Mapping[str, Content] | Outcome:
+        from merging.jobs.tasks.run import run_company, run_from_files, run_task
 
+        if payload.company:
+            return run_company(payload, noted)
         if payload.folder is not None:
             return run_from_files(payload, payload.folder, noted)
         return run_task(kind, payload, noted)

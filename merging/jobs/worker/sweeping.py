@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from merging.errors import InvalidRequest, MergescopeError, TooManyJobs
-from merging.jobs.ledger.dispatcher_access import Claim, Desk
+from merging.jobs.claims import Claim
+from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.jobs import OPEN
 from merging.jobs.outcome import Outcome
-from merging.jobs.requests.base import LONG, Request
+from merging.jobs.requests.base import LONG, MOST_TOGETHER, Request
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.requests.train import TrainRequest
 from merging.jobs.search import withdraw_batch
@@ -23,7 +24,7 @@ from merging.results.sweep_report import SweepReport, SweepRow
 
 EVERY = 0.5  # shortest time between two looks in seconds
 PAUSE = 4  # time between two looks, in durations of a look, so that large sweeps do not keep the dispatcher busy
-AHEAD = 2  # open parts per seat of the workers, so that a worker seldom waits and other jobs of the person have turns
+AHEAD = 2  # turns per seat of the workers, so that a worker seldom waits and other jobs of the person come soon
 TIMES = 2  # how often a part is submitted: once more if it was deleted to make room
 
 
@@ -88,17 +89,22 @@ class Sweeping:
     def _submit(self, seen: SweepLook, people: list[tuple[str, str]]) -> bool:
         """Submit parts while there is room; return whether any part is open or can still be submitted."""
         parts = seen.parts
-        room = self.seats * AHEAD - sum(part.state in OPEN for part in parts)
+        ahead = Counter(_company(part) for part in parts if part.state in OPEN)
         waiting, self.waits = False, ""
         for part in parts:
             if part.state in OPEN:
                 self.tried[part.request.id] = max(1, self.tried[part.request.id])
                 waiting = True
             elif self._is_left(part):
-                waiting = True
-                if room > 0:
-                    room -= self._submit_one(part.request, people)
+                waiting, company = True, _company(part)
+                if self._has_room(ahead, company):
+                    ahead[company] += self._submit_one(part.request, people)
         return waiting
+
+    def _has_room(self, ahead: Counter[str], company: str) -> bool:
+        """Whether a part of this company may be submitted. ahead: company -> number of open parts."""
+        turns = sum(-(-number // MOST_TOGETHER) for number in (ahead + Counter([company])).values())
+        return turns <= self.seats * AHEAD
 
     def _is_left(self, part: SweepPart) -> bool:
         """Whether a part that is not open should be submitted.
@@ -158,6 +164,11 @@ class Sweeping:
         reasons = [job.error["text"] for job in jobs if job is not None and job.state == "failed" and job.error]
         usual = "Its trainings or merges were cancelled, or deleted to make room."
         return f"No merge of this sweep succeeded. {first or next(iter(reasons), usual)}"
+
+
+def _company(part: SweepPart) -> str:
+    """The company of a part, in which it is done in one turn with others; its id if it is done by itself."""
+    return part.request.company or part.request.id
 
 
 def _place(row: SweepRow) -> tuple[Any, ...]:
