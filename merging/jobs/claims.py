@@ -38,7 +38,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Taker:
+class Claimant:
     """Who takes jobs. id: the dispatcher.  now: seconds since 1970.  limits: the ledger's."""
 
     id: str
@@ -46,13 +46,13 @@ class Taker:
     limits: Limits
 
 
-def take_next(db: sqlite3.Connection, taker: Taker, kinds: Sequence[str], lanes: Sequence[str]) -> Claim | None:
+def take_next(db: sqlite3.Connection, claimant: Claimant, kinds: Sequence[str], lanes: Sequence[str]) -> Claim | None:
     """Claim the next job of these kinds and lanes in the fair order. None if there is none, or it is unreadable."""
-    known = f"state = 'queued' AND kind IN ({marks(kinds)}) AND lane IN ({marks(lanes)})"
-    return _take(db, taker, f"(SELECT id FROM jobs WHERE {known} ORDER BY {FAIR} LIMIT 1)", (*kinds, *lanes))
+    known = f"state = 'queued' AND kind IN ({placeholders(kinds)}) AND lane IN ({placeholders(lanes)})"
+    return _take(db, claimant, f"(SELECT id FROM jobs WHERE {known} ORDER BY {FAIR} LIMIT 1)", (*kinds, *lanes))
 
 
-def take_company(db: sqlite3.Connection, taker: Taker, first: Claim, most: int, seats: int) -> tuple[Claim, ...]:
+def take_company(db: sqlite3.Connection, claimant: Claimant, first: Claim, most: int, seats: int) -> tuple[Claim, ...]:
     """Claim queued jobs of this person's sweeps that are done together with `first`; return all claims.
 
     A person's jobs outside sweeps are done by themselves, so that the first result comes early. So is a job whose
@@ -60,7 +60,7 @@ def take_company(db: sqlite3.Connection, taker: Taker, first: Claim, most: int, 
 
     Args:
         db: a connection in a transaction.
-        taker: the dispatcher.
+        claimant: the dispatcher.
         first: a claimed job that has a `Request.company`.
         most: largest number of jobs that are done together.
         seats: number of workers, over which the jobs are distributed.
@@ -76,8 +76,8 @@ def take_company(db: sqlite3.Connection, taker: Taker, first: Claim, most: int, 
         return (first,)
     number = min(most, -(-len(company) // seats))
     others = [id for id in company if id != first.id][: number - 1]
-    claims = [first, *(claim for id in others if (claim := _take(db, taker, "?", (id,))) is not None)]
-    deadline = taker.now + len(claims) * taker.limits.deadline(first.request.kind)
+    claims = [first, *(claim for id in others if (claim := _take(db, claimant, "?", (id,))) is not None)]
+    deadline = claimant.now + len(claims) * claimant.limits.deadline(first.request.kind)
     db.executemany("UPDATE jobs SET deadline = ? WHERE id = ?", [(deadline, claim.id) for claim in claims])
     return tuple(replace(claim, deadline=deadline, together=len(claims)) for claim in claims)
 
@@ -88,27 +88,27 @@ def fail(db: sqlite3.Connection, job: str, error: Mapping[str, str], now: float)
     end(db, job, "failed", now)
 
 
-def marks(values: Sequence[str]) -> str:
+def placeholders(values: Sequence[str]) -> str:
     """Placeholders of an SQL list with these values."""
     return ", ".join("?" * len(values))
 
 
-def _take(db: sqlite3.Connection, taker: Taker, which: str, known: Sequence[str]) -> Claim | None:
+def _take(db: sqlite3.Connection, claimant: Claimant, which: str, known: Sequence[str]) -> Claim | None:
     """Claim the job whose id the SQL expression `which` gives, in one statement, so that no other dispatcher can."""
     take = (
         "UPDATE jobs SET state = 'running', started = ?, dispatcher = ?, run = run + 1, attempts = attempts + 1,"
         f" stage = '', fraction = 0, message = '', worker = '' WHERE id = {which}"
         " RETURNING id, run, kind, request, owner, place, lane, attempts"
     )
-    row = db.execute(take, (taker.now, taker.id, *known)).fetchone()
+    row = db.execute(take, (claimant.now, claimant.id, *known)).fetchone()
     if row is None:
         return None
     try:
         request = from_json(row["request"])
     except MergescopeError as error:  # queued by another version of the program
-        fail(db, row["id"], {"kind": type(error).__name__, "text": str(error)}, taker.now)
+        fail(db, row["id"], {"kind": type(error).__name__, "text": str(error)}, claimant.now)
         return None
-    deadline = taker.now + taker.limits.deadline(row["kind"])
+    deadline = claimant.now + claimant.limits.deadline(row["kind"])
     db.execute("UPDATE jobs SET deadline = ? WHERE id = ?", (deadline, row["id"]))
     db.execute("DELETE FROM stages WHERE job = ?", (row["id"],))
     take_turn(db, row["lane"], (row["owner"], row["place"] or row["owner"]))

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from merging.errors import InvalidRequest
 from merging.jobs.ledger.connection import connect, transaction
 from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.ledger.mending import mend_ages
 from merging.jobs.ledger.owners import check_owner
-from merging.jobs.ledger.schema import mend_ages
 
 ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # without I, L, O, 0 and 1, which are misread
 CODE_LENGTH = 6
@@ -104,7 +104,7 @@ def open_class(
 
 def as_code(text: str) -> str:
     """A code as it was typed: capital letters, without spaces and hyphens."""
-    return "".join(text.upper().split()).replace("-", "")[:CODE_LENGTH]
+    return "".join(text.upper().split()).replace("-", "").encode(errors="replace").decode()[:CODE_LENGTH]
 
 
 def find_class(ledger: Ledger, code: str) -> LabClass | None:
@@ -241,7 +241,7 @@ def note_change(db: sqlite3.Connection, code: str) -> None:
 
 
 def _hash(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashlib.sha256(key.encode(errors="replace")).hexdigest()
 
 
 def as_list(text: str) -> list[str]:

@@ -78,14 +78,12 @@ def arrive(ledger: Ledger, code: str, student: Student, place: Place) -> None:
         db.execute(update, (*place, now, code, student.owner))
 
 
-def remove(ledger: Ledger, code: str, teacher: str, number: int) -> None:
-    """Remove a student with all answers. Raises InvalidRequest for those who do not teach the class."""
+def remove(ledger: Ledger, code: str, teacher: str, student: str) -> None:
+    """Remove a student (an owner) with all answers. Raises InvalidRequest for those who do not teach the class."""
     with connect(ledger.file) as db, transaction(db):
         check_teacher(db, code, teacher)
-        row = db.execute("SELECT owner FROM students WHERE class = ? AND number = ?", (code, number)).fetchone()
-        if row is not None:
-            db.execute("DELETE FROM answers WHERE class = ? AND owner = ?", (code, row["owner"]))
-            db.execute("DELETE FROM students WHERE class = ? AND owner = ?", (code, row["owner"]))
+        db.execute("DELETE FROM answers WHERE class = ? AND owner = ?", (code, student))
+        if db.execute("DELETE FROM students WHERE class = ? AND owner = ?", (code, student)).rowcount:
             note_change(db, code)
 
 

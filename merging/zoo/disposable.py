@@ -8,6 +8,7 @@ error.json. torch-free.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -67,8 +68,9 @@ def run_disposable(
     """
     with _place(waiting, _Turn(person)):  # time in the queue does not count towards the limit
         try:
-            forks = server is not None and CAN_FORK
-            code = server.run(folder, PATIENCE * seconds) if forks else _run(module, folder, PATIENCE * seconds)  # type: ignore[union-attr]
+            code = _forked(server, folder, PATIENCE * seconds)
+            if code is None:
+                code = _run(module, folder, PATIENCE * seconds)
         except (TimeoutError, subprocess.TimeoutExpired) as error:
             raise late from error
     if code == -getattr(signal, "SIGXCPU", 0):
@@ -81,11 +83,25 @@ def run_disposable(
         raise getattr(errors, words["kind"], errors.MergescopeError)(words["text"])
 
 
+def _forked(server: ForkServer | None, folder: Path, seconds: float) -> int | None:
+    """Exit code of a child that the server forked; None where it cannot. Raises TimeoutError."""
+    if server is None or not CAN_FORK:
+        return None
+    try:
+        return server.run(folder, seconds)
+    except ProcessLookupError as error:
+        logging.getLogger(__name__).warning("%s", error)
+        return None
+
+
 def _run(module: str, folder: Path, seconds: float) -> int:
-    """Run `python -m MODULE FOLDER`; return its exit code. Raises TimeoutExpired."""
+    """Run `python -m MODULE FOLDER`; return its exit code. Raises TimeoutExpired.
+
+    With -P, Python does not look for modules in the current folder, which may hold files of strangers.
+    """
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", module, str(folder)]
+    command = [sys.executable, "-P", "-m", module, str(folder)]
     return subprocess.run(command, env=environment, capture_output=True, timeout=seconds, check=False).returncode
 
 

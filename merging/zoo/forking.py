@@ -23,6 +23,7 @@ from merging.paths import ROOT
 CAN_FORK = sys.platform == "linux"
 IDLE = 600.0  # seconds without a run after which the process ends and frees its memory (220 MB with torch)
 TRIES = 2  # the process may end, after IDLE seconds, in the moment in which it is asked
+STARTING = 60.0  # seconds in which the process must fork a child, having imported the module
 
 
 class ForkServer:
@@ -51,23 +52,30 @@ class ForkServer:
     def run(self, folder: Path, seconds: float) -> int:
         """Run `main(folder)` with the current environment; return the exit code, or minus the signal that ended it.
 
-        Raises TimeoutError, after the child was killed, if it took more than `seconds`.
+        Raises TimeoutError, after the child was killed, if it took more than `seconds`, and ProcessLookupError if the
+        process forks no child.
         """
         for _ in range(TRIES):
             answers, asked = self._ask(folder)
+            answers.settimeout(STARTING)
             with closing(answers), answers.makefile() as lines:
-                child = _line(lines)
+                try:
+                    child = _line(lines)
+                except TimeoutError:  # it hangs
+                    child = ""
                 if not child:
                     self._leave(asked)
                     continue
                 answers.settimeout(seconds)  # from now on, as the import does not count
+                code = ""
                 try:
-                    return int(_line(lines) or 1)
-                except TimeoutError:
-                    with suppress(ProcessLookupError):
-                        os.kill(int(child), signal.SIGKILL)
-                    raise
-        return 1
+                    code = _line(lines)
+                    return int(code or 1)
+                finally:
+                    if not code:  # it took too long, or is not watched any more
+                        with suppress(ProcessLookupError):
+                            os.kill(int(child), signal.SIGKILL)
+        raise ProcessLookupError(f"The process that runs {self.module} forks no child.")
 
     def _ask(self, folder: Path) -> tuple[socket.socket, socket.socket]:
         """Ask for a child; return the socket on which its process id and then its exit code arrive, each in a line.
@@ -84,11 +92,14 @@ class ForkServer:
         return answers, control
 
     def _leave(self, control: socket.socket) -> None:
-        """Ask the process at this socket no more: it has ended, or is about to."""
+        """End the process at this socket, which has ended, is about to, or hangs."""
         with self._lock:
             if self._control is control:
                 control.close()
                 self._control = None
+                if self._process is not None:
+                    self._process.kill()
+                    self._process.wait()
 
     def _start(self) -> socket.socket:
         """Start the process, if it does not run; return the socket on which it is asked."""
@@ -103,7 +114,7 @@ class ForkServer:
         paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "merging.zoo.forking", self.module, str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "merging.zoo.forking", self.module, str(theirs.fileno())],
                 env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
@@ -113,10 +124,9 @@ class ForkServer:
 
 def _line(lines: TextIO) -> str:
     """The next line; "" if the other side has ended."""
-    try:
+    with suppress(ConnectionError):
         return lines.readline()
-    except ConnectionError:
-        return ""
+    return ""
 
 
 def serve(module: str, control: socket.socket) -> None:

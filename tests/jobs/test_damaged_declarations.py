@@ -13,8 +13,9 @@ import pytest
 
 from merging.jobs.ledger.connection import close_spares, connect
 from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.ledger.mending import NUMBERS
 from merging.jobs.ledger.rescue import TAKEN_OVER
-from merging.jobs.ledger.schema import _ADDED, NUMBERS
+from merging.jobs.ledger.schema import _ADDED
 from tests.jobs.making import merge_request
 
 FLIPS = 2  # of each table, per age of the ledger

@@ -265,13 +265,24 @@ def test_a_ledger_that_another_program_locks_is_said_in_words(tmp_path, monkeypa
         Ledger(tmp_path)
 
 
-@pytest.mark.parametrize("at", [0, 5, 18, 19, 22, 47, 59])
-def test_a_damaged_header_costs_no_row(tmp_path, ids, at):
+@pytest.mark.parametrize("at", [0, 5, 16, 17, 18, 19, 22, 28, 29, 30, 31, 47, 59, 60, 61, 62, 63])
+@pytest.mark.parametrize("bits", [0x01, 0x11, 0x80])
+def test_a_damaged_header_costs_no_row(tmp_path, ids, at, bits):
     file = tmp_path / "ledger.sqlite"
     data = bytearray(file.read_bytes())
-    data[at] ^= 0x11
+    data[at] ^= bits
     file.write_bytes(data)
     assert {job.id for job in Ledger(tmp_path).jobs(limit=10 * MANY)} == ids
+
+
+def test_a_running_job_without_a_start_and_endless_brackets_break_no_list(tmp_path):
+    ledger = Ledger(tmp_path)
+    job, other = (ledger.submit(merge_request(seed=seed), "ann") for seed in (1, 2))
+    with connect(ledger.file) as db:
+        db.execute("UPDATE jobs SET state = 'running', started = NULL WHERE id = ?", (job.id,))
+        db.execute("UPDATE jobs SET request = ? WHERE id = ?", ("[" * 5_000, other.id))
+    assert [one.id for one in ledger.jobs()] == [job.id]
+    assert [one.id for one in Ledger(tmp_path).jobs()] == [job.id]
 
 
 @pytest.mark.parametrize("value", [b"\xff\x00", 7, 1.5])

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from merging.jobs.ledger.forecast import forecast, shares
+from merging.jobs.forecast import forecast, shares
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.estimates import Past
 from merging.jobs.requests.merge import MergeRequest

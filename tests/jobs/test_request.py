@@ -206,5 +206,5 @@ def test_a_kind_declares_all_that_its_jobs_need(kind):
 @pytest.mark.parametrize("shape", [[1, 8192, 8192], [3, 2000, 2000], [8192, 8192]])
 def test_images_too_large_for_any_worker_are_refused(shape):
     with pytest.raises(InvalidRequest, match="numbers per image"):
-        check_architecture("cnn", {"in_shape": shape})
-    check_architecture("cnn", {"in_shape": [3, 1024, 1024]})
+        check_architecture("cnn", {"in_shape": shape, "widths": [4]})
+    check_architecture("cnn", {"in_shape": [3, 1024, 1024], "widths": [4]})

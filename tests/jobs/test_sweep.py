@@ -86,6 +86,8 @@ def test_a_request_survives_json_and_every_axis_sorts_its_numbers():
             ({"config": {"widths": widths}}, "widths of mlp takes")
             for widths in ("64x64", [8, 0], [8.5], [True], None, [[8]])
         ),
+        ({"config": {"widths": 8}}, "takes a list of widths.*got 8"),
+        ({"config": {}}, "takes a list of widths.*there are none"),
         ({"config": {"widths": [8], "classes": 3}}, "have classes 10, as Fashion-MNIST needs"),
         ({"config": {"widths": [8], "in_shape": [3, 32, 32]}}, "have in_shape"),
         ({"networks": 1}, "networks must be a whole number"),

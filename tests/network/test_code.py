@@ -1,5 +1,8 @@
 """When one export serves two networks: only where nothing that decides about the operations differs."""
 
+import collections
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -103,6 +106,70 @@ def test_what_cannot_be_compared_is_never_shared():
     holding[0].mask = torch.ones(3)
     holding.other = object()
     assert code_of(hooked) is None and code_of(holding) is None
+
+
+class Free(nn.Module):
+    """A network of a user, whose code may look at anything that its attributes hold."""
+
+    def __init__(self, prepare=lambda module: None):
+        super().__init__()
+        self.layer, self.zero = nn.Linear(3, 2), 0.0
+        prepare(self)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+class Settings(dict):
+    """A dictionary that holds more than its entries."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+
+
+def with_own(scale):
+    own = functools.partial(torch.add)
+    own.scale = scale
+    return own
+
+
+LOOPED = []
+LOOPED.append(LOOPED)
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        lambda module: module.register_module("squash", None),
+        lambda module: module.register_buffer("squash", None),
+        lambda module: module.register_parameter("squash", None),
+        lambda module: setattr(module, "zero", -0.0),
+        lambda module: setattr(module.layer, "training", False),
+    ],
+    ids=["module", "buffer", "parameter", "minus zero", "training"],
+)
+def test_what_forward_can_see_is_part_of_the_code(prepare):
+    assert code_of(Free(prepare)) is not None and code_of(Free(prepare)) == code_of(Free(prepare))
+    assert code_of(Free(prepare)) != code_of(Free())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Settings(2), with_own(2), collections.defaultdict(int), collections.ChainMap({}), LOOPED, torch.Size([2])],
+    ids=["dict", "partial", "defaultdict", "ChainMap", "looped", "Size"],
+)
+def test_attributes_that_may_hold_more_are_not_compared(value):
+    assert code_of(Free(lambda module: setattr(module, "value", value))) is None
+
+
+def test_a_replaced_forward_is_exported_anew(monkeypatch):
+    calls, model, example = count_exports(monkeypatch), nn.Sequential(nn.Linear(3, 3), nn.ReLU()), -torch.ones(2, 3)
+    export(model, example)
+    monkeypatch.setattr(nn.ReLU, "forward", lambda self, x: x - 1)
+    after = export(model, example)
+    assert len(calls) == 2
+    assert torch.equal(after.run(named_tensors(model), example)[0], model(example))
 
 
 def test_code_of_users_may_read_what_changes_so_its_exports_are_not_kept(monkeypatch):

@@ -76,6 +76,31 @@ def test_the_same_download_made_again_lasts_anew(clock):
     assert content_at(storage, url) == b"nickname"
 
 
+def test_large_downloads_that_differ_anywhere_are_two_files():
+    storage = LastingFiles("/media")
+    files = MediaFileManager(storage)
+    first = bytearray(3_000_000)
+    second = first.copy()
+    second[200_000] = 1
+    urls = [click(files, bytes(one)) for one in (first, second)]
+    assert [content_at(storage, url) for url in urls] == [first, second]
+
+
+def test_the_oldest_go_first_when_there_are_many(monkeypatch):
+    monkeypatch.setattr(lasting, "MOST", 25)
+    storage = LastingFiles("/media")
+    files = MediaFileManager(storage)
+    urls = []
+    for number in range(4):
+        urls.append(click(files, f"{number}" * 10))
+        for _ in range(RERUNS):
+            files.remove_orphaned_files()
+    assert [content_at(storage, url) for url in urls[2:]] == [b"2" * 10, b"3" * 10]
+    for url in urls[:2]:
+        with pytest.raises(MediaFileStorageError):
+            content_at(storage, url)
+
+
 def test_pictures_go_at_once():
     storage = LastingFiles("/media")
     files = MediaFileManager(storage)

@@ -20,6 +20,8 @@ from streamlit.testing.v1 import AppTest
 from merging.jobs.ledger.connection import connect
 from merging.jobs.ledger.images import add_images
 from merging.jobs.requests.base import ModelRef
+from merging.teaching.classes import lead, open_class
+from merging.teaching.students import LONGEST_NAME, join_class, raise_hand
 from merging.zoo import catalogue
 from tests.pages.ledgers import done, failed, merge_request, queued
 from tests.pages.test_merge_page import html
@@ -153,6 +155,22 @@ def test_no_page_makes_anything_of_the_words_of_others(page, evil_ledger, open_p
         {"run": run[:12], "view": "classes"},
     ):
         check(open_page(page, menus=True, **params), (page, params))
+
+
+@pytest.mark.parametrize("taught", [False, True], ids=["student", "teacher"])
+def test_the_lab_makes_nothing_of_titles_nicknames_and_answers(ledger, open_page, monkeypatch, taught):
+    for module in ("seat", "lobby"):
+        monkeypatch.setattr(f"ui.teaching.{module}.owner", lambda: "v-me")
+    halves = EVIL[:64], EVIL[64:]
+    for number, title in enumerate(halves):
+        teacher, student = ("v-me", "v-other") if taught else ("v-other", "v-me")
+        made, _ = open_class(ledger, teacher, title, ["naive"])
+        lead(ledger, made.code, teacher, place=("naive", "predict-half-way"))
+        for person, half in ((student, halves[number]), ("v-third", halves[1 - number])):
+            join_class(ledger, made.code, person, half[:LONGEST_NAME])
+            raise_hand(ledger, made.code, person, True)
+        for params in ({}, {"class": made.code}, {"class": made.code, "view": "projector"}):
+            check(open_page("lab", **params), (title, params))
 
 
 def menu_of_figures():

@@ -10,6 +10,10 @@ import time
 
 import pytest
 
+from merging.errors import MergescopeError
+from merging.paths import ROOT
+from merging.zoo import forking
+from merging.zoo.disposable import run_disposable
 from merging.zoo.forking import CAN_FORK, ForkServer
 
 MODULE = """
@@ -24,6 +28,8 @@ def main(folder):
         raise SystemError
     if order.get("signal"):
         os.kill(os.getpid(), order["signal"])
+    if order.get("kill_watcher"):
+        os.kill(os.getppid(), 9)
     time.sleep(order.get("sleep", 0))
     return order.get("code", 0)
 """
@@ -90,10 +96,62 @@ def test_a_process_that_was_killed_or_that_was_idle_too_long_is_started_again(as
     assert ask("at last")[0] == 0
 
 
-def test_a_module_that_cannot_be_imported_is_an_exit_code(tmp_path):
+def test_a_module_that_cannot_be_imported_forks_no_child(tmp_path):
     server = ForkServer("merging.zoo.no_such_module")
-    assert server.run(tmp_path, 60.0) == 1
+    with pytest.raises(ProcessLookupError):
+        server.run(tmp_path, 60.0)
     server.close()
+
+
+def test_a_process_that_hangs_is_replaced(ask, monkeypatch):
+    ask("before")
+    monkeypatch.setattr(forking, "STARTING", 3.0)
+    hanging = ask.server._process
+    hanging.send_signal(signal.SIGSTOP)
+    assert ask("after")[0] == 0
+    assert hanging.wait(5) == -signal.SIGKILL
+
+
+def test_without_a_process_that_forks_the_module_is_run_by_itself(tmp_path):
+    (tmp_path / "order.json").write_text("{}")
+    server = ForkServer("merging.zoo.no_such_module")
+    dead = MergescopeError("dead")
+    with pytest.raises(MergescopeError, match="dead"):  # by Python itself, which knows no such module either
+        run_disposable("merging.zoo.no_such_module", tmp_path, 5, dead, dead, server=server)
+    run_disposable("json.tool", tmp_path / "order.json", 5, dead, dead, server=server)
+
+
+def test_a_child_whose_watcher_is_killed_ends(ask, tmp_path):
+    assert ask("run", kill_watcher=True, sleep=60)[0] == 1
+    child = json.loads((tmp_path / "run" / "seen.json").read_text())[2]
+    end = time.monotonic() + 10
+    while os.path.exists(f"/proc/{child}"):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_files_of_the_current_folder_are_not_run(tmp_path):
+    """A folder of downloads may hold a json.py beside the network that is read."""
+    for name in ("json", "secrets", "torch", "numpy", "merging"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    program = f"""
+import sys
+sys.path[:] = [path for path in sys.path if path not in ("", {str(tmp_path)!r})] + [{str(ROOT)!r}]
+from pathlib import Path
+from merging.errors import MergescopeError
+from merging.zoo.disposable import run_disposable
+from merging.zoo.forking import ForkServer
+none = MergescopeError("none")
+for server in (ForkServer("tests.zoo.forms"), None):
+    try:
+        run_disposable("merging.zoo.no_such_module", Path("."), 5, none, none, server=server)
+    except MergescopeError:
+        print("read", flush=True)
+"""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([sys.executable, "-P", "-c", program], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.stdout == "read\nread\n", done.stderr
+    assert not (tmp_path / "ran").exists()
 
 
 def test_the_process_ends_with_the_program_that_started_it():

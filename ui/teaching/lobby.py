@@ -90,7 +90,7 @@ def _own_classes() -> None:
         if classes:
             st.markdown(f"**{title}**")
         for one in classes:
-            label = f"{one.title} · {one.code}{' · ended' if one.ended else ''}"
+            label = f"{plain(one.title)} · {one.code}{' · ended' if one.ended else ''}"
             st.button(label, key=f"{title} {one.code}", on_click=_enter, args=(one.code,), icon=":material/groups:")
 
 

@@ -202,12 +202,12 @@ def _row(seat: Seat, known: Mapping[str, Lesson], step: Step, student: Student, 
 
 def _remove(seat: Seat, lab: LabClass) -> None:
     """Draw the menu with which a student is removed, such as one who joined under a false name."""
-    students = {one.number: one.nickname for one in students_of(ledger(), lab.code)}
+    students = {one.owner: one for one in students_of(ledger(), lab.code)}
     chosen = st.selectbox(
-        "Remove a student", list(students), index=None, format_func=students.__getitem__, placeholder="nickname",
-        key=f"removed {len(students)}",
+        "Remove a student", list(students), index=None, format_func=lambda one: students[one].nickname,
+        placeholder="nickname", key=f"removed {len(students)}",
     )  # fmt: skip
-    if chosen is not None and st.button("Remove with all answers", key=f"remove {chosen}"):
+    if chosen is not None and st.button("Remove with all answers", key=f"remove {students[chosen].number}"):
         remove(ledger(), lab.code, seat.visitor, chosen)
         st.rerun()
 

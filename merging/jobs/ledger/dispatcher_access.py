@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 
-from merging.jobs.claims import Claim, Taker, fail, marks, take_company, take_next
+from merging.jobs.claims import Claim, Claimant, fail, placeholders, take_company, take_next
 from merging.jobs.ledger import models
 from merging.jobs.ledger.connection import connect, transaction
 from merging.jobs.ledger.files import filing
@@ -63,18 +63,18 @@ class Desk:
         None if there is none, or its request is unreadable.
         """
         with connect(self.ledger.file) as db, transaction(db):
-            return take_next(db, self._taker(), kinds, lanes)
+            return take_next(db, self._claimant(), kinds, lanes)
 
     def claim_company(self, first: Claim, most: int, seats: int) -> tuple[Claim, ...]:
         """Claim jobs that a worker does together with a claimed one, as `claims.take_company`; all claims."""
         if not first.request.company:
             return (first,)
         with connect(self.ledger.file) as db, transaction(db):
-            return take_company(db, self._taker(), first, most, seats)
+            return take_company(db, self._claimant(), first, most, seats)
 
     def waiting(self, kinds: Sequence[str], lanes: Sequence[str] = LANES) -> bool:
         """Whether a job of these kinds and lanes is queued. Unlike `claim`, this blocks no writer."""
-        known = f"kind IN ({marks(kinds)}) AND lane IN ({marks(lanes)})"
+        known = f"kind IN ({placeholders(kinds)}) AND lane IN ({placeholders(lanes)})"
         with connect(self.ledger.file) as db:
             query = f"SELECT 1 FROM jobs WHERE state = 'queued' AND {known} LIMIT 1"
             return db.execute(query, (*kinds, *lanes)).fetchone() is not None
@@ -212,8 +212,8 @@ class Desk:
     def _key(self, claim: Claim) -> tuple[str, int, str]:
         return claim.id, claim.run, self.id
 
-    def _taker(self) -> Taker:
-        return Taker(self.id, self.now(), self.ledger.limits)
+    def _claimant(self) -> Claimant:
+        return Claimant(self.id, self.now(), self.ledger.limits)
 
 
 def _share_time(db: sqlite3.Connection, claim: Claim) -> None:

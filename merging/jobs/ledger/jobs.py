@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from merging.jobs.ledger.forecast import KEPT, forecast
+from merging.jobs.forecast import KEPT, forecast
 from merging.jobs.requests.base import LANES
 from merging.jobs.requests.estimates import Past
 from merging.jobs.turns import queues
@@ -168,7 +168,7 @@ def _outlook(db: sqlite3.Connection, examples: Sequence[Past]) -> _Outlook:
     now, waiting = time.time(), _cached_queue(db, examples)
     running = db.execute("SELECT id, lane, fraction, started FROM jobs WHERE state = 'running'").fetchall()
     seconds = {
-        row["id"]: time_left(row["fraction"], max(now - row["started"], 0.0), waiting.usual.get(row["id"]))
+        row["id"]: time_left(row["fraction"], max(now - (row["started"] or now), 0.0), waiting.usual.get(row["id"]))
         for row in running
     }
     left = {lane: [seconds[row["id"]] or 0.0 for row in running if row["lane"] == lane] for lane in LANES}
@@ -237,7 +237,7 @@ def _request(row: sqlite3.Row) -> dict[str, Any] | None:
 def _json_of(text: str) -> dict[str, Any] | None:
     try:
         value = json.loads(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

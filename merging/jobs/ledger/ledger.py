@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from merging.errors import Cancelled, MergescopeError
+from merging.jobs.forecast import forecast
 from merging.jobs.ledger import images, models
 from merging.jobs.ledger.connection import connect, snapshot, transaction
 from merging.jobs.ledger.files import Filing, filing
 from merging.jobs.ledger.folder import LedgerFolder
-from merging.jobs.ledger.forecast import forecast
 from merging.jobs.ledger.jobs import OPEN, Job, Worker, read_jobs, read_past
 from merging.jobs.ledger.owners import attach, check_caps, check_owner, detach, others_of, own_row, shared_turn
 from merging.jobs.ledger.shipped_runs import picture_question

@@ -105,7 +105,7 @@ def as_table(text: Any) -> dict[str, Any]:
     """JSON text as a dictionary; an empty one if the text holds none, because a row may be damaged."""
     try:
         table = json.loads(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return {}
     return table if isinstance(table, dict) else {}
 

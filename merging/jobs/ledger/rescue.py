@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from merging.jobs.ledger.connection import BUSY_SECONDS, connect, readable, transaction
@@ -37,13 +39,14 @@ UNREADABLE = (
 MAGIC = b"SQLite format 3\0"
 HEADER = 100  # bytes
 FLIPPED = 4  # most damaged bytes of MAGIC by which a ledger is still recognised
-# Place in the header, usual bytes, allowed bytes: journal modes, fractions, format of the schema, encoding of texts.
+PAGE = 4096  # bytes; SQLite's usual size of pages
+# Place in the header, usual bytes, allowed bytes: journal modes, fractions, format of the schema, UTF-8.
 # The last two are 0 in a file without tables.
 FIELDS = (
     (18, b"\2\2", (b"\1\1", b"\2\2")),
     (21, b"\x40\x20\x20", (b"\x40\x20\x20",)),
     (44, b"\0\0\0\4", tuple(bytes((0, 0, 0, n)) for n in range(5))),
-    (56, b"\0\0\0\1", tuple(bytes((0, 0, 0, n)) for n in range(4))),
+    (56, b"\0\0\0\1", tuple(bytes((0, 0, 0, n)) for n in range(2))),
 )
 SMALLEST_ROW = 40  # bytes; with the file's size, bounds the number of its rows
 log = logging.getLogger(__name__)
@@ -82,6 +85,8 @@ def _header_mended(path: Path) -> bytes | None:
     for at, right, allowed in FIELDS:
         if mended[at : at + len(right)] not in allowed:
             mended[at : at + len(right)] = right
+    if int.from_bytes(mended[28:32]) * PAGE == path.stat().st_size:  # the number of pages
+        mended[16:18] = PAGE.to_bytes(2)
     return bytes(mended) if mended != head else None
 
 
@@ -97,11 +102,27 @@ def set_aside(path: Path, why: str) -> Path:
 
 
 def take_over(old: Path, db: sqlite3.Connection) -> int:
-    """Copy the readable rows of a damaged ledger; return their number. Its first bytes are mended for that."""
-    header = _header_mended(old)
-    if header is not None:
-        with old.open("r+b") as file:
-            file.write(header)
+    """Copy the readable rows of a damaged ledger, which stays as it is; return their number."""
+    with TemporaryDirectory(dir=old.parent, prefix="scratch-") as folder:
+        return _take_over(_mended_copy(old, Path(folder)), db)
+
+
+def _mended_copy(old: Path, folder: Path) -> Path:
+    """A copy of a damaged ledger in this folder, whose first bytes are mended."""
+    copy, header = folder / old.name, _header_mended(old)
+    for ending in ("", "-wal"):
+        with suppress(FileNotFoundError):
+            shutil.copyfile(old.with_name(old.name + ending), copy.with_name(copy.name + ending))
+    with copy.open("r+b") as file:
+        file.write(header or b"")
+        file.seek(0)
+        if file.read(len(MAGIC)) == MAGIC:
+            file.seek(28)  # the number of pages, by which SQLite finds the end of the rows
+            file.write((copy.stat().st_size // PAGE).to_bytes(4))
+    return copy
+
+
+def _take_over(old: Path, db: sqlite3.Connection) -> int:
     copied, most, marked = 0, old.stat().st_size // SMALLEST_ROW, True
     with closing(sqlite3.connect(old, timeout=BUSY_SECONDS, isolation_level=None)) as source, transaction(db):
         source.text_factory = readable
@@ -170,7 +191,7 @@ def _in_order(declared: str, ours: Sequence[tuple[str, str]]) -> list[tuple[str,
 def _copy(source: sqlite3.Connection, db: sqlite3.Connection, table: str, there: set[str], most: int) -> int:
     """Copy a table's readable rows; return their number, and log that of the others.
 
-    A value that is missing although each row must have one becomes an empty blob: to `schema` that is a damaged value.
+    A value that is missing although each row must have one becomes an empty blob: to `mending` that is a damaged value.
     """
     if not there:
         log.warning("the table %s is missing or cannot be read: none of its rows is copied", table)

@@ -1,11 +1,10 @@
-"""Tables of the ledger: creation, additions since format 1, and repair of damaged numbers."""
+"""Tables of the ledger: creation, and additions since format 1."""
 
 from __future__ import annotations
 
 import logging
 import re
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
@@ -13,58 +12,12 @@ from pathlib import Path
 
 from merging.errors import HomeUnusable
 from merging.jobs.ledger.connection import close_spares, connect, transaction
+from merging.jobs.ledger.mending import mend
 from merging.jobs.ledger.owners import hide_cookies
 from merging.jobs.ledger.rescue import is_damaged, set_aside, take_over
 from merging.jobs.privacy import MARKS, mark_private
-from merging.jobs.requests.base import LANES, LONG
 
 OURS = ("ledger", "store", "images", "scratch", "data")  # names that the program itself creates in its folder
-NUMBERS = {  # table -> its numeric columns
-    "jobs": ("created", "started", "finished", "deadline", "fraction", "attempts", "run", "interrupted", "measured"),
-    "stages": ("number", "began", "seconds"),
-    "owners": ("asked",),
-    "served": ("at",),
-    "models": ("created", "size"),
-    "artifacts": ("size",),
-    "pictures": ("unit",),
-    "marks": ("starred", "archived"),
-    "guesses": ("unit", "guessed", "correct", "at"),
-    "dispatchers": ("pid", "born", "seen"),
-    "workers": ("memory_used", "memory_total", "gpu_memory_used", "gpu_memory_total", "seen"),
-    "classes": ("created", "paused", "ended", "version"),
-    "students": ("number", "hand", "seen"),
-    "answers": ("at",),
-}
-TEXTS = {  # table -> columns with texts that pages show; damage turns texts into blobs
-    "jobs": ("title", "message", "stage", "worker", "hidden"),
-    "stages": ("points",),
-    "marks": ("name", "note"),
-    "owners": ("batch", "title"),
-    "classes": ("title", "lessons", "place", "shown", "pace", "sweep", "style"),
-    "students": ("nickname", "lesson", "step"),
-}
-KEYS = {  # table -> columns that name other rows, people or files; a row in which one is no text is of no use
-    "jobs": ("id",),
-    "owners": ("job", "owner"),
-    "marks": ("job", "owner"),
-    "stages": ("job",),
-    "artifacts": ("job", "name", "sha256"),
-    "pictures": ("job", "question", "sha256"),
-    "models": ("id", "sha256", "owner"),
-    "made_of": ("made", "part"),
-    "stopped": ("batch",),
-    "guesses": ("owner", "run", "layer"),
-    "served": ("owner",),
-    "dispatchers": ("id", "host"),
-    "classes": ("code", "secret"),
-    "teachers": ("class", "owner"),
-    "students": ("class", "owner"),
-    "answers": ("class", "owner", "lesson", "step", "answer"),
-}
-# Table, column and condition of rows that are deleted when they are old.
-AGEING = (("classes", "created", "TRUE"), ("answers", "at", "class = ''"))
-LARGEST = 1e15  # larger numbers are damage; a flipped bit in an exponent gives 1e163
-YEARS, AHEAD = 2 * 365 * 86_400, 86_400  # seconds; a time that is so long ago, or so far ahead, is damage, not age
 log = logging.getLogger(__name__)
 FORMAT = 1  # increased by hand when tables become incompatible; a ledger of another format is renamed, not converted
 
@@ -165,7 +118,7 @@ def prepare_file(path: Path) -> None:
         make_private(path.parent)
         close_spares()
         old = set_aside(path, "damaged") if path.exists() and _is_damaged(path) else None
-        if path.exists() and _format(path) not in (0, FORMAT):
+        if path.exists() and _is_foreign(path):
             set_aside(path, f"format-{_format(path)}")
         path.touch(0o600)
         path.chmod(0o600)
@@ -179,7 +132,7 @@ def prepare_file(path: Path) -> None:
                 copied = take_over(old, db)
                 log.warning("%s was damaged: it is kept as %s, and %d of its rows were copied", path, old, copied)
             with transaction(db):  # also what was copied just now
-                _mend(db)
+                mend(db)
                 hide_cookies(db)
                 db.execute(f"PRAGMA user_version = {FORMAT}")
 
@@ -215,34 +168,12 @@ def make_private(folder: Path) -> None:
             folder.chmod(0o700)
 
 
-def _mend(db: sqlite3.Connection) -> None:
-    """Delete rows with a damaged key; set damaged numbers, by which jobs are sorted, to 0 and damaged texts to ""."""
-    for table, columns in KEYS.items():
-        broken = " OR ".join(f"typeof({column}) != 'text'" for column in columns)
-        db.execute(f"DELETE FROM {table} WHERE {broken}")
-    for table, columns in NUMBERS.items():
-        for column in columns:
-            db.execute(f"UPDATE {table} SET {column} = 0 WHERE {column} NOT BETWEEN 0 AND {LARGEST}")  # texts, too
-    db.execute("UPDATE jobs SET fraction = 1 WHERE fraction > 1")
-    mend_ages(db)
-    for table, columns in TEXTS.items():
-        for column in columns:
-            db.execute(f"UPDATE {table} SET {column} = '' WHERE typeof({column}) = 'blob'")
-    db.execute("UPDATE jobs SET title = kind WHERE title = ''")
-    db.execute("UPDATE jobs SET private = 1 WHERE typeof(private) IN ('text', 'blob')")
-    db.execute(f"UPDATE jobs SET lane = '{LONG}' WHERE lane NOT IN ({', '.join('?' * len(LANES))})", LANES)
-    # These numbers are read from the reports again.
-    wrong = "typeof(accuracy) NOT IN ('real', 'null') OR typeof(barrier) NOT IN ('real', 'null')"
-    db.execute(f"UPDATE jobs SET measured = 0, accuracy = NULL, barrier = NULL WHERE {wrong}")
-    db.execute("UPDATE jobs SET place = owner WHERE place = ''")  # rows of an earlier version, which had no places
-
-
-def mend_ages(db: sqlite3.Connection) -> None:
-    """Set damaged times by which rows are deleted to the present, so that nothing is deleted as old that is not."""
-    now = time.time()
-    for table, column, which in AGEING:
-        update = f"UPDATE {table} SET {column} = ? WHERE {which} AND {column} NOT BETWEEN ? AND ?"
-        db.execute(update, (now, now - YEARS, now + AHEAD))
+def _is_foreign(path: Path) -> bool:
+    """Whether the ledger has another format. Where all tables are ours, its number is damaged."""
+    if _format(path) in (0, FORMAT):
+        return False
+    with connect(path) as db:
+        return not _are_ours(_tables(db))
 
 
 def _is_damaged(path: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from merging.errors import InvalidRequest
 from merging.jobs.requests.numbers import WHOLE_NUMBERS
-from merging.zoo.architectures.names import NAMES, WIDTHS, is_known, is_torchvision
+from merging.zoo.architectures.names import DEEP, NAMES, WIDTHS, is_known, is_torchvision
 from merging.zoo.datasets.facts import FACTS
 from merging.zoo.datasets.known import find_facts, is_dataset_name
 from merging.zoo.datasets.own import is_own
@@ -54,6 +54,12 @@ def check_architecture(key: str, config: Mapping[str, Any]) -> None:
     shape = config.get("in_shape")
     if isinstance(shape, list) and math.prod(n for n in shape if isinstance(n, int | float)) > MAX_NUMBERS:
         raise InvalidRequest(f"in_shape of {key} may have at most {MAX_NUMBERS:,} numbers per image; got {shape!r}.")
+    if not isinstance(config.get("widths", []), list) or (key in DEEP and "widths" not in config):
+        found = f"got {config['widths']!r}" if "widths" in config else "there are none"
+        raise InvalidRequest(
+            f"{key} takes a list of widths, one for each hidden layer; {found}. On the command line, 64,64 is a list of "
+            "two and 64, (with a comma) a list of one."
+        )
 
 
 def check_data(dataset: str, sha256: str, *, required: bool) -> None:

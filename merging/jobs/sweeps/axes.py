@@ -17,10 +17,9 @@ from merging.jobs.requests.checks import CONFIG_ITEMS, MAX_WIDTH
 from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.methods.registry import MOST_MODELS, ROLES, table
 from merging.settings import Scalar
-from merging.zoo.architectures.names import WIDTHS
+from merging.zoo.architectures.names import DEEP, WIDTHS
 from merging.zoo.training.options import TrainingOptions
 
-DEEP = ("mlp", "cnn", "adaptive")  # architectures with one hidden layer per entry of widths
 # Widths of architectures whose configuration may leave them out.
 USUAL_WIDTHS: dict[str, dict[str, Any]] = {
     "resnet": {"widths": [16, 32, 64]},

@@ -16,8 +16,8 @@ import psutil
 
 from merging.errors import MergescopeError
 from merging.jobs.claims import Claim
+from merging.jobs.forecast import shares
 from merging.jobs.ledger.dispatcher_access import Desk
-from merging.jobs.ledger.forecast import shares
 from merging.jobs.ledger.jobs import Worker
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.outcome import Outcome, unexpected

@@ -22,7 +22,7 @@ class Download:
     @classmethod
     def start(cls, dataset: str) -> Download:
         """Start the download."""
-        command = [sys.executable, "-m", "merging.jobs.worker.download", dataset]
+        command = [sys.executable, "-P", "-m", "merging.jobs.worker.download", dataset]
         return cls(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
 
     def outcome(self) -> Outcome | None:

@@ -54,6 +54,7 @@ CHOICES = {"nonlinearity": NONLINEARITIES, "pool": POOLS, "padding": PADDINGS, "
 UNSEEN = {key: {setting: CHOICES[setting] for setting in name.unseen} for key, name in NAMES.items() if name.unseen}
 
 WIDTHS = ("widths", "width", "hidden")  # entries of a configuration that set the widths of hidden layers
+DEEP = ("mlp", "cnn", "adaptive")  # architectures with one hidden layer per entry of widths, which they need
 
 
 _USUAL = {setting: next(iter(choices)) for setting, choices in CHOICES.items()}
