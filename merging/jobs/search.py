@@ -189,13 +189,21 @@ def cancel_batch(ledger: Ledger, batch: str) -> None:
         withdraw_batch(ledger, batch)
 
 
-def withdraw_batch(ledger: Ledger, batch: str, kept: Collection[str] = ()) -> None:
-    """Withdraw all requests of open jobs that were submitted with this batch. kept: ids of jobs that stay."""
-    query = "SELECT job, owners.owner FROM owners JOIN jobs ON jobs.id = job WHERE batch = ? AND state IN (?, ?)"
+def withdraw_batch(ledger: Ledger, batch: str, kept: Collection[str] = (), parts: Collection[str] = ()) -> None:
+    """Withdraw all requests of open jobs that were submitted with this batch.
+
+    Args:
+        ledger: the ledger.
+        batch: text that names the batch.
+        kept: ids of jobs that stay.
+        parts: ids of jobs that are withdrawn, too, where only a sweep asked for them: they are parts of two.
+    """
+    query = "SELECT job, owners.owner, batch FROM owners JOIN jobs ON id = job WHERE batch != '' AND state IN (?, ?)"
     with connect(ledger.file) as db:
-        rows = db.execute(query, (batch, *OPEN)).fetchall()
+        rows = db.execute(query, OPEN).fetchall()
     for row in rows:
-        if row["job"] not in kept:
+        mine = row["batch"] == batch or (row["job"] in parts and row["batch"].startswith(SWEEP))
+        if mine and row["job"] not in kept:
             with suppress(InvalidRequest):  # the person withdrew the request a moment ago
                 ledger.cancel(row["job"], row["owner"])
 

@@ -91,8 +91,11 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    """A running Chromium; without one the journeys are skipped, unless MERGESCOPE_BROWSER_TESTS=required."""
+def playwright():
+    """Playwright and how to start Chromium: (its BrowserType, arguments).
+
+    Without a Chromium the journeys are skipped, unless MERGESCOPE_BROWSER_TESTS=required.
+    """
     path = os.environ.get("MERGESCOPE_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
         say = pytest.fail if os.environ.get("MERGESCOPE_BROWSER_TESTS") == "required" else pytest.skip
@@ -100,9 +103,32 @@ def chromium():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
+        yield playwright.chromium, {"executable_path": path, "args": FLAGS}
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright):
+    """A running Chromium, whose contexts are the browsers of different people."""
+    kind, start = playwright
+    browser = kind.launch(**start)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="module")
+def window(playwright, server, tmp_path_factory):
+    """The browser of the visitors of a file, one after the other.
+
+    Like a person's own browser, it keeps the program's scripts: reading them anew costs a context several seconds.
+    """
+    kind, start = playwright
+    size = {"width": 1280, "height": 900}
+    context = kind.launch_persistent_context(
+        tmp_path_factory.mktemp("browser"), viewport=size, base_url=server.url, **start
+    )
+    context.set_default_timeout(180_000)  # an upper bound: on a busy machine workers take long
+    yield context
+    context.close()
 
 
 @pytest.fixture(scope="session")
@@ -114,7 +140,7 @@ def servers():
 
 
 @pytest.fixture(scope="module")
-def server(chromium, servers, tmp_path_factory):
+def server(playwright, servers, tmp_path_factory):
     """The app as people start it, shared by all files: starting it takes as long as some journeys."""
     if not servers:
         servers.append(Server(tmp_path_factory.mktemp("server")))
@@ -122,13 +148,14 @@ def server(chromium, servers, tmp_path_factory):
 
 
 @pytest.fixture
-def visitor(chromium, server):
-    """A page of a browser of its own (own cookies); fails the test where the page's own code failed."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900}, base_url=server.url)
-    context.set_default_timeout(180_000)  # an upper bound: on a busy machine workers take long
-    page = context.new_page()
+def visitor(window, server):
+    """A page of a person without cookies yet; fails the test where the page's own code failed."""
+    window.clear_cookies()
+    page = window.new_page()
+    stored = {"origin": server.url, "storageTypes": "local_storage,indexeddb,cookies"}
+    window.new_cdp_session(page).send("Storage.clearDataForOrigin", stored)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     yield page
-    context.close()
+    page.close()
     assert errors == []

@@ -30,7 +30,7 @@ from merging.results.sweep_report import SweepReport
 from merging.studies.registry import load_finding
 from merging.text.sweep_words import sweep_csv
 from tests.jobs.making import merge_request
-from tests.jobs.test_sweep import real
+from tests.jobs.test_sweep import IMAGES, real
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +132,23 @@ def test_a_paused_sweep_withdraws_its_parts_and_goes_on_where_it_was(ledger, eng
     done = {one.id for one in ledger.jobs(states=("done",))}
     assert run(ledger, engine, request).state == "done"
     assert done <= {one.id for one in ledger.jobs(states=("done",))}
+
+
+def test_a_part_of_two_sweeps_ends_when_both_are_paused(ledger, engine):
+    sweeps = [real(axes=(("images", (IMAGES,)),), groups=groups, epochs=40) for groups in (1, 2)]
+    for sweep in sweeps:
+        ledger.submit(sweep, "me")
+    paused = list[str]()
+
+    def ended(job):
+        open_parts = ledger.jobs(kind="train", states=("queued", "running"))
+        if len(paused) < 2 and any(part.state == "running" for part in open_parts):
+            paused.append(sweeps[len(paused)].id)
+            ledger.cancel(paused[-1], "me")
+        return len(paused) == 2 and not open_parts
+
+    run(ledger, engine, sweeps[0], until=ended)
+    assert {one.state for one in ledger.jobs()} == {"cancelled"}
 
 
 def test_a_person_with_one_job_has_a_sweep_and_three_at_most(tmp_path, engine):

@@ -120,7 +120,7 @@ def _state(job: Job, sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
         if not ledger().workers():
             st.caption(no_worker(0.0))
         if owner() not in job.owners:
-            st.caption("Someone else started this sweep. Only they can pause it.")
+            st.caption("This sweep runs for someone else, who alone can pause it.")
         elif st.button("Pause", icon=":material/pause:", help="Finished trainings and merges stay."):
             ledger().cancel(job.id, owner())
             if job.state == "queued":  # no dispatcher has it, so none withdraws its parts

@@ -57,8 +57,8 @@ def check_architecture(key: str, config: Mapping[str, Any]) -> None:
     if not isinstance(config.get("widths", []), list) or (key in DEEP and "widths" not in config):
         found = f"got {config['widths']!r}" if "widths" in config else "there are none"
         raise InvalidRequest(
-            f"{key} takes a list of widths, one for each hidden layer; {found}. On the command line, 64,64 is a list of "
-            "two and 64, (with a comma) a list of one."
+            f"{key} takes a list of widths, one for each hidden layer; {found}. On the command line, 64,64 is a list of"
+            " two and 64, (with a comma) a list of one."
         )
 
 

@@ -81,7 +81,7 @@ class Sweeping:
 
     def withdraw(self, kept: Collection[str] = ()) -> None:
         """Withdraw the open parts, because the sweep was paused or deleted. kept: ids of parts that stay."""
-        withdraw_batch(self.desk.ledger, self._sweep.batch, kept)
+        withdraw_batch(self.desk.ledger, self._sweep.batch, kept, self.tried)
 
     def leave(self) -> None:
         """Nothing: the dispatcher ends, and the next one goes on."""
