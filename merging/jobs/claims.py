@@ -71,7 +71,7 @@ def take_company(db: sqlite3.Connection, claimant: Claimant, first: Claim, most:
     )
     known = (first.id, first.request.kind, first.lane, first.owner, SWEEP)
     rows = db.execute(alike, known).fetchall()
-    company = [row["id"] for row in rows if _company(row["request"]) == first.request.company]
+    company = [row["id"] for row in rows if _company(row["id"], row["request"]) == first.request.company]
     if first.attempts > 1 or first.id not in company:
         return (first,)
     number = min(most, -(-len(company) // seats))
@@ -104,8 +104,8 @@ def _take(db: sqlite3.Connection, claimant: Claimant, which: str, known: Sequenc
     if row is None:
         return None
     try:
-        request = from_json(row["request"])
-    except MergescopeError as error:  # queued by another version of the program
+        request = read_request(row["id"], row["request"])
+    except MergescopeError as error:
         fail(db, row["id"], {"kind": type(error).__name__, "text": str(error)}, claimant.now)
         return None
     deadline = claimant.now + claimant.limits.deadline(row["kind"])
@@ -115,9 +115,19 @@ def _take(db: sqlite3.Connection, claimant: Claimant, which: str, known: Sequenc
     return Claim(row["id"], row["run"], request, row["owner"], row["lane"], row["attempts"], deadline)
 
 
-def _company(text: str) -> str:
+def read_request(id: str, text: str) -> Request:
+    """The stored request of a job. Raises MergescopeError if it is unreadable, or is not the one that the id names."""
+    request = from_json(text)
+    if request.id != id:
+        raise MergescopeError(
+            "The stored request of this job is damaged, or another version of the program stored it. Submit it again."
+        )
+    return request
+
+
+def _company(id: str, text: str) -> str:
     """The company of a stored request, "" for an unreadable one."""
     try:
-        return from_json(text).company
+        return read_request(id, text).company
     except MergescopeError:
         return ""

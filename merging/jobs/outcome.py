@@ -43,6 +43,11 @@ class Outcome:
     error: dict[str, str] | None = None
     members: Mapping[str, Outcome] = field(default_factory=dict)
 
+    def of(self, job: str) -> Outcome:
+        """The outcome of one of the jobs that were done together, or of the only one."""
+        none = {"kind": "MergescopeError", "text": "The worker returned nothing for this job. Submit it again."}
+        return self.members.get(job, Outcome(error=none)) if self.members else self
+
 
 def attempt(work: Callable[[Progress], Mapping[str, Content] | Outcome], report: Progress) -> Outcome:
     """Run `work(report)`, which returns artifacts or an outcome.

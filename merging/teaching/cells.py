@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from merging.errors import InvalidRequest, MergescopeError
+from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.privacy import ANYONE
 from merging.jobs.requests.registry import from_json
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.sweeps.axes import find_axis
 from merging.text.sweep_words import value_text
+from merging.zoo.datasets.known import may_use
 
 MOST_CELLS = 60
+MOST_SWEEPS = 20  # sweeps of a person that are looked at
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,18 @@ def lab_cells(sweep: SweepRequest) -> list[LabCell]:
     if len(cells) > MOST_CELLS:
         raise InvalidRequest(f"This sweep has {len(cells)} cells; a class takes one of up to {MOST_CELLS}.")
     return cells
+
+
+def dealt_sweeps(ledger: Ledger, owner: str) -> list[SweepRequest]:
+    """The sweeps that this person asked for and that a class can run, newest first; of images that all may use."""
+    found = []
+    for job in ledger.jobs(owner=owner, kind=SweepRequest.kind, limit=MOST_SWEEPS):
+        sweep = read_sweep(json.dumps(job.request))
+        if sweep is not None and may_use(sweep.dataset, ANYONE):
+            with suppress(InvalidRequest):
+                lab_cells(sweep)
+                found.append(sweep)
+    return found
 
 
 def dealt(sweep: SweepRequest, number: int) -> LabCell:

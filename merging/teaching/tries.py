@@ -27,15 +27,19 @@ def check_tries(person: str, address: str) -> None:
 
 
 def check_opening(address: str) -> None:
-    """Count a class that is opened from this address, "" for this machine. Raises InvalidRequest for too many."""
-    now = time.monotonic()
+    """Raise InvalidRequest if too many classes were opened from this address; "", this machine, may open any number."""
+    with _lock:
+        times = _opened.get(address, deque())
+        if address and len(times) == MOST_OPENED and time.monotonic() - times[0] < DAY:
+            raise InvalidRequest(f"{MOST_OPENED} classes were opened from your network address today, the limit.")
+
+
+def note_opening(address: str) -> None:
+    """Count a class that was opened from this address."""
     with _lock:
         if len(_opened) > MOST_KNOWN:
             _opened.clear()
-        times = _opened.setdefault(address, deque(maxlen=MOST_OPENED))
-        if address and len(times) == MOST_OPENED and now - times[0] < DAY:
-            raise InvalidRequest(f"{MOST_OPENED} classes were opened from your network address today, the limit.")
-        times.append(now)
+        _opened.setdefault(address, deque(maxlen=MOST_OPENED)).append(time.monotonic())
 
 
 def note_wrong(person: str, address: str) -> None:

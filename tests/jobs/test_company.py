@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import replace
 from functools import partial
@@ -14,7 +15,7 @@ from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.jobs import read_past
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.limits import Limits
-from merging.jobs.outcome import attempt
+from merging.jobs.outcome import Outcome, attempt
 from merging.jobs.requests.base import MOST_TOGETHER
 from merging.jobs.requests.train import TrainRequest
 from merging.jobs.tasks.run import run_company, run_task
@@ -153,6 +154,30 @@ def test_a_network_that_diverges_fails_alone(ledger):
         assert (mine.error, mine.artifacts.get(WHOLE)) == (alone.error, alone.artifacts.get(WHOLE))
 
 
+@pytest.mark.parametrize("seed", [1, 7], ids=["another's seed", "a seed of its own"])
+def test_a_damaged_request_fails_alone(ledger, engine, seed):
+    ids = submitted(ledger, *(training(number) for number in range(3)))
+    wrong = json.dumps({**json.loads(training(0).to_json()), "seed": seed})
+    with connect(ledger.file) as db:
+        db.execute("UPDATE jobs SET request = ? WHERE id = ?", (wrong, ids[0]))
+    work(ledger, engine, lambda: not any(ledger.job(id).open for id in ids))
+    assert [ledger.job(id).state for id in ids] == ["failed", "done", "done"]
+    assert "damaged" in ledger.job(ids[0]).error["text"]
+
+
+def test_a_job_that_is_missing_in_what_the_worker_returns_fails():
+    whole = Outcome(members={"a": Outcome({"report": b""})})
+    assert whole.of("a").error is None and "nothing for this job" in whole.of("b").error["text"]
+    assert Outcome({"report": b""}).of("c").error is None
+
+
+def test_a_training_whose_configuration_leaves_out_the_usual_is_done_alone(ledger, engine):
+    request = replace(training(), config={"widths": [8]})
+    ids = submitted(ledger, request, training(1))
+    work(ledger, engine, lambda: not any(ledger.job(id).open for id in ids))
+    assert request.company == "" and [ledger.job(id).state for id in ids] == ["done", "done"]
+
+
 def test_what_is_taken_together(ledger):
     desk = Desk(ledger)
     ids = submitted(ledger, *(training(seed) for seed in range(12)))
@@ -183,13 +208,18 @@ def test_the_deadline_is_that_of_all_together(ledger):
 
 
 def test_parts_of_sweeps_do_not_stop_what_a_person_asks_for(tmp_path):
-    ledger = Ledger(tmp_path / "small", Limits(open_jobs=3))
+    ledger = Ledger(tmp_path / "small", Limits(open_jobs=3, address_jobs=4, all_jobs=5))
     submitted(ledger, *(training(seed) for seed in range(3)))
     with pytest.raises(TooManyJobs):
         submitted(ledger, training(3))
     submitted(ledger, *(training(seed) for seed in range(10, 13)), batch="")
     with pytest.raises(TooManyJobs):
         submitted(ledger, training(13), batch="")
+    for person in "ab":
+        submitted(ledger, training(20 + ord(person)), owner=person)
+    with pytest.raises(TooManyJobs, match="for all people together"):
+        submitted(ledger, training(30), owner="c")
+    submitted(ledger, training(31), owner="c", batch="")
 
 
 def test_a_company_of_other_requests_is_refused(ledger):

@@ -68,19 +68,22 @@ def test_sixty_who_write_beside_a_queue_of_two_thousand_lose_nothing(tmp_path):
     people, length = 60, 2_000
     ledger = Ledger(tmp_path, Limits(all_jobs=2 * length, open_jobs=40))
     first = ledger.submit(merge_request(0), "owner 0").id
+    queued = [merge_request(1_000 + number) for number in range(length)]
     with connect(ledger.file) as db, transaction(db):
-        db.execute(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) INSERT INTO jobs"
-            " (id, kind, title, request, owner, place, state, created) SELECT printf('%064x', i), kind, title,"
-            " request, 'owner ' || (i % ?), 'owner ' || (i % ?), state, created + i FROM n, jobs WHERE jobs.id = ?",
-            (length - 1, people, people, first),
+        copy = (
+            "INSERT INTO jobs (id, kind, title, request, owner, place, state, created) SELECT ?, kind, title, ?, ?, ?,"
+            " state, created + ? FROM jobs WHERE id = ?"
         )
+        for number, request in enumerate(queued[1:], 1):
+            name = f"owner {number % people}"
+            db.execute(copy, (request.id, request.to_json(), name, name, number, first))
         db.execute("INSERT INTO owners (job, owner, asked) SELECT id, owner, created FROM jobs WHERE id != ?", (first,))
 
     asked, cancelled, deleted, taken = set(), set(), set(), []
 
     def writes(number):
-        desk, name, own = Desk(ledger), f"owner {number}", [f"{number + people * times:064x}" for times in (30, 31)]
+        desk, name = Desk(ledger), f"owner {number}"
+        own = [queued[number + people * times].id for times in (30, 31)]
         claim = take(desk)
         desk.tell(claim, "loading", 0.5, "")
         taken.append(claim.id)
@@ -100,8 +103,8 @@ def test_sixty_who_write_beside_a_queue_of_two_thousand_lose_nothing(tmp_path):
     assert len(set(taken)) == people
     assert by_state == {"done": set(taken), "cancelled": cancelled}
     assert asked <= set(jobs) and not deleted & set(jobs)
-    queued = [job.position for job in jobs.values() if job.state == "queued"]
-    assert sorted(queued) == list(range(1, len(queued) + 1))
+    places = [job.position for job in jobs.values() if job.state == "queued"]
+    assert sorted(places) == list(range(1, len(places) + 1))
 
 
 def test_workers_tell_of_themselves_and_are_forgotten_with_their_dispatcher(ledger):

@@ -151,6 +151,28 @@ def test_a_part_of_two_sweeps_ends_when_both_are_paused(ledger, engine):
     assert {one.state for one in ledger.jobs()} == {"cancelled"}
 
 
+@pytest.mark.parametrize("how", ["one training", "pauses", "pauses while the other waits"])
+def test_who_withdraws_takes_nothing_from_the_sweep_of_somebody_else(ledger, engine, how, monkeypatch):
+    first, second = (real(axes=(("images", (IMAGES,)),), groups=groups, epochs=20) for groups in (1, 2))
+    if how == "pauses while the other waits":
+        monkeypatch.setattr("merging.jobs.worker.dispatcher.MOST_PLANNED", 1)
+    ledger.submit(first, "ann")
+    ledger.submit(second, "bob")
+    left = []
+
+    def ended(job):
+        people = {"ann"} if "waits" in how else {"ann", "bob"}
+        running = [one for one in ledger.jobs(kind="train", states=("running",)) if set(one.owners) == people]
+        if running and not left:
+            left.append(running[0].id if how == "one training" else first.id)
+            ledger.cancel(left[0], "ann")
+        return not job.open
+
+    job = run(ledger, engine, second, until=ended, owner="bob")
+    assert left and job.state == "done"
+    assert [row.state for row in ledger.report(second.id).rows] == ["done", "done"]
+
+
 def test_a_person_with_one_job_has_a_sweep_and_three_at_most(tmp_path, engine):
     ledger = Ledger(tmp_path / "small", Limits(open_jobs=1))
     assert run(ledger, engine, real(axes=(("momentum", (0.5,)),), groups=1)).state == "done"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.sweeps.lab import lab_sweep
 from merging.teaching.answers import every_answer, lock, own_answers
-from merging.teaching.cells import to_stored
+from merging.teaching.cells import read_sweep, to_stored
 from merging.teaching.classes import ALPHABET, FREE, classes_of, find_class, lead, open_class
 from merging.teaching.lesson import lessons
 from merging.teaching.students import join_class, raise_hand, students_of
@@ -168,6 +171,32 @@ def test_a_student_starts_the_cell_that_was_dealt_and_no_other(ledger, lab, open
     (job,) = ledger.jobs(kind=SweepRequest.kind)
     assert job.id == lab_sweep().point((8,), 0).id
     assert "Start my part" not in labels(app)
+
+
+def test_a_part_that_failed_says_why_and_can_be_started_again(ledger, lab, open_page, as_visitor):
+    step = next(step for step in lessons()["width"].steps if step.play == "sweep")
+    lead(ledger, lab.code, SOMEBODY, place=("width", step.key))
+    part = ledger.submit(lab_sweep().point((8,), 0), VISITOR)
+    desk = Desk(ledger)
+    desk.fail(desk.claim((SweepRequest.kind,)), {"kind": "MergescopeError", "text": "The disk is full."})
+    app = open_page("lab", **{"class": lab.code})
+    assert "The disk is full." in texts(app, "error")
+    press(app, "Start my part")
+    assert ledger.job(part.id).state == "queued"
+
+
+def test_a_class_can_run_a_sweep_that_its_teacher_asked_for(ledger, open_page, as_visitor):
+    own, foreign = (replace(lab_sweep(), groups=groups, axes=(("lr", (0.001, 0.01)),)) for groups in (2, 3))
+    ledger.submit(own, VISITOR)
+    ledger.submit(foreign, SOMEBODY)
+    app = open_page("lab")
+    menu = app.selectbox(key="class sweep")
+    assert menu.options == ["Width of an MLP: 30 parts", f"{own.title}: 4 parts", "none"]
+    app.text_input(key="class title").input("Mine")
+    menu.select(own.id)
+    press(app, "Open the class")
+    ((made,), _) = classes_of(ledger, VISITOR)
+    assert read_sweep(made.sweep) == own
 
 
 def test_a_change_in_one_browser_of_a_teacher_is_not_undone_by_another(ledger, open_page, as_visitor):

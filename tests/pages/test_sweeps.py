@@ -171,7 +171,7 @@ def test_failed_merges_are_counted_and_only_those_who_asked_for_them_try_again(l
 def test_somebody_else_s_open_sweep_can_be_watched_but_not_paused(ledger, open_page):
     job = ledger.submit(request(), SOMEBODY)
     app = open_page("sweeps", sweep=job.id[:12])
-    assert "runs for someone else this sweep" in texts(app, "caption")
+    assert "This sweep runs for someone else" in texts(app, "caption")
     assert "Pause" not in [button.label for button in app.button]
 
 

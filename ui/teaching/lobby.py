@@ -10,11 +10,11 @@ from merging.errors import InvalidRequest
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.sweeps.lab import lab_sweep
 from merging.teaching.answers import own_answers
-from merging.teaching.cells import lab_cells, to_stored
+from merging.teaching.cells import dealt_sweeps, lab_cells, to_stored
 from merging.teaching.classes import CODE_LENGTH, DAYS, LabClass, Place, classes_of, find_class, open_class, use_key
 from merging.teaching.lesson import Lesson, broken_lessons
 from merging.teaching.students import LONGEST_NAME, join_class
-from merging.teaching.tries import check_opening, check_tries, note_wrong
+from merging.teaching.tries import check_opening, check_tries, note_opening, note_wrong
 from ui.shell.address import said
 from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
@@ -121,17 +121,27 @@ def _open_form(known: Mapping[str, Lesson]) -> None:
             ordered = [key for key in known if key in picked]
             check_opening(network_address())
             made, key = open_class(ledger(), owner(), title, ordered, comma=comma, sweep=to_stored(sweep))
+            note_opening(network_address())
             st.session_state[KEY_SHOWN] = (made.code, key)
             _enter(made.code)
             st.rerun()
 
 
 def _sweep_menu() -> SweepRequest | None:
-    """Draw the menu of sweeps that a class can run; None for no sweep."""
+    """Draw the menu of sweeps that a class can run: the usual one, and the teacher's own; None for no sweep."""
     with show_errors():
         usual = lab_sweep()
-        label = f"Width of an MLP: {len(lab_cells(usual))} parts"
-        return st.selectbox("Experiment of the class", [usual, None], format_func=lambda one: label if one else "none")
+        names = {usual.id: "Width of an MLP"}
+        offered = {one.id: one for one in (usual, *dealt_sweeps(ledger(), owner()))}
+        labels = {id: f"{names.get(id, one.title)}: {len(lab_cells(one))} parts" for id, one in offered.items()}
+        chosen = st.selectbox(
+            "Experiment of the class",
+            [*offered, None],
+            format_func=lambda id: labels[id] if id else "none",
+            help="Each student runs one part. Sweeps that you asked for on the page Sweeps stand here, too.",
+            key="class sweep",
+        )
+        return None if chosen is None else offered[chosen]
     return None
 
 

@@ -14,7 +14,7 @@ from merging.teaching.sources import WIDTHS
 from merging.teaching.toy import TOY, Toy, changed_toy, largest_difference
 from merging.text import numbers
 from merging.text.sweep_words import describe_trends, usual_measure
-from ui.runs.progress import no_worker, progress_words
+from ui.runs.progress import failure, no_worker, progress_words
 from ui.runs.sweeps import shared_look
 from ui.shell.guard import show_errors
 from ui.shell.look import draw
@@ -111,10 +111,19 @@ def _own_cell(seat: Seat, sweep: SweepRequest, cell: LabCell, rows: list[SweepRo
         st.progress(min(max(job.fraction, 0.0), 1.0), text=job.message or progress_words(job))
         if not ledger().workers():
             st.caption(no_worker(0.0))
-    elif seat.lab.paused or seat.lab.ended:
+    else:
+        if job is not None and job.state == "failed":
+            failure(job)
+        _start_cell(seat, part, again=job is not None and job.state == "done")
+
+
+def _start_cell(seat: Seat, part: SweepRequest, *, again: bool) -> None:
+    """Show the button that starts a part, or why it cannot be started now."""
+    assert seat.lab is not None
+    if seat.lab.paused or seat.lab.ended:
         st.info("The teacher has paused the class." if not seat.lab.ended else "This class has ended.")
     elif st.button("Start my part", type="primary", icon=":material/play_arrow:", key="start cell"):
-        submit(part, again=job is not None and job.state == "done")
+        submit(part, again=again)
         st.rerun(scope="app")
 
 

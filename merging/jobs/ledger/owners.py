@@ -77,7 +77,7 @@ def check_caps(
         TooManyJobs: the owner, the address or all owners together have too many open jobs.
     """
 
-    def count(which: str = "", *values: str | bool) -> int:
+    def count(which: str = "", *values: str) -> int:
         query = f"SELECT COUNT(DISTINCT id) FROM jobs JOIN owners ON job = id WHERE state IN (?, ?) AND id != ? {which}"
         return int(db.execute(query, ("queued", "running", id, *values)).fetchone()[0])
 
@@ -86,8 +86,8 @@ def check_caps(
             sweeps = f"{limits.open_sweeps:.0f} open sweeps"
             raise TooManyJobs(f"You have {sweeps}, the limit per person. Wait until one ends, or pause one.")
         return
-    work = f"AND lane != '{PLANNED}'"
-    own = count(f"{work} AND owners.owner = ? AND (instr(batch, ?) > 0) = ?", owner, SWEEP, part)
+    work = f"AND lane != '{PLANNED}' AND (instr(batch, '{SWEEP}') > 0) = {int(part)}"
+    own = count(f"{work} AND owners.owner = ?", owner)
     if own >= limits.open_jobs * (limits.teacher_times if owner in teachers() else 1):
         jobs = f"{own} open job{'s' * (own > 1)}"
         raise TooManyJobs(f"You have {jobs}, the limit per person. Wait until one ends, or cancel one.")

@@ -118,8 +118,10 @@ class TrainRequest(Request):
         """Equal for small MLPs that differ only in their seed: `train_together` gives each its own bytes."""
         if self.architecture != "mlp" or self.start is not None or self.settings.get("lora"):
             return ""
-        sizes = [prod(self.config["in_shape"]), *self.config["widths"], self.config["classes"]]
-        if sum(first * second for first, second in pairwise(sizes)) > SMALL:
+        shape, widths, classes = self.config.get("in_shape"), self.config["widths"], self.config.get("classes")
+        if not isinstance(shape, list) or not all(isinstance(size, int) for size in (*shape, *widths, classes)):
+            return ""
+        if sum(first * second for first, second in pairwise([prod(shape), *widths, classes])) > SMALL:
             return ""
         return json.dumps({**asdict(self), "seed": 0}, sort_keys=True)
 

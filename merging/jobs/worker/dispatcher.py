@@ -175,7 +175,7 @@ class Dispatcher:
         if outcome is None:
             self._rewarm(job.claim.lane)
         for claim in job.claims:
-            self._end(claim, outcome.members.get(claim.id, outcome) if outcome is not None else None)
+            self._end(claim, outcome.of(claim.id) if outcome is not None else None)
         self._clear(job)
 
     def _end(self, claim: Claim, outcome: Outcome | None) -> None:

@@ -93,9 +93,10 @@ class Sweeping:
         waiting, self.waits = False, ""
         for part in parts:
             if part.state in OPEN:
-                self.tried[part.request.id] = max(1, self.tried[part.request.id])
+                if not self.tried[part.request.id]:  # it stays if others withdraw from it
+                    self._submit_one(part.request, people)
                 waiting = True
-            elif self._is_left(part):
+            elif self._is_left(part, people):
                 waiting, company = True, _company(part)
                 if self._has_room(ahead, company):
                     ahead[company] += self._submit_one(part.request, people)
@@ -106,16 +107,20 @@ class Sweeping:
         turns = sum(-(-number // MOST_TOGETHER) for number in (ahead + Counter([company])).values())
         return turns <= self.seats * AHEAD
 
-    def _is_left(self, part: SweepPart) -> bool:
+    def _is_left(self, part: SweepPart, people: list[tuple[str, str]]) -> bool:
         """Whether a part that is not open should be submitted.
 
-        A cell waits for a finished training only if its network was lost. A part that failed or was cancelled since the
-        sweep was asked for is not tried again, also not by another dispatcher.
+        A cell waits for a finished training only if its network was lost. A part that failed since the sweep was asked
+        for, or that one of its people cancelled, is not tried again, also not by another dispatcher.
         """
         if part.state == "done" and not isinstance(part.request, TrainRequest):
             return False
-        if part.state in ("failed", "cancelled") and part.finished > self._since:
+        if part.state == "failed" and part.finished > self._since:
             return False
+        if part.state == "cancelled" and part.finished > self._since:
+            ours = {owner for owner, _ in people}
+            if any(owner in ours for owner, _ in self.desk.people(part.request.id)):
+                return False
         return self.tried[part.request.id] < (TIMES if part.state in ("", "done") else 1)
 
     def _submit_one(self, request: Request, people: list[tuple[str, str]]) -> bool:
