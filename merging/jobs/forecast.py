@@ -42,5 +42,5 @@ def _predicted_from(past: Past, asked: Mapping[str, Any]) -> tuple[int, dict[str
         kind = kinds()[asked["kind"]]
         likeness = int(kind.likeness(asked, past.request))
         return likeness, kind.scaled(asked, past, likeness) if likeness else {}
-    except (KeyError, TypeError):  # another version of the program submitted one of them
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):  # damaged, or of another version
         return 0, {}

@@ -57,7 +57,6 @@ class ForkServer:
         """
         for _ in range(TRIES):
             answers, asked = self._ask(folder)
-            answers.settimeout(STARTING)
             with closing(answers), answers.makefile() as lines:
                 try:
                     child = _line(lines)
@@ -87,6 +86,7 @@ class ForkServer:
             control = self._start()
             with suppress(OSError):  # the process has just ended: no line arrives
                 socket.send_fds(control, [b"run"], [theirs.fileno()])
+        answers.settimeout(STARTING)  # a process that hangs reads nothing either
         with suppress(OSError):
             answers.sendall((json.dumps({"folder": str(folder), "environment": dict(os.environ)}) + "\n").encode())
         return answers, control

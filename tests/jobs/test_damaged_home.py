@@ -265,16 +265,6 @@ def test_a_ledger_that_another_program_locks_is_said_in_words(tmp_path, monkeypa
         Ledger(tmp_path)
 
 
-@pytest.mark.parametrize("at", [0, 5, 16, 17, 18, 19, 22, 28, 29, 30, 31, 47, 59, 60, 61, 62, 63])
-@pytest.mark.parametrize("bits", [0x01, 0x11, 0x80])
-def test_a_damaged_header_costs_no_row(tmp_path, ids, at, bits):
-    file = tmp_path / "ledger.sqlite"
-    data = bytearray(file.read_bytes())
-    data[at] ^= bits
-    file.write_bytes(data)
-    assert {job.id for job in Ledger(tmp_path).jobs(limit=10 * MANY)} == ids
-
-
 def test_a_running_job_without_a_start_and_endless_brackets_break_no_list(tmp_path):
     ledger = Ledger(tmp_path)
     job, other = (ledger.submit(merge_request(seed=seed), "ann") for seed in (1, 2))

@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 
 from merging.jobs.forecast import forecast, shares
+from merging.jobs.ledger.connection import connect
+from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.estimates import Past
 from merging.jobs.requests.merge import MergeRequest
@@ -15,7 +17,7 @@ from merging.jobs.requests.study import StudyRequest
 from merging.jobs.requests.zip_networks import ZipRequest
 from merging.jobs.stages import overall
 from merging.zoo import catalogue
-from tests.jobs.making import long_request, merge_request, pictures_request
+from tests.jobs.making import long_request, merge_request, pictures_request, trained_artifacts
 
 SPENT = {"loading": 1.0, "matching": 4.0, "combining": 10.0, "curve": 20.0, "similarity": 5.0}
 
@@ -118,3 +120,27 @@ def test_the_bar_moves_as_the_stages_took():
     assert overall(by_history, "matching", 0.0) == pytest.approx(0.25)
     assert overall(by_history, "saving", 1.0) == pytest.approx(1.0)
     assert shares({}, MergeRequest.shares()) == MergeRequest.shares()
+
+
+@pytest.mark.parametrize(
+    "request_of", [long_request, merge_request, pictures_request], ids=["train", "merge", "pictures"]
+)
+@pytest.mark.parametrize("damage", [0, -1, "", "x", None, [], {}, [None], 1e308], ids=repr)
+def test_a_damaged_finished_job_tells_nothing_and_breaks_nothing(request_of, damage):
+    asked = values(request_of())
+    for name in asked.keys() - {"kind"}:
+        found = forecast(asked, [Past({**asked, name: damage}, SPENT), Past(asked, SPENT)])
+        assert set(found) <= set(SPENT)
+        assert forecast({**asked, name: damage}, [Past(asked, SPENT)]) is not None
+
+
+def test_a_damaged_finished_job_breaks_no_list(ledger):
+    first = ledger.submit(long_request(0), "ann")
+    desk = Desk(ledger)
+    assert desk.finish(desk.claim(("train",)), trained_artifacts(long_request(0)))
+    damaged = json.dumps({**values(long_request(0)), "epochs": 0})
+    with connect(ledger.file) as db:
+        db.execute("UPDATE jobs SET request = ? WHERE id = ?", (damaged, first.id))
+    second = ledger.submit(long_request(1), "ann")
+    assert {job.id for job in ledger.jobs()} == {first.id, second.id}
+    assert ledger.expected(long_request(1)) is not None

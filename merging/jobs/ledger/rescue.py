@@ -6,6 +6,8 @@ import logging
 import re
 import shutil
 import sqlite3
+import struct
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -48,13 +50,16 @@ FIELDS = (
     (44, b"\0\0\0\4", tuple(bytes((0, 0, 0, n)) for n in range(5))),
     (56, b"\0\0\0\1", tuple(bytes((0, 0, 0, n)) for n in range(2))),
 )
+WAL_HEAD, FRAME = 32, 24 + PAGE  # bytes of a write-ahead log's header, and of a frame, which has one page
+WAL_MAGIC, WAL_MAGIC_BIG = b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"  # checksums of little- and big-endian words
+WAL_FORMAT = (3_007_000).to_bytes(4) + PAGE.to_bytes(4)
 SMALLEST_ROW = 40  # bytes; with the file's size, bounds the number of its rows
 log = logging.getLogger(__name__)
 
 
 def is_damaged(path: Path, is_other: Callable[[sqlite3.Connection], bool]) -> bool:
     """Whether SQLite's integrity check fails, or `is_other` finds that the tables are not the ledger's."""
-    if _header_mended(path) is not None:
+    if _header_mended(path) is not None or _wal_mended(path) is not None:
         return True
     try:
         with connect(path) as db:
@@ -90,6 +95,62 @@ def _header_mended(path: Path) -> bytes | None:
     return bytes(mended) if mended != head else None
 
 
+def _wal_mended(path: Path) -> bytes | None:
+    """The write-ahead log of a ledger with a right header, if that is damaged; otherwise None.
+
+    SQLite would drop all rows of the log without a word. Frames whose checksums do not go on from those before them are
+    left out: they may be of a transaction that never ended. See https://www.sqlite.org/fileformat.html#walformat.
+    """
+    wal = path.with_name(f"{path.name}-wal")
+    for pause in (0.1, 0.0):  # another program may be writing the header at this moment
+        head = wal.read_bytes()[:WAL_HEAD] if wal.exists() else b""
+        order = ">" if head[:4] == WAL_MAGIC_BIG else "<"
+        if len(head) < WAL_HEAD or _checksum(head[:24], (0, 0), order) == _sums(head[24:]):
+            return None
+        time.sleep(pause)
+    data = wal.read_bytes()
+    frames = [data[at : at + FRAME] for at in range(WAL_HEAD, len(data) - FRAME + 1, FRAME)]
+    starts = (_sums(head[24:]), _checksum(head[:24], (0, 0), order))  # of which the flipped bit spoils only one
+    chain = max((_chain(frames, start, order) for start in starts), key=len)
+    right = (WAL_MAGIC_BIG if order == ">" else WAL_MAGIC) + WAL_FORMAT + head[12:16] + b"".join(frames)[8:16]
+    sums = _checksum(right, (0, 0), order)
+    right += _bytes(sums)
+    for frame in chain:
+        sums = _checksum(frame[:8] + frame[24:], sums, order)
+        right += frame[:16] + _bytes(sums) + frame[24:]
+    return right
+
+
+def _chain(frames: Sequence[bytes], sums: tuple[int, int], order: str) -> list[bytes]:
+    """The first frames of a write-ahead log whose checksums go on from `sums`."""
+    chain = []
+    for frame in frames:
+        sums = _checksum(frame[:8] + frame[24:], sums, order)
+        if sums != _sums(frame[16:24]):
+            break
+        chain.append(frame)
+    return chain
+
+
+def _sums(data: bytes) -> tuple[int, int]:
+    first, second = struct.unpack(">2I", data)
+    return first, second
+
+
+def _bytes(sums: tuple[int, int]) -> bytes:
+    return struct.pack(">2I", *sums)
+
+
+def _checksum(data: bytes, before: tuple[int, int], order: str) -> tuple[int, int]:
+    """The checksum of a write-ahead log, going on from `before`. order: of the bytes in a word, as struct names it."""
+    first, second = before
+    words = struct.unpack(f"{order}{len(data) // 4}I", data)
+    for one, other in zip(words[::2], words[1::2], strict=True):
+        first = (first + one + second) & 0xFFFFFFFF
+        second = (second + other + first) & 0xFFFFFFFF
+    return first, second
+
+
 def set_aside(path: Path, why: str) -> Path:
     """Rename a ledger and SQLite's files beside it to an unused name; return the new path."""
     numbers = ("", *(f"-{number}" for number in range(2, 10_000)))
@@ -113,6 +174,9 @@ def _mended_copy(old: Path, folder: Path) -> Path:
     for ending in ("", "-wal"):
         with suppress(FileNotFoundError):
             shutil.copyfile(old.with_name(old.name + ending), copy.with_name(copy.name + ending))
+    wal = _wal_mended(old)
+    if wal is not None:
+        copy.with_name(f"{copy.name}-wal").write_bytes(wal)
     with copy.open("r+b") as file:
         file.write(header or b"")
         file.seek(0)

@@ -153,7 +153,7 @@ class Dispatcher:
                 continue
             job.claims = wanted
             if self.desk.now() > job.claim.deadline:
-                limit = self.ledger.limits.deadline(job.claim.request.kind)
+                limit = job.claim.together * self.ledger.limits.deadline(job.claim.request.kind)
                 text = f"The job exceeded {limit:,.0f} seconds and was stopped. Use fewer images or a smaller network."
                 for claim in wanted:
                     self.desk.fail(claim, {"kind": "DeadlineExceeded", "text": text})

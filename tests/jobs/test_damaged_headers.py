@@ -1,0 +1,57 @@
+"""A flipped bit in the header of a ledger's file, or of its write-ahead log, costs no row."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+
+from merging.jobs.ledger.connection import close_spares
+from merging.jobs.ledger.ledger import Ledger
+from merging.paths import ROOT
+from tests.jobs.making import merge_request
+
+MANY = 20  # jobs
+
+
+@pytest.fixture
+def ids(tmp_path):
+    """Ids of the jobs of a ledger that its program has closed."""
+    ledger = Ledger(tmp_path)
+    jobs = {ledger.submit(merge_request(seed), f"owner {seed}").id for seed in range(MANY)}
+    close_spares()
+    with closing(sqlite3.connect(ledger.file)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # all rows stand in the file
+    assert not (tmp_path / "ledger.sqlite-wal").exists()
+    return jobs
+
+
+@pytest.mark.parametrize("at", [0, 5, 16, 17, 18, 19, 22, 28, 29, 30, 31, 47, 59, 60, 61, 62, 63])
+@pytest.mark.parametrize("bits", [0x01, 0x11, 0x80])
+def test_a_damaged_header_costs_no_row(tmp_path, ids, at, bits):
+    file = tmp_path / "ledger.sqlite"
+    data = bytearray(file.read_bytes())
+    data[at] ^= bits
+    file.write_bytes(data)
+    assert {job.id for job in Ledger(tmp_path).jobs(limit=10 * MANY)} == ids
+
+
+@pytest.mark.parametrize("at", [0, 3, 5, 9, 13, 17, 20, 24, 31])
+def test_a_damaged_header_of_the_log_costs_no_row(tmp_path, at):
+    """The rows that a killed program had written stand in the log only."""
+    program = (
+        "import os, sys; from pathlib import Path; from merging.jobs.ledger.ledger import Ledger;"
+        "from tests.jobs.making import merge_request;"
+        "ledger = Ledger(Path(sys.argv[1])); [ledger.submit(merge_request(seed), 'ann') for seed in range(3)];"
+        "os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, check=True)
+    log = tmp_path / "ledger.sqlite-wal"
+    data = bytearray(log.read_bytes())
+    data[at] ^= 0x10
+    log.write_bytes(data)
+    assert len(Ledger(tmp_path).jobs()) == 3
+    assert [path.read_bytes() for path in tmp_path.glob("ledger.damaged*-wal")] == [data]
