@@ -122,6 +122,25 @@ def test_who_is_no_longer_wanted_leaves_and_the_others_go_on(ledger, engine):
     assert {ledger.job(id).attempts for id in ids[1:]} == {1}
 
 
+def test_who_left_and_comes_back_is_done_beside_the_others(ledger):
+    requests = [training(seed, epochs=20) for seed in range(4)]
+    ids, left = submitted(ledger, *requests), []
+    engine = LocalEngine(Plan("cpu", 1, 2))
+
+    def ended() -> bool:
+        if not left and ledger.job(ids[0]).stage == "training":
+            left.append(ids[0])
+            ledger.cancel(ids[0], "me")
+            submitted(ledger, requests[0])  # the pass under its id still runs for another one
+        return not any(ledger.job(id).open for id in ids)
+
+    try:
+        work(ledger, engine, ended)
+    finally:
+        engine.stop()
+    assert left and {ledger.job(id).state for id in ids} == {"done"}
+
+
 def test_after_the_death_of_their_worker_each_is_done_by_itself(ledger, engine):
     ids = submitted(ledger, *(training(seed, epochs=5) for seed in range(3)))
     killed, at_once = [], set[int]()

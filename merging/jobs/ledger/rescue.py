@@ -103,22 +103,31 @@ def _wal_mended(path: Path) -> bytes | None:
     """
     wal = path.with_name(f"{path.name}-wal")
     for pause in (0.1, 0.0):  # another program may be writing the header at this moment
-        head = wal.read_bytes()[:WAL_HEAD] if wal.exists() else b""
+        head = _start_of(wal, WAL_HEAD)
         order = ">" if head[:4] == WAL_MAGIC_BIG else "<"
         if len(head) < WAL_HEAD or _checksum(head[:24], (0, 0), order) == _sums(head[24:]):
             return None
         time.sleep(pause)
-    data = wal.read_bytes()
+    data = _start_of(wal)
     frames = [data[at : at + FRAME] for at in range(WAL_HEAD, len(data) - FRAME + 1, FRAME)]
+    if not frames:
+        return None
     starts = (_sums(head[24:]), _checksum(head[:24], (0, 0), order))  # of which the flipped bit spoils only one
     chain = max((_chain(frames, start, order) for start in starts), key=len)
     right = (WAL_MAGIC_BIG if order == ">" else WAL_MAGIC) + WAL_FORMAT + head[12:16] + b"".join(frames)[8:16]
     sums = _checksum(right, (0, 0), order)
-    right += _bytes(sums)
+    right += struct.pack(">2I", *sums)
     for frame in chain:
         sums = _checksum(frame[:8] + frame[24:], sums, order)
-        right += frame[:16] + _bytes(sums) + frame[24:]
+        right += frame[:16] + struct.pack(">2I", *sums) + frame[24:]
     return right
+
+
+def _start_of(file: Path, size: int = -1) -> bytes:
+    """The first bytes of a file, or all; b"" if there is none, as when another program has just removed it."""
+    with suppress(FileNotFoundError), file.open("rb") as opened:
+        return opened.read(size)
+    return b""
 
 
 def _chain(frames: Sequence[bytes], sums: tuple[int, int], order: str) -> list[bytes]:
@@ -135,10 +144,6 @@ def _chain(frames: Sequence[bytes], sums: tuple[int, int], order: str) -> list[b
 def _sums(data: bytes) -> tuple[int, int]:
     first, second = struct.unpack(">2I", data)
     return first, second
-
-
-def _bytes(sums: tuple[int, int]) -> bytes:
-    return struct.pack(">2I", *sums)
 
 
 def _checksum(data: bytes, before: tuple[int, int], order: str) -> tuple[int, int]:

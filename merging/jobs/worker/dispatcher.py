@@ -32,6 +32,7 @@ from merging.jobs.trained import trained_entry
 from merging.jobs.worker.downloading import Download
 from merging.jobs.worker.engine import Engine
 from merging.jobs.worker.gather import gather_payload
+from merging.jobs.worker.ray_task import Key
 from merging.jobs.worker.running import Running
 from merging.jobs.worker.sweeping import Sweeping
 
@@ -49,7 +50,7 @@ class Dispatcher:
     ledger: Ledger
     engine: Engine
     stop: threading.Event
-    running: dict[str, Running] = field(default_factory=dict)
+    running: dict[Key, Running] = field(default_factory=dict)
     last_beat: float = 0.0
 
     def __post_init__(self) -> None:
@@ -123,7 +124,8 @@ class Dispatcher:
         seats = {job.seat for job in self.running.values() if job.own is None}
         seat = next(number for number in range(len(seats) + 1) if number not in seats)
         expected = shares(self.ledger.expected(claim.request), claim.request.shares())
-        self.running[claim.id] = Running((claim.id, claim.run), claims, work, seat=seat, shares=expected)
+        key = claim.id, claim.run
+        self.running[key] = Running(key, claims, work, seat=seat, shares=expected)
         self.last_beat = 0.0
 
     def _payload(self, claim: Claim) -> Payload:
@@ -134,8 +136,8 @@ class Dispatcher:
 
     def _pass_on_mails(self) -> None:
         for mail in self.engine.mails() if self.running else []:
-            job = self.running.get(mail.key[0])
-            if job is not None and job.key == mail.key:
+            job = self.running.get(mail.key)
+            if job is not None:
                 job.place = mail.place
                 share = overall(job.shares, mail.stage, mail.fraction)
                 self.desk.tell_all(job.claims, mail.stage, share, mail.message, mail.place.node)
@@ -170,7 +172,7 @@ class Dispatcher:
                 self._finish(job, self.engine.result(job.work))
 
     def _finish(self, job: Running, outcome: Outcome | None) -> None:
-        del self.running[job.key[0]]
+        del self.running[job.key]
         self.last_beat = 0.0
         if outcome is None:
             self._rewarm(job.claim.lane)
@@ -207,7 +209,7 @@ class Dispatcher:
         self.desk.fail(claim, {"kind": "WorkerLost", "text": f"{why} Use fewer images or a smaller network."})
 
     def _drop(self, job: Running) -> None:
-        del self.running[job.key[0]]
+        del self.running[job.key]
         self.last_beat = 0.0
         if job.own is not None:
             job.own.withdraw(self._in_sweeps())
