@@ -1,4 +1,4 @@
-"""Overhead of the training loop: python -m benchmarks.training [--only WORDS] [--together] [--json]
+"""Overhead of the training loop: python -m benchmarks.training [--only WORDS] [--together | --workers] [--json]
 
 The time of `train` without its final evaluation, relative to the sum of the augmentation, the forward and backward
 passes and the optimiser steps on the same number of batches that are ready in memory. One thread, processor time; the
@@ -7,12 +7,16 @@ sides run in turns. Aim: at most 1.1.
 --together instead compares eight MLPs (seeds 0 to 7; batch 64, SGD with momentum) with one of them, at several widths:
 trained one after the other, by `train_together`, and by torch.func (vmap of the gradient), whose networks differ in
 their last bits from those trained alone.
+
+--workers compares the same eight MLPs, four in each of two processes, as sweeps train them on two cores, with one of
+them in one process; elapsed time, so nothing else may run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import time
 from collections.abc import Callable
 from functools import partial
@@ -47,11 +51,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", default="", metavar="WORDS", help="only the cases whose names hold these words")
     parser.add_argument("--together", action="store_true")
+    parser.add_argument("--workers", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     images, test = load_split("fashion-mnist", "train", IMAGES), load_split("fashion-mnist", "test", 64)
     if arguments.together:
         return compare_together(images, test, as_json=arguments.json)
+    if arguments.workers:
+        return compare_workers(as_json=arguments.json)
     results = {}
     for label, (architecture, config, options) in CASES.items():
         if arguments.only not in label:
@@ -119,6 +126,33 @@ def compare_together(images: ImageSet, test: ImageSet, *, as_json: bool) -> None
         rows.append([f"3×{width}", *(spread(ratio, 2) for ratio in of_one.values())])
     head = ["hidden layers", "8 apart / one", "8 together / one", "8 by torch.func / one", "apart / together"]
     write((json.dumps(results) if as_json else table(head, rows)) + "\n")
+
+
+def compare_workers(*, as_json: bool) -> None:
+    """Measure eight networks in two processes, and print their elapsed time relative to that of one network."""
+    rows, results = [], {}
+    with multiprocessing.get_context("spawn").Pool(2) as workers:
+        for width in WIDTHS:
+            halves = [(width, range(4)), (width, range(4, 8))]
+            sides: dict[str, Callable[[], object]] = {"one": partial(workers.starmap, trained, [(width, range(1))])}
+            sides["eight"] = partial(workers.starmap, trained, halves, 1)
+            timings = interleave(sides, REPEATS, warm_up=2)
+            ratio = ratios(timings["eight"], timings["one"])
+            results[width] = ratio.seconds
+            rows.append([f"3×{width}", spread(ratio, 2)])
+    write((json.dumps(results) if as_json else table(["hidden layers", "8 in two workers / one"], rows)) + "\n")
+
+
+def trained(width: int, seeds: range) -> None:
+    """Train these networks in one pass, on one thread."""
+    torch.set_num_threads(1)
+    images = load_split("fashion-mnist", "train", IMAGES), load_split("fashion-mnist", "test", 64)
+    config: dict[str, Any] = {"widths": [width] * 3}
+    options: dict[str, Any] = {"batch": 64, "optimiser": "sgd", "lr": 0.05, "epochs": 10}
+    if len(seeds) == 1:
+        train("mlp", config, images, seed=seeds[0], **options)
+    else:
+        train_together("mlp", config, images, seeds, **options)
 
 
 def apart(one: Callable[..., object]) -> None:

@@ -56,7 +56,7 @@ def take_company(db: sqlite3.Connection, claimant: Claimant, first: Claim, most:
     """Claim queued jobs of this person's sweeps that are done together with `first`; return all claims.
 
     A person's jobs outside sweeps are done by themselves, so that the first result comes early. So is a job whose
-    worker died: it may have been too large with the others.
+    worker or dispatcher died: it may have been too large with the others.
 
     Args:
         db: a connection in a transaction.
@@ -66,13 +66,15 @@ def take_company(db: sqlite3.Connection, claimant: Claimant, first: Claim, most:
         seats: number of workers, over which the jobs are distributed.
     """
     alike = (
-        "SELECT id, request FROM jobs WHERE (state = 'queued' AND attempts = 0 OR id = ?) AND kind = ? AND lane = ?"
-        " AND owner = ? AND EXISTS (SELECT 1 FROM owners WHERE job = jobs.id AND instr(batch, ?)) ORDER BY created"
+        "SELECT id, request, attempts FROM jobs WHERE (state = 'queued' OR id = ?) AND kind = ? AND lane = ?"
+        " AND owner = ? AND interrupted = 0 AND EXISTS"
+        " (SELECT 1 FROM owners WHERE job = jobs.id AND instr(batch, ?)) ORDER BY created"
     )
     known = (first.id, first.request.kind, first.lane, first.owner, SWEEP)
     rows = db.execute(alike, known).fetchall()
-    company = [row["id"] for row in rows if _company(row["id"], row["request"]) == first.request.company]
-    if first.attempts > 1 or first.id not in company:
+    new = [row for row in rows if row["attempts"] == (row["id"] == first.id)]
+    company = [row["id"] for row in new if _company(row["id"], row["request"]) == first.request.company]
+    if first.id not in company:
         return (first,)
     number = min(most, -(-len(company) // seats))
     others = [id for id in company if id != first.id][: number - 1]

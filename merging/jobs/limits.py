@@ -23,9 +23,7 @@ class Limits:
     """One number per limit; MERGESCOPE_OPEN_JOBS sets `open_jobs`, and so on. Sizes are in MB (10^6 bytes)."""
 
     open_jobs: float = _limit(24, "queued and running jobs per owner")
-    open_sweeps: float = _limit(
-        3, "open sweeps per owner; their trainings and merges have a limit of open_jobs for themselves"
-    )
+    open_sweeps: float = _limit(3, "open sweeps per owner; open_jobs and the next two count their parts by themselves")
     address_jobs: float = _limit(200, "queued and running jobs per network address")
     all_jobs: float = _limit(400, "queued and running jobs of all owners")
     teacher_times: float = _limit(10, "factor by which open_jobs is multiplied for owners named in MERGESCOPE_TEACHERS")

@@ -23,7 +23,7 @@ from merging.paths import ROOT
 CAN_FORK = sys.platform == "linux"
 IDLE = 600.0  # seconds without a run after which the process ends and frees its memory (220 MB with torch)
 TRIES = 2  # the process may end, after IDLE seconds, in the moment in which it is asked
-STARTING = 60.0  # seconds in which the process must fork a child, having imported the module
+STARTING = 120.0  # seconds in which the process must fork a child, having imported the module
 
 
 class ForkServer:
@@ -46,6 +46,7 @@ class ForkServer:
             if self._control is not None:
                 self._control.close()
             if self._process is not None:
+                self._process.kill()
                 self._process.wait()
             self._control = self._process = None
 

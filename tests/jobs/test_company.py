@@ -122,7 +122,8 @@ def test_who_is_no_longer_wanted_leaves_and_the_others_go_on(ledger, engine):
     assert {ledger.job(id).attempts for id in ids[1:]} == {1}
 
 
-def test_who_left_and_comes_back_is_done_beside_the_others(ledger):
+@pytest.mark.parametrize("deleted", [False, True], ids=["cancelled", "deleted"])
+def test_who_left_and_comes_back_is_done_beside_the_others(ledger, deleted):
     requests = [training(seed, epochs=20) for seed in range(4)]
     ids, left = submitted(ledger, *requests), []
     engine = LocalEngine(Plan("cpu", 1, 2))
@@ -131,6 +132,8 @@ def test_who_left_and_comes_back_is_done_beside_the_others(ledger):
         if not left and ledger.job(ids[0]).stage == "training":
             left.append(ids[0])
             ledger.cancel(ids[0], "me")
+            if deleted:
+                ledger.delete(ids[0], "me")
             submitted(ledger, requests[0])  # the pass under its id still runs for another one
         return not any(ledger.job(id).open for id in ids)
 

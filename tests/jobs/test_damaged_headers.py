@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from contextlib import closing
 
 import pytest
 
+from merging.errors import HomeUnusable
 from merging.jobs.ledger.connection import close_spares
 from merging.jobs.ledger.ledger import Ledger
 from merging.paths import ROOT
@@ -39,8 +41,33 @@ def test_a_damaged_header_costs_no_row(tmp_path, ids, at, bits):
     assert {job.id for job in Ledger(tmp_path).jobs(limit=10 * MANY)} == ids
 
 
+def test_a_rescue_that_fails_midway_is_done_at_the_next_start(tmp_path, ids, monkeypatch):
+    file = tmp_path / "ledger.sqlite"
+    data = bytearray(file.read_bytes())
+    data[0] ^= 1
+    file.write_bytes(data)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("merging.jobs.ledger.schema.take_over", full)
+        with pytest.raises(HomeUnusable, match="No space left"):
+            Ledger(tmp_path)
+    assert file.read_bytes() == data
+    assert {job.id for job in Ledger(tmp_path).jobs(limit=10 * MANY)} == ids
+    assert {path.name for path in tmp_path.glob("*.sqlite")} == {"ledger.sqlite", "ledger.damaged.sqlite"}
+
+
+def test_a_program_that_was_killed_between_two_names_finds_its_rows(tmp_path, ids):
+    (tmp_path / "ledger.sqlite").rename(tmp_path / "ledger.rescued.sqlite")
+    assert {job.id for job in Ledger(tmp_path).jobs(limit=10 * MANY)} == ids
+    assert not (tmp_path / "ledger.rescued.sqlite").exists()
+
+
 @pytest.mark.parametrize("at", [0, 3, 5, 9, 13, 17, 20, 24, 31])
-def test_a_damaged_header_of_the_log_costs_no_row(tmp_path, at):
+@pytest.mark.parametrize("bits", [1, 0x10])
+def test_a_damaged_header_of_the_log_costs_no_row(tmp_path, at, bits):
     """The rows that a killed program had written stand in the log only."""
     program = (
         "import os, sys; from pathlib import Path; from merging.jobs.ledger.ledger import Ledger;"
@@ -51,7 +78,7 @@ def test_a_damaged_header_of_the_log_costs_no_row(tmp_path, at):
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, check=True)
     log = tmp_path / "ledger.sqlite-wal"
     data = bytearray(log.read_bytes())
-    data[at] ^= 0x10
+    data[at] ^= bits
     log.write_bytes(data)
     assert len(Ledger(tmp_path).jobs()) == 3
     assert [path.read_bytes() for path in tmp_path.glob("ledger.damaged*-wal")] == [data]

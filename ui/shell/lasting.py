@@ -9,7 +9,7 @@ from streamlit.runtime import memory_media_file_storage as store
 from streamlit.runtime.media_file_storage import MediaFileKind
 
 KEPT = 60.0  # seconds that a browser has to begin a download
-MOST = 200_000_000  # bytes of downloads that are kept so; the oldest go first
+MOST = 200_000_000  # bytes of downloads that are kept so; the oldest go first, the latest stays
 
 
 class LastingFiles(store.MemoryMediaFileStorage):
@@ -46,7 +46,7 @@ class LastingFiles(store.MemoryMediaFileStorage):
             self._ends.setdefault(file_id, now + KEPT)
         else:
             super().delete_file(file_id)
-        while self._ends and (min(self._ends.values()) <= now or self._size() > MOST):
+        while self._ends and (min(self._ends.values()) <= now or (self._size() > MOST and len(self._ends) > 1)):
             old = next(iter(self._ends))
             del self._ends[old]
             super().delete_file(old)

@@ -166,12 +166,14 @@ _looking = threading.Lock()
 
 def _outlook(db: sqlite3.Connection, examples: Sequence[Past]) -> _Outlook:
     now, waiting = time.time(), _cached_queue(db, examples)
-    running = db.execute("SELECT id, lane, fraction, started FROM jobs WHERE state = 'running'").fetchall()
+    running = db.execute("SELECT id, lane, fraction, started, deadline FROM jobs WHERE state = 'running'").fetchall()
     seconds = {
         row["id"]: time_left(row["fraction"], max(now - (row["started"] or now), 0.0), waiting.usual.get(row["id"]))
         for row in running
     }
-    left = {lane: [seconds[row["id"]] or 0.0 for row in running if row["lane"] == lane] for lane in LANES}
+    # Jobs that are done in one pass have one deadline, and occupy one worker.
+    passes = {(row["lane"], row["deadline"]): seconds[row["id"]] or 0.0 for row in running}
+    left = {lane: [spent for (own, _), spent in passes.items() if own == lane] for lane in LANES}
     for id, (known, unknown) in waiting.ahead.items():
         own, lane = waiting.usual[id], waiting.lanes[id]
         before, slots = sum(left.get(lane, ())), max(1, len(left.get(lane, ())))

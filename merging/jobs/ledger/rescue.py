@@ -51,7 +51,8 @@ FIELDS = (
     (56, b"\0\0\0\1", tuple(bytes((0, 0, 0, n)) for n in range(2))),
 )
 WAL_HEAD, FRAME = 32, 24 + PAGE  # bytes of a write-ahead log's header, and of a frame, which has one page
-WAL_MAGIC, WAL_MAGIC_BIG = b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"  # checksums of little- and big-endian words
+WAL_ORDERS = {b"\x37\x7f\x06\x82": "<", b"\x37\x7f\x06\x83": ">"}  # magic -> order of bytes in checksums, as in struct
+ZERO = bytes(8)  # checksum before the first word
 WAL_FORMAT = (3_007_000).to_bytes(4) + PAGE.to_bytes(4)
 SMALLEST_ROW = 40  # bytes; with the file's size, bounds the number of its rows
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def _header_mended(path: Path) -> bytes | None:
 
 
 def _wal_mended(path: Path) -> bytes | None:
-    """The write-ahead log of a ledger with a right header, if that is damaged; otherwise None.
+    """The write-ahead log of a ledger with its header mended; None if the header is right, or there are no frames.
 
     SQLite would drop all rows of the log without a word. Frames whose checksums do not go on from those before them are
     left out: they may be of a transaction that never ended. See https://www.sqlite.org/fileformat.html#walformat.
@@ -104,22 +105,23 @@ def _wal_mended(path: Path) -> bytes | None:
     wal = path.with_name(f"{path.name}-wal")
     for pause in (0.1, 0.0):  # another program may be writing the header at this moment
         head = _start_of(wal, WAL_HEAD)
-        order = ">" if head[:4] == WAL_MAGIC_BIG else "<"
-        if len(head) < WAL_HEAD or _checksum(head[:24], (0, 0), order) == _sums(head[24:]):
+        if len(head) < WAL_HEAD or _checksum(head[:24], ZERO, WAL_ORDERS.get(head[:4], "<")) == head[24:]:
             return None
         time.sleep(pause)
     data = _start_of(wal)
     frames = [data[at : at + FRAME] for at in range(WAL_HEAD, len(data) - FRAME + 1, FRAME)]
     if not frames:
         return None
-    starts = (_sums(head[24:]), _checksum(head[:24], (0, 0), order))  # of which the flipped bit spoils only one
-    chain = max((_chain(frames, start, order) for start in starts), key=len)
-    right = (WAL_MAGIC_BIG if order == ">" else WAL_MAGIC) + WAL_FORMAT + head[12:16] + b"".join(frames)[8:16]
-    sums = _checksum(right, (0, 0), order)
-    right += struct.pack(">2I", *sums)
+    # The flipped bit spoils the order of bytes, the header's checksum, or what this is computed from, but not all.
+    starts = [(start, order) for order in "<>" for start in (head[24:], _checksum(head[:24], ZERO, order))]
+    chain, order = max(((_chain(frames, *start), start[1]) for start in starts), key=lambda found: len(found[0]))
+    magic = next(magic for magic, known in WAL_ORDERS.items() if known == order)
+    right = magic + WAL_FORMAT + head[12:16] + frames[0][8:16]
+    sums = _checksum(right, ZERO, order)
+    right += sums
     for frame in chain:
         sums = _checksum(frame[:8] + frame[24:], sums, order)
-        right += frame[:16] + struct.pack(">2I", *sums) + frame[24:]
+        right += frame[:16] + sums + frame[24:]
     return right
 
 
@@ -130,30 +132,25 @@ def _start_of(file: Path, size: int = -1) -> bytes:
     return b""
 
 
-def _chain(frames: Sequence[bytes], sums: tuple[int, int], order: str) -> list[bytes]:
+def _chain(frames: Sequence[bytes], sums: bytes, order: str) -> list[bytes]:
     """The first frames of a write-ahead log whose checksums go on from `sums`."""
     chain = []
     for frame in frames:
         sums = _checksum(frame[:8] + frame[24:], sums, order)
-        if sums != _sums(frame[16:24]):
+        if sums != frame[16:24]:
             break
         chain.append(frame)
     return chain
 
 
-def _sums(data: bytes) -> tuple[int, int]:
-    first, second = struct.unpack(">2I", data)
-    return first, second
-
-
-def _checksum(data: bytes, before: tuple[int, int], order: str) -> tuple[int, int]:
-    """The checksum of a write-ahead log, going on from `before`. order: of the bytes in a word, as struct names it."""
-    first, second = before
+def _checksum(data: bytes, before: bytes, order: str) -> bytes:
+    """The checksum (8 bytes) of a write-ahead log, going on from `before`. order: of bytes in a word, as in struct."""
+    first, second = struct.unpack(">2I", before)
     words = struct.unpack(f"{order}{len(data) // 4}I", data)
     for one, other in zip(words[::2], words[1::2], strict=True):
         first = (first + one + second) & 0xFFFFFFFF
         second = (second + other + first) & 0xFFFFFFFF
-    return first, second
+    return struct.pack(">2I", first, second)
 
 
 def set_aside(path: Path, why: str) -> Path:
@@ -169,12 +166,14 @@ def set_aside(path: Path, why: str) -> Path:
 
 def take_over(old: Path, db: sqlite3.Connection) -> int:
     """Copy the readable rows of a damaged ledger, which stays as it is; return their number."""
-    with TemporaryDirectory(dir=old.parent, prefix="scratch-") as folder:
+    scratch = old.parent / "scratch"  # what a killed program leaves there is deleted later
+    scratch.mkdir(mode=0o700, exist_ok=True)
+    with TemporaryDirectory(dir=scratch) as folder:
         return _take_over(_mended_copy(old, Path(folder)), db)
 
 
 def _mended_copy(old: Path, folder: Path) -> Path:
-    """A copy of a damaged ledger in this folder, whose first bytes are mended."""
+    """A copy of a damaged ledger in this folder, in which the headers of file and log and the page count are mended."""
     copy, header = folder / old.name, _header_mended(old)
     for ending in ("", "-wal"):
         with suppress(FileNotFoundError):
@@ -185,7 +184,7 @@ def _mended_copy(old: Path, folder: Path) -> Path:
     with copy.open("r+b") as file:
         file.write(header or b"")
         file.seek(0)
-        if file.read(len(MAGIC)) == MAGIC:
+        if file.read(18) == MAGIC + PAGE.to_bytes(2):
             file.seek(28)  # the number of pages, by which SQLite finds the end of the rows
             file.write((copy.stat().st_size // PAGE).to_bytes(4))
     return copy

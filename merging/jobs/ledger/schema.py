@@ -117,24 +117,42 @@ def prepare_file(path: Path) -> None:
     with _as_home_unusable(path):
         make_private(path.parent)
         close_spares()
-        old = set_aside(path, "damaged") if path.exists() and _is_damaged(path) else None
+        rescued = path.with_name(f"{path.stem}.rescued{path.suffix}")
+        if rescued.exists():  # the program was killed during a rescue
+            _remove(rescued) if path.exists() else rescued.rename(path)
+        if path.exists() and _is_damaged(path):
+            copied = _fill(rescued, path)
+            close_spares()  # writes the log into the file
+            old = set_aside(path, "damaged")
+            rescued.rename(path)
+            log.warning("%s was damaged: it is kept as %s, and %d of its rows were copied", path, old, copied)
         if path.exists() and _is_foreign(path):
             set_aside(path, f"format-{_format(path)}")
-        path.touch(0o600)
-        path.chmod(0o600)
-        with connect(path) as db:
-            db.execute("PRAGMA journal_mode = WAL")
-            with transaction(db):
-                for statement in _TABLES.split(";\n"):
-                    db.execute(statement)
-                _add_what_is_new(db)
-            if old is not None:
-                copied = take_over(old, db)
-                log.warning("%s was damaged: it is kept as %s, and %d of its rows were copied", path, old, copied)
-            with transaction(db):  # also what was copied just now
-                mend(db)
-                hide_cookies(db)
-                db.execute(f"PRAGMA user_version = {FORMAT}")
+        _fill(path)
+
+
+def _remove(path: Path) -> None:
+    """Delete a ledger and SQLite's files beside it."""
+    for ending in ("-wal", "-shm", ""):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+def _fill(path: Path, old: Path | None = None) -> int:
+    """Create the ledger's file, or what it lacks. old: a damaged ledger, whose readable rows are counted and copied."""
+    path.touch(0o600)
+    path.chmod(0o600)
+    with connect(path) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        with transaction(db):
+            for statement in _TABLES.split(";\n"):
+                db.execute(statement)
+            _add_what_is_new(db)
+        copied = take_over(old, db) if old is not None else 0
+        with transaction(db):  # also what was copied just now
+            mend(db)
+            hide_cookies(db)
+            db.execute(f"PRAGMA user_version = {FORMAT}")
+    return copied
 
 
 @contextmanager

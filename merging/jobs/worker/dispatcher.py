@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shutil
 import threading
@@ -58,6 +59,7 @@ class Dispatcher:
         self.slots = self.engine.slots()
         self.warming = [(lane, self.engine.warm(lane)) for lane in [LONG] * self.slots + [SHORT]]
         self.places: list[Place] = []
+        self.starts = itertools.count()
         self.scratch = self.ledger.folder / "scratch"
         _clear_old(self.scratch, self.ledger.limits.deadline("merge"))
 
@@ -106,6 +108,7 @@ class Dispatcher:
 
     def _begin(self, claim: Claim) -> None:
         claims: tuple[Claim, ...] = (claim,)
+        key = claim.id, next(self.starts)  # the number of a run is no key: a deleted job begins again at 1
         try:
             if isinstance(claim.request, DownloadRequest):
                 work: Any = Download.start(claim.request.dataset)
@@ -113,20 +116,26 @@ class Dispatcher:
                 work = Sweeping(self.desk, claim, self.slots)
             else:
                 payload = self._payload(claim)
-                if self.engine.plan.device == "cpu":  # on a GPU, such small jobs are not faster together
-                    claims = self.desk.claim_company(claim, MOST_TOGETHER, self.slots)
+                claims = self._with_company(claim)
                 company = tuple(one.request.to_json() for one in claims) if len(claims) > 1 else ()
                 payload = replace(payload, company=company)
-                work = self.engine.start(claim.request.kind, claim.lane, payload, (claim.id, claim.run))
+                work = self.engine.start(claim.request.kind, claim.lane, payload, key)
         except MergescopeError as error:
-            self.desk.fail(claim, {"kind": type(error).__name__, "text": str(error)})
+            for one in claims:
+                self.desk.fail(one, {"kind": type(error).__name__, "text": str(error)})
             return
         seats = {job.seat for job in self.running.values() if job.own is None}
         seat = next(number for number in range(len(seats) + 1) if number not in seats)
         expected = shares(self.ledger.expected(claim.request), claim.request.shares())
-        key = claim.id, claim.run
         self.running[key] = Running(key, claims, work, seat=seat, shares=expected)
         self.last_beat = 0.0
+
+    def _with_company(self, claim: Claim) -> tuple[Claim, ...]:
+        """All jobs that are done in one pass with this one. On a GPU, such small jobs are not faster together."""
+        if self.engine.plan.device == "cpu":
+            with suppress(MergescopeError):  # the ledger is busy: the job is done by itself
+                return self.desk.claim_company(claim, MOST_TOGETHER, self.slots)
+        return (claim,)
 
     def _payload(self, claim: Claim) -> Payload:
         plan = self.engine.plan
@@ -229,7 +238,7 @@ class Dispatcher:
 
     def _clear(self, job: Running) -> None:
         """Delete the folder of a streamed merge."""
-        shutil.rmtree(self.scratch / f"{job.key[0]}-{job.key[1]}", ignore_errors=True)
+        shutil.rmtree(self.scratch / f"{job.claim.id}-{job.claim.run}", ignore_errors=True)
 
     def _collect_warm(self) -> None:
         for lane, reference in [(lane, one) for lane, one in self.warming if self.engine.ready(one)]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 from merging.jobs.outcome import Outcome
+from merging.paths import ROOT
 
 LAST = 300  # largest number of characters of a failed download's message
 
@@ -23,7 +25,9 @@ class Download:
     def start(cls, dataset: str) -> Download:
         """Start the download."""
         command = [sys.executable, "-P", "-m", "merging.jobs.worker.download", dataset]
-        return cls(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
+        paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        return cls(subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, **pipes))
 
     def outcome(self) -> Outcome | None:
         """Outcome of the download, None while it runs."""

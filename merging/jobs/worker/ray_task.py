@@ -16,7 +16,7 @@ from merging.jobs.tasks.machine import Place, configure_torch, whereabouts
 from merging.jobs.tasks.payload import Payload
 
 SECONDS_BETWEEN = 0.2  # shortest time between two messages of a stage; messages in between are dropped
-Key = tuple[str, int]  # job id and the number of its run
+Key = tuple[str, int]  # job id and a number, which differs between all starts of a dispatcher
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class Running:
     """Running work.
 
     Attributes:
-        key: job and number of the run under which the work was started.
+        key: job and number of the start, under which the work's messages come.
         claims: the jobs that the work is still for; those that were cancelled are left out.
         work: the Ray reference of its result; a Download or a Sweeping for a job that the dispatcher runs itself.
         place: where the work runs, None before its first message.

@@ -38,6 +38,7 @@ class Sweeping:
         seats: number of jobs that run at the same time.
         tried: id of a part -> how often it was submitted.
         errors: id of a part that could not be submitted -> reason.
+        people: all who asked for the sweep so far.
         finished: finished rows by their place in the sweep; they stay when their runs are deleted to make room.
         waits: why no part could be submitted, "" if one could.
         next_look: time of the next look on the monotonic clock, in seconds.
@@ -48,6 +49,7 @@ class Sweeping:
     seats: int
     tried: Counter[str] = field(default_factory=Counter)
     errors: dict[str, str] = field(default_factory=dict)
+    people: set[str] = field(default_factory=set)
     finished: dict[Any, SweepRow] = field(default_factory=dict)
     waits: str = ""
     next_look: float = 0.0
@@ -63,6 +65,7 @@ class Sweeping:
             return None
         try:
             people = self.desk.people(self.claim.id)
+            self.people.update(owner for owner, _ in people)
             seen = look_at_sweep(self.desk.ledger, self._sweep, people[0][0] if people else self.claim.owner)
             is_open = self._submit(seen, people)
             self._keep(seen)
@@ -79,9 +82,14 @@ class Sweeping:
         assert isinstance(self.claim.request, SweepRequest)
         return self.claim.request
 
-    def withdraw(self, kept: Collection[str] = ()) -> None:
-        """Withdraw the open parts, because the sweep was paused or deleted. kept: ids of parts that stay."""
-        withdraw_batch(self.desk.ledger, self._sweep.batch, kept, self.tried)
+    def withdraw(self, kept: Collection[str] | None = None) -> None:
+        """Withdraw the open parts, because the sweep was paused, deleted or failed.
+
+        kept: ids of parts of other running sweeps, which stay; None if they are unknown: then parts stay that may
+            belong to another sweep, too.
+        """
+        parts = set() if kept is None else {(id, owner) for id in self.tried for owner in self.people}
+        withdraw_batch(self.desk.ledger, self._sweep.batch, kept or (), parts)
 
     def leave(self) -> None:
         """Nothing: the dispatcher ends, and the next one goes on."""
