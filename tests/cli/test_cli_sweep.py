@@ -42,11 +42,12 @@ def test_a_sweep_prints_means_and_is_not_done_again(tmp_path, capsys):
         (("--axis", "width=4", "--align", "magic"), "magic"),
         (("--axis", "width=4", "--out", "rows.txt"), "suffix"),
         (("--axis", "width=4", "--set", "part=1"), "its own part"),
+        (("--axis", "width=4", "--config", "widths=8"), "takes a list of widths"),
     ],
 )
 def test_an_impossible_sweep_is_refused_before_anything_is_written(tmp_path, capsys, monkeypatch, given, said):
     monkeypatch.chdir(tmp_path)
-    assert main(["sweep", *NET, "--config", "widths=8", *given]) == 2
+    assert main(["sweep", *NET, "--config", "widths=8,", *given]) == 2
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
