@@ -19,6 +19,12 @@ def home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "mergescope"
 
 
+def child_environment(**more: str) -> dict[str, str]:
+    """The environment of a child process that runs `python -m merging...` in any folder, with further variables."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": paths, **more}
+
+
 def is_there(path: Path) -> bool:
     """Whether the path exists; False for one that cannot exist, such as a name of 300 characters."""
     try:

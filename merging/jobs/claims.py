@@ -72,7 +72,7 @@ def take_company(db: sqlite3.Connection, claimant: Claimant, first: Claim, most:
     )
     known = (first.id, first.request.kind, first.lane, first.owner, SWEEP)
     rows = db.execute(alike, known).fetchall()
-    new = [row for row in rows if row["attempts"] == (row["id"] == first.id)]
+    new = [row for row in rows if row["attempts"] == (1 if row["id"] == first.id else 0)]  # never started before
     company = [row["id"] for row in new if _company(row["id"], row["request"]) == first.request.company]
     if first.id not in company:
         return (first,)
@@ -106,7 +106,7 @@ def _take(db: sqlite3.Connection, claimant: Claimant, which: str, known: Sequenc
     if row is None:
         return None
     try:
-        request = read_request(row["id"], row["request"])
+        request = _read_request(row["id"], row["request"])
     except MergescopeError as error:
         fail(db, row["id"], {"kind": type(error).__name__, "text": str(error)}, claimant.now)
         return None
@@ -117,7 +117,7 @@ def _take(db: sqlite3.Connection, claimant: Claimant, which: str, known: Sequenc
     return Claim(row["id"], row["run"], request, row["owner"], row["lane"], row["attempts"], deadline)
 
 
-def read_request(id: str, text: str) -> Request:
+def _read_request(id: str, text: str) -> Request:
     """The stored request of a job. Raises MergescopeError if it is unreadable, or is not the one that the id names."""
     request = from_json(text)
     if request.id != id:
@@ -130,6 +130,6 @@ def read_request(id: str, text: str) -> Request:
 def _company(id: str, text: str) -> str:
     """The company of a stored request, "" for an unreadable one."""
     try:
-        return read_request(id, text).company
+        return _read_request(id, text).company
     except MergescopeError:
         return ""

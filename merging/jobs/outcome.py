@@ -35,8 +35,8 @@ class Outcome:
 
     Attributes:
         artifacts: name -> content; {} for a failed job.
-        members: job id -> its outcome, for jobs that were done together; {} for one job.
         error: {"kind", "text"} and sometimes "details" of a failed job, None after success.
+        members: job id -> its outcome, for jobs that were done together; {} for one job.
     """
 
     artifacts: Mapping[str, Content] = field(default_factory=dict)

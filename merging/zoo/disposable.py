@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from merging import errors
-from merging.paths import ROOT
+from merging.paths import child_environment
 from merging.zoo.forking import CAN_FORK, ForkServer
 
 REFUSAL = "error.json"
@@ -99,8 +99,7 @@ def _run(module: str, folder: Path, seconds: float) -> int:
 
     With -P, Python does not look for modules in the current folder, which may hold files of strangers.
     """
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    environment = child_environment(OMP_NUM_THREADS="1")
     command = [sys.executable, "-P", "-m", module, str(folder)]
     return subprocess.run(command, env=environment, capture_output=True, timeout=seconds, check=False).returncode
 

@@ -18,7 +18,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import NoReturn, TextIO
 
-from merging.paths import ROOT
+from merging.paths import child_environment
 
 CAN_FORK = sys.platform == "linux"
 IDLE = 600.0  # seconds without a run after which the process ends and frees its memory (220 MB with torch)
@@ -112,11 +112,10 @@ class ForkServer:
             self._process.kill()
             self._process.wait()
         self._control, theirs = socket.socketpair()
-        paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "merging.zoo.forking", self.module, str(theirs.fileno())],
-                env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+                env=child_environment(OMP_NUM_THREADS="1"),
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
             )  # fmt: skip

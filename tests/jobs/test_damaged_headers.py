@@ -59,6 +59,21 @@ def test_a_rescue_that_fails_midway_is_done_at_the_next_start(tmp_path, ids, mon
     assert {path.name for path in tmp_path.glob("*.sqlite")} == {"ledger.sqlite", "ledger.damaged.sqlite"}
 
 
+def test_the_app_and_its_dispatcher_rescue_a_ledger_once(tmp_path, ids):
+    file = tmp_path / "ledger.sqlite"
+    data = bytearray(file.read_bytes())
+    data[0] ^= 1
+    file.write_bytes(data)
+    program = (
+        "import sys; from pathlib import Path; from merging.jobs.ledger.ledger import Ledger;"
+        "print(len(Ledger(Path(sys.argv[1])).jobs()))"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    started = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [process.communicate()[0].strip() for process in started] == [str(MANY)] * 4
+    assert {path.name for path in tmp_path.glob("*.sqlite")} == {"ledger.sqlite", "ledger.damaged.sqlite"}
+
+
 def test_a_program_that_was_killed_between_two_names_finds_its_rows(tmp_path, ids):
     (tmp_path / "ledger.sqlite").rename(tmp_path / "ledger.rescued.sqlite")
     assert {job.id for job in Ledger(tmp_path).jobs(limit=10 * MANY)} == ids

@@ -131,7 +131,7 @@ def test_a_damaged_finished_job_tells_nothing_and_breaks_nothing(request_of, dam
     for name in asked.keys() - {"kind"}:
         found = forecast(asked, [Past({**asked, name: damage}, SPENT), Past(asked, SPENT)])
         assert set(found) <= set(SPENT)
-        assert forecast({**asked, name: damage}, [Past(asked, SPENT)]) is not None
+        assert set(forecast({**asked, name: damage}, [Past(asked, SPENT)])) <= set(SPENT)
 
 
 def test_a_damaged_finished_job_breaks_no_list(ledger):
@@ -143,4 +143,4 @@ def test_a_damaged_finished_job_breaks_no_list(ledger):
         db.execute("UPDATE jobs SET request = ? WHERE id = ?", (damaged, first.id))
     second = ledger.submit(long_request(1), "ann")
     assert {job.id for job in ledger.jobs()} == {first.id, second.id}
-    assert ledger.expected(long_request(1)) is not None
+    assert set(ledger.expected(long_request(1))) <= {stage for stage, _ in long_request(1).shares()} | {""}

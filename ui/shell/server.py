@@ -24,7 +24,7 @@ from streamlit import config
 
 import ui
 from merging.jobs.limits import from_environment
-from merging.paths import ROOT
+from merging.paths import ROOT, child_environment
 from ui.shell.uploads import HELD
 
 GRACE = 12.0  # seconds that the dispatcher has to stop its workers
@@ -120,9 +120,8 @@ def end_with_stdin() -> None:
 
 def start_dispatcher() -> subprocess.Popen[bytes]:
     """Start `python -m merging.jobs`. Its stdin is a pipe that closes when this process ends, even by a crash."""
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "merging.jobs", "--watch-stdin"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONPATH": paths})
+    return subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT, env=child_environment())
 
 
 def stop_dispatcher(child: subprocess.Popen[bytes]) -> None:

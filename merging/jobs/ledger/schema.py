@@ -18,6 +18,7 @@ from merging.jobs.ledger.rescue import is_damaged, set_aside, take_over
 from merging.jobs.privacy import MARKS, mark_private
 
 OURS = ("ledger", "store", "images", "scratch", "data")  # names that the program itself creates in its folder
+RESCUE_SECONDS = 600.0  # longest wait for another process that rescues the ledger
 log = logging.getLogger(__name__)
 FORMAT = 1  # increased by hand when tables become incompatible; a ledger of another format is renamed, not converted
 
@@ -118,17 +119,34 @@ def prepare_file(path: Path) -> None:
         make_private(path.parent)
         close_spares()
         rescued = path.with_name(f"{path.stem}.rescued{path.suffix}")
-        if rescued.exists():  # the program was killed during a rescue
-            _remove(rescued) if path.exists() else rescued.rename(path)
-        if path.exists() and _is_damaged(path):
-            copied = _fill(rescued, path)
-            close_spares()  # writes the log into the file
-            old = set_aside(path, "damaged")
-            rescued.rename(path)
-            log.warning("%s was damaged: it is kept as %s, and %d of its rows were copied", path, old, copied)
+        if rescued.exists() or (path.exists() and _is_damaged(path)):
+            with _one_at_a_time(path.parent):  # the app and its dispatcher start at the same time
+                _rescue(path, rescued)
         if path.exists() and _is_foreign(path):
             set_aside(path, f"format-{_format(path)}")
         _fill(path)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Wait until no other process of this folder is in this block. SQLite's lock ends with its process."""
+    scratch = folder / "scratch"
+    scratch.mkdir(mode=0o700, exist_ok=True)
+    with closing(sqlite3.connect(scratch / "rescue.sqlite", timeout=RESCUE_SECONDS, isolation_level=None)) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+def _rescue(path: Path, rescued: Path) -> None:
+    """Replace a damaged ledger by one with its readable rows, which are first collected in `rescued`."""
+    if rescued.exists():  # the program was killed during a rescue
+        _remove(rescued) if path.exists() else rescued.rename(path)
+    if path.exists() and _is_damaged(path):  # still: another process may just have replaced it
+        copied = _fill(rescued, path)
+        close_spares()  # writes the log into the file
+        old = set_aside(path, "damaged")
+        rescued.rename(path)
+        log.warning("%s was damaged: it is kept as %s, and %d of its rows were copied", path, old, copied)
 
 
 def _remove(path: Path) -> None:

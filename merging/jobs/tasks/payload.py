@@ -20,8 +20,8 @@ class Payload:
         threads: number of torch threads; 0 leaves it unchanged.
         artifacts: name -> bytes, artifacts of the merge, which a study reads.
         files: paths of the checkpoints, instead of `checkpoints`, for a streamed merge.
-        company: requests of all jobs that are done together, as JSON text; () for one job.
         folder: folder into which a streamed merge writes its networks.
+        company: requests of all jobs that are done together, as JSON text; () for one job.
     """
 
     request: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Collection
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from merging.jobs.outcome import Outcome
-from merging.paths import ROOT
+from merging.paths import child_environment
 
 LAST = 300  # largest number of characters of a failed download's message
 
@@ -25,9 +24,8 @@ class Download:
     def start(cls, dataset: str) -> Download:
         """Start the download."""
         command = [sys.executable, "-P", "-m", "merging.jobs.worker.download", dataset]
-        paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-        return cls(subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, **pipes))
+        return cls(subprocess.Popen(command, env=child_environment(), **pipes))
 
     def outcome(self) -> Outcome | None:
         """Outcome of the download, None while it runs."""

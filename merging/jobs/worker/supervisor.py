@@ -23,7 +23,7 @@ from types import FrameType
 
 import psutil
 
-from merging.paths import ROOT
+from merging.paths import child_environment
 
 GRACE = 8.0  # seconds after which a dispatcher that was told to stop is killed
 RETRIES = 3  # largest number of restarts in a row after short runs; a longer run resets the count
@@ -139,8 +139,7 @@ def remove_scratch(folder: Path) -> None:
 def _once(options: Sequence[str], stop: threading.Event) -> int:
     scratch = scratch_folder()
     command = [sys.executable, "-m", "merging.jobs", "--dispatch", "--scratch", str(scratch), *options]
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}  # for the workers, which start in another folder
+    environment = child_environment()  # also for the workers, which start in another folder
     child = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=POSIX)
     try:
         while child.poll() is None and not stop.wait(0.2):
