@@ -17,8 +17,9 @@ from merging.jobs.requests.registry import from_json
 from merging.jobs.requests.study import StudyRequest
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.requests.train import kept_name
+from merging.jobs.sweeps import plan
 from merging.jobs.sweeps.cost import cost
-from merging.jobs.sweeps.look import look_at_sweep
+from merging.jobs.sweeps.look import look_at_sweep, withdraw_parts
 from merging.jobs.sweeps.measures import study_numbers
 from merging.jobs.tasks.run import run_task
 from merging.jobs.worker.dispatcher import Dispatcher
@@ -149,6 +150,26 @@ def test_a_part_of_two_sweeps_ends_when_both_are_paused(ledger, engine):
 
     run(ledger, engine, sweeps[0], until=ended)
     assert {one.state for one in ledger.jobs()} == {"cancelled"}
+
+
+def test_parts_end_with_the_last_sweep_that_needs_them_also_before_a_dispatcher_comes(ledger):
+    first, second = (real(axes=(("images", (IMAGES,)),), groups=groups) for groups in (1, 2))
+    for sweep in (first, second):
+        ledger.submit(sweep, "me")
+    for training in plan.trainings(first, lambda *_: None):  # as a dispatcher that ended has left them
+        ledger.submit(training, "me", batch=first.batch)
+    by_hand = ledger.submit([*plan.trainings(second, lambda *_: None)][-1], "me")
+
+    def trainings():
+        return [job.state for job in ledger.jobs(kind="train") if job.id != by_hand.id]
+
+    ledger.cancel(first.id, "me")
+    withdraw_parts(ledger, first, ["me"])
+    assert trainings() == ["queued", "queued"]
+    ledger.cancel(second.id, "me")
+    withdraw_parts(ledger, second, ["me"])
+    assert trainings() == ["cancelled", "cancelled"]
+    assert ledger.job(by_hand.id).state == "queued"
 
 
 @pytest.mark.parametrize("how", ["one training", "pauses", "pauses while the other waits"])

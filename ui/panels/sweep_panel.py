@@ -14,8 +14,8 @@ from merging.figures.paper import WIDTHS, figure_file
 from merging.jobs.ledger.jobs import Job
 from merging.jobs.requests.registry import from_json
 from merging.jobs.requests.sweep import SweepRequest
-from merging.jobs.search import withdraw_batch
 from merging.jobs.sweeps.axes import LAMBDA
+from merging.jobs.sweeps.look import withdraw_parts
 from merging.jobs.sweeps.measures import measures
 from merging.results import saving
 from merging.results.sweep_report import NAIVE_TRIPLE, SweepReport, SweepRow, Triple
@@ -123,8 +123,8 @@ def _state(job: Job, sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
             st.caption("This sweep runs for someone else, who alone can pause it.")
         elif st.button("Pause", icon=":material/pause:", help="Finished trainings and merges stay."):
             ledger().cancel(job.id, owner())
-            if job.state == "queued":  # no dispatcher has it, so none withdraws its parts
-                withdraw_batch(ledger(), sweep.batch)
+            if job.state == "queued" and job.owners == (owner(),):  # no dispatcher has it, so none withdraws its parts
+                withdraw_parts(ledger(), sweep, job.owners)
             st.rerun(scope="app")
         return
     if job.state == "failed":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,10 +15,11 @@ from merging.jobs.ledger.jobs import OPEN
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.requests.base import ModelRef, Request
 from merging.jobs.requests.merge import MergeRequest
+from merging.jobs.requests.registry import from_json
 from merging.jobs.requests.study import StudyRequest
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.requests.train import TrainRequest, kept_name
-from merging.jobs.search import progress_of
+from merging.jobs.search import progress_of, withdraw_batch
 from merging.jobs.sweeps.measures import study_numbers
 from merging.jobs.sweeps.plan import SweepCell, cells_of, next_requests, studies_of, trainings
 from merging.jobs.trained import trained_ref
@@ -25,6 +28,7 @@ from merging.results.sweep_report import SweepRow, measures_at, measures_of
 from merging.studies.registry import load_finding
 
 WHOLE = "checkpoint.safetensors"
+MOST_OPEN = 1000  # open sweeps that are looked at; the caps of a ledger let in fewer
 LONGEST_HEADER = 100_000_000  # bytes, as in the safetensors library
 
 
@@ -113,6 +117,30 @@ def look_at_sweep(ledger: Ledger, sweep: SweepRequest, visitor: str) -> SweepLoo
     count = len({cell.merge for cell in every})
     wanted = (count, count * len(sweep.studies))
     return SweepLook(tuple(map(part, trainings(sweep, find))), tuple(merges), studies, known, wanted)
+
+
+def withdraw_parts(ledger: Ledger, sweep: SweepRequest, people: Collection[str]) -> None:
+    """Withdraw the open parts of a sweep that is no longer open, except those that another open sweep needs.
+
+    people: who asked for the sweep. What they asked for outside sweeps stays.
+    """
+    kept = set[str]()
+    for job in ledger.jobs(kind="sweep", states=OPEN, limit=MOST_OPEN):
+        with suppress(MergescopeError):  # a stored sweep that is damaged or impossible has no parts
+            other = from_json(json.dumps(job.request))
+            if isinstance(other, SweepRequest) and other.id != sweep.id:
+                kept |= _open_parts(ledger, other, next(iter(job.owners), ""))
+    parts = set[tuple[str, str]]()
+    for person in people:
+        with suppress(MergescopeError):
+            parts |= {(id, person) for id in _open_parts(ledger, sweep, person)}
+    withdraw_batch(ledger, sweep.batch, kept, parts)
+
+
+def _open_parts(ledger: Ledger, sweep: SweepRequest, visitor: str) -> set[str]:
+    """Ids of the open parts of a sweep, its trainings included."""
+    seen = look_at_sweep(ledger, sweep, visitor)
+    return {part.request.id for part in (*seen.trainings, *seen.parts) if part.state in OPEN}
 
 
 def _row(

@@ -221,7 +221,7 @@ class Dispatcher:
         del self.running[job.key]
         self.last_beat = 0.0
         if job.own is not None:
-            job.own.withdraw(self._in_sweeps())
+            job.own.withdraw()
             return
         self.engine.kill(job.work)
         self._clear(job)
@@ -231,10 +231,6 @@ class Dispatcher:
         """Warm up the successor of a lost worker process. On a GPU this is useless: each job starts a new process."""
         if self.engine.plan.device == "cpu":
             self.warming.append((lane, self.engine.warm(lane)))
-
-    def _in_sweeps(self) -> set[str]:
-        """Ids of the jobs that running sweeps need."""
-        return {id for one in self.running.values() if isinstance(one.own, Sweeping) for id in one.own.tried}
 
     def _clear(self, job: Running) -> None:
         """Delete the folder of a streamed merge."""

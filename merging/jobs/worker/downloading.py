@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -40,8 +39,8 @@ class Download:
         text = words[:LAST] or f"The download ended with exit code {code}. Try again."
         return Outcome(error={"kind": "DataUnavailable", "text": text, "details": message})
 
-    def withdraw(self, kept: Collection[str] = ()) -> None:
-        """Stop the download at once. kept: ignored, because a download has no parts."""
+    def withdraw(self) -> None:
+        """Stop the download at once."""
         self.process.kill()
         self.process.wait()
         _read(self.process.stderr)

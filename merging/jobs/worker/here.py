@@ -9,7 +9,7 @@ from merging.errors import MergescopeError
 from merging.jobs.ledger.jobs import Job
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.requests.sweep import SweepRequest
-from merging.jobs.search import withdraw_batch
+from merging.jobs.sweeps.look import withdraw_parts
 from merging.jobs.worker.dispatcher import Dispatcher
 from merging.jobs.worker.engine import Plan
 from merging.jobs.worker.local_engine import LocalEngine
@@ -38,7 +38,7 @@ def run_sweep(ledger: Ledger, request: SweepRequest, owner: str, plan: Plan, rep
         engine.stop()
         if _job(ledger, request).open:  # interrupted: another sweep in this folder must not run these parts first
             ledger.cancel(request.id, owner)
-            withdraw_batch(ledger, request.batch)
+            withdraw_parts(ledger, request, (owner,))
     if job.state != "done":
         paused = "The sweep was paused in the browser. Run the command again to go on."
         raise MergescopeError(job.error["text"] if job.error else paused)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,8 +16,7 @@ from merging.jobs.outcome import Outcome
 from merging.jobs.requests.base import LONG, MOST_TOGETHER, Request
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.requests.train import TrainRequest
-from merging.jobs.search import withdraw_batch
-from merging.jobs.sweeps.look import SweepLook, SweepPart, look_at_sweep
+from merging.jobs.sweeps.look import SweepLook, SweepPart, look_at_sweep, withdraw_parts
 from merging.results import saving
 from merging.results.sweep_report import SweepReport, SweepRow
 
@@ -82,14 +80,9 @@ class Sweeping:
         assert isinstance(self.claim.request, SweepRequest)
         return self.claim.request
 
-    def withdraw(self, kept: Collection[str] | None = None) -> None:
-        """Withdraw the open parts, because the sweep was paused, deleted or failed.
-
-        kept: ids of parts of other running sweeps, which stay; None if they are unknown: then parts stay that may
-            belong to another sweep, too.
-        """
-        parts = set() if kept is None else {(id, owner) for id in self.tried for owner in self.people}
-        withdraw_batch(self.desk.ledger, self._sweep.batch, kept or (), parts)
+    def withdraw(self) -> None:
+        """Withdraw the open parts, because the sweep was paused, deleted or failed."""
+        withdraw_parts(self.desk.ledger, self._sweep, self.people)
 
     def leave(self) -> None:
         """Nothing: the dispatcher ends, and the next one goes on."""
