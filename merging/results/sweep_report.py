@@ -45,6 +45,11 @@ MEASURES: dict[str, Measure] = {
     "parents_accuracy": Measure("Mean test accuracy of the networks", share=True),
     "ensemble_accuracy": Measure("Test accuracy of the ensemble", share=True),
 }
+# The measures that every lambda of a path has: key -> (split, name of its curve's values).
+ALONG_PATHS = {
+    **{name: ("test", name) for name in ("accuracy", "loss", "ece")},
+    "train_accuracy": ("train", "accuracy"),
+}
 CLEAR = 0.5  # a weaker rank correlation is no clear trend
 NAIVE_TRIPLE: Triple = ("naive", "", "")  # stands for the naive average among the triples of methods
 NAIVE = "naive_"  # begins the name of a measure of the naive average
@@ -152,13 +157,12 @@ def measures_at(report: MergeReport, at: float) -> dict[str, float]:
     found: dict[str, float] = {}
     for start, paths in (("", ("corrected", "aligned")), (NAIVE, ("naive",))):
         curves = next((report.curves[path] for path in paths if path in report.curves), {})
-        for split, names in (("test", ("accuracy", "loss", "ece")), ("train", ("accuracy",))):
+        for name, (split, value) in ALONG_PATHS.items():
             if split in curves:
-                curve, before = curves[split], "train_" if split == "train" else ""
-                here = np.flatnonzero(np.isclose(curve.lambdas, at))
+                here = np.flatnonzero(np.isclose(curves[split].lambdas, at))
                 if not len(here):
                     raise KeyError(f"The curve has no point at lambda {at:g}.")
-                found |= {f"{start}{before}{name}": float(getattr(curve, name)[here[0]]) for name in names}
+                found[f"{start}{name}"] = float(getattr(curves[split], value)[here[0]])
     return found
 
 

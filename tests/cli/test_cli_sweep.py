@@ -43,6 +43,9 @@ def test_a_sweep_prints_means_and_is_not_done_again(tmp_path, capsys):
         (("--axis", "width=4", "--out", "rows.txt"), "suffix"),
         (("--axis", "width=4", "--set", "part=1"), "its own part"),
         (("--axis", "width=4", "--config", "widths=8"), "takes a list of widths"),
+        (("--axis", "lambda=0,0.5,1", "--measure", "barrier_mean"), "no value per lambda"),
+        (("--axis", "width=4", "--measure", "landscape.lowest"), "--study landscape"),
+        (("--axis", "networks=3,4", "--measure", "barrier_mean"), "Choose accuracy"),
     ],
 )
 def test_an_impossible_sweep_is_refused_before_anything_is_written(tmp_path, capsys, monkeypatch, given, said):

@@ -31,13 +31,13 @@ from merging.figures.many.sweep import sweep_figure
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.jobs.requests.sweep import SweepRequest
-from merging.jobs.sweeps.axes import find_axis, sweep_axes
+from merging.jobs.sweeps.axes import LAMBDA, find_axis, sweep_axes
 from merging.jobs.sweeps.measures import measures, with_numbers
 from merging.jobs.sweeps.plan import checked_sweep
 from merging.methods.registry import ROLES
 from merging.progress import Progress
 from merging.results import saving
-from merging.results.sweep_report import SweepReport, marks
+from merging.results.sweep_report import ALONG_PATHS, SweepReport, marks
 from merging.settings import changed_settings
 from merging.text.sweep_words import (
     describe_trends,
@@ -107,11 +107,12 @@ def run(options: Options, report: Progress) -> None:
     if options.out is not None:
         check_result(options.out)
     request = checked_sweep(sweep_request(options))
+    measure = options.measure or usual_measure(request)
+    _check_measure(request, measure)
     make_folder(options.folder)
     result = run_in_folder(request, options, report)
     if options.json:
         return say_json(_values(result))
-    measure = options.measure or usual_measure(request)
     _show(request, result, measure)
     if options.out is not None:
         _write(request, result, options.out, measure)
@@ -158,6 +159,20 @@ def sweep_request(options: Options) -> SweepRequest:
     )
 
 
+def _check_measure(sweep: SweepRequest, name: str) -> None:
+    """Raise InvalidSetting if no merge of this sweep can have the measure."""
+    study, is_of_study, _ = name.rpartition(".")
+    if is_of_study:
+        if study not in sweep.studies:
+            raise InvalidSetting(f"{name} is a number of the study {study}. Ask for it with --study {study}.")
+    elif LAMBDA in dict(sweep.axes) and name not in ALONG_PATHS:
+        raise InvalidSetting(
+            f"{name} belongs to a whole path and has no value per lambda. Over lambda: {', '.join(ALONG_PATHS)}."
+        )
+    elif "barrier" in name and min(sweep.at("networks", sweep.networks)) > 2:
+        raise InvalidSetting(f"{name} needs a path between two networks; these merges have more. Choose accuracy.")
+
+
 def _values(result: SweepReport) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(saving.to_json(result))
     return values
@@ -165,8 +180,6 @@ def _values(result: SweepReport) -> dict[str, Any]:
 
 def _show(request: SweepRequest, result: SweepReport, measure: str) -> None:
     points = marks(result.rows, measure)
-    if not points:
-        say(f"{measures()[measure].title} was not measured. Known: {', '.join(measured_names(result.rows))}.")
     every = [mark.triple for mark in points]
     lines = [
         (
@@ -178,8 +191,11 @@ def _show(request: SweepRequest, result: SweepReport, measure: str) -> None:
         )
         for mark in points
     ]
-    say(f"{measures()[measure].title}, mean and 95 % interval over groups:")
-    say_table(("methods", *(key for key, _ in request.axes), "mean", "interval", "groups"), lines)
+    if points:
+        say(f"{measures()[measure].title}, mean and 95 % interval over groups:")
+        say_table(("methods", *(key for key, _ in request.axes), "mean", "interval", "groups"), lines)
+    else:
+        say(f"{measures()[measure].title} was not measured. Known: {', '.join(measured_names(result.rows))}.")
     for sentence in describe_trends(request, result.rows, measure):
         say(sentence)
     if missing := unfinished_parts(request, result.rows):
