@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui.runs.job_rows import job_list, worker_lines
+from ui.runs.job_rows import example_merges, example_rows, job_list
 from ui.runs.run_search import run_search
-from ui.shell.chosen import PREFIX
-from ui.shell.screens import link
+from ui.runs.workers import worker_lines
 from ui.shell.state import ledger, owner
 
 SCREEN = {"title": "Runs", "icon": ":material/list_alt:", "order": 40, "menu": True}
@@ -28,8 +27,6 @@ st.caption(
     f"Your identifier on this server is `{owner()}`. If you need more open jobs than the limit allows, send this "
     "identifier to the server's operator, who can add it to the environment variable MERGESCOPE_TEACHERS."
 )
-examples = [job for job in ledger().examples() if job.kind == "merge"]
-if examples:
+if example_merges():
     st.markdown("**Finished examples that come with the program**")
-for job in examples:
-    link("merge", job.title, run=job.id[:PREFIX], icon=":material/science:")
+    example_rows()

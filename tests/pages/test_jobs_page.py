@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from merging.jobs import examples
 from merging.jobs.ledger.jobs import Worker
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.search import Search, mark_of, search, without_key
@@ -151,21 +152,27 @@ def test_a_comparison_is_one_row_that_opens(ledger, open_page):
     app.run()
     assert len([one for one in app.expander if one.label.startswith("Comparison of 3 merges")]) == 1
     assert "seed 1" not in texts(app, "caption")
-    app.session_state[f"batch {hashlib.sha256(without_key(batch).encode()).hexdigest()[:12]} queued"] = True
+    app.session_state[f"batch {hashlib.sha256(without_key(batch).encode()).hexdigest()[:12]}"] = True
     app.run()
     assert "seed 1" in texts(app, "caption")
     (link,) = [one for one in app.get("page_link") if one.proto.label == "Open on Compare"]
     assert "nets=a" in link.proto.query_string and "live=0123" in link.proto.query_string
+    ledger.cancel(ledger.jobs()[0].id, me)
+    app.run()  # it stays one row while a part has ended and the others wait
+    assert [one.label for one in app.expander if "Comparison of 3 merges" in one.label and "1 of 3 ended" in one.label]
 
 
-def test_selected_runs_stand_side_by_side(ledger, open_page):
+def test_selected_runs_and_examples_stand_side_by_side(ledger, open_page):
     runs = [done(ledger, merge_request(seed=seed)) for seed in (1, 2)]
     app = open_page("jobs")
     for run in runs:
         app.checkbox(key=f"pick {run[:12]}").check()
     app.run()
+    example = examples.merges()["cnns"].id
+    app.checkbox(key=f"pick example {example[:12]}").check()
+    app.run()
     (link,) = [one for one in app.get("page_link") if "side by side" in one.proto.label]
-    assert set(parse_qs(link.proto.query_string)["runs"][0].split(",")) == {run[:12] for run in runs}
+    assert set(parse_qs(link.proto.query_string)["runs"][0].split(",")) == {run[:12] for run in (*runs, example)}
 
 
 def test_what_one_does_not_know_by_name_has_none(ledger, open_page):

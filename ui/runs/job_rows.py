@@ -1,4 +1,4 @@
-"""Rows of the page Runs: one row per job with its actions, and one row per worker."""
+"""Rows of the page Runs: one row per job with its actions, and one per shipped example."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import streamlit as st
 
 from merging.errors import MergescopeError
 from merging.figures.many.runs import MOST_RUNS
-from merging.jobs.ledger.jobs import Job, Worker
+from merging.jobs.ledger.jobs import Job
 from merging.jobs.requests.registry import from_json, kinds
 from merging.jobs.requests.study import StudyRequest
 from merging.jobs.search import Found, Search, search, without_key
@@ -27,7 +27,7 @@ from ui.shell.chosen import PREFIX
 from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
 from ui.shell.screens import link, screen
-from ui.shell.state import entries, ledger, not_hidden, owner, with_own_names
+from ui.shell.state import entries, ledger, owner, with_own_names
 from ui.shell.words import STATES
 
 EVERY = 2.0  # seconds between two refreshes while a job is open
@@ -43,6 +43,7 @@ ICONS = {
 }
 ADDRESSED = ("layer", "pair", "row", "column")  # settings of a study that a link to its page carries
 ENDED = ("done", "failed", "cancelled")
+EXAMPLE = "example "  # in the key of a box of an example
 GROUPS = {"Running": ("running",), "Waiting": ("queued",), "Finished": ENDED}  # title -> states of its jobs
 
 
@@ -57,28 +58,6 @@ def found(conditions: Search, limit: int) -> tuple[list[Found], bool]:
     runs = search(ledger(), conditions, owner(), limit + 1)
     named = with_own_names(run.job for run in runs)
     return [replace(run, job=job) for run, job in zip(runs[:limit], named, strict=False)], len(runs) > limit
-
-
-def worker_lines(workers: tuple[Worker, ...]) -> list[dict[str, str]]:
-    """One table row per worker: device, current job, memory."""
-    return [
-        {
-            "Worker": worker.name,
-            "Device": worker.device,
-            "Now": _doing(worker),
-            "Memory": f"{numbers.size(worker.memory_used)} of {numbers.size(worker.memory_total)}",
-            "GPU memory": _gpu(worker),
-        }
-        for worker in workers
-    ]
-
-
-def _doing(worker: Worker) -> str:
-    """What the worker does. The id of a job that the visitor may not see stays hidden, because it is an address."""
-    if not worker.busy:
-        return "free"
-    job = ledger().job(worker.busy)
-    return f"runs {worker.busy[:6]}" if job is not None and not_hidden([job]) else "runs a private job"
 
 
 def when(job: Job) -> str:
@@ -114,26 +93,20 @@ def nothing_here(conditions: Search) -> str:
     return "There are no jobs of these kinds. Choose other kinds above to see more."
 
 
-def _gpu(worker: Worker) -> str:
-    if worker.gpu_memory_total is None:
-        return "no GPU"
-    used = f"{numbers.size(worker.gpu_memory_used)} of " if worker.gpu_memory_used is not None else ""
-    return f"{used}{numbers.size(worker.gpu_memory_total)}"
-
-
 def _list(conditions: Search) -> None:
     with show_errors():
         limit = SHOWN * int(st.session_state.get("pages of runs", 1))
         runs, more = found(conditions, limit)
         if not runs:
             st.info(nothing_here(conditions), icon=":material/list_alt:")
-        _side_by_side([run.job for run in runs])
+        _side_by_side([*(run.job for run in runs), *example_merges()])
+        together = _states(runs)
         for title, states in GROUPS.items():
-            group = [run for run in runs if run.job.state in states]
+            group = [run for run in runs if together[run.job.id] in states]
             if group:
                 with st.container(horizontal=True, vertical_alignment="center"):
                     st.markdown(f"**{title}** :gray[{len(group)}]", width="content")
-                    _all_mine([run.job for run in group if owner() in run.job.owners])
+                    _all_mine([run.job for run in group if owner() in run.job.owners], title)
             if states != ENDED:
                 group.sort(key=lambda run: run.job.position)
             _rows(group)
@@ -146,10 +119,41 @@ def _list(conditions: Search) -> None:
             st.rerun(scope="app")
 
 
+def example_merges() -> list[Job]:
+    """The finished merges that come with the program."""
+    return [job for job in ledger().examples() if job.kind == "merge"]
+
+
+def example_rows() -> None:
+    """Show one row per finished example."""
+    for job in example_merges():
+        with st.container(horizontal=True, vertical_alignment="center"):
+            _box(job, EXAMPLE)
+            link("merge", job.title, run=job.id[:PREFIX], icon=":material/science:")
+
+
+def _states(runs: list[Found]) -> dict[str, str]:
+    """Id of each job -> its state; for a part of a comparison the first of GROUPS that any of its parts has."""
+    order = [state for states in GROUPS.values() for state in states]
+    of_batch: dict[str, str] = {}
+    for run in runs:
+        batch, state = without_key(run.batch), run.job.state
+        if batch:
+            of_batch[batch] = min(state, of_batch.get(batch, state), key=order.index)
+    return {run.job.id: of_batch.get(without_key(run.batch), run.job.state) for run in runs}
+
+
+def _box(job: Job, place: str = "") -> None:
+    """Draw the box that selects a finished merge. place: EXAMPLE for an example, which may stand in the list, too."""
+    st.checkbox("Select", key=f"pick {place}{job.id[:PREFIX]}", label_visibility="collapsed", width="content")
+
+
 def _side_by_side(jobs: list[Job]) -> None:
     """Draw the link that shows the selected runs side by side."""
-    merges = [job.id[:PREFIX] for job in jobs if _comparable(job)]
-    selected = [short for short in merges if st.session_state.get(f"pick {short}")]
+    merges = list(dict.fromkeys(job.id[:PREFIX] for job in jobs if _comparable(job)))
+    selected = [
+        short for short in merges if any(st.session_state.get(f"pick {place}{short}") for place in ("", EXAMPLE))
+    ]
     if len(merges) < LEAST or not selected:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -182,14 +186,11 @@ def _rows(runs: list[Found]) -> None:
 def _comparison(runs: list[Found]) -> None:
     job, batch = runs[0].job, runs[0].batch
     networks = plain(job.title.split(": ")[0])
-    label = f"Comparison of {len(runs)} merges, such as {networks} · {numbers.date(job.created, _zone())}"
+    ended = sum(not run.job.open for run in runs)
+    so_far = f" · {ended} of {len(runs)} ended" if ended < len(runs) else ""
+    label = f"Comparison of {len(runs)} merges, such as {networks}{so_far} · {numbers.date(job.created, _zone())}"
     short = hashlib.sha256(without_key(batch).encode()).hexdigest()[:PREFIX]
-    box = st.expander(
-        label,
-        icon=":material/leaderboard:",
-        key=f"batch {short} {job.state if job.open else 'ended'}",
-        on_change="rerun",
-    )
+    box = st.expander(label, icon=":material/leaderboard:", key=f"batch {short}", on_change="rerun")
     if not box.open:
         return
     with box:
@@ -198,15 +199,17 @@ def _comparison(runs: list[Found]) -> None:
             _row(run)
 
 
-def _all_mine(mine: list[Job]) -> None:
-    """Show one button that cancels the visitor's queued jobs, or deletes their failed or cancelled ones."""
+def _all_mine(mine: list[Job], group: str) -> None:
+    """Show a button that cancels the visitor's queued jobs of a group, or deletes their failed or cancelled ones."""
     queued = [job for job in mine if job.state == "queued"]
     useless = [job for job in mine if job.state in ("failed", "cancelled")]
     for word, act, jobs, what in (
         ("Cancel", ledger().cancel, queued, ""),
         ("Delete", ledger().delete, useless, " that failed or were cancelled"),
     ):
-        if len(jobs) > 1 and st.button(f"{word} all {len(jobs)} of yours{what}", key=f"all {word}", type="tertiary"):
+        if len(jobs) > 1 and st.button(
+            f"{word} all {len(jobs)} of yours{what}", key=f"all {word} {group}", type="tertiary"
+        ):
             with show_errors():
                 for job in jobs:
                     act(job.id, owner())
@@ -218,7 +221,7 @@ def _row(run: Found) -> None:
     with st.container(border=True, key=f"job {short}"):
         with st.container(horizontal=True, vertical_alignment="center"):
             if _comparable(job):
-                st.checkbox("Select", key=f"pick {short}", label_visibility="collapsed", width="content")
+                _box(job)
             st.badge(STATES[job.state], icon=ICONS[job.state], color=COLORS[job.state])
             title = plain(job.title)
             st.markdown(f"**{plain(mark.name)}** · {title}" if mark.name else title, width="stretch")
