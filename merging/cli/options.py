@@ -20,7 +20,7 @@ IMAGES, POINTS, SEED = (WHOLE_NUMBERS[name] for name in ("images", "points", "se
 
 
 # Options that name what a command reads: checkpoints, factories in a user's own file, folders of images.
-INPUTS = ("a", "b", "more", "net", "base", "other", "architecture", "data")
+INPUTS = ("a", "b", "more", "net", "base", "other", "architecture", "data", "start")
 
 
 @dataclass(frozen=True)

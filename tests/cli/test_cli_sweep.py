@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 
 import pytest
+from safetensors.torch import load
 
 from merging.cli.main import main
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
@@ -72,6 +74,7 @@ def test_epochs_are_kept_beside_the_network_and_another_training_starts_from_one
     [
         (("--keep", "9"), "epochs from 0 to 4"),
         (("--keep", "x"), "epochs from 0"),
+        (("--keep", "9" * 5000), "epochs from 0 to 4"),
         (("--start", "fashion-cnn-s0"), "another structure"),
     ],
 )
@@ -79,3 +82,24 @@ def test_what_cannot_be_kept_or_started_from_is_refused(tmp_path, capsys, given,
     out = tmp_path / "a.safetensors"
     assert main(words("train", *NET, "--config", "widths=8,", *given, "--out", out)) == 2
     assert said in capsys.readouterr().err and not out.exists()
+
+
+def test_a_training_replaces_nothing_that_it_reads_and_no_device(tmp_path, capsys):
+    net, pipe = tmp_path / "a-epoch-1.safetensors", tmp_path / "pipe"
+    small = ["train", *NET, "--config", "widths=8,", "--set", "share=0.05", "--epochs", 2, "--quiet"]
+    assert main(words(*small, "--out", net)) == 0
+    before = net.read_bytes()
+    for out in (net, tmp_path / "a.safetensors"):
+        assert main(words(*small, "--start", net, "--keep", 1, "--out", out)) == 2
+        assert "is an input, and" in capsys.readouterr().err
+    (tmp_path / "b.resume").mkdir()
+    for out, more, said in ((tmp_path / "b", ["--resume"], "folder"), (tmp_path / ("c" * 256), [], "too long")):
+        assert main(words(*small, *more, "--out", out)) == 2
+        assert said in capsys.readouterr().err
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert main(words(*small, "--out", pipe)) == 0
+    assert pipe.is_fifo() and load(os.read(reader, 10_000_000))
+    os.close(reader)
+    assert net.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-epoch-1.safetensors", "b.resume", "pipe"]

@@ -42,7 +42,7 @@ def long_request(seed: int = 0) -> TrainRequest:
 def trained_artifacts(request: TrainRequest) -> dict[str, bytes]:
     """What a training leaves: a report, and a checkpoint of no tensors that tells its story."""
     story = {"architecture": request.architecture, "config": request.config, "dataset": request.dataset}
-    story |= {"classes": list("0123456789"), "mean": [0.5], "std": [0.5]}
+    story |= {"name": f"net {request.seed}", "classes": list("0123456789"), "mean": [0.5], "std": [0.5]}
     header = json.dumps({"__metadata__": {"mergescope": json.dumps(story)}})
     data = len(header).to_bytes(8, "little") + header.encode()
     found = reports.TrainReport("net", hashlib.sha256(data).hexdigest(), 0.9, 0.1, (), 1.0)

@@ -22,6 +22,7 @@ from merging.jobs.sweeps.cost import cost
 from merging.jobs.sweeps.look import look_at_sweep, withdraw_parts
 from merging.jobs.sweeps.measures import study_numbers
 from merging.jobs.tasks.run import run_task
+from merging.jobs.trained import trained_entry
 from merging.jobs.worker.dispatcher import Dispatcher
 from merging.jobs.worker.engine import Plan
 from merging.jobs.worker.gather import gather_payload
@@ -30,7 +31,7 @@ from merging.results import saving
 from merging.results.sweep_report import SweepReport
 from merging.studies.registry import load_finding
 from merging.text.sweep_words import sweep_csv
-from tests.jobs.making import merge_request
+from tests.jobs.making import merge_request, take, trained_artifacts
 from tests.jobs.test_sweep import IMAGES, real
 
 
@@ -201,6 +202,20 @@ def test_a_person_with_one_job_has_a_sweep_and_three_at_most(tmp_path, engine):
         ledger.submit(real(settings={"share": share}), "me")
     with pytest.raises(TooManyJobs, match="3 open sweeps"):
         ledger.submit(real(settings={"share": 0.4}), "me")
+
+
+def test_a_network_that_was_removed_because_it_was_damaged_is_trained_again(ledger):
+    request, desk = real(axes=(("images", (IMAGES,)),), groups=1), Desk(ledger)
+    for training in plan.trainings(request, lambda *_: None):
+        ledger.submit(training, "me")
+        claim = take(desk)
+        files = trained_artifacts(training)
+        assert desk.finish(claim, files, trained_entry(training, "me", files))
+    assert [type(part.request) for part in look_at_sweep(ledger, request, "me").parts] == [MergeRequest]
+    sha256, _ = ledger.artifacts(claim.id)["checkpoint.safetensors"]
+    ledger.store.delete(sha256)
+    (part,) = look_at_sweep(ledger, request, "me").parts
+    assert part.request == training and part.state == "done"
 
 
 def test_a_merge_that_is_deleted_meanwhile_is_done_again(ledger, engine):

@@ -17,15 +17,19 @@ from hypothesis import strategies as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from merging.jobs.examples import merges
 from merging.jobs.ledger.connection import connect
 from merging.jobs.ledger.images import add_images
 from merging.jobs.requests.base import ModelRef
+from merging.jobs.requests.sweep import SweepRequest
 from merging.teaching.classes import lead, open_class
 from merging.teaching.students import LONGEST_NAME, join_class, raise_hand
 from merging.zoo import catalogue
+from merging.zoo.datasets.fingerprint import fingerprint
 from tests.pages.ledgers import done, failed, merge_request, queued
 from tests.pages.test_merge_page import html
 from ui.shell.markdown import JOINER, plain
+from ui.shell.screens import SCREENS
 
 EVIL = "![a](//b.c) [d](//e.f) <img src=//g.h> $i$ :red[j] :material/k: `l` **m** _n_ &amp; http://o.p www.q.r s@t.u"
 MADE_OF_IT = ("](//", "<img", "$i$", ":red[", ":material/k", "`l`", "**m**", "_n_", "&amp;", "http://o", "www.q", "s@t")
@@ -110,6 +114,14 @@ def evil(entry, number, **changes):
     return replace(entry, id="", source="uploaded", classes=classes, created=time.time(), **words, **changes)
 
 
+def evil_sweep(images):
+    """A sweep on these images, whose title ends with their label."""
+    data = {"dataset": images, "data_sha256": fingerprint(images, None)}
+    counts = {"merge_sha256": {"100": fingerprint(images, 100)}, "images": 100}
+    net = {"config": {"widths": [4], "in_shape": [1, 8, 8], "classes": 2}}
+    return SweepRequest("mlp", **net, **data, **counts, axes=(("width", (4, 8)),), groups=1)
+
+
 @pytest.fixture
 def evil_ledger(ledger, tmp_path):
     """Networks, images, runs and errors, all called EVIL."""
@@ -132,17 +144,19 @@ def evil_ledger(ledger, tmp_path):
             (folder / split / name).mkdir(parents=True)
             pixels = np.random.default_rng(len(name)).integers(0, 255, (8, 8), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / split / name / "1.png")
-    add_images(ledger, folder, "somebody", label=EVIL.replace("/", "")[:60], shared=True)
-    return kept, kept_run, broken
+    images = add_images(ledger, folder, "somebody", label=EVIL.replace("/", "")[:60], shared=True)
+    sweep = evil_sweep(images.id)
+    ledger.submit(sweep, "somebody")
+    return kept, kept_run, broken, sweep.id
 
 
-PAGES = ("merge", "similarity", "neurons", "why", "landscape", "method", "compare", "zip", "models", "jobs", "words")
+PAGES = tuple(key for key in SCREENS if key != "lab")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such file names")
 @pytest.mark.parametrize("page", PAGES)
 def test_no_page_makes_anything_of_the_words_of_others(page, evil_ledger, open_page):
-    kept, run, broken = evil_ledger
+    kept, run, broken, sweep = evil_ledger
     nets = ",".join(entry.id for entry in kept)
     for params in (
         {"run": run[:12]},
@@ -153,6 +167,8 @@ def test_no_page_makes_anything_of_the_words_of_others(page, evil_ledger, open_p
         dict.fromkeys(("layer", "unit", "pair", "row", "column", "view", "metric", "images", "seeds", "third"), EVIL),
         {"run": run[:12], "layer": "layers.0", "unit": "2"},
         {"run": run[:12], "view": "classes"},
+        {"runs": f"{run[:12]},{merges()['cnns'].id[:12]},{EVIL}"},
+        {"sweep": sweep[:12]},
     ):
         check(open_page(page, menus=True, **params), (page, params))
 

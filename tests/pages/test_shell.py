@@ -219,12 +219,15 @@ def test_alone_only_this_machine_s_own_names_are_answered(monkeypatch, host, ans
         assert (ask(Border, path, host)[0] == 200) == answered
 
 
-def test_what_tells_of_the_machine_is_told_on_the_machine_alone(monkeypatch):
-    monkeypatch.setattr(middleware.config, "get_option", lambda name: [])
-    for path in ("/health", "/_stcore/metrics"):
+@pytest.mark.parametrize("below", [False, True])
+def test_what_tells_of_the_machine_is_told_on_the_machine_alone(monkeypatch, below):
+    base = "/course" if below else ""
+    options = {"server.baseUrlPath": base.strip("/"), "server.allowedHosts": []}
+    monkeypatch.setattr(middleware.config, "get_option", options.__getitem__)
+    for path in (f"{base}/health", f"{base}/_stcore/metrics"):
         assert ask(Border, path, "host:1", "127.0.0.1")[0] == 200
         assert ask(Border, path, "host:1", "192.0.2.7")[0] == 403
-    assert ask(Border, "/_stcore/health", "host:1", "192.0.2.7")[0] == 200  # which every page asks for
+    assert ask(Border, f"{base}/_stcore/health", "host:1", "192.0.2.7")[0] == 200  # which every page asks for
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,8 @@ def test_a_resumed_training_gives_the_same_bytes(pair, architecture, config, opt
     seen = []
     resumed = train(architecture, config, pair, resume=file, report=lambda *said: seen.append(said[2]), **shared)
     assert seen[0].startswith("epoch 3 of 4")
-    assert not file.exists()
+    again = train(architecture, config, pair, resume=file, report=stop, **shared)  # trained, but not saved yet
+    assert again.history == whole.history and again.metrics == whole.metrics
     assert resumed.history == whole.history
     assert resumed.kept.keys() == whole.kept.keys() == {1, 3}
     pairs = [
@@ -219,6 +220,13 @@ def test_the_tensors_after_an_epoch_are_those_of_the_training_at_that_epoch(pair
 def test_a_damaged_state_is_refused_in_words(pair, tmp_path, content):
     (tmp_path / "state").write_bytes(content)
     with pytest.raises(InvalidSetting, match="is damaged"):
+        train("mlp", MLP, pair, epochs=1, resume=tmp_path / "state")
+
+
+@pytest.mark.parametrize("content", [[1, 2], torch.ones(2), {"module": 1}])
+def test_a_file_of_something_else_is_refused_in_words(pair, tmp_path, content):
+    torch.save(content, tmp_path / "state")
+    with pytest.raises(InvalidSetting, match="written by another training"):
         train("mlp", MLP, pair, epochs=1, resume=tmp_path / "state")
 
 

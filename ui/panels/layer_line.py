@@ -33,7 +33,7 @@ def layer_line(found: Chosen, suggested: str = "", why: str = "") -> None:
         units = nearest_layer(found.report, selected or suggested) if selected or suggested else ""
         if units:
             reason = f", which {why}" if why and not selected else ""
-            label = f"Neurons of {plain(units)}{reason if units == suggested else ''}"
+            label = f"Neurons of {units}{reason if units == suggested else ''}"
             link("neurons", label, run=found.short, layer=units, view="All units", icon=":material/blur_on:")
         if selected:
             st.button("Select no layer", key="no layer", icon=":material/close:", on_click=_clear)

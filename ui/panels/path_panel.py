@@ -121,7 +121,7 @@ def _pictures(report: MergeReport, found: Chosen, at: float) -> None:
     layer = layers[first_layer(report.units)]
     film: Film | None = known(found, "film", {"layer": layer})
     if film is None:
-        link("neurons", f"Make pictures of {plain(layer)} along the path", run=found.short, layer=layer, unit="0")
+        link("neurons", f"Make pictures of {layer} along the path", run=found.short, layer=layer, unit="0")
         return
     nearest = int(np.abs(film.lambdas - at).argmin())
     show_strips(

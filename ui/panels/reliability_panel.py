@@ -13,6 +13,7 @@ from ui.runs.study import studied
 from ui.shell.chosen import Chosen
 from ui.shell.kept import kept
 from ui.shell.look import draw
+from ui.shell.markdown import plain
 from ui.shell.screens import link
 from ui.shell.state import images
 from ui.shell.words import meaning
@@ -35,7 +36,7 @@ def reliability_panel(found: Chosen, pair: str, row: str, column: str, units: st
     """
     with st.container(border=True, key="reliability"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{TITLES[pair]}: {row} and {column}**", width="content")
+            st.markdown(f"**{TITLES[pair]}: {plain(row)} and {plain(column)}**", width="content")
             if units:
                 link(
                     "neurons",

@@ -74,7 +74,7 @@ def show_runs(runs: list[ComparedRun]) -> None:
     """Draw everything that is shown of several runs."""
     with st.container(horizontal=True):
         for number, run in enumerate(runs, 1):
-            link("merge", f"{number}. {plain(run.name)}", run=run.id[:PREFIX], icon=":material/open_in_new:")
+            link("merge", f"{number}. {run.name}", run=run.id[:PREFIX], icon=":material/open_in_new:")
     _curves(runs)
     _table(runs)
     _maps(runs)
@@ -154,4 +154,4 @@ def _units(runs: list[ComparedRun]) -> None:
         )
         with st.container(horizontal=True):
             for run in runs:
-                link("neurons", f"Units of {plain(run.name)}", run=run.id[:PREFIX], layer=layer or "")
+                link("neurons", f"Units of {run.name}", run=run.id[:PREFIX], layer=layer or "")

@@ -135,7 +135,7 @@ def is_answered(scope: Scope) -> bool:
     name = f"{host[0]}]".strip("[]") if len(host) > 1 else host[0].rsplit(":", 1)[0]
     if allowed and name.lower().removesuffix(".") not in map(str.lower, allowed):
         return False
-    return scope["path"] not in OF_THE_MACHINE or (scope.get("client") or ("", 0))[0] in LOCAL
+    return scope["path"].removeprefix(_base()) not in OF_THE_MACHINE or (scope.get("client") or ("", 0))[0] in LOCAL
 
 
 def _names_an_origin(scope: Scope) -> bool:

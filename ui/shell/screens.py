@@ -14,6 +14,7 @@ from streamlit.navigation.page import Page
 
 from merging.literals import literals
 from merging.paths import ROOT
+from ui.shell.markdown import plain
 
 FOLDER = ROOT / "pages"
 LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -65,9 +66,9 @@ def _page(key: str) -> Page:
 
 
 def link(key: str, label: str, *, run: str = "", icon: str | None = None, **params: str) -> None:
-    """Show a link to a page; its address names the run and the further parameters."""
+    """Show a link to a page. Its label is no Markdown; its address names the run and the further parameters."""
     query = {**({"run": run} if run else {}), **params}
-    st.page_link(screen(key), label=label, icon=icon, query_params=query)
+    st.page_link(screen(key), label=plain(label), icon=icon, query_params=query)
 
 
 def tabs(run: str, here: str, keys: Iterable[str] = TABS) -> None:

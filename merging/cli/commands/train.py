@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from merging.cli.console import say, say_json
-from merging.cli.files import check_file, make_folder
+from merging.cli.files import check_file, check_inputs_stay, make_folder, write
 from merging.cli.nets import chosen_device
 from merging.cli.options import (
     Options,
@@ -101,27 +101,33 @@ def _one(options: Options, report: Progress) -> None:
     from merging.zoo.training.shipping import train_one
 
     path = options.out or Path(f"{options.architecture}-{options.data}-s{options.seed}.safetensors")
-    check_file(path)
+    keep = _epochs(options)
+    files = {None: path} | {epoch: path.with_name(f"{path.stem}-epoch-{epoch}{path.suffix}") for epoch in keep}
+    resume = path.with_suffix(".resume") if options.resume else None
+    for file in (*files.values(), *([resume] if resume else [])):
+        check_file(file)
+        check_inputs_stay(file, options.inputs())
     config = read_config(options.config)
     check_architecture(options.architecture, config)
     settings = changed_settings(TrainingOptions, read_texts(TrainingOptions, read_pairs(options.set, "--set")))
-    keep = _epochs(options)
-    start = load_checkpoint(options.start).state if options.start else None
-    result = train_one(
+    result, contents = train_one(
         options.architecture,
         config,
         options.data,
-        path,
-        name=options.name,
+        name=options.name or path.stem,
         device=chosen_device(options),
         report=report,
         epochs=options.epochs,
         seed=options.seed,
         keep=keep,
-        start=start,
-        resume=path.with_suffix(".resume") if options.resume else None,
+        start=load_checkpoint(options.start).state if options.start else None,
+        resume=resume,
         **settings,
     )
+    for epoch, data in contents.items():
+        write(files[epoch], data)
+    if resume:
+        resume.unlink(missing_ok=True)
     if options.json:
         return say_json({"file": str(path), **result.metrics})
     return say(f"test accuracy {100 * result.metrics['accuracy']:.1f} %, written to {path}")
@@ -130,7 +136,7 @@ def _one(options: Options, report: Progress) -> None:
 def _epochs(options: Options) -> tuple[int, ...]:
     """The epochs of --keep. Raises InvalidSetting if they are no epochs of the training."""
     words = [word.strip() for word in (options.keep or "").split(",") if word.strip()]
-    if not all(word.isascii() and word.isdecimal() and int(word) < options.epochs for word in words):
+    if not all(word.isascii() and word.isdecimal() and len(word) < 9 and int(word) < options.epochs for word in words):
         raise InvalidSetting(
             f"--keep takes epochs from 0 to {options.epochs - 1}, separated by commas; got {options.keep}. The network "
             "after the last epoch is always written."

@@ -158,9 +158,14 @@ def _row(
     return SweepRow(*key, merge.state, merge.request.id, measured)
 
 
-@lru_cache(maxsize=16_384)
 def _network(ledger: Ledger, training: str, epoch: int | None, finished: float) -> ModelRef | None:
-    """The network that a finished training stored; None if it was deleted."""
+    """The network that a finished training stored; None if it was deleted, or removed because it was damaged."""
+    found = _read_network(ledger, training, epoch, finished)
+    return found if found is not None and ledger.store.has(found.sha256) else None
+
+
+@lru_cache(maxsize=16_384)
+def _read_network(ledger: Ledger, training: str, epoch: int | None, finished: float) -> ModelRef | None:
     name = WHOLE if epoch is None else kept_name(epoch)
     stored = ledger.artifacts(training).get(name)
     head = _header(ledger.store.path(stored[0])) if stored else b""

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from merging.errors import DataUnavailable, InvalidSetting
 from merging.zoo.architectures.names import describe
@@ -27,26 +27,24 @@ def train_one(
     architecture: str,
     config: Mapping[str, Any],
     dataset: str,
-    path: Path,
     *,
-    name: str = "",
+    name: str,
     device: str = "cpu",
     report: Report | None = None,
     **options: Any,
-) -> TrainedModel:
-    """Train a net and save it to `path`, and the nets after kept epochs beside it ("net-epoch-3.safetensors").
+) -> tuple[TrainedModel, dict[int | None, bytes]]:
+    """Train a net. Return it with the contents of its files: that of the net (None), and of every kept epoch.
 
-    options: those of `train` (start, keep, resume), and fields of TrainingSettings. Raises the errors of `train`; in
-    that case nothing is written.
+    options: those of `train` (start, keep, resume), and fields of TrainingSettings. Raises the errors of `train`.
     """
     trained = train(architecture, config, dataset, device=device, report=report, **options)
-    save_shipped(trained, path, name=name or path.stem)
     keys = ("architecture", "config", "dataset", "classes", "mean", "std")
     facts = {"seed": trained.settings.seed, **{key: getattr(trained, key) for key in keys}}
-    for epoch, tensors in trained.kept.items():
-        data = save_checkpoint(tensors, name=f"{name or path.stem}, epoch {epoch}", epochs=epoch, **facts)
-        path.with_name(f"{path.stem}-epoch-{epoch}{path.suffix}").write_bytes(data)
-    return trained
+    kept = {
+        epoch: save_checkpoint(tensors, name=f"{name}, epoch {epoch}", epochs=epoch, **facts)
+        for epoch, tensors in trained.kept.items()
+    }
+    return trained, {None: shipped_bytes(trained, name=name), **kept}
 
 
 def train_shipped(ids: list[str] | None, out: Path, report: Report | None = None, *, resume: bool = False) -> Path:
@@ -72,13 +70,16 @@ def train_shipped(ids: list[str] | None, out: Path, report: Report | None = None
             arguments = {"start": _weights(out, recipe.base), "report": report, **_options(recipe)}
             arguments |= {"resume": out / f"{recipe.id}.resume"} if resume else {}
             trained = train(recipe.architecture, recipe.config, recipe.dataset, **arguments)
-            save_shipped(trained, out / f"{recipe.id}.safetensors", name=recipe.name)
+            partial = out / f"{recipe.id}.partial"
+            partial.write_bytes(shipped_bytes(trained, name=recipe.name))
+            partial.replace(out / f"{recipe.id}.safetensors")
+            (out / f"{recipe.id}.resume").unlink(missing_ok=True)
         write_manifest(out)
     return out / "manifest.json"
 
 
-def save_shipped(trained: TrainedModel, path: Path, *, name: str) -> None:
-    """Write the float32 weights and, under one metadata key, everything needed to rebuild and describe the net."""
+def shipped_bytes(trained: TrainedModel, *, name: str) -> bytes:
+    """A safetensors file of the float32 weights, whose metadata holds all that rebuilds and describes the net."""
     story = {
         "format": FORMAT,
         "name": name,
@@ -96,9 +97,7 @@ def save_shipped(trained: TrainedModel, path: Path, *, name: str) -> None:
         "threads": torch.get_num_threads(),
     }
     state = {key: value.contiguous() for key, value in trained.module.state_dict().items()}
-    partial = path.with_suffix(".partial")
-    save_file(state, partial, metadata={METADATA_KEY: json.dumps(story)})
-    partial.replace(path)
+    return save(state, metadata={METADATA_KEY: json.dumps(story)})
 
 
 def write_manifest(folder: Path) -> Path:

@@ -59,7 +59,7 @@ class TrainingState:
             saved = torch.load(self._resume, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise InvalidSetting(f"{self._resume} is damaged. Delete it to begin the training anew.") from error
-        if saved.get("what") != self._what:
+        if not isinstance(saved, dict) or saved.get("what") != self._what:
             raise InvalidSetting(f"{self._resume} was written by another training. Delete it, or give another --out.")
         self.module.load_state_dict(saved["module"])
         self.optimiser.load_state_dict(saved["optimiser"])
@@ -81,17 +81,13 @@ class TrainingState:
                 "kept": self.kept,
                 "random": torch.get_rng_state(),
             }
-            partial = self._resume.with_name(f"{self._resume.name}.{secrets.token_hex(4)}")
+            partial = self._resume.with_name(f".{self._resume.name[:40]}-{secrets.token_hex(4)}")
             try:
-                torch.save(values, partial)
+                with partial.open("wb") as file:  # torch's own writer hides why a file cannot be written
+                    torch.save(values, file)
                 partial.replace(self._resume)
             finally:
                 partial.unlink(missing_ok=True)
-
-    def end(self) -> None:
-        """Delete the file of the finished training."""
-        if self._resume is not None:
-            self._resume.unlink(missing_ok=True)
 
     def _keep_tensors(self, epoch: int) -> None:
         if epoch in self._keep:

@@ -208,7 +208,6 @@ def _fit(state: TrainingState, courses: Sequence[TrainingImages], report: Report
                 report("train", done, f"epoch {epoch + 1} of {settings.epochs}, {networks} networks, loss {mean:.3f}")
         own_losses = {f"train_loss {number}": total / steps for number, total in enumerate(totals)}
         state.end_epoch({"epoch": epoch + 1, **own_losses})
-    state.end()
     report("train", 1.0, "trained")
 
 

@@ -97,7 +97,8 @@ def train(
         start: initial weights; None for random ones from the seed.
         keep: epochs after which the tensors are kept; 0 is before the first.
         resume: a file that holds the state of the training after its last whole epoch. If it exists, the training goes
-            on from there, to the same bytes as without the interruption; it is deleted in the end. None for no file.
+            on from there, to the same bytes as without the interruption. It stays: whoever has saved the network
+            deletes it. None for no file.
         options: fields of TrainingSettings (epochs, seed, batch, lr, ...).
 
     Raises:
@@ -245,7 +246,6 @@ def _fit(state: TrainingState, images: ImageSet, device: str, report: Report) ->
                 done = (epoch * steps + step) / (settings.epochs * steps)
                 report("train", done, f"epoch {epoch + 1} of {settings.epochs}, loss {loss:.3f}")
         state.end_epoch({"epoch": epoch + 1, "train_loss": total / steps})
-    state.end()
     report("train", 1.0, "trained")
     _lay_out(module.eval(), torch.contiguous_format)
 
