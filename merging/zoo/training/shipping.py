@@ -40,11 +40,10 @@ def train_one(
     trained = train(architecture, config, dataset, device=device, report=report, **options)
     keys = ("architecture", "config", "dataset", "classes", "mean", "std")
     facts = {"seed": trained.settings.seed, **{key: getattr(trained, key) for key in keys}}
-    kept = {
-        epoch: save_checkpoint(tensors, name=f"{name}, epoch {epoch}", epochs=epoch, **facts)
-        for epoch, tensors in trained.kept.items()
-    }
-    return trained, {None: shipped_bytes(trained, name=name), **kept}
+    files: dict[int | None, bytes] = {None: shipped_bytes(trained, name=name)}
+    for epoch, tensors in trained.kept.items():
+        files[epoch] = save_checkpoint(tensors, name=f"{name}, epoch {epoch}", epochs=epoch, **facts)
+    return trained, files
 
 
 def train_shipped(ids: list[str] | None, out: Path, report: Report | None = None, *, resume: bool = False) -> Path:
