@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from merging.errors import InvalidRequest
 from merging.jobs.ledger.connection import connect, transaction
 from merging.jobs.ledger.ledger import Ledger
-from merging.jobs.ledger.mending import mend_ages
 from merging.jobs.ledger.owners import check_owner
+from merging.jobs.ledger.rescue.mending import mend_ages
 
 ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # without I, L, O, 0 and 1, which are misread
 CODE_LENGTH = 6

@@ -31,6 +31,7 @@ from tests.jobs.making import DATA, mlps
 
 WHOLE = "checkpoint.safetensors"
 LONGEST = 300.0  # seconds that a test waits for its jobs
+PAUSE = 0.02  # seconds between two steps of a dispatcher: the workers need the processors
 PARTS = "sweep=1"  # batch of the parts of a sweep
 WILD = {"optimiser": "sgd", "lr": 3.0, "momentum": 0.999}
 
@@ -56,6 +57,7 @@ def work(ledger: Ledger, engine, until) -> None:
         while not until():
             assert time.monotonic() < end, "a job stays open"
             dispatcher.step()
+            time.sleep(PAUSE)
     finally:
         dispatcher.stop.set()
         dispatcher.run()

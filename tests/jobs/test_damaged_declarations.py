@@ -13,10 +13,12 @@ import pytest
 
 from merging.jobs.ledger.connection import close_spares, connect
 from merging.jobs.ledger.ledger import Ledger
-from merging.jobs.ledger.mending import NUMBERS
-from merging.jobs.ledger.rescue import TAKEN_OVER
+from merging.jobs.ledger.rescue.headers import HEADER, PAGE
+from merging.jobs.ledger.rescue.mending import NUMBERS
+from merging.jobs.ledger.rescue.tables import TAKEN_OVER
 from merging.jobs.ledger.schema import _ADDED
 from tests.jobs.making import merge_request
+from tests.jobs.test_damaged_headers import list_pages
 
 FLIPS = 2  # of each table, per age of the ledger
 ROWS = 3  # of each table
@@ -103,6 +105,27 @@ def test_a_flipped_bit_in_a_declaration_costs_no_row(tmp_path, filled, table, mo
         found = rows_of(Ledger(folder).file)
         close_spares()
         assert found == kept, f"{data[at - 20 : at + 20]!r} -> {broken[at - 20 : at + 20]!r}"
+
+
+def test_a_damaged_page_of_the_list_of_tables_costs_no_row(tmp_path, filled, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("merging"), "disabled", True)
+    data, kept = filled
+    chance = random.Random(1)
+    for page in list_pages(data):
+        start = (page - 1) * PAGE + (HEADER if page == 1 else 0)
+        flips = [start + chance.randrange(40) for _ in range(6)] + [chance.randrange(start, page * PAGE)]
+        for at in (*flips, None):
+            broken = bytearray(data)
+            if at is None:  # a lost page
+                broken[start : page * PAGE] = bytes(page * PAGE - start)
+            else:
+                broken[at] ^= 1 << chance.randrange(8)
+            folder = tmp_path / f"{page} {at}"
+            folder.mkdir()
+            (folder / "ledger.sqlite").write_bytes(broken)
+            found = rows_of(Ledger(folder).file)
+            close_spares()
+            assert found == kept, (page, at)
 
 
 def test_a_row_that_lacks_a_value_is_kept_and_one_that_is_refused_is_counted(tmp_path, caplog):

@@ -1,4 +1,4 @@
-"""A flipped bit in the header of a ledger's file, or of its write-ahead log, costs no row."""
+"""Damage to the header of a ledger's file, to its list of tables, or to the header of its log costs no row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pytest
 from merging.errors import HomeUnusable
 from merging.jobs.ledger.connection import close_spares
 from merging.jobs.ledger.ledger import Ledger
+from merging.jobs.ledger.rescue.headers import HEADER, PAGE
 from merging.paths import ROOT
+from merging.teaching.classes import find_class, open_class
 from tests.jobs.making import merge_request
 
 MANY = 20  # jobs
@@ -39,6 +41,34 @@ def test_a_damaged_header_costs_no_row(tmp_path, ids, at, bits):
     data[at] ^= bits
     file.write_bytes(data)
     assert {job.id for job in Ledger(tmp_path).jobs(limit=10 * MANY)} == ids
+
+
+def list_pages(data: bytes) -> list[int]:
+    """Numbers of the pages that hold the list of tables: page 1, and those to which it points."""
+    places = [int.from_bytes(data[at : at + 2]) for at in range(112, 112 + 2 * int.from_bytes(data[103:105]), 2)]
+    return [1, *(int.from_bytes(data[at : at + 4]) for at in (*places, 108))]
+
+
+@pytest.mark.parametrize("logged", [False, True], ids=["in the file", "in the log"])
+def test_a_lost_page_of_the_list_of_tables_costs_no_row(tmp_path, ids, logged):
+    ledger, file, wal = Ledger(tmp_path), tmp_path / "ledger.sqlite", tmp_path / "ledger.sqlite-wal"
+    asked = ids | {ledger.submit(merge_request(seed), "ann").id for seed in range(MANY, 2 * MANY)}
+    code = open_class(ledger, "ann", "A class", ["naive"])[0].code
+    if not logged:
+        close_spares()
+    data, log = file.read_bytes(), wal.read_bytes() if wal.exists() else b""
+    pages = list_pages(data)
+    assert len(pages) > 2 and bool(log) == logged
+    for page in pages:
+        start, end = (page - 1) * PAGE + (HEADER if page == 1 else 0), page * PAGE
+        home = tmp_path / f"home {page}"
+        home.mkdir()
+        (home / "ledger.sqlite").write_bytes(data[:start] + bytes(end - start) + data[end:])  # a lost page
+        if log:
+            (home / "ledger.sqlite-wal").write_bytes(log)
+        found = Ledger(home)
+        assert {job.id for job in found.jobs(limit=10 * MANY)} == asked, page
+        assert find_class(found, code) is not None, page
 
 
 def test_a_rescue_that_fails_midway_is_done_at_the_next_start(tmp_path, ids, monkeypatch):

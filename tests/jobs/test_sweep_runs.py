@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 
 import pytest
 
@@ -34,6 +35,8 @@ from merging.text.sweep_words import sweep_csv
 from tests.jobs.making import merge_request, take, trained_artifacts
 from tests.jobs.test_sweep import IMAGES, real
 
+PAUSE = 0.02  # seconds between two steps of a dispatcher: the workers need the processors
+
 
 @pytest.fixture(scope="module")
 def engine():
@@ -50,6 +53,7 @@ def run(ledger: Ledger, engine, request: SweepRequest, *, until=lambda job: not 
     try:
         while not until(job):
             dispatcher.step()
+            time.sleep(PAUSE)
             job = ledger.local_run(request.id)
     finally:
         dispatcher.stop.set()

@@ -10,7 +10,7 @@ import pytest
 
 from merging.jobs.ledger.connection import close_spares, connect
 from merging.jobs.ledger.ledger import Ledger
-from merging.jobs.ledger.mending import LARGEST, NUMBERS
+from merging.jobs.ledger.rescue.mending import LARGEST, NUMBERS
 from merging.teaching.answers import ALONE, every_answer, lock, own_answers
 from merging.teaching.classes import DAYS, LabClass, classes_of, find_class, forget_old, lead, open_class
 from merging.teaching.lesson import lessons

@@ -123,11 +123,20 @@ def quantised() -> dict[str, Tensor]:
         return mlp(**{"fc1.weight": torch.quantize_per_tensor(torch.randn(8, 16), 0.1, 0, torch.qint8)})
 
 
+def zipped_zeros() -> bytes:
+    """A small archive of a safetensors file of 210 MB."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("model.safetensors", bytes(210_000_000))
+    return out.getvalue()
+
+
 def torch_archives(mark: str) -> dict[str, Case]:
     """torch.save files whose archive or pickle is wrong. mark: a path that a program inside would make."""
     good = saved(mlp())
     return {
         "zip bomb": (rewritten(saved(mlp(bomb=torch.zeros(10**7))), zipfile.ZIP_DEFLATED), "compressed"),
+        "zip bomb of safetensors": (zipped_zeros(), "unpacks to 210 MB"),
         "lying directory": (lying(good), "overlap|damaged|cut off"),
         "program": (saved({"a": Program(mark)}), "more than tensors"),
         "program beside tensors": (saved({"state_dict": mlp(), "args": Program(mark)}), "more than tensors"),

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from merging.errors import HomeUnusable
 from merging.jobs.ledger.connection import close_spares, connect, transaction
-from merging.jobs.ledger.mending import mend
 from merging.jobs.ledger.owners import hide_cookies
-from merging.jobs.ledger.rescue import is_damaged, set_aside, take_over
+from merging.jobs.ledger.rescue.mending import mend
+from merging.jobs.ledger.rescue.rows import is_damaged, set_aside, take_over
 from merging.jobs.privacy import MARKS, mark_private
 
 OURS = ("ledger", "store", "images", "scratch", "data")  # names that the program itself creates in its folder
@@ -165,7 +165,7 @@ def _fill(path: Path, old: Path | None = None) -> int:
             for statement in _TABLES.split(";\n"):
                 db.execute(statement)
             _add_what_is_new(db)
-        copied = take_over(old, db) if old is not None else 0
+        copied = take_over(old, db, _ADDED) if old is not None else 0
         with transaction(db):  # also what was copied just now
             mend(db)
             hide_cookies(db)

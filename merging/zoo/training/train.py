@@ -97,8 +97,8 @@ def train(
         start: initial weights; None for random ones from the seed.
         keep: epochs after which the tensors are kept; 0 is before the first.
         resume: a file that holds the state of the training after its last whole epoch. If it exists, the training goes
-            on from there, to the same bytes as without the interruption. It stays: whoever has saved the network
-            deletes it. None for no file.
+            on from there, to the same bytes as without the interruption. The caller deletes it once the network is
+            saved. None for no file.
         options: fields of TrainingSettings (epochs, seed, batch, lr, ...).
 
     Raises:

@@ -15,7 +15,7 @@ from merging.zoo.checkpoints.programs import program_story
 from merging.zoo.checkpoints.reading import safetensors_io, torch_file
 from merging.zoo.checkpoints.reading.contents import Contents, contents_of
 from merging.zoo.checkpoints.reading.kinds import HOW, kind_of
-from merging.zoo.checkpoints.reading.limits import MAX_FILE, MAX_HEADER, MAX_TENSORS, MEGABYTE
+from merging.zoo.checkpoints.reading.limits import MAX_FILE, MAX_HEADER, MAX_TENSORS, MEGABYTE, UNPACKED_SPARE
 from merging.zoo.checkpoints.reading.opening import read_whole
 from merging.zoo.checkpoints.reading.programs.program import Exported, is_exported_program
 from merging.zoo.checkpoints.reading.programs.program import read_program as read_program
@@ -57,7 +57,7 @@ def read_file(data: bytes) -> File:
         with _archive(data) as archive:
             names = archive.namelist()
             if any(name.endswith((PART, INDEX)) for name in names):
-                return _unpacked(archive)
+                return _unpacked(archive, len(data))
     return _of(contents_of(torch_file.load_torch_file(data)), {}, "torch.save")
 
 
@@ -99,8 +99,8 @@ def folder_files(folder: Path) -> list[str]:
     return names
 
 
-def _unpacked(archive: zipfile.ZipFile) -> File:
-    """Read the safetensors files in a zip, with or without an index, in any folder of it."""
+def _unpacked(archive: zipfile.ZipFile, size: int) -> File:
+    """Read the safetensors files in a zip of this many bytes, with or without an index, in any folder of it."""
     files = [
         entry
         for entry in archive.infolist()
@@ -111,9 +111,15 @@ def _unpacked(archive: zipfile.ZipFile) -> File:
     if len({*names}) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise CheckpointError(f"The archive holds several files called {twice}. Upload each network by itself.")
-    if sum(entry.file_size for entry in entries.values()) > MAX_FILE or any(e.flag_bits & 1 for e in entries.values()):
+    total = sum(entry.file_size for entry in entries.values())
+    if total > MAX_FILE or any(e.flag_bits & 1 for e in entries.values()):
         raise CheckpointError(
             f"The archive is encrypted, or unpacks to more than {MAX_FILE // MEGABYTE} MB. It was not loaded."
+        )
+    if total > 2 * size + UNPACKED_SPARE:
+        raise CheckpointError(
+            f"The archive of {size / MEGABYTE:,.1f} MB unpacks to {total // MEGABYTE:,} MB, more than its reader may "
+            "use. Upload the file in it by itself."
         )
 
     def content(name: str) -> bytes:

@@ -16,6 +16,7 @@ MAX_DIMENSIONS = 8
 MAX_HEADER = 8 * MEGABYTE  # a safetensors header, or the pickle inside a torch.save file
 MAX_STORY = 4_000_000  # characters of Mergescope's own metadata
 CHILD_SPARE = 512 * MEGABYTE  # the reading process may use this and five times the file's size
+UNPACKED_SPARE = 200 * MEGABYTE  # the files in an archive may hold this and twice the archive's size
 CHILD_SECONDS = 60
 
 # Dotted names as torch makes them. No module's tensor name holds anything else (slashes, quotes, angle brackets).
