@@ -1,14 +1,24 @@
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from merging.jobs.ledger.ledger import Ledger
 
 MAIN = Path(__file__).resolve().parents[2] / "ui" / "main.py"
 PAGES = MAIN.parents[1] / "pages"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scanned_once():
+    """Let Streamlit look for installed components once, as a server does, and not for every AppTest (half a second)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
+        yield
 
 
 @pytest.fixture
