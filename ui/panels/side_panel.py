@@ -29,6 +29,7 @@ from ui.shell.state import data_label, distinct, find_job, ledger, merge_report,
 from ui.shell.words import STATES, meaning
 
 LEAST = 2
+LONGEST = 30  # characters of a network's name in the name of a run
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,18 @@ def asked_runs() -> list[ComparedRun]:
             runs[job.id] = request_of(job), report, mark_of(ledger(), job.id, owner()).name
         except MergescopeError as error:
             st.warning(f"The run {plain(id[:PREFIX])} cannot be shown. {plain(str(error))}")
-    aligns = {request.align for request, _, _ in runs.values()}
-    names = distinct(
-        {id[:6]: name or _usual_name(id, request, len(aligns) > 1) for id, (request, _, name) in runs.items()}
-    )
+    usual = _usual_names({id: request for id, (request, _, _) in runs.items()})
+    names = distinct({id[:6]: name or usual[id] for id, (_, _, name) in runs.items()})
     return [ComparedRun(id, names[id[:6]], request, report) for id, (request, report, _) in runs.items()]
 
 
-def _usual_name(id: str, request: MergeRequest, with_method: bool) -> str:
-    """Name of a run to which the visitor gave none: its id, and the method of alignment where the methods differ."""
-    return f"{find('align', request.align).label} ({id[:6]})" if with_method else id[:6]
+def _usual_names(requests: dict[str, MergeRequest]) -> dict[str, str]:
+    """Names of runs to which the visitor gave none: network and method of alignment where they differ, and the id."""
+    networks = {id: request.models[0].name.split(" · ")[0][:LONGEST] for id, request in requests.items()}
+    methods = {id: find("align", request.align).label for id, request in requests.items()}
+    told = [names for names in (networks, methods) if len({*names.values()}) > 1]
+    words = {id: ", ".join(names[id] for names in told) for id in requests}
+    return {id: f"{words[id]} ({id[:6]})" if told else id[:6] for id in requests}
 
 
 def show_runs(runs: list[ComparedRun]) -> None:
