@@ -78,7 +78,10 @@ def wal_mended(path: Path) -> bytes | None:
 
 
 def write_log(path: Path) -> None:
-    """Write the whole transactions of an SQLite file's write-ahead log into the file, and delete the log."""
+    """Write the whole transactions of an SQLite file's write-ahead log into the file, and delete the log.
+
+    The file's header gets the number of its pages, by which SQLite finds the end of the rows.
+    """
     wal = path.with_name(f"{path.name}-wal")
     data = _start_of(wal)
     head = data[:WAL_HEAD]

@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from merging.jobs.ledger.connection import BUSY_SECONDS, connect, readable, transaction
-from merging.jobs.ledger.rescue.headers import MAGIC, PAGE, header_mended, wal_mended
-from merging.jobs.ledger.rescue.tables import TAKEN_OVER, UNREADABLE, mend_declarations, names_of, restore_list
+from merging.jobs.ledger.rescue.headers import MAGIC, PAGE, header_mended, wal_mended, write_log
+from merging.jobs.ledger.rescue.tables import TAKEN_OVER, UNREADABLE, restore_list
 from merging.jobs.privacy import MARKS, mark_private
 
 SMALLEST_ROW = 40  # bytes; with the file's size, bounds the number of its rows
@@ -61,7 +61,7 @@ def take_over(old: Path, db: sqlite3.Connection, added: Collection[tuple[str, st
 
 
 def _mended_copy(old: Path, folder: Path) -> Path:
-    """A copy of a damaged ledger in this folder, in which the headers of file and log and the page count are mended."""
+    """A copy of a damaged ledger in this folder: headers and page count are mended, and the log is written into it."""
     copy, header = folder / old.name, header_mended(old)
     for ending in ("", "-wal"):
         with suppress(FileNotFoundError):
@@ -72,9 +72,9 @@ def _mended_copy(old: Path, folder: Path) -> Path:
     with copy.open("r+b") as file:
         file.write(header or b"")
         file.seek(0)
-        if file.read(18) == MAGIC + PAGE.to_bytes(2):
-            file.seek(28)  # the number of pages, by which SQLite finds the end of the rows
-            file.write((copy.stat().st_size // PAGE).to_bytes(4))
+        ours = file.read(18) == MAGIC + PAGE.to_bytes(2)
+    if ours:
+        write_log(copy)
     return copy
 
 
@@ -82,9 +82,8 @@ def _take_over(old: Path, db: sqlite3.Connection) -> int:
     copied, most, marked = 0, old.stat().st_size // SMALLEST_ROW, True
     with closing(sqlite3.connect(old, timeout=BUSY_SECONDS, isolation_level=None)) as source, transaction(db):
         source.text_factory = readable
-        mend_declarations(source, db)
         for table in TAKEN_OVER:
-            there = names_of(source, table)
+            there = _names(source, table)
             marked = marked and (table != "jobs" or there.issuperset(MARKS))
             copied += _copy(source, db, table, there, most)
         back = "UPDATE jobs SET state = 'queued', started = NULL, dispatcher = '' WHERE state = 'running'"
@@ -93,6 +92,13 @@ def _take_over(old: Path, db: sqlite3.Connection) -> int:
         if not marked:  # a ledger of an earlier version
             mark_private(db)
     return copied
+
+
+def _names(source: sqlite3.Connection, table: str) -> set[str]:
+    """Names of the table's columns; an empty set if SQLite cannot read its declaration."""
+    with suppress(*UNREADABLE):
+        return {row[1] for row in source.execute(f"PRAGMA table_info({table})")}
+    return set()
 
 
 def _copy(source: sqlite3.Connection, db: sqlite3.Connection, table: str, there: set[str], most: int) -> int:
