@@ -21,6 +21,7 @@ BAR = 0.75  # share of the distance between two places that their bars fill
 PIXEL = 0.55  # points per pixel of the screen's figure: its lines and markers are thinner on paper
 ALIGN = {"left": "right", "center": "center", "right": "left", "top": "bottom", "middle": "center", "bottom": "top"}
 TEXT = 7  # points
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of red, green and blue (ITU-R BT.709)
 Color = tuple[float, float, float, float]
 
 
@@ -155,9 +156,15 @@ def _heatmap(ax: Axes, trace: dict[str, Any], layout: dict[str, Any]) -> None:
     low, high = (trace.get(name, bound) for name, bound in (("zmin", np.nanmin(z)), ("zmax", np.nanmax(z))))
     image = ax.pcolormesh(across, down, z, cmap=color_map(trace["colorscale"]), vmin=low, vmax=high, rasterized=False)
     _color_bar(ax, image, trace)
+    for set_ticks, names in ((ax.set_xticks, x), (ax.set_yticks, y)):
+        if names is not None and numeric(names).dtype == object:
+            set_ticks(range(len(names)), [untagged(name) for name in names])
     if "texttemplate" in trace:
+        shades = image.to_rgba(z)
         for (row, column), word in np.ndenumerate(np.asarray(trace["text"], dtype=object)):
-            ax.text(column, row, untagged(word), ha="center", va="center", fontsize=TEXT - 1)
+            dark = float(shades[row, column, :3] @ LUMINANCE) < 0.5 and not np.isnan(z[row, column])
+            ink = "white" if dark else "black"
+            ax.text(column, row, untagged(word), ha="center", va="center", fontsize=TEXT - 1, color=ink)
 
 
 def _edges(centres: Any, count: int) -> np.ndarray:

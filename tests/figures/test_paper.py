@@ -17,10 +17,14 @@ from merging.figures.curve import curve_figure
 from merging.figures.figure import Figure
 from merging.figures.many import comparison
 from merging.figures.many.runs import matches_by_layer
+from merging.figures.many.sweep import sweep_figure
 from merging.figures.palette import figure
 from merging.figures.series import figure_csv, figure_table, series
 from merging.figures.similarity import heatmap
+from merging.jobs.sweeps.plan import cells_of
+from merging.results.sweep_report import SweepRow
 from tests.figures.made import report, similarity
+from tests.pages.test_sweeps import request
 
 
 def drawn(fig: Figure) -> Canvas:
@@ -51,6 +55,22 @@ def test_the_cells_of_a_map_and_its_order_are_those_of_the_screen():
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the input is on top
     assert [label.get_text() for label in axes.get_yticklabels()] == list(map.row_layers)
     assert mesh.get_clim() == (0, 1)
+
+
+def test_a_map_of_a_sweep_names_its_values_and_its_words_stand_out():
+    sweep = request(axes=(("width", (4, 8)), ("lr", (0.01, 0.1))))
+    heights = {(4, 0.01): 0.1, (4, 0.1): 0.2, (8, 0.01): 0.3, (8, 0.1): 0.9}
+    rows = [
+        SweepRow(cell.values, cell.triple, cell.group, cell.seed, "done", "0", {"barrier_mean": heights[cell.values]})
+        for cell in cells_of(sweep)
+    ]
+    axes = drawn(sweep_figure(sweep, rows, "barrier_mean", sweep.triples()[0])).axes
+    assert [label.get_text() for label in axes[0].get_xticklabels()] == ["4", "8"]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["0.01", "0.1"]
+    words = {(round(text.get_position()[0]), round(text.get_position()[1])): text for text in axes[0].texts}
+    assert [words[at].get_text() for at in ((0, 0), (1, 1))] == [".100", ".900"]
+    assert [words[at].get_color() for at in ((0, 0), (1, 1))] == ["white", "black"]  # on the darkest, on the lightest
+    assert axes[1].get_ylabel() == "Loss barrier above the mean (nats)\nWeight matching · Average"
 
 
 def bars(mode: str, flat: bool) -> Figure:

@@ -72,7 +72,7 @@ def _map(sweep: SweepRequest, points: Sequence[SweepMark], measure: str, method:
     table = [[means.get((column, row), math.nan) for column in columns] for row in rows]
     horizontal, vertical = axes_of(sweep)
     fig = figure(
-        describe_points(sweep, points, measure), height=max(300, 120 + 44 * len(rows)),
+        describe_points(sweep, points, measure), height=max(360, 120 + 44 * len(rows)),
         x={"title": horizontal.title, "type": "category"}, y={"title": vertical.title, "type": "category"},
     )  # fmt: skip
     fig.add(
@@ -83,7 +83,7 @@ def _map(sweep: SweepRequest, points: Sequence[SweepMark], measure: str, method:
         text=[["" if math.isnan(value) else measure_text(measure, value) for value in line] for line in table],
         texttemplate="%{text}",
         colorscale=SIMILARITY,
-        colorbar={"title": {"text": f"{_title(measure)}, {method}", "side": "right"}},
+        colorbar={"title": {"text": f"{_title(measure)}<br>{method}", "side": "right"}},
         hovertemplate="%{x}, %{y}: %{text}<extra></extra>",
     )
     return fig
