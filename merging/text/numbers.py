@@ -74,6 +74,11 @@ def count(value: int | float) -> str:
     return f"{value:,.0f}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as "1 merge" or "2,000 merges"."""
+    return f"{count(number)} {noun}{'s' * (number != 1)}"
+
+
 def size(value: float | None) -> str:
     """Format a number of bytes: "3.7 MB", "12 GB"."""
     if value is None:

@@ -135,8 +135,8 @@ def describe_points(sweep: SweepRequest, points: Sequence[SweepMark], measure: s
     )
 
 
-def sweep_command(sweep: SweepRequest) -> str:
-    """Shell command of a sweep."""
+def sweep_command(sweep: SweepRequest, threads: str = "") -> str:
+    """Shell command of a sweep. threads: of the workers that ran it, on which the last digits depend; "" if unknown."""
     words = ["python -m merging sweep", f"--architecture {sweep.architecture}"]
     words += [f"--config {name}={option_text(value)}" for name, value in sweep.config.items()]
     words += [f"--data {sweep.dataset}"]
@@ -147,7 +147,8 @@ def sweep_command(sweep: SweepRequest) -> str:
     words += [f"--study {','.join(sweep.studies)}"] if sweep.studies else []
     names = ("epochs", "common", "networks", "groups", "seeds", "images", "points", "seed")
     words += [f"--{name} {getattr(sweep, name)}" for name in names]
-    return " ".join([*words, *([f"--first-group {sweep.first_group}"] if sweep.first_group else [])])
+    words += [f"--first-group {sweep.first_group}"] if sweep.first_group else []
+    return " ".join([*words, *([f"--threads {threads}"] if threads else [])])
 
 
 def sweep_csv(sweep: SweepRequest, rows: Sequence[SweepRow]) -> str:

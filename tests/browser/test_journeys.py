@@ -43,8 +43,12 @@ def choose(page, label, option):
 
 
 def set_number(page, label, value):
-    box = page.get_by_role("spinbutton", name=re.compile(label))
-    for _ in range(10):  # a form that is drawn anew forgets what was typed into the old one
+    type_into(page, page.get_by_role("spinbutton", name=re.compile(label)), value)
+
+
+def type_into(page, box, value):
+    """Type a value into a field: a form that is drawn anew forgets what was typed into the old one."""
+    for _ in range(10):
         settle(page)
         if box.count() == 1:
             box.fill(str(value))
@@ -52,7 +56,7 @@ def set_number(page, label, value):
             settle(page)
             if box.count() == 1 and box.input_value() == str(value):
                 return
-    pytest.fail(f"{label} does not take {value}")
+    pytest.fail(f"{box} does not take {value}")
 
 
 def chart(page):

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests.browser.test_accessible import FITS, faults
-from tests.browser.test_journeys import go, settle
+from tests.browser.test_journeys import go, type_into
 
 PHONE, DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 NAMES = ("Ada", "Bob <b>", "Çelik")
@@ -32,9 +32,7 @@ def opened_class(teacher) -> str:
     """Open a class with all lessons, at the second; give its code."""
     go(teacher, "/lab")
     teacher.get_by_text("Open a class").click()
-    teacher.get_by_role("textbox", name="Title").fill("Deep learning")
-    teacher.get_by_role("textbox", name="Title").press("Tab")
-    settle(teacher)
+    type_into(teacher, teacher.get_by_role("textbox", name="Title"), "Deep learning")
     teacher.get_by_role("button", name="Open the class").click()
     teacher.get_by_text("Your key of this class").wait_for()
     choose(teacher, "The naive average")

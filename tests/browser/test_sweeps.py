@@ -2,7 +2,7 @@
 
 import re
 
-from tests.browser.test_journeys import go, set_number, settle
+from tests.browser.test_journeys import go, set_number, settle, type_into
 
 
 def finished(page, merges):
@@ -15,9 +15,7 @@ def finished(page, merges):
 def test_a_sweep_survives_a_restart_and_is_extended(visitor, server):
     page = visitor
     go(page, "/sweeps")
-    values = page.get_by_role("textbox", name="Values, separated by commas")
-    values.fill("4, 8")
-    values.press("Enter")
+    type_into(page, page.get_by_role("textbox", name="Values, separated by commas"), "4, 8")
     set_number(page, "^Groups", 1)
     set_number(page, "^Epochs", 3)  # long enough to be interrupted
     set_number(page, "^Images", 200)

@@ -116,7 +116,7 @@ def report(request: dict, *, corrected: bool = False, images: bool = True, notes
         "equivalence": 3e-16,
         "permutation": {name: np.random.default_rng(1).permutation(UNITS) for name in LAYERS},
         "seconds": {"matching": 0.4, "curve": 2.0},
-        "machine": {"device": "CPU"},
+        "machine": {"device": "CPU", "threads": "2"},
         "notes": notes or {},
     }
     if not images:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import pytest
@@ -16,7 +16,7 @@ from merging.jobs.sweeps.plan import cells_of
 from merging.results import saving
 from merging.results.sweep_report import SweepReport, SweepRow
 from merging.zoo.datasets.fingerprint import fingerprint
-from tests.pages.ledgers import SOMEBODY
+from tests.pages.ledgers import SOMEBODY, done, failed, merge_request
 from tests.pages.test_merge_page import press, texts
 
 DATA = "fashion-mnist"
@@ -35,8 +35,15 @@ def request(**changes) -> SweepRequest:
     return SweepRequest(**{**values, **changes})
 
 
-def finished(ledger, sweep: SweepRequest, *, failed: int = 0, more: Mapping[str, float] = MappingProxyType({})) -> str:
-    """A finished sweep whose barrier falls with the first axis; gives its id."""
+def finished(
+    ledger,
+    sweep: SweepRequest,
+    *,
+    failed: int = 0,
+    more: Mapping[str, float] = MappingProxyType({}),
+    runs: Sequence[str] = (),
+) -> str:
+    """A finished sweep whose barrier falls with the first axis; gives its id. runs: ids of the first merges."""
     ledger.submit(sweep, SOMEBODY)
     desk = Desk(ledger)
     claim = desk.claim(("sweep",))
@@ -50,7 +57,8 @@ def finished(ledger, sweep: SweepRequest, *, failed: int = 0, more: Mapping[str,
             **more,
         }
         state = "failed" if number < failed else "done"
-        key = (cell.values, cell.triple, cell.group, cell.seed, state, f"{number:064x}")
+        run = runs[number] if number < len(runs) else f"{number:064x}"
+        key = (cell.values, cell.triple, cell.group, cell.seed, state, run)
         rows.append(SweepRow(*key, measures if state == "done" else {}))
     report = SweepReport(json.loads(sweep.to_json()), tuple(rows))
     assert desk.finish(claim, {"report": saving.save(report)})
@@ -92,7 +100,7 @@ def test_a_cheaper_version_is_one_button_away(open_page):
         ("", "at least one value"),
         ("4, x", "'x' is not a whole number"),
         ("0", "not between 1 and"),
-        ("4, 4", "different"),
+        ("4, 4, 8", "4 is given twice"),
         ("9" * 400, "too long"),
     ],
 )
@@ -100,6 +108,7 @@ def test_values_that_are_none_are_refused_in_words(open_page, typed, said):
     app = open_page("sweeps")
     app.text_input[0].set_value(typed).run()
     assert said in texts(app, "error", "warning", "info")
+    assert len([*app.error, *app.warning, *app.info]) == 1
     assert not [button for button in app.button if button.label == "Run the sweep"]
 
 
@@ -115,6 +124,16 @@ def test_a_finished_sweep_shows_its_trend_and_its_address_fills_the_form(ledger,
     assert "--set batch=128" in app.code[0].value and "--axis width=4,8,16" in app.code[0].value
     (table,) = app.dataframe
     assert len(table.value) == 6 and table.value["Loss barrier above the mean (nats)"].iloc[0] == "1.00"
+
+
+def test_a_merge_that_failed_says_where_and_why_and_the_command_names_the_threads(ledger, open_page):
+    broken, whole = failed(ledger, merge_request(seed=8)), done(ledger, merge_request(seed=9))
+    run = finished(ledger, request(groups=1), failed=1, runs=(broken, whole))
+    app = open_page("sweeps", sweep=run[:12])
+    said = " ".join(texts(app, "warning").split())
+    assert "1 of 3 merges did not finish. At width of the first hidden layer 4, group 0: " in said.replace("\\", "")
+    threads = ledger.report(whole).machine["threads"]
+    assert app.code[0].value.endswith(f"--threads {threads}")
 
 
 def test_a_point_shows_its_runs_only(ledger, open_page):

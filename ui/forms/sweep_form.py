@@ -95,8 +95,11 @@ def sweep_form(shown: SweepRequest | None) -> None:
             persist_state="session",
         )  # fmt: skip
         settings = setting_fields(TrainingOptions, SETTINGS, without=(PART,), columns=2)
+    if any(values is None for _, values in over):
+        return  # the reason stands below the field
     with show_errors():
-        asked = _request(networks[st.session_state[sweep_key("network")]], tuple(over), settings)
+        given = tuple((name, values) for name, values in over if values is not None)
+        asked = _request(networks[st.session_state[sweep_key("network")]], given, settings)
         if shown is not None and _other_images(shown, asked):
             st.caption("The images on this machine are not those of the sweep that is shown.")
         _start(asked)
@@ -123,8 +126,8 @@ def _label(architecture: str, config: Mapping[str, Any], dataset: str) -> str:
     return f"{describe(architecture, config)} · {data_label(dataset)}"
 
 
-def _axis(number: int) -> tuple[str, Values] | None:
-    """Draw the menu of an axis and its values; return (key, values), or None for no axis."""
+def _axis(number: int) -> tuple[str, Values | None] | None:
+    """Draw the menu of an axis and its values; return (key, values), or None for no axis. Refused values are None."""
     offered = [name for name in sweep_axes() if name not in HIDDEN and ("." not in name or _has_setting(name))]
     none = [""] if number == 2 else []
     if st.session_state[sweep_key(f"axis {number}")] not in [*none, *offered]:
@@ -151,7 +154,7 @@ def _axis(number: int) -> tuple[str, Values] | None:
     text = st.text_input("Values, separated by commas", **shared)
     with show_errors():
         return chosen, tuple(axis.read(word) for word in text.split(",") if word.strip())
-    return chosen, ()
+    return chosen, None
 
 
 def _axis_label(name: str) -> str:
@@ -198,9 +201,10 @@ def _start(sweep: SweepRequest) -> None:
     seats = max(1, len(ledger().workers()) - 1)
     if left.parts:
         done = len(seen.trainings) - left.trainings
-        merges = f", {left.merges} merges and {left.studies} studies" if sweep.studies else f" and {left.merges} merges"
-        words = f"{left.trainings} trainings{merges} are left to do"
-        words += f" ({done} trainings are there already)" if done else ""
+        trainings, merges = numbers.counted(left.trainings, "training"), numbers.counted(left.merges, "merge")
+        words = f"{trainings}, {merges} and {left.studies} studies" if sweep.studies else f"{trainings} and {merges}"
+        words += " are left to do"
+        words += f" ({numbers.counted(done, 'training')} {'is' if done == 1 else 'are'} there already)" if done else ""
         st.caption(f"{words}; {_time(left, seats)}.")
     less = cheaper(sweep)
     run, cheap = st.columns([3, 2])

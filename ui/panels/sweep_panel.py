@@ -40,7 +40,7 @@ from ui.shell.guard import show_errors
 from ui.shell.look import draw_clickable
 from ui.shell.markdown import plain
 from ui.shell.screens import address, link
-from ui.shell.state import find_job, ledger, not_hidden, owner, submit
+from ui.shell.state import find_job, ledger, merge_report, not_hidden, owner, submit
 from ui.shell.words import STATES
 
 EVERY = 2.0  # seconds between two updates while the sweep is open
@@ -133,11 +133,23 @@ def _state(job: Job, sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
         done = sum(row.state == "done" for row in rows)
         st.info(f"This sweep is paused; {done} of {len(rows)} merges are done.", icon=":material/pause:")
     elif missing:
-        st.warning(f"{missing} did not finish; Runs shows why.", icon=":material/error:")
+        st.warning(f"{missing} did not finish.{_reason(sweep, rows)} Runs shows all.", icon=":material/error:")
     may_continue = job.state != "done" or (bool(missing) and set(job.owners) == {owner()})
     if may_continue and st.button("Continue", icon=":material/play_arrow:", type="primary"):
         submit(sweep, again=job.state == "done")
         st.rerun(scope="app")
+
+
+def _reason(sweep: SweepRequest, rows: Sequence[SweepRow]) -> str:
+    """Where the first merge that failed stands, and why; "" if none has a reason."""
+    for row in rows:
+        job = find_job(row.run) if row.state == "failed" and row.run else None
+        if job is not None and job.error:
+            each = zip(axes_of(sweep), row.values, strict=True)
+            place = ", ".join(f"{axis.label.lower()} {value_text(value)}" for axis, value in each)
+            reason = f"At {place}, group {row.group}: {job.error['text']}"
+            return f" {plain(reason)}"
+    return ""
 
 
 def _figure(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
@@ -202,8 +214,8 @@ def _table(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
     mine = [row for row in rows if chosen is None or row.values[0] == chosen]
     if chosen is not None:
         _links(sweep, mine)
-    what = "points of paths" if LAMBDA in dict(sweep.axes) else "merges"
-    with st.expander(f"{len(mine)} {what}", icon=":material/table_rows:"):
+    what = "point" if LAMBDA in dict(sweep.axes) else "merge"
+    with st.expander(numbers.counted(len(mine), what), icon=":material/table_rows:"):
         cells = [_cells(sweep, row) for row in mine]
         config = {"Run": st.column_config.LinkColumn(display_text="open")}
         alt = "Every merge of the sweep, one per row. The chart summarises them."
@@ -246,7 +258,18 @@ def _downloads(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
         for kind, mime in KINDS.items() if measured_names(rows) else ():
             _download(kind.upper(), lambda kind=kind: _file(sweep, rows, measure, kind), kind, mime)
     with st.expander("The same sweep on the command line", icon=":material/terminal:"):
-        st.code(sweep_command(sweep), language="bash", wrap_lines=True)
+        st.code(sweep_command(sweep, _threads(rows)), language="bash", wrap_lines=True)
+        st.caption(
+            "To run in the program's folder, or anywhere after `pip install .` there. On the same machine and with the "
+            "same number of threads, it gives the same numbers to the last digit."
+        )
+
+
+def _threads(rows: Sequence[SweepRow]) -> str:
+    """Number of threads with which the first finished merge was computed; "" if it is unknown."""
+    job = next((find_job(row.run) for row in rows if row.state == "done"), None)
+    report = merge_report(job) if job is not None else None
+    return report.machine.get("threads", "") if report is not None else ""
 
 
 def _file(sweep: SweepRequest, rows: Sequence[SweepRow], measure: str, kind: str) -> bytes:

@@ -137,8 +137,10 @@ class SweepRequest(Request):
         for key, values in self.axes:
             axis = find_axis(key)
             numbers = tuple(axis.checked(value) for value in values)
-            if not 1 <= len(numbers) <= MOST_VALUES or len(set(numbers)) < len(numbers):
-                raise InvalidRequest(f"{axis.label} takes 1 to {MOST_VALUES} different values; got {len(numbers)}.")
+            if not 1 <= len(numbers) <= MOST_VALUES:
+                raise InvalidRequest(f"{axis.label} takes 1 to {MOST_VALUES} values; got {len(numbers)}.")
+            if twice := [value for value in numbers if numbers.count(value) > 1]:
+                raise InvalidRequest(f"{axis.label}: the value {twice[0]} is given twice. Give it once.")
             checked.append((key, numbers if axis.kind is str else tuple(sorted(numbers))))  # type: ignore[type-var]
         set_fields(self, axes=tuple(checked))
         keys = [key for key, _ in self.axes]
