@@ -34,12 +34,17 @@ def go(page, path="/"):
 
 
 def choose(page, label, option):
-    settle(page)
+    """Choose from a menu, which closes if its page is drawn anew just then."""
     box = page.get_by_role("combobox", name=re.compile(label))
-    box.click()
-    box.fill(option)
-    page.get_by_role("option", name=option).first.click()
-    settle(page)
+    for _ in range(10):
+        settle(page)
+        with suppress(TimeoutError):
+            box.click(timeout=20_000)
+            box.fill(option, timeout=20_000)
+            page.get_by_role("option", name=option).first.click(timeout=20_000)
+            settle(page)
+            return
+    pytest.fail(f"{label} offers no {option}")
 
 
 def set_number(page, label, value):

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import io
 import re
-from contextlib import suppress
 
 import pytest
 import torch
-from playwright.sync_api import TimeoutError
 
 from merging.zoo import catalogue
 from merging.zoo.architectures import build
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
-from tests.browser.test_journeys import STILL, go
+from tests.browser.test_journeys import STILL, choose, go
 
 SEEDS = [catalogue.find_entry(f"fashion-small-s{seed}") for seed in (0, 1)]
 
@@ -26,25 +24,12 @@ def plain(entry):
     return net.eval()
 
 
-def pick(page, label, option):
-    """Choose from a list, again where the page was drawn anew just then and closed the list."""
-    for _ in range(5):
-        box = page.get_by_role("combobox", name=re.compile(label))
-        box.click()
-        box.fill(option)
-        with suppress(TimeoutError):
-            page.get_by_role("option", name=option).first.click(timeout=10_000)
-            page.wait_for_selector(STILL)
-            return
-    raise AssertionError(f"{label} never offered {option}")
-
-
 def bring(page, *files):
     """Upload these files (name, bytes) on Models as networks for Fashion-MNIST, up to what was made of them."""
     go(page, "/models")
     page.get_by_text("Upload networks").click()
     page.get_by_text("The network in each file").wait_for()
-    pick(page, "Trained on", "Fashion-MNIST")
+    choose(page, "Trained on", "Fashion-MNIST")
     given = [{"name": name, "mimeType": "application/octet-stream", "buffer": data} for name, data in files]
     page.locator("input[type=file]").first.set_input_files(given)
     page.get_by_text(files[-1][0][:6]).first.wait_for()
@@ -75,7 +60,7 @@ def test_a_pair_of_exported_programs_is_brought_merged_and_taken_home(visitor, p
     visitor.get_by_text(re.compile("^Added: Exported program")).wait_for()
     go(visitor)
     for letter, (name, _) in zip("AB", programs, strict=True):
-        pick(visitor, f"Network {letter}", name.removesuffix(".pt2"))
+        choose(visitor, f"Network {letter}", name.removesuffix(".pt2"))
     visitor.get_by_role("button", name="Run merge").click()
     bar = visitor.locator(".st-key-runbar").filter(has_text="mine-0")  # an example's may stand there before
     bar.get_by_role("button", name="Downloads").wait_for()
