@@ -96,6 +96,11 @@ def test_a_training_replaces_nothing_that_it_reads_and_no_device(tmp_path, capsy
     for out, more, said in ((tmp_path / "b", ["--resume"], "folder"), (tmp_path / ("c" * 256), [], "too long")):
         assert main(words(*small, *more, "--out", out)) == 2
         assert said in capsys.readouterr().err
+    assert main(words(*small, "--resume", "--out", tmp_path / "c.resume")) == 2
+    assert "keeps its state" in capsys.readouterr().err
+    assert main(words(*small, "--resume", "--out", tmp_path / "d.safetensors")) == 0
+    assert (tmp_path / "d.safetensors").is_file() and not (tmp_path / "d.resume").exists()
+    (tmp_path / "d.safetensors").unlink()
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     assert main(words(*small, "--out", pipe)) == 0

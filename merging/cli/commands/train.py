@@ -104,6 +104,8 @@ def _one(options: Options, report: Progress) -> None:
     keep = _epochs(options)
     files = {None: path} | {epoch: path.with_name(f"{path.stem}-epoch-{epoch}{path.suffix}") for epoch in keep}
     resume = path.with_suffix(".resume") if options.resume else None
+    if resume in files.values():
+        raise InvalidSetting(f"{path} is where --resume keeps its state. Give the network another suffix.")
     for file in (*files.values(), *([resume] if resume else [])):
         check_file(file)
         check_inputs_stay(file, options.inputs())

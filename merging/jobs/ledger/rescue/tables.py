@@ -50,7 +50,7 @@ def restore_list(copy: Path, db: sqlite3.Connection, added: Collection[tuple[str
     pages where a new ledger, `db`, has them: all ledgers are made in one order. What is found there must be rows that
     fit the table, or no rows. The copy must have no write-ahead log.
 
-    added: (table, column) of what ledgers of earlier versions lack, or have behind their other columns.
+    added: (table, column) of what ledgers of earlier versions lack, or have behind their other columns in this order.
     """
     if _page(copy, 1)[:18] != MAGIC + PAGE.to_bytes(2):
         return
@@ -58,6 +58,7 @@ def restore_list(copy: Path, db: sqlite3.Connection, added: Collection[tuple[str
     usual = {name: root for name, root in every if name in TAKEN_OVER}
     listed = _listed(copy, db, usual)
     taken = {root for root, _ in listed.values()} | _children(copy)
+    places = {column: place for place, column in enumerate(added)}
     free = {root for root in usual.values() if root not in taken and _page(copy, root)[:1] in TABLE_PAGES}
     with copy.open("r+b") as file:
         file.seek(FREE[0])
@@ -71,7 +72,7 @@ def restore_list(copy: Path, db: sqlite3.Connection, added: Collection[tuple[str
             root, known = listed.get(name, (usual[name], []))
             if name in listed or root in free:
                 columns = _columns(db, name)
-                grown = sorted(columns, key=lambda column: (name, column["name"]) in added)
+                grown = sorted(columns, key=lambda column: places.get((name, column["name"]), -1))
                 _enter(source, name, root, [known] if known else [columns, grown], added)
 
 
