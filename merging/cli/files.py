@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from merging.figures.figure import Figure
 
 RESULTS = (".csv", ".json", ".html", ".svg", ".pdf", ".png")
+ELSEWHERE = " Give another --out."
 WRITTEN = (  # names of the files that `merge` writes into its folder
     *("merge.safetensors", "aligned.safetensors", "naive.safetensors", "merge.pt2", "aligned.pt2"),
     *("permutation.npz", "report.json", "curves.csv"),
@@ -120,7 +121,7 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         in_its_way = isinstance(error, NotADirectoryError) or (isinstance(error, FileExistsError) and error.filename)
         reason = "a file is in its way" if in_its_way else error.strerror
-        raise InvalidRequest(f"{path} cannot be written: {reason}. Give another --out.") from error
+        raise InvalidRequest(f"{path} cannot be written: {reason}.{ELSEWHERE}") from error
 
 
 def write_result(path: Path, value: object, table: Callable[[], str], figure: Callable[[], Figure]) -> Path:

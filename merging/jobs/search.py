@@ -189,23 +189,21 @@ def cancel_batch(ledger: Ledger, batch: str) -> None:
         withdraw_batch(ledger, batch)
 
 
-def withdraw_batch(
-    ledger: Ledger, batch: str, kept: Collection[str] = (), parts: Collection[tuple[str, str]] = ()
-) -> None:
+def withdraw_batch(ledger: Ledger, batch: str, kept: Collection[str] = (), parts: Collection[str] = ()) -> None:
     """Withdraw all requests of open jobs that were submitted with this batch.
 
     Args:
         ledger: the ledger.
         batch: text that names the batch.
         kept: ids of jobs that stay.
-        parts: (id, owner) of requests that are withdrawn, too, if a sweep made them: a part of two sweeps of one person
-            is recorded with the batch of one.
+        parts: ids of jobs whose requests by sweeps are all withdrawn, too: a part of several sweeps is recorded with
+            the batch of one of them.
     """
     query = "SELECT job, owners.owner, batch FROM owners JOIN jobs ON id = job WHERE batch != '' AND state IN (?, ?)"
     with connect(ledger.file) as db:
         rows = db.execute(query, OPEN).fetchall()
     for row in rows:
-        shared = row["batch"].startswith(SWEEP) and (row["job"], row["owner"]) in parts
+        shared = row["batch"].startswith(SWEEP) and row["job"] in parts
         mine = row["batch"] == batch or shared
         if mine and row["job"] not in kept:
             with suppress(InvalidRequest):  # the person withdrew the request a moment ago

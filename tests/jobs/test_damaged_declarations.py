@@ -6,6 +6,7 @@ import logging
 import random
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -43,10 +44,12 @@ def as_old(db: sqlite3.Connection) -> None:
 
 
 def rows_of(file: Path) -> Rows:
-    """Table -> its rows, without the columns that were added since format 1."""
+    """Table -> its rows, with the columns that were added since format 1 behind the others."""
+    added = list(_ADDED)
     with connect(file) as db:
         columns = {t: [row["name"] for row in db.execute(f"PRAGMA table_info({t})")] for t in TAKEN_OVER}
-        names = {t: ", ".join(one for one in every if (t, one) not in _ADDED) for t, every in columns.items()}
+        places = {(t, one): added.index((t, one)) if (t, one) in _ADDED else -1 for t in columns for one in columns[t]}
+        names = {t: ", ".join(sorted(every, key=lambda one, t=t: places[t, one])) for t, every in columns.items()}
         return {t: {tuple(row) for row in db.execute(f"SELECT {names[t]} FROM {t}")} for t in TAKEN_OVER}
 
 
@@ -66,13 +69,20 @@ def fill(ledger: Ledger) -> None:
 def filled(request, tmp_path_factory) -> tuple[bytes, Rows]:
     """A ledger's file, and what is in it."""
     ledger = Ledger(tmp_path_factory.mktemp("filled"))
-    fill(ledger)
-    with connect(ledger.file) as db:
-        request.param(db)
-    kept = rows_of(ledger.file)
+    steps = [lambda: fill(ledger), lambda: change(ledger, request.param)]
+    for step in reversed(steps) if request.param is as_grown else steps:  # rows that came after the columns have them
+        step()
+    close_spares()
+    data = ledger.file.read_bytes()
+    kept = rows_of(Ledger(ledger.file.parent).file)  # as a program finds them in the whole file
     close_spares()
     assert all(len(rows) >= ROWS for rows in kept.values())
-    return ledger.file.read_bytes(), kept
+    return data, kept
+
+
+def change(ledger: Ledger, how: Callable[[sqlite3.Connection], None]) -> None:
+    with connect(ledger.file) as db:
+        how(db)
 
 
 def places(data: bytes, table: str) -> list[int]:

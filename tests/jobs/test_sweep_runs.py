@@ -157,10 +157,11 @@ def test_a_part_of_two_sweeps_ends_when_both_are_paused(ledger, engine):
     assert {one.state for one in ledger.jobs()} == {"cancelled"}
 
 
-def test_parts_end_with_the_last_sweep_that_needs_them_also_before_a_dispatcher_comes(ledger):
+@pytest.mark.parametrize("other", ["me", "somebody else"])
+def test_parts_end_with_the_last_sweep_that_needs_them_also_before_a_dispatcher_comes(ledger, other):
     first, second = (real(axes=(("images", (IMAGES,)),), groups=groups) for groups in (1, 2))
-    for sweep in (first, second):
-        ledger.submit(sweep, "me")
+    ledger.submit(first, "me")
+    ledger.submit(second, other)
     for training in plan.trainings(first, lambda *_: None):  # as a dispatcher that ended has left them
         ledger.submit(training, "me", batch=first.batch)
     by_hand = ledger.submit([*plan.trainings(second, lambda *_: None)][-1], "me")
@@ -171,8 +172,8 @@ def test_parts_end_with_the_last_sweep_that_needs_them_also_before_a_dispatcher_
     ledger.cancel(first.id, "me")
     withdraw_parts(ledger, first, ["me"])
     assert trainings() == ["queued", "queued"]
-    ledger.cancel(second.id, "me")
-    withdraw_parts(ledger, second, ["me"])
+    ledger.cancel(second.id, other)
+    withdraw_parts(ledger, second, [other])
     assert trainings() == ["cancelled", "cancelled"]
     assert ledger.job(by_hand.id).state == "queued"
 

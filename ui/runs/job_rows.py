@@ -154,7 +154,7 @@ def _side_by_side(jobs: list[Job]) -> None:
     selected = [
         short for short in merges if any(st.session_state.get(f"pick {place}{short}") for place in ("", EXAMPLE))
     ]
-    if len(merges) < LEAST or not selected:
+    if not selected:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         if LEAST <= len(selected) <= MOST_RUNS:

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from merging.cli.console import say, say_json
-from merging.cli.files import check_file, check_inputs_stay, make_folder, write
+from merging.cli.files import ELSEWHERE, check_file, check_inputs_stay, make_folder, write
 from merging.cli.nets import chosen_device
 from merging.cli.options import (
     Options,
@@ -20,7 +20,7 @@ from merging.cli.options import (
     read_texts,
     whole,
 )
-from merging.errors import InvalidSetting
+from merging.errors import InvalidRequest, InvalidSetting
 from merging.jobs.requests.checks import check_architecture
 from merging.progress import Progress
 from merging.settings import changed_settings
@@ -126,8 +126,12 @@ def _one(options: Options, report: Progress) -> None:
         resume=resume,
         **settings,
     )
-    for epoch, data in contents.items():
-        write(files[epoch], data)
+    try:
+        for epoch, data in contents.items():
+            write(files[epoch], data)
+    except InvalidRequest as error:
+        kept = f"What was learned is kept in {resume}: run the same command again when it can be written."
+        raise InvalidRequest(f"{str(error).removesuffix(ELSEWHERE)} {kept}" if resume else str(error)) from error
     if resume:
         resume.unlink(missing_ok=True)
     if options.json:

@@ -122,25 +122,27 @@ def look_at_sweep(ledger: Ledger, sweep: SweepRequest, visitor: str) -> SweepLoo
 def withdraw_parts(ledger: Ledger, sweep: SweepRequest, people: Collection[str]) -> None:
     """Withdraw the open parts of a sweep that is no longer open, except those that another open sweep needs.
 
-    people: who asked for the sweep. What they asked for outside sweeps stays.
+    Parts that people asked for outside sweeps stay.
+
+    people: who asked for the sweep; parts that none of them may see are not found.
     """
     kept = set[str]()
     for job in ledger.jobs(kind="sweep", states=OPEN, limit=MOST_OPEN):
         with suppress(MergescopeError):  # a stored sweep that is damaged or impossible has no parts
             other = from_json(json.dumps(job.request))
             if isinstance(other, SweepRequest) and other.id != sweep.id:
-                kept |= _open_parts(ledger, other, next(iter(job.owners), ""))
-    parts = set[tuple[str, str]]()
-    for person in people:
-        with suppress(MergescopeError):
-            parts |= {(id, person) for id in _open_parts(ledger, sweep, person)}
+                kept |= _open_parts(ledger, other, job.owners)
+    parts = set[str]()
+    with suppress(MergescopeError):
+        parts = _open_parts(ledger, sweep, people)
     withdraw_batch(ledger, sweep.batch, kept, parts)
 
 
-def _open_parts(ledger: Ledger, sweep: SweepRequest, visitor: str) -> set[str]:
-    """Ids of the open parts of a sweep, its trainings included."""
-    seen = look_at_sweep(ledger, sweep, visitor)
-    return {part.request.id for part in (*seen.trainings, *seen.parts) if part.state in OPEN}
+def _open_parts(ledger: Ledger, sweep: SweepRequest, visitors: Iterable[str]) -> set[str]:
+    """Ids of the open parts of a sweep that any of these people may see, its trainings included."""
+    looks = [look_at_sweep(ledger, sweep, visitor) for visitor in visitors]
+    parts = [part for seen in looks for part in (*seen.trainings, *seen.parts)]
+    return {part.request.id for part in parts if part.state in OPEN}
 
 
 def _row(

@@ -82,7 +82,7 @@ class Sweeping:
 
     def withdraw(self) -> None:
         """Withdraw the open parts, because the sweep was paused, deleted or failed."""
-        withdraw_parts(self.desk.ledger, self._sweep, self.people)
+        withdraw_parts(self.desk.ledger, self._sweep, self.people or {self.claim.owner})
 
     def leave(self) -> None:
         """Nothing: the dispatcher ends, and the next one goes on."""

@@ -16,6 +16,7 @@ from merging.jobs.ledger.rescue.headers import MAGIC, PAGE, header_mended, wal_m
 from merging.jobs.ledger.rescue.tables import TAKEN_OVER, UNREADABLE, restore_list
 from merging.jobs.privacy import MARKS, mark_private
 
+LACKING = "x''"  # stands for a value that is missing, in SQL
 SMALLEST_ROW = 40  # bytes; with the file's size, bounds the number of its rows
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,8 @@ def _names(source: sqlite3.Connection, table: str) -> set[str]:
 def _copy(source: sqlite3.Connection, db: sqlite3.Connection, table: str, there: set[str], most: int) -> int:
     """Copy a table's readable rows; return their number, and log that of the others.
 
-    A value that is missing although each row must have one becomes an empty blob: to `mending` that is a damaged value.
+    A value that is missing although each row must have one becomes the usual one, or an empty blob if there is none: to
+    `mending` that is a damaged value.
     """
     if not there:
         log.warning("the table %s is missing or cannot be read: none of its rows is copied", table)
@@ -112,9 +114,9 @@ def _copy(source: sqlite3.Connection, db: sqlite3.Connection, table: str, there:
     read = dict[str, str]()  # column -> what is read for it
     for name, needed, default in db.execute(f"SELECT name, \"notnull\", dflt_value FROM pragma_table_info('{table}')"):
         if name in there:
-            read[name] = f"COALESCE({name}, x'')" if needed else name
+            read[name] = f"COALESCE({name}, {default or LACKING})" if needed else name
         elif needed and default is None:
-            read[name] = "x''"
+            read[name] = LACKING
     into = f"INSERT INTO {table} ({', '.join(read)}) VALUES ({', '.join('?' * len(read))}) ON CONFLICT DO NOTHING"
     copied, refused = 0, set[tuple[Any, ...]]()
     for row in _rows(source, f"SELECT {', '.join(read.values())} FROM {table}", most):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,9 @@ TAKEN_OVER = (
     "students",
     "answers",
 )
-UNREADABLE = (
-    sqlite3.DatabaseError,
-    UnicodeDecodeError,
-)  # the latter is also raised for SQLite's own messages about a damaged file
-# An empty list of tables, after the header on page 1: a leaf without cells. https://www.sqlite.org/fileformat.html#b_tree_pages
+# The latter is also raised for SQLite's own messages about a damaged file.
+UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
+# An empty list of tables, after the header on page 1: a leaf without cells (sqlite.org/fileformat.html, b-tree pages).
 NO_TABLES = b"\x0d" + bytes(4) + PAGE.to_bytes(2) + bytes(PAGE - HEADER - 7)
 FREE = 32, 8  # place and number of the header's bytes that name the unused pages
 TABLE_PAGES = b"\x05", b"\x0d"  # first byte of a page of a table
@@ -52,14 +50,16 @@ def restore_list(copy: Path, db: sqlite3.Connection, added: Collection[tuple[str
 
     added: (table, column) of what ledgers of earlier versions lack, or have behind their other columns in this order.
     """
-    if _page(copy, 1)[:18] != MAGIC + PAGE.to_bytes(2):
+    data = copy.read_bytes()
+    if data[:18] != MAGIC + PAGE.to_bytes(2):
         return
     every = db.execute("SELECT name, rootpage FROM sqlite_master WHERE type = 'table'").fetchall()
     usual = {name: root for name, root in every if name in TAKEN_OVER}
-    listed = _listed(copy, db, usual)
-    taken = {root for root, _ in listed.values()} | _children(copy)
+    listed = _listed(copy, data, db, usual)
+    # Page 1 may be what is damaged, so that a table is not taken for its child.
+    taken = {root for root, _ in listed.values()} | _children(data, range(2, len(data) // PAGE + 1))
+    free = {root for root in usual.values() if root not in taken and _page(data, root)[:1] in TABLE_PAGES}
     places = {column: place for place, column in enumerate(added)}
-    free = {root for root in usual.values() if root not in taken and _page(copy, root)[:1] in TABLE_PAGES}
     with copy.open("r+b") as file:
         file.seek(FREE[0])
         file.write(bytes(FREE[1]))
@@ -90,10 +90,13 @@ def _enter(
         source.execute("DELETE FROM sqlite_master WHERE name = ?", (table,))
 
 
-def _listed(copy: Path, db: sqlite3.Connection, usual: Mapping[str, int]) -> dict[str, tuple[int, list[Any]]]:
+def _listed(
+    copy: Path, data: bytes, db: sqlite3.Connection, usual: Mapping[str, int]
+) -> dict[str, tuple[int, list[Any]]]:
     """The tables that SQLite can read from the list: name -> (page, columns in order, [] if they cannot be read).
 
-    usual: name -> page of a table in a new ledger; a page that is used for something else, too, is believed only there.
+    data: the file's content.  usual: name -> page of a table in a new ledger. A page that is used for something else,
+    too, is believed only there.
     """
     entries, tables = list[sqlite3.Row](), dict[str, tuple[int, list[Any]]]()
     with closing(sqlite3.connect(copy, isolation_level=None)) as source, suppress(*UNREADABLE):
@@ -102,10 +105,10 @@ def _listed(copy: Path, db: sqlite3.Connection, usual: Mapping[str, int]) -> dic
         source.execute("PRAGMA writable_schema = ON")  # so that entries beside a damaged one can be read
         with suppress(*UNREADABLE):  # those before a damaged one
             query = "SELECT name, tbl_name, rootpage, sql FROM sqlite_master WHERE typeof(rootpage) = 'integer'"
-            pages = copy.stat().st_size // PAGE
-            entries.extend(source.execute(f"{query} AND rootpage BETWEEN 2 AND ?", (pages,)))
-        entries = [entry for entry in entries if _page(copy, entry["rootpage"])[:1] in TABLE_PAGES]  # without indexes
-        used = Counter([*(entry["rootpage"] for entry in entries), *_children(copy, range(1, 2)), *_children(copy)])
+            entries.extend(source.execute(f"{query} AND rootpage BETWEEN 2 AND ?", (len(data) // PAGE,)))
+        entries = [entry for entry in entries if _page(data, entry["rootpage"])[:1] in TABLE_PAGES]  # without indexes
+        used = Counter(entry["rootpage"] for entry in entries)
+        used.update(_children(data, range(1, len(data) // PAGE + 1)))
         for entry in entries:
             root = entry["rootpage"]
             for name in {entry["name"], entry["tbl_name"]} & usual.keys():
@@ -119,21 +122,16 @@ def _columns(db: sqlite3.Connection, table: str) -> list[Any]:
     return db.execute(f"PRAGMA table_info({table})").fetchall()
 
 
-def _page(file: Path, number: int) -> bytes:
+def _page(data: bytes, number: int) -> bytes:
     """A page of an SQLite file. number: from 1."""
-    with file.open("rb") as opened:
-        opened.seek((number - 1) * PAGE)
-        return opened.read(PAGE)
+    return data[(number - 1) * PAGE : number * PAGE]
 
 
-def _children(file: Path, numbers: Sequence[int] = ()) -> set[int]:
-    """Numbers of the pages to which pages of tables point: no table begins there.
-
-    numbers: of the pages that are read; all but the first by default.
-    """
+def _children(data: bytes, numbers: Iterable[int]) -> set[int]:
+    """Numbers of the pages to which these pages of tables point: no table begins there."""
     children = set[int]()
-    for number in numbers or range(2, file.stat().st_size // PAGE + 1):
-        page, start = _page(file, number), HEADER if number == 1 else 0
+    for number in numbers:
+        page, start = _page(data, number), HEADER if number == 1 else 0
         if page[start : start + 1] == TABLE_PAGES[0]:
             first, cells = start + 12, int.from_bytes(page[start + 3 : start + 5])
             places = [int.from_bytes(page[at : at + 2]) for at in range(first, min(first + 2 * cells, PAGE), 2)]
