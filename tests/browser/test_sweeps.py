@@ -15,7 +15,8 @@ def finished(page, merges):
 def test_a_sweep_survives_a_restart_and_is_extended(visitor, server):
     page = visitor
     go(page, "/sweeps")
-    type_into(page, page.get_by_role("textbox", name="Values, separated by commas"), "4, 8")
+    values = page.get_by_role("textbox", name="Values, separated by commas")
+    type_into(page, values, "5, 9")  # widths that no other journey trains
     set_number(page, "^Groups", 1)
     set_number(page, "^Epochs", 3)  # long enough to be interrupted
     set_number(page, "^Images", 200)
@@ -29,7 +30,7 @@ def test_a_sweep_survives_a_restart_and_is_extended(visitor, server):
     finished(page, 2)
 
     page.locator(".scatterlayer .point").nth(1).click(force=True)
-    page.get_by_text("Runs at width of the first hidden layer 8").wait_for()
+    page.get_by_text("Runs at width of the first hidden layer 9").wait_for()
     with page.expect_download() as got:
         page.get_by_role("button", name="SVG", exact=True).click()
     assert got.value.path().read_text().startswith("<?xml")

@@ -113,7 +113,7 @@ def test_each_gets_what_it_gets_alone_and_its_share_of_the_time(ledger, engine):
 
 
 def test_who_is_no_longer_wanted_leaves_and_the_others_go_on(ledger, engine):
-    ids = submitted(ledger, *(training(seed, epochs=5) for seed in range(3)))
+    ids = submitted(ledger, *(training(seed, epochs=40) for seed in range(3)))
     left = []
 
     def ended() -> bool:
@@ -129,7 +129,7 @@ def test_who_is_no_longer_wanted_leaves_and_the_others_go_on(ledger, engine):
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["cancelled", "deleted"])
 def test_who_left_and_comes_back_is_done_beside_the_others(ledger, deleted):
-    requests = [training(seed, epochs=20) for seed in range(4)]
+    requests = [training(seed, epochs=50, settings={"share": 0.5}) for seed in range(4)]  # for seconds
     ids, left = submitted(ledger, *requests), []
     engine = LocalEngine(Plan("cpu", 1, 2))
 
@@ -150,7 +150,7 @@ def test_who_left_and_comes_back_is_done_beside_the_others(ledger, deleted):
 
 
 def test_after_the_death_of_their_worker_each_is_done_by_itself(ledger, engine):
-    ids = submitted(ledger, *(training(seed, epochs=5) for seed in range(3)))
+    ids = submitted(ledger, *(training(seed, epochs=40) for seed in range(3)))
     killed, at_once = [], set[int]()
 
     def ended() -> bool:
