@@ -23,9 +23,11 @@ class Limits:
     """One number per limit; MERGESCOPE_OPEN_JOBS sets `open_jobs`, and so on. Sizes are in MB (10^6 bytes)."""
 
     open_jobs: float = _limit(24, "queued and running jobs per owner")
-    open_sweeps: float = _limit(3, "open sweeps per owner; open_jobs and the next two count their parts by themselves")
     address_jobs: float = _limit(200, "queued and running jobs per network address")
     all_jobs: float = _limit(400, "queued and running jobs of all owners")
+    open_sweeps: float = _limit(3, "open sweeps per owner; the limits on jobs count their parts by themselves")
+    address_sweeps: float = _limit(100, "open sweeps per network address; a class may share one")
+    all_sweeps: float = _limit(200, "open sweeps of all owners")
     teacher_times: float = _limit(10, "factor by which open_jobs is multiplied for owners named in MERGESCOPE_TEACHERS")
     models: float = _limit(40, "uploaded and trained models per owner")
     owner_mb: float = _limit(1_000, "megabytes of models per owner")

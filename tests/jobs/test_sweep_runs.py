@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from itertools import count
 
 import pytest
 
@@ -170,26 +171,23 @@ def test_parts_end_with_the_last_sweep_that_needs_them_also_before_a_dispatcher_
         return [job.state for job in ledger.jobs(kind="train") if job.id != by_hand.id]
 
     ledger.cancel(first.id, "me")
-    withdraw_parts(ledger, first, ["me"])
+    withdraw_parts(ledger, [(first, ["me"])])
     assert trainings() == ["queued", "queued"]
     ledger.cancel(second.id, other)
-    withdraw_parts(ledger, second, [other])
+    withdraw_parts(ledger, [(second, [other])])
     assert trainings() == ["cancelled", "cancelled"]
     assert ledger.job(by_hand.id).state == "queued"
 
 
-@pytest.mark.parametrize("how", ["one training", "pauses", "pauses while the other waits"])
-def test_who_withdraws_takes_nothing_from_the_sweep_of_somebody_else(ledger, engine, how, monkeypatch):
+@pytest.mark.parametrize("how", ["one training", "pauses"])
+def test_who_withdraws_takes_nothing_from_the_sweep_of_somebody_else(ledger, engine, how):
     first, second = (real(axes=(("images", (IMAGES,)),), groups=groups, epochs=20) for groups in (1, 2))
-    if how == "pauses while the other waits":
-        monkeypatch.setattr("merging.jobs.worker.dispatcher.MOST_PLANNED", 1)
     ledger.submit(first, "ann")
     ledger.submit(second, "bob")
     left = []
 
     def ended(job):
-        people = {"ann"} if "waits" in how else {"ann", "bob"}
-        running = [one for one in ledger.jobs(kind="train", states=("running",)) if set(one.owners) == people]
+        running = [one for one in ledger.jobs(kind="train", states=("running",)) if set(one.owners) == {"ann", "bob"}]
         if running and not left:
             left.append(running[0].id if how == "one training" else first.id)
             ledger.cancel(left[0], "ann")
@@ -207,6 +205,22 @@ def test_a_person_with_one_job_has_a_sweep_and_three_at_most(tmp_path, engine):
         ledger.submit(real(settings={"share": share}), "me")
     with pytest.raises(TooManyJobs, match="3 open sweeps"):
         ledger.submit(real(settings={"share": 0.4}), "me")
+
+
+def test_many_sweeps_of_one_address_keep_no_other_address_waiting(tmp_path, engine):
+    ledger, own = Ledger(tmp_path / "class", Limits(address_sweeps=30, all_sweeps=32)), count(0)
+
+    def one() -> SweepRequest:
+        return real(axes=(("momentum", (0.5,)),), groups=1, seed=next(own), epochs=20)
+
+    for number in range(30):
+        ledger.submit(one(), f"visitor {number // 3}", address="10.0.0.66")
+    with pytest.raises(TooManyJobs, match="network address has 30 open sweeps"):
+        ledger.submit(one(), "the next one", address="10.0.0.66")
+    assert run(ledger, engine, one(), until=lambda job: job.message.startswith("0 of 2 networks")).state == "running"
+    ledger.submit(one(), "me")
+    with pytest.raises(TooManyJobs, match="32 sweeps are open here"):
+        ledger.submit(one(), "somebody")
 
 
 def test_a_network_that_was_removed_because_it_was_damaged_is_trained_again(ledger):

@@ -124,7 +124,7 @@ def _state(job: Job, sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
         elif st.button("Pause", icon=":material/pause:", help="Finished trainings and merges stay."):
             ledger().cancel(job.id, owner())
             if job.state == "queued" and job.owners == (owner(),):  # no dispatcher has it, so none withdraws its parts
-                withdraw_parts(ledger(), sweep, job.owners)
+                withdraw_parts(ledger(), [(sweep, job.owners)])
             st.rerun(scope="app")
         return
     if job.state == "failed":

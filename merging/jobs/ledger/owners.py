@@ -82,22 +82,24 @@ def check_caps(
         return int(db.execute(query, ("queued", "running", id, *values)).fetchone()[0])
 
     if lane == PLANNED:  # a sweep does no work itself; its parts are counted
-        if count("AND owners.owner = ? AND lane = ?", owner, lane) >= limits.open_sweeps:
-            sweeps = f"{limits.open_sweeps:.0f} open sweeps"
-            raise TooManyJobs(f"You have {sweeps}, the limit per person. Wait until one ends, or pause one.")
-        return
-    work = f"AND lane != '{PLANNED}' AND (instr(batch, '{SWEEP}') > 0) = {int(part)}"
-    own = count(f"{work} AND owners.owner = ?", owner)
-    if own >= limits.open_jobs * (limits.teacher_times if owner in teachers() else 1):
-        jobs = f"{own} open job{'s' * (own > 1)}"
-        raise TooManyJobs(f"You have {jobs}, the limit per person. Wait until one ends, or cancel one.")
-    if address and count(f"{work} AND address = ?", address) >= limits.address_jobs:
+        what, which, end = "sweep", f"AND lane = '{PLANNED}'", "pause"
+        person, place, all_people = limits.open_sweeps, limits.address_sweeps, limits.all_sweeps
+    else:
+        what, end = "job", "cancel"
+        which = f"AND lane != '{PLANNED}' AND (instr(batch, '{SWEEP}') > 0) = {int(part)}"
+        person = limits.open_jobs * (limits.teacher_times if owner in teachers() else 1)
+        place, all_people = limits.address_jobs, limits.all_jobs
+    own = count(f"{which} AND owners.owner = ?", owner)
+    if own >= person:
+        jobs = f"{own} open {what}{'s' * (own > 1)}"
+        raise TooManyJobs(f"You have {jobs}, the limit per person. Wait until one ends, or {end} one.")
+    if address and count(f"{which} AND address = ?", address) >= place:
         raise TooManyJobs(
-            f"Your network address has {limits.address_jobs:.0f} open jobs, the limit per address. Wait until one ends."
+            f"Your network address has {place:.0f} open {what}s, the limit per address. Wait until one ends."
         )
-    if count(work) >= limits.all_jobs:
+    if count(which) >= all_people:
         raise TooManyJobs(
-            f"{limits.all_jobs:.0f} jobs are open here, the limit for all people together. Try again later."
+            f"{all_people:.0f} {what}s are open here, the limit for all people together. Try again later."
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,6 +42,10 @@ class ShippedRuns:
     def _jobs(self) -> dict[str, Job]:
         return {id: _job(id, entry) for id, entry in self.entries.items()}
 
+    @cached_property
+    def _ids(self) -> list[str]:
+        return sorted(self.entries)
+
     def jobs(self) -> tuple[Job, ...]:
         """All runs, as finished jobs without an owner."""
         return tuple(self._jobs.values())
@@ -52,7 +57,8 @@ class ShippedRuns:
 
     def job(self, prefix: str) -> Job | None:
         """The only run whose id begins with `prefix`, None if there are none or several."""
-        matches = [id for id in self.entries if id.startswith(prefix)]
+        first = bisect_left(self._ids, prefix)
+        matches = [id for id in self._ids[first : first + 2] if id.startswith(prefix)]
         return self._jobs[matches[0]] if len(matches) == 1 else None
 
     def of_pair(self, pair: Preset) -> Job | None:

@@ -119,23 +119,26 @@ def look_at_sweep(ledger: Ledger, sweep: SweepRequest, visitor: str) -> SweepLoo
     return SweepLook(tuple(map(part, trainings(sweep, find))), tuple(merges), studies, known, wanted)
 
 
-def withdraw_parts(ledger: Ledger, sweep: SweepRequest, people: Collection[str]) -> None:
-    """Withdraw the open parts of a sweep that is no longer open, except those that another open sweep needs.
+def withdraw_parts(ledger: Ledger, ended: Sequence[tuple[SweepRequest, Collection[str]]]) -> None:
+    """Withdraw the open parts of sweeps that are no longer open, except those that another open sweep needs.
 
-    Parts that people asked for outside sweeps stay.
+    Parts that people asked for outside sweeps stay. The time grows with the number of open sweeps.
 
-    people: who asked for the sweep; parts that none of them may see are not found.
+    Args:
+        ledger: the ledger.
+        ended: the sweeps, each with those who asked for it; parts that none of them may see are not found.
     """
-    kept = set[str]()
+    kept, ids = set[str](), {sweep.id for sweep, _ in ended}
     for job in ledger.jobs(kind="sweep", states=OPEN, limit=MOST_OPEN):
         with suppress(MergescopeError):  # a stored sweep that is damaged or impossible has no parts
             other = from_json(json.dumps(job.request))
-            if isinstance(other, SweepRequest) and other.id != sweep.id:
+            if isinstance(other, SweepRequest) and other.id not in ids:
                 kept |= _open_parts(ledger, other, job.owners)
-    parts = set[str]()
-    with suppress(MergescopeError):
-        parts = _open_parts(ledger, sweep, people)
-    withdraw_batch(ledger, sweep.batch, kept, parts)
+    for sweep, people in ended:
+        parts = set[str]()
+        with suppress(MergescopeError):
+            parts = _open_parts(ledger, sweep, people)
+        withdraw_batch(ledger, sweep.batch, kept, parts)
 
 
 def _open_parts(ledger: Ledger, sweep: SweepRequest, visitors: Iterable[str]) -> set[str]:

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,11 @@ from merging.jobs.worker.engine import Engine
 from merging.jobs.worker.gather import gather_payload
 from merging.jobs.worker.ray_task import Key
 from merging.jobs.worker.running import Running
-from merging.jobs.worker.sweeping import Sweeping
+from merging.jobs.worker.sweeping import Sweeping, withdraw_all
 
 TICK = 0.05  # seconds between two steps of the loop
 BEAT = 1.0  # seconds between two heartbeats
-MOST_PLANNED = 20  # largest number of sweeps that go on at the same time
+LOOKS = 0.05  # seconds of a step after which no further sweep is looked at
 KINDS = tuple(kinds())
 log = logging.getLogger(__name__)
 
@@ -71,9 +72,9 @@ class Dispatcher:
                 self.stop.wait(TICK)
         finally:
             for job in self.running.values():
-                if job.own is not None:
-                    job.own.leave()
-                else:
+                if isinstance(job.work, Download):
+                    job.work.stop()
+                elif job.own is None:
                     self.engine.kill(job.work)
                 self._clear(job)
             self.desk.leave()
@@ -102,8 +103,7 @@ class Dispatcher:
         """
         running = Counter(job.claim.lane for job in self.running.values())
         free = running[LONG] + running[SHORT] < self.slots + 1
-        wanted = {LONG: free and running[LONG] < self.slots, SHORT: free, APART: not running[APART]}
-        wanted[PLANNED] = running[PLANNED] < MOST_PLANNED
+        wanted = {LONG: free and running[LONG] < self.slots, SHORT: free, APART: not running[APART], PLANNED: True}
         return tuple(lane for lane, may in wanted.items() if may)
 
     def _begin(self, claim: Claim) -> None:
@@ -157,10 +157,11 @@ class Dispatcher:
         Work for several jobs goes on while one of them is wanted.
         """
         held = self.desk.held() if self.running else {}
+        unwanted = []
         for job in list(self.running.values()):
             wanted = tuple(claim for claim in job.claims if held.get(claim.id) == claim.run)
             if not wanted:
-                self._drop(job)
+                unwanted.append(job)
                 continue
             job.claims = wanted
             if self.desk.now() > job.claim.deadline:
@@ -168,17 +169,27 @@ class Dispatcher:
                 text = f"The job exceeded {limit:,.0f} seconds and was stopped. Use fewer images or a smaller network."
                 for claim in wanted:
                     self.desk.fail(claim, {"kind": "DeadlineExceeded", "text": text})
-                self._drop(job)
+                unwanted.append(job)
+        withdraw_all([job.work for job in unwanted if isinstance(job.work, Sweeping)])
+        for job in unwanted:
+            self._drop(job)
 
     def _collect(self) -> None:
         for job in list(self.running.values()):
-            if job.own is not None:
-                outcome = job.own.outcome()
-                if outcome is not None:
-                    self._finish(job, outcome)
-            elif self.engine.ready(job.work):
+            if job.own is None and self.engine.ready(job.work):
                 self._pass_on_mails()
                 self._finish(job, self.engine.result(job.work))
+        self._look_at_own()
+
+    def _look_at_own(self) -> None:
+        """Look at the work that the dispatcher does itself; what has waited longest comes first."""
+        end = time.monotonic() + LOOKS
+        for job in sorted((job for job in self.running.values() if job.own is not None), key=attrgetter("next_look")):
+            outcome = job.own.outcome() if job.own is not None else None
+            if outcome is not None:
+                self._finish(job, outcome)
+            if time.monotonic() > end:  # everybody's jobs wait for this step
+                return
 
     def _finish(self, job: Running, outcome: Outcome | None) -> None:
         del self.running[job.key]
@@ -220,8 +231,9 @@ class Dispatcher:
     def _drop(self, job: Running) -> None:
         del self.running[job.key]
         self.last_beat = 0.0
+        if isinstance(job.work, Download):
+            job.work.stop()
         if job.own is not None:
-            job.own.withdraw()
             return
         self.engine.kill(job.work)
         self._clear(job)

@@ -39,15 +39,11 @@ class Download:
         text = words[:LAST] or f"The download ended with exit code {code}. Try again."
         return Outcome(error={"kind": "DataUnavailable", "text": text, "details": message})
 
-    def withdraw(self) -> None:
+    def stop(self) -> None:
         """Stop the download at once."""
         self.process.kill()
         self.process.wait()
         _read(self.process.stderr)
-
-    def leave(self) -> None:
-        """Stop the download, because the dispatcher ends."""
-        self.withdraw()
 
 
 def _read(stream: IO[str] | None) -> str:

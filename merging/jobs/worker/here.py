@@ -38,7 +38,7 @@ def run_sweep(ledger: Ledger, request: SweepRequest, owner: str, plan: Plan, rep
         engine.stop()
         if _job(ledger, request).open:  # interrupted: another sweep in this folder must not run these parts first
             ledger.cancel(request.id, owner)
-            withdraw_parts(ledger, request, (owner,))
+            withdraw_parts(ledger, [(request, (owner,))])
     if job.state != "done":
         paused = "The sweep was paused in the browser. Run the command again to go on."
         raise MergescopeError(job.error["text"] if job.error else paused)

@@ -41,3 +41,8 @@ class Running:
     def own(self) -> Download | Sweeping | None:
         """The work if the dispatcher does it itself, otherwise None."""
         return self.work if isinstance(self.work, Download | Sweeping) else None
+
+    @property
+    def next_look(self) -> float:
+        """Time of the next look at the dispatcher's own work on the monotonic clock; 0 if each step looks at it."""
+        return self.work.next_look if isinstance(self.work, Sweeping) else 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,11 +65,11 @@ class Sweeping:
         try:
             people = self.desk.people(self.claim.id)
             self.people.update(owner for owner, _ in people)
-            seen = look_at_sweep(self.desk.ledger, self._sweep, people[0][0] if people else self.claim.owner)
+            seen = look_at_sweep(self.desk.ledger, self.sweep, people[0][0] if people else self.claim.owner)
             is_open = self._submit(seen, people)
             self._keep(seen)
         except MergescopeError as error:
-            self.withdraw()
+            withdraw_all([self])
             return Outcome(error={"kind": type(error).__name__, "text": str(error)})
         self._tell(seen)
         now = time.monotonic()
@@ -76,16 +77,10 @@ class Sweeping:
         return None if is_open else self._end(seen)
 
     @property
-    def _sweep(self) -> SweepRequest:
+    def sweep(self) -> SweepRequest:
+        """The request."""
         assert isinstance(self.claim.request, SweepRequest)
         return self.claim.request
-
-    def withdraw(self) -> None:
-        """Withdraw the open parts, because the sweep was paused, deleted or failed."""
-        withdraw_parts(self.desk.ledger, self._sweep, self.people or {self.claim.owner})
-
-    def leave(self) -> None:
-        """Nothing: the dispatcher ends, and the next one goes on."""
 
     def _submit(self, seen: SweepLook, people: list[tuple[str, str]]) -> bool:
         """Submit parts while there is room; return whether any part is open or can still be submitted."""
@@ -129,7 +124,7 @@ class Sweeping:
         done = False
         for owner, address in people:
             try:
-                self.desk.ledger.submit(request, owner, address=address, batch=self._sweep.batch, lane=LONG)
+                self.desk.ledger.submit(request, owner, address=address, batch=self.sweep.batch, lane=LONG)
                 done = True
             except TooManyJobs as error:
                 self.waits = str(error)
@@ -161,7 +156,7 @@ class Sweeping:
         rows = tuple(replace(row, state="failed") if row.state in ("", *OPEN) else row for row in rows)
         if not any(row.state == "done" for row in rows):
             return Outcome(error={"kind": "MergescopeError", "text": self._why_nothing(seen)})
-        report = SweepReport(json.loads(self._sweep.to_json()), rows)
+        report = SweepReport(json.loads(self.sweep.to_json()), rows)
         return Outcome(artifacts={"report": saving.save(report)})
 
     def _why_nothing(self, seen: SweepLook) -> str:
@@ -170,6 +165,13 @@ class Sweeping:
         reasons = [job.error["text"] for job in jobs if job is not None and job.state == "failed" and job.error]
         usual = "Its trainings or merges were cancelled, or deleted to make room."
         return f"No merge of this sweep succeeded. {first or next(iter(reasons), usual)}"
+
+
+def withdraw_all(sweeps: Sequence[Sweeping]) -> None:
+    """Withdraw the open parts of sweeps that were paused, deleted or failed."""
+    if sweeps:
+        ended = [(one.sweep, one.people or {one.claim.owner}) for one in sweeps]
+        withdraw_parts(sweeps[0].desk.ledger, ended)
 
 
 def _company(part: SweepPart) -> str:
