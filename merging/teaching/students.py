@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+import unicodedata
 from dataclasses import dataclass
 
 from merging.errors import InvalidRequest
@@ -14,6 +15,7 @@ from merging.teaching.classes import Place, as_place, check_running, check_teach
 
 MOST_STUDENTS = 200
 LONGEST_NAME = 24
+BLANK = str.maketrans("", "", "\u115f\u1160\u2800\u3164\uffa0")  # printable characters that look like a space
 SEEN_EVERY = 20.0  # seconds between two notes that a student is there
 
 
@@ -32,7 +34,7 @@ class Student:
 def join_class(ledger: Ledger, code: str, owner: str, nickname: str) -> Student:
     """Join a class, or come back to it. Raises InvalidRequest if it ended, is full, or has this nickname already."""
     check_owner(owner)
-    name = " ".join(nickname.split())
+    name = unicodedata.normalize("NFC", " ".join(nickname.split()))
     with connect(ledger.file) as db, transaction(db):
         row = check_running(db, code)
         known = db.execute("SELECT 1 FROM students WHERE class = ? AND owner = ?", (code, owner)).fetchone()
@@ -41,10 +43,12 @@ def join_class(ledger: Ledger, code: str, owner: str, nickname: str) -> Student:
                 raise InvalidRequest("You teach this class in this browser. Join in another browser to try it.")
             if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
                 raise InvalidRequest(f"A nickname has 1 to {LONGEST_NAME} characters.")
+            if not _look(name) or unicodedata.category(name[0])[0] == "M":
+                raise InvalidRequest("A nickname needs a character that can be seen at its beginning.")
             taken = db.execute("SELECT nickname FROM students WHERE class = ?", (code,)).fetchall()
             if len(taken) >= MOST_STUDENTS:
                 raise InvalidRequest(f"This class has {MOST_STUDENTS} students, the limit.")
-            if name.casefold() in {str(one["nickname"]).casefold() for one in taken}:
+            if _look(name) in {_look(str(one["nickname"])) for one in taken}:
                 raise InvalidRequest(f"Somebody in this class is called {name} already. Choose another nickname.")
             last = db.execute("SELECT COALESCE(MAX(number), 0) FROM students WHERE class = ?", (code,)).fetchone()[0]
             values = (code, owner, last + 1, name, *as_place(row["place"]), 0.0, time.time())
@@ -52,6 +56,11 @@ def join_class(ledger: Ledger, code: str, owner: str, nickname: str) -> Student:
     found = find_student(ledger, code, owner)
     assert found is not None
     return found
+
+
+def _look(name: str) -> str:
+    """Text that is the same for names that look alike: in other case, composed otherwise, or with blank characters."""
+    return unicodedata.normalize("NFKC", name).casefold().translate(BLANK).strip()
 
 
 def find_student(ledger: Ledger, code: str, owner: str) -> Student | None:

@@ -96,11 +96,18 @@ def test_a_training_replaces_nothing_that_it_reads_and_no_device(tmp_path, capsy
     for out, more, said in ((tmp_path / "b", ["--resume"], "folder"), (tmp_path / ("c" * 256), [], "too long")):
         assert main(words(*small, *more, "--out", out)) == 2
         assert said in capsys.readouterr().err
-    assert main(words(*small, "--resume", "--out", tmp_path / "c.resume")) == 2
-    assert "keeps its state" in capsys.readouterr().err
-    assert main(words(*small, "--resume", "--out", tmp_path / "d.safetensors")) == 0
-    assert (tmp_path / "d.safetensors").is_file() and not (tmp_path / "d.resume").exists()
-    (tmp_path / "d.safetensors").unlink()
+    for out, more in ((".", ["--resume"]), ("/", ["--keep", 0]), ("", ["--resume"])):
+        assert main(words(*small, *more, "--out", out)) == 2
+        assert "cannot be written: it is a folder" in capsys.readouterr().err
+    (tmp_path / "lr0.resume").write_text("the state of another training")
+    for name in ("d.safetensors", "lr0.01", "lr0.02"):
+        assert main(words(*small, "--resume", "--keep", 0, "--out", tmp_path / name)) == 0
+        (tmp_path / name).unlink()
+    assert {one.name for one in tmp_path.glob("*epoch-0*")} == {
+        *("d-epoch-0.safetensors", "lr0.01-epoch-0", "lr0.02-epoch-0")
+    }
+    for one in (*tmp_path.glob("*epoch-0*"), tmp_path / "lr0.resume"):
+        one.unlink()
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     assert main(words(*small, "--out", pipe)) == 0

@@ -7,7 +7,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from merging.jobs.ledger.connection import close_spares, connect
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.ledger.rescue.headers import HEADER, PAGE
-from merging.jobs.ledger.rescue.mending import NUMBERS
+from merging.jobs.ledger.rescue.mending import KEYS, NUMBER_KEYS, NUMBERS
 from merging.jobs.ledger.rescue.tables import TAKEN_OVER
 from merging.jobs.ledger.schema import _ADDED
 from tests.jobs.making import merge_request
@@ -169,3 +169,29 @@ def test_every_number_of_every_table_is_mended(tmp_path):
         }
     elsewhere = {("jobs", "private"), ("jobs", "accuracy"), ("jobs", "barrier")}
     assert numeric - elsewhere == {(table, column) for table, columns in NUMBERS.items() for column in columns}
+
+
+@pytest.mark.parametrize("value", [-127, 1e300, "x", b"\xff"])
+def test_a_damaged_value_in_any_column_keeps_the_program_from_nothing(tmp_path, value):
+    """Two damaged rows with one key must not become equal. Declarations that refuse the value are not damaged."""
+    whole = Ledger(tmp_path / "whole")
+    fill(whole)
+    with connect(whole.file) as db:
+        columns = [(t, row["name"]) for t in TAKEN_OVER for row in db.execute(f"PRAGMA table_info({t})")]
+        for table, _ in NUMBER_KEYS:  # rows whose keys differ only in the number
+            for key in KEYS[table]:
+                db.execute(f"UPDATE {table} SET {key} = (SELECT MIN({key}) FROM {table})")
+    close_spares()
+    data = whole.file.read_bytes()
+    for table, column in columns:
+        file = tmp_path / "damaged" / "ledger.sqlite"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(data)
+        with connect(file) as db, suppress(sqlite3.IntegrityError):
+            last = f"SELECT rowid FROM {table} ORDER BY rowid DESC LIMIT 1"
+            db.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ({last})", (value,))
+        close_spares()
+        rows = rows_of(Ledger(file.parent).file)
+        assert {name for name, found in rows.items() if len(found) < ROWS - 1} <= {"owners", "students"}
+        for path in file.parent.glob("ledger*"):
+            path.unlink()

@@ -10,7 +10,7 @@ from dataclasses import asdict
 import pytest
 
 from merging.errors import TooManyJobs
-from merging.jobs.ledger.connection import close_spares
+from merging.jobs.ledger.connection import close_spares, connect
 from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.ledger.owners import network_of, owner_of
@@ -48,6 +48,19 @@ def test_what_an_earlier_version_stored_by_cookies_stays_its_owner_s(tmp_path, m
     with sqlite3.connect(ledger.file) as db:
         held = "".join(db.iterdump())
     assert cookie not in held
+
+
+def test_a_person_stored_by_cookie_and_by_hash_is_one_person(tmp_path):
+    """So it is after an earlier version was used for a while."""
+    cookie, ledger = secrets.token_hex(16), Ledger(tmp_path)
+    job = ledger.submit(merge_request(), owner_of(cookie))
+    with connect(ledger.file) as db:
+        db.execute("INSERT INTO owners (job, owner, asked) VALUES (?, ?, 1)", (job.id, cookie))
+        db.executemany(
+            "INSERT OR REPLACE INTO served VALUES (?, 1)", [(f"long {cookie}",), (f"long {owner_of(cookie)}",)]
+        )
+    close_spares()
+    assert Ledger(tmp_path).job(job.id).owners == (owner_of(cookie),)
 
 
 def test_made_up_owners_of_one_address_are_bounded_together(tmp_path):

@@ -23,7 +23,7 @@ from merging.teaching.classes import (
     use_key,
 )
 from merging.teaching.lesson import lessons
-from merging.teaching.students import arrive, find_student, join_class, raise_hand, students_of
+from merging.teaching.students import arrive, find_student, join_class, raise_hand, remove, students_of
 from merging.teaching.tries import MOST_OWN, check_tries, note_wrong
 from tests.teaching.making import ADA, ASKED, BOB, FIRST, NAIVE, SECOND, TEACHER, answer
 
@@ -63,6 +63,16 @@ def test_joining_again_in_the_same_browser_comes_back_and_nicknames_are_differen
     for bad in ("", "   ", "x" * 25, "a\x00b"):
         with pytest.raises(InvalidRequest, match="1 to 24 characters"):
             join_class(ledger, lab.code, BOB, bad)
+    for blank in ("\u3164", "\u2800 \u2800", "\u0301Bob"):
+        with pytest.raises(InvalidRequest, match="can be seen"):
+            join_class(ledger, lab.code, BOB, blank)
+    join_class(ledger, lab.code, "zoe", "Zo\u00e9")
+    for same in ("Zoe\u0301", "ZO\u00c9", "\uff3ao\u00e9", "Zo\u00e9\u3164"):
+        with pytest.raises(InvalidRequest, match="already"):
+            join_class(ledger, lab.code, BOB, same)
+    remove(ledger, lab.code, TEACHER, "zoe")
+    assert join_class(ledger, lab.code, BOB, "\U0001f98a Bob").number == 2
+    remove(ledger, lab.code, TEACHER, BOB)
     assert join_class(ledger, lab.code, BOB, "Bob").number == 2
     assert [one.nickname for one in students_of(ledger, lab.code)] == ["Ada", "Bob"]
     assert [one.code for one in classes_of(ledger, ADA)[1]] == [lab.code]

@@ -9,7 +9,7 @@ import pytest
 
 from merging.errors import DataUnavailable, InvalidRequest, InvalidSetting
 from merging.zoo.datasets import own
-from merging.zoo.datasets.claims import ImageClaim
+from merging.zoo.datasets.claims import ImageClaim, claim_file
 from merging.zoo.datasets.convert import convert_images
 from merging.zoo.datasets.facts import FACTS
 from merging.zoo.datasets.fingerprint import fingerprint, load_splits
@@ -131,6 +131,29 @@ def test_damaged_files_are_refused_in_words(keep):
     with pytest.raises(DataUnavailable, match="facts of own-"):
         find_facts(birds.id)
     assert own.own_datasets("ann") == ()  # one damaged folder does not take the others' menus away
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("claim", {"created": None}),
+        ("claim", {"shared": "no"}),
+        ("claim", {"label": 5}),
+        ("claim", None),
+        ("facts", {"shape": [1e400, 4, 4]}),
+        ("facts", {"classes": ["ant", 7]}),
+        ("facts", None),
+    ],
+)
+def test_a_damaged_claim_or_fact_leaves_out_that_data_set_alone(keep, file, change):
+    fish, birds = keep("fish", "ann"), keep("birds", "ann")
+    keep("birds", "bob", shared=True)
+    place = own.folder() / birds.id
+    path = claim_file(place, "ann") if file == "claim" else place / "facts.json"
+    values = json.loads(path.read_text())
+    path.write_text("[" * 100_000 if change is None else json.dumps(values | change))
+    for person in ("ann", "bob"):
+        assert [one.id for one in own.own_datasets(person)] == [fish.id] * (person == "ann")
 
 
 def test_other_images_under_a_known_id_are_refused(keep, home):

@@ -33,7 +33,7 @@ NAME, HELP = (
     "train shipped checkpoints again by id (without ids: all), or one network of --architecture on --data",
 )
 
-
+SUFFIX = ".safetensors"
 OF_ONE = {
     "config": None,
     "data": "fashion-mnist",
@@ -102,10 +102,10 @@ def _one(options: Options, report: Progress) -> None:
 
     path = options.out or Path(f"{options.architecture}-{options.data}-s{options.seed}.safetensors")
     keep = _epochs(options)
-    files = {None: path} | {epoch: path.with_name(f"{path.stem}-epoch-{epoch}{path.suffix}") for epoch in keep}
-    resume = path.with_suffix(".resume") if options.resume else None
-    if resume in files.values():
-        raise InvalidSetting(f"{path} is where --resume keeps its state. Give the network another suffix.")
+    check_file(path)
+    stem, suffix = (path.stem, SUFFIX) if path.suffix == SUFFIX else (path.name, "")  # "lr0.01" has no suffix
+    files = {None: path} | {epoch: path.with_name(f"{stem}-epoch-{epoch}{suffix}") for epoch in keep}
+    resume = path.with_name(f"{stem}.resume") if options.resume else None
     for file in (*files.values(), *([resume] if resume else [])):
         check_file(file)
         check_inputs_stay(file, options.inputs())

@@ -119,7 +119,9 @@ def hide_cookies(db: sqlite3.Connection) -> None:
             lane, space, who = name.rpartition(" ") if isinstance(name, str) else ("", "", "")  # turns are kept by lane
             if hidden(who) != who:
                 new = f"{lane}{space}{hidden(who)}"
-                db.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, name))
+                db.execute(f"UPDATE OR IGNORE {table} SET {column} = ? WHERE {column} = ?", (new, name))
+                # Rows that were not changed have the hash already: an earlier version was used for a while.
+                db.execute(f"DELETE FROM {table} WHERE {column} = ?", (name,))
     for id, text in db.execute("SELECT id, entry FROM models").fetchall():
         entry = as_table(text)
         if isinstance(entry.get("owner"), str) and hidden(entry["owner"]) != entry["owner"]:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from merging.errors import DataUnavailable
 
+DAMAGED = (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError)  # reading a damaged JSON file
+
 
 @dataclass(frozen=True)
 class ImageClaim:
@@ -41,14 +43,17 @@ def read_claims(place: Path) -> tuple[ImageClaim, ...]:
     """
     try:
         claims = [_read_claim(file) for file in (place / "owners").glob("*.json")]
-    except (OSError, ValueError, TypeError) as error:
+    except DAMAGED as error:
         raise DataUnavailable(f"The owners of {place.name} are damaged. Delete that folder: {place}") from error
     return tuple(sorted(claims, key=lambda claim: (claim.created, claim.owner)))
 
 
 def _read_claim(file: Path) -> ImageClaim:
-    """Read a claim. Raises OSError, ValueError or TypeError if the file is damaged."""
+    """Read a claim. Raises one of DAMAGED if the file is damaged."""
     claim = ImageClaim(**json.loads(file.read_text("utf-8")))
+    kinds = ((claim.owner, str), (claim.label, str), (claim.shared, bool), (claim.created, int | float))
+    if not all(isinstance(value, kind) for value, kind in kinds):
+        raise TypeError(f"{file.name} holds values of another kind")
     return claim if claim.notes is None else replace(claim, notes=tuple(map(str, claim.notes)))
 
 
@@ -76,7 +81,7 @@ def rename_owners(folder: Path, renamed: Callable[[str], str]) -> None:
     for file in folder.glob("*/owners/*.json"):
         try:
             claim = _read_claim(file)
-        except (OSError, ValueError, TypeError):
+        except DAMAGED:
             continue
         name = renamed(claim.owner)
         if name != claim.owner:

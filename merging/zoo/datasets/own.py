@@ -26,7 +26,7 @@ import numpy as np
 
 from merging.errors import DataUnavailable, InvalidRequest
 from merging.paths import home
-from merging.zoo.datasets.claims import ImageClaim, claim_file, read_claims, write_claim
+from merging.zoo.datasets.claims import DAMAGED, ImageClaim, claim_file, read_claims, write_claim
 from merging.zoo.datasets.facts import DatasetFacts
 from merging.zoo.datasets.image_set import ImageSet
 
@@ -202,6 +202,9 @@ def read_facts(place: Path, label: str = "", claims: Sequence[ImageClaim] = ()) 
         raw: dict[str, Any] = json.loads((place / "facts.json").read_text("utf-8"))
         counts = {split: tuple(map(int, raw["counts"][split])) for split in ("train", "test")}
         channels, height, width = map(int, raw["shape"])
+        texts = (raw["id"], raw["label"], *raw["classes"], *raw["notes"], *dict(raw["sha256"]).values())
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("a number where a text belongs")
         facts = DatasetFacts(
             label=label or raw["label"],
             shape=(channels, height, width),
@@ -217,7 +220,7 @@ def read_facts(place: Path, label: str = "", claims: Sequence[ImageClaim] = ()) 
         return OwnDataset(
             raw["id"], facts, counts, dict(raw["sha256"]), tuple(raw["notes"]), int(raw["bytes"]), tuple(claims)
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except DAMAGED as error:
         raise DataUnavailable(f"The facts of {place.name} are damaged. Delete that folder: {place}") from error
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
 import secrets
+import zipfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,11 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from merging.errors import InvalidSetting
 from merging.zoo.training.lora import folded_tensors
 from merging.zoo.training.settings import TrainingSettings
+
+DAMAGED = (  # reading a damaged file
+    *(OSError, RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OverflowError),
+    *(zipfile.BadZipFile, pickle.UnpicklingError),
+)
 
 
 class TrainingState:
@@ -56,16 +63,19 @@ class TrainingState:
             self._keep_tensors(0)
             return
         try:
-            saved = torch.load(self._resume, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            saved = _read(self._resume)
+        except DAMAGED as error:
             raise InvalidSetting(f"{self._resume} is damaged. Delete it to begin the training anew.") from error
         if not isinstance(saved, dict) or saved.get("what") != self._what:
             raise InvalidSetting(f"{self._resume} was written by another training. Delete it, or give another --out.")
-        self.module.load_state_dict(saved["module"])
-        self.optimiser.load_state_dict(saved["optimiser"])
-        self.schedule.load_state_dict(saved["schedule"])
-        self.history, self.kept = saved["history"], saved["kept"]
-        torch.set_rng_state(saved["random"])
+        try:
+            self.module.load_state_dict(saved["module"])
+            self.optimiser.load_state_dict(saved["optimiser"])
+            self.schedule.load_state_dict(saved["schedule"])
+            self.history, self.kept = list(saved["history"]), dict(saved["kept"])
+            torch.set_rng_state(saved["random"])
+        except DAMAGED as error:  # whole, but not written by this program
+            raise InvalidSetting(f"{self._resume} is no state of a training. Delete it to begin anew.") from error
 
     def end_epoch(self, entry: dict[str, float]) -> None:
         """Record a finished epoch, and write the file."""
@@ -93,6 +103,16 @@ class TrainingState:
         if epoch in self._keep:
             tensors = folded_tensors(self.module).items()
             self.kept[epoch] = {name: value.detach().cpu().contiguous().clone() for name, value in tensors}
+
+
+def _read(path: Path) -> Any:
+    """Contents of a file written by torch, whose checksums torch does not look at. Raises one of DAMAGED."""
+    data = io.BytesIO(path.read_bytes())
+    with zipfile.ZipFile(data) as file:
+        if file.testzip() is not None:
+            raise ValueError("a checksum is wrong")
+    data.seek(0)
+    return torch.load(data, map_location="cpu", weights_only=True)
 
 
 def make_optimiser(module: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:

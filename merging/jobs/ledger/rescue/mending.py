@@ -31,6 +31,7 @@ TEXTS = {  # table -> columns with texts that pages show; damage turns texts int
     "classes": ("title", "lessons", "place", "shown", "pace", "sweep", "style"),
     "students": ("nickname", "lesson", "step"),
 }
+NUMBER_KEYS = {("stages", "number"), ("pictures", "unit"), ("guesses", "unit")}  # parts of keys, as in KEYS
 KEYS = {  # table -> columns that name other rows, people or files; a row in which one is no text is of no use
     "jobs": ("id",),
     "owners": ("job", "owner"),
@@ -62,7 +63,10 @@ def mend(db: sqlite3.Connection) -> None:
         db.execute(f"DELETE FROM {table} WHERE {broken}")
     for table, columns in NUMBERS.items():
         for column in columns:
-            db.execute(f"UPDATE {table} SET {column} = 0 WHERE {column} NOT BETWEEN 0 AND {LARGEST}")  # texts, too
+            # Two keys that become 0 would be equal.
+            change = "DELETE FROM {0}" if (table, column) in NUMBER_KEYS else "UPDATE {0} SET {1} = 0"
+            broken = f"{column} NOT BETWEEN 0 AND {LARGEST}"  # texts, too
+            db.execute(f"{change.format(table, column)} WHERE {broken}")
     db.execute("UPDATE jobs SET fraction = 1 WHERE fraction > 1")
     db.execute("UPDATE jobs SET started = created WHERE state = 'running' AND started IS NULL")
     mend_ages(db)
