@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from google.protobuf.message import Message
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
@@ -228,9 +228,12 @@ def test_rows_of_pictures_show_the_words_of_others_as_text():
 
 
 ADDRESSES = "http://o.p https://o.p HTTP://o.p www.q.r WWW.q.r Www.q.r s@t.u mailto:s@t.u x://www.q"
+ICONS = ":material/home: :material_home: :streamlit: a -> b <- c <-> d -- e >= f <= g ~= h"
 
 
-@given(st.one_of(st.text(max_size=80), st.text("wW.:/@ahtps \\_", max_size=20), st.just(ADDRESSES)))
+@given(st.one_of(st.text(max_size=80), st.text("wW.:/@ahtps \\_", max_size=20), st.text("<->=~ a\n", max_size=9)))
+@example(ADDRESSES)
+@example(ICONS)
 def test_plain_text_holds_no_sign_that_is_not_escaped(text):
     shown = plain(text)
     at, read = 0, ""
@@ -243,7 +246,9 @@ def test_plain_text_holds_no_sign_that_is_not_escaped(text):
         at += 1
     lines = [line.strip() for line in text.replace(JOINER, "").splitlines() if line.strip()]
     assert read.replace(JOINER, "") == "  \n".join(lines)
-    assert not re.search(r"://|www\.|[-.\w+]@", read, re.IGNORECASE)  # what Markdown makes links of after the escapes
+    # What becomes a link, an icon or an arrow after the escapes.
+    assert not re.search(r"://|www\.|[-.\w+]@|:material[/_]|:streamlit:", read, re.IGNORECASE)
+    assert not re.search(r"(^|\s)(<->|->|<-|--|>=|<=|~=)(\s|$)", read)
 
 
 @given(st.text("-+=*#> \t\n1.)x|~", max_size=12))
