@@ -87,6 +87,20 @@ def test_run_submits_the_sweep_that_the_widgets_describe_and_the_address_names_i
     assert ledger.job(job.id).state == "queued"
 
 
+def test_numbers_that_an_axis_gives_cannot_be_changed(open_page):
+    app = open_page("sweeps")
+
+    def idle() -> set[str]:
+        return {one.label for one in (*app.number_input, *app.selectbox) if one.disabled}
+
+    usual = idle()
+    app.selectbox(key="sweep axis 1").set_value("epoch").run()
+    app.selectbox(key="sweep axis 2").set_value("lr").run()
+    assert idle() - usual == {"Epochs", "Learning rate"}
+    app.selectbox(key="sweep axis 2").set_value("schedule").run()
+    assert idle() - usual == {"Epochs", "Schedule"} and "Warm-up" in usual - idle()  # some of its values have a warm-up
+
+
 def test_a_cheaper_version_is_one_button_away(open_page):
     app = press(open_page("sweeps"), "Make it cheaper")
     values = {box.label: box.value for box in app.number_input}

@@ -13,19 +13,26 @@ from merging.methods.registry import Role, table
 from ui.shell.words import meaning
 
 
-def setting_fields(declared: type, prefix: str, *, without: Collection[str] = (), columns: int = 3) -> dict[str, Any]:
+def setting_fields(
+    declared: type, prefix: str, *, without: Collection[str] = (), fixed: Collection[str] = (), columns: int = 3
+) -> dict[str, Any]:
     """Draw a widget for every setting of a class, in columns; return name -> value, the default for one without effect.
 
-    prefix: begins the session-state keys of the widgets.  without: settings that are left out.
+    Args:
+        declared: the class.
+        prefix: begins the session-state keys of the widgets.
+        without: settings that are left out.
+        fixed: settings that cannot be changed, because an axis gives their values.
+        columns: number of columns.
     """
     shown, idle = [one for one in fields(declared) if one.name not in without], set[str]()
     for start in range(0, len(shown), columns):
         for column, one in zip(st.columns(columns), shown[start : start + columns], strict=False):
             with column:
                 other, values = one.metadata["only"] or ("", ())
-                if other and st.session_state[f"{prefix} {other}"] not in values:
+                if other and other not in fixed and st.session_state[f"{prefix} {other}"] not in values:
                     idle.add(one.name)
-                setting_field(one, f"{prefix} {one.name}", disabled=one.name in idle)
+                setting_field(one, f"{prefix} {one.name}", disabled=one.name in idle or one.name in fixed)
     chosen = {one.name: st.session_state[f"{prefix} {one.name}"] for one in shown}
     return {one.name: one.default if one.name in idle else chosen[one.name] for one in shown}
 
@@ -52,15 +59,16 @@ def _number(label: str, declared: Field[Any], shared: dict[str, Any]) -> None:
     st.number_input(label, low, high, step=step or usual, format=None if kind is int else "%g", **shared)
 
 
-def number_fields(keys: dict[str, str]) -> None:
+def number_fields(keys: dict[str, str], fixed: Collection[str] = ()) -> None:
     """Draw the fields side by side.
 
     keys: name of the number -> session-state key of its widget, under which a value is already stored.
+    fixed: numbers that cannot be changed, because an axis gives their values.
     """
     for column, (name, key) in zip(st.columns(len(keys)), keys.items(), strict=True):
         declared = WHOLE_NUMBERS[name]
         shared: dict[str, Any] = {"key": key, "help": meaning(name), "persist_state": "session"}
-        column.number_input(declared.label, *declared.bounds, step=declared.step, **shared)
+        column.number_input(declared.label, *declared.bounds, step=declared.step, disabled=name in fixed, **shared)
 
 
 def method_menu(role: Role, key: str) -> None:

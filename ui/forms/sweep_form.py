@@ -84,9 +84,10 @@ def sweep_form(shown: SweepRequest | None) -> None:
     over = [found for number in (1, 2) if (found := _axis(number)) is not None]
     for role in ROLES:
         method_menu(role, sweep_key(role))
-    number_fields({name: sweep_key(name) for name in FIRST_ROW})
+    fixed = {name for name, _ in over} | ({"epochs"} if "epoch" in dict(over) else set())
+    number_fields({name: sweep_key(name) for name in FIRST_ROW}, fixed)
     with st.expander("Trainings and seeds", icon=":material/tune:"):
-        number_fields({name: sweep_key(name) for name in ("networks", "common")})
+        number_fields({name: sweep_key(name) for name in ("networks", "common")}, fixed)
         number_fields({name: sweep_key(name) for name in ("seeds", "points", "seed", "first_group")})
         st.multiselect(
             "Studies of every merge", list(with_numbers()), key=sweep_key("studies"),
@@ -94,7 +95,7 @@ def sweep_form(shown: SweepRequest | None) -> None:
             help="Their numbers can then be drawn over the axis, too. Each takes time of its own on every merge.",
             persist_state="session",
         )  # fmt: skip
-        settings = setting_fields(TrainingOptions, SETTINGS, without=(PART,), columns=2)
+        settings = setting_fields(TrainingOptions, SETTINGS, without=(PART,), fixed=fixed, columns=2)
     if any(values is None for _, values in over):
         return  # the reason stands below the field
     with show_errors():
@@ -206,6 +207,8 @@ def _start(sweep: SweepRequest) -> None:
         words += " are left to do"
         words += f" ({numbers.counted(done, 'training')} {'is' if done == 1 else 'are'} there already)" if done else ""
         st.caption(f"{words}; {_time(left, seats)}.")
+    else:
+        st.caption("Nothing is left to do: all trainings and merges of this sweep are there.")
     less = cheaper(sweep)
     run, cheap = st.columns([3, 2])
     if run.button("Run the sweep", type="primary", icon=":material/play_arrow:", width="stretch"):

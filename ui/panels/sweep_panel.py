@@ -169,12 +169,14 @@ def _figure(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
     method = _method(sweep, right)
     figure = sweep_figure(sweep, rows, measure, method)
     draw_clickable(figure, "sweep figure", "sweep", lambda point: _select(sweep, point), width="stretch")
-    st.caption(
-        f"Means of up to {sweep.groups} groups of networks with seeds of their own; whiskers: 95 % interval of the "
-        "mean (t distribution). A click on a point shows its runs."
-        if sweep.groups > 1
-        else "One group of networks: without a second one, nothing tells how much seeds matter."
-    )
+    groups = f"Means of up to {sweep.groups} groups of networks with seeds of their own"
+    if sweep.groups == 1:
+        st.caption("One group of networks: without a second one, nothing tells how much seeds matter.")
+    elif method is None:
+        interval = "whiskers: 95 % interval of the mean (t distribution)"
+        st.caption(f"{groups}; {interval}. A click on a point shows its runs.")
+    else:
+        st.caption(f"{groups}. A click on a cell shows the runs of its column.")
     for sentence in describe_trends(sweep, rows, measure):
         st.markdown(sentence)
 
