@@ -7,6 +7,7 @@ import streamlit as st
 from ui.runs.job_rows import example_merges, example_rows, job_list
 from ui.runs.run_search import run_search
 from ui.runs.workers import worker_lines
+from ui.shell.look import show_table
 from ui.shell.state import ledger, owner
 
 SCREEN = {"title": "Runs", "icon": ":material/list_alt:", "order": 40, "menu": True}
@@ -16,7 +17,7 @@ job_list(run_search())
 st.markdown("**Workers**")
 lines = worker_lines(ledger().workers())
 if lines:
-    st.dataframe(lines, hide_index=True, width="stretch", alt="Workers with their device, current job and memory")
+    show_table(lines, alt="Workers with their device, current job and memory")
     if all(line["GPU memory"] == "no GPU" for line in lines):
         st.caption("No GPU was found: all work is done on the CPU, which takes longer.")
 else:

@@ -22,6 +22,7 @@ from merging.jobs.ledger.connection import connect
 from merging.jobs.ledger.images import add_images
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.sweep import SweepRequest
+from merging.paths import ROOT
 from merging.teaching.classes import lead, open_class
 from merging.teaching.students import LONGEST_NAME, join_class, raise_hand
 from merging.zoo import catalogue
@@ -261,3 +262,17 @@ def test_a_text_of_several_lines_is_one_paragraph(text):
 def test_the_words_of_the_test_are_all_that_can_be_made():
     assert all(sign in EVIL for sign in MADE_OF_IT)
     assert not any(sign in active(plain(EVIL)) for sign in MADE_OF_IT)
+
+
+def a_table():
+    from ui.shell.look import show_table
+
+    show_table([{"=1+1": "@SUM(A1)", "number": -1.5}], alt="")
+
+
+def test_no_table_gives_a_spreadsheet_a_formula():
+    (shown,) = AppTest.from_function(a_table).run().dataframe
+    assert shown.value.to_dict("records") == [{"'=1+1": "'@SUM(A1)", "number": -1.5}]
+    look = ROOT / "ui" / "shell" / "look.py"
+    others = [path for folder in ("ui", "pages") for path in (ROOT / folder).rglob("*.py") if path != look]
+    assert not [path for path in others if re.search(r"\bst\.(dataframe|table|data_editor)\(", path.read_text("utf-8"))]

@@ -33,7 +33,7 @@ from ui.forms.compare_form import batch, key
 from ui.shell.address import said
 from ui.shell.chosen import PREFIX
 from ui.shell.guard import show_errors
-from ui.shell.look import draw
+from ui.shell.look import draw, show_table
 from ui.shell.markdown import plain
 from ui.shell.screens import address
 from ui.shell.state import ledger, merge_report, owner, submit
@@ -205,7 +205,7 @@ def _table(rows: list[Row]) -> None:
         columns = [name for name in columns if name in differences or name == "run"]
     cells = [{COLUMNS[name]: _cell(name, row[name]) for name in columns} for row in rows]
     alt = "Every merge of the comparison, one per row. The chart summarises them."
-    st.dataframe(cells, hide_index=True, column_config=_config(columns), width="stretch", placeholder="–", alt=alt)
+    show_table(cells, column_config=_config(columns), placeholder="–", alt=alt)
     with st.container(horizontal=True):
         st.download_button("CSV", lambda: to_csv(rows), "comparison.csv", "text/csv", on_click="ignore")
         values = to_values(rows)

@@ -16,6 +16,7 @@ from merging.zoo.datasets.load import load_split
 from merging.zoo.datasets.own import OwnDataset, own_datasets, sample_images
 from ui.neurons.tiles import labelled_sheet, show_picture
 from ui.shell.guard import show_errors
+from ui.shell.look import show_table
 from ui.shell.markdown import plain
 from ui.shell.state import ledger, owner
 
@@ -92,7 +93,7 @@ def _whose(dataset: OwnDataset, mine: ImageClaim | None) -> str:
 
 def _actions(dataset: OwnDataset, mine: ImageClaim | None) -> None:
     with st.popover("Classes", icon=":material/table_rows:"):
-        st.dataframe(counts_table(dataset), hide_index=True, alt="Images per class in training and test")
+        show_table(counts_table(dataset), alt="Images per class in training and test")
     st.download_button(
         "Download", lambda: as_npz(dataset.id), f"{dataset.id}.npz", "application/octet-stream",
         key=f"get {dataset.id}", icon=":material/download:", on_click="ignore",

@@ -22,7 +22,7 @@ from ui.panels.merge_panel import METRICS, SPLITS
 from ui.shell.address import one_of, said, said_names
 from ui.shell.chosen import PREFIX, request_of
 from ui.shell.kept import kept
-from ui.shell.look import draw
+from ui.shell.look import draw, show_table
 from ui.shell.markdown import plain
 from ui.shell.screens import link
 from ui.shell.state import data_label, distinct, find_job, ledger, merge_report, owner
@@ -116,7 +116,7 @@ def _table(runs: list[ComparedRun]) -> None:
             ]
             st.caption(group)
             if cells:
-                st.dataframe(cells, hide_index=True, width="stretch", alt=f"{group} of the runs, one column per run")
+                show_table(cells, alt=f"{group} of the runs, one column per run")
             else:
                 st.markdown(":gray[no difference]")
         st.download_button("CSV", lambda: to_csv(rows), "runs.csv", "text/csv", on_click="ignore")

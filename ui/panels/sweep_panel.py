@@ -37,7 +37,7 @@ from ui.runs.sweeps import shared_look
 from ui.shell.address import said
 from ui.shell.chosen import PREFIX
 from ui.shell.guard import show_errors
-from ui.shell.look import draw_clickable
+from ui.shell.look import draw_clickable, show_table
 from ui.shell.markdown import plain
 from ui.shell.screens import address, link
 from ui.shell.state import find_job, ledger, merge_report, not_hidden, owner, submit
@@ -221,7 +221,7 @@ def _table(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
         cells = [_cells(sweep, row) for row in mine]
         config = {"Run": st.column_config.LinkColumn(display_text="open")}
         alt = "Every merge of the sweep, one per row. The chart summarises them."
-        st.dataframe(cells, hide_index=True, column_config=config, width="stretch", placeholder="–", alt=alt)
+        show_table(cells, column_config=config, placeholder="–", alt=alt)
 
 
 def _links(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:

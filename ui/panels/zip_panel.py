@@ -11,6 +11,7 @@ import streamlit as st
 
 from merging.figures.heads import heads_figure
 from merging.jobs.ledger.jobs import Job
+from merging.jobs.requests.comparison import csv_text
 from merging.jobs.requests.zip_networks import ZipRequest
 from merging.naming import letter
 from merging.results import saving
@@ -22,7 +23,7 @@ from ui.shell.address import said
 from ui.shell.chosen import PREFIX, from_json_of
 from ui.shell.guard import show_errors
 from ui.shell.kept import kept
-from ui.shell.look import draw, unbroken
+from ui.shell.look import draw, show_table, unbroken
 from ui.shell.markdown import plain
 from ui.shell.screens import address
 from ui.shell.state import data_label, find_job, ledger, submit, zip_report
@@ -100,7 +101,7 @@ def _found(request: ZipRequest, report: ZipReport) -> None:
     st.markdown(unbroken(zip_verdict(report)))
     draw(kept(heads_figure, report), "zip figure", "zip")
     alt = "The numbers of the figure per layer, and the share of parameters that remains."
-    st.dataframe(_rows(report), hide_index=True, width="stretch", column_config=_config(report), alt=alt)
+    show_table(_rows(report), column_config=_config(report), alt=alt)
     reset = report.notes.get("reset")
     anew = f"BatchNorm statistics of all networks were re-estimated on {reset} training images. " if reset else ""
     method = f"ZipIt! with α {report.notes['alpha']:g} and β {report.notes['beta']:g}"
@@ -128,4 +129,4 @@ def _rows(report: ZipReport) -> list[dict[str, object]]:
 
 def _config(report: ZipReport) -> dict[str, Any]:
     shares = [f"{name}'s head" for name in report.names] + ["All together", "Parameters left"]
-    return {name: st.column_config.NumberColumn(format="%.1f %%") for name in shares}
+    return {csv_text(name): st.column_config.NumberColumn(format="%.1f %%") for name in shares}

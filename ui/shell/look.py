@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +12,7 @@ import streamlit as st
 from plotly.basedatatypes import BaseFigure
 
 from merging.figures.figure import Figure
+from merging.jobs.requests.comparison import csv_text
 from merging.paths import ASSETS
 from ui.shell.address import said
 from ui.shell.kept import kept
@@ -77,12 +78,18 @@ def draw(
     return st.plotly_chart(chart, key=key, theme="streamlit", config=config, alt=figure.alt, **keywords)
 
 
+def show_table(rows: Sequence[Mapping[str, Any]], **keywords: Any) -> None:
+    """Draw a table. Its own button writes CSV: what a spreadsheet would run as a formula is quoted, as in our files."""
+    cells = [{csv_text(name): csv_text(value) for name, value in row.items()} for row in rows]
+    st.dataframe(cells, hide_index=True, **keywords)
+
+
 def table_below(key: str, make: Callable[[], list[dict[str, Any]]], alt: str) -> None:
     """Show the numbers of a chart as a table, for those who cannot see it; made when it is opened."""
     opened = st.expander("The same as a table", icon=":material/table_rows:", key=f"table {key}", on_change="rerun")
     if opened.open:
         with opened:
-            st.dataframe(make(), hide_index=True, width="stretch", alt=alt)
+            show_table(make(), alt=alt)
 
 
 def drawn_figures() -> dict[str, Figure]:

@@ -248,6 +248,9 @@ def to_values(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def csv_value(value: Any) -> Any:
     """A value as a cell of a CSV file: NaN is empty, and texts that begin like a formula are quoted."""
-    if isinstance(value, str) and value[:1] in FORMULA:  # a spreadsheet would run a name that begins like a formula
-        return f"'{value}"
-    return "" if isinstance(value, float) and math.isnan(value) else value
+    return "" if isinstance(value, float) and math.isnan(value) else csv_text(value)
+
+
+def csv_text(value: Any) -> Any:
+    """A value, quoted if it is a text that begins like a formula, which a spreadsheet would run."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA else value
