@@ -126,6 +126,17 @@ def test_one_person_learns_alone_on_a_phone_and_keeps_a_worksheet(people):
     page.get_by_text("The result: 79.8 %").wait_for()
     assert faults(page) == []
     page.wait_for_function(FITS)
+    page.get_by_role("button", name="Next", exact=True).click()
+    pad = page.get_by_role("img", name="Your curve: 50, 50, 50, 50, 50 %")
+    box = pad.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 12)  # half-way, at the top
+    page.mouse.down()
+    page.mouse.up()
+    page.get_by_role("img", name="Your curve: 50, 50, 100, 50, 50 %").wait_for()
+    page.get_by_role("slider").nth(0).press("ArrowRight")
+    page.get_by_role("img", name="Your curve: 51, 50, 100, 50, 50 %").wait_for()
+    assert faults(page) == []
+    page.wait_for_function(FITS)
     page.get_by_role("button", name="Take home").click()
     with page.expect_download() as got:
         page.get_by_role("button", name="To print or keep (HTML)").click()

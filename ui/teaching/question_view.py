@@ -18,6 +18,7 @@ from ui.shell.guard import show_errors
 from ui.shell.look import draw, table_below
 from ui.shell.markdown import plain
 from ui.shell.state import ledger
+from ui.teaching.curve_pad import curve_pad
 from ui.teaching.seat import Seat
 
 
@@ -74,13 +75,15 @@ def answer_widget(question: Question, key: str) -> Any:
     if question.kind == "text":
         text = st.text_area("Your answer", max_chars=LONGEST, key=key)
         return text if text.strip() else None
-    st.caption(f"Set the value at five places between A (λ = 0) and B (λ = 1){unit}.")
-    values = []
-    for at, column in zip(LAMBDAS, st.columns(len(LAMBDAS)), strict=True):
+    st.caption(f"Draw with the pointer, or set the value at five places between A (λ = 0) and B (λ = 1){unit}.")
+    sliders = [f"{key} {at}" for at in LAMBDAS]
+    for name in sliders:
+        st.session_state.setdefault(name, middle)
+    curve_pad(question, [st.session_state[name] for name in sliders], f"{key} pad", sliders)
+    for name, at, column in zip(sliders, LAMBDAS, st.columns(len(LAMBDAS)), strict=True):
         with column:
-            values.append(st.slider(f"λ = {at:g}", value=middle, key=f"{key} {at}", **bounds))
-    draw(answers_figure(question, [], None, tuple(values)), "drawn", "prediction", once=True, width="stretch")
-    return tuple(values)
+            st.slider(f"λ = {at:g}", key=name, **bounds)
+    return tuple(st.session_state[name] for name in sliders)
 
 
 def _locked(seat: Seat, question: Question, given: Given, shown: bool) -> None:
