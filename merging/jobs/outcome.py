@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,17 +17,19 @@ NOT_PERMITTED = (
     "give read and write access to the user who runs the program"
 )
 REASONS = {  # errors of the operating system whose cause the user can remove
-    errno.ENOSPC: "The disk is full: free some space, then run the job again",
-    errno.EDQUOT: "The disk quota is used up: free some space, then run the job again",
-    errno.EROFS: "The disk is mounted read-only: mount it with write access, then run the job again",
+    errno.ENOSPC: "The disk is full: free some space, then try again",
+    errno.EDQUOT: "The disk quota is used up: free some space, then try again",
+    errno.EROFS: "The disk is mounted read-only: mount it with write access, then try again",
     errno.ENAMETOOLONG: "A path is too long for this machine: shorten it, or MERGESCOPE_HOME or MERGESCOPE_DATA",
     errno.EACCES: NOT_PERMITTED,
     errno.EPERM: NOT_PERMITTED,
-    errno.EIO: "The disk failed to read or write: see the system log, then run the job again",
+    errno.EIO: "The disk failed to read or write: see the system log, then try again",
     errno.EMFILE: "Too many files are open: close other programs, or raise the limit (ulimit -n)",
     errno.ENFILE: "Too many files are open: close other programs, or raise the limit (ulimit -n)",
     errno.ENOMEM: "The machine has no memory left: close other programs, or choose fewer images or a smaller network",
 }
+
+REFUSED_BY_SQLITE = {"disk is full": errno.ENOSPC, "readonly": errno.EROFS, "disk I/O": errno.EIO}
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,23 @@ def attempt(work: Callable[[Progress], Mapping[str, Content] | Outcome], report:
         return Outcome(error=unexpected(error, reached))
 
 
+def reason_of_system(error: BaseException) -> str | None:
+    """What the operating system refused and the step that helps; None for other errors."""
+    if isinstance(error, sqlite3.OperationalError):
+        number = next((number for words, number in REFUSED_BY_SQLITE.items() if words in str(error)), None)
+    else:
+        number = error.errno if isinstance(error, OSError) else None
+    return REASONS.get(number) if number is not None else None
+
+
 def unexpected(error: BaseException, stage: str) -> dict[str, str]:
     """Describe an unexpected error by a text for the user and details for a developer."""
     kind, details = type(error).__name__, "".join(traceback.format_exception(error))
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError":
         text = f"The worker ran out of memory in stage {stage}. Choose fewer images or units, or a smaller network."
         return {"kind": kind, "text": text, "details": details}
-    if isinstance(error, OSError) and error.errno in REASONS:
-        return {"kind": kind, "text": f"{REASONS[error.errno]} (in stage {stage}).", "details": details}
+    reason = reason_of_system(error)
+    if reason is not None:
+        return {"kind": kind, "text": f"{reason} (in stage {stage}).", "details": details}
     what = f"Something went wrong inside the program ({kind} in stage {stage})."
     return {"kind": kind, "text": f"{what} Copy the details into a bug report.", "details": details}

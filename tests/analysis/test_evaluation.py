@@ -196,4 +196,7 @@ def test_an_answer_that_depends_on_the_batch_is_no_answer():
         evaluate(model, data)
     with pytest.raises(IncompatibleModels, match="depends on the other images in its batch"):
         evaluate(lambda images: (images - images.mean(0)).flatten(1), data)
+    times = nn.LSTM(2, 5)  # without batch_first: images are times, and only later ones depend on others
+    with pytest.raises(IncompatibleModels, match="depends on the other images in its batch"):
+        evaluate(lambda images: times(images.squeeze(1))[0][:, -1], data)
     evaluate(nn.Sequential(nn.InstanceNorm2d(1), nn.Flatten(), nn.Linear(4, 3)), data)

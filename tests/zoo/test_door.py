@@ -20,7 +20,7 @@ from merging.zoo.checkpoints.checkpoint import Checkpoint, from_file, load_bytes
 from merging.zoo.checkpoints.metadata import unwrapped_name
 from merging.zoo.checkpoints.own import build_own
 from merging.zoo.checkpoints.reading.files import read_file
-from tests.zoo.forms import CORPUS, Form, trained_looking
+from tests.zoo.forms import CORPUS, OWN, Form, trained_looking, widget
 
 FORMS: dict[str, Form] = dict(chain.from_iterable(maker().items() for maker in CORPUS.values()))
 
@@ -141,6 +141,20 @@ def test_what_is_written_loads_strictly_into_the_persons_own_module():
     form.net.load_state_dict(written)
     again = load_bytes(checkpoint.to_bytes(), **form.asked)
     assert difference(form, again) == 0
+
+
+def test_a_file_that_unties_what_the_factory_ties_or_holds_other_numbers_is_refused():
+    whole = widget().state_dict()
+    for name, value, said in (
+        ("head.weight", whole["head.weight"] + 1, "ties head.weight to model.3.weight"),
+        ("model.1.weight", (100 * whole["model.1.weight"]).to(torch.int8), "holds integers, but .* floating-point"),
+        ("model.1.bias", whole["model.1.bias"].to(torch.complex64), "holds complex numbers"),
+        ("index", whole["index"].bool(), "holds booleans, but .* integers"),
+    ):
+        state = {key: tensor.clone() for key, tensor in whole.items()} | {name: value}
+        with pytest.raises(UnknownArchitecture, match=said):
+            load_bytes(safetensors.torch.save(state), **OWN)
+    assert load_bytes(safetensors.torch.save({k: v.clone() for k, v in whole.items()}), **OWN).build()
 
 
 def test_a_network_of_ones_own_is_normalised_where_that_is_stated():

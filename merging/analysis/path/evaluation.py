@@ -101,10 +101,12 @@ def evaluating(*models: Predict) -> Iterator[None]:
 def _refuse_mixing(model: Predict, predict: Predict, images: Tensor) -> None:
     """Raise IncompatibleModels if the network does not run on two images, or mixes them.
 
-    A network mixes images if its prediction for the first depends on the second.
+    A network mixes images if its prediction for the first or the last depends on the others. A recurrent network that
+    takes the images for times gives the first the same prediction in any company.
     """
     try:
-        together, twice = (predict(pair) for pair in (images, images[:1].expand_as(images).clone()))
+        together = predict(images)
+        alone = [(at, predict(images[at].expand_as(images).clone())) for at in (0, -1)]
     except RuntimeError as error:
         words = "" if images.is_floating_point() else " Give pictures as floats or uint8; other integers are tokens."
         raise IncompatibleModels(
@@ -113,8 +115,11 @@ def _refuse_mixing(model: Predict, predict: Predict, images: Tensor) -> None:
         ) from error
     if not isinstance(together, Tensor) or len(together) < 2:
         return  # no tensor: refused later as not being logits; a single image: nothing to mix
-    first, again = together[0].double(), twice[0].double()
-    if torch.allclose(first, again, rtol=0, atol=ROUNDING * float(first.nan_to_num().abs().max()), equal_nan=True):
+    pairs = [(together[at].double(), repeated[at].double()) for at, repeated in alone]
+    if all(
+        torch.allclose(one, same, rtol=0, atol=ROUNDING * float(one.nan_to_num().abs().max()), equal_nan=True)
+        for one, same in pairs
+    ):
         return
     raise IncompatibleModels(
         f"The network's output for one image depends on the other images in its batch{_batch_statistics(model)}, so "

@@ -185,8 +185,7 @@ class Dispatcher:
         """Look at the work that the dispatcher does itself; what has waited longest comes first."""
         end = time.monotonic() + LOOKS
         for job in sorted((job for job in self.running.values() if job.own is not None), key=attrgetter("next_look")):
-            outcome = job.own.outcome() if job.own is not None else None
-            if outcome is not None:
+            if (outcome := job.own.outcome() if job.own is not None else None) is not None:
                 self._finish(job, outcome)
             if time.monotonic() > end:  # everybody's jobs wait for this step
                 return

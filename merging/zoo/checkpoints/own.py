@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from merging.errors import UnknownArchitecture
 from merging.zoo.architectures.names import library_name
 from merging.zoo.architectures.normalise import load_strictly, normalised
-from merging.zoo.checkpoints.recognise.fit import Recognised
+from merging.zoo.checkpoints.reading.safetensors_io import same_numbers
+from merging.zoo.checkpoints.recognise.fit import COUNTER, Recognised
 from merging.zoo.checkpoints.recognise.variants import missing_or_extra, variant_with
 from merging.zoo.torchvision_import import imported
 
@@ -55,7 +56,8 @@ def fit_own(state: Mapping[str, Tensor], architecture: str, config: Mapping[str,
     """Match a state dict to the names in the factory's module, as they are in the file or without common prefixes.
 
     A tied tensor that was saved under only one of its names gets the others, too.
-    Raises UnknownArchitecture naming the tensors that are missing, not expected or misshapen.
+    Raises UnknownArchitecture naming the tensors that are missing, not expected, misshapen or of another kind, and
+    those that the factory ties although the file holds different numbers for them.
     """
     expected = own_module(architecture, config).state_dict(keep_vars=True)
     ties = _ties(expected)
@@ -75,6 +77,8 @@ def fit_own(state: Mapping[str, Tensor], architecture: str, config: Mapping[str,
         if tensor.shape != expected[name].shape:
             sizes = f"{tuple(tensor.shape)} instead of {tuple(expected[name].shape)}"
             raise UnknownArchitecture(f"{way.names.get(name, name)} is {sizes} in {architecture}. Check --config.")
+    tied = {name: first for name, first in ties.items() if {name, first} <= named.keys()}
+    _check_numbers(full, expected, tied, architecture)
     renamed = {theirs: name for name, theirs in way.names.items() if name != theirs}
     return Recognised(architecture, dict(config), full, renamed, way.aside)
 
@@ -108,6 +112,37 @@ def _ties(wanted: Mapping[str, Tensor]) -> dict[str, str]:
     """Each name -> the first name of the same tensor."""
     first: dict[int, str] = {}
     return {name: first.setdefault(id(tensor), name) for name, tensor in wanted.items()}
+
+
+def _check_numbers(
+    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], tied: Mapping[str, str], architecture: str
+) -> None:
+    """Raise UnknownArchitecture if tensors have numbers of another kind, or tied ones different numbers.
+
+    tied: name -> first name of the same tensor, both in the file.
+    """
+    for name, tensor in found.items():
+        ours = _kind(expected[name])
+        if _kind(tensor) != ours and not name.endswith(COUNTER):
+            raise UnknownArchitecture(
+                f"{name} holds {_kind(tensor)}, but {architecture} has {ours} there. Save the network with the numbers "
+                "that it computes with."
+            )
+    for name, first in tied.items():
+        if not same_numbers(found[name], found[first]):
+            raise UnknownArchitecture(
+                f"{architecture} ties {name} to {first}, but the file holds different numbers for them. Give the "
+                "factory that the network was trained with."
+            )
+
+
+def _kind(tensor: Tensor) -> str:
+    """The kind of a tensor's numbers, in words."""
+    if tensor.is_floating_point():
+        return "floating-point numbers"
+    if tensor.is_complex():
+        return "complex numbers"
+    return "booleans" if tensor.dtype == torch.bool else "integers"
 
 
 def _found(name: str, named: Mapping[str, Tensor], ties: Mapping[str, str], like: Tensor) -> Tensor:
