@@ -1,8 +1,10 @@
 """Uploads are counted before they are taken, and until they are really gone."""
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
+from starlette.requests import Request
 
 from merging.jobs.limits import Limits
 from tests.pages.test_shell import ask
@@ -46,6 +48,42 @@ def test_files_are_counted_before_they_are_taken():
     assert status == 413 and "Others are uploading" in why
     assert send("c", "1", None)[0] == 413
     assert send("c", "1", 40)[0] == 204
+
+
+def test_an_upload_that_stalls_or_is_left_holds_no_room(monkeypatch):
+    monkeypatch.setattr(uploads, "STALL", 0.05)
+    gate, sent = Uploads(None, Held(), Limits), []
+
+    async def app(scope, receive, send):  # reads the body as Streamlit does
+        async for _ in Request(scope, receive).stream():
+            pass
+        await accepts(scope, receive, send)
+
+    async def upload(*parts, wait=0.0):
+        left = list(parts)
+
+        async def receive():
+            await asyncio.sleep(wait if left else 60)
+            return left.pop(0)
+
+        async def send(message):
+            sent.append(message)
+
+        headers = [(b"content-length", b"50")]
+        path = "/_stcore/upload_file/a/1"
+        await gate({"type": "http", "method": "PUT", "path": path, "headers": headers}, receive, send)
+        status = [message["status"] for message in sent if message["type"] == "http.response.start"]
+        sent.clear()
+        return status
+
+    gate.app = app
+    half = {"type": "http.request", "body": b"x" * 25, "more_body": True}
+    whole = {"type": "http.request", "body": b"x" * 25, "more_body": False}
+    assert asyncio.run(upload(half)) == [408] and gate.held.total() == 0
+    assert asyncio.run(upload(half, {"type": "http.disconnect"})) == [] and gate.held.total() == 0
+    assert asyncio.run(upload(half, whole)) == [204] and gate.held.total() == 50
+    monkeypatch.setattr(uploads, "SLOWEST", 1e9)
+    assert asyncio.run(upload(*[half] * 50, wait=0.01)) == [408] and gate.held.total() == 50  # too slow on average
 
 
 def test_tabs_of_one_visitor_are_counted_together():

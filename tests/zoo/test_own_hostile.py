@@ -64,6 +64,24 @@ def floats() -> bytes:
     return png(np.zeros((4, 4), np.float32), "TIFF")
 
 
+def tiff(bits: int, meaning_of_0: int) -> bytes:
+    """A grey TIFF of 4×4 pixels. meaning_of_0: 0 for white, 1 for black."""
+    pixels = bytes(range(4 * 4 * bits // 8))
+    tags = [
+        (256, 4),
+        (257, 4),
+        (258, bits),
+        (259, 1),
+        (262, meaning_of_0),
+        (273, 8),
+        (277, 1),
+        (278, 4),
+        (279, len(pixels)),
+    ]
+    entries = b"".join(struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
 def lab() -> bytes:
     out = io.BytesIO()
     Image.new("LAB", (4, 4)).save(out, "TIFF")
@@ -87,6 +105,8 @@ FILES = {
     "animated png": (RIGHT | {"bee/x.png": frames("PNG")}, "bee/x.png has several frames"),
     "pages": (RIGHT | {"bee/x.tif": frames("TIFF")}, "bee/x.tif has several frames"),
     "floats": (RIGHT | {"bee/x.tif": floats()}, "bee/x.tif holds values that are not colours of 8 or 16 bits"),
+    "0 is white": (RIGHT | {"bee/x.tif": tiff(16, 0)}, "bee/x.tif holds values that are not colours of 8 or 16 bits"),
+    "12 bits": (RIGHT | {"bee/x.tif": tiff(12, 1)}, "bee/x.tif holds values that are not colours of 8 or 16 bits"),
     "lab": (RIGHT | {"bee/x.tif": lab()}, "bee/x.tif holds values that are not colours"),
     "nested zip": (RIGHT | {"bee/more.zip": b"PK"}, r"an archive among the images \(bee/more.zip\)"),
     "nested tar": (RIGHT | {"more.tar.gz": b"x"}, "an archive among the images"),

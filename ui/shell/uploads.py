@@ -6,13 +6,14 @@ visitor has left.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
 from itertools import count
 
 from starlette.datastructures import Headers
-from starlette.requests import cookie_parser
+from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import runtime
@@ -24,6 +25,9 @@ from ui.shell.middleware import COOKIE
 UPLOAD = re.compile(r".*/_stcore/upload_file/(?P<session>[^/]+)/(?P<file>[^/]+)")
 HERE = ("", "127.0.0.1", "::1")  # this machine, where all visitors have one address
 WINDOW = 120.0  # seconds in which a visitor can return to the same session after a broken connection
+
+STALL = 60.0  # seconds without a byte after which an upload is given up, because its size is held for it
+SLOWEST = 50_000  # bytes per second that an upload must reach on average after the first STALL seconds
 
 
 class Held:
@@ -102,8 +106,12 @@ class Uploads:
             return
         arriving = f"{match['file']} {next(self._numbers)}"  # counted in addition to the file that it may replace
         self.held.add(match["session"], arriving, size, visitor, address)
+        body = _Body(receive, size)
         try:
-            await self._pass_on(match, scope, receive, send, size)
+            await self._pass_on(match, scope, body.receive, send, size)
+        except ClientDisconnect:
+            if body.stalled:
+                await PlainTextResponse("The upload made no progress. Try again.", 408)(scope, receive, send)
         finally:
             self.held.add(match["session"], arriving, 0)
 
@@ -135,6 +143,26 @@ class Uploads:
         if self.held.total() + size > most:
             return "Others are uploading files, and the server has no room for another one. Try again in a minute."
         return ""
+
+
+class _Body:
+    """The body of an upload, which must arrive in time. stalled: whether it did not; it then ends as if left."""
+
+    def __init__(self, receive: Receive, size: int) -> None:
+        self._receive, self._ends, self._is_whole = receive, time.monotonic() + STALL + size / SLOWEST, False
+        self.stalled = False
+
+    async def receive(self) -> Message:
+        if self._is_whole:
+            return await self._receive()
+        try:
+            left = max(0.0, self._ends - time.monotonic())
+            message = await asyncio.wait_for(self._receive(), min(STALL, left))
+        except TimeoutError:
+            self.stalled = True
+            return {"type": "http.disconnect"}
+        self._is_whole = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
 
 
 def _size(headers: Headers) -> int | None:

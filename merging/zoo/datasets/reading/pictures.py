@@ -29,6 +29,7 @@ GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
 DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 READABLE = (*GREY, "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 ORIENTATION = 0x0112  # the EXIF tag
+BITS, MEANING_OF_0, BLACK = 258, 262, 1  # tags of TIFF (BitsPerSample, PhotometricInterpretation) and a value of it
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -116,7 +117,7 @@ def inspect_picture(picture: Picture) -> Look:
     """Read the header of an image. Raises DataUnavailable for several frames, and for values that are not colours."""
     with picture.open() as image:
         width, height = image.size
-        if image.mode not in READABLE or (image.mode == "I" and image.format != "PPM"):
+        if image.mode not in READABLE or (image.mode == "I" and image.format != "PPM") or _is_odd_tiff(image):
             raise DataUnavailable(
                 f"{picture.name} holds values that are not colours of 8 or 16 bits (PIL's mode {image.mode}). Save "
                 "it as an 8-bit PNG."
@@ -125,6 +126,14 @@ def inspect_picture(picture: Picture) -> Look:
             raise DataUnavailable(f"{picture.name} has several frames or pages. Save one of them as an image.")
         size = (width, height) if _orientation(image) >= 5 else (height, width)
         return Look(size, image.mode in GREY)
+
+
+def _is_odd_tiff(image: Image.Image) -> bool:
+    """Whether it is a TIFF of more than 8 bits that are not 16, or in which 0 is white: PIL reads these unscaled."""
+    if image.format != "TIFF" or image.mode not in DEEP:
+        return False
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    return tags.get(BITS) not in (None, (16,)) or tags.get(MEANING_OF_0) != BLACK
 
 
 def common_size(looks: Sequence[Look]) -> tuple[int, int]:
