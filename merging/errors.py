@@ -18,10 +18,31 @@
     └── WorkerLost               the worker process died, and so did the one that retried the job
 
 The code that raises an error states the fact. The code that shows it (page, command line, job) adds the context. Every
-text says what is wrong and what to do about it.
+text says what is wrong and what to do about it. `reason_of_system` says what the operating system refused.
 """
 
+import errno
+import sqlite3
 from typing import Any
+
+NOT_PERMITTED = (
+    "The program has no permission to read or write a file that it needs: "
+    "give read and write access to the user who runs the program"
+)
+REASONS = {  # errors of the operating system whose cause the user can remove
+    errno.ENOSPC: "The disk is full: free some space, then try again",
+    errno.EDQUOT: "The disk quota is used up: free some space, then try again",
+    errno.EROFS: "The disk is mounted read-only: mount it with write access, then try again",
+    errno.ENAMETOOLONG: "A path is too long for this machine: shorten it, or MERGESCOPE_HOME or MERGESCOPE_DATA",
+    errno.EACCES: NOT_PERMITTED,
+    errno.EPERM: NOT_PERMITTED,
+    errno.EIO: "The disk failed to read or write: see the system log, then try again",
+    errno.EMFILE: "Too many files are open: close other programs, or raise the limit (ulimit -n)",
+    errno.ENFILE: "Too many files are open: close other programs, or raise the limit (ulimit -n)",
+    errno.ENOMEM: "The machine has no memory left: close other programs, or choose fewer images or a smaller network",
+}
+
+REFUSED_BY_SQLITE = {"disk is full": errno.ENOSPC, "readonly": errno.EROFS, "disk I/O": errno.EIO}
 
 
 class MergescopeError(Exception):
@@ -95,3 +116,12 @@ class DeadlineExceeded(MergescopeError):
 
 class WorkerLost(MergescopeError):
     """The worker process died."""
+
+
+def reason_of_system(error: BaseException) -> str | None:
+    """What the operating system refused and the step that helps; None for other errors."""
+    if isinstance(error, sqlite3.OperationalError):
+        number = next((number for words, number in REFUSED_BY_SQLITE.items() if words in str(error)), None)
+    else:
+        number = error.errno if isinstance(error, OSError) else None
+    return REASONS.get(number) if number is not None else None

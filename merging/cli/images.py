@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from merging.cli.console import say_note
 from merging.cli.nets import Net
 from merging.cli.options import Options
 from merging.errors import DataUnavailable, InvalidSetting
-from merging.jobs.requests.checks import check_fit
+from merging.jobs.requests.checks import check_class_order, check_fit
 from merging.paths import is_there
 from merging.progress import Progress
 from merging.zoo.datasets.convert import convert_images
@@ -122,6 +122,12 @@ def need_images(options: Options, net: Net) -> dict[str, ImageSet]:
     shape = {} if net.is_own else {"in_shape": net.checkpoint.config.get("in_shape", ())}
     check_fit(dataset_of(options, net), net.checkpoint.architecture, shape)
     return images
+
+
+def check_labels(options: Options, nets: Sequence[Net]) -> None:
+    """Raise InvalidRequest if a network names the classes of the images in another order than their labels."""
+    for net in nets:
+        check_class_order(dataset_of(options, nets[0]), net.checkpoint.classes, net.checkpoint.name)
 
 
 def need_batches(options: Options, net: Net, device: str) -> dict[str, Batches]:

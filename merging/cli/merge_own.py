@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from merging.cli.images import need_batches
+from merging.cli.images import check_labels, need_batches
 from merging.cli.nets import Net, chosen_device
 from merging.cli.options import Options, check_base, chosen_methods
 from merging.errors import InvalidRequest
@@ -44,6 +44,7 @@ def merge_own(
     for other in nets[1:]:
         if why := unlike(nets[0].checkpoint, other.checkpoint):
             raise InvalidRequest(f"{why} Give --mean and --std.")
+    check_labels(options, nets)
     check_base([keys["combine"]], base)
     arguments: dict[str, Any] = {**keys, "settings": settings, "seed": options.seed, "report": report}
     start = base.module(device) if base else None

@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import sqlite3
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from merging.errors import MergescopeError
+from merging.errors import MergescopeError, reason_of_system
 from merging.jobs.ledger.store import Content
 from merging.progress import Progress
-
-NOT_PERMITTED = (
-    "The program has no permission to read or write a file that it needs: "
-    "give read and write access to the user who runs the program"
-)
-REASONS = {  # errors of the operating system whose cause the user can remove
-    errno.ENOSPC: "The disk is full: free some space, then try again",
-    errno.EDQUOT: "The disk quota is used up: free some space, then try again",
-    errno.EROFS: "The disk is mounted read-only: mount it with write access, then try again",
-    errno.ENAMETOOLONG: "A path is too long for this machine: shorten it, or MERGESCOPE_HOME or MERGESCOPE_DATA",
-    errno.EACCES: NOT_PERMITTED,
-    errno.EPERM: NOT_PERMITTED,
-    errno.EIO: "The disk failed to read or write: see the system log, then try again",
-    errno.EMFILE: "Too many files are open: close other programs, or raise the limit (ulimit -n)",
-    errno.ENFILE: "Too many files are open: close other programs, or raise the limit (ulimit -n)",
-    errno.ENOMEM: "The machine has no memory left: close other programs, or choose fewer images or a smaller network",
-}
-
-REFUSED_BY_SQLITE = {"disk is full": errno.ENOSPC, "readonly": errno.EROFS, "disk I/O": errno.EIO}
 
 
 @dataclass(frozen=True)
@@ -71,15 +50,6 @@ def attempt(work: Callable[[Progress], Mapping[str, Content] | Outcome], report:
         return Outcome(error={"kind": type(error).__name__, "text": str(error)})
     except Exception as error:  # noqa: BLE001 (allowed only here: whatever goes wrong, a job must end with a reason)
         return Outcome(error=unexpected(error, reached))
-
-
-def reason_of_system(error: BaseException) -> str | None:
-    """What the operating system refused and the step that helps; None for other errors."""
-    if isinstance(error, sqlite3.OperationalError):
-        number = next((number for words, number in REFUSED_BY_SQLITE.items() if words in str(error)), None)
-    else:
-        number = error.errno if isinstance(error, OSError) else None
-    return REASONS.get(number) if number is not None else None
 
 
 def unexpected(error: BaseException, stage: str) -> dict[str, str]:

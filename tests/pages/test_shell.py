@@ -1,17 +1,13 @@
 import asyncio
-import errno
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
 import streamlit as st
-from streamlit.testing.v1 import AppTest
 
-from merging.errors import InvalidRequest
 from merging.jobs.ledger.ledger import Ledger
 from merging.paths import ROOT
 from tests.pages.ledgers import done
@@ -33,37 +29,6 @@ for page in ("merge", "similarity", "neurons", "models", "jobs", "words"):
 heavy = {"torch", "ray", "lucent", "torchvision"} & set(sys.modules)
 sys.stdout.write("heavy: " + ",".join(sorted(heavy)))
 """
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (OSError(errno.ENOSPC, "No space left on device"), "The disk is full: free some space"),
-        (sqlite3.OperationalError("database or disk is full"), "The disk is full: free some space"),
-        (sqlite3.OperationalError("attempt to write a readonly database"), "mounted read-only"),
-        (PermissionError(errno.EACCES, "Permission denied", "/home/x"), "no permission"),
-        (InvalidRequest("Choose *two* networks."), "Choose \\*two\\* networks."),
-    ],
-)
-def test_what_the_system_refuses_is_said_where_it_happens(error, said):
-    def page(error):
-        from ui.shell.guard import show_errors
-
-        with show_errors():
-            raise error
-
-    app = AppTest.from_function(page, args=(error,)).run()
-    assert said in app.error[0].value and "/home" not in app.error[0].value and not app.exception
-
-
-def test_a_mistake_of_the_program_is_not_explained_away():
-    def page():
-        from ui.shell.guard import show_errors
-
-        with show_errors():
-            raise OSError("no number")
-
-    assert AppTest.from_function(page).run().exception
 
 
 def test_the_web_process_imports_neither_torch_nor_ray_nor_lucent(tmp_path):

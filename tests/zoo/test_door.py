@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import string
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -13,7 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from merging.errors import AmbiguousCheckpoint, MergescopeError, UnknownArchitecture
+from merging.errors import AmbiguousCheckpoint, InvalidRequest, MergescopeError, UnknownArchitecture
+from merging.jobs.requests.checks import check_class_order
 from merging.zoo.architectures import build
 from merging.zoo.checkpoints.candidates import shared_normalisation
 from merging.zoo.checkpoints.checkpoint import Checkpoint, from_file, load_bytes, load_checkpoint
@@ -155,6 +157,26 @@ def test_a_file_that_unties_what_the_factory_ties_or_holds_other_numbers_is_refu
         with pytest.raises(UnknownArchitecture, match=said):
             load_bytes(safetensors.torch.save(state), **OWN)
     assert load_bytes(safetensors.torch.save({k: v.clone() for k, v in whole.items()}), **OWN).build()
+
+
+def test_a_network_that_names_the_classes_in_another_order_is_measured_by_their_names_and_not_merged(tmp_path):
+    """Its accuracy on labels that mean other outputs would be a plausible wrong number."""
+    original = load_checkpoint("fashion-mlp-128-s0")
+    order = [6, *range(1, 6), 0, 7, 8, 9]
+    last = {name: original.state[name][order] for name in ("layers.6.weight", "layers.6.bias")}
+    classes = tuple(original.classes[number] for number in order)
+    moved = replace(original, state={**original.state, **last}, classes=classes)
+    (tmp_path / "moved.safetensors").write_bytes(moved.to_bytes())
+    (tmp_path / "still.safetensors").write_bytes(original.to_bytes())
+    measured = [
+        load_checkpoint(tmp_path / f"{name}.safetensors", data="fashion-mnist").measured[0]
+        for name in ("moved", "still")
+    ]
+    assert measured[0].accuracy == measured[1].accuracy > 0.85
+    with pytest.raises(InvalidRequest, match="has the class Shirt at output 0, but in Fashion-MNIST its label is 6"):
+        check_class_order("fashion-mnist", moved.classes, moved.name)
+    for known in (original.classes, (), ("a", "b"), original.classes[:3]):
+        check_class_order("fashion-mnist", known, "A")
 
 
 def test_a_network_of_ones_own_is_normalised_where_that_is_stated():

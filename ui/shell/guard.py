@@ -9,8 +9,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from merging.errors import MergescopeError
-from merging.jobs.outcome import reason_of_system
+from merging.errors import MergescopeError, reason_of_system
 from ui.shell.markdown import plain
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from merging.cli.console import say, say_table
 from merging.cli.files import check_result, write_result
-from merging.cli.images import need_batches
+from merging.cli.images import check_labels, need_batches
 from merging.cli.nets import chosen_device, read_nets
 from merging.cli.options import (
     Options,
@@ -20,12 +20,13 @@ from merging.cli.options import (
     chosen_methods,
 )
 from merging.cli.paths import reordered
-from merging.errors import InvalidSetting
+from merging.errors import InvalidRequest, InvalidSetting
 from merging.methods.registry import find
 from merging.progress import Progress
 from merging.results import saving
 from merging.results.reports import LossCurve, MergeReport
 from merging.text.tables import curves_csv
+from merging.zoo.architectures.names import unlike
 
 NAME, HELP = "curve", "measure the straight line from A to B; optionally re-order B and correct every point"
 
@@ -55,6 +56,9 @@ def run(options: Options, report: Progress) -> None:
     if options.out:
         check_result(options.out)
     nets, device = read_nets(options), chosen_device(options)
+    if why := unlike(nets[0].checkpoint, nets[1].checkpoint):
+        raise InvalidRequest(why)
+    check_labels(options, nets)
     data = need_batches(options, nets[0], device)
     a, b = (net.module(device) for net in nets)
     b = reordered(a, b, data["train"], options, report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from merging.errors import InvalidRequest
@@ -91,6 +91,21 @@ def check_fit(dataset: str, architecture: str, config: Mapping[str, Any]) -> Non
     if facts is not None and config.get("classes", len(facts.classes)) < len(facts.classes):
         few = f"The networks have {config['classes']} classes, but {facts.label} has {len(facts.classes)}."
         raise InvalidRequest(f"{few} Choose the data set on which they were trained.")
+
+
+def check_class_order(dataset: str, classes: Sequence[str], who: str) -> None:
+    """Raise InvalidRequest if a network names a class of the data set for another output: its accuracy would be wrong.
+
+    classes: the network's class names by output, () if unknown.  who: the network's name.
+    """
+    facts = find_facts(dataset)
+    labels = {} if facts is None else {name: number for number, name in enumerate(facts.classes)}
+    for number, name in enumerate(classes):
+        if facts is not None and labels.get(name, number) != number:
+            raise InvalidRequest(
+                f"{who} has the class {name} at output {number}, but in {facts.label} its label is {labels[name]}. Put "
+                "the rows of the last layer, and the names of the classes, into the order of the data set."
+            )
 
 
 def check_sha256(text: str, what: str) -> None:

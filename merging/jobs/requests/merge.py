@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from merging.errors import InvalidRequest, InvalidSetting
 from merging.jobs.requests.base import LONG, ModelRef, Request
-from merging.jobs.requests.checks import check_data, check_fit, check_whole, set_fields
+from merging.jobs.requests.checks import check_class_order, check_data, check_fit, check_whole, set_fields
 from merging.jobs.requests.estimates import Past, same_networks, scale_stages
 from merging.jobs.stages import LOADING, SAVING, Stage
 from merging.methods.registry import ROLES, find, table
@@ -71,6 +71,8 @@ class MergeRequest(Request):
         a = self.models[0]
         check_data(self.dataset, self.data_sha256, required=False)
         check_fit(self.dataset, a.architecture, a.config)
+        for model in self.checkpoints:
+            check_class_order(self.dataset, model.classes, model.name)
         check_whole(self, "images", "points", "seed")
         if self.points % 2 == 0:
             raise InvalidRequest(f"points must be odd, so that one point is in the middle; got {self.points}.")

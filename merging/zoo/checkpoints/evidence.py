@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from math import comb, isfinite
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -71,6 +72,18 @@ def first_test_images(dataset: str | ImageSet, count: int = IMAGES) -> ImageSet:
     """The first `count` test images of a data set. Raises the errors of `load_split`."""
     images = load_split(dataset, "test", count) if isinstance(dataset, str) else dataset
     return _first(images, count)
+
+
+def by_output(images: ImageSet, classes: Any) -> ImageSet:
+    """The images with numbers of outputs as labels, for a network that names their classes in another order.
+
+    classes: the names as a file states them, unchecked.
+    """
+    is_list = isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
+    if not is_list or tuple(classes) == images.classes or sorted(classes) != sorted(images.classes):
+        return images
+    outputs = np.array([classes.index(name) for name in images.classes])
+    return replace(images, labels=outputs[images.labels])
 
 
 def normalisations(known: DatasetFacts | None, channels: int, stated: Normalisation | None) -> dict[str, Normalisation]:

@@ -92,7 +92,8 @@ def resolve(file: File, asked: Asked) -> Resolved:
     measured: list[tuple[evidence.Measured, ...]] = [() for _ in options]
     if asked.images is not None:
         modules = [partial(_module, network) for _, network in options]
-        measured = evidence.measure_networks(modules, asked.images, _stated(file, asked))
+        images = evidence.by_output(asked.images, file.story.get("classes") or ())
+        measured = evidence.measure_networks(modules, images, _stated(file, asked))
     number: int | None = 0
     is_offer = options[0][1].program is not None and not asked.architecture and not file.story
     if len(options) > 1 or is_offer:
