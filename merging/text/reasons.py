@@ -20,13 +20,15 @@ SAME = 0.01  # nats: a barrier up to this height counts as none
 LEADING = 0.5  # share of the barrier above which a layer is said to contribute most of it
 
 
-def reasons(why: Why, units: Sequence[LayerUnits], corrected: bool, mapped: bool = False) -> str:
+def reasons(why: Why, units: Sequence[LayerUnits], corrected: bool, mapped: bool = False, share_images: int = 0) -> str:
     """Return a paragraph on why the merge works or fails.
 
     units: from the run's report, [] if none were measured.  corrected: whether a correction was applied to the merge.
     mapped: whether the alignment mixed units linearly instead of only permuting them.
+    share_images: number of images on which the layers' shares were measured, 0 for all.
     """
-    text = " ".join([*_order(why), *_variance(why, corrected), *_layers(why), *_match(units), *_answers(why)])
+    few = share_images if share_images < why.images else 0
+    text = " ".join([*_order(why), *_variance(why, corrected), *_layers(why, few), *_match(units), *_answers(why)])
     return f"{MAPPED} {text}" if mapped else text
 
 
@@ -70,9 +72,11 @@ def _variance(why: Why, corrected: bool) -> Iterator[str]:
         yield f"The correction changes this ratio to {numbers.ratio(merge)}."
 
 
-def _layers(why: Why) -> Iterator[str]:
+def _layers(why: Why, few: int) -> Iterator[str]:
+    """few: number of images on which the shares were measured, 0 for all; the losses of these may differ from all."""
+    on = f" on {numbers.count(few)} of the {numbers.count(why.images)} images" if few else ""
     if why.total <= SAME or not len(why.blocks):
-        yield f"Half-way, the aligned average's loss is {_above(why.total)} the parents': no barrier to explain."
+        yield f"Half-way, the aligned average's loss is {_above(why.total)} the parents'{on}: no barrier to explain."
         return
     worst = int(np.argmax(why.share))
     bound = numbers.loss(2 * float(why.error[worst]))
@@ -83,7 +87,7 @@ def _layers(why: Why) -> Iterator[str]:
         else "contributes the largest part"
     )
     yield (
-        f"The loss of the aligned average is {numbers.loss(why.total)} nats above its parents'; "
+        f"The loss of the aligned average is {numbers.loss(why.total)} nats above its parents'{on}; "
         f"{why.blocks[worst]} {lead} ({numbers.loss(float(why.share[worst]))} ± {bound} nats)."
     )
 

@@ -34,5 +34,6 @@ def small_differences(reading: Reading) -> Iterator[str]:
         plural = "s" if len(small) > 1 else ""
         yield (
             f"The merge's difference{plural} in accuracy from {each} {'are' if plural else 'is'} within the noise of "
-            f"{numbers.count(images)} images."
+            f"{numbers.count(images)} images, if networks err independently. On the same images they do not, so "
+            "smaller differences can be real."
         )

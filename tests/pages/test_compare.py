@@ -5,6 +5,7 @@ import json
 import safetensors.torch
 
 from merging.jobs.ledger.dispatcher_access import Desk
+from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.jobs.requests.registry import from_json
 from merging.zoo import catalogue
 from merging.zoo.architectures import build
@@ -47,11 +48,12 @@ def test_run_asks_for_every_cell_and_the_address_carries_the_comparison(ledger, 
     assert "0 of 2 merges done" in str(app.get("progress")[0].proto.text)
 
 
-def test_the_smallest_and_largest_numbers_that_the_form_offers_are_taken(ledger, open_page):
-    for end in ("min", "max"):
+def test_the_smallest_and_largest_numbers_are_taken(ledger, open_page):
+    bounds = {declared.label: declared.bounds for declared in WHOLE_NUMBERS.values()}
+    for end in (0, 1):
         app = open_page("compare", **FEW)
         for box in app.number_input:
-            box.set_value(int(getattr(box, end)) if box.label != "Seeds" else 1)
+            box.set_value(bounds[box.label][end] if box.label != "Seeds" else 1)
         press(app.run(), "Run 2 merges")
         assert not texts(app, "error") and not texts(app, "warning")
     assert {job.request["images"] for job in ledger.jobs(kind="merge")} == {100, 60_000}

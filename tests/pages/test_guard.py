@@ -38,3 +38,24 @@ def test_a_mistake_of_the_program_is_not_explained_away():
             raise OSError("no number")
 
     assert AppTest.from_function(page).run().exception
+
+
+@pytest.mark.parametrize(
+    ("page", "field", "value", "said"),
+    [
+        ("merge", "images", 50, "images must be a whole number from 100 to 60000; got 50"),
+        ("compare", "images", 50, "images must be a whole number from 100 to 60000; got 50"),
+        ("sweeps", "groups", 0, "groups must be a whole number from 1"),
+        ("models", "epochs", 51, "epochs must be a whole number from 1 to 50; got 51"),
+        ("models", "lr", 11.0, "lr is 11.0; it must lie between 1e-06 and 10.0"),
+    ],
+)
+def test_a_number_out_of_its_bounds_is_refused_and_no_other_one_used(open_page, page, field, value, said):
+    """A field with bounds of its own would show this number and go on with its last one."""
+    app = open_page(page)
+    names = {"images": "Images", "groups": "Groups", "epochs": "Epochs", "lr": "Learning rate"}
+    (box,) = (one for one in app.number_input if one.label == names[field])
+    box.set_value(value).run()
+    assert any(said in error.value for error in app.error), [error.value for error in app.error]
+    runs = [button for button in app.button if button.label in ("Run merge", "Run the sweep", "Train", "Compare")]
+    assert all(button.disabled for button in runs)

@@ -52,23 +52,27 @@ def setting_field(declared: Field[Any], key: str, *, disabled: bool = False) -> 
 
 
 def _number(label: str, declared: Field[Any], shared: dict[str, Any]) -> None:
-    about = declared.metadata
-    kind: type[int] | type[float] = int if isinstance(declared.default, int) else float
-    low, high, step = (None if about[name] is None else kind(about[name]) for name in ("low", "high", "step"))
-    usual = 1 if kind is int else None
-    st.number_input(label, low, high, step=step or usual, format=None if kind is int else "%g", **shared)
+    """The class of the settings refuses a number out of its bounds, as in `number_fields`."""
+    is_whole, step = isinstance(declared.default, int), declared.metadata["step"]
+    kind: type[int] | type[float] = int if is_whole else float
+    usual = 1 if is_whole else None
+    st.number_input(label, step=usual if step is None else kind(step), format=None if is_whole else "%g", **shared)
 
 
 def number_fields(keys: dict[str, str], fixed: Collection[str] = ()) -> None:
-    """Draw the fields side by side.
+    """Draw the fields side by side. The request refuses a number out of its bounds, in words.
+
+    A field with bounds of its own would go on with its last number, while the page shows another one.
 
     keys: name of the number -> session-state key of its widget, under which a value is already stored.
     fixed: numbers that cannot be changed, because an axis gives their values.
     """
     for column, (name, key) in zip(st.columns(len(keys)), keys.items(), strict=True):
         declared = WHOLE_NUMBERS[name]
-        shared: dict[str, Any] = {"key": key, "help": meaning(name), "persist_state": "session"}
-        column.number_input(declared.label, *declared.bounds, step=declared.step, disabled=name in fixed, **shared)
+        low, high = declared.bounds
+        help = f"{meaning(name)} From {low:,} to {high:,}."
+        shared: dict[str, Any] = {"key": key, "help": help, "persist_state": "session"}
+        column.number_input(declared.label, step=declared.step, disabled=name in fixed, **shared)
 
 
 def method_menu(role: Role, key: str) -> None:

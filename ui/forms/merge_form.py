@@ -21,6 +21,7 @@ from ui.forms.model_cards import AT_CHANCE
 from ui.forms.more_networks import BASE, MORE, base_network, chosen_more, fill_more, more_networks
 from ui.forms.zip_form import shares_trunk
 from ui.shell.chosen import WANTED
+from ui.shell.guard import show_errors
 from ui.shell.markdown import plain
 from ui.shell.screens import link
 from ui.shell.state import data_label, entries, find_job, image_hash, ledger
@@ -126,7 +127,10 @@ def merge_form() -> MergeRequest | None:
         st.warning(missing, icon=":material/link_off:")
     missing = missing or _missing_images(a)
     number_fields(KEYS)
-    wanted = None if reason or missing else wanted_merge(a, b)
+    wanted = None
+    if not (reason or missing):
+        with show_errors():
+            wanted = wanted_merge(a, b)
     if wanted is not None and image_hash(a.dataset, DEFAULTS["images"]):
         say_memory(wanted)
     pressed = st.button(

@@ -21,7 +21,7 @@ from merging.methods.registry import find
 from merging.results.reports import LayerUnits, MergeReport
 from merging.studies.aligners import Aligners
 from merging.studies.along import Along
-from merging.studies.why import Why
+from merging.studies.why import Why, WhySettings
 from merging.text import numbers
 from merging.text.reasons import costliest, died, reasons
 from merging.zoo.datasets.load import ImageSet
@@ -76,7 +76,8 @@ def _explained(why: Why, found: Chosen) -> None:
         return
     corrected = report.request.get("correct", "none") != "none"
     mapped = not find("align", report.request.get("align", "none")).permutes
-    st.markdown(unbroken(reasons(why, report.units, corrected, mapped)))
+    few = WhySettings().share_images
+    st.markdown(unbroken(reasons(why, report.units, corrected, mapped, few)))
     layer_line(found, costliest(why), "contributes most to the barrier")
     left, right = st.columns(2)
     with left.container(border=True):
@@ -86,8 +87,9 @@ def _explained(why: Why, found: Chosen) -> None:
         st.markdown("**Which layer contributes most to the barrier?**", help=meaning("share of the barrier"))
         draw_layers(kept(shares_figure, why), "shares", "shares")
         st.caption(
-            f"For the aligned average without a correction, over {why.orders} orders of layers; error bars are twice "
-            f"the standard error. The shares sum to {numbers.loss(why.total)} nats (cross-entropy)."
+            f"For the aligned average without a correction, over {why.orders} orders of layers, on "
+            f"{numbers.count(min(few, why.images))} test images; error bars are twice the standard error. The shares "
+            f"sum to {numbers.loss(why.total)} nats (cross-entropy)."
         )
     left, right = st.columns(2)
     with left.container(border=True):
