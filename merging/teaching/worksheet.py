@@ -175,7 +175,7 @@ def _csv_cells(ledger: Ledger, step: Step, one: Given, *, comma: bool) -> list[s
     off = math.nan if truth is None else question.off(answer, truth)
     words = "" if math.isnan(off) else f"{off:.4g}"
     told = "" if truth is None else in_words(question, truth, comma=comma)
-    verdict = {True: "right", False: "wrong", None: ""}[right]
+    verdict = {True: "yes", False: "no", None: ""}[right]
     return [
         question.prompt,
         in_words(question, answer, comma=comma),

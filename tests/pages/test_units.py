@@ -76,6 +76,7 @@ def test_a_pictures_response_is_told_on_the_scale_of_the_images():
     """0: as to the average image, 1: as to the strongest."""
     assert strength(3.0, (1.0, 2.0)) == ("response 2.00", False)
     assert strength(1.5, (1.0, 2.0)) == ("response .50", True)
+    assert strength(1.998, (1.0, 2.0)) == ("response 1.00", False)  # as it is shown
     assert strength(0.5, (1.0, 2.0)) == ("response −.50", True)
     assert strength(26.26, (0.0, 1.0)) == ("response 26", False)
     assert strength(-0.4, (-0.5, -0.3)) == ("response .50", True)

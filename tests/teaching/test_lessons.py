@@ -171,6 +171,6 @@ def test_the_table_of_a_class_can_be_opened_by_a_spreadsheet(ledger):
     rows = list(csv.DictReader(text.splitlines(), delimiter=";"))
     assert len(rows) == len(asked)
     assert all(not row[name].startswith("=") for row in rows for name in row)
-    assert {row["right"] for row in rows if row["truth"] and row["right"]} == {"right"}
+    assert {row["right"] for row in rows if row["truth"] and row["right"]} == {"yes"}
     report = class_report(ledger, lab, {"naive": lesson}, students_of(ledger, made.code))
     assert "=cmd" not in report and f"1 students, {len(asked)} answers" in report

@@ -155,7 +155,7 @@ def strength(response: float, seen: tuple[float, float]) -> tuple[str, bool]:
     if not most > mean:
         return f"response {response:.2g}, not on the scale of images".replace("-", numbers.MINUS), False
     scaled = (response - mean) / (most - mean)
-    return f"response {numbers.ratio(scaled) if abs(scaled) < 10 else round(scaled)}", scaled < 1
+    return f"response {numbers.ratio(scaled) if abs(scaled) < 10 else round(scaled)}", round(scaled, 2) < 1
 
 
 def match_word(layer: LayerUnits, unit: int) -> str:
