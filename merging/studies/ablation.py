@@ -48,12 +48,19 @@ class Ablation:
     def by_fate(self, fates: Mapping[int, str], seed: int = 0) -> dict[str, tuple[int, float, float, float]]:
         """Fate -> (number of units, mean added loss in the merge, and its 95 % interval over resampled units).
 
+        The bounds of one unit are NaN: it says nothing of others.
+
         fates: unit -> key of `studies.units.WORDS`.  "all" stands for all of these units.
         """
         groups = {"all": sorted(fates)}
         for unit in sorted(fates):
             groups.setdefault(fates[unit], []).append(unit)
-        return {name: (len(units), *bootstrap(self.added["merge"][units], seed)) for name, units in groups.items()}
+        means = {name: bootstrap(self.added["merge"][units], seed) for name, units in groups.items()}
+        unknown = (float("nan"), float("nan"))
+        return {
+            name: (len(units), mean, *(ends if len(units) > 1 else unknown))
+            for (name, units), (mean, *ends) in zip(groups.items(), means.values(), strict=True)
+        }
 
     def rank(self, unit: int, net: str = "merge") -> int:
         """Place of a unit, from 1, among all units of the layer, in the order of the loss that its removal adds."""

@@ -252,8 +252,8 @@ def test_the_pictures_of_the_examples_classes_are_shipped(open_page, ledger):
 
 def test_the_page_of_contact_sheets_is_part_of_the_address(open_page):
     app = open_page("neurons", run=EXAMPLES["cnns"], layer="features.6", sheet="2")
-    assert app.session_state["sheet"] == 2
+    assert app.session_state["sheet 2"] == 2
     unit = open_page("neurons", run=EXAMPLES["cnns"], layer="features.6", sheet="2", unit="7")
     (back,) = (one.proto for one in unit.get("page_link") if one.proto.label == "All units of the layer")
     assert "sheet=2" in back.query_string
-    assert open_page("neurons", run=EXAMPLES["cnns"], layer="features.6", sheet="99").session_state["sheet"] == 4
+    assert open_page("neurons", run=EXAMPLES["cnns"], layer="features.6", sheet="99").session_state["sheet 4"] == 4

@@ -46,12 +46,13 @@ def _page(pages: int) -> int:
     The menu is not bound to the address: Streamlit would remove the parameter while a single unit is shown, so that
     *Back* would not return to the same page.
     """
-    st.session_state[SHEET] = said_number(SHEET, 1, pages, 1)
+    page = said_number(SHEET, 1, pages, 1)
+    key = f"{SHEET} {page}"  # another page in the address, such as after *Back*, is another menu with its own default
 
     def tell() -> None:
-        st.query_params[SHEET] = str(st.session_state[SHEET])
+        st.query_params[SHEET] = str(st.session_state[key])
 
-    return st.pagination(pages, key=SHEET, on_change=tell)
+    return st.pagination(pages, default=page, key=key, on_change=tell)
 
 
 def follow_click() -> None:

@@ -75,7 +75,7 @@ def _headline(reading: Reading) -> str:
         path = "path between them" if reading.corrected and aligned > CONNECTED else reading.path
         return f"{_begin(reading, naive, aligned)}. {done}, the {path} stays good{_though(reading.final)}."
     if final < naive - CONNECTED and final <= PARTLY:
-        near = f"the merge comes within {numbers.points(final)} of the parents, but a barrier remains"
+        near = f"the merge comes within {numbers.points(final)} of the line between the parents, but a barrier remains"
         return f"{_begin(reading, naive, aligned)}. {done}, {near}."
     if final < naive - CONNECTED:
         worse = reading.final.middle("loss") >= reading.naive.middle("loss")
@@ -94,7 +94,8 @@ def _headline_unequal(reading: Reading, final: float) -> str:
     if final <= CONNECTED:
         return f"{start}, the path between them stays good{_though(reading.final)}."
     if final <= PARTLY:
-        return f"{start}, the merge comes within {numbers.points(final)} of the parents, but a barrier remains."
+        near = f"the merge comes within {numbers.points(final)} of the line between the parents"
+        return f"{start}, {near}, but a barrier remains."
     return f"{start}, the merge still fails."
 
 
