@@ -42,7 +42,12 @@ REASONS = {  # errors of the operating system whose cause the user can remove
     errno.ENOMEM: "The machine has no memory left: close other programs, or choose fewer images or a smaller network",
 }
 
-REFUSED_BY_SQLITE = {"disk is full": errno.ENOSPC, "readonly": errno.EROFS, "disk I/O": errno.EIO}
+REFUSED_BY_SQLITE = {
+    "disk is full": errno.ENOSPC,
+    "readonly": errno.EACCES,
+    "unable to open": errno.EACCES,
+    "disk I/O": errno.EIO,
+}
 
 
 class MergescopeError(Exception):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from itertools import count
 
 import pytest
 
@@ -205,22 +204,6 @@ def test_a_person_with_one_job_has_a_sweep_and_three_at_most(tmp_path, engine):
         ledger.submit(real(settings={"share": share}), "me")
     with pytest.raises(TooManyJobs, match="3 open sweeps"):
         ledger.submit(real(settings={"share": 0.4}), "me")
-
-
-def test_many_sweeps_of_one_address_keep_no_other_address_waiting(tmp_path, engine):
-    ledger, own = Ledger(tmp_path / "class", Limits(address_sweeps=30, all_sweeps=32)), count(0)
-
-    def one() -> SweepRequest:
-        return real(axes=(("momentum", (0.5,)),), groups=1, seed=next(own), epochs=20)
-
-    for number in range(30):
-        ledger.submit(one(), f"visitor {number // 3}", address="10.0.0.66")
-    with pytest.raises(TooManyJobs, match="network address has 30 open sweeps"):
-        ledger.submit(one(), "the next one", address="10.0.0.66")
-    assert run(ledger, engine, one(), until=lambda job: job.message.startswith("0 of 2 networks")).state == "running"
-    ledger.submit(one(), "me")
-    with pytest.raises(TooManyJobs, match="32 sweeps are open here"):
-        ledger.submit(one(), "somebody")
 
 
 def test_a_network_that_was_removed_because_it_was_damaged_is_trained_again(ledger):

@@ -267,12 +267,12 @@ def test_the_words_of_the_test_are_all_that_can_be_made():
 def a_table():
     from ui.shell.look import show_table
 
-    show_table([{"=1+1": "@SUM(A1)", "number": -1.5}], alt="")
+    show_table([{"=1+1": "@SUM(A1)", "number": -1.5, "text": "-0.5"}], alt="")
 
 
 def test_no_table_gives_a_spreadsheet_a_formula():
     (shown,) = AppTest.from_function(a_table).run().dataframe
-    assert shown.value.to_dict("records") == [{"'=1+1": "'@SUM(A1)", "number": -1.5}]
+    assert shown.value.to_dict("records") == [{"'=1+1": "'@SUM(A1)", "number": -1.5, "text": "-0.5"}]
     look = ROOT / "ui" / "shell" / "look.py"
     others = [path for folder in ("ui", "pages") for path in (ROOT / folder).rglob("*.py") if path != look]
     assert not [path for path in others if re.search(r"\bst\.(dataframe|table|data_editor)\(", path.read_text("utf-8"))]

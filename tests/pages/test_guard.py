@@ -14,7 +14,7 @@ from merging.errors import InvalidRequest
     [
         (OSError(errno.ENOSPC, "No space left on device"), "The disk is full: free some space"),
         (sqlite3.OperationalError("database or disk is full"), "The disk is full: free some space"),
-        (sqlite3.OperationalError("attempt to write a readonly database"), "mounted read-only"),
+        (sqlite3.OperationalError("attempt to write a readonly database"), "no permission to read or write"),
         (PermissionError(errno.EACCES, "Permission denied", "/home/x"), "no permission"),
         (InvalidRequest("Choose *two* networks."), "Choose \\*two\\* networks."),
     ],
@@ -44,6 +44,8 @@ def test_a_mistake_of_the_program_is_not_explained_away():
     ("page", "field", "value", "said"),
     [
         ("merge", "images", 50, "images must be a whole number from 100 to 60000; got 50"),
+        ("compare", "seeds", 1_000_000_000, "seeds must be a whole number from 1 to 10"),
+        ("zip", "images", -5, "images must be a whole number from 100 to 60000; got -5"),
         ("compare", "images", 50, "images must be a whole number from 100 to 60000; got 50"),
         ("sweeps", "groups", 0, "groups must be a whole number from 1"),
         ("models", "epochs", 51, "epochs must be a whole number from 1 to 50; got 51"),
@@ -53,9 +55,11 @@ def test_a_mistake_of_the_program_is_not_explained_away():
 def test_a_number_out_of_its_bounds_is_refused_and_no_other_one_used(open_page, page, field, value, said):
     """A field with bounds of its own would show this number and go on with its last one."""
     app = open_page(page)
-    names = {"images": "Images", "groups": "Groups", "epochs": "Epochs", "lr": "Learning rate"}
+    names = {"images": "Images", "seeds": "Seeds", "groups": "Groups", "epochs": "Epochs", "lr": "Learning rate"}
     (box,) = (one for one in app.number_input if one.label == names[field])
     box.set_value(value).run()
     assert any(said in error.value for error in app.error), [error.value for error in app.error]
-    runs = [button for button in app.button if button.label in ("Run merge", "Run the sweep", "Train", "Compare")]
+    runs = [
+        button for button in app.button if button.label in ("Run merge", "Run the sweep", "Run partial zip", "Train")
+    ]
     assert all(button.disabled for button in runs)

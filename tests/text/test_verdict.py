@@ -103,8 +103,7 @@ def test_the_status_follows_the_stated_thresholds(fall, expected):
 def test_a_remaining_barrier_is_not_hidden():
     found = report(curve(0.74), curve(0.04))
     assert headline(found).endswith(
-        "in a different order. With B re-ordered, the merge comes within 4.0 pp of the line between the parents, "
-        "but a barrier remains."
+        "With B re-ordered, the merge comes within 4.0 pp of the line between the parents, but a barrier remains."
     )
     assert "only partly connected" in verdict(found)
     failed = headline(report(curve(0.74), curve(0.4)))

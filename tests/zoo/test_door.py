@@ -20,7 +20,7 @@ from merging.zoo.architectures import build
 from merging.zoo.checkpoints.candidates import shared_normalisation
 from merging.zoo.checkpoints.checkpoint import Checkpoint, from_file, load_bytes, load_checkpoint
 from merging.zoo.checkpoints.metadata import unwrapped_name
-from merging.zoo.checkpoints.own import build_own
+from merging.zoo.checkpoints.own import _check_numbers, build_own
 from merging.zoo.checkpoints.reading.files import read_file
 from tests.zoo.forms import CORPUS, OWN, Form, trained_looking, widget
 
@@ -157,6 +157,13 @@ def test_a_file_that_unties_what_the_factory_ties_or_holds_other_numbers_is_refu
         with pytest.raises(UnknownArchitecture, match=said):
             load_bytes(safetensors.torch.save(state), **OWN)
     assert load_bytes(safetensors.torch.save({k: v.clone() for k, v in whole.items()}), **OWN).build()
+
+
+def test_a_mask_as_it_was_stored_before_torch_had_booleans_is_one():
+    expected = {"mask": torch.ones(2, dtype=torch.bool)}
+    _check_numbers({"mask": torch.tensor([0, 1], dtype=torch.uint8)}, expected, {}, "x")
+    with pytest.raises(UnknownArchitecture, match="holds integers, but x has booleans"):
+        _check_numbers({"mask": torch.tensor([0, 2], dtype=torch.uint8)}, expected, {}, "x")
 
 
 def test_a_network_that_names_the_classes_in_another_order_is_measured_by_their_names_and_not_merged(tmp_path):

@@ -77,7 +77,8 @@ def compare_form() -> None:
     for role in ROLES:
         method_menu(role, key(role))
     reason = _base(first, by_id)
-    number_fields({name: key(name) for name in NUMBERS})
+    if not number_fields({name: key(name) for name in NUMBERS}):
+        return
     if first is None or reason:
         st.info(reason or "Choose at least two networks of one kind.", icon=":material/link_off:")
         return

@@ -8,8 +8,10 @@ from typing import Any
 
 import streamlit as st
 
+from merging.jobs.requests.checks import check_number
 from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.methods.registry import Role, table
+from ui.shell.guard import show_errors
 from ui.shell.words import meaning
 
 
@@ -52,15 +54,18 @@ def setting_field(declared: Field[Any], key: str, *, disabled: bool = False) -> 
 
 
 def _number(label: str, declared: Field[Any], shared: dict[str, Any]) -> None:
-    """The class of the settings refuses a number out of its bounds, as in `number_fields`."""
+    """The class of the settings refuses a number out of its bounds; see `number_fields`."""
     is_whole, step = isinstance(declared.default, int), declared.metadata["step"]
+    low, high = declared.metadata["low"], declared.metadata["high"]
+    if low is not None and high is not None:
+        shared = {**shared, "help": f"{shared['help']} From {low:g} to {high:g}."}
     kind: type[int] | type[float] = int if is_whole else float
     usual = 1 if is_whole else None
     st.number_input(label, step=usual if step is None else kind(step), format=None if is_whole else "%g", **shared)
 
 
-def number_fields(keys: dict[str, str], fixed: Collection[str] = ()) -> None:
-    """Draw the fields side by side. The request refuses a number out of its bounds, in words.
+def number_fields(keys: dict[str, str], fixed: Collection[str] = ()) -> bool:
+    """Draw the fields side by side; return whether all numbers are within their bounds, and say which is not.
 
     A field with bounds of its own would go on with its last number, while the page shows another one.
 
@@ -73,6 +78,18 @@ def number_fields(keys: dict[str, str], fixed: Collection[str] = ()) -> None:
         help = f"{meaning(name)} From {low:,} to {high:,}."
         shared: dict[str, Any] = {"key": key, "help": help, "persist_state": "session"}
         column.number_input(declared.label, step=declared.step, disabled=name in fixed, **shared)
+    inside = True
+    for name, key in keys.items():
+        if name not in fixed:
+            inside = inside and _is_inside(name, st.session_state[key])
+    return inside
+
+
+def _is_inside(name: str, value: int) -> bool:
+    with show_errors():
+        check_number(name, value)
+        return True
+    return False
 
 
 def method_menu(role: Role, key: str) -> None:

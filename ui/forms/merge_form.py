@@ -126,9 +126,8 @@ def merge_form() -> MergeRequest | None:
     if missing:
         st.warning(missing, icon=":material/link_off:")
     missing = missing or _missing_images(a)
-    number_fields(KEYS)
-    wanted = None
-    if not (reason or missing):
+    inside, wanted = number_fields(KEYS), None
+    if inside and not (reason or missing):
         with show_errors():
             wanted = wanted_merge(a, b)
     if wanted is not None and image_hash(a.dataset, DEFAULTS["images"]):

@@ -85,10 +85,10 @@ def sweep_form(shown: SweepRequest | None) -> None:
     for role in ROLES:
         method_menu(role, sweep_key(role))
     fixed = {name for name, _ in over} | ({"epochs"} if "epoch" in dict(over) else set())
-    number_fields({name: sweep_key(name) for name in FIRST_ROW}, fixed)
+    inside = [number_fields({name: sweep_key(name) for name in FIRST_ROW}, fixed)]
     with st.expander("Trainings and seeds", icon=":material/tune:"):
-        number_fields({name: sweep_key(name) for name in ("networks", "common")}, fixed)
-        number_fields({name: sweep_key(name) for name in ("seeds", "points", "seed", "first_group")})
+        for row in (("networks", "common"), ("seeds", "points", "seed", "first_group")):
+            inside.append(number_fields({name: sweep_key(name) for name in row}, fixed))
         st.multiselect(
             "Studies of every merge", list(with_numbers()), key=sweep_key("studies"),
             format_func=with_numbers().__getitem__,
@@ -96,7 +96,7 @@ def sweep_form(shown: SweepRequest | None) -> None:
             persist_state="session",
         )  # fmt: skip
         settings = setting_fields(TrainingOptions, SETTINGS, without=(PART,), fixed=fixed, columns=2)
-    if any(values is None for _, values in over):
+    if any(values is None for _, values in over) or not all(inside):
         return  # the reason stands below the field
     with show_errors():
         given = tuple((name, values) for name, values in over if values is not None)

@@ -13,6 +13,7 @@ from merging.errors import InvalidRequest
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.checks import TEXT
 from merging.jobs.requests.download import DownloadRequest
+from merging.jobs.requests.numbers import WHOLE_NUMBERS
 from merging.jobs.requests.train import TrainRequest
 from merging.text import numbers
 from merging.zoo.catalogue import Entry, shipped
@@ -58,9 +59,11 @@ def train_form() -> None:
     like = by_label[st.selectbox("Network", list(by_label), key="train what")]
     dataset = _images(like)
     left, right = st.columns(2)
-    seed = left.number_input("Seed", value=2, step=1, key="train seed", help=meaning("seed"))
+    bounds = {name: "From {:,} to {:,}.".format(*WHOLE_NUMBERS[name].bounds) for name in ("seed", "epochs")}
+    about = f"{meaning('seed')} {bounds['seed']}"
+    seed = left.number_input("Seed", value=2, step=1, key="train seed", help=about)
     usual = like.epochs or 5
-    epochs = right.number_input("Epochs", value=usual, step=1, key=f"train epochs {like.id}")
+    epochs = right.number_input("Epochs", value=usual, step=1, key=f"train epochs {like.id}", help=bounds["epochs"])
     with st.expander("Optimiser, schedule and training images", icon=":material/tune:"):
         settings = setting_fields(TrainingOptions, "train set")
         if settings["optimiser"] == "sgd" and settings["lr"] < SLOW:

@@ -30,9 +30,9 @@ def zip_form() -> None:
     st.caption(f"{method.summary} [{method.paper}]({method.link})")
     with st.expander("Settings of ZipIt!", icon=":material/tune:"):
         setting_widgets(method, without=UNASKED)
-    number_fields({"seed": SEED, "images": IMAGES})
-    missing = _missing(nets)
-    if missing:
+    inside = number_fields({"seed": SEED, "images": IMAGES})
+    missing = _missing(nets) if inside else "A number is out of its bounds."
+    if missing and inside:
         st.info(missing, icon=":material/link_off:")
     if st.button(
         "Run partial zip", type="primary", icon=":material/play_arrow:", width="stretch", disabled=bool(missing)

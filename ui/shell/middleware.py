@@ -20,7 +20,7 @@ COOKIE = "mergescope_owner"
 YEAR = 365 * 24 * 3600
 LOCAL = ("127.0.0.1", "::1")
 OF_THE_MACHINE = ("/health", "/_stcore/metrics")  # routes that report on the server; only this machine may read them
-POLICY = (  # Plotly needs inline styles and eval; pictures and fonts are embedded in the page
+POLICY = (  # Plotly needs inline styles and eval; components' scripts are blobs; pictures and fonts are in the page
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self' {}"

@@ -27,7 +27,7 @@ HERE = ("", "127.0.0.1", "::1")  # this machine, where all visitors have one add
 WINDOW = 120.0  # seconds in which a visitor can return to the same session after a broken connection
 
 STALL = 60.0  # seconds without a byte after which an upload is given up, because its size is held for it
-SLOWEST = 50_000  # bytes per second that an upload must reach on average after the first STALL seconds
+SLOWEST = 5_000  # bytes per second that an upload must reach on average after the first STALL seconds
 
 
 class Held:
@@ -109,9 +109,9 @@ class Uploads:
         body = _Body(receive, size)
         try:
             await self._pass_on(match, scope, body.receive, send, size)
-        except ClientDisconnect:
+        except ClientDisconnect:  # the visitor has left, or is taken to have left
             if body.stalled:
-                await PlainTextResponse("The upload made no progress. Try again.", 408)(scope, receive, send)
+                await PlainTextResponse("The upload stopped, or was too slow. Try again.", 408)(scope, receive, send)
         finally:
             self.held.add(match["session"], arriving, 0)
 
@@ -146,7 +146,7 @@ class Uploads:
 
 
 class _Body:
-    """The body of an upload, which must arrive in time. stalled: whether it did not; it then ends as if left."""
+    """The body of an upload, which must arrive in time. stalled: whether it did not, and was given up."""
 
     def __init__(self, receive: Receive, size: int) -> None:
         self._receive, self._ends, self._is_whole = receive, time.monotonic() + STALL + size / SLOWEST, False

@@ -101,7 +101,7 @@ def check_class_order(dataset: str, classes: Sequence[str], who: str) -> None:
     facts = find_facts(dataset)
     labels = {} if facts is None else {name: number for number, name in enumerate(facts.classes)}
     for number, name in enumerate(classes):
-        if facts is not None and labels.get(name, number) != number:
+        if facts is not None and labels.get(name, number) != number and facts.classes[number : number + 1] != (name,):
             raise InvalidRequest(
                 f"{who} has the class {name} at output {number}, but in {facts.label} its label is {labels[name]}. Put "
                 "the rows of the last layer, and the names of the classes, into the order of the data set."
@@ -131,6 +131,11 @@ def channel_numbers(values: Any) -> tuple[float, ...]:
 def check_whole(request: Any, *names: str) -> None:
     """Raise InvalidRequest if a field is not a whole number within its bounds."""
     for name in names:
-        value, (low, high) = getattr(request, name), WHOLE_NUMBERS[name].bounds
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise InvalidRequest(f"{name} must be a whole number from {low} to {high}; got {value!r}.")
+        check_number(name, getattr(request, name))
+
+
+def check_number(name: str, value: Any) -> None:
+    """Raise InvalidRequest if the value of a field in WHOLE_NUMBERS is no whole number within its bounds."""
+    low, high = WHOLE_NUMBERS[name].bounds
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise InvalidRequest(f"{name} must be a whole number from {low} to {high}; got {value!r}.")

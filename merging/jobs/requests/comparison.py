@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from merging.results.reports import Barrier, MergeReport
 
 Mode = Literal["pairs", "growing"]
 MOST_RUNS = 200
+NUMBER = re.compile(r"[-+]?\d*[.,]?\d+(e[-+]?\d+)?|[-+]", re.ASCII)  # also a bare sign
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 Row = dict[str, Any]
 
@@ -91,18 +93,19 @@ class Grid:
         """
         if len(self.models) > 2 and not self.subjects():
             raise InvalidRequest("No two of these networks are of the same kind. Choose two networks of the same kind.")
-        triples = itertools.product(self.aligns, self.combines, self.corrects)
-        cells = list(itertools.product(self.subjects(), triples, self.seeds))
-        candidates = [self._request(*cell) for cell in cells[: MOST_RUNS + 1]]
+        triples = list(itertools.product(self.aligns, self.combines, self.corrects))
+        cells = itertools.product(self.subjects(), triples, self.seeds)
+        count = len(self.subjects()) * len(triples) * len(self.seeds)
+        candidates = [self._request(*cell) for cell in itertools.islice(cells, MOST_RUNS + 1)]
         unique = tuple({request.id: request for request in candidates if isinstance(request, MergeRequest)}.values())
         if not unique:
             why = next(
                 (text for text in candidates if isinstance(text, str)), "Choose at least two networks and one method."
             )
             raise InvalidRequest(f"None of these methods fits these networks. {why}")
-        if len(cells) > MOST_RUNS:
+        if count > MOST_RUNS:
             raise InvalidRequest(
-                f"This comparison has {len(cells)} merges; the limit is {MOST_RUNS}. Choose fewer methods or networks."
+                f"This comparison has {count} merges; the limit is {MOST_RUNS}. Choose fewer methods or networks."
             )
         return unique
 
@@ -252,5 +255,7 @@ def csv_value(value: Any) -> Any:
 
 
 def csv_text(value: Any) -> Any:
-    """A value, quoted if it is a text that begins like a formula, which a spreadsheet would run."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA else value
+    """A value, quoted if it is a text that begins like a formula, which a spreadsheet would run; numbers do not."""
+    if not isinstance(value, str) or value[:1] not in FORMULA or NUMBER.fullmatch(value):
+        return value
+    return f"'{value}"

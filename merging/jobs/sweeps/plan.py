@@ -88,7 +88,7 @@ def _kept(key: tuple[Any, ...], make: Callable[[], R]) -> R:
     return value
 
 
-@lru_cache(maxsize=200)  # as many as may be open: fewer would all be made anew in every round; .5 MB for 400 trainings
+@lru_cache(maxsize=200)  # as many as may be open, or each would be made anew in each round; .5 MB for 400 trainings
 def _cells(text: str) -> tuple[SweepCell, ...]:
     request = from_json(text)
     assert isinstance(request, SweepRequest)

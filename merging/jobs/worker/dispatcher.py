@@ -170,9 +170,9 @@ class Dispatcher:
                 for claim in wanted:
                     self.desk.fail(claim, {"kind": "DeadlineExceeded", "text": text})
                 unwanted.append(job)
-        withdraw_all([job.work for job in unwanted if isinstance(job.work, Sweeping)])
         for job in unwanted:
             self._drop(job)
+        withdraw_all([one for job in unwanted if isinstance(one := job.work, Sweeping) and not one.is_open])  # slow
 
     def _collect(self) -> None:
         for job in list(self.running.values()):
@@ -184,8 +184,8 @@ class Dispatcher:
     def _look_at_own(self) -> None:
         """Look at the work that the dispatcher does itself; what has waited longest comes first."""
         end = time.monotonic() + LOOKS
-        for job in sorted((job for job in self.running.values() if job.own is not None), key=attrgetter("next_look")):
-            if (outcome := job.own.outcome() if job.own is not None else None) is not None:
+        for job in sorted(self.running.values(), key=attrgetter("next_look")):
+            if job.own is not None and (outcome := job.own.outcome()) is not None:
                 self._finish(job, outcome)
             if time.monotonic() > end:  # everybody's jobs wait for this step
                 return

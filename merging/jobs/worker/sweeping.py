@@ -82,6 +82,12 @@ class Sweeping:
         assert isinstance(self.claim.request, SweepRequest)
         return self.claim.request
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the sweep is open: also after this run of it was paused, if it was asked for again."""
+        job = self.desk.ledger.local_run(self.claim.id)
+        return job is not None and job.open
+
     def _submit(self, seen: SweepLook, people: list[tuple[str, str]]) -> bool:
         """Submit parts while there is room; return whether any part is open or can still be submitted."""
         parts = seen.parts

@@ -16,6 +16,8 @@ from merging.zoo.checkpoints.recognise.fit import COUNTER, Recognised
 from merging.zoo.checkpoints.recognise.variants import missing_or_extra, variant_with
 from merging.zoo.torchvision_import import imported
 
+BOOLEANS = "booleans"  # a kind of numbers
+
 
 def is_factory(architecture: str | None) -> bool:
     """Whether the name is a factory's ("package.module:function"), not that of a known architecture."""
@@ -123,7 +125,7 @@ def _check_numbers(
     """
     for name, tensor in found.items():
         ours = _kind(expected[name])
-        if _kind(tensor) != ours and not name.endswith(COUNTER):
+        if _kind(tensor) != ours and not name.endswith(COUNTER) and not (ours == BOOLEANS and _is_mask(tensor)):
             raise UnknownArchitecture(
                 f"{name} holds {_kind(tensor)}, but {architecture} has {ours} there. Save the network with the numbers "
                 "that it computes with."
@@ -142,7 +144,12 @@ def _kind(tensor: Tensor) -> str:
         return "floating-point numbers"
     if tensor.is_complex():
         return "complex numbers"
-    return "booleans" if tensor.dtype == torch.bool else "integers"
+    return BOOLEANS if tensor.dtype == torch.bool else "integers"
+
+
+def _is_mask(tensor: Tensor) -> bool:
+    """Whether integers are all 0 or 1, as masks were stored before there were booleans."""
+    return _kind(tensor) == "integers" and bool(((tensor == 0) | (tensor == 1)).all())
 
 
 def _found(name: str, named: Mapping[str, Tensor], ties: Mapping[str, str], like: Tensor) -> Tensor:
