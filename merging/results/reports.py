@@ -16,11 +16,15 @@ FORMAT = 1  # increase by hand when the meaning of a saved value changes
 
 @dataclass(frozen=True)
 class Metrics:
-    """One evaluation: mean cross-entropy in nats per image, accuracy in 0..1, calibration error (15 bins) in 0..1."""
+    """One evaluation: mean cross-entropy in nats per image, accuracy in 0..1, calibration error (15 bins) in 0..1.
+
+    images: number of images, or of predictions where a network predicts at several positions; 0 if it was not recorded.
+    """
 
     loss: float
     accuracy: float
     ece: float
+    images: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from merging.text import numbers
 GROUPS = ("Settings", "Figures", "Cost")
 FIGURES: dict[str, Callable[[float], str]] = {  # column of a comparison -> its format
     "test_accuracy": numbers.accuracy,
+    "test_images": numbers.count,
     "test_loss": numbers.loss,
     "train_accuracy": numbers.accuracy,
     "train_loss": numbers.loss,

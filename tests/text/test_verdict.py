@@ -284,6 +284,14 @@ def test_a_merge_of_many_is_judged_beside_its_parents(merge, expected, words):
     assert "no better than their plain average" in headline(worse)
 
 
+def test_a_gain_within_the_noise_of_the_images_that_were_measured_is_called_so():
+    values = {"A": 0.9, "B": 0.9, "C": 0.9, "naive": 0.86, "merge": 0.88}
+    for images, within in ((200, True), (10_000, False), (0, False)):  # 0: an older result, which does not say
+        measured = {name: {"test": Metrics(0.3, share, 0.02, images)} for name, share in values.items()}
+        made = MergeReport({"images": 60_000}, (), {}, 3e-16, scores=measured)  # asked for more than there were
+        assert ("within the noise of 200 images" in headline(made)) is within
+
+
 def test_maps_are_not_called_a_re_ordering():
     known = report(curve(0.4), curve(0.01))
     mixed = dataclasses.replace(known, request={**known.request, "align": "cca"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
@@ -29,6 +29,8 @@ from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.registry import from_json
 from merging.jobs.search import KEY, cancel_batch, cancelled_of, is_mine, progress_of, was_stopped
 from merging.methods.registry import find
+from merging.results.intervals import wilson
+from merging.text.comparison_words import Triple, standing
 from ui.forms.compare_form import batch, key
 from ui.shell.address import said
 from ui.shell.chosen import PREFIX
@@ -41,7 +43,14 @@ from ui.shell.words import STATES
 
 EVERY = 2.0  # seconds between updates while a merge is open
 SHARES = ("test_accuracy", "train_accuracy", "naive_accuracy", "parents_accuracy", "ensemble_accuracy")
-FORMATS = {"distance": "%.1f", "objective": "%.1f", "equivalence": "%.0e", "seconds": "%.1f", "memory": "%d"}
+FORMATS = {
+    "test_images": "%d",
+    "distance": "%.1f",
+    "objective": "%.1f",
+    "equivalence": "%.0e",
+    "seconds": "%.1f",
+    "memory": "%d",
+}
 Progress = dict[str, tuple[str, float]]  # id of a merge -> (state, time of its end)
 ALWAYS = ("networks", "align", "combine", "correct", "test_accuracy", "run")
 
@@ -159,17 +168,39 @@ def _end() -> None:
 
 
 def points_of(rows: list[Row]) -> list[Point]:
-    """Return the points of the figures: every method with its mean and standard deviation."""
-    results = summaries(rows, "test_accuracy")
-    plain = {summary.triple[2] for summary in results} == {"none"} and {s.triple[1] for s in results} == {"average"}
+    """Return the points of the figures: every method with its mean over merges and a whisker.
+
+    The whisker is the standard deviation over merges; for a single merge, the 95 % interval of its accuracy.
+    """
+    label = _labels(rows)
     points = []
-    for summary in results:
+    for summary in summaries(rows, "test_accuracy"):
         align, combine, correct = summary.triple
+        low, high = summary.mean - summary.spread, summary.mean + summary.spread
+        images = [row["test_images"] for row in rows if (_triple(row), row["count"]) == (summary.triple, summary.count)]
+        known = [int(count) for count in images if not math.isnan(count)]
+        if summary.runs == 1 and known:
+            low, high = wilson(summary.mean, known[0])
+        rest = f"{combine} {correct}"
+        points.append(Point(label(summary.triple), align, rest, summary.count, summary.mean, low, high))
+    return points
+
+
+def _triple(row: Row) -> Triple:
+    return row["align"], row["combine"], row["correct"]
+
+
+def _labels(rows: list[Row]) -> Callable[[Triple], str]:
+    """Function from a method triple to its name, which leaves out what no row does."""
+    only_aligned = {_triple(row)[1:] for row in rows} == {("average", "none")}
+
+    def label(triple: Triple) -> str:
+        align, combine, correct = triple
         steps = [("align", align), ("combine", combine)] + ([("correct", correct)] if correct != "none" else [])
         names = [find(role, name).label for role, name in steps]  # type: ignore[arg-type]
-        label = names[0] if plain else " · ".join(names)
-        points.append((label, align, f"{combine} {correct}", summary.count, summary.mean, summary.spread))
-    return points
+        return names[0] if only_aligned else " · ".join(names)
+
+    return label
 
 
 def _charts(grid: Grid, rows: list[Row]) -> None:
@@ -190,11 +221,19 @@ def _chart(grid: Grid, rows: list[Row], which: str) -> None:
     beside = {name: mean_of([row[name] for row in rows]) for name in REFERENCES}
     references = {name: value for name, value in beside.items() if not math.isnan(value)}
     draw(bars(points, references), f"bars{which}", f"comparison{which}", width="stretch")
+    st.caption(_explained(rows))
+
+
+def _explained(rows: list[Row]) -> str:
+    """What the whiskers show, and which methods the merges tell apart."""
     runs = max(summary.runs for summary in summaries(rows, "test_accuracy"))
     if runs > 1:
-        st.caption(
+        whiskers = (
             f"Mean of up to {runs} merges per method (pairs and seeds). The whiskers show their standard deviation."
         )
+    else:
+        whiskers = "The whiskers show 95 % intervals (Wilson) for the number of test images."
+    return f"{standing(rows, _labels(rows))} {whiskers}".strip()
 
 
 def _table(rows: list[Row]) -> None:

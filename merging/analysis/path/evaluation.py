@@ -155,4 +155,4 @@ def metrics(log_p: Tensor, labels: Tensor) -> Metrics:
     number = (confidence * BINS).ceil().long().clamp(1, BINS) - 1  # bin m holds ((m - 1) / 15, m / 15]
     gaps = confidence.new_zeros(BINS).index_add(0, number, hit - confidence)
     loss = -log_p.gather(1, labels[:, None]).sum()
-    return Metrics(float(loss) / images, float(hit.sum()) / images, float(gaps.abs().sum()) / images)
+    return Metrics(float(loss) / images, float(hit.sum()) / images, float(gaps.abs().sum()) / images, images)

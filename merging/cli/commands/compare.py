@@ -19,6 +19,7 @@ from merging.methods.registry import ROLES, find, table
 from merging.progress import Progress
 from merging.results import reports, saving
 from merging.text import numbers
+from merging.text.comparison_words import standing
 from merging.zoo.datasets.fingerprint import fingerprint
 from merging.zoo.datasets.load import ImageSet
 
@@ -132,6 +133,7 @@ def _show(rows: list[Row], errors: list[str]) -> None:
 
 
 def _show_kind(rows: list[Row]) -> None:
+    note = standing(rows, " · ".join)
     by_count = {summary.count for summary in summaries(rows, "test_accuracy")}
     losses = {(s.triple, s.count): s for s in summaries(rows, "test_loss")}
     barriers = {(s.triple, s.count): s for s in summaries(rows, "barrier_mean")}
@@ -154,3 +156,5 @@ def _show_kind(rows: list[Row]) -> None:
         references = ", ".join(f"{name} {numbers.accuracy(value)}" for name, value in each.items())
         over = "one merge" if len(mine) == 1 else f"means of {len(mine)} merges"
         say(f"{count} networks: {references} (test images, {over})")
+    if note:
+        say(note)

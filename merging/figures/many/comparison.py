@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,32 +30,41 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 REFERENCES = {"parents_accuracy": ("A", "mean of the networks"), "ensemble_accuracy": ("ensemble", "ensemble")}
 REFERENCES |= {"naive_accuracy": ("naive", "naive average")}
 
-# label, align, "combine · correct", number of networks, mean accuracy, spread
-Point = tuple[str, str, str, int, float, float]
+
+@dataclass(frozen=True)
+class Point:
+    """Mean test accuracy (0..1) of a method over its merges of `count` networks. low, high: ends of its whisker."""
+
+    label: str
+    align: str
+    rest: str  # "combine correct"
+    count: int
+    mean: float
+    low: float
+    high: float
 
 
 def bars(points: Sequence[Point], references: Mapping[str, float]) -> Figure:
-    """Bars of every method's mean test accuracy with its spread, best first.
+    """Bars of every method's mean test accuracy with its whisker, best first.
 
     references: key of REFERENCES -> mean accuracy, each drawn as a vertical line.
     """
-    ordered = sorted(points, key=lambda point: -point[4])
+    ordered = sorted(points, key=lambda point: -point.mean)
     fig = figure(
         describe_rows(points, references),
         height=110 + 30 * len(ordered),
         x={"title": "Test accuracy of the merge (%)", "range": [0, 101]},
         y={"autorange": "reversed", "type": "category"},
     )
-    spreads = [100 * spread for *_, spread in ordered]
     fig.add(
         "bar",
-        x=[100 * mean for *_, mean, _ in ordered],
-        y=[label for label, *_ in ordered],
+        x=[100 * point.mean for point in ordered],
+        y=[point.label for point in ordered],
         orientation="h",
-        marker={"color": [ALIGN_COLORS.get(align, "#000000") for _, align, *_ in ordered]},
-        error_x={"type": "data", "array": spreads, "color": "#7F7F7F", "visible": any(spreads)},
+        marker={"color": [ALIGN_COLORS.get(point.align, "#000000") for point in ordered]},
+        error_x=_whiskers(ordered),
         showlegend=False,
-        text=[numbers.accuracy(mean) for *_, mean, _ in ordered],
+        text=[numbers.accuracy(point.mean) for point in ordered],
         textposition="inside",
         insidetextanchor="start",
         hoverinfo="skip",
@@ -68,7 +78,7 @@ def bars(points: Sequence[Point], references: Mapping[str, float]) -> Figure:
 
 
 def growth(points: Sequence[Point]) -> Figure:
-    """Test accuracy over the number of networks merged at once, one line per method, error bars for the spread."""
+    """Test accuracy over the number of networks merged at once, one line per method, with whiskers."""
     fig = figure(
         describe_rows(points, {}),
         height=420,
@@ -76,26 +86,35 @@ def growth(points: Sequence[Point]) -> Figure:
         y={"title": "Test accuracy of the merge (%)"},
     )
     for label, align, dash in _lines(points):
-        mine = sorted((point for point in points if point[0] == label), key=lambda point: point[3])
+        mine = sorted((point for point in points if point.label == label), key=lambda point: point.count)
         fig.add(
             "scatter",
-            x=[count for *_, count, _, _ in mine],
-            y=[100 * mean for *_, mean, _ in mine],
+            x=[point.count for point in mine],
+            y=[100 * point.mean for point in mine],
             name=label,
             mode="lines+markers",
             line={"color": ALIGN_COLORS.get(align, "#000000"), "dash": dash, "width": 2.5},
-            error_y={"type": "data", "array": [100 * spread for *_, spread in mine]},
+            error_y=_whiskers(mine),
             hovertemplate="%{y:.1f} %",
         )
     return fig
 
 
+def _whiskers(points: Sequence[Point]) -> dict[str, Any]:
+    """Error bars in percent; none if no point has a whisker."""
+    up = [100 * (point.high - point.mean) for point in points]
+    down = [100 * (point.mean - point.low) for point in points]
+    seen = any(up) or any(down)
+    return {"type": "data", "array": up, "arrayminus": down, "color": "#7F7F7F", "symmetric": False, "visible": seen}
+
+
 def _lines(points: Sequence[Point]) -> list[tuple[str, str, str]]:
     """(label, align, dash) of every line; the dash stands for combination and correction."""
-    rests = list(dict.fromkeys(rest for _, _, rest, *_ in points))
+    rests = list(dict.fromkeys(point.rest for point in points))
     lines: dict[str, tuple[str, str, str]] = {}
-    for label, align, rest, *_ in points:
-        lines.setdefault(label, (label, align, DASHES[rests.index(rest) % len(DASHES)]))
+    for point in points:
+        dash = DASHES[rests.index(point.rest) % len(DASHES)]
+        lines.setdefault(point.label, (point.label, point.align, dash))
     return list(lines.values())
 
 
@@ -103,10 +122,10 @@ def describe_rows(points: Sequence[Point], references: Mapping[str, float]) -> s
     """Describe either figure as text: every method's accuracy, then the references."""
     if not points:
         return "No merge in this comparison has finished yet."
-    ordered: list[Any] = sorted(points, key=lambda point: (-point[3], -point[4]))
     parts = [
-        f"{label} ({count} networks) {numbers.accuracy(mean)}" + (f" ± {numbers.points(spread)}" if spread else "")
-        for label, _, _, count, mean, spread in ordered
+        f"{point.label} ({point.count} networks) {numbers.accuracy(point.mean)}"
+        + (f" ({numbers.accuracy(point.low)} to {numbers.accuracy(point.high)})" if point.high > point.low else "")
+        for point in sorted(points, key=lambda point: (-point.count, -point.mean))
     ]
     beside = [f"{REFERENCES[key][1]} {numbers.accuracy(value)}" for key, value in references.items()]
     return f"Test accuracy of the merge: {', '.join([*parts, *beside])}."

@@ -33,6 +33,7 @@ COLUMNS: dict[str, str] = {
     "seed": "Seed",
     "state": "State",
     "test_accuracy": "Test accuracy",
+    "test_images": "Test images",
     "test_loss": "Test loss",
     "train_accuracy": "Train accuracy",
     "train_loss": "Train loss",
@@ -173,6 +174,7 @@ def _measured(report: MergeReport) -> Row:
             metrics = report.scores["merge"][split]
             row |= {f"{split}_accuracy": metrics.accuracy, f"{split}_loss": metrics.loss}
     if "test" in report.scores.get("merge", {}):
+        row["test_images"] = report.scores["merge"]["test"].images or math.nan
         accuracy = {name: splits["test"].accuracy for name, splits in report.scores.items()}
         parents = [value for name, value in accuracy.items() if len(name) == 1]
         row |= {"naive_accuracy": accuracy.get("naive", math.nan), "parents_accuracy": sum(parents) / len(parents)}

@@ -27,7 +27,7 @@ def many_headline(report: MergeReport) -> str:
     }[status(report)]
     gain = merge - naive
     beside = f"{numbers.points(gain)} above their plain average" if gain > 0 else "no better than their plain average"
-    images = int(report.request.get("images", 0))
+    images = report.scores["merge"][_split(report)].images
     if images and 0 < gain <= noise(merge, naive, images):
         beside += f", which is within the noise of {numbers.count(images)} images if networks err independently"
     return f"{count} networks merge {outcome}: {numbers.accuracy(merge)}, {beside}."
