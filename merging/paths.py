@@ -1,6 +1,8 @@
 """Paths of the program's own files and of the users' files. torch-free."""
 
 import os
+import re
+import tempfile
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -23,6 +25,14 @@ def child_environment(**more: str) -> dict[str, str]:
     """The environment of a child process that runs `python -m merging...` in any folder, with further variables."""
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": paths, **more}
+
+
+def without_folders(text: str) -> str:
+    """A text for visitors of the app, in which files below the program's folders are named without their folders."""
+    for folder in (home(), ROOT, Path(tempfile.gettempdir())):
+        below = re.escape(str(folder)) + r"(?![\w.-])(?:[/\\][^\s/\\'\",;:()]+)*"
+        text = re.sub(below, lambda found: Path(found[0]).name, text)
+    return text
 
 
 def is_there(path: Path) -> bool:

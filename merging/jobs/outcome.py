@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from merging.errors import MergescopeError, reason_of_system
 from merging.jobs.ledger.store import Content
+from merging.paths import without_folders
 from merging.progress import Progress
 
 
@@ -47,14 +48,14 @@ def attempt(work: Callable[[Progress], Mapping[str, Content] | Outcome], report:
         result = work(noted)
         return result if isinstance(result, Outcome) else Outcome(result)
     except MergescopeError as error:
-        return Outcome(error={"kind": type(error).__name__, "text": str(error)})
+        return Outcome(error={"kind": type(error).__name__, "text": without_folders(str(error))})
     except Exception as error:  # noqa: BLE001 (allowed only here: whatever goes wrong, a job must end with a reason)
         return Outcome(error=unexpected(error, reached))
 
 
 def unexpected(error: BaseException, stage: str) -> dict[str, str]:
     """Describe an unexpected error by a text for the user and details for a developer."""
-    kind, details = type(error).__name__, "".join(traceback.format_exception(error))
+    kind, details = type(error).__name__, without_folders("".join(traceback.format_exception(error)))
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError":
         text = f"The worker ran out of memory in stage {stage}. Choose fewer images or units, or a smaller network."
         return {"kind": kind, "text": text, "details": details}

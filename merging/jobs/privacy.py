@@ -14,12 +14,11 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from merging.errors import DataUnavailable
 from merging.jobs.ledger.owners import as_table
 from merging.jobs.requests.registry import hashes_and_names
 from merging.zoo.catalogue import shipped_file
 from merging.zoo.datasets.known import may_use
-from merging.zoo.datasets.own import find_own, is_own
+from merging.zoo.datasets.own import find_intact, is_own
 
 if TYPE_CHECKING:
     from merging.jobs.ledger.shipped_runs import ShippedRuns
@@ -133,10 +132,7 @@ def _all_shared(db: sqlite3.Connection, shipped: ShippedRuns, job: str, parts: I
 
 def _is_shared_by(db: sqlite3.Connection, shipped: ShippedRuns, part: str, owners: set[str]) -> bool:
     if is_own(part):
-        try:
-            dataset = find_own(part)
-        except DataUnavailable:  # damaged: it is unknown who shares them
-            return False
+        dataset = find_intact(part)  # None if they are damaged: it is unknown who shares them
         return dataset is not None and any(claim.shared and claim.owner in owners for claim in dataset.claims)
     rows = db.execute("SELECT owner, entry FROM models WHERE sha256 = ?", (part,)).fetchall()
     shared = any(row["owner"] in owners and _is_shared(row["entry"]) for row in rows)

@@ -151,16 +151,26 @@ def layer_of(subject: Subject, name: str) -> tuple[Layer, Tensor]:
 
 
 def incoming(subject: Subject, place: Layer) -> Tensor:
-    """Pearson correlations (M, M, U) of the units' incoming weights between the networks of SLOTS."""
+    """Pearson correlations (M, M, U) of the units' incoming weights between the networks of SLOTS.
+
+    NaN where the layer has no weights of its own from which its units are made.
+    """
     import torch
 
     from merging.analysis.activations.responses import correlations
     from merging.network.permutation import named_tensors
 
     node = next(node for node in subject.graph.nodes if node.name == place.node)
-    sources = [subject.graph.sources.get(arg.name, "") for arg in node.all_input_nodes]
-    weights = [name for name in sources if name and len(subject.graph.shapes[name]) > 1]
-    if place.kind not in ("conv", "linear") or not weights:
+    sources = {subject.graph.sources.get(arg.name, "") for arg in node.all_input_nodes}
+    group = next(one for one in subject.spec.groups if any(site.node == place.node for site in one.nodes))
+    made = [one for one in group.axes if one.parameter in sources and not one.used]
+    made = [one for one in made if len(subject.graph.shapes[one.parameter]) > 1]
+    if place.kind not in ("conv", "linear") or len(made) != 1 or group.size != place.units:
         return torch.full((len(SLOTS), len(SLOTS), place.units), torch.nan)
-    rows = [named_tensors(subject.nets[slot])[weights[0]].flatten(1).T for slot in SLOTS]
+    axis = made[0]
+    rows = []
+    for slot in SLOTS:
+        weight = named_tensors(subject.nets[slot])[axis.parameter].movedim(axis.dim, 0)
+        units = weight.narrow(0, axis.offset, axis.block * group.size)
+        rows.append(units.reshape(group.size, -1).T)
     return correlations(rows)

@@ -68,10 +68,9 @@ def count(value: int | float) -> str:
     """Format a count with at most three digits ("932 k", "11.2 M"), or exactly below 10,000 ("2,000")."""
     if abs(value) < 10_000:
         return f"{value:,.0f}"
-    for step, letter in _STEPS:
-        if abs(value) >= step:
-            return f"{value / step:.3g} {letter}"
-    return f"{value:,.0f}"
+    steps = [(step, letter) for step, letter in _STEPS if abs(value) >= 0.9995 * step]  # 999.5 k is 1 M
+    step, letter = steps[0]
+    return f"{value / step:,.0f} {letter}" if abs(value) >= 999.5 * step else f"{value / step:.3g} {letter}"
 
 
 def counted(number: int, noun: str) -> str:

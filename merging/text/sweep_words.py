@@ -69,14 +69,28 @@ def measured_names(rows: Sequence[SweepRow]) -> list[str]:
 def unfinished_parts(sweep: SweepRequest, rows: Sequence[SweepRow]) -> str:
     """Number of merges and studies that did not finish, as in "1 of 6 merges"; "" if there are none."""
     done = [row for row in rows if row.state == "done"]
-    lacking = sum(
+    lacking = sum(  # no study is measured along λ, so each row is a merge here
         not any(name.removeprefix(NAIVE).startswith(f"{study}.") for name in row.measures)
         for row in done
         for study in sweep.studies
     )
-    parts = [f"{len(rows) - len(done)} of {len(rows)} merges"] if len(done) < len(rows) else []
+    merges = _merges(sweep, rows)
+    failed = merges - _merges(sweep, done)
+    parts = [f"{len(failed)} of {len(merges)} merges"] if failed else []
     parts += [f"{lacking} of {len(done) * len(sweep.studies)} studies"] if lacking else []
     return " and ".join(parts)
+
+
+def merges_done(sweep: SweepRequest, rows: Sequence[SweepRow]) -> str:
+    """Number of finished merges, as in "5 of 6 merges"."""
+    done = _merges(sweep, [row for row in rows if row.state == "done"])
+    return f"{len(done)} of {len(_merges(sweep, rows))} merges"
+
+
+def _merges(sweep: SweepRequest, rows: Sequence[SweepRow]) -> set[tuple[Any, ...]]:
+    """What the merges behind the rows differ in; all points of an axis over λ are read from one merge."""
+    along = [number for number, (key, _) in enumerate(sweep.axes) if key != LAMBDA]
+    return {(*(row.values[number] for number in along), row.triple, row.group, row.seed) for row in rows}
 
 
 def usual_measure(sweep: SweepRequest) -> str:

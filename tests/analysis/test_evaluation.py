@@ -146,6 +146,7 @@ def test_networks_that_give_not_a_number_are_measured_too():
     found = evaluate(answers(torch.full((4, 3), torch.nan)), rows([0, 1, 2, 0]))
     assert math.isnan(found.loss)
     assert math.isnan(found.ece)
+    assert (found.accuracy, found.images) == (0.0, 4)  # argmax of NaN is class 0, but that is no prediction
 
 
 def test_what_cannot_be_measured_is_refused_in_words():

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from merging.analysis.similarity.manipulation import classifier_of, rescale_unit, translate
-from merging.errors import UnsupportedOperation
+from merging.errors import DataUnavailable, UnsupportedOperation
 from merging.network.graph.graph import export
 from tests.nets.pairs import SHAPE, blobs, structure, trained
 
@@ -56,6 +56,29 @@ def test_a_network_without_a_linear_end_is_refused():
     net = nn.Sequential(nn.Conv2d(1, 5, 8), nn.Flatten()).eval()
     with pytest.raises(UnsupportedOperation, match="linear layer"):
         classifier_of(export(net, torch.rand(2, *SHAPE)), net, DATA)
+
+
+class Decomposed(nn.Module):
+    """Ends in addmm, as exported programs after `run_decompositions` do: bias first, weights (features, classes)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(64, 5)), nn.Parameter(torch.randn(5))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.addmm(self.bias, images.flatten(1), self.weight)
+
+
+def test_a_network_that_ends_in_a_product_of_matrices_is_refused():
+    net = Decomposed().eval()
+    with pytest.raises(UnsupportedOperation, match="ends in a linear layer"):
+        classifier_of(export(net, torch.rand(2, *SHAPE)), net, DATA)
+
+
+@pytest.mark.parametrize("below", [0, 1000])
+def test_without_an_image_to_move_or_to_leave_there_is_nothing_to_compare(found, below):
+    with pytest.raises(DataUnavailable, match="Choose another number of classes, or other images"):
+        translate(found, found.labels < below, 0)
 
 
 def test_a_network_that_goes_on_behind_its_last_linear_layer_is_refused():

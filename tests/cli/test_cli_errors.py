@@ -112,7 +112,7 @@ def test_a_wrong_wish_is_one_line_that_says_what_to_do_and_exit_code_2(capsys, a
         (["merge", A, B, "--mean", "a"], "--mean: takes one number per channel, separated by commas, such as 0.5"),
         (["neurons", A, "--layer", "layers.0", "--steps", "0"], "--steps: takes a whole number from 1 to 4096"),
         (["neurons", A, "--layer", "layers.0", "--units", "²"], "--units: takes numbers and ranges such as 0,1,5-8"),
-        (["neurons", A, "--layer", "layers.0", "--units", "5-2"], "names no unit"),
+        (["neurons", A, "--layer", "layers.0", "--units", "1,5-2"], "such as 0,1,5-8; got '1,5-2'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

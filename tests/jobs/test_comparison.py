@@ -137,4 +137,5 @@ def test_csv_and_json_hold_the_same_and_leave_out_nothing_but_nan() -> None:
     assert [row["align"] for row in read] == ["none", "none", "weight-matching", "weight-matching"]
     assert [row["test_accuracy"] for row in read] == ["0.5", "0.6", "0.9", ""]
     assert [row["test_accuracy"] for row in to_values(rows())] == [0.5, 0.6, 0.9, None]
+    assert to_values([rows()[0] | {"test_loss": math.inf}])[0]["test_loss"] is None  # JSON has no infinity
     assert mlps()[0].name in read[0]["networks"]

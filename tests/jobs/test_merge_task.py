@@ -1,17 +1,22 @@
-"""The merge task on networks of unequal widths: everything is there but what has no meaning between them."""
+"""The merge task on networks of unequal widths, and on networks whose answers are not numbers."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
+from merging.errors import MergescopeError
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.requests.base import ModelRef
+from merging.jobs.tasks.payload import Payload
 from merging.jobs.tasks.run import run_task
 from merging.jobs.worker.gather import gather_payload
 from merging.results import saving
 from merging.text.verdicts.merge import headline, verdict
 from merging.zoo import catalogue
+from merging.zoo.datasets.load import load_split
 from tests.jobs.making import merge_request
 
 
@@ -61,3 +66,18 @@ def test_the_words_say_that_widths_differ(made):
     broken = dataclasses.replace(report.curves["aligned"]["test"], accuracy=np.full(3, 0.1))
     failed = dataclasses.replace(report, curves={"aligned": {"test": broken}})
     assert headline(failed).endswith("the merge still fails.")
+
+
+def test_a_merge_of_three_networks_whose_answers_are_not_numbers_is_refused():
+    """Finite weights whose products overflow. Accuracies of NaN would be those of the first class."""
+    data = catalogue.shipped_file(catalogue.find_entry("fashion-mlp-128-s0").sha256).read_bytes()
+    metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    tensors = {name: value * np.float32(1e18) for name, value in safetensors.numpy.load(data).items()}
+    large = safetensors.numpy.save(tensors, metadata)
+    models = tuple(
+        dataclasses.replace(ModelRef.of(catalogue.find_entry("fashion-mlp-128-s0")), sha256=f"{n}" * 64) for n in "abc"
+    )
+    request = merge_request(models=models, align="none", images=100)
+    images = {split: load_split("fashion-mnist", split, 100) for split in ("train", "test")}
+    with pytest.raises(MergescopeError, match=r"The loss of .* is not a number"):
+        run_task("merge", Payload(request.to_json(), (large,) * 3, images))

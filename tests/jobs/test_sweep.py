@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,12 +20,12 @@ from merging.errors import InvalidRequest, MergescopeError
 from merging.jobs.requests.registry import from_json
 from merging.jobs.requests.sweep import MOST_ROWS, SweepRequest
 from merging.jobs.requests.train import TrainRequest
-from merging.jobs.sweeps.axes import USUAL_WIDTHS, find_axis, sweep_axes, with_depth, with_width
+from merging.jobs.sweeps.axes import LAMBDA, USUAL_WIDTHS, find_axis, sweep_axes, with_depth, with_width
 from merging.jobs.sweeps.cost import cheaper
 from merging.jobs.sweeps.plan import cells_of, checked_sweep, no_network, trainings
 from merging.results.intervals import student, t95
 from merging.results.sweep_report import SweepRow, marks, spearman, trends
-from merging.text.sweep_words import describe_trends, sweep_command
+from merging.text.sweep_words import describe_trends, merges_done, sweep_command, unfinished_parts
 from merging.zoo.architectures.table import build
 from merging.zoo.datasets.fingerprint import fingerprint
 
@@ -243,6 +244,14 @@ def test_means_go_over_method_seeds_first_and_then_over_groups():
     points = marks([row(4, 0, 1.0), row(4, 0, 3.0, seed=1), row(4, 1, 4.0)], "barrier_mean")
     assert points[0].mean == 3.0 and points[0].by_group == {0: 2.0, 1: 4.0}
     assert points[1].triple[0] == "naive" and points[1].mean == 1.0
+
+
+def test_points_along_a_path_are_counted_as_one_merge():
+    along = sweep(axes=((LAMBDA, (0.0, 0.5, 1.0)),))
+    states = {0: "done", 1: ""}
+    rows = [replace(row(x, 0, 1.0, seed), state=state) for seed, state in states.items() for x in (0.0, 0.5, 1.0)]
+    assert merges_done(along, rows) == unfinished_parts(along, rows) == "1 of 2 merges"
+    assert merges_done(sweep(), rows) == "3 of 6 merges"
 
 
 def test_a_trend_says_in_how_many_groups_and_no_more():

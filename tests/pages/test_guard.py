@@ -7,6 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from merging.errors import InvalidRequest
+from merging.paths import ROOT, home, without_folders
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,7 @@ from merging.errors import InvalidRequest
         (sqlite3.OperationalError("attempt to write a readonly database"), "no permission to read or write"),
         (PermissionError(errno.EACCES, "Permission denied", "/home/x"), "no permission"),
         (InvalidRequest("Choose *two* networks."), "Choose \\*two\\* networks."),
+        (InvalidRequest(f"{home() / 'data' / 'birds.npy'} is damaged"), "birds.npy is damaged"),
     ],
 )
 def test_what_the_system_refuses_is_said_where_it_happens(error, said):
@@ -27,7 +29,16 @@ def test_what_the_system_refuses_is_said_where_it_happens(error, said):
             raise error
 
     app = AppTest.from_function(page, args=(error,)).run()
-    assert said in app.error[0].value and "/home" not in app.error[0].value and not app.exception
+    shown = app.error[0].value
+    assert said in shown and "/home" not in shown and str(home()) not in shown and not app.exception
+
+
+def test_only_the_programs_own_folders_are_left_out_of_texts(monkeypatch):
+    monkeypatch.setenv("MERGESCOPE_HOME", "/srv/my runs")
+    assert without_folders("The file '/srv/my runs/data/own-1/a.npy' is cut.") == "The file 'a.npy' is cut."
+    assert without_folders("/srv/my runs has 1.0 GB free.") == "my runs has 1.0 GB free."
+    assert without_folders("/srv/my runs2/a and/or /compare?x=1") == "/srv/my runs2/a and/or /compare?x=1"
+    assert without_folders(f'File "{ROOT}/merging/paths.py", line 1') == 'File "paths.py", line 1'
 
 
 def test_a_mistake_of_the_program_is_not_explained_away():

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from merging.jobs.ledger.images import add_images
+from merging.jobs.requests.train import TrainRequest
 from merging.zoo.catalogue import find_entry
 from merging.zoo.datasets import own
 from merging.zoo.datasets.fingerprint import fingerprint
@@ -17,6 +18,7 @@ from tests.pages.ledgers import done, merge_request
 from tests.pages.test_merge_page import press, texts
 from tests.zoo.image_files import folder, reading, two_classes, zipped
 from ui.panels.own_images import as_npz, counts_table, sheet
+from ui.shell import state
 
 VISITOR = "0" * 32
 
@@ -155,3 +157,26 @@ def test_the_sheet_shows_images_by_class_and_the_download_is_the_same_data_set(l
     again = tmp_path / "again.npz"
     again.write_bytes(as_npz(birds.id))
     assert reading(again, tmp_path / "again").id == birds.id
+
+
+@pytest.mark.parametrize("file", ["train-images.npy", "train-labels.npy", "facts.json"])
+def test_damaged_images_of_somebody_else_leave_the_page_whole(ledger, open_page, tmp_path, file):
+    birds = add_images(ledger, folder(tmp_path / "birds", two_classes(20)), "somebody", shared=True)
+    whole = len(open_page("models").markdown)
+    (own.folder() / birds.id / file).write_bytes(b"[")
+    app = open_page("models")
+    assert not app.exception and str(own.folder()) not in texts(app, "error")
+    assert len(app.markdown) >= whole - 6  # all but their card
+    assert find_entry("cifar-cnn-s0").name in texts(app, "markdown")
+
+
+def test_the_title_of_a_job_has_the_name_that_its_images_have_now(ledger, tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "owner", lambda: "ann")
+    place = folder(tmp_path / "birds", two_classes(20))
+    for label in ("birds", "fish"):
+        images = add_images(ledger, place, "ann", label=label)
+        request = TrainRequest("mlp", {"widths": [8]}, images.id, fingerprint(images.id, None))
+        job = ledger.submit(request, "ann")
+        assert label in state.find_job(job.id).title
+        ledger.cancel(job.id, "ann")
+        own.remove_own(images.id, "ann")

@@ -1,6 +1,7 @@
 """Questions: only possible answers are taken, and what was stored is read back as it was."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from merging.errors import InvalidRequest
 from merging.teaching.charts import answers_figure, answers_table
 from merging.teaching.question import LAMBDAS, LONGEST, Question, from_text, in_words, to_text
+from ui.teaching.question_view import distance_of
 
 OPTIONS = ("falls", "rises", "neither")
 NUMBER = Question("number", "How much?", low=0, high=100, unit="%", near=5)
@@ -71,6 +73,13 @@ def test_numbers_are_written_with_the_decimal_sign_of_the_class():
     assert in_words(NUMBER, 12.5) == "12.5 %"
     assert in_words(NUMBER, 12.5, comma=True) == "12,5 %"
     assert in_words(CURVE, (1.5,) * 5, comma=True) == "1,5; 1,5; 1,5; 1,5; 1,5 %"
+
+
+@pytest.mark.parametrize(("off", "words"), [(0.0362, "0.036"), (0.0301, "0.03"), (0.004, "0.004")])
+def test_a_distance_is_written_as_finely_as_the_answers(off, words):
+    fine = replace(NUMBER, low=0.0, high=1.0, step=0.01, unit="", near=0.03)
+    assert in_words(distance_of(fine), off) == words
+    assert in_words(distance_of(NUMBER), 4.6) == "4.6 points"
 
 
 def test_a_stored_answer_whose_question_changed_is_no_answer():

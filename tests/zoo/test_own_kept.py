@@ -122,15 +122,45 @@ def test_damaged_files_are_refused_in_words(keep):
     birds = keep("birds", "ann")
     place = own.folder() / birds.id
     np.save(place / "train-images.npy", np.zeros((8, 3, 4, 4), np.uint8))
-    with pytest.raises(DataUnavailable, match="are damaged"):
-        load_split(birds.id, "train")
+    for read in (lambda: load_split(birds.id, "train"), lambda: own.sample_images(birds.id, 4)):
+        with pytest.raises(DataUnavailable, match=r"train.* damaged or missing\. Bring these images again"):
+            read()
     (place / "test-labels.npy").write_bytes(b"x")
-    with pytest.raises(DataUnavailable, match="damaged or missing"):
+    with pytest.raises(DataUnavailable, match="damaged or missing") as refusal:
         load_split(birds.id, "test")
+    assert str(own.folder()) not in str(refusal.value)
     (place / "facts.json").write_text("{")
     with pytest.raises(DataUnavailable, match="facts of own-"):
-        find_facts(birds.id)
+        own.find_own(birds.id)
+    assert find_facts(birds.id) is None and "not on this machine" in dataset_label(birds.id, "ann")
     assert own.own_datasets("ann") == ()  # one damaged folder does not take the others' menus away
+
+
+@pytest.mark.parametrize("change", [lambda file: file.write_bytes(b"x"), lambda file: file.unlink()])
+@pytest.mark.parametrize("file", ["train-images.npy", "train-labels.npy", "test-images.npy", "test-labels.npy"])
+def test_a_sample_of_damaged_images_is_refused_and_bringing_them_again_mends_them(keep, file, change):
+    birds = keep("birds", "ann")
+    whole = [load_split(birds.id, split).sha256 for split in ("train", "test")]
+    change(own.folder() / birds.id / file)
+    if file.startswith("train"):
+        with pytest.raises(DataUnavailable, match=f"{birds.id}: the file {file} is damaged or missing"):
+            own.sample_images(birds.id, 4)
+    keep("birds", "bob")
+    assert [load_split(birds.id, split).sha256 for split in ("train", "test")] == whole
+    assert len(own.sample_images(birds.id, 4)) == 4
+    assert {claim.owner for claim in own.find_own(birds.id).claims} == {"ann", "bob"}
+
+
+@pytest.mark.parametrize("damaged", ["facts", "claim"])
+def test_damaged_facts_and_claims_are_mended_when_the_images_are_brought_again(keep, damaged):
+    birds = keep("birds", "ann")
+    place = own.folder() / birds.id
+    (place / "facts.json" if damaged == "facts" else claim_file(place, "ann")).write_text("[")
+    assert own.find_intact(birds.id) is None
+    keep("birds", "bob")
+    found = own.find_own(birds.id)
+    assert found.sha256 == birds.sha256
+    assert {claim.owner for claim in found.claims} == ({"ann", "bob"} if damaged == "facts" else {"bob"})
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import streamlit as st
 
 from merging.errors import AmbiguousCheckpoint, InvalidRequest, MergescopeError
 from merging.jobs.requests.checks import check_fit
+from merging.paths import without_folders
 from merging.zoo.architectures.names import PROGRAM, UNSEEN
 from merging.zoo.catalogue import Entry, uploaded
 from merging.zoo.checkpoints.candidates import Candidate, evidence_words, shared_normalisation
@@ -93,7 +94,7 @@ def check(name: str, data: bytes, said: Said, waiting: Waiting) -> Finding:
     except AmbiguousCheckpoint as question:
         return Finding(stem, data, question=question)
     except MergescopeError as error:
-        return Finding(stem, data, refusal=str(error))
+        return Finding(stem, data, refusal=without_folders(str(error)))
 
 
 def _converted(data: bytes, **options: Any) -> Converted:

@@ -16,6 +16,7 @@ from merging.jobs.requests.comparison import COLUMNS, row_of, to_csv
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.search import mark_of
 from merging.methods.registry import find
+from merging.paths import without_folders
 from merging.results.reports import MergeReport
 from merging.text.side_by_side import GROUPS, lines_of
 from ui.panels.merge_panel import METRICS, SPLITS
@@ -58,7 +59,7 @@ def asked_runs() -> list[ComparedRun]:
                 continue
             runs[job.id] = request_of(job), report, mark_of(ledger(), job.id, owner()).name
         except MergescopeError as error:
-            st.warning(f"The run {plain(id[:PREFIX])} cannot be shown. {plain(str(error))}")
+            st.warning(f"The run {plain(id[:PREFIX])} cannot be shown. {plain(without_folders(str(error)))}")
     usual = _usual_names({id: request for id, (request, _, _) in runs.items()})
     names = distinct({id[:6]: name or usual[id] for id, (_, _, name) in runs.items()})
     return [ComparedRun(id, names[id[:6]], request, report) for id, (request, report, _) in runs.items()]

@@ -17,6 +17,7 @@ from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.sweeps.axes import LAMBDA
 from merging.jobs.sweeps.look import withdraw_parts
 from merging.jobs.sweeps.measures import measures
+from merging.paths import without_folders
 from merging.results import saving
 from merging.results.sweep_report import NAIVE_TRIPLE, SweepReport, SweepRow, Triple
 from merging.text import numbers
@@ -25,6 +26,7 @@ from merging.text.sweep_words import (
     describe_trends,
     measure_text,
     measured_names,
+    merges_done,
     method_name,
     sweep_command,
     sweep_csv,
@@ -70,7 +72,7 @@ def chosen_sweep() -> tuple[Job | None, SweepRequest | None]:
     try:
         request = from_json(json.dumps(job.request))
     except MergescopeError as error:
-        st.warning(plain(str(error)), icon=":material/history:")
+        st.warning(plain(without_folders(str(error))), icon=":material/history:")
         return None, None
     return job, request if isinstance(request, SweepRequest) else None
 
@@ -130,8 +132,8 @@ def _state(job: Job, sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
     if job.state == "failed":
         failure(job)
     elif job.state == "cancelled":
-        done = sum(row.state == "done" for row in rows)
-        st.info(f"This sweep is paused; {done} of {len(rows)} merges are done.", icon=":material/pause:")
+        paused = f"This sweep is paused; {merges_done(sweep, rows)} are done."
+        st.info(paused, icon=":material/pause:")
     elif missing:
         st.warning(f"{missing} did not finish.{_reason(sweep, rows)} Runs shows all.", icon=":material/error:")
     may_continue = job.state != "done" or (bool(missing) and set(job.owners) == {owner()})

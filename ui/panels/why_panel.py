@@ -74,7 +74,8 @@ def _explained(why: Why, found: Chosen) -> None:
     report = found.report
     if report is None:
         return
-    corrected = report.request.get("correct", "none") != "none"
+    asked = report.request.get("correct", "none") != "none"
+    corrected = asked and why.scores["merge"] != why.scores["average"]  # some corrections find nothing to correct
     mapped = not find("align", report.request.get("align", "none")).permutes
     few = WhySettings().share_images
     st.markdown(unbroken(reasons(why, report.units, corrected, mapped, few)))

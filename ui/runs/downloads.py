@@ -13,6 +13,7 @@ from merging.figures.palette import page
 from merging.figures.run_folder import run_folder, zipped
 from merging.figures.similarity import TITLES, diagonal_figure, heatmap
 from merging.jobs.ledger.jobs import Job
+from merging.jobs.requests.merge import MergeRequest
 from merging.results import saving
 from merging.results.reports import MergeReport, Metric
 from merging.text import numbers
@@ -24,7 +25,7 @@ from ui.runs.progress import failure
 from ui.shell.chosen import PREFIX, request_of
 from ui.shell.guard import show_errors
 from ui.shell.screens import go
-from ui.shell.state import ledger, not_hidden, owner, submit
+from ui.shell.state import ledger, not_hidden, submit
 
 FILES = {
     "merge.safetensors": "Merged checkpoint",
@@ -99,10 +100,10 @@ def _button(label: str, make: Callable[[], str | bytes], name: str, mime: str) -
 
 
 def _artifact(job: Job, name: str) -> bytes:
-    """The file; for others than the person who ran the job, without the names that this person gave the networks."""
-    data = ledger().artifact(job.id, name) or b""
-    if name.endswith(".safetensors") and not job.example and job.owner != owner():
-        return with_name(data, f"{FILES[name]} of run {job.id[:6]}")
+    """The file, with the visitor's names of the networks in it; the stored ones may be somebody else's."""
+    data, request = ledger().artifact(job.id, name) or b"", request_of(job)
+    if name.endswith(".safetensors") and not job.example and isinstance(request, MergeRequest):
+        return with_name(data, request.name_of(name))
     return data
 
 

@@ -13,6 +13,7 @@ from merging.jobs.ledger.jobs import Job
 from merging.jobs.requests.base import Request
 from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.registry import from_json
+from merging.paths import without_folders
 from merging.results.reports import FORMAT, MergeReport
 from merging.zoo.catalogue import Preset, presets
 from ui.shell.address import said
@@ -63,7 +64,7 @@ def chosen() -> Chosen:
         remember(job.id, json.dumps(job.request))
         report = merge_report(job) if job.state == "done" else None
     except MergescopeError as error:
-        return Chosen(id_or_prefix, trouble=str(error))
+        return Chosen(id_or_prefix, trouble=without_folders(str(error)))
     if report is not None:
         st.session_state["last_done"] = job.id
     return Chosen(id_or_prefix, job, report)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from merging.errors import MergescopeError, reason_of_system
+from merging.paths import without_folders
 from ui.shell.markdown import plain
 
 
@@ -22,7 +23,7 @@ def show_errors() -> Iterator[None]:
     try:
         yield
     except MergescopeError as error:
-        st.error(plain(str(error)), icon=":material/error:")
+        st.error(plain(without_folders(str(error))), icon=":material/error:")
     except (OSError, sqlite3.OperationalError) as error:
         reason = reason_of_system(error)
         if reason is None:

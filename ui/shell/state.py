@@ -26,7 +26,7 @@ from merging.zoo.catalogue import Entry
 from merging.zoo.datasets.fingerprint import fingerprint
 from merging.zoo.datasets.known import dataset_label, find_facts, may_use
 from merging.zoo.datasets.load import ImageSet, Split, available, load_split
-from merging.zoo.datasets.own import seen_by
+from merging.zoo.datasets.own import is_own, seen_by
 from ui.shell.middleware import COOKIE
 
 PREFIX = 12  # hexadecimal digits of a run's id in addresses
@@ -91,7 +91,9 @@ def _with_names(job: Job, names: Mapping[str, str]) -> Job:
         names = {**{sha256: nameless(sha256) for sha256 in stored}, **names}
     request = with_names(job.request, names)
     try:
-        title = _title(json.dumps(request), owner())
+        dataset = request.get("dataset")
+        label = data_label(dataset) if isinstance(dataset, str) and is_own(dataset) else ""
+        title = _title(json.dumps(request), owner(), label)
     except MergescopeError:  # another version of the program submitted it
         title = job.kind
     shown = {name: names[sha256] for sha256, name in stored.items() if name and sha256 in names}
@@ -106,7 +108,8 @@ def _reworded(text: str, names: Mapping[str, str]) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _title(request: str, person: str) -> str:
+def _title(request: str, person: str, images: str) -> str:
+    """Title of a job for a person. images: the label of own images, which may change and stands in the title."""
     with seen_by(person):
         return from_json(request).title
 

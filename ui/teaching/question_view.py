@@ -143,5 +143,6 @@ def _verdict(question: Question, own: Answer, truth: Answer, comma: bool) -> Non
 
 
 def distance_of(question: Question) -> Question:
-    """A question whose answer is a number with the unit of this one."""
-    return Question("number", question.prompt, unit="points" if question.unit == "%" else question.unit)
+    """A question whose answer is a distance between two answers to this one, in its unit and steps."""
+    unit = "points" if question.unit == "%" else question.unit
+    return Question("number", question.prompt, unit=unit, low=question.low, high=question.high, step=question.step)

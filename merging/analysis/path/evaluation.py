@@ -142,7 +142,7 @@ def _mean(logits: list[Tensor], mean: str) -> Tensor:
 
 
 def metrics(log_p: Tensor, labels: Tensor) -> Metrics:
-    """Metrics of log-probabilities (n, classes) float64 against labels (n,) int64.
+    """Metrics of log-probabilities (n, classes) float64 against labels (n,) int64. A prediction of NaN is wrong.
 
     Raises DataUnavailable where a label is not a class of the network.
     """
@@ -151,7 +151,7 @@ def metrics(log_p: Tensor, labels: Tensor) -> Metrics:
         span = f"{int(labels.min())}..{int(labels.max())}"
         raise DataUnavailable(f"The labels are {span}, but the network has {classes} classes (0..{classes - 1}).")
     best, guess = log_p.max(1)
-    hit, confidence = (guess == labels).double(), best.exp()
+    hit, confidence = ((guess == labels) & ~best.isnan()).double(), best.exp()  # argmax of NaN is some class
     number = (confidence * BINS).ceil().long().clamp(1, BINS) - 1  # bin m holds ((m - 1) / 15, m / 15]
     gaps = confidence.new_zeros(BINS).index_add(0, number, hit - confidence)
     loss = -log_p.gather(1, labels[:, None]).sum()

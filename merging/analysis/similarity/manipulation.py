@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from merging.analysis.similarity.measures import Side, cka_biased, mutual_neighbours, procrustes
-from merging.errors import UnsupportedOperation
+from merging.errors import DataUnavailable, UnsupportedOperation
 from merging.network.data import Batches
 from merging.network.graph.graph import Graph
+from merging.network.graph.layers import operator_name
 from merging.network.permutation import named_tensors
 
 STRENGTHS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
@@ -81,11 +82,12 @@ def classifier_of(graph: Graph, net: nn.Module, data: Batches) -> Classifier:
     linear = [layer for layer in graph.layers if layer.kind == "linear"]
     node = next((node for node in graph.nodes if linear and node.name == linear[-1].node), None)
     tensors = named_tensors(net)
-    names = [graph.sources[arg.name] for arg in node.all_input_nodes[1:]] if node is not None else []
-    ends = node is not None and node.name == graph.output
-    if node is None or not ends or not names or len(linear[-1].positions) or tensors[names[0]].ndim != 2:
+    ends = node is not None and node.name == graph.output and operator_name(node) == "linear"
+    names = [graph.sources.get(arg.name, "") for arg in node.all_input_nodes[1:]] if node is not None and ends else []
+    if node is None or not names or not all(names) or len(linear[-1].positions) or tensors[names[0]].ndim != 2:
         raise UnsupportedOperation(
-            "The manipulation lab needs a network that ends in a linear layer with inputs (images, features)."
+            "The manipulation lab needs a network that ends in a linear layer (torch.nn.Linear or "
+            "torch.nn.functional.linear) with inputs (images, features)."
         )
     source, inputs, labels = node.all_input_nodes[0].name, list[Tensor](), list[Tensor]()
     for images, truth in data:
@@ -103,8 +105,14 @@ def translate(classifier: Classifier, chosen: Tensor, seed: int) -> Trail:
     strength is r/(1-r) (|m|^2 / E|x|^2) sqrt(P) with P = (tr C)^2 / tr(C^2): r is the share of the chosen images, x the
     centred inputs, m their mean over the chosen images and C their covariance over all images (Davari et al. 2023).
 
-    Raises UnsupportedOperation where that null space is trivial (no more features than classes).
+    Raises UnsupportedOperation where that null space is trivial (no more features than classes), and DataUnavailable
+    where all images or none are chosen.
     """
+    if not 0 < int(chosen.sum()) < len(chosen):
+        raise DataUnavailable(
+            f"The lab moves the images of some classes and leaves the others in place, but {int(chosen.sum())} of "
+            f"these {len(chosen)} images are of the classes to move. Choose another number of classes, or other images."
+        )
     x = classifier.inputs - classifier.inputs.mean(0)
     _, values, vectors = torch.linalg.svd(classifier.weight, full_matrices=True)
     rank = int((values > 1e-10 * values[0]).sum())

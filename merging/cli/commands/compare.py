@@ -141,10 +141,8 @@ def _show_kind(rows: list[Row]) -> None:
     for entry in sorted(summaries(rows, "test_accuracy"), key=lambda summary: (summary.count, -summary.mean)):
         key = (entry.triple, entry.count)
         spread = f" ± {numbers.points(entry.spread)}" if entry.runs > 1 else ""
-        barrier = numbers.loss(barriers[key].mean) if key in barriers else ""
-        lines.append(
-            (*entry.triple, entry.count, numbers.accuracy(entry.mean) + spread, numbers.loss(losses[key].mean), barrier)
-        )
+        loss, barrier = (numbers.loss(of[key].mean) if key in of else "" for of in (losses, barriers))
+        lines.append((*entry.triple, entry.count, numbers.accuracy(entry.mean) + spread, loss, barrier))
     if lines:
         say_table(("align", "combine", "correct", "n", "test accuracy", "loss", "barrier"), lines)
     for count in sorted(by_count):

@@ -78,9 +78,8 @@ def parse_units(text: str) -> tuple[int, ...]:
     numbers: list[int] = []
     for piece in text.split(","):
         first, _, last = piece.strip().partition("-")
-        if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) - int(first) > 10_000:
+        ends = (first, last or first)
+        if not all(end.isdecimal() for end in ends) or not 0 <= int(ends[1]) - int(ends[0]) <= 10_000:
             raise argparse.ArgumentTypeError(f"takes numbers and ranges such as 0,1,5-8; got {text!r}")
         numbers += range(int(first), int(last or first) + 1)
-    if not numbers:
-        raise argparse.ArgumentTypeError(f"{text!r} names no unit")
     return tuple(dict.fromkeys(numbers))

@@ -77,7 +77,7 @@ def add_images(
         turn: dict[str, Any] = {"waiting": waiting, "person": owner}
         converted = convert_images(source, scratch, label=name, size=size, colour=colour, most=most, **turn)
         with connect(ledger.file) as db, transaction(db):
-            existing = own.find_own(converted.id, owner)
+            existing = own.find_intact(converted.id, owner)
             if existing is None or existing.claim_of(owner) is None:
                 _check_caps(ledger, owner, name, converted.bytes)
             kept = own.keep_own(scratch / converted.id, ImageClaim(owner, name, shared, time.time()))

@@ -247,8 +247,12 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def to_values(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows as JSON values; NaN is null."""
-    return [{key: None if csv_value(row[key]) == "" else row[key] for key in COLUMNS} for row in rows]
+    """Rows as JSON values; NaN and infinity are null."""
+
+    def value(cell: Any) -> Any:
+        return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+
+    return [{key: value(row[key]) for key in COLUMNS} for row in rows]
 
 
 def csv_value(value: Any) -> Any:

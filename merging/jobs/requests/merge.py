@@ -137,6 +137,13 @@ class MergeRequest(Request):
         steps = [find(role, getattr(self, role)).label for role in ROLES if (role, self.correct) != ("correct", "none")]
         return f"{' + '.join(model.name for model in self.models)}: {' › '.join(steps)}"
 
+    def name_of(self, file: str) -> str:
+        """Name of the network in a file of the result, such as "merge.safetensors"."""
+        every = " + ".join(model.name for model in self.models)
+        if file.startswith("aligned"):
+            return f"{self.models[1].name}, units re-ordered"
+        return f"Plain average of {every}" if file.startswith("naive") else f"Merge of {every}"
+
     @property
     def data(self) -> tuple[str, str, int | None]:
         """(data set, sha256 of its images, number of images per split)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,8 +134,3 @@ def arrays(named: Mapping[str, np.ndarray]) -> bytes:
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, buffer.getvalue())
     return out.getvalue()
-
-
-def model_names(models: Sequence[ModelRef]) -> str:
-    """Names of the models, joined for the name of their merge."""
-    return " + ".join(model.name for model in models)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,7 +27,6 @@ from merging.jobs.tasks.common import (
     checkpoint_bytes,
     device_of,
     example,
-    model_names,
 )
 from merging.jobs.tasks.machine import machine
 from merging.jobs.tasks.memory import peak_memory, watch_memory
@@ -190,7 +190,10 @@ def _scores(
     curves_found: Mapping[str, Mapping[str, LossCurve]],
     clock: Clock,
 ) -> dict[str, dict[str, Metrics]]:
-    """Metrics of every model, the naive average and the merge, by split; read from the curves if there are any."""
+    """Metrics of every model, the naive average and the merge, by split; read from the curves if there are any.
+
+    Raises MergescopeError if a loss is NaN.
+    """
     if curves_found:
         merge = curves_found.get("corrected", curves_found["aligned"])
         half = {"naive": curves_found["naive"]} if "naive" in curves_found else {}
@@ -202,6 +205,9 @@ def _scores(
     for number, (name, net) in enumerate(named.items() if data else ()):
         clock("curve", number / len(named), name)
         metrics[name] = {split: evaluate(net, images) for split, images in data.items()}
+        if any(math.isnan(each.loss) for each in metrics[name].values()):
+            what = {"naive": "the naive average", "merge": "the merge"}.get(name, f"network {name}")
+            raise MergescopeError(f"The loss of {what} is not a number (NaN). Choose other networks or settings.")
     return metrics
 
 
@@ -227,15 +233,10 @@ def layer_infos(graph: Graph, spec: PermutationSpec) -> tuple[LayerInfo, ...]:
 
 
 def _networks(request: MergeRequest, nets: Nets, names: Mapping[str, str]) -> dict[str, bytes]:
-    a, b = request.models[:2]
-    files = {
-        "merge.safetensors": checkpoint_bytes(nets.merge, a, f"Merge of {model_names(request.models)}", names),
-        "aligned.safetensors": checkpoint_bytes(nets.aligned, a, f"{b.name}, units re-ordered", names),
-    }
+    made = {"merge.safetensors": nets.merge, "aligned.safetensors": nets.aligned}
+    made |= {"naive.safetensors": nets.naive} if nets.naive is not None else {}
+    first = request.models[0]
+    files = {file: checkpoint_bytes(net, first, request.name_of(file), names) for file, net in made.items()}
     programs = {"merge.pt2": nets.merge, "aligned.pt2": nets.aligned}
     files |= {name: to_pt2(net) for name, net in programs.items() if isinstance(net, ProgramModule)}
-    if nets.naive is not None:
-        files["naive.safetensors"] = checkpoint_bytes(
-            nets.naive, a, f"Plain average of {model_names(request.models)}", names
-        )
     return files

@@ -44,8 +44,17 @@ def read_claims(place: Path) -> tuple[ImageClaim, ...]:
     try:
         claims = [_read_claim(file) for file in (place / "owners").glob("*.json")]
     except DAMAGED as error:
-        raise DataUnavailable(f"The owners of {place.name} are damaged. Delete that folder: {place}") from error
+        raise DataUnavailable(f"The owners of {place.name} are damaged. Bring these images again.") from error
     return tuple(sorted(claims, key=lambda claim: (claim.created, claim.owner)))
+
+
+def set_damaged_claims_aside(place: Path) -> None:
+    """Rename the damaged claims on the data set in the folder `place`, so that the others can be read."""
+    for file in (place / "owners").glob("*.json"):
+        try:
+            _read_claim(file)
+        except DAMAGED:
+            file.replace(file.with_suffix(".damaged"))
 
 
 def _read_claim(file: Path) -> ImageClaim:

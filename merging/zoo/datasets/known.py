@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from merging.errors import DataUnavailable, InvalidSetting
+from merging.errors import InvalidSetting
 from merging.zoo.datasets.facts import FACTS, DatasetFacts
-from merging.zoo.datasets.own import find_own, is_own, own_datasets
+from merging.zoo.datasets.own import find_intact, is_own, own_datasets
 
 PRIVATE = "private images"  # label of images that their owner does not share
 
 
 def find_facts(name: str) -> DatasetFacts | None:
-    """The facts of a data set; None for an unknown name, for "", and for own images that were deleted."""
+    """The facts of a data set; None for an unknown name, for "", and for own images that are deleted or damaged."""
     if name in FACTS:
         return FACTS[name]
-    own = find_own(name)
+    own = find_intact(name)
     return None if own is None else own.facts
 
 
 def facts(name: str) -> DatasetFacts:
-    """The facts of a data set. Raises InvalidSetting for an unknown name and for own images that were deleted."""
+    """The facts of a data set.
+
+    Raises InvalidSetting for an unknown name, and for own images that are deleted or damaged.
+    """
     entry = find_facts(name)
     if entry is None and is_own(name):
-        raise InvalidSetting(f"the images {name} were deleted, or are on another machine; bring them again")
+        raise InvalidSetting(f"the images {name} were deleted, are damaged or on another machine; bring them again")
     if entry is None:
         raise InvalidSetting(f"no data set is called {name!r}; known: {', '.join(FACTS)}")
     return entry
@@ -41,10 +44,7 @@ def may_use(name: str, owner: str) -> bool:
     """Whether this person may use the images. False for other people's private images, deleted and damaged ones."""
     if name in FACTS:
         return True
-    try:
-        own = find_own(name, owner)
-    except DataUnavailable:
-        return False
+    own = find_intact(name, owner)
     return own is not None and own.visible(owner)
 
 
@@ -52,11 +52,11 @@ def dataset_label(name: str, owner: str = "") -> str:
     """The display name of a data set, "" for an unknown name.
 
     owner: the person who reads the label, "" for the user of this machine. They see the name that they gave their own
-    images, and a placeholder for images that were deleted or that someone else does not share.
+    images, and a placeholder for images that are deleted or damaged, or that someone else does not share.
     """
     entry = find_facts(name)
     if entry is not None and owner and is_own(name):
-        own = find_own(name, owner)
+        own = find_intact(name, owner)
         return own.facts.label if own is not None and own.visible(owner) else PRIVATE
     if entry is not None:
         return entry.label

@@ -18,7 +18,7 @@ from merging.zoo.datasets.facts import FACTS, DatasetFacts
 from merging.zoo.datasets.file_formats import find_file, read_cifar, read_idx
 from merging.zoo.datasets.image_set import ImageSet, Split
 from merging.zoo.datasets.known import facts
-from merging.zoo.datasets.own import find_own, is_own, own_images
+from merging.zoo.datasets.own import find_intact, is_own, own_images
 
 __all__ = ["FACTS", "DatasetFacts", "ImageSet", "Split", "available", "download", "facts", "load_split"]
 __all__ += ["training_images"]
@@ -41,7 +41,7 @@ def available(name: str) -> str | None:
     Raises InvalidSetting for an unknown name.
     """
     if is_own(name):
-        return None if find_own(name) is None else "own"
+        return None if find_intact(name) is None else "own"
     facts(name)
     return next((place for place, folder in _places(name) if _has_files(name, folder)), None)
 

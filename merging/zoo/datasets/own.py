@@ -26,10 +26,18 @@ import numpy as np
 
 from merging.errors import DataUnavailable, InvalidRequest
 from merging.paths import home
-from merging.zoo.datasets.claims import DAMAGED, ImageClaim, claim_file, read_claims, write_claim
+from merging.zoo.datasets.claims import (
+    DAMAGED,
+    ImageClaim,
+    claim_file,
+    read_claims,
+    set_damaged_claims_aside,
+    write_claim,
+)
 from merging.zoo.datasets.facts import DatasetFacts
 from merging.zoo.datasets.image_set import ImageSet
 
+AGAIN = "is damaged or missing. Bring these images again."
 _ID = re.compile(r"own-[0-9a-f]{12}")
 _person: ContextVar[str] = ContextVar("person", default="")
 _beside: ContextVar[Path | None] = ContextVar("beside", default=None)
@@ -100,7 +108,7 @@ def find_own(id: str, owner: str = "") -> OwnDataset | None:
     """Return the data set of this id; None if it is not, or no longer, on this machine, or hidden (see `seen_by`).
 
     Its label and notes are those of the owner's claim, else of the oldest shared claim, else of the oldest claim.
-    Raises DataUnavailable when its facts are damaged.
+    Raises DataUnavailable when its facts or claims are damaged.
     """
     place = _place(id)
     if place is None:
@@ -113,17 +121,19 @@ def find_own(id: str, owner: str = "") -> OwnDataset | None:
     return replace(dataset, notes=first[0].notes) if first and first[0].notes is not None else dataset
 
 
+def find_intact(id: str, owner: str = "") -> OwnDataset | None:
+    """Return what `find_own` does; None also for a data set whose facts or claims are damaged, which is logged."""
+    try:
+        return find_own(id, owner)
+    except DataUnavailable as error:
+        logging.getLogger(__name__).warning("%s", error)
+        return None
+
+
 def own_datasets(owner: str) -> tuple[OwnDataset, ...]:
     """All data sets that this person may use, the newest first. Damaged ones are left out and logged."""
-    datasets = list[OwnDataset]()
-    for path in folder().glob("own-*"):
-        try:
-            dataset = find_own(path.name, owner)
-        except DataUnavailable as error:
-            logging.getLogger(__name__).warning("%s", error)
-            continue
-        if dataset is not None and dataset.claims and dataset.visible(owner):
-            datasets.append(dataset)
+    found = (find_intact(path.name, owner) for path in folder().glob("own-*"))
+    datasets = [dataset for dataset in found if dataset is not None and dataset.claims and dataset.visible(owner)]
     return tuple(sorted(datasets, key=lambda dataset: (-dataset.claims[0].created, dataset.id)))
 
 
@@ -132,11 +142,11 @@ def own_images(id: str, split: str, limit: int | None = None) -> ImageSet:
     dataset, place = find_own(id), _place(id)
     if dataset is None or place is None:
         raise _gone(id)
-    images, labels = (_array(place / f"{split}-{kind}.npy", limit) for kind in ("images", "labels"))
+    images, labels = (_array(place / f"{split}-{kind}.npy", slice(limit)) for kind in ("images", "labels"))
     facts = dataset.facts
     total = getattr(facts, split)
     if images.shape != (min(total, limit or total), *facts.shape) or labels.shape != images.shape[:1]:
-        raise DataUnavailable(f"The files of {facts.label} ({id}) are damaged. Delete them and bring the images again.")
+        raise DataUnavailable(f"{facts.label} ({id}): the file of the {split} images {AGAIN}")
     return ImageSet(id, split, images, labels, facts.classes, len(labels) == total, facts)
 
 
@@ -148,28 +158,37 @@ def sample_images(id: str, count: int, row: int = 1) -> ImageSet:
     place, dataset = _place(id), find_own(id)
     if dataset is None or place is None:
         raise _gone(id)
-    labels = _array(place / "train-labels.npy", None)
+    labels = _array(place / "train-labels.npy", slice(None))
     classes = dataset.facts.classes
     each = max(1, count // len(classes))
     each -= each % row if each > row else 0
     rows = np.concatenate([np.flatnonzero(labels == number)[:each] for number in range(len(classes))])[:count]
-    every = np.load(place / "train-images.npy", mmap_mode="r", allow_pickle=False)
-    return ImageSet(id, "train", np.array(every[rows]), labels[rows], classes, False, dataset.facts)
+    images = _array(place / "train-images.npy", rows)
+    if images.shape[1:] != dataset.facts.shape:
+        raise DataUnavailable(f"{dataset.facts.label} ({id}): the file of the training images {AGAIN}")
+    return ImageSet(id, "train", images, labels[rows], classes, False, dataset.facts)
 
 
 def keep_own(place: Path, claim: ImageClaim) -> OwnDataset:
     """Store a data set for the owner of `claim`, by moving the folder `place` that it was read into.
 
-    A second claim of the same owner replaces the first. Raises InvalidRequest if different images have this id.
+    Files of the same images that are stored already are replaced, since they may be damaged. A second claim of the same
+    owner replaces the first. Raises InvalidRequest if different images have this id.
     """
     fresh = read_facts(place, claim.label)
     target = folder() / fresh.id
-    existing = find_own(fresh.id)
+    existing = find_intact(fresh.id)
     if existing is not None and existing.sha256 != fresh.sha256:
         raise InvalidRequest(
             f"Different images with the id {fresh.id} are stored here. Change one image and bring them again."
         )
-    if existing is None:
+    if target.is_dir():
+        for file in place.glob("*.npy"):
+            file.replace(target / file.name)
+        if existing is None:
+            set_damaged_claims_aside(target)
+            (place / "facts.json").replace(target / "facts.json")
+    else:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         place.replace(target)
     (target / "owners").mkdir(exist_ok=True)
@@ -221,7 +240,7 @@ def read_facts(place: Path, label: str = "", claims: Sequence[ImageClaim] = ()) 
             raw["id"], facts, counts, dict(raw["sha256"]), tuple(raw["notes"]), int(raw["bytes"]), tuple(claims)
         )
     except DAMAGED as error:
-        raise DataUnavailable(f"The facts of {place.name} are damaged. Delete that folder: {place}") from error
+        raise DataUnavailable(f"The facts of {place.name} are damaged. Bring these images again.") from error
 
 
 def _place(id: str) -> Path | None:
@@ -240,12 +259,12 @@ def _owned(id: str, owner: str) -> tuple[Path, ImageClaim]:
     return place, claim
 
 
-def _array(path: Path, limit: int | None) -> np.ndarray:
-    """Load the first `limit` rows of an array file as a copy, so that the file does not stay open."""
+def _array(path: Path, rows: slice | np.ndarray) -> np.ndarray:
+    """Load these rows of an array file as a copy, so that the file does not stay open."""
     try:
-        return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[:limit])
-    except (OSError, ValueError, EOFError) as error:
-        raise DataUnavailable(f"{path} is damaged or missing. Bring the images again.") from error
+        return np.array(np.load(path, mmap_mode="r", allow_pickle=False)[rows])
+    except (OSError, ValueError, EOFError, IndexError) as error:
+        raise DataUnavailable(f"{path.parent.name}: the file {path.name} {AGAIN}") from error
 
 
 def _gone(id: str) -> DataUnavailable:
