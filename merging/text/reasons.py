@@ -15,21 +15,38 @@ MAPPED = (
     "Here π(B) is B with its units mixed linearly, so that it computes a slightly different function. Wherever losses, "
     "variances or weights of the parents are named below, they are those of A and π(B)."
 )
+MANY = (
+    "{count} networks were merged. Below, the parents, the aligned average and the ensemble are those of A and B; the "
+    "naive average and the merge are those of all."
+)
 COLLAPSED = 0.5  # share of the parents' variance in the last layer below which activations are called shrunk
 SAME = 0.01  # nats: a barrier up to this height counts as none
 LEADING = 0.5  # share of the barrier above which a layer is said to contribute most of it
 
 
-def reasons(why: Why, units: Sequence[LayerUnits], corrected: bool, mapped: bool = False, share_images: int = 0) -> str:
+def reasons(
+    why: Why,
+    units: Sequence[LayerUnits],
+    corrected: bool,
+    mapped: bool = False,
+    share_images: int = 0,
+    networks: int = 2,
+) -> str:
     """Return a paragraph on why the merge works or fails.
 
-    units: from the run's report, [] if none were measured.  corrected: whether a correction was applied to the merge.
-    mapped: whether the alignment mixed units linearly instead of only permuting them.
-    share_images: number of images on which the layers' shares were measured, 0 for all.
+    Args:
+        why: the measurements.
+        units: from the run's report, [] if none were measured.
+        corrected: whether a correction changed the merge.
+        mapped: whether the alignment mixed units linearly instead of only permuting them.
+        share_images: number of images on which the layers' shares were measured, 0 for all.
+        networks: number of merged networks.
     """
     few = share_images if share_images < why.images else 0
-    text = " ".join([*_order(why), *_variance(why, corrected), *_layers(why, few), *_match(units), *_answers(why)])
-    return f"{MAPPED} {text}" if mapped else text
+    first = [MANY.format(count=networks)] if networks > 2 else []
+    first += [MAPPED] if mapped else []
+    found = [*_order(why), *_variance(why, corrected), *_layers(why, few), *_match(units), *_answers(why)]
+    return " ".join([*first, *found])
 
 
 def died(units: Sequence[LayerUnits]) -> dict[str, int]:

@@ -244,6 +244,7 @@ def test_a_merge_of_one_network_with_itself_has_reasons_and_no_barrier():
     found = run("why", subject, images=100, orders=2)
     assert found.total == 0 and found.blocks == ()
     assert "no barrier to explain" in reasons(found, (), corrected=False)
+    assert reasons(found, (), corrected=False, networks=3).startswith("3 networks were merged. Below, the parents")
     np.testing.assert_allclose(found.alignment, 1)
     with pytest.raises(IncompatibleModels, match="one line"):
         run("landscape", subject, resolution=5, images=100)

@@ -78,7 +78,7 @@ def _explained(why: Why, found: Chosen) -> None:
     corrected = asked and why.scores["merge"] != why.scores["average"]  # some corrections find nothing to correct
     mapped = not find("align", report.request.get("align", "none")).permutes
     few = WhySettings().share_images
-    st.markdown(unbroken(reasons(why, report.units, corrected, mapped, few)))
+    st.markdown(unbroken(reasons(why, report.units, corrected, mapped, few, len(report.request["models"]))))
     layer_line(found, costliest(why), "contributes most to the barrier")
     left, right = st.columns(2)
     with left.container(border=True):
