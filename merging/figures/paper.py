@@ -130,8 +130,15 @@ def _note(ax: Axes, note: Mapping[str, Any]) -> None:
         untagged(note["text"]), (note["x"], note["y"]), shift, xycoords=(across, up), textcoords="offset points",
         color=color(note.get("font", {}).get("color", "#333333")), fontsize=TEXT, ha=note.get("xanchor", "center"),
         va={"middle": "center", "top": "top", "bottom": "bottom"}.get(note.get("yanchor", "middle"), "center"),
-        annotation_clip=False,
+        annotation_clip=False, bbox=_plate(note),
     )  # fmt: skip
+
+
+def _plate(note: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The ground of a note that lies on a picture, None where a note has none."""
+    if "bgcolor" not in note:
+        return None
+    return {"facecolor": note["bgcolor"], "alpha": note.get("opacity", 1), "edgecolor": "none", "pad": 0.5}
 
 
 def _picture(ax: Axes, image: Mapping[str, Any], layout: Mapping[str, Any]) -> None:

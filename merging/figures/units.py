@@ -15,6 +15,8 @@ from merging.text import numbers
 
 # For both axes: shrink the plot, because Plotly never narrows a range that it has widened.
 BINS = 40  # of a histogram of correlations, from -1 to 1
+NUMBER = {"xanchor": "left", "yanchor": "bottom", "bgcolor": "#FFFFFF", "opacity": 0.8, "borderpad": 0}
+NUMBER |= {"font": {"size": 9, "color": "#000000"}}  # readable on any picture, light or dark
 FIT = {"constrain": "domain"}
 
 
@@ -47,7 +49,7 @@ def _least(values: np.ndarray) -> float:
 
 
 def sheet_figure(image: str, units: Sequence[int], words: Sequence[str], columns: int, alt: str) -> Figure:
-    """Contact sheet of units' pictures with clickable tiles.
+    """Contact sheet of units' pictures with clickable tiles, each with its unit's number in a corner.
 
     Args:
         image: the sheet as a data URL, tiles row by row.
@@ -82,6 +84,8 @@ def sheet_figure(image: str, units: Sequence[int], words: Sequence[str], columns
         text=list(words),
         hovertemplate="%{text}<extra></extra>",
     )
+    for at, unit in enumerate(units):
+        fig.add_note(x=at % columns + 0.02, y=at // columns + 0.98, text=str(unit), **NUMBER)
     return fig
 
 

@@ -129,7 +129,10 @@ def test_words_of_users_are_drawn_as_they_are():
 
 
 def test_bars_that_lie_have_their_error_bars_and_lines_in_files_too():
-    points = [("Weight matching", "weight-matching", "average none", 2, 0.9, 0.01), ("None", "none", "", 2, 0.5, 0.02)]
+    points = [
+        comparison.Point("Weight matching", "weight-matching", "average none", 2, 0.9, low=0.89, high=0.91),
+        comparison.Point("None", "none", "", 2, 0.5, low=0.48, high=0.52),
+    ]
     fig = comparison.bars(points, {"ensemble_accuracy": 0.95})
     first, second, reference = csv.DictReader(io.StringIO(figure_csv(fig)))
     assert [(one["y"], one["x"], one["below"], one["above"]) for one in (first, second)] == [
