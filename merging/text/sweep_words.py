@@ -137,6 +137,7 @@ def describe_points(sweep: SweepRequest, points: Sequence[SweepMark], measure: s
     for triple in dict.fromkeys(every):
         means = [
             f"{', '.join(map(value_text, mark.values))}: {measure_text(measure, mark.mean)}"
+            + (f" ({len(mark.by_group)} of {sweep.groups} groups)" if len(mark.by_group) < sweep.groups else "")
             for mark in points
             if mark.triple == triple
         ]

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,6 +127,20 @@ def test_words_of_users_are_drawn_as_they_are():
     assert axes.lines[0].get_label() == "R&D <b>"
     for kind in paper.FORMATS:
         assert paper.figure_file(fig, kind)
+
+
+def test_points_of_a_sweep_that_lack_groups_are_marked_and_named():
+    sweep = request(axes=(("width", (4, 8)),), groups=2)
+    rows = [
+        SweepRow((width,), cells_of(sweep)[0].triple, group, 0, "done", "0", {"barrier_mean": 0.1 * width})
+        for width, group in ((4, 0), (4, 1), (8, 0))
+    ]
+    fig = sweep_figure(sweep, rows, "barrier_mean")
+    (marked,) = (one for one in series(fig) if one["name"] == "fewer than 2 groups")
+    assert [list(marked[axis]) for axis in "xy"] == [[8], [pytest.approx(0.8)]]
+    assert "4: .400; 8: .800 (1 of 2 groups)" in fig.alt
+    whole = sweep_figure(sweep, [*rows, replace(rows[2], group=1)], "barrier_mean")
+    assert "fewer than 2 groups" not in [one["name"] for one in series(whole)]
 
 
 def test_bars_that_lie_have_their_error_bars_and_lines_in_files_too():

@@ -256,11 +256,12 @@ def _cells(sweep: SweepRequest, row: SweepRow) -> dict[str, Any]:
 def _downloads(sweep: SweepRequest, rows: Sequence[SweepRow]) -> None:
     measure = str(st.session_state.get("measure") or usual_measure(sweep))
     with st.container(horizontal=True):
-        _download("CSV", lambda: sweep_csv(sweep, rows), "csv", "text/csv")
+        name = "sweep" if all(row.state == "done" for row in rows) else "sweep-unfinished"
+        _download("CSV", lambda: sweep_csv(sweep, rows), f"{name}.csv", "text/csv")
         report = SweepReport(json.loads(sweep.to_json()), tuple(rows))
-        _download("JSON", lambda: saving.to_json(report), "json", "application/json")
+        _download("JSON", lambda: saving.to_json(report), f"{name}.json", "application/json")
         for kind, mime in KINDS.items() if measured_names(rows) else ():
-            _download(kind.upper(), lambda kind=kind: _file(sweep, rows, measure, kind), kind, mime)
+            _download(kind.upper(), lambda kind=kind: _file(sweep, rows, measure, kind), f"{name}.{kind}", mime)
     with st.expander("The same sweep on the command line", icon=":material/terminal:"):
         st.code(sweep_command(sweep, _threads(rows)), language="bash", wrap_lines=True)
         st.caption(
@@ -281,5 +282,5 @@ def _file(sweep: SweepRequest, rows: Sequence[SweepRow], measure: str, kind: str
     return figure_file(sweep_figure(sweep, rows, measure, method), kind, WIDTHS["two columns"])  # type: ignore[arg-type]
 
 
-def _download(label: str, content: Any, suffix: str, mime: str) -> None:
-    st.download_button(label, content, f"sweep.{suffix}", mime, key=f"sweep {suffix}", on_click="ignore")
+def _download(label: str, content: Any, file: str, mime: str) -> None:
+    st.download_button(label, content, file, mime, key=f"sweep {label}", on_click="ignore")

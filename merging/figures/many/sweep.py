@@ -61,6 +61,17 @@ def _lines(sweep: SweepRequest, points: Sequence[SweepMark], measure: str) -> Fi
             error_y={"type": "data", "array": halves, "color": line["color"], "visible": any(halves)},
             hovertemplate="%{y:.1f} %" if measures()[measure].share else "%{y:.3f}",
         )
+    lacking = [mark for mark in points if len(mark.by_group) < sweep.groups]
+    if lacking:
+        fig.add(
+            "scatter",
+            x=[mark.values[0] if axis.kind is not str else value_text(mark.values[0]) for mark in lacking],
+            y=[scale * mark.mean for mark in lacking],
+            name=f"fewer than {sweep.groups} groups",
+            mode="markers",
+            marker={"size": 15, "symbol": "circle-open", "color": "#7F7F7F"},
+            hoverinfo="skip",
+        )
     return fig
 
 
