@@ -190,9 +190,17 @@ def _reason(notes: Notes) -> Iterator[str]:
 
 
 def _corrected(notes: Notes) -> Iterator[str]:
-    yield f"{len(notes['corrected'])} layers were corrected: {_listed(notes['corrected'])}."
-    if notes["not_shifted"]:
-        yield f"{_listed(notes['not_shifted'])} have no bias, so only their standard deviations were corrected."
+    if notes["corrected"]:
+        layers = numbers.counted(len(notes["corrected"]), "layer")
+        verb = "was" if len(notes["corrected"]) == 1 else "were"
+        yield f"{layers} {verb} corrected: {_listed(notes['corrected'])}."
+    if notes.get("not_shifted"):
+        yield f"Without a bias, only the standard deviation was corrected: {_listed(notes['not_shifted'])}."
+    if notes.get("left_out"):
+        yield (
+            "Not corrected, because they are no weights of linear layers or convolutions of torch.nn: "
+            f"{_listed(notes['left_out'])}."
+        )
 
 
 _TELLERS: tuple[tuple[str, Callable[[Notes], Iterator[str]]], ...] = (

@@ -72,8 +72,12 @@ class Reading:
 
     @property
     def corrected(self) -> bool:
-        """Whether a correction was applied to the merge."""
-        return "corrected" in self.report.curves
+        """Whether a correction changed the merge; some find nothing to correct."""
+        curves = self.report.curves
+        if "corrected" not in curves:
+            return False
+        before, after = self.aligned, curves["corrected"][self.split]
+        return not all(np.array_equal(getattr(before, name), getattr(after, name)) for name in ("loss", "accuracy"))
 
     @property
     def moved(self) -> bool:

@@ -21,12 +21,17 @@ from merging.methods.algorithms.channel_statistics import (
     measure_channels,
     pooled_statistics,
     pre_activations,
+    unit_dim,
 )
 from merging.methods.problem import Corrector, Problem
 from merging.network.batch_norm import batch_norm_in_training, batch_norms, passes
 from merging.network.data import Batches, training_sample
 
 BATCH = 500  # largest batch, in images: the result depends on the batch size, so the device must not determine it
+NOTHING = (
+    "This network has no hidden linear layer, convolution or norm that runs as a module of torch.nn, so the correction "
+    "changed nothing."
+)
 FLAT = 1e-6  # relative to the goal's std: a channel with a smaller std is constant up to rounding and is not rescaled
 
 
@@ -64,11 +69,15 @@ def restorer(problem: Problem, images: int, *, shift: bool) -> Corrector:
     The goal is the weighted mean of the aligned models' statistics (Jordan et al. 2023, eq. 4-5), which are measured
     here, once, on at most `images` images.
     Notes of the correction: `corrected`, names of the corrected modules; `not_shifted`, modules whose mean stays
-    because they have no bias; `images`, number of images read.
+    because they have no bias; `left_out`, weights of layers that are not corrected although they make units;
+    `images`, number of images read; `reason` if no layer can be corrected.
     """
     data = correction_data(problem, images)
     first = problem.aligned[0]
-    names = pre_activations(first, problem.spec, data.on_model(first).example())
+    found = pre_activations(first, problem.spec, data.on_model(first).example())
+    names = found.modules
+    if not names:
+        return Corrector(lambda net, weights: net, {"corrected": [], "reason": NOTHING})
     problem.report("correcting", 0.0, "measuring the parents' channels")
     parents = [measure_channels(model, names, data) for model in problem.aligned]
 
@@ -77,7 +86,8 @@ def restorer(problem: Problem, images: int, *, shift: bool) -> Corrector:
         return restore(net, goals, data, shift=shift)
 
     unbiased = [name for name in names if first.get_submodule(name).bias is None] if shift else []
-    return Corrector(run, {"corrected": list(names), "not_shifted": unbiased, "images": data.count})
+    notes = {"corrected": list(names), "not_shifted": unbiased, "left_out": list(found.left_out)}
+    return Corrector(run, {**notes, "images": data.count})
 
 
 def restore(model: nn.Module, goals: Mapping[str, ChannelGoal], data: Batches, *, shift: bool) -> nn.Module:
@@ -137,10 +147,12 @@ def _affine(module: Any, now: ChannelStatistics, goal: ChannelStatistics, shift:
 
 
 def _fold(module: Any, scale: Tensor, offset: Tensor) -> None:
-    """Write y -> scale * y + offset into the module's weight (channels first) and bias."""
+    """Write y -> scale * y + offset into the module's weight and bias."""
     weight, bias = module.weight, module.bias
+    shape = [1] * weight.dim()
+    shape[unit_dim(module)] = -1
     with torch.no_grad():
-        weight.copy_(weight.double() * scale.view(-1, *[1] * (weight.dim() - 1)))
+        weight.copy_(weight.double() * scale.view(shape))
         if bias is not None:
             bias.copy_(bias.double() * scale + offset)
 

@@ -17,7 +17,8 @@ from merging.network.batch_norm import passes
 from merging.network.data import Batches
 from merging.network.permutation import PermutationSpec
 
-_WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
 _NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 _Hook = Callable[[str, nn.Module, Tensor], Tensor | None]
@@ -55,18 +56,34 @@ class ChannelSums:
         return ChannelStatistics(mean, (self.squares / self.rows - mean.square()).clamp_min(0).sqrt())
 
 
-def pre_activations(model: nn.Module, spec: PermutationSpec, example: Tensor) -> tuple[str, ...]:
-    """Return the names of the modules whose outputs a correction restores, in the order in which they run.
+@dataclass(frozen=True)
+class PreActivations:
+    """Modules whose outputs a correction restores, and what it cannot restore.
+
+    Attributes:
+        modules: names of the modules, in the order in which they run.
+        left_out: names of weights that make units outside of a torch.nn linear layer or convolution, such as those of
+            attention, of recurrent layers and of `torch.nn.functional.linear`.
+    """
+
+    modules: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def pre_activations(model: nn.Module, spec: PermutationSpec, example: Tensor) -> PreActivations:
+    """Return the modules whose outputs a correction restores.
 
     These are the norms with an affine part, and the convolutions and linear layers that do not feed a norm directly.
     Left out are layers whose outputs are in no permutation group (such as the logits), modules that share a weight
-    with another module, and norms with a separate weight per position. example: input (n, ...) to run.
+    with another module, transposed convolutions with groups, and norms with a separate weight per position.
+    example: input (n, ...) to run.
     """
-    hidden = {name for name, pairs in spec.by_parameter.items() if any(axis.dim == 0 for axis, _ in pairs)}
+    hidden = {(name, axis.dim) for name, pairs in spec.by_parameter.items() for axis, _ in pairs}
     names = {id(p): name for name, p in model.named_parameters()}
     owners = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
     selection: dict[str, None] = {}
     producers: dict[int, tuple[str, int, Tensor]] = {}  # keeps the tensors, because Python reuses the ids of freed ones
+    run: set[str] = set()  # names of the weights of the modules that ran
 
     def note(name: str, module: nn.Module, operand: Tensor, output: Tensor) -> None:
         """Forward hook: select the module; if it is a norm, deselect the layer that directly feeds it."""
@@ -74,9 +91,11 @@ def pre_activations(model: nn.Module, spec: PermutationSpec, example: Tensor) ->
         if isinstance(module, _NORMS) and version == operand._version:  # equal: no in-place operation in between
             selection.pop(source, None)
         weight = module.weight
-        shared = owners[id(weight)] > 1
+        own = names.get(id(weight), "")
+        run.add(own)
+        grouped = isinstance(module, _TRANSPOSED) and module.groups > 1
         by_channel = isinstance(module, _WEIGHTED) or (isinstance(weight, Tensor) and weight.dim() == 1)
-        if isinstance(weight, nn.Parameter) and names.get(id(weight)) in hidden and by_channel and not shared:
+        if (own, unit_dim(module)) in hidden and by_channel and owners[id(weight)] == 1 and not grouped:
             selection.setdefault(name)
         if isinstance(module, _WEIGHTED):
             producers[id(output)] = (name, output._version, output)
@@ -92,7 +111,14 @@ def pre_activations(model: nn.Module, spec: PermutationSpec, example: Tensor) ->
     finally:
         for handle in handles:
             handle.remove()
-    return tuple(selection)
+    makes = [name for name, pairs in spec.by_parameter.items() if any(not axis.used for axis, _ in pairs)]
+    shapes = {name: parameter.dim() for name, parameter in model.named_parameters()}
+    return PreActivations(tuple(selection), tuple(n for n in makes if shapes.get(n, 0) > 1 and n not in run))
+
+
+def unit_dim(module: nn.Module) -> int:
+    """Return the dimension of the module's weight that makes its channels: 1 in a transposed convolution, else 0."""
+    return 1 if isinstance(module, _TRANSPOSED) else 0
 
 
 def measure_channels(model: nn.Module, names: Sequence[str], data: Batches) -> dict[str, list[ChannelSums]]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from merging.methods.algorithms.channel_statistics import (
     ChannelStatistics,
+    PreActivations,
     measure_channels,
     pooled_statistics,
     pre_activations,
@@ -23,6 +24,7 @@ from merging.network.permutation import with_tensors
 from merging.network.tracing.tracer import trace, trace_graph
 from merging.pipeline.merge import merge
 from merging.settings import NoSettings
+from merging.text.note_sentences import sentences
 from tests.nets.pairs import accuracy, blobs, make, problem, same, structure, tensors_of, trained
 
 HALF = (0.5, 0.5)
@@ -47,7 +49,7 @@ def statistics(net: nn.Module, names: tuple[str, ...], data: Batches) -> dict[st
 def test_means_and_spreads_are_the_parents(kind: str, weights: tuple[float, float]) -> None:
     given = task(kind, blobs(400, size=400))  # one batch: then it is exact
     got = repair(given, ALL)(merged(given, weights), weights)
-    names = pre_activations(got, given.spec, given.data.example())
+    names = pre_activations(got, given.spec, given.data.example()).modules
     now, *parents = (statistics(net, names, given.data) for net in (got, *given.models))
     for name in names:
         mean, std = (
@@ -61,7 +63,7 @@ def test_means_and_spreads_are_the_parents(kind: str, weights: tuple[float, floa
 def test_averaging_had_shrunk_them() -> None:
     given = task("cnn", blobs(400, size=400))
     net = merged(given)
-    names = pre_activations(net, given.spec, given.data.example())
+    names = pre_activations(net, given.spec, given.data.example()).modules
     now, a, b = (statistics(n, names, given.data) for n in (net, *given.models))
     shares = [float((now[n].std / (a[n].std + b[n].std) * 2).mean()) for n in names if n != "3"]
     assert max(shares) < 0.9
@@ -71,7 +73,7 @@ def test_averaging_had_shrunk_them() -> None:
 def test_several_batches_come_close(kind: str) -> None:
     given = task(kind, blobs(1000, size=250))
     got = repair(given, ALL)(merged(given), HALF)
-    names = pre_activations(got, given.spec, given.data.example())
+    names = pre_activations(got, given.spec, given.data.example()).modules
     now, a, b = (statistics(net, names, given.data) for net in (got, *given.models))
     ratios = torch.cat([now[name].std / ((a[name].std + b[name].std) / 2) for name in names])
     assert float(ratios.min()) > 0.95
@@ -115,8 +117,8 @@ def test_what_is_corrected_are_pre_activations_and_never_the_logits() -> None:
     example = blobs(2).images
     expected = {"mlp": ("1", "3"), "cnn": ("0", "3", "8")}
     for kind, names in expected.items():
-        assert pre_activations(make(kind, 0), structure(kind)[1], example) == names
-    names = pre_activations(make("residual", 0), structure("residual")[1], example)
+        assert pre_activations(make(kind, 0), structure(kind)[1], example) == PreActivations(names, ())
+    names = pre_activations(make("residual", 0), structure("residual")[1], example).modules
     norms = [n for n, m in make("residual", 0).named_modules() if isinstance(m, nn.BatchNorm2d)]
     assert set(names) == set(norms)
 
@@ -125,7 +127,7 @@ def test_a_layer_between_activation_and_norm_is_corrected_too() -> None:
     """conv -> ReLU in place -> BatchNorm: the norm reads the very tensor that the convolution gave, but changed."""
     net = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(inplace=True), nn.BatchNorm2d(6), nn.Flatten(), nn.Linear(216, 5))
     images = blobs(4).images
-    assert pre_activations(net.eval(), trace(net, images), images) == ("0", "2")
+    assert pre_activations(net.eval(), trace(net, images), images).modules == ("0", "2")
 
 
 def test_a_layer_without_bias_and_norm_is_scaled_and_named() -> None:
@@ -188,3 +190,55 @@ def test_a_net_that_cannot_read_channels_side_by_side_is_repaired_alike() -> Non
         with torch.no_grad():
             found.append(repaired(images))
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
+class Upward(nn.Module):
+    """A transposed convolution, whose weights are (channels in, channels out, height, width), then a product."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.up, self.weight = nn.ConvTranspose2d(1, 6, 3), nn.Parameter(torch.randn(6, 7))
+        self.end = nn.Linear(7, 5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        means = self.up(images).relu().mean((2, 3))
+        return self.end((means @ self.weight).relu())
+
+
+class Products(nn.Module):
+    """Layers that are no modules, as in exported programs of decomposed networks."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.first, self.last = nn.Parameter(torch.randn(64, 7)), nn.Parameter(torch.randn(7, 5))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return (images.flatten(1) @ self.first).relu() @ self.last
+
+
+def pair_of(kind: type[nn.Module], data: Batches) -> Problem:
+    pair = tuple(kind(seed).eval() for seed in (0, 1))  # type: ignore[call-arg]
+    graph = export(pair[0], data.example())
+    return Problem(pair, graph, trace_graph(graph), data, aligned=pair)
+
+
+def test_channels_of_a_transposed_convolution_are_corrected_and_other_weights_are_named() -> None:
+    given = pair_of(Upward, blobs(400, size=400))
+    corrector = repair(given, ALL)
+    assert corrector.notes["corrected"] == ["up"] and corrector.notes["left_out"] == ["weight"]
+    got = corrector(merged(given), HALF)
+    now, a, b = (statistics(net, ("up",), given.data)["up"] for net in (got, *given.models))
+    assert torch.allclose(now.std, (a.std + b.std) / 2, rtol=1e-4)
+    assert torch.allclose(now.mean, (a.mean + b.mean) / 2, atol=1e-4)
+    told = " ".join(sentences(corrector.notes))
+    assert "1 layer was corrected: up." in told
+    assert "no weights of linear layers or convolutions of torch.nn: weight." in told
+
+
+def test_where_nothing_can_be_corrected_it_is_said_and_nothing_changes() -> None:
+    given = pair_of(Products, blobs(400, size=400))
+    corrector, net = repair(given, ALL), merged(given)
+    assert corrector.notes["corrected"] == [] and "changed nothing" in corrector.notes["reason"]
+    assert same(tensors_of(corrector(net, HALF)), tensors_of(net))
