@@ -7,7 +7,7 @@ does, and go on answering.
 
     killed          number of kills by kind of process
     lost_answers    answers that a page showed as locked and that are not in the ledger afterwards, or are others there
-    astray          students who did not stand at the step of the class at the end
+    astray          students who did not stand at the step of the class at the end, and had not gone back themselves
     page_errors     failures that a page showed; broken connections are expected and counted apart
 """
 
@@ -143,7 +143,7 @@ def outcome(room: Room) -> Iterator[tuple[str, object]]:
     errors = [error for report in (*room.reports, *room.others) for error in report.errors]
     yield "answers", sum(len(report.accepted) for report in room.reports)
     yield "lost_answers", len(room.lost())
-    yield "astray", sum(report.views[-1][1] != here for report in room.reports if report.views)
+    yield "astray", sum(report.views[-1][1] != here and not report.back for report in room.reports if report.views)
     yield "broken_connections", sum(PAGE not in error for error in errors)
     yield "page_errors", [error for error in errors if PAGE in error]
 

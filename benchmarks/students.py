@@ -39,6 +39,7 @@ class Report:
         polls: seconds of each drawing of a fragment that the page polls.
         views: what was shown since when.
         accepted: number of a step -> the answer that the page showed as locked.
+        back: whether the person went back to an earlier step of their own accord.
         refused: clicks on "Lock my answer" after which no answer was locked, such as after the reveal.
         errors: everything that went wrong.
     """
@@ -47,6 +48,7 @@ class Report:
     polls: list[float] = field(default_factory=list)
     views: list[View] = field(default_factory=list)
     accepted: dict[int, str] = field(default_factory=dict)
+    back: bool = False
     refused: int = 0
     errors: list[str] = field(default_factory=list)
 
@@ -187,12 +189,14 @@ class Student(Person):
             await self._lock(at)
         elif self.find("way Next"):  # the student is behind the class
             await self.click("way Next", at)
+            self.report.back = False
         elif self.shows()[0] in self.report.accepted and not self.shows()[1]:  # until the teacher reveals
             if self.chance.random() < 0.25:
                 await self.click("hand", at)
         elif toy := self.find("toy change"):
             await self.set(toy.id, at, string_value=self.chance.choice(toy.options))
         elif self.find("way Back") and self.chance.random() < 0.5:
+            self.report.back = True
             await self.click("way Back", at)
 
     async def _answer(self, kind: str, one: Any, at: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 
 from merging.figures.curve import curve_figure, curves_of
@@ -19,6 +19,14 @@ from merging.text.verdicts import merge
 
 METRICS: tuple[Metric, ...] = ("loss", "accuracy", "ece")
 PARTS = ("curves", "similarity", "units")  # parts of the report with a file of their own
+HELD = {  # beginning of the files' paths -> line of the README
+    "curves": "- `curves.csv`, `curves.json`: loss (nats per image), accuracy, calibration error along the path",
+    "similarity": "- `similarity-*.csv`, `similarity.json`: debiased linear CKA of every pair of layers",
+    "units": "- `units.json`: the units of every layer with their partners",
+    "report": "- `report.json`: the request, the scores and everything else",
+    "figures": f"- `figures/`: SVG and PDF, {WIDTHS['one column']} inches wide",
+    "methods": "- `methods.bib`: the papers of the methods",
+}
 PRINTED: tuple[Format, ...] = ("svg", "pdf")
 
 
@@ -27,8 +35,7 @@ def run_folder(title: str, report: MergeReport, commands: Mapping[str, str]) -> 
 
     title: title of the run.  commands: heading -> command or code that repeats the run; both are for the README.
     """
-    files = {"README.md": _readme(title, report, commands).encode()}
-    files |= {f"{name}.json": saving.to_json(getattr(report, name)).encode() for name in PARTS if getattr(report, name)}
+    files = {f"{name}.json": saving.to_json(getattr(report, name)).encode() for name in PARTS if getattr(report, name)}
     rest = {field.name: getattr(report, field.name) for field in fields(report) if field.name not in PARTS}
     files["report.json"] = saving.to_json(rest).encode()
     if report.curves:
@@ -38,7 +45,7 @@ def run_folder(title: str, report: MergeReport, commands: Mapping[str, str]) -> 
     files |= {"methods.bib": papers.encode()} if papers else {}
     for name, figure in _figures(report):
         files |= {f"figures/{name}.{kind}": figure_file(figure, kind, WIDTHS["one column"]) for kind in PRINTED}
-    return files
+    return {"README.md": _readme(title, report, commands, files).encode(), **files}
 
 
 def zipped(files: Mapping[str, bytes], folder: str) -> bytes:
@@ -61,7 +68,9 @@ def _figures(report: MergeReport) -> Iterator[tuple[str, Figure]]:
         yield "cka-layers", diagonal_figure(report.similarity)
 
 
-def _readme(title: str, report: MergeReport, commands: Mapping[str, str]) -> str:
+def _readme(title: str, report: MergeReport, commands: Mapping[str, str], files: Collection[str]) -> str:
+    """README that lists what is in the folder. files: paths of the other files."""
+    held = "\n".join(line for start, line in HELD.items() if any(name.startswith(start) for name in files))
     blocks = "\n\n".join(f"## {heading}\n\n```\n{text}\n```" for heading, text in commands.items())
     shown = title.replace("`", "'")  # in a code span, names of others are no links or pictures
     return f"""# A merge by Mergescope
@@ -72,12 +81,7 @@ def _readme(title: str, report: MergeReport, commands: Mapping[str, str]) -> str
 
 {merge.verdict(report)}
 
-- `curves.csv`, `curves.json`: loss (nats per image), accuracy and calibration error along the path from A to B
-- `similarity-*.csv`, `similarity.json`: debiased linear CKA of every pair of layers
-- `units.json`: the units of every layer with their partners
-- `report.json`: the request, the scores and everything else
-- `figures/`: SVG and PDF, 3.35 inches wide
-- `methods.bib`: the papers of the methods
+{held}
 
 {blocks}
 """

@@ -9,7 +9,8 @@ import os
 import pytest
 from safetensors.torch import load
 
-from merging.cli.main import main
+from merging.cli.commands.sweep import sweep_request
+from merging.cli.main import main, parser
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
 
 NET = ["--architecture", "mlp", "--data", "fashion-mnist"]
@@ -115,3 +116,20 @@ def test_a_training_replaces_nothing_that_it_reads_and_no_device(tmp_path, capsy
     os.close(reader)
     assert net.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-epoch-1.safetensors", "b.resume", "pipe"]
+
+
+def test_a_method_that_is_named_twice_is_done_once():
+    options = parser().parse_args(
+        [
+            "sweep",
+            "--architecture",
+            "mlp",
+            "--config",
+            "widths=8,",
+            "--axis",
+            "width=4,8",
+            "--align",
+            "none, weight-matching,none",
+        ]
+    )
+    assert sweep_request(options).aligns == ("none", "weight-matching")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import zipfile
 
 import numpy as np
@@ -36,6 +37,8 @@ def test_the_folder_holds_every_number_by_part():
 def test_without_images_the_folder_has_what_there_is():
     files = run_folder("A run", report(json.loads(merge_request().to_json()), images=False), {})
     assert {"README.md", "report.json", "methods.bib", "units.json"} == set(files)
+    listed = set(re.findall(r"`([\w*-]+\.\w+|figures/)`", files["README.md"].decode()))
+    assert listed == {"report.json", "methods.bib", "units.json"}
 
 
 @pytest.mark.parametrize(

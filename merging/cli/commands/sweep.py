@@ -140,7 +140,8 @@ def sweep_request(options: Options) -> SweepRequest:
     )
     counts = next((values for key, values in over_values if key == "images"), (options.images,))
     keys: dict[str, Any] = {
-        f"{role}s": tuple(key.strip() for key in getattr(options, role).split(",") if key.strip()) for role in ROLES
+        f"{role}s": tuple(dict.fromkeys(filter(None, map(str.strip, getattr(options, role).split(",")))))
+        for role in ROLES
     }
     return SweepRequest(
         options.architecture,
