@@ -10,6 +10,7 @@ from html import unescape
 from typing import Any
 
 from merging.figures.figure import Figure
+from merging.jobs.requests.comparison import csv_text
 
 NUMBERS = ("x", "y", "z", "lowerfence", "q1", "median", "q3", "upperfence")  # parts of a trace with numbers
 DIRECTIONS = ("x", "y")  # of error bars
@@ -38,7 +39,7 @@ def figure_csv(figure: Figure) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows({name: csv_text(value) for name, value in line.items()} for line in lines)
     return out.getvalue()
 
 

@@ -32,7 +32,7 @@ from merging.text import numbers
 from merging.text.reproduce import command
 from merging.text.sweep_words import sweep_command
 
-COLUMNS = ("nickname", "lesson", "step", "question", "answer", "truth", "right", "off", "time")
+COLUMNS = ("nickname", "lesson", "step", "question", "answer", "truth", "right", "off", "time (UTC)")
 DIGITS = 12  # of a run's id in addresses
 STYLE = (
     "body{font-family:sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;line-height:1.5;color:#1b2733}"

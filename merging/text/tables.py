@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Mapping
 
+from merging.jobs.requests.comparison import csv_text
 from merging.results.reports import LossCurve, SimilarityMap
 
 METRICS = ("loss", "accuracy", "ece")
@@ -30,5 +31,5 @@ def similarity_csv(found: SimilarityMap) -> str:
 
 def _csv(rows: list[tuple[str, ...]]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
+    csv.writer(out, lineterminator="\n").writerows([csv_text(cell) for cell in row] for row in rows)
     return out.getvalue()

@@ -24,6 +24,7 @@ from merging.figures.series import figure_csv, figure_table, series
 from merging.figures.similarity import heatmap
 from merging.jobs.sweeps.plan import cells_of
 from merging.results.sweep_report import SweepRow
+from merging.text.tables import similarity_csv
 from tests.figures.made import report, similarity
 from tests.pages.test_sweeps import request
 
@@ -127,6 +128,14 @@ def test_words_of_users_are_drawn_as_they_are():
     assert axes.lines[0].get_label() == "R&D <b>"
     for kind in paper.FORMATS:
         assert paper.figure_file(fig, kind)
+
+
+def test_names_that_begin_like_a_formula_are_quoted_in_csv():
+    fig = figure("numbers", height=300, x={}, y={})
+    fig.add("scatter", x=[-1.5], y=["=2"], name="=HYPERLINK(1)")
+    assert figure_csv(fig).splitlines()[1] == "'=HYPERLINK(1),-1.5,'=2"
+    named = replace(similarity("A", "B"), row_layers=("=cmd", *similarity("A", "B").row_layers[1:]))
+    assert similarity_csv(named).splitlines()[1].startswith("'=cmd,")
 
 
 def test_points_of_a_sweep_that_lack_groups_are_marked_and_named():

@@ -11,7 +11,8 @@ from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.ledger.ledger import Ledger
 from merging.jobs.ledger.store import PARTIAL
 from merging.jobs.limits import Limits
-from tests.jobs.making import SAVED, long_request, merge_request, take
+from merging.jobs.trained import trained_entry
+from tests.jobs.making import long_request, merge_request, take, trained_artifacts
 from tests.jobs.test_ledger_models import model_entry
 
 
@@ -36,18 +37,33 @@ def test_what_cannot_fit_costs_nobody_a_result(small):
     assert {id: small.artifact(id, "report") for id in old} == old
 
 
-def test_a_result_that_is_refused_leaves_no_file_and_takes_none(small):
-    kept = os.urandom(900_000)
-    old, desk = done(small, 0, kept), Desk(small)
-    small.submit(long_request(), "ann")
+def test_a_training_is_done_and_kept_also_where_its_owner_has_no_room_for_another_model(small):
+    request, desk = long_request(), Desk(small)
+    for who in ("ann", "bob"):
+        small.submit(request, who)
     claim = take(desk)
-    small.add_model(model_entry(), b"the one model that ann may have", "ann")
-    before = small.store.size()
-    made = {"report": SAVED, "checkpoint.safetensors": os.urandom(500_000)}
+    own = small.add_model(model_entry(), b"the one model that ann may have", "ann")
+    made = trained_artifacts(request)
+    assert desk.finish(claim, made, trained_entry(request, "ann", made))
+    assert small.job(request.id).state == "done" and small.artifact(request.id, "report") == made["report"]
+    assert [entry.owner for entry in small.models()] == ["bob", "ann"]
+    assert [entry.id for entry in small.models("ann")] == [own.id]
     with pytest.raises(InvalidRequest, match="the limit per person"):
-        desk.finish(claim, made, model_entry(source="trained"))
-    assert small.artifact(old, "report") == kept
-    assert small.store.size() == before
+        small.submit(request, "ann")
+    small.delete_model(own.id, "ann")
+    small.submit(request, "ann")  # now there is room, and nothing is trained again
+    assert [entry.sha256 for entry in small.models("ann")] == [entry.sha256 for entry in small.models("bob")]
+
+
+def test_no_more_trainings_are_taken_than_their_owner_has_room_for(small):
+    first, second = long_request(), long_request(1)
+    small.submit(first, "ann")
+    small.submit(first, "ann")  # the same one again is no other
+    with pytest.raises(InvalidRequest, match="you have 0, and trainings for 1 more are under way"):
+        small.submit(second, "ann")
+    small.submit(second, "bob")
+    small.cancel(first.id, "ann")
+    small.submit(second, "ann")
 
 
 def test_an_upload_makes_room_by_the_oldest_run(small):

@@ -80,18 +80,23 @@ def test_more_than_one_may_have_open_is_asked_for_as_there_is_room_and_that_is_s
     assert "remaining merges" not in texts(app, "caption")
 
 
-def test_a_refusal_of_another_kind_is_said_as_it_is(ledger, open_page):
+def test_a_merge_that_cannot_be_run_is_said_with_its_reason_and_stops_no_other(ledger, open_page):
     twin = catalogue.find_entry("fashion-mlp-128-s0")
     plain = safetensors.torch.save(build("mlp", twin.config).state_dict())
     made = convert(plain, name="mine", dataset=twin.dataset, architecture="mlp")
     entry = ledger.add_model(
         catalogue.uploaded(made.facts, made.data, owner=SOMEBODY, created=1.0), made.data, SOMEBODY
     )
-    app = open_page("compare", **{**FEW, "nets": f"{twin.id},{entry.id}"})
+    app = open_page("compare", **{**FEW, "nets": f"{entry.id},{PAIR}", "align": "none"})
     ledger.store.delete(entry.sha256)  # as a disk that was tidied by hand
-    press(app, "Run 2 merges")
-    assert "The weights of 'mine'" in texts(app, "error")
+    press(app, "Run 3 merges")
+    assert "2 merges cannot be run. The weights of 'mine'" in texts(app, "warning") and not app.error
     assert "remaining merges" not in texts(app, "caption")
+    assert len(app.dataframe[0].value) == 3 and "Stop" in [button.label for button in app.button]
+    finish(ledger, 0.86)
+    app.run()
+    assert sorted(app.dataframe[0].value["State"]) == ["done", "not run", "not run"]
+    assert "2 merges cannot be run" in texts(app, "warning")
 
 
 def test_networks_of_several_kinds_have_a_chart_each(ledger, open_page):

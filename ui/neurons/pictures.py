@@ -131,7 +131,9 @@ def watch_pictures(ask: Callable[[], Gallery], draw: Callable[[Gallery], None]) 
         ask: looks the pictures up and submits jobs for the missing ones, as `look` does.
         draw: shows them.
     """
-    first = ask()
+    first = Gallery()
+    with show_errors():
+        first = ask()
     unseen = [first]
 
     def drawing() -> None:
@@ -192,7 +194,8 @@ def take_back_others(gallery: Gallery) -> None:
     needed = {job.id for job in gallery.waiting.values()}
     for job in ledger().jobs(owner=owner(), states=("queued",), kind="pictures"):
         if job.id not in needed:
-            ledger().delete(job.id, owner())
+            with suppress(InvalidRequest):  # another page of this visitor deleted it just now
+                ledger().delete(job.id, owner())
 
 
 def ask_again(models: dict[str, ModelRef], layer: str, failed: dict[Key, Job], way: str) -> None:

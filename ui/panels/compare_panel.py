@@ -29,7 +29,9 @@ from merging.jobs.requests.merge import MergeRequest
 from merging.jobs.requests.registry import from_json
 from merging.jobs.search import KEY, cancel_batch, cancelled_of, is_mine, progress_of, was_stopped
 from merging.methods.registry import find
+from merging.paths import without_folders
 from merging.results.intervals import wilson
+from merging.text import numbers
 from merging.text.comparison_words import Triple, standing
 from ui.forms.compare_form import batch, key
 from ui.shell.address import said
@@ -41,6 +43,7 @@ from ui.shell.screens import address
 from ui.shell.state import ledger, merge_report, owner, submit
 from ui.shell.words import STATES
 
+REFUSED = "merges that cannot be run"  # key of the session: id of a merge -> why
 EVERY = 2.0  # seconds between updates while a merge is open
 SHARES = ("test_accuracy", "train_accuracy", "naive_accuracy", "parents_accuracy", "ensemble_accuracy")
 FORMATS = {
@@ -132,13 +135,18 @@ def _top_up(requests: tuple[MergeRequest, ...], progress: Progress) -> str:
 
 
 def _submit(requests: Sequence[MergeRequest]) -> str:
+    """Submit the merges; return why the rest has to wait, or "". Reasons for refusals are kept for `_progress`."""
+    refused: dict[str, str] = st.session_state.setdefault(REFUSED, {})
     for request in requests:
+        refused.pop(request.id, None)
         try:
             submit(request, batch=batch())
         except TooManyJobs:
             return "You have reached the limit of open jobs. The remaining merges are queued as these jobs end."
         except Cancelled:  # while these were submitted
             return ""
+        except MergescopeError as error:  # such as a network that was deleted meanwhile; the others go on
+            refused[request.id] = without_folders(str(error))
     return ""
 
 
@@ -147,6 +155,11 @@ def _progress(rows: list[Row], done: int, requests: tuple[MergeRequest, ...]) ->
     words = {"failed": "failed, see Runs", "cancelled": "cancelled"}
     ended = "".join(f" · {count} {words[state]}" for state, count in ends.items() if count)
     st.progress(done / len(rows), text=f"{done} of {len(rows)} merges done{ended}")
+    refused: dict[str, str] = st.session_state.get(REFUSED, {})
+    reasons = [refused[request.id] for request in requests if request.id in refused]
+    if reasons:
+        each = " ".join(plain(reason) for reason in dict.fromkeys(reasons))
+        st.warning(f"{numbers.counted(len(reasons), 'merge')} cannot be run. {each}", icon=":material/block:")
     if not said(KEY):
         if st.button("Run the missing merges", icon=":material/play_arrow:"):
             st.query_params[KEY] = secrets.token_hex(8)

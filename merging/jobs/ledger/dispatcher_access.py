@@ -122,7 +122,7 @@ class Desk:
             if isinstance(claim.request, PicturesRequest):
                 _know_pictures(db, claim, rows)
             if model is not None and isinstance(trained, bytes):
-                models.list_trained(self.ledger, files, model, trained, claim.id, claim.owner)
+                models.list_trained(self.ledger, files, model, trained, claim.id)
             end(db, claim.id, "done", self.now())
             db.execute("UPDATE jobs SET fraction = 1, message = '' WHERE id = ?", (claim.id,))
             if claim.together > 1:

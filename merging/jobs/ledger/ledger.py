@@ -83,7 +83,7 @@ class Ledger(LedgerFolder):
                 if done:
                     self._list_trained(files, request, owner, address)
                 else:
-                    models.check_room(self, db, owner, 0, address=address)  # not only after hours of training
+                    models.check_room_for_training(self, db, request.id, owner, address)
             if not done and state not in OPEN:
                 _enqueue(self, db, request, owner, shared_turn(owner, address), lane or request.lane)
             elif state == "queued" and not batch:  # a part of a sweep that somebody now waits for

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import time
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -67,19 +68,32 @@ def insert(ledger: LedgerFolder, files: Filing, entry: Entry, data: bytes, owner
     return owned
 
 
-def list_trained(ledger: LedgerFolder, files: Filing, entry: Entry, data: bytes, job: str, first: str) -> None:
-    """List a trained model for all people who requested the training `job` itself; only the caps of `first` stop it.
+def list_trained(ledger: LedgerFolder, files: Filing, entry: Entry, data: bytes, job: str) -> None:
+    """List a trained model for all people who requested the training `job` itself and have room for it.
 
-    Networks of sweeps are not listed, because they would fill people's lists.
+    The others have the finished job, and get the model by asking for the training again. Networks of sweeps are not
+    listed, because they would fill people's lists.
     """
     query = "SELECT owner, address FROM owners WHERE job = ? AND NOT instr(batch, ?)"
-    owners = files.db.execute(query, (job, SWEEP)).fetchall()
-    for owner, address in sorted(owners, key=lambda row: row["owner"] != first):
-        try:
+    for owner, address in files.db.execute(query, (job, SWEEP)).fetchall():
+        with suppress(InvalidRequest):
             insert(ledger, files, entry, data, owner, address)
-        except InvalidRequest:  # this person has no room for another model
-            if owner == first:
-                raise
+
+
+def check_room_for_training(ledger: LedgerFolder, db: sqlite3.Connection, job: str, owner: str, address: str) -> None:
+    """Raise InvalidRequest if the owner has no room for another trained model, beside those that are being trained."""
+    check_room(ledger, db, owner, 0, address=address)  # not only after hours of training
+    models = db.execute("SELECT COUNT(*) FROM models WHERE owner = ?", (owner,)).fetchone()[0]
+    query = (
+        "SELECT COUNT(*) FROM jobs JOIN owners ON job = id WHERE kind = 'train' AND state IN ('queued', 'running')"
+        " AND owners.owner = ? AND id != ? AND NOT instr(batch, ?)"
+    )
+    trainings = db.execute(query, (owner, job, SWEEP)).fetchone()[0]
+    if models + trainings >= ledger.limits.models:
+        raise InvalidRequest(
+            f"The limit per person is {ledger.limits.models} models: you have {models}, and trainings for {trainings} "
+            "more are under way. Delete a model, or cancel a training."
+        )
 
 
 def delete(ledger: LedgerFolder, id: str, owner: str) -> None:
