@@ -11,7 +11,7 @@ import torch
 from merging.zoo import catalogue
 from merging.zoo.architectures import build
 from merging.zoo.checkpoints.checkpoint import load_checkpoint
-from tests.browser.test_journeys import STILL, choose, go
+from tests.browser.test_journeys import STILL, choose, go, set_number
 
 SEEDS = [catalogue.find_entry(f"fashion-small-s{seed}") for seed in (0, 1)]
 
@@ -61,6 +61,8 @@ def test_a_pair_of_exported_programs_is_brought_merged_and_taken_home(visitor, p
     go(visitor)
     for letter, (name, _) in zip("AB", programs, strict=True):
         choose(visitor, f"Network {letter}", name.removesuffix(".pt2"))
+    for label, value in (("Points", 3), ("Images", 100)):
+        set_number(visitor, label, value)
     visitor.get_by_role("button", name="Run merge").click()
     bar = visitor.locator(".st-key-runbar").filter(has_text="mine-0")  # an example's may stand there before
     bar.get_by_role("button", name="Downloads").wait_for()
