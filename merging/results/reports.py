@@ -78,7 +78,7 @@ class LossCurve:
     @property
     def at_middle(self) -> Metrics:
         """All metrics at the evaluated point closest to lambda = 1/2."""
-        return Metrics(self.middle("loss"), self.middle("accuracy"), self.middle("ece"))
+        return Metrics(self.middle("loss"), self.middle("accuracy"), self.middle("ece"), self.images)
 
     def middle(self, metric: Metric = "loss") -> float:
         """One metric at the evaluated point closest to lambda = 1/2."""

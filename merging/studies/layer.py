@@ -157,15 +157,17 @@ def incoming(subject: Subject, place: Layer) -> Tensor:
     """
     import torch
 
+    from merging.analysis.activations.read import groups_by_node
     from merging.analysis.activations.responses import correlations
     from merging.network.permutation import named_tensors
 
     node = next(node for node in subject.graph.nodes if node.name == place.node)
     sources = {subject.graph.sources.get(arg.name, "") for arg in node.all_input_nodes}
-    group = next(one for one in subject.spec.groups if any(site.node == place.node for site in one.nodes))
-    made = [one for one in group.axes if one.parameter in sources and not one.used]
-    made = [one for one in made if len(subject.graph.shapes[one.parameter]) > 1]
-    if place.kind not in ("conv", "linear") or len(made) != 1 or group.size != place.units:
+    name = groups_by_node(subject.graph, subject.spec)[place.node]
+    group = next(one for one in subject.spec.groups if one.name == name)
+    axes = [one for one in group.axes if one.parameter in sources and len(subject.graph.shapes[one.parameter]) > 1]
+    made = [one for one in axes if not one.used] or axes  # a depthwise convolution makes and uses its units in one axis
+    if place.kind not in ("conv", "linear") or len(made) != 1:
         return torch.full((len(SLOTS), len(SLOTS), place.units), torch.nan)
     axis = made[0]
     rows = []

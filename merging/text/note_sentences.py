@@ -198,8 +198,8 @@ def _corrected(notes: Notes) -> Iterator[str]:
         yield f"Without a bias, only the standard deviation was corrected: {_listed(notes['not_shifted'])}."
     if notes.get("left_out"):
         yield (
-            "Not corrected, because they are no weights of linear layers or convolutions of torch.nn: "
-            f"{_listed(notes['left_out'])}."
+            f"Not corrected: {_listed(notes['left_out'])}. These are no weights of a linear layer or convolution of "
+            "torch.nn, are shared by several layers, or belong to a norm with weights for every position."
         )
 
 

@@ -37,6 +37,12 @@ def points_beside(value: float, threshold: float) -> str:
     return text if text != numbers.points(threshold) or value <= threshold else f"{100 * value:.2f} pp"
 
 
+def corrects(report: MergeReport) -> bool:
+    """Whether the merge was corrected: a correction was asked for, and found something to correct."""
+    notes = report.notes.get("correct", {})
+    return report.request.get("correct") != "none" and "reason" not in notes and notes.get("corrected") != []
+
+
 @dataclass(frozen=True)
 class Reading:
     """The numbers in a report on two networks that determine its verdict."""
@@ -72,12 +78,8 @@ class Reading:
 
     @property
     def corrected(self) -> bool:
-        """Whether a correction changed the merge; some find nothing to correct."""
-        curves = self.report.curves
-        if "corrected" not in curves:
-            return False
-        before, after = self.aligned, curves["corrected"][self.split]
-        return not all(np.array_equal(getattr(before, name), getattr(after, name)) for name in ("loss", "accuracy"))
+        """Whether a correction changed the merge's path."""
+        return "corrected" in self.report.curves and corrects(self.report)
 
     @property
     def moved(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -271,3 +272,9 @@ def test_networks_of_different_classes_share_a_trunk_and_keep_their_heads(capsys
     code, _, err = run(capsys, "zip", *heads, "--until", "features.4", *IMAGES, "--set", "choose=true")
     assert (code, "no common loss" in err) == (2, True)
     assert out.stat().st_size < 250_000  # a trunk and two heads, not three networks
+
+
+def test_a_comparison_says_which_methods_its_images_tell_apart(capsys):
+    code, out, _ = run(capsys, "compare", A, B, "--align", "none,weight-matching", "--images", "500", "--points", "3")
+    assert code == 0
+    assert re.search(r"weight-matching · average · none is best here: .* on 500 test images", out)

@@ -113,6 +113,8 @@ def test_a_row_tells_what_the_report_measured() -> None:
     assert math.isnan(full["barrier_mean"])
     curved = row_of(asked, "done", report({"models": [{}, {}]}))
     assert 0 < curved["barrier_chord"] <= curved["barrier_mean"] + 0.01
+    assert curved["test_images"] == report({"models": [{}, {}]}).curves["aligned"]["test"].images > 0
+    assert math.isnan(full["test_images"])  # an older result, which names no number
 
 
 def rows() -> list[dict]:

@@ -244,8 +244,10 @@ def _explained(rows: list[Row]) -> str:
         whiskers = (
             f"Mean of up to {runs} merges per method (pairs and seeds). The whiskers show their standard deviation."
         )
-    else:
+    elif any(point.high > point.low for point in points_of(rows)):
         whiskers = "The whiskers show 95 % intervals (Wilson) for the number of test images."
+    else:
+        whiskers = ""
     return f"{standing(rows, _labels(rows))} {whiskers}".strip()
 
 

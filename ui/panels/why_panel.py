@@ -23,6 +23,7 @@ from merging.studies.aligners import Aligners
 from merging.studies.along import Along
 from merging.studies.why import Why, WhySettings
 from merging.text import numbers
+from merging.text.reading import corrects
 from merging.text.reasons import costliest, died, reasons
 from merging.zoo.datasets.load import ImageSet
 from ui.neurons.tiles import labelled_sheet, show_picture
@@ -74,8 +75,7 @@ def _explained(why: Why, found: Chosen) -> None:
     report = found.report
     if report is None:
         return
-    asked = report.request.get("correct", "none") != "none"
-    corrected = asked and why.scores["merge"] != why.scores["average"]  # some corrections find nothing to correct
+    corrected = corrects(report)
     mapped = not find("align", report.request.get("align", "none")).permutes
     few = WhySettings().share_images
     st.markdown(unbroken(reasons(why, report.units, corrected, mapped, few, len(report.request["models"]))))

@@ -167,9 +167,8 @@ def _show(found: MergeReport) -> None:
         ends = next(iter(curves.values())).ends
         rows = [_row(name, end) for name, end in zip("AB", ends, strict=True)]
         for kind, curve in curves.items():
-            middle = Metrics(curve.middle("loss"), curve.middle("accuracy"), curve.middle("ece"))
             heights = (curve.barrier(above="mean").height, curve.barrier(above="chord").height)
-            rows.append((*_row(f"{kind}, half-way", middle), *(f"{height:.3f}" for height in heights)))
+            rows.append((*_row(f"{kind}, half-way", curve.at_middle), *(f"{height:.3f}" for height in heights)))
         rows += [_row("ensemble", found.ensemble["test"])] if "test" in found.ensemble else []
         titles = ("test images", "accuracy", "loss", "ECE", "barrier above mean", "above chord")
         say_table(titles, [(*row, "", "")[:6] for row in rows])

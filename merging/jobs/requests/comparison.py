@@ -174,7 +174,11 @@ def _measured(report: MergeReport) -> Row:
             metrics = report.scores["merge"][split]
             row |= {f"{split}_accuracy": metrics.accuracy, f"{split}_loss": metrics.loss}
     if "test" in report.scores.get("merge", {}):
-        row["test_images"] = report.scores["merge"]["test"].images or math.nan
+        known = [
+            report.scores["merge"]["test"].images,
+            *(c["test"].images for c in report.curves.values() if "test" in c),
+        ]
+        row["test_images"] = max(known) or math.nan  # older results name the number of images only with a curve
         accuracy = {name: splits["test"].accuracy for name, splits in report.scores.items()}
         parents = [value for name, value in accuracy.items() if len(name) == 1]
         row |= {"naive_accuracy": accuracy.get("naive", math.nan), "parents_accuracy": sum(parents) / len(parents)}

@@ -29,8 +29,8 @@ from merging.network.data import Batches, training_sample
 
 BATCH = 500  # largest batch, in images: the result depends on the batch size, so the device must not determine it
 NOTHING = (
-    "This network has no hidden linear layer, convolution or norm that runs as a module of torch.nn, so the correction "
-    "changed nothing."
+    "The correction changes hidden linear layers, convolutions and norms of torch.nn whose weights are their own and "
+    "belong to channels. This network has none, so nothing changed."
 )
 FLAT = 1e-6  # relative to the goal's std: a channel with a smaller std is constant up to rounding and is not rescaled
 

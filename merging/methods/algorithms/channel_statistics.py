@@ -62,8 +62,8 @@ class PreActivations:
 
     Attributes:
         modules: names of the modules, in the order in which they run.
-        left_out: names of weights that make units outside of a torch.nn linear layer or convolution, such as those of
-            attention, of recurrent layers and of `torch.nn.functional.linear`.
+        left_out: names of other weights that make units, such as those of attention, of recurrent layers and of
+            `torch.nn.functional.linear`, shared ones, and those of a norm per position.
     """
 
     modules: tuple[str, ...]
@@ -83,16 +83,16 @@ def pre_activations(model: nn.Module, spec: PermutationSpec, example: Tensor) ->
     owners = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
     selection: dict[str, None] = {}
     producers: dict[int, tuple[str, int, Tensor]] = {}  # keeps the tensors, because Python reuses the ids of freed ones
-    run: set[str] = set()  # names of the weights of the modules that ran
+    before_norms: set[str] = set()  # names of the modules whose norm is corrected in their place
 
     def note(name: str, module: nn.Module, operand: Tensor, output: Tensor) -> None:
         """Forward hook: select the module; if it is a norm, deselect the layer that directly feeds it."""
         source, version, _ = producers.get(id(operand), ("", -1, operand))
         if isinstance(module, _NORMS) and version == operand._version:  # equal: no in-place operation in between
             selection.pop(source, None)
+            before_norms.add(source)
         weight = module.weight
         own = names.get(id(weight), "")
-        run.add(own)
         grouped = isinstance(module, _TRANSPOSED) and module.groups > 1
         by_channel = isinstance(module, _WEIGHTED) or (isinstance(weight, Tensor) and weight.dim() == 1)
         if (own, unit_dim(module)) in hidden and by_channel and owners[id(weight)] == 1 and not grouped:
@@ -113,7 +113,8 @@ def pre_activations(model: nn.Module, spec: PermutationSpec, example: Tensor) ->
             handle.remove()
     makes = [name for name, pairs in spec.by_parameter.items() if any(not axis.used for axis, _ in pairs)]
     shapes = {name: parameter.dim() for name, parameter in model.named_parameters()}
-    return PreActivations(tuple(selection), tuple(n for n in makes if shapes.get(n, 0) > 1 and n not in run))
+    served = {f"{name}.weight" for name in (*selection, *before_norms)}
+    return PreActivations(tuple(selection), tuple(n for n in makes if shapes.get(n, 0) > 1 and n not in served))
 
 
 def unit_dim(module: nn.Module) -> int:

@@ -80,7 +80,8 @@ def optimal_transport(problem: Problem, settings: OptimalTransportSettings) -> A
     from merging.methods.algorithms.transport import entropic_plan, exact_plan
     from merging.methods.algorithms.unit_maps import from_permutation, one_to_one
 
-    costs, stable = _activation_costs(problem, settings) if settings.ground == "activations" else ({}, {})
+    activations = settings.ground == "activations"
+    costs, stable, images = _activation_costs(problem, settings) if activations else ({}, {}, 0)
     spec_b, identity = problem.structure(1)[1], problem.spec.identity()
     maps: dict[str, UnitMap] = {}
     relative: dict[str, float] = {}
@@ -101,7 +102,7 @@ def optimal_transport(problem: Problem, settings: OptimalTransportSettings) -> A
         )
     nearest = identity | {name: one_to_one(map.make) for name, map in maps.items()}
     permutation = nearest | match_rest(problem, rest, nearest)
-    notes = {"cost": relative, "by_weights": rest, "images": settings.images if costs else 0, "stable": stable}
+    notes = {"cost": relative, "by_weights": rest, "images": images, "stable": stable}
     hard = not settings.regularisation and not problem.structures
     still = {name: from_permutation(identity[name]) for name in maps}
     return Alignment((identity, permutation), notes, () if hard else (still, maps))
@@ -124,8 +125,8 @@ def _weight_cost(problem: Problem, groups: tuple[Group, Group], maps: dict[str, 
         parameters = {name for name, _ in problem.models[number].named_parameters()}
         tensors = named_tensors(problem.models[number])
         for axis in group.axes:
-            others = [(at, other) for at, other in spec.by_parameter[axis.parameter] if other.name != group.name]
-            unmatched = any(other.name not in maps for _, other in others)
+            others = [(at, other) for at, other in spec.by_parameter[axis.parameter] if at != axis]
+            unmatched = any(other.name not in maps for _, other in others)  # also where both axes are of this group
             if axis.parameter not in parameters or axis.used or unmatched:
                 continue
             tensor = tensors[axis.parameter].double()
@@ -149,8 +150,8 @@ def _into_a(tensor: Tensor, others: list[tuple[Axis, Group]], maps: dict[str, Un
 
 def _activation_costs(
     problem: Problem, settings: OptimalTransportSettings
-) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Return the activation cost per group, and its stability per group.
+) -> tuple[dict[str, Tensor], dict[str, float], int]:
+    """Return the activation cost per group, its stability per group, and the number of images.
 
     The cost is the mean squared difference (units of A, units of B) of the responses to training images. Stability is
     the share of A's units whose nearest unit of B is the same on both halves of the images.
@@ -159,7 +160,8 @@ def _activation_costs(
     from merging.methods.algorithms.joint_moments import halves
     from merging.network.data import training_sample
 
-    moments = halves(problem, training_sample(problem.data, settings.images, problem.seed), "after")
+    data = training_sample(problem.data, settings.images, problem.seed)
+    moments = halves(problem, data, "after")
     both = {name: pair for name, pair in moments.items() if all(half.rows for half in pair)}
     stable = {name: stability(-one.distances(), -two.distances()) for name, (one, two) in both.items()}
-    return {name: (one + two).distances() for name, (one, two) in moments.items()}, stable
+    return {name: (one + two).distances() for name, (one, two) in moments.items()}, stable, data.count
