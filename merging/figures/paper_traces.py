@@ -178,8 +178,11 @@ def _edges(centres: Any, count: int) -> np.ndarray:
 
 def _contour(ax: Axes, trace: dict[str, Any], layout: dict[str, Any]) -> None:
     x, y, z = (numeric(trace[name]) for name in "xyz")
-    image = ax.contourf(x, y, z, levels=24, cmap=color_map(trace["colorscale"]))
-    ax.contour(x, y, z, levels=24, colors="white", linewidths=0.2, alpha=0.5)
+    low, high = trace.get("zmin", np.nanmin(z)), trace.get("zmax", np.nanmax(z))
+    levels = np.linspace(low, max(high, low + 1e-9), 25)
+    beyond = "max" if np.nanmax(z) > high else "neither"
+    image = ax.contourf(x, y, z, levels=levels, cmap=color_map(trace["colorscale"]), extend=beyond)
+    ax.contour(x, y, z, levels=levels, colors="white", linewidths=0.2, alpha=0.5)
     _color_bar(ax, image, trace)
 
 

@@ -87,14 +87,19 @@ class LayerSettings:
     },
 )
 def layer(subject: Subject, settings: LayerSettings) -> LayerStudy:
-    """Run every network once, up to the layer. Memory: images x units of five networks."""
+    """Run every network once, up to the layer. Memory: images x units of five networks.
+
+    Raises IncompatibleModels where an image has several labels.
+    """
     import torch
 
     from merging.analysis.activations.responses import correlations, overlap, respond, response_to, tuning
+    from merging.analysis.path.predictions import refuse_several_labels
     from merging.network.permutation import named_tensors
 
     place, partner = layer_of(subject, settings.layer)
     data, answers = subject.images(settings.images), []
+    refuse_several_labels(data)
     for number, slot in enumerate(SLOTS):
         subject.report("studying", number / len(SLOTS), f"{slot}, up to {place.name}")
         answers.append(respond(subject.graph, named_tensors(subject.nets[slot]), place, data))

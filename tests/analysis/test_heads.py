@@ -73,3 +73,9 @@ def test_shares_are_exact_fractions() -> None:
     assert [one.heads[0] for one in right] == [0.92, 0.9] and right[0].counts == (1000,)
     report = ZipReport(("A",), ("l",), np.array([[0.9]]), np.array([0.9]), np.array([0.92]), 0.92, np.ones(1), 1000)
     assert report.deepest(0.02) == 0
+
+
+def test_a_head_whose_logits_are_not_numbers_is_never_right() -> None:
+    nothing, right = torch.full((6, 2), torch.nan), one_hot(torch.tensor([0, 0, 1, 0, 0, 0]), 2).float()
+    scores = told(nothing, right)
+    assert scores.heads == pytest.approx((0.0, 1.0)) and scores.joint == 0.0

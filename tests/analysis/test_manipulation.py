@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +81,12 @@ def test_a_network_that_ends_in_a_product_of_matrices_is_refused():
 def test_without_an_image_to_move_or_to_leave_there_is_nothing_to_compare(found, below):
     with pytest.raises(DataUnavailable, match="Choose another number of classes, or other images"):
         translate(found, found.labels < below, 0)
+
+
+def test_inputs_that_do_not_vary_are_refused(found):
+    flat = replace(found, inputs=found.inputs[:1].expand_as(found.inputs))
+    with pytest.raises(DataUnavailable, match="are equal for all images"):
+        translate(flat, flat.labels < 2, 0)
 
 
 def test_a_network_that_goes_on_behind_its_last_linear_layer_is_refused():

@@ -1,11 +1,14 @@
 """Figures of studies: what they draw is what was found, and they say it in words."""
 
+import dataclasses
 from functools import cache
 
 import numpy as np
 import pytest
 
 from merging.figures.many.comparison import ALIGN_COLORS
+from merging.figures.paper import figure_file
+from merging.figures.series import figure_csv
 from merging.figures.similarity import heatmap
 from merging.figures.studies.evidence import evidence_figure, fates_figure, match_figure, spread_figure
 from merging.figures.studies.inside import SHOWN, inside_figure, loss_figure
@@ -132,6 +135,16 @@ def test_curves_are_the_units_functions_in_the_colours_of_the_networks():
     np.testing.assert_array_equal(lines[4].y, seen.curves["layers.1"][1, units[1]])
     assert [line.line.dash for line in lines[:3]] == ["solid", "dash", "solid"]
     assert sum(line.showlegend for line in lines) == 3
+
+
+def test_a_high_loss_ends_the_colours_and_keeps_its_number():
+    seen = found("landscape")
+    steep = dataclasses.replace(seen, loss=np.where(np.arange(seen.loss.size).reshape(seen.loss.shape) == 3, 57.0, 1.0))
+    figure = validated(landscape_figure(steep, "loss"))
+    assert np.max(figure.data[0].z) == 57 and figure.data[0].zmax == 4
+    assert figure.data[0].colorbar.title.text == "Loss (nats), colours up to 4"
+    assert "57.0" in figure_csv(landscape_figure(steep, "loss"))
+    assert figure_file(landscape_figure(steep, "loss"), "svg")
 
 
 def test_the_planes_marks_are_the_networks():

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import subprocess
 import sys
 
@@ -246,3 +247,14 @@ def test_the_shared_pair_is_nearer_than_two_seeds():
 def test_the_shipped_files_stay_small():
     shipped = [path for folder in (ZOO, datasets.IMAGES) for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in shipped) <= 60e6
+
+
+def test_answers_that_are_not_numbers_are_wrong():
+    images = datasets.load_split("fashion-mnist", "test", 100)
+    score = evaluate_trained(torch.nn.Sequential(torch.nn.Flatten(), Nothing()), images)
+    assert score.accuracy == 0.0 and math.isnan(score.loss)
+
+
+class Nothing(torch.nn.Module):
+    def forward(self, x):
+        return torch.full((len(x), 10), torch.nan)

@@ -54,7 +54,8 @@ def head_scores(net: Callable[[Tensor], Tensor], known: Labels, data: Iterable[t
             logits, outputs = net(images), flat.to(truth.device)
             groups = [*zip(logits.split(list(map(len, known)), 1), outputs.split(list(map(len, known))), strict=True)]
             for number, (values, labels) in enumerate([*groups, (logits, outputs)]):
-                right = labels[values.argmax(1)] == truth
+                best, guess = values.max(1)
+                right = (labels[guess] == truth) & ~best.isnan()  # the largest of NaN is some class
                 in_head = torch.isin(truth, labels)
                 hits[number] += int(right[in_head].sum())
                 counts[number] += int(in_head.sum())

@@ -31,8 +31,8 @@ class Answers:
 
     @property
     def right(self) -> np.ndarray:
-        """(n,) bool: whether the predicted class is the label."""
-        return self.guess == self.truth
+        """(n,) bool: whether the predicted class is the label. A prediction of NaN is wrong."""
+        return (self.guess == self.truth) & ~np.isnan(self.confidence)
 
     def calibration(self) -> np.ndarray:
         """Per bin of confidence: number of images, mean confidence, accuracy; (3, 15), NaN for empty bins.
@@ -46,16 +46,21 @@ class Answers:
             return np.stack([counts, *(np.where(counts > 0, one / counts, np.nan) for one in sums)])
 
 
+def refuse_several_labels(data: Batches) -> None:
+    """Raise IncompatibleModels where labels are per position, because an image then has no single class."""
+    if data.labels.ndim > 1:
+        raise IncompatibleModels(
+            f"The labels have shape {tuple(data.labels.shape)}, several per image, but predictions and tuning of units "
+            "need one label per image. Use loss and accuracy instead, which count every position."
+        )
+
+
 def answers(models: list[nn.Module], data: Batches) -> Answers:
     """Predictions of one network, or of the mean probabilities of several.
 
     Raises IncompatibleModels where labels are per position, because an image then has no single prediction.
     """
-    if data.labels.ndim > 1:
-        raise IncompatibleModels(
-            f"The labels have shape {tuple(data.labels.shape)}, several per image, but predictions need one label per "
-            "image. Use loss and accuracy instead, which count every position."
-        )
+    refuse_several_labels(data)
     log_p, labels = log_probabilities(models, data)
     best, guess = log_p.max(1)
     return Answers(guess.cpu().numpy(), best.exp().cpu().numpy(), labels.cpu().numpy(), metrics(log_p, labels))

@@ -124,6 +124,8 @@ def translate(classifier: Classifier, chosen: Tensor, seed: int) -> Trail:
     coefficients = np.random.default_rng(seed).standard_normal(len(null_space))
     direction = torch.from_numpy(coefficients / np.linalg.norm(coefficients)).to(x) @ null_space
     length, share = float(x.square().sum(1).mean()) ** 0.5, float(chosen.double().mean())
+    if length == 0:
+        raise DataUnavailable(f"The inputs of {classifier.layer} are equal for all images, so CKA has no value.")
     covariance = x.T @ x / len(x)
     ratio = float(covariance.diagonal().sum()) / float(covariance.norm())
     mean = float(x[chosen].mean(0).square().sum())

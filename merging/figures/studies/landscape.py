@@ -12,7 +12,8 @@ from merging.text import numbers
 NAMES = {"A": "A", "B": "B", "pi(B)": "π(B)", "C": "other network", "naive": "naive average", "merge": "merge"}
 PLACES = {"A": "bottom left", "B": "bottom right", "naive": "bottom center", "merge": "top left"}
 THIRD = Style("#CC79A7", "solid", "triangle-up", "other network")
-CEILING = 4.0  # the loss is cut off at this multiple of its median, so that high values leave colours for the rest
+CEILING = 4.0  # colours of the loss end at this multiple of its median, so that high values leave colours for the rest
+LEVELS = 18  # contour lines
 
 
 def landscape_figure(found: Landscape, metric: str) -> Figure:
@@ -20,17 +21,18 @@ def landscape_figure(found: Landscape, metric: str) -> Figure:
 
     metric: "loss" or "accuracy".
     """
-    values = 100 * found.accuracy if metric == "accuracy" else found.loss
-    high = float(np.nanmax(values))
-    if metric == "loss":
-        high = min(high, CEILING * float(np.nanmedian(values)))
-    title = "Accuracy (%)" if metric == "accuracy" else "Loss (nats)"
+    values = 100 * found.accuracy if metric == "accuracy" else np.where(np.isinf(found.loss), np.nan, found.loss)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    title = quantity = "Accuracy (%)" if metric == "accuracy" else "Loss (nats)"
+    if metric == "loss" and high > CEILING * float(np.nanmedian(values)):
+        high = CEILING * float(np.nanmedian(values))
+        title = f"{quantity}, colours up to {high:.3g}"
     parts = [
         f"{NAMES[name]} {numbers.accuracy(point[4]) if metric == 'accuracy' else numbers.loss(point[3])}"
         for name, point in found.points.items()
     ]
     fig = figure(
-        f"{title} on the plane of weights through {_corners(found)}: {', '.join(parts)}.",
+        f"{quantity} on the plane of weights through {_corners(found)}: {', '.join(parts)}.",
         height=560,
         x={"title": "distance in weights from A towards B", "constrain": "domain"},
         y={"title": "distance in weights, orthogonal", "scaleanchor": "x", "scaleratio": 1, "constrain": "domain"},
@@ -38,13 +40,15 @@ def landscape_figure(found: Landscape, metric: str) -> Figure:
     )
     fig.add(
         "contour",
-        z=np.minimum(values, high),
+        z=values,
+        zmin=low,
+        zmax=high,
         x=found.x,
         y=found.y,
         customdata=np.where(found.measured, "", " (mean of similar neighbours)"),
         colorscale=SIMILARITY if metric == "accuracy" else REVERSED,
-        contours={"coloring": "heatmap"},
-        ncontours=18,
+        contours={"coloring": "heatmap", "start": low, "end": high, "size": max(high - low, 1e-9) / LEVELS},
+        autocontour=False,
         line={"width": 0.6, "color": "rgba(255,255,255,0.55)"},
         colorbar={"title": {"text": title, "side": "top"}, "thickness": 10},
         hovertemplate="(%{x:.1f}, %{y:.1f}): %{z:.3g}%{customdata}<extra></extra>",
