@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,6 +83,12 @@ class Figure:
             if isinstance(place, int | float) and 0 <= round(place) < len(names):
                 return first_of_block(names[round(place)])
         return ""
+
+    def layer_name(self, axis: str, place: Any) -> Any:
+        """Return the name of the layer at a place on an axis of layers; the place itself if it is none of a layer."""
+        names = self.layers[axis]
+        whole = isinstance(place, Real) and 0 <= place < len(names) and float(place).is_integer()
+        return names[int(place)] if whole else place
 
     def has_layer(self, layer: str) -> bool:
         """Whether the layer is on an axis of this figure."""

@@ -33,8 +33,11 @@ def series(figure: Figure) -> list[dict[str, Any]]:
 
 
 def figure_csv(figure: Figure) -> str:
-    """Return the numbers of a figure as CSV: one line per point with all columns that the figure needs."""
-    lines = [line for one in series(figure) for line in _lines(one)]
+    """Return the numbers of a figure as CSV: one line per point with all columns that the figure needs.
+
+    On an axis of layers, the layer's name stands in place of its number.
+    """
+    lines = [_named(figure, line) for one in series(figure) for line in _lines(one)]
     columns = [name for name in ("series", *NUMBERS, "below", "above") if any(name in line for line in lines)]
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
@@ -44,10 +47,16 @@ def figure_csv(figure: Figure) -> str:
 
 
 def figure_table(figure: Figure) -> list[dict[str, Any]]:
-    """Return the points of all lines and bars of a figure as rows; none for pictures and maps."""
+    """Return the points of all lines and bars of a figure as rows, as in its CSV; none for pictures and maps."""
     if figure.layout.get("images"):
         return []
-    return [line for one in series(figure) if "z" not in one for line in _lines(one)]
+    return [_named(figure, line) for one in series(figure) if "z" not in one for line in _lines(one)]
+
+
+def _named(figure: Figure, line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line with the names of layers in place of their numbers on an axis of layers."""
+    places = {axis: line.get(axis) for axis in figure.layers}
+    return {**line, **{axis: figure.layer_name(axis, place) for axis, place in places.items() if place is not None}}
 
 
 def _lines(one: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

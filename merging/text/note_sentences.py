@@ -39,8 +39,13 @@ def network_remarks(notes: Notes, grouped: bool) -> Iterator[str]:
 def _agreement(notes: Notes) -> Iterator[str]:
     if "objective_at_identity" not in notes:
         return
-    before, after = notes["objective_at_identity"], notes["objective"]
-    yield f"The agreement of the weights, the sum of their inner products, rose from {before:.4g} to {after:.4g}."
+    before, after = (f"{notes[name]:.4g}" for name in ("objective_at_identity", "objective"))
+    what = "The agreement of the weights, the sum of their inner products,"
+    if before == after:
+        yield f"{what} stayed at {after}."
+    else:
+        way = "rose" if notes["objective"] > notes["objective_at_identity"] else "fell"
+        yield f"{what} {way} from {before} to {after}."
 
 
 def _restarts(notes: Notes) -> Iterator[str]:

@@ -21,7 +21,7 @@ from merging.figures.many.runs import matches_by_layer
 from merging.figures.many.sweep import sweep_figure
 from merging.figures.palette import figure
 from merging.figures.series import figure_csv, figure_table, series
-from merging.figures.similarity import heatmap
+from merging.figures.similarity import heatmap, layer_axis
 from merging.jobs.sweeps.plan import cells_of
 from merging.results.sweep_report import SweepRow
 from merging.text.tables import similarity_csv
@@ -136,6 +136,13 @@ def test_names_that_begin_like_a_formula_are_quoted_in_csv():
     assert figure_csv(fig).splitlines()[1] == "'=HYPERLINK(1),-1.5,'=2"
     named = replace(similarity("A", "B"), row_layers=("=cmd", *similarity("A", "B").row_layers[1:]))
     assert similarity_csv(named).splitlines()[1].startswith("'=cmd,")
+
+
+def test_layers_are_named_in_csv():
+    fig = figure("shares", height=300, x=layer_axis(("conv1", "fc"), "layer", [0, 1]), y={})
+    fig.add("bar", x=[np.int64(0), 1, 0.5], y=[1, 2, 3], name="a")
+    assert [line["x"] for line in csv.DictReader(io.StringIO(figure_csv(fig)))] == ["conv1", "fc", "0.5"]
+    assert [line["x"] for line in figure_table(fig)] == ["conv1", "fc", 0.5]
 
 
 def test_points_of_a_sweep_that_lack_groups_are_marked_and_named():

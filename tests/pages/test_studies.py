@@ -87,7 +87,7 @@ def test_the_correction_is_part_of_the_reasons(open_page):
 
 def test_the_landscape_of_the_example(open_page):
     app = open_page("landscape", run=EXAMPLES["mlps"])
-    assert "the merge lies in the same basin as A" in texts(app, "markdown")
+    assert "On the line from A to π(B), the merge is as good as A and B" in texts(app, "markdown")
     assert "Axes are orthogonal" in texts(app, "caption")
 
 

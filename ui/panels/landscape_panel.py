@@ -18,6 +18,7 @@ from ui.shell.look import draw
 from ui.shell.markdown import plain
 
 METRICS: dict[Metric, str] = {"accuracy": "Accuracy", "loss": "Loss"}
+NOISE = 0.02  # difference in accuracy up to which a network is called as good as A and B
 FINE = {"21 per side": 21, "41 per side (four times as long)": 41}
 
 
@@ -59,27 +60,46 @@ def through_three(plane: Landscape, name: str) -> str:
 
 
 def landscape_words(plane: Landscape) -> str:
-    """Interpret the plane through A, B and π(B) in two sentences."""
-    points = {name: point[4] for name, point in plane.points.items()}
-    lower = min(points["A"], points["B"])
-    naive = (
-        "The middle of the line from A to B lies in a worse region"
-        if points["naive"] < lower - 0.02
-        else "Even the middle of the line from A to B is as good as its ends"
-    )
-    aligned = (
-        "the merge lies in the same basin as A"
-        if points["merge"] > lower - 0.02
-        else "the merge still lies in a worse region than its parents"
-    )
+    """Interpret the plane through A, B and π(B) in two or three sentences."""
+    accuracy = {name: numbers.accuracy(point[4]) for name, point in plane.points.items()}
+    lower = min(plane.points["A"][4], plane.points["B"][4]) - NOISE
+    naive = "The middle of the line from A to B" if _is_middle(plane, "naive", "B") else _beside(plane, "naive")
+    merge = "On the line from A to π(B), the merge" if _is_middle(plane, "merge", "pi(B)") else _beside(plane, "merge")
+    worse = "lies in a worse region than A and B"
     anew = (
         " BatchNorm statistics were re-estimated for the naive average and the merge, as at all points of the plane."
         if RESET in plane.batch_norm
         else ""
     )
     return (
-        f"B and π(B) compute the same function at two points of weight space. {naive} "
-        f"({numbers.accuracy(points['naive'])}); on the line from A to π(B), {aligned} "
-        f"({numbers.accuracy(points['merge'])}; A {numbers.accuracy(points['A'])}, B "
-        f"{numbers.accuracy(points['B'])}).{anew}"
+        f"{_two_functions(plane)} {naive} {worse if plane.points['naive'][4] < lower else 'is as good as A and B'} "
+        f"({accuracy['naive']}). {merge} {worse if plane.points['merge'][4] < lower else 'is as good as A and B'} "
+        f"({accuracy['merge']}; A {accuracy['A']}, B {accuracy['B']}).{anew}"
     )
+
+
+def _two_functions(plane: Landscape) -> str:
+    """Whether B and π(B) compute one function, by their loss and accuracy on the same images."""
+    b, aligned = (plane.points[name][3:] for name in ("B", "pi(B)"))
+    if np.allclose(b, aligned, rtol=1e-3, atol=1e-4):
+        return "B and π(B) compute the same function at two points of weight space."
+    return (
+        "π(B) is B with its units mixed, which changes its function: its accuracy is "
+        f"{numbers.accuracy(aligned[1])}, B's {numbers.accuracy(b[1])}."
+    )
+
+
+def _is_middle(plane: Landscape, name: str, end: str) -> bool:
+    """Whether a network lies half-way between A and another network, up to a hundredth of the plane's width."""
+    middle = (np.array(plane.points["A"][:2]) + plane.points[end][:2]) / 2
+    return float(np.hypot(np.hypot(*(plane.points[name][:2] - middle)), plane.points[name][2])) <= _width(plane)
+
+
+def _beside(plane: Landscape, name: str) -> str:
+    """A network that is no middle of a line, with its distance from the plane if it has one."""
+    off, label = plane.points[name][2], {"naive": "The naive average", "merge": "The merge"}[name]
+    return f"{label}, at a distance of {off:.1f} from the plane," if off > _width(plane) else label
+
+
+def _width(plane: Landscape) -> float:
+    return 0.01 * max(float(np.ptp(plane.x)), 1e-9)

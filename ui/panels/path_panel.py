@@ -74,8 +74,9 @@ def path_with_points(
 def point_table(report: MergeReport, split: str, place: int) -> str:
     """Loss, accuracy and calibration error of every curve at one of its points, as a Markdown table."""
     curves = curves_of(report, split)
-    at = next(iter(curves.values())).lambdas[place]
-    lines = [f"| at λ = {at:.2f} | loss | accuracy | calibration error |", "|---|---:|---:|---:|"]
+    lambdas = next(iter(curves.values())).lambdas
+    at = f"{lambdas[place]:.{2 if len(lambdas) <= 101 else 3}f}"
+    lines = [f"| at λ = {at} | loss | accuracy | calibration error |", "|---|---:|---:|---:|"]
     for kind, curve in curves.items():
         values = (float(curve.loss[place]), float(curve.accuracy[place]), float(curve.ece[place]))
         loss, accuracy, error = values

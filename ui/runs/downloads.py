@@ -30,7 +30,7 @@ from ui.shell.state import ledger, not_hidden, submit
 FILES = {
     "merge.safetensors": "Merged checkpoint",
     "merge.pt2": "Merged network, exported program",
-    "aligned.safetensors": "π(B): B re-ordered",
+    "aligned.safetensors": "π(B): B with its units matched to A's",
     "aligned.pt2": "π(B), exported program",
     "naive.safetensors": "Naive average",
     "permutation.npz": "Permutation",

@@ -5,7 +5,10 @@ from __future__ import annotations
 WORDS: dict[str, str] = {
     "A and B": "The two trained networks that are merged. A keeps the order of its units; B is re-ordered to match A.",
     "unit": "One neuron of a layer, or one channel of a convolution.",
-    "π(B)": "B with its units re-ordered to match A. It computes the same function as B.",
+    "π(B)": (
+        "B with its units re-ordered to match A; it computes the same function as B. Methods that mix units, such as "
+        "CCA Merge and ZipIt!, map them instead, which changes the function."
+    ),
     "permutation": (
         "A re-ordering of a layer's units. If all layers are re-ordered consistently, the network's outputs do not "
         "change."

@@ -141,7 +141,8 @@ class MergeRequest(Request):
         """Name of the network in a file of the result, such as "merge.safetensors"."""
         every = " + ".join(model.name for model in self.models)
         if file.startswith("aligned"):
-            return f"{self.models[1].name}, units re-ordered"
+            how = "re-ordered" if find("align", self.align).permutes else "mapped onto A's"
+            return f"{self.models[1].name}, units {how}"
         return f"Plain average of {every}" if file.startswith("naive") else f"Merge of {every}"
 
     @property
