@@ -87,7 +87,7 @@ class Figure:
     def layer_name(self, axis: str, place: Any) -> Any:
         """Return the name of the layer at a place on an axis of layers; the place itself if it is none of a layer."""
         names = self.layers[axis]
-        whole = isinstance(place, Real) and 0 <= place < len(names) and float(place).is_integer()
+        whole = isinstance(place, Real) and 0 <= float(place) < len(names) and float(place).is_integer()
         return names[int(place)] if whole else place
 
     def has_layer(self, layer: str) -> bool:

@@ -85,6 +85,18 @@ def test_every_command_that_takes_data_takes_a_path(place, capsys, home, command
     assert json.loads(out)
 
 
+@pytest.mark.parametrize("command", [("study", "along"), ("similarity",), ("curve", "--points", "3")])
+def test_json_on_the_screen_and_a_file_are_both_given(place, capsys, home, command):
+    name, *more = command
+    before = [more.pop(0)] if name == "study" else []
+    out = home / f"{name}.json"
+    code, text, err = run(
+        capsys, name, *before, *nets(place), *more, "--data", place / "dots.npz", "--json", "--out", out
+    )
+    assert code == 0, err
+    assert json.loads(text) and out.stat().st_size > 0
+
+
 def test_images_are_kept_under_a_name_listed_used_and_removed(place, capsys, home):
     code, out, err = run(capsys, "data", "add", place / "dots.zip", "--name", "my dots")
     assert code == 0 and "my dots (own-" in out and "three  40     10" in out and "drawn with seed 0" in err

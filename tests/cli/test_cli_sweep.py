@@ -30,8 +30,9 @@ def test_a_sweep_prints_means_and_is_not_done_again(tmp_path, capsys):
         rows = list(csv.DictReader(file))
     assert [row["width"] for row in rows] == ["4", "8"] and all(row["state"] == "done" for row in rows)
     files = sorted(path.stat().st_mtime for path in (tmp_path / "kept" / "store").rglob("*") if path.is_file())
-    assert main(words(*asked, "--json")) == 0
+    assert main(words(*asked, "--json", "--out", tmp_path / "again.csv")) == 0
     assert [row["values"] for row in json.loads(capsys.readouterr().out)["rows"]] == [[4], [8]]
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "rows.csv").read_bytes()
     assert files == sorted(path.stat().st_mtime for path in (tmp_path / "kept" / "store").rglob("*") if path.is_file())
 
 

@@ -9,14 +9,16 @@ import pytest
 from merging.jobs.ledger.dispatcher_access import Desk
 from merging.jobs.requests.sweep import SweepRequest
 from merging.jobs.sweeps.lab import lab_sweep
+from merging.results.sweep_report import SweepRow
 from merging.teaching.answers import every_answer, lock, own_answers
-from merging.teaching.cells import read_sweep, to_stored
+from merging.teaching.cells import LabCell, read_sweep, to_stored
 from merging.teaching.classes import ALPHABET, FREE, classes_of, find_class, lead, open_class
 from merging.teaching.lesson import lessons
 from merging.teaching.students import join_class, raise_hand, students_of
 from merging.teaching.tries import MOST_OWN
 from tests.pages.ledgers import SOMEBODY
 from tests.pages.test_merge_page import press, texts
+from ui.teaching.play import _is_done
 
 NAIVE = lessons()["naive"]
 ASKED = next(step for step in NAIVE.steps if step.question is not None and step.question.kind == "number")
@@ -183,6 +185,15 @@ def test_a_part_that_failed_says_why_and_can_be_started_again(ledger, lab, open_
     assert "The disk is full." in texts(app, "error")
     press(app, "Start my part")
     assert ledger.job(part.id).state == "queued"
+
+
+def test_a_part_is_done_when_all_its_merges_are():
+    """A sweep with two methods has two merges per part."""
+    cells = [LabCell((4,), 0), LabCell((8,), 0)]
+    triples = [(align, "average", "none") for align in ("none", "weight-matching")]
+    rows = [SweepRow(cell.values, triple, 0, 0, "done", "run") for cell in cells for triple in triples]
+    rows[3] = replace(rows[3], state="running")
+    assert [_is_done(cell, rows) for cell in (*cells, LabCell((16,), 0))] == [True, False, False]
 
 
 def test_a_class_can_run_a_sweep_that_its_teacher_asked_for(ledger, open_page, as_visitor):

@@ -1,5 +1,8 @@
 """The form on Models that trains a network: from random weights or from another network, also with LoRA."""
 
+from merging.jobs.ledger.dispatcher_access import Desk
+from merging.jobs.trained import trained_entry
+from tests.jobs.making import trained_artifacts
 from tests.pages.test_merge_page import press, texts
 
 LIKE = "MLP 3×128 · Fashion-MNIST"
@@ -44,3 +47,16 @@ def test_a_setting_without_effect_cannot_be_changed_and_asks_for_no_other_traini
     press(app, "Train")
     (job,) = ledger.jobs(kind="train")
     assert job.request["settings"] == {"optimiser": "adam", "split": "dirichlet"}
+
+
+def test_a_training_whose_network_had_no_room_says_so(ledger, open_page):
+    app = form(open_page)
+    press(app, "Train")
+    desk = Desk(ledger)
+    claim = desk.claim(("train",))
+    made = trained_artifacts(claim.request)
+    assert desk.finish(claim, made, trained_entry(claim.request, claim.owner, made))
+    assert "It can now be selected on Merge" in texts(app.run(), "success")
+    (entry,) = ledger.models()
+    ledger.delete_model(entry.id, entry.owner)
+    assert "It is not among your networks" in texts(app.run(), "warning") and not app.success

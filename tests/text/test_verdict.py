@@ -260,20 +260,6 @@ def test_the_training_images_are_read_where_there_are_no_others():
     assert "of the train images" in verdict(found)
 
 
-def test_a_correction_that_changed_nothing_is_no_corrected_merge():
-    known = report(curve(0.7), curve(0.3))
-    asked = {**known.request, "correct": "batch-norm-reset"}
-    idle = dataclasses.replace(
-        known,
-        request=asked,
-        curves={**known.curves, "corrected": known.curves["aligned"]},
-        notes={**known.notes, "correct": {"batch_norms": 0, "reason": "There is nothing to reset."}},
-    )
-    assert headline(idle) == headline(known) and "correct" not in verdict(idle)
-    better = dataclasses.replace(known, request=asked, curves={**known.curves, "corrected": {"test": curve(0.05)}})
-    assert "correct" in verdict(better)
-
-
 def test_a_path_that_stays_below_its_ends_does_not_rise():
     found = report(curve(0.7), curve(-0.01, rise=-0.02))
     assert "none for the merge" in verdict(found)

@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from merging.errors import InvalidRequest
+from merging.jobs.ledger.jobs import Job
 from merging.jobs.requests.base import ModelRef
 from merging.jobs.requests.checks import TEXT
 from merging.jobs.requests.download import DownloadRequest
@@ -144,8 +145,20 @@ def follow(key: str) -> None:
         watch(job)
     elif job.state == "failed":
         failure(job)
+    elif job.state == "done" and job.kind == "train" and not _is_listed(job):
+        st.warning(
+            f"Done: {plain(job.title)}. It is not among your networks, because there was no room for it or it was "
+            "deleted. Delete another network and press *Train* again; nothing is trained anew.",
+            icon=":material/inventory_2:",
+        )
     elif job.state == "done":
         st.success(f"Done: {plain(job.title)}." + AFTER[job.kind], icon=":material/check:")
+
+
+def _is_listed(job: Job) -> bool:
+    """Whether the network of a finished training can be selected."""
+    made = ledger().artifacts(job.id).get("checkpoint.safetensors", ("",))[0]
+    return any(entry.sha256 == made for entry in entries().values())
 
 
 def data_sets() -> None:

@@ -99,14 +99,17 @@ def _own_cell(seat: Seat, sweep: SweepRequest, cell: LabCell, rows: list[SweepRo
     """Show a student's cell, and the button that starts it."""
     assert seat.lab is not None
     part = sweep.point(cell.values, cell.group)
-    done = [row for row in rows if row.values == cell.values and row.group == cell.group and row.state == "done"]
+    mine = _rows_of(cell, rows)
+    done = list({row.run: row for row in mine if row.state == "done"}.values())  # one row per merge
     st.markdown(f"**Your part:** {cell_words(sweep, cell)}")
     job = find_job(part.id)
-    if done:
-        barrier = done[0].measures.get("barrier_mean")
+    if _is_done(cell, rows):
+        barrier = done[0].measures.get("barrier_mean") if len(done) == 1 else None
         words = f" The barrier is {numbers.loss(barrier)} nats." if barrier is not None else ""
         st.success(f"Your part is done.{words}", icon=":material/check_circle:")
-        link("merge", "Look at your merge", run=done[0].run[:12], icon=":material/open_in_new:")
+        for number, row in enumerate(done, 1):
+            which = f" {number} of {len(done)}" if len(done) > 1 else ""
+            link("merge", f"Look at your merge{which}", run=row.run[:12], icon=":material/open_in_new:")
     elif job is not None and job.open:
         st.progress(min(max(job.fraction, 0.0), 1.0), text=job.message or progress_words(job))
         if not ledger().workers():
@@ -127,13 +130,24 @@ def _start_cell(seat: Seat, part: SweepRequest, *, again: bool) -> None:
         st.rerun(scope="app")
 
 
+def _rows_of(cell: LabCell, rows: list[SweepRow]) -> list[SweepRow]:
+    """The rows of a part: one per method, seed of methods, and λ if that is an axis."""
+    return [row for row in rows if (row.values, row.group) == (cell.values, cell.group)]
+
+
+def _is_done(cell: LabCell, rows: list[SweepRow]) -> bool:
+    mine = _rows_of(cell, rows)
+    return bool(mine) and all(row.state == "done" for row in mine)
+
+
 def _all_cells(sweep: SweepRequest, rows: list[SweepRow]) -> None:
     """Show the teacher how many cells are done, and the button that starts those that are left."""
-    count = sum(row.state == "done" for row in rows)
-    st.markdown(f"**{count} of {len(lab_cells(sweep))} parts are done.** Each student starts the part they were dealt.")
+    cells = lab_cells(sweep)
+    count = sum(_is_done(cell, rows) for cell in cells)
+    st.markdown(f"**{count} of {len(cells)} parts are done.** Each student starts the part they were dealt.")
     job = find_job(sweep.id)
     if (
-        count < len(rows)
+        count < len(cells)
         and (job is None or not job.open)
         and st.button("Start all parts that are left", key="start all")
     ):

@@ -60,6 +60,8 @@ def run(options: Options, report: Progress) -> None:
     finding = load_finding(run_task("study", payload, report)["finding"])
     text = saving.to_json(finding)
     if options.json:
+        if options.out is not None:
+            write(out, text.encode())
         return say(text)
     path = write(out, text.encode())
     say_table((study.label, ""), list(_numbers(finding).items()))

@@ -112,11 +112,11 @@ def run(options: Options, report: Progress) -> None:
     make_folder(options.folder)
     result = run_in_folder(request, options, report)
     if options.json:
-        return say_json(_values(result))
-    _show(request, result, measure)
+        say_json(_values(result))
+    else:
+        _show(request, result, measure)
     if options.out is not None:
         _write(request, result, options.out, measure)
-    return None
 
 
 def run_in_folder(request: SweepRequest, options: Options, report: Progress) -> SweepReport:

@@ -15,6 +15,7 @@ from merging.errors import DataUnavailable
 from merging.methods.algorithms.channel_statistics import (
     ChannelStatistics,
     ChannelSums,
+    bias_of,
     channel_dim,
     channel_sums,
     hooked,
@@ -85,7 +86,7 @@ def restorer(problem: Problem, images: int, *, shift: bool) -> Corrector:
         goals = {name: _goal([parent[name] for parent in parents], weights) for name in names}
         return restore(net, goals, data, shift=shift)
 
-    unbiased = [name for name in names if first.get_submodule(name).bias is None] if shift else []
+    unbiased = [name for name in names if bias_of(first.get_submodule(name)) is None] if shift else []
     notes = {"corrected": list(names), "not_shifted": unbiased, "left_out": list(found.left_out)}
     return Corrector(run, {**notes, "images": data.count})
 
@@ -141,14 +142,14 @@ def _mean(parts: Sequence[ChannelStatistics], weights: Sequence[float]) -> Chann
 def _affine(module: Any, now: ChannelStatistics, goal: ChannelStatistics, shift: bool) -> tuple[Tensor, Tensor]:
     """Return the scale and offset, (channels,) each, that change the statistics `now` into those of the goal."""
     scale = torch.where(now.std > FLAT * goal.std, goal.std / now.std, 1.0)
-    if module.bias is None:
+    if bias_of(module) is None:
         return scale, torch.zeros_like(scale)
     return scale, (goal.mean if shift else now.mean) - scale * now.mean
 
 
 def _fold(module: Any, scale: Tensor, offset: Tensor) -> None:
     """Write y -> scale * y + offset into the module's weight and bias."""
-    weight, bias = module.weight, module.bias
+    weight, bias = module.weight, bias_of(module)
     shape = [1] * weight.dim()
     shape[unit_dim(module)] = -1
     with torch.no_grad():

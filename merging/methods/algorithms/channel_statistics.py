@@ -12,6 +12,7 @@ from operator import add
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from merging.network.batch_norm import passes
 from merging.network.data import Batches
@@ -19,7 +20,7 @@ from merging.network.permutation import PermutationSpec
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
-_NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
+_NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 _Hook = Callable[[str, nn.Module, Tensor], Tensor | None]
 
@@ -122,6 +123,11 @@ def unit_dim(module: nn.Module) -> int:
     return 1 if isinstance(module, _TRANSPOSED) else 0
 
 
+def bias_of(module: nn.Module) -> Tensor | None:
+    """Return the module's bias; None if it has none, as an RMSNorm never has."""
+    return getattr(module, "bias", None)
+
+
 def measure_channels(model: nn.Module, names: Sequence[str], data: Batches) -> dict[str, list[ChannelSums]]:
     """Return module name -> sums per output channel, one ChannelSums per call in the order of `data`, in eval mode."""
     sums: dict[str, list[ChannelSums]] = {name: [] for name in names}
@@ -158,8 +164,9 @@ def channel_dim(module: nn.Module, output: Tensor) -> int:
     if isinstance(module, nn.Linear):
         return output.dim() - 1
     # Some subclasses of LayerNorm are for images and keep the channels in dimension 1, as convolutions do.
-    sizes = module.normalized_shape if isinstance(module, nn.LayerNorm) else ()
-    last = output.shape[-1:] == sizes and (type(module) is nn.LayerNorm or output.shape[1:2] != sizes)
+    sizes = module.normalized_shape if isinstance(module, nn.LayerNorm | nn.RMSNorm) else ()
+    plain = type(module) in (nn.LayerNorm, nn.RMSNorm)
+    last = output.shape[-1:] == sizes and (plain or output.shape[1:2] != sizes)
     return output.dim() - 1 if last else 1
 
 

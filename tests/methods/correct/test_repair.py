@@ -242,3 +242,29 @@ def test_where_nothing_can_be_corrected_it_is_said_and_nothing_changes() -> None
     corrector, net = repair(given, ALL), merged(given)
     assert corrector.notes["corrected"] == [] and "nothing changed" in corrector.notes["reason"]
     assert same(tensors_of(corrector(net, HALF)), tensors_of(net))
+
+
+class Normed(nn.Module):
+    """A convolution before an InstanceNorm, whose scale it removes, and a linear layer before an RMSNorm."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.conv, self.instance = nn.Conv2d(1, 6, 3), nn.InstanceNorm2d(6, affine=True)
+        self.line, self.rms, self.end = nn.Linear(6, 8), nn.RMSNorm(8), nn.Linear(8, 5)
+        for parameter in (self.instance.weight, self.instance.bias, self.rms.weight):
+            nn.init.normal_(parameter)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        means = self.instance(self.conv(images)).relu().mean((2, 3))
+        return self.end(self.rms(self.line(means)).relu())
+
+
+def test_norms_are_corrected_in_place_of_the_layers_whose_scale_they_remove() -> None:
+    given = pair_of(Normed, blobs(400, size=400))
+    corrector = repair(given, ALL)
+    assert corrector.notes["corrected"] == ["instance", "rms"] and corrector.notes["not_shifted"] == ["rms"]
+    got = corrector(merged(given), HALF)
+    for name in ("instance", "rms"):
+        now, a, b = (statistics(net, (name,), given.data)[name] for net in (got, *given.models))
+        assert torch.allclose(now.std, (a.std + b.std) / 2, rtol=1e-3)
