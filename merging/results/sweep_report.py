@@ -217,10 +217,10 @@ def trends(points: Sequence[SweepMark], axis: int = 0) -> list[Trend]:
             pairs = [(float(mark.values[axis]), mark.by_group[group]) for mark in mine if group in mark.by_group]
             if len(pairs) >= 3:
                 coefficients.append(spearman(*zip(*pairs, strict=True)))
-        defined = [value for value in coefficients if not math.isnan(value)]
-        if defined:
-            signs = sum(value < -CLEAR for value in defined), sum(value > CLEAR for value in defined)
-            found.append(Trend(triple, math.fsum(defined) / len(defined), *signs, len(defined)))
+        if not all(map(math.isnan, coefficients)):
+            each = [0.0 if math.isnan(value) else value for value in coefficients]  # a measure that stays has no trend
+            signs = sum(value < -CLEAR for value in each), sum(value > CLEAR for value in each)
+            found.append(Trend(triple, math.fsum(each) / len(each), *signs, len(each)))
     return found
 
 

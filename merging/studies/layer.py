@@ -136,7 +136,9 @@ def layers_with_partners(subject: Subject) -> tuple[list[Layer], dict[str, str]]
     groups = groups_by_node(subject.graph, subject.spec)
     layers = [one for one in named_layers(subject.graph, None) if one.node in groups]
     if not layers:
-        raise InvalidRequest("No layer of this network has units that can be permuted, so there is nothing to compare.")
+        raise InvalidRequest(
+            "No layer of this network has units that are permuted as one group, so there is nothing to compare."
+        )
     return layers, groups
 
 

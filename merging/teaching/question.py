@@ -135,6 +135,7 @@ def in_words(question: Question, answer: Answer, *, comma: bool = False) -> str:
     def number(value: Any) -> str:
         text = f"{float(value):.{digits}f}"
         text = text.rstrip("0").rstrip(".") if "." in text else text
+        text = "0" if text == "-0" else text
         return text.replace(".", ",") if comma else text
 
     unit = f" {question.unit}" if question.unit else ""

@@ -166,7 +166,7 @@ def _similar(notes: Notes) -> Iterator[str]:
 def _dead(notes: Notes) -> Iterator[str]:
     a, b = (sum(pair[side] for pair in notes["dead"].values()) for side in (0, 1))
     if a or b:
-        yield f"{a} units of A and {b} of B respond equally to all images: only their positions decide their partners."
+        yield f"{a} units of A and {b} of B respond equally to all images, so that their partners mean little."
 
 
 def _by_weights(notes: Notes) -> Iterator[str]:

@@ -117,8 +117,10 @@ class Reading:
 
     @property
     def ends_elsewhere(self) -> bool:
-        """Whether the alignment changed B's function, so that the path does not end at B."""
-        return (self.unequal or self.mapped) and self.report.equivalence > EXACT
+        """Whether the path does not end at B: the alignment changed B's function, or the combination has other ends."""
+        method = table("combine").get(self.report.request.get("combine", "average"))
+        changed = (self.unequal or self.mapped) and self.report.equivalence > EXACT
+        return changed or (method is not None and not method.ends)
 
     @property
     def fall(self) -> float:

@@ -155,6 +155,9 @@ def test_points_of_a_sweep_that_lack_groups_are_marked_and_named():
     (marked,) = (one for one in series(fig) if one["name"] == "fewer than 2 groups")
     assert [list(marked[axis]) for axis in "xy"] == [[8], [pytest.approx(0.8)]]
     assert "4: .400; 8: .800 (1 of 2 groups)" in fig.alt
+    pairs = request(axes=(("width", (4, 8)), ("lr", (0.01,))), groups=2)
+    cells = [replace(row, values=(*row.values, 0.01)) for row in rows]
+    assert sweep_figure(pairs, cells, "barrier_mean").spec()["data"][0]["text"] == [[".400", ".800 (1/2)"]]
     whole = sweep_figure(sweep, [*rows, replace(rows[2], group=1)], "barrier_mean")
     assert "fewer than 2 groups" not in [one["name"] for one in series(whole)]
 

@@ -233,9 +233,9 @@ def test_tuning_and_overlap_count_what_they_say():
 
 
 def test_a_network_without_hidden_units_says_so():
-    with pytest.raises(InvalidRequest, match="can be permuted"):
+    with pytest.raises(InvalidRequest, match="permuted as one group"):
         run("layer", replace(merged(), spec=PermutationSpec(())))
-    with pytest.raises(InvalidRequest, match="can be permuted"):
+    with pytest.raises(InvalidRequest, match="permuted as one group"):
         run("evidence", replace(merged(), spec=PermutationSpec(())))
 
 

@@ -2,8 +2,10 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
+from merging.text.reading import Reading
 from merging.text.verdicts.merge import headline, verdict
 from tests.text.test_verdict import curve, report
 
@@ -20,6 +22,16 @@ def test_a_correction_that_changed_nothing_is_no_corrected_merge():
     assert headline(idle) == headline(known) and "correct" not in verdict(idle)
     better = dataclasses.replace(known, request=asked, curves={**known.curves, "corrected": {"test": curve(0.05)}})
     assert "correct" in verdict(better)
+
+
+def test_a_combination_with_other_ends_is_judged_half_way():
+    """Task arithmetic on experts: at its ends the path is the base with twice one expert's change."""
+    heights = np.interp(np.linspace(0, 1, 11), [0, 0.5, 1], [0.45, 0.764, 0.4])
+    low = dataclasses.replace(curve(ends=(0.57, 0.494)), accuracy=heights)
+    asked = {**report(low, low).request, "combine": "task-arithmetic", "align": "none"}
+    found = report(low, low, request=asked, moved=0)
+    assert Reading(found).fall < 0 and "partly connected" not in verdict(found)
+    assert "The last network of the path does not compute what B computes" in verdict(found)
 
 
 @pytest.mark.parametrize(

@@ -242,7 +242,8 @@ def _explained(rows: list[Row]) -> str:
     runs = max(summary.runs for summary in summaries(rows, "test_accuracy"))
     if runs > 1:
         whiskers = (
-            f"Mean of up to {runs} merges per method (pairs and seeds). The whiskers show their standard deviation."
+            f"Mean of up to {runs} merges per method (pairs and seeds). The whiskers show their standard deviation; "
+            "for a method with one merge, the 95 % interval (Wilson) for its number of test images."
         )
     elif any(point.high > point.low for point in points_of(rows)):
         whiskers = "The whiskers show 95 % intervals (Wilson) for the number of test images."

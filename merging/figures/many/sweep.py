@@ -80,6 +80,7 @@ def _map(sweep: SweepRequest, points: Sequence[SweepMark], measure: str, method:
     (_, columns), (_, rows) = sweep.axes
     scale = _scale(measure)
     means = {mark.values: mark.mean for mark in points}
+    texts = {mark.values: _cell_text(sweep, mark, measure) for mark in points}
     table = [[means.get((column, row), math.nan) for column in columns] for row in rows]
     horizontal, vertical = axes_of(sweep)
     fig = figure(
@@ -91,13 +92,21 @@ def _map(sweep: SweepRequest, points: Sequence[SweepMark], measure: str, method:
         x=[value_text(value) for value in columns],
         y=[value_text(value) for value in rows],
         z=[[scale * value for value in line] for line in table],
-        text=[["" if math.isnan(value) else measure_text(measure, value) for value in line] for line in table],
+        text=[[texts.get((column, row), "") for column in columns] for row in rows],
         texttemplate="%{text}",
         colorscale=SIMILARITY,
         colorbar={"title": {"text": f"{_title(measure)}<br>{method}", "side": "right"}},
         hovertemplate="%{x}, %{y}: %{text}<extra></extra>",
     )
     return fig
+
+
+def _cell_text(sweep: SweepRequest, mark: SweepMark, measure: str) -> str:
+    """The mean of a cell, with the number of its groups where some are lacking."""
+    if math.isnan(mark.mean):
+        return ""
+    groups = len(mark.by_group)
+    return measure_text(measure, mark.mean) + (f" ({groups}/{sweep.groups})" if groups < sweep.groups else "")
 
 
 def _title(measure: str) -> str:

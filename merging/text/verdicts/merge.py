@@ -212,13 +212,13 @@ def _cautions(reading: Reading) -> Iterator[str]:
         yield "The parents are not equally good, and the half-way merge is less accurate than the better one."
     if reading.corrected and reading.final.middle("accuracy") < reading.aligned.middle("accuracy") - 0.01:
         yield "The correction made the half-way net worse."
-    if reading.corrected:
+    if reading.corrected and not reading.ends_elsewhere:
         yield "The corrected path is corrected at its ends too, so it need not start at A and end at B."
     ends = reading.final.accuracy[-1], reading.final.ends[1].accuracy
     if reading.ends_elsewhere and not reading.corrected and abs(ends[0] - ends[1]) > END:
         was, now = numbers.accuracy(ends[1]), numbers.accuracy(float(ends[0]))
-        differs = f"The mapped B does not compute what B computes ({now} right instead of {was})"
-        yield f"{differs}: the path does not end at B."
+        last = "The mapped B" if reading.mapped or reading.unequal else "The last network of the path"
+        yield f"{last} does not compute what B computes ({now} right instead of {was}): the path does not end at B."
     yield from dict.fromkeys(step.why for step in next_steps(reading))
     yield from small_differences(reading)
     if reading.naive.images < FEW_IMAGES:
