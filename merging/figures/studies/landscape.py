@@ -47,7 +47,7 @@ def landscape_figure(found: Landscape, metric: str) -> Figure:
         y=found.y,
         customdata=np.where(found.measured, "", " (mean of similar neighbours)"),
         colorscale=SIMILARITY if metric == "accuracy" else REVERSED,
-        contours={"coloring": "heatmap", "start": low, "end": high, "size": max(high - low, 1e-9) / LEVELS},
+        contours={"coloring": "heatmap", **_levels(low, high)},
         autocontour=False,
         line={"width": 0.6, "color": "rgba(255,255,255,0.55)"},
         colorbar={"title": {"text": title, "side": "top"}, "thickness": 10},
@@ -56,6 +56,14 @@ def landscape_figure(found: Landscape, metric: str) -> Figure:
     _add_marks(fig, found)
     fig.layout["margin"]["t"] = 34  # room for the chart's buttons above the colour bar's title
     return fig
+
+
+def _levels(low: float, high: float) -> dict[str, float]:
+    """Contour lines at round values, at most LEVELS; the colour bar's ticks stand at the same values."""
+    least = max(high - low, 1e-9) / LEVELS
+    power = 10.0 ** np.floor(np.log10(least))
+    size = float(next(step * power for step in (1, 2, 5, 10) if step * power >= least))
+    return {"start": float(np.ceil(low / size) * size), "end": float(np.floor(high / size) * size), "size": size}
 
 
 def _corners(found: Landscape) -> str:
