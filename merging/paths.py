@@ -30,7 +30,7 @@ def child_environment(**more: str) -> dict[str, str]:
 def without_folders(text: str) -> str:
     """A text for visitors of the app, in which files below the program's folders are named without their folders."""
     for folder in (home(), ROOT, Path(tempfile.gettempdir())):
-        below = re.escape(str(folder)) + r"(?![\w.-])(?:[/\\][^\s/\\'\",;:()]+)*"
+        below = r"(?<![\w./\\-])" + re.escape(str(folder.absolute())) + r"(?![\w.-])(?:[/\\][^\s/\\'\",;:()]+)*"
         text = re.sub(below, lambda found: Path(found[0]).name, text)
     return text
 

@@ -35,6 +35,8 @@ def standing(rows: Sequence[Row], label: Callable[[Triple], str]) -> str:
         return ""  # different networks of one name: the cells of two methods cannot be paired
     if max(len(each) for each in cells.values()) > 1:
         return _over_merges(best, others, cells, label)
+    if len({frozenset(each) for each in cells.values()}) > 1:
+        return ""  # some methods have only merges of other networks, or with other seeds
     images = [row["test_images"] for row in done]
     if any(math.isnan(count) for count in images) or len(set(images)) > 1:
         return ""

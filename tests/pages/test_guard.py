@@ -36,9 +36,12 @@ def test_what_the_system_refuses_is_said_where_it_happens(error, said):
 def test_only_the_programs_own_folders_are_left_out_of_texts(monkeypatch):
     monkeypatch.setenv("MERGESCOPE_HOME", "/srv/my runs")
     assert without_folders("The file '/srv/my runs/data/own-1/a.npy' is cut.") == "The file 'a.npy' is cut."
+    assert without_folders("see /var/srv/my runs/x.bin") == "see /var/srv/my runs/x.bin"
     assert without_folders("/srv/my runs has 1.0 GB free.") == "my runs has 1.0 GB free."
     assert without_folders("/srv/my runs2/a and/or /compare?x=1") == "/srv/my runs2/a and/or /compare?x=1"
     assert without_folders(f'File "{ROOT}/merging/paths.py", line 1') == 'File "paths.py", line 1'
+    monkeypatch.setenv("MERGESCOPE_HOME", ".")
+    assert without_folders("One sentence. And another.") == "One sentence. And another."
 
 
 def test_a_mistake_of_the_program_is_not_explained_away():

@@ -56,6 +56,7 @@ def test_a_method_with_one_common_cell_is_never_called_worse():
         merges(images=math.nan, cca=[0.9], none=[0.1]),
         merges(cca=[math.nan], none=[0.1]),
         merges(cca=[0.9, 0.9], none=[0.1]) + merges(none=[0.2]),  # two merges of the same names and seed
+        [row | {"networks": row["align"]} for row in merges(cca=[0.9], none=[0.1])],  # each on networks of its own
         merges(cca=[0.9], none=[0.1]) + [row | {"count": 3} for row in merges(sinkhorn=[0.9])],
     ],
 )

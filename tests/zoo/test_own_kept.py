@@ -186,6 +186,23 @@ def test_a_damaged_claim_or_fact_leaves_out_that_data_set_alone(keep, file, chan
         assert [one.id for one in own.own_datasets(person)] == [fish.id] * (person == "ann")
 
 
+def test_images_are_never_without_a_claim_when_the_disk_fails(keep, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(own, "write_claim", full)
+        with pytest.raises(OSError, match="No space"):
+            keep("birds", "ann")
+    assert not list(own.folder().glob("own-*"))
+    fish = keep("fish", "ann")
+    with monkeypatch.context() as broken:
+        broken.setattr(own.Path, "rename", full)
+        with pytest.raises(OSError, match="No space"):
+            own.remove_own(fish.id, "ann")
+    assert not own.own_datasets("bob") and [one.id for one in own.own_datasets("ann")] == [fish.id]
+
+
 def test_other_images_under_a_known_id_are_refused(keep, home):
     birds = keep("birds", "ann")
     raw = json.loads((own.folder() / birds.id / "facts.json").read_text())

@@ -190,9 +190,9 @@ def keep_own(place: Path, claim: ImageClaim) -> OwnDataset:
             (place / "facts.json").replace(target / "facts.json")
     else:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _claim(place, replace(claim, notes=fresh.notes))  # before the move: images without a claim belong to everybody
         place.replace(target)
-    (target / "owners").mkdir(exist_ok=True)
-    write_claim(target, replace(claim, notes=fresh.notes))
+    _claim(target, replace(claim, notes=fresh.notes))
     return replace(fresh, claims=read_claims(target))
 
 
@@ -205,11 +205,12 @@ def share_own(id: str, owner: str, shared: bool) -> None:
 def remove_own(id: str, owner: str) -> None:
     """Delete the owner's claim, and with the last claim the images. Raises InvalidRequest if there is no claim."""
     place, _ = _owned(id, owner)
-    claim_file(place, owner).unlink()
-    if not read_claims(place):
-        gone = place.with_name(f".{place.name}-{time.time_ns()}")
-        place.rename(gone)  # one step, so that no other process reads a half-deleted data set
-        shutil.rmtree(gone, ignore_errors=True)
+    if any(claim.owner != owner for claim in read_claims(place)):
+        claim_file(place, owner).unlink()
+        return
+    gone = place.with_name(f".{place.name}-{time.time_ns()}")
+    place.rename(gone)  # one step: no half-deleted data set is ever seen, and none without a claim
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def read_facts(place: Path, label: str = "", claims: Sequence[ImageClaim] = ()) -> OwnDataset:
@@ -241,6 +242,11 @@ def read_facts(place: Path, label: str = "", claims: Sequence[ImageClaim] = ()) 
         )
     except DAMAGED as error:
         raise DataUnavailable(f"The facts of {place.name} are damaged. Bring these images again.") from error
+
+
+def _claim(place: Path, claim: ImageClaim) -> None:
+    (place / "owners").mkdir(exist_ok=True)
+    write_claim(place, claim)
 
 
 def _place(id: str) -> Path | None:
