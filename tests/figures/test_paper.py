@@ -23,6 +23,7 @@ from merging.figures.palette import figure
 from merging.figures.series import figure_csv, figure_table, series
 from merging.figures.similarity import heatmap, layer_axis
 from merging.jobs.sweeps.plan import cells_of
+from merging.results.intervals import wilson
 from merging.results.sweep_report import SweepRow
 from merging.text.tables import similarity_csv
 from tests.figures.made import report, similarity
@@ -128,6 +129,13 @@ def test_words_of_users_are_drawn_as_they_are():
     assert axes.lines[0].get_label() == "R&D <b>"
     for kind in paper.FORMATS:
         assert paper.figure_file(fig, kind)
+
+
+@pytest.mark.parametrize(("share", "images"), [(0.0, 500), (0.0, 1000), (1.0, 50)])
+def test_whiskers_at_the_ends_of_the_scale_can_be_drawn(share, images):
+    low, high = wilson(share, images)
+    fig = comparison.bars([comparison.Point("None", "none", "", 2, share, low=low, high=high)], {})
+    assert paper.figure_file(fig, "svg")
 
 
 def test_names_that_begin_like_a_formula_are_quoted_in_csv():

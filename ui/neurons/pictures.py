@@ -131,9 +131,7 @@ def watch_pictures(ask: Callable[[], Gallery], draw: Callable[[Gallery], None]) 
         ask: looks the pictures up and submits jobs for the missing ones, as `look` does.
         draw: shows them.
     """
-    first = Gallery()
-    with show_errors():
-        first = ask()
+    first = ask()
     unseen = [first]
 
     def drawing() -> None:

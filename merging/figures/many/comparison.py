@@ -102,8 +102,8 @@ def growth(points: Sequence[Point]) -> Figure:
 
 def _whiskers(points: Sequence[Point]) -> dict[str, Any]:
     """Error bars in percent; none if no point has a whisker."""
-    up = [100 * point.high - 100 * point.mean for point in points]
-    down = [100 * point.mean - 100 * point.low for point in points]
+    up = [max(0.0, 100 * point.high - 100 * point.mean) for point in points]  # rounding may give less than nothing
+    down = [max(0.0, 100 * point.mean - 100 * point.low) for point in points]
     seen = any(up) or any(down)
     return {"type": "data", "array": up, "arrayminus": down, "color": "#7F7F7F", "symmetric": False, "visible": seen}
 

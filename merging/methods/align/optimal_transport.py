@@ -125,7 +125,7 @@ def _weight_cost(problem: Problem, groups: tuple[Group, Group], maps: dict[str, 
         parameters = {name for name, _ in problem.models[number].named_parameters()}
         tensors = named_tensors(problem.models[number])
         for axis in group.axes:
-            others = [(at, other) for at, other in spec.by_parameter[axis.parameter] if at != axis]
+            others = [(at, other) for at, other in spec.by_parameter[axis.parameter] if at.dim != axis.dim]
             unmatched = any(other.name not in maps for _, other in others)  # also where both axes are of this group
             if axis.parameter not in parameters or axis.used or unmatched:
                 continue
